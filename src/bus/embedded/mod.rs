@@ -1,0 +1,1 @@
+//! The bus that runs in the process.

@@ -1,0 +1,129 @@
+//! Which workspaces a node wants to hear of.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::workspace::WorkspaceId;
+
+/// The set of workspaces that are wanted, and what changed in it since the bus last looked.
+///
+/// Changes to the same workspace coalesce, so what waits here is bounded by the number of workspaces.
+#[derive(Debug, Default)]
+pub struct Interest {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wanted: HashSet<WorkspaceId>,
+    changes: HashMap<WorkspaceId, Change>,
+}
+
+/// What a bus has to do for a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Subscribe, or, where the subscription stands already, confirm it again: whoever wants it has not seen the first
+    /// confirmation.
+    Want,
+    /// End the subscription, if it stands.
+    Release,
+}
+
+impl Interest {
+    /// A workspace is wanted from now on. Never blocks.
+    pub fn want(&self, workspace: &WorkspaceId) {
+        let mut state = self.state.lock();
+        state.wanted.insert(workspace.clone());
+        state.changes.insert(workspace.clone(), Change::Want);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// A workspace is no longer wanted. Never blocks.
+    pub fn release(&self, workspace: &WorkspaceId) {
+        let mut state = self.state.lock();
+        state.wanted.remove(workspace);
+        state.changes.insert(workspace.clone(), Change::Release);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits until there are changes. Cancellation safe; meant for one waiter.
+    pub async fn changed(&self) {
+        loop {
+            if !self.state.lock().changes.is_empty() {
+                return;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Takes the changes since the last call, one for each workspace, in no order.
+    pub fn take_changes(&self) -> HashMap<WorkspaceId, Change> {
+        std::mem::take(&mut self.state.lock().changes)
+    }
+
+    /// All that is wanted now; changes up to here are thereby taken. For a bus that begins anew.
+    pub fn take_all(&self) -> Vec<WorkspaceId> {
+        let mut state = self.state.lock();
+        state.changes.clear();
+        state.wanted.iter().cloned().collect()
+    }
+
+    /// How many workspaces are wanted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state.lock().wanted.len()
+    }
+
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace(text: &str) -> WorkspaceId {
+        WorkspaceId::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_last_change_of_a_workspace_counts() {
+        let interest = Interest::default();
+        interest.want(&workspace("a"));
+        interest.want(&workspace("b"));
+        interest.release(&workspace("a"));
+        let changes = interest.take_changes();
+        assert_eq!(changes.len(), 2);
+        assert_eq!(changes[&workspace("a")], Change::Release);
+        assert_eq!(changes[&workspace("b")], Change::Want);
+        assert!(interest.take_changes().is_empty());
+        assert_eq!(interest.take_all(), [workspace("b")]);
+    }
+
+    #[test]
+    fn released_and_wanted_again_is_confirmed_again() {
+        let interest = Interest::default();
+        interest.want(&workspace("a"));
+        interest.take_changes();
+        interest.release(&workspace("a"));
+        interest.want(&workspace("a"));
+        assert_eq!(interest.take_changes()[&workspace("a")], Change::Want);
+    }
+
+    #[tokio::test]
+    async fn a_change_before_the_wait_ends_the_wait() {
+        let interest = Interest::default();
+        interest.want(&workspace("a"));
+        interest.changed().await;
+        assert_eq!(interest.len(), 1);
+    }
+}

@@ -1,0 +1,70 @@
+//! The bus: where events come from. One trait, two implementations: [`redis`] and [`embedded`].
+//!
+//! Data flows one way, out of the bus into a [`Feed`] (the hub). What the rest of the program wants from the bus, which
+//! workspaces to subscribe to, stands in a shared [`Interest`], a set and not a queue: the bus brings its subscriptions
+//! in line with it at its own pace, and no burst of joins can overflow anything.
+
+pub mod embedded;
+mod interest;
+pub mod redis;
+mod state;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+pub use interest::{Change, Interest};
+pub use state::{BusState, Link, StateCell};
+
+use crate::event::EntryId;
+use crate::workspace::WorkspaceId;
+
+/// Where a bus delivers to. Calls come from one place at a time for each workspace, in the order of the bus, and must
+/// return quickly: they are made while a socket waits to be drained.
+pub trait Feed: Send + Sync + 'static {
+    /// The subscription to a workspace stands: every message from now on is delivered.
+    fn confirmed(&self, workspace: &WorkspaceId);
+
+    /// The bus will not let this node subscribe to a workspace; it is tried again when the link is made anew and when
+    /// the workspace is wanted anew.
+    fn refused(&self, workspace: &WorkspaceId, reason: &str);
+
+    /// A message of a workspace's channel, as it was published.
+    fn message(&self, workspace: &WorkspaceId, message: Bytes);
+
+    /// Every subscription is lost, and messages with it perhaps. Each workspace is confirmed or refused again later.
+    fn interrupted(&self);
+}
+
+/// A source of events and a place to publish them.
+pub trait Bus: Send + Sync + 'static {
+    /// Keeps the subscriptions in line with the interest and delivers to the feed, until it is told to stop.
+    fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()>;
+
+    /// Publishes one event durably: it is logged, then announced. Answers the event's id.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]. Unless it is [`PublishError::Refused`] the event may have been published all the same.
+    fn publish<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<EntryId, PublishError>>;
+
+    /// What is known of the link now.
+    fn state(&self) -> BusState;
+}
+
+/// Why an event was not published, or not surely.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The bus cannot be reached, or did not answer in time.
+    #[error("the bus cannot be reached: {0}")]
+    Unavailable(String),
+    /// The bus answered with an error.
+    #[error("the bus refused the event: {0}")]
+    Refused(String),
+}

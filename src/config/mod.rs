@@ -1,0 +1,155 @@
+//! The configuration: one struct a section of `config/default.toml`, where each key is explained.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+mod seconds;
+mod secret;
+
+pub use seconds::Seconds;
+pub use secret::RedisUrl;
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each section is explained in config/default.toml")]
+pub struct Config {
+    pub server: ServerConfig,
+    pub admin: AdminConfig,
+    pub redis: RedisConfig,
+    pub embedded: EmbeddedConfig,
+    pub sse: SseConfig,
+    pub ring: RingConfig,
+    pub limits: LimitsConfig,
+    pub auth: AuthConfig,
+    pub cors: CorsConfig,
+    pub log: LogConfig,
+}
+
+/// `[server]`: the public listener.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct ServerConfig {
+    pub listen: SocketAddr,
+    pub base_path: String,
+    pub drain_delay_seconds: Seconds,
+    pub drain_seconds: Seconds,
+    pub header_timeout_seconds: Seconds,
+    pub header_bytes: usize,
+    pub body_timeout_seconds: Seconds,
+    pub write_timeout_seconds: Seconds,
+    pub keepalive_seconds: Seconds,
+    pub send_buffer_bytes: usize,
+}
+
+/// `[admin]`: the operations listener.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct AdminConfig {
+    pub listen: SocketAddr,
+}
+
+/// `[redis]`: the Redis server and the link to it.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct RedisConfig {
+    pub url: RedisUrl,
+    pub channel_prefix: String,
+    pub connect_timeout_seconds: Seconds,
+    pub ping_seconds: Seconds,
+    pub ping_timeout_seconds: Seconds,
+    pub backoff_min_seconds: Seconds,
+    pub backoff_max_seconds: Seconds,
+    pub command_timeout_seconds: Seconds,
+    pub confirm_seconds: Seconds,
+    pub probe_seconds: Seconds,
+}
+
+/// `[embedded]`: the bus that runs in the process when no Redis is configured.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct EmbeddedConfig {
+    /// `None` when the key is empty: no listener.
+    #[serde(deserialize_with = "seconds::optional_address")]
+    pub listen: Option<SocketAddr>,
+    pub clients: usize,
+    pub output_bytes: usize,
+}
+
+/// `[sse]`: what every stream gets.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct SseConfig {
+    pub heartbeat_seconds: Seconds,
+    pub retry_ms: u64,
+    pub named: bool,
+}
+
+/// `[ring]`: recent events in memory.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct RingConfig {
+    pub events: usize,
+    pub bytes: usize,
+    pub linger_seconds: Seconds,
+}
+
+/// `[limits]`: bounds on what clients and publishers may use.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct LimitsConfig {
+    pub event_bytes: usize,
+    pub connections: usize,
+}
+
+/// `[auth]`: who may connect and publish.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct AuthConfig {
+    pub mode: AuthMode,
+}
+
+/// How a request is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum AuthMode {
+    /// Not written out: everybody, on a loopback address only.
+    #[serde(rename = "")]
+    Unset,
+    /// Everybody, on any address.
+    #[serde(rename = "none")]
+    None,
+}
+
+/// `[cors]`: which pages on other hosts may read and publish.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct CorsConfig {
+    pub origins: Vec<String>,
+}
+
+/// `[log]`: what is written to standard error.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct LogConfig {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+impl RedisConfig {
+    /// The longest time that a link which died silently goes unnoticed.
+    #[must_use]
+    pub fn silence_max(&self) -> Duration {
+        self.ping_seconds.duration() + self.ping_timeout_seconds.duration()
+    }
+}

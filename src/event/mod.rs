@@ -1,0 +1,15 @@
+//! Events: how they are named, what they carry, and the bytes that go out for them. All of it is pure.
+//!
+//! | part | what it holds |
+//! | --- | --- |
+//! | [`position`] | ids of events and places in a workspace's order |
+//! | [`envelope`] | the wire form in which the publish script announces a logged event |
+//! | [`frame`] | the SSE encoding of an event, made once and shared |
+//! | [`control`] | the broker's own `tidings.*` events |
+
+pub mod control;
+pub mod envelope;
+pub mod frame;
+pub mod position;
+
+pub use position::{EntryId, LivePart, NodeId, Position};

@@ -1,0 +1,229 @@
+//! Places in a workspace's order of events, and their text form.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest position text, in bytes. Longer `Last-Event-ID` headers cost browsers a CORS preflight (Fetch standard,
+/// "CORS-safelisted request-header").
+pub const POSITION_BYTES_MAX: usize = 128;
+
+/// The id that Redis gives to an entry of a stream: milliseconds and a sequence number, `1795373098811-0`.
+///
+/// Ids of one workspace are assigned once, by the bus, in total order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct EntryId {
+    /// Milliseconds since the Unix epoch, by the clock of the server that assigned the id.
+    pub milliseconds: u64,
+    /// Number within the millisecond.
+    pub sequence: u64,
+}
+
+impl EntryId {
+    /// The place before every entry.
+    pub const ZERO: Self = Self { milliseconds: 0, sequence: 0 };
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.milliseconds, self.sequence)
+    }
+}
+
+/// A text is not a position, an entry id or a node id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an event id of this broker")]
+pub struct PositionError;
+
+impl FromStr for EntryId {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        let (milliseconds, sequence) = text.split_once('-').ok_or(PositionError)?;
+        Ok(Self { milliseconds: decimal(milliseconds)?, sequence: decimal(sequence)? })
+    }
+}
+
+/// A canonical decimal number: digits only, no leading zero. One position has one text, so that equal ids compare equal
+/// as text too.
+fn decimal(text: &str) -> Result<u64, PositionError> {
+    let canonical = !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text.len() == 1 || !text.starts_with('0'));
+    if canonical { text.parse().map_err(|_| PositionError) } else { Err(PositionError) }
+}
+
+/// The name of one run of a broker process, eight characters of `a-z 0-9`, drawn anew at each start: what a former run
+/// kept in memory is gone, so its name must not be mistaken for this one's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId([u8; Self::BYTES]);
+
+impl NodeId {
+    const BYTES: usize = 8;
+    const ALPHABET: &'static [u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+
+    /// Draws a new name.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(std::array::from_fn(|_| Self::ALPHABET[fastrand::usize(..Self::ALPHABET.len())]))
+    }
+
+    /// The name's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Only ASCII ever gets in, by `random` and by `from_str`; the fallback cannot be reached.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        let bytes: [u8; Self::BYTES] = text.as_bytes().try_into().map_err(|_| PositionError)?;
+        if bytes.iter().all(|byte| Self::ALPHABET.contains(byte)) {
+            Ok(Self(bytes))
+        } else {
+            Err(PositionError)
+        }
+    }
+}
+
+/// The part of a position that only one node understands: a count of what this node saw beside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LivePart {
+    /// The node that counted.
+    pub node: NodeId,
+    /// Its count, from 1.
+    pub number: u64,
+}
+
+/// A place in a workspace's order: the last logged event at or before it, and what came after that without being logged.
+///
+/// As text it is the `id:` of a frame: `1795373098811-0` for a logged event, `1795373098811-0~k3v9x2ab.17` for a place
+/// among live events. The text uses only `A-Z a-z 0-9 . _ ~ -`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The last logged event; [`EntryId::ZERO`] when this node knows of none.
+    pub entry: EntryId,
+    /// Where among the live events after it, if any.
+    pub live: Option<LivePart>,
+}
+
+impl Position {
+    /// The place of a logged event.
+    #[must_use]
+    pub fn logged(entry: EntryId) -> Self {
+        Self { entry, live: None }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.entry)?;
+        if let Some(live) = &self.live {
+            write!(f, "~{}.{}", live.node, live.number)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Position {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        if text.len() > POSITION_BYTES_MAX {
+            return Err(PositionError);
+        }
+        let Some((entry, live)) = text.split_once('~') else {
+            return Ok(Self::logged(text.parse()?));
+        };
+        let (node, number) = live.split_once('.').ok_or(PositionError)?;
+        Ok(Self {
+            entry: entry.parse()?,
+            live: Some(LivePart { node: node.parse()?, number: decimal(number)? }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::is_unreserved;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_the_forms_of_the_protocol() {
+        assert_eq!(
+            "1795373098811-3".parse(),
+            Ok(Position::logged(EntryId { milliseconds: 1_795_373_098_811, sequence: 3 }))
+        );
+        let live: Position = "0-0~k3v9x2ab.17".parse().unwrap();
+        assert_eq!(live.entry, EntryId::ZERO);
+        assert_eq!(live.live.unwrap().number, 17);
+    }
+
+    #[test]
+    fn refuses_what_no_broker_wrote() {
+        for text in [
+            "",
+            "-",
+            "1",
+            "1-",
+            "-1",
+            "01-0",
+            "1-00",
+            "1-0~",
+            "1-0~k3v9x2ab",
+            "1-0~K3V9X2AB.1",
+            "1-0~short.1",
+            "1-0~k3v9x2ab.",
+            "1-0~k3v9x2ab.-1",
+            "+1-0",
+            "1-0 ",
+            " 1-0",
+            "1-0\n",
+            "18446744073709551616-0",
+            "1-0~k3v9x2ab.1~",
+        ] {
+            assert_eq!(text.parse::<Position>(), Err(PositionError), "{text:?}");
+        }
+        assert_eq!("1".repeat(129).parse::<Position>(), Err(PositionError));
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_back(milliseconds: u64, sequence: u64, number in proptest::option::of(any::<u64>())) {
+            let position = Position {
+                entry: EntryId { milliseconds, sequence },
+                live: number.map(|number| LivePart { node: NodeId::random(), number }),
+            };
+            let text = position.to_string();
+            prop_assert!(text.len() <= POSITION_BYTES_MAX && text.bytes().all(is_unreserved));
+            prop_assert_eq!(text.parse::<Position>(), Ok(position));
+        }
+
+        #[test]
+        fn one_position_has_one_text(text in "[0-9]{1,4}-[0-9]{1,4}(~[a-z0-9]{8}\\.[0-9]{1,4})?") {
+            if let Ok(position) = text.parse::<Position>() {
+                prop_assert_eq!(position.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in any::<String>()) {
+            let _ = text.parse::<Position>();
+        }
+    }
+}
