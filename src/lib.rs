@@ -5,5 +5,10 @@
 
 pub mod bus;
 pub mod config;
+pub mod delivery;
 pub mod event;
+pub mod http;
+pub mod hub;
+pub mod metrics;
+pub mod telemetry;
 pub mod workspace;

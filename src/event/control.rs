@@ -1,1 +1,161 @@
-//! broker events
+//! The broker's own events: the hello and everything named `tidings.*`. Each carries a `data:` field, since a browser
+//! dispatches no event without one (WHATWG HTML, section 9.2.6).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::{Value, json};
+
+use super::frame::{put_data, put_field, put_id};
+use super::position::Position;
+use crate::workspace::WorkspaceId;
+
+/// Why a stream is ended with the wish that the client come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReconnectReason {
+    /// The workspace's subscription could not be confirmed in time, or was refused by the bus.
+    Unavailable,
+    /// The client was slower than its workspace's ring is long.
+    Lagging,
+    /// The node is going away.
+    Draining,
+}
+
+impl ReconnectReason {
+    /// The word in the event's data.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Lagging => "lagging",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// Why events may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResetReason {
+    /// The link to the bus was lost for a while.
+    Interrupted,
+    /// The client's `Last-Event-ID` is not known here (any more).
+    UnknownPosition,
+    /// A logged event arrived without the one before it.
+    Gap,
+    /// The log was said to hold something new that this node did not get to see.
+    UnreadLog,
+    /// An event was larger than `limits.event_bytes` and was dropped.
+    TooLarge,
+    /// An event was not UTF-8 and was dropped.
+    NotUtf8,
+    /// A message that claimed to be a logged event was not one, and was dropped.
+    BadEnvelope,
+}
+
+impl ResetReason {
+    /// The word in the event's data.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::UnknownPosition => "unknown-position",
+            Self::Gap => "gap",
+            Self::UnreadLog => "unread-log",
+            Self::TooLarge => "too-large",
+            Self::NotUtf8 => "not-utf8",
+            Self::BadEnvelope => "bad-envelope",
+        }
+    }
+}
+
+/// The first bytes of a stream: what the client shall wait before it reconnects.
+#[must_use]
+pub fn retry(retry_ms: u64) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(24);
+    put_field(&mut buffer, "retry", format_args!("{retry_ms}"));
+    buffer.put_u8(b'\n');
+    buffer.freeze()
+}
+
+/// The hello: from here on nothing is missed. Without a position the client keeps the one it has.
+#[must_use]
+pub fn connected(workspace: &WorkspaceId, position: Option<&Position>, resumed: bool) -> Bytes {
+    // The members stand in the order of the protocol's description, which `json!` would not keep.
+    let data = format!(r#"{{"type":"connected","workspaceId":"{workspace}","resumed":{resumed}}}"#);
+    encode(None, position, None, &data)
+}
+
+/// A sign of life, which also moves an idle client's position on.
+#[must_use]
+pub fn heartbeat(position: Option<&Position>, live: bool) -> Bytes {
+    encode(Some("tidings.heartbeat"), position, None, &json!({ "live": live }).to_string())
+}
+
+/// Events may be missing between `from` and `head`: the client's state must be fetched anew.
+#[must_use]
+pub fn reset(reason: ResetReason, from: Option<&str>, head: &Position) -> Bytes {
+    let data = json!({
+        "reason": reason.as_str(),
+        "from": from.map_or(Value::Null, Value::from),
+        "head": head.to_string(),
+    });
+    encode(Some("tidings.reset"), Some(head), None, &data.to_string())
+}
+
+/// The stream ends; the client shall come back after `retry_ms`.
+#[must_use]
+pub fn reconnect(reason: ReconnectReason, retry_ms: u64) -> Bytes {
+    let data = json!({ "reason": reason.as_str(), "retryMs": retry_ms });
+    encode(Some("tidings.reconnect"), None, Some(retry_ms), &data.to_string())
+}
+
+fn encode(event: Option<&str>, position: Option<&Position>, retry_ms: Option<u64>, data: &str) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(data.len() + 96);
+    if let Some(event) = event {
+        put_field(&mut buffer, "event", format_args!("{event}"));
+    }
+    if let Some(position) = position {
+        put_id(&mut buffer, position);
+    }
+    if let Some(retry_ms) = retry_ms {
+        put_field(&mut buffer, "retry", format_args!("{retry_ms}"));
+    }
+    put_data(&mut buffer, data);
+    buffer.put_u8(b'\n');
+    buffer.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EntryId;
+
+    fn text(bytes: &Bytes) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn the_forms_of_the_protocol() {
+        let workspace = WorkspaceId::parse("acme").unwrap();
+        let position = Position::logged(EntryId { milliseconds: 7, sequence: 0 });
+        assert_eq!(text(&retry(1999)), "retry: 1999\n\n");
+        assert_eq!(
+            text(&connected(&workspace, Some(&position), false)),
+            "id: 7-0\ndata: {\"type\":\"connected\",\"workspaceId\":\"acme\",\"resumed\":false}\n\n"
+        );
+        assert_eq!(
+            text(&connected(&workspace, None, false)),
+            "data: {\"type\":\"connected\",\"workspaceId\":\"acme\",\"resumed\":false}\n\n"
+        );
+        assert_eq!(
+            text(&heartbeat(Some(&position), true)),
+            "event: tidings.heartbeat\nid: 7-0\ndata: {\"live\":true}\n\n"
+        );
+        assert_eq!(
+            text(&reset(ResetReason::Interrupted, Some("6-0"), &position)),
+            "event: tidings.reset\nid: 7-0\ndata: {\"from\":\"6-0\",\"head\":\"7-0\",\"reason\":\"interrupted\"}\n\n"
+        );
+        assert_eq!(
+            text(&reconnect(ReconnectReason::Lagging, 2100)),
+            "event: tidings.reconnect\nretry: 2100\ndata: {\"reason\":\"lagging\",\"retryMs\":2100}\n\n"
+        );
+    }
+}

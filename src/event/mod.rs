@@ -12,4 +12,5 @@ pub mod envelope;
 pub mod frame;
 pub mod position;
 
+pub use frame::Frame;
 pub use position::{EntryId, LivePart, NodeId, Position};

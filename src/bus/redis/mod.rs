@@ -1,1 +1,93 @@
-//! The bus over a Redis server.
+//! The bus over a Redis server, or one that speaks its protocol: Redis 6 or later, Valkey, KeyDB, Dragonfly.
+//!
+//! | part | what it holds |
+//! | --- | --- |
+//! | [`connect`] | how connections are made |
+//! | [`supervisor`] | makes the subscription link, and makes it again when it is lost, without end |
+//! | [`session`] | the life of one link: subscriptions, changes, pings |
+//! | [`gate`] | takes messages off the link into the feed |
+//! | [`publisher`] | the command connection: publishing, probing |
+//! | [`access`] | what a server lets a node do, for `tidings check` |
+//!
+//! Subscriptions and commands have connections of their own. The subscription link is not left to the client library's
+//! connection manager, which gives up after some attempts and does not report failed resubscriptions.
+
+pub mod access;
+mod backoff;
+mod channel;
+mod connect;
+mod gate;
+mod publisher;
+mod session;
+mod supervisor;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::{Bus, BusState, Feed, Interest, PublishError, StateCell};
+use crate::config::RedisConfig;
+use crate::event::{EntryId, NodeId};
+use crate::workspace::WorkspaceId;
+use channel::Channels;
+pub use connect::ConnectError;
+use connect::Connector;
+use publisher::Publisher;
+
+/// The bus over a Redis server.
+pub struct RedisBus {
+    connector: Connector,
+    channels: Channels,
+    publisher: Publisher,
+    interest: Arc<Interest>,
+    state: Arc<StateCell>,
+    config: RedisConfig,
+}
+
+impl RedisBus {
+    /// A bus for a server that need not be there yet: nothing is connected before [`Bus::run`] or [`Bus::publish`].
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the configured address is not one.
+    pub fn new(config: &RedisConfig, node: NodeId, interest: Arc<Interest>) -> Result<Self, ConnectError> {
+        let connector = Connector::new(config)?;
+        let channels = Channels::new(&config.channel_prefix, node);
+        let publisher = Publisher::new(&connector, config.command_timeout_seconds.duration())?;
+        let state = Arc::new(StateCell::new("redis"));
+        Ok(Self { connector, channels, publisher, interest, state, config: config.clone() })
+    }
+}
+
+impl Bus for RedisBus {
+    fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            tokio::select! {
+                () = supervisor::run(&self, feed) => {}
+                () = publisher::probe(&self) => {}
+                () = stop.cancelled() => {}
+            }
+        })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<EntryId, PublishError>> {
+        Box::pin(self.publisher.publish(self.channels.of(workspace), payload))
+    }
+
+    fn state(&self) -> BusState {
+        self.state.snapshot()
+    }
+}
+
+impl std::fmt::Debug for RedisBus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisBus").field("state", &self.state).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,46 @@
+//! Pauses between attempts.
+
+use std::time::Duration;
+
+/// Pauses that double from a least to a greatest length, each drawn from the upper half of its range, so that nodes
+/// which lost the same server do not come back in step.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    min: Duration,
+    max: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new(min: Duration, max: Duration) -> Self {
+        Self { min, max, next: min }
+    }
+
+    /// The next pause.
+    pub(super) fn pause(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = pause.saturating_mul(2).min(self.max);
+        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// It worked: the next pause is the least again.
+    pub(super) fn reset(&mut self) {
+        self.next = self.min;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_up_to_the_bound_without_end() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
+        for expected in [100, 200, 400, 500, 500, 500] {
+            let pause = backoff.pause().as_millis();
+            assert!((expected / 2..=expected).contains(&pause), "{pause} for {expected}");
+        }
+        backoff.reset();
+        assert!(backoff.pause().as_millis() <= 100);
+    }
+}

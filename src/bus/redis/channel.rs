@@ -1,0 +1,70 @@
+//! Names of channels.
+
+use crate::event::NodeId;
+use crate::workspace::WorkspaceId;
+
+/// What stands between the prefix and a node's name in the channel of its probes. The slash cannot stand in a workspace
+/// id, and the common prefix puts the channel under the same access rule as the workspaces'.
+const PROBE: &str = "tidings/probe/";
+
+/// How this node's channels are called.
+#[derive(Debug, Clone)]
+pub(super) struct Channels {
+    prefix: String,
+    probe: String,
+}
+
+/// Whose channel it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A workspace's.
+    Workspace(WorkspaceId),
+    /// This node's own, for probes.
+    Probe,
+    /// None that this node subscribes to.
+    Unknown,
+}
+
+impl Channels {
+    pub(super) fn new(prefix: &str, node: NodeId) -> Self {
+        Self { prefix: prefix.to_owned(), probe: format!("{prefix}{PROBE}{node}") }
+    }
+
+    /// The channel, and log key, of a workspace.
+    pub(super) fn of(&self, workspace: &WorkspaceId) -> String {
+        format!("{}{workspace}", self.prefix)
+    }
+
+    /// The channel of this node's probes.
+    pub(super) fn probe(&self) -> &str {
+        &self.probe
+    }
+
+    /// Whose channel a name is.
+    pub(super) fn owner(&self, channel: &[u8]) -> Owner {
+        if channel == self.probe.as_bytes() {
+            return Owner::Probe;
+        }
+        channel
+            .strip_prefix(self.prefix.as_bytes())
+            .and_then(|id| WorkspaceId::parse(std::str::from_utf8(id).ok()?).ok())
+            .map_or(Owner::Unknown, Owner::Workspace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_back() {
+        let channels = Channels::new("workspace:", NodeId::random());
+        let acme = WorkspaceId::parse("acme").unwrap();
+        assert_eq!(channels.of(&acme), "workspace:acme");
+        assert_eq!(channels.owner(b"workspace:acme"), Owner::Workspace(acme));
+        assert_eq!(channels.owner(channels.probe().as_bytes()), Owner::Probe);
+        for other in [&b"workspace:"[..], b"other:acme", b"workspace:a/b", b"workspace:\xff", b"workspace:tidings/probe/x"] {
+            assert_eq!(channels.owner(other), Owner::Unknown);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! How connections to the server are made.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError};
+
+use crate::config::RedisConfig;
+
+/// Idle time after which TCP probes the server. The pings find a dead link sooner; this is for the command connection.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// A connection to the server cannot be prepared or made.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is not one. Its text is left out, as it may hold a password.
+    #[error("redis.url is not a Redis address: expected redis://[user:password@]host:port, rediss://… for TLS, or redis+unix:///path")]
+    Address,
+    /// The server cannot be reached, or does not let us in.
+    #[error("{0}")]
+    Server(String),
+}
+
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        Self::Server(describe(&error))
+    }
+}
+
+/// What an error of the server or of the link says, fit to be shown.
+pub(super) fn describe(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        (Some(code), None) => code.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Makes connections of the configured kind.
+#[derive(Debug)]
+pub(super) struct Connector {
+    client: Client,
+    connect_timeout: Duration,
+    ping_timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
+        // rediss:// needs a process-wide choice of cryptography; whoever chose first is right.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let info = config.url.reveal().into_connection_info().map_err(|_| ConnectError::Address)?;
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3));
+        #[cfg(target_os = "linux")]
+        let tcp = tcp.set_user_timeout(config.silence_max());
+        // RESP3 lets a subscribed connection answer pings, and confirms each channel in order with the messages.
+        let settings = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_lib_name("tidings", env!("CARGO_PKG_VERSION"));
+        let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
+        let client = Client::open(info).map_err(|_| ConnectError::Address)?;
+        Ok(Self {
+            client,
+            connect_timeout: config.connect_timeout_seconds.duration(),
+            ping_timeout: config.ping_timeout_seconds.duration(),
+        })
+    }
+
+    /// A connection for subscriptions. What the server pushes goes to `push`, in order, as it is read.
+    pub(super) async fn subscription_link(
+        &self,
+        push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, ConnectError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.ping_timeout))
+            .set_push_sender(move |info| {
+                push(info);
+                Ok::<(), std::convert::Infallible>(())
+            });
+        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    /// A connection for commands, which is made when first used and made again when it was lost: each command fails or
+    /// succeeds by itself.
+    pub(super) fn command_link(&self, timeout: Duration) -> Result<ConnectionManager, ConnectError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(timeout))
+            .set_number_of_retries(1);
+        Ok(self.client.get_connection_manager_lazy(config)?)
+    }
+}

@@ -1,0 +1,61 @@
+//! What a subscription link pushes goes through a gate into the feed, until the link is given up. After that nothing
+//! passes: a link that was silent may still have messages of the past in it, and they must not come after newer ones.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::Notify;
+
+use super::channel::{Channels, Owner};
+use crate::bus::{Feed, StateCell};
+
+/// The gate of one link.
+pub(super) struct Gate {
+    /// Taken out when the gate is shut. The lock is held while the feed takes a message, so that shutting waits for it.
+    feed: Mutex<Option<Arc<dyn Feed>>>,
+    channels: Channels,
+    state: Arc<StateCell>,
+    closed: Notify,
+}
+
+impl Gate {
+    pub(super) fn new(feed: Arc<dyn Feed>, channels: Channels, state: Arc<StateCell>) -> Self {
+        Self { feed: Mutex::new(Some(feed)), channels, state, closed: Notify::new() }
+    }
+
+    /// Lets nothing through from now on.
+    pub(super) fn shut(&self) {
+        self.feed.lock().take();
+    }
+
+    /// Waits until the client library says that the connection is closed. Cancellation safe; for one waiter.
+    pub(super) async fn closed(&self) {
+        self.closed.notified().await;
+    }
+
+    /// Takes what the server pushed: parse, deliver, never more. Runs where the socket is read.
+    pub(super) fn push(&self, info: PushInfo) {
+        let feed = self.feed.lock();
+        let Some(feed) = feed.as_ref() else { return };
+        let mut data = info.data.into_iter();
+        let channel = match data.next() {
+            Some(Value::BulkString(channel)) => channel,
+            _ if info.kind == PushKind::Disconnection => {
+                self.closed.notify_one();
+                return;
+            }
+            _ => return,
+        };
+        match (info.kind, self.channels.owner(&channel), data.next()) {
+            (PushKind::Message, Owner::Workspace(workspace), Some(Value::BulkString(payload))) => {
+                feed.message(&workspace, Bytes::from(payload));
+            }
+            (PushKind::Message, Owner::Probe, _) => self.state.heard(),
+            // The confirmation stands in line with the messages: what comes after it here was published after it.
+            (PushKind::Subscribe, Owner::Workspace(workspace), _) => feed.confirmed(&workspace),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Makes the subscription link, watches over it, and makes it again whenever it is lost, without end.
+
+use std::sync::Arc;
+
+use super::RedisBus;
+use super::backoff::Backoff;
+use super::connect::ConnectError;
+use super::gate::Gate;
+use super::session::{Lost, Session};
+use crate::bus::{Feed, Link};
+
+/// Runs until it is dropped.
+pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
+    let mut backoff =
+        Backoff::new(bus.config.backoff_min_seconds.duration(), bus.config.backoff_max_seconds.duration());
+    loop {
+        let gate = Arc::new(Gate::new(Arc::clone(&feed), bus.channels.clone(), Arc::clone(&bus.state)));
+        let error = match link(bus, &feed, &gate, &mut backoff).await {
+            Ok(lost) => {
+                gate.shut();
+                feed.interrupted();
+                bus.state.count_interruption();
+                lost.0
+            }
+            Err(error) => {
+                gate.shut();
+                error.to_string()
+            }
+        };
+        let pause = backoff.pause();
+        tracing::warn!(
+            error,
+            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "no link to Redis: trying again; live streams stay open and will be told what they may have missed"
+        );
+        bus.state.set_link(Link::Down { error });
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Makes one link and lives with it until it is lost.
+async fn link(
+    bus: &RedisBus,
+    feed: &Arc<dyn Feed>,
+    gate: &Arc<Gate>,
+    backoff: &mut Backoff,
+) -> Result<Lost, ConnectError> {
+    let pushes = Arc::clone(gate);
+    let connection = bus.connector.subscription_link(move |info| pushes.push(info)).await?;
+    let mut session = Session::new(bus, feed, connection);
+    bus.state.set_link(Link::Resubscribing);
+    let lost = tokio::select! {
+        lost = async {
+            if let Err(lost) = session.begin().await {
+                return lost;
+            }
+            backoff.reset();
+            bus.state.set_link(Link::Up);
+            tracing::info!(workspaces = session.subscribed(), "linked to Redis");
+            session.live().await
+        } => lost,
+        () = gate.closed() => Lost("the server closed the connection".to_owned()),
+    };
+    Ok(lost)
+}

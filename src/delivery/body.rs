@@ -1,0 +1,231 @@
+//! One client's stream as the body of an HTTP answer: polled by the connection when the socket takes bytes, so a slow
+//! client asks for less and nobody waits for it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use tokio::time::Sleep;
+
+use super::drain::Drain;
+use super::jitter::spread;
+use crate::event::control::{self, ReconnectReason, ResetReason};
+use crate::hub::{Joined, Next, Subscriber};
+use crate::metrics::Metrics;
+
+/// How far heartbeats are spread, as a share of their interval.
+const HEARTBEAT_SPREAD: f64 = 0.1;
+
+/// How far `retry:` values are spread, as a share of the configured one.
+const RETRY_SPREAD: f64 = 0.25;
+
+/// What all streams of a node have in common.
+#[derive(Debug)]
+pub struct StreamSettings {
+    /// The heartbeat's interval, before it is spread.
+    pub heartbeat: Duration,
+    /// What clients are told to wait before they reconnect, before it is spread.
+    pub retry: Duration,
+    /// How long a client is held while its workspace is not confirmed.
+    pub confirm: Duration,
+    /// The end of all streams.
+    pub drain: Drain,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl StreamSettings {
+    /// A `retry:` value of its own for a stream, in milliseconds.
+    #[must_use]
+    pub fn draw_retry_ms(&self) -> u64 {
+        u64::try_from(spread(self.retry, RETRY_SPREAD).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Why a connection was cut from outside its stream, if it was; shared by the two.
+pub type EndNote = Arc<OnceLock<&'static str>>;
+
+/// The stream of one client.
+///
+/// Its items are whole frames. It ends after a `tidings.reconnect`, or is dropped when the client goes away; either way
+/// it writes the connection's log line.
+pub struct StreamBody {
+    subscriber: Subscriber,
+    settings: Arc<StreamSettings>,
+    stage: Stage,
+    /// Fires at the earliest of the moments below.
+    timer: Pin<Box<Sleep>>,
+    heartbeat_at: Instant,
+    held_until: Instant,
+    drained_at: Option<Instant>,
+    account: Account,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was sent yet.
+    Opening,
+    /// Waiting for the workspace to be confirmed.
+    Held,
+    /// Reading.
+    Live,
+    /// The last frame is out.
+    Ended,
+}
+
+/// What the log line at the end says.
+struct Account {
+    address: SocketAddr,
+    began: Instant,
+    events: u64,
+    bytes: u64,
+    ended: Option<ReconnectReason>,
+    cut: EndNote,
+}
+
+impl StreamBody {
+    /// The stream of a subscriber that has just joined. `cut` is set by whoever cuts the connection.
+    #[must_use]
+    pub fn new(subscriber: Subscriber, settings: Arc<StreamSettings>, address: SocketAddr, cut: EndNote) -> Self {
+        let now = Instant::now();
+        let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
+        let held_until = now + settings.confirm;
+        let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
+        let account = Account { address, began: now, events: 0, bytes: 0, ended: None, cut };
+        Self { subscriber, settings, stage: Stage::Opening, timer, heartbeat_at, held_until, drained_at: None, account }
+    }
+
+    /// The stream's last frame.
+    fn end(&mut self, reason: ReconnectReason) -> Bytes {
+        self.stage = Stage::Ended;
+        self.account.ended = Some(reason);
+        self.settings.metrics.count_reconnect(reason);
+        control::reconnect(reason, self.settings.draw_retry_ms())
+    }
+
+    /// The hello, and what the client must know at once.
+    fn hello(&mut self, joined: Joined) -> Bytes {
+        self.stage = Stage::Live;
+        let workspace = self.subscriber.workspace();
+        match joined {
+            Joined::Fresh { position } => control::connected(workspace, Some(&position), false),
+            Joined::Resumed { position } => control::connected(workspace, Some(&position), true),
+            Joined::Unproven { from, head } => {
+                // The hello has no id: a client whose connection breaks between the two must not take the head for a
+                // place it has been at.
+                let mut both = BytesMut::from(&control::connected(workspace, None, false)[..]);
+                both.extend_from_slice(&control::reset(ResetReason::UnknownPosition, Some(&from), &head));
+                both.freeze()
+            }
+        }
+    }
+
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self.stage {
+            Stage::Opening => {
+                self.stage = Stage::Held;
+                return Poll::Ready(Some(control::retry(self.settings.draw_retry_ms())));
+            }
+            Stage::Ended => return Poll::Ready(None),
+            Stage::Held | Stage::Live => {}
+        }
+        if self.drained_at.is_none() {
+            self.drained_at = self.settings.drain.draw_end();
+        }
+        if self.drained_at.is_some_and(|at| at <= Instant::now()) {
+            return Poll::Ready(Some(self.end(ReconnectReason::Draining)));
+        }
+        match self.subscriber.poll_next(context) {
+            Poll::Ready(Next::Joined(joined)) => return Poll::Ready(Some(self.hello(joined))),
+            Poll::Ready(Next::Frame(bytes)) => {
+                self.account.events += 1;
+                self.settings.metrics.deliveries.inc();
+                return Poll::Ready(Some(bytes));
+            }
+            Poll::Ready(Next::Lagging) => return Poll::Ready(Some(self.end(ReconnectReason::Lagging))),
+            Poll::Ready(Next::Refused) => return Poll::Ready(Some(self.end(ReconnectReason::Unavailable))),
+            Poll::Pending => {}
+        }
+        self.poll_timer(context)
+    }
+
+    /// Acts on the moments that have come, and sets the timer for the next one.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            let now = Instant::now();
+            if self.stage == Stage::Held && self.held_until <= now {
+                return Poll::Ready(Some(self.end(ReconnectReason::Unavailable)));
+            }
+            if self.heartbeat_at <= now {
+                self.heartbeat_at = now + spread(self.settings.heartbeat, HEARTBEAT_SPREAD);
+                let live = self.subscriber.is_live();
+                return Poll::Ready(Some(control::heartbeat(self.subscriber.position(), live)));
+            }
+            let mut next = self.heartbeat_at;
+            if self.stage == Stage::Held {
+                next = next.min(self.held_until);
+            }
+            if let Some(drained_at) = self.drained_at {
+                if drained_at <= now {
+                    return Poll::Ready(Some(self.end(ReconnectReason::Draining)));
+                }
+                next = next.min(drained_at);
+            }
+            if self.timer.deadline() != next.into() {
+                self.timer.as_mut().reset(next.into());
+            }
+            match self.timer.as_mut().poll(context) {
+                Poll::Ready(()) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Stream for StreamBody {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let bytes = std::task::ready!(this.poll_bytes(context));
+        if let Some(bytes) = &bytes {
+            this.account.bytes += bytes.len() as u64;
+            this.settings.metrics.delivered_bytes.inc_by(bytes.len() as u64);
+        }
+        Poll::Ready(bytes.map(Ok))
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        let why = match (self.account.ended, self.account.cut.get()) {
+            (Some(reason), _) => reason.as_str(),
+            (None, Some(cut)) => cut,
+            (None, None) => "client left",
+        };
+        tracing::info!(
+            workspace = %self.subscriber.workspace(),
+            address = %self.account.address,
+            seconds = self.account.began.elapsed().as_secs_f64(),
+            events = self.account.events,
+            bytes = self.account.bytes,
+            why,
+            "stream ended"
+        );
+    }
+}
+
+impl fmt::Debug for StreamBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamBody")
+            .field("subscriber", &self.subscriber)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}

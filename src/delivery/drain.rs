@@ -1,0 +1,31 @@
+//! The end of all streams of a node that is going away.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Whether and since when the node's streams are being ended. Set once, read by every stream when it is woken.
+#[derive(Debug)]
+pub struct Drain {
+    window: Duration,
+    begun: OnceLock<Instant>,
+}
+
+impl Drain {
+    /// Nothing is being ended yet; when it begins, it is spread over `window`.
+    #[must_use]
+    pub fn new(window: Duration) -> Self {
+        Self { window, begun: OnceLock::new() }
+    }
+
+    /// Streams end from now on. Whoever calls this wakes them too.
+    pub fn begin(&self) {
+        let _ = self.begun.set(Instant::now());
+    }
+
+    /// When a stream shall end: a moment of its own within the window. `None` while nothing is being ended. Each call
+    /// draws anew; a stream calls until it gets an answer and keeps that.
+    #[must_use]
+    pub fn draw_end(&self) -> Option<Instant> {
+        self.begun.get().map(|begun| *begun + self.window.mul_f64(fastrand::f64()))
+    }
+}

@@ -1,0 +1,70 @@
+//! One HTTP connection, from the accepted socket to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::service::{Peer, Service};
+use super::watched::{Blockage, WatchedStream};
+use crate::delivery::EndNote;
+
+/// hyper's bound on a head. Ours is smaller and answered with a problem; a head beyond this one gets hyper's bare 431.
+const HEAD_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The most header fields in a request.
+const HEADERS_MAX: usize = 100;
+
+/// How long a connection may take at most for things that a peer can delay.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionSettings {
+    /// For the head of a request.
+    pub header_timeout: Duration,
+    /// For taking any byte of what waits to be sent.
+    pub write_timeout: Duration,
+}
+
+/// Serves one connection until it ends. After `stop` it takes no further request; an open stream ends by itself.
+pub(super) async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    service: Service,
+    settings: ConnectionSettings,
+    stop: CancellationToken,
+) {
+    let cut = EndNote::default();
+    let blockage = Arc::new(Blockage::new());
+    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&blockage)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(HEAD_BUFFER_BYTES)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(io, service.for_peer(Peer { address, cut: Arc::clone(&cut) }));
+    let mut connection = std::pin::pin!(connection);
+    let mut stalled = std::pin::pin!(blockage.exceeds(settings.write_timeout));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            outcome = connection.as_mut() => {
+                if let Err(error) = outcome {
+                    tracing::debug!(%address, %error, "connection ended with an error");
+                }
+                return;
+            }
+            () = stalled.as_mut() => {
+                // Dropping the connection drops the stream's body, which writes the log line.
+                let _ = cut.set("takes no bytes");
+                return;
+            }
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}

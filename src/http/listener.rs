@@ -1,0 +1,159 @@
+//! Accepting connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, ConnectionSettings};
+use super::service::Service;
+use crate::metrics::Metrics;
+use crate::telemetry::Throttle;
+
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// The pause after an accept that failed for want of something, such as file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Socket options of accepted connections.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketSettings {
+    /// Idle time after which the peer is probed.
+    pub keepalive: Duration,
+    /// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`).
+    pub user_timeout: Duration,
+    /// The kernel's send buffer, in bytes; the system's default where `None`.
+    pub send_buffer: Option<usize>,
+}
+
+/// A bound listener and what its connections get.
+#[derive(Debug)]
+pub struct Listener {
+    /// The bound socket.
+    pub listener: TcpListener,
+    /// Routes and what stands around them.
+    pub service: Service,
+    /// Timeouts.
+    pub connection: ConnectionSettings,
+    /// Socket options.
+    pub socket: SocketSettings,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Where to count connections; `None` for a listener that is not counted.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
+/// Binds a listener.
+///
+/// # Errors
+///
+/// When the address is in use or not of this machine, or may not be bound.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the former process to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+impl Listener {
+    /// Accepts until `stop_accepting`, then closes the socket and waits for its connections, which `stop_accepting` also
+    /// tells to take no further request. Connections that are still open when `abandon` comes are cut.
+    pub async fn run(self, stop_accepting: CancellationToken, abandon: CancellationToken) {
+        let connections = TaskTracker::new();
+        let permits = Arc::new(Semaphore::new(self.connections_max));
+        let throttle = Throttle::default();
+        loop {
+            // The permit comes first: beyond the bound, clients wait in the listen queue and cost no memory here.
+            let permit = tokio::select! {
+                permit = Arc::clone(&permits).acquire_owned() => permit,
+                () = stop_accepting.cancelled() => break,
+            };
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = stop_accepting.cancelled() => break,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) if is_of_one_connection(&error) => continue,
+                Err(error) => {
+                    if let Some(silenced) = throttle.pass() {
+                        tracing::error!(%error, silenced, "cannot accept connections: raise the limit of open files, or lower limits.connections");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            if self.socket.apply(&stream).is_err() {
+                // The peer is gone already.
+                continue;
+            }
+            let counted = self.metrics.clone().map(Counted::new);
+            let service = self.service.clone();
+            let settings = self.connection;
+            let stop = stop_accepting.clone();
+            let abandon = abandon.clone();
+            connections.spawn(async move {
+                tokio::select! {
+                    () = connection::serve(stream, address, service, settings, stop) => {}
+                    () = abandon.cancelled() => {}
+                }
+                drop((permit, counted));
+            });
+        }
+        drop(self.listener);
+        connections.close();
+        connections.wait().await;
+    }
+}
+
+impl SocketSettings {
+    fn apply(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        let keepalive =
+            TcpKeepalive::new().with_time(self.keepalive).with_interval(self.keepalive / 3).with_retries(3);
+        socket.set_tcp_keepalive(&keepalive)?;
+        // With it, a peer that vanished is found also while bytes are under way to it; keepalive alone waits for silence.
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(self.user_timeout))?;
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Errors of accept(2) that concern the one connection that would have been accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// A connection that counts as open while this lives.
+#[derive(Debug)]
+struct Counted(Arc<Metrics>);
+
+impl Counted {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.connections.inc();
+        metrics.connections_accepted.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}

@@ -1,0 +1,32 @@
+//! HTTP: listening, routing and answering. A handler asks the hub for a subscriber and hands it to delivery; it never
+//! touches a frame.
+//!
+//! | part | what it holds |
+//! | --- | --- |
+//! | [`listener`] | accepting connections, bounded, with socket options |
+//! | [`connection`] | one connection: hyper, its timeouts, its end |
+//! | [`service`] | what stands around every request: head size, peer address, CORS |
+//! | [`routes`] | the public paths |
+//! | [`stream`], [`publish`] | the two things one can do with a workspace |
+//! | [`admin`] | the operations paths |
+//! | [`accept`], [`cors`], [`query`], [`problem`] | parts of requests and answers |
+
+mod accept;
+pub mod admin;
+mod connection;
+mod cors;
+mod listener;
+mod problem;
+mod publish;
+mod query;
+mod routes;
+mod service;
+mod stream;
+mod watched;
+
+pub use connection::ConnectionSettings;
+pub use cors::Origins;
+pub use listener::{Listener, SocketSettings, bind};
+pub use problem::Problem;
+pub use routes::{App, public};
+pub use service::Service;

@@ -1,0 +1,117 @@
+//! The public paths. Errors are answered inside the handlers; a rejection only means "not this route", because a tree of
+//! routes reports the rejection of whichever branch it likes best.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode_str;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use super::cors::Origins;
+use super::problem::Problem;
+use super::service::Peer;
+use super::{publish, stream};
+use crate::bus::Bus;
+use crate::delivery::StreamSettings;
+use crate::hub::Hub;
+use crate::metrics::Metrics;
+use crate::workspace::WorkspaceId;
+
+/// What an events path takes.
+pub(super) const EVENTS_ALLOW: &str = "GET, POST, OPTIONS";
+
+/// What the public handlers work with.
+pub struct App {
+    /// All workspaces.
+    pub hub: Arc<Hub>,
+    /// Where events are published.
+    pub bus: Arc<dyn Bus>,
+    /// What streams have in common.
+    pub streams: Arc<StreamSettings>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who may publish from a page.
+    pub origins: Origins,
+    /// Whether streams are `named` unless they say otherwise.
+    pub named: bool,
+    /// Bytes of a payload.
+    pub event_bytes: usize,
+    /// Bound on receiving a request body.
+    pub body_timeout: Duration,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+/// The public routes under a base path such as `/api`.
+pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
+    let base = base_path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .fold(warp::any().boxed(), |path, segment| path.and(warp::path(segment.to_owned())).boxed());
+    let events = base
+        .and(warp::path("workspaces"))
+        .and(warp::path::param::<String>())
+        .and(warp::path("events"))
+        .and(warp::path::end())
+        .boxed();
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+
+    let subscriber_app = Arc::clone(app);
+    let subscribe = warp::get()
+        .and(events.clone())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Peer>())
+        .then(move |id: String, query: String, headers: HeaderMap, peer: Peer| {
+            let app = Arc::clone(&subscriber_app);
+            async move { answer(stream::open(&app, &id, &query, &headers, peer).await) }
+        });
+
+    let publisher_app = Arc::clone(app);
+    let publish = warp::post()
+        .and(events.clone())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |id: String, headers: HeaderMap, body| {
+            let app = Arc::clone(&publisher_app);
+            async move { answer(publish::publish(&app, &id, &headers, body).await) }
+        });
+
+    let preflight = warp::options().and(events.clone()).map(|_| Origins::preflight(EVENTS_ALLOW));
+    let other_method = events.map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());
+    let hint = format!("there is nothing at this path: streams are at {base_path}/workspaces/{{workspace}}/events");
+    let nothing = warp::any().map(move || Problem::not_found(hint.clone()).into_response());
+
+    subscribe
+        .or(publish)
+        .unify()
+        .or(preflight)
+        .unify()
+        .or(other_method)
+        .unify()
+        .or(nothing)
+        .unify()
+        .map(Reply::into_response)
+        .boxed()
+}
+
+fn answer(result: Result<Response, Problem>) -> Response {
+    result.unwrap_or_else(Problem::into_response)
+}
+
+/// The workspace that a path segment names. Percent-encoding of characters that need none means the same (RFC 3986
+/// section 6.2.2.2).
+pub(super) fn workspace(segment: &str) -> Result<WorkspaceId, Problem> {
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-workspace", detail);
+    let decoded = percent_decode_str(segment)
+        .decode_utf8()
+        .map_err(|_| bad("the workspace id in the path is not UTF-8".to_owned()))?;
+    WorkspaceId::parse(&decoded).map_err(|error| bad(error.to_string()))
+}

@@ -1,0 +1,62 @@
+//! `GET …/events`: the event stream.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::StatusCode;
+use warp::Reply;
+use warp::reply::Response;
+
+use super::accept::{self, EventStream};
+use super::problem::Problem;
+use super::query::StreamQuery;
+use super::routes::{App, workspace};
+use super::service::Peer;
+use crate::delivery::StreamBody;
+use crate::hub::Resume;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
+/// that wants such trouble told by a status.
+pub(super) async fn open(
+    app: &App,
+    id: &str,
+    query: &str,
+    headers: &HeaderMap,
+    peer: Peer,
+) -> Result<Response, Problem> {
+    let workspace = workspace(id)?;
+    let query = StreamQuery::parse(query, app.named)?;
+    let accepted = accept::event_stream(headers);
+    if accepted == EventStream::Excluded {
+        return Err(Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "not-acceptable",
+            "this path answers with text/event-stream: name it in Accept, or leave Accept out",
+        ));
+    }
+    // The header is the newer of the two: a browser keeps the query of its first request when it reconnects.
+    let last_event_id = headers
+        .get(LAST_EVENT_ID)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .filter(|text| !text.is_empty())
+        .or(query.last_event_id);
+    let resume = last_event_id.as_deref().map(Resume::new);
+    let subscriber = app.hub.join(&workspace, resume, query.view);
+    if query.errors_by_status || accepted != EventStream::Named {
+        let settled = tokio::time::timeout(app.streams.confirm, subscriber.settled()).await;
+        if settled != Ok(true) {
+            return Err(Problem::unavailable(
+                "the workspace's subscription on the bus is not confirmed: try again later",
+                app.streams.retry,
+            ));
+        }
+    }
+    let body = StreamBody::new(subscriber, app.streams.clone(), peer.address, peer.cut);
+    let mut response = warp::reply::stream(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}

@@ -1,0 +1,116 @@
+//! A socket that knows how long its peer has not been taking bytes.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Since when a socket has been refusing bytes.
+#[derive(Debug)]
+pub(super) struct Blockage {
+    began: Instant,
+    /// Milliseconds from `began` to the moment, plus one; 0 while bytes go out.
+    since_ms: AtomicU64,
+}
+
+impl Blockage {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), since_ms: AtomicU64::new(0) }
+    }
+
+    fn note<T>(&self, outcome: &Poll<T>) {
+        if outcome.is_ready() {
+            self.since_ms.store(0, Ordering::Relaxed);
+        } else if self.since_ms.load(Ordering::Relaxed) == 0 {
+            let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+            self.since_ms.store(now + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long bytes have been waiting for the peer; zero while they go out.
+    fn lasting(&self) -> Duration {
+        match self.since_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => self.began.elapsed().saturating_sub(Duration::from_millis(since - 1)),
+        }
+    }
+
+    /// Waits until the peer has taken no bytes for `limit`, although some were waiting. Cancellation safe.
+    pub(super) async fn exceeds(&self, limit: Duration) {
+        loop {
+            tokio::time::sleep(limit.saturating_sub(self.lasting()).max(Duration::from_millis(10))).await;
+            if self.lasting() >= limit {
+                return;
+            }
+        }
+    }
+}
+
+/// A TCP stream that notes when a write has to wait.
+#[derive(Debug)]
+pub(super) struct WatchedStream {
+    stream: TcpStream,
+    blockage: Arc<Blockage>,
+}
+
+impl WatchedStream {
+    pub(super) fn new(stream: TcpStream, blockage: Arc<Blockage>) -> Self {
+        Self { stream, blockage }
+    }
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.blockage.note(&outcome);
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.blockage.note(&outcome);
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_waits_is_noticed_and_one_that_goes_through_clears_it() {
+        let blockage = Blockage::new();
+        blockage.note(&Poll::<()>::Pending);
+        blockage.exceeds(Duration::from_millis(20)).await;
+        assert!(blockage.lasting() >= Duration::from_millis(20));
+        blockage.note(&Poll::Ready(()));
+        assert_eq!(blockage.lasting(), Duration::ZERO);
+    }
+}

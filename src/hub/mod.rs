@@ -1,0 +1,154 @@
+//! The hub: every workspace with subscribers on this node, its recent frames, and who has read how far. No I/O, no HTTP,
+//! no Redis types: the bus delivers into it through [`Feed`], subscribers read out of it by polling.
+//!
+//! | part | what it holds |
+//! | --- | --- |
+//! | [`ring`] | a workspace's recent frames, numbered and bounded |
+//! | [`workspace`] | one workspace: its link to the bus, its ring, who waits |
+//! | [`subscriber`] | one client's cursor and filter, and what it gets next |
+//!
+//! Locks are taken in the order map, then workspace, and held for no longer than it takes to move a few pointers.
+
+mod ring;
+mod subscriber;
+mod view;
+mod workspace;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub use subscriber::{Joined, Next, Resume, Subscriber};
+pub use view::{TypeFilter, TypeFilterError, View};
+
+use crate::bus::{Feed, Interest};
+use crate::event::NodeId;
+use crate::metrics::Metrics;
+use crate::workspace::WorkspaceId;
+use workspace::{Shared, WorkspaceCell};
+
+/// The bounds a hub keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct HubSettings {
+    /// Frames in a workspace's ring.
+    pub ring_events: usize,
+    /// Bytes in a workspace's ring.
+    pub ring_bytes: usize,
+    /// Bytes of a payload.
+    pub event_bytes: usize,
+    /// How long a workspace is kept after its last subscriber left.
+    pub linger: Duration,
+}
+
+/// All workspaces of this node.
+#[derive(Debug)]
+pub struct Hub {
+    workspaces: Mutex<HashMap<WorkspaceId, Arc<WorkspaceCell>>>,
+    interest: Arc<Interest>,
+    shared: Arc<Shared>,
+}
+
+impl Hub {
+    /// An empty hub. What it wants to hear of stands in `interest`.
+    #[must_use]
+    pub fn new(node: NodeId, settings: HubSettings, interest: Arc<Interest>, metrics: Arc<Metrics>) -> Self {
+        let shared = Arc::new(Shared::new(node, settings, metrics));
+        Self { workspaces: Mutex::default(), interest, shared }
+    }
+
+    /// Joins a workspace. The subscriber first gets [`Next::Joined`] once the bus has confirmed the workspace, then
+    /// everything after that. It leaves by being dropped.
+    #[must_use]
+    pub fn join(&self, id: &WorkspaceId, resume: Option<Resume>, view: View) -> Subscriber {
+        let mut workspaces = self.workspaces.lock();
+        let cell = match workspaces.get(id) {
+            Some(cell) => Arc::clone(cell),
+            None => {
+                let cell = Arc::new(WorkspaceCell::new(id.clone(), Arc::clone(&self.shared)));
+                workspaces.insert(id.clone(), Arc::clone(&cell));
+                self.shared.metrics.workspaces.inc();
+                self.interest.want(id);
+                cell
+            }
+        };
+        // While the map is locked: the workspace must not be swept away before the subscriber stands in it.
+        let (slot, ask_again) = cell.enter();
+        if ask_again {
+            self.interest.want(id);
+        }
+        drop(workspaces);
+        Subscriber::new(cell, slot, resume, view)
+    }
+
+    /// Gives up the workspaces that had no subscriber for the linger time at `now`. To be called every second or so.
+    /// Answers how many were given up.
+    pub fn sweep(&self, now: Instant) -> usize {
+        let mut workspaces = self.workspaces.lock();
+        let before = workspaces.len();
+        workspaces.retain(|id, cell| {
+            let keep = !cell.has_lingered(now, self.shared.settings.linger);
+            if !keep {
+                // Under the map's lock, so that a join right after this one wants the workspace after it is released.
+                self.interest.release(id);
+            }
+            keep
+        });
+        let released = before - workspaces.len();
+        self.shared.metrics.workspaces.dec_by(i64::try_from(released).unwrap_or(i64::MAX));
+        released
+    }
+
+    /// Lets every subscriber look around: a drain has begun.
+    pub fn wake_all(&self) {
+        for cell in self.cells() {
+            cell.wake();
+        }
+    }
+
+    /// How many workspaces are held now.
+    #[must_use]
+    pub fn workspaces(&self) -> usize {
+        self.workspaces.lock().len()
+    }
+
+    fn cells(&self) -> Vec<Arc<WorkspaceCell>> {
+        self.workspaces.lock().values().cloned().collect()
+    }
+
+    fn cell(&self, id: &WorkspaceId) -> Option<Arc<WorkspaceCell>> {
+        self.workspaces.lock().get(id).cloned()
+    }
+}
+
+impl Feed for Hub {
+    fn confirmed(&self, workspace: &WorkspaceId) {
+        if let Some(cell) = self.cell(workspace) {
+            cell.confirmed();
+        }
+    }
+
+    fn refused(&self, workspace: &WorkspaceId, reason: &str) {
+        if let Some(cell) = self.cell(workspace) {
+            cell.refused(reason);
+        }
+    }
+
+    fn message(&self, workspace: &WorkspaceId, message: Bytes) {
+        // Nobody here any more: the release of the subscription is on its way.
+        if let Some(cell) = self.cell(workspace) {
+            cell.message(&message);
+        }
+    }
+
+    fn interrupted(&self) {
+        for cell in self.cells() {
+            cell.interrupted();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! A workspace's recent frames.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::event::{Frame, Position};
+
+/// What a frame costs in memory beside its bytes, roughly: the frame itself, its share of the ring, its type.
+const FRAME_OVERHEAD_BYTES: usize = 192;
+
+/// Frames in order, each with a number; the oldest are dropped when the bounds are passed.
+#[derive(Debug)]
+pub(super) struct Ring {
+    frames: VecDeque<Arc<Frame>>,
+    /// The number of the oldest frame held, or of the next one when none is.
+    base: u64,
+    /// The place right before the oldest frame held.
+    before: Position,
+    bytes: usize,
+    events_max: usize,
+    bytes_max: usize,
+}
+
+/// What a cursor finds.
+#[derive(Debug)]
+pub(super) enum At<'a> {
+    /// A frame.
+    Frame(&'a Arc<Frame>),
+    /// The end: nothing yet.
+    Head,
+    /// The frame is gone: the reader was too slow.
+    FallenOut,
+}
+
+impl Ring {
+    /// An empty ring that begins after `before`.
+    pub(super) fn new(before: Position, events_max: usize, bytes_max: usize) -> Self {
+        Self { frames: VecDeque::new(), base: 0, before, bytes: 0, events_max, bytes_max }
+    }
+
+    /// Adds a frame and drops the oldest ones as the bounds demand; the new one always stays.
+    pub(super) fn push(&mut self, frame: Frame) {
+        self.bytes += cost(&frame);
+        self.frames.push_back(Arc::new(frame));
+        while self.frames.len() > self.events_max || (self.bytes > self.bytes_max && self.frames.len() > 1) {
+            let Some(oldest) = self.frames.pop_front() else { break };
+            self.bytes -= cost(&oldest);
+            self.before = *oldest.position();
+            self.base += 1;
+        }
+    }
+
+    /// The cursor of a reader that has seen everything.
+    pub(super) fn head(&self) -> u64 {
+        self.base + self.frames.len() as u64
+    }
+
+    /// The place after everything in the ring.
+    pub(super) fn head_position(&self) -> Position {
+        self.frames.back().map_or(self.before, |frame| *frame.position())
+    }
+
+    /// What a cursor finds.
+    pub(super) fn at(&self, cursor: u64) -> At<'_> {
+        let Some(offset) = cursor.checked_sub(self.base) else { return At::FallenOut };
+        match usize::try_from(offset).ok().and_then(|offset| self.frames.get(offset)) {
+            Some(frame) => At::Frame(frame),
+            None => At::Head,
+        }
+    }
+
+    /// The cursor of a reader that has seen everything up to a place, if the ring still proves it. The search begins
+    /// at the head, where most who return have been.
+    pub(super) fn cursor_after(&self, position: &Position) -> Option<u64> {
+        if let Some(offset) = self.frames.iter().rposition(|frame| frame.position() == position) {
+            return Some(self.base + offset as u64 + 1);
+        }
+        (self.before == *position).then_some(self.base)
+    }
+}
+
+fn cost(frame: &Frame) -> usize {
+    frame.plain().len() + FRAME_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EntryId;
+    use proptest::prelude::*;
+
+    fn position(number: u64) -> Position {
+        Position::logged(EntryId { milliseconds: number, sequence: 0 })
+    }
+
+    fn ring(events_max: usize, bytes_max: usize, count: u64) -> Ring {
+        let mut ring = Ring::new(position(0), events_max, bytes_max);
+        for number in 1..=count {
+            ring.push(Frame::application(position(number), "x"));
+        }
+        ring
+    }
+
+    #[test]
+    fn an_empty_ring_knows_where_it_begins() {
+        let ring = ring(3, 10_000, 0);
+        assert_eq!(ring.head(), 0);
+        assert_eq!(ring.head_position(), position(0));
+        assert_eq!(ring.cursor_after(&position(0)), Some(0));
+        assert_eq!(ring.cursor_after(&position(1)), None);
+        assert!(matches!(ring.at(0), At::Head));
+    }
+
+    #[test]
+    fn the_oldest_fall_out() {
+        let ring = ring(3, 10_000, 5);
+        assert_eq!(ring.head(), 5);
+        assert!(matches!(ring.at(1), At::FallenOut));
+        assert!(matches!(ring.at(2), At::Frame(frame) if *frame.position() == position(3)));
+        assert_eq!(ring.cursor_after(&position(1)), None);
+        assert_eq!(ring.cursor_after(&position(2)), Some(2));
+        assert_eq!(ring.cursor_after(&position(5)), Some(5));
+    }
+
+    #[test]
+    fn bytes_bound_the_ring_but_never_empty_it() {
+        assert_eq!(ring(100, 3 * (FRAME_OVERHEAD_BYTES + 20), 10).frames.len(), 3);
+        assert_eq!(ring(100, 1, 10).frames.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_reader_gets_everything_in_order_or_falls_out(
+            events_max in 1usize..6, count in 0u64..20, start in 0u64..20,
+        ) {
+            let ring = ring(events_max, usize::MAX, count);
+            prop_assert!(ring.frames.len() <= events_max);
+            prop_assert_eq!(ring.bytes, ring.frames.iter().map(|frame| cost(frame)).sum::<usize>());
+            if let Some(mut cursor) = ring.cursor_after(&position(start)) {
+                let mut expected = start + 1;
+                while let At::Frame(frame) = ring.at(cursor) {
+                    prop_assert_eq!(frame.position(), &position(expected));
+                    expected += 1;
+                    cursor += 1;
+                }
+                prop_assert_eq!(expected, count + 1);
+            } else {
+                prop_assert!(start > count || start + (events_max as u64) < count);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What of a workspace's events a subscriber wants, and in which form.
+
+use bytes::Bytes;
+
+use crate::event::Frame;
+use crate::event::frame::EVENT_TYPE_BYTES_MAX;
+
+/// The most types that one subscriber may list.
+pub const TYPES_MAX: usize = 64;
+
+/// A subscriber's choice of events and of their form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Only events of these types; all events where there is no filter.
+    pub types: Option<TypeFilter>,
+    /// Whether frames carry `event:` from the payload's type.
+    pub named: bool,
+}
+
+impl View {
+    /// The bytes of a frame in this view, shared with all other subscribers; `None` where the view leaves it out.
+    #[must_use]
+    pub fn bytes<'a>(&self, frame: &'a Frame) -> Option<&'a Bytes> {
+        if let Some(types) = &self.types
+            && frame.is_application()
+            && !frame.event_type().is_some_and(|event_type| types.contains(event_type))
+        {
+            return None;
+        }
+        Some(if self.named { frame.named() } else { frame.plain() })
+    }
+}
+
+/// A list of payload types, `A,B`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeFilter(Box<[Box<str>]>);
+
+/// A list of types is not one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TypeFilterError {
+    /// Nothing is listed, or there is an empty entry.
+    #[error("`types` lists the wanted payload types, separated by commas, without empty entries")]
+    Empty,
+    /// More than [`TYPES_MAX`].
+    #[error("`types` lists at most {TYPES_MAX} types")]
+    TooMany,
+    /// A type is longer than any that is taken note of.
+    #[error("a type in `types` has at most {EVENT_TYPE_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+impl TypeFilter {
+    /// Takes a list of types separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// [`TypeFilterError`] says which bound the list breaks.
+    pub fn parse(list: &str) -> Result<Self, TypeFilterError> {
+        let types: Vec<&str> = list.split(',').take(TYPES_MAX + 1).collect();
+        if types.len() > TYPES_MAX {
+            return Err(TypeFilterError::TooMany);
+        }
+        if types.iter().any(|name| name.is_empty()) {
+            return Err(TypeFilterError::Empty);
+        }
+        if types.iter().any(|name| name.len() > EVENT_TYPE_BYTES_MAX) {
+            return Err(TypeFilterError::TooLong);
+        }
+        Ok(Self(types.into_iter().map(Box::from).collect()))
+    }
+
+    fn contains(&self, event_type: &str) -> bool {
+        self.0.iter().any(|name| **name == *event_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::control::{ResetReason, reset};
+    use crate::event::{EntryId, Position};
+
+    #[test]
+    fn lists_are_bounded() {
+        assert!(TypeFilter::parse("A").unwrap().contains("A"));
+        assert!(!TypeFilter::parse("A,B").unwrap().contains("A,B"));
+        for list in ["", ",", "A,", ",A", "A,,B"] {
+            assert_eq!(TypeFilter::parse(list), Err(TypeFilterError::Empty), "{list:?}");
+        }
+        assert_eq!(TypeFilter::parse(&["A"; 65].join(",")), Err(TypeFilterError::TooMany));
+        assert_eq!(TypeFilter::parse(&"A".repeat(257)), Err(TypeFilterError::TooLong));
+    }
+
+    #[test]
+    fn a_filter_leaves_out_other_types_and_untyped_events_but_never_the_broker() {
+        let position = Position::logged(EntryId::ZERO);
+        let view = View { types: Some(TypeFilter::parse("A,B").unwrap()), named: false };
+        assert!(view.bytes(&Frame::application(position, r#"{"type":"B"}"#)).is_some());
+        assert!(view.bytes(&Frame::application(position, r#"{"type":"C"}"#)).is_none());
+        assert!(view.bytes(&Frame::application(position, "text")).is_none());
+        let reset = Frame::broker(position, reset(ResetReason::Gap, None, &position));
+        assert!(view.bytes(&reset).is_some());
+    }
+}

@@ -1,0 +1,204 @@
+//! What is counted, for `/metrics` and `/status`. Names follow the Prometheus conventions; all begin with `tidings_`.
+
+use std::fmt;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::event::control::{ReconnectReason, ResetReason};
+
+/// Whether an event stands in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// Published without the log.
+    Live,
+    /// Logged.
+    Logged,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// How a connection or stream ended, and why an event was dropped: a label each.
+type ByReason = Family<ReasonLabel, Counter>;
+
+/// The counters and gauges of a node. They count from the start of the process.
+pub struct Metrics {
+    registry: Registry,
+    /// Open connections on the public listener.
+    pub connections: Gauge,
+    /// Connections accepted on the public listener.
+    pub connections_accepted: Counter,
+    /// Subscribers in workspaces.
+    pub subscribers: Gauge,
+    /// Workspaces held, lingering ones included.
+    pub workspaces: Gauge,
+    /// Events handed to streams.
+    pub deliveries: Counter,
+    /// Bytes handed to streams.
+    pub delivered_bytes: Counter,
+    /// Events published through this node's HTTP interface.
+    pub published: Counter,
+    /// Publishes through HTTP that failed.
+    pub publish_failures: Counter,
+    events: Family<KindLabel, Counter>,
+    dropped: ByReason,
+    resets: ByReason,
+    reconnects: ByReason,
+}
+
+impl Metrics {
+    /// All counters at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("tidings");
+        let connections = Gauge::default();
+        registry.register("connections", "Open connections on the public listener", connections.clone());
+        let connections_accepted = Counter::default();
+        registry.register(
+            "connections_accepted",
+            "Connections accepted on the public listener",
+            connections_accepted.clone(),
+        );
+        let subscribers = Gauge::default();
+        registry.register("subscribers", "Subscribers in workspaces", subscribers.clone());
+        let workspaces = Gauge::default();
+        registry.register("workspaces", "Workspaces held, lingering ones included", workspaces.clone());
+        let deliveries = Counter::default();
+        registry.register("deliveries", "Events handed to streams", deliveries.clone());
+        let delivered_bytes = Counter::default();
+        registry.register("delivered_bytes", "Bytes handed to streams", delivered_bytes.clone());
+        let published = Counter::default();
+        registry.register("published", "Events published through HTTP", published.clone());
+        let publish_failures = Counter::default();
+        registry.register("publish_failures", "Publishes through HTTP that failed", publish_failures.clone());
+        let events = Family::default();
+        registry.register("events", "Events that arrived from the bus", events.clone());
+        let dropped = ByReason::default();
+        registry.register("events_dropped", "Events that could not be delivered", dropped.clone());
+        let resets = ByReason::default();
+        registry.register("resets", "Times that subscribers were told that events may be missing", resets.clone());
+        let reconnects = ByReason::default();
+        registry.register("reconnects", "Streams that the node ended, asking to come back", reconnects.clone());
+        Self {
+            registry,
+            connections,
+            connections_accepted,
+            subscribers,
+            workspaces,
+            deliveries,
+            delivered_bytes,
+            published,
+            publish_failures,
+            events,
+            dropped,
+            resets,
+            reconnects,
+        }
+    }
+
+    /// An event arrived.
+    pub fn count_event(&self, kind: EventKind) {
+        self.events.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
+    }
+
+    /// An event could not be delivered.
+    pub fn count_dropped(&self, reason: ResetReason) {
+        self.dropped.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    /// Subscribers were told that something may be missing.
+    pub fn count_reset(&self, reason: ResetReason) {
+        self.resets.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    /// A stream was ended with the wish that the client come back.
+    pub fn count_reconnect(&self, reason: ReconnectReason) {
+        self.reconnects.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    /// How many events of a kind arrived.
+    #[must_use]
+    pub fn events(&self, kind: EventKind) -> u64 {
+        self.events.get_or_create(&KindLabel { kind: kind.as_str() }).get()
+    }
+
+    /// How many events were dropped for a reason.
+    #[must_use]
+    pub fn dropped(&self, reason: ResetReason) -> u64 {
+        self.dropped.get_or_create(&ReasonLabel { reason: reason.as_str() }).get()
+    }
+
+    /// How often something was reset for a reason.
+    #[must_use]
+    pub fn resets(&self, reason: ResetReason) -> u64 {
+        self.resets.get_or_create(&ReasonLabel { reason: reason.as_str() }).get()
+    }
+
+    /// How many streams were ended for a reason.
+    #[must_use]
+    pub fn reconnects(&self, reason: ReconnectReason) -> u64 {
+        self.reconnects.get_or_create(&ReasonLabel { reason: reason.as_str() }).get()
+    }
+
+    /// The Prometheus text form (OpenMetrics 1.0).
+    ///
+    /// # Errors
+    ///
+    /// Only when a metric cannot write itself, which none of these does.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl EventKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Logged => "logged",
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_what_was_counted() {
+        let metrics = Metrics::new();
+        metrics.count_event(EventKind::Live);
+        metrics.count_reset(ResetReason::Interrupted);
+        metrics.subscribers.inc();
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("tidings_events_total{kind=\"live\"} 1\n"), "{text}");
+        assert!(text.contains("tidings_resets_total{reason=\"interrupted\"} 1\n"), "{text}");
+        assert!(text.contains("tidings_subscribers 1\n"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+        assert_eq!(metrics.events(EventKind::Live), 1);
+    }
+}
