@@ -113,14 +113,9 @@ fn fail(code: u8, message: &str) -> ExitCode {
 impl Options {
     /// The configuration in force, with the flags on top.
     fn load(&self) -> Result<Loaded, ConfigError> {
-        let mut sources = Sources::from_process(self.config.clone());
-        if let Some(listen) = &self.listen {
-            sources.flag("server.listen", listen, "--listen");
-        }
-        if let Some(redis) = &self.redis {
-            sources.flag("redis.url", redis, "--redis");
-        }
-        sources.load()
+        let flags = [("server.listen", &self.listen, "--listen"), ("redis.url", &self.redis, "--redis")];
+        let given = flags.into_iter().filter_map(|(key, value, flag)| Some((key, value.clone()?, flag))).collect();
+        Sources::of_process(self.config.clone(), given).load()
     }
 }
 

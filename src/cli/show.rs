@@ -14,7 +14,11 @@ pub(super) struct ShowArgs {
 
 pub(super) fn run(options: &Options, args: &ShowArgs) -> Result<(), Failure> {
     let loaded = options.load()?;
-    let text = if args.json { loaded.to_json() } else { loaded.to_table() };
+    let text = if args.json {
+        loaded.json().map_err(|error| Failure::Failed(format!("cannot write the settings as JSON: {error}")))?
+    } else {
+        loaded.table()
+    };
     // A reader that has gone away has read enough.
     let _ = output::line(text.trim_end());
     Ok(())

@@ -1,0 +1,33 @@
+# A small image of the broker: one program on Debian, not root.
+#
+#   docker build -t tidings .
+#   docker run --rm -p 127.0.0.1:8080:8080 -e TIDINGS__AUTH__MODE=none tidings
+#
+# In a container the broker has to listen on all addresses, and then it does not start until auth.mode is written out.
+# That is left to whoever runs the image: an image that lets everybody in by default would be a trap.
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY config config
+COPY src src
+# The caches stay on the build machine, so that a change of the sources does not build every dependency anew.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    cargo build --release --locked --bin tidings && cp target/release/tidings /usr/local/bin/tidings
+
+FROM debian:bookworm-slim
+# The authorities that rediss:// trusts.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /usr/local/bin/tidings /usr/local/bin/tidings
+# A number, because Kubernetes cannot tell whether a name is root.
+USER 10001:10001
+ENV TIDINGS__SERVER__LISTEN=0.0.0.0:8080
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# "Is the process alive", not "is Redis there": a restart would not bring Redis back, and would cut every stream.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=3 CMD ["tidings", "check", "--health"]
+ENTRYPOINT ["tidings"]
+CMD ["serve"]

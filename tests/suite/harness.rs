@@ -1,0 +1,95 @@
+//! The harness itself, where a fault in it would make other tests pass.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{Connect, DEADLINE, End, EventSource, RedisOptions, RedisServer, SseClient};
+
+/// Answers one connection after the other with the given bytes, and hands out the requests' heads.
+async fn canned(answers: Vec<&'static str>) -> (std::net::SocketAddr, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            heads.push(head(&mut stream).await);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+        heads
+    });
+    (address, task)
+}
+
+async fn head(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "cut within the head");
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_tells_a_clean_end_from_a_cut() {
+    const HEAD: &str =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let ends = [
+        ("9\r\ndata: a\n\n\r\n0\r\n\r\n", End::Clean),
+        ("8\r\ndata: a\n\r\n0\r\n\r\n", End::WithinEvent),
+        ("9\r\ndata: a\n\n\r\n", End::Cut("the connection ended".to_owned())),
+    ];
+    for (body, expected) in ends {
+        let (address, _task) = canned(vec![Box::leak(format!("{HEAD}{body}").into_boxed_str())]).await;
+        let mut client = SseClient::connect(address, "demo", Connect::default()).await;
+        assert_eq!(client.wait_end(DEADLINE).await, expected);
+        assert_eq!(client.events().len(), usize::from(expected != End::WithinEvent));
+    }
+}
+
+#[tokio::test]
+async fn an_event_source_comes_back_with_its_position_until_it_is_told_not_to() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n";
+    let first = Box::leak(format!("{HEAD}retry: 10\nid: 7-0\ndata: a\n\nid: 8-0\n\nid: 9").into_boxed_str());
+    let second = Box::leak(format!("{HEAD}data: b\n\n").into_boxed_str());
+    let (address, task) = canned(vec![first, second, "HTTP/1.1 204 No Content\r\n\r\n"]).await;
+    let mut source = EventSource::open(address, "demo", Connect::query("named=1"));
+    assert_eq!(source.wait_for(DEADLINE, |event| event.data == "a").await.id, "7-0");
+    source.wait_for(DEADLINE, |event| event.data == "b").await;
+    let heads = task.await.unwrap();
+    assert!(heads[0].starts_with("GET /api/workspaces/demo/events?named=1 HTTP/1.1\r\n"), "{}", heads[0]);
+    assert!(!heads[0].contains("Last-Event-ID"));
+    assert!(heads[1].contains("Last-Event-ID: 8-0\r\n"), "{}", heads[1]);
+    crate::support::eventually("it gives up", DEADLINE, async || source.closed().is_some()).await;
+    assert_eq!(source.opened(), 2);
+}
+
+#[tokio::test]
+async fn a_redis_server_stops_restarts_and_freezes() {
+    let users = vec!["broker on >secret ~workspace:* resetchannels &workspace:* +ping +publish".to_owned()];
+    let options = RedisOptions { users, tls: true, append_only: true, ..RedisOptions::default() };
+    let mut server = RedisServer::start_with(options).await;
+    let broker = redis::Client::open(server.url_as("broker", "secret")).unwrap();
+    let mut connection = broker.get_multiplexed_async_connection().await.unwrap();
+    let receivers: i64 =
+        redis::cmd("PUBLISH").arg("workspace:a").arg("x").query_async(&mut connection).await.unwrap();
+    assert_eq!(receivers, 0);
+    let refused = redis::cmd("PUBLISH").arg("other").arg("x").query_async::<i64>(&mut connection).await;
+    assert!(refused.unwrap_err().to_string().to_lowercase().contains("noperm"));
+    let (url, certificates) = server.tls_url();
+    assert!(url.starts_with("rediss://localhost:") && certificates.authority.exists());
+
+    server.command::<String>(&["SET", "kept", "1"]).await;
+    server.stop();
+    assert!(TcpStream::connect(("127.0.0.1", server.port())).await.is_err());
+    server.restart().await;
+    assert_eq!(server.command::<String>(&["GET", "kept"]).await, "1");
+
+    server.freeze();
+    let frozen = tokio::time::timeout(Duration::from_millis(200), server.info("server")).await;
+    assert!(frozen.is_err());
+    server.thaw();
+    assert!(server.info("server").await.contains("redis_version"));
+}

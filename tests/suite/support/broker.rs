@@ -1,0 +1,225 @@
+//! The real `tidings` program.
+
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::directory::Directory;
+use super::http::{self, Response};
+use super::ports::Port;
+use super::programs::Program;
+use super::redis_server::RedisServer;
+use super::sse::{Connect, SseClient};
+use super::wait::{DEADLINE, eventually, eventually_some};
+
+/// The `tidings` program with none of the settings of the environment in which the tests run.
+pub fn tidings() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDINGS__") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// How a broker is to be started. The addresses are the harness's to choose.
+#[derive(Debug, Clone, Default)]
+pub struct BrokerOptions {
+    settings: Vec<(String, String)>,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl BrokerOptions {
+    /// A broker on the embedded bus.
+    pub fn embedded() -> Self {
+        Self::default()
+    }
+
+    /// A broker on a Redis server.
+    pub fn redis(server: &RedisServer) -> Self {
+        Self::default().set("redis.url", server.url())
+    }
+
+    /// Sets a key of the configuration, such as `"sse.heartbeat_seconds"`.
+    #[expect(clippy::needless_pass_by_value, reason = "a number or a text, as it comes")]
+    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
+        self.settings.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Adds an argument behind `serve`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Sets an environment variable that is not a key of the configuration.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// The environment variable of a key: `server.listen` is `TIDINGS__SERVER__LISTEN`.
+pub fn variable(key: &str) -> String {
+    format!("TIDINGS__{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// A running broker. It ends with the value.
+#[derive(Debug)]
+pub struct Broker {
+    program: Program,
+    options: BrokerOptions,
+    ports: Ports,
+    directory: Directory,
+}
+
+#[derive(Debug)]
+struct Ports {
+    server: Port,
+    admin: Port,
+    embedded: Port,
+}
+
+impl Broker {
+    /// Starts a broker and waits until it is live.
+    pub async fn start(options: BrokerOptions) -> Self {
+        let ports = Ports { server: Port::claim(), admin: Port::claim(), embedded: Port::claim() };
+        let directory = Directory::new();
+        let program = launch(&options, &ports, &directory);
+        let mut broker = Self { program, options, ports, directory };
+        broker.live().await;
+        broker
+    }
+
+    /// Starts a broker and waits until it is ready.
+    pub async fn start_ready(options: BrokerOptions) -> Self {
+        let broker = Self::start(options).await;
+        broker.ready().await;
+        broker
+    }
+
+    /// The public listener.
+    pub fn address(&self) -> SocketAddr {
+        self.ports.server.address()
+    }
+
+    /// The admin listener.
+    pub fn admin(&self) -> SocketAddr {
+        self.ports.admin.address()
+    }
+
+    /// Where Redis clients reach the embedded bus.
+    pub fn embedded(&self) -> SocketAddr {
+        self.ports.embedded.address()
+    }
+
+    /// Opens a stream of a workspace.
+    pub async fn connect(&self, workspace: &str) -> SseClient {
+        self.connect_with(workspace, Connect::default()).await
+    }
+
+    /// Opens a stream of a workspace.
+    pub async fn connect_with(&self, workspace: &str, options: Connect) -> SseClient {
+        SseClient::connect(self.address(), workspace, options).await
+    }
+
+    /// Publishes through the HTTP interface and answers the event's id. Fails the test when it is refused.
+    pub async fn publish(&self, workspace: &str, payload: &str) -> String {
+        let target = format!("/api/workspaces/{workspace}/events");
+        let response = http::request(self.address(), "POST", &target, &[], payload.to_owned()).await;
+        assert!(response.status.is_success(), "{}: {:?}", response.status, response.body);
+        response.json()["id"].as_str().expect("the event's id").to_owned()
+    }
+
+    /// Waits until `/ready` says so.
+    pub async fn ready(&self) {
+        eventually("the broker is ready", DEADLINE, async || self.is_ready().await).await;
+    }
+
+    /// Whether `/ready` says so now.
+    pub async fn is_ready(&self) -> bool {
+        self.admin_get("/ready").await.is_some_and(|response| response.status == 200)
+    }
+
+    /// What `/status` answers.
+    pub async fn status(&self) -> serde_json::Value {
+        http::get(self.admin(), "/status").await.json()
+    }
+
+    /// What `/metrics` answers.
+    pub async fn metrics(&self) -> String {
+        http::get(self.admin(), "/metrics").await.text().to_owned()
+    }
+
+    /// The value of a metric, written as in the text form with its labels: `tidings_events_total{outcome="sent"}`.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.metrics().await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(value.split(' ').next()?.parse().expect("a metric's value"))
+    }
+
+    /// What the broker logged so far, since it was last started.
+    pub fn log(&self) -> String {
+        self.program.log()
+    }
+
+    /// The broker's process id.
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.program.signal(signal);
+    }
+
+    /// Asks the broker to end (SIGTERM) and answers its exit code, `None` when a signal ended it.
+    pub async fn terminate(&mut self, within: Duration) -> Option<i32> {
+        self.program.terminate(within).await
+    }
+
+    /// Waits for the end of the broker.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        self.program.ended(within).await
+    }
+
+    /// Ends the broker at once (SIGKILL): its connections are cut.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Starts the broker, if need be after killing it, at the same addresses, and waits until it is live.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.program = launch(&self.options, &self.ports, &self.directory);
+        self.live().await;
+    }
+
+    async fn live(&mut self) {
+        eventually_some("the broker is live", DEADLINE, async || {
+            assert!(self.program.is_running(), "the broker ended");
+            self.admin_get("/live").await.filter(|response| response.status == 200)
+        })
+        .await;
+    }
+
+    async fn admin_get(&self, target: &str) -> Option<Response> {
+        http::try_request(self.admin(), "GET", target, &[], "").await.ok()
+    }
+}
+
+fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Program {
+    let mut command = tidings();
+    command.arg("serve").args(&options.arguments).current_dir(directory.path());
+    command.env(variable("server.listen"), ports.server.address().to_string());
+    command.env(variable("admin.listen"), ports.admin.address().to_string());
+    command.env(variable("embedded.listen"), ports.embedded.address().to_string());
+    command.envs(options.settings.iter().map(|(key, value)| (variable(key), value)));
+    command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+    Program::start("tidings", command)
+}

@@ -1,0 +1,18 @@
+//! What the tests stand on: programs that end with their test, and clients written without the product's code.
+
+#![allow(dead_code, unused_imports, reason = "the harness offers more than each test needs")]
+
+pub mod broker;
+pub mod directory;
+pub mod http;
+pub mod ports;
+pub mod programs;
+pub mod redis_server;
+pub mod sse;
+pub mod tls;
+pub mod wait;
+
+pub use broker::{Broker, BrokerOptions};
+pub use redis_server::{RedisOptions, RedisServer};
+pub use sse::{Connect, End, Event, EventSource, SseClient};
+pub use wait::{DEADLINE, eventually, eventually_some};

@@ -1,0 +1,48 @@
+//! Ports that nobody else takes.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Ports given out lie in this range: below 32,768, where Linux begins to pick ports for outgoing connections, any of
+/// which could otherwise sit on the port of a server that is just being restarted.
+const FIRST: u32 = 10_000;
+const COUNT: u32 = 22_000;
+
+/// A TCP port on 127.0.0.1 that is claimed for as long as this value lives.
+///
+/// The claim is the UDP port of the same number: it is exclusive among all test processes of a machine, it does not
+/// stand in the way of the server that is to listen on the TCP port, and the kernel gives it back when a process dies.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    _claim: UdpSocket,
+}
+
+impl Port {
+    /// Claims a port on which nothing listens.
+    pub fn claim() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Test processes that run at the same time begin at different places, so that they seldom meet.
+        let start = std::process::id().wrapping_mul(7_919);
+        for _ in 0..COUNT {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed);
+            let number = u16::try_from(FIRST + start.wrapping_add(step) % COUNT).expect("within the range");
+            let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else { continue };
+            // Bound on all addresses: a server on 0.0.0.0 would answer on loopback too.
+            if TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).is_ok() {
+                return Self { number, _claim: claim };
+            }
+        }
+        panic!("no free port from {FIRST} to {}", FIRST + COUNT);
+    }
+
+    /// The port's number.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.number).into()
+    }
+}

@@ -1,0 +1,143 @@
+//! Child processes that end with their test.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::directory::Directory;
+use super::wait::eventually_some;
+
+/// How much of a program's output is shown when its test fails, in bytes.
+const SHOWN_BYTES_MAX: usize = 16 * 1024;
+/// How long a program that was asked to end may take before it is killed.
+const POLITE_END: Duration = Duration::from_secs(3);
+
+/// A running program. What it writes to stdout and stderr goes to one file, and is shown when the test fails. When the
+/// value goes out of scope, so does the program.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    /// Asked to end by SIGTERM first, for programs that have children of their own.
+    polite: bool,
+    _directory: Directory,
+}
+
+impl Program {
+    /// Starts a program. `name` stands in messages.
+    pub fn start(name: &str, mut command: Command) -> Self {
+        let directory = Directory::new();
+        let log = directory.file("log");
+        let file = File::create(&log).expect("create the log");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a second handle of the log"))
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {name} ({}): {error}", command.get_program().display()));
+        Self { name: name.to_owned(), child, log, polite: false, _directory: directory }
+    }
+
+    /// Ends the program by SIGTERM, and by SIGKILL only if that does not help: for programs that have children, which
+    /// would otherwise stay.
+    pub fn ended_politely(mut self) -> Self {
+        self.polite = true;
+        self
+    }
+
+    /// All that the program wrote so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the program has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("ask for the exit status").is_none()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.raw_pid(), signal).unwrap_or_else(|error| panic!("{signal} to {}: {error}", self.name));
+    }
+
+    /// Stops the program in its tracks: it stays connected and says nothing more (SIGSTOP).
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a frozen program go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Ends the program at once (SIGKILL).
+    pub fn kill(&mut self) {
+        // Both fail only for a program that has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for the end of the program. Fails the test when it does not come within the time.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        eventually_some(&what, within, async || self.child.try_wait().expect("ask for the exit status")).await
+    }
+
+    /// Asks the program to end (SIGTERM) and answers its exit code, `None` when a signal ended it.
+    pub async fn terminate(&mut self, within: Duration) -> Option<i32> {
+        self.signal(Signal::SIGTERM);
+        self.ended(within).await.code()
+    }
+
+    fn raw_pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
+    }
+
+    /// Waits for a program that was asked to end. Blocks, and is for the end of a test only.
+    fn wait_politely(&mut self) {
+        let _ = kill(self.raw_pid(), Signal::SIGTERM);
+        let deadline = Instant::now() + POLITE_END;
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.polite && matches!(self.child.try_wait(), Ok(None)) {
+            self.wait_politely();
+        }
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let start = log.ceil_char_boundary(log.len().saturating_sub(SHOWN_BYTES_MAX));
+            eprintln!("--- {} wrote ---\n{}\n--- end of {} ---", self.name, &log[start..], self.name);
+        }
+    }
+}
+
+/// Runs a command to its end and answers what it wrote to stdout. Fails the test when the command fails.
+pub fn run(command: &mut Command) -> String {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("start {}: {error}", command.get_program().display()));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
