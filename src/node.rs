@@ -55,7 +55,8 @@ impl Node {
     pub fn status(&self) -> Value {
         let bus = self.bus.state();
         let metrics = &self.metrics;
-        let (refused, refused_reason) = bus.refused.map_or((0, None), |(count, reason)| (count, Some(reason)));
+        let (refused, refused_reason) =
+            bus.refused.map_or((0, None), |(count, reason)| (count, Some(reason)));
         let (link, error) = match bus.link {
             Link::Down { error } => ("down", Some(error)),
             Link::Resubscribing => ("resubscribing", None),
@@ -107,7 +108,11 @@ impl std::fmt::Debug for Node {
 
 /// A count for each reason, by its name.
 fn by<R: Copy>(reasons: &[R], name: fn(R) -> &'static str, count: impl Fn(R) -> u64) -> Value {
-    reasons.iter().map(|&reason| (name(reason).to_owned(), Value::from(count(reason)))).collect::<serde_json::Map<_, _>>().into()
+    reasons
+        .iter()
+        .map(|&reason| (name(reason).to_owned(), Value::from(count(reason))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn rfc3339(time: SystemTime) -> Option<String> {
@@ -125,7 +130,9 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
         Link::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
         Link::Up => match bus.heard {
             Some(age) if age <= silence_max => {}
-            Some(age) => reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64())),
+            Some(age) => {
+                reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
+            }
             None => reasons.push("nothing has come back through the bus yet".to_owned()),
         },
     }
@@ -156,7 +163,10 @@ mod tests {
     fn ready_only_when_messages_come_back() {
         let silence_max = Duration::from_secs(6);
         assert!(unready(&up(Some(1)), false, silence_max).is_empty());
-        assert_eq!(unready(&up(Some(7)), false, silence_max), ["nothing has come back through the bus for 7.0 s"]);
+        assert_eq!(
+            unready(&up(Some(7)), false, silence_max),
+            ["nothing has come back through the bus for 7.0 s"]
+        );
         assert_eq!(unready(&up(None), false, silence_max), ["nothing has come back through the bus yet"]);
         assert_eq!(unready(&up(Some(1)), true, silence_max), ["the node is draining"]);
         let down = BusState { link: Link::Down { error: "refused".to_owned() }, ..up(Some(1)) };

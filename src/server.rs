@@ -216,7 +216,8 @@ fn bus(
     }
     let listener = config.embedded.listen.map(|address| bind("embedded.listen", address)).transpose()?;
     let address = listener.as_ref().map(address_of).transpose()?;
-    let bus = EmbeddedBus::new(&config.embedded, &config.redis.channel_prefix, listener, Arc::clone(interest))?;
+    let bus =
+        EmbeddedBus::new(&config.embedded, &config.redis.channel_prefix, listener, Arc::clone(interest))?;
     Ok((Arc::new(bus), address))
 }
 

@@ -28,9 +28,11 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         if args.health {
             return health(&config).await;
         }
-        let mut findings = vec![Finding::good("configuration", "every key is known and every value is valid")];
+        let mut findings =
+            vec![Finding::good("configuration", "every key is known and every value is valid")];
         if config.redis.url.is_empty() {
-            findings.push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
+            findings
+                .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
         } else {
             findings.extend(access::examine(&config.redis).await);
         }
@@ -63,8 +65,12 @@ async fn health(config: &Config) -> Result<(), Failure> {
     };
     match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
         Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(Failure::Failed(format!("the broker at {address} does not say that it is alive"))),
+        Ok(Ok(false)) => {
+            Err(Failure::Failed(format!("the broker at {address} does not say that it is alive")))
+        }
         Ok(Err(error)) => Err(Failure::Failed(format!("no broker at {address}: {error}"))),
-        Err(_) => Err(Failure::Failed(format!("no answer from {address} within {} s", HEALTH_TIMEOUT.as_secs()))),
+        Err(_) => {
+            Err(Failure::Failed(format!("no answer from {address} within {} s", HEALTH_TIMEOUT.as_secs())))
+        }
     }
 }

@@ -53,11 +53,15 @@ impl Broker {
         workspace: &WorkspaceId,
         query: &str,
     ) -> Result<http::request::Builder, Failure> {
-        let uri: Uri = format!("{}/workspaces/{workspace}/events{query}", self.base)
-            .parse()
-            .map_err(|_| Failure::Usage(format!("`{}` is not a URL such as http://127.0.0.1:8080/api", self.base)))?;
+        let uri: Uri =
+            format!("{}/workspaces/{workspace}/events{query}", self.base).parse().map_err(|_| {
+                Failure::Usage(format!("`{}` is not a URL such as http://127.0.0.1:8080/api", self.base))
+            })?;
         if uri.host().is_none() {
-            return Err(Failure::Usage(format!("`{}` is not a URL such as http://127.0.0.1:8080/api", self.base)));
+            return Err(Failure::Usage(format!(
+                "`{}` is not a URL such as http://127.0.0.1:8080/api",
+                self.base
+            )));
         }
         Ok(Request::builder().method(method).uri(uri).header(ACCEPT, "text/event-stream, application/json"))
     }

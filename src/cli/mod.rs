@@ -114,7 +114,8 @@ impl Options {
     /// The configuration in force, with the flags on top.
     fn load(&self) -> Result<Loaded, ConfigError> {
         let flags = [("server.listen", &self.listen, "--listen"), ("redis.url", &self.redis, "--redis")];
-        let given = flags.into_iter().filter_map(|(key, value, flag)| Some((key, value.clone()?, flag))).collect();
+        let given =
+            flags.into_iter().filter_map(|(key, value, flag)| Some((key, value.clone()?, flag))).collect();
         Sources::of_process(self.config.clone(), given).load()
     }
 }

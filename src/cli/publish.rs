@@ -59,9 +59,9 @@ fn payload(args: &PublishArgs) -> Result<Bytes, Failure> {
         Some(payload) if payload != "-" => Bytes::from(payload.to_owned()),
         _ => {
             let mut read = String::new();
-            std::io::stdin()
-                .read_to_string(&mut read)
-                .map_err(|error| Failure::Failed(format!("cannot read the payload from standard input: {error}")))?;
+            std::io::stdin().read_to_string(&mut read).map_err(|error| {
+                Failure::Failed(format!("cannot read the payload from standard input: {error}"))
+            })?;
             Bytes::from(read)
         }
     };
@@ -80,8 +80,8 @@ async fn over_redis(config: &Config, workspace: &WorkspaceId, payload: Bytes) ->
         )));
     }
     let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
-    let bus =
-        RedisBus::new(&config.redis, NodeId::random(), Arc::new(Interest::default())).map_err(|error| failed(&error))?;
+    let bus = RedisBus::new(&config.redis, NodeId::random(), Arc::new(Interest::default()))
+        .map_err(|error| failed(&error))?;
     bus.publish(workspace, payload).await.map(|id| id.to_string()).map_err(|error| failed(&error))
 }
 

@@ -19,7 +19,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 
 async fn serve(config: &Config) -> Result<(), Failure> {
     // Before anything is bound, so that no signal is lost.
-    let mut signals = Signals::new().map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))?;
+    let mut signals =
+        Signals::new().map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))?;
     let server = Server::bind(config).map_err(|error| Failure::Failed(error.to_string()))?;
     announce(config, server.addresses());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -88,7 +89,9 @@ fn announce(config: &Config, addresses: Addresses) {
             format!("embedded mode: no Redis configured, the bus runs in this process at {embedded}"),
             Some(format!("redis-cli -p {} PUBLISH {channel} '{payload}'", embedded.port())),
         ),
-        (true, None) => ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None),
+        (true, None) => {
+            ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None)
+        }
         (false, _) => {
             (format!("bus: {}", config.redis.url), Some(format!("redis-cli PUBLISH {channel} '{payload}'")))
         }

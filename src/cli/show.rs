@@ -15,7 +15,9 @@ pub(super) struct ShowArgs {
 pub(super) fn run(options: &Options, args: &ShowArgs) -> Result<(), Failure> {
     let loaded = options.load()?;
     let text = if args.json {
-        loaded.json().map_err(|error| Failure::Failed(format!("cannot write the settings as JSON: {error}")))?
+        loaded
+            .json()
+            .map_err(|error| Failure::Failed(format!("cannot write the settings as JSON: {error}")))?
     } else {
         loaded.table()
     };

@@ -82,7 +82,10 @@ impl<'a> Tail<'a> {
             match self.stream().await? {
                 StreamEnd::Done => return Ok(()),
                 StreamEnd::Again(why) => {
-                    output::error(&format!("tidings: {why}; reconnecting in {:.1} s", self.retry.as_secs_f64()));
+                    output::error(&format!(
+                        "tidings: {why}; reconnecting in {:.1} s",
+                        self.retry.as_secs_f64()
+                    ));
                     tokio::time::sleep(self.retry).await;
                 }
             }
@@ -93,7 +96,10 @@ impl<'a> Tail<'a> {
     async fn stream(&mut self) -> Result<StreamEnd, Failure> {
         let query = match &self.args.types {
             Some(types) => {
-                format!("?{}", form_urlencoded::Serializer::new(String::new()).append_pair("types", types).finish())
+                format!(
+                    "?{}",
+                    form_urlencoded::Serializer::new(String::new()).append_pair("types", types).finish()
+                )
             }
             None => String::new(),
         };
@@ -122,7 +128,9 @@ impl<'a> Tail<'a> {
         let mut events = SseStream::new(response.into_body());
         loop {
             let event = match tokio::time::timeout(SILENCE_MAX, events.next()).await {
-                Err(_) => return Ok(StreamEnd::Again(format!("nothing came for {} s", SILENCE_MAX.as_secs()))),
+                Err(_) => {
+                    return Ok(StreamEnd::Again(format!("nothing came for {} s", SILENCE_MAX.as_secs())));
+                }
                 Ok(None) => return Ok(StreamEnd::Again("the stream ended".to_owned())),
                 Ok(Some(Err(error))) => return Ok(StreamEnd::Again(format!("the stream broke: {error}"))),
                 Ok(Some(Ok(event))) => event,

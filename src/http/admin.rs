@@ -26,8 +26,10 @@ pub fn routes(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
         warp::path(path).and(warp::path::end()).and(got.or(other).unify()).boxed()
     };
     let nothing = warp::any().map(|| {
-        Problem::not_found("there is nothing at this path: this listener has /live, /ready, /status and /metrics")
-            .into_response()
+        Problem::not_found(
+            "there is nothing at this path: this listener has /live, /ready, /status and /metrics",
+        )
+        .into_response()
     });
     page("live", |_| text("alive\n".to_owned(), "text/plain; charset=utf-8"))
         .or(page("ready", ready))
@@ -54,7 +56,8 @@ fn ready(node: &Node) -> Response {
 fn metrics(node: &Node) -> Response {
     match node.metrics().encode() {
         Ok(metrics) => text(metrics, OPENMETRICS),
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "a metric could not be written").into_response(),
+        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "a metric could not be written")
+            .into_response(),
     }
 }
 

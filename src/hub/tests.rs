@@ -26,7 +26,12 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
-    fixture_with(HubSettings { ring_events: 4, ring_bytes: 1 << 20, event_bytes: 64, linger: Duration::from_secs(30) })
+    fixture_with(HubSettings {
+        ring_events: 4,
+        ring_bytes: 1 << 20,
+        event_bytes: 64,
+        linger: Duration::from_secs(30),
+    })
 }
 
 fn fixture_with(settings: HubSettings) -> Fixture {
@@ -120,7 +125,8 @@ fn a_frame_is_encoded_once_and_shared() {
     let fixture = fixture();
     let (mut one, mut two) = (joined(&fixture), joined(&fixture));
     say(&fixture, "x");
-    let (Poll::Ready(Next::Frame(one)), Poll::Ready(Next::Frame(two))) = (next(&mut one), next(&mut two)) else {
+    let (Poll::Ready(Next::Frame(one)), Poll::Ready(Next::Frame(two))) = (next(&mut one), next(&mut two))
+    else {
         panic!("both get the frame");
     };
     assert_eq!(one.as_ptr(), two.as_ptr());
@@ -190,7 +196,10 @@ fn resuming_from_the_ring_brings_what_was_missed_in_order() {
     say(&fixture, "b");
     log(&fixture, 7, 0, "c");
     let mut back = fixture.hub.join(&acme(), Some(Resume::new(&seen)), View::default());
-    assert_eq!(next(&mut back), Poll::Ready(Next::Joined(Joined::Resumed { position: seen.parse().unwrap() })));
+    assert_eq!(
+        next(&mut back),
+        Poll::Ready(Next::Joined(Joined::Resumed { position: seen.parse().unwrap() }))
+    );
     assert_eq!(read_short(&mut back), ["b", "c"]);
     assert_eq!(position(&back), "7-0");
     let mut again = fixture.hub.join(&acme(), Some(Resume::new("7-0")), View::default());
@@ -285,7 +294,10 @@ fn a_gap_between_logged_events_is_told_before_the_event() {
     log(&fixture, 6, 5, "next, announced twice");
     log(&fixture, 9, 8, "one is missing");
     let got = read_short(&mut subscriber);
-    assert_eq!(got, ["first that is seen: there is nothing to compare with", "next", "reset:gap", "one is missing"]);
+    assert_eq!(
+        got,
+        ["first that is seen: there is nothing to compare with", "next", "reset:gap", "one is missing"]
+    );
     assert_eq!(position(&subscriber), "9-0");
 }
 
@@ -319,7 +331,15 @@ fn what_cannot_be_delivered_is_counted_and_told() {
     log(&fixture, 6, 5, "ok");
     assert_eq!(
         read_short(&mut subscriber),
-        ["1234", "reset:too-large", "reset:not-utf8", "reset:bad-envelope", "reset:unread-log", "reset:too-large", "ok"]
+        [
+            "1234",
+            "reset:too-large",
+            "reset:not-utf8",
+            "reset:bad-envelope",
+            "reset:unread-log",
+            "reset:too-large",
+            "ok"
+        ]
     );
     assert_eq!(fixture.metrics.dropped(ResetReason::TooLarge), 2);
     assert_eq!(fixture.metrics.dropped(ResetReason::NotUtf8), 1);

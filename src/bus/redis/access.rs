@@ -75,11 +75,12 @@ async fn ask(connection: &mut ConnectionManager, command: &Cmd) -> RedisResult<(
     command.query_async::<Value>(connection).await.map(|_| ())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the outcome of a call, told here")]
 fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
     match outcome {
         Ok(()) => Finding::good(what, "allowed"),
-        Err(error) if error.code() == Some("NOPERM") => Finding::bad(what, describe(&error), access_rule(config)),
+        Err(error) if error.code() == Some("NOPERM") => {
+            Finding::bad(what, describe(&error), access_rule(config))
+        }
         Err(error) => Finding::bad(what, describe(&error), "see what the server says, and its log"),
     }
 }
