@@ -18,6 +18,7 @@ use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
 use crate::http::{self, App, ConnectionSettings, Listener, Origins, Service, SocketSettings, admin};
 use crate::hub::{Hub, HubSettings};
+use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
 use crate::node::Node;
 
@@ -40,6 +41,7 @@ pub struct Server {
     public: Listener,
     admin: Listener,
     addresses: Addresses,
+    log_reader: LogReaderSettings,
     drain_delay: Duration,
     drain_window: Duration,
 }
@@ -122,6 +124,7 @@ impl Server {
             metrics: Arc::clone(&metrics),
             origins: origins.clone(),
             named: config.sse.named,
+            newest_max: config.replay.newest_max,
             event_bytes: config.limits.event_bytes,
             body_timeout: config.server.body_timeout_seconds.duration(),
         });
@@ -154,7 +157,12 @@ impl Server {
         };
         let drain_delay = config.server.drain_delay_seconds.duration();
         let drain_window = config.server.drain_seconds.duration();
-        Ok(Self { node, hub, bus, streams, public, admin, addresses, drain_delay, drain_window })
+        let log_reader = LogReaderSettings {
+            concurrent: config.replay.concurrent,
+            page_events: config.replay.page_events,
+            patience: config.redis.command_timeout_seconds.duration(),
+        };
+        Ok(Self { node, hub, bus, streams, public, admin, addresses, log_reader, drain_delay, drain_window })
     }
 
     /// Where the server listens.
@@ -172,8 +180,10 @@ impl Server {
         let connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
         let rest = TaskTracker::new();
         let feed: Arc<dyn Feed> = self.hub.clone();
+        let reader_bus = Arc::clone(&self.bus);
         rest.spawn(self.bus.run(feed, stop_rest.clone()));
         rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
+        rest.spawn(log_reader::run(Arc::clone(&self.hub), reader_bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
 
         shutdown.await;

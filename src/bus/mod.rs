@@ -6,6 +6,7 @@
 
 pub mod embedded;
 mod interest;
+mod log;
 pub mod redis;
 mod state;
 
@@ -16,6 +17,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub use interest::{Change, Interest};
+pub use log::{LogEntry, LogError, LogPage, Span};
 pub use state::{BusState, Link, StateCell};
 
 use crate::event::EntryId;
@@ -53,6 +55,18 @@ pub trait Bus: std::fmt::Debug + Send + Sync + 'static {
         workspace: &'a WorkspaceId,
         payload: Bytes,
     ) -> BoxFuture<'a, Result<EntryId, PublishError>>;
+
+    /// Reads a part of a workspace's log, at most `count` entries of it.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`], within a bounded time.
+    fn read_log<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        span: Span,
+        count: usize,
+    ) -> BoxFuture<'a, Result<LogPage, LogError>>;
 
     /// What is known of the link now.
     fn state(&self) -> BusState;

@@ -40,6 +40,7 @@ pub struct Config {
     pub embedded: EmbeddedConfig,
     pub sse: SseConfig,
     pub ring: RingConfig,
+    pub replay: ReplayConfig,
     pub limits: LimitsConfig,
     pub auth: AuthConfig,
     pub cors: CorsConfig,
@@ -114,6 +115,15 @@ pub struct RingConfig {
     pub events: usize,
     pub bytes: usize,
     pub linger_seconds: Seconds,
+}
+
+/// `[replay]`: reading logs for clients that come back.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct ReplayConfig {
+    pub concurrent: usize,
+    pub page_events: usize,
+    pub newest_max: usize,
 }
 
 /// `[limits]`: bounds on what clients and publishers may use.

@@ -37,6 +37,8 @@ pub struct App {
     pub origins: Origins,
     /// Whether streams are `named` unless they say otherwise.
     pub named: bool,
+    /// The most events that a first connection may begin with.
+    pub newest_max: usize,
     /// Bytes of a payload.
     pub event_bytes: usize,
     /// Bound on receiving a request body.

@@ -61,9 +61,9 @@ fn read(subscriber: &mut Subscriber) -> Vec<String> {
             },
             Next::Frame(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Next::Lagging => "lagging".to_owned(),
-            Next::Refused => "refused".to_owned(),
+            Next::Unavailable => "unavailable".to_owned(),
         });
-        if matches!(got.last().map(String::as_str), Some("lagging" | "refused")) {
+        if matches!(got.last().map(String::as_str), Some("lagging" | "unavailable")) {
             break;
         }
     }
@@ -94,7 +94,7 @@ fn log(fixture: &Fixture, id: u64, previous: u64, payload: &str) {
 
 /// A subscriber of a confirmed workspace that has had its hello.
 fn joined(fixture: &Fixture) -> Subscriber {
-    let mut subscriber = fixture.hub.join(&acme(), None, View::default());
+    let mut subscriber = fixture.hub.join(&acme(), Start::Head, View::default());
     fixture.hub.confirmed(&acme());
     assert_eq!(read(&mut subscriber), ["joined"]);
     subscriber
@@ -107,7 +107,7 @@ fn position(subscriber: &Subscriber) -> String {
 #[test]
 fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
     let fixture = fixture();
-    let mut subscriber = fixture.hub.join(&acme(), None, View::default());
+    let mut subscriber = fixture.hub.join(&acme(), Start::Head, View::default());
     assert_eq!(fixture.interest.take_changes()[&acme()], Change::Want);
     assert_eq!(next(&mut subscriber), Poll::Pending);
     assert_eq!(subscriber.position(), None);
@@ -153,7 +153,7 @@ fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     assert_eq!(fixture.hub.sweep(later), 0);
     drop(subscriber);
     assert_eq!(fixture.hub.sweep(Instant::now() + Duration::from_secs(29)), 0);
-    let back = fixture.hub.join(&acme(), None, View::default());
+    let back = fixture.hub.join(&acme(), Start::Head, View::default());
     assert_eq!(fixture.hub.sweep(later), 0, "someone came back in time");
     drop(back);
     assert_eq!(fixture.hub.sweep(later), 1);
@@ -195,14 +195,14 @@ fn resuming_from_the_ring_brings_what_was_missed_in_order() {
     drop(subscriber);
     say(&fixture, "b");
     log(&fixture, 7, 0, "c");
-    let mut back = fixture.hub.join(&acme(), Some(Resume::new(&seen)), View::default());
+    let mut back = fixture.hub.join(&acme(), Start::After(Resume::new(&seen)), View::default());
     assert_eq!(
         next(&mut back),
         Poll::Ready(Next::Joined(Joined::Resumed { position: seen.parse().unwrap() }))
     );
     assert_eq!(read_short(&mut back), ["b", "c"]);
     assert_eq!(position(&back), "7-0");
-    let mut again = fixture.hub.join(&acme(), Some(Resume::new("7-0")), View::default());
+    let mut again = fixture.hub.join(&acme(), Start::After(Resume::new("7-0")), View::default());
     assert_eq!(read(&mut again), ["resumed"]);
 }
 
@@ -212,7 +212,7 @@ fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
     let mut other = joined(&fixture);
     log(&fixture, 7, 0, "a");
     for unknown in ["6-0", "8-0", "0-0~abcdefgh.1", "7-0~abcdefgh.1", "nonsense", "🦀"] {
-        let mut subscriber = fixture.hub.join(&acme(), Some(Resume::new(unknown)), View::default());
+        let mut subscriber = fixture.hub.join(&acme(), Start::After(Resume::new(unknown)), View::default());
         let Poll::Ready(Next::Joined(Joined::Unproven { from, head })) = next(&mut subscriber) else {
             panic!("{unknown} must not be taken for a known position");
         };
@@ -232,7 +232,7 @@ fn a_position_of_a_former_life_of_the_workspace_is_unknown() {
     let seen = position(&subscriber);
     drop(subscriber);
     fixture.hub.sweep(Instant::now() + Duration::from_secs(60));
-    let mut back = fixture.hub.join(&acme(), Some(Resume::new(&seen)), View::default());
+    let mut back = fixture.hub.join(&acme(), Start::After(Resume::new(&seen)), View::default());
     fixture.hub.confirmed(&acme());
     say(&fixture, "b");
     assert_eq!(read(&mut back)[0], "unproven");
@@ -245,7 +245,7 @@ fn an_interruption_is_told_once_to_everyone_when_it_is_over() {
     assert!(live.is_live());
     fixture.hub.interrupted();
     assert!(!live.is_live());
-    let mut held = fixture.hub.join(&acme(), None, View::default());
+    let mut held = fixture.hub.join(&acme(), Start::Head, View::default());
     assert_eq!(next(&mut live), Poll::Pending);
     assert_eq!(next(&mut held), Poll::Pending, "no hello while the link is down");
     fixture.hub.interrupted();
@@ -264,7 +264,7 @@ fn who_resumes_across_an_interruption_is_told_too() {
     drop(subscriber);
     fixture.hub.interrupted();
     fixture.hub.confirmed(&acme());
-    let mut back = fixture.hub.join(&acme(), Some(Resume::new(&seen)), View::default());
+    let mut back = fixture.hub.join(&acme(), Start::After(Resume::new(&seen)), View::default());
     assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"]);
 }
 
@@ -275,10 +275,10 @@ fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
     let seen = position(&live);
     fixture.hub.interrupted();
     fixture.hub.refused(&acme(), "NOPERM");
-    assert_eq!(read(&mut live), ["refused"]);
+    assert_eq!(read(&mut live), ["unavailable"]);
     drop(live);
     fixture.interest.take_changes();
-    let mut back = fixture.hub.join(&acme(), Some(Resume::new(&seen)), View::default());
+    let mut back = fixture.hub.join(&acme(), Start::After(Resume::new(&seen)), View::default());
     assert_eq!(fixture.interest.take_changes()[&acme()], Change::Want);
     assert_eq!(next(&mut back), Poll::Pending);
     fixture.hub.confirmed(&acme());
@@ -350,7 +350,7 @@ fn what_cannot_be_delivered_is_counted_and_told() {
 fn a_filter_holds_events_back_but_the_position_moves_on() {
     let fixture = fixture();
     let view = View { types: Some(TypeFilter::parse("A").unwrap()), named: false };
-    let mut subscriber = fixture.hub.join(&acme(), None, view);
+    let mut subscriber = fixture.hub.join(&acme(), Start::Head, view);
     fixture.hub.confirmed(&acme());
     read(&mut subscriber);
     log(&fixture, 5, 0, r#"{"type":"A"}"#);
@@ -381,7 +381,7 @@ fn many_come_and_go_and_nothing_stays() {
     let fixture = fixture();
     let keep = joined(&fixture);
     for _ in 0..10_000 {
-        drop(fixture.hub.join(&acme(), None, View::default()));
+        drop(fixture.hub.join(&acme(), Start::Head, View::default()));
     }
     assert_eq!(fixture.metrics.subscribers.get(), 1);
     drop(keep);

@@ -24,6 +24,14 @@ impl Bus for EmbeddedBus {
     fn publish<'a>(&'a self, _: &'a WorkspaceId, _: Bytes) -> BoxFuture<'a, Result<EntryId, PublishError>> {
         Box::pin(async { Err(PublishError::Refused("x".into())) })
     }
+    fn read_log<'a>(
+        &'a self,
+        _: &'a WorkspaceId,
+        _: Span,
+        _: usize,
+    ) -> BoxFuture<'a, Result<LogPage, LogError>> {
+        Box::pin(async { Err(LogError::Unreadable(String::new())) })
+    }
     fn state(&self) -> BusState {
         StateCell::new("embedded").snapshot()
     }

@@ -6,7 +6,8 @@
 //! | [`supervisor`] | makes the subscription link, and makes it again when it is lost, without end |
 //! | [`session`] | the life of one link: subscriptions, changes, pings |
 //! | [`gate`] | takes messages off the link into the feed |
-//! | [`publisher`] | the command connection: publishing, probing |
+//! | [`commands`] | the command connection |
+//! | [`publisher`], [`reader`] | publishing and probing; reading logs |
 //! | [`access`] | what a server lets a node do, for `tidings check` |
 //!
 //! Subscriptions and commands have connections of their own. The subscription link is not left to the client library's
@@ -15,9 +16,11 @@
 pub mod access;
 mod backoff;
 mod channel;
+mod commands;
 mod connect;
 mod gate;
 mod publisher;
+mod reader;
 mod session;
 mod supervisor;
 
@@ -27,11 +30,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bus, BusState, Feed, Interest, PublishError, StateCell};
+use super::{Bus, BusState, Feed, Interest, LogError, LogPage, PublishError, Span, StateCell};
 use crate::config::RedisConfig;
 use crate::event::{EntryId, NodeId};
 use crate::workspace::WorkspaceId;
 use channel::Channels;
+use commands::Commands;
 pub use connect::ConnectError;
 use connect::Connector;
 use publisher::Publisher;
@@ -40,6 +44,7 @@ use publisher::Publisher;
 pub struct RedisBus {
     connector: Connector,
     channels: Channels,
+    commands: Commands,
     publisher: Publisher,
     interest: Arc<Interest>,
     state: Arc<StateCell>,
@@ -56,9 +61,10 @@ impl RedisBus {
     pub fn new(config: &RedisConfig, node: NodeId, interest: Arc<Interest>) -> Result<Self, ConnectError> {
         let connector = Connector::new(config)?;
         let channels = Channels::new(&config.channel_prefix, node);
-        let publisher = Publisher::new(&connector, config.command_timeout_seconds.duration())?;
+        let commands = Commands::new(&connector, config.command_timeout_seconds.duration())?;
         let state = Arc::new(StateCell::new("redis"));
-        Ok(Self { connector, channels, publisher, interest, state, config: config.clone() })
+        let publisher = Publisher::new();
+        Ok(Self { connector, channels, commands, publisher, interest, state, config: config.clone() })
     }
 }
 
@@ -78,7 +84,16 @@ impl Bus for RedisBus {
         workspace: &'a WorkspaceId,
         payload: Bytes,
     ) -> BoxFuture<'a, Result<EntryId, PublishError>> {
-        Box::pin(self.publisher.publish(self.channels.of(workspace), payload))
+        Box::pin(self.publisher.publish(&self.commands, self.channels.of(workspace), payload))
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        span: Span,
+        count: usize,
+    ) -> BoxFuture<'a, Result<LogPage, LogError>> {
+        Box::pin(async move { reader::read(&self.commands, &self.channels.of(workspace), span, count).await })
     }
 
     fn state(&self) -> BusState {

@@ -1,13 +1,11 @@
-//! Publishing over a connection of its own.
-
-use std::time::Duration;
+//! Publishing.
 
 use bytes::Bytes;
-use redis::aio::ConnectionManager;
-use redis::{ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
+use redis::{ErrorKind, Script, ServerErrorKind, Value};
 
 use super::RedisBus;
-use super::connect::{ConnectError, Connector, describe};
+use super::commands::Commands;
+use super::connect::describe;
 use super::session::is_refusal;
 use crate::bus::PublishError;
 use crate::event::EntryId;
@@ -15,32 +13,29 @@ use crate::event::EntryId;
 /// The script that logs an event and announces it, in one step; also for `redis-cli --eval`.
 pub(super) const PUBLISH_SCRIPT: &str = include_str!("../../../scripts/publish.lua");
 
-/// The command connection.
-pub(super) struct Publisher {
-    connection: ConnectionManager,
-    script: Script,
-    timeout: Duration,
-}
+/// Runs the publish script.
+pub(super) struct Publisher(Script);
 
 impl Publisher {
-    pub(super) fn new(connector: &Connector, timeout: Duration) -> Result<Self, ConnectError> {
-        Ok(Self {
-            connection: connector.command_link(timeout)?,
-            script: Script::new(PUBLISH_SCRIPT),
-            timeout,
-        })
+    pub(super) fn new() -> Self {
+        Self(Script::new(PUBLISH_SCRIPT))
     }
 
     /// Logs an event and announces it on the channel of the same name.
-    pub(super) async fn publish(&self, channel: String, payload: Bytes) -> Result<EntryId, PublishError> {
+    pub(super) async fn publish(
+        &self,
+        commands: &Commands,
+        channel: String,
+        payload: Bytes,
+    ) -> Result<EntryId, PublishError> {
         let mut evaluate = redis::cmd("EVALSHA");
-        evaluate.arg(self.script.get_hash()).arg(1).arg(&channel).arg(&*payload);
-        let outcome = match self.ask(&evaluate).await {
+        evaluate.arg(self.0.get_hash()).arg(1).arg(&channel).arg(&*payload);
+        let outcome = match commands.ask(&evaluate).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // The server has never seen the script, or has forgotten it: send it along.
                 let mut evaluate = redis::cmd("EVAL");
                 evaluate.arg(PUBLISH_SCRIPT).arg(1).arg(&channel).arg(&*payload);
-                self.ask(&evaluate).await
+                commands.ask(&evaluate).await
             }
             outcome => outcome,
         };
@@ -51,14 +46,6 @@ impl Publisher {
         id.parse().map_err(|_| {
             PublishError::Refused("the publish script answered something that is no id".to_owned())
         })
-    }
-
-    /// One command, within the timeout however many attempts the connection makes.
-    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> RedisResult<T> {
-        let mut connection = self.connection.clone();
-        tokio::time::timeout(self.timeout, command.query_async(&mut connection))
-            .await
-            .unwrap_or_else(|_| Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))))
     }
 }
 
@@ -71,7 +58,7 @@ pub(super) async fn probe(bus: &RedisBus) {
         tick.tick().await;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(bus.channels.probe()).arg("probe");
-        match bus.publisher.ask::<Value>(&publish).await {
+        match bus.commands.ask::<Value>(&publish).await {
             // Not allowed to publish, a node can still be sound; then answered pings have to do.
             Err(error) if is_refusal(&error) => bus.state.set_probe_refused(Some(describe(&error))),
             Err(error) => tracing::debug!(error = describe(&error), "a probe was not published"),
