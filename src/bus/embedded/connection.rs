@@ -15,7 +15,7 @@ use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::exchange::Exchange;
-use super::outbox::{Next, Outbox};
+use super::outbox::Outbox;
 use super::request::{RequestDecoder, RequestError};
 use super::session::{Session, Turn};
 
@@ -62,6 +62,7 @@ pub(super) async fn serve(
     let ended = select! {
         ended = run_commands(input, session, limits.event_bytes) => ended,
         ended = &mut writing => return ended,
+        () = outbox.overrun() => return Ended::Overrun,
         () = stop.cancelled() => return Ended::Stopped,
     };
     // The client's last replies still go out, above all the one that says why it is refused.
@@ -96,12 +97,7 @@ async fn run_commands(input: ReadHalf<'_>, mut session: Session, event_bytes: us
 
 /// Writes what waits, until there is an end of it.
 async fn write_replies(mut output: WriteHalf<'_>, outbox: &Outbox) -> Ended {
-    loop {
-        let mut bytes = match outbox.next().await {
-            Next::Write(bytes) => bytes,
-            Next::Finished => return Ended::Left,
-            Next::Overrun => return Ended::Overrun,
-        };
+    while let Some(mut bytes) = outbox.next().await {
         while !bytes.is_empty() {
             match timeout(WRITE_STALL_MAX, output.write_buf(&mut bytes)).await {
                 Ok(Ok(0)) => return Ended::Socket(io::ErrorKind::WriteZero.into()),
@@ -110,5 +106,38 @@ async fn write_replies(mut output: WriteHalf<'_>, outbox: &Outbox) -> Ended {
                 Err(_) => return Ended::Stalled,
             }
         }
+    }
+    Ended::Left
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The clock stands still here, and jumps to the next deadline whenever nothing else can go on.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let exchange = Arc::new(Exchange::new("workspace:"));
+        let limits = ClientLimits { event_bytes: 1 << 18, output_bytes: 1 << 28 };
+        let serving = tokio::spawn(serve(stream, Arc::clone(&exchange), limits, CancellationToken::new()));
+        client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
+        let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
+        while exchange.publish(&channel, &message) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // More than the buffers of both sockets take.
+        for _ in 0..64 {
+            exchange.publish(&channel, &message);
+        }
+        let ended = serving.await.unwrap();
+        assert!(matches!(ended, Ended::Stalled), "{ended}");
+        assert_eq!(exchange.publish(&channel, &message), 0);
+        drop(client);
     }
 }

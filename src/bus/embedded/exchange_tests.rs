@@ -3,7 +3,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_util::FutureExt;
 
 use super::*;
-use crate::bus::embedded::outbox::Next;
 use crate::bus::embedded::subscriber::{NAME_BYTES_MAX, Subscriber, SubscriberError};
 
 /// A feed that writes down what it gets.
@@ -64,12 +63,11 @@ fn subscriber(exchange: &Arc<Exchange>, output_bytes: usize) -> Subscriber {
 /// What waits for a subscriber, with line ends made visible.
 fn waiting(subscriber: &Subscriber) -> String {
     let mut text = String::new();
-    while let Some(next) = subscriber.outbox().next().now_or_never() {
-        match next {
-            Next::Write(bytes) => text += &String::from_utf8_lossy(&bytes).replace("\r\n", " "),
-            Next::Finished => return text + "finished",
-            Next::Overrun => return text + "overrun",
-        }
+    while let Some(Some(bytes)) = subscriber.outbox().next().now_or_never() {
+        text += &String::from_utf8_lossy(&bytes).replace("\r\n", " ");
+    }
+    if subscriber.outbox().overrun().now_or_never().is_some() {
+        text += "overrun";
     }
     text
 }

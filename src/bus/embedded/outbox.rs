@@ -22,8 +22,10 @@ const CHUNK_OVERHEAD: usize = size_of::<Bytes>();
 pub(super) struct Outbox {
     bytes_max: usize,
     queue: Mutex<Queue>,
-    /// For the one writer: there is something to write, or the queue has ended.
+    /// For the one writer: there is something to write, or nothing more will come.
     filled: Notify,
+    /// For the one who cuts the client off.
+    overrun: Notify,
     /// For the one reader of commands: less waits than before.
     drained: Notify,
 }
@@ -45,21 +47,16 @@ enum End {
     Overrun,
 }
 
-/// What the writer is to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Write these bytes.
-    Write(Bytes),
-    /// Nothing more will come.
-    Finished,
-    /// Cut the client off.
-    Overrun,
-}
-
 impl Outbox {
     /// An empty queue that holds at most so many bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, queue: Mutex::default(), filled: Notify::new(), drained: Notify::new() }
+        Self {
+            bytes_max,
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            overrun: Notify::new(),
+            drained: Notify::new(),
+        }
     }
 
     /// The version of the protocol that the client speaks.
@@ -92,11 +89,11 @@ impl Outbox {
         if queue.bytes > self.bytes_max {
             queue.end = Some(End::Overrun);
             queue.chunks = VecDeque::new();
+            self.overrun.notify_one();
         } else {
             queue.chunks.push_back(chunk);
+            self.filled.notify_one();
         }
-        drop(queue);
-        self.filled.notify_one();
     }
 
     /// Ends the conversation once what waits is written.
@@ -105,37 +102,42 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Waits for the next bytes to write, or for the end. What it answers is no longer counted as waiting. Cancellation
-    /// safe; meant for one waiter.
-    pub(super) async fn next(&self) -> Next {
+    /// Waits for the next bytes to write; `None` when nothing more will come. What it answers is no longer counted as
+    /// waiting. Cancellation safe; meant for one waiter.
+    pub(super) async fn next(&self) -> Option<Bytes> {
         loop {
-            if let Some(next) = self.take() {
+            if let Some(bytes) = self.take() {
                 self.drained.notify_one();
-                return next;
+                return Some(bytes);
+            }
+            if self.queue.lock().end == Some(End::Finished) {
+                return None;
             }
             self.filled.notified().await;
         }
     }
 
-    fn take(&self) -> Option<Next> {
+    fn take(&self) -> Option<Bytes> {
         let mut queue = self.queue.lock();
-        match queue.end {
-            Some(End::Overrun) => return Some(Next::Overrun),
-            Some(End::Finished) if queue.chunks.is_empty() => return Some(Next::Finished),
-            Some(End::Finished) | None => {}
-        }
         let first = queue.chunks.pop_front()?;
         queue.bytes -= first.len() + CHUNK_OVERHEAD;
         // A large chunk goes out as it is, shared with the other subscribers; small ones go out together.
         if queue.chunks.is_empty() || first.len() >= WRITE_BYTES {
-            return Some(Next::Write(first));
+            return Some(first);
         }
         let mut batch = BytesMut::from(first);
         while let Some(chunk) = queue.chunks.pop_front_if(|chunk| batch.len() + chunk.len() <= WRITE_BYTES) {
             queue.bytes -= chunk.len() + CHUNK_OVERHEAD;
             batch.extend_from_slice(&chunk);
         }
-        Some(Next::Write(batch.freeze()))
+        Some(batch.freeze())
+    }
+
+    /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant for one waiter.
+    pub(super) async fn overrun(&self) {
+        while self.queue.lock().end != Some(End::Overrun) {
+            self.overrun.notified().await;
+        }
     }
 
     /// Waits until less than half of the bound waits, so that a client which sends commands and reads no replies is
@@ -162,7 +164,7 @@ mod tests {
         let outbox = Outbox::new(1000);
         outbox.reply(&Reply::Integer(1));
         outbox.reply(&Reply::Integer(2));
-        assert_eq!(outbox.next().now_or_never(), Some(Next::Write(Bytes::from_static(b":1\r\n:2\r\n"))));
+        assert_eq!(outbox.next().now_or_never(), Some(Some(Bytes::from_static(b":1\r\n:2\r\n"))));
         assert_eq!(outbox.next().now_or_never(), None);
         assert_eq!(outbox.queue.lock().bytes, 0);
     }
@@ -174,7 +176,7 @@ mod tests {
             outbox.reply(&bulk(bytes));
         }
         let mut writes = Vec::new();
-        while let Some(Next::Write(bytes)) = outbox.next().now_or_never() {
+        while let Some(Some(bytes)) = outbox.next().now_or_never() {
             writes.push(bytes.len());
         }
         assert_eq!(writes.len(), 4, "{writes:?}");
@@ -186,11 +188,13 @@ mod tests {
     fn over_the_bound_the_client_is_cut_off() {
         let outbox = Outbox::new(1000);
         outbox.reply(&bulk(500));
+        assert_eq!(outbox.overrun().now_or_never(), None);
         outbox.reply(&bulk(500));
-        assert_eq!(outbox.next().now_or_never(), Some(Next::Overrun));
+        assert_eq!(outbox.overrun().now_or_never(), Some(()));
         outbox.reply(&Reply::OK);
         outbox.finish();
-        assert_eq!(outbox.next().now_or_never(), Some(Next::Overrun));
+        assert_eq!(outbox.next().now_or_never(), None);
+        assert_eq!(outbox.overrun().now_or_never(), Some(()));
     }
 
     #[test]
@@ -199,8 +203,8 @@ mod tests {
         outbox.reply(&Reply::OK);
         outbox.finish();
         outbox.reply(&Reply::Integer(1));
-        assert_eq!(outbox.next().now_or_never(), Some(Next::Write(Bytes::from_static(b"+OK\r\n"))));
-        assert_eq!(outbox.next().now_or_never(), Some(Next::Finished));
+        assert_eq!(outbox.next().now_or_never(), Some(Some(Bytes::from_static(b"+OK\r\n"))));
+        assert_eq!(outbox.next().now_or_never(), Some(None));
     }
 
     #[test]
@@ -209,7 +213,7 @@ mod tests {
         assert_eq!(outbox.has_room().now_or_never(), Some(()));
         outbox.reply(&bulk(600));
         assert_eq!(outbox.has_room().now_or_never(), None);
-        assert!(matches!(outbox.next().now_or_never(), Some(Next::Write(_))));
+        assert!(matches!(outbox.next().now_or_never(), Some(Some(_))));
         assert_eq!(outbox.has_room().now_or_never(), Some(()));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::DEADLINE;
 
@@ -39,6 +40,16 @@ impl Wire {
         self.read_until(format!("{mark}\r\n").as_bytes()).await
     }
 
+    /// Sends bytes again and again until the answer begins as expected.
+    pub(super) async fn ask_until(&mut self, bytes: &[u8], expected: &[u8]) {
+        let asking = async {
+            while !self.ask(bytes).await.starts_with(expected) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        assert!(timeout(DEADLINE, asking).await.is_ok(), "waited in vain for {:?}", show(expected));
+    }
+
     /// Reads up to and with an ending, or up to the end of the connection.
     pub(super) async fn read_until(&mut self, ending: &[u8]) -> Vec<u8> {
         let mut read = Vec::new();
@@ -50,7 +61,7 @@ impl Wire {
         read
     }
 
-    /// Reads up to the end of the connection.
+    /// Reads the end of the connection and what comes before it.
     pub(super) async fn read_to_end(&mut self) -> Vec<u8> {
         self.read_until(b"an ending that never comes").await
     }
