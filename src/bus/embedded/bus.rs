@@ -31,8 +31,9 @@ pub struct EmbeddedBus {
 }
 
 impl EmbeddedBus {
-    /// A bus that does nothing until it is run. The listener comes from [`bind`](super::bind); `event_bytes` is the
-    /// largest payload of an event, beyond which a Redis client's command is not even read.
+    /// A bus that does nothing until it is run. The listener comes from [`bind`](super::bind). `event_bytes` is the
+    /// largest payload of an event; a somewhat larger one reaches the feed, which refuses it, and commands beyond that
+    /// are not read.
     #[must_use]
     pub fn new(
         config: &EmbeddedConfig,

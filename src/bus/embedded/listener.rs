@@ -54,14 +54,24 @@ pub(super) async fn listen(
     stop: CancellationToken,
 ) {
     let mut clients = JoinSet::new();
+    // Said once each time that all places are taken, however many come then.
+    let mut full_said = false;
     loop {
         // Those that ended come first, so that they make room for the next.
         select! {
             biased;
             () = stop.cancelled() => break,
-            Some(ended) = clients.join_next() => report(ended),
+            Some(ended) = clients.join_next() => {
+                full_said = false;
+                report(ended);
+            }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if clients.len() >= clients_max => turn_away(&stream),
+                Ok((stream, _)) if clients.len() >= clients_max => {
+                    if !std::mem::replace(&mut full_said, true) {
+                        tracing::warn!(clients_max, "the embedded bus turns clients away: embedded.clients is reached");
+                    }
+                    turn_away(&stream);
+                }
                 Ok((stream, address)) => {
                     let served = serve(stream, address, Arc::clone(&exchange), limits, stop.clone());
                     clients.spawn(served);
@@ -102,7 +112,6 @@ async fn serve(
 
 /// Says why, as far as a new socket takes it at once, and closes.
 fn turn_away(stream: &TcpStream) {
-    tracing::warn!("the embedded bus has embedded.clients clients; a further one is turned away");
     if let Err(error) = stream.try_write(b"-ERR max number of clients reached\r\n") {
         tracing::debug!(%error, "cannot tell the client that it is turned away");
     }
