@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::embedded::{EmbeddedBus, EmbeddedBusError};
+use crate::bus::embedded::{self, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
 use crate::config::Config;
@@ -71,9 +71,9 @@ pub enum StartError {
     /// The system does not say what was bound.
     #[error("cannot learn the address of a listener: {0}")]
     Address(#[source] io::Error),
-    /// The embedded bus cannot start.
-    #[error(transparent)]
-    Embedded(#[from] EmbeddedBusError),
+    /// The embedded bus cannot listen.
+    #[error("{0} (embedded.listen)")]
+    Embedded(#[from] embedded::BindError),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),
@@ -214,10 +214,10 @@ fn bus(
     if !config.redis.url.is_empty() {
         return Ok((Arc::new(RedisBus::new(&config.redis, node, Arc::clone(interest))?), None));
     }
-    let listener = config.embedded.listen.map(|address| bind("embedded.listen", address)).transpose()?;
+    let listener = config.embedded.listen.map(embedded::bind).transpose()?;
     let address = listener.as_ref().map(address_of).transpose()?;
-    let bus =
-        EmbeddedBus::new(&config.embedded, &config.redis.channel_prefix, listener, Arc::clone(interest))?;
+    let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
+    let bus = EmbeddedBus::new(&config.embedded, prefix, event_bytes, Arc::clone(interest), listener);
     Ok((Arc::new(bus), address))
 }
 
