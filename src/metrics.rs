@@ -87,9 +87,17 @@ impl Metrics {
         let dropped = ByReason::default();
         registry.register("events_dropped", "Events that could not be delivered", dropped.clone());
         let resets = ByReason::default();
-        registry.register("resets", "Times that subscribers were told that events may be missing", resets.clone());
+        registry.register(
+            "resets",
+            "Times that subscribers were told that events may be missing",
+            resets.clone(),
+        );
         let reconnects = ByReason::default();
-        registry.register("reconnects", "Streams that the node ended, asking to come back", reconnects.clone());
+        registry.register(
+            "reconnects",
+            "Streams that the node ended, asking to come back",
+            reconnects.clone(),
+        );
         Self {
             registry,
             connections,

@@ -15,7 +15,8 @@ use crate::config::{LogConfig, LogFormat};
 /// When the level is not one.
 pub fn install(config: &LogConfig) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&config.level)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.format {
         LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

@@ -92,13 +92,27 @@ struct Account {
 impl StreamBody {
     /// The stream of a subscriber that has just joined. `cut` is set by whoever cuts the connection.
     #[must_use]
-    pub fn new(subscriber: Subscriber, settings: Arc<StreamSettings>, address: SocketAddr, cut: EndNote) -> Self {
+    pub fn new(
+        subscriber: Subscriber,
+        settings: Arc<StreamSettings>,
+        address: SocketAddr,
+        cut: EndNote,
+    ) -> Self {
         let now = Instant::now();
         let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
         let held_until = now + settings.confirm;
         let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
         let account = Account { address, began: now, events: 0, bytes: 0, ended: None, cut };
-        Self { subscriber, settings, stage: Stage::Opening, timer, heartbeat_at, held_until, drained_at: None, account }
+        Self {
+            subscriber,
+            settings,
+            stage: Stage::Opening,
+            timer,
+            heartbeat_at,
+            held_until,
+            drained_at: None,
+            account,
+        }
     }
 
     /// The stream's last frame.

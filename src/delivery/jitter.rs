@@ -17,6 +17,8 @@ mod tests {
         let base = Duration::from_secs(100);
         let drawn: Vec<_> = (0..1000).map(|_| spread(base, 0.1)).collect();
         assert!(drawn.iter().all(|d| (90.0..=110.0).contains(&d.as_secs_f64())));
-        assert!(drawn.iter().any(|d| d.as_secs_f64() < 95.0) && drawn.iter().any(|d| d.as_secs_f64() > 105.0));
+        assert!(
+            drawn.iter().any(|d| d.as_secs_f64() < 95.0) && drawn.iter().any(|d| d.as_secs_f64() > 105.0)
+        );
     }
 }

@@ -17,7 +17,8 @@ pub(super) enum EventStream {
 /// Reads all `Accept` headers of a request. The most specific range that covers `text/event-stream` decides; a range of
 /// weight 0 excludes. A range that cannot be read covers nothing.
 pub(super) fn event_stream(headers: &HeaderMap) -> EventStream {
-    let mut ranges = headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let mut ranges =
+        headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
     let mut best: Option<(u8, bool)> = None;
     let mut listed = false;
     for (specificity, wanted) in ranges.by_ref().filter_map(|range| {

@@ -23,7 +23,11 @@ pub(super) async fn publish<B: Buf>(
     let payload = tokio::time::timeout(app.body_timeout, receive(body, headers, app.event_bytes))
         .await
         .unwrap_or_else(|_| {
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the request's body did not arrive in time"))
+            Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body-timeout",
+                "the request's body did not arrive in time",
+            ))
         })?;
     if payload.is_empty() {
         return Err(Problem::new(
@@ -71,11 +75,14 @@ async fn receive<B: Buf>(
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "event-too-large",
-            format!("an event has at most {bytes_max} bytes (limits.event_bytes): publish a reference instead of the content"),
+            format!(
+                "an event has at most {bytes_max} bytes (limits.event_bytes): publish a reference instead of the content"
+            ),
         )
     };
     // Said beforehand, so that a client that waits for `100 Continue` need not send it at all.
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > bytes_max) {
         return Err(too_large());
     }
@@ -83,7 +90,11 @@ async fn receive<B: Buf>(
     let mut payload = BytesMut::new();
     while let Some(part) = body.next().await {
         let mut part = part.map_err(|_| {
-            Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the request's body ended early or is not well formed")
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "broken-body",
+                "the request's body ended early or is not well formed",
+            )
         })?;
         if payload.len() + part.remaining() > bytes_max {
             return Err(too_large());

@@ -21,9 +21,12 @@ impl StreamQuery {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "types" => {
-                    let types = TypeFilter::parse(&value).map_err(|error| Problem::bad_query(error.to_string()))?;
+                    let types =
+                        TypeFilter::parse(&value).map_err(|error| Problem::bad_query(error.to_string()))?;
                     if parsed.view.types.replace(types).is_some() {
-                        return Err(Problem::bad_query("`types` stands twice: list all types in one, as in types=A,B"));
+                        return Err(Problem::bad_query(
+                            "`types` stands twice: list all types in one, as in types=A,B",
+                        ));
                     }
                 }
                 "named" => {
@@ -55,7 +58,8 @@ mod tests {
 
     #[test]
     fn reads_what_is_ours_and_leaves_the_rest() {
-        let parsed = StreamQuery::parse("_=1&types=A%2CB&named=1&last_event_id=5-1&errors=http&x", false).unwrap();
+        let parsed =
+            StreamQuery::parse("_=1&types=A%2CB&named=1&last_event_id=5-1&errors=http&x", false).unwrap();
         assert_eq!(parsed.view, View { types: Some(TypeFilter::parse("A,B").unwrap()), named: true });
         assert_eq!(parsed.last_event_id.as_deref(), Some("5-1"));
         assert!(parsed.errors_by_status);

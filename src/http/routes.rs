@@ -75,18 +75,18 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         });
 
     let publisher_app = Arc::clone(app);
-    let publish = warp::post()
-        .and(events.clone())
-        .and(warp::header::headers_cloned())
-        .and(warp::body::stream())
-        .then(move |id: String, headers: HeaderMap, body| {
-            let app = Arc::clone(&publisher_app);
-            async move { answer(publish::publish(&app, &id, &headers, body).await) }
-        });
+    let publish =
+        warp::post().and(events.clone()).and(warp::header::headers_cloned()).and(warp::body::stream()).then(
+            move |id: String, headers: HeaderMap, body| {
+                let app = Arc::clone(&publisher_app);
+                async move { answer(publish::publish(&app, &id, &headers, body).await) }
+            },
+        );
 
     let preflight = warp::options().and(events.clone()).map(|_| Origins::preflight(EVENTS_ALLOW));
     let other_method = events.map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());
-    let hint = format!("there is nothing at this path: streams are at {base_path}/workspaces/{{workspace}}/events");
+    let hint =
+        format!("there is nothing at this path: streams are at {base_path}/workspaces/{{workspace}}/events");
     let nothing = warp::any().map(move || Problem::not_found(hint.clone()).into_response());
 
     subscribe

@@ -77,7 +77,9 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
                     self.service.header_bytes
                 ),
             );
-            return Box::pin(async move { Ok(decorated(&origins, origin.as_ref(), problem.into_response())) });
+            return Box::pin(
+                async move { Ok(decorated(&origins, origin.as_ref(), problem.into_response())) },
+            );
         }
         request.extensions_mut().insert(self.peer.clone());
         let mut routes = warp::service(self.service.routes.clone());
@@ -96,6 +98,7 @@ fn decorated(origins: &Origins, origin: Option<&HeaderValue>, mut response: Resp
 /// The size of a request's head as HTTP/1.1 writes it.
 fn head_bytes(request: &Request<Incoming>) -> usize {
     let line = request.method().as_str().len() + request.uri().to_string().len() + " HTTP/1.1\r\n ".len();
-    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let fields =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     line + fields.sum::<usize>() + "\r\n".len()
 }

@@ -1,7 +1,7 @@
 //! `GET …/events`: the event stream.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use warp::Reply;
 use warp::reply::Response;
 

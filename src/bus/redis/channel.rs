@@ -63,7 +63,13 @@ mod tests {
         assert_eq!(channels.of(&acme), "workspace:acme");
         assert_eq!(channels.owner(b"workspace:acme"), Owner::Workspace(acme));
         assert_eq!(channels.owner(channels.probe().as_bytes()), Owner::Probe);
-        for other in [&b"workspace:"[..], b"other:acme", b"workspace:a/b", b"workspace:\xff", b"workspace:tidings/probe/x"] {
+        for other in [
+            &b"workspace:"[..],
+            b"other:acme",
+            b"workspace:a/b",
+            b"workspace:\xff",
+            b"workspace:tidings/probe/x",
+        ] {
             assert_eq!(channels.owner(other), Owner::Unknown);
         }
     }

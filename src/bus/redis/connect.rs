@@ -15,7 +15,9 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectError {
     /// The address is not one. Its text is left out, as it may hold a password.
-    #[error("redis.url is not a Redis address: expected redis://[user:password@]host:port, rediss://… for TLS, or redis+unix:///path")]
+    #[error(
+        "redis.url is not a Redis address: expected redis://[user:password@]host:port, rediss://… for TLS, or redis+unix:///path"
+    )]
     Address,
     /// The server cannot be reached, or does not let us in.
     #[error("{0}")]
@@ -50,9 +52,9 @@ impl Connector {
         // rediss:// needs a process-wide choice of cryptography; whoever chose first is right.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let info = config.url.reveal().into_connection_info().map_err(|_| ConnectError::Address)?;
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3));
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
+            TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3),
+        );
         #[cfg(target_os = "linux")]
         let tcp = tcp.set_user_timeout(config.silence_max());
         // RESP3 lets a subscribed connection answer pings, and confirms each channel in order with the messages.

@@ -24,7 +24,11 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(connector: &Connector, timeout: Duration) -> Result<Self, ConnectError> {
-        Ok(Self { connection: connector.command_link(timeout)?, script: Script::new(PUBLISH_SCRIPT), timeout })
+        Ok(Self {
+            connection: connector.command_link(timeout)?,
+            script: Script::new(PUBLISH_SCRIPT),
+            timeout,
+        })
     }
 
     /// Logs an event and announces it on the channel of the same name.
@@ -44,7 +48,9 @@ impl Publisher {
             ErrorKind::Server(_) | ErrorKind::Extension => PublishError::Refused(describe(&error)),
             _ => PublishError::Unavailable(describe(&error)),
         })?;
-        id.parse().map_err(|_| PublishError::Refused("the publish script answered something that is no id".to_owned()))
+        id.parse().map_err(|_| {
+            PublishError::Refused("the publish script answered something that is no id".to_owned())
+        })
     }
 
     /// One command, within the timeout however many attempts the connection makes.

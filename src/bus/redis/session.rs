@@ -153,7 +153,10 @@ impl<'a> Session<'a> {
                 // An answer is an answer.
             }
             Err(error) if error.is_timeout() => {
-                return Err(Lost(format!("no answer to a ping within {:.1} s", asked.elapsed().as_secs_f64())));
+                return Err(Lost(format!(
+                    "no answer to a ping within {:.1} s",
+                    asked.elapsed().as_secs_f64()
+                )));
             }
             Err(error) => return Err(lost(error)),
         }
@@ -165,10 +168,13 @@ impl<'a> Session<'a> {
 
     /// Asks the server what it is. HELLO without arguments answers that and changes nothing.
     async fn learn_server(&mut self) -> Result<(), Lost> {
-        let answer: RedisResult<HashMap<String, Value>> = redis::cmd("HELLO").query_async(&mut self.connection).await;
+        let answer: RedisResult<HashMap<String, Value>> =
+            redis::cmd("HELLO").query_async(&mut self.connection).await;
         match answer {
             Ok(fields) => {
-                let field = |name| fields.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
+                let field = |name| {
+                    fields.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok())
+                };
                 if let (Some(server), Some(version)) = (field("server"), field("version")) {
                     self.bus.state.set_server(format!("{server} {version}"));
                 }

@@ -1,0 +1,162 @@
+//! The shipped proxy configurations, in the real proxies.
+
+use std::time::{Duration, Instant};
+
+use crate::support::proxies::{Kind, Proxy};
+use crate::support::{
+    Broker, BrokerOptions, Connect, DEADLINE, End, EventSource, RedisServer, SseClient, http,
+};
+
+const WORKSPACE: &str = "demo";
+
+/// What a person does not notice. Passing an event on takes some milliseconds, even on a busy machine.
+const AT_ONCE: Duration = Duration::from_millis(800);
+
+async fn connect(proxy: &Proxy) -> SseClient {
+    let mut client = SseClient::connect(proxy.address(), WORKSPACE, Connect::default()).await;
+    assert_eq!(client.status(), 200);
+    client.hello().await;
+    client
+}
+
+async fn publish(proxy: &Proxy, payload: &str) -> http::Response {
+    let target = format!("/api/workspaces/{WORKSPACE}/events");
+    http::request(proxy.address(), "POST", &target, &[], payload.to_owned()).await
+}
+
+#[tokio::test]
+async fn each_event_arrives_before_the_next_is_published() {
+    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    for kind in Kind::ALL {
+        let proxy = Proxy::start(kind, [&broker, &broker], &[]).await;
+        let mut client = connect(&proxy).await;
+        for number in 0..20 {
+            let payload = format!(r#"{{"type":"COUNTED","number":{number}}}"#);
+            let published = Instant::now();
+            assert!(publish(&proxy, &payload).await.status.is_success());
+            assert_eq!(client.application_event().await.data, payload);
+            assert!(published.elapsed() < AT_ONCE, "{kind:?} held an event back: {:?}", published.elapsed());
+        }
+    }
+}
+
+/// The opposite of the test above: it can fail.
+#[tokio::test]
+async fn a_buffering_nginx_holds_events_back() {
+    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    let buffering = [("proxy_buffering off;", "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;")];
+    let proxy = Proxy::start(Kind::Nginx, [&broker, &broker], &buffering).await;
+    let client = SseClient::connect(proxy.address(), WORKSPACE, Connect::default()).await;
+    assert!(publish(&proxy, "x").await.status.is_success());
+    tokio::time::sleep(AT_ONCE).await;
+    assert_eq!(client.application_data(), Vec::<String>::new());
+}
+
+/// nginx has its default of 60 s explicitly in force, HAProxy a still shorter one.
+#[tokio::test]
+async fn an_idle_stream_outlives_70_seconds_by_its_heartbeat() {
+    const IDLE: Duration = Duration::from_secs(70);
+    let options = BrokerOptions::embedded().set("sse.heartbeat_seconds", 5);
+    let broker = Broker::start_ready(options).await;
+    let shorter =
+        [("timeout client 60s", "timeout client 10s"), ("timeout server 60s", "timeout server 10s")];
+    let explicit = [("proxy_read_timeout 60s;", "proxy_read_timeout 60s;")];
+    let nginx = Proxy::start(Kind::Nginx, [&broker, &broker], &explicit).await;
+    let haproxy = Proxy::start(Kind::HaProxy, [&broker, &broker], &shorter).await;
+
+    let idle = async |proxy: &Proxy| {
+        let mut client = connect(proxy).await;
+        let started = Instant::now();
+        while started.elapsed() < IDLE {
+            let heartbeat = client.next_event(DEADLINE).await;
+            assert_eq!(heartbeat.kind, "tidings.heartbeat");
+        }
+        assert_eq!(client.end(), None);
+        assert!(publish(proxy, "after all that time").await.status.is_success());
+        assert!(client.application_event().await.data.starts_with("after"));
+        client
+    };
+    tokio::join!(idle(&nginx), idle(&haproxy));
+}
+
+/// The opposite of the test above: it can fail.
+#[tokio::test]
+async fn a_timeout_below_the_heartbeat_cuts_an_idle_stream() {
+    let broker = Broker::start_ready(BrokerOptions::embedded().set("sse.heartbeat_seconds", 60)).await;
+    for (kind, timeout) in [
+        (Kind::Nginx, [("proxy_read_timeout 60s", "proxy_read_timeout 1s")]),
+        (Kind::HaProxy, [("timeout server 60s", "timeout server 1s")]),
+    ] {
+        let proxy = Proxy::start(kind, [&broker, &broker], &timeout).await;
+        let end = connect(&proxy).await.wait_end(DEADLINE).await;
+        assert!(matches!(end, End::Cut(_)), "{kind:?}: {end:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_source_outlives_a_time_without_brokers() {
+    let options = BrokerOptions::embedded().set("sse.retry_ms", 100);
+    let mut broker = Broker::start_ready(options).await;
+    // The client comes back sooner than the shipped files ask for, so that the test is short.
+    let soon = [
+        (
+            Kind::Nginx,
+            vec![
+                ("25% 2000", "25% 200"),
+                ("25% 3000", "25% 200"),
+                ("25% 4000", "25% 200"),
+                ("5000;", "200;"),
+            ],
+        ),
+        (Kind::HaProxy, vec![("rand(3000),add(2000)", "rand(100),add(100)")]),
+    ];
+    for (kind, soon) in soon {
+        let proxy = Proxy::start(kind, [&broker, &broker], &soon).await;
+        let mut source = EventSource::open(proxy.address(), WORKSPACE, Connect::default());
+        source.hello().await;
+        broker.kill();
+        let away = source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
+        assert_eq!(away.json()["reason"], "unavailable", "{kind:?}");
+        assert!((100..=200).contains(&away.json()["retryMs"].as_u64().unwrap()), "{kind:?}: {away:?}");
+        assert_eq!(publish(&proxy, "lost").await.status, 503, "{kind:?}: who publishes has to know");
+
+        broker.restart().await;
+        source.hello().await;
+        assert_eq!(source.closed(), None);
+    }
+}
+
+#[tokio::test]
+async fn clients_of_a_broker_that_ends_move_to_the_other() {
+    let redis = RedisServer::start().await;
+    for kind in Kind::ALL {
+        let options = BrokerOptions::redis(&redis)
+            .set("sse.retry_ms", 100)
+            .set("server.drain_delay_seconds", 2)
+            .set("server.drain_seconds", 0.5);
+        let mut one = Broker::start_ready(options.clone()).await;
+        let two = Broker::start_ready(options).await;
+        let proxy = Proxy::start(kind, [&one, &two], &[]).await;
+        let mut sources: Vec<_> =
+            (0..4).map(|_| EventSource::open(proxy.address(), WORKSPACE, Connect::default())).collect();
+        for source in &mut sources {
+            source.hello().await;
+        }
+
+        assert_eq!(one.terminate(DEADLINE).await, Some(0));
+        let is_moved = |source: &EventSource| source.opened() == 2;
+        crate::support::eventually("some clients have moved", DEADLINE, async || {
+            sources.iter().any(is_moved)
+        })
+        .await;
+        for source in sources.iter_mut().filter(|source| is_moved(source)) {
+            source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
+            source.hello().await;
+        }
+        two.publish(WORKSPACE, "for all").await;
+        for source in &mut sources {
+            source.wait_for(DEADLINE, |event| event.data == "for all").await;
+            assert_eq!(source.closed(), None);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A real browser: headless Chromium, driven through chromedriver.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::directory::Directory;
+use super::ports::Port;
+use super::programs::Program;
+use super::wait::{DEADLINE, eventually};
+
+/// A browser with one empty page. It ends with the value.
+#[derive(Debug)]
+pub struct Browser {
+    client: Client,
+    _driver: Program,
+    _port: Port,
+    _profile: Directory,
+}
+
+impl Browser {
+    /// Starts a browser.
+    pub async fn start() -> Self {
+        let port = Port::claim();
+        let profile = Directory::new();
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={}", port.number()));
+        let driver = Program::start("chromedriver", command).ended_politely();
+        eventually("chromedriver listens", DEADLINE, async || {
+            TcpStream::connect(port.address()).await.is_ok()
+        })
+        .await;
+
+        // The sandbox does not work as root, and the rest keeps the browser from talking to anybody but the test. Over
+        // a pipe, the browser notices when its driver has ended, and ends too.
+        let arguments = json!([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--disable-sync",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--no-first-run",
+            "--remote-debugging-pipe",
+            format!("--user-data-dir={}", profile.path().display()),
+        ]);
+        let options = json!({ "args": arguments });
+        let capabilities = [("goog:chromeOptions".to_owned(), options)].into_iter().collect();
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://{}", port.address()))
+            .await
+            .expect("a browser session");
+        Self { client, _driver: driver, _port: port, _profile: profile }
+    }
+
+    /// Opens a page.
+    pub async fn open(&self, url: &str) {
+        self.client.goto(url).await.expect("open the page");
+    }
+
+    /// Runs a script's function body in the page and answers what it returns.
+    pub async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// Ends the browser in order.
+    pub async fn close(self) {
+        self.client.clone().close().await.expect("close the browser");
+    }
+}
+
+/// A web server with one page, at an origin of its own.
+#[derive(Debug)]
+pub struct PageServer {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl PageServer {
+    /// Serves a page at every path.
+    pub async fn start(page: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port for the page");
+        let address = listener.local_addr().expect("the page's address");
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{page}",
+            page.len()
+        );
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A browser opens connections that it does not use, so each is answered in its own time.
+                tokio::spawn(answer_once(stream, answer.clone()));
+            }
+        });
+        Self { address, task }
+    }
+
+    /// The page's origin, such as `http://127.0.0.1:12345`.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for PageServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer_once(mut stream: TcpStream, answer: String) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
+}
