@@ -30,7 +30,7 @@ impl Browser {
         let port = Port::claim();
         let profile = Directory::new();
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={}", port.number()));
+        command.arg(format!("--port={}", port.number())).env("TMPDIR", profile.path());
         let driver = Program::start("chromedriver", command).ended_politely();
         eventually("chromedriver listens", DEADLINE, async || {
             TcpStream::connect(port.address()).await.is_ok()
@@ -50,7 +50,7 @@ impl Browser {
             "--disable-component-update",
             "--no-first-run",
             "--remote-debugging-pipe",
-            format!("--user-data-dir={}", profile.path().display()),
+            format!("--user-data-dir={}", profile.file("profile").display()),
         ]);
         let options = json!({ "args": arguments });
         let capabilities = [("goog:chromeOptions".to_owned(), options)].into_iter().collect();
