@@ -4,11 +4,14 @@
 //! (what a connection gets). [`http`], [`config`] and [`cli`] stand around it.
 
 pub mod bus;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod event;
 pub mod http;
 pub mod hub;
 pub mod metrics;
+pub mod node;
+pub mod server;
 pub mod telemetry;
 pub mod workspace;

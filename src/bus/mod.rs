@@ -39,7 +39,7 @@ pub trait Feed: Send + Sync + 'static {
 }
 
 /// A source of events and a place to publish them.
-pub trait Bus: Send + Sync + 'static {
+pub trait Bus: std::fmt::Debug + Send + Sync + 'static {
     /// Keeps the subscriptions in line with the interest and delivers to the feed, until it is told to stop.
     fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()>;
 

@@ -1,15 +1,34 @@
 //! The configuration: one struct a section of `config/default.toml`, where each key is explained.
+//!
+//! [`Sources::load`] lays the file, the environment and the flags over the defaults and gives [`Loaded`]: the checked
+//! [`Config`] and, for `tidings config`, where each value comes from. Or it gives a [`ConfigError`] with everything that
+//! is wrong. The keys themselves are read out of `config/default.toml` by [`mod@reference`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+mod error;
+mod file;
+mod key;
+mod layers;
+mod load;
+pub mod reference;
+mod rules;
 mod seconds;
 mod secret;
+mod show;
+mod source;
+#[cfg(test)]
+mod tests;
+mod validate;
 
+pub use error::{ConfigError, Found, Position, Problem};
+pub use load::{EffectiveValue, Loaded};
 pub use seconds::Seconds;
 pub use secret::RedisUrl;
+pub use source::{Source, Sources};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +50,7 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct ServerConfig {
+    #[serde(deserialize_with = "seconds::address")]
     pub listen: SocketAddr,
     pub base_path: String,
     pub drain_delay_seconds: Seconds,
@@ -47,6 +67,7 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct AdminConfig {
+    #[serde(deserialize_with = "seconds::address")]
     pub listen: SocketAddr,
 }
 

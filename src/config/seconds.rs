@@ -36,24 +36,31 @@ impl fmt::Display for Seconds {
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        if (0.0..=SECONDS_MAX).contains(&seconds) {
-            Ok(Self(Duration::from_secs_f64(seconds)))
-        } else {
-            Err(D::Error::custom(format_args!("expected seconds from 0 to {SECONDS_MAX}, got {seconds}")))
+        match f64::deserialize(deserializer) {
+            Ok(seconds) if (0.0..=SECONDS_MAX).contains(&seconds) => {
+                Ok(Self(Duration::from_secs_f64(seconds)))
+            }
+            _ => Err(D::Error::custom(format_args!("expected seconds from 0 to {SECONDS_MAX}"))),
         }
     }
+}
+
+/// An address, told in words where it is not one.
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    optional_address(deserializer)?.ok_or_else(not_an_address)
 }
 
 /// An address, or nothing where the text is empty.
 pub(super) fn optional_address<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<SocketAddr>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let text = String::deserialize(deserializer).map_err(|_| not_an_address())?;
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| {
-        D::Error::custom(format_args!("expected an address and a port such as 127.0.0.1:6380, got `{text}`"))
-    })
+    text.parse().map(Some).map_err(|_| not_an_address())
+}
+
+fn not_an_address<E: serde::de::Error>() -> E {
+    E::custom("expected an address and a port such as 127.0.0.1:8080")
 }

@@ -3,6 +3,27 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde_json::Value;
+
+/// What stands in the place of a secret.
+const MASK: &str = "***";
+
+/// Shows a secret with everything masked that must not be seen.
+type Show = fn(&str) -> String;
+
+/// Every key whose value is secret, with the way to show it. A key that is added here is masked in errors, in
+/// `tidings config` and in every other place that shows values by key.
+const SECRETS: &[(&str, Show)] = &[("redis.url", |url| RedisUrl::new(url).to_string())];
+
+/// The value of a key as it may be shown.
+pub(super) fn masked(key: &str, value: &Value) -> Value {
+    match (SECRETS.iter().find(|(secret, _)| *secret == key), value) {
+        (None, _) => value.clone(),
+        (Some((_, show)), Value::String(text)) => show(text).into(),
+        // Of the wrong type, and perhaps a secret nevertheless.
+        (Some(_), _) => MASK.into(),
+    }
+}
 
 /// The address of a Redis server, which may hold a password. `Debug` and `Display` show it with the password masked.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
@@ -31,20 +52,56 @@ impl RedisUrl {
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
         let Some((scheme, rest)) = self.0.split_once("://") else {
             // Not an address: it may be a password that was put in the wrong place.
-            return f.write_str(if self.0.is_empty() { "" } else { "***" });
+            return f.write_str(MASK);
         };
-        // The last `@` ends the credentials, even when someone left an `@` in a password unescaped. Unix socket
-        // addresses carry the password in the query.
-        let rest = rest.split_once('?').map_or(rest, |(before, _)| before);
-        match rest.rsplit_once('@') {
-            None => write!(f, "{scheme}://{rest}"),
-            Some((credentials, host)) => match credentials.split_once(':') {
-                Some((user, _)) => write!(f, "{scheme}://{user}:***@{host}"),
-                None => write!(f, "{scheme}://***@{host}"),
-            },
+        match shown(scheme, rest) {
+            Some(shown) => write!(f, "{scheme}://{shown}"),
+            None => write!(f, "{scheme}://{MASK}"),
         }
+    }
+}
+
+/// What of an address may be seen after its scheme. `None` where it is not certain which part is the password.
+fn shown(scheme: &str, rest: &str) -> Option<String> {
+    let before_query = rest.split_once('?').map_or(rest, |(before, _)| before);
+    if scheme == "unix" || scheme.ends_with("+unix") {
+        // The path of a socket; the password is in the query.
+        return (!before_query.contains('@')).then(|| before_query.to_owned());
+    }
+    // The last `@` ends the credentials, even when someone left an `@` in a password unescaped.
+    let Some((credentials, _)) = rest.rsplit_once('@') else {
+        return is_host(before_query).then(|| before_query.to_owned());
+    };
+    if credentials.contains(['/', '?', '#']) {
+        // A password with such a character unescaped, or an `@` after the host.
+        return None;
+    }
+    let host = before_query.rsplit_once('@').map_or("", |(_, host)| host);
+    if !is_host(host) {
+        return None;
+    }
+    match credentials.split_once(':') {
+        Some((user, _)) => Some(format!("{user}:{MASK}@{host}")),
+        None => Some(format!("{MASK}@{host}")),
+    }
+}
+
+/// Whether this is `host[:port][/database][#insecure]`, and not a password, or the end of one, whose `@host` was
+/// forgotten.
+fn is_host(text: &str) -> bool {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let text = text.strip_suffix("#insecure").unwrap_or(text);
+    let (authority, database) = text.split_once('/').unwrap_or((text, ""));
+    match authority.rsplit_once(':') {
+        Some((host, port)) => {
+            !host.is_empty() && (digits(port) || authority.ends_with(']')) && digits(database)
+        }
+        None => digits(database),
     }
 }
 
@@ -56,6 +113,8 @@ impl fmt::Debug for RedisUrl {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -68,11 +127,38 @@ mod tests {
             ("redis://user:s3c@ret@host", "redis://user:***@host"),
             ("redis://s3cret@host", "redis://***@host"),
             ("redis+unix:///run/redis.sock?pass=s3cret", "redis+unix:///run/redis.sock"),
+            ("redis://user:pa?s3c@host:6379", "redis://***"),
+            ("redis://user:pa/s3c@host:6379", "redis://***"),
+            ("redis://user:pa#s3c@host:6379", "redis://***"),
+            ("redis://:s3cret", "redis://***"),
+            ("redis://host:s3cret", "redis://***"),
+            ("redis://host:6379?password=s3c@ret", "redis://***"),
+            ("redis+unix://s3cret@/run/redis.sock", "redis+unix://***"),
+            ("redis://:p@s3c/ret", "redis://***"),
+            ("redis://user:s3cret@host:6379/0?protocol=resp3", "redis://user:***@host:6379/0"),
+            ("redis://[::1]:6379/1", "redis://[::1]:6379/1"),
+            ("redis://[::1]", "redis://[::1]"),
+            ("rediss://host/#insecure", "rediss://host/#insecure"),
             ("s3cret", "***"),
         ] {
             let url = RedisUrl::new(url);
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("s3c"));
+        }
+    }
+
+    #[test]
+    fn masks_by_key() {
+        assert_eq!(masked("redis.url", &json!("redis://:s3cret@host")), json!("redis://:***@host"));
+        assert_eq!(masked("redis.url", &json!(1234)), json!("***"));
+        assert_eq!(masked("redis.url", &json!(["s3cret"])), json!("***"));
+        assert_eq!(masked("redis.channel_prefix", &json!("shown")), json!("shown"));
+    }
+
+    #[test]
+    fn every_secret_is_the_name_of_a_key() {
+        for (key, _) in SECRETS {
+            assert!(super::super::reference::REFERENCE.get(key).is_some(), "{key}");
         }
     }
 }

@@ -20,6 +20,9 @@ pub enum ReconnectReason {
 }
 
 impl ReconnectReason {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Unavailable, Self::Lagging, Self::Draining];
+
     /// The word in the event's data.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -51,6 +54,20 @@ pub enum ResetReason {
 }
 
 impl ResetReason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Interrupted,
+        Self::UnknownPosition,
+        Self::Gap,
+        Self::UnreadLog,
+        Self::TooLarge,
+        Self::NotUtf8,
+        Self::BadEnvelope,
+    ];
+
+    /// Those that come with an event that was dropped.
+    pub const OF_DROPS: [Self; 3] = [Self::TooLarge, Self::NotUtf8, Self::BadEnvelope];
+
     /// The word in the event's data.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -29,8 +29,8 @@ pub struct SocketSettings {
     pub keepalive: Duration,
     /// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`).
     pub user_timeout: Duration,
-    /// The kernel's send buffer, in bytes; the system's default where `None`.
-    pub send_buffer: Option<usize>,
+    /// The kernel's send buffer, in bytes.
+    pub send_buffer: usize,
 }
 
 /// A bound listener and what its connections get.
@@ -125,10 +125,7 @@ impl SocketSettings {
         // With it, a peer that vanished is found also while bytes are under way to it; keepalive alone waits for silence.
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.user_timeout))?;
-        if let Some(bytes) = self.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        Ok(())
+        socket.set_send_buffer_size(self.send_buffer)
     }
 }
 

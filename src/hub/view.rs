@@ -6,7 +6,7 @@ use crate::event::Frame;
 use crate::event::frame::EVENT_TYPE_BYTES_MAX;
 
 /// The most types that one subscriber may list.
-pub const TYPES_MAX: usize = 64;
+pub(crate) const TYPES_MAX: usize = 64;
 
 /// A subscriber's choice of events and of their form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

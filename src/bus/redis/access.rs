@@ -1,1 +1,109 @@
-//! todo
+//! What a server lets a node do: tried for real, one thing after the other, for `tidings check`.
+
+use redis::aio::ConnectionManager;
+use redis::{Cmd, RedisResult, Value};
+
+use super::channel::Channels;
+use super::connect::{ConnectError, Connector, describe};
+use super::publisher::PUBLISH_SCRIPT;
+use crate::config::RedisConfig;
+use crate::event::NodeId;
+
+/// What was tried, what came of it, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was tried.
+    pub what: &'static str,
+    /// What came of it.
+    pub found: String,
+    /// What to do; `None` where nothing needs to be done.
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    /// Something that is as it should be.
+    #[must_use]
+    pub fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, found: found.into(), fix: None }
+    }
+
+    fn bad(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what, found: found.into(), fix: Some(fix.into()) }
+    }
+}
+
+/// Connects as a node does and tries everything that a node needs. What it writes expires after a second.
+///
+/// Takes at most the configured timeouts for each step.
+pub async fn examine(config: &RedisConfig) -> Vec<Finding> {
+    match Connector::new(config) {
+        Err(error) => vec![Finding::bad("redis.url", error.to_string(), "correct redis.url")],
+        Ok(connector) => examine_with(&connector, config).await,
+    }
+}
+
+async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Finding> {
+    let channels = Channels::new(&config.channel_prefix, NodeId::random());
+    let mut link = match connector.subscription_link(|_| {}).await {
+        Ok(link) => link,
+        Err(error) => return vec![unreachable(&error, config)],
+    };
+    let mut findings = vec![Finding::good("connection", format!("{} answers", config.url))];
+    let subscribed = link.subscribe(channels.probe()).await;
+    findings.push(finding("subscribing", subscribed, config));
+    let mut commands = match connector.command_link(config.command_timeout_seconds.duration()) {
+        Ok(commands) => commands,
+        Err(error) => {
+            findings.push(unreachable(&error, config));
+            return findings;
+        }
+    };
+    let log = channels.probe();
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(log).arg("probe");
+    findings.push(finding("publishing", ask(&mut commands, &publish).await, config));
+    let mut durable = redis::cmd("EVAL");
+    durable.arg(PUBLISH_SCRIPT).arg(1).arg(log).arg("{}").arg(1).arg(1);
+    findings.push(finding("publishing durably", ask(&mut commands, &durable).await, config));
+    let mut read = redis::cmd("XRANGE");
+    read.arg(log).arg("-").arg("+").arg("COUNT").arg(1);
+    findings.push(finding("reading the log", ask(&mut commands, &read).await, config));
+    findings
+}
+
+async fn ask(connection: &mut ConnectionManager, command: &Cmd) -> RedisResult<()> {
+    command.query_async::<Value>(connection).await.map(|_| ())
+}
+
+fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
+    match outcome {
+        Ok(()) => Finding::good(what, "allowed"),
+        Err(error) if error.code() == Some("NOPERM") => {
+            Finding::bad(what, describe(&error), access_rule(config))
+        }
+        Err(error) => Finding::bad(what, describe(&error), "see what the server says, and its log"),
+    }
+}
+
+fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
+    let found = format!("{}: {error}", config.url);
+    let text = error.to_string();
+    let fix = if text.contains("NOAUTH") {
+        "the server wants a password: put it into redis.url, as in redis://:password@host:port"
+    } else if text.contains("WRONGPASS") {
+        "user or password are wrong: correct redis.url"
+    } else {
+        "start the server, or correct redis.url"
+    };
+    Finding::bad("connection", found, fix)
+}
+
+/// The access rule that gives a user all that a node needs.
+fn access_rule(config: &RedisConfig) -> String {
+    let prefix = &config.channel_prefix;
+    format!(
+        "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +ssubscribe +sunsubscribe \
+         +publish +spublish +eval +evalsha +xadd +xrange +xrevrange '+xinfo|stream' +expire +ping +hello \
+         '+client|setinfo' '+client|setname'"
+    )
+}

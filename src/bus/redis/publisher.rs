@@ -13,7 +13,7 @@ use crate::bus::PublishError;
 use crate::event::EntryId;
 
 /// The script that logs an event and announces it, in one step; also for `redis-cli --eval`.
-const PUBLISH_SCRIPT: &str = include_str!("../../../scripts/publish.lua");
+pub(super) const PUBLISH_SCRIPT: &str = include_str!("../../../scripts/publish.lua");
 
 /// The command connection.
 pub(super) struct Publisher {

@@ -1,0 +1,76 @@
+//! `tidings check`.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::client::reachable;
+use super::{FAILURE, Failure, Options, block_on, output};
+use crate::bus::redis::access::{self, Finding};
+use crate::config::Config;
+
+/// Bound on asking a running broker.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Arguments of `tidings check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Only ask the broker that runs with this configuration whether it is alive, as a container's health check does
+    #[arg(long)]
+    health: bool,
+}
+
+pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
+    let config = options.load()?.config;
+    block_on(async {
+        if args.health {
+            return health(&config).await;
+        }
+        let mut findings =
+            vec![Finding::good("configuration", "every key is known and every value is valid")];
+        if config.redis.url.is_empty() {
+            findings
+                .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
+        } else {
+            findings.extend(access::examine(&config.redis).await);
+        }
+        report(&findings)
+    })
+}
+
+fn report(findings: &[Finding]) -> Result<(), Failure> {
+    for finding in findings {
+        let mark = if finding.fix.is_none() { "ok  " } else { "FAIL" };
+        // Whether or not anyone reads it, the exit code tells the outcome.
+        let _ = output::line(&format!("{mark}  {}: {}", finding.what, finding.found));
+        if let Some(fix) = &finding.fix {
+            let _ = output::line(&format!("      to fix it: {fix}"));
+        }
+    }
+    if findings.iter().any(|finding| finding.fix.is_some()) { Err(Failure::Silent(FAILURE)) } else { Ok(()) }
+}
+
+/// Asks `/live` of the broker on this machine.
+async fn health(config: &Config) -> Result<(), Failure> {
+    let address = reachable(config.admin.listen);
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET /live HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await?;
+        Ok::<bool, std::io::Error>(&answer == b"HTTP/1.1 200")
+    };
+    match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => {
+            Err(Failure::Failed(format!("the broker at {address} does not say that it is alive")))
+        }
+        Ok(Err(error)) => Err(Failure::Failed(format!("no broker at {address}: {error}"))),
+        Err(_) => {
+            Err(Failure::Failed(format!("no answer from {address} within {} s", HEALTH_TIMEOUT.as_secs())))
+        }
+    }
+}

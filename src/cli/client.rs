@@ -1,0 +1,103 @@
+//! The HTTP client of the commands that talk to a broker.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{Method, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::{Failure, Options};
+use crate::config::Config;
+use crate::workspace::WorkspaceId;
+
+/// Bound on connecting and on the head of an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A broker's HTTP interface.
+#[derive(Debug)]
+pub(super) struct Broker {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: String,
+}
+
+impl Broker {
+    /// The broker at `url` (`http://host:port/api`), or the one that the configuration describes.
+    pub(super) fn new(url: Option<&str>, options: &Options) -> Result<Self, Failure> {
+        let base = match url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => base_url(&options.load()?.config),
+        };
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        connector.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| Failure::Failed(format!("cannot prepare TLS: {error}")))?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), base })
+    }
+
+    /// A request for a workspace's events, to be completed.
+    pub(super) fn events(
+        &self,
+        method: Method,
+        workspace: &WorkspaceId,
+        query: &str,
+    ) -> Result<http::request::Builder, Failure> {
+        let uri: Uri =
+            format!("{}/workspaces/{workspace}/events{query}", self.base).parse().map_err(|_| {
+                Failure::Usage(format!("`{}` is not a URL such as http://127.0.0.1:8080/api", self.base))
+            })?;
+        if uri.host().is_none() {
+            return Err(Failure::Usage(format!(
+                "`{}` is not a URL such as http://127.0.0.1:8080/api",
+                self.base
+            )));
+        }
+        Ok(Request::builder().method(method).uri(uri).header(ACCEPT, "text/event-stream, application/json"))
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(format!("cannot reach {}: {}", self.base, chain(&error))),
+            Err(_) => Err(format!("no answer from {} within {} s", self.base, ANSWER_TIMEOUT.as_secs())),
+        }
+    }
+}
+
+/// An error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn base_url(config: &Config) -> String {
+    format!("http://{}{}", reachable(config.server.listen), config.server.base_path)
+}
+
+/// An address that clients on this machine can use for a listener on `address`.
+pub(super) fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let ip = match address.ip() {
+        std::net::IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    (ip, address.port()).into()
+}

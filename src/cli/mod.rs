@@ -1,0 +1,140 @@
+//! The command line.
+//!
+//! Exit codes: 0 success; 1 the command failed, or `check` found something to fix; 2 wrong usage or configuration;
+//! 128 + the signal's number when `serve` was told a second time to stop.
+
+mod check;
+mod client;
+mod output;
+mod publish;
+mod serve;
+mod show;
+mod tail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigError, Loaded, Sources};
+
+/// The command failed.
+const FAILURE: u8 = 1;
+/// Wrong usage or configuration; also what clap exits with.
+const USAGE: u8 = 2;
+
+/// Tidings streams what a backend writes to Redis to every browser that has the workspace open, as Server-Sent Events.
+///
+/// Without a command it serves. Without a configured Redis it runs a bus of its own, so that one command is enough to
+/// try it.
+#[derive(Debug, Parser)]
+#[command(name = "tidings", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Every setting: `tidings config`, docs/configuration.md, or a variable TIDINGS__SECTION__KEY.
+Exit codes: 0 success; 1 failure; 2 wrong usage or configuration; 128 + signal after a second signal.";
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Read settings from a TOML file (those of config/default.toml, as many as you like)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen for clients on this address [server.listen]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Use this Redis server: redis://…, rediss://… or redis+unix:///… [redis.url]
+    ///
+    /// An address with a password belongs in TIDINGS__REDIS__URL or in a file: other users of the machine can see arguments.
+    #[arg(long, global = true, value_name = "URL")]
+    redis: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker (also without any command)
+    Serve,
+    /// Publish one event and print its id
+    Publish(publish::PublishArgs),
+    /// Print a workspace's events as they come, and reconnect when the stream ends
+    Tail(tail::TailArgs),
+    /// Check the configuration and the way to Redis, and say what to fix
+    Check(check::CheckArgs),
+    /// Show the settings in force and where each comes from; secrets are masked
+    Config(show::ShowArgs),
+}
+
+/// What a command ends with when it fails.
+#[derive(Debug)]
+enum Failure {
+    /// It was asked for in a wrong way.
+    Usage(String),
+    /// It could not be done.
+    Failed(String),
+    /// What is to be said was said.
+    Silent(u8),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// Reads the arguments, runs the command, and answers the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        None | Some(Command::Serve) => serve::run(&cli.options),
+        Some(Command::Publish(args)) => publish::run(&cli.options, args),
+        Some(Command::Tail(args)) => tail::run(&cli.options, args),
+        Some(Command::Check(args)) => check::run(&cli.options, args),
+        Some(Command::Config(args)) => show::run(&cli.options, args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Silent(code)) => ExitCode::from(code),
+        Err(Failure::Usage(message)) => fail(USAGE, &message),
+        Err(Failure::Failed(message)) => fail(FAILURE, &message),
+    }
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    output::error(&format!("tidings: {message}"));
+    ExitCode::from(code)
+}
+
+impl Options {
+    /// The configuration in force, with the flags on top.
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        let flags = [("server.listen", &self.listen, "--listen"), ("redis.url", &self.redis, "--redis")];
+        let given =
+            flags.into_iter().filter_map(|(key, value, flag)| Some((key, value.clone()?, flag))).collect();
+        Sources::of_process(self.config.clone(), given).load()
+    }
+}
+
+/// Runs a future on a runtime for commands that do one thing.
+fn block_on<F: Future<Output = Result<(), Failure>>>(future: F) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?
+        .block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,113 @@
+//! `tidings serve`.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Failure, Options, output};
+use crate::config::{Config, LogFormat};
+use crate::server::{Addresses, Ended, Server};
+use crate::telemetry;
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let config = options.load()?.config;
+    telemetry::install(&config.log).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?
+        .block_on(serve(&config))
+}
+
+async fn serve(config: &Config) -> Result<(), Failure> {
+    // Before anything is bound, so that no signal is lost.
+    let mut signals =
+        Signals::new().map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))?;
+    let server = Server::bind(config).map_err(|error| Failure::Failed(error.to_string()))?;
+    announce(config, server.addresses());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut running = tokio::spawn(server.run(async {
+        // The sender lives as long as this function; either way the server has to stop.
+        let _ = stopped.await;
+    }));
+    let ended = tokio::select! {
+        ended = &mut running => ended,
+        _ = signals.next() => {
+            let _ = stop.send(());
+            tokio::select! {
+                ended = &mut running => ended,
+                number = signals.next() => {
+                    tracing::warn!("told twice to stop: exiting at once");
+                    return Err(Failure::Silent(128 + number));
+                }
+            }
+        }
+    };
+    match ended {
+        Ok(Ended::Drained) => tracing::info!("stopped: every connection ended"),
+        Ok(Ended::Cut) => tracing::warn!("stopped: connections that did not end in time were cut"),
+        Err(error) => return Err(Failure::Failed(format!("the server ended unexpectedly: {error}"))),
+    }
+    Ok(())
+}
+
+/// Signals that ask the process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one and answers its number.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.terminate.recv() => 15,
+            _ = self.interrupt.recv() => 2,
+        }
+    }
+}
+
+/// Says where everything is: lines to copy for people, one log line for machines.
+fn announce(config: &Config, addresses: Addresses) {
+    let stream = format!("http://{}{}/workspaces/demo/events", addresses.public, config.server.base_path);
+    tracing::info!(
+        listen = %addresses.public,
+        admin = %addresses.admin,
+        redis = %config.redis.url,
+        embedded = addresses.embedded.map(|address| address.to_string()),
+        "listening"
+    );
+    if config.log.format == LogFormat::Json {
+        return;
+    }
+    let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1","name":"general"}}"#;
+    let channel = format!("{}demo", config.redis.channel_prefix);
+    let (bus, redis_cli) = match (config.redis.url.is_empty(), addresses.embedded) {
+        (true, Some(embedded)) => (
+            format!("embedded mode: no Redis configured, the bus runs in this process at {embedded}"),
+            Some(format!("redis-cli -p {} PUBLISH {channel} '{payload}'", embedded.port())),
+        ),
+        (true, None) => {
+            ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None)
+        }
+        (false, _) => {
+            (format!("bus: {}", config.redis.url), Some(format!("redis-cli PUBLISH {channel} '{payload}'")))
+        }
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let mut lines = vec![
+        format!("Tidings {version}, {bus}"),
+        String::new(),
+        "Watch a workspace:".to_owned(),
+        format!("  curl -N {stream}"),
+        "Publish to it:".to_owned(),
+    ];
+    lines.extend(redis_cli.map(|line| format!("  {line}")));
+    lines.push(format!("  curl {stream} -d '{payload}'"));
+    lines.push(format!("Operations: http://{}/status", addresses.admin));
+    lines.push(String::new());
+    // A closed standard output is no reason not to serve.
+    let _ = output::line(&lines.join("\n"));
+}

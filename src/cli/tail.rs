@@ -1,0 +1,183 @@
+//! `tidings tail`: an SSE client that behaves as a browser's EventSource does (WHATWG HTML, section 9.2).
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use futures_util::StreamExt as _;
+use http::{Method, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+use sse_stream::{Sse, SseStream};
+
+use super::client::Broker;
+use super::{Failure, Options, block_on, output};
+use crate::delivery::spread;
+use crate::workspace::WorkspaceId;
+
+/// A stream that has been silent for this long is taken for dead: heartbeats come every 15 seconds by default, and rarely
+/// does anyone configure more than a minute.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// The pause before a reconnect while no stream has said otherwise.
+const RETRY_DEFAULT: Duration = Duration::from_secs(2);
+
+/// The longest pause before a reconnect, whatever a stream says.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Arguments of `tidings tail`.
+#[derive(Debug, Args)]
+pub(super) struct TailArgs {
+    /// The workspace, such as `acme`
+    workspace: String,
+    /// Print every event of the stream, the broker's own too, as one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Only events whose payload's `type` is one of these
+    #[arg(long, value_name = "A,B")]
+    types: Option<String>,
+    /// Begin after the event with this id
+    #[arg(long, value_name = "ID")]
+    last_event_id: Option<String>,
+    /// Stop after this many events
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// The broker's address [default: the configured one, http://127.0.0.1:8080/api]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+pub(super) fn run(options: &Options, args: &TailArgs) -> Result<(), Failure> {
+    let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
+    let broker = Broker::new(args.url.as_deref(), options)?;
+    block_on(Tail::new(&broker, &workspace, args).run())
+}
+
+/// What a stream left behind when it ended.
+enum StreamEnd {
+    /// Come back later.
+    Again(String),
+    /// As many events as were asked for, or nobody reads them any more.
+    Done,
+}
+
+struct Tail<'a> {
+    broker: &'a Broker,
+    workspace: &'a WorkspaceId,
+    args: &'a TailArgs,
+    position: Option<String>,
+    retry: Duration,
+    printed: u64,
+}
+
+impl<'a> Tail<'a> {
+    fn new(broker: &'a Broker, workspace: &'a WorkspaceId, args: &'a TailArgs) -> Self {
+        let position = args.last_event_id.clone();
+        Self { broker, workspace, args, position, retry: RETRY_DEFAULT, printed: 0 }
+    }
+
+    async fn run(mut self) -> Result<(), Failure> {
+        loop {
+            match self.stream().await? {
+                StreamEnd::Done => return Ok(()),
+                StreamEnd::Again(why) => {
+                    output::error(&format!(
+                        "tidings: {why}; reconnecting in {:.1} s",
+                        self.retry.as_secs_f64()
+                    ));
+                    tokio::time::sleep(self.retry).await;
+                }
+            }
+        }
+    }
+
+    /// One connection, from request to end.
+    async fn stream(&mut self) -> Result<StreamEnd, Failure> {
+        let query = match &self.args.types {
+            Some(types) => {
+                format!(
+                    "?{}",
+                    form_urlencoded::Serializer::new(String::new()).append_pair("types", types).finish()
+                )
+            }
+            None => String::new(),
+        };
+        let mut request = self.broker.events(Method::GET, self.workspace, &query)?;
+        if let Some(position) = &self.position {
+            request = request.header("last-event-id", position);
+        }
+        let request = request
+            .body(Full::new(Bytes::new()))
+            .map_err(|_| Failure::Usage("the last event id cannot stand in a header".to_owned()))?;
+        let response = match self.broker.send(request).await {
+            Ok(response) => response,
+            Err(why) => {
+                self.retry = spread(RETRY_DEFAULT, 0.25);
+                return Ok(StreamEnd::Again(why));
+            }
+        };
+        match response.status() {
+            StatusCode::OK => {}
+            // An intermediary in trouble, which passes; an EventSource would give up here, a tool need not.
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                return Ok(StreamEnd::Again(format!("the answer was {status}")));
+            }
+            status => return Err(Failure::Failed(format!("the broker answered {status}"))),
+        }
+        let mut events = SseStream::new(response.into_body());
+        loop {
+            let event = match tokio::time::timeout(SILENCE_MAX, events.next()).await {
+                Err(_) => {
+                    return Ok(StreamEnd::Again(format!("nothing came for {} s", SILENCE_MAX.as_secs())));
+                }
+                Ok(None) => return Ok(StreamEnd::Again("the stream ended".to_owned())),
+                Ok(Some(Err(error))) => return Ok(StreamEnd::Again(format!("the stream broke: {error}"))),
+                Ok(Some(Ok(event))) => event,
+            };
+            if let Some(retry) = event.retry {
+                self.retry = Duration::from_millis(retry).min(RETRY_MAX);
+            }
+            if let Some(id) = &event.id {
+                self.position = (!id.is_empty()).then(|| id.clone());
+            }
+            if event.data.is_some() && self.print(&event).is_err() {
+                // Whoever read the output has gone away.
+                return Ok(StreamEnd::Done);
+            }
+            if self.args.count.is_some_and(|count| self.printed >= count) {
+                return Ok(StreamEnd::Done);
+            }
+        }
+    }
+
+    /// Prints an event: payloads to standard output, the broker's own words to standard error, unless all is wanted.
+    fn print(&mut self, event: &Sse) -> io::Result<()> {
+        let data = event.data.as_deref().unwrap_or_default();
+        let name = event.event.as_deref();
+        let own = name.is_some_and(|name| name.starts_with("tidings.")) || (name.is_none() && is_hello(data));
+        if !own {
+            self.printed += 1;
+        }
+        if self.args.json {
+            return output::line(&json!({ "id": self.position, "event": name, "data": data }).to_string());
+        }
+        match name {
+            _ if !own => output::line(data),
+            Some("tidings.heartbeat") => Ok(()),
+            Some(name) => {
+                output::error(&format!("{name} {data}"));
+                Ok(())
+            }
+            None => {
+                output::error(&format!("connected {data}"));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether a plain message is the broker's hello.
+fn is_hello(data: &str) -> bool {
+    data.starts_with(r#"{"type":"connected","workspaceId":"#)
+}

@@ -1,0 +1,142 @@
+//! Rules for single texts: what a base path, a channel prefix, an origin and a log level may look like.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// The longest channel prefix, in bytes.
+const PREFIX_BYTES_MAX: usize = 128;
+
+/// Empty, or segments that each begin with a slash. Segments consist of unreserved characters (RFC 3986, section 2.3),
+/// so that the path has one spelling; `.` and `..` are left out because clients resolve them away (section 5.2.4).
+pub(super) fn is_base_path(path: &str) -> bool {
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
+    path.is_empty() || path.strip_prefix('/').is_some_and(|segments| segments.split('/').all(segment))
+}
+
+/// Printable ASCII without space, and without what Redis reads as a pattern in `PSUBSCRIBE` and in ACL rules.
+pub(super) fn is_channel_prefix(prefix: &str) -> bool {
+    (1..=PREFIX_BYTES_MAX).contains(&prefix.len())
+        && prefix.bytes().all(|b| b.is_ascii_graphic() && !br"*?[]\".contains(&b))
+}
+
+/// `*`, or an origin exactly as browsers send it in `Origin` (RFC 6454, section 6.2): lower case, no path, no slash at
+/// its end, no port that is the scheme's default. Anything else would never match.
+pub(super) fn is_origin(origin: &str) -> bool {
+    if origin == "*" {
+        return true;
+    }
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    is_scheme(scheme) && is_host(host) && port.is_none_or(|port| is_port(scheme, port))
+}
+
+fn is_scheme(scheme: &str) -> bool {
+    scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        // A browser writes the shortest form.
+        return address.parse::<std::net::Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);
+    }
+    let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+    !host.is_empty() && host.bytes().all(letter)
+}
+
+fn is_port(scheme: &str, port: &str) -> bool {
+    port.parse::<u16>().is_ok_and(|parsed| parsed > 0 && parsed.to_string() == port)
+        && !matches!((scheme, port), ("http", "80") | ("https", "443"))
+}
+
+/// Directives of [`EnvFilter`], separated by commas. A bare word must be a level: the filter itself reads a misspelt
+/// level as the name of a module and shows nothing of any other.
+pub(super) fn is_log_level(directives: &str) -> bool {
+    // The parser of directives cuts text by bytes; without spaces and within ASCII no cut can go wrong.
+    directives.bytes().all(|b| b.is_ascii_graphic())
+        && directives.split(',').all(|directive| {
+            let names_a_target = directive.contains(['=', '[', ']', '{', '}']);
+            // What is empty would parse as the level "error".
+            !directive.is_empty() && (names_a_target || directive.parse::<LevelFilter>().is_ok())
+        })
+        && EnvFilter::try_new(directives).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(rule: fn(&str) -> bool, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(rule(text), "{text:?} is refused");
+        }
+        for text in bad {
+            assert!(!rule(text), "{text:?} is accepted");
+        }
+    }
+
+    #[test]
+    fn base_paths() {
+        let bad =
+            ["/", "api", "/api/", "//api", "/a//b", "/a b", "/a%20b", "/ä", "/./a", "/a/..", "/a?b", "/{x}"];
+        check(is_base_path, &["", "/api", "/v1/events", "/a.b_c~d-e", "/..."], &bad);
+    }
+
+    #[test]
+    fn channel_prefixes() {
+        let (longest, too_long) = ("x".repeat(128), "x".repeat(129));
+        let bad = ["", "a b", "a*", "a?", "a[", "a]", r"a\", "ä:", "a\n", &too_long];
+        check(is_channel_prefix, &["workspace:", "x", "{app}:", "123", &longest], &bad);
+    }
+
+    #[test]
+    fn origins() {
+        let good = [
+            "*",
+            "https://app.example.com",
+            "http://localhost:3000",
+            "http://127.0.0.1:8080",
+            "http://[::1]:3000",
+            "https://[2001:db8::1]",
+            "capacitor://localhost",
+            "https://example.com:80",
+        ];
+        let bad = [
+            "",
+            "null",
+            "app.example.com",
+            "https://app.example.com/",
+            "https://app.example.com/path",
+            "https://App.example.com",
+            "HTTPS://app.example.com",
+            "https://",
+            "https://app.example.com:",
+            "https://app.example.com:443",
+            "http://app.example.com:80",
+            "http://app.example.com:080",
+            "http://app.example.com:0",
+            "http://app.example.com:70000",
+            "http://[::0001]",
+            "http://[::1",
+            "http://user@host",
+            "https://*.example.com",
+            "https://ü.example.com",
+            "https://a b",
+        ];
+        check(is_origin, &good, &bad);
+    }
+
+    #[test]
+    fn log_levels() {
+        let good = ["info", "DEBUG", "off", "info,tidings::bus=debug", "warn,tidings[stream]=trace"];
+        let bad =
+            ["", "inof", "info,", "info, debug", "info,tidings=loud", "[", " é=info", "info,tidings::bus"];
+        check(is_log_level, &good, &bad);
+    }
+}

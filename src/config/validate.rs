@@ -1,0 +1,202 @@
+//! Checks of values whose types are right: what each key takes, and which values do not go together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use redis::IntoConnectionInfo as _;
+
+use super::error::Problem;
+use super::load::EffectiveValue;
+use super::rules;
+use super::source::Source;
+use super::{AuthMode, Config, Seconds};
+
+/// What an event needs in a ring and in a buffer on top of its payload: the head of its frame, with room to spare.
+const FRAME_HEAD_BYTES: usize = 1024;
+
+/// The most connections that make sense to ask for, well above the file descriptors of a machine.
+const CONNECTIONS_MAX: usize = 10_000_000;
+
+/// Linux keeps the idle time of TCP keepalive in whole seconds and takes no more than this (`tcp(7)`); a third of it,
+/// the interval, must be at least one second.
+const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 3..=32_767;
+
+/// Everything that is wrong with a configuration whose values stand in `values`.
+pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Problem> {
+    let mut checks = Checks { values, problems: Vec::new() };
+    server(&mut checks, config);
+    redis(&mut checks, config);
+    streams(&mut checks, config);
+    sizes(&mut checks, config);
+    listeners(&mut checks, config);
+    access(&mut checks, config);
+    checks.problems
+}
+
+fn server(checks: &mut Checks<'_>, config: &Config) {
+    let server = &config.server;
+    checks.value("server.base_path", rules::is_base_path(&server.base_path), BASE_PATH);
+    checks.positive("server.header_timeout_seconds", server.header_timeout_seconds);
+    checks.value(
+        "server.header_bytes",
+        (1024..=60_000).contains(&server.header_bytes),
+        "1024 to 60000 bytes",
+    );
+    checks.positive("server.body_timeout_seconds", server.body_timeout_seconds);
+    checks.positive("server.write_timeout_seconds", server.write_timeout_seconds);
+    let keepalive = server.keepalive_seconds.duration().as_secs();
+    checks.value(
+        "server.keepalive_seconds",
+        KEEPALIVE_SECONDS.contains(&keepalive),
+        "seconds from 3 to 32767",
+    );
+    let send_buffer = (1024..=64 * MIB).contains(&server.send_buffer_bytes);
+    checks.value("server.send_buffer_bytes", send_buffer, "1024 to 67108864 bytes");
+    checks.value("log.level", rules::is_log_level(&config.log.level), LOG_LEVEL);
+}
+
+fn redis(checks: &mut Checks<'_>, config: &Config) {
+    let redis = &config.redis;
+    // The crate's own message may repeat parts of the address.
+    let url = redis.url.is_empty() || redis.url.reveal().into_connection_info().is_ok();
+    checks.value("redis.url", url, REDIS_URL);
+    checks.value("redis.channel_prefix", rules::is_channel_prefix(&redis.channel_prefix), CHANNEL_PREFIX);
+    checks.positive("redis.connect_timeout_seconds", redis.connect_timeout_seconds);
+    checks.positive("redis.ping_seconds", redis.ping_seconds);
+    checks.positive("redis.ping_timeout_seconds", redis.ping_timeout_seconds);
+    checks.positive("redis.backoff_min_seconds", redis.backoff_min_seconds);
+    checks.pair(
+        ["redis.backoff_max_seconds", "redis.backoff_min_seconds"],
+        redis.backoff_max_seconds >= redis.backoff_min_seconds,
+        "redis.backoff_max_seconds must not be less than redis.backoff_min_seconds",
+    );
+    checks.positive("redis.command_timeout_seconds", redis.command_timeout_seconds);
+    checks.positive("redis.confirm_seconds", redis.confirm_seconds);
+    checks.positive("redis.probe_seconds", redis.probe_seconds);
+}
+
+fn streams(checks: &mut Checks<'_>, config: &Config) {
+    checks.positive("sse.heartbeat_seconds", config.sse.heartbeat_seconds);
+    let retry = (100..=600_000).contains(&config.sse.retry_ms);
+    checks.value("sse.retry_ms", retry, "100 to 600000 milliseconds");
+    checks.value("cors.origins", config.cors.origins.iter().all(|origin| rules::is_origin(origin)), ORIGINS);
+}
+
+fn sizes(checks: &mut Checks<'_>, config: &Config) {
+    let event_bytes = config.limits.event_bytes;
+    let limited = (1..=64 * MIB).contains(&event_bytes);
+    checks.value("limits.event_bytes", limited, "1 to 67108864 bytes");
+    let connections = 1..=CONNECTIONS_MAX;
+    checks.value("limits.connections", connections.contains(&config.limits.connections), CONNECTIONS);
+    checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
+    checks.value("ring.events", (1..=10_000_000).contains(&config.ring.events), "1 to 10000000 events");
+    if limited {
+        let least = event_bytes + FRAME_HEAD_BYTES;
+        checks.pair(
+            ["ring.bytes", "limits.event_bytes"],
+            config.ring.bytes >= least,
+            "ring.bytes must be at least limits.event_bytes + 1024, so that the largest event fits",
+        );
+        checks.pair(
+            ["embedded.output_bytes", "limits.event_bytes"],
+            config.embedded.output_bytes >= least,
+            "embedded.output_bytes must be at least limits.event_bytes + 1024, so that the largest event fits",
+        );
+    }
+}
+
+fn listeners(checks: &mut Checks<'_>, config: &Config) {
+    let embedded = config.embedded.listen;
+    checks.value(
+        "embedded.listen",
+        embedded.is_none_or(is_loopback),
+        "a loopback address, such as 127.0.0.1:6380",
+    );
+    let (server, admin) = (config.server.listen, config.admin.listen);
+    checks.pair(["server.listen", "admin.listen"], !collide(server, admin), DIFFER);
+    // With a Redis configured the embedded bus does not listen.
+    if let Some(embedded) = embedded.filter(|_| config.redis.url.is_empty()) {
+        checks.pair(["embedded.listen", "server.listen"], !collide(embedded, server), DIFFER);
+        checks.pair(["embedded.listen", "admin.listen"], !collide(embedded, admin), DIFFER);
+    }
+}
+
+fn access(checks: &mut Checks<'_>, config: &Config) {
+    let listen = config.server.listen;
+    match config.auth.mode {
+        AuthMode::Unset if !is_loopback(listen) => checks.open_to_others(listen),
+        AuthMode::Unset | AuthMode::None => {}
+    }
+}
+
+/// Whether only this machine can reach an address.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Whether two listeners ask for the same address. With port 0 the system gives each its own.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    one == other && one.port() != 0
+}
+
+const MIB: usize = 1024 * 1024;
+
+const BASE_PATH: &str =
+    "nothing, or segments of A-Z a-z 0-9 . _ ~ - that each begin with a slash, such as /api";
+const REDIS_URL: &str = "an address such as redis://user:password@host:6379, rediss://host or redis+unix:///run/redis.sock \
+     (write / ? # @ : in a password as %2F %3F %23 %40 %3A)";
+const CHANNEL_PREFIX: &str = r"1 to 128 characters of printable ASCII without spaces and * ? [ ] \";
+const ORIGINS: &str = "\"*\", or origins as browsers send them: lower case, no path, no slash at the end, \
+     no default port, such as \"https://app.example.com\"";
+const LOG_LEVEL: &str =
+    "error, warn, info, debug, trace or off, or directives without spaces such as info,tidings::bus=debug";
+const CONNECTIONS: &str = "1 to 10000000 connections";
+const DIFFER: &str = "two listeners cannot share an address";
+
+/// Collects problems, and finds for each the value as it may be shown and who set it.
+struct Checks<'a> {
+    values: &'a [EffectiveValue],
+    problems: Vec<Problem>,
+}
+
+impl<'a> Checks<'a> {
+    /// A rule for one value.
+    fn value(&mut self, key: &str, holds: bool, expected: &str) {
+        let Some(value) = self.find(key) else { return };
+        if !holds {
+            self.problems.push(Problem::Value { found: value.into(), expected: expected.to_owned() });
+        }
+    }
+
+    fn positive(&mut self, key: &str, seconds: Seconds) {
+        self.value(key, seconds.duration() > Duration::ZERO, "more than 0 seconds");
+    }
+
+    /// A rule for two values. The one that somebody set is named first.
+    fn pair(&mut self, keys: [&str; 2], holds: bool, rule: &'static str) {
+        let [Some(mut value), Some(mut other)] = keys.map(|key| self.find(key)) else { return };
+        if holds {
+            return;
+        }
+        if value.source == Source::Default {
+            (value, other) = (other, value);
+        }
+        self.problems.push(Problem::Conflict { found: value.into(), other: Box::new(other.into()), rule });
+    }
+
+    fn open_to_others(&mut self, listen: SocketAddr) {
+        if let Some(value) = self.find("server.listen") {
+            self.problems.push(Problem::OpenToOthers { origin: value.source.clone(), listen });
+        }
+    }
+
+    /// A value by its key. A rule for a key that does not exist is a defect, whether the rule holds or not: so no such
+    /// rule gets past the first load.
+    fn find(&mut self, key: &str) -> Option<&'a EffectiveValue> {
+        let found = self.values.iter().find(|value| value.key == key);
+        if found.is_none() {
+            self.problems.push(Problem::Defaults(format!("a rule names {key}, which does not exist")));
+        }
+        found
+    }
+}

@@ -1,0 +1,182 @@
+//! One broker process as others see it: who it is, how it is, and whether it should be sent clients.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::bus::{Bus, BusState, Link};
+use crate::event::NodeId;
+use crate::event::control::{ReconnectReason, ResetReason};
+use crate::metrics::{EventKind, Metrics};
+
+/// How many probe intervals may pass without a probe coming back before a node is not ready.
+const PROBES_MISSED_MAX: u32 = 3;
+
+/// A broker process.
+pub struct Node {
+    id: NodeId,
+    began: Instant,
+    bus: Arc<dyn Bus>,
+    metrics: Arc<Metrics>,
+    /// The longest that nothing may be heard from the bus.
+    silence_max: Duration,
+    draining: AtomicBool,
+}
+
+impl Node {
+    /// A node that has just started. `probe` is the interval at which the bus is probed.
+    #[must_use]
+    pub fn new(id: NodeId, bus: Arc<dyn Bus>, metrics: Arc<Metrics>, probe: Duration) -> Self {
+        let silence_max = probe * PROBES_MISSED_MAX;
+        Self { id, began: Instant::now(), bus, metrics, silence_max, draining: AtomicBool::new(false) }
+    }
+
+    /// The node is going away: it is not ready from now on.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the node should not be sent clients; empty when it should.
+    #[must_use]
+    pub fn unready(&self) -> Vec<String> {
+        unready(&self.bus.state(), self.draining.load(Ordering::Relaxed), self.silence_max)
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// All that is known of the node, for people and their tools.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let bus = self.bus.state();
+        let metrics = &self.metrics;
+        let (refused, refused_reason) =
+            bus.refused.map_or((0, None), |(count, reason)| (count, Some(reason)));
+        let (link, error) = match bus.link {
+            Link::Down { error } => ("down", Some(error)),
+            Link::Resubscribing => ("resubscribing", None),
+            Link::Up => ("up", None),
+        };
+        let unready = self.unready();
+        json!({
+            "node": self.id.as_str(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptimeSeconds": self.began.elapsed().as_secs(),
+            "ready": unready.is_empty(),
+            "notReadyBecause": unready,
+            "bus": {
+                "kind": bus.kind,
+                "server": bus.server,
+                "state": link,
+                "since": rfc3339(bus.since),
+                "error": error,
+                "interruptions": bus.interruptions,
+                "heardSecondsAgo": bus.heard.map(|age| age.as_secs_f64()),
+                "probeRefused": bus.probe_refused,
+                "refusedWorkspaces": refused,
+                "refusedReason": refused_reason,
+            },
+            "connections": metrics.connections.get(),
+            "subscribers": metrics.subscribers.get(),
+            "workspaces": metrics.workspaces.get(),
+            "counters": {
+                "connectionsAccepted": metrics.connections_accepted.get(),
+                "eventsLive": metrics.events(EventKind::Live),
+                "eventsLogged": metrics.events(EventKind::Logged),
+                "eventsDropped": by(&ResetReason::OF_DROPS, ResetReason::as_str, |reason| metrics.dropped(reason)),
+                "deliveries": metrics.deliveries.get(),
+                "deliveredBytes": metrics.delivered_bytes.get(),
+                "published": metrics.published.get(),
+                "publishFailures": metrics.publish_failures.get(),
+                "resets": by(&ResetReason::ALL, ResetReason::as_str, |reason| metrics.resets(reason)),
+                "reconnects": by(&ReconnectReason::ALL, ReconnectReason::as_str, |reason| metrics.reconnects(reason)),
+            },
+        })
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A count for each reason, by its name.
+fn by<R: Copy>(reasons: &[R], name: fn(R) -> &'static str, count: impl Fn(R) -> u64) -> Value {
+    reasons
+        .iter()
+        .map(|&reason| (name(reason).to_owned(), Value::from(count(reason))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn rfc3339(time: SystemTime) -> Option<String> {
+    jiff::Timestamp::try_from(time).ok().map(|time| time.to_string())
+}
+
+/// Why a node in this state should not be sent clients.
+fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if draining {
+        reasons.push("the node is draining".to_owned());
+    }
+    match &bus.link {
+        Link::Down { error } => reasons.push(format!("no link to the bus: {error}")),
+        Link::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
+        Link::Up => match bus.heard {
+            Some(age) if age <= silence_max => {}
+            Some(age) => {
+                reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
+            }
+            None => reasons.push("nothing has come back through the bus yet".to_owned()),
+        },
+    }
+    if let Some((count, reason)) = &bus.refused {
+        reasons.push(format!("the bus refuses {count} workspaces: {reason}"));
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(heard: Option<u64>) -> BusState {
+        BusState {
+            kind: "redis",
+            link: Link::Up,
+            since: SystemTime::UNIX_EPOCH,
+            interruptions: 0,
+            refused: None,
+            heard: heard.map(Duration::from_secs),
+            probe_refused: None,
+            server: None,
+        }
+    }
+
+    #[test]
+    fn ready_only_when_messages_come_back() {
+        let silence_max = Duration::from_secs(6);
+        assert!(unready(&up(Some(1)), false, silence_max).is_empty());
+        assert_eq!(
+            unready(&up(Some(7)), false, silence_max),
+            ["nothing has come back through the bus for 7.0 s"]
+        );
+        assert_eq!(unready(&up(None), false, silence_max), ["nothing has come back through the bus yet"]);
+        assert_eq!(unready(&up(Some(1)), true, silence_max), ["the node is draining"]);
+        let down = BusState { link: Link::Down { error: "refused".to_owned() }, ..up(Some(1)) };
+        assert_eq!(unready(&down, false, silence_max), ["no link to the bus: refused"]);
+        let refused = BusState { refused: Some((2, "NOPERM x".to_owned())), ..up(Some(1)) };
+        assert_eq!(unready(&refused, false, silence_max), ["the bus refuses 2 workspaces: NOPERM x"]);
+    }
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH).unwrap(), "1970-01-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,250 @@
+//! A whole broker, put together: bus, hub, delivery, listeners, and the order in which they end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::embedded::{EmbeddedBus, EmbeddedBusError};
+use crate::bus::redis::{ConnectError, RedisBus};
+use crate::bus::{Bus, Feed, Interest};
+use crate::config::Config;
+use crate::delivery::{Drain, StreamSettings};
+use crate::event::NodeId;
+use crate::http::{self, App, ConnectionSettings, Listener, Origins, Service, SocketSettings, admin};
+use crate::hub::{Hub, HubSettings};
+use crate::metrics::Metrics;
+use crate::node::Node;
+
+/// How often workspaces without subscribers are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long connections may take to end after the last stream was told to.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// Connections at a time on the operations listener.
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// A broker that is bound and not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    node: Arc<Node>,
+    hub: Arc<Hub>,
+    bus: Arc<dyn Bus>,
+    streams: Arc<StreamSettings>,
+    public: Listener,
+    admin: Listener,
+    addresses: Addresses,
+    drain_delay: Duration,
+    drain_window: Duration,
+}
+
+/// Where a server listens; ports that were configured as 0 are filled in.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// Streams and publishing.
+    pub public: SocketAddr,
+    /// Operations.
+    pub admin: SocketAddr,
+    /// The embedded bus, where it runs and listens.
+    pub embedded: Option<SocketAddr>,
+}
+
+/// A server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Bind {
+        /// The configuration key of the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system does not say what was bound.
+    #[error("cannot learn the address of a listener: {0}")]
+    Address(#[source] io::Error),
+    /// The embedded bus cannot start.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedBusError),
+    /// The link to Redis cannot be prepared.
+    #[error(transparent)]
+    Redis(#[from] ConnectError),
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every connection ended by itself.
+    Drained,
+    /// Connections that were still open after the drain were cut.
+    Cut,
+}
+
+impl Server {
+    /// Binds all listeners and puts the parts together. Redis need not be there yet. Must be called within a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what is in the way.
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let public = bind("server.listen", config.server.listen)?;
+        let admin = bind("admin.listen", config.admin.listen)?;
+        let id = NodeId::random();
+        let metrics = Arc::new(Metrics::new());
+        let interest = Arc::new(Interest::default());
+        let (bus, embedded) = bus(config, id, &interest)?;
+        let addresses = Addresses { public: address_of(&public)?, admin: address_of(&admin)?, embedded };
+
+        let hub = Arc::new(Hub::new(id, hub_settings(config), interest, Arc::clone(&metrics)));
+        let streams = Arc::new(StreamSettings {
+            heartbeat: config.sse.heartbeat_seconds.duration(),
+            retry: Duration::from_millis(config.sse.retry_ms),
+            confirm: config.redis.confirm_seconds.duration(),
+            drain: Drain::new(config.server.drain_seconds.duration()),
+            metrics: Arc::clone(&metrics),
+        });
+        let probe = config.redis.probe_seconds.duration();
+        let node = Arc::new(Node::new(id, Arc::clone(&bus), Arc::clone(&metrics), probe));
+        let origins = Origins::new(&config.cors.origins);
+        let app = Arc::new(App {
+            hub: Arc::clone(&hub),
+            bus: Arc::clone(&bus),
+            streams: Arc::clone(&streams),
+            metrics: Arc::clone(&metrics),
+            origins: origins.clone(),
+            named: config.sse.named,
+            event_bytes: config.limits.event_bytes,
+            body_timeout: config.server.body_timeout_seconds.duration(),
+        });
+
+        let header_bytes = config.server.header_bytes;
+        let connection = ConnectionSettings {
+            header_timeout: config.server.header_timeout_seconds.duration(),
+            write_timeout: config.server.write_timeout_seconds.duration(),
+        };
+        let socket = SocketSettings {
+            keepalive: config.server.keepalive_seconds.duration(),
+            user_timeout: config.server.write_timeout_seconds.duration(),
+            send_buffer: config.server.send_buffer_bytes,
+        };
+        let public = Listener {
+            listener: public,
+            service: Service::new(http::public(&app, &config.server.base_path), origins, header_bytes),
+            connection,
+            socket,
+            connections_max: config.limits.connections,
+            metrics: Some(metrics),
+        };
+        let admin = Listener {
+            listener: admin,
+            service: Service::new(admin::routes(&node), Origins::default(), header_bytes),
+            connection,
+            socket,
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            metrics: None,
+        };
+        let drain_delay = config.server.drain_delay_seconds.duration();
+        let drain_window = config.server.drain_seconds.duration();
+        Ok(Self { node, hub, bus, streams, public, admin, addresses, drain_delay, drain_window })
+    }
+
+    /// Where the server listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Serves until `shutdown`, then drains: not ready at once, accepting for a little longer, then ending streams
+    /// spread over the drain's time. Returns when every connection is gone, or was cut because it would not go.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Ended {
+        let stop_accepting = CancellationToken::new();
+        let abandon = CancellationToken::new();
+        let stop_rest = CancellationToken::new();
+        let connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
+        let rest = TaskTracker::new();
+        let feed: Arc<dyn Feed> = self.hub.clone();
+        rest.spawn(self.bus.run(feed, stop_rest.clone()));
+        rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
+        rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
+
+        shutdown.await;
+        self.node.begin_draining();
+        tracing::info!(
+            delay_seconds = self.drain_delay.as_secs_f64(),
+            window_seconds = self.drain_window.as_secs_f64(),
+            "draining: not ready any more, and ending streams after the delay"
+        );
+        tokio::time::sleep(self.drain_delay).await;
+        stop_accepting.cancel();
+        self.streams.drain.begin();
+        self.hub.wake_all();
+
+        let mut connections = std::pin::pin!(connections);
+        let ended = match tokio::time::timeout(self.drain_window + DRAIN_GRACE, &mut connections).await {
+            Ok(_) => Ended::Drained,
+            Err(_) => {
+                abandon.cancel();
+                // Every connection ends at the token, so this cannot take long.
+                let _ = connections.await;
+                Ended::Cut
+            }
+        };
+        stop_rest.cancel();
+        rest.close();
+        rest.wait().await;
+        ended
+    }
+}
+
+/// The configured bus, and where it listens if it is the embedded one.
+fn bus(
+    config: &Config,
+    node: NodeId,
+    interest: &Arc<Interest>,
+) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
+    if !config.redis.url.is_empty() {
+        return Ok((Arc::new(RedisBus::new(&config.redis, node, Arc::clone(interest))?), None));
+    }
+    let listener = config.embedded.listen.map(|address| bind("embedded.listen", address)).transpose()?;
+    let address = listener.as_ref().map(address_of).transpose()?;
+    let bus =
+        EmbeddedBus::new(&config.embedded, &config.redis.channel_prefix, listener, Arc::clone(interest))?;
+    Ok((Arc::new(bus), address))
+}
+
+fn hub_settings(config: &Config) -> HubSettings {
+    HubSettings {
+        ring_events: config.ring.events,
+        ring_bytes: config.ring.bytes,
+        event_bytes: config.limits.event_bytes,
+        linger: config.ring.linger_seconds.duration(),
+    }
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    http::bind(address).map_err(|source| StartError::Bind { key, address, source })
+}
+
+fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(StartError::Address)
+}
+
+/// Gives up workspaces that nobody came back to, again and again.
+async fn sweep(hub: Arc<Hub>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => { hub.sweep(Instant::now()); }
+            () = stop.cancelled() => return,
+        }
+    }
+}
