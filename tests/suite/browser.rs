@@ -90,7 +90,6 @@ async fn a_page_of_another_origin_receives_events() {
     broker.publish(WORKSPACE, payload).await;
     let (_, event) = page.wait_for(place, "the named event", |seen| seen["kind"] == "CHANNEL_UPDATED").await;
     assert_eq!(event["data"], payload);
-    page.browser.close().await;
 }
 
 #[tokio::test]
@@ -102,7 +101,6 @@ async fn a_page_of_an_origin_that_is_not_listed_is_kept_out() {
     eventually("the source is closed for good", DEADLINE, async || page.ready_state().await == 2).await;
     let kinds: Vec<_> = page.seen().await.iter().map(|seen| seen["kind"].clone()).collect();
     assert_eq!(kinds, ["error"]);
-    page.browser.close().await;
 }
 
 #[tokio::test]
@@ -133,5 +131,4 @@ async fn a_page_survives_a_restart_of_the_broker_and_is_told_what_it_may_have_mi
     page.wait_for(place, "an event of the new broker", |seen| seen["data"] == "after").await;
     let missed = page.seen().await.iter().any(|seen| seen["data"] == "missed");
     assert!(!missed, "nobody could have told the page");
-    page.browser.close().await;
 }

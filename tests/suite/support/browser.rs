@@ -1,5 +1,6 @@
 //! A real browser: headless Chromium, driven through chromedriver.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -19,8 +20,9 @@ use super::wait::{DEADLINE, eventually};
 #[derive(Debug)]
 pub struct Browser {
     client: Client,
+    session: String,
     _driver: Program,
-    _port: Port,
+    port: Port,
     _profile: Directory,
 }
 
@@ -59,7 +61,8 @@ impl Browser {
             .connect(&format!("http://{}", port.address()))
             .await
             .expect("a browser session");
-        Self { client, _driver: driver, _port: port, _profile: profile }
+        let session = client.session_id().await.expect("ask for the session").expect("a session");
+        Self { client, session, _driver: driver, port, _profile: profile }
     }
 
     /// Opens a page.
@@ -71,10 +74,26 @@ impl Browser {
     pub async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
+}
 
-    /// Ends the browser in order.
-    pub async fn close(self) {
-        self.client.clone().close().await.expect("close the browser");
+impl Drop for Browser {
+    /// Ends the session, which ends the browser before its driver, and waits for that: what goes on running would
+    /// write into a directory that has been removed.
+    fn drop(&mut self) {
+        let delete = || -> std::io::Result<()> {
+            let mut driver = std::net::TcpStream::connect(self.port.address())?;
+            driver.set_read_timeout(Some(DEADLINE))?;
+            write!(
+                driver,
+                "DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                self.session
+            )?;
+            // The answer comes when the browser has ended; what it says does not matter.
+            driver.read(&mut [0; 512]).map(drop)
+        };
+        if let Err(error) = delete() {
+            eprintln!("the browser did not end in order: {error}");
+        }
     }
 }
 
