@@ -164,7 +164,7 @@ impl Broker {
         http::get(self.admin(), "/metrics").await.text().to_owned()
     }
 
-    /// The value of a metric, written as in the text form with its labels: `tidings_events_total{outcome="sent"}`.
+    /// The value of a metric, written as in the text form with its labels: `tidings_events_total{kind="live"}`.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let metrics = self.metrics().await;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
