@@ -93,7 +93,8 @@ fn announce(config: &Config, addresses: Addresses) {
             ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None)
         }
         (false, _) => {
-            (format!("bus: {}", config.redis.url), Some(format!("redis-cli PUBLISH {channel} '{payload}'")))
+            let redis_cli = format!("redis-cli -u {} PUBLISH {channel} '{payload}'", config.redis.url);
+            (format!("bus: {}", config.redis.url), Some(redis_cli))
         }
     };
     let version = env!("CARGO_PKG_VERSION");
