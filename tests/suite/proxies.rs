@@ -121,6 +121,12 @@ async fn an_event_source_outlives_a_time_without_brokers() {
         assert_eq!(away.json()["reason"], "unavailable", "{kind:?}");
         assert!((100..=200).contains(&away.json()["retryMs"].as_u64().unwrap()), "{kind:?}: {away:?}");
         assert_eq!(publish(&proxy, "lost").await.status, 503, "{kind:?}: who publishes has to know");
+        let origin = "https://app.example.com";
+        let options = Connect::default().header("Origin", origin);
+        let client = SseClient::connect(proxy.address(), WORKSPACE, options).await;
+        assert_eq!(client.status(), 200);
+        assert_eq!(client.header("access-control-allow-origin"), origin, "{kind:?}");
+        assert_eq!(client.header("access-control-allow-credentials"), "true", "{kind:?}");
 
         broker.restart().await;
         source.hello().await;
