@@ -89,19 +89,20 @@ pub enum Ended {
 }
 
 impl Server {
-    /// Binds all listeners and puts the parts together. Redis need not be there yet. Must be called within a tokio
-    /// runtime.
+    /// Binds all listeners and puts the parts together. Redis need not be there yet.
+    ///
+    /// Cancellation safe: what was bound is closed.
     ///
     /// # Errors
     ///
     /// [`StartError`] says what is in the way.
-    pub fn bind(config: &Config) -> Result<Self, StartError> {
+    pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let public = bind("server.listen", config.server.listen)?;
         let admin = bind("admin.listen", config.admin.listen)?;
         let id = NodeId::random();
         let metrics = Arc::new(Metrics::new());
         let interest = Arc::new(Interest::default());
-        let (bus, embedded) = bus(config, id, &interest)?;
+        let (bus, embedded) = bus(config, id, &interest).await?;
         let addresses = Addresses { public: address_of(&public)?, admin: address_of(&admin)?, embedded };
 
         let hub = Arc::new(Hub::new(id, hub_settings(config), interest, Arc::clone(&metrics)));
@@ -206,7 +207,7 @@ impl Server {
 }
 
 /// The configured bus, and where it listens if it is the embedded one.
-fn bus(
+async fn bus(
     config: &Config,
     node: NodeId,
     interest: &Arc<Interest>,
@@ -214,7 +215,10 @@ fn bus(
     if !config.redis.url.is_empty() {
         return Ok((Arc::new(RedisBus::new(&config.redis, node, Arc::clone(interest))?), None));
     }
-    let listener = config.embedded.listen.map(embedded::bind).transpose()?;
+    let listener = match config.embedded.listen {
+        Some(address) => Some(embedded::bind(address).await?),
+        None => None,
+    };
     let address = listener.as_ref().map(address_of).transpose()?;
     let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
     let bus = EmbeddedBus::new(&config.embedded, prefix, event_bytes, Arc::clone(interest), listener);
