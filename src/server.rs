@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::embedded::{EmbeddedBus, EmbeddedBusError};
+use crate::bus::embedded::{self, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
 use crate::config::Config;
@@ -73,9 +73,9 @@ pub enum StartError {
     /// The system does not say what was bound.
     #[error("cannot learn the address of a listener: {0}")]
     Address(#[source] io::Error),
-    /// The embedded bus cannot start.
-    #[error(transparent)]
-    Embedded(#[from] EmbeddedBusError),
+    /// The embedded bus cannot listen.
+    #[error("{0} (embedded.listen)")]
+    Embedded(#[from] embedded::BindError),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),
@@ -91,19 +91,20 @@ pub enum Ended {
 }
 
 impl Server {
-    /// Binds all listeners and puts the parts together. Redis need not be there yet. Must be called within a tokio
-    /// runtime.
+    /// Binds all listeners and puts the parts together. Redis need not be there yet.
+    ///
+    /// Cancellation safe: what was bound is closed.
     ///
     /// # Errors
     ///
     /// [`StartError`] says what is in the way.
-    pub fn bind(config: &Config) -> Result<Self, StartError> {
+    pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let public = bind("server.listen", config.server.listen)?;
         let admin = bind("admin.listen", config.admin.listen)?;
         let id = NodeId::random();
         let metrics = Arc::new(Metrics::new());
         let interest = Arc::new(Interest::default());
-        let (bus, embedded) = bus(config, id, &interest)?;
+        let (bus, embedded) = bus(config, id, &interest).await?;
         let addresses = Addresses { public: address_of(&public)?, admin: address_of(&admin)?, embedded };
 
         let hub = Arc::new(Hub::new(id, hub_settings(config), interest, Arc::clone(&metrics)));
@@ -216,7 +217,7 @@ impl Server {
 }
 
 /// The configured bus, and where it listens if it is the embedded one.
-fn bus(
+async fn bus(
     config: &Config,
     node: NodeId,
     interest: &Arc<Interest>,
@@ -224,10 +225,13 @@ fn bus(
     if !config.redis.url.is_empty() {
         return Ok((Arc::new(RedisBus::new(&config.redis, node, Arc::clone(interest))?), None));
     }
-    let listener = config.embedded.listen.map(|address| bind("embedded.listen", address)).transpose()?;
+    let listener = match config.embedded.listen {
+        Some(address) => Some(embedded::bind(address).await?),
+        None => None,
+    };
     let address = listener.as_ref().map(address_of).transpose()?;
-    let bus =
-        EmbeddedBus::new(&config.embedded, &config.redis.channel_prefix, listener, Arc::clone(interest))?;
+    let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
+    let bus = EmbeddedBus::new(&config.embedded, prefix, event_bytes, Arc::clone(interest), listener);
     Ok((Arc::new(bus), address))
 }
 

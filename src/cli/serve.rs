@@ -21,7 +21,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     // Before anything is bound, so that no signal is lost.
     let mut signals =
         Signals::new().map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))?;
-    let server = Server::bind(config).map_err(|error| Failure::Failed(error.to_string()))?;
+    let server = Server::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
     announce(config, server.addresses());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut running = tokio::spawn(server.run(async {

@@ -3,10 +3,12 @@
 #![allow(dead_code, unused_imports, reason = "the harness offers more than each test needs")]
 
 pub mod broker;
+pub mod browser;
 pub mod directory;
 pub mod http;
 pub mod ports;
 pub mod programs;
+pub mod proxies;
 pub mod redis_server;
 pub mod sse;
 pub mod tls;
