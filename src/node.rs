@@ -72,6 +72,7 @@ impl Node {
             "bus": {
                 "kind": bus.kind,
                 "server": bus.server,
+                "publishFunction": bus.function,
                 "state": link,
                 "since": rfc3339(bus.since),
                 "error": error,
@@ -156,6 +157,7 @@ mod tests {
             heard: heard.map(Duration::from_secs),
             probe_refused: None,
             server: None,
+            function: None,
         }
     }
 

@@ -127,6 +127,7 @@ impl Server {
             named: config.sse.named,
             newest_max: config.replay.newest_max,
             event_bytes: config.limits.event_bytes,
+            batch_bytes: config.limits.batch_bytes,
             body_timeout: config.server.body_timeout_seconds.duration(),
         });
 
@@ -223,7 +224,7 @@ async fn bus(
     interest: &Arc<Interest>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
     if !config.redis.url.is_empty() {
-        return Ok((Arc::new(RedisBus::new(&config.redis, node, Arc::clone(interest))?), None));
+        return Ok((Arc::new(RedisBus::new(&config.redis, &config.retention, node, Arc::clone(interest))?), None));
     }
     let listener = match config.embedded.listen {
         Some(address) => Some(embedded::bind(address).await?),

@@ -38,6 +38,8 @@ pub struct BusState {
     pub probe_refused: Option<String>,
     /// What the server says it is, such as `redis 7.0.15`.
     pub server: Option<String>,
+    /// Whether the publish function is on the server, in words; `None` until it was tried.
+    pub function: Option<String>,
 }
 
 /// The changing state behind [`BusState`] snapshots.
@@ -63,6 +65,7 @@ impl StateCell {
             heard: None,
             probe_refused: None,
             server: None,
+            function: None,
         };
         Self(Mutex::new(Inner { state, heard_at: None }))
     }
@@ -101,6 +104,11 @@ impl StateCell {
     /// What the server says it is.
     pub fn set_server(&self, server: String) {
         self.0.lock().state.server = Some(server);
+    }
+
+    /// Whether the publish function is on the server, in words.
+    pub fn set_function(&self, outcome: String) {
+        self.0.lock().state.function = Some(outcome);
     }
 
     /// The refused workspaces: how many, and the last reason.

@@ -18,7 +18,6 @@ use crate::bus::{
     Bus, BusState, Change, Feed, Interest, Link, LogError, LogPage, PublishError, Span, StateCell,
 };
 use crate::config::EmbeddedConfig;
-use crate::event::EntryId;
 use crate::workspace::WorkspaceId;
 
 /// The bus that runs in the process, with a listener for Redis clients or without.

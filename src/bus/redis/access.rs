@@ -103,7 +103,7 @@ fn access_rule(config: &RedisConfig) -> String {
     let prefix = &config.channel_prefix;
     format!(
         "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +ssubscribe +sunsubscribe \
-         +publish +spublish +eval +evalsha +xadd +xrange +xrevrange '+xinfo|stream' +expire +ping +hello \
-         '+client|setinfo' '+client|setname'"
+         +publish +spublish +eval +evalsha +fcall +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +ping +hello \
+         '+client|setinfo' '+client|setname' '+function|load'"
     )
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::RedisBus;
 use super::backoff::Backoff;
 use super::connect::ConnectError;
+use super::function;
 use super::gate::Gate;
 use super::session::{Lost, Session};
 use crate::bus::{Feed, Link};
@@ -38,6 +39,11 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
     }
 }
 
+/// Sees to the publish function, once for each link: another server may have come in the old one's place.
+async fn learn_function(bus: &RedisBus) {
+    bus.state.set_function(function::load(&bus.commands).await);
+}
+
 /// Makes one link and lives with it until it is lost.
 async fn link(
     bus: &RedisBus,
@@ -57,7 +63,8 @@ async fn link(
             backoff.reset();
             bus.state.set_link(Link::Up);
             tracing::info!(workspaces = session.subscribed(), "linked to Redis");
-            session.live().await
+            let (lost, ()) = tokio::join!(session.live(), learn_function(bus));
+            lost
         } => lost,
         () = gate.closed() => Lost("the server closed the connection".to_owned()),
     };
