@@ -7,4 +7,5 @@
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod harness;
+mod stream;
 mod support;
