@@ -7,5 +7,6 @@
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod harness;
+mod publish;
 mod stream;
 mod support;
