@@ -45,7 +45,9 @@ impl Publisher {
             outcome => outcome,
         };
         let id: String = outcome.map_err(|error| match error.kind() {
-            ErrorKind::Server(_) | ErrorKind::Extension => PublishError::Refused(describe(&error)),
+            ErrorKind::Server(_) | ErrorKind::Extension if !is_passing(&error) => {
+                PublishError::Refused(describe(&error))
+            }
             _ => PublishError::Unavailable(describe(&error)),
         })?;
         id.parse().map_err(|_| {
@@ -60,6 +62,12 @@ impl Publisher {
             .await
             .unwrap_or_else(|_| Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))))
     }
+}
+
+/// Whether the server refuses because of the state it is in, and not because of what was asked: it is loading its data,
+/// is in the middle of a failover, or runs somebody's long script.
+fn is_passing(error: &RedisError) -> bool {
+    matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"))
 }
 
 /// Publishes a message to this very node again and again: only if it comes back is the node known to hear. Runs until
