@@ -8,6 +8,7 @@
 
 mod browser;
 mod deploy_files;
+mod documents;
 mod embedded_protocol;
 mod harness;
 mod proxies;
