@@ -9,6 +9,7 @@
 mod bad_input;
 mod browser;
 mod deploy_files;
+mod documents;
 mod embedded_protocol;
 mod harness;
 mod proxies;
