@@ -224,7 +224,10 @@ async fn bus(
     interest: &Arc<Interest>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
     if !config.redis.url.is_empty() {
-        return Ok((Arc::new(RedisBus::new(&config.redis, &config.retention, node, Arc::clone(interest))?), None));
+        return Ok((
+            Arc::new(RedisBus::new(&config.redis, &config.retention, node, Arc::clone(interest))?),
+            None,
+        ));
     }
     let listener = match config.embedded.listen {
         Some(address) => Some(embedded::bind(address).await?),

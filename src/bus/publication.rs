@@ -84,7 +84,11 @@ impl IdempotencyKey {
     /// When it is empty, too long, or has other characters.
     pub fn parse(text: &str) -> Result<Self, IdempotencyKeyError> {
         let fits = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&text.len());
-        if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(Self(Box::from(text))) } else { Err(IdempotencyKeyError) }
+        if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(Box::from(text)))
+        } else {
+            Err(IdempotencyKeyError)
+        }
     }
 
     /// The key's text.

@@ -529,12 +529,8 @@ fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
 
 #[test]
 fn a_gap_is_filled_from_the_log_before_the_event_goes_out() {
-    let settings = HubSettings {
-        ring_events: 10,
-        ring_bytes: 1 << 20,
-        event_bytes: 64,
-        linger: Duration::ZERO,
-    };
+    let settings =
+        HubSettings { ring_events: 10, ring_bytes: 1 << 20, event_bytes: 64, linger: Duration::ZERO };
     let fixture = fixture_with(settings);
     let mut subscriber = joined(&fixture);
     log(&fixture, 5, "5");

@@ -31,7 +31,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bus, BusState, Feed, Interest, LogError, LogPage, Publication, PublishError, Published, Span, StateCell};
+use super::{
+    Bus, BusState, Feed, Interest, LogError, LogPage, Publication, PublishError, Published, Span, StateCell,
+};
 use crate::config::{RedisConfig, RetentionConfig};
 use crate::event::NodeId;
 use crate::workspace::WorkspaceId;

@@ -4,7 +4,7 @@ use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 
 use super::RedisBus;
 use super::commands::Commands;
-use super::connect::describe;
+use super::connect::{describe, is_passing};
 use super::session::is_refusal;
 use crate::bus::{IdempotencyKey, Publication, PublishError, Published};
 use crate::config::RetentionConfig;
@@ -30,20 +30,23 @@ impl Publisher {
         channel: &str,
         publication: &Publication,
     ) -> Result<Published, PublishError> {
-        let outcome = match commands.ask(&self.call("EVALSHA", self.script.get_hash(), channel, publication)).await {
-            // The server has never seen the script, or has forgotten it: send it along.
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                commands.ask(&self.call("EVAL", PUBLISH_SCRIPT, channel, publication)).await
-            }
-            outcome => outcome,
-        };
+        let outcome =
+            match commands.ask(&self.call("EVALSHA", self.script.get_hash(), channel, publication)).await {
+                // The server has never seen the script, or has forgotten it: send it along.
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    commands.ask(&self.call("EVAL", PUBLISH_SCRIPT, channel, publication)).await
+                }
+                outcome => outcome,
+            };
         let ids: Vec<String> = match outcome {
             Ok(Value::BulkString(id)) => vec![String::from_utf8_lossy(&id).into_owned()],
             Ok(ids) => redis::from_redis_value(ids).unwrap_or_default(),
             Err(error) => return Err(publish_error(&error)),
         };
-        let strange = || PublishError::Refused("the publish script answered something that is no id".to_owned());
-        let ids: Published = ids.iter().map(|id| id.parse().map_err(|_| strange())).collect::<Result<_, _>>()?;
+        let strange =
+            || PublishError::Refused("the publish script answered something that is no id".to_owned());
+        let ids: Published =
+            ids.iter().map(|id| id.parse().map_err(|_| strange())).collect::<Result<_, _>>()?;
         if ids.is_empty() { Err(strange()) } else { Ok(ids) }
     }
 
@@ -61,7 +64,9 @@ impl Publisher {
 
 fn publish_error(error: &RedisError) -> PublishError {
     match error.kind() {
-        ErrorKind::Server(_) | ErrorKind::Extension => PublishError::Refused(describe(error)),
+        ErrorKind::Server(_) | ErrorKind::Extension if !is_passing(error) => {
+            PublishError::Refused(describe(error))
+        }
         _ => PublishError::Unavailable(describe(error)),
     }
 }
