@@ -88,6 +88,8 @@ pub enum Ended {
     Drained,
     /// Connections that were still open after the drain were cut.
     Cut,
+    /// A part that never ends did.
+    Broken,
 }
 
 impl Server {
@@ -183,12 +185,21 @@ impl Server {
         let rest = TaskTracker::new();
         let feed: Arc<dyn Feed> = self.hub.clone();
         let reader_bus = Arc::clone(&self.bus);
-        rest.spawn(self.bus.run(feed, stop_rest.clone()));
+        let mut bus = tokio::spawn(self.bus.run(feed, stop_rest.clone()));
         rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), reader_bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
 
-        shutdown.await;
+        let broken = tokio::select! {
+            () = shutdown => false,
+            // It ends only when it is told to; without it every stream would be deaf.
+            _ = &mut bus => true,
+        };
+        if broken {
+            tracing::error!(
+                "the bus ended by itself, which it never should: stopping, so that clients go elsewhere"
+            );
+        }
         self.node.begin_draining();
         tracing::info!(
             delay_seconds = self.drain_delay.as_secs_f64(),
@@ -213,6 +224,11 @@ impl Server {
         stop_rest.cancel();
         rest.close();
         rest.wait().await;
+        if broken {
+            return Ended::Broken;
+        }
+        // It was told to end with the rest.
+        let _ = bus.await;
         ended
     }
 }

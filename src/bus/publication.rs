@@ -8,7 +8,7 @@ use crate::event::EntryId;
 pub const EVENTS_MAX: usize = 1_000;
 
 /// The longest idempotency key, in bytes.
-pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
 /// Events to be published to one workspace as one: all or none, next to each other.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -219,7 +219,7 @@ impl World {
                     client.last_event_id = Some(head.to_string());
                 }
                 Next::Joined(Joined::Newest) => panic!("nobody asked for the newest"),
-                Next::Frame(bytes) => client.take(&bytes, &self.alive),
+                Next::Event(bytes) | Next::Notice(bytes) => client.take(&bytes, &self.alive),
                 Next::Lagging | Next::Unavailable => {
                     self.reconnect(index);
                 }

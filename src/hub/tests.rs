@@ -80,7 +80,7 @@ fn read(subscriber: &mut Subscriber) -> Vec<String> {
                 Joined::Newest => "newest".to_owned(),
                 Joined::Unproven { reason, .. } => format!("unproven:{}", reason.as_str()),
             },
-            Next::Frame(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Next::Event(bytes) | Next::Notice(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Next::Lagging => "lagging".to_owned(),
             Next::Unavailable => "unavailable".to_owned(),
         });
@@ -188,7 +188,7 @@ fn a_frame_is_encoded_once_and_shared() {
     let fixture = fixture();
     let (mut one, mut two) = (joined(&fixture), joined(&fixture));
     say(&fixture, "x");
-    let (Poll::Ready(Next::Frame(one)), Poll::Ready(Next::Frame(two))) = (next(&mut one), next(&mut two))
+    let (Poll::Ready(Next::Event(one)), Poll::Ready(Next::Event(two))) = (next(&mut one), next(&mut two))
     else {
         panic!("both get the frame");
     };

@@ -16,11 +16,13 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
         Backoff::new(bus.config.backoff_min_seconds.duration(), bus.config.backoff_max_seconds.duration());
     loop {
         let gate = Arc::new(Gate::new(Arc::clone(&feed), bus.channels.clone(), Arc::clone(&bus.state)));
-        let error = match link(bus, &feed, &gate, &mut backoff).await {
+        let error = match link(bus, &gate, &mut backoff).await {
             Ok(lost) => {
                 gate.shut();
                 feed.interrupted();
-                bus.state.count_interruption();
+                if bus.state.snapshot().link == Link::Up {
+                    bus.state.count_interruption();
+                }
                 lost.0
             }
             Err(error) => {
@@ -45,15 +47,10 @@ async fn learn_function(bus: &RedisBus) {
 }
 
 /// Makes one link and lives with it until it is lost.
-async fn link(
-    bus: &RedisBus,
-    feed: &Arc<dyn Feed>,
-    gate: &Arc<Gate>,
-    backoff: &mut Backoff,
-) -> Result<Lost, ConnectError> {
+async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result<Lost, ConnectError> {
     let pushes = Arc::clone(gate);
     let connection = bus.connector.subscription_link(move |info| pushes.push(info)).await?;
-    let mut session = Session::new(bus, feed, connection);
+    let mut session = Session::new(bus, gate, connection);
     bus.state.set_link(Link::Resubscribing);
     let lost = tokio::select! {
         lost = async {
