@@ -78,6 +78,7 @@ impl Node {
                 "interruptions": bus.interruptions,
                 "heardSecondsAgo": bus.heard.map(|age| age.as_secs_f64()),
                 "probeRefused": bus.probe_refused,
+                "subscriptionRefused": bus.subscription_refused,
                 "refusedWorkspaces": refused,
                 "refusedReason": refused_reason,
             },
@@ -129,12 +130,16 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
         Link::Down { error } => reasons.push(format!("no link to the bus: {error}")),
         Link::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
         Link::Up => match bus.heard {
+            _ if bus.subscription_refused.is_some() => {}
             Some(age) if age <= silence_max => {}
             Some(age) => {
                 reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
             }
             None => reasons.push("nothing has come back through the bus yet".to_owned()),
         },
+    }
+    if let Some(reason) = &bus.subscription_refused {
+        reasons.push(format!("the bus refuses subscriptions: {reason}"));
     }
     if let Some((count, reason)) = &bus.refused {
         reasons.push(format!("the bus refuses {count} workspaces: {reason}"));
@@ -155,6 +160,7 @@ mod tests {
             refused: None,
             heard: heard.map(Duration::from_secs),
             probe_refused: None,
+            subscription_refused: None,
             server: None,
         }
     }
@@ -173,6 +179,8 @@ mod tests {
         assert_eq!(unready(&down, false, silence_max), ["no link to the bus: refused"]);
         let refused = BusState { refused: Some((2, "NOPERM x".to_owned())), ..up(Some(1)) };
         assert_eq!(unready(&refused, false, silence_max), ["the bus refuses 2 workspaces: NOPERM x"]);
+        let deaf = BusState { subscription_refused: Some("NOPERM x".to_owned()), ..up(None) };
+        assert_eq!(unready(&deaf, false, silence_max), ["the bus refuses subscriptions: NOPERM x"]);
     }
 
     #[test]

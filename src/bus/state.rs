@@ -36,6 +36,8 @@ pub struct BusState {
     pub heard: Option<Duration>,
     /// Why the node cannot publish probes, where it cannot.
     pub probe_refused: Option<String>,
+    /// Why the node cannot subscribe to its own probes, where it cannot: most likely it may not subscribe to anything.
+    pub subscription_refused: Option<String>,
     /// What the server says it is, such as `redis 7.0.15`.
     pub server: Option<String>,
 }
@@ -62,6 +64,7 @@ impl StateCell {
             refused: None,
             heard: None,
             probe_refused: None,
+            subscription_refused: None,
             server: None,
         };
         Self(Mutex::new(Inner { state, heard_at: None }))
@@ -81,6 +84,7 @@ impl StateCell {
             inner.heard_at = None;
             inner.state.refused = None;
             inner.state.probe_refused = None;
+            inner.state.subscription_refused = None;
         }
         if std::mem::discriminant(&inner.state.link) != std::mem::discriminant(&link) {
             inner.state.since = SystemTime::now();
@@ -111,5 +115,10 @@ impl StateCell {
     /// Whether the bus refuses probes, and why.
     pub fn set_probe_refused(&self, reason: Option<String>) {
         self.0.lock().state.probe_refused = reason;
+    }
+
+    /// Whether the bus refuses the subscription to probes, and why.
+    pub fn set_subscription_refused(&self, reason: Option<String>) {
+        self.0.lock().state.subscription_refused = reason;
     }
 }

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod harness;
+mod outages;
 mod publish;
 mod stream;
 mod support;

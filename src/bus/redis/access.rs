@@ -1,11 +1,12 @@
 //! What a server lets a node do: tried for real, one thing after the other, for `tidings check`.
 
 use redis::aio::ConnectionManager;
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::channel::Channels;
 use super::connect::{ConnectError, Connector, describe};
 use super::publisher::PUBLISH_SCRIPT;
+use super::session::is_refusal;
 use crate::config::RedisConfig;
 use crate::event::NodeId;
 
@@ -78,9 +79,7 @@ async fn ask(connection: &mut ConnectionManager, command: &Cmd) -> RedisResult<(
 fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
     match outcome {
         Ok(()) => Finding::good(what, "allowed"),
-        Err(error) if error.code() == Some("NOPERM") => {
-            Finding::bad(what, describe(&error), access_rule(config))
-        }
+        Err(error) if is_forbidden(&error) => Finding::bad(what, describe(&error), access_rule(config)),
         Err(error) => Finding::bad(what, describe(&error), "see what the server says, and its log"),
     }
 }
@@ -98,12 +97,18 @@ fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
     Finding::bad("connection", found, fix)
 }
 
-/// The access rule that gives a user all that a node needs.
+/// Whether the user lacks a right, itself or through a script: the errors of these carry no code of their own on Redis 7.0.
+fn is_forbidden(error: &RedisError) -> bool {
+    is_refusal(error)
+        || error.detail().is_some_and(|detail| detail.contains("The user executing the script can't"))
+}
+
+/// The access rule that gives a user all that a node needs. It has no command that Redis 6 has not heard of, because a
+/// server refuses such a rule as a whole.
 fn access_rule(config: &RedisConfig) -> String {
     let prefix = &config.channel_prefix;
     format!(
-        "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +ssubscribe +sunsubscribe \
-         +publish +spublish +eval +evalsha +xadd +xrange +xrevrange '+xinfo|stream' +expire +ping +hello \
-         '+client|setinfo' '+client|setname'"
+        "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +publish +eval +evalsha \
+         +xadd +xrange +xrevrange +expire +ping +hello"
     )
 }
