@@ -79,7 +79,7 @@ impl Node {
                 "interruptions": bus.interruptions,
                 "heardSecondsAgo": bus.heard.map(|age| age.as_secs_f64()),
                 "probeRefused": bus.probe_refused,
-                "subscribingRefused": bus.subscribing_refused,
+                "subscriptionRefused": bus.subscription_refused,
                 "refusedWorkspaces": refused,
                 "refusedReason": refused_reason,
             },
@@ -131,17 +131,17 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
         Link::Down { error } => reasons.push(format!("no link to the bus: {error}")),
         Link::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
         Link::Up => match bus.heard {
+            _ if bus.subscription_refused.is_some() => {}
             Some(age) if age <= silence_max => {}
             Some(age) => {
                 reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
             }
-            None => match &bus.subscribing_refused {
-                Some(reason) => {
-                    reasons.push(format!("the bus lets this node subscribe to nothing: {reason}"))
-                }
-                None => reasons.push("nothing has come back through the bus yet".to_owned()),
-            },
+            None if bus.subscription_refused.is_some() => {}
+            None => reasons.push("nothing has come back through the bus yet".to_owned()),
         },
+    }
+    if let Some(reason) = &bus.subscription_refused {
+        reasons.push(format!("the bus refuses subscriptions: {reason}"));
     }
     reasons
 }
@@ -159,7 +159,7 @@ mod tests {
             refused: None,
             heard: heard.map(Duration::from_secs),
             probe_refused: None,
-            subscribing_refused: None,
+            subscription_refused: None,
             server: None,
             function: None,
         }
@@ -177,11 +177,8 @@ mod tests {
         assert_eq!(unready(&up(Some(1)), true, silence_max), ["the node is draining"]);
         let down = BusState { link: Link::Down { error: "refused".to_owned() }, ..up(Some(1)) };
         assert_eq!(unready(&down, false, silence_max), ["no link to the bus: refused"]);
-        let refused = BusState { subscribing_refused: Some("NOPERM x".to_owned()), ..up(None) };
-        assert_eq!(
-            unready(&refused, false, silence_max),
-            ["the bus lets this node subscribe to nothing: NOPERM x"]
-        );
+        let deaf = BusState { subscription_refused: Some("NOPERM x".to_owned()), ..up(Some(1)) };
+        assert_eq!(unready(&deaf, false, silence_max), ["the bus refuses subscriptions: NOPERM x"]);
         let one = BusState { refused: Some((1, "NOPERM x".to_owned())), ..up(Some(1)) };
         assert!(
             unready(&one, false, silence_max).is_empty(),

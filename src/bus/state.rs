@@ -36,8 +36,8 @@ pub struct BusState {
     pub heard: Option<Duration>,
     /// Why the node cannot publish probes, where it cannot.
     pub probe_refused: Option<String>,
-    /// Why the node may not even subscribe to its own probes, where it may not: then it will hear nothing.
-    pub subscribing_refused: Option<String>,
+    /// Why the node cannot subscribe to its own probes, where it cannot: most likely it may not subscribe to anything.
+    pub subscription_refused: Option<String>,
     /// What the server says it is, such as `redis 7.0.15`.
     pub server: Option<String>,
     /// Whether the publish function is on the server, in words; `None` until it was tried.
@@ -66,7 +66,7 @@ impl StateCell {
             refused: None,
             heard: None,
             probe_refused: None,
-            subscribing_refused: None,
+            subscription_refused: None,
             server: None,
             function: None,
         };
@@ -87,7 +87,7 @@ impl StateCell {
             inner.heard_at = None;
             inner.state.refused = None;
             inner.state.probe_refused = None;
-            inner.state.subscribing_refused = None;
+            inner.state.subscription_refused = None;
         }
         if std::mem::discriminant(&inner.state.link) != std::mem::discriminant(&link) {
             inner.state.since = SystemTime::now();
@@ -120,13 +120,13 @@ impl StateCell {
         self.0.lock().state.refused = refused;
     }
 
-    /// The bus does not let the node subscribe to its probes.
-    pub fn set_subscribing_refused(&self, reason: String) {
-        self.0.lock().state.subscribing_refused = Some(reason);
-    }
-
     /// Whether the bus refuses probes, and why.
     pub fn set_probe_refused(&self, reason: Option<String>) {
         self.0.lock().state.probe_refused = reason;
+    }
+
+    /// Whether the bus refuses the subscription to probes, and why.
+    pub fn set_subscription_refused(&self, reason: Option<String>) {
+        self.0.lock().state.subscription_refused = reason;
     }
 }

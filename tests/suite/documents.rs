@@ -171,7 +171,7 @@ fn every_metric_is_explained() {
     // A metric with labels shows itself once it has counted something.
     metrics.count_event(EventKind::Live);
     metrics.count_dropped(ResetReason::TooLarge);
-    metrics.count_reset(ResetReason::Gap);
+    metrics.count_reset(ResetReason::Trimmed);
     metrics.count_reconnect(ReconnectReason::Lagging);
     let encoded = metrics.encode().unwrap();
     let names: BTreeSet<String> = encoded

@@ -12,6 +12,7 @@ mod deploy_files;
 mod documents;
 mod embedded_protocol;
 mod harness;
+mod outages;
 mod proxies;
 mod publish;
 mod stream;

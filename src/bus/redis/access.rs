@@ -1,11 +1,12 @@
 //! What a server lets a node do: tried for real, one thing after the other, for `tidings check`.
 
 use redis::aio::ConnectionManager;
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::channel::Channels;
 use super::connect::{ConnectError, Connector, describe};
 use super::publisher::PUBLISH_SCRIPT;
+use super::session::is_refusal;
 use crate::config::RedisConfig;
 use crate::event::NodeId;
 
@@ -78,7 +79,7 @@ async fn ask(connection: &mut ConnectionManager, command: &Cmd) -> RedisResult<(
 fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
     match outcome {
         Ok(()) => Finding::good(what, "allowed"),
-        Err(error) if is_about_access(&error) => Finding::bad(what, describe(&error), access_rule(config)),
+        Err(error) if is_forbidden(&error) => Finding::bad(what, describe(&error), access_rule(config)),
         Err(error) => Finding::bad(what, describe(&error), "see what the server says, and its log"),
     }
 }
@@ -96,17 +97,18 @@ fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
     Finding::bad("connection", found, fix)
 }
 
-/// The access rule that gives a user all that a node needs. Words that only newer servers know are left out, as an older
-/// one refuses the whole rule for them; nothing depends on them.
+/// Whether the user lacks a right, itself or through a script: the errors of these carry no code of their own on Redis 7.0.
+fn is_forbidden(error: &RedisError) -> bool {
+    is_refusal(error)
+        || error.detail().is_some_and(|detail| detail.contains("The user executing the script can't"))
+}
+
+/// The access rule that gives a user all that a node needs. It has no command that Redis 6 has not heard of, because a
+/// server refuses such a rule as a whole.
 fn access_rule(config: &RedisConfig) -> String {
     let prefix = &config.channel_prefix;
     format!(
         "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +publish +eval +evalsha \
          +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +ping +hello"
     )
-}
-
-/// Whether an error is about access: of the command itself, or of one within the script.
-fn is_about_access(error: &redis::RedisError) -> bool {
-    error.code() == Some("NOPERM") || describe(error).contains("user executing the script")
 }

@@ -84,7 +84,7 @@ pub(super) async fn probe(bus: &RedisBus) {
             // Not allowed to publish, a node can still be sound; then answered pings have to do.
             Err(error) if is_refusal(&error) => bus.state.set_probe_refused(Some(describe(&error))),
             Err(error) => tracing::debug!(error = describe(&error), "a probe was not published"),
-            Ok(_) => {}
+            Ok(_) => bus.state.set_probe_refused(None),
         }
     }
 }

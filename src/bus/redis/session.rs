@@ -28,13 +28,16 @@ pub(super) struct Session<'a> {
     connection: MultiplexedConnection,
     subscribed: HashSet<WorkspaceId>,
     refused: HashMap<WorkspaceId, String>,
+    /// The server will not have the subscription to the node's own probes.
+    probe_refused: bool,
     refusal_log: Throttle,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(bus: &'a RedisBus, gate: &'a Gate, connection: MultiplexedConnection) -> Self {
         let (subscribed, refused) = (HashSet::new(), HashMap::new());
-        Self { bus, gate, connection, subscribed, refused, refusal_log: Throttle::default() }
+        let refusal_log = Throttle::default();
+        Self { bus, gate, connection, subscribed, refused, probe_refused: false, refusal_log }
     }
 
     /// How many workspaces are subscribed.
@@ -118,13 +121,7 @@ impl<'a> Session<'a> {
                 }
                 Err(error) if is_refusal(&error) => {
                     let reason = describe(&error);
-                    if let Some(silenced) = self.refusal_log.pass() {
-                        tracing::error!(
-                            %workspace, reason, silenced,
-                            "Redis refuses a subscription: give the user access to the channels, as in `ACL SETUSER … &{}*`; `tidings check` tells more",
-                            self.bus.config.channel_prefix
-                        );
-                    }
+                    self.log_refusal(&self.bus.channels.of(workspace), &reason);
                     self.gate.refuse(workspace, &reason);
                     self.refused.insert(workspace.clone(), reason);
                 }
@@ -134,14 +131,31 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Subscribes to the node's own probes. Where that is refused, it is tried again with each ping: an administrator
+    /// may give the right at any time, and nobody tells.
     async fn subscribe_probe(&mut self) -> Result<(), Lost> {
-        match self.connection.subscribe(self.bus.channels.probe()).await {
-            Ok(()) => Ok(()),
-            Err(error) if is_refusal(&error) => {
-                self.bus.state.set_subscribing_refused(describe(&error));
-                Ok(())
-            }
-            Err(error) => Err(lost(error)),
+        let refused = match self.connection.subscribe(self.bus.channels.probe()).await {
+            Ok(()) => None,
+            Err(error) if is_refusal(&error) => Some(describe(&error)),
+            Err(error) => return Err(lost(error)),
+        };
+        if let (Some(reason), false) = (&refused, self.probe_refused) {
+            self.log_refusal(self.bus.channels.probe(), reason);
+        }
+        self.probe_refused = refused.is_some();
+        self.bus.state.set_subscription_refused(refused);
+        Ok(())
+    }
+
+    fn log_refusal(&self, channel: &str, reason: &str) {
+        if let Some(silenced) = self.refusal_log.pass() {
+            tracing::error!(
+                channel,
+                reason,
+                silenced,
+                "Redis refuses a subscription: give the user access to the channels, as in `ACL SETUSER … &{}*`; `tidings check` tells more",
+                self.bus.config.channel_prefix
+            );
         }
     }
 
@@ -159,6 +173,9 @@ impl<'a> Session<'a> {
                 )));
             }
             Err(error) => return Err(lost(error)),
+        }
+        if self.probe_refused {
+            return self.subscribe_probe().await;
         }
         if self.bus.state.snapshot().probe_refused.is_some() {
             self.bus.state.heard();
@@ -193,5 +210,9 @@ pub(super) fn is_refusal(error: &RedisError) -> bool {
 
 #[expect(clippy::needless_pass_by_value, reason = "passed to map_err")]
 fn lost(error: RedisError) -> Lost {
-    Lost(describe(&error))
+    if error.is_timeout() {
+        Lost("the server did not answer in time".to_owned())
+    } else {
+        Lost(describe(&error))
+    }
 }

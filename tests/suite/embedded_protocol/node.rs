@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings::bus::{Bus, Link};
+use tidings::bus::{Bus, Link, Publication};
 use tidings::event::EntryId;
 use tidings::event::envelope::{self, Message};
 use tidings::workspace::WorkspaceId;
@@ -64,10 +64,10 @@ async fn durable_events_are_one_chain_however_they_come() {
     eventually("team-1 is confirmed", || !embedded.feed.seen().is_empty()).await;
     let mut wire = Wire::tcp(embedded.address).await;
 
-    let first = embedded.bus.publish(&team, Bytes::from_static(b"one")).await.unwrap();
+    let first = embedded.bus.publish(&team, Publication::one(Bytes::from_static(b"one"))).await.unwrap()[0];
     let answer = show(&wire.ask(&words("FCALL tidings_publish 1 workspace:team-1 two")).await);
     let second: EntryId = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let third = embedded.bus.publish(&team, Bytes::from_static(b"three")).await.unwrap();
+    let third = embedded.bus.publish(&team, Publication::one(Bytes::from_static(b"three"))).await.unwrap()[0];
 
     let seen = embedded.feed.seen();
     let messages: Vec<_> =
@@ -87,7 +87,8 @@ async fn a_redis_client_sees_the_announcement() {
     let embedded = Embedded::start().await;
     let mut wire = Wire::tcp(embedded.address).await;
     wire.ask(&words("SUBSCRIBE workspace:a")).await;
-    let id = embedded.bus.publish(&workspace("a"), Bytes::from_static(b"{}")).await.unwrap();
+    let id =
+        embedded.bus.publish(&workspace("a"), Publication::one(Bytes::from_static(b"{}"))).await.unwrap()[0];
     let expected = command(&["message", "workspace:a", &format!("tidings/1 {id} 0-0\n{{}}")]);
     assert_eq!(show(&wire.read_until(b"{}\r\n").await), show(&expected));
 }

@@ -79,6 +79,20 @@ pub async fn try_request(
     tokio::time::timeout(DEADLINE, exchange(address, request)).await?
 }
 
+/// Makes a request like a tool, and answers the status alone: that of a stream, whose body does not end. The connection
+/// ends with the call.
+pub async fn exchange_head(address: SocketAddr, target: &'static str) -> StatusCode {
+    let stream = TcpStream::connect(address).await.expect("connect");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+    let driver = tokio::spawn(connection);
+    let request =
+        http::Request::get(target).header("host", address.to_string()).body(Full::<Bytes>::default());
+    let response = sender.send_request(request.expect("a request")).await.expect("an answer");
+    driver.abort();
+    response.status()
+}
+
 async fn exchange(address: SocketAddr, request: http::Request<Full<Bytes>>) -> Result<Response, Failure> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

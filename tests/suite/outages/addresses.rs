@@ -1,0 +1,81 @@
+//! Every form of `redis.url`, and outages over each.
+
+use super::Audience;
+use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually, http};
+
+/// Streams, publishes, and does both again after the links were cut.
+async fn check_works(server: &RedisServer, broker: &Broker) {
+    broker.ready().await;
+    let mut audience = Audience::gather(broker, 1).await;
+    audience.check_hearing(server, "live").await;
+    broker.publish("workspace-0", "durable").await;
+    for (_, client) in &mut audience.0 {
+        assert_eq!(client.application_event().await.data, "durable");
+    }
+    server.kill_subscribers().await;
+    audience.check_told_and_hearing(server, "after").await;
+}
+
+#[tokio::test]
+async fn a_user_and_a_password() {
+    // Exactly the rights that `tidings check` asks for.
+    let rules = "resetkeys resetchannels -@all ~workspace:* &workspace:* +subscribe +unsubscribe +publish +eval \
+        +evalsha +xadd +xrange +xrevrange +expire +ping +hello";
+    let users = vec![format!("broker on >p%40ss/word {rules}")];
+    let options = RedisOptions { password: Some("other".to_owned()), users, ..RedisOptions::default() };
+    let server = RedisServer::start_with(options).await;
+    let url = server.url_as("broker", "p%2540ss%2Fword");
+    let broker = Broker::start(BrokerOptions::embedded().set("redis.url", url)).await;
+    check_works(&server, &broker).await;
+    assert_eq!(broker.status().await["bus"]["probeRefused"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn a_password_of_the_default_user() {
+    let options = RedisOptions { password: Some("secret".to_owned()), ..RedisOptions::default() };
+    let server = RedisServer::start_with(options).await;
+    let broker = Broker::start(BrokerOptions::redis(&server)).await;
+    check_works(&server, &broker).await;
+}
+
+#[tokio::test]
+async fn a_unix_socket() {
+    let server = RedisServer::start().await;
+    let broker = Broker::start(BrokerOptions::embedded().set("redis.url", server.socket_url())).await;
+    check_works(&server, &broker).await;
+}
+
+#[tokio::test]
+async fn tls_with_a_certificate_of_an_authority_that_the_system_trusts() {
+    let options = RedisOptions { tls: true, password: Some("secret".to_owned()), ..RedisOptions::default() };
+    let server = RedisServer::start_with(options).await;
+    let (url, certificates) = server.tls_url();
+    let url = url.replace("rediss://", "rediss://:secret@");
+    let options = BrokerOptions::embedded().set("redis.url", &url);
+    let authority = certificates.authority.to_str().unwrap();
+    let broker = Broker::start(options.clone().environment("SSL_CERT_FILE", authority)).await;
+    check_works(&server, &broker).await;
+
+    // Another authority's word is not taken.
+    let others = crate::support::tls::Certificates::make();
+    let stranger = others.authority.to_str().unwrap();
+    let broker = Broker::start(options.environment("SSL_CERT_FILE", stranger)).await;
+    eventually("the reason is known", DEADLINE, async || {
+        http::get(broker.admin(), "/ready").await.text().to_lowercase().contains("certificate")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_prefix() {
+    let server = RedisServer::start().await;
+    let broker = Broker::start(BrokerOptions::redis(&server).set("redis.channel_prefix", "app:{ws}:")).await;
+    let mut client = broker.connect("acme").await;
+    client.hello().await;
+    assert_eq!(server.publish("workspace:acme", "not here").await, 0);
+    assert_eq!(server.publish("app:{ws}:acme", "here").await, 1);
+    assert_eq!(client.next_event(DEADLINE).await.data, "here");
+    let id = broker.publish("acme", "durable").await;
+    assert_eq!(client.next_event(DEADLINE).await.id, id);
+    assert_eq!(server.command::<u64>(&["XLEN", "app:{ws}:acme"]).await, 1);
+}
