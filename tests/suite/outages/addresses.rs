@@ -20,7 +20,7 @@ async fn check_works(server: &RedisServer, broker: &Broker) {
 async fn a_user_and_a_password() {
     // Exactly the rights that `tidings check` asks for.
     let rules = "resetkeys resetchannels -@all ~workspace:* &workspace:* +subscribe +unsubscribe +publish +eval \
-        +evalsha +xadd +xrange +xrevrange +expire +ping +hello";
+        +evalsha +xadd +xtrim +xlen +xrange +xrevrange +xinfo|stream +expire +get +set +ping +hello";
     let users = vec![format!("broker on >p%40ss/word {rules}")];
     let options = RedisOptions { password: Some("other".to_owned()), users, ..RedisOptions::default() };
     let server = RedisServer::start_with(options).await;
