@@ -38,7 +38,7 @@ pub(super) async fn serve(
 ) {
     let cut = EndNote::default();
     let blockage = Arc::new(Blockage::new());
-    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&blockage)));
+    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&blockage), Arc::clone(&cut)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)

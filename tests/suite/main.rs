@@ -10,5 +10,6 @@ mod bad_input;
 mod harness;
 mod outages;
 mod publish;
+mod slow_clients;
 mod stream;
 mod support;
