@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod harness;
+mod lifecycle;
 mod outages;
 mod publish;
 mod slow_clients;
