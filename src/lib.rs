@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod event;
 pub mod http;
 pub mod hub;
+pub mod log_reader;
 pub mod metrics;
 pub mod node;
 pub mod server;

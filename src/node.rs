@@ -72,6 +72,7 @@ impl Node {
             "bus": {
                 "kind": bus.kind,
                 "server": bus.server,
+                "publishFunction": bus.function,
                 "state": link,
                 "since": rfc3339(bus.since),
                 "error": error,
@@ -135,14 +136,12 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
             Some(age) => {
                 reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
             }
+            None if bus.subscription_refused.is_some() => {}
             None => reasons.push("nothing has come back through the bus yet".to_owned()),
         },
     }
     if let Some(reason) = &bus.subscription_refused {
         reasons.push(format!("the bus refuses subscriptions: {reason}"));
-    }
-    if let Some((count, reason)) = &bus.refused {
-        reasons.push(format!("the bus refuses {count} workspaces: {reason}"));
     }
     reasons
 }
@@ -162,6 +161,7 @@ mod tests {
             probe_refused: None,
             subscription_refused: None,
             server: None,
+            function: None,
         }
     }
 
@@ -177,10 +177,13 @@ mod tests {
         assert_eq!(unready(&up(Some(1)), true, silence_max), ["the node is draining"]);
         let down = BusState { link: Link::Down { error: "refused".to_owned() }, ..up(Some(1)) };
         assert_eq!(unready(&down, false, silence_max), ["no link to the bus: refused"]);
-        let refused = BusState { refused: Some((2, "NOPERM x".to_owned())), ..up(Some(1)) };
-        assert_eq!(unready(&refused, false, silence_max), ["the bus refuses 2 workspaces: NOPERM x"]);
-        let deaf = BusState { subscription_refused: Some("NOPERM x".to_owned()), ..up(None) };
+        let deaf = BusState { subscription_refused: Some("NOPERM x".to_owned()), ..up(Some(1)) };
         assert_eq!(unready(&deaf, false, silence_max), ["the bus refuses subscriptions: NOPERM x"]);
+        let one = BusState { refused: Some((1, "NOPERM x".to_owned())), ..up(Some(1)) };
+        assert!(
+            unready(&one, false, silence_max).is_empty(),
+            "any client can ask for a workspace that is not allowed"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::embedded::{EmbeddedBus, EmbeddedBusError};
+use crate::bus::embedded::{self, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
 use crate::config::Config;
@@ -18,6 +18,7 @@ use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
 use crate::http::{self, App, ConnectionSettings, Listener, Origins, Service, SocketSettings, admin};
 use crate::hub::{Hub, HubSettings};
+use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
 use crate::node::Node;
 
@@ -40,6 +41,7 @@ pub struct Server {
     public: Listener,
     admin: Listener,
     addresses: Addresses,
+    log_reader: LogReaderSettings,
     drain_delay: Duration,
     drain_window: Duration,
 }
@@ -71,9 +73,9 @@ pub enum StartError {
     /// The system does not say what was bound.
     #[error("cannot learn the address of a listener: {0}")]
     Address(#[source] io::Error),
-    /// The embedded bus cannot start.
-    #[error(transparent)]
-    Embedded(#[from] EmbeddedBusError),
+    /// The embedded bus cannot listen.
+    #[error("{0} (embedded.listen)")]
+    Embedded(#[from] embedded::BindError),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),
@@ -86,22 +88,25 @@ pub enum Ended {
     Drained,
     /// Connections that were still open after the drain were cut.
     Cut,
+    /// A part that never ends did.
+    Broken,
 }
 
 impl Server {
-    /// Binds all listeners and puts the parts together. Redis need not be there yet. Must be called within a tokio
-    /// runtime.
+    /// Binds all listeners and puts the parts together. Redis need not be there yet.
+    ///
+    /// Cancellation safe: what was bound is closed.
     ///
     /// # Errors
     ///
     /// [`StartError`] says what is in the way.
-    pub fn bind(config: &Config) -> Result<Self, StartError> {
+    pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let public = bind("server.listen", config.server.listen)?;
         let admin = bind("admin.listen", config.admin.listen)?;
         let id = NodeId::random();
         let metrics = Arc::new(Metrics::new());
         let interest = Arc::new(Interest::default());
-        let (bus, embedded) = bus(config, id, &interest)?;
+        let (bus, embedded) = bus(config, id, &interest).await?;
         let addresses = Addresses { public: address_of(&public)?, admin: address_of(&admin)?, embedded };
 
         let hub = Arc::new(Hub::new(id, hub_settings(config), interest, Arc::clone(&metrics)));
@@ -122,7 +127,9 @@ impl Server {
             metrics: Arc::clone(&metrics),
             origins: origins.clone(),
             named: config.sse.named,
+            newest_max: config.replay.newest_max,
             event_bytes: config.limits.event_bytes,
+            batch_bytes: config.limits.batch_bytes,
             body_timeout: config.server.body_timeout_seconds.duration(),
         });
 
@@ -154,7 +161,12 @@ impl Server {
         };
         let drain_delay = config.server.drain_delay_seconds.duration();
         let drain_window = config.server.drain_seconds.duration();
-        Ok(Self { node, hub, bus, streams, public, admin, addresses, drain_delay, drain_window })
+        let log_reader = LogReaderSettings {
+            concurrent: config.replay.concurrent,
+            page_events: config.replay.page_events,
+            patience: config.redis.command_timeout_seconds.duration(),
+        };
+        Ok(Self { node, hub, bus, streams, public, admin, addresses, log_reader, drain_delay, drain_window })
     }
 
     /// Where the server listens.
@@ -172,11 +184,22 @@ impl Server {
         let connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
         let rest = TaskTracker::new();
         let feed: Arc<dyn Feed> = self.hub.clone();
-        rest.spawn(self.bus.run(feed, stop_rest.clone()));
+        let reader_bus = Arc::clone(&self.bus);
+        let mut bus = tokio::spawn(self.bus.run(feed, stop_rest.clone()));
         rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
+        rest.spawn(log_reader::run(Arc::clone(&self.hub), reader_bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
 
-        shutdown.await;
+        let broken = tokio::select! {
+            () = shutdown => false,
+            // It ends only when it is told to; without it every stream would be deaf.
+            _ = &mut bus => true,
+        };
+        if broken {
+            tracing::error!(
+                "the bus ended by itself, which it never should: stopping, so that clients go elsewhere"
+            );
+        }
         self.node.begin_draining();
         tracing::info!(
             delay_seconds = self.drain_delay.as_secs_f64(),
@@ -201,23 +224,34 @@ impl Server {
         stop_rest.cancel();
         rest.close();
         rest.wait().await;
+        if broken {
+            return Ended::Broken;
+        }
+        // It was told to end with the rest.
+        let _ = bus.await;
         ended
     }
 }
 
 /// The configured bus, and where it listens if it is the embedded one.
-fn bus(
+async fn bus(
     config: &Config,
     node: NodeId,
     interest: &Arc<Interest>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
     if !config.redis.url.is_empty() {
-        return Ok((Arc::new(RedisBus::new(&config.redis, node, Arc::clone(interest))?), None));
+        return Ok((
+            Arc::new(RedisBus::new(&config.redis, &config.retention, node, Arc::clone(interest))?),
+            None,
+        ));
     }
-    let listener = config.embedded.listen.map(|address| bind("embedded.listen", address)).transpose()?;
+    let listener = match config.embedded.listen {
+        Some(address) => Some(embedded::bind(address).await?),
+        None => None,
+    };
     let address = listener.as_ref().map(address_of).transpose()?;
-    let bus =
-        EmbeddedBus::new(&config.embedded, &config.redis.channel_prefix, listener, Arc::clone(interest))?;
+    let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
+    let bus = EmbeddedBus::new(&config.embedded, prefix, event_bytes, Arc::clone(interest), listener);
     Ok((Arc::new(bus), address))
 }
 

@@ -40,6 +40,8 @@ pub struct BusState {
     pub subscription_refused: Option<String>,
     /// What the server says it is, such as `redis 7.0.15`.
     pub server: Option<String>,
+    /// Whether the publish function is on the server, in words; `None` until it was tried.
+    pub function: Option<String>,
 }
 
 /// The changing state behind [`BusState`] snapshots.
@@ -66,6 +68,7 @@ impl StateCell {
             probe_refused: None,
             subscription_refused: None,
             server: None,
+            function: None,
         };
         Self(Mutex::new(Inner { state, heard_at: None }))
     }
@@ -105,6 +108,11 @@ impl StateCell {
     /// What the server says it is.
     pub fn set_server(&self, server: String) {
         self.0.lock().state.server = Some(server);
+    }
+
+    /// Whether the publish function is on the server, in words.
+    pub fn set_function(&self, outcome: String) {
+        self.0.lock().state.function = Some(outcome);
     }
 
     /// The refused workspaces: how many, and the last reason.

@@ -21,7 +21,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     // Before anything is bound, so that no signal is lost.
     let mut signals =
         Signals::new().map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))?;
-    let server = Server::bind(config).map_err(|error| Failure::Failed(error.to_string()))?;
+    let server = Server::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
     announce(config, server.addresses());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut running = tokio::spawn(server.run(async {
@@ -44,6 +44,9 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     match ended {
         Ok(Ended::Drained) => tracing::info!("stopped: every connection ended"),
         Ok(Ended::Cut) => tracing::warn!("stopped: connections that did not end in time were cut"),
+        Ok(Ended::Broken) => {
+            return Err(Failure::Failed("a part of the broker ended by itself; see the log".to_owned()));
+        }
         Err(error) => return Err(Failure::Failed(format!("the server ended unexpectedly: {error}"))),
     }
     Ok(())
@@ -93,7 +96,12 @@ fn announce(config: &Config, addresses: Addresses) {
             ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None)
         }
         (false, _) => {
-            let redis_cli = format!("redis-cli -u {} PUBLISH {channel} '{payload}'", config.redis.url);
+            let shown = config.redis.url.to_string();
+            let server = match shown.split_once("unix://") {
+                Some((_, path)) => format!("-s {path}"),
+                None => format!("-u {shown}"),
+            };
+            let redis_cli = format!("redis-cli {server} PUBLISH {channel} '{payload}'");
             (format!("bus: {}", config.redis.url), Some(redis_cli))
         }
     };

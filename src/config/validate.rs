@@ -89,6 +89,33 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     let connections = 1..=CONNECTIONS_MAX;
     checks.value("limits.connections", connections.contains(&config.limits.connections), CONNECTIONS);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
+    checks.value(
+        "retention.events",
+        (1..=10_000_000).contains(&config.retention.events),
+        "1 to 10000000 events",
+    );
+    checks.value(
+        "retention.seconds",
+        config.retention.seconds.duration().as_secs() >= 1,
+        "1 second to a day",
+    );
+    checks.value("retention.bytes", config.retention.bytes >= 1, "at least 1 byte");
+    checks.value(
+        "limits.batch_bytes",
+        (1..=256 * MIB).contains(&config.limits.batch_bytes),
+        "1 to 268435456 bytes",
+    );
+    checks.value("replay.concurrent", (1..=10_000).contains(&config.replay.concurrent), "1 to 10000 reads");
+    checks.value(
+        "replay.page_events",
+        (1..=10_000).contains(&config.replay.page_events),
+        "1 to 10000 events",
+    );
+    checks.value(
+        "replay.newest_max",
+        (1..=100_000).contains(&config.replay.newest_max),
+        "1 to 100000 events",
+    );
     checks.value("ring.events", (1..=10_000_000).contains(&config.ring.events), "1 to 10000000 events");
     if limited {
         let least = event_bytes + FRAME_HEAD_BYTES;

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 
 use super::drain::Drain;
 use super::jitter::spread;
-use crate::event::control::{self, ReconnectReason, ResetReason};
+use crate::event::control::{self, ReconnectReason};
 use crate::hub::{Joined, Next, Subscriber};
 use crate::metrics::Metrics;
 
@@ -129,12 +129,13 @@ impl StreamBody {
         let workspace = self.subscriber.workspace();
         match joined {
             Joined::Fresh { position } => control::connected(workspace, Some(&position), false),
-            Joined::Resumed { position } => control::connected(workspace, Some(&position), true),
-            Joined::Unproven { from, head } => {
+            Joined::Resumed { position } => control::connected(workspace, position.as_ref(), true),
+            Joined::Newest => control::connected(workspace, None, false),
+            Joined::Unproven { reason, from, head } => {
                 // The hello has no id: a client whose connection breaks between the two must not take the head for a
                 // place it has been at.
                 let mut both = BytesMut::from(&control::connected(workspace, None, false)[..]);
-                both.extend_from_slice(&control::reset(ResetReason::UnknownPosition, Some(&from), &head));
+                both.extend_from_slice(&control::reset(reason, from.as_deref(), &head));
                 both.freeze()
             }
         }
@@ -157,13 +158,16 @@ impl StreamBody {
         }
         match self.subscriber.poll_next(context) {
             Poll::Ready(Next::Joined(joined)) => return Poll::Ready(Some(self.hello(joined))),
-            Poll::Ready(Next::Frame(bytes)) => {
+            Poll::Ready(Next::Event(bytes)) => {
                 self.account.events += 1;
                 self.settings.metrics.deliveries.inc();
                 return Poll::Ready(Some(bytes));
             }
+            Poll::Ready(Next::Notice(bytes)) => return Poll::Ready(Some(bytes)),
             Poll::Ready(Next::Lagging) => return Poll::Ready(Some(self.end(ReconnectReason::Lagging))),
-            Poll::Ready(Next::Refused) => return Poll::Ready(Some(self.end(ReconnectReason::Unavailable))),
+            Poll::Ready(Next::Unavailable) => {
+                return Poll::Ready(Some(self.end(ReconnectReason::Unavailable)));
+            }
             Poll::Pending => {}
         }
         self.poll_timer(context)

@@ -41,10 +41,18 @@ pub enum ResetReason {
     Interrupted,
     /// The client's `Last-Event-ID` is not known here (any more).
     UnknownPosition,
-    /// A logged event arrived without the one before it.
-    Gap,
-    /// The log was said to hold something new that this node did not get to see.
-    UnreadLog,
+    /// The log does not reach back (any more) to what was known: its older part was trimmed, or it expired or was deleted.
+    Trimmed,
+    /// The log ends before what was known: a failover has lost acknowledged events.
+    RolledBack,
+    /// The log could not be read.
+    LogUnreadable,
+    /// The client was away from a workspace that also carries events which are not logged.
+    LiveEvents,
+    /// More events arrived than could be kept while the log was being read.
+    Overflow,
+    /// An entry of the log has no payload and was left out.
+    BadEntry,
     /// An event was larger than `limits.event_bytes` and was dropped.
     TooLarge,
     /// An event was not UTF-8 and was dropped.
@@ -55,18 +63,22 @@ pub enum ResetReason {
 
 impl ResetReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Interrupted,
         Self::UnknownPosition,
-        Self::Gap,
-        Self::UnreadLog,
+        Self::Trimmed,
+        Self::RolledBack,
+        Self::LogUnreadable,
+        Self::LiveEvents,
+        Self::Overflow,
+        Self::BadEntry,
         Self::TooLarge,
         Self::NotUtf8,
         Self::BadEnvelope,
     ];
 
     /// Those that come with an event that was dropped.
-    pub const OF_DROPS: [Self; 3] = [Self::TooLarge, Self::NotUtf8, Self::BadEnvelope];
+    pub const OF_DROPS: [Self; 4] = [Self::TooLarge, Self::NotUtf8, Self::BadEnvelope, Self::BadEntry];
 
     /// The word in the event's data.
     #[must_use]
@@ -74,8 +86,12 @@ impl ResetReason {
         match self {
             Self::Interrupted => "interrupted",
             Self::UnknownPosition => "unknown-position",
-            Self::Gap => "gap",
-            Self::UnreadLog => "unread-log",
+            Self::Trimmed => "trimmed",
+            Self::RolledBack => "rolled-back",
+            Self::LogUnreadable => "log-unreadable",
+            Self::LiveEvents => "live-events",
+            Self::Overflow => "overflow",
+            Self::BadEntry => "bad-entry",
             Self::TooLarge => "too-large",
             Self::NotUtf8 => "not-utf8",
             Self::BadEnvelope => "bad-envelope",

@@ -1,22 +1,22 @@
 //! The query of a stream request.
 
 use super::problem::Problem;
-use crate::hub::{TypeFilter, View};
+use crate::hub::{Resume, Start, TypeFilter, View};
 
 /// What a stream request asks for in its query. Parameters that are not ours are left alone: caches and proxies add some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StreamQuery {
     /// `types=A,B` and `named=1`.
     pub(super) view: View,
-    /// `last_event_id=…`, for clients that cannot set the header on their first request.
-    pub(super) last_event_id: Option<String>,
+    /// `last_event_id=…`, `since=…` or `last=…`: where a first connection begins.
+    pub(super) start: Option<Start>,
     /// `errors=http`: temporary trouble is answered with a status, not inside the stream.
     pub(super) errors_by_status: bool,
 }
 
 impl StreamQuery {
-    /// Reads a query string, percent-encoded as forms are. `named` is the configured default.
-    pub(super) fn parse(query: &str, named: bool) -> Result<Self, Problem> {
+    /// Reads a query string, percent-encoded as forms are. `named` is the configured default, `newest_max` bounds `last`.
+    pub(super) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
         let mut parsed = Self { view: View { types: None, named }, ..Self::default() };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
@@ -36,7 +36,27 @@ impl StreamQuery {
                         _ => return Err(Problem::bad_query("`named` is 1 or 0")),
                     };
                 }
-                "last_event_id" => parsed.last_event_id = (!value.is_empty()).then(|| value.into_owned()),
+                "last_event_id" if value.is_empty() => {}
+                "last_event_id" => parsed.begin(Start::After(Resume::new(&value)))?,
+                "since" => {
+                    let milliseconds = milliseconds(&value).ok_or_else(|| {
+                        Problem::bad_query(
+                            "`since` is a time: milliseconds since 1970, or RFC 3339 such as 2026-11-22T10:00:00Z",
+                        )
+                    })?;
+                    parsed.begin(Start::Since { milliseconds })?;
+                }
+                "last" => {
+                    let count =
+                        value.parse().ok().filter(|count| (1..=newest_max).contains(count)).ok_or_else(
+                            || {
+                                Problem::bad_query(format!(
+                                    "`last` is a number of events, 1 to {newest_max} (replay.newest_max)"
+                                ))
+                            },
+                        )?;
+                    parsed.begin(Start::Newest { count })?;
+                }
                 "errors" => {
                     parsed.errors_by_status = match &*value {
                         "http" => true,
@@ -49,6 +69,25 @@ impl StreamQuery {
         }
         Ok(parsed)
     }
+
+    fn begin(&mut self, start: Start) -> Result<(), Problem> {
+        match self.start.replace(start) {
+            None => Ok(()),
+            Some(_) => Err(Problem::bad_query(
+                "a stream begins at one place: give one of `last_event_id`, `since`, `last`",
+            )),
+        }
+    }
+}
+
+/// A time as milliseconds since the Unix epoch: given so, or as RFC 3339.
+fn milliseconds(text: &str) -> Option<u64> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    // A `+` of a time zone that was not escaped has become a space.
+    let time: jiff::Timestamp = text.replace(' ', "+").parse().ok()?;
+    u64::try_from(time.as_millisecond()).ok()
 }
 
 #[cfg(test)]
@@ -56,30 +95,64 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(query: &str) -> Result<StreamQuery, Problem> {
+        StreamQuery::parse(query, false, 100)
+    }
+
     #[test]
     fn reads_what_is_ours_and_leaves_the_rest() {
-        let parsed =
-            StreamQuery::parse("_=1&types=A%2CB&named=1&last_event_id=5-1&errors=http&x", false).unwrap();
+        let parsed = parse("_=1&types=A%2CB&named=1&last_event_id=5-1&errors=http&x").unwrap();
         assert_eq!(parsed.view, View { types: Some(TypeFilter::parse("A,B").unwrap()), named: true });
-        assert_eq!(parsed.last_event_id.as_deref(), Some("5-1"));
+        assert_eq!(parsed.start, Some(Start::After(Resume::new("5-1"))));
         assert!(parsed.errors_by_status);
-        assert_eq!(StreamQuery::parse("", false).unwrap(), StreamQuery::default());
-        assert!(StreamQuery::parse("", true).unwrap().view.named);
-        assert!(!StreamQuery::parse("named=0", true).unwrap().view.named);
-        assert_eq!(StreamQuery::parse("last_event_id=", false).unwrap().last_event_id, None);
+        assert_eq!(parse("").unwrap(), StreamQuery::default());
+        assert!(StreamQuery::parse("", true, 100).unwrap().view.named);
+        assert!(!StreamQuery::parse("named=0", true, 100).unwrap().view.named);
+        assert_eq!(parse("last_event_id=").unwrap().start, None);
+    }
+
+    #[test]
+    fn a_time_is_read_in_both_forms() {
+        for query in [
+            "since=1795341600000",
+            "since=2026-11-22T10:00:00Z",
+            "since=2026-11-22T12:00:00%2B02:00",
+            "since=2026-11-22T12:00:00+02:00",
+        ] {
+            assert_eq!(
+                parse(query).unwrap().start,
+                Some(Start::Since { milliseconds: 1_795_341_600_000 }),
+                "{query}"
+            );
+        }
+        assert_eq!(parse("last=100").unwrap().start, Some(Start::Newest { count: 100 }));
     }
 
     #[test]
     fn says_what_a_parameter_takes() {
-        for query in ["types=", "types=A&types=B", "named=yes", "errors=1"] {
-            assert!(StreamQuery::parse(query, false).is_err(), "{query}");
+        for query in [
+            "types=",
+            "types=A&types=B",
+            "named=yes",
+            "errors=1",
+            "since=",
+            "since=yesterday",
+            "since=-5",
+            "since=99999999999999999999",
+            "since=1960-01-01T00:00:00Z",
+            "last=0",
+            "last=101",
+            "last=x",
+            "last=1&since=5",
+        ] {
+            assert!(parse(query).is_err(), "{query}");
         }
     }
 
     proptest! {
         #[test]
         fn any_query_is_read_or_refused(query in any::<String>()) {
-            let _ = StreamQuery::parse(&query, false);
+            let _ = parse(&query);
         }
     }
 }

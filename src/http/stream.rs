@@ -11,7 +11,7 @@ use super::query::StreamQuery;
 use super::routes::{App, workspace};
 use super::service::Peer;
 use crate::delivery::StreamBody;
-use crate::hub::Resume;
+use crate::hub::{Resume, Start};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -26,7 +26,7 @@ pub(super) async fn open(
     peer: Peer,
 ) -> Result<Response, Problem> {
     let workspace = workspace(id)?;
-    let query = StreamQuery::parse(query, app.named)?;
+    let query = StreamQuery::parse(query, app.named, app.newest_max)?;
     let accepted = accept::event_stream(headers);
     if accepted == EventStream::Excluded {
         return Err(Problem::new(
@@ -35,14 +35,14 @@ pub(super) async fn open(
             "this path answers with text/event-stream: name it in Accept, or leave Accept out",
         ));
     }
-    // The header is the newer of the two: a browser keeps the query of its first request when it reconnects.
-    let last_event_id = headers
+    // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
+    let start = headers
         .get(LAST_EVENT_ID)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        .filter(|text| !text.is_empty())
-        .or(query.last_event_id);
-    let resume = last_event_id.as_deref().map(Resume::new);
-    let subscriber = app.hub.join(&workspace, resume, query.view);
+        .filter(|value| !value.is_empty())
+        .map(|value| Start::After(Resume::new(&String::from_utf8_lossy(value.as_bytes()))))
+        .or(query.start)
+        .unwrap_or(Start::Head);
+    let subscriber = app.hub.join(&workspace, start, query.view);
     if query.errors_by_status || accepted != EventStream::Named {
         let confirmed = tokio::select! {
             settled = subscriber.settled() => settled,

@@ -3,14 +3,22 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`ring`] | a workspace's recent frames, numbered and bounded |
-//! | [`workspace`] | one workspace: its link to the bus, its ring, who waits |
-//! | [`subscriber`] | one client's cursor and filter, and what it gets next |
+//! | [`workspace`] | one workspace: its link to the bus, its order of events, who waits for them |
+//! | [`timeline`] | the order: channel and log put together without loss or repetition |
+//! | [`ring`] | the recent part of the order, as frames, numbered and bounded |
+//! | [`replay`] | older parts, read from the log for clients that come back |
+//! | [`subscriber`] | one client's cursor and view, and what it gets next |
+//! | [`reads`] | what the hub wants read of logs |
 //!
 //! Locks are taken in the order map, then workspace, and held for no longer than it takes to move a few pointers.
 
+mod reads;
+mod replay;
 mod ring;
+mod shared;
+mod start;
 mod subscriber;
+mod timeline;
 mod view;
 mod workspace;
 
@@ -21,14 +29,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use subscriber::{Joined, Next, Resume, Subscriber};
+pub use reads::{LogRead, Reads};
+pub use start::{Resume, Start};
+pub use subscriber::{Joined, Next, Subscriber};
 pub use view::{TypeFilter, TypeFilterError, View};
 
-use crate::bus::{Feed, Interest};
+use crate::bus::{Feed, Interest, LogError, LogPage};
 use crate::event::NodeId;
 use crate::metrics::Metrics;
 use crate::workspace::WorkspaceId;
-use workspace::{Shared, WorkspaceCell};
+use reads::Asker;
+use shared::Shared;
+use workspace::WorkspaceCell;
 
 /// The bounds a hub keeps.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +74,7 @@ impl Hub {
     /// Joins a workspace. The subscriber first gets [`Next::Joined`] once the bus has confirmed the workspace, then
     /// everything after that. It leaves by being dropped.
     #[must_use]
-    pub fn join(&self, id: &WorkspaceId, resume: Option<Resume>, view: View) -> Subscriber {
+    pub fn join(&self, id: &WorkspaceId, start: Start, view: View) -> Subscriber {
         let mut workspaces = self.workspaces.lock();
         let cell = match workspaces.get(id) {
             Some(cell) => Arc::clone(cell),
@@ -80,7 +92,7 @@ impl Hub {
             self.interest.want(id);
         }
         drop(workspaces);
-        Subscriber::new(cell, slot, resume, view)
+        Subscriber::new(cell, slot, start, view)
     }
 
     /// Gives up the workspaces that had no subscriber for the linger time at `now`. To be called every second or so.
@@ -89,7 +101,7 @@ impl Hub {
         let mut workspaces = self.workspaces.lock();
         let before = workspaces.len();
         workspaces.retain(|id, cell| {
-            let keep = !cell.has_lingered(now, self.shared.settings.linger);
+            let keep = !cell.sweep(now, self.shared.settings.linger);
             if !keep {
                 // Under the map's lock, so that a join right after this one wants the workspace after it is released.
                 self.interest.release(id);
@@ -105,6 +117,22 @@ impl Hub {
     pub fn wake_all(&self) {
         for cell in self.cells() {
             cell.wake();
+        }
+    }
+
+    /// What is wanted of the logs.
+    #[must_use]
+    pub fn reads(&self) -> &Reads {
+        &self.shared.reads
+    }
+
+    /// Brings the answer to a wish from [`reads`](Self::reads). Each wish wants one.
+    pub fn answer(&self, read: &LogRead, page: Result<LogPage, LogError>) {
+        // A workspace that was given up meanwhile wants it no more.
+        let Some(cell) = self.cell(&read.workspace) else { return };
+        match read.asker {
+            Asker::Workspace(ticket) => cell.caught_up(ticket, page),
+            Asker::Replay => cell.replayed(read.span, page),
         }
     }
 
@@ -130,9 +158,9 @@ impl Feed for Hub {
         }
     }
 
-    fn refused(&self, workspace: &WorkspaceId, reason: &str) {
+    fn refused(&self, workspace: &WorkspaceId, _reason: &str) {
         if let Some(cell) = self.cell(workspace) {
-            cell.refused(reason);
+            cell.refused();
         }
     }
 
@@ -150,5 +178,9 @@ impl Feed for Hub {
     }
 }
 
+#[cfg(test)]
+mod model_log;
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;

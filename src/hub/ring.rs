@@ -69,13 +69,23 @@ impl Ring {
         }
     }
 
-    /// The cursor of a reader that has seen everything up to a place, if the ring still proves it. The search begins
-    /// at the head, where most who return have been.
-    pub(super) fn cursor_after(&self, position: &Position) -> Option<u64> {
-        if let Some(offset) = self.frames.iter().rposition(|frame| frame.position() == position) {
-            return Some(self.base + offset as u64 + 1);
+    /// The ring begins after another place than was thought. Only while it is empty.
+    pub(super) fn begin_at(&mut self, before: Position) {
+        if self.frames.is_empty() {
+            self.before = before;
         }
-        (self.before == *position).then_some(self.base)
+    }
+
+    /// The cursor of a reader that has seen everything up to a place, if the ring still proves it.
+    ///
+    /// A reset stands at the place of the event before it. Of several frames at one place the earliest counts: whoever
+    /// names that place may not have seen the ones after it.
+    pub(super) fn cursor_after(&self, position: &Position) -> Option<u64> {
+        if self.before == *position {
+            return Some(self.base);
+        }
+        let offset = self.frames.iter().position(|frame| frame.position() == position)?;
+        Some(self.base + offset as u64 + 1)
     }
 }
 

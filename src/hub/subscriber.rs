@@ -5,43 +5,53 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::replay::{Failure, Page, ReplayPage};
 use super::ring::At;
+use super::start::Start;
 use super::view::View;
-use super::workspace::{Link, WorkspaceCell};
-use crate::event::Position;
-use crate::event::control::ResetReason;
+use super::workspace::{Link, State, WorkspaceCell};
+use crate::bus::Span;
+use crate::event::control::{self, ResetReason};
+use crate::event::{EntryId, Frame, Position};
 use crate::workspace::WorkspaceId;
 
-/// Where a client says it has been: the text of its `Last-Event-ID`, and the place that it names if it names one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resume {
-    text: Box<str>,
-    position: Option<Position>,
-}
-
-impl Resume {
-    /// Takes what the client sent, whatever it is.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self { text: Box::from(text), position: text.parse().ok() }
-    }
-}
-
-/// A subscriber of a workspace: a cursor into its ring and a view of it. It leaves the workspace by being dropped.
+/// A subscriber of a workspace: a cursor into its ring, or into the log until it has caught up with the ring, and a view of
+/// the events. It leaves the workspace by being dropped.
 #[derive(Debug)]
 pub struct Subscriber {
     cell: Arc<WorkspaceCell>,
     slot: usize,
     view: View,
     stage: Stage,
+    position: Option<Position>,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// Waiting for the bus to confirm the workspace.
-    Held { resume: Option<Resume> },
-    /// Reading.
-    Reading { cursor: u64, position: Position },
+    /// Waiting for the workspace to be open, then deciding where to begin.
+    Held(Start),
+    /// Reading the log.
+    Replaying(Replaying),
+    /// Reading the ring.
+    Reading {
+        cursor: u64,
+        /// Logged events up to here were read from the log already.
+        read_until: Option<EntryId>,
+    },
+}
+
+#[derive(Debug)]
+struct Replaying {
+    /// Where the client said it has been, for a reset.
+    from: Option<Box<str>>,
+    /// The part of the log that is being read.
+    span: Span,
+    /// That part, when it has come.
+    page: Option<Arc<ReplayPage>>,
+    /// The next frame of it.
+    next: usize,
+    /// Whether the client had its hello.
+    joined: bool,
 }
 
 /// How a subscriber begins.
@@ -54,13 +64,17 @@ pub enum Joined {
     },
     /// Right after the place it named; what it missed follows.
     Resumed {
-        /// The place it named.
-        position: Position,
+        /// The place it named; `None` where it named a time.
+        position: Option<Position>,
     },
+    /// Before the newest events, without a claim that they are all.
+    Newest,
     /// At the head, although it named a place: what lies between may be missing to it.
     Unproven {
+        /// Why.
+        reason: ResetReason,
         /// What it named.
-        from: Box<str>,
+        from: Option<Box<str>>,
         /// The head.
         head: Position,
     },
@@ -71,17 +85,19 @@ pub enum Joined {
 pub enum Next {
     /// The workspace is confirmed: nothing is missed from here on. Comes first, and once.
     Joined(Joined),
-    /// An event's bytes, shared with all other subscribers.
-    Frame(Bytes),
+    /// An application's event, its bytes shared with all other subscribers.
+    Event(Bytes),
+    /// A word of the broker's own.
+    Notice(Bytes),
     /// What came next is no longer in the ring: the client was too slow. Nothing follows.
     Lagging,
-    /// The bus refuses the workspace. Nothing follows.
-    Refused,
+    /// The bus refuses the workspace, or the log cannot be reached. Nothing follows.
+    Unavailable,
 }
 
 impl Subscriber {
-    pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize, resume: Option<Resume>, view: View) -> Self {
-        Self { cell, slot, view, stage: Stage::Held { resume } }
+    pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize, start: Start, view: View) -> Self {
+        Self { cell, slot, view, stage: Stage::Held(start), position: None }
     }
 
     /// The workspace.
@@ -90,13 +106,10 @@ impl Subscriber {
         self.cell.id()
     }
 
-    /// The place up to which the client has everything it wants; `None` until the subscriber has joined.
+    /// The place up to which the client has everything it wants; `None` until that is known.
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
-        match &self.stage {
-            Stage::Held { .. } => None,
-            Stage::Reading { position, .. } => Some(position),
-        }
+        self.position.as_ref()
     }
 
     /// Whether events reach the node at the moment.
@@ -105,72 +118,244 @@ impl Subscriber {
         self.cell.lock().link == Link::Live
     }
 
-    /// Waits until the workspace is confirmed or refused: `true` if confirmed. Cancellation safe; takes nothing away
-    /// from [`poll_next`](Self::poll_next).
+    /// Waits until the workspace is open or refused: `true` if open. Cancellation safe; takes nothing away from
+    /// [`poll_next`](Self::poll_next).
     pub async fn settled(&self) -> bool {
         std::future::poll_fn(|context| {
             let mut state = self.cell.lock();
-            match &state.link {
-                Link::Live => Poll::Ready(true),
-                Link::Refused(_) => Poll::Ready(false),
-                Link::Pending | Link::Interrupted => {
-                    state.wait(self.slot, context);
-                    Poll::Pending
-                }
+            if state.link == Link::Refused {
+                return Poll::Ready(false);
             }
+            if state.is_open() {
+                return Poll::Ready(true);
+            }
+            state.wait(self.slot, context);
+            Poll::Pending
         })
         .await
     }
 
     /// What the client gets next. Wakes the task of the last call only.
     pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Next> {
-        let mut state = self.cell.lock();
-        if matches!(state.link, Link::Refused(_)) {
-            return Poll::Ready(Next::Refused);
+        let cell = Arc::clone(&self.cell);
+        let mut state = cell.lock();
+        if state.link == Link::Refused {
+            return Poll::Ready(Next::Unavailable);
         }
-        let (cursor, position) = match &mut self.stage {
-            Stage::Held { resume } => {
-                if state.link != Link::Live {
-                    state.wait(self.slot, context);
-                    return Poll::Pending;
-                }
-                let head = (state.ring.head(), state.ring.head_position());
-                let (cursor, position, joined) = match resume.take() {
-                    None => (head.0, head.1, Joined::Fresh { position: head.1 }),
-                    Some(Resume { text, position }) => {
-                        let proven = position
-                            .and_then(|position| Some((state.ring.cursor_after(&position)?, position)));
-                        match proven {
-                            Some((cursor, position)) => (cursor, position, Joined::Resumed { position }),
-                            None => (head.0, head.1, Joined::Unproven { from: text, head: head.1 }),
-                        }
-                    }
-                };
-                drop(state);
-                self.stage = Stage::Reading { cursor, position };
-                if let Joined::Unproven { .. } = joined {
-                    self.cell.shared().metrics.count_reset(ResetReason::UnknownPosition);
-                }
-                return Poll::Ready(Next::Joined(joined));
-            }
-            Stage::Reading { cursor, position } => (cursor, position),
-        };
         loop {
-            match state.ring.at(*cursor) {
-                At::Frame(frame) => {
-                    *cursor += 1;
-                    *position = *frame.position();
-                    if let Some(bytes) = self.view.bytes(frame) {
-                        return Poll::Ready(Next::Frame(bytes.clone()));
-                    }
-                }
-                At::Head => {
+            let step = match &mut self.stage {
+                Stage::Held(_) => self.begin(&mut state),
+                Stage::Replaying(_) => self.replay(&mut state),
+                Stage::Reading { .. } => self.read(&state),
+            };
+            match step {
+                Step::Give(next) => return Poll::Ready(next),
+                Step::Wait => {
                     state.wait(self.slot, context);
                     return Poll::Pending;
                 }
-                At::FallenOut => return Poll::Ready(Next::Lagging),
+                Step::GoOn => {}
             }
         }
+    }
+
+    /// Decides where to begin, once the workspace is open.
+    fn begin(&mut self, state: &mut State) -> Step {
+        let Stage::Held(start) = &self.stage else { return Step::GoOn };
+        if !state.is_open() {
+            return Step::Wait;
+        }
+        let span = match start {
+            Start::Head => {
+                let position = self.read_from_head(state);
+                return Step::Give(Next::Joined(Joined::Fresh { position }));
+            }
+            Start::After(resume) => {
+                let Some(position) = resume.position() else {
+                    return self.begin_unproven(
+                        state,
+                        ResetReason::UnknownPosition,
+                        Some(Box::from(resume.text())),
+                    );
+                };
+                if let Some(cursor) = state.timeline.ring().cursor_after(&position) {
+                    self.stage = Stage::Reading { cursor, read_until: None };
+                    self.position = Some(position);
+                    return Step::Give(Next::Joined(Joined::Resumed { position: Some(position) }));
+                }
+                if position.live.is_some() {
+                    // Only the node that gave it can tell what came after it, and only while its ring holds the place.
+                    return self.begin_unproven(
+                        state,
+                        ResetReason::UnknownPosition,
+                        Some(Box::from(resume.text())),
+                    );
+                }
+                Span::After { after: position.entry, until: None }
+            }
+            Start::Since { milliseconds } => Span::Since { milliseconds: *milliseconds },
+            Start::Newest { count } => Span::Newest { count: *count },
+        };
+        let from = start.text();
+        self.stage = Stage::Replaying(Replaying { from, span, page: None, next: 0, joined: false });
+        Step::GoOn
+    }
+
+    /// Reads the log until it meets the ring.
+    fn replay(&mut self, state: &mut State) -> Step {
+        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+        let Some(page) = &replaying.page else {
+            return match state.replays.get(replaying.span) {
+                Page::Unasked => {
+                    self.cell.ask_replay(replaying.span);
+                    Step::Wait
+                }
+                Page::Waiting => Step::Wait,
+                Page::Landed(Err(Failure::Unavailable)) => Step::Give(Next::Unavailable),
+                Page::Landed(Err(Failure::Unreadable)) => self.fail_replay(state, ResetReason::LogUnreadable),
+                Page::Landed(Ok(page)) => {
+                    replaying.page = Some(page);
+                    replaying.next = 0;
+                    Step::GoOn
+                }
+            };
+        };
+        let after = match replaying.span {
+            Span::After { after, .. } => Some(after),
+            Span::Head | Span::Since { .. } | Span::Newest { .. } => None,
+        };
+        if !page.proven {
+            let reason = page.reason(after);
+            return self.fail_replay(state, reason);
+        }
+        if !replaying.joined {
+            if !state.is_open() {
+                return Step::Wait;
+            }
+            replaying.joined = true;
+            self.position = after.map(Position::logged);
+            return Step::Give(Next::Joined(match replaying.span {
+                Span::Newest { .. } => Joined::Newest,
+                _ => Joined::Resumed { position: self.position },
+            }));
+        }
+        if let Some(frame) = page.frames.get(replaying.next) {
+            replaying.next += 1;
+            self.position = Some(*frame.position());
+            return show(&self.view, frame);
+        }
+        self.finish_page(state)
+    }
+
+    /// The page is delivered: goes over to the ring if it connects, else to the next page.
+    fn finish_page(&mut self, state: &mut State) -> Step {
+        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+        let Some(page) = replaying.page.take() else { return Step::GoOn };
+        let ring = state.timeline.ring();
+        let stage = match page.last {
+            // A log without a single entry.
+            None => Some((ring.head(), None)),
+            Some(last) => match ring.cursor_after(&Position::logged(last)) {
+                Some(cursor) => Some((cursor, None)),
+                // The announcement of what was just read is still on its way here.
+                None if state.timeline.is_behind(last) => Some((ring.head(), Some(last))),
+                None if page.frames.is_empty() && !page.more => {
+                    return self.fail_replay(state, ResetReason::RolledBack);
+                }
+                None => {
+                    replaying.span = Span::After { after: last, until: None };
+                    None
+                }
+            },
+        };
+        let Some((cursor, read_until)) = stage else { return Step::GoOn };
+        let from = replaying.from.take();
+        let claims_all = !matches!(replaying.span, Span::Newest { .. });
+        self.stage = Stage::Reading { cursor, read_until };
+        let head = self.position.unwrap_or_else(|| ring.head_position());
+        self.position = Some(head);
+        if claims_all && state.timeline.has_seen_live() {
+            return self.tell(ResetReason::LiveEvents, from.as_deref(), &head);
+        }
+        Step::GoOn
+    }
+
+    /// The log does not prove what the client has missed: tells it, and goes on from the head.
+    fn fail_replay(&mut self, state: &mut State, reason: ResetReason) -> Step {
+        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+        if !state.is_open() {
+            return Step::Wait;
+        }
+        let from =
+            self.position.map(|position| position.to_string().into_boxed_str()).or(replaying.from.take());
+        if !replaying.joined {
+            return self.begin_unproven(state, reason, from);
+        }
+        let head = self.read_from_head(state);
+        self.tell(reason, from.as_deref(), &head)
+    }
+
+    fn begin_unproven(&mut self, state: &State, reason: ResetReason, from: Option<Box<str>>) -> Step {
+        let head = self.read_from_head(state);
+        self.cell.shared().metrics.count_reset(reason);
+        Step::Give(Next::Joined(Joined::Unproven { reason, from, head }))
+    }
+
+    fn read_from_head(&mut self, state: &State) -> Position {
+        let ring = state.timeline.ring();
+        self.stage = Stage::Reading { cursor: ring.head(), read_until: None };
+        let position = ring.head_position();
+        self.position = Some(position);
+        position
+    }
+
+    /// A reset for this client alone.
+    fn tell(&self, reason: ResetReason, from: Option<&str>, head: &Position) -> Step {
+        self.cell.shared().metrics.count_reset(reason);
+        Step::Give(Next::Notice(control::reset(reason, from, head)))
+    }
+
+    /// Reads the ring.
+    fn read(&mut self, state: &State) -> Step {
+        let Stage::Reading { cursor, read_until } = &mut self.stage else { return Step::GoOn };
+        match state.timeline.ring().at(*cursor) {
+            At::Frame(frame) => {
+                *cursor += 1;
+                let position = frame.position();
+                if let Some(until) = *read_until {
+                    if position.entry > until {
+                        *read_until = None;
+                    } else if position.live.is_none() && frame.is_application() {
+                        return Step::GoOn;
+                    }
+                }
+                if read_until.is_none() {
+                    self.position = Some(*position);
+                }
+                show(&self.view, frame)
+            }
+            At::Head => Step::Wait,
+            At::FallenOut => Step::Give(Next::Lagging),
+        }
+    }
+}
+
+/// What came of one look.
+enum Step {
+    /// Something for the client.
+    Give(Next),
+    /// Nothing yet.
+    Wait,
+    /// Look again.
+    GoOn,
+}
+
+/// A frame as a view has it.
+fn show(view: &View, frame: &Frame) -> Step {
+    match view.bytes(frame) {
+        Some(bytes) if frame.is_application() => Step::Give(Next::Event(bytes.clone())),
+        Some(bytes) => Step::Give(Next::Notice(bytes.clone())),
+        None => Step::GoOn,
     }
 }
 

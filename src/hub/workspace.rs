@@ -1,7 +1,6 @@
-//! One workspace on this node.
+//! One workspace on this node: its link to the bus, its order of events, and who waits for them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -9,50 +8,22 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
-use super::HubSettings;
-use super::ring::Ring;
-use crate::event::control::{self, ResetReason};
-use crate::event::envelope::{self, Message};
-use crate::event::{EntryId, Frame, LivePart, NodeId, Position};
-use crate::metrics::{EventKind, Metrics};
-use crate::telemetry::Throttle;
+use super::reads::{Asker, LogRead};
+use super::replay::{Failure, ReplayPage, Replays};
+use super::shared::Shared;
+use super::timeline::{Timeline, Wish};
+use crate::bus::{LogError, LogPage, Span};
 use crate::workspace::WorkspaceId;
 
-/// What all workspaces of a hub share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) node: NodeId,
-    pub(super) settings: HubSettings,
-    pub(super) metrics: Arc<Metrics>,
-    /// Numbers for places beside the log. One count for the whole node, so that a workspace that was given up and comes
-    /// back never uses a number twice.
-    live_numbers: AtomicU64,
-    drop_log: Throttle,
-}
-
-impl Shared {
-    pub(super) fn new(node: NodeId, settings: HubSettings, metrics: Arc<Metrics>) -> Self {
-        Self { node, settings, metrics, live_numbers: AtomicU64::new(0), drop_log: Throttle::default() }
-    }
-
-    /// A place right after `entry` that no one has used.
-    fn next_live(&self, entry: EntryId) -> Position {
-        let number = self.live_numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        Position { entry, live: Some(LivePart { node: self.node, number }) }
-    }
-}
-
 /// How a workspace's subscription stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
-    /// Asked for, not confirmed yet.
+    /// Asked for, not confirmed yet, or lost and not confirmed again.
     Pending,
     /// Confirmed: everything that is published arrives.
     Live,
-    /// It was confirmed and is lost; it will be confirmed or refused again.
-    Interrupted,
     /// The bus will not have it.
-    Refused(Arc<str>),
+    Refused,
 }
 
 /// One workspace, shared by the hub and its subscribers.
@@ -66,12 +37,9 @@ pub(super) struct WorkspaceCell {
 /// What the cell's lock protects.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) ring: Ring,
+    pub(super) timeline: Timeline,
     pub(super) link: Link,
-    /// The last logged event that was seen; unknown until one was.
-    last_entry: Option<EntryId>,
-    /// The subscription was confirmed once and lost since: something may be missing before the next confirmation.
-    unproven: bool,
+    pub(super) replays: Replays,
     /// Subscribers, each with its waker while it waits.
     waiting: Slab<Option<Waker>>,
     /// Emptied and reused at each wake-up, so that fan-out allocates nothing.
@@ -81,13 +49,10 @@ pub(super) struct State {
 
 impl WorkspaceCell {
     pub(super) fn new(id: WorkspaceId, shared: Arc<Shared>) -> Self {
-        let begin = shared.next_live(EntryId::ZERO);
-        let ring = Ring::new(begin, shared.settings.ring_events, shared.settings.ring_bytes);
         let state = State {
-            ring,
+            timeline: Timeline::new(id.clone(), Arc::clone(&shared)),
             link: Link::Pending,
-            last_entry: None,
-            unproven: false,
+            replays: Replays::default(),
             waiting: Slab::new(),
             waking: Vec::new(),
             empty_since: None,
@@ -111,7 +76,7 @@ impl WorkspaceCell {
     pub(super) fn enter(&self) -> (usize, bool) {
         let mut state = self.state.lock();
         state.empty_since = None;
-        let ask_again = matches!(state.link, Link::Refused(_));
+        let ask_again = state.link == Link::Refused;
         if ask_again {
             state.link = Link::Pending;
         }
@@ -131,105 +96,76 @@ impl WorkspaceCell {
         self.shared.metrics.subscribers.dec();
     }
 
-    /// Whether nobody has been here for the linger time.
-    pub(super) fn has_lingered(&self, now: Instant, linger: Duration) -> bool {
-        self.state.lock().empty_since.is_some_and(|since| now.saturating_duration_since(since) >= linger)
+    /// Forgets what is kept for a while only. Answers whether nobody has been here for the linger time.
+    pub(super) fn sweep(&self, now: Instant, linger: Duration) -> bool {
+        let mut state = self.state.lock();
+        state.replays.sweep(now);
+        state.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= linger)
     }
 
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
-        if std::mem::take(&mut state.unproven) {
-            self.push_reset(&mut state, ResetReason::Interrupted);
-        }
         state.link = Link::Live;
+        let wish = state.timeline.confirmed();
+        self.ask(wish);
         self.wake_unlocked(state);
     }
 
-    pub(super) fn refused(&self, reason: &str) {
+    pub(super) fn refused(&self) {
         let mut state = self.state.lock();
-        state.unproven |= matches!(state.link, Link::Live | Link::Interrupted);
-        state.link = Link::Refused(Arc::from(reason));
+        state.timeline.interrupted();
+        state.link = Link::Refused;
         self.wake_unlocked(state);
     }
 
     pub(super) fn interrupted(&self) {
         let mut state = self.state.lock();
         if state.link == Link::Live {
-            state.unproven = true;
-            state.link = Link::Interrupted;
+            state.timeline.interrupted();
+            state.link = Link::Pending;
         }
     }
 
-    /// A message of the workspace's channel: take it apart, encode it, append it, wake whoever waits.
+    /// A message of the workspace's channel.
     pub(super) fn message(&self, message: &Bytes) {
         let mut state = self.state.lock();
-        match envelope::parse(message) {
-            Ok(Message::Live(payload)) => match self.check(&payload) {
-                Ok(text) => {
-                    let position = self.next_position(&state);
-                    state.ring.push(Frame::application(position, text));
-                    self.shared.metrics.count_event(EventKind::Live);
-                }
-                Err(reason) => self.drop_event(&mut state, reason, payload.len()),
-            },
-            Ok(Message::Logged { id, previous, payload }) => {
-                self.logged(&mut state, id, previous, &payload);
-            }
-            Ok(Message::LookAtLog) => self.push_reset(&mut state, ResetReason::UnreadLog),
-            Err(_) => self.drop_event(&mut state, ResetReason::BadEnvelope, message.len()),
-        }
+        let wish = state.timeline.message(message);
+        self.ask(wish);
         self.wake_unlocked(state);
     }
 
-    fn logged(&self, state: &mut State, id: EntryId, previous: EntryId, payload: &Bytes) {
-        if let Some(last) = state.last_entry {
-            if id == last {
-                // Announced twice.
-                return;
-            }
-            if previous != last {
-                self.push_reset(state, ResetReason::Gap);
-            }
-        }
-        state.last_entry = Some(id);
-        match self.check(payload) {
-            Ok(text) => {
-                state.ring.push(Frame::application(Position::logged(id), text));
-                self.shared.metrics.count_event(EventKind::Logged);
-            }
-            Err(reason) => self.drop_event(state, reason, payload.len()),
-        }
+    /// The answer to a read of the log that the workspace itself asked for.
+    pub(super) fn caught_up(&self, ticket: u64, page: Result<LogPage, LogError>) {
+        let mut state = self.state.lock();
+        let wish = state.timeline.answer(ticket, page);
+        self.ask(wish);
+        self.wake_unlocked(state);
     }
 
-    fn check<'a>(&self, payload: &'a Bytes) -> Result<&'a str, ResetReason> {
-        if payload.len() > self.shared.settings.event_bytes {
-            return Err(ResetReason::TooLarge);
+    /// The answer to a read of the log that subscribers asked for.
+    pub(super) fn replayed(&self, span: Span, page: Result<LogPage, LogError>) {
+        let page = match page {
+            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, &self.id, span, &page))),
+            Err(error) => Err(Failure::from(&error)),
+        };
+        let mut state = self.state.lock();
+        state.replays.land(span, page, Instant::now());
+        self.wake_unlocked(state);
+    }
+
+    /// Has a part of the log read for subscribers.
+    pub(super) fn ask_replay(&self, span: Span) {
+        self.shared.reads.push(LogRead { workspace: self.id.clone(), span, asker: Asker::Replay });
+    }
+
+    fn ask(&self, wish: Option<Wish>) {
+        if let Some((span, ticket)) = wish {
+            self.shared.reads.push(LogRead {
+                workspace: self.id.clone(),
+                span,
+                asker: Asker::Workspace(ticket),
+            });
         }
-        std::str::from_utf8(payload).map_err(|_| ResetReason::NotUtf8)
-    }
-
-    /// An event cannot be delivered: it is counted, logged, and its absence told.
-    fn drop_event(&self, state: &mut State, reason: ResetReason, bytes: usize) {
-        self.shared.metrics.count_dropped(reason);
-        if let Some(silenced) = self.shared.drop_log.pass() {
-            tracing::warn!(
-                workspace = %self.id, reason = reason.as_str(), bytes, silenced,
-                "dropped an event that cannot be delivered; subscribers were told by tidings.reset"
-            );
-        }
-        self.push_reset(state, reason);
-    }
-
-    /// Tells everyone, in the stream and in its order, that something may be missing here.
-    fn push_reset(&self, state: &mut State, reason: ResetReason) {
-        let from = state.ring.head_position().to_string();
-        let head = self.next_position(state);
-        state.ring.push(Frame::broker(head, control::reset(reason, Some(&from), &head)));
-        self.shared.metrics.count_reset(reason);
-    }
-
-    fn next_position(&self, state: &State) -> Position {
-        self.shared.next_live(state.last_entry.unwrap_or(EntryId::ZERO))
     }
 
     /// Wakes every subscriber that waits.
@@ -254,6 +190,11 @@ impl WorkspaceCell {
 }
 
 impl State {
+    /// Whether a subscriber may be told that it has joined.
+    pub(super) fn is_open(&self) -> bool {
+        self.link == Link::Live && self.timeline.is_followed()
+    }
+
     /// A subscriber has nothing to read and wants to be woken.
     pub(super) fn wait(&mut self, slot: usize, context: &Context<'_>) {
         if let Some(waiting) = self.waiting.get_mut(slot) {

@@ -7,9 +7,14 @@
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod bad_input;
+mod browser;
+mod deploy_files;
+mod documents;
+mod embedded_protocol;
 mod harness;
 mod lifecycle;
 mod outages;
+mod proxies;
 mod publish;
 mod slow_clients;
 mod stream;

@@ -109,6 +109,6 @@ fn access_rule(config: &RedisConfig) -> String {
     let prefix = &config.channel_prefix;
     format!(
         "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +publish +eval +evalsha \
-         +xadd +xrange +xrevrange +expire +ping +hello"
+         +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +ping +hello"
     )
 }

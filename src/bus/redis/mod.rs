@@ -6,7 +6,9 @@
 //! | [`supervisor`] | makes the subscription link, and makes it again when it is lost, without end |
 //! | [`session`] | the life of one link: subscriptions, changes, pings |
 //! | [`gate`] | takes messages off the link into the feed |
-//! | [`publisher`] | the command connection: publishing, probing |
+//! | [`commands`] | the command connection |
+//! | [`publisher`], [`reader`] | publishing and probing; reading logs |
+//! | [`function`] | the publish script as a function of the server |
 //! | [`access`] | what a server lets a node do, for `tidings check` |
 //!
 //! Subscriptions and commands have connections of their own. The subscription link is not left to the client library's
@@ -15,23 +17,28 @@
 pub mod access;
 mod backoff;
 mod channel;
+mod commands;
 mod connect;
+mod function;
 mod gate;
 mod publisher;
+mod reader;
 mod session;
 mod supervisor;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bus, BusState, Feed, Interest, PublishError, StateCell};
-use crate::config::RedisConfig;
-use crate::event::{EntryId, NodeId};
+use super::{
+    Bus, BusState, Feed, Interest, LogError, LogPage, Publication, PublishError, Published, Span, StateCell,
+};
+use crate::config::{RedisConfig, RetentionConfig};
+use crate::event::NodeId;
 use crate::workspace::WorkspaceId;
 use channel::Channels;
+use commands::Commands;
 pub use connect::ConnectError;
 use connect::Connector;
 use publisher::Publisher;
@@ -40,6 +47,7 @@ use publisher::Publisher;
 pub struct RedisBus {
     connector: Connector,
     channels: Channels,
+    commands: Commands,
     publisher: Publisher,
     interest: Arc<Interest>,
     state: Arc<StateCell>,
@@ -53,12 +61,18 @@ impl RedisBus {
     /// # Errors
     ///
     /// When the configured address is not one.
-    pub fn new(config: &RedisConfig, node: NodeId, interest: Arc<Interest>) -> Result<Self, ConnectError> {
+    pub fn new(
+        config: &RedisConfig,
+        retention: &RetentionConfig,
+        node: NodeId,
+        interest: Arc<Interest>,
+    ) -> Result<Self, ConnectError> {
         let connector = Connector::new(config)?;
         let channels = Channels::new(&config.channel_prefix, node);
-        let publisher = Publisher::new(&connector, config.command_timeout_seconds.duration())?;
+        let commands = Commands::new(&connector, config.command_timeout_seconds.duration())?;
         let state = Arc::new(StateCell::new("redis"));
-        Ok(Self { connector, channels, publisher, interest, state, config: config.clone() })
+        let publisher = Publisher::new(retention);
+        Ok(Self { connector, channels, commands, publisher, interest, state, config: config.clone() })
     }
 }
 
@@ -76,9 +90,20 @@ impl Bus for RedisBus {
     fn publish<'a>(
         &'a self,
         workspace: &'a WorkspaceId,
-        payload: Bytes,
-    ) -> BoxFuture<'a, Result<EntryId, PublishError>> {
-        Box::pin(self.publisher.publish(self.channels.of(workspace), payload))
+        publication: Publication,
+    ) -> BoxFuture<'a, Result<Published, PublishError>> {
+        Box::pin(async move {
+            self.publisher.publish(&self.commands, &self.channels.of(workspace), &publication).await
+        })
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        span: Span,
+        count: usize,
+    ) -> BoxFuture<'a, Result<LogPage, LogError>> {
+        Box::pin(async move { reader::read(&self.commands, &self.channels.of(workspace), span, count).await })
     }
 
     fn state(&self) -> BusState {

@@ -1,6 +1,6 @@
 //! The real `tidings` program.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -26,8 +26,9 @@ pub fn tidings() -> Command {
 }
 
 /// How a broker is to be started. The addresses are the harness's to choose.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct BrokerOptions {
+    host: IpAddr,
     settings: Vec<(String, String)>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -36,12 +37,19 @@ pub struct BrokerOptions {
 impl BrokerOptions {
     /// A broker on the embedded bus.
     pub fn embedded() -> Self {
-        Self::default()
+        let host = Ipv4Addr::LOCALHOST.into();
+        Self { host, settings: Vec::new(), arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// A broker on a Redis server.
     pub fn redis(server: &RedisServer) -> Self {
-        Self::default().set("redis.url", server.url())
+        Self::embedded().set("redis.url", server.url())
+    }
+
+    /// Has the public and the admin listener on all addresses, as in a container, where `auth.mode` has to be set.
+    pub fn on_all_addresses(mut self) -> Self {
+        self.host = Ipv4Addr::UNSPECIFIED.into();
+        self
     }
 
     /// Sets a key of the configuration, such as `"sse.heartbeat_seconds"`.
@@ -156,7 +164,7 @@ impl Broker {
         http::get(self.admin(), "/metrics").await.text().to_owned()
     }
 
-    /// The value of a metric, written as in the text form with its labels: `tidings_events_total{outcome="sent"}`.
+    /// The value of a metric, written as in the text form with its labels: `tidings_events_total{kind="live"}`.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let metrics = self.metrics().await;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
@@ -230,8 +238,9 @@ impl Broker {
 fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Program {
     let mut command = tidings();
     command.arg("serve").args(&options.arguments).current_dir(directory.path());
-    command.env(variable("server.listen"), ports.server.address().to_string());
-    command.env(variable("admin.listen"), ports.admin.address().to_string());
+    let listen = |port: &Port| SocketAddr::new(options.host, port.number()).to_string();
+    command.env(variable("server.listen"), listen(&ports.server));
+    command.env(variable("admin.listen"), listen(&ports.admin));
     command.env(variable("embedded.listen"), ports.embedded.address().to_string());
     command.envs(options.settings.iter().map(|(key, value)| (variable(key), value)));
     command.envs(options.environment.iter().map(|(name, value)| (name, value)));

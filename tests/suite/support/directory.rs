@@ -1,20 +1,23 @@
 //! Directories that go with their test.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+/// How long programs that were told to end may still write into a directory.
+const REMOVAL_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A new directory, removed at the end. Its path is short enough to hold unix sockets (108 bytes).
 #[derive(Debug)]
-pub struct Directory(TempDir);
+pub struct Directory(PathBuf);
 
 impl Directory {
     pub fn new() -> Self {
-        Self(tempfile::Builder::new().prefix("tidings-").tempdir_in("/tmp").expect("a directory in /tmp"))
+        let made = tempfile::Builder::new().prefix("tidings-").tempdir_in("/tmp");
+        Self(made.expect("a directory in /tmp").keep())
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        &self.0
     }
 
     /// The path of a file in the directory, which need not exist.
@@ -27,6 +30,16 @@ impl Directory {
         let path = self.file(name);
         std::fs::write(&path, text).expect("write a file of the test");
         path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A browser, for one, goes on tidying up for a moment after its driver is gone.
+        let deadline = Instant::now() + REMOVAL_TIME_MAX;
+        while std::fs::remove_dir_all(&self.0).is_err() && self.0.exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

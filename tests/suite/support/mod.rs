@@ -4,11 +4,13 @@
 
 pub mod bed;
 pub mod broker;
+pub mod browser;
 pub mod commands;
 pub mod directory;
 pub mod http;
 pub mod ports;
 pub mod programs;
+pub mod proxies;
 pub mod raw;
 pub mod redis_server;
 pub mod sse;

@@ -1,0 +1,165 @@
+//! The commands that the embedded bus takes: the table, and the way from a request to its handler.
+
+mod client;
+mod pubsub;
+mod server;
+
+use bytes::Bytes;
+
+use super::reply::Reply;
+use super::session::Session;
+use super::subscriber::SubscriberError;
+
+/// What a handler answers; `None` where everything that the client gets is in its outbox already.
+type Outcome = Result<Option<Reply>, CommandError>;
+
+/// Runs a command with what stands behind its name.
+type Handler = fn(&mut Session, &[Bytes]) -> Outcome;
+
+/// One command, or one subcommand, whose name is then `command|subcommand`.
+struct Command {
+    name: &'static str,
+    /// How many arguments it takes at least, and at most. Handlers rely on it.
+    arguments: (usize, usize),
+    /// Whether a RESP2 client that has subscriptions may run it.
+    while_subscribed: bool,
+    handler: Handler,
+}
+
+const MANY: usize = usize::MAX;
+
+const fn command(name: &'static str, arguments: (usize, usize), handler: Handler) -> Command {
+    Command { name, arguments, while_subscribed: false, handler }
+}
+
+const fn always(name: &'static str, arguments: (usize, usize), handler: Handler) -> Command {
+    Command { name, arguments, while_subscribed: true, handler }
+}
+
+const COMMANDS: &[Command] = &[
+    always("ping", (0, 1), client::ping),
+    always("subscribe", (1, MANY), pubsub::subscribe),
+    always("unsubscribe", (0, MANY), pubsub::unsubscribe),
+    always("psubscribe", (1, MANY), pubsub::psubscribe),
+    always("punsubscribe", (0, MANY), pubsub::punsubscribe),
+    always("quit", (0, MANY), client::quit),
+    always("reset", (0, 0), client::reset),
+    command("publish", (2, 2), pubsub::publish),
+    command("fcall", (2, MANY), pubsub::fcall),
+    command("pubsub|channels", (0, MANY), pubsub::channels),
+    command("pubsub|numsub", (0, MANY), pubsub::numsub),
+    command("pubsub|numpat", (0, 0), pubsub::numpat),
+    command("echo", (1, 1), client::echo),
+    command("hello", (0, MANY), client::hello),
+    command("auth", (1, MANY), client::auth),
+    command("select", (1, 1), client::select),
+    command("client|id", (0, 0), client::id),
+    command("client|getname", (0, 0), client::get_name),
+    command("client|setname", (1, 1), client::set_name),
+    command("client|setinfo", (2, 2), client::set_info),
+    command("client|no-evict", (1, 1), client::on_or_off),
+    command("client|no-touch", (1, 1), client::on_or_off),
+    command("command", (0, 0), server::command),
+    command("command|count", (0, 0), server::command_count),
+    command("command|docs", (0, MANY), server::command_docs),
+    command("command|info", (0, MANY), server::command_info),
+    command("info", (0, MANY), server::info),
+    command("time", (0, 0), server::time),
+    // A browser that a page on the web made to talk to this port sends one of these before anything that the page
+    // chose. Redis ends such connections, and so is this one.
+    always("post", (0, MANY), client::hang_up),
+    always("host:", (0, MANY), client::hang_up),
+];
+
+/// Why a command was not run. The texts are those of Redis 7.0.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CommandError {
+    #[error(
+        "ERR unknown command '{0}'. This is the embedded bus of Tidings: it takes PUBLISH, SUBSCRIBE, PSUBSCRIBE, PUBSUB and FCALL tidings_publish; for everything else set redis.url to a Redis server"
+    )]
+    UnknownCommand(String),
+    #[error("ERR unknown subcommand '{subcommand}'. Try {} HELP.", .command.to_ascii_uppercase())]
+    UnknownSubcommand { command: String, subcommand: String },
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    Arguments(String),
+    #[error(
+        "ERR Can't execute '{0}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    )]
+    Subscribed(&'static str),
+    #[error(transparent)]
+    Subscriber(#[from] SubscriberError),
+    /// Any other text, beginning with its code.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Runs a request. A request without a name does nothing.
+pub(super) fn run(session: &mut Session, request: &[Bytes]) -> Outcome {
+    let Some((name, arguments)) = request.split_first() else { return Ok(None) };
+    let (command, arguments) = find(name, arguments)?;
+    let (least, most) = command.arguments;
+    if arguments.len() < least || arguments.len() > most {
+        return Err(CommandError::Arguments(command.name.to_owned()));
+    }
+    if !command.while_subscribed && session.is_restricted() {
+        return Err(CommandError::Subscribed(command.name));
+    }
+    (command.handler)(session, arguments)
+}
+
+/// The command of a name, or of a name and the first argument, with what stands behind that.
+fn find<'a>(name: &[u8], arguments: &'a [Bytes]) -> Result<(&'static Command, &'a [Bytes]), CommandError> {
+    let shown = shown(name).to_ascii_lowercase();
+    let is_container = COMMANDS.iter().any(|command| sub(command, name).is_some());
+    if is_container && let Some((subcommand, rest)) = arguments.split_first() {
+        let found = COMMANDS.iter().find(|command| {
+            sub(command, name).is_some_and(|known| subcommand.eq_ignore_ascii_case(known.as_bytes()))
+        });
+        let unknown =
+            || CommandError::UnknownSubcommand { command: shown, subcommand: self::shown(subcommand) };
+        return found.map(|command| (command, rest)).ok_or_else(unknown);
+    }
+    let found = COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()));
+    match found {
+        Some(command) => Ok((command, arguments)),
+        None if is_container => Err(CommandError::Arguments(shown)),
+        None => Err(CommandError::UnknownCommand(self::shown(name))),
+    }
+}
+
+/// The name of a subcommand, if the command is one of the container of this name.
+fn sub(command: &'static Command, container: &[u8]) -> Option<&'static str> {
+    let (name, subcommand) = command.name.split_once('|')?;
+    container.eq_ignore_ascii_case(name.as_bytes()).then_some(subcommand)
+}
+
+/// A client's word as it may stand in an error: not more than 128 bytes of it, as Redis does it.
+fn shown(word: &[u8]) -> String {
+    String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned()
+}
+
+fn other(text: impl Into<String>) -> CommandError {
+    CommandError::Other(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_once_and_in_lower_case() {
+        let mut names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+        assert!(names.iter().all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase())));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), COMMANDS.len());
+    }
+
+    #[test]
+    fn an_unknown_command_is_told_what_there_is() {
+        let Err(error) = find(b"GET", &[]) else { panic!("GET was found") };
+        let text = error.to_string();
+        assert!(text.starts_with("ERR unknown command 'GET'. "), "{text}");
+        assert!(text.contains("SUBSCRIBE") && text.ends_with("set redis.url to a Redis server"), "{text}");
+    }
+}

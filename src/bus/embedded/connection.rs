@@ -1,0 +1,143 @@
+//! One Redis client's socket.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::select;
+use tokio::time::timeout;
+use tokio_util::codec::FramedRead;
+use tokio_util::sync::CancellationToken;
+
+use super::exchange::Exchange;
+use super::outbox::Outbox;
+use super::request::{RequestDecoder, RequestError};
+use super::session::{Session, Turn};
+
+/// A client that takes no byte of what waits for it for this long is cut off.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Bounds on one client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientLimits {
+    /// The largest payload of an event, in bytes.
+    pub(super) event_bytes: usize,
+    /// The most bytes that may wait for the client.
+    pub(super) output_bytes: usize,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the client left")]
+    Left,
+    #[error("the bus stops")]
+    Stopped,
+    #[error("{0}")]
+    Refused(RequestError),
+    #[error("the client fell behind by more than embedded.output_bytes")]
+    Overrun,
+    #[error("the client took no bytes for {} seconds", WRITE_STALL_MAX.as_secs())]
+    Stalled,
+    #[error("the socket failed: {0}")]
+    Socket(io::Error),
+}
+
+/// Serves a client until it leaves, is cut off, or the bus stops. Its subscriptions end with this future.
+pub(super) async fn serve(
+    mut stream: TcpStream,
+    exchange: Arc<Exchange>,
+    limits: ClientLimits,
+    stop: CancellationToken,
+) -> Ended {
+    let outbox = Arc::new(Outbox::new(limits.output_bytes));
+    let session = Session::new(exchange, Arc::clone(&outbox));
+    let (input, output) = stream.split();
+    let mut writing = pin!(write_replies(output, &outbox));
+    let ended = select! {
+        ended = run_commands(input, session, limits.event_bytes) => ended,
+        ended = &mut writing => return ended,
+        () = outbox.overrun() => return Ended::Overrun,
+        () = stop.cancelled() => return Ended::Stopped,
+    };
+    // The client's last replies still go out, above all the one that says why it is refused.
+    outbox.finish();
+    select! {
+        cut = writing => if let Ended::Left = cut { ended } else { cut },
+        () = stop.cancelled() => Ended::Stopped,
+    }
+}
+
+/// Runs what the client sends, one command after the other.
+async fn run_commands(input: ReadHalf<'_>, mut session: Session, event_bytes: usize) -> Ended {
+    let outbox = Arc::clone(session.subscriber().outbox());
+    let mut requests = FramedRead::new(input, RequestDecoder::new(event_bytes));
+    while let Some(request) = requests.next().await {
+        match request {
+            Ok(request) => {
+                if session.run(&request) == Turn::Over {
+                    break;
+                }
+                outbox.has_room().await;
+            }
+            Err(RequestError::Io(error)) => return Ended::Socket(error),
+            Err(error @ RequestError::Protocol(_)) => {
+                session.refuse(format!("ERR {error}"));
+                return Ended::Refused(error);
+            }
+        }
+    }
+    Ended::Left
+}
+
+/// Writes what waits, until there is an end of it.
+async fn write_replies(mut output: WriteHalf<'_>, outbox: &Outbox) -> Ended {
+    while let Some(mut bytes) = outbox.next().await {
+        while !bytes.is_empty() {
+            match timeout(WRITE_STALL_MAX, output.write_buf(&mut bytes)).await {
+                Ok(Ok(0)) => return Ended::Socket(io::ErrorKind::WriteZero.into()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Ended::Socket(error),
+                Err(_) => return Ended::Stalled,
+            }
+        }
+    }
+    Ended::Left
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The clock stands still here, and jumps to the next deadline whenever nothing else can go on.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let exchange = Arc::new(Exchange::new("workspace:"));
+        let limits = ClientLimits { event_bytes: 1 << 18, output_bytes: 1 << 28 };
+        let serving = tokio::spawn(serve(stream, Arc::clone(&exchange), limits, CancellationToken::new()));
+        client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
+        let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
+        while exchange.publish(&channel, &message) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // More than the buffers of both sockets take.
+        for _ in 0..64 {
+            exchange.publish(&channel, &message);
+        }
+        let ended = serving.await.unwrap();
+        assert!(matches!(ended, Ended::Stalled), "{ended}");
+        assert_eq!(exchange.publish(&channel, &message), 0);
+        drop(client);
+    }
+}

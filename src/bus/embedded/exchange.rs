@@ -1,0 +1,232 @@
+//! Who gets what: the in-process core of the bus. No I/O.
+
+use std::collections::btree_map::Entry as PatternEntry;
+use std::collections::hash_map::Entry as ChannelEntry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::glob;
+use super::log::{Appended, Logs};
+use super::outbox::Outbox;
+use super::reply::{Broadcast, Reply};
+use crate::bus::Feed;
+use crate::event::{EntryId, envelope};
+use crate::workspace::WorkspaceId;
+
+/// Channels, patterns, and the node's own subscriptions.
+///
+/// One lock holds a publish from its id to its last receiver, so that all messages have one order, the same for the
+/// feed and for every Redis client. Nothing waits under the lock: an [`Outbox`] takes or cuts off, a [`Feed`] returns
+/// quickly. The feed must not call back into the exchange.
+pub(super) struct Exchange {
+    prefix: String,
+    clients: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    feed: Option<Arc<dyn Feed>>,
+    /// The workspaces whose subscription was confirmed to the feed.
+    fed: HashSet<WorkspaceId>,
+    channels: HashMap<Bytes, Vec<Member>>,
+    patterns: BTreeMap<Bytes, Vec<Member>>,
+    logs: Logs,
+}
+
+/// A Redis client, as the exchange knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) id: ClientId,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+/// The number of a Redis client, from 1, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClientId(pub(super) u64);
+
+/// What a Redis client subscribes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One channel.
+    Channel,
+    /// All channels whose names match.
+    Pattern,
+}
+
+impl Exchange {
+    /// An exchange without subscribers. A workspace's channel is the prefix and its id.
+    pub(super) fn new(channel_prefix: &str) -> Self {
+        Self { prefix: channel_prefix.to_owned(), clients: AtomicU64::new(1), state: Mutex::default() }
+    }
+
+    /// The next client's number.
+    pub(super) fn next_client(&self) -> ClientId {
+        ClientId(self.clients.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What stands before a workspace's id in its channel's name.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The workspace that a channel belongs to, if it is a workspace's.
+    pub(super) fn workspace(&self, channel: &[u8]) -> Option<WorkspaceId> {
+        self.workspace_text(channel).and_then(|text| WorkspaceId::parse(text).ok())
+    }
+
+    fn workspace_text<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()
+    }
+
+    /// Messages of confirmed workspaces go to this feed from now on.
+    pub(super) fn attach(&self, feed: Arc<dyn Feed>) {
+        self.state.lock().feed = Some(feed);
+    }
+
+    /// Ends all that the feed gets.
+    pub(super) fn detach(&self) {
+        let mut state = self.state.lock();
+        state.fed.clear();
+        let feed = state.feed.take();
+        drop(state);
+        drop(feed);
+    }
+
+    /// Subscribes the feed to a workspace, or confirms a subscription that stands once more.
+    pub(super) fn confirm(&self, workspace: &WorkspaceId) {
+        let mut state = self.state.lock();
+        state.fed.insert(workspace.clone());
+        if let Some(feed) = &state.feed {
+            feed.confirmed(workspace);
+        }
+    }
+
+    /// Ends the feed's subscription to a workspace.
+    pub(super) fn release(&self, workspace: &WorkspaceId) {
+        self.state.lock().fed.remove(workspace);
+    }
+
+    /// Passes a message on to all who listen to a channel. Answers how many got it: Redis clients, one that listens in
+    /// several ways as many times, and the node itself.
+    pub(super) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
+        self.deliver(&self.state.lock(), channel, message)
+    }
+
+    /// Takes an event into its workspace's log, and announces it as the publish script does.
+    pub(super) fn publish_logged(&self, workspace: &WorkspaceId, payload: &[u8], now: SystemTime) -> EntryId {
+        let channel = Bytes::from(format!("{}{workspace}", self.prefix));
+        let mut state = self.state.lock();
+        let Appended { id, previous } = state.logs.append(workspace, now);
+        self.deliver(&state, &channel, &envelope::encode(id, previous, payload));
+        id
+    }
+
+    fn deliver(&self, state: &State, channel: &Bytes, message: &Bytes) -> usize {
+        let mut receivers = 0;
+        let fed = self.workspace_text(channel).and_then(|text| state.fed.get(text));
+        if let (Some(feed), Some(workspace)) = (&state.feed, fed) {
+            feed.message(workspace, message.clone());
+            receivers += 1;
+        }
+        let data = || [Reply::Bulk(channel.clone()), Reply::Bulk(message.clone())];
+        if let Some(members) = state.channels.get(channel) {
+            let mut parts = vec![Reply::name("message")];
+            parts.extend(data());
+            receivers += send(members, parts);
+        }
+        for (pattern, members) in &state.patterns {
+            if glob::matches(pattern, channel) {
+                let mut parts = vec![Reply::name("pmessage"), Reply::Bulk(pattern.clone())];
+                parts.extend(data());
+                receivers += send(members, parts);
+            }
+        }
+        receivers
+    }
+
+    /// Subscribes a client that is not subscribed yet, and tells it so before any message can.
+    pub(super) fn enter(&self, kind: Kind, name: &Bytes, member: &Member, confirmation: &Reply) {
+        let mut state = self.state.lock();
+        member.outbox.reply(confirmation);
+        match kind {
+            Kind::Channel => state.channels.entry(name.clone()).or_default().push(member.clone()),
+            Kind::Pattern => state.patterns.entry(name.clone()).or_default().push(member.clone()),
+        }
+    }
+
+    /// Ends a client's subscription. No message of it comes after this.
+    pub(super) fn leave(&self, kind: Kind, name: &Bytes, client: ClientId) {
+        let mut state = self.state.lock();
+        match kind {
+            Kind::Channel => {
+                if let ChannelEntry::Occupied(mut entry) = state.channels.entry(name.clone())
+                    && is_empty_without(entry.get_mut(), client)
+                {
+                    entry.remove();
+                }
+            }
+            Kind::Pattern => {
+                if let PatternEntry::Occupied(mut entry) = state.patterns.entry(name.clone())
+                    && is_empty_without(entry.get_mut(), client)
+                {
+                    entry.remove();
+                }
+            }
+        }
+    }
+
+    /// The channels that somebody listens to by name, the node included, as far as the pattern matches.
+    pub(super) fn channels(&self, pattern: Option<&[u8]>) -> Vec<Bytes> {
+        let state = self.state.lock();
+        let clients = state.channels.keys().cloned();
+        let node = state
+            .fed
+            .iter()
+            .map(|workspace| Bytes::from(format!("{}{workspace}", self.prefix)))
+            .filter(|channel| !state.channels.contains_key(channel));
+        let wanted = |channel: &Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, channel));
+        clients.chain(node).filter(wanted).collect()
+    }
+
+    /// How many listen to a channel by name, the node included.
+    pub(super) fn listeners(&self, channel: &[u8]) -> usize {
+        let state = self.state.lock();
+        let node = self.workspace_text(channel).is_some_and(|text| state.fed.contains(text));
+        state.channels.get(channel).map_or(0, Vec::len) + usize::from(node)
+    }
+
+    /// How many patterns somebody listens to.
+    pub(super) fn patterns(&self) -> usize {
+        self.state.lock().patterns.len()
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+fn send(members: &[Member], parts: Vec<Reply>) -> usize {
+    let broadcast = Broadcast::new(Reply::Push(parts));
+    for member in members {
+        member.outbox.broadcast(&broadcast);
+    }
+    members.len()
+}
+
+fn is_empty_without(members: &mut Vec<Member>, client: ClientId) -> bool {
+    members.retain(|member| member.id != client);
+    members.is_empty()
+}
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

@@ -1,0 +1,144 @@
+//! The listener for Redis clients.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{self, ClientLimits, Ended};
+use super::exchange::Exchange;
+use crate::telemetry::Throttle;
+
+/// The pause after a failed accept. It fails for as long as the process has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the embedded bus cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is not of this machine alone. There are no passwords here, so nobody else may get in.
+    #[error("the embedded bus listens on loopback addresses only, such as 127.0.0.1:6380, and not on {0}")]
+    NotLoopback(SocketAddr),
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {error}")]
+    Io {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// Binds the address for Redis clients; port 0 picks a free port.
+///
+/// # Errors
+///
+/// [`BindError`], when the address is not a loopback address or cannot be bound.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    if !address.ip().to_canonical().is_loopback() {
+        return Err(BindError::NotLoopback(address));
+    }
+    TcpListener::bind(address).await.map_err(|error| BindError::Io { address, error })
+}
+
+/// Accepts clients and owns their tasks, until it is told to stop; no task is left when it returns.
+pub(super) async fn listen(
+    listener: TcpListener,
+    exchange: Arc<Exchange>,
+    clients_max: usize,
+    limits: ClientLimits,
+    stop: CancellationToken,
+) {
+    let mut clients = JoinSet::new();
+    let accept_log = Throttle::default();
+    // Said once each time that all places are taken, however many come then.
+    let mut full_said = false;
+    loop {
+        // Those that ended come first, so that they make room for the next.
+        select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = clients.join_next() => {
+                full_said = false;
+                report(ended);
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if clients.len() >= clients_max => {
+                    if !std::mem::replace(&mut full_said, true) {
+                        tracing::warn!(clients_max, "the embedded bus turns clients away: embedded.clients is reached");
+                    }
+                    turn_away(&stream);
+                }
+                Ok((stream, address)) => {
+                    let served = serve(stream, address, Arc::clone(&exchange), limits, stop.clone());
+                    clients.spawn(served);
+                }
+                Err(error) => {
+                    if let Some(silenced) = accept_log.pass() {
+                        tracing::warn!(%error, silenced, "the embedded bus cannot accept a client");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while let Some(ended) = clients.join_next().await {
+        report(ended);
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    exchange: Arc<Exchange>,
+    limits: ClientLimits,
+    stop: CancellationToken,
+) {
+    // Replies are written whole; to hold them back for more would only cost time.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(client.address = %address, %error, "cannot set TCP_NODELAY");
+    }
+    match connection::serve(stream, exchange, limits, stop).await {
+        ended @ (Ended::Left | Ended::Stopped | Ended::Socket(_)) => {
+            tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
+        }
+        ended @ (Ended::Refused(_) | Ended::Overrun | Ended::Stalled) => {
+            tracing::warn!(client.address = %address, "a client of the embedded bus was cut off: {ended}");
+        }
+    }
+}
+
+/// Says why, as far as a new socket takes it at once, and closes.
+fn turn_away(stream: &TcpStream) {
+    if let Err(error) = stream.try_write(b"-ERR max number of clients reached\r\n") {
+        tracing::debug!(%error, "cannot tell the client that it is turned away");
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "serving a client of the embedded bus failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn listens_on_loopback_addresses_only() {
+        for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
+            let bound = bind(address.parse().unwrap()).await;
+            assert!(matches!(bound, Err(BindError::NotLoopback(_))), "{address}");
+        }
+        let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let taken = bind(first.local_addr().unwrap()).await;
+        assert!(matches!(taken, Err(BindError::Io { .. })));
+    }
+}

@@ -1,0 +1,219 @@
+//! What waits to be written to one Redis client.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::reply::{Broadcast, Protocol, Reply};
+
+/// The most that is gathered for one write. More would only be copied for nothing: the kernel takes about so much.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// What a waiting chunk costs besides its bytes, so that many small ones are bounded too.
+const CHUNK_OVERHEAD: usize = size_of::<Bytes>();
+
+/// The output queue of one client: replies and messages, in the order in which the client gets them.
+///
+/// It is bounded in bytes. A client that falls behind further is cut off, as Redis does it: it alone loses something,
+/// and it notices.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    bytes_max: usize,
+    queue: Mutex<Queue>,
+    /// For the one writer: there is something to write, or nothing more will come.
+    filled: Notify,
+    /// For the one who cuts the client off.
+    overrun: Notify,
+    /// For the one reader of commands: less waits than before.
+    drained: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    protocol: Protocol,
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    end: Option<End>,
+}
+
+/// Why nothing is queued any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The conversation is over; what waits is still written.
+    Finished,
+    /// The client fell behind by more than the bound; what waited is discarded.
+    Overrun,
+}
+
+impl Outbox {
+    /// An empty queue that holds at most so many bytes.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            overrun: Notify::new(),
+            drained: Notify::new(),
+        }
+    }
+
+    /// The version of the protocol that the client speaks.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.queue.lock().protocol
+    }
+
+    /// The client speaks another version from the next reply on.
+    pub(super) fn set_protocol(&self, protocol: Protocol) {
+        self.queue.lock().protocol = protocol;
+    }
+
+    /// Queues a reply.
+    pub(super) fn reply(&self, reply: &Reply) {
+        self.push(|protocol| reply.encode(protocol));
+    }
+
+    /// Queues what goes to many clients.
+    pub(super) fn broadcast(&self, broadcast: &Broadcast) {
+        self.push(|protocol| broadcast.bytes(protocol));
+    }
+
+    fn push(&self, encode: impl FnOnce(Protocol) -> Bytes) {
+        let mut queue = self.queue.lock();
+        if queue.end.is_some() {
+            return;
+        }
+        let chunk = encode(queue.protocol);
+        queue.bytes += chunk.len() + CHUNK_OVERHEAD;
+        if queue.bytes > self.bytes_max {
+            queue.end = Some(End::Overrun);
+            queue.chunks = VecDeque::new();
+            self.overrun.notify_one();
+        } else {
+            queue.chunks.push_back(chunk);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Ends the conversation once what waits is written.
+    pub(super) fn finish(&self) {
+        self.queue.lock().end.get_or_insert(End::Finished);
+        self.filled.notify_one();
+    }
+
+    /// Waits for the next bytes to write; `None` when nothing more will come. What it answers is no longer counted as
+    /// waiting. Cancellation safe; meant for one waiter.
+    pub(super) async fn next(&self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.take() {
+                self.drained.notify_one();
+                return Some(bytes);
+            }
+            if self.queue.lock().end == Some(End::Finished) {
+                return None;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Bytes> {
+        let mut queue = self.queue.lock();
+        let first = queue.chunks.pop_front()?;
+        queue.bytes -= first.len() + CHUNK_OVERHEAD;
+        // A large chunk goes out as it is, shared with the other subscribers; small ones go out together.
+        if queue.chunks.is_empty() || first.len() >= WRITE_BYTES {
+            return Some(first);
+        }
+        let mut batch = BytesMut::from(first);
+        while let Some(chunk) = queue.chunks.pop_front_if(|chunk| batch.len() + chunk.len() <= WRITE_BYTES) {
+            queue.bytes -= chunk.len() + CHUNK_OVERHEAD;
+            batch.extend_from_slice(&chunk);
+        }
+        Some(batch.freeze())
+    }
+
+    /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant for one waiter.
+    pub(super) async fn overrun(&self) {
+        while self.queue.lock().end != Some(End::Overrun) {
+            self.overrun.notified().await;
+        }
+    }
+
+    /// Waits until less than half of the bound waits, so that a client which sends commands and reads no replies is
+    /// made to wait before it is cut off. Cancellation safe; meant for one waiter.
+    pub(super) async fn has_room(&self) {
+        while self.queue.lock().bytes > self.bytes_max / 2 {
+            self.drained.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn bulk(bytes: usize) -> Reply {
+        Reply::Bulk(Bytes::from(vec![b'x'; bytes]))
+    }
+
+    #[test]
+    fn small_chunks_go_out_together_and_in_order() {
+        let outbox = Outbox::new(1000);
+        outbox.reply(&Reply::Integer(1));
+        outbox.reply(&Reply::Integer(2));
+        assert_eq!(outbox.next().now_or_never(), Some(Some(Bytes::from_static(b":1\r\n:2\r\n"))));
+        assert_eq!(outbox.next().now_or_never(), None);
+        assert_eq!(outbox.queue.lock().bytes, 0);
+    }
+
+    #[test]
+    fn a_write_is_bounded_unless_one_chunk_is_larger() {
+        let outbox = Outbox::new(10 * WRITE_BYTES);
+        for bytes in [10, 2 * WRITE_BYTES, 10, WRITE_BYTES - 40, 10] {
+            outbox.reply(&bulk(bytes));
+        }
+        let mut writes = Vec::new();
+        while let Some(Some(bytes)) = outbox.next().now_or_never() {
+            writes.push(bytes.len());
+        }
+        assert_eq!(writes.len(), 4, "{writes:?}");
+        assert!(writes[1] > 2 * WRITE_BYTES);
+        assert_eq!(outbox.queue.lock().bytes, 0);
+    }
+
+    #[test]
+    fn over_the_bound_the_client_is_cut_off() {
+        let outbox = Outbox::new(1000);
+        outbox.reply(&bulk(500));
+        assert_eq!(outbox.overrun().now_or_never(), None);
+        outbox.reply(&bulk(500));
+        assert_eq!(outbox.overrun().now_or_never(), Some(()));
+        outbox.reply(&Reply::OK);
+        outbox.finish();
+        assert_eq!(outbox.next().now_or_never(), None);
+        assert_eq!(outbox.overrun().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_written() {
+        let outbox = Outbox::new(1000);
+        outbox.reply(&Reply::OK);
+        outbox.finish();
+        outbox.reply(&Reply::Integer(1));
+        assert_eq!(outbox.next().now_or_never(), Some(Some(Bytes::from_static(b"+OK\r\n"))));
+        assert_eq!(outbox.next().now_or_never(), Some(None));
+    }
+
+    #[test]
+    fn commands_wait_while_half_of_the_bound_waits() {
+        let outbox = Outbox::new(1000);
+        assert_eq!(outbox.has_room().now_or_never(), Some(()));
+        outbox.reply(&bulk(600));
+        assert_eq!(outbox.has_room().now_or_never(), None);
+        assert!(matches!(outbox.next().now_or_never(), Some(Some(_))));
+        assert_eq!(outbox.has_room().now_or_never(), Some(()));
+    }
+}

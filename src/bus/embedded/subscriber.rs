@@ -1,0 +1,142 @@
+//! The subscriptions of one Redis client.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::exchange::{ClientId, Exchange, Kind, Member};
+use super::outbox::Outbox;
+use super::reply::Reply;
+
+/// The longest name of a channel and the longest pattern, in bytes. Redis has no such bound; here it bounds the time that
+/// matching takes while everybody waits.
+pub(super) const NAME_BYTES_MAX: usize = 1024;
+
+/// The most that the names of one client's subscriptions may take, in bytes: some 10,000 subscriptions.
+const SUBSCRIPTIONS_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a subscription takes besides its name.
+const SUBSCRIPTION_OVERHEAD: usize = 64;
+
+/// A client's subscriptions. They end when this is dropped.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    exchange: Arc<Exchange>,
+    member: Member,
+    channels: HashSet<Bytes>,
+    patterns: HashSet<Bytes>,
+    bytes: usize,
+}
+
+/// A client wants more than it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SubscriberError {
+    /// A name is longer than [`NAME_BYTES_MAX`].
+    #[error("ERR a channel or pattern of the embedded bus has at most {NAME_BYTES_MAX} bytes")]
+    Name,
+    /// All names together take more than [`SUBSCRIPTIONS_BYTES_MAX`].
+    #[error(
+        "ERR the subscriptions of one client of the embedded bus take at most {SUBSCRIPTIONS_BYTES_MAX} bytes"
+    )]
+    Subscriptions,
+}
+
+impl Subscriber {
+    /// A client without subscriptions.
+    pub(super) fn new(exchange: Arc<Exchange>, outbox: Arc<Outbox>) -> Self {
+        let member = Member { id: exchange.next_client(), outbox };
+        Self { exchange, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0 }
+    }
+
+    /// The client's number.
+    pub(super) fn id(&self) -> ClientId {
+        self.member.id
+    }
+
+    /// What waits to be written to the client.
+    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+        &self.member.outbox
+    }
+
+    /// How many subscriptions there are.
+    pub(super) fn count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Subscribes, and confirms it to the client, also where the subscription stands already.
+    pub(super) fn subscribe(&mut self, kind: Kind, name: &Bytes) -> Result<(), SubscriberError> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(SubscriberError::Name);
+        }
+        if self.names(kind).contains(name) {
+            self.outbox().reply(&self.change(kind, true, Some(name)));
+            return Ok(());
+        }
+        let bytes = self.bytes + name.len() + SUBSCRIPTION_OVERHEAD;
+        if bytes > SUBSCRIPTIONS_BYTES_MAX {
+            return Err(SubscriberError::Subscriptions);
+        }
+        self.bytes = bytes;
+        // A copy: the name that came in is a part of the whole input buffer, and would keep all of it.
+        let name = Bytes::copy_from_slice(name);
+        self.names(kind).insert(name.clone());
+        let confirmation = self.change(kind, true, Some(&name));
+        self.exchange.enter(kind, &name, &self.member, &confirmation);
+        Ok(())
+    }
+
+    /// Ends a subscription, and confirms it to the client, also where there was none.
+    pub(super) fn unsubscribe(&mut self, kind: Kind, name: &Bytes) {
+        if self.names(kind).remove(name) {
+            self.bytes -= name.len() + SUBSCRIPTION_OVERHEAD;
+            self.exchange.leave(kind, name, self.member.id);
+        }
+        self.outbox().reply(&self.change(kind, false, Some(name)));
+    }
+
+    /// Ends all subscriptions of a kind, and confirms each; where there is none, that.
+    pub(super) fn unsubscribe_all(&mut self, kind: Kind) {
+        let names: Vec<Bytes> = self.names(kind).iter().cloned().collect();
+        if names.is_empty() {
+            self.outbox().reply(&self.change(kind, false, None));
+        }
+        for name in names {
+            self.unsubscribe(kind, &name);
+        }
+    }
+
+    /// Ends all subscriptions and says nothing.
+    pub(super) fn leave(&mut self) {
+        for kind in [Kind::Channel, Kind::Pattern] {
+            for name in std::mem::take(self.names(kind)) {
+                self.exchange.leave(kind, &name, self.member.id);
+            }
+        }
+        self.bytes = 0;
+    }
+
+    fn names(&mut self, kind: Kind) -> &mut HashSet<Bytes> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+        }
+    }
+
+    fn change(&self, kind: Kind, subscribed: bool, name: Option<&Bytes>) -> Reply {
+        let what = match (kind, subscribed) {
+            (Kind::Channel, true) => "subscribe",
+            (Kind::Channel, false) => "unsubscribe",
+            (Kind::Pattern, true) => "psubscribe",
+            (Kind::Pattern, false) => "punsubscribe",
+        };
+        let name = name.map_or(Reply::Null, |name| Reply::Bulk(name.clone()));
+        Reply::Push(vec![Reply::name(what), name, Reply::count(self.count())])
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

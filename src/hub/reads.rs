@@ -1,0 +1,74 @@
+//! What the hub wants read of logs. The hub does no I/O: whoever does takes the wishes from here and brings the answers to
+//! [`Hub::answer`](super::Hub::answer).
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::bus::Span;
+use crate::workspace::WorkspaceId;
+
+/// A wish to have a part of a workspace's log read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRead {
+    /// Whose log.
+    pub workspace: WorkspaceId,
+    /// Which part.
+    pub span: Span,
+    /// Who asked.
+    pub(super) asker: Asker,
+}
+
+/// Who asked for a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// The workspace itself, to catch up; the number tells an answer that is still wanted from one that is not.
+    Workspace(u64),
+    /// Subscribers that come back.
+    Replay,
+}
+
+/// Wishes in order. A workspace has one at a time for itself, and one for each place that subscribers come back to; so there
+/// are never more than workspaces and subscribers.
+#[derive(Debug, Default)]
+pub struct Reads {
+    wishes: Mutex<Wishes>,
+    added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Wishes {
+    /// Live subscribers wait for these.
+    of_workspaces: VecDeque<LogRead>,
+    /// Clients that come back wait for these.
+    of_replays: VecDeque<LogRead>,
+}
+
+impl Reads {
+    pub(super) fn push(&self, read: LogRead) {
+        let mut wishes = self.wishes.lock();
+        match read.asker {
+            Asker::Workspace(_) => wishes.of_workspaces.push_back(read),
+            Asker::Replay => wishes.of_replays.push_back(read),
+        }
+        drop(wishes);
+        self.added.notify_one();
+    }
+
+    /// The next wish, without waiting; what live subscribers wait for comes first.
+    pub fn take(&self) -> Option<LogRead> {
+        let mut wishes = self.wishes.lock();
+        wishes.of_workspaces.pop_front().or_else(|| wishes.of_replays.pop_front())
+    }
+
+    /// Waits for the next wish. Cancellation safe; for one waiter.
+    pub async fn next(&self) -> LogRead {
+        loop {
+            if let Some(read) = self.take() {
+                return read;
+            }
+            self.added.notified().await;
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What all workspaces of a hub have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::HubSettings;
+use super::reads::Reads;
+use crate::bus::LogEntry;
+use crate::event::control::ResetReason;
+use crate::event::{EntryId, Frame, LivePart, NodeId, Position};
+use crate::metrics::Metrics;
+use crate::telemetry::Throttle;
+use crate::workspace::WorkspaceId;
+
+/// Shared by the hub and its workspaces.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    pub(super) settings: HubSettings,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) reads: Reads,
+    /// For log lines that messages can cause.
+    pub(super) throttle: Throttle,
+    /// Numbers for places beside the log. One count for the whole node, so that a workspace that was given up and comes
+    /// back never uses a number twice.
+    live_numbers: AtomicU64,
+    /// Numbers for reads; of the whole node for the same reason.
+    tickets: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(node: NodeId, settings: HubSettings, metrics: Arc<Metrics>) -> Self {
+        let (reads, throttle) = (Reads::default(), Throttle::default());
+        Self {
+            node,
+            settings,
+            metrics,
+            reads,
+            throttle,
+            live_numbers: AtomicU64::new(0),
+            tickets: AtomicU64::new(0),
+        }
+    }
+
+    /// A place right after `entry` that no one has used.
+    pub(super) fn next_live(&self, entry: EntryId) -> Position {
+        let number = self.live_numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        Position { entry, live: Some(LivePart { node: self.node, number }) }
+    }
+
+    /// A number for a read that no other read has.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether a payload can be delivered, as text.
+    pub(super) fn check<'a>(&self, payload: &'a Bytes) -> Result<&'a str, ResetReason> {
+        if payload.len() > self.settings.event_bytes {
+            return Err(ResetReason::TooLarge);
+        }
+        std::str::from_utf8(payload).map_err(|_| ResetReason::NotUtf8)
+    }
+
+    /// The frame of a logged event, if it can be delivered.
+    pub(super) fn frame(&self, entry: &LogEntry) -> Result<Frame, ResetReason> {
+        let payload = entry.payload.as_ref().ok_or(ResetReason::BadEntry)?;
+        Ok(Frame::application(Position::logged(entry.id), self.check(payload)?))
+    }
+
+    /// Counts and logs an event that cannot be delivered; telling it to subscribers is the caller's.
+    pub(super) fn note_dropped(&self, workspace: &WorkspaceId, reason: ResetReason, bytes: usize) {
+        self.metrics.count_dropped(reason);
+        if let Some(silenced) = self.throttle.pass() {
+            tracing::warn!(
+                %workspace, reason = reason.as_str(), bytes, silenced,
+                "dropped an event that cannot be delivered; subscribers were told by tidings.reset"
+            );
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Reads logs for the hub: takes its wishes, asks the bus, brings the answers back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::{Bus, LogError, LogPage};
+use crate::hub::{Hub, LogRead};
+
+/// How a log reader works.
+#[derive(Debug, Clone, Copy)]
+pub struct LogReaderSettings {
+    /// Reads at a time.
+    pub concurrent: usize,
+    /// Entries in one read.
+    pub page_events: usize,
+    /// How long a read that fails because the bus is away is tried again.
+    pub patience: Duration,
+}
+
+/// The first pause before a failed read is tried again; it doubles.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Reads until `stop`, then drops what is under way.
+pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, stop: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(settings.concurrent));
+    let readings = TaskTracker::new();
+    loop {
+        // The permit first: wishes that wait are kept in order by the hub, the urgent ones in front.
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+            () = stop.cancelled() => break,
+        };
+        let read = tokio::select! {
+            read = hub.reads().next() => read,
+            () = stop.cancelled() => break,
+        };
+        let (hub, bus, stop) = (Arc::clone(&hub), Arc::clone(&bus), stop.clone());
+        readings.spawn(async move {
+            tokio::select! {
+                page = fetch(&*bus, &read, settings) => hub.answer(&read, page),
+                () = stop.cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+    readings.close();
+    readings.wait().await;
+}
+
+/// Reads one page, with some patience for a bus that is just being linked again.
+async fn fetch(bus: &dyn Bus, read: &LogRead, settings: LogReaderSettings) -> Result<LogPage, LogError> {
+    let began = Instant::now();
+    let mut pause = RETRY_PAUSE;
+    loop {
+        match bus.read_log(&read.workspace, read.span, settings.page_events).await {
+            Err(LogError::Unavailable(_)) if began.elapsed() + pause < settings.patience => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+"""Drives a server on 127.0.0.1 with Python's redis library, in both versions of the protocol: client.py PORT"""
+
+import sys
+
+import redis
+
+SECONDS = 20
+
+
+def message(subscription, kind):
+    """The next message of a kind; the library answers None for messages that it keeps to itself."""
+    while True:
+        received = subscription.get_message(timeout=SECONDS)
+        if received is not None:
+            assert received["type"] == kind, received
+            return received
+
+
+def drive(port, protocol):
+    client = redis.Redis(port=port, protocol=protocol, client_name="worker", socket_timeout=SECONDS)
+    assert client.ping() is True
+    assert client.echo("hello") == b"hello"
+    assert client.client_getname() in (b"worker", "worker")
+    assert client.execute_command("HELLO") is not None
+    assert client.client_setinfo("LIB-NAME", "tests")
+    assert client.info()["role"] == "master"
+    assert client.publish(f"nobody-{protocol}", "x") == 0
+
+    with client.pubsub() as subscription:
+        channel, pattern = f"python-{protocol}", f"pyth*-{protocol}"
+        subscription.subscribe(channel)
+        assert message(subscription, "subscribe")["data"] == 1
+        subscription.psubscribe(pattern)
+        assert message(subscription, "psubscribe")["data"] == 2
+        subscription.ping()
+        assert message(subscription, "pong") is not None
+
+        assert client.publish(channel, bytes(range(256))) == 2
+        assert message(subscription, "message")["data"] == bytes(range(256))
+        received = message(subscription, "pmessage")
+        assert (received["pattern"], received["channel"]) == (pattern.encode(), channel.encode()), received
+        assert client.pubsub_numsub(channel) == [(channel.encode(), 1)]
+
+        subscription.unsubscribe()
+        assert message(subscription, "unsubscribe")["data"] == 1
+        subscription.punsubscribe()
+        assert message(subscription, "punsubscribe")["data"] == 0
+
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(100):
+            pipeline.publish("nobody", number)
+        assert pipeline.execute() == [0] * 100
+
+    entry = client.fcall("tidings_publish", 1, "workspace:python", "{}")
+    assert b"-" in entry, entry
+    try:
+        client.get("key")
+    except redis.ResponseError as error:
+        assert "embedded bus" in str(error), error
+    else:
+        raise AssertionError("GET was taken")
+    assert client.quit() is True
+    client.close()
+
+
+for version in (2, 3):
+    drive(int(sys.argv[1]), version)

@@ -1,0 +1,151 @@
+//! Clients that are broken, greedy or hostile: they harm nobody but themselves.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::wire::{Wire, command, show, words};
+use super::{DEADLINE, Embedded};
+
+#[tokio::test]
+async fn claims_beyond_the_bounds_end_the_connection_at_once() {
+    let embedded = Embedded::start().await;
+    for (claim, reply) in [
+        ("*2147483647\r\n", "-ERR Protocol error: invalid multibulk length "),
+        ("*2\r\n$4\r\nECHO\r\n$536870912\r\n", "-ERR Protocol error: invalid bulk length "),
+        ("*2\r\n$9223372036854775807\r\n", "-ERR Protocol error: invalid bulk length "),
+        ("*1\r\n*1\r\n*1\r\n*1\r\n", "-ERR Protocol error: expected '$', got '*' "),
+    ] {
+        let mut wire = Wire::tcp(embedded.address).await;
+        wire.send(claim.as_bytes()).await;
+        let answer = String::from_utf8(wire.read_to_end().await).unwrap();
+        assert_eq!(answer.replace("\r\n", " "), reply);
+    }
+}
+
+#[tokio::test]
+async fn what_never_ends_is_ended() {
+    let embedded = Embedded::start().await;
+    let line_without_end = vec![b'x'; 1 << 20];
+    let number_without_end = [&b"*1"[..], &vec![b'1'; 1 << 20]].concat();
+    let arguments =
+        [b"*16384\r\n".to_vec(), [b"$60000\r\n", &vec![b'x'; 60_000][..], b"\r\n"].concat().repeat(30)];
+    for (bytes, reply) in [
+        (line_without_end, "-ERR Protocol error: too big inline request\r\n"),
+        (number_without_end, "-ERR Protocol error: too big mbulk count string\r\n"),
+        (arguments.concat(), "-ERR Protocol error: a command has at most 1310720 bytes\r\n"),
+    ] {
+        let mut wire = Wire::tcp(embedded.address).await;
+        wire.send(&bytes).await;
+        assert_eq!(show(&wire.read_to_end().await), show(reply.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn half_commands_wait_and_are_never_run() {
+    let embedded = Embedded::start().await;
+    let mut listener = Wire::tcp(embedded.address).await;
+    listener.ask(&words("SUBSCRIBE a")).await;
+    let whole = words("PUBLISH a hello");
+    // Cut at every byte: the first half alone does nothing, also when the client leaves there.
+    for cut in 1..whole.len() {
+        let mut leaves = TcpStream::connect(embedded.address).await.unwrap();
+        leaves.write_all(&whole[..cut]).await.unwrap();
+        leaves.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        timeout(DEADLINE, leaves.read_to_end(&mut rest)).await.unwrap().unwrap();
+        assert_eq!(show(&rest), "", "cut at {cut}");
+    }
+    let mut slow = Wire::tcp(embedded.address).await;
+    slow.send(&whole[..20]).await;
+    assert!(show(&listener.ask(b"").await).starts_with("*2 $4 pong "), "nothing was published");
+    assert!(slow.ask(&whole[20..]).await.starts_with(b":1\r\n"));
+    assert!(show(&listener.ask(b"").await).starts_with("*3 $7 message $1 a $5 hello "));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_after_its_command_still_gets_the_reply() {
+    let embedded = Embedded::start().await;
+    let mut stream = TcpStream::connect(embedded.address).await.unwrap();
+    stream.write_all(b"PING\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut reply = Vec::new();
+    timeout(DEADLINE, stream.read_to_end(&mut reply)).await.unwrap().unwrap();
+    assert_eq!(reply, b"+PONG\r\n");
+}
+
+#[tokio::test]
+async fn a_subscriber_that_never_reads_is_cut_off_and_the_others_are_served() {
+    let embedded = Embedded::with(10, 1 << 20).await;
+    let mut deaf = Wire::tcp(embedded.address).await;
+    deaf.ask(&words("SUBSCRIBE a")).await;
+    let mut listener = Wire::tcp(embedded.address).await;
+    listener.ask(&words("SUBSCRIBE a")).await;
+    let mut publisher = Wire::tcp(embedded.address).await;
+    let publish = command(&[b"PUBLISH", &b"a"[..], &vec![b'x'; 256 << 10]]);
+    let mut published = 0;
+    // The buffers of both sockets take some megabytes first.
+    while !publisher.ask(&publish).await.starts_with(b":1\r\n") {
+        published += 1;
+        assert!(published < 1000, "the deaf subscriber is never cut off");
+        let heard = listener.ask(b"").await;
+        assert!(heard.len() > 256 << 10, "message {published} is missing");
+    }
+    // What it was sent ends; it does not go on as if nothing were missing.
+    let heard = deaf.read_to_end().await;
+    assert!(heard.len() < published * (256 << 10));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_late_is_made_to_wait_and_loses_no_reply() {
+    let embedded = Embedded::with(10, 256 << 10).await;
+    let (mut input, mut output) = TcpStream::connect(embedded.address).await.unwrap().into_split();
+    const COMMANDS: usize = 400;
+    let echo = command(&[b"ECHO", &vec![b'x'; 64 << 10][..]]);
+    let reply = (64 << 10) + "$65536\r\n\r\n".len();
+    let writing = tokio::spawn(async move {
+        for _ in 0..COMMANDS {
+            output.write_all(&echo).await.unwrap();
+        }
+        output
+    });
+    let mut read = 0;
+    let mut piece = vec![0; 16 << 10];
+    while read < COMMANDS * reply {
+        let bytes = timeout(DEADLINE, input.read(&mut piece)).await.unwrap().unwrap();
+        assert!(bytes > 0, "cut off after {read} bytes");
+        read += bytes;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(read, COMMANDS * reply);
+    writing.await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_beyond_the_limit_are_turned_away() {
+    let embedded = Embedded::with(2, 1 << 20).await;
+    let mut first = Wire::tcp(embedded.address).await;
+    let mut second = Wire::tcp(embedded.address).await;
+    first.ask(b"").await;
+    second.ask(b"").await;
+    let mut third = Wire::tcp(embedded.address).await;
+    assert_eq!(show(&third.read_to_end().await), "-ERR max number of clients reached ");
+    first.ask(&words("QUIT")).await;
+    let come_in =
+        async { while !show(&Wire::tcp(embedded.address).await.ask(b"").await).starts_with("$11 mark-") {} };
+    timeout(DEADLINE, come_in).await.expect("nobody gets in after one has left");
+    second.ask(b"").await;
+}
+
+#[tokio::test]
+async fn too_much_to_subscribe_to_is_refused() {
+    let embedded = Embedded::start().await;
+    let mut wire = Wire::tcp(embedded.address).await;
+    let long = "x".repeat(1025);
+    let answer = wire.ask(&words(&format!("PSUBSCRIBE {long}"))).await;
+    assert!(answer.starts_with(b"-ERR a channel or pattern of the embedded bus has at most 1024 bytes\r\n"));
+    let many: Vec<String> = (0..1100).map(|number| format!("{number:0>1000}")).collect();
+    let many: Vec<&str> = std::iter::once("SUBSCRIBE").chain(many.iter().map(String::as_str)).collect();
+    let answer = show(&wire.ask(&command(&many)).await);
+    assert!(answer.contains("-ERR the subscriptions of one client of the embedded bus take at most "));
+}

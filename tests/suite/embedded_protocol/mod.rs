@@ -1,0 +1,111 @@
+//! The embedded bus as its Redis clients see it: the same as Redis, wherever a command exists in both.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails by that")]
+
+mod differential;
+mod hostile;
+mod libraries;
+mod node;
+mod redis_server;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tidings::bus::embedded::{EmbeddedBus, bind};
+use tidings::bus::{Bus, Feed, Interest};
+use tidings::config::EmbeddedConfig;
+use tidings::workspace::WorkspaceId;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Far longer than anything here takes, also on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running embedded bus on a port of its own. It stops when this is dropped.
+struct Embedded {
+    address: SocketAddr,
+    bus: Arc<EmbeddedBus>,
+    feed: Arc<Recorder>,
+    interest: Arc<Interest>,
+    stop: CancellationToken,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    async fn start() -> Self {
+        Self::with(1000, 8 << 20).await
+    }
+
+    async fn with(clients: usize, output_bytes: usize) -> Self {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = EmbeddedConfig { listen: Some(address), clients, output_bytes };
+        let interest = Arc::new(Interest::default());
+        let bus =
+            Arc::new(EmbeddedBus::new(&config, "workspace:", 1 << 18, Arc::clone(&interest), Some(listener)));
+        let feed = Arc::new(Recorder::default());
+        let stop = CancellationToken::new();
+        let run = Arc::clone(&bus).run(Arc::clone(&feed) as Arc<dyn Feed>, stop.clone());
+        Self { address, bus, feed, interest, stop, running: Some(tokio::spawn(run)) }
+    }
+
+    /// Stops the bus and waits until it has stopped.
+    async fn stop(&mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            timeout(DEADLINE, running).await.unwrap().unwrap();
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A feed that writes down what it gets.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<String>>);
+
+impl Recorder {
+    fn seen(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
+
+    fn note(&self, line: String) {
+        self.0.lock().push(line);
+    }
+}
+
+impl Feed for Recorder {
+    fn confirmed(&self, workspace: &WorkspaceId) {
+        self.note(format!("confirmed {workspace}"));
+    }
+
+    fn refused(&self, workspace: &WorkspaceId, reason: &str) {
+        self.note(format!("refused {workspace} {reason}"));
+    }
+
+    fn message(&self, workspace: &WorkspaceId, message: Bytes) {
+        self.note(format!("{workspace} {}", String::from_utf8_lossy(&message)));
+    }
+
+    fn interrupted(&self) {
+        self.note("interrupted".to_owned());
+    }
+}
+
+/// Waits until the condition holds.
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+}

@@ -1,0 +1,169 @@
+//! The embedded bus as the broker itself sees it: interest, feed, durable events.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings::bus::{Bus, Link, Publication};
+use tidings::event::EntryId;
+use tidings::event::envelope::{self, Message};
+use tidings::workspace::WorkspaceId;
+use tokio::net::TcpStream;
+
+use super::wire::{Wire, command, show, words};
+use super::{Embedded, eventually};
+
+fn workspace(text: &str) -> WorkspaceId {
+    WorkspaceId::parse(text).unwrap()
+}
+
+#[tokio::test]
+async fn the_feed_follows_the_interest() {
+    let embedded = Embedded::start().await;
+    let mut publisher = Wire::tcp(embedded.address).await;
+    assert!(publisher.ask(&words("PUBLISH workspace:a early")).await.starts_with(b":0\r\n"));
+    embedded.interest.want(&workspace("a"));
+    eventually("a is confirmed", || embedded.feed.seen() == ["confirmed a"]).await;
+    assert!(publisher.ask(&words("PUBLISH workspace:a x")).await.starts_with(b":1\r\n"));
+    assert!(publisher.ask(&words("PUBLISH workspace:b x")).await.starts_with(b":0\r\n"));
+    let channels = publisher.ask(&words("PUBSUB CHANNELS")).await;
+    assert!(show(&channels).starts_with("*1 $11 workspace:a "), "{}", show(&channels));
+    // Whoever wants it once more has not seen the first confirmation.
+    embedded.interest.want(&workspace("a"));
+    eventually("a is confirmed again", || embedded.feed.seen().len() == 3).await;
+    embedded.interest.release(&workspace("a"));
+    publisher.ask_until(&words("PUBLISH workspace:a late"), b":0\r\n").await;
+    assert_eq!(embedded.feed.seen()[..3], ["confirmed a", "a x", "confirmed a"]);
+}
+
+#[tokio::test]
+async fn a_payload_above_the_limit_reaches_the_feed_which_decides() {
+    let embedded = Embedded::start().await;
+    embedded.interest.want(&workspace("a"));
+    eventually("a is confirmed", || !embedded.feed.seen().is_empty()).await;
+    let mut publisher = Wire::tcp(embedded.address).await;
+    let payload = vec![b'x'; 300 << 10];
+    assert!(
+        publisher.ask(&command(&[b"PUBLISH", &b"workspace:a"[..], &payload])).await.starts_with(b":1\r\n")
+    );
+    assert_eq!(embedded.feed.seen()[1].len(), payload.len() + "a ".len());
+}
+
+/// The id and the id before it, of an announcement that a client received.
+fn announced(message: &str) -> (EntryId, EntryId, Bytes) {
+    match envelope::parse(&Bytes::from(message.to_owned())) {
+        Ok(Message::Logged { id, previous, payload }) => (id, previous, payload),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn durable_events_are_one_chain_however_they_come() {
+    let embedded = Embedded::start().await;
+    let team = workspace("team-1");
+    embedded.interest.want(&team);
+    eventually("team-1 is confirmed", || !embedded.feed.seen().is_empty()).await;
+    let mut wire = Wire::tcp(embedded.address).await;
+
+    let first = embedded.bus.publish(&team, Publication::one(Bytes::from_static(b"one"))).await.unwrap()[0];
+    let answer = show(&wire.ask(&words("FCALL tidings_publish 1 workspace:team-1 two")).await);
+    let second: EntryId = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let third = embedded.bus.publish(&team, Publication::one(Bytes::from_static(b"three"))).await.unwrap()[0];
+
+    let seen = embedded.feed.seen();
+    let messages: Vec<_> =
+        seen[1..].iter().map(|line| announced(line.strip_prefix("team-1 ").unwrap())).collect();
+    assert_eq!(
+        messages,
+        [
+            (first, EntryId::ZERO, Bytes::from_static(b"one")),
+            (second, first, Bytes::from_static(b"two")),
+            (third, second, Bytes::from_static(b"three")),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_redis_client_sees_the_announcement() {
+    let embedded = Embedded::start().await;
+    let mut wire = Wire::tcp(embedded.address).await;
+    wire.ask(&words("SUBSCRIBE workspace:a")).await;
+    let id =
+        embedded.bus.publish(&workspace("a"), Publication::one(Bytes::from_static(b"{}"))).await.unwrap()[0];
+    let expected = command(&["message", "workspace:a", &format!("tidings/1 {id} 0-0\n{{}}")]);
+    assert_eq!(show(&wire.read_until(b"{}\r\n").await), show(&expected));
+}
+
+#[tokio::test]
+async fn the_publish_function_says_what_it_takes() {
+    let embedded = Embedded::start().await;
+    let mut wire = Wire::tcp(embedded.address).await;
+    for (line, expected) in [
+        ("FCALL", "-ERR wrong number of arguments for 'fcall' command "),
+        ("FCALL other 0", "-ERR Function not found "),
+        ("FCALL tidings_publish x", "-ERR Bad number of keys provided "),
+        ("FCALL tidings_publish -1", "-ERR Number of keys can't be negative "),
+        ("FCALL tidings_publish 2 a", "-ERR Number of keys can't be greater than number of args "),
+        ("FCALL tidings_publish 1 workspace:a", "-ERR tidings_publish takes one key, "),
+        ("FCALL tidings_publish 1 workspace:a b c", "-ERR tidings_publish takes one key, "),
+        (
+            "FCALL tidings_publish 1 a b",
+            "-ERR tidings_publish: the key is `workspace:` and a workspace id, got `a` ",
+        ),
+        ("FCALL tidings_publish 1 workspace:a/b c", "-ERR tidings_publish: the key is "),
+    ] {
+        let answer = wire.ask(&words(line)).await;
+        let answer = String::from_utf8(answer).unwrap().replace("\r\n", " ");
+        assert!(answer.starts_with(expected), "{line}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn feed_and_clients_see_one_order() {
+    let embedded = Embedded::start().await;
+    embedded.interest.want(&workspace("a"));
+    eventually("a is confirmed", || !embedded.feed.seen().is_empty()).await;
+    let mut listener = Wire::tcp(embedded.address).await;
+    listener.ask(&words("SUBSCRIBE workspace:a")).await;
+    let publish = async |name: &str| {
+        let mut wire = Wire::tcp(embedded.address).await;
+        for number in 0..50 {
+            wire.ask(&words(&format!("PUBLISH workspace:a {name}.{number}"))).await;
+        }
+    };
+    let log = async {
+        for number in 0..50 {
+            embedded.bus.publish(&workspace("a"), format!("log.{number}").into()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(publish("one"), publish("two"), log);
+    let heard = String::from_utf8(listener.ask(b"").await).unwrap();
+    let by_feed = embedded.feed.seen();
+    let mut at = 0;
+    for line in &by_feed[1..] {
+        let found = heard[at..].find(&format!("{}\r\n", line.strip_prefix("a ").unwrap()));
+        at += found.unwrap_or_else(|| panic!("{line} is missing or in another order"));
+    }
+    assert_eq!(by_feed.len(), 151);
+}
+
+#[tokio::test]
+async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
+    let mut embedded = Embedded::start().await;
+    eventually("it runs", || embedded.bus.state().link == Link::Up).await;
+    assert_eq!(embedded.bus.state().heard, Some(Duration::ZERO));
+    embedded.interest.want(&workspace("a"));
+    let mut idle = Wire::tcp(embedded.address).await;
+    let mut subscriber = Wire::tcp(embedded.address).await;
+    idle.ask(b"").await;
+    subscriber.ask(&words("SUBSCRIBE a")).await;
+    embedded.stop().await;
+    assert!(matches!(embedded.bus.state().link, Link::Down { .. }));
+    assert_eq!(embedded.bus.state().heard, None);
+    for wire in [&mut idle, &mut subscriber] {
+        assert_eq!(wire.read_to_end().await, b"");
+    }
+    assert!(TcpStream::connect(embedded.address).await.is_err());
+    embedded.bus.publish(&workspace("a"), Bytes::from_static(b"late")).await.unwrap();
+    assert!(embedded.feed.seen().iter().all(|line| line == "confirmed a"));
+}
