@@ -132,7 +132,11 @@ async fn feed_and_clients_see_one_order() {
     };
     let log = async {
         for number in 0..50 {
-            embedded.bus.publish(&workspace("a"), format!("log.{number}").into()).await.unwrap();
+            embedded
+                .bus
+                .publish(&workspace("a"), Publication::one(format!("log.{number}").into()))
+                .await
+                .unwrap();
             tokio::task::yield_now().await;
         }
     };
@@ -164,6 +168,6 @@ async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
         assert_eq!(wire.read_to_end().await, b"");
     }
     assert!(TcpStream::connect(embedded.address).await.is_err());
-    embedded.bus.publish(&workspace("a"), Bytes::from_static(b"late")).await.unwrap();
+    embedded.bus.publish(&workspace("a"), Publication::one(Bytes::from_static(b"late"))).await.unwrap();
     assert!(embedded.feed.seen().iter().all(|line| line == "confirmed a"));
 }
