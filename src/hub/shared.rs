@@ -21,9 +21,9 @@ pub(super) struct Shared {
     pub(super) settings: HubSettings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reads: Reads,
-    /// For log lines on events that cannot be delivered, which messages can cause.
+    /// For log lines about events that are dropped.
     drop_log: Throttle,
-    /// For log lines on logs that cannot be read, which clients can cause.
+    /// For log lines about logs that cannot be read.
     pub(super) read_log: Throttle,
     /// Numbers for places beside the log. One count for the whole node, so that a workspace that was given up and comes
     /// back never uses a number twice.
@@ -34,14 +34,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(node: NodeId, settings: HubSettings, metrics: Arc<Metrics>) -> Self {
-        let (drop_log, read_log) = (Throttle::default(), Throttle::default());
         Self {
             node,
             settings,
             metrics,
             reads: Reads::default(),
-            drop_log,
-            read_log,
+            drop_log: Throttle::default(),
+            read_log: Throttle::default(),
             live_numbers: AtomicU64::new(0),
             tickets: AtomicU64::new(0),
         }

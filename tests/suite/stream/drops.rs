@@ -92,6 +92,13 @@ async fn what_came_by_the_log_alone_is_found() {
     assert_eq!((event.data.as_str(), &event.id), ("silent", &silent));
     assert_eq!(client.next_event(DEADLINE).await.data, "second");
 
+    // One that the log lost before anybody read it: the announcement of the next cannot be connected.
+    bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
+    bed.redis().command::<i64>(&["XTRIM", "workspace:acme", "MAXLEN", "1"]).await;
+    bed.broker.publish("acme", "told").await;
+    let reset = client.next_event(DEADLINE).await;
+    assert_eq!((reset.kind.as_str(), reset.json()["reason"].as_str()), ("tidings.reset", Some("trimmed")));
+
     // A durable event that is not UTF-8: it is told at its place in the order.
     let script = include_str!("../../../scripts/publish.lua");
     let eval: &[&[u8]] = &[b"EVAL", script.as_bytes(), b"1", b"workspace:acme", b"\xff\xfe"];
@@ -111,7 +118,11 @@ async fn what_came_by_the_log_alone_is_found() {
         let event = client.next_event(DEADLINE).await;
         assert_eq!((event.data.as_str(), event.id), (payload, id));
     }
-    // One that says so for nothing is no event.
+    // An entry that no publisher of events wrote.
+    bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "other", "field"]).await;
+    bed.publish_live("acme", "").await;
+    assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "bad-entry");
+    // A message that says so for nothing is no event.
     bed.publish_live("acme", "").await;
     bed.publish_live("acme", "live").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "live");
