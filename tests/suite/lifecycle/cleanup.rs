@@ -90,7 +90,8 @@ async fn ten_thousand_come_and_go_and_nothing_stays(bus: Bus) {
     settled().await;
     let accepted = bed.broker.status().await["counters"]["connectionsAccepted"].as_u64().unwrap();
     assert_eq!(accepted, (ROUNDS * AT_A_TIME) as u64 + 1);
-    assert_eq!(bed.broker.open_files(), files);
+    // The connection that asked for the status may take a moment to close.
+    eventually("no file is left open", DEADLINE, async || bed.broker.open_files() <= files).await;
     let grown = bed.broker.memory_bytes().saturating_sub(memory);
     assert!(grown < 8 * MIB, "{} KiB more than the {} KiB after a tenth", grown / 1024, memory / 1024);
 

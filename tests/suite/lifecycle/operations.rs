@@ -15,8 +15,12 @@ async fn the_probes_answer(bus: Bus) {
     let ready = http::get(bed.broker.admin(), "/ready").await;
     assert_eq!(ready.json(), serde_json::json!({ "ready": true }));
     for path in ["/live", "/ready", "/status", "/metrics"] {
-        let response = http::get(bed.broker.admin(), path).await;
-        assert_eq!(response.header("cache-control"), "no-store", "{path}");
+        for method in ["GET", "HEAD"] {
+            let response = http::request(bed.broker.admin(), method, path, &[], "").await;
+            assert_eq!(response.status, 200, "{method} {path}");
+            assert_eq!(response.header("cache-control"), "no-store", "{method} {path}");
+            assert_eq!(response.body.is_empty(), method == "HEAD", "{method} {path}");
+        }
     }
 }
 
