@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod browser;
+mod commands;
 mod deploy_files;
 mod documents;
 mod embedded_protocol;
