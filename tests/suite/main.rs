@@ -17,6 +17,7 @@ mod lifecycle;
 mod outages;
 mod proxies;
 mod publish;
+mod replay;
 mod slow_clients;
 mod stream;
 mod support;
