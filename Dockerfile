@@ -10,6 +10,7 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY config config
+COPY scripts/publish.lua scripts/publish.lua
 COPY src src
 # The caches stay on the build machine, so that a change of the sources does not build every dependency anew.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -72,12 +72,14 @@ impl Node {
             "bus": {
                 "kind": bus.kind,
                 "server": bus.server,
+                "publishFunction": bus.function,
                 "state": link,
                 "since": rfc3339(bus.since),
                 "error": error,
                 "interruptions": bus.interruptions,
                 "heardSecondsAgo": bus.heard.map(|age| age.as_secs_f64()),
                 "probeRefused": bus.probe_refused,
+                "subscribingRefused": bus.subscribing_refused,
                 "refusedWorkspaces": refused,
                 "refusedReason": refused_reason,
             },
@@ -133,11 +135,13 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
             Some(age) => {
                 reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
             }
-            None => reasons.push("nothing has come back through the bus yet".to_owned()),
+            None => match &bus.subscribing_refused {
+                Some(reason) => {
+                    reasons.push(format!("the bus lets this node subscribe to nothing: {reason}"))
+                }
+                None => reasons.push("nothing has come back through the bus yet".to_owned()),
+            },
         },
-    }
-    if let Some((count, reason)) = &bus.refused {
-        reasons.push(format!("the bus refuses {count} workspaces: {reason}"));
     }
     reasons
 }
@@ -155,7 +159,9 @@ mod tests {
             refused: None,
             heard: heard.map(Duration::from_secs),
             probe_refused: None,
+            subscribing_refused: None,
             server: None,
+            function: None,
         }
     }
 
@@ -171,8 +177,16 @@ mod tests {
         assert_eq!(unready(&up(Some(1)), true, silence_max), ["the node is draining"]);
         let down = BusState { link: Link::Down { error: "refused".to_owned() }, ..up(Some(1)) };
         assert_eq!(unready(&down, false, silence_max), ["no link to the bus: refused"]);
-        let refused = BusState { refused: Some((2, "NOPERM x".to_owned())), ..up(Some(1)) };
-        assert_eq!(unready(&refused, false, silence_max), ["the bus refuses 2 workspaces: NOPERM x"]);
+        let refused = BusState { subscribing_refused: Some("NOPERM x".to_owned()), ..up(None) };
+        assert_eq!(
+            unready(&refused, false, silence_max),
+            ["the bus lets this node subscribe to nothing: NOPERM x"]
+        );
+        let one = BusState { refused: Some((1, "NOPERM x".to_owned())), ..up(Some(1)) };
+        assert!(
+            unready(&one, false, silence_max).is_empty(),
+            "any client can ask for a workspace that is not allowed"
+        );
     }
 
     #[test]

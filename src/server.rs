@@ -88,6 +88,8 @@ pub enum Ended {
     Drained,
     /// Connections that were still open after the drain were cut.
     Cut,
+    /// A part that never ends did.
+    Broken,
 }
 
 impl Server {
@@ -127,6 +129,7 @@ impl Server {
             named: config.sse.named,
             newest_max: config.replay.newest_max,
             event_bytes: config.limits.event_bytes,
+            batch_bytes: config.limits.batch_bytes,
             body_timeout: config.server.body_timeout_seconds.duration(),
         });
 
@@ -182,12 +185,21 @@ impl Server {
         let rest = TaskTracker::new();
         let feed: Arc<dyn Feed> = self.hub.clone();
         let reader_bus = Arc::clone(&self.bus);
-        rest.spawn(self.bus.run(feed, stop_rest.clone()));
+        let mut bus = tokio::spawn(self.bus.run(feed, stop_rest.clone()));
         rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), reader_bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
 
-        shutdown.await;
+        let broken = tokio::select! {
+            () = shutdown => false,
+            // It ends only when it is told to; without it every stream would be deaf.
+            _ = &mut bus => true,
+        };
+        if broken {
+            tracing::error!(
+                "the bus ended by itself, which it never should: stopping, so that clients go elsewhere"
+            );
+        }
         self.node.begin_draining();
         tracing::info!(
             delay_seconds = self.drain_delay.as_secs_f64(),
@@ -212,6 +224,11 @@ impl Server {
         stop_rest.cancel();
         rest.close();
         rest.wait().await;
+        if broken {
+            return Ended::Broken;
+        }
+        // It was told to end with the rest.
+        let _ = bus.await;
         ended
     }
 }
@@ -223,7 +240,10 @@ async fn bus(
     interest: &Arc<Interest>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
     if !config.redis.url.is_empty() {
-        return Ok((Arc::new(RedisBus::new(&config.redis, node, Arc::clone(interest))?), None));
+        return Ok((
+            Arc::new(RedisBus::new(&config.redis, &config.retention, node, Arc::clone(interest))?),
+            None,
+        ));
     }
     let listener = match config.embedded.listen {
         Some(address) => Some(embedded::bind(address).await?),

@@ -10,7 +10,8 @@ use crate::workspace::WorkspaceId;
 
 /// The set of workspaces that are wanted, and what changed in it since the bus last looked.
 ///
-/// Changes to the same workspace coalesce, so what waits here is bounded by the number of workspaces.
+/// Changes to the same workspace coalesce, and what comes and goes before the bus has heard of it leaves nothing behind;
+/// so what waits here is bounded by the workspaces that are wanted and those that the bus subscribes to.
 #[derive(Debug, Default)]
 pub struct Interest {
     state: Mutex<State>,
@@ -20,6 +21,8 @@ pub struct Interest {
 #[derive(Debug, Default)]
 struct State {
     wanted: HashSet<WorkspaceId>,
+    /// What the bus was told to want, and not to release since.
+    known: HashSet<WorkspaceId>,
     changes: HashMap<WorkspaceId, Change>,
 }
 
@@ -47,7 +50,12 @@ impl Interest {
     pub fn release(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
         state.wanted.remove(workspace);
-        state.changes.insert(workspace.clone(), Change::Release);
+        if state.known.contains(workspace) {
+            state.changes.insert(workspace.clone(), Change::Release);
+        } else {
+            // The bus has not heard of it yet, and need not.
+            state.changes.remove(workspace);
+        }
         drop(state);
         self.changed.notify_one();
     }
@@ -64,13 +72,22 @@ impl Interest {
 
     /// Takes the changes since the last call, one for each workspace, in no order.
     pub fn take_changes(&self) -> HashMap<WorkspaceId, Change> {
-        std::mem::take(&mut self.state.lock().changes)
+        let mut state = self.state.lock();
+        let changes = std::mem::take(&mut state.changes);
+        for (workspace, change) in &changes {
+            match change {
+                Change::Want => state.known.insert(workspace.clone()),
+                Change::Release => state.known.remove(workspace),
+            };
+        }
+        changes
     }
 
     /// All that is wanted now; changes up to here are thereby taken. For a bus that begins anew.
     pub fn take_all(&self) -> Vec<WorkspaceId> {
         let mut state = self.state.lock();
         state.changes.clear();
+        state.known = state.wanted.clone();
         state.wanted.iter().cloned().collect()
     }
 
@@ -99,6 +116,7 @@ mod tests {
     fn the_last_change_of_a_workspace_counts() {
         let interest = Interest::default();
         interest.want(&workspace("a"));
+        interest.take_changes();
         interest.want(&workspace("b"));
         interest.release(&workspace("a"));
         let changes = interest.take_changes();
@@ -117,6 +135,17 @@ mod tests {
         interest.release(&workspace("a"));
         interest.want(&workspace("a"));
         assert_eq!(interest.take_changes()[&workspace("a")], Change::Want);
+    }
+
+    #[test]
+    fn what_comes_and_goes_while_nobody_looks_leaves_nothing_behind() {
+        let interest = Interest::default();
+        for number in 0..1000 {
+            interest.want(&workspace(&number.to_string()));
+            interest.release(&workspace(&number.to_string()));
+        }
+        assert!(interest.take_changes().is_empty());
+        assert!(interest.is_empty());
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 pub mod embedded;
 mod interest;
 mod log;
+mod publication;
 pub mod redis;
 mod state;
 
@@ -18,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use interest::{Change, Interest};
 pub use log::{LogEntry, LogError, LogPage, Span};
+pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Publication, Published};
 pub use state::{BusState, Link, StateCell};
 
-use crate::event::EntryId;
 use crate::workspace::WorkspaceId;
 
 /// Where a bus delivers to. Calls come from one place at a time for each workspace, in the order of the bus, and must
@@ -45,7 +46,7 @@ pub trait Bus: std::fmt::Debug + Send + Sync + 'static {
     /// Keeps the subscriptions in line with the interest and delivers to the feed, until it is told to stop.
     fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()>;
 
-    /// Publishes one event durably: it is logged, then announced. Answers the event's id.
+    /// Publishes durably: events are logged, then announced. Answers their ids, in order.
     ///
     /// # Errors
     ///
@@ -53,8 +54,8 @@ pub trait Bus: std::fmt::Debug + Send + Sync + 'static {
     fn publish<'a>(
         &'a self,
         workspace: &'a WorkspaceId,
-        payload: Bytes,
-    ) -> BoxFuture<'a, Result<EntryId, PublishError>>;
+        publication: Publication,
+    ) -> BoxFuture<'a, Result<Published, PublishError>>;
 
     /// Reads a part of a workspace's log, at most `count` entries of it.
     ///

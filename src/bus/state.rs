@@ -36,8 +36,12 @@ pub struct BusState {
     pub heard: Option<Duration>,
     /// Why the node cannot publish probes, where it cannot.
     pub probe_refused: Option<String>,
+    /// Why the node may not even subscribe to its own probes, where it may not: then it will hear nothing.
+    pub subscribing_refused: Option<String>,
     /// What the server says it is, such as `redis 7.0.15`.
     pub server: Option<String>,
+    /// Whether the publish function is on the server, in words; `None` until it was tried.
+    pub function: Option<String>,
 }
 
 /// The changing state behind [`BusState`] snapshots.
@@ -62,7 +66,9 @@ impl StateCell {
             refused: None,
             heard: None,
             probe_refused: None,
+            subscribing_refused: None,
             server: None,
+            function: None,
         };
         Self(Mutex::new(Inner { state, heard_at: None }))
     }
@@ -81,6 +87,7 @@ impl StateCell {
             inner.heard_at = None;
             inner.state.refused = None;
             inner.state.probe_refused = None;
+            inner.state.subscribing_refused = None;
         }
         if std::mem::discriminant(&inner.state.link) != std::mem::discriminant(&link) {
             inner.state.since = SystemTime::now();
@@ -103,9 +110,19 @@ impl StateCell {
         self.0.lock().state.server = Some(server);
     }
 
+    /// Whether the publish function is on the server, in words.
+    pub fn set_function(&self, outcome: String) {
+        self.0.lock().state.function = Some(outcome);
+    }
+
     /// The refused workspaces: how many, and the last reason.
     pub fn set_refused(&self, refused: Option<(usize, String)>) {
         self.0.lock().state.refused = refused;
+    }
+
+    /// The bus does not let the node subscribe to its probes.
+    pub fn set_subscribing_refused(&self, reason: String) {
+        self.0.lock().state.subscribing_refused = Some(reason);
     }
 
     /// Whether the bus refuses probes, and why.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Method, Request, Response, Uri};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
 
 use super::{Failure, Options};
 use crate::config::Config;
@@ -18,6 +19,9 @@ use crate::workspace::WorkspaceId;
 
 /// Bound on connecting and on the head of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The most that is read of an answer that is no stream.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// A broker's HTTP interface.
 #[derive(Debug)]
@@ -74,6 +78,16 @@ impl Broker {
             Err(_) => Err(format!("no answer from {} within {} s", self.base, ANSWER_TIMEOUT.as_secs())),
         }
     }
+}
+
+/// The body of an answer as JSON; null where it is none.
+pub(super) async fn json_body(response: Response<Incoming>) -> Result<Value, String> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+    let body = tokio::time::timeout(ANSWER_TIMEOUT, body)
+        .await
+        .map_err(|_| "the answer did not arrive in time".to_owned())?
+        .map_err(|error| format!("the answer broke off: {error}"))?;
+    Ok(serde_json::from_slice(&body.to_bytes()).unwrap_or_default())
 }
 
 /// An error with what caused it.

@@ -5,6 +5,7 @@
 
 mod check;
 mod client;
+mod history;
 mod output;
 mod publish;
 mod serve;
@@ -63,6 +64,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Print a workspace's events as they come, and reconnect when the stream ends
     Tail(tail::TailArgs),
+    /// List what a workspace's log holds
+    History(history::HistoryArgs),
     /// Check the configuration and the way to Redis, and say what to fix
     Check(check::CheckArgs),
     /// Show the settings in force and where each comes from; secrets are masked
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         None | Some(Command::Serve) => serve::run(&cli.options),
         Some(Command::Publish(args)) => publish::run(&cli.options, args),
         Some(Command::Tail(args)) => tail::run(&cli.options, args),
+        Some(Command::History(args)) => history::run(&cli.options, args),
         Some(Command::Check(args)) => check::run(&cli.options, args),
         Some(Command::Config(args)) => show::run(&cli.options, args),
     };

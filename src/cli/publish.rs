@@ -6,18 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clap::Args;
 use http::{Method, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 
-use super::client::Broker;
+use super::client::{Broker, json_body};
 use super::{Failure, Options, block_on, output};
 use crate::bus::redis::RedisBus;
-use crate::bus::{Bus as _, Interest};
+use crate::bus::{Bus as _, IdempotencyKey, Interest, Publication};
 use crate::config::Config;
 use crate::event::NodeId;
 use crate::workspace::WorkspaceId;
-
-/// The most that is read of an answer.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Arguments of `tidings publish`.
 #[derive(Debug, Args)]
@@ -32,20 +29,25 @@ pub(super) struct PublishArgs {
     /// Without it the event goes straight to the configured Redis, or, where there is none, to the broker on this machine.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Publish once, however often this is called with the same key within five minutes
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
 }
 
 pub(super) fn run(options: &Options, args: &PublishArgs) -> Result<(), Failure> {
     let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
     let payload = payload(args)?;
+    let key = args.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
+    let key = key.map_err(|error| Failure::Usage(error.to_string()))?;
     block_on(async {
         let id = if let Some(url) = &args.url {
-            over_http(&Broker::new(Some(url), options)?, &workspace, payload).await?
+            over_http(&Broker::new(Some(url), options)?, &workspace, payload, key).await?
         } else {
             let config = options.load()?.config;
             if config.redis.url.is_empty() {
-                over_http(&Broker::new(None, options)?, &workspace, payload).await?
+                over_http(&Broker::new(None, options)?, &workspace, payload, key).await?
             } else {
-                over_redis(&config, &workspace, payload).await?
+                over_redis(&config, &workspace, payload, key).await?
             }
         };
         // The event is out, whoever reads this or not.
@@ -71,7 +73,12 @@ fn payload(args: &PublishArgs) -> Result<Bytes, Failure> {
     Ok(payload)
 }
 
-async fn over_redis(config: &Config, workspace: &WorkspaceId, payload: Bytes) -> Result<String, Failure> {
+async fn over_redis(
+    config: &Config,
+    workspace: &WorkspaceId,
+    payload: Bytes,
+    key: Option<IdempotencyKey>,
+) -> Result<String, Failure> {
     if payload.len() > config.limits.event_bytes {
         return Err(Failure::Failed(format!(
             "the payload has {} bytes, and an event has at most {} (limits.event_bytes)",
@@ -80,24 +87,28 @@ async fn over_redis(config: &Config, workspace: &WorkspaceId, payload: Bytes) ->
         )));
     }
     let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
-    let bus = RedisBus::new(&config.redis, NodeId::random(), Arc::new(Interest::default()))
-        .map_err(|error| failed(&error))?;
-    bus.publish(workspace, payload).await.map(|id| id.to_string()).map_err(|error| failed(&error))
+    let bus =
+        RedisBus::new(&config.redis, &config.retention, NodeId::random(), Arc::new(Interest::default()))
+            .map_err(|error| failed(&error))?;
+    let publication = Publication::one(payload).with_idempotency_key(key);
+    let ids = bus.publish(workspace, publication).await.map_err(|error| failed(&error))?;
+    Ok(ids.first().map(ToString::to_string).unwrap_or_default())
 }
 
-async fn over_http(broker: &Broker, workspace: &WorkspaceId, payload: Bytes) -> Result<String, Failure> {
-    let request = broker
-        .events(Method::POST, workspace, "")?
-        .body(Full::new(payload))
-        .map_err(|error| Failure::Failed(error.to_string()))?;
+async fn over_http(
+    broker: &Broker,
+    workspace: &WorkspaceId,
+    payload: Bytes,
+    key: Option<IdempotencyKey>,
+) -> Result<String, Failure> {
+    let mut request = broker.events(Method::POST, workspace, "")?;
+    if let Some(key) = &key {
+        request = request.header("idempotency-key", format!("\"{}\"", key.as_str()));
+    }
+    let request = request.body(Full::new(payload)).map_err(|error| Failure::Failed(error.to_string()))?;
     let response = broker.send(request).await.map_err(Failure::Failed)?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-        .collect()
-        .await
-        .map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?
-        .to_bytes();
-    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let answer = json_body(response).await.map_err(Failure::Failed)?;
     match (status, answer["id"].as_str()) {
         (StatusCode::OK, Some(id)) => Ok(id.to_owned()),
         _ => {

@@ -44,6 +44,9 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     match ended {
         Ok(Ended::Drained) => tracing::info!("stopped: every connection ended"),
         Ok(Ended::Cut) => tracing::warn!("stopped: connections that did not end in time were cut"),
+        Ok(Ended::Broken) => {
+            return Err(Failure::Failed("a part of the broker ended by itself; see the log".to_owned()));
+        }
         Err(error) => return Err(Failure::Failed(format!("the server ended unexpectedly: {error}"))),
     }
     Ok(())
@@ -93,7 +96,12 @@ fn announce(config: &Config, addresses: Addresses) {
             ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None)
         }
         (false, _) => {
-            let redis_cli = format!("redis-cli -u {} PUBLISH {channel} '{payload}'", config.redis.url);
+            let shown = config.redis.url.to_string();
+            let server = match shown.split_once("unix://") {
+                Some((_, path)) => format!("-s {path}"),
+                None => format!("-u {shown}"),
+            };
+            let redis_cli = format!("redis-cli {server} PUBLISH {channel} '{payload}'");
             (format!("bus: {}", config.redis.url), Some(redis_cli))
         }
     };

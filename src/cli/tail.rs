@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::StreamExt as _;
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use serde_json::json;
 use sse_stream::{Sse, SseStream};
 
-use super::client::Broker;
+use super::client::{Broker, json_body};
 use super::{Failure, Options, block_on, output};
 use crate::delivery::spread;
 use crate::workspace::WorkspaceId;
@@ -40,6 +41,12 @@ pub(super) struct TailArgs {
     /// Begin after the event with this id
     #[arg(long, value_name = "ID")]
     last_event_id: Option<String>,
+    /// Begin with what was logged at or after a time: milliseconds since 1970, or RFC 3339 such as 2026-11-22T10:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "last_event_id")]
+    since: Option<String>,
+    /// Begin with the newest N logged events
+    #[arg(long, value_name = "N", conflicts_with_all = ["last_event_id", "since"])]
+    last: Option<u64>,
     /// Stop after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -94,15 +101,7 @@ impl<'a> Tail<'a> {
 
     /// One connection, from request to end.
     async fn stream(&mut self) -> Result<StreamEnd, Failure> {
-        let query = match &self.args.types {
-            Some(types) => {
-                format!(
-                    "?{}",
-                    form_urlencoded::Serializer::new(String::new()).append_pair("types", types).finish()
-                )
-            }
-            None => String::new(),
-        };
+        let query = self.query();
         let mut request = self.broker.events(Method::GET, self.workspace, &query)?;
         if let Some(position) = &self.position {
             request = request.header("last-event-id", position);
@@ -123,7 +122,10 @@ impl<'a> Tail<'a> {
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 return Ok(StreamEnd::Again(format!("the answer was {status}")));
             }
-            status => return Err(Failure::Failed(format!("the broker answered {status}"))),
+            status => {
+                let detail = detail(response).await.unwrap_or_default();
+                return Err(Failure::Failed(format!("the broker answered {status}{detail}")));
+            }
         }
         let mut events = SseStream::new(response.into_body());
         loop {
@@ -151,6 +153,23 @@ impl<'a> Tail<'a> {
         }
     }
 
+    /// The query of a request. Where to begin is asked for only until the stream itself has said where it is.
+    fn query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::from("?"));
+        if let Some(types) = &self.args.types {
+            query.append_pair("types", types);
+        }
+        if self.position.is_none() {
+            if let Some(since) = &self.args.since {
+                query.append_pair("since", since);
+            }
+            if let Some(last) = &self.args.last {
+                query.append_pair("last", &last.to_string());
+            }
+        }
+        query.finish()
+    }
+
     /// Prints an event: payloads to standard output, the broker's own words to standard error, unless all is wanted.
     fn print(&mut self, event: &Sse) -> io::Result<()> {
         let data = event.data.as_deref().unwrap_or_default();
@@ -175,6 +194,12 @@ impl<'a> Tail<'a> {
             }
         }
     }
+}
+
+/// What a refusal says.
+async fn detail(response: Response<Incoming>) -> Option<String> {
+    let answer = json_body(response).await.ok()?;
+    Some(format!(": {}", answer["detail"].as_str()?))
 }
 
 /// Whether a plain message is the broker's hello.

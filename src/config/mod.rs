@@ -40,6 +40,7 @@ pub struct Config {
     pub embedded: EmbeddedConfig,
     pub sse: SseConfig,
     pub ring: RingConfig,
+    pub retention: RetentionConfig,
     pub replay: ReplayConfig,
     pub limits: LimitsConfig,
     pub auth: AuthConfig,
@@ -117,6 +118,15 @@ pub struct RingConfig {
     pub linger_seconds: Seconds,
 }
 
+/// `[retention]`: what logs keep of what this node publishes.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct RetentionConfig {
+    pub events: usize,
+    pub seconds: Seconds,
+    pub bytes: usize,
+}
+
 /// `[replay]`: reading logs for clients that come back.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
@@ -131,6 +141,7 @@ pub struct ReplayConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct LimitsConfig {
     pub event_bytes: usize,
+    pub batch_bytes: usize,
     pub connections: usize,
 }
 

@@ -89,6 +89,22 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     let connections = 1..=CONNECTIONS_MAX;
     checks.value("limits.connections", connections.contains(&config.limits.connections), CONNECTIONS);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
+    checks.value(
+        "retention.events",
+        (1..=10_000_000).contains(&config.retention.events),
+        "1 to 10000000 events",
+    );
+    checks.value(
+        "retention.seconds",
+        config.retention.seconds.duration().as_secs() >= 1,
+        "1 second to a day",
+    );
+    checks.value("retention.bytes", config.retention.bytes >= 1, "at least 1 byte");
+    checks.value(
+        "limits.batch_bytes",
+        (1..=256 * MIB).contains(&config.limits.batch_bytes),
+        "1 to 268435456 bytes",
+    );
     checks.value("replay.concurrent", (1..=10_000).contains(&config.replay.concurrent), "1 to 10000 reads");
     checks.value(
         "replay.page_events",

@@ -158,11 +158,12 @@ impl StreamBody {
         }
         match self.subscriber.poll_next(context) {
             Poll::Ready(Next::Joined(joined)) => return Poll::Ready(Some(self.hello(joined))),
-            Poll::Ready(Next::Frame(bytes)) => {
+            Poll::Ready(Next::Event(bytes)) => {
                 self.account.events += 1;
                 self.settings.metrics.deliveries.inc();
                 return Poll::Ready(Some(bytes));
             }
+            Poll::Ready(Next::Notice(bytes)) => return Poll::Ready(Some(bytes)),
             Poll::Ready(Next::Lagging) => return Poll::Ready(Some(self.end(ReconnectReason::Lagging))),
             Poll::Ready(Next::Unavailable) => {
                 return Poll::Ready(Some(self.end(ReconnectReason::Unavailable)));

@@ -12,7 +12,7 @@ use warp::{Filter, Reply};
 use super::problem::Problem;
 use crate::node::Node;
 
-const ALLOW: &str = "GET";
+const ALLOW: &str = "GET, HEAD";
 
 /// The type of `/metrics`; the text is also what Prometheus' older parser takes.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,7 +21,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub fn routes(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
     let page = |path: &'static str, answer: fn(&Node) -> Response| {
         let node = Arc::clone(node);
-        let got = warp::get().map(move || answer(&node));
+        let got = warp::get().or(warp::head()).unify().map(move || answer(&node));
         let other = warp::any().map(|| Problem::method_not_allowed(ALLOW).into_response());
         warp::path(path).and(warp::path::end()).and(got.or(other).unify()).boxed()
     };

@@ -28,13 +28,22 @@ pub struct ConnectionSettings {
     pub write_timeout: Duration,
 }
 
-/// Serves one connection until it ends. After `stop` it takes no further request; an open stream ends by itself.
+/// What ends a connection from outside.
+#[derive(Debug, Clone)]
+pub(super) struct Ends {
+    /// No further request; an open stream ends by itself.
+    pub(super) stop: CancellationToken,
+    /// Now.
+    pub(super) abandon: CancellationToken,
+}
+
+/// Serves one connection until it ends. After a stop it takes no further request; an open stream ends by itself.
 pub(super) async fn serve(
     stream: TcpStream,
     address: SocketAddr,
     service: Service,
     settings: ConnectionSettings,
-    stop: CancellationToken,
+    ends: Ends,
 ) {
     let cut = EndNote::default();
     let blockage = Arc::new(Blockage::new());
@@ -61,7 +70,11 @@ pub(super) async fn serve(
                 let _ = cut.set("takes no bytes");
                 return;
             }
-            () = stop.cancelled(), if !stopping => {
+            () = ends.abandon.cancelled() => {
+                let _ = cut.set("cut at the end of the drain");
+                return;
+            }
+            () = ends.stop.cancelled(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, ConnectionSettings};
+use super::connection::{self, ConnectionSettings, Ends};
 use super::service::Service;
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
@@ -99,13 +99,9 @@ impl Listener {
             let counted = self.metrics.clone().map(Counted::new);
             let service = self.service.clone();
             let settings = self.connection;
-            let stop = stop_accepting.clone();
-            let abandon = abandon.clone();
+            let ends = Ends { stop: stop_accepting.clone(), abandon: abandon.clone() };
             connections.spawn(async move {
-                tokio::select! {
-                    () = connection::serve(stream, address, service, settings, stop) => {}
-                    () = abandon.cancelled() => {}
-                }
+                connection::serve(stream, address, service, settings, ends).await;
                 drop((permit, counted));
             });
         }

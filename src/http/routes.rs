@@ -41,6 +41,8 @@ pub struct App {
     pub newest_max: usize,
     /// Bytes of a payload.
     pub event_bytes: usize,
+    /// Bytes of a batch's body.
+    pub batch_bytes: usize,
     /// Bound on receiving a request body.
     pub body_timeout: Duration,
 }
@@ -77,13 +79,15 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         });
 
     let publisher_app = Arc::clone(app);
-    let publish =
-        warp::post().and(events.clone()).and(warp::header::headers_cloned()).and(warp::body::stream()).then(
-            move |id: String, headers: HeaderMap, body| {
-                let app = Arc::clone(&publisher_app);
-                async move { answer(publish::publish(&app, &id, &headers, body).await) }
-            },
-        );
+    let publish = warp::post()
+        .and(events.clone())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |id: String, query: String, headers: HeaderMap, body| {
+            let app = Arc::clone(&publisher_app);
+            async move { answer(publish::publish(&app, &id, &query, &headers, body).await) }
+        });
 
     let preflight = warp::options().and(events.clone()).map(|_| Origins::preflight(EVENTS_ALLOW));
     let other_method = events.map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());

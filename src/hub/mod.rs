@@ -179,4 +179,8 @@ impl Feed for Hub {
 }
 
 #[cfg(test)]
+mod model_log;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use super::view::View;
 use super::workspace::{Link, State, WorkspaceCell};
 use crate::bus::Span;
 use crate::event::control::{self, ResetReason};
-use crate::event::{EntryId, Position};
+use crate::event::{EntryId, Frame, Position};
 use crate::workspace::WorkspaceId;
 
 /// A subscriber of a workspace: a cursor into its ring, or into the log until it has caught up with the ring, and a view of
@@ -85,8 +85,10 @@ pub enum Joined {
 pub enum Next {
     /// The workspace is confirmed: nothing is missed from here on. Comes first, and once.
     Joined(Joined),
-    /// An event's bytes, shared with all other subscribers.
-    Frame(Bytes),
+    /// An application's event, its bytes shared with all other subscribers.
+    Event(Bytes),
+    /// A word of the broker's own.
+    Notice(Bytes),
     /// What came next is no longer in the ring: the client was too slow. Nothing follows.
     Lagging,
     /// The bus refuses the workspace, or the log cannot be reached. Nothing follows.
@@ -240,10 +242,7 @@ impl Subscriber {
         if let Some(frame) = page.frames.get(replaying.next) {
             replaying.next += 1;
             self.position = Some(*frame.position());
-            return match self.view.bytes(frame) {
-                Some(bytes) => Step::Give(Next::Frame(bytes.clone())),
-                None => Step::GoOn,
-            };
+            return show(&self.view, frame);
         }
         self.finish_page(state)
     }
@@ -313,7 +312,7 @@ impl Subscriber {
     /// A reset for this client alone.
     fn tell(&self, reason: ResetReason, from: Option<&str>, head: &Position) -> Step {
         self.cell.shared().metrics.count_reset(reason);
-        Step::Give(Next::Frame(control::reset(reason, from, head)))
+        Step::Give(Next::Notice(control::reset(reason, from, head)))
     }
 
     /// Reads the ring.
@@ -333,10 +332,7 @@ impl Subscriber {
                 if read_until.is_none() {
                     self.position = Some(*position);
                 }
-                match self.view.bytes(frame) {
-                    Some(bytes) => Step::Give(Next::Frame(bytes.clone())),
-                    None => Step::GoOn,
-                }
+                show(&self.view, frame)
             }
             At::Head => Step::Wait,
             At::FallenOut => Step::Give(Next::Lagging),
@@ -352,6 +348,15 @@ enum Step {
     Wait,
     /// Look again.
     GoOn,
+}
+
+/// A frame as a view has it.
+fn show(view: &View, frame: &Frame) -> Step {
+    match view.bytes(frame) {
+        Some(bytes) if frame.is_application() => Step::Give(Next::Event(bytes.clone())),
+        Some(bytes) => Step::Give(Next::Notice(bytes.clone())),
+        None => Step::GoOn,
+    }
 }
 
 impl Drop for Subscriber {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::model_log::ModelLog;
 use super::*;
 use crate::bus::Change;
 use crate::event::control::ResetReason;
@@ -23,6 +24,7 @@ struct Fixture {
     hub: Hub,
     interest: Arc<Interest>,
     metrics: Arc<Metrics>,
+    log: Mutex<ModelLog>,
 }
 
 fn fixture() -> Fixture {
@@ -38,7 +40,25 @@ fn fixture_with(settings: HubSettings) -> Fixture {
     let interest = Arc::new(Interest::default());
     let metrics = Arc::new(Metrics::new());
     let hub = Hub::new(NodeId::random(), settings, Arc::clone(&interest), Arc::clone(&metrics));
-    Fixture { hub, interest, metrics }
+    Fixture { hub, interest, metrics, log: Mutex::default() }
+}
+
+impl Fixture {
+    /// Answers every read that the hub wants, and those that the answers lead to.
+    fn answer_reads(&self) -> usize {
+        let mut count = 0;
+        while let Some(read) = self.hub.reads().take() {
+            self.hub.answer(&read, self.log.lock().read(read.span, 3));
+            count += 1;
+        }
+        count
+    }
+
+    /// The subscription is confirmed, and the log is read.
+    fn confirm(&self) {
+        self.hub.confirmed(&acme());
+        self.answer_reads();
+    }
 }
 
 fn acme() -> WorkspaceId {
@@ -57,9 +77,10 @@ fn read(subscriber: &mut Subscriber) -> Vec<String> {
             Next::Joined(joined) => match joined {
                 Joined::Fresh { .. } => "joined".to_owned(),
                 Joined::Resumed { .. } => "resumed".to_owned(),
-                Joined::Unproven { .. } => "unproven".to_owned(),
+                Joined::Newest => "newest".to_owned(),
+                Joined::Unproven { reason, .. } => format!("unproven:{}", reason.as_str()),
             },
-            Next::Frame(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Next::Event(bytes) | Next::Notice(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Next::Lagging => "lagging".to_owned(),
             Next::Unavailable => "unavailable".to_owned(),
         });
@@ -87,15 +108,38 @@ fn say(fixture: &Fixture, payload: &str) {
     fixture.hub.message(&acme(), Bytes::from(payload.to_owned()));
 }
 
-fn log(fixture: &Fixture, id: u64, previous: u64, payload: &str) {
-    let entry = |milliseconds| EntryId { milliseconds, sequence: 0 };
-    fixture.hub.message(&acme(), envelope::encode(entry(id), entry(previous), payload.as_bytes()));
+fn entry(id: u64) -> EntryId {
+    EntryId { milliseconds: id, sequence: 0 }
+}
+
+/// Logs an event and announces it.
+fn log(fixture: &Fixture, id: u64, payload: &str) {
+    let previous = fixture.log.lock().append(entry(id), payload);
+    fixture.hub.message(&acme(), envelope::encode(entry(id), previous, payload.as_bytes()));
+}
+
+/// Logs an event whose announcement is lost.
+fn log_unannounced(fixture: &Fixture, id: u64, payload: &str) {
+    fixture.log.lock().append(entry(id), payload);
+}
+
+fn resume(fixture: &Fixture, from: &str) -> Subscriber {
+    fixture.hub.join(&acme(), Start::After(Resume::new(from)), View::default())
+}
+
+/// What a subscriber gets once the reads that it causes are answered.
+fn read_all(fixture: &Fixture, subscriber: &mut Subscriber) -> Vec<String> {
+    let mut got = read_short(subscriber);
+    while fixture.answer_reads() > 0 {
+        got.extend(read_short(subscriber));
+    }
+    got
 }
 
 /// A subscriber of a confirmed workspace that has had its hello.
 fn joined(fixture: &Fixture) -> Subscriber {
     let mut subscriber = fixture.hub.join(&acme(), Start::Head, View::default());
-    fixture.hub.confirmed(&acme());
+    fixture.confirm();
     assert_eq!(read(&mut subscriber), ["joined"]);
     subscriber
 }
@@ -112,7 +156,9 @@ fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
     assert_eq!(next(&mut subscriber), Poll::Pending);
     assert_eq!(subscriber.position(), None);
     fixture.hub.confirmed(&acme());
-    say(&fixture, "after the confirmation, before the first poll");
+    assert_eq!(next(&mut subscriber), Poll::Pending, "the end of the log is not known yet");
+    say(&fixture, "after the confirmation, before the hello");
+    fixture.answer_reads();
     assert_eq!(read(&mut subscriber), ["joined"], "the hello names the head at the time it is made");
     say(&fixture, "one");
     say(&fixture, "two");
@@ -121,11 +167,28 @@ fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
 }
 
 #[test]
+fn the_hello_names_the_end_of_the_log() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 7, "long ago");
+    let mut subscriber = fixture.hub.join(&acme(), Start::Head, View::default());
+    fixture.hub.confirmed(&acme());
+    log(&fixture, 8, "between confirmation and reading");
+    fixture.answer_reads();
+    assert_eq!(
+        next(&mut subscriber),
+        Poll::Ready(Next::Joined(Joined::Fresh { position: Position::logged(entry(8)) }))
+    );
+    assert_eq!(next(&mut subscriber), Poll::Pending, "what the hello's position covers does not come again");
+    log(&fixture, 9, "after it");
+    assert_eq!(read_short(&mut subscriber), ["after it"]);
+}
+
+#[test]
 fn a_frame_is_encoded_once_and_shared() {
     let fixture = fixture();
     let (mut one, mut two) = (joined(&fixture), joined(&fixture));
     say(&fixture, "x");
-    let (Poll::Ready(Next::Frame(one)), Poll::Ready(Next::Frame(two))) = (next(&mut one), next(&mut two))
+    let (Poll::Ready(Next::Event(one)), Poll::Ready(Next::Event(two))) = (next(&mut one), next(&mut two))
     else {
         panic!("both get the frame");
     };
@@ -186,7 +249,7 @@ fn a_subscriber_that_is_exactly_one_ring_behind_still_gets_everything() {
 }
 
 #[test]
-fn resuming_from_the_ring_brings_what_was_missed_in_order() {
+fn resuming_from_the_ring_brings_what_was_missed_in_order_without_reading_the_log() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     say(&fixture, "a");
@@ -194,33 +257,152 @@ fn resuming_from_the_ring_brings_what_was_missed_in_order() {
     let seen = position(&subscriber);
     drop(subscriber);
     say(&fixture, "b");
-    log(&fixture, 7, 0, "c");
-    let mut back = fixture.hub.join(&acme(), Start::After(Resume::new(&seen)), View::default());
+    log(&fixture, 7, "c");
+    let mut back = resume(&fixture, &seen);
     assert_eq!(
         next(&mut back),
-        Poll::Ready(Next::Joined(Joined::Resumed { position: seen.parse().unwrap() }))
+        Poll::Ready(Next::Joined(Joined::Resumed { position: Some(seen.parse().unwrap()) }))
     );
     assert_eq!(read_short(&mut back), ["b", "c"]);
     assert_eq!(position(&back), "7-0");
-    let mut again = fixture.hub.join(&acme(), Start::After(Resume::new("7-0")), View::default());
+    let mut again = resume(&fixture, "7-0");
     assert_eq!(read(&mut again), ["resumed"]);
+    assert_eq!(fixture.answer_reads(), 0);
+}
+
+#[test]
+fn resuming_from_the_log_goes_over_into_the_ring_without_gap_or_repetition() {
+    let fixture = fixture();
+    for id in 1..=9 {
+        log_unannounced(&fixture, id, &id.to_string());
+    }
+    let _keeps_the_workspace = joined(&fixture);
+    for id in 10..=13 {
+        log(&fixture, id, &id.to_string());
+    }
+    let mut back = resume(&fixture, "2-0");
+    let expected: Vec<_> =
+        std::iter::once("resumed".to_owned()).chain((3..=13).map(|id| id.to_string())).collect();
+    assert_eq!(read_all(&fixture, &mut back), expected);
+    log(&fixture, 14, "14");
+    assert_eq!(read_short(&mut back), ["14"]);
+}
+
+#[test]
+fn a_log_that_is_ahead_of_the_channel_brings_nothing_twice() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let mut live = joined(&fixture);
+    log_unannounced(&fixture, 2, "2");
+    log_unannounced(&fixture, 3, "3");
+    let mut back = resume(&fixture, "0-5");
+    fixture.log.lock().append_before(EntryId { milliseconds: 0, sequence: 5 });
+    assert_eq!(read_all(&fixture, &mut back), ["resumed", "1", "2", "3"]);
+    for (id, previous) in [(2, 1), (3, 2)] {
+        fixture.hub.message(&acme(), envelope::encode(entry(id), entry(previous), id.to_string().as_bytes()));
+    }
+    assert_eq!(next(&mut back), Poll::Pending, "it had these from the log");
+    assert_eq!(read_short(&mut live), ["2", "3"]);
+    log(&fixture, 4, "4");
+    assert_eq!(read_short(&mut back), ["4"]);
+}
+
+#[test]
+fn all_who_come_back_to_one_place_share_one_read() {
+    let fixture = fixture();
+    for id in 1..=3 {
+        log_unannounced(&fixture, id, &id.to_string());
+    }
+    let _keeps_the_workspace = joined(&fixture);
+    let mut crowd: Vec<_> = (0..1000).map(|_| resume(&fixture, "1-0")).collect();
+    for subscriber in &mut crowd {
+        assert_eq!(next(subscriber), Poll::Pending);
+    }
+    assert_eq!(fixture.answer_reads(), 1);
+    for subscriber in &mut crowd {
+        assert_eq!(read_short(subscriber), ["resumed", "2", "3"]);
+    }
+    let mut late = resume(&fixture, "1-0");
+    assert_eq!(read_short(&mut late), ["resumed", "2", "3"]);
+    assert_eq!(fixture.answer_reads(), 0);
 }
 
 #[test]
 fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
     let fixture = fixture();
     let mut other = joined(&fixture);
-    log(&fixture, 7, 0, "a");
-    for unknown in ["6-0", "8-0", "0-0~abcdefgh.1", "7-0~abcdefgh.1", "nonsense", "🦀"] {
-        let mut subscriber = fixture.hub.join(&acme(), Start::After(Resume::new(unknown)), View::default());
-        let Poll::Ready(Next::Joined(Joined::Unproven { from, head })) = next(&mut subscriber) else {
-            panic!("{unknown} must not be taken for a known position");
-        };
-        assert_eq!((&*from, head.to_string().as_str()), (unknown, "7-0"));
+    log(&fixture, 7, "a");
+    for (unknown, reason) in [
+        ("6-0", "trimmed"),
+        ("8-0", "rolled-back"),
+        ("0-0~abcdefgh.1", "unknown-position"),
+        ("7-0~abcdefgh.1", "unknown-position"),
+        ("nonsense", "unknown-position"),
+        ("🦀", "unknown-position"),
+    ] {
+        let mut subscriber = resume(&fixture, unknown);
+        assert_eq!(read_all(&fixture, &mut subscriber), [format!("unproven:{reason}")], "{unknown}");
+        assert_eq!(position(&subscriber), "7-0");
         assert_eq!(next(&mut subscriber), Poll::Pending);
     }
-    assert_eq!(fixture.metrics.resets(ResetReason::UnknownPosition), 6);
+    assert_eq!(fixture.metrics.resets(ResetReason::UnknownPosition), 4);
     assert_eq!(read_short(&mut other), ["a"], "only the one who came back is told");
+}
+
+#[test]
+fn a_client_that_was_away_from_live_events_too_is_told() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    log_unannounced(&fixture, 2, "2");
+    let _other = joined(&fixture);
+    say(&fixture, "live");
+    let mut back = resume(&fixture, "1-0");
+    assert_eq!(read_all(&fixture, &mut back), ["resumed", "2", "reset:live-events", "live"]);
+}
+
+#[test]
+fn a_first_connection_may_begin_in_the_past() {
+    let fixture = fixture();
+    for id in 1..=5 {
+        log_unannounced(&fixture, id, &id.to_string());
+    }
+    let _other = joined(&fixture);
+    let begin = |start| fixture.hub.join(&acme(), start, View::default());
+    let mut newest = begin(Start::Newest { count: 2 });
+    assert_eq!(read_all(&fixture, &mut newest), ["newest", "4", "5"]);
+    let mut since = begin(Start::Since { milliseconds: 3 });
+    assert_eq!(read_all(&fixture, &mut since), ["resumed", "3", "4", "5"]);
+    let mut since_later = begin(Start::Since { milliseconds: 9 });
+    assert_eq!(read_all(&fixture, &mut since_later), ["resumed"]);
+    fixture.log.lock().trim(2);
+    let mut too_early = begin(Start::Since { milliseconds: 2 });
+    assert_eq!(read_all(&fixture, &mut too_early), ["unproven:trimmed"]);
+    log(&fixture, 6, "6");
+    for subscriber in [&mut newest, &mut since, &mut since_later, &mut too_early] {
+        assert_eq!(read_short(subscriber), ["6"]);
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_reached_or_read() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let mut live = joined(&fixture);
+    fixture.log.lock().failure = Some(LogError::Unavailable("away".to_owned()));
+    let mut back = resume(&fixture, "0-7");
+    assert_eq!(read_all(&fixture, &mut back), ["unavailable"], "coming back later may help");
+    fixture.log.lock().failure = Some(LogError::Unreadable("WRONGTYPE".to_owned()));
+    let mut other = resume(&fixture, "0-8");
+    assert_eq!(read_all(&fixture, &mut other), ["unproven:log-unreadable"]);
+    log_unannounced(&fixture, 2, "2");
+    log(&fixture, 3, "3");
+    assert_eq!(
+        read_all(&fixture, &mut live),
+        ["reset:log-unreadable", "3"],
+        "a gap that cannot be filled is told"
+    );
+    log(&fixture, 4, "4");
+    assert_eq!(read_short(&mut live), ["4"]);
 }
 
 #[test]
@@ -232,14 +414,14 @@ fn a_position_of_a_former_life_of_the_workspace_is_unknown() {
     let seen = position(&subscriber);
     drop(subscriber);
     fixture.hub.sweep(Instant::now() + Duration::from_secs(60));
-    let mut back = fixture.hub.join(&acme(), Start::After(Resume::new(&seen)), View::default());
-    fixture.hub.confirmed(&acme());
+    let mut back = resume(&fixture, &seen);
+    fixture.confirm();
     say(&fixture, "b");
-    assert_eq!(read(&mut back)[0], "unproven");
+    assert_eq!(read(&mut back)[0], "unproven:unknown-position");
 }
 
 #[test]
-fn an_interruption_is_told_once_to_everyone_when_it_is_over() {
+fn an_interruption_is_told_once_to_everyone_when_live_events_may_be_lost() {
     let fixture = fixture();
     let mut live = joined(&fixture);
     assert!(live.is_live());
@@ -249,11 +431,71 @@ fn an_interruption_is_told_once_to_everyone_when_it_is_over() {
     assert_eq!(next(&mut live), Poll::Pending);
     assert_eq!(next(&mut held), Poll::Pending, "no hello while the link is down");
     fixture.hub.interrupted();
-    fixture.hub.confirmed(&acme());
+    fixture.confirm();
     assert_eq!(read_short(&mut live), ["reset:interrupted"]);
     assert_eq!(read(&mut held), ["joined"], "who joins after the interruption has missed nothing");
-    fixture.hub.confirmed(&acme());
+    fixture.confirm();
     assert_eq!(next(&mut live), Poll::Pending, "a repeated confirmation says nothing new");
+}
+
+#[test]
+fn after_an_interruption_the_log_brings_what_was_missed() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let mut live = joined(&fixture);
+    fixture.hub.interrupted();
+    for id in 2..=9 {
+        log_unannounced(&fixture, id, &id.to_string());
+    }
+    fixture.hub.confirmed(&acme());
+    log(&fixture, 10, "10");
+    let mut got = Vec::new();
+    while let Some(read) = fixture.hub.reads().take() {
+        fixture.hub.answer(&read, fixture.log.lock().read(read.span, 3));
+        got.extend(read_short(&mut live));
+    }
+    assert_eq!(got, ["2", "3", "4", "5", "6", "7", "8", "9", "10"]);
+}
+
+#[test]
+fn an_answer_from_before_an_interruption_is_not_taken_for_one_after_it() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let mut live = joined(&fixture);
+    fixture.hub.interrupted();
+    fixture.hub.confirmed(&acme());
+    let stale = fixture.hub.reads().take().unwrap();
+    let page = fixture.log.lock().read(stale.span, 3);
+    fixture.hub.interrupted();
+    log_unannounced(&fixture, 2, "2");
+    fixture.hub.confirmed(&acme());
+    fixture.hub.answer(&stale, page);
+    assert_eq!(next(&mut live), Poll::Pending);
+    fixture.answer_reads();
+    assert_eq!(read_short(&mut live), ["2"]);
+}
+
+#[test]
+fn a_log_that_lost_what_was_known_is_told_after_an_interruption() {
+    for (lose, reason) in [
+        (ModelLog::roll_back as fn(&mut ModelLog, usize), "rolled-back"),
+        (ModelLog::trim as fn(&mut ModelLog, usize), "trimmed"),
+    ] {
+        let fixture = fixture();
+        log_unannounced(&fixture, 1, "1");
+        log_unannounced(&fixture, 2, "2");
+        let mut live = joined(&fixture);
+        fixture.hub.interrupted();
+        lose(&mut fixture.log.lock(), 1);
+        if reason == "trimmed" {
+            log_unannounced(&fixture, 3, "3");
+            fixture.log.lock().trim(1);
+        }
+        fixture.confirm();
+        assert_eq!(read_short(&mut live), [format!("reset:{reason}")]);
+        log(&fixture, 4, "4");
+        assert_eq!(read_short(&mut live), ["4"]);
+    }
 }
 
 #[test]
@@ -263,8 +505,8 @@ fn who_resumes_across_an_interruption_is_told_too() {
     let seen = position(&subscriber);
     drop(subscriber);
     fixture.hub.interrupted();
-    fixture.hub.confirmed(&acme());
-    let mut back = fixture.hub.join(&acme(), Start::After(Resume::new(&seen)), View::default());
+    fixture.confirm();
+    let mut back = resume(&fixture, &seen);
     assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"]);
 }
 
@@ -278,38 +520,79 @@ fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
     assert_eq!(read(&mut live), ["unavailable"]);
     drop(live);
     fixture.interest.take_changes();
-    let mut back = fixture.hub.join(&acme(), Start::After(Resume::new(&seen)), View::default());
+    let mut back = resume(&fixture, &seen);
     assert_eq!(fixture.interest.take_changes()[&acme()], Change::Want);
     assert_eq!(next(&mut back), Poll::Pending);
-    fixture.hub.confirmed(&acme());
+    fixture.confirm();
     assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"], "what was missed meanwhile is told");
 }
 
 #[test]
-fn a_gap_between_logged_events_is_told_before_the_event() {
+fn a_gap_is_filled_from_the_log_before_the_event_goes_out() {
+    let settings =
+        HubSettings { ring_events: 10, ring_bytes: 1 << 20, event_bytes: 64, linger: Duration::ZERO };
+    let fixture = fixture_with(settings);
+    let mut subscriber = joined(&fixture);
+    log(&fixture, 5, "5");
+    log_unannounced(&fixture, 6, "6");
+    log_unannounced(&fixture, 7, "7");
+    say(&fixture, "live, before the gap shows");
+    log(&fixture, 8, "8");
+    say(&fixture, "live, after it");
+    log(&fixture, 9, "9");
+    let got = read_all(&fixture, &mut subscriber);
+    assert_eq!(got, ["5", "live, before the gap shows", "6", "7", "8", "live, after it", "9"]);
+}
+
+#[test]
+fn an_announcement_that_comes_twice_is_taken_once() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
-    log(&fixture, 5, 3, "first that is seen: there is nothing to compare with");
-    log(&fixture, 6, 5, "next");
-    log(&fixture, 6, 5, "next, announced twice");
-    log(&fixture, 9, 8, "one is missing");
-    let got = read_short(&mut subscriber);
+    log(&fixture, 5, "5");
+    fixture.hub.message(&acme(), envelope::encode(entry(5), EntryId::ZERO, b"5"));
+    assert_eq!(read_all(&fixture, &mut subscriber), ["5"]);
+}
+
+#[test]
+fn an_empty_message_means_to_look_at_the_log() {
+    let fixture = fixture();
+    let mut subscriber = joined(&fixture);
+    for id in 1..=2 {
+        log_unannounced(&fixture, id, &id.to_string());
+        say(&fixture, "");
+    }
     assert_eq!(
-        got,
-        ["first that is seen: there is nothing to compare with", "next", "reset:gap", "one is missing"]
+        fixture.answer_reads(),
+        2,
+        "both looks were needed: the second came after the first read was asked for"
     );
-    assert_eq!(position(&subscriber), "9-0");
+    assert_eq!(read_short(&mut subscriber), ["1", "2"]);
+}
+
+#[test]
+fn messages_that_wait_for_the_log_are_bounded_and_a_loss_among_them_is_told() {
+    let fixture = fixture();
+    let mut subscriber = joined(&fixture);
+    log_unannounced(&fixture, 1, "1");
+    log(&fixture, 2, "2");
+    for number in 0..20 {
+        say(&fixture, &format!("live {number}"));
+    }
+    let got = read_all(&fixture, &mut subscriber);
+    assert!(got.contains(&"reset:overflow".to_owned()), "{got:?}");
+    log(&fixture, 3, "3");
+    assert!(read_all(&fixture, &mut subscriber).ends_with(&["3".to_owned()]));
 }
 
 #[test]
 fn live_events_stand_after_the_last_logged_one() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
-    log(&fixture, 5, 0, "logged");
+    log(&fixture, 5, "logged");
     say(&fixture, "live");
     assert_eq!(read_short(&mut subscriber), ["logged", "live"]);
     let position: Position = position(&subscriber).parse().unwrap();
-    assert_eq!(position.entry, EntryId { milliseconds: 5, sequence: 0 });
+    assert_eq!(position.entry, entry(5));
     assert!(position.live.is_some());
 }
 
@@ -326,20 +609,11 @@ fn what_cannot_be_delivered_is_counted_and_told() {
     say(&fixture, "12345");
     fixture.hub.message(&acme(), Bytes::from_static(b"\xff"));
     say(&fixture, "tidings/1 nonsense");
-    say(&fixture, "");
-    log(&fixture, 5, 0, "too large for the limit");
-    log(&fixture, 6, 5, "ok");
+    log(&fixture, 5, "too large for the limit");
+    log(&fixture, 6, "ok");
     assert_eq!(
         read_short(&mut subscriber),
-        [
-            "1234",
-            "reset:too-large",
-            "reset:not-utf8",
-            "reset:bad-envelope",
-            "reset:unread-log",
-            "reset:too-large",
-            "ok"
-        ]
+        ["1234", "reset:too-large", "reset:not-utf8", "reset:bad-envelope", "reset:too-large", "ok"]
     );
     assert_eq!(fixture.metrics.dropped(ResetReason::TooLarge), 2);
     assert_eq!(fixture.metrics.dropped(ResetReason::NotUtf8), 1);
@@ -347,14 +621,26 @@ fn what_cannot_be_delivered_is_counted_and_told() {
 }
 
 #[test]
+fn who_has_not_seen_a_reset_gets_it_after_resuming_at_the_event_before_it() {
+    let fixture = fixture();
+    let mut subscriber = joined(&fixture);
+    log(&fixture, 5, "5");
+    assert_eq!(read_short(&mut subscriber), ["5"]);
+    say(&fixture, "tidings/1 nonsense");
+    log(&fixture, 6, "6");
+    let mut back = resume(&fixture, "5-0");
+    assert_eq!(read_short(&mut back), ["resumed", "reset:bad-envelope", "6"]);
+}
+
+#[test]
 fn a_filter_holds_events_back_but_the_position_moves_on() {
     let fixture = fixture();
     let view = View { types: Some(TypeFilter::parse("A").unwrap()), named: false };
     let mut subscriber = fixture.hub.join(&acme(), Start::Head, view);
-    fixture.hub.confirmed(&acme());
+    fixture.confirm();
     read(&mut subscriber);
-    log(&fixture, 5, 0, r#"{"type":"A"}"#);
-    log(&fixture, 6, 5, r#"{"type":"B"}"#);
+    log(&fixture, 5, r#"{"type":"A"}"#);
+    log(&fixture, 6, r#"{"type":"B"}"#);
     assert_eq!(read_short(&mut subscriber), [r#"{"type":"A"}"#]);
     assert_eq!(position(&subscriber), "6-0");
 }

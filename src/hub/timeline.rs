@@ -125,6 +125,10 @@ impl Timeline {
 
     /// A message of the workspace's channel.
     pub(super) fn message(&mut self, message: &Bytes) -> Option<Wish> {
+        if self.log == LogState::Adrift {
+            // Left over from a former subscription: between it and the next one something may be missing.
+            return None;
+        }
         let Ok(parsed) = envelope::parse(message) else {
             self.drop_event(ResetReason::BadEnvelope, message.len(), None);
             return None;

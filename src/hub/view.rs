@@ -98,7 +98,7 @@ mod tests {
         assert!(view.bytes(&Frame::application(position, r#"{"type":"B"}"#)).is_some());
         assert!(view.bytes(&Frame::application(position, r#"{"type":"C"}"#)).is_none());
         assert!(view.bytes(&Frame::application(position, "text")).is_none());
-        let reset = Frame::broker(position, reset(ResetReason::Gap, None, &position));
+        let reset = Frame::broker(position, reset(ResetReason::Trimmed, None, &position));
         assert!(view.bytes(&reset).is_some());
     }
 }

@@ -6,9 +6,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
+mod bad_input;
 mod browser;
 mod deploy_files;
+mod documents;
 mod embedded_protocol;
 mod harness;
 mod proxies;
+mod publish;
+mod stream;
 mod support;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -15,10 +14,10 @@ use super::connection::ClientLimits;
 use super::exchange::Exchange;
 use super::listener::listen;
 use crate::bus::{
-    Bus, BusState, Change, Feed, Interest, Link, LogError, LogPage, PublishError, Span, StateCell,
+    Bus, BusState, Change, Feed, Interest, Link, LogError, LogPage, Publication, PublishError, Published,
+    Span, StateCell,
 };
 use crate::config::EmbeddedConfig;
-use crate::event::EntryId;
 use crate::workspace::WorkspaceId;
 
 /// The bus that runs in the process, with a listener for Redis clients or without.
@@ -101,13 +100,13 @@ impl Bus for EmbeddedBus {
     fn publish<'a>(
         &'a self,
         workspace: &'a WorkspaceId,
-        payload: Bytes,
-    ) -> BoxFuture<'a, Result<EntryId, PublishError>> {
-        async move { Ok(self.exchange.publish_logged(workspace, &payload, SystemTime::now())) }.boxed()
+        publication: Publication,
+    ) -> BoxFuture<'a, Result<Published, PublishError>> {
+        let publish =
+            move |payload: &bytes::Bytes| self.exchange.publish_logged(workspace, payload, SystemTime::now());
+        async move { Ok(publication.payloads().map(publish).collect()) }.boxed()
     }
 
-    /// While the bus runs it was heard just now: a message reaches the feed within the call that publishes it, and
-    /// there is no link between them that could be silent.
     fn read_log<'a>(
         &'a self,
         _workspace: &'a WorkspaceId,
@@ -117,6 +116,8 @@ impl Bus for EmbeddedBus {
         Box::pin(async { Err(LogError::Unreadable("the log keeps no entries yet".to_owned())) })
     }
 
+    /// While the bus runs it was heard just now: a message reaches the feed within the call that publishes it, and
+    /// there is no link between them that could be silent.
     fn state(&self) -> BusState {
         let state = self.state.snapshot();
         let heard = (state.link == Link::Up).then_some(Duration::ZERO);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, ClientLimits, Ended};
 use super::exchange::Exchange;
+use crate::telemetry::Throttle;
 
 /// The pause after a failed accept. It fails for as long as the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +55,7 @@ pub(super) async fn listen(
     stop: CancellationToken,
 ) {
     let mut clients = JoinSet::new();
+    let accept_log = Throttle::default();
     // Said once each time that all places are taken, however many come then.
     let mut full_said = false;
     loop {
@@ -77,7 +79,9 @@ pub(super) async fn listen(
                     clients.spawn(served);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the embedded bus cannot accept a client");
+                    if let Some(silenced) = accept_log.pass() {
+                        tracing::warn!(%error, silenced, "the embedded bus cannot accept a client");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             },

@@ -78,9 +78,7 @@ async fn ask(connection: &mut ConnectionManager, command: &Cmd) -> RedisResult<(
 fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
     match outcome {
         Ok(()) => Finding::good(what, "allowed"),
-        Err(error) if error.code() == Some("NOPERM") => {
-            Finding::bad(what, describe(&error), access_rule(config))
-        }
+        Err(error) if is_about_access(&error) => Finding::bad(what, describe(&error), access_rule(config)),
         Err(error) => Finding::bad(what, describe(&error), "see what the server says, and its log"),
     }
 }
@@ -98,12 +96,17 @@ fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
     Finding::bad("connection", found, fix)
 }
 
-/// The access rule that gives a user all that a node needs.
+/// The access rule that gives a user all that a node needs. Words that only newer servers know are left out, as an older
+/// one refuses the whole rule for them; nothing depends on them.
 fn access_rule(config: &RedisConfig) -> String {
     let prefix = &config.channel_prefix;
     format!(
-        "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +ssubscribe +sunsubscribe \
-         +publish +spublish +eval +evalsha +xadd +xrange +xrevrange '+xinfo|stream' +expire +ping +hello \
-         '+client|setinfo' '+client|setname'"
+        "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +publish +eval +evalsha \
+         +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +ping +hello"
     )
+}
+
+/// Whether an error is about access: of the command itself, or of one within the script.
+fn is_about_access(error: &redis::RedisError) -> bool {
+    error.code() == Some("NOPERM") || describe(error).contains("user executing the script")
 }

@@ -39,6 +39,12 @@ pub(super) fn describe(error: &RedisError) -> String {
     }
 }
 
+/// Whether the server refuses because of the state it is in, and not because of what was asked: it is loading its data,
+/// is in the middle of a failover, or runs somebody's long script.
+pub(super) fn is_passing(error: &RedisError) -> bool {
+    matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"))
+}
+
 /// Makes connections of the configured kind.
 #[derive(Debug)]
 pub(super) struct Connector {

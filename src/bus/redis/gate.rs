@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::channel::{Channels, Owner};
 use crate::bus::{Feed, StateCell};
+use crate::workspace::WorkspaceId;
 
 /// The gate of one link.
 pub(super) struct Gate {
@@ -28,6 +29,20 @@ impl Gate {
     /// Lets nothing through from now on.
     pub(super) fn shut(&self) {
         self.feed.lock().take();
+    }
+
+    /// A subscription that stands already is confirmed once more.
+    pub(super) fn confirm(&self, workspace: &WorkspaceId) {
+        if let Some(feed) = self.feed.lock().as_ref() {
+            feed.confirmed(workspace);
+        }
+    }
+
+    /// A subscription was refused.
+    pub(super) fn refuse(&self, workspace: &WorkspaceId, reason: &str) {
+        if let Some(feed) = self.feed.lock().as_ref() {
+            feed.refused(workspace, reason);
+        }
     }
 
     /// Waits until the client library says that the connection is closed. Cancellation safe; for one waiter.

@@ -8,6 +8,7 @@
 //! | [`gate`] | takes messages off the link into the feed |
 //! | [`commands`] | the command connection |
 //! | [`publisher`], [`reader`] | publishing and probing; reading logs |
+//! | [`function`] | the publish script as a function of the server |
 //! | [`access`] | what a server lets a node do, for `tidings check` |
 //!
 //! Subscriptions and commands have connections of their own. The subscription link is not left to the client library's
@@ -18,6 +19,7 @@ mod backoff;
 mod channel;
 mod commands;
 mod connect;
+mod function;
 mod gate;
 mod publisher;
 mod reader;
@@ -26,13 +28,14 @@ mod supervisor;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bus, BusState, Feed, Interest, LogError, LogPage, PublishError, Span, StateCell};
-use crate::config::RedisConfig;
-use crate::event::{EntryId, NodeId};
+use super::{
+    Bus, BusState, Feed, Interest, LogError, LogPage, Publication, PublishError, Published, Span, StateCell,
+};
+use crate::config::{RedisConfig, RetentionConfig};
+use crate::event::NodeId;
 use crate::workspace::WorkspaceId;
 use channel::Channels;
 use commands::Commands;
@@ -58,12 +61,17 @@ impl RedisBus {
     /// # Errors
     ///
     /// When the configured address is not one.
-    pub fn new(config: &RedisConfig, node: NodeId, interest: Arc<Interest>) -> Result<Self, ConnectError> {
+    pub fn new(
+        config: &RedisConfig,
+        retention: &RetentionConfig,
+        node: NodeId,
+        interest: Arc<Interest>,
+    ) -> Result<Self, ConnectError> {
         let connector = Connector::new(config)?;
         let channels = Channels::new(&config.channel_prefix, node);
         let commands = Commands::new(&connector, config.command_timeout_seconds.duration())?;
         let state = Arc::new(StateCell::new("redis"));
-        let publisher = Publisher::new();
+        let publisher = Publisher::new(retention);
         Ok(Self { connector, channels, commands, publisher, interest, state, config: config.clone() })
     }
 }
@@ -82,9 +90,11 @@ impl Bus for RedisBus {
     fn publish<'a>(
         &'a self,
         workspace: &'a WorkspaceId,
-        payload: Bytes,
-    ) -> BoxFuture<'a, Result<EntryId, PublishError>> {
-        Box::pin(self.publisher.publish(&self.commands, self.channels.of(workspace), payload))
+        publication: Publication,
+    ) -> BoxFuture<'a, Result<Published, PublishError>> {
+        Box::pin(async move {
+            self.publisher.publish(&self.commands, &self.channels.of(workspace), &publication).await
+        })
     }
 
     fn read_log<'a>(

@@ -1,51 +1,73 @@
 //! Publishing.
 
-use bytes::Bytes;
-use redis::{ErrorKind, Script, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 
 use super::RedisBus;
 use super::commands::Commands;
-use super::connect::describe;
+use super::connect::{describe, is_passing};
 use super::session::is_refusal;
-use crate::bus::PublishError;
-use crate::event::EntryId;
+use crate::bus::{IdempotencyKey, Publication, PublishError, Published};
+use crate::config::RetentionConfig;
 
 /// The script that logs an event and announces it, in one step; also for `redis-cli --eval`.
 pub(super) const PUBLISH_SCRIPT: &str = include_str!("../../../scripts/publish.lua");
 
 /// Runs the publish script.
-pub(super) struct Publisher(Script);
+pub(super) struct Publisher {
+    script: Script,
+    retention: RetentionConfig,
+}
 
 impl Publisher {
-    pub(super) fn new() -> Self {
-        Self(Script::new(PUBLISH_SCRIPT))
+    pub(super) fn new(retention: &RetentionConfig) -> Self {
+        Self { script: Script::new(PUBLISH_SCRIPT), retention: retention.clone() }
     }
 
-    /// Logs an event and announces it on the channel of the same name.
+    /// Logs events and announces each on the channel of the same name.
     pub(super) async fn publish(
         &self,
         commands: &Commands,
-        channel: String,
-        payload: Bytes,
-    ) -> Result<EntryId, PublishError> {
-        let mut evaluate = redis::cmd("EVALSHA");
-        evaluate.arg(self.0.get_hash()).arg(1).arg(&channel).arg(&*payload);
-        let outcome = match commands.ask(&evaluate).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+        channel: &str,
+        publication: &Publication,
+    ) -> Result<Published, PublishError> {
+        let outcome =
+            match commands.ask(&self.call("EVALSHA", self.script.get_hash(), channel, publication)).await {
                 // The server has never seen the script, or has forgotten it: send it along.
-                let mut evaluate = redis::cmd("EVAL");
-                evaluate.arg(PUBLISH_SCRIPT).arg(1).arg(&channel).arg(&*payload);
-                commands.ask(&evaluate).await
-            }
-            outcome => outcome,
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    commands.ask(&self.call("EVAL", PUBLISH_SCRIPT, channel, publication)).await
+                }
+                outcome => outcome,
+            };
+        let ids: Vec<String> = match outcome {
+            Ok(Value::BulkString(id)) => vec![String::from_utf8_lossy(&id).into_owned()],
+            Ok(ids) => redis::from_redis_value(ids).unwrap_or_default(),
+            Err(error) => return Err(publish_error(&error)),
         };
-        let id: String = outcome.map_err(|error| match error.kind() {
-            ErrorKind::Server(_) | ErrorKind::Extension => PublishError::Refused(describe(&error)),
-            _ => PublishError::Unavailable(describe(&error)),
-        })?;
-        id.parse().map_err(|_| {
-            PublishError::Refused("the publish script answered something that is no id".to_owned())
-        })
+        let strange =
+            || PublishError::Refused("the publish script answered something that is no id".to_owned());
+        let ids: Published =
+            ids.iter().map(|id| id.parse().map_err(|_| strange())).collect::<Result<_, _>>()?;
+        if ids.is_empty() { Err(strange()) } else { Ok(ids) }
+    }
+
+    fn call(&self, command: &str, script: &str, channel: &str, publication: &Publication) -> Cmd {
+        let mut call = redis::cmd(command);
+        call.arg(script).arg(1).arg(channel).arg(&**publication.first());
+        call.arg(self.retention.events).arg(self.retention.seconds.duration().as_secs().max(1));
+        call.arg(publication.idempotency_key().map_or("", IdempotencyKey::as_str)).arg(self.retention.bytes);
+        for payload in publication.rest() {
+            call.arg(&**payload);
+        }
+        call
+    }
+}
+
+fn publish_error(error: &RedisError) -> PublishError {
+    match error.kind() {
+        ErrorKind::Server(_) | ErrorKind::Extension if !is_passing(error) => {
+            PublishError::Refused(describe(error))
+        }
+        _ => PublishError::Unavailable(describe(error)),
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redis::{ErrorKind, FromRedisValue, RedisError, Value};
 
 use super::commands::Commands;
-use super::connect::describe;
+use super::connect::{describe, is_passing};
 use crate::bus::{LogEntry, LogError, LogPage, Span};
 use crate::event::EntryId;
 
@@ -127,13 +127,10 @@ async fn ask(commands: &Commands, command: &redis::Cmd) -> Result<Vec<Value>, Lo
 
 fn log_error(error: &RedisError) -> LogError {
     match error.kind() {
-        // Such as WRONGTYPE and NOPERM. A server that is loading, or is a replica without a primary, comes round.
-        ErrorKind::Server(kind)
-            if !matches!(kind, redis::ServerErrorKind::BusyLoading | redis::ServerErrorKind::MasterDown) =>
-        {
+        // Such as WRONGTYPE and NOPERM.
+        ErrorKind::Server(_) | ErrorKind::Extension if !is_passing(error) => {
             LogError::Unreadable(describe(error))
         }
-        ErrorKind::Extension => LogError::Unreadable(describe(error)),
         _ => LogError::Unavailable(describe(error)),
     }
 }

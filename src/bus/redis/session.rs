@@ -1,7 +1,6 @@
 //! The life of one subscription link.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use redis::aio::MultiplexedConnection;
@@ -9,7 +8,8 @@ use redis::{ErrorKind, RedisError, RedisResult, Value};
 
 use super::RedisBus;
 use super::connect::describe;
-use crate::bus::{Change, Feed};
+use super::gate::Gate;
+use crate::bus::Change;
 use crate::telemetry::Throttle;
 use crate::workspace::WorkspaceId;
 
@@ -24,7 +24,7 @@ pub(super) struct Lost(pub(super) String);
 /// One link and what is subscribed on it.
 pub(super) struct Session<'a> {
     bus: &'a RedisBus,
-    feed: &'a Arc<dyn Feed>,
+    gate: &'a Gate,
     connection: MultiplexedConnection,
     subscribed: HashSet<WorkspaceId>,
     refused: HashMap<WorkspaceId, String>,
@@ -32,9 +32,9 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(bus: &'a RedisBus, feed: &'a Arc<dyn Feed>, connection: MultiplexedConnection) -> Self {
+    pub(super) fn new(bus: &'a RedisBus, gate: &'a Gate, connection: MultiplexedConnection) -> Self {
         let (subscribed, refused) = (HashSet::new(), HashMap::new());
-        Self { bus, feed, connection, subscribed, refused, refusal_log: Throttle::default() }
+        Self { bus, gate, connection, subscribed, refused, refusal_log: Throttle::default() }
     }
 
     /// How many workspaces are subscribed.
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         let mut released = Vec::new();
         for (workspace, change) in self.bus.interest.take_changes() {
             match change {
-                Change::Want if self.subscribed.contains(&workspace) => self.feed.confirmed(&workspace),
+                Change::Want if self.subscribed.contains(&workspace) => self.gate.confirm(&workspace),
                 Change::Want => wanted.push(workspace),
                 Change::Release => {
                     self.refused.remove(&workspace);
@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
                             self.bus.config.channel_prefix
                         );
                     }
-                    self.feed.refused(workspace, &reason);
+                    self.gate.refuse(workspace, &reason);
                     self.refused.insert(workspace.clone(), reason);
                 }
                 Err(error) => return Err(lost(error)),
@@ -138,7 +138,7 @@ impl<'a> Session<'a> {
         match self.connection.subscribe(self.bus.channels.probe()).await {
             Ok(()) => Ok(()),
             Err(error) if is_refusal(&error) => {
-                self.bus.state.set_probe_refused(Some(describe(&error)));
+                self.bus.state.set_subscribing_refused(describe(&error));
                 Ok(())
             }
             Err(error) => Err(lost(error)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::RedisBus;
 use super::backoff::Backoff;
 use super::connect::ConnectError;
+use super::function;
 use super::gate::Gate;
 use super::session::{Lost, Session};
 use crate::bus::{Feed, Link};
@@ -15,11 +16,13 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
         Backoff::new(bus.config.backoff_min_seconds.duration(), bus.config.backoff_max_seconds.duration());
     loop {
         let gate = Arc::new(Gate::new(Arc::clone(&feed), bus.channels.clone(), Arc::clone(&bus.state)));
-        let error = match link(bus, &feed, &gate, &mut backoff).await {
+        let error = match link(bus, &gate, &mut backoff).await {
             Ok(lost) => {
                 gate.shut();
                 feed.interrupted();
-                bus.state.count_interruption();
+                if bus.state.snapshot().link == Link::Up {
+                    bus.state.count_interruption();
+                }
                 lost.0
             }
             Err(error) => {
@@ -38,16 +41,16 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
     }
 }
 
+/// Sees to the publish function, once for each link: another server may have come in the old one's place.
+async fn learn_function(bus: &RedisBus) {
+    bus.state.set_function(function::load(&bus.commands).await);
+}
+
 /// Makes one link and lives with it until it is lost.
-async fn link(
-    bus: &RedisBus,
-    feed: &Arc<dyn Feed>,
-    gate: &Arc<Gate>,
-    backoff: &mut Backoff,
-) -> Result<Lost, ConnectError> {
+async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result<Lost, ConnectError> {
     let pushes = Arc::clone(gate);
     let connection = bus.connector.subscription_link(move |info| pushes.push(info)).await?;
-    let mut session = Session::new(bus, feed, connection);
+    let mut session = Session::new(bus, gate, connection);
     bus.state.set_link(Link::Resubscribing);
     let lost = tokio::select! {
         lost = async {
@@ -57,7 +60,8 @@ async fn link(
             backoff.reset();
             bus.state.set_link(Link::Up);
             tracing::info!(workspaces = session.subscribed(), "linked to Redis");
-            session.live().await
+            let (lost, ()) = tokio::join!(session.live(), learn_function(bus));
+            lost
         } => lost,
         () = gate.closed() => Lost("the server closed the connection".to_owned()),
     };

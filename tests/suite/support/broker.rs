@@ -181,6 +181,20 @@ impl Broker {
         self.program.pid()
     }
 
+    /// How much memory the broker takes, in bytes (VmRSS of `proc(5)`).
+    pub fn memory_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("/proc/PID/status");
+        let kibibytes =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kibibytes.expect("a VmRSS line").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// How many file descriptors the broker has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("/proc/PID/fd").count()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         self.program.signal(signal);

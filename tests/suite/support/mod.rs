@@ -2,18 +2,22 @@
 
 #![allow(dead_code, unused_imports, reason = "the harness offers more than each test needs")]
 
+pub mod bed;
 pub mod broker;
 pub mod browser;
+pub mod commands;
 pub mod directory;
 pub mod http;
 pub mod ports;
 pub mod programs;
 pub mod proxies;
+pub mod raw;
 pub mod redis_server;
 pub mod sse;
 pub mod tls;
 pub mod wait;
 
+pub use bed::{Bed, Bus};
 pub use broker::{Broker, BrokerOptions};
 pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};

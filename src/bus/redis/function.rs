@@ -1,0 +1,28 @@
+//! The publish script as a function of the server (Redis 7 and Valkey), so that `redis-cli FCALL tidings_publish` works from
+//! any machine without the script's text.
+
+use redis::{ErrorKind, Value};
+
+use super::commands::Commands;
+use super::connect::describe;
+use super::publisher::PUBLISH_SCRIPT;
+
+/// Loads the function, in place of an older one. Answers what `/status` shows: whether it could.
+pub(super) async fn load(commands: &Commands) -> String {
+    let mut load = redis::cmd("FUNCTION");
+    load.arg("LOAD").arg("REPLACE").arg(library());
+    match commands.ask::<Value>(&load).await {
+        Ok(_) => "loaded".to_owned(),
+        Err(error) if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) => {
+            format!("not loaded: {}", describe(&error))
+        }
+        Err(error) => format!("not loaded, the server did not answer: {}", describe(&error)),
+    }
+}
+
+/// The library's text: the script with its arguments under the names that it uses.
+fn library() -> String {
+    format!(
+        "#!lua name=tidings\nredis.register_function('tidings_publish', function(KEYS, ARGV)\n{PUBLISH_SCRIPT}\nend)\n"
+    )
+}

@@ -1,0 +1,95 @@
+//! `tidings history`.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, Options, block_on, output};
+use crate::bus::redis::RedisBus;
+use crate::bus::{Bus as _, Interest, LogEntry, Span};
+use crate::config::{Config, RedisUrl};
+use crate::event::{EntryId, NodeId};
+use crate::workspace::WorkspaceId;
+
+/// How many characters of a payload a line of the table shows.
+const SHOWN_CHARACTERS: usize = 100;
+
+/// Arguments of `tidings history`.
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// The workspace, such as `acme`
+    workspace: String,
+    /// Show this many of the newest events at most
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    last: usize,
+    /// Print one JSON object a line, with the whole payload
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &Options, args: &HistoryArgs) -> Result<(), Failure> {
+    let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
+    let config = options.load()?.config;
+    block_on(async {
+        let bus = bus(config)?;
+        let page = bus
+            .read_log(&workspace, Span::Newest { count: args.last }, args.last)
+            .await
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        if page.entries.is_empty() && !args.json {
+            output::error(&format!("the log of {workspace} is empty"));
+        }
+        for entry in &page.entries {
+            let line = if args.json { as_json(entry) } else { as_row(entry) };
+            if output::line(&line).is_err() {
+                // Whoever read the output has gone away.
+                return Ok(());
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The bus whose log is read: the configured Redis, or the embedded bus of the broker on this machine, which speaks the
+/// same protocol.
+fn bus(mut config: Config) -> Result<RedisBus, Failure> {
+    if config.redis.url.is_empty() {
+        let address = config.embedded.listen.ok_or_else(|| {
+            Failure::Usage(
+                "neither redis.url nor embedded.listen is configured: there is no log to read".to_owned(),
+            )
+        })?;
+        config.redis.url = RedisUrl::new(format!("redis://{address}"));
+    }
+    RedisBus::new(&config.redis, &config.retention, NodeId::random(), Arc::new(Interest::default()))
+        .map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn as_json(entry: &LogEntry) -> String {
+    json!({ "id": entry.id.to_string(), "time": time(entry.id), "data": text(entry) }).to_string()
+}
+
+fn as_row(entry: &LogEntry) -> String {
+    let text = text(entry).unwrap_or_else(|| "(no payload: not written by a publisher of events)".to_owned());
+    let bytes = entry.payload.as_ref().map_or(0, bytes::Bytes::len);
+    // Control characters would act on the terminal.
+    let shown: String =
+        text.chars().take(SHOWN_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let more = if text.chars().nth(SHOWN_CHARACTERS).is_some() { "…" } else { "" };
+    format!(
+        "{:<20}  {:<24}  {bytes:>7}  {shown}{more}",
+        entry.id.to_string(),
+        time(entry.id).unwrap_or_default()
+    )
+}
+
+fn text(entry: &LogEntry) -> Option<String> {
+    entry.payload.as_ref().map(|payload| String::from_utf8_lossy(payload).into_owned())
+}
+
+/// When the entry was logged, by the server's clock.
+fn time(id: EntryId) -> Option<String> {
+    let milliseconds = i64::try_from(id.milliseconds).ok()?;
+    Some(format!("{:.3}", jiff::Timestamp::from_millisecond(milliseconds).ok()?))
+}

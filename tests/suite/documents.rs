@@ -1,0 +1,215 @@
+//! The documents against what they describe: a word that the program says and no document explains, or a document that
+//! points at what is not there, fails here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tidings::event::control::{ReconnectReason, ResetReason};
+use tidings::metrics::{EventKind, Metrics};
+
+/// Directories whose documents are not ours.
+const FOREIGN: [&str; 2] = ["target", "node_modules"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    text(&root().join(path))
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All files below a directory whose names end so.
+fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        if path.is_dir() && !name.starts_with('.') && !FOREIGN.contains(&name.as_ref()) {
+            found.extend(files(&path, ending));
+        } else if name.ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A document's lines outside of code blocks.
+fn prose(document: &str) -> String {
+    let mut in_code = false;
+    let lines = document.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        in_code ^= fence;
+        !in_code && !fence
+    });
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// The part of a document below a heading, up to the next heading of any level.
+fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = document.split_once(&format!("\n{heading}\n")).expect(heading);
+    rest.split_once("\n#").map_or(rest, |(section, _)| section)
+}
+
+/// What stands between backticks in the given column of a section's tables.
+fn column(section: &str, column: usize) -> BTreeSet<String> {
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.split('|').nth(column + 1));
+    cells.flat_map(in_backticks).map(str::to_owned).collect()
+}
+
+fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept =
+        heading.trim_start_matches('#').trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+fn has_anchor(document: &str, wanted: &str) -> bool {
+    prose(document).lines().any(|line| line.starts_with('#') && anchor(line) == wanted)
+}
+
+#[test]
+fn relative_links_lead_somewhere() {
+    let mut broken = Vec::new();
+    let mut checked = 0;
+    for path in files(root(), ".md") {
+        let document = text(&path);
+        let prose = prose(&document);
+        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            checked += 1;
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            if !file.exists() || (!fragment.is_empty() && !has_anchor(&text(&file), fragment)) {
+                broken.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+    assert!(checked > 20, "only {checked} links were found");
+}
+
+#[test]
+fn every_word_of_the_brokers_own_events_is_explained() {
+    let protocol = read("docs/protocol.md");
+    let events = section(&protocol, "### The broker's own events");
+    let reasons: BTreeSet<String> = ResetReason::ALL
+        .map(ResetReason::as_str)
+        .into_iter()
+        .chain(ReconnectReason::ALL.map(ReconnectReason::as_str))
+        .map(str::to_owned)
+        .collect();
+    let mut explained = column(events, 0);
+    explained.remove("reason");
+    assert_eq!(explained, reasons);
+
+    let source = read("src/event/control.rs");
+    let names: BTreeSet<&str> = source
+        .split("\"tidings.")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(names.contains("reset"), "{names:?}");
+    for name in names {
+        assert!(events.contains(&format!("`tidings.{name}`")), "tidings.{name} is not explained");
+    }
+}
+
+/// The kinds of problems in a source text: each stands as a literal right behind its status.
+fn problem_kinds(source: &str) -> impl Iterator<Item = &str> {
+    source.split("StatusCode::").skip(1).filter_map(|rest| {
+        let (_, behind) = rest.split_once(',')?;
+        behind.trim_start().strip_prefix('"')?.split('"').next()
+    })
+}
+
+#[test]
+fn every_problem_type_is_explained() {
+    let sources: Vec<String> = files(&root().join("src/http"), ".rs").iter().map(|path| text(path)).collect();
+    let kinds: BTreeSet<String> =
+        sources.iter().flat_map(|source| problem_kinds(source)).map(str::to_owned).collect();
+    assert!(kinds.contains("unavailable") && kinds.contains("bad-workspace"), "{kinds:?}");
+    let mut explained = column(section(&read("docs/protocol.md"), "### Errors"), 0);
+    explained.remove("type");
+    assert_eq!(explained, kinds);
+}
+
+#[test]
+fn every_direct_dependency_has_a_reason() {
+    let manifest = read("Cargo.toml");
+    let document = read("docs/dependencies.md");
+    for (table, heading) in
+        [("[dependencies]", "## Of the program"), ("[dev-dependencies]", "## Of the tests")]
+    {
+        let (_, rest) = manifest.split_once(&format!("\n{table}\n")).expect(table);
+        let mut names: BTreeSet<String> = rest
+            .lines()
+            .take_while(|line| !line.starts_with('['))
+            .filter_map(|line| Some(line.split_once('=')?.0.trim().to_owned()))
+            .collect();
+        if table == "[dev-dependencies]" {
+            // There it only has more features than in the program.
+            names.remove("tokio");
+        }
+        assert_eq!(column(section(&document, heading), 0), names, "{table}");
+    }
+}
+
+#[test]
+fn every_metric_is_explained() {
+    let metrics = Metrics::new();
+    // A metric with labels shows itself once it has counted something.
+    metrics.count_event(EventKind::Live);
+    metrics.count_dropped(ResetReason::TooLarge);
+    metrics.count_reset(ResetReason::Gap);
+    metrics.count_reconnect(ReconnectReason::Lagging);
+    let encoded = metrics.encode().unwrap();
+    let names: BTreeSet<String> = encoded
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let document = read("docs/operations.md");
+    let explained: BTreeSet<String> = column(section(&document, "## Metrics"), 0)
+        .iter()
+        .filter_map(|name| name.split('{').next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(explained, names);
+}
+
+#[test]
+fn the_map_of_the_house_names_what_is_there() {
+    let architecture = read("docs/architecture.md");
+    let named = in_backticks(&architecture);
+    let missing: Vec<&str> = named
+        .filter(|word| ["src/", "config/", "docs/", "scripts/"].iter().any(|start| word.starts_with(start)))
+        .filter(|path| !root().join(path).exists())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+
+    let mut code = String::new();
+    for directory in ["src", "tests"] {
+        for path in files(&root().join(directory), ".rs") {
+            code.push_str(&text(&path));
+        }
+    }
+    let tests = column(section(&architecture, "## Invariants"), 2);
+    let tests: Vec<&String> = tests.iter().filter(|name| name.contains('_')).collect();
+    assert!(tests.len() > 10, "{tests:?}");
+    for test in tests {
+        assert!(code.contains(&format!("fn {test}(")), "{test} is not a test");
+    }
+}

@@ -1,0 +1,147 @@
+//! Where a published event goes.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use super::EVENTS;
+use crate::support::bed::on_both_buses;
+use crate::support::directory::repository;
+use crate::support::programs::run;
+use crate::support::{Bed, Bus, DEADLINE, http};
+
+on_both_buses!(a_published_event_reaches_every_client, many_at_once_reach_everyone_in_the_order_of_their_ids);
+
+async fn a_published_event_reaches_every_client(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let (mut one, mut other) = (bed.broker.connect("acme").await, bed.broker.connect("acme").await);
+    one.hello().await;
+    other.hello().await;
+    let payload = r#"{"type":"CHANNEL_UPDATED"}"#;
+    let response = http::request(bed.broker.address(), "POST", EVENTS, &[], payload).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type"), "application/json");
+    assert_eq!(response.header("cache-control"), "no-store");
+    let answer = response.json();
+    let id = answer["id"].as_str().unwrap();
+    assert_eq!(answer, serde_json::json!({ "id": id }));
+    for client in [&mut one, &mut other] {
+        let event = client.next_event(DEADLINE).await;
+        assert_eq!((event.id.as_str(), event.data.as_str()), (id, payload));
+    }
+    assert_eq!(bed.broker.status().await["counters"]["published"], 1);
+}
+
+async fn many_at_once_reach_everyone_in_the_order_of_their_ids(bus: Bus) {
+    const PUBLISHERS: usize = 8;
+    const EACH: usize = 25;
+    let bed = Bed::start(bus).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = bed.broker.connect("acme").await;
+        client.hello().await;
+        clients.push(client);
+    }
+    let address = bed.broker.address();
+    let publishers = (0..PUBLISHERS).map(|publisher| async move {
+        let mut published = Vec::new();
+        for number in 0..EACH {
+            let payload = format!("{publisher}/{number}");
+            let response = http::request(address, "POST", EVENTS, &[], payload.clone()).await;
+            let id = response.json()["id"].as_str().unwrap().to_owned();
+            published.push((place(&id), payload));
+        }
+        published
+    });
+    let published = futures_util::future::join_all(publishers).await.concat();
+    let by_id: BTreeMap<_, _> = published.into_iter().collect();
+    assert_eq!(by_id.len(), PUBLISHERS * EACH, "each event has an id of its own");
+    let expected: Vec<_> = by_id.into_values().collect();
+    for client in &mut clients {
+        let last = expected.last().unwrap();
+        client.wait_for(DEADLINE, |event| event.data == *last).await;
+        assert_eq!(client.application_data(), expected);
+    }
+}
+
+/// The two numbers of an id.
+fn place(id: &str) -> (u64, u64) {
+    let (milliseconds, sequence) = id.split_once('-').unwrap();
+    (milliseconds.parse().unwrap(), sequence.parse().unwrap())
+}
+
+/// The entries of the workspace's log.
+async fn log(bed: &Bed) -> Vec<(String, Vec<String>)> {
+    bed.redis().command(&["XRANGE", "workspace:acme", "-", "+"]).await
+}
+
+#[tokio::test]
+async fn a_published_event_stands_in_the_log() {
+    let bed = Bed::start(Bus::Redis).await;
+    let payloads = ["{\"type\":\"A\"}", "two\nlines\r\n", "nul \0 and 🎉"];
+    let mut expected = Vec::new();
+    for payload in payloads {
+        let id = bed.broker.publish("acme", payload).await;
+        expected.push((id, vec!["data".to_owned(), payload.to_owned()]));
+    }
+    assert_eq!(log(&bed).await, expected);
+    let expires: i64 = bed.redis().command(&["TTL", "workspace:acme"]).await;
+    assert!((86_000..=86_400).contains(&expires), "{expires}");
+}
+
+#[tokio::test]
+async fn a_script_that_redis_forgot_is_sent_again() {
+    let bed = Bed::start(Bus::Redis).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    for number in 0..3 {
+        bed.redis().command::<String>(&["SCRIPT", "FLUSH"]).await;
+        for half in ["a", "b"] {
+            let payload = format!("{number}{half}");
+            let id = bed.broker.publish("acme", &payload).await;
+            let event = client.next_event(DEADLINE).await;
+            assert_eq!((event.id, event.data), (id, payload));
+        }
+    }
+    assert_eq!(log(&bed).await.len(), 6);
+    // The script is sent along once after each flush; the second publish calls it by its hash.
+    let stats = bed.redis().info("commandstats").await;
+    let calls = |command: &str| {
+        let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).unwrap();
+        line.split("calls=").nth(1).unwrap().split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!((calls("eval"), calls("evalsha")), (3, 6));
+}
+
+#[tokio::test]
+async fn the_script_works_with_redis_cli() {
+    let bed = Bed::start(Bus::Redis).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1"}}"#;
+    let publish = |arguments: &[&str]| {
+        let mut command = Command::new("redis-cli");
+        command.current_dir(repository()).args(["-p", &bed.redis().port().to_string(), "--eval"]);
+        command.args(["scripts/publish.lua", "workspace:acme", ",", payload]).args(arguments);
+        run(&mut command).trim().trim_matches('"').to_owned()
+    };
+    for _ in 0..2 {
+        let id = publish(&[]);
+        let event = client.next_event(DEADLINE).await;
+        assert_eq!((event.id, event.data.as_str()), (id, payload));
+    }
+    // With what the broker publishes it makes one order without gaps.
+    let id = bed.broker.publish("acme", "over HTTP").await;
+    assert_eq!(client.next_event(DEADLINE).await.id, id);
+
+    // A log is trimmed to about as many events as it shall keep, and to no fewer.
+    for _ in 0..150 {
+        bed.broker.publish("acme", "filler").await;
+    }
+    let id = publish(&["10", "60"]);
+    client.wait_for(DEADLINE, |event| event.id == id).await;
+    let kept = log(&bed).await.len();
+    assert!((10..150).contains(&kept), "{kept}");
+    let expires: i64 = bed.redis().command(&["TTL", "workspace:acme"]).await;
+    assert!((1..=60).contains(&expires), "{expires}");
+    assert_eq!(bed.broker.status().await["counters"]["resets"]["gap"], 0);
+}

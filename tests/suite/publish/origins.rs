@@ -1,0 +1,52 @@
+//! Publishing from pages: a browser sends such requests without asking first.
+
+use super::EVENTS;
+use crate::support::bed::on_both_buses;
+use crate::support::http::{self, Response};
+use crate::support::{Bed, Bus, DEADLINE};
+
+on_both_buses!(pages_of_other_origins_cannot_publish, pages_of_configured_origins_can_publish);
+
+async fn post(bed: &Bed, origin: &str, body: &'static str) -> Response {
+    http::request(bed.broker.address(), "POST", EVENTS, &[("Origin", origin)], body).await
+}
+
+async fn pages_of_other_origins_cannot_publish(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    let address = bed.broker.address();
+    let origins = [
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1",
+        &format!("http://{address}.evil.example"),
+        &format!("http://localhost:{}", address.port()),
+    ];
+    for origin in origins {
+        let response = post(&bed, origin, "forged").await;
+        assert_eq!(response.status, 403, "{origin}");
+        assert_eq!(response.header("content-type"), "application/problem+json");
+        assert_eq!(response.json()["type"], "urn:tidings:problem:origin-not-allowed");
+        assert!(response.text().contains("cors.origins"), "{}", response.text());
+    }
+    // The broker's own origin, as when a proxy puts page and broker under one address.
+    let response = post(&bed, &format!("http://{address}"), "own").await;
+    assert_eq!(response.status, 200);
+    assert_eq!(client.next_event(DEADLINE).await.data, "own");
+}
+
+async fn pages_of_configured_origins_can_publish(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("cors.origins", "https://app.example, https://b.example")]).await;
+    for origin in ["https://app.example", "https://b.example"] {
+        let response = post(&bed, origin, "allowed").await;
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("access-control-allow-origin"), origin);
+        assert_eq!(response.header("access-control-allow-credentials"), "true");
+        assert_eq!(response.header("vary"), "Origin");
+    }
+    let response = post(&bed, "https://c.example", "forged").await;
+    assert_eq!(response.status, 403);
+    assert!(!response.headers.contains_key("access-control-allow-origin"));
+    assert_eq!(response.header("vary"), "Origin");
+}

@@ -1,0 +1,106 @@
+//! Events that cannot be delivered: their absence is told, counted and logged.
+
+use crate::support::bed::{on_both_buses, publish_live};
+use crate::support::{Bed, Bus, DEADLINE, eventually};
+
+on_both_buses!(
+    an_event_that_is_too_large_is_told,
+    an_event_that_is_not_utf_8_is_told,
+    an_envelope_that_is_none_is_told,
+    many_dropped_events_are_few_log_lines,
+);
+
+/// Publishes something that cannot be delivered between two events that can, and checks who is told what.
+async fn check_drop(bed: &Bed, undeliverable: &[u8], reason: &str) {
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    let mut connection = bed.connection().await;
+    publish_live(&mut connection, "acme", "before").await;
+    publish_live(&mut connection, "acme", undeliverable).await;
+    publish_live(&mut connection, "acme", "after").await;
+
+    let before = client.next_event(DEADLINE).await;
+    assert_eq!(before.data, "before");
+    let reset = client.next_event(DEADLINE).await;
+    assert_eq!(reset.kind, "tidings.reset");
+    let expected = serde_json::json!({ "reason": reason, "from": before.id, "head": reset.id });
+    assert_eq!(reset.json(), expected);
+    assert_ne!(reset.id, before.id);
+    assert_eq!(client.next_event(DEADLINE).await.data, "after");
+
+    assert_eq!(bed.broker.status().await["counters"]["eventsDropped"][reason], 1);
+    assert_eq!(bed.broker.status().await["counters"]["resets"][reason], 1);
+    let counter = format!("tidings_events_dropped_total{{reason=\"{reason}\"}}");
+    assert_eq!(bed.broker.metric(&counter).await, Some(1.0));
+    let log = bed.broker.log();
+    let line = log.lines().find(|line| line.contains("dropped an event")).unwrap();
+    assert!(line.contains("WARN") && line.contains("workspace=acme"), "{line}");
+    assert!(line.contains(&format!("reason=\"{reason}\"")), "{line}");
+    assert!(line.contains(&format!("bytes={}", undeliverable.len())), "{line}");
+}
+
+async fn an_event_that_is_too_large_is_told(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("limits.event_bytes", "1000")]).await;
+    check_drop(&bed, &[b'x'; 1001], "too-large").await;
+}
+
+async fn an_event_that_is_not_utf_8_is_told(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    check_drop(&bed, b"caf\xe9", "not-utf8").await;
+}
+
+async fn an_envelope_that_is_none_is_told(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    check_drop(&bed, b"tidings/1 by hand", "bad-envelope").await;
+}
+
+async fn many_dropped_events_are_few_log_lines(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    let began = std::time::Instant::now();
+    let mut connection = bed.connection().await;
+    for _ in 0..200 {
+        publish_live(&mut connection, "acme", b"\xff").await;
+    }
+    publish_live(&mut connection, "acme", "end").await;
+    client.wait_for(DEADLINE, |event| event.data == "end").await;
+    let resets = client.events().iter().filter(|event| event.kind == "tidings.reset").count();
+    assert_eq!(resets, 200);
+    let lines = bed.broker.log().lines().filter(|line| line.contains("dropped an event")).count();
+    assert!(lines as u64 <= 1 + began.elapsed().as_secs(), "{lines} lines in {:?}", began.elapsed());
+}
+
+/// What only Redis can do: durable events that no broker accepted, and logs that grow behind a broker's back.
+#[tokio::test]
+async fn what_a_log_hides_is_told() {
+    let bed = Bed::start(Bus::Redis).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    bed.broker.publish("acme", "first").await;
+    assert_eq!(client.next_event(DEADLINE).await.data, "first");
+
+    // An entry that nobody announced: the next announcement gives it away.
+    bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
+    bed.broker.publish("acme", "second").await;
+    let reset = client.next_event(DEADLINE).await;
+    assert_eq!((reset.kind.as_str(), reset.json()["reason"].as_str()), ("tidings.reset", Some("gap")));
+    assert_eq!(client.next_event(DEADLINE).await.data, "second");
+
+    // A durable event that is not UTF-8: its place in the order is taken, so the next one is no gap.
+    let script = include_str!("../../../scripts/publish.lua");
+    let eval: &[&[u8]] = &[b"EVAL", script.as_bytes(), b"1", b"workspace:acme", b"\xff\xfe"];
+    bed.redis().command::<String>(eval).await;
+    assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "not-utf8");
+    bed.broker.publish("acme", "third").await;
+    assert_eq!(client.next_event(DEADLINE).await.data, "third");
+
+    // An empty message says that there is something in the log.
+    bed.publish_live("acme", "").await;
+    let event = client.next_event(DEADLINE).await;
+    assert_eq!(event.kind, "tidings.reset");
+    eventually("the reset is counted", DEADLINE, async || {
+        bed.broker.status().await["counters"]["resets"]["unread-log"] == 1
+    })
+    .await;
+}

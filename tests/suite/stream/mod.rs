@@ -1,0 +1,8 @@
+//! The contract of `GET /api/workspaces/{workspace}/events`.
+
+mod drops;
+mod opening;
+mod payloads;
+mod resume;
+mod sharing;
+mod views;

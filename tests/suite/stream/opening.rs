@@ -1,0 +1,137 @@
+//! What a stream begins with, and what an idle one carries.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use crate::support::bed::on_both_buses;
+use crate::support::raw::{RawConnection, head};
+use crate::support::{
+    Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisOptions, RedisServer, eventually,
+};
+
+on_both_buses!(
+    the_head_is_that_of_an_event_stream,
+    the_first_frames_are_a_retry_and_the_hello,
+    each_connection_is_told_its_own_retry,
+    heartbeats_move_the_position_of_an_idle_client,
+    the_accept_header_decides_whether_there_is_a_stream,
+    after_the_hello_nothing_is_missed,
+);
+
+async fn the_head_is_that_of_an_event_stream(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let client = bed.broker.connect("acme").await;
+    assert_eq!(client.status(), 200);
+    assert_eq!(client.header("content-type"), "text/event-stream; charset=utf-8");
+    assert_eq!(client.header("cache-control"), "no-cache, no-store, no-transform");
+    assert_eq!(client.header("x-accel-buffering"), "no");
+    for absent in ["content-length", "content-encoding", "vary", "access-control-allow-origin"] {
+        assert!(!client.headers().contains_key(absent), "{absent}");
+    }
+}
+
+async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut client = bed.broker.connect("acme").await;
+    let hello = client.hello().await;
+    assert_eq!(hello.kind, "message");
+    assert_eq!(hello.data, r#"{"type":"connected","workspaceId":"acme","resumed":false}"#);
+    assert!((1..=128).contains(&hello.id.len()), "{:?}", hello.id);
+    let needs_no_preflight = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
+    assert!(hello.id.bytes().all(needs_no_preflight), "{:?}", hello.id);
+
+    let retry = client.retries()[0];
+    let expected = format!("retry: {retry}\n\nid: {}\ndata: {}\n\n", hello.id, hello.data);
+    assert_eq!(String::from_utf8(client.body()).unwrap(), expected);
+}
+
+async fn each_connection_is_told_its_own_retry(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("sse.retry_ms", "4000")]).await;
+    let mut retries = Vec::new();
+    for _ in 0..40 {
+        let mut client = bed.broker.connect("acme").await;
+        client.hello().await;
+        retries.extend(client.retries());
+    }
+    assert_eq!(retries.len(), 40);
+    assert!(retries.iter().all(|retry| (3000..=5000).contains(retry)), "{retries:?}");
+    assert!(retries.iter().any(|&retry| retry < 3700), "{retries:?}");
+    assert!(retries.iter().any(|&retry| retry > 4300), "{retries:?}");
+    assert!(retries.iter().collect::<HashSet<_>>().len() > 20, "{retries:?}");
+}
+
+async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
+    let began = Instant::now();
+    let mut client = bed.broker.connect_with("acme", Connect::query("types=WANTED")).await;
+    let hello = client.hello().await;
+    for _ in 0..5 {
+        let heartbeat = client.next_event(DEADLINE).await;
+        assert_eq!(heartbeat.kind, "tidings.heartbeat");
+        assert_eq!(heartbeat.json(), serde_json::json!({ "live": true }));
+        assert_eq!(heartbeat.id, hello.id);
+    }
+    // Five intervals, each at least 90 % of the configured one.
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+
+    // The client does not get this event, and need not be sent it when it comes back.
+    let id = bed.broker.publish("acme", r#"{"type":"OTHER"}"#).await;
+    client.wait_for(DEADLINE, |event| event.kind == "tidings.heartbeat" && event.id == id).await;
+    assert!(client.application_data().is_empty());
+}
+
+async fn the_accept_header_decides_whether_there_is_a_stream(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    for accept in ["text/event-stream", "*/*", "text/*", "", "text/html, text/event-stream;q=0.1"] {
+        let client = bed.broker.connect_with("acme", Connect::default().header("Accept", accept)).await;
+        assert_eq!(client.status(), 200, "{accept:?}");
+    }
+    for accept in
+        ["text/html", "application/json", "text/event-stream;q=0, */*", "text/html, application/xml"]
+    {
+        let mut connection = RawConnection::open(bed.broker.address()).await;
+        let request = head("GET", "/api/workspaces/acme/events", &[("Accept", accept)]);
+        let response = connection.exchange(request).await;
+        assert_eq!(response.status, 406, "{accept:?}");
+        assert_eq!(response.header("content-type"), "application/problem+json");
+        assert_eq!(response.json()["type"], "urn:tidings:problem:not-acceptable");
+    }
+
+    let mut connection = RawConnection::open(bed.broker.address()).await;
+    connection.send(head("GET", "/api/workspaces/acme/events", &[])).await;
+    eventually("a client without Accept is a subscriber", DEADLINE, async || {
+        bed.broker.status().await["subscribers"] == 1
+    })
+    .await;
+}
+
+async fn after_the_hello_nothing_is_missed(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut connection = bed.connection().await;
+    for round in 0..20 {
+        // A workspace of its own each time, so that its subscription is new.
+        let workspace = format!("round-{round}");
+        let mut client = bed.broker.connect(&workspace).await;
+        client.hello().await;
+        crate::support::bed::publish_live(&mut connection, &workspace, "first").await;
+        assert_eq!(client.next_event(DEADLINE).await.data, "first");
+    }
+}
+
+#[tokio::test]
+async fn the_head_and_the_retry_do_not_wait_for_redis() {
+    let server = RedisServer::prepare(RedisOptions::default());
+    let options =
+        BrokerOptions::redis(&server).set("redis.confirm_seconds", 60).set("sse.heartbeat_seconds", 0.1);
+    let broker = Broker::start(options).await;
+    let mut client = broker.connect("acme").await;
+    assert_eq!(client.status(), 200);
+    // Held back is only what the hello promises; bytes flow, so that no proxy takes the connection for dead.
+    for _ in 0..3 {
+        let heartbeat = client.next_event(DEADLINE).await;
+        assert_eq!((heartbeat.kind.as_str(), heartbeat.id.as_str()), ("tidings.heartbeat", ""));
+        assert_eq!(heartbeat.json(), serde_json::json!({ "live": false }));
+    }
+    assert_eq!(client.retries().len(), 1);
+    assert!(client.body().starts_with(b"retry: "));
+}

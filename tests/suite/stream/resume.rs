@@ -1,0 +1,170 @@
+//! Coming back with a position.
+
+use serde_json::json;
+
+use crate::support::bed::{on_both_buses, publish_live};
+use crate::support::{Bed, Bus, Connect, DEADLINE, EventSource, SseClient};
+
+on_both_buses!(
+    what_was_missed_comes_first,
+    the_query_names_a_position_too,
+    every_position_of_a_stream_can_be_resumed_from,
+    an_unknown_position_is_told,
+    a_position_that_fell_out_of_memory_is_told,
+    a_position_of_another_workspace_is_told,
+    a_restarted_broker_does_not_take_old_positions_for_its_own,
+);
+
+/// Publishes numbered events, every second one durable, and answers their data.
+async fn publish_some(bed: &Bed, numbers: std::ops::Range<u32>) -> Vec<String> {
+    let mut connection = bed.connection().await;
+    let mut published = Vec::new();
+    for number in numbers {
+        let text = format!("event {number}");
+        if number % 2 == 0 {
+            bed.broker.publish("acme", &text).await;
+        } else {
+            publish_live(&mut connection, "acme", &text).await;
+        }
+        published.push(text);
+    }
+    published
+}
+
+/// Reads events of the application until all that were expected have come.
+async fn expect(client: &mut SseClient, expected: &[String]) {
+    for text in expected {
+        let event = client.next_event(DEADLINE).await;
+        assert_eq!((&event.data, event.kind.as_str()), (text, "message"));
+    }
+}
+
+async fn what_was_missed_comes_first(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut first = bed.broker.connect("acme").await;
+    first.hello().await;
+    let seen = publish_some(&bed, 0..6).await;
+    expect(&mut first, &seen).await;
+    let position = first.last_event_id();
+    drop(first);
+
+    let missed = publish_some(&bed, 6..12).await;
+    let mut second = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    let hello = second.hello().await;
+    assert_eq!(hello.json(), json!({ "type": "connected", "workspaceId": "acme", "resumed": true }));
+    assert_eq!(hello.id, position, "the hello does not move the client past what it is about to get");
+    expect(&mut second, &missed).await;
+    let later = publish_some(&bed, 12..14).await;
+    expect(&mut second, &later).await;
+}
+
+async fn the_query_names_a_position_too(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut first = bed.broker.connect("acme").await;
+    let begin = first.hello().await.id;
+    let published = publish_some(&bed, 0..4).await;
+    expect(&mut first, &published).await;
+    let end = first.last_event_id();
+
+    let mut by_query =
+        bed.broker.connect_with("acme", Connect::query(&format!("last_event_id={begin}"))).await;
+    assert_eq!(by_query.hello().await.json()["resumed"], true);
+    expect(&mut by_query, &published).await;
+
+    // A browser keeps the query of its first request and sends its position in the header.
+    let both = Connect { last_event_id: Some(end), ..Connect::query(&format!("last_event_id={begin}")) };
+    let mut by_header = bed.broker.connect_with("acme", both).await;
+    assert_eq!(by_header.hello().await.json()["resumed"], true);
+    let later = publish_some(&bed, 4..6).await;
+    expect(&mut by_header, &later).await;
+}
+
+async fn every_position_of_a_stream_can_be_resumed_from(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut first = bed.broker.connect("acme").await;
+    first.hello().await;
+    let published = publish_some(&bed, 0..8).await;
+    expect(&mut first, &published).await;
+    let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
+    for (index, position) in positions.iter().enumerate() {
+        let mut client = bed.broker.connect_with("acme", Connect::after(position)).await;
+        let hello = client.hello().await;
+        assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), position));
+        expect(&mut client, &published[index..]).await;
+    }
+}
+
+async fn an_unknown_position_is_told(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut watcher = bed.broker.connect("acme").await;
+    watcher.hello().await;
+    let id = bed.broker.publish("acme", "before").await;
+    watcher.application_event().await;
+
+    let long = "x".repeat(1000);
+    let positions = ["garbage", "1-0", "0-0", "99999999999999-0", "0-0~abcdefgh.1", "a b ä \"c\"", &long];
+    for position in positions {
+        let mut client = bed.broker.connect_with("acme", Connect::after(position)).await;
+        let hello = client.next_event(DEADLINE).await;
+        assert_eq!(hello.json(), json!({ "type": "connected", "workspaceId": "acme", "resumed": false }));
+        // A client that is cut off right here comes back with the position that it came with, and is told again.
+        assert_eq!(hello.id, "", "{position}");
+        let reset = client.next_event(DEADLINE).await;
+        assert_eq!((reset.kind.as_str(), &reset.id), ("tidings.reset", &id));
+        assert_eq!(reset.json(), json!({ "reason": "unknown-position", "from": position, "head": id }));
+    }
+
+    // What a client sends is shown to it, and cannot become fields of the stream.
+    let query = "last_event_id=x%0A%0Adata:%20forged%0D%0Aid:%207%00";
+    let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
+    let reset = client.event_named("tidings.reset").await;
+    assert_eq!(reset.json()["from"], "x\n\ndata: forged\r\nid: 7\0");
+    bed.broker.publish("acme", "after").await;
+    assert_eq!(client.next_event(DEADLINE).await.data, "after");
+    assert_eq!(client.events().len(), 3);
+}
+
+async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("ring.events", "4")]).await;
+    let mut first = bed.broker.connect("acme").await;
+    let begin = first.hello().await.id;
+    let published = publish_some(&bed, 0..6).await;
+    expect(&mut first, &published).await;
+    let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
+
+    // The ring holds the last four; the place right before the oldest of them is the oldest that it can prove.
+    let mut client = bed.broker.connect_with("acme", Connect::after(&positions[2])).await;
+    assert_eq!(client.hello().await.json()["resumed"], true);
+    expect(&mut client, &published[2..]).await;
+    for gone in [&positions[1], &begin] {
+        let mut client = bed.broker.connect_with("acme", Connect::after(gone)).await;
+        assert_eq!(client.hello().await.json()["resumed"], false);
+        assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "unknown-position");
+    }
+}
+
+async fn a_position_of_another_workspace_is_told(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut other = bed.broker.connect("other").await;
+    other.hello().await;
+    bed.publish_live("other", "theirs").await;
+    let position = other.application_event().await.id;
+    let mut client = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    assert_eq!(client.hello().await.json()["resumed"], false);
+    assert_eq!(client.next_event(DEADLINE).await.kind, "tidings.reset");
+    assert!(client.application_data().is_empty());
+}
+
+async fn a_restarted_broker_does_not_take_old_positions_for_its_own(bus: Bus) {
+    let mut bed = Bed::start_with(bus, &[("sse.retry_ms", "100")]).await;
+    let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
+    source.hello().await;
+    bed.publish_live("acme", "one").await;
+    source.wait_for(DEADLINE, |event| event.data == "one").await;
+    bed.broker.restart().await;
+    let reset = source.wait_for(DEADLINE, |event| event.kind == "tidings.reset").await;
+    assert_eq!(reset.json()["reason"], "unknown-position");
+    bed.publish_live("acme", "two").await;
+    source.wait_for(DEADLINE, |event| event.data == "two").await;
+    assert_eq!(source.application_data(), ["one", "two"]);
+}

@@ -1,0 +1,80 @@
+//! A broker on either bus: what both must do alike is tested on both.
+
+use redis::aio::MultiplexedConnection;
+
+use super::broker::{Broker, BrokerOptions};
+use super::redis_server::RedisServer;
+
+/// Where a broker's events come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    Embedded,
+    Redis,
+}
+
+/// A broker and what it stands on.
+#[derive(Debug)]
+pub struct Bed {
+    // Ends before its server does, so that its log is not about that.
+    pub broker: Broker,
+    server: Option<RedisServer>,
+}
+
+impl Bed {
+    /// Starts a broker, and a Redis server where the bus wants one.
+    pub async fn start(bus: Bus) -> Self {
+        Self::start_with(bus, &[]).await
+    }
+
+    /// Starts a broker with keys of the configuration, such as `("ring.events", "10")`.
+    pub async fn start_with(bus: Bus, settings: &[(&str, &str)]) -> Self {
+        let server = match bus {
+            Bus::Embedded => None,
+            Bus::Redis => Some(RedisServer::start().await),
+        };
+        let options = server.as_ref().map_or_else(BrokerOptions::embedded, BrokerOptions::redis);
+        let options = settings.iter().fold(options, |options, (key, value)| options.set(key, value));
+        Self { broker: Broker::start(options).await, server }
+    }
+
+    /// The Redis server. Fails the test on the embedded bus, which has none.
+    pub fn redis(&self) -> &RedisServer {
+        self.server.as_ref().expect("a test on Redis")
+    }
+
+    /// A connection as a backend has it.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        let url = match &self.server {
+            Some(server) => server.url(),
+            None => format!("redis://{}", self.broker.embedded()),
+        };
+        let client = redis::Client::open(url).expect("the address of the bus");
+        client.get_multiplexed_async_connection().await.expect("a connection to the bus")
+    }
+
+    /// Publishes to a workspace's channel, as a backend does, and answers how many subscribers the bus sent it to.
+    pub async fn publish_live(&self, workspace: &str, payload: impl AsRef<[u8]>) -> u64 {
+        publish_live(&mut self.connection().await, workspace, payload).await
+    }
+}
+
+/// Publishes to a workspace's channel over a connection, which keeps the order of several messages.
+pub async fn publish_live(
+    connection: &mut MultiplexedConnection,
+    workspace: &str,
+    payload: impl AsRef<[u8]>,
+) -> u64 {
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(format!("workspace:{workspace}")).arg(payload.as_ref());
+    publish.query_async(connection).await.expect("publish a message")
+}
+
+/// Makes tests of functions that take a [`Bus`], one for each bus.
+macro_rules! on_both_buses {
+    ($($test:ident),+ $(,)?) => {
+        mod on_redis {
+            $(#[tokio::test] async fn $test() { super::$test($crate::support::Bus::Redis).await })+
+        }
+    };
+}
+pub(crate) use on_both_buses;

@@ -1,0 +1,73 @@
+//! HTTP connections on which a test writes what it likes, well formed or not.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::http::Response;
+use super::sse::{Framing, read_head};
+use super::wait::DEADLINE;
+
+/// An open connection.
+#[derive(Debug)]
+pub struct RawConnection(TcpStream);
+
+impl RawConnection {
+    /// Connects and says nothing.
+    pub async fn open(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.expect("connect"))
+    }
+
+    /// Sends bytes. They may get lost where the other side has closed.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.0.write_all(bytes.as_ref()).await;
+    }
+
+    /// Reads an answer whose body has an end. Fails the test when there is none.
+    pub async fn answer(&mut self) -> Response {
+        tokio::time::timeout(DEADLINE, self.read_answer())
+            .await
+            .expect("an answer in time")
+            .expect("an answer")
+    }
+
+    /// Sends a request and reads its answer.
+    pub async fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
+        self.send(request).await;
+        self.answer().await
+    }
+
+    /// Waits until the other side closes, and answers what it sent before. Fails the test when it stays open.
+    pub async fn closed(&mut self, within: Duration) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let reading = tokio::time::timeout(within, self.0.read_to_end(&mut bytes)).await;
+        // A reset is an end too.
+        let _ = reading.unwrap_or_else(|_| panic!("not within {within:?}: the end of the connection"));
+        bytes
+    }
+
+    async fn read_answer(&mut self) -> std::io::Result<Response> {
+        let (status, headers, mut bytes) = read_head(&mut self.0).await?;
+        let mut framing = Framing::of(&headers);
+        let mut body = Vec::new();
+        loop {
+            body.extend(framing.feed(&std::mem::take(&mut bytes)));
+            if framing.is_complete() {
+                break;
+            }
+            if self.0.read_buf(&mut bytes).await? == 0 {
+                assert!(framing.may_end_here(), "cut within the body");
+                break;
+            }
+        }
+        Ok(Response { status, headers, body: body.into() })
+    }
+}
+
+/// The head of a request, without a body.
+pub fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> String {
+    let lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", lines.concat())
+}
