@@ -7,8 +7,8 @@ use crate::event::EntryId;
 /// The field of an entry that holds an event's payload.
 pub(crate) const PAYLOAD_FIELD: &[u8] = b"data";
 
-/// What an entry takes in memory besides the bytes of its fields.
-pub(crate) const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 64;
+/// What an entry's piece of memory takes besides its bytes.
+const ALLOCATION_OVERHEAD: usize = 64;
 
 /// The highest id there is.
 pub(crate) const ID_MAX: EntryId = EntryId { milliseconds: u64::MAX, sequence: u64::MAX };
@@ -18,6 +18,18 @@ pub(crate) const ID_MAX: EntryId = EntryId { milliseconds: u64::MAX, sequence: u
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
     pub(crate) fields: Fields,
+}
+
+impl Entry {
+    /// How much payload it holds, in bytes; where somebody else wrote it, all of it counts.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        self.fields.get(PAYLOAD_FIELD).map_or(self.fields.bytes(), |payload| payload.len())
+    }
+
+    /// What it takes in memory, about, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + ALLOCATION_OVERHEAD + self.fields.bytes()
+    }
 }
 
 /// Names and values, one after the other, as they were given; a name may come twice.
@@ -71,8 +83,8 @@ impl Fields {
         None
     }
 
-    /// What the fields take, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    /// What they take, in bytes.
+    fn bytes(&self) -> usize {
         self.0.len()
     }
 }

@@ -63,8 +63,9 @@ struct Changes {
     touched: HashSet<Bytes>,
 }
 
-/// No id is left that the log could give, or the wanted one is not beyond its last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The wanted id is not beyond the log's last, or there is none beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log has no id left")]
 pub(crate) struct NoId;
 
 impl Logs {
@@ -83,7 +84,7 @@ impl Logs {
     }
 
     /// Puts a log back that was stored.
-    pub(crate) fn restore(&mut self, key: &Bytes, header: Header, entries: VecDeque<Entry>) {
+    pub(crate) fn restore(&mut self, key: &[u8], header: Header, entries: VecDeque<Entry>) {
         self.update(key, |log| {
             log.stream = Stream::restore(entries, header.tally);
             (log.ends, log.is_told) = (header.ends, header.is_told);

@@ -45,7 +45,7 @@ fn head(stream: &Stream) -> EntryId {
 
 /// A page that connects; there is more of it if a further entry is in the range.
 fn proven(stream: &Stream, from: EntryId, to: EntryId, count: usize) -> LogPage {
-    let mut range = stream.range(&(from..=to));
+    let mut range = stream.range(from..=to);
     let entries: Vec<LogEntry> = range.by_ref().take(count).map(log_entry).collect();
     LogPage { entries, proven: true, more: range.next().is_some(), head: head(stream) }
 }

@@ -50,8 +50,8 @@ impl Logs {
         let mut messages = Vec::with_capacity(ids.len());
         for (&id, payload) in ids.iter().zip(&publish.payloads) {
             sum = sum.saturating_add(payload.len() as u64);
-            let fields = [PAYLOAD_FIELD, payload, SUM_FIELD, sum.to_string().as_bytes()];
-            self.append(log, IdWish::Exactly(id), Fields::new(&fields))?;
+            let fields = Fields::new(&[PAYLOAD_FIELD, payload, SUM_FIELD, sum.to_string().as_bytes()]);
+            self.append(log, IdWish::Exactly(id), fields)?;
             messages.push(envelope::encode(id, previous, payload));
             previous = id;
         }

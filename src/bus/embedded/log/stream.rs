@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
-use super::entry::{ENTRY_OVERHEAD, Entry};
+use super::entry::Entry;
 use crate::event::EntryId;
 
 /// Entries in the order of their ids, and what is known of those that are gone.
@@ -11,7 +11,8 @@ use crate::event::EntryId;
 pub(crate) struct Stream {
     entries: VecDeque<Entry>,
     tally: Tally,
-    bytes: usize,
+    payload_bytes: usize,
+    memory: usize,
 }
 
 /// What is known of a log besides its entries.
@@ -32,15 +33,16 @@ pub(crate) enum Excess {
     Entries(usize),
     /// Those before this id.
     Before(EntryId),
-    /// Those beyond this number of bytes of names and values, except for the newest.
+    /// Those before the oldest behind which there are not more than so many bytes of payload.
     Bytes(usize),
 }
 
 impl Stream {
     /// Puts a log together from what was stored: entries in ascending order.
     pub(crate) fn restore(entries: VecDeque<Entry>, tally: Tally) -> Self {
-        let bytes = entries.iter().map(|entry| entry.fields.bytes()).sum();
-        Self { entries, tally, bytes }
+        let payload_bytes = entries.iter().map(Entry::payload_bytes).sum();
+        let memory = entries.iter().map(Entry::memory).sum();
+        Self { entries, tally, payload_bytes, memory }
     }
 
     /// Adds an entry whose id is beyond [`Tally::last`].
@@ -48,7 +50,8 @@ impl Stream {
         debug_assert!(entry.id > self.tally.last, "ids rise");
         self.tally.last = entry.id;
         self.tally.added = self.tally.added.saturating_add(1);
-        self.bytes += entry.fields.bytes();
+        self.payload_bytes += entry.payload_bytes();
+        self.memory += entry.memory();
         self.entries.push_back(entry);
     }
 
@@ -57,7 +60,8 @@ impl Stream {
         let mut removed = 0;
         while removed < limit && self.front_is(excess) {
             let Some(entry) = self.entries.pop_front() else { break };
-            self.bytes -= entry.fields.bytes();
+            self.payload_bytes -= entry.payload_bytes();
+            self.memory -= entry.memory();
             self.tally.lost = Some(entry.id);
             removed += 1;
         }
@@ -66,15 +70,16 @@ impl Stream {
 
     /// Whether the oldest entry is one too many.
     fn front_is(&self, excess: Excess) -> bool {
+        let Some(first) = self.first() else { return false };
         match excess {
             Excess::Entries(most) => self.entries.len() > most,
-            Excess::Before(id) => self.first().is_some_and(|first| first.id < id),
-            Excess::Bytes(most) => self.bytes > most && self.entries.len() > 1,
+            Excess::Before(id) => first.id < id,
+            Excess::Bytes(most) => self.payload_bytes - first.payload_bytes() > most,
         }
     }
 
     /// The entries of a range of ids, from the oldest on.
-    pub(crate) fn range(&self, ids: &RangeInclusive<EntryId>) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(crate) fn range(&self, ids: RangeInclusive<EntryId>) -> impl DoubleEndedIterator<Item = &Entry> {
         let from = self.entries.partition_point(|entry| entry.id < *ids.start());
         let to = self.entries.partition_point(|entry| entry.id <= *ids.end());
         self.entries.range(from..to.max(from))
@@ -110,8 +115,8 @@ impl Stream {
         self.tally
     }
 
-    /// What the log takes in memory, about.
+    /// What the entries take in memory, about, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.bytes + self.entries.len() * ENTRY_OVERHEAD
+        self.memory
     }
 }

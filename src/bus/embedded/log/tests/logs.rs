@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 use super::{id, key};
 use crate::bus::embedded::log::{
-    Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, NoId, Publish, Stream,
+    Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, Publish, Stream,
 };
+use crate::bus::embedded::log::logs::NoId;
 use crate::event::EntryId;
 
 const SETTINGS: LogSettings =
@@ -191,6 +192,7 @@ proptest! {
     #[test]
     fn the_changes_tell_everything(steps in steps()) {
         let (mut logs, mut disk, mut now) = (Logs::new(SETTINGS, true), Disk::default(), 1000);
+        logs.begin(now);
         for step in steps.into_iter().chain([Step::Store]) {
             match step {
                 Step::Wait(milliseconds) => {
@@ -200,7 +202,7 @@ proptest! {
                 Step::Append(key) => drop(logs.append(&key, IdWish::Any, Fields::new(&["data", "x"]))),
                 Step::Publish(key, idempotency_key) => {
                     let payloads = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
-                    let publish = Publish { payloads, events: 3, age: 50, bytes: 100, idempotency_key };
+                    let publish = Publish { payloads, events: 3, age: 50, bytes: 6, idempotency_key };
                     logs.publish(&key, &publish).unwrap();
                 }
                 Step::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most), usize::MAX)),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{id, key};
-use crate::bus::embedded::log::{IdWish, Fields, LogSettings, Logs, NoId, Publish, Publishing, ID_MAX};
+use crate::bus::embedded::log::logs::NoId;
+use crate::bus::embedded::log::publish::Publishing;
+use crate::bus::embedded::log::{Fields, ID_MAX, IdWish, LogSettings, Logs, Publish};
 use crate::event::EntryId;
 
 fn logs() -> Logs {
@@ -77,9 +79,11 @@ fn a_log_is_bounded_by_count_age_and_bytes() {
     logs.publish(&key("a"), &Publish { age: 10, ..of(&["7"]) }).unwrap();
     assert_eq!(ids(&logs, "a")[0], id(1050, 0));
     assert_eq!(logs.expires(b"a"), Some(1070));
-    // However large, the newest stays.
-    logs.publish(&key("a"), &Publish { bytes: 1, ..of(&["a large one"]) }).unwrap();
-    assert_eq!(ids(&logs, "a"), [id(1060, 3)]);
+    // The oldest stays for as long as there is no more than this behind it; however large, the newest stays.
+    for (bytes, payload, expected) in [(10, "12345", 6), (6, "6", 3), (1, "a large one", 1)] {
+        logs.publish(&key("a"), &Publish { bytes, ..of(&[payload]) }).unwrap();
+        assert_eq!(ids(&logs, "a").len(), expected, "{bytes}");
+    }
 }
 
 #[test]
