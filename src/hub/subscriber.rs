@@ -205,7 +205,7 @@ impl Subscriber {
     fn replay(&mut self, state: &mut State) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = &replaying.page else {
-            return match state.replays.get(replaying.span) {
+            return match state.replays.get(replaying.span, state.timeline.ring().head()) {
                 Page::Unasked => {
                     self.cell.ask_replay(replaying.span);
                     Step::Wait
@@ -253,15 +253,13 @@ impl Subscriber {
         let Some(page) = replaying.page.take() else { return Step::GoOn };
         let ring = state.timeline.ring();
         let stage = match page.last {
-            // A log without a single entry.
-            None => Some((ring.head(), None)),
+            // Nothing in the log: what came since it was asked stands in the ring.
+            None => Some((page.asked_at, None)),
             Some(last) => match ring.cursor_after(&Position::logged(last)) {
                 Some(cursor) => Some((cursor, None)),
                 // The announcement of what was just read is still on its way here.
                 None if state.timeline.is_behind(last) => Some((ring.head(), Some(last))),
-                None if page.frames.is_empty() && !page.more => {
-                    return self.fail_replay(state, ResetReason::RolledBack);
-                }
+                None if page.frames.is_empty() => Some((page.asked_at, None)),
                 None => {
                     replaying.span = Span::After { after: last, until: None };
                     None
