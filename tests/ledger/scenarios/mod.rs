@@ -1,0 +1,9 @@
+//! What goes wrong, each a test.
+
+mod brokers;
+mod clients;
+mod crowd;
+mod links;
+mod logs;
+mod random;
+mod servers;

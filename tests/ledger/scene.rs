@@ -1,0 +1,205 @@
+//! A Redis server, two brokers, publishers that do not stop, and clients that hop between the brokers.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use super::book::{Book, EntryId};
+use super::listener::Listener;
+use super::publisher::{Press, Publisher, Settings, Target, Way};
+use super::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually};
+use super::verdict::Verdict;
+
+/// How long clients may take to have everything, after all is well again.
+const CATCH_UP: Duration = Duration::from_secs(40);
+/// After this long without reaching all clients, another last event is published: a client that was told by a reset that
+/// it missed the former one gets this one.
+const LAST_EVENT_PAUSE: Duration = Duration::from_secs(3);
+
+/// How a scene is set up.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub workspaces: usize,
+    pub clients: usize,
+    pub publishers: Settings,
+    pub append_only: bool,
+    /// Keys of the brokers' configuration beside those that keep a test short.
+    pub brokers: Vec<(&'static str, String)>,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let publishers = Settings {
+            ways: Way::ALL.to_vec(),
+            pace: Duration::from_millis(20),
+            padding: 100,
+            retention: 100_000,
+        };
+        Self { workspaces: 2, clients: 3, publishers, append_only: false, brokers: Vec::new() }
+    }
+}
+
+/// Everything of one scenario.
+#[derive(Debug)]
+pub struct Scene {
+    name: String,
+    opened: Instant,
+    pub listeners: Vec<Listener>,
+    pub publishers: Vec<Publisher>,
+    pub brokers: Vec<Broker>,
+    pub redis: RedisServer,
+    /// The server loses what it acknowledged: see [`Book::survivors`].
+    pub forgetful: bool,
+}
+
+impl Scene {
+    /// Starts a server and all that stands on it, and waits until every client was greeted.
+    pub async fn open(name: &str, setting: Setting) -> Self {
+        let options = RedisOptions { append_only: setting.append_only, ..RedisOptions::default() };
+        let redis = RedisServer::start_with(options).await;
+        let url = redis.url();
+        Self::open_on(name, setting, redis, BrokerOptions::embedded().set("redis.url", &url), &url).await
+    }
+
+    /// The same on a server that stands already, with brokers that know how to find it.
+    pub async fn open_on(
+        name: &str,
+        setting: Setting,
+        redis: RedisServer,
+        options: BrokerOptions,
+        url: &str,
+    ) -> Self {
+        let options = options
+            .set("sse.retry_ms", 200)
+            .set("sse.heartbeat_seconds", 1)
+            .set("redis.confirm_seconds", 2)
+            .set("redis.backoff_max_seconds", 1)
+            .set("server.drain_delay_seconds", 0.2)
+            .set("server.drain_seconds", 1)
+            .set("ring.events", 200)
+            .set("retention.events", setting.publishers.retention)
+            .set("retention.bytes", 1_000_000_000);
+        let options = setting.brokers.iter().fold(options, |options, (key, value)| options.set(key, value));
+        let mut brokers = vec![Broker::start_ready(options.clone()).await];
+        brokers.push(Broker::start_ready(options).await);
+        let addresses: Vec<_> = brokers.iter().map(Broker::address).collect();
+        let opened = Instant::now();
+        let redis_url = std::sync::Arc::new(parking_lot::Mutex::new(url.to_owned()));
+        let target = Target { brokers: addresses.clone(), redis: redis_url };
+        let mut scene = Self {
+            name: name.to_owned(),
+            opened,
+            listeners: Vec::new(),
+            publishers: Vec::new(),
+            brokers,
+            redis,
+            forgetful: false,
+        };
+        for workspace in (0..setting.workspaces).map(|number| format!("ledger-{number}")) {
+            for client in 0..setting.clients {
+                let mut addresses = addresses.clone();
+                addresses.rotate_left(client % 2);
+                let name = format!("client {client}");
+                scene.listeners.push(Listener::open(&name, &workspace, addresses, opened));
+            }
+            let settings = setting.publishers.clone();
+            scene.publishers.push(Publisher::start(&workspace, target.clone(), settings, opened));
+        }
+        for listener in &scene.listeners {
+            listener.greeted().await;
+        }
+        scene
+    }
+
+    /// Waits until each workspace has so many more acknowledged events.
+    pub async fn more(&self, count: usize) {
+        self.more_within(count, DEADLINE * 2).await;
+    }
+
+    /// The same with patience of its own.
+    pub async fn more_within(&self, count: usize, within: Duration) {
+        let wanted: Vec<_> =
+            self.publishers.iter().map(|publisher| publisher.acknowledged() + count).collect();
+        eventually("events are acknowledged", within, async || {
+            self.publishers.iter().zip(&wanted).all(|(publisher, wanted)| publisher.acknowledged() >= *wanted)
+        })
+        .await;
+    }
+
+    /// Ends publishing, waits until all clients have the last event, and prints and judges what was written down. Fails
+    /// the test unless the ledger is clean.
+    pub async fn close(self) -> Verdict {
+        let Self { name, opened, listeners, publishers, brokers, redis, forgetful } = self;
+        let mut presses = Vec::new();
+        for publisher in publishers {
+            presses.push(publisher.stop().await);
+        }
+        for listener in &listeners {
+            listener.come_back();
+        }
+        for press in &mut presses {
+            let clients: Vec<_> =
+                listeners.iter().filter(|listener| listener.workspace() == press.workspace).collect();
+            reach_all(press, &clients).await;
+        }
+        let mut books = Vec::new();
+        for press in &presses {
+            let of_workspace = listeners.iter().filter(|listener| listener.workspace() == press.workspace);
+            let survivors = if forgetful { Some(survivors(&redis, &press.workspace).await) } else { None };
+            books.push(Book {
+                attempts: press.attempts(),
+                diaries: of_workspace.map(Listener::diary).collect(),
+                survivors,
+            });
+        }
+        let verdict = Verdict::of(&books);
+        print(&format!("ledger: {name}: {verdict}; {:.1} s", opened.elapsed().as_secs_f64()));
+        assert!(verdict.is_clean(), "{verdict}\n{}", verdict.problems.join("\n"));
+        drop(brokers);
+        verdict
+    }
+}
+
+/// Publishes last events until every client of the workspace has one, or the time is over: then the verdict names what
+/// is missing.
+async fn reach_all(press: &mut Press, clients: &[&Listener]) {
+    let deadline = Instant::now() + CATCH_UP;
+    while Instant::now() < deadline {
+        let Some(last) = press.publish().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let pause = Instant::now() + LAST_EVENT_PAUSE;
+        while Instant::now() < pause {
+            if clients.iter().all(|client| client.is_at(last)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What a log holds, with the numbers in it.
+async fn survivors(redis: &RedisServer, workspace: &str) -> BTreeMap<EntryId, u64> {
+    type Entry = (String, Vec<(String, String)>);
+    let key = format!("workspace:{workspace}");
+    let entries: Vec<Entry> = redis.command(&["XRANGE", &key, "-", "+"]).await;
+    let numbered = entries.into_iter().map(|(id, fields)| {
+        let (_, data) = fields.into_iter().find(|(name, _)| name == "data").expect("a payload");
+        let data: serde_json::Value = serde_json::from_str(&data).expect("a payload of a publisher");
+        (id.parse().expect("an entry id"), data["number"].as_u64().expect("a number"))
+    });
+    numbered.collect()
+}
+
+/// Prints past the test harness, which keeps back what passing tests print.
+pub fn print(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// A command whose answer does not matter.
+pub async fn tell(redis: &RedisServer, words: &[&str]) {
+    let _: Value = redis.command(words).await;
+}
