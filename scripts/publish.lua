@@ -53,13 +53,16 @@ end
 publish(ARGV[1])
 for at = 6, #ARGV do publish(ARGV[at]) end
 
+-- By age and by bytes. A user who may append but not trim publishes all the same; MAXLEN above bounds the log.
 local milliseconds = tonumber(string.match(previous, '^%d+'))
-redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', math.max(milliseconds - seconds * 1000, 0)))
+redis.pcall('XTRIM', log, 'MINID', '~', string.format('%.0f', math.max(milliseconds - seconds * 1000, 0)))
 for _ = 1, #ids + 10 do
   local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
   local before = oldest and sum_of(oldest)
   if not before or oldest[1] == previous or sum - before <= bytes then break end
-  redis.call('XTRIM', log, 'MAXLEN', redis.call('XLEN', log) - 1)
+  local length = redis.pcall('XLEN', log)
+  local trimmed = type(length) == 'number' and redis.pcall('XTRIM', log, 'MAXLEN', length - 1)
+  if type(trimmed) ~= 'number' then break end
 end
 redis.call('EXPIRE', log, seconds)
 if key ~= '' then redis.call('SET', once, table.concat(ids, ' '), 'EX', 300) end

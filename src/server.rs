@@ -239,7 +239,7 @@ async fn bus(
     node: NodeId,
     interest: &Arc<Interest>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
-    if !config.redis.url.is_empty() {
+    if config.redis.is_configured() {
         return Ok((
             Arc::new(RedisBus::new(&config.redis, &config.retention, node, Arc::clone(interest))?),
             None,

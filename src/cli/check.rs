@@ -30,7 +30,7 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         }
         let mut findings =
             vec![Finding::good("configuration", "every key is known and every value is valid")];
-        if config.redis.url.is_empty() {
+        if !config.redis.is_configured() {
             findings
                 .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
         } else {

@@ -54,7 +54,7 @@ pub(super) fn run(options: &Options, args: &HistoryArgs) -> Result<(), Failure> 
 /// The bus whose log is read: the configured Redis, or the embedded bus of the broker on this machine, which speaks the
 /// same protocol.
 fn bus(mut config: Config) -> Result<RedisBus, Failure> {
-    if config.redis.url.is_empty() {
+    if !config.redis.is_configured() {
         let address = config.embedded.listen.ok_or_else(|| {
             Failure::Usage(
                 "neither redis.url nor embedded.listen is configured: there is no log to read".to_owned(),

@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options, args: &PublishArgs) -> Result<(), Failure> 
             over_http(&Broker::new(Some(url), options)?, &workspace, payload, key).await?
         } else {
             let config = options.load()?.config;
-            if config.redis.url.is_empty() {
+            if !config.redis.is_configured() {
                 over_http(&Broker::new(None, options)?, &workspace, payload, key).await?
             } else {
                 over_redis(&config, &workspace, payload, key).await?

@@ -78,7 +78,7 @@ fn announce(config: &Config, addresses: Addresses) {
     tracing::info!(
         listen = %addresses.public,
         admin = %addresses.admin,
-        redis = %config.redis.url,
+        redis = config.redis.describe(),
         embedded = addresses.embedded.map(|address| address.to_string()),
         "listening"
     );
@@ -87,7 +87,7 @@ fn announce(config: &Config, addresses: Addresses) {
     }
     let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1","name":"general"}}"#;
     let channel = format!("{}demo", config.redis.channel_prefix);
-    let (bus, redis_cli) = match (config.redis.url.is_empty(), addresses.embedded) {
+    let (bus, redis_cli) = match (!config.redis.is_configured(), addresses.embedded) {
         (true, Some(embedded)) => (
             format!("embedded mode: no Redis configured, the bus runs in this process at {embedded}"),
             Some(format!("redis-cli -p {} PUBLISH {channel} '{payload}'", embedded.port())),
@@ -98,11 +98,13 @@ fn announce(config: &Config, addresses: Addresses) {
         (false, _) => {
             let shown = config.redis.url.to_string();
             let server = match shown.split_once("unix://") {
-                Some((_, path)) => format!("-s {path}"),
-                None => format!("-u {shown}"),
+                // The primary moves about, so no address can be named.
+                _ if !config.redis.sentinel.nodes.is_empty() => None,
+                Some((_, path)) => Some(format!("-s {path}")),
+                None => Some(format!("-u {shown}")),
             };
-            let redis_cli = format!("redis-cli {server} PUBLISH {channel} '{payload}'");
-            (format!("bus: {}", config.redis.url), Some(redis_cli))
+            let redis_cli = server.map(|server| format!("redis-cli {server} PUBLISH {channel} '{payload}'"));
+            (format!("bus: {}", config.redis.describe()), redis_cli)
         }
     };
     let version = env!("CARGO_PKG_VERSION");

@@ -87,6 +87,16 @@ pub struct RedisConfig {
     pub command_timeout_seconds: Seconds,
     pub confirm_seconds: Seconds,
     pub probe_seconds: Seconds,
+    pub sentinel: SentinelConfig,
+}
+
+/// `[redis.sentinel]`: following a primary through failovers.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct SentinelConfig {
+    pub nodes: Vec<RedisUrl>,
+    pub primary: String,
+    pub poll_seconds: Seconds,
 }
 
 /// `[embedded]`: the bus that runs in the process when no Redis is configured.
@@ -189,6 +199,22 @@ pub enum LogFormat {
 }
 
 impl RedisConfig {
+    /// Whether a Redis is configured at all, by its address or by its Sentinels.
+    #[must_use]
+    pub fn is_configured(&self) -> bool {
+        !self.url.is_empty() || !self.sentinel.nodes.is_empty()
+    }
+
+    /// Where Redis is, fit to be shown.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        if self.sentinel.nodes.is_empty() {
+            return self.url.to_string();
+        }
+        let nodes: Vec<_> = self.sentinel.nodes.iter().map(ToString::to_string).collect();
+        format!("{} by the Sentinels {}", self.sentinel.primary, nodes.join(", "))
+    }
+
     /// The longest time that a link which died silently goes unnoticed.
     #[must_use]
     pub fn silence_max(&self) -> Duration {

@@ -13,13 +13,20 @@ type Show = fn(&str) -> String;
 
 /// Every key whose value is secret, with the way to show it. A key that is added here is masked in errors, in
 /// `tidings config` and in every other place that shows values by key.
-const SECRETS: &[(&str, Show)] = &[("redis.url", |url| RedisUrl::new(url).to_string())];
+const SECRETS: &[(&str, Show)] = &[("redis.url", show_url), ("redis.sentinel.nodes", show_url)];
+
+fn show_url(url: &str) -> String {
+    RedisUrl::new(url).to_string()
+}
 
 /// The value of a key as it may be shown.
 pub(super) fn masked(key: &str, value: &Value) -> Value {
     match (SECRETS.iter().find(|(secret, _)| *secret == key), value) {
         (None, _) => value.clone(),
         (Some((_, show)), Value::String(text)) => show(text).into(),
+        (Some((_, show)), Value::Array(list)) => {
+            list.iter().map(|item| item.as_str().map_or_else(|| MASK.to_owned(), show)).collect()
+        }
         // Of the wrong type, and perhaps a secret nevertheless.
         (Some(_), _) => MASK.into(),
     }
@@ -151,7 +158,11 @@ mod tests {
     fn masks_by_key() {
         assert_eq!(masked("redis.url", &json!("redis://:s3cret@host")), json!("redis://:***@host"));
         assert_eq!(masked("redis.url", &json!(1234)), json!("***"));
-        assert_eq!(masked("redis.url", &json!(["s3cret"])), json!("***"));
+        assert_eq!(masked("redis.url", &json!(["s3cret", 7])), json!(["***", "***"]));
+        assert_eq!(
+            masked("redis.sentinel.nodes", &json!(["redis://:s3cret@a:26379", "redis://b"])),
+            json!(["redis://:***@a:26379", "redis://b"])
+        );
         assert_eq!(masked("redis.channel_prefix", &json!("shown")), json!("shown"));
     }
 

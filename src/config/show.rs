@@ -119,7 +119,8 @@ mod tests {
         );
         assert_eq!(json["cors"]["origins"], serde_json::json!({ "value": [], "source": "default" }));
         for key in REFERENCE.keys() {
-            assert!(json.pointer(&format!("/{}/source", key.replace('.', "/"))).is_some(), "{key}");
+            let (section, name) = key.rsplit_once('.').unwrap();
+            assert!(json.pointer(&format!("/{section}/{name}/source")).is_some(), "{key}");
         }
     }
 }

@@ -60,6 +60,9 @@ fn redis(checks: &mut Checks<'_>, config: &Config) {
     // The crate's own message may repeat parts of the address.
     let url = redis.url.is_empty() || redis.url.reveal().into_connection_info().is_ok();
     checks.value("redis.url", url, REDIS_URL);
+    let is_address = |url: &crate::config::RedisUrl| url.reveal().into_connection_info().is_ok();
+    checks.value("redis.sentinel.nodes", redis.sentinel.nodes.iter().all(is_address), REDIS_URL);
+    checks.positive("redis.sentinel.poll_seconds", redis.sentinel.poll_seconds);
     checks.value("redis.channel_prefix", rules::is_channel_prefix(&redis.channel_prefix), CHANNEL_PREFIX);
     checks.positive("redis.connect_timeout_seconds", redis.connect_timeout_seconds);
     checks.positive("redis.ping_seconds", redis.ping_seconds);
@@ -142,7 +145,7 @@ fn listeners(checks: &mut Checks<'_>, config: &Config) {
     let (server, admin) = (config.server.listen, config.admin.listen);
     checks.pair(["server.listen", "admin.listen"], !collide(server, admin), DIFFER);
     // With a Redis configured the embedded bus does not listen.
-    if let Some(embedded) = embedded.filter(|_| config.redis.url.is_empty()) {
+    if let Some(embedded) = embedded.filter(|_| !config.redis.is_configured()) {
         checks.pair(["embedded.listen", "server.listen"], !collide(embedded, server), DIFFER);
         checks.pair(["embedded.listen", "admin.listen"], !collide(embedded, admin), DIFFER);
     }

@@ -3,23 +3,32 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 /// Whether and since when the node's streams are being ended. Set once, read by every stream when it is woken.
 #[derive(Debug)]
 pub struct Drain {
     window: Duration,
     begun: OnceLock<Instant>,
+    told: CancellationToken,
 }
 
 impl Drain {
     /// Nothing is being ended yet; when it begins, it is spread over `window`.
     #[must_use]
     pub fn new(window: Duration) -> Self {
-        Self { window, begun: OnceLock::new() }
+        Self { window, begun: OnceLock::new(), told: CancellationToken::new() }
     }
 
     /// Streams end from now on. Whoever calls this wakes them too.
     pub fn begin(&self) {
         let _ = self.begun.set(Instant::now());
+        self.told.cancel();
+    }
+
+    /// Waits until the end begins: for what is not a stream yet. Cancellation safe.
+    pub async fn begun(&self) {
+        self.told.cancelled().await;
     }
 
     /// When a stream shall end: a moment of its own within the window. `None` while nothing is being ended. Each call

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -46,19 +47,22 @@ pub(super) async fn serve(
     ends: Ends,
 ) {
     let cut = EndNote::default();
+    let asked = Arc::new(AtomicBool::new(false));
     let blockage = Arc::new(Blockage::new());
-    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&blockage)));
+    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&blockage), Arc::clone(&cut)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .max_buf_size(HEAD_BUFFER_BYTES)
         .max_headers(HEADERS_MAX)
-        .serve_connection(io, service.for_peer(Peer { address, cut: Arc::clone(&cut) }));
+        .serve_connection(io, service.for_peer(Peer { address, cut: Arc::clone(&cut) }, Arc::clone(&asked)));
     let mut connection = std::pin::pin!(connection);
     let mut stalled = std::pin::pin!(blockage.exceeds(settings.write_timeout));
     let mut stopping = false;
     loop {
         tokio::select! {
+            // First of all, so that a request that has arrived counts as one before the connection is told to stop.
+            biased;
             outcome = connection.as_mut() => {
                 if let Err(error) = outcome {
                     tracing::debug!(%address, %error, "connection ended with an error");
@@ -75,6 +79,10 @@ pub(super) async fn serve(
                 return;
             }
             () = ends.stop.cancelled(), if !stopping => {
+                if !asked.load(Ordering::Relaxed) {
+                    // hyper takes a connection for busy before its first request, and would wait for one.
+                    return;
+                }
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use http::header::{HeaderValue, ORIGIN};
@@ -40,9 +41,9 @@ impl Service {
         Self { routes, origins: Arc::new(origins), header_bytes }
     }
 
-    /// The service of one connection.
-    pub(super) fn for_peer(&self, peer: Peer) -> PeerService {
-        PeerService { service: self.clone(), peer }
+    /// The service of one connection. It sets `asked` at the first request.
+    pub(super) fn for_peer(&self, peer: Peer, asked: Arc<AtomicBool>) -> PeerService {
+        PeerService { service: self.clone(), peer, asked }
     }
 }
 
@@ -57,6 +58,7 @@ impl std::fmt::Debug for Service {
 pub(super) struct PeerService {
     service: Service,
     peer: Peer,
+    asked: Arc<AtomicBool>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for PeerService {
@@ -65,6 +67,7 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.asked.store(true, Ordering::Relaxed);
         let origin = request.headers().get(ORIGIN).cloned();
         let origins = Arc::clone(&self.service.origins);
         if head_bytes(&request) > self.service.header_bytes {

@@ -44,8 +44,12 @@ pub(super) async fn open(
         .unwrap_or(Start::Head);
     let subscriber = app.hub.join(&workspace, start, query.view);
     if query.errors_by_status || accepted != EventStream::Named {
-        let settled = tokio::time::timeout(app.streams.confirm, subscriber.settled()).await;
-        if settled != Ok(true) {
+        let confirmed = tokio::select! {
+            settled = subscriber.settled() => settled,
+            () = tokio::time::sleep(app.streams.confirm) => false,
+            () = app.streams.drain.begun() => false,
+        };
+        if !confirmed {
             return Err(Problem::unavailable(
                 "the workspace's subscription on the bus is not confirmed: try again later",
                 app.streams.retry,

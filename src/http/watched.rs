@@ -1,4 +1,4 @@
-//! A socket that knows how long its peer has not been taking bytes.
+//! A socket that knows how long its peer has not been taking bytes, and says so when the kernel gives the peer up.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::delivery::EndNote;
 
 /// Since when a socket has been refusing bytes.
 #[derive(Debug)]
@@ -51,16 +53,27 @@ impl Blockage {
     }
 }
 
-/// A TCP stream that notes when a write has to wait.
+/// A TCP stream that notes when a write has to wait, and why it ended if the kernel ended it.
 #[derive(Debug)]
 pub(super) struct WatchedStream {
     stream: TcpStream,
     blockage: Arc<Blockage>,
+    cut: EndNote,
 }
 
 impl WatchedStream {
-    pub(super) fn new(stream: TcpStream, blockage: Arc<Blockage>) -> Self {
-        Self { stream, blockage }
+    pub(super) fn new(stream: TcpStream, blockage: Arc<Blockage>, cut: EndNote) -> Self {
+        Self { stream, blockage, cut }
+    }
+
+    /// Takes note of what the kernel says when a peer lets the keepalive or the user timeout pass: it is not there, or
+    /// its window stayed shut although all that was to be sent fits into the send buffer.
+    fn note<T>(&self, outcome: &Poll<io::Result<T>>) {
+        if let Poll::Ready(Err(error)) = outcome
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            let _ = self.cut.set("takes no bytes, or is gone");
+        }
     }
 }
 
@@ -70,7 +83,9 @@ impl AsyncRead for WatchedStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.note(&outcome);
+        outcome
     }
 }
 
@@ -82,6 +97,7 @@ impl AsyncWrite for WatchedStream {
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.blockage.note(&outcome);
+        self.note(&outcome);
         outcome
     }
 
@@ -92,6 +108,7 @@ impl AsyncWrite for WatchedStream {
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.blockage.note(&outcome);
+        self.note(&outcome);
         outcome
     }
 

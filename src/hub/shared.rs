@@ -21,8 +21,10 @@ pub(super) struct Shared {
     pub(super) settings: HubSettings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reads: Reads,
-    /// For log lines that messages can cause.
-    pub(super) throttle: Throttle,
+    /// For log lines about events that are dropped.
+    drop_log: Throttle,
+    /// For log lines about logs that cannot be read.
+    pub(super) read_log: Throttle,
     /// Numbers for places beside the log. One count for the whole node, so that a workspace that was given up and comes
     /// back never uses a number twice.
     live_numbers: AtomicU64,
@@ -32,13 +34,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(node: NodeId, settings: HubSettings, metrics: Arc<Metrics>) -> Self {
-        let (reads, throttle) = (Reads::default(), Throttle::default());
         Self {
             node,
             settings,
             metrics,
-            reads,
-            throttle,
+            reads: Reads::default(),
+            drop_log: Throttle::default(),
+            read_log: Throttle::default(),
             live_numbers: AtomicU64::new(0),
             tickets: AtomicU64::new(0),
         }
@@ -72,7 +74,7 @@ impl Shared {
     /// Counts and logs an event that cannot be delivered; telling it to subscribers is the caller's.
     pub(super) fn note_dropped(&self, workspace: &WorkspaceId, reason: ResetReason, bytes: usize) {
         self.metrics.count_dropped(reason);
-        if let Some(silenced) = self.throttle.pass() {
+        if let Some(silenced) = self.drop_log.pass() {
             tracing::warn!(
                 %workspace, reason = reason.as_str(), bytes, silenced,
                 "dropped an event that cannot be delivered; subscribers were told by tidings.reset"

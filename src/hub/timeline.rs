@@ -317,7 +317,7 @@ impl Timeline {
     }
 
     fn note_unreadable(&self, error: &LogError) {
-        if let Some(silenced) = self.shared.throttle.pass() {
+        if let Some(silenced) = self.shared.read_log.pass() {
             tracing::warn!(workspace = %self.workspace, %error, silenced, "cannot read a workspace's log");
         }
     }

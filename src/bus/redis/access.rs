@@ -45,14 +45,18 @@ pub async fn examine(config: &RedisConfig) -> Vec<Finding> {
 
 async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Finding> {
     let channels = Channels::new(&config.channel_prefix, NodeId::random());
-    let mut link = match connector.subscription_link(|_| {}).await {
+    let target = match connector.find().await {
+        Ok(target) => target,
+        Err(error) => return vec![unreachable(&error, config)],
+    };
+    let mut link = match connector.subscription_link(&target, |_| {}).await {
         Ok(link) => link,
         Err(error) => return vec![unreachable(&error, config)],
     };
-    let mut findings = vec![Finding::good("connection", format!("{} answers", config.url))];
+    let mut findings = vec![Finding::good("connection", format!("{} answers", config.describe()))];
     let subscribed = link.subscribe(channels.probe()).await;
     findings.push(finding("subscribing", subscribed, config));
-    let mut commands = match connector.command_link(config.command_timeout_seconds.duration()) {
+    let mut commands = match connector.command_link(&target, config.command_timeout_seconds.duration()) {
         Ok(commands) => commands,
         Err(error) => {
             findings.push(unreachable(&error, config));
@@ -85,7 +89,7 @@ fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -
 }
 
 fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
-    let found = format!("{}: {error}", config.url);
+    let found = format!("{}: {error}", config.describe());
     let text = error.to_string();
     let fix = if text.contains("NOAUTH") {
         "the server wants a password: put it into redis.url, as in redis://:password@host:port"

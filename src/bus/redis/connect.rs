@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError,
+};
 
+use super::sentinel::{Primary, Sentinels};
 use crate::config::RedisConfig;
 
 /// Idle time after which TCP probes the server. The pings find a dead link sooner; this is for the command connection.
@@ -19,6 +22,9 @@ pub enum ConnectError {
         "redis.url is not a Redis address: expected redis://[user:password@]host:port, rediss://… for TLS, or redis+unix:///path"
     )]
     Address,
+    /// The address of a Sentinel is not one.
+    #[error("redis.sentinel.nodes has something that is not an address such as redis://host:26379")]
+    SentinelAddress,
     /// The server cannot be reached, or does not let us in.
     #[error("{0}")]
     Server(String),
@@ -45,10 +51,20 @@ pub(super) fn is_passing(error: &RedisError) -> bool {
     matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"))
 }
 
+/// A server to connect to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    client: Client,
+    /// Where it is, if Sentinels said so.
+    pub(super) primary: Option<Primary>,
+}
+
 /// Makes connections of the configured kind.
 #[derive(Debug)]
 pub(super) struct Connector {
-    client: Client,
+    /// What all connections have in common; with Sentinels, without the address.
+    info: ConnectionInfo,
+    sentinels: Option<Sentinels>,
     connect_timeout: Duration,
     ping_timeout: Duration,
 }
@@ -57,7 +73,9 @@ impl Connector {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
         // rediss:// needs a process-wide choice of cryptography; whoever chose first is right.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let info = config.url.reveal().into_connection_info().map_err(|_| ConnectError::Address)?;
+        // With Sentinels the address may give user, password and TLS, and its host does not count.
+        let url = if config.url.is_empty() { "redis://primary" } else { config.url.reveal() };
+        let info = url.into_connection_info().map_err(|_| ConnectError::Address)?;
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
             TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3),
         );
@@ -70,17 +88,44 @@ impl Connector {
             .set_protocol(ProtocolVersion::RESP3)
             .set_lib_name("tidings", env!("CARGO_PKG_VERSION"));
         let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
-        let client = Client::open(info).map_err(|_| ConnectError::Address)?;
         Ok(Self {
-            client,
+            info,
+            sentinels: Sentinels::new(&config.sentinel)?,
             connect_timeout: config.connect_timeout_seconds.duration(),
             ping_timeout: config.ping_timeout_seconds.duration(),
         })
     }
 
+    /// Finds the server to connect to.
+    pub(super) async fn find(&self) -> Result<Target, ConnectError> {
+        let primary = match &self.sentinels {
+            Some(sentinels) => Some(sentinels.primary().await?),
+            None => None,
+        };
+        let info = match &primary {
+            Some(primary) => self.info.clone().set_addr(primary.address_like(self.info.addr())),
+            None => self.info.clone(),
+        };
+        let client = Client::open(info).map_err(|_| ConnectError::Address)?;
+        Ok(Target { client, primary })
+    }
+
+    /// Whether a server that was found is still the one to be connected to: `Err` says why not. What cannot be asked
+    /// now is left open.
+    pub(super) async fn confirm(&self, target: &Target) -> Result<(), String> {
+        let (Some(sentinels), Some(known)) = (&self.sentinels, &target.primary) else { return Ok(()) };
+        match sentinels.primary().await {
+            Ok(primary) if primary != *known => Err(format!(
+                "the primary is now {primary} and no longer {known}, by the word of the Sentinels"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// A connection for subscriptions. What the server pushes goes to `push`, in order, as it is read.
     pub(super) async fn subscription_link(
         &self,
+        target: &Target,
         push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<MultiplexedConnection, ConnectError> {
         let config = AsyncConnectionConfig::new()
@@ -90,16 +135,20 @@ impl Connector {
                 push(info);
                 Ok::<(), std::convert::Infallible>(())
             });
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+        Ok(target.client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 
     /// A connection for commands, which is made when first used and made again when it was lost: each command fails or
     /// succeeds by itself.
-    pub(super) fn command_link(&self, timeout: Duration) -> Result<ConnectionManager, ConnectError> {
+    pub(super) fn command_link(
+        &self,
+        target: &Target,
+        timeout: Duration,
+    ) -> Result<ConnectionManager, ConnectError> {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(timeout))
             .set_number_of_retries(1);
-        Ok(self.client.get_connection_manager_lazy(config)?)
+        Ok(target.client.get_connection_manager_lazy(config)?)
     }
 }

@@ -3,6 +3,7 @@
 //! | part | what it holds |
 //! | --- | --- |
 //! | [`connect`] | how connections are made |
+//! | [`sentinel`] | finding the primary by asking Sentinels |
 //! | [`supervisor`] | makes the subscription link, and makes it again when it is lost, without end |
 //! | [`session`] | the life of one link: subscriptions, changes, pings |
 //! | [`gate`] | takes messages off the link into the feed |
@@ -23,6 +24,7 @@ mod function;
 mod gate;
 mod publisher;
 mod reader;
+mod sentinel;
 mod session;
 mod supervisor;
 
@@ -45,7 +47,7 @@ use publisher::Publisher;
 
 /// The bus over a Redis server.
 pub struct RedisBus {
-    connector: Connector,
+    connector: Arc<Connector>,
     channels: Channels,
     commands: Commands,
     publisher: Publisher,
@@ -67,9 +69,9 @@ impl RedisBus {
         node: NodeId,
         interest: Arc<Interest>,
     ) -> Result<Self, ConnectError> {
-        let connector = Connector::new(config)?;
+        let connector = Arc::new(Connector::new(config)?);
         let channels = Channels::new(&config.channel_prefix, node);
-        let commands = Commands::new(&connector, config.command_timeout_seconds.duration())?;
+        let commands = Commands::new(Arc::clone(&connector), config.command_timeout_seconds.duration());
         let state = Arc::new(StateCell::new("redis"));
         let publisher = Publisher::new(retention);
         Ok(Self { connector, channels, commands, publisher, interest, state, config: config.clone() })

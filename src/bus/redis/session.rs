@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 
 use super::RedisBus;
-use super::connect::describe;
+use super::connect::{Target, describe};
 use super::gate::Gate;
 use crate::bus::Change;
 use crate::telemetry::Throttle;
@@ -26,6 +26,7 @@ pub(super) struct Session<'a> {
     bus: &'a RedisBus,
     gate: &'a Gate,
     connection: MultiplexedConnection,
+    target: Target,
     subscribed: HashSet<WorkspaceId>,
     refused: HashMap<WorkspaceId, String>,
     /// The server will not have the subscription to the node's own probes.
@@ -34,10 +35,15 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(bus: &'a RedisBus, gate: &'a Gate, connection: MultiplexedConnection) -> Self {
+    pub(super) fn new(
+        bus: &'a RedisBus,
+        gate: &'a Gate,
+        connection: MultiplexedConnection,
+        target: Target,
+    ) -> Self {
         let (subscribed, refused) = (HashSet::new(), HashMap::new());
         let refusal_log = Throttle::default();
-        Self { bus, gate, connection, subscribed, refused, probe_refused: false, refusal_log }
+        Self { bus, gate, connection, target, subscribed, refused, probe_refused: false, refusal_log }
     }
 
     /// How many workspaces are subscribed.
@@ -47,6 +53,7 @@ impl<'a> Session<'a> {
 
     /// Subscribes to the node's probes and to everything that is wanted.
     pub(super) async fn begin(&mut self) -> Result<(), Lost> {
+        self.check_role().await?;
         self.learn_server().await?;
         self.subscribe_probe().await?;
         let wanted = self.bus.interest.take_all();
@@ -57,9 +64,12 @@ impl<'a> Session<'a> {
     pub(super) async fn live(&mut self) -> Lost {
         let mut ping = tokio::time::interval(self.bus.config.ping_seconds.duration());
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut poll = tokio::time::interval(self.bus.config.sentinel.poll_seconds.duration());
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let outcome = tokio::select! {
                 _ = ping.tick() => self.ping().await,
+                _ = poll.tick(), if self.target.primary.is_some() => self.check_primary().await,
                 () = self.bus.interest.changed() => self.follow().await,
             };
             if let Err(lost) = outcome {
@@ -181,6 +191,29 @@ impl<'a> Session<'a> {
             self.bus.state.heard();
         }
         Ok(())
+    }
+
+    /// Whether this is still the primary. A primary that was cut off from the others keeps its clients connected, silent
+    /// and ignorant of its successor.
+    async fn check_primary(&mut self) -> Result<(), Lost> {
+        self.bus.connector.confirm(&self.target).await.map_err(Lost)?;
+        self.check_role().await
+    }
+
+    /// Where Sentinels are followed, the server must be a primary by its own word too.
+    async fn check_role(&mut self) -> Result<(), Lost> {
+        let Some(primary) = &self.target.primary else { return Ok(()) };
+        match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut self.connection).await {
+            Ok(role) => match role.first() {
+                Some(Value::BulkString(role)) if role != b"master" => {
+                    Err(Lost(format!("{primary} is no primary, by its own word")))
+                }
+                _ => Ok(()),
+            },
+            // Not allowed to ask: the Sentinels' word has to do.
+            Err(error) if is_refusal(&error) => Ok(()),
+            Err(error) => Err(lost(error)),
+        }
     }
 
     /// Asks the server what it is. HELLO without arguments answers that and changes nothing.

@@ -27,6 +27,8 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
             }
             Err(error) => {
                 gate.shut();
+                // Other nodes may have been told of another server meanwhile.
+                bus.commands.forget();
                 error.to_string()
             }
         };
@@ -49,8 +51,12 @@ async fn learn_function(bus: &RedisBus) {
 /// Makes one link and lives with it until it is lost.
 async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result<Lost, ConnectError> {
     let pushes = Arc::clone(gate);
-    let connection = bus.connector.subscription_link(move |info| pushes.push(info)).await?;
-    let mut session = Session::new(bus, gate, connection);
+    let target = bus.connector.find().await?;
+    let connection = bus.connector.subscription_link(&target, move |info| pushes.push(info)).await?;
+    if target.primary.is_some() {
+        bus.commands.follow(&target)?;
+    }
+    let mut session = Session::new(bus, gate, connection, target);
     bus.state.set_link(Link::Resubscribing);
     let lost = tokio::select! {
         lost = async {

@@ -1,6 +1,10 @@
 //! Every form of `redis.url`, and outages over each.
 
+use std::process::Command;
+
 use super::Audience;
+use crate::support::commands::run_tidings;
+use crate::support::programs::run;
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually, http};
 
 /// Streams, publishes, and does both again after the links were cut.
@@ -17,17 +21,29 @@ async fn check_works(server: &RedisServer, broker: &Broker) {
 }
 
 #[tokio::test]
-async fn a_user_and_a_password() {
-    // Exactly the rights that `tidings check` asks for.
-    let rules = "resetkeys resetchannels -@all ~workspace:* &workspace:* +subscribe +unsubscribe +publish +eval \
-        +evalsha +xadd +xrange +xrevrange +expire +ping +hello";
-    let users = vec![format!("broker on >p%40ss/word {rules}")];
+async fn a_user_and_a_password_with_the_rights_that_check_asks_for() {
+    let users = vec!["broker on >p@ss/word resetkeys resetchannels -@all".to_owned()];
     let options = RedisOptions { password: Some("other".to_owned()), users, ..RedisOptions::default() };
     let server = RedisServer::start_with(options).await;
-    let url = server.url_as("broker", "p%2540ss%2Fword");
-    let broker = Broker::start(BrokerOptions::embedded().set("redis.url", url)).await;
+    let url = server.url_as("broker", "p%40ss%2Fword");
+    let broker = Broker::start(BrokerOptions::embedded().set("redis.url", &url)).await;
+    eventually("it is refused", DEADLINE, async || {
+        http::get(broker.admin(), "/ready").await.text().contains("NOPERM")
+    })
+    .await;
+
+    // What an administrator does: copies the line, and puts the user's name in.
+    let check = run_tidings(&["check"], &[("redis.url", &url)]).await;
+    assert_eq!(check.code, Some(1), "{}", check.stdout);
+    let rule = check.stdout.lines().find_map(|line| Some(&line[line.find("ACL SETUSER")?..])).unwrap();
+    let rule = rule.replace("<user>", "broker");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("redis-cli --no-auth-warning -p {} --pass other {rule}", server.port()));
+    assert_eq!(run(&mut shell).trim(), "OK", "{rule}");
+
     check_works(&server, &broker).await;
     assert_eq!(broker.status().await["bus"]["probeRefused"], serde_json::Value::Null);
+    run_tidings(&["check"], &[("redis.url", &url)]).await.success();
 }
 
 #[tokio::test]

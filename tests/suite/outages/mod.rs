@@ -3,6 +3,7 @@
 
 mod absent;
 mod addresses;
+mod failover;
 mod links;
 mod restarts;
 mod rights;

@@ -1,7 +1,7 @@
 //! Events that cannot be delivered: their absence is told, counted and logged.
 
 use crate::support::bed::{on_both_buses, publish_live};
-use crate::support::{Bed, Bus, DEADLINE, eventually};
+use crate::support::{Bed, Bus, Connect, DEADLINE};
 
 on_both_buses!(
     an_event_that_is_too_large_is_told,
@@ -25,8 +25,13 @@ async fn check_drop(bed: &Bed, undeliverable: &[u8], reason: &str) {
     assert_eq!(reset.kind, "tidings.reset");
     let expected = serde_json::json!({ "reason": reason, "from": before.id, "head": reset.id });
     assert_eq!(reset.json(), expected);
-    assert_ne!(reset.id, before.id);
     assert_eq!(client.next_event(DEADLINE).await.data, "after");
+
+    // A client that was cut off right before the reset is told when it comes back.
+    let mut back = bed.broker.connect_with("acme", Connect::after(&before.id)).await;
+    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.next_event(DEADLINE).await, reset);
+    assert_eq!(back.next_event(DEADLINE).await.data, "after");
 
     assert_eq!(bed.broker.status().await["counters"]["eventsDropped"][reason], 1);
     assert_eq!(bed.broker.status().await["counters"]["resets"][reason], 1);
@@ -73,7 +78,7 @@ async fn many_dropped_events_are_few_log_lines(bus: Bus) {
 
 /// What only Redis can do: durable events that no broker accepted, and logs that grow behind a broker's back.
 #[tokio::test]
-async fn what_a_log_hides_is_told() {
+async fn what_came_by_the_log_alone_is_found() {
     let bed = Bed::start(Bus::Redis).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
@@ -81,26 +86,44 @@ async fn what_a_log_hides_is_told() {
     assert_eq!(client.next_event(DEADLINE).await.data, "first");
 
     // An entry that nobody announced: the next announcement gives it away.
-    bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
+    let silent: String = bed.redis().command(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
     bed.broker.publish("acme", "second").await;
-    let reset = client.next_event(DEADLINE).await;
-    assert_eq!((reset.kind.as_str(), reset.json()["reason"].as_str()), ("tidings.reset", Some("gap")));
+    let event = client.next_event(DEADLINE).await;
+    assert_eq!((event.data.as_str(), &event.id), ("silent", &silent));
     assert_eq!(client.next_event(DEADLINE).await.data, "second");
 
-    // A durable event that is not UTF-8: its place in the order is taken, so the next one is no gap.
+    // One that the log lost before anybody read it: the announcement of the next cannot be connected.
+    bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
+    bed.redis().command::<i64>(&["XTRIM", "workspace:acme", "MAXLEN", "1"]).await;
+    bed.broker.publish("acme", "told").await;
+    let reset = client.next_event(DEADLINE).await;
+    assert_eq!((reset.kind.as_str(), reset.json()["reason"].as_str()), ("tidings.reset", Some("trimmed")));
+
+    // A durable event that is not UTF-8: it is told at its place in the order.
     let script = include_str!("../../../scripts/publish.lua");
     let eval: &[&[u8]] = &[b"EVAL", script.as_bytes(), b"1", b"workspace:acme", b"\xff\xfe"];
-    bed.redis().command::<String>(eval).await;
-    assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "not-utf8");
+    let id: String = bed.redis().command(eval).await;
+    let reset = client.next_event(DEADLINE).await;
+    assert_eq!((reset.json()["reason"].as_str(), &reset.id), (Some("not-utf8"), &id));
     bed.broker.publish("acme", "third").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "third");
 
-    // An empty message says that there is something in the log.
+    // Plain commands: an empty message says that there is something in the log.
+    let mut connection = bed.connection().await;
+    for payload in ["fourth", "fifth"] {
+        let mut transaction = redis::pipe();
+        transaction.atomic().cmd("XADD").arg("workspace:acme").arg("MAXLEN").arg("~").arg(1000);
+        transaction.arg("*").arg("data").arg(payload).cmd("PUBLISH").arg("workspace:acme").arg("");
+        let (id, _): (String, u64) = transaction.query_async(&mut connection).await.unwrap();
+        let event = client.next_event(DEADLINE).await;
+        assert_eq!((event.data.as_str(), event.id), (payload, id));
+    }
+    // An entry that no publisher of events wrote.
+    bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "other", "field"]).await;
     bed.publish_live("acme", "").await;
-    let event = client.next_event(DEADLINE).await;
-    assert_eq!(event.kind, "tidings.reset");
-    eventually("the reset is counted", DEADLINE, async || {
-        bed.broker.status().await["counters"]["resets"]["unread-log"] == 1
-    })
-    .await;
+    assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "bad-entry");
+    // A message that says so for nothing is no event.
+    bed.publish_live("acme", "").await;
+    bed.publish_live("acme", "live").await;
+    assert_eq!(client.next_event(DEADLINE).await.data, "live");
 }

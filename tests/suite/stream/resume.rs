@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::bed::{on_both_buses, publish_live};
-use crate::support::{Bed, Bus, Connect, DEADLINE, EventSource, SseClient};
+use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSource, SseClient};
 
 on_both_buses!(
     what_was_missed_comes_first,
@@ -101,9 +101,21 @@ async fn an_unknown_position_is_told(bus: Bus) {
     let id = bed.broker.publish("acme", "before").await;
     watcher.application_event().await;
 
-    let long = "x".repeat(1000);
-    let positions = ["garbage", "1-0", "0-0", "99999999999999-0", "0-0~abcdefgh.1", "a b ä \"c\"", &long];
-    for position in positions {
+    let unknown = "unknown-position";
+    // A place in the log is looked for there, where the bus keeps one.
+    let (before, beyond) = match bus {
+        Bus::Redis => ("trimmed", "rolled-back"),
+        Bus::Embedded => ("log-unreadable", "log-unreadable"),
+    };
+    let (long, told) = ("x".repeat(1000), "x".repeat(128));
+    for (position, told, reason) in [
+        ("garbage", "garbage", unknown),
+        ("1-0", "1-0", before),
+        ("99999999999999-0", "99999999999999-0", beyond),
+        ("0-0~abcdefgh.1", "0-0~abcdefgh.1", unknown),
+        ("a b ä \"c\"", "a b ä \"c\"", unknown),
+        (&long, &told, unknown),
+    ] {
         let mut client = bed.broker.connect_with("acme", Connect::after(position)).await;
         let hello = client.next_event(DEADLINE).await;
         assert_eq!(hello.json(), json!({ "type": "connected", "workspaceId": "acme", "resumed": false }));
@@ -111,7 +123,7 @@ async fn an_unknown_position_is_told(bus: Bus) {
         assert_eq!(hello.id, "", "{position}");
         let reset = client.next_event(DEADLINE).await;
         assert_eq!((reset.kind.as_str(), &reset.id), ("tidings.reset", &id));
-        assert_eq!(reset.json(), json!({ "reason": "unknown-position", "from": position, "head": id }));
+        assert_eq!(reset.json(), json!({ "reason": reason, "from": told, "head": id }));
     }
 
     // What a client sends is shown to it, and cannot become fields of the stream.
@@ -128,8 +140,12 @@ async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
     let bed = Bed::start_with(bus, &[("ring.events", "4")]).await;
     let mut first = bed.broker.connect("acme").await;
     let begin = first.hello().await.id;
-    let published = publish_some(&bed, 0..6).await;
-    expect(&mut first, &published).await;
+    let published: Vec<_> = (0..6).map(|number| format!("live {number}")).collect();
+    for payload in &published {
+        bed.publish_live("acme", payload).await;
+        // One by one: the reader must not fall out of so small a ring itself.
+        expect(&mut first, std::slice::from_ref(payload)).await;
+    }
     let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
 
     // The ring holds the last four; the place right before the oldest of them is the oldest that it can prove.
@@ -140,6 +156,58 @@ async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
         let mut client = bed.broker.connect_with("acme", Connect::after(gone)).await;
         assert_eq!(client.hello().await.json()["resumed"], false);
         assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "unknown-position");
+    }
+}
+
+/// What no log holds is gone with memory, and that is told.
+#[tokio::test]
+async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged() {
+    let bed = Bed::start_with(Bus::Redis, &[("ring.events", "4")]).await;
+    let mut first = bed.broker.connect("acme").await;
+    first.hello().await;
+    let mut published = Vec::new();
+    for number in 0..8 {
+        published.extend(publish_some(&bed, number..number + 1).await);
+        expect(&mut first, &published[number as usize..]).await;
+    }
+    let begin = first.events()[1].id.clone();
+    let mut client = bed.broker.connect_with("acme", Connect::after(&begin)).await;
+    assert_eq!(client.hello().await.json()["resumed"], true);
+    assert_eq!(client.event_named("tidings.reset").await.json()["reason"], "live-events");
+    let got = client.application_data();
+    assert!(got.contains(&published[2]) && !got.contains(&published[1]), "{got:?}");
+}
+
+/// Redis keeps the log, so a logged position is good on any node.
+#[tokio::test]
+async fn a_logged_position_outlives_memory_and_node() {
+    let bed = Bed::start_with(Bus::Redis, &[("ring.events", "4")]).await;
+    let other = Broker::start(BrokerOptions::redis(bed.redis())).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    let mut published = Vec::new();
+    for number in 0..12 {
+        let id = bed.broker.publish("acme", &format!("event {number}")).await;
+        assert_eq!(client.next_event(DEADLINE).await.id, id);
+        published.push((id, format!("event {number}")));
+    }
+    for broker in [&bed.broker, &other] {
+        for (index, (position, _)) in published.iter().enumerate() {
+            let mut back = broker.connect_with("acme", Connect::after(position)).await;
+            let hello = back.hello().await;
+            assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), position));
+            for (id, payload) in &published[index + 1..] {
+                let event = back.next_event(DEADLINE).await;
+                assert_eq!((&event.id, &event.data), (id, payload));
+            }
+        }
+    }
+    // And so it goes on, on both.
+    let mut back = other.connect_with("acme", Connect::after(&published[11].0)).await;
+    back.hello().await;
+    let id = bed.broker.publish("acme", "to everyone").await;
+    for client in [&mut client, &mut back] {
+        assert_eq!(client.next_event(DEADLINE).await.id, id);
     }
 }
 

@@ -75,6 +75,9 @@ macro_rules! on_both_buses {
         mod on_redis {
             $(#[tokio::test] async fn $test() { super::$test($crate::support::Bus::Redis).await })+
         }
+        mod on_the_embedded_bus {
+            $(#[tokio::test] async fn $test() { super::$test($crate::support::Bus::Embedded).await })+
+        }
     };
 }
 pub(crate) use on_both_buses;

@@ -144,6 +144,18 @@ impl Broker {
         response.json()["id"].as_str().expect("the event's id").to_owned()
     }
 
+    /// Publishes an event once, however often this is called with the same payload; `None` while the broker cannot.
+    pub async fn try_publish(&self, workspace: &str, payload: &str) -> Option<String> {
+        let target = format!("/api/workspaces/{workspace}/events");
+        let key: String = payload.chars().filter(char::is_ascii_alphanumeric).collect();
+        let headers = [("idempotency-key", key.as_str())];
+        let response = http::request(self.address(), "POST", &target, &headers, payload.to_owned()).await;
+        response
+            .status
+            .is_success()
+            .then(|| response.json()["id"].as_str().expect("the event's id").to_owned())
+    }
+
     /// Waits until `/ready` says so.
     pub async fn ready(&self) {
         eventually("the broker is ready", DEADLINE, async || self.is_ready().await).await;

@@ -13,6 +13,7 @@ pub mod programs;
 pub mod proxies;
 pub mod raw;
 pub mod redis_server;
+pub mod sentinel;
 pub mod sse;
 pub mod tls;
 pub mod wait;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::body::Framing;
@@ -25,11 +25,19 @@ pub struct Connect {
     pub headers: Vec<(String, String)>,
     pub last_event_id: Option<String>,
     pub base_path: String,
+    /// The kernel's buffer for what the client has not read yet, in bytes (`SO_RCVBUF`); the system's choice by default.
+    pub receive_buffer: Option<u32>,
 }
 
 impl Default for Connect {
     fn default() -> Self {
-        Self { query: String::new(), headers: Vec::new(), last_event_id: None, base_path: "/api".to_owned() }
+        Self {
+            query: String::new(),
+            headers: Vec::new(),
+            last_event_id: None,
+            base_path: "/api".to_owned(),
+            receive_buffer: None,
+        }
     }
 }
 
@@ -109,7 +117,11 @@ impl SseClient {
     ) -> std::io::Result<Self> {
         let request = options.request(address, workspace);
         let open = async {
-            let mut stream = TcpStream::connect(address).await?;
+            let socket = TcpSocket::new_v4()?;
+            if let Some(bytes) = options.receive_buffer {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            let mut stream = socket.connect(address).await?;
             stream.write_all(request.as_bytes()).await?;
             let (status, headers, rest) = read_head(&mut stream).await?;
             Ok::<_, std::io::Error>((stream, status, headers, rest))

@@ -1,0 +1,160 @@
+//! Nothing stays of a client that is gone.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::bed::on_both_buses;
+use crate::support::raw::{RawConnection, head};
+use crate::support::{Bed, Broker, BrokerOptions, Bus, DEADLINE, eventually};
+
+on_both_buses!(
+    a_client_that_leaves_an_idle_stream_is_gone_at_once,
+    a_client_that_hangs_up_before_the_hello_leaves_nothing,
+    ten_thousand_come_and_go_and_nothing_stays,
+);
+
+/// Waits until nobody is connected.
+async fn nobody_left(broker: &Broker) {
+    eventually("everyone is gone", DEADLINE, async || {
+        let status = broker.status().await;
+        status["subscribers"] == 0 && status["connections"] == 0
+    })
+    .await;
+}
+
+async fn a_client_that_leaves_an_idle_stream_is_gone_at_once(bus: Bus) {
+    // No heartbeat would find out.
+    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let mut client = bed.broker.connect("acme").await;
+        client.hello().await;
+        clients.push(client);
+    }
+    assert_eq!(bed.broker.status().await["subscribers"], 10);
+    clients.truncate(4);
+    let left = Instant::now();
+    eventually("they are gone", Duration::from_secs(2), async || {
+        bed.broker.status().await["subscribers"] == 4
+    })
+    .await;
+    // A machine that is busy with other tests is slow; a heartbeat or a keepalive would be much slower.
+    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+    assert_eq!(bed.broker.status().await["connections"], 4);
+    drop(clients);
+    nobody_left(&bed.broker).await;
+}
+
+async fn a_client_that_hangs_up_before_the_hello_leaves_nothing(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    for _ in 0..50 {
+        let mut connection = RawConnection::open(bed.broker.address()).await;
+        connection.send(head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")])).await;
+    }
+    nobody_left(&bed.broker).await;
+}
+
+async fn ten_thousand_come_and_go_and_nothing_stays(bus: Bus) {
+    const ROUNDS: usize = 100;
+    const AT_A_TIME: usize = 100;
+    const MIB: u64 = 1024 * 1024;
+    let settings = [("ring.linger_seconds", "0.2"), ("log.level", "warn"), ("limits.connections", "200")];
+    let bed = Bed::start_with(bus, &settings).await;
+    let mut stayed = bed.broker.connect("stays").await;
+    stayed.hello().await;
+    let round = async |round: usize| {
+        // Most meet in one workspace; every tenth has one of its own.
+        let clients = (0..AT_A_TIME).map(|client| come_and_go(&bed.broker, round, client));
+        futures_util::future::join_all(clients).await;
+    };
+    let settled = async || {
+        eventually("everyone is gone", DEADLINE, async || {
+            let status = bed.broker.status().await;
+            status["subscribers"] == 1 && status["connections"] == 1 && status["workspaces"] == 1
+        })
+        .await;
+    };
+
+    // Buffers, stacks and tables grow to what the rounds need.
+    for number in 0..ROUNDS / 10 {
+        round(number).await;
+    }
+    settled().await;
+    let (files, memory) = (bed.broker.open_files(), bed.broker.memory_bytes());
+    for number in ROUNDS / 10..ROUNDS {
+        round(number).await;
+    }
+    settled().await;
+    let accepted = bed.broker.status().await["counters"]["connectionsAccepted"].as_u64().unwrap();
+    assert_eq!(accepted, (ROUNDS * AT_A_TIME) as u64 + 1);
+    // The connection that asked for the status may take a moment to close.
+    eventually("no file is left open", DEADLINE, async || bed.broker.open_files() <= files).await;
+    let grown = bed.broker.memory_bytes().saturating_sub(memory);
+    assert!(grown < 8 * MIB, "{} KiB more than the {} KiB after a tenth", grown / 1024, memory / 1024);
+
+    bed.publish_live("stays", "still here").await;
+    assert_eq!(stayed.application_event().await.data, "still here");
+}
+
+/// One short visit, over a bare socket: reads up to the hello, and leaves in one of three ways.
+async fn come_and_go(broker: &Broker, round: usize, client: usize) {
+    let workspace =
+        if client.is_multiple_of(10) { format!("own-{round}-{client}") } else { "common".to_owned() };
+    let mut stream = TcpStream::connect(broker.address()).await.unwrap();
+    let target = format!("/api/workspaces/{workspace}/events");
+    let request = head("GET", &target, &[("Accept", "text/event-stream")]);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.windows(11).any(|window| window == b"\"connected\"") {
+        let read = tokio::time::timeout(DEADLINE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
+        assert_ne!(read, 0, "the stream ended before the hello");
+    }
+    match client % 3 {
+        // Closes in order, or with what is still unread: a reset.
+        0 => stream.set_zero_linger().unwrap(),
+        1 => stream.shutdown().await.unwrap(),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn clients_beyond_the_limit_wait_for_a_place() {
+    let broker = Broker::start(BrokerOptions::embedded().set("limits.connections", 3)).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(broker.connect("acme").await);
+    }
+    let address = broker.address();
+    let waiting = tokio::spawn(async move {
+        crate::support::SseClient::connect(address, "acme", crate::support::Connect::default()).await
+    });
+    // The admin listener has places of its own.
+    assert_eq!(broker.status().await["connections"], 3);
+    assert!(!waiting.is_finished());
+    clients.pop();
+    let fourth = waiting.await.unwrap();
+    assert_eq!(fourth.status(), 200);
+    assert_eq!(broker.status().await["connections"], 3);
+}
+
+#[tokio::test]
+async fn a_broker_that_was_frozen_finds_everything_in_order() {
+    let bed = Bed::start(Bus::Redis).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = bed.broker.connect("acme").await;
+        client.hello().await;
+        clients.push(client);
+    }
+    bed.broker.signal(Signal::SIGSTOP);
+    bed.publish_live("acme", "while it stood still").await;
+    clients.truncate(5);
+    bed.broker.signal(Signal::SIGCONT);
+    for client in &mut clients {
+        assert_eq!(client.application_event().await.data, "while it stood still");
+    }
+    eventually("the others are gone", DEADLINE, async || bed.broker.status().await["subscribers"] == 5).await;
+}

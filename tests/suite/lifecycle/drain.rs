@@ -1,0 +1,231 @@
+//! The end of a broker that was told to stop.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::bed::on_both_buses;
+use crate::support::raw::{RawConnection, head};
+use crate::support::{
+    Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, End, EventSource, RedisOptions, RedisServer,
+    SseClient, eventually, http,
+};
+
+on_both_buses!(
+    streams_are_asked_to_come_back_spread_over_the_drain,
+    the_broker_goes_on_serving_until_the_delay_is_over,
+    whole_events_only_also_at_the_end,
+    idle_connections_do_not_hold_the_drain,
+);
+
+async fn greeted(broker: &Broker, count: usize) -> Vec<SseClient> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut client = broker.connect("acme").await;
+        client.hello().await;
+        clients.push(client);
+    }
+    clients
+}
+
+async fn streams_are_asked_to_come_back_spread_over_the_drain(bus: Bus) {
+    const CLIENTS: usize = 60;
+    let settings =
+        [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "2"), ("sse.retry_ms", "4000")];
+    let mut bed = Bed::start_with(bus, &settings).await;
+    let mut clients = greeted(&bed.broker, CLIENTS).await;
+    let told = Instant::now();
+    bed.broker.signal(Signal::SIGTERM);
+    let mut ends = Vec::new();
+    let mut retries = Vec::new();
+    for client in &mut clients {
+        assert_eq!(client.wait_end(DEADLINE).await, End::Clean);
+        let (at, last) = client.timed_events().pop().unwrap();
+        assert_eq!(last.kind, "tidings.reconnect");
+        let data = last.json();
+        let retry = data["retryMs"].as_u64().unwrap();
+        assert_eq!(data, serde_json::json!({ "reason": "draining", "retryMs": retry }));
+        assert_eq!(client.retries().len(), 2, "one at the begin and one at the end");
+        assert_eq!(client.retries()[1], retry);
+        ends.push(at.duration_since(told));
+        retries.push(retry);
+    }
+    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+
+    // Evenly over two seconds: none of these fails by chance more often than once in a hundred million times.
+    let between =
+        |from: f64, to: f64| ends.iter().filter(|end| (from..to).contains(&end.as_secs_f64())).count();
+    assert!(between(0.0, 0.6) > 0 && between(0.6, 1.2) > 0 && between(1.2, 3.0) > 0, "{ends:?}");
+    assert!(ends.iter().max().unwrap() >= &Duration::from_millis(1400), "{ends:?}");
+    assert!(retries.iter().all(|retry| (3000..=5000).contains(retry)), "{retries:?}");
+    retries.sort_unstable();
+    retries.dedup();
+    assert!(retries.len() > CLIENTS / 2, "{retries:?}");
+}
+
+async fn the_broker_goes_on_serving_until_the_delay_is_over(bus: Bus) {
+    let settings = [("server.drain_delay_seconds", "1.5"), ("server.drain_seconds", "0.2")];
+    let mut bed = Bed::start_with(bus, &settings).await;
+    bed.broker.ready().await;
+    let mut old = greeted(&bed.broker, 1).await.remove(0);
+    let told = Instant::now();
+    bed.broker.signal(Signal::SIGTERM);
+    eventually("it is not ready", Duration::from_secs(1), async || !bed.broker.is_ready().await).await;
+    let ready = http::get(bed.broker.admin(), "/ready").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("the node is draining"), "{}", ready.text());
+    assert_eq!(http::get(bed.broker.admin(), "/live").await.status, 200);
+
+    // A balancer that has not looked yet sends clients here, and they are served.
+    let mut new = greeted(&bed.broker, 1).await.remove(0);
+    let id = bed.broker.publish("acme", "meanwhile").await;
+    for client in [&mut old, &mut new] {
+        assert_eq!(client.application_event().await.id, id);
+    }
+    for client in [&mut old, &mut new] {
+        assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "draining");
+        assert!(told.elapsed() >= Duration::from_millis(1500), "{:?}", told.elapsed());
+        assert_eq!(client.wait_end(DEADLINE).await, End::Clean);
+    }
+    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+    assert!(bed.broker.log().contains("stopped: every connection ended"), "{}", bed.broker.log());
+}
+
+async fn whole_events_only_also_at_the_end(bus: Bus) {
+    let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0.3")];
+    let mut bed = Bed::start_with(bus, &settings).await;
+    let mut clients = greeted(&bed.broker, 10).await;
+    let mut connection = bed.connection().await;
+    let payload = "line\n".repeat(20_000);
+    let publishing = async {
+        loop {
+            let publish =
+                redis::cmd("PUBLISH").arg("workspace:acme").arg(&payload).exec_async(&mut connection).await;
+            // On the embedded bus the server goes with the broker.
+            if publish.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let draining = async {
+        clients[0].application_event().await;
+        bed.broker.signal(Signal::SIGTERM);
+        for client in &mut clients {
+            assert_eq!(client.wait_end(DEADLINE).await, End::Clean);
+        }
+    };
+    tokio::select! {
+        () = publishing => {}
+        () = draining => {}
+    }
+    for client in &clients {
+        let events = client.events();
+        assert_eq!(events.last().unwrap().kind, "tidings.reconnect");
+        assert!(client.application_data().iter().all(|data| *data == payload));
+    }
+    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+}
+
+async fn idle_connections_do_not_hold_the_drain(bus: Bus) {
+    let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0.1")];
+    let mut bed = Bed::start_with(bus, &settings).await;
+    // One that never sent anything, one between requests, one within a head.
+    let mut silent = RawConnection::open(bed.broker.address()).await;
+    let mut idle = RawConnection::open(bed.broker.address()).await;
+    assert_eq!(idle.exchange(head("GET", "/nowhere", &[])).await.status, 404);
+    let mut begun = RawConnection::open(bed.broker.address()).await;
+    begun.send("GET /api").await;
+    eventually("all are there", DEADLINE, async || bed.broker.status().await["connections"] == 3).await;
+
+    let told = Instant::now();
+    bed.broker.signal(Signal::SIGTERM);
+    silent.closed(DEADLINE).await;
+    idle.closed(DEADLINE).await;
+    begun.closed(DEADLINE).await;
+    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
+    assert!(bed.broker.log().contains("stopped: every connection ended"), "{}", bed.broker.log());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    for (second, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        let options = BrokerOptions::embedded().set("server.drain_delay_seconds", 60);
+        let mut broker = Broker::start(options.set("server.drain_seconds", 60)).await;
+        let mut client = broker.connect("acme").await;
+        broker.signal(Signal::SIGTERM);
+        eventually("it drains", DEADLINE, async || {
+            http::get(broker.admin(), "/ready").await.text().contains("draining")
+        })
+        .await;
+        assert_eq!(client.end(), None);
+        broker.signal(second);
+        assert_eq!(broker.ended(Duration::from_secs(5)).await.code(), Some(code));
+        assert!(matches!(client.wait_end(DEADLINE).await, End::Cut(_)));
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_drains_too() {
+    let options = BrokerOptions::embedded().set("server.drain_delay_seconds", 0);
+    let mut broker = Broker::start(options.set("server.drain_seconds", 0)).await;
+    let mut client = broker.connect("acme").await;
+    broker.signal(Signal::SIGINT);
+    assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "draining");
+    assert_eq!(broker.ended(DEADLINE).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_does_not_hold_the_end() {
+    let options = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
+    let mut bed = Bed::start_with(Bus::Redis, &options).await;
+    let stalled = Connect { receive_buffer: Some(8192), ..Connect::default() };
+    let mut stalled = bed.broker.connect_with("acme", stalled).await;
+    stalled.hello().await;
+    stalled.stop_reading();
+    let mut connection = bed.connection().await;
+    for _ in 0..20 {
+        crate::support::bed::publish_live(&mut connection, "acme", "x".repeat(50_000)).await;
+    }
+    eventually("it was sent something", DEADLINE, async || {
+        bed.broker.status().await["counters"]["deliveries"].as_u64().unwrap() > 0
+    })
+    .await;
+    bed.broker.signal(Signal::SIGTERM);
+    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+    assert!(bed.broker.log().contains("did not end in time were cut"), "{}", bed.broker.log());
+}
+
+#[tokio::test]
+async fn a_broker_without_redis_ends_in_order_too() {
+    let server = RedisServer::prepare(RedisOptions::default());
+    let options = BrokerOptions::redis(&server).set("redis.confirm_seconds", 60);
+    let options = options.set("server.drain_delay_seconds", 0).set("server.drain_seconds", 0.2);
+    let mut broker = Broker::start(options).await;
+    let mut held = broker.connect("acme").await;
+    let tool = tokio::spawn(http::exchange_head(broker.address(), "/api/workspaces/acme/events"));
+    eventually("both are held", DEADLINE, async || broker.status().await["subscribers"] == 2).await;
+    let told = Instant::now();
+    broker.signal(Signal::SIGTERM);
+    assert_eq!(held.event_named("tidings.reconnect").await.json()["reason"], "draining");
+    assert_eq!(held.wait_end(DEADLINE).await, End::Clean);
+    assert_eq!(tool.await.unwrap(), 503);
+    assert_eq!(broker.ended(DEADLINE).await.code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
+}
+
+#[tokio::test]
+async fn an_event_source_moves_on_to_the_next_process() {
+    let server = RedisServer::start().await;
+    let options = BrokerOptions::redis(&server).set("server.drain_delay_seconds", 0);
+    let options = options.set("server.drain_seconds", 0.2).set("sse.retry_ms", 200);
+    let mut broker = Broker::start(options).await;
+    let mut source = EventSource::open(broker.address(), "acme", Connect::default());
+    source.hello().await;
+    assert_eq!(broker.terminate(DEADLINE).await, Some(0));
+    broker.restart().await;
+    source.wait_for(DEADLINE, |event| event.kind == "tidings.reset").await;
+    server.publish("workspace:acme", "to the new one").await;
+    source.wait_for(DEADLINE, |event| event.data == "to the new one").await;
+    assert_eq!((source.opened(), source.closed()), (2, None));
+}

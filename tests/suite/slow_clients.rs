@@ -1,0 +1,187 @@
+//! Clients that read slowly, or not at all: they harm only themselves.
+
+use std::time::{Duration, Instant};
+
+use crate::support::bed::{on_both_buses, publish_live};
+use crate::support::{Bed, Bus, Connect, DEADLINE, End, SseClient, eventually};
+
+on_both_buses!(
+    a_client_that_never_reads_disturbs_nobody_and_is_told_that_it_lags,
+    a_client_that_lagged_is_told_what_it_missed_when_it_comes_back,
+    a_pause_that_the_ring_covers_costs_nothing,
+    a_client_that_takes_no_bytes_is_cut,
+    a_client_whose_window_stays_shut_is_cut,
+    memory_stays_bounded_while_nobody_reads,
+);
+
+/// Small buffers everywhere, so that a client that does not read is soon behind.
+const SMALL: &[(&str, &str)] = &[("ring.events", "100"), ("server.send_buffer_bytes", "16384")];
+
+/// How much a small event has on the wire, about.
+const EVENT_BYTES: usize = 5_000;
+
+fn payload(number: usize) -> String {
+    format!("{number}:{}", "x".repeat(EVENT_BYTES))
+}
+
+fn numbers(data: &[String]) -> Vec<usize> {
+    data.iter().map(|data| data.split(':').next().unwrap().parse().unwrap()).collect()
+}
+
+/// A client that has been greeted and reads nothing more.
+async fn stalled_client(bed: &Bed) -> SseClient {
+    let options = Connect { receive_buffer: Some(8192), ..Connect::default() };
+    let mut client = bed.broker.connect_with("acme", options).await;
+    client.hello().await;
+    client.stop_reading();
+    client
+}
+
+/// Publishes numbered events, and goes on only when the readers have got some, so that these stay within the ring.
+async fn publish_to(bed: &Bed, count: usize, readers: &mut [SseClient]) {
+    let mut connection = bed.connection().await;
+    for number in 0..count {
+        publish_live(&mut connection, "acme", payload(number)).await;
+        if number % 20 == 19 {
+            for reader in &mut *readers {
+                let begin = format!("{number}:");
+                reader.wait_for(DEADLINE, |event| event.data.starts_with(&begin)).await;
+            }
+        }
+    }
+}
+
+/// The line that the log has on the end of a stream, by the word on why it ended.
+fn end_line(bed: &Bed, why: &str) -> Option<String> {
+    let log = bed.broker.log();
+    let why = format!("why=\"{why}");
+    log.lines().find(|line| line.contains("stream ended") && line.contains(&why)).map(str::to_owned)
+}
+
+async fn a_client_that_never_reads_disturbs_nobody_and_is_told_that_it_lags(bus: Bus) {
+    const COUNT: usize = 400;
+    let bed = Bed::start_with(bus, SMALL).await;
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let mut reader = bed.broker.connect("acme").await;
+        reader.hello().await;
+        readers.push(reader);
+    }
+    let mut stalled = stalled_client(&bed).await;
+    publish_to(&bed, COUNT, &mut readers).await;
+    for reader in &readers {
+        assert_eq!(numbers(&reader.application_data()), (0..COUNT).collect::<Vec<_>>());
+        assert_eq!(reader.end(), None);
+    }
+
+    stalled.resume_reading();
+    let reconnect = stalled.event_named("tidings.reconnect").await;
+    assert_eq!(reconnect.json()["reason"], "lagging");
+    assert_eq!(stalled.wait_end(DEADLINE).await, End::Clean);
+    assert_eq!(stalled.retries().last(), reconnect.json()["retryMs"].as_u64().as_ref());
+    let got = numbers(&stalled.application_data());
+    assert_eq!(got, (0..got.len()).collect::<Vec<_>>(), "what it got has no hole");
+    assert!(!got.is_empty() && got.len() < COUNT, "{}", got.len());
+
+    assert_eq!(bed.broker.status().await["counters"]["reconnects"]["lagging"], 1);
+    eventually("the log says so", DEADLINE, async || end_line(&bed, "lagging").is_some()).await;
+    bed.publish_live("acme", "9999:").await;
+    for reader in &mut readers {
+        reader.wait_for(DEADLINE, |event| event.data == "9999:").await;
+    }
+}
+
+async fn a_client_that_lagged_is_told_what_it_missed_when_it_comes_back(bus: Bus) {
+    let bed = Bed::start_with(bus, SMALL).await;
+    let mut reader = bed.broker.connect("acme").await;
+    reader.hello().await;
+    let mut stalled = stalled_client(&bed).await;
+    publish_to(&bed, 400, std::slice::from_mut(&mut reader)).await;
+    let head = reader.last_event_id();
+    stalled.resume_reading();
+    stalled.wait_end(DEADLINE).await;
+    let position = stalled.last_event_id();
+    let mut back = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    assert_eq!(back.hello().await.json()["resumed"], false);
+    let reset = back.next_event(DEADLINE).await;
+    let expected = serde_json::json!({ "reason": "unknown-position", "from": position, "head": head });
+    assert_eq!((reset.kind.as_str(), reset.json()), ("tidings.reset", expected));
+}
+
+async fn a_pause_that_the_ring_covers_costs_nothing(bus: Bus) {
+    const COUNT: usize = 90;
+    let bed = Bed::start_with(bus, SMALL).await;
+    let mut client = stalled_client(&bed).await;
+    publish_to(&bed, COUNT, &mut []).await;
+    for _ in 0..3 {
+        client.resume_reading();
+        client.wait_for(DEADLINE, |event| event.is_from_application()).await;
+        client.stop_reading();
+    }
+    client.resume_reading();
+    let last = format!("{}:", COUNT - 1);
+    client.wait_for(DEADLINE, |event| event.data.starts_with(&last)).await;
+    assert_eq!(numbers(&client.application_data()), (0..COUNT).collect::<Vec<_>>());
+    assert_eq!(client.end(), None);
+}
+
+async fn a_client_that_takes_no_bytes_is_cut(bus: Bus) {
+    let settings = [SMALL, &[("server.write_timeout_seconds", "1")]].concat();
+    let bed = Bed::start_with(bus, &settings).await;
+    let mut reader = bed.broker.connect("acme").await;
+    reader.hello().await;
+    let mut stalled = stalled_client(&bed).await;
+    // Far more than the buffers on the way hold.
+    publish_to(&bed, 200, std::slice::from_mut(&mut reader)).await;
+    let blocked = Instant::now();
+    eventually("it is cut", DEADLINE, async || bed.broker.status().await["subscribers"] == 1).await;
+    assert!(blocked.elapsed() < Duration::from_secs(5), "{:?}", blocked.elapsed());
+    eventually("so is its connection", DEADLINE, async || bed.broker.status().await["connections"] == 1)
+        .await;
+    let line = end_line(&bed, "takes no bytes").unwrap_or_else(|| panic!("{}", bed.broker.log()));
+    assert!(line.contains(&format!("address={}", stalled.local_address())), "{line}");
+    stalled.resume_reading();
+    assert!(matches!(stalled.wait_end(DEADLINE).await, End::Cut(_)));
+    // A client that has nothing to take is not one that takes nothing.
+    assert_eq!(reader.end(), None);
+    bed.publish_live("acme", "9999:").await;
+    reader.wait_for(DEADLINE, |event| event.data == "9999:").await;
+}
+
+async fn a_client_whose_window_stays_shut_is_cut(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("server.write_timeout_seconds", "1")]).await;
+    let _stalled = stalled_client(&bed).await;
+    // More than the client's buffer holds, and less than the broker's: every write goes through, into the kernel.
+    publish_to(&bed, 10, &mut []).await;
+    eventually("it is cut", DEADLINE, async || bed.broker.status().await["subscribers"] == 0).await;
+    eventually("the log says so", DEADLINE, async || end_line(&bed, "takes no bytes").is_some()).await;
+}
+
+async fn memory_stays_bounded_while_nobody_reads(bus: Bus) {
+    const CLIENTS: usize = 20;
+    const MIB: u64 = 1024 * 1024;
+    let bed = Bed::start(bus).await;
+    let mut reader = bed.broker.connect("acme").await;
+    reader.hello().await;
+    let mut stalled = Vec::new();
+    for _ in 0..CLIENTS {
+        stalled.push(stalled_client(&bed).await);
+    }
+    let payload = "y".repeat(100_000);
+    let mut connection = bed.connection().await;
+    let mut publish_some = async |count: usize| {
+        for number in 0..count {
+            publish_live(&mut connection, "acme", format!("{number}:{payload}")).await;
+            let begin = format!("{number}:");
+            reader.wait_for(DEADLINE, |event| event.data.starts_with(&begin)).await;
+        }
+    };
+    // Fills the ring, and what each client may hold.
+    publish_some(20).await;
+    let before = bed.broker.memory_bytes();
+    publish_some(200).await;
+    let after = bed.broker.memory_bytes();
+    // 20 MiB came since. A client pins the events that are on their way to it; the ring is everybody's.
+    assert!(after < before + 8 * MIB, "{} MiB, then {} MiB", before / MIB, after / MIB);
+    assert_eq!(bed.broker.status().await["subscribers"], CLIENTS + 1);
+}
