@@ -30,11 +30,19 @@ pub(super) struct ReplayPage {
     pub(super) more: bool,
     /// The newest entry of the log; see [`LogPage::head`].
     pub(super) head: EntryId,
+    /// The life of the subscription in which it was asked for.
+    pub(super) life: u64,
 }
 
 impl ReplayPage {
     /// Encodes what was read. An entry that cannot be delivered becomes a reset at its place.
-    pub(super) fn encode(shared: &Shared, workspace: &WorkspaceId, span: Span, page: &LogPage) -> Self {
+    pub(super) fn encode(
+        shared: &Shared,
+        workspace: &WorkspaceId,
+        span: Span,
+        page: &LogPage,
+        life: u64,
+    ) -> Self {
         let mut place = match span {
             Span::After { after, .. } => Some(after),
             Span::Head | Span::Since { .. } | Span::Newest { .. } => None,
@@ -50,7 +58,7 @@ impl ReplayPage {
             }));
             place = Some(entry.id);
         }
-        Self { frames, proven: page.proven, last: place, more: page.more, head: page.head }
+        Self { frames, proven: page.proven, last: place, more: page.more, head: page.head, life }
     }
 }
 
@@ -60,8 +68,8 @@ pub(super) struct Replays(HashMap<Span, Flight>);
 
 #[derive(Debug)]
 enum Flight {
-    /// Asked for.
-    Waiting,
+    /// Asked for, in this life of the subscription.
+    Waiting { life: u64 },
     /// Here, since a moment.
     Landed(Result<Arc<ReplayPage>, Failure>, Instant),
 }
@@ -86,15 +94,28 @@ pub(super) enum Page {
 }
 
 impl Replays {
-    /// Looks for a page; one that nobody asked for counts as asked for from now on.
-    pub(super) fn get(&mut self, span: Span) -> Page {
+    /// Looks for a page; one that nobody asked for in this life of the subscription counts as asked for from now on.
+    pub(super) fn get(&mut self, span: Span, life: u64) -> Page {
         match self.0.get(&span) {
-            Some(Flight::Waiting) => Page::Waiting,
-            Some(Flight::Landed(page, _)) => Page::Landed(page.clone()),
-            None => {
-                self.0.insert(span, Flight::Waiting);
+            // One that was asked for earlier is on its way; see `asked_in`.
+            Some(Flight::Waiting { .. }) => Page::Waiting,
+            Some(Flight::Landed(page, _)) if page.as_ref().is_ok_and(|page| page.life != life) => {
+                self.0.insert(span, Flight::Waiting { life });
                 Page::Unasked
             }
+            Some(Flight::Landed(page, _)) => Page::Landed(page.clone()),
+            None => {
+                self.0.insert(span, Flight::Waiting { life });
+                Page::Unasked
+            }
+        }
+    }
+
+    /// In which life of the subscription a page was asked for that is still under way.
+    pub(super) fn asked_in(&self, span: Span) -> Option<u64> {
+        match self.0.get(&span) {
+            Some(Flight::Waiting { life }) => Some(*life),
+            Some(Flight::Landed(..)) | None => None,
         }
     }
 
@@ -112,7 +133,7 @@ impl Replays {
     /// Forgets pages that have been kept long enough.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.0.retain(|_, flight| match flight {
-            Flight::Waiting => true,
+            Flight::Waiting { .. } => true,
             Flight::Landed(_, since) => now.saturating_duration_since(*since) < KEPT,
         });
         if self.0.is_empty() {

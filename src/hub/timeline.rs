@@ -37,6 +37,8 @@ pub(super) struct Timeline {
     seen_live: bool,
     /// Tells the answer to the latest read from those to earlier ones.
     ticket: u64,
+    /// How often the subscription was confirmed after it had not stood.
+    lives: u64,
 }
 
 /// How the order stands with the log.
@@ -81,6 +83,7 @@ impl Timeline {
             overflowed: false,
             seen_live: false,
             ticket: 0,
+            lives: 0,
         }
     }
 
@@ -103,11 +106,18 @@ impl Timeline {
         self.seen_live
     }
 
+    /// Which life of the subscription this is. A new one may be with another server, whose log need not hold what was read
+    /// in an earlier one.
+    pub(super) fn life(&self) -> u64 {
+        self.lives
+    }
+
     /// The subscription stands (again).
     pub(super) fn confirmed(&mut self) -> Option<Wish> {
         if self.log != LogState::Adrift {
             return None;
         }
+        self.lives += 1;
         Some(match self.last {
             None => self.read(Why::Head, Span::Head),
             Some(after) => self.read(Why::Recovery, Span::After { after, until: None }),
@@ -186,7 +196,14 @@ impl Timeline {
             }
             (_, Err(error)) => {
                 self.note_unreadable(&error);
-                self.push_reset(ResetReason::LogUnreadable);
+                // The announced event comes next, so everything before it may be missing.
+                let head = match why {
+                    Why::Gap { previous } if self.last.is_none_or(|last| last < previous) => {
+                        Position::logged(previous)
+                    }
+                    _ => self.ring.head_position(),
+                };
+                self.push_reset_at(ResetReason::LogUnreadable, head);
                 told = true;
             }
         }

@@ -144,8 +144,10 @@ impl WorkspaceCell {
 
     /// The answer to a read of the log that subscribers asked for.
     pub(super) fn replayed(&self, span: Span, page: Result<LogPage, LogError>) {
+        let asked_in = self.state.lock().replays.asked_in(span).unwrap_or_default();
+        // Encoding takes its time, and is not done under the lock.
         let page = match page {
-            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, &self.id, span, &page))),
+            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, &self.id, span, &page, asked_in))),
             Err(error) => Err(Failure::from(&error)),
         };
         let mut state = self.state.lock();
