@@ -14,6 +14,9 @@ use super::support::{Connect, DEADLINE, Event, SseClient, eventually};
 /// How long an EventSource waits before it reconnects as long as the stream says nothing of it.
 const RETRY_DEFAULT: Duration = Duration::from_millis(500);
 
+/// Small, so that a client that does not read is felt.
+const RECEIVE_BUFFER_BYTES: u32 = 32 * 1024;
+
 /// What a client is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
@@ -108,7 +111,11 @@ impl Source {
             if self.wished.wait_for(|wish| *wish != Wish::StayAway).await.is_err() {
                 return;
             }
-            let options = Connect { last_event_id: last_event_id.clone(), ..Connect::default() };
+            let options = Connect {
+                last_event_id: last_event_id.clone(),
+                receive_buffer: Some(RECEIVE_BUFFER_BYTES),
+                ..Connect::default()
+            };
             let after = last_event_id.as_deref().and_then(|id: &str| id.parse().ok());
             self.write(self.opened.elapsed(), Seen::Connecting { after });
             if let Ok(mut client) = SseClient::try_open(address, &self.workspace, &options).await {

@@ -22,6 +22,7 @@ mod publisher;
 mod scenarios;
 mod scene;
 #[path = "../suite/support/mod.rs"]
+#[allow(unused_macros, reason = "the harness offers more than this binary needs")]
 mod support;
 mod verdict;
 mod verdict_tests;

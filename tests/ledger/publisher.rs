@@ -11,7 +11,7 @@ use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKin
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::book::{Attempt, EntryId, Outcome};
+use super::book::{Attempt, Outcome};
 use super::support::http::{self, Failure};
 
 /// As a backend has it, from a file of the repository.

@@ -41,7 +41,7 @@ impl Default for Setting {
     }
 }
 
-/// Everything of one scenario.
+/// Everything of one scenario but the server.
 #[derive(Debug)]
 pub struct Scene {
     name: String,
@@ -49,28 +49,20 @@ pub struct Scene {
     pub listeners: Vec<Listener>,
     pub publishers: Vec<Publisher>,
     pub brokers: Vec<Broker>,
-    pub redis: RedisServer,
-    /// The server loses what it acknowledged: see [`Book::survivors`].
-    pub forgetful: bool,
+    target: Target,
 }
 
 impl Scene {
     /// Starts a server and all that stands on it, and waits until every client was greeted.
-    pub async fn open(name: &str, setting: Setting) -> Self {
+    pub async fn open(name: &str, setting: Setting) -> (RedisServer, Self) {
         let options = RedisOptions { append_only: setting.append_only, ..RedisOptions::default() };
         let redis = RedisServer::start_with(options).await;
-        let url = redis.url();
-        Self::open_on(name, setting, redis, BrokerOptions::embedded().set("redis.url", &url), &url).await
+        let scene = Self::open_on(name, setting, BrokerOptions::redis(&redis), &redis.url()).await;
+        (redis, scene)
     }
 
-    /// The same on a server that stands already, with brokers that know how to find it.
-    pub async fn open_on(
-        name: &str,
-        setting: Setting,
-        redis: RedisServer,
-        options: BrokerOptions,
-        url: &str,
-    ) -> Self {
+    /// The same on a server that stands already: brokers that know how to find it, and its address for publishers.
+    pub async fn open_on(name: &str, setting: Setting, options: BrokerOptions, url: &str) -> Self {
         let options = options
             .set("sse.retry_ms", 200)
             .set("sse.heartbeat_seconds", 1)
@@ -94,8 +86,7 @@ impl Scene {
             listeners: Vec::new(),
             publishers: Vec::new(),
             brokers,
-            redis,
-            forgetful: false,
+            target,
         };
         for workspace in (0..setting.workspaces).map(|number| format!("ledger-{number}")) {
             for client in 0..setting.clients {
@@ -105,7 +96,7 @@ impl Scene {
                 scene.listeners.push(Listener::open(&name, &workspace, addresses, opened));
             }
             let settings = setting.publishers.clone();
-            scene.publishers.push(Publisher::start(&workspace, target.clone(), settings, opened));
+            scene.publishers.push(Publisher::start(&workspace, scene.target.clone(), settings, opened));
         }
         for listener in &scene.listeners {
             listener.greeted().await;
@@ -128,10 +119,25 @@ impl Scene {
         .await;
     }
 
+    /// Has publishers that write to the server itself go to another one.
+    pub fn move_publishers(&self, url: &str) {
+        url.clone_into(&mut self.target.redis.lock());
+    }
+
     /// Ends publishing, waits until all clients have the last event, and prints and judges what was written down. Fails
     /// the test unless the ledger is clean.
     pub async fn close(self) -> Verdict {
-        let Self { name, opened, listeners, publishers, brokers, redis, forgetful } = self;
+        self.close_with(None).await
+    }
+
+    /// The same where a server has lost entries that it had acknowledged: `redis` holds what there is now. Its logs must
+    /// not have been trimmed. See [`Book::survivors`].
+    pub async fn close_after_loss(self, redis: &RedisServer) -> Verdict {
+        self.close_with(Some(redis)).await
+    }
+
+    async fn close_with(self, forgetful: Option<&RedisServer>) -> Verdict {
+        let Self { name, opened, listeners, publishers, brokers, target: _ } = self;
         let mut presses = Vec::new();
         for publisher in publishers {
             presses.push(publisher.stop().await);
@@ -147,7 +153,10 @@ impl Scene {
         let mut books = Vec::new();
         for press in &presses {
             let of_workspace = listeners.iter().filter(|listener| listener.workspace() == press.workspace);
-            let survivors = if forgetful { Some(survivors(&redis, &press.workspace).await) } else { None };
+            let survivors = match forgetful {
+                Some(redis) => Some(survivors(redis, &press.workspace).await),
+                None => None,
+            };
             books.push(Book {
                 attempts: press.attempts(),
                 diaries: of_workspace.map(Listener::diary).collect(),
@@ -186,10 +195,10 @@ async fn survivors(redis: &RedisServer, workspace: &str) -> BTreeMap<EntryId, u6
     type Entry = (String, Vec<(String, String)>);
     let key = format!("workspace:{workspace}");
     let entries: Vec<Entry> = redis.command(&["XRANGE", &key, "-", "+"]).await;
-    let numbered = entries.into_iter().map(|(id, fields)| {
-        let (_, data) = fields.into_iter().find(|(name, _)| name == "data").expect("a payload");
-        let data: serde_json::Value = serde_json::from_str(&data).expect("a payload of a publisher");
-        (id.parse().expect("an entry id"), data["number"].as_u64().expect("a number"))
+    let numbered = entries.into_iter().filter_map(|(id, fields)| {
+        let (_, data) = fields.into_iter().find(|(name, _)| name == "data")?;
+        let data: serde_json::Value = serde_json::from_str(&data).ok()?;
+        Some((id.parse().expect("an entry id"), data["number"].as_u64()?))
     });
     numbered.collect()
 }

@@ -141,6 +141,7 @@ impl Verdict {
                         || acknowledged.is_some_and(|acknowledged| acknowledged != id || *number <= greatest)
                     {
                         self.disorder += 1;
+                        story.received.entry(*number).or_insert((index, *id));
                         self.problem(format!(
                             "{} got number {number} at {id} (acknowledged at {acknowledged:?}) after {greatest} at {floor}",
                             diary.client

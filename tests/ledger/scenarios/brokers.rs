@@ -9,7 +9,7 @@ const END: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_broker_is_killed_and_started_again() {
-    let mut scene = Scene::open("broker kill -9", Setting::default()).await;
+    let (_redis, mut scene) = Scene::open("broker kill -9", Setting::default()).await;
     for round in 0..4 {
         scene.more(20).await;
         scene.brokers[round % 2].kill();
@@ -23,7 +23,7 @@ async fn a_broker_is_killed_and_started_again() {
 
 #[tokio::test]
 async fn both_brokers_are_restarted_one_after_the_other() {
-    let mut scene = Scene::open("rolling restart", Setting::default()).await;
+    let (_redis, mut scene) = Scene::open("rolling restart", Setting::default()).await;
     for round in 0..4 {
         scene.more(20).await;
         assert_eq!(scene.brokers[round % 2].terminate(END).await, Some(0));

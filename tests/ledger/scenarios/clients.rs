@@ -7,7 +7,7 @@ use crate::scene::{Scene, Setting};
 /// A client that comes back within the retention gets all it missed, whichever node answers.
 #[tokio::test]
 async fn clients_stay_away_and_come_back_within_the_retention() {
-    let scene = Scene::open("clients away, log kept", Setting::default()).await;
+    let (_redis, scene) = Scene::open("clients away, log kept", Setting::default()).await;
     for round in 0..4 {
         let away = || scene.listeners.iter().skip(round % 2).step_by(2);
         away().for_each(|listener| listener.leave());
@@ -27,7 +27,7 @@ async fn the_log_is_trimmed_faster_than_clients_return() {
     setting.publishers.retention = 100;
     setting.publishers.pace = Duration::from_millis(5);
     setting.brokers.push(("ring.events", "50".to_owned()));
-    let scene = Scene::open("log trimmed faster than clients return", setting).await;
+    let (_redis, scene) = Scene::open("log trimmed faster than clients return", setting).await;
     for round in 0..3 {
         let away = || scene.listeners.iter().skip(round % 2).step_by(2);
         away().for_each(|listener| listener.leave());
@@ -46,7 +46,7 @@ async fn a_client_does_not_read_for_20_seconds() {
     // More than the buffers of sockets hold in that time.
     setting.publishers.padding = 30_000;
     setting.brokers.push(("ring.bytes", "1500000".to_owned()));
-    let scene = Scene::open("a client does not read for 20 s", setting).await;
+    let (_redis, scene) = Scene::open("a client does not read for 20 s", setting).await;
     let slow = || scene.listeners.iter().step_by(3);
     slow().for_each(|listener| listener.hang());
     tokio::time::sleep(Duration::from_secs(20)).await;

@@ -31,7 +31,7 @@ async fn a_crowd_comes_back_to_one_position() {
     // The script reads the log's oldest entry for itself, which would count.
     setting.publishers.ways = vec![Way::Plain];
     setting.publishers.pace = Duration::from_hours(1);
-    let mut scene = Scene::open("a crowd comes back", setting).await;
+    let (redis, mut scene) = Scene::open("a crowd comes back", setting).await;
     let broker = scene.brokers[0].address();
     let first = publish(broker, 0).await;
     for number in 1..=EVENTS {
@@ -41,7 +41,7 @@ async fn a_crowd_comes_back_to_one_position() {
     scene.brokers[0].restart().await;
     scene.brokers[0].ready().await;
 
-    let before = range_reads(&scene.redis).await;
+    let before = range_reads(&redis).await;
     let request = format!(
         "GET /api/workspaces/crowd/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nLast-Event-ID: {first}\r\n\r\n"
     );
@@ -52,7 +52,7 @@ async fn a_crowd_comes_back_to_one_position() {
         received += numbers.len();
         wrong += usize::from(numbers != (1..=EVENTS).collect::<Vec<_>>());
     }
-    let reads = range_reads(&scene.redis).await - before;
+    let reads = range_reads(&redis).await - before;
     print(&format!(
         "ledger: {CROWD} clients come back at once to one position: {received} events received of {}, {wrong} clients \
          without the exact sequence, {reads} XRANGE",

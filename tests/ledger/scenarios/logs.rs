@@ -4,10 +4,10 @@ use crate::scene::{Scene, Setting, tell};
 
 #[tokio::test]
 async fn scripts_are_flushed_in_the_middle() {
-    let scene = Scene::open("SCRIPT FLUSH", Setting::default()).await;
+    let (redis, scene) = Scene::open("SCRIPT FLUSH", Setting::default()).await;
     for _ in 0..10 {
         scene.more(10).await;
-        tell(&scene.redis, &["SCRIPT", "FLUSH", "SYNC"]).await;
+        tell(&redis, &["SCRIPT", "FLUSH", "SYNC"]).await;
     }
     let verdict = scene.close().await;
     assert_eq!(verdict.published, verdict.acknowledged, "nobody noticed: {verdict}");
@@ -17,11 +17,11 @@ async fn scripts_are_flushed_in_the_middle() {
 /// Functions are gone until a broker makes a link anew; nothing else depends on them.
 #[tokio::test]
 async fn functions_are_flushed_in_the_middle() {
-    let scene = Scene::open("FUNCTION FLUSH", Setting::default()).await;
+    let (redis, scene) = Scene::open("FUNCTION FLUSH", Setting::default()).await;
     scene.more(20).await;
-    tell(&scene.redis, &["FUNCTION", "FLUSH"]).await;
+    tell(&redis, &["FUNCTION", "FLUSH"]).await;
     scene.more(50).await;
-    scene.redis.kill_subscribers().await;
+    redis.kill_subscribers().await;
     scene.more(50).await;
     let verdict = scene.close().await;
     assert!(verdict.acknowledged < verdict.published, "FCALL failed meanwhile: {verdict}");

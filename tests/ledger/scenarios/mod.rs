@@ -3,6 +3,7 @@
 mod brokers;
 mod clients;
 mod crowd;
+mod failover;
 mod links;
 mod logs;
 mod random;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::scene::{Scene, Setting, print, tell};
-use crate::support::{DEADLINE, eventually};
+use crate::support::{DEADLINE, RedisServer, eventually};
 
 const FAULTS: usize = 8;
 
@@ -59,10 +59,10 @@ async fn faults_drawn_from_a_seed() {
         .collect();
     print(&format!("ledger: TIDINGS_LEDGER_SEED={seed} draws {faults:?}"));
 
-    let mut scene = Scene::open(&format!("random faults, seed {seed}"), setting).await;
+    let (mut redis, mut scene) = Scene::open(&format!("random faults, seed {seed}"), setting).await;
     for (fault, lasting) in faults {
         scene.more_within(10, DEADLINE * 3).await;
-        strike(&mut scene, fault, lasting).await;
+        strike(&mut redis, &mut scene, fault, lasting).await;
     }
     eventually("both brokers are ready", DEADLINE * 3, async || {
         scene.brokers[0].is_ready().await && scene.brokers[1].is_ready().await
@@ -72,7 +72,7 @@ async fn faults_drawn_from_a_seed() {
     scene.close().await;
 }
 
-async fn strike(scene: &mut Scene, fault: Fault, lasting: Duration) {
+async fn strike(redis: &mut RedisServer, scene: &mut Scene, fault: Fault, lasting: Duration) {
     match fault {
         Fault::KillBroker(index) => {
             scene.brokers[index].kill();
@@ -90,26 +90,24 @@ async fn strike(scene: &mut Scene, fault: Fault, lasting: Duration) {
             scene.brokers[index].signal(Signal::SIGCONT);
         }
         Fault::RestartRedis => {
-            scene.redis.stop();
+            redis.stop();
             tokio::time::sleep(lasting).await;
-            scene.redis.restart().await;
+            redis.restart().await;
         }
         Fault::FreezeRedis => {
-            scene.redis.freeze();
+            redis.freeze();
             tokio::time::sleep(lasting * 2).await;
-            scene.redis.thaw();
+            redis.thaw();
         }
         Fault::KillSubscribers => {
             for _ in 0..10 {
-                scene.redis.kill_subscribers().await;
+                redis.kill_subscribers().await;
                 tokio::time::sleep(lasting / 10).await;
             }
         }
-        Fault::KillCommands => {
-            tell(&scene.redis, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await
-        }
-        Fault::FlushScripts => tell(&scene.redis, &["SCRIPT", "FLUSH"]).await,
-        Fault::FlushFunctions => tell(&scene.redis, &["FUNCTION", "FLUSH"]).await,
+        Fault::KillCommands => tell(redis, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await,
+        Fault::FlushScripts => tell(redis, &["SCRIPT", "FLUSH"]).await,
+        Fault::FlushFunctions => tell(redis, &["FUNCTION", "FLUSH"]).await,
         Fault::ClientsLeave | Fault::ClientsHang => {
             let chosen: Vec<_> = scene.listeners.iter().step_by(2).collect();
             for listener in &chosen {
