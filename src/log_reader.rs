@@ -38,10 +38,11 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
             read = hub.reads().next() => read,
             () = stop.cancelled() => break,
         };
-        let (hub, bus, stop) = (Arc::clone(&hub), Arc::clone(&bus), stop.clone());
+        let (bus, stop) = (Arc::clone(&bus), stop.clone());
+        let owed = Owed { hub: Arc::clone(&hub), read: Some(read) };
         readings.spawn(async move {
             tokio::select! {
-                page = fetch(&*bus, &read, settings) => hub.answer(&read, page),
+                () = owed.pay(&*bus, settings) => {}
                 () = stop.cancelled() => {}
             }
             drop(permit);
@@ -49,6 +50,30 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
     }
     readings.close();
     readings.wait().await;
+}
+
+/// An answer that the hub waits for. However the reading ends, the hub gets one: without it, a workspace would wait for ever.
+struct Owed {
+    hub: Arc<Hub>,
+    read: Option<LogRead>,
+}
+
+impl Owed {
+    async fn pay(mut self, bus: &dyn Bus, settings: LogReaderSettings) {
+        if let Some(read) = &self.read {
+            let page = fetch(bus, read, settings).await;
+            self.hub.answer(read, page);
+            self.read = None;
+        }
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if let Some(read) = &self.read {
+            self.hub.answer(read, Err(LogError::Unavailable("the reading was broken off".to_owned())));
+        }
+    }
 }
 
 /// Reads one page, with some patience for a bus that is just being linked again.

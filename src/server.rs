@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 use crate::bus::embedded::{self, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
-use crate::config::Config;
+use crate::config::{AuthMode, Config};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
-use crate::http::{self, App, ConnectionSettings, Listener, Origins, Service, SocketSettings, admin};
+use crate::http::{self, App, ConnectionSettings, Hosts, Listener, Origins, Service, SocketSettings, admin};
 use crate::hub::{Hub, HubSettings};
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
@@ -145,7 +145,12 @@ impl Server {
         };
         let public = Listener {
             listener: public,
-            service: Service::new(http::public(&app, &config.server.base_path), origins, header_bytes),
+            service: Service::new(
+                http::public(&app, &config.server.base_path),
+                origins,
+                public_hosts(config),
+                header_bytes,
+            ),
             connection,
             socket,
             connections_max: config.limits.connections,
@@ -153,7 +158,12 @@ impl Server {
         };
         let admin = Listener {
             listener: admin,
-            service: Service::new(admin::routes(&node), Origins::default(), header_bytes),
+            service: Service::new(
+                admin::routes(&node),
+                Origins::default(),
+                admin_hosts(config),
+                header_bytes,
+            ),
             connection,
             socket,
             connections_max: ADMIN_CONNECTIONS_MAX,
@@ -231,6 +241,19 @@ impl Server {
         let _ = bus.await;
         ended
     }
+}
+
+/// Without a word on who may connect the broker is this machine's alone.
+fn public_hosts(config: &Config) -> Hosts {
+    match config.auth.mode {
+        AuthMode::Unset => Hosts::Local,
+        AuthMode::None => Hosts::Any,
+    }
+}
+
+/// An operations listener on a loopback address is this machine's alone too.
+fn admin_hosts(config: &Config) -> Hosts {
+    if config.admin.listen.ip().to_canonical().is_loopback() { Hosts::Local } else { Hosts::Any }
 }
 
 /// The configured bus, and where it listens if it is the embedded one.

@@ -9,12 +9,13 @@
 //! | [`routes`] | the public paths |
 //! | [`stream`], [`publish`] | the two things one can do with a workspace |
 //! | [`admin`] | the operations paths |
-//! | [`accept`], [`cors`], [`query`], [`problem`] | parts of requests and answers |
+//! | [`accept`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
 
 mod accept;
 pub mod admin;
 mod connection;
 mod cors;
+mod host;
 mod listener;
 mod problem;
 mod publish;
@@ -26,6 +27,7 @@ mod watched;
 
 pub use connection::ConnectionSettings;
 pub use cors::Origins;
+pub use host::Hosts;
 pub use listener::{Listener, SocketSettings, bind};
 pub use problem::Problem;
 pub use routes::{App, public};

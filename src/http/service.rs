@@ -14,6 +14,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::cors::Origins;
+use super::host::Hosts;
 use super::problem::Problem;
 use crate::delivery::EndNote;
 
@@ -31,14 +32,36 @@ pub(super) struct Peer {
 pub struct Service {
     routes: BoxedFilter<(Response,)>,
     origins: Arc<Origins>,
+    hosts: Hosts,
     header_bytes: usize,
 }
 
 impl Service {
     /// Puts routes behind the bounds and headers that all of them share.
     #[must_use]
-    pub fn new(routes: BoxedFilter<(Response,)>, origins: Origins, header_bytes: usize) -> Self {
-        Self { routes, origins: Arc::new(origins), header_bytes }
+    pub fn new(
+        routes: BoxedFilter<(Response,)>,
+        origins: Origins,
+        hosts: Hosts,
+        header_bytes: usize,
+    ) -> Self {
+        Self { routes, origins: Arc::new(origins), hosts, header_bytes }
+    }
+
+    /// What every request has to pass before it is routed.
+    fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        if head_bytes(request) > self.header_bytes {
+            return Err(Problem::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                format!(
+                    "the request's head has more than {} bytes (server.header_bytes): send fewer or smaller headers, \
+                     cookies above all",
+                    self.header_bytes
+                ),
+            ));
+        }
+        self.hosts.check(request.uri(), request.headers())
     }
 
     /// The service of one connection. It sets `asked` at the first request.
@@ -70,16 +93,7 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
         self.asked.store(true, Ordering::Relaxed);
         let origin = request.headers().get(ORIGIN).cloned();
         let origins = Arc::clone(&self.service.origins);
-        if head_bytes(&request) > self.service.header_bytes {
-            let problem = Problem::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "head-too-large",
-                format!(
-                    "the request's head has more than {} bytes (server.header_bytes): send fewer or smaller headers, \
-                     cookies above all",
-                    self.service.header_bytes
-                ),
-            );
+        if let Err(problem) = self.service.check(&request) {
             return Box::pin(
                 async move { Ok(decorated(&origins, origin.as_ref(), problem.into_response())) },
             );

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod browser;
+mod commands;
 mod deploy_files;
 mod documents;
 mod embedded_protocol;
@@ -16,6 +17,7 @@ mod lifecycle;
 mod outages;
 mod proxies;
 mod publish;
+mod replay;
 mod slow_clients;
 mod stream;
 mod support;

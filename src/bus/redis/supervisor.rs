@@ -53,9 +53,8 @@ async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result
     let pushes = Arc::clone(gate);
     let target = bus.connector.find().await?;
     let connection = bus.connector.subscription_link(&target, move |info| pushes.push(info)).await?;
-    if target.primary.is_some() {
-        bus.commands.follow(&target)?;
-    }
+    // Anew for commands too: whatever cut off the old link may have left that connection half open.
+    bus.commands.follow(&target)?;
     let mut session = Session::new(bus, gate, connection, target);
     bus.state.set_link(Link::Resubscribing);
     let lost = tokio::select! {

@@ -3,7 +3,7 @@
 use super::{broker, check_problem};
 use crate::support::http;
 use crate::support::raw::{RawConnection, head};
-use crate::support::{Bed, Bus, Connect};
+use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect};
 
 #[tokio::test]
 async fn a_bad_workspace_id_is_refused() {
@@ -142,9 +142,31 @@ async fn parameters_of_others_are_left_alone() {
 async fn targets_that_are_no_paths_are_not_found() {
     let broker = broker().await;
     let absolute = format!("http://{}/nowhere", broker.address());
-    for (method, target) in [("OPTIONS", "*"), ("CONNECT", "example.com:443"), ("GET", &absolute)] {
+    for (method, target) in [("OPTIONS", "*"), ("CONNECT", "localhost:443"), ("GET", &absolute)] {
         let mut connection = RawConnection::open(broker.address()).await;
         let response = connection.exchange(head(method, target, &[])).await;
         check_problem(&response, 404, "not-found");
+    }
+}
+
+/// A page whose own name was made to lead to this machine (DNS rebinding).
+#[tokio::test]
+async fn a_name_that_others_can_hold_is_answered_only_where_the_configuration_says_so() {
+    let local = broker().await;
+    let open = Broker::start(BrokerOptions::embedded().set("auth.mode", "none")).await;
+    for (broker, refused) in [(&local, true), (&open, false)] {
+        for (method, body) in [("GET", ""), ("POST", "{}")] {
+            let headers = [("host", "evil.example:8080"), ("accept", "text/html")];
+            let response =
+                http::request(broker.address(), method, "/api/workspaces/acme/events", &headers, body).await;
+            let expected = match (refused, method) {
+                (true, _) => 421,
+                (false, "GET") => 406,
+                (false, _) => 200,
+            };
+            assert_eq!(response.status, expected, "{method}: {:?}", response.body);
+        }
+        let response = http::request(broker.admin(), "GET", "/status", &[("host", "evil.example")], "").await;
+        check_problem(&response, 421, "unknown-host");
     }
 }

@@ -1,8 +1,10 @@
-//! Commands of the `tidings` program that end by themselves.
+//! Commands of the `tidings` program, and what they write.
 
 use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+use tokio::task::JoinHandle;
 
 use super::broker::{tidings, variable};
 use super::wait::DEADLINE;
@@ -58,5 +60,67 @@ pub async fn run_tidings_with_input(arguments: &[&str], settings: &[(&str, &str)
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),
         stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// A command that goes on until it has what it wants, or until the value goes out of scope.
+#[derive(Debug)]
+pub struct RunningCommand {
+    child: Child,
+    stdout: Option<Lines<BufReader<ChildStdout>>>,
+    stderr: JoinHandle<String>,
+}
+
+impl RunningCommand {
+    /// Starts a command of the `tidings` program.
+    pub fn tidings(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut command = tidings();
+        command.args(arguments).envs(settings.iter().map(|(key, value)| (variable(key), value)));
+        Self::start(command)
+    }
+
+    /// Starts any command.
+    pub fn start(command: std::process::Command) -> Self {
+        let mut child = tokio::process::Command::from(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("start the command");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut stderr = child.stderr.take().expect("a pipe");
+        let stderr = tokio::spawn(async move {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).await.expect("read stderr");
+            text
+        });
+        Self { child, stdout: Some(stdout), stderr }
+    }
+
+    /// The next line on stdout. Fails the test when there is none in time.
+    pub async fn line(&mut self) -> String {
+        let lines = self.stdout.as_mut().expect("stdout is open");
+        let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("a line in time");
+        line.expect("read stdout").expect("a line before the end")
+    }
+
+    /// Closes the reading end of stdout, as `head` does when it has enough.
+    pub fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Waits for the end by itself, and answers what it left behind; of stdout what was not read before.
+    pub async fn finished(mut self) -> Finished {
+        let status = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("the command ends");
+        let mut stdout = String::new();
+        if let Some(mut lines) = self.stdout.take() {
+            while let Some(line) = lines.next_line().await.expect("read stdout") {
+                stdout.push_str(&line);
+                stdout.push('\n');
+            }
+        }
+        let stderr = self.stderr.await.expect("read stderr");
+        Finished { code: status.expect("the exit status").code(), stdout, stderr }
     }
 }

@@ -1,0 +1,133 @@
+//! `tidings check`.
+
+use super::settings_of;
+use crate::support::bed::on_both_buses;
+use crate::support::commands::{Finished, run_tidings};
+use crate::support::{Bed, Bus, RedisOptions, RedisServer};
+
+on_both_buses!(health_asks_the_running_broker);
+
+async fn check(redis: &str) -> Finished {
+    run_tidings(&["check"], &[("redis.url", redis)]).await
+}
+
+/// The lines on what was found wrong, each with the line on how to mend it.
+fn wrong(finished: &Finished) -> Vec<(String, String)> {
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let lines: Vec<_> = finished.stdout.lines().collect();
+    let wrong = lines.windows(2).filter_map(|pair| {
+        let found = pair[0].strip_prefix("FAIL  ")?;
+        let fix = pair[1].trim_start().strip_prefix("to fix it: ").unwrap_or_else(|| panic!("{pair:?}"));
+        Some((found.to_owned(), fix.to_owned()))
+    });
+    wrong.collect()
+}
+
+#[tokio::test]
+async fn all_is_well() {
+    let server = RedisServer::start_with(RedisOptions {
+        password: Some("secret".to_owned()),
+        ..RedisOptions::default()
+    })
+    .await;
+    let stdout = check(&server.url()).await.success();
+    assert!(stdout.lines().all(|line| line.starts_with("ok    ")), "{stdout}");
+    for tried in
+        ["configuration", "connection", "subscribing", "publishing", "publishing durably", "reading the log"]
+    {
+        assert!(
+            stdout.lines().any(|line| line.starts_with(&format!("ok    {tried}: "))),
+            "{tried} in {stdout}"
+        );
+    }
+    assert!(!stdout.contains("secret"), "{stdout}");
+
+    let stdout = run_tidings(&["check"], &[]).await.success();
+    assert!(stdout.contains("embedded"), "{stdout}");
+}
+
+#[tokio::test]
+async fn what_it_tries_leaves_nothing_behind() {
+    let server = RedisServer::start().await;
+    check(&server.url()).await.success();
+    crate::support::eventually("nothing is left", crate::support::DEADLINE, async || {
+        server.command::<u64>(&["DBSIZE"]).await == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let server = RedisServer::prepare(RedisOptions::default());
+    let finished = check(&server.url()).await;
+    let [(found, fix)] = &wrong(&finished)[..] else { panic!("{finished:?}") };
+    assert!(found.contains(&server.url()) && found.contains("Connection refused"), "{found}");
+    assert!(fix.contains("start the server"), "{fix}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_not_waited_for() {
+    let server = RedisServer::start().await;
+    server.freeze();
+    let settings = [("redis.url", &*server.url()), ("redis.connect_timeout_seconds", "0.3")];
+    let finished = run_tidings(&["check"], &settings).await;
+    assert_eq!(wrong(&finished).len(), 1, "{finished:?}");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_and_not_shown() {
+    let options = RedisOptions { password: Some("right".to_owned()), ..RedisOptions::default() };
+    let server = RedisServer::start_with(options).await;
+    let port = server.port();
+    for (url, code, advice) in [
+        (format!("redis://:hidden@127.0.0.1:{port}"), "WRONGPASS", "user or password are wrong"),
+        (format!("redis://127.0.0.1:{port}"), "NOAUTH", "the server wants a password"),
+    ] {
+        let finished = check(&url).await;
+        let [(found, fix)] = &wrong(&finished)[..] else { panic!("{finished:?}") };
+        assert!(found.contains(code), "{found}");
+        assert!(fix.contains(advice), "{fix}");
+        assert!(!format!("{finished:?}").contains("hidden"), "{finished:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_missing_right_is_named_with_the_rule_that_gives_it() {
+    for (missing, tried) in [
+        ("-subscribe", "subscribing"),
+        ("-publish", "publishing"),
+        ("-xadd", "publishing durably"),
+        ("-expire", "publishing durably"),
+        ("-xrange", "reading the log"),
+        ("resetchannels", "subscribing"),
+        ("resetkeys", "reading the log"),
+    ] {
+        let users = vec![format!("broker on >secret ~* &* +@all {missing}")];
+        let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
+        let finished = check(&server.url_as("broker", "secret")).await;
+        let wrong = wrong(&finished);
+        let (found, fix) = wrong.iter().find(|(found, _)| found.starts_with(tried)).unwrap_or_else(|| {
+            panic!("{missing}: {finished:?}");
+        });
+        assert!(found.contains("NOPERM") || found.contains("The user executing the script can't"), "{found}");
+        assert!(fix.contains("ACL SETUSER <user> '~workspace:*' '&workspace:*'"), "{fix}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_refused_before_anything_is_tried() {
+    let stderr = run_tidings(&["check"], &[("ring.events", "0")]).await.failure(2);
+    assert!(stderr.contains("TIDINGS__RING__EVENTS"), "{stderr}");
+}
+
+async fn health_asks_the_running_broker(bus: Bus) {
+    let mut bed = Bed::start(bus).await;
+    let settings = settings_of(&bed, None);
+    let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, &**value)).collect();
+    let healthy = run_tidings(&["check", "--health"], &settings).await;
+    assert_eq!((healthy.success().as_str(), bed.broker.log().contains("panicked")), ("", false));
+    bed.broker.kill();
+    let stderr = run_tidings(&["check", "--health"], &settings).await.failure(1);
+    assert!(stderr.contains(&format!("no broker at {}", bed.broker.admin())), "{stderr}");
+}

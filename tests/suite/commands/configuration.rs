@@ -1,0 +1,126 @@
+//! `tidings config`, and configurations that are refused.
+
+use serde_json::Value;
+
+use crate::support::commands::{Finished, run_tidings};
+use crate::support::directory::Directory;
+
+/// Runs `tidings config` with a file of this text.
+async fn with_file(text: &str, arguments: &[&str]) -> (Finished, String) {
+    let directory = Directory::new();
+    let path = directory.write("tidings.toml", text).display().to_string();
+    let finished = run_tidings(&[&["config", "--config", &path], arguments].concat(), &[]).await;
+    (finished, path)
+}
+
+#[tokio::test]
+async fn every_value_is_shown_with_its_source() {
+    let directory = Directory::new();
+    let path =
+        directory.write("tidings.toml", "[ring]\nevents = 7\nbytes = 2000000\n[sse]\nretry_ms = 3000\n");
+    let path = path.display().to_string();
+    let arguments = ["config", "--config", &path, "--listen", "127.0.0.1:9999"];
+    let settings = [("ring.events", "8"), ("server.listen", "127.0.0.1:1")];
+    let table = run_tidings(&arguments, &settings).await.success();
+    let line = |key: &str| {
+        let line = table.lines().find(|line| line.split(" = ").next() == Some(key)).unwrap();
+        let (value, source) = line.split_once('#').unwrap();
+        (value.trim().to_owned(), source.trim().to_owned())
+    };
+    assert_eq!(line("events"), ("events = 8".to_owned(), "TIDINGS__RING__EVENTS".to_owned()));
+    assert_eq!(line("retry_ms"), ("retry_ms = 3000".to_owned(), path.clone()));
+    assert_eq!(line("heartbeat_seconds"), ("heartbeat_seconds = 15".to_owned(), "default".to_owned()));
+    assert!(table.contains("listen = \"127.0.0.1:9999\"") && table.contains("# --listen"), "{table}");
+
+    let json = run_tidings(&[&arguments[..], &["--json"]].concat(), &settings).await.success();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let shown = |section: &str, key: &str| {
+        let shown = &json[section][key];
+        (shown["value"].clone(), shown["source"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(shown("ring", "events"), (8.into(), "TIDINGS__RING__EVENTS".to_owned()));
+    assert_eq!(shown("ring", "bytes"), (2_000_000.into(), path));
+    assert_eq!(shown("server", "listen"), ("127.0.0.1:9999".into(), "--listen".to_owned()));
+    assert_eq!(shown("redis", "url"), ("".into(), "default".to_owned()));
+}
+
+#[tokio::test]
+async fn passwords_are_masked() {
+    let url = "redis://someone:hidden@127.0.0.1:6379";
+    for arguments in [&["config"][..], &["config", "--json"]] {
+        let shown = run_tidings(arguments, &[("redis.url", url)]).await.success();
+        assert!(shown.contains("redis://someone:***@127.0.0.1:6379"), "{shown}");
+        let by_flag = run_tidings(&[arguments, &["--redis", url]].concat(), &[]).await.success();
+        assert!(by_flag.contains("--redis"), "{by_flag}");
+        assert!(!shown.contains("hidden") && !by_flag.contains("hidden"));
+    }
+    // Also where the address is wrong, and where it is in the way of reading it.
+    for wrong in ["redis://:hidden@", "rediss//:hidden@host", "hidden", "redis://:hid/hidden@127.0.0.1:1"] {
+        let finished = run_tidings(&["config"], &[("redis.url", wrong)]).await;
+        assert!(!format!("{finished:?}").contains("hidden"), "{finished:?}");
+    }
+    let (finished, _) = with_file("[redis]\nurl = [\"redis://:hidden@h\"]\n", &[]).await;
+    assert!(!finished.failure(2).contains("hidden"));
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_named_with_its_place_and_the_nearest_one() {
+    let (finished, path) = with_file("[server]\nlisen = \"127.0.0.1:1\"\n", &[]).await;
+    let stderr = finished.failure(2);
+    for word in [&*path, "`server.lisen`", "did you mean `server.listen`?"] {
+        assert!(stderr.contains(word), "{word} in {stderr}");
+    }
+    let stderr = run_tidings(&["serve"], &[("server.listn", "x")]).await.failure(2);
+    assert!(stderr.contains("TIDINGS__SERVER__LISTN"), "{stderr}");
+    assert!(stderr.contains("TIDINGS__SERVER__LISTEN"), "{stderr}");
+    let (finished, _) = with_file("[sever]\nlisten = \"127.0.0.1:1\"\n", &[]).await;
+    assert!(finished.failure(2).contains("`sever"));
+}
+
+#[tokio::test]
+async fn a_bad_value_is_named_with_what_was_expected() {
+    let (finished, path) = with_file("[ring]\nevents = \"many\"\n[sse]\nheartbeat_seconds = 0\n", &[]).await;
+    let stderr = finished.failure(2);
+    assert!(
+        stderr.contains(&format!("{path}: ring.events is \"many\": expected a whole number")),
+        "{stderr}"
+    );
+    for (key, value, word) in [
+        ("server.listen", "here", "server.listen is \"here\""),
+        ("server.base_path", "api", "begin with a slash"),
+        ("sse.heartbeat_seconds", "0", "more than 0 seconds"),
+        ("cors.origins", "https://app.example/", "no slash at the end"),
+        ("log.level", "loud", "error, warn, info"),
+        ("log.format", "xml", "log.format is \"xml\""),
+        ("redis.url", "http://127.0.0.1", "redis.url is"),
+        ("embedded.listen", "0.0.0.0:6380", "a loopback address"),
+        ("ring.bytes", "1000", "limits.event_bytes + 1024"),
+        ("admin.listen", "127.0.0.1:8080", "cannot share an address"),
+    ] {
+        for command in ["serve", "config", "check"] {
+            let stderr = run_tidings(&[command], &[(key, value)]).await.failure(2);
+            let variable = crate::support::broker::variable(key);
+            assert!(stderr.contains(word) && stderr.contains(&variable), "{command} {key}: {stderr}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_none_is_named() {
+    let missing = run_tidings(&["serve", "--config", "/nowhere/tidings.toml"], &[]).await.failure(2);
+    assert!(missing.contains("/nowhere/tidings.toml"), "{missing}");
+    let (finished, path) = with_file("[server\nlisten = 1", &[]).await;
+    let stderr = finished.failure(2);
+    assert!(stderr.contains(&format!("{path}:1")), "{stderr}");
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_from_outside_by_default() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
+        for arguments in [&["serve", "--listen", address][..], &["--listen", address]] {
+            let stderr = run_tidings(arguments, &[]).await.failure(2);
+            assert!(stderr.contains("auth.mode") && stderr.contains("which others can reach"), "{stderr}");
+        }
+    }
+    run_tidings(&["config", "--listen", "0.0.0.0:8080"], &[("auth.mode", "none")]).await.success();
+}

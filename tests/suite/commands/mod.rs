@@ -1,0 +1,25 @@
+//! The command line: what each command prints, and what it exits with.
+
+mod check;
+mod configuration;
+mod publish;
+mod serve;
+mod tail;
+mod usage;
+
+use crate::support::{Bed, Broker};
+
+/// The address of a broker's HTTP interface, for `--url`.
+fn url(broker: &Broker) -> String {
+    format!("http://{}/api", broker.address())
+}
+
+/// The configuration with which other commands find the broker of a test, and its bus.
+fn settings_of(bed: &Bed, redis: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("server.listen", bed.broker.address().to_string()),
+        ("admin.listen", bed.broker.admin().to_string()),
+    ];
+    settings.extend(redis.map(|url| ("redis.url", url.to_owned())));
+    settings
+}

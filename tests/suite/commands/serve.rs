@@ -1,0 +1,115 @@
+//! `tidings serve`, as somebody meets it who starts it for the first time.
+
+use std::process::Command;
+
+use crate::support::bed::on_both_buses;
+use crate::support::broker::variable;
+use crate::support::commands::{RunningCommand, run_tidings};
+use crate::support::ports::Port;
+use crate::support::{
+    Bed, Broker, BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, eventually, http,
+};
+
+on_both_buses!(what_it_prints_can_be_copied_and_pasted);
+
+fn shell(line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line);
+    command
+}
+
+async fn what_it_prints_can_be_copied_and_pasted(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let printed = bed.broker.log();
+    let lines: Vec<_> = printed.lines().map(str::trim).collect();
+    let find = |begin: &str, word: &str| {
+        let line = lines.iter().find(|line| line.starts_with(begin) && line.contains(word));
+        (*line.unwrap_or_else(|| panic!("{begin} … {word} in {printed}"))).to_owned()
+    };
+    assert_eq!(bus == Bus::Embedded, printed.contains("embedded mode"), "{printed}");
+
+    let watch = find("curl -N ", "/events");
+    let mut watching = RunningCommand::start(shell(&format!("exec {watch} --silent --show-error")));
+    while !watching.line().await.contains("\"connected\"") {}
+    for publish in [find("redis-cli ", "PUBLISH"), find("curl http", " -d ")] {
+        crate::support::programs::run(&mut shell(&publish));
+        loop {
+            let line = watching.line().await;
+            if line.starts_with("data: ") {
+                assert!(
+                    line.contains(r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1","name":"general"}}"#),
+                    "{line}"
+                );
+                break;
+            }
+        }
+    }
+    let status = find("Operations: ", "/status");
+    let url = status.strip_prefix("Operations: ").unwrap();
+    crate::support::programs::run(Command::new("curl").args(["--fail", "--silent", url]));
+}
+
+#[tokio::test]
+async fn without_a_command_it_serves() {
+    let (public, admin, embedded) = (Port::claim(), Port::claim(), Port::claim());
+    let ports = [("server.listen", &public), ("admin.listen", &admin), ("embedded.listen", &embedded)];
+    let mut command = crate::support::broker::tidings();
+    command.envs(ports.map(|(key, port)| (variable(key), port.address().to_string())));
+    let _broker = RunningCommand::start(command);
+    eventually("it lives", DEADLINE, async || {
+        http::try_request(admin.address(), "GET", "/live", &[], "").await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_its_key() {
+    let broker = Broker::start(BrokerOptions::embedded()).await;
+    let (free, other) = (Port::claim(), Port::claim());
+    let (free, other) = (free.address().to_string(), other.address().to_string());
+    let taken = [
+        ("server.listen", broker.address()),
+        ("admin.listen", broker.admin()),
+        ("embedded.listen", broker.embedded()),
+    ];
+    for (key, address) in taken {
+        let mut settings = vec![("server.listen", free.clone()), ("admin.listen", other.clone())];
+        settings.push(("embedded.listen", String::new()));
+        settings.retain(|(other, _)| *other != key);
+        settings.push((key, address.to_string()));
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, &**value)).collect();
+        let stderr = run_tidings(&["serve"], &settings).await.failure(1);
+        for word in [format!("cannot listen on {address}"), format!("({key})"), "in use".to_owned()] {
+            assert!(stderr.contains(&word), "{word} in {stderr}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_nowhere_to_be_seen() {
+    const PASSWORD: &str = "dont-show-this";
+    let users = vec![format!("broker on >{PASSWORD} ~* &* +@all -xadd")];
+    let mut server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
+    let url = server.url_as("broker", PASSWORD);
+    for format in ["text", "json"] {
+        let options = BrokerOptions::embedded().set("redis.url", &url);
+        let options = options.set("log.level", "trace").set("log.format", format);
+        let broker = Broker::start_ready(options).await;
+        let mut client = broker.connect("acme").await;
+        client.hello().await;
+        let events = "/api/workspaces/acme/events";
+        let mut answers = vec![http::request(broker.address(), "POST", events, &[], "x").await];
+        server.stop();
+        eventually("it knows", DEADLINE, async || !broker.is_ready().await).await;
+        answers.push(http::request(broker.address(), "POST", events, &[], "x").await);
+        for path in ["/ready", "/status", "/metrics"] {
+            answers.push(http::get(broker.admin(), path).await);
+        }
+        server.restart().await;
+        for answer in answers {
+            assert!(!answer.text().contains(PASSWORD), "{}", answer.text());
+        }
+        assert!(broker.log().contains("broker:***@"), "the address is shown without it");
+        assert!(!broker.log().contains(PASSWORD), "{}", broker.log());
+    }
+}

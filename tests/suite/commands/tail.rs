@@ -1,0 +1,182 @@
+//! `tidings tail`.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::url;
+use crate::support::bed::on_both_buses;
+use crate::support::commands::{RunningCommand, run_tidings};
+use crate::support::{Bed, Bus, DEADLINE, eventually};
+
+on_both_buses!(
+    payloads_are_printed_as_they_come,
+    with_json_everything_is_one_object_a_line,
+    types_choose_what_is_printed,
+    a_reader_that_has_enough_ends_it_quietly,
+    it_comes_back_when_the_broker_does,
+);
+
+/// Starts `tidings tail acme` with further arguments, and waits until it is a subscriber.
+async fn tail(bed: &Bed, arguments: &[&str]) -> RunningCommand {
+    let url = url(&bed.broker);
+    let arguments = [&["tail", "acme", "--url", &url], arguments].concat();
+    let before = subscribers(bed).await;
+    let command = RunningCommand::tidings(&arguments, &[]);
+    eventually("it follows", DEADLINE, async || subscribers(bed).await > before).await;
+    // Its place in the stream is known from its hello on.
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    command
+}
+
+async fn subscribers(bed: &Bed) -> u64 {
+    bed.broker.status().await["subscribers"].as_u64().unwrap()
+}
+
+async fn payloads_are_printed_as_they_come(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "0.1")]).await;
+    let mut command = tail(&bed, &["--count", "3"]).await;
+    bed.publish_live("acme", r#"{"type":"A"}"#).await;
+    assert_eq!(command.line().await, r#"{"type":"A"}"#);
+    bed.broker.publish("acme", "two\nlines").await;
+    assert_eq!(command.line().await, "two");
+    assert_eq!(command.line().await, "lines");
+    bed.publish_live("acme", b"\xff").await;
+    bed.publish_live("acme", "third").await;
+    let finished = command.finished().await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "third\n"));
+    // What the broker itself says does not mix with the payloads.
+    let lines: Vec<_> = finished.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("connected {"), "{lines:?}");
+    assert!(lines[1].starts_with("tidings.reset {"), "{lines:?}");
+}
+
+async fn with_json_everything_is_one_object_a_line(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut command = tail(&bed, &["--json"]).await;
+    let mut next = async || serde_json::from_str::<Value>(&command.line().await).unwrap();
+    let hello = next().await;
+    assert_eq!(hello["event"], Value::Null);
+    assert!(hello["data"].as_str().unwrap().contains("connected"));
+    let id = bed.broker.publish("acme", "two\nlines and \"quotes\"").await;
+    assert_eq!(next().await, json!({ "id": id, "event": null, "data": "two\nlines and \"quotes\"" }));
+    bed.publish_live("acme", b"\xff").await;
+    assert_eq!(next().await["event"], "tidings.reset");
+}
+
+async fn types_choose_what_is_printed(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let command = tail(&bed, &["--types", "A,with space", "--count", "2"]).await;
+    for payload in [r#"{"type":"B"}"#, r#"{"type":"A"}"#, "text", r#"{"type":"with space"}"#] {
+        bed.publish_live("acme", payload).await;
+    }
+    assert_eq!(command.finished().await.success(), "{\"type\":\"A\"}\n{\"type\":\"with space\"}\n");
+}
+
+async fn a_reader_that_has_enough_ends_it_quietly(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut command = tail(&bed, &[]).await;
+    bed.publish_live("acme", "one").await;
+    assert_eq!(command.line().await, "one");
+    command.close_stdout();
+    // Another test may be starting a program, which has this end of the pipe too until it runs.
+    let publishing = async {
+        loop {
+            bed.publish_live("acme", "more").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let finished = tokio::select! {
+        finished = command.finished() => finished,
+        () = publishing => unreachable!("it goes on for ever"),
+    };
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
+}
+
+async fn it_comes_back_when_the_broker_does(bus: Bus) {
+    let mut bed = Bed::start_with(bus, &[("sse.retry_ms", "100")]).await;
+    let mut command = tail(&bed, &["--count", "2"]).await;
+    bed.publish_live("acme", "before").await;
+    assert_eq!(command.line().await, "before");
+    bed.broker.kill();
+    bed.broker.restart().await;
+    eventually("it is back", DEADLINE, async || subscribers(&bed).await == 1).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    bed.publish_live("acme", "after").await;
+    let finished = command.finished().await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));
+    assert!(finished.stderr.contains("reconnecting in"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("tidings.reset"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn it_misses_no_logged_event_over_a_restart() {
+    let mut bed = Bed::start_with(Bus::Redis, &[("sse.retry_ms", "100")]).await;
+    let mut command = tail(&bed, &["--count", "3"]).await;
+    bed.broker.publish("acme", "before").await;
+    assert_eq!(command.line().await, "before");
+    bed.broker.kill();
+    let settings = [("redis.url", bed.redis().url())];
+    let settings = settings.each_ref().map(|(key, value)| (*key, &**value));
+    run_tidings(&["publish", "acme", "meanwhile"], &settings).await.success();
+    bed.broker.restart().await;
+    assert_eq!(command.line().await, "meanwhile");
+    bed.broker.publish("acme", "after").await;
+    let finished = command.finished().await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));
+    assert!(!finished.stderr.contains("tidings.reset"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn a_drain_makes_it_move_on() {
+    let settings =
+        [("sse.retry_ms", "100"), ("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
+    let mut bed = Bed::start_with(Bus::Redis, &settings).await;
+    let command = tail(&bed, &["--count", "1"]).await;
+    bed.broker.signal(Signal::SIGTERM);
+    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+    bed.broker.restart().await;
+    eventually("it is back", DEADLINE, async || subscribers(&bed).await == 1).await;
+    bed.broker.publish("acme", "after").await;
+    let finished = command.finished().await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));
+    assert!(finished.stderr.contains("tidings.reconnect {\"reason\":\"draining\""), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn a_place_to_begin_can_be_given() {
+    let bed = Bed::start(Bus::Redis).await;
+    let first = bed.broker.publish("acme", "first").await;
+    bed.broker.publish("acme", "second").await;
+    let url = url(&bed.broker);
+    let tail = async |place: &[&str], count: &str| {
+        let arguments = [&["tail", "acme", "--url", &url, "--count", count], place].concat();
+        run_tidings(&arguments, &[]).await.success()
+    };
+    assert_eq!(tail(&["--last-event-id", &first], "1").await, "second\n");
+    assert_eq!(tail(&["--last", "1"], "1").await, "second\n");
+    assert_eq!(tail(&["--since", "0"], "2").await, "first\nsecond\n");
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_said() {
+    let bed = Bed::start(Bus::Redis).await;
+    let url = url(&bed.broker);
+    for (arguments, code, word) in [
+        (&["tail", "a b"][..], 2, "A-Z a-z 0-9 . _ ~ -"),
+        (&["tail", "acme", "--url", "nonsense"], 2, "`nonsense` is not a URL"),
+        (&["tail", "acme", "--url", &url, "--types", "A,,B"], 1, "400 Bad Request: `types`"),
+        (&["tail", "acme", "--url", &url, "--last-event-id", "a\nb"], 2, "cannot stand in a header"),
+        (&["tail", "acme", "--url", &url.replace("/api", "/nowhere")], 1, "404"),
+        (&["tail", "acme", "--count", "x"], 2, "--count"),
+        (&["tail"], 2, "<WORKSPACE>"),
+    ] {
+        let stderr = run_tidings(arguments, &[]).await.failure(code);
+        assert!(stderr.contains(word), "{arguments:?}: {stderr}");
+    }
+}

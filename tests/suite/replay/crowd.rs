@@ -1,0 +1,33 @@
+//! Many who come back at once.
+
+use super::{broker_on, numbers, read};
+use crate::support::{Connect, RedisServer};
+
+/// The count of calls of a command since the server started.
+async fn calls(server: &RedisServer, command: &str) -> u64 {
+    let stats = server.info("commandstats").await;
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
+/// The node that they were on is gone; another one has none of it in memory.
+#[tokio::test]
+async fn a_crowd_that_comes_back_to_one_place_costs_a_handful_of_reads() {
+    const CROWD: usize = 500;
+    let server = RedisServer::start().await;
+    let broker = broker_on(&server).await;
+    let place = broker.publish("acme", "the last that all have seen").await;
+    for number in 0..50 {
+        broker.publish("acme", &number.to_string()).await;
+    }
+    let before = calls(&server, "xrange").await;
+    let connect = || broker.connect_with("acme", Connect::after(&place));
+    let crowd = futures_util::future::join_all((0..CROWD).map(|_| connect())).await;
+    for mut client in crowd {
+        assert_eq!(client.hello().await.json()["resumed"], true);
+        assert_eq!(read(&mut client, 50).await, numbers(0..50));
+    }
+    let spent = calls(&server, "xrange").await - before;
+    // The publish script runs XRANGE too, but nobody publishes here.
+    assert!((1..=5).contains(&spent), "{spent} XRANGE for {CROWD} clients");
+}

@@ -1,0 +1,163 @@
+//! Coming back.
+
+use super::{broker_on, numbers, read};
+use crate::support::bed::on_both_buses;
+use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisServer, eventually};
+
+on_both_buses!(
+    what_memory_has_forgotten_comes_from_the_log,
+    a_first_connection_may_begin_in_the_past,
+    a_place_that_was_trimmed_away_is_told,
+);
+
+async fn publish(broker: &Broker, range: std::ops::Range<u32>) -> Vec<String> {
+    let mut ids = Vec::new();
+    for number in range {
+        ids.push(broker.publish("acme", &number.to_string()).await);
+    }
+    ids
+}
+
+async fn what_memory_has_forgotten_comes_from_the_log(bus: Bus) {
+    let settings = [("ring.events", "3"), ("replay.page_events", "4"), ("ring.linger_seconds", "0")];
+    let bed = Bed::start_with(bus, &settings).await;
+    let mut first = bed.broker.connect("acme").await;
+    first.hello().await;
+    let id = bed.broker.publish("acme", "seen").await;
+    assert_eq!(first.application_event().await.id, id);
+    drop(first);
+    eventually("the workspace is forgotten", DEADLINE, async || bed.broker.status().await["workspaces"] == 0)
+        .await;
+    publish(&bed.broker, 0..20).await;
+    let mut back = bed.broker.connect_with("acme", Connect::after(&id)).await;
+    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(read(&mut back, 20).await, numbers(0..20));
+    publish(&bed.broker, 20..22).await;
+    assert_eq!(read(&mut back, 2).await, numbers(20..22));
+    assert!(back.events().iter().all(|event| !event.kind.starts_with("tidings.re")), "{:?}", back.events());
+}
+
+async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let ids = publish(&bed.broker, 0..6).await;
+    let begin = async |query: &str| {
+        let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
+        let resumed = client.hello().await.json()["resumed"].as_bool().unwrap();
+        (client, resumed)
+    };
+    let (mut newest, _) = begin("last=2").await;
+    assert_eq!(read(&mut newest, 2).await, numbers(4..6));
+    let (mut everything, resumed) = begin("since=2020-01-01T00:00:00Z").await;
+    assert!(resumed, "the log has never lost an event");
+    assert_eq!(read(&mut everything, 6).await, numbers(0..6));
+    let (mut after, resumed) = begin(&format!("last_event_id={}", ids[3])).await;
+    assert!(resumed);
+    assert_eq!(read(&mut after, 2).await, numbers(4..6));
+    let (mut future, resumed) = begin("since=2100-01-01T00:00:00Z").await;
+    assert!(resumed);
+    publish(&bed.broker, 6..7).await;
+    for client in [&mut newest, &mut everything, &mut after, &mut future] {
+        assert_eq!(read(client, 1).await, ["6"]);
+    }
+}
+
+async fn a_place_that_was_trimmed_away_is_told(bus: Bus) {
+    let settings = [("retention.events", "2"), ("retention.bytes", "3"), ("ring.events", "2")];
+    let bed = Bed::start_with(bus, &settings).await;
+    let ids = publish(&bed.broker, 0..9).await;
+    let mut back = bed.broker.connect_with("acme", Connect::after(&ids[0])).await;
+    let hello = back.hello().await;
+    assert_eq!((hello.json()["resumed"].as_bool(), hello.id.as_str()), (Some(false), ""));
+    let reset = back.event_named("tidings.reset").await;
+    assert_eq!(reset.json()["reason"], "trimmed");
+    assert_eq!((reset.json()["from"].as_str(), &reset.id), (Some(ids[0].as_str()), &ids[8]));
+}
+
+/// A laptop is closed and opened again, and another node answers.
+#[tokio::test]
+async fn any_node_brings_what_was_missed() {
+    let server = RedisServer::start().await;
+    let (one, two) = (broker_on(&server).await, broker_on(&server).await);
+    let mut client = one.connect("acme").await;
+    let before_anything = client.hello().await.id;
+    publish(&one, 0..1).await;
+    let position = client.application_event().await.id;
+    drop(client);
+    publish(&two, 1..4).await;
+    let mut back = two.connect_with("acme", Connect::after(&position)).await;
+    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(read(&mut back, 3).await, numbers(1..4));
+    publish(&one, 4..5).await;
+    assert_eq!(read(&mut back, 1).await, ["4"]);
+
+    // A place in a workspace that had no log yet is the node's own.
+    let mut back = two.connect_with("acme", Connect::after(&before_anything)).await;
+    assert_eq!(back.hello().await.json()["resumed"], false);
+    assert_eq!(back.event_named("tidings.reset").await.json()["reason"], "unknown-position");
+}
+
+/// Whoever was connected all the time misses nothing when Redis goes away for a moment, and is not told to start over.
+#[tokio::test]
+async fn an_interruption_is_filled_from_the_log() {
+    let server = RedisServer::start().await;
+    let broker = broker_on(&server).await;
+    let mut client = broker.connect("acme").await;
+    client.hello().await;
+    publish(&broker, 0..1).await;
+    assert_eq!(read(&mut client, 1).await, ["0"]);
+    for number in 1..6 {
+        server.kill_subscribers().await;
+        // Published while nobody listens, or while the link is being made anew.
+        let script = include_str!("../../../scripts/publish.lua");
+        server.command::<String>(&["EVAL", script, "1", "workspace:acme", &number.to_string()]).await;
+        assert_eq!(read(&mut client, 1).await, [number.to_string()]);
+    }
+    assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
+}
+
+/// An entry that was never announced comes before the next one.
+#[tokio::test]
+async fn a_gap_is_filled_before_the_next_event() {
+    let bed = Bed::start(Bus::Redis).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    publish(&bed.broker, 0..1).await;
+    for number in 1..4 {
+        bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", &number.to_string()]).await;
+    }
+    publish(&bed.broker, 4..5).await;
+    assert_eq!(read(&mut client, 5).await, numbers(0..5));
+}
+
+/// A key of the wrong type, and a log that is deleted.
+#[tokio::test]
+async fn a_log_that_is_none_or_gone_is_told() {
+    let bed = Bed::start(Bus::Redis).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    let ids = publish(&bed.broker, 0..1).await;
+    assert_eq!(read(&mut client, 1).await, ["0"]);
+    bed.redis().command::<i64>(&["DEL", "workspace:acme"]).await;
+    bed.redis().command::<String>(&["SET", "workspace:acme", "not a stream"]).await;
+    bed.redis().kill_subscribers().await;
+    let reset = client.event_named("tidings.reset").await;
+    assert_eq!(reset.json()["reason"], "log-unreadable");
+    bed.redis().command::<i64>(&["DEL", "workspace:acme"]).await;
+    bed.redis().kill_subscribers().await;
+    let reset = client.wait_for(DEADLINE, |event| event.data.contains("rolled-back")).await;
+    assert_eq!(reset.json()["from"], ids[0]);
+    publish(&bed.broker, 1..2).await;
+    client.wait_for(DEADLINE, |event| event.data == "1").await;
+}
+
+#[tokio::test]
+async fn replay_waits_for_redis_and_says_so() {
+    let mut server = RedisServer::start().await;
+    let options = BrokerOptions::redis(&server).set("redis.confirm_seconds", "0.5");
+    let broker = Broker::start(options).await;
+    broker.ready().await;
+    let id = broker.publish("acme", "0").await;
+    server.stop();
+    let mut client = broker.connect_with("acme", Connect::after(&id)).await;
+    assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "unavailable");
+}
