@@ -13,7 +13,7 @@
 //! | [`scene`] | a Redis server, two brokers, publishers and listeners |
 //! | [`scenarios`] | what goes wrong |
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
+#![expect(clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod book;
