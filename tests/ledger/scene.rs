@@ -22,6 +22,7 @@ const LAST_EVENT_PAUSE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct Setting {
     pub workspaces: usize,
+    /// In each workspace.
     pub clients: usize,
     pub publishers: Settings,
     pub append_only: bool,
@@ -38,6 +39,23 @@ impl Default for Setting {
             retention: 100_000,
         };
         Self { workspaces: 2, clients: 3, publishers, append_only: false, brokers: Vec::new() }
+    }
+}
+
+impl Setting {
+    /// What is set for brokers, on top of how they find their bus.
+    fn of_brokers(&self, options: BrokerOptions) -> BrokerOptions {
+        let options = options
+            .set("sse.retry_ms", 200)
+            .set("sse.heartbeat_seconds", 1)
+            .set("redis.confirm_seconds", 2)
+            .set("redis.backoff_max_seconds", 1)
+            .set("server.drain_delay_seconds", 0.2)
+            .set("server.drain_seconds", 1)
+            .set("ring.events", 200)
+            .set("retention.events", self.publishers.retention)
+            .set("retention.bytes", 1_000_000_000);
+        self.brokers.iter().fold(options, |options, (key, value)| options.set(key, value))
     }
 }
 
@@ -63,19 +81,19 @@ impl Scene {
 
     /// The same on a server that stands already: brokers that know how to find it, and its address for publishers.
     pub async fn open_on(name: &str, setting: Setting, options: BrokerOptions, url: &str) -> Self {
-        let options = options
-            .set("sse.retry_ms", 200)
-            .set("sse.heartbeat_seconds", 1)
-            .set("redis.confirm_seconds", 2)
-            .set("redis.backoff_max_seconds", 1)
-            .set("server.drain_delay_seconds", 0.2)
-            .set("server.drain_seconds", 1)
-            .set("ring.events", 200)
-            .set("retention.events", setting.publishers.retention)
-            .set("retention.bytes", 1_000_000_000);
-        let options = setting.brokers.iter().fold(options, |options, (key, value)| options.set(key, value));
-        let mut brokers = vec![Broker::start_ready(options.clone()).await];
-        brokers.push(Broker::start_ready(options).await);
+        let options = setting.of_brokers(options);
+        let brokers = vec![Broker::start_ready(options.clone()).await, Broker::start_ready(options).await];
+        Self::begin(name, &setting, brokers, url).await
+    }
+
+    /// A scene of one broker on the bus of its own.
+    pub async fn open_embedded(name: &str, setting: Setting) -> Self {
+        let broker = Broker::start_ready(setting.of_brokers(BrokerOptions::embedded())).await;
+        let url = format!("redis://{}", broker.embedded());
+        Self::begin(name, &setting, vec![broker], &url).await
+    }
+
+    async fn begin(name: &str, setting: &Setting, brokers: Vec<Broker>, url: &str) -> Self {
         let addresses: Vec<_> = brokers.iter().map(Broker::address).collect();
         let opened = Instant::now();
         let redis_url = std::sync::Arc::new(parking_lot::Mutex::new(url.to_owned()));
@@ -91,7 +109,8 @@ impl Scene {
         for workspace in (0..setting.workspaces).map(|number| format!("ledger-{number}")) {
             for client in 0..setting.clients {
                 let mut addresses = addresses.clone();
-                addresses.rotate_left(client % 2);
+                let first = client % addresses.len();
+                addresses.rotate_left(first);
                 let name = format!("client {client}");
                 scene.listeners.push(Listener::open(&name, &workspace, addresses, opened));
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::publisher::Way;
 use crate::scene::{Scene, Setting};
 
 /// How long a broker may take to end, when asked.
@@ -33,4 +34,22 @@ async fn both_brokers_are_restarted_one_after_the_other() {
     scene.more(20).await;
     let verdict = scene.close().await;
     assert!(verdict.reconnects >= 8, "{verdict}");
+}
+
+/// The log is in the broker itself, and on its disk before anything is acknowledged.
+#[tokio::test]
+async fn a_broker_with_a_bus_of_its_own_is_killed_and_started_again() {
+    let mut setting = Setting::default();
+    setting.publishers.ways = vec![Way::Post, Way::PostOnce, Way::Function, Way::Plain];
+    setting.brokers.push(("embedded.path", "logs".to_owned()));
+    setting.brokers.push(("embedded.sync", "always".to_owned()));
+    setting.brokers.push(("embedded.log_bytes", "1000000000".to_owned()));
+    let mut scene = Scene::open_embedded("kill -9 of a broker on the embedded bus", setting).await;
+    for _ in 0..4 {
+        scene.more(30).await;
+        scene.brokers[0].restart().await;
+    }
+    scene.more(30).await;
+    let verdict = scene.close().await;
+    assert!(verdict.resets.is_empty(), "the log outlives the broker: {verdict}");
 }
