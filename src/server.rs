@@ -76,6 +76,9 @@ pub enum StartError {
     /// The embedded bus cannot listen.
     #[error("{0} (embedded.listen)")]
     Embedded(#[from] embedded::BindError),
+    /// The logs of the embedded bus cannot be had.
+    #[error("{0} (embedded.path)")]
+    Log(#[from] embedded::OpenError),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),
@@ -274,7 +277,9 @@ async fn bus(
     };
     let address = listener.as_ref().map(address_of).transpose()?;
     let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
-    let bus = EmbeddedBus::new(&config.embedded, prefix, event_bytes, Arc::clone(interest), listener);
+    let (embedded, retention) = (&config.embedded, &config.retention);
+    let bus =
+        EmbeddedBus::open(embedded, retention, prefix, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
 }
 
