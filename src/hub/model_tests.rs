@@ -58,6 +58,19 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The same with failovers in the middle of replays: clients read the log ahead of what the node was told, and then the log
+/// loses just that.
+fn step_of_failovers() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => prop::bool::weighted(0.4).prop_map(|announced| Step::Publish { announced }),
+        2 => (1usize..6).prop_map(|count| Step::RollBack { count }),
+        3 => Just(Step::Confirm),
+        6 => Just(Step::AnswerRead),
+        6 => ((0usize..3), (1usize..4)).prop_map(|(client, count)| Step::Poll { client, count }),
+        3 => (0usize..3).prop_map(|client| Step::Reconnect { client }),
+    ]
+}
+
 /// A client as a page has it: what it received, and its last event id.
 struct Client {
     subscriber: Option<Subscriber>,
@@ -304,11 +317,22 @@ proptest! {
 
     #[test]
     fn nothing_is_lost_in_silence(steps in proptest::collection::vec(step(), 0..60)) {
-        let mut world = World::new();
-        for step in &steps {
-            world.run(step);
-        }
-        world.settle();
-        world.check();
+        check(&steps);
     }
+
+    #[test]
+    fn nothing_is_lost_in_silence_where_servers_fail_over(
+        steps in proptest::collection::vec(step_of_failovers(), 0..60),
+    ) {
+        check(&steps);
+    }
+}
+
+fn check(steps: &[Step]) {
+    let mut world = World::new();
+    for step in steps {
+        world.run(step);
+    }
+    world.settle();
+    world.check();
 }

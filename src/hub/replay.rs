@@ -126,6 +126,19 @@ impl Replays {
                 self.0.insert(span, Flight::Waiting(head));
                 Page::Unasked
             }
+            Some(Flight::Landed(page, _)) => Page::Landed(page.clone()),
+            None => {
+                self.0.insert(span, Flight::Waiting { life });
+                Page::Unasked
+            }
+        }
+    }
+
+    /// In which life of the subscription a page was asked for that is still under way.
+    pub(super) fn asked_in(&self, span: Span) -> Option<u64> {
+        match self.0.get(&span) {
+            Some(Flight::Waiting { life }) => Some(*life),
+            Some(Flight::Landed(..)) | None => None,
         }
     }
 

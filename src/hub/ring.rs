@@ -69,6 +69,13 @@ impl Ring {
         }
     }
 
+    /// The cursor of a reader that wants what was logged at or after a time and what follows; the head where there is nothing.
+    pub(super) fn cursor_since(&self, milliseconds: u64) -> u64 {
+        let is_wanted = |frame: &Arc<Frame>| frame.position().entry.milliseconds >= milliseconds;
+        let offset = self.frames.iter().position(is_wanted).unwrap_or(self.frames.len());
+        self.base + offset as u64
+    }
+
     /// The ring begins after another place than was thought. Only while it is empty.
     pub(super) fn begin_at(&mut self, before: Position) {
         if self.frames.is_empty() {

@@ -35,9 +35,17 @@ enum Stage {
     /// Reading the ring.
     Reading {
         cursor: u64,
-        /// Logged events up to here were read from the log already.
-        read_until: Option<EntryId>,
+        /// Logged events up to here were read from the log already, though this node was not told of them yet.
+        read_until: Option<ReadAhead>,
     },
+}
+
+/// How far a subscriber has read the log ahead of its node, and in which life of the subscription. In a later one the log
+/// may be another, that lacks these entries and gives their ids to others.
+#[derive(Debug, Clone, Copy)]
+struct ReadAhead {
+    until: EntryId,
+    life: u64,
 }
 
 #[derive(Debug)]
@@ -50,8 +58,8 @@ struct Replaying {
     page: Option<Arc<ReplayPage>>,
     /// The next frame of it.
     next: usize,
-    /// Whether the client had its hello.
-    joined: bool,
+    /// From where on the ring holds what the client may not miss if the log has nothing for it; `None` before its hello.
+    joined: Option<u64>,
 }
 
 /// How a subscriber begins.
@@ -197,7 +205,7 @@ impl Subscriber {
             Start::Newest { count } => Span::Newest { count: *count },
         };
         let from = start.text();
-        self.stage = Stage::Replaying(Replaying { from, span, page: None, next: 0, joined: false });
+        self.stage = Stage::Replaying(Replaying { from, span, page: None, next: 0, joined: None });
         Step::GoOn
     }
 
@@ -228,11 +236,15 @@ impl Subscriber {
             let reason = page.reason(after);
             return self.fail_replay(state, reason);
         }
-        if !replaying.joined {
+        if replaying.joined.is_none() {
             if !state.is_open() {
                 return Step::Wait;
             }
-            replaying.joined = true;
+            let ring = state.timeline.ring();
+            replaying.joined = Some(match replaying.span {
+                Span::Since { milliseconds } => ring.cursor_since(milliseconds),
+                Span::Head | Span::After { .. } | Span::Newest { .. } => ring.head(),
+            });
             self.position = after.map(Position::logged);
             return Step::Give(Next::Joined(match replaying.span {
                 Span::Newest { .. } => Joined::Newest,
@@ -251,7 +263,7 @@ impl Subscriber {
     fn finish_page(&mut self, state: &mut State) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = replaying.page.take() else { return Step::GoOn };
-        let ring = state.timeline.ring();
+        let (ring, life) = (state.timeline.ring(), state.timeline.life());
         let stage = match page.last {
             // Nothing in the log: what came since it was asked stands in the ring.
             None => Some((page.asked_at, None)),
@@ -286,7 +298,7 @@ impl Subscriber {
         }
         let from =
             self.position.map(|position| position.to_string().into_boxed_str()).or(replaying.from.take());
-        if !replaying.joined {
+        if replaying.joined.is_none() {
             return self.begin_unproven(state, reason, from);
         }
         let head = self.read_from_head(state);
@@ -316,12 +328,19 @@ impl Subscriber {
     /// Reads the ring.
     fn read(&mut self, state: &State) -> Step {
         let Stage::Reading { cursor, read_until } = &mut self.stage else { return Step::GoOn };
+        if let Some(ahead) = *read_until
+            && ahead.life != state.timeline.life()
+        {
+            let (span, joined) = (Span::After { after: ahead.until, until: None }, Some(*cursor));
+            self.stage = Stage::Replaying(Replaying { from: None, span, page: None, next: 0, joined });
+            return Step::GoOn;
+        }
         match state.timeline.ring().at(*cursor) {
             At::Frame(frame) => {
                 *cursor += 1;
                 let position = frame.position();
-                if let Some(until) = *read_until {
-                    if position.entry > until {
+                if let Some(ahead) = *read_until {
+                    if position.entry > ahead.until {
                         *read_until = None;
                     } else if position.live.is_none() && frame.is_application() {
                         return Step::GoOn;

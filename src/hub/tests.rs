@@ -503,6 +503,72 @@ fn a_log_that_lost_what_was_known_is_told_after_an_interruption() {
     }
 }
 
+/// A subscriber that reads the log may be ahead of what the node was told. If just that is lost in a failover, the node does
+/// not notice.
+#[test]
+fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
+    for reads_on_after_failover in [false, true] {
+        let fixture = fixture();
+        log_unannounced(&fixture, 1, "1");
+        log_unannounced(&fixture, 2, "2");
+        let _other = joined(&fixture);
+        log_unannounced(&fixture, 5, "5");
+        log_unannounced(&fixture, 8, "8");
+        let mut subscriber = resume(&fixture, "1-0");
+        if reads_on_after_failover {
+            // It has the page, and has read a part of it.
+            assert!(next(&mut subscriber).is_pending());
+            fixture.answer_reads();
+            assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(Joined::Resumed { .. }))));
+        } else {
+            assert_eq!(read_all(&fixture, &mut subscriber), ["resumed", "2", "5", "8"]);
+        }
+        fixture.hub.interrupted();
+        fixture.log.lock().roll_back(2);
+        fixture.confirm();
+        // The clock of the new server is behind.
+        log(&fixture, 3, "3");
+        let got = read_all(&fixture, &mut subscriber);
+        let told = if reads_on_after_failover {
+            vec!["2", "5", "8", "reset:rolled-back"]
+        } else {
+            vec!["reset:rolled-back"]
+        };
+        assert_eq!(got, told);
+        log(&fixture, 4, "4");
+        assert_eq!(read_all(&fixture, &mut subscriber), ["4"]);
+    }
+}
+
+#[test]
+fn who_begins_in_the_past_of_an_empty_log_misses_nothing_after_the_hello() {
+    for start in [Start::Since { milliseconds: 1 }, Start::Newest { count: 3 }] {
+        let fixture = fixture();
+        let mut subscriber = fixture.hub.join(&acme(), start.clone(), View::default());
+        fixture.confirm();
+        assert!(next(&mut subscriber).is_pending());
+        fixture.answer_reads();
+        assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(_))));
+        log(&fixture, 7, "after the hello");
+        assert_eq!(read_all(&fixture, &mut subscriber), ["after the hello"], "{start:?}");
+    }
+}
+
+#[test]
+fn a_gap_in_a_log_that_cannot_be_read_is_told_up_to_the_event_after_it() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let mut subscriber = joined(&fixture);
+    log_unannounced(&fixture, 2, "2");
+    log_unannounced(&fixture, 3, "3");
+    fixture.log.lock().failure = Some(LogError::Unreadable("no permission".to_owned()));
+    log(&fixture, 4, "4");
+    fixture.answer_reads();
+    let got = read(&mut subscriber).join("");
+    assert!(got.contains(r#"{"from":"1-0","head":"3-0","reason":"log-unreadable"}"#), "{got}");
+    assert!(got.ends_with("id: 4-0\ndata: 4\n\n"), "{got}");
+}
+
 #[test]
 fn who_resumes_across_an_interruption_is_told_too() {
     let fixture = fixture();

@@ -41,6 +41,8 @@ pub(super) struct Timeline {
     unproven: bool,
     /// Tells the answer to the latest read from those to earlier ones.
     ticket: u64,
+    /// How often the subscription was confirmed after it had not stood.
+    lives: u64,
 }
 
 /// How the order stands with the log.
@@ -87,6 +89,7 @@ impl Timeline {
             seen_logged: false,
             unproven: false,
             ticket: 0,
+            lives: 0,
         }
     }
 
@@ -109,11 +112,18 @@ impl Timeline {
         self.seen_live
     }
 
+    /// Which life of the subscription this is. A new one may be with another server, whose log need not hold what was read
+    /// in an earlier one.
+    pub(super) fn life(&self) -> u64 {
+        self.lives
+    }
+
     /// The subscription stands (again).
     pub(super) fn confirmed(&mut self) -> Option<Wish> {
         if self.log != LogState::Adrift {
             return None;
         }
+        self.lives += 1;
         Some(match self.last {
             None => self.read(Why::Head, Span::Head),
             Some(after) => self.read(Why::Recovery, Span::After { after, until: None }),
@@ -197,7 +207,14 @@ impl Timeline {
             }
             (_, Err(error)) => {
                 self.note_unreadable(&error);
-                self.push_reset(ResetReason::LogUnreadable);
+                // The announced event comes next, so everything before it may be missing.
+                let head = match why {
+                    Why::Gap { previous } if self.last.is_none_or(|last| last < previous) => {
+                        Position::logged(previous)
+                    }
+                    _ => self.ring.head_position(),
+                };
+                self.push_reset_at(ResetReason::LogUnreadable, head);
                 told = true;
             }
         }
