@@ -255,7 +255,8 @@ async fn bus(
     let address = listener.as_ref().map(address_of).transpose()?;
     let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
     let (embedded, retention) = (&config.embedded, &config.retention);
-    let bus = EmbeddedBus::open(embedded, retention, prefix, event_bytes, Arc::clone(interest), listener).await?;
+    let bus =
+        EmbeddedBus::open(embedded, retention, prefix, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
 }
 

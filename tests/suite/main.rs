@@ -10,6 +10,7 @@ mod bad_input;
 mod browser;
 mod deploy_files;
 mod documents;
+mod embedded_log;
 mod embedded_protocol;
 mod harness;
 mod proxies;

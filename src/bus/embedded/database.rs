@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use redb::backends::FileBackend;
 use redb::{
-    Database as Redb, Durability, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition, TableHandle,
+    Database as Redb, Durability, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
+    TableHandle,
 };
 
 use super::log::{Change, Entry, Fields, Header, Logs, Tally};

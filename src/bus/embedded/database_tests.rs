@@ -107,7 +107,10 @@ fn files_that_are_none_of_ours_are_refused() {
     assert!(refusal(&path("text")).contains("/text is damaged or no log ("), "{}", refusal(&path("text")));
     assert!(refusal(directory.path()).ends_with("cannot be opened: Is a directory (os error 21)"));
     let missing = refusal(&path("missing/log"));
-    assert!(missing.ends_with("missing/log cannot be opened: No such file or directory (os error 2)"), "{missing}");
+    assert!(
+        missing.ends_with("missing/log cannot be opened: No such file or directory (os error 2)"),
+        "{missing}"
+    );
 
     let other = Redb::create(path("other")).unwrap();
     let transaction = other.begin_write().unwrap();

@@ -109,7 +109,10 @@ async fn the_publish_function_says_what_it_takes() {
         ("FCALL tidings_publish 2 a", "-ERR Number of keys can't be greater than number of args "),
         ("FCALL tidings_publish 2 workspace:a b c", "-ERR tidings_publish takes one key, "),
         ("FCALL tidings_publish 1 workspace:a", "-ERR tidings_publish takes an argument, the payload "),
-        ("FCALL tidings_publish 1 workspace:a b c", "-ERR tidings_publish: `c` is no whole number above zero "),
+        (
+            "FCALL tidings_publish 1 workspace:a b c",
+            "-ERR tidings_publish: `c` is no whole number above zero ",
+        ),
         ("FCALL tidings_publish 1 workspace:a b 0", "-ERR tidings_publish: `0` is no whole number "),
         ("FCALL tidings_publish 1 workspace:a b 1 -1", "-ERR tidings_publish: `-1` is no whole number "),
         (
@@ -131,7 +134,7 @@ async fn feed_and_clients_see_one_order() {
     eventually("a is confirmed", || !embedded.feed.seen().is_empty()).await;
     let mut listener = Wire::tcp(embedded.address).await;
     listener.ask(&words("SUBSCRIBE workspace:a")).await;
-    let publish = async |name: &str| {
+    let publish_live = async |name: &str| {
         let mut wire = Wire::tcp(embedded.address).await;
         for number in 0..50 {
             wire.ask(&words(&format!("PUBLISH workspace:a {name}.{number}"))).await;
@@ -143,7 +146,7 @@ async fn feed_and_clients_see_one_order() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::join!(publish("one"), publish("two"), log);
+    tokio::join!(publish_live("one"), publish_live("two"), log);
     let heard = String::from_utf8(listener.ask(b"").await).unwrap();
     let by_feed = embedded.feed.seen();
     let mut at = 0;

@@ -26,9 +26,7 @@ fn log_keys(keys: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
 /// `DEL key ...`: answers how many were there.
 pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let keys = log_keys(arguments)?;
-    Ok(Box::new(move |logs| {
-        Done::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
-    }))
+    Ok(Box::new(move |logs| Done::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))))
 }
 
 /// `EXISTS key ...`: answers how many are there; a key that is named twice counts twice.
@@ -57,7 +55,8 @@ pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Resul
             (None, _) => -2,
             (Some(_), None) => -1,
             (Some(_), Some(ends)) => {
-                let seconds = (ends.saturating_sub(logs.now()).saturating_add(500)) / MILLISECONDS.unsigned_abs();
+                let seconds =
+                    (ends.saturating_sub(logs.now()).saturating_add(500)) / MILLISECONDS.unsigned_abs();
                 i64::try_from(seconds).unwrap_or(i64::MAX)
             }
         }))

@@ -45,7 +45,7 @@ pub(super) enum Handler {
 }
 
 /// One command, or one subcommand, whose name is then `command|subcommand`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Command {
     name: &'static str,
     /// How many arguments it takes at least, and at most. Handlers rely on it.
@@ -164,10 +164,7 @@ pub(super) enum CommandError {
 }
 
 /// Finds what a client wants, and whether it may have it now. A request without a name is none.
-pub(super) fn look_up<'a>(
-    session: &Session,
-    request: &'a [Bytes],
-) -> Result<Option<Call<'a>>, CommandError> {
+pub(super) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Option<Call<'a>>, CommandError> {
     let Some((name, arguments)) = request.split_first() else { return Ok(None) };
     let (command, arguments) = find(name, arguments)?;
     let (least, most) = command.arguments;

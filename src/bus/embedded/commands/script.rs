@@ -155,10 +155,7 @@ fn number(text: Option<&Bytes>) -> Result<Option<usize>, CommandError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     match integer(text).and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0) {
         Some(number) => Ok(Some(number)),
-        None => Err(other(format!(
-            "ERR tidings_publish: `{}` is no whole number above zero",
-            shown(text)
-        ))),
+        None => Err(other(format!("ERR tidings_publish: `{}` is no whole number above zero", shown(text)))),
     }
 }
 
@@ -192,8 +189,7 @@ pub(super) fn list_libraries(_session: &mut Session, arguments: &[Bytes]) -> Out
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         if argument.eq_ignore_ascii_case(b"libraryname") {
-            let pattern =
-                arguments.next().ok_or_else(|| other("ERR library name argument was not given"))?;
+            let pattern = arguments.next().ok_or_else(|| other("ERR library name argument was not given"))?;
             is_wanted = glob::matches(pattern, LIBRARY.as_bytes());
         } else if argument.eq_ignore_ascii_case(b"withcode") {
             with_code = true;

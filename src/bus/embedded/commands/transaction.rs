@@ -91,8 +91,9 @@ pub(super) fn exec(session: &mut Session) -> Result<Step, CommandError> {
 fn step(session: &mut Session, queued: &Queued) -> Step {
     let step = match queued.handler {
         Handler::Log(handler) | Handler::Live(_, handler) => handler(session, &queued.arguments),
-        Handler::Now(handler) | Handler::Alone(handler) => handler(session, &queued.arguments)
-            .map(|reply| said(reply.unwrap_or(Reply::Null))),
+        Handler::Now(handler) | Handler::Alone(handler) => {
+            handler(session, &queued.arguments).map(|reply| said(reply.unwrap_or(Reply::Null)))
+        }
         Handler::Exec(handler) => handler(session),
     };
     step.unwrap_or_else(|error| said(Reply::Error(error.to_string())))

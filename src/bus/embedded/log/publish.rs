@@ -57,8 +57,7 @@ impl Logs {
         }
         let oldest = previous.milliseconds.saturating_sub(publish.age);
         let oldest = EntryId { milliseconds: oldest, sequence: 0 };
-        for excess in
-            [Excess::Entries(publish.events), Excess::Before(oldest), Excess::Bytes(publish.bytes)]
+        for excess in [Excess::Entries(publish.events), Excess::Before(oldest), Excess::Bytes(publish.bytes)]
         {
             self.trim(log, excess, usize::MAX);
         }

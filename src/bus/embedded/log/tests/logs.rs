@@ -7,10 +7,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{id, key};
+use crate::bus::embedded::log::logs::NoId;
 use crate::bus::embedded::log::{
     Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, Publish, Stream,
 };
-use crate::bus::embedded::log::logs::NoId;
 use crate::event::EntryId;
 
 const SETTINGS: LogSettings =
@@ -129,7 +129,8 @@ impl Disk {
                     assert_eq!(self.entries.insert((log, entry.id), entry.fields), None);
                 }
                 Change::Trimmed { log, first } => {
-                    self.entries.retain(|(key, id), _| *key != log || first.is_some_and(|first| *id >= first));
+                    self.entries
+                        .retain(|(key, id), _| *key != log || first.is_some_and(|first| *id >= first));
                 }
                 Change::Removed { log } => {
                     self.entries.retain(|(key, _), _| *key != log);

@@ -31,7 +31,10 @@ fn ids(logs: &Logs, log: &str) -> Vec<EntryId> {
 fn events_are_announced_as_one_chain() {
     let mut logs = logs();
     let first = logs.publish(&key("a"), &of(&["one"])).unwrap();
-    assert_eq!(first, Publishing { ids: vec![id(1000, 0)], messages: vec![key("tidings/1 1000-0 0-0\none")] });
+    assert_eq!(
+        first,
+        Publishing { ids: vec![id(1000, 0)], messages: vec![key("tidings/1 1000-0 0-0\none")] }
+    );
     let more = logs.publish(&key("a"), &of(&["two", "three"])).unwrap();
     assert_eq!(more.ids, [id(1000, 1), id(1000, 2)]);
     assert_eq!(more.messages, ["tidings/1 1000-1 1000-0\ntwo", "tidings/1 1000-2 1000-1\nthree"]);
@@ -51,7 +54,9 @@ fn each_log_has_its_own_chain() {
 #[test]
 fn the_same_key_publishes_once_within_five_minutes() {
     let mut logs = logs();
-    let once = |log: &'static str, name: &'static str| (key(log), Publish { idempotency_key: Some(key(name)), ..of(&["x", "y"]) });
+    let once = |log: &'static str, name: &'static str| {
+        (key(log), Publish { idempotency_key: Some(key(name)), ..of(&["x", "y"]) })
+    };
     let (log, publish) = once("a", "1");
     let first = logs.publish(&log, &publish).unwrap();
     logs.begin(300_999);
@@ -69,7 +74,8 @@ fn the_same_key_publishes_once_within_five_minutes() {
 #[test]
 fn a_log_is_bounded_by_count_age_and_bytes() {
     let mut logs = logs();
-    for (now, bound) in [(1000, of(&["1"])), (1040, of(&["2"])), (1050, of(&["3", "4"])), (1060, of(&["5"]))] {
+    for (now, bound) in [(1000, of(&["1"])), (1040, of(&["2"])), (1050, of(&["3", "4"])), (1060, of(&["5"]))]
+    {
         logs.begin(now);
         logs.publish(&key("a"), &bound).unwrap();
     }

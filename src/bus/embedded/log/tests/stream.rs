@@ -31,7 +31,8 @@ impl Model {
 
     fn trim(&mut self, excess: Excess, limit: usize) -> usize {
         let before = self.gone;
-        let bytes = |held: &[(EntryId, Vec<u8>)]| held.iter().map(|(_, payload)| payload.len()).sum::<usize>();
+        let bytes =
+            |held: &[(EntryId, Vec<u8>)]| held.iter().map(|(_, payload)| payload.len()).sum::<usize>();
         loop {
             let held = self.held();
             let too_many = match excess {
@@ -48,12 +49,11 @@ impl Model {
 
     /// What a reader is told: by what was ever written, not by what a log can know.
     fn page(&self, span: Span, count: usize) -> LogPage {
-        let entry = |(id, payload): &(EntryId, Vec<u8>)| LogEntry {
-            id: *id,
-            payload: Some(payload.clone().into()),
-        };
+        let entry =
+            |(id, payload): &(EntryId, Vec<u8>)| LogEntry { id: *id, payload: Some(payload.clone().into()) };
         let head = self.held().last().map_or(EntryId::ZERO, |(id, _)| *id);
-        let missing = |wanted: &dyn Fn(EntryId) -> bool| self.ever[..self.gone].iter().any(|(id, _)| wanted(*id));
+        let missing =
+            |wanted: &dyn Fn(EntryId) -> bool| self.ever[..self.gone].iter().any(|(id, _)| wanted(*id));
         let (wanted, proven): (Vec<_>, bool) = match span {
             Span::Head => return LogPage { entries: vec![], proven: true, more: false, head },
             Span::After { after, until } => {
