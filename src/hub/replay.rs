@@ -33,13 +33,22 @@ pub(super) struct ReplayPage {
     pub(super) last: Option<EntryId>,
     /// The newest entry of the log; see [`LogPage::head`].
     pub(super) head: EntryId,
-    /// Where the ring ended when the page was asked for: everything that is in neither stands behind this.
-    pub(super) asked_at: u64,
+    /// When it was asked for.
+    pub(super) asked: Asked,
+}
+
+/// How the workspace stood when a page was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Where the ring ended: what the page does not have stands from here on.
+    pub(super) at: u64,
+    /// The life of the subscription. In another one the log may be another.
+    pub(super) life: u64,
 }
 
 impl ReplayPage {
     /// Encodes what was read, as much as a ring may hold. An entry that cannot be delivered becomes a reset at its place.
-    pub(super) fn encode(shared: &Shared, span: Span, page: &LogPage, asked_at: u64) -> Self {
+    pub(super) fn encode(shared: &Shared, span: Span, page: &LogPage, asked: Asked) -> Self {
         let bytes_max = shared.settings.ring_bytes;
         let fitting = |entries: &mut dyn Iterator<Item = &LogEntry>| {
             let mut bytes = 0;
@@ -71,7 +80,7 @@ impl ReplayPage {
             }));
             place = Some(entry.id);
         }
-        Self { frames, proven: page.proven, last: place, head: page.head, asked_at }
+        Self { frames, proven: page.proven, last: place, head: page.head, asked }
     }
 
     /// Why the page does not connect to `after`.
@@ -90,8 +99,8 @@ pub(super) struct Replays(HashMap<Span, Flight>);
 
 #[derive(Debug)]
 enum Flight {
-    /// Asked for, when the ring ended here.
-    Waiting(u64),
+    /// Asked for.
+    Waiting(Asked),
     /// Here, since a moment.
     Landed(Result<Arc<ReplayPage>, Failure>, Instant),
 }
@@ -116,37 +125,25 @@ pub(super) enum Page {
 }
 
 impl Replays {
-    /// Looks for a page; one that nobody asked for counts as asked for from now on, when the ring ends at `head`.
-    pub(super) fn get(&mut self, span: Span, head: u64) -> Page {
+    /// Looks for a page; one that nobody asked for in this life of the subscription counts as asked for from `now` on.
+    pub(super) fn get(&mut self, span: Span, now: Asked) -> Page {
         match self.0.get(&span) {
-            Some(Flight::Waiting(_)) => Page::Waiting,
-            Some(Flight::Landed(page, _)) => Page::Landed(page.clone()),
-            None if self.waiting() >= WAITING_MAX => Page::Landed(Err(Failure::Unavailable)),
-            None => {
-                self.0.insert(span, Flight::Waiting(head));
-                Page::Unasked
-            }
-            Some(Flight::Landed(page, _)) => Page::Landed(page.clone()),
-            None => {
-                self.0.insert(span, Flight::Waiting { life });
-                Page::Unasked
-            }
+            // One that was asked for in an earlier life is on its way; when it is here it does not count.
+            Some(Flight::Waiting(_)) => return Page::Waiting,
+            Some(Flight::Landed(page, _)) if page.as_ref().is_ok_and(|page| page.asked.life != now.life) => {}
+            Some(Flight::Landed(page, _)) => return Page::Landed(page.clone()),
+            None if self.waiting() >= WAITING_MAX => return Page::Landed(Err(Failure::Unavailable)),
+            None => {}
         }
+        self.0.insert(span, Flight::Waiting(now));
+        Page::Unasked
     }
 
-    /// In which life of the subscription a page was asked for that is still under way.
-    pub(super) fn asked_in(&self, span: Span) -> Option<u64> {
+    /// When a page was asked for that is still under way; `None` if nobody waits for it.
+    pub(super) fn asked(&self, span: Span) -> Option<Asked> {
         match self.0.get(&span) {
-            Some(Flight::Waiting { life }) => Some(*life),
+            Some(Flight::Waiting(asked)) => Some(*asked),
             Some(Flight::Landed(..)) | None => None,
-        }
-    }
-
-    /// Where the ring ended when a page was asked for; `None` if nobody waits for it.
-    pub(super) fn asked_at(&self, span: Span) -> Option<u64> {
-        match self.0.get(&span) {
-            Some(Flight::Waiting(head)) => Some(*head),
-            _ => None,
         }
     }
 

@@ -544,7 +544,7 @@ fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
 fn who_begins_in_the_past_of_an_empty_log_misses_nothing_after_the_hello() {
     for start in [Start::Since { milliseconds: 1 }, Start::Newest { count: 3 }] {
         let fixture = fixture();
-        let mut subscriber = fixture.hub.join(&acme(), start.clone(), View::default());
+        let mut subscriber = fixture.join(start.clone());
         fixture.confirm();
         assert!(next(&mut subscriber).is_pending());
         fixture.answer_reads();

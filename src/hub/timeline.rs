@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::replay::Asked;
 use super::ring::Ring;
 use super::shared::Shared;
 use crate::bus::{LogEntry, LogError, LogPage, Span};
@@ -116,6 +117,11 @@ impl Timeline {
     /// in an earlier one.
     pub(super) fn life(&self) -> u64 {
         self.lives
+    }
+
+    /// How the workspace stands for a page that is asked for now.
+    pub(super) fn asked_now(&self) -> Asked {
+        Asked { at: self.ring.head(), life: self.lives }
     }
 
     /// The subscription stands (again).

@@ -151,10 +151,10 @@ impl WorkspaceCell {
 
     /// The answer to a read of the log that subscribers asked for.
     pub(super) fn replayed(&self, span: Span, page: Result<LogPage, LogError>) {
-        let Some(asked_at) = self.state.lock().replays.asked_at(span) else { return };
+        let Some(asked) = self.state.lock().replays.asked(span) else { return };
         // Encoded outside the lock, which live events want meanwhile.
         let page = match page {
-            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, asked_at))),
+            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, asked))),
             Err(error) => Err(Failure::from(&error)),
         };
         let mut state = self.state.lock();
