@@ -313,7 +313,7 @@ fn workspace() -> WorkspaceId {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_lost_in_silence(steps in proptest::collection::vec(step(), 0..60)) {

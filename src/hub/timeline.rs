@@ -141,9 +141,7 @@ impl Timeline {
     pub(super) fn interrupted(&mut self) {
         self.unproven |= self.log != LogState::Adrift && self.log != LogState::Reading(Why::Head);
         self.log = LogState::Adrift;
-        self.seen_live |= self.queue.iter().any(|message| matches!(message, Message::Live(_)));
-        self.queue.clear();
-        self.queue_bytes = 0;
+        self.drop_queue();
     }
 
     /// A message of the workspace's channel.
@@ -163,15 +161,22 @@ impl Timeline {
         if self.queue.len() >= self.shared.settings.ring_events
             || self.queue_bytes + bytes > self.shared.settings.ring_bytes
         {
-            self.overflowed |= self.queue.iter().any(|message| matches!(message, Message::Live(_)));
-            self.queue.clear();
-            self.queue_bytes = 0;
+            self.overflowed |= self.drop_queue();
             // The logged ones among them are read.
             self.queue.push_back(Message::LookAtLog);
         }
         self.queue_bytes += bytes;
         self.queue.push_back(parsed);
         None
+    }
+
+    /// Drops what waits. Answers whether that loses live events.
+    fn drop_queue(&mut self) -> bool {
+        let loses_live = self.queue.iter().any(|message| matches!(message, Message::Live(_)));
+        self.seen_live |= loses_live;
+        self.queue.clear();
+        self.queue_bytes = 0;
+        loses_live
     }
 
     /// The answer to a read. Answers the next wish, if more must be read.
