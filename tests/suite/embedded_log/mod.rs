@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 
 use crate::support::directory::Directory;
-use crate::support::{Broker, BrokerOptions};
+use crate::support::{Broker, BrokerOptions, DEADLINE};
 
 /// A broker that keeps its logs in this directory.
 fn options(directory: &Directory, sync: &str) -> BrokerOptions {
@@ -18,7 +18,9 @@ fn options(directory: &Directory, sync: &str) -> BrokerOptions {
 
 async fn connection(broker: &Broker) -> MultiplexedConnection {
     let client = redis::Client::open(format!("redis://{}", broker.embedded())).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    // The library's own patience is half a second, which a busy machine can take for a large answer.
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 /// Ids and payloads of a workspace's log, from the oldest on.

@@ -40,7 +40,9 @@ impl Transaction {
             ))
         } else {
             self.bytes += bytes;
-            self.queued.push(Queued { handler: call.command.handler, arguments: call.arguments.to_vec() });
+            // Copies: what came in is a part of a whole input buffer, and would keep all of it.
+            let arguments = call.arguments.iter().map(|argument| Bytes::copy_from_slice(argument)).collect();
+            self.queued.push(Queued { handler: call.command.handler, arguments });
             return Ok(());
         };
         self.spoil();
