@@ -173,6 +173,7 @@ pub struct LimitsConfig {
     pub event_bytes: usize,
     pub batch_bytes: usize,
     pub connections: usize,
+    pub workspaces: usize,
 }
 
 /// `[auth]`: who may connect and publish.

@@ -91,6 +91,7 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     checks.value("limits.event_bytes", limited, "1 to 67108864 bytes");
     let connections = 1..=CONNECTIONS_MAX;
     checks.value("limits.connections", connections.contains(&config.limits.connections), CONNECTIONS);
+    checks.value("limits.workspaces", connections.contains(&config.limits.workspaces), CONNECTIONS);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
     checks.pair(
         ["embedded.log_bytes", "retention.bytes"],

@@ -58,8 +58,10 @@ struct Replaying {
     page: Option<Arc<ReplayPage>>,
     /// The next frame of it.
     next: usize,
-    /// From where on the ring holds what the client may not miss if the log has nothing for it; `None` before its hello.
-    joined: Option<u64>,
+    /// Whether the client had its hello.
+    joined: bool,
+    /// Where the client was in the ring, if the log is only read to prove once more what it has read ahead.
+    in_ring: Option<u64>,
 }
 
 /// How a subscriber begins.
@@ -205,7 +207,8 @@ impl Subscriber {
             Start::Newest { count } => Span::Newest { count: *count },
         };
         let from = start.text();
-        self.stage = Stage::Replaying(Replaying { from, span, page: None, next: 0, joined: None });
+        self.stage =
+            Stage::Replaying(Replaying { from, span, page: None, next: 0, joined: false, in_ring: None });
         Step::GoOn
     }
 
@@ -213,7 +216,7 @@ impl Subscriber {
     fn replay(&mut self, state: &mut State) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = &replaying.page else {
-            return match state.replays.get(replaying.span, state.timeline.life()) {
+            return match state.replays.get(replaying.span, state.timeline.asked_now()) {
                 Page::Unasked => {
                     self.cell.ask_replay(replaying.span);
                     Step::Wait
@@ -236,15 +239,17 @@ impl Subscriber {
             let reason = page.reason(after);
             return self.fail_replay(state, reason);
         }
-        if replaying.joined.is_none() {
+        if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
+            // What was read ahead stands in this log too. All that follows comes through the ring.
+            let ahead = ReadAhead { until, life: page.asked.life };
+            self.stage = Stage::Reading { cursor, read_until: Some(ahead) };
+            return Step::GoOn;
+        }
+        if !replaying.joined {
             if !state.is_open() {
                 return Step::Wait;
             }
-            let ring = state.timeline.ring();
-            replaying.joined = Some(match replaying.span {
-                Span::Since { milliseconds } => ring.cursor_since(milliseconds),
-                Span::Head | Span::After { .. } | Span::Newest { .. } => ring.head(),
-            });
+            replaying.joined = true;
             self.position = after.map(Position::logged);
             return Step::Give(Next::Joined(match replaying.span {
                 Span::Newest { .. } => Joined::Newest,
@@ -264,18 +269,17 @@ impl Subscriber {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = replaying.page.take() else { return Step::GoOn };
         let (ring, life) = (state.timeline.ring(), state.timeline.life());
+        let here = page.asked.life == life;
         let stage = match page.last {
-            // A log without a single one of the wanted entries, when it was read.
-            None => Some((replaying.joined.unwrap_or_else(|| ring.head()), None)),
+            // Nothing in the log: what came since it was asked stands in the ring.
+            None => Some((page.asked.at, None)),
             Some(last) => match ring.cursor_after(&Position::logged(last)) {
                 Some(cursor) => Some((cursor, None)),
                 // The announcement of what was just read is still on its way here.
-                None if page.life == life && state.timeline.is_behind(last) => {
+                None if here && state.timeline.is_behind(last) => {
                     Some((ring.head(), Some(ReadAhead { until: last, life })))
                 }
-                None if page.life == life && page.frames.is_empty() && !page.more => {
-                    return self.fail_replay(state, ResetReason::RolledBack);
-                }
+                None if here && page.frames.is_empty() => Some((page.asked.at, None)),
                 None => {
                     replaying.span = Span::After { after: last, until: None };
                     None
@@ -302,7 +306,7 @@ impl Subscriber {
         }
         let from =
             self.position.map(|position| position.to_string().into_boxed_str()).or(replaying.from.take());
-        if replaying.joined.is_none() {
+        if !replaying.joined {
             return self.begin_unproven(state, reason, from);
         }
         let head = self.read_from_head(state);
@@ -335,8 +339,9 @@ impl Subscriber {
         if let Some(ahead) = *read_until
             && ahead.life != state.timeline.life()
         {
-            let (span, joined) = (Span::After { after: ahead.until, until: None }, Some(*cursor));
-            self.stage = Stage::Replaying(Replaying { from: None, span, page: None, next: 0, joined });
+            let (span, in_ring) = (Span::After { after: ahead.until, until: None }, Some(*cursor));
+            self.stage =
+                Stage::Replaying(Replaying { from: None, span, page: None, next: 0, joined: true, in_ring });
             return Step::GoOn;
         }
         match state.timeline.ring().at(*cursor) {

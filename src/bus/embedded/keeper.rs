@@ -213,6 +213,7 @@ impl Keeping {
         let mut messages = Vec::with_capacity(QUEUE_MAX);
         while queue.blocking_recv_many(&mut messages, QUEUE_MAX) > 0 {
             if let Some(closed) = self.process(messages.drain(..)) {
+                queue.close();
                 self.close();
                 let _ = closed.send(());
                 return;

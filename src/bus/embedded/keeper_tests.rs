@@ -102,7 +102,8 @@ async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored(
 
     // All of it waits while the first piece of work takes its time: it is stored together.
     let (go, wait) = std::sync::mpsc::channel::<()>();
-    let mut tickets = vec![keeper.submit(move |_| Done::quietly(wait.recv().unwrap())).await];
+    let busy = keeper.submit(move |_| Done::quietly(wait.recv().is_ok())).await;
+    let mut tickets = Vec::new();
     for number in 0..100 {
         let ticket = keeper.submit(move |logs| {
             logs.append(&LOG, IdWish::Any, Fields::new(&["data", "x"])).unwrap();
@@ -116,6 +117,7 @@ async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored(
     }
     assert_eq!(outbox.next().now_or_never(), None);
     go.send(()).unwrap();
+    assert_eq!(busy.answer().await, Ok(true));
     for ticket in tickets {
         ticket.answer().await.unwrap();
     }

@@ -34,8 +34,8 @@ pub(super) fn wish(text: &[u8]) -> Result<IdWish, CommandError> {
     id(text, 0).map(IdWish::Exactly)
 }
 
-/// The id of `MINID`: one as it stands in an entry, or milliseconds alone, or `-` or `+`.
-pub(super) fn bound(text: &[u8], sequence: u64) -> Result<EntryId, CommandError> {
+/// An end of a range: an id, or `-` or `+`.
+fn bound(text: &[u8], sequence: u64) -> Result<EntryId, CommandError> {
     match text {
         b"-" => Ok(EntryId::ZERO),
         b"+" => Ok(ID_MAX),
@@ -62,8 +62,8 @@ fn excluded(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"(").filter(|id| !id.is_empty())
 }
 
-/// Milliseconds and a number, which may be missing.
-fn id(text: &[u8], sequence: u64) -> Result<EntryId, CommandError> {
+/// An id as it stands in an entry, or its milliseconds alone.
+pub(super) fn id(text: &[u8], sequence: u64) -> Result<EntryId, CommandError> {
     if text.len() > ID_BYTES_MAX {
         return Err(other(INVALID));
     }

@@ -45,7 +45,7 @@ pub(super) enum Handler {
 }
 
 /// One command, or one subcommand, whose name is then `command|subcommand`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Command {
     name: &'static str,
     /// How many arguments it takes at least, and at most. Handlers rely on it.

@@ -55,9 +55,12 @@ pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, C
 pub(super) fn trim(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xtrim")) };
     let (options, _) = Options::parse(options, false)?;
-    let trim = options.trim()?.ok_or_else(|| other("ERR syntax error"))?;
+    let trim = options.trim()?;
     let key = log_key(key)?;
-    Ok(Box::new(move |logs| Done::quietly(Reply::count(logs.trim(&key, trim.excess, trim.limit)))))
+    Ok(Box::new(move |logs| {
+        let removed = trim.map_or(0, |trim| logs.trim(&key, trim.excess, trim.limit));
+        Done::quietly(Reply::count(removed))
+    }))
 }
 
 /// `XRANGE key start end [COUNT count]`
@@ -81,14 +84,15 @@ pub(super) fn length(_session: &mut Session, arguments: &[Bytes]) -> Result<Step
 
 /// `XINFO STREAM key`
 pub(super) fn info(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
-    let [key] = arguments else {
-        let text = "ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.";
-        return Err(other(text));
-    };
-    let key = log_key(key)?;
+    let [key, options @ ..] = arguments else { return Err(arity("xinfo|stream")) };
+    let (key, is_plain) = (log_key(key)?, options.is_empty());
     Ok(Box::new(move |logs| {
         Done::quietly(match logs.get(&key) {
-            Some(stream) => info_reply(stream),
+            Some(stream) if is_plain => info_reply(stream),
+            Some(_) => Reply::Error(
+                "ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP."
+                    .to_owned(),
+            ),
             None => Reply::Error("ERR no such key".to_owned()),
         })
     }))

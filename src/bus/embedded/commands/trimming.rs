@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
-use super::ids::{bound, checked_integer};
+use super::ids::{checked_integer, id};
 use super::{CommandError, other};
 use crate::bus::embedded::log::Excess;
+
+const LIMIT_OF_EXACT: &str = "ERR syntax error, LIMIT cannot be used without the special ~ option";
 
 /// Which entries are to go, and how many of them at most.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +20,7 @@ pub(super) struct Trim {
 pub(super) struct Options {
     /// `XADD` makes no new log.
     pub(super) must_exist: bool,
+    of_add: bool,
     excess: Option<Excess>,
     /// `~`: Redis may keep somewhat more than it is told. Here it means nothing but that there may be a limit.
     is_about: bool,
@@ -28,7 +31,7 @@ impl Options {
     /// Takes options off the front of the arguments. In `XADD` the first word that is none is the id; in `XTRIM` it is one
     /// too many.
     pub(super) fn parse(arguments: &[Bytes], of_add: bool) -> Result<(Self, &[Bytes]), CommandError> {
-        let mut options = Self::default();
+        let mut options = Self { of_add, ..Self::default() };
         let mut rest = arguments;
         while let [option, behind @ ..] = rest {
             let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
@@ -40,7 +43,7 @@ impl Options {
                     Ok(Excess::Entries(most))
                 })?,
                 [_, ..] if is("minid") => {
-                    options.take_excess(behind, |id| bound(id, 0).map(Excess::Before))?
+                    options.take_excess(behind, |least| id(least, 0).map(Excess::Before))?
                 }
                 [limit, behind @ ..] if is("limit") => {
                     let limit = usize::try_from(checked_integer(limit)?)
@@ -84,21 +87,22 @@ impl Options {
         Ok(rest)
     }
 
-    /// What is to go, if anything is.
+    /// What is to go. `None` where nothing is, which only `XADD` may say.
     pub(super) fn trim(&self) -> Result<Option<Trim>, CommandError> {
-        match (self.excess, self.limit) {
-            // Redis takes a limit of 0 for none, and so for none that is missing its threshold.
-            (None, Some(1..)) => {
-                Err(other("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"))
-            }
-            (None, _) => Ok(None),
-            (Some(_), Some(_)) if !self.is_about => {
-                Err(other("ERR syntax error, LIMIT cannot be used without the special ~ option"))
-            }
-            (Some(excess), limit) => {
-                let limit = limit.filter(|&limit| limit > 0).unwrap_or(usize::MAX);
-                Ok(Some(Trim { excess, limit }))
-            }
+        let Some(excess) = self.excess else {
+            return match self.limit {
+                Some(1..) => Err(other(
+                    "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+                )),
+                Some(0) if self.of_add => Err(other(LIMIT_OF_EXACT)),
+                _ if self.of_add => Ok(None),
+                _ => Err(other("ERR syntax error, XTRIM must be called with a trimming strategy")),
+            };
+        };
+        if self.limit.is_some() && !self.is_about {
+            return Err(other(LIMIT_OF_EXACT));
         }
+        let limit = self.limit.filter(|&limit| limit > 0).unwrap_or(usize::MAX);
+        Ok(Some(Trim { excess, limit }))
     }
 }
