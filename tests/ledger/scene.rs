@@ -54,7 +54,8 @@ impl Setting {
             .set("server.drain_seconds", 1)
             .set("ring.events", 200)
             .set("retention.events", self.publishers.retention)
-            .set("retention.bytes", 1_000_000_000);
+            .set("retention.bytes", 1_000_000_000)
+            .set("embedded.log_bytes", 1_000_000_000);
         self.brokers.iter().fold(options, |options, (key, value)| options.set(key, value))
     }
 }

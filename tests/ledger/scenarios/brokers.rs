@@ -43,7 +43,6 @@ async fn a_broker_with_a_bus_of_its_own_is_killed_and_started_again() {
     setting.publishers.ways = vec![Way::Post, Way::PostOnce, Way::Function, Way::Plain];
     setting.brokers.push(("embedded.path", "logs".to_owned()));
     setting.brokers.push(("embedded.sync", "always".to_owned()));
-    setting.brokers.push(("embedded.log_bytes", "1000000000".to_owned()));
     let mut scene = Scene::open_embedded("kill -9 of a broker on the embedded bus", setting).await;
     for _ in 0..4 {
         scene.more(30).await;

@@ -1,7 +1,7 @@
 //! A crowd comes back at once to the same position.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -12,8 +12,9 @@ use crate::support::{RedisServer, http};
 
 const CROWD: usize = 5_000;
 const EVENTS: usize = 150;
-/// A page is kept for 3 s, and the crowd needs some seconds to connect where two cores serve both sides.
-const READS_MAX: u64 = 8;
+/// How long a broker keeps a page for others who come back to the same place. The crowd needs longer to connect where two
+/// cores serve both sides and other tests run.
+const KEPT: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often the server was asked for a part of a log.
@@ -42,6 +43,7 @@ async fn a_crowd_comes_back_to_one_position() {
     scene.brokers[0].ready().await;
 
     let before = range_reads(&redis).await;
+    let began = Instant::now();
     let request = format!(
         "GET /api/workspaces/crowd/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nLast-Event-ID: {first}\r\n\r\n"
     );
@@ -52,14 +54,16 @@ async fn a_crowd_comes_back_to_one_position() {
         received += numbers.len();
         wrong += usize::from(numbers != (1..=EVENTS).collect::<Vec<_>>());
     }
-    let reads = range_reads(&redis).await - before;
+    let (reads, took) = (range_reads(&redis).await - before, began.elapsed());
     print(&format!(
         "ledger: {CROWD} clients come back at once to one position: {received} events received of {}, {wrong} clients \
-         without the exact sequence, {reads} XRANGE",
-        CROWD * EVENTS
+         without the exact sequence, {reads} XRANGE; {:.1} s",
+        CROWD * EVENTS,
+        took.as_secs_f64()
     ));
     assert_eq!(wrong, 0);
-    assert!((1..=READS_MAX).contains(&reads), "{reads} reads");
+    let reads_max = 2 + took.as_secs() / KEPT.as_secs();
+    assert!((1..=reads_max).contains(&reads), "{reads} reads in {took:?}");
     scene.close().await;
 }
 
