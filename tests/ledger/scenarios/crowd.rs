@@ -34,8 +34,6 @@ async fn a_crowd_comes_back_to_one_position() {
     // The script reads the log's oldest entry for itself, which would count.
     setting.publishers.ways = vec![Way::Plain];
     setting.publishers.pace = Duration::from_hours(1);
-    // All of it in one page.
-    setting.brokers.push(("replay.page_events", "200".to_owned()));
     let (redis, mut scene) = Scene::open("a crowd comes back", setting).await;
     let broker = scene.brokers[0].address();
     let first = publish(broker, 0).await;
