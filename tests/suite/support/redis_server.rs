@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, FromRedisValue, RedisResult, ToRedisArgs};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, ToRedisArgs};
 
 use super::directory::Directory;
 use super::ports::Port;
@@ -15,6 +16,9 @@ use super::wait::{DEADLINE, eventually_some};
 
 /// The harness's own user, which stays whatever rights a test gives and takes.
 const HARNESS_USER: &str = "harness";
+
+/// How long a server may take to answer, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a server is to be set up.
 #[derive(Debug, Default)]
@@ -126,7 +130,10 @@ impl RedisServer {
     /// The server does not run, or does not answer.
     pub async fn connection(&self) -> RedisResult<MultiplexedConnection> {
         let url = format!("{}?user={HARNESS_USER}&pass={HARNESS_USER}", self.socket_url());
-        Client::open(url)?.get_multiplexed_async_connection().await
+        let patience = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        Client::open(url)?.get_multiplexed_async_connection_with_config(&patience).await
     }
 
     /// Sends one command with all rights, such as `["CLIENT", "KILL", "TYPE", "pubsub"]`, and fails the test when the
