@@ -201,7 +201,13 @@ async fn a_client_that_never_reads_does_not_hold_the_end() {
     bed.broker.signal(Signal::SIGTERM);
     assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
     assert!(bed.broker.log().contains("did not end in time were cut"), "{}", bed.broker.log());
-    assert!(bed.broker.log().contains("why=\"cut at the end of the drain\""), "{}", bed.broker.log());
+    // The last word may have found room in a buffer, where it waited in vain.
+    let log = bed.broker.log();
+    let line = log.lines().find(|line| line.contains("stream ended")).unwrap();
+    assert!(
+        line.contains("why=\"cut at the end of the drain\"") || line.contains("why=\"draining\""),
+        "{line}"
+    );
 }
 
 #[tokio::test]
