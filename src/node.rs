@@ -136,7 +136,6 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
             Some(age) => {
                 reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
             }
-            None if bus.subscription_refused.is_some() => {}
             None => reasons.push("nothing has come back through the bus yet".to_owned()),
         },
     }

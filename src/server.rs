@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::bus::embedded::{self, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
@@ -76,6 +76,9 @@ pub enum StartError {
     /// The embedded bus cannot listen.
     #[error("{0} (embedded.listen)")]
     Embedded(#[from] embedded::BindError),
+    /// The logs of the embedded bus cannot be had.
+    #[error("{0} (embedded.path)")]
+    Log(#[from] embedded::OpenError),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),
@@ -191,23 +194,23 @@ impl Server {
         let stop_accepting = CancellationToken::new();
         let abandon = CancellationToken::new();
         let stop_rest = CancellationToken::new();
-        let connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
-        let rest = TaskTracker::new();
+        let mut connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
+        let mut rest = JoinSet::new();
         let feed: Arc<dyn Feed> = self.hub.clone();
-        let reader_bus = Arc::clone(&self.bus);
-        let mut bus = tokio::spawn(self.bus.run(feed, stop_rest.clone()));
+        rest.spawn(Arc::clone(&self.bus).run(feed, stop_rest.clone()));
         rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
-        rest.spawn(log_reader::run(Arc::clone(&self.hub), reader_bus, self.log_reader, stop_rest.clone()));
+        rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
 
+        // Each of these ends only when it is told to; without any one of them clients would wait for nothing.
         let broken = tokio::select! {
             () = shutdown => false,
-            // It ends only when it is told to; without it every stream would be deaf.
-            _ = &mut bus => true,
+            _ = &mut connections => true,
+            _ = rest.join_next() => true,
         };
         if broken {
             tracing::error!(
-                "the bus ended by itself, which it never should: stopping, so that clients go elsewhere"
+                "a part ended by itself, which none ever should: stopping, so that clients go elsewhere"
             );
         }
         self.node.begin_draining();
@@ -221,25 +224,23 @@ impl Server {
         self.streams.drain.begin();
         self.hub.wake_all();
 
-        let mut connections = std::pin::pin!(connections);
-        let ended = match tokio::time::timeout(self.drain_window + DRAIN_GRACE, &mut connections).await {
-            Ok(_) => Ended::Drained,
-            Err(_) => {
-                abandon.cancel();
-                // Every connection ends at the token, so this cannot take long.
-                let _ = connections.await;
-                Ended::Cut
-            }
+        let waited = if connections.is_finished() {
+            Ok(())
+        } else {
+            tokio::time::timeout(self.drain_window + DRAIN_GRACE, &mut connections).await.map(|_| ())
         };
-        stop_rest.cancel();
-        rest.close();
-        rest.wait().await;
-        if broken {
-            return Ended::Broken;
+        if waited.is_err() {
+            abandon.cancel();
+            // Every connection ends at the token, so this cannot take long.
+            let _ = connections.await;
         }
-        // It was told to end with the rest.
-        let _ = bus.await;
-        ended
+        stop_rest.cancel();
+        while rest.join_next().await.is_some() {}
+        match (broken, waited) {
+            (true, _) => Ended::Broken,
+            (false, Ok(())) => Ended::Drained,
+            (false, Err(_)) => Ended::Cut,
+        }
     }
 }
 
@@ -274,7 +275,9 @@ async fn bus(
     };
     let address = listener.as_ref().map(address_of).transpose()?;
     let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
-    let bus = EmbeddedBus::new(&config.embedded, prefix, event_bytes, Arc::clone(interest), listener);
+    let (embedded, retention) = (&config.embedded, &config.retention);
+    let bus =
+        EmbeddedBus::open(embedded, retention, prefix, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
 }
 
@@ -284,6 +287,7 @@ fn hub_settings(config: &Config) -> HubSettings {
         ring_bytes: config.ring.bytes,
         event_bytes: config.limits.event_bytes,
         linger: config.ring.linger_seconds.duration(),
+        workspaces: config.limits.workspaces,
     }
 }
 

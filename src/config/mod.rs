@@ -5,6 +5,7 @@
 //! is wrong. The keys themselves are read out of `config/default.toml` by [`mod@reference`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -108,6 +109,25 @@ pub struct EmbeddedConfig {
     pub listen: Option<SocketAddr>,
     pub clients: usize,
     pub output_bytes: usize,
+    /// `None` when the key is empty: in memory only.
+    #[serde(deserialize_with = "seconds::optional_path")]
+    pub path: Option<PathBuf>,
+    pub sync: LogSync,
+    pub log_bytes: usize,
+}
+
+/// When the embedded bus has events on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum LogSync {
+    /// Before they are acknowledged.
+    #[serde(rename = "always")]
+    Always,
+    /// Within a second.
+    #[serde(rename = "everysec")]
+    EverySecond,
+    /// Some time later.
+    #[serde(rename = "no")]
+    No,
 }
 
 /// `[sse]`: what every stream gets.
@@ -153,6 +173,7 @@ pub struct LimitsConfig {
     pub event_bytes: usize,
     pub batch_bytes: usize,
     pub connections: usize,
+    pub workspaces: usize,
 }
 
 /// `[auth]`: who may connect and publish.

@@ -1,7 +1,8 @@
-//! Durations and addresses as they stand in configuration files.
+//! Durations, addresses and paths as they stand in configuration files.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::Error as _;
@@ -59,6 +60,12 @@ pub(super) fn optional_address<'de, D: Deserializer<'de>>(
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| not_an_address())
+}
+
+/// A path, or nothing where the text is empty.
+pub(super) fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
 fn not_an_address<E: serde::de::Error>() -> E {

@@ -46,6 +46,7 @@ fn the_defaults_load_and_hold_to_their_own_rules() {
     assert!(config.redis.url.is_empty());
     assert_eq!(config.redis.channel_prefix, "workspace:");
     assert_eq!(config.embedded.listen.unwrap().to_string(), "127.0.0.1:6380");
+    assert_eq!((config.embedded.path, config.embedded.sync), (None, LogSync::Always));
     assert_eq!(config.sse.heartbeat_seconds.duration().as_secs(), 15);
     assert_eq!(config.sse.retry_ms, 2000);
     assert_eq!(config.auth.mode, AuthMode::Unset);
@@ -186,6 +187,11 @@ fn values_of_the_wrong_type_name_key_source_and_what_was_expected() {
         ("[admin]\nlisten = \"\"", format!("admin.listen is \"\": {ADDRESS}")),
         ("[embedded]\nlisten = \"6380\"", format!("embedded.listen is \"6380\": {ADDRESS}")),
         (
+            "[embedded]\nsync = \"sometimes\"",
+            "embedded.sync is \"sometimes\": expected one of \"always\", \"everysec\", \"no\"".to_owned(),
+        ),
+        ("[embedded]\npath = 7", "embedded.path is 7: expected text in quotes".to_owned()),
+        (
             "[ring]\nevents = 1.5",
             "ring.events is 1.5: expected a whole number that is not negative".to_owned(),
         ),
@@ -271,6 +277,12 @@ fn values_out_of_bounds_name_key_source_and_rule() {
         (
             "[embedded]\nlisten = \"0.0.0.0:6380\"",
             "embedded.listen is \"0.0.0.0:6380\": expected a loopback address, such as 127.0.0.1:6380"
+                .to_owned(),
+        ),
+        (
+            "[embedded]\nlog_bytes = 1048576",
+            "embedded.log_bytes is 1048576, and retention.bytes is 16777216 (default): \
+             embedded.log_bytes must not be less than retention.bytes, so that one log fits"
                 .to_owned(),
         ),
         (

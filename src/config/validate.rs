@@ -91,7 +91,13 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     checks.value("limits.event_bytes", limited, "1 to 67108864 bytes");
     let connections = 1..=CONNECTIONS_MAX;
     checks.value("limits.connections", connections.contains(&config.limits.connections), CONNECTIONS);
+    checks.value("limits.workspaces", connections.contains(&config.limits.workspaces), CONNECTIONS);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
+    checks.pair(
+        ["embedded.log_bytes", "retention.bytes"],
+        config.embedded.log_bytes >= config.retention.bytes,
+        "embedded.log_bytes must not be less than retention.bytes, so that one log fits",
+    );
     checks.value(
         "retention.events",
         (1..=10_000_000).contains(&config.retention.events),

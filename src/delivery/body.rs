@@ -46,6 +46,13 @@ impl StreamSettings {
     pub fn draw_retry_ms(&self) -> u64 {
         u64::try_from(spread(self.retry, RETRY_SPREAD).as_millis()).unwrap_or(u64::MAX)
     }
+
+    /// A whole stream that only says to come back later.
+    #[must_use]
+    pub fn refusal(&self, reason: ReconnectReason) -> Bytes {
+        self.metrics.count_reconnect(reason);
+        control::reconnect(reason, self.draw_retry_ms())
+    }
 }
 
 /// Why a connection was cut from outside its stream, if it was; shared by the two.

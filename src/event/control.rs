@@ -17,11 +17,13 @@ pub enum ReconnectReason {
     Lagging,
     /// The node is going away.
     Draining,
+    /// The node serves as many as it may.
+    Overloaded,
 }
 
 impl ReconnectReason {
     /// All reasons.
-    pub const ALL: [Self; 3] = [Self::Unavailable, Self::Lagging, Self::Draining];
+    pub const ALL: [Self; 4] = [Self::Unavailable, Self::Lagging, Self::Draining, Self::Overloaded];
 
     /// The word in the event's data.
     #[must_use]
@@ -30,6 +32,7 @@ impl ReconnectReason {
             Self::Unavailable => "unavailable",
             Self::Lagging => "lagging",
             Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
         }
     }
 }

@@ -60,7 +60,9 @@ impl Origins {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
         headers.insert(
             ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("authorization, cache-control, content-type, last-event-id"),
+            HeaderValue::from_static(
+                "authorization, cache-control, content-type, idempotency-key, last-event-id",
+            ),
         );
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_SECONDS));
         response

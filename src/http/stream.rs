@@ -11,6 +11,7 @@ use super::query::StreamQuery;
 use super::routes::{App, workspace};
 use super::service::Peer;
 use crate::delivery::StreamBody;
+use crate::event::control::ReconnectReason;
 use crate::hub::{Resume, Start};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -42,8 +43,16 @@ pub(super) async fn open(
         .map(|value| Start::After(Resume::new(&String::from_utf8_lossy(value.as_bytes()))))
         .or(query.start)
         .unwrap_or(Start::Head);
-    let subscriber = app.hub.join(&workspace, start, query.view);
-    if query.errors_by_status || accepted != EventStream::Named {
+    let by_status = query.errors_by_status || accepted != EventStream::Named;
+    let subscriber = match app.hub.join(&workspace, start, query.view) {
+        Ok(subscriber) => subscriber,
+        Err(full) if by_status => return Err(Problem::unavailable(full.to_string(), app.streams.retry)),
+        Err(_) => {
+            return Ok(as_stream(Response::new(app.streams.refusal(ReconnectReason::Overloaded).into())));
+        }
+    };
+
+    if by_status {
         let confirmed = tokio::select! {
             settled = subscriber.settled() => settled,
             () = tokio::time::sleep(app.streams.confirm) => false,
@@ -57,10 +66,14 @@ pub(super) async fn open(
         }
     }
     let body = StreamBody::new(subscriber, app.streams.clone(), peer.address, peer.cut);
-    let mut response = warp::reply::stream(body).into_response();
+    Ok(as_stream(warp::reply::stream(body).into_response()))
+}
+
+/// Puts the head of an event stream on an answer.
+fn as_stream(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }

@@ -53,7 +53,14 @@ pub struct HubSettings {
     pub event_bytes: usize,
     /// How long a workspace is kept after its last subscriber left.
     pub linger: Duration,
+    /// Workspaces at a time.
+    pub workspaces: usize,
 }
+
+/// The hub holds as many workspaces as it may, and a further one was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this node holds as many workspaces as it may (limits.workspaces)")]
+pub struct Full;
 
 /// All workspaces of this node.
 #[derive(Debug)]
@@ -73,12 +80,22 @@ impl Hub {
 
     /// Joins a workspace. The subscriber first gets [`Next::Joined`] once the bus has confirmed the workspace, then
     /// everything after that. It leaves by being dropped.
-    #[must_use]
-    pub fn join(&self, id: &WorkspaceId, start: Start, view: View) -> Subscriber {
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], when the workspace would be one too many.
+    pub fn join(&self, id: &WorkspaceId, start: Start, view: View) -> Result<Subscriber, Full> {
         let mut workspaces = self.workspaces.lock();
         let cell = match workspaces.get(id) {
             Some(cell) => Arc::clone(cell),
             None => {
+                if workspaces.len() >= self.shared.settings.workspaces {
+                    // Those that only linger make room.
+                    self.give_up(&mut workspaces, |cell| cell.is_empty());
+                    if workspaces.len() >= self.shared.settings.workspaces {
+                        return Err(Full);
+                    }
+                }
                 let cell = Arc::new(WorkspaceCell::new(id.clone(), Arc::clone(&self.shared)));
                 workspaces.insert(id.clone(), Arc::clone(&cell));
                 self.shared.metrics.workspaces.inc();
@@ -92,21 +109,30 @@ impl Hub {
             self.interest.want(id);
         }
         drop(workspaces);
-        Subscriber::new(cell, slot, start, view)
+        Ok(Subscriber::new(cell, slot, start, view))
     }
 
     /// Gives up the workspaces that had no subscriber for the linger time at `now`. To be called every second or so.
     /// Answers how many were given up.
     pub fn sweep(&self, now: Instant) -> usize {
         let mut workspaces = self.workspaces.lock();
+        self.give_up(&mut workspaces, |cell| cell.sweep(now, self.shared.settings.linger))
+    }
+
+    /// Gives up workspaces, and answers how many. The map is locked, so that a join right after this one wants its workspace
+    /// after it is released.
+    fn give_up(
+        &self,
+        workspaces: &mut HashMap<WorkspaceId, Arc<WorkspaceCell>>,
+        goes: impl Fn(&WorkspaceCell) -> bool,
+    ) -> usize {
         let before = workspaces.len();
         workspaces.retain(|id, cell| {
-            let keep = !cell.sweep(now, self.shared.settings.linger);
-            if !keep {
-                // Under the map's lock, so that a join right after this one wants the workspace after it is released.
+            let goes = goes(cell);
+            if goes {
                 self.interest.release(id);
             }
-            keep
+            !goes
         });
         let released = before - workspaces.len();
         self.shared.metrics.workspaces.dec_by(i64::try_from(released).unwrap_or(i64::MAX));

@@ -5,17 +5,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::shared::Shared;
-use crate::bus::{LogError, LogPage, Span};
+use crate::bus::{LogEntry, LogError, LogPage, Span};
 use crate::event::control::{self, ResetReason};
 use crate::event::{EntryId, Frame, Position};
-use crate::workspace::WorkspaceId;
 
 /// How long a page is kept for others who come back to the same place: a crowd that reconnects arrives within seconds.
 const KEPT: Duration = Duration::from_secs(3);
 
 /// The most pages that a workspace keeps for others.
 const KEPT_MAX: usize = 32;
+
+/// The most pages of a workspace that may be waited for at a time. Clients decide which places they come back to, and
+/// each other place costs a read.
+const WAITING_MAX: usize = 64;
 
 /// A part of a log, encoded.
 #[derive(Debug)]
@@ -26,31 +31,65 @@ pub(super) struct ReplayPage {
     pub(super) proven: bool,
     /// The last entry that the page covers; the place asked for where it is empty.
     pub(super) last: Option<EntryId>,
-    /// Whether there may be more.
-    pub(super) more: bool,
     /// The newest entry of the log; see [`LogPage::head`].
     pub(super) head: EntryId,
+    /// When it was asked for.
+    pub(super) asked: Asked,
+}
+
+/// How the workspace stood when a page was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Where the ring ended: what the page does not have stands from here on.
+    pub(super) at: u64,
+    /// The life of the subscription. In another one the log may be another.
+    pub(super) life: u64,
 }
 
 impl ReplayPage {
-    /// Encodes what was read. An entry that cannot be delivered becomes a reset at its place.
-    pub(super) fn encode(shared: &Shared, workspace: &WorkspaceId, span: Span, page: &LogPage) -> Self {
+    /// Encodes what was read, as much as a ring may hold. An entry that cannot be delivered becomes a reset at its place.
+    pub(super) fn encode(shared: &Shared, span: Span, page: &LogPage, asked: Asked) -> Self {
+        let bytes_max = shared.settings.ring_bytes;
+        let fitting = |entries: &mut dyn Iterator<Item = &LogEntry>| {
+            let mut bytes = 0;
+            entries
+                .take_while(|entry| {
+                    let first = bytes == 0;
+                    bytes += entry.payload.as_ref().map_or(0, Bytes::len) + 1;
+                    first || bytes <= bytes_max
+                })
+                .count()
+        };
+        let all = &page.entries;
+        // What does not fit is read next, from the last that did; of the newest, the older ones are left out.
+        let entries = if let Span::Newest { .. } = span {
+            &all[all.len() - fitting(&mut all.iter().rev())..]
+        } else {
+            &all[..fitting(&mut all.iter())]
+        };
         let mut place = match span {
             Span::After { after, .. } => Some(after),
             Span::Head | Span::Since { .. } | Span::Newest { .. } => None,
         };
-        let mut frames = Vec::with_capacity(page.entries.len());
-        for entry in &page.entries {
+        let mut frames = Vec::with_capacity(entries.len());
+        for entry in entries {
             frames.push(shared.frame(entry).unwrap_or_else(|reason| {
-                shared.note_dropped(workspace, reason, entry.payload.as_ref().map_or(0, bytes::Bytes::len));
                 let head = Position::logged(entry.id);
                 let from = place.map(|place| Position::logged(place).to_string());
-                shared.metrics.count_reset(reason);
                 Frame::broker(head, control::reset(reason, from.as_deref(), &head))
             }));
             place = Some(entry.id);
         }
-        Self { frames, proven: page.proven, last: place, more: page.more, head: page.head }
+        Self { frames, proven: page.proven, last: place, head: page.head, asked }
+    }
+
+    /// Why the page does not connect to `after`.
+    pub(super) fn reason(&self, after: Option<EntryId>) -> ResetReason {
+        if after.is_some_and(|after| self.head < after) {
+            ResetReason::RolledBack
+        } else {
+            ResetReason::Trimmed
+        }
     }
 }
 
@@ -61,7 +100,7 @@ pub(super) struct Replays(HashMap<Span, Flight>);
 #[derive(Debug)]
 enum Flight {
     /// Asked for.
-    Waiting,
+    Waiting(Asked),
     /// Here, since a moment.
     Landed(Result<Arc<ReplayPage>, Failure>, Instant),
 }
@@ -86,33 +125,51 @@ pub(super) enum Page {
 }
 
 impl Replays {
-    /// Looks for a page; one that nobody asked for counts as asked for from now on.
-    pub(super) fn get(&mut self, span: Span) -> Page {
+    /// Looks for a page; one that nobody asked for in this life of the subscription counts as asked for from `now` on.
+    pub(super) fn get(&mut self, span: Span, now: Asked) -> Page {
         match self.0.get(&span) {
-            Some(Flight::Waiting) => Page::Waiting,
-            Some(Flight::Landed(page, _)) => Page::Landed(page.clone()),
-            None => {
-                self.0.insert(span, Flight::Waiting);
-                Page::Unasked
-            }
+            // One that was asked for in an earlier life is on its way; when it is here it does not count.
+            Some(Flight::Waiting(_)) => return Page::Waiting,
+            Some(Flight::Landed(page, _)) if page.as_ref().is_ok_and(|page| page.asked.life != now.life) => {}
+            Some(Flight::Landed(page, _)) => return Page::Landed(page.clone()),
+            None if self.waiting() >= WAITING_MAX => return Page::Landed(Err(Failure::Unavailable)),
+            None => {}
+        }
+        self.0.insert(span, Flight::Waiting(now));
+        Page::Unasked
+    }
+
+    /// When a page was asked for that is still under way; `None` if nobody waits for it.
+    pub(super) fn asked(&self, span: Span) -> Option<Asked> {
+        match self.0.get(&span) {
+            Some(Flight::Waiting(asked)) => Some(*asked),
+            Some(Flight::Landed(..)) | None => None,
         }
     }
 
     /// A page has come, or will not.
     pub(super) fn land(&mut self, span: Span, page: Result<Arc<ReplayPage>, Failure>, now: Instant) {
         self.sweep(now);
-        let landed = |flight: &Flight| matches!(flight, Flight::Landed(..));
-        if self.0.values().filter(|flight| landed(flight)).count() >= KEPT_MAX {
+        if self.0.len() - self.waiting() >= KEPT_MAX {
             // Whoever reads one of these holds it; only latecomers have to ask again.
-            self.0.retain(|_, flight| !landed(flight));
+            self.forget_landed();
         }
         self.0.insert(span, Flight::Landed(page, now));
+    }
+
+    /// Forgets what was read: the log may have become another one.
+    pub(super) fn forget_landed(&mut self) {
+        self.0.retain(|_, flight| matches!(flight, Flight::Waiting(_)));
+    }
+
+    fn waiting(&self) -> usize {
+        self.0.values().filter(|flight| matches!(flight, Flight::Waiting(_))).count()
     }
 
     /// Forgets pages that have been kept long enough.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.0.retain(|_, flight| match flight {
-            Flight::Waiting => true,
+            Flight::Waiting(_) => true,
             Flight::Landed(_, since) => now.saturating_duration_since(*since) < KEPT,
         });
         if self.0.is_empty() {
@@ -126,17 +183,6 @@ impl From<&LogError> for Failure {
         match error {
             LogError::Unavailable(_) => Self::Unavailable,
             LogError::Unreadable(_) => Self::Unreadable,
-        }
-    }
-}
-
-impl ReplayPage {
-    /// Why the page does not connect to `after`.
-    pub(super) fn reason(&self, after: Option<EntryId>) -> ResetReason {
-        if after.is_some_and(|after| self.head < after) {
-            ResetReason::RolledBack
-        } else {
-            ResetReason::Trimmed
         }
     }
 }

@@ -14,8 +14,11 @@ pub(super) struct Ring {
     frames: VecDeque<Arc<Frame>>,
     /// The number of the oldest frame held, or of the next one when none is.
     base: u64,
-    /// The place right before the oldest frame held.
-    before: Position,
+    /// The place right before the oldest frame held; `None` where a reset stood there, which someone at its place may not
+    /// have seen.
+    before: Option<Position>,
+    /// The place after everything.
+    head: Position,
     bytes: usize,
     events_max: usize,
     bytes_max: usize,
@@ -35,17 +38,26 @@ pub(super) enum At<'a> {
 impl Ring {
     /// An empty ring that begins after `before`.
     pub(super) fn new(before: Position, events_max: usize, bytes_max: usize) -> Self {
-        Self { frames: VecDeque::new(), base: 0, before, bytes: 0, events_max, bytes_max }
+        Self {
+            frames: VecDeque::new(),
+            base: 0,
+            before: Some(before),
+            head: before,
+            bytes: 0,
+            events_max,
+            bytes_max,
+        }
     }
 
     /// Adds a frame and drops the oldest ones as the bounds demand; the new one always stays.
     pub(super) fn push(&mut self, frame: Frame) {
         self.bytes += cost(&frame);
+        self.head = *frame.position();
         self.frames.push_back(Arc::new(frame));
         while self.frames.len() > self.events_max || (self.bytes > self.bytes_max && self.frames.len() > 1) {
             let Some(oldest) = self.frames.pop_front() else { break };
             self.bytes -= cost(&oldest);
-            self.before = *oldest.position();
+            self.before = oldest.is_application().then(|| *oldest.position());
             self.base += 1;
         }
     }
@@ -57,7 +69,7 @@ impl Ring {
 
     /// The place after everything in the ring.
     pub(super) fn head_position(&self) -> Position {
-        self.frames.back().map_or(self.before, |frame| *frame.position())
+        self.head
     }
 
     /// What a cursor finds.
@@ -72,20 +84,21 @@ impl Ring {
     /// The ring begins after another place than was thought. Only while it is empty.
     pub(super) fn begin_at(&mut self, before: Position) {
         if self.frames.is_empty() {
-            self.before = before;
+            (self.before, self.head) = (Some(before), before);
         }
     }
 
     /// The cursor of a reader that has seen everything up to a place, if the ring still proves it.
     ///
-    /// A reset stands at the place of the event before it. Of several frames at one place the earliest counts: whoever
-    /// names that place may not have seen the ones after it.
+    /// A reset stands at the place of an event before it, or at one that the log went back to. Whoever names that place
+    /// may not have seen the reset; so it is given again, and nothing before it is taken for seen by it.
     pub(super) fn cursor_after(&self, position: &Position) -> Option<u64> {
-        if self.before == *position {
+        if self.before.as_ref() == Some(position) {
             return Some(self.base);
         }
         let offset = self.frames.iter().position(|frame| frame.position() == position)?;
-        Some(self.base + offset as u64 + 1)
+        let behind = u64::from(self.frames[offset].is_application());
+        Some(self.base + offset as u64 + behind)
     }
 }
 

@@ -35,9 +35,17 @@ enum Stage {
     /// Reading the ring.
     Reading {
         cursor: u64,
-        /// Logged events up to here were read from the log already.
-        read_until: Option<EntryId>,
+        /// Logged events up to here were read from the log already, though this node was not told of them yet.
+        read_until: Option<ReadAhead>,
     },
+}
+
+/// How far a subscriber has read the log ahead of its node, and in which life of the subscription. In a later one the log
+/// may be another, that lacks these entries and gives their ids to others.
+#[derive(Debug, Clone, Copy)]
+struct ReadAhead {
+    until: EntryId,
+    life: u64,
 }
 
 #[derive(Debug)]
@@ -52,6 +60,8 @@ struct Replaying {
     next: usize,
     /// Whether the client had its hello.
     joined: bool,
+    /// Where the client was in the ring, if the log is only read to prove once more what it has read ahead.
+    in_ring: Option<u64>,
 }
 
 /// How a subscriber begins.
@@ -197,7 +207,8 @@ impl Subscriber {
             Start::Newest { count } => Span::Newest { count: *count },
         };
         let from = start.text();
-        self.stage = Stage::Replaying(Replaying { from, span, page: None, next: 0, joined: false });
+        self.stage =
+            Stage::Replaying(Replaying { from, span, page: None, next: 0, joined: false, in_ring: None });
         Step::GoOn
     }
 
@@ -205,7 +216,7 @@ impl Subscriber {
     fn replay(&mut self, state: &mut State) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = &replaying.page else {
-            return match state.replays.get(replaying.span) {
+            return match state.replays.get(replaying.span, state.timeline.asked_now()) {
                 Page::Unasked => {
                     self.cell.ask_replay(replaying.span);
                     Step::Wait
@@ -227,6 +238,12 @@ impl Subscriber {
         if !page.proven {
             let reason = page.reason(after);
             return self.fail_replay(state, reason);
+        }
+        if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
+            // What was read ahead stands in this log too. All that follows comes through the ring.
+            let ahead = ReadAhead { until, life: page.asked.life };
+            self.stage = Stage::Reading { cursor, read_until: Some(ahead) };
+            return Step::GoOn;
         }
         if !replaying.joined {
             if !state.is_open() {
@@ -251,17 +268,18 @@ impl Subscriber {
     fn finish_page(&mut self, state: &mut State) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = replaying.page.take() else { return Step::GoOn };
-        let ring = state.timeline.ring();
+        let (ring, life) = (state.timeline.ring(), state.timeline.life());
+        let here = page.asked.life == life;
         let stage = match page.last {
-            // A log without a single entry.
-            None => Some((ring.head(), None)),
+            // Nothing in the log: what came since it was asked stands in the ring.
+            None => Some((page.asked.at, None)),
             Some(last) => match ring.cursor_after(&Position::logged(last)) {
                 Some(cursor) => Some((cursor, None)),
                 // The announcement of what was just read is still on its way here.
-                None if state.timeline.is_behind(last) => Some((ring.head(), Some(last))),
-                None if page.frames.is_empty() && !page.more => {
-                    return self.fail_replay(state, ResetReason::RolledBack);
+                None if here && state.timeline.is_behind(last) => {
+                    Some((ring.head(), Some(ReadAhead { until: last, life })))
                 }
+                None if here && page.frames.is_empty() => Some((page.asked.at, None)),
                 None => {
                     replaying.span = Span::After { after: last, until: None };
                     None
@@ -318,12 +336,20 @@ impl Subscriber {
     /// Reads the ring.
     fn read(&mut self, state: &State) -> Step {
         let Stage::Reading { cursor, read_until } = &mut self.stage else { return Step::GoOn };
+        if let Some(ahead) = *read_until
+            && ahead.life != state.timeline.life()
+        {
+            let (span, in_ring) = (Span::After { after: ahead.until, until: None }, Some(*cursor));
+            self.stage =
+                Stage::Replaying(Replaying { from: None, span, page: None, next: 0, joined: true, in_ring });
+            return Step::GoOn;
+        }
         match state.timeline.ring().at(*cursor) {
             At::Frame(frame) => {
                 *cursor += 1;
                 let position = frame.position();
-                if let Some(until) = *read_until {
-                    if position.entry > until {
+                if let Some(ahead) = *read_until {
+                    if position.entry > ahead.until {
                         *read_until = None;
                     } else if position.live.is_none() && frame.is_application() {
                         return Step::GoOn;

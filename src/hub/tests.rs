@@ -33,6 +33,7 @@ fn fixture() -> Fixture {
         ring_bytes: 1 << 20,
         event_bytes: 64,
         linger: Duration::from_secs(30),
+        workspaces: 100,
     })
 }
 
@@ -44,6 +45,10 @@ fn fixture_with(settings: HubSettings) -> Fixture {
 }
 
 impl Fixture {
+    fn join(&self, start: Start) -> Subscriber {
+        self.hub.join(&acme(), start, View::default()).unwrap()
+    }
+
     /// Answers every read that the hub wants, and those that the answers lead to.
     fn answer_reads(&self) -> usize {
         let mut count = 0;
@@ -124,7 +129,7 @@ fn log_unannounced(fixture: &Fixture, id: u64, payload: &str) {
 }
 
 fn resume(fixture: &Fixture, from: &str) -> Subscriber {
-    fixture.hub.join(&acme(), Start::After(Resume::new(from)), View::default())
+    fixture.join(Start::After(Resume::new(from)))
 }
 
 /// What a subscriber gets once the reads that it causes are answered.
@@ -138,7 +143,7 @@ fn read_all(fixture: &Fixture, subscriber: &mut Subscriber) -> Vec<String> {
 
 /// A subscriber of a confirmed workspace that has had its hello.
 fn joined(fixture: &Fixture) -> Subscriber {
-    let mut subscriber = fixture.hub.join(&acme(), Start::Head, View::default());
+    let mut subscriber = fixture.join(Start::Head);
     fixture.confirm();
     assert_eq!(read(&mut subscriber), ["joined"]);
     subscriber
@@ -151,7 +156,7 @@ fn position(subscriber: &Subscriber) -> String {
 #[test]
 fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
     let fixture = fixture();
-    let mut subscriber = fixture.hub.join(&acme(), Start::Head, View::default());
+    let mut subscriber = fixture.join(Start::Head);
     assert_eq!(fixture.interest.take_changes()[&acme()], Change::Want);
     assert_eq!(next(&mut subscriber), Poll::Pending);
     assert_eq!(subscriber.position(), None);
@@ -170,7 +175,7 @@ fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
 fn the_hello_names_the_end_of_the_log() {
     let fixture = fixture();
     log_unannounced(&fixture, 7, "long ago");
-    let mut subscriber = fixture.hub.join(&acme(), Start::Head, View::default());
+    let mut subscriber = fixture.join(Start::Head);
     fixture.hub.confirmed(&acme());
     log(&fixture, 8, "between confirmation and reading");
     fixture.answer_reads();
@@ -216,7 +221,7 @@ fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     assert_eq!(fixture.hub.sweep(later), 0);
     drop(subscriber);
     assert_eq!(fixture.hub.sweep(Instant::now() + Duration::from_secs(29)), 0);
-    let back = fixture.hub.join(&acme(), Start::Head, View::default());
+    let back = fixture.join(Start::Head);
     assert_eq!(fixture.hub.sweep(later), 0, "someone came back in time");
     drop(back);
     assert_eq!(fixture.hub.sweep(later), 1);
@@ -367,7 +372,7 @@ fn a_first_connection_may_begin_in_the_past() {
         log_unannounced(&fixture, id, &id.to_string());
     }
     let _other = joined(&fixture);
-    let begin = |start| fixture.hub.join(&acme(), start, View::default());
+    let begin = |start| fixture.join(start);
     let mut newest = begin(Start::Newest { count: 2 });
     assert_eq!(read_all(&fixture, &mut newest), ["newest", "4", "5"]);
     let mut since = begin(Start::Since { milliseconds: 3 });
@@ -427,7 +432,7 @@ fn an_interruption_is_told_once_to_everyone_when_live_events_may_be_lost() {
     assert!(live.is_live());
     fixture.hub.interrupted();
     assert!(!live.is_live());
-    let mut held = fixture.hub.join(&acme(), Start::Head, View::default());
+    let mut held = fixture.join(Start::Head);
     assert_eq!(next(&mut live), Poll::Pending);
     assert_eq!(next(&mut held), Poll::Pending, "no hello while the link is down");
     fixture.hub.interrupted();
@@ -498,6 +503,72 @@ fn a_log_that_lost_what_was_known_is_told_after_an_interruption() {
     }
 }
 
+/// A subscriber that reads the log may be ahead of what the node was told. If just that is lost in a failover, the node does
+/// not notice.
+#[test]
+fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
+    for reads_on_after_failover in [false, true] {
+        let fixture = fixture();
+        log_unannounced(&fixture, 1, "1");
+        log_unannounced(&fixture, 2, "2");
+        let _other = joined(&fixture);
+        log_unannounced(&fixture, 5, "5");
+        log_unannounced(&fixture, 8, "8");
+        let mut subscriber = resume(&fixture, "1-0");
+        if reads_on_after_failover {
+            // It has the page, and has read a part of it.
+            assert!(next(&mut subscriber).is_pending());
+            fixture.answer_reads();
+            assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(Joined::Resumed { .. }))));
+        } else {
+            assert_eq!(read_all(&fixture, &mut subscriber), ["resumed", "2", "5", "8"]);
+        }
+        fixture.hub.interrupted();
+        fixture.log.lock().roll_back(2);
+        fixture.confirm();
+        // The clock of the new server is behind.
+        log(&fixture, 3, "3");
+        let got = read_all(&fixture, &mut subscriber);
+        let told = if reads_on_after_failover {
+            vec!["2", "5", "8", "reset:rolled-back"]
+        } else {
+            vec!["reset:rolled-back"]
+        };
+        assert_eq!(got, told);
+        log(&fixture, 4, "4");
+        assert_eq!(read_all(&fixture, &mut subscriber), ["4"]);
+    }
+}
+
+#[test]
+fn who_begins_in_the_past_of_an_empty_log_misses_nothing_after_the_hello() {
+    for start in [Start::Since { milliseconds: 1 }, Start::Newest { count: 3 }] {
+        let fixture = fixture();
+        let mut subscriber = fixture.join(start.clone());
+        fixture.confirm();
+        assert!(next(&mut subscriber).is_pending());
+        fixture.answer_reads();
+        assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(_))));
+        log(&fixture, 7, "after the hello");
+        assert_eq!(read_all(&fixture, &mut subscriber), ["after the hello"], "{start:?}");
+    }
+}
+
+#[test]
+fn a_gap_in_a_log_that_cannot_be_read_is_told_up_to_the_event_after_it() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let mut subscriber = joined(&fixture);
+    log_unannounced(&fixture, 2, "2");
+    log_unannounced(&fixture, 3, "3");
+    fixture.log.lock().failure = Some(LogError::Unreadable("no permission".to_owned()));
+    log(&fixture, 4, "4");
+    fixture.answer_reads();
+    let got = read(&mut subscriber).join("");
+    assert!(got.contains(r#"{"from":"1-0","head":"3-0","reason":"log-unreadable"}"#), "{got}");
+    assert!(got.ends_with("id: 4-0\ndata: 4\n\n"), "{got}");
+}
+
 #[test]
 fn who_resumes_across_an_interruption_is_told_too() {
     let fixture = fixture();
@@ -529,8 +600,13 @@ fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
 
 #[test]
 fn a_gap_is_filled_from_the_log_before_the_event_goes_out() {
-    let settings =
-        HubSettings { ring_events: 10, ring_bytes: 1 << 20, event_bytes: 64, linger: Duration::ZERO };
+    let settings = HubSettings {
+        ring_events: 10,
+        ring_bytes: 1 << 20,
+        event_bytes: 64,
+        linger: Duration::ZERO,
+        workspaces: 100,
+    };
     let fixture = fixture_with(settings);
     let mut subscriber = joined(&fixture);
     log(&fixture, 5, "5");
@@ -569,19 +645,121 @@ fn an_empty_message_means_to_look_at_the_log() {
     assert_eq!(read_short(&mut subscriber), ["1", "2"]);
 }
 
+/// A ring in which everything that these tests publish finds room.
+fn roomy() -> Fixture {
+    fixture_with(HubSettings {
+        ring_events: 30,
+        ring_bytes: 1 << 20,
+        event_bytes: 64,
+        linger: Duration::ZERO,
+        workspaces: 100,
+    })
+}
+
 #[test]
 fn messages_that_wait_for_the_log_are_bounded_and_a_loss_among_them_is_told() {
-    let fixture = fixture();
+    let fixture = roomy();
     let mut subscriber = joined(&fixture);
     log_unannounced(&fixture, 1, "1");
     log(&fixture, 2, "2");
-    for number in 0..20 {
+    for number in 0..40 {
         say(&fixture, &format!("live {number}"));
     }
     let got = read_all(&fixture, &mut subscriber);
+    assert!(got.starts_with(&["1".to_owned()]) && got.contains(&"2".to_owned()), "{got:?}");
     assert!(got.contains(&"reset:overflow".to_owned()), "{got:?}");
     log(&fixture, 3, "3");
     assert!(read_all(&fixture, &mut subscriber).ends_with(&["3".to_owned()]));
+}
+
+#[test]
+fn logged_events_among_messages_that_could_not_wait_are_read() {
+    let fixture = roomy();
+    let mut subscriber = joined(&fixture);
+    log_unannounced(&fixture, 1, "1");
+    log(&fixture, 2, "2");
+    for id in 3..=20 {
+        log(&fixture, id, &id.to_string());
+    }
+    for number in 0..13 {
+        say(&fixture, &format!("live {number}"));
+    }
+    let got = read_all(&fixture, &mut subscriber);
+    let logged: Vec<_> =
+        got.iter().filter(|text| !text.contains("live") && !text.contains("reset")).collect();
+    assert_eq!(
+        logged,
+        (1..=20).map(|id| id.to_string()).collect::<Vec<_>>().iter().collect::<Vec<_>>(),
+        "{got:?}"
+    );
+}
+
+#[test]
+fn an_interruption_is_told_unless_the_workspace_has_shown_that_it_logs_what_it_carries() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "long ago, by who knows whom");
+    let mut live = joined(&fixture);
+    fixture.hub.interrupted();
+    fixture.confirm();
+    assert_eq!(read_short(&mut live), ["reset:interrupted"]);
+    log(&fixture, 2, "2");
+    fixture.hub.interrupted();
+    fixture.confirm();
+    assert_eq!(read_short(&mut live), ["2"]);
+}
+
+#[test]
+fn an_interruption_is_told_also_where_the_log_could_never_be_read() {
+    let fixture = fixture();
+    fixture.log.lock().failure = Some(LogError::Unreadable("WRONGTYPE".to_owned()));
+    let mut live = joined(&fixture);
+    say(&fixture, "a");
+    fixture.hub.interrupted();
+    fixture.confirm();
+    assert_eq!(read_short(&mut live), ["a", "reset:interrupted"]);
+    say(&fixture, "");
+    assert_eq!(read_short(&mut live), ["reset:log-unreadable"], "what is new in it cannot be told");
+}
+
+#[test]
+fn an_empty_page_that_is_kept_hides_nothing_that_came_since() {
+    let fixture = fixture();
+    let _keeps_the_workspace = joined(&fixture);
+    let since = || fixture.join(Start::Since { milliseconds: 5 });
+    let mut first = since();
+    assert_eq!(read_all(&fixture, &mut first), ["resumed"]);
+    log(&fixture, 7, "7");
+    let mut second = since();
+    assert_eq!(read_all(&fixture, &mut second), ["resumed", "7"]);
+    let mut newest = fixture.join(Start::Newest { count: 3 });
+    assert_eq!(read_all(&fixture, &mut newest), ["newest", "7"]);
+}
+
+#[test]
+fn workspaces_are_bounded_and_those_that_only_linger_make_room() {
+    let fixture = fixture();
+    let join = |number: u32| {
+        let id = WorkspaceId::parse(&number.to_string()).unwrap();
+        fixture.hub.join(&id, Start::Head, View::default())
+    };
+    drop((0..99).map(|number| join(number).unwrap()).collect::<Vec<_>>());
+    let held: Vec<_> = (100..200).map(|number| join(number).unwrap()).collect();
+    assert_eq!(join(1).unwrap_err(), Full);
+    assert!(join(150).is_ok(), "one that is there already takes no room");
+    drop(held);
+    assert!(join(1).is_ok());
+}
+
+#[test]
+fn clients_cannot_have_ever_more_places_read() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1000, "x");
+    let _keeps_the_workspace = joined(&fixture);
+    let mut clients: Vec<_> = (0..200).map(|place| resume(&fixture, &format!("{place}-7"))).collect();
+    let outcomes: Vec<_> = clients.iter_mut().map(next).collect();
+    let refused = outcomes.iter().filter(|outcome| **outcome == Poll::Ready(Next::Unavailable)).count();
+    assert_eq!(refused, 200 - 64);
+    assert_eq!(fixture.answer_reads(), 64);
 }
 
 #[test]
@@ -603,6 +781,7 @@ fn what_cannot_be_delivered_is_counted_and_told() {
         ring_bytes: 1 << 20,
         event_bytes: 4,
         linger: Duration::ZERO,
+        workspaces: 100,
     });
     let mut subscriber = joined(&fixture);
     say(&fixture, "1234");
@@ -636,7 +815,7 @@ fn who_has_not_seen_a_reset_gets_it_after_resuming_at_the_event_before_it() {
 fn a_filter_holds_events_back_but_the_position_moves_on() {
     let fixture = fixture();
     let view = View { types: Some(TypeFilter::parse("A").unwrap()), named: false };
-    let mut subscriber = fixture.hub.join(&acme(), Start::Head, view);
+    let mut subscriber = fixture.hub.join(&acme(), Start::Head, view).unwrap();
     fixture.confirm();
     read(&mut subscriber);
     log(&fixture, 5, r#"{"type":"A"}"#);
@@ -667,7 +846,7 @@ fn many_come_and_go_and_nothing_stays() {
     let fixture = fixture();
     let keep = joined(&fixture);
     for _ in 0..10_000 {
-        drop(fixture.hub.join(&acme(), Start::Head, View::default()));
+        drop(fixture.join(Start::Head));
     }
     assert_eq!(fixture.metrics.subscribers.get(), 1);
     drop(keep);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::replay::Asked;
 use super::ring::Ring;
 use super::shared::Shared;
 use crate::bus::{LogEntry, LogError, LogPage, Span};
@@ -35,8 +36,14 @@ pub(super) struct Timeline {
     overflowed: bool,
     /// Events came that are not logged.
     seen_live: bool,
+    /// Events came that are logged.
+    seen_logged: bool,
+    /// Subscribers may have joined before the subscription was lost: what comes next may not connect to what they have.
+    unproven: bool,
     /// Tells the answer to the latest read from those to earlier ones.
     ticket: u64,
+    /// How often the subscription was confirmed after it had not stood.
+    lives: u64,
 }
 
 /// How the order stands with the log.
@@ -80,7 +87,10 @@ impl Timeline {
             queue_bytes: 0,
             overflowed: false,
             seen_live: false,
+            seen_logged: false,
+            unproven: false,
             ticket: 0,
+            lives: 0,
         }
     }
 
@@ -103,11 +113,23 @@ impl Timeline {
         self.seen_live
     }
 
+    /// Which life of the subscription this is. A new one may be with another server, whose log need not hold what was read
+    /// in an earlier one.
+    pub(super) fn life(&self) -> u64 {
+        self.lives
+    }
+
+    /// How the workspace stands for a page that is asked for now.
+    pub(super) fn asked_now(&self) -> Asked {
+        Asked { at: self.ring.head(), life: self.lives }
+    }
+
     /// The subscription stands (again).
     pub(super) fn confirmed(&mut self) -> Option<Wish> {
         if self.log != LogState::Adrift {
             return None;
         }
+        self.lives += 1;
         Some(match self.last {
             None => self.read(Why::Head, Span::Head),
             Some(after) => self.read(Why::Recovery, Span::After { after, until: None }),
@@ -117,10 +139,9 @@ impl Timeline {
     /// The subscription is lost. What waited in the queue is dropped: the log is read when the subscription stands again,
     /// and what is in no log counts as lost.
     pub(super) fn interrupted(&mut self) {
+        self.unproven |= self.log != LogState::Adrift && self.log != LogState::Reading(Why::Head);
         self.log = LogState::Adrift;
-        self.seen_live |= self.queue.iter().any(|message| matches!(message, Message::Live(_)));
-        self.queue.clear();
-        self.queue_bytes = 0;
+        self.drop_queue();
     }
 
     /// A message of the workspace's channel.
@@ -140,14 +161,22 @@ impl Timeline {
         if self.queue.len() >= self.shared.settings.ring_events
             || self.queue_bytes + bytes > self.shared.settings.ring_bytes
         {
-            // The logged ones among them show as a gap, and are read.
-            self.overflowed |= self.queue.iter().any(|message| matches!(message, Message::Live(_)));
-            self.queue.clear();
-            self.queue_bytes = 0;
+            self.overflowed |= self.drop_queue();
+            // The logged ones among them are read.
+            self.queue.push_back(Message::LookAtLog);
         }
         self.queue_bytes += bytes;
         self.queue.push_back(parsed);
         None
+    }
+
+    /// Drops what waits. Answers whether that loses live events.
+    fn drop_queue(&mut self) -> bool {
+        let loses_live = self.queue.iter().any(|message| matches!(message, Message::Live(_)));
+        self.seen_live |= loses_live;
+        self.queue.clear();
+        self.queue_bytes = 0;
+        loses_live
     }
 
     /// The answer to a read. Answers the next wish, if more must be read.
@@ -179,14 +208,24 @@ impl Timeline {
             }
             (_, Ok(page)) => {
                 let last = self.last.unwrap_or_default();
-                let rolled_back = page.head < last || matches!(why, Why::Gap { previous } if previous < last);
+                // A log without a predecessor began anew; one whose events are older than what was known lost some.
+                let began_anew = matches!(why, Why::Gap { previous: EntryId::ZERO });
+                let behind = page.head < last || matches!(why, Why::Gap { previous } if previous < last);
+                let rolled_back = behind && !began_anew;
                 let reason = if rolled_back { ResetReason::RolledBack } else { ResetReason::Trimmed };
                 self.restart_at(page.head, reason);
                 told = true;
             }
             (_, Err(error)) => {
                 self.note_unreadable(&error);
-                self.push_reset(ResetReason::LogUnreadable);
+                // The announced event comes next, so everything before it may be missing.
+                let head = match why {
+                    Why::Gap { previous } if self.last.is_none_or(|last| last < previous) => {
+                        Position::logged(previous)
+                    }
+                    _ => self.ring.head_position(),
+                };
+                self.push_reset_at(ResetReason::LogUnreadable, head);
                 told = true;
             }
         }
@@ -194,8 +233,11 @@ impl Timeline {
             // Whatever the log says, the announced event is next; reading for it a second time would bring nothing.
             self.last = self.last.max(Some(previous));
         }
-        if why == Why::Recovery && !told && self.may_have_lost_live() {
-            self.push_reset(ResetReason::Interrupted);
+        if matches!(why, Why::Head | Why::Recovery) && std::mem::take(&mut self.unproven) {
+            // Without a last known event nothing connects, whatever the log says now.
+            if !told && (why == Why::Head || self.may_have_lost_live()) {
+                self.push_reset(ResetReason::Interrupted);
+            }
         }
         self.go_on()
     }
@@ -227,7 +269,11 @@ impl Timeline {
                 while self.queue.front() == Some(&Message::LookAtLog) {
                     self.queue.pop_front();
                 }
-                let after = self.last.unwrap_or_default();
+                let Some(after) = self.last else {
+                    // What of the log is new cannot be told from what is old.
+                    self.push_reset(ResetReason::LogUnreadable);
+                    return None;
+                };
                 Some(self.read(Why::Look, Span::After { after, until: None }))
             }
             Message::Logged { id, previous, payload } => match self.last {
@@ -254,10 +300,10 @@ impl Timeline {
         (span, self.ticket)
     }
 
-    /// Whether an interruption may have cost events that no log holds: it may, unless the workspace is known to log what it
-    /// carries.
+    /// Whether an interruption may have cost events that no log holds. It may, unless the workspace has shown that it logs
+    /// what it carries: logged events came, and no other.
     fn may_have_lost_live(&self) -> bool {
-        self.seen_live || self.last.unwrap_or_default() == EntryId::ZERO
+        self.seen_live || !self.seen_logged
     }
 
     fn append_live(&mut self, payload: &Bytes) {
@@ -277,6 +323,7 @@ impl Timeline {
             return;
         }
         self.last = Some(entry.id);
+        self.seen_logged = true;
         match self.shared.frame(&entry) {
             Ok(frame) => {
                 self.ring.push(frame);

@@ -96,6 +96,11 @@ impl WorkspaceCell {
         self.shared.metrics.subscribers.dec();
     }
 
+    /// Whether nobody is here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.lock().waiting.is_empty()
+    }
+
     /// Forgets what is kept for a while only. Answers whether nobody has been here for the linger time.
     pub(super) fn sweep(&self, now: Instant, linger: Duration) -> bool {
         let mut state = self.state.lock();
@@ -114,6 +119,7 @@ impl WorkspaceCell {
     pub(super) fn refused(&self) {
         let mut state = self.state.lock();
         state.timeline.interrupted();
+        state.replays.forget_landed();
         state.link = Link::Refused;
         self.wake_unlocked(state);
     }
@@ -122,6 +128,7 @@ impl WorkspaceCell {
         let mut state = self.state.lock();
         if state.link == Link::Live {
             state.timeline.interrupted();
+            state.replays.forget_landed();
             state.link = Link::Pending;
         }
     }
@@ -144,8 +151,10 @@ impl WorkspaceCell {
 
     /// The answer to a read of the log that subscribers asked for.
     pub(super) fn replayed(&self, span: Span, page: Result<LogPage, LogError>) {
+        let Some(asked) = self.state.lock().replays.asked(span) else { return };
+        // Encoded outside the lock, which live events want meanwhile.
         let page = match page {
-            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, &self.id, span, &page))),
+            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, asked))),
             Err(error) => Err(Failure::from(&error)),
         };
         let mut state = self.state.lock();

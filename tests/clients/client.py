@@ -1,10 +1,12 @@
 """Drives a server on 127.0.0.1 with Python's redis library, in both versions of the protocol: client.py PORT"""
 
+import pathlib
 import sys
 
 import redis
 
 SECONDS = 20
+SCRIPT = (pathlib.Path(__file__).parents[2] / "scripts" / "publish.lua").read_text()
 
 
 def message(subscription, kind):
@@ -14,6 +16,36 @@ def message(subscription, kind):
         if received is not None:
             assert received["type"] == kind, received
             return received
+
+
+def use_logs(client, log):
+    """Everything that a backend may do with a workspace's log."""
+    first = client.xadd(log, {"data": "one"}, maxlen=1000, approximate=True)
+    with client.pipeline(transaction=True) as transaction:
+        transaction.xadd(log, {"data": "two"}, maxlen=1000)
+        transaction.publish(log, "")
+        transaction.expire(log, 86400)
+        second, receivers, expires = transaction.execute()
+    assert (receivers, bool(expires)) == (0, True)
+    publish = client.register_script(SCRIPT)
+    third = publish(keys=[log], args=["three"])
+    assert publish(keys=[log], args=["once", "", "", "key"]) == publish(keys=[log], args=["once", "", "", "key"])
+    batch = client.fcall("tidings_publish", 1, log, "four", 1000, 3600, "", "", "five", "six")
+    assert len(batch) == 3, batch
+
+    entries = client.xrange(log, count=3)
+    assert [entry[0] for entry in entries] == [first, second, third], entries
+    assert entries[1][1] == {b"data": b"two"}, entries
+    assert client.xrevrange(log, count=1)[0][0] == batch[-1]
+    assert client.xlen(log) == 7
+    info = client.xinfo_stream(log)
+    assert info["length"] == 7 and info["last-entry"][0] == batch[-1], info
+    assert client.type(log) == b"stream" and client.exists(log) == 1
+    assert 0 < client.ttl(log) <= 3600
+    assert client.xtrim(log, maxlen=2, approximate=False) == 5
+    assert client.script_exists(publish.sha) == [True]
+    assert "tidings" in str(client.function_list())
+    assert client.delete(log) == 1
 
 
 def drive(port, protocol):
@@ -51,6 +83,7 @@ def drive(port, protocol):
             pipeline.publish("nobody", number)
         assert pipeline.execute() == [0] * 100
 
+    use_logs(client, f"workspace:logs-{protocol}")
     entry = client.fcall("tidings_publish", 1, "workspace:python", "{}")
     assert b"-" in entry, entry
     try:

@@ -11,6 +11,7 @@ mod browser;
 mod commands;
 mod deploy_files;
 mod documents;
+mod embedded_log;
 mod embedded_protocol;
 mod harness;
 mod lifecycle;

@@ -1,58 +1,90 @@
-//! The bus itself: the exchange, kept in line with the interest.
+//! The bus itself: the exchange, kept in line with the interest, and the logs.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::ClientLimits;
+use super::database::OpenError;
+use super::disk::DiskSettings;
 use super::exchange::Exchange;
+use super::keeper::{Announcement, Done, Keeper};
 use super::listener::listen;
+use super::log::{LogSettings, Publish, Stream, page};
 use crate::bus::{
     Bus, BusState, Change, Feed, Interest, Link, LogError, LogPage, Publication, PublishError, Published,
     Span, StateCell,
 };
-use crate::config::EmbeddedConfig;
+use crate::config::{EmbeddedConfig, RetentionConfig};
 use crate::workspace::WorkspaceId;
+
+/// How often logs that have ended are removed, and what waits to be written is written.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The bus that runs in the process, with a listener for Redis clients or without.
 #[derive(Debug)]
 pub struct EmbeddedBus {
     exchange: Arc<Exchange>,
+    keeper: Keeper,
+    retention: LogSettings,
     interest: Arc<Interest>,
-    state: StateCell,
+    state: Arc<StateCell>,
     listener: Mutex<Option<TcpListener>>,
     clients_max: usize,
     limits: ClientLimits,
 }
 
 impl EmbeddedBus {
-    /// A bus that does nothing until it is run. The listener comes from [`bind`](super::bind). `event_bytes` is the
-    /// largest payload of an event; a somewhat larger one reaches the feed, which refuses it, and commands beyond that
-    /// are not read.
-    #[must_use]
-    pub fn new(
+    /// A bus whose logs are read from disk, where there are any, and that does nothing else until it is run. The listener
+    /// comes from [`bind`](super::bind). `event_bytes` is the largest payload of an event; a somewhat larger one reaches the
+    /// feed, which refuses it, and commands beyond that are not read.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], when the logs on disk cannot be had.
+    pub async fn open(
         config: &EmbeddedConfig,
+        retention: &RetentionConfig,
         channel_prefix: &str,
         event_bytes: usize,
         interest: Arc<Interest>,
         listener: Option<TcpListener>,
-    ) -> Self {
-        let state = StateCell::new("embedded");
+    ) -> Result<Self, OpenError> {
+        let state = Arc::new(StateCell::new("embedded"));
         state.set_server(format!("tidings {} (embedded)", env!("CARGO_PKG_VERSION")));
-        Self {
-            exchange: Arc::new(Exchange::new(channel_prefix)),
+        state.set_function("built in".to_owned());
+        let retention = LogSettings {
+            events: retention.events,
+            age: retention.seconds.duration(),
+            bytes: retention.bytes,
+            memory: config.log_bytes,
+        };
+        let disk = config.path.clone().map(|path| DiskSettings { path, sync: config.sync });
+        let exchange = Arc::new(Exchange::new(channel_prefix));
+        let keeper = Keeper::start(retention, disk, Arc::clone(&exchange), Arc::clone(&state)).await?;
+        Ok(Self {
+            exchange,
+            keeper,
+            retention,
             interest,
             state,
             listener: Mutex::new(listener),
             clients_max: config.clients,
             limits: ClientLimits { event_bytes, output_bytes: config.output_bytes },
-        }
+        })
+    }
+
+    /// The channel of a workspace, and the key of its log.
+    fn channel(&self, workspace: &WorkspaceId) -> Bytes {
+        Bytes::from(format!("{}{workspace}", self.exchange.prefix()))
     }
 
     /// Brings the feed's subscriptions in line with the interest as it changes, forever.
@@ -74,7 +106,18 @@ impl EmbeddedBus {
     async fn serve_clients(&self, stop: &CancellationToken) {
         let listener = self.listener.lock().take();
         if let Some(listener) = listener {
-            listen(listener, Arc::clone(&self.exchange), self.clients_max, self.limits, stop.clone()).await;
+            let (exchange, keeper) = (Arc::clone(&self.exchange), self.keeper.clone());
+            listen(listener, exchange, keeper, self.clients_max, self.limits, stop.clone()).await;
+        }
+    }
+
+    /// Keeps the logs tidy, forever.
+    async fn tidy(&self) {
+        let mut tick = interval(TIDY_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.keeper.tidy().await;
         }
     }
 }
@@ -84,13 +127,15 @@ impl Bus for EmbeddedBus {
         async move {
             self.exchange.attach(feed);
             self.state.set_link(Link::Up);
-            let following = async {
+            let keeping = async {
                 select! {
                     () = self.follow_interest() => {}
+                    () = self.tidy() => {}
                     () = stop.cancelled() => {}
                 }
             };
-            join!(following, self.serve_clients(&stop));
+            join!(keeping, self.serve_clients(&stop));
+            self.keeper.close().await;
             self.exchange.detach();
             self.state.set_link(Link::Down { error: "the bus was stopped".to_owned() });
         }
@@ -102,24 +147,54 @@ impl Bus for EmbeddedBus {
         workspace: &'a WorkspaceId,
         publication: Publication,
     ) -> BoxFuture<'a, Result<Published, PublishError>> {
-        let publish =
-            move |payload: &bytes::Bytes| self.exchange.publish_logged(workspace, payload, SystemTime::now());
-        async move { Ok(publication.payloads().map(publish).collect()) }.boxed()
+        let channel = self.channel(workspace);
+        let publish = Publish {
+            payloads: publication.payloads().cloned().collect(),
+            events: self.retention.events,
+            age: u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX),
+            bytes: self.retention.bytes,
+            idempotency_key: publication.idempotency_key().map(|key| Bytes::from(key.as_str().to_owned())),
+        };
+        async move {
+            let work = self.keeper.ask(move |logs| match logs.publish(&channel, &publish) {
+                Ok(publishing) => {
+                    let announce = |message| Announcement { channel: channel.clone(), message };
+                    let announcements = publishing.messages.into_iter().map(announce).collect();
+                    Done { answer: Ok(publishing.ids), announcements }
+                }
+                Err(error) => Done::quietly(Err(PublishError::Refused(error.to_string()))),
+            });
+            work.await.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
+        }
+        .boxed()
     }
 
     fn read_log<'a>(
         &'a self,
-        _workspace: &'a WorkspaceId,
-        _span: Span,
-        _count: usize,
+        workspace: &'a WorkspaceId,
+        span: Span,
+        count: usize,
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
-        Box::pin(async { Err(LogError::Unreadable("the log keeps no entries yet".to_owned())) })
+        let key = self.channel(workspace);
+        async move {
+            let work = self.keeper.ask(move |logs| {
+                Done::quietly(match logs.get(&key) {
+                    Some(stream) => page(stream, span, count),
+                    None => page(&Stream::default(), span, count),
+                })
+            });
+            work.await.map_err(|error| LogError::Unavailable(error.to_string()))
+        }
+        .boxed()
     }
 
     /// While the bus runs it was heard just now: a message reaches the feed within the call that publishes it, and
     /// there is no link between them that could be silent.
     fn state(&self) -> BusState {
-        let state = self.state.snapshot();
+        let mut state = self.state.snapshot();
+        if state.link == Link::Up && !self.keeper.is_running() {
+            state.link = Link::Down { error: "the logs are not kept any more".to_owned() };
+        }
         let heard = (state.link == Link::Up).then_some(Duration::ZERO);
         BusState { heard, ..state }
     }

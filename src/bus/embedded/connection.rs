@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -15,6 +15,7 @@ use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::exchange::Exchange;
+use super::keeper::Keeper;
 use super::outbox::Outbox;
 use super::request::{RequestDecoder, RequestError};
 use super::session::{Session, Turn};
@@ -52,11 +53,12 @@ pub(super) enum Ended {
 pub(super) async fn serve(
     mut stream: TcpStream,
     exchange: Arc<Exchange>,
+    keeper: Keeper,
     limits: ClientLimits,
     stop: CancellationToken,
 ) -> Ended {
     let outbox = Arc::new(Outbox::new(limits.output_bytes));
-    let session = Session::new(exchange, Arc::clone(&outbox));
+    let session = Session::new(exchange, keeper, Arc::clone(&outbox));
     let (input, output) = stream.split();
     let mut writing = pin!(write_replies(output, &outbox));
     let ended = select! {
@@ -73,26 +75,40 @@ pub(super) async fn serve(
     }
 }
 
-/// Runs what the client sends, one command after the other.
+/// Runs what the client sends, one command after the other. A command that is there already need not wait until the one
+/// before it is on the disk.
 async fn run_commands(input: ReadHalf<'_>, mut session: Session, event_bytes: usize) -> Ended {
     let outbox = Arc::clone(session.subscriber().outbox());
     let mut requests = FramedRead::new(input, RequestDecoder::new(event_bytes));
-    while let Some(request) = requests.next().await {
+    let ended = loop {
+        let request = if session.is_waiting() {
+            match requests.next().now_or_never() {
+                Some(request) => request,
+                None => {
+                    session.settle_next().await;
+                    continue;
+                }
+            }
+        } else {
+            requests.next().await
+        };
         match request {
-            Ok(request) => {
-                if session.run(&request) == Turn::Over {
-                    break;
+            Some(Ok(request)) => {
+                if session.run(&request).await == Turn::Over {
+                    break Ended::Left;
                 }
                 outbox.has_room().await;
             }
-            Err(RequestError::Io(error)) => return Ended::Socket(error),
-            Err(error @ RequestError::Protocol(_)) => {
-                session.refuse(format!("ERR {error}"));
-                return Ended::Refused(error);
+            Some(Err(RequestError::Io(error))) => break Ended::Socket(error),
+            Some(Err(error @ RequestError::Protocol(_))) => {
+                session.refuse(format!("ERR {error}")).await;
+                break Ended::Refused(error);
             }
+            None => break Ended::Left,
         }
-    }
-    Ended::Left
+    };
+    session.settle_all().await;
+    ended
 }
 
 /// Writes what waits, until there is an end of it.
@@ -125,7 +141,9 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let exchange = Arc::new(Exchange::new("workspace:"));
         let limits = ClientLimits { event_bytes: 1 << 18, output_bytes: 1 << 28 };
-        let serving = tokio::spawn(serve(stream, Arc::clone(&exchange), limits, CancellationToken::new()));
+        let keeper = Keeper::in_memory(&exchange).await;
+        let serving =
+            tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, limits, CancellationToken::new()));
         client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
         let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
         while exchange.publish(&channel, &message) == 0 {

@@ -6,23 +6,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::glob;
-use super::log::{Appended, Logs};
 use super::outbox::Outbox;
 use super::reply::{Broadcast, Reply};
 use crate::bus::Feed;
-use crate::event::{EntryId, envelope};
 use crate::workspace::WorkspaceId;
 
 /// Channels, patterns, and the node's own subscriptions.
 ///
-/// One lock holds a publish from its id to its last receiver, so that all messages have one order, the same for the
-/// feed and for every Redis client. Nothing waits under the lock: an [`Outbox`] takes or cuts off, a [`Feed`] returns
+/// One lock holds a message until its last receiver has it, so that all messages have one order, the same for the feed and
+/// for every Redis client. Nothing waits under the lock: an [`Outbox`] takes or cuts off, a [`Feed`] returns
 /// quickly. The feed must not call back into the exchange.
 pub(super) struct Exchange {
     prefix: String,
@@ -37,7 +34,6 @@ struct State {
     fed: HashSet<WorkspaceId>,
     channels: HashMap<Bytes, Vec<Member>>,
     patterns: BTreeMap<Bytes, Vec<Member>>,
-    logs: Logs,
 }
 
 /// A Redis client, as the exchange knows it.
@@ -119,19 +115,34 @@ impl Exchange {
         self.deliver(&self.state.lock(), channel, message)
     }
 
-    /// Takes an event into its workspace's log, and announces it as the publish script does.
-    pub(super) fn publish_logged(&self, workspace: &WorkspaceId, payload: &[u8], now: SystemTime) -> EntryId {
-        let channel = Bytes::from(format!("{}{workspace}", self.prefix));
-        let mut state = self.state.lock();
-        let Appended { id, previous } = state.logs.append(workspace, now);
-        self.deliver(&state, &channel, &envelope::encode(id, previous, payload));
-        id
+    /// How many would get a message of a channel now.
+    pub(super) fn receivers(&self, channel: &Bytes) -> usize {
+        let state = self.state.lock();
+        let node = self.fed(&state, channel).is_some();
+        let patterns = state.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
+        let by_pattern: usize = patterns.map(|(_, members)| members.len()).sum();
+        usize::from(node) + state.channels.get(channel).map_or(0, Vec::len) + by_pattern
+    }
+
+    /// Tells the feed that messages may be lost, and confirms its subscriptions anew.
+    pub(super) fn interrupt(&self) {
+        let state = self.state.lock();
+        if let Some(feed) = &state.feed {
+            feed.interrupted();
+            for workspace in &state.fed {
+                feed.confirmed(workspace);
+            }
+        }
+    }
+
+    /// The feed and the workspace, where the channel is one whose messages the feed gets.
+    fn fed<'a>(&self, state: &'a State, channel: &[u8]) -> Option<(&'a Arc<dyn Feed>, &'a WorkspaceId)> {
+        Some((state.feed.as_ref()?, state.fed.get(self.workspace_text(channel)?)?))
     }
 
     fn deliver(&self, state: &State, channel: &Bytes, message: &Bytes) -> usize {
         let mut receivers = 0;
-        let fed = self.workspace_text(channel).and_then(|text| state.fed.get(text));
-        if let (Some(feed), Some(workspace)) = (&state.feed, fed) {
+        if let Some((feed, workspace)) = self.fed(state, channel) {
             feed.message(workspace, message.clone());
             receivers += 1;
         }

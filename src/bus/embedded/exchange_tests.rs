@@ -1,5 +1,3 @@
-use std::time::{Duration, UNIX_EPOCH};
-
 use futures_util::FutureExt;
 
 use super::*;
@@ -112,6 +110,8 @@ fn every_way_of_listening_counts_as_a_receiver() {
     one.subscribe(Kind::Pattern, &bytes("work*")).unwrap();
     let mut two = subscriber(&exchange, 10_000);
     two.subscribe(Kind::Pattern, &bytes("work*")).unwrap();
+    assert_eq!(exchange.receivers(&bytes("workspace:a")), 4);
+    assert_eq!(exchange.receivers(&bytes("workspace:b")), 2);
     assert_eq!(publish(&exchange, "workspace:a", "x"), 4);
     assert_eq!(exchange.listeners(b"workspace:a"), 2);
     assert_eq!(exchange.patterns(), 1);
@@ -153,13 +153,12 @@ fn one_that_falls_behind_is_cut_off_and_the_others_are_not() {
 }
 
 #[test]
-fn a_durable_event_is_announced_in_an_envelope() {
+fn after_an_interruption_the_feed_is_confirmed_anew() {
     let (exchange, feed) = exchange();
     exchange.confirm(&workspace("a"));
-    let now = UNIX_EPOCH + Duration::from_millis(5);
-    let ids = ["x", "y"].map(|payload| exchange.publish_logged(&workspace("a"), payload.as_bytes(), now));
-    assert_eq!(ids.map(|id| id.to_string()), ["5-0", "5-1"]);
-    assert_eq!(feed.take(), ["confirmed a", "a tidings/1 5-0 0-0\nx", "a tidings/1 5-1 5-0\ny"]);
+    exchange.interrupt();
+    publish(&exchange, "workspace:a", "x");
+    assert_eq!(feed.take(), ["confirmed a", "interrupted", "confirmed a", "a x"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, ClientLimits, Ended};
 use super::exchange::Exchange;
+use super::keeper::Keeper;
 use crate::telemetry::Throttle;
 
 /// The pause after a failed accept. It fails for as long as the process has no file descriptors left.
@@ -50,6 +51,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 pub(super) async fn listen(
     listener: TcpListener,
     exchange: Arc<Exchange>,
+    keeper: Keeper,
     clients_max: usize,
     limits: ClientLimits,
     stop: CancellationToken,
@@ -75,7 +77,14 @@ pub(super) async fn listen(
                     turn_away(&stream);
                 }
                 Ok((stream, address)) => {
-                    let served = serve(stream, address, Arc::clone(&exchange), limits, stop.clone());
+                    let served = serve(
+                        stream,
+                        address,
+                        Arc::clone(&exchange),
+                        keeper.clone(),
+                        limits,
+                        stop.clone(),
+                    );
                     clients.spawn(served);
                 }
                 Err(error) => {
@@ -97,6 +106,7 @@ async fn serve(
     stream: TcpStream,
     address: SocketAddr,
     exchange: Arc<Exchange>,
+    keeper: Keeper,
     limits: ClientLimits,
     stop: CancellationToken,
 ) {
@@ -104,7 +114,7 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(client.address = %address, %error, "cannot set TCP_NODELAY");
     }
-    match connection::serve(stream, exchange, limits, stop).await {
+    match connection::serve(stream, exchange, keeper, limits, stop).await {
         ended @ (Ended::Left | Ended::Stopped | Ended::Socket(_)) => {
             tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
         }

@@ -3,7 +3,9 @@
 //! | part | what it holds |
 //! | --- | --- |
 //! | `exchange` | who gets what: channels, patterns and the node's own feed, under one lock; no I/O |
-//! | `log` | ids of durable events |
+//! | `log` | the logs of workspaces, in memory; no I/O |
+//! | `keeper` | the thread that works with the logs, and stores what has come together as one |
+//! | `disk`, `database` | when logs are written to disk, and in which form |
 //! | `glob` | the patterns of `PSUBSCRIBE` |
 //! | `outbox` | what waits to be written to one Redis client, bounded in bytes |
 //! | `subscriber` | the subscriptions of one Redis client, which end with it |
@@ -11,13 +13,21 @@
 //! | `commands`, `session` | what each command does, and what a client's connection remembers |
 //! | `connection`, `listener` | sockets and tasks |
 //!
-//! Replies are those of Redis 7.0, byte for byte, wherever a command exists in both.
+//! Replies are those of Redis 7.0, byte for byte, wherever a command exists in both. These differ: `~` in `XADD` and `XTRIM`
+//! is exact; a log that nobody bounds or lets expire is bounded and expires all the same; and the two fields of `XINFO STREAM`
+//! about memory are estimates.
+//!
+//! A plain `PUBLISH` is not logged, as on Redis: an event that is to be there later is published durably, in one of the ways
+//! that do the same on either bus.
 
 mod bus;
 mod commands;
 mod connection;
+mod database;
+mod disk;
 mod exchange;
 mod glob;
+mod keeper;
 mod listener;
 mod log;
 mod outbox;
@@ -27,4 +37,5 @@ mod session;
 mod subscriber;
 
 pub use bus::EmbeddedBus;
+pub use database::OpenError;
 pub use listener::{BindError, bind};

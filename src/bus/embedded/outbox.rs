@@ -69,9 +69,14 @@ impl Outbox {
         self.queue.lock().protocol = protocol;
     }
 
-    /// Queues a reply.
+    /// Queues a reply. One that takes more than half of the bound is refused to the client, who can ask for less; so a reply
+    /// alone cuts off nobody who waits for [`Self::has_room`] before it.
     pub(super) fn reply(&self, reply: &Reply) {
-        self.push(|protocol| reply.encode(protocol));
+        let most = self.bytes_max / 2;
+        self.push(|protocol| {
+            let bytes = reply.encode(protocol);
+            if bytes.len() <= most { bytes } else { too_large(most).encode(protocol) }
+        });
     }
 
     /// Queues what goes to many clients.
@@ -149,6 +154,12 @@ impl Outbox {
     }
 }
 
+fn too_large(most: usize) -> Reply {
+    Reply::Error(format!(
+        "ERR the reply has more than {most} bytes, half of embedded.output_bytes: ask for less, as with COUNT"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -157,6 +168,19 @@ mod tests {
 
     fn bulk(bytes: usize) -> Reply {
         Reply::Bulk(Bytes::from(vec![b'x'; bytes]))
+    }
+
+    fn message(bytes: usize) -> Broadcast {
+        Broadcast::new(bulk(bytes))
+    }
+
+    #[test]
+    fn a_reply_that_is_too_large_is_refused_and_nobody_is_cut_off() {
+        let outbox = Outbox::new(1000);
+        outbox.reply(&bulk(600));
+        let Some(Some(reply)) = outbox.next().now_or_never() else { panic!("no reply") };
+        assert!(reply.starts_with(b"-ERR the reply has more than 500 bytes"), "{reply:?}");
+        assert_eq!(outbox.overrun().now_or_never(), None);
     }
 
     #[test]
@@ -187,9 +211,9 @@ mod tests {
     #[test]
     fn over_the_bound_the_client_is_cut_off() {
         let outbox = Outbox::new(1000);
-        outbox.reply(&bulk(500));
+        outbox.broadcast(&message(500));
         assert_eq!(outbox.overrun().now_or_never(), None);
-        outbox.reply(&bulk(500));
+        outbox.broadcast(&message(500));
         assert_eq!(outbox.overrun().now_or_never(), Some(()));
         outbox.reply(&Reply::OK);
         outbox.finish();
@@ -211,7 +235,7 @@ mod tests {
     fn commands_wait_while_half_of_the_bound_waits() {
         let outbox = Outbox::new(1000);
         assert_eq!(outbox.has_room().now_or_never(), Some(()));
-        outbox.reply(&bulk(600));
+        outbox.broadcast(&message(600));
         assert_eq!(outbox.has_room().now_or_never(), None);
         assert!(matches!(outbox.next().now_or_never(), Some(Some(_))));
         assert_eq!(outbox.has_room().now_or_never(), Some(()));

@@ -1,12 +1,9 @@
 //! Replies of the Redis protocol, in both of its versions.
 
 use std::cell::OnceCell;
+use std::fmt::Write as _;
 
-use bytes::{Bytes, BytesMut};
-use redis_protocol::resp2::encode::extend_encode as encode_resp2;
-use redis_protocol::resp2::types::BytesFrame as Frame2;
-use redis_protocol::resp3::encode::complete::extend_encode as encode_resp3;
-use redis_protocol::resp3::types::{BytesFrame as Frame3, VerbatimStringFormat};
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// The version of the protocol that a client speaks: RESP2 until it says `HELLO 3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,9 +23,13 @@ pub(super) enum Reply {
     Integer(i64),
     Bulk(Bytes),
     Null,
+    /// Nothing in the place of an array, which RESP2 tells from nothing in the place of text.
+    NullArray,
     /// Text for people; a bulk string in RESP2.
     Text(String),
     Array(Vec<Self>),
+    /// An array in RESP2.
+    Set(Vec<Self>),
     /// A flat array in RESP2.
     Map(Vec<(Self, Self)>),
     /// What comes without having been asked for; an array in RESP2.
@@ -52,56 +53,61 @@ impl Reply {
     /// The bytes for the wire.
     pub(super) fn encode(&self, protocol: Protocol) -> Bytes {
         let mut bytes = BytesMut::new();
-        let encoded = match protocol {
-            Protocol::Resp2 => encode_resp2(&mut bytes, &self.resp2(), false),
-            Protocol::Resp3 => encode_resp3(&mut bytes, &self.resp3(), false),
-        };
-        match encoded {
-            Ok(_) => bytes.freeze(),
-            // The encoder fails only when its buffer is too small, and it makes the buffer itself.
-            Err(_) => Bytes::from_static(b"-ERR the reply cannot be written\r\n"),
-        }
+        self.write(protocol, &mut bytes);
+        bytes.freeze()
     }
 
-    fn resp2(&self) -> Frame2 {
-        let all = |replies: &[Self]| replies.iter().map(Self::resp2).collect();
+    fn write(&self, protocol: Protocol, out: &mut BytesMut) {
+        let resp2 = protocol == Protocol::Resp2;
         match self {
-            Self::Status(text) => Frame2::SimpleString(Bytes::from_static(text.as_bytes())),
-            Self::Error(text) => Frame2::Error(one_line(text).into()),
-            Self::Integer(number) => Frame2::Integer(*number),
-            Self::Bulk(data) => Frame2::BulkString(data.clone()),
-            Self::Null => Frame2::Null,
-            Self::Text(text) => Frame2::BulkString(Bytes::copy_from_slice(text.as_bytes())),
-            Self::Array(replies) | Self::Push(replies) => Frame2::Array(all(replies)),
+            Self::Status(text) => line(out, format_args!("+{text}")),
+            Self::Error(text) => line(out, format_args!("-{}", one_line(text))),
+            Self::Integer(number) => line(out, format_args!(":{number}")),
+            Self::Bulk(data) => {
+                line(out, format_args!("${}", data.len()));
+                text(out, data);
+            }
+            Self::Null => line(out, format_args!("{}", if resp2 { "$-1" } else { "_" })),
+            Self::NullArray => line(out, format_args!("{}", if resp2 { "*-1" } else { "_" })),
+            Self::Text(data) if resp2 => {
+                line(out, format_args!("${}", data.len()));
+                text(out, data.as_bytes());
+            }
+            Self::Text(data) => {
+                line(out, format_args!("={}", data.len() + "txt:".len()));
+                out.put_slice(b"txt:");
+                text(out, data.as_bytes());
+            }
+            Self::Array(replies) => all(out, '*', replies, protocol),
+            Self::Set(replies) => all(out, if resp2 { '*' } else { '~' }, replies, protocol),
+            Self::Push(replies) => all(out, if resp2 { '*' } else { '>' }, replies, protocol),
             Self::Map(pairs) => {
-                Frame2::Array(pairs.iter().flat_map(|(key, value)| [key.resp2(), value.resp2()]).collect())
+                let (mark, count) = if resp2 { ('*', 2 * pairs.len()) } else { ('%', pairs.len()) };
+                line(out, format_args!("{mark}{count}"));
+                for (key, value) in pairs {
+                    key.write(protocol, out);
+                    value.write(protocol, out);
+                }
             }
         }
     }
+}
 
-    fn resp3(&self) -> Frame3 {
-        let all = |replies: &[Self]| replies.iter().map(Self::resp3).collect();
-        let attributes = None;
-        match self {
-            Self::Status(text) => {
-                Frame3::SimpleString { data: Bytes::from_static(text.as_bytes()), attributes }
-            }
-            Self::Error(text) => Frame3::SimpleError { data: one_line(text).into(), attributes },
-            Self::Integer(number) => Frame3::Number { data: *number, attributes },
-            Self::Bulk(data) => Frame3::BlobString { data: data.clone(), attributes },
-            Self::Null => Frame3::Null,
-            Self::Text(text) => Frame3::VerbatimString {
-                data: Bytes::copy_from_slice(text.as_bytes()),
-                format: VerbatimStringFormat::Text,
-                attributes,
-            },
-            Self::Array(replies) => Frame3::Array { data: all(replies), attributes },
-            Self::Push(replies) => Frame3::Push { data: all(replies), attributes },
-            Self::Map(pairs) => Frame3::Map {
-                data: pairs.iter().map(|(key, value)| (key.resp3(), value.resp3())).collect(),
-                attributes,
-            },
-        }
+fn line(out: &mut BytesMut, content: std::fmt::Arguments<'_>) {
+    // Writing to a buffer that grows cannot fail.
+    let _ = out.write_fmt(content);
+    out.put_slice(b"\r\n");
+}
+
+fn text(out: &mut BytesMut, data: &[u8]) {
+    out.put_slice(data);
+    out.put_slice(b"\r\n");
+}
+
+fn all(out: &mut BytesMut, mark: char, replies: &[Reply], protocol: Protocol) {
+    line(out, format_args!("{mark}{}", replies.len()));
+    for reply in replies {
+        reply.write(protocol, out);
     }
 }
 
@@ -145,8 +151,10 @@ mod tests {
             (Reply::Integer(-7), ":-7\r\n", ":-7\r\n"),
             (key(), "$3\r\nkey\r\n", "$3\r\nkey\r\n"),
             (Reply::Null, "$-1\r\n", "_\r\n"),
+            (Reply::NullArray, "*-1\r\n", "_\r\n"),
             (Reply::Text("a".to_owned()), "$1\r\na\r\n", "=5\r\ntxt:a\r\n"),
             (Reply::Array(Vec::new()), "*0\r\n", "*0\r\n"),
+            (Reply::Set(vec![key()]), "*1\r\n$3\r\nkey\r\n", "~1\r\n$3\r\nkey\r\n"),
             (
                 Reply::Map(vec![(key(), Reply::Integer(1))]),
                 "*2\r\n$3\r\nkey\r\n:1\r\n",

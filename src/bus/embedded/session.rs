@@ -1,22 +1,31 @@
 //! What is remembered of one Redis client while it is connected.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::commands;
+use super::commands::{self, Call, Handler, Step, Transaction};
 use super::exchange::Exchange;
+use super::keeper::{Keeper, KeeperError, Ticket};
 use super::outbox::Outbox;
 use super::reply::{Protocol, Reply};
 use super::request::Request;
 use super::subscriber::Subscriber;
 
+/// How many commands that work with the logs a client may have under way. They share a write to the disk.
+const WAITING_MAX: usize = 128;
+
 /// A client's side of the conversation. Its subscriptions end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Session {
     exchange: Arc<Exchange>,
+    keeper: Keeper,
     subscriber: Subscriber,
     name: Bytes,
+    transaction: Option<Transaction>,
+    /// Answers to come, in the order in which the client gets them.
+    waiting: VecDeque<Ticket<Reply>>,
     closing: bool,
 }
 
@@ -31,32 +40,117 @@ pub(super) enum Turn {
 
 impl Session {
     /// A client that has just connected, and what is written to it.
-    pub(super) fn new(exchange: Arc<Exchange>, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(exchange: Arc<Exchange>, keeper: Keeper, outbox: Arc<Outbox>) -> Self {
         let subscriber = Subscriber::new(Arc::clone(&exchange), outbox);
-        Self { exchange, subscriber, name: Bytes::new(), closing: false }
+        Self {
+            exchange,
+            keeper,
+            subscriber,
+            name: Bytes::new(),
+            transaction: None,
+            waiting: VecDeque::new(),
+            closing: false,
+        }
     }
 
-    /// Runs one command and queues its replies.
-    pub(super) fn run(&mut self, request: &Request) -> Turn {
-        match commands::run(self, request) {
-            Ok(Some(reply)) => self.subscriber.outbox().reply(&reply),
+    /// Runs one command. Its replies are queued, or will be by [`Self::settle_next`].
+    pub(super) async fn run(&mut self, request: &Request) -> Turn {
+        match commands::look_up(self, request) {
+            Ok(Some(call)) => self.call(&call).await,
             Ok(None) => {}
-            Err(error) => self.refuse(error.to_string()),
+            Err(error) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.spoil();
+                }
+                self.refuse(error.to_string()).await;
+            }
         }
         if self.closing { Turn::Over } else { Turn::Next }
     }
 
-    /// Queues an error.
-    pub(super) fn refuse(&self, text: String) {
-        self.subscriber.outbox().reply(&Reply::Error(text));
+    async fn call(&mut self, call: &Call<'_>) {
+        if let Some(transaction) = &mut self.transaction
+            && call.waits_in_transaction()
+        {
+            match transaction.queue(call) {
+                Ok(()) => self.reply(&Reply::Status("QUEUED")).await,
+                Err(error) => self.refuse(error.to_string()).await,
+            }
+            return;
+        }
+        let outcome = match call.command.handler {
+            Handler::Log(handler) => handler(self, call.arguments),
+            Handler::Exec(handler) => handler(self),
+            Handler::Now(handler) | Handler::Alone(handler) | Handler::Live(handler, _) => {
+                // What this command says comes behind what was said before it.
+                self.settle_all().await;
+                match handler(self, call.arguments) {
+                    Ok(Some(reply)) => self.reply(&reply).await,
+                    Ok(None) => {}
+                    Err(error) => self.refuse(error.to_string()).await,
+                }
+                return;
+            }
+        };
+        match outcome {
+            Ok(step) => self.submit(step).await,
+            Err(error) => self.refuse(error.to_string()).await,
+        }
     }
 
-    pub(super) fn exchange(&self) -> &Exchange {
+    async fn submit(&mut self, step: Step) {
+        while self.waiting.len() >= WAITING_MAX {
+            self.settle_next().await;
+        }
+        let ticket = self.keeper.submit(step).await;
+        self.waiting.push_back(ticket);
+    }
+
+    /// Whether answers are still to come.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Waits for the next answer to come, and queues it. Not cancellation safe: the answer is lost.
+    pub(super) async fn settle_next(&mut self) {
+        let Some(ticket) = self.waiting.pop_front() else { return };
+        let reply = ticket.answer().await.unwrap_or_else(|error| refusal(&error));
+        self.queue(&reply).await;
+    }
+
+    /// Waits for all answers to come, and queues them. Not cancellation safe: an answer is lost.
+    pub(super) async fn settle_all(&mut self) {
+        while self.is_waiting() {
+            self.settle_next().await;
+        }
+    }
+
+    /// Queues an error, behind all answers to come.
+    pub(super) async fn refuse(&mut self, text: String) {
+        self.reply(&Reply::Error(text)).await;
+    }
+
+    async fn reply(&mut self, reply: &Reply) {
+        self.settle_all().await;
+        self.queue(reply).await;
+    }
+
+    async fn queue(&self, reply: &Reply) {
+        self.subscriber.outbox().has_room().await;
+        self.subscriber.outbox().reply(reply);
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
     pub(super) fn subscriber(&mut self) -> &mut Subscriber {
         &mut self.subscriber
+    }
+
+    /// The commands that wait for `EXEC`; `None` outside of a transaction.
+    pub(super) fn transaction(&mut self) -> &mut Option<Transaction> {
+        &mut self.transaction
     }
 
     /// Whether the client may run only a few commands, because in RESP2 it could not tell replies from messages.
@@ -85,4 +179,12 @@ impl Session {
     pub(super) fn close(&mut self) {
         self.closing = true;
     }
+}
+
+/// What a client is told whose command was not done, or not surely; `MISCONF` is what Redis says when it cannot write.
+fn refusal(error: &KeeperError) -> Reply {
+    Reply::Error(match error {
+        KeeperError::Disk(_) => format!("MISCONF {error}"),
+        KeeperError::Stopped | KeeperError::Late => format!("ERR {error}"),
+    })
 }

@@ -44,8 +44,10 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
 }
 
 /// Sees to the publish function, once for each link: another server may have come in the old one's place.
-async fn learn_function(bus: &RedisBus) {
+/// Never ends by itself.
+async fn learn_function(bus: &RedisBus) -> Lost {
     bus.state.set_function(function::load(&bus.commands).await);
+    std::future::pending().await
 }
 
 /// Makes one link and lives with it until it is lost.
@@ -65,8 +67,10 @@ async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result
             backoff.reset();
             bus.state.set_link(Link::Up);
             tracing::info!(workspaces = session.subscribed(), "linked to Redis");
-            let (lost, ()) = tokio::join!(session.live(), learn_function(bus));
-            lost
+            tokio::select! {
+                lost = session.live() => lost,
+                lost = learn_function(bus) => lost,
+            }
         } => lost,
         () = gate.closed() => Lost("the server closed the connection".to_owned()),
     };

@@ -1,8 +1,10 @@
 // Drives a server on 127.0.0.1 with Node's redis library, in both versions of the protocol:
 // node redis.mjs PORT DIRECTORY-OF-THE-LIBRARIES
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
+const script = readFileSync(new URL('../../../scripts/publish.lua', import.meta.url), 'utf8');
 const [port, libraries] = process.argv.slice(2);
 const { createClient } = createRequire(`${libraries}/`)('redis');
 
@@ -38,6 +40,23 @@ for (const RESP of [2, 3]) {
   assert.equal(await publisher.publish(`node-${RESP}`, 'x'), 0);
   assert.equal(String(await subscriber.ping()), 'PONG');
   await assert.rejects(publisher.get('key'), /embedded bus/);
+
+  const log = `workspace:node-${RESP}`;
+  const [first, receivers] = await publisher.multi()
+    .xAdd(log, '*', { data: '{}' }, { TRIM: { strategy: 'MAXLEN', strategyModifier: '~', threshold: 1000 } })
+    .publish(log, '')
+    .exec();
+  assert.equal(receivers, 0);
+  const second = await publisher.eval(script, { keys: [log], arguments: ['two'] });
+  const third = await publisher.fCall('tidings_publish', { keys: [log], arguments: ['three'] });
+  const entries = await publisher.xRange(log, '-', '+', { COUNT: 10 });
+  assert.deepEqual(entries.map(({ id }) => id), [first, second, third]);
+  assert.equal(entries[1].message.data, 'two');
+  assert.equal((await publisher.xRevRange(log, '+', '-', { COUNT: 1 }))[0].id, third);
+  assert.equal((await publisher.xInfoStream(log)).length, 3);
+  assert.equal(await publisher.xLen(log), 3);
+  assert.equal(await publisher.type(log), 'stream');
+  assert.equal(await publisher.del(log), 1);
   assert.equal(await publisher.sendCommand(['QUIT']), 'OK');
   publisher.destroy();
   await subscriber.close();

@@ -42,6 +42,43 @@ async fn what_never_ends_is_ended() {
 }
 
 #[tokio::test]
+async fn a_transaction_is_bounded() {
+    let embedded = Embedded::start().await;
+    let queued = |bytes: &[u8]| words("MULTI").into_iter().chain(bytes.to_vec()).collect::<Vec<u8>>();
+    let many = words("PING").repeat(4097);
+    let large = command(&[b"ECHO", &vec![b'x'; 1 << 20][..]]).repeat(9);
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.";
+    for (commands, refusal) in [
+        (many, "-ERR a transaction of the embedded bus has at most 4096 commands and 8388608 bytes"),
+        (large, "-ERR a transaction of the embedded bus has at most 4096 commands and 8388608 bytes"),
+        (words("SUBSCRIBE a"), "-ERR the embedded bus takes no 'subscribe' inside a transaction"),
+        (words("WATCH a"), "-ERR unknown command 'WATCH'. This is the embedded bus"),
+    ] {
+        let mut wire = Wire::tcp(embedded.address).await;
+        wire.send(&[queued(&commands), words("EXEC"), words("XLEN a")].concat()).await;
+        let answer = wire.read_until(b":0\r\n").await;
+        let lines: Vec<_> = answer.split(|&byte| byte == b'\n').map(String::from_utf8_lossy).collect();
+        assert!(lines.iter().any(|line| line.starts_with(refusal)), "{refusal}");
+        assert_eq!(lines[lines.len() - 3].trim_end(), aborted);
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_is_too_large_is_refused_and_a_part_of_it_is_not() {
+    let embedded = Embedded::with(1000, 1 << 20).await;
+    let mut wire = Wire::tcp(embedded.address).await;
+    for _ in 0..4 {
+        wire.ask(&command(&[b"XADD", &b"k"[..], b"*", b"data", &vec![b'x'; 200_000]])).await;
+    }
+    let refused = show(&wire.ask(&words("XRANGE k - +")).await);
+    assert!(
+        refused.starts_with("-ERR the reply has more than 524288 bytes, half of embedded.output_bytes"),
+        "{refused}"
+    );
+    assert!(wire.ask(&words("XRANGE k - + COUNT 2")).await.len() > 400_000);
+}
+
+#[tokio::test]
 async fn half_commands_wait_and_are_never_run() {
     let embedded = Embedded::start().await;
     let mut listener = Wire::tcp(embedded.address).await;

@@ -118,6 +118,23 @@ async fn redis_cli_publishes_and_asks() {
     );
 }
 
+/// The lines that the documents give for copying.
+#[tokio::test]
+async fn redis_cli_publishes_durably() {
+    let embedded = Embedded::start().await;
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/publish.lua");
+    let script = script.to_str().unwrap();
+    let eval = ["--eval", script, "workspace:acme", ",", "{}"];
+    let first = run(&mut redis_cli(&embedded, &eval)).await;
+    let second =
+        run(&mut redis_cli(&embedded, &["FCALL", "tidings_publish", "1", "workspace:acme", "{}"])).await;
+    let read = run(&mut redis_cli(&embedded, &["XRANGE", "workspace:acme", "-", "+"])).await;
+    let ids: Vec<&str> = read.lines().filter(|line| line.contains('-')).collect();
+    assert_eq!(ids, [first.trim_matches(['"', '\n']), second.trim_end()]);
+    let other = run(&mut redis_cli(&embedded, &["EVAL", "return 1", "0"])).await;
+    assert!(other.starts_with("ERR the embedded bus runs no script but scripts/publish.lua"), "{other}");
+}
+
 #[tokio::test]
 async fn redis_cli_subscribes() {
     for protocol in ["-2", "-3"] {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails by that")]
 
 mod differential;
+mod differential_logs;
 mod hostile;
 mod libraries;
 mod node;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tidings::bus::embedded::{EmbeddedBus, bind};
 use tidings::bus::{Bus, Feed, Interest};
-use tidings::config::EmbeddedConfig;
+use tidings::config::{EmbeddedConfig, LogSync, RetentionConfig, Seconds};
 use tidings::workspace::WorkspaceId;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -43,10 +44,20 @@ impl Embedded {
     async fn with(clients: usize, output_bytes: usize) -> Self {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let config = EmbeddedConfig { listen: Some(address), clients, output_bytes };
+        let (path, sync, log_bytes) = (None, LogSync::Always, 64 << 20);
+        let config = EmbeddedConfig { listen: Some(address), clients, output_bytes, path, sync, log_bytes };
+        let seconds = Seconds::new(Duration::from_secs(86_400));
+        let retention = RetentionConfig { events: 1000, seconds, bytes: 16 << 20 };
         let interest = Arc::new(Interest::default());
-        let bus =
-            Arc::new(EmbeddedBus::new(&config, "workspace:", 1 << 18, Arc::clone(&interest), Some(listener)));
+        let bus = EmbeddedBus::open(
+            &config,
+            &retention,
+            "workspace:",
+            1 << 18,
+            Arc::clone(&interest),
+            Some(listener),
+        );
+        let bus = Arc::new(bus.await.unwrap());
         let feed = Arc::new(Recorder::default());
         let stop = CancellationToken::new();
         let run = Arc::clone(&bus).run(Arc::clone(&feed) as Arc<dyn Feed>, stop.clone());

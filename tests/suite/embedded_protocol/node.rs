@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings::bus::{Bus, Link, Publication};
+use tidings::bus::{Bus, Link, Publication, PublishError};
 use tidings::event::EntryId;
 use tidings::event::envelope::{self, Message};
 use tidings::workspace::WorkspaceId;
@@ -48,6 +48,11 @@ async fn a_payload_above_the_limit_reaches_the_feed_which_decides() {
     assert_eq!(embedded.feed.seen()[1].len(), payload.len() + "a ".len());
 }
 
+async fn publish(embedded: &Embedded, workspace: &WorkspaceId, payload: &str) -> EntryId {
+    let publication = Publication::one(Bytes::from(payload.to_owned()));
+    embedded.bus.publish(workspace, publication).await.unwrap()[0]
+}
+
 /// The id and the id before it, of an announcement that a client received.
 fn announced(message: &str) -> (EntryId, EntryId, Bytes) {
     match envelope::parse(&Bytes::from(message.to_owned())) {
@@ -64,10 +69,10 @@ async fn durable_events_are_one_chain_however_they_come() {
     eventually("team-1 is confirmed", || !embedded.feed.seen().is_empty()).await;
     let mut wire = Wire::tcp(embedded.address).await;
 
-    let first = embedded.bus.publish(&team, Publication::one(Bytes::from_static(b"one"))).await.unwrap()[0];
+    let first = publish(&embedded, &team, "one").await;
     let answer = show(&wire.ask(&words("FCALL tidings_publish 1 workspace:team-1 two")).await);
     let second: EntryId = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let third = embedded.bus.publish(&team, Publication::one(Bytes::from_static(b"three"))).await.unwrap()[0];
+    let third = publish(&embedded, &team, "three").await;
 
     let seen = embedded.feed.seen();
     let messages: Vec<_> =
@@ -87,8 +92,7 @@ async fn a_redis_client_sees_the_announcement() {
     let embedded = Embedded::start().await;
     let mut wire = Wire::tcp(embedded.address).await;
     wire.ask(&words("SUBSCRIBE workspace:a")).await;
-    let id =
-        embedded.bus.publish(&workspace("a"), Publication::one(Bytes::from_static(b"{}"))).await.unwrap()[0];
+    let id = publish(&embedded, &workspace("a"), "{}").await;
     let expected = command(&["message", "workspace:a", &format!("tidings/1 {id} 0-0\n{{}}")]);
     assert_eq!(show(&wire.read_until(b"{}\r\n").await), show(&expected));
 }
@@ -103,8 +107,14 @@ async fn the_publish_function_says_what_it_takes() {
         ("FCALL tidings_publish x", "-ERR Bad number of keys provided "),
         ("FCALL tidings_publish -1", "-ERR Number of keys can't be negative "),
         ("FCALL tidings_publish 2 a", "-ERR Number of keys can't be greater than number of args "),
-        ("FCALL tidings_publish 1 workspace:a", "-ERR tidings_publish takes one key, "),
-        ("FCALL tidings_publish 1 workspace:a b c", "-ERR tidings_publish takes one key, "),
+        ("FCALL tidings_publish 2 workspace:a b c", "-ERR tidings_publish takes one key, "),
+        ("FCALL tidings_publish 1 workspace:a", "-ERR tidings_publish takes an argument, the payload "),
+        (
+            "FCALL tidings_publish 1 workspace:a b c",
+            "-ERR tidings_publish: `c` is no whole number above zero ",
+        ),
+        ("FCALL tidings_publish 1 workspace:a b 0", "-ERR tidings_publish: `0` is no whole number "),
+        ("FCALL tidings_publish 1 workspace:a b 1 -1", "-ERR tidings_publish: `-1` is no whole number "),
         (
             "FCALL tidings_publish 1 a b",
             "-ERR tidings_publish: the key is `workspace:` and a workspace id, got `a` ",
@@ -124,7 +134,7 @@ async fn feed_and_clients_see_one_order() {
     eventually("a is confirmed", || !embedded.feed.seen().is_empty()).await;
     let mut listener = Wire::tcp(embedded.address).await;
     listener.ask(&words("SUBSCRIBE workspace:a")).await;
-    let publish = async |name: &str| {
+    let publish_live = async |name: &str| {
         let mut wire = Wire::tcp(embedded.address).await;
         for number in 0..50 {
             wire.ask(&words(&format!("PUBLISH workspace:a {name}.{number}"))).await;
@@ -132,15 +142,11 @@ async fn feed_and_clients_see_one_order() {
     };
     let log = async {
         for number in 0..50 {
-            embedded
-                .bus
-                .publish(&workspace("a"), Publication::one(format!("log.{number}").into()))
-                .await
-                .unwrap();
+            publish(&embedded, &workspace("a"), &format!("log.{number}")).await;
             tokio::task::yield_now().await;
         }
     };
-    tokio::join!(publish("one"), publish("two"), log);
+    tokio::join!(publish_live("one"), publish_live("two"), log);
     let heard = String::from_utf8(listener.ask(b"").await).unwrap();
     let by_feed = embedded.feed.seen();
     let mut at = 0;
@@ -168,6 +174,8 @@ async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
         assert_eq!(wire.read_to_end().await, b"");
     }
     assert!(TcpStream::connect(embedded.address).await.is_err());
-    embedded.bus.publish(&workspace("a"), Publication::one(Bytes::from_static(b"late"))).await.unwrap();
+    let late = Publication::one(Bytes::from_static(b"late"));
+    let refused = embedded.bus.publish(&workspace("a"), late).await;
+    assert_eq!(refused, Err(PublishError::Unavailable("the bus was stopped".to_owned())));
     assert!(embedded.feed.seen().iter().all(|line| line == "confirmed a"));
 }

@@ -32,13 +32,20 @@ pub struct BrokerOptions {
     settings: Vec<(String, String)>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    ignored_signal: Option<&'static str>,
 }
 
 impl BrokerOptions {
     /// A broker on the embedded bus.
     pub fn embedded() -> Self {
         let host = Ipv4Addr::LOCALHOST.into();
-        Self { host, settings: Vec::new(), arguments: Vec::new(), environment: Vec::new() }
+        Self {
+            host,
+            settings: Vec::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            ignored_signal: None,
+        }
     }
 
     /// A broker on a Redis server.
@@ -62,6 +69,12 @@ impl BrokerOptions {
     /// Adds an argument behind `serve`.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts the broker with a signal ignored, such as `XFSZ`, by which the system ends programs whose files grow too large.
+    pub fn ignoring(mut self, signal: &'static str) -> Self {
+        self.ignored_signal = Some(signal);
         self
     }
 
@@ -247,8 +260,19 @@ impl Broker {
     }
 }
 
+/// The program behind one that takes its place, and its process id.
+fn tidings_ignoring(signal: &str) -> Command {
+    let tidings = tidings();
+    let mut command = Command::new("env");
+    command.arg(format!("--ignore-signal={signal}")).arg(tidings.get_program());
+    for (name, _) in tidings.get_envs().filter(|(_, value)| value.is_none()) {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Program {
-    let mut command = tidings();
+    let mut command = options.ignored_signal.map_or_else(tidings, tidings_ignoring);
     command.arg("serve").args(&options.arguments).current_dir(directory.path());
     let listen = |port: &Port| SocketAddr::new(options.host, port.number()).to_string();
     command.env(variable("server.listen"), listen(&ports.server));

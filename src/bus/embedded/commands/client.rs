@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::pubsub::integer;
+use super::ids::integer;
 use super::{CommandError, Outcome, other, shown};
 use crate::bus::embedded::reply::{Protocol, Reply};
 use crate::bus::embedded::session::Session;
@@ -41,6 +41,7 @@ pub(super) fn hang_up(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
 /// `RESET`: the connection is as new.
 pub(super) fn reset(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
     session.subscriber().leave();
+    *session.transaction() = None;
     session.set_protocol(Protocol::Resp2);
     session.set_name(Bytes::new());
     Ok(Some(Reply::Status("RESET")))

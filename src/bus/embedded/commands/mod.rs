@@ -1,11 +1,21 @@
 //! The commands that the embedded bus takes: the table, and the way from a request to its handler.
 
 mod client;
+mod ids;
+mod keys;
 mod pubsub;
+mod script;
 mod server;
+mod streams;
+mod transaction;
+mod trimming;
 
 use bytes::Bytes;
 
+pub(super) use transaction::Transaction;
+
+use super::keeper::Done;
+use super::log::Logs;
 use super::reply::Reply;
 use super::session::Session;
 use super::subscriber::SubscriberError;
@@ -13,69 +23,129 @@ use super::subscriber::SubscriberError;
 /// What a handler answers; `None` where everything that the client gets is in its outbox already.
 type Outcome = Result<Option<Reply>, CommandError>;
 
-/// Runs a command with what stands behind its name.
-type Handler = fn(&mut Session, &[Bytes]) -> Outcome;
+/// What is to be done with the logs, and what the client is told then.
+pub(super) type Step = Box<dyn FnOnce(&mut Logs) -> Done<Reply> + Send>;
+
+type Run = fn(&mut Session, &[Bytes]) -> Outcome;
+type Prepare = fn(&mut Session, &[Bytes]) -> Result<Step, CommandError>;
+
+/// What runs a command with what stands behind its name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Handler {
+    /// It is done at once.
+    Now(Run),
+    /// It is done at once, and is not taken inside a transaction.
+    Alone(Run),
+    /// It is done with the logs.
+    Log(Prepare),
+    /// It is done at once, but in a transaction in its turn.
+    Live(Run, Prepare),
+    /// It ends a transaction.
+    Exec(fn(&mut Session) -> Result<Step, CommandError>),
+}
 
 /// One command, or one subcommand, whose name is then `command|subcommand`.
-struct Command {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Command {
     name: &'static str,
     /// How many arguments it takes at least, and at most. Handlers rely on it.
     arguments: (usize, usize),
     /// Whether a RESP2 client that has subscriptions may run it.
     while_subscribed: bool,
-    handler: Handler,
+    /// Whether it is run at once also inside a transaction.
+    is_urgent: bool,
+    pub(super) handler: Handler,
+}
+
+/// A command as a client wants it run.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) command: &'static Command,
+    pub(super) arguments: &'a [Bytes],
+}
+
+impl Call<'_> {
+    /// Whether it waits for `EXEC` inside a transaction.
+    pub(super) fn waits_in_transaction(&self) -> bool {
+        !self.command.is_urgent
+    }
 }
 
 const MANY: usize = usize::MAX;
 
 const fn command(name: &'static str, arguments: (usize, usize), handler: Handler) -> Command {
-    Command { name, arguments, while_subscribed: false, handler }
+    Command { name, arguments, while_subscribed: false, is_urgent: false, handler }
 }
 
 const fn always(name: &'static str, arguments: (usize, usize), handler: Handler) -> Command {
-    Command { name, arguments, while_subscribed: true, handler }
+    Command { while_subscribed: true, ..command(name, arguments, handler) }
+}
+
+/// The same, and run at once also inside a transaction.
+const fn urgent(command: Command) -> Command {
+    Command { is_urgent: true, ..command }
 }
 
 const COMMANDS: &[Command] = &[
-    always("ping", (0, 1), client::ping),
-    always("subscribe", (1, MANY), pubsub::subscribe),
-    always("unsubscribe", (0, MANY), pubsub::unsubscribe),
-    always("psubscribe", (1, MANY), pubsub::psubscribe),
-    always("punsubscribe", (0, MANY), pubsub::punsubscribe),
-    always("quit", (0, MANY), client::quit),
-    always("reset", (0, 0), client::reset),
-    command("publish", (2, 2), pubsub::publish),
-    command("fcall", (2, MANY), pubsub::fcall),
-    command("pubsub|channels", (0, MANY), pubsub::channels),
-    command("pubsub|numsub", (0, MANY), pubsub::numsub),
-    command("pubsub|numpat", (0, 0), pubsub::numpat),
-    command("echo", (1, 1), client::echo),
-    command("hello", (0, MANY), client::hello),
-    command("auth", (1, MANY), client::auth),
-    command("select", (1, 1), client::select),
-    command("client|id", (0, 0), client::id),
-    command("client|getname", (0, 0), client::get_name),
-    command("client|setname", (1, 1), client::set_name),
-    command("client|setinfo", (2, 2), client::set_info),
-    command("client|no-evict", (1, 1), client::on_or_off),
-    command("client|no-touch", (1, 1), client::on_or_off),
-    command("command", (0, 0), server::command),
-    command("command|count", (0, 0), server::command_count),
-    command("command|docs", (0, MANY), server::command_docs),
-    command("command|info", (0, MANY), server::command_info),
-    command("info", (0, MANY), server::info),
-    command("time", (0, 0), server::time),
+    always("ping", (0, 1), Handler::Now(client::ping)),
+    always("subscribe", (1, MANY), Handler::Alone(pubsub::subscribe)),
+    always("unsubscribe", (0, MANY), Handler::Alone(pubsub::unsubscribe)),
+    always("psubscribe", (1, MANY), Handler::Alone(pubsub::psubscribe)),
+    always("punsubscribe", (0, MANY), Handler::Alone(pubsub::punsubscribe)),
+    urgent(always("quit", (0, MANY), Handler::Alone(client::quit))),
+    urgent(always("reset", (0, 0), Handler::Alone(client::reset))),
+    command("publish", (2, 2), Handler::Live(pubsub::publish, pubsub::publish_later)),
+    command("pubsub|channels", (0, MANY), Handler::Now(pubsub::channels)),
+    command("pubsub|numsub", (0, MANY), Handler::Now(pubsub::numsub)),
+    command("pubsub|numpat", (0, 0), Handler::Now(pubsub::numpat)),
+    command("xadd", (4, MANY), Handler::Log(streams::add)),
+    command("xlen", (1, 1), Handler::Log(streams::length)),
+    command("xrange", (3, MANY), Handler::Log(streams::range_forwards)),
+    command("xrevrange", (3, MANY), Handler::Log(streams::range_backwards)),
+    command("xtrim", (3, MANY), Handler::Log(streams::trim)),
+    command("xinfo|stream", (1, MANY), Handler::Log(streams::info)),
+    command("del", (1, MANY), Handler::Log(keys::delete)),
+    command("exists", (1, MANY), Handler::Log(keys::exists)),
+    command("expire", (2, MANY), Handler::Log(keys::expire)),
+    command("ttl", (1, 1), Handler::Log(keys::time_to_live)),
+    command("type", (1, 1), Handler::Log(keys::kind)),
+    urgent(command("multi", (0, 0), Handler::Alone(transaction::multi))),
+    urgent(command("exec", (0, 0), Handler::Exec(transaction::exec))),
+    urgent(command("discard", (0, 0), Handler::Alone(transaction::discard))),
+    command("fcall", (2, MANY), Handler::Log(script::call)),
+    command("eval", (2, MANY), Handler::Log(script::eval)),
+    command("evalsha", (2, MANY), Handler::Log(script::eval_hash)),
+    command("script|load", (1, 1), Handler::Now(script::load)),
+    command("script|exists", (1, MANY), Handler::Now(script::known)),
+    command("function|list", (0, MANY), Handler::Now(script::list_libraries)),
+    command("function|load", (1, MANY), Handler::Now(script::load_library)),
+    command("echo", (1, 1), Handler::Now(client::echo)),
+    command("hello", (0, MANY), Handler::Alone(client::hello)),
+    command("auth", (1, MANY), Handler::Alone(client::auth)),
+    command("select", (1, 1), Handler::Now(client::select)),
+    command("client|id", (0, 0), Handler::Now(client::id)),
+    command("client|getname", (0, 0), Handler::Now(client::get_name)),
+    command("client|setname", (1, 1), Handler::Now(client::set_name)),
+    command("client|setinfo", (2, 2), Handler::Now(client::set_info)),
+    command("client|no-evict", (1, 1), Handler::Now(client::on_or_off)),
+    command("client|no-touch", (1, 1), Handler::Now(client::on_or_off)),
+    command("command", (0, 0), Handler::Now(server::command)),
+    command("command|count", (0, 0), Handler::Now(server::command_count)),
+    command("command|docs", (0, MANY), Handler::Now(server::command_docs)),
+    command("command|info", (0, MANY), Handler::Now(server::command_info)),
+    command("info", (0, MANY), Handler::Now(server::info)),
+    command("time", (0, 0), Handler::Now(server::time)),
     // A browser that a page on the web made to talk to this port sends one of these before anything that the page
     // chose. Redis ends such connections, and so is this one.
-    always("post", (0, MANY), client::hang_up),
-    always("host:", (0, MANY), client::hang_up),
+    urgent(always("post", (0, MANY), Handler::Alone(client::hang_up))),
+    urgent(always("host:", (0, MANY), Handler::Alone(client::hang_up))),
 ];
 
 /// Why a command was not run. The texts are those of Redis 7.0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CommandError {
     #[error(
-        "ERR unknown command '{0}'. This is the embedded bus of Tidings: it takes PUBLISH, SUBSCRIBE, PSUBSCRIBE, PUBSUB and FCALL tidings_publish; for everything else set redis.url to a Redis server"
+        "ERR unknown command '{0}'. This is the embedded bus of Tidings: it takes PUBLISH, SUBSCRIBE, PSUBSCRIBE, PUBSUB, FCALL tidings_publish, EVAL of its script, XADD, XRANGE, XREVRANGE, XLEN, XTRIM, XINFO STREAM, DEL, EXISTS, EXPIRE, TTL, TYPE, MULTI and EXEC; for everything else set redis.url to a Redis server"
     )]
     UnknownCommand(String),
     #[error("ERR unknown subcommand '{subcommand}'. Try {} HELP.", .command.to_ascii_uppercase())]
@@ -93,8 +163,8 @@ pub(super) enum CommandError {
     Other(String),
 }
 
-/// Runs a request. A request without a name does nothing.
-pub(super) fn run(session: &mut Session, request: &[Bytes]) -> Outcome {
+/// Finds what a client wants, and whether it may have it now. A request without a name is none.
+pub(super) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Option<Call<'a>>, CommandError> {
     let Some((name, arguments)) = request.split_first() else { return Ok(None) };
     let (command, arguments) = find(name, arguments)?;
     let (least, most) = command.arguments;
@@ -104,7 +174,7 @@ pub(super) fn run(session: &mut Session, request: &[Bytes]) -> Outcome {
     if !command.while_subscribed && session.is_restricted() {
         return Err(CommandError::Subscribed(command.name));
     }
-    (command.handler)(session, arguments)
+    Ok(Some(Call { command, arguments }))
 }
 
 /// The command of a name, or of a name and the first argument, with what stands behind that.

@@ -1,16 +1,14 @@
 //! Publishing and subscribing.
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{CommandError, Outcome, other, shown};
+use super::{CommandError, Outcome, Step, other};
 use crate::bus::embedded::exchange::Kind;
+use crate::bus::embedded::keeper::{Announcement, Done};
 use crate::bus::embedded::reply::Reply;
 use crate::bus::embedded::session::Session;
-
-/// The function of the publish script.
-const PUBLISH_FUNCTION: &[u8] = b"tidings_publish";
 
 /// `PUBLISH channel message`: a live event; answers how many got it.
 pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> Outcome {
@@ -18,30 +16,15 @@ pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> Outcome {
     Ok(Some(Reply::count(session.exchange().publish(channel, message))))
 }
 
-/// `FCALL tidings_publish 1 channel payload`: a durable event; answers its id.
-pub(super) fn fcall(session: &mut Session, arguments: &[Bytes]) -> Outcome {
-    let [function, keys, rest @ ..] = arguments else { return Ok(None) };
-    if function != PUBLISH_FUNCTION {
-        return Err(other("ERR Function not found"));
-    }
-    let keys: i64 = integer(keys).ok_or_else(|| other("ERR Bad number of keys provided"))?;
-    if keys < 0 {
-        return Err(other("ERR Number of keys can't be negative"));
-    }
-    if usize::try_from(keys).is_ok_and(|keys| keys > rest.len()) {
-        return Err(other("ERR Number of keys can't be greater than number of args"));
-    }
-    let (1, [key, payload]) = (keys, rest) else {
-        return Err(other(
-            "ERR tidings_publish takes one key, the workspace's channel, and one argument, the payload",
-        ));
-    };
-    let workspace = session.exchange().workspace(key).ok_or_else(|| {
-        let prefix = session.exchange().prefix();
-        other(format!("ERR tidings_publish: the key is `{prefix}` and a workspace id, got `{}`", shown(key)))
-    })?;
-    let id = session.exchange().publish_logged(&workspace, payload, SystemTime::now());
-    Ok(Some(Reply::Bulk(id.to_string().into())))
+/// `PUBLISH channel message` in a transaction: said when what stands before it is stored.
+pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [channel, message] = arguments else { return Err(CommandError::Arguments("publish".to_owned())) };
+    let exchange = Arc::clone(session.exchange());
+    let announcement = Announcement { channel: channel.clone(), message: message.clone() };
+    Ok(Box::new(move |_| Done {
+        answer: Reply::count(exchange.receivers(&announcement.channel)),
+        announcements: vec![announcement],
+    }))
 }
 
 /// `SUBSCRIBE channel ...`
@@ -105,9 +88,4 @@ pub(super) fn numsub(session: &mut Session, arguments: &[Bytes]) -> Outcome {
 /// `PUBSUB NUMPAT`
 pub(super) fn numpat(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
     Ok(Some(Reply::count(session.exchange().patterns())))
-}
-
-/// A whole number as text.
-pub(super) fn integer(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -100,6 +100,15 @@ impl SseClient {
             .unwrap_or_else(|error| panic!("GET the events of {workspace} at {address}: {error}"))
     }
 
+    /// Makes a request and waits for the answer's head.
+    ///
+    /// # Errors
+    ///
+    /// There is none: refused, cut, or not in time.
+    pub async fn try_open(address: SocketAddr, workspace: &str, options: &Connect) -> std::io::Result<Self> {
+        Self::try_connect(address, workspace, options, Record::default()).await
+    }
+
     pub(super) async fn try_connect(
         address: SocketAddr,
         workspace: &str,
@@ -148,6 +157,11 @@ impl SseClient {
     /// The next event, of whatever kind. Fails the test when there is none within the time.
     pub async fn next_event(&mut self, within: Duration) -> Event {
         self.record.wait_for(within, "the next event", |_| true).await
+    }
+
+    /// The next event and when it arrived, or the end of the stream. Cancellation safe.
+    pub async fn next(&mut self) -> Result<(Instant, Event), End> {
+        self.record.next().await
     }
 
     /// The next event that fulfils the condition; those before it are skipped. Fails the test when there is none.

@@ -77,6 +77,18 @@ impl Record {
         tokio::time::timeout(within, wait).await.ok()
     }
 
+    /// The next event that the test has not taken yet, however long it takes, or the end when there is none.
+    pub async fn next(&self) -> Result<(Instant, Event), End> {
+        let next = self.wait(Duration::MAX, |seen| match seen.events.get(seen.taken) {
+            Some(next) => {
+                seen.taken += 1;
+                Some(Ok(next.clone()))
+            }
+            None => seen.end.clone().map(Err),
+        });
+        next.await.unwrap_or(Err(End::Cut("no deadline is that far".to_owned())))
+    }
+
     /// The next event that the test has not taken yet and that fulfils the condition; those before it are thereby
     /// taken too. Fails the test when none comes.
     pub async fn wait_for(

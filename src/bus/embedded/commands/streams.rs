@@ -1,0 +1,164 @@
+//! Logs as streams: `XADD`, `XRANGE` and their kin.
+
+use bytes::Bytes;
+
+use super::ids::{checked_integer, range, wish};
+use super::keys::log_key;
+use super::trimming::{Options, Trim};
+use super::{CommandError, Step, other};
+use crate::bus::embedded::keeper::Done;
+use crate::bus::embedded::log::{Entry, Excess, Fields, ID_MAX, IdWish, Stream};
+use crate::bus::embedded::reply::Reply;
+use crate::bus::embedded::session::Session;
+use crate::event::EntryId;
+
+/// How many entries Redis keeps in a node of a stream unless it is told otherwise. There are no nodes here; `XINFO` answers
+/// as many as there would be about.
+const NODE_ENTRIES: usize = 100;
+
+/// `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]`: an entry that
+/// nobody is told of. A log that is written to without a bound keeps as many entries as the configuration says.
+pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key, options @ ..] = arguments else { return Err(arity("xadd")) };
+    let (options, rest) = Options::parse(options, true)?;
+    let [id, fields @ ..] = rest else { return Err(arity("xadd")) };
+    let wish = wish(id)?;
+    let (trim, must_exist) = (options.trim()?, options.must_exist);
+    if fields.is_empty() || !fields.len().is_multiple_of(2) {
+        return Err(arity("xadd"));
+    }
+    if wish == IdWish::Exactly(EntryId::ZERO) {
+        return Err(other("ERR The ID specified in XADD must be greater than 0-0"));
+    }
+    let (key, fields) = (log_key(key)?, Fields::new(fields));
+    Ok(Box::new(move |logs| {
+        if must_exist && logs.get(&key).is_none() {
+            return Done::quietly(Reply::Null);
+        }
+        if logs.get(&key).is_some_and(|stream| stream.tally().last == ID_MAX) {
+            let text = "ERR The stream has exhausted the last possible ID, unable to add more items";
+            return Done::quietly(Reply::Error(text.to_owned()));
+        }
+        let Ok(id) = logs.append(&key, wish, fields) else {
+            let text = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
+            return Done::quietly(Reply::Error(text.to_owned()));
+        };
+        let (events, bytes) = (logs.settings().events, logs.settings().bytes);
+        let trim = trim.unwrap_or(Trim { excess: Excess::Entries(events), limit: usize::MAX });
+        logs.trim(&key, trim.excess, trim.limit);
+        logs.trim(&key, Excess::Bytes(bytes), usize::MAX);
+        Done::quietly(id_reply(id))
+    }))
+}
+
+/// `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]`: answers how many entries went. `~` is exact here.
+pub(super) fn trim(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key, options @ ..] = arguments else { return Err(arity("xtrim")) };
+    let (options, _) = Options::parse(options, false)?;
+    let trim = options.trim()?;
+    let key = log_key(key)?;
+    Ok(Box::new(move |logs| {
+        let removed = trim.map_or(0, |trim| logs.trim(&key, trim.excess, trim.limit));
+        Done::quietly(Reply::count(removed))
+    }))
+}
+
+/// `XRANGE key start end [COUNT count]`
+pub(super) fn range_forwards(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key, from, to, options @ ..] = arguments else { return Err(arity("xrange")) };
+    read(key, [from, to], options, false)
+}
+
+/// `XREVRANGE key end start [COUNT count]`
+pub(super) fn range_backwards(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key, to, from, options @ ..] = arguments else { return Err(arity("xrevrange")) };
+    read(key, [from, to], options, true)
+}
+
+/// `XLEN key`
+pub(super) fn length(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key] = arguments else { return Err(arity("xlen")) };
+    let key = log_key(key)?;
+    Ok(Box::new(move |logs| Done::quietly(Reply::count(logs.get(&key).map_or(0, Stream::len)))))
+}
+
+/// `XINFO STREAM key`
+pub(super) fn info(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key, options @ ..] = arguments else { return Err(arity("xinfo|stream")) };
+    let (key, is_plain) = (log_key(key)?, options.is_empty());
+    Ok(Box::new(move |logs| {
+        Done::quietly(match logs.get(&key) {
+            Some(stream) if is_plain => info_reply(stream),
+            Some(_) => Reply::Error(
+                "ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP."
+                    .to_owned(),
+            ),
+            None => Reply::Error("ERR no such key".to_owned()),
+        })
+    }))
+}
+
+fn info_reply(stream: &Stream) -> Reply {
+    let tally = stream.tally();
+    let added = Reply::Integer(i64::try_from(tally.added).unwrap_or(i64::MAX));
+    let first_id = stream.first().map_or(EntryId::ZERO, |entry| entry.id);
+    let nodes = stream.len().div_ceil(NODE_ENTRIES);
+    let entry = |entry: Option<&Entry>| entry.map_or(Reply::Null, entry_reply);
+    Reply::Map(vec![
+        (Reply::name("length"), Reply::count(stream.len())),
+        (Reply::name("radix-tree-keys"), Reply::count(nodes)),
+        (Reply::name("radix-tree-nodes"), Reply::count(nodes + 1)),
+        (Reply::name("last-generated-id"), id_reply(tally.last)),
+        // Of entries that were removed by XDEL, which is not done here.
+        (Reply::name("max-deleted-entry-id"), id_reply(EntryId::ZERO)),
+        (Reply::name("entries-added"), added),
+        (Reply::name("recorded-first-entry-id"), id_reply(first_id)),
+        (Reply::name("groups"), Reply::Integer(0)),
+        (Reply::name("first-entry"), entry(stream.first())),
+        (Reply::name("last-entry"), entry(stream.newest())),
+    ])
+}
+
+/// The entries between two bounds.
+fn read(
+    key: &Bytes,
+    [from, to]: [&Bytes; 2],
+    options: &[Bytes],
+    backwards: bool,
+) -> Result<Step, CommandError> {
+    let ids = range(from, to)?;
+    let mut count = usize::MAX;
+    let mut options = options;
+    while let [option, rest @ ..] = options {
+        let ([number, rest @ ..], true) = (rest, option.eq_ignore_ascii_case(b"count")) else {
+            return Err(other("ERR syntax error"));
+        };
+        count = usize::try_from(checked_integer(number)?).unwrap_or(0);
+        options = rest;
+    }
+    let key = log_key(key)?;
+    Ok(Box::new(move |logs| {
+        let Some(stream) = logs.get(&key) else { return Done::quietly(Reply::Array(Vec::new())) };
+        if count == 0 {
+            return Done::quietly(Reply::NullArray);
+        }
+        let entries = stream.range(ids);
+        Done::quietly(Reply::Array(if backwards {
+            entries.rev().take(count).map(entry_reply).collect()
+        } else {
+            entries.take(count).map(entry_reply).collect()
+        }))
+    }))
+}
+
+fn entry_reply(entry: &Entry) -> Reply {
+    Reply::Array(vec![id_reply(entry.id), Reply::Array(entry.fields.parts().map(Reply::Bulk).collect())])
+}
+
+pub(super) fn id_reply(id: EntryId) -> Reply {
+    Reply::Bulk(id.to_string().into())
+}
+
+fn arity(command: &'static str) -> CommandError {
+    CommandError::Arguments(command.to_owned())
+}

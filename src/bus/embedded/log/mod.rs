@@ -1,0 +1,27 @@
+//! The logs of the embedded bus. No I/O, no clock: whoever works with them says what time it is.
+//!
+//! | part | what it holds |
+//! | --- | --- |
+//! | `entry` | entries, their fields, and which id a new one gets |
+//! | `stream` | one log, and what it drops |
+//! | `page` | reading a log, and whether what is read connects to what was known |
+//! | `logs` | all logs: when each ends, what they take together |
+//! | `publish`, `once` | publishing as the script does it, and once where that is asked for |
+//! | `change` | what changed, for whoever stores it |
+
+mod change;
+mod entry;
+mod logs;
+mod once;
+mod page;
+mod publish;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use change::{Change, Header};
+pub(crate) use entry::{Entry, Fields, ID_MAX, IdWish};
+pub(crate) use logs::{LogSettings, Logs};
+pub(crate) use page::page;
+pub(crate) use publish::Publish;
+pub(crate) use stream::{Excess, Stream, Tally};

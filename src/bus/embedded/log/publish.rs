@@ -1,0 +1,88 @@
+//! Publishing, as `scripts/publish.lua` does it: log events, announce each, bound the log.
+
+use bytes::Bytes;
+
+use super::change::Change;
+use super::entry::{Fields, IdWish, PAYLOAD_FIELD};
+use super::logs::{Logs, NoId};
+use super::once::REMEMBERED_MILLISECONDS;
+use super::stream::Excess;
+use crate::event::{EntryId, envelope};
+
+/// The field of an entry that holds the sum of all payload bytes up to it, by which the script counts.
+const SUM_FIELD: &[u8] = b"sum";
+
+/// What is to be published to one log, and what the log keeps then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Publish {
+    /// The events' payloads, in order.
+    pub(crate) payloads: Vec<Bytes>,
+    /// The log keeps this many events,
+    pub(crate) events: usize,
+    /// each of them, and itself after the last, for so many milliseconds,
+    pub(crate) age: u64,
+    /// and this many bytes of them.
+    pub(crate) bytes: usize,
+    /// Published with the same key within five minutes, it is published once.
+    pub(crate) idempotency_key: Option<Bytes>,
+}
+
+/// What became of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Publishing {
+    /// The events' ids, in order.
+    pub(crate) ids: Vec<EntryId>,
+    /// What is to be said on the channel of the log's name; nothing where all was published before.
+    pub(crate) messages: Vec<Bytes>,
+}
+
+impl Logs {
+    /// Logs events next to each other; all of them, or none where ids have run out.
+    pub(crate) fn publish(&mut self, log: &Bytes, publish: &Publish) -> Result<Publishing, NoId> {
+        let once = publish.idempotency_key.as_ref().map(|key| [log, &b"/once/"[..], key].concat());
+        if let Some(ids) = once.as_ref().and_then(|key| self.once.recall(key)) {
+            return Ok(Publishing { ids: ids.to_vec(), messages: Vec::new() });
+        }
+        let ids = self.ids(log, publish.payloads.len())?;
+        let newest = self.get(log).and_then(|stream| stream.newest());
+        let mut previous = newest.map_or(EntryId::ZERO, |entry| entry.id);
+        let mut sum = newest.and_then(|entry| sum(&entry.fields)).unwrap_or(0);
+        let mut messages = Vec::with_capacity(ids.len());
+        for (&id, payload) in ids.iter().zip(&publish.payloads) {
+            sum = sum.saturating_add(payload.len() as u64);
+            let fields = Fields::new(&[PAYLOAD_FIELD, payload, SUM_FIELD, sum.to_string().as_bytes()]);
+            self.append(log, IdWish::Exactly(id), fields)?;
+            messages.push(envelope::encode(id, previous, payload));
+            previous = id;
+        }
+        let oldest = previous.milliseconds.saturating_sub(publish.age);
+        let oldest = EntryId { milliseconds: oldest, sequence: 0 };
+        for excess in [Excess::Entries(publish.events), Excess::Before(oldest), Excess::Bytes(publish.bytes)]
+        {
+            self.trim(log, excess, usize::MAX);
+        }
+        self.expire(log, self.now().saturating_add(publish.age));
+        if let Some(key) = once.map(Bytes::from) {
+            let until = self.now().saturating_add(REMEMBERED_MILLISECONDS);
+            self.record(Change::Remembered { key: key.clone(), ids: ids.clone(), until });
+            self.once.remember(key, ids.clone(), until);
+        }
+        Ok(Publishing { ids, messages })
+    }
+
+    /// The next ids of a log.
+    fn ids(&self, log: &Bytes, count: usize) -> Result<Vec<EntryId>, NoId> {
+        let mut ids: Vec<EntryId> = Vec::with_capacity(count);
+        for _ in 0..count {
+            ids.push(match ids.last() {
+                None => self.id(log, IdWish::Any)?,
+                Some(&last) => IdWish::Any.behind(last, self.now()).ok_or(NoId)?,
+            });
+        }
+        Ok(ids)
+    }
+}
+
+fn sum(fields: &Fields) -> Option<u64> {
+    std::str::from_utf8(&fields.get(SUM_FIELD)?).ok()?.parse().ok()
+}

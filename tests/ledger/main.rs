@@ -1,0 +1,28 @@
+//! The loss ledger: the proof that no durable event is lost in silence.
+//!
+//! Publishers number their events and write down what was acknowledged; clients write down what they got and what they
+//! were told; a scenario breaks something meanwhile. At the end [`verdict`] compares the two. A line of sums for each
+//! scenario goes to stderr past the test harness, so that it shows where tests pass.
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | [`book`] | what was written down |
+//! | [`verdict`] | the judgement, pure |
+//! | [`publisher`] | publishes numbered events in every way there is |
+//! | [`listener`] | an EventSource that goes to the other broker each time it reconnects |
+//! | [`scene`] | a Redis server, two brokers, publishers and listeners |
+//! | [`scenarios`] | what goes wrong |
+
+#![expect(clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
+#![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
+
+mod book;
+mod listener;
+mod publisher;
+mod scenarios;
+mod scene;
+#[path = "../suite/support/mod.rs"]
+#[allow(unused_macros, reason = "the harness offers more than this binary needs")]
+mod support;
+mod verdict;
+mod verdict_tests;

@@ -1,0 +1,60 @@
+//! Clients that stay away, or do not read.
+
+use std::time::Duration;
+
+use crate::scene::{Scene, Setting};
+
+/// A client that comes back within the retention gets all it missed, whichever node answers.
+#[tokio::test]
+async fn clients_stay_away_and_come_back_within_the_retention() {
+    let (_redis, scene) = Scene::open("clients away, log kept", Setting::default()).await;
+    for round in 0..4 {
+        let away = || scene.listeners.iter().skip(round % 2).step_by(2);
+        away().for_each(|listener| listener.leave());
+        // More than the rings hold.
+        scene.more(if round == 3 { 300 } else { 50 }).await;
+        away().for_each(|listener| listener.come_back());
+        scene.more(10).await;
+    }
+    let verdict = scene.close().await;
+    assert!(verdict.resets.is_empty(), "nothing had to be given up: {verdict}");
+}
+
+/// The log is trimmed past the positions of those who are away.
+#[tokio::test]
+async fn the_log_is_trimmed_faster_than_clients_return() {
+    let mut setting = Setting::default();
+    setting.publishers.retention = 100;
+    setting.publishers.pace = Duration::from_millis(5);
+    setting.brokers.push(("ring.events", "50".to_owned()));
+    let (_redis, scene) = Scene::open("log trimmed faster than clients return", setting).await;
+    for round in 0..3 {
+        let away = || scene.listeners.iter().skip(round % 2).step_by(2);
+        away().for_each(|listener| listener.leave());
+        scene.more(400).await;
+        away().for_each(|listener| listener.come_back());
+        scene.more(20).await;
+    }
+    let verdict = scene.close().await;
+    assert!(verdict.covered > 0 && verdict.resets.contains_key("trimmed"), "{verdict}");
+}
+
+/// A client that hangs is dropped when it is a ring behind, and gets what it missed from the log.
+#[tokio::test]
+async fn a_client_does_not_read_for_20_seconds() {
+    let mut setting = Setting::default();
+    // More than the buffers of sockets hold in that time.
+    setting.publishers.padding = 30_000;
+    setting.brokers.push(("ring.bytes", "1500000".to_owned()));
+    let (_redis, scene) = Scene::open("a client does not read for 20 s", setting).await;
+    let slow = || scene.listeners.iter().step_by(3);
+    slow().for_each(|listener| listener.hang());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    for publisher in &scene.publishers {
+        publisher.set_pace(Duration::from_millis(100));
+    }
+    slow().for_each(|listener| listener.come_back());
+    scene.more(10).await;
+    let verdict = scene.close().await;
+    assert!(verdict.reconnects > 0, "who hung was dropped: {verdict}");
+}

@@ -1,0 +1,182 @@
+//! Faults drawn from a seed, on servers, brokers and clients at the same time. `TIDINGS_LEDGER_SEED` repeats a run.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use nix::sys::signal::Signal;
+
+use crate::listener::Listener;
+use crate::scene::{Scene, Setting, print, tell};
+use crate::support::{Broker, DEADLINE, RedisServer, eventually};
+
+/// How many faults strike the server, and how many the brokers and the clients.
+const FAULTS: usize = 6;
+/// The longest that one lasts, and the longest pause before one.
+const LASTING_MAX_MS: u64 = 3_000;
+const PAUSE_MAX_MS: u64 = 2_000;
+const RECOVERY: Duration = Duration::from_secs(45);
+
+#[derive(Debug, Clone, Copy)]
+enum OfServer {
+    Restart,
+    Freeze,
+    KillSubscribers,
+    KillCommands,
+    FlushScripts,
+    FlushFunctions,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum OfBroker {
+    Kill,
+    Terminate,
+    Freeze,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum OfClients {
+    Leave,
+    Hang,
+}
+
+/// Something that happens after a pause, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Fault<Kind> {
+    pause: Duration,
+    kind: Kind,
+    /// Which of the brokers, or clients.
+    whom: usize,
+    lasting: Duration,
+}
+
+fn draw<Kind: Copy>(random: &mut Rng, kinds: &[Kind]) -> Vec<Fault<Kind>> {
+    let fault = |_| Fault {
+        pause: Duration::from_millis(random.u64(..PAUSE_MAX_MS)),
+        kind: kinds[random.usize(..kinds.len())],
+        whom: random.usize(..2),
+        lasting: Duration::from_millis(random.u64(..LASTING_MAX_MS)),
+    };
+    (0..FAULTS).map(fault).collect()
+}
+
+fn say<Kind: std::fmt::Debug>(whose: &str, faults: &[Fault<Kind>]) {
+    let words: Vec<_> = faults
+        .iter()
+        .map(|fault| {
+            format!("{:?}({}) for {:?} after {:?}", fault.kind, fault.whom, fault.lasting, fault.pause)
+        })
+        .collect();
+    print(&format!("ledger:   {whose}: {}", words.join(", ")));
+}
+
+#[tokio::test]
+async fn faults_drawn_from_a_seed() {
+    let seed = std::env::var("TIDINGS_LEDGER_SEED").ok();
+    let seed =
+        seed.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("TIDINGS_LEDGER_SEED is a number"));
+    print(&format!("ledger: faults are drawn with TIDINGS_LEDGER_SEED={seed}"));
+    let mut random = Rng::with_seed(seed);
+    let mut setting = Setting { append_only: true, ..Setting::default() };
+    setting.publishers.retention = [100, 100_000][random.usize(..2)];
+    setting.publishers.padding = [50, 5_000][random.usize(..2)];
+    setting.brokers.push(("ring.events", [20, 200][random.usize(..2)].to_string()));
+    let of_server = {
+        use OfServer::*;
+        // The heavy ones come twice as often.
+        let kinds = [
+            Restart,
+            Restart,
+            Freeze,
+            Freeze,
+            KillSubscribers,
+            KillSubscribers,
+            KillCommands,
+            FlushScripts,
+            FlushFunctions,
+        ];
+        draw(&mut random, &kinds)
+    };
+    let of_brokers = draw(&mut random, &[OfBroker::Kill, OfBroker::Terminate, OfBroker::Freeze]);
+    let of_clients = draw(&mut random, &[OfClients::Leave, OfClients::Hang]);
+    say("server", &of_server);
+    say("brokers", &of_brokers);
+    say("clients", &of_clients);
+
+    let (mut redis, mut scene) = Scene::open(&format!("random faults, seed {seed}"), setting).await;
+    tokio::join!(
+        strike_server(&mut redis, of_server),
+        strike_brokers(&mut scene.brokers, of_brokers),
+        strike_clients(&scene.listeners, of_clients),
+    );
+    eventually("both brokers are ready", RECOVERY, async || {
+        scene.brokers[0].is_ready().await && scene.brokers[1].is_ready().await
+    })
+    .await;
+    scene.more_within(20, RECOVERY).await;
+    scene.close().await;
+}
+
+async fn strike_server(redis: &mut RedisServer, faults: Vec<Fault<OfServer>>) {
+    for fault in faults {
+        tokio::time::sleep(fault.pause).await;
+        match fault.kind {
+            OfServer::Restart => {
+                redis.stop();
+                tokio::time::sleep(fault.lasting).await;
+                redis.restart().await;
+            }
+            OfServer::Freeze => {
+                redis.freeze();
+                // Sometimes longer than it takes a broker to notice.
+                tokio::time::sleep(fault.lasting * 2).await;
+                redis.thaw();
+            }
+            OfServer::KillSubscribers => {
+                for _ in 0..10 {
+                    redis.kill_subscribers().await;
+                    tokio::time::sleep(fault.lasting / 10).await;
+                }
+            }
+            OfServer::KillCommands => tell(redis, &["CLIENT", "KILL", "TYPE", "normal"]).await,
+            OfServer::FlushScripts => tell(redis, &["SCRIPT", "FLUSH"]).await,
+            OfServer::FlushFunctions => tell(redis, &["FUNCTION", "FLUSH"]).await,
+        }
+    }
+}
+
+async fn strike_brokers(brokers: &mut [Broker], faults: Vec<Fault<OfBroker>>) {
+    for fault in faults {
+        tokio::time::sleep(fault.pause).await;
+        let broker = &mut brokers[fault.whom];
+        match fault.kind {
+            OfBroker::Kill => {
+                broker.kill();
+                tokio::time::sleep(fault.lasting).await;
+                broker.restart().await;
+            }
+            OfBroker::Terminate => {
+                broker.terminate(DEADLINE).await;
+                tokio::time::sleep(fault.lasting).await;
+                broker.restart().await;
+            }
+            OfBroker::Freeze => {
+                broker.signal(Signal::SIGSTOP);
+                tokio::time::sleep(fault.lasting).await;
+                broker.signal(Signal::SIGCONT);
+            }
+        }
+    }
+}
+
+async fn strike_clients(clients: &[Listener], faults: Vec<Fault<OfClients>>) {
+    for fault in faults {
+        tokio::time::sleep(fault.pause).await;
+        let struck = || clients.iter().skip(fault.whom).step_by(2);
+        match fault.kind {
+            OfClients::Leave => struck().for_each(Listener::leave),
+            OfClients::Hang => struck().for_each(Listener::hang),
+        }
+        tokio::time::sleep(fault.lasting).await;
+        struck().for_each(Listener::come_back);
+    }
+}

@@ -1,0 +1,247 @@
+//! The verdict can fail: ledgers that were tampered with.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::book::{Attempt, Book, Diary, EntryId, Outcome, Seen, Sighting};
+use super::verdict::Verdict;
+
+const EVENTS: u64 = 9;
+
+fn id(number: u64) -> EntryId {
+    EntryId(number * 10, 0)
+}
+
+fn at(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+fn sighting(moment: u64, what: Seen) -> Sighting {
+    Sighting { at: at(moment) + Duration::from_millis(500), what }
+}
+
+fn event(number: u64) -> Sighting {
+    sighting(number, Seen::Event { id: id(number), number })
+}
+
+fn reset(moment: u64, from: u64, head: u64) -> Sighting {
+    let reason = "trimmed".to_owned();
+    sighting(moment, Seen::Reset { reason, from: Some(id(from)), head: id(head) })
+}
+
+fn connecting(moment: u64, after: u64) -> Sighting {
+    sighting(moment, Seen::Connecting { after: Some(id(after)) })
+}
+
+/// Nine events at the moments 1 to 9, and a client that got them all.
+fn whole() -> Book {
+    let attempts = (1..=EVENTS).map(|number| Attempt {
+        number,
+        began: at(number),
+        outcome: Outcome::Acknowledged(id(number)),
+    });
+    let hello = sighting(0, Seen::Hello { position: Some(EntryId(0, 0)) });
+    let sightings = std::iter::once(hello).chain((1..=EVENTS).map(event)).collect();
+    let diary = Diary { client: "a".to_owned(), sightings };
+    Book { attempts: attempts.collect(), diaries: vec![diary], survivors: None }
+}
+
+fn judge(change: impl FnOnce(&mut Vec<Sighting>)) -> Verdict {
+    let mut book = whole();
+    change(&mut book.diaries[0].sightings);
+    Verdict::of([&book])
+}
+
+/// The sums that matter: received, covered, rolled back, duplicates, disorder, lost.
+fn sums(verdict: &Verdict) -> [u64; 6] {
+    [
+        verdict.received,
+        verdict.covered,
+        verdict.rolled_back,
+        verdict.duplicates,
+        verdict.disorder,
+        verdict.lost,
+    ]
+}
+
+#[test]
+fn a_whole_ledger_is_clean() {
+    let verdict = judge(|_| {});
+    assert!(verdict.is_clean(), "{verdict:?}");
+    assert_eq!((verdict.published, verdict.acknowledged), (9, 9));
+    assert_eq!(sums(&verdict), [9, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_dropped_event_is_lost() {
+    let verdict = judge(|diary| drop(diary.remove(4)));
+    assert!(!verdict.is_clean());
+    assert_eq!(sums(&verdict), [8, 0, 0, 0, 0, 1]);
+    assert!(verdict.problems[0].contains("number 4"), "{verdict:?}");
+}
+
+#[test]
+fn the_last_event_is_missed_too() {
+    assert_eq!(sums(&judge(|diary| drop(diary.pop()))), [8, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn an_event_twice_is_a_duplicate() {
+    assert_eq!(sums(&judge(|diary| diary.insert(5, event(4)))), [9, 0, 0, 1, 0, 0]);
+    // Also after coming back, where the client named the place after it.
+    let verdict = judge(|diary| drop(diary.splice(5..5, [connecting(4, 4), event(4)])));
+    assert_eq!(sums(&verdict), [9, 0, 0, 1, 0, 0]);
+}
+
+#[test]
+fn who_asks_for_the_past_gets_it_again() {
+    let verdict = judge(|diary| drop(diary.splice(5..5, [connecting(4, 2), event(3), event(4)])));
+    assert!(verdict.is_clean(), "{verdict:?}");
+    assert_eq!(sums(&verdict), [9, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_swapped_pair_is_disorder() {
+    let verdict = judge(|diary| diary.swap(4, 5));
+    assert!(!verdict.is_clean());
+    assert_eq!(verdict.disorder, 1, "{verdict:?}");
+}
+
+#[test]
+fn an_event_at_another_place_than_was_acknowledged_is_disorder() {
+    let verdict = judge(|diary| {
+        diary[4] = sighting(4, Seen::Event { id: EntryId(41, 0), number: 4 });
+    });
+    assert_eq!(verdict.disorder, 1, "{verdict:?}");
+}
+
+#[test]
+fn a_number_at_two_places_was_published_twice() {
+    let verdict = judge(|diary| {
+        diary.insert(5, sighting(4, Seen::Event { id: EntryId(41, 0), number: 4 }));
+    });
+    assert_eq!(verdict.duplicates + verdict.disorder, 1, "{verdict:?}");
+}
+
+#[test]
+fn a_reset_covers_its_span_and_no_more() {
+    // The events 4, 5 and 6 are missing.
+    let with = |told: Sighting| sums(&judge(|diary| drop(diary.splice(4..7, [told]))));
+    assert_eq!(with(reset(6, 3, 6)), [6, 3, 0, 0, 0, 0]);
+    assert_eq!(with(reset(6, 4, 6)), [6, 2, 0, 0, 0, 1]);
+    assert_eq!(with(reset(6, 3, 5)), [6, 2, 0, 0, 0, 1]);
+    assert_eq!(with(reset(6, 3, 3)), [6, 0, 0, 0, 0, 3]);
+}
+
+#[test]
+fn a_reset_covers_nothing_that_was_published_after_it() {
+    let verdict = judge(|diary| drop(diary.splice(4..7, [reset(4, 3, 6)])));
+    assert_eq!(sums(&verdict), [6, 1, 0, 0, 0, 2]);
+}
+
+#[test]
+fn what_began_before_the_first_hello_was_not_promised() {
+    let verdict = judge(|diary| {
+        diary.drain(1..4);
+        diary[0] = sighting(3, Seen::Hello { position: Some(id(3)) });
+    });
+    assert!(verdict.is_clean(), "{verdict:?}");
+    // Whoever was never greeted proves nothing.
+    assert!(!judge(Vec::clear).is_clean());
+}
+
+#[test]
+fn an_answer_that_ends_an_event_source_is_a_problem() {
+    assert!(!judge(|diary| diary.push(sighting(9, Seen::GaveUp("503".to_owned())))).is_clean());
+}
+
+#[test]
+fn what_may_be_there_may_come_or_not() {
+    for come in [true, false] {
+        let mut book = whole();
+        book.attempts[3].outcome = Outcome::Unknown;
+        if !come {
+            book.diaries[0].sightings.remove(4);
+        }
+        assert!(Verdict::of([&book]).is_clean());
+    }
+}
+
+/// The server lost the events 4 to 6 at the moment 6; the new one gave 7 to 9 ids from its own clock.
+fn rolled_back(ids_after: [EntryId; 3]) -> Book {
+    let mut book = whole();
+    for (index, id) in (6..9).zip(ids_after) {
+        book.attempts[index].outcome = Outcome::Acknowledged(id);
+        let number = index as u64 + 1;
+        book.diaries[0].sightings[index + 1] = sighting(number, Seen::Event { id, number });
+    }
+    let survivors: BTreeMap<_, _> = book
+        .attempts
+        .iter()
+        .filter(|attempt| !(4..=6).contains(&attempt.number))
+        .map(|attempt| match attempt.outcome {
+            Outcome::Acknowledged(id) => (id, attempt.number),
+            Outcome::Failed | Outcome::Unknown => unreachable!(),
+        })
+        .collect();
+    book.survivors = Some(survivors);
+    book
+}
+
+const CLOCK_AHEAD: [EntryId; 3] = [EntryId(70, 0), EntryId(80, 0), EntryId(90, 0)];
+const CLOCK_BEHIND: [EntryId; 3] = [EntryId(32, 0), EntryId(41, 0), EntryId(53, 0)];
+
+#[test]
+fn whoever_has_what_the_server_lost_must_be_told() {
+    for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
+        let mut book = rolled_back(ids);
+        assert_eq!(Verdict::of([&book]).lost, 3);
+        book.diaries[0].sightings.insert(7, reset(6, 6, 3));
+        let verdict = Verdict::of([&book]);
+        assert!(verdict.is_clean(), "{verdict:?}");
+        // Being told before the fact is not enough.
+        let mut book = rolled_back(ids);
+        book.diaries[0].sightings.insert(3, reset(2, 2, 2));
+        assert!(!Verdict::of([&book]).is_clean());
+    }
+}
+
+#[test]
+fn what_the_server_lost_before_anyone_saw_it_is_rolled_back() {
+    for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
+        let mut book = rolled_back(ids);
+        book.diaries[0].sightings.drain(4..7);
+        assert_eq!(sums(&Verdict::of([&book])), [6, 0, 3, 0, 0, 0]);
+    }
+    // But not what lies before something that the client has of the same history.
+    let mut book = rolled_back(CLOCK_AHEAD);
+    book.diaries[0].sightings.remove(4);
+    book.diaries[0].sightings.insert(6, reset(6, 6, 3));
+    assert_eq!(sums(&Verdict::of([&book])), [8, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn events_of_the_new_history_are_covered_up_to_the_head_only() {
+    for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
+        // Away since 6, the client is told at the moment 8 that the log now ends with 8.
+        let mut book = rolled_back(ids);
+        let sightings = &mut book.diaries[0].sightings;
+        sightings.drain(7..9);
+        let reason = "rolled-back".to_owned();
+        sightings.insert(7, sighting(8, Seen::Reset { reason, from: Some(id(6)), head: ids[1] }));
+        let verdict = Verdict::of([&book]);
+        assert!(verdict.is_clean(), "{verdict:?}");
+        assert_eq!(sums(&verdict), [7, 2, 0, 0, 0, 0]);
+        // The 9th was published later.
+        book.diaries[0].sightings.pop();
+        assert_eq!(Verdict::of([&book]).lost, 1);
+    }
+}
+
+#[test]
+fn without_evidence_of_a_rollback_nothing_is_excused_by_one() {
+    let mut book = rolled_back(CLOCK_AHEAD);
+    book.survivors = None;
+    book.diaries[0].sightings.drain(4..7);
+    assert_eq!(Verdict::of([&book]).lost, 3);
+}
