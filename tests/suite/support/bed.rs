@@ -72,9 +72,6 @@ pub async fn publish_live(
 /// Makes tests of functions that take a [`Bus`], one for each bus.
 macro_rules! on_both_buses {
     ($($test:ident),+ $(,)?) => {
-        mod on_embedded {
-            $(#[tokio::test] async fn $test() { super::$test($crate::support::Bus::Embedded).await })+
-        }
         mod on_redis {
             $(#[tokio::test] async fn $test() { super::$test($crate::support::Bus::Redis).await })+
         }
