@@ -50,8 +50,9 @@ async fn a_head_that_does_not_arrive_is_not_waited_for() {
     const TIMEOUT: Duration = Duration::from_millis(400);
     let broker = Broker::start(BrokerOptions::embedded().set("server.header_timeout_seconds", 0.4)).await;
     let cut = async |address: SocketAddr, begin: &str| {
-        let mut connection = RawConnection::open(address).await;
+        // The time begins when the connection is accepted.
         let began = Instant::now();
+        let mut connection = RawConnection::open(address).await;
         connection.send(begin).await;
         connection.closed(DEADLINE).await;
         assert!(began.elapsed() >= TIMEOUT, "{begin:?} after {:?}", began.elapsed());

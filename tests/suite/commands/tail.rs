@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::url;
 use crate::support::bed::on_both_buses;
 use crate::support::commands::{RunningCommand, run_tidings};
-use crate::support::{Bed, Bus, DEADLINE, eventually};
+use crate::support::{Bed, Bus, DEADLINE};
 
 on_both_buses!(
     payloads_are_printed_as_they_come,
@@ -18,22 +18,21 @@ on_both_buses!(
     it_comes_back_when_the_broker_does,
 );
 
-/// Starts `tidings tail acme` with further arguments, and waits until it is a subscriber.
-async fn tail(bed: &Bed, arguments: &[&str]) -> RunningCommand {
+/// Starts `tidings tail acme` with further arguments.
+fn start(bed: &Bed, arguments: &[&str]) -> RunningCommand {
     let url = url(&bed.broker);
-    let arguments = [&["tail", "acme", "--url", &url], arguments].concat();
-    let before = subscribers(bed).await;
-    let command = RunningCommand::tidings(&arguments, &[]);
-    eventually("it follows", DEADLINE, async || subscribers(bed).await > before).await;
-    // Its place in the stream is known from its hello on.
-    let mut client = bed.broker.connect("acme").await;
-    client.hello().await;
+    RunningCommand::tidings(&[&["tail", "acme", "--url", &url], arguments].concat(), &[])
+}
+
+/// Starts `tidings tail acme` with further arguments, and waits until it has its hello.
+async fn tail(bed: &Bed, arguments: &[&str]) -> RunningCommand {
+    let command = start(bed, arguments);
+    command.said(HELLO, 1).await;
     command
 }
 
-async fn subscribers(bed: &Bed) -> u64 {
-    bed.broker.status().await["subscribers"].as_u64().unwrap()
-}
+/// What stands on stderr when a stream has begun.
+const HELLO: &str = "connected {";
 
 async fn payloads_are_printed_as_they_come(bus: Bus) {
     let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "0.1")]).await;
@@ -56,7 +55,7 @@ async fn payloads_are_printed_as_they_come(bus: Bus) {
 
 async fn with_json_everything_is_one_object_a_line(bus: Bus) {
     let bed = Bed::start(bus).await;
-    let mut command = tail(&bed, &["--json"]).await;
+    let mut command = start(&bed, &["--json"]);
     let mut next = async || serde_json::from_str::<Value>(&command.line().await).unwrap();
     let hello = next().await;
     assert_eq!(hello["event"], Value::Null);
@@ -104,9 +103,7 @@ async fn it_comes_back_when_the_broker_does(bus: Bus) {
     assert_eq!(command.line().await, "before");
     bed.broker.kill();
     bed.broker.restart().await;
-    eventually("it is back", DEADLINE, async || subscribers(&bed).await == 1).await;
-    let mut client = bed.broker.connect("acme").await;
-    client.hello().await;
+    command.said(HELLO, 2).await;
     bed.publish_live("acme", "after").await;
     let finished = command.finished().await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));
@@ -141,7 +138,7 @@ async fn a_drain_makes_it_move_on() {
     bed.broker.signal(Signal::SIGTERM);
     assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
     bed.broker.restart().await;
-    eventually("it is back", DEADLINE, async || subscribers(&bed).await == 1).await;
+    command.said(HELLO, 2).await;
     bed.broker.publish("acme", "after").await;
     let finished = command.finished().await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));

@@ -118,6 +118,41 @@ async fn whatever_is_lost_with_a_link_is_told() {
 }
 
 #[tokio::test]
+async fn what_is_logged_is_not_lost_with_a_link() {
+    const LAST: u64 = 600;
+    let bed = Bed::start_with(Bus::Redis, &[("redis.backoff_min_seconds", "0.01")]).await;
+    bed.broker.publish("acme", "before anybody came").await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = bed.broker.connect("acme").await;
+        client.hello().await;
+        clients.push(client);
+    }
+    let script = include_str!("../../../scripts/publish.lua");
+    for number in 0..=LAST {
+        if number % 100 == 50 {
+            assert_eq!(bed.redis().kill_subscribers().await, 1);
+        }
+        // By a backend, so that the broker's own connections have no part in it.
+        let number_text = number.to_string();
+        bed.redis().command::<String>(&["EVAL", script, "1", "workspace:acme", &number_text]).await;
+        if number % 100 == 99 {
+            eventually("the link stands", RECOVERY, async || {
+                bed.redis().subscribers("workspace:acme").await == 1
+            })
+            .await;
+        }
+    }
+    for client in &mut clients {
+        client.wait_for(RECOVERY, |event| event.data == LAST.to_string()).await;
+        let expected: Vec<_> = (0..=LAST).map(|number| number.to_string()).collect();
+        assert_eq!(client.application_data(), expected, "each once, in order");
+        assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "nothing was missing");
+    }
+    assert_eq!(bed.broker.status().await["bus"]["interruptions"], 6);
+}
+
+#[tokio::test]
 async fn a_node_that_redis_cut_off_for_being_slow_tells_its_clients() {
     let configuration = vec!["client-output-buffer-limit pubsub 1mb 1mb 1".to_owned()];
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;

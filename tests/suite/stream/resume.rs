@@ -11,6 +11,7 @@ on_both_buses!(
     every_position_of_a_stream_can_be_resumed_from,
     an_unknown_position_is_told,
     a_position_that_fell_out_of_memory_is_told,
+    a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged,
     a_position_of_another_workspace_is_told,
     a_restarted_broker_does_not_take_old_positions_for_its_own,
 );
@@ -155,9 +156,8 @@ async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
 }
 
 /// What no log holds is gone with memory, and that is told.
-#[tokio::test]
-async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged() {
-    let bed = Bed::start_with(Bus::Redis, &[("ring.events", "4")]).await;
+async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("ring.events", "4")]).await;
     let mut first = bed.broker.connect("acme").await;
     first.hello().await;
     let mut published = Vec::new();

@@ -3,7 +3,7 @@
 use redis::aio::MultiplexedConnection;
 
 use super::broker::{Broker, BrokerOptions};
-use super::redis_server::RedisServer;
+use super::redis_server::{RedisServer, connect};
 
 /// Where a broker's events come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Bed {
             None => format!("redis://{}", self.broker.embedded()),
         };
         let client = redis::Client::open(url).expect("the address of the bus");
-        client.get_multiplexed_async_connection().await.expect("a connection to the bus")
+        connect(&client).await.expect("a connection to the bus")
     }
 
     /// Publishes to a workspace's channel, as a backend does, and answers how many subscribers the bus sent it to.

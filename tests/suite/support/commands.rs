@@ -1,13 +1,15 @@
 //! Commands of the `tidings` program, and what they write.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use parking_lot::Mutex;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinHandle;
 
 use super::broker::{tidings, variable};
-use super::wait::DEADLINE;
+use super::wait::{DEADLINE, eventually};
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -68,7 +70,8 @@ pub async fn run_tidings_with_input(arguments: &[&str], settings: &[(&str, &str)
 pub struct RunningCommand {
     child: Child,
     stdout: Option<Lines<BufReader<ChildStdout>>>,
-    stderr: JoinHandle<String>,
+    stderr: Arc<Mutex<String>>,
+    stderr_reader: JoinHandle<()>,
 }
 
 impl RunningCommand {
@@ -89,13 +92,15 @@ impl RunningCommand {
             .spawn()
             .expect("start the command");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut stderr = child.stderr.take().expect("a pipe");
-        let stderr = tokio::spawn(async move {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).await.expect("read stderr");
-            text
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&stderr);
+        let stderr_reader = tokio::spawn(async move {
+            while let Some(line) = lines.next_line().await.expect("read stderr") {
+                written.lock().push_str(&format!("{line}\n"));
+            }
         });
-        Self { child, stdout: Some(stdout), stderr }
+        Self { child, stdout: Some(stdout), stderr, stderr_reader }
     }
 
     /// The next line on stdout. Fails the test when there is none in time.
@@ -103,6 +108,11 @@ impl RunningCommand {
         let lines = self.stdout.as_mut().expect("stdout is open");
         let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("a line in time");
         line.expect("read stdout").expect("a line before the end")
+    }
+
+    /// Waits until a text has stood on stderr so many times.
+    pub async fn said(&self, text: &str, times: usize) {
+        eventually(text, DEADLINE, async || self.stderr.lock().matches(text).count() >= times).await;
     }
 
     /// Closes the reading end of stdout, as `head` does when it has enough.
@@ -120,7 +130,8 @@ impl RunningCommand {
                 stdout.push('\n');
             }
         }
-        let stderr = self.stderr.await.expect("read stderr");
+        self.stderr_reader.await.expect("read stderr");
+        let stderr = std::mem::take(&mut *self.stderr.lock());
         Finished { code: status.expect("the exit status").code(), stdout, stderr }
     }
 }

@@ -1,7 +1,9 @@
 //! Ports that nobody else takes.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use socket2::{Domain, Socket, Type};
 
 /// Ports given out lie in this range: below 32,768, where Linux begins to pick ports for outgoing connections, any of
 /// which could otherwise sit on the port of a server that is just being restarted.
@@ -28,8 +30,7 @@ impl Port {
             let step = NEXT.fetch_add(1, Ordering::Relaxed);
             let number = u16::try_from(FIRST + start.wrapping_add(step) % COUNT).expect("within the range");
             let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else { continue };
-            // Bound on all addresses: a server on 0.0.0.0 would answer on loopback too.
-            if TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).is_ok() {
+            if is_free(number) {
                 return Self { number, _claim: claim };
             }
         }
@@ -45,4 +46,14 @@ impl Port {
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }
+}
+
+/// Whether nothing listens on a port. Bound on all addresses: a server on 0.0.0.0 would answer on loopback too. Bound and
+/// not listened on: a program that another test starts at this moment has the socket too until it runs, and would be in
+/// the way of the server that is to listen.
+fn is_free(number: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, number));
+    let probe = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    probe.set_reuse_address(true).expect("set an option of a socket");
+    probe.bind(&address.into()).is_ok()
 }

@@ -130,10 +130,7 @@ impl RedisServer {
     /// The server does not run, or does not answer.
     pub async fn connection(&self) -> RedisResult<MultiplexedConnection> {
         let url = format!("{}?user={HARNESS_USER}&pass={HARNESS_USER}", self.socket_url());
-        let patience = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        Client::open(url)?.get_multiplexed_async_connection_with_config(&patience).await
+        connect(&Client::open(url)?).await
     }
 
     /// Sends one command with all rights, such as `["CLIENT", "KILL", "TYPE", "pubsub"]`, and fails the test when the
@@ -212,4 +209,16 @@ impl RedisServer {
         lines.extend(self.options.configuration.iter().cloned());
         lines.join("\n")
     }
+}
+
+/// Connects with a bound that a busy machine keeps; that of the client library is half a second.
+///
+/// # Errors
+///
+/// The server does not run, or does not answer.
+pub async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(DEADLINE))
+        .set_response_timeout(Some(DEADLINE));
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
