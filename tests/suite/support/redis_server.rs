@@ -18,7 +18,6 @@ use super::wait::{DEADLINE, eventually_some};
 const HARNESS_USER: &str = "harness";
 
 /// How long a server may take to answer, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a server is to be set up.
 #[derive(Debug, Default)]

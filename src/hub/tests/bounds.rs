@@ -1,0 +1,101 @@
+//! Bounds, and what happens at them.
+
+use super::*;
+
+#[test]
+fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
+    let fixture = fixture();
+    let subscriber = joined(&fixture);
+    fixture.interest.take_changes();
+    let later = Instant::now() + Duration::from_secs(3600);
+    assert_eq!(fixture.hub.sweep(later), 0);
+    drop(subscriber);
+    assert_eq!(fixture.hub.sweep(Instant::now() + Duration::from_secs(29)), 0);
+    let back = fixture.join(Start::Head);
+    assert_eq!(fixture.hub.sweep(later), 0, "someone came back in time");
+    drop(back);
+    assert_eq!(fixture.hub.sweep(later), 1);
+    assert_eq!(fixture.interest.take_changes()[&acme()], Change::Release);
+    assert_eq!(fixture.metrics.workspaces.get(), 0);
+    say(&fixture, "nobody is here, and that is fine");
+}
+
+#[test]
+fn whoever_falls_out_of_the_ring_lags_and_others_do_not_notice() {
+    let fixture = fixture();
+    let (mut slow, mut quick) = (joined(&fixture), joined(&fixture));
+    for number in 0..5 {
+        say(&fixture, &number.to_string());
+        assert_eq!(read_short(&mut quick), [number.to_string()]);
+    }
+    assert_eq!(read(&mut slow), ["lagging"]);
+    say(&fixture, "5");
+    assert_eq!(read_short(&mut quick), ["5"]);
+}
+
+#[test]
+fn a_subscriber_that_is_exactly_one_ring_behind_still_gets_everything() {
+    let fixture = fixture();
+    let mut slow = joined(&fixture);
+    for number in 0..4 {
+        say(&fixture, &number.to_string());
+    }
+    assert_eq!(read_short(&mut slow), ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn messages_that_wait_for_the_log_are_bounded_and_a_loss_among_them_is_told() {
+    let fixture = roomy();
+    let mut subscriber = joined(&fixture);
+    log_unannounced(&fixture, 1, "1");
+    log(&fixture, 2, "2");
+    for number in 0..40 {
+        say(&fixture, &format!("live {number}"));
+    }
+    let got = read_all(&fixture, &mut subscriber);
+    assert!(got.starts_with(&["1".to_owned()]) && got.contains(&"2".to_owned()), "{got:?}");
+    assert!(got.contains(&"reset:overflow".to_owned()), "{got:?}");
+    log(&fixture, 3, "3");
+    assert!(read_all(&fixture, &mut subscriber).ends_with(&["3".to_owned()]));
+}
+
+#[test]
+fn workspaces_are_bounded_and_those_that_only_linger_make_room() {
+    let fixture = fixture();
+    let join = |number: u32| {
+        let id = WorkspaceId::parse(&number.to_string()).unwrap();
+        fixture.hub.join(&id, Start::Head, View::default())
+    };
+    drop((0..99).map(|number| join(number).unwrap()).collect::<Vec<_>>());
+    let held: Vec<_> = (100..200).map(|number| join(number).unwrap()).collect();
+    assert_eq!(join(1).unwrap_err(), Full);
+    assert!(join(150).is_ok(), "one that is there already takes no room");
+    drop(held);
+    assert!(join(1).is_ok());
+}
+
+#[test]
+fn clients_cannot_have_ever_more_places_read() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1000, "x");
+    let _keeps_the_workspace = joined(&fixture);
+    let mut clients: Vec<_> = (0..200).map(|place| resume(&fixture, &format!("{place}-7"))).collect();
+    let outcomes: Vec<_> = clients.iter_mut().map(next).collect();
+    let refused = outcomes.iter().filter(|outcome| **outcome == Poll::Ready(Next::Unavailable)).count();
+    assert_eq!(refused, 200 - 64);
+    assert_eq!(fixture.answer_reads(), 64);
+}
+
+#[test]
+fn many_come_and_go_and_nothing_stays() {
+    let fixture = fixture();
+    let keep = joined(&fixture);
+    for _ in 0..10_000 {
+        drop(fixture.join(Start::Head));
+    }
+    assert_eq!(fixture.metrics.subscribers.get(), 1);
+    drop(keep);
+    assert_eq!(fixture.metrics.subscribers.get(), 0);
+    assert_eq!(fixture.hub.sweep(Instant::now() + Duration::from_secs(60)), 1);
+    assert_eq!(fixture.hub.workspaces(), 0);
+}

@@ -1,0 +1,264 @@
+//! Coming back, and beginning in the past.
+
+use super::*;
+
+#[test]
+fn resuming_from_the_ring_brings_what_was_missed_in_order_without_reading_the_log() {
+    let fixture = fixture();
+    let mut subscriber = joined(&fixture);
+    say(&fixture, "a");
+    assert_eq!(read_short(&mut subscriber), ["a"]);
+    let seen = position(&subscriber);
+    drop(subscriber);
+    say(&fixture, "b");
+    log(&fixture, 7, "c");
+    let mut back = resume(&fixture, &seen);
+    assert_eq!(
+        next(&mut back),
+        Poll::Ready(Next::Joined(Joined::Resumed { position: Some(seen.parse().unwrap()) }))
+    );
+    assert_eq!(read_short(&mut back), ["b", "c"]);
+    assert_eq!(position(&back), "7-0");
+    let mut again = resume(&fixture, "7-0");
+    assert_eq!(read(&mut again), ["resumed"]);
+    assert_eq!(fixture.answer_reads(), 0);
+}
+
+#[test]
+fn resuming_from_the_log_goes_over_into_the_ring_without_gap_or_repetition() {
+    let fixture = fixture();
+    for id in 1..=9 {
+        log_unannounced(&fixture, id, &id.to_string());
+    }
+    let _keeps_the_workspace = joined(&fixture);
+    for id in 10..=13 {
+        log(&fixture, id, &id.to_string());
+    }
+    let mut back = resume(&fixture, "2-0");
+    let expected: Vec<_> =
+        std::iter::once("resumed".to_owned()).chain((3..=13).map(|id| id.to_string())).collect();
+    assert_eq!(read_all(&fixture, &mut back), expected);
+    log(&fixture, 14, "14");
+    assert_eq!(read_short(&mut back), ["14"]);
+}
+
+#[test]
+fn a_log_that_is_ahead_of_the_channel_brings_nothing_twice() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let mut live = joined(&fixture);
+    log_unannounced(&fixture, 2, "2");
+    log_unannounced(&fixture, 3, "3");
+    let mut back = resume(&fixture, "0-5");
+    fixture.log.lock().append_before(EntryId { milliseconds: 0, sequence: 5 });
+    assert_eq!(read_all(&fixture, &mut back), ["resumed", "1", "2", "3"]);
+    for (id, previous) in [(2, 1), (3, 2)] {
+        fixture.hub.message(&acme(), envelope::encode(entry(id), entry(previous), id.to_string().as_bytes()));
+    }
+    assert_eq!(next(&mut back), Poll::Pending, "it had these from the log");
+    assert_eq!(read_short(&mut live), ["2", "3"]);
+    log(&fixture, 4, "4");
+    assert_eq!(read_short(&mut back), ["4"]);
+}
+
+#[test]
+fn all_who_come_back_to_one_place_share_one_read() {
+    let fixture = fixture();
+    for id in 1..=3 {
+        log_unannounced(&fixture, id, &id.to_string());
+    }
+    let _keeps_the_workspace = joined(&fixture);
+    let mut crowd: Vec<_> = (0..1000).map(|_| resume(&fixture, "1-0")).collect();
+    for subscriber in &mut crowd {
+        assert_eq!(next(subscriber), Poll::Pending);
+    }
+    assert_eq!(fixture.answer_reads(), 1);
+    for subscriber in &mut crowd {
+        assert_eq!(read_short(subscriber), ["resumed", "2", "3"]);
+    }
+    let mut late = resume(&fixture, "1-0");
+    assert_eq!(read_short(&mut late), ["resumed", "2", "3"]);
+    assert_eq!(fixture.answer_reads(), 0);
+}
+
+#[test]
+fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
+    let fixture = fixture();
+    let mut other = joined(&fixture);
+    log(&fixture, 7, "a");
+    for (unknown, reason) in [
+        ("6-0", "trimmed"),
+        ("8-0", "rolled-back"),
+        ("0-0~abcdefgh.1", "unknown-position"),
+        ("7-0~abcdefgh.1", "unknown-position"),
+        ("nonsense", "unknown-position"),
+        ("🦀", "unknown-position"),
+    ] {
+        let mut subscriber = resume(&fixture, unknown);
+        assert_eq!(read_all(&fixture, &mut subscriber), [format!("unproven:{reason}")], "{unknown}");
+        assert_eq!(position(&subscriber), "7-0");
+        assert_eq!(next(&mut subscriber), Poll::Pending);
+    }
+    assert_eq!(fixture.metrics.resets(ResetReason::UnknownPosition), 4);
+    assert_eq!(read_short(&mut other), ["a"], "only the one who came back is told");
+}
+
+#[test]
+fn a_client_that_was_away_from_live_events_too_is_told() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    log_unannounced(&fixture, 2, "2");
+    let _other = joined(&fixture);
+    say(&fixture, "live");
+    let mut back = resume(&fixture, "1-0");
+    assert_eq!(read_all(&fixture, &mut back), ["resumed", "2", "reset:live-events", "live"]);
+}
+
+#[test]
+fn a_first_connection_may_begin_in_the_past() {
+    let fixture = fixture();
+    for id in 1..=5 {
+        log_unannounced(&fixture, id, &id.to_string());
+    }
+    let _other = joined(&fixture);
+    let begin = |start| fixture.join(start);
+    let mut newest = begin(Start::Newest { count: 2 });
+    assert_eq!(read_all(&fixture, &mut newest), ["newest", "4", "5"]);
+    let mut since = begin(Start::Since { milliseconds: 3 });
+    assert_eq!(read_all(&fixture, &mut since), ["resumed", "3", "4", "5"]);
+    let mut since_later = begin(Start::Since { milliseconds: 9 });
+    assert_eq!(read_all(&fixture, &mut since_later), ["resumed"]);
+    fixture.log.lock().trim(2);
+    let mut too_early = begin(Start::Since { milliseconds: 2 });
+    assert_eq!(read_all(&fixture, &mut too_early), ["unproven:trimmed"]);
+    log(&fixture, 6, "6");
+    for subscriber in [&mut newest, &mut since, &mut since_later, &mut too_early] {
+        assert_eq!(read_short(subscriber), ["6"]);
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_reached_or_read() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let mut live = joined(&fixture);
+    fixture.log.lock().failure = Some(LogError::Unavailable("away".to_owned()));
+    let mut back = resume(&fixture, "0-7");
+    assert_eq!(read_all(&fixture, &mut back), ["unavailable"], "coming back later may help");
+    fixture.log.lock().failure = Some(LogError::Unreadable("WRONGTYPE".to_owned()));
+    let mut other = resume(&fixture, "0-8");
+    assert_eq!(read_all(&fixture, &mut other), ["unproven:log-unreadable"]);
+    log_unannounced(&fixture, 2, "2");
+    log(&fixture, 3, "3");
+    assert_eq!(
+        read_all(&fixture, &mut live),
+        ["reset:log-unreadable", "3"],
+        "a gap that cannot be filled is told"
+    );
+    log(&fixture, 4, "4");
+    assert_eq!(read_short(&mut live), ["4"]);
+}
+
+#[test]
+fn a_position_of_a_former_life_of_the_workspace_is_unknown() {
+    let fixture = fixture();
+    let mut subscriber = joined(&fixture);
+    say(&fixture, "a");
+    read(&mut subscriber);
+    let seen = position(&subscriber);
+    drop(subscriber);
+    fixture.hub.sweep(Instant::now() + Duration::from_secs(60));
+    let mut back = resume(&fixture, &seen);
+    fixture.confirm();
+    say(&fixture, "b");
+    assert_eq!(read(&mut back)[0], "unproven:unknown-position");
+}
+
+/// A subscriber that reads the log may be ahead of what the node was told. If just that is lost in a failover, the node does
+/// not notice.
+#[test]
+fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
+    for reads_on_after_failover in [false, true] {
+        let fixture = fixture();
+        log_unannounced(&fixture, 1, "1");
+        log_unannounced(&fixture, 2, "2");
+        let _other = joined(&fixture);
+        log_unannounced(&fixture, 5, "5");
+        log_unannounced(&fixture, 8, "8");
+        let mut subscriber = resume(&fixture, "1-0");
+        if reads_on_after_failover {
+            // It has the page, and has read a part of it.
+            assert!(next(&mut subscriber).is_pending());
+            fixture.answer_reads();
+            assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(Joined::Resumed { .. }))));
+        } else {
+            assert_eq!(read_all(&fixture, &mut subscriber), ["resumed", "2", "5", "8"]);
+        }
+        fixture.hub.interrupted();
+        fixture.log.lock().roll_back(2);
+        fixture.confirm();
+        // The clock of the new server is behind.
+        log(&fixture, 3, "3");
+        let got = read_all(&fixture, &mut subscriber);
+        let told = if reads_on_after_failover {
+            vec!["2", "5", "8", "reset:rolled-back"]
+        } else {
+            vec!["reset:rolled-back"]
+        };
+        assert_eq!(got, told);
+        log(&fixture, 4, "4");
+        assert_eq!(read_all(&fixture, &mut subscriber), ["4"]);
+    }
+}
+
+#[test]
+fn who_begins_in_the_past_of_an_empty_log_misses_nothing_after_the_hello() {
+    for start in [Start::Since { milliseconds: 1 }, Start::Newest { count: 3 }] {
+        let fixture = fixture();
+        let mut subscriber = fixture.join(start.clone());
+        fixture.confirm();
+        assert!(next(&mut subscriber).is_pending());
+        fixture.answer_reads();
+        assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(_))));
+        log(&fixture, 7, "after the hello");
+        assert_eq!(read_all(&fixture, &mut subscriber), ["after the hello"], "{start:?}");
+    }
+}
+
+#[test]
+fn who_resumes_across_an_interruption_is_told_too() {
+    let fixture = fixture();
+    let subscriber = joined(&fixture);
+    let seen = position(&subscriber);
+    drop(subscriber);
+    fixture.hub.interrupted();
+    fixture.confirm();
+    let mut back = resume(&fixture, &seen);
+    assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"]);
+}
+
+#[test]
+fn an_empty_page_that_is_kept_hides_nothing_that_came_since() {
+    let fixture = fixture();
+    let _keeps_the_workspace = joined(&fixture);
+    let since = || fixture.join(Start::Since { milliseconds: 5 });
+    let mut first = since();
+    assert_eq!(read_all(&fixture, &mut first), ["resumed"]);
+    log(&fixture, 7, "7");
+    let mut second = since();
+    assert_eq!(read_all(&fixture, &mut second), ["resumed", "7"]);
+    let mut newest = fixture.join(Start::Newest { count: 3 });
+    assert_eq!(read_all(&fixture, &mut newest), ["newest", "7"]);
+}
+
+#[test]
+fn who_has_not_seen_a_reset_gets_it_after_resuming_at_the_event_before_it() {
+    let fixture = fixture();
+    let mut subscriber = joined(&fixture);
+    log(&fixture, 5, "5");
+    assert_eq!(read_short(&mut subscriber), ["5"]);
+    say(&fixture, "tidings/1 nonsense");
+    log(&fixture, 6, "6");
+    let mut back = resume(&fixture, "5-0");
+    assert_eq!(read_short(&mut back), ["resumed", "reset:bad-envelope", "6"]);
+}
