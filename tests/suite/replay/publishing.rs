@@ -10,6 +10,7 @@ on_both_buses!(
     the_function_publishes,
     plain_commands_publish,
     the_history_lists_the_log,
+    a_tail_may_begin_in_the_past,
 );
 
 async fn post(bed: &Bed, query: &str, key: &str, body: impl Into<bytes::Bytes>) -> Response {
@@ -127,4 +128,27 @@ async fn the_history_lists_the_log(bus: Bus) {
     assert!(lines[1].starts_with(&ids[1]) && lines[1].ends_with("two lines"), "{table}");
     let newest: serde_json::Value = serde_json::from_str(history(&["--last", "1", "--json"]).trim()).unwrap();
     assert_eq!((newest["id"].as_str(), newest["data"].as_str()), (Some(ids[1].as_str()), Some("two\nlines")));
+}
+
+async fn a_tail_may_begin_in_the_past(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        ids.push(bed.broker.publish("acme", &number.to_string()).await);
+    }
+    let milliseconds = ids[1].split('-').next().unwrap();
+    let url = format!("http://{}/api", bed.broker.address());
+    // Two of them may have been logged in the same millisecond.
+    let since = ids.iter().position(|id| id.starts_with(milliseconds)).unwrap();
+    for (arguments, expected) in [
+        (["--last", "2"], "1\n2\n".to_owned()),
+        (["--last-event-id", &ids[0]], "1\n2\n".to_owned()),
+        (["--since", milliseconds], (since..3).map(|number| format!("{number}\n")).collect()),
+    ] {
+        let mut command = crate::support::broker::tidings();
+        command.args(["tail", "acme", "--url", &url, "--count", &expected.lines().count().to_string()]);
+        let output = tokio::process::Command::from(command).args(arguments).kill_on_drop(true).output();
+        let output = tokio::time::timeout(DEADLINE, output).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{arguments:?}");
+    }
 }
