@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -10,8 +9,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::service::{Peer, Service};
-use super::watched::{Blockage, WatchedStream};
+use super::service::{Peer, Progress, Service};
+use super::watched::{self, Blockage, WatchedStream};
 use crate::delivery::EndNote;
 
 /// hyper's bound on a head. Ours is smaller and answered with a problem; a head beyond this one gets hyper's bare 431.
@@ -47,17 +46,20 @@ pub(super) async fn serve(
     ends: Ends,
 ) {
     let cut = EndNote::default();
-    let asked = Arc::new(AtomicBool::new(false));
+    let progress = Arc::new(Progress::default());
     let blockage = Arc::new(Blockage::new());
-    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&blockage), Arc::clone(&cut)));
+    let stream = Arc::new(stream);
+    let io = TokioIo::new(WatchedStream::new(Arc::clone(&stream), Arc::clone(&blockage), Arc::clone(&cut)));
+    let peer = Peer { address, cut: Arc::clone(&cut), progress: Arc::clone(&progress) };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .max_buf_size(HEAD_BUFFER_BYTES)
         .max_headers(HEADERS_MAX)
-        .serve_connection(io, service.for_peer(Peer { address, cut: Arc::clone(&cut) }, Arc::clone(&asked)));
+        .serve_connection(io, service.for_peer(peer));
     let mut connection = std::pin::pin!(connection);
     let mut stalled = std::pin::pin!(blockage.exceeds(settings.write_timeout));
+    let mut hung_up = std::pin::pin!(watched::hung_up(&stream, || progress.streaming()));
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -74,12 +76,13 @@ pub(super) async fn serve(
                 let _ = cut.set("takes no bytes");
                 return;
             }
+            () = hung_up.as_mut() => return,
             () = ends.abandon.cancelled() => {
                 let _ = cut.set("cut at the end of the drain");
                 return;
             }
             () = ends.stop.cancelled(), if !stopping => {
-                if !asked.load(Ordering::Relaxed) {
+                if !progress.asked() {
                     // hyper takes a connection for busy before its first request, and would wait for one.
                     return;
                 }

@@ -25,6 +25,32 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: EndNote,
+    /// How far the connection has come.
+    pub(super) progress: Arc<Progress>,
+}
+
+/// How far a connection has come; shared by whoever serves it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    asked: AtomicBool,
+    streaming: AtomicBool,
+}
+
+impl Progress {
+    /// Whether a request has arrived.
+    pub(super) fn asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether a stream was opened, which only the client or the node ends.
+    pub(super) fn streaming(&self) -> bool {
+        self.streaming.load(Ordering::Relaxed)
+    }
+
+    /// A stream is opened.
+    pub(super) fn begin_streaming(&self) {
+        self.streaming.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The routes of a listener and what stands around them; one for all connections.
@@ -64,9 +90,9 @@ impl Service {
         self.hosts.check(request.uri(), request.headers())
     }
 
-    /// The service of one connection. It sets `asked` at the first request.
-    pub(super) fn for_peer(&self, peer: Peer, asked: Arc<AtomicBool>) -> PeerService {
-        PeerService { service: self.clone(), peer, asked }
+    /// The service of one connection.
+    pub(super) fn for_peer(&self, peer: Peer) -> PeerService {
+        PeerService { service: self.clone(), peer }
     }
 }
 
@@ -81,7 +107,6 @@ impl std::fmt::Debug for Service {
 pub(super) struct PeerService {
     service: Service,
     peer: Peer,
-    asked: Arc<AtomicBool>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for PeerService {
@@ -90,7 +115,7 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.asked.store(true, Ordering::Relaxed);
+        self.peer.progress.asked.store(true, Ordering::Relaxed);
         let origin = request.headers().get(ORIGIN).cloned();
         let origins = Arc::clone(&self.service.origins);
         if let Err(problem) = self.service.check(&request) {

@@ -65,6 +65,7 @@ pub(super) async fn open(
             ));
         }
     }
+    peer.progress.begin_streaming();
     let body = StreamBody::new(subscriber, app.streams.clone(), peer.address, peer.cut);
     Ok(as_stream(warp::reply::stream(body).into_response()))
 }

@@ -1,16 +1,21 @@
 //! A socket that knows how long its peer has not been taking bytes, and says so when the kernel gives the peer up.
 
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::delivery::EndNote;
+
+/// How often a socket with bytes that nobody reads is looked at.
+const UNREAD_PAUSE: Duration = Duration::from_millis(500);
 
 /// Since when a socket has been refusing bytes.
 #[derive(Debug)]
@@ -56,13 +61,14 @@ impl Blockage {
 /// A TCP stream that notes when a write has to wait, and why it ended if the kernel ended it.
 #[derive(Debug)]
 pub(super) struct WatchedStream {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     blockage: Arc<Blockage>,
     cut: EndNote,
 }
 
 impl WatchedStream {
-    pub(super) fn new(stream: TcpStream, blockage: Arc<Blockage>, cut: EndNote) -> Self {
+    /// The socket stays shared with whoever watches for its peer's leaving.
+    pub(super) fn new(stream: Arc<TcpStream>, blockage: Arc<Blockage>, cut: EndNote) -> Self {
         Self { stream, blockage, cut }
     }
 
@@ -75,53 +81,97 @@ impl WatchedStream {
             let _ = self.cut.set("takes no bytes, or is gone");
         }
     }
+
+    /// Writes as soon as the socket takes bytes.
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        send: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let outcome = loop {
+            match self.stream.poll_write_ready(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+            match send(&self.stream) {
+                // The kernel had less room than it said; the readiness is taken back.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => break Poll::Ready(outcome),
+            }
+        };
+        self.blockage.note(&outcome);
+        self.note(&outcome);
+        outcome
+    }
 }
 
 impl AsyncRead for WatchedStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let outcome = loop {
+            match self.stream.poll_read_ready(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+            match self.stream.try_read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => break Poll::Ready(Err(error)),
+                Ok(count) => {
+                    buffer.advance(count);
+                    break Poll::Ready(Ok(()));
+                }
+            }
+        };
         self.note(&outcome);
         outcome
     }
 }
 
 impl AsyncWrite for WatchedStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.blockage.note(&outcome);
-        self.note(&outcome);
-        outcome
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.blockage.note(&outcome);
-        self.note(&outcome);
-        outcome
+        self.poll_send(context, |stream| stream.try_write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was written is with the kernel already.
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match SockRef::from(&*self.stream).shutdown(Shutdown::Write) {
+            // The peer was quicker.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            outcome => Poll::Ready(outcome),
+        }
+    }
+}
+
+/// Waits until the peer has closed its side while a stream is open to it. hyper finds that out by itself, but not while bytes that nobody reads, such as
+/// a second request behind an endless answer, stand in front of the end. Cancellation safe.
+pub(super) async fn hung_up(stream: &TcpStream, is_streaming: impl Fn() -> bool) {
+    loop {
+        let closed = stream.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed());
+        if closed && is_streaming() {
+            return;
+        }
+        tokio::time::sleep(UNREAD_PAUSE).await;
     }
 }
 

@@ -12,11 +12,12 @@ use crate::bus::{LogEntry, LogError, LogPage, Span};
 use crate::event::control::{self, ResetReason};
 use crate::event::{EntryId, Frame, Position};
 
-/// How long a page is kept for others who come back to the same place: a crowd that reconnects arrives within seconds.
-const KEPT: Duration = Duration::from_secs(3);
+/// How long a page is kept for others who come back to the same place: a crowd that reconnects arrives within seconds, and on
+/// a small machine it takes a while to be let in.
+const KEPT: Duration = Duration::from_secs(10);
 
 /// The most pages that a workspace keeps for others.
-const KEPT_MAX: usize = 32;
+const KEPT_MAX: usize = 8;
 
 /// The most pages of a workspace that may be waited for at a time. Clients decide which places they come back to, and
 /// each other place costs a read.

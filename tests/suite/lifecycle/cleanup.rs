@@ -13,6 +13,7 @@ use crate::support::{Bed, Broker, BrokerOptions, Bus, DEADLINE, eventually};
 on_both_buses!(
     a_client_that_leaves_an_idle_stream_is_gone_at_once,
     a_client_that_hangs_up_before_the_hello_leaves_nothing,
+    a_client_that_said_more_than_it_should_is_noticed_to_leave,
     ten_thousand_come_and_go_and_nothing_stays,
 );
 
@@ -45,6 +46,24 @@ async fn a_client_that_leaves_an_idle_stream_is_gone_at_once(bus: Bus) {
     assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
     assert_eq!(bed.broker.status().await["connections"], 4);
     drop(clients);
+    nobody_left(&bed.broker).await;
+}
+
+/// A second request behind a stream is never answered, and must not hide that the client is gone.
+async fn a_client_that_said_more_than_it_should_is_noticed_to_leave(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
+    for more in ["X", "GET /api/workspaces/acme/events HTTP/1.1\r\n"] {
+        let mut connection = RawConnection::open(bed.broker.address()).await;
+        let request = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
+        connection.send([request.as_ref(), more.as_bytes()].concat()).await;
+        eventually("it is subscribed", DEADLINE, async || bed.broker.status().await["subscribers"] == 1)
+            .await;
+        drop(connection);
+        eventually("it is gone", Duration::from_secs(3), async || {
+            bed.broker.status().await["subscribers"] == 0
+        })
+        .await;
+    }
     nobody_left(&bed.broker).await;
 }
 
