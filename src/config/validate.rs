@@ -95,7 +95,7 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
     checks.pair(
         ["embedded.log_bytes", "retention.bytes"],
-        config.embedded.log_bytes >= config.retention.bytes,
+        config.redis.is_configured() || config.embedded.log_bytes >= config.retention.bytes,
         "embedded.log_bytes must not be less than retention.bytes, so that one log fits",
     );
     checks.value(

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, ToRedisArgs};
@@ -16,8 +15,6 @@ use super::wait::{DEADLINE, eventually_some};
 
 /// The harness's own user, which stays whatever rights a test gives and takes.
 const HARNESS_USER: &str = "harness";
-
-/// How long a server may take to answer, on a machine that is busy with other tests.
 
 /// How a server is to be set up.
 #[derive(Debug, Default)]
