@@ -1,7 +1,9 @@
 //! Many who come back at once.
 
+use std::time::{Duration, Instant};
+
 use super::{broker_on, numbers, read};
-use crate::support::{Connect, RedisServer};
+use crate::support::{Connect, DEADLINE, RedisServer, http};
 
 /// The count of calls of a command since the server started.
 async fn calls(server: &RedisServer, command: &str) -> u64 {
@@ -30,4 +32,36 @@ async fn a_crowd_that_comes_back_to_one_place_costs_a_handful_of_reads() {
     let spent = calls(&server, "xrange").await - before;
     // The publish script runs XRANGE too, but nobody publishes here.
     assert!((1..=5).contains(&spent), "{spent} XRANGE for {CROWD} clients");
+}
+
+/// Clients that are given a long past and do not take it.
+#[tokio::test]
+async fn live_events_do_not_wait_for_replays_that_nobody_takes() {
+    let server = RedisServer::start().await;
+    let broker = broker_on(&server).await;
+    let batch = vec!["x".repeat(10_000); 300].join("\n");
+    let target = "/api/workspaces/acme/events?batch=1";
+    let response = http::request(broker.address(), "POST", target, &[], batch).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    let mut live = broker.connect("acme").await;
+    live.hello().await;
+    // Each begins at another place, so that they share nothing.
+    let mut stuck = Vec::new();
+    for id in response.json()["ids"].as_array().unwrap().iter().take(40) {
+        let client = broker.connect_with("acme", Connect::after(id.as_str().unwrap())).await;
+        client.stop_reading();
+        stuck.push(client);
+    }
+    for number in 0..20 {
+        let began = Instant::now();
+        broker.publish("acme", &number.to_string()).await;
+        assert_eq!(read(&mut live, 1).await, [number.to_string()]);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    for client in &mut stuck {
+        client.resume_reading();
+        let last =
+            client.wait_for(DEADLINE, |event| event.data == "19" || event.kind == "tidings.reconnect").await;
+        assert!(last.data == "19" || last.json()["reason"] == "lagging", "{last:?}");
+    }
 }
