@@ -147,3 +147,21 @@ async fn the_script_works_with_redis_cli() {
     assert!((1..=60).contains(&expires), "{expires}");
     assert!(client.events().iter().all(|event| event.kind == "message"), "an order without gaps");
 }
+
+#[tokio::test]
+async fn what_is_too_old_is_trimmed_and_an_idle_log_expires() {
+    let bed = Bed::start_with(Bus::Redis, &[("retention.seconds", "60")]).await;
+    let mut connection = bed.connection().await;
+    let mut old = redis::pipe();
+    for number in 1..=250 {
+        old.cmd("XADD").arg("workspace:acme").arg(format!("{number}-0")).arg("data").arg("old").ignore();
+    }
+    old.query_async::<()>(&mut connection).await.unwrap();
+    let id = bed.broker.publish("acme", "new").await;
+    let kept = log(&bed).await;
+    assert_eq!(kept.last().unwrap().0, id);
+    // Redis trims whole nodes of a stream, of a hundred entries each.
+    assert!(kept.len() <= 101, "{} are kept", kept.len());
+    let expires: i64 = bed.redis().command(&["TTL", "workspace:acme"]).await;
+    assert!((1..=60).contains(&expires), "{expires}");
+}
