@@ -155,7 +155,7 @@ impl Hub {
     /// Brings the answer to a wish from [`reads`](Self::reads). Each wish wants one.
     pub fn answer(&self, read: &LogRead, page: Result<LogPage, LogError>) {
         // A workspace that was given up meanwhile wants it no more.
-        let Some(cell) = self.cell(&read.workspace) else { return };
+        let Some(cell) = self.cell(&read.workspace).filter(|cell| cell.has_asked(read)) else { return };
         match read.asker {
             Asker::Workspace(ticket) => cell.caught_up(ticket, page),
             Asker::Replay => cell.replayed(read.span, page),

@@ -16,6 +16,9 @@ pub struct LogRead {
     pub workspace: WorkspaceId,
     /// Which part.
     pub span: Span,
+    /// Which life of the workspace on this node asked. What a former one was answered is older than its successor's
+    /// subscription.
+    pub(super) incarnation: u64,
     /// Who asked.
     pub(super) asker: Asker,
 }

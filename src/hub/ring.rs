@@ -151,6 +151,27 @@ mod tests {
         assert_eq!(ring(100, 1, 10).frames.len(), 1);
     }
 
+    /// The log went back to a place: whoever names that place may not have seen the reset that stands there now.
+    #[test]
+    fn a_reset_proves_nothing_about_its_place() {
+        let reset = |number| Frame::broker(position(number), bytes::Bytes::from_static(b"reset"));
+        let mut ring = ring(3, 10_000, 5);
+        ring.push(reset(1));
+        let cursor = ring.cursor_after(&position(1)).unwrap();
+        assert!(
+            matches!(ring.at(cursor), At::Frame(frame) if !frame.is_application()),
+            "the reset is given again"
+        );
+        assert_eq!(ring.head_position(), position(1));
+
+        ring.push(reset(5));
+        assert_eq!(ring.cursor_after(&position(5)), Some(5), "the event at that place comes first");
+        ring.push(Frame::application(position(6), "x"));
+        ring.push(Frame::application(position(7), "x"));
+        // The reset at 1 has fallen out, and nobody at 1 may go on as if it had been seen.
+        assert_eq!(ring.cursor_after(&position(1)), None);
+    }
+
     proptest! {
         #[test]
         fn a_reader_gets_everything_in_order_or_falls_out(

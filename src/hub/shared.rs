@@ -28,7 +28,7 @@ pub(super) struct Shared {
     /// Numbers for places beside the log. One count for the whole node, so that a workspace that was given up and comes
     /// back never uses a number twice.
     live_numbers: AtomicU64,
-    /// Numbers for reads; of the whole node for the same reason.
+    /// Numbers for reads and for workspaces; of the whole node for the same reason.
     tickets: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ impl Shared {
         Position { entry, live: Some(LivePart { node: self.node, number }) }
     }
 
-    /// A number for a read that no other read has.
+    /// A number that no other read or workspace of this node has.
     pub(super) fn next_ticket(&self) -> u64 {
         self.tickets.fetch_add(1, Ordering::Relaxed) + 1
     }

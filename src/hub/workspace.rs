@@ -30,6 +30,8 @@ pub(super) enum Link {
 #[derive(Debug)]
 pub(super) struct WorkspaceCell {
     id: WorkspaceId,
+    /// Tells it from a workspace of the same id that was given up.
+    incarnation: u64,
     shared: Arc<Shared>,
     state: Mutex<State>,
 }
@@ -57,11 +59,16 @@ impl WorkspaceCell {
             waking: Vec::new(),
             empty_since: None,
         };
-        Self { id, shared, state: Mutex::new(state) }
+        Self { id, incarnation: shared.next_ticket(), shared, state: Mutex::new(state) }
     }
 
     pub(super) fn id(&self) -> &WorkspaceId {
         &self.id
+    }
+
+    /// Whether a read was asked for by this very workspace.
+    pub(super) fn has_asked(&self, read: &LogRead) -> bool {
+        read.incarnation == self.incarnation
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -164,17 +171,18 @@ impl WorkspaceCell {
 
     /// Has a part of the log read for subscribers.
     pub(super) fn ask_replay(&self, span: Span) {
-        self.shared.reads.push(LogRead { workspace: self.id.clone(), span, asker: Asker::Replay });
+        self.push_read(span, Asker::Replay);
     }
 
     fn ask(&self, wish: Option<Wish>) {
         if let Some((span, ticket)) = wish {
-            self.shared.reads.push(LogRead {
-                workspace: self.id.clone(),
-                span,
-                asker: Asker::Workspace(ticket),
-            });
+            self.push_read(span, Asker::Workspace(ticket));
         }
+    }
+
+    fn push_read(&self, span: Span, asker: Asker) {
+        let (workspace, incarnation) = (self.id.clone(), self.incarnation);
+        self.shared.reads.push(LogRead { workspace, span, incarnation, asker });
     }
 
     /// Wakes every subscriber that waits.

@@ -262,3 +262,25 @@ fn who_has_not_seen_a_reset_gets_it_after_resuming_at_the_event_before_it() {
     let mut back = resume(&fixture, "5-0");
     assert_eq!(read_short(&mut back), ["resumed", "reset:bad-envelope", "6"]);
 }
+
+/// The workspace was given up and has come back while a read was under way: what it brings is older than the subscription.
+#[test]
+fn an_answer_for_a_former_life_of_the_workspace_hides_nothing_from_the_next_one() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    log_unannounced(&fixture, 2, "2");
+    drop(joined(&fixture));
+    let keeps_the_workspace = joined(&fixture);
+    let mut first = fixture.join(Start::Since { milliseconds: 5 });
+    assert_eq!(next(&mut first), Poll::Pending);
+    let read = fixture.hub.reads().take().unwrap();
+    let stale = fixture.log.lock().read(read.span, 3);
+    drop((first, keeps_the_workspace));
+    assert_eq!(fixture.hub.sweep(Instant::now() + Duration::from_secs(60)), 1);
+    log_unannounced(&fixture, 7, "7");
+    let _keeps_the_next = joined(&fixture);
+    let mut second = fixture.join(Start::Since { milliseconds: 5 });
+    assert_eq!(next(&mut second), Poll::Pending);
+    fixture.hub.answer(&read, stale);
+    assert_eq!(read_all(&fixture, &mut second), ["resumed", "7"]);
+}
