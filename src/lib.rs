@@ -3,6 +3,7 @@
 //! Events flow one way: [`bus`] (Redis or embedded) → [`hub`] (workspaces, rings, cursors; no I/O) → [`delivery`]
 //! (what a connection gets). [`http`], [`config`] and [`cli`] stand around it.
 
+pub mod auth;
 pub mod bus;
 pub mod cli;
 pub mod config;

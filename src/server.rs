@@ -248,7 +248,7 @@ impl Server {
 fn public_hosts(config: &Config) -> Hosts {
     match config.auth.mode {
         AuthMode::Unset => Hosts::Local,
-        AuthMode::None => Hosts::Any,
+        AuthMode::None | AuthMode::Methods(_) => Hosts::Any,
     }
 }
 

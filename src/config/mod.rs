@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+mod auth_mode;
 mod error;
 mod file;
 mod key;
@@ -25,6 +26,7 @@ mod source;
 mod tests;
 mod validate;
 
+pub use auth_mode::{AuthMethod, AuthMode};
 pub use error::{ConfigError, Found, Position, Problem};
 pub use load::{EffectiveValue, Loaded};
 pub use seconds::Seconds;
@@ -181,17 +183,6 @@ pub struct LimitsConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct AuthConfig {
     pub mode: AuthMode,
-}
-
-/// How a request is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum AuthMode {
-    /// Not written out: everybody, on a loopback address only.
-    #[serde(rename = "")]
-    Unset,
-    /// Everybody, on any address.
-    #[serde(rename = "none")]
-    None,
 }
 
 /// `[cors]`: which pages on other hosts may read and publish.

@@ -161,7 +161,7 @@ fn access(checks: &mut Checks<'_>, config: &Config) {
     let listen = config.server.listen;
     match config.auth.mode {
         AuthMode::Unset if !is_loopback(listen) => checks.open_to_others(listen),
-        AuthMode::Unset | AuthMode::None => {}
+        AuthMode::Unset | AuthMode::None | AuthMode::Methods(_) => {}
     }
 }
 
