@@ -212,7 +212,11 @@ fn values_of_the_wrong_type_name_key_source_and_what_was_expected() {
         ("[sse]\nnamed = 1", "sse.named is 1: expected true or false".to_owned()),
         ("[redis]\nchannel_prefix = 1", "redis.channel_prefix is 1: expected text in quotes".to_owned()),
         ("[redis]\nurl = 12345", "redis.url is \"***\": expected text in quotes".to_owned()),
-        ("[auth]\nmode = \"nobody\"", "auth.mode is \"nobody\": expected \"\" or \"none\"".to_owned()),
+        (
+            "[auth]\nmode = \"nobody\"",
+            "auth.mode is \"nobody\": expected \"none\", \"jwt\", \"forward\", or several such as \"jwt,forward\", each once"
+                .to_owned(),
+        ),
         ("[log]\nformat = \"xml\"", "log.format is \"xml\": expected \"text\" or \"json\"".to_owned()),
         ("[log]\nformat = 1", "log.format is 1: expected text in quotes".to_owned()),
         (
