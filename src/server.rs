@@ -10,14 +10,19 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::embedded::{self, EmbeddedBus};
+use crate::auth::Door;
+use crate::auth::orders::{Bans, Desk};
+use crate::auth::tickets::Tickets;
+use crate::bus::embedded::{self, ChannelNames, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
 use crate::config::{AuthMode, Config};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
+use crate::feed::NodeFeed;
 use crate::http::{self, App, ConnectionSettings, Hosts, Listener, Origins, Service, SocketSettings, admin};
 use crate::hub::{Hub, HubSettings};
+use crate::limits::{OpenStreams, StreamLimits};
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -36,6 +41,8 @@ const ADMIN_CONNECTIONS_MAX: usize = 256;
 pub struct Server {
     node: Arc<Node>,
     hub: Arc<Hub>,
+    orders: Desk,
+    feed: Arc<NodeFeed>,
     bus: Arc<dyn Bus>,
     streams: Arc<StreamSettings>,
     public: Listener,
@@ -117,17 +124,27 @@ impl Server {
             heartbeat: config.sse.heartbeat_seconds.duration(),
             retry: Duration::from_millis(config.sse.retry_ms),
             confirm: config.redis.confirm_seconds.duration(),
+            age: Some(config.limits.connection_age_seconds.duration()).filter(|age| !age.is_zero()),
             drain: Drain::new(config.server.drain_seconds.duration()),
             metrics: Arc::clone(&metrics),
         });
         let probe = config.redis.probe_seconds.duration();
         let node = Arc::new(Node::new(id, Arc::clone(&bus), Arc::clone(&metrics), probe));
+        let open = Arc::new(OpenStreams::new(id, stream_limits(config)));
+        let bans = Arc::new(Bans::default());
+        let (orders, inbox) =
+            Desk::new(Arc::clone(&open), Arc::clone(&bans), Arc::clone(&bus), Arc::clone(&metrics));
+        let feed = Arc::new(NodeFeed::new(Arc::clone(&hub), inbox));
+        let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration());
+        let door = Arc::new(Door::new(tickets, bans));
         let origins = Origins::new(&config.cors.origins);
         let app = Arc::new(App {
             hub: Arc::clone(&hub),
             bus: Arc::clone(&bus),
             streams: Arc::clone(&streams),
             metrics: Arc::clone(&metrics),
+            door,
+            open,
             origins: origins.clone(),
             named: config.sse.named,
             newest_max: config.replay.newest_max,
@@ -179,7 +196,20 @@ impl Server {
             page_events: config.replay.page_events,
             patience: config.redis.command_timeout_seconds.duration(),
         };
-        Ok(Self { node, hub, bus, streams, public, admin, addresses, log_reader, drain_delay, drain_window })
+        Ok(Self {
+            node,
+            hub,
+            orders,
+            feed,
+            bus,
+            streams,
+            public,
+            admin,
+            addresses,
+            log_reader,
+            drain_delay,
+            drain_window,
+        })
     }
 
     /// Where the server listens.
@@ -196,8 +226,9 @@ impl Server {
         let stop_rest = CancellationToken::new();
         let mut connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
         let mut rest = JoinSet::new();
-        let feed: Arc<dyn Feed> = self.hub.clone();
+        let feed: Arc<dyn Feed> = self.feed;
         rest.spawn(Arc::clone(&self.bus).run(feed, stop_rest.clone()));
+        rest.spawn(self.orders.run(stop_rest.clone()));
         rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
@@ -274,10 +305,11 @@ async fn bus(
         None => None,
     };
     let address = listener.as_ref().map(address_of).transpose()?;
-    let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
+    let names = ChannelNames { prefix: &config.redis.channel_prefix, control: &config.redis.control_channel };
+    let event_bytes = config.limits.event_bytes;
     let (embedded, retention) = (&config.embedded, &config.retention);
     let bus =
-        EmbeddedBus::open(embedded, retention, prefix, event_bytes, Arc::clone(interest), listener).await?;
+        EmbeddedBus::open(embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
 }
 
@@ -288,6 +320,15 @@ fn hub_settings(config: &Config) -> HubSettings {
         event_bytes: config.limits.event_bytes,
         linger: config.ring.linger_seconds.duration(),
         workspaces: config.limits.workspaces,
+    }
+}
+
+fn stream_limits(config: &Config) -> StreamLimits {
+    let limits = &config.limits;
+    StreamLimits {
+        per_workspace: limits.connections_per_workspace,
+        per_user: limits.connections_per_user,
+        per_address: 0,
     }
 }
 

@@ -82,6 +82,7 @@ pub struct AdminConfig {
 pub struct RedisConfig {
     pub url: RedisUrl,
     pub channel_prefix: String,
+    pub control_channel: String,
     pub connect_timeout_seconds: Seconds,
     pub ping_seconds: Seconds,
     pub ping_timeout_seconds: Seconds,
@@ -176,6 +177,9 @@ pub struct LimitsConfig {
     pub batch_bytes: usize,
     pub connections: usize,
     pub workspaces: usize,
+    pub connections_per_workspace: usize,
+    pub connections_per_user: usize,
+    pub connection_age_seconds: Seconds,
 }
 
 /// `[auth]`: who may connect and publish.
@@ -183,6 +187,7 @@ pub struct LimitsConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct AuthConfig {
     pub mode: AuthMode,
+    pub ticket_seconds: Seconds,
 }
 
 /// `[cors]`: which pages on other hosts may read and publish.

@@ -64,6 +64,16 @@ fn redis(checks: &mut Checks<'_>, config: &Config) {
     checks.value("redis.sentinel.nodes", redis.sentinel.nodes.iter().all(is_address), REDIS_URL);
     checks.positive("redis.sentinel.poll_seconds", redis.sentinel.poll_seconds);
     checks.value("redis.channel_prefix", rules::is_channel_prefix(&redis.channel_prefix), CHANNEL_PREFIX);
+    let control = &redis.control_channel;
+    let of_workspace = control
+        .strip_prefix(&redis.channel_prefix)
+        .is_some_and(|id| crate::workspace::WorkspaceId::parse(id).is_ok());
+    checks.value("redis.control_channel", rules::is_channel_prefix(control), CHANNEL_PREFIX);
+    checks.pair(
+        ["redis.control_channel", "redis.channel_prefix"],
+        !of_workspace,
+        "redis.control_channel must not be the channel of a workspace, or whoever publishes to it could give orders",
+    );
     checks.positive("redis.connect_timeout_seconds", redis.connect_timeout_seconds);
     checks.positive("redis.ping_seconds", redis.ping_seconds);
     checks.positive("redis.ping_timeout_seconds", redis.ping_timeout_seconds);
@@ -92,6 +102,7 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     let connections = 1..=CONNECTIONS_MAX;
     checks.value("limits.connections", connections.contains(&config.limits.connections), CONNECTIONS);
     checks.value("limits.workspaces", connections.contains(&config.limits.workspaces), CONNECTIONS);
+    checks.positive("auth.ticket_seconds", config.auth.ticket_seconds);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
     checks.pair(
         ["embedded.log_bytes", "retention.bytes"],

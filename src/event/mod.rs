@@ -7,10 +7,12 @@
 //! | [`frame`] | the SSE encoding of an event, made once and shared |
 //! | [`control`] | the broker's own `tidings.*` events |
 
+mod connection_id;
 pub mod control;
 pub mod envelope;
 pub mod frame;
 pub mod position;
 
+pub use connection_id::{ConnectionId, ConnectionIdError};
 pub use frame::Frame;
 pub use position::{EntryId, LivePart, NodeId, Position};

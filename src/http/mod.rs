@@ -8,13 +8,17 @@
 //! | [`service`] | what stands around every request: head size, peer address, CORS |
 //! | [`routes`] | the public paths |
 //! | [`stream`], [`publish`] | the two things one can do with a workspace |
+//! | [`tickets`] | one-use words for addresses |
+//! | [`denied`] | how those are answered who are not let in |
 //! | [`admin`] | the operations paths |
-//! | [`accept`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
+//! | [`accept`], [`body`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
 
 mod accept;
 pub mod admin;
+mod body;
 mod connection;
 mod cors;
+mod denied;
 mod host;
 mod listener;
 mod problem;
@@ -23,6 +27,7 @@ mod query;
 mod routes;
 mod service;
 mod stream;
+mod tickets;
 mod watched;
 
 pub use connection::ConnectionSettings;

@@ -1,7 +1,7 @@
 //! `POST …/events`: publish durably, one event or a batch.
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _};
+use bytes::{Buf, Bytes};
+use futures_util::Stream;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -9,6 +9,8 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::routes::{App, workspace};
+use super::{body, denied};
+use crate::auth::{Action, Credentials};
 use crate::bus::{EVENTS_MAX, IdempotencyKey, Publication, PublishError, Published};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -19,25 +21,31 @@ pub(super) async fn publish<B: Buf>(
     id: &str,
     query: &str,
     headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
     app.origins.check_sender(headers)?;
     let workspace = workspace(id)?;
+    let credentials = Credentials { ticket: None };
+    if let Err(denial) = app.door.admit(Action::Publish, &workspace, credentials).await {
+        return Err(denied::problem(app, &denial));
+    }
     let batch = wants_batch(query)?;
     let key = idempotency_key(headers)?;
-    let bound = if batch {
-        Bound { bytes: app.batch_bytes, what: "a batch", key: "limits.batch_bytes" }
+    let (bytes_max, what, setting) = if batch {
+        (app.batch_bytes, "a batch", "limits.batch_bytes")
     } else {
-        Bound { bytes: app.event_bytes, what: "an event", key: "limits.event_bytes" }
+        (app.event_bytes, "an event", "limits.event_bytes")
     };
-    let body =
-        tokio::time::timeout(app.body_timeout, receive(body, headers, bound)).await.unwrap_or_else(|_| {
-            Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "body-timeout",
-                "the request's body did not arrive in time",
-            ))
-        })?;
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "event-too-large",
+            format!(
+                "{what} has at most {bytes_max} bytes ({setting}): publish a reference instead of the content"
+            ),
+        )
+    };
+    let body = body::receive(stream, headers, bytes_max, app.body_timeout, too_large).await?;
     let payloads = if batch { lines(&body) } else { vec![body] };
     check(&payloads, app.event_bytes)?;
     let Some(publication) = Publication::several(payloads) else { return Err(empty()) };
@@ -153,53 +161,4 @@ fn empty() -> Problem {
         "empty-event",
         "the request's body is the event's payload, and it is empty",
     )
-}
-
-/// How large a body may be, and how that is called.
-#[derive(Clone, Copy)]
-struct Bound {
-    bytes: usize,
-    what: &'static str,
-    key: &'static str,
-}
-
-/// Collects a body of bounded length.
-async fn receive<B: Buf>(
-    body: impl Stream<Item = Result<B, warp::Error>>,
-    headers: &HeaderMap,
-    bound: Bound,
-) -> Result<Bytes, Problem> {
-    let bytes_max = bound.bytes;
-    let too_large = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "event-too-large",
-            format!(
-                "{} has at most {bytes_max} bytes ({}): publish a reference instead of the content",
-                bound.what, bound.key
-            ),
-        )
-    };
-    // Said beforehand, so that a client that waits for `100 Continue` need not send it at all.
-    let announced =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|announced| announced > bytes_max) {
-        return Err(too_large());
-    }
-    let mut body = std::pin::pin!(body);
-    let mut payload = BytesMut::new();
-    while let Some(part) = body.next().await {
-        let mut part = part.map_err(|_| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "broken-body",
-                "the request's body ended early or is not well formed",
-            )
-        })?;
-        if payload.len() + part.remaining() > bytes_max {
-            return Err(too_large());
-        }
-        payload.extend_from_slice(&part.copy_to_bytes(part.remaining()));
-    }
-    Ok(payload.freeze())
 }

@@ -13,15 +13,20 @@ use warp::{Filter, Reply};
 use super::cors::Origins;
 use super::problem::Problem;
 use super::service::Peer;
-use super::{publish, stream};
+use super::{publish, stream, tickets};
+use crate::auth::Door;
 use crate::bus::Bus;
 use crate::delivery::StreamSettings;
 use crate::hub::Hub;
+use crate::limits::OpenStreams;
 use crate::metrics::Metrics;
 use crate::workspace::WorkspaceId;
 
 /// What an events path takes.
 pub(super) const EVENTS_ALLOW: &str = "GET, POST, OPTIONS";
+
+/// What the path of tickets takes.
+pub(super) const TICKETS_ALLOW: &str = "POST, OPTIONS";
 
 /// What the public handlers work with.
 pub struct App {
@@ -33,6 +38,10 @@ pub struct App {
     pub streams: Arc<StreamSettings>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who is let in.
+    pub door: Arc<Door>,
+    /// The streams that are open.
+    pub open: Arc<OpenStreams>,
     /// Who may publish from a page.
     pub origins: Origins,
     /// Whether streams are `named` unless they say otherwise.
@@ -59,6 +68,7 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .split('/')
         .filter(|segment| !segment.is_empty())
         .fold(warp::any().boxed(), |path, segment| path.and(warp::path(segment.to_owned())).boxed());
+    let ticket_path = base.clone().and(warp::path("tickets")).and(warp::path::end()).boxed();
     let events = base
         .and(warp::path("workspaces"))
         .and(warp::path::param::<String>())
@@ -89,6 +99,18 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
             async move { answer(publish::publish(&app, &id, &query, &headers, body).await) }
         });
 
+    let issuer_app = Arc::clone(app);
+    let issue = warp::post()
+        .and(ticket_path.clone())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |headers: HeaderMap, body| {
+            let app = Arc::clone(&issuer_app);
+            async move { answer(tickets::issue(&app, &headers, body).await) }
+        });
+    let ticket_preflight = warp::options().and(ticket_path.clone()).map(|| Origins::preflight(TICKETS_ALLOW));
+    let ticket_other = ticket_path.map(|| Problem::method_not_allowed(TICKETS_ALLOW).into_response());
+
     let preflight = warp::options().and(events.clone()).map(|_| Origins::preflight(EVENTS_ALLOW));
     let other_method = events.map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());
     let hint =
@@ -99,6 +121,12 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .or(publish)
         .unify()
         .or(preflight)
+        .unify()
+        .or(issue)
+        .unify()
+        .or(ticket_preflight)
+        .unify()
+        .or(ticket_other)
         .unify()
         .or(other_method)
         .unify()

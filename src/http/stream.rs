@@ -6,13 +6,16 @@ use warp::Reply;
 use warp::reply::Response;
 
 use super::accept::{self, EventStream};
+use super::denied;
 use super::problem::Problem;
 use super::query::StreamQuery;
 use super::routes::{App, workspace};
 use super::service::Peer;
-use crate::delivery::StreamBody;
+use crate::auth::{Action, Credentials};
+use crate::delivery::{StreamBody, Terms};
 use crate::event::control::ReconnectReason;
 use crate::hub::{Resume, Start};
+use crate::limits::Candidate;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -44,11 +47,31 @@ pub(super) async fn open(
         .or(query.start)
         .unwrap_or(Start::Head);
     let by_status = query.errors_by_status || accepted != EventStream::Named;
+    let credentials = Credentials { ticket: query.ticket.as_deref() };
+    let admission = match app.door.admit(Action::Subscribe, &workspace, credentials).await {
+        Ok(admission) => admission,
+        Err(denial) => return denied::stream_answer(app, &denial, by_status),
+    };
+    let candidate = Candidate {
+        workspace: workspace.clone(),
+        identity: admission.identity.clone(),
+        address: peer.address.ip(),
+    };
+    let lease = match app.open.admit(candidate) {
+        Ok(lease) => lease,
+        Err(bound) => {
+            app.metrics.count_refusal(bound.as_str());
+            return full(app, bound.to_string(), by_status);
+        }
+    };
+    if let Err(denial) = app.door.check_bans(&workspace, &admission.identity) {
+        return denied::stream_answer(app, &denial, by_status);
+    }
     let subscriber = match app.hub.join(&workspace, start, query.view) {
         Ok(subscriber) => subscriber,
-        Err(full) if by_status => return Err(Problem::unavailable(full.to_string(), app.streams.retry)),
-        Err(_) => {
-            return Ok(as_stream(Response::new(app.streams.refusal(ReconnectReason::Overloaded).into())));
+        Err(error) => {
+            app.metrics.count_refusal("workspaces");
+            return full(app, error.to_string(), by_status);
         }
     };
 
@@ -66,8 +89,22 @@ pub(super) async fn open(
         }
     }
     peer.progress.begin_streaming();
-    let body = StreamBody::new(subscriber, app.streams.clone(), peer.address, peer.cut);
+    let terms = Terms { lease, until: app.streams.draw_until(admission.identity.expires) };
+    let body = StreamBody::new(subscriber, terms, app.streams.clone(), peer.address, peer.cut);
     Ok(as_stream(warp::reply::stream(body).into_response()))
+}
+
+/// The answer to a newcomer for whom there is no room: who is there stays, and the newcomer shall try again.
+fn full(app: &App, detail: String, by_status: bool) -> Result<Response, Problem> {
+    if by_status {
+        return Err(Problem::unavailable(detail, app.streams.retry));
+    }
+    Ok(refusal(app, ReconnectReason::Overloaded))
+}
+
+/// A stream that only says to come back later.
+pub(super) fn refusal(app: &App, reason: ReconnectReason) -> Response {
+    as_stream(Response::new(app.streams.refusal(reason).into()))
 }
 
 /// Puts the head of an event stream on an answer.

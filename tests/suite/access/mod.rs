@@ -1,0 +1,4 @@
+//! Who is let in, who is sent away, and how.
+
+mod orders;
+mod room;
