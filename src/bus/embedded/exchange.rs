@@ -219,7 +219,6 @@ impl Exchange {
             .fed
             .iter()
             .map(|workspace| Bytes::from(format!("{}{workspace}", self.prefix)))
-            .chain(state.feed.iter().map(|_| Bytes::from(self.control.clone())))
             .filter(|channel| !state.channels.contains_key(channel));
         let wanted = |channel: &Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, channel));
         clients.chain(node).filter(wanted).collect()
