@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::auth::forward::ForwardMetrics;
 use crate::event::control::{ReconnectReason, ResetReason};
 
 /// Whether an event stands in the log.
@@ -51,6 +52,8 @@ pub struct Metrics {
     pub published: Counter,
     /// Publishes through HTTP that failed.
     pub publish_failures: Counter,
+    /// The app's decisions.
+    pub forward: ForwardMetrics,
     events: Family<KindLabel, Counter>,
     dropped: ByReason,
     resets: ByReason,
@@ -82,6 +85,7 @@ impl Metrics {
         registry.register("published", "Events published through HTTP", published.clone());
         let publish_failures = Counter::default();
         registry.register("publish_failures", "Publishes through HTTP that failed", publish_failures.clone());
+        let forward = ForwardMetrics::registered(&mut registry);
         let events = Family::default();
         registry.register("events", "Events that arrived from the bus", events.clone());
         let dropped = ByReason::default();
@@ -108,6 +112,7 @@ impl Metrics {
             delivered_bytes,
             published,
             publish_failures,
+            forward,
             events,
             dropped,
             resets,

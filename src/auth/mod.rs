@@ -5,8 +5,10 @@
 //! | [`identity`] | who is on the other end, as far as it was proven |
 //! | [`scope`] | which workspaces somebody may read and write |
 //! | [`denial`] | why somebody is not let in, in words that may be shown |
+//! | [`forward`] | asking the app |
 
 pub mod denial;
+pub mod forward;
 pub mod identity;
 pub mod scope;
 
