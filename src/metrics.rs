@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::auth::Check;
+use crate::auth::forward::ForwardMetrics;
 use crate::event::control::{ReconnectReason, ResetReason};
 
 /// Whether an event stands in the log.
@@ -56,6 +57,8 @@ pub struct Metrics {
     pub orders: Counter,
     /// Orders of backends that were not understood.
     pub orders_refused: Counter,
+    /// The app's decisions.
+    pub forward: ForwardMetrics,
     events: Family<KindLabel, Counter>,
     dropped: ByReason,
     resets: ByReason,
@@ -97,6 +100,7 @@ impl Metrics {
             "Orders of backends that were not understood",
             orders_refused.clone(),
         );
+        let forward = ForwardMetrics::registered(&mut registry);
         let events = Family::default();
         registry.register("events", "Events that arrived from the bus", events.clone());
         let dropped = ByReason::default();
@@ -129,6 +133,7 @@ impl Metrics {
             publish_failures,
             orders,
             orders_refused,
+            forward,
             events,
             dropped,
             resets,

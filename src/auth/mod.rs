@@ -6,13 +6,17 @@
 //! | [`identity`] | who is on the other end, as far as it was proven |
 //! | [`scope`] | which workspaces somebody may read and write |
 //! | [`denial`] | why somebody is not let in, in words that may be shown |
+//! | [`forward`] | asking the app |
+//! | [`recheck`] | asking again for open streams |
 //! | [`tickets`] | one-use words for addresses, where tokens have no place |
 //! | [`orders`] | backends disconnecting somebody |
 
 pub mod denial;
 pub mod door;
+pub mod forward;
 pub mod identity;
 pub mod orders;
+pub mod recheck;
 pub mod scope;
 pub mod tickets;
 

@@ -13,6 +13,7 @@ use serde::Deserialize;
 mod auth_mode;
 mod error;
 mod file;
+mod forward;
 mod key;
 mod layers;
 mod load;
@@ -28,6 +29,7 @@ mod validate;
 
 pub use auth_mode::{AuthMethod, AuthMode};
 pub use error::{ConfigError, Found, Position, Problem};
+pub use forward::{ForwardConfig, ForwardUrl};
 pub use load::{EffectiveValue, Loaded};
 pub use seconds::Seconds;
 pub use secret::RedisUrl;
@@ -188,6 +190,8 @@ pub struct LimitsConfig {
 pub struct AuthConfig {
     pub mode: AuthMode,
     pub ticket_seconds: Seconds,
+    pub recheck_seconds: Seconds,
+    pub forward: ForwardConfig,
 }
 
 /// `[cors]`: which pages on other hosts may read and publish.

@@ -13,7 +13,11 @@ type Show = fn(&str) -> String;
 
 /// Every key whose value is secret, with the way to show it. A key that is added here is masked in errors, in
 /// `tidings config` and in every other place that shows values by key.
-const SECRETS: &[(&str, Show)] = &[("redis.url", show_url), ("redis.sentinel.nodes", show_url)];
+const SECRETS: &[(&str, Show)] = &[
+    ("redis.url", show_url),
+    ("redis.sentinel.nodes", show_url),
+    ("auth.forward.url", |url| super::ForwardUrl::new(url).to_string()),
+];
 
 fn show_url(url: &str) -> String {
     RedisUrl::new(url).to_string()
