@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+mod algorithms;
 mod auth_mode;
 mod error;
 mod file;
+pub mod jwt;
 mod key;
 mod layers;
 mod load;
@@ -20,18 +22,24 @@ pub mod reference;
 mod rules;
 mod seconds;
 mod secret;
+mod secret_text;
 mod show;
 mod source;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod validate;
 
+pub use algorithms::Algorithms;
 pub use auth_mode::{AuthMethod, AuthMode};
 pub use error::{ConfigError, Found, Position, Problem};
+pub use jwt::JwtConfig;
 pub use load::{EffectiveValue, Loaded};
 pub use seconds::Seconds;
 pub use secret::RedisUrl;
+pub use secret_text::SecretText;
 pub use source::{Source, Sources};
+pub use texts::Texts;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -183,6 +191,7 @@ pub struct LimitsConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct AuthConfig {
     pub mode: AuthMode,
+    pub jwt: JwtConfig,
 }
 
 /// `[cors]`: which pages on other hosts may read and publish.
