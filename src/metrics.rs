@@ -51,6 +51,10 @@ pub struct Metrics {
     pub published: Counter,
     /// Publishes through HTTP that failed.
     pub publish_failures: Counter,
+    /// Times that the keys for tokens were fetched.
+    pub jwks_fetches: Counter,
+    /// Times that the keys for tokens could not be fetched.
+    pub jwks_fetch_failures: Counter,
     events: Family<KindLabel, Counter>,
     dropped: ByReason,
     resets: ByReason,
@@ -82,6 +86,18 @@ impl Metrics {
         registry.register("published", "Events published through HTTP", published.clone());
         let publish_failures = Counter::default();
         registry.register("publish_failures", "Publishes through HTTP that failed", publish_failures.clone());
+        let jwks_fetches = Counter::default();
+        registry.register(
+            "jwks_fetches",
+            "Times that the keys for tokens were fetched",
+            jwks_fetches.clone(),
+        );
+        let jwks_fetch_failures = Counter::default();
+        registry.register(
+            "jwks_fetch_failures",
+            "Times that the keys for tokens could not be fetched",
+            jwks_fetch_failures.clone(),
+        );
         let events = Family::default();
         registry.register("events", "Events that arrived from the bus", events.clone());
         let dropped = ByReason::default();
@@ -108,6 +124,8 @@ impl Metrics {
             delivered_bytes,
             published,
             publish_failures,
+            jwks_fetches,
+            jwks_fetch_failures,
             events,
             dropped,
             resets,

@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | [`identity`] | who is on the other end, as far as it was proven |
 //! | [`scope`] | which workspaces somebody may read and write |
+//! | [`jwt`] | tokens that somebody trusted has signed |
 //! | [`denial`] | why somebody is not let in, in words that may be shown |
 
 pub mod denial;
 pub mod identity;
+pub mod jwt;
 pub mod scope;
 
 pub use denial::{Check, Denial, Standing};
