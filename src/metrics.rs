@@ -59,6 +59,10 @@ pub struct Metrics {
     pub orders_refused: Counter,
     /// The app's decisions.
     pub forward: ForwardMetrics,
+    /// Times that the keys for tokens were fetched.
+    pub jwks_fetches: Counter,
+    /// Times that the keys for tokens could not be fetched.
+    pub jwks_fetch_failures: Counter,
     events: Family<KindLabel, Counter>,
     dropped: ByReason,
     resets: ByReason,
@@ -101,6 +105,18 @@ impl Metrics {
             orders_refused.clone(),
         );
         let forward = ForwardMetrics::registered(&mut registry);
+        let jwks_fetches = Counter::default();
+        registry.register(
+            "jwks_fetches",
+            "Times that the keys for tokens were fetched",
+            jwks_fetches.clone(),
+        );
+        let jwks_fetch_failures = Counter::default();
+        registry.register(
+            "jwks_fetch_failures",
+            "Times that the keys for tokens could not be fetched",
+            jwks_fetch_failures.clone(),
+        );
         let events = Family::default();
         registry.register("events", "Events that arrived from the bus", events.clone());
         let dropped = ByReason::default();
@@ -134,6 +150,8 @@ impl Metrics {
             orders,
             orders_refused,
             forward,
+            jwks_fetches,
+            jwks_fetch_failures,
             events,
             dropped,
             resets,

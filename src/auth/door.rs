@@ -23,8 +23,8 @@ pub struct Credentials<'a> {
     pub query: &'a str,
     /// The ticket in the query, where one is taken.
     pub ticket: Option<&'a str>,
-    /// Its path and query, for the app.
-    pub uri: &'a str,
+    /// Its path.
+    pub path: &'a str,
     /// The client's address.
     pub address: std::net::IpAddr,
     /// `http` or `https`, as the client has it.
@@ -147,6 +147,17 @@ impl Door {
         }
     }
 
+    /// What a ticket stands for that is issued on this admission. The app's word is not asked for again by way of a ticket, so
+    /// it counts for no longer than it would otherwise until it is asked for again.
+    #[must_use]
+    pub fn ticket_identity(&self, admission: &Admission) -> Identity {
+        let mut identity = admission.identity.clone();
+        if let (Some(recheck), Some(_)) = (&self.recheck, &admission.asking) {
+            identity.expires = Some(SystemTime::now() + recheck.interval());
+        }
+        identity
+    }
+
     /// Has an open stream's right to be open looked at again now and then, where it is the app's word.
     pub fn watch(&self, stream: StreamHandle, workspace: WorkspaceId, admission: Admission) {
         if let (Some(recheck), Some(asking)) = (&self.recheck, admission.asking) {
@@ -182,8 +193,9 @@ async fn by_app(
     workspace: &WorkspaceId,
     credentials: &Credentials<'_>,
 ) -> Outcome {
-    let Credentials { headers, address, scheme, host, uri, .. } = credentials;
-    let asking = forward.asking(headers, *address, scheme, *host, uri);
+    let Credentials { headers, address, scheme, host, path, query, .. } = credentials;
+    let uri = if query.is_empty() { (*path).to_owned() } else { format!("{path}?{query}") };
+    let asking = forward.asking(headers, *address, scheme, *host, &uri);
     let decision = forward.ask(workspace, action, &asking).await?;
     Ok((decision.identity, Some(asking)))
 }

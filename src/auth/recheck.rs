@@ -85,6 +85,12 @@ impl Recheck {
         Self { forward, interval, due: Mutex::default(), sooner: Notify::new() }
     }
 
+    /// How long a word of the app counts for an open stream.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Has the app asked about a stream again and again, until the stream is gone.
     pub fn watch(&self, watched: Watched) {
         self.put(watched, Instant::now());

@@ -11,6 +11,8 @@ use super::rules;
 use super::source::Source;
 use super::{AuthMode, Config, Seconds};
 
+mod jwt;
+
 /// What an event needs in a ring and in a buffer on top of its payload: the head of its frame, with room to spare.
 const FRAME_HEAD_BYTES: usize = 1024;
 
@@ -31,6 +33,7 @@ pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Proble
     listeners(&mut checks, config);
     access(&mut checks, config);
     super::forward::check(&mut checks, config);
+    jwt::problems(&mut checks, config);
     checks.problems
 }
 
