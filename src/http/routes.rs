@@ -89,33 +89,27 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .boxed();
 
     let subscriber_app = Arc::clone(app);
-    let subscribe = warp::get()
-        .and(events.clone())
-        .and(visit.clone())
-        .then(move |id: String, visit: Visit| {
+    let subscribe =
+        warp::get().and(events.clone()).and(visit.clone()).then(move |id: String, visit: Visit| {
             let app = Arc::clone(&subscriber_app);
             async move { answer(stream::open(&app, &id, visit).await) }
         });
 
     let publisher_app = Arc::clone(app);
-    let publish = warp::post()
-        .and(events.clone())
-        .and(visit.clone())
-        .and(warp::body::stream())
-        .then(move |id: String, visit: Visit, body| {
+    let publish = warp::post().and(events.clone()).and(visit.clone()).and(warp::body::stream()).then(
+        move |id: String, visit: Visit, body| {
             let app = Arc::clone(&publisher_app);
             async move { answer(publish::publish(&app, &id, &visit, body).await) }
-        });
+        },
+    );
 
     let issuer_app = Arc::clone(app);
-    let issue = warp::post()
-        .and(ticket_path.clone())
-        .and(visit)
-        .and(warp::body::stream())
-        .then(move |visit: Visit, body| {
+    let issue = warp::post().and(ticket_path.clone()).and(visit).and(warp::body::stream()).then(
+        move |visit: Visit, body| {
             let app = Arc::clone(&issuer_app);
             async move { answer(tickets::issue(&app, &visit, body).await) }
-        });
+        },
+    );
     let ticket_preflight = warp::options().and(ticket_path.clone()).map(|| Origins::preflight(TICKETS_ALLOW));
     let ticket_other = ticket_path.map(|| Problem::method_not_allowed(TICKETS_ALLOW).into_response());
 

@@ -22,11 +22,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 /// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
 /// that wants such trouble told by a status.
-pub(super) async fn open(
-    app: &App,
-    id: &str,
-    visit: Visit,
-) -> Result<Response, Problem> {
+pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, Problem> {
     let workspace = workspace(id)?;
     let query = StreamQuery::parse(&visit.query, app.named, app.newest_max)?;
     let accepted = accept::event_stream(&visit.headers);

@@ -1,7 +1,7 @@
 //! A stream's place among the open ones, and the word that ends it.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
