@@ -47,9 +47,13 @@ impl Claims {
         Ok(Some(UNIX_EPOCH + Duration::from_secs_f64(seconds)))
     }
 
-    /// A claim as it may be shown on a terminal: as JSON, in which control characters are escaped.
+    /// A claim as it may be shown on a terminal: as JSON, with every control character escaped.
     pub(super) fn shown(&self, name: &str) -> String {
-        self.get(name).map_or_else(|| format!("no {name}"), |value| format!("{name} {value}"))
+        let Some(value) = self.get(name) else { return format!("no {name}") };
+        let json = value.to_string();
+        let escaped =
+            json.chars().map(|c| if c.is_control() { c.escape_unicode().to_string() } else { c.into() });
+        format!("{name} {}", escaped.collect::<String>())
     }
 
     /// A claim that is a text, or a list of texts.

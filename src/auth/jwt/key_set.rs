@@ -73,7 +73,7 @@ mod tests {
         serde_json::from_value(text.into()).unwrap()
     }
 
-    fn parse(keys: Value, algorithms: &Algorithms) -> Result<KeySet, KeySetError> {
+    fn parse(keys: &Value, algorithms: &Algorithms) -> Result<KeySet, KeySetError> {
         let text = json!({ "keys": keys }).to_string();
         KeySet::parse(text.as_bytes(), algorithms, SystemTime::now())
     }
@@ -96,7 +96,7 @@ mod tests {
             Pair::P384.jwk("a"),
             Pair::Ed25519.jwk("a"),
         ] {
-            assert_eq!(parse(json!([good]), &all).map(|set| set.len()), Ok(1), "{good}");
+            assert_eq!(parse(&json!([good]), &all).map(|set| set.len()), Ok(1), "{good}");
         }
         let short = json!("AAAA");
         for bad in [
@@ -119,11 +119,11 @@ mod tests {
             json!({ "kty": 7 }),
             json!("a"),
         ] {
-            assert_eq!(parse(json!([bad]), &all).map(|set| set.len()), Err(KeySetError::Empty(1)), "{bad}");
+            assert_eq!(parse(&json!([bad]), &all).map(|set| set.len()), Err(KeySetError::Empty(1)), "{bad}");
             // And it does not stand in the way of one that suits.
-            assert_eq!(parse(json!([bad, Pair::P256.jwk("b")]), &all).map(|set| set.len()), Ok(1));
+            assert_eq!(parse(&json!([bad, Pair::P256.jwk("b")]), &all).map(|set| set.len()), Ok(1));
         }
-        assert!(parse(json!([Pair::P256.jwk("a")]), &algorithms("RS256")).is_err());
+        assert!(parse(&json!([Pair::P256.jwk("a")]), &algorithms("RS256")).is_err());
         for text in ["", "[]", "{}", r#"{"keys":{}}"#, "<html>"] {
             assert_eq!(
                 KeySet::parse(text.as_bytes(), &all, SystemTime::now()).err(),
@@ -136,8 +136,8 @@ mod tests {
     fn a_token_chooses_by_name_and_algorithm() {
         let all = algorithms("RS256,RS512,ES256");
         let only = with(Pair::Rsa.jwk("c"), "alg", json!("RS512"));
-        let set =
-            parse(json!([Pair::Rsa.jwk("a"), Pair::P256.jwk("a"), Pair::P256.jwk("b"), only]), &all).unwrap();
+        let set = parse(&json!([Pair::Rsa.jwk("a"), Pair::P256.jwk("a"), Pair::P256.jwk("b"), only]), &all)
+            .unwrap();
         let count = |id, algorithm| set.candidates(id, algorithm).len();
         assert_eq!(count(Some("a"), Algorithm::RS256), 1);
         assert_eq!(count(Some("a"), Algorithm::ES256), 1);
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(count(None, Algorithm::ES256), 2);
         assert_eq!(count(Some("d"), Algorithm::ES256), 0);
         let many: Vec<Value> = (0..100).map(|n| Pair::P256.jwk(&n.to_string())).collect();
-        let set = parse(many.into(), &all).unwrap();
+        let set = parse(&many.into(), &all).unwrap();
         assert_eq!((set.len(), set.candidates(None, Algorithm::ES256).len()), (KEYS_MAX, TRIES_MAX));
     }
 }

@@ -45,7 +45,7 @@ pub(super) enum Keys {
     /// One, read at the start.
     Fixed(Arc<Key>),
     /// Those at addresses. There is at least one.
-    Fetched(Fetcher, Vec<Source>),
+    Fetched(Box<Fetcher>, Vec<Source>),
 }
 
 impl Verifier {
@@ -59,7 +59,7 @@ impl Verifier {
         let keys = match (source, material::key(source, &config.algorithm)?) {
             (_, Some(key)) => Keys::Fixed(Arc::new(key)),
             (KeySource::Jwks(_), None) => Keys::Fetched(
-                Fetcher::new(config.jwks_timeout_seconds.duration())?,
+                Box::new(Fetcher::new(config.jwks_timeout_seconds.duration())?),
                 sources(config, &SourceSettings::new(config, metrics))?,
             ),
             (_, None) => return Err(JwtSetupError::Sources),
@@ -83,6 +83,17 @@ impl Verifier {
     pub async fn fetch_once(&self) {
         if let Keys::Fetched(fetcher, sources) = &self.keys {
             join_all(sources.iter().map(|source| source.fetch(fetcher))).await;
+        }
+    }
+
+    /// The addresses whose keys were never had, without their queries.
+    #[must_use]
+    pub fn without_keys(&self) -> Vec<String> {
+        match &self.keys {
+            Keys::Fixed(_) => vec![],
+            Keys::Fetched(_, sources) => {
+                sources.iter().filter(|source| source.keys().is_none()).map(Source::name).collect()
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use crate::workspace::WorkspaceId;
 The same rules and keys count as for a broker with this configuration; keys at addresses are fetched once.
 The exit code is 0 when the token lets its bearer subscribe to the workspace, and 1 when not.")]
 pub(super) struct ExplainArgs {
-    /// The token; `-` reads it from standard input
+    /// The token; `-` reads it from standard input, where other users of the machine cannot see it
     ///
     /// Whoever has a token may use it, and other users of the machine can see arguments: so let one that counts come in by `-`.
     #[arg(value_name = "TOKEN|-", allow_hyphen_values = true)]

@@ -16,8 +16,8 @@ const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Arguments of `tidings token new`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It is signed with the configured secret (auth.jwt.secret or auth.jwt.secret_file) and the first of auth.jwt.algorithm, or with a
-private key by --key, and has the first auth.jwt.issuer and auth.jwt.audience where these are set.")]
+The token is signed with the configured secret (auth.jwt.secret or auth.jwt.secret_file) and the first of auth.jwt.algorithm, \
+or with a private key by --key. It has the first auth.jwt.issuer and the first auth.jwt.audience where these are set.")]
 pub(super) struct NewArgs {
     /// A workspace that may be read, or a pattern such as 'team-*'; may be given several times
     #[arg(long, value_name = "WORKSPACE")]

@@ -113,14 +113,14 @@ async fn of_several_methods_the_first_that_lets_in_decides() {
     let url = app.url();
     let settings = [&JWT[1..], &[("auth.mode", "jwt,forward"), ("auth.forward.url", &url)]].concat();
     let bed = Bed::start_with(Bus::Embedded, &settings).await;
-    let good = bearer(&token("ben", &["acme"], 60, json!({})));
+    let good = bearer(&token("ben", &["acme"], 60, &json!({})));
     assert_eq!(
         bed.broker.connect_with("acme", Connect::default().header("Authorization", &good)).await.status(),
         200
     );
     assert_eq!(app.asked(), 0, "the token was enough");
     assert_eq!(bed.broker.connect_with("acme", session("s1")).await.status(), 200);
-    let expired = bearer(&token("ben", &["acme"], -120, json!({})));
+    let expired = bearer(&token("ben", &["acme"], -120, &json!({})));
     let both = session("s1").header("Authorization", &expired);
     assert_eq!(bed.broker.connect_with("acme", both).await.status(), 200);
     assert_eq!(bed.broker.connect("acme").await.status(), 401);

@@ -36,7 +36,7 @@ async fn check(broker: &Broker, workspace: &str, ticket: &str) -> (u16, Value) {
 
 async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
     let bed = Bed::start_with(bus, &JWT).await;
-    let good = token("ann", &["acme", "other"], 60, json!({}));
+    let good = token("ann", &["acme", "other"], 60, &json!({}));
     let ticket = issue(&bed.broker, &good).await;
     let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     client.hello().await;
@@ -58,9 +58,9 @@ async fn only_who_may_read_gets_a_ticket(bus: Bus) {
     let bed = Bed::start_with(bus, &settings).await;
     let wish = || json!({ "workspace": "acme" });
     assert_eq!(ask(&bed.broker, &[], wish()).await.status, 401);
-    let elsewhere = bearer(&token("ann", &["other"], 60, json!({})));
+    let elsewhere = bearer(&token("ann", &["other"], 60, &json!({})));
     assert_eq!(ask(&bed.broker, &[("Authorization", &elsewhere)], wish()).await.status, 403);
-    let cookie = format!("live={}", token("ann", &["acme"], 60, json!({})));
+    let cookie = format!("live={}", token("ann", &["acme"], 60, &json!({})));
     assert_eq!(ask(&bed.broker, &[("Cookie", &cookie)], wish()).await.status, 201);
     let foreign = [("Cookie", &*cookie), ("Origin", "https://evil.example")];
     assert_eq!(ask(&bed.broker, &foreign, wish()).await.status, 403, "a page elsewhere gets none");
@@ -72,7 +72,7 @@ async fn only_who_may_read_gets_a_ticket(bus: Bus) {
 async fn a_ticket_that_is_not_used_in_time_is_worth_nothing(bus: Bus) {
     let settings = [&JWT[..], &[("auth.ticket_seconds", "0.2")]].concat();
     let bed = Bed::start_with(bus, &settings).await;
-    let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, json!({}))).await;
+    let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, &json!({}))).await;
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")));
 }
@@ -80,13 +80,13 @@ async fn a_ticket_that_is_not_used_in_time_is_worth_nothing(bus: Bus) {
 async fn what_a_ticket_opened_ends_with_its_user_and_its_token(bus: Bus) {
     let bed = Bed::start_with(bus, &JWT).await;
     bed.broker.ready().await;
-    let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, json!({ "jti": "t1" }))).await;
+    let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, &json!({ "jti": "t1" }))).await;
     let mut kicked = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     kicked.hello().await;
     order(&bed, json!({ "disconnect": { "jti": "t1", "user": "ann" } })).await;
     assert_eq!(kicked.event_named("tidings.reconnect").await.json()["reason"], "disconnected");
 
-    let ticket = issue(&bed.broker, &token("ann", &["acme"], 4, json!({ "jti": "t2" }))).await;
+    let ticket = issue(&bed.broker, &token("ann", &["acme"], 4, &json!({ "jti": "t2" }))).await;
     let mut expiring = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     expiring.hello().await;
     assert_eq!(expiring.event_named("tidings.reconnect").await.json()["reason"], "expired");
@@ -98,7 +98,7 @@ async fn a_ticket_is_good_on_any_node() {
     let options =
         || JWT.iter().fold(BrokerOptions::redis(&server), |options, (key, value)| options.set(key, value));
     let (here, there) = (Broker::start_ready(options()).await, Broker::start_ready(options()).await);
-    let ticket = issue(&here, &token("ann", &["acme"], 60, json!({}))).await;
+    let ticket = issue(&here, &token("ann", &["acme"], 60, &json!({}))).await;
     let mut client = there.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     client.hello().await;
     assert_eq!(check(&here, "acme", &ticket).await, (401, json!("ticket")));

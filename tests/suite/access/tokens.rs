@@ -31,7 +31,7 @@ fn with(token: &str) -> Connect {
 
 async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
     let bed = Bed::start_with(bus, &JWT).await;
-    let good = token("ann", &["acme", "team-*"], 60, json!({}));
+    let good = token("ann", &["acme", "team-*"], 60, &json!({}));
     for workspace in ["acme", "team-a"] {
         let mut client = bed.broker.connect_with(workspace, with(&good)).await;
         client.hello().await;
@@ -47,8 +47,8 @@ async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
     .await;
     assert_eq!(posted.status, 200);
 
-    let other = token("ann", &["other"], 60, json!({}));
-    let expired = token("ann", &["acme"], -120, json!({}));
+    let other = token("ann", &["other"], 60, &json!({}));
+    let expired = token("ann", &["acme"], -120, &json!({}));
     // What one token says under the signature of another.
     let (said, _) = other.rsplit_once('.').unwrap();
     let (_, signature) = good.rsplit_once('.').unwrap();
@@ -80,7 +80,7 @@ async fn a_stream_ends_a_moment_before_its_token_does(bus: Bus) {
     let settings = [&JWT[..], &[("sse.retry_ms", "100")]].concat();
     let bed = Bed::start_with(bus, &settings).await;
     let began = std::time::Instant::now();
-    let mut client = bed.broker.connect_with("acme", with(&token("ann", &["acme"], 4, json!({})))).await;
+    let mut client = bed.broker.connect_with("acme", with(&token("ann", &["acme"], 4, &json!({})))).await;
     client.hello().await;
     let last = client.event_named("tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "expired");
@@ -93,7 +93,7 @@ async fn a_user_is_disconnected_and_stays_out(bus: Bus) {
     let bed = Bed::start_with(bus, &settings).await;
     bed.broker.ready().await;
     let open =
-        |user| EventSource::open(bed.broker.address(), "acme", with(&token(user, &["acme"], 60, json!({}))));
+        |user| EventSource::open(bed.broker.address(), "acme", with(&token(user, &["acme"], 60, &json!({}))));
     let (mut ann, mut ben) = (open("ann"), open("ben"));
     ann.hello().await;
     ben.hello().await;
@@ -108,8 +108,8 @@ async fn a_user_is_disconnected_and_stays_out(bus: Bus) {
 async fn a_revoked_token_is_worth_nothing_from_now_on(bus: Bus) {
     let bed = Bed::start_with(bus, &JWT).await;
     bed.broker.ready().await;
-    let stolen = token("ann", &["acme"], 60, json!({ "jti": "t1" }));
-    let own = token("ann", &["acme"], 60, json!({ "jti": "t2" }));
+    let stolen = token("ann", &["acme"], 60, &json!({ "jti": "t1" }));
+    let own = token("ann", &["acme"], 60, &json!({ "jti": "t2" }));
     let mut thief = bed.broker.connect_with("acme", with(&stolen)).await;
     let mut ann = bed.broker.connect_with("acme", with(&own)).await;
     thief.hello().await;
@@ -125,7 +125,7 @@ async fn a_revoked_token_is_worth_nothing_from_now_on(bus: Bus) {
 async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
     let settings = [&JWT[..], &[("auth.jwt.cookie", "live"), ("auth.jwt.query", "true")]].concat();
     let bed = Bed::start_with(Bus::Embedded, &settings).await;
-    let good = token("ann", &["acme"], 60, json!({}));
+    let good = token("ann", &["acme"], 60, &json!({}));
     let cookie = Connect::default().header("Cookie", &format!("a=b; live={good}"));
     assert_eq!(bed.broker.connect_with("acme", cookie).await.status(), 200);
     let query = Connect::query(&format!("token={good}"));
@@ -137,7 +137,7 @@ async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
 async fn a_user_has_so_many_streams_and_no_more() {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1")]].concat();
     let bed = Bed::start_with(Bus::Embedded, &settings).await;
-    let (ann, ben) = (token("ann", &["acme"], 60, json!({})), token("ben", &["acme"], 60, json!({})));
+    let (ann, ben) = (token("ann", &["acme"], 60, &json!({})), token("ben", &["acme"], 60, &json!({})));
     let mut first = bed.broker.connect_with("acme", with(&ann)).await;
     first.hello().await;
     let mut second = bed.broker.connect_with("acme", with(&ann)).await;

@@ -184,3 +184,18 @@ async fn what_cannot_be_done_is_usage() {
         assert!(!stderr.contains("sixty-four"), "{stderr}");
     }
 }
+
+#[tokio::test]
+async fn the_keys_for_tokens_are_checked() {
+    let printed = run_tidings(&["check"], &WITH_SECRET).await.success();
+    line(&printed, "ok", "keys for tokens: there, for HS256");
+    for (algorithm, setting, value, word) in [
+        ("RS256", "auth.jwt.public_key_file", "/nowhere/key.pem", "cannot read /nowhere/key.pem"),
+        ("RS256", "auth.jwt.jwks_url", "http://127.0.0.1:1/jwks", "from http://127.0.0.1:1/jwks"),
+    ] {
+        let settings = [("auth.mode", "jwt"), ("auth.jwt.algorithm", algorithm), (setting, value)];
+        let finished = run_tidings(&["check"], &settings).await;
+        assert!(line(&finished.stdout, "FAIL", "keys for tokens").contains(word), "{finished:?}");
+        finished.failure(1);
+    }
+}

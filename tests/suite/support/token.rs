@@ -13,7 +13,7 @@ pub const JWT: [(&str, &str); 3] =
     [("auth.mode", "jwt"), ("auth.jwt.algorithm", "HS256"), ("auth.jwt.secret", SECRET)];
 
 /// A token for a user that is good for some seconds, less than none included, with further claims.
-pub fn token(user: &str, workspaces: &[&str], seconds: i64, more: Value) -> String {
+pub fn token(user: &str, workspaces: &[&str], seconds: i64, more: &Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
     let mut claims = json!({
         "sub": user,
