@@ -13,6 +13,7 @@ mod deploy_files;
 mod documents;
 mod embedded_log;
 mod embedded_protocol;
+mod forward_apps;
 mod harness;
 mod lifecycle;
 mod outages;
