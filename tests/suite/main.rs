@@ -14,6 +14,7 @@ mod documents;
 mod embedded_log;
 mod embedded_protocol;
 mod forward_apps;
+mod forward_tls;
 mod harness;
 mod lifecycle;
 mod outages;

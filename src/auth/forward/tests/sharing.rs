@@ -109,7 +109,7 @@ async fn waiting_for_a_slot_counts_towards_the_deadline() {
     let (app, _gate) = gated_app().await;
     let auth = app.auth_with(|config| {
         config.concurrent = 1;
-        config.timeout_seconds = seconds(0.3);
+        config.timeout_seconds = seconds(1.0);
     });
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
@@ -120,6 +120,6 @@ async fn waiting_for_a_slot_counts_towards_the_deadline() {
         assert_eq!(outcome.unwrap().unwrap_err().standing, Standing::Passing);
     }
     // One after the other, three would take three times as long.
-    assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     assert_eq!(auth.0.book.flights(), 0);
 }
