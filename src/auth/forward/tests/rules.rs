@@ -172,6 +172,10 @@ async fn a_failure_is_logged_once_a_second_without_anything_secret() {
     let auth = app.auth_with(|config| {
         config.url = ForwardUrl::new(format!("http://{}/may/{{workspace}}?key=s3cret", app.address));
     });
+    // The first time that any test comes to the place of the line, tracing may not see yet that somebody listens here.
+    read(&app.auth(), &of_user(&auth, "u1")).await.unwrap_err();
+    tracing::callsite::rebuild_interest_cache();
+    lines.0.lock().clear();
     for user in ["s3cret1", "s3cret2"] {
         read(&auth, &of_user(&auth, user)).await.unwrap_err();
     }
