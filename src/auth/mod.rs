@@ -15,6 +15,7 @@
 pub mod denial;
 pub mod door;
 pub mod forward;
+mod https;
 pub mod identity;
 pub mod jwt;
 pub mod orders;

@@ -44,6 +44,12 @@ impl ForwardUrl {
         self.0.is_empty()
     }
 
+    /// Whether the app is asked over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
     /// The URL for a workspace. Its id consists of unreserved characters (RFC 3986 section 2.3), so nothing of it is to
     /// be escaped and it cannot leave its place, with one exception: the ids `.` and `..` may stand for a part of a path
     /// that servers resolve away (section 5.2.4), so that another page would answer. For these there is `None`, as there

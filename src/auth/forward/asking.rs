@@ -52,13 +52,10 @@ impl Asking {
                 taken.extend(cookies(headers).map(|value| (name.clone(), value)));
                 continue;
             }
-            // A copy: the value is a part of the buffer that holds the whole head, and would keep it.
-            let values = headers.get_all(name).iter();
-            taken.extend(
-                values
-                    .filter_map(|value| Some((name.clone(), sensitive(value.as_bytes())?)))
-                    .collect::<Vec<_>>(),
-            );
+            for value in headers.get_all(name) {
+                // A copy: the value is a part of the buffer that holds the whole head, and would keep it.
+                taken.extend(sensitive(value.as_bytes()).map(|value| (name.clone(), value)));
+            }
         }
         for (name, value) in [
             (X_FORWARDED_FOR, Some(client.to_canonical().to_string())),

@@ -95,6 +95,15 @@ impl Book {
     pub(super) fn flights(&self) -> usize {
         self.pages.lock().flights.len()
     }
+
+    /// How many wait for an answer.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let flights: Vec<Flight> =
+            self.pages.lock().flights.values().filter_map(|(_, flight)| flight.upgrade()).collect();
+        // Less the one that counts.
+        flights.iter().filter_map(Flight::strong_count).map(|count| count - 1).sum()
+    }
 }
 
 impl Landing {

@@ -7,13 +7,13 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, Response, Uri, response};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::{Body as _, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::asking::Asking;
-use crate::auth::Action;
+use crate::auth::{Action, https};
 use crate::workspace::WorkspaceId;
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -30,22 +30,26 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const BODY_BYTES_MAX: u64 = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// The question whether a client may do something.
+pub(super) struct Question {
+    pub(super) uri: Uri,
+    pub(super) workspace: WorkspaceId,
+    pub(super) action: Action,
+    pub(super) asking: Asking,
+}
+
 /// The app, over pooled connections of HTTP/1.1.
 pub(super) struct App(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
 impl App {
-    /// Prepares a client that keeps at most `connections_max` idle connections. Opens none.
-    pub(super) fn new(timeout: Duration, connections_max: usize) -> Result<Self, rustls::Error> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
+    /// Prepares a client that keeps at most `connections_max` idle connections. Opens none. With `tls` it reads the
+    /// authorities that the system trusts, and thus blocks; a system that names none gets those that browsers trust.
+    pub(super) fn new(timeout: Duration, connections_max: usize, tls: bool) -> Result<Self, rustls::Error> {
+        let mut http = HttpConnector::new();
         // Within the whole time there is a second address to try, or at least a clear word.
-        connector.set_connect_timeout(Some(timeout / 2));
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        http.set_connect_timeout(Some(timeout / 2));
+        http.set_nodelay(true);
+        let connector = https::connector(http, tls)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -60,9 +64,9 @@ impl App {
     ///
     /// A request that broke off on its connection is sent once more: it is a GET, which may be repeated (RFC 9110 section
     /// 9.2.2), and most likely the app had closed a connection that was kept for it.
-    pub(super) async fn ask(&self, request: &Request<Empty<Bytes>>) -> Result<response::Parts, String> {
-        let answer = match self.0.request(request.clone()).await {
-            Err(error) if !error.is_connect() => self.0.request(request.clone()).await,
+    pub(super) async fn ask(&self, question: &Question) -> Result<response::Parts, String> {
+        let answer = match self.0.request(question.request()?).await {
+            Err(error) if !error.is_connect() => self.0.request(question.request()?).await,
             answer => answer,
         };
         let (head, body) = answer.map_err(|error| chain(&error)).map(Response::into_parts)?;
@@ -71,27 +75,23 @@ impl App {
     }
 }
 
-/// The question whether a client may do something.
-pub(super) fn question(
-    uri: Uri,
-    workspace: &WorkspaceId,
-    action: Action,
-    asking: &Asking,
-) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let method = match action {
-        Action::Subscribe => "GET",
-        Action::Publish => "POST",
-    };
-    // Of the kinds of answers, frameworks redirect to a login page where HTML is taken, and answer 401 where it is not.
-    let mut request = Request::get(uri)
-        .header(header::ACCEPT, HeaderValue::from_static("application/json"))
-        .header(X_FORWARDED_METHOD, HeaderValue::from_static(method))
-        .header(X_TIDINGS_WORKSPACE, workspace.as_str())
-        .header(X_TIDINGS_ACTION, action.as_str());
-    for (name, value) in asking.headers() {
-        request = request.header(name, value);
+impl Question {
+    fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
+        let method = match self.action {
+            Action::Subscribe => "GET",
+            Action::Publish => "POST",
+        };
+        // Where HTML is taken, frameworks redirect to a login page; where it is not, they answer 401.
+        let mut request = Request::get(&self.uri)
+            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
+            .header(X_FORWARDED_METHOD, HeaderValue::from_static(method))
+            .header(X_TIDINGS_WORKSPACE, self.workspace.as_str())
+            .header(X_TIDINGS_ACTION, HeaderValue::from_static(self.action.as_str()));
+        for (name, value) in self.asking.headers() {
+            request = request.header(name, value);
+        }
+        request.body(Empty::new()).map_err(|error| error.to_string())
     }
-    request.body(Empty::new())
 }
 
 async fn read_away(body: Incoming) {

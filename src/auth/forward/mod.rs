@@ -14,8 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderName, Request};
-use http_body_util::Empty;
+use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -32,7 +31,7 @@ pub use answer::Decision;
 use answer::{Answer, NoAnswer, Verdict, unavailable};
 pub use asking::Asking;
 use book::{Book, Found, Freshness, Landing, Outcome};
-use client::App;
+use client::{App, Question};
 pub use counts::{ForwardMetrics, ForwardOutcome};
 
 use crate::auth::{Action, Check, Denial};
@@ -70,7 +69,7 @@ pub enum SetupError {
 }
 
 impl ForwardAuth {
-    /// Prepares asking. Opens no connection.
+    /// Prepares asking. Opens no connection. For https it reads the system's authorities, and thus blocks.
     ///
     /// # Errors
     ///
@@ -84,7 +83,7 @@ impl ForwardAuth {
             timeout,
             cache_max: config.cache_max_seconds.duration(),
             extra: extra?,
-            app: App::new(timeout, config.concurrent)?,
+            app: App::new(timeout, config.concurrent, config.url.is_https())?,
             slots: Semaphore::new(config.concurrent),
             book: Arc::new(Book::new(config.cache_entries, config.concurrent.saturating_add(config.queue))),
             metrics,
@@ -148,15 +147,15 @@ impl ForwardAuth {
         freshness: Freshness,
     ) -> Result<Decision, Denial> {
         let inner = &self.0;
-        let question = inner.url.of(workspace).map(|uri| client::question(uri, workspace, action, asking));
-        let Some(Ok(question)) = question else {
+        let Some(uri) = inner.url.of(workspace) else {
             return Err(Denial::forbidden(
                 Check::App,
                 "the app cannot be asked about a workspace of this name",
             ));
         };
         let found = inner.book.find(asking.key(workspace, action), freshness, |landing| {
-            Arc::clone(inner).fly(landing, action, question).boxed()
+            let question = Question { uri, workspace: workspace.clone(), action, asking: asking.clone() };
+            Arc::clone(inner).fly(landing, question).boxed()
         });
         let outcome = match found {
             Ok(Found::Answer(answer)) => {
@@ -176,13 +175,8 @@ impl ForwardAuth {
 impl Inner {
     /// Brings one answer: waits for a slot, asks, and leaves the answer in the book. In the log and the counters it
     /// stands once, however many wait for it.
-    async fn fly(
-        self: Arc<Self>,
-        landing: Landing,
-        action: Action,
-        question: Request<Empty<bytes::Bytes>>,
-    ) -> Outcome {
-        let outcome = match tokio::time::timeout(self.timeout, self.exchange(action, &question)).await {
+    async fn fly(self: Arc<Self>, landing: Landing, question: Question) -> Outcome {
+        let outcome = match tokio::time::timeout(self.timeout, self.exchange(&question)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(NoAnswer::Timeout(self.timeout)),
         };
@@ -195,13 +189,13 @@ impl Inner {
         outcome
     }
 
-    async fn exchange(&self, action: Action, question: &Request<Empty<bytes::Bytes>>) -> Outcome {
+    async fn exchange(&self, question: &Question) -> Outcome {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.map_err(|_| NoAnswer::Busy)?;
         let _counted = Counted::new(&self.metrics);
         let asked = Instant::now();
         let head = self.app.ask(question).await.map_err(NoAnswer::Unreachable)?;
-        Answer::read(&head, action, asked, self.cache_max)
+        Answer::read(&head, question.action, asked, self.cache_max)
     }
 
     fn fail(&self, no_answer: &NoAnswer) {

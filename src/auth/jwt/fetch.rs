@@ -6,10 +6,12 @@ use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+
+use crate::auth::https;
 
 /// The largest set that is read, in bytes. Those of providers have some thousand.
 const SET_BYTES_MAX: usize = 256 * 1024;
@@ -40,16 +42,12 @@ pub(super) enum FetchError {
 }
 
 impl Fetcher {
-    /// A client whose every fetch takes at most this long.
-    pub(super) fn new(timeout: Duration) -> Result<Self, rustls::Error> {
+    /// A client whose every fetch takes at most this long. With `tls` it reads the authorities that the system trusts, and
+    /// thus blocks.
+    pub(super) fn new(timeout: Duration, tls: bool) -> Result<Self, rustls::Error> {
         let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
         connector.set_connect_timeout(Some(timeout));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = https::connector(connector, tls)?;
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         Ok(Self { client, timeout })
     }

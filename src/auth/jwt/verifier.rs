@@ -58,10 +58,12 @@ impl Verifier {
         let source = material::source(config)?;
         let keys = match (source, material::key(source, &config.algorithm)?) {
             (_, Some(key)) => Keys::Fixed(Arc::new(key)),
-            (KeySource::Jwks(_), None) => Keys::Fetched(
-                Box::new(Fetcher::new(config.jwks_timeout_seconds.duration())?),
-                sources(config, &SourceSettings::new(config, metrics))?,
-            ),
+            (KeySource::Jwks(addresses), None) => {
+                let tls = addresses.iter().any(|address| address.starts_with("https:"));
+                let fetcher = Fetcher::new(config.jwks_timeout_seconds.duration(), tls)?;
+                let sources = sources(config, &SourceSettings::new(config, metrics))?;
+                Keys::Fetched(Box::new(fetcher), sources)
+            }
             (_, None) => return Err(JwtSetupError::Sources),
         };
         Ok(Self { algorithms: config.algorithm.clone(), rules: Rules::new(config), keys })

@@ -143,3 +143,49 @@ async fn nothing_secret_is_shown() {
     let shown = format!("{auth:?} {:?}", of_user(&auth, "s3cret"));
     assert!(shown.contains("cookie") && !shown.contains("s3cret"), "{shown}");
 }
+
+/// Log lines, kept for the test.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_logged_once_a_second_without_anything_secret() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .with_max_level(tracing::Level::TRACE);
+    let _subscribed = tracing::subscriber::set_default(subscriber.finish());
+    let app = TestApp::saying(500, &[("x-tidings-user", "u1")]).await;
+    let auth = app.auth_with(|config| {
+        config.url = ForwardUrl::new(format!("http://{}/may/{{workspace}}?key=s3cret", app.address));
+    });
+    // The first time that any test comes to the place of the line, tracing may not see yet that somebody listens here.
+    read(&app.auth(), &of_user(&auth, "u1")).await.unwrap_err();
+    tracing::callsite::rebuild_interest_cache();
+    lines.0.lock().clear();
+    for user in ["s3cret1", "s3cret2"] {
+        read(&auth, &of_user(&auth, user)).await.unwrap_err();
+    }
+    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+    let ours: Vec<&str> = text.lines().filter(|line| line.contains("tidings::")).collect();
+    let expected = format!(
+        "the app gave no answer that counts: nobody new is let in by it url=http://{}/may/{{workspace}}?*** \
+         error=status 500, which is none of 2xx, 401 and 403 silenced=0",
+        app.address
+    );
+    assert!(ours.len() == 1 && ours[0].ends_with(&expected), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+}
