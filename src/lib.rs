@@ -14,6 +14,7 @@ pub mod hub;
 pub mod log_reader;
 pub mod metrics;
 pub mod node;
+pub mod rate;
 pub mod server;
 pub mod telemetry;
 pub mod workspace;

@@ -16,7 +16,9 @@ use crate::bus::{Bus, Feed, Interest};
 use crate::config::{AuthMode, Config};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
-use crate::http::{self, App, ConnectionSettings, Hosts, Listener, Origins, Service, SocketSettings, admin};
+use crate::http::{
+    self, App, ConnectionSettings, Hosts, Listener, Origins, PublishRate, Service, SocketSettings, admin,
+};
 use crate::hub::{Hub, HubSettings};
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
@@ -38,6 +40,7 @@ pub struct Server {
     hub: Arc<Hub>,
     bus: Arc<dyn Bus>,
     streams: Arc<StreamSettings>,
+    publish_rate: Arc<PublishRate>,
     public: Listener,
     admin: Listener,
     addresses: Addresses,
@@ -123,6 +126,7 @@ impl Server {
         let probe = config.redis.probe_seconds.duration();
         let node = Arc::new(Node::new(id, Arc::clone(&bus), Arc::clone(&metrics), probe));
         let origins = Origins::new(&config.cors.origins);
+        let publish_rate = Arc::new(PublishRate::new(config.limits.rates()));
         let app = Arc::new(App {
             hub: Arc::clone(&hub),
             bus: Arc::clone(&bus),
@@ -133,6 +137,7 @@ impl Server {
             newest_max: config.replay.newest_max,
             event_bytes: config.limits.event_bytes,
             batch_bytes: config.limits.batch_bytes,
+            publish_rate: Arc::clone(&publish_rate),
             body_timeout: config.server.body_timeout_seconds.duration(),
         });
 
@@ -179,7 +184,19 @@ impl Server {
             page_events: config.replay.page_events,
             patience: config.redis.command_timeout_seconds.duration(),
         };
-        Ok(Self { node, hub, bus, streams, public, admin, addresses, log_reader, drain_delay, drain_window })
+        Ok(Self {
+            node,
+            hub,
+            bus,
+            streams,
+            publish_rate,
+            public,
+            admin,
+            addresses,
+            log_reader,
+            drain_delay,
+            drain_window,
+        })
     }
 
     /// Where the server listens.
@@ -198,7 +215,7 @@ impl Server {
         let mut rest = JoinSet::new();
         let feed: Arc<dyn Feed> = self.hub.clone();
         rest.spawn(Arc::clone(&self.bus).run(feed, stop_rest.clone()));
-        rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
+        rest.spawn(sweep(Arc::clone(&self.hub), self.publish_rate, stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
 
@@ -285,6 +302,8 @@ fn hub_settings(config: &Config) -> HubSettings {
     HubSettings {
         ring_events: config.ring.events,
         ring_bytes: config.ring.bytes,
+        ring_bytes_in_all: config.limits.ring_bytes,
+        rates: config.limits.rates(),
         event_bytes: config.limits.event_bytes,
         linger: config.ring.linger_seconds.duration(),
         workspaces: config.limits.workspaces,
@@ -299,12 +318,15 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(StartError::Address)
 }
 
-/// Gives up workspaces that nobody came back to, again and again.
-async fn sweep(hub: Arc<Hub>, stop: CancellationToken) {
+/// Gives up workspaces that nobody came back to, and forgets who has not published lately, again and again.
+async fn sweep(hub: Arc<Hub>, publish_rate: Arc<PublishRate>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
-            _ = tick.tick() => { hub.sweep(Instant::now()); }
+            _ = tick.tick() => {
+                hub.sweep(Instant::now());
+                publish_rate.forget_idle();
+            }
             () = stop.cancelled() => return,
         }
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::rate::Rates;
+
 mod auth_mode;
 mod error;
 mod file;
@@ -176,6 +178,17 @@ pub struct LimitsConfig {
     pub batch_bytes: usize,
     pub connections: usize,
     pub workspaces: usize,
+    pub ring_bytes: usize,
+    pub events_per_second: usize,
+    pub event_bytes_per_second: usize,
+}
+
+impl LimitsConfig {
+    /// How fast a workspace may be published to.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        Rates::new(self.events_per_second, self.event_bytes_per_second)
+    }
 }
 
 /// `[auth]`: who may connect and publish.

@@ -9,9 +9,11 @@
 //! | [`routes`] | the public paths |
 //! | [`stream`], [`publish`] | the two things one can do with a workspace |
 //! | [`admin`] | the operations paths |
+//! | [`addressed`], [`publish_rate`] | for whom events are, and how fast they may come |
 //! | [`accept`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
 
 mod accept;
+mod addressed;
 pub mod admin;
 mod connection;
 mod cors;
@@ -19,6 +21,7 @@ mod host;
 mod listener;
 mod problem;
 mod publish;
+mod publish_rate;
 mod query;
 mod routes;
 mod service;
@@ -30,5 +33,6 @@ pub use cors::Origins;
 pub use host::Hosts;
 pub use listener::{Listener, SocketSettings, bind};
 pub use problem::Problem;
+pub use publish_rate::PublishRate;
 pub use routes::{App, public};
 pub use service::Service;

@@ -67,7 +67,7 @@ impl ModelLog {
         let entries: Vec<_> = if proven { wanted } else { Vec::new() }
             .into_iter()
             .take(page_size)
-            .map(|(id, payload)| LogEntry { id: *id, payload: Some(payload.clone()) })
+            .map(|(id, payload)| LogEntry { id: *id, payload: Some(payload.clone()), to: None })
             .collect();
         let more = !matches!(span, Span::Newest { .. }) && entries.len() == count;
         Ok(LogPage { proven, more, head: self.head(), entries })

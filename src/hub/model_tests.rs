@@ -102,6 +102,8 @@ impl World {
         let settings = HubSettings {
             ring_events: 5,
             ring_bytes: 1 << 20,
+            ring_bytes_in_all: 1 << 30,
+            rates: Rates::default(),
             event_bytes: 64,
             linger: Duration::from_secs(30),
             workspaces: 100,
@@ -139,7 +141,7 @@ impl World {
             Step::Publish { announced } => {
                 let (id, previous, payload) = self.append();
                 if announced && self.link {
-                    self.hub.message(&workspace(), envelope::encode(id, previous, payload.as_bytes()));
+                    self.hub.message(&workspace(), envelope::encode(id, previous, payload.as_bytes(), None));
                 }
             }
             Step::PublishPlainly => {

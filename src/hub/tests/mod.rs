@@ -36,6 +36,8 @@ fn fixture() -> Fixture {
     fixture_with(HubSettings {
         ring_events: 4,
         ring_bytes: 1 << 20,
+        ring_bytes_in_all: 1 << 30,
+        rates: Rates::default(),
         event_bytes: 64,
         linger: Duration::from_secs(30),
         workspaces: 100,
@@ -125,7 +127,7 @@ fn entry(id: u64) -> EntryId {
 /// Logs an event and announces it.
 fn log(fixture: &Fixture, id: u64, payload: &str) {
     let previous = fixture.log.lock().append(entry(id), payload);
-    fixture.hub.message(&acme(), envelope::encode(entry(id), previous, payload.as_bytes()));
+    fixture.hub.message(&acme(), envelope::encode(entry(id), previous, payload.as_bytes(), None));
 }
 
 /// Logs an event whose announcement is lost.
@@ -163,6 +165,8 @@ fn roomy() -> Fixture {
     fixture_with(HubSettings {
         ring_events: 30,
         ring_bytes: 1 << 20,
+        ring_bytes_in_all: 1 << 30,
+        rates: Rates::default(),
         event_bytes: 64,
         linger: Duration::ZERO,
         workspaces: 100,
