@@ -10,9 +10,11 @@ use crate::event::control::ResetReason;
 use crate::event::envelope;
 use crate::event::{EntryId, Position};
 
+mod addressing;
 mod bounds;
 mod following;
 mod joining;
+mod pacing;
 mod replaying;
 
 /// A waker that counts.
@@ -33,7 +35,11 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
-    fixture_with(HubSettings {
+    fixture_with(settings())
+}
+
+fn settings() -> HubSettings {
+    HubSettings {
         ring_events: 4,
         ring_bytes: 1 << 20,
         ring_bytes_in_all: 1 << 30,
@@ -41,7 +47,7 @@ fn fixture() -> Fixture {
         event_bytes: 64,
         linger: Duration::from_secs(30),
         workspaces: 100,
-    })
+    }
 }
 
 fn fixture_with(settings: HubSettings) -> Fixture {
@@ -162,13 +168,5 @@ fn position(subscriber: &Subscriber) -> String {
 
 /// A ring in which everything that these tests publish finds room.
 fn roomy() -> Fixture {
-    fixture_with(HubSettings {
-        ring_events: 30,
-        ring_bytes: 1 << 20,
-        ring_bytes_in_all: 1 << 30,
-        rates: Rates::default(),
-        event_bytes: 64,
-        linger: Duration::ZERO,
-        workspaces: 100,
-    })
+    fixture_with(HubSettings { ring_events: 30, linger: Duration::ZERO, ..settings() })
 }
