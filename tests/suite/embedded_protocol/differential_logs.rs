@@ -392,7 +392,7 @@ async fn audiences() {
     let (most, too_many, longest, too_long) = (many(1000), many(1001), long(256), long(257));
     let one = [
         r#"["u1"]"#,
-        r#" [ "u1" , "u2" ]\n"#,
+        " [ \"u1\" ,\n\"u2\" ]\r\n",
         r#"["u1","u1"]"#,
         r#"[["u1"]]"#,
         &most,
