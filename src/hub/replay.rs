@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::budget::Share;
+use super::ring::cost;
 use super::shared::Shared;
 use crate::bus::{LogEntry, LogError, LogPage, Span};
 use crate::event::control::{self, ResetReason};
@@ -36,6 +38,8 @@ pub(super) struct ReplayPage {
     pub(super) head: EntryId,
     /// When it was asked for.
     pub(super) asked: Asked,
+    /// What the frames take, out of what all rings may take.
+    _share: Share,
 }
 
 /// How the workspace stood when a page was asked for.
@@ -51,12 +55,13 @@ impl ReplayPage {
     /// Encodes what was read, as much as a ring may hold. An entry that cannot be delivered becomes a reset at its place.
     pub(super) fn encode(shared: &Shared, span: Span, page: &LogPage, asked: Asked) -> Self {
         let bytes_max = shared.settings.ring_bytes;
+        let size = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
         let fitting = |entries: &mut dyn Iterator<Item = &LogEntry>| {
             let mut bytes = 0;
             entries
                 .take_while(|entry| {
                     let first = bytes == 0;
-                    bytes += entry.payload.as_ref().map_or(0, Bytes::len) + 1;
+                    bytes += size(&entry.payload) + size(&entry.to) + 1;
                     first || bytes <= bytes_max
                 })
                 .count()
@@ -81,7 +86,9 @@ impl ReplayPage {
             }));
             place = Some(entry.id);
         }
-        Self { frames, proven: page.proven, last: place, head: page.head, asked }
+        let mut share = Share::new(Arc::clone(&shared.budget));
+        share.grow(frames.iter().map(cost).sum());
+        Self { frames, proven: page.proven, last: place, head: page.head, asked, _share: share }
     }
 
     /// Why the page does not connect to `after`.

@@ -115,6 +115,14 @@ impl WorkspaceCell {
         state.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= linger)
     }
 
+    /// Tells of events that were dropped because they came too fast, if that is due.
+    pub(super) fn tell_dropped(&self) {
+        let mut state = self.state.lock();
+        if state.timeline.tell_what_is_due() {
+            self.wake_unlocked(state);
+        }
+    }
+
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
         state.link = Link::Live;

@@ -17,6 +17,7 @@ on_both_buses!(
     a_stream_ends_a_moment_before_its_token_does,
     a_user_is_disconnected_and_stays_out,
     a_revoked_token_is_worth_nothing_from_now_on,
+    an_event_for_somebody_reaches_nobody_else,
 );
 
 const EVENTS: &str = "/api/workspaces/acme/events";
@@ -145,4 +146,31 @@ async fn a_user_has_so_many_streams_and_no_more() {
     let mut other = bed.broker.connect_with("acme", with(&ben)).await;
     other.hello().await;
     assert!(first.end().is_none());
+}
+
+async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
+    let bed = Bed::start_with(bus, &JWT).await;
+    let of = |user: &str| with(&token(user, &["acme"], 60, &json!({})));
+    let (mut ann, mut ben) =
+        (bed.broker.connect_with("acme", of("ann")).await, bed.broker.connect_with("acme", of("ben")).await);
+    ann.hello().await;
+    let start = ben.hello().await.id;
+    let authorization = bearer(&token("backend", &["acme"], 60, &json!({})));
+    let headers = [("Authorization", authorization.as_str())];
+    for event in [json!({ "data": "for ann", "to": ["ann", "eve"] }), json!({ "data": "for all" })] {
+        let target = format!("{EVENTS}?envelope=1");
+        let posted = http::request(bed.broker.address(), "POST", &target, &headers, event.to_string()).await;
+        assert_eq!(posted.status, 200, "{}", posted.text());
+    }
+    assert_eq!(ann.application_event().await.data, "for ann");
+    assert_eq!(ann.application_event().await.data, "for all");
+    assert_eq!(ben.application_event().await.data, "for all");
+
+    // The same holds for those who come back, from whichever place.
+    for from in [start, ann.events()[1].id.clone()] {
+        let again = Connect { last_event_id: Some(from), ..of("ben") };
+        let mut again = bed.broker.connect_with("acme", again).await;
+        assert_eq!(again.hello().await.json()["resumed"], true);
+        assert_eq!(again.application_event().await.data, "for all");
+    }
 }
