@@ -41,6 +41,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections accepted on the public listener.
     pub connections_accepted: Counter,
+    /// Connections that the engine writes to.
+    pub handed_off: Gauge,
     /// Subscribers in workspaces.
     pub subscribers: Gauge,
     /// Workspaces held, lingering ones included.
@@ -85,6 +87,12 @@ impl Metrics {
             "connections_accepted",
             "Connections accepted on the public listener",
             connections_accepted.clone(),
+        );
+        let handed_off = Gauge::default();
+        registry.register(
+            "connections_handed_off",
+            "Open connections that the delivery engine writes to, beside the HTTP server",
+            handed_off.clone(),
         );
         let subscribers = Gauge::default();
         registry.register("subscribers", "Subscribers in workspaces", subscribers.clone());
@@ -149,6 +157,7 @@ impl Metrics {
             registry,
             connections,
             connections_accepted,
+            handed_off,
             subscribers,
             workspaces,
             ring_bytes,

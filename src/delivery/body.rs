@@ -7,88 +7,21 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 
-use super::drain::Drain;
+use super::account::Account;
+use super::hello::hello;
 use super::jitter::spread;
+use super::settings::{StreamSettings, Terms};
 use crate::event::control::{self, ReconnectReason};
-use crate::hub::{Joined, Next, Subscriber};
-use crate::limits::Lease;
-use crate::metrics::Metrics;
+use crate::hub::{Next, Subscriber};
 
 /// How far heartbeats are spread, as a share of their interval.
 const HEARTBEAT_SPREAD: f64 = 0.1;
-
-/// How far `retry:` values are spread, as a share of the configured one.
-const RETRY_SPREAD: f64 = 0.25;
-
-/// How long before the end of its token a stream ends, so that nobody reads on afterwards, and who comes back with the
-/// same one a little later finds that it has ended.
-const EXPIRY_LEAD: Duration = Duration::from_secs(1);
-
-/// How far the lead is spread, as a share of it.
-const EXPIRY_SPREAD: f64 = 0.5;
-
-/// How far the age at which streams end is spread, as a share of it.
-const AGE_SPREAD: f64 = 0.2;
-
-/// What all streams of a node have in common.
-#[derive(Debug)]
-pub struct StreamSettings {
-    /// The heartbeat's interval, before it is spread.
-    pub heartbeat: Duration,
-    /// What clients are told to wait before they reconnect, before it is spread.
-    pub retry: Duration,
-    /// How long a client is held while its workspace is not confirmed.
-    pub confirm: Duration,
-    /// How long a stream may be open, before it is spread; `None` for as long as one likes.
-    pub age: Option<Duration>,
-    /// The end of all streams.
-    pub drain: Drain,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-}
-
-impl StreamSettings {
-    /// A `retry:` value of its own for a stream, in milliseconds.
-    #[must_use]
-    pub fn draw_retry_ms(&self) -> u64 {
-        u64::try_from(spread(self.retry, RETRY_SPREAD).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// When a stream that is opened now ends by itself: a moment before what proves its right to be open does, or when
-    /// it has been open for as long as streams may be.
-    #[must_use]
-    pub fn draw_until(&self, expires: Option<SystemTime>) -> Option<(Instant, ReconnectReason)> {
-        let now = Instant::now();
-        let expiry = expires.map(|at| {
-            let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-            (now + left.saturating_sub(spread(EXPIRY_LEAD, EXPIRY_SPREAD)), ReconnectReason::Expired)
-        });
-        let aged = self.age.map(|age| (now + spread(age, AGE_SPREAD), ReconnectReason::Aged));
-        expiry.into_iter().chain(aged).min_by_key(|(at, _)| *at)
-    }
-
-    /// A whole stream that only says to come back later.
-    #[must_use]
-    pub fn refusal(&self, reason: ReconnectReason) -> Bytes {
-        self.metrics.count_reconnect(reason);
-        control::reconnect(reason, self.draw_retry_ms())
-    }
-}
-
-/// On what terms a stream is open.
-#[derive(Debug)]
-pub struct Terms {
-    /// Its place among the open ones.
-    pub lease: Lease,
-    /// When it ends by itself, and what the client is told then.
-    pub until: Option<(Instant, ReconnectReason)>,
-}
 
 /// Why a connection was cut from outside its stream, if it was; shared by the two.
 pub type EndNote = Arc<OnceLock<&'static str>>;
@@ -98,8 +31,10 @@ pub type EndNote = Arc<OnceLock<&'static str>>;
 /// Its items are whole frames. It ends after a `tidings.reconnect`, or is dropped when the client goes away; either way
 /// it writes the connection's log line.
 pub struct StreamBody {
+    account: Account,
+    cut: EndNote,
     subscriber: Subscriber,
-    terms: Terms,
+    until: Option<(Instant, ReconnectReason)>,
     settings: Arc<StreamSettings>,
     stage: Stage,
     /// Fires at the earliest of the moments below.
@@ -107,7 +42,6 @@ pub struct StreamBody {
     heartbeat_at: Instant,
     held_until: Instant,
     drained_at: Option<Instant>,
-    account: Account,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,16 +54,6 @@ enum Stage {
     Live,
     /// The last frame is out.
     Ended,
-}
-
-/// What the log line at the end says.
-struct Account {
-    address: SocketAddr,
-    began: Instant,
-    events: u64,
-    bytes: u64,
-    ended: Option<ReconnectReason>,
-    cut: EndNote,
 }
 
 impl StreamBody {
@@ -146,46 +70,27 @@ impl StreamBody {
         let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
         let held_until = now + settings.confirm;
         let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
-        let account = Account { address, began: now, events: 0, bytes: 0, ended: None, cut };
+        let account = Account::new(subscriber.workspace().clone(), terms.lease, address);
         Self {
+            account,
+            cut,
             subscriber,
-            terms,
+            until: terms.until,
             settings,
             stage: Stage::Opening,
             timer,
             heartbeat_at,
             held_until,
             drained_at: None,
-            account,
         }
     }
 
     /// The stream's last frame.
     fn end(&mut self, reason: ReconnectReason) -> Bytes {
         self.stage = Stage::Ended;
-        self.account.ended = Some(reason);
+        self.account.ended(reason);
         self.settings.metrics.count_reconnect(reason);
         control::reconnect(reason, self.settings.draw_retry_ms())
-    }
-
-    /// The hello, and what the client must know at once.
-    fn hello(&mut self, joined: Joined) -> Bytes {
-        self.stage = Stage::Live;
-        let (workspace, connection) = (self.subscriber.workspace(), self.terms.lease.id());
-        match joined {
-            Joined::Fresh { position } => control::connected(workspace, Some(&position), false, connection),
-            Joined::Resumed { position } => {
-                control::connected(workspace, position.as_ref(), true, connection)
-            }
-            Joined::Newest => control::connected(workspace, None, false, connection),
-            Joined::Unproven { reason, from, head } => {
-                // The hello has no id: a client whose connection breaks between the two must not take the head for a
-                // place it has been at.
-                let mut both = BytesMut::from(&control::connected(workspace, None, false, connection)[..]);
-                both.extend_from_slice(&control::reset(reason, from.as_deref(), &head));
-                both.freeze()
-            }
-        }
     }
 
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -205,16 +110,20 @@ impl StreamBody {
             return Poll::Ready(Some(self.end(ReconnectReason::Draining)));
         }
         // Before any event: who may not read any more gets none of those that wait.
-        if let Poll::Ready(ending) = self.terms.lease.poll_ending(context) {
+        if let Poll::Ready(ending) = self.account.lease.poll_ending(context) {
             return Poll::Ready(Some(self.end(ending.reason())));
         }
-        if let Some((at, reason)) = self.terms.until
+        if let Some((at, reason)) = self.until
             && at <= now
         {
             return Poll::Ready(Some(self.end(reason)));
         }
         match self.subscriber.poll_next(context) {
-            Poll::Ready(Next::Joined(joined)) => return Poll::Ready(Some(self.hello(joined))),
+            Poll::Ready(Next::Joined(joined)) => {
+                self.stage = Stage::Live;
+                let (workspace, connection) = (self.subscriber.workspace(), self.account.lease.id());
+                return Poll::Ready(Some(hello(joined, workspace, connection)));
+            }
             Poll::Ready(Next::Event(bytes)) => {
                 self.account.events += 1;
                 self.settings.metrics.deliveries.inc();
@@ -243,7 +152,7 @@ impl StreamBody {
                 return Poll::Ready(Some(control::heartbeat(self.subscriber.position(), live)));
             }
             let mut next = self.heartbeat_at;
-            if let Some((at, reason)) = self.terms.until {
+            if let Some((at, reason)) = self.until {
                 if at <= now {
                     return Poll::Ready(Some(self.end(reason)));
                 }
@@ -285,21 +194,9 @@ impl Stream for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        let why = match (self.account.ended, self.account.cut.get()) {
-            (Some(reason), _) => reason.as_str(),
-            (None, Some(cut)) => cut,
-            (None, None) => "client left",
-        };
-        tracing::info!(
-            workspace = %self.subscriber.workspace(),
-            connection = %self.terms.lease.id(),
-            address = %self.account.address,
-            seconds = self.account.began.elapsed().as_secs_f64(),
-            events = self.account.events,
-            bytes = self.account.bytes,
-            why,
-            "stream ended"
-        );
+        if let Some(why) = self.cut.get() {
+            self.account.cut(why);
+        }
     }
 }
 

@@ -1,15 +1,27 @@
 //! Delivery: what a connection gets, from its first byte to its last.
 //!
+//! Two writers do the same: [`body`] for connections that stay with hyper, [`engine`] for those whose socket was taken out of
+//! it. Nothing before delivery knows which one serves a client.
+//!
 //! | part | what it holds |
 //! | --- | --- |
 //! | [`body`] | the stream of one client, as the body of an HTTP answer |
+//! | [`engine`] | the streams of many clients, written to their sockets by few threads |
+//! | [`settings`] | what all streams have in common, and the terms of one |
+//! | [`hello`] | the first word once a workspace is confirmed |
+//! | [`account`] | what is kept of a stream for its line in the log |
 //! | [`drain`] | the end of all streams, spread over time |
 //! | [`jitter`] | the spreading of pauses |
 
+mod account;
 mod body;
 mod drain;
+pub mod engine;
+mod hello;
 mod jitter;
+mod settings;
 
-pub use body::{EndNote, StreamBody, StreamSettings, Terms};
+pub use body::{EndNote, StreamBody};
 pub use drain::Drain;
 pub use jitter::spread;
+pub use settings::{StreamSettings, Terms};

@@ -9,6 +9,8 @@
 //! | [`ring`] | the recent part of the order, as frames, numbered and bounded |
 //! | [`replay`] | older parts, read from the log for clients that come back |
 //! | [`subscriber`] | one client's cursor and view, and what it gets next |
+//! | [`tap`] | the ring, read once for many clients |
+//! | [`seat`] | being in a workspace: who counts, and who is woken |
 //! | [`budget`] | what all rings may take together |
 //! | [`reads`] | what the hub wants read of logs |
 //!
@@ -19,9 +21,11 @@ mod pace;
 mod reads;
 mod replay;
 mod ring;
+mod seat;
 mod shared;
 mod start;
 mod subscriber;
+mod tap;
 mod timeline;
 mod view;
 mod workspace;
@@ -36,7 +40,9 @@ use parking_lot::Mutex;
 pub use pace::Clock;
 pub use reads::{LogRead, Reads};
 pub use start::{Resume, Start};
+pub use seat::Presence;
 pub use subscriber::{Joined, Next, Subscriber};
+pub use tap::{Tap, Tapped};
 pub use view::{TypeFilter, TypeFilterError, View};
 
 use crate::bus::{Feed, Interest, LogError, LogPage};

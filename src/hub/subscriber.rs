@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::replay::{Failure, Page, ReplayPage};
 use super::ring::At;
+use super::seat::{Presence, Seat};
 use super::start::Start;
+use super::tap::Tap;
 use super::view::View;
 use super::workspace::{Link, State, WorkspaceCell};
 use crate::bus::Span;
@@ -19,8 +21,8 @@ use crate::workspace::WorkspaceId;
 /// the events. It leaves the workspace by being dropped.
 #[derive(Debug)]
 pub struct Subscriber {
-    cell: Arc<WorkspaceCell>,
-    slot: usize,
+    seat: Seat,
+    presence: Presence,
     view: View,
     stage: Stage,
     position: Option<Position>,
@@ -107,13 +109,18 @@ pub enum Next {
 
 impl Subscriber {
     pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize, start: Start, view: View) -> Self {
-        Self { cell, slot, view, stage: Stage::Held(start), position: None }
+        let seat = Seat::new(Arc::clone(&cell), slot);
+        Self { seat, presence: Presence::new(cell), view, stage: Stage::Held(start), position: None }
+    }
+
+    fn cell(&self) -> &Arc<WorkspaceCell> {
+        self.seat.cell()
     }
 
     /// The workspace.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {
-        self.cell.id()
+        self.cell().id()
     }
 
     /// The place up to which the client has everything it wants; `None` until that is known.
@@ -125,21 +132,57 @@ impl Subscriber {
     /// Whether events reach the node at the moment.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.cell.lock().link == Link::Live
+        self.cell().lock().link == Link::Live
+    }
+
+    /// How many subscribers the workspace has on this node, this one included.
+    #[must_use]
+    pub fn companions(&self) -> usize {
+        self.cell().present()
+    }
+
+    /// The view.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The number in the ring of the frame that comes next, once nothing but the ring is read; `None` before that, and while
+    /// events come through the ring that were read from the log already.
+    #[must_use]
+    pub fn ring_cursor(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Reading { cursor, read_until: None } => Some(*cursor),
+            Stage::Reading { .. } | Stage::Held(_) | Stage::Replaying(_) => None,
+        }
+    }
+
+    /// A reader of the ring that begins where this subscriber is; `None` where that is not the ring alone.
+    #[must_use]
+    pub fn tap(&self) -> Option<Tap> {
+        let cursor = self.ring_cursor()?;
+        Some(Tap::new(Seat::enter(Arc::clone(self.cell())), cursor, self.position?))
+    }
+
+    /// Gives up reading: somebody else does it for the client, which stays a subscriber of the workspace until the
+    /// presence is dropped.
+    #[must_use]
+    pub fn into_presence(self) -> Presence {
+        self.presence
     }
 
     /// Waits until the workspace is open or refused: `true` if open. Cancellation safe; takes nothing away from
     /// [`poll_next`](Self::poll_next).
     pub async fn settled(&self) -> bool {
         std::future::poll_fn(|context| {
-            let mut state = self.cell.lock();
+            let mut state = self.cell().lock();
             if state.link == Link::Refused {
                 return Poll::Ready(false);
             }
             if state.is_open() {
                 return Poll::Ready(true);
             }
-            state.wait(self.slot, context);
+            state.wait(self.seat.slot(), context);
             Poll::Pending
         })
         .await
@@ -147,7 +190,7 @@ impl Subscriber {
 
     /// What the client gets next. Wakes the task of the last call only.
     pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Next> {
-        let cell = Arc::clone(&self.cell);
+        let cell = Arc::clone(self.cell());
         let mut state = cell.lock();
         if state.link == Link::Refused {
             return Poll::Ready(Next::Unavailable);
@@ -161,7 +204,7 @@ impl Subscriber {
             match step {
                 Step::Give(next) => return Poll::Ready(next),
                 Step::Wait => {
-                    state.wait(self.slot, context);
+                    state.wait(self.seat.slot(), context);
                     return Poll::Pending;
                 }
                 Step::GoOn => {}
@@ -218,7 +261,7 @@ impl Subscriber {
         let Some(page) = &replaying.page else {
             return match state.replays.get(replaying.span, state.timeline.asked_now()) {
                 Page::Unasked => {
-                    self.cell.ask_replay(replaying.span);
+                    self.seat.cell().ask_replay(replaying.span);
                     Step::Wait
                 }
                 Page::Waiting => Step::Wait,
@@ -315,7 +358,7 @@ impl Subscriber {
 
     fn begin_unproven(&mut self, state: &State, reason: ResetReason, from: Option<Box<str>>) -> Step {
         let head = self.read_from_head(state);
-        self.cell.shared().metrics.count_reset(reason);
+        self.cell().shared().metrics.count_reset(reason);
         Step::Give(Next::Joined(Joined::Unproven { reason, from, head }))
     }
 
@@ -329,7 +372,7 @@ impl Subscriber {
 
     /// A reset for this client alone.
     fn tell(&self, reason: ResetReason, from: Option<&str>, head: &Position) -> Step {
-        self.cell.shared().metrics.count_reset(reason);
+        self.cell().shared().metrics.count_reset(reason);
         Step::Give(Next::Notice(control::reset(reason, from, head)))
     }
 
@@ -382,11 +425,5 @@ fn show(view: &View, frame: &Frame) -> Step {
         Some(bytes) if frame.is_application() => Step::Give(Next::Event(bytes.clone())),
         Some(bytes) => Step::Give(Next::Notice(bytes.clone())),
         None => Step::GoOn,
-    }
-}
-
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        self.cell.leave(self.slot);
     }
 }

@@ -42,8 +42,10 @@ pub(super) struct State {
     pub(super) timeline: Timeline,
     pub(super) link: Link,
     pub(super) replays: Replays,
-    /// Subscribers, each with its waker while it waits.
+    /// Those who read, each with its waker while it waits.
     waiting: Slab<Option<Waker>>,
+    /// How many subscribers are here, those included for whom somebody else reads.
+    present: usize,
     /// Emptied and reused at each wake-up, so that fan-out allocates nothing.
     waking: Vec<Waker>,
     empty_since: Option<Instant>,
@@ -56,6 +58,7 @@ impl WorkspaceCell {
             link: Link::Pending,
             replays: Replays::default(),
             waiting: Slab::new(),
+            present: 0,
             waking: Vec::new(),
             empty_since: None,
         };
@@ -87,25 +90,44 @@ impl WorkspaceCell {
         if ask_again {
             state.link = Link::Pending;
         }
+        state.present += 1;
         self.shared.metrics.subscribers.inc();
         (state.waiting.insert(None), ask_again)
     }
 
     /// A subscriber leaves.
-    pub(super) fn leave(&self, slot: usize) {
+    pub(super) fn leave(&self) {
         let mut state = self.state.lock();
-        state.waiting.remove(slot);
-        if state.waiting.is_empty() {
-            state.waiting = Slab::new();
-            state.waking = Vec::new();
+        state.present -= 1;
+        if state.present == 0 {
             state.empty_since = Some(Instant::now());
         }
         self.shared.metrics.subscribers.dec();
     }
 
+    /// Somebody reads who is no subscriber: on behalf of some.
+    pub(super) fn enter_reader(&self) -> usize {
+        self.state.lock().waiting.insert(None)
+    }
+
+    /// Somebody reads no more.
+    pub(super) fn leave_reader(&self, slot: usize) {
+        let mut state = self.state.lock();
+        state.waiting.remove(slot);
+        if state.waiting.is_empty() {
+            state.waiting = Slab::new();
+            state.waking = Vec::new();
+        }
+    }
+
+    /// How many subscribers are here.
+    pub(super) fn present(&self) -> usize {
+        self.state.lock().present
+    }
+
     /// Whether nobody is here.
     pub(super) fn is_empty(&self) -> bool {
-        self.state.lock().waiting.is_empty()
+        self.present() == 0
     }
 
     /// Forgets what is kept for a while only. Answers whether nobody has been here for the linger time.

@@ -1,0 +1,380 @@
+//! One thread of the engine. What it holds is its own; others reach it through its inbox.
+//!
+//! It works in turns. Each takes a bounded amount of every kind of work that waits, so that nothing, however large, keeps
+//! anything else waiting for longer than a turn lasts.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use super::alarms::Alarms;
+use super::beats::{Beat, Beats};
+use super::client::{Client, NEVER, Phase};
+use super::counts::Counts;
+use super::handed::Handed;
+use super::inbox::{Bell, BellOf, Inbox, Word};
+use super::outgoing::Outgoing;
+use super::personal::Personal;
+use super::shared_log::{LogKey, SharedLog};
+use super::{EngineSettings, Tick};
+use crate::event::Frame;
+use crate::event::control::ReconnectReason;
+
+/// The token of the inbox.
+const INBOX: Token = Token(usize::MAX);
+
+/// How many sockets tell of themselves at a time.
+const EVENTS: usize = 1024;
+
+/// How many words are heard in a turn.
+const WORDS: usize = 1024;
+
+/// How many alarms are heeded in a turn.
+const ALARMS: usize = 256;
+
+/// How many connections get their heartbeat in a turn.
+const BEATS: usize = 64;
+
+/// How many connections that have something of their own to do are looked at in a turn.
+const PUMPS: usize = 64;
+
+/// How many logs are read in a turn.
+const READS: usize = 64;
+
+/// How many clients of logs are visited in a turn.
+const VISITS: usize = 256;
+
+/// What is read of a socket at a time to be thrown away.
+const SCRATCH_BYTES: usize = 16 * 1024;
+
+/// How long the other side may take to hang up after the end of its stream.
+pub(super) const LINGER_MS: u64 = 1_000;
+
+/// A shard, to be run on a thread of its own.
+pub struct Shard {
+    pub(super) settings: EngineSettings,
+    poll: Poll,
+    pub(super) inbox: Arc<Inbox>,
+    words: Receiver<Word>,
+    /// A word that came just before the shard would have slept.
+    early: Option<Word>,
+    began: Instant,
+    /// The time, as of the beginning of the turn.
+    pub(super) now: Tick,
+    pub(super) clients: Slab<Client>,
+    pub(super) logs: Slab<SharedLog>,
+    pub(super) log_of: HashMap<LogKey, u32>,
+    /// Connections that have something of their own to do.
+    pub(super) ready: VecDeque<u32>,
+    /// Logs that may have something to read.
+    pub(super) reads: VecDeque<u32>,
+    /// Logs through whose clients a round goes.
+    pub(super) rounds: VecDeque<u32>,
+    /// Connections whose heartbeat is due.
+    due: VecDeque<Beat>,
+    turned: Vec<Beat>,
+    pub(super) alarms: Alarms,
+    beats: Beats,
+    pub(super) counts: Counts,
+    pub(super) scratch: Vec<u8>,
+    pub(super) frames: Vec<Arc<Frame>>,
+    serial: u32,
+    stopped: bool,
+}
+
+impl Shard {
+    /// An empty shard.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no poll left.
+    pub(super) fn new(settings: EngineSettings) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let (inbox, words) = Inbox::new(poll.registry(), INBOX)?;
+        let interval = millis(settings.streams.heartbeat);
+        Ok(Self {
+            settings,
+            poll,
+            inbox,
+            words,
+            early: None,
+            began: Instant::now(),
+            now: 0,
+            clients: Slab::new(),
+            logs: Slab::new(),
+            log_of: HashMap::new(),
+            ready: VecDeque::new(),
+            reads: VecDeque::new(),
+            rounds: VecDeque::new(),
+            due: VecDeque::new(),
+            turned: Vec::new(),
+            alarms: Alarms::default(),
+            beats: Beats::new(interval, 0),
+            counts: Counts::default(),
+            scratch: vec![0; SCRATCH_BYTES],
+            frames: Vec::new(),
+            serial: 0,
+            stopped: false,
+        })
+    }
+
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Works until the engine is stopped. Blocks the thread.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.stopped {
+            if let Err(error) = self.wait(&mut events) {
+                // The poll itself does not work any more; without it nobody could be served.
+                tracing::error!(%error, "a thread that writes streams cannot wait for its sockets: it ends");
+                break;
+            }
+            for event in &events {
+                self.hear(event);
+            }
+            self.turn();
+        }
+        self.abandon();
+        self.counts.tell(&self.settings.streams.metrics);
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let busy = !(self.ready.is_empty()
+            && self.reads.is_empty()
+            && self.rounds.is_empty()
+            && self.due.is_empty()
+            && self.early.is_none());
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            self.inbox.doze();
+            self.early = self.words.try_recv().ok();
+            let moment = self.alarms.next_at().into_iter().chain(self.beats.next_at()).min();
+            match (&self.early, moment) {
+                (Some(_), _) => Some(Duration::ZERO),
+                (None, moment) => moment.map(|at| {
+                    // A millisecond more, since moments are rounded down.
+                    let at = self.began + Duration::from_millis(at.saturating_add(1));
+                    at.saturating_duration_since(Instant::now())
+                }),
+            }
+        };
+        let outcome = match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            outcome => outcome,
+        };
+        self.inbox.rouse();
+        self.now = millis(self.began.elapsed());
+        outcome
+    }
+
+    /// A socket tells of itself.
+    fn hear(&mut self, event: &Event) {
+        let Ok(number) = u32::try_from(event.token().0) else { return };
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        if event.is_error() {
+            let why = client.why_failed();
+            return self.remove(number, why);
+        }
+        if event.is_read_closed() {
+            // Who closes one direction has left, as for hyper.
+            return self.remove(number, "client left");
+        }
+        client.unread |= event.is_readable();
+        if event.is_writable() {
+            client.blocked = false;
+        }
+        self.enqueue(number);
+    }
+
+    /// One turn.
+    fn turn(&mut self) {
+        // What is read comes before the words that end streams: who is ended before an event is published does not get it.
+        self.hear_words();
+        for _ in 0..READS {
+            let Some(log) = self.reads.pop_front() else { break };
+            self.read(log);
+        }
+        self.hear_words();
+        for _ in 0..ALARMS {
+            let Some((at, number)) = self.alarms.pop(self.now) else { break };
+            self.heed(at, number);
+        }
+        self.collect_beats();
+        for _ in 0..BEATS {
+            let Some(beat) = self.due.pop_front() else { break };
+            self.beat(beat);
+        }
+        for _ in 0..PUMPS {
+            let Some(number) = self.ready.pop_front() else { break };
+            self.pump(number);
+        }
+        let mut visits = VISITS;
+        while visits > 0 {
+            let Some(log) = self.rounds.pop_front() else { break };
+            visits = visits.saturating_sub(self.visit_some(log).max(1));
+        }
+        self.counts.tell(&self.settings.streams.metrics);
+    }
+
+    fn hear_words(&mut self) {
+        for _ in 0..WORDS {
+            let Some(word) = self.early.take().or_else(|| self.words.try_recv().ok()) else { break };
+            match word {
+                Word::Open(handed) => self.open(*handed),
+                Word::Look(number) => self.look(number),
+                Word::Read(log) => self.read_later(log),
+                Word::Drain => self.drain(),
+                Word::Abandon => self.abandon(),
+                Word::Stop => self.stopped = true,
+            }
+        }
+    }
+
+    /// Takes a connection over.
+    fn open(&mut self, handed: Handed) {
+        let Handed { granted, socket, head, kept } = handed;
+        let streams = Arc::clone(&self.settings.streams);
+        self.serial = self.serial.wrapping_add(1);
+        let entry = self.clients.vacant_entry();
+        let Ok(number) = u32::try_from(entry.key()) else { return };
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(entry.key());
+        let mut account = granted.account;
+        if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
+            tracing::error!(%error, "cannot wait for a socket: its stream ends");
+            account.cut("cannot be waited for");
+            return;
+        }
+        let until = granted.until.map(|(at, reason)| (self.tick_of(at), reason));
+        let drained = streams.drain.draw_end().map(|at| (self.tick_of(at), ReconnectReason::Draining));
+        let until = until.into_iter().chain(drained).min_by_key(|(at, _)| *at);
+        let held_until = self.now.saturating_add(millis(streams.confirm));
+        let client = Client {
+            account: Some(account),
+            phase: Phase::Personal(Box::new(Personal::new(granted.subscriber, held_until))),
+            outgoing: Some(Box::new(Outgoing::new(head))),
+            socket,
+            bell: Bell::new(&self.inbox, BellOf::Client(number)),
+            until: until.unwrap_or((NEVER, ReconnectReason::Aged)),
+            alarm: NEVER,
+            stuck_since: NEVER,
+            serial: self.serial,
+            blocked: false,
+            unread: false,
+            queued: false,
+            behind: false,
+            _kept: kept,
+        };
+        self.clients.insert(client);
+        self.settings.streams.metrics.handed_off.inc();
+        self.beats.add(Beat { client: number, serial: self.serial });
+        self.set_alarm(number);
+        self.enqueue(number);
+    }
+
+    /// A connection's bell was rung: its subscriber has something, or it has to end.
+    fn look(&mut self, number: u32) {
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        client.bell.heard();
+        let waker = client.bell.waker();
+        let context = std::task::Context::from_waker(&waker);
+        let ending = client.account.as_ref().map(|account| account.lease.poll_ending(&context));
+        if let Some(std::task::Poll::Ready(ending)) = ending {
+            self.end(number, ending.reason());
+        }
+        self.enqueue(number);
+    }
+
+    /// An alarm of a connection has come.
+    fn heed(&mut self, at: Tick, number: u32) {
+        let (now, write_timeout) = (self.now, self.settings.write_timeout_ms());
+        let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.alarm == at) else { return };
+        client.alarm = NEVER;
+        if client.blocked && client.stuck_since.saturating_add(write_timeout) <= now {
+            return self.remove(number, "takes no bytes");
+        }
+        let reason = match &client.phase {
+            Phase::Closing(at) if *at <= now => return self.remove(number, "client left"),
+            Phase::Ending | Phase::Closing(_) => None,
+            Phase::Personal(_) | Phase::Shared(_) if client.until.0 <= now => Some(client.until.1),
+            Phase::Personal(personal) if !personal.is_live() && personal.held_until <= now => {
+                Some(ReconnectReason::Unavailable)
+            }
+            Phase::Personal(_) | Phase::Shared(_) => None,
+        };
+        if let Some(reason) = reason {
+            self.end(number, reason);
+        }
+        self.set_alarm(number);
+    }
+
+    fn collect_beats(&mut self) {
+        let (clients, now) = (&self.clients, self.now);
+        self.beats.turn(now, &mut self.turned, |beat| {
+            clients.get(beat.client as usize).is_some_and(|client| {
+                client.serial == beat.serial && matches!(client.phase, Phase::Personal(_) | Phase::Shared(_))
+            })
+        });
+        self.due.extend(self.turned.drain(..));
+    }
+
+    /// Every stream gets a moment at which it ends.
+    fn drain(&mut self) {
+        let streams = Arc::clone(&self.settings.streams);
+        let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        for number in numbers {
+            let Some(at) = streams.drain.draw_end().map(|at| self.tick_of(at)) else { return };
+            if let Some(client) = self.clients.get_mut(number as usize)
+                && at < client.until.0
+            {
+                client.until = (at, ReconnectReason::Draining);
+            }
+            self.set_alarm(number);
+        }
+    }
+
+    /// Cuts what is left.
+    fn abandon(&mut self) {
+        let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        for number in numbers {
+            self.remove(number, "cut at the end of the drain");
+        }
+    }
+
+    /// Sees to it that a connection is looked at when it has to be.
+    pub(super) fn set_alarm(&mut self, number: u32) {
+        let write_timeout = self.settings.write_timeout_ms();
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        let at = client.next_alarm(write_timeout);
+        if at < client.alarm {
+            client.alarm = at;
+            self.alarms.set(at, number);
+        }
+    }
+
+    fn tick_of(&self, at: Instant) -> Tick {
+        millis(at.saturating_duration_since(self.began))
+    }
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("clients", &self.clients.len()).finish_non_exhaustive()
+    }
+}
+
+/// A time in milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,79 @@
+//! What all streams of a node have in common, and on what terms one is open.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use super::drain::Drain;
+use super::jitter::spread;
+use crate::event::control::{self, ReconnectReason};
+use crate::limits::Lease;
+use crate::metrics::Metrics;
+
+/// How far `retry:` values are spread, as a share of the configured one.
+const RETRY_SPREAD: f64 = 0.25;
+
+/// How long before the end of its token a stream ends, so that nobody reads on afterwards, and who comes back with the
+/// same one a little later finds that it has ended.
+const EXPIRY_LEAD: Duration = Duration::from_secs(1);
+
+/// How far the lead is spread, as a share of it.
+const EXPIRY_SPREAD: f64 = 0.5;
+
+/// How far the age at which streams end is spread, as a share of it.
+const AGE_SPREAD: f64 = 0.2;
+
+/// What all streams of a node have in common.
+#[derive(Debug)]
+pub struct StreamSettings {
+    /// The heartbeat's interval, before it is spread.
+    pub heartbeat: Duration,
+    /// What clients are told to wait before they reconnect, before it is spread.
+    pub retry: Duration,
+    /// How long a client is held while its workspace is not confirmed.
+    pub confirm: Duration,
+    /// How long a stream may be open, before it is spread; `None` for as long as one likes.
+    pub age: Option<Duration>,
+    /// The end of all streams.
+    pub drain: Drain,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl StreamSettings {
+    /// A `retry:` value of its own for a stream, in milliseconds.
+    #[must_use]
+    pub fn draw_retry_ms(&self) -> u64 {
+        u64::try_from(spread(self.retry, RETRY_SPREAD).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When a stream that is opened now ends by itself: a moment before what proves its right to be open does, or when
+    /// it has been open for as long as streams may be.
+    #[must_use]
+    pub fn draw_until(&self, expires: Option<SystemTime>) -> Option<(Instant, ReconnectReason)> {
+        let now = Instant::now();
+        let expiry = expires.map(|at| {
+            let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+            (now + left.saturating_sub(spread(EXPIRY_LEAD, EXPIRY_SPREAD)), ReconnectReason::Expired)
+        });
+        let aged = self.age.map(|age| (now + spread(age, AGE_SPREAD), ReconnectReason::Aged));
+        expiry.into_iter().chain(aged).min_by_key(|(at, _)| *at)
+    }
+
+    /// A whole stream that only says to come back later.
+    #[must_use]
+    pub fn refusal(&self, reason: ReconnectReason) -> Bytes {
+        self.metrics.count_reconnect(reason);
+        control::reconnect(reason, self.draw_retry_ms())
+    }
+}
+
+/// On what terms a stream is open.
+#[derive(Debug)]
+pub struct Terms {
+    /// Its place among the open ones.
+    pub lease: Lease,
+    /// When it ends by itself, and what the client is told then.
+    pub until: Option<(Instant, ReconnectReason)>,
+}
