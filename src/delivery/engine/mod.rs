@@ -43,6 +43,9 @@ pub use wire_log::LogBounds;
 use super::StreamSettings;
 use inbox::{Inbox, Word};
 
+#[cfg(test)]
+mod tests;
+
 /// Milliseconds since a shard began.
 type Tick = u64;
 

@@ -132,22 +132,27 @@ impl Shard {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopped {
-            if let Err(error) = self.wait(&mut events) {
+            if let Err(error) = self.step(&mut events, Duration::MAX) {
                 // The poll itself does not work any more; without it nobody could be served.
                 tracing::error!(%error, "a thread that writes streams cannot wait for its sockets: it ends");
                 break;
             }
-            for event in &events {
-                self.hear(event);
-            }
-            self.turn();
         }
         self.abandon();
         self.counts.tell(&self.settings.streams.metrics);
     }
 
-    /// Waits until there is something to do.
-    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+    /// Waits, at most for a time, until there is something to do, and does some of it.
+    pub(super) fn step(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
+        self.wait(events, longest)?;
+        for event in &*events {
+            self.hear(event);
+        }
+        self.turn();
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
         let busy = !(self.ready.is_empty()
             && self.reads.is_empty()
             && self.rounds.is_empty()
@@ -168,6 +173,7 @@ impl Shard {
                 }),
             }
         };
+        let timeout = timeout.or(Some(longest)).map(|timeout| timeout.min(longest)).filter(|&it| it < Duration::MAX);
         let outcome = match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             outcome => outcome,

@@ -1,0 +1,129 @@
+//! How streams end.
+
+use super::*;
+use crate::limits::Ending;
+
+#[test]
+fn who_hangs_up_while_nothing_happens_is_gone_at_once() {
+    let mut scene = Scene::new(&Setting::default());
+    let client = scene.join("acme", Coming::default());
+    let half = scene.join("acme", Coming::default());
+    let silent = scene.arrive("else", Coming::default());
+    scene.until("all are there", |scene| scene.streams_open() == 3);
+    drop(client);
+    scene.until("it is gone", |scene| scene.streams_open() == 2);
+    // Who closes its sending side while it listens counts as gone too, as it does for the other writer.
+    half.socket.shutdown(std::net::Shutdown::Write).unwrap();
+    scene.until("it is gone", |scene| scene.streams_open() == 1);
+    drop(silent);
+    scene.until("it is gone", |scene| scene.streams_open() == 0);
+    assert_eq!((scene.metrics().subscribers.get(), scene.open.len()), (0, 0));
+    assert!(scene.shard.clients.is_empty() && scene.shard.logs.is_empty());
+}
+
+#[test]
+fn what_a_client_sends_is_thrown_away_and_does_not_hide_its_leaving() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut client = scene.join("acme", Coming::default());
+    client.socket.set_nonblocking(false).unwrap();
+    client.socket.write_all(&b"GET / HTTP/1.1\r\n\r\n".repeat(10_000)).unwrap_or_default();
+    client.socket.set_nonblocking(true).unwrap();
+    scene.publish("acme", "1");
+    scene.until("the event", |_| client.data() == ["1"]);
+    let _ = client.socket.write(&[b'x'; 100_000]);
+    drop(client);
+    scene.until("it is gone", |scene| scene.streams_open() == 0);
+}
+
+#[test]
+fn who_is_disconnected_gets_nothing_that_came_after() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut clients: Vec<_> = (0..3).map(|_| scene.join("acme", Coming::default())).collect();
+    clients[1].stream.end(Ending::Disconnected);
+    scene.publish("acme", "after");
+    for (index, client) in clients.iter_mut().enumerate() {
+        if index == 1 {
+            scene.until("it has ended", |_| client.has_ended());
+            assert!(client.body().contains(r#""reason":"disconnected""#));
+            assert!(client.data().is_empty());
+        } else {
+            scene.until("the event", |_| client.data() == ["after"]);
+        }
+    }
+    assert_eq!(scene.metrics().subscribers.get(), 2);
+}
+
+#[test]
+fn a_stream_ends_when_its_time_is_over() {
+    let mut scene = Scene::new(&Setting::default());
+    let until = Some((Instant::now() + Duration::from_millis(100), ReconnectReason::Expired));
+    let mut client = scene.join("acme", Coming { until, ..Coming::default() });
+    let past = Some((Instant::now(), ReconnectReason::Expired));
+    let mut late = scene.arrive("acme", Coming { until: past, ..Coming::default() });
+    scene.until("both have ended", |_| client.has_ended() && late.has_ended());
+    assert!(client.body().contains(r#""reason":"expired""#) && late.body().contains(r#""reason":"expired""#));
+}
+
+#[test]
+fn who_is_held_for_too_long_is_told_to_come_back() {
+    let mut scene = Scene::new(&Setting { confirm: Duration::from_millis(50), ..Setting::default() });
+    let mut client = scene.arrive("acme", Coming::default());
+    scene.until("it has ended", |_| client.has_ended());
+    assert!(client.body().contains(r#""reason":"unavailable""#));
+}
+
+#[test]
+fn a_workspace_that_is_refused_ends_the_streams_of_all_its_clients() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut clients: Vec<_> = (0..200).map(|_| scene.join("acme", Coming::default())).collect();
+    let mut other = scene.join("else", Coming::default());
+    scene.hub.refused(&WorkspaceId::parse("acme").unwrap(), "no permission");
+    for client in &mut clients {
+        scene.until("it has ended", |_| client.has_ended());
+        assert!(client.body().contains(r#""reason":"unavailable""#));
+    }
+    scene.publish("else", "1");
+    scene.until("the other one goes on", |_| other.data() == ["1"]);
+    // The workspace can be had again.
+    let mut again = scene.join("acme", Coming::default());
+    scene.publish("acme", "2");
+    scene.until("it works", |_| again.data() == ["2"]);
+}
+
+#[test]
+fn a_drain_ends_every_stream_properly_and_whoever_comes_late() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut clients: Vec<_> = (0..50).map(|_| scene.join("acme", Coming::default())).collect();
+    let mut held = scene.arrive("else", Coming::default());
+    scene.streams.drain.begin();
+    scene.engine.drain();
+    let mut late = scene.arrive("acme", Coming::default());
+    for client in clients.iter_mut().chain([&mut held, &mut late]) {
+        scene.until("it has ended", |_| client.has_ended());
+        assert!(client.body().contains(r#""reason":"draining""#));
+    }
+    drop(clients);
+    drop((held, late));
+    scene.until("all are gone", |scene| scene.streams_open() == 0);
+}
+
+#[test]
+fn who_does_not_hang_up_after_the_end_is_cut_a_little_later() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut client = scene.join("acme", Coming::default());
+    client.stream.end(Ending::Disconnected);
+    scene.until("it has ended", |_| client.has_ended());
+    assert_eq!(scene.open.len(), 0, "its place is free at once");
+    scene.until("the socket is closed", |scene| scene.streams_open() == 0);
+}
+
+#[test]
+fn what_is_left_at_the_end_is_cut_and_the_shard_ends() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut client = scene.join("acme", Coming::default());
+    scene.engine.abandon();
+    scene.until("it is cut", |_| { client.read(); client.closed });
+    assert!(!client.has_ended(), "without a last chunk, which tells it from a proper end");
+    scene.engine.stop();
+    scene.shard.run();
+}

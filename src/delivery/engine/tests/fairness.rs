@@ -1,0 +1,91 @@
+//! Nothing keeps anything else waiting for longer than a turn lasts.
+
+use super::*;
+
+/// How many turns it takes until a client has an event that was published just now.
+fn turns_until(scene: &mut Scene, client: &mut Client, data: &str) -> usize {
+    for turns in 0..1000 {
+        if client.data().last().is_some_and(|last| last == data) {
+            return turns;
+        }
+        scene.step();
+    }
+    panic!("it never came");
+}
+
+#[test]
+fn one_client_does_not_wait_for_the_many_of_another_workspace() {
+    const MANY: usize = 900;
+    let mut scene = Scene::new(&Setting::default());
+    let mut many: Vec<_> = (0..MANY).map(|_| scene.join("many", Coming::default())).collect();
+    let mut single = scene.join("single", Coming::default());
+    scene.publish("many", "to many");
+    scene.step();
+    let reached = |many: &mut Vec<Client>| many.iter_mut().filter_map(|client| client.data().pop()).count();
+    let begun = reached(&mut many);
+    assert!(begun > 0 && begun < MANY, "{begun} were reached by one turn");
+    scene.publish("single", "to one");
+    let turns = turns_until(&mut scene, &mut single, "to one");
+    assert!(turns <= 2, "{turns} turns");
+    let reached_meanwhile = reached(&mut many);
+    assert!(reached_meanwhile < MANY, "the many are still being served");
+    scene.until("all of them are", |_| reached(&mut many) == MANY);
+    // What came in the middle of a round goes out with the rest of it.
+    scene.publish("many", "a");
+    scene.step();
+    scene.publish("many", "b");
+    scene.until("both", |_| many.iter_mut().all(|client| client.data().last().is_some_and(|last| last == "b")));
+}
+
+#[test]
+fn a_replay_of_10_000_events_does_not_hold_up_others() {
+    const EVENTS: usize = 10_000;
+    let mut scene = Scene::new(&Setting { ring_events: EVENTS + 1000, ..Setting::default() });
+    let mut quick = scene.join("acme", Coming::default());
+    let known = scene.log("acme", "known", &[]);
+    let payload = "x".repeat(300);
+    for number in 0..EVENTS {
+        scene.log("acme", &format!("{number}:{payload}"), &[]);
+        if number % 500 == 0 {
+            scene.until("the quick one has it", |_| quick.data().len() == number + 2);
+        }
+    }
+    scene.until("the quick one has them", |_| quick.data().len() == EVENTS + 1);
+    quick.raw.truncate(HEAD.len());
+    let mut back = scene.arrive("acme", Coming { after: Some(known), ..Coming::default() });
+    let mut published = 0;
+    scene.step();
+    loop {
+        back.read();
+        let is_replaying = scene.shard.clients.iter().any(|(_, client)| matches!(client.phase, super::super::client::Phase::Personal(_)));
+        if !is_replaying {
+            break;
+        }
+        let data = format!("live {published}");
+        scene.log("acme", &data, &[]);
+        published += 1;
+        let turns = turns_until(&mut scene, &mut quick, &data);
+        assert!(turns <= 2, "{turns} turns");
+    }
+    assert!(published > 5, "the replay took {published} turns");
+    scene.until("everything", |_| back.data().len() == EVENTS + published);
+    let data = back.data();
+    assert!((0..EVENTS).all(|number| data[number].starts_with(&format!("{number}:"))));
+    assert_eq!(data[EVENTS..], (0..published).map(|number| format!("live {number}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_storm_of_newcomers_does_not_hold_up_who_is_there() {
+    const STORM: usize = 400;
+    let mut scene = Scene::new(&Setting::default());
+    let mut there = scene.join("acme", Coming::default());
+    let mut storm: Vec<_> = (0..STORM).map(|_| scene.arrive("acme", Coming::default())).collect();
+    scene.publish("acme", "now");
+    let turns = turns_until(&mut scene, &mut there, "now");
+    assert!(turns <= 2, "{turns} turns");
+    scene.publish("acme", "later");
+    for client in &mut storm {
+        scene.until("it is served", |_| client.data().last().is_some_and(|last| last == "later"));
+    }
+    assert_eq!(scene.shard.logs.iter().map(|(_, log)| log.members.len()).sum::<usize>(), STORM + 1);
+}
