@@ -301,7 +301,7 @@ async fn bus(
         ));
     }
     let listener = match config.embedded.listen {
-        Some(address) => Some(embedded::bind(address).await?),
+        Some(address) => Some(embedded::bind(address, &config.embedded.password).await?),
         None => None,
     };
     let address = listener.as_ref().map(address_of).transpose()?;

@@ -87,10 +87,12 @@ fn announce(config: &Config, addresses: Addresses) {
     }
     let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1","name":"general"}}"#;
     let channel = format!("{}demo", config.redis.channel_prefix);
+    // The password itself is not shown; redis-cli takes it from there.
+    let login = if config.embedded.password.is_empty() { "" } else { "REDISCLI_AUTH=… " };
     let (bus, redis_cli) = match (!config.redis.is_configured(), addresses.embedded) {
         (true, Some(embedded)) => (
             format!("embedded mode: no Redis configured, the bus runs in this process at {embedded}"),
-            Some(format!("redis-cli -p {} PUBLISH {channel} '{payload}'", embedded.port())),
+            Some(format!("{login}redis-cli -p {} PUBLISH {channel} '{payload}'", embedded.port())),
         ),
         (true, None) => {
             ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None)

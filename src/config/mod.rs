@@ -20,6 +20,7 @@ pub mod reference;
 mod rules;
 mod seconds;
 mod secret;
+mod secret_text;
 mod show;
 mod source;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use error::{ConfigError, Found, Position, Problem};
 pub use load::{EffectiveValue, Loaded};
 pub use seconds::Seconds;
 pub use secret::RedisUrl;
+pub use secret_text::SecretText;
 pub use source::{Source, Sources};
 
 /// The whole configuration, checked.
@@ -110,6 +112,8 @@ pub struct EmbeddedConfig {
     /// `None` when the key is empty: no listener.
     #[serde(deserialize_with = "seconds::optional_address")]
     pub listen: Option<SocketAddr>,
+    /// Empty: none.
+    pub password: SecretText,
     pub clients: usize,
     pub output_bytes: usize,
     /// `None` when the key is empty: in memory only.

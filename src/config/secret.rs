@@ -13,7 +13,12 @@ type Show = fn(&str) -> String;
 
 /// Every key whose value is secret, with the way to show it. A key that is added here is masked in errors, in
 /// `tidings config` and in every other place that shows values by key.
-const SECRETS: &[(&str, Show)] = &[("redis.url", show_url), ("redis.sentinel.nodes", show_url)];
+const SECRETS: &[(&str, Show)] =
+    &[("redis.url", show_url), ("redis.sentinel.nodes", show_url), ("embedded.password", show_nothing)];
+
+fn show_nothing(secret: &str) -> String {
+    if secret.is_empty() { String::new() } else { MASK.to_owned() }
+}
 
 fn show_url(url: &str) -> String {
     RedisUrl::new(url).to_string()
@@ -163,6 +168,8 @@ mod tests {
             masked("redis.sentinel.nodes", &json!(["redis://:s3cret@a:26379", "redis://b"])),
             json!(["redis://:***@a:26379", "redis://b"])
         );
+        assert_eq!(masked("embedded.password", &json!("s3cret")), json!("***"));
+        assert_eq!(masked("embedded.password", &json!("")), json!(""));
         assert_eq!(masked("redis.channel_prefix", &json!("shown")), json!("shown"));
     }
 

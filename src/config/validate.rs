@@ -17,6 +17,9 @@ const FRAME_HEAD_BYTES: usize = 1024;
 /// The most connections that make sense to ask for, well above the file descriptors of a machine.
 const CONNECTIONS_MAX: usize = 10_000_000;
 
+/// The shortest password, in characters, where others can try. The listener does not slow down guessing, so the password has to.
+const PASSWORD_CHARACTERS_MIN: usize = 16;
+
 /// Linux keeps the idle time of TCP keepalive in whole seconds and takes no more than this (`tcp(7)`); a third of it,
 /// the interval, must be at least one second.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 3..=32_767;
@@ -154,15 +157,17 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
 
 fn listeners(checks: &mut Checks<'_>, config: &Config) {
     let embedded = config.embedded.listen;
-    checks.value(
-        "embedded.listen",
-        embedded.is_none_or(is_loopback),
-        "a loopback address, such as 127.0.0.1:6380",
-    );
     let (server, admin) = (config.server.listen, config.admin.listen);
     checks.pair(["server.listen", "admin.listen"], !collide(server, admin), DIFFER);
     // With a Redis configured the embedded bus does not listen.
     if let Some(embedded) = embedded.filter(|_| !config.redis.is_configured()) {
+        let password = config.embedded.password.reveal().chars().count();
+        checks.pair(
+            ["embedded.listen", "embedded.password"],
+            is_loopback(embedded) || password >= PASSWORD_CHARACTERS_MIN,
+            "others can reach this address: set embedded.password, to at least 16 characters, or listen on a loopback \
+             address, such as 127.0.0.1:6380",
+        );
         checks.pair(["embedded.listen", "server.listen"], !collide(embedded, server), DIFFER);
         checks.pair(["embedded.listen", "admin.listen"], !collide(embedded, admin), DIFFER);
     }
