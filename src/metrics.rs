@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::auth::Check;
+use crate::auth::forward::ForwardMetrics;
 use crate::event::control::{ReconnectReason, ResetReason};
 
 /// Whether an event stands in the log.
@@ -56,6 +57,12 @@ pub struct Metrics {
     pub orders: Counter,
     /// Orders of backends that were not understood.
     pub orders_refused: Counter,
+    /// The app's decisions.
+    pub forward: ForwardMetrics,
+    /// Times that the keys for tokens were fetched.
+    pub jwks_fetches: Counter,
+    /// Times that the keys for tokens could not be fetched.
+    pub jwks_fetch_failures: Counter,
     events: Family<KindLabel, Counter>,
     dropped: ByReason,
     resets: ByReason,
@@ -97,6 +104,19 @@ impl Metrics {
             "Orders of backends that were not understood",
             orders_refused.clone(),
         );
+        let forward = ForwardMetrics::registered(&mut registry);
+        let jwks_fetches = Counter::default();
+        registry.register(
+            "jwks_fetches",
+            "Times that the keys for tokens were fetched",
+            jwks_fetches.clone(),
+        );
+        let jwks_fetch_failures = Counter::default();
+        registry.register(
+            "jwks_fetch_failures",
+            "Times that the keys for tokens could not be fetched",
+            jwks_fetch_failures.clone(),
+        );
         let events = Family::default();
         registry.register("events", "Events that arrived from the bus", events.clone());
         let dropped = ByReason::default();
@@ -129,6 +149,9 @@ impl Metrics {
             publish_failures,
             orders,
             orders_refused,
+            forward,
+            jwks_fetches,
+            jwks_fetch_failures,
             events,
             dropped,
             resets,

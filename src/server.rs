@@ -11,12 +11,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Door;
+use crate::auth::door::Method;
+use crate::auth::forward::{self, ForwardAuth};
+use crate::auth::jwt::{JwtSetupError, TokenSources, Verifier};
 use crate::auth::orders::{Bans, Desk};
+use crate::auth::recheck::Recheck;
 use crate::auth::tickets::Tickets;
 use crate::bus::embedded::{self, ChannelNames, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMethod, AuthMode, Config};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
 use crate::feed::NodeFeed;
@@ -42,6 +46,8 @@ pub struct Server {
     node: Arc<Node>,
     hub: Arc<Hub>,
     orders: Desk,
+    verifier: Option<Arc<Verifier>>,
+    recheck: Option<Arc<Recheck>>,
     feed: Arc<NodeFeed>,
     bus: Arc<dyn Bus>,
     streams: Arc<StreamSettings>,
@@ -86,6 +92,12 @@ pub enum StartError {
     /// The logs of the embedded bus cannot be had.
     #[error("{0} (embedded.path)")]
     Log(#[from] embedded::OpenError),
+    /// The keys for tokens cannot be had.
+    #[error("{0} (auth.jwt)")]
+    Jwt(#[from] JwtSetupError),
+    /// Asking the app cannot be prepared.
+    #[error("{0} (auth.forward)")]
+    Forward(#[from] forward::SetupError),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),
@@ -136,14 +148,15 @@ impl Server {
             Desk::new(Arc::clone(&open), Arc::clone(&bans), Arc::clone(&bus), Arc::clone(&metrics));
         let feed = Arc::new(NodeFeed::new(Arc::clone(&hub), inbox));
         let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration());
-        let door = Arc::new(Door::new(tickets, bans));
+        let access = Access::prepare(config, &metrics)?;
+        let door = Door::new(access.methods, tickets, bans, access.recheck.clone());
         let origins = Origins::new(&config.cors.origins);
         let app = Arc::new(App {
             hub: Arc::clone(&hub),
             bus: Arc::clone(&bus),
             streams: Arc::clone(&streams),
             metrics: Arc::clone(&metrics),
-            door,
+            door: Arc::new(door),
             open,
             origins: origins.clone(),
             named: config.sse.named,
@@ -200,6 +213,8 @@ impl Server {
             node,
             hub,
             orders,
+            verifier: access.verifier,
+            recheck: access.recheck,
             feed,
             bus,
             streams,
@@ -229,6 +244,12 @@ impl Server {
         let feed: Arc<dyn Feed> = self.feed;
         rest.spawn(Arc::clone(&self.bus).run(feed, stop_rest.clone()));
         rest.spawn(self.orders.run(stop_rest.clone()));
+        if let Some(verifier) = self.verifier {
+            rest.spawn(verifier.run(stop_rest.clone()));
+        }
+        if let Some(recheck) = self.recheck {
+            rest.spawn(recheck.run(stop_rest.clone()));
+        }
         rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
@@ -272,6 +293,37 @@ impl Server {
             (false, Ok(())) => Ended::Drained,
             (false, Err(_)) => Ended::Cut,
         }
+    }
+}
+
+/// What it takes to find out who is there.
+struct Access {
+    methods: Vec<Method>,
+    verifier: Option<Arc<Verifier>>,
+    recheck: Option<Arc<Recheck>>,
+}
+
+impl Access {
+    fn prepare(config: &Config, metrics: &Metrics) -> Result<Self, StartError> {
+        let mut access = Self { methods: Vec::new(), verifier: None, recheck: None };
+        let AuthMode::Methods(methods) = &config.auth.mode else { return Ok(access) };
+        for method in methods {
+            access.methods.push(match method {
+                AuthMethod::Jwt => {
+                    let verifier = Arc::new(Verifier::new(&config.auth.jwt, metrics)?);
+                    access.verifier = Some(Arc::clone(&verifier));
+                    Method::Jwt { sources: TokenSources::new(&config.auth.jwt), verifier }
+                }
+                AuthMethod::Forward => {
+                    let forward = ForwardAuth::new(&config.auth.forward, metrics.forward.clone())?;
+                    let interval = config.auth.recheck_seconds.duration();
+                    access.recheck =
+                        (!interval.is_zero()).then(|| Arc::new(Recheck::new(forward.clone(), interval)));
+                    Method::Forward(forward)
+                }
+            });
+        }
+        Ok(access)
     }
 }
 

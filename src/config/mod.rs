@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+mod algorithms;
 mod auth_mode;
 mod error;
 mod file;
+mod forward;
+pub mod jwt;
 mod key;
 mod layers;
 mod load;
@@ -25,15 +28,20 @@ mod show;
 mod source;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod validate;
 
+pub use algorithms::Algorithms;
 pub use auth_mode::{AuthMethod, AuthMode};
 pub use error::{ConfigError, Found, Position, Problem};
+pub use forward::{ForwardConfig, ForwardUrl};
+pub use jwt::JwtConfig;
 pub use load::{EffectiveValue, Loaded};
 pub use seconds::Seconds;
 pub use secret::RedisUrl;
 pub use secret_text::SecretText;
 pub use source::{Source, Sources};
+pub use texts::Texts;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -192,6 +200,9 @@ pub struct LimitsConfig {
 pub struct AuthConfig {
     pub mode: AuthMode,
     pub ticket_seconds: Seconds,
+    pub recheck_seconds: Seconds,
+    pub forward: ForwardConfig,
+    pub jwt: JwtConfig,
 }
 
 /// `[cors]`: which pages on other hosts may read and publish.

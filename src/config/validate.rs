@@ -11,6 +11,8 @@ use super::rules;
 use super::source::Source;
 use super::{AuthMode, Config, Seconds};
 
+mod jwt;
+
 /// What an event needs in a ring and in a buffer on top of its payload: the head of its frame, with room to spare.
 const FRAME_HEAD_BYTES: usize = 1024;
 
@@ -33,6 +35,8 @@ pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Proble
     sizes(&mut checks, config);
     listeners(&mut checks, config);
     access(&mut checks, config);
+    super::forward::check(&mut checks, config);
+    jwt::problems(&mut checks, config);
     checks.problems
 }
 
@@ -206,26 +210,26 @@ const CONNECTIONS: &str = "1 to 10000000 connections";
 const DIFFER: &str = "two listeners cannot share an address";
 
 /// Collects problems, and finds for each the value as it may be shown and who set it.
-struct Checks<'a> {
+pub(super) struct Checks<'a> {
     values: &'a [EffectiveValue],
     problems: Vec<Problem>,
 }
 
 impl<'a> Checks<'a> {
     /// A rule for one value.
-    fn value(&mut self, key: &str, holds: bool, expected: &str) {
+    pub(super) fn value(&mut self, key: &str, holds: bool, expected: &str) {
         let Some(value) = self.find(key) else { return };
         if !holds {
             self.problems.push(Problem::Value { found: value.into(), expected: expected.to_owned() });
         }
     }
 
-    fn positive(&mut self, key: &str, seconds: Seconds) {
+    pub(super) fn positive(&mut self, key: &str, seconds: Seconds) {
         self.value(key, seconds.duration() > Duration::ZERO, "more than 0 seconds");
     }
 
     /// A rule for two values. The one that somebody set is named first.
-    fn pair(&mut self, keys: [&str; 2], holds: bool, rule: &'static str) {
+    pub(super) fn pair(&mut self, keys: [&str; 2], holds: bool, rule: &'static str) {
         let [Some(mut value), Some(mut other)] = keys.map(|key| self.find(key)) else { return };
         if holds {
             return;

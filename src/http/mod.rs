@@ -11,6 +11,7 @@
 //! | [`tickets`] | one-use words for addresses |
 //! | [`denied`] | how those are answered who are not let in |
 //! | [`admin`] | the operations paths |
+//! | [`visit`] | a request as a handler sees it |
 //! | [`accept`], [`body`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
 
 mod accept;
@@ -28,6 +29,7 @@ mod routes;
 mod service;
 mod stream;
 mod tickets;
+mod visit;
 mod watched;
 
 pub use connection::ConnectionSettings;

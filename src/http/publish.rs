@@ -9,8 +9,9 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::routes::{App, workspace};
+use super::visit::Visit;
 use super::{body, denied};
-use crate::auth::{Action, Credentials};
+use crate::auth::Action;
 use crate::bus::{EVENTS_MAX, IdempotencyKey, Publication, PublishError, Published};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -19,18 +20,16 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) async fn publish<B: Buf>(
     app: &App,
     id: &str,
-    query: &str,
-    headers: &HeaderMap,
+    visit: &Visit,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
-    app.origins.check_sender(headers)?;
+    app.origins.check_sender(&visit.headers)?;
     let workspace = workspace(id)?;
-    let credentials = Credentials { ticket: None };
-    if let Err(denial) = app.door.admit(Action::Publish, &workspace, credentials).await {
+    if let Err(denial) = app.door.admit(Action::Publish, &workspace, &visit.credentials(None)).await {
         return Err(denied::problem(app, &denial));
     }
-    let batch = wants_batch(query)?;
-    let key = idempotency_key(headers)?;
+    let batch = wants_batch(&visit.query)?;
+    let key = idempotency_key(&visit.headers)?;
     let (bytes_max, what, setting) = if batch {
         (app.batch_bytes, "a batch", "limits.batch_bytes")
     } else {
@@ -45,7 +44,7 @@ pub(super) async fn publish<B: Buf>(
             ),
         )
     };
-    let body = body::receive(stream, headers, bytes_max, app.body_timeout, too_large).await?;
+    let body = body::receive(stream, &visit.headers, bytes_max, app.body_timeout, too_large).await?;
     let payloads = if batch { lines(&body) } else { vec![body] };
     check(&payloads, app.event_bytes)?;
     let Some(publication) = Publication::several(payloads) else { return Err(empty()) };

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use warp::filters::BoxedFilter;
+use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::cors::Origins;
 use super::problem::Problem;
 use super::service::Peer;
+use super::visit::Visit;
 use super::{publish, stream, tickets};
 use crate::auth::Door;
 use crate::bus::Bus;
@@ -76,38 +78,38 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .and(warp::path::end())
         .boxed();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-
-    let subscriber_app = Arc::clone(app);
-    let subscribe = warp::get()
-        .and(events.clone())
+    let visit = warp::path::full()
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Peer>())
-        .then(move |id: String, query: String, headers: HeaderMap, peer: Peer| {
+        .map(|path: FullPath, query, headers, peer| {
+            let path = path.as_str().to_owned();
+            Visit { path, query, headers, peer }
+        })
+        .boxed();
+
+    let subscriber_app = Arc::clone(app);
+    let subscribe =
+        warp::get().and(events.clone()).and(visit.clone()).then(move |id: String, visit: Visit| {
             let app = Arc::clone(&subscriber_app);
-            async move { answer(stream::open(&app, &id, &query, &headers, peer).await) }
+            async move { answer(stream::open(&app, &id, visit).await) }
         });
 
     let publisher_app = Arc::clone(app);
-    let publish = warp::post()
-        .and(events.clone())
-        .and(query)
-        .and(warp::header::headers_cloned())
-        .and(warp::body::stream())
-        .then(move |id: String, query: String, headers: HeaderMap, body| {
+    let publish = warp::post().and(events.clone()).and(visit.clone()).and(warp::body::stream()).then(
+        move |id: String, visit: Visit, body| {
             let app = Arc::clone(&publisher_app);
-            async move { answer(publish::publish(&app, &id, &query, &headers, body).await) }
-        });
+            async move { answer(publish::publish(&app, &id, &visit, body).await) }
+        },
+    );
 
     let issuer_app = Arc::clone(app);
-    let issue = warp::post()
-        .and(ticket_path.clone())
-        .and(warp::header::headers_cloned())
-        .and(warp::body::stream())
-        .then(move |headers: HeaderMap, body| {
+    let issue = warp::post().and(ticket_path.clone()).and(visit).and(warp::body::stream()).then(
+        move |visit: Visit, body| {
             let app = Arc::clone(&issuer_app);
-            async move { answer(tickets::issue(&app, &headers, body).await) }
-        });
+            async move { answer(tickets::issue(&app, &visit, body).await) }
+        },
+    );
     let ticket_preflight = warp::options().and(ticket_path.clone()).map(|| Origins::preflight(TICKETS_ALLOW));
     let ticket_other = ticket_path.map(|| Problem::method_not_allowed(TICKETS_ALLOW).into_response());
 

@@ -1,7 +1,7 @@
 //! `GET …/events`: the event stream.
 
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use warp::Reply;
 use warp::reply::Response;
 
@@ -10,8 +10,8 @@ use super::denied;
 use super::problem::Problem;
 use super::query::StreamQuery;
 use super::routes::{App, workspace};
-use super::service::Peer;
-use crate::auth::{Action, Credentials};
+use super::visit::Visit;
+use crate::auth::Action;
 use crate::delivery::{StreamBody, Terms};
 use crate::event::control::ReconnectReason;
 use crate::hub::{Resume, Start};
@@ -22,16 +22,10 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 /// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
 /// that wants such trouble told by a status.
-pub(super) async fn open(
-    app: &App,
-    id: &str,
-    query: &str,
-    headers: &HeaderMap,
-    peer: Peer,
-) -> Result<Response, Problem> {
+pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, Problem> {
     let workspace = workspace(id)?;
-    let query = StreamQuery::parse(query, app.named, app.newest_max)?;
-    let accepted = accept::event_stream(headers);
+    let query = StreamQuery::parse(&visit.query, app.named, app.newest_max)?;
+    let accepted = accept::event_stream(&visit.headers);
     if accepted == EventStream::Excluded {
         return Err(Problem::new(
             StatusCode::NOT_ACCEPTABLE,
@@ -40,22 +34,23 @@ pub(super) async fn open(
         ));
     }
     // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
-    let start = headers
+    let start = visit
+        .headers
         .get(LAST_EVENT_ID)
         .filter(|value| !value.is_empty())
         .map(|value| Start::After(Resume::new(&String::from_utf8_lossy(value.as_bytes()))))
         .or(query.start)
         .unwrap_or(Start::Head);
     let by_status = query.errors_by_status || accepted != EventStream::Named;
-    let credentials = Credentials { ticket: query.ticket.as_deref() };
-    let admission = match app.door.admit(Action::Subscribe, &workspace, credentials).await {
+    let credentials = visit.credentials(query.ticket.as_deref());
+    let admission = match app.door.admit(Action::Subscribe, &workspace, &credentials).await {
         Ok(admission) => admission,
         Err(denial) => return denied::stream_answer(app, &denial, by_status),
     };
     let candidate = Candidate {
         workspace: workspace.clone(),
         identity: admission.identity.clone(),
-        address: peer.address.ip(),
+        address: visit.peer.address.ip(),
     };
     let lease = match app.open.admit(candidate) {
         Ok(lease) => lease,
@@ -88,8 +83,11 @@ pub(super) async fn open(
             ));
         }
     }
+    let peer = visit.peer;
     peer.progress.begin_streaming();
-    let terms = Terms { lease, until: app.streams.draw_until(admission.identity.expires) };
+    let until = app.streams.draw_until(admission.identity.expires);
+    app.door.watch(lease.handle(), workspace, admission);
+    let terms = Terms { lease, until };
     let body = StreamBody::new(subscriber, terms, app.streams.clone(), peer.address, peer.cut);
     Ok(as_stream(warp::reply::stream(body).into_response()))
 }

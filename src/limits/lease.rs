@@ -1,7 +1,7 @@
 //! A stream's place among the open ones, and the word that ends it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
@@ -63,6 +63,25 @@ impl EndBell {
     }
 }
 
+/// A stream, for those who may end it and do not keep it open.
+#[derive(Debug)]
+pub struct StreamHandle(Weak<EndBell>);
+
+impl StreamHandle {
+    /// Whether the stream is still open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// Ends the stream, if it is open.
+    pub fn end(&self, ending: Ending) {
+        if let Some(bell) = self.0.upgrade() {
+            bell.ring(ending);
+        }
+    }
+}
+
 /// A stream's place among the open ones. The stream counts until this is dropped.
 #[derive(Debug)]
 pub struct Lease {
@@ -81,6 +100,12 @@ impl Lease {
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// A way to end the stream from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> StreamHandle {
+        StreamHandle(Arc::downgrade(&self.bell))
     }
 
     /// Whether the stream has to end; wakes the task of the last call when it does. Cancellation safe.

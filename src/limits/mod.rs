@@ -10,6 +10,6 @@ pub mod lease;
 pub mod open;
 pub mod selector;
 
-pub use lease::{Ending, Lease};
+pub use lease::{Ending, Lease, StreamHandle};
 pub use open::{Candidate, OpenStreams, StreamBound, StreamLimits};
 pub use selector::Selector;

@@ -14,6 +14,8 @@ mod deploy_files;
 mod documents;
 mod embedded_log;
 mod embedded_protocol;
+mod forward_apps;
+mod forward_tls;
 mod harness;
 mod lifecycle;
 mod outages;

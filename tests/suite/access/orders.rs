@@ -20,7 +20,7 @@ on_both_buses!(
 const SOON: Duration = Duration::from_secs(1);
 
 /// Gives an order as a backend does, and answers how many heard it.
-async fn order(bed: &Bed, order: serde_json::Value) -> u64 {
+pub(super) async fn order(bed: &Bed, order: serde_json::Value) -> u64 {
     let mut publish = redis::cmd("PUBLISH");
     publish.arg("tidings:control").arg(order.to_string());
     publish.query_async(&mut bed.connection().await).await.unwrap()
