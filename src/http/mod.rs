@@ -24,7 +24,7 @@ mod host;
 mod listener;
 mod problem;
 mod publish;
-mod query;
+pub(crate) mod query;
 mod routes;
 mod service;
 mod stream;

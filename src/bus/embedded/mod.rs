@@ -35,7 +35,7 @@ mod log;
 mod login;
 mod outbox;
 mod reply;
-mod request;
+pub(crate) mod request;
 mod session;
 mod shelf;
 mod subscriber;

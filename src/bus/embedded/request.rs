@@ -28,11 +28,11 @@ const BESIDES_PAYLOAD_BYTES: usize = 1024 * 1024;
 const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A command's name and arguments. The decoder answers none that is empty.
-pub(super) type Request = Vec<Bytes>;
+pub(crate) type Request = Vec<Bytes>;
 
 /// Takes commands out of a client's bytes.
 #[derive(Debug)]
-pub(super) struct RequestDecoder {
+pub(crate) struct RequestDecoder {
     bytes_max: usize,
     /// Whether the client has yet to give the password.
     is_stranger: bool,
@@ -50,7 +50,7 @@ struct Measured {
 
 /// Why a client's bytes are not read any further.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
+pub(crate) enum RequestError {
     /// They are no command, or beyond a bound. The text is what Redis tells the client.
     #[error("Protocol error: {0}")]
     Protocol(String),
@@ -61,13 +61,13 @@ pub(super) enum RequestError {
 
 impl RequestDecoder {
     /// Takes commands with payloads up to a size, and a bit more.
-    pub(super) fn new(event_bytes: usize) -> Self {
+    pub(crate) fn new(event_bytes: usize) -> Self {
         let bytes_max = event_bytes.saturating_add(BESIDES_PAYLOAD_BYTES);
         Self { bytes_max, is_stranger: false, measured: Measured::default() }
     }
 
     /// From the next command on, takes only small ones, as from a client that has yet to give the password, or not.
-    pub(super) fn set_stranger(&mut self, is_stranger: bool) {
+    pub(crate) fn set_stranger(&mut self, is_stranger: bool) {
         self.is_stranger = is_stranger;
     }
 
