@@ -17,6 +17,7 @@ mod embedded_protocol;
 mod forward_apps;
 mod forward_tls;
 mod harness;
+mod hostile;
 mod lifecycle;
 mod outages;
 mod proxies;

@@ -86,9 +86,6 @@ async fn it_lets_in_and_nothing_else_does() {
          1 RESET
          1 PING
          1 AUTH {PASSWORD}
-         1 MULTI
-         1 AUTH {PASSWORD}
-         1 EXEC
          2 HELLO 2 AUTH default wrong
          2 PING
          2 HELLO 2 AUTH other {PASSWORD}

@@ -68,7 +68,7 @@ pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> Outcome {
     }
     if !session.is_let_in() {
         return Err(other(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         ));
     }
     if let Some(protocol) = protocol {
