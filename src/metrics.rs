@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::auth::Check;
+use crate::auth::forward::ForwardMetrics;
 use crate::event::control::{ReconnectReason, ResetReason};
 
 /// Whether an event stands in the log.
@@ -53,10 +55,22 @@ pub struct Metrics {
     pub published: Counter,
     /// Publishes through HTTP that failed.
     pub publish_failures: Counter,
+    /// Orders of backends that were carried out.
+    pub orders: Counter,
+    /// Orders of backends that were not understood.
+    pub orders_refused: Counter,
+    /// The app's decisions.
+    pub forward: ForwardMetrics,
+    /// Times that the keys for tokens were fetched.
+    pub jwks_fetches: Counter,
+    /// Times that the keys for tokens could not be fetched.
+    pub jwks_fetch_failures: Counter,
     events: Family<KindLabel, Counter>,
     dropped: ByReason,
     resets: ByReason,
     reconnects: ByReason,
+    refusals: ByReason,
+    denials: ByReason,
 }
 
 impl Metrics {
@@ -90,6 +104,27 @@ impl Metrics {
         registry.register("published", "Events published through HTTP", published.clone());
         let publish_failures = Counter::default();
         registry.register("publish_failures", "Publishes through HTTP that failed", publish_failures.clone());
+        let orders = Counter::default();
+        registry.register("orders", "Orders of backends that were carried out", orders.clone());
+        let orders_refused = Counter::default();
+        registry.register(
+            "orders_refused",
+            "Orders of backends that were not understood",
+            orders_refused.clone(),
+        );
+        let forward = ForwardMetrics::registered(&mut registry);
+        let jwks_fetches = Counter::default();
+        registry.register(
+            "jwks_fetches",
+            "Times that the keys for tokens were fetched",
+            jwks_fetches.clone(),
+        );
+        let jwks_fetch_failures = Counter::default();
+        registry.register(
+            "jwks_fetch_failures",
+            "Times that the keys for tokens could not be fetched",
+            jwks_fetch_failures.clone(),
+        );
         let events = Family::default();
         registry.register("events", "Events that arrived from the bus", events.clone());
         let dropped = ByReason::default();
@@ -106,6 +141,10 @@ impl Metrics {
             "Streams that the node ended, asking to come back",
             reconnects.clone(),
         );
+        let refusals = ByReason::default();
+        registry.register("refusals", "Clients turned away at a limit, for now", refusals.clone());
+        let denials = ByReason::default();
+        registry.register("denials", "Requests that were not let in, by the check", denials.clone());
         Self {
             registry,
             connections,
@@ -117,10 +156,17 @@ impl Metrics {
             delivered_bytes,
             published,
             publish_failures,
+            orders,
+            orders_refused,
+            forward,
+            jwks_fetches,
+            jwks_fetch_failures,
             events,
             dropped,
             resets,
             reconnects,
+            refusals,
+            denials,
         }
     }
 
@@ -142,6 +188,16 @@ impl Metrics {
     /// A stream was ended with the wish that the client come back.
     pub fn count_reconnect(&self, reason: ReconnectReason) {
         self.reconnects.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    /// A client was turned away at a limit.
+    pub fn count_refusal(&self, limit: &'static str) {
+        self.refusals.get_or_create(&ReasonLabel { reason: limit }).inc();
+    }
+
+    /// A request was not let in.
+    pub fn count_denial(&self, check: Check) {
+        self.denials.get_or_create(&ReasonLabel { reason: check.as_str() }).inc();
     }
 
     /// How many events of a kind arrived.

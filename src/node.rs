@@ -80,6 +80,7 @@ impl Node {
                 "heardSecondsAgo": bus.heard.map(|age| age.as_secs_f64()),
                 "probeRefused": bus.probe_refused,
                 "subscriptionRefused": bus.subscription_refused,
+                "controlRefused": bus.control_refused,
                 "refusedWorkspaces": refused,
                 "refusedReason": refused_reason,
             },
@@ -159,6 +160,7 @@ mod tests {
             heard: heard.map(Duration::from_secs),
             probe_refused: None,
             subscription_refused: None,
+            control_refused: None,
             server: None,
             function: None,
         }

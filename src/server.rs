@@ -10,16 +10,25 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::embedded::{self, EmbeddedBus};
+use crate::auth::Door;
+use crate::auth::door::Method;
+use crate::auth::forward::{self, ForwardAuth};
+use crate::auth::jwt::{JwtSetupError, TokenSources, Verifier};
+use crate::auth::orders::{Bans, Desk};
+use crate::auth::recheck::Recheck;
+use crate::auth::tickets::Tickets;
+use crate::bus::embedded::{self, ChannelNames, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMethod, AuthMode, Config};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
+use crate::feed::NodeFeed;
 use crate::http::{
     self, App, ConnectionSettings, Hosts, Listener, Origins, PublishRate, Service, SocketSettings, admin,
 };
 use crate::hub::{Hub, HubSettings};
+use crate::limits::{OpenStreams, StreamLimits};
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -38,6 +47,10 @@ const ADMIN_CONNECTIONS_MAX: usize = 256;
 pub struct Server {
     node: Arc<Node>,
     hub: Arc<Hub>,
+    orders: Desk,
+    verifier: Option<Arc<Verifier>>,
+    recheck: Option<Arc<Recheck>>,
+    feed: Arc<NodeFeed>,
     bus: Arc<dyn Bus>,
     streams: Arc<StreamSettings>,
     publish_rate: Arc<PublishRate>,
@@ -82,6 +95,12 @@ pub enum StartError {
     /// The logs of the embedded bus cannot be had.
     #[error("{0} (embedded.path)")]
     Log(#[from] embedded::OpenError),
+    /// The keys for tokens cannot be had.
+    #[error("{0} (auth.jwt)")]
+    Jwt(#[from] JwtSetupError),
+    /// Asking the app cannot be prepared.
+    #[error("{0} (auth.forward)")]
+    Forward(#[from] forward::SetupError),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),
@@ -120,11 +139,20 @@ impl Server {
             heartbeat: config.sse.heartbeat_seconds.duration(),
             retry: Duration::from_millis(config.sse.retry_ms),
             confirm: config.redis.confirm_seconds.duration(),
+            age: Some(config.limits.connection_age_seconds.duration()).filter(|age| !age.is_zero()),
             drain: Drain::new(config.server.drain_seconds.duration()),
             metrics: Arc::clone(&metrics),
         });
         let probe = config.redis.probe_seconds.duration();
         let node = Arc::new(Node::new(id, Arc::clone(&bus), Arc::clone(&metrics), probe));
+        let open = Arc::new(OpenStreams::new(id, stream_limits(config)));
+        let bans = Arc::new(Bans::default());
+        let (orders, inbox) =
+            Desk::new(Arc::clone(&open), Arc::clone(&bans), Arc::clone(&bus), Arc::clone(&metrics));
+        let feed = Arc::new(NodeFeed::new(Arc::clone(&hub), inbox));
+        let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration());
+        let access = Access::prepare(config, &metrics)?;
+        let door = Door::new(access.methods, tickets, bans, access.recheck.clone());
         let origins = Origins::new(&config.cors.origins);
         let publish_rate = Arc::new(PublishRate::new(config.limits.rates()));
         let app = Arc::new(App {
@@ -132,6 +160,8 @@ impl Server {
             bus: Arc::clone(&bus),
             streams: Arc::clone(&streams),
             metrics: Arc::clone(&metrics),
+            door: Arc::new(door),
+            open,
             origins: origins.clone(),
             named: config.sse.named,
             newest_max: config.replay.newest_max,
@@ -187,6 +217,10 @@ impl Server {
         Ok(Self {
             node,
             hub,
+            orders,
+            verifier: access.verifier,
+            recheck: access.recheck,
+            feed,
             bus,
             streams,
             publish_rate,
@@ -213,8 +247,15 @@ impl Server {
         let stop_rest = CancellationToken::new();
         let mut connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
         let mut rest = JoinSet::new();
-        let feed: Arc<dyn Feed> = self.hub.clone();
+        let feed: Arc<dyn Feed> = self.feed;
         rest.spawn(Arc::clone(&self.bus).run(feed, stop_rest.clone()));
+        rest.spawn(self.orders.run(stop_rest.clone()));
+        if let Some(verifier) = self.verifier {
+            rest.spawn(verifier.run(stop_rest.clone()));
+        }
+        if let Some(recheck) = self.recheck {
+            rest.spawn(recheck.run(stop_rest.clone()));
+        }
         rest.spawn(sweep(Arc::clone(&self.hub), self.publish_rate, stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
@@ -261,6 +302,37 @@ impl Server {
     }
 }
 
+/// What it takes to find out who is there.
+struct Access {
+    methods: Vec<Method>,
+    verifier: Option<Arc<Verifier>>,
+    recheck: Option<Arc<Recheck>>,
+}
+
+impl Access {
+    fn prepare(config: &Config, metrics: &Metrics) -> Result<Self, StartError> {
+        let mut access = Self { methods: Vec::new(), verifier: None, recheck: None };
+        let AuthMode::Methods(methods) = &config.auth.mode else { return Ok(access) };
+        for method in methods {
+            access.methods.push(match method {
+                AuthMethod::Jwt => {
+                    let verifier = Arc::new(Verifier::new(&config.auth.jwt, metrics)?);
+                    access.verifier = Some(Arc::clone(&verifier));
+                    Method::Jwt { sources: TokenSources::new(&config.auth.jwt), verifier }
+                }
+                AuthMethod::Forward => {
+                    let forward = ForwardAuth::new(&config.auth.forward, metrics.forward.clone())?;
+                    let interval = config.auth.recheck_seconds.duration();
+                    access.recheck =
+                        (!interval.is_zero()).then(|| Arc::new(Recheck::new(forward.clone(), interval)));
+                    Method::Forward(forward)
+                }
+            });
+        }
+        Ok(access)
+    }
+}
+
 /// Without a word on who may connect the broker is this machine's alone.
 fn public_hosts(config: &Config) -> Hosts {
     match config.auth.mode {
@@ -291,10 +363,11 @@ async fn bus(
         None => None,
     };
     let address = listener.as_ref().map(address_of).transpose()?;
-    let (prefix, event_bytes) = (&config.redis.channel_prefix, config.limits.event_bytes);
+    let names = ChannelNames { prefix: &config.redis.channel_prefix, control: &config.redis.control_channel };
+    let event_bytes = config.limits.event_bytes;
     let (embedded, retention) = (&config.embedded, &config.retention);
     let bus =
-        EmbeddedBus::open(embedded, retention, prefix, event_bytes, Arc::clone(interest), listener).await?;
+        EmbeddedBus::open(embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
 }
 
@@ -307,6 +380,15 @@ fn hub_settings(config: &Config) -> HubSettings {
         event_bytes: config.limits.event_bytes,
         linger: config.ring.linger_seconds.duration(),
         workspaces: config.limits.workspaces,
+    }
+}
+
+fn stream_limits(config: &Config) -> StreamLimits {
+    let limits = &config.limits;
+    StreamLimits {
+        per_workspace: limits.connections_per_workspace,
+        per_user: limits.connections_per_user,
+        per_address: 0,
     }
 }
 

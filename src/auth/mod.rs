@@ -2,14 +2,28 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
+//! | [`door`] | the decision |
 //! | [`identity`] | who is on the other end, as far as it was proven |
 //! | [`scope`] | which workspaces somebody may read and write |
+//! | [`jwt`] | tokens that somebody trusted has signed |
 //! | [`denial`] | why somebody is not let in, in words that may be shown |
+//! | [`forward`] | asking the app |
+//! | [`recheck`] | asking again for open streams |
+//! | [`tickets`] | one-use words for addresses, where tokens have no place |
+//! | [`orders`] | backends disconnecting somebody |
 
 pub mod denial;
+pub mod door;
+pub mod forward;
+mod https;
 pub mod identity;
+pub mod jwt;
+pub mod orders;
+pub mod recheck;
 pub mod scope;
+pub mod tickets;
 
 pub use denial::{Check, Denial, Standing};
+pub use door::{Admission, Credentials, Door};
 pub use identity::{Identity, TokenId, UserId};
 pub use scope::{Action, Pattern, Scope};

@@ -10,6 +10,7 @@ mod log;
 mod publication;
 pub mod redis;
 mod state;
+mod store;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use interest::{Change, Interest};
 pub use log::{AUDIENCE_FIELD, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span};
 pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Item, Publication, Published};
 pub use state::{BusState, Link, StateCell};
+pub use store::{Store, StoreError};
 
 use crate::workspace::WorkspaceId;
 
@@ -37,12 +39,19 @@ pub trait Feed: Send + Sync + 'static {
     /// A message of a workspace's channel, as it was published.
     fn message(&self, workspace: &WorkspaceId, message: Bytes);
 
+    /// The subscription to the control channel stands (again): orders that were given before may have been missed.
+    /// A feed that takes no orders leaves this and the next one alone.
+    fn control_confirmed(&self) {}
+
+    /// A message of the control channel: an order from a backend.
+    fn control(&self, _message: Bytes) {}
+
     /// Every subscription is lost, and messages with it perhaps. Each workspace is confirmed or refused again later.
     fn interrupted(&self);
 }
 
 /// A source of events and a place to publish them.
-pub trait Bus: std::fmt::Debug + Send + Sync + 'static {
+pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
     /// Keeps the subscriptions in line with the interest and delivers to the feed, until it is told to stop.
     fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()>;
 

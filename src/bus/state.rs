@@ -38,6 +38,8 @@ pub struct BusState {
     pub probe_refused: Option<String>,
     /// Why the node cannot subscribe to its own probes, where it cannot: most likely it may not subscribe to anything.
     pub subscription_refused: Option<String>,
+    /// Why the node does not hear the orders of backends, where it does not.
+    pub control_refused: Option<String>,
     /// What the server says it is, such as `redis 7.0.15`.
     pub server: Option<String>,
     /// Whether the publish function is on the server, in words; `None` until it was tried.
@@ -67,6 +69,7 @@ impl StateCell {
             heard: None,
             probe_refused: None,
             subscription_refused: None,
+            control_refused: None,
             server: None,
             function: None,
         };
@@ -88,6 +91,7 @@ impl StateCell {
             inner.state.refused = None;
             inner.state.probe_refused = None;
             inner.state.subscription_refused = None;
+            inner.state.control_refused = None;
         }
         if std::mem::discriminant(&inner.state.link) != std::mem::discriminant(&link) {
             inner.state.since = SystemTime::now();
@@ -123,6 +127,11 @@ impl StateCell {
     /// Whether the bus refuses probes, and why.
     pub fn set_probe_refused(&self, reason: Option<String>) {
         self.0.lock().state.probe_refused = reason;
+    }
+
+    /// Whether the bus refuses the subscription to orders, and why.
+    pub fn set_control_refused(&self, reason: Option<String>) {
+        self.0.lock().state.control_refused = reason;
     }
 
     /// Whether the bus refuses the subscription to probes, and why.

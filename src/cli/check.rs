@@ -8,8 +8,10 @@ use tokio::net::TcpStream;
 
 use super::client::reachable;
 use super::{FAILURE, Failure, Options, block_on, output};
+use crate::auth::jwt::Verifier;
 use crate::bus::redis::access::{self, Finding};
-use crate::config::Config;
+use crate::config::{AuthMethod, Config, JwtConfig};
+use crate::metrics::Metrics;
 
 /// Bound on asking a running broker.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,6 +32,9 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         }
         let mut findings =
             vec![Finding::good("configuration", "every key is known and every value is valid")];
+        if config.auth.mode.uses(AuthMethod::Jwt) {
+            findings.push(tokens(&config.auth.jwt).await);
+        }
         if !config.redis.is_configured() {
             findings
                 .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
@@ -38,6 +43,26 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         }
         report(&findings)
     })
+}
+
+/// Reads or fetches the keys that tokens are checked with.
+async fn tokens(config: &JwtConfig) -> Finding {
+    const WHAT: &str = "keys for tokens";
+    let verifier = match Verifier::new(config, &Metrics::new()) {
+        Ok(verifier) => verifier,
+        Err(error) => {
+            let fix = "correct [auth.jwt], or the file that it names".to_owned();
+            return Finding { what: WHAT, found: error.to_string(), fix: Some(fix) };
+        }
+    };
+    verifier.fetch_once().await;
+    let without = verifier.without_keys().join(", ");
+    if without.is_empty() {
+        return Finding::good(WHAT, format!("there, for {}", config.algorithm));
+    }
+    let fix =
+        "see that it answers 200 with a set of keys, some of which are for auth.jwt.algorithm".to_owned();
+    Finding { what: WHAT, found: format!("none that can be used from {without}"), fix: Some(fix) }
 }
 
 fn report(findings: &[Finding]) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -20,6 +20,9 @@ use crate::workspace::WorkspaceId;
 /// Bound on connecting and on the head of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The environment variable that holds a token for brokers that want one.
+const TOKEN_VARIABLE: &str = "TIDINGS_TOKEN";
+
 /// The most that is read of an answer that is no stream.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
@@ -28,6 +31,8 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Broker {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
+    /// The header that says who we are.
+    authorization: Option<HeaderValue>,
 }
 
 impl Broker {
@@ -47,7 +52,8 @@ impl Broker {
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), base })
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { client, base, authorization: authorization()? })
     }
 
     /// A request for a workspace's events, to be completed.
@@ -67,7 +73,12 @@ impl Broker {
                 self.base
             )));
         }
-        Ok(Request::builder().method(method).uri(uri).header(ACCEPT, "text/event-stream, application/json"))
+        let request =
+            Request::builder().method(method).uri(uri).header(ACCEPT, "text/event-stream, application/json");
+        Ok(match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
+        })
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -88,6 +99,15 @@ pub(super) async fn json_body(response: Response<Incoming>) -> Result<Value, Str
         .map_err(|_| "the answer did not arrive in time".to_owned())?
         .map_err(|error| format!("the answer broke off: {error}"))?;
     Ok(serde_json::from_slice(&body.to_bytes()).unwrap_or_default())
+}
+
+/// The token in the environment, where other users of the machine cannot see it as they can see arguments.
+fn authorization() -> Result<Option<HeaderValue>, Failure> {
+    let Ok(token) = std::env::var(TOKEN_VARIABLE) else { return Ok(None) };
+    let mut header = HeaderValue::try_from(format!("Bearer {}", token.trim()))
+        .map_err(|_| Failure::Usage(format!("the text in {TOKEN_VARIABLE} is no token")))?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }
 
 /// An error with what caused it.

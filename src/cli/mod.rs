@@ -11,6 +11,7 @@ mod publish;
 mod serve;
 mod show;
 mod tail;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,6 +69,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Check the configuration and the way to Redis, and say what to fix
     Check(check::CheckArgs),
+    /// Make tokens for development, and explain what a token allows
+    Token(token::TokenArgs),
     /// Show the settings in force and where each comes from; secrets are masked
     Config(show::ShowArgs),
 }
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Some(Command::Tail(args)) => tail::run(&cli.options, args),
         Some(Command::History(args)) => history::run(&cli.options, args),
         Some(Command::Check(args)) => check::run(&cli.options, args),
+        Some(Command::Token(args)) => token::run(&cli.options, args),
         Some(Command::Config(args)) => show::run(&cli.options, args),
     };
     match outcome {

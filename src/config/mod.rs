@@ -12,9 +12,12 @@ use serde::Deserialize;
 
 use crate::rate::Rates;
 
+mod algorithms;
 mod auth_mode;
 mod error;
 mod file;
+mod forward;
+pub mod jwt;
 mod key;
 mod layers;
 mod load;
@@ -22,18 +25,25 @@ pub mod reference;
 mod rules;
 mod seconds;
 mod secret;
+mod secret_text;
 mod show;
 mod source;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod validate;
 
+pub use algorithms::Algorithms;
 pub use auth_mode::{AuthMethod, AuthMode};
 pub use error::{ConfigError, Found, Position, Problem};
+pub use forward::{ForwardConfig, ForwardUrl};
+pub use jwt::JwtConfig;
 pub use load::{EffectiveValue, Loaded};
 pub use seconds::Seconds;
 pub use secret::RedisUrl;
+pub use secret_text::SecretText;
 pub use source::{Source, Sources};
+pub use texts::Texts;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -84,6 +94,7 @@ pub struct AdminConfig {
 pub struct RedisConfig {
     pub url: RedisUrl,
     pub channel_prefix: String,
+    pub control_channel: String,
     pub connect_timeout_seconds: Seconds,
     pub ping_seconds: Seconds,
     pub ping_timeout_seconds: Seconds,
@@ -178,6 +189,9 @@ pub struct LimitsConfig {
     pub batch_bytes: usize,
     pub connections: usize,
     pub workspaces: usize,
+    pub connections_per_workspace: usize,
+    pub connections_per_user: usize,
+    pub connection_age_seconds: Seconds,
     pub ring_bytes: usize,
     pub events_per_second: usize,
     pub event_bytes_per_second: usize,
@@ -196,6 +210,10 @@ impl LimitsConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct AuthConfig {
     pub mode: AuthMode,
+    pub ticket_seconds: Seconds,
+    pub recheck_seconds: Seconds,
+    pub forward: ForwardConfig,
+    pub jwt: JwtConfig,
 }
 
 /// `[cors]`: which pages on other hosts may read and publish.

@@ -13,7 +13,29 @@ type Show = fn(&str) -> String;
 
 /// Every key whose value is secret, with the way to show it. A key that is added here is masked in errors, in
 /// `tidings config` and in every other place that shows values by key.
-const SECRETS: &[(&str, Show)] = &[("redis.url", show_url), ("redis.sentinel.nodes", show_url)];
+const SECRETS: &[(&str, Show)] = &[
+    ("redis.url", show_url),
+    ("redis.sentinel.nodes", show_url),
+    ("auth.forward.url", |url| super::ForwardUrl::new(url).to_string()),
+    ("auth.jwt.secret", show_nothing),
+    ("auth.jwt.public_key", show_public_key),
+    ("auth.jwt.jwks_url", show_address),
+];
+
+fn show_nothing(secret: &str) -> String {
+    if secret.is_empty() { String::new() } else { MASK.to_owned() }
+}
+
+/// A public key may be seen; what else was put in its place may not.
+fn show_public_key(pem: &str) -> String {
+    let public = pem.contains("-----BEGIN ") && !pem.contains("PRIVATE");
+    if public { pem.to_owned() } else { show_nothing(pem) }
+}
+
+/// An address without a name and password in it. One that has them is refused later, and must not be shown then.
+fn show_address(url: &str) -> String {
+    if url.contains('@') { MASK.to_owned() } else { url.to_owned() }
+}
 
 fn show_url(url: &str) -> String {
     RedisUrl::new(url).to_string()

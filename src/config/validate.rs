@@ -11,6 +11,8 @@ use super::rules;
 use super::source::Source;
 use super::{AuthMode, Config, Seconds};
 
+mod jwt;
+
 /// What an event needs in a ring and in a buffer on top of its payload: the head of its frame, with room to spare.
 const FRAME_HEAD_BYTES: usize = 1024;
 
@@ -30,6 +32,8 @@ pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Proble
     sizes(&mut checks, config);
     listeners(&mut checks, config);
     access(&mut checks, config);
+    super::forward::check(&mut checks, config);
+    jwt::problems(&mut checks, config);
     checks.problems
 }
 
@@ -64,6 +68,16 @@ fn redis(checks: &mut Checks<'_>, config: &Config) {
     checks.value("redis.sentinel.nodes", redis.sentinel.nodes.iter().all(is_address), REDIS_URL);
     checks.positive("redis.sentinel.poll_seconds", redis.sentinel.poll_seconds);
     checks.value("redis.channel_prefix", rules::is_channel_prefix(&redis.channel_prefix), CHANNEL_PREFIX);
+    let control = &redis.control_channel;
+    let of_workspace = control
+        .strip_prefix(&redis.channel_prefix)
+        .is_some_and(|id| crate::workspace::WorkspaceId::parse(id).is_ok());
+    checks.value("redis.control_channel", rules::is_channel_prefix(control), CHANNEL_PREFIX);
+    checks.pair(
+        ["redis.control_channel", "redis.channel_prefix"],
+        !of_workspace,
+        "redis.control_channel must not be the channel of a workspace, or whoever publishes to it could give orders",
+    );
     checks.positive("redis.connect_timeout_seconds", redis.connect_timeout_seconds);
     checks.positive("redis.ping_seconds", redis.ping_seconds);
     checks.positive("redis.ping_timeout_seconds", redis.ping_timeout_seconds);
@@ -92,6 +106,7 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     let connections = 1..=CONNECTIONS_MAX;
     checks.value("limits.connections", connections.contains(&config.limits.connections), CONNECTIONS);
     checks.value("limits.workspaces", connections.contains(&config.limits.workspaces), CONNECTIONS);
+    checks.positive("auth.ticket_seconds", config.auth.ticket_seconds);
     checks.pair(
         ["limits.ring_bytes", "ring.bytes"],
         config.limits.ring_bytes >= config.ring.bytes,
@@ -211,26 +226,26 @@ const CONNECTIONS: &str = "1 to 10000000 connections";
 const DIFFER: &str = "two listeners cannot share an address";
 
 /// Collects problems, and finds for each the value as it may be shown and who set it.
-struct Checks<'a> {
+pub(super) struct Checks<'a> {
     values: &'a [EffectiveValue],
     problems: Vec<Problem>,
 }
 
 impl<'a> Checks<'a> {
     /// A rule for one value.
-    fn value(&mut self, key: &str, holds: bool, expected: &str) {
+    pub(super) fn value(&mut self, key: &str, holds: bool, expected: &str) {
         let Some(value) = self.find(key) else { return };
         if !holds {
             self.problems.push(Problem::Value { found: value.into(), expected: expected.to_owned() });
         }
     }
 
-    fn positive(&mut self, key: &str, seconds: Seconds) {
+    pub(super) fn positive(&mut self, key: &str, seconds: Seconds) {
         self.value(key, seconds.duration() > Duration::ZERO, "more than 0 seconds");
     }
 
     /// A rule for two values. The one that somebody set is named first.
-    fn pair(&mut self, keys: [&str; 2], holds: bool, rule: &'static str) {
+    pub(super) fn pair(&mut self, keys: [&str; 2], holds: bool, rule: &'static str) {
         let [Some(mut value), Some(mut other)] = keys.map(|key| self.find(key)) else { return };
         if holds {
             return;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -17,6 +17,7 @@ use super::drain::Drain;
 use super::jitter::spread;
 use crate::event::control::{self, ReconnectReason};
 use crate::hub::{Joined, Next, Subscriber};
+use crate::limits::Lease;
 use crate::metrics::Metrics;
 
 /// How far heartbeats are spread, as a share of their interval.
@@ -24,6 +25,16 @@ const HEARTBEAT_SPREAD: f64 = 0.1;
 
 /// How far `retry:` values are spread, as a share of the configured one.
 const RETRY_SPREAD: f64 = 0.25;
+
+/// How long before the end of its token a stream ends, so that nobody reads on afterwards, and who comes back with the
+/// same one a little later finds that it has ended.
+const EXPIRY_LEAD: Duration = Duration::from_secs(1);
+
+/// How far the lead is spread, as a share of it.
+const EXPIRY_SPREAD: f64 = 0.5;
+
+/// How far the age at which streams end is spread, as a share of it.
+const AGE_SPREAD: f64 = 0.2;
 
 /// What all streams of a node have in common.
 #[derive(Debug)]
@@ -34,6 +45,8 @@ pub struct StreamSettings {
     pub retry: Duration,
     /// How long a client is held while its workspace is not confirmed.
     pub confirm: Duration,
+    /// How long a stream may be open, before it is spread; `None` for as long as one likes.
+    pub age: Option<Duration>,
     /// The end of all streams.
     pub drain: Drain,
     /// What is counted.
@@ -47,12 +60,34 @@ impl StreamSettings {
         u64::try_from(spread(self.retry, RETRY_SPREAD).as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// When a stream that is opened now ends by itself: a moment before what proves its right to be open does, or when
+    /// it has been open for as long as streams may be.
+    #[must_use]
+    pub fn draw_until(&self, expires: Option<SystemTime>) -> Option<(Instant, ReconnectReason)> {
+        let now = Instant::now();
+        let expiry = expires.map(|at| {
+            let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+            (now + left.saturating_sub(spread(EXPIRY_LEAD, EXPIRY_SPREAD)), ReconnectReason::Expired)
+        });
+        let aged = self.age.map(|age| (now + spread(age, AGE_SPREAD), ReconnectReason::Aged));
+        expiry.into_iter().chain(aged).min_by_key(|(at, _)| *at)
+    }
+
     /// A whole stream that only says to come back later.
     #[must_use]
     pub fn refusal(&self, reason: ReconnectReason) -> Bytes {
         self.metrics.count_reconnect(reason);
         control::reconnect(reason, self.draw_retry_ms())
     }
+}
+
+/// On what terms a stream is open.
+#[derive(Debug)]
+pub struct Terms {
+    /// Its place among the open ones.
+    pub lease: Lease,
+    /// When it ends by itself, and what the client is told then.
+    pub until: Option<(Instant, ReconnectReason)>,
 }
 
 /// Why a connection was cut from outside its stream, if it was; shared by the two.
@@ -64,6 +99,7 @@ pub type EndNote = Arc<OnceLock<&'static str>>;
 /// it writes the connection's log line.
 pub struct StreamBody {
     subscriber: Subscriber,
+    terms: Terms,
     settings: Arc<StreamSettings>,
     stage: Stage,
     /// Fires at the earliest of the moments below.
@@ -101,6 +137,7 @@ impl StreamBody {
     #[must_use]
     pub fn new(
         subscriber: Subscriber,
+        terms: Terms,
         settings: Arc<StreamSettings>,
         address: SocketAddr,
         cut: EndNote,
@@ -112,6 +149,7 @@ impl StreamBody {
         let account = Account { address, began: now, events: 0, bytes: 0, ended: None, cut };
         Self {
             subscriber,
+            terms,
             settings,
             stage: Stage::Opening,
             timer,
@@ -133,15 +171,17 @@ impl StreamBody {
     /// The hello, and what the client must know at once.
     fn hello(&mut self, joined: Joined) -> Bytes {
         self.stage = Stage::Live;
-        let workspace = self.subscriber.workspace();
+        let (workspace, connection) = (self.subscriber.workspace(), self.terms.lease.id());
         match joined {
-            Joined::Fresh { position } => control::connected(workspace, Some(&position), false),
-            Joined::Resumed { position } => control::connected(workspace, position.as_ref(), true),
-            Joined::Newest => control::connected(workspace, None, false),
+            Joined::Fresh { position } => control::connected(workspace, Some(&position), false, connection),
+            Joined::Resumed { position } => {
+                control::connected(workspace, position.as_ref(), true, connection)
+            }
+            Joined::Newest => control::connected(workspace, None, false, connection),
             Joined::Unproven { reason, from, head } => {
                 // The hello has no id: a client whose connection breaks between the two must not take the head for a
                 // place it has been at.
-                let mut both = BytesMut::from(&control::connected(workspace, None, false)[..]);
+                let mut both = BytesMut::from(&control::connected(workspace, None, false, connection)[..]);
                 both.extend_from_slice(&control::reset(reason, from.as_deref(), &head));
                 both.freeze()
             }
@@ -160,8 +200,18 @@ impl StreamBody {
         if self.drained_at.is_none() {
             self.drained_at = self.settings.drain.draw_end();
         }
-        if self.drained_at.is_some_and(|at| at <= Instant::now()) {
+        let now = Instant::now();
+        if self.drained_at.is_some_and(|at| at <= now) {
             return Poll::Ready(Some(self.end(ReconnectReason::Draining)));
+        }
+        // Before any event: who may not read any more gets none of those that wait.
+        if let Poll::Ready(ending) = self.terms.lease.poll_ending(context) {
+            return Poll::Ready(Some(self.end(ending.reason())));
+        }
+        if let Some((at, reason)) = self.terms.until
+            && at <= now
+        {
+            return Poll::Ready(Some(self.end(reason)));
         }
         match self.subscriber.poll_next(context) {
             Poll::Ready(Next::Joined(joined)) => return Poll::Ready(Some(self.hello(joined))),
@@ -193,6 +243,12 @@ impl StreamBody {
                 return Poll::Ready(Some(control::heartbeat(self.subscriber.position(), live)));
             }
             let mut next = self.heartbeat_at;
+            if let Some((at, reason)) = self.terms.until {
+                if at <= now {
+                    return Poll::Ready(Some(self.end(reason)));
+                }
+                next = next.min(at);
+            }
             if self.stage == Stage::Held {
                 next = next.min(self.held_until);
             }
@@ -236,6 +292,7 @@ impl Drop for StreamBody {
         };
         tracing::info!(
             workspace = %self.subscriber.workspace(),
+            connection = %self.terms.lease.id(),
             address = %self.account.address,
             seconds = self.account.began.elapsed().as_secs_f64(),
             events = self.account.events,

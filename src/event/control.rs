@@ -4,6 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
 
+use super::connection_id::ConnectionId;
 use super::frame::{put_data, put_field, put_id};
 use super::position::Position;
 use crate::workspace::WorkspaceId;
@@ -19,11 +20,31 @@ pub enum ReconnectReason {
     Draining,
     /// The node serves as many as it may.
     Overloaded,
+    /// The token that the stream was opened with is about to end.
+    Expired,
+    /// A backend has disconnected the client.
+    Disconnected,
+    /// Asked again, the app did not let the client in any more.
+    Unauthorized,
+    /// It cannot be found out at the moment who the client is.
+    Unverified,
+    /// The stream has been open for as long as streams may be.
+    Aged,
 }
 
 impl ReconnectReason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::Unavailable, Self::Lagging, Self::Draining, Self::Overloaded];
+    pub const ALL: [Self; 9] = [
+        Self::Unavailable,
+        Self::Lagging,
+        Self::Draining,
+        Self::Overloaded,
+        Self::Expired,
+        Self::Disconnected,
+        Self::Unauthorized,
+        Self::Unverified,
+        Self::Aged,
+    ];
 
     /// The word in the event's data.
     #[must_use]
@@ -33,6 +54,11 @@ impl ReconnectReason {
             Self::Lagging => "lagging",
             Self::Draining => "draining",
             Self::Overloaded => "overloaded",
+            Self::Expired => "expired",
+            Self::Disconnected => "disconnected",
+            Self::Unauthorized => "unauthorized",
+            Self::Unverified => "unverified",
+            Self::Aged => "aged",
         }
     }
 }
@@ -118,9 +144,16 @@ pub fn retry(retry_ms: u64) -> Bytes {
 
 /// The hello: from here on nothing is missed. Without a position the client keeps the one it has.
 #[must_use]
-pub fn connected(workspace: &WorkspaceId, position: Option<&Position>, resumed: bool) -> Bytes {
+pub fn connected(
+    workspace: &WorkspaceId,
+    position: Option<&Position>,
+    resumed: bool,
+    connection: ConnectionId,
+) -> Bytes {
     // The members stand in the order of the protocol's description, which `json!` would not keep.
-    let data = format!(r#"{{"type":"connected","workspaceId":"{workspace}","resumed":{resumed}}}"#);
+    let data = format!(
+        r#"{{"type":"connected","workspaceId":"{workspace}","resumed":{resumed},"connectionId":"{connection}"}}"#
+    );
     encode(None, position, None, &data)
 }
 
@@ -178,14 +211,14 @@ mod tests {
         let workspace = WorkspaceId::parse("acme").unwrap();
         let position = Position::logged(EntryId { milliseconds: 7, sequence: 0 });
         assert_eq!(text(&retry(1999)), "retry: 1999\n\n");
+        let connection = "abcdefgh.3".parse().unwrap();
+        let hello =
+            r#"data: {"type":"connected","workspaceId":"acme","resumed":false,"connectionId":"abcdefgh.3"}"#;
         assert_eq!(
-            text(&connected(&workspace, Some(&position), false)),
-            "id: 7-0\ndata: {\"type\":\"connected\",\"workspaceId\":\"acme\",\"resumed\":false}\n\n"
+            text(&connected(&workspace, Some(&position), false, connection)),
+            format!("id: 7-0\n{hello}\n\n")
         );
-        assert_eq!(
-            text(&connected(&workspace, None, false)),
-            "data: {\"type\":\"connected\",\"workspaceId\":\"acme\",\"resumed\":false}\n\n"
-        );
+        assert_eq!(text(&connected(&workspace, None, false, connection)), format!("{hello}\n\n"));
         assert_eq!(
             text(&heartbeat(Some(&position), true)),
             "event: tidings.heartbeat\nid: 7-0\ndata: {\"live\":true}\n\n"

@@ -9,11 +9,13 @@
 //! | [`control`] | the broker's own `tidings.*` events |
 
 pub mod audience;
+mod connection_id;
 pub mod control;
 pub mod envelope;
 pub mod frame;
 pub mod position;
 
 pub use audience::{Audience, AudienceError};
+pub use connection_id::{ConnectionId, ConnectionIdError};
 pub use frame::Frame;
 pub use position::{EntryId, LivePart, NodeId, Position};

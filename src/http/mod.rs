@@ -8,15 +8,20 @@
 //! | [`service`] | what stands around every request: head size, peer address, CORS |
 //! | [`routes`] | the public paths |
 //! | [`stream`], [`publish`] | the two things one can do with a workspace |
+//! | [`tickets`] | one-use words for addresses |
+//! | [`denied`] | how those are answered who are not let in |
 //! | [`admin`] | the operations paths |
+//! | [`visit`] | a request as a handler sees it |
 //! | [`addressed`], [`publish_rate`] | for whom events are, and how fast they may come |
-//! | [`accept`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
+//! | [`accept`], [`body`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
 
 mod accept;
 mod addressed;
 pub mod admin;
+mod body;
 mod connection;
 mod cors;
+mod denied;
 mod host;
 mod listener;
 mod problem;
@@ -26,6 +31,8 @@ mod query;
 mod routes;
 mod service;
 mod stream;
+mod tickets;
+mod visit;
 mod watched;
 
 pub use connection::ConnectionSettings;

@@ -14,13 +14,15 @@ pub struct Problem {
     kind: &'static str,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Which check was not passed, if it is about one (an extension member, RFC 9457 section 3.2).
+    check: Option<&'static str>,
 }
 
 impl Problem {
     /// An error of a kind, with a sentence on what is wrong and what to do.
     #[must_use]
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), headers: Vec::new() }
+        Self { status, kind, detail: detail.into(), headers: Vec::new(), check: None }
     }
 
     /// The path is none of ours.
@@ -56,6 +58,13 @@ impl Problem {
             .with_header(header::RETRY_AFTER, seconds(retry_after))
     }
 
+    /// Says which check was not passed.
+    #[must_use]
+    pub fn with_check(mut self, check: &'static str) -> Self {
+        self.check = Some(check);
+        self
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -66,12 +75,15 @@ impl Problem {
     /// The answer.
     #[must_use]
     pub fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:tidings:problem:{}", self.kind),
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(check) = self.check {
+            body["check"] = check.into();
+        }
         let mut response = Response::new(format!("{body}\n").into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

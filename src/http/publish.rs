@@ -1,7 +1,7 @@
 //! `POST …/events`: publish durably, one event or a batch.
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _};
+use bytes::{Buf, Bytes};
+use futures_util::Stream;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -11,6 +11,9 @@ use super::addressed;
 use super::problem::Problem;
 use super::publish_rate::Exceeded;
 use super::routes::{App, workspace};
+use super::visit::Visit;
+use super::{body, denied};
+use crate::auth::Action;
 use crate::bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
 use crate::workspace::WorkspaceId;
 
@@ -21,30 +24,34 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) async fn publish<B: Buf>(
     app: &App,
     id: &str,
-    query: &str,
-    headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+    visit: &Visit,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
-    app.origins.check_sender(headers)?;
+    app.origins.check_sender(&visit.headers)?;
     let workspace = workspace(id)?;
-    let Form { batch, envelope } = Form::of(query, headers)?;
-    let key = idempotency_key(headers)?;
-    let bound = if batch {
-        Bound { bytes: app.batch_bytes, what: "a batch", key: "limits.batch_bytes" }
+    if let Err(denial) = app.door.admit(Action::Publish, &workspace, &visit.credentials(None)).await {
+        return Err(denied::problem(app, &denial));
+    }
+    let Form { batch, envelope } = Form::of(&visit.query, &visit.headers)?;
+    let key = idempotency_key(&visit.headers)?;
+    let (bytes_max, what, setting) = if batch {
+        (app.batch_bytes, "a batch", "limits.batch_bytes")
     } else if envelope {
         // Around a payload stand its audience and, where it is a text, escapes.
-        Bound { bytes: app.batch_bytes.max(app.event_bytes), what: "an envelope", key: "limits.batch_bytes" }
+        (app.batch_bytes.max(app.event_bytes), "an envelope", "limits.batch_bytes")
     } else {
-        Bound { bytes: app.event_bytes, what: "an event", key: "limits.event_bytes" }
+        (app.event_bytes, "an event", "limits.event_bytes")
     };
-    let body =
-        tokio::time::timeout(app.body_timeout, receive(body, headers, bound)).await.unwrap_or_else(|_| {
-            Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "body-timeout",
-                "the request's body did not arrive in time",
-            ))
-        })?;
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "event-too-large",
+            format!(
+                "{what} has at most {bytes_max} bytes ({setting}): publish a reference instead of the content"
+            ),
+        )
+    };
+    let body = body::receive(stream, &visit.headers, bytes_max, app.body_timeout, too_large).await?;
     let parts = if batch { lines(&body) } else { vec![body] };
     let items = items(parts, envelope)?;
     check(&items, app.event_bytes)?;
@@ -211,53 +218,4 @@ fn empty() -> Problem {
         "empty-event",
         "the request's body is the event's payload, and it is empty",
     )
-}
-
-/// How large a body may be, and how that is called.
-#[derive(Clone, Copy)]
-struct Bound {
-    bytes: usize,
-    what: &'static str,
-    key: &'static str,
-}
-
-/// Collects a body of bounded length.
-async fn receive<B: Buf>(
-    body: impl Stream<Item = Result<B, warp::Error>>,
-    headers: &HeaderMap,
-    bound: Bound,
-) -> Result<Bytes, Problem> {
-    let bytes_max = bound.bytes;
-    let too_large = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "event-too-large",
-            format!(
-                "{} has at most {bytes_max} bytes ({}): publish a reference instead of the content",
-                bound.what, bound.key
-            ),
-        )
-    };
-    // Said beforehand, so that a client that waits for `100 Continue` need not send it at all.
-    let announced =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|announced| announced > bytes_max) {
-        return Err(too_large());
-    }
-    let mut body = std::pin::pin!(body);
-    let mut payload = BytesMut::new();
-    while let Some(part) = body.next().await {
-        let mut part = part.map_err(|_| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "broken-body",
-                "the request's body ended early or is not well formed",
-            )
-        })?;
-        if payload.len() + part.remaining() > bytes_max {
-            return Err(too_large());
-        }
-        payload.extend_from_slice(&part.copy_to_bytes(part.remaining()));
-    }
-    Ok(payload.freeze())
 }

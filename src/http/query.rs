@@ -12,6 +12,8 @@ pub(super) struct StreamQuery {
     pub(super) start: Option<Start>,
     /// `errors=http`: temporary trouble is answered with a status, not inside the stream.
     pub(super) errors_by_status: bool,
+    /// `ticket=…`: a word that lets its bearer open this stream.
+    pub(super) ticket: Option<String>,
 }
 
 impl StreamQuery {
@@ -64,6 +66,7 @@ impl StreamQuery {
                         _ => return Err(Problem::bad_query("`errors` is http or stream")),
                     };
                 }
+                "ticket" => parsed.ticket = Some(value.into_owned()),
                 _ => {}
             }
         }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use warp::filters::BoxedFilter;
+use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
@@ -14,15 +15,21 @@ use super::cors::Origins;
 use super::problem::Problem;
 use super::publish_rate::PublishRate;
 use super::service::Peer;
-use super::{publish, stream};
+use super::visit::Visit;
+use super::{publish, stream, tickets};
+use crate::auth::Door;
 use crate::bus::Bus;
 use crate::delivery::StreamSettings;
 use crate::hub::Hub;
+use crate::limits::OpenStreams;
 use crate::metrics::Metrics;
 use crate::workspace::WorkspaceId;
 
 /// What an events path takes.
 pub(super) const EVENTS_ALLOW: &str = "GET, POST, OPTIONS";
+
+/// What the path of tickets takes.
+pub(super) const TICKETS_ALLOW: &str = "POST, OPTIONS";
 
 /// What the public handlers work with.
 pub struct App {
@@ -34,6 +41,10 @@ pub struct App {
     pub streams: Arc<StreamSettings>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who is let in.
+    pub door: Arc<Door>,
+    /// The streams that are open.
+    pub open: Arc<OpenStreams>,
     /// Who may publish from a page.
     pub origins: Origins,
     /// Whether streams are `named` unless they say otherwise.
@@ -62,6 +73,7 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .split('/')
         .filter(|segment| !segment.is_empty())
         .fold(warp::any().boxed(), |path, segment| path.and(warp::path(segment.to_owned())).boxed());
+    let ticket_path = base.clone().and(warp::path("tickets")).and(warp::path::end()).boxed();
     let events = base
         .and(warp::path("workspaces"))
         .and(warp::path::param::<String>())
@@ -69,28 +81,40 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .and(warp::path::end())
         .boxed();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-
-    let subscriber_app = Arc::clone(app);
-    let subscribe = warp::get()
-        .and(events.clone())
+    let visit = warp::path::full()
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Peer>())
-        .then(move |id: String, query: String, headers: HeaderMap, peer: Peer| {
+        .map(|path: FullPath, query, headers, peer| {
+            let path = path.as_str().to_owned();
+            Visit { path, query, headers, peer }
+        })
+        .boxed();
+
+    let subscriber_app = Arc::clone(app);
+    let subscribe =
+        warp::get().and(events.clone()).and(visit.clone()).then(move |id: String, visit: Visit| {
             let app = Arc::clone(&subscriber_app);
-            async move { answer(stream::open(&app, &id, &query, &headers, peer).await) }
+            async move { answer(stream::open(&app, &id, visit).await) }
         });
 
     let publisher_app = Arc::clone(app);
-    let publish = warp::post()
-        .and(events.clone())
-        .and(query)
-        .and(warp::header::headers_cloned())
-        .and(warp::body::stream())
-        .then(move |id: String, query: String, headers: HeaderMap, body| {
+    let publish = warp::post().and(events.clone()).and(visit.clone()).and(warp::body::stream()).then(
+        move |id: String, visit: Visit, body| {
             let app = Arc::clone(&publisher_app);
-            async move { answer(publish::publish(&app, &id, &query, &headers, body).await) }
-        });
+            async move { answer(publish::publish(&app, &id, &visit, body).await) }
+        },
+    );
+
+    let issuer_app = Arc::clone(app);
+    let issue = warp::post().and(ticket_path.clone()).and(visit).and(warp::body::stream()).then(
+        move |visit: Visit, body| {
+            let app = Arc::clone(&issuer_app);
+            async move { answer(tickets::issue(&app, &visit, body).await) }
+        },
+    );
+    let ticket_preflight = warp::options().and(ticket_path.clone()).map(|| Origins::preflight(TICKETS_ALLOW));
+    let ticket_other = ticket_path.map(|| Problem::method_not_allowed(TICKETS_ALLOW).into_response());
 
     let preflight = warp::options().and(events.clone()).map(|_| Origins::preflight(EVENTS_ALLOW));
     let other_method = events.map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());
@@ -102,6 +126,12 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .or(publish)
         .unify()
         .or(preflight)
+        .unify()
+        .or(issue)
+        .unify()
+        .or(ticket_preflight)
+        .unify()
+        .or(ticket_other)
         .unify()
         .or(other_method)
         .unify()

@@ -1,34 +1,31 @@
 //! `GET …/events`: the event stream.
 
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use warp::Reply;
 use warp::reply::Response;
 
 use super::accept::{self, EventStream};
+use super::denied;
 use super::problem::Problem;
 use super::query::StreamQuery;
 use super::routes::{App, workspace};
-use super::service::Peer;
-use crate::delivery::StreamBody;
+use super::visit::Visit;
+use crate::auth::Action;
+use crate::delivery::{StreamBody, Terms};
 use crate::event::control::ReconnectReason;
-use crate::hub::{Resume, Start};
+use crate::hub::{Resume, Start, View};
+use crate::limits::Candidate;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
 /// that wants such trouble told by a status.
-pub(super) async fn open(
-    app: &App,
-    id: &str,
-    query: &str,
-    headers: &HeaderMap,
-    peer: Peer,
-) -> Result<Response, Problem> {
+pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, Problem> {
     let workspace = workspace(id)?;
-    let query = StreamQuery::parse(query, app.named, app.newest_max)?;
-    let accepted = accept::event_stream(headers);
+    let query = StreamQuery::parse(&visit.query, app.named, app.newest_max)?;
+    let accepted = accept::event_stream(&visit.headers);
     if accepted == EventStream::Excluded {
         return Err(Problem::new(
             StatusCode::NOT_ACCEPTABLE,
@@ -37,18 +34,40 @@ pub(super) async fn open(
         ));
     }
     // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
-    let start = headers
+    let start = visit
+        .headers
         .get(LAST_EVENT_ID)
         .filter(|value| !value.is_empty())
         .map(|value| Start::After(Resume::new(&String::from_utf8_lossy(value.as_bytes()))))
         .or(query.start)
         .unwrap_or(Start::Head);
     let by_status = query.errors_by_status || accepted != EventStream::Named;
-    let subscriber = match app.hub.join(&workspace, start, query.view) {
+    let credentials = visit.credentials(query.ticket.as_deref());
+    let admission = match app.door.admit(Action::Subscribe, &workspace, &credentials).await {
+        Ok(admission) => admission,
+        Err(denial) => return denied::stream_answer(app, &denial, by_status),
+    };
+    let candidate = Candidate {
+        workspace: workspace.clone(),
+        identity: admission.identity.clone(),
+        address: visit.peer.address.ip(),
+    };
+    let lease = match app.open.admit(candidate) {
+        Ok(lease) => lease,
+        Err(bound) => {
+            app.metrics.count_refusal(bound.as_str());
+            return full(app, bound.to_string(), by_status);
+        }
+    };
+    if let Err(denial) = app.door.check_bans(&workspace, &admission.identity) {
+        return denied::stream_answer(app, &denial, by_status);
+    }
+    let view = View { user: admission.identity.user.clone(), ..query.view };
+    let subscriber = match app.hub.join(&workspace, start, view) {
         Ok(subscriber) => subscriber,
-        Err(full) if by_status => return Err(Problem::unavailable(full.to_string(), app.streams.retry)),
-        Err(_) => {
-            return Ok(as_stream(Response::new(app.streams.refusal(ReconnectReason::Overloaded).into())));
+        Err(error) => {
+            app.metrics.count_refusal("workspaces");
+            return full(app, error.to_string(), by_status);
         }
     };
 
@@ -65,9 +84,26 @@ pub(super) async fn open(
             ));
         }
     }
+    let peer = visit.peer;
     peer.progress.begin_streaming();
-    let body = StreamBody::new(subscriber, app.streams.clone(), peer.address, peer.cut);
+    let until = app.streams.draw_until(admission.identity.expires);
+    app.door.watch(lease.handle(), workspace, admission);
+    let terms = Terms { lease, until };
+    let body = StreamBody::new(subscriber, terms, app.streams.clone(), peer.address, peer.cut);
     Ok(as_stream(warp::reply::stream(body).into_response()))
+}
+
+/// The answer to a newcomer for whom there is no room: who is there stays, and the newcomer shall try again.
+fn full(app: &App, detail: String, by_status: bool) -> Result<Response, Problem> {
+    if by_status {
+        return Err(Problem::unavailable(detail, app.streams.retry));
+    }
+    Ok(refusal(app, ReconnectReason::Overloaded))
+}
+
+/// A stream that only says to come back later.
+pub(super) fn refusal(app: &App, reason: ReconnectReason) -> Response {
+    as_stream(Response::new(app.streams.refusal(reason).into()))
 }
 
 /// Puts the head of an event stream on an answer.

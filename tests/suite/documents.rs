@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidings::auth::Check;
 use tidings::event::control::{ReconnectReason, ResetReason};
 use tidings::metrics::{EventKind, Metrics};
 
@@ -173,6 +174,8 @@ fn every_metric_is_explained() {
     metrics.count_dropped(ResetReason::TooLarge);
     metrics.count_reset(ResetReason::Trimmed);
     metrics.count_reconnect(ReconnectReason::Lagging);
+    metrics.count_refusal("workspaces");
+    metrics.count_denial(Check::Expiry);
     let encoded = metrics.encode().unwrap();
     let names: BTreeSet<String> = encoded
         .lines()

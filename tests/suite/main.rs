@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
+mod access;
 mod bad_input;
 mod browser;
 mod commands;
@@ -13,6 +14,8 @@ mod deploy_files;
 mod documents;
 mod embedded_log;
 mod embedded_protocol;
+mod forward_apps;
+mod forward_tls;
 mod harness;
 mod lifecycle;
 mod outages;

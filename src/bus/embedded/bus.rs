@@ -1,7 +1,7 @@
 //! The bus itself: the exchange, kept in line with the interest, and the logs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -19,9 +19,10 @@ use super::exchange::Exchange;
 use super::keeper::{Announcement, Done, Keeper};
 use super::listener::listen;
 use super::log::{LogSettings, Publish, Stream, page};
+use super::shelf::Shelf;
 use crate::bus::{
     Bus, BusState, Change, Feed, Interest, Link, LogError, LogPage, Publication, PublishError, Published,
-    Span, StateCell,
+    Span, StateCell, Store, StoreError,
 };
 use crate::config::{EmbeddedConfig, RetentionConfig};
 use crate::workspace::WorkspaceId;
@@ -29,11 +30,21 @@ use crate::workspace::WorkspaceId;
 /// How often logs that have ended are removed, and what waits to be written is written.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How channels are called.
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelNames<'a> {
+    /// What stands before a workspace's id.
+    pub prefix: &'a str,
+    /// The channel of the orders of backends.
+    pub control: &'a str,
+}
+
 /// The bus that runs in the process, with a listener for Redis clients or without.
 #[derive(Debug)]
 pub struct EmbeddedBus {
     exchange: Arc<Exchange>,
     keeper: Keeper,
+    shelf: Shelf,
     retention: LogSettings,
     interest: Arc<Interest>,
     state: Arc<StateCell>,
@@ -53,7 +64,7 @@ impl EmbeddedBus {
     pub async fn open(
         config: &EmbeddedConfig,
         retention: &RetentionConfig,
-        channel_prefix: &str,
+        names: ChannelNames<'_>,
         event_bytes: usize,
         interest: Arc<Interest>,
         listener: Option<TcpListener>,
@@ -68,11 +79,12 @@ impl EmbeddedBus {
             memory: config.log_bytes,
         };
         let disk = config.path.clone().map(|path| DiskSettings { path, sync: config.sync });
-        let exchange = Arc::new(Exchange::new(channel_prefix));
+        let exchange = Arc::new(Exchange::new(names.prefix, names.control));
         let keeper = Keeper::start(retention, disk, Arc::clone(&exchange), Arc::clone(&state)).await?;
         Ok(Self {
             exchange,
             keeper,
+            shelf: Shelf::default(),
             retention,
             interest,
             state,
@@ -118,6 +130,7 @@ impl EmbeddedBus {
         loop {
             tick.tick().await;
             self.keeper.tidy().await;
+            self.shelf.tidy(Instant::now());
         }
     }
 }
@@ -197,5 +210,32 @@ impl Bus for EmbeddedBus {
         }
         let heard = (state.link == Link::Up).then_some(Duration::ZERO);
         BusState { heard, ..state }
+    }
+}
+
+impl Store for EmbeddedBus {
+    fn keep<'a>(
+        &'a self,
+        name: &'a str,
+        value: Bytes,
+        lifetime: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let kept = self.shelf.keep(name, value, lifetime, Instant::now());
+        let full = || StoreError::Unavailable("as much is kept as may be".to_owned());
+        async move { if kept { Ok(()) } else { Err(full()) } }.boxed()
+    }
+
+    fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        let taken = self.shelf.take(name, Instant::now());
+        async move { Ok(taken) }.boxed()
+    }
+
+    /// There is one node, and it heard the order.
+    fn remember(&self, _order: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn recall(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 }

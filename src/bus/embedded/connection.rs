@@ -139,7 +139,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let exchange = Arc::new(Exchange::new("workspace:"));
+        let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
         let limits = ClientLimits { event_bytes: 1 << 18, output_bytes: 1 << 28 };
         let keeper = Keeper::in_memory(&exchange).await;
         let serving =

@@ -23,6 +23,7 @@ use crate::workspace::WorkspaceId;
 /// quickly. The feed must not call back into the exchange.
 pub(super) struct Exchange {
     prefix: String,
+    control: String,
     clients: AtomicU64,
     state: Mutex<State>,
 }
@@ -57,9 +58,15 @@ pub(super) enum Kind {
 }
 
 impl Exchange {
-    /// An exchange without subscribers. A workspace's channel is the prefix and its id.
-    pub(super) fn new(channel_prefix: &str) -> Self {
-        Self { prefix: channel_prefix.to_owned(), clients: AtomicU64::new(1), state: Mutex::default() }
+    /// An exchange without subscribers. A workspace's channel is the prefix and its id; the feed gets what comes on the
+    /// control channel as orders.
+    pub(super) fn new(channel_prefix: &str, control: &str) -> Self {
+        Self {
+            prefix: channel_prefix.to_owned(),
+            control: control.to_owned(),
+            clients: AtomicU64::new(1),
+            state: Mutex::default(),
+        }
     }
 
     /// The next client's number.
@@ -83,7 +90,9 @@ impl Exchange {
 
     /// Messages of confirmed workspaces go to this feed from now on.
     pub(super) fn attach(&self, feed: Arc<dyn Feed>) {
-        self.state.lock().feed = Some(feed);
+        let mut state = self.state.lock();
+        feed.control_confirmed();
+        state.feed = Some(feed);
     }
 
     /// Ends all that the feed gets.
@@ -118,7 +127,7 @@ impl Exchange {
     /// How many would get a message of a channel now.
     pub(super) fn receivers(&self, channel: &Bytes) -> usize {
         let state = self.state.lock();
-        let node = self.fed(&state, channel).is_some();
+        let node = self.fed(&state, channel).is_some() || self.orders_to(&state, channel).is_some();
         let patterns = state.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
         let by_pattern: usize = patterns.map(|(_, members)| members.len()).sum();
         usize::from(node) + state.channels.get(channel).map_or(0, Vec::len) + by_pattern
@@ -140,10 +149,19 @@ impl Exchange {
         Some((state.feed.as_ref()?, state.fed.get(self.workspace_text(channel)?)?))
     }
 
+    /// The feed, where the channel is the one of orders.
+    fn orders_to<'a>(&self, state: &'a State, channel: &[u8]) -> Option<&'a Arc<dyn Feed>> {
+        state.feed.as_ref().filter(|_| channel == self.control.as_bytes())
+    }
+
     fn deliver(&self, state: &State, channel: &Bytes, message: &Bytes) -> usize {
         let mut receivers = 0;
         if let Some((feed, workspace)) = self.fed(state, channel) {
             feed.message(workspace, message.clone());
+            receivers += 1;
+        }
+        if let Some(feed) = self.orders_to(state, channel) {
+            feed.control(message.clone());
             receivers += 1;
         }
         let data = || [Reply::Bulk(channel.clone()), Reply::Bulk(message.clone())];
@@ -209,7 +227,8 @@ impl Exchange {
     /// How many listen to a channel by name, the node included.
     pub(super) fn listeners(&self, channel: &[u8]) -> usize {
         let state = self.state.lock();
-        let node = self.workspace_text(channel).is_some_and(|text| state.fed.contains(text));
+        let node = self.workspace_text(channel).is_some_and(|text| state.fed.contains(text))
+            || self.orders_to(&state, channel).is_some();
         state.channels.get(channel).map_or(0, Vec::len) + usize::from(node)
     }
 

@@ -30,13 +30,19 @@ impl Feed for Recorder {
         self.note(format!("{workspace} {}", String::from_utf8_lossy(&message)));
     }
 
+    fn control_confirmed(&self) {}
+
+    fn control(&self, message: Bytes) {
+        self.note(format!("order {}", String::from_utf8_lossy(&message)));
+    }
+
     fn interrupted(&self) {
         self.note("interrupted".to_owned());
     }
 }
 
 fn exchange() -> (Arc<Exchange>, Arc<Recorder>) {
-    let exchange = Arc::new(Exchange::new("workspace:"));
+    let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
     let feed = Arc::new(Recorder::default());
     exchange.attach(Arc::clone(&feed) as Arc<dyn Feed>);
     (exchange, feed)

@@ -11,7 +11,7 @@ const LOG: Bytes = Bytes::from_static(b"workspace:a");
 async fn keeper(path: &std::path::Path, sync: LogSync) -> Result<Keeper, OpenError> {
     let disk = DiskSettings { path: path.to_owned(), sync };
     let state = Arc::new(StateCell::new("embedded"));
-    Keeper::start(SETTINGS, Some(disk), Arc::new(Exchange::new("workspace:")), state).await
+    Keeper::start(SETTINGS, Some(disk), Arc::new(Exchange::new("workspace:", "tidings:control")), state).await
 }
 
 async fn publish(keeper: &Keeper, payload: &str, idempotency_key: Option<&'static str>) -> String {
@@ -63,7 +63,7 @@ async fn logs_and_keys_are_there_again_after_a_proper_end() {
 
 #[tokio::test]
 async fn what_is_asked_of_a_stopped_keeper_is_refused() {
-    let keeper = Keeper::in_memory(&Arc::new(Exchange::new("workspace:"))).await;
+    let keeper = Keeper::in_memory(&Arc::new(Exchange::new("workspace:", "tidings:control"))).await;
     keeper.close().await;
     keeper.close().await;
     keeper.tidy().await;
@@ -91,7 +91,7 @@ async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored(
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
-    let exchange = Arc::new(Exchange::new("workspace:"));
+    let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
     let disk = DiskSettings { path: path.clone(), sync: LogSync::Always };
     let state = Arc::new(StateCell::new("embedded"));
     let keeper = Keeper::start(SETTINGS, Some(disk), Arc::clone(&exchange), state).await.unwrap();

@@ -11,6 +11,7 @@
 //! | `subscriber` | the subscriptions of one Redis client, which end with it |
 //! | `request`, `reply` | the Redis protocol, inwards and outwards |
 //! | `commands`, `session` | what each command does, and what a client's connection remembers |
+//! | `shelf` | values that are taken once, such as tickets |
 //! | `connection`, `listener` | sockets and tasks |
 //!
 //! Replies are those of Redis 7.0, byte for byte, wherever a command exists in both. These differ: `~` in `XADD` and `XTRIM`
@@ -34,8 +35,9 @@ mod outbox;
 mod reply;
 mod request;
 mod session;
+mod shelf;
 mod subscriber;
 
-pub use bus::EmbeddedBus;
+pub use bus::{ChannelNames, EmbeddedBus};
 pub use database::OpenError;
 pub use listener::{BindError, bind};

@@ -7,6 +7,7 @@ use super::channel::Channels;
 use super::connect::{ConnectError, Connector, describe};
 use super::publisher::PUBLISH_SCRIPT;
 use super::session::is_refusal;
+use super::store;
 use crate::config::RedisConfig;
 use crate::event::NodeId;
 
@@ -44,7 +45,7 @@ pub async fn examine(config: &RedisConfig) -> Vec<Finding> {
 }
 
 async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Finding> {
-    let channels = Channels::new(&config.channel_prefix, NodeId::random());
+    let channels = Channels::new(&config.channel_prefix, &config.control_channel, NodeId::random());
     let target = match connector.find().await {
         Ok(target) => target,
         Err(error) => return vec![unreachable(&error, config)],
@@ -56,6 +57,8 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
     let mut findings = vec![Finding::good("connection", format!("{} answers", config.describe()))];
     let subscribed = link.subscribe(channels.probe()).await;
     findings.push(finding("subscribing", subscribed, config));
+    let heard = link.subscribe(channels.control()).await;
+    findings.push(finding("hearing the orders of backends", heard, config));
     let mut commands = match connector.command_link(&target, config.command_timeout_seconds.duration()) {
         Ok(commands) => commands,
         Err(error) => {
@@ -73,6 +76,11 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
     let mut read = redis::cmd("XRANGE");
     read.arg(log).arg("-").arg("+").arg("COUNT").arg(1);
     findings.push(finding("reading the log", ask(&mut commands, &read).await, config));
+    findings.push(finding(
+        "sharing tickets and orders",
+        store::examine(&mut commands, &channels).await,
+        config,
+    ));
     findings
 }
 
@@ -110,9 +118,10 @@ fn is_forbidden(error: &RedisError) -> bool {
 /// The access rule that gives a user all that a node needs. It has no command that Redis 6 has not heard of, because a
 /// server refuses such a rule as a whole.
 fn access_rule(config: &RedisConfig) -> String {
-    let prefix = &config.channel_prefix;
+    let (prefix, control) = (&config.channel_prefix, &config.control_channel);
     format!(
-        "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' +subscribe +unsubscribe +publish +eval +evalsha \
-         +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +ping +hello"
+        "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
+         +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +del +zadd \
+         +zrevrange +zrangebyscore +zremrangebyscore +pexpireat +ping +hello"
     )
 }

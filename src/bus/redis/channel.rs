@@ -7,11 +7,18 @@ use crate::workspace::WorkspaceId;
 /// id, and the common prefix puts the channel under the same access rule as the workspaces'.
 const PROBE: &str = "tidings/probe/";
 
+/// What stands between the prefix and the name of a kept value.
+const KEPT: &str = "tidings/kept/";
+
+/// The set of the orders that are in force.
+const ORDERS: &str = "tidings/orders";
+
 /// How this node's channels are called.
 #[derive(Debug, Clone)]
 pub(super) struct Channels {
     prefix: String,
     probe: String,
+    control: String,
 }
 
 /// Whose channel it is.
@@ -21,13 +28,16 @@ pub(super) enum Owner {
     Workspace(WorkspaceId),
     /// This node's own, for probes.
     Probe,
+    /// That of backends, for orders.
+    Control,
     /// None that this node subscribes to.
     Unknown,
 }
 
 impl Channels {
-    pub(super) fn new(prefix: &str, node: NodeId) -> Self {
-        Self { prefix: prefix.to_owned(), probe: format!("{prefix}{PROBE}{node}") }
+    pub(super) fn new(prefix: &str, control: &str, node: NodeId) -> Self {
+        let probe = format!("{prefix}{PROBE}{node}");
+        Self { prefix: prefix.to_owned(), probe, control: control.to_owned() }
     }
 
     /// The channel, and log key, of a workspace.
@@ -40,10 +50,28 @@ impl Channels {
         &self.probe
     }
 
+    /// The channel of orders.
+    pub(super) fn control(&self) -> &str {
+        &self.control
+    }
+
+    /// The key of a kept value.
+    pub(super) fn kept(&self, name: &str) -> String {
+        format!("{}{KEPT}{name}", self.prefix)
+    }
+
+    /// The key of the orders that are in force.
+    pub(super) fn orders(&self) -> String {
+        format!("{}{ORDERS}", self.prefix)
+    }
+
     /// Whose channel a name is.
     pub(super) fn owner(&self, channel: &[u8]) -> Owner {
         if channel == self.probe.as_bytes() {
             return Owner::Probe;
+        }
+        if channel == self.control.as_bytes() {
+            return Owner::Control;
         }
         channel
             .strip_prefix(self.prefix.as_bytes())
@@ -58,11 +86,12 @@ mod tests {
 
     #[test]
     fn names_and_back() {
-        let channels = Channels::new("workspace:", NodeId::random());
+        let channels = Channels::new("workspace:", "tidings:control", NodeId::random());
         let acme = WorkspaceId::parse("acme").unwrap();
         assert_eq!(channels.of(&acme), "workspace:acme");
         assert_eq!(channels.owner(b"workspace:acme"), Owner::Workspace(acme));
         assert_eq!(channels.owner(channels.probe().as_bytes()), Owner::Probe);
+        assert_eq!(channels.owner(b"tidings:control"), Owner::Control);
         for other in [
             &b"workspace:"[..],
             b"other:acme",

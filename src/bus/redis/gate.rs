@@ -68,6 +68,10 @@ impl Gate {
                 feed.message(&workspace, Bytes::from(payload));
             }
             (PushKind::Message, Owner::Probe, _) => self.state.heard(),
+            (PushKind::Message, Owner::Control, Some(Value::BulkString(order))) => {
+                feed.control(Bytes::from(order));
+            }
+            (PushKind::Subscribe, Owner::Control, _) => feed.control_confirmed(),
             // The confirmation stands in line with the messages: what comes after it here was published after it.
             (PushKind::Subscribe, Owner::Workspace(workspace), _) => feed.confirmed(&workspace),
             _ => {}

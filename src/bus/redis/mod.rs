@@ -26,15 +26,19 @@ mod publisher;
 mod reader;
 mod sentinel;
 mod session;
+mod store;
 mod supervisor;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Bus, BusState, Feed, Interest, LogError, LogPage, Publication, PublishError, Published, Span, StateCell,
+    Store, StoreError,
 };
 use crate::config::{RedisConfig, RetentionConfig};
 use crate::event::NodeId;
@@ -70,7 +74,7 @@ impl RedisBus {
         interest: Arc<Interest>,
     ) -> Result<Self, ConnectError> {
         let connector = Arc::new(Connector::new(config)?);
-        let channels = Channels::new(&config.channel_prefix, node);
+        let channels = Channels::new(&config.channel_prefix, &config.control_channel, node);
         let commands = Commands::new(Arc::clone(&connector), config.command_timeout_seconds.duration());
         let state = Arc::new(StateCell::new("redis"));
         let publisher = Publisher::new(retention);
@@ -110,6 +114,29 @@ impl Bus for RedisBus {
 
     fn state(&self) -> BusState {
         self.state.snapshot()
+    }
+}
+
+impl Store for RedisBus {
+    fn keep<'a>(
+        &'a self,
+        name: &'a str,
+        value: Bytes,
+        lifetime: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { store::keep(self, name, &value, lifetime).await })
+    }
+
+    fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(store::take(self, name))
+    }
+
+    fn remember(&self, order: Bytes, until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { store::remember(self, &order, until).await })
+    }
+
+    fn recall(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
+        Box::pin(store::recall(self))
     }
 }
 

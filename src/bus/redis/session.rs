@@ -31,6 +31,8 @@ pub(super) struct Session<'a> {
     refused: HashMap<WorkspaceId, String>,
     /// The server will not have the subscription to the node's own probes.
     probe_refused: bool,
+    /// The server will not have the subscription to orders.
+    control_refused: bool,
     refusal_log: Throttle,
 }
 
@@ -43,7 +45,17 @@ impl<'a> Session<'a> {
     ) -> Self {
         let (subscribed, refused) = (HashSet::new(), HashMap::new());
         let refusal_log = Throttle::default();
-        Self { bus, gate, connection, target, subscribed, refused, probe_refused: false, refusal_log }
+        Self {
+            bus,
+            gate,
+            connection,
+            target,
+            subscribed,
+            refused,
+            probe_refused: false,
+            control_refused: false,
+            refusal_log,
+        }
     }
 
     /// How many workspaces are subscribed.
@@ -51,11 +63,12 @@ impl<'a> Session<'a> {
         self.subscribed.len()
     }
 
-    /// Subscribes to the node's probes and to everything that is wanted.
+    /// Subscribes to the node's probes, to orders, and to everything that is wanted.
     pub(super) async fn begin(&mut self) -> Result<(), Lost> {
         self.check_role().await?;
         self.learn_server().await?;
         self.subscribe_probe().await?;
+        self.subscribe_control().await?;
         let wanted = self.bus.interest.take_all();
         self.subscribe(&wanted).await
     }
@@ -157,6 +170,26 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Subscribes to the orders of backends; where that is refused, it is tried again with each ping.
+    async fn subscribe_control(&mut self) -> Result<(), Lost> {
+        let channel = self.bus.channels.control();
+        let refused = match self.connection.subscribe(channel).await {
+            Ok(()) => None,
+            Err(error) if is_refusal(&error) => Some(describe(&error)),
+            Err(error) => return Err(lost(error)),
+        };
+        if let (Some(reason), false) = (&refused, self.control_refused) {
+            tracing::warn!(
+                channel,
+                reason,
+                "Redis does not let this node hear the orders of backends: nobody can be disconnected from it; give the user access, as in `ACL SETUSER … &{channel}`"
+            );
+        }
+        self.control_refused = refused.is_some();
+        self.bus.state.set_control_refused(refused);
+        Ok(())
+    }
+
     fn log_refusal(&self, channel: &str, reason: &str) {
         if let Some(silenced) = self.refusal_log.pass() {
             tracing::error!(
@@ -183,6 +216,9 @@ impl<'a> Session<'a> {
                 )));
             }
             Err(error) => return Err(lost(error)),
+        }
+        if self.control_refused {
+            self.subscribe_control().await?;
         }
         if self.probe_refused {
             return self.subscribe_probe().await;

@@ -5,6 +5,7 @@ mod configuration;
 mod publish;
 mod serve;
 mod tail;
+mod token;
 mod usage;
 
 use crate::support::{Bed, Broker};

@@ -2,7 +2,7 @@
 
 use crate::support::commands::run_tidings;
 
-const COMMANDS: &[&str] = &["serve", "publish", "tail", "check", "config"];
+const COMMANDS: &[&str] = &["serve", "publish", "tail", "check", "token", "config"];
 
 #[tokio::test]
 async fn help_is_asked_for_and_given() {

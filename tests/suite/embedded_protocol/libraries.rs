@@ -12,13 +12,7 @@ use tokio::time::timeout;
 
 use super::wire::{Wire, words};
 use super::{DEADLINE, Embedded};
-
-/// Where `scripts/install-test-clients` puts the libraries of other languages.
-fn installed(what: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-clients").join(what);
-    assert!(path.exists(), "the client libraries for tests are not installed; run scripts/test");
-    path
-}
+use crate::support::programs::installed;
 
 /// Runs a program to its end, which must be a good one.
 async fn run(command: &mut Command) -> String {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tidings::bus::embedded::{EmbeddedBus, bind};
+use tidings::bus::embedded::{ChannelNames, EmbeddedBus, bind};
 use tidings::bus::{Bus, Feed, Interest};
 use tidings::config::{EmbeddedConfig, LogSync, RetentionConfig, Seconds};
 use tidings::workspace::WorkspaceId;
@@ -52,7 +52,7 @@ impl Embedded {
         let bus = EmbeddedBus::open(
             &config,
             &retention,
-            "workspace:",
+            ChannelNames { prefix: "workspace:", control: "tidings:control" },
             1 << 18,
             Arc::clone(&interest),
             Some(listener),
@@ -104,6 +104,12 @@ impl Feed for Recorder {
 
     fn message(&self, workspace: &WorkspaceId, message: Bytes) {
         self.note(format!("{workspace} {}", String::from_utf8_lossy(&message)));
+    }
+
+    fn control_confirmed(&self) {}
+
+    fn control(&self, message: Bytes) {
+        self.note(format!("order {}", String::from_utf8_lossy(&message)));
     }
 
     fn interrupted(&self) {

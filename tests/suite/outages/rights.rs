@@ -56,7 +56,7 @@ async fn a_user_without_channels_is_named_everywhere_and_works_once_it_has_them(
     assert!(check.stdout.contains("NOPERM") && check.stdout.contains("'&workspace:*'"), "{}", check.stdout);
 
     // An administrator does what it says, and nobody has to restart anything.
-    set_user(&server, &["&workspace:*"]).await;
+    set_user(&server, &["&workspace:*", "&tidings:control"]).await;
     source.hello().await;
     server.publish("workspace:acme", "heard").await;
     source.wait_for(DEADLINE, |event| event.data == "heard").await;

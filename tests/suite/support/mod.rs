@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "the harness offers more than each test needs")]
 
+pub mod app;
 pub mod bed;
 pub mod broker;
 pub mod browser;
@@ -16,6 +17,7 @@ pub mod redis_server;
 pub mod sentinel;
 pub mod sse;
 pub mod tls;
+pub mod token;
 pub mod wait;
 
 pub use bed::{Bed, Bus};

@@ -126,6 +126,13 @@ impl Drop for Program {
     }
 }
 
+/// Where `scripts/install-test-clients` puts the libraries of other languages.
+pub fn installed(what: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-clients").join(what);
+    assert!(path.exists(), "the client libraries for tests are not installed; run scripts/test");
+    path
+}
+
 /// Runs a command to its end and answers what it wrote to stdout. Fails the test when the command fails.
 pub fn run(command: &mut Command) -> String {
     let output = command

@@ -1,0 +1,173 @@
+//! Who is to stay away.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use crate::auth::{Identity, TokenId, UserId};
+use crate::limits::Selector;
+use crate::workspace::WorkspaceId;
+
+/// The most bans at a time. Beyond it the one that ends first is lifted early, which the caller logs.
+const BANS_MAX: usize = 100_000;
+
+/// Who is to stay away, until when. Looked at for each newcomer, so bans are found by what they name.
+#[derive(Debug, Default)]
+pub struct Bans(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    by_name: HashMap<Name, Vec<Ban>>,
+    count: usize,
+}
+
+/// What a ban is found by: the most telling thing that it names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Name {
+    Token(TokenId),
+    User(UserId),
+    Workspace(WorkspaceId),
+}
+
+#[derive(Debug)]
+struct Ban {
+    selector: Selector,
+    until: SystemTime,
+}
+
+impl Bans {
+    /// Bans whoever is meant until a moment; the same ban again moves its end, to whichever moment is later. Answers
+    /// `false` where another ban had to be lifted early to make room.
+    pub fn add(&self, selector: &Selector, until: SystemTime, now: SystemTime) -> bool {
+        let Some(name) = name(selector) else { return true };
+        let mut table = self.0.lock();
+        if let Some(known) = table
+            .by_name
+            .get_mut(&name)
+            .and_then(|bans| bans.iter_mut().find(|ban| ban.selector == *selector))
+        {
+            known.until = known.until.max(until);
+            return true;
+        }
+        let mut roomy = true;
+        if table.count >= BANS_MAX {
+            table.drop_ended(now);
+            if table.count >= BANS_MAX {
+                table.drop_first_to_end();
+                roomy = false;
+            }
+        }
+        table.by_name.entry(name).or_default().push(Ban { selector: selector.clone(), until });
+        table.count += 1;
+        roomy
+    }
+
+    /// Whether somebody who wants to read or write a workspace is to stay away, and until when.
+    #[must_use]
+    pub fn until(&self, workspace: &WorkspaceId, identity: &Identity, now: SystemTime) -> Option<SystemTime> {
+        let table = self.0.lock();
+        if table.count == 0 {
+            return None;
+        }
+        let names = [
+            identity.token.clone().map(Name::Token),
+            identity.user.clone().map(Name::User),
+            Some(Name::Workspace(workspace.clone())),
+        ];
+        let bans = names.iter().flatten().filter_map(|name| table.by_name.get(name)).flatten();
+        let stands = bans.filter(|ban| ban.until > now && ban.selector.matches(workspace, identity, None));
+        stands.map(|ban| ban.until).max()
+    }
+
+    /// Drops the bans that have ended. To be called now and then.
+    pub fn tidy(&self, now: SystemTime) {
+        self.0.lock().drop_ended(now);
+    }
+}
+
+impl Table {
+    fn drop_ended(&mut self, now: SystemTime) {
+        self.by_name.retain(|_, bans| {
+            bans.retain(|ban| ban.until > now);
+            !bans.is_empty()
+        });
+        self.count = self.by_name.values().map(Vec::len).sum();
+    }
+
+    fn drop_first_to_end(&mut self) {
+        let first = self.by_name.values().flatten().map(|ban| ban.until).min();
+        if let Some(first) = first {
+            self.drop_ended(first);
+        }
+    }
+}
+
+fn name(selector: &Selector) -> Option<Name> {
+    let token = selector.token.clone().map(Name::Token);
+    let user = selector.user.clone().map(Name::User);
+    token.or(user).or_else(|| selector.workspace.clone().map(Name::Workspace))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn identity(user: &str, token: &str) -> Identity {
+        Identity { user: UserId::parse(user).ok(), token: TokenId::parse(token).ok(), expires: None }
+    }
+
+    fn of_user(user: &str, workspace: Option<&str>) -> Selector {
+        let workspace = workspace.map(|id| WorkspaceId::parse(id).unwrap());
+        Selector { user: UserId::parse(user).ok(), workspace, ..Selector::default() }
+    }
+
+    #[test]
+    fn a_ban_keeps_out_whom_it_names_until_it_ends() {
+        let (bans, now) = (Bans::default(), SystemTime::now());
+        let minute = now + Duration::from_secs(60);
+        let (acme, other) = (WorkspaceId::parse("acme").unwrap(), WorkspaceId::parse("other").unwrap());
+        assert_eq!(bans.until(&acme, &identity("ann", "t"), now), None);
+
+        assert!(bans.add(&of_user("ann", Some("acme")), minute, now));
+        assert_eq!(bans.until(&acme, &identity("ann", "t"), now), Some(minute));
+        assert_eq!(bans.until(&other, &identity("ann", "t"), now), None);
+        assert_eq!(bans.until(&acme, &identity("ben", "t"), now), None);
+        assert_eq!(bans.until(&acme, &Identity::default(), now), None);
+        assert_eq!(bans.until(&acme, &identity("ann", "t"), minute), None);
+
+        let later = minute + Duration::from_secs(1);
+        assert!(bans.add(&of_user("ann", Some("acme")), later, now));
+        assert!(bans.add(&of_user("ann", Some("acme")), now, now), "a shorter one does not shorten it");
+        assert_eq!(bans.until(&acme, &identity("ann", "t"), now), Some(later));
+
+        let token = Selector { token: TokenId::parse("stolen").ok(), ..Selector::default() };
+        assert!(bans.add(&token, minute, now));
+        assert_eq!(bans.until(&other, &identity("ben", "stolen"), now), Some(minute));
+
+        let closed = Selector { workspace: Some(other.clone()), ..Selector::default() };
+        assert!(bans.add(&closed, minute, now));
+        assert_eq!(bans.until(&other, &Identity::default(), now), Some(minute));
+
+        bans.tidy(later);
+        assert_eq!(bans.0.lock().count, 0);
+        assert!(bans.0.lock().by_name.is_empty());
+    }
+
+    #[test]
+    fn the_one_that_ends_first_makes_room() {
+        let (bans, now) = (Bans::default(), SystemTime::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for number in 0..BANS_MAX as u64 {
+            assert!(bans.add(&of_user(&number.to_string(), None), at(1000 + number), now));
+        }
+        assert!(!bans.add(&of_user("more", None), at(500_000), now), "somebody was let in early");
+        let acme = WorkspaceId::parse("acme").unwrap();
+        assert_eq!(bans.until(&acme, &identity("0", "t"), now), None);
+        assert_eq!(bans.until(&acme, &identity("1", "t"), now), Some(at(1001)));
+        assert_eq!(bans.until(&acme, &identity("more", "t"), now), Some(at(500_000)));
+        assert!(bans.add(&of_user("again", None), at(500_000), at(1001)), "those that have ended make room");
+    }
+}

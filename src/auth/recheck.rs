@@ -1,0 +1,162 @@
+//! Open streams whose right to be open is the app's word: the app is asked again now and then.
+//!
+//! An app that says no ends the stream. An app that says nothing does not at once, since it is most often being deployed;
+//! but after a while without a yes the stream ends too, and its client finds the door as closed as any newcomer does.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::forward::{Asking, ForwardAuth};
+use super::{Action, Identity, Standing};
+use crate::delivery::spread;
+use crate::limits::{Ending, StreamHandle};
+use crate::workspace::WorkspaceId;
+
+/// How far the moments are spread, as a share of the interval.
+const SPREAD: f64 = 0.2;
+
+/// After this many intervals without an answer that counts a stream ends.
+const PATIENCE: u32 = 3;
+
+/// Streams that are being asked about at a time; the requests themselves are bounded by `auth.forward.concurrent`.
+const CONCURRENT: usize = 256;
+
+/// Streams that the app let in, in the order in which it is asked about them again.
+#[derive(Debug)]
+pub struct Recheck {
+    forward: ForwardAuth,
+    interval: Duration,
+    due: Mutex<BinaryHeap<Reverse<Due>>>,
+    sooner: Notify,
+}
+
+/// A stream that the app let in.
+#[derive(Debug)]
+pub struct Watched {
+    /// The stream.
+    pub stream: StreamHandle,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Who the app said it is.
+    pub identity: Identity,
+    /// What the app was asked with.
+    pub asking: Asking,
+}
+
+#[derive(Debug)]
+struct Due {
+    at: Instant,
+    /// The last yes.
+    agreed: Instant,
+    watched: Watched,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Due {}
+
+impl Recheck {
+    /// Nothing is watched yet. `interval` is more than zero.
+    #[must_use]
+    pub fn new(forward: ForwardAuth, interval: Duration) -> Self {
+        Self { forward, interval, due: Mutex::default(), sooner: Notify::new() }
+    }
+
+    /// How long a word of the app counts for an open stream.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Has the app asked about a stream again and again, until the stream is gone.
+    pub fn watch(&self, watched: Watched) {
+        self.put(watched, Instant::now());
+    }
+
+    fn put(&self, watched: Watched, agreed: Instant) {
+        let at = Instant::now() + spread(self.interval, SPREAD);
+        let mut due = self.due.lock();
+        let is_next = due.peek().is_none_or(|Reverse(next)| at < next.at);
+        due.push(Reverse(Due { at, agreed, watched }));
+        drop(due);
+        if is_next {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// Asks until it is told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut asking = JoinSet::new();
+        loop {
+            let next = self.due.lock().peek().map(|Reverse(next)| next.at);
+            let wait = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(_) = asking.join_next(), if !asking.is_empty() => {}
+                () = self.sooner.notified() => {}
+                () = wait, if asking.len() < CONCURRENT => {
+                    if let Some(due) = self.take_due(Instant::now()) {
+                        asking.spawn(Arc::clone(&self).ask(due));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_due(&self, now: Instant) -> Option<Due> {
+        let mut due = self.due.lock();
+        while due.peek().is_some_and(|Reverse(next)| next.at <= now) {
+            let Reverse(next) = due.pop()?;
+            // Most streams have ended by themselves before they are asked about.
+            if next.watched.stream.is_open() {
+                return Some(next);
+            }
+        }
+        None
+    }
+
+    async fn ask(self: Arc<Self>, due: Due) {
+        let Due { agreed, watched, .. } = due;
+        let outcome = self.forward.ask_again(&watched.workspace, Action::Subscribe, &watched.asking).await;
+        match outcome {
+            Ok(decision) if decision.identity.user == watched.identity.user => {
+                self.put(watched, Instant::now());
+            }
+            Err(denial)
+                if denial.standing == Standing::Passing && agreed.elapsed() < self.interval * PATIENCE =>
+            {
+                self.put(watched, agreed);
+            }
+            // No, or no word for too long, or the session is somebody else's by now.
+            _ => watched.stream.end(Ending::Unauthorized),
+        }
+    }
+}

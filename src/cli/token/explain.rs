@@ -1,0 +1,101 @@
+//! `tidings token explain`.
+
+use std::io::Read as _;
+
+use clap::Args;
+
+use super::super::{FAILURE, Failure, Options, block_on, output};
+use crate::auth::jwt::token::TOKEN_BYTES_MAX;
+use crate::auth::jwt::{VerifiedToken, Verifier};
+use crate::auth::{Action, Pattern};
+use crate::config::AuthMethod;
+use crate::metrics::Metrics;
+use crate::workspace::WorkspaceId;
+
+/// Arguments of `tidings token explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The same rules and keys count as for a broker with this configuration; keys at addresses are fetched once.
+The exit code is 0 when the token lets its bearer subscribe to the workspace, and 1 when not.")]
+pub(super) struct ExplainArgs {
+    /// The token; `-` reads it from standard input, where other users of the machine cannot see it
+    ///
+    /// Whoever has a token may use it, and other users of the machine can see arguments: so let one that counts come in by `-`.
+    #[arg(value_name = "TOKEN|-", allow_hyphen_values = true)]
+    token: String,
+    /// The workspace, such as `acme`
+    workspace: String,
+}
+
+pub(super) fn run(options: &Options, args: &ExplainArgs) -> Result<(), Failure> {
+    let config = options.load()?.config;
+    let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
+    let token = if args.token == "-" { standard_input()? } else { args.token.clone() };
+    let verifier = Verifier::new(&config.auth.jwt, &Metrics::new())
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    if !config.auth.mode.uses(AuthMethod::Jwt) {
+        line("note", "auth.mode does not use jwt: a broker with this configuration looks at no token");
+    }
+    block_on(async {
+        verifier.fetch_once().await;
+        let explanation = verifier.explain(token.trim()).await;
+        for step in explanation.steps {
+            let (check, seen) = (step.check.as_str(), step.seen);
+            match step.result {
+                Ok(()) => line("ok", &format!("{check}: {seen}")),
+                Err(denial) => line("FAIL", &format!("{check}: {seen}: {denial}")),
+            }
+        }
+        let verified = match explanation.outcome {
+            Ok(verified) => verified,
+            Err(denial) => {
+                line("no", &format!("it is refused by the check `{}`: {denial}", denial.check.as_str()));
+                return Err(Failure::Silent(FAILURE));
+            }
+        };
+        let subscribe = decide(&verified, Action::Subscribe, &workspace);
+        decide(&verified, Action::Publish, &workspace);
+        if subscribe { Ok(()) } else { Err(Failure::Silent(FAILURE)) }
+    })
+}
+
+/// Says whether a token allows something, and why.
+fn decide(verified: &VerifiedToken, action: Action, workspace: &WorkspaceId) -> bool {
+    let patterns = match action {
+        Action::Subscribe => &verified.scope.subscribe,
+        Action::Publish => &verified.scope.publish,
+    };
+    let user = verified
+        .identity
+        .user
+        .as_ref()
+        .map_or("somebody without a name".to_owned(), |user| format!("{user:?}"));
+    let action = action.as_str();
+    match patterns.iter().find(|pattern| pattern.matches(workspace)) {
+        Some(pattern) => {
+            let pattern = pattern.as_str();
+            line("yes", &format!("{user} may {action} to {workspace}, by {pattern:?}"));
+            true
+        }
+        None => {
+            let all: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
+            line("no", &format!("{user} may not {action} to {workspace}: it is none of {all:?}"));
+            false
+        }
+    }
+}
+
+/// Whether or not anyone reads it, the exit code tells the outcome.
+fn line(mark: &str, text: &str) {
+    let _ = output::line(&format!("{mark:<4}  {text}"));
+}
+
+/// The token on standard input: no more than the longest one, and what tells it from a longer one.
+fn standard_input() -> Result<String, Failure> {
+    let mut text = String::new();
+    std::io::stdin()
+        .take(TOKEN_BYTES_MAX as u64 + 64)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::Failed(format!("cannot read the token from standard input: {error}")))?;
+    Ok(text)
+}

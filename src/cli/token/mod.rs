@@ -1,0 +1,30 @@
+//! `tidings token`.
+
+mod explain;
+mod new;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, Options};
+
+/// Arguments of `tidings token`.
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token for development, and print it and nothing else
+    New(new::NewArgs),
+    /// Tell whether a token lets its bearer into a workspace, and every check on the way
+    Explain(explain::ExplainArgs),
+}
+
+pub(super) fn run(options: &Options, args: &TokenArgs) -> Result<(), Failure> {
+    match &args.command {
+        TokenCommand::New(args) => new::run(options, args),
+        TokenCommand::Explain(args) => explain::run(options, args),
+    }
+}

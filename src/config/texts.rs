@@ -1,0 +1,62 @@
+//! Lists of texts in which one text may stand for itself.
+
+use std::ops::Deref;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// A list of texts. A single text stands for a list of one; an empty one for the empty list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts(Vec<String>);
+
+impl Texts {
+    /// Takes a list as it stands.
+    #[must_use]
+    pub fn new(texts: Vec<String>) -> Self {
+        Self(texts)
+    }
+}
+
+impl Deref for Texts {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// What can be written for it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Written::deserialize(deserializer) {
+            Ok(Written::One(text)) if text.is_empty() => Ok(Self::default()),
+            Ok(Written::One(text)) => Ok(Self(vec![text])),
+            Ok(Written::Several(texts)) => Ok(Self(texts)),
+            Err(_) => Err(D::Error::custom("expected text in quotes, or a list such as [\"a\", \"b\"]")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_text_stands_for_itself() {
+        let read = |json| serde_json::from_value::<Texts>(json).ok().map(|texts| texts.0);
+        assert_eq!(read(json!("")), Some(vec![]));
+        assert_eq!(read(json!("a, b")), Some(vec!["a, b".to_owned()]));
+        assert_eq!(read(json!(["a", "b"])), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(read(json!(["a", 1])), None);
+        assert_eq!(read(json!(1)), None);
+    }
+}

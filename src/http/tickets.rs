@@ -1,0 +1,57 @@
+//! `POST …/tickets`: a one-use word for a stream's address.
+
+use bytes::Buf;
+use futures_util::Stream;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+use serde::Deserialize;
+use serde_json::json;
+use warp::reply::Response;
+
+use super::problem::Problem;
+use super::routes::{App, workspace};
+use super::visit::Visit;
+use super::{body, denied};
+use crate::auth::Action;
+
+/// The most that a request for a ticket has to say, in bytes.
+const BODY_BYTES_MAX: usize = 4096;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    workspace: String,
+}
+
+/// Issues a ticket to whoever may read the workspace.
+pub(super) async fn issue<B: Buf>(
+    app: &App,
+    visit: &Visit,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<Response, Problem> {
+    // A page elsewhere must not get a ticket with its visitor's cookie.
+    app.origins.check_sender(&visit.headers)?;
+    let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad-ticket-request", detail);
+    let too_large = || bad("the body names the workspace and has at most 4096 bytes");
+    let body = body::receive(stream, &visit.headers, BODY_BYTES_MAX, app.body_timeout, too_large).await?;
+    let wish: Wish = serde_json::from_slice(&body)
+        .map_err(|_| bad(r#"the body is JSON that names the workspace: {"workspace":"acme"}"#))?;
+    let workspace = workspace(&wish.workspace)?;
+    let admission = app
+        .door
+        .admit(Action::Subscribe, &workspace, &visit.credentials(None))
+        .await
+        .map_err(|denial| denied::problem(app, &denial))?;
+    let tickets = app.door.tickets();
+    let ticket = tickets.issue(&workspace, &app.door.ticket_identity(&admission)).await.map_err(|error| {
+        tracing::debug!(%error, "a ticket was not issued");
+        Problem::unavailable("tickets cannot be kept at the moment: try again later", app.streams.retry)
+    })?;
+    let body = json!({ "ticket": ticket.reveal(), "expiresInSeconds": tickets.lifetime().as_secs_f64() });
+    let mut response = Response::new(format!("{body}\n").into());
+    *response.status_mut() = StatusCode::CREATED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

@@ -1,0 +1,35 @@
+//! A request as a handler sees it, without its body.
+
+use http::HeaderMap;
+use http::header::HOST;
+
+use super::service::Peer;
+use crate::auth::Credentials;
+
+/// What is known of a request besides its body.
+#[derive(Debug)]
+pub(super) struct Visit {
+    /// Its path, as it stands.
+    pub(super) path: String,
+    /// Its query, as it stands, without the question mark; empty where there is none.
+    pub(super) query: String,
+    /// Its headers.
+    pub(super) headers: HeaderMap,
+    /// Who is on the other end.
+    pub(super) peer: Peer,
+}
+
+impl Visit {
+    /// Decides with what of the request, and with a ticket where one is taken.
+    pub(super) fn credentials<'a>(&'a self, ticket: Option<&'a str>) -> Credentials<'a> {
+        Credentials {
+            headers: &self.headers,
+            query: &self.query,
+            ticket,
+            path: &self.path,
+            address: self.peer.address.ip(),
+            scheme: "http",
+            host: self.headers.get(HOST).and_then(|host| host.to_str().ok()),
+        }
+    }
+}

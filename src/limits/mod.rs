@@ -1,0 +1,15 @@
+//! The open streams of this node: how many there may be, whose they are, and how one is told to end.
+//!
+//! | part | what it holds |
+//! | --- | --- |
+//! | [`open`] | every open stream, counted by workspace, user and address |
+//! | [`lease`] | a stream's place among them, and the word that ends it |
+//! | [`selector`] | which streams are meant by a backend that ends some |
+
+pub mod lease;
+pub mod open;
+pub mod selector;
+
+pub use lease::{Ending, Lease, StreamHandle};
+pub use open::{Candidate, OpenStreams, StreamBound, StreamLimits};
+pub use selector::Selector;

@@ -1,0 +1,259 @@
+//! Every open stream of this node.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use slab::Slab;
+
+use super::lease::{EndBell, Ending, Lease};
+use super::selector::Selector;
+use crate::auth::{Identity, UserId};
+use crate::event::{ConnectionId, NodeId};
+use crate::workspace::WorkspaceId;
+
+/// How many streams may be open at a time; 0 is no bound.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StreamLimits {
+    /// To one workspace.
+    pub per_workspace: usize,
+    /// Of one user.
+    pub per_user: usize,
+    /// Of one client address.
+    pub per_address: usize,
+}
+
+/// The bound that a further stream would pass. Nobody is ended to make room: who is there stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StreamBound {
+    /// Streams of a workspace.
+    #[error("this workspace has as many streams on this node as it may (limits.connections_per_workspace)")]
+    Workspace,
+    /// Streams of a user.
+    #[error("this user has as many streams on this node as it may (limits.connections_per_user)")]
+    User,
+    /// Streams of an address.
+    #[error("this address has as many streams on this node as it may (limits.connections_per_address)")]
+    Address,
+}
+
+impl StreamBound {
+    /// The word for it in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Workspace => "connections-per-workspace",
+            Self::User => "connections-per-user",
+            Self::Address => "connections-per-address",
+        }
+    }
+}
+
+/// A stream that wants to be opened.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Who is there.
+    pub identity: Identity,
+    /// Its address, or the network that counts as one.
+    pub address: IpAddr,
+}
+
+/// The open streams.
+#[derive(Debug)]
+pub struct OpenStreams {
+    node: NodeId,
+    limits: StreamLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: Slab<Stream>,
+    numbers: u64,
+    by_workspace: HashMap<WorkspaceId, usize>,
+    by_user: HashMap<UserId, usize>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    candidate: Candidate,
+    id: ConnectionId,
+    began: SystemTime,
+    bell: Arc<EndBell>,
+}
+
+impl OpenStreams {
+    /// None are open.
+    #[must_use]
+    pub fn new(node: NodeId, limits: StreamLimits) -> Self {
+        Self { node, limits, state: Mutex::default() }
+    }
+
+    /// Opens a stream, if it fits. It is open until the lease is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The [`StreamBound`] that it would pass.
+    pub fn admit(self: &Arc<Self>, candidate: Candidate) -> Result<Lease, StreamBound> {
+        let mut state = self.state.lock();
+        let State { streams, numbers, by_workspace, by_user, by_address } = &mut *state;
+        let limits = &self.limits;
+        if is_full(by_workspace, &candidate.workspace, limits.per_workspace) {
+            return Err(StreamBound::Workspace);
+        }
+        if let Some(user) = &candidate.identity.user
+            && is_full(by_user, user, limits.per_user)
+        {
+            return Err(StreamBound::User);
+        }
+        if is_full(by_address, &candidate.address, limits.per_address) {
+            return Err(StreamBound::Address);
+        }
+        // What is not bounded is not counted.
+        if limits.per_workspace > 0 {
+            *by_workspace.entry(candidate.workspace.clone()).or_default() += 1;
+        }
+        if limits.per_user > 0
+            && let Some(user) = &candidate.identity.user
+        {
+            *by_user.entry(user.clone()).or_default() += 1;
+        }
+        if limits.per_address > 0 {
+            *by_address.entry(candidate.address).or_default() += 1;
+        }
+        *numbers += 1;
+        let id = ConnectionId { node: self.node, number: *numbers };
+        let bell = Arc::new(EndBell::default());
+        let stream = Stream { candidate, id, began: SystemTime::now(), bell: Arc::clone(&bell) };
+        let slot = streams.insert(stream);
+        Ok(Lease::new(Arc::clone(self), slot, id, bell))
+    }
+
+    pub(super) fn leave(&self, slot: usize) {
+        let mut state = self.state.lock();
+        let Some(stream) = state.streams.try_remove(slot) else { return };
+        let candidate = &stream.candidate;
+        one_less(&mut state.by_workspace, &candidate.workspace);
+        if let Some(user) = &candidate.identity.user {
+            one_less(&mut state.by_user, user);
+        }
+        one_less(&mut state.by_address, &candidate.address);
+    }
+
+    /// Ends the streams that are meant and that were opened before a moment. Answers how many.
+    pub fn end(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
+        let bells: Vec<_> = {
+            let state = self.state.lock();
+            let meant = state.streams.iter().filter(|(_, stream)| {
+                let candidate = &stream.candidate;
+                stream.began <= before
+                    && selector.matches(&candidate.workspace, &candidate.identity, Some(stream.id))
+            });
+            meant.map(|(_, stream)| Arc::clone(&stream.bell)).collect()
+        };
+        // Whoever is woken may leave at once, which takes the lock.
+        for bell in &bells {
+            bell.ring(ending);
+        }
+        bells.len()
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state.lock().streams.len()
+    }
+
+    /// Whether none is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn is_full<K: Eq + Hash>(counts: &HashMap<K, usize>, key: &K, limit: usize) -> bool {
+    limit > 0 && counts.get(key).is_some_and(|count| *count >= limit)
+}
+
+fn one_less<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let MapEntry::Occupied(mut entry) = counts.entry(key.clone()) {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn candidate(workspace: &str, user: Option<&str>, address: u8) -> Candidate {
+        Candidate {
+            workspace: WorkspaceId::parse(workspace).unwrap(),
+            identity: Identity { user: user.map(|user| UserId::parse(user).unwrap()), ..Identity::default() },
+            address: IpAddr::from([192, 0, 2, address]),
+        }
+    }
+
+    fn open(limits: StreamLimits) -> Arc<OpenStreams> {
+        Arc::new(OpenStreams::new(NodeId::random(), limits))
+    }
+
+    fn ending(lease: &Lease) -> Option<Ending> {
+        match lease.poll_ending(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(ending) => Some(ending),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn newcomers_are_turned_away_at_each_bound_and_let_in_when_somebody_leaves() {
+        let open = open(StreamLimits { per_workspace: 3, per_user: 2, per_address: 2 });
+        let admit = |workspace, user, address| open.admit(candidate(workspace, user, address));
+        let first = admit("a", Some("ann"), 1).unwrap();
+        let _second = admit("b", Some("ann"), 2).unwrap();
+        assert_eq!(admit("c", Some("ann"), 3).unwrap_err(), StreamBound::User);
+        let _third = admit("a", None, 1).unwrap();
+        assert_eq!(admit("c", None, 1).unwrap_err(), StreamBound::Address);
+        let _fourth = admit("a", None, 4).unwrap();
+        assert_eq!(admit("a", None, 5).unwrap_err(), StreamBound::Workspace);
+        assert_eq!(open.len(), 4);
+
+        drop(first);
+        let _fifth = admit("a", Some("ann"), 1).unwrap();
+        assert_eq!(open.len(), 4);
+    }
+
+    #[test]
+    fn without_bounds_nothing_is_counted_and_nobody_turned_away() {
+        let open = open(StreamLimits::default());
+        let leases: Vec<_> = (0..100).map(|_| open.admit(candidate("a", Some("ann"), 1)).unwrap()).collect();
+        assert!(open.state.lock().by_user.is_empty());
+        drop(leases);
+        assert!(open.is_empty());
+    }
+
+    #[test]
+    fn only_the_streams_that_are_meant_hear_that_they_end() {
+        let open = open(StreamLimits::default());
+        let ann = open.admit(candidate("a", Some("ann"), 1)).unwrap();
+        let ben = open.admit(candidate("a", Some("ben"), 1)).unwrap();
+        let selector = Selector { user: UserId::parse("ann").ok(), ..Selector::default() };
+        let past = SystemTime::now() - Duration::from_secs(10);
+        assert_eq!(open.end(&selector, past, Ending::Disconnected), 0, "it came later");
+        assert_eq!(open.end(&selector, SystemTime::now(), Ending::Disconnected), 1);
+        assert_eq!(open.end(&selector, SystemTime::now(), Ending::Unauthorized), 1);
+        assert_eq!((ending(&ann), ending(&ben)), (Some(Ending::Disconnected), None));
+    }
+}

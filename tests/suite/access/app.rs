@@ -1,0 +1,127 @@
+//! `auth.mode = "forward"`, from outside.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::orders::order;
+use crate::support::app::App;
+use crate::support::bed::on_both_buses;
+use crate::support::http;
+use crate::support::sse::{Connect, EventSource};
+use crate::support::token::{JWT, bearer, token};
+use crate::support::wait::eventually;
+use crate::support::{Bed, Bus, DEADLINE};
+
+on_both_buses!(a_session_of_the_app_opens_a_stream, a_session_that_ends_ends_its_streams);
+
+const EVENTS: &str = "/api/workspaces/acme/events";
+
+async fn start(bus: Bus, app: &App, more: &[(&str, &str)]) -> Bed {
+    let url = app.url();
+    let settings =
+        [&[("auth.mode", "forward"), ("auth.forward.url", &url), ("sse.retry_ms", "100")], more].concat();
+    Bed::start_with(bus, &settings).await
+}
+
+fn session(name: &str) -> Connect {
+    Connect::default().header("Cookie", &format!("session={name}"))
+}
+
+async fn a_session_of_the_app_opens_a_stream(bus: Bus) {
+    let app = App::start().await;
+    app.sign_in("s1", "ann", &["acme"]);
+    app.sign_in("s2", "editor", &["acme"]);
+    let bed = start(bus, &app, &[]).await;
+    let mut client = bed.broker.connect_with("acme", session("s1")).await;
+    client.hello().await;
+    assert_eq!(bed.broker.connect_with("other", session("s1")).await.status(), 403);
+    assert_eq!(bed.broker.connect_with("acme", session("nobody")).await.status(), 401);
+    assert_eq!(bed.broker.connect("acme").await.status(), 401);
+
+    let post =
+        async |cookie| http::request(bed.broker.address(), "POST", EVENTS, &[("Cookie", cookie)], "x").await;
+    let reader = post("session=s1").await;
+    assert_eq!((reader.status.as_u16(), &reader.json()["check"]), (403, &json!("publish")));
+    assert_eq!(post("session=s2").await.status, 200);
+    assert_eq!(client.application_event().await.data, "x");
+
+    // The user is known by what the app said.
+    bed.broker.ready().await;
+    order(&bed, json!({ "disconnect": { "user": "ann" } })).await;
+    assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "disconnected");
+    assert!(!bed.broker.log().contains("session="), "{}", bed.broker.log());
+}
+
+async fn a_session_that_ends_ends_its_streams(bus: Bus) {
+    let app = App::start().await;
+    app.sign_in("s1", "ann", &["acme"]);
+    app.sign_in("s2", "ben", &["acme"]);
+    let bed = start(bus, &app, &[("auth.recheck_seconds", "1")]).await;
+    let mut ann = EventSource::open(bed.broker.address(), "acme", session("s1"));
+    let mut ben = bed.broker.connect_with("acme", session("s2")).await;
+    ann.hello().await;
+    ben.hello().await;
+
+    app.sign_out("s1");
+    let last = ann.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
+    assert_eq!(last.json()["reason"], "unauthorized");
+    eventually("the app's answer ends it for good", DEADLINE, async || ann.closed().is_some()).await;
+    let asked = app.asked();
+    eventually("the other one is asked about again and again", DEADLINE, async || app.asked() > asked + 1)
+        .await;
+    assert!(ben.end().is_none());
+
+    // Asked again, the session is somebody else's.
+    app.sign_in("s2", "eve", &["acme"]);
+    assert_eq!(ben.event_named("tidings.reconnect").await.json()["reason"], "unauthorized");
+}
+
+#[tokio::test]
+async fn an_app_that_is_away_lets_nobody_new_in_and_ends_nothing_at_once() {
+    let app = App::start().await;
+    app.sign_in("s1", "ann", &["acme"]);
+    let bed = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "1")]).await;
+    let mut client = bed.broker.connect_with("acme", session("s1")).await;
+    client.hello().await;
+
+    app.set_broken(true);
+    let mut newcomer = EventSource::open(bed.broker.address(), "acme", session("s1"));
+    let told = newcomer.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
+    assert_eq!(told.json()["reason"], "unverified");
+    let headers = [("Cookie", "session=s1")];
+    let target = format!("{EVENTS}?errors=http");
+    let refused = http::request(bed.broker.address(), "GET", &target, &headers, "").await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["check"]), (503, &json!("app-unavailable")));
+    let asked = app.asked();
+    eventually("the open stream is asked about", DEADLINE, async || app.asked() > asked).await;
+    bed.publish_live("acme", "still here").await;
+    assert_eq!(client.application_event().await.data, "still here");
+
+    // Without a yes for three times the interval it ends all the same.
+    let last = client.wait_for(Duration::from_secs(8), |event| event.kind == "tidings.reconnect").await;
+    assert_eq!(last.json()["reason"], "unauthorized");
+    app.set_broken(false);
+    newcomer.hello().await;
+    assert_eq!(newcomer.closed(), None, "it has survived all that");
+}
+
+#[tokio::test]
+async fn of_several_methods_the_first_that_lets_in_decides() {
+    let app = App::start().await;
+    app.sign_in("s1", "ann", &["acme"]);
+    let url = app.url();
+    let settings = [&JWT[1..], &[("auth.mode", "jwt,forward"), ("auth.forward.url", &url)]].concat();
+    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let good = bearer(&token("ben", &["acme"], 60, &json!({})));
+    assert_eq!(
+        bed.broker.connect_with("acme", Connect::default().header("Authorization", &good)).await.status(),
+        200
+    );
+    assert_eq!(app.asked(), 0, "the token was enough");
+    assert_eq!(bed.broker.connect_with("acme", session("s1")).await.status(), 200);
+    let expired = bearer(&token("ben", &["acme"], -120, &json!({})));
+    let both = session("s1").header("Authorization", &expired);
+    assert_eq!(bed.broker.connect_with("acme", both).await.status(), 200);
+    assert_eq!(bed.broker.connect("acme").await.status(), 401);
+}

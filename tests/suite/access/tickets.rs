@@ -1,0 +1,105 @@
+//! Tickets: one-use words for addresses.
+
+use serde_json::{Value, json};
+
+use super::orders::order;
+use crate::support::bed::on_both_buses;
+use crate::support::http::{self, Response};
+use crate::support::sse::Connect;
+use crate::support::token::{JWT, bearer, token};
+use crate::support::{Bed, Broker, BrokerOptions, Bus, RedisServer};
+
+on_both_buses!(
+    a_ticket_opens_one_stream_of_its_workspace,
+    only_who_may_read_gets_a_ticket,
+    a_ticket_that_is_not_used_in_time_is_worth_nothing,
+    what_a_ticket_opened_ends_with_its_user_and_its_token,
+);
+
+async fn ask(broker: &Broker, headers: &[(&str, &str)], body: Value) -> Response {
+    http::request(broker.address(), "POST", "/api/tickets", headers, body.to_string()).await
+}
+
+async fn issue(broker: &Broker, token: &str) -> String {
+    let authorization = bearer(token);
+    let answer = ask(broker, &[("Authorization", &authorization)], json!({ "workspace": "acme" })).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), "no-store");
+    answer.json()["ticket"].as_str().unwrap().to_owned()
+}
+
+async fn check(broker: &Broker, workspace: &str, ticket: &str) -> (u16, Value) {
+    let target = format!("/api/workspaces/{workspace}/events?ticket={ticket}&errors=http");
+    let answer = http::get(broker.address(), &target).await;
+    (answer.status.as_u16(), answer.json()["check"].clone())
+}
+
+async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
+    let bed = Bed::start_with(bus, &JWT).await;
+    let good = token("ann", &["acme", "other"], 60, &json!({}));
+    let ticket = issue(&bed.broker, &good).await;
+    let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    client.hello().await;
+    assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")), "it was used");
+    bed.publish_live("acme", "x").await;
+    assert_eq!(client.application_event().await.data, "x");
+
+    let ticket = issue(&bed.broker, &good).await;
+    assert_eq!(check(&bed.broker, "other", &ticket).await, (403, json!("ticket")), "it is for one workspace");
+    assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")), "it was used up by that");
+    for wrong in ["", "x", &"0".repeat(64)] {
+        assert_eq!(check(&bed.broker, "acme", wrong).await, (401, json!("ticket")), "{wrong}");
+    }
+    assert!(!bed.broker.log().contains(&ticket), "{}", bed.broker.log());
+}
+
+async fn only_who_may_read_gets_a_ticket(bus: Bus) {
+    let settings = [&JWT[..], &[("auth.jwt.cookie", "live")]].concat();
+    let bed = Bed::start_with(bus, &settings).await;
+    let wish = || json!({ "workspace": "acme" });
+    assert_eq!(ask(&bed.broker, &[], wish()).await.status, 401);
+    let elsewhere = bearer(&token("ann", &["other"], 60, &json!({})));
+    assert_eq!(ask(&bed.broker, &[("Authorization", &elsewhere)], wish()).await.status, 403);
+    let cookie = format!("live={}", token("ann", &["acme"], 60, &json!({})));
+    assert_eq!(ask(&bed.broker, &[("Cookie", &cookie)], wish()).await.status, 201);
+    let foreign = [("Cookie", &*cookie), ("Origin", "https://evil.example")];
+    assert_eq!(ask(&bed.broker, &foreign, wish()).await.status, 403, "a page elsewhere gets none");
+    for bad in [json!({}), json!({ "workspace": "a b" }), json!({ "workspace": "acme", "user": "x" })] {
+        assert_eq!(ask(&bed.broker, &[("Cookie", &cookie)], bad).await.status, 400);
+    }
+}
+
+async fn a_ticket_that_is_not_used_in_time_is_worth_nothing(bus: Bus) {
+    let settings = [&JWT[..], &[("auth.ticket_seconds", "0.2")]].concat();
+    let bed = Bed::start_with(bus, &settings).await;
+    let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, &json!({}))).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")));
+}
+
+async fn what_a_ticket_opened_ends_with_its_user_and_its_token(bus: Bus) {
+    let bed = Bed::start_with(bus, &JWT).await;
+    bed.broker.ready().await;
+    let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, &json!({ "jti": "t1" }))).await;
+    let mut kicked = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    kicked.hello().await;
+    order(&bed, json!({ "disconnect": { "jti": "t1", "user": "ann" } })).await;
+    assert_eq!(kicked.event_named("tidings.reconnect").await.json()["reason"], "disconnected");
+
+    let ticket = issue(&bed.broker, &token("ann", &["acme"], 4, &json!({ "jti": "t2" }))).await;
+    let mut expiring = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    expiring.hello().await;
+    assert_eq!(expiring.event_named("tidings.reconnect").await.json()["reason"], "expired");
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_on_any_node() {
+    let server = RedisServer::start().await;
+    let options =
+        || JWT.iter().fold(BrokerOptions::redis(&server), |options, (key, value)| options.set(key, value));
+    let (here, there) = (Broker::start_ready(options()).await, Broker::start_ready(options()).await);
+    let ticket = issue(&here, &token("ann", &["acme"], 60, &json!({}))).await;
+    let mut client = there.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    client.hello().await;
+    assert_eq!(check(&here, "acme", &ticket).await, (401, json!("ticket")));
+}

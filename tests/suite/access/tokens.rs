@@ -1,0 +1,176 @@
+//! `auth.mode = "jwt"`, from outside.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::orders::order;
+use crate::support::bed::on_both_buses;
+use crate::support::http::{self, Response};
+use crate::support::sse::{Connect, EventSource};
+use crate::support::token::{JWT, SECRET, bearer, token};
+use crate::support::wait::eventually;
+use crate::support::{Bed, Bus, DEADLINE};
+
+on_both_buses!(
+    a_token_opens_the_workspaces_that_it_names,
+    a_stream_ends_a_moment_before_its_token_does,
+    a_user_is_disconnected_and_stays_out,
+    a_revoked_token_is_worth_nothing_from_now_on,
+    an_event_for_somebody_reaches_nobody_else,
+);
+
+const EVENTS: &str = "/api/workspaces/acme/events";
+
+async fn get(bed: &Bed, target: &str, headers: &[(&str, &str)]) -> Response {
+    http::request(bed.broker.address(), "GET", target, headers, "").await
+}
+
+fn with(token: &str) -> Connect {
+    Connect::default().header("Authorization", &bearer(token))
+}
+
+async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
+    let bed = Bed::start_with(bus, &JWT).await;
+    let good = token("ann", &["acme", "team-*"], 60, &json!({}));
+    for workspace in ["acme", "team-a"] {
+        let mut client = bed.broker.connect_with(workspace, with(&good)).await;
+        client.hello().await;
+    }
+    let authorization = bearer(&good);
+    let posted = http::request(
+        bed.broker.address(),
+        "POST",
+        EVENTS,
+        &[("Authorization", authorization.as_str())],
+        "x",
+    )
+    .await;
+    assert_eq!(posted.status, 200);
+
+    let other = token("ann", &["other"], 60, &json!({}));
+    let expired = token("ann", &["acme"], -120, &json!({}));
+    // What one token says under the signature of another.
+    let (said, _) = other.rsplit_once('.').unwrap();
+    let (_, signature) = good.rsplit_once('.').unwrap();
+    let forged = format!("{said}.{signature}");
+    for (given, status, check) in [
+        (String::new(), 401, "credentials"),
+        (bearer(&other), 403, "subscribe"),
+        (bearer(&expired), 401, "expiry"),
+        (bearer(&forged), 401, "signature"),
+        ("Bearer nonsense".to_owned(), 401, "form"),
+    ] {
+        let headers = [("Authorization", given.as_str()), ("Accept", "text/event-stream")];
+        let headers = if given.is_empty() { &headers[1..] } else { &headers[..] };
+        let refused = get(&bed, EVENTS, headers).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["check"]), (status, &json!(check)), "{given}");
+        assert_eq!(refused.header("www-authenticate").starts_with("Bearer"), status == 401, "{given}");
+        let posted = http::request(bed.broker.address(), "POST", EVENTS, headers, "x").await;
+        let check = if check == "subscribe" { "publish" } else { check };
+        assert_eq!((posted.status.as_u16(), &posted.json()["check"]), (status, &json!(check)), "{given}");
+    }
+    // An address is no place for a token, unless the configuration says so.
+    assert_eq!(get(&bed, &format!("{EVENTS}?token={good}"), &[]).await.status, 401);
+    for secret in [&good[..], SECRET] {
+        assert!(!bed.broker.log().contains(secret), "{}", bed.broker.log());
+    }
+}
+
+async fn a_stream_ends_a_moment_before_its_token_does(bus: Bus) {
+    let settings = [&JWT[..], &[("sse.retry_ms", "100")]].concat();
+    let bed = Bed::start_with(bus, &settings).await;
+    let began = std::time::Instant::now();
+    let mut client = bed.broker.connect_with("acme", with(&token("ann", &["acme"], 4, &json!({})))).await;
+    client.hello().await;
+    let last = client.event_named("tidings.reconnect").await;
+    assert_eq!(last.json()["reason"], "expired");
+    let after = began.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&after), "{after:?}");
+}
+
+async fn a_user_is_disconnected_and_stays_out(bus: Bus) {
+    let settings = [&JWT[..], &[("sse.retry_ms", "100")]].concat();
+    let bed = Bed::start_with(bus, &settings).await;
+    bed.broker.ready().await;
+    let open =
+        |user| EventSource::open(bed.broker.address(), "acme", with(&token(user, &["acme"], 60, &json!({}))));
+    let (mut ann, mut ben) = (open("ann"), open("ben"));
+    ann.hello().await;
+    ben.hello().await;
+    assert_eq!(order(&bed, json!({ "disconnect": { "user": "ann", "for": 60 } })).await, 1);
+    let last = ann.wait_for(Duration::from_secs(1), |event| event.kind == "tidings.reconnect").await;
+    assert_eq!(last.json()["reason"], "disconnected");
+    eventually("she stays away for good", DEADLINE, async || ann.closed().is_some()).await;
+    assert!(ben.closed().is_none());
+    assert_eq!(ben.opened(), 1, "he was not disturbed");
+}
+
+async fn a_revoked_token_is_worth_nothing_from_now_on(bus: Bus) {
+    let bed = Bed::start_with(bus, &JWT).await;
+    bed.broker.ready().await;
+    let stolen = token("ann", &["acme"], 60, &json!({ "jti": "t1" }));
+    let own = token("ann", &["acme"], 60, &json!({ "jti": "t2" }));
+    let mut thief = bed.broker.connect_with("acme", with(&stolen)).await;
+    let mut ann = bed.broker.connect_with("acme", with(&own)).await;
+    thief.hello().await;
+    ann.hello().await;
+    assert_eq!(order(&bed, json!({ "disconnect": { "jti": "t1" } })).await, 1);
+    thief.event_named("tidings.reconnect").await;
+    assert_eq!(bed.broker.connect_with("acme", with(&stolen)).await.status(), 204);
+    assert_eq!(bed.broker.connect_with("acme", with(&own)).await.status(), 200);
+    assert!(ann.end().is_none());
+}
+
+#[tokio::test]
+async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
+    let settings = [&JWT[..], &[("auth.jwt.cookie", "live"), ("auth.jwt.query", "true")]].concat();
+    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let good = token("ann", &["acme"], 60, &json!({}));
+    let cookie = Connect::default().header("Cookie", &format!("a=b; live={good}"));
+    assert_eq!(bed.broker.connect_with("acme", cookie).await.status(), 200);
+    let query = Connect::query(&format!("token={good}"));
+    assert_eq!(bed.broker.connect_with("acme", query).await.status(), 200);
+    assert!(!bed.broker.log().contains(&good), "{}", bed.broker.log());
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_streams_and_no_more() {
+    let settings = [&JWT[..], &[("limits.connections_per_user", "1")]].concat();
+    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let (ann, ben) = (token("ann", &["acme"], 60, &json!({})), token("ben", &["acme"], 60, &json!({})));
+    let mut first = bed.broker.connect_with("acme", with(&ann)).await;
+    first.hello().await;
+    let mut second = bed.broker.connect_with("acme", with(&ann)).await;
+    assert_eq!(second.event_named("tidings.reconnect").await.json()["reason"], "overloaded");
+    let mut other = bed.broker.connect_with("acme", with(&ben)).await;
+    other.hello().await;
+    assert!(first.end().is_none());
+}
+
+async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
+    let bed = Bed::start_with(bus, &JWT).await;
+    let of = |user: &str| with(&token(user, &["acme"], 60, &json!({})));
+    let (mut ann, mut ben) =
+        (bed.broker.connect_with("acme", of("ann")).await, bed.broker.connect_with("acme", of("ben")).await);
+    ann.hello().await;
+    let start = ben.hello().await.id;
+    let authorization = bearer(&token("backend", &["acme"], 60, &json!({})));
+    let headers = [("Authorization", authorization.as_str())];
+    for event in [json!({ "data": "for ann", "to": ["ann", "eve"] }), json!({ "data": "for all" })] {
+        let target = format!("{EVENTS}?envelope=1");
+        let posted = http::request(bed.broker.address(), "POST", &target, &headers, event.to_string()).await;
+        assert_eq!(posted.status, 200, "{}", posted.text());
+    }
+    assert_eq!(ann.application_event().await.data, "for ann");
+    assert_eq!(ann.application_event().await.data, "for all");
+    assert_eq!(ben.application_event().await.data, "for all");
+
+    // The same holds for those who come back, from whichever place.
+    for from in [start, ann.events()[1].id.clone()] {
+        let again = Connect { last_event_id: Some(from), ..of("ben") };
+        let mut again = bed.broker.connect_with("acme", again).await;
+        assert_eq!(again.hello().await.json()["resumed"], true);
+        assert_eq!(again.application_event().await.data, "for all");
+    }
+}
