@@ -6,7 +6,9 @@
 --   ARGV[3]   how many seconds it keeps an event, and an idle log itself (86400)
 --   ARGV[4]   an idempotency key: publishing with the same key within 5 minutes does nothing and answers the first id
 --   ARGV[5]   how many bytes of payload the log keeps (16777216)
---   ARGV[6]…  further payloads
+--   ARGV[6]   who gets it, as JSON: an array of 1 to 1000 user ids. Where there are further payloads, this is for all of them, or it is
+--             an array with one element for each event: such an array, or null for everybody, but not null for all. Default: everybody
+--   ARGV[7]…  further payloads
 -- Answers the event's id; the ids in order where there are further payloads. For example:
 --   redis-cli --eval scripts/publish.lua workspace:acme , '{"type":"CHANNEL_UPDATED"}'
 local log = KEYS[1]
@@ -17,8 +19,57 @@ local bytes = tonumber(ARGV[5] or '') or 16777216
 local once = log .. '/once/' .. key
 
 local function answer(ids)
-  if #ARGV > 5 then return ids end
+  if #ARGV > 6 then return ids end
   return ids[1]
+end
+
+-- A user id has 1 to 256 bytes of UTF-8 without control characters.
+local sequences = {
+  '\240[\144-\191][\128-\191][\128-\191]', '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
+  '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]', '\237[\128-\159][\128-\191]',
+  '[\195-\223][\128-\191]', '\194[\160-\191]',
+}
+local function is_user(id)
+  if type(id) ~= 'string' or #id < 1 or #id > 256 or string.find(id, '[%z\1-\31\127]') then return false end
+  for _, sequence in ipairs(sequences) do id = string.gsub(id, sequence, ' ') end
+  return not string.find(id, '[\128-\255]')
+end
+
+-- An audience as it stands in the log and in the envelope.
+local function audience(users)
+  if type(users) ~= 'table' or #users < 1 or #users > 1000 then return nil end
+  local quoted = {}
+  for at, id in ipairs(users) do
+    if not is_user(id) then return nil end
+    quoted[at] = '"' .. string.gsub(id, '["\\]', '\\%0') .. '"'
+  end
+  return '[' .. table.concat(quoted, ',') .. ']'
+end
+
+-- The audience of each event; nil where it is for everybody. False where the argument is none: nothing is published then.
+local events = math.max(#ARGV - 5, 1)
+local function audiences(text)
+  if text == '' then return {} end
+  local is_json, users = pcall(cjson.decode, text)
+  if not is_json or string.find(text, '%z') then return false end
+  local each, found, for_all = {}, false, audience(users)
+  if type(users) ~= 'table' or not for_all and #users ~= events then return false end
+  for at = 1, events do
+    each[at] = for_all or users[at] ~= cjson.null and audience(users[at]) or nil
+    if not each[at] and users[at] ~= cjson.null then return false end
+    found = found or each[at] ~= nil
+  end
+  return found and each
+end
+
+local to = audiences(ARGV[6] or '')
+if not to then
+  return redis.error_reply('ERR tidings_publish: the audience is a JSON array of 1 to 1000 user ids; or, for each event, such an array or null, but not null for all')
+end
+local audience_bytes = 0
+for at = 1, events do audience_bytes = audience_bytes + #(to[at] or '') end
+if audience_bytes > 16777216 then
+  return redis.error_reply('ERR tidings_publish: the audiences of all events of a call have at most 16777216 bytes together')
 end
 
 if key ~= '' then
@@ -42,16 +93,22 @@ local previous = newest and newest[1] or '0-0'
 local sum = newest and sum_of(newest) or 0
 local ids = {}
 
-local function publish(payload)
+local function publish(payload, users)
   sum = sum + #payload
-  local id = redis.call('XADD', log, 'MAXLEN', '~', count, '*', 'data', payload, 'sum', string.format('%.0f', sum))
-  redis.call('PUBLISH', log, 'tidings/1 ' .. id .. ' ' .. previous .. '\n' .. payload)
+  local fields = {'data', payload, 'sum', string.format('%.0f', sum)}
+  local head = ''
+  if users then
+    fields[5], fields[6] = 'to', users
+    head = ' ' .. users
+  end
+  local id = redis.call('XADD', log, 'MAXLEN', '~', count, '*', unpack(fields))
+  redis.call('PUBLISH', log, 'tidings/1 ' .. id .. ' ' .. previous .. head .. '\n' .. payload)
   previous = id
   ids[#ids + 1] = id
 end
 
-publish(ARGV[1])
-for at = 6, #ARGV do publish(ARGV[at]) end
+publish(ARGV[1], to[1])
+for at = 7, #ARGV do publish(ARGV[at], to[at - 5]) end
 
 -- By age and by bytes. A user who may append but not trim publishes all the same; MAXLEN above bounds the log.
 local milliseconds = tonumber(string.match(previous, '^%d+'))

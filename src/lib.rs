@@ -18,6 +18,7 @@ pub mod limits;
 pub mod log_reader;
 pub mod metrics;
 pub mod node;
+pub mod rate;
 pub mod server;
 pub mod telemetry;
 pub mod workspace;

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub subscribers: Gauge,
     /// Workspaces held, lingering ones included.
     pub workspaces: Gauge,
+    /// Bytes of recent events in memory.
+    pub ring_bytes: Gauge,
     /// Events handed to streams.
     pub deliveries: Counter,
     /// Bytes handed to streams.
@@ -88,6 +90,12 @@ impl Metrics {
         registry.register("subscribers", "Subscribers in workspaces", subscribers.clone());
         let workspaces = Gauge::default();
         registry.register("workspaces", "Workspaces held, lingering ones included", workspaces.clone());
+        let ring_bytes = Gauge::default();
+        registry.register(
+            "ring_bytes",
+            "Bytes of recent events in memory, all workspaces together",
+            ring_bytes.clone(),
+        );
         let deliveries = Counter::default();
         registry.register("deliveries", "Events handed to streams", deliveries.clone());
         let delivered_bytes = Counter::default();
@@ -143,6 +151,7 @@ impl Metrics {
             connections_accepted,
             subscribers,
             workspaces,
+            ring_bytes,
             deliveries,
             delivered_bytes,
             published,

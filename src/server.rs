@@ -24,7 +24,9 @@ use crate::config::{AuthMethod, AuthMode, Config};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
 use crate::feed::NodeFeed;
-use crate::http::{self, App, ConnectionSettings, Hosts, Listener, Origins, Service, SocketSettings, admin};
+use crate::http::{
+    self, App, ConnectionSettings, Hosts, Listener, Origins, PublishRate, Service, SocketSettings, admin,
+};
 use crate::hub::{Hub, HubSettings};
 use crate::limits::{OpenStreams, StreamLimits};
 use crate::log_reader::{self, LogReaderSettings};
@@ -51,6 +53,7 @@ pub struct Server {
     feed: Arc<NodeFeed>,
     bus: Arc<dyn Bus>,
     streams: Arc<StreamSettings>,
+    publish_rate: Arc<PublishRate>,
     public: Listener,
     admin: Listener,
     addresses: Addresses,
@@ -151,6 +154,7 @@ impl Server {
         let access = Access::prepare(config, &metrics)?;
         let door = Door::new(access.methods, tickets, bans, access.recheck.clone());
         let origins = Origins::new(&config.cors.origins);
+        let publish_rate = Arc::new(PublishRate::new(config.limits.rates()));
         let app = Arc::new(App {
             hub: Arc::clone(&hub),
             bus: Arc::clone(&bus),
@@ -163,6 +167,7 @@ impl Server {
             newest_max: config.replay.newest_max,
             event_bytes: config.limits.event_bytes,
             batch_bytes: config.limits.batch_bytes,
+            publish_rate: Arc::clone(&publish_rate),
             body_timeout: config.server.body_timeout_seconds.duration(),
         });
 
@@ -218,6 +223,7 @@ impl Server {
             feed,
             bus,
             streams,
+            publish_rate,
             public,
             admin,
             addresses,
@@ -250,7 +256,7 @@ impl Server {
         if let Some(recheck) = self.recheck {
             rest.spawn(recheck.run(stop_rest.clone()));
         }
-        rest.spawn(sweep(Arc::clone(&self.hub), stop_rest.clone()));
+        rest.spawn(sweep(Arc::clone(&self.hub), self.publish_rate, stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
 
@@ -369,6 +375,8 @@ fn hub_settings(config: &Config) -> HubSettings {
     HubSettings {
         ring_events: config.ring.events,
         ring_bytes: config.ring.bytes,
+        ring_bytes_in_all: config.limits.ring_bytes,
+        rates: config.limits.rates(),
         event_bytes: config.limits.event_bytes,
         linger: config.ring.linger_seconds.duration(),
         workspaces: config.limits.workspaces,
@@ -392,12 +400,15 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(StartError::Address)
 }
 
-/// Gives up workspaces that nobody came back to, again and again.
-async fn sweep(hub: Arc<Hub>, stop: CancellationToken) {
+/// Gives up workspaces that nobody came back to, and forgets who has not published lately, again and again.
+async fn sweep(hub: Arc<Hub>, publish_rate: Arc<PublishRate>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
-            _ = tick.tick() => { hub.sweep(Instant::now()); }
+            _ = tick.tick() => {
+                hub.sweep(Instant::now());
+                publish_rate.forget_idle();
+            }
             () = stop.cancelled() => return,
         }
     }

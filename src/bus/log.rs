@@ -4,6 +4,12 @@ use bytes::Bytes;
 
 use crate::event::EntryId;
 
+/// The field of an entry that holds the event's payload.
+pub const PAYLOAD_FIELD: &[u8] = b"data";
+
+/// The field of an entry that says for whom the event is; where it is missing, for everybody.
+pub const AUDIENCE_FIELD: &[u8] = b"to";
+
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Span {
@@ -35,6 +41,9 @@ pub struct LogEntry {
     pub id: EntryId,
     /// The event's payload; `None` when the entry has no field `data`, so that someone else wrote it.
     pub payload: Option<Bytes>,
+    /// What its field `to` says, an [`Audience`](crate::event::Audience) if it is sound; `None` where it has no such field,
+    /// so that the event is for everybody.
+    pub to: Option<Bytes>,
 }
 
 /// A part of a log.

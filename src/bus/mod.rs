@@ -19,8 +19,8 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub use interest::{Change, Interest};
-pub use log::{LogEntry, LogError, LogPage, Span};
-pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Publication, Published};
+pub use log::{AUDIENCE_FIELD, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span};
+pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Item, Publication, Published};
 pub use state::{BusState, Link, StateCell};
 pub use store::{Store, StoreError};
 

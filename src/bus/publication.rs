@@ -1,8 +1,10 @@
 //! What is to be published.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::event::EntryId;
+use crate::event::{Audience, EntryId};
 
 /// The most events in one publication.
 pub const EVENTS_MAX: usize = 1_000;
@@ -10,27 +12,41 @@ pub const EVENTS_MAX: usize = 1_000;
 /// The longest idempotency key, in bytes.
 pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
+/// An event to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its payload.
+    pub payload: Bytes,
+    /// For whom it is; `None` where it is for everybody.
+    pub to: Option<Arc<Audience>>,
+}
+
+impl From<Bytes> for Item {
+    /// An event for everybody.
+    fn from(payload: Bytes) -> Self {
+        Self { payload, to: None }
+    }
+}
+
 /// Events to be published to one workspace as one: all or none, next to each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// The payloads in order; at least one.
-    first: Bytes,
-    rest: Vec<Bytes>,
+    /// In order; at least one.
+    items: Vec<Item>,
     idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Publication {
     /// One event.
     #[must_use]
-    pub fn one(payload: Bytes) -> Self {
-        Self { first: payload, rest: Vec::new(), idempotency_key: None }
+    pub fn one(item: impl Into<Item>) -> Self {
+        Self { items: vec![item.into()], idempotency_key: None }
     }
 
     /// Several events; `None` where there is none.
     #[must_use]
-    pub fn several(payloads: Vec<Bytes>) -> Option<Self> {
-        let mut payloads = payloads.into_iter();
-        Some(Self { first: payloads.next()?, rest: payloads.collect(), idempotency_key: None })
+    pub fn several(items: Vec<Item>) -> Option<Self> {
+        (!items.is_empty()).then_some(Self { items, idempotency_key: None })
     }
 
     /// Published with the same key within five minutes, it is published once.
@@ -40,21 +56,10 @@ impl Publication {
         self
     }
 
-    /// The first payload.
+    /// The events in order; at least one.
     #[must_use]
-    pub fn first(&self) -> &Bytes {
-        &self.first
-    }
-
-    /// The payloads after the first.
-    #[must_use]
-    pub fn rest(&self) -> &[Bytes] {
-        &self.rest
-    }
-
-    /// All payloads in order.
-    pub fn payloads(&self) -> impl Iterator<Item = &Bytes> {
-        std::iter::once(&self.first).chain(&self.rest)
+    pub fn items(&self) -> &[Item] {
+        &self.items
     }
 
     /// The key, if there is one.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -78,12 +79,21 @@ fn url(address: SocketAddr, password: &SecretText) -> String {
 }
 
 fn as_json(entry: &LogEntry) -> String {
-    json!({ "id": entry.id.to_string(), "time": time(entry.id), "data": text(entry) }).to_string()
+    let mut object =
+        json!({ "id": entry.id.to_string(), "time": time(entry.id), "data": text(entry.payload.as_ref()) });
+    if let Some(to) = text(entry.to.as_ref()) {
+        // What is no JSON is no audience either: it is shown as it stands, and the event is shown to nobody.
+        object["to"] = serde_json::from_str(&to).unwrap_or_else(|_| to.into());
+    }
+    object.to_string()
 }
 
 fn as_row(entry: &LogEntry) -> String {
-    let text = text(entry).unwrap_or_else(|| "(no payload: not written by a publisher of events)".to_owned());
-    let bytes = entry.payload.as_ref().map_or(0, bytes::Bytes::len);
+    let to = text(entry.to.as_ref()).map_or_else(String::new, |to| format!("to {to}: "));
+    let text = text(entry.payload.as_ref())
+        .unwrap_or_else(|| "(no payload: not written by a publisher of events)".to_owned());
+    let bytes = entry.payload.as_ref().map_or(0, Bytes::len);
+    let text = to + &text;
     // Control characters would act on the terminal.
     let shown: String =
         text.chars().take(SHOWN_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -95,8 +105,8 @@ fn as_row(entry: &LogEntry) -> String {
     )
 }
 
-fn text(entry: &LogEntry) -> Option<String> {
-    entry.payload.as_ref().map(|payload| String::from_utf8_lossy(payload).into_owned())
+fn text(bytes: Option<&Bytes>) -> Option<String> {
+    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// When the entry was logged, by the server's clock.

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Method, StatusCode};
 use http_body_util::Full;
+use serde_json::json;
 
 use super::client::{Broker, json_body};
 use super::{Failure, Options, block_on, output};
 use crate::bus::redis::RedisBus;
-use crate::bus::{Bus as _, IdempotencyKey, Interest, Publication};
+use crate::bus::{Bus as _, IdempotencyKey, Interest, Item, Publication};
 use crate::config::Config;
-use crate::event::NodeId;
+use crate::event::{Audience, NodeId};
 use crate::workspace::WorkspaceId;
 
 /// Arguments of `tidings publish`.
@@ -32,22 +33,25 @@ pub(super) struct PublishArgs {
     /// Publish once, however often this is called with the same key within five minutes
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// Only for this user; several may be given
+    #[arg(long, value_name = "USER")]
+    to: Vec<String>,
 }
 
 pub(super) fn run(options: &Options, args: &PublishArgs) -> Result<(), Failure> {
     let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
-    let payload = payload(args)?;
+    let item = Item { payload: payload(args)?, to: audience(&args.to)? };
     let key = args.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = key.map_err(|error| Failure::Usage(error.to_string()))?;
     block_on(async {
         let id = if let Some(url) = &args.url {
-            over_http(&Broker::new(Some(url), options)?, &workspace, payload, key).await?
+            over_http(&Broker::new(Some(url), options)?, &workspace, &item, key).await?
         } else {
             let config = options.load()?.config;
             if !config.redis.is_configured() {
-                over_http(&Broker::new(None, options)?, &workspace, payload, key).await?
+                over_http(&Broker::new(None, options)?, &workspace, &item, key).await?
             } else {
-                over_redis(&config, &workspace, payload, key).await?
+                over_redis(&config, &workspace, item, key).await?
             }
         };
         // The event is out, whoever reads this or not.
@@ -73,16 +77,33 @@ fn payload(args: &PublishArgs) -> Result<Bytes, Failure> {
     Ok(payload)
 }
 
+fn audience(users: &[String]) -> Result<Option<Arc<Audience>>, Failure> {
+    if users.is_empty() {
+        return Ok(None);
+    }
+    let audience = Audience::new(users).map_err(|error| Failure::Usage(format!("--to: {error}")))?;
+    Ok(Some(Arc::new(audience)))
+}
+
+/// The body of a request: the payload, or an envelope around it.
+fn body(item: &Item) -> Result<Bytes, Failure> {
+    let Some(to) = &item.to else { return Ok(item.payload.clone()) };
+    let text = std::str::from_utf8(&item.payload);
+    let text = text.map_err(|_| Failure::Failed("the payload is not UTF-8".to_owned()))?;
+    let users: serde_json::Value = serde_json::from_str(to.as_json()).unwrap_or_default();
+    Ok(Bytes::from(json!({ "data": text, "to": users }).to_string()))
+}
+
 async fn over_redis(
     config: &Config,
     workspace: &WorkspaceId,
-    payload: Bytes,
+    item: Item,
     key: Option<IdempotencyKey>,
 ) -> Result<String, Failure> {
-    if payload.len() > config.limits.event_bytes {
+    if item.payload.len() > config.limits.event_bytes {
         return Err(Failure::Failed(format!(
             "the payload has {} bytes, and an event has at most {} (limits.event_bytes)",
-            payload.len(),
+            item.payload.len(),
             config.limits.event_bytes
         )));
     }
@@ -90,7 +111,7 @@ async fn over_redis(
     let bus =
         RedisBus::new(&config.redis, &config.retention, NodeId::random(), Arc::new(Interest::default()))
             .map_err(|error| failed(&error))?;
-    let publication = Publication::one(payload).with_idempotency_key(key);
+    let publication = Publication::one(item).with_idempotency_key(key);
     let ids = bus.publish(workspace, publication).await.map_err(|error| failed(&error))?;
     Ok(ids.first().map(ToString::to_string).unwrap_or_default())
 }
@@ -98,14 +119,15 @@ async fn over_redis(
 async fn over_http(
     broker: &Broker,
     workspace: &WorkspaceId,
-    payload: Bytes,
+    item: &Item,
     key: Option<IdempotencyKey>,
 ) -> Result<String, Failure> {
-    let mut request = broker.events(Method::POST, workspace, "")?;
+    let query = if item.to.is_some() { "?envelope=1" } else { "" };
+    let mut request = broker.events(Method::POST, workspace, query)?;
     if let Some(key) = &key {
         request = request.header("idempotency-key", format!("\"{}\"", key.as_str()));
     }
-    let request = request.body(Full::new(payload)).map_err(|error| Failure::Failed(error.to_string()))?;
+    let request = request.body(Full::new(body(item)?)).map_err(|error| Failure::Failed(error.to_string()))?;
     let response = broker.send(request).await.map_err(Failure::Failed)?;
     let status = response.status();
     let answer = json_body(response).await.map_err(Failure::Failed)?;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::rate::Rates;
+
 mod algorithms;
 mod auth_mode;
 mod error;
@@ -192,6 +194,17 @@ pub struct LimitsConfig {
     pub connections_per_workspace: usize,
     pub connections_per_user: usize,
     pub connection_age_seconds: Seconds,
+    pub ring_bytes: usize,
+    pub events_per_second: usize,
+    pub event_bytes_per_second: usize,
+}
+
+impl LimitsConfig {
+    /// How fast a workspace may be published to.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        Rates::new(self.events_per_second, self.event_bytes_per_second)
+    }
 }
 
 /// `[auth]`: who may connect and publish.

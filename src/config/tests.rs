@@ -319,6 +319,18 @@ fn values_out_of_bounds_name_key_source_and_rule() {
             ),
         ),
         (
+            "[limits]\nring_bytes = 1048575",
+            "limits.ring_bytes is 1048575, and ring.bytes is 1048576 (default): \
+             limits.ring_bytes must not be less than ring.bytes, so that one workspace's events fit"
+                .to_owned(),
+        ),
+        (
+            "[limits]\nevent_bytes_per_second = 262143",
+            "limits.event_bytes_per_second is 262143, and limits.event_bytes is 262144 (default): \
+             limits.event_bytes_per_second must be 0 or at least limits.event_bytes, so that the largest event fits"
+                .to_owned(),
+        ),
+        (
             "[embedded]\noutput_bytes = 1",
             format!(
                 "embedded.output_bytes is 1, and limits.event_bytes is 262144 (default): {}",

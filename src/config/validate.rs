@@ -110,6 +110,12 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     checks.value("limits.connections", connections.contains(&config.limits.connections), CONNECTIONS);
     checks.value("limits.workspaces", connections.contains(&config.limits.workspaces), CONNECTIONS);
     checks.positive("auth.ticket_seconds", config.auth.ticket_seconds);
+    checks.pair(
+        ["limits.ring_bytes", "ring.bytes"],
+        config.limits.ring_bytes >= config.ring.bytes,
+        "limits.ring_bytes must not be less than ring.bytes, so that one workspace's events fit",
+    );
+    rates(checks, config);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
     checks.pair(
         ["embedded.log_bytes", "retention.bytes"],
@@ -157,6 +163,21 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
             "embedded.output_bytes must be at least limits.event_bytes + 1024, so that the largest event fits",
         );
     }
+}
+
+/// What a bucket holds is a number of 32 bits, and it fills by whole nanoseconds.
+const RATE_MAX: usize = 100_000_000;
+
+fn rates(checks: &mut Checks<'_>, config: &Config) {
+    let limits = &config.limits;
+    checks.value("limits.events_per_second", limits.events_per_second <= RATE_MAX, "0 to 100000000 events");
+    let bytes = limits.event_bytes_per_second;
+    checks.value("limits.event_bytes_per_second", bytes <= RATE_MAX, "0 to 100000000 bytes");
+    checks.pair(
+        ["limits.event_bytes_per_second", "limits.event_bytes"],
+        bytes == 0 || bytes >= limits.event_bytes,
+        "limits.event_bytes_per_second must be 0 or at least limits.event_bytes, so that the largest event fits",
+    );
 }
 
 fn listeners(checks: &mut Checks<'_>, config: &Config) {

@@ -88,11 +88,13 @@ pub enum ResetReason {
     NotUtf8,
     /// A message that claimed to be a logged event was not one, and was dropped.
     BadEnvelope,
+    /// Events came faster than `limits.events_per_second` or `limits.event_bytes_per_second` lets them, and were dropped.
+    RateLimited,
 }
 
 impl ResetReason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Interrupted,
         Self::UnknownPosition,
         Self::Trimmed,
@@ -104,10 +106,12 @@ impl ResetReason {
         Self::TooLarge,
         Self::NotUtf8,
         Self::BadEnvelope,
+        Self::RateLimited,
     ];
 
     /// Those that come with an event that was dropped.
-    pub const OF_DROPS: [Self; 4] = [Self::TooLarge, Self::NotUtf8, Self::BadEnvelope, Self::BadEntry];
+    pub const OF_DROPS: [Self; 5] =
+        [Self::TooLarge, Self::NotUtf8, Self::BadEnvelope, Self::BadEntry, Self::RateLimited];
 
     /// The word in the event's data.
     #[must_use]
@@ -124,6 +128,7 @@ impl ResetReason {
             Self::TooLarge => "too-large",
             Self::NotUtf8 => "not-utf8",
             Self::BadEnvelope => "bad-envelope",
+            Self::RateLimited => "rate-limited",
         }
     }
 }

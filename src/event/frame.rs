@@ -2,11 +2,12 @@
 //! subscribers.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::audience::Audience;
 use super::position::Position;
 
 /// The longest payload `type` that is taken note of, in bytes; a longer one counts as none.
@@ -20,6 +21,7 @@ pub const RESERVED_PREFIX: &str = "tidings.";
 pub struct Frame {
     position: Position,
     origin: Origin,
+    to: Option<Arc<Audience>>,
     plain: Bytes,
     named: OnceLock<Bytes>,
 }
@@ -45,13 +47,26 @@ impl Frame {
         put_data(&mut buffer, payload);
         buffer.put_u8(b'\n');
         let origin = Origin::Application(event_type(payload));
-        Self { position, origin, plain: buffer.freeze(), named: OnceLock::new() }
+        Self { position, origin, to: None, plain: buffer.freeze(), named: OnceLock::new() }
     }
 
     /// Takes an event of the broker itself, encoded by [`control`](super::control).
     #[must_use]
     pub fn broker(position: Position, bytes: Bytes) -> Self {
-        Self { position, origin: Origin::Broker, plain: bytes, named: OnceLock::new() }
+        Self { position, origin: Origin::Broker, to: None, plain: bytes, named: OnceLock::new() }
+    }
+
+    /// The frame, for these users alone if any are given.
+    #[must_use]
+    pub fn to(mut self, audience: Option<Arc<Audience>>) -> Self {
+        self.to = audience;
+        self
+    }
+
+    /// For whom it is; `None` where it is for everybody.
+    #[must_use]
+    pub fn audience(&self) -> Option<&Audience> {
+        self.to.as_deref()
     }
 
     /// The place in the workspace's order that a client has reached with this event.

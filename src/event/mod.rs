@@ -3,16 +3,19 @@
 //! | part | what it holds |
 //! | --- | --- |
 //! | [`position`] | ids of events and places in a workspace's order |
+//! | [`audience`] | who may see an event that is not for everybody |
 //! | [`envelope`] | the wire form in which the publish script announces a logged event |
 //! | [`frame`] | the SSE encoding of an event, made once and shared |
 //! | [`control`] | the broker's own `tidings.*` events |
 
+pub mod audience;
 mod connection_id;
 pub mod control;
 pub mod envelope;
 pub mod frame;
 pub mod position;
 
+pub use audience::{Audience, AudienceError};
 pub use connection_id::{ConnectionId, ConnectionIdError};
 pub use frame::Frame;
 pub use position::{EntryId, LivePart, NodeId, Position};

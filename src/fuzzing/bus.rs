@@ -1,11 +1,14 @@
 //! What backends write, and whoever reaches the bus.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Decoder as _;
 
 use crate::auth::orders::Order;
 use crate::bus::embedded::request::{Request, RequestDecoder};
 use crate::event::EntryId;
+use crate::event::audience::Audience;
 use crate::event::envelope::{self as form, Message};
 
 const YEAR_SECONDS: u64 = 31_536_000;
@@ -16,15 +19,20 @@ pub fn envelope(data: &[u8]) {
     match form::parse(&message) {
         Ok(Message::LookAtLog) => assert!(data.is_empty()),
         Ok(Message::Live(payload)) => assert!(payload == data && !data.starts_with(b"tidings/1 ")),
-        Ok(Message::Logged { id, previous, payload }) => {
+        Ok(Message::Logged { id, previous, payload, to }) => {
             assert!(previous < id, "{previous} is not before {id}");
-            assert_eq!(form::encode(id, previous, &payload), message, "an envelope has one spelling");
+            let written = form::encode(id, previous, &payload, to.as_deref());
+            // An audience has several spellings in JSON; the rest has one.
+            assert!(to.is_some() || written == message, "an envelope has one spelling");
+            assert_eq!(form::parse(&written), Ok(Message::Logged { id, previous, payload, to }));
         }
         Err(_) => assert!(data.starts_with(b"tidings/1 ")),
     }
     let id = EntryId { milliseconds: u64::MAX, sequence: data.len() as u64 };
-    let wrapped = form::encode(id, EntryId::ZERO, data);
-    assert_eq!(form::parse(&wrapped), Ok(Message::Logged { id, previous: EntryId::ZERO, payload: message }));
+    let to = Audience::parse(data).ok().map(Arc::new);
+    let wrapped = form::encode(id, EntryId::ZERO, data, to.as_deref());
+    let unwrapped = Message::Logged { id, previous: EntryId::ZERO, payload: message, to };
+    assert_eq!(form::parse(&wrapped), Ok(unwrapped));
 }
 
 /// The embedded bus' requests: how bytes are cut into packets changes nothing of what they say; what was read is written and

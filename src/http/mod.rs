@@ -12,9 +12,11 @@
 //! | [`denied`] | how those are answered who are not let in |
 //! | [`admin`] | the operations paths |
 //! | [`visit`] | a request as a handler sees it |
+//! | [`addressed`], [`publish_rate`] | for whom events are, and how fast they may come |
 //! | [`accept`], [`body`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
 
 mod accept;
+mod addressed;
 pub mod admin;
 mod body;
 mod connection;
@@ -24,6 +26,7 @@ mod host;
 mod listener;
 mod problem;
 mod publish;
+mod publish_rate;
 pub(crate) mod query;
 mod routes;
 mod service;
@@ -37,5 +40,6 @@ pub use cors::Origins;
 pub use host::Hosts;
 pub use listener::{Listener, SocketSettings, bind};
 pub use problem::Problem;
+pub use publish_rate::PublishRate;
 pub use routes::{App, public};
 pub use service::Service;

@@ -47,10 +47,15 @@ impl Problem {
     /// The bus is away for now.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>, retry_after: Duration) -> Self {
-        // Whole seconds, at least one (RFC 9110 section 10.2.3).
-        let seconds = retry_after.as_secs_f64().ceil().max(1.0);
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
-            .with_header(header::RETRY_AFTER, HeaderValue::from(seconds as u64))
+            .with_header(header::RETRY_AFTER, seconds(retry_after))
+    }
+
+    /// More came than may come in this time.
+    #[must_use]
+    pub fn rate_limited(detail: impl Into<String>, retry_after: Duration) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail)
+            .with_header(header::RETRY_AFTER, seconds(retry_after))
     }
 
     /// Says which check was not passed.
@@ -87,4 +92,9 @@ impl Problem {
         headers.extend(self.headers);
         response
     }
+}
+
+/// Whole seconds, at least one (RFC 9110 section 10.2.3).
+fn seconds(time: Duration) -> HeaderValue {
+    HeaderValue::from(time.as_secs_f64().ceil().max(1.0) as u64)
 }

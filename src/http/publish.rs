@@ -7,16 +7,20 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use warp::reply::Response;
 
+use super::addressed;
 use super::problem::Problem;
+use super::publish_rate::Exceeded;
 use super::routes::{App, workspace};
 use super::visit::Visit;
 use super::{body, denied};
 use crate::auth::Action;
-use crate::bus::{EVENTS_MAX, IdempotencyKey, Publication, PublishError, Published};
+use crate::bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
+use crate::workspace::WorkspaceId;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Publishes the request's body, which is a payload, or with `?batch=1` one payload a line, and answers what ids it got.
+/// Publishes the request's body, which is a payload, or with `?envelope=1` an envelope, or with `?batch=1` one of these a line,
+/// and answers what ids it got.
 pub(super) async fn publish<B: Buf>(
     app: &App,
     id: &str,
@@ -28,10 +32,13 @@ pub(super) async fn publish<B: Buf>(
     if let Err(denial) = app.door.admit(Action::Publish, &workspace, &visit.credentials(None)).await {
         return Err(denied::problem(app, &denial));
     }
-    let batch = wants_batch(&visit.query)?;
+    let Form { batch, envelope } = Form::of(&visit.query, &visit.headers)?;
     let key = idempotency_key(&visit.headers)?;
     let (bytes_max, what, setting) = if batch {
         (app.batch_bytes, "a batch", "limits.batch_bytes")
+    } else if envelope {
+        // Around a payload stand its audience and, where it is a text, escapes.
+        (app.batch_bytes.max(app.event_bytes), "an envelope", "limits.batch_bytes")
     } else {
         (app.event_bytes, "an event", "limits.event_bytes")
     };
@@ -45,9 +52,11 @@ pub(super) async fn publish<B: Buf>(
         )
     };
     let body = body::receive(stream, &visit.headers, bytes_max, app.body_timeout, too_large).await?;
-    let payloads = if batch { lines(&body) } else { vec![body] };
-    check(&payloads, app.event_bytes)?;
-    let Some(publication) = Publication::several(payloads) else { return Err(empty()) };
+    let parts = if batch { lines(&body) } else { vec![body] };
+    let items = items(parts, envelope)?;
+    check(&items, app.event_bytes)?;
+    check_rate(app, &workspace, &items)?;
+    let Some(publication) = Publication::several(items) else { return Err(empty()) };
     let publication = publication.with_idempotency_key(key);
     match app.bus.publish(&workspace, publication).await {
         Ok(ids) => {
@@ -85,18 +94,34 @@ fn published(ids: &Published, batch: bool) -> Response {
     response
 }
 
-fn wants_batch(query: &str) -> Result<bool, Problem> {
-    let mut batch = false;
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if name == "batch" {
-            batch = match &*value {
+/// What a body is.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    /// Several events, one a line.
+    batch: bool,
+    /// Each event stands in an envelope. Said by the query or by the media type: an envelope that is taken for a payload would
+    /// go to everybody.
+    envelope: bool,
+}
+
+impl Form {
+    fn of(query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut form = Self { batch: false, envelope: false };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let wish = match &*name {
+                "batch" => &mut form.batch,
+                "envelope" => &mut form.envelope,
+                _ => continue,
+            };
+            *wish = match &*value {
                 "1" | "true" => true,
                 "0" | "false" => false,
-                _ => return Err(Problem::bad_query("`batch` is 1 or 0")),
+                _ => return Err(Problem::bad_query(format!("`{name}` is 1 or 0"))),
             };
         }
+        form.envelope |= addressed::is_announced(headers);
+        Ok(form)
     }
-    Ok(batch)
 }
 
 /// The `Idempotency-Key` header. Its value may stand in quotes, as a string does in structured fields (RFC 9651 section
@@ -119,35 +144,68 @@ fn lines(body: &Bytes) -> Vec<Bytes> {
         .collect()
 }
 
-fn check(payloads: &[Bytes], event_bytes: usize) -> Result<(), Problem> {
-    if payloads.len() > EVENTS_MAX {
-        return Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "batch-too-large",
-            format!("a batch has at most {EVENTS_MAX} events: send several"),
-        ));
+/// The events in the parts of a body.
+fn items(parts: Vec<Bytes>, envelope: bool) -> Result<Vec<Item>, Problem> {
+    let count = parts.len();
+    if count > EVENTS_MAX {
+        return Err(batch_too_large(format!("a batch has at most {EVENTS_MAX} events: send several")));
     }
-    for (number, payload) in payloads.iter().enumerate() {
-        let which = if payloads.len() > 1 {
-            format!("event {} of the batch", number + 1)
-        } else {
-            "the event".to_owned()
-        };
+    let item = |(number, part): (usize, Bytes)| {
+        if std::str::from_utf8(&part).is_err() {
+            let which = which(number, count);
+            let detail = format!("{which} is not UTF-8");
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "not-utf8", detail));
+        }
+        if !envelope || part.is_empty() {
+            return Ok(Item::from(part));
+        }
+        addressed::open(&part).map_err(|error| {
+            let which = which(number, count);
+            let detail = format!(
+                "{which} is not an envelope such as {{\"data\":{{\"type\":\"A\"}},\"to\":[\"user-1\"]}}: {error}"
+            );
+            Problem::new(StatusCode::BAD_REQUEST, "bad-envelope", detail)
+        })
+    };
+    parts.into_iter().enumerate().map(item).collect()
+}
+
+fn which(number: usize, count: usize) -> String {
+    if count > 1 { format!("event {} of the batch", number + 1) } else { "the event".to_owned() }
+}
+
+fn batch_too_large(detail: String) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-too-large", detail)
+}
+
+/// Whether the workspace takes so much now.
+fn check_rate(app: &App, workspace: &WorkspaceId, items: &[Item]) -> Result<(), Problem> {
+    let bytes = items.iter().map(|item| item.payload.len()).sum();
+    app.publish_rate.check(workspace, items.len(), bytes).map_err(|exceeded| match exceeded {
+        Exceeded::For(wait) => Problem::rate_limited(
+            "this is more than the workspace takes in a second (limits.events_per_second, \
+             limits.event_bytes_per_second): try again later",
+            wait,
+        ),
+        Exceeded::Always => batch_too_large(
+            "the batch is more than the workspace ever takes at once (limits.events_per_second, \
+             limits.event_bytes_per_second): send several"
+                .to_owned(),
+        ),
+    })
+}
+
+fn check(items: &[Item], event_bytes: usize) -> Result<(), Problem> {
+    for (number, Item { payload, .. }) in items.iter().enumerate() {
         if payload.is_empty() {
             return Err(empty());
         }
         if payload.len() > event_bytes {
+            let which = which(number, items.len());
             return Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "event-too-large",
                 format!("{which} has more than {event_bytes} bytes (limits.event_bytes)"),
-            ));
-        }
-        if std::str::from_utf8(payload).is_err() {
-            return Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "not-utf8",
-                format!("the payload of {which} is not UTF-8"),
             ));
         }
     }

@@ -19,7 +19,7 @@ pub(crate) struct StreamQuery {
 impl StreamQuery {
     /// Reads a query string, percent-encoded as forms are. `named` is the configured default, `newest_max` bounds `last`.
     pub(crate) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
-        let mut parsed = Self { view: View { types: None, named }, ..Self::default() };
+        let mut parsed = Self { view: View { named, ..View::default() }, ..Self::default() };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "types" => {
@@ -105,7 +105,10 @@ mod tests {
     #[test]
     fn reads_what_is_ours_and_leaves_the_rest() {
         let parsed = parse("_=1&types=A%2CB&named=1&last_event_id=5-1&errors=http&x").unwrap();
-        assert_eq!(parsed.view, View { types: Some(TypeFilter::parse("A,B").unwrap()), named: true });
+        assert_eq!(
+            parsed.view,
+            View { types: Some(TypeFilter::parse("A,B").unwrap()), named: true, user: None }
+        );
         assert_eq!(parsed.start, Some(Start::After(Resume::new("5-1"))));
         assert!(parsed.errors_by_status);
         assert_eq!(parse("").unwrap(), StreamQuery::default());

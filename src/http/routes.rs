@@ -13,6 +13,7 @@ use warp::{Filter, Reply};
 
 use super::cors::Origins;
 use super::problem::Problem;
+use super::publish_rate::PublishRate;
 use super::service::Peer;
 use super::visit::Visit;
 use super::{publish, stream, tickets};
@@ -54,6 +55,8 @@ pub struct App {
     pub event_bytes: usize,
     /// Bytes of a batch's body.
     pub batch_bytes: usize,
+    /// How fast workspaces may be published to.
+    pub publish_rate: Arc<PublishRate>,
     /// Bound on receiving a request body.
     pub body_timeout: Duration,
 }

@@ -14,7 +14,7 @@ use super::visit::Visit;
 use crate::auth::Action;
 use crate::delivery::{StreamBody, Terms};
 use crate::event::control::ReconnectReason;
-use crate::hub::{Resume, Start};
+use crate::hub::{Resume, Start, View};
 use crate::limits::Candidate;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -62,7 +62,8 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
     if let Err(denial) = app.door.check_bans(&workspace, &admission.identity) {
         return denied::stream_answer(app, &denial, by_status);
     }
-    let subscriber = match app.hub.join(&workspace, start, query.view) {
+    let view = View { user: admission.identity.user.clone(), ..query.view };
+    let subscriber = match app.hub.join(&workspace, start, view) {
         Ok(subscriber) => subscriber,
         Err(error) => {
             app.metrics.count_refusal("workspaces");

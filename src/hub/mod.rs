@@ -5,13 +5,17 @@
 //! | --- | --- |
 //! | [`workspace`] | one workspace: its link to the bus, its order of events, who waits for them |
 //! | [`timeline`] | the order: channel and log put together without loss or repetition |
+//! | [`pace`] | how fast events may come, and what is dropped because they came faster |
 //! | [`ring`] | the recent part of the order, as frames, numbered and bounded |
 //! | [`replay`] | older parts, read from the log for clients that come back |
 //! | [`subscriber`] | one client's cursor and view, and what it gets next |
+//! | [`budget`] | what all rings may take together |
 //! | [`reads`] | what the hub wants read of logs |
 //!
 //! Locks are taken in the order map, then workspace, and held for no longer than it takes to move a few pointers.
 
+mod budget;
+mod pace;
 mod reads;
 mod replay;
 mod ring;
@@ -29,6 +33,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub use pace::Clock;
 pub use reads::{LogRead, Reads};
 pub use start::{Resume, Start};
 pub use subscriber::{Joined, Next, Subscriber};
@@ -37,6 +42,7 @@ pub use view::{TypeFilter, TypeFilterError, View};
 use crate::bus::{Feed, Interest, LogError, LogPage};
 use crate::event::NodeId;
 use crate::metrics::Metrics;
+use crate::rate::Rates;
 use crate::workspace::WorkspaceId;
 use reads::Asker;
 use shared::Shared;
@@ -49,6 +55,11 @@ pub struct HubSettings {
     pub ring_events: usize,
     /// Bytes in a workspace's ring.
     pub ring_bytes: usize,
+    /// Bytes in the rings of all workspaces together, and in what is kept of logs for clients that come back. The newest
+    /// event of each workspace stays all the same.
+    pub ring_bytes_in_all: usize,
+    /// How fast a workspace's channel may bring events.
+    pub rates: Rates,
     /// Bytes of a payload.
     pub event_bytes: usize,
     /// How long a workspace is kept after its last subscriber left.
@@ -57,9 +68,9 @@ pub struct HubSettings {
     pub workspaces: usize,
 }
 
-/// The hub holds as many workspaces as it may, and a further one was asked for.
+/// The hub holds as many workspaces, or as many events of them, as it may, and a further workspace was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this node holds as many workspaces as it may (limits.workspaces)")]
+#[error("this node holds as many workspaces as it may (limits.workspaces, limits.ring_bytes)")]
 pub struct Full;
 
 /// All workspaces of this node.
@@ -74,7 +85,19 @@ impl Hub {
     /// An empty hub. What it wants to hear of stands in `interest`.
     #[must_use]
     pub fn new(node: NodeId, settings: HubSettings, interest: Arc<Interest>, metrics: Arc<Metrics>) -> Self {
-        let shared = Arc::new(Shared::new(node, settings, metrics));
+        Self::with_clock(node, settings, interest, metrics, Clock::default())
+    }
+
+    /// The same, with a clock of one's own.
+    #[must_use]
+    pub fn with_clock(
+        node: NodeId,
+        settings: HubSettings,
+        interest: Arc<Interest>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(node, settings, clock, metrics));
         Self { workspaces: Mutex::default(), interest, shared }
     }
 
@@ -83,16 +106,16 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Full`], when the workspace would be one too many.
+    /// [`Full`], when the workspace would be one too many, or there is no room for its events.
     pub fn join(&self, id: &WorkspaceId, start: Start, view: View) -> Result<Subscriber, Full> {
         let mut workspaces = self.workspaces.lock();
         let cell = match workspaces.get(id) {
             Some(cell) => Arc::clone(cell),
             None => {
-                if workspaces.len() >= self.shared.settings.workspaces {
+                if self.is_full(workspaces.len()) {
                     // Those that only linger make room.
                     self.give_up(&mut workspaces, |cell| cell.is_empty());
-                    if workspaces.len() >= self.shared.settings.workspaces {
+                    if self.is_full(workspaces.len()) {
                         return Err(Full);
                     }
                 }
@@ -112,11 +135,23 @@ impl Hub {
         Ok(Subscriber::new(cell, slot, start, view))
     }
 
-    /// Gives up the workspaces that had no subscriber for the linger time at `now`. To be called every second or so.
-    /// Answers how many were given up.
+    /// Gives up the workspaces that had no subscriber for the linger time at `now`, and tells those that are there of what was
+    /// dropped because it came too fast. To be called every second or so. Answers how many were given up.
     pub fn sweep(&self, now: Instant) -> usize {
         let mut workspaces = self.workspaces.lock();
-        self.give_up(&mut workspaces, |cell| cell.sweep(now, self.shared.settings.linger))
+        let released = self.give_up(&mut workspaces, |cell| cell.sweep(now, self.shared.settings.linger));
+        drop(workspaces);
+        if self.shared.settings.rates != Rates::default() {
+            for cell in self.cells() {
+                cell.tell_dropped();
+            }
+        }
+        released
+    }
+
+    /// Whether a workspace beside so many others would be one too many.
+    fn is_full(&self, workspaces: usize) -> bool {
+        workspaces >= self.shared.settings.workspaces || self.shared.is_crowded()
     }
 
     /// Gives up workspaces, and answers how many. The map is locked, so that a join right after this one wants its workspace

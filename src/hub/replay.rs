@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::budget::Share;
+use super::ring::cost;
 use super::shared::Shared;
 use crate::bus::{LogEntry, LogError, LogPage, Span};
 use crate::event::control::{self, ResetReason};
@@ -36,6 +38,8 @@ pub(super) struct ReplayPage {
     pub(super) head: EntryId,
     /// When it was asked for.
     pub(super) asked: Asked,
+    /// What the frames take, out of what all rings may take.
+    _share: Share,
 }
 
 /// How the workspace stood when a page was asked for.
@@ -51,12 +55,13 @@ impl ReplayPage {
     /// Encodes what was read, as much as a ring may hold. An entry that cannot be delivered becomes a reset at its place.
     pub(super) fn encode(shared: &Shared, span: Span, page: &LogPage, asked: Asked) -> Self {
         let bytes_max = shared.settings.ring_bytes;
+        let size = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
         let fitting = |entries: &mut dyn Iterator<Item = &LogEntry>| {
             let mut bytes = 0;
             entries
                 .take_while(|entry| {
                     let first = bytes == 0;
-                    bytes += entry.payload.as_ref().map_or(0, Bytes::len) + 1;
+                    bytes += size(&entry.payload) + size(&entry.to) + 1;
                     first || bytes <= bytes_max
                 })
                 .count()
@@ -81,7 +86,15 @@ impl ReplayPage {
             }));
             place = Some(entry.id);
         }
-        Self { frames, proven: page.proven, last: place, head: page.head, asked }
+        let mut share = Share::new(Arc::clone(&shared.budget));
+        share.grow(frames.iter().map(cost).sum());
+        Self { frames, proven: page.proven, last: place, head: page.head, asked, _share: share }
+    }
+
+    /// Whether the page holds nothing, and what came after it was asked for has left the ring meanwhile, whose oldest frame has
+    /// this cursor. Whoever went on from it would have fallen out at once.
+    pub(super) fn is_outrun(&self, oldest: u64) -> bool {
+        self.frames.is_empty() && self.asked.at < oldest
     }
 
     /// Why the page does not connect to `after`.
@@ -126,12 +139,14 @@ pub(super) enum Page {
 }
 
 impl Replays {
-    /// Looks for a page; one that nobody asked for in this life of the subscription counts as asked for from `now` on.
-    pub(super) fn get(&mut self, span: Span, now: Asked) -> Page {
+    /// Looks for a page; one that nobody asked for in this life of the subscription, or that the ring has outrun, counts as
+    /// asked for from `now` on. `oldest` is the cursor of the ring's oldest frame.
+    pub(super) fn get(&mut self, span: Span, now: Asked, oldest: u64) -> Page {
+        let is_stale = |page: &ReplayPage| page.asked.life != now.life || page.is_outrun(oldest);
         match self.0.get(&span) {
             // One that was asked for in an earlier life is on its way; when it is here it does not count.
             Some(Flight::Waiting(_)) => return Page::Waiting,
-            Some(Flight::Landed(page, _)) if page.as_ref().is_ok_and(|page| page.asked.life != now.life) => {}
+            Some(Flight::Landed(page, _)) if page.as_ref().is_ok_and(|page| is_stale(page)) => {}
             Some(Flight::Landed(page, _)) => return Page::Landed(page.clone()),
             None if self.waiting() >= WAITING_MAX => return Page::Landed(Err(Failure::Unavailable)),
             None => {}

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::event::{Frame, Position};
+use super::budget::{Budget, Share};
+use crate::event::{Audience, Frame, Position};
 
 /// What a frame costs in memory beside its bytes, roughly: the frame itself, its share of the ring, its type.
-const FRAME_OVERHEAD_BYTES: usize = 192;
+pub(super) const FRAME_OVERHEAD_BYTES: usize = 192;
 
 /// Frames in order, each with a number; the oldest are dropped when the bounds are passed.
 #[derive(Debug)]
@@ -19,7 +20,8 @@ pub(super) struct Ring {
     before: Option<Position>,
     /// The place after everything.
     head: Position,
-    bytes: usize,
+    /// What the frames take, out of what all rings may take.
+    share: Share,
     events_max: usize,
     bytes_max: usize,
 }
@@ -37,29 +39,38 @@ pub(super) enum At<'a> {
 
 impl Ring {
     /// An empty ring that begins after `before`.
-    pub(super) fn new(before: Position, events_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(before: Position, events_max: usize, bytes_max: usize, budget: Arc<Budget>) -> Self {
         Self {
             frames: VecDeque::new(),
             base: 0,
             before: Some(before),
             head: before,
-            bytes: 0,
+            share: Share::new(budget),
             events_max,
             bytes_max,
         }
     }
 
-    /// Adds a frame and drops the oldest ones as the bounds demand; the new one always stays.
+    /// Adds a frame and drops the oldest ones as the bounds demand, that of all rings too; the new one always stays.
     pub(super) fn push(&mut self, frame: Frame) {
-        self.bytes += cost(&frame);
+        self.share.grow(cost(&frame));
         self.head = *frame.position();
         self.frames.push_back(Arc::new(frame));
-        while self.frames.len() > self.events_max || (self.bytes > self.bytes_max && self.frames.len() > 1) {
+        while self.frames.len() > self.events_max || (self.is_too_large() && self.frames.len() > 1) {
             let Some(oldest) = self.frames.pop_front() else { break };
-            self.bytes -= cost(&oldest);
+            self.share.shrink(cost(&oldest));
             self.before = oldest.is_application().then(|| *oldest.position());
             self.base += 1;
         }
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.share.bytes() > self.bytes_max || self.share.is_exceeded()
+    }
+
+    /// The cursor of the oldest frame.
+    pub(super) fn oldest(&self) -> u64 {
+        self.base
     }
 
     /// The cursor of a reader that has seen everything.
@@ -102,14 +113,17 @@ impl Ring {
     }
 }
 
-fn cost(frame: &Frame) -> usize {
-    frame.plain().len() + FRAME_OVERHEAD_BYTES
+/// What a frame takes in memory, about, in bytes.
+pub(super) fn cost(frame: &Frame) -> usize {
+    let audience = frame.audience().map_or(0, Audience::memory);
+    frame.plain().len() + audience + FRAME_OVERHEAD_BYTES
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::EntryId;
+    use prometheus_client::metrics::gauge::Gauge;
     use proptest::prelude::*;
 
     fn position(number: u64) -> Position {
@@ -117,7 +131,14 @@ mod tests {
     }
 
     fn ring(events_max: usize, bytes_max: usize, count: u64) -> Ring {
-        let mut ring = Ring::new(position(0), events_max, bytes_max);
+        filled(Ring::new(position(0), events_max, bytes_max, budget(usize::MAX)), count)
+    }
+
+    fn budget(most: usize) -> Arc<Budget> {
+        Arc::new(Budget::new(Gauge::default(), most))
+    }
+
+    fn filled(mut ring: Ring, count: u64) -> Ring {
         for number in 1..=count {
             ring.push(Frame::application(position(number), "x"));
         }
@@ -151,6 +172,23 @@ mod tests {
         assert_eq!(ring(100, 1, 10).frames.len(), 1);
     }
 
+    #[test]
+    fn rings_together_are_bounded_and_only_the_one_that_grows_gives_up_frames() {
+        let cost = cost(&Frame::application(position(1), "x"));
+        let budget = budget(5 * cost);
+        let ring = |count| filled(Ring::new(position(0), 100, 10_000, Arc::clone(&budget)), count);
+        let (quiet, busy) = (ring(3), ring(9));
+        assert_eq!((quiet.frames.len(), busy.frames.len()), (3, 2));
+        assert_eq!(busy.head(), 9);
+        let late = ring(4);
+        assert_eq!(late.frames.len(), 1, "the newest always stays");
+        assert!(budget.is_exceeded());
+        drop(quiet);
+        drop(late);
+        assert!(!budget.lacks(3 * cost) && budget.lacks(3 * cost + 1), "what is dropped is given back");
+        assert_eq!(filled(busy, 3).frames.len(), 5);
+    }
+
     /// The log went back to a place: whoever names that place may not have seen the reset that stands there now.
     #[test]
     fn a_reset_proves_nothing_about_its_place() {
@@ -179,7 +217,7 @@ mod tests {
         ) {
             let ring = ring(events_max, usize::MAX, count);
             prop_assert!(ring.frames.len() <= events_max);
-            prop_assert_eq!(ring.bytes, ring.frames.iter().map(|frame| cost(frame)).sum::<usize>());
+            prop_assert_eq!(ring.share.bytes(), ring.frames.iter().map(|frame| cost(frame)).sum::<usize>());
             if let Some(mut cursor) = ring.cursor_after(&position(start)) {
                 let mut expected = start + 1;
                 while let At::Frame(frame) = ring.at(cursor) {

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::HubSettings;
+use super::budget::Budget;
+use super::pace::Clock;
 use super::reads::Reads;
+use super::ring::FRAME_OVERHEAD_BYTES;
 use crate::bus::LogEntry;
 use crate::event::control::ResetReason;
-use crate::event::{EntryId, Frame, LivePart, NodeId, Position};
+use crate::event::{Audience, EntryId, Frame, LivePart, NodeId, Position};
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
 use crate::workspace::WorkspaceId;
@@ -21,6 +24,9 @@ pub(super) struct Shared {
     pub(super) settings: HubSettings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reads: Reads,
+    pub(super) clock: Clock,
+    /// What rings and kept pages may take together.
+    pub(super) budget: Arc<Budget>,
     /// For log lines about events that are dropped.
     drop_log: Throttle,
     /// For log lines about logs that cannot be read.
@@ -33,8 +39,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(node: NodeId, settings: HubSettings, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(node: NodeId, settings: HubSettings, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let budget = Budget::new(metrics.ring_bytes.clone(), settings.ring_bytes_in_all);
         Self {
+            clock,
+            budget: Arc::new(budget),
             node,
             settings,
             metrics,
@@ -44,6 +53,11 @@ impl Shared {
             live_numbers: AtomicU64::new(0),
             tickets: AtomicU64::new(0),
         }
+    }
+
+    /// Whether there is no room for the largest event beside what rings and kept pages hold.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.budget.lacks(self.settings.event_bytes + FRAME_OVERHEAD_BYTES)
     }
 
     /// A place right after `entry` that no one has used.
@@ -68,7 +82,19 @@ impl Shared {
     /// The frame of a logged event, if it can be delivered.
     pub(super) fn frame(&self, entry: &LogEntry) -> Result<Frame, ResetReason> {
         let payload = entry.payload.as_ref().ok_or(ResetReason::BadEntry)?;
-        Ok(Frame::application(Position::logged(entry.id), self.check(payload)?))
+        // What cannot be read is shown to nobody.
+        let to = entry.to.as_ref().map(|to| Audience::parse(to).map(Arc::new)).transpose();
+        self.logged(entry.id, payload, to.map_err(|_| ResetReason::BadEntry)?)
+    }
+
+    /// The frame of a logged event for an audience or for everybody, if it can be delivered.
+    pub(super) fn logged(
+        &self,
+        id: EntryId,
+        payload: &Bytes,
+        to: Option<Arc<Audience>>,
+    ) -> Result<Frame, ResetReason> {
+        Ok(Frame::application(Position::logged(id), self.check(payload)?).to(to))
     }
 
     /// Counts and logs an event that cannot be delivered; telling it to subscribers is the caller's.

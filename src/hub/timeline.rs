@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::pace::Pace;
 use super::replay::Asked;
 use super::ring::Ring;
 use super::shared::Shared;
-use crate::bus::{LogEntry, LogError, LogPage, Span};
+use crate::bus::{LogError, LogPage, Span};
 use crate::event::control::{self, ResetReason};
 use crate::event::envelope::{self, Message};
 use crate::event::{EntryId, Frame, Position};
@@ -25,6 +26,8 @@ pub(super) struct Timeline {
     workspace: WorkspaceId,
     shared: Arc<Shared>,
     ring: Ring,
+    /// How fast events may come; `None` where they may at any rate.
+    pace: Option<Pace>,
     log: LogState,
     /// The last logged event that stands in the order, [`EntryId::ZERO`] where the log was empty; `None` while nothing is
     /// known of the log.
@@ -76,11 +79,15 @@ pub(super) type Wish = (Span, u64);
 impl Timeline {
     pub(super) fn new(workspace: WorkspaceId, shared: Arc<Shared>) -> Self {
         let begin = shared.next_live(EntryId::ZERO);
-        let ring = Ring::new(begin, shared.settings.ring_events, shared.settings.ring_bytes);
+        let settings = &shared.settings;
+        let budget = Arc::clone(&shared.budget);
+        let ring = Ring::new(begin, settings.ring_events, settings.ring_bytes, budget);
+        let pace = Pace::new(settings.rates, &shared.clock);
         Self {
             workspace,
             shared,
             ring,
+            pace,
             log: LogState::Adrift,
             last: None,
             queue: VecDeque::new(),
@@ -151,7 +158,9 @@ impl Timeline {
             return None;
         }
         let Ok(parsed) = envelope::parse(message) else {
-            self.drop_event(ResetReason::BadEnvelope, message.len(), None);
+            if self.admit(message.len(), None) {
+                self.drop_event(ResetReason::BadEnvelope, message.len(), None);
+            }
             return None;
         };
         if self.log == LogState::Followed {
@@ -197,8 +206,11 @@ impl Timeline {
             (Why::Head, Err(error)) => self.note_unreadable(&error),
             (_, Ok(page)) if page.proven => {
                 let more = page.more;
-                for entry in page.entries {
-                    self.append_entry(entry);
+                // What was missed for a while may come at once.
+                let paced = why == Why::Look;
+                for entry in &page.entries {
+                    let bytes = entry.payload.as_ref().map_or(0, Bytes::len);
+                    self.append_logged(entry.id, bytes, paced, |shared| shared.frame(entry));
                 }
                 if more {
                     let after = self.last.unwrap_or_default();
@@ -218,6 +230,7 @@ impl Timeline {
             }
             (_, Err(error)) => {
                 self.note_unreadable(&error);
+                self.tell_dropped();
                 // The announced event comes next, so everything before it may be missing.
                 let head = match why {
                     Why::Gap { previous } if self.last.is_none_or(|last| last < previous) => {
@@ -276,18 +289,18 @@ impl Timeline {
                 };
                 Some(self.read(Why::Look, Span::After { after, until: None }))
             }
-            Message::Logged { id, previous, payload } => match self.last {
+            Message::Logged { id, previous, payload, to } => match self.last {
                 // Announced twice, or read from the log before it was announced.
                 Some(last) if id <= last => None,
                 Some(last) if previous != last => {
-                    let message = Message::Logged { id, previous, payload };
+                    let message = Message::Logged { id, previous, payload, to };
                     self.queue_bytes += weight(&message);
                     self.queue.push_front(message);
                     let span = Span::After { after: last, until: Some(previous) };
                     Some(self.read(Why::Gap { previous }, span))
                 }
                 _ => {
-                    self.append_entry(LogEntry { id, payload: Some(payload) });
+                    self.append_logged(id, payload.len(), true, |shared| shared.logged(id, &payload, to));
                     None
                 }
             },
@@ -308,37 +321,48 @@ impl Timeline {
 
     fn append_live(&mut self, payload: &Bytes) {
         self.seen_live = true;
+        if !self.admit(payload.len(), None) {
+            return;
+        }
         match self.shared.check(payload) {
             Ok(text) => {
                 let position = self.shared.next_live(self.last.unwrap_or_default());
-                self.ring.push(Frame::application(position, text));
+                self.push(Frame::application(position, text));
                 self.shared.metrics.count_event(EventKind::Live);
             }
             Err(reason) => self.drop_event(reason, payload.len(), None),
         }
     }
 
-    fn append_entry(&mut self, entry: LogEntry) {
-        if self.last.is_some_and(|last| entry.id <= last) {
+    /// Puts a logged event into the order, unless it stands there already or, `paced`, comes too fast.
+    fn append_logged(
+        &mut self,
+        id: EntryId,
+        bytes: usize,
+        paced: bool,
+        frame: impl FnOnce(&Shared) -> Result<Frame, ResetReason>,
+    ) {
+        if self.last.is_some_and(|last| id <= last) {
             return;
         }
-        self.last = Some(entry.id);
+        self.last = Some(id);
         self.seen_logged = true;
-        match self.shared.frame(&entry) {
+        if paced && !self.admit(bytes, Some(id)) {
+            return;
+        }
+        match frame(&self.shared) {
             Ok(frame) => {
-                self.ring.push(frame);
+                self.push(frame);
                 self.shared.metrics.count_event(EventKind::Logged);
             }
-            Err(reason) => {
-                let bytes = entry.payload.map_or(0, |payload| payload.len());
-                self.drop_event(reason, bytes, Some(entry.id));
-            }
+            Err(reason) => self.drop_event(reason, bytes, Some(id)),
         }
     }
 
     /// An event cannot be delivered: it is counted, logged, and its absence told. `entry` is its place, if it has one.
     fn drop_event(&mut self, reason: ResetReason, bytes: usize, entry: Option<EntryId>) {
         self.shared.note_dropped(&self.workspace, reason, bytes);
+        self.tell_dropped();
         let head = entry.map_or_else(|| self.ring.head_position(), Position::logged);
         self.push_reset_at(reason, head);
     }
@@ -354,13 +378,51 @@ impl Timeline {
     /// Tells everyone, in the stream and in its order, that something may be missing here. It stands at the place of the
     /// event before it: who has seen it can go on from there on any node.
     fn push_reset(&mut self, reason: ResetReason) {
+        self.tell_dropped();
         self.push_reset_at(reason, self.ring.head_position());
     }
 
     fn push_reset_at(&mut self, reason: ResetReason, head: Position) {
+        self.tell_dropped();
+        self.put_reset(reason, head);
+    }
+
+    /// Whether an event may be delivered, or comes too fast: then it is dropped, which is told before anything later. `entry` is
+    /// its place, if it has one.
+    fn admit(&mut self, bytes: usize, entry: Option<EntryId>) -> bool {
+        let Some(pace) = self.pace.as_mut().filter(|pace| !pace.admits(bytes)) else { return true };
+        pace.note_dropped(entry);
+        self.shared.note_dropped(&self.workspace, ResetReason::RateLimited, bytes);
+        false
+    }
+
+    /// Tells what was dropped because it came too fast, if it is time to. Answers whether there was something.
+    pub(super) fn tell_what_is_due(&mut self) -> bool {
+        let due = self.pace.as_ref().is_some_and(Pace::is_due);
+        if due {
+            self.tell_dropped();
+        }
+        due
+    }
+
+    /// Tells what was dropped because it came too fast, at the place of the last that has one.
+    fn tell_dropped(&mut self) {
+        if let Some(untold) = self.pace.as_mut().and_then(Pace::tell) {
+            let head = untold.entry.map_or_else(|| self.ring.head_position(), Position::logged);
+            self.put_reset(ResetReason::RateLimited, head);
+        }
+    }
+
+    fn put_reset(&mut self, reason: ResetReason, head: Position) {
         let from = self.ring.head_position().to_string();
         self.ring.push(Frame::broker(head, control::reset(reason, Some(&from), &head)));
         self.shared.metrics.count_reset(reason);
+    }
+
+    /// Adds an event at the end, behind the word on what was dropped before it.
+    fn push(&mut self, frame: Frame) {
+        self.tell_dropped();
+        self.ring.push(frame);
     }
 
     fn note_unreadable(&self, error: &LogError) {
@@ -374,6 +436,7 @@ impl Timeline {
 fn weight(message: &Message) -> usize {
     match message {
         Message::LookAtLog => 0,
-        Message::Live(payload) | Message::Logged { payload, .. } => payload.len(),
+        Message::Live(payload) => payload.len(),
+        Message::Logged { payload, to, .. } => payload.len() + to.as_ref().map_or(0, |to| to.memory()),
     }
 }

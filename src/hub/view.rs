@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::auth::UserId;
 use crate::event::Frame;
 use crate::event::frame::EVENT_TYPE_BYTES_MAX;
 
@@ -15,12 +16,19 @@ pub struct View {
     pub types: Option<TypeFilter>,
     /// Whether frames carry `event:` from the payload's type.
     pub named: bool,
+    /// Who looks: decides over events that are not for everybody. Somebody without a name sees none of these.
+    pub user: Option<UserId>,
 }
 
 impl View {
     /// The bytes of a frame in this view, shared with all other subscribers; `None` where the view leaves it out.
     #[must_use]
     pub fn bytes<'a>(&self, frame: &'a Frame) -> Option<&'a Bytes> {
+        if let Some(audience) = frame.audience()
+            && !self.user.as_ref().is_some_and(|user| audience.contains(user))
+        {
+            return None;
+        }
         if let Some(types) = &self.types
             && frame.is_application()
             && !frame.event_type().is_some_and(|event_type| types.contains(event_type))
@@ -77,8 +85,10 @@ impl TypeFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use crate::event::control::{ResetReason, reset};
-    use crate::event::{EntryId, Position};
+    use crate::event::{Audience, EntryId, Position};
 
     #[test]
     fn lists_are_bounded() {
@@ -94,11 +104,25 @@ mod tests {
     #[test]
     fn a_filter_leaves_out_other_types_and_untyped_events_but_never_the_broker() {
         let position = Position::logged(EntryId::ZERO);
-        let view = View { types: Some(TypeFilter::parse("A,B").unwrap()), named: false };
+        let view = View { types: Some(TypeFilter::parse("A,B").unwrap()), ..View::default() };
         assert!(view.bytes(&Frame::application(position, r#"{"type":"B"}"#)).is_some());
         assert!(view.bytes(&Frame::application(position, r#"{"type":"C"}"#)).is_none());
         assert!(view.bytes(&Frame::application(position, "text")).is_none());
         let reset = Frame::broker(position, reset(ResetReason::Trimmed, None, &position));
         assert!(view.bytes(&reset).is_some());
+    }
+
+    #[test]
+    fn a_private_event_is_shown_to_its_users_alone() {
+        let audience = Arc::new(Audience::new(&["u1", "u2"]).unwrap());
+        let frame = Frame::application(Position::logged(EntryId::ZERO), r#"{"type":"A"}"#).to(Some(audience));
+        let of = |user: Option<&str>| View {
+            user: user.map(|user| UserId::parse(user).unwrap()),
+            ..View::default()
+        };
+        assert!(of(Some("u1")).bytes(&frame).is_some() && of(Some("u2")).bytes(&frame).is_some());
+        assert!(of(Some("u3")).bytes(&frame).is_none() && of(None).bytes(&frame).is_none());
+        let types = Some(TypeFilter::parse("B").unwrap());
+        assert!(View { types, ..of(Some("u1")) }.bytes(&frame).is_none(), "a filter applies to it too");
     }
 }

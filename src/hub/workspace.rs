@@ -112,7 +112,16 @@ impl WorkspaceCell {
     pub(super) fn sweep(&self, now: Instant, linger: Duration) -> bool {
         let mut state = self.state.lock();
         state.replays.sweep(now);
+        self.make_room(&mut state);
         state.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= linger)
+    }
+
+    /// Tells of events that were dropped because they came too fast, if that is due.
+    pub(super) fn tell_dropped(&self) {
+        let mut state = self.state.lock();
+        if state.timeline.tell_what_is_due() {
+            self.wake_unlocked(state);
+        }
     }
 
     pub(super) fn confirmed(&self) {
@@ -165,8 +174,16 @@ impl WorkspaceCell {
             Err(error) => Err(Failure::from(&error)),
         };
         let mut state = self.state.lock();
+        self.make_room(&mut state);
         state.replays.land(span, page, Instant::now());
         self.wake_unlocked(state);
+    }
+
+    /// Where memory is short, recent events are worth more than what the log can be asked for again.
+    fn make_room(&self, state: &mut State) {
+        if self.shared.is_crowded() {
+            state.replays.forget_landed();
+        }
     }
 
     /// Has a part of the log read for subscribers.

@@ -167,7 +167,7 @@ impl Bus for EmbeddedBus {
     ) -> BoxFuture<'a, Result<Published, PublishError>> {
         let channel = self.channel(workspace);
         let publish = Publish {
-            payloads: publication.payloads().cloned().collect(),
+            items: publication.items().to_vec(),
             events: self.retention.events,
             age: u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX),
             bytes: self.retention.bytes,

@@ -1,7 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::bus::Item;
 use crate::bus::embedded::log::{Excess, IdWish, LogSettings, Publish};
+use crate::event::Audience;
 
 const SETTINGS: LogSettings =
     LogSettings { events: 100, age: Duration::from_secs(3600), bytes: 1 << 20, memory: 16 << 20 };
@@ -25,10 +28,15 @@ fn key(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
+/// An event for one user.
+fn private(payload: &'static str) -> Item {
+    Item { payload: key(payload), to: Some(Arc::new(Audience::new(&["u1"]).unwrap())) }
+}
+
 /// Some of everything that can happen to logs.
 fn work(logs: &mut Logs) {
     let publish = |idempotency_key| Publish {
-        payloads: vec![key("one"), key("two"), key("three")],
+        items: vec![key("one").into(), private("two"), key("three").into()],
         events: 100,
         age: 60_000,
         bytes: 1 << 20,

@@ -16,7 +16,7 @@ async fn keeper(path: &std::path::Path, sync: LogSync) -> Result<Keeper, OpenErr
 
 async fn publish(keeper: &Keeper, payload: &str, idempotency_key: Option<&'static str>) -> String {
     let publish = Publish {
-        payloads: vec![Bytes::from(payload.to_owned())],
+        items: vec![Bytes::from(payload.to_owned()).into()],
         events: 1000,
         age: 3_600_000,
         bytes: 1 << 20,

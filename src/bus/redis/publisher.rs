@@ -6,7 +6,7 @@ use super::RedisBus;
 use super::commands::Commands;
 use super::connect::{describe, is_passing};
 use super::session::is_refusal;
-use crate::bus::{IdempotencyKey, Publication, PublishError, Published};
+use crate::bus::{IdempotencyKey, Item, Publication, PublishError, Published};
 use crate::config::RetentionConfig;
 
 /// The script that logs an event and announces it, in one step; also for `redis-cli --eval`.
@@ -52,13 +52,30 @@ impl Publisher {
 
     fn call(&self, command: &str, script: &str, channel: &str, publication: &Publication) -> Cmd {
         let mut call = redis::cmd(command);
-        call.arg(script).arg(1).arg(channel).arg(&**publication.first());
+        let mut payloads = publication.items().iter().map(|item| &*item.payload);
+        call.arg(script).arg(1).arg(channel).arg(payloads.next().unwrap_or_default());
         call.arg(self.retention.events).arg(self.retention.seconds.duration().as_secs().max(1));
         call.arg(publication.idempotency_key().map_or("", IdempotencyKey::as_str)).arg(self.retention.bytes);
-        for payload in publication.rest() {
-            call.arg(&**payload);
+        call.arg(audiences(publication.items()));
+        for payload in payloads {
+            call.arg(payload);
         }
         call
+    }
+}
+
+/// For whom events are, as the script takes it: nothing where all are for everybody, the audience where they have one in
+/// common, otherwise a list with one for each.
+fn audiences(items: &[Item]) -> String {
+    let to = |item: &Item| item.to.as_ref().map(|to| to.as_json().to_owned());
+    match items {
+        [] => String::new(),
+        [first, rest @ ..] if rest.iter().all(|item| item.to == first.to) => to(first).unwrap_or_default(),
+        _ => {
+            let each: Vec<_> =
+                items.iter().map(|item| to(item).unwrap_or_else(|| "null".to_owned())).collect();
+            format!("[{}]", each.join(","))
+        }
     }
 }
 
@@ -86,5 +103,28 @@ pub(super) async fn probe(bus: &RedisBus) {
             Err(error) => tracing::debug!(error = describe(&error), "a probe was not published"),
             Ok(_) => bus.state.set_probe_refused(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::Audience;
+
+    #[test]
+    fn audiences_are_written_as_the_script_takes_them() {
+        let item = |users: &[&str]| Item {
+            payload: Bytes::from_static(b"x"),
+            to: (!users.is_empty()).then(|| Arc::new(Audience::new(users).unwrap())),
+        };
+        assert_eq!(audiences(&[item(&[])]), "");
+        assert_eq!(audiences(&[item(&[]), item(&[])]), "");
+        assert_eq!(audiences(&[item(&["a", "b"])]), r#"["a","b"]"#);
+        assert_eq!(audiences(&[item(&["a"]), item(&["a"])]), r#"["a"]"#);
+        assert_eq!(audiences(&[item(&["a"]), item(&[]), item(&["b"])]), r#"[["a"],null,["b"]]"#);
     }
 }

@@ -7,11 +7,8 @@ use redis::{ErrorKind, FromRedisValue, RedisError, Value};
 
 use super::commands::Commands;
 use super::connect::{describe, is_passing};
-use crate::bus::{LogEntry, LogError, LogPage, Span};
+use crate::bus::{AUDIENCE_FIELD, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span};
 use crate::event::EntryId;
-
-/// The field of an entry that holds the payload.
-const PAYLOAD_FIELD: &[u8] = b"data";
 
 /// Reads a part of a log.
 pub(super) async fn read(
@@ -149,19 +146,19 @@ fn entries(values: Vec<Value>) -> Result<Vec<LogEntry>, LogError> {
                 return Err(strange());
             };
             let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).ok_or_else(strange)?;
-            Ok(LogEntry { id, payload: payload(fields) })
+            let field = |name| field(&fields, name);
+            Ok(LogEntry { id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD) })
         })
         .collect()
 }
 
-fn payload(fields: Vec<Value>) -> Option<Bytes> {
-    let mut fields = fields.into_iter();
-    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        if let (Value::BulkString(name), Value::BulkString(value)) = (name, value)
-            && name == PAYLOAD_FIELD
-        {
-            return Some(Bytes::from(value));
+/// The value of the first field of this name.
+fn field(fields: &[Value], wanted: &[u8]) -> Option<Bytes> {
+    let (pairs, _) = fields.as_chunks();
+    pairs.iter().find_map(|pair| match pair {
+        [Value::BulkString(name), Value::BulkString(value)] if name == wanted => {
+            Some(Bytes::copy_from_slice(value))
         }
-    }
-    None
+        _ => None,
+    })
 }

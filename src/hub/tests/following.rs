@@ -117,6 +117,8 @@ fn a_gap_is_filled_from_the_log_before_the_event_goes_out() {
     let settings = HubSettings {
         ring_events: 10,
         ring_bytes: 1 << 20,
+        ring_bytes_in_all: 1 << 30,
+        rates: Rates::default(),
         event_bytes: 64,
         linger: Duration::ZERO,
         workspaces: 100,
@@ -139,7 +141,7 @@ fn an_announcement_that_comes_twice_is_taken_once() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     log(&fixture, 5, "5");
-    fixture.hub.message(&acme(), envelope::encode(entry(5), EntryId::ZERO, b"5"));
+    fixture.hub.message(&acme(), envelope::encode(entry(5), EntryId::ZERO, b"5", None));
     assert_eq!(read_all(&fixture, &mut subscriber), ["5"]);
 }
 
@@ -225,6 +227,8 @@ fn what_cannot_be_delivered_is_counted_and_told() {
     let fixture = fixture_with(HubSettings {
         ring_events: 100,
         ring_bytes: 1 << 20,
+        ring_bytes_in_all: 1 << 30,
+        rates: Rates::default(),
         event_bytes: 4,
         linger: Duration::ZERO,
         workspaces: 100,

@@ -64,7 +64,7 @@ fn one_subscription_for_all_who_share_a_workspace() {
 #[test]
 fn a_filter_holds_events_back_but_the_position_moves_on() {
     let fixture = fixture();
-    let view = View { types: Some(TypeFilter::parse("A").unwrap()), named: false };
+    let view = View { types: Some(TypeFilter::parse("A").unwrap()), ..View::default() };
     let mut subscriber = fixture.hub.join(&acme(), Start::Head, view).unwrap();
     fixture.confirm();
     read(&mut subscriber);

@@ -10,9 +10,11 @@ use crate::event::control::ResetReason;
 use crate::event::envelope;
 use crate::event::{EntryId, Position};
 
+mod addressing;
 mod bounds;
 mod following;
 mod joining;
+mod pacing;
 mod replaying;
 
 /// A waker that counts.
@@ -33,13 +35,19 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
-    fixture_with(HubSettings {
+    fixture_with(settings())
+}
+
+fn settings() -> HubSettings {
+    HubSettings {
         ring_events: 4,
         ring_bytes: 1 << 20,
+        ring_bytes_in_all: 1 << 30,
+        rates: Rates::default(),
         event_bytes: 64,
         linger: Duration::from_secs(30),
         workspaces: 100,
-    })
+    }
 }
 
 fn fixture_with(settings: HubSettings) -> Fixture {
@@ -125,7 +133,7 @@ fn entry(id: u64) -> EntryId {
 /// Logs an event and announces it.
 fn log(fixture: &Fixture, id: u64, payload: &str) {
     let previous = fixture.log.lock().append(entry(id), payload);
-    fixture.hub.message(&acme(), envelope::encode(entry(id), previous, payload.as_bytes()));
+    fixture.hub.message(&acme(), envelope::encode(entry(id), previous, payload.as_bytes(), None));
 }
 
 /// Logs an event whose announcement is lost.
@@ -160,11 +168,5 @@ fn position(subscriber: &Subscriber) -> String {
 
 /// A ring in which everything that these tests publish finds room.
 fn roomy() -> Fixture {
-    fixture_with(HubSettings {
-        ring_events: 30,
-        ring_bytes: 1 << 20,
-        event_bytes: 64,
-        linger: Duration::ZERO,
-        workspaces: 100,
-    })
+    fixture_with(HubSettings { ring_events: 30, linger: Duration::ZERO, ..settings() })
 }

@@ -53,7 +53,9 @@ fn a_log_that_is_ahead_of_the_channel_brings_nothing_twice() {
     fixture.log.lock().append_before(EntryId { milliseconds: 0, sequence: 5 });
     assert_eq!(read_all(&fixture, &mut back), ["resumed", "1", "2", "3"]);
     for (id, previous) in [(2, 1), (3, 2)] {
-        fixture.hub.message(&acme(), envelope::encode(entry(id), entry(previous), id.to_string().as_bytes()));
+        fixture
+            .hub
+            .message(&acme(), envelope::encode(entry(id), entry(previous), id.to_string().as_bytes(), None));
     }
     assert_eq!(next(&mut back), Poll::Pending, "it had these from the log");
     assert_eq!(read_short(&mut live), ["2", "3"]);

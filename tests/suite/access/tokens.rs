@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::orders::order;
 use crate::support::bed::on_both_buses;
+use crate::support::broker::tidings;
 use crate::support::http::{self, Response};
 use crate::support::sse::{Connect, EventSource};
 use crate::support::token::{JWT, SECRET, bearer, token};
@@ -17,6 +18,7 @@ on_both_buses!(
     a_stream_ends_a_moment_before_its_token_does,
     a_user_is_disconnected_and_stays_out,
     a_revoked_token_is_worth_nothing_from_now_on,
+    an_event_for_somebody_reaches_nobody_else,
 );
 
 const EVENTS: &str = "/api/workspaces/acme/events";
@@ -134,6 +136,29 @@ async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
 }
 
 #[tokio::test]
+async fn commands_bring_the_token_of_their_environment() {
+    let bed = Bed::start_with(Bus::Embedded, &JWT).await;
+    let url = format!("http://{}/api", bed.broker.address());
+    let run = async |arguments: &[&str], token: &str| {
+        let mut command = tokio::process::Command::from(tidings());
+        command.args(arguments).args(["--url", &url]).env("TIDINGS_TOKEN", token).kill_on_drop(true);
+        tokio::time::timeout(DEADLINE, command.output()).await.unwrap().unwrap()
+    };
+    let good = token("ann", &["acme"], 60, &json!({}));
+    let published = run(&["publish", "acme", "hello"], &good).await;
+    assert!(published.status.success(), "{published:?}");
+    let seen = run(&["tail", "acme", "--last", "1", "--count", "1"], &good).await;
+    assert_eq!(String::from_utf8_lossy(&seen.stdout), "hello\n", "{seen:?}");
+    let expired = token("ann", &["acme"], -120, &json!({}));
+    for arguments in [&["publish", "acme", "x"][..], &["tail", "acme"]] {
+        let refused = run(arguments, &expired).await;
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && told.contains("401"), "{told}");
+        assert!(!told.contains(&expired), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_has_so_many_streams_and_no_more() {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1")]].concat();
     let bed = Bed::start_with(Bus::Embedded, &settings).await;
@@ -145,4 +170,31 @@ async fn a_user_has_so_many_streams_and_no_more() {
     let mut other = bed.broker.connect_with("acme", with(&ben)).await;
     other.hello().await;
     assert!(first.end().is_none());
+}
+
+async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
+    let bed = Bed::start_with(bus, &JWT).await;
+    let of = |user: &str| with(&token(user, &["acme"], 60, &json!({})));
+    let (mut ann, mut ben) =
+        (bed.broker.connect_with("acme", of("ann")).await, bed.broker.connect_with("acme", of("ben")).await);
+    ann.hello().await;
+    let start = ben.hello().await.id;
+    let authorization = bearer(&token("backend", &["acme"], 60, &json!({})));
+    let headers = [("Authorization", authorization.as_str())];
+    for event in [json!({ "data": "for ann", "to": ["ann", "eve"] }), json!({ "data": "for all" })] {
+        let target = format!("{EVENTS}?envelope=1");
+        let posted = http::request(bed.broker.address(), "POST", &target, &headers, event.to_string()).await;
+        assert_eq!(posted.status, 200, "{}", posted.text());
+    }
+    assert_eq!(ann.application_event().await.data, "for ann");
+    assert_eq!(ann.application_event().await.data, "for all");
+    assert_eq!(ben.application_event().await.data, "for all");
+
+    // The same holds for those who come back, from whichever place.
+    for from in [start, ann.events()[1].id.clone()] {
+        let again = Connect { last_event_id: Some(from), ..of("ben") };
+        let mut again = bed.broker.connect_with("acme", again).await;
+        assert_eq!(again.hello().await.json()["resumed"], true);
+        assert_eq!(again.application_event().await.data, "for all");
+    }
 }

@@ -355,11 +355,11 @@ async fn the_publish_script_and_its_function() {
         function(&["once", "", "", "key"]),
         function(&["twice", "", "", "key"]),
         eval(&["another", "", "", "other key"]),
-        eval(&["one", "1000", "3600", "", "", "two", "three"]),
-        eval(&["one", "", "", "batch", "", "two"]),
-        eval(&["one", "", "", "batch", "", "two"]),
+        eval(&["one", "1000", "3600", "", "", "", "two", "three"]),
+        eval(&["one", "", "", "batch", "", "", "two"]),
+        eval(&["one", "", "", "batch", "", "", "two"]),
         eval(&["one", "", "", "batch"]),
-        eval(&["a batch of one", "", "", "", ""]),
+        eval(&["for everybody", "", "", "", "", ""]),
         (1, words("PING")),
         (0, words("XRANGE workspace:a - +")),
         (0, words("XLEN workspace:a")),
@@ -379,6 +379,109 @@ async fn the_publish_script_and_its_function() {
     for keys in ["x", "-1", "2"] {
         steps.push((0, command(&["EVAL", PUBLISH_SCRIPT, keys, "workspace:a"])));
     }
+    compare_as(&steps, without_clock).await;
+}
+
+/// For whom events are: what is taken, how it is written down and announced, and that nothing else is.
+#[tokio::test]
+async fn audiences() {
+    let many = |count: usize| serde_json::to_string(&vec!["u"; count]).unwrap();
+    let long = |bytes: usize| serde_json::to_string(&["x".repeat(bytes)]).unwrap();
+    let mut wide = serde_json::to_string(&["\"".repeat(256)]).unwrap();
+    wide.insert(1, ' ');
+    let (most, too_many, longest, too_long) = (many(1000), many(1001), long(256), long(257));
+    let one = [
+        r#"["u1"]"#,
+        " [ \"u1\" ,\n\"u2\" ]\r\n",
+        r#"["u1","u1"]"#,
+        r#"[["u1"]]"#,
+        &most,
+        &longest,
+        &wide,
+        r#"["a\"b\\c\/d"]"#,
+        r#"["\u00fc\u20ac\ud83d\ude00","ü€😀"]"#,
+        "[\"\u{a0}\u{7ff}\u{800}\u{ffff}\u{10ffff}\"]",
+        "",
+        "[]",
+        "{}",
+        "null",
+        "[null]",
+        "[[null]]",
+        "[[]]",
+        "\"u1\"",
+        "u1",
+        "1",
+        "true",
+        "[1]",
+        "[true]",
+        "[{}]",
+        r#"["u1",null]"#,
+        r#"["u1",1]"#,
+        r#"[["u1"],["u2"]]"#,
+        r#"["u1"] x"#,
+        r#"["u1""#,
+        r#"{"1":"u1"}"#,
+        r#"[""]"#,
+        &too_many,
+        &too_long,
+        r#"["a\nb"]"#,
+        r#"["\u0000"]"#,
+        r#"["\u007f"]"#,
+        r#"["\u0085"]"#,
+        "[\"\u{9f}\"]",
+        r#"["\ud800"]"#,
+        "[\"a\0\"]",
+        "[\"u1\"]\0",
+    ];
+    let several = [
+        r#"["u1","u2"]"#,
+        r#"["u1","u2","u3"]"#,
+        r#"[["u1"],null,["u2","u3"]]"#,
+        r#"[null,null,["u1"]]"#,
+        "[null,null,null]",
+        r#"[["u1"],null]"#,
+        r#"[["u1"],null,null,null]"#,
+        r#"[["u1"],[],null]"#,
+        r#"[["u1"],"u2",null]"#,
+        r#"[["u1"],[null],null]"#,
+        r#"[["u1"],1,null]"#,
+        r#"[["u1"],false,null]"#,
+    ];
+    let eval = |to: &[u8], rest: &[&str]| {
+        let mut words: Vec<&[u8]> = [
+            &["EVAL", PUBLISH_SCRIPT, "1", "workspace:a", "x", "", "", "", ""].map(str::as_bytes)[..],
+            &[to],
+        ]
+        .concat();
+        words.extend(rest.iter().map(|word| word.as_bytes()));
+        (0, command(&words))
+    };
+    let mut steps = vec![(1, words("SUBSCRIBE workspace:a"))];
+    steps.extend(one.iter().map(|to| eval(to.as_bytes(), &[])));
+    steps.extend(several.iter().map(|to| eval(to.as_bytes(), &["y", "z"])));
+    // Bytes that are no UTF-8: cut off, overlong, of surrogates, beyond the last character.
+    for id in [
+        &b"\xff"[..],
+        b"\xe2\x82",
+        b"\xc0\x80",
+        b"\xe0\x80\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xe2\xc2\xa0\x82\xac",
+    ] {
+        steps.push(eval(&[b"[\"", id, b"\"]"].concat(), &[]));
+    }
+    // One audience for many events counts with each of them.
+    let payloads = vec!["y"; 99];
+    steps.push(eval(serde_json::to_string(&vec!["x".repeat(200); 900]).unwrap().as_bytes(), &payloads));
+    steps.push((1, words("PING")));
+    steps.push((0, words("XRANGE workspace:a - +")));
+    // With the key of a publication that was made, nothing is published either way.
+    for to in [r#"["u1"]"#, r#"["u2"]"#, "[]"] {
+        steps
+            .push((0, command(&["EVAL", PUBLISH_SCRIPT, "1", "workspace:a", "once", "", "", "key", "", to])));
+    }
+    steps.push((0, words("XREVRANGE workspace:a + - COUNT 2")));
     compare_as(&steps, without_clock).await;
 }
 

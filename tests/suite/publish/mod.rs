@@ -1,9 +1,16 @@
 //! The contract of `POST /api/workspaces/{workspace}/events`, and of the publish script.
 
+mod addressed;
 mod bodies;
 mod bus_away;
 mod durable;
 mod origins;
+mod rates;
 
 /// The path of the workspace that these tests publish to.
 const EVENTS: &str = "/api/workspaces/acme/events";
+
+/// What `--url` takes to reach a broker.
+fn url(bed: &crate::support::Bed) -> String {
+    format!("http://{}/api", bed.broker.address())
+}

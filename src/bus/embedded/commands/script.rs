@@ -8,13 +8,14 @@ use redis::Script;
 use super::ids::integer;
 use super::streams::id_reply;
 use super::{CommandError, Outcome, Step, other, shown};
+use crate::bus::Item;
 use crate::bus::embedded::glob;
 use crate::bus::embedded::keeper::{Announcement, Done};
 use crate::bus::embedded::log::{LogSettings, Publish};
 use crate::bus::embedded::reply::Reply;
 use crate::bus::embedded::session::Session;
 use crate::bus::embedded::subscriber::NAME_BYTES_MAX;
-use crate::event::EntryId;
+use crate::event::{EntryId, audience};
 
 /// The function of the publish script.
 const FUNCTION: &str = "tidings_publish";
@@ -29,10 +30,16 @@ static HASH: LazyLock<String> = LazyLock::new(|| Script::new(TEXT).get_hash().to
 
 const OTHER_SCRIPT: &str = "ERR the embedded bus runs no script but scripts/publish.lua of this version of Tidings; for others set redis.url to a Redis server";
 
-const FOUR_ARGUMENTS_OR_MORE: usize = 5;
+const BAD_AUDIENCE: &str = "ERR tidings_publish: the audience is a JSON array of 1 to 1000 user ids; or, for each event, such an array or null, but not null for all";
 
-/// `FCALL tidings_publish 1 channel payload [count] [seconds] [idempotency key] [bytes] [payload ...]`: durable events;
-/// answers their ids.
+/// The script's arguments up to the further payloads.
+const ARGUMENTS_OF_ONE: usize = 6;
+
+/// The audiences of all events of a call together, in bytes: one for all stands in the log with each of them.
+const AUDIENCE_BYTES_MAX: usize = 16 << 20;
+
+/// `FCALL tidings_publish 1 channel payload [count] [seconds] [idempotency key] [bytes] [audience] [payload ...]`: durable
+/// events; answers their ids.
 pub(super) fn call(session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let [function, keys, rest @ ..] = arguments else { return Err(arity("fcall")) };
     if function != FUNCTION {
@@ -101,7 +108,7 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
 
 /// The script's arguments.
 struct Order {
-    payloads: Vec<Bytes>,
+    items: Vec<Item>,
     events: Option<usize>,
     seconds: Option<usize>,
     bytes: Option<usize>,
@@ -124,9 +131,11 @@ impl Order {
             )));
         }
         let bytes = number(options.next())?;
-        let payloads = std::iter::once(payload).chain(options).cloned().collect();
-        let is_batch = arguments.len() > FOUR_ARGUMENTS_OR_MORE;
-        Ok(Self { payloads, events, seconds, bytes, idempotency_key, is_batch })
+        let to = options.next().filter(|to| !to.is_empty());
+        let payloads = std::iter::once(payload).chain(options);
+        let items = addressed(payloads.cloned().map(Item::from).collect(), to)?;
+        let is_batch = arguments.len() > ARGUMENTS_OF_ONE;
+        Ok(Self { items, events, seconds, bytes, idempotency_key, is_batch })
     }
 
     /// With what the configuration says where the order says nothing.
@@ -134,7 +143,7 @@ impl Order {
         let age = u64::try_from(settings.age.as_millis()).unwrap_or(u64::MAX);
         let told_age = self.seconds.map(|seconds| (seconds as u64).saturating_mul(1000));
         Publish {
-            payloads: self.payloads.clone(),
+            items: self.items.clone(),
             events: self.events.unwrap_or(settings.events),
             age: told_age.unwrap_or(age),
             bytes: self.bytes.unwrap_or(settings.bytes),
@@ -148,6 +157,21 @@ impl Order {
         }
         ids.first().copied().map_or(Reply::Null, id_reply)
     }
+}
+
+/// Events with their audiences.
+fn addressed(mut items: Vec<Item>, to: Option<&Bytes>) -> Result<Vec<Item>, CommandError> {
+    let Some(to) = to else { return Ok(items) };
+    let each = audience::of_each(to, items.len()).map_err(|_| other(BAD_AUDIENCE))?;
+    if each.iter().flatten().map(|to| to.as_json().len()).sum::<usize>() > AUDIENCE_BYTES_MAX {
+        return Err(other(format!(
+            "ERR tidings_publish: the audiences of all events of a call have at most {AUDIENCE_BYTES_MAX} bytes together"
+        )));
+    }
+    for (item, to) in items.iter_mut().zip(each) {
+        item.to = to;
+    }
+    Ok(items)
 }
 
 /// An optional number above zero; an empty text is none.

@@ -2,10 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::bus::PAYLOAD_FIELD;
 use crate::event::EntryId;
-
-/// The field of an entry that holds an event's payload.
-pub(crate) const PAYLOAD_FIELD: &[u8] = b"data";
 
 /// What an entry's piece of memory takes besides its bytes.
 const ALLOCATION_OVERHEAD: usize = 64;

@@ -1,8 +1,8 @@
 //! Reading a log as the hub does: a page, and whether it connects to what was known.
 
-use super::entry::{Entry, ID_MAX, PAYLOAD_FIELD};
+use super::entry::{Entry, ID_MAX};
 use super::stream::Stream;
-use crate::bus::{LogEntry, LogPage, Span};
+use crate::bus::{AUDIENCE_FIELD, LogEntry, LogPage, PAYLOAD_FIELD, Span};
 use crate::event::EntryId;
 
 /// A part of a log, at most `count` entries of it. A log that does not exist is one without entries.
@@ -55,7 +55,8 @@ fn unproven(stream: &Stream) -> LogPage {
 }
 
 fn log_entry(entry: &Entry) -> LogEntry {
-    LogEntry { id: entry.id, payload: entry.fields.get(PAYLOAD_FIELD) }
+    let field = |name| entry.fields.get(name);
+    LogEntry { id: entry.id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD) }
 }
 
 /// The lowest id beyond this one.

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use super::change::Change;
-use super::entry::{Fields, IdWish, PAYLOAD_FIELD};
+use super::entry::{Fields, IdWish};
 use super::logs::{Logs, NoId};
 use super::once::REMEMBERED_MILLISECONDS;
 use super::stream::Excess;
+use crate::bus::{AUDIENCE_FIELD, Item, PAYLOAD_FIELD};
 use crate::event::{EntryId, envelope};
 
 /// The field of an entry that holds the sum of all payload bytes up to it, by which the script counts.
@@ -15,8 +16,8 @@ const SUM_FIELD: &[u8] = b"sum";
 /// What is to be published to one log, and what the log keeps then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Publish {
-    /// The events' payloads, in order.
-    pub(crate) payloads: Vec<Bytes>,
+    /// The events, in order.
+    pub(crate) items: Vec<Item>,
     /// The log keeps this many events,
     pub(crate) events: usize,
     /// each of them, and itself after the last, for so many milliseconds,
@@ -43,16 +44,20 @@ impl Logs {
         if let Some(ids) = once.as_ref().and_then(|key| self.once.recall(key)) {
             return Ok(Publishing { ids: ids.to_vec(), messages: Vec::new() });
         }
-        let ids = self.ids(log, publish.payloads.len())?;
+        let ids = self.ids(log, publish.items.len())?;
         let newest = self.get(log).and_then(|stream| stream.newest());
         let mut previous = newest.map_or(EntryId::ZERO, |entry| entry.id);
         let mut sum = newest.and_then(|entry| sum(&entry.fields)).unwrap_or(0);
         let mut messages = Vec::with_capacity(ids.len());
-        for (&id, payload) in ids.iter().zip(&publish.payloads) {
+        for (&id, Item { payload, to }) in ids.iter().zip(&publish.items) {
             sum = sum.saturating_add(payload.len() as u64);
-            let fields = Fields::new(&[PAYLOAD_FIELD, payload, SUM_FIELD, sum.to_string().as_bytes()]);
-            self.append(log, IdWish::Exactly(id), fields)?;
-            messages.push(envelope::encode(id, previous, payload));
+            let sum_text = sum.to_string();
+            let mut fields = vec![PAYLOAD_FIELD, payload, SUM_FIELD, sum_text.as_bytes()];
+            if let Some(to) = to {
+                fields.extend([AUDIENCE_FIELD, to.as_json().as_bytes()]);
+            }
+            self.append(log, IdWish::Exactly(id), Fields::new(&fields))?;
+            messages.push(envelope::encode(id, previous, payload, to.as_deref()));
             previous = id;
         }
         let oldest = previous.milliseconds.saturating_sub(publish.age);

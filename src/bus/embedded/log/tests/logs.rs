@@ -1,17 +1,19 @@
 //! All logs together: their ends, their memory, and whether the changes tell all.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{id, key};
+use crate::bus::Item;
 use crate::bus::embedded::log::logs::NoId;
 use crate::bus::embedded::log::{
     Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, Publish, Stream,
 };
-use crate::event::EntryId;
+use crate::event::{Audience, EntryId};
 
 const SETTINGS: LogSettings =
     LogSettings { events: 5, age: Duration::from_millis(100), bytes: 1000, memory: 1 << 20 };
@@ -202,8 +204,10 @@ proptest! {
                 }
                 Step::Append(key) => drop(logs.append(&key, IdWish::Any, Fields::new(&["data", "x"]))),
                 Step::Publish(key, idempotency_key) => {
-                    let payloads = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
-                    let publish = Publish { payloads, events: 3, age: 50, bytes: 6, idempotency_key };
+                    let private = Audience::new(&["u1"]).unwrap();
+                    let two = Item { payload: Bytes::from_static(b"two"), to: Some(Arc::new(private)) };
+                    let items = vec![Bytes::from_static(b"one").into(), two];
+                    let publish = Publish { items, events: 3, age: 50, bytes: 6, idempotency_key };
                     logs.publish(&key, &publish).unwrap();
                 }
                 Step::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most), usize::MAX)),

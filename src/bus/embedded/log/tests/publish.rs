@@ -19,8 +19,8 @@ fn logs() -> Logs {
 }
 
 fn of(payloads: &[&'static str]) -> Publish {
-    let payloads = payloads.iter().map(|payload| Bytes::from_static(payload.as_bytes())).collect();
-    Publish { payloads, events: 100, age: 60_000, bytes: 1 << 20, idempotency_key: None }
+    let items = payloads.iter().map(|payload| Bytes::from_static(payload.as_bytes()).into()).collect();
+    Publish { items, events: 100, age: 60_000, bytes: 1 << 20, idempotency_key: None }
 }
 
 fn ids(logs: &Logs, log: &str) -> Vec<EntryId> {

@@ -49,8 +49,11 @@ impl Model {
 
     /// What a reader is told: by what was ever written, not by what a log can know.
     fn page(&self, span: Span, count: usize) -> LogPage {
-        let entry =
-            |(id, payload): &(EntryId, Vec<u8>)| LogEntry { id: *id, payload: Some(payload.clone().into()) };
+        let entry = |(id, payload): &(EntryId, Vec<u8>)| LogEntry {
+            id: *id,
+            payload: Some(payload.clone().into()),
+            to: None,
+        };
         let head = self.held().last().map_or(EntryId::ZERO, |(id, _)| *id);
         let missing =
             |wanted: &dyn Fn(EntryId) -> bool| self.ever[..self.gone].iter().any(|(id, _)| wanted(*id));
@@ -165,5 +168,5 @@ fn an_entry_that_somebody_else_wrote_has_no_payload() {
     let mut stream = Stream::default();
     stream.push(Entry { id: id(5, 0), fields: Fields::new(&["other", "data"]) });
     let page = page(&stream, Span::Newest { count: 1 }, 1);
-    assert_eq!(page.entries, [LogEntry { id: id(5, 0), payload: None }]);
+    assert_eq!(page.entries, [LogEntry { id: id(5, 0), payload: None, to: None }]);
 }
