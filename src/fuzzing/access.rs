@@ -17,7 +17,7 @@ const SECRET: &str = "a secret that is public, for tests only";
 const GENUINE: &[&str] = &[
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1MSIsImV4cCI6NDEwMjQ0NDgwMCwid29ya3NwYWNlcyI6WyJhY21lIiwidGVhbS0qIl19.8aqE0IS018_Uvp0CeoK01glcy0pbKwn0HKnbdiRfy6g",
     "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQxMDI0NDQ4MDAsIndvcmtzcGFjZXMiOiIqIiwicHVibGlzaCI6WyJhY21lIl0sImp0aSI6InQxIiwibmJmIjoxfQ.t4F6foZgxP64DolYZ9BUujSPnS-MgDOU2LFXpf806us",
-    "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIiwidHlwIjoiSldUIn0.eyJzdWIiOiJ1MiIsImV4cCI6NDEwMjQ0NDgwMC41LCJhdWQiOlsieCJdLCJpc3MiOiJtZSIsIndvcmtzcGFjZXMiOlsiYSJdfQ.SH3iwzYMo4XayaiLjjiWBFTO0U1NReHlPEbfAtZus5c",
+    "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIiwidHlwIjoiSldUIn0.eyJzdWIiOiJ1MiIsImV4cCI6NDEwMjQ0NDgwMC41LCJpc3MiOiJtZSIsIndvcmtzcGFjZXMiOlsiYSJdfQ.6d8lsEgUqalKFpzJicyJign7Pe19cEXs_7-IpHkjElc",
 ];
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {

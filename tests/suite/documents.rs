@@ -209,10 +209,15 @@ fn the_map_of_the_house_names_what_is_there() {
             code.push_str(&text(&path));
         }
     }
-    let tests = column(section(&architecture, "## Invariants"), 2);
-    let tests: Vec<&String> = tests.iter().filter(|name| name.contains('_')).collect();
-    assert!(tests.len() > 10, "{tests:?}");
-    for test in tests {
-        assert!(code.contains(&format!("fn {test}(")), "{test} is not a test");
+    let security = read("docs/security.md");
+    for (document, heading) in
+        [(&architecture, "## Invariants"), (&security, "## What is defended, and where it is tested")]
+    {
+        let tests = column(section(document, heading), 2);
+        let tests: Vec<&String> = tests.iter().filter(|name| name.contains('_')).collect();
+        assert!(tests.len() > 10, "{tests:?}");
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}(")), "{test} is not a test");
+        }
     }
 }

@@ -132,7 +132,7 @@ fn files_max() -> usize {
 async fn ten_thousand_connections_on_which_nothing_is_said_are_cut() {
     const TIMEOUT: Duration = Duration::from_secs(4);
     // A connection costs at most this, in bytes, while its head is awaited.
-    const CONNECTION_BYTES: u64 = 16 * 1024;
+    const CONNECTION_BYTES: u64 = 24 * 1024;
     let count = 10_000.min(files_max() / 2);
     let options = BrokerOptions::embedded().set("server.header_timeout_seconds", TIMEOUT.as_secs());
     let broker = Broker::start(options).await;
