@@ -51,7 +51,10 @@ pub struct Metrics {
     pub published: Counter,
     /// Publishes through HTTP that failed.
     pub publish_failures: Counter,
+    /// When the certificate of the public listener ends, in seconds since 1970; 0 without TLS.
+    pub tls_not_after: Gauge,
     events: Family<KindLabel, Counter>,
+    refusals: ByReason,
     dropped: ByReason,
     resets: ByReason,
     reconnects: ByReason,
@@ -82,6 +85,18 @@ impl Metrics {
         registry.register("published", "Events published through HTTP", published.clone());
         let publish_failures = Counter::default();
         registry.register("publish_failures", "Publishes through HTTP that failed", publish_failures.clone());
+        let tls_not_after = Gauge::default();
+        registry.register(
+            "tls_certificate_not_after_seconds",
+            "When the certificate of the public listener ends, since 1970; 0 without TLS",
+            tls_not_after.clone(),
+        );
+        let refusals = ByReason::default();
+        registry.register(
+            "refusals",
+            "Connections that were beyond a bound and not let in",
+            refusals.clone(),
+        );
         let events = Family::default();
         registry.register("events", "Events that arrived from the bus", events.clone());
         let dropped = ByReason::default();
@@ -108,6 +123,8 @@ impl Metrics {
             delivered_bytes,
             published,
             publish_failures,
+            tls_not_after,
+            refusals,
             events,
             dropped,
             resets,
@@ -118,6 +135,11 @@ impl Metrics {
     /// An event arrived.
     pub fn count_event(&self, kind: EventKind) {
         self.events.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
+    }
+
+    /// Somebody was not let in, for being beyond the bound that `reason` names.
+    pub fn count_refusal(&self, reason: &'static str) {
+        self.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// An event could not be delivered.

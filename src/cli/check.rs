@@ -1,6 +1,6 @@
 //! `tidings check`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,6 +10,7 @@ use super::client::reachable;
 use super::{FAILURE, Failure, Options, block_on, output};
 use crate::bus::redis::access::{self, Finding};
 use crate::config::Config;
+use crate::http::PairFiles;
 
 /// Bound on asking a running broker.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,6 +31,7 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         }
         let mut findings =
             vec![Finding::good("configuration", "every key is known and every value is valid")];
+        findings.extend(certificate(&config));
         if !config.redis.is_configured() {
             findings
                 .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
@@ -37,6 +39,27 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
             findings.extend(access::examine(&config.redis).await);
         }
         report(&findings)
+    })
+}
+
+/// Whether the certificate and its key can be used, and for how long.
+fn certificate(config: &Config) -> Option<Finding> {
+    let (certificate, key) = config.server.tls.files()?;
+    let bad = |found: String, fix: &str| Finding { what: "certificate", found, fix: Some(fix.to_owned()) };
+    let pair = match (PairFiles { certificate, key }).read() {
+        Ok(pair) => pair,
+        Err(error) => return Some(bad(error.to_string(), "name a certificate and its key in [server.tls]")),
+    };
+    let Some(ends) = pair.not_after else {
+        return Some(Finding::good("certificate", "it goes with its key"));
+    };
+    let time = jiff::Timestamp::try_from(ends).map(|time| time.to_string()).unwrap_or_default();
+    Some(match ends.duration_since(SystemTime::now()) {
+        Ok(left) => Finding::good(
+            "certificate",
+            format!("it goes with its key and ends on {time}, in {} days", left.as_secs() / 86_400),
+        ),
+        Err(_) => bad(format!("it ended on {time}"), "replace the files; a running broker takes new ones"),
     })
 }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 mod auth_mode;
@@ -16,6 +17,7 @@ mod file;
 mod key;
 mod layers;
 mod load;
+mod proxies;
 pub mod reference;
 mod rules;
 mod seconds;
@@ -24,20 +26,24 @@ mod show;
 mod source;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod validate;
 
 pub use auth_mode::{AuthMethod, AuthMode};
 pub use error::{ConfigError, Found, Position, Problem};
 pub use load::{EffectiveValue, Loaded};
+pub use proxies::ForwardedHeader;
 pub use seconds::Seconds;
 pub use secret::RedisUrl;
 pub use source::{Source, Sources};
+pub use transport::{Http2Config, TlsConfig};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each section is explained in config/default.toml")]
 pub struct Config {
     pub server: ServerConfig,
+    pub http2: Http2Config,
     pub admin: AdminConfig,
     pub redis: RedisConfig,
     pub embedded: EmbeddedConfig,
@@ -66,6 +72,11 @@ pub struct ServerConfig {
     pub write_timeout_seconds: Seconds,
     pub keepalive_seconds: Seconds,
     pub send_buffer_bytes: usize,
+    #[serde(deserialize_with = "proxies::networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    pub forwarded_header: ForwardedHeader,
+    pub proxy_protocol: bool,
+    pub tls: TlsConfig,
 }
 
 /// `[admin]`: the operations listener.
@@ -74,6 +85,7 @@ pub struct ServerConfig {
 pub struct AdminConfig {
     #[serde(deserialize_with = "seconds::address")]
     pub listen: SocketAddr,
+    pub proxy_protocol: bool,
 }
 
 /// `[redis]`: the Redis server and the link to it.
@@ -175,6 +187,8 @@ pub struct LimitsConfig {
     pub event_bytes: usize,
     pub batch_bytes: usize,
     pub connections: usize,
+    pub connections_per_address: u32,
+    pub connects_per_second: u32,
     pub workspaces: usize,
 }
 

@@ -3,9 +3,12 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`listener`] | accepting connections, bounded, with socket options |
-//! | [`connection`] | one connection: hyper, its timeouts, its end |
+//! | [`listener`], [`admission`] | accepting connections, bounded, with socket options |
+//! | [`connection`] | one connection: whose it is and what it speaks |
+//! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | what stands before HTTP |
+//! | [`drive`], [`watched`], [`http2`], [`flow`] | hyper, its timeouts and bounds, and the connection's end |
 //! | [`service`] | what stands around every request: head size, peer address, CORS |
+//! | [`client_address`], [`forwarded`] | who a request is from, behind proxies |
 //! | [`routes`] | the public paths |
 //! | [`stream`], [`publish`] | the two things one can do with a workspace |
 //! | [`admin`] | the operations paths |
@@ -13,22 +16,37 @@
 
 mod accept;
 pub mod admin;
+mod admission;
+mod certificate;
+mod client_address;
 mod connection;
 mod cors;
+mod drive;
+mod flow;
+pub mod forwarded;
 mod host;
+mod http2;
 mod listener;
+mod preface;
 mod problem;
+mod proxy_protocol;
 mod publish;
 mod query;
 mod routes;
 mod service;
 mod stream;
+mod tls;
 mod watched;
 
+pub use admission::{AdmissionSettings, Surplus};
+pub use certificate::{CertificateError, Certificates, Pair, PairFiles};
+pub use client_address::{AddressKey, ClientAddress, TrustedProxies};
 pub use connection::ConnectionSettings;
 pub use cors::Origins;
 pub use host::Hosts;
+pub use http2::Http2Settings;
 pub use listener::{Listener, SocketSettings, bind};
 pub use problem::Problem;
 pub use routes::{App, public};
 pub use service::Service;
+pub use tls::Tls;

@@ -9,6 +9,7 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::routes::{App, workspace};
+use super::service::Peer;
 use crate::bus::{EVENTS_MAX, IdempotencyKey, Publication, PublishError, Published};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -19,9 +20,13 @@ pub(super) async fn publish<B: Buf>(
     id: &str,
     query: &str,
     headers: &HeaderMap,
+    peer: &Peer,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
-    app.origins.check_sender(headers)?;
+    if let Some(surplus) = peer.surplus {
+        return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
+    }
+    app.origins.check_sender(headers, &peer.client)?;
     let workspace = workspace(id)?;
     let batch = wants_batch(query)?;
     let key = idempotency_key(headers)?;

@@ -83,10 +83,11 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .and(events.clone())
         .and(query)
         .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Peer>())
         .and(warp::body::stream())
-        .then(move |id: String, query: String, headers: HeaderMap, body| {
+        .then(move |id: String, query: String, headers: HeaderMap, peer: Peer, body| {
             let app = Arc::clone(&publisher_app);
-            async move { answer(publish::publish(&app, &id, &query, &headers, body).await) }
+            async move { answer(publish::publish(&app, &id, &query, &headers, &peer, body).await) }
         });
 
     let preflight = warp::options().and(events.clone()).map(|_| Origins::preflight(EVENTS_ALLOW));

@@ -44,6 +44,12 @@ pub(super) async fn open(
         .or(query.start)
         .unwrap_or(Start::Head);
     let by_status = query.errors_by_status || accepted != EventStream::Named;
+    if let Some(surplus) = peer.surplus {
+        if by_status {
+            return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
+        }
+        return Ok(as_stream(Response::new(app.streams.refusal(ReconnectReason::Overloaded).into())));
+    }
     let subscriber = match app.hub.join(&workspace, start, query.view) {
         Ok(subscriber) => subscriber,
         Err(full) if by_status => return Err(Problem::unavailable(full.to_string(), app.streams.retry)),

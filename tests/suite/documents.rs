@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidings::event::control::{ReconnectReason, ResetReason};
+use tidings::http::Surplus;
 use tidings::metrics::{EventKind, Metrics};
 
 /// Directories whose documents are not ours.
@@ -173,6 +174,7 @@ fn every_metric_is_explained() {
     metrics.count_dropped(ResetReason::TooLarge);
     metrics.count_reset(ResetReason::Trimmed);
     metrics.count_reconnect(ReconnectReason::Lagging);
+    metrics.count_refusal(Surplus::Connections.reason());
     let encoded = metrics.encode().unwrap();
     let names: BTreeSet<String> = encoded
         .lines()
