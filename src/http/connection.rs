@@ -158,12 +158,14 @@ async fn http1<IO>(io: IO, service: PeerService, watch: Watch, shared: &Shared)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.settings.header_timeout)
-        .max_buf_size(HEAD_BUFFER_BYTES)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(io), service);
+    let connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(shared.settings.header_timeout)
+            .max_buf_size(HEAD_BUFFER_BYTES)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(io), service)
+    );
     watch.drive(connection).await;
 }
 
@@ -174,4 +176,20 @@ where
 {
     let settings = &shared.settings;
     http2::serve(io, service, watch, settings.http2, settings.header_timeout, shared.tasks.clone()).await;
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that a function of four arguments returns.
+    fn size_of_future<F, A, B, C, D>(_function: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        // Every connection takes this much for as long as it lives, whatever it speaks.
+        let bytes = size_of_future(serve);
+        assert!(bytes <= 2560, "{bytes} bytes");
+    }
 }

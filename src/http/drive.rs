@@ -49,8 +49,9 @@ pub(super) trait Connection: Future<Output = hyper::Result<()>> {
 
 impl Watch {
     /// Drives a connection until it ends, its peer leaves or takes nothing any more, or it is told to.
-    pub(super) async fn drive(self, connection: impl Connection) {
-        let mut connection = std::pin::pin!(connection);
+    ///
+    /// Borrows it, as a future that is handed its parts by value keeps room for them twice.
+    pub(super) async fn drive(&self, mut connection: Pin<&mut impl Connection>) {
         let mut stalled = std::pin::pin!(self.blockage.exceeds(self.write_timeout));
         let mut hung_up = std::pin::pin!(watched::hung_up(&self.stream, || self.progress.streaming()));
         let mut stopping = false;

@@ -93,6 +93,7 @@ pub(super) async fn serve<IO>(
         }
     };
     let watch = Watch { ends: ends.clone(), ..watch };
+    let connection = std::pin::pin!(connection);
     tokio::select! {
         () = watch.drive(connection) => {}
         () = oversee => {}

@@ -186,6 +186,37 @@ async fn floods_of_control_frames_harm_nobody() {
 }
 
 #[tokio::test]
+async fn a_head_without_end_is_cut() {
+    const HEADERS: u8 = 1;
+    const CONTINUATION: u8 = 9;
+    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    let before = broker.memory_bytes();
+    let mut endless = FrameConnection::open(broker.address(), &[]).await;
+    // `x: y`, spelled out, again and again, and never the flag that ends the head.
+    let fields = [0, 1, b'x', 1, b'y'].repeat(3000);
+    assert!(endless.send(&frame(HEADERS, 0, 1, &fields)).await);
+    let mut sent = 0;
+    while endless.send(&frame(CONTINUATION, 0, 1, &fields)).await {
+        sent += 1;
+        assert!(sent < 2000, "30 MB of head were taken");
+    }
+    assert!(broker.memory_bytes() < before + 16 * 1024 * 1024);
+    eventually("it is cut", DEADLINE, async || broker.status().await["connections"] == 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_is_told_so_and_closed() {
+    let broker = Broker::start_ready(BrokerOptions::embedded().set("limits.connections", 1)).await;
+    let mut inside = broker.connect("acme").await;
+    inside.hello().await;
+    let client = Client::connect(&broker).await;
+    let mut body = client.stream().await;
+    read_until(&mut body, "\"overloaded\"").await;
+    eventually("it is closed", DEADLINE, async || broker.status().await["connections"] == 1).await;
+    assert_eq!(inside.end(), None);
+}
+
+#[tokio::test]
 async fn a_peer_that_gives_no_window_is_cut() {
     const INITIAL_WINDOW_SIZE: u16 = 4;
     let options = BrokerOptions::embedded()
