@@ -94,7 +94,7 @@ impl Metrics {
         let refusals = ByReason::default();
         registry.register(
             "refusals",
-            "Connections that were beyond a bound and not let in",
+            "Connections and streams that were beyond a bound and not let in",
             refusals.clone(),
         );
         let events = Family::default();

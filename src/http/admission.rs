@@ -4,17 +4,16 @@
 //! cases. A small reserve of connections is kept for telling such clients to come back later. Nobody who is inside is
 //! put out for a newcomer.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::client_address::{AddressKey, TrustedProxies};
+use super::address_counts::{AddressCounts, AddressPlace};
+use super::client_address::TrustedProxies;
 use crate::metrics::Metrics;
 
 /// Bounds on the connections of a listener.
@@ -24,7 +23,7 @@ pub struct AdmissionSettings {
     pub connections: usize,
     /// Further connections at a time, which are told to come back later. Without any, newcomers wait in the listen queue.
     pub reserve: usize,
-    /// Connections of one address at a time, trusted proxies aside; `None`: any number.
+    /// Connections of one client address at a time, or its streams where a trusted proxy brings it; `None`: any number.
     pub per_address: Option<NonZeroU32>,
     /// New connections each second, of whoever; `None`: any number.
     pub per_second: Option<NonZeroU32>,
@@ -35,7 +34,7 @@ pub struct AdmissionSettings {
 pub enum Surplus {
     /// Connections in all.
     Connections,
-    /// Connections of its address.
+    /// Connections of its address, or streams behind a proxy.
     Address,
     /// New connections each second.
     Rate,
@@ -45,8 +44,7 @@ pub enum Surplus {
 pub(super) struct Admission {
     room: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
-    per_address: Option<NonZeroU32>,
-    addresses: Arc<Mutex<HashMap<AddressKey, u32>>>,
+    addresses: Arc<AddressCounts>,
     rate: Option<DefaultDirectRateLimiter>,
     proxies: Arc<TrustedProxies>,
     metrics: Option<Arc<Metrics>>,
@@ -56,16 +54,8 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(super) struct Ticket {
     _permit: OwnedSemaphorePermit,
-    _counted: Option<CountedAddress>,
+    _place: Option<AddressPlace>,
     surplus: Option<Surplus>,
-}
-
-/// One connection of an address.
-#[derive(Debug)]
-struct CountedAddress {
-    key: AddressKey,
-    /// Holds no more keys than there are connections.
-    addresses: Arc<Mutex<HashMap<AddressKey, u32>>>,
 }
 
 impl Admission {
@@ -77,8 +67,7 @@ impl Admission {
         Self {
             room: Arc::new(Semaphore::new(settings.connections)),
             reserve: Arc::new(Semaphore::new(settings.reserve)),
-            per_address: settings.per_address,
-            addresses: Arc::default(),
+            addresses: AddressCounts::new(settings.per_address),
             rate: settings.per_second.map(|per_second| RateLimiter::direct(Quota::per_second(per_second))),
             proxies,
             metrics,
@@ -93,7 +82,7 @@ impl Admission {
             permit = Arc::clone(&self.reserve).acquire_owned() => (permit, Some(Surplus::Connections)),
         };
         match permit {
-            Ok(permit) => Ticket { _permit: permit, _counted: None, surplus },
+            Ok(permit) => Ticket { _permit: permit, _place: None, surplus },
             // Neither is ever closed.
             Err(_) => std::future::pending().await,
         }
@@ -104,7 +93,7 @@ impl Admission {
     pub(super) fn arrive(&self, ticket: Ticket) -> Option<Ticket> {
         let ticket = match (ticket.surplus, Arc::clone(&self.room).try_acquire_owned()) {
             // Somebody left while it was being waited for.
-            (Some(_), Ok(permit)) => Ticket { _permit: permit, _counted: None, surplus: None },
+            (Some(_), Ok(permit)) => Ticket { _permit: permit, _place: None, surplus: None },
             _ => ticket,
         };
         if let Some(surplus) = ticket.surplus {
@@ -118,29 +107,28 @@ impl Admission {
     }
 
     /// The connection turns out to be of an address. `None` as above.
-    pub(super) fn identify(&self, mut ticket: Ticket, address: IpAddr) -> Option<Ticket> {
-        let Some(most) = self.per_address else { return Some(ticket) };
+    pub(super) fn identify(&self, ticket: Ticket, address: IpAddr) -> Option<Ticket> {
         if ticket.surplus.is_some() || self.proxies.trust(address) {
             return Some(ticket);
         }
-        let key = AddressKey::of(address);
-        {
-            let mut addresses = self.addresses.lock();
-            let count = addresses.entry(key).or_insert(0);
-            if *count < most.get() {
-                *count += 1;
-                ticket._counted = Some(CountedAddress { key, addresses: Arc::clone(&self.addresses) });
-                return Some(ticket);
+        match self.addresses.enter(address) {
+            Ok(place) => Some(Ticket { _place: place, ..ticket }),
+            Err(surplus) => {
+                drop(ticket);
+                self.put_into_reserve(surplus)
             }
         }
-        drop(ticket);
-        self.put_into_reserve(Surplus::Address)
+    }
+
+    /// The counts of addresses, for clients that come many to a connection.
+    pub(super) fn addresses(&self) -> Arc<AddressCounts> {
+        Arc::clone(&self.addresses)
     }
 
     fn put_into_reserve(&self, surplus: Surplus) -> Option<Ticket> {
         self.count(surplus);
         let permit = Arc::clone(&self.reserve).try_acquire_owned().ok()?;
-        Some(Ticket { _permit: permit, _counted: None, surplus: Some(surplus) })
+        Some(Ticket { _permit: permit, _place: None, surplus: Some(surplus) })
     }
 
     fn count(&self, surplus: Surplus) {
@@ -176,22 +164,6 @@ impl fmt::Display for Surplus {
             Self::Address => "this address has as many connections as it may: close one, or try again later",
             Self::Rate => "more clients connect at this moment than the node lets in: try again later",
         })
-    }
-}
-
-impl Drop for CountedAddress {
-    fn drop(&mut self) {
-        let mut addresses = self.addresses.lock();
-        if let Some(count) = addresses.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.key);
-                // A crowd that has left leaves no memory behind.
-                if addresses.capacity() > 1024 && addresses.len() < addresses.capacity() / 4 {
-                    addresses.shrink_to_fit();
-                }
-            }
-        }
     }
 }
 
@@ -262,7 +234,7 @@ mod tests {
         drop((first, second));
         assert_eq!(enter(&admission, "2001:db8::1").await.unwrap().surplus(), None);
         drop(proxied);
-        assert!(admission.addresses.lock().is_empty(), "who has left is not remembered");
+        assert!(admission.addresses.is_empty(), "who has left is not remembered");
     }
 
     #[tokio::test]

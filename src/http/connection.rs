@@ -119,6 +119,7 @@ impl Begun {
             address,
             secure: settings.tls.is_some(),
             surplus: ticket.surplus(),
+            addresses: shared.admission.addresses(),
             cut: Arc::clone(&cut),
             progress: Arc::clone(&progress),
         };

@@ -3,7 +3,7 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`listener`], [`admission`] | accepting connections, bounded, with socket options |
+//! | [`listener`], [`admission`], [`address_counts`] | accepting connections, bounded, with socket options |
 //! | [`connection`] | one connection: whose it is and what it speaks |
 //! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | what stands before HTTP |
 //! | [`drive`], [`watched`], [`http2`], [`flow`] | hyper, its timeouts and bounds, and the connection's end |
@@ -15,6 +15,7 @@
 //! | [`accept`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
 
 mod accept;
+mod address_counts;
 pub mod admin;
 mod admission;
 mod certificate;

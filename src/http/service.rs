@@ -13,6 +13,7 @@ use tower_service::Service as _;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::address_counts::{AddressCounts, AddressPlace};
 use super::admission::Surplus;
 use super::client_address::{ClientAddress, TrustedProxies};
 use super::cors::Origins;
@@ -29,6 +30,8 @@ pub(super) struct Remote {
     pub(super) secure: bool,
     /// The bound that the connection is beyond, if it is only to be told to come back later.
     pub(super) surplus: Option<Surplus>,
+    /// What is counted for each client address.
+    pub(super) addresses: Arc<AddressCounts>,
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: EndNote,
     /// How far the connection has come.
@@ -44,10 +47,23 @@ pub(super) struct Peer {
     pub(super) client: ClientAddress,
     /// The bound that the connection is beyond, if the request is to be refused for it.
     pub(super) surplus: Option<Surplus>,
+    /// Where the client's streams are counted, as its connections are a proxy's and are not.
+    addresses: Option<Arc<AddressCounts>>,
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: EndNote,
     /// How far the connection has come.
     pub(super) progress: Arc<Progress>,
+}
+
+impl Peer {
+    /// Takes a place for a stream among those of the client's address, where its connections do not count.
+    pub(super) fn enter(&self) -> Result<Option<AddressPlace>, Surplus> {
+        match (self.surplus, &self.addresses) {
+            (Some(surplus), _) => Err(surplus),
+            (None, Some(addresses)) => addresses.enter(self.client.address),
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 /// How far a connection has come; shared by whoever serves it.
@@ -145,9 +161,11 @@ impl PeerService {
 
     /// Who a request is from.
     fn peer(&self, request: &Request<Incoming>) -> Peer {
-        let Remote { address, secure, surplus, cut, progress } = self.remote.clone();
-        let client = self.service.proxies.client(address.ip(), secure, request.uri(), request.headers());
-        Peer { address, client, surplus, cut, progress }
+        let Remote { address, secure, surplus, addresses, cut, progress } = self.remote.clone();
+        let proxies = &self.service.proxies;
+        let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
+        let is_proxied = proxies.trust(address.ip()) && !proxies.trust(client.address);
+        Peer { address, client, surplus, addresses: is_proxied.then_some(addresses), cut, progress }
     }
 }
 

@@ -1,11 +1,13 @@
 //! `GET …/events`: the event stream.
 
+use futures_util::StreamExt as _;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use warp::Reply;
 use warp::reply::Response;
 
 use super::accept::{self, EventStream};
+use super::admission::Surplus;
 use super::problem::Problem;
 use super::query::StreamQuery;
 use super::routes::{App, workspace};
@@ -44,12 +46,10 @@ pub(super) async fn open(
         .or(query.start)
         .unwrap_or(Start::Head);
     let by_status = query.errors_by_status || accepted != EventStream::Named;
-    if let Some(surplus) = peer.surplus {
-        if by_status {
-            return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
-        }
-        return Ok(as_stream(Response::new(app.streams.refusal(ReconnectReason::Overloaded).into())));
-    }
+    let place = match peer.enter() {
+        Ok(place) => place,
+        Err(surplus) => return refused(app, &peer, surplus, by_status),
+    };
     let subscriber = match app.hub.join(&workspace, start, query.view) {
         Ok(subscriber) => subscriber,
         Err(full) if by_status => return Err(Problem::unavailable(full.to_string(), app.streams.retry)),
@@ -73,7 +73,23 @@ pub(super) async fn open(
     }
     peer.progress.begin_streaming();
     let body = StreamBody::new(subscriber, app.streams.clone(), peer.address, peer.cut);
+    // The place is kept for as long as the stream is.
+    let body = body.inspect(move |_| {
+        let _place = &place;
+    });
     Ok(as_stream(warp::reply::stream(body).into_response()))
+}
+
+/// Has a client that is beyond a bound come back later.
+fn refused(app: &App, peer: &Peer, surplus: Surplus, by_status: bool) -> Result<Response, Problem> {
+    if peer.surplus.is_none() {
+        // Connections were counted when they came.
+        app.metrics.count_refusal(surplus.reason());
+    }
+    if by_status {
+        return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
+    }
+    Ok(as_stream(Response::new(app.streams.refusal(ReconnectReason::Overloaded).into())))
 }
 
 /// Puts the head of an event stream on an answer.

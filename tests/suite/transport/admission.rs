@@ -84,13 +84,19 @@ async fn the_reserve_is_not_to_be_sat_upon() {
 
 /// Opens a stream from a loopback address of one's choice; answers what comes until the end or the hello.
 async fn stream_from(source: Ipv4Addr, broker: &Broker) -> (tokio::net::TcpStream, String) {
+    stream_for("unknown", source, broker).await
+}
+
+/// Opens a stream on behalf of a client.
+async fn stream_for(client: &str, source: Ipv4Addr, broker: &Broker) -> (tokio::net::TcpStream, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((source, 0))).unwrap();
     let mut stream = socket.connect(broker.address()).await.unwrap();
-    stream.write_all(head("GET", TARGET, &[("Accept", "text/event-stream")]).as_bytes()).await.unwrap();
+    let headers = [("Accept", "text/event-stream"), ("X-Forwarded-For", client)];
+    stream.write_all(head("GET", TARGET, &headers).as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    while !text(&bytes).contains("\"connected\"") {
+    while !text(&bytes).contains("\"connected\"") && !text(&bytes).contains("\"overloaded\"") {
         let read =
             tokio::time::timeout(DEADLINE, stream.read_buf(&mut bytes)).await.expect("in time").unwrap();
         if read == 0 {
@@ -124,6 +130,35 @@ async fn one_address_cannot_take_everything() {
     drop(open);
     eventually("who left is not counted", DEADLINE, async || {
         stream_from(one, &broker).await.1.contains("\"connected\"")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_of_a_trusted_proxy_are_counted_by_their_streams() {
+    let options = BrokerOptions::embedded()
+        .set("limits.connections_per_address", 2)
+        .set("server.trusted_proxies", "127.0.0.9");
+    let broker = Broker::start_ready(options).await;
+    let proxy = Ipv4Addr::new(127, 0, 0, 9);
+    let (one, other) = ("2001:db8::1", "6.6.6.6, 2001:db8:0:1::1");
+    let mut open = Vec::new();
+    for (client, expected) in [
+        (one, "connected"),
+        ("2001:db8::2", "connected"),
+        (one, "overloaded"),
+        (other, "connected"),
+        ("2001:db8:0:1::1", "connected"),
+        (other, "overloaded"),
+    ] {
+        let (stream, text) = stream_for(client, proxy, &broker).await;
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains(expected), "{client}: {text}");
+        open.push(stream);
+    }
+    assert_eq!(refusals(&broker, "connections-per-address").await, 2.0);
+    open.truncate(1);
+    eventually("who left is not counted", DEADLINE, async || {
+        stream_for(one, proxy, &broker).await.1.contains("\"connected\"")
     })
     .await;
 }
