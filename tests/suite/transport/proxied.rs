@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::support::proxies::{Kind, Proxy};
 use crate::support::raw::{RawConnection, head};
-use crate::support::{Broker, BrokerOptions, DEADLINE, eventually, http};
+use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, SseClient, eventually, http};
 
 const TARGET: &str = "/api/workspaces/acme/events";
 
@@ -91,4 +92,32 @@ async fn scheme_and_host_come_from_a_trusted_proxy() {
         [("Origin", "https://live.example"), ("Forwarded", "for=203.0.113.7;proto=https;host=live.example")];
     let answer = http::request(broker.address(), "POST", TARGET, &forwarded, "x").await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_real_proxy_speaks_http_2_and_names_its_clients() {
+    // HAProxy notices that a client has left when it has something for it.
+    let options =
+        BrokerOptions::embedded().set("server.proxy_protocol", true).set("sse.heartbeat_seconds", 0.3);
+    let broker = Broker::start_ready(options).await;
+    let speak = [(
+        "default-server check",
+        "default-server proto h2 send-proxy-v2 check check-proto h1 no-check-send-proxy",
+    )];
+    let proxy = Proxy::start(Kind::HaProxy, [&broker, &broker], &speak).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = SseClient::connect(proxy.address(), "acme", Connect::default()).await;
+        assert_eq!(client.status(), 200);
+        client.hello().await;
+        clients.push(client);
+    }
+    let answer = http::request(proxy.address(), "POST", TARGET, &[], "by HTTP/2").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    for client in &mut clients {
+        assert_eq!(client.application_event().await.data, "by HTTP/2");
+    }
+    let address = clients[0].local_address().to_string();
+    drop(clients);
+    eventually("the log has the client", DEADLINE, async || broker.log().contains(&address)).await;
 }
