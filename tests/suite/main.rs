@@ -25,3 +25,4 @@ mod replay;
 mod slow_clients;
 mod stream;
 mod support;
+mod transport;
