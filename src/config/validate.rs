@@ -30,6 +30,7 @@ const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 3..=32_767;
 pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Problem> {
     let mut checks = Checks { values, problems: Vec::new() };
     server(&mut checks, config);
+    transport(&mut checks, config);
     redis(&mut checks, config);
     streams(&mut checks, config);
     sizes(&mut checks, config);
@@ -60,6 +61,20 @@ fn server(checks: &mut Checks<'_>, config: &Config) {
     let send_buffer = (1024..=64 * MIB).contains(&server.send_buffer_bytes);
     checks.value("server.send_buffer_bytes", send_buffer, "1024 to 67108864 bytes");
     checks.value("log.level", rules::is_log_level(&config.log.level), LOG_LEVEL);
+}
+
+fn transport(checks: &mut Checks<'_>, config: &Config) {
+    let (tls, http2) = (&config.server.tls, &config.http2);
+    checks.pair(
+        ["server.tls.cert", "server.tls.key"],
+        tls.cert.is_some() == tls.key.is_some(),
+        "server.tls.cert and server.tls.key go together: set both, or none",
+    );
+    checks.positive("server.tls.reload_seconds", tls.reload_seconds);
+    checks.value("http2.streams", (1..=10_000).contains(&http2.streams), "1 to 10000 streams");
+    checks.positive("http2.ping_seconds", http2.ping_seconds);
+    checks.positive("http2.ping_timeout_seconds", http2.ping_timeout_seconds);
+    checks.positive("http2.idle_seconds", http2.idle_seconds);
 }
 
 fn redis(checks: &mut Checks<'_>, config: &Config) {
@@ -224,7 +239,7 @@ const REDIS_URL: &str = "an address such as redis://user:password@host:6379, red
      (write / ? # @ : in a password as %2F %3F %23 %40 %3A)";
 const CHANNEL_PREFIX: &str = r"1 to 128 characters of printable ASCII without spaces and * ? [ ] \";
 const ORIGINS: &str = "\"*\", or origins as browsers send them: lower case, no path, no slash at the end, \
-     no default port, such as \"https://app.example.com\"";
+     no default port, such as \"https://app.example.com\" or \"https://*.example.com\"";
 const LOG_LEVEL: &str =
     "error, warn, info, debug, trace or off, or directives without spaces such as info,tidings::bus=debug";
 const CONNECTIONS: &str = "1 to 10000000 connections";

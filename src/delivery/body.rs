@@ -17,7 +17,7 @@ use super::drain::Drain;
 use super::jitter::spread;
 use crate::event::control::{self, ReconnectReason};
 use crate::hub::{Joined, Next, Subscriber};
-use crate::limits::Lease;
+use crate::limits::{AddressPlace, Lease};
 use crate::metrics::Metrics;
 
 /// How far heartbeats are spread, as a share of their interval.
@@ -86,6 +86,8 @@ impl StreamSettings {
 pub struct Terms {
     /// Its place among the open ones.
     pub lease: Lease,
+    /// Its place among those of its client's address, where that is counted by streams.
+    pub place: Option<AddressPlace>,
     /// When it ends by itself, and what the client is told then.
     pub until: Option<(Instant, ReconnectReason)>,
 }

@@ -42,16 +42,22 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
         .or(query.start)
         .unwrap_or(Start::Head);
     let by_status = query.errors_by_status || accepted != EventStream::Named;
+    let place = match visit.peer.enter() {
+        Ok(place) => place,
+        Err(surplus) => {
+            if visit.peer.surplus.is_none() {
+                // Connections were counted when they came.
+                app.metrics.count_refusal(surplus.reason());
+            }
+            return full(app, surplus.to_string(), by_status);
+        }
+    };
     let credentials = visit.credentials(query.ticket.as_deref());
     let admission = match app.door.admit(Action::Subscribe, &workspace, &credentials).await {
         Ok(admission) => admission,
         Err(denial) => return denied::stream_answer(app, &denial, by_status),
     };
-    let candidate = Candidate {
-        workspace: workspace.clone(),
-        identity: admission.identity.clone(),
-        address: visit.peer.address.ip(),
-    };
+    let candidate = Candidate { workspace: workspace.clone(), identity: admission.identity.clone() };
     let lease = match app.open.admit(candidate) {
         Ok(lease) => lease,
         Err(bound) => {
@@ -88,7 +94,7 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
     peer.progress.begin_streaming();
     let until = app.streams.draw_until(admission.identity.expires);
     app.door.watch(lease.handle(), workspace, admission);
-    let terms = Terms { lease, until };
+    let terms = Terms { lease, place, until };
     let body = StreamBody::new(subscriber, terms, app.streams.clone(), peer.address, peer.cut);
     Ok(as_stream(warp::reply::stream(body).into_response()))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tidings::auth::Check;
 use tidings::event::control::{ReconnectReason, ResetReason};
+use tidings::http::Surplus;
 use tidings::metrics::{EventKind, Metrics};
 
 /// Directories whose documents are not ours.
@@ -176,6 +177,7 @@ fn every_metric_is_explained() {
     metrics.count_reconnect(ReconnectReason::Lagging);
     metrics.count_refusal("workspaces");
     metrics.count_denial(Check::Expiry);
+    metrics.count_refusal(Surplus::Connections.reason());
     let encoded = metrics.encode().unwrap();
     let names: BTreeSet<String> = encoded
         .lines()

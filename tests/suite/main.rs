@@ -26,3 +26,4 @@ mod replay;
 mod slow_clients;
 mod stream;
 mod support;
+mod transport;
