@@ -25,6 +25,9 @@ fn without_clock(answers: Vec<String>) -> Vec<String> {
                     ids.push(word.to_owned());
                     ids.len() - 1
                 });
+                // An id is as long as the clock and the entries of its millisecond make it.
+                let length = text.rfind('$').filter(|at| text[at + 1..].trim().parse::<u8>().is_ok());
+                text.truncate(length.unwrap_or(text.len()));
                 text += &format!("<id {number}>");
             } else {
                 text += word;
