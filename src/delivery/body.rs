@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -92,6 +92,17 @@ pub struct Terms {
     pub until: Option<(Instant, ReconnectReason)>,
 }
 
+/// Whom a stream goes to.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// The client behind it, as far as trusted proxies tell.
+    pub client: IpAddr,
+    /// Why the connection was cut, if it was; set by whoever cuts it.
+    pub cut: EndNote,
+}
+
 /// Why a connection was cut from outside its stream, if it was; shared by the two.
 pub type EndNote = Arc<OnceLock<&'static str>>;
 
@@ -126,29 +137,27 @@ enum Stage {
 
 /// What the log line at the end says.
 struct Account {
-    address: SocketAddr,
+    recipient: Recipient,
     began: Instant,
     events: u64,
     bytes: u64,
     ended: Option<ReconnectReason>,
-    cut: EndNote,
 }
 
 impl StreamBody {
-    /// The stream of a subscriber that has just joined. `cut` is set by whoever cuts the connection.
+    /// The stream of a subscriber that has just joined.
     #[must_use]
     pub fn new(
         subscriber: Subscriber,
         terms: Terms,
         settings: Arc<StreamSettings>,
-        address: SocketAddr,
-        cut: EndNote,
+        recipient: Recipient,
     ) -> Self {
         let now = Instant::now();
         let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
         let held_until = now + settings.confirm;
         let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
-        let account = Account { address, began: now, events: 0, bytes: 0, ended: None, cut };
+        let account = Account { recipient, began: now, events: 0, bytes: 0, ended: None };
         Self {
             subscriber,
             terms,
@@ -287,7 +296,7 @@ impl Stream for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        let why = match (self.account.ended, self.account.cut.get()) {
+        let why = match (self.account.ended, self.account.recipient.cut.get()) {
             (Some(reason), _) => reason.as_str(),
             (None, Some(cut)) => cut,
             (None, None) => "client left",
@@ -295,7 +304,8 @@ impl Drop for StreamBody {
         tracing::info!(
             workspace = %self.subscriber.workspace(),
             connection = %self.terms.lease.id(),
-            address = %self.account.address,
+            address = %self.account.recipient.address,
+            client = %self.account.recipient.client,
             seconds = self.account.began.elapsed().as_secs_f64(),
             events = self.account.events,
             bytes = self.account.bytes,

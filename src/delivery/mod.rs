@@ -10,6 +10,6 @@ mod body;
 mod drain;
 mod jitter;
 
-pub use body::{EndNote, StreamBody, StreamSettings, Terms};
+pub use body::{EndNote, Recipient, StreamBody, StreamSettings, Terms};
 pub use drain::Drain;
 pub use jitter::spread;

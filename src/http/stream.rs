@@ -12,7 +12,7 @@ use super::query::StreamQuery;
 use super::routes::{App, workspace};
 use super::visit::Visit;
 use crate::auth::Action;
-use crate::delivery::{StreamBody, Terms};
+use crate::delivery::{Recipient, StreamBody, Terms};
 use crate::event::control::ReconnectReason;
 use crate::hub::{Resume, Start, View};
 use crate::limits::Candidate;
@@ -95,7 +95,8 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
     let until = app.streams.draw_until(admission.identity.expires);
     app.door.watch(lease.handle(), workspace, admission);
     let terms = Terms { lease, place, until };
-    let body = StreamBody::new(subscriber, terms, app.streams.clone(), peer.address, peer.cut);
+    let recipient = Recipient { address: peer.address, client: peer.client.address, cut: peer.cut };
+    let body = StreamBody::new(subscriber, terms, app.streams.clone(), recipient);
     Ok(as_stream(warp::reply::stream(body).into_response()))
 }
 
