@@ -25,6 +25,10 @@ fn without_clock(answers: Vec<String>) -> Vec<String> {
                     ids.push(word.to_owned());
                     ids.len() - 1
                 });
+                // An id is as long as the number of entries in its millisecond is.
+                if let Some(before) = text.strip_suffix(&format!("${} ", word.len())) {
+                    text = format!("{before}$<length> ");
+                }
                 text += &format!("<id {number}>");
             } else {
                 text += word;
