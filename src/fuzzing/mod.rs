@@ -7,16 +7,19 @@
 //! | --- | --- |
 //! | `streams` | `Last-Event-ID`, the query, and the encoder of events |
 //! | `bus` | the envelope, the embedded bus' requests, the orders of backends |
+//! | `proxies` | what proxies say about their clients |
 //! | `access` | tokens and the places where requests carry them |
 
 mod access;
 mod bus;
 #[cfg(test)]
 mod mutation;
+mod proxies;
 mod streams;
 #[cfg(test)]
 mod tests;
 
 pub use access::{token, token_places};
 pub use bus::{envelope, order, resp_requests};
+pub use proxies::forwarded;
 pub use streams::{frame, last_event_id, query};

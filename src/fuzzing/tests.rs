@@ -58,7 +58,7 @@ macro_rules! targets {
     };
 }
 
-targets! { last_event_id, query, frame, envelope, resp_requests, order, token, token_places }
+targets! { last_event_id, query, frame, envelope, resp_requests, order, token, token_places, forwarded }
 
 #[test]
 fn the_fuzzer_has_the_same_targets() {
