@@ -10,6 +10,8 @@ pub mod config;
 pub mod delivery;
 pub mod event;
 pub mod feed;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http;
 pub mod hub;
 pub mod limits;

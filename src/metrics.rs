@@ -67,6 +67,8 @@ pub struct Metrics {
     pub jwks_fetches: Counter,
     /// Times that the keys for tokens could not be fetched.
     pub jwks_fetch_failures: Counter,
+    /// When the certificate of the public listener ends, in seconds since 1970; 0 without TLS.
+    pub tls_not_after: Gauge,
     events: Family<KindLabel, Counter>,
     dropped: ByReason,
     resets: ByReason,
@@ -112,6 +114,12 @@ impl Metrics {
         registry.register("published", "Events published through HTTP", published.clone());
         let publish_failures = Counter::default();
         registry.register("publish_failures", "Publishes through HTTP that failed", publish_failures.clone());
+        let tls_not_after = Gauge::default();
+        registry.register(
+            "tls_certificate_not_after_seconds",
+            "When the certificate of the public listener ends, since 1970; 0 without TLS",
+            tls_not_after.clone(),
+        );
         let orders = Counter::default();
         registry.register("orders", "Orders of backends that were carried out", orders.clone());
         let orders_refused = Counter::default();
@@ -170,6 +178,7 @@ impl Metrics {
             forward,
             jwks_fetches,
             jwks_fetch_failures,
+            tls_not_after,
             events,
             dropped,
             resets,
@@ -182,6 +191,11 @@ impl Metrics {
     /// An event arrived.
     pub fn count_event(&self, kind: EventKind) {
         self.events.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
+    }
+
+    /// Somebody was not let in, for being beyond the bound that `reason` names.
+    pub fn count_refusal(&self, reason: &'static str) {
+        self.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// An event could not be delivered.
@@ -197,11 +211,6 @@ impl Metrics {
     /// A stream was ended with the wish that the client come back.
     pub fn count_reconnect(&self, reason: ReconnectReason) {
         self.reconnects.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
-    }
-
-    /// A client was turned away at a limit.
-    pub fn count_refusal(&self, limit: &'static str) {
-        self.refusals.get_or_create(&ReasonLabel { reason: limit }).inc();
     }
 
     /// A request was not let in.

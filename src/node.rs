@@ -84,6 +84,7 @@ impl Node {
                 "refusedWorkspaces": refused,
                 "refusedReason": refused_reason,
             },
+            "certificateNotAfter": not_after(metrics.tls_not_after.get()),
             "connections": metrics.connections.get(),
             "subscribers": metrics.subscribers.get(),
             "workspaces": metrics.workspaces.get(),
@@ -116,6 +117,12 @@ fn by<R: Copy>(reasons: &[R], name: fn(R) -> &'static str, count: impl Fn(R) -> 
         .map(|&reason| (name(reason).to_owned(), Value::from(count(reason))))
         .collect::<serde_json::Map<_, _>>()
         .into()
+}
+
+/// When the certificate ends, where there is one.
+fn not_after(seconds: i64) -> Option<String> {
+    let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds > 0)?;
+    rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn rfc3339(time: SystemTime) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,12 +21,14 @@ use crate::auth::tickets::Tickets;
 use crate::bus::embedded::{self, ChannelNames, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
-use crate::config::{AuthMethod, AuthMode, Config};
+use crate::config::{AuthMethod, AuthMode, Config, Writer};
+use crate::delivery::engine::{Engine, EngineSettings, LogBounds, Shard};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
 use crate::feed::NodeFeed;
 use crate::http::{
-    self, App, ConnectionSettings, Hosts, Listener, Origins, PublishRate, Service, SocketSettings, admin,
+    self, AdmissionSettings, App, CertificateError, Certificates, ConnectionSettings, Hosts, Http2Settings,
+    Listener, Origins, PairFiles, PublishRate, Service, SocketSettings, Tls, TrustedProxies, admin,
 };
 use crate::hub::{Hub, HubSettings};
 use crate::limits::{OpenStreams, StreamLimits};
@@ -42,6 +45,9 @@ const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// Connections at a time on the operations listener.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 
+/// Connections beyond the bounds of the public listener that are told to come back later at a time.
+const SURPLUS_CONNECTIONS_MAX: usize = 256;
+
 /// A broker that is bound and not yet serving.
 #[derive(Debug)]
 pub struct Server {
@@ -53,11 +59,15 @@ pub struct Server {
     feed: Arc<NodeFeed>,
     bus: Arc<dyn Bus>,
     streams: Arc<StreamSettings>,
+    engine: Option<Arc<Engine>>,
+    shards: Vec<Shard>,
     publish_rate: Arc<PublishRate>,
     public: Listener,
     admin: Listener,
     addresses: Addresses,
     log_reader: LogReaderSettings,
+    certificates: Option<Arc<Certificates>>,
+    certificates_interval: Duration,
     drain_delay: Duration,
     drain_window: Duration,
 }
@@ -101,6 +111,15 @@ pub enum StartError {
     /// Asking the app cannot be prepared.
     #[error("{0} (auth.forward)")]
     Forward(#[from] forward::SetupError),
+    /// There is no certificate to speak TLS with.
+    #[error("{0} (server.tls)")]
+    Certificate(#[from] CertificateError),
+    /// The cryptography provider does not serve.
+    #[error("cannot speak TLS: {0} (server.tls)")]
+    Tls(#[from] rustls::Error),
+    /// The threads that write streams cannot wait for sockets.
+    #[error("cannot prepare the threads that write streams: {0} (delivery.shards)")]
+    Engine(#[source] io::Error),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),
@@ -172,26 +191,40 @@ impl Server {
         });
 
         let header_bytes = config.server.header_bytes;
-        let connection = ConnectionSettings {
-            header_timeout: config.server.header_timeout_seconds.duration(),
-            write_timeout: config.server.write_timeout_seconds.duration(),
-        };
+        let (certificates, tls) = tls(config, &metrics).await?;
+        let proxies =
+            TrustedProxies::new(config.server.trusted_proxies.clone(), config.server.forwarded_header);
+        let proxies = Arc::new(proxies);
+        let connection = connection_settings(config);
         let socket = SocketSettings {
             keepalive: config.server.keepalive_seconds.duration(),
             user_timeout: config.server.write_timeout_seconds.duration(),
             send_buffer: config.server.send_buffer_bytes,
         };
+        let (engine, shards) = engine(config, &streams)?.unzip();
+        let engine = engine.map(Arc::new);
         let public = Listener {
             listener: public,
             service: Service::new(
                 http::public(&app, &config.server.base_path),
                 origins,
                 public_hosts(config),
+                Arc::clone(&proxies),
                 header_bytes,
             ),
-            connection,
+            connection: ConnectionSettings {
+                tls,
+                proxy_protocol: config.server.proxy_protocol,
+                ..connection.clone()
+            },
             socket,
-            connections_max: config.limits.connections,
+            engine: engine.clone(),
+            admission: AdmissionSettings {
+                connections: config.limits.connections,
+                reserve: SURPLUS_CONNECTIONS_MAX,
+                per_address: NonZeroU32::new(config.limits.connections_per_address),
+                per_second: NonZeroU32::new(config.limits.connects_per_second),
+            },
             metrics: Some(metrics),
         };
         let admin = Listener {
@@ -200,11 +233,18 @@ impl Server {
                 admin::routes(&node),
                 Origins::default(),
                 admin_hosts(config),
+                proxies,
                 header_bytes,
             ),
-            connection,
+            connection: ConnectionSettings { proxy_protocol: config.admin.proxy_protocol, ..connection },
             socket,
-            connections_max: ADMIN_CONNECTIONS_MAX,
+            engine: None,
+            admission: AdmissionSettings {
+                connections: ADMIN_CONNECTIONS_MAX,
+                reserve: 0,
+                per_address: None,
+                per_second: None,
+            },
             metrics: None,
         };
         let drain_delay = config.server.drain_delay_seconds.duration();
@@ -214,6 +254,7 @@ impl Server {
             page_events: config.replay.page_events,
             patience: config.redis.command_timeout_seconds.duration(),
         };
+        let certificates_interval = config.server.tls.reload_seconds.duration();
         Ok(Self {
             node,
             hub,
@@ -223,14 +264,24 @@ impl Server {
             feed,
             bus,
             streams,
+            engine,
+            shards: shards.unwrap_or_default(),
             publish_rate,
             public,
             admin,
             addresses,
             log_reader,
+            certificates,
+            certificates_interval,
             drain_delay,
             drain_window,
         })
+    }
+
+    /// The certificate of the public listener, to have it read again; `None` without TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.certificates.clone()
     }
 
     /// Where the server listens.
@@ -258,7 +309,13 @@ impl Server {
         }
         rest.spawn(sweep(Arc::clone(&self.hub), self.publish_rate, stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
+        for shard in self.shards {
+            rest.spawn_blocking(|| shard.run());
+        }
         rest.spawn(self.admin.run(stop_rest.clone(), stop_rest.clone()));
+        if let Some(certificates) = self.certificates {
+            rest.spawn(certificates.watch(self.certificates_interval, stop_rest.clone()));
+        }
 
         // Each of these ends only when it is told to; without any one of them clients would wait for nothing.
         let broken = tokio::select! {
@@ -281,6 +338,9 @@ impl Server {
         stop_accepting.cancel();
         self.streams.drain.begin();
         self.hub.wake_all();
+        if let Some(engine) = &self.engine {
+            engine.drain();
+        }
 
         let waited = if connections.is_finished() {
             Ok(())
@@ -289,10 +349,16 @@ impl Server {
         };
         if waited.is_err() {
             abandon.cancel();
+            if let Some(engine) = &self.engine {
+                engine.abandon();
+            }
             // Every connection ends at the token, so this cannot take long.
             let _ = connections.await;
         }
         stop_rest.cancel();
+        if let Some(engine) = &self.engine {
+            engine.stop();
+        }
         while rest.join_next().await.is_some() {}
         match (broken, waited) {
             (true, _) => Ended::Broken,
@@ -333,6 +399,36 @@ impl Access {
     }
 }
 
+/// The certificate and what speaks TLS with it, where TLS is configured.
+async fn tls(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<(Option<Arc<Certificates>>, Option<Tls>), StartError> {
+    let Some((certificate, key)) = config.server.tls.files() else { return Ok((None, None)) };
+    let certificates = Certificates::open(PairFiles { certificate, key }, Arc::clone(metrics)).await?;
+    let tls = Tls::new(&certificates)?;
+    Ok((Some(certificates), Some(tls)))
+}
+
+/// What both listeners have in common.
+fn connection_settings(config: &Config) -> ConnectionSettings {
+    let write_timeout = config.server.write_timeout_seconds.duration();
+    ConnectionSettings {
+        header_timeout: config.server.header_timeout_seconds.duration(),
+        write_timeout,
+        proxy_protocol: false,
+        tls: None,
+        http2: Http2Settings {
+            streams: config.http2.streams,
+            ping: config.http2.ping_seconds.duration(),
+            ping_timeout: config.http2.ping_timeout_seconds.duration(),
+            idle: config.http2.idle_seconds.duration(),
+            // Streams on which nothing waits say so only with their next heartbeat.
+            stall: write_timeout + config.sse.heartbeat_seconds.duration(),
+        },
+    }
+}
+
 /// Without a word on who may connect the broker is this machine's alone.
 fn public_hosts(config: &Config) -> Hosts {
     match config.auth.mode {
@@ -359,7 +455,7 @@ async fn bus(
         ));
     }
     let listener = match config.embedded.listen {
-        Some(address) => Some(embedded::bind(address).await?),
+        Some(address) => Some(embedded::bind(address, &config.embedded.password).await?),
         None => None,
     };
     let address = listener.as_ref().map(address_of).transpose()?;
@@ -369,6 +465,21 @@ async fn bus(
     let bus =
         EmbeddedBus::open(embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
+}
+
+/// The engine that writes streams, where one is wanted.
+fn engine(config: &Config, streams: &Arc<StreamSettings>) -> Result<Option<(Engine, Vec<Shard>)>, StartError> {
+    match config.delivery.writer {
+        Writer::Body => Ok(None),
+        Writer::Handoff => {
+            let settings = EngineSettings {
+                streams: Arc::clone(streams),
+                write_timeout: config.server.write_timeout_seconds.duration(),
+                bounds: LogBounds { frames: config.ring.events, bytes: config.ring.bytes },
+            };
+            Engine::new(config.delivery.shards(), &settings).map(Some).map_err(StartError::Engine)
+        }
+    }
 }
 
 fn hub_settings(config: &Config) -> HubSettings {
@@ -385,11 +496,7 @@ fn hub_settings(config: &Config) -> HubSettings {
 
 fn stream_limits(config: &Config) -> StreamLimits {
     let limits = &config.limits;
-    StreamLimits {
-        per_workspace: limits.connections_per_workspace,
-        per_user: limits.connections_per_user,
-        per_address: 0,
-    }
+    StreamLimits { per_workspace: limits.connections_per_workspace, per_user: limits.connections_per_user }
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

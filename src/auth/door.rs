@@ -105,7 +105,8 @@ impl Door {
                 Ok(identity) => return self.let_in(workspace, identity, None),
                 Err(error) => denial = Some(error),
             }
-        } else if self.methods.is_empty() {
+        }
+        if self.methods.is_empty() {
             return self.let_in(workspace, Identity::default(), None);
         }
         for method in &self.methods {

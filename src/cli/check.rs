@@ -1,6 +1,6 @@
 //! `tidings check`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,6 +11,7 @@ use super::{FAILURE, Failure, Options, block_on, output};
 use crate::auth::jwt::Verifier;
 use crate::bus::redis::access::{self, Finding};
 use crate::config::{AuthMethod, Config, JwtConfig};
+use crate::http::PairFiles;
 use crate::metrics::Metrics;
 
 /// Bound on asking a running broker.
@@ -35,6 +36,7 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         if config.auth.mode.uses(AuthMethod::Jwt) {
             findings.push(tokens(&config.auth.jwt).await);
         }
+        findings.extend(certificate(&config));
         if !config.redis.is_configured() {
             findings
                 .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
@@ -63,6 +65,27 @@ async fn tokens(config: &JwtConfig) -> Finding {
     let fix =
         "see that it answers 200 with a set of keys, some of which are for auth.jwt.algorithm".to_owned();
     Finding { what: WHAT, found: format!("none that can be used from {without}"), fix: Some(fix) }
+}
+
+/// Whether the certificate and its key can be used, and for how long.
+fn certificate(config: &Config) -> Option<Finding> {
+    let (certificate, key) = config.server.tls.files()?;
+    let bad = |found: String, fix: &str| Finding { what: "certificate", found, fix: Some(fix.to_owned()) };
+    let pair = match (PairFiles { certificate, key }).read() {
+        Ok(pair) => pair,
+        Err(error) => return Some(bad(error.to_string(), "name a certificate and its key in [server.tls]")),
+    };
+    let Some(ends) = pair.not_after else {
+        return Some(Finding::good("certificate", "it goes with its key"));
+    };
+    let time = jiff::Timestamp::try_from(ends).map(|time| time.to_string()).unwrap_or_default();
+    Some(match ends.duration_since(SystemTime::now()) {
+        Ok(left) => Finding::good(
+            "certificate",
+            format!("it goes with its key and ends on {time}, in {} days", left.as_secs() / 86_400),
+        ),
+        Err(_) => bad(format!("it ended on {time}"), "replace the files; a running broker takes new ones"),
+    })
 }
 
 fn report(findings: &[Finding]) -> Result<(), Failure> {

@@ -122,7 +122,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn base_url(config: &Config) -> String {
-    format!("http://{}{}", reachable(config.server.listen), config.server.base_path)
+    let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
+    format!("{scheme}://{}{}", reachable(config.server.listen), config.server.base_path)
 }
 
 /// An address that clients on this machine can use for a listener on `address`.

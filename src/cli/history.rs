@@ -1,15 +1,18 @@
 //! `tidings history`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::Args;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
+use super::client::reachable;
 use super::{Failure, Options, block_on, output};
 use crate::bus::redis::RedisBus;
 use crate::bus::{Bus as _, Interest, LogEntry, Span};
-use crate::config::{Config, RedisUrl};
+use crate::config::{Config, RedisUrl, SecretText};
 use crate::event::{EntryId, NodeId};
 use crate::workspace::WorkspaceId;
 
@@ -61,10 +64,18 @@ fn bus(mut config: Config) -> Result<RedisBus, Failure> {
                 "neither redis.url nor embedded.listen is configured: there is no log to read".to_owned(),
             )
         })?;
-        config.redis.url = RedisUrl::new(format!("redis://{address}"));
+        config.redis.url = RedisUrl::new(url(address, &config.embedded.password));
     }
     RedisBus::new(&config.redis, &config.retention, NodeId::random(), Arc::new(Interest::default()))
         .map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn url(address: SocketAddr, password: &SecretText) -> String {
+    let address = reachable(address);
+    if password.is_empty() {
+        return format!("redis://{address}");
+    }
+    format!("redis://:{}@{address}", utf8_percent_encode(password.reveal(), NON_ALPHANUMERIC))
 }
 
 fn as_json(entry: &LogEntry) -> String {

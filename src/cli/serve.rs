@@ -1,9 +1,13 @@
 //! `tidings serve`.
 
+use std::sync::Arc;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Failure, Options, output};
-use crate::config::{Config, LogFormat};
+use crate::config::{AuthMethod, AuthMode, Config, LogFormat};
+use crate::http::Certificates;
 use crate::server::{Addresses, Ended, Server};
 use crate::telemetry;
 
@@ -19,10 +23,12 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 
 async fn serve(config: &Config) -> Result<(), Failure> {
     // Before anything is bound, so that no signal is lost.
-    let mut signals =
-        Signals::new().map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))?;
+    let unwatched = |error| Failure::Failed(format!("cannot watch for signals: {error}"));
+    let mut signals = Signals::new().map_err(unwatched)?;
+    let hangups = signal(SignalKind::hangup()).map_err(unwatched)?;
     let server = Server::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
     announce(config, server.addresses());
+    let _reloading = AbortOnDropHandle::new(tokio::spawn(reload(hangups, server.certificates())));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut running = tokio::spawn(server.run(async {
         // The sender lives as long as this function; either way the server has to stop.
@@ -52,6 +58,16 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Has the certificate read again at each SIGHUP, which ends no program that watches for it.
+async fn reload(mut hangups: Signal, certificates: Option<Arc<Certificates>>) {
+    while hangups.recv().await.is_some() {
+        match &certificates {
+            Some(certificates) => certificates.reload(),
+            None => tracing::info!("SIGHUP: there is no certificate to read again"),
+        }
+    }
+}
+
 /// Signals that ask the process to stop.
 struct Signals {
     terminate: Signal,
@@ -74,7 +90,8 @@ impl Signals {
 
 /// Says where everything is: lines to copy for people, one log line for machines.
 fn announce(config: &Config, addresses: Addresses) {
-    let stream = format!("http://{}{}/workspaces/demo/events", addresses.public, config.server.base_path);
+    let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
+    let stream = format!("{scheme}://{}{}/workspaces/demo/events", addresses.public, config.server.base_path);
     tracing::info!(
         listen = %addresses.public,
         admin = %addresses.admin,
@@ -87,10 +104,12 @@ fn announce(config: &Config, addresses: Addresses) {
     }
     let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1","name":"general"}}"#;
     let channel = format!("{}demo", config.redis.channel_prefix);
+    // The password itself is not shown; redis-cli takes it from there.
+    let login = if config.embedded.password.is_empty() { "" } else { "REDISCLI_AUTH=… " };
     let (bus, redis_cli) = match (!config.redis.is_configured(), addresses.embedded) {
         (true, Some(embedded)) => (
             format!("embedded mode: no Redis configured, the bus runs in this process at {embedded}"),
-            Some(format!("redis-cli -p {} PUBLISH {channel} '{payload}'", embedded.port())),
+            Some(format!("{login}redis-cli -p {} PUBLISH {channel} '{payload}'", embedded.port())),
         ),
         (true, None) => {
             ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None)
@@ -108,15 +127,23 @@ fn announce(config: &Config, addresses: Addresses) {
         }
     };
     let version = env!("CARGO_PKG_VERSION");
-    let mut lines = vec![
-        format!("Tidings {version}, {bus}"),
-        String::new(),
-        "Watch a workspace:".to_owned(),
-        format!("  curl -N {stream}"),
-        "Publish to it:".to_owned(),
-    ];
+    let mut lines = vec![format!("Tidings {version}, {bus}"), String::new()];
+    let auth = &config.auth;
+    let token = if auth.mode.uses(AuthMethod::Jwt) && auth.jwt.can_mint() {
+        lines.push("Make a token:".to_owned());
+        lines.push("  TOKEN=$(tidings token new --workspace demo --publish demo)".to_owned());
+        r#" -H "Authorization: Bearer $TOKEN""#
+    } else if matches!(auth.mode, AuthMode::Methods(_)) {
+        lines.push("Only who is let in gets an answer (auth.mode): add a token or a cookie.".to_owned());
+        ""
+    } else {
+        ""
+    };
+    lines.push("Watch a workspace:".to_owned());
+    lines.push(format!("  curl -N{token} {stream}"));
+    lines.push("Publish to it:".to_owned());
     lines.extend(redis_cli.map(|line| format!("  {line}")));
-    lines.push(format!("  curl {stream} -d '{payload}'"));
+    lines.push(format!("  curl{token} {stream} -d '{payload}'"));
     lines.push(format!("Operations: http://{}/status", addresses.admin));
     lines.push(String::new());
     // A closed standard output is no reason not to serve.

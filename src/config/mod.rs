@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::rate::Rates;
 
 mod algorithms;
 mod auth_mode;
+mod delivery;
 mod error;
 mod file;
 mod forward;
@@ -21,6 +23,7 @@ pub mod jwt;
 mod key;
 mod layers;
 mod load;
+mod proxies;
 pub mod reference;
 mod rules;
 mod seconds;
@@ -31,29 +34,35 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod transport;
 mod validate;
 
 pub use algorithms::Algorithms;
 pub use auth_mode::{AuthMethod, AuthMode};
+pub use delivery::{DeliveryConfig, Writer};
 pub use error::{ConfigError, Found, Position, Problem};
 pub use forward::{ForwardConfig, ForwardUrl};
 pub use jwt::JwtConfig;
 pub use load::{EffectiveValue, Loaded};
+pub use proxies::ForwardedHeader;
 pub use seconds::Seconds;
 pub use secret::RedisUrl;
 pub use secret_text::SecretText;
 pub use source::{Source, Sources};
 pub use texts::Texts;
+pub use transport::{Http2Config, TlsConfig};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each section is explained in config/default.toml")]
 pub struct Config {
     pub server: ServerConfig,
+    pub http2: Http2Config,
     pub admin: AdminConfig,
     pub redis: RedisConfig,
     pub embedded: EmbeddedConfig,
     pub sse: SseConfig,
+    pub delivery: DeliveryConfig,
     pub ring: RingConfig,
     pub retention: RetentionConfig,
     pub replay: ReplayConfig,
@@ -78,6 +87,11 @@ pub struct ServerConfig {
     pub write_timeout_seconds: Seconds,
     pub keepalive_seconds: Seconds,
     pub send_buffer_bytes: usize,
+    #[serde(deserialize_with = "proxies::networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    pub forwarded_header: ForwardedHeader,
+    pub proxy_protocol: bool,
+    pub tls: TlsConfig,
 }
 
 /// `[admin]`: the operations listener.
@@ -86,6 +100,7 @@ pub struct ServerConfig {
 pub struct AdminConfig {
     #[serde(deserialize_with = "seconds::address")]
     pub listen: SocketAddr,
+    pub proxy_protocol: bool,
 }
 
 /// `[redis]`: the Redis server and the link to it.
@@ -122,6 +137,8 @@ pub struct EmbeddedConfig {
     /// `None` when the key is empty: no listener.
     #[serde(deserialize_with = "seconds::optional_address")]
     pub listen: Option<SocketAddr>,
+    /// Empty: none.
+    pub password: SecretText,
     pub clients: usize,
     pub output_bytes: usize,
     /// `None` when the key is empty: in memory only.
@@ -188,6 +205,8 @@ pub struct LimitsConfig {
     pub event_bytes: usize,
     pub batch_bytes: usize,
     pub connections: usize,
+    pub connections_per_address: u32,
+    pub connects_per_second: u32,
     pub workspaces: usize,
     pub connections_per_workspace: usize,
     pub connections_per_user: usize,

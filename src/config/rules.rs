@@ -21,7 +21,8 @@ pub(super) fn is_channel_prefix(prefix: &str) -> bool {
 }
 
 /// `*`, or an origin exactly as browsers send it in `Origin` (RFC 6454, section 6.2): lower case, no path, no slash at
-/// its end, no port that is the scheme's default. Anything else would never match.
+/// its end, no port that is the scheme's default; anything else would never match. Or one whose host begins with `*.`,
+/// for all subdomains of a domain of at least two labels, or of `localhost`.
 pub(super) fn is_origin(origin: &str) -> bool {
     if origin == "*" {
         return true;
@@ -33,7 +34,11 @@ pub(super) fn is_origin(origin: &str) -> bool {
         Some((host, port)) if !authority.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    is_scheme(scheme) && is_host(host) && port.is_none_or(|port| is_port(scheme, port))
+    let is_listed = match host.strip_prefix("*.") {
+        Some(domain) => is_host(domain) && (domain.contains('.') || domain == "localhost"),
+        None => is_host(host),
+    };
+    is_scheme(scheme) && is_listed && port.is_none_or(|port| is_port(scheme, port))
 }
 
 fn is_scheme(scheme: &str) -> bool {
@@ -106,6 +111,8 @@ mod tests {
             "https://[2001:db8::1]",
             "capacitor://localhost",
             "https://example.com:80",
+            "https://*.example.com",
+            "http://*.localhost:3000",
         ];
         let bad = [
             "",
@@ -125,7 +132,14 @@ mod tests {
             "http://[::0001]",
             "http://[::1",
             "http://user@host",
-            "https://*.example.com",
+            "https://*",
+            "https://*.com",
+            "https://*example.com",
+            "https://a.*.example.com",
+            "https://*.*.example.com",
+            "https://*.[::1]",
+            "*://app.example.com",
+            "https://app.example.com:*",
             "https://ü.example.com",
             "https://a b",
         ];

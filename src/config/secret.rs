@@ -16,6 +16,7 @@ type Show = fn(&str) -> String;
 const SECRETS: &[(&str, Show)] = &[
     ("redis.url", show_url),
     ("redis.sentinel.nodes", show_url),
+    ("embedded.password", show_nothing),
     ("auth.forward.url", |url| super::ForwardUrl::new(url).to_string()),
     ("auth.jwt.secret", show_nothing),
     ("auth.jwt.public_key", show_public_key),
@@ -185,6 +186,8 @@ mod tests {
             masked("redis.sentinel.nodes", &json!(["redis://:s3cret@a:26379", "redis://b"])),
             json!(["redis://:***@a:26379", "redis://b"])
         );
+        assert_eq!(masked("embedded.password", &json!("s3cret")), json!("***"));
+        assert_eq!(masked("embedded.password", &json!("")), json!(""));
         assert_eq!(masked("redis.channel_prefix", &json!("shown")), json!("shown"));
     }
 

@@ -245,6 +245,8 @@ fn values_of_the_wrong_type_name_key_source_and_what_was_expected() {
 fn values_out_of_bounds_name_key_source_and_rule() {
     let event_fits =
         |key| format!("{key} must be at least limits.event_bytes + 1024, so that the largest event fits");
+    const REACHABLE: &str = "others can reach this address: set embedded.password, to at least 16 characters, \
+         or listen on a loopback address, such as 127.0.0.1:6380";
     for (text, expected) in [
         (
             "[server]\nheader_bytes = 1023",
@@ -280,8 +282,15 @@ fn values_out_of_bounds_name_key_source_and_rule() {
         ("[embedded]\nclients = 0", "embedded.clients is 0: expected 1 to 10000000 connections".to_owned()),
         (
             "[embedded]\nlisten = \"0.0.0.0:6380\"",
-            "embedded.listen is \"0.0.0.0:6380\": expected a loopback address, such as 127.0.0.1:6380"
-                .to_owned(),
+            format!(
+                "embedded.listen is \"0.0.0.0:6380\", and embedded.password is \"\" (default): {REACHABLE}"
+            ),
+        ),
+        (
+            "[embedded]\nlisten = \"0.0.0.0:6380\"\npassword = \"fifteen letters\"",
+            format!(
+                "embedded.listen is \"0.0.0.0:6380\", and embedded.password is \"***\" (FILE): {REACHABLE}"
+            ),
         ),
         (
             "[embedded]\nlog_bytes = 1048576",
@@ -308,6 +317,18 @@ fn values_out_of_bounds_name_key_source_and_rule() {
                 "limits.event_bytes is 1048576, and ring.bytes is 1048576 (default): {}",
                 event_fits("ring.bytes")
             ),
+        ),
+        (
+            "[limits]\nring_bytes = 1048575",
+            "limits.ring_bytes is 1048575, and ring.bytes is 1048576 (default): \
+             limits.ring_bytes must not be less than ring.bytes, so that one workspace's events fit"
+                .to_owned(),
+        ),
+        (
+            "[limits]\nevent_bytes_per_second = 262143",
+            "limits.event_bytes_per_second is 262143, and limits.event_bytes is 262144 (default): \
+             limits.event_bytes_per_second must be 0 or at least limits.event_bytes, so that the largest event fits"
+                .to_owned(),
         ),
         (
             "[embedded]\noutput_bytes = 1",

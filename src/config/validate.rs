@@ -19,6 +19,9 @@ const FRAME_HEAD_BYTES: usize = 1024;
 /// The most connections that make sense to ask for, well above the file descriptors of a machine.
 const CONNECTIONS_MAX: usize = 10_000_000;
 
+/// The shortest password, in characters, where others can try. The listener does not slow down guessing, so the password has to.
+const PASSWORD_CHARACTERS_MIN: usize = 16;
+
 /// Linux keeps the idle time of TCP keepalive in whole seconds and takes no more than this (`tcp(7)`); a third of it,
 /// the interval, must be at least one second.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 3..=32_767;
@@ -27,6 +30,7 @@ const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 3..=32_767;
 pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Problem> {
     let mut checks = Checks { values, problems: Vec::new() };
     server(&mut checks, config);
+    transport(&mut checks, config);
     redis(&mut checks, config);
     streams(&mut checks, config);
     sizes(&mut checks, config);
@@ -57,6 +61,20 @@ fn server(checks: &mut Checks<'_>, config: &Config) {
     let send_buffer = (1024..=64 * MIB).contains(&server.send_buffer_bytes);
     checks.value("server.send_buffer_bytes", send_buffer, "1024 to 67108864 bytes");
     checks.value("log.level", rules::is_log_level(&config.log.level), LOG_LEVEL);
+}
+
+fn transport(checks: &mut Checks<'_>, config: &Config) {
+    let (tls, http2) = (&config.server.tls, &config.http2);
+    checks.pair(
+        ["server.tls.cert", "server.tls.key"],
+        tls.cert.is_some() == tls.key.is_some(),
+        "server.tls.cert and server.tls.key go together: set both, or none",
+    );
+    checks.positive("server.tls.reload_seconds", tls.reload_seconds);
+    checks.value("http2.streams", (1..=10_000).contains(&http2.streams), "1 to 10000 streams");
+    checks.positive("http2.ping_seconds", http2.ping_seconds);
+    checks.positive("http2.ping_timeout_seconds", http2.ping_timeout_seconds);
+    checks.positive("http2.idle_seconds", http2.idle_seconds);
 }
 
 fn redis(checks: &mut Checks<'_>, config: &Config) {
@@ -146,6 +164,7 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
         (1..=100_000).contains(&config.replay.newest_max),
         "1 to 100000 events",
     );
+    checks.value("delivery.shards", config.delivery.shards <= 64, "0 to 64 threads");
     checks.value("ring.events", (1..=10_000_000).contains(&config.ring.events), "1 to 10000000 events");
     if limited {
         let least = event_bytes + FRAME_HEAD_BYTES;
@@ -179,15 +198,17 @@ fn rates(checks: &mut Checks<'_>, config: &Config) {
 
 fn listeners(checks: &mut Checks<'_>, config: &Config) {
     let embedded = config.embedded.listen;
-    checks.value(
-        "embedded.listen",
-        embedded.is_none_or(is_loopback),
-        "a loopback address, such as 127.0.0.1:6380",
-    );
     let (server, admin) = (config.server.listen, config.admin.listen);
     checks.pair(["server.listen", "admin.listen"], !collide(server, admin), DIFFER);
     // With a Redis configured the embedded bus does not listen.
     if let Some(embedded) = embedded.filter(|_| !config.redis.is_configured()) {
+        let password = config.embedded.password.reveal().chars().count();
+        checks.pair(
+            ["embedded.listen", "embedded.password"],
+            is_loopback(embedded) || password >= PASSWORD_CHARACTERS_MIN,
+            "others can reach this address: set embedded.password, to at least 16 characters, or listen on a loopback \
+             address, such as 127.0.0.1:6380",
+        );
         checks.pair(["embedded.listen", "server.listen"], !collide(embedded, server), DIFFER);
         checks.pair(["embedded.listen", "admin.listen"], !collide(embedded, admin), DIFFER);
     }
@@ -219,7 +240,7 @@ const REDIS_URL: &str = "an address such as redis://user:password@host:6379, red
      (write / ? # @ : in a password as %2F %3F %23 %40 %3A)";
 const CHANNEL_PREFIX: &str = r"1 to 128 characters of printable ASCII without spaces and * ? [ ] \";
 const ORIGINS: &str = "\"*\", or origins as browsers send them: lower case, no path, no slash at the end, \
-     no default port, such as \"https://app.example.com\"";
+     no default port, such as \"https://app.example.com\" or \"https://*.example.com\"";
 const LOG_LEVEL: &str =
     "error, warn, info, debug, trace or off, or directives without spaces such as info,tidings::bus=debug";
 const CONNECTIONS: &str = "1 to 10000000 connections";

@@ -1,9 +1,10 @@
 //! What is kept of a stream for the line that the log has on its end.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::recipient::Recipient;
 use crate::event::control::ReconnectReason;
 use crate::limits::Lease;
 use crate::workspace::WorkspaceId;
@@ -13,6 +14,7 @@ pub(super) struct Account {
     workspace: WorkspaceId,
     pub(super) lease: Lease,
     address: SocketAddr,
+    client: IpAddr,
     began: Instant,
     /// Events that it was given.
     pub(super) events: u64,
@@ -23,8 +25,9 @@ pub(super) struct Account {
 
 impl Account {
     /// The account of a stream that begins now.
-    pub(super) fn new(workspace: WorkspaceId, lease: Lease, address: SocketAddr) -> Self {
-        Self { workspace, lease, address, began: Instant::now(), events: 0, bytes: 0, why: None }
+    pub(super) fn new(workspace: WorkspaceId, lease: Lease, to: &Recipient) -> Self {
+        let (address, client) = (to.address, to.client);
+        Self { workspace, lease, address, client, began: Instant::now(), events: 0, bytes: 0, why: None }
     }
 
     /// The stream ends with a word to the client.
@@ -44,6 +47,7 @@ impl Drop for Account {
             workspace = %self.workspace,
             connection = %self.lease.id(),
             address = %self.address,
+            client = %self.client,
             seconds = self.began.elapsed().as_secs_f64(),
             events = self.events,
             bytes = self.bytes,

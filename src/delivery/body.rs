@@ -3,9 +3,8 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -16,15 +15,14 @@ use tokio::time::Sleep;
 use super::account::Account;
 use super::hello::hello;
 use super::jitter::spread;
+use super::recipient::{EndNote, Recipient};
 use super::settings::{StreamSettings, Terms};
 use crate::event::control::{self, ReconnectReason};
 use crate::hub::{Next, Subscriber};
+use crate::limits::AddressPlace;
 
 /// How far heartbeats are spread, as a share of their interval.
 const HEARTBEAT_SPREAD: f64 = 0.1;
-
-/// Why a connection was cut from outside its stream, if it was; shared by the two.
-pub type EndNote = Arc<OnceLock<&'static str>>;
 
 /// The stream of one client.
 ///
@@ -33,6 +31,7 @@ pub type EndNote = Arc<OnceLock<&'static str>>;
 pub struct StreamBody {
     account: Account,
     cut: EndNote,
+    _place: Option<AddressPlace>,
     subscriber: Subscriber,
     until: Option<(Instant, ReconnectReason)>,
     settings: Arc<StreamSettings>,
@@ -57,23 +56,23 @@ enum Stage {
 }
 
 impl StreamBody {
-    /// The stream of a subscriber that has just joined. `cut` is set by whoever cuts the connection.
+    /// The stream of a subscriber that has just joined.
     #[must_use]
     pub fn new(
         subscriber: Subscriber,
         terms: Terms,
         settings: Arc<StreamSettings>,
-        address: SocketAddr,
-        cut: EndNote,
+        recipient: Recipient,
     ) -> Self {
         let now = Instant::now();
         let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
         let held_until = now + settings.confirm;
         let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
-        let account = Account::new(subscriber.workspace().clone(), terms.lease, address);
+        let account = Account::new(subscriber.workspace().clone(), terms.lease, &recipient);
         Self {
             account,
-            cut,
+            cut: recipient.cut,
+            _place: terms.place,
             subscriber,
             until: terms.until,
             settings,

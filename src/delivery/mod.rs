@@ -8,6 +8,7 @@
 //! | [`body`] | the stream of one client, as the body of an HTTP answer |
 //! | [`engine`] | the streams of many clients, written to their sockets by few threads |
 //! | [`settings`] | what all streams have in common, and the terms of one |
+//! | [`recipient`] | whom a stream goes to |
 //! | [`hello`] | the first word once a workspace is confirmed |
 //! | [`account`] | what is kept of a stream for its line in the log |
 //! | [`drain`] | the end of all streams, spread over time |
@@ -19,9 +20,11 @@ mod drain;
 pub mod engine;
 mod hello;
 mod jitter;
+mod recipient;
 mod settings;
 
-pub use body::{EndNote, StreamBody};
+pub use body::StreamBody;
 pub use drain::Drain;
 pub use jitter::spread;
+pub use recipient::{EndNote, Recipient};
 pub use settings::{StreamSettings, Terms};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::drain::Drain;
 use super::jitter::spread;
 use crate::event::control::{self, ReconnectReason};
-use crate::limits::Lease;
+use crate::limits::{AddressPlace, Lease};
 use crate::metrics::Metrics;
 
 /// How far `retry:` values are spread, as a share of the configured one.
@@ -74,6 +74,8 @@ impl StreamSettings {
 pub struct Terms {
     /// Its place among the open ones.
     pub lease: Lease,
+    /// Its place among those of its client's address, where that is counted by streams.
+    pub place: Option<AddressPlace>,
     /// When it ends by itself, and what the client is told then.
     pub until: Option<(Instant, ReconnectReason)>,
 }

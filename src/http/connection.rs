@@ -1,17 +1,26 @@
-//! One HTTP connection, from the accepted socket to its end.
+//! One connection, from the accepted socket to its end: whose it is, what it speaks, and its requests.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::service::{Peer, Progress, Service};
-use super::watched::{self, Blockage, WatchedStream};
+use super::admission::{Admission, Ticket};
+use super::drive::{Ends, Handing, Watch};
+use super::hand_off::HandOff;
+use super::http2::{self, Http2Settings};
+use super::listener::Counted;
+use super::service::{PeerService, Progress, Remote, Service};
+use super::tls::Tls;
+use super::watched::{Blockage, WatchedStream};
+use super::{preface, proxy_protocol};
 use crate::delivery::EndNote;
+use crate::delivery::engine::{Engine, Handed};
 
 /// hyper's bound on a head. Ours is smaller and answered with a problem; a head beyond this one gets hyper's bare 431.
 const HEAD_BUFFER_BYTES: usize = 64 * 1024;
@@ -19,76 +28,228 @@ const HEAD_BUFFER_BYTES: usize = 64 * 1024;
 /// The most header fields in a request.
 const HEADERS_MAX: usize = 100;
 
-/// How long a connection may take at most for things that a peer can delay.
-#[derive(Debug, Clone, Copy)]
+/// How long a connection in the reserve is kept, which is enough to ask once and to be told to come back later.
+const SURPLUS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a listener's connections speak, and how long they may take at most for things that a peer can delay.
+#[derive(Debug, Clone)]
 pub struct ConnectionSettings {
-    /// For the head of a request.
+    /// For the head of a request, and for whatever stands before it: PROXY header, TLS handshake.
     pub header_timeout: Duration,
     /// For taking any byte of what waits to be sent.
     pub write_timeout: Duration,
+    /// Whether a PROXY protocol header stands before everything else.
+    pub proxy_protocol: bool,
+    /// TLS, where it is spoken.
+    pub tls: Option<Tls>,
+    /// Bounds of HTTP/2.
+    pub http2: Http2Settings,
 }
 
-/// What ends a connection from outside.
-#[derive(Debug, Clone)]
-pub(super) struct Ends {
-    /// No further request; an open stream ends by itself.
-    pub(super) stop: CancellationToken,
-    /// Now.
-    pub(super) abandon: CancellationToken,
+/// What all connections of a listener share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) service: Service,
+    pub(super) settings: ConnectionSettings,
+    pub(super) admission: Admission,
+    pub(super) ends: Ends,
+    /// What writes streams whose sockets can be taken out of hyper; `None` where all stay there.
+    pub(super) engine: Option<Arc<Engine>>,
+    /// The connections, and the tasks of their streams.
+    pub(super) tasks: TaskTracker,
 }
 
 /// Serves one connection until it ends. After a stop it takes no further request; an open stream ends by itself.
-pub(super) async fn serve(
-    stream: TcpStream,
-    address: SocketAddr,
-    service: Service,
-    settings: ConnectionSettings,
-    ends: Ends,
-) {
-    let cut = EndNote::default();
-    let progress = Arc::new(Progress::default());
-    let blockage = Arc::new(Blockage::new());
-    let stream = Arc::new(stream);
-    let io = TokioIo::new(WatchedStream::new(Arc::clone(&stream), Arc::clone(&blockage), Arc::clone(&cut)));
-    let peer = Peer { address, cut: Arc::clone(&cut), progress: Arc::clone(&progress) };
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
-        .max_buf_size(HEAD_BUFFER_BYTES)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(io, service.for_peer(peer));
-    let mut connection = std::pin::pin!(connection);
-    let mut stalled = std::pin::pin!(blockage.exceeds(settings.write_timeout));
-    let mut hung_up = std::pin::pin!(watched::hung_up(&stream, || progress.streaming()));
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            // First of all, so that a request that has arrived counts as one before the connection is told to stop.
-            biased;
-            outcome = connection.as_mut() => {
-                if let Err(error) = outcome {
-                    tracing::debug!(%address, %error, "connection ended with an error");
-                }
-                return;
-            }
-            () = stalled.as_mut() => {
-                // Dropping the connection drops the stream's body, which writes the log line.
-                let _ = cut.set("takes no bytes");
-                return;
-            }
-            () = hung_up.as_mut() => return,
-            () = ends.abandon.cancelled() => {
-                let _ = cut.set("cut at the end of the drain");
-                return;
-            }
-            () = ends.stop.cancelled(), if !stopping => {
-                if !progress.asked() {
-                    // hyper takes a connection for busy before its first request, and would wait for one.
-                    return;
-                }
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
+pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, entry: Entry, shared: Arc<Shared>) {
+    let settings = &shared.settings;
+    let address = if settings.proxy_protocol {
+        match Box::pin(before_deadline(&shared, named_by_proxy(&mut stream, peer, &shared))).await {
+            Some(Some(address)) => address,
+            Some(None) | None => return,
         }
+    } else {
+        peer
+    };
+    let Some(entry) = entry.identify(&shared.admission, address.ip()) else { return };
+    let is_surplus = entry.ticket.surplus().is_some();
+    let begun = Begun::new(stream, address, entry, &shared);
+    // The paths that take more memory are boxed, so that the most common one, HTTP/1.1 in the clear, takes little.
+    if is_surplus {
+        let _ = tokio::time::timeout(SURPLUS_TIMEOUT, Box::pin(begun.serve(&shared))).await;
+    } else {
+        begun.serve(&shared).await;
+    }
+}
+
+/// What a connection has for as long as it is open.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its room.
+    pub(super) ticket: Ticket,
+    /// Its place in the count.
+    pub(super) _counted: Option<Counted>,
+}
+
+impl Entry {
+    fn identify(self, admission: &Admission, address: IpAddr) -> Option<Self> {
+        let ticket = admission.identify(self.ticket, address)?;
+        Some(Self { ticket, ..self })
+    }
+}
+
+/// What comes in time and before the connection has to end.
+async fn before_deadline<T>(shared: &Shared, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        // First of all, so that what has arrived counts before the connection is told to stop.
+        biased;
+        outcome = future => Some(outcome),
+        () = tokio::time::sleep(shared.settings.header_timeout) => None,
+        () = shared.ends.stop.cancelled() => None,
+    }
+}
+
+/// The address that a PROXY header tells, where its sender is believed; `None` where there is no such header.
+async fn named_by_proxy(stream: &mut TcpStream, peer: SocketAddr, shared: &Shared) -> Option<SocketAddr> {
+    let proxies = shared.service.proxies();
+    match proxy_protocol::read(stream).await {
+        Ok(Some(named)) if proxies.is_empty() || proxies.trust(peer.ip()) => Some(named),
+        Ok(_) => Some(peer),
+        Err(error) => {
+            tracing::debug!(address = %peer, %error, "connection ended with an error");
+            None
+        }
+    }
+}
+
+/// A connection that is known by its address, before it is known what it speaks.
+struct Begun {
+    io: WatchedStream,
+    service: PeerService,
+    watch: Watch,
+    entry: Entry,
+    hand_off: Option<Arc<HandOff>>,
+}
+
+impl Begun {
+    fn new(stream: TcpStream, address: SocketAddr, entry: Entry, shared: &Shared) -> Self {
+        let cut = EndNote::default();
+        let progress = Arc::new(Progress::default());
+        let blockage = Arc::new(Blockage::new());
+        let stream = Arc::new(stream);
+        let mut io = WatchedStream::new(Arc::clone(&stream), Arc::clone(&blockage), Arc::clone(&cut));
+        let settings = &shared.settings;
+        // What TLS makes of a stream's bytes is not known outside of it.
+        let can_hand_off = shared.engine.is_some() && settings.tls.is_none();
+        let hand_off = can_hand_off.then(Arc::<HandOff>::default);
+        if let Some(hand_off) = &hand_off {
+            io.set_hand_off(Arc::clone(hand_off));
+        }
+        let remote = Remote {
+            address,
+            secure: settings.tls.is_some(),
+            surplus: entry.ticket.surplus(),
+            addresses: shared.admission.addresses(),
+            cut: Arc::clone(&cut),
+            progress: Arc::clone(&progress),
+            hand_off: hand_off.clone(),
+        };
+        let service = shared.service.for_remote(remote);
+        let ends = shared.ends.clone();
+        let write_timeout = settings.write_timeout;
+        let watch = Watch { stream, address, blockage, progress, cut, ends, write_timeout };
+        Self { io, service, watch, entry, hand_off }
+    }
+
+    /// Finds out what the connection speaks, and serves it.
+    async fn serve(self, shared: &Shared) {
+        if let Some(tls) = &shared.settings.tls {
+            return Box::pin(self.over_tls(tls, shared)).await;
+        }
+        match before_deadline(shared, preface::is_http2(&self.watch.stream)).await {
+            Some(Ok(Some(true))) => Box::pin(http2(self.io, self.service, self.watch, shared)).await,
+            Some(Ok(Some(false))) => self.in_the_clear(shared).await,
+            Some(Ok(None) | Err(_)) | None => {}
+        }
+    }
+
+    /// Serves HTTP/1.1 until the connection ends, or until a stream is granted that the engine takes over.
+    async fn in_the_clear(self, shared: &Shared) {
+        let Self { io, service, watch, entry, hand_off } = self;
+        let (Some(hand_off), Some(engine)) = (hand_off, &shared.engine) else {
+            return http1(io, service, watch, shared).await;
+        };
+        let mut connection = http1_builder(shared).serve_connection(TokioIo::new(io), service);
+        watch.drive(std::pin::pin!(Handing { connection: &mut connection, hand_off: &hand_off })).await;
+        let Some((mut granted, head)) = hand_off.take() else { return };
+        let why = watch.cut.get().copied();
+        let stream = connection.into_parts().io.into_inner().into_stream();
+        drop(watch);
+        let socket = match Arc::try_unwrap(stream) {
+            Ok(stream) if why.is_none() && hand_off.is_complete() => stream.into_std(),
+            _ => return granted.cut(why.unwrap_or("client left")),
+        };
+        match socket {
+            Ok(socket) => {
+                let kept = Box::new((entry, shared.tasks.token()));
+                engine.open(Handed { granted, socket, head, kept });
+            }
+            Err(error) => tracing::error!(%error, "cannot take a socket over: its stream ends"),
+        }
+    }
+
+    async fn over_tls(self, tls: &Tls, shared: &Shared) {
+        match before_deadline(shared, tls.accept(self.io)).await {
+            Some(Ok((io, true))) => http2(io, self.service, self.watch, shared).await,
+            Some(Ok((io, false))) => http1(io, self.service, self.watch, shared).await,
+            Some(Err(error)) => {
+                tracing::debug!(address = %self.watch.address, %error, "connection ended with an error");
+            }
+            None => {}
+        }
+    }
+}
+
+/// Serves HTTP/1.1 until the connection ends.
+async fn http1<IO>(io: IO, service: PeerService, watch: Watch, shared: &Shared)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = http1_builder(shared).serve_connection(TokioIo::new(io), service);
+    watch.drive(std::pin::pin!(connection)).await;
+}
+
+fn http1_builder(shared: &Shared) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.settings.header_timeout)
+        .max_buf_size(HEAD_BUFFER_BYTES)
+        .max_headers(HEADERS_MAX);
+    builder
+}
+
+/// Serves HTTP/2 until the connection ends.
+async fn http2<IO>(io: IO, service: PeerService, watch: Watch, shared: &Shared)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let settings = &shared.settings;
+    http2::serve(io, service, watch, settings.http2, settings.header_timeout, shared.tasks.clone()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that a function of four arguments returns.
+    fn size_of_future<F, A, B, C, D>(_function: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        // Every connection takes this much for as long as it lives, whatever it speaks.
+        let bytes = size_of_future(serve);
+        assert!(bytes <= 2560, "{bytes} bytes");
     }
 }

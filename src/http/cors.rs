@@ -2,11 +2,13 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, HOST, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN, VARY,
 };
 use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
+use super::client_address::ClientAddress;
+use super::forwarded::Scheme;
 use super::problem::Problem;
 
 /// How long a browser may remember a preflight's answer. Chromium keeps none longer than two hours.
@@ -17,26 +19,49 @@ const PREFLIGHT_SECONDS: u32 = 7200;
 pub struct Origins {
     any: bool,
     exact: Vec<String>,
+    patterns: Vec<Subdomains>,
+}
+
+/// All subdomains of a domain, at one scheme and port.
+#[derive(Debug, Clone)]
+struct Subdomains {
+    /// Up to the star: `https://`.
+    before: String,
+    /// Behind it: `.example.com`, perhaps with a port.
+    behind: String,
 }
 
 impl Origins {
-    /// Takes the configured list; `*` stands for every origin.
+    /// Takes the configured list; `*` stands for every origin, and at the beginning of a host for any subdomain.
     #[must_use]
     pub fn new(list: &[String]) -> Self {
-        let exact = list.iter().filter(|origin| *origin != "*").cloned().collect();
-        Self { any: list.iter().any(|origin| origin == "*"), exact }
+        let mut origins = Self::default();
+        for origin in list {
+            match origin.split_once('*') {
+                Some(("", "")) => origins.any = true,
+                Some((before, behind)) => {
+                    origins
+                        .patterns
+                        .push(Subdomains { before: before.to_owned(), behind: behind.to_owned() });
+                }
+                None => origins.exact.push(origin.clone()),
+            }
+        }
+        origins
     }
 
     fn is_empty(&self) -> bool {
-        !self.any && self.exact.is_empty()
+        !self.any && self.exact.is_empty() && self.patterns.is_empty()
     }
 
     fn lists(&self, origin: &HeaderValue) -> bool {
-        self.exact.iter().any(|exact| exact.as_bytes() == origin.as_bytes())
+        let Ok(origin) = origin.to_str() else { return false };
+        self.exact.iter().any(|exact| exact == origin)
+            || self.patterns.iter().any(|pattern| pattern.covers(origin))
     }
 
     /// Puts the headers on an answer that let the page at `origin` read it. Cookies only go to and from origins that
-    /// are listed by name: "every origin" together with credentials would let any page act as its visitor.
+    /// are listed, by name or as subdomains: "every origin" together with credentials would let any page act as its visitor.
     pub(super) fn decorate(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
         if self.is_empty() {
             return;
@@ -70,9 +95,9 @@ impl Origins {
 
     /// Refuses a request that changes something when it comes from a page that is not let in. A browser sends such a
     /// request without asking first, and CORS would only keep the page from reading the answer.
-    pub(super) fn check_sender(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(super) fn check_sender(&self, headers: &HeaderMap, client: &ClientAddress) -> Result<(), Problem> {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-        if self.any || self.lists(origin) || is_same_origin(origin, headers.get(HOST)) {
+        if self.any || self.lists(origin) || is_same_origin(origin, client) {
             return Ok(());
         }
         Err(Problem::new(
@@ -83,14 +108,36 @@ impl Origins {
     }
 }
 
-/// Whether an origin names the host that the request was sent to.
-fn is_same_origin(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
-    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else { return false };
-    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+impl Subdomains {
+    /// Whether an origin is one or more whole labels below the domain.
+    fn covers(&self, origin: &str) -> bool {
+        let labels = origin
+            .strip_prefix(&*self.before)
+            .and_then(|rest| rest.strip_suffix(&*self.behind))
+            .unwrap_or("");
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        labels.split('.').all(|label| !label.is_empty() && label.bytes().all(allowed))
+    }
+}
+
+/// Whether an origin is the one that the request was sent to. Where the client's scheme is not known, the host decides.
+fn is_same_origin(origin: &HeaderValue, client: &ClientAddress) -> bool {
+    let (Ok(origin), Some(host)) = (origin.to_str(), &client.host) else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    // A browser leaves the default port out of an origin; who writes a request may name it.
+    let host = match scheme {
+        "http" => host.strip_suffix(":80").unwrap_or(host),
+        "https" => host.strip_suffix(":443").unwrap_or(host),
+        _ => return false,
+    };
+    authority.eq_ignore_ascii_case(host)
+        && client.scheme.map(Scheme::as_str).is_none_or(|known| known == scheme)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn decorated(list: &[&str], origin: Option<&'static str>) -> HeaderMap {
@@ -130,21 +177,68 @@ mod tests {
     }
 
     #[test]
+    fn subdomains_are_whole_labels_at_one_scheme_and_port() {
+        let list = ["https://*.example.com", "http://*.localhost:3000"];
+        for (origin, listed) in [
+            ("https://a.example.com", true),
+            ("https://a.b-c.example.com", true),
+            ("http://app.localhost:3000", true),
+            ("https://example.com", false),
+            ("https://.example.com", false),
+            ("https://a..example.com", false),
+            ("https://evilexample.com", false),
+            ("https://a.example.com.evil", false),
+            ("https://evil/.example.com", false),
+            ("https://evil:1.example.com", false),
+            ("https://u@.example.com", false),
+            ("http://a.example.com", false),
+            ("https://a.example.com:8443", false),
+            ("http://app.localhost", false),
+            ("https://*.example.com", false),
+        ] {
+            let headers = decorated(&list, Some(origin));
+            assert_eq!(headers[VARY], "Origin");
+            let named = headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).is_some_and(|named| named == origin);
+            assert_eq!(named, listed, "{origin}");
+            assert_eq!(headers.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS), listed, "{origin}");
+        }
+    }
+
+    #[test]
     fn only_pages_that_are_let_in_publish() {
-        let check = |list: &[&str], origin: Option<&'static str>| {
+        let check = |list: &[&str], origin: Option<&'static str>, scheme: Option<Scheme>| {
             let list: Vec<String> = list.iter().map(|&origin| origin.to_owned()).collect();
             let mut headers = HeaderMap::new();
-            headers.insert(HOST, HeaderValue::from_static("live.example:8080"));
             if let Some(origin) = origin {
                 headers.insert(ORIGIN, HeaderValue::from_static(origin));
             }
-            Origins::new(&list).check_sender(&headers).is_ok()
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            let client = ClientAddress { address, scheme, host: Some("live.example:443".to_owned()) };
+            Origins::new(&list).check_sender(&headers, &client).is_ok()
         };
-        assert!(check(&[], None), "a backend sends no Origin");
-        assert!(check(&[], Some("http://live.example:8080")), "the broker's own origin");
-        assert!(!check(&[], Some("https://evil.example")));
-        assert!(!check(&[], Some("null")));
-        assert!(check(&["https://a.example"], Some("https://a.example")));
-        assert!(!check(&["https://a.example"], Some("https://evil.example")));
+        let (plain, tls) = (Some(Scheme::Http), Some(Scheme::Https));
+        assert!(check(&[], None, plain), "a backend sends no Origin");
+        assert!(check(&[], Some("https://live.example"), tls), "the broker's own origin");
+        assert!(check(&[], Some("https://live.example"), None), "the same behind a proxy that is not known");
+        assert!(check(&[], Some("http://live.example:443"), None));
+        assert!(
+            !check(&[], Some("http://live.example:443"), tls),
+            "a page that came in the clear is another's"
+        );
+        assert!(!check(&[], Some("https://evil.example"), tls));
+        assert!(!check(&[], Some("null"), tls));
+        assert!(!check(&[], Some("ftp://live.example:443"), None));
+        assert!(check(&["https://a.example"], Some("https://a.example"), plain));
+        assert!(!check(&["https://a.example"], Some("https://evil.example"), plain));
+        assert!(check(&["https://*.a.example"], Some("https://b.a.example"), plain));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_covers_nothing_that_a_browser_sends_from_elsewhere(host in "[a-z0-9.-]{1,30}") {
+            let origins = Origins::new(&["https://*.example.com".to_owned()]);
+            let origin = HeaderValue::from_str(&format!("https://{host}")).unwrap();
+            prop_assert!(!origins.lists(&origin) || host.ends_with(".example.com"));
+        }
     }
 }

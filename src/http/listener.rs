@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, ConnectionSettings, Ends};
+use super::admission::{Admission, AdmissionSettings};
+use super::connection::{self, ConnectionSettings, Entry, Shared};
+use super::drive::Ends;
 use super::service::Service;
+use crate::delivery::engine::Engine;
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
 
@@ -40,12 +42,14 @@ pub struct Listener {
     pub listener: TcpListener,
     /// Routes and what stands around them.
     pub service: Service,
-    /// Timeouts.
+    /// What connections speak, and their timeouts.
     pub connection: ConnectionSettings,
     /// Socket options.
     pub socket: SocketSettings,
-    /// Connections at a time.
-    pub connections_max: usize,
+    /// Bounds on connections.
+    pub admission: AdmissionSettings,
+    /// What writes streams whose sockets can be taken out of hyper; `None` where all stay there.
+    pub engine: Option<Arc<Engine>>,
     /// Where to count connections; `None` for a listener that is not counted.
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -68,17 +72,21 @@ impl Listener {
     /// Accepts until `stop_accepting`, then closes the socket and waits for its connections, which `stop_accepting` also
     /// tells to take no further request. Connections that are still open when `abandon` comes are cut.
     pub async fn run(self, stop_accepting: CancellationToken, abandon: CancellationToken) {
-        let connections = TaskTracker::new();
-        let permits = Arc::new(Semaphore::new(self.connections_max));
+        let Self { listener, service, connection, socket, admission, engine, metrics } = self;
+        let admission = Admission::new(admission, service.proxies(), metrics.clone());
+        let tasks = TaskTracker::new();
+        let ends = Ends { stop: stop_accepting.clone(), abandon };
+        let shared =
+            Arc::new(Shared { service, settings: connection, admission, ends, engine, tasks: tasks.clone() });
         let throttle = Throttle::default();
         loop {
-            // The permit comes first: beyond the bound, clients wait in the listen queue and cost no memory here.
-            let permit = tokio::select! {
-                permit = Arc::clone(&permits).acquire_owned() => permit,
+            // Room comes first: beyond all bounds, clients wait in the listen queue and cost no memory here.
+            let ticket = tokio::select! {
+                ticket = shared.admission.room() => ticket,
                 () = stop_accepting.cancelled() => break,
             };
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
                 () = stop_accepting.cancelled() => break,
             };
             let (stream, address) = match accepted {
@@ -92,22 +100,17 @@ impl Listener {
                     continue;
                 }
             };
-            if self.socket.apply(&stream).is_err() {
+            let Some(ticket) = shared.admission.arrive(ticket) else { continue };
+            if socket.apply(&stream).is_err() {
                 // The peer is gone already.
                 continue;
             }
-            let counted = self.metrics.clone().map(Counted::new);
-            let service = self.service.clone();
-            let settings = self.connection;
-            let ends = Ends { stop: stop_accepting.clone(), abandon: abandon.clone() };
-            connections.spawn(async move {
-                connection::serve(stream, address, service, settings, ends).await;
-                drop((permit, counted));
-            });
+            let entry = Entry { ticket, _counted: metrics.clone().map(Counted::new) };
+            tasks.spawn(connection::serve(stream, address, entry, Arc::clone(&shared)));
         }
-        drop(self.listener);
-        connections.close();
-        connections.wait().await;
+        drop(listener);
+        tasks.close();
+        tasks.wait().await;
     }
 }
 
@@ -135,7 +138,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// A connection that counts as open while this lives.
 #[derive(Debug)]
-struct Counted(Arc<Metrics>);
+pub(super) struct Counted(Arc<Metrics>);
 
 impl Counted {
     fn new(metrics: Arc<Metrics>) -> Self {

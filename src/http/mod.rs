@@ -3,9 +3,13 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`listener`] | accepting connections, bounded, with socket options |
-//! | [`connection`] | one connection: hyper, its timeouts, its end |
+//! | [`listener`], [`admission`] | accepting connections, bounded, with socket options |
+//! | [`connection`] | one connection: whose it is and what it speaks |
+//! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | what stands before HTTP |
+//! | [`drive`], [`watched`], [`http2`], [`flow`] | hyper, its timeouts and bounds, and the connection's end |
+//! | [`hand_off`] | taking the socket of a stream out of hyper |
 //! | [`service`] | what stands around every request: head size, peer address, CORS |
+//! | [`client_address`], [`forwarded`] | who a request is from, behind proxies |
 //! | [`routes`] | the public paths |
 //! | [`stream`], [`publish`] | the two things one can do with a workspace |
 //! | [`tickets`] | one-use words for addresses |
@@ -18,28 +22,44 @@
 mod accept;
 mod addressed;
 pub mod admin;
+mod admission;
 mod body;
+mod certificate;
+mod client_address;
 mod connection;
 mod cors;
 mod denied;
+mod drive;
+mod flow;
+pub mod forwarded;
+mod hand_off;
 mod host;
+mod http2;
 mod listener;
+mod preface;
 mod problem;
+mod proxy_protocol;
 mod publish;
 mod publish_rate;
-mod query;
+pub(crate) mod query;
 mod routes;
 mod service;
 mod stream;
 mod tickets;
+mod tls;
 mod visit;
 mod watched;
 
+pub use admission::{AdmissionSettings, Surplus};
+pub use certificate::{CertificateError, Certificates, Pair, PairFiles};
+pub use client_address::{ClientAddress, TrustedProxies};
 pub use connection::ConnectionSettings;
 pub use cors::Origins;
 pub use host::Hosts;
+pub use http2::Http2Settings;
 pub use listener::{Listener, SocketSettings, bind};
 pub use problem::Problem;
 pub use publish_rate::PublishRate;
 pub use routes::{App, public};
 pub use service::Service;
+pub use tls::Tls;

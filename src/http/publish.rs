@@ -27,7 +27,10 @@ pub(super) async fn publish<B: Buf>(
     visit: &Visit,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
-    app.origins.check_sender(&visit.headers)?;
+    if let Some(surplus) = visit.peer.surplus {
+        return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
+    }
+    app.origins.check_sender(&visit.headers, &visit.peer.client)?;
     let workspace = workspace(id)?;
     if let Err(denial) = app.door.admit(Action::Publish, &workspace, &visit.credentials(None)).await {
         return Err(denied::problem(app, &denial));

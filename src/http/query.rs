@@ -5,20 +5,20 @@ use crate::hub::{Resume, Start, TypeFilter, View};
 
 /// What a stream request asks for in its query. Parameters that are not ours are left alone: caches and proxies add some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct StreamQuery {
+pub(crate) struct StreamQuery {
     /// `types=A,B` and `named=1`.
-    pub(super) view: View,
+    pub(crate) view: View,
     /// `last_event_id=…`, `since=…` or `last=…`: where a first connection begins.
-    pub(super) start: Option<Start>,
+    pub(crate) start: Option<Start>,
     /// `errors=http`: temporary trouble is answered with a status, not inside the stream.
-    pub(super) errors_by_status: bool,
+    pub(crate) errors_by_status: bool,
     /// `ticket=…`: a word that lets its bearer open this stream.
-    pub(super) ticket: Option<String>,
+    pub(crate) ticket: Option<String>,
 }
 
 impl StreamQuery {
     /// Reads a query string, percent-encoded as forms are. `named` is the configured default, `newest_max` bounds `last`.
-    pub(super) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
+    pub(crate) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
         let mut parsed = Self { view: View { named, ..View::default() }, ..Self::default() };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {

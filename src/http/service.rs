@@ -6,27 +6,71 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
-use http::header::{HeaderValue, ORIGIN};
-use http::{Request, StatusCode};
+use http::header::{CONNECTION, HeaderValue, ORIGIN};
+use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use tower_service::Service as _;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::admission::Surplus;
+use super::client_address::{ClientAddress, TrustedProxies};
 use super::cors::Origins;
+use super::hand_off::HandOff;
 use super::host::Hosts;
 use super::problem::Problem;
 use crate::delivery::EndNote;
+use crate::limits::{AddressCounts, AddressFull, AddressPlace};
 
-/// Who is on the other end; travels with the request.
+/// The other end of a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
-    /// The address of the connection.
+pub(super) struct Remote {
+    /// Its address, or that which a PROXY header told.
     pub(super) address: SocketAddr,
+    /// Whether the connection is over TLS.
+    pub(super) secure: bool,
+    /// The bound that the connection is beyond, if it is only to be told to come back later.
+    pub(super) surplus: Option<Surplus>,
+    /// What is counted for each client address.
+    pub(super) addresses: Arc<AddressCounts>,
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: EndNote,
     /// How far the connection has come.
     pub(super) progress: Arc<Progress>,
+    /// Where a stream is left that the engine shall write, if it can.
+    pub(super) hand_off: Option<Arc<HandOff>>,
+}
+
+/// Who a request is from; travels with it. Behind a proxy, one connection carries the requests of many clients.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    /// The other end of the connection.
+    pub(super) address: SocketAddr,
+    /// The client, as far as trusted proxies tell.
+    pub(super) client: ClientAddress,
+    /// The bound that the connection is beyond, if the request is to be refused for it.
+    pub(super) surplus: Option<Surplus>,
+    /// Where the client's streams are counted, as its connections are a proxy's and are not.
+    addresses: Option<Arc<AddressCounts>>,
+    /// Where to find out why the connection was cut, if it was.
+    pub(super) cut: EndNote,
+    /// How far the connection has come.
+    pub(super) progress: Arc<Progress>,
+    /// Where a stream is left that the engine shall write, if it can.
+    pub(super) hand_off: Option<Arc<HandOff>>,
+}
+
+impl Peer {
+    /// Takes a place for a stream among those of the client's address, where its connections do not count.
+    pub(super) fn enter(&self) -> Result<Option<AddressPlace>, Surplus> {
+        match (self.surplus, &self.addresses) {
+            (Some(surplus), _) => Err(surplus),
+            (None, Some(addresses)) => {
+                addresses.enter(self.client.address).map_err(|AddressFull| Surplus::Address)
+            }
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 /// How far a connection has come; shared by whoever serves it.
@@ -59,6 +103,7 @@ pub struct Service {
     routes: BoxedFilter<(Response,)>,
     origins: Arc<Origins>,
     hosts: Hosts,
+    proxies: Arc<TrustedProxies>,
     header_bytes: usize,
 }
 
@@ -69,9 +114,15 @@ impl Service {
         routes: BoxedFilter<(Response,)>,
         origins: Origins,
         hosts: Hosts,
+        proxies: Arc<TrustedProxies>,
         header_bytes: usize,
     ) -> Self {
-        Self { routes, origins: Arc::new(origins), hosts, header_bytes }
+        Self { routes, origins: Arc::new(origins), hosts, proxies, header_bytes }
+    }
+
+    /// Whose word on a client counts.
+    pub(super) fn proxies(&self) -> Arc<TrustedProxies> {
+        Arc::clone(&self.proxies)
     }
 
     /// What every request has to pass before it is routed.
@@ -91,8 +142,8 @@ impl Service {
     }
 
     /// The service of one connection.
-    pub(super) fn for_peer(&self, peer: Peer) -> PeerService {
-        PeerService { service: self.clone(), peer }
+    pub(super) fn for_remote(&self, remote: Remote) -> PeerService {
+        PeerService { service: self.clone(), remote }
     }
 }
 
@@ -106,7 +157,25 @@ impl std::fmt::Debug for Service {
 #[derive(Debug)]
 pub(super) struct PeerService {
     service: Service,
-    peer: Peer,
+    remote: Remote,
+}
+
+impl PeerService {
+    /// Whether the connection is only to be told to come back later.
+    pub(super) fn is_surplus(&self) -> bool {
+        self.remote.surplus.is_some()
+    }
+
+    /// Who a request is from.
+    fn peer(&self, request: &Request<Incoming>) -> Peer {
+        let Remote { address, secure, surplus, addresses, cut, progress, hand_off } = self.remote.clone();
+        // The engine writes chunks, which HTTP/1.0 does not know.
+        let hand_off = hand_off.filter(|_| request.version() == Version::HTTP_11);
+        let proxies = &self.service.proxies;
+        let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
+        let is_proxied = proxies.trust(address.ip()) && !proxies.trust(client.address);
+        Peer { address, client, surplus, addresses: is_proxied.then_some(addresses), cut, progress, hand_off }
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for PeerService {
@@ -115,7 +184,7 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.peer.progress.asked.store(true, Ordering::Relaxed);
+        self.remote.progress.asked.store(true, Ordering::Relaxed);
         let origin = request.headers().get(ORIGIN).cloned();
         let origins = Arc::clone(&self.service.origins);
         if let Err(problem) = self.service.check(&request) {
@@ -123,10 +192,16 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
                 async move { Ok(decorated(&origins, origin.as_ref(), problem.into_response())) },
             );
         }
-        request.extensions_mut().insert(self.peer.clone());
+        let peer = self.peer(&request);
+        request.extensions_mut().insert(peer);
+        // HTTP/2 knows no such header, and ends a connection of its own accord.
+        let closes = self.is_surplus() && request.version() < Version::HTTP_2;
         let mut routes = warp::service(self.service.routes.clone());
         Box::pin(async move {
-            let response = routes.call(request).await?;
+            let mut response = routes.call(request).await?;
+            if closes {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(decorated(&origins, origin.as_ref(), response))
         })
     }

@@ -1,5 +1,8 @@
 //! `GET …/events`: the event stream.
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use warp::Reply;
@@ -12,7 +15,8 @@ use super::query::StreamQuery;
 use super::routes::{App, workspace};
 use super::visit::Visit;
 use crate::auth::Action;
-use crate::delivery::{StreamBody, Terms};
+use crate::delivery::engine::Granted;
+use crate::delivery::{Recipient, StreamBody, Terms};
 use crate::event::control::ReconnectReason;
 use crate::hub::{Resume, Start, View};
 use crate::limits::Candidate;
@@ -42,16 +46,22 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
         .or(query.start)
         .unwrap_or(Start::Head);
     let by_status = query.errors_by_status || accepted != EventStream::Named;
+    let place = match visit.peer.enter() {
+        Ok(place) => place,
+        Err(surplus) => {
+            if visit.peer.surplus.is_none() {
+                // Connections were counted when they came.
+                app.metrics.count_refusal(surplus.reason());
+            }
+            return full(app, surplus.to_string(), by_status);
+        }
+    };
     let credentials = visit.credentials(query.ticket.as_deref());
     let admission = match app.door.admit(Action::Subscribe, &workspace, &credentials).await {
         Ok(admission) => admission,
         Err(denial) => return denied::stream_answer(app, &denial, by_status),
     };
-    let candidate = Candidate {
-        workspace: workspace.clone(),
-        identity: admission.identity.clone(),
-        address: visit.peer.address.ip(),
-    };
+    let candidate = Candidate { workspace: workspace.clone(), identity: admission.identity.clone() };
     let lease = match app.open.admit(candidate) {
         Ok(lease) => lease,
         Err(bound) => {
@@ -88,9 +98,22 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
     peer.progress.begin_streaming();
     let until = app.streams.draw_until(admission.identity.expires);
     app.door.watch(lease.handle(), workspace, admission);
-    let terms = Terms { lease, until };
-    let body = StreamBody::new(subscriber, terms, app.streams.clone(), peer.address, peer.cut);
+    let terms = Terms { lease, place, until };
+    let recipient = Recipient { address: peer.address, client: peer.client.address, cut: peer.cut };
+    if let Some(hand_off) = peer.hand_off {
+        hand_off.grant(Granted::new(subscriber, terms, &recipient));
+        return Ok(handed_off());
+    }
+    let body = StreamBody::new(subscriber, terms, app.streams.clone(), recipient);
     Ok(as_stream(warp::reply::stream(body).into_response()))
+}
+
+/// The head of a stream that the engine writes. The connection ends with it: whoever writes it takes no further request.
+fn handed_off() -> Response {
+    let nothing = futures_util::stream::pending::<Result<Bytes, Infallible>>();
+    let mut response = as_stream(warp::reply::stream(nothing).into_response());
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The answer to a newcomer for whom there is no room: who is there stays, and the newcomer shall try again.

@@ -29,8 +29,11 @@ pub(super) async fn issue<B: Buf>(
     visit: &Visit,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
+    if let Some(surplus) = visit.peer.surplus {
+        return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
+    }
     // A page elsewhere must not get a ticket with its visitor's cookie.
-    app.origins.check_sender(&visit.headers)?;
+    app.origins.check_sender(&visit.headers, &visit.peer.client)?;
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad-ticket-request", detail);
     let too_large = || bad("the body names the workspace and has at most 4096 bytes");
     let body = body::receive(stream, &visit.headers, BODY_BYTES_MAX, app.body_timeout, too_large).await?;

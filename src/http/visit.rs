@@ -1,8 +1,8 @@
 //! A request as a handler sees it, without its body.
 
 use http::HeaderMap;
-use http::header::HOST;
 
+use super::forwarded::Scheme;
 use super::service::Peer;
 use crate::auth::Credentials;
 
@@ -27,9 +27,9 @@ impl Visit {
             query: &self.query,
             ticket,
             path: &self.path,
-            address: self.peer.address.ip(),
-            scheme: "http",
-            host: self.headers.get(HOST).and_then(|host| host.to_str().ok()),
+            address: self.peer.client.address,
+            scheme: self.peer.client.scheme.map_or("http", Scheme::as_str),
+            host: self.peer.client.host.as_deref(),
         }
     }
 }

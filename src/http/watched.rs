@@ -12,6 +12,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::hand_off::HandOff;
 use crate::delivery::EndNote;
 
 /// How often a socket with bytes that nobody reads is looked at.
@@ -64,12 +65,27 @@ pub(super) struct WatchedStream {
     stream: Arc<TcpStream>,
     blockage: Arc<Blockage>,
     cut: EndNote,
+    hand_off: Option<Arc<HandOff>>,
 }
 
 impl WatchedStream {
     /// The socket stays shared with whoever watches for its peer's leaving.
     pub(super) fn new(stream: Arc<TcpStream>, blockage: Arc<Blockage>, cut: EndNote) -> Self {
-        Self { stream, blockage, cut }
+        Self { stream, blockage, cut, hand_off: None }
+    }
+
+    /// What is written is kept from the moment on at which a stream is granted.
+    pub(super) fn set_hand_off(&mut self, hand_off: Arc<HandOff>) {
+        self.hand_off = Some(hand_off);
+    }
+
+    /// The socket.
+    pub(super) fn into_stream(self) -> Arc<TcpStream> {
+        self.stream
+    }
+
+    fn capturing(&self) -> Option<&HandOff> {
+        self.hand_off.as_deref().filter(|hand_off| hand_off.captures())
     }
 
     /// Takes note of what the kernel says when a peer lets the keepalive or the user timeout pass: it is not there, or
@@ -134,6 +150,10 @@ impl AsyncRead for WatchedStream {
 
 impl AsyncWrite for WatchedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(hand_off) = self.capturing() {
+            hand_off.capture(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         self.poll_send(context, |stream| stream.try_write(bytes))
     }
 
@@ -142,6 +162,10 @@ impl AsyncWrite for WatchedStream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(hand_off) = self.capturing() {
+            slices.iter().for_each(|slice| hand_off.capture(slice));
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         self.poll_send(context, |stream| stream.try_write_vectored(slices))
     }
 
@@ -150,7 +174,10 @@ impl AsyncWrite for WatchedStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What was written is with the kernel already.
+        // What was written is with the kernel already, or kept.
+        if let Some(hand_off) = self.capturing() {
+            hand_off.flush();
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -157,9 +157,7 @@ impl Hub {
 
     /// Whether a workspace beside so many others would be one too many.
     fn is_full(&self, workspaces: usize) -> bool {
-        let settings = &self.shared.settings;
-        workspaces >= settings.workspaces
-            || self.shared.budget.lacks(settings.event_bytes + ring::FRAME_OVERHEAD_BYTES)
+        workspaces >= self.shared.settings.workspaces || self.shared.is_crowded()
     }
 
     /// Gives up workspaces, and answers how many. The map is locked, so that a join right after this one wants its workspace

@@ -117,7 +117,7 @@ fn step_of_floods() -> impl Strategy<Value = Step> {
 /// Floods alone, on a link that never fails.
 fn step_of_pure_floods() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => publish(1.0),
+        6 => to().prop_map(|to| Step::Publish { announced: true, to }),
         1 => to().prop_map(|to| Step::PublishPlainly { to }),
         2 => Just(Step::PublishLive),
         3 => wait(),

@@ -91,6 +91,12 @@ impl ReplayPage {
         Self { frames, proven: page.proven, last: place, head: page.head, asked, _share: share }
     }
 
+    /// Whether the page holds nothing, and what came after it was asked for has left the ring meanwhile, whose oldest frame has
+    /// this cursor. Whoever went on from it would have fallen out at once.
+    pub(super) fn is_outrun(&self, oldest: u64) -> bool {
+        self.frames.is_empty() && self.asked.at < oldest
+    }
+
     /// Why the page does not connect to `after`.
     pub(super) fn reason(&self, after: Option<EntryId>) -> ResetReason {
         if after.is_some_and(|after| self.head < after) {
@@ -133,12 +139,14 @@ pub(super) enum Page {
 }
 
 impl Replays {
-    /// Looks for a page; one that nobody asked for in this life of the subscription counts as asked for from `now` on.
-    pub(super) fn get(&mut self, span: Span, now: Asked) -> Page {
+    /// Looks for a page; one that nobody asked for in this life of the subscription, or that the ring has outrun, counts as
+    /// asked for from `now` on. `oldest` is the cursor of the ring's oldest frame.
+    pub(super) fn get(&mut self, span: Span, now: Asked, oldest: u64) -> Page {
+        let is_stale = |page: &ReplayPage| page.asked.life != now.life || page.is_outrun(oldest);
         match self.0.get(&span) {
             // One that was asked for in an earlier life is on its way; when it is here it does not count.
             Some(Flight::Waiting(_)) => return Page::Waiting,
-            Some(Flight::Landed(page, _)) if page.as_ref().is_ok_and(|page| page.asked.life != now.life) => {}
+            Some(Flight::Landed(page, _)) if page.as_ref().is_ok_and(|page| is_stale(page)) => {}
             Some(Flight::Landed(page, _)) => return Page::Landed(page.clone()),
             None if self.waiting() >= WAITING_MAX => return Page::Landed(Err(Failure::Unavailable)),
             None => {}

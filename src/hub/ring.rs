@@ -68,6 +68,11 @@ impl Ring {
         self.share.bytes() > self.bytes_max || self.share.is_exceeded()
     }
 
+    /// The cursor of the oldest frame.
+    pub(super) fn oldest(&self) -> u64 {
+        self.base
+    }
+
     /// The cursor of a reader that has seen everything.
     pub(super) fn head(&self) -> u64 {
         self.base + self.frames.len() as u64

@@ -9,6 +9,7 @@ use super::HubSettings;
 use super::budget::Budget;
 use super::pace::Clock;
 use super::reads::Reads;
+use super::ring::FRAME_OVERHEAD_BYTES;
 use crate::bus::LogEntry;
 use crate::event::control::ResetReason;
 use crate::event::{Audience, EntryId, Frame, LivePart, NodeId, Position};
@@ -52,6 +53,11 @@ impl Shared {
             live_numbers: AtomicU64::new(0),
             tickets: AtomicU64::new(0),
         }
+    }
+
+    /// Whether there is no room for the largest event beside what rings and kept pages hold.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.budget.lacks(self.settings.event_bytes + FRAME_OVERHEAD_BYTES)
     }
 
     /// A place right after `entry` that no one has used.

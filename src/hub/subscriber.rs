@@ -259,7 +259,8 @@ impl Subscriber {
     fn replay(&mut self, state: &mut State) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = &replaying.page else {
-            return match state.replays.get(replaying.span, state.timeline.asked_now()) {
+            let oldest = state.timeline.ring().oldest();
+            return match state.replays.get(replaying.span, state.timeline.asked_now(), oldest) {
                 Page::Unasked => {
                     self.seat.cell().ask_replay(replaying.span);
                     Step::Wait
@@ -312,6 +313,10 @@ impl Subscriber {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = replaying.page.take() else { return Step::GoOn };
         let (ring, life) = (state.timeline.ring(), state.timeline.life());
+        if page.is_outrun(ring.oldest()) {
+            // It was kept for too long: read once more.
+            return Step::GoOn;
+        }
         let here = page.asked.life == life;
         let stage = match page.last {
             // Nothing in the log: what came since it was asked stands in the ring.

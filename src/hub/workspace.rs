@@ -134,6 +134,7 @@ impl WorkspaceCell {
     pub(super) fn sweep(&self, now: Instant, linger: Duration) -> bool {
         let mut state = self.state.lock();
         state.replays.sweep(now);
+        self.make_room(&mut state);
         state.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= linger)
     }
 
@@ -195,8 +196,16 @@ impl WorkspaceCell {
             Err(error) => Err(Failure::from(&error)),
         };
         let mut state = self.state.lock();
+        self.make_room(&mut state);
         state.replays.land(span, page, Instant::now());
         self.wake_unlocked(state);
+    }
+
+    /// Where memory is short, recent events are worth more than what the log can be asked for again.
+    fn make_room(&self, state: &mut State) {
+        if self.shared.is_crowded() {
+            state.replays.forget_landed();
+        }
     }
 
     /// Has a part of the log read for subscribers.

@@ -2,14 +2,17 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
+//! | [`address`] | how many connections or streams each client address has |
 //! | [`open`] | every open stream, counted by workspace, user and address |
 //! | [`lease`] | a stream's place among them, and the word that ends it |
 //! | [`selector`] | which streams are meant by a backend that ends some |
 
+pub mod address;
 pub mod lease;
 pub mod open;
 pub mod selector;
 
+pub use address::{AddressCounts, AddressFull, AddressKey, AddressPlace};
 pub use lease::{Ending, Lease, StreamHandle};
 pub use open::{Candidate, OpenStreams, StreamBound, StreamLimits};
 pub use selector::Selector;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,8 +22,6 @@ pub struct StreamLimits {
     pub per_workspace: usize,
     /// Of one user.
     pub per_user: usize,
-    /// Of one client address.
-    pub per_address: usize,
 }
 
 /// The bound that a further stream would pass. Nobody is ended to make room: who is there stays.
@@ -36,9 +33,6 @@ pub enum StreamBound {
     /// Streams of a user.
     #[error("this user has as many streams on this node as it may (limits.connections_per_user)")]
     User,
-    /// Streams of an address.
-    #[error("this address has as many streams on this node as it may (limits.connections_per_address)")]
-    Address,
 }
 
 impl StreamBound {
@@ -48,7 +42,6 @@ impl StreamBound {
         match self {
             Self::Workspace => "connections-per-workspace",
             Self::User => "connections-per-user",
-            Self::Address => "connections-per-address",
         }
     }
 }
@@ -60,8 +53,6 @@ pub struct Candidate {
     pub workspace: WorkspaceId,
     /// Who is there.
     pub identity: Identity,
-    /// Its address, or the network that counts as one.
-    pub address: IpAddr,
 }
 
 /// The open streams.
@@ -78,7 +69,6 @@ struct State {
     numbers: u64,
     by_workspace: HashMap<WorkspaceId, usize>,
     by_user: HashMap<UserId, usize>,
-    by_address: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
@@ -103,7 +93,7 @@ impl OpenStreams {
     /// The [`StreamBound`] that it would pass.
     pub fn admit(self: &Arc<Self>, candidate: Candidate) -> Result<Lease, StreamBound> {
         let mut state = self.state.lock();
-        let State { streams, numbers, by_workspace, by_user, by_address } = &mut *state;
+        let State { streams, numbers, by_workspace, by_user } = &mut *state;
         let limits = &self.limits;
         if is_full(by_workspace, &candidate.workspace, limits.per_workspace) {
             return Err(StreamBound::Workspace);
@@ -113,9 +103,6 @@ impl OpenStreams {
         {
             return Err(StreamBound::User);
         }
-        if is_full(by_address, &candidate.address, limits.per_address) {
-            return Err(StreamBound::Address);
-        }
         // What is not bounded is not counted.
         if limits.per_workspace > 0 {
             *by_workspace.entry(candidate.workspace.clone()).or_default() += 1;
@@ -124,9 +111,6 @@ impl OpenStreams {
             && let Some(user) = &candidate.identity.user
         {
             *by_user.entry(user.clone()).or_default() += 1;
-        }
-        if limits.per_address > 0 {
-            *by_address.entry(candidate.address).or_default() += 1;
         }
         *numbers += 1;
         let id = ConnectionId { node: self.node, number: *numbers };
@@ -144,7 +128,6 @@ impl OpenStreams {
         if let Some(user) = &candidate.identity.user {
             one_less(&mut state.by_user, user);
         }
-        one_less(&mut state.by_address, &candidate.address);
     }
 
     /// Ends the streams that are meant and that were opened before a moment. Answers how many.
@@ -198,11 +181,10 @@ mod tests {
 
     use super::*;
 
-    fn candidate(workspace: &str, user: Option<&str>, address: u8) -> Candidate {
+    fn candidate(workspace: &str, user: Option<&str>) -> Candidate {
         Candidate {
             workspace: WorkspaceId::parse(workspace).unwrap(),
             identity: Identity { user: user.map(|user| UserId::parse(user).unwrap()), ..Identity::default() },
-            address: IpAddr::from([192, 0, 2, address]),
         }
     }
 
@@ -219,26 +201,25 @@ mod tests {
 
     #[test]
     fn newcomers_are_turned_away_at_each_bound_and_let_in_when_somebody_leaves() {
-        let open = open(StreamLimits { per_workspace: 3, per_user: 2, per_address: 2 });
-        let admit = |workspace, user, address| open.admit(candidate(workspace, user, address));
-        let first = admit("a", Some("ann"), 1).unwrap();
-        let _second = admit("b", Some("ann"), 2).unwrap();
-        assert_eq!(admit("c", Some("ann"), 3).unwrap_err(), StreamBound::User);
-        let _third = admit("a", None, 1).unwrap();
-        assert_eq!(admit("c", None, 1).unwrap_err(), StreamBound::Address);
-        let _fourth = admit("a", None, 4).unwrap();
-        assert_eq!(admit("a", None, 5).unwrap_err(), StreamBound::Workspace);
+        let open = open(StreamLimits { per_workspace: 3, per_user: 2 });
+        let admit = |workspace, user| open.admit(candidate(workspace, user));
+        let first = admit("a", Some("ann")).unwrap();
+        let _second = admit("b", Some("ann")).unwrap();
+        assert_eq!(admit("c", Some("ann")).unwrap_err(), StreamBound::User);
+        let _third = admit("a", None).unwrap();
+        let _fourth = admit("a", None).unwrap();
+        assert_eq!(admit("a", None).unwrap_err(), StreamBound::Workspace);
         assert_eq!(open.len(), 4);
 
         drop(first);
-        let _fifth = admit("a", Some("ann"), 1).unwrap();
+        let _fifth = admit("a", Some("ann")).unwrap();
         assert_eq!(open.len(), 4);
     }
 
     #[test]
     fn without_bounds_nothing_is_counted_and_nobody_turned_away() {
         let open = open(StreamLimits::default());
-        let leases: Vec<_> = (0..100).map(|_| open.admit(candidate("a", Some("ann"), 1)).unwrap()).collect();
+        let leases: Vec<_> = (0..100).map(|_| open.admit(candidate("a", Some("ann"))).unwrap()).collect();
         assert!(open.state.lock().by_user.is_empty());
         drop(leases);
         assert!(open.is_empty());
@@ -247,8 +228,8 @@ mod tests {
     #[test]
     fn only_the_streams_that_are_meant_hear_that_they_end() {
         let open = open(StreamLimits::default());
-        let ann = open.admit(candidate("a", Some("ann"), 1)).unwrap();
-        let ben = open.admit(candidate("a", Some("ben"), 1)).unwrap();
+        let ann = open.admit(candidate("a", Some("ann"))).unwrap();
+        let ben = open.admit(candidate("a", Some("ben"))).unwrap();
         let selector = Selector { user: UserId::parse("ann").ok(), ..Selector::default() };
         let past = SystemTime::now() - Duration::from_secs(10);
         assert_eq!(open.end(&selector, past, Ending::Disconnected), 0, "it came later");

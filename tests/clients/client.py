@@ -30,7 +30,7 @@ def use_logs(client, log):
     publish = client.register_script(SCRIPT)
     third = publish(keys=[log], args=["three"])
     assert publish(keys=[log], args=["once", "", "", "key"]) == publish(keys=[log], args=["once", "", "", "key"])
-    batch = client.fcall("tidings_publish", 1, log, "four", 1000, 3600, "", "", "five", "six")
+    batch = client.fcall("tidings_publish", 1, log, "four", 1000, 3600, "", "", "", "five", "six")
     assert len(batch) == 3, batch
 
     entries = client.xrange(log, count=3)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tidings::auth::Check;
 use tidings::event::control::{ReconnectReason, ResetReason};
+use tidings::http::Surplus;
 use tidings::metrics::{EventKind, Metrics};
 
 /// Directories whose documents are not ours.
@@ -176,6 +177,7 @@ fn every_metric_is_explained() {
     metrics.count_reconnect(ReconnectReason::Lagging);
     metrics.count_refusal("workspaces");
     metrics.count_denial(Check::Expiry);
+    metrics.count_refusal(Surplus::Connections.reason());
     let encoded = metrics.encode().unwrap();
     let names: BTreeSet<String> = encoded
         .lines()
@@ -209,10 +211,15 @@ fn the_map_of_the_house_names_what_is_there() {
             code.push_str(&text(&path));
         }
     }
-    let tests = column(section(&architecture, "## Invariants"), 2);
-    let tests: Vec<&String> = tests.iter().filter(|name| name.contains('_')).collect();
-    assert!(tests.len() > 10, "{tests:?}");
-    for test in tests {
-        assert!(code.contains(&format!("fn {test}(")), "{test} is not a test");
+    let security = read("docs/security.md");
+    for (document, heading) in
+        [(&architecture, "## Invariants"), (&security, "## What is defended, and where it is tested")]
+    {
+        let tests = column(section(document, heading), 2);
+        let tests: Vec<&String> = tests.iter().filter(|name| name.contains('_')).collect();
+        assert!(tests.len() > 10, "{tests:?}");
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}(")), "{test} is not a test");
+        }
     }
 }

@@ -12,13 +12,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::ClientLimits;
+use super::connection::ClientRules;
 use super::database::OpenError;
 use super::disk::DiskSettings;
 use super::exchange::Exchange;
 use super::keeper::{Announcement, Done, Keeper};
 use super::listener::listen;
 use super::log::{LogSettings, Publish, Stream, page};
+use super::login::Password;
 use super::shelf::Shelf;
 use crate::bus::{
     Bus, BusState, Change, Feed, Interest, Link, LogError, LogPage, Publication, PublishError, Published,
@@ -50,7 +51,7 @@ pub struct EmbeddedBus {
     state: Arc<StateCell>,
     listener: Mutex<Option<TcpListener>>,
     clients_max: usize,
-    limits: ClientLimits,
+    rules: ClientRules,
 }
 
 impl EmbeddedBus {
@@ -90,7 +91,11 @@ impl EmbeddedBus {
             state,
             listener: Mutex::new(listener),
             clients_max: config.clients,
-            limits: ClientLimits { event_bytes, output_bytes: config.output_bytes },
+            rules: ClientRules {
+                password: Arc::new(Password::new(config.password.clone())),
+                event_bytes,
+                output_bytes: config.output_bytes,
+            },
         })
     }
 
@@ -119,7 +124,7 @@ impl EmbeddedBus {
         let listener = self.listener.lock().take();
         if let Some(listener) = listener {
             let (exchange, keeper) = (Arc::clone(&self.exchange), self.keeper.clone());
-            listen(listener, exchange, keeper, self.clients_max, self.limits, stop.clone()).await;
+            listen(listener, exchange, keeper, self.clients_max, self.rules.clone(), stop.clone()).await;
         }
     }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exchange::Exchange;
 use super::keeper::Keeper;
+use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
 use super::outbox::Outbox;
 use super::request::{RequestDecoder, RequestError};
 use super::session::{Session, Turn};
@@ -23,9 +24,11 @@ use super::session::{Session, Turn};
 /// A client that takes no byte of what waits for it for this long is cut off.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
-/// Bounds on one client.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ClientLimits {
+/// What holds for every client.
+#[derive(Debug, Clone)]
+pub(super) struct ClientRules {
+    /// What a client has to know before it may do anything.
+    pub(super) password: Arc<Password>,
     /// The largest payload of an event, in bytes.
     pub(super) event_bytes: usize,
     /// The most bytes that may wait for the client.
@@ -45,6 +48,8 @@ pub(super) enum Ended {
     Overrun,
     #[error("the client took no bytes for {} seconds", WRITE_STALL_MAX.as_secs())]
     Stalled,
+    #[error("the client did not give the password within {} seconds", LOGIN_TIME.as_secs())]
+    Stranger,
     #[error("the socket failed: {0}")]
     Socket(io::Error),
 }
@@ -54,15 +59,15 @@ pub(super) async fn serve(
     mut stream: TcpStream,
     exchange: Arc<Exchange>,
     keeper: Keeper,
-    limits: ClientLimits,
+    rules: ClientRules,
     stop: CancellationToken,
 ) -> Ended {
-    let outbox = Arc::new(Outbox::new(limits.output_bytes));
-    let session = Session::new(exchange, keeper, Arc::clone(&outbox));
+    let outbox = Arc::new(Outbox::new(rules.output_bytes));
+    let session = Session::new(exchange, keeper, Arc::clone(&rules.password), Arc::clone(&outbox));
     let (input, output) = stream.split();
     let mut writing = pin!(write_replies(output, &outbox));
     let ended = select! {
-        ended = run_commands(input, session, limits.event_bytes) => ended,
+        ended = run_commands(input, session, &rules) => ended,
         ended = &mut writing => return ended,
         () = outbox.overrun() => return Ended::Overrun,
         () = stop.cancelled() => return Ended::Stopped,
@@ -75,12 +80,37 @@ pub(super) async fn serve(
     }
 }
 
-/// Runs what the client sends, one command after the other. A command that is there already need not wait until the one
-/// before it is on the disk.
-async fn run_commands(input: ReadHalf<'_>, mut session: Session, event_bytes: usize) -> Ended {
+/// Runs what the client sends: little, and not for long, before it has given the password, where there is one.
+async fn run_commands(input: ReadHalf<'_>, mut session: Session, rules: &ClientRules) -> Ended {
     let outbox = Arc::clone(session.subscriber().outbox());
-    let mut requests = FramedRead::new(input, RequestDecoder::new(event_bytes));
+    let mut requests = FramedRead::new(input, RequestDecoder::new(rules.event_bytes));
     let ended = loop {
+        let is_let_in = session.is_let_in();
+        requests.decoder_mut().set_stranger(!is_let_in);
+        outbox.set_bytes_max(if is_let_in { rules.output_bytes } else { STRANGER_OUTPUT_BYTES });
+        let conversation = converse(&mut requests, &mut session, &outbox);
+        let ended = if is_let_in {
+            conversation.await
+        } else {
+            timeout(LOGIN_TIME, conversation).await.unwrap_or(Some(Ended::Stranger))
+        };
+        if let Some(ended) = ended {
+            break ended;
+        }
+    };
+    session.settle_all().await;
+    ended
+}
+
+/// Runs one command after the other. A command that is there already need not wait until the one before it is on the
+/// disk. `None` when the client is let in now and was not before, or the other way round.
+async fn converse(
+    requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
+    session: &mut Session,
+    outbox: &Outbox,
+) -> Option<Ended> {
+    let is_let_in = session.is_let_in();
+    while session.is_let_in() == is_let_in {
         let request = if session.is_waiting() {
             match requests.next().now_or_never() {
                 Some(request) => request,
@@ -95,20 +125,19 @@ async fn run_commands(input: ReadHalf<'_>, mut session: Session, event_bytes: us
         match request {
             Some(Ok(request)) => {
                 if session.run(&request).await == Turn::Over {
-                    break Ended::Left;
+                    return Some(Ended::Left);
                 }
                 outbox.has_room().await;
             }
-            Some(Err(RequestError::Io(error))) => break Ended::Socket(error),
+            Some(Err(RequestError::Io(error))) => return Some(Ended::Socket(error)),
             Some(Err(error @ RequestError::Protocol(_))) => {
                 session.refuse(format!("ERR {error}")).await;
-                break Ended::Refused(error);
+                return Some(Ended::Refused(error));
             }
-            None => break Ended::Left,
+            None => return Some(Ended::Left),
         }
-    };
-    session.settle_all().await;
-    ended
+    }
+    None
 }
 
 /// Writes what waits, until there is an end of it.
@@ -132,6 +161,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::config::SecretText;
 
     /// The clock stands still here, and jumps to the next deadline whenever nothing else can go on.
     #[tokio::test(start_paused = true)]
@@ -140,10 +170,11 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
-        let limits = ClientLimits { event_bytes: 1 << 18, output_bytes: 1 << 28 };
+        let password = Arc::new(Password::new(SecretText::default()));
+        let rules = ClientRules { password, event_bytes: 1 << 18, output_bytes: 1 << 28 };
         let keeper = Keeper::in_memory(&exchange).await;
         let serving =
-            tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, limits, CancellationToken::new()));
+            tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, rules, CancellationToken::new()));
         client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
         let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
         while exchange.publish(&channel, &message) == 0 {

@@ -11,9 +11,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, ClientLimits, Ended};
+use super::connection::{self, ClientRules, Ended};
 use super::exchange::Exchange;
 use super::keeper::Keeper;
+use crate::config::SecretText;
 use crate::telemetry::Throttle;
 
 /// The pause after a failed accept. It fails for as long as the process has no file descriptors left.
@@ -22,9 +23,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Why the embedded bus cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address is not of this machine alone. There are no passwords here, so nobody else may get in.
-    #[error("the embedded bus listens on loopback addresses only, such as 127.0.0.1:6380, and not on {0}")]
-    NotLoopback(SocketAddr),
+    /// Others can reach the address, and would need no password.
+    #[error(
+        "without embedded.password the embedded bus listens on loopback addresses only, such as 127.0.0.1:6380, and not on {0}"
+    )]
+    OpenToOthers(SocketAddr),
     /// The address cannot be bound.
     #[error("cannot listen on {address}: {error}")]
     Io {
@@ -39,10 +42,10 @@ pub enum BindError {
 ///
 /// # Errors
 ///
-/// [`BindError`], when the address is not a loopback address or cannot be bound.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    if !address.ip().to_canonical().is_loopback() {
-        return Err(BindError::NotLoopback(address));
+/// [`BindError`], when the address is not a loopback address and there is no password, or when it cannot be bound.
+pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListener, BindError> {
+    if password.is_empty() && !address.ip().to_canonical().is_loopback() {
+        return Err(BindError::OpenToOthers(address));
     }
     TcpListener::bind(address).await.map_err(|error| BindError::Io { address, error })
 }
@@ -53,7 +56,7 @@ pub(super) async fn listen(
     exchange: Arc<Exchange>,
     keeper: Keeper,
     clients_max: usize,
-    limits: ClientLimits,
+    rules: ClientRules,
     stop: CancellationToken,
 ) {
     let mut clients = JoinSet::new();
@@ -82,7 +85,7 @@ pub(super) async fn listen(
                         address,
                         Arc::clone(&exchange),
                         keeper.clone(),
-                        limits,
+                        rules.clone(),
                         stop.clone(),
                     );
                     clients.spawn(served);
@@ -107,18 +110,18 @@ async fn serve(
     address: SocketAddr,
     exchange: Arc<Exchange>,
     keeper: Keeper,
-    limits: ClientLimits,
+    rules: ClientRules,
     stop: CancellationToken,
 ) {
     // Replies are written whole; to hold them back for more would only cost time.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(client.address = %address, %error, "cannot set TCP_NODELAY");
     }
-    match connection::serve(stream, exchange, keeper, limits, stop).await {
+    match connection::serve(stream, exchange, keeper, rules, stop).await {
         ended @ (Ended::Left | Ended::Stopped | Ended::Socket(_)) => {
             tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
         }
-        ended @ (Ended::Refused(_) | Ended::Overrun | Ended::Stalled) => {
+        ended @ (Ended::Refused(_) | Ended::Overrun | Ended::Stalled | Ended::Stranger) => {
             tracing::warn!(client.address = %address, "a client of the embedded bus was cut off: {ended}");
         }
     }
@@ -142,13 +145,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn listens_on_loopback_addresses_only() {
+    async fn listens_on_loopback_addresses_only_unless_there_is_a_password() {
+        let (none, some) = (SecretText::default(), SecretText::new("correct horse battery"));
         for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
-            let bound = bind(address.parse().unwrap()).await;
-            assert!(matches!(bound, Err(BindError::NotLoopback(_))), "{address}");
+            let bound = bind(address.parse().unwrap(), &none).await;
+            assert!(matches!(bound, Err(BindError::OpenToOthers(_))), "{address}");
         }
-        let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let taken = bind(first.local_addr().unwrap()).await;
+        bind("0.0.0.0:0".parse().unwrap(), &some).await.unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), &none).await.unwrap();
+        let taken = bind(first.local_addr().unwrap(), &none).await;
         assert!(matches!(taken, Err(BindError::Io { .. })));
     }
 }

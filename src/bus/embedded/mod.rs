@@ -10,6 +10,7 @@
 //! | `outbox` | what waits to be written to one Redis client, bounded in bytes |
 //! | `subscriber` | the subscriptions of one Redis client, which end with it |
 //! | `request`, `reply` | the Redis protocol, inwards and outwards |
+//! | `login` | the password, and what clients may do before they have given it |
 //! | `commands`, `session` | what each command does, and what a client's connection remembers |
 //! | `shelf` | values that are taken once, such as tickets |
 //! | `connection`, `listener` | sockets and tasks |
@@ -31,9 +32,10 @@ mod glob;
 mod keeper;
 mod listener;
 mod log;
+mod login;
 mod outbox;
 mod reply;
-mod request;
+pub(crate) mod request;
 mod session;
 mod shelf;
 mod subscriber;

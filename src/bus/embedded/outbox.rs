@@ -20,7 +20,6 @@ const CHUNK_OVERHEAD: usize = size_of::<Bytes>();
 /// and it notices.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    bytes_max: usize,
     queue: Mutex<Queue>,
     /// For the one writer: there is something to write, or nothing more will come.
     filled: Notify,
@@ -32,10 +31,17 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
+    bytes_max: usize,
     protocol: Protocol,
     chunks: VecDeque<Bytes>,
     bytes: usize,
     end: Option<End>,
+}
+
+impl Queue {
+    fn has_room(&self) -> bool {
+        self.bytes <= self.bytes_max / 2
+    }
 }
 
 /// Why nothing is queued any more.
@@ -51,12 +57,16 @@ impl Outbox {
     /// An empty queue that holds at most so many bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
-            bytes_max,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { bytes_max, ..Queue::default() }),
             filled: Notify::new(),
             overrun: Notify::new(),
             drained: Notify::new(),
         }
+    }
+
+    /// Holds at most so many bytes from now on. Nothing that waits already is discarded by it.
+    pub(super) fn set_bytes_max(&self, bytes_max: usize) {
+        self.queue.lock().bytes_max = bytes_max;
     }
 
     /// The version of the protocol that the client speaks.
@@ -72,7 +82,7 @@ impl Outbox {
     /// Queues a reply. One that takes more than half of the bound is refused to the client, who can ask for less; so a reply
     /// alone cuts off nobody who waits for [`Self::has_room`] before it.
     pub(super) fn reply(&self, reply: &Reply) {
-        let most = self.bytes_max / 2;
+        let most = self.queue.lock().bytes_max / 2;
         self.push(|protocol| {
             let bytes = reply.encode(protocol);
             if bytes.len() <= most { bytes } else { too_large(most).encode(protocol) }
@@ -91,7 +101,7 @@ impl Outbox {
         }
         let chunk = encode(queue.protocol);
         queue.bytes += chunk.len() + CHUNK_OVERHEAD;
-        if queue.bytes > self.bytes_max {
+        if queue.bytes > queue.bytes_max {
             queue.end = Some(End::Overrun);
             queue.chunks = VecDeque::new();
             self.overrun.notify_one();
@@ -148,7 +158,7 @@ impl Outbox {
     /// Waits until less than half of the bound waits, so that a client which sends commands and reads no replies is
     /// made to wait before it is cut off. Cancellation safe; meant for one waiter.
     pub(super) async fn has_room(&self) {
-        while self.queue.lock().bytes > self.bytes_max / 2 {
+        while !self.queue.lock().has_room() {
             self.drained.notified().await;
         }
     }

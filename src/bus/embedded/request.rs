@@ -11,6 +11,8 @@ use redis_protocol::resp2::decode::decode_bytes_mut;
 use redis_protocol::resp2::types::BytesFrame;
 use tokio_util::codec::Decoder;
 
+use super::login::{STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX};
+
 /// The most arguments of a command, its name included. `SUBSCRIBE` of all channels after a reconnect is the longest that
 /// clients send.
 const ARGUMENTS_MAX: usize = 16_384;
@@ -26,12 +28,14 @@ const BESIDES_PAYLOAD_BYTES: usize = 1024 * 1024;
 const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A command's name and arguments. The decoder answers none that is empty.
-pub(super) type Request = Vec<Bytes>;
+pub(crate) type Request = Vec<Bytes>;
 
 /// Takes commands out of a client's bytes.
 #[derive(Debug)]
-pub(super) struct RequestDecoder {
+pub(crate) struct RequestDecoder {
     bytes_max: usize,
+    /// Whether the client has yet to give the password.
+    is_stranger: bool,
     measured: Measured,
 }
 
@@ -46,7 +50,7 @@ struct Measured {
 
 /// Why a client's bytes are not read any further.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
+pub(crate) enum RequestError {
     /// They are no command, or beyond a bound. The text is what Redis tells the client.
     #[error("Protocol error: {0}")]
     Protocol(String),
@@ -57,12 +61,20 @@ pub(super) enum RequestError {
 
 impl RequestDecoder {
     /// Takes commands with payloads up to a size, and a bit more.
-    pub(super) fn new(event_bytes: usize) -> Self {
-        Self { bytes_max: event_bytes.saturating_add(BESIDES_PAYLOAD_BYTES), measured: Measured::default() }
+    pub(crate) fn new(event_bytes: usize) -> Self {
+        let bytes_max = event_bytes.saturating_add(BESIDES_PAYLOAD_BYTES);
+        Self { bytes_max, is_stranger: false, measured: Measured::default() }
+    }
+
+    /// From the next command on, takes only small ones, as from a client that has yet to give the password, or not.
+    pub(crate) fn set_stranger(&mut self, is_stranger: bool) {
+        self.is_stranger = is_stranger;
     }
 
     fn array(&mut self, buffer: &mut BytesMut) -> Result<Option<Request>, RequestError> {
-        let Some(bytes) = self.measured.advance(buffer, self.bytes_max)? else { return Ok(None) };
+        let Some(bytes) = self.measured.advance(buffer, self.bytes_max, self.is_stranger)? else {
+            return Ok(None);
+        };
         let mut command = buffer.split_to(bytes);
         if std::mem::take(&mut self.measured).arguments.is_none() {
             return Ok(Some(Request::new()));
@@ -112,13 +124,21 @@ impl Decoder for RequestDecoder {
 
 impl Measured {
     /// Measures on. Answers the length of the command once all of it is there.
-    fn advance(&mut self, buffer: &[u8], bytes_max: usize) -> Result<Option<usize>, RequestError> {
+    fn advance(
+        &mut self,
+        buffer: &[u8],
+        bytes_max: usize,
+        is_stranger: bool,
+    ) -> Result<Option<usize>, RequestError> {
         let mut missing = match self.arguments {
             Some(missing) => missing,
             None => {
                 let Some(line) = line(buffer, "mbulk count string")? else { return Ok(None) };
                 let count = number(&line[1..]).filter(|&count| count <= ARGUMENTS_MAX as i64);
                 let count = count.ok_or_else(|| protocol("invalid multibulk length"))?;
+                if is_stranger && count > STRANGER_ARGUMENTS_MAX as i64 {
+                    return Err(protocol("unauthenticated multibulk length"));
+                }
                 self.bytes = line.len() + 2;
                 // A count below zero is an empty command, as in Redis.
                 usize::try_from(count).unwrap_or(0)
@@ -135,6 +155,9 @@ impl Measured {
             let length = number(&line[1..]).and_then(|length| usize::try_from(length).ok());
             let length = length.filter(|&length| length <= bytes_max);
             let length = length.ok_or_else(|| protocol("invalid bulk length"))?;
+            if is_stranger && length > STRANGER_ARGUMENT_BYTES_MAX {
+                return Err(protocol("unauthenticated bulk length"));
+            }
             let end = self.bytes + line.len() + 2 + length + 2;
             if end > bytes_max {
                 return Err(protocol(format!("a command has at most {bytes_max} bytes")));

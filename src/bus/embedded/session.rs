@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::commands::{self, Call, Handler, Step, Transaction};
 use super::exchange::Exchange;
 use super::keeper::{Keeper, KeeperError, Ticket};
+use super::login::Password;
 use super::outbox::Outbox;
 use super::reply::{Protocol, Reply};
 use super::request::Request;
@@ -21,6 +22,8 @@ const WAITING_MAX: usize = 128;
 pub(super) struct Session {
     exchange: Arc<Exchange>,
     keeper: Keeper,
+    password: Arc<Password>,
+    is_let_in: bool,
     subscriber: Subscriber,
     name: Bytes,
     transaction: Option<Transaction>,
@@ -40,11 +43,18 @@ pub(super) enum Turn {
 
 impl Session {
     /// A client that has just connected, and what is written to it.
-    pub(super) fn new(exchange: Arc<Exchange>, keeper: Keeper, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(
+        exchange: Arc<Exchange>,
+        keeper: Keeper,
+        password: Arc<Password>,
+        outbox: Arc<Outbox>,
+    ) -> Self {
         let subscriber = Subscriber::new(Arc::clone(&exchange), outbox);
         Self {
             exchange,
             keeper,
+            is_let_in: !password.is_needed(),
+            password,
             subscriber,
             name: Bytes::new(),
             transaction: None,
@@ -151,6 +161,26 @@ impl Session {
     /// The commands that wait for `EXEC`; `None` outside of a transaction.
     pub(super) fn transaction(&mut self) -> &mut Option<Transaction> {
         &mut self.transaction
+    }
+
+    /// What clients have to know.
+    pub(super) fn password(&self) -> &Password {
+        &self.password
+    }
+
+    /// Whether the client has given the password, or needs none.
+    pub(super) fn is_let_in(&self) -> bool {
+        self.is_let_in
+    }
+
+    /// The client has given the password.
+    pub(super) fn let_in(&mut self) {
+        self.is_let_in = true;
+    }
+
+    /// The client has to give the password again, where there is one.
+    pub(super) fn forget_login(&mut self) {
+        self.is_let_in = !self.password.is_needed();
     }
 
     /// Whether the client may run only a few commands, because in RESP2 it could not tell replies from messages.

@@ -222,7 +222,7 @@ impl Shard {
             out.extend_from_slice(chunk::LAST);
         }
         if let Phase::Shared(member) = phase {
-            self.leave(member, is_behind);
+            self.leave(&member, is_behind);
         }
         self.set_alarm(number);
         self.enqueue(number);
@@ -251,13 +251,13 @@ impl Shard {
         }
         let is_behind = client.behind;
         if let Phase::Shared(member) = std::mem::replace(&mut client.phase, Phase::Ending) {
-            self.leave(member, is_behind);
+            self.leave(&member, is_behind);
         }
         self.settings.streams.metrics.handed_off.dec();
     }
 
     /// A client leaves its log.
-    fn leave(&mut self, member: Member, is_behind: bool) {
+    fn leave(&mut self, member: &Member, is_behind: bool) {
         let Some(log) = self.logs.get_mut(member.log as usize) else { return };
         log.behind -= usize::from(is_behind);
         for (moved, place) in log.members.remove(member.index as usize).into_iter().flatten() {

@@ -2,17 +2,19 @@
 
 use std::any::Any;
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::delivery::Terms;
+use crate::delivery::{Recipient, Terms};
 use crate::delivery::account::Account;
 use crate::event::control::ReconnectReason;
 use crate::hub::Subscriber;
+use crate::limits::AddressPlace;
 
 /// A stream that was granted, and waits for the socket it is to be written to. It counts as open; dropped, it ends.
 pub struct Granted {
     pub(super) account: Account,
+    pub(super) place: Option<AddressPlace>,
     pub(super) subscriber: Subscriber,
     pub(super) until: Option<(Instant, ReconnectReason)>,
 }
@@ -20,9 +22,14 @@ pub struct Granted {
 impl Granted {
     /// The stream of a subscriber that has just joined.
     #[must_use]
-    pub fn new(subscriber: Subscriber, terms: Terms, address: SocketAddr) -> Self {
-        let account = Account::new(subscriber.workspace().clone(), terms.lease, address);
-        Self { account, subscriber, until: terms.until }
+    pub fn new(subscriber: Subscriber, terms: Terms, recipient: &Recipient) -> Self {
+        let account = Account::new(subscriber.workspace().clone(), terms.lease, recipient);
+        Self { account, place: terms.place, subscriber, until: terms.until }
+    }
+
+    /// The stream ends before it has begun.
+    pub fn cut(&mut self, why: &'static str) {
+        self.account.cut(why);
     }
 }
 

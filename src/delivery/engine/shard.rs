@@ -257,6 +257,10 @@ impl Shard {
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(entry.key());
         let mut account = granted.account;
+        let kept = match granted.place {
+            Some(place) => Box::new((kept, place)),
+            None => kept,
+        };
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::error!(%error, "cannot wait for a socket: its stream ends");
             account.cut("cannot be waited for");

@@ -94,6 +94,22 @@ fn what_an_empty_message_points_at_is_limited_and_what_an_interruption_left_out_
     assert_eq!(read_all(&fixture, &mut subscriber), ["21", "22", "23"]);
 }
 
+/// Nothing came after a dropped event when the log was asked; what has come since stands in the ring no longer.
+#[test]
+fn a_page_that_the_ring_has_outrun_is_read_once_more() {
+    let (fixture, now) = limited();
+    let _keeps_the_workspace = joined(&fixture);
+    (1..=5).for_each(|id| log(&fixture, id, &id.to_string()));
+    assert_eq!(read_all(&fixture, &mut resume(&fixture, "5-0")), ["resumed"]);
+    for id in 6..40 {
+        wait(&now, 1000);
+        log(&fixture, id, &id.to_string());
+    }
+    let mut back = resume(&fixture, "5-0");
+    let got = read_all(&fixture, &mut back);
+    assert_eq!((got.len(), got.last().map(String::as_str)), (35, Some("39")), "{got:?}");
+}
+
 #[test]
 fn what_is_no_event_is_limited_as_well() {
     let (fixture, _) = limited();

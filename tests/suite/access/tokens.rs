@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::orders::order;
 use crate::support::bed::on_both_buses;
+use crate::support::broker::tidings;
 use crate::support::http::{self, Response};
 use crate::support::sse::{Connect, EventSource};
 use crate::support::token::{JWT, SECRET, bearer, token};
@@ -132,6 +133,29 @@ async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
     let query = Connect::query(&format!("token={good}"));
     assert_eq!(bed.broker.connect_with("acme", query).await.status(), 200);
     assert!(!bed.broker.log().contains(&good), "{}", bed.broker.log());
+}
+
+#[tokio::test]
+async fn commands_bring_the_token_of_their_environment() {
+    let bed = Bed::start_with(Bus::Embedded, &JWT).await;
+    let url = format!("http://{}/api", bed.broker.address());
+    let run = async |arguments: &[&str], token: &str| {
+        let mut command = tokio::process::Command::from(tidings());
+        command.args(arguments).args(["--url", &url]).env("TIDINGS_TOKEN", token).kill_on_drop(true);
+        tokio::time::timeout(DEADLINE, command.output()).await.unwrap().unwrap()
+    };
+    let good = token("ann", &["acme"], 60, &json!({}));
+    let published = run(&["publish", "acme", "hello"], &good).await;
+    assert!(published.status.success(), "{published:?}");
+    let seen = run(&["tail", "acme", "--last", "1", "--count", "1"], &good).await;
+    assert_eq!(String::from_utf8_lossy(&seen.stdout), "hello\n", "{seen:?}");
+    let expired = token("ann", &["acme"], -120, &json!({}));
+    for arguments in [&["publish", "acme", "x"][..], &["tail", "acme"]] {
+        let refused = run(arguments, &expired).await;
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && told.contains("401"), "{told}");
+        assert!(!told.contains(&expired), "{told}");
+    }
 }
 
 #[tokio::test]

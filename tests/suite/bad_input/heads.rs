@@ -106,7 +106,7 @@ async fn what_is_no_http_is_not_answered_for_long() {
     let broker = Broker::start(BrokerOptions::embedded()).await;
     let no_http: &[&[u8]] = &[
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS client\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
         b"*1\r\n$4\r\nPING\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET\r\n\r\n",

@@ -93,7 +93,7 @@ async fn a_bad_value_is_named_with_what_was_expected() {
         ("log.level", "loud", "error, warn, info"),
         ("log.format", "xml", "log.format is \"xml\""),
         ("redis.url", "http://127.0.0.1", "redis.url is"),
-        ("embedded.listen", "0.0.0.0:6380", "a loopback address"),
+        ("embedded.listen", "0.0.0.0:6380", "set embedded.password"),
         ("ring.bytes", "1000", "limits.event_bytes + 1024"),
         ("admin.listen", "127.0.0.1:8080", "cannot share an address"),
     ] {

@@ -25,6 +25,7 @@ fn without_clock(answers: Vec<String>) -> Vec<String> {
                     ids.push(word.to_owned());
                     ids.len() - 1
                 });
+                text = without_length(text);
                 text += &format!("<id {number}>");
             } else {
                 text += word;
@@ -34,6 +35,20 @@ fn without_clock(answers: Vec<String>) -> Vec<String> {
         normal.push(text + rest);
     }
     normal
+}
+
+/// Drops the length of what ends a text, where that is an id or an envelope: they are as long as the clock and the number
+/// of entries in its millisecond make them.
+fn without_length(text: String) -> String {
+    let Some((before, last)) = text.rsplit_once('$') else { return text };
+    match last.split_once(' ') {
+        Some((length, rest))
+            if length.parse::<u32>().is_ok() && (rest.is_empty() || rest.starts_with("tidings/1 ")) =>
+        {
+            format!("{before}{rest}")
+        }
+        _ => text,
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod differential_logs;
 mod hostile;
 mod libraries;
 mod node;
+mod password;
 mod redis_server;
 mod wire;
 
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tidings::bus::embedded::{ChannelNames, EmbeddedBus, bind};
 use tidings::bus::{Bus, Feed, Interest};
-use tidings::config::{EmbeddedConfig, LogSync, RetentionConfig, Seconds};
+use tidings::config::{EmbeddedConfig, LogSync, RetentionConfig, Seconds, SecretText};
 use tidings::workspace::WorkspaceId;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -42,10 +43,16 @@ impl Embedded {
     }
 
     async fn with(clients: usize, output_bytes: usize) -> Self {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        Self::with_password(clients, output_bytes, "").await
+    }
+
+    async fn with_password(clients: usize, output_bytes: usize, password: &str) -> Self {
+        let password = SecretText::new(password);
+        let listener = bind("127.0.0.1:0".parse().unwrap(), &password).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (path, sync, log_bytes) = (None, LogSync::Always, 64 << 20);
-        let config = EmbeddedConfig { listen: Some(address), clients, output_bytes, path, sync, log_bytes };
+        let listen = Some(address);
+        let config = EmbeddedConfig { listen, password, clients, output_bytes, path, sync, log_bytes };
         let seconds = Seconds::new(Duration::from_secs(86_400));
         let retention = RetentionConfig { events: 1000, seconds, bytes: 16 << 20 };
         let interest = Arc::new(Interest::default());

@@ -16,9 +16,14 @@ pub(super) struct RedisServer {
 
 impl RedisServer {
     pub(super) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub(super) async fn start_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let child = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "socket"])
+            .args(arguments)
             .current_dir(directory.path())
             .stdout(Stdio::null())
             .spawn()

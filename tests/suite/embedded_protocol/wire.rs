@@ -40,6 +40,19 @@ impl Wire {
         self.read_until(format!("{mark}\r\n").as_bytes()).await
     }
 
+    /// The same with a mark in a command that is answered, with an error, before the password was given too.
+    pub(super) async fn ask_as_stranger(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.asked += 1;
+        let mark = format!("mark-{:06}", self.asked);
+        self.send(&[bytes, &command(&["HELLO", "2", &mark])].concat()).await;
+        self.read_until(format!("'{mark}'\r\n").as_bytes()).await
+    }
+
+    /// Sends bytes, and answers whether the other side is still there to take them, which may be long after.
+    pub(super) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Sends bytes again and again until the answer begins as expected.
     pub(super) async fn ask_until(&mut self, bytes: &[u8], expected: &[u8]) {
         let asking = async {

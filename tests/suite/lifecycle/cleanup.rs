@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::support::bed::on_both_buses;
 use crate::support::raw::{RawConnection, head};
-use crate::support::{Bed, Broker, BrokerOptions, Bus, DEADLINE, eventually};
+use crate::support::{Bed, Broker, Bus, DEADLINE, eventually};
 
 on_both_buses!(
     a_client_that_leaves_an_idle_stream_is_gone_at_once,
@@ -137,26 +137,6 @@ async fn come_and_go(broker: &Broker, round: usize, client: usize) {
         1 => stream.shutdown().await.unwrap(),
         _ => {}
     }
-}
-
-#[tokio::test]
-async fn clients_beyond_the_limit_wait_for_a_place() {
-    let broker = Broker::start(BrokerOptions::embedded().set("limits.connections", 3)).await;
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        clients.push(broker.connect("acme").await);
-    }
-    let address = broker.address();
-    let waiting = tokio::spawn(async move {
-        crate::support::SseClient::connect(address, "acme", crate::support::Connect::default()).await
-    });
-    // The admin listener has places of its own.
-    assert_eq!(broker.status().await["connections"], 3);
-    assert!(!waiting.is_finished());
-    clients.pop();
-    let fourth = waiting.await.unwrap();
-    assert_eq!(fourth.status(), 200);
-    assert_eq!(broker.status().await["connections"], 3);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::wait::{DEADLINE, eventually, eventually_some};
 pub fn tidings() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TIDINGS__") {
+        if name.to_string_lossy().starts_with("TIDINGS_") {
             command.env_remove(name);
         }
     }

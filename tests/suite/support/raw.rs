@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -48,8 +50,34 @@ impl RawConnection {
         bytes
     }
 
+    /// Reads an answer and tells its status: that of a stream, whose body does not end, when its head is there. Fails the test
+    /// when there is none.
+    pub async fn status(&mut self) -> StatusCode {
+        let reading = async {
+            let (status, headers, rest) = read_head(&mut self.0).await?;
+            let is_stream = headers
+                .get(CONTENT_TYPE)
+                .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+            if !is_stream {
+                self.read_body(status, headers, rest).await?;
+            }
+            Ok::<_, std::io::Error>(status)
+        };
+        tokio::time::timeout(DEADLINE, reading).await.expect("an answer in time").expect("an answer")
+    }
+
     async fn read_answer(&mut self) -> std::io::Result<Response> {
-        let (status, headers, mut bytes) = read_head(&mut self.0).await?;
+        let (status, headers, rest) = read_head(&mut self.0).await?;
+        self.read_body(status, headers, rest).await
+    }
+
+    async fn read_body(
+        &mut self,
+        status: StatusCode,
+        headers: HeaderMap,
+        rest: Vec<u8>,
+    ) -> std::io::Result<Response> {
+        let mut bytes = rest;
         let mut framing = Framing::of(&headers);
         let mut body = Vec::new();
         loop {

@@ -44,6 +44,7 @@ pub(super) fn reset(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
     *session.transaction() = None;
     session.set_protocol(Protocol::Resp2);
     session.set_name(Bytes::new());
+    session.forget_login();
     Ok(Some(Reply::Status("RESET")))
 }
 
@@ -54,8 +55,8 @@ pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> Outcome {
     let mut options = arguments.get(1..).unwrap_or_default();
     while let [option, rest @ ..] = options {
         options = match rest {
-            [user, _password, rest @ ..] if option.eq_ignore_ascii_case(b"auth") => {
-                log_in(user)?;
+            [user, password, rest @ ..] if option.eq_ignore_ascii_case(b"auth") => {
+                log_in(session, session.password().admits(user, password))?;
                 rest
             }
             [name, rest @ ..] if option.eq_ignore_ascii_case(b"setname") => {
@@ -64,6 +65,11 @@ pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> Outcome {
             }
             _ => return Err(other(format!("ERR Syntax error in HELLO option '{}'", shown(option)))),
         };
+    }
+    if !session.is_let_in() {
+        return Err(other(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        ));
     }
     if let Some(protocol) = protocol {
         session.set_protocol(protocol);
@@ -92,19 +98,24 @@ fn protocol(version: &[u8]) -> Result<Protocol, CommandError> {
     }
 }
 
-/// `AUTH [user] password`. There are no passwords here: the default user has none, and there is no other user.
-pub(super) fn auth(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
-    match arguments {
-        [_password] => Err(other(
-            "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
-        )),
-        [user, _password] => log_in(user).map(|()| Some(Reply::OK)),
-        _ => Err(other("ERR syntax error")),
-    }
+/// `AUTH [user] password`. A client that is let in stays so when a later try is wrong, as in Redis.
+pub(super) fn auth(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+    let admitted = match arguments {
+        [_password] if !session.password().is_needed() => {
+            return Err(other(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+            ));
+        }
+        [password] => session.password().admits_nameless(password),
+        [user, password] => session.password().admits(user, password),
+        _ => return Err(other("ERR syntax error")),
+    };
+    log_in(session, admitted).map(|()| Some(Reply::OK))
 }
 
-fn log_in(user: &[u8]) -> Result<(), CommandError> {
-    if user == b"default" {
+fn log_in(session: &mut Session, admitted: bool) -> Result<(), CommandError> {
+    if admitted {
+        session.let_in();
         return Ok(());
     }
     Err(other("WRONGPASS invalid username-password pair or user is disabled."))

@@ -54,6 +54,8 @@ pub(super) struct Command {
     while_subscribed: bool,
     /// Whether it is run at once also inside a transaction.
     is_urgent: bool,
+    /// Whether a client may run it that has not given the password.
+    before_login: bool,
     pub(super) handler: Handler,
 }
 
@@ -74,7 +76,7 @@ impl Call<'_> {
 const MANY: usize = usize::MAX;
 
 const fn command(name: &'static str, arguments: (usize, usize), handler: Handler) -> Command {
-    Command { name, arguments, while_subscribed: false, is_urgent: false, handler }
+    Command { name, arguments, while_subscribed: false, is_urgent: false, before_login: false, handler }
 }
 
 const fn always(name: &'static str, arguments: (usize, usize), handler: Handler) -> Command {
@@ -86,14 +88,19 @@ const fn urgent(command: Command) -> Command {
     Command { is_urgent: true, ..command }
 }
 
+/// The same, and run for a client that has not given the password, too.
+const fn open(command: Command) -> Command {
+    Command { before_login: true, ..command }
+}
+
 const COMMANDS: &[Command] = &[
     always("ping", (0, 1), Handler::Now(client::ping)),
     always("subscribe", (1, MANY), Handler::Alone(pubsub::subscribe)),
     always("unsubscribe", (0, MANY), Handler::Alone(pubsub::unsubscribe)),
     always("psubscribe", (1, MANY), Handler::Alone(pubsub::psubscribe)),
     always("punsubscribe", (0, MANY), Handler::Alone(pubsub::punsubscribe)),
-    urgent(always("quit", (0, MANY), Handler::Alone(client::quit))),
-    urgent(always("reset", (0, 0), Handler::Alone(client::reset))),
+    open(urgent(always("quit", (0, MANY), Handler::Alone(client::quit)))),
+    open(urgent(always("reset", (0, 0), Handler::Alone(client::reset)))),
     command("publish", (2, 2), Handler::Live(pubsub::publish, pubsub::publish_later)),
     command("pubsub|channels", (0, MANY), Handler::Now(pubsub::channels)),
     command("pubsub|numsub", (0, MANY), Handler::Now(pubsub::numsub)),
@@ -120,8 +127,8 @@ const COMMANDS: &[Command] = &[
     command("function|list", (0, MANY), Handler::Now(script::list_libraries)),
     command("function|load", (1, MANY), Handler::Now(script::load_library)),
     command("echo", (1, 1), Handler::Now(client::echo)),
-    command("hello", (0, MANY), Handler::Alone(client::hello)),
-    command("auth", (1, MANY), Handler::Alone(client::auth)),
+    open(command("hello", (0, MANY), Handler::Alone(client::hello))),
+    open(command("auth", (1, MANY), Handler::Alone(client::auth))),
     command("select", (1, 1), Handler::Now(client::select)),
     command("client|id", (0, 0), Handler::Now(client::id)),
     command("client|getname", (0, 0), Handler::Now(client::get_name)),
@@ -137,8 +144,8 @@ const COMMANDS: &[Command] = &[
     command("time", (0, 0), Handler::Now(server::time)),
     // A browser that a page on the web made to talk to this port sends one of these before anything that the page
     // chose. Redis ends such connections, and so is this one.
-    urgent(always("post", (0, MANY), Handler::Alone(client::hang_up))),
-    urgent(always("host:", (0, MANY), Handler::Alone(client::hang_up))),
+    open(urgent(always("post", (0, MANY), Handler::Alone(client::hang_up)))),
+    open(urgent(always("host:", (0, MANY), Handler::Alone(client::hang_up)))),
 ];
 
 /// Why a command was not run. The texts are those of Redis 7.0.
@@ -156,6 +163,10 @@ pub(super) enum CommandError {
         "ERR Can't execute '{0}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
     )]
     Subscribed(&'static str),
+    #[error("NOAUTH Authentication required.")]
+    Stranger,
+    #[error("EXECABORT Transaction discarded because of: NOAUTH Authentication required.")]
+    StrangerExec,
     #[error(transparent)]
     Subscriber(#[from] SubscriberError),
     /// Any other text, beginning with its code.
@@ -170,6 +181,10 @@ pub(super) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Opt
     let (least, most) = command.arguments;
     if arguments.len() < least || arguments.len() > most {
         return Err(CommandError::Arguments(command.name.to_owned()));
+    }
+    if !command.before_login && !session.is_let_in() {
+        let ends_transaction = matches!(command.handler, Handler::Exec(_));
+        return Err(if ends_transaction { CommandError::StrangerExec } else { CommandError::Stranger });
     }
     if !command.while_subscribed && session.is_restricted() {
         return Err(CommandError::Subscribed(command.name));

@@ -122,6 +122,7 @@ fn who_comes_is_held_until_its_workspace_is_confirmed() {
     }
     assert!(!client.body().contains("connected"));
     scene.confirm("acme");
+    scene.until("the hello", |_| client.body().contains("connected"));
     scene.publish("acme", "after");
     scene.until("it", |_| client.data().len() == 1);
     assert_eq!(client.data(), ["after"]);

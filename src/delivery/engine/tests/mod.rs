@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::shard::Shard;
 use super::{Engine, EngineSettings, Granted, Handed, LogBounds};
 use crate::auth::{Identity, UserId};
 use crate::bus::{Feed as _, Interest, LogPage};
-use crate::delivery::{Drain, StreamSettings, Terms};
+use crate::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms};
 use crate::event::control::ReconnectReason;
 use crate::event::{Audience, EntryId, NodeId, envelope};
 use crate::hub::{Hub, HubSettings, Resume, Start, View};
@@ -73,8 +73,25 @@ struct Coming {
 struct Client {
     socket: TcpStream,
     stream: StreamHandle,
-    raw: Vec<u8>,
+    answer: Answer,
     closed: bool,
+}
+
+/// What has come of an answer.
+#[derive(Default)]
+struct Answer {
+    /// What is not taken apart yet.
+    raw: Vec<u8>,
+    /// Whether the head has come.
+    has_head: bool,
+    /// The whole chunks, put together.
+    body: String,
+    /// Up to here the body is taken apart into frames.
+    taken: usize,
+    /// The data of the application's events.
+    data: Vec<String>,
+    /// Whether the last chunk has come.
+    ended: bool,
 }
 
 impl Scene {
@@ -134,14 +151,15 @@ impl Scene {
         socket.set_nonblocking(true).unwrap();
         let id = WorkspaceId::parse(workspace).unwrap();
         let start = coming.after.as_deref().map_or(Start::Head, |text| Start::After(Resume::new(text)));
-        let address: SocketAddr = address;
-        let candidate = Candidate { workspace: id.clone(), identity: Identity::default(), address: IpAddr::from([127, 0, 0, 1]) };
+        let candidate = Candidate { workspace: id.clone(), identity: Identity::default() };
         let lease = self.open.admit(candidate).unwrap();
         let stream = lease.handle();
         let subscriber = self.hub.join(&id, start, coming.view).unwrap();
-        let granted = Granted::new(subscriber, Terms { lease, until: coming.until }, address);
+        let terms = Terms { lease, place: None, until: coming.until };
+        let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
+        let granted = Granted::new(subscriber, terms, &recipient);
         self.engine.open(Handed { granted, socket: served, head: HEAD.into(), kept: Box::new(()) });
-        Client { socket, stream, raw: Vec::new(), closed: false }
+        Client { socket, stream, answer: Answer::default(), closed: false }
     }
 
     /// A client that has had its hello.
@@ -197,57 +215,81 @@ impl Scene {
 
 impl Client {
     /// Takes what has come.
-    fn read(&mut self) {
-        let mut buffer = [0; 65_536];
-        while !self.closed {
+    fn read(&mut self) -> &Answer {
+        self.read_some(usize::MAX)
+    }
+
+    /// Takes about so many bytes of what has come.
+    fn read_some(&mut self, most: usize) -> &Answer {
+        let mut buffer = vec![0; most.min(1 << 18)];
+        let mut left = most;
+        while !self.closed && left > 0 {
             match self.socket.read(&mut buffer) {
                 Ok(0) => self.closed = true,
-                Ok(count) => self.raw.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Ok(count) => {
+                    left = left.saturating_sub(count);
+                    self.answer.raw.extend_from_slice(&buffer[..count]);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => self.closed = true,
             }
         }
+        self.answer.take();
+        &self.answer
     }
 
-    /// The body so far, without the frame that is still coming.
-    fn body(&mut self) -> String {
-        self.read();
-        decode(&self.raw).0
+    fn body(&mut self) -> &str {
+        &self.read().body
     }
 
     /// Whether the body came to its proper end, and the connection with it.
     fn has_ended(&mut self) -> bool {
         self.read();
-        self.closed && decode(&self.raw).1
+        self.closed && self.answer.ended
     }
 
     /// The data of the application's events so far.
-    fn data(&mut self) -> Vec<String> {
-        let body = self.body();
-        let frames = body.split("\n\n").filter(|frame| !frame.contains("event: tidings.") && !frame.contains(r#""connected""#));
-        frames.filter_map(|frame| frame.lines().find_map(|line| line.strip_prefix("data: "))).map(str::to_owned).collect()
+    fn data(&mut self) -> &[String] {
+        &self.read().data
+    }
+
+    fn last(&mut self) -> &str {
+        self.data().last().map_or("", String::as_str)
     }
 }
 
-/// The whole chunks of an answer, put together, and whether the last one has come.
-fn decode(raw: &[u8]) -> (String, bool) {
-    let Some(mut rest) = raw.strip_prefix(HEAD.as_bytes()) else {
-        assert!(HEAD.as_bytes().starts_with(raw), "the head comes first, and whole");
-        return (String::new(), false);
-    };
-    let mut body = Vec::new();
-    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
-        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
-        let Some(chunk) = rest.get(end + 2..end + 4 + length) else { break };
-        assert!(chunk.ends_with(b"\r\n"), "a chunk is as long as it says");
-        if length == 0 {
-            assert_eq!(rest.len(), end + 4, "nothing follows the last chunk");
-            return (String::from_utf8(body).unwrap(), true);
+impl Answer {
+    /// Takes apart what can be.
+    fn take(&mut self) {
+        if !self.has_head && self.raw.len() >= HEAD.len() {
+            assert!(self.raw.starts_with(HEAD.as_bytes()), "the head comes first, and whole");
+            self.raw.drain(..HEAD.len());
+            self.has_head = true;
         }
-        body.extend_from_slice(&chunk[..length]);
-        rest = &rest[end + 4 + length..];
+        if !self.has_head {
+            return;
+        }
+        let mut at = 0;
+        while let Some(end) = self.raw[at..].iter().take(20).position(|&byte| byte == b'\r') {
+            let length = usize::from_str_radix(std::str::from_utf8(&self.raw[at..at + end]).unwrap(), 16).unwrap();
+            let begin = at + end + 2;
+            let Some(chunk) = self.raw.get(begin..begin + length + 2) else { break };
+            assert!(chunk.ends_with(b"\r\n"), "a chunk is as long as it says");
+            assert!(!self.ended, "nothing follows the last chunk");
+            self.ended = length == 0;
+            self.body.push_str(std::str::from_utf8(&chunk[..length]).unwrap());
+            at = begin + length + 2;
+        }
+        self.raw.drain(..at);
+        while let Some(end) = self.body[self.taken..].find("\n\n") {
+            let frame = &self.body[self.taken..self.taken + end];
+            self.taken += end + 2;
+            if frame.contains("event: tidings.") || frame.contains(r#""connected""#) {
+                continue;
+            }
+            self.data.extend(frame.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned));
+        }
     }
-    (String::from_utf8(body).unwrap(), false)
 }
 
 fn user(name: &str) -> View {

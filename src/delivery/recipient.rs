@@ -1,0 +1,18 @@
+//! Whom a stream goes to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+
+/// Whom a stream goes to.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// The client behind it, as far as trusted proxies tell.
+    pub client: IpAddr,
+    /// Why the connection was cut, if it was; set by whoever cuts it.
+    pub cut: EndNote,
+}
+
+/// Why a connection was cut from outside its stream, if it was; shared by the two.
+pub type EndNote = Arc<OnceLock<&'static str>>;

@@ -1,0 +1,101 @@
+//! What backends write, and whoever reaches the bus.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio_util::codec::Decoder as _;
+
+use crate::auth::orders::Order;
+use crate::bus::embedded::request::{Request, RequestDecoder};
+use crate::event::EntryId;
+use crate::event::audience::Audience;
+use crate::event::envelope::{self as form, Message};
+
+const YEAR_SECONDS: u64 = 31_536_000;
+
+/// The envelope: a message is told apart as it was written, and any payload is wrapped and unwrapped unchanged.
+pub fn envelope(data: &[u8]) {
+    let message = Bytes::copy_from_slice(data);
+    match form::parse(&message) {
+        Ok(Message::LookAtLog) => assert!(data.is_empty()),
+        Ok(Message::Live(payload)) => assert!(payload == data && !data.starts_with(b"tidings/1 ")),
+        Ok(Message::Logged { id, previous, payload, to }) => {
+            assert!(previous < id, "{previous} is not before {id}");
+            let written = form::encode(id, previous, &payload, to.as_deref());
+            // An audience has several spellings in JSON; the rest has one.
+            assert!(to.is_some() || written == message, "an envelope has one spelling");
+            assert_eq!(form::parse(&written), Ok(Message::Logged { id, previous, payload, to }));
+        }
+        Err(_) => assert!(data.starts_with(b"tidings/1 ")),
+    }
+    let id = EntryId { milliseconds: u64::MAX, sequence: data.len() as u64 };
+    let to = Audience::parse(data).ok().map(Arc::new);
+    let wrapped = form::encode(id, EntryId::ZERO, data, to.as_deref());
+    let unwrapped = Message::Logged { id, previous: EntryId::ZERO, payload: message, to };
+    assert_eq!(form::parse(&wrapped), Ok(unwrapped));
+}
+
+/// The embedded bus' requests: how bytes are cut into packets changes nothing of what they say; what was read is written and
+/// read again the same; and a client that has yet to give a password gets no large command in. The first byte says how
+/// the others are cut.
+pub fn resp_requests(data: &[u8]) {
+    let Some((&cut, bytes)) = data.split_first() else { return };
+    let (whole, refused) = decode([bytes], false);
+    let pieces = decode(bytes.chunks(usize::from(cut % 64) + 1), false);
+    assert_eq!((&whole, refused), (&pieces.0, pieces.1));
+    let arguments: usize = whole.iter().flatten().map(Bytes::len).sum();
+    assert!(arguments <= bytes.len());
+
+    let written: Vec<u8> = whole.iter().flat_map(|request| write(request)).collect();
+    assert_eq!(decode([&*written], false), (whole, false));
+
+    // What a stranger's bytes say is the beginning of what they would say of a known client.
+    let (strange, refused) = decode([&*written], true);
+    assert!(strange.len() <= pieces.0.len() && strange == pieces.0[..strange.len()]);
+    for request in &strange {
+        assert!(request.len() <= 10 && request.iter().all(|argument| argument.len() <= 16 * 1024));
+    }
+    assert_eq!(refused, strange.len() < pieces.0.len());
+}
+
+/// All commands that a decoder takes out of pieces of bytes, and whether it refused to read on.
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, is_stranger: bool) -> (Vec<Request>, bool) {
+    let mut decoder = RequestDecoder::new(1000);
+    decoder.set_stranger(is_stranger);
+    let (mut buffer, mut requests) = (BytesMut::new(), Vec::new());
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(request)) => {
+                    assert!(!request.is_empty());
+                    requests.push(request);
+                }
+                Ok(None) => break,
+                Err(_) => return (requests, true),
+            }
+        }
+    }
+    (requests, false)
+}
+
+fn write(request: &[Bytes]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", request.len()).into_bytes();
+    for argument in request {
+        bytes.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+        bytes.extend_from_slice(argument);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+/// An order: one that is taken names somebody, keeps nobody away for more than a year, and ends a single stream only once.
+pub fn order(data: &[u8]) {
+    let Ok(order) = Order::parse(data) else { return };
+    assert!(!order.selector.is_empty());
+    if let Some(time) = order.stay_away {
+        assert!(time.as_secs() <= YEAR_SECONDS && order.selector.connection.is_none(), "{order:?}");
+    }
+    assert!(order.remembered() >= order.stay_away.unwrap_or_default());
+    assert_eq!(Order::parse(data), Ok(order));
+}

@@ -1,0 +1,188 @@
+//! Who a request is from, where proxies may stand in between.
+//!
+//! Anybody can write the headers by which a proxy names its client. So they are read from their end, and only as far as
+//! each word on the way was added by a trusted proxy.
+
+use std::net::IpAddr;
+
+use http::header::HOST;
+use http::{HeaderMap, Uri};
+use ipnet::IpNet;
+
+use super::forwarded::{self, Scheme};
+use crate::config::ForwardedHeader;
+
+/// Whose word on a client counts, and which word.
+#[derive(Debug, Clone)]
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    header: ForwardedHeader,
+}
+
+/// The client of a request, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// Its address, or that of the outermost proxy that is not known to be one. IPv4 is never in its IPv6 form.
+    pub address: IpAddr,
+    /// How the client speaks. `None` where it is not known: a connection in the clear may come from a proxy that nobody
+    /// named as trusted.
+    pub scheme: Option<Scheme>,
+    /// The host that the client asked for, with its port if it was named.
+    pub host: Option<String>,
+}
+
+impl TrustedProxies {
+    /// Trusts the proxies of some networks to name their clients in a header.
+    #[must_use]
+    pub fn new(networks: Vec<IpNet>, header: ForwardedHeader) -> Self {
+        Self { networks, header }
+    }
+
+    /// Trusts nobody.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(Vec::new(), ForwardedHeader::XForwardedFor)
+    }
+
+    /// Whether no proxy is trusted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
+    /// Whether this is the address of a trusted proxy.
+    #[must_use]
+    pub fn trust(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client of a request that arrived from `peer`, over TLS if so `secure`.
+    ///
+    /// It is the nearest address that is no trusted proxy, or the farthest one where all are. What cannot be read ends
+    /// the search: then the proxy that said it is the farthest that is known.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, secure: bool, uri: &Uri, headers: &HeaderMap) -> ClientAddress {
+        let host = match uri.authority() {
+            // HTTP/2 has no other; in HTTP/1.1 it stands above the header (RFC 9112 section 3.2.2).
+            Some(authority) => Some(authority.as_str()),
+            None => headers.get(HOST).and_then(|host| host.to_str().ok()),
+        };
+        let mut client = ClientAddress {
+            address: peer.to_canonical(),
+            scheme: secure.then_some(Scheme::Https),
+            host: host.map(str::to_owned),
+        };
+        if !self.trust(client.address) {
+            return client;
+        }
+        for hop in forwarded::hops(headers, self.header) {
+            // What a hop says was said by the proxy at the address reached so far.
+            client.scheme = hop.scheme.or(client.scheme);
+            client.host = hop.host.or(client.host);
+            let Some(address) = hop.address else { break };
+            client.address = address;
+            if !self.trust(address) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn proxies(header: ForwardedHeader) -> TrustedProxies {
+        TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], header)
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "broker.internal:8080".parse().unwrap());
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn client(peer: &str, lines: &[(&'static str, &str)]) -> ClientAddress {
+        let peer = peer.parse().unwrap();
+        proxies(ForwardedHeader::XForwardedFor).client(peer, false, &Uri::from_static("/"), &headers(lines))
+    }
+
+    fn address(peer: &str, chain: &str) -> String {
+        client(peer, &[("x-forwarded-for", chain)]).address.to_string()
+    }
+
+    #[test]
+    fn the_nearest_address_that_is_no_trusted_proxy() {
+        assert_eq!(address("203.0.113.9", "198.51.100.1"), "203.0.113.9", "not told by a proxy of ours");
+        assert_eq!(address("10.0.0.1", "6.6.6.6, 198.51.100.1"), "198.51.100.1");
+        assert_eq!(address("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.2"), "198.51.100.1");
+        assert_eq!(address("::ffff:10.0.0.1", "198.51.100.1, fd00::2"), "198.51.100.1");
+        assert_eq!(address("10.0.0.1", "10.0.0.3, 10.0.0.2"), "10.0.0.3", "all are trusted");
+        assert_eq!(address("10.0.0.1", "6.6.6.6, unknown, 10.0.0.2"), "10.0.0.2", "the last that is known");
+        assert_eq!(address("10.0.0.1", ""), "10.0.0.1");
+    }
+
+    #[test]
+    fn the_other_header_is_not_believed() {
+        let forged = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "198.51.100.1")];
+        assert_eq!(client("10.0.0.1", &forged).address.to_string(), "198.51.100.1");
+        let rules = proxies(ForwardedHeader::Forwarded);
+        let seen = rules.client(
+            "10.0.0.1".parse().unwrap(),
+            false,
+            &Uri::from_static("/"),
+            &headers(&[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https")]),
+        );
+        assert_eq!((seen.address.to_string().as_str(), seen.scheme), ("10.0.0.1", None));
+    }
+
+    #[test]
+    fn scheme_and_host_are_those_of_the_outermost_trusted_proxy() {
+        let lines = [
+            ("x-forwarded-for", "6.6.6.6, 198.51.100.1, 10.0.0.2"),
+            ("x-forwarded-proto", "http, https, http"),
+            ("x-forwarded-host", "forged.example, live.example, inner.example"),
+        ];
+        let seen = client("10.0.0.1", &lines);
+        assert_eq!((seen.scheme, seen.host.as_deref()), (Some(Scheme::Https), Some("live.example")));
+        let seen = client("203.0.113.9", &lines);
+        assert_eq!((seen.scheme, seen.host.as_deref()), (None, Some("broker.internal:8080")));
+    }
+
+    #[test]
+    fn http_2_names_its_host_in_the_target() {
+        let uri = Uri::from_static("https://live.example/api");
+        let seen = TrustedProxies::none().client("::1".parse().unwrap(), true, &uri, &HeaderMap::new());
+        assert_eq!((seen.scheme, seen.host.as_deref()), (Some(Scheme::Https), Some("live.example")));
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_cannot_choose_its_address(forged in "[ -~]{0,80}") {
+            let appended = format!("{forged}, 198.51.100.1");
+            prop_assert_eq!(address("10.0.0.1", &appended), "198.51.100.1");
+        }
+
+        #[test]
+        fn a_client_cannot_choose_its_address_by_forwarded(forged in "[ -~]{0,80}|[for=\",;\\\\1. ]{0,40}") {
+            let rules = proxies(ForwardedHeader::Forwarded);
+            let told = r#"for="[2001:db8::7]:443";proto=https;by="_edge""#;
+            let seen = |lines: &[(&'static str, &str)]| {
+                let peer = "10.0.0.1".parse().unwrap();
+                rules.client(peer, false, &Uri::from_static("/"), &headers(lines)).address.to_string()
+            };
+            // In a line of its own the proxy's word stands by itself.
+            prop_assert_eq!(seen(&[("forwarded", &forged), ("forwarded", told)]), "2001:db8::7");
+            // Appended to a line with a quote left open it may become unreadable; nobody else's word takes its place.
+            let joined = seen(&[("forwarded", &format!("{forged}, {told}"))]);
+            prop_assert!(joined == "2001:db8::7" || joined == "10.0.0.1", "{}", joined);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! HTTP/2 on a connection: many streams, with bounds on what each and all of them may take.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::TaskTracker;
+use warp::reply::Response;
+
+use super::drive::{Ends, Watch};
+use super::flow::{Flow, TrackedBody};
+use super::service::PeerService;
+
+/// What of a stream's answer is kept for the peer's window beside the part that is at hand, in bytes.
+const SEND_BUFFER_BYTES: usize = 32 * 1024;
+
+/// What a peer may send of a request's body before it is read, for each stream and for all of them, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// The largest head of a request after decompression, in bytes. A larger one is answered with 431.
+const HEAD_BYTES: u32 = 64 * 1024;
+
+/// Streams that the peer has cancelled before they were looked at (CVE-2023-44487), and streams that were cancelled here
+/// because of what the peer did: beyond so many the connection is ended.
+const CANCELLED_STREAMS_MAX: usize = 64;
+
+/// How long a connection in the reserve is kept once it was told to come back later.
+const SURPLUS_IDLE: Duration = Duration::from_millis(100);
+
+/// The bounds of an HTTP/2 connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Http2Settings {
+    /// Streams at a time.
+    pub streams: u32,
+    /// How often the peer is pinged.
+    pub ping: Duration,
+    /// How long a ping may stay unanswered.
+    pub ping_timeout: Duration,
+    /// How long a connection without streams is kept.
+    pub idle: Duration,
+    /// How long a peer may give no window for anything that waits for it, although pings are answered.
+    pub stall: Duration,
+}
+
+/// Serves a connection that has begun, or begins, with the preface, until it ends.
+pub(super) async fn serve<IO>(
+    io: IO,
+    service: PeerService,
+    watch: Watch,
+    settings: Http2Settings,
+    header_timeout: Duration,
+    tasks: TaskTracker,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let flow = Arc::new(Flow::new());
+    let idle = if service.is_surplus() { SURPLUS_IDLE } else { settings.idle };
+    let connection = http2::Builder::new(Tasks(tasks))
+        .timer(TokioTimer::new())
+        .keep_alive_interval(settings.ping)
+        .keep_alive_timeout(settings.ping_timeout)
+        .max_concurrent_streams(settings.streams)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEAD_BYTES)
+        .max_pending_accept_reset_streams(CANCELLED_STREAMS_MAX)
+        .max_local_error_reset_streams(CANCELLED_STREAMS_MAX)
+        .serve_connection(TokioIo::new(io), FlowService { service, flow: Arc::clone(&flow) });
+    let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
+    let bounds = Bounds { idle, stall: settings.stall, header_timeout };
+    let (cut, progress) = (Arc::clone(&watch.cut), Arc::clone(&watch.progress));
+    let oversee = async {
+        loop {
+            tokio::time::sleep(bounds.pause()).await;
+            let standing = flow.standing();
+            if standing.floods {
+                let _ = cut.set("cancels its requests");
+                ends.abandon.cancel();
+            } else if standing.stalled >= bounds.stall {
+                let _ = cut.set("takes no bytes");
+                ends.abandon.cancel();
+            } else if standing.idle >= if progress.asked() { bounds.idle } else { bounds.header_timeout } {
+                close(&ends, header_timeout).await;
+            }
+        }
+    };
+    let watch = Watch { ends: ends.clone(), ..watch };
+    let connection = std::pin::pin!(connection);
+    tokio::select! {
+        () = watch.drive(connection) => {}
+        () = oversee => {}
+    }
+}
+
+/// Takes leave of the peer, and does not wait for its answer for ever.
+async fn close(ends: &Ends, patience: Duration) {
+    ends.stop.cancel();
+    tokio::time::sleep(patience).await;
+    ends.abandon.cancel();
+}
+
+struct Bounds {
+    idle: Duration,
+    stall: Duration,
+    header_timeout: Duration,
+}
+
+impl Bounds {
+    /// How often to look whether one is passed: a quarter of the shortest of them is late enough.
+    fn pause(&self) -> Duration {
+        let shortest = self.idle.min(self.stall).min(self.header_timeout);
+        (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
+    }
+}
+
+/// The service of one connection, whose answers tell how they are taken.
+struct FlowService {
+    service: PeerService,
+    flow: Arc<Flow>,
+}
+
+/// The body of the routes' answers, which has no name of its own.
+trait Answer {
+    type Body;
+}
+
+impl<B> Answer for http::Response<B> {
+    type Body = B;
+}
+
+impl hyper::service::Service<Request<Incoming>> for FlowService {
+    type Response = http::Response<TrackedBody<<Response as Answer>::Body>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let exchange = self.flow.begin();
+        let answer = self.service.call(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| exchange.answer(body))) })
+    }
+}
+
+/// Runs the streams of a connection as tasks that its listener waits for. They end with the connection.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
