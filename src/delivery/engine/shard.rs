@@ -206,7 +206,8 @@ impl Shard {
     fn turn(&mut self) {
         // What is read comes before the words that end streams: who is ended before an event is published does not get it.
         self.hear_words();
-        for _ in 0..READS {
+        // Who comes back into a queue has its next part in the next turn.
+        for _ in 0..READS.min(self.reads.len()) {
             let Some(log) = self.reads.pop_front() else { break };
             self.read(log);
         }
@@ -220,7 +221,7 @@ impl Shard {
             let Some(beat) = self.due.pop_front() else { break };
             self.beat(beat);
         }
-        for _ in 0..PUMPS {
+        for _ in 0..PUMPS.min(self.ready.len()) {
             let Some(number) = self.ready.pop_front() else { break };
             self.pump(number);
         }

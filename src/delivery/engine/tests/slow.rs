@@ -92,7 +92,7 @@ fn a_socket_that_is_never_writable_again_is_cut() {
 #[test]
 fn a_heartbeat_that_a_socket_takes_in_part_goes_on_where_it_was() {
     let mut scene = Scene::new(&Setting { heartbeat: Duration::from_millis(10), ..Setting::default() });
-    let mut client = scene.join("acme", small());
+    let mut client = scene.join("acme", Coming { buffer: Some(4096), ..Coming::default() });
     // Nobody reads: heartbeats fill the buffers until one does not fit.
     scene.until("it is blocked", |scene| scene.shard.clients.iter().any(|(_, client)| client.blocked));
     scene.publish("acme", "after");
