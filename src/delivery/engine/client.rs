@@ -61,8 +61,8 @@ pub(super) enum Phase {
     Personal(Box<Personal>),
     /// It is a cursor into a log.
     Shared(Member),
-    /// The last bytes are on their way.
-    Ending,
+    /// The last bytes are on their way. Until they are out, the client counts as a subscriber.
+    Ending { _presence: Option<Presence> },
     /// All is said; until then the other side may hang up by itself.
     Closing(Tick),
 }
@@ -77,8 +77,7 @@ pub(super) struct Member {
     pub(super) events: u64,
     /// Who looks, where it matters.
     pub(super) user: Option<UserId>,
-    /// Only kept.
-    pub(super) _presence: Presence,
+    pub(super) presence: Presence,
 }
 
 /// What came of sending.
@@ -231,7 +230,7 @@ impl Client {
                 self.until.0.min(personal.held_until).min(stuck)
             }
             Phase::Personal(_) | Phase::Shared(_) => self.until.0.min(stuck),
-            Phase::Ending => stuck,
+            Phase::Ending { .. } => stuck,
             Phase::Closing(at) => *at,
         }
     }

@@ -54,7 +54,7 @@ impl Shard {
                     Filled::Nothing => return,
                 },
                 Phase::Shared(_) => return self.send_log(number),
-                Phase::Ending => return self.close(number),
+                Phase::Ending { .. } => return self.close(number),
                 Phase::Closing(_) => return,
             }
         }
@@ -136,7 +136,7 @@ impl Shard {
         let has_news = log.wire.head() > before;
         if stands && let Some(client) = self.clients.get_mut(number as usize) {
             let place = log.members.add(number);
-            let phase = std::mem::replace(&mut client.phase, Phase::Ending);
+            let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None });
             // Nothing is left in it, and from here on nothing is added.
             client.outgoing = None;
             if let Phase::Personal(personal) = phase {
@@ -147,7 +147,7 @@ impl Shard {
                     cursor: log.wire.head(),
                     events: log.wire.events(),
                     user,
-                    _presence: personal.subscriber.into_presence(),
+                    presence: personal.subscriber.into_presence(),
                 });
             }
         }
@@ -199,13 +199,13 @@ impl Shard {
     /// of goes out whole.
     pub(super) fn end(&mut self, number: u32, reason: ReconnectReason) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
-        if matches!(client.phase, Phase::Ending | Phase::Closing(_)) {
+        if matches!(client.phase, Phase::Ending { .. } | Phase::Closing(_)) {
             return;
         }
         let streams = &self.settings.streams;
         streams.metrics.count_reconnect(reason);
         let word = control::reconnect(reason, streams.draw_retry_ms());
-        let phase = std::mem::replace(&mut client.phase, Phase::Ending);
+        let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None });
         let is_behind = std::mem::take(&mut client.behind);
         if let Phase::Shared(member) = &phase
             && let Some(log) = self.logs.get_mut(member.log as usize)
@@ -221,8 +221,16 @@ impl Shard {
             self.counts.give(account, out, &word);
             out.extend_from_slice(chunk::LAST);
         }
-        if let Phase::Shared(member) = phase {
-            self.leave(&member, is_behind);
+        let presence = match phase {
+            Phase::Personal(personal) => Some(personal.subscriber.into_presence()),
+            Phase::Shared(member) => {
+                self.leave(&member, is_behind);
+                Some(member.presence)
+            }
+            Phase::Ending { .. } | Phase::Closing(_) => None,
+        };
+        if let Some(client) = self.clients.get_mut(number as usize) {
+            client.phase = Phase::Ending { _presence: presence };
         }
         self.set_alarm(number);
         self.enqueue(number);
@@ -250,7 +258,7 @@ impl Shard {
             account.cut(why);
         }
         let is_behind = client.behind;
-        if let Phase::Shared(member) = std::mem::replace(&mut client.phase, Phase::Ending) {
+        if let Phase::Shared(member) = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None }) {
             self.leave(&member, is_behind);
         }
         self.settings.streams.metrics.handed_off.dec();

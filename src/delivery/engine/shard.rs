@@ -317,7 +317,7 @@ impl Shard {
         }
         let reason = match &client.phase {
             Phase::Closing(at) if *at <= now => return self.remove(number, "client left"),
-            Phase::Ending | Phase::Closing(_) => None,
+            Phase::Ending { .. } | Phase::Closing(_) => None,
             Phase::Personal(_) | Phase::Shared(_) if client.until.0 <= now => Some(client.until.1),
             Phase::Personal(personal) if !personal.is_live() && personal.held_until <= now => {
                 Some(ReconnectReason::Unavailable)

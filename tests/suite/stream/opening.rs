@@ -72,8 +72,8 @@ async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
         assert_eq!(heartbeat.json(), serde_json::json!({ "live": true }));
         assert_eq!(heartbeat.id, hello.id);
     }
-    // Five intervals, each at least 90 % of the configured one.
-    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    // Four intervals, each at least 90 % of the configured one; the one after the first heartbeat may be shorter.
+    assert!(began.elapsed() >= Duration::from_millis(720), "{:?}", began.elapsed());
 
     // The client does not get this event, and need not be sent it when it comes back.
     let id = bed.broker.publish("acme", r#"{"type":"OTHER"}"#).await;
