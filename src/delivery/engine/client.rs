@@ -217,6 +217,11 @@ impl Client {
         }
     }
 
+    /// Whether it was given nothing but its head, which goes out together with what comes first.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(&self.phase, Phase::Personal(personal) if personal.is_opening())
+    }
+
     /// Where bytes for this connection alone are added.
     pub(super) fn outgoing(&mut self) -> &mut Outgoing {
         self.outgoing.get_or_insert_default()

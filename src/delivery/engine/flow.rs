@@ -36,6 +36,11 @@ impl Shard {
                 Discarded::Gone(why) => return self.remove(number, why),
             }
         }
+        if self.clients.get(number as usize).is_some_and(Client::is_opening)
+            && let Filled::End(reason) = self.fill(number)
+        {
+            self.end(number, reason);
+        }
         for _ in 0..FILLS {
             let Some(client) = self.clients.get_mut(number as usize) else { return };
             if client.blocked {

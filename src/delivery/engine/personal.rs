@@ -50,6 +50,11 @@ impl Personal {
         Self { subscriber, held_until, stage: Stage::Opening }
     }
 
+    /// Whether nothing was added yet.
+    pub(super) fn is_opening(&self) -> bool {
+        self.stage == Stage::Opening
+    }
+
     /// Whether the hello is out.
     pub(super) fn is_live(&self) -> bool {
         self.stage == Stage::Live

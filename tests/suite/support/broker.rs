@@ -278,6 +278,10 @@ fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Prog
     command.env(variable("server.listen"), listen(&ports.server));
     command.env(variable("admin.listen"), listen(&ports.admin));
     command.env(variable("embedded.listen"), ports.embedded.address().to_string());
+    // The same tests hold for both writers of streams.
+    if let Ok(writer) = std::env::var("WRITER") {
+        command.env(variable("delivery.writer"), writer);
+    }
     command.envs(options.settings.iter().map(|(key, value)| (variable(key), value)));
     command.envs(options.environment.iter().map(|(name, value)| (name, value)));
     Program::start("tidings", command)
