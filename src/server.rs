@@ -468,7 +468,10 @@ async fn bus(
 }
 
 /// The engine that writes streams, where one is wanted.
-fn engine(config: &Config, streams: &Arc<StreamSettings>) -> Result<Option<(Engine, Vec<Shard>)>, StartError> {
+fn engine(
+    config: &Config,
+    streams: &Arc<StreamSettings>,
+) -> Result<Option<(Engine, Vec<Shard>)>, StartError> {
     match config.delivery.writer {
         Writer::Body => Ok(None),
         Writer::Handoff => {

@@ -176,7 +176,7 @@ impl Begun {
     async fn in_the_clear(self, shared: &Shared) {
         let Self { io, service, watch, entry, hand_off } = self;
         let (Some(hand_off), Some(engine)) = (hand_off, &shared.engine) else {
-            return http1(io, service, watch, shared).await;
+            return Box::pin(http1(io, service, watch, shared)).await;
         };
         let mut connection = http1_builder(shared).serve_connection(TokioIo::new(io), service);
         watch.drive(std::pin::pin!(Handing { connection: &mut connection, hand_off: &hand_off })).await;

@@ -39,8 +39,8 @@ use parking_lot::Mutex;
 
 pub use pace::Clock;
 pub use reads::{LogRead, Reads};
-pub use start::{Resume, Start};
 pub use seat::Presence;
+pub use start::{Resume, Start};
 pub use subscriber::{Joined, Next, Subscriber};
 pub use tap::{Tap, Tapped};
 pub use view::{TypeFilter, TypeFilterError, View};

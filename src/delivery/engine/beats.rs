@@ -142,7 +142,10 @@ mod tests {
             }
             let mut pauses = times.windows(2).map(|pair| pair[1] - pair[0]);
             assert!(pauses.next().is_some_and(|pause| pause <= interval), "{interval}: {times:?}");
-            assert!(pauses.all(|pause| pause <= interval && pause * 10 >= interval * 8), "{interval}: {times:?}");
+            assert!(
+                pauses.all(|pause| pause <= interval && pause * 10 >= interval * 8),
+                "{interval}: {times:?}"
+            );
         }
     }
 

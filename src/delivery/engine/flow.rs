@@ -170,7 +170,9 @@ impl Shard {
     /// Gives a connection its heartbeat, unless other bytes are on their way to it.
     pub(super) fn beat(&mut self, beat: Beat) {
         let number = beat.client;
-        let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.serial == beat.serial) else {
+        let Some(client) =
+            self.clients.get_mut(number as usize).filter(|client| client.serial == beat.serial)
+        else {
             return;
         };
         if client.blocked || client.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_empty()) {
@@ -263,7 +265,8 @@ impl Shard {
             account.cut(why);
         }
         let is_behind = client.behind;
-        if let Phase::Shared(member) = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None }) {
+        if let Phase::Shared(member) = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None })
+        {
             self.leave(&member, is_behind);
         }
         self.settings.streams.metrics.handed_off.dec();

@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::delivery::{Recipient, Terms};
 use crate::delivery::account::Account;
+use crate::delivery::{Recipient, Terms};
 use crate::event::control::ReconnectReason;
 use crate::hub::Subscriber;
 use crate::limits::AddressPlace;

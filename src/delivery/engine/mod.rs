@@ -83,7 +83,8 @@ impl Engine {
     ///
     /// When the system has no polls left.
     pub fn new(shards: usize, settings: &EngineSettings) -> io::Result<(Self, Vec<Shard>)> {
-        let shards: Vec<_> = (0..shards.max(1)).map(|_| Shard::new(settings.clone())).collect::<Result<_, _>>()?;
+        let shards: Vec<_> =
+            (0..shards.max(1)).map(|_| Shard::new(settings.clone())).collect::<Result<_, _>>()?;
         Ok((Self { shards: shards.iter().map(Shard::inbox).collect() }, shards))
     }
 

@@ -128,8 +128,8 @@ impl Shard {
 
     /// Whether a client of a log has not got everything before a place.
     fn lacks(&self, number: u32, begin: u64) -> bool {
-        self.clients.get(number as usize).is_some_and(
-            |client| matches!(&client.phase, Phase::Shared(member) if member.cursor < begin),
-        )
+        self.clients
+            .get(number as usize)
+            .is_some_and(|client| matches!(&client.phase, Phase::Shared(member) if member.cursor < begin))
     }
 }

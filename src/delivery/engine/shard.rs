@@ -173,7 +173,8 @@ impl Shard {
                 }),
             }
         };
-        let timeout = timeout.or(Some(longest)).map(|timeout| timeout.min(longest)).filter(|&it| it < Duration::MAX);
+        let timeout =
+            timeout.or(Some(longest)).map(|timeout| timeout.min(longest)).filter(|&it| it < Duration::MAX);
         let outcome = match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             outcome => outcome,
@@ -310,7 +311,9 @@ impl Shard {
     /// An alarm of a connection has come.
     fn heed(&mut self, at: Tick, number: u32) {
         let (now, write_timeout) = (self.now, self.settings.write_timeout_ms());
-        let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.alarm == at) else { return };
+        let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.alarm == at) else {
+            return;
+        };
         client.alarm = NEVER;
         if client.blocked && client.stuck_since.saturating_add(write_timeout) <= now {
             return self.remove(number, "takes no bytes");

@@ -10,8 +10,8 @@ use super::chunk;
 use super::inbox::Bell;
 use super::members::Members;
 use super::wire_log::{LogBounds, WireLog};
-use crate::event::control::{self, ReconnectReason};
 use crate::event::Frame;
+use crate::event::control::{self, ReconnectReason};
 use crate::hub::{Tap, Tapped};
 use crate::workspace::WorkspaceId;
 
@@ -125,7 +125,9 @@ impl SharedLog {
             return Bytes::copy_from_slice(rest);
         }
         let end = cursor + rest.len() as u64;
-        if let Some((_, shared)) = self.rest.as_ref().filter(|(of, shared)| *of == end && shared.len() >= rest.len()) {
+        if let Some((_, shared)) =
+            self.rest.as_ref().filter(|(of, shared)| *of == end && shared.len() >= rest.len())
+        {
             return shared.slice(shared.len() - rest.len()..);
         }
         let whole = Bytes::copy_from_slice(self.wire.whole_frame(cursor));

@@ -224,7 +224,8 @@ impl WireLog {
         }
         let by_frames = frames.saturating_sub(self.bounds.frames);
         let surplus = self.base + bytes.saturating_sub(self.bounds.bytes) as u64;
-        let by_bytes = self.marks.partition_point(|mark| mark.end < surplus) + usize::from(surplus > self.base);
+        let by_bytes =
+            self.marks.partition_point(|mark| mark.end < surplus) + usize::from(surplus > self.base);
         let offered = self.marks.partition_point(|mark| mark.end <= self.offered);
         let cut = by_frames.max(by_bytes).min(offered).min(frames.saturating_sub(1));
         cut.checked_sub(1).map(|last| self.marks[last].end)
@@ -302,7 +303,10 @@ mod tests {
         assert_eq!(log.after(cursor), [chunked(&frames[1]), chunked(&frames[2])].concat());
         assert_eq!(log.after(log.head()), b"");
         assert!(!log.has_private_after(0));
-        assert_eq!((log.events_at(0), log.events_at(cursor), log.events_at(cursor + 1), log.events()), (0, 1, 1, 3));
+        assert_eq!(
+            (log.events_at(0), log.events_at(cursor), log.events_at(cursor + 1), log.events()),
+            (0, 1, 1, 3)
+        );
     }
 
     #[test]

@@ -122,7 +122,10 @@ fn what_is_left_at_the_end_is_cut_and_the_shard_ends() {
     let mut scene = Scene::new(&Setting::default());
     let mut client = scene.join("acme", Coming::default());
     scene.engine.abandon();
-    scene.until("it is cut", |_| { client.read(); client.closed });
+    scene.until("it is cut", |_| {
+        client.read();
+        client.closed
+    });
     assert!(!client.has_ended(), "without a last chunk, which tells it from a proper end");
     scene.engine.stop();
     scene.shard.run();

@@ -21,7 +21,9 @@ fn one_client_does_not_wait_for_the_many_of_another_workspace() {
     let mut single = scene.join("single", Coming::default());
     scene.publish("many", "to many");
     scene.step();
-    let reached = |many: &mut [Client]| many.iter_mut().map(|client| usize::from(!client.last().is_empty())).sum::<usize>();
+    let reached = |many: &mut [Client]| {
+        many.iter_mut().map(|client| usize::from(!client.last().is_empty())).sum::<usize>()
+    };
     let begun = reached(&mut many);
     assert!(begun > 0 && begun < MANY, "{begun} were reached by one turn");
     scene.publish("single", "to one");
@@ -56,7 +58,11 @@ fn a_replay_of_10_000_events_does_not_hold_up_others() {
     scene.step();
     loop {
         back.read();
-        let is_replaying = scene.shard.clients.iter().any(|(_, client)| matches!(client.phase, super::super::client::Phase::Personal(_)));
+        let is_replaying = scene
+            .shard
+            .clients
+            .iter()
+            .any(|(_, client)| matches!(client.phase, super::super::client::Phase::Personal(_)));
         if !is_replaying {
             break;
         }

@@ -46,7 +46,8 @@ fn many_joins_and_events_in_between_leave_no_hole() {
 fn a_named_stream_has_a_log_of_its_own() {
     let mut scene = Scene::new(&Setting::default());
     let mut plain = scene.join("acme", Coming::default());
-    let mut named = scene.join("acme", Coming { view: View { named: true, ..View::default() }, ..Coming::default() });
+    let mut named =
+        scene.join("acme", Coming { view: View { named: true, ..View::default() }, ..Coming::default() });
     scene.publish("acme", r#"{"type":"A"}"#);
     scene.until("both", |_| !plain.data().is_empty() && !named.data().is_empty());
     assert!(named.body().contains("event: A\n") && !plain.body().contains("event: A\n"));
@@ -67,9 +68,7 @@ fn a_private_event_reaches_its_users_alone_among_those_who_share_a_log() {
     scene.log("acme", "ann", &["ann"]);
     scene.log("acme", "both", &["ann", "ben"]);
     scene.log("acme", "all again", &[]);
-    scene.until("all of it", |_| {
-        ann.data().len() == 4 && ben.data().len() == 3 && nobody.data().len() == 2
-    });
+    scene.until("all of it", |_| ann.data().len() == 4 && ben.data().len() == 3 && nobody.data().len() == 2);
     assert_eq!(ben.data(), ["all", "both", "all again"]);
     assert_eq!(nobody.data(), ["all", "all again"]);
     assert_eq!(scene.metrics().deliveries.get(), 9);
@@ -87,7 +86,8 @@ fn a_private_event_reaches_its_users_alone_among_those_who_share_a_log() {
 fn a_filter_is_one_client_s_alone() {
     let mut scene = Scene::new(&Setting::default());
     let types = Some(TypeFilter::parse("B").unwrap());
-    let mut client = scene.join("acme", Coming { view: View { types, ..View::default() }, ..Coming::default() });
+    let mut client =
+        scene.join("acme", Coming { view: View { types, ..View::default() }, ..Coming::default() });
     for kind in ["A", "B", "C", "B"] {
         scene.publish("acme", &format!(r#"{{"type":"{kind}"}}"#));
     }

@@ -271,7 +271,8 @@ impl Answer {
         }
         let mut at = 0;
         while let Some(end) = self.raw[at..].iter().take(20).position(|&byte| byte == b'\r') {
-            let length = usize::from_str_radix(std::str::from_utf8(&self.raw[at..at + end]).unwrap(), 16).unwrap();
+            let length =
+                usize::from_str_radix(std::str::from_utf8(&self.raw[at..at + end]).unwrap(), 16).unwrap();
             let begin = at + end + 2;
             let Some(chunk) = self.raw.get(begin..begin + length + 2) else { break };
             assert!(chunk.ends_with(b"\r\n"), "a chunk is as long as it says");

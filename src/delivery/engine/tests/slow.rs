@@ -22,7 +22,9 @@ fn a_frame_that_a_socket_takes_in_parts_arrives_whole() {
     assert!(scene.shard.clients.iter().any(|(_, client)| client.behind), "the slow one is in the middle");
     scene.until("the slow one has them", |_| slow.data().len() == 5);
     assert_eq!(slow.data(), payloads);
-    scene.until("nothing is kept", |scene| scene.shard.logs.iter().all(|(_, log)| log.wire.after(log.wire.head() - 1).is_empty()));
+    scene.until("nothing is kept", |scene| {
+        scene.shard.logs.iter().all(|(_, log)| log.wire.after(log.wire.head() - 1).is_empty())
+    });
 }
 
 #[test]
@@ -34,7 +36,8 @@ fn a_private_event_that_a_socket_takes_in_parts_arrives_whole() {
         scene.log("acme", &number.to_string().repeat(800_000), users);
     }
     scene.until("each its own", |_| ann.data().len() == 3 && ben.data().len() == 4);
-    let firsts = |client: &mut Client| client.data().iter().map(|data| data[..1].to_owned()).collect::<String>();
+    let firsts =
+        |client: &mut Client| client.data().iter().map(|data| data[..1].to_owned()).collect::<String>();
     assert_eq!((firsts(&mut ann), firsts(&mut ben)), ("013".to_owned(), "1234".to_owned()));
     assert_eq!(scene.metrics().deliveries.get(), 7);
 }
