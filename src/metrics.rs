@@ -1,6 +1,7 @@
 //! What is counted, for `/metrics` and `/status`. Names follow the Prometheus conventions; all begin with `tidings_`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -251,6 +252,26 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// A connection that counts as open while this lives.
+#[derive(Debug)]
+pub struct Counted(Arc<Metrics>);
+
+impl Counted {
+    /// A connection that was accepted just now.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.connections.inc();
+        metrics.connections_accepted.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.dec();
     }
 }
 

@@ -68,7 +68,7 @@ impl StreamBody {
         let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
         let held_until = now + settings.confirm;
         let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
-        let account = Account::new(subscriber.workspace().clone(), terms.lease, &recipient);
+        let account = Account::new(terms.lease, &recipient);
         Self {
             account,
             cut: recipient.cut,

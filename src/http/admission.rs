@@ -53,8 +53,8 @@ pub(super) struct Admission {
 /// Room for one connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    _permit: OwnedSemaphorePermit,
-    _place: Option<AddressPlace>,
+    permit: OwnedSemaphorePermit,
+    place: Option<AddressPlace>,
     surplus: Option<Surplus>,
 }
 
@@ -82,7 +82,7 @@ impl Admission {
             permit = Arc::clone(&self.reserve).acquire_owned() => (permit, Some(Surplus::Connections)),
         };
         match permit {
-            Ok(permit) => Ticket { _permit: permit, _place: None, surplus },
+            Ok(permit) => Ticket { permit, place: None, surplus },
             // Neither is ever closed.
             Err(_) => std::future::pending().await,
         }
@@ -93,7 +93,7 @@ impl Admission {
     pub(super) fn arrive(&self, ticket: Ticket) -> Option<Ticket> {
         let ticket = match (ticket.surplus, Arc::clone(&self.room).try_acquire_owned()) {
             // Somebody left while it was being waited for.
-            (Some(_), Ok(permit)) => Ticket { _permit: permit, _place: None, surplus: None },
+            (Some(_), Ok(permit)) => Ticket { permit, place: None, surplus: None },
             _ => ticket,
         };
         if let Some(surplus) = ticket.surplus {
@@ -112,7 +112,7 @@ impl Admission {
             return Some(ticket);
         }
         match self.addresses.enter(address) {
-            Ok(place) => Some(Ticket { _place: place, ..ticket }),
+            Ok(place) => Some(Ticket { place, ..ticket }),
             Err(AddressFull) => {
                 drop(ticket);
                 self.put_into_reserve(Surplus::Address)
@@ -128,7 +128,7 @@ impl Admission {
     fn put_into_reserve(&self, surplus: Surplus) -> Option<Ticket> {
         self.count(surplus);
         let permit = Arc::clone(&self.reserve).try_acquire_owned().ok()?;
-        Some(Ticket { _permit: permit, _place: None, surplus: Some(surplus) })
+        Some(Ticket { permit, place: None, surplus: Some(surplus) })
     }
 
     fn count(&self, surplus: Surplus) {
@@ -142,6 +142,11 @@ impl Ticket {
     /// The bound that the connection is beyond, if it only has a place in the reserve.
     pub(super) fn surplus(&self) -> Option<Surplus> {
         self.surplus
+    }
+
+    /// What is to be kept of it for as long as the connection is open.
+    pub(super) fn into_parts(self) -> (OwnedSemaphorePermit, Option<AddressPlace>) {
+        (self.permit, self.place)
     }
 }
 

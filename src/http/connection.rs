@@ -14,13 +14,13 @@ use super::admission::{Admission, Ticket};
 use super::drive::{Ends, Handing, Watch};
 use super::hand_off::HandOff;
 use super::http2::{self, Http2Settings};
-use super::listener::Counted;
 use super::service::{PeerService, Progress, Remote, Service};
 use super::tls::Tls;
 use super::watched::{Blockage, WatchedStream};
 use super::{preface, proxy_protocol};
 use crate::delivery::EndNote;
-use crate::delivery::engine::{Engine, Handed};
+use crate::delivery::engine::{Engine, Handed, Kept};
+use crate::metrics::Counted;
 
 /// hyper's bound on a head. Ours is smaller and answered with a problem; a head beyond this one gets hyper's bare 431.
 const HEAD_BUFFER_BYTES: usize = 64 * 1024;
@@ -87,7 +87,7 @@ pub(super) struct Entry {
     /// Its room.
     pub(super) ticket: Ticket,
     /// Its place in the count.
-    pub(super) _counted: Option<Counted>,
+    pub(super) counted: Option<Counted>,
 }
 
 impl Entry {
@@ -190,7 +190,13 @@ impl Begun {
         };
         match socket {
             Ok(socket) => {
-                let kept = Box::new((entry, shared.tasks.token()));
+                let (permit, place) = entry.ticket.into_parts();
+                let kept = Kept {
+                    permit: Some(permit),
+                    counted: entry.counted,
+                    token: Some(shared.tasks.token()),
+                    places: place.map(|place| Box::new(vec![place])),
+                };
                 engine.open(Handed { granted, socket, head, kept });
             }
             Err(error) => tracing::error!(%error, "cannot take a socket over: its stream ends"),

@@ -15,7 +15,7 @@ use super::connection::{self, ConnectionSettings, Entry, Shared};
 use super::drive::Ends;
 use super::service::Service;
 use crate::delivery::engine::Engine;
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics};
 use crate::telemetry::Throttle;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
@@ -105,7 +105,7 @@ impl Listener {
                 // The peer is gone already.
                 continue;
             }
-            let entry = Entry { ticket, _counted: metrics.clone().map(Counted::new) };
+            let entry = Entry { ticket, counted: metrics.clone().map(Counted::new) };
             tasks.spawn(connection::serve(stream, address, entry, Arc::clone(&shared)));
         }
         drop(listener);
@@ -134,22 +134,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
-}
-
-/// A connection that counts as open while this lives.
-#[derive(Debug)]
-pub(super) struct Counted(Arc<Metrics>);
-
-impl Counted {
-    fn new(metrics: Arc<Metrics>) -> Self {
-        metrics.connections.inc();
-        metrics.connections_accepted.inc();
-        Self(metrics)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.dec();
-    }
 }

@@ -9,6 +9,7 @@ use futures_util::task::AtomicWaker;
 use super::open::OpenStreams;
 use crate::event::ConnectionId;
 use crate::event::control::ReconnectReason;
+use crate::workspace::WorkspaceId;
 
 /// Why a stream is ended from outside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,19 +88,24 @@ impl StreamHandle {
 pub struct Lease {
     open: Arc<OpenStreams>,
     slot: usize,
-    id: ConnectionId,
     bell: Arc<EndBell>,
 }
 
 impl Lease {
-    pub(super) fn new(open: Arc<OpenStreams>, slot: usize, id: ConnectionId, bell: Arc<EndBell>) -> Self {
-        Self { open, slot, id, bell }
+    pub(super) fn new(open: Arc<OpenStreams>, slot: usize, bell: Arc<EndBell>) -> Self {
+        Self { open, slot, bell }
     }
 
     /// The stream's id.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
-        self.id
+        self.open.id(self.slot)
+    }
+
+    /// The stream's workspace.
+    #[must_use]
+    pub fn workspace(&self) -> Option<WorkspaceId> {
+        self.open.workspace(self.slot)
     }
 
     /// A way to end the stream from elsewhere.

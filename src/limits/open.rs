@@ -73,8 +73,10 @@ struct State {
 
 #[derive(Debug)]
 struct Stream {
-    candidate: Candidate,
-    id: ConnectionId,
+    workspace: WorkspaceId,
+    /// Who is there; `None` where nothing is known of it, as is the case for all streams where nobody has to say.
+    identity: Option<Box<Identity>>,
+    number: u64,
     began: SystemTime,
     bell: Arc<EndBell>,
 }
@@ -113,31 +115,49 @@ impl OpenStreams {
             *by_user.entry(user.clone()).or_default() += 1;
         }
         *numbers += 1;
-        let id = ConnectionId { node: self.node, number: *numbers };
+        let number = *numbers;
         let bell = Arc::new(EndBell::default());
-        let stream = Stream { candidate, id, began: SystemTime::now(), bell: Arc::clone(&bell) };
+        let Candidate { workspace, identity } = candidate;
+        let identity = (identity != Identity::default()).then(|| Box::new(identity));
+        let stream =
+            Stream { workspace, identity, number, began: SystemTime::now(), bell: Arc::clone(&bell) };
         let slot = streams.insert(stream);
-        Ok(Lease::new(Arc::clone(self), slot, id, bell))
+        Ok(Lease::new(Arc::clone(self), slot, bell))
     }
 
     pub(super) fn leave(&self, slot: usize) {
         let mut state = self.state.lock();
         let Some(stream) = state.streams.try_remove(slot) else { return };
-        let candidate = &stream.candidate;
-        one_less(&mut state.by_workspace, &candidate.workspace);
-        if let Some(user) = &candidate.identity.user {
+        one_less(&mut state.by_workspace, &stream.workspace);
+        if let Some(user) = stream.identity.as_ref().and_then(|identity| identity.user.as_ref()) {
             one_less(&mut state.by_user, user);
         }
+    }
+
+    /// The id of the stream in a slot.
+    pub(super) fn id(&self, slot: usize) -> ConnectionId {
+        // A lease holds its slot; number 0 is never given.
+        let number = self.state.lock().streams.get(slot).map_or(0, |stream| stream.number);
+        ConnectionId { node: self.node, number }
+    }
+
+    pub(super) fn workspace(&self, slot: usize) -> Option<WorkspaceId> {
+        self.state.lock().streams.get(slot).map(|stream| stream.workspace.clone())
     }
 
     /// Ends the streams that are meant and that were opened before a moment. Answers how many.
     pub fn end(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
         let bells: Vec<_> = {
             let state = self.state.lock();
+            let (nobody, node) = (Identity::default(), self.node);
             let meant = state.streams.iter().filter(|(_, stream)| {
-                let candidate = &stream.candidate;
+                let identity = stream.identity.as_deref().unwrap_or(&nobody);
                 stream.began <= before
-                    && selector.matches(&candidate.workspace, &candidate.identity, Some(stream.id))
+                    && selector.matches(
+                        &stream.workspace,
+                        identity,
+                        Some(ConnectionId { node, number: stream.number }),
+                    )
             });
             meant.map(|(_, stream)| Arc::clone(&stream.bell)).collect()
         };

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tidings::auth::Identity;
 use tidings::bus::{Feed as _, Interest, LogPage};
-use tidings::delivery::engine::{Engine, EngineSettings, Granted, Handed, LogBounds};
+use tidings::delivery::engine::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds};
 use tidings::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms};
 use tidings::event::{EntryId, NodeId};
 use tidings::hub::{Hub, HubSettings, Start, View};
@@ -66,7 +66,7 @@ fn allocations(clients: usize) -> usize {
         let subscriber = hub.join(&workspace, Start::Head, View::default()).unwrap();
         let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
         let granted = Granted::new(subscriber, terms, &recipient);
-        engine.open(Handed { granted, socket, head: b"head\r\n\r\n".to_vec(), kept: Box::new(()) });
+        engine.open(Handed { granted, socket, head: b"head\r\n\r\n".to_vec(), kept: Kept::default() });
         readers.push(reader);
     }
     hub.confirmed(&workspace);

@@ -1,6 +1,5 @@
 //! One connection of a shard: its socket, what waits for it, and how far it has come.
 
-use std::any::Any;
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use mio::net::TcpStream;
 
 use super::Tick;
 use super::counts::Counts;
+use super::handed::Kept;
 use super::inbox::Bell;
 use super::outgoing::Outgoing;
 use super::personal::Personal;
@@ -36,13 +36,15 @@ pub(super) struct Client {
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) socket: TcpStream,
     pub(super) bell: Arc<Bell>,
-    /// When the stream ends by itself, and why.
-    pub(super) until: (Tick, ReconnectReason),
+    /// When the stream ends by itself.
+    pub(super) until: Tick,
     /// The alarm that counts.
     pub(super) alarm: Tick,
     /// Since when the socket has taken nothing of what waits.
     pub(super) stuck_since: Tick,
     pub(super) serial: u32,
+    /// Why the stream ends by itself.
+    pub(super) until_reason: ReconnectReason,
     /// The socket takes no more until it says so.
     pub(super) blocked: bool,
     /// It may have sent more than was thrown away so far.
@@ -52,7 +54,7 @@ pub(super) struct Client {
     /// It has not everything that its log holds, and is not reached by rounds.
     pub(super) behind: bool,
     /// Only kept.
-    pub(super) _kept: Box<dyn Any + Send>,
+    pub(super) _kept: Kept,
 }
 
 /// How far a connection has come.
@@ -73,8 +75,6 @@ pub(super) struct Member {
     /// Its place among the log's clients.
     pub(super) index: u32,
     pub(super) cursor: u64,
-    /// The log's events up to the cursor.
-    pub(super) events: u64,
     /// Who looks, where it matters.
     pub(super) user: Option<UserId>,
     pub(super) presence: Presence,
@@ -145,7 +145,7 @@ impl Client {
                 member.cursor += written.as_ref().map_or(0, |&count| count as u64);
                 (written, bytes.len())
             };
-            let seen = member.pass(wire, from, has_private);
+            let seen = member.seen_since(from, wire, has_private);
             let count = written.as_ref().map_or(0, |&count| count as u64);
             counts.deliveries += seen;
             counts.bytes += count;
@@ -231,10 +231,11 @@ impl Client {
     pub(super) fn next_alarm(&self, write_timeout: u64) -> Tick {
         let stuck = if self.blocked { self.stuck_since.saturating_add(write_timeout) } else { NEVER };
         match &self.phase {
-            Phase::Personal(personal) if !personal.is_live() => {
-                self.until.0.min(personal.held_until).min(stuck)
+            // Most have their hello at once, and need no such alarm.
+            Phase::Personal(personal) if !personal.is_live() && !personal.is_opening() => {
+                self.until.min(personal.held_until).min(stuck)
             }
-            Phase::Personal(_) | Phase::Shared(_) => self.until.0.min(stuck),
+            Phase::Personal(_) | Phase::Shared(_) => self.until.min(stuck),
             Phase::Ending { .. } => stuck,
             Phase::Closing(at) => *at,
         }
@@ -242,13 +243,11 @@ impl Client {
 }
 
 impl Member {
-    /// Takes note of the events between `from` and the cursor, and answers how many of them the client sees.
-    fn pass(&mut self, wire: &WireLog, from: u64, hidden: bool) -> u64 {
-        let events = if self.cursor == wire.head() { wire.events() } else { wire.events_at(self.cursor) };
-        let passed = events - self.events;
-        self.events = events;
-        let unseen = if hidden { wire.hidden_between(from, self.cursor, self.user.as_ref()) } else { 0 };
-        passed - unseen
+    /// How many events between a former place and the cursor the client sees.
+    fn seen_since(&self, from: u64, wire: &WireLog, has_private: bool) -> u64 {
+        let passed = wire.events_at(self.cursor) - wire.events_at(from);
+        let hidden = if has_private { wire.hidden_between(from, self.cursor, self.user.as_ref()) } else { 0 };
+        passed - hidden
     }
 }
 

@@ -56,7 +56,7 @@ impl Shard {
                     Filled::Some => {}
                     Filled::End(reason) => self.end(number, reason),
                     Filled::Nothing if self.join(number) => {}
-                    Filled::Nothing => return,
+                    Filled::Nothing => return self.set_alarm(number),
                 },
                 Phase::Shared(_) => return self.send_log(number),
                 Phase::Ending { .. } => return self.close(number),
@@ -68,8 +68,8 @@ impl Shard {
 
     fn fill(&mut self, number: u32) -> Filled {
         let Some(client) = self.clients.get_mut(number as usize) else { return Filled::Nothing };
-        if client.until.0 <= self.now {
-            return Filled::End(client.until.1);
+        if client.until <= self.now {
+            return Filled::End(client.until_reason);
         }
         let waker = client.bell.waker();
         let Client { phase: Phase::Personal(personal), account: Some(account), outgoing, .. } = client else {
@@ -150,7 +150,6 @@ impl Shard {
                     log: index,
                     index: u32::try_from(place).unwrap_or(u32::MAX),
                     cursor: log.wire.head(),
-                    events: log.wire.events(),
                     user,
                     presence: personal.subscriber.into_presence(),
                 });

@@ -1,15 +1,18 @@
 //! A stream on its way into the engine.
 
-use std::any::Any;
 use std::fmt;
 use std::net::TcpStream;
 use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::delivery::account::Account;
 use crate::delivery::{Recipient, Terms};
 use crate::event::control::ReconnectReason;
 use crate::hub::Subscriber;
 use crate::limits::AddressPlace;
+use crate::metrics::Counted;
 
 /// A stream that was granted, and waits for the socket it is to be written to. It counts as open; dropped, it ends.
 pub struct Granted {
@@ -23,7 +26,7 @@ impl Granted {
     /// The stream of a subscriber that has just joined.
     #[must_use]
     pub fn new(subscriber: Subscriber, terms: Terms, recipient: &Recipient) -> Self {
-        let account = Account::new(subscriber.workspace().clone(), terms.lease, recipient);
+        let account = Account::new(terms.lease, recipient);
         Self { account, place: terms.place, subscriber, until: terms.until }
     }
 
@@ -48,7 +51,30 @@ pub struct Handed {
     /// The head of the answer, which announces a chunked body.
     pub head: Vec<u8>,
     /// What is to be kept for as long as the socket is open.
-    pub kept: Box<dyn Any + Send>,
+    pub kept: Kept,
+}
+
+/// What a connection has for as long as it is open. All of it is only kept.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Its room among all connections.
+    pub permit: Option<OwnedSemaphorePermit>,
+    /// Its place in the count.
+    pub counted: Option<Counted>,
+    /// What the end of the listener waits for.
+    pub token: Option<TaskTrackerToken>,
+    /// Its places among those of its client's address, in a box since most have none.
+    pub places: Option<Box<Vec<AddressPlace>>>,
+}
+
+impl Kept {
+    /// Keeps a further place.
+    pub(super) fn with(mut self, place: Option<AddressPlace>) -> Self {
+        if let Some(place) = place {
+            self.places.get_or_insert_default().push(place);
+        }
+        self
+    }
 }
 
 impl fmt::Debug for Handed {

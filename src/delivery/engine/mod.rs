@@ -36,7 +36,7 @@ mod shard;
 mod shared_log;
 mod wire_log;
 
-pub use handed::{Granted, Handed};
+pub use handed::{Granted, Handed, Kept};
 pub use shard::Shard;
 pub use wire_log::LogBounds;
 

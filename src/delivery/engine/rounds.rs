@@ -78,8 +78,8 @@ impl Shard {
         if client.behind {
             return;
         }
-        if client.until.0 <= self.now {
-            let reason = client.until.1;
+        if client.until <= self.now {
+            let reason = client.until_reason;
             return self.end(number, reason);
         }
         self.send_log(number);

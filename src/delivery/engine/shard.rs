@@ -259,10 +259,6 @@ impl Shard {
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(entry.key());
         let mut account = granted.account;
-        let kept = match granted.place {
-            Some(place) => Box::new((kept, place)),
-            None => kept,
-        };
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::error!(%error, "cannot wait for a socket: its stream ends");
             account.cut("cannot be waited for");
@@ -271,6 +267,7 @@ impl Shard {
         let until = granted.until.map(|(at, reason)| (self.tick_of(at), reason));
         let drained = streams.drain.draw_end().map(|at| (self.tick_of(at), ReconnectReason::Draining));
         let until = until.into_iter().chain(drained).min_by_key(|(at, _)| *at);
+        let (until, until_reason) = until.unwrap_or((NEVER, ReconnectReason::Aged));
         let held_until = self.now.saturating_add(millis(streams.confirm));
         let client = Client {
             account: Some(account),
@@ -278,7 +275,8 @@ impl Shard {
             outgoing: Some(Box::new(Outgoing::new(head))),
             socket,
             bell: Bell::new(&self.inbox, BellOf::Client(number)),
-            until: until.unwrap_or((NEVER, ReconnectReason::Aged)),
+            until,
+            until_reason,
             alarm: NEVER,
             stuck_since: NEVER,
             serial: self.serial,
@@ -286,7 +284,7 @@ impl Shard {
             unread: false,
             queued: false,
             behind: false,
-            _kept: kept,
+            _kept: kept.with(granted.place),
         };
         self.clients.insert(client);
         self.settings.streams.metrics.handed_off.inc();
@@ -321,7 +319,7 @@ impl Shard {
         let reason = match &client.phase {
             Phase::Closing(at) if *at <= now => return self.remove(number, "client left"),
             Phase::Ending { .. } | Phase::Closing(_) => None,
-            Phase::Personal(_) | Phase::Shared(_) if client.until.0 <= now => Some(client.until.1),
+            Phase::Personal(_) | Phase::Shared(_) if client.until <= now => Some(client.until_reason),
             Phase::Personal(personal) if !personal.is_live() && personal.held_until <= now => {
                 Some(ReconnectReason::Unavailable)
             }
@@ -350,9 +348,9 @@ impl Shard {
         for number in numbers {
             let Some(at) = streams.drain.draw_end().map(|at| self.tick_of(at)) else { return };
             if let Some(client) = self.clients.get_mut(number as usize)
-                && at < client.until.0
+                && at < client.until
             {
-                client.until = (at, ReconnectReason::Draining);
+                (client.until, client.until_reason) = (at, ReconnectReason::Draining);
             }
             self.set_alarm(number);
         }

@@ -11,7 +11,7 @@ use mio::Events;
 use socket2::SockRef;
 
 use super::shard::Shard;
-use super::{Engine, EngineSettings, Granted, Handed, LogBounds};
+use super::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds};
 use crate::auth::{Identity, UserId};
 use crate::bus::{Feed as _, Interest, LogPage};
 use crate::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms};
@@ -158,7 +158,7 @@ impl Scene {
         let terms = Terms { lease, place: None, until: coming.until };
         let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
         let granted = Granted::new(subscriber, terms, &recipient);
-        self.engine.open(Handed { granted, socket: served, head: HEAD.into(), kept: Box::new(()) });
+        self.engine.open(Handed { granted, socket: served, head: HEAD.into(), kept: Kept::default() });
         Client { socket, stream, answer: Answer::default(), closed: false }
     }
 
