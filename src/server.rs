@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Door;
 use crate::auth::door::Method;
 use crate::auth::forward::{self, ForwardAuth};
-use crate::auth::jwt::{JwtSetupError, TokenSources, Verifier};
+use crate::auth::jwt::{self, JwtSetupError, TokenSources, Verifier};
 use crate::auth::orders::{Bans, Desk};
 use crate::auth::recheck::Recheck;
 use crate::auth::tickets::Tickets;
@@ -358,6 +358,12 @@ impl Access {
         for method in methods {
             access.methods.push(match method {
                 AuthMethod::Jwt => {
+                    if let Some(short) = jwt::short_secret(&config.auth.jwt)? {
+                        if !config.server.listen.ip().to_canonical().is_loopback() {
+                            return Err(short.into());
+                        }
+                        tracing::warn!(error = %short, "the secret for tokens is too short for anything but a try on this machine");
+                    }
                     let verifier = Arc::new(Verifier::new(&config.auth.jwt, metrics)?);
                     access.verifier = Some(Arc::clone(&verifier));
                     Method::Jwt { sources: TokenSources::new(&config.auth.jwt), verifier }

@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Failure, Options, output};
-use crate::config::{Config, LogFormat};
+use crate::config::{AuthMethod, AuthMode, Config, LogFormat};
 use crate::http::Certificates;
 use crate::server::{Addresses, Ended, Server};
 use crate::telemetry;
@@ -127,15 +127,23 @@ fn announce(config: &Config, addresses: Addresses) {
         }
     };
     let version = env!("CARGO_PKG_VERSION");
-    let mut lines = vec![
-        format!("Tidings {version}, {bus}"),
-        String::new(),
-        "Watch a workspace:".to_owned(),
-        format!("  curl -N {stream}"),
-        "Publish to it:".to_owned(),
-    ];
+    let mut lines = vec![format!("Tidings {version}, {bus}"), String::new()];
+    let auth = &config.auth;
+    let token = if auth.mode.uses(AuthMethod::Jwt) && auth.jwt.can_mint() {
+        lines.push("Make a token:".to_owned());
+        lines.push("  TOKEN=$(tidings token new --workspace demo --publish demo)".to_owned());
+        r#" -H "Authorization: Bearer $TOKEN""#
+    } else if matches!(auth.mode, AuthMode::Methods(_)) {
+        lines.push("Only who is let in gets an answer (auth.mode): add a token or a cookie.".to_owned());
+        ""
+    } else {
+        ""
+    };
+    lines.push("Watch a workspace:".to_owned());
+    lines.push(format!("  curl -N{token} {stream}"));
+    lines.push("Publish to it:".to_owned());
     lines.extend(redis_cli.map(|line| format!("  {line}")));
-    lines.push(format!("  curl {stream} -d '{payload}'"));
+    lines.push(format!("  curl{token} {stream} -d '{payload}'"));
     lines.push(format!("Operations: http://{}/status", addresses.admin));
     lines.push(String::new());
     // A closed standard output is no reason not to serve.

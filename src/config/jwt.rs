@@ -67,6 +67,12 @@ impl JwtConfig {
         .collect()
     }
 
+    /// Whether the configured key signs too, as a shared secret does.
+    #[must_use]
+    pub fn can_mint(&self) -> bool {
+        matches!(self.key_sources()[..], [KeySource::Secret(_) | KeySource::SecretFile(_)])
+    }
+
     /// Whether each key set has the issuer that it vouches for: with several sets their issuers stand in the same order,
     /// so that the keys of one issuer never vouch for another.
     #[must_use]

@@ -6,11 +6,12 @@ use crate::support::bed::on_both_buses;
 use crate::support::broker::variable;
 use crate::support::commands::{RunningCommand, run_tidings};
 use crate::support::ports::Port;
+use crate::support::token::JWT;
 use crate::support::{
     Bed, Broker, BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, eventually, http,
 };
 
-on_both_buses!(what_it_prints_can_be_copied_and_pasted);
+on_both_buses!(what_it_prints_can_be_copied_and_pasted, what_it_prints_works_where_tokens_are_wanted);
 
 fn shell(line: &str) -> Command {
     let mut command = Command::new("sh");
@@ -20,6 +21,23 @@ fn shell(line: &str) -> Command {
 
 async fn what_it_prints_can_be_copied_and_pasted(bus: Bus) {
     let bed = Bed::start(bus).await;
+    copy_and_paste(&bed, bus, "").await;
+}
+
+async fn what_it_prints_works_where_tokens_are_wanted(bus: Bus) {
+    let bed = Bed::start_with(bus, &JWT).await;
+    let printed = bed.broker.log();
+    let line = printed.lines().find(|line| line.contains("tidings token new")).expect("how to make a token");
+    let program = env!("CARGO_BIN_EXE_tidings");
+    let mut make =
+        shell(&format!("{}; printf %s \"$TOKEN\"", line.replace("$(tidings", &format!("$({program}"))));
+    make.envs(JWT.map(|(key, value)| (variable(key), value)));
+    let token = crate::support::programs::run(&mut make);
+    copy_and_paste(&bed, bus, &format!("TOKEN={token}; ")).await;
+}
+
+/// Does what the lines say that the broker printed; `first` stands before each.
+async fn copy_and_paste(bed: &Bed, bus: Bus, first: &str) {
     let printed = bed.broker.log();
     let lines: Vec<_> = printed.lines().map(str::trim).collect();
     let find = |begin: &str, word: &str| {
@@ -29,10 +47,10 @@ async fn what_it_prints_can_be_copied_and_pasted(bus: Bus) {
     assert_eq!(bus == Bus::Embedded, printed.contains("embedded mode"), "{printed}");
 
     let watch = find("curl -N ", "/events");
-    let mut watching = RunningCommand::start(shell(&format!("exec {watch} --silent --show-error")));
+    let mut watching = RunningCommand::start(shell(&format!("{first}exec {watch} --silent --show-error")));
     while !watching.line().await.contains("\"connected\"") {}
-    for publish in [find("redis-cli ", "PUBLISH"), find("curl http", " -d ")] {
-        crate::support::programs::run(&mut shell(&publish));
+    for publish in [find("redis-cli ", "PUBLISH"), find("curl ", " -d ")] {
+        crate::support::programs::run(&mut shell(&format!("{first}{publish}")));
         loop {
             let line = watching.line().await;
             if line.starts_with("data: ") {
