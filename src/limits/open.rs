@@ -132,13 +132,23 @@ impl OpenStreams {
 
     /// Ends the streams that are meant and that were opened before a moment. Answers how many.
     pub fn end(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
+        self.end_where(ending, |stream| stream.began <= before && stream.is_meant(selector))
+    }
+
+    /// Ends the streams that are meant, whenever they were opened. Answers how many.
+    pub fn end_all(&self, selector: &Selector, ending: Ending) -> usize {
+        self.end_where(ending, |stream| stream.is_meant(selector))
+    }
+
+    /// Ends the streams of those of whom this is so, which must not open or close any. Answers how many.
+    pub fn end_those(&self, ending: Ending, is_so: impl Fn(&Candidate) -> bool) -> usize {
+        self.end_where(ending, |stream| is_so(&stream.candidate))
+    }
+
+    fn end_where(&self, ending: Ending, meant: impl Fn(&Stream) -> bool) -> usize {
         let bells: Vec<_> = {
             let state = self.state.lock();
-            let meant = state.streams.iter().filter(|(_, stream)| {
-                let candidate = &stream.candidate;
-                stream.began <= before
-                    && selector.matches(&candidate.workspace, &candidate.identity, Some(stream.id))
-            });
+            let meant = state.streams.iter().filter(|(_, stream)| meant(stream));
             meant.map(|(_, stream)| Arc::clone(&stream.bell)).collect()
         };
         // Whoever is woken may leave at once, which takes the lock.
@@ -158,6 +168,12 @@ impl OpenStreams {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Stream {
+    fn is_meant(&self, selector: &Selector) -> bool {
+        selector.matches(&self.candidate.workspace, &self.candidate.identity, Some(self.id))
     }
 }
 
@@ -233,6 +249,7 @@ mod tests {
         let selector = Selector { user: UserId::parse("ann").ok(), ..Selector::default() };
         let past = SystemTime::now() - Duration::from_secs(10);
         assert_eq!(open.end(&selector, past, Ending::Disconnected), 0, "it came later");
+        assert_eq!(open.end_those(Ending::Disconnected, |of| of.workspace.as_str() == "b"), 0);
         assert_eq!(open.end(&selector, SystemTime::now(), Ending::Disconnected), 1);
         assert_eq!(open.end(&selector, SystemTime::now(), Ending::Unauthorized), 1);
         assert_eq!((ending(&ann), ending(&ben)), (Some(Ending::Disconnected), None));

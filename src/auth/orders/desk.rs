@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::bans::Bans;
 use super::order::Order;
 use crate::bus::{Bus, StoreError};
-use crate::limits::{Ending, OpenStreams};
+use crate::limits::{Candidate, Ending, OpenStreams};
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
 
@@ -147,20 +147,42 @@ impl Desk {
         Some(at + order.remembered())
     }
 
-    /// Carries out what other nodes have heard, as of the moments when they did.
+    /// Carries out what other nodes have heard, as of the moments when they did. There may be as many orders as bans, so all
+    /// bans are held against each stream once.
     fn take_recalled(&self, orders: Vec<(Bytes, SystemTime)>) {
+        let now = SystemTime::now();
+        let mut banned = false;
         for (text, until) in orders {
             let Ok(order) = Order::parse(&text) else { continue };
             let Some(at) = until.checked_sub(order.remembered()) else { continue };
-            self.carry_out(&order, at);
+            if self.ban(&order, at, now) {
+                banned = true;
+            } else {
+                self.streams.end(&order.selector, at, Ending::Disconnected);
+            }
+        }
+        if banned {
+            let is_banned =
+                |of: &Candidate| self.bans.until(&of.workspace, &of.identity, SystemTime::now()).is_some();
+            self.streams.end_those(Ending::Disconnected, is_banned);
         }
     }
 
     fn carry_out(&self, order: &Order, at: SystemTime) -> usize {
-        // The ban first: who is ended must not come back in between.
-        let now = SystemTime::now();
-        if let Some(until) = order.stay_away.map(|time| at + time).filter(|until| *until > now)
-            && !self.bans.add(&order.selector, until, now)
+        // The ban first: who is ended must not come back in between. Whoever is to stay away is also ended if it has come since
+        // the order was given, as nothing kept it out until now.
+        if self.ban(order, at, SystemTime::now()) {
+            self.streams.end_all(&order.selector, Ending::Disconnected)
+        } else {
+            self.streams.end(&order.selector, at, Ending::Disconnected)
+        }
+    }
+
+    /// Has those stay away whom an order of a moment keeps out now. Answers whether there are any.
+    fn ban(&self, order: &Order, at: SystemTime, now: SystemTime) -> bool {
+        let until = order.stay_away.map(|time| at + time).filter(|until| *until > now);
+        let Some(until) = until else { return false };
+        if !self.bans.add(&order.selector, until, now)
             && let Some(silenced) = self.bad_log.pass()
         {
             tracing::error!(
@@ -168,7 +190,7 @@ impl Desk {
                 "as many are told to stay away as can be remembered: somebody may come back early"
             );
         }
-        self.streams.end(&order.selector, at, Ending::Disconnected)
+        true
     }
 }
 
