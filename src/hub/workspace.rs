@@ -47,6 +47,8 @@ pub(super) struct State {
     /// Emptied and reused at each wake-up, so that fan-out allocates nothing.
     waking: Vec<Waker>,
     empty_since: Option<Instant>,
+    /// Whether this stands among the lingering workspaces.
+    lingers: bool,
 }
 
 impl WorkspaceCell {
@@ -58,6 +60,7 @@ impl WorkspaceCell {
             waiting: Slab::new(),
             waking: Vec::new(),
             empty_since: None,
+            lingers: false,
         };
         Self { id, incarnation: shared.next_ticket(), shared, state: Mutex::new(state) }
     }
@@ -99,13 +102,18 @@ impl WorkspaceCell {
             state.waiting = Slab::new();
             state.waking = Vec::new();
             state.empty_since = Some(Instant::now());
+            if !std::mem::replace(&mut state.lingers, true) {
+                self.shared.lingering.add(&self.id);
+            }
         }
         self.shared.metrics.subscribers.dec();
     }
 
-    /// Whether nobody is here.
-    pub(super) fn is_empty(&self) -> bool {
-        self.state.lock().waiting.is_empty()
+    /// Answers whether nobody is here, and takes note that this does not stand among the lingering workspaces any more.
+    pub(super) fn is_taken_from_lingering(&self) -> bool {
+        let mut state = self.state.lock();
+        state.lingers = false;
+        state.waiting.is_empty()
     }
 
     /// Forgets what is kept for a while only. Answers whether nobody has been here for the linger time.

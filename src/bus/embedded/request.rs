@@ -37,6 +37,8 @@ pub(crate) struct RequestDecoder {
     /// Whether the client has yet to give the password.
     is_stranger: bool,
     measured: Measured,
+    /// How much of a line without framing was searched for its end.
+    searched: usize,
 }
 
 /// How far the command at the start of the buffer was measured.
@@ -63,7 +65,7 @@ impl RequestDecoder {
     /// Takes commands with payloads up to a size, and a bit more.
     pub(crate) fn new(event_bytes: usize) -> Self {
         let bytes_max = event_bytes.saturating_add(BESIDES_PAYLOAD_BYTES);
-        Self { bytes_max, is_stranger: false, measured: Measured::default() }
+        Self { bytes_max, is_stranger: false, measured: Measured::default(), searched: 0 }
     }
 
     /// From the next command on, takes only small ones, as from a client that has yet to give the password, or not.
@@ -97,7 +99,7 @@ impl Decoder for RequestDecoder {
             let request = match buffer.first() {
                 None => None,
                 Some(b'*') => self.array(buffer)?,
-                Some(_) => inline(buffer)?,
+                Some(_) => inline(buffer, &mut self.searched)?,
             };
             match request {
                 Some(request) if request.is_empty() => {}
@@ -172,10 +174,14 @@ impl Measured {
     }
 }
 
-/// A command without framing, as people type it into telnet: words between blanks.
-fn inline(buffer: &mut BytesMut) -> Result<Option<Request>, RequestError> {
-    let Some(end) = buffer.iter().take(LINE_BYTES_MAX).position(|&byte| byte == b'\n') else {
+/// A command without framing, as people type it into telnet: words between blanks. What was searched for its end stays
+/// searched, so that a line that comes byte by byte costs no more than one that comes at once.
+fn inline(buffer: &mut BytesMut, searched: &mut usize) -> Result<Option<Request>, RequestError> {
+    let from = std::mem::take(searched).min(buffer.len());
+    let rest = buffer[from..].iter().take(LINE_BYTES_MAX - from.min(LINE_BYTES_MAX));
+    let Some(end) = rest.copied().position(|byte| byte == b'\n').map(|at| from + at) else {
         return if buffer.len() < LINE_BYTES_MAX {
+            *searched = buffer.len();
             Ok(None)
         } else {
             Err(protocol("too big inline request"))

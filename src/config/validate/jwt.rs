@@ -156,7 +156,8 @@ mod tests {
             ("jwt.public_key", "-----BEGIN PRIVATE KEY-----\ns3cret"),
             ("jwt.jwks_url", "https://user:s3cret@host/jwks"),
         ] {
-            let settings = [("mode", "jwt"), ("jwt.algorithm", "HS512"), (key, value)];
+            let settings =
+                [("mode", "jwt"), ("jwt.algorithm", "HS512"), ("jwt.secret_file", "/secret"), (key, value)];
             let error = load(&settings).unwrap_err();
             assert!(error.contains(key) && !error.contains("s3cret"), "{error}");
         }
