@@ -107,6 +107,21 @@ async fn an_app_that_is_away_lets_nobody_new_in_and_ends_nothing_at_once() {
 }
 
 #[tokio::test]
+async fn by_a_ticket_the_word_of_the_app_counts_for_no_longer() {
+    let app = App::start().await;
+    app.sign_in("s1", "ann", &["acme"]);
+    let bed = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "2")]).await;
+    let (headers, wish) = ([("Cookie", "session=s1")], r#"{"workspace":"acme"}"#);
+    let issued = http::request(bed.broker.address(), "POST", "/api/tickets", &headers, wish).await;
+    assert_eq!(issued.status, 201);
+    app.sign_out("s1");
+    let ticket = issued.json()["ticket"].as_str().unwrap().to_owned();
+    let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    client.hello().await;
+    assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "expired");
+}
+
+#[tokio::test]
 async fn of_several_methods_the_first_that_lets_in_decides() {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::commands::{Finished, run_tidings, run_tidings_with_input};
-use crate::support::directory::{Directory, repository, repository_file};
+use crate::support::directory::{repository, repository_file};
 
 const SECRET: &str = "a secret of sixty-four bytes, which is enough for every HS hash.";
 
