@@ -30,7 +30,7 @@ use crate::http::{
     Listener, Origins, PairFiles, PublishRate, Service, SocketSettings, Tls, TrustedProxies, admin,
 };
 use crate::hub::{Hub, HubSettings};
-use crate::limits::{OpenStreams, StreamLimits};
+use crate::limits::{AddressCounts, OpenStreams, StreamLimits};
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -373,7 +373,11 @@ impl Access {
                     let interval = config.auth.recheck_seconds.duration();
                     access.recheck =
                         (!interval.is_zero()).then(|| Arc::new(Recheck::new(forward.clone(), interval)));
-                    Method::Forward(forward)
+                    // A quarter of all that may be asked and wait.
+                    let settings = &config.auth.forward;
+                    let share = settings.concurrent.saturating_add(settings.queue).div_ceil(4);
+                    let most = u32::try_from(share).ok().and_then(NonZeroU32::new);
+                    Method::Forward { forward, askers: AddressCounts::new(most) }
                 }
             });
         }
@@ -463,7 +467,11 @@ fn hub_settings(config: &Config) -> HubSettings {
 
 fn stream_limits(config: &Config) -> StreamLimits {
     let limits = &config.limits;
-    StreamLimits { per_workspace: limits.connections_per_workspace, per_user: limits.connections_per_user }
+    StreamLimits {
+        in_all: limits.connections,
+        per_workspace: limits.connections_per_workspace,
+        per_user: limits.connections_per_user,
+    }
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -119,7 +119,7 @@ impl Begun {
             address,
             secure: settings.tls.is_some(),
             surplus: ticket.surplus(),
-            addresses: shared.admission.addresses(),
+            addresses: shared.admission.streams(),
             cut: Arc::clone(&cut),
             progress: Arc::clone(&progress),
         };

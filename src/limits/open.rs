@@ -18,6 +18,8 @@ use crate::workspace::WorkspaceId;
 /// How many streams may be open at a time; 0 is no bound.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StreamLimits {
+    /// On the node in all.
+    pub in_all: usize,
     /// To one workspace.
     pub per_workspace: usize,
     /// Of one user.
@@ -27,6 +29,9 @@ pub struct StreamLimits {
 /// The bound that a further stream would pass. Nobody is ended to make room: who is there stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamBound {
+    /// Streams in all.
+    #[error("this node has as many streams as it may (limits.connections)")]
+    Node,
     /// Streams of a workspace.
     #[error("this workspace has as many streams on this node as it may (limits.connections_per_workspace)")]
     Workspace,
@@ -40,6 +45,7 @@ impl StreamBound {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Node => "connections",
             Self::Workspace => "connections-per-workspace",
             Self::User => "connections-per-user",
         }
@@ -95,6 +101,10 @@ impl OpenStreams {
         let mut state = self.state.lock();
         let State { streams, numbers, by_workspace, by_user } = &mut *state;
         let limits = &self.limits;
+        // One connection of HTTP/2 carries many streams.
+        if limits.in_all > 0 && streams.len() >= limits.in_all {
+            return Err(StreamBound::Node);
+        }
         if is_full(by_workspace, &candidate.workspace, limits.per_workspace) {
             return Err(StreamBound::Workspace);
         }
@@ -132,7 +142,10 @@ impl OpenStreams {
 
     /// Ends the streams that are meant and that were opened before a moment. Answers how many.
     pub fn end(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
-        self.end_where(ending, |stream| stream.began <= before && stream.is_meant(selector))
+        // What began in the future began before somebody set the clock back.
+        let now = SystemTime::now();
+        let is_old = |stream: &Stream| stream.began <= before || stream.began > now;
+        self.end_where(ending, |stream| is_old(stream) && stream.is_meant(selector))
     }
 
     /// Ends the streams that are meant, whenever they were opened. Answers how many.
@@ -217,7 +230,7 @@ mod tests {
 
     #[test]
     fn newcomers_are_turned_away_at_each_bound_and_let_in_when_somebody_leaves() {
-        let open = open(StreamLimits { per_workspace: 3, per_user: 2 });
+        let open = open(StreamLimits { in_all: 5, per_workspace: 3, per_user: 2 });
         let admit = |workspace, user| open.admit(candidate(workspace, user));
         let first = admit("a", Some("ann")).unwrap();
         let _second = admit("b", Some("ann")).unwrap();
@@ -225,6 +238,9 @@ mod tests {
         let _third = admit("a", None).unwrap();
         let _fourth = admit("a", None).unwrap();
         assert_eq!(admit("a", None).unwrap_err(), StreamBound::Workspace);
+        let fifth = admit("c", None).unwrap();
+        assert_eq!(admit("d", None).unwrap_err(), StreamBound::Node);
+        drop(fifth);
         assert_eq!(open.len(), 4);
 
         drop(first);

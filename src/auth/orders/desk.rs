@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -25,38 +25,32 @@ const QUEUE: usize = 4096;
 /// Pause before remembered orders are asked for again, and between looks for bans that have ended.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What reaches the desk.
-#[derive(Debug)]
-enum Note {
-    /// The control channel is heard from now on.
-    Confirmed,
-    /// An order, and when it came.
-    Order(Bytes, SystemTime),
-}
-
 /// Where the bus puts orders. Never waits.
 #[derive(Debug, Clone)]
 pub struct Inbox {
-    notes: mpsc::Sender<Note>,
+    /// Orders, each with the moment when it came.
+    orders: mpsc::Sender<(Bytes, SystemTime)>,
+    /// Changes when orders may have been missed.
+    missed: Arc<watch::Sender<()>>,
     full_log: Arc<Throttle>,
 }
 
 impl Inbox {
     /// The control channel is heard, perhaps after a time when it was not.
     pub fn confirmed(&self) {
-        self.put(Note::Confirmed);
+        self.missed.send_replace(());
     }
 
-    /// An order came.
+    /// An order came. One for which there is no room is learned again from those that other nodes have remembered, if they did.
     pub fn order(&self, text: Bytes) {
-        self.put(Note::Order(text, SystemTime::now()));
-    }
-
-    fn put(&self, note: Note) {
-        if self.notes.try_send(note).is_err()
-            && let Some(silenced) = self.full_log.pass()
-        {
-            tracing::error!(silenced, "an order of a backend was lost: more came than could be carried out");
+        if self.orders.try_send((text, SystemTime::now())).is_err() {
+            self.missed.send_replace(());
+            if let Some(silenced) = self.full_log.pass() {
+                tracing::error!(
+                    silenced,
+                    "an order of a backend was lost: more came than could be carried out"
+                );
+            }
         }
     }
 }
@@ -64,7 +58,8 @@ impl Inbox {
 /// Carries orders out.
 #[derive(Debug)]
 pub struct Desk {
-    notes: mpsc::Receiver<Note>,
+    orders: mpsc::Receiver<(Bytes, SystemTime)>,
+    missed: watch::Receiver<()>,
     streams: Arc<OpenStreams>,
     bans: Arc<Bans>,
     bus: Arc<dyn Bus>,
@@ -81,9 +76,10 @@ impl Desk {
         bus: Arc<dyn Bus>,
         metrics: Arc<Metrics>,
     ) -> (Self, Inbox) {
-        let (sender, notes) = mpsc::channel(QUEUE);
-        let inbox = Inbox { notes: sender, full_log: Arc::default() };
-        (Self { notes, streams, bans, bus, metrics, bad_log: Throttle::default() }, inbox)
+        let (sender, orders) = mpsc::channel(QUEUE);
+        let (misses, missed) = watch::channel(());
+        let inbox = Inbox { orders: sender, missed: Arc::new(misses), full_log: Arc::default() };
+        (Self { orders, missed, streams, bans, bus, metrics, bad_log: Throttle::default() }, inbox)
     }
 
     /// Carries orders out until it is told to stop.
@@ -91,16 +87,14 @@ impl Desk {
         // Remembering asks the bus and may take its time; carrying out must not wait for it.
         let (to_remember, remembering) = mpsc::channel(QUEUE);
         let (recalled, mut recalling) = mpsc::channel(1);
-        let (recall, wanted) = tokio::sync::watch::channel(false);
-        let bus = Arc::clone(&self.bus);
+        let (bus, missed) = (Arc::clone(&self.bus), self.missed.clone());
         let carry_out = async {
             let mut tidy = tokio::time::interval(PAUSE);
             tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
-                    note = self.notes.recv() => match note {
-                        Some(Note::Confirmed) => { let _ = recall.send(true); }
-                        Some(Note::Order(text, at)) => {
+                    order = self.orders.recv() => match order {
+                        Some((text, at)) => {
                             if let Some(until) = self.take(&text, at) {
                                 // Full: other nodes have heard it too, and have it remembered.
                                 let _ = to_remember.try_send((text, until));
@@ -116,7 +110,7 @@ impl Desk {
         tokio::select! {
             () = carry_out => {}
             () = remember(&*bus, remembering) => {}
-            () = recall_when_wanted(&*bus, wanted, recalled) => {}
+            () = recall_when_missed(&*bus, missed, recalled) => {}
             () = stop.cancelled() => {}
         }
     }
@@ -194,30 +188,34 @@ impl Desk {
     }
 }
 
-/// Has the bus remember orders, one after the other.
+/// Has the bus remember orders, one after the other; while it cannot be reached, each is tried again until it has ended.
 async fn remember(bus: &dyn Bus, mut orders: mpsc::Receiver<(Bytes, SystemTime)>) {
     let throttle = Throttle::default();
     while let Some((order, until)) = orders.recv().await {
-        if let Err(error) = bus.remember(order, until).await {
+        while let Err(error) = bus.remember(order.clone(), until).await {
             note_store_error(
                 &throttle,
                 &error,
                 "an order cannot be remembered: nodes that did not hear it will not know of it",
             );
+            if matches!(error, StoreError::Refused(_)) || until <= SystemTime::now() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
     // The sender ends together with this.
     std::future::pending().await
 }
 
-/// Asks the bus for the orders that are in force each time that the control channel is confirmed, until it answers.
-async fn recall_when_wanted(
+/// Asks the bus for the orders that are in force each time that some may have been missed, until it answers.
+async fn recall_when_missed(
     bus: &dyn Bus,
-    mut wanted: tokio::sync::watch::Receiver<bool>,
+    mut missed: watch::Receiver<()>,
     recalled: mpsc::Sender<Vec<(Bytes, SystemTime)>>,
 ) {
     let throttle = Throttle::default();
-    while wanted.changed().await.is_ok() {
+    while missed.changed().await.is_ok() {
         loop {
             match bus.recall().await {
                 Ok(orders) => {
