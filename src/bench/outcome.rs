@@ -351,7 +351,8 @@ pub(super) mod tests {
             out_of_order: 1,
             ..Account::default()
         };
-        let wrongs: [(fn(&mut Outcome, Account), &str); 6] = [
+        type Wrong = (fn(&mut Outcome, Account), &'static str);
+        let wrongs: [Wrong; 6] = [
             (|o, account| o.receiving.add(account, 9), "5 deliveries are missing, at 1 clients: of 2"),
             (|o, _| o.receiving.duplicates = 7, "7 deliveries came again"),
             (|o, _| o.receiving.strange = 8, "8 events came to clients"),

@@ -31,8 +31,8 @@ const LANES: usize = 32;
 /// Events that may wait for a lane. Beyond it the thread that keeps the time waits too; the moments stay what they are.
 const QUEUE: usize = 16 * 1024;
 
-/// Events that are sent to the bus together, at most.
-const BATCH: usize = 256;
+/// Events that are sent together, at most.
+const BATCH: usize = 128;
 
 /// How much later than the last event is due events are still sent.
 const OVERTIME: Duration = Duration::from_secs(5);
@@ -149,7 +149,7 @@ impl Publishing {
         let (counter, of_clock, of_lanes) = (Arc::clone(&taken), Arc::clone(scene), Arc::clone(scene));
         let thread = std::thread::Builder::new()
             .name("publish".to_owned())
-            .spawn(move || send(&of_lanes, outlet, receivers, start, &counter))?;
+            .spawn(move || send(&of_lanes, &outlet, receivers, start, &counter))?;
         let clock = std::thread::Builder::new()
             .name("clock".to_owned())
             .spawn(move || keep_time(&of_clock, &senders, start))?;
@@ -194,7 +194,7 @@ fn keep_time(scene: &Scene, lanes: &[Sender<Tag>], start: Duration) {
 /// The thread of the lanes.
 fn send(
     scene: &Arc<Scene>,
-    outlet: Outlet,
+    outlet: &Outlet,
     receivers: Vec<Receiver<Tag>>,
     start: Duration,
     taken: &Arc<AtomicU64>,
@@ -207,7 +207,7 @@ fn send(
         for events in receivers {
             let (scene, taken) = (Arc::clone(scene), Arc::clone(taken));
             let lane = Lane { scene, events, last_ns, taken, published: new()? };
-            match &outlet {
+            match outlet {
                 Outlet::Http(broker) => drop(lanes.spawn(lane.over_http(Arc::clone(broker)))),
                 Outlet::Bus(config, way) => {
                     let bus = BulkPublisher::connect(&config.redis, &config.retention, *way).await;
@@ -226,21 +226,34 @@ fn send(
 
 impl Lane {
     async fn over_http(mut self, broker: Arc<Broker>) -> Published {
-        while let Some(tag) = self.events.recv().await {
-            let Some(sent) = self.sending(tag) else { continue };
-            let answer = self.post(&broker, tag).await;
-            self.answered(sent, &[tag], vec![answer]);
+        let mut waiting = Vec::with_capacity(BATCH);
+        while self.events.recv_many(&mut waiting, BATCH).await > 0 {
+            let mut by_workspace: BTreeMap<u32, Vec<Tag>> = BTreeMap::new();
+            for tag in waiting.drain(..) {
+                by_workspace.entry(tag.workspace).or_default().push(tag);
+            }
+            for mut tags in by_workspace.into_values() {
+                let Some(sent) = self.sending(&mut tags) else { continue };
+                let answer = self.post(&broker, &tags).await;
+                self.answered(sent, &tags, vec![answer; tags.len()]);
+            }
         }
         self.published
     }
 
-    async fn post(&self, broker: &Broker, tag: Tag) -> Result<(), String> {
+    /// Publishes events of one workspace: several are those that had to wait, and go together as a batch.
+    async fn post(&self, broker: &Broker, tags: &[Tag]) -> Result<(), String> {
         let scene = &self.scene;
-        let workspace = scene.plan.workspaces.get(tag.workspace as usize).ok_or("no such workspace")?;
+        let workspace = tags.first().and_then(|tag| scene.plan.workspaces.get(tag.workspace as usize));
+        let payloads: Vec<String> = tags.iter().map(|tag| scene.tagger.payload(*tag)).collect();
         let request = broker
-            .events(Method::POST, workspace, "")
+            .events(
+                Method::POST,
+                workspace.ok_or("no such workspace")?,
+                if tags.len() > 1 { "?batch=1" } else { "" },
+            )
             .map_err(|_| "the address is none".to_owned())?
-            .body(Full::new(Bytes::from(scene.tagger.payload(tag))))
+            .body(Full::new(Bytes::from(payloads.join("\n"))))
             .map_err(|error| error.to_string())?;
         let response = broker.send(request).await?;
         let status = response.status();
@@ -255,15 +268,7 @@ impl Lane {
     async fn over_bus(mut self, mut bus: BulkPublisher) -> Published {
         let mut tags = Vec::with_capacity(BATCH);
         while self.events.recv_many(&mut tags, BATCH).await > 0 {
-            let mut sent = None;
-            tags.retain(|tag| match self.sending(*tag) {
-                Some(now) => {
-                    sent = Some(now);
-                    true
-                }
-                None => false,
-            });
-            let Some(sent) = sent else { continue };
+            let Some(sent) = self.sending(&mut tags) else { continue };
             let scene = Arc::clone(&self.scene);
             let events = tags.iter().filter_map(|tag| {
                 Some((scene.plan.workspaces.get(tag.workspace as usize)?, scene.tagger.payload(*tag)))
@@ -275,15 +280,17 @@ impl Lane {
         self.published
     }
 
-    /// An event is about to be sent; `None` where it is too late for that.
-    fn sending(&mut self, tag: Tag) -> Option<Instant> {
+    /// Events are about to be sent. Those that it is too late for are given up; `None` where that is all of them.
+    fn sending(&mut self, tags: &mut Vec<Tag>) -> Option<Instant> {
         let now = Instant::now();
         let now_ns = nanoseconds(now.saturating_duration_since(self.scene.clock));
         if now_ns > self.last_ns {
-            self.published.fail(tag, None);
+            tags.drain(..).for_each(|tag| self.published.fail(tag, None));
             return None;
         }
-        self.published.behind.record(Duration::from_nanos(now_ns.saturating_sub(tag.due_ns)));
+        for tag in &*tags {
+            self.published.behind.record(Duration::from_nanos(now_ns.saturating_sub(tag.due_ns)));
+        }
         Some(now)
     }
 

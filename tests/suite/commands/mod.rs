@@ -1,5 +1,6 @@
 //! The command line: what each command prints, and what it exits with.
 
+mod bench;
 mod check;
 mod configuration;
 mod publish;
