@@ -309,7 +309,7 @@ mod tests {
             ("--rate 1e9 --duration 1h", "--rate"),
             ("--duration 0s", "--duration"),
             ("--duration 25h", "a time up to 24h"),
-            ("--duration -1s", "--duration"),
+            ("--duration=-1s", "a time up to 24h"),
             ("--live", "--publish redis"),
             ("--live --durable --publish redis", "cannot be used with"),
             ("--storm=sometime", "at-once"),

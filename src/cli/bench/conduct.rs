@@ -90,9 +90,8 @@ impl Run {
         self.progress.waiting("the streams rest");
         sleep(REST).await;
         let idle = self.usage();
-        let xranges_before = self.xranges().await;
 
-        let published = self.publish(outlet).await?;
+        let (published, xranges_before) = self.publish(outlet).await?;
         self.stragglers(&published).await;
         let end = self.usage();
         let xranges_after = self.xranges().await;
@@ -155,19 +154,22 @@ impl Run {
         }
     }
 
-    /// Publishes everything, and drops all connections on the way if that was asked for.
-    async fn publish(&self, outlet: Outlet) -> Result<Published, Failure> {
-        let plan = &self.scene.plan;
-        let start = self.scene.clock.elapsed() + LEAD;
-        let scene = &self.scene;
+    /// Publishes everything, and drops all connections on the way if that was asked for; answers then how often logs had been
+    /// read before.
+    async fn publish(&mut self, outlet: Outlet) -> Result<(Published, Option<u64>), Failure> {
+        let scene = Arc::clone(&self.scene);
+        let plan = &scene.plan;
+        let start = scene.clock.elapsed() + LEAD;
         self.crowd.measure_from(start + plan.warm_up);
         let publishing =
-            Publishing::start(scene, outlet, start).map_err(|error| failed("publish", &error))?;
+            Publishing::start(&scene, outlet, start).map_err(|error| failed("publish", &error))?;
         let all = plan.warm_up + plan.duration;
         let storm_at = plan.storm.map(|_| start + plan.warm_up + plan.duration / 3);
+        let mut xranges_before = None;
         while !publishing.is_finished() {
             let now = scene.clock.elapsed();
             if storm_at.is_some_and(|at| now >= at) && !scene.drop_all.is_cancelled() {
+                xranges_before = self.xranges().await;
                 *scene.dropped_at.lock() = scene.clock.elapsed();
                 scene.drop_all.cancel();
             }
@@ -183,7 +185,8 @@ impl Run {
             }
             sleep(TICK).await;
         }
-        publishing.join().map_err(|error| failed("publish", &error))
+        let published = publishing.join().map_err(|error| failed("publish", &error))?;
+        Ok((published, xranges_before))
     }
 
     /// Waits for what is under way: until everything is there and everybody is back, or nothing more comes.

@@ -19,7 +19,7 @@ pub(super) struct Seen {
     pub(super) published: Published,
     pub(super) tally: Tally,
     pub(super) done: Vec<Done>,
-    /// Reads of logs during the run.
+    /// Reads of logs since the storm began.
     pub(super) xranges: Option<u64>,
 }
 
