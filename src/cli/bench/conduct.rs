@@ -125,7 +125,10 @@ impl Run {
             let trouble = if let Some(status) = self.crowd.refused() {
                 format!("the broker answered {status} to a stream")
             } else if began.elapsed() > until {
-                format!("{live} of {all} streams are live after {seconds:.0} s")
+                // A broker at its bound leaves further connections waiting, without a word.
+                format!(
+                    "{live} of {all} streams are live after {seconds:.0} s (see limits.connections of the broker)"
+                )
             } else {
                 sleep(TICK).await;
                 continue;
@@ -173,14 +176,10 @@ impl Run {
                 *scene.dropped_at.lock() = scene.clock.elapsed();
                 scene.drop_all.cancel();
             }
-            if self.progress.is_shown() {
-                let tally = self.crowd.tally(&self.empty);
-                let now_is = Now {
-                    live: tally.live,
-                    events: publishing.taken.load(Ordering::Relaxed),
-                    deliveries: tally.received,
-                    latency: tally.latencies.all().percentiles(),
-                };
+            if self.progress.is_due() {
+                let (_, live, deliveries) = self.crowd.glance();
+                let events = publishing.taken.load(Ordering::Relaxed);
+                let now_is = Now { live, events, deliveries, latency: self.crowd.latency() };
                 self.progress.publishing(now.saturating_sub(start), all, &now_is);
             }
             sleep(TICK).await;

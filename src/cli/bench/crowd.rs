@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Plan;
 use super::client::{Client, Done};
-use crate::bench::latency::{Durations, Latencies};
+use crate::bench::latency::{Durations, Latencies, Percentiles};
 use crate::bench::tag::Tagger;
 
 /// The buffer of a thread.
@@ -199,6 +199,16 @@ impl Crowd {
             let tally = tally.lock();
             (greeted + tally.greeted, live + tally.live, received + tally.received)
         })
+    }
+
+    /// The latencies of all clients so far, without their course: cheaper than all.
+    pub(super) fn latency(&self) -> Percentiles {
+        let all = |tally: &Arc<Mutex<Tally>>| tally.lock().latencies.all().clone();
+        let sum = self.tallies.iter().map(all).reduce(|mut sum, other| {
+            sum.add(&other);
+            sum
+        });
+        sum.map(|sum| sum.percentiles()).unwrap_or_default()
     }
 
     /// A status that will not get better by trying again, if one was seen.

@@ -1,17 +1,21 @@
 //! What a run shows while it goes on: a bar and a line, on a terminal only.
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::bench::latency::Percentiles;
 use crate::bench::table::{grouped, short};
 
+/// The time between two lines: each costs some work that would disturb what is measured.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// The bar and its line. It goes from the screen with the value.
 pub(super) struct Progress {
     bar: ProgressBar,
     shown: bool,
+    written: Option<Instant>,
 }
 
 impl Progress {
@@ -23,12 +27,16 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{prefix:>10} [{bar:30}] {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, shown }
+        Self { bar, shown, written: None }
     }
 
-    /// Whether anybody sees it: what is only for the line need not be counted otherwise.
-    pub(super) fn is_shown(&self) -> bool {
-        self.shown
+    /// Whether the line is to be written anew: often enough for the eye, and never where nobody sees it.
+    pub(super) fn is_due(&mut self) -> bool {
+        let due = self.shown && self.written.is_none_or(|written| written.elapsed() >= PAUSE);
+        if due {
+            self.written = Some(Instant::now());
+        }
+        due
     }
 
     /// Streams are being opened.
