@@ -111,6 +111,7 @@ impl Client {
             self.account(worker, &end);
             if self.slow && self.greeted {
                 *last = Some(end);
+                worker.tally.lock().slow_ended += 1;
                 return;
             }
             let at_once = worker.scene.plan.storm == Some(Return::AtOnce) && end == End::Dropped;

@@ -37,7 +37,7 @@ const LEAD: Duration = Duration::from_millis(300);
 /// What is expected may stay away for so long before no more is expected.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// How long those that did not read may read what is there.
+/// How long those that did not read may read what is there, at most.
 const READING_ON: Duration = Duration::from_secs(5);
 
 /// The most moments that are kept of the growth while connections are made.
@@ -214,7 +214,10 @@ impl Run {
         if self.scene.plan.slow > 0 {
             self.scene.read_on.cancel();
             self.progress.waiting("slow readers read what is there");
-            sleep(READING_ON).await;
+            let until = Instant::now() + READING_ON;
+            while Instant::now() < until && self.crowd.slow_ended() < self.scene.plan.slow {
+                sleep(TICK).await;
+            }
         }
     }
 

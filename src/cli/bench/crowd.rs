@@ -75,6 +75,8 @@ pub(super) struct Tally {
     /// Events of another workspace, or of nobody.
     pub(super) strange: u64,
     pub(super) latencies: Latencies,
+    /// Clients that do not read whose streams have ended.
+    pub(super) slow_ended: usize,
     /// Clients that were dropped in a storm and have come back.
     pub(super) came_back: usize,
     /// How long they were away.
@@ -130,6 +132,7 @@ impl Tally {
             received: 0,
             strange: 0,
             latencies,
+            slow_ended: 0,
             came_back: 0,
             back: Durations::new()?,
             ended: BTreeMap::new(),
@@ -154,6 +157,7 @@ impl Tally {
         self.received += other.received;
         self.strange += other.strange;
         self.latencies.add(&other.latencies);
+        self.slow_ended += other.slow_ended;
         self.came_back += other.came_back;
         self.back.add(&other.back);
         other.ended.iter().for_each(|(why, number)| count(&mut self.ended, why, *number));
@@ -199,6 +203,11 @@ impl Crowd {
             let tally = tally.lock();
             (greeted + tally.greeted, live + tally.live, received + tally.received)
         })
+    }
+
+    /// How many of the clients that do not read have lost their streams.
+    pub(super) fn slow_ended(&self) -> usize {
+        self.tallies.iter().map(|tally| tally.lock().slow_ended).sum()
     }
 
     /// The latencies of all clients so far, without their course: cheaper than all.

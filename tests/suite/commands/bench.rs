@@ -39,25 +39,25 @@ async fn run(bed: &Bed, bus: Bus, arguments: &str) -> Finished {
 }
 
 /// Small, so that it is over soon, and with a rate that a busy machine keeps.
-const SMALL: &str = "--connections 200 --workspaces 4 --rate 50 --duration 2s --warm-up 500ms";
+const SMALL: &str = "--connections 200 --workspaces 4 --rate 50 --duration 1s --warm-up 500ms";
 
 async fn every_event_arrives_however_it_is_published(bus: Bus) {
     let bed = Bed::start(bus).await;
     for (publish, name) in [("http", "http"), ("redis", "redis-live"), ("redis --durable", "redis-durable")] {
         let (code, figures) = bench(&bed, bus, &format!("{SMALL} --publish {publish}")).await;
         assert_eq!((code, &figures["passed"]), (Some(0), &Value::Bool(true)), "{publish}: {figures}");
-        // 125 events, each for the 50 streams of its workspace.
-        assert_eq!(figures["publishing"]["events"], 125, "{figures}");
+        // 75 events, each for the 50 streams of its workspace.
+        assert_eq!(figures["publishing"]["events"], 75, "{figures}");
         let receiving = &figures["receiving"];
         let counts = ["expected", "received", "missing", "duplicates", "out_of_order", "strange"];
         assert_eq!(
             counts.map(|count| receiving[count].as_u64().unwrap()),
-            [6250, 6250, 0, 0, 0, 0],
+            [3750, 3750, 0, 0, 0, 0],
             "{figures}"
         );
         assert_eq!((&figures["load"]["publish"], &figures["streams"]["live"]), (&name.into(), &200.into()));
         // What was due while it was warming up is not measured.
-        assert_eq!(figures["latency_ms"]["count"], 5000, "{figures}");
+        assert_eq!(figures["latency_ms"]["count"], 2500, "{figures}");
         let latency = |name: &str| figures["latency_ms"][name].as_f64().unwrap();
         assert!(0.0 < latency("p50") && latency("p50") <= latency("p99") && latency("p99") <= latency("max"));
         // The broker runs on this machine.
@@ -70,12 +70,13 @@ async fn every_event_arrives_however_it_is_published(bus: Bus) {
 
 async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
     let bed = Bed::start_with(bus, &[("limits.events_per_second", "10")]).await;
-    let load = "--connections 20 --workspaces 1 --rate 100 --duration 2s --warm-up 0s --publish redis";
+    let load =
+        "--connections 20 --workspaces 1 --rate 100 --duration 1s --warm-up 0s --grace 2s --publish redis";
     let (code, figures) = bench(&bed, bus, load).await;
     assert_eq!((code, &figures["passed"]), (Some(1), &Value::Bool(false)), "{figures}");
     let count = |name: &str| figures["receiving"][name].as_u64().unwrap();
-    assert_eq!(count("received") + count("missing"), 200 * 20, "{figures}");
-    assert!(count("missing_told") > 100 * 20 && count("missing_untold") == 0, "{figures}");
+    assert_eq!(count("received") + count("missing"), 100 * 20, "{figures}");
+    assert!(count("missing_told") > 50 * 20 && count("missing_untold") == 0, "{figures}");
     assert!(count("resets") >= 20 && count("clients_missing") == 20, "{figures}");
     assert_eq!((count("duplicates"), count("out_of_order")), (0, 0), "{figures}");
     assert!(figures["problems"][0].as_str().unwrap().contains("deliveries are missing, at 20 clients"));
