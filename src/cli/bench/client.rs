@@ -1,12 +1,15 @@
 //! One client: it keeps a stream of its workspace open, as an EventSource does, and keeps account of what it gets.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use serde_json::Value;
 use socket2::SockRef;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -139,7 +142,7 @@ impl Client {
     /// One stream, from connecting to its end.
     async fn stream(&mut self, worker: &Worker) -> End {
         let opened = tokio::time::timeout(HELLO_TIMEOUT, self.open(worker)).await;
-        let stream = match opened {
+        let mut stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return End::Failed(error.kind().to_string()),
             Err(_) => return End::Failed("no connection in time".to_owned()),
@@ -155,7 +158,7 @@ impl Client {
                 self.dropped = true;
                 End::Dropped
             }
-            end = self.follow(worker, &stream, &mut reader) => end,
+            end = self.follow(worker, &mut stream, &mut reader) => end,
         };
         self.last_event_id = reader.parser.last_event_id().to_owned();
         end
@@ -178,7 +181,7 @@ impl Client {
     }
 
     /// Reads a stream to its end.
-    async fn follow(&mut self, worker: &Worker, stream: &TcpStream, reader: &mut Reader) -> End {
+    async fn follow(&mut self, worker: &Worker, stream: &mut TcpStream, reader: &mut Reader) -> End {
         match tokio::time::timeout(HELLO_TIMEOUT, self.read(worker, stream, reader, true)).await {
             Ok(None) => {}
             Ok(Some(end)) => return end,
@@ -194,31 +197,28 @@ impl Client {
     async fn read(
         &mut self,
         worker: &Worker,
-        stream: &TcpStream,
+        stream: &mut TcpStream,
         reader: &mut Reader,
         to_hello: bool,
     ) -> Option<End> {
         loop {
-            if let Err(error) = stream.readable().await {
-                return Some(End::Failed(error.kind().to_string()));
-            }
-            let mut buffer = worker.buffer.borrow_mut();
-            match stream.try_read(&mut buffer) {
-                Ok(0) if reader.answer.is_complete() || reader.reason.is_some() => {
-                    return Some(reader.reason.take().map_or(End::Clean, End::Told));
-                }
-                Ok(0) => return Some(End::Cut),
-                Ok(length) => {
-                    let now_ns = nanoseconds(worker.scene.clock.elapsed());
-                    if let Some(end) = self.take(worker, reader, &buffer[..length], now_ns) {
-                        return Some(end);
+            // The thread's buffer is taken only while there is something to read, and given back before anyone else's turn.
+            let end = poll_fn(|context| {
+                let mut buffer = worker.buffer.borrow_mut();
+                let mut read = ReadBuf::new(&mut buffer);
+                let outcome = ready!(Pin::new(&mut *stream).poll_read(context, &mut read));
+                Poll::Ready(match outcome {
+                    Ok(()) if read.filled().is_empty() => Some(reader.end_of_file()),
+                    Ok(()) => {
+                        let now_ns = nanoseconds(worker.scene.clock.elapsed());
+                        self.take(worker, reader, read.filled(), now_ns)
                     }
-                    if to_hello && self.live {
-                        return None;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Some(reader.reason.take().map_or(End::Cut, End::Told)),
+                    Err(_) => Some(reader.reason.take().map_or(End::Cut, End::Told)),
+                })
+            });
+            let end = end.await;
+            if end.is_some() || (to_hello && self.live) {
+                return end;
             }
         }
     }
@@ -304,6 +304,17 @@ struct Reader {
     parser: Parser,
     /// Why the stream is about to end, when the broker has said it.
     reason: Option<String>,
+}
+
+impl Reader {
+    /// What an end of file means here.
+    fn end_of_file(&mut self) -> End {
+        match self.reason.take() {
+            Some(reason) => End::Told(reason),
+            None if self.answer.is_complete() => End::Clean,
+            None => End::Cut,
+        }
+    }
 }
 
 /// Whether a plain message is the broker's hello.
