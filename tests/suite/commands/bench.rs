@@ -106,8 +106,8 @@ async fn a_storm_loses_nothing(bus: Bus) {
 
 async fn slow_readers_harm_only_themselves(bus: Bus) {
     let settings = [
-        ("ring.events", "20"),
-        ("ring.bytes", "400000"),
+        ("ring.events", "60"),
+        ("ring.bytes", "800000"),
         ("server.send_buffer_bytes", "16384"),
         ("limits.event_bytes", "100000"),
     ];
