@@ -56,6 +56,16 @@ impl Broker {
         Ok(Self { client, base, authorization: authorization()? })
     }
 
+    /// The address of the interface, such as `http://127.0.0.1:8080/api`.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The header that says who we are, for who makes requests of their own.
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
     /// A request for a workspace's events, to be completed.
     pub(super) fn events(
         &self,
