@@ -4,6 +4,7 @@
 //! (what a connection gets). [`http`], [`config`] and [`cli`] stand around it.
 
 pub mod auth;
+pub mod bench;
 pub mod bus;
 pub mod cli;
 pub mod config;

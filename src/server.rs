@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Door;
 use crate::auth::door::Method;
 use crate::auth::forward::{self, ForwardAuth};
-use crate::auth::jwt::{JwtSetupError, TokenSources, Verifier};
+use crate::auth::jwt::{self, JwtSetupError, TokenSources, Verifier};
 use crate::auth::orders::{Bans, Desk};
 use crate::auth::recheck::Recheck;
 use crate::auth::tickets::Tickets;
@@ -31,7 +31,7 @@ use crate::http::{
     Listener, Origins, PairFiles, PublishRate, Service, SocketSettings, Tls, TrustedProxies, admin,
 };
 use crate::hub::{Hub, HubSettings};
-use crate::limits::{OpenStreams, StreamLimits};
+use crate::limits::{AddressCounts, OpenStreams, StreamLimits};
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -382,6 +382,12 @@ impl Access {
         for method in methods {
             access.methods.push(match method {
                 AuthMethod::Jwt => {
+                    if let Some(short) = jwt::short_secret(&config.auth.jwt)? {
+                        if !config.server.listen.ip().to_canonical().is_loopback() {
+                            return Err(short.into());
+                        }
+                        tracing::warn!(error = %short, "the secret for tokens is too short for anything but a try on this machine");
+                    }
                     let verifier = Arc::new(Verifier::new(&config.auth.jwt, metrics)?);
                     access.verifier = Some(Arc::clone(&verifier));
                     Method::Jwt { sources: TokenSources::new(&config.auth.jwt), verifier }
@@ -391,7 +397,11 @@ impl Access {
                     let interval = config.auth.recheck_seconds.duration();
                     access.recheck =
                         (!interval.is_zero()).then(|| Arc::new(Recheck::new(forward.clone(), interval)));
-                    Method::Forward(forward)
+                    // A quarter of all that may be asked and wait.
+                    let settings = &config.auth.forward;
+                    let share = settings.concurrent.saturating_add(settings.queue).div_ceil(4);
+                    let most = u32::try_from(share).ok().and_then(NonZeroU32::new);
+                    Method::Forward { forward, askers: AddressCounts::new(most) }
                 }
             });
         }
@@ -499,7 +509,11 @@ fn hub_settings(config: &Config) -> HubSettings {
 
 fn stream_limits(config: &Config) -> StreamLimits {
     let limits = &config.limits;
-    StreamLimits { per_workspace: limits.connections_per_workspace, per_user: limits.connections_per_user }
+    StreamLimits {
+        in_all: limits.connections,
+        per_workspace: limits.connections_per_workspace,
+        per_user: limits.connections_per_user,
+    }
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

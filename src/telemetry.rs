@@ -24,6 +24,18 @@ pub fn install(config: &LogConfig) -> Result<(), ParseError> {
     Ok(())
 }
 
+/// An error with what caused it, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// Lets one log line a second through and counts the others, for lines that the network can cause.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<ThrottleState>);

@@ -9,9 +9,9 @@ use super::forward::{Asking, ForwardAuth};
 use super::jwt::{TokenSources, VerifiedToken, Verifier, bearer};
 use super::orders::Bans;
 use super::recheck::{Recheck, Watched};
-use super::tickets::Tickets;
+use super::tickets::{Tickets, UsedTicket};
 use super::{Action, Check, Denial, Identity, Standing};
-use crate::limits::StreamHandle;
+use crate::limits::{AddressCounts, AddressFull, StreamHandle};
 use crate::workspace::WorkspaceId;
 
 /// A token that has less than this left counts as one that is good by the leeway for clocks.
@@ -43,6 +43,8 @@ pub struct Admission {
     pub identity: Identity,
     /// What the app was asked with, where it was the app that let in.
     asking: Option<Asking>,
+    /// The ticket that let in, if it was one.
+    ticket: Option<UsedTicket>,
 }
 
 /// A way to find out who is there.
@@ -56,7 +58,12 @@ pub enum Method {
         verifier: Arc<Verifier>,
     },
     /// By asking the app.
-    Forward(ForwardAuth),
+    Forward {
+        /// Who asks.
+        forward: ForwardAuth,
+        /// How many questions each client address has under way: nobody alone may fill the queue before the app.
+        askers: Arc<AddressCounts>,
+    },
 }
 
 /// Decides who is let in, by all that is configured.
@@ -102,7 +109,10 @@ impl Door {
         let mut denial: Option<Denial> = None;
         if let (Some(ticket), Action::Subscribe) = (credentials.ticket, action) {
             match self.tickets.redeem(ticket, workspace).await {
-                Ok(identity) => return self.let_in(workspace, identity, None),
+                Ok((identity, used)) => {
+                    self.check_bans(workspace, &identity)?;
+                    return Ok(Admission { identity, asking: None, ticket: Some(used) });
+                }
                 Err(error) => denial = Some(error),
             }
         }
@@ -114,7 +124,9 @@ impl Door {
                 Method::Jwt { sources, verifier } => {
                     by_token(sources, verifier, action, workspace, credentials).await
                 }
-                Method::Forward(forward) => by_app(forward, action, workspace, credentials).await,
+                Method::Forward { forward, askers } => {
+                    by_app(forward, askers, action, workspace, credentials).await
+                }
             };
             match outcome {
                 Ok((identity, asking)) => return self.let_in(workspace, identity, asking),
@@ -131,7 +143,7 @@ impl Door {
         asking: Option<Asking>,
     ) -> Result<Admission, Denial> {
         self.check_bans(workspace, &identity)?;
-        Ok(Admission { identity, asking })
+        Ok(Admission { identity, asking, ticket: None })
     }
 
     /// Refuses whom a backend told to stay away. To be asked again when a stream stands among the open ones, since an
@@ -148,6 +160,13 @@ impl Door {
                 Check::Disconnected,
                 "a backend has disconnected this client and told it to stay away",
             )),
+        }
+    }
+
+    /// Somebody was let in and there is no room: a ticket counts once more.
+    pub async fn turn_away(&self, admission: Admission) {
+        if let Some(used) = admission.ticket {
+            self.tickets.put_back(used).await;
         }
     }
 
@@ -198,11 +217,18 @@ async fn by_token(
 
 async fn by_app(
     forward: &ForwardAuth,
+    askers: &Arc<AddressCounts>,
     action: Action,
     workspace: &WorkspaceId,
     credentials: &Credentials<'_>,
 ) -> Outcome {
     let Credentials { headers, address, scheme, host, path, query, .. } = credentials;
+    let _place = askers.enter(*address).map_err(|AddressFull| {
+        Denial::passing(
+            Check::AppUnavailable,
+            "too many of this address are being asked about at the moment: try again later",
+        )
+    })?;
     let uri = if query.is_empty() { (*path).to_owned() } else { format!("{path}?{query}") };
     let asking = forward.asking(headers, *address, scheme, *host, &uri);
     let decision = forward.ask(workspace, action, &asking).await?;

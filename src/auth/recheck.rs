@@ -33,7 +33,7 @@ const CONCURRENT: usize = 256;
 pub struct Recheck {
     forward: ForwardAuth,
     interval: Duration,
-    due: Mutex<BinaryHeap<Reverse<Due>>>,
+    queue: Mutex<Queue>,
     sooner: Notify,
 }
 
@@ -56,6 +56,39 @@ struct Due {
     /// The last yes.
     agreed: Instant,
     watched: Watched,
+}
+
+/// Streams by the moment at which the app is asked about them.
+#[derive(Debug)]
+struct Queue {
+    due: BinaryHeap<Reverse<Due>>,
+    /// At this length those that have ended are taken out: else whoever opens and closes streams all the time would fill it
+    /// with what it brought to each.
+    tidied_at: usize,
+}
+
+/// Below this many streams a queue is not worth tidying.
+const TIDIED_FROM: usize = 1024;
+
+impl Queue {
+    /// Puts a stream in its place. Answers whether it is the next one. Takes constant time but for tidying, which comes
+    /// once in as many calls as there were open streams at the last time.
+    fn put(&mut self, stream: Due) -> bool {
+        if self.due.len() >= self.tidied_at {
+            self.due.retain(|Reverse(due)| due.watched.stream.is_open());
+            self.tidied_at = TIDIED_FROM.max(self.due.len() * 2);
+            self.due.shrink_to(self.tidied_at);
+        }
+        let is_next = self.due.peek().is_none_or(|Reverse(next)| stream.at < next.at);
+        self.due.push(Reverse(stream));
+        is_next
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { due: BinaryHeap::new(), tidied_at: TIDIED_FROM }
+    }
 }
 
 impl Ord for Due {
@@ -82,7 +115,7 @@ impl Recheck {
     /// Nothing is watched yet. `interval` is more than zero.
     #[must_use]
     pub fn new(forward: ForwardAuth, interval: Duration) -> Self {
-        Self { forward, interval, due: Mutex::default(), sooner: Notify::new() }
+        Self { forward, interval, queue: Mutex::default(), sooner: Notify::new() }
     }
 
     /// How long a word of the app counts for an open stream.
@@ -98,10 +131,7 @@ impl Recheck {
 
     fn put(&self, watched: Watched, agreed: Instant) {
         let at = Instant::now() + spread(self.interval, SPREAD);
-        let mut due = self.due.lock();
-        let is_next = due.peek().is_none_or(|Reverse(next)| at < next.at);
-        due.push(Reverse(Due { at, agreed, watched }));
-        drop(due);
+        let is_next = self.queue.lock().put(Due { at, agreed, watched });
         if is_next {
             self.sooner.notify_one();
         }
@@ -111,7 +141,7 @@ impl Recheck {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut asking = JoinSet::new();
         loop {
-            let next = self.due.lock().peek().map(|Reverse(next)| next.at);
+            let next = self.queue.lock().due.peek().map(|Reverse(next)| next.at);
             let wait = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -132,7 +162,7 @@ impl Recheck {
     }
 
     fn take_due(&self, now: Instant) -> Option<Due> {
-        let mut due = self.due.lock();
+        let due = &mut self.queue.lock().due;
         while due.peek().is_some_and(|Reverse(next)| next.at <= now) {
             let Reverse(next) = due.pop()?;
             // Most streams have ended by themselves before they are asked about.
@@ -158,5 +188,38 @@ impl Recheck {
             // No, or no word for too long, or the session is somebody else's by now.
             _ => watched.stream.end(Ending::Unauthorized),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::forward::ForwardMetrics;
+    use crate::config::Config;
+    use crate::event::NodeId;
+    use crate::limits::{Candidate, Lease, OpenStreams, StreamLimits};
+
+    #[tokio::test]
+    async fn streams_that_have_ended_do_not_pile_up() {
+        let forward = ForwardAuth::new(&Config::defaults().auth.forward, ForwardMetrics::default()).unwrap();
+        let recheck = Recheck::new(forward.clone(), Duration::from_secs(300));
+        let open = Arc::new(OpenStreams::new(NodeId::random(), StreamLimits::default()));
+        let workspace = WorkspaceId::parse("acme").unwrap();
+        let enter = || -> Lease {
+            let identity = Identity::default();
+            let lease = open.admit(Candidate { workspace: workspace.clone(), identity }).unwrap();
+            let asking = forward.asking(&http::HeaderMap::new(), [127, 0, 0, 1].into(), "http", None, "/");
+            let (workspace, identity) = (workspace.clone(), Identity::default());
+            recheck.watch(Watched { stream: lease.handle(), workspace, identity, asking });
+            lease
+        };
+        let kept: Vec<Lease> = (0..100).map(|_| enter()).collect();
+        for _ in 0..20 * TIDIED_FROM {
+            drop(enter());
+        }
+        let queue = recheck.queue.lock();
+        assert!(queue.due.len() <= TIDIED_FROM && queue.due.capacity() <= 4 * TIDIED_FROM);
+        let watched = queue.due.iter().filter(|Reverse(due)| due.watched.stream.is_open()).count();
+        assert_eq!(watched, kept.len(), "whoever is there is still watched");
     }
 }

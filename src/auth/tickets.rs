@@ -61,6 +61,16 @@ struct Stub {
     /// Milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<u64>,
+    /// When the ticket itself ends, likewise.
+    until: u64,
+}
+
+/// A ticket that was taken, and may be put back as long as it opened nothing.
+#[derive(Debug)]
+pub struct UsedTicket {
+    ticket: Ticket,
+    stub: Bytes,
+    until: SystemTime,
 }
 
 /// Issues tickets and takes them.
@@ -106,6 +116,7 @@ impl Tickets {
             user: identity.user.as_ref().map(|user| user.as_str().to_owned()),
             jti: identity.token.as_ref().map(|token| token.as_str().to_owned()),
             expires: identity.expires.map(milliseconds),
+            until: milliseconds(SystemTime::now() + self.lifetime),
         };
         let value = serde_json::to_vec(&stub).map_err(|error| StoreError::Refused(error.to_string()))?;
         self.bus.keep(&ticket.name(), Bytes::from(value), self.lifetime).await?;
@@ -118,7 +129,11 @@ impl Tickets {
     ///
     /// A [`Denial`] where it is unknown, used, ended, or for another workspace, or where that cannot be found out now.
     /// Not cancellation safe: a ticket may be gone.
-    pub async fn redeem(&self, text: &str, workspace: &WorkspaceId) -> Result<Identity, Denial> {
+    pub async fn redeem(
+        &self,
+        text: &str,
+        workspace: &WorkspaceId,
+    ) -> Result<(Identity, UsedTicket), Denial> {
         let unknown = || {
             Denial::unauthenticated(
                 Check::Ticket,
@@ -137,15 +152,31 @@ impl Tickets {
             }
         };
         let stub: Stub = serde_json::from_slice(&value).map_err(|_| unknown())?;
+        let used = UsedTicket { ticket, stub: value, until: moment(stub.until) };
         if stub.workspace != workspace.as_str() {
             return Err(Denial::forbidden(Check::Ticket, "the ticket is for another workspace"));
         }
-        Ok(Identity {
+        let identity = Identity {
             user: stub.user.map(|user| UserId::parse(&user)).transpose().map_err(|_| unknown())?,
             token: stub.jti.map(|jti| TokenId::parse(&jti)).transpose().map_err(|_| unknown())?,
-            expires: stub.expires.map(|at| UNIX_EPOCH + Duration::from_millis(at)),
-        })
+            expires: stub.expires.map(moment),
+        };
+        Ok((identity, used))
     }
+
+    /// Puts a ticket back for what it is still good: there was no room for its stream, and its bearer shall try again. Where that
+    /// fails the bearer needs a new one.
+    pub async fn put_back(&self, used: UsedTicket) {
+        let Ok(left) = used.until.duration_since(SystemTime::now()) else { return };
+        if let Err(error) = self.bus.keep(&used.ticket.name(), used.stub, left).await {
+            tracing::debug!(%error, "a ticket that opened nothing was not put back");
+        }
+    }
+}
+
+/// Whoever is on the bus can write there what is no moment; that one has passed.
+fn moment(milliseconds: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).unwrap_or(UNIX_EPOCH)
 }
 
 fn milliseconds(moment: SystemTime) -> u64 {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::{Failure, Options};
 use crate::config::Config;
+use crate::telemetry::chain;
 use crate::workspace::WorkspaceId;
 
 /// Bound on connecting and on the head of an answer.
@@ -54,6 +55,16 @@ impl Broker {
             .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { client, base, authorization: authorization()? })
+    }
+
+    /// The address of the interface, such as `http://127.0.0.1:8080/api`.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The header that says who we are, for who makes requests of their own.
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
     }
 
     /// A request for a workspace's events, to be completed.
@@ -108,17 +119,6 @@ fn authorization() -> Result<Option<HeaderValue>, Failure> {
         .map_err(|_| Failure::Usage(format!("the text in {TOKEN_VARIABLE} is no token")))?;
     header.set_sensitive(true);
     Ok(Some(header))
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn base_url(config: &Config) -> String {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 success; 1 the command failed, or `check` found something to fix; 2 wrong usage or configuration;
 //! 128 + the signal's number when `serve` was told a second time to stop.
 
+mod bench;
 mod check;
 mod client;
 mod history;
@@ -69,6 +70,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Check the configuration and the way to Redis, and say what to fix
     Check(check::CheckArgs),
+    /// Put load on a broker, check that every event arrives, and measure
+    Bench(Box<bench::BenchArgs>),
     /// Make tokens for development, and explain what a token allows
     Token(token::TokenArgs),
     /// Show the settings in force and where each comes from; secrets are masked
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Some(Command::Tail(args)) => tail::run(&cli.options, args),
         Some(Command::History(args)) => history::run(&cli.options, args),
         Some(Command::Check(args)) => check::run(&cli.options, args),
+        Some(Command::Bench(args)) => bench::run(&cli.options, args),
         Some(Command::Token(args)) => token::run(&cli.options, args),
         Some(Command::Config(args)) => show::run(&cli.options, args),
     };

@@ -33,9 +33,14 @@ fn show_public_key(pem: &str) -> String {
     if public { pem.to_owned() } else { show_nothing(pem) }
 }
 
-/// An address without a name and password in it. One that has them is refused later, and must not be shown then.
+/// An address without its query, which may hold a key, and without a name and password in it: one that has these is refused
+/// later, and must not be shown then.
 fn show_address(url: &str) -> String {
-    if url.contains('@') { MASK.to_owned() } else { url.to_owned() }
+    match url.split_once('?') {
+        _ if url.contains('@') => MASK.to_owned(),
+        Some((before, _)) => format!("{before}?{MASK}"),
+        None => url.to_owned(),
+    }
 }
 
 fn show_url(url: &str) -> String {
@@ -188,6 +193,13 @@ mod tests {
         );
         assert_eq!(masked("embedded.password", &json!("s3cret")), json!("***"));
         assert_eq!(masked("embedded.password", &json!("")), json!(""));
+        assert_eq!(
+            masked(
+                "auth.jwt.jwks_url",
+                &json!(["https://id.example/keys?key=s3cret", "https://id.example/keys"])
+            ),
+            json!(["https://id.example/keys?***", "https://id.example/keys"])
+        );
         assert_eq!(masked("redis.channel_prefix", &json!("shown")), json!("shown"));
     }
 

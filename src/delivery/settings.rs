@@ -79,3 +79,34 @@ pub struct Terms {
     /// When it ends by itself, and what the client is told then.
     pub until: Option<(Instant, ReconnectReason)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(age: Option<Duration>) -> StreamSettings {
+        let second = Duration::from_secs(1);
+        let (drain, metrics) = (Drain::new(second), Arc::new(Metrics::new()));
+        StreamSettings { heartbeat: second, retry: second, confirm: second, age, drain, metrics }
+    }
+
+    #[test]
+    fn a_stream_ends_before_what_proves_its_right_and_at_its_age_if_that_is_sooner() {
+        let (now, minute) = (Instant::now(), Duration::from_secs(60));
+        let until = |age, expires: Option<Duration>| {
+            let drawn = settings(age).draw_until(expires.map(|left| SystemTime::now() + left));
+            drawn.map(|(at, reason)| (at.saturating_duration_since(now).as_secs_f64(), reason))
+        };
+        assert_eq!(until(None, None), None);
+        for _ in 0..100 {
+            let Some((seconds, ReconnectReason::Expired)) = until(Some(2 * minute), Some(minute)) else {
+                panic!()
+            };
+            assert!((58.4..59.6).contains(&seconds), "{seconds}");
+        }
+        let Some((seconds, ReconnectReason::Aged)) = until(Some(minute), Some(2 * minute)) else { panic!() };
+        assert!((47.9..72.1).contains(&seconds), "{seconds}");
+        let Some((seconds, _)) = until(None, Some(Duration::ZERO)) else { panic!() };
+        assert!(seconds < 1.0, "what has ended already ends the stream at once: {seconds}");
+    }
+}

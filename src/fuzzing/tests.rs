@@ -47,6 +47,7 @@ fn run(name: &str, target: fn(&[u8])) {
         count += 1;
         check(target, &mutator.next(), &format!("FUZZ_SEED={seed}, input {count}"));
     }
+    println!("{name}: {count} inputs");
     assert!(count > 10, "only {count} inputs");
 }
 

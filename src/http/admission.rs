@@ -45,6 +45,7 @@ pub(super) struct Admission {
     room: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
     addresses: Arc<AddressCounts>,
+    streams: Arc<AddressCounts>,
     rate: Option<DefaultDirectRateLimiter>,
     proxies: Arc<TrustedProxies>,
     metrics: Option<Arc<Metrics>>,
@@ -68,6 +69,7 @@ impl Admission {
             room: Arc::new(Semaphore::new(settings.connections)),
             reserve: Arc::new(Semaphore::new(settings.reserve)),
             addresses: AddressCounts::new(settings.per_address),
+            streams: AddressCounts::new(settings.per_address),
             rate: settings.per_second.map(|per_second| RateLimiter::direct(Quota::per_second(per_second))),
             proxies,
             metrics,
@@ -120,9 +122,9 @@ impl Admission {
         }
     }
 
-    /// The counts of addresses, for clients that come many to a connection.
-    pub(super) fn addresses(&self) -> Arc<AddressCounts> {
-        Arc::clone(&self.addresses)
+    /// The counts of streams by address, which are bounded as connections are.
+    pub(super) fn streams(&self) -> Arc<AddressCounts> {
+        Arc::clone(&self.streams)
     }
 
     fn put_into_reserve(&self, surplus: Surplus) -> Option<Ticket> {

@@ -2,7 +2,7 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, COOKIE, HeaderValue, ORIGIN, VARY,
 };
 use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
@@ -94,11 +94,20 @@ impl Origins {
     }
 
     /// Refuses a request that changes something when it comes from a page that is not let in. A browser sends such a
-    /// request without asking first, and CORS would only keep the page from reading the answer.
+    /// request without asking first, and CORS would only keep the page from reading the answer. "Every origin" lets pages
+    /// in that bring what they know themselves, and none that acts by what its visitor's browser adds.
     pub(super) fn check_sender(&self, headers: &HeaderMap, client: &ClientAddress) -> Result<(), Problem> {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-        if self.any || self.lists(origin) || is_same_origin(origin, client) {
+        if self.lists(origin) || is_same_origin(origin, client) || self.any && !has_ambient(headers) {
             return Ok(());
+        }
+        if self.any {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "origin-not-allowed",
+                "\"*\" in cors.origins lets no page publish with its visitor's cookies: name this origin there, or send no \
+                 cookies",
+            ));
         }
         Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -118,6 +127,15 @@ impl Subdomains {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
         labels.split('.').all(|label| !label.is_empty() && label.bytes().all(allowed))
     }
+}
+
+/// Whether a request carries credentials that a browser adds by itself, whichever page sends it: cookies, and every scheme of
+/// `Authorization` but Bearer, which only a page's own script sets.
+fn has_ambient(headers: &HeaderMap) -> bool {
+    let is_bearer = |value: &HeaderValue| {
+        value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    };
+    headers.contains_key(COOKIE) || !headers.get_all(AUTHORIZATION).iter().all(is_bearer)
 }
 
 /// Whether an origin is the one that the request was sent to. Where the client's scheme is not known, the host decides.
@@ -231,6 +249,30 @@ mod tests {
         assert!(check(&["https://a.example"], Some("https://a.example"), plain));
         assert!(!check(&["https://a.example"], Some("https://evil.example"), plain));
         assert!(check(&["https://*.a.example"], Some("https://b.a.example"), plain));
+    }
+
+    #[test]
+    fn every_origin_publishes_by_what_its_page_knows_and_not_by_its_visitors_cookies() {
+        let check = |origin: &'static str, more: Option<(http::HeaderName, &'static str)>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            if let Some((name, value)) = more {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            let client = ClientAddress { address, scheme: None, host: Some("live.example".to_owned()) };
+            let list = ["*", "https://a.example"].map(str::to_owned);
+            Origins::new(&list).check_sender(&headers, &client).is_ok()
+        };
+        assert!(check("https://c.example", None));
+        assert!(check("https://c.example", Some((AUTHORIZATION, "bearer abc"))));
+        for more in [(COOKIE, "session=1"), (AUTHORIZATION, "Basic dTpw"), (AUTHORIZATION, "Negotiate YII")] {
+            for evil in ["https://evil.example", "null"] {
+                assert!(!check(evil, Some(more.clone())), "{evil} {more:?}");
+            }
+            assert!(check("https://a.example", Some(more.clone())), "listed by name");
+            assert!(check("https://live.example", Some(more)), "the broker's own");
+        }
     }
 
     proptest! {

@@ -9,8 +9,12 @@ use tokio::net::TcpStream;
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long to wait where the bytes so far leave it open; the socket stays readable meanwhile and would not say when more
-/// come. Only a preface, or a method that begins with P and comes in pieces, gets here.
+/// come. Only a preface, or a method that begins with P and comes in pieces, gets here. While nothing more comes each pause is
+/// twice as long, so that peers who stop there, however many, cost next to nothing.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest of these pauses.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Whether a connection begins with the preface of HTTP/2; `None` where it ends before that is known.
 ///
@@ -18,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn is_http2(stream: &TcpStream) -> io::Result<Option<bool>> {
     let mut start = [0; PREFACE.len()];
     let mut known = 0;
+    let mut pause = PAUSE;
     loop {
         let seen = stream.peek(&mut start).await?;
         if start[..seen] != PREFACE[..seen] {
@@ -33,8 +38,9 @@ pub(super) async fn is_http2(stream: &TcpStream) -> io::Result<Option<bool>> {
         if closed && seen == known {
             return Ok(None);
         }
+        pause = if seen == known { (pause * 2).min(PAUSE_MAX) } else { PAUSE };
         known = seen;
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -94,7 +94,8 @@ impl Problem {
     }
 }
 
-/// Whole seconds, at least one (RFC 9110 section 10.2.3).
+/// Whole seconds, at least one (RFC 9110 section 10.2.3): the time or up to half as much again, so that those who were refused
+/// together do not come back together.
 fn seconds(time: Duration) -> HeaderValue {
-    HeaderValue::from(time.as_secs_f64().ceil().max(1.0) as u64)
+    HeaderValue::from((time.as_secs_f64() * (1.0 + fastrand::f64() / 2.0)).ceil().max(1.0) as u64)
 }

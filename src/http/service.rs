@@ -50,8 +50,8 @@ pub(super) struct Peer {
     pub(super) client: ClientAddress,
     /// The bound that the connection is beyond, if the request is to be refused for it.
     pub(super) surplus: Option<Surplus>,
-    /// Where the client's streams are counted, as its connections are a proxy's and are not.
-    addresses: Option<Arc<AddressCounts>>,
+    /// Where the client's streams are counted: one connection may carry many, a proxy's or one of HTTP/2.
+    addresses: Arc<AddressCounts>,
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: EndNote,
     /// How far the connection has come.
@@ -61,14 +61,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Takes a place for a stream among those of the client's address, where its connections do not count.
+    /// Takes a place for a stream among those of the client's address, where there is a bound on them.
     pub(super) fn enter(&self) -> Result<Option<AddressPlace>, Surplus> {
-        match (self.surplus, &self.addresses) {
-            (Some(surplus), _) => Err(surplus),
-            (None, Some(addresses)) => {
-                addresses.enter(self.client.address).map_err(|AddressFull| Surplus::Address)
-            }
-            (None, None) => Ok(None),
+        match self.surplus {
+            Some(surplus) => Err(surplus),
+            None => self.addresses.enter(self.client.address).map_err(|AddressFull| Surplus::Address),
         }
     }
 }
@@ -173,8 +170,7 @@ impl PeerService {
         let hand_off = hand_off.filter(|_| request.version() == Version::HTTP_11);
         let proxies = &self.service.proxies;
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
-        let is_proxied = proxies.trust(address.ip()) && !proxies.trust(client.address);
-        Peer { address, client, surplus, addresses: is_proxied.then_some(addresses), cut, progress, hand_off }
+        Peer { address, client, surplus, addresses, cut, progress, hand_off }
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
         Ok(lease) => lease,
         Err(bound) => {
             app.metrics.count_refusal(bound.as_str());
+            app.door.turn_away(admission).await;
             return full(app, bound.to_string(), by_status);
         }
     };
@@ -77,6 +78,7 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
         Ok(subscriber) => subscriber,
         Err(error) => {
             app.metrics.count_refusal("workspaces");
+            app.door.turn_away(admission).await;
             return full(app, error.to_string(), by_status);
         }
     };

@@ -12,11 +12,13 @@
 //! | [`tap`] | the ring, read once for many clients |
 //! | [`seat`] | being in a workspace: who counts, and who is woken |
 //! | [`budget`] | what all rings may take together |
+//! | [`lingering`] | workspaces without subscribers, which make room |
 //! | [`reads`] | what the hub wants read of logs |
 //!
 //! Locks are taken in the order map, then workspace, and held for no longer than it takes to move a few pointers.
 
 mod budget;
+mod lingering;
 mod pace;
 mod reads;
 mod replay;
@@ -118,13 +120,7 @@ impl Hub {
         let cell = match workspaces.get(id) {
             Some(cell) => Arc::clone(cell),
             None => {
-                if self.is_full(workspaces.len()) {
-                    // Those that only linger make room.
-                    self.give_up(&mut workspaces, |cell| cell.is_empty());
-                    if self.is_full(workspaces.len()) {
-                        return Err(Full);
-                    }
-                }
+                self.make_room(&mut workspaces)?;
                 let cell = Arc::new(WorkspaceCell::new(id.clone(), Arc::clone(&self.shared)));
                 workspaces.insert(id.clone(), Arc::clone(&cell));
                 self.shared.metrics.workspaces.inc();
@@ -145,7 +141,17 @@ impl Hub {
     /// dropped because it came too fast. To be called every second or so. Answers how many were given up.
     pub fn sweep(&self, now: Instant) -> usize {
         let mut workspaces = self.workspaces.lock();
-        let released = self.give_up(&mut workspaces, |cell| cell.sweep(now, self.shared.settings.linger));
+        let before = workspaces.len();
+        workspaces.retain(|id, cell| {
+            let goes = cell.sweep(now, self.shared.settings.linger);
+            if goes {
+                self.interest.release(id);
+            }
+            !goes
+        });
+        let released = before - workspaces.len();
+        self.shared.metrics.workspaces.dec_by(i64::try_from(released).unwrap_or(i64::MAX));
+        self.shared.lingering.retain(|id| workspaces.contains_key(id));
         drop(workspaces);
         if self.shared.settings.rates != Rates::default() {
             for cell in self.cells() {
@@ -160,24 +166,20 @@ impl Hub {
         workspaces >= self.shared.settings.workspaces || self.shared.is_crowded()
     }
 
-    /// Gives up workspaces, and answers how many. The map is locked, so that a join right after this one wants its workspace
-    /// after it is released.
-    fn give_up(
-        &self,
-        workspaces: &mut HashMap<WorkspaceId, Arc<WorkspaceCell>>,
-        goes: impl Fn(&WorkspaceCell) -> bool,
-    ) -> usize {
-        let before = workspaces.len();
-        workspaces.retain(|id, cell| {
-            let goes = goes(cell);
-            if goes {
-                self.interest.release(id);
+    /// Gives up workspaces that only linger, those that have done so for longest first, until there is room for one more. It
+    /// looks at no other, so that a crowd before a full hub costs little. The map is locked, so that a join right after this one
+    /// wants its workspace after it is released.
+    fn make_room(&self, workspaces: &mut HashMap<WorkspaceId, Arc<WorkspaceCell>>) -> Result<(), Full> {
+        while self.is_full(workspaces.len()) {
+            let id = self.shared.lingering.take().ok_or(Full)?;
+            // Somebody may have come back to it, or it may be gone.
+            if workspaces.get(&id).is_some_and(|cell| cell.is_taken_from_lingering()) {
+                workspaces.remove(&id);
+                self.interest.release(&id);
+                self.shared.metrics.workspaces.dec();
             }
-            !goes
-        });
-        let released = before - workspaces.len();
-        self.shared.metrics.workspaces.dec_by(i64::try_from(released).unwrap_or(i64::MAX));
-        released
+        }
+        Ok(())
     }
 
     /// Lets every subscriber look around: a drain has begun.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::HubSettings;
 use super::budget::Budget;
+use super::lingering::Lingering;
 use super::pace::Clock;
 use super::reads::Reads;
 use super::ring::FRAME_OVERHEAD_BYTES;
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) settings: HubSettings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reads: Reads,
+    pub(super) lingering: Lingering,
     pub(super) clock: Clock,
     /// What rings and kept pages may take together.
     pub(super) budget: Arc<Budget>,
@@ -48,6 +50,7 @@ impl Shared {
             settings,
             metrics,
             reads: Reads::default(),
+            lingering: Lingering::default(),
             drop_log: Throttle::default(),
             read_log: Throttle::default(),
             live_numbers: AtomicU64::new(0),

@@ -49,6 +49,8 @@ pub(super) struct State {
     /// Emptied and reused at each wake-up, so that fan-out allocates nothing.
     waking: Vec<Waker>,
     empty_since: Option<Instant>,
+    /// Whether this stands among the lingering workspaces.
+    lingers: bool,
 }
 
 impl WorkspaceCell {
@@ -61,6 +63,7 @@ impl WorkspaceCell {
             present: 0,
             waking: Vec::new(),
             empty_since: None,
+            lingers: false,
         };
         Self { id, incarnation: shared.next_ticket(), shared, state: Mutex::new(state) }
     }
@@ -101,6 +104,9 @@ impl WorkspaceCell {
         state.present -= 1;
         if state.present == 0 {
             state.empty_since = Some(Instant::now());
+            if !std::mem::replace(&mut state.lingers, true) {
+                self.shared.lingering.add(&self.id);
+            }
         }
         self.shared.metrics.subscribers.dec();
     }
@@ -125,9 +131,11 @@ impl WorkspaceCell {
         self.state.lock().present
     }
 
-    /// Whether nobody is here.
-    pub(super) fn is_empty(&self) -> bool {
-        self.present() == 0
+    /// Answers whether nobody is here, and takes note that this does not stand among the lingering workspaces any more.
+    pub(super) fn is_taken_from_lingering(&self) -> bool {
+        let mut state = self.state.lock();
+        state.lingers = false;
+        state.present == 0
     }
 
     /// Forgets what is kept for a while only. Answers whether nobody has been here for the linger time.

@@ -18,6 +18,8 @@ use crate::workspace::WorkspaceId;
 /// How many streams may be open at a time; 0 is no bound.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StreamLimits {
+    /// On the node in all.
+    pub in_all: usize,
     /// To one workspace.
     pub per_workspace: usize,
     /// Of one user.
@@ -27,6 +29,9 @@ pub struct StreamLimits {
 /// The bound that a further stream would pass. Nobody is ended to make room: who is there stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamBound {
+    /// Streams in all.
+    #[error("this node has as many streams as it may (limits.connections)")]
+    Node,
     /// Streams of a workspace.
     #[error("this workspace has as many streams on this node as it may (limits.connections_per_workspace)")]
     Workspace,
@@ -40,6 +45,7 @@ impl StreamBound {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Node => "connections",
             Self::Workspace => "connections-per-workspace",
             Self::User => "connections-per-user",
         }
@@ -97,6 +103,10 @@ impl OpenStreams {
         let mut state = self.state.lock();
         let State { streams, numbers, by_workspace, by_user } = &mut *state;
         let limits = &self.limits;
+        // One connection of HTTP/2 carries many streams.
+        if limits.in_all > 0 && streams.len() >= limits.in_all {
+            return Err(StreamBound::Node);
+        }
         if is_full(by_workspace, &candidate.workspace, limits.per_workspace) {
             return Err(StreamBound::Workspace);
         }
@@ -147,18 +157,33 @@ impl OpenStreams {
 
     /// Ends the streams that are meant and that were opened before a moment. Answers how many.
     pub fn end(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
+        // What began in the future began before somebody set the clock back.
+        let now = SystemTime::now();
+        let is_old = |stream: &Stream| stream.began <= before || stream.began > now;
+        self.end_where(ending, |stream| is_old(stream) && self.means(selector, stream))
+    }
+
+    /// Ends the streams that are meant, whenever they were opened. Answers how many.
+    pub fn end_all(&self, selector: &Selector, ending: Ending) -> usize {
+        self.end_where(ending, |stream| self.means(selector, stream))
+    }
+
+    /// Ends the streams of those of whom this is so, which must not open or close any. Answers how many.
+    pub fn end_those(&self, ending: Ending, is_so: impl Fn(&WorkspaceId, &Identity) -> bool) -> usize {
+        let nobody = Identity::default();
+        self.end_where(ending, |stream| is_so(&stream.workspace, stream.identity(&nobody)))
+    }
+
+    fn means(&self, selector: &Selector, stream: &Stream) -> bool {
+        let (nobody, node) = (Identity::default(), self.node);
+        let id = ConnectionId { node, number: stream.number };
+        selector.matches(&stream.workspace, stream.identity(&nobody), Some(id))
+    }
+
+    fn end_where(&self, ending: Ending, meant: impl Fn(&Stream) -> bool) -> usize {
         let bells: Vec<_> = {
             let state = self.state.lock();
-            let (nobody, node) = (Identity::default(), self.node);
-            let meant = state.streams.iter().filter(|(_, stream)| {
-                let identity = stream.identity.as_deref().unwrap_or(&nobody);
-                stream.began <= before
-                    && selector.matches(
-                        &stream.workspace,
-                        identity,
-                        Some(ConnectionId { node, number: stream.number }),
-                    )
-            });
+            let meant = state.streams.iter().filter(|(_, stream)| meant(stream));
             meant.map(|(_, stream)| Arc::clone(&stream.bell)).collect()
         };
         // Whoever is woken may leave at once, which takes the lock.
@@ -178,6 +203,12 @@ impl OpenStreams {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Stream {
+    fn identity<'a>(&'a self, nobody: &'a Identity) -> &'a Identity {
+        self.identity.as_deref().unwrap_or(nobody)
     }
 }
 
@@ -221,7 +252,7 @@ mod tests {
 
     #[test]
     fn newcomers_are_turned_away_at_each_bound_and_let_in_when_somebody_leaves() {
-        let open = open(StreamLimits { per_workspace: 3, per_user: 2 });
+        let open = open(StreamLimits { in_all: 5, per_workspace: 3, per_user: 2 });
         let admit = |workspace, user| open.admit(candidate(workspace, user));
         let first = admit("a", Some("ann")).unwrap();
         let _second = admit("b", Some("ann")).unwrap();
@@ -229,6 +260,9 @@ mod tests {
         let _third = admit("a", None).unwrap();
         let _fourth = admit("a", None).unwrap();
         assert_eq!(admit("a", None).unwrap_err(), StreamBound::Workspace);
+        let fifth = admit("c", None).unwrap();
+        assert_eq!(admit("d", None).unwrap_err(), StreamBound::Node);
+        drop(fifth);
         assert_eq!(open.len(), 4);
 
         drop(first);
@@ -253,6 +287,7 @@ mod tests {
         let selector = Selector { user: UserId::parse("ann").ok(), ..Selector::default() };
         let past = SystemTime::now() - Duration::from_secs(10);
         assert_eq!(open.end(&selector, past, Ending::Disconnected), 0, "it came later");
+        assert_eq!(open.end_those(Ending::Disconnected, |of, _| of.as_str() == "b"), 0);
         assert_eq!(open.end(&selector, SystemTime::now(), Ending::Disconnected), 1);
         assert_eq!(open.end(&selector, SystemTime::now(), Ending::Unauthorized), 1);
         assert_eq!((ending(&ann), ending(&ben)), (Some(Ending::Disconnected), None));

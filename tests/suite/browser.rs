@@ -132,3 +132,28 @@ async fn a_page_survives_a_restart_of_the_broker_and_is_told_what_it_may_have_mi
     let missed = page.seen().await.iter().any(|seen| seen["data"] == "missed");
     assert!(!missed, "nobody could have told the page");
 }
+
+#[tokio::test]
+async fn a_page_survives_what_passes_and_gives_up_when_it_is_sent_away() {
+    let page = Page::prepare().await;
+    let redis = RedisServer::start().await;
+    let options = BrokerOptions::redis(&redis)
+        .set("cors.origins", page.server.origin())
+        .set("sse.retry_ms", 200)
+        .set("limits.connections_per_workspace", 1);
+    let broker = Broker::start_ready(options).await;
+    let first = broker.connect(WORKSPACE).await;
+
+    page.open(&broker, "").await;
+    let is_reconnect = |seen: &Value| seen["kind"] == "tidings.reconnect";
+    let (place, refusal) = page.wait_for(0, "the refusal", is_reconnect).await;
+    assert_eq!(data(&refusal)["reason"], "overloaded");
+    drop(first);
+    let place = page.wait_for_hello(place).await;
+
+    let order = r#"{"disconnect":{"workspace":"demo","for":60}}"#;
+    assert_eq!(redis.publish("tidings:control", order).await, 1);
+    let (_, last) = page.wait_for(place, "the end", is_reconnect).await;
+    assert_eq!(data(&last)["reason"], "disconnected");
+    eventually("the source is closed for good", DEADLINE, async || page.ready_state().await == 2).await;
+}

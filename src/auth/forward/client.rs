@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::asking::Asking;
 use crate::auth::{Action, https};
+use crate::telemetry::chain;
 use crate::workspace::WorkspaceId;
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -100,15 +101,4 @@ async fn read_away(body: Incoming) {
         // Whatever comes of it: a body that is not read to its end costs the connection, and nothing else.
         let _ = tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await;
     }
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

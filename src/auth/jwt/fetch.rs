@@ -12,6 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::auth::https;
+use crate::telemetry::chain;
 
 /// The largest set that is read, in bytes. Those of providers have some thousand.
 const SET_BYTES_MAX: usize = 256 * 1024;
@@ -72,15 +73,4 @@ impl Fetcher {
         let body = Limited::new(response.into_body(), SET_BYTES_MAX).collect().await;
         Ok(body.map_err(|_| FetchError::Body)?.to_bytes())
     }
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

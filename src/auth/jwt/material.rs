@@ -76,6 +76,21 @@ pub(super) fn key(source: KeySource<'_>, algorithms: &Algorithms) -> Result<Opti
     key.map(Some).map_err(|source| JwtSetupError::Key { key: at, source })
 }
 
+/// Whether the configured secret is shorter than its algorithms want (RFC 7518 section 3.2). Reads a file and thus blocks.
+///
+/// # Errors
+///
+/// [`JwtSetupError`], when there is no one source of keys, or its file cannot be read.
+pub fn short_secret(config: &JwtConfig) -> Result<Option<JwtSetupError>, JwtSetupError> {
+    let source = source(config)?;
+    let least = config.algorithm.secret_bytes_min();
+    let short = secret(source)?.filter(|secret| secret.len() < least);
+    Ok(short.map(|secret| {
+        let source_error = KeyError::ShortSecret { found: secret.len(), least };
+        JwtSetupError::Key { key: source.key(), source: source_error }
+    }))
+}
+
 /// The bytes of a shared secret; `None` where the source gives public keys. Reads a file and thus blocks.
 pub(super) fn secret(source: KeySource<'_>) -> Result<Option<Vec<u8>>, JwtSetupError> {
     match source {

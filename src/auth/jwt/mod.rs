@@ -33,6 +33,6 @@ pub mod verifier;
 
 pub use bearer::TokenSources;
 pub use key::KeyError;
-pub use material::JwtSetupError;
+pub use material::{JwtSetupError, short_secret};
 pub use token::Token;
 pub use verifier::{VerifiedToken, Verifier};

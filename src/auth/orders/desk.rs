@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::bans::Bans;
 use super::order::Order;
+use crate::auth::Identity;
 use crate::bus::{Bus, StoreError};
 use crate::limits::{Ending, OpenStreams};
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
+use crate::workspace::WorkspaceId;
 
 /// Orders that may wait. One is carried out in microseconds to milliseconds; beyond this they are lost, and that is logged.
 const QUEUE: usize = 4096;
@@ -25,38 +27,32 @@ const QUEUE: usize = 4096;
 /// Pause before remembered orders are asked for again, and between looks for bans that have ended.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What reaches the desk.
-#[derive(Debug)]
-enum Note {
-    /// The control channel is heard from now on.
-    Confirmed,
-    /// An order, and when it came.
-    Order(Bytes, SystemTime),
-}
-
 /// Where the bus puts orders. Never waits.
 #[derive(Debug, Clone)]
 pub struct Inbox {
-    notes: mpsc::Sender<Note>,
+    /// Orders, each with the moment when it came.
+    orders: mpsc::Sender<(Bytes, SystemTime)>,
+    /// Changes when orders may have been missed.
+    missed: Arc<watch::Sender<()>>,
     full_log: Arc<Throttle>,
 }
 
 impl Inbox {
     /// The control channel is heard, perhaps after a time when it was not.
     pub fn confirmed(&self) {
-        self.put(Note::Confirmed);
+        self.missed.send_replace(());
     }
 
-    /// An order came.
+    /// An order came. One for which there is no room is learned again from those that other nodes have remembered, if they did.
     pub fn order(&self, text: Bytes) {
-        self.put(Note::Order(text, SystemTime::now()));
-    }
-
-    fn put(&self, note: Note) {
-        if self.notes.try_send(note).is_err()
-            && let Some(silenced) = self.full_log.pass()
-        {
-            tracing::error!(silenced, "an order of a backend was lost: more came than could be carried out");
+        if self.orders.try_send((text, SystemTime::now())).is_err() {
+            self.missed.send_replace(());
+            if let Some(silenced) = self.full_log.pass() {
+                tracing::error!(
+                    silenced,
+                    "an order of a backend was lost: more came than could be carried out"
+                );
+            }
         }
     }
 }
@@ -64,7 +60,8 @@ impl Inbox {
 /// Carries orders out.
 #[derive(Debug)]
 pub struct Desk {
-    notes: mpsc::Receiver<Note>,
+    orders: mpsc::Receiver<(Bytes, SystemTime)>,
+    missed: watch::Receiver<()>,
     streams: Arc<OpenStreams>,
     bans: Arc<Bans>,
     bus: Arc<dyn Bus>,
@@ -81,9 +78,10 @@ impl Desk {
         bus: Arc<dyn Bus>,
         metrics: Arc<Metrics>,
     ) -> (Self, Inbox) {
-        let (sender, notes) = mpsc::channel(QUEUE);
-        let inbox = Inbox { notes: sender, full_log: Arc::default() };
-        (Self { notes, streams, bans, bus, metrics, bad_log: Throttle::default() }, inbox)
+        let (sender, orders) = mpsc::channel(QUEUE);
+        let (misses, missed) = watch::channel(());
+        let inbox = Inbox { orders: sender, missed: Arc::new(misses), full_log: Arc::default() };
+        (Self { orders, missed, streams, bans, bus, metrics, bad_log: Throttle::default() }, inbox)
     }
 
     /// Carries orders out until it is told to stop.
@@ -91,16 +89,14 @@ impl Desk {
         // Remembering asks the bus and may take its time; carrying out must not wait for it.
         let (to_remember, remembering) = mpsc::channel(QUEUE);
         let (recalled, mut recalling) = mpsc::channel(1);
-        let (recall, wanted) = tokio::sync::watch::channel(false);
-        let bus = Arc::clone(&self.bus);
+        let (bus, missed) = (Arc::clone(&self.bus), self.missed.clone());
         let carry_out = async {
             let mut tidy = tokio::time::interval(PAUSE);
             tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
-                    note = self.notes.recv() => match note {
-                        Some(Note::Confirmed) => { let _ = recall.send(true); }
-                        Some(Note::Order(text, at)) => {
+                    order = self.orders.recv() => match order {
+                        Some((text, at)) => {
                             if let Some(until) = self.take(&text, at) {
                                 // Full: other nodes have heard it too, and have it remembered.
                                 let _ = to_remember.try_send((text, until));
@@ -116,7 +112,7 @@ impl Desk {
         tokio::select! {
             () = carry_out => {}
             () = remember(&*bus, remembering) => {}
-            () = recall_when_wanted(&*bus, wanted, recalled) => {}
+            () = recall_when_missed(&*bus, missed, recalled) => {}
             () = stop.cancelled() => {}
         }
     }
@@ -147,20 +143,43 @@ impl Desk {
         Some(at + order.remembered())
     }
 
-    /// Carries out what other nodes have heard, as of the moments when they did.
+    /// Carries out what other nodes have heard, as of the moments when they did. There may be as many orders as bans, so all
+    /// bans are held against each stream once.
     fn take_recalled(&self, orders: Vec<(Bytes, SystemTime)>) {
+        let now = SystemTime::now();
+        let mut banned = false;
         for (text, until) in orders {
             let Ok(order) = Order::parse(&text) else { continue };
             let Some(at) = until.checked_sub(order.remembered()) else { continue };
-            self.carry_out(&order, at);
+            if self.ban(&order, at, now) {
+                banned = true;
+            } else {
+                self.streams.end(&order.selector, at, Ending::Disconnected);
+            }
+        }
+        if banned {
+            let is_banned = |workspace: &WorkspaceId, identity: &Identity| {
+                self.bans.until(workspace, identity, SystemTime::now()).is_some()
+            };
+            self.streams.end_those(Ending::Disconnected, is_banned);
         }
     }
 
     fn carry_out(&self, order: &Order, at: SystemTime) -> usize {
-        // The ban first: who is ended must not come back in between.
-        let now = SystemTime::now();
-        if let Some(until) = order.stay_away.map(|time| at + time).filter(|until| *until > now)
-            && !self.bans.add(&order.selector, until, now)
+        // The ban first: who is ended must not come back in between. Whoever is to stay away is also ended if it has come since
+        // the order was given, as nothing kept it out until now.
+        if self.ban(order, at, SystemTime::now()) {
+            self.streams.end_all(&order.selector, Ending::Disconnected)
+        } else {
+            self.streams.end(&order.selector, at, Ending::Disconnected)
+        }
+    }
+
+    /// Has those stay away whom an order of a moment keeps out now. Answers whether there are any.
+    fn ban(&self, order: &Order, at: SystemTime, now: SystemTime) -> bool {
+        let until = order.stay_away.map(|time| at + time).filter(|until| *until > now);
+        let Some(until) = until else { return false };
+        if !self.bans.add(&order.selector, until, now)
             && let Some(silenced) = self.bad_log.pass()
         {
             tracing::error!(
@@ -168,34 +187,38 @@ impl Desk {
                 "as many are told to stay away as can be remembered: somebody may come back early"
             );
         }
-        self.streams.end(&order.selector, at, Ending::Disconnected)
+        true
     }
 }
 
-/// Has the bus remember orders, one after the other.
+/// Has the bus remember orders, one after the other; while it cannot be reached, each is tried again until it has ended.
 async fn remember(bus: &dyn Bus, mut orders: mpsc::Receiver<(Bytes, SystemTime)>) {
     let throttle = Throttle::default();
     while let Some((order, until)) = orders.recv().await {
-        if let Err(error) = bus.remember(order, until).await {
+        while let Err(error) = bus.remember(order.clone(), until).await {
             note_store_error(
                 &throttle,
                 &error,
                 "an order cannot be remembered: nodes that did not hear it will not know of it",
             );
+            if matches!(error, StoreError::Refused(_)) || until <= SystemTime::now() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
     // The sender ends together with this.
     std::future::pending().await
 }
 
-/// Asks the bus for the orders that are in force each time that the control channel is confirmed, until it answers.
-async fn recall_when_wanted(
+/// Asks the bus for the orders that are in force each time that some may have been missed, until it answers.
+async fn recall_when_missed(
     bus: &dyn Bus,
-    mut wanted: tokio::sync::watch::Receiver<bool>,
+    mut missed: watch::Receiver<()>,
     recalled: mpsc::Sender<Vec<(Bytes, SystemTime)>>,
 ) {
     let throttle = Throttle::default();
-    while wanted.changed().await.is_ok() {
+    while missed.changed().await.is_ok() {
         loop {
             match bus.recall().await {
                 Ok(orders) => {

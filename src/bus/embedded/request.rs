@@ -37,6 +37,8 @@ pub(crate) struct RequestDecoder {
     /// Whether the client has yet to give the password.
     is_stranger: bool,
     measured: Measured,
+    /// How much of a line without framing was searched for its end.
+    searched: usize,
 }
 
 /// How far the command at the start of the buffer was measured.
@@ -44,6 +46,8 @@ pub(crate) struct RequestDecoder {
 struct Measured {
     /// So many bytes are measured.
     bytes: usize,
+    /// How far behind them the end of a line was looked for.
+    searched: usize,
     /// So many arguments are still to come; `None` before it is known that there are any.
     arguments: Option<usize>,
 }
@@ -63,7 +67,7 @@ impl RequestDecoder {
     /// Takes commands with payloads up to a size, and a bit more.
     pub(crate) fn new(event_bytes: usize) -> Self {
         let bytes_max = event_bytes.saturating_add(BESIDES_PAYLOAD_BYTES);
-        Self { bytes_max, is_stranger: false, measured: Measured::default() }
+        Self { bytes_max, is_stranger: false, measured: Measured::default(), searched: 0 }
     }
 
     /// From the next command on, takes only small ones, as from a client that has yet to give the password, or not.
@@ -97,7 +101,7 @@ impl Decoder for RequestDecoder {
             let request = match buffer.first() {
                 None => None,
                 Some(b'*') => self.array(buffer)?,
-                Some(_) => inline(buffer)?,
+                Some(_) => inline(buffer, &mut self.searched)?,
             };
             match request {
                 Some(request) if request.is_empty() => {}
@@ -133,7 +137,9 @@ impl Measured {
         let mut missing = match self.arguments {
             Some(missing) => missing,
             None => {
-                let Some(line) = line(buffer, "mbulk count string")? else { return Ok(None) };
+                let Some(line) = line(buffer, &mut self.searched, "mbulk count string")? else {
+                    return Ok(None);
+                };
                 let count = number(&line[1..]).filter(|&count| count <= ARGUMENTS_MAX as i64);
                 let count = count.ok_or_else(|| protocol("invalid multibulk length"))?;
                 if is_stranger && count > STRANGER_ARGUMENTS_MAX as i64 {
@@ -147,7 +153,7 @@ impl Measured {
         while missing > 0 {
             self.arguments = Some(missing);
             let rest = &buffer[self.bytes..];
-            let Some(line) = line(rest, "bulk count string")? else { return Ok(None) };
+            let Some(line) = line(rest, &mut self.searched, "bulk count string")? else { return Ok(None) };
             if line.first() != Some(&b'$') {
                 let got = line.first().map_or("\\r".to_owned(), |byte| byte.escape_ascii().to_string());
                 return Err(protocol(format!("expected '$', got '{got}'")));
@@ -172,10 +178,12 @@ impl Measured {
     }
 }
 
-/// A command without framing, as people type it into telnet: words between blanks.
-fn inline(buffer: &mut BytesMut) -> Result<Option<Request>, RequestError> {
-    let Some(end) = buffer.iter().take(LINE_BYTES_MAX).position(|&byte| byte == b'\n') else {
+/// A command without framing, as people type it into telnet: words between blanks. What was searched for its end stays
+/// searched, so that a line that comes byte by byte costs no more than one that comes at once.
+fn inline(buffer: &mut BytesMut, searched: &mut usize) -> Result<Option<Request>, RequestError> {
+    let Some(end) = find(buffer, std::mem::take(searched), b'\n') else {
         return if buffer.len() < LINE_BYTES_MAX {
+            *searched = buffer.len();
             Ok(None)
         } else {
             Err(protocol("too big inline request"))
@@ -191,17 +199,28 @@ fn inline(buffer: &mut BytesMut) -> Result<Option<Request>, RequestError> {
     Ok(Some(words.map(|word| line.slice_ref(word)).collect()))
 }
 
-/// The line at the start of the bytes, without its end, once all of it is there.
-fn line<'a>(bytes: &'a [u8], what: &str) -> Result<Option<&'a [u8]>, RequestError> {
-    let Some(end) = bytes.iter().take(LINE_BYTES_MAX).position(|&byte| byte == b'\r') else {
+/// The line at the start of the bytes, without its end, once all of it is there. Where it is not, `searched` keeps how far its
+/// end was looked for.
+fn line<'a>(bytes: &'a [u8], searched: &mut usize, what: &str) -> Result<Option<&'a [u8]>, RequestError> {
+    let Some(end) = find(bytes, std::mem::take(searched), b'\r') else {
+        *searched = bytes.len();
         let whole = bytes.len() < LINE_BYTES_MAX;
         return if whole { Ok(None) } else { Err(protocol(format!("too big {what}"))) };
     };
     match bytes.get(end + 1) {
-        None => Ok(None),
+        None => {
+            *searched = end;
+            Ok(None)
+        }
         Some(b'\n') => Ok(Some(&bytes[..end])),
         Some(_) => Err(protocol("expected a line feed behind a carriage return")),
     }
+}
+
+/// Where a byte is within the longest line, looked for from a place on.
+fn find(bytes: &[u8], from: usize, wanted: u8) -> Option<usize> {
+    let line = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
+    line.get(from..)?.iter().position(|&byte| byte == wanted).map(|at| from + at)
 }
 
 /// A number in its only form: no sign but `-`, no leading zeros.

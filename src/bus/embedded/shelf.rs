@@ -17,11 +17,9 @@ impl Shelf {
     /// Keeps a value until `lifetime` after `now`, unless its name is taken. Answers whether there was room.
     pub(super) fn keep(&self, name: &str, value: Bytes, lifetime: Duration, now: Instant) -> bool {
         let mut values = self.0.lock();
-        if values.len() >= VALUES_MAX {
-            values.retain(|_, (_, until)| *until > now);
-            if values.len() >= VALUES_MAX {
-                return false;
-            }
+        // Those that have ended go when the shelf is tidied, not now: a full one must not cost more than an empty one.
+        if values.len() >= VALUES_MAX && !values.contains_key(name) {
+            return false;
         }
         match values.get(name) {
             Some((_, until)) if *until > now => {}
@@ -71,6 +69,7 @@ mod tests {
             assert!(shelf.keep(&number.to_string(), Bytes::new(), second, now));
         }
         assert!(!shelf.keep("more", Bytes::new(), second, now));
+        shelf.tidy(now + second);
         assert!(shelf.keep("more", Bytes::new(), second, now + second));
         shelf.tidy(now + second * 2);
         assert!(shelf.0.lock().is_empty());

@@ -122,6 +122,6 @@ fn access_rule(config: &RedisConfig) -> String {
     format!(
         "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
          +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +del +zadd \
-         +zrevrange +zrangebyscore +zremrangebyscore +pexpireat +ping +hello"
+         +zrevrange +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello"
     )
 }

@@ -10,6 +10,7 @@
 //! | [`commands`] | the command connection |
 //! | [`publisher`], [`reader`] | publishing and probing; reading logs |
 //! | [`function`] | the publish script as a function of the server |
+//! | [`bulk`] | publishing many events at a time, for `tidings bench` |
 //! | [`access`] | what a server lets a node do, for `tidings check` |
 //!
 //! Subscriptions and commands have connections of their own. The subscription link is not left to the client library's
@@ -17,6 +18,7 @@
 
 pub mod access;
 mod backoff;
+pub mod bulk;
 mod channel;
 mod commands;
 mod connect;

@@ -12,14 +12,19 @@ use super::channel::Channels;
 use super::connect::{describe, is_passing};
 use crate::bus::StoreError;
 
+/// The most orders that are remembered: as many as are read within the time for a command with ease.
+const ORDERS_MAX: usize = 20_000;
+
 /// Reads and removes a value in one step, so that one node gets it. GETDEL would do, from Redis 6.2 on.
 const TAKE: &str =
     "local value = redis.call('GET', KEYS[1]) if value then redis.call('DEL', KEYS[1]) end return value";
 
-/// Adds an order with the moment of its end, and removes those that have ended. The set ends with its last order.
+/// Adds an order with the moment of its end, and removes those that have ended, and beyond a number those that end first. The
+/// set ends with its last order.
 const REMEMBER: &str = "
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[4]))
 local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 redis.call('PEXPIREAT', KEYS[1], last[2])";
 
@@ -47,7 +52,7 @@ pub(super) async fn take(bus: &RedisBus, name: &str) -> Result<Option<Bytes>, St
 pub(super) async fn remember(bus: &RedisBus, order: &[u8], until: SystemTime) -> Result<(), StoreError> {
     let mut remember = redis::cmd("EVAL");
     remember.arg(REMEMBER).arg(1).arg(bus.channels.orders()).arg(order);
-    remember.arg(milliseconds(until)).arg(milliseconds(SystemTime::now()));
+    remember.arg(milliseconds(until)).arg(milliseconds(SystemTime::now())).arg(ORDERS_MAX);
     ask::<Value>(bus, &remember).await.map(|_| ())
 }
 
@@ -56,8 +61,9 @@ pub(super) async fn recall(bus: &RedisBus) -> Result<Vec<(Bytes, SystemTime)>, S
     let mut recall = redis::cmd("ZRANGEBYSCORE");
     recall.arg(bus.channels.orders()).arg(milliseconds(SystemTime::now())).arg("+inf").arg("WITHSCORES");
     let orders: Vec<(Vec<u8>, f64)> = ask(bus, &recall).await?;
-    let moment = |score: f64| UNIX_EPOCH + Duration::try_from_secs_f64(score / 1000.0).unwrap_or_default();
-    Ok(orders.into_iter().map(|(order, score)| (Bytes::from(order), moment(score))).collect())
+    // Whoever is on Redis can write there what is no moment.
+    let moment = |score: f64| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(score / 1000.0).ok()?);
+    Ok(orders.into_iter().filter_map(|(order, score)| Some((Bytes::from(order), moment(score)?))).collect())
 }
 
 /// Tries what the above needs, on keys of its own that end within a second.
@@ -67,7 +73,7 @@ pub(super) async fn examine(connection: &mut ConnectionManager, channels: &Chann
     redis::cmd("SET").arg(&kept).arg("").arg("PX").arg(1000).query_async::<Value>(connection).await?;
     redis::cmd("EVAL").arg(TAKE).arg(1).arg(&kept).query_async::<Value>(connection).await?;
     let mut remember = redis::cmd("EVAL");
-    remember.arg(REMEMBER).arg(1).arg(&kept).arg("").arg(milliseconds(soon)).arg(milliseconds(now));
+    remember.arg(REMEMBER).arg(1).arg(&kept).arg("").arg(milliseconds(soon)).arg(milliseconds(now)).arg(1);
     remember.query_async::<Value>(connection).await?;
     let mut recall = redis::cmd("ZRANGEBYSCORE");
     recall.arg(&kept).arg(0).arg("+inf").query_async::<Value>(connection).await.map(|_| ())

@@ -142,3 +142,33 @@ fn many_come_and_go_and_nothing_stays() {
     assert_eq!(fixture.hub.sweep(Instant::now() + Duration::from_secs(60)), 1);
     assert_eq!(fixture.hub.workspaces(), 0);
 }
+
+#[test]
+fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not() {
+    let fixture = fixture_with(HubSettings { workspaces: 3, ..settings() });
+    let id = |id| WorkspaceId::parse(id).unwrap();
+    let join = |name| fixture.hub.join(&id(name), Start::Head, View::default());
+    for name in ["a", "b", "c"] {
+        drop(join(name).unwrap());
+    }
+    // Somebody is back in the one that has been without for longest, and the next one was left a second time.
+    let _back = join("a").unwrap();
+    drop(join("b").unwrap());
+    let changes = || fixture.interest.take_changes();
+    changes();
+    let _first = join("d").unwrap();
+    assert_eq!(changes().get(&id("b")), Some(&Change::Release));
+    let _second = join("e").unwrap();
+    assert_eq!(changes().get(&id("c")), Some(&Change::Release));
+    assert_eq!(join("f").unwrap_err(), Full);
+
+    // What was swept away does not stand in line any more, and what came back to life does once.
+    drop((_back, _first));
+    fixture.hub.sweep(Instant::now() + Duration::from_secs(3600));
+    drop(join("a").unwrap());
+    let _third = join("f").unwrap();
+    assert!(changes().get(&id("a")) != Some(&Change::Release), "there was room");
+    let _fourth = join("g").unwrap();
+    assert_eq!(changes().get(&id("a")), Some(&Change::Release));
+    assert_eq!(join("h").unwrap_err(), Full);
+}

@@ -11,7 +11,7 @@ use crate::support::http;
 use crate::support::sse::{Connect, EventSource};
 use crate::support::token::{JWT, bearer, token};
 use crate::support::wait::eventually;
-use crate::support::{Bed, Bus, DEADLINE};
+use crate::support::{Bed, Bus, DEADLINE, SseClient};
 
 on_both_buses!(a_session_of_the_app_opens_a_stream, a_session_that_ends_ends_its_streams);
 
@@ -107,6 +107,21 @@ async fn an_app_that_is_away_lets_nobody_new_in_and_ends_nothing_at_once() {
 }
 
 #[tokio::test]
+async fn by_a_ticket_the_word_of_the_app_counts_for_no_longer() {
+    let app = App::start().await;
+    app.sign_in("s1", "ann", &["acme"]);
+    let bed = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "2")]).await;
+    let (headers, wish) = ([("Cookie", "session=s1")], r#"{"workspace":"acme"}"#);
+    let issued = http::request(bed.broker.address(), "POST", "/api/tickets", &headers, wish).await;
+    assert_eq!(issued.status, 201);
+    app.sign_out("s1");
+    let ticket = issued.json()["ticket"].as_str().unwrap().to_owned();
+    let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    client.hello().await;
+    assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "expired");
+}
+
+#[tokio::test]
 async fn of_several_methods_the_first_that_lets_in_decides() {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
@@ -124,4 +139,46 @@ async fn of_several_methods_the_first_that_lets_in_decides() {
     let both = session("s1").header("Authorization", &expired);
     assert_eq!(bed.broker.connect_with("acme", both).await.status(), 200);
     assert_eq!(bed.broker.connect("acme").await.status(), 401);
+}
+
+#[tokio::test]
+async fn one_address_alone_does_not_fill_the_queue_before_the_app() {
+    let app = App::start().await;
+    app.sign_in("s1", "ann", &["acme"]);
+    app.set_slow(true);
+    let url = app.url();
+    let settings = [
+        ("auth.mode", "forward"),
+        ("auth.forward.url", url.as_str()),
+        ("auth.forward.concurrent", "4"),
+        ("auth.forward.queue", "4"),
+        ("server.trusted_proxies", "127.0.0.1"),
+    ];
+    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let address = bed.broker.address();
+    let mut crowd = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        crowd.spawn(async move {
+            let cookie = format!("session=none{number}");
+            let headers = [("Cookie", cookie.as_str()), ("X-Forwarded-For", "203.0.113.9")];
+            http::request(address, "GET", &format!("{EVENTS}?errors=http"), &headers, "")
+                .await
+                .status
+                .as_u16()
+        });
+    }
+    eventually("its share of the queue is full", DEADLINE, async || app.asked() == 2).await;
+    let one_more = [("Cookie", "session=more"), ("X-Forwarded-For", "203.0.113.9")];
+    let target = format!("{EVENTS}?errors=http");
+    let refused = http::request(address, "GET", &target, &one_more, "").await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["check"]), (503, &json!("app-unavailable")));
+
+    let somebody_else = session("s1").header("X-Forwarded-For", "198.51.100.1");
+    let other =
+        tokio::spawn(async move { SseClient::connect(address, "acme", somebody_else).await.status() });
+    eventually("the app is asked about somebody else", DEADLINE, async || app.asked() == 3).await;
+    app.set_slow(false);
+    assert_eq!(other.await.unwrap(), 200);
+    let answers = crowd.join_all().await;
+    assert_eq!(answers.iter().filter(|status| **status == 401).count(), 2, "{answers:?}");
 }

@@ -115,6 +115,32 @@ async fn a_node_that_was_cut_off_or_not_yet_there_learns_who_is_to_stay_away() {
 }
 
 #[tokio::test]
+async fn who_came_in_while_a_node_did_not_know_better_is_put_out_when_it_does() {
+    let server = RedisServer::start().await;
+    let broker = Broker::start_ready(BrokerOptions::redis(&server).set("sse.retry_ms", 100)).await;
+    let mut source = EventSource::open(broker.address(), "acme", Connect::default());
+    source.hello().await;
+    let mut other = broker.connect("other").await;
+    other.hello().await;
+
+    // What another node would have had remembered of an order that was given half a minute before the stream was opened.
+    let order = json!({ "disconnect": { "workspace": "acme", "for": 60 } });
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let until = u64::try_from((since + Duration::from_secs(30)).as_millis()).unwrap();
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut backend = crate::support::redis_server::connect(&client).await.unwrap();
+    let mut remember = redis::cmd("ZADD");
+    remember.arg("workspace:tidings/orders").arg(until).arg(order.to_string());
+    let () = remember.query_async(&mut backend).await.unwrap();
+    assert_eq!(server.kill_subscribers().await, 1, "the node hears the control channel anew");
+
+    let last = source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
+    assert_eq!(last.json()["reason"], "disconnected");
+    eventually("it stays out", DEADLINE, async || source.closed().is_some()).await;
+    assert!(other.end().is_none(), "whoever is not meant stays");
+}
+
+#[tokio::test]
 async fn nobody_can_give_orders_over_http() {
     let bed = Bed::start(Bus::Embedded).await;
     let mut client = bed.broker.connect("acme").await;

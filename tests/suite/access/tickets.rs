@@ -7,13 +7,14 @@ use crate::support::bed::on_both_buses;
 use crate::support::http::{self, Response};
 use crate::support::sse::Connect;
 use crate::support::token::{JWT, bearer, token};
-use crate::support::{Bed, Broker, BrokerOptions, Bus, RedisServer};
+use crate::support::{Bed, Broker, BrokerOptions, Bus, DEADLINE, EventSource, RedisServer};
 
 on_both_buses!(
     a_ticket_opens_one_stream_of_its_workspace,
     only_who_may_read_gets_a_ticket,
     a_ticket_that_is_not_used_in_time_is_worth_nothing,
     what_a_ticket_opened_ends_with_its_user_and_its_token,
+    a_ticket_survives_a_refusal_for_want_of_room,
 );
 
 async fn ask(broker: &Broker, headers: &[(&str, &str)], body: Value) -> Response {
@@ -102,4 +103,21 @@ async fn a_ticket_is_good_on_any_node() {
     let mut client = there.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     client.hello().await;
     assert_eq!(check(&here, "acme", &ticket).await, (401, json!("ticket")));
+}
+
+async fn a_ticket_survives_a_refusal_for_want_of_room(bus: Bus) {
+    let settings = [&JWT[..], &[("limits.connections_per_user", "1"), ("sse.retry_ms", "100")]].concat();
+    let bed = Bed::start_with(bus, &settings).await;
+    let good = token("ann", &["acme"], 60, &json!({}));
+    let header = Connect::default().header("Authorization", &bearer(&good));
+    let mut first = bed.broker.connect_with("acme", header).await;
+    first.hello().await;
+    let ticket = issue(&bed.broker, &good).await;
+    let mut source =
+        EventSource::open(bed.broker.address(), "acme", Connect::query(&format!("ticket={ticket}")));
+    let told = source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
+    assert_eq!(told.json()["reason"], "overloaded");
+    drop(first);
+    source.hello().await;
+    assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")), "now it was used");
 }

@@ -7,6 +7,8 @@ use serde_json::json;
 use super::orders::order;
 use crate::support::bed::on_both_buses;
 use crate::support::broker::tidings;
+use crate::support::commands::run_tidings;
+use crate::support::directory::Directory;
 use crate::support::http::{self, Response};
 use crate::support::sse::{Connect, EventSource};
 use crate::support::token::{JWT, SECRET, bearer, token};
@@ -197,4 +199,23 @@ async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
         assert_eq!(again.hello().await.json()["resumed"], true);
         assert_eq!(again.application_event().await.data, "for all");
     }
+}
+
+#[tokio::test]
+async fn a_short_secret_does_on_this_machine_alone() {
+    let directory = Directory::new();
+    let file = directory.write("secret", "short\n").display().to_string();
+    let settings = [("auth.mode", "jwt"), ("auth.jwt.algorithm", "HS256"), ("auth.jwt.secret_file", &file)];
+    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    assert!(bed.broker.log().contains("5 bytes and needs at least 32"), "{}", bed.broker.log());
+
+    let open = [
+        &settings[..],
+        &[("server.listen", "0.0.0.0:0"), ("admin.listen", "127.0.0.1:0"), ("embedded.listen", "")],
+    ];
+    let told = run_tidings(&["serve"], &open.concat()).await.failure(1);
+    assert!(
+        told.contains("5 bytes and needs at least 32") && told.contains("auth.jwt.secret_file"),
+        "{told}"
+    );
 }

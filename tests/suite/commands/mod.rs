@@ -1,5 +1,7 @@
 //! The command line: what each command prints, and what it exits with.
 
+mod bench;
+mod bench_faults;
 mod check;
 mod configuration;
 mod publish;

@@ -5,7 +5,11 @@ use crate::support::bed::on_both_buses;
 use crate::support::http::{self, Response};
 use crate::support::{Bed, Bus, DEADLINE};
 
-on_both_buses!(pages_of_other_origins_cannot_publish, pages_of_configured_origins_can_publish);
+on_both_buses!(
+    pages_of_other_origins_cannot_publish,
+    pages_of_configured_origins_can_publish,
+    every_origin_is_not_every_origin_with_cookies,
+);
 
 async fn post(bed: &Bed, origin: &str, body: &'static str) -> Response {
     http::request(bed.broker.address(), "POST", EVENTS, &[("Origin", origin)], body).await
@@ -49,4 +53,16 @@ async fn pages_of_configured_origins_can_publish(bus: Bus) {
     assert_eq!(response.status, 403);
     assert!(!response.headers.contains_key("access-control-allow-origin"));
     assert_eq!(response.header("vary"), "Origin");
+}
+
+async fn every_origin_is_not_every_origin_with_cookies(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("cors.origins", "*")]).await;
+    assert_eq!(post(&bed, "https://c.example", "allowed").await.status, 200);
+    let address = bed.broker.address();
+    let with_cookie = [("Origin", "https://c.example"), ("Cookie", "session=1")];
+    let response = http::request(address, "POST", EVENTS, &with_cookie, "forged").await;
+    assert_eq!(response.status, 403);
+    assert_eq!(response.json()["type"], "urn:tidings:problem:origin-not-allowed");
+    let own = [("Origin", &*format!("http://{address}")), ("Cookie", "session=1")];
+    assert_eq!(http::request(address, "POST", EVENTS, &own, "own").await.status, 200);
 }

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A running app. It ends with the value.
@@ -29,6 +30,7 @@ struct Shared {
     /// Session → user, and the workspaces that are open to the user.
     sessions: Mutex<HashMap<String, (String, Vec<String>)>>,
     broken: AtomicBool,
+    slow: watch::Sender<bool>,
     asked: AtomicUsize,
 }
 
@@ -45,7 +47,11 @@ impl App {
                 let shared = Arc::clone(&answering);
                 let service = service_fn(move |request| {
                     let answer = shared.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
+                    let mut slow = shared.slow.subscribe();
+                    async move {
+                        let _ = slow.wait_for(|slow| !slow).await;
+                        Ok::<_, Infallible>(answer)
+                    }
                 });
                 let connection = hyper::server::conn::http1::Builder::new();
                 let connection = connection.serve_connection(TokioIo::new(stream), service);
@@ -74,6 +80,11 @@ impl App {
     /// From now on every answer is 500, or no more.
     pub fn set_broken(&self, broken: bool) {
         self.shared.broken.store(broken, Ordering::Relaxed);
+    }
+
+    /// From now on answers wait until this is taken back.
+    pub fn set_slow(&self, slow: bool) {
+        self.shared.slow.send_replace(slow);
     }
 
     /// How often the app was asked.

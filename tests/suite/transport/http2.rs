@@ -9,11 +9,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::frames::{DATA, FrameConnection, GOAWAY, PING, RST_STREAM, SETTINGS, frame};
 use crate::support::raw::RawConnection;
+use crate::support::redis_server::connect;
+use crate::support::token::{JWT, bearer, token};
 use crate::support::{Broker, BrokerOptions, DEADLINE, SseClient, eventually};
 
 /// A connection of hyper's client, until it goes out of scope.
@@ -282,4 +285,55 @@ async fn connections_without_business_are_closed() {
 
 async fn is_still_open(broker: &Broker) {
     assert_eq!(broker.status().await["connections"], 1, "a stream keeps its connection");
+}
+
+#[tokio::test]
+async fn bounds_on_connections_hold_for_streams_of_one_connection() {
+    for (key, most) in [("limits.connections_per_address", 2), ("limits.connections", 3)] {
+        let broker = Broker::start_ready(BrokerOptions::embedded().set(key, most)).await;
+        let client = Client::connect(&broker).await;
+        let mut inside = Vec::new();
+        for _ in 0..most {
+            let mut body = client.stream().await;
+            read_until(&mut body, "connected").await;
+            inside.push(body);
+        }
+        let mut outside = client.stream().await;
+        read_until(&mut outside, r#""reason":"overloaded""#).await;
+        inside.pop();
+        eventually("there is room again", DEADLINE, async || {
+            let mut body = client.stream().await;
+            let first = body.frame().await.unwrap().unwrap();
+            let second = body.frame().await;
+            let both = [Some(Ok(first)), second].into_iter().flatten().flatten();
+            both.filter_map(|frame| frame.into_data().ok())
+                .any(|data| data.windows(9).any(|word| word == b"connected"))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_by_an_order_and_with_its_token() {
+    let options = JWT.iter().fold(BrokerOptions::embedded(), |options, (key, value)| options.set(key, value));
+    let broker = Broker::start_ready(options).await;
+    let client = Client::connect(&broker).await;
+    let open = async |token: String| {
+        let headers = [("accept", "text/event-stream"), ("authorization", &bearer(&token))];
+        let mut body = client.send("GET", &client.authority, &headers, "").await.into_body();
+        read_until(&mut body, "connected").await;
+        body
+    };
+    let mut kicked = open(token("ann", &["acme"], 60, &json!({}))).await;
+    let mut expiring = open(token("ben", &["acme"], 4, &json!({}))).await;
+    let bus = redis::Client::open(format!("redis://{}", broker.embedded())).unwrap();
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg("tidings:control").arg(r#"{"disconnect":{"user":"ann"}}"#);
+    let heard: u64 = publish.query_async(&mut connect(&bus).await.unwrap()).await.unwrap();
+    assert_eq!(heard, 1);
+    read_until(&mut kicked, r#""reason":"disconnected""#).await;
+    read_until(&mut expiring, r#""reason":"expired""#).await;
+    for body in [kicked, expiring] {
+        assert!(body.collect().await.expect("a clean end").to_bytes().is_empty());
+    }
 }

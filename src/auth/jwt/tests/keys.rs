@@ -39,7 +39,7 @@ fn a_key_that_cannot_be_used_is_told() {
         path.to_str().unwrap().to_owned()
     };
     let secret = |text: &str| key_error(&config(&[("algorithm", "HS384"), ("secret_file", &file(text))]));
-    assert_eq!(secret("short\n"), KeyError::ShortSecret { found: 5, least: 48 });
+    assert_eq!(secret("\n"), KeyError::ShortSecret { found: 0, least: 48 });
     assert_eq!(secret(Pair::Rsa.public()), KeyError::PemForSecret);
 
     let public = |algorithm: &str, text: &str| {

@@ -1,0 +1,265 @@
+//! What one client has received of its workspace's numbered events: each once and in order, or not.
+
+use std::ops::Range;
+
+/// The most holes that are kept open for events that come late. Of those beyond it the oldest are given up as missing.
+const HOLES_MAX: usize = 256;
+
+/// What an event was to the client that got it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// It came for the first time, and behind all that came before.
+    InOrder,
+    /// It came for the first time, and others that follow it had come before.
+    Late,
+    /// It had come before.
+    Again,
+}
+
+/// The account of one client.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    /// The number after the highest that came.
+    next: u64,
+    /// Numbers below `next` that did not come, in order.
+    holes: Vec<Hole>,
+    /// The broker said that events may be missing, and none came since.
+    told: bool,
+    received: u64,
+    duplicates: u64,
+    late: u64,
+    resets: u64,
+    /// Missing events whose holes were given up.
+    settled: Missing,
+}
+
+#[derive(Debug, Clone)]
+struct Hole {
+    range: Range<u64>,
+    told: bool,
+}
+
+/// How many events are missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The broker said in the stream, right where they are missing, that some may be.
+    pub told: u64,
+    /// It said nothing.
+    pub untold: u64,
+}
+
+/// What a ledger comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Different events that came.
+    pub received: u64,
+    /// Events that came again.
+    pub duplicates: u64,
+    /// Events that came behind others that follow them.
+    pub out_of_order: u64,
+    /// Times that the client was told that events may be missing.
+    pub resets: u64,
+    /// Events that did not come.
+    pub missing: Missing,
+}
+
+impl Ledger {
+    /// An event came.
+    pub fn receive(&mut self, sequence: u64) -> Receipt {
+        if sequence >= self.next {
+            let told = std::mem::take(&mut self.told);
+            if sequence > self.next {
+                self.open_hole(Hole { range: self.next..sequence, told });
+            }
+            self.next = sequence.saturating_add(1);
+            self.received += 1;
+            return Receipt::InOrder;
+        }
+        if self.fill(sequence) {
+            self.received += 1;
+            self.late += 1;
+            Receipt::Late
+        } else {
+            self.duplicates += 1;
+            Receipt::Again
+        }
+    }
+
+    /// The broker said that events may be missing here.
+    pub fn reset(&mut self) {
+        self.resets += 1;
+        self.told = true;
+    }
+
+    /// The account when so many events, numbered from 0, were published. `failed` are, in order, those of them that were not:
+    /// they need not have come, and may have.
+    #[must_use]
+    pub fn close(&self, published: u64, failed: &[u64]) -> Account {
+        let mut missing = self.settled;
+        let tail = Hole { range: self.next..published.max(self.next), told: self.told };
+        for hole in self.holes.iter().chain([&tail]) {
+            let count = hole.range.end - hole.range.start;
+            let among = |limit: u64| failed.partition_point(|&sequence| sequence < limit) as u64;
+            missing.add(count - (among(hole.range.end) - among(hole.range.start)), hole.told);
+        }
+        let Self { received, duplicates, late, resets, .. } = *self;
+        Account { received, duplicates, out_of_order: late, resets, missing }
+    }
+
+    fn open_hole(&mut self, hole: Hole) {
+        if self.holes.len() >= HOLES_MAX {
+            let oldest = self.holes.remove(0);
+            self.settled.add(oldest.range.end - oldest.range.start, oldest.told);
+        }
+        self.holes.push(hole);
+    }
+
+    /// Takes a number out of the hole that it stands in; false where it stands in none.
+    fn fill(&mut self, sequence: u64) -> bool {
+        let at = self.holes.partition_point(|hole| hole.range.end <= sequence);
+        let Some(hole) = self.holes.get_mut(at).filter(|hole| hole.range.contains(&sequence)) else {
+            return false;
+        };
+        let (before, after) = (hole.range.start..sequence, sequence + 1..hole.range.end);
+        match (before.is_empty(), after.is_empty()) {
+            (true, true) => drop(self.holes.remove(at)),
+            (true, false) => hole.range = after,
+            (false, true) => hole.range = before,
+            (false, false) => {
+                let told = hole.told;
+                hole.range = before;
+                self.holes.insert(at + 1, Hole { range: after, told });
+            }
+        }
+        true
+    }
+}
+
+impl Missing {
+    /// All of them.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.told + self.untold
+    }
+
+    fn add(&mut self, count: u64, told: bool) {
+        if told {
+            self.told += count;
+        } else {
+            self.untold += count;
+        }
+    }
+}
+
+impl Account {
+    /// Adds another client's.
+    pub fn add(&mut self, other: Self) {
+        self.received += other.received;
+        self.duplicates += other.duplicates;
+        self.out_of_order += other.out_of_order;
+        self.resets += other.resets;
+        self.missing.told += other.missing.told;
+        self.missing.untold += other.missing.untold;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn after(sequences: &[u64]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for sequence in sequences {
+            ledger.receive(*sequence);
+        }
+        ledger
+    }
+
+    fn missing(told: u64, untold: u64) -> Missing {
+        Missing { told, untold }
+    }
+
+    #[test]
+    fn everything_once_and_in_order_leaves_nothing_to_say() {
+        let account = after(&[0, 1, 2]).close(3, &[]);
+        assert_eq!(account, Account { received: 3, ..Account::default() });
+    }
+
+    #[test]
+    fn what_did_not_come_is_missing_at_the_front_in_the_middle_and_at_the_end() {
+        let ledger = after(&[1, 4]);
+        assert_eq!(ledger.close(7, &[]).missing, missing(0, 5));
+        assert_eq!(
+            ledger.close(7, &[0, 5]).missing,
+            missing(0, 3),
+            "what was not published cannot be missing"
+        );
+        assert_eq!(after(&[]).close(2, &[]).missing, missing(0, 2));
+    }
+
+    #[test]
+    fn what_comes_late_is_not_missing_and_what_comes_again_is_counted() {
+        let mut ledger = after(&[0, 5]);
+        assert_eq!(ledger.receive(3), Receipt::Late);
+        assert_eq!(ledger.receive(3), Receipt::Again);
+        assert_eq!(ledger.receive(5), Receipt::Again);
+        let account = ledger.close(6, &[]);
+        assert_eq!((account.duplicates, account.out_of_order, account.missing), (2, 1, missing(0, 3)));
+    }
+
+    #[test]
+    fn loss_is_told_where_it_is_told() {
+        let mut ledger = after(&[0]);
+        ledger.reset();
+        ledger.receive(3);
+        ledger.receive(5);
+        ledger.reset();
+        let account = ledger.close(8, &[]);
+        assert_eq!((account.resets, account.missing), (2, missing(4, 1)));
+        // Being told and missing nothing is no loss, and does not excuse a later one.
+        let mut ledger = after(&[0]);
+        ledger.reset();
+        ledger.receive(1);
+        ledger.receive(3);
+        assert_eq!(ledger.close(4, &[]).missing, missing(0, 1));
+    }
+
+    #[test]
+    fn holes_are_bounded_and_those_given_up_are_missing() {
+        let mut ledger = after(&[]);
+        let count = 2 * HOLES_MAX as u64;
+        for hole in 0..count {
+            ledger.receive(2 * hole + 1);
+        }
+        assert_eq!(ledger.holes.len(), HOLES_MAX);
+        assert_eq!(ledger.receive(0), Receipt::Again);
+        assert_eq!(ledger.close(2 * count, &[]).missing, missing(0, count));
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_sets(
+            sequences in prop::collection::vec(0_u64..30, 0..60),
+            failed in prop::collection::btree_set(0_u64..30, 0..5),
+        ) {
+            let account = after(&sequences).close(30, &failed.iter().copied().collect::<Vec<_>>());
+            let distinct: BTreeSet<u64> = sequences.iter().copied().collect();
+            let expected = (0..30).filter(|n| !distinct.contains(n) && !failed.contains(n)).count() as u64;
+            prop_assert_eq!(account.missing, missing(0, expected));
+            prop_assert_eq!(account.received, distinct.len() as u64);
+            prop_assert_eq!(account.duplicates, (sequences.len() - distinct.len()) as u64);
+            let mut highest = None;
+            let mut seen = BTreeSet::new();
+            let late = sequences.iter().filter(|&&n| {
+                let late = seen.insert(n) && highest > Some(n);
+                highest = highest.max(Some(n));
+                late
+            });
+            prop_assert_eq!(account.out_of_order, late.count() as u64);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! An event stream as it comes (HTML standard, section 9.2), with no more memory for a client between two events than its
+//! last event id takes.
+
+/// The longest line and the most data of an event that are kept, in bytes. What is longer is cut off, and shows by that.
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// An event, as an EventSource would dispatch it, or a word to the EventSource itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// An event with data.
+    Message {
+        /// Its name; empty where it has none.
+        name: &'a str,
+        /// Its data lines, joined by line feeds.
+        data: &'a [u8],
+    },
+    /// How long to wait before reconnecting, in milliseconds.
+    Retry(u64),
+}
+
+/// Reads one stream.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// The beginning of a line whose end has not come yet.
+    line: Vec<u8>,
+    /// The last line ended in CR: an LF right behind it belongs to it.
+    after_cr: bool,
+    begun: bool,
+    event: Pending,
+    last_event_id: String,
+}
+
+/// The event that is being read.
+#[derive(Debug, Default)]
+struct Pending {
+    name: String,
+    data: Vec<u8>,
+    has_data: bool,
+    id: Option<String>,
+}
+
+impl Parser {
+    /// A stream that begins after this event, by whose id an EventSource would come back.
+    #[must_use]
+    pub fn after(last_event_id: String) -> Self {
+        Self { last_event_id, ..Self::default() }
+    }
+
+    /// The id of the last event that came whole.
+    #[must_use]
+    pub fn last_event_id(&self) -> &str {
+        &self.last_event_id
+    }
+
+    /// Takes bytes, and hands on each event that they complete.
+    pub fn feed(&mut self, mut bytes: &[u8], mut dispatch: impl FnMut(Event<'_>)) {
+        while !bytes.is_empty() {
+            if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
+                bytes = &bytes[1..];
+                continue;
+            }
+            let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+                let room = KEPT_BYTES_MAX.saturating_sub(self.line.len()).min(bytes.len());
+                self.line.extend_from_slice(&bytes[..room]);
+                return;
+            };
+            self.after_cr = bytes[end] == b'\r';
+            let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
+            if self.line.is_empty() {
+                self.take_line(line, &mut dispatch);
+            } else {
+                let mut whole = std::mem::take(&mut self.line);
+                whole.extend_from_slice(line);
+                self.take_line(&whole, &mut dispatch);
+            }
+            bytes = rest;
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8], dispatch: &mut impl FnMut(Event<'_>)) {
+        let line = match line.strip_prefix(b"\xef\xbb\xbf") {
+            // A byte order mark may stand before the first line.
+            Some(rest) if !self.begun => rest,
+            _ => line,
+        };
+        self.begun = true;
+        if line.is_empty() {
+            return self.end_event(dispatch);
+        }
+        let (field, value) = match line.iter().position(|&byte| byte == b':') {
+            Some(colon) => {
+                let value = &line[colon + 1..];
+                (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
+            }
+            None => (line, &[][..]),
+        };
+        match field {
+            b"data" => {
+                if self.event.has_data {
+                    self.event.data.push(b'\n');
+                }
+                self.event.has_data = true;
+                let room = KEPT_BYTES_MAX.saturating_sub(self.event.data.len()).min(value.len());
+                self.event.data.extend_from_slice(&value[..room]);
+            }
+            b"event" => self.event.name = String::from_utf8_lossy(value).into_owned(),
+            b"id" if !value.contains(&0) => {
+                self.event.id = Some(String::from_utf8_lossy(value).into_owned());
+            }
+            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                if let Some(retry) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) {
+                    dispatch(Event::Retry(retry));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn end_event(&mut self, dispatch: &mut impl FnMut(Event<'_>)) {
+        let event = std::mem::take(&mut self.event);
+        if let Some(id) = event.id {
+            self.last_event_id = id;
+        }
+        if event.has_data {
+            dispatch(Event::Message { name: &event.name, data: &event.data });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a stream in these parts brings: events with the id after each, and the words on retrying.
+    fn read(parts: &[&[u8]]) -> Vec<String> {
+        let mut parser = Parser::default();
+        let mut seen = Vec::new();
+        for part in parts {
+            parser.feed(part, |event| {
+                seen.push(match event {
+                    Event::Message { name, data } => format!("{name}|{}", String::from_utf8_lossy(data)),
+                    Event::Retry(retry) => format!("retry {retry}"),
+                });
+            });
+        }
+        seen.push(parser.last_event_id().to_owned());
+        seen
+    }
+
+    #[test]
+    fn events_as_the_standard_has_them() {
+        for (stream, expected) in [
+            ("data: a\n\n", &["|a", ""][..]),
+            ("data:a\r\ndata: b\rdata\r\r", &["|a\nb\n", ""]),
+            ("retry: 1813\n\nid: 7-0\ndata: x\n\n", &["retry 1813", "|x", "7-0"]),
+            ("event: n\nid: 1\ndata:  y\n\n: comment\ndata: z\n\n", &["n| y", "|z", "1"]),
+            ("id: 5\n\nevent: e\n\n", &["5"]),
+            ("\u{feff}data: a\n\ndata: unfinished\n", &["|a", ""]),
+            ("retry: 1x\nretry:\nother: 1\n\n", &[""]),
+            ("id: 1\ndata: a\n\nid\ndata: b\n\n", &["|a", "|b", ""]),
+        ] {
+            assert_eq!(read(&[stream.as_bytes()]), expected, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn an_idle_client_keeps_its_id_and_nothing_else() {
+        let mut parser = Parser::after("1-0".to_owned());
+        parser.feed(b"id: 2-0\ndata: 0123456789\n\n", |_| {});
+        assert_eq!(parser.last_event_id(), "2-0");
+        assert_eq!(parser.line.capacity() + parser.event.data.capacity() + parser.event.name.capacity(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_where_it_is_cut(
+            lines in prop::collection::vec("(data|id|event|retry|x)?:? ?[a-c0-9]{0,3}(\n|\r|\r\n|\n\n|\r\n\r\n)", 0..20),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+        ) {
+            let stream = lines.concat().into_bytes();
+            let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+            places.extend([0, stream.len()]);
+            places.sort_unstable();
+            let parts: Vec<&[u8]> = places.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(read(&parts), read(&[&stream]));
+        }
+    }
+}

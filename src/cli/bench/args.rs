@@ -1,0 +1,350 @@
+//! The flags of `tidings bench`, and the plan they make.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use http::Uri;
+use jiff::SignedDuration;
+
+use super::Failure;
+use crate::bench::host;
+use crate::bench::outcome::Way;
+use crate::bench::tag::{PAYLOAD_BYTES_MIN, RunId};
+use crate::workspace::WorkspaceId;
+
+/// The most connections of one process: as many as 16 addresses of the loopback network have ports for.
+const CONNECTIONS_MAX: usize = 400_000;
+
+/// The largest payload.
+const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most events of a run: each number of a failed one is kept.
+const EVENTS_MAX: f64 = 1e9;
+
+/// Files that are open beside the connections: of the runtime, of publishing, of looking at `/proc`.
+const OTHER_FILES: u64 = 100;
+
+/// Arguments of `tidings bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every event carries its number in its workspace, and every client checks that it gets each number once and in order. Latency \
+counts from the moment at which an event was due, so that a publisher that is held up hides nothing. docs/operations.md \
+explains the figures and the members of --json. TIDINGS_TOKEN may hold a token, which has to let in to bench-* and to write there.
+Exit codes: 0 every event arrived; 1 something is missing, came twice or out of order, or the run failed; 2 wrong usage.")]
+pub(in crate::cli) struct BenchArgs {
+    /// The broker, such as http://127.0.0.1:8080/api; without it the one that the configuration describes
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// Streams to open
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    connections: usize,
+    /// Workspaces, over which streams and events are spread evenly
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    workspaces: usize,
+    /// Events per second, in all workspaces together
+    #[arg(long, value_name = "EVENTS", default_value_t = 100.0)]
+    rate: f64,
+    /// How long to publish, such as 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// Publish for so long before anything is measured; what is published then is checked all the same
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    warm_up: Duration,
+    /// Wait for so long at the end for what has not arrived
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    grace: Duration,
+    /// The size of each event's payload
+    #[arg(long, value_name = "BYTES", default_value_t = 200)]
+    payload_bytes: usize,
+    /// How to publish: through the broker, or on the bus: the configured Redis (--redis, TIDINGS__REDIS__URL), or, where there is
+    /// none, the embedded bus at embedded.listen
+    #[arg(long, value_enum, default_value_t = Publish::Http)]
+    publish: Publish,
+    /// With --publish redis: by PUBLISH, without the log (the default there)
+    #[arg(long, conflicts_with = "durable")]
+    live: bool,
+    /// With --publish redis: by the publish script; over HTTP events are always durable
+    #[arg(long)]
+    durable: bool,
+    /// A third through, drop all connections together; they come back with their Last-Event-ID at once, or after the time that
+    /// `retry:` told them
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "at-once"
+    )]
+    storm: Option<Return>,
+    /// So many of the streams do not read until the end
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    slow: usize,
+    /// Threads for the streams; without it half of the cores, and four at most
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// The server's process, where it cannot be found by its port
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Write a page with figures and plots to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+}
+
+/// Where events are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Publish {
+    /// `POST` to the broker
+    Http,
+    /// Commands on the bus
+    Redis,
+}
+
+/// When clients come back in a storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Return {
+    /// Without a pause: the worst case
+    AtOnce,
+    /// As an EventSource does, after what `retry:` said
+    Retry,
+}
+
+/// A run that can be made.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) run: RunId,
+    /// The broker's address as it was given.
+    pub(super) url: String,
+    /// Host and port, as they stand in requests.
+    pub(super) authority: String,
+    /// Host and port, to be looked up.
+    pub(super) host: (String, u16),
+    /// What stands before `/workspaces/` in paths.
+    pub(super) base_path: String,
+    pub(super) connections: usize,
+    pub(super) workspaces: Vec<WorkspaceId>,
+    pub(super) rate: f64,
+    pub(super) duration: Duration,
+    pub(super) warm_up: Duration,
+    pub(super) grace: Duration,
+    pub(super) payload_bytes: usize,
+    pub(super) way: Way,
+    pub(super) storm: Option<Return>,
+    pub(super) slow: usize,
+    pub(super) threads: usize,
+    pub(super) pid: Option<u32>,
+}
+
+impl BenchArgs {
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Checks the flags, and whether this process may open so many connections.
+    pub(super) fn plan(&self, url: &str) -> Result<Plan, Failure> {
+        let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
+        if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
+            return usage("--connections is a number from 1 to 400000");
+        }
+        if !(1..=self.connections).contains(&self.workspaces) {
+            return usage("--workspaces is a number from 1 to that of the connections");
+        }
+        if self.slow >= self.connections {
+            return usage("--slow is less than the connections: somebody has to read");
+        }
+        if !(PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&self.payload_bytes) {
+            return usage("--payload-bytes is a number from 128 to 1048576");
+        }
+        let events = self.rate * (self.warm_up + self.duration).as_secs_f64();
+        if !(self.rate > 0.0 && (1.0..=EVENTS_MAX).contains(&events)) {
+            return usage("--rate and --duration have to come to at least one event, and to 1e9 at most");
+        }
+        if self.duration.is_zero() {
+            return usage("--duration is longer than 0s");
+        }
+        let way = match (self.publish, self.live, self.durable) {
+            (Publish::Http, true, _) => {
+                return usage("over HTTP events are always durable: --live needs --publish redis");
+            }
+            (Publish::Http, false, _) => Way::Http,
+            (Publish::Redis, _, true) => Way::RedisDurable,
+            (Publish::Redis, _, false) => Way::RedisLive,
+        };
+        enough_files(self.connections)?;
+        let (host, authority, base_path) = target(url)?;
+        let run = RunId::random();
+        let workspaces =
+            (0..self.workspaces).map(|n| WorkspaceId::parse(&format!("bench-{}-{n}", run.as_str())));
+        let workspaces: Result<Vec<_>, _> = workspaces.collect();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Plan {
+            run,
+            url: url.to_owned(),
+            authority,
+            host,
+            base_path,
+            connections: self.connections,
+            workspaces: workspaces.map_err(|error| Failure::Usage(error.to_string()))?,
+            rate: self.rate,
+            duration: self.duration,
+            warm_up: self.warm_up,
+            grace: self.grace,
+            payload_bytes: self.payload_bytes,
+            way,
+            storm: self.storm,
+            slow: self.slow,
+            threads: self.threads.unwrap_or((cores / 2).clamp(1, 4)).clamp(1, self.connections.min(64)),
+            pid: self.pid,
+        })
+    }
+}
+
+impl Plan {
+    /// How many events there are.
+    pub(super) fn events(&self) -> u64 {
+        (self.rate * (self.warm_up + self.duration).as_secs_f64()).ceil() as u64
+    }
+
+    /// The workspace of a client, by its number.
+    pub(super) fn workspace_of(&self, client: usize) -> usize {
+        client % self.workspaces.len()
+    }
+
+    /// Whether a client, by its number, is one of those that do not read.
+    pub(super) fn is_slow(&self, client: usize) -> bool {
+        client >= self.connections - self.slow
+    }
+}
+
+/// Host and port, both together as they stand in requests, and the path, of an address.
+fn target(url: &str) -> Result<((String, u16), String, String), Failure> {
+    let wrong = || Failure::Usage(format!("`{url}` is not a URL such as http://127.0.0.1:8080/api"));
+    let uri: Uri = url.parse().map_err(|_| wrong())?;
+    if uri.scheme_str() == Some("https") {
+        return Err(Failure::Usage(
+            "the generator speaks plain HTTP/1.1: name the broker itself, or a listener without TLS in front of it"
+                .to_owned(),
+        ));
+    }
+    let (Some("http"), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host()) else {
+        return Err(wrong());
+    };
+    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let path = uri.path().trim_end_matches('/').to_owned();
+    Ok(((name, uri.port_u16().unwrap_or(80)), authority.to_string(), path))
+}
+
+/// Every connection is an open file of this process.
+fn enough_files(connections: usize) -> Result<(), Failure> {
+    // Where the machine does not tell, it is found out by trying.
+    let allowed = host::open_files_max().unwrap_or(u64::MAX);
+    let needed = connections as u64 + OTHER_FILES;
+    if needed <= allowed {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{connections} connections need {needed} open files, and this process may have {allowed}: raise the limit with \
+         `ulimit -n {needed}` in the shell that runs this (as far as `ulimit -Hn` allows), or spread them over several \
+         processes; the broker needs as many"
+    )))
+}
+
+/// A time such as 500ms, 30s, 5m or `1m 30s`, up to a day.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time up to 24h, such as 500ms, 30s, 5m or 1m30s".to_owned();
+    let duration = text.parse::<SignedDuration>().map_err(|_| wrong())?;
+    let duration = Duration::try_from(duration).map_err(|_| wrong())?;
+    if duration > Duration::from_secs(24 * 3600) { Err(wrong()) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    fn plan(arguments: &str) -> Result<Plan, String> {
+        let arguments = std::iter::once("bench").chain(arguments.split_whitespace());
+        let command = Command::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        command.args.plan("http://127.0.0.1:8080/api").map_err(|failure| match failure {
+            Failure::Usage(message) => message,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn flags_make_a_plan() {
+        let made = plan("--connections 10 --workspaces 3 --rate 0.5 --duration 1m --warm-up 500ms --slow 2")
+            .unwrap();
+        assert_eq!((made.events(), made.way, made.workspaces.len()), (31, Way::Http, 3));
+        assert_eq!((made.workspace_of(4), made.is_slow(7), made.is_slow(8)), (1, false, true));
+        assert_eq!((made.authority.as_str(), made.base_path.as_str()), ("127.0.0.1:8080", "/api"));
+        assert_eq!(plan("--publish redis").unwrap().way, Way::RedisLive);
+        assert_eq!(plan("--publish redis --durable").unwrap().way, Way::RedisDurable);
+        assert_eq!(plan("--storm").unwrap().storm, Some(Return::AtOnce));
+        assert_eq!(plan("--storm=retry --slow 1").unwrap().storm, Some(Return::Retry));
+        assert_ne!(made.workspaces, plan("--workspaces 3").unwrap().workspaces, "each run has its own");
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_said() {
+        for (arguments, words) in [
+            ("--connections 0", "--connections"),
+            ("--connections 400001", "--connections"),
+            ("--connections 5 --workspaces 6", "--workspaces"),
+            ("--connections 10 --slow 10", "somebody has to read"),
+            ("--payload-bytes 100", "--payload-bytes"),
+            ("--rate 0", "--rate"),
+            ("--rate nan", "--rate"),
+            ("--rate 1e9 --duration 1h", "--rate"),
+            ("--duration 0s", "--duration"),
+            ("--duration 25h", "a time up to 24h"),
+            ("--duration=-1s", "a time up to 24h"),
+            ("--live", "--publish redis"),
+            ("--live --durable --publish redis", "cannot be used with"),
+            ("--storm=sometime", "at-once"),
+        ] {
+            let said = plan(arguments).unwrap_err();
+            assert!(said.contains(words), "{arguments}: {said}");
+        }
+        let Err(Failure::Usage(said)) = enough_files(usize::MAX / 2) else {
+            panic!("so many are never allowed")
+        };
+        assert!(said.contains("ulimit -n"), "{said}");
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let found = target("http://[::1]:81/a/b/").map_err(|_| ()).unwrap();
+        assert_eq!(found, (("::1".to_owned(), 81), "[::1]:81".to_owned(), "/a/b".to_owned()));
+        assert_eq!(target("http://host").map_err(|_| ()).unwrap().0.1, 80);
+        for (url, words) in
+            [("https://host/api", "plain HTTP/1.1"), ("nonsense", "not a URL"), ("ftp://host", "not a URL")]
+        {
+            let Err(Failure::Usage(said)) = target(url) else { panic!("{url}") };
+            assert!(said.contains(words), "{url}: {said}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_people_do() {
+        for (text, milliseconds) in
+            [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1m30s", 90_000), ("24h", 86_400_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for wrong in ["", "30", "-1s", "25h", "soon"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

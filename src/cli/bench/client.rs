@@ -1,0 +1,323 @@
+//! One client: it keeps a stream of its workspace open, as an EventSource does, and keeps account of what it gets.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use serde_json::Value;
+use socket2::SockRef;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::args::Return;
+use super::crowd::{Tally, Worker};
+use crate::bench::answer::{Answer, Malformed, Piece};
+use crate::bench::host;
+use crate::bench::latency::nanoseconds;
+use crate::bench::ledger::{Ledger, Receipt};
+use crate::bench::sse::{Event, Parser};
+
+/// Bound on connecting, which in a storm waits for room in the listen queue, and then on the time to the hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The wait before another attempt where no stream has said how long to wait.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The longest wait that a stream may ask for.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// The receive buffer of a client that does not read, in bytes: small, so that it is soon behind.
+const SLOW_BUFFER: u32 = 4096;
+
+/// How a stream came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The broker said why.
+    Told(String),
+    /// Properly, and without a word.
+    Clean,
+    /// In the middle.
+    Cut,
+    /// By our own hand, in a storm.
+    Dropped,
+    /// There was none: no connection, no answer in time, or one that is no stream.
+    Failed(String),
+}
+
+/// What is left of a client at the end.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// The number of its workspace.
+    pub(super) workspace: usize,
+    /// What it got.
+    pub(super) ledger: Ledger,
+    /// Of a client that does not read: how its stream ended, and nothing where it did not.
+    pub(super) slow: Option<Option<End>>,
+}
+
+/// A client.
+pub(super) struct Client {
+    number: usize,
+    workspace: usize,
+    slow: bool,
+    ledger: Ledger,
+    last_event_id: String,
+    retry: Duration,
+    /// Its place among those that open their first stream at the same time, given back with the first hello.
+    permit: Option<OwnedSemaphorePermit>,
+    greeted: bool,
+    /// The stream of now has had its hello.
+    live: bool,
+    dropped: bool,
+    back: bool,
+}
+
+impl Client {
+    pub(super) fn new(number: usize, worker: &Worker) -> Self {
+        let plan = &worker.scene.plan;
+        Self {
+            number,
+            workspace: plan.workspace_of(number),
+            slow: plan.is_slow(number),
+            ledger: Ledger::default(),
+            last_event_id: String::new(),
+            retry: RETRY,
+            permit: None,
+            greeted: false,
+            live: false,
+            dropped: false,
+            back: false,
+        }
+    }
+
+    /// Opens streams, one after the other, until the run is over.
+    pub(super) async fn run(mut self, worker: &Worker) -> Done {
+        let stop = worker.scene.stop.clone();
+        let mut last = None;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.streams(worker, &mut last) => {}
+        }
+        let slow = self.slow.then_some(last);
+        Done { workspace: self.workspace, ledger: self.ledger, slow }
+    }
+
+    async fn streams(&mut self, worker: &Worker, last: &mut Option<End>) {
+        self.permit = worker.entrance.clone().acquire_owned().await.ok();
+        loop {
+            let end = self.stream(worker).await;
+            self.account(worker, &end);
+            if self.slow && self.greeted {
+                *last = Some(end);
+                worker.tally.lock().slow_ended += 1;
+                return;
+            }
+            let at_once = worker.scene.plan.storm == Some(Return::AtOnce) && end == End::Dropped;
+            if !at_once {
+                tokio::time::sleep(self.retry).await;
+            }
+        }
+    }
+
+    /// Counts the end of a stream.
+    fn account(&mut self, worker: &Worker, end: &End) {
+        let mut tally = worker.tally.lock();
+        if std::mem::take(&mut self.live) && !self.slow {
+            tally.live -= 1;
+        }
+        match end {
+            End::Told(reason) => tally.end(reason),
+            End::Clean => tally.end("ended"),
+            End::Cut => tally.end("cut"),
+            End::Dropped => {}
+            End::Failed(why) => tally.fail(why),
+        }
+    }
+
+    /// One stream, from connecting to its end.
+    async fn stream(&mut self, worker: &Worker) -> End {
+        let opened = tokio::time::timeout(HELLO_TIMEOUT, self.open(worker)).await;
+        let mut stream = match opened {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return End::Failed(error.kind().to_string()),
+            Err(_) => return End::Failed("no connection in time".to_owned()),
+        };
+        let mut reader = Reader {
+            answer: Answer::default(),
+            parser: Parser::after(std::mem::take(&mut self.last_event_id)),
+            reason: None,
+        };
+        let end = tokio::select! {
+            biased;
+            () = worker.scene.drop_all.cancelled(), if !self.dropped && !self.slow => {
+                self.dropped = true;
+                End::Dropped
+            }
+            end = self.follow(worker, &mut stream, &mut reader) => end,
+        };
+        self.last_event_id = reader.parser.last_event_id().to_owned();
+        end
+    }
+
+    async fn open(&self, worker: &Worker) -> io::Result<TcpStream> {
+        let target = worker.scene.target;
+        let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Closed sockets leave at once: many that linger would take the ports of those that come back.
+        SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+        if self.slow {
+            socket.set_recv_buffer_size(SLOW_BUFFER)?;
+        }
+        if let Some(source) = host::source_of(self.number, target) {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        let mut stream = socket.connect(target).await?;
+        stream.write_all(&worker.scene.request(self.workspace, &self.last_event_id)).await?;
+        Ok(stream)
+    }
+
+    /// Reads a stream to its end.
+    async fn follow(&mut self, worker: &Worker, stream: &mut TcpStream, reader: &mut Reader) -> End {
+        match tokio::time::timeout(HELLO_TIMEOUT, self.read(worker, stream, reader, true)).await {
+            Ok(None) => {}
+            Ok(Some(end)) => return end,
+            Err(_) => return End::Failed("no hello in time".to_owned()),
+        }
+        if self.slow {
+            worker.scene.read_on.cancelled().await;
+        }
+        self.read(worker, stream, reader, false).await.unwrap_or(End::Cut)
+    }
+
+    /// Reads to the end, or, on the way there, to the hello.
+    async fn read(
+        &mut self,
+        worker: &Worker,
+        stream: &mut TcpStream,
+        reader: &mut Reader,
+        to_hello: bool,
+    ) -> Option<End> {
+        loop {
+            // The thread's buffer is taken only while there is something to read, and given back before anyone else's turn.
+            let end = poll_fn(|context| {
+                let mut buffer = worker.buffer.borrow_mut();
+                let mut read = ReadBuf::new(&mut buffer);
+                let outcome = ready!(Pin::new(&mut *stream).poll_read(context, &mut read));
+                Poll::Ready(match outcome {
+                    Ok(()) if read.filled().is_empty() => Some(reader.end_of_file()),
+                    Ok(()) => {
+                        let now_ns = nanoseconds(worker.scene.clock.elapsed());
+                        self.take(worker, reader, read.filled(), now_ns)
+                    }
+                    Err(_) => Some(reader.reason.take().map_or(End::Cut, End::Told)),
+                })
+            });
+            let end = end.await;
+            if end.is_some() || (to_hello && self.live) {
+                return end;
+            }
+        }
+    }
+
+    /// Takes bytes of the answer, and says so if the stream ends with them.
+    fn take(&mut self, worker: &Worker, reader: &mut Reader, bytes: &[u8], now_ns: u64) -> Option<End> {
+        let mut tally = worker.tally.lock();
+        let Reader { answer, parser, reason } = reader;
+        let mut bytes = bytes;
+        loop {
+            match answer.next(&mut bytes) {
+                Ok(None) => return None,
+                Ok(Some(Piece::Head(200))) => {}
+                Ok(Some(Piece::Head(status))) => {
+                    let end = format!("status {status}");
+                    if (400..500).contains(&status) && status != 429 {
+                        tally.refused.get_or_insert(status);
+                    }
+                    return Some(End::Failed(end));
+                }
+                Ok(Some(Piece::Body(body))) => {
+                    parser.feed(body, |event| self.event(worker, &mut tally, reason, &event, now_ns));
+                }
+                Ok(Some(Piece::End)) => return Some(reason.take().map_or(End::Clean, End::Told)),
+                Err(Malformed) => return Some(End::Failed("not well-formed HTTP/1.1".to_owned())),
+            }
+        }
+    }
+
+    fn event(
+        &mut self,
+        worker: &Worker,
+        tally: &mut Tally,
+        reason: &mut Option<String>,
+        event: &Event<'_>,
+        now_ns: u64,
+    ) {
+        match event {
+            Event::Retry(ms) => self.retry = Duration::from_millis(*ms).min(RETRY_MAX),
+            Event::Message { name: "tidings.reset", .. } => self.ledger.reset(),
+            Event::Message { name: "tidings.reconnect", data } => {
+                let data: Value = serde_json::from_slice(data).unwrap_or_default();
+                *reason = Some(data["reason"].as_str().unwrap_or("unknown").to_owned());
+            }
+            Event::Message { name: "", data } => match worker.scene.tagger.read(data) {
+                Some(tag) if usize::try_from(tag.workspace) == Ok(self.workspace) => {
+                    if self.ledger.receive(tag.sequence) != Receipt::Again && !self.slow {
+                        tally.received += 1;
+                        tally.latencies.record(tag.due_ns, now_ns);
+                    }
+                }
+                None if is_hello(data) => self.hello(worker, tally),
+                _ => tally.strange += 1,
+            },
+            // Heartbeats, and what later versions of the broker may say.
+            Event::Message { .. } => {}
+        }
+    }
+
+    fn hello(&mut self, worker: &Worker, tally: &mut Tally) {
+        if self.live {
+            return;
+        }
+        self.live = true;
+        self.permit = None;
+        if !std::mem::replace(&mut self.greeted, true) {
+            tally.greeted += 1;
+        }
+        if !self.slow {
+            tally.live += 1;
+        }
+        if self.dropped && !std::mem::replace(&mut self.back, true) {
+            let dropped_at = *worker.scene.dropped_at.lock();
+            tally.came_back += 1;
+            tally.back.record(worker.scene.clock.elapsed().saturating_sub(dropped_at));
+        }
+    }
+}
+
+/// What has been read of one answer.
+struct Reader {
+    answer: Answer,
+    parser: Parser,
+    /// Why the stream is about to end, when the broker has said it.
+    reason: Option<String>,
+}
+
+impl Reader {
+    /// What an end of file means here.
+    fn end_of_file(&mut self) -> End {
+        match self.reason.take() {
+            Some(reason) => End::Told(reason),
+            None if self.answer.is_complete() => End::Clean,
+            None => End::Cut,
+        }
+    }
+}
+
+/// Whether a plain message is the broker's hello.
+fn is_hello(data: &[u8]) -> bool {
+    data.starts_with(br#"{"type":"connected","workspaceId":"#)
+}

@@ -1,0 +1,235 @@
+//! The course of a run: look, connect, rest, publish, wait for what is under way, add up.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::super::Failure;
+use super::super::client::Broker;
+use super::args::Plan;
+use super::crowd::{Crowd, Scene, Tally};
+use super::preparing::{self, Bus};
+use super::progress::{Now, Progress};
+use super::publish::{Outlet, Published, Publishing};
+use super::summing::{self, Seen};
+use crate::bench::host::{Processes, Unknown, Usage};
+use crate::bench::latency::Latencies;
+use crate::bench::outcome::{Connecting, Outcome, RampPoint};
+use crate::bench::tag::Tagger;
+use crate::config::Config;
+
+/// How often things are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long the streams rest when all are open, before their memory is measured.
+const REST: Duration = Duration::from_secs(1);
+
+/// Bound on opening the streams: this long, and a second more for each so many.
+const OPENING: (Duration, usize) = (Duration::from_secs(30), 200);
+
+/// From the start of the publishing threads to the moment at which the first event is due.
+const LEAD: Duration = Duration::from_millis(300);
+
+/// What is expected may stay away for so long before no more is expected.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// How long those that did not read may read what is there, at most.
+const READING_ON: Duration = Duration::from_secs(5);
+
+/// The most moments that are kept of the growth while connections are made.
+const RAMP_POINTS_MAX: usize = 200;
+
+/// A run under way.
+struct Run {
+    scene: Arc<Scene>,
+    crowd: Crowd,
+    empty: Tally,
+    progress: Progress,
+    /// The server's processes and what they used before the first connection, or why that is not known.
+    server: Result<(Processes, Usage), Unknown>,
+    bus: Option<Bus>,
+}
+
+/// Makes the run of a plan.
+pub(super) async fn run(plan: Plan, broker: Broker, config: &Config) -> Result<Outcome, Failure> {
+    let broker = Arc::new(broker);
+    let target = preparing::look(&plan, &broker).await?;
+    let mut bus = preparing::bus(&plan, config).await?;
+    let outlet = match bus.as_mut().and_then(Bus::outlet) {
+        Some(outlet) => outlet,
+        None => Outlet::Http(Arc::clone(&broker)),
+    };
+    let server = preparing::server(&plan, target);
+    let latencies = Latencies::new(plan.duration).and_then(Tally::new);
+    let empty = latencies.map_err(|error| Failure::Failed(format!("cannot count: {error}")))?;
+    let tagger = Tagger::new(&plan.run, plan.payload_bytes);
+    let scene = Arc::new(Scene {
+        plan,
+        target,
+        clock: Instant::now(),
+        tagger,
+        authorization: broker.authorization().cloned(),
+        drop_all: CancellationToken::new(),
+        dropped_at: Mutex::new(Duration::ZERO),
+        read_on: CancellationToken::new(),
+        stop: CancellationToken::new(),
+    });
+    // Whatever happens, the threads of the clients end with the run.
+    let _stopping = scene.stop.clone().drop_guard();
+    let crowd = Crowd::start(&scene, &empty).map_err(|error| failed("start the clients", &error))?;
+    Run { scene, crowd, empty, progress: Progress::new(), server, bus }.go(outlet).await
+}
+
+impl Run {
+    async fn go(mut self, outlet: Outlet) -> Result<Outcome, Failure> {
+        let (connecting, ramp) = self.connect().await?;
+        self.progress.waiting("the streams rest");
+        sleep(REST).await;
+        let idle = self.usage();
+
+        let (published, xranges_before) = self.publish(outlet).await?;
+        self.stragglers(&published).await;
+        let end = self.usage();
+        let xranges_after = self.xranges().await;
+        let tally = self.crowd.tally(&self.empty);
+
+        self.read_on().await;
+        let Self { scene, crowd, server, progress, .. } = self;
+        scene.stop.cancel();
+        let done = crowd.join().map_err(|error| failed("follow the streams", &error))?;
+        drop(progress);
+        let xranges = xranges_before.zip(xranges_after).map(|(before, after)| after.saturating_sub(before));
+        let seen = Seen { connecting, ramp, idle, end, published, tally, done, xranges };
+        Ok(summing::outcome(&scene.plan, &server, seen))
+    }
+
+    /// Waits until all streams are live.
+    async fn connect(&self) -> Result<(Connecting, Vec<RampPoint>), Failure> {
+        let plan = &self.scene.plan;
+        let (began, all) = (Instant::now(), plan.connections);
+        let until = OPENING.0 + Duration::from_secs((all / OPENING.1) as u64);
+        let mut ramp = Vec::new();
+        loop {
+            let (live, _, _) = self.crowd.glance();
+            let seconds = began.elapsed().as_secs_f64();
+            self.progress.connecting(live, all);
+            self.add_to(&mut ramp, live);
+            if live >= all {
+                let per_second = live as f64 / seconds.max(1e-3);
+                return Ok((Connecting { live, seconds, per_second }, ramp));
+            }
+            let trouble = if let Some(status) = self.crowd.refused() {
+                format!("the broker answered {status} to a stream")
+            } else if began.elapsed() > until {
+                // A broker at its bound leaves further connections waiting, without a word.
+                format!(
+                    "{live} of {all} streams are live after {seconds:.0} s (see limits.connections of the broker)"
+                )
+            } else {
+                sleep(TICK).await;
+                continue;
+            };
+            let tally = self.crowd.tally(&self.empty);
+            let reasons = tally.failed.iter().chain(&tally.ended);
+            let reasons: Vec<String> = reasons.map(|(why, count)| format!("{count} times {why}")).collect();
+            return Err(Failure::Failed(format!("{trouble}; so far: {}", reasons.join(", "))));
+        }
+    }
+
+    /// Notes what the memory has grown by, where that is known and there is room.
+    fn add_to(&self, ramp: &mut Vec<RampPoint>, live: usize) {
+        let moved = ramp.last().is_none_or(|last: &RampPoint| last.live < live);
+        if let (true, Ok((_, before)), Some(now)) = (moved, &self.server, self.usage()) {
+            if ramp.len() >= RAMP_POINTS_MAX {
+                // Every other one tells nearly as much.
+                let mut keep = false;
+                ramp.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+            }
+            let grown_kib = now.memory.pss_kib as f64 - before.memory.pss_kib as f64;
+            ramp.push(RampPoint { live, grown_kib });
+        }
+    }
+
+    /// Publishes everything, and drops all connections on the way if that was asked for; answers then how often logs had been
+    /// read before.
+    async fn publish(&mut self, outlet: Outlet) -> Result<(Published, Option<u64>), Failure> {
+        let scene = Arc::clone(&self.scene);
+        let plan = &scene.plan;
+        let start = scene.clock.elapsed() + LEAD;
+        self.crowd.measure_from(start + plan.warm_up);
+        let publishing =
+            Publishing::start(&scene, outlet, start).map_err(|error| failed("publish", &error))?;
+        let all = plan.warm_up + plan.duration;
+        let storm_at = plan.storm.map(|_| start + plan.warm_up + plan.duration / 3);
+        let mut xranges_before = None;
+        while !publishing.is_finished() {
+            let now = scene.clock.elapsed();
+            if storm_at.is_some_and(|at| now >= at) && !scene.drop_all.is_cancelled() {
+                xranges_before = self.xranges().await;
+                *scene.dropped_at.lock() = scene.clock.elapsed();
+                scene.drop_all.cancel();
+            }
+            if self.progress.is_due() {
+                let (_, live, deliveries) = self.crowd.glance();
+                let events = publishing.taken.load(Ordering::Relaxed);
+                let now_is = Now { live, events, deliveries, latency: self.crowd.latency() };
+                self.progress.publishing(now.saturating_sub(start), all, &now_is);
+            }
+            sleep(TICK).await;
+        }
+        let published = publishing.join().map_err(|error| failed("publish", &error))?;
+        Ok((published, xranges_before))
+    }
+
+    /// Waits for what is under way: until everything is there and everybody is back, or nothing more comes.
+    async fn stragglers(&self, published: &Published) {
+        let plan = &self.scene.plan;
+        let expected = summing::expected(plan, published);
+        let (until, mut last, mut moved) = (Instant::now() + plan.grace, 0, Instant::now());
+        self.progress.waiting("what is under way arrives");
+        while Instant::now() < until {
+            let (_, live, received) = self.crowd.glance();
+            if received >= expected && live >= plan.connections - plan.slow {
+                return;
+            }
+            if received != last {
+                (last, moved) = (received, Instant::now());
+            }
+            if moved.elapsed() > QUIET && live >= plan.connections - plan.slow {
+                return;
+            }
+            sleep(TICK).await;
+        }
+    }
+
+    /// Lets those that did not read find out what became of their streams.
+    async fn read_on(&self) {
+        if self.scene.plan.slow > 0 {
+            self.scene.read_on.cancel();
+            self.progress.waiting("slow readers read what is there");
+            let until = Instant::now() + READING_ON;
+            while Instant::now() < until && self.crowd.slow_ended() < self.scene.plan.slow {
+                sleep(TICK).await;
+            }
+        }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.server.as_ref().ok().and_then(|(processes, _)| processes.usage().ok())
+    }
+
+    async fn xranges(&mut self) -> Option<u64> {
+        self.bus.as_mut()?.xranges().await
+    }
+}
+
+fn failed(what: &str, error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("cannot {what}: {error}"))
+}

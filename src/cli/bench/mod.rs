@@ -1,0 +1,65 @@
+//! `tidings bench`: a load generator that checks what it measures.
+//!
+//! | part | does |
+//! | --- | --- |
+//! | [`args`] | the flags, and the plan they make |
+//! | [`preparing`] | what is seen to before a run |
+//! | [`conduct`] | the course of a run |
+//! | [`crowd`], [`client`] | the streams: some threads, each with many clients |
+//! | [`publish`] | publishing at a rate |
+//! | [`summing`] | what it all comes to |
+//! | [`progress`] | the line on the terminal |
+//!
+//! What needs no network stands in [`crate::bench`].
+
+mod args;
+mod client;
+mod conduct;
+mod crowd;
+mod preparing;
+mod progress;
+mod publish;
+mod summing;
+
+use std::path::Path;
+
+pub(super) use self::args::BenchArgs;
+use super::client::Broker;
+use super::{FAILURE, Failure, Options, block_on, output};
+use crate::bench::outcome::Outcome;
+use crate::bench::{report, table};
+
+pub(super) fn run(options: &Options, args: &BenchArgs) -> Result<(), Failure> {
+    let broker = Broker::new(args.url.as_deref(), options)?;
+    let config = options.load()?.config;
+    let plan = args.plan(broker.base())?;
+    // Before the work, so that a run is not lost for want of a place to write to.
+    if let Some(path) = &args.report {
+        write(path, "")?;
+    }
+    block_on(async {
+        let outcome = conduct::run(plan, broker, &config).await?;
+        if let Some(path) = &args.report {
+            write(path, &report::page(&outcome))?;
+        }
+        print(&outcome, args.json())?;
+        if outcome.passed { Ok(()) } else { Err(Failure::Silent(FAILURE)) }
+    })
+}
+
+fn print(outcome: &Outcome, json: bool) -> Result<(), Failure> {
+    let text = if json {
+        serde_json::to_string(outcome)
+            .map_err(|error| Failure::Failed(format!("cannot write the figures as JSON: {error}")))?
+    } else {
+        table::text(outcome)
+    };
+    // Whether or not anyone reads it, the exit code tells the outcome.
+    let _ = output::line(&text);
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .map_err(|error| Failure::Failed(format!("cannot write the report to {}: {error}", path.display())))
+}

@@ -1,0 +1,209 @@
+//! `tidings bench`, against the real broker.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::url;
+use crate::support::bed::on_both_buses;
+use crate::support::broker::tidings;
+use crate::support::commands::{Finished, RunningCommand, run_tidings};
+use crate::support::directory::Directory;
+use crate::support::token::{JWT, SECRET};
+use crate::support::{Bed, Bus, RedisOptions, RedisServer};
+
+on_both_buses!(
+    every_event_arrives_however_it_is_published,
+    what_is_dropped_is_missing_and_was_told,
+    a_storm_loses_nothing,
+    slow_readers_harm_only_themselves,
+);
+
+/// Runs `tidings bench` against a broker with further arguments, and answers its exit code and what `--json` printed.
+async fn bench(bed: &Bed, bus: Bus, arguments: &str) -> (Option<i32>, Value) {
+    let finished = run(bed, bus, &format!("--json {arguments}")).await;
+    let figures =
+        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"));
+    (finished.code, figures)
+}
+
+async fn run(bed: &Bed, bus: Bus, arguments: &str) -> Finished {
+    let url = url(&bed.broker);
+    let arguments: Vec<&str> =
+        ["bench", "--url", &url].into_iter().chain(arguments.split_whitespace()).collect();
+    let (key, address) = match bus {
+        Bus::Redis => ("redis.url", bed.redis().url()),
+        Bus::Embedded => ("embedded.listen", bed.broker.embedded().to_string()),
+    };
+    run_tidings(&arguments, &[(key, &address)]).await
+}
+
+/// Small, so that it is over soon, and with a rate that a busy machine keeps.
+const SMALL: &str = "--connections 200 --workspaces 4 --rate 50 --duration 1s --warm-up 500ms";
+
+async fn every_event_arrives_however_it_is_published(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    for (publish, name) in [("http", "http"), ("redis", "redis-live"), ("redis --durable", "redis-durable")] {
+        let (code, figures) = bench(&bed, bus, &format!("{SMALL} --publish {publish}")).await;
+        assert_eq!((code, &figures["passed"]), (Some(0), &Value::Bool(true)), "{publish}: {figures}");
+        // 75 events, each for the 50 streams of its workspace.
+        assert_eq!(figures["publishing"]["events"], 75, "{figures}");
+        let receiving = &figures["receiving"];
+        let counts = ["expected", "received", "missing", "duplicates", "out_of_order", "strange"];
+        assert_eq!(
+            counts.map(|count| receiving[count].as_u64().unwrap()),
+            [3750, 3750, 0, 0, 0, 0],
+            "{figures}"
+        );
+        assert_eq!((&figures["load"]["publish"], &figures["streams"]["live"]), (&name.into(), &200.into()));
+        // What was due while it was warming up is not measured.
+        assert_eq!(figures["latency_ms"]["count"], 2500, "{figures}");
+        let latency = |name: &str| figures["latency_ms"][name].as_f64().unwrap();
+        assert!(0.0 < latency("p50") && latency("p50") <= latency("p99") && latency("p99") <= latency("max"));
+        // The broker runs on this machine.
+        let server = &figures["server"];
+        assert_eq!(server["pids"], serde_json::json!([bed.broker.pid()]), "{figures}");
+        assert!(server["cpu_us_per_delivery"].as_f64().unwrap() > 0.0, "{figures}");
+        assert!(server["memory_idle"]["pss_kib"].as_u64() > Some(1000), "{figures}");
+    }
+}
+
+async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("limits.events_per_second", "10")]).await;
+    let load =
+        "--connections 20 --workspaces 1 --rate 100 --duration 1s --warm-up 0s --grace 2s --publish redis";
+    let (code, figures) = bench(&bed, bus, load).await;
+    assert_eq!((code, &figures["passed"]), (Some(1), &Value::Bool(false)), "{figures}");
+    let count = |name: &str| figures["receiving"][name].as_u64().unwrap();
+    assert_eq!(count("received") + count("missing"), 100 * 20, "{figures}");
+    assert!(count("missing_told") > 50 * 20 && count("missing_untold") == 0, "{figures}");
+    assert!(count("resets") >= 20 && count("clients_missing") == 20, "{figures}");
+    assert_eq!((count("duplicates"), count("out_of_order")), (0, 0), "{figures}");
+    assert!(figures["problems"][0].as_str().unwrap().contains("deliveries are missing, at 20 clients"));
+
+    // The same for people: the verdict stands at the end of the table.
+    let finished = run(&bed, bus, load).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(1), ""), "{finished:?}");
+    let last = finished.stdout.lines().last().unwrap();
+    assert!(last.starts_with("failed: ") && last.contains("deliveries are missing"), "{last}");
+}
+
+async fn a_storm_loses_nothing(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("sse.retry_ms", "300")]).await;
+    for (storm, publish) in [("--storm", "redis --durable"), ("--storm=retry", "http")] {
+        let (code, figures) = bench(&bed, bus, &format!("{SMALL} {storm} --publish {publish}")).await;
+        assert_eq!(code, Some(0), "{storm}: {figures}");
+        let seen = &figures["storm"];
+        assert_eq!((&seen["dropped"], &seen["came_back"]), (&200.into(), &200.into()), "{figures}");
+        assert_eq!(seen["back_ms"]["count"], 200, "{figures}");
+        let soonest = if storm == "--storm" { 0.0 } else { 200.0 };
+        assert!(seen["back_ms"]["p50"].as_f64().unwrap() > soonest, "{figures}");
+        // Redis counts; the embedded bus does not tell.
+        assert_eq!(seen["xranges"].is_u64(), bus == Bus::Redis, "{figures}");
+        assert_eq!(figures["receiving"]["missing"], 0);
+    }
+}
+
+async fn slow_readers_harm_only_themselves(bus: Bus) {
+    let settings = [
+        ("ring.events", "60"),
+        ("ring.bytes", "800000"),
+        ("server.send_buffer_bytes", "16384"),
+        ("limits.event_bytes", "100000"),
+    ];
+    let bed = Bed::start_with(bus, &settings).await;
+    let load =
+        "--connections 22 --workspaces 2 --rate 60 --duration 4s --warm-up 0s --slow 2 --payload-bytes 8000";
+    let (code, figures) = bench(&bed, bus, &format!("{load} --publish redis")).await;
+    assert_eq!(code, Some(0), "{figures}");
+    assert_eq!(
+        (&figures["receiving"]["expected"], &figures["receiving"]["missing"]),
+        (&2400.into(), &0.into())
+    );
+    let slow = &figures["slow"];
+    assert_eq!(
+        (&slow["clients"], &slow["lagging"], &slow["open"]),
+        (&2.into(), &2.into(), &0.into()),
+        "{figures}"
+    );
+}
+
+#[tokio::test]
+async fn a_report_is_a_page_that_needs_nothing_else() {
+    let bed = Bed::start(Bus::Embedded).await;
+    let directory = Directory::new();
+    let file = directory.file("report.html");
+    let load = "--connections 50 --workspaces 5 --rate 50 --duration 1s --warm-up 0s --report";
+    let finished = run(&bed, Bus::Embedded, &format!("{load} {}", file.display())).await;
+    let table = finished.success();
+    assert!(table.contains("50 in 5 workspaces") && table.contains("\npassed: "), "{table}");
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert_eq!((page.matches("<svg ").count(), page.matches("<script").count()), (3, 0), "{page}");
+    assert!(page.contains("class=\"verdict passed\"") && !page.contains("NaN"), "{page}");
+}
+
+#[tokio::test]
+async fn a_token_lets_it_in() {
+    let bed = Bed::start_with(Bus::Embedded, &JWT).await;
+    let url = url(&bed.broker);
+    let load =
+        ["--connections", "10", "--workspaces", "2", "--rate", "20", "--duration", "1s", "--warm-up", "0s"];
+    let arguments = [&["bench", "--url", &url][..], &load].concat();
+    let stderr = run_tidings(&arguments, &[]).await.failure(1);
+    assert!(stderr.contains("401"), "{stderr}");
+    let new = ["token", "new", "--workspace", "bench-*", "--publish", "bench-*"];
+    let token = run_tidings(&new, &JWT).await.success();
+    let mut command = tidings();
+    command.args(&arguments).env("TIDINGS_TOKEN", token.trim());
+    let finished = RunningCommand::start(command).finished().await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(!format!("{finished:?}").contains(token.trim()) && !format!("{finished:?}").contains(SECRET));
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_said() {
+    for (arguments, code, word) in [
+        ("--url http://127.0.0.1:1/api", 1, "cannot reach http://127.0.0.1:1/api"),
+        ("--url nonsense", 2, "not a URL"),
+        ("--url https://127.0.0.1:1/api", 2, "plain HTTP/1.1"),
+        ("--duration soon", 2, "--duration"),
+        ("--live", 2, "--publish redis"),
+        ("--report /nowhere/at/all.html", 1, "/nowhere/at/all.html"),
+    ] {
+        let arguments: Vec<&str> = ["bench"].into_iter().chain(arguments.split_whitespace()).collect();
+        let stderr = run_tidings(&arguments, &[]).await.failure(code);
+        assert!(stderr.contains(word), "{arguments:?}: {stderr}");
+    }
+    let bed = Bed::start(Bus::Embedded).await;
+    let nowhere = url(&bed.broker).replace("/api", "/elsewhere");
+    let stderr = run_tidings(&["bench", "--url", &nowhere], &[]).await.failure(1);
+    assert!(stderr.contains("404"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_bus_that_cannot_be_reached_is_said_before_anything_is_opened() {
+    let bed = Bed::start(Bus::Embedded).await;
+    let server = RedisServer::start_with(RedisOptions {
+        password: Some("secret".to_owned()),
+        ..RedisOptions::default()
+    })
+    .await;
+    let url = url(&bed.broker);
+    let wrong = server.url().replace("secret", "hidden");
+    let arguments = ["bench", "--url", &url, "--publish", "redis"];
+    let finished =
+        tokio::time::timeout(Duration::from_secs(10), run_tidings(&arguments, &[("redis.url", &wrong)]))
+            .await;
+    let stderr = finished.unwrap().failure(1);
+    assert!(stderr.contains("cannot reach the bus") && !stderr.contains("hidden"), "{stderr}");
+}
+
+#[tokio::test]
+async fn too_low_a_limit_of_open_files_is_said_with_what_to_do() {
+    let mut command = std::process::Command::new("sh");
+    let line = "ulimit -n 300 && exec \"$0\" bench --connections 1000";
+    command.args(["-c", line]).arg(tidings().get_program());
+    let stderr = RunningCommand::start(command).finished().await.failure(2);
+    assert!(stderr.contains("1100 open files") && stderr.contains("may have 300"), "{stderr}");
+    assert!(stderr.contains("`ulimit -n 1100`"), "{stderr}");
+}
