@@ -309,6 +309,8 @@ impl Server {
         }
         rest.spawn(sweep(Arc::clone(&self.hub), self.publish_rate, stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
+        // Also where this future is dropped: the runtime waits for their threads.
+        let _stop = StopOnDrop(self.engine.clone());
         for shard in self.shards {
             rest.spawn_blocking(|| shard.run());
         }
@@ -475,6 +477,17 @@ async fn bus(
     let bus =
         EmbeddedBus::open(embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
+}
+
+/// Ends an engine's shards.
+struct StopOnDrop(Option<Arc<Engine>>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(engine) = &self.0 {
+            engine.stop();
+        }
+    }
 }
 
 /// The engine that writes streams, where one is wanted.

@@ -145,13 +145,13 @@ impl Client {
                 member.cursor += written.as_ref().map_or(0, |&count| count as u64);
                 (written, bytes.len())
             };
-            let seen = member.seen_since(from, wire, has_private);
+            let given = wire.given(from, member.cursor, member.user.as_ref());
             let count = written.as_ref().map_or(0, |&count| count as u64);
-            counts.deliveries += seen;
-            counts.bytes += count;
+            counts.deliveries += given.events;
+            counts.bytes += given.bytes;
             if let Some(account) = &mut self.account {
-                account.events += seen;
-                account.bytes += count;
+                account.events += given.events;
+                account.bytes += given.bytes;
             }
             if count > 0 {
                 self.stuck_since = NEVER;
@@ -239,15 +239,6 @@ impl Client {
             Phase::Ending { .. } => stuck,
             Phase::Closing(at) => *at,
         }
-    }
-}
-
-impl Member {
-    /// How many events between a former place and the cursor the client sees.
-    fn seen_since(&self, from: u64, wire: &WireLog, has_private: bool) -> u64 {
-        let passed = wire.events_at(self.cursor) - wire.events_at(from);
-        let hidden = if has_private { wire.hidden_between(from, self.cursor, self.user.as_ref()) } else { 0 };
-        passed - hidden
     }
 }
 

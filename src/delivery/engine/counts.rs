@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 pub(super) struct Counts {
     /// Events that streams were given.
     pub(super) deliveries: u64,
-    /// Bytes that streams were given, framing included.
+    /// Bytes of frames that streams were given.
     pub(super) bytes: u64,
 }
 

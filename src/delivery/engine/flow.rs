@@ -187,9 +187,9 @@ impl Shard {
                 if member.cursor != log.wire.head() {
                     return;
                 }
-                let bytes = log.heartbeat(self.now);
-                account.bytes += bytes.len() as u64;
-                self.counts.bytes += bytes.len() as u64;
+                let (bytes, length) = log.heartbeat(self.now);
+                account.bytes += length as u64;
+                self.counts.bytes += length as u64;
                 client.send_shared(bytes, self.now)
             }
             _ => return,

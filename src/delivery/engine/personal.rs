@@ -109,9 +109,8 @@ impl Personal {
 impl Counts {
     /// Adds a frame that is one client's alone.
     pub(super) fn give(&mut self, account: &mut Account, out: &mut Vec<u8>, frame: &[u8]) {
-        let before = out.len();
         chunk::put(out, frame);
-        let bytes = (out.len() - before) as u64;
+        let bytes = frame.len() as u64;
         account.bytes += bytes;
         self.bytes += bytes;
     }

@@ -40,7 +40,7 @@ pub(super) struct SharedLog {
     pub(super) closed: Option<ReconnectReason>,
     pub(super) bell: Arc<Bell>,
     tap: Tap,
-    beat: (Tick, Vec<u8>),
+    beat: (Tick, Vec<u8>, usize),
     rest: Option<(u64, Bytes)>,
 }
 
@@ -67,7 +67,7 @@ impl SharedLog {
             closed: None,
             bell,
             tap,
-            beat: (0, Vec::new()),
+            beat: (0, Vec::new(), 0),
             rest: None,
         }
     }
@@ -107,15 +107,18 @@ impl SharedLog {
         self.tap.cursor() == cursor && self.is_open()
     }
 
-    /// The heartbeat for a client that has everything, made once for all who get it at the same moment.
-    pub(super) fn heartbeat(&mut self, now: Tick) -> &[u8] {
-        let (made, bytes) = &mut self.beat;
+    /// The heartbeat for a client that has everything, made once for all who get it at the same moment, and its
+    /// length without framing.
+    pub(super) fn heartbeat(&mut self, now: Tick) -> (&[u8], usize) {
+        let (made, bytes, length) = &mut self.beat;
         if *made != now || bytes.is_empty() {
             *made = now;
             bytes.clear();
-            chunk::put(bytes, &control::heartbeat(Some(self.tap.position()), self.tap.is_live()));
+            let frame = control::heartbeat(Some(self.tap.position()), self.tap.is_live());
+            chunk::put(bytes, &frame);
+            *length = frame.len();
         }
-        bytes
+        (bytes, *length)
     }
 
     /// What is left of the frame in whose middle a cursor stands. A large one is shared by all who need it.

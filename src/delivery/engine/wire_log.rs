@@ -49,9 +49,9 @@ pub(super) struct WireLog {
     marks: VecDeque<Mark>,
     /// Those of them that are not for everybody.
     private: VecDeque<Private>,
-    /// How many application events were ever added, and how many of them are kept no more.
-    events: u64,
-    cut_events: u64,
+    /// What was ever added, and what of it is kept no more.
+    passed: Passed,
+    cut: Passed,
     /// Up to here, each client was offered what there is.
     offered: u64,
 }
@@ -60,8 +60,17 @@ pub(super) struct WireLog {
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     end: u64,
-    /// How many application events were added up to here.
-    events: u64,
+    /// What was added up to here.
+    passed: Passed,
+}
+
+/// How much was added to a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// Application events.
+    pub(super) events: u64,
+    /// Bytes of frames, without the framing of chunks.
+    pub(super) bytes: u64,
 }
 
 #[derive(Debug)]
@@ -88,8 +97,8 @@ impl WireLog {
             base: 0,
             marks: VecDeque::new(),
             private: VecDeque::new(),
-            events: 0,
-            cut_events: 0,
+            passed: Passed::default(),
+            cut: Passed::default(),
             offered: 0,
         }
     }
@@ -102,10 +111,12 @@ impl WireLog {
     /// Adds a frame at the end.
     pub(super) fn append(&mut self, frame: &Arc<Frame>) {
         let begin = self.head();
-        chunk::put(&mut self.bytes, if self.named { frame.named() } else { frame.plain() });
-        self.events += u64::from(frame.is_application());
+        let bytes = if self.named { frame.named() } else { frame.plain() };
+        chunk::put(&mut self.bytes, bytes);
+        self.passed.events += u64::from(frame.is_application());
+        self.passed.bytes += bytes.len() as u64;
         let end = self.head();
-        self.marks.push_back(Mark { end, events: self.events });
+        self.marks.push_back(Mark { end, passed: self.passed });
         if frame.audience().is_some() {
             self.private.push_back(Private { begin, end, frame: Arc::clone(frame) });
         }
@@ -164,19 +175,27 @@ impl WireLog {
         at
     }
 
-    /// How many application events a client at the cursor has passed, those included that it does not see.
-    pub(super) fn events_at(&self, cursor: u64) -> u64 {
-        match self.marks.partition_point(|mark| mark.end <= cursor).checked_sub(1) {
-            Some(passed) => self.marks[passed].events,
-            None => self.cut_events,
+    /// What a client has been given between two cursors, in whole frames.
+    pub(super) fn given(&self, from: u64, to: u64, user: Option<&UserId>) -> Passed {
+        let (before, after) = (self.passed_at(from), self.passed_at(to));
+        let mut given = Passed { events: after.events - before.events, bytes: after.bytes - before.bytes };
+        if self.has_private_after(from) {
+            let first = self.private.partition_point(|private| private.end <= from);
+            let passed = self.private.iter().skip(first).take_while(|private| private.end <= to);
+            for private in passed.filter(|private| !private.is_for(user)) {
+                let bytes = if self.named { private.frame.named() } else { private.frame.plain() };
+                given.events -= 1;
+                given.bytes -= bytes.len() as u64;
+            }
         }
+        given
     }
 
-    /// How many events between two cursors are not for the user.
-    pub(super) fn hidden_between(&self, from: u64, to: u64, user: Option<&UserId>) -> u64 {
-        let first = self.private.partition_point(|private| private.end <= from);
-        let passed = self.private.iter().skip(first).take_while(|private| private.end <= to);
-        passed.filter(|private| !private.is_for(user)).count() as u64
+    fn passed_at(&self, cursor: u64) -> Passed {
+        match self.marks.partition_point(|mark| mark.end <= cursor).checked_sub(1) {
+            Some(passed) => self.marks[passed].passed,
+            None => self.cut,
+        }
     }
 
     /// What is left of the frame in whose middle the cursor stands; empty where it stands between two.
@@ -229,7 +248,7 @@ impl WireLog {
     /// Gives up what lies before `begin`, which is the end of a frame.
     pub(super) fn cut(&mut self, begin: u64) {
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.end <= begin) {
-            self.cut_events = mark.events;
+            self.cut = mark.passed;
             self.start += usize::try_from(mark.end - self.base).unwrap_or(usize::MAX);
             self.base = mark.end;
         }
@@ -243,7 +262,7 @@ impl WireLog {
     /// Gives up everything: every client has it.
     pub(super) fn clear(&mut self) {
         self.base = self.head();
-        self.cut_events = self.events;
+        self.cut = self.passed;
         self.start = 0;
         self.marks.clear();
         self.private.clear();
@@ -299,7 +318,12 @@ mod tests {
         assert_eq!(log.after(log.head()), b"");
         assert!(!log.has_private_after(0));
         assert_eq!(
-            (log.events_at(0), log.events_at(cursor), log.events_at(cursor + 1), log.events_at(log.head())),
+            (
+                log.passed_at(0).events,
+                log.passed_at(cursor).events,
+                log.passed_at(cursor + 1).events,
+                log.passed_at(log.head()).events
+            ),
             (0, 1, 1, 3)
         );
     }
@@ -322,7 +346,7 @@ mod tests {
         log.note_offered(fifth);
         assert_eq!(log.excess(), Some(fifth));
         log.cut(fifth);
-        assert_eq!((log.base, log.marks.len(), log.events_at(fifth)), (fifth, 15, 5));
+        assert_eq!((log.base, log.marks.len(), log.passed_at(fifth).events), (fifth, 15, 5));
         log.note_offered(log.head());
         log.cut(log.excess().unwrap());
         assert_eq!(log.marks.len(), BOUNDS.frames);
@@ -360,7 +384,7 @@ mod tests {
         log.append(&frame(1, &"x".repeat(KEPT_BYTES), &[]));
         let head = log.head();
         log.clear();
-        assert_eq!((log.head(), log.events_at(head), log.bytes.capacity()), (head, 1, 0));
+        assert_eq!((log.head(), log.passed_at(head).events, log.bytes.capacity()), (head, 1, 0));
         log.append(&frame(2, "y", &[]));
         assert_eq!(log.after(head), chunked(&frame(2, "y", &[])));
     }
@@ -417,9 +441,9 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(&got, &expected);
-                let shown = log.events_at(log.head()) - log.events_at(begin) - log.hidden_between(begin, log.head(), name.as_ref());
+                let given = log.given(begin, log.head(), name.as_ref());
                 let whole = frames.iter().filter(|frame| frame.audience().is_none_or(|to| name.as_ref().is_some_and(|name| to.contains(name)))).count();
-                prop_assert_eq!(shown, whole as u64);
+                prop_assert_eq!(given.events, whole as u64);
             }
         }
     }
