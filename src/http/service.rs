@@ -47,8 +47,9 @@ pub(super) struct Peer {
     pub(super) client: ClientAddress,
     /// The bound that the connection is beyond, if the request is to be refused for it.
     pub(super) surplus: Option<Surplus>,
-    /// Where the client's streams are counted: one connection may carry many, a proxy's or one of HTTP/2.
-    addresses: Arc<AddressCounts>,
+    /// Where the client's streams are counted: one connection may carry many, a proxy's or one of HTTP/2. `None` for a trusted
+    /// proxy that does not tell whose they are.
+    addresses: Option<Arc<AddressCounts>>,
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: EndNote,
     /// How far the connection has come.
@@ -58,9 +59,12 @@ pub(super) struct Peer {
 impl Peer {
     /// Takes a place for a stream among those of the client's address, where there is a bound on them.
     pub(super) fn enter(&self) -> Result<Option<AddressPlace>, Surplus> {
-        match self.surplus {
-            Some(surplus) => Err(surplus),
-            None => self.addresses.enter(self.client.address).map_err(|AddressFull| Surplus::Address),
+        match (self.surplus, &self.addresses) {
+            (Some(surplus), _) => Err(surplus),
+            (None, Some(addresses)) => {
+                addresses.enter(self.client.address).map_err(|AddressFull| Surplus::Address)
+            }
+            (None, None) => Ok(None),
         }
     }
 }
@@ -163,6 +167,7 @@ impl PeerService {
         let Remote { address, secure, surplus, addresses, cut, progress } = self.remote.clone();
         let proxies = &self.service.proxies;
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
+        let addresses = (!proxies.trust(client.address)).then_some(addresses);
         Peer { address, client, surplus, addresses, cut, progress }
     }
 }
