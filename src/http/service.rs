@@ -54,6 +54,8 @@ pub(super) struct Peer {
     pub(super) cut: EndNote,
     /// How far the connection has come.
     pub(super) progress: Arc<Progress>,
+    /// Whether it speaks HTTP/2.
+    pub(super) is_http2: bool,
 }
 
 impl Peer {
@@ -168,7 +170,8 @@ impl PeerService {
         let proxies = &self.service.proxies;
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
         let addresses = (!proxies.trust(client.address)).then_some(addresses);
-        Peer { address, client, surplus, addresses, cut, progress }
+        let is_http2 = request.version() == Version::HTTP_2;
+        Peer { address, client, surplus, addresses, cut, progress, is_http2 }
     }
 }
 
