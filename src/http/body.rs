@@ -8,6 +8,11 @@ use http::StatusCode;
 use http::header::{self, HeaderMap};
 
 use super::problem::Problem;
+use super::visit::Visit;
+
+/// How much of a refused body is thrown away, and for how long: what a client sends before it can know of the refusal.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Collects a body of at most `bytes_max` bytes that arrives within `timeout`.
 ///
@@ -34,6 +39,29 @@ pub(super) async fn receive<B: Buf>(
             "the request's body did not arrive in time",
         ))
     })
+}
+
+/// Passes an outcome on. Before a refusal goes out over HTTP/2, what is on its way of the body is thrown away: the stream of a
+/// request whose body nobody read is reset, and some clients then do not see the answer (RFC 9113 section 8.1). Over
+/// HTTP/1.1 reading would invite a body that waits for `100 Continue`.
+pub(super) async fn unless_refused<T, B: Buf>(
+    outcome: Result<T, Problem>,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    visit: &Visit,
+) -> Result<T, Problem> {
+    if outcome.is_err() && visit.peer.is_http2 {
+        let discard = async {
+            let mut body = std::pin::pin!(body);
+            let mut left = DISCARDED_BYTES_MAX;
+            while let Some(Ok(part)) = body.next().await {
+                let Some(rest) = left.checked_sub(part.remaining()) else { break };
+                left = rest;
+            }
+        };
+        // Whatever comes of it: the answer goes out.
+        let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard).await;
+    }
+    outcome
 }
 
 async fn collect<B: Buf>(

@@ -27,6 +27,17 @@ pub(super) async fn publish<B: Buf>(
     visit: &Visit,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
+    let mut stream = std::pin::pin!(stream);
+    let outcome = accept(app, id, visit, stream.as_mut()).await;
+    body::unless_refused(outcome, stream, visit).await
+}
+
+async fn accept<B: Buf>(
+    app: &App,
+    id: &str,
+    visit: &Visit,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<Response, Problem> {
     if let Some(surplus) = visit.peer.surplus {
         return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
     }

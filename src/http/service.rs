@@ -50,12 +50,15 @@ pub(super) struct Peer {
     pub(super) client: ClientAddress,
     /// The bound that the connection is beyond, if the request is to be refused for it.
     pub(super) surplus: Option<Surplus>,
-    /// Where the client's streams are counted: one connection may carry many, a proxy's or one of HTTP/2.
-    addresses: Arc<AddressCounts>,
+    /// Where the client's streams are counted: one connection may carry many, a proxy's or one of HTTP/2. `None` for a trusted
+    /// proxy that does not tell whose they are.
+    addresses: Option<Arc<AddressCounts>>,
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: EndNote,
     /// How far the connection has come.
     pub(super) progress: Arc<Progress>,
+    /// Whether it speaks HTTP/2.
+    pub(super) is_http2: bool,
     /// Where a stream is left that the engine shall write, if it can.
     pub(super) hand_off: Option<Arc<HandOff>>,
 }
@@ -63,9 +66,12 @@ pub(super) struct Peer {
 impl Peer {
     /// Takes a place for a stream among those of the client's address, where there is a bound on them.
     pub(super) fn enter(&self) -> Result<Option<AddressPlace>, Surplus> {
-        match self.surplus {
-            Some(surplus) => Err(surplus),
-            None => self.addresses.enter(self.client.address).map_err(|AddressFull| Surplus::Address),
+        match (self.surplus, &self.addresses) {
+            (Some(surplus), _) => Err(surplus),
+            (None, Some(addresses)) => {
+                addresses.enter(self.client.address).map_err(|AddressFull| Surplus::Address)
+            }
+            (None, None) => Ok(None),
         }
     }
 }
@@ -170,7 +176,9 @@ impl PeerService {
         let hand_off = hand_off.filter(|_| request.version() == Version::HTTP_11);
         let proxies = &self.service.proxies;
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
-        Peer { address, client, surplus, addresses, cut, progress, hand_off }
+        let addresses = (!proxies.trust(client.address)).then_some(addresses);
+        let is_http2 = request.version() == Version::HTTP_2;
+        Peer { address, client, surplus, addresses, cut, progress, is_http2, hand_off }
     }
 }
 

@@ -29,6 +29,16 @@ pub(super) async fn issue<B: Buf>(
     visit: &Visit,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
+    let mut stream = std::pin::pin!(stream);
+    let outcome = grant(app, visit, stream.as_mut()).await;
+    body::unless_refused(outcome, stream, visit).await
+}
+
+async fn grant<B: Buf>(
+    app: &App,
+    visit: &Visit,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<Response, Problem> {
     if let Some(surplus) = visit.peer.surplus {
         return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
     }

@@ -36,7 +36,7 @@ async fn over_http_the_surplus_is_refused(bus: Bus) {
         };
         assert_eq!(refused.status, 429, "{what}: {}", refused.text());
         assert_eq!(refused.json()["type"], "urn:tidings:problem:rate-limited");
-        assert_eq!(refused.header("retry-after"), "1");
+        assert!(["1", "2"].contains(&refused.header("retry-after")), "{}", refused.header("retry-after"));
         // Another workspace has a rate of its own.
         assert_eq!(post(&bed, "/api/workspaces/other/events", "x").await.status, 200);
         eventually("the workspace takes events again", DEADLINE, async || {

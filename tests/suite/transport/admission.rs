@@ -57,7 +57,7 @@ async fn who_wants_a_status_gets_one_and_the_connection_closes() {
         let answer = connection.exchange(head(method, target, headers)).await;
         assert_eq!(answer.status, 503, "{method} {target}");
         assert_eq!(answer.json()["type"], "urn:tidings:problem:unavailable");
-        assert_eq!(answer.header("retry-after"), "2");
+        assert!(["2", "3"].contains(&answer.header("retry-after")), "{}", answer.header("retry-after"));
         assert_eq!(answer.header("connection"), "close");
         connection.closed(DEADLINE).await;
     }

@@ -132,9 +132,9 @@ async fn either_version_of_http_by_the_clients_choice() {
     assert!(got.contains("\"connected\"") && got.contains("[2 200]"), "{got}");
     // The scheme is known, so a page of the same name that came in the clear is another.
     let port = broker.address().port();
-    for (origin, status) in
-        [(format!("https://localhost:{port}"), 200), (format!("http://localhost:{port}"), 403)]
-    {
+    let (own, other) = (format!("https://localhost:{port}"), format!("http://localhost:{port}"));
+    // A refusal that comes before the body was read has to arrive every time.
+    for (origin, status) in [(&own, 200)].into_iter().chain([(&other, 403); 20]) {
         let answer = curl(&["-d", "x", "-H", &format!("Origin: {origin}")], &broker, authority).await;
         assert!(answer.ends_with(&format!(" {status}]")), "{answer}");
     }
