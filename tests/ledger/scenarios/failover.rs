@@ -52,6 +52,7 @@ async fn a_failover_that_rolls_the_log_back() {
     scene.more(50).await;
     stop_replication(&group.servers[0]).await;
     scene.more(50).await;
+    scene.delivered().await;
     // Some stand on what is about to be lost, and are not there when it is.
     scene.listeners.iter().step_by(3).for_each(|listener| listener.leave());
     scene.more(10).await;
@@ -78,6 +79,7 @@ async fn a_failover_to_a_server_whose_clock_is_behind() {
         group.servers[0].command::<Value>(&entry).await;
     }
     scene.more(50).await;
+    scene.delivered().await;
     scene.listeners.iter().step_by(3).for_each(|listener| listener.leave());
     scene.more(10).await;
     fail_over(&mut group, &scene).await;
