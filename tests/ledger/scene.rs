@@ -130,14 +130,24 @@ impl Scene {
         self.more_within(count, DEADLINE * 2).await;
     }
 
-    /// The same with patience of its own.
+    /// The same with patience of its own: how long nothing may be acknowledged. A machine that is slow, and gets on, has all the time
+    /// that it needs.
     pub async fn more_within(&self, count: usize, within: Duration) {
         let wanted: Vec<_> =
             self.publishers.iter().map(|publisher| publisher.acknowledged() + count).collect();
-        eventually("events are acknowledged", within, async || {
-            self.publishers.iter().zip(&wanted).all(|(publisher, wanted)| publisher.acknowledged() >= *wanted)
-        })
-        .await;
+        let missing = || -> usize {
+            let publishers = self.publishers.iter().zip(&wanted);
+            publishers.map(|(publisher, wanted)| wanted.saturating_sub(publisher.acknowledged())).sum()
+        };
+        let mut left = missing();
+        while left > 0 {
+            let before = left;
+            eventually("another event is acknowledged", within, async || {
+                left = missing();
+                left < before
+            })
+            .await;
+        }
     }
 
     /// Waits until each client has the last event that is acknowledged by now, or a later one. Publishing goes on.

@@ -6,8 +6,6 @@ use std::time::Duration;
 use crate::scene::{Scene, Setting};
 use crate::support::RedisServer;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Opens a scene in which nothing is published before every client was greeted, so that the log of each is empty until then.
 async fn open_before_the_log_begins(name: &str) -> (RedisServer, Scene) {
     let mut setting = Setting::default();
@@ -84,7 +82,7 @@ async fn a_client_does_not_read_for_20_seconds() {
     let slow = || scene.listeners.iter().step_by(3);
     slow().for_each(|listener| listener.hang());
     // However slow the machine is, more than the ring and the sockets hold.
-    tokio::join!(tokio::time::sleep(Duration::from_secs(20)), scene.more_within(150, PATIENCE));
+    tokio::join!(tokio::time::sleep(Duration::from_secs(20)), scene.more(150));
     for publisher in &scene.publishers {
         publisher.set_pace(Duration::from_millis(100));
     }
