@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::lease::{Ear, Ending, Lease};
 use super::selector::Selector;
-use crate::auth::{Identity, UserId};
+use crate::auth::{Identity, TokenId, UserId};
 use crate::event::{ConnectionId, NodeId};
 use crate::workspace::WorkspaceId;
 
@@ -81,8 +81,9 @@ struct State {
 #[derive(Debug)]
 struct Stream {
     workspace: WorkspaceId,
-    /// Who is there; `None` where nothing is known of it, as is the case for all streams where nobody has to say.
-    identity: Option<Box<Identity>>,
+    /// Who is there. What else there is to an identity is not asked about any more, and there is one for each stream.
+    user: Option<UserId>,
+    token: Option<TokenId>,
     number: u64,
     began: UnixMilliseconds,
     /// Who hears that it ends.
@@ -146,7 +147,8 @@ impl OpenStreams {
         *numbers += 1;
         entry.insert(Stream {
             workspace,
-            identity: (identity != Identity::default()).then(|| Box::new(identity)),
+            user: identity.user,
+            token: identity.token,
             number: *numbers,
             began: unix_milliseconds(SystemTime::now()),
             ear: None,
@@ -160,7 +162,7 @@ impl OpenStreams {
         let mut state = self.state.lock();
         let Some(stream) = state.streams.try_remove(slot as usize) else { return };
         one_less(&mut state.by_workspace, &stream.workspace);
-        if let Some(user) = stream.identity.as_ref().and_then(|identity| identity.user.as_ref()) {
+        if let Some(user) = &stream.user {
             one_less(&mut state.by_user, user);
         }
     }
@@ -211,14 +213,12 @@ impl OpenStreams {
 
     /// Ends the streams of those of whom this is so, which must not open or close any. Answers how many.
     pub fn end_those(&self, ending: Ending, is_so: impl Fn(&WorkspaceId, &Identity) -> bool) -> usize {
-        let nobody = Identity::default();
-        self.end_where(ending, |stream| is_so(&stream.workspace, stream.identity(&nobody)))
+        self.end_where(ending, |stream| is_so(&stream.workspace, &stream.identity()))
     }
 
     fn means(&self, selector: &Selector, stream: &Stream) -> bool {
-        let (nobody, node) = (Identity::default(), self.node);
-        let id = ConnectionId { node, number: stream.number };
-        selector.matches(&stream.workspace, stream.identity(&nobody), Some(id))
+        let id = ConnectionId { node: self.node, number: stream.number };
+        selector.matches(&stream.workspace, &stream.identity(), Some(id))
     }
 
     fn end_where(&self, ending: Ending, meant: impl Fn(&Stream) -> bool) -> usize {
@@ -253,8 +253,8 @@ impl OpenStreams {
 }
 
 impl Stream {
-    fn identity<'a>(&'a self, nobody: &'a Identity) -> &'a Identity {
-        self.identity.as_deref().unwrap_or(nobody)
+    fn identity(&self) -> Identity {
+        Identity { user: self.user.clone(), token: self.token.clone(), expires: None }
     }
 
     /// Says that it ends. Answers who has to hear it, if anybody does who has not.
