@@ -54,6 +54,8 @@ pub struct Metrics {
     pub deliveries: Counter,
     /// Bytes handed to streams.
     pub delivered_bytes: Counter,
+    /// Calls that wrote to sockets of the public listener.
+    pub socket_writes: Counter,
     /// Events published through this node's HTTP interface.
     pub published: Counter,
     /// Publishes through HTTP that failed.
@@ -111,6 +113,12 @@ impl Metrics {
         registry.register("deliveries", "Events handed to streams", deliveries.clone());
         let delivered_bytes = Counter::default();
         registry.register("delivered_bytes", "Bytes handed to streams", delivered_bytes.clone());
+        let socket_writes = Counter::default();
+        registry.register(
+            "socket_writes",
+            "Calls that wrote to sockets of the public listener",
+            socket_writes.clone(),
+        );
         let published = Counter::default();
         registry.register("published", "Events published through HTTP", published.clone());
         let publish_failures = Counter::default();
@@ -172,6 +180,7 @@ impl Metrics {
             ring_bytes,
             deliveries,
             delivered_bytes,
+            socket_writes,
             published,
             publish_failures,
             orders,
@@ -266,6 +275,11 @@ impl Counted {
         metrics.connections.inc();
         metrics.connections_accepted.inc();
         Self(metrics)
+    }
+
+    /// The count of writes that it takes part in.
+    pub(crate) fn writes(&self) -> Counter {
+        self.0.socket_writes.clone()
     }
 }
 

@@ -26,7 +26,7 @@ const HEARTBEAT_SPREAD: f64 = 0.1;
 
 /// The stream of one client.
 ///
-/// Its items are whole frames. It ends after a `tidings.reconnect`, or is dropped when the client goes away; either way
+/// Its items are whole frames, in bytes that all streams share: handing one on takes no memory. It ends after a `tidings.reconnect`, or is dropped when the client goes away; either way
 /// it writes the connection's log line.
 pub struct StreamBody {
     account: Account,

@@ -136,7 +136,8 @@ impl Begun {
         let progress = Arc::new(Progress::default());
         let blockage = Arc::new(Blockage::new());
         let stream = Arc::new(stream);
-        let mut io = WatchedStream::new(Arc::clone(&stream), Arc::clone(&blockage), Arc::clone(&cut));
+        let writes = entry.counted.as_ref().map(Counted::writes);
+        let mut io = WatchedStream::new(Arc::clone(&stream), Arc::clone(&blockage), Arc::clone(&cut), writes);
         let settings = &shared.settings;
         // What TLS makes of a stream's bytes is not known outside of it.
         let can_hand_off = shared.engine.is_some() && settings.tls.is_none();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::counter::Counter;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -66,12 +67,19 @@ pub(super) struct WatchedStream {
     blockage: Arc<Blockage>,
     cut: EndNote,
     hand_off: Option<Arc<HandOff>>,
+    /// How often the socket was written to, where that is counted.
+    writes: Option<Counter>,
 }
 
 impl WatchedStream {
     /// The socket stays shared with whoever watches for its peer's leaving.
-    pub(super) fn new(stream: Arc<TcpStream>, blockage: Arc<Blockage>, cut: EndNote) -> Self {
-        Self { stream, blockage, cut, hand_off: None }
+    pub(super) fn new(
+        stream: Arc<TcpStream>,
+        blockage: Arc<Blockage>,
+        cut: EndNote,
+        writes: Option<Counter>,
+    ) -> Self {
+        Self { stream, blockage, cut, hand_off: None, writes }
     }
 
     /// What is written is kept from the moment on at which a stream is granted.
@@ -109,6 +117,9 @@ impl WatchedStream {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
+            }
+            if let Some(writes) = &self.writes {
+                writes.inc();
             }
             match send(&self.stream) {
                 // The kernel had less room than it said; the readiness is taken back.

@@ -241,10 +241,11 @@ impl WorkspaceCell {
     fn wake_unlocked(&self, mut state: MutexGuard<'_, State>) {
         let mut waking = std::mem::take(&mut state.waking);
         waking.extend(state.waiting.iter_mut().filter_map(|(_, waiting)| waiting.take()));
-        drop(state);
         if waking.is_empty() {
+            state.waking = waking;
             return;
         }
+        drop(state);
         waking.drain(..).for_each(Waker::wake);
         let mut state = self.state.lock();
         if !state.waiting.is_empty() && state.waking.capacity() < waking.capacity() {

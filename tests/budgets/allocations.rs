@@ -1,112 +1,104 @@
-//! What an event costs on its way from the bus to the sockets of its workspace.
-
-use std::alloc::System;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::time::Duration;
+//! How often an event takes memory on its way from the bus to the sockets of its workspace, through the engine.
+//!
+//! What a client and what a delivery takes is the same figure twice: were it more than nothing for either, it would differ
+//! between few clients and many, to whom the same events go.
 
 use bytes::Bytes;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tidings::auth::Identity;
-use tidings::bus::{Feed as _, Interest, LogPage};
-use tidings::delivery::engine::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds};
-use tidings::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms};
-use tidings::event::{EntryId, NodeId};
-use tidings::hub::{Hub, HubSettings, Start, View};
-use tidings::limits::{Candidate, OpenStreams, StreamLimits};
-use tidings::metrics::Metrics;
-use tidings::rate::Rates;
+use tidings::auth::UserId;
+use tidings::hub::{TypeFilter, View};
 use tidings::workspace::WorkspaceId;
 
-use super::ALONE;
+use super::stage::{Publisher, RING_EVENTS, Stage};
+use super::{ALONE, least, taken};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+/// Events of a round; more than the ring holds, so that it is full from the second round on.
+const EVENTS: usize = 256;
 
-const EVENTS: usize = 200;
+const PAYLOAD: &str = r#"{"type":"CHANNEL_UPDATED","id":12345}"#;
 
-/// How often memory is taken while [`EVENTS`] events go to so many clients, one event after the other.
-fn allocations(clients: usize) -> usize {
-    let metrics = Arc::new(Metrics::new());
-    let node = NodeId::random();
-    let settings = HubSettings {
-        ring_events: 100,
-        ring_bytes: 1 << 20,
-        ring_bytes_in_all: 1 << 30,
-        rates: Rates::default(),
-        event_bytes: 1 << 16,
-        linger: Duration::from_secs(30),
-        workspaces: 10,
-    };
-    let hub = Hub::new(node, settings, Arc::new(Interest::default()), Arc::clone(&metrics));
-    let hour = Duration::from_secs(3600);
-    let streams = Arc::new(StreamSettings {
-        heartbeat: hour,
-        retry: hour,
-        confirm: hour,
-        age: None,
-        drain: Drain::new(hour),
-        metrics,
-    });
-    let bounds = LogBounds { frames: 100, bytes: 1 << 20 };
-    let (engine, shards) = Engine::new(1, &EngineSettings { streams, write_timeout: hour, bounds }).unwrap();
-    let threads: Vec<_> = shards.into_iter().map(|shard| std::thread::spawn(|| shard.run())).collect();
+const FEW: usize = 2;
+const MANY: usize = 200;
 
-    let workspace = WorkspaceId::parse("acme").unwrap();
-    let open = Arc::new(OpenStreams::new(node, StreamLimits::default()));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut readers = Vec::new();
-    for _ in 0..clients {
-        let reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, address) = listener.accept().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let candidate = Candidate { workspace: workspace.clone(), identity: Identity::default() };
-        let terms = Terms { lease: open.admit(candidate).unwrap(), place: None, until: None };
-        let subscriber = hub.join(&workspace, Start::Head, View::default()).unwrap();
-        let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
-        let granted = Granted::new(subscriber, terms, &recipient);
-        engine.open(Handed { granted, socket, head: b"head\r\n\r\n".to_vec(), kept: Kept::default() });
-        readers.push(reader);
-    }
-    hub.confirmed(&workspace);
-    while let Some(read) = hub.reads().take() {
-        let page = LogPage { entries: Vec::new(), proven: true, more: false, head: EntryId::ZERO };
-        hub.answer(&read, Ok(page));
-    }
-    let mut buffer = vec![0; 4096];
-    for reader in &mut readers {
-        read_until(reader, &mut buffer, b"\"connected\"");
-    }
-    let mut publish = |count: usize| {
-        for _ in 0..count {
-            hub.message(&workspace, Bytes::from_static(br#"{"type":"CHANNEL_UPDATED","marker":true}"#));
-            for reader in &mut readers {
-                read_until(reader, &mut buffer, b"marker");
-            }
-        }
-    };
-    // What is kept from then on is there.
-    publish(EVENTS);
-    let region = Region::new(ALLOCATOR);
-    publish(EVENTS);
-    let change = region.change();
-    engine.stop();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-    std::io::stderr().flush().unwrap();
-    change.allocations + change.reallocations
+/// Who is there, and whom events are for.
+#[derive(Clone, Copy)]
+struct Scene {
+    /// The view of the client with a number.
+    view: fn(usize) -> View,
+    /// The users that the event with a number is for; everybody where there are none.
+    to: fn(usize) -> &'static [&'static str],
+    /// Whether they stand in the log, and come as envelopes.
+    logged: bool,
+    /// How often an event may take memory in all: for its bytes, its type, the frame, its audience.
+    most: f64,
 }
 
-/// Reads until some bytes have come, and whatever came with them.
-fn read_until(reader: &mut TcpStream, buffer: &mut [u8], wanted: &[u8]) {
-    let mut filled = 0;
-    loop {
-        let count = reader.read(&mut buffer[filled..]).unwrap();
-        assert_ne!(count, 0, "cut");
-        filled += count;
-        let come = &buffer[..filled];
-        if come.ends_with(b"\n\n\r\n") && come.windows(wanted.len()).any(|window| window == wanted) {
-            return;
+/// Anybody, and logged events for all of them.
+const PLAIN: Scene = Scene { view: |_| View::default(), to: |_| &[], logged: true, most: 7.1 };
+
+fn user(name: &str) -> View {
+    View { user: Some(UserId::parse(name).unwrap()), ..View::default() }
+}
+
+/// Every other client is ann, and all others are ben.
+fn ann_or_ben(number: usize) -> View {
+    user(["ann", "ben"][number % 2])
+}
+
+impl Scene {
+    /// How many of so many clients get the event with a number.
+    fn reached(&self, event: usize, clients: usize) -> u64 {
+        let to = (self.to)(event);
+        let gets = |client: &usize| {
+            let name = (self.view)(*client).user;
+            to.is_empty() || name.is_some_and(|name| to.contains(&name.as_str()))
+        };
+        (0..clients).filter(gets).count() as u64
+    }
+
+    /// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at a time.
+    fn takes(&self, clients: usize, burst: usize) -> usize {
+        let mut stage = Stage::new();
+        let workspace = WorkspaceId::parse("acme").unwrap();
+        for client in 0..clients {
+            stage.join(&workspace, (self.view)(client));
+        }
+        stage.confirm(&workspace);
+        stage.greet();
+        let deliveries: Vec<u64> = (0..EVENTS).map(|event| self.reached(event, clients)).collect();
+        let mut publisher = Publisher::default();
+        let mut round = || {
+            let message = |event| match self.logged {
+                true => publisher.logged(PAYLOAD, (self.to)(event)),
+                false => Bytes::from_static(PAYLOAD.as_bytes()),
+            };
+            let mut messages: Vec<_> = (0..EVENTS).map(message).collect();
+            taken(|| {
+                let mut messages = messages.drain(..);
+                for deliveries in deliveries.chunks(burst) {
+                    stage.publish(&workspace, messages.by_ref().take(burst));
+                    stage.deliver(deliveries.iter().sum());
+                    stage.drain();
+                }
+            })
+        };
+        const { assert!(EVENTS > RING_EVENTS) };
+        // What is kept from then on is there.
+        round();
+        least(round)
+    }
+
+    /// Neither a client nor a delivery takes memory, and an event does not take it often.
+    fn check(&self) {
+        for burst in [1, 64] {
+            let (few, many) = (self.takes(FEW, burst), self.takes(MANY, burst));
+            // The shard's inbox takes memory for some dozens of words at a time, so it may do so once more or less.
+            assert!(
+                few.abs_diff(many) <= 1,
+                "{few} with {FEW} clients, {many} with {MANY}, {burst} at a time"
+            );
+            let each = few as f64 / EVENTS as f64;
+            assert!(each <= self.most, "{each:.2} for an event, {burst} at a time");
+            println!("{each:.2} for an event, {burst} at a time");
         }
     }
 }
@@ -114,8 +106,48 @@ fn read_until(reader: &mut TcpStream, buffer: &mut [u8], wanted: &[u8]) {
 #[test]
 fn an_event_takes_memory_once_however_many_clients_get_it() {
     let _alone = ALONE.lock();
-    let (few, many) = (allocations(10), allocations(200));
-    // 38,000 deliveries more. What differs by chance is how often the two threads meet.
-    assert!(many < few + EVENTS, "{few} with 10 clients, {many} with 200");
-    assert!(few < 16 * EVENTS, "{few} for {EVENTS} events");
+    PLAIN.check();
+}
+
+#[test]
+fn a_live_event_takes_no_more() {
+    let _alone = ALONE.lock();
+    Scene { logged: false, most: 6.1, ..PLAIN }.check();
+}
+
+#[test]
+fn that_clients_have_names_and_terms_takes_nothing() {
+    let _alone = ALONE.lock();
+    Scene { view: |number| user(&format!("user-{number}")), ..PLAIN }.check();
+}
+
+#[test]
+fn the_named_form_takes_memory_once_for_all_who_want_it() {
+    let _alone = ALONE.lock();
+    Scene { view: |_| View { named: true, ..View::default() }, most: 8.1, ..PLAIN }.check();
+}
+
+#[test]
+fn a_private_event_takes_memory_for_neither_who_gets_it_nor_who_does_not() {
+    let _alone = ALONE.lock();
+    Scene { view: ann_or_ben, to: |_| &["ann"], most: 15.1, ..PLAIN }.check();
+}
+
+#[test]
+fn events_of_all_audiences_in_turn_take_nothing_for_a_client() {
+    let _alone = ALONE.lock();
+    let to = |event| [&[][..], &["ann"], &["ben"], &["ann", "ben"]][event % 4];
+    Scene { view: ann_or_ben, to, most: 13.6, ..PLAIN }.check();
+}
+
+/// Who has a filter is woken and read for alone: that takes a word in the inbox, which has memory for some dozens of them
+/// at a time, and no more.
+#[test]
+fn a_client_with_a_filter_takes_no_more_than_a_word() {
+    let _alone = ALONE.lock();
+    let view = |_| View { types: TypeFilter::parse("CHANNEL_UPDATED").ok(), ..View::default() };
+    let scene = Scene { view, ..PLAIN };
+    let (few, many) = (scene.takes(FEW, 1), scene.takes(MANY, 1));
+    let more = (MANY - FEW) * EVENTS;
+    assert!(many - few < more / 24, "{few} with {FEW} clients, {many} with {MANY}: {more} deliveries more");
 }

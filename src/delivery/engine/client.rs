@@ -100,9 +100,10 @@ pub(super) enum Discarded {
 
 impl Client {
     /// Sends what waits for this connection alone.
-    pub(super) fn send_own(&mut self, now: Tick) -> Sent {
+    pub(super) fn send_own(&mut self, now: Tick, counts: &mut Counts) -> Sent {
         let Some(outgoing) = self.outgoing.as_mut() else { return Sent::All };
         while !outgoing.is_empty() {
+            counts.writes += 1;
             match (&self.socket).write(outgoing.next()) {
                 Ok(count) => {
                     let all = count == outgoing.next().len();
@@ -141,6 +142,7 @@ impl Client {
                 member.cursor += written.as_ref().map_or(0, |&count| count as u64);
                 (written, bytes.len())
             };
+            counts.writes += u64::from(wanted > 0);
             let given = wire.given(from, member.cursor, member.user.as_ref());
             let count = written.as_ref().map_or(0, |&count| count as u64);
             counts.deliveries += given.events;
@@ -164,7 +166,8 @@ impl Client {
 
     /// Sends bytes that many get, when nothing else waits for this connection. What the socket does not take waits for this
     /// connection alone.
-    pub(super) fn send_shared(&mut self, bytes: &[u8], now: Tick) -> Sent {
+    pub(super) fn send_shared(&mut self, bytes: &[u8], now: Tick, counts: &mut Counts) -> Sent {
+        counts.writes += 1;
         let count = match (&self.socket).write(bytes) {
             Ok(count) => count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,

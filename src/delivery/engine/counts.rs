@@ -9,6 +9,8 @@ pub(super) struct Counts {
     pub(super) deliveries: u64,
     /// Bytes of frames that streams were given.
     pub(super) bytes: u64,
+    /// Calls that wrote to a socket, whether it took bytes or not.
+    pub(super) writes: u64,
 }
 
 impl Counts {
@@ -17,6 +19,9 @@ impl Counts {
         if self.bytes > 0 {
             metrics.deliveries.inc_by(std::mem::take(&mut self.deliveries));
             metrics.delivered_bytes.inc_by(std::mem::take(&mut self.bytes));
+        }
+        if self.writes > 0 {
+            metrics.socket_writes.inc_by(std::mem::take(&mut self.writes));
         }
     }
 }

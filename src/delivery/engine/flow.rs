@@ -46,7 +46,7 @@ impl Shard {
             if client.blocked {
                 return;
             }
-            match client.send_own(self.now) {
+            match client.send_own(self.now, &mut self.counts) {
                 Sent::All => {}
                 Sent::Blocked => return self.fall_behind(number),
                 Sent::Gone(why) => return self.remove(number, why),
@@ -178,7 +178,7 @@ impl Shard {
         let sent = match client {
             Client { phase: Phase::Personal(personal), account: Some(account), outgoing, .. } => {
                 personal.heartbeat(account, &mut self.counts, outgoing.get_or_insert_default().end());
-                client.send_own(self.now)
+                client.send_own(self.now, &mut self.counts)
             }
             Client { phase: Phase::Shared(member), account: Some(account), .. } => {
                 let Some(log) = self.logs.get_mut(member.log as usize) else { return };
@@ -188,7 +188,7 @@ impl Shard {
                 let (bytes, length) = log.heartbeat(self.now);
                 account.bytes += length as u64;
                 self.counts.bytes += length as u64;
-                client.send_shared(bytes, self.now)
+                client.send_shared(bytes, self.now, &mut self.counts)
             }
             _ => return,
         };

@@ -136,8 +136,13 @@ impl Shard {
         self.counts.tell(&self.settings.streams.metrics);
     }
 
-    /// Waits, at most for a time, until there is something to do, and does some of it.
-    pub(super) fn step(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
+    /// Waits, at most for a time, until there is something to do, and does some of it: one wait and one turn, of which
+    /// [`run`](Self::run) makes one after the other. For those who let a shard work only when they say so.
+    ///
+    /// # Errors
+    ///
+    /// When the poll does not work any more.
+    pub fn step(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
         self.wait(events, longest)?;
         for event in &*events {
             self.hear(event);

@@ -39,6 +39,26 @@ async fn a_workspace_is_given_up_after_the_linger(bus: Bus) {
 }
 
 #[tokio::test]
+async fn each_write_to_a_socket_counts_whichever_writer_it_is() {
+    let bed = Bed::start(Bus::Embedded).await;
+    let writes = async || bed.broker.metric("tidings_socket_writes_total").await.unwrap();
+    let mut clients = [bed.broker.connect("acme").await, bed.broker.connect("acme").await];
+    for client in &mut clients {
+        client.hello().await;
+    }
+    let before = writes().await;
+    for _ in 0..10 {
+        bed.publish_live("acme", "x").await;
+        for client in &mut clients {
+            client.next_event(DEADLINE).await;
+        }
+    }
+    eventually("one write for each delivery", DEADLINE, async || writes().await >= before + 20.0).await;
+    // A client may have its hello before the write of it is told.
+    assert!(writes().await <= before + 22.0);
+}
+
+#[tokio::test]
 async fn a_node_subscribes_once_for_all_its_clients() {
     let server = RedisServer::start().await;
     let options = BrokerOptions::redis(&server).set("ring.linger_seconds", 0.5);

@@ -1,0 +1,26 @@
+//! How long the steps take that each event goes through, from its payload to the sockets. What they may take of memory and
+//! writes stands in `tests/budgets`.
+
+#![expect(clippy::unwrap_used, reason = "a failed step ends the bench, with a backtrace")]
+
+mod encoder;
+mod ring;
+#[path = "../../tests/stage/mod.rs"]
+mod stage;
+mod turn;
+
+use tidings::event::{EntryId, Position};
+
+/// The place of the logged event with a number.
+fn position(number: u64) -> Position {
+    Position::logged(EntryId { milliseconds: number, sequence: 0 })
+}
+
+/// A payload of a size as backends write it: an object with a type.
+fn payload(bytes: usize) -> String {
+    let head = r#"{"type":"CHANNEL_UPDATED","text":""#;
+    format!("{head}{}\"}}", "x".repeat(bytes.saturating_sub(head.len() + 2)))
+}
+
+criterion::criterion_group!(benches, encoder::benches, ring::benches, turn::benches);
+criterion::criterion_main!(benches);

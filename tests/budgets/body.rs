@@ -1,0 +1,94 @@
+//! How often a delivery takes memory where the HTTP server writes it. What the server itself takes for its buffers is not
+//! counted here.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_util::Stream as _;
+use tidings::delivery::{EndNote, Recipient, StreamBody};
+use tidings::hub::View;
+use tidings::workspace::WorkspaceId;
+
+use super::stage::{Publisher, Stage};
+use super::{ALONE, least, taken};
+
+const EVENTS: usize = 256;
+
+/// Counts how often a connection's task was woken.
+#[derive(Default)]
+struct Bell(AtomicU64);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream, and what wakes the task that polls it.
+struct Client {
+    body: StreamBody,
+    bell: Arc<Bell>,
+}
+
+impl Client {
+    fn join(stage: &Stage, workspace: &WorkspaceId) -> Self {
+        let (subscriber, terms) = stage.admit(workspace, View::default());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
+        let body = StreamBody::new(subscriber, terms, Arc::clone(&stage.streams), recipient);
+        Self { body, bell: Arc::default() }
+    }
+
+    /// Takes frames until there are none, and answers how many.
+    fn frames(&mut self) -> usize {
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let mut context = Context::from_waker(&waker);
+        let mut frames = 0;
+        while let Poll::Ready(frame) = Pin::new(&mut self.body).poll_next(&mut context) {
+            assert!(frame.is_some(), "the stream has ended");
+            frames += 1;
+        }
+        frames
+    }
+}
+
+/// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at a time.
+fn takes(clients: usize, burst: usize) -> usize {
+    let stage = Stage::new();
+    let workspace = WorkspaceId::parse("acme").unwrap();
+    let mut clients: Vec<_> = (0..clients).map(|_| Client::join(&stage, &workspace)).collect();
+    stage.confirm(&workspace);
+    assert!(clients.iter_mut().all(|client| client.frames() == 2), "`retry:` and the hello");
+    let mut publisher = Publisher::default();
+    let mut round = || {
+        let mut messages: Vec<_> =
+            (0..EVENTS).map(|_| publisher.logged(r#"{"type":"CHANNEL_UPDATED","id":12345}"#, &[])).collect();
+        taken(|| {
+            let mut messages = messages.drain(..);
+            for _ in 0..EVENTS / burst {
+                stage.publish(&workspace, messages.by_ref().take(burst));
+                assert!(clients.iter_mut().all(|client| client.frames() == burst));
+            }
+        })
+    };
+    // What is kept from then on is there.
+    round();
+    let least = least(round);
+    assert!(clients.iter().all(|client| client.bell.0.load(Ordering::Relaxed) > 0), "each is woken");
+    least
+}
+
+#[test]
+fn a_delivery_by_the_http_server_takes_no_memory_before_it_is_the_server_s() {
+    let _alone = ALONE.lock();
+    // Streams have timers.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _inside = runtime.enter();
+    for burst in [1, 64] {
+        let (one, many) = (takes(1, burst), takes(200, burst));
+        assert_eq!(one, many, "with one client, with many; {burst} at a time");
+    }
+}

@@ -1,0 +1,63 @@
+//! How many writes deliveries take: as few as there are clients, however many events go out.
+
+use bytes::Bytes;
+use tidings::auth::UserId;
+use tidings::hub::View;
+use tidings::workspace::WorkspaceId;
+
+use super::ALONE;
+use super::stage::{Publisher, Stage};
+
+/// A workspace with so many clients, which see what these users see in turn.
+struct Crowd {
+    stage: Stage,
+    workspace: WorkspaceId,
+    publisher: Publisher,
+}
+
+impl Crowd {
+    fn new(clients: usize, users: &[&str]) -> Self {
+        let workspace = WorkspaceId::parse("acme").unwrap();
+        let mut stage = Stage::new();
+        for name in users.iter().cycle().take(clients) {
+            stage.join(&workspace, View { user: Some(UserId::parse(name).unwrap()), ..View::default() });
+        }
+        stage.confirm(&workspace);
+        stage.greet();
+        Self { stage, workspace, publisher: Publisher::default() }
+    }
+
+    /// How many writes it takes until events, published while the shard is busy, have made so many deliveries. Each has its
+    /// audience.
+    fn writes(&mut self, audiences: &[&[&str]], deliveries: u64) -> u64 {
+        let messages: Vec<Bytes> = audiences.iter().map(|users| self.publisher.logged("{}", users)).collect();
+        let before = self.stage.streams.metrics.socket_writes.get();
+        self.stage.publish(&self.workspace, messages);
+        self.stage.deliver(deliveries);
+        // Should there be more to come, it comes now.
+        (0..10).for_each(|_| self.stage.step());
+        self.stage.drain();
+        self.stage.streams.metrics.socket_writes.get() - before
+    }
+}
+
+#[test]
+fn a_client_takes_one_write_for_an_event_and_one_for_64() {
+    let _alone = ALONE.lock();
+    const CLIENTS: usize = 200;
+    let mut crowd = Crowd::new(CLIENTS, &["ann"]);
+    assert_eq!(crowd.writes(&[&[]], CLIENTS as u64), CLIENTS as u64);
+    assert_eq!(crowd.writes(&[&[][..]; 64], 64 * CLIENTS as u64), CLIENTS as u64);
+}
+
+#[test]
+fn what_is_left_out_for_a_client_costs_it_no_write() {
+    let _alone = ALONE.lock();
+    const EACH: u64 = 50;
+    let mut crowd = Crowd::new(2 * EACH as usize, &["ann", "ben"]);
+    assert_eq!(crowd.writes(&[&["ann"]], EACH), EACH, "nothing is written to who does not get it");
+    assert_eq!(crowd.writes(&[&["cid"], &[]], 2 * EACH), 2 * EACH);
+    // All in one run for ann; for ben eight, with gaps between them.
+    let audiences = [&[][..], &["ann"]].repeat(8);
+    assert_eq!(crowd.writes(&audiences, (16 + 8) * EACH), 2 * EACH);
+}
