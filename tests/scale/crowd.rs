@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::patience::Patience;
 use super::member::{Leave, Member, Sight};
+use super::patience::Patience;
 
 /// How many sockets tell of themselves at a time.
 const EVENTS: usize = 1024;

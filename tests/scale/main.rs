@@ -17,6 +17,7 @@
 
 mod backend;
 mod crowd;
+mod drain;
 mod fairness;
 mod figures;
 mod following;

@@ -37,7 +37,9 @@ pub enum Sight {
     /// It is told to come back.
     Reconnect,
     /// The connection is over; `whole` if the answer came to its proper end before.
-    Closed { whole: bool },
+    Closed {
+        whole: bool,
+    },
 }
 
 /// A client.
