@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::recipient::Recipient;
 use crate::event::control::ReconnectReason;
@@ -55,6 +55,11 @@ impl Account {
         let address = Address::from(to.address);
         let client = (to.client != to.address.ip()).then(|| Box::new(to.client));
         Self { lease, address, client, began: Instant::now(), events: 0, bytes: 0, ended: None, told: false }
+    }
+
+    /// How long it has been open.
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The stream ends with a word to the client.

@@ -19,7 +19,7 @@ use super::recipient::{EndNote, Recipient};
 use super::settings::{StreamSettings, Terms};
 use crate::event::control::{self, ReconnectReason};
 use crate::hub::{Next, Subscriber};
-use crate::limits::AddressPlace;
+use crate::limits::{AddressPlace, TaskEar};
 
 /// How far heartbeats are spread, as a share of their interval.
 const HEARTBEAT_SPREAD: f64 = 0.1;
@@ -30,6 +30,7 @@ const HEARTBEAT_SPREAD: f64 = 0.1;
 /// it writes the connection's log line.
 pub struct StreamBody {
     account: Account,
+    ear: Arc<TaskEar>,
     cut: EndNote,
     _place: Option<AddressPlace>,
     subscriber: Subscriber,
@@ -68,9 +69,11 @@ impl StreamBody {
         let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
         let held_until = now + settings.confirm;
         let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
+        let ear = TaskEar::of(&terms.lease);
         let account = Account::new(terms.lease, &recipient);
         Self {
             account,
+            ear,
             cut: recipient.cut,
             _place: terms.place,
             subscriber,
@@ -109,7 +112,7 @@ impl StreamBody {
             return Poll::Ready(Some(self.end(ReconnectReason::Draining)));
         }
         // Before any event: who may not read any more gets none of those that wait.
-        if let Poll::Ready(ending) = self.account.lease.poll_ending(context) {
+        if let Poll::Ready(ending) = self.ear.poll_ending(context) {
             return Poll::Ready(Some(self.end(ending.reason())));
         }
         if let Some((at, reason)) = self.until

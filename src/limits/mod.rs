@@ -13,6 +13,6 @@ pub mod open;
 pub mod selector;
 
 pub use address::{AddressCounts, AddressFull, AddressKey, AddressPlace};
-pub use lease::{Ending, Lease, StreamHandle};
+pub use lease::{Ear, Ending, Lease, StreamHandle, TaskEar};
 pub use open::{Candidate, OpenStreams, StreamBound, StreamLimits};
 pub use selector::Selector;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::lease::{EndBell, Ending, Lease};
+use super::lease::{Ear, Ending, Lease};
 use super::selector::Selector;
 use crate::auth::{Identity, UserId};
 use crate::event::{ConnectionId, NodeId};
@@ -73,6 +73,7 @@ pub struct OpenStreams {
 struct State {
     streams: Slab<Stream>,
     numbers: u64,
+    /// Counted whether or not it is bounded, so that all streams of a workspace share its name.
     by_workspace: HashMap<WorkspaceId, usize>,
     by_user: HashMap<UserId, usize>,
 }
@@ -83,8 +84,24 @@ struct Stream {
     /// Who is there; `None` where nothing is known of it, as is the case for all streams where nobody has to say.
     identity: Option<Box<Identity>>,
     number: u64,
-    began: SystemTime,
-    bell: Arc<EndBell>,
+    began: UnixMilliseconds,
+    /// Who hears that it ends.
+    ear: Option<Arc<dyn Ear>>,
+    /// What that one calls it.
+    called: u32,
+    /// What was said. The first word counts.
+    ending: Option<Ending>,
+}
+
+/// Where a stream stands among the open ones.
+pub(super) type Slot = u32;
+
+/// A moment in half the room that the system's own type takes: there is one for each stream.
+type UnixMilliseconds = u64;
+
+fn unix_milliseconds(at: SystemTime) -> UnixMilliseconds {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl OpenStreams {
@@ -115,50 +132,74 @@ impl OpenStreams {
         {
             return Err(StreamBound::User);
         }
+        let Candidate { workspace, identity } = candidate;
+        let workspace = one_more(by_workspace, workspace);
         // What is not bounded is not counted.
-        if limits.per_workspace > 0 {
-            *by_workspace.entry(candidate.workspace.clone()).or_default() += 1;
-        }
         if limits.per_user > 0
-            && let Some(user) = &candidate.identity.user
+            && let Some(user) = &identity.user
         {
             *by_user.entry(user.clone()).or_default() += 1;
         }
+        let entry = streams.vacant_entry();
+        // There are not so many sockets.
+        let slot = Slot::try_from(entry.key()).map_err(|_| StreamBound::Node)?;
         *numbers += 1;
-        let number = *numbers;
-        let bell = Arc::new(EndBell::default());
-        let Candidate { workspace, identity } = candidate;
-        let identity = (identity != Identity::default()).then(|| Box::new(identity));
-        let stream =
-            Stream { workspace, identity, number, began: SystemTime::now(), bell: Arc::clone(&bell) };
-        let slot = streams.insert(stream);
-        Ok(Lease::new(Arc::clone(self), slot, bell))
+        entry.insert(Stream {
+            workspace,
+            identity: (identity != Identity::default()).then(|| Box::new(identity)),
+            number: *numbers,
+            began: unix_milliseconds(SystemTime::now()),
+            ear: None,
+            called: 0,
+            ending: None,
+        });
+        Ok(Lease::new(Arc::clone(self), slot))
     }
 
-    pub(super) fn leave(&self, slot: usize) {
+    pub(super) fn leave(&self, slot: Slot) {
         let mut state = self.state.lock();
-        let Some(stream) = state.streams.try_remove(slot) else { return };
+        let Some(stream) = state.streams.try_remove(slot as usize) else { return };
         one_less(&mut state.by_workspace, &stream.workspace);
         if let Some(user) = stream.identity.as_ref().and_then(|identity| identity.user.as_ref()) {
             one_less(&mut state.by_user, user);
         }
     }
 
-    /// The id of the stream in a slot.
-    pub(super) fn id(&self, slot: usize) -> ConnectionId {
-        // A lease holds its slot; number 0 is never given.
-        let number = self.state.lock().streams.get(slot).map_or(0, |stream| stream.number);
+    /// The id of the stream in a slot; number 0, which is never given, where there is none.
+    pub(super) fn id(&self, slot: Slot) -> ConnectionId {
+        let number = self.state.lock().streams.get(slot as usize).map_or(0, |stream| stream.number);
         ConnectionId { node: self.node, number }
     }
 
-    pub(super) fn workspace(&self, slot: usize) -> Option<WorkspaceId> {
-        self.state.lock().streams.get(slot).map(|stream| stream.workspace.clone())
+    pub(super) fn workspace(&self, slot: Slot) -> Option<WorkspaceId> {
+        self.state.lock().streams.get(slot as usize).map(|stream| stream.workspace.clone())
+    }
+
+    pub(super) fn listen(&self, slot: Slot, ear: Arc<dyn Ear>, called: u32) -> Option<Ending> {
+        let mut state = self.state.lock();
+        let stream = state.streams.get_mut(slot as usize)?;
+        (stream.ear, stream.called) = (Some(ear), called);
+        stream.ending
+    }
+
+    pub(super) fn ending(&self, slot: Slot) -> Option<Ending> {
+        self.state.lock().streams.get(slot as usize)?.ending
+    }
+
+    pub(super) fn end_one(&self, slot: Slot, id: ConnectionId, ending: Ending) {
+        let mut state = self.state.lock();
+        let stream = state.streams.get_mut(slot as usize).filter(|stream| stream.number == id.number);
+        let told = stream.and_then(|stream| stream.end(ending));
+        drop(state);
+        if let Some((ear, called)) = told {
+            ear.hear_ending(called, ending);
+        }
     }
 
     /// Ends the streams that are meant and that were opened before a moment. Answers how many.
     pub fn end(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
         // What began in the future began before somebody set the clock back.
-        let now = SystemTime::now();
+        let (now, before) = (unix_milliseconds(SystemTime::now()), unix_milliseconds(before));
         let is_old = |stream: &Stream| stream.began <= before || stream.began > now;
         self.end_where(ending, |stream| is_old(stream) && self.means(selector, stream))
     }
@@ -181,16 +222,21 @@ impl OpenStreams {
     }
 
     fn end_where(&self, ending: Ending, meant: impl Fn(&Stream) -> bool) -> usize {
-        let bells: Vec<_> = {
-            let state = self.state.lock();
-            let meant = state.streams.iter().filter(|(_, stream)| meant(stream));
-            meant.map(|(_, stream)| Arc::clone(&stream.bell)).collect()
+        let (count, told) = {
+            let mut state = self.state.lock();
+            let meant = state.streams.iter_mut().map(|(_, stream)| stream).filter(|stream| meant(stream));
+            let (mut count, mut told) = (0, Vec::new());
+            for stream in meant {
+                count += 1;
+                told.extend(stream.end(ending));
+            }
+            (count, told)
         };
-        // Whoever is woken may leave at once, which takes the lock.
-        for bell in &bells {
-            bell.ring(ending);
+        // Whoever hears it may leave at once, which takes the lock.
+        for (ear, called) in told {
+            ear.hear_ending(called, ending);
         }
-        bells.len()
+        count
     }
 
     /// How many streams are open.
@@ -210,10 +256,34 @@ impl Stream {
     fn identity<'a>(&'a self, nobody: &'a Identity) -> &'a Identity {
         self.identity.as_deref().unwrap_or(nobody)
     }
+
+    /// Says that it ends. Answers who has to hear it, if anybody does who has not.
+    fn end(&mut self, ending: Ending) -> Option<(Arc<dyn Ear>, u32)> {
+        if self.ending.is_some() {
+            return None;
+        }
+        self.ending = Some(ending);
+        self.ear.clone().map(|ear| (ear, self.called))
+    }
 }
 
 fn is_full<K: Eq + Hash>(counts: &HashMap<K, usize>, key: &K, limit: usize) -> bool {
     limit > 0 && counts.get(key).is_some_and(|count| *count >= limit)
+}
+
+/// Counts one more, and answers the key that is counted under.
+fn one_more<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: K) -> K {
+    match counts.entry(key) {
+        MapEntry::Occupied(mut entry) => {
+            *entry.get_mut() += 1;
+            entry.key().clone()
+        }
+        MapEntry::Vacant(entry) => {
+            let key = entry.key().clone();
+            entry.insert(1);
+            key
+        }
+    }
 }
 
 fn one_less<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: &K) {
@@ -231,6 +301,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::limits::TaskEar;
 
     fn candidate(workspace: &str, user: Option<&str>) -> Candidate {
         Candidate {
@@ -243,8 +314,8 @@ mod tests {
         Arc::new(OpenStreams::new(NodeId::random(), limits))
     }
 
-    fn ending(lease: &Lease) -> Option<Ending> {
-        match lease.poll_ending(&Context::from_waker(Waker::noop())) {
+    fn heard(ear: &TaskEar) -> Option<Ending> {
+        match ear.poll_ending(&Context::from_waker(Waker::noop())) {
             Poll::Ready(ending) => Some(ending),
             Poll::Pending => None,
         }
@@ -276,7 +347,7 @@ mod tests {
         let leases: Vec<_> = (0..100).map(|_| open.admit(candidate("a", Some("ann"))).unwrap()).collect();
         assert!(open.state.lock().by_user.is_empty());
         drop(leases);
-        assert!(open.is_empty());
+        assert!(open.is_empty() && open.state.lock().by_workspace.is_empty());
     }
 
     #[test]
@@ -290,6 +361,33 @@ mod tests {
         assert_eq!(open.end_those(Ending::Disconnected, |of, _| of.as_str() == "b"), 0);
         assert_eq!(open.end(&selector, SystemTime::now(), Ending::Disconnected), 1);
         assert_eq!(open.end(&selector, SystemTime::now(), Ending::Unauthorized), 1);
-        assert_eq!((ending(&ann), ending(&ben)), (Some(Ending::Disconnected), None));
+        // The first word counts, for those who listen from then on too.
+        assert_eq!((ann.ending(), ben.ending()), (Some(Ending::Disconnected), None));
+        let (ann, ben) = (TaskEar::of(&ann), TaskEar::of(&ben));
+        assert_eq!((heard(&ann), heard(&ben)), (Some(Ending::Disconnected), None));
+    }
+
+    #[test]
+    fn a_handle_ends_its_own_stream_and_none_that_has_its_slot_by_now() {
+        let open = open(StreamLimits::default());
+        let ann = open.admit(candidate("a", Some("ann"))).unwrap();
+        let (ear, handle) = (TaskEar::of(&ann), ann.handle());
+        assert!(handle.is_open() && heard(&ear).is_none());
+        handle.end(Ending::Unauthorized);
+        assert_eq!(heard(&ear), Some(Ending::Unauthorized));
+        drop(ann);
+        let ben = open.admit(candidate("a", Some("ben"))).unwrap();
+        assert!(!handle.is_open());
+        handle.end(Ending::Unauthorized);
+        assert_eq!(ben.ending(), None);
+    }
+
+    #[test]
+    fn the_streams_of_a_workspace_share_its_name() {
+        let open = open(StreamLimits::default());
+        let names = || open.admit(candidate("a", None)).unwrap();
+        let (first, second) = (names(), names());
+        let [first, second] = [&first, &second].map(|lease| lease.workspace().unwrap());
+        assert!(std::ptr::eq(first.as_str(), second.as_str()));
     }
 }

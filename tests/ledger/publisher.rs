@@ -54,6 +54,8 @@ pub struct Settings {
     pub padding: usize,
     /// How many events a log keeps.
     pub retention: usize,
+    /// Whether nothing is published before the pace is set.
+    pub waits: bool,
 }
 
 /// Where publishers publish to.
@@ -103,6 +105,12 @@ impl Publisher {
         self.attempts.lock().iter().filter(is_acknowledged).count()
     }
 
+    /// The greatest number that was acknowledged so far, 0 where there is none.
+    pub fn last_acknowledged(&self) -> u64 {
+        let is_acknowledged = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Acknowledged(_));
+        self.attempts.lock().iter().rfind(is_acknowledged).map_or(0, |attempt| attempt.number)
+    }
+
     /// Changes the pause between two events.
     pub fn set_pace(&self, pace: Duration) {
         self.pace.send_replace(pace);
@@ -129,6 +137,12 @@ pub struct Press {
 
 impl Press {
     async fn run(mut self, mut stopped: watch::Receiver<bool>, mut paced: watch::Receiver<Duration>) -> Self {
+        if self.settings.waits {
+            tokio::select! {
+                _ = stopped.changed() => {}
+                _ = paced.changed() => {}
+            }
+        }
         while !*stopped.borrow_and_update() {
             self.publish().await;
             let pace = *paced.borrow_and_update();

@@ -37,6 +37,7 @@ impl Default for Setting {
             pace: Duration::from_millis(20),
             padding: 100,
             retention: 100_000,
+            waits: false,
         };
         Self { workspaces: 2, clients: 3, publishers, append_only: false, brokers: Vec::new() }
     }
@@ -129,12 +130,40 @@ impl Scene {
         self.more_within(count, DEADLINE * 2).await;
     }
 
-    /// The same with patience of its own.
+    /// The same with patience of its own: how long nothing may be acknowledged. A machine that is slow, and gets on, has all the time
+    /// that it needs.
     pub async fn more_within(&self, count: usize, within: Duration) {
         let wanted: Vec<_> =
             self.publishers.iter().map(|publisher| publisher.acknowledged() + count).collect();
-        eventually("events are acknowledged", within, async || {
-            self.publishers.iter().zip(&wanted).all(|(publisher, wanted)| publisher.acknowledged() >= *wanted)
+        let missing = || -> usize {
+            let publishers = self.publishers.iter().zip(&wanted);
+            publishers.map(|(publisher, wanted)| wanted.saturating_sub(publisher.acknowledged())).sum()
+        };
+        let mut left = missing();
+        while left > 0 {
+            let before = left;
+            eventually("another event is acknowledged", within, async || {
+                left = missing();
+                left < before
+            })
+            .await;
+        }
+    }
+
+    /// Waits until each client has the last event that is acknowledged by now, or a later one. Publishing goes on.
+    ///
+    /// Who was only greeted may stand before the first event of its log, where no other node can prove anything; and a slow
+    /// machine may show an event to a client long after it was acknowledged.
+    pub async fn delivered(&self) {
+        let mut wanted = Vec::new();
+        for publisher in &self.publishers {
+            let of_workspace =
+                self.listeners.iter().filter(|listener| listener.workspace() == publisher.workspace());
+            let last = publisher.last_acknowledged();
+            wanted.extend(of_workspace.map(|listener| (listener, last)));
+        }
+        eventually("clients have what is acknowledged", DEADLINE * 2, async || {
+            wanted.iter().all(|(listener, last)| listener.is_at(*last))
         })
         .await;
     }

@@ -2,14 +2,12 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
-use std::sync::Arc;
 
 use mio::net::TcpStream;
 
 use super::Tick;
 use super::counts::Counts;
 use super::handed::Kept;
-use super::inbox::Bell;
 use super::outgoing::Outgoing;
 use super::personal::Personal;
 use super::wire_log::{Run, WireLog};
@@ -35,14 +33,12 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) socket: TcpStream,
-    pub(super) bell: Arc<Bell>,
     /// When the stream ends by itself.
     pub(super) until: Tick,
     /// The alarm that counts.
     pub(super) alarm: Tick,
     /// Since when the socket has taken nothing of what waits.
     pub(super) stuck_since: Tick,
-    pub(super) serial: u32,
     /// Why the stream ends by itself.
     pub(super) until_reason: ReconnectReason,
     /// The socket takes no more until it says so.

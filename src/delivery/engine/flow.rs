@@ -1,8 +1,5 @@
 //! What a shard does for one connection.
 
-use std::task::Context;
-
-use super::beats::Beat;
 use super::chunk;
 use super::client::{Client, Discarded, Member, Phase, Sent};
 use super::inbox::{Bell, BellOf};
@@ -10,6 +7,9 @@ use super::personal::Filled;
 use super::shard::{LINGER_MS, Shard};
 use super::shared_log::{LogKey, SharedLog};
 use crate::event::control::{self, ReconnectReason};
+
+/// Who has been there for no longer than this share of the interval between heartbeats needs none yet.
+const NEWCOMER: f64 = 0.1;
 
 /// How often a connection is filled and written to before it is another one's turn.
 const FILLS: usize = 4;
@@ -71,12 +71,11 @@ impl Shard {
         if client.until <= self.now {
             return Filled::End(client.until_reason);
         }
-        let waker = client.bell.waker();
         let Client { phase: Phase::Personal(personal), account: Some(account), outgoing, .. } = client else {
             return Filled::Nothing;
         };
         let out = outgoing.get_or_insert_default().end();
-        personal.fill(&Context::from_waker(&waker), &self.settings.streams, account, &mut self.counts, out)
+        personal.fill(&self.settings.streams, account, &mut self.counts, out)
     }
 
     /// Sends a client of a log what it has not got.
@@ -167,14 +166,13 @@ impl Shard {
     }
 
     /// Gives a connection its heartbeat, unless other bytes are on their way to it.
-    pub(super) fn beat(&mut self, beat: Beat) {
-        let number = beat.client;
-        let Some(client) =
-            self.clients.get_mut(number as usize).filter(|client| client.serial == beat.serial)
-        else {
-            return;
-        };
-        if client.blocked || client.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_empty()) {
+    pub(super) fn beat(&mut self, number: u32) {
+        let soon = self.settings.streams.heartbeat.mul_f64(NEWCOMER);
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        if client.account.as_ref().is_none_or(|account| account.age() < soon)
+            || client.blocked
+            || client.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_empty())
+        {
             return;
         }
         let sent = match client {

@@ -9,9 +9,10 @@ use std::task::{Wake, Waker};
 use mio::{Registry, Token};
 
 use super::handed::Handed;
+use crate::limits::{Ear, Ending};
 
-/// A word to a shard. There are no more of them at a time than connections and logs, since each has one word on its way at
-/// most; connections are bounded by the listener.
+/// A word to a shard. There are no more of them at a time than connections and logs, since each has two words on its
+/// way at most; connections are bounded by the listener.
 #[derive(Debug)]
 pub(super) enum Word {
     /// A connection is handed over.
@@ -67,6 +68,12 @@ impl Inbox {
     /// The shard is awake.
     pub(super) fn rouse(&self) {
         self.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Ear for Inbox {
+    fn hear_ending(&self, stream: u32, _ending: Ending) {
+        self.say(Word::Look(stream));
     }
 }
 

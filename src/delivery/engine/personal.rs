@@ -1,11 +1,13 @@
 //! The first part of a stream, which is the client's own: from `retry:` over the hello and what it missed to the place
 //! where it has everything that its node has. A client with a filter of its own stays here.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::Tick;
 use super::chunk;
 use super::counts::Counts;
+use super::inbox::Bell;
 use crate::delivery::StreamSettings;
 use crate::delivery::account::Account;
 use crate::delivery::hello::hello;
@@ -19,6 +21,8 @@ const FILL_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Personal {
     pub(super) subscriber: Subscriber,
+    /// What the subscriber rings when there is something.
+    pub(super) bell: Arc<Bell>,
     /// Until when it is held if its workspace is not confirmed.
     pub(super) held_until: Tick,
     stage: Stage,
@@ -46,8 +50,8 @@ pub(super) enum Filled {
 }
 
 impl Personal {
-    pub(super) fn new(subscriber: Subscriber, held_until: Tick) -> Self {
-        Self { subscriber, held_until, stage: Stage::Opening }
+    pub(super) fn new(subscriber: Subscriber, bell: Arc<Bell>, held_until: Tick) -> Self {
+        Self { subscriber, bell, held_until, stage: Stage::Opening }
     }
 
     /// Whether nothing was added yet.
@@ -63,12 +67,13 @@ impl Personal {
     /// Adds what comes next to `out`, as chunks.
     pub(super) fn fill(
         &mut self,
-        context: &Context<'_>,
         settings: &StreamSettings,
         account: &mut Account,
         counts: &mut Counts,
         out: &mut Vec<u8>,
     ) -> Filled {
+        let waker = self.bell.waker();
+        let context = Context::from_waker(&waker);
         while out.len() < FILL_BYTES {
             if self.stage == Stage::Opening {
                 self.stage = Stage::Held;
@@ -76,10 +81,10 @@ impl Personal {
                 continue;
             }
             // Before any event: who may not read any more gets none of those that wait.
-            if let Poll::Ready(ending) = account.lease.poll_ending(context) {
+            if let Some(ending) = account.lease.ending() {
                 return Filled::End(ending.reason());
             }
-            match self.subscriber.poll_next(context) {
+            match self.subscriber.poll_next(&context) {
                 Poll::Ready(Next::Joined(joined)) => {
                     self.stage = Stage::Live;
                     let word = hello(joined, self.subscriber.workspace(), account.lease.id());

@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::alarms::Alarms;
-use super::beats::{Beat, Beats};
+use super::beats::Beats;
 use super::client::{Client, NEVER, Phase};
 use super::counts::Counts;
 use super::handed::Handed;
@@ -25,6 +25,7 @@ use super::shared_log::{LogKey, SharedLog};
 use super::{EngineSettings, Tick};
 use crate::event::Frame;
 use crate::event::control::ReconnectReason;
+use crate::limits::Ear;
 
 /// The token of the inbox.
 const INBOX: Token = Token(usize::MAX);
@@ -76,15 +77,11 @@ pub struct Shard {
     pub(super) reads: VecDeque<u32>,
     /// Logs through whose clients a round goes.
     pub(super) rounds: VecDeque<u32>,
-    /// Connections whose heartbeat is due.
-    due: VecDeque<Beat>,
-    turned: Vec<Beat>,
     pub(super) alarms: Alarms,
     beats: Beats,
     pub(super) counts: Counts,
     pub(super) scratch: Vec<u8>,
     pub(super) frames: Vec<Arc<Frame>>,
-    serial: u32,
     stopped: bool,
 }
 
@@ -112,14 +109,11 @@ impl Shard {
             ready: VecDeque::new(),
             reads: VecDeque::new(),
             rounds: VecDeque::new(),
-            due: VecDeque::new(),
-            turned: Vec::new(),
             alarms: Alarms::default(),
             beats: Beats::new(interval, 0),
             counts: Counts::default(),
             scratch: vec![0; SCRATCH_BYTES],
             frames: Vec::new(),
-            serial: 0,
             stopped: false,
         })
     }
@@ -156,14 +150,13 @@ impl Shard {
         let busy = !(self.ready.is_empty()
             && self.reads.is_empty()
             && self.rounds.is_empty()
-            && self.due.is_empty()
             && self.early.is_none());
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
             self.inbox.doze();
             self.early = self.words.try_recv().ok();
-            let moment = self.alarms.next_at().into_iter().chain(self.beats.next_at()).min();
+            let moment = self.alarms.next_at().into_iter().chain(self.next_beat_at()).min();
             match (&self.early, moment) {
                 (Some(_), _) => Some(Duration::ZERO),
                 (None, moment) => moment.map(|at| {
@@ -217,10 +210,9 @@ impl Shard {
             let Some((at, number)) = self.alarms.pop(self.now) else { break };
             self.heed(at, number);
         }
-        self.collect_beats();
         for _ in 0..BEATS {
-            let Some(beat) = self.due.pop_front() else { break };
-            self.beat(beat);
+            let Some(number) = self.beats.pop(self.now, self.clients.capacity()) else { break };
+            self.beat(number);
         }
         for _ in 0..PUMPS.min(self.ready.len()) {
             let Some(number) = self.ready.pop_front() else { break };
@@ -252,13 +244,14 @@ impl Shard {
     fn open(&mut self, handed: Handed) {
         let Handed { granted, socket, head, kept } = handed;
         let streams = Arc::clone(&self.settings.streams);
-        self.serial = self.serial.wrapping_add(1);
         let entry = self.clients.vacant_entry();
         let Ok(number) = u32::try_from(entry.key()) else { return };
         let mut socket = mio::net::TcpStream::from_std(socket);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(entry.key());
         let mut account = granted.account;
+        // Whether it was said before is looked at before anything is sent.
+        let _ = account.lease.listen(Arc::clone(&self.inbox) as Arc<dyn Ear>, number);
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::error!(%error, "cannot wait for a socket: its stream ends");
             account.cut("cannot be waited for");
@@ -269,17 +262,16 @@ impl Shard {
         let until = until.into_iter().chain(drained).min_by_key(|(at, _)| *at);
         let (until, until_reason) = until.unwrap_or((NEVER, ReconnectReason::Aged));
         let held_until = self.now.saturating_add(millis(streams.confirm));
+        let bell = Bell::new(&self.inbox, BellOf::Client(number));
         let client = Client {
             account: Some(account),
-            phase: Phase::Personal(Box::new(Personal::new(granted.subscriber, held_until))),
+            phase: Phase::Personal(Box::new(Personal::new(granted.subscriber, bell, held_until))),
             outgoing: Some(Box::new(Outgoing::new(head))),
             socket,
-            bell: Bell::new(&self.inbox, BellOf::Client(number)),
             until,
             until_reason,
             alarm: NEVER,
             stuck_since: NEVER,
-            serial: self.serial,
             blocked: false,
             unread: false,
             queued: false,
@@ -288,19 +280,18 @@ impl Shard {
         };
         self.clients.insert(client);
         self.settings.streams.metrics.handed_off.inc();
-        self.beats.add(Beat { client: number, serial: self.serial });
         self.set_alarm(number);
         self.enqueue(number);
     }
 
-    /// A connection's bell was rung: its subscriber has something, or it has to end.
+    /// A connection's subscriber has something, or it has to end.
     fn look(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
-        client.bell.heard();
-        let waker = client.bell.waker();
-        let context = std::task::Context::from_waker(&waker);
-        let ending = client.account.as_ref().map(|account| account.lease.poll_ending(&context));
-        if let Some(std::task::Poll::Ready(ending)) = ending {
+        if let Phase::Personal(personal) = &client.phase {
+            personal.bell.heard();
+        }
+        let ending = client.account.as_ref().and_then(|account| account.lease.ending());
+        if let Some(ending) = ending {
             self.end(number, ending.reason());
         }
         self.enqueue(number);
@@ -331,14 +322,11 @@ impl Shard {
         self.set_alarm(number);
     }
 
-    fn collect_beats(&mut self) {
-        let (clients, now) = (&self.clients, self.now);
-        self.beats.turn(now, &mut self.turned, |beat| {
-            clients.get(beat.client as usize).is_some_and(|client| {
-                client.serial == beat.serial && matches!(client.phase, Phase::Personal(_) | Phase::Shared(_))
-            })
-        });
-        self.due.extend(self.turned.drain(..));
+    fn next_beat_at(&self) -> Option<Tick> {
+        if self.clients.is_empty() {
+            return None;
+        }
+        self.beats.next_at(self.clients.capacity(), |number| self.clients.contains(number as usize))
     }
 
     /// Every stream gets a moment at which it ends.

@@ -105,6 +105,27 @@ fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
     assert_eq!(read_short(&mut other), ["a"], "only the one who came back is told");
 }
 
+/// Where the log has not begun, nobody has a place in it. To a node that did not give the place, a log that holds all since then looks
+/// as one does whose first events expired or were lost with a server.
+#[test]
+fn a_place_before_the_log_began_is_proven_by_the_node_that_gave_it_alone() {
+    let gave = fixture();
+    let _keeps_the_workspace = joined(&gave);
+    let before = position(&joined(&gave));
+    assert!(before.starts_with("0-0~"), "{before}");
+    (1..=4).for_each(|id| log(&gave, id, &id.to_string()));
+    let mut back = resume(&gave, &before);
+    assert_eq!(read_all(&gave, &mut back), ["resumed", "1", "2", "3", "4"]);
+    for held in [1..=4, 3..=4] {
+        let other = fixture();
+        held.for_each(|id| log_unannounced(&other, id, &id.to_string()));
+        let _keeps_the_workspace = joined(&other);
+        let mut back = resume(&other, &before);
+        assert_eq!(read_all(&other, &mut back), ["unproven:unknown-position"]);
+        assert_eq!(position(&back), "4-0");
+    }
+}
+
 #[test]
 fn a_client_that_was_away_from_live_events_too_is_told() {
     let fixture = fixture();

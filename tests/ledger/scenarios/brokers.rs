@@ -44,6 +44,8 @@ async fn a_broker_with_a_bus_of_its_own_is_killed_and_started_again() {
     setting.brokers.push(("embedded.path", "logs".to_owned()));
     setting.brokers.push(("embedded.sync", "always".to_owned()));
     let mut scene = Scene::open_embedded("kill -9 of a broker on the embedded bus", setting).await;
+    scene.more(1).await;
+    scene.delivered().await;
     for _ in 0..4 {
         scene.more(30).await;
         scene.brokers[0].restart().await;

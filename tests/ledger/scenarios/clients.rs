@@ -1,13 +1,28 @@
 //! Clients that stay away, or do not read.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::scene::{Scene, Setting};
+use crate::support::RedisServer;
+
+/// Opens a scene in which nothing is published before every client was greeted, so that the log of each is empty until then.
+async fn open_before_the_log_begins(name: &str) -> (RedisServer, Scene) {
+    let mut setting = Setting::default();
+    setting.publishers.waits = true;
+    let pace = setting.publishers.pace;
+    let (redis, scene) = Scene::open(name, setting).await;
+    scene.publishers.iter().for_each(|publisher| publisher.set_pace(pace));
+    (redis, scene)
+}
 
 /// A client that comes back within the retention gets all it missed, whichever node answers.
 #[tokio::test]
 async fn clients_stay_away_and_come_back_within_the_retention() {
-    let (_redis, scene) = Scene::open("clients away, log kept", Setting::default()).await;
+    let (_redis, scene) = open_before_the_log_begins("clients away, log kept").await;
+    // From here on everybody has a place in the log.
+    scene.more(1).await;
+    scene.delivered().await;
     for round in 0..4 {
         let away = || scene.listeners.iter().skip(round % 2).step_by(2);
         away().for_each(|listener| listener.leave());
@@ -18,6 +33,23 @@ async fn clients_stay_away_and_come_back_within_the_retention() {
     }
     let verdict = scene.close().await;
     assert!(verdict.resets.is_empty(), "nothing had to be given up: {verdict}");
+}
+
+/// Who leaves before the first durable event has no place in the log. Another node cannot prove that it missed nothing but what
+/// the log holds, and says so.
+#[tokio::test]
+async fn clients_leave_before_the_log_begins_and_come_back_to_another_node() {
+    let (_redis, scene) = open_before_the_log_begins("clients away before the log began").await;
+    let away = || scene.listeners.iter().step_by(2);
+    // At once: the first event is yet to be published.
+    away().for_each(|listener| listener.leave());
+    scene.more(50).await;
+    away().for_each(|listener| listener.come_back());
+    scene.more(10).await;
+    let told = away().count() as u64;
+    let verdict = scene.close().await;
+    assert_eq!(verdict.resets, BTreeMap::from([("unknown-position".to_owned(), told)]), "{verdict}");
+    assert!(verdict.covered > 0, "{verdict}");
 }
 
 /// The log is trimmed past the positions of those who are away.
@@ -49,7 +81,8 @@ async fn a_client_does_not_read_for_20_seconds() {
     let (_redis, scene) = Scene::open("a client does not read for 20 s", setting).await;
     let slow = || scene.listeners.iter().step_by(3);
     slow().for_each(|listener| listener.hang());
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    // However slow the machine is, more than the ring and the sockets hold.
+    tokio::join!(tokio::time::sleep(Duration::from_secs(20)), scene.more(150));
     for publisher in &scene.publishers {
         publisher.set_pace(Duration::from_millis(100));
     }

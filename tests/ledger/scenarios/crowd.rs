@@ -34,6 +34,8 @@ async fn a_crowd_comes_back_to_one_position() {
     // The script reads the log's oldest entry for itself, which would count.
     setting.publishers.ways = vec![Way::Plain];
     setting.publishers.pace = Duration::from_hours(1);
+    // The crowd is held until the first page is there, and who takes that long is not to be sent away.
+    setting.brokers.push(("redis.confirm_seconds", PATIENCE.as_secs().to_string()));
     let (redis, mut scene) = Scene::open("a crowd comes back", setting).await;
     let broker = scene.brokers[0].address();
     let first = publish(broker, 0).await;
@@ -82,7 +84,9 @@ async fn come_back(broker: SocketAddr, request: String) -> Vec<usize> {
     let last = format!("crowd={EVENTS};");
     let mut bytes = Vec::new();
     while !bytes.windows(last.len()).rev().take(8 * 1024).any(|window| window == last.as_bytes()) {
-        assert_ne!(stream.read_buf(&mut bytes).await.expect("read"), 0, "the stream ended early");
+        let read = stream.read_buf(&mut bytes).await.expect("read");
+        let end = || String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(300)..]);
+        assert_ne!(read, 0, "the stream ended early: {}", end());
     }
     let text = String::from_utf8_lossy(&bytes);
     let numbers = text.split("crowd=").skip(1).filter_map(|rest| rest.split(';').next()?.parse().ok());

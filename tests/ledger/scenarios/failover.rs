@@ -7,8 +7,8 @@ use redis::Value;
 
 use crate::publisher::Way;
 use crate::scene::{Scene, Setting, tell};
+use crate::support::BrokerOptions;
 use crate::support::sentinel::SentinelGroup;
-use crate::support::{BrokerOptions, RedisServer};
 
 const RECOVERY: Duration = Duration::from_secs(60);
 
@@ -33,7 +33,10 @@ async fn fail_over(group: &mut SentinelGroup, scene: &Scene) {
 }
 
 /// The replica gets nothing more, while the primary goes on acknowledging.
-async fn stop_replication(primary: &RedisServer) {
+async fn stop_replication(group: &SentinelGroup) {
+    // A slow machine needs a while for what the replica is to miss.
+    group.set_patience(Duration::from_secs(5)).await;
+    let primary = &group.servers[0];
     tell(primary, &["ACL", "SETUSER", "default", "-psync", "-sync"]).await;
     tell(primary, &["CLIENT", "KILL", "TYPE", "replica"]).await;
 }
@@ -50,8 +53,9 @@ async fn a_failover_under_load() {
 async fn a_failover_that_rolls_the_log_back() {
     let (mut group, scene) = open("failover, acknowledged events rolled back").await;
     scene.more(50).await;
-    stop_replication(&group.servers[0]).await;
+    stop_replication(&group).await;
     scene.more(50).await;
+    scene.delivered().await;
     // Some stand on what is about to be lost, and are not there when it is.
     scene.listeners.iter().step_by(3).for_each(|listener| listener.leave());
     scene.more(10).await;
@@ -69,7 +73,7 @@ async fn a_failover_that_rolls_the_log_back() {
 async fn a_failover_to_a_server_whose_clock_is_behind() {
     let (mut group, scene) = open("failover, clock of the new primary behind").await;
     scene.more(50).await;
-    stop_replication(&group.servers[0]).await;
+    stop_replication(&group).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
     for publisher in &scene.publishers {
         let log = format!("workspace:{}", publisher.workspace());
@@ -78,6 +82,7 @@ async fn a_failover_to_a_server_whose_clock_is_behind() {
         group.servers[0].command::<Value>(&entry).await;
     }
     scene.more(50).await;
+    scene.delivered().await;
     scene.listeners.iter().step_by(3).for_each(|listener| listener.leave());
     scene.more(10).await;
     fail_over(&mut group, &scene).await;

@@ -69,6 +69,7 @@ async fn a_server_comes_back_empty() {
     setting.publishers.ways = Way::NEVER_TWICE.to_vec();
     let (mut redis, scene) = Scene::open("Redis restarted empty", setting).await;
     scene.more(50).await;
+    scene.delivered().await;
     // One client of each workspace is away meanwhile, and comes back to a log that does not know its position.
     for listener in scene.listeners.iter().step_by(3) {
         listener.leave();
@@ -90,12 +91,15 @@ async fn a_server_comes_back_empty() {
 #[tokio::test]
 async fn subscribers_are_killed_five_times_a_second() {
     let (redis, scene) = Scene::open("CLIENT KILL TYPE pubsub every 200 ms", Setting::default()).await;
-    let mut killed = 0;
-    for _ in 0..40 {
+    let (mut killed, mut rounds) = (0, 0);
+    // On a slow machine brokers are back too late for some of the rounds.
+    eventually("links are killed", RECOVERY, async || {
         killed += redis.kill_subscribers().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    assert!(killed >= 20, "{killed} links were killed");
+        rounds += 1;
+        rounds >= 40 && killed >= 20
+    })
+    .await;
     eventually("both brokers are ready", DEADLINE * 2, async || {
         scene.brokers[0].is_ready().await && scene.brokers[1].is_ready().await
     })
