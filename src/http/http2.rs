@@ -62,7 +62,8 @@ pub(super) async fn serve<IO>(
 {
     let flow = Arc::new(Flow::new());
     let idle = if service.is_surplus() { SURPLUS_IDLE } else { settings.idle };
-    let connection = http2::Builder::new(Tasks(tasks))
+    let mut builder = http2::Builder::new(Tasks(tasks));
+    builder
         .timer(TokioTimer::new())
         .keep_alive_interval(settings.ping)
         .keep_alive_timeout(settings.ping_timeout)
@@ -72,8 +73,10 @@ pub(super) async fn serve<IO>(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(HEAD_BYTES)
         .max_pending_accept_reset_streams(CANCELLED_STREAMS_MAX)
-        .max_local_error_reset_streams(CANCELLED_STREAMS_MAX)
-        .serve_connection(TokioIo::new(io), FlowService { service, flow: Arc::clone(&flow) });
+        .max_local_error_reset_streams(CANCELLED_STREAMS_MAX);
+    let service = FlowService { service, flow: Arc::clone(&flow) };
+    // Pinned where it is made: one that is moved has room in the future twice.
+    let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
     let bounds = Bounds { idle, stall: settings.stall, header_timeout };
     let (cut, progress) = (Arc::clone(&watch.cut), Arc::clone(&watch.progress));
@@ -93,7 +96,6 @@ pub(super) async fn serve<IO>(
         }
     };
     let watch = Watch { ends: ends.clone(), ..watch };
-    let connection = std::pin::pin!(connection);
     tokio::select! {
         () = watch.drive(connection) => {}
         () = oversee => {}

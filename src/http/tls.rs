@@ -34,14 +34,14 @@ impl Tls {
     }
 
     /// Shakes hands, and tells whether HTTP/2 was agreed on. Has no deadline of its own; cancelled, the connection is
-    /// of no more use.
-    pub(super) async fn accept<IO>(&self, io: IO) -> std::io::Result<(TlsStream<IO>, bool)>
+    /// of no more use. What comes of it is large, and boxed so that it is not moved through the futures of the connection.
+    pub(super) async fn accept<IO>(&self, io: IO) -> std::io::Result<(Box<TlsStream<IO>>, bool)>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let stream = self.0.accept(io).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-        Ok((stream, is_http2))
+        Ok((Box::new(stream), is_http2))
     }
 }
 

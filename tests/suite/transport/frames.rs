@@ -13,7 +13,8 @@ pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 
 const ACK: u8 = 1;
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a connection begins with, before its first frame.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A frame that arrived.
 #[derive(Debug)]
@@ -52,16 +53,7 @@ impl FrameConnection {
 
     /// The bytes of a `GET` of a workspace's stream.
     pub fn get(&self, stream: u32, workspace: &str) -> Vec<u8> {
-        let path = format!("/api/workspaces/{workspace}/events");
-        let authority = self.address.to_string();
-        // GET and http by their places in the static table, the rest spelled out (RFC 7541 section 6).
-        let mut block = vec![0x82, 0x86];
-        for (name, value) in [(0x04, &path), (0x01, &authority)] {
-            block.extend([name, u8::try_from(value.len()).expect("a short value")]);
-            block.extend(value.as_bytes());
-        }
-        // END_STREAM and END_HEADERS.
-        frame(1, 0x5, stream, &block)
+        get(&self.address.to_string(), stream, workspace)
     }
 
     /// The next frame; `None` at the end of the connection.
@@ -90,6 +82,19 @@ impl FrameConnection {
         let closed = tokio::time::timeout(within, reading).await;
         closed.unwrap_or_else(|_| panic!("not within {within:?}: the end of the connection"))
     }
+}
+
+/// The bytes of a `GET` of a workspace's stream.
+pub fn get(authority: &str, stream: u32, workspace: &str) -> Vec<u8> {
+    let path = format!("/api/workspaces/{workspace}/events");
+    // GET and http by their places in the static table, the rest spelled out (RFC 7541 section 6).
+    let mut block = vec![0x82, 0x86];
+    for (name, value) in [(0x04, path.as_str()), (0x01, authority)] {
+        block.extend([name, u8::try_from(value.len()).expect("a short value")]);
+        block.extend(value.as_bytes());
+    }
+    // END_STREAM and END_HEADERS.
+    frame(1, 0x5, stream, &block)
 }
 
 /// The bytes of a frame.

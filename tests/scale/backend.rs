@@ -1,0 +1,86 @@
+//! A backend: numbered events, through the embedded bus, on one connection that keeps their order.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::Connection;
+
+use super::support::Broker;
+
+/// A payload that fills an event to about the size that is usual.
+const PADDING: usize = 120;
+
+/// A connection to the bus.
+pub struct Backend(Connection);
+
+impl Backend {
+    /// Connects to a broker's own bus.
+    pub fn of(broker: &Broker) -> Self {
+        let url = format!("redis://{}", broker.embedded());
+        let client = redis::Client::open(url).expect("the address of the bus");
+        Self(client.get_connection().expect("a connection to the bus"))
+    }
+
+    /// Publishes live events with these numbers at once, and answers when the first of them set out.
+    pub fn publish(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Instant {
+        let mut pipe = redis::pipe();
+        for number in numbers {
+            pipe.cmd("PUBLISH").arg(channel(workspace)).arg(payload(number)).ignore();
+        }
+        let began = Instant::now();
+        pipe.query::<()>(&mut self.0).expect("publish");
+        began
+    }
+
+    /// Publishes durable events with these numbers, and answers their ids.
+    pub fn log(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Vec<String> {
+        let mut pipe = redis::pipe();
+        for number in numbers {
+            pipe.cmd("FCALL").arg("tidings_publish").arg(1).arg(channel(workspace)).arg(payload(number));
+            // As many as there are, for a day.
+            pipe.arg(1_000_000).arg(86_400);
+        }
+        pipe.query(&mut self.0).expect("publish")
+    }
+}
+
+fn channel(workspace: &str) -> String {
+    format!("workspace:{workspace}")
+}
+
+fn payload(number: u64) -> String {
+    format!(r#"{{"number":{number},"padding":"{}"}}"#, "x".repeat(PADDING))
+}
+
+/// A backend that publishes an event now and then, until it is told to stop.
+#[derive(Debug, Default)]
+pub struct Press {
+    stopped: AtomicBool,
+    /// How many events it published, if it does not publish any more.
+    total: OnceLock<u64>,
+}
+
+impl Press {
+    /// Publishes to a workspace, and once more when it was told to stop: so whoever is there by then gets an event.
+    pub fn run(&self, broker: &Broker, workspace: &str, pause: Duration) {
+        let mut backend = Backend::of(broker);
+        for number in 0.. {
+            let is_last = self.stopped.load(Ordering::Relaxed);
+            backend.publish(workspace, number..number + 1);
+            if is_last {
+                return self.total.set(number + 1).expect("run once");
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// How many events there are; `None` while there may be more.
+    pub fn total(&self) -> Option<u64> {
+        self.total.get().copied()
+    }
+}

@@ -1,0 +1,152 @@
+//! Many clients on one thread.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+
+use super::member::{Leave, Member, Sight};
+use super::patience::Patience;
+
+/// How many sockets tell of themselves at a time.
+const EVENTS: usize = 1024;
+
+/// How many bytes are read at a time.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// How a crowd comes.
+#[derive(Debug, Clone)]
+pub struct Coming {
+    pub clients: usize,
+    /// What they say behind the path.
+    pub query: String,
+    /// How many have not got their hello at a time.
+    pub at_a_time: usize,
+    /// Whether they are content with having asked, since no hello comes yet.
+    pub unanswered: bool,
+}
+
+impl Coming {
+    /// In a number that nobody is in the way of the others.
+    pub fn in_order(clients: usize) -> Self {
+        Self { clients, query: String::new(), at_a_time: 400, unanswered: false }
+    }
+
+    /// All together; no more than the listen queue holds, as there the kernel drops them.
+    pub fn at_once(clients: usize) -> Self {
+        Self { at_a_time: 3_000, ..Self::in_order(clients) }
+    }
+}
+
+/// Something that a client saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// The client, by its number.
+    pub client: usize,
+    pub what: Sight,
+    pub at: Instant,
+}
+
+/// Clients, whose sockets are read when the test lets them be read.
+#[derive(Debug)]
+pub struct Crowd {
+    address: SocketAddr,
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    members: Vec<Option<Member>>,
+    asked: usize,
+}
+
+impl Crowd {
+    /// Nobody yet.
+    pub fn of(address: SocketAddr) -> Self {
+        Self {
+            address,
+            poll: Poll::new().expect("a poll"),
+            events: Events::with_capacity(EVENTS),
+            buffer: vec![0; BUFFER_BYTES],
+            members: Vec::new(),
+            asked: 0,
+        }
+    }
+
+    /// A crowd of which everybody has its hello.
+    pub fn gathered(address: SocketAddr, workspace: &str, clients: usize) -> Self {
+        let mut crowd = Self::of(address);
+        crowd.come(workspace, Coming::in_order(clients), |seen| assert_eq!(seen.what, Sight::Hello));
+        crowd
+    }
+
+    /// How many are connected.
+    pub fn len(&self) -> usize {
+        self.members.iter().flatten().count()
+    }
+
+    /// Lets clients come, and answers when the last had what it came for.
+    pub fn come(&mut self, workspace: &str, coming: Coming, mut see: impl FnMut(Seen)) {
+        let Coming { clients, query, at_a_time, unanswered } = coming;
+        // Who names the event stream is answered at once, and others when the workspace is confirmed.
+        let accept = if unanswered { "" } else { "Accept: text/event-stream\r\n" };
+        let request = format!(
+            "GET /api/workspaces/{workspace}/events{query} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"
+        );
+        let (mut begun, mut greeted, before) = (0, 0, self.asked);
+        let patience = Patience::for_what("everybody has come");
+        loop {
+            let done = if unanswered { self.asked - before } else { greeted };
+            if done == clients {
+                return;
+            }
+            while begun < clients && begun - done < at_a_time {
+                self.begin(&request);
+                begun += 1;
+            }
+            self.turn(&patience, |seen| {
+                greeted += usize::from(seen.what == Sight::Hello);
+                see(seen);
+            });
+        }
+    }
+
+    fn begin(&mut self, request: &str) {
+        let number = self.members.len();
+        let mut member = Member::connect(self.address, request.to_owned());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(member.socket(), Token(number), interest).expect("wait for a socket");
+        self.members.push(Some(member));
+    }
+
+    /// Waits for a moment for something to come, and takes it. Fails the test when the patience is over.
+    pub fn turn(&mut self, patience: &Patience, mut see: impl FnMut(Seen)) {
+        patience.check();
+        match self.poll.poll(&mut self.events, Some(Duration::from_millis(20))) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return,
+            outcome => outcome.expect("wait for sockets"),
+        }
+        for event in &self.events {
+            let client = event.token().0;
+            let Some(member) = self.members[client].as_mut() else { continue };
+            if event.is_writable() && member.ask() {
+                self.asked += 1;
+            }
+            if !event.is_readable() {
+                continue;
+            }
+            let at = Instant::now();
+            let mut closed = false;
+            member.read(&mut self.buffer, |what| {
+                closed |= matches!(what, Sight::Closed { .. });
+                see(Seen { client, what, at });
+            });
+            if closed {
+                self.members[client] = None;
+            }
+        }
+    }
+
+    /// Has a client close its connection.
+    pub fn leave(&mut self, client: usize, how: Leave) {
+        self.members[client].take().expect("a client that is there").leave(how);
+    }
+}

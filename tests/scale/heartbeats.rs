@@ -1,0 +1,73 @@
+//! Heartbeats of many idle clients that came at the same moment.
+
+use std::time::{Duration, Instant};
+
+use super::crowd::{Coming, Crowd};
+use super::figures::{print, tenths, unevenness};
+use super::member::Sight;
+use super::patience::Patience;
+use super::support::{Broker, RedisOptions, RedisServer};
+use super::{ALONE, CLIENTS_MAX, PATIENCE, quiet};
+
+const INTERVAL: Duration = Duration::from_secs(6);
+
+/// How many intervals are looked at, after the first.
+const INTERVALS: u32 = 2;
+
+/// They come at once because all of them wait for the bus: their streams begin when it is there. A machine that stands still
+/// for a moment makes one interval uneven; heartbeats that are not spread make each of them so.
+#[tokio::test]
+async fn heartbeats_of_18_000_who_came_at_once_are_spread_over_the_interval() {
+    let _alone = ALONE.lock().await;
+    let mut redis = RedisServer::prepare(RedisOptions::default());
+    let options = quiet()
+        .set("redis.url", redis.url())
+        .set("log.level", "error")
+        .set("redis.backoff_max_seconds", 0.2)
+        .set("redis.confirm_seconds", PATIENCE.as_secs())
+        .set("sse.heartbeat_seconds", INTERVAL.as_secs());
+    let broker = Broker::start(options).await;
+    let mut crowd = Crowd::of(broker.address());
+    let coming = Coming { unanswered: true, ..Coming::at_once(CLIENTS_MAX) };
+    crowd.come("acme", coming, |seen| panic!("too soon: {seen:?}"));
+
+    redis.restart().await;
+    let mut hellos = Vec::new();
+    let mut beats: Vec<(usize, Instant)> = Vec::new();
+    let patience = Patience::for_what("everybody has a hello");
+    while hellos.len() < CLIENTS_MAX {
+        crowd.turn(&patience, |seen| match seen.what {
+            Sight::Hello => hellos.push(seen.at),
+            Sight::Heartbeat => beats.push((seen.client, seen.at)),
+            what => panic!("{what:?}"),
+        });
+    }
+    let first = *hellos.iter().min().unwrap();
+    let last = *hellos.iter().max().unwrap();
+    let settled = last.duration_since(first) + INTERVAL;
+    let mut counts = vec![0; CLIENTS_MAX];
+    beats.iter().for_each(|(client, _)| counts[*client] += 1);
+    let end = first + settled + INTERVAL * INTERVALS;
+    let patience = Patience::for_what("everybody has all heartbeats");
+    while Instant::now() < end || counts.iter().any(|&count| count < INTERVALS) {
+        crowd.turn(&patience, |seen| {
+            assert_eq!(seen.what, Sight::Heartbeat);
+            counts[seen.client] += 1;
+            beats.push((seen.client, seen.at));
+        });
+    }
+    let intervals: Vec<_> = (0..INTERVALS)
+        .map(|interval| {
+            let moments = beats.iter().map(|(_, at)| at.duration_since(first));
+            tenths(moments, settled + INTERVAL * interval, INTERVAL)
+        })
+        .collect();
+    let arrivals = tenths(hellos.iter().map(|at| at.duration_since(first)), Duration::ZERO, INTERVAL);
+    let most = intervals.iter().map(unevenness).fold(f64::INFINITY, f64::min);
+    print(&format!(
+        "heartbeats: {CLIENTS_MAX} clients within {:?}, in tenths of {INTERVAL:?}: {arrivals:?}; \
+         then heartbeats: {intervals:?}; fullest tenth {most:.2} times the mean",
+        last.duration_since(first)
+    ));
+    assert!(most < 1.5, "{intervals:?}");
+}

@@ -1,0 +1,112 @@
+//! A client that comes back after ten thousand events, on a shard that is busy with others.
+
+use std::time::{Duration, Instant};
+
+use super::backend::Backend;
+use super::crowd::{Coming, Crowd};
+use super::figures::{Times, print};
+use super::following::Following;
+use super::member::Sight;
+use super::patience::Patience;
+use super::support::Broker;
+use super::{ALONE, quiet};
+
+/// What was missed: far more than the node holds in its ring, so most of it is read from the log.
+const MISSED: u64 = 10_000;
+
+/// Those who are served meanwhile, each with an event after the other.
+const OTHERS: usize = 500;
+
+/// How many events the others get before, to compare with.
+const BEFORE: u64 = 40;
+
+/// While the replay lasts, nine of ten events reach the others within this part of its time.
+const PART: u32 = 4;
+
+#[tokio::test]
+async fn a_replay_of_10_000_events_holds_up_nobody_else() {
+    let _alone = ALONE.lock().await;
+    let options = quiet().set("delivery.shards", 1).set("retention.events", 2 * MISSED);
+    let broker = Broker::start_ready(options).await;
+    let mut backend = Backend::of(&broker);
+    let known = backend.log("past", 0..1).remove(0);
+    for begin in (1..=MISSED).step_by(1000) {
+        backend.log("past", begin..begin + 1000);
+    }
+    let mut others = Others::gather(&broker);
+    for _ in 0..BEFORE {
+        others.serve();
+    }
+    let before = others.taken();
+    let took = std::thread::scope(|scope| {
+        let replay = scope.spawn(|| replay(&broker, &known));
+        while !replay.is_finished() {
+            others.serve();
+        }
+        replay.join().unwrap()
+    });
+    let during = others.taken();
+    print(&format!(
+        "replay: {MISSED} events to one client in {took:?}; {OTHERS} others: an event takes {:?} before (p90 {:?}, longest {:?} of {}), \
+         {:?} meanwhile (p90 {:?}, longest {:?} of {})",
+        before.median(),
+        before.percentile(90),
+        before.longest(),
+        before.count(),
+        during.median(),
+        during.percentile(90),
+        during.longest(),
+        during.count(),
+    ));
+    assert!(during.percentile(90) < took / PART, "the others waited for the replay");
+}
+
+/// Has a client come back, and answers how long it took until it had everything, in order.
+fn replay(broker: &Broker, known: &str) -> Duration {
+    let mut crowd = Crowd::of(broker.address());
+    let mut following = Following::after(0);
+    let coming = Coming { query: format!("?last_event_id={known}"), ..Coming::in_order(1) };
+    let began = Instant::now();
+    crowd.come("past", coming, |seen| following.see(seen));
+    let patience = Patience::for_what("everything that was missed");
+    while !following.all_have(MISSED + 1) {
+        crowd.turn(&patience, |seen| following.see(seen));
+    }
+    began.elapsed()
+}
+
+/// Clients of another workspace.
+struct Others {
+    crowd: Crowd,
+    backend: Backend,
+    next: u64,
+    taken: Vec<Duration>,
+}
+
+impl Others {
+    fn gather(broker: &Broker) -> Self {
+        let crowd = Crowd::gathered(broker.address(), "others", OTHERS);
+        Self { crowd, backend: Backend::of(broker), next: 0, taken: Vec::new() }
+    }
+
+    /// Publishes an event, and notes how long it takes to each.
+    fn serve(&mut self) {
+        let number = self.next;
+        let began = self.backend.publish("others", number..number + 1);
+        let before = self.taken.len();
+        let patience = Patience::for_what("the others have their event");
+        while self.taken.len() < before + OTHERS {
+            self.crowd.turn(&patience, |seen| {
+                assert_eq!(seen.what, Sight::Event(number));
+                self.taken.push(seen.at.saturating_duration_since(began));
+            });
+        }
+        self.next += 1;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+
+    /// The times since this was last asked for.
+    fn taken(&mut self) -> Times {
+        Times::new(std::mem::take(&mut self.taken))
+    }
+}
