@@ -127,6 +127,7 @@ async fn named_by_proxy(stream: &mut TcpStream, peer: SocketAddr, shared: &Share
 }
 
 /// What a connection speaks.
+#[derive(Clone, Copy)]
 enum Protocol<'a> {
     /// TLS, within which either version of HTTP is agreed on.
     Tls(&'a Tls),
