@@ -75,12 +75,23 @@ impl Press {
         }
     }
 
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+    /// Tells it to stop when the value goes out of scope, so that a test that fails does not wait for it.
+    pub fn stop_on_drop(&self) -> StopOnDrop<'_> {
+        StopOnDrop(&self.stopped)
     }
 
     /// How many events there are; `None` while there may be more.
     pub fn total(&self) -> Option<u64> {
         self.total.get().copied()
+    }
+}
+
+/// Raises a flag when it goes out of scope.
+#[derive(Debug)]
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -24,6 +24,8 @@ async fn heartbeats_of_18_000_who_came_at_once_are_spread_over_the_interval() {
         .set("redis.url", redis.url())
         .set("log.level", "error")
         .set("redis.backoff_max_seconds", 0.2)
+        // The link is not to be given up because the machine is busy.
+        .set("redis.ping_timeout_seconds", PATIENCE.as_secs())
         .set("redis.confirm_seconds", PATIENCE.as_secs())
         .set("sse.heartbeat_seconds", INTERVAL.as_secs());
     let broker = Broker::start(options).await;

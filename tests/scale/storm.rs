@@ -35,10 +35,11 @@ async fn storm(writer: &str, clients: usize) {
     let mut served = Crowd::gathered(broker.address(), "served", SERVED);
     let press = Press::default();
     let (took, following) = std::thread::scope(|scope| {
+        let stop = press.stop_on_drop();
         scope.spawn(|| press.run(&broker, "served", PAUSE));
         let serving = scope.spawn(|| follow(&mut served, &press));
         let took = come(&broker, clients);
-        press.stop();
+        drop(stop);
         (took, serving.join().unwrap())
     });
     print(&format!(
@@ -65,13 +66,14 @@ fn follow(crowd: &mut Crowd, press: &Press) -> Following {
 fn come(broker: &Broker, clients: usize) -> Duration {
     let press = Press::default();
     std::thread::scope(|scope| {
+        let stop = press.stop_on_drop();
         scope.spawn(|| press.run(broker, "storm", PAUSE_OF_STORM));
         let mut crowd = Crowd::of(broker.address());
         let mut following = Following::of(clients);
         let began = Instant::now();
         crowd.come("storm", Coming::at_once(clients), |seen| following.see(seen));
         let took = began.elapsed();
-        press.stop();
+        drop(stop);
         let patience = Patience::for_what("everybody of the storm has the last event");
         while !press.total().is_some_and(|total| following.all_have(total)) {
             crowd.turn(&patience, |seen| following.see(seen));
