@@ -64,19 +64,16 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("turn");
     for clients in [1, 100, 1000] {
         let mut scene = Scene::new(1, clients);
-        for events in [1, 64] {
+        for (events, name) in [(1, "an event to clients"), (64, "64 events to clients")] {
             group.throughput(Throughput::Elements(scene.deliveries(events)));
-            group.bench_function(
-                BenchmarkId::new(format!("{events} events to clients"), clients),
-                |bencher| {
-                    bencher.iter_custom(|times| scene.time(events, times));
-                },
-            );
+            group.bench_function(BenchmarkId::new(name, clients), |bencher| {
+                bencher.iter_custom(|times| scene.time(events, times));
+            });
         }
     }
     let mut scene = Scene::new(1000, 1);
     group.throughput(Throughput::Elements(scene.deliveries(1)));
-    group.bench_function("1 event to the client of each of 1000 workspaces", |bencher| {
+    group.bench_function("an event to the client of each of 1000 workspaces", |bencher| {
         bencher.iter_custom(|times| scene.time(1, times));
     });
 }

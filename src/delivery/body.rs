@@ -26,8 +26,8 @@ const HEARTBEAT_SPREAD: f64 = 0.1;
 
 /// The stream of one client.
 ///
-/// Its items are whole frames, in bytes that all streams share: handing one on takes no memory. It ends after a `tidings.reconnect`, or is dropped when the client goes away; either way
-/// it writes the connection's log line.
+/// Its items are whole frames, in bytes that all streams share: handing one on takes no memory. It ends after a
+/// `tidings.reconnect`, or is dropped when the client goes away; either way it writes the connection's log line.
 pub struct StreamBody {
     account: Account,
     ear: Arc<TaskEar>,

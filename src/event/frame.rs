@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::audience::Audience;
 use super::position::Position;
@@ -178,8 +178,8 @@ impl<'de> Visitor<'de> for TypeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            if key == "type" && found.is_none() {
+        while let Some(IsType(is_type)) = map.next_key()? {
+            if is_type && found.is_none() {
                 match map.next_value::<serde_json::Value>()? {
                     serde_json::Value::String(text) => found = Some(text.into_boxed_str()),
                     _ => return Ok(None),
@@ -189,6 +189,29 @@ impl<'de> Visitor<'de> for TypeVisitor {
             }
         }
         Ok(found)
+    }
+}
+
+/// Whether a key is `type`. The key is not kept, so that looking through an object takes no memory for each of them.
+struct IsType(bool);
+
+impl<'de> Deserialize<'de> for IsType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = IsType;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(IsType(key == "type"))
     }
 }
 

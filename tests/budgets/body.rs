@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::Stream as _;
+use tidings::auth::UserId;
 use tidings::delivery::{EndNote, Recipient, StreamBody};
-use tidings::hub::View;
+use tidings::hub::{TypeFilter, View};
 use tidings::workspace::WorkspaceId;
 
 use super::stage::{Publisher, Stage};
@@ -34,8 +35,8 @@ struct Client {
 }
 
 impl Client {
-    fn join(stage: &Stage, workspace: &WorkspaceId) -> Self {
-        let (subscriber, terms) = stage.admit(workspace, View::default());
+    fn join(stage: &Stage, workspace: &WorkspaceId, view: View) -> Self {
+        let (subscriber, terms) = stage.admit(workspace, view);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
         let body = StreamBody::new(subscriber, terms, Arc::clone(&stage.streams), recipient);
@@ -55,17 +56,19 @@ impl Client {
     }
 }
 
-/// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at a time.
-fn takes(clients: usize, burst: usize) -> usize {
+/// How often memory is taken while [`EVENTS`] events for some users go to so many clients with the same view, `burst` of them at
+/// a time.
+fn takes(view: &View, users: &[&str], clients: usize, burst: usize) -> usize {
     let stage = Stage::new();
     let workspace = WorkspaceId::parse("acme").unwrap();
-    let mut clients: Vec<_> = (0..clients).map(|_| Client::join(&stage, &workspace)).collect();
+    let mut clients: Vec<_> = (0..clients).map(|_| Client::join(&stage, &workspace, view.clone())).collect();
     stage.confirm(&workspace);
     assert!(clients.iter_mut().all(|client| client.frames() == 2), "`retry:` and the hello");
     let mut publisher = Publisher::default();
     let mut round = || {
-        let mut messages: Vec<_> =
-            (0..EVENTS).map(|_| publisher.logged(r#"{"type":"CHANNEL_UPDATED","id":12345}"#, &[])).collect();
+        let mut messages: Vec<_> = (0..EVENTS)
+            .map(|_| publisher.logged(r#"{"type":"CHANNEL_UPDATED","id":12345}"#, users))
+            .collect();
         taken(|| {
             let mut messages = messages.drain(..);
             for _ in 0..EVENTS / burst {
@@ -87,8 +90,15 @@ fn a_delivery_by_the_http_server_takes_no_memory_before_it_is_the_server_s() {
     // Streams have timers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _inside = runtime.enter();
-    for burst in [1, 64] {
-        let (one, many) = (takes(1, burst), takes(200, burst));
-        assert_eq!(one, many, "with one client, with many; {burst} at a time");
+    let ann = View {
+        types: TypeFilter::parse("CHANNEL_UPDATED").ok(),
+        named: true,
+        user: UserId::parse("ann").ok(),
+    };
+    for (view, users) in [(View::default(), &[][..]), (ann, &["ann"])] {
+        for burst in [1, 64] {
+            let (one, many) = (takes(&view, users, 1, burst), takes(&view, users, 200, burst));
+            assert_eq!(one, many, "with one client, with many; {burst} at a time, {view:?}");
+        }
     }
 }
