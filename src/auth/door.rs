@@ -153,7 +153,7 @@ impl Door {
     ///
     /// A final [`Denial`].
     pub fn check_bans(&self, workspace: &WorkspaceId, identity: &Identity) -> Result<(), Denial> {
-        match self.bans.until(workspace, identity, SystemTime::now()) {
+        match self.bans.until(workspace, identity.keys(), SystemTime::now()) {
             None => Ok(()),
             Some(_) => Err(Denial::new(
                 Standing::Final,

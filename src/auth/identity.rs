@@ -1,8 +1,11 @@
 //! Who is on the other end.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
 
 /// The longest user or token id, in bytes.
 pub const ID_BYTES_MAX: usize = 256;
@@ -15,6 +18,40 @@ pub struct UserId(Arc<str>);
 /// text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(Arc<str>);
+
+/// What stands for an id where there is one for each stream: half of the id's SHA-256 (FIPS 180-4), in no memory but its own
+/// 16 bytes. For somebody to pass for another, the one's id would have to be found that has the other's 128 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key(NonZeroU64, u64);
+
+impl Key {
+    fn of(text: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        let (halves, _) = digest.as_chunks::<8>();
+        // Not zero, so that it takes no room to say that there is none.
+        Self(
+            NonZeroU64::new(u64::from_be_bytes(halves[0])).unwrap_or(NonZeroU64::MIN),
+            u64::from_be_bytes(halves[1]),
+        )
+    }
+}
+
+/// What stands for a [`UserId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserKey(Key);
+
+/// What stands for a [`TokenId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenKey(Key);
+
+/// Who is there, as far as it is asked about while a stream is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// The user.
+    pub user: Option<UserKey>,
+    /// The token.
+    pub token: Option<TokenKey>,
+}
 
 /// A text is no id of a user or token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +69,21 @@ pub struct Identity {
     pub expires: Option<SystemTime>,
 }
 
+impl Identity {
+    /// What is kept of it for a stream.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys { user: self.user.as_ref().map(UserId::key), token: self.token.as_ref().map(TokenId::key) }
+    }
+}
+
 fn checked(text: &str) -> Result<Arc<str>, IdError> {
     let fits = (1..=ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
     if fits { Ok(Arc::from(text)) } else { Err(IdError) }
 }
 
 macro_rules! id {
-    ($name:ident) => {
+    ($name:ident, $key:ident) => {
         impl $name {
             /// Checks a text and takes it as an id.
             ///
@@ -47,6 +92,12 @@ macro_rules! id {
             /// [`IdError`], when it is empty, too long, or has control characters.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 checked(text).map(Self)
+            }
+
+            /// What stands for the id.
+            #[must_use]
+            pub fn key(&self) -> $key {
+                $key(Key::of(&self.0))
             }
 
             /// The id's text.
@@ -70,12 +121,22 @@ macro_rules! id {
     };
 }
 
-id!(UserId);
-id!(TokenId);
+id!(UserId, UserKey);
+id!(TokenId, TokenKey);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_stands_for_one_id_and_takes_16_bytes() {
+        let key = |text: &str| UserId::parse(text).unwrap().key();
+        assert_eq!(key("ann"), key("ann"));
+        assert!(key("ann") != key("Ann") && key("ann") != key("ann "));
+        assert_eq!((size_of::<Option<UserKey>>(), size_of::<Keys>()), (16, 32));
+        // The first bytes of the SHA-256 of "abc" (FIPS 180-4, appendix of examples).
+        assert_eq!(key("abc").0, Key(NonZeroU64::new(0xba78_16bf_8f01_cfea).unwrap(), 0x4141_40de_5dae_2223));
+    }
 
     #[test]
     fn ids_are_bounded_and_have_no_control_characters() {

@@ -25,5 +25,5 @@ pub mod tickets;
 
 pub use denial::{Check, Denial, Standing};
 pub use door::{Admission, Credentials, Door};
-pub use identity::{Identity, TokenId, UserId};
+pub use identity::{Identity, Keys, TokenId, TokenKey, UserId, UserKey};
 pub use scope::{Action, Pattern, Scope};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::auth::UserId;
+use crate::auth::{UserId, UserKey};
 
 /// The most users that an audience names.
 pub const USERS_MAX: usize = 1_000;
@@ -18,7 +18,7 @@ pub const TEXT_BYTES_MAX: usize = USERS_MAX * (2 * crate::auth::identity::ID_BYT
 pub struct Audience {
     text: Box<str>,
     /// In order, each once, for looking up.
-    users: Box<[UserId]>,
+    users: Box<[UserKey]>,
 }
 
 /// A text is not an audience. An event whose audience cannot be read is shown to nobody.
@@ -39,12 +39,13 @@ impl Audience {
             return Err(AudienceError);
         }
         let parsed: Result<Vec<_>, _> = users.iter().map(|user| UserId::parse(user.as_ref())).collect();
-        let mut parsed = parsed.map_err(|_| AudienceError)?;
+        let parsed = parsed.map_err(|_| AudienceError)?;
         let texts: Vec<&str> = parsed.iter().map(UserId::as_str).collect();
         let text = serde_json::to_string(&texts).map_err(|_| AudienceError)?.into_boxed_str();
-        parsed.sort_unstable();
-        parsed.dedup();
-        Ok(Self { text, users: parsed.into() })
+        let mut keys: Vec<_> = parsed.iter().map(UserId::key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(Self { text, users: keys.into() })
     }
 
     /// Reads an audience's JSON, with blanks or without.
@@ -68,16 +69,14 @@ impl Audience {
 
     /// Whether the event is for this user.
     #[must_use]
-    pub fn contains(&self, user: &UserId) -> bool {
-        self.users.binary_search(user).is_ok()
+    pub fn contains(&self, user: UserKey) -> bool {
+        self.users.binary_search(&user).is_ok()
     }
 
     /// What it takes in memory, about, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        // Each id is a text with its length and two counters, and a place in the list.
-        const OVERHEAD: usize = 2 * size_of::<usize>() + size_of::<UserId>();
-        2 * self.text.len() + self.users.len() * OVERHEAD
+        self.text.len() + size_of_val(&*self.users)
     }
 }
 
@@ -109,16 +108,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn user(id: &str) -> UserId {
-        UserId::parse(id).unwrap()
+    fn user(id: &str) -> UserKey {
+        UserId::parse(id).unwrap().key()
     }
 
     #[test]
     fn who_is_named_is_in_it_and_nobody_else() {
         let audience = Audience::parse(br#" [ "u2", "u1","u2", "\u00fc" ] "#).unwrap();
         assert_eq!(audience.as_json(), r#"["u2","u1","u2","ü"]"#);
-        assert!(["u1", "u2", "ü"].iter().all(|id| audience.contains(&user(id))));
-        assert!(["u", "u3", "U1", "u1 "].iter().all(|id| !audience.contains(&user(id))));
+        assert!(["u1", "u2", "ü"].iter().all(|id| audience.contains(user(id))));
+        assert!(["u", "u3", "U1", "u1 "].iter().all(|id| !audience.contains(user(id))));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::query::StreamQuery;
 use super::routes::{App, workspace};
 use super::visit::Visit;
-use crate::auth::Action;
+use crate::auth::{Action, UserId};
 use crate::delivery::engine::Granted;
 use crate::delivery::{Recipient, StreamBody, Terms};
 use crate::event::control::ReconnectReason;
@@ -73,7 +73,7 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
     if let Err(denial) = app.door.check_bans(&workspace, &admission.identity) {
         return denied::stream_answer(app, &denial, by_status);
     }
-    let view = View { user: admission.identity.user.clone(), ..query.view };
+    let view = View { user: admission.identity.user.as_ref().map(UserId::key), ..query.view };
     let subscriber = match app.hub.join(&workspace, start, view) {
         Ok(subscriber) => subscriber,
         Err(error) => {

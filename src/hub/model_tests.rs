@@ -326,7 +326,7 @@ impl World {
         client.subscriber = None;
         let start = client.last_event_id.as_deref().map_or(Start::Head, |id| Start::After(Resume::new(id)));
         client.joined = false;
-        let user = USERS.get(index).map(|user| UserId::parse(user).unwrap());
+        let user = USERS.get(index).map(|user| UserId::parse(user).unwrap().key());
         let view = View { user, ..View::default() };
         client.subscriber = Some(self.hub.join(&workspace(), start, view).unwrap());
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::auth::UserId;
+use crate::auth::UserKey;
 use crate::event::Frame;
 use crate::event::frame::EVENT_TYPE_BYTES_MAX;
 
@@ -17,7 +17,7 @@ pub struct View {
     /// Whether frames carry `event:` from the payload's type.
     pub named: bool,
     /// Who looks: decides over events that are not for everybody. Somebody without a name sees none of these.
-    pub user: Option<UserId>,
+    pub user: Option<UserKey>,
 }
 
 impl View {
@@ -25,7 +25,7 @@ impl View {
     #[must_use]
     pub fn bytes<'a>(&self, frame: &'a Frame) -> Option<&'a Bytes> {
         if let Some(audience) = frame.audience()
-            && !self.user.as_ref().is_some_and(|user| audience.contains(user))
+            && !self.user.is_some_and(|user| audience.contains(user))
         {
             return None;
         }
@@ -85,6 +85,7 @@ impl TypeFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::UserId;
     use std::sync::Arc;
 
     use crate::event::control::{ResetReason, reset};
@@ -117,7 +118,7 @@ mod tests {
         let audience = Arc::new(Audience::new(&["u1", "u2"]).unwrap());
         let frame = Frame::application(Position::logged(EntryId::ZERO), r#"{"type":"A"}"#).to(Some(audience));
         let of = |user: Option<&str>| View {
-            user: user.map(|user| UserId::parse(user).unwrap()),
+            user: user.map(|user| UserId::parse(user).unwrap().key()),
             ..View::default()
         };
         assert!(of(Some("u1")).bytes(&frame).is_some() && of(Some("u2")).bytes(&frame).is_some());

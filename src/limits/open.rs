@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::lease::{Ear, Ending, Lease};
 use super::selector::Selector;
-use crate::auth::{Identity, TokenId, UserId};
+use crate::auth::{Identity, Keys, UserKey};
 use crate::event::{ConnectionId, NodeId};
 use crate::workspace::WorkspaceId;
 
@@ -75,15 +75,13 @@ struct State {
     numbers: u64,
     /// Counted whether or not it is bounded, so that all streams of a workspace share its name.
     by_workspace: HashMap<WorkspaceId, usize>,
-    by_user: HashMap<UserId, usize>,
+    by_user: HashMap<UserKey, usize>,
 }
 
 #[derive(Debug)]
 struct Stream {
     workspace: WorkspaceId,
-    /// Who is there. What else there is to an identity is not asked about any more, and there is one for each stream.
-    user: Option<UserId>,
-    token: Option<TokenId>,
+    keys: Keys,
     number: u64,
     began: UnixMilliseconds,
     /// Who hears that it ends.
@@ -128,18 +126,19 @@ impl OpenStreams {
         if is_full(by_workspace, &candidate.workspace, limits.per_workspace) {
             return Err(StreamBound::Workspace);
         }
-        if let Some(user) = &candidate.identity.user
+        let Candidate { workspace, identity } = candidate;
+        let keys = identity.keys();
+        if let Some(user) = &keys.user
             && is_full(by_user, user, limits.per_user)
         {
             return Err(StreamBound::User);
         }
-        let Candidate { workspace, identity } = candidate;
         let workspace = one_more(by_workspace, workspace);
         // What is not bounded is not counted.
         if limits.per_user > 0
-            && let Some(user) = &identity.user
+            && let Some(user) = keys.user
         {
-            *by_user.entry(user.clone()).or_default() += 1;
+            *by_user.entry(user).or_default() += 1;
         }
         let entry = streams.vacant_entry();
         // There are not so many sockets.
@@ -147,8 +146,7 @@ impl OpenStreams {
         *numbers += 1;
         entry.insert(Stream {
             workspace,
-            user: identity.user,
-            token: identity.token,
+            keys,
             number: *numbers,
             began: unix_milliseconds(SystemTime::now()),
             ear: None,
@@ -162,7 +160,7 @@ impl OpenStreams {
         let mut state = self.state.lock();
         let Some(stream) = state.streams.try_remove(slot as usize) else { return };
         one_less(&mut state.by_workspace, &stream.workspace);
-        if let Some(user) = &stream.user {
+        if let Some(user) = &stream.keys.user {
             one_less(&mut state.by_user, user);
         }
     }
@@ -212,13 +210,13 @@ impl OpenStreams {
     }
 
     /// Ends the streams of those of whom this is so, which must not open or close any. Answers how many.
-    pub fn end_those(&self, ending: Ending, is_so: impl Fn(&WorkspaceId, &Identity) -> bool) -> usize {
-        self.end_where(ending, |stream| is_so(&stream.workspace, &stream.identity()))
+    pub fn end_those(&self, ending: Ending, is_so: impl Fn(&WorkspaceId, Keys) -> bool) -> usize {
+        self.end_where(ending, |stream| is_so(&stream.workspace, stream.keys))
     }
 
     fn means(&self, selector: &Selector, stream: &Stream) -> bool {
         let id = ConnectionId { node: self.node, number: stream.number };
-        selector.matches(&stream.workspace, &stream.identity(), Some(id))
+        selector.matches(&stream.workspace, stream.keys, Some(id))
     }
 
     fn end_where(&self, ending: Ending, meant: impl Fn(&Stream) -> bool) -> usize {
@@ -253,10 +251,6 @@ impl OpenStreams {
 }
 
 impl Stream {
-    fn identity(&self) -> Identity {
-        Identity { user: self.user.clone(), token: self.token.clone(), expires: None }
-    }
-
     /// Says that it ends. Answers who has to hear it, if anybody does who has not.
     fn end(&mut self, ending: Ending) -> Option<(Arc<dyn Ear>, u32)> {
         if self.ending.is_some() {
@@ -301,6 +295,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::auth::UserId;
     use crate::limits::TaskEar;
 
     fn candidate(workspace: &str, user: Option<&str>) -> Candidate {
@@ -355,7 +350,8 @@ mod tests {
         let open = open(StreamLimits::default());
         let ann = open.admit(candidate("a", Some("ann"))).unwrap();
         let ben = open.admit(candidate("a", Some("ben"))).unwrap();
-        let selector = Selector { user: UserId::parse("ann").ok(), ..Selector::default() };
+        let selector =
+            Selector { user: UserId::parse("ann").ok().map(|user| user.key()), ..Selector::default() };
         let past = SystemTime::now() - Duration::from_secs(10);
         assert_eq!(open.end(&selector, past, Ending::Disconnected), 0, "it came later");
         assert_eq!(open.end_those(Ending::Disconnected, |of, _| of.as_str() == "b"), 0);

@@ -1,6 +1,6 @@
 //! Which streams are meant.
 
-use crate::auth::{Identity, TokenId, UserId};
+use crate::auth::{Keys, TokenKey, UserKey};
 use crate::event::ConnectionId;
 use crate::workspace::WorkspaceId;
 
@@ -9,11 +9,11 @@ use crate::workspace::WorkspaceId;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selector {
     /// Its user.
-    pub user: Option<UserId>,
+    pub user: Option<UserKey>,
     /// Its workspace.
     pub workspace: Option<WorkspaceId>,
     /// The token that it was opened with.
-    pub token: Option<TokenId>,
+    pub token: Option<TokenKey>,
     /// The stream itself.
     pub connection: Option<ConnectionId>,
 }
@@ -27,38 +27,34 @@ impl Selector {
 
     /// Whether a stream is meant, or, without a connection, one that somebody wants to open.
     #[must_use]
-    pub fn matches(
-        &self,
-        workspace: &WorkspaceId,
-        identity: &Identity,
-        connection: Option<ConnectionId>,
-    ) -> bool {
+    pub fn matches(&self, workspace: &WorkspaceId, keys: Keys, connection: Option<ConnectionId>) -> bool {
         let agrees = !self.is_empty()
             && self.workspace.as_ref().is_none_or(|wanted| wanted == workspace)
             && self.connection.is_none_or(|wanted| Some(wanted) == connection);
         agrees
-            && self.user.as_ref().is_none_or(|wanted| identity.user.as_ref() == Some(wanted))
-            && self.token.as_ref().is_none_or(|wanted| identity.token.as_ref() == Some(wanted))
+            && self.user.is_none_or(|wanted| keys.user == Some(wanted))
+            && self.token.is_none_or(|wanted| keys.token == Some(wanted))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{TokenId, UserId};
     use crate::event::NodeId;
 
     #[test]
     fn all_that_is_given_must_agree_and_nothing_means_nobody() {
         let acme = WorkspaceId::parse("acme").unwrap();
-        let (ann, ben) = (UserId::parse("ann").unwrap(), UserId::parse("ben").unwrap());
-        let token = TokenId::parse("t1").unwrap();
-        let identity = Identity { user: Some(ann.clone()), token: Some(token.clone()), expires: None };
+        let (ann, ben) = (UserId::parse("ann").unwrap().key(), UserId::parse("ben").unwrap().key());
+        let token = TokenId::parse("t1").unwrap().key();
+        let keys = Keys { user: Some(ann), token: Some(token) };
         let node = NodeId::random();
         let here = ConnectionId { node, number: 7 };
-        let matches = |selector: Selector| selector.matches(&acme, &identity, Some(here));
+        let matches = |selector: Selector| selector.matches(&acme, keys, Some(here));
 
         assert!(!matches(Selector::default()));
-        assert!(matches(Selector { user: Some(ann.clone()), ..Selector::default() }));
+        assert!(matches(Selector { user: Some(ann), ..Selector::default() }));
         assert!(!matches(Selector { user: Some(ben), ..Selector::default() }));
         assert!(matches(Selector { token: Some(token), user: Some(ann), ..Selector::default() }));
         let other = WorkspaceId::parse("other").ok();
@@ -66,11 +62,8 @@ mod tests {
         assert!(matches(Selector { connection: Some(here), ..Selector::default() }));
         let next = Selector { connection: Some(ConnectionId { node, number: 8 }), ..Selector::default() };
         assert!(!matches(next.clone()));
-        assert!(
-            !next.matches(&acme, &identity, None),
-            "a stream that is not open yet is nobody's connection"
-        );
-        let nobody = Selector { user: UserId::parse("ann").ok(), ..Selector::default() };
-        assert!(!nobody.matches(&acme, &Identity::default(), Some(here)));
+        assert!(!next.matches(&acme, keys, None), "a stream that is not open yet is nobody's connection");
+        let nobody = Selector { user: Some(ann), ..Selector::default() };
+        assert!(!nobody.matches(&acme, Keys::default(), Some(here)));
     }
 }

@@ -36,7 +36,7 @@ struct Scene {
 const PLAIN: Scene = Scene { view: |_| View::default(), to: |_| &[], logged: true, most: 5.1 };
 
 fn user(name: &str) -> View {
-    View { user: Some(UserId::parse(name).unwrap()), ..View::default() }
+    View { user: Some(UserId::parse(name).unwrap().key()), ..View::default() }
 }
 
 /// Every other client is ann, and all others are ben.
@@ -50,7 +50,7 @@ impl Scene {
         let to = (self.to)(event);
         let gets = |client: &usize| {
             let name = (self.view)(*client).user;
-            to.is_empty() || name.is_some_and(|name| to.contains(&name.as_str()))
+            to.is_empty() || name.is_some_and(|key| to.iter().any(|to| user(to).user == Some(key)))
         };
         (0..clients).filter(gets).count() as u64
     }

@@ -93,7 +93,7 @@ fn a_delivery_by_the_http_server_takes_no_memory_before_it_is_the_server_s() {
     let ann = View {
         types: TypeFilter::parse("CHANNEL_UPDATED").ok(),
         named: true,
-        user: UserId::parse("ann").ok(),
+        user: Some(UserId::parse("ann").unwrap().key()),
     };
     for (view, users) in [(View::default(), &[][..]), (ann, &["ann"])] {
         for burst in [1, 64] {

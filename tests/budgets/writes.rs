@@ -20,7 +20,8 @@ impl Crowd {
         let workspace = WorkspaceId::parse("acme").unwrap();
         let mut stage = Stage::new();
         for name in users.iter().cycle().take(clients) {
-            stage.join(&workspace, View { user: Some(UserId::parse(name).unwrap()), ..View::default() });
+            stage
+                .join(&workspace, View { user: Some(UserId::parse(name).unwrap().key()), ..View::default() });
         }
         stage.confirm(&workspace);
         stage.greet();

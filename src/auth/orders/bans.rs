@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use crate::auth::{Identity, TokenId, UserId};
+use crate::auth::{Keys, TokenKey, UserKey};
 use crate::limits::Selector;
 use crate::workspace::WorkspaceId;
 
@@ -25,8 +25,8 @@ struct Table {
 /// What a ban is found by: the most telling thing that it names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Name {
-    Token(TokenId),
-    User(UserId),
+    Token(TokenKey),
+    User(UserKey),
     Workspace(WorkspaceId),
 }
 
@@ -65,18 +65,18 @@ impl Bans {
 
     /// Whether somebody who wants to read or write a workspace is to stay away, and until when.
     #[must_use]
-    pub fn until(&self, workspace: &WorkspaceId, identity: &Identity, now: SystemTime) -> Option<SystemTime> {
+    pub fn until(&self, workspace: &WorkspaceId, keys: Keys, now: SystemTime) -> Option<SystemTime> {
         let table = self.0.lock();
         if table.count == 0 {
             return None;
         }
         let names = [
-            identity.token.clone().map(Name::Token),
-            identity.user.clone().map(Name::User),
+            keys.token.map(Name::Token),
+            keys.user.map(Name::User),
             Some(Name::Workspace(workspace.clone())),
         ];
         let bans = names.iter().flatten().filter_map(|name| table.by_name.get(name)).flatten();
-        let stands = bans.filter(|ban| ban.until > now && ban.selector.matches(workspace, identity, None));
+        let stands = bans.filter(|ban| ban.until > now && ban.selector.matches(workspace, keys, None));
         stands.map(|ban| ban.until).max()
     }
 
@@ -104,8 +104,8 @@ impl Table {
 }
 
 fn name(selector: &Selector) -> Option<Name> {
-    let token = selector.token.clone().map(Name::Token);
-    let user = selector.user.clone().map(Name::User);
+    let token = selector.token.map(Name::Token);
+    let user = selector.user.map(Name::User);
     token.or(user).or_else(|| selector.workspace.clone().map(Name::Workspace))
 }
 
@@ -114,14 +114,23 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::auth::{TokenId, UserId};
 
-    fn identity(user: &str, token: &str) -> Identity {
-        Identity { user: UserId::parse(user).ok(), token: TokenId::parse(token).ok(), expires: None }
+    fn user(id: &str) -> Option<UserKey> {
+        UserId::parse(id).ok().map(|user| user.key())
     }
 
-    fn of_user(user: &str, workspace: Option<&str>) -> Selector {
+    fn token(id: &str) -> Option<TokenKey> {
+        TokenId::parse(id).ok().map(|token| token.key())
+    }
+
+    fn keys(user_id: &str, token_id: &str) -> Keys {
+        Keys { user: user(user_id), token: token(token_id) }
+    }
+
+    fn of_user(id: &str, workspace: Option<&str>) -> Selector {
         let workspace = workspace.map(|id| WorkspaceId::parse(id).unwrap());
-        Selector { user: UserId::parse(user).ok(), workspace, ..Selector::default() }
+        Selector { user: user(id), workspace, ..Selector::default() }
     }
 
     #[test]
@@ -129,27 +138,27 @@ mod tests {
         let (bans, now) = (Bans::default(), SystemTime::now());
         let minute = now + Duration::from_secs(60);
         let (acme, other) = (WorkspaceId::parse("acme").unwrap(), WorkspaceId::parse("other").unwrap());
-        assert_eq!(bans.until(&acme, &identity("ann", "t"), now), None);
+        assert_eq!(bans.until(&acme, keys("ann", "t"), now), None);
 
         assert!(bans.add(&of_user("ann", Some("acme")), minute, now));
-        assert_eq!(bans.until(&acme, &identity("ann", "t"), now), Some(minute));
-        assert_eq!(bans.until(&other, &identity("ann", "t"), now), None);
-        assert_eq!(bans.until(&acme, &identity("ben", "t"), now), None);
-        assert_eq!(bans.until(&acme, &Identity::default(), now), None);
-        assert_eq!(bans.until(&acme, &identity("ann", "t"), minute), None);
+        assert_eq!(bans.until(&acme, keys("ann", "t"), now), Some(minute));
+        assert_eq!(bans.until(&other, keys("ann", "t"), now), None);
+        assert_eq!(bans.until(&acme, keys("ben", "t"), now), None);
+        assert_eq!(bans.until(&acme, Keys::default(), now), None);
+        assert_eq!(bans.until(&acme, keys("ann", "t"), minute), None);
 
         let later = minute + Duration::from_secs(1);
         assert!(bans.add(&of_user("ann", Some("acme")), later, now));
         assert!(bans.add(&of_user("ann", Some("acme")), now, now), "a shorter one does not shorten it");
-        assert_eq!(bans.until(&acme, &identity("ann", "t"), now), Some(later));
+        assert_eq!(bans.until(&acme, keys("ann", "t"), now), Some(later));
 
-        let token = Selector { token: TokenId::parse("stolen").ok(), ..Selector::default() };
-        assert!(bans.add(&token, minute, now));
-        assert_eq!(bans.until(&other, &identity("ben", "stolen"), now), Some(minute));
+        let stolen = Selector { token: token("stolen"), ..Selector::default() };
+        assert!(bans.add(&stolen, minute, now));
+        assert_eq!(bans.until(&other, keys("ben", "stolen"), now), Some(minute));
 
         let closed = Selector { workspace: Some(other.clone()), ..Selector::default() };
         assert!(bans.add(&closed, minute, now));
-        assert_eq!(bans.until(&other, &Identity::default(), now), Some(minute));
+        assert_eq!(bans.until(&other, Keys::default(), now), Some(minute));
 
         bans.tidy(later);
         assert_eq!(bans.0.lock().count, 0);
@@ -165,9 +174,9 @@ mod tests {
         }
         assert!(!bans.add(&of_user("more", None), at(500_000), now), "somebody was let in early");
         let acme = WorkspaceId::parse("acme").unwrap();
-        assert_eq!(bans.until(&acme, &identity("0", "t"), now), None);
-        assert_eq!(bans.until(&acme, &identity("1", "t"), now), Some(at(1001)));
-        assert_eq!(bans.until(&acme, &identity("more", "t"), now), Some(at(500_000)));
+        assert_eq!(bans.until(&acme, keys("0", "t"), now), None);
+        assert_eq!(bans.until(&acme, keys("1", "t"), now), Some(at(1001)));
+        assert_eq!(bans.until(&acme, keys("more", "t"), now), Some(at(500_000)));
         assert!(bans.add(&of_user("again", None), at(500_000), at(1001)), "those that have ended make room");
     }
 }

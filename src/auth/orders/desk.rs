@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bans::Bans;
 use super::order::Order;
-use crate::auth::Identity;
+use crate::auth::Keys;
 use crate::bus::{Bus, StoreError};
 use crate::limits::{Ending, OpenStreams};
 use crate::metrics::Metrics;
@@ -132,10 +132,10 @@ impl Desk {
         self.metrics.orders.inc();
         let streams = self.carry_out(&order, at);
         tracing::info!(
-            user = order.selector.user.as_ref().map(tracing::field::display),
+            user = order.user.as_ref().map(tracing::field::display),
             workspace = order.selector.workspace.as_ref().map(tracing::field::display),
             connection = order.selector.connection.map(tracing::field::display),
-            jti = order.selector.token.as_ref().map(tracing::field::display),
+            jti = order.token.as_ref().map(tracing::field::display),
             stay_away_seconds = order.stay_away.map(|time| time.as_secs_f64()),
             streams,
             "disconnected by the order of a backend"
@@ -158,8 +158,8 @@ impl Desk {
             }
         }
         if banned {
-            let is_banned = |workspace: &WorkspaceId, identity: &Identity| {
-                self.bans.until(workspace, identity, SystemTime::now()).is_some()
+            let is_banned = |workspace: &WorkspaceId, keys: Keys| {
+                self.bans.until(workspace, keys, SystemTime::now()).is_some()
             };
             self.streams.end_those(Ending::Disconnected, is_banned);
         }

@@ -26,6 +26,10 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 pub struct Order {
     /// Whose streams end.
     pub selector: Selector,
+    /// The user that is named, as it was written.
+    pub user: Option<UserId>,
+    /// The token that is named, as it was written.
+    pub token: Option<TokenId>,
     /// How long they stay out; `None` where they may come back at once.
     pub stay_away: Option<Duration>,
 }
@@ -81,17 +85,19 @@ impl Order {
         }
         let Message { disconnect } =
             serde_json::from_slice(text).map_err(|error| OrderError::Form(error.to_string()))?;
+        let user = read(disconnect.user, "user", |text| UserId::parse(text).ok())?;
+        let token = read(disconnect.jti, "jti", |text| TokenId::parse(text).ok())?;
         let selector = Selector {
-            user: read(disconnect.user, "user", |text| UserId::parse(text).ok())?,
+            user: user.as_ref().map(UserId::key),
             workspace: read(disconnect.workspace, "workspace", |text| WorkspaceId::parse(text).ok())?,
-            token: read(disconnect.jti, "jti", |text| TokenId::parse(text).ok())?,
+            token: token.as_ref().map(TokenId::key),
             connection: read(disconnect.connection, "connection", |text| text.parse().ok())?,
         };
         if selector.is_empty() {
             return Err(OrderError::Nobody);
         }
         let stay_away = match disconnect.r#for {
-            None => selector.token.as_ref().map(|_| TOKEN_STAYS_OUT),
+            None => selector.token.map(|_| TOKEN_STAYS_OUT),
             Some(_) if selector.connection.is_some() => return Err(OrderError::ConnectionStays),
             Some(seconds) if seconds > 0.0 && seconds <= SECONDS_MAX => {
                 Some(Duration::from_secs_f64(seconds))
@@ -100,7 +106,7 @@ impl Order {
         };
         // One stream that is named by its own id is done with when it has ended.
         let stay_away = stay_away.filter(|_| selector.connection.is_none());
-        Ok(Self { selector, stay_away })
+        Ok(Self { selector, user, token, stay_away })
     }
 
     /// How long nodes remember it.
@@ -127,7 +133,8 @@ mod tests {
     #[test]
     fn an_order_says_whom_and_for_how_long() {
         let order = Order::parse(br#"{"disconnect":{"user":"u1","workspace":"acme","for":1.5}}"#).unwrap();
-        assert_eq!(order.selector.user, UserId::parse("u1").ok());
+        assert_eq!(order.user, UserId::parse("u1").ok());
+        assert_eq!(order.selector.user, order.user.as_ref().map(UserId::key));
         assert_eq!(order.selector.workspace, WorkspaceId::parse("acme").ok());
         assert_eq!(order.stay_away, Some(Duration::from_millis(1500)));
         assert_eq!(order.remembered(), REMEMBERED);

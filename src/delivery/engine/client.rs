@@ -11,7 +11,7 @@ use super::handed::Kept;
 use super::outgoing::Outgoing;
 use super::personal::Personal;
 use super::wire_log::{Run, WireLog};
-use crate::auth::UserId;
+use crate::auth::UserKey;
 use crate::delivery::account::Account;
 use crate::event::control::ReconnectReason;
 use crate::hub::Presence;
@@ -72,7 +72,7 @@ pub(super) struct Member {
     pub(super) index: u32,
     pub(super) cursor: u64,
     /// Who looks, where it matters.
-    pub(super) user: Option<UserId>,
+    pub(super) user: Option<UserKey>,
     pub(super) presence: Presence,
 }
 
@@ -143,7 +143,7 @@ impl Client {
                 (written, bytes.len())
             };
             counts.writes += u64::from(wanted > 0);
-            let given = wire.given(from, member.cursor, member.user.as_ref());
+            let given = wire.given(from, member.cursor, member.user);
             let count = written.as_ref().map_or(0, |&count| count as u64);
             counts.deliveries += given.events;
             counts.bytes += given.bytes;
@@ -243,9 +243,9 @@ impl Client {
 
 /// Writes what is for a client and moves its cursor on. Answers what was written and how much of it there was.
 fn write_runs(mut socket: &TcpStream, wire: &WireLog, member: &mut Member) -> (io::Result<usize>, usize) {
-    member.cursor = wire.skip_hidden(member.cursor, member.user.as_ref());
+    member.cursor = wire.skip_hidden(member.cursor, member.user);
     let mut runs = [Run::default(); RUNS];
-    let count = wire.runs(member.cursor, member.user.as_ref(), &mut runs);
+    let count = wire.runs(member.cursor, member.user, &mut runs);
     let runs = &runs[..count];
     let wanted = runs.iter().map(|run| run.bytes.len()).sum();
     if wanted == 0 {
@@ -265,7 +265,7 @@ fn write_runs(mut socket: &TcpStream, wire: &WireLog, member: &mut Member) -> (i
             member.cursor = run.begin + taken as u64;
             left -= taken;
         }
-        member.cursor = wire.skip_hidden(member.cursor, member.user.as_ref());
+        member.cursor = wire.skip_hidden(member.cursor, member.user);
     }
     (written, wanted)
 }

@@ -144,7 +144,7 @@ impl Shard {
             // Nothing is left in it, and from here on nothing is added.
             client.outgoing = None;
             if let Phase::Personal(personal) = phase {
-                let user = personal.subscriber.view().user.clone();
+                let user = personal.subscriber.view().user;
                 client.phase = Phase::Shared(Member {
                     log: index,
                     index: u32::try_from(place).unwrap_or(u32::MAX),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::chunk;
-use crate::auth::UserId;
+use crate::auth::UserKey;
 use crate::event::Frame;
 
 /// The part of its bounds by which a log may pass them before its oldest frames are cut, so that cutting is rare.
@@ -81,7 +81,7 @@ struct Private {
 }
 
 impl Private {
-    fn is_for(&self, user: Option<&UserId>) -> bool {
+    fn is_for(&self, user: Option<UserKey>) -> bool {
         self.frame.audience().is_none_or(|audience| user.is_some_and(|user| audience.contains(user)))
     }
 }
@@ -142,7 +142,7 @@ impl WireLog {
 
     /// Fills `runs` with what lies behind a cursor and is for the user, and answers how many runs that makes. What does not
     /// fit into `runs` is left for another time.
-    pub(super) fn runs<'a>(&'a self, cursor: u64, user: Option<&UserId>, runs: &mut [Run<'a>]) -> usize {
+    pub(super) fn runs<'a>(&'a self, cursor: u64, user: Option<UserKey>, runs: &mut [Run<'a>]) -> usize {
         let mut count = 0;
         let mut from = cursor;
         let first = self.private.partition_point(|private| private.end <= cursor);
@@ -163,7 +163,7 @@ impl WireLog {
     }
 
     /// The place after `cursor` from where on something is for the user: behind what it does not see.
-    pub(super) fn skip_hidden(&self, cursor: u64, user: Option<&UserId>) -> u64 {
+    pub(super) fn skip_hidden(&self, cursor: u64, user: Option<UserKey>) -> u64 {
         let first = self.private.partition_point(|private| private.end <= cursor);
         let mut at = cursor;
         for private in self.private.iter().skip(first) {
@@ -176,7 +176,7 @@ impl WireLog {
     }
 
     /// What a client has been given between two cursors, in whole frames.
-    pub(super) fn given(&self, from: u64, to: u64, user: Option<&UserId>) -> Passed {
+    pub(super) fn given(&self, from: u64, to: u64, user: Option<UserKey>) -> Passed {
         let (before, after) = (self.passed_at(from), self.passed_at(to));
         let mut given = Passed { events: after.events - before.events, bytes: after.bytes - before.bytes };
         if self.has_private_after(from) {
@@ -279,6 +279,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::auth::UserId;
     use crate::event::{Audience, EntryId, Position};
 
     const BOUNDS: LogBounds = LogBounds { frames: 8, bytes: 4096 };
@@ -289,8 +290,8 @@ mod tests {
         Arc::new(Frame::application(position, payload).to(audience))
     }
 
-    fn user(name: &str) -> UserId {
-        UserId::parse(name).unwrap()
+    fn user(name: &str) -> UserKey {
+        UserId::parse(name).unwrap().key()
     }
 
     fn chunked(frame: &Frame) -> Vec<u8> {
@@ -300,7 +301,7 @@ mod tests {
     }
 
     /// What a user gets from a cursor on, in one go.
-    fn seen(log: &WireLog, cursor: u64, user: Option<&UserId>) -> Vec<u8> {
+    fn seen(log: &WireLog, cursor: u64, user: Option<UserKey>) -> Vec<u8> {
         let mut runs = [Run::default(); 64];
         let count = log.runs(cursor, user, &mut runs);
         runs[..count].iter().flat_map(|run| run.bytes.iter().copied()).collect()
@@ -416,17 +417,17 @@ mod tests {
                 let name = name.map(user);
                 let expected: Vec<u8> = frames
                     .iter()
-                    .filter(|frame| frame.audience().is_none_or(|to| name.as_ref().is_some_and(|name| to.contains(name))))
+                    .filter(|frame| frame.audience().is_none_or(|to| name.is_some_and(|name| to.contains(name))))
                     .flat_map(|frame| chunked(frame))
                     .collect();
                 let begin = log.head();
                 frames.iter().for_each(|frame| log.append(frame));
-                prop_assert_eq!(&seen(&log, begin, name.as_ref()), &expected);
+                prop_assert_eq!(&seen(&log, begin, name), &expected);
                 let (mut cursor, mut got) = (begin, Vec::new());
                 for take in takes.iter().cycle() {
-                    cursor = log.skip_hidden(cursor, name.as_ref());
+                    cursor = log.skip_hidden(cursor, name);
                     let mut runs = [Run::default(); 2];
-                    let count = log.runs(cursor, name.as_ref(), &mut runs);
+                    let count = log.runs(cursor, name, &mut runs);
                     if count == 0 {
                         break;
                     }
@@ -441,8 +442,8 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(&got, &expected);
-                let given = log.given(begin, log.head(), name.as_ref());
-                let whole = frames.iter().filter(|frame| frame.audience().is_none_or(|to| name.as_ref().is_some_and(|name| to.contains(name)))).count();
+                let given = log.given(begin, log.head(), name);
+                let whole = frames.iter().filter(|frame| frame.audience().is_none_or(|to| name.is_some_and(|name| to.contains(name)))).count();
                 prop_assert_eq!(given.events, whole as u64);
             }
         }

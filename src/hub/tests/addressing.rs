@@ -5,7 +5,7 @@ use crate::auth::UserId;
 use crate::event::Audience;
 
 fn view(user: &str) -> View {
-    View { user: Some(UserId::parse(user).unwrap()), ..View::default() }
+    View { user: Some(UserId::parse(user).unwrap().key()), ..View::default() }
 }
 
 fn join_as(fixture: &Fixture, user: &str, start: Start) -> Subscriber {

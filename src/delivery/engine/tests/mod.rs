@@ -294,5 +294,5 @@ impl Answer {
 }
 
 fn user(name: &str) -> View {
-    View { user: Some(UserId::parse(name).unwrap()), ..View::default() }
+    View { user: Some(UserId::parse(name).unwrap().key()), ..View::default() }
 }
