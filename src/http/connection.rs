@@ -229,7 +229,7 @@ impl Begun {
                     permit: Some(permit),
                     counted: entry.counted,
                     token: Some(shared.tasks.token()),
-                    places: place.map(|place| Box::new(vec![place])),
+                    places: place.map(|place| Box::new([Some(place), None])),
                 };
                 engine.open(Handed { granted, socket, head, kept });
             }

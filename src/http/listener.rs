@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +23,10 @@ const BACKLOG: i32 = 4096;
 
 /// The pause after an accept that failed for want of something, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether an accepted socket has the options of the one that accepted it. Linux copies that one when the connection is
+/// made, which saves seven calls for each connection.
+const INHERITED: bool = cfg!(target_os = "linux");
 
 /// Socket options of accepted connections.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +83,7 @@ impl Listener {
         let shared =
             Arc::new(Shared { service, settings: connection, admission, ends, engine, tasks: tasks.clone() });
         let throttle = Throttle::default();
+        let are_inherited = INHERITED && socket.apply(&SockRef::from(&listener)).is_ok();
         loop {
             // Room comes first: beyond all bounds, clients wait in the listen queue and cost no memory here.
             let ticket = tokio::select! {
@@ -101,7 +106,7 @@ impl Listener {
                 }
             };
             let Some(ticket) = shared.admission.arrive(ticket) else { continue };
-            if socket.apply(&stream).is_err() {
+            if !are_inherited && socket.apply(&SockRef::from(&stream)).is_err() {
                 // The peer is gone already.
                 continue;
             }
@@ -115,9 +120,8 @@ impl Listener {
 }
 
 impl SocketSettings {
-    fn apply(&self, stream: &TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let socket = SockRef::from(stream);
+    fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_nodelay(true)?;
         let keepalive =
             TcpKeepalive::new().with_time(self.keepalive).with_interval(self.keepalive / 3).with_retries(3);
         socket.set_tcp_keepalive(&keepalive)?;
@@ -134,4 +138,45 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_have_the_options_of_the_one_that_accepted_them() {
+        let settings = SocketSettings {
+            keepalive: Duration::from_secs(45),
+            user_timeout: Duration::from_secs(31),
+            send_buffer: 50_000,
+        };
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        settings.apply(&SockRef::from(&listener)).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let plain = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _other = TcpStream::connect(plain.local_addr().unwrap()).await.unwrap();
+        let (by_hand, _) = plain.accept().await.unwrap();
+        settings.apply(&SockRef::from(&by_hand)).unwrap();
+        let options = |stream: &TcpStream| {
+            let socket = SockRef::from(stream);
+            (
+                socket.tcp_nodelay().unwrap(),
+                socket.keepalive().unwrap(),
+                socket.tcp_keepalive_time().unwrap(),
+                socket.tcp_keepalive_interval().unwrap(),
+                socket.tcp_keepalive_retries().unwrap(),
+                #[cfg(target_os = "linux")]
+                socket.tcp_user_timeout().unwrap(),
+                socket.send_buffer_size().unwrap(),
+            )
+        };
+        if INHERITED {
+            assert_eq!(options(&accepted), options(&by_hand));
+            assert_eq!(options(&accepted).2, settings.keepalive);
+        }
+    }
 }

@@ -63,15 +63,16 @@ pub struct Kept {
     pub counted: Option<Counted>,
     /// What the end of the listener waits for.
     pub token: Option<TaskTrackerToken>,
-    /// Its places among those of its client's address, in a box since most have none.
-    pub places: Option<Box<Vec<AddressPlace>>>,
+    /// Its places among those of its client's address, one for the connection and one for the stream, in a box since most
+    /// have none.
+    pub places: Option<Box<[Option<AddressPlace>; 2]>>,
 }
 
 impl Kept {
-    /// Keeps a further place.
+    /// Keeps the place of the stream too.
     pub(super) fn with(mut self, place: Option<AddressPlace>) -> Self {
-        if let Some(place) = place {
-            self.places.get_or_insert_default().push(place);
+        if place.is_some() {
+            self.places.get_or_insert_default()[1] = place;
         }
         self
     }
