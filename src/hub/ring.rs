@@ -3,11 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use slab::Slab;
+
 use super::budget::{Budget, Share};
 use crate::event::{Audience, Frame, Position};
 
 /// What a frame costs in memory beside its bytes, roughly: the frame itself, its share of the ring, its type.
 pub(super) const FRAME_OVERHEAD_BYTES: usize = 192;
+
+/// How many times its bounds a ring may hold while a follower has not read what is oldest.
+const HARD: usize = 4;
 
 /// Frames in order, each with a number; the oldest are dropped when the bounds are passed.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(super) struct Ring {
     share: Share,
     events_max: usize,
     bytes_max: usize,
+    /// The cursors of those who read on behalf of many; a few at most.
+    followers: Slab<u64>,
 }
 
 /// What a cursor finds.
@@ -48,15 +55,22 @@ impl Ring {
             share: Share::new(budget),
             events_max,
             bytes_max,
+            followers: Slab::new(),
         }
     }
 
-    /// Adds a frame and drops the oldest ones as the bounds demand, that of all rings too; the new one always stays.
+    /// Adds a frame and drops the oldest ones as the bounds demand, that of all rings too; the new one always stays. What a
+    /// follower has not read stays for longer, as many clients would miss it who are not slow.
     pub(super) fn push(&mut self, frame: Frame) {
         self.share.grow(cost(&frame));
         self.head = *frame.position();
         self.frames.push_back(Arc::new(frame));
-        while self.frames.len() > self.events_max || (self.is_too_large() && self.frames.len() > 1) {
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        let unread = self.followers.iter().map(|(_, cursor)| *cursor).min().unwrap_or(u64::MAX);
+        while self.exceeds(if self.base < unread { 1 } else { HARD }) {
             let Some(oldest) = self.frames.pop_front() else { break };
             self.share.shrink(cost(&oldest));
             self.before = oldest.is_application().then(|| *oldest.position());
@@ -64,8 +78,30 @@ impl Ring {
         }
     }
 
-    fn is_too_large(&self) -> bool {
-        self.share.bytes() > self.bytes_max || self.share.is_exceeded()
+    /// Whether the oldest frame has to go, where so many times the bounds may be held.
+    fn exceeds(&self, times: usize) -> bool {
+        let is_too_large =
+            self.share.bytes() > self.bytes_max.saturating_mul(times) || self.share.is_exceeded();
+        self.frames.len() > self.events_max.saturating_mul(times) || (is_too_large && self.frames.len() > 1)
+    }
+
+    /// Somebody reads from a cursor on, on behalf of many. Answers what it is called here.
+    pub(super) fn follow(&mut self, cursor: u64) -> usize {
+        self.followers.insert(cursor)
+    }
+
+    /// A follower has read up to a cursor.
+    pub(super) fn follower_moved(&mut self, follower: usize, cursor: u64) {
+        if let Some(known) = self.followers.get_mut(follower) {
+            *known = cursor;
+            self.trim();
+        }
+    }
+
+    /// A follower reads no more.
+    pub(super) fn unfollow(&mut self, follower: usize) {
+        self.followers.try_remove(follower);
+        self.trim();
     }
 
     /// The cursor of the oldest frame.
@@ -211,6 +247,33 @@ mod tests {
     }
 
     proptest! {
+        /// A follower reads some frames now and then, while frames come.
+        #[test]
+        fn what_a_follower_has_not_read_stays_up_to_a_harder_bound(
+            steps in proptest::collection::vec((0u64..9, 0u64..9), 1..40),
+        ) {
+            const EVENTS: u64 = 4;
+            let mut ring = ring(EVENTS as usize, usize::MAX, 0);
+            let (mut pushed, mut cursor) = (0, 0);
+            let follower = ring.follow(cursor);
+            for (push, read) in steps {
+                (pushed + 1..=pushed + push)
+                    .for_each(|number| ring.push(Frame::application(position(number), "x")));
+                pushed += push;
+                let unread = pushed - cursor;
+                let bound = if unread > EVENTS { unread.min(EVENTS * HARD as u64) } else { EVENTS };
+                prop_assert_eq!(ring.frames.len() as u64, pushed.min(bound));
+                if matches!(ring.at(cursor), At::FallenOut) {
+                    prop_assert!(unread > EVENTS * HARD as u64);
+                    break;
+                }
+                cursor = (cursor + read).min(pushed);
+                ring.follower_moved(follower, cursor);
+            }
+            ring.unfollow(follower);
+            prop_assert!(ring.frames.len() as u64 <= EVENTS);
+        }
+
         #[test]
         fn a_reader_gets_everything_in_order_or_falls_out(
             events_max in 1usize..6, count in 0u64..20, start in 0u64..20,

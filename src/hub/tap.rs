@@ -10,10 +10,12 @@ use crate::event::{Frame, Position};
 use crate::workspace::WorkspaceId;
 
 /// A cursor into a workspace's ring that has no view: it gets every frame, and whoever reads by it decides what of them is
-/// for whom. It is no subscriber of the workspace, and keeps nothing of it alive.
+/// for whom. The ring holds for longer what it has not read. It is no subscriber of the workspace, and keeps nothing of it alive.
 #[derive(Debug)]
 pub struct Tap {
     seat: Seat,
+    /// What it is called among the followers of the ring.
+    follower: usize,
     cursor: u64,
     position: Position,
 }
@@ -31,7 +33,8 @@ pub enum Tapped {
 
 impl Tap {
     pub(super) fn new(seat: Seat, cursor: u64, position: Position) -> Self {
-        Self { seat, cursor, position }
+        let follower = seat.cell().lock().timeline.ring_mut().follow(cursor);
+        Self { seat, follower, cursor, position }
     }
 
     /// The workspace.
@@ -84,9 +87,16 @@ impl Tap {
             }
         }
         if found {
+            state.timeline.ring_mut().follower_moved(self.follower, self.cursor);
             return Poll::Ready(Tapped::Frames);
         }
         state.wait(self.seat.slot(), context);
         Poll::Pending
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.seat.cell().lock().timeline.ring_mut().unfollow(self.follower);
     }
 }

@@ -105,6 +105,11 @@ impl Timeline {
         &self.ring
     }
 
+    /// The ring, for those who read on behalf of many.
+    pub(super) fn ring_mut(&mut self) -> &mut Ring {
+        &mut self.ring
+    }
+
     /// Whether the order is complete up to now, so that a subscriber may join at its head.
     pub(super) fn is_followed(&self) -> bool {
         self.log == LogState::Followed
