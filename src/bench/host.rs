@@ -55,10 +55,28 @@ pub enum Unknown {
 }
 
 impl Processes {
-    /// This process alone, which need not be the one that listens.
-    #[must_use]
-    pub fn one(pid: u32) -> Self {
-        Self(BTreeSet::from([pid]))
+    /// This process, which need not be the one that listens, and those that descend from it now.
+    ///
+    /// # Errors
+    ///
+    /// When this machine does not tell.
+    pub fn family(pid: u32) -> io::Result<Self> {
+        let mut parents = Vec::new();
+        for process in fs::read_dir("/proc")?.flatten() {
+            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            // A process may end meanwhile.
+            let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            parents.extend(parent(&stat).map(|parent| (pid, parent)));
+        }
+        let (mut family, mut new) = (BTreeSet::new(), vec![pid]);
+        while let Some(member) = new.pop() {
+            if family.insert(member) {
+                new.extend(parents.iter().filter(|(_, parent)| *parent == member).map(|(pid, _)| *pid));
+            }
+        }
+        Ok(Self(family))
     }
 
     /// Those that listen on an address. Only processes of the same user can be seen.
@@ -142,6 +160,12 @@ fn listener(line: &str) -> Option<(u16, u64)> {
     Some((u16::from_str_radix(port, 16).ok()?, fields.nth(5)?.parse().ok()?))
 }
 
+/// The parent in `/proc/PID/stat`.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, behind_name) = stat.rsplit_once(") ")?;
+    behind_name.split(' ').nth(1)?.parse().ok()
+}
+
 /// The CPU time in `/proc/PID/stat`. The second field is the program's name in parentheses, which may hold anything.
 fn cpu(stat: &str) -> Option<Duration> {
     let (_, behind_name) = stat.rsplit_once(") ")?;
@@ -172,7 +196,9 @@ pub fn source_of(number: usize, target: SocketAddr) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
     use std::net::TcpListener;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -183,7 +209,7 @@ mod tests {
         assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
         assert_eq!(listener("  sl  local_address rem_address   st tx_queue rx_queue"), None);
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 100 1 1 1";
-        assert_eq!(cpu(stat), Some(Duration::from_secs(2)));
+        assert_eq!((cpu(stat), parent(stat)), (Some(Duration::from_secs(2)), Some(1)));
         assert_eq!(field("Name:\tx\nVmRSS:\t    1234 kB\n", "VmRSS:"), Some(1234));
     }
 
@@ -192,9 +218,27 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let processes = Processes::listening_on(listener.local_addr().unwrap()).unwrap();
         assert!(processes.pids().any(|pid| pid == std::process::id()), "{processes:?}");
-        let usage = Processes::one(std::process::id()).usage().unwrap();
+        let usage = processes.usage().unwrap();
         assert!(usage.memory.rss_kib > 1000 && usage.memory.pss_kib > 100, "{usage:?}");
         assert!(open_files_max().unwrap() > 100);
+    }
+
+    #[test]
+    fn children_and_theirs_belong_to_a_process() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 30 & echo $!; wait"]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let grandchild: u32 = line.trim().parse().unwrap();
+        let family = Processes::family(std::process::id()).unwrap();
+        let below = Processes::family(child.id()).unwrap();
+        // It is the only one that would stay.
+        Command::new("kill").arg(line.trim()).status().unwrap();
+        child.wait().unwrap();
+        assert_eq!(below.pids().collect::<BTreeSet<_>>(), BTreeSet::from([child.id(), grandchild]));
+        let all: BTreeSet<u32> = family.pids().collect();
+        assert!(all.contains(&std::process::id()) && below.pids().all(|pid| all.contains(&pid)), "{all:?}");
     }
 
     #[test]

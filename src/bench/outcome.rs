@@ -18,6 +18,8 @@ pub enum Way {
     RedisLive,
     /// The publish script on the bus.
     RedisDurable,
+    /// `POST` of each event to a URL that was given, of whatever server.
+    Url,
 }
 
 /// What was asked for.
@@ -26,8 +28,10 @@ pub enum Way {
 pub struct Load {
     pub connections: usize,
     pub workspaces: usize,
-    /// Events per second, over all workspaces.
-    pub rate: f64,
+    /// Events per second, over all workspaces; `None` where each waits for others.
+    pub rate: Option<f64>,
+    /// How many events may be under way at a time, where they are not due at a rate.
+    pub in_flight: Option<usize>,
     pub duration_seconds: f64,
     pub warm_up_seconds: f64,
     pub payload_bytes: usize,
@@ -60,7 +64,7 @@ pub struct Publishing {
     pub unsent: u64,
     /// What the first of the failed ones was answered.
     pub first_failure: Option<String>,
-    /// Events taken per second, from the first one that was due to the last one that was.
+    /// Events taken per second of publishing.
     pub per_second: f64,
     /// How much later than due events were sent.
     pub behind_ms: Percentiles,
@@ -268,7 +272,8 @@ pub(super) mod tests {
             load: Load {
                 connections: 12,
                 workspaces: 2,
-                rate: 500.0,
+                rate: Some(500.0),
+                in_flight: None,
                 duration_seconds: 2.0,
                 warm_up_seconds: 0.5,
                 payload_bytes: 200,

@@ -72,6 +72,11 @@ fn load(outcome: &Outcome) -> Section {
         Way::Http => "over HTTP, durable",
         Way::RedisLive => "over the bus, live",
         Way::RedisDurable => "over the bus, durable",
+        Way::Url => "posted to a URL",
+    };
+    let pace = match (load.rate, load.in_flight) {
+        (Some(rate), _) => format!("{}/s", short(rate)),
+        (None, in_flight) => format!("up to {} at a time", grouped(in_flight.unwrap_or(1) as u64)),
     };
     let connecting = &outcome.connecting;
     let mut rows = vec![
@@ -83,8 +88,7 @@ fn load(outcome: &Outcome) -> Section {
         row(
             "events",
             format!(
-                "{}/s of {} bytes for {} s, after {} s of warming up, {way}",
-                short(load.rate),
+                "{pace} of {} bytes for {} s, after {} s of warming up, {way}",
                 grouped(load.payload_bytes as u64),
                 short(load.duration_seconds),
                 short(load.warm_up_seconds)

@@ -74,16 +74,18 @@ impl Broker {
         workspace: &WorkspaceId,
         query: &str,
     ) -> Result<http::request::Builder, Failure> {
-        let uri: Uri =
-            format!("{}/workspaces/{workspace}/events{query}", self.base).parse().map_err(|_| {
-                Failure::Usage(format!("`{}` is not a URL such as http://127.0.0.1:8080/api", self.base))
-            })?;
-        if uri.host().is_none() {
+        self.request(method, &format!("{}/workspaces/{workspace}/events{query}", self.base))
+    }
+
+    /// A request to a URL of the broker, to be completed.
+    pub(super) fn request(&self, method: Method, url: &str) -> Result<http::request::Builder, Failure> {
+        let uri: Option<Uri> = url.parse().ok().filter(|uri: &Uri| uri.host().is_some());
+        let Some(uri) = uri else {
             return Err(Failure::Usage(format!(
                 "`{}` is not a URL such as http://127.0.0.1:8080/api",
                 self.base
             )));
-        }
+        };
         let request =
             Request::builder().method(method).uri(uri).header(ACCEPT, "text/event-stream, application/json");
         Ok(match &self.authorization {
@@ -94,10 +96,19 @@ impl Broker {
 
     /// Sends a request and waits for the head of the answer.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+        self.send_to(&self.base, request).await
+    }
+
+    /// The same for a request that need not be to the broker: `place` stands in messages.
+    pub(super) async fn send_to(
+        &self,
+        place: &str,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, String> {
         match tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(format!("cannot reach {}: {}", self.base, chain(&error))),
-            Err(_) => Err(format!("no answer from {} within {} s", self.base, ANSWER_TIMEOUT.as_secs())),
+            Ok(Err(error)) => Err(format!("cannot reach {place}: {}", chain(&error))),
+            Err(_) => Err(format!("no answer from {place} within {} s", ANSWER_TIMEOUT.as_secs())),
         }
     }
 }

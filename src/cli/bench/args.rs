@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use http::Uri;
 use jiff::SignedDuration;
 
 use super::Failure;
+use super::pace::Pace;
+use super::places::{Target, Template};
 use crate::bench::host;
 use crate::bench::outcome::Way;
 use crate::bench::tag::{PAYLOAD_BYTES_MIN, RunId};
@@ -21,6 +22,12 @@ const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
 /// The most events of a run: each number of a failed one is kept.
 const EVENTS_MAX: f64 = 1e9;
+
+/// The most events under way, which all fit into one lane's queue.
+const IN_FLIGHT_MAX: usize = 10_000;
+
+/// Where a broker has its streams, below its base.
+const PATH: &str = "/workspaces/{workspace}/events";
 
 /// Files that are open beside the connections: of the runtime, of publishing, of looking at `/proc`.
 const OTHER_FILES: u64 = 100;
@@ -45,6 +52,9 @@ pub(in crate::cli) struct BenchArgs {
     /// Events per second, in all workspaces together
     #[arg(long, value_name = "EVENTS", default_value_t = 100.0)]
     rate: f64,
+    /// Instead of at a rate, publish the next event as soon as fewer than so many have not been received by everybody
+    #[arg(long, value_name = "N", conflicts_with_all = ["rate", "storm"])]
+    in_flight: Option<usize>,
     /// How long to publish, such as 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
@@ -61,6 +71,16 @@ pub(in crate::cli) struct BenchArgs {
     /// none, the embedded bus at embedded.listen
     #[arg(long, value_enum, default_value_t = Publish::Http)]
     publish: Publish,
+    /// Post each event to a URL of its own, as other servers want it, such as http://127.0.0.1:8080/pub/{workspace}; any status
+    /// of 2xx means that it was taken
+    #[arg(long, value_name = "URL", value_parser = Template::url)]
+    publish_url: Option<Template>,
+    /// The path of a stream, behind that of --url, for servers that have it elsewhere
+    #[arg(long, value_name = "PATH", default_value = PATH, value_parser = Template::path)]
+    path: Template,
+    /// The server sends no hello: a stream is open when its head has come
+    #[arg(long)]
+    no_hello: bool,
     /// With --publish redis: by PUBLISH, without the log (the default there)
     #[arg(long, conflicts_with = "durable")]
     live: bool,
@@ -84,7 +104,7 @@ pub(in crate::cli) struct BenchArgs {
     /// Threads for the streams; without it half of the cores, and four at most
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// The server's process, where it cannot be found by its port
+    /// The server's process, where it cannot be found by its port; those that it has started count too
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
     /// Print one JSON object instead of a table
@@ -123,11 +143,15 @@ pub(super) struct Plan {
     pub(super) authority: String,
     /// Host and port, to be looked up.
     pub(super) host: (String, u16),
-    /// What stands before `/workspaces/` in paths.
-    pub(super) base_path: String,
+    /// The path of a workspace's streams.
+    pub(super) path: Template,
+    /// Where events are posted to, if not to the broker.
+    pub(super) publish_url: Option<Template>,
+    /// Streams count as open without a hello.
+    pub(super) no_hello: bool,
     pub(super) connections: usize,
     pub(super) workspaces: Vec<WorkspaceId>,
-    pub(super) rate: f64,
+    pub(super) pace: Pace,
     pub(super) duration: Duration,
     pub(super) warm_up: Duration,
     pub(super) grace: Duration,
@@ -159,23 +183,18 @@ impl BenchArgs {
         if !(PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&self.payload_bytes) {
             return usage("--payload-bytes is a number from 128 to 1048576");
         }
-        let events = self.rate * (self.warm_up + self.duration).as_secs_f64();
-        if !(self.rate > 0.0 && (1.0..=EVENTS_MAX).contains(&events)) {
-            return usage("--rate and --duration have to come to at least one event, and to 1e9 at most");
-        }
         if self.duration.is_zero() {
             return usage("--duration is longer than 0s");
         }
-        let way = match (self.publish, self.live, self.durable) {
-            (Publish::Http, true, _) => {
-                return usage("over HTTP events are always durable: --live needs --publish redis");
-            }
-            (Publish::Http, false, _) => Way::Http,
-            (Publish::Redis, _, true) => Way::RedisDurable,
-            (Publish::Redis, _, false) => Way::RedisLive,
-        };
+        let fixed = self.path.is_fixed() || self.publish_url.as_ref().is_some_and(Template::is_fixed);
+        if self.workspaces > 1 && fixed {
+            return usage(
+                "with several workspaces --path and --publish-url need a place for theirs: {workspace}",
+            );
+        }
+        let (pace, way) = (self.pace()?, self.way()?);
         enough_files(self.connections)?;
-        let (host, authority, base_path) = target(url)?;
+        let Target { host, authority, base_path } = Target::of(url)?;
         let run = RunId::random();
         let workspaces =
             (0..self.workspaces).map(|n| WorkspaceId::parse(&format!("bench-{}-{n}", run.as_str())));
@@ -186,10 +205,12 @@ impl BenchArgs {
             url: url.to_owned(),
             authority,
             host,
-            base_path,
+            path: self.path.below(&base_path),
+            publish_url: self.publish_url.clone(),
+            no_hello: self.no_hello,
             connections: self.connections,
             workspaces: workspaces.map_err(|error| Failure::Usage(error.to_string()))?,
-            rate: self.rate,
+            pace,
             duration: self.duration,
             warm_up: self.warm_up,
             grace: self.grace,
@@ -201,12 +222,52 @@ impl BenchArgs {
             pid: self.pid,
         })
     }
+
+    fn pace(&self) -> Result<Pace, Failure> {
+        let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
+        if let Some(most) = self.in_flight {
+            if !(1..=IN_FLIGHT_MAX).contains(&most) {
+                return usage("--in-flight is a number from 1 to 10000");
+            }
+            return Ok(Pace::InFlight(most));
+        }
+        let events = self.rate * (self.warm_up + self.duration).as_secs_f64();
+        if !(self.rate > 0.0 && (1.0..=EVENTS_MAX).contains(&events)) {
+            return usage("--rate and --duration have to come to at least one event, and to 1e9 at most");
+        }
+        Ok(Pace::Rate(self.rate))
+    }
+
+    fn way(&self) -> Result<Way, Failure> {
+        let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
+        match (self.publish, &self.publish_url) {
+            (Publish::Redis, Some(_)) => usage("--publish-url is for publishing over HTTP, not on the bus"),
+            (Publish::Redis, None) if self.durable => Ok(Way::RedisDurable),
+            (Publish::Redis, None) => Ok(Way::RedisLive),
+            (Publish::Http, _) if self.live => {
+                usage("over HTTP events are always durable: --live needs --publish redis")
+            }
+            (Publish::Http, Some(_)) => Ok(Way::Url),
+            (Publish::Http, None) => Ok(Way::Http),
+        }
+    }
 }
 
 impl Plan {
-    /// How many events there are.
-    pub(super) fn events(&self) -> u64 {
-        (self.rate * (self.warm_up + self.duration).as_secs_f64()).ceil() as u64
+    /// How many clients each workspace has, those that do not read left out.
+    pub(super) fn readers(&self) -> Vec<u64> {
+        let mut readers = vec![0; self.workspaces.len()];
+        for client in (0..self.connections).filter(|client| !self.is_slow(*client)) {
+            if let Some(count) = readers.get_mut(self.workspace_of(client)) {
+                *count += 1;
+            }
+        }
+        readers
+    }
+
+    /// The workspace of an event, by its number in the run.
+    pub(super) fn workspace_of_event(&self, event: u64) -> usize {
+        usize::try_from(event % self.workspaces.len() as u64).unwrap_or(0)
     }
 
     /// The workspace of a client, by its number.
@@ -218,24 +279,6 @@ impl Plan {
     pub(super) fn is_slow(&self, client: usize) -> bool {
         client >= self.connections - self.slow
     }
-}
-
-/// Host and port, both together as they stand in requests, and the path, of an address.
-fn target(url: &str) -> Result<((String, u16), String, String), Failure> {
-    let wrong = || Failure::Usage(format!("`{url}` is not a URL such as http://127.0.0.1:8080/api"));
-    let uri: Uri = url.parse().map_err(|_| wrong())?;
-    if uri.scheme_str() == Some("https") {
-        return Err(Failure::Usage(
-            "the generator speaks plain HTTP/1.1: name the broker itself, or a listener without TLS in front of it"
-                .to_owned(),
-        ));
-    }
-    let (Some("http"), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host()) else {
-        return Err(wrong());
-    };
-    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let path = uri.path().trim_end_matches('/').to_owned();
-    Ok(((name, uri.port_u16().unwrap_or(80)), authority.to_string(), path))
 }
 
 /// Every connection is an open file of this process.
@@ -286,11 +329,22 @@ mod tests {
     fn flags_make_a_plan() {
         let made = plan("--connections 10 --workspaces 3 --rate 0.5 --duration 1m --warm-up 500ms --slow 2")
             .unwrap();
-        assert_eq!((made.events(), made.way, made.workspaces.len()), (31, Way::Http, 3));
+        assert_eq!((made.pace, made.way, made.workspaces.len()), (Pace::Rate(0.5), Way::Http, 3));
         assert_eq!((made.workspace_of(4), made.is_slow(7), made.is_slow(8)), (1, false, true));
-        assert_eq!((made.authority.as_str(), made.base_path.as_str()), ("127.0.0.1:8080", "/api"));
+        assert_eq!(made.readers(), [3, 3, 2]);
+        let acme = WorkspaceId::parse("acme").unwrap();
+        assert_eq!(
+            (made.authority.as_str(), made.path.of(&acme).as_str()),
+            ("127.0.0.1:8080", "/api/workspaces/acme/events")
+        );
         assert_eq!(plan("--publish redis").unwrap().way, Way::RedisLive);
         assert_eq!(plan("--publish redis --durable").unwrap().way, Way::RedisDurable);
+        let other =
+            plan("--path /sub/{workspace} --publish-url http://h/{workspace} --in-flight 32").unwrap();
+        assert_eq!(
+            (other.pace, other.way, other.path.of(&acme)),
+            (Pace::InFlight(32), Way::Url, "/api/sub/acme".to_owned())
+        );
         assert_eq!(plan("--storm").unwrap().storm, Some(Return::AtOnce));
         assert_eq!(plan("--storm=retry --slow 1").unwrap().storm, Some(Return::Retry));
         assert_ne!(made.workspaces, plan("--workspaces 3").unwrap().workspaces, "each run has its own");
@@ -313,6 +367,16 @@ mod tests {
             ("--live", "--publish redis"),
             ("--live --durable --publish redis", "cannot be used with"),
             ("--storm=sometime", "at-once"),
+            ("--in-flight 0", "--in-flight"),
+            ("--in-flight 10001", "--in-flight"),
+            ("--in-flight 1 --rate 5", "cannot be used with"),
+            ("--in-flight 1 --storm", "cannot be used with"),
+            ("--path events/{workspace}", "a path such as"),
+            ("--path /events", "need a place"),
+            ("--publish-url http://host/pub", "need a place"),
+            ("--publish-url /pub/{workspace}", "a URL such as"),
+            ("--publish-url http://host/{workspace} --publish redis", "not on the bus"),
+            ("--publish-url http://host/{workspace} --live", "--publish redis"),
         ] {
             let said = plan(arguments).unwrap_err();
             assert!(said.contains(words), "{arguments}: {said}");
@@ -321,19 +385,6 @@ mod tests {
             panic!("so many are never allowed")
         };
         assert!(said.contains("ulimit -n"), "{said}");
-    }
-
-    #[test]
-    fn addresses_are_taken_apart() {
-        let found = target("http://[::1]:81/a/b/").map_err(|_| ()).unwrap();
-        assert_eq!(found, (("::1".to_owned(), 81), "[::1]:81".to_owned(), "/a/b".to_owned()));
-        assert_eq!(target("http://host").map_err(|_| ()).unwrap().0.1, 80);
-        for (url, words) in
-            [("https://host/api", "plain HTTP/1.1"), ("nonsense", "not a URL"), ("ftp://host", "not a URL")]
-        {
-            let Err(Failure::Usage(said)) = target(url) else { panic!("{url}") };
-            assert!(said.contains(words), "{url}: {said}");
-        }
     }
 
     #[test]

@@ -226,11 +226,28 @@ impl Client {
     /// Takes bytes of the answer, and says so if the stream ends with them.
     fn take(&mut self, worker: &Worker, reader: &mut Reader, bytes: &[u8], now_ns: u64) -> Option<End> {
         let mut tally = worker.tally.lock();
+        let before = tally.received;
+        let end = self.take_pieces(worker, &mut tally, reader, bytes, now_ns);
+        let arrived = tally.received - before;
+        drop(tally);
+        worker.scene.arrivals.add(arrived);
+        end
+    }
+
+    fn take_pieces(
+        &mut self,
+        worker: &Worker,
+        tally: &mut Tally,
+        reader: &mut Reader,
+        bytes: &[u8],
+        now_ns: u64,
+    ) -> Option<End> {
         let Reader { answer, parser, reason } = reader;
         let mut bytes = bytes;
         loop {
             match answer.next(&mut bytes) {
                 Ok(None) => return None,
+                Ok(Some(Piece::Head(200))) if worker.scene.plan.no_hello => self.hello(worker, tally),
                 Ok(Some(Piece::Head(200))) => {}
                 Ok(Some(Piece::Head(status))) => {
                     let end = format!("status {status}");
@@ -240,7 +257,7 @@ impl Client {
                     return Some(End::Failed(end));
                 }
                 Ok(Some(Piece::Body(body))) => {
-                    parser.feed(body, |event| self.event(worker, &mut tally, reason, &event, now_ns));
+                    parser.feed(body, |event| self.event(worker, tally, reason, &event, now_ns));
                 }
                 Ok(Some(Piece::End)) => return Some(reason.take().map_or(End::Clean, End::Told)),
                 Err(Malformed) => return Some(End::Failed("not well-formed HTTP/1.1".to_owned())),
@@ -286,6 +303,7 @@ impl Client {
         self.permit = None;
         if !std::mem::replace(&mut self.greeted, true) {
             tally.greeted += 1;
+            tally.greeted_at = worker.scene.clock.elapsed();
         }
         if !self.slow {
             tally.live += 1;

@@ -12,6 +12,7 @@ use super::super::Failure;
 use super::super::client::Broker;
 use super::args::Plan;
 use super::crowd::{Crowd, Scene, Tally};
+use super::pace::Arrivals;
 use super::preparing::{self, Bus};
 use super::progress::{Now, Progress};
 use super::publish::{Outlet, Published, Publishing};
@@ -72,6 +73,7 @@ pub(super) async fn run(plan: Plan, broker: Broker, config: &Config) -> Result<O
         target,
         clock: Instant::now(),
         tagger,
+        arrivals: Arrivals::default(),
         authorization: broker.authorization().cloned(),
         drop_all: CancellationToken::new(),
         dropped_at: Mutex::new(Duration::ZERO),
@@ -119,6 +121,8 @@ impl Run {
             self.progress.connecting(live, all);
             self.add_to(&mut ramp, live);
             if live >= all {
+                // The clock began with the first attempt.
+                let seconds = self.crowd.tally(&self.empty).greeted_at.as_secs_f64();
                 let per_second = live as f64 / seconds.max(1e-3);
                 return Ok((Connecting { live, seconds, per_second }, ramp));
             }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Plan;
 use super::client::{Client, Done};
+use super::pace::Arrivals;
 use crate::bench::latency::{Durations, Latencies, Percentiles};
 use crate::bench::tag::Tagger;
 
@@ -43,6 +44,8 @@ pub(super) struct Scene {
     /// Zero of the run's clock.
     pub(super) clock: Instant,
     pub(super) tagger: Tagger,
+    /// Deliveries to those that read, repetitions left out.
+    pub(super) arrivals: Arrivals,
     /// The header that says who we are.
     pub(super) authorization: Option<HeaderValue>,
     /// A storm begins.
@@ -68,6 +71,8 @@ pub(super) struct Worker {
 pub(super) struct Tally {
     /// Clients that have had a hello.
     pub(super) greeted: usize,
+    /// When the last of them had its first, on the run's clock.
+    pub(super) greeted_at: Duration,
     /// Streams that are open and have had theirs.
     pub(super) live: usize,
     /// Deliveries, repetitions left out.
@@ -99,11 +104,11 @@ pub(super) struct Crowd {
 impl Scene {
     /// The request for a stream.
     pub(super) fn request(&self, workspace: usize, last_event_id: &str) -> Vec<u8> {
-        let Plan { base_path, workspaces, authority, .. } = &self.plan;
+        let Plan { path, workspaces, authority, .. } = &self.plan;
         let Some(workspace) = workspaces.get(workspace) else { return Vec::new() };
         let mut request = format!(
-            "GET {base_path}/workspaces/{workspace}/events HTTP/1.1\r\nHost: {authority}\r\nAccept: text/event-stream\r\n\
-             Cache-Control: no-cache\r\n"
+            "GET {} HTTP/1.1\r\nHost: {authority}\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n",
+            path.of(workspace)
         )
         .into_bytes();
         let header = |request: &mut Vec<u8>, name: &str, value: &[u8]| {
@@ -128,6 +133,7 @@ impl Tally {
     pub(super) fn new(latencies: Latencies) -> Result<Self, CreationError> {
         Ok(Self {
             greeted: 0,
+            greeted_at: Duration::ZERO,
             live: 0,
             received: 0,
             strange: 0,
@@ -153,6 +159,7 @@ impl Tally {
 
     fn add(&mut self, other: &Self) {
         self.greeted += other.greeted;
+        self.greeted_at = self.greeted_at.max(other.greeted_at);
         self.live += other.live;
         self.received += other.received;
         self.strange += other.strange;

@@ -3,10 +3,12 @@
 //! | part | does |
 //! | --- | --- |
 //! | [`args`] | the flags, and the plan they make |
+//! | [`places`] | where streams are and where events go to |
 //! | [`preparing`] | what is seen to before a run |
 //! | [`conduct`] | the course of a run |
 //! | [`crowd`], [`client`] | the streams: some threads, each with many clients |
-//! | [`publish`] | publishing at a rate |
+//! | [`pace`] | when events are published |
+//! | [`publish`] | publishing them |
 //! | [`summing`] | what it all comes to |
 //! | [`progress`] | the line on the terminal |
 //!
@@ -16,6 +18,8 @@ mod args;
 mod client;
 mod conduct;
 mod crowd;
+mod pace;
+mod places;
 mod preparing;
 mod progress;
 mod publish;

@@ -44,7 +44,8 @@ pub(super) async fn look(plan: &Plan, broker: &Broker) -> Result<SocketAddr, Fai
         return Err(Failure::Failed(format!("the host `{host}` cannot be found")));
     };
     let Some(workspace) = plan.workspaces.first() else { return Ok(target) };
-    let request = broker.events(Method::GET, workspace, "")?.body(Full::new(Bytes::new()));
+    let url = format!("http://{}{}", plan.authority, plan.path.of(workspace));
+    let request = broker.request(Method::GET, &url)?.body(Full::new(Bytes::new()));
     let request = request.map_err(|error| Failure::Usage(error.to_string()))?;
     let response = broker.send(request).await.map_err(Failure::Failed)?;
     let status = response.status();
@@ -52,14 +53,15 @@ pub(super) async fn look(plan: &Plan, broker: &Broker) -> Result<SocketAddr, Fai
         return Ok(target);
     }
     let answer = json_body(response).await.map_err(Failure::Failed)?;
-    let detail = answer["detail"].as_str().unwrap_or("this does not look like Tidings: check --url");
+    let detail =
+        answer["detail"].as_str().unwrap_or("this does not look like Tidings: check --url and --path");
     Err(Failure::Failed(format!("the broker answered {status}: {detail}")))
 }
 
 /// Connects to the bus where events go to it, or where it can tell what a storm costs it.
 pub(super) async fn bus(plan: &Plan, config: &Config) -> Result<Option<Bus>, Failure> {
     let way = match plan.way {
-        Way::Http => None,
+        Way::Http | Way::Url => None,
         Way::RedisLive => Some(BulkWay::Live),
         Way::RedisDurable => Some(BulkWay::Durable),
     };
@@ -90,7 +92,7 @@ pub(super) async fn bus(plan: &Plan, config: &Config) -> Result<Option<Bus>, Fai
 /// Finds the server's processes, and what they use before the first connection.
 pub(super) fn server(plan: &Plan, target: SocketAddr) -> Result<(Processes, Usage), Unknown> {
     let processes = match plan.pid {
-        Some(pid) => Processes::one(pid),
+        Some(pid) => Processes::family(pid)?,
         None => Processes::listening_on(target)?,
     };
     let usage = processes.usage()?;

@@ -1,8 +1,4 @@
-//! Publishing at a rate: a thread that keeps the time, and lanes that send.
-//!
-//! Each event is due at a moment that is fixed before the run begins, and carries it. However long a lane is held up, the
-//! moments of the events behind stay what they are, so that what they had to wait counts as latency. All events of a
-//! workspace go through one lane, in order.
+//! Publishing: a thread that says when, and lanes that send. All events of a workspace go through one lane, in order.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hdrhistogram::CreationError;
-use http::{Method, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, StatusCode};
 use http_body_util::Full;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinSet;
 
 use super::super::client::{Broker, json_body};
 use super::crowd::Scene;
+use super::pace;
 use crate::bench::latency::{Durations, nanoseconds};
 use crate::bench::tag::Tag;
 use crate::bus::redis::bulk::{BulkPublisher, BulkWay};
@@ -28,7 +26,7 @@ use crate::config::Config;
 /// Requests over HTTP at a time, each by a lane of its own.
 const LANES: usize = 32;
 
-/// Events that may wait for a lane. Beyond it the thread that keeps the time waits too; the moments stay what they are.
+/// Events that may wait for a lane. Beyond it the thread that says when waits too; the moments stay what they are.
 const QUEUE: usize = 16 * 1024;
 
 /// Events that are sent together, at most.
@@ -39,7 +37,7 @@ const OVERTIME: Duration = Duration::from_secs(5);
 
 /// The way of events to the broker.
 pub(super) enum Outlet {
-    /// Through the broker.
+    /// Over HTTP: through the broker, or to the URL of the plan.
     Http(Arc<Broker>),
     /// Through the bus, by a connection that is made for it.
     Bus(Box<Config>, BulkWay),
@@ -52,6 +50,8 @@ pub(super) struct Published {
     pub(super) counts: Vec<u64>,
     /// The numbers of those that failed or were not sent, in order.
     pub(super) failed: BTreeMap<usize, Vec<u64>>,
+    /// How long publishing took.
+    pub(super) took: Duration,
     /// Events that were taken.
     pub(super) taken: u64,
     /// Events that were refused, or of which it is not known.
@@ -71,12 +71,14 @@ pub(super) struct Publishing {
     /// Events that were taken so far.
     pub(super) taken: Arc<AtomicU64>,
     thread: JoinHandle<io::Result<Published>>,
-    clock: JoinHandle<()>,
+    clock: JoinHandle<Duration>,
 }
 
 /// What a lane needs.
 struct Lane {
     scene: Arc<Scene>,
+    /// How many clients are to receive an event of each workspace.
+    readers: Arc<Vec<u64>>,
     events: Receiver<Tag>,
     /// No event is sent after this, on the run's clock.
     last_ns: u64,
@@ -89,6 +91,7 @@ impl Published {
         Ok(Self {
             counts: Vec::new(),
             failed: BTreeMap::new(),
+            took: Duration::ZERO,
             taken: 0,
             refused: 0,
             unsent: 0,
@@ -152,7 +155,7 @@ impl Publishing {
             .spawn(move || send(&of_lanes, &outlet, receivers, start, &counter))?;
         let clock = std::thread::Builder::new()
             .name("clock".to_owned())
-            .spawn(move || keep_time(&of_clock, &senders, start))?;
+            .spawn(move || pace::keep(&of_clock, &senders, start))?;
         Ok(Self { taken, thread, clock })
     }
 
@@ -165,29 +168,8 @@ impl Publishing {
     pub(super) fn join(self) -> io::Result<Published> {
         let broke_down = |_| io::Error::other("publishing broke down");
         let published = self.thread.join().map_err(broke_down)?;
-        self.clock.join().map_err(broke_down)?;
-        published
-    }
-}
-
-/// Hands each event to its lane when it is due. On a thread of its own, because timers of a runtime are a millisecond
-/// coarse.
-fn keep_time(scene: &Scene, lanes: &[Sender<Tag>], start: Duration) {
-    let plan = &scene.plan;
-    let workspaces = plan.workspaces.len() as u64;
-    for number in 0..plan.events() {
-        let due = start + Duration::from_secs_f64(number as f64 / plan.rate);
-        let now = scene.clock.elapsed();
-        if due > now {
-            std::thread::sleep(due - now);
-        }
-        let workspace = u32::try_from(number % workspaces).unwrap_or(u32::MAX);
-        let tag = Tag { workspace, sequence: number / workspaces, due_ns: nanoseconds(due) };
-        let Some(lane) = lanes.get(workspace as usize % lanes.len().max(1)) else { return };
-        if lane.blocking_send(tag).is_err() {
-            // Publishing has broken down, which it tells itself.
-            return;
-        }
+        let took = self.clock.join().map_err(broke_down)?;
+        Ok(Published { took, ..published? })
     }
 }
 
@@ -200,13 +182,14 @@ fn send(
     taken: &Arc<AtomicU64>,
 ) -> io::Result<Published> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let readers = Arc::new(scene.plan.readers());
     let last_ns = nanoseconds(start + scene.plan.warm_up + scene.plan.duration + OVERTIME);
     let new = || Published::new().map_err(io::Error::other);
     runtime.block_on(async {
         let mut lanes = JoinSet::new();
         for events in receivers {
-            let (scene, taken) = (Arc::clone(scene), Arc::clone(taken));
-            let lane = Lane { scene, events, last_ns, taken, published: new()? };
+            let (scene, taken, readers) = (Arc::clone(scene), Arc::clone(taken), Arc::clone(&readers));
+            let lane = Lane { scene, readers, events, last_ns, taken, published: new()? };
             match outlet {
                 Outlet::Http(broker) => drop(lanes.spawn(lane.over_http(Arc::clone(broker)))),
                 Outlet::Bus(config, way) => {
@@ -227,15 +210,17 @@ fn send(
 impl Lane {
     async fn over_http(mut self, broker: Arc<Broker>) -> Published {
         let mut waiting = Vec::with_capacity(BATCH);
+        // Only the broker is known to take several at a time.
+        let together = if self.scene.plan.publish_url.is_some() { 1 } else { BATCH };
         while self.events.recv_many(&mut waiting, BATCH).await > 0 {
             let mut by_workspace: BTreeMap<u32, Vec<Tag>> = BTreeMap::new();
             for tag in waiting.drain(..) {
                 by_workspace.entry(tag.workspace).or_default().push(tag);
             }
-            for mut tags in by_workspace.into_values() {
-                let Some(sent) = self.sending(&mut tags) else { continue };
-                let answer = self.post(&broker, &tags).await;
-                self.answered(sent, &tags, vec![answer; tags.len()]);
+            for tags in by_workspace.values().flat_map(|tags| tags.chunks(together)) {
+                let Some(sent) = self.sending(tags) else { continue };
+                let answer = self.post(&broker, tags).await;
+                self.answered(sent, tags, vec![answer; tags.len()]);
             }
         }
         self.published
@@ -243,23 +228,26 @@ impl Lane {
 
     /// Publishes events of one workspace: several are those that had to wait, and go together as a batch.
     async fn post(&self, broker: &Broker, tags: &[Tag]) -> Result<(), String> {
-        let scene = &self.scene;
-        let workspace = tags.first().and_then(|tag| scene.plan.workspaces.get(tag.workspace as usize));
-        let payloads: Vec<String> = tags.iter().map(|tag| scene.tagger.payload(*tag)).collect();
-        let request = broker
-            .events(
-                Method::POST,
-                workspace.ok_or("no such workspace")?,
-                if tags.len() > 1 { "?batch=1" } else { "" },
-            )
-            .map_err(|_| "the address is none".to_owned())?
-            .body(Full::new(Bytes::from(payloads.join("\n"))))
-            .map_err(|error| error.to_string())?;
-        let response = broker.send(request).await?;
+        let plan = &self.scene.plan;
+        let workspace = tags.first().and_then(|tag| plan.workspaces.get(tag.workspace as usize));
+        let workspace = workspace.ok_or("no such workspace")?;
+        let payloads: Vec<String> = tags.iter().map(|tag| self.scene.tagger.payload(*tag)).collect();
+        let body = Full::new(Bytes::from(payloads.join("\n")));
+        let response = if let Some(url) = &plan.publish_url {
+            // Without a token: it is the broker's, and this need not be.
+            let url = url.of(workspace);
+            let request = Request::post(&url).header(CONTENT_TYPE, "application/json").body(body);
+            broker.send_to(&url, request.map_err(|error| error.to_string())?).await?
+        } else {
+            let query = if tags.len() > 1 { "?batch=1" } else { "" };
+            let request = broker.events(Method::POST, workspace, query);
+            let request = request.map_err(|_| "the address is none".to_owned())?.body(body);
+            broker.send(request.map_err(|error| error.to_string())?).await?
+        };
         let status = response.status();
         // The whole answer, so that the connection serves the next one.
         let answer = json_body(response).await?;
-        if status == StatusCode::OK {
+        if status == StatusCode::OK || plan.publish_url.is_some() && status.is_success() {
             return Ok(());
         }
         Err(format!("{status} {}", answer["detail"].as_str().unwrap_or_default()))
@@ -268,7 +256,10 @@ impl Lane {
     async fn over_bus(mut self, mut bus: BulkPublisher) -> Published {
         let mut tags = Vec::with_capacity(BATCH);
         while self.events.recv_many(&mut tags, BATCH).await > 0 {
-            let Some(sent) = self.sending(&mut tags) else { continue };
+            let Some(sent) = self.sending(&tags) else {
+                tags.clear();
+                continue;
+            };
             let scene = Arc::clone(&self.scene);
             let events = tags.iter().filter_map(|tag| {
                 Some((scene.plan.workspaces.get(tag.workspace as usize)?, scene.tagger.payload(*tag)))
@@ -280,15 +271,15 @@ impl Lane {
         self.published
     }
 
-    /// Events are about to be sent. Those that it is too late for are given up; `None` where that is all of them.
-    fn sending(&mut self, tags: &mut Vec<Tag>) -> Option<Instant> {
+    /// Events are about to be sent; `None` where it is too late and they are given up.
+    fn sending(&mut self, tags: &[Tag]) -> Option<Instant> {
         let now = Instant::now();
         let now_ns = nanoseconds(now.saturating_duration_since(self.scene.clock));
         if now_ns > self.last_ns {
-            tags.drain(..).for_each(|tag| self.published.fail(tag, None));
+            tags.iter().for_each(|tag| self.fail(*tag, None));
             return None;
         }
-        for tag in &*tags {
+        for tag in tags {
             self.published.behind.record(Duration::from_nanos(now_ns.saturating_sub(tag.due_ns)));
         }
         Some(now)
@@ -304,9 +295,16 @@ impl Lane {
                     self.published.taken += 1;
                     self.taken.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(why) => self.published.fail(*tag, Some(why)),
+                Err(why) => self.fail(*tag, Some(why)),
             }
         }
+    }
+
+    /// An event was not published, so that nobody need wait for its arrival.
+    fn fail(&mut self, tag: Tag, why: Option<String>) {
+        self.published.fail(tag, why);
+        let readers = self.readers.get(tag.workspace as usize).copied();
+        self.scene.arrivals.add(readers.unwrap_or(0));
     }
 }
 

@@ -3,6 +3,7 @@
 use super::args::Plan;
 use super::client::{Done, End};
 use super::crowd::Tally;
+use super::pace::Pace;
 use super::publish::Published;
 use crate::bench::host::{Processes, Unknown, Usage};
 use crate::bench::outcome::{
@@ -25,13 +26,7 @@ pub(super) struct Seen {
 
 /// How many deliveries there are to be: for each event that was taken, the readers of its workspace.
 pub(super) fn expected(plan: &Plan, published: &Published) -> u64 {
-    let mut readers = vec![0_u64; plan.workspaces.len()];
-    for client in (0..plan.connections).filter(|client| !plan.is_slow(*client)) {
-        if let Some(count) = readers.get_mut(plan.workspace_of(client)) {
-            *count += 1;
-        }
-    }
-    (0..).zip(readers).map(|(workspace, readers)| readers * of_workspace(published, workspace)).sum()
+    (0..).zip(plan.readers()).map(|(workspace, readers)| readers * of_workspace(published, workspace)).sum()
 }
 
 /// How many events of a workspace were taken.
@@ -47,11 +42,12 @@ fn failed(published: &Published, workspace: usize) -> &[u64] {
 /// All figures of a run, and the verdict.
 pub(super) fn outcome(plan: &Plan, server: &Result<(Processes, Usage), Unknown>, seen: Seen) -> Outcome {
     let Seen { connecting, ramp, idle, end, published, tally, done, xranges } = seen;
-    let seconds = (plan.warm_up + plan.duration).as_secs_f64();
+    let seconds = published.took.as_secs_f64().max(1e-3);
     let receiving = receiving(&published, &tally, &done, seconds);
     let server_figures = match (server, idle, end) {
         (Ok((processes, before)), Some(idle), Some(end)) => {
-            Some(used(plan, processes, (*before, idle, end), ramp, receiving.received))
+            let usage = (*before, idle, end);
+            Some(used(plan, processes, usage, ramp, receiving.received, seconds))
         }
         _ => None,
     };
@@ -83,10 +79,15 @@ pub(super) fn outcome(plan: &Plan, server: &Result<(Processes, Usage), Unknown>,
 }
 
 fn load(plan: &Plan) -> Load {
+    let (rate, in_flight) = match plan.pace {
+        Pace::Rate(rate) => (Some(rate), None),
+        Pace::InFlight(most) => (None, Some(most)),
+    };
     Load {
         connections: plan.connections,
         workspaces: plan.workspaces.len(),
-        rate: plan.rate,
+        rate,
+        in_flight,
         duration_seconds: plan.duration.as_secs_f64(),
         warm_up_seconds: plan.warm_up.as_secs_f64(),
         payload_bytes: plan.payload_bytes,
@@ -152,6 +153,7 @@ fn used(
     (before, idle, end): (Usage, Usage, Usage),
     ramp: Vec<RampPoint>,
     deliveries: u64,
+    seconds: f64,
 ) -> Server {
     let cpu = end.cpu.saturating_sub(idle.cpu).as_secs_f64();
     let grown = idle.memory.pss_kib as f64 - before.memory.pss_kib as f64;
@@ -159,7 +161,7 @@ fn used(
         pids: processes.pids().collect(),
         cpu_seconds: cpu,
         cpu_us_per_delivery: cpu * 1e6 / deliveries.max(1) as f64,
-        cpu_share: cpu / (plan.warm_up + plan.duration).as_secs_f64(),
+        cpu_share: cpu / seconds,
         memory_before: before.memory,
         memory_idle: idle.memory,
         memory_after: end.memory,

@@ -11,6 +11,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::support::commands::run_tidings;
 
+const HELLO: &str = "data: {\"type\":\"connected\",\"workspaceId\":\"x\"}\n\n";
+
 /// Streams of one workspace that share what is published.
 #[derive(Default)]
 struct Faulty {
@@ -39,7 +41,7 @@ impl Faulty {
     }
 }
 
-/// Starts the server.
+/// Starts the server. Below `/sub/` there is no hello, and below `/pub/` an event is taken with 201 and nothing said.
 async fn faulty() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -72,22 +74,27 @@ async fn serve(stream: TcpStream, faulty: Arc<Mutex<Faulty>>) {
             lines.push(line);
         }
         if lines[0].starts_with("get ") {
-            return follow(stream.into_inner(), &faulty).await;
+            let hello = if lines[0].starts_with("get /sub/bench-") { "" } else { HELLO };
+            return follow(stream.into_inner(), &faulty, hello).await;
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.unwrap();
         for payload in String::from_utf8(body).unwrap().lines() {
             faulty.lock().publish(payload);
         }
-        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{\"id\":\"1-0\"}";
+        let answer = if lines[0].starts_with("post /pub/bench-") {
+            "HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n"
+        } else {
+            "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{\"id\":\"1-0\"}"
+        };
         stream.get_mut().write_all(answer.as_bytes()).await.unwrap();
     }
 }
 
 /// A stream that is not chunked: it ends with its connection.
-async fn follow(mut stream: TcpStream, faulty: &Mutex<Faulty>) {
+async fn follow(mut stream: TcpStream, faulty: &Mutex<Faulty>, hello: &str) {
     let (sender, mut frames) = unbounded_channel();
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"type\":\"connected\",\"workspaceId\":\"x\"}\n\n";
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{hello}");
     faulty.lock().streams.push(sender);
     let _ = stream.write_all(head.as_bytes()).await;
     while let Some(frame) = frames.recv().await {
@@ -97,17 +104,56 @@ async fn follow(mut stream: TcpStream, faulty: &Mutex<Faulty>) {
     }
 }
 
-#[tokio::test]
-async fn what_is_lost_or_repeated_or_turned_round_in_silence_is_found_out() {
-    let url = format!("http://{}/api", faulty().await);
-    let load =
-        ["--connections", "3", "--workspaces", "1", "--rate", "50", "--duration", "1s", "--warm-up", "0s"];
-    let finished = run_tidings(&[&["bench", "--json", "--url", &url][..], &load].concat(), &[]).await;
+/// Runs `tidings bench` with three clients against a server, and answers what `--json` printed. It does not pass.
+async fn failed_bench(arguments: &str) -> Value {
+    let arguments = format!("bench --json --connections 3 --workspaces 1 --warm-up 0s {arguments}");
+    let finished = run_tidings(&arguments.split_whitespace().collect::<Vec<_>>(), &[]).await;
     let figures: Value =
         serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"));
     assert_eq!(finished.code, Some(1), "{figures}");
-    let receiving = &figures["receiving"];
-    let counts = ["expected", "received", "missing_told", "missing_untold", "duplicates", "out_of_order"];
-    assert_eq!(counts.map(|count| receiving[count].as_u64().unwrap()), [150, 147, 0, 3, 3, 3], "{figures}");
+    figures
+}
+
+/// What was expected, received, missed with and without a word, received again, and out of order.
+fn counts(figures: &Value) -> [u64; 6] {
+    ["expected", "received", "missing_told", "missing_untold", "duplicates", "out_of_order"]
+        .map(|count| figures["receiving"][count].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn what_is_lost_or_repeated_or_turned_round_in_silence_is_found_out() {
+    let url = format!("http://{}/api", faulty().await);
+    let figures = failed_bench(&format!("--url {url} --rate 50 --duration 1s")).await;
+    assert_eq!(counts(&figures), [150, 147, 0, 3, 3, 3], "{figures}");
     assert_eq!(figures["problems"].as_array().unwrap().len(), 3, "{figures}");
+}
+
+#[tokio::test]
+async fn so_it_is_at_a_server_with_other_paths_that_sends_no_hello() {
+    let url = format!("http://{}", faulty().await);
+    let places = format!("--path /sub/{{workspace}} --publish-url {url}/pub/{{workspace}} --no-hello");
+    let figures = failed_bench(&format!("--url {url} {places} --rate 50 --duration 1s")).await;
+    assert_eq!(counts(&figures), [150, 147, 0, 3, 3, 3], "{figures}");
+    let publishing = &figures["publishing"];
+    assert_eq!((&publishing["events"], &publishing["failed"]), (&50.into(), &0.into()), "{figures}");
+    assert_eq!(figures["load"]["publish"], "url");
+}
+
+#[tokio::test]
+async fn who_waits_for_an_event_that_is_lost_gives_up() {
+    let url = format!("http://{}/api", faulty().await);
+    let figures = failed_bench(&format!("--url {url} --in-flight 1 --duration 20s --grace 500ms")).await;
+    assert_eq!(counts(&figures), [15, 12, 0, 3, 0, 0], "{figures}");
+}
+
+#[tokio::test]
+async fn events_that_a_url_does_not_take_are_failed_and_nobody_waits_for_them() {
+    let url = format!("http://{}/api", faulty().await);
+    // Nobody listens there.
+    let elsewhere = "--publish-url http://127.0.0.1:1/{workspace} --in-flight 1 --duration 200ms";
+    let figures = failed_bench(&format!("--url {url} {elsewhere}")).await;
+    let publishing = &figures["publishing"];
+    assert!(publishing["failed"].as_u64() > Some(1) && publishing["events"] == 0, "{figures}");
+    let why = publishing["first_failure"].as_str().unwrap();
+    assert!(why.contains("cannot reach http://127.0.0.1:1/bench-"), "{why}");
 }

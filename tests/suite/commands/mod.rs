@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_faults;
+mod bench_peers;
 mod check;
 mod configuration;
 mod publish;

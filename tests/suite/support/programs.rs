@@ -133,6 +133,15 @@ pub fn installed(what: &str) -> PathBuf {
     path
 }
 
+/// An example of this package, which `cargo test` builds unless it is told to build something else.
+pub fn example(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_BIN_EXE_tidings")).with_file_name("examples").join(name);
+    if !path.exists() {
+        run(Command::new(env!("CARGO")).args(["build", "--quiet", "--locked", "--example", name]));
+    }
+    path
+}
+
 /// Runs a command to its end and answers what it wrote to stdout. Fails the test when the command fails.
 pub fn run(command: &mut Command) -> String {
     let output = command
