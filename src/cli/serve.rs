@@ -13,7 +13,8 @@ use crate::telemetry;
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = options.load()?.config;
-    telemetry::install(&config.log).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
+    let _log =
+        telemetry::install(&config.log).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
