@@ -22,19 +22,26 @@ use crate::bus::embedded::{self, ChannelNames, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
 use crate::config::{AuthMethod, AuthMode, Config, Writer};
-use crate::delivery::engine::{Engine, EngineSettings, LogBounds, Shard};
+use crate::delivery::engine::{Engine, Shard};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
 use crate::feed::NodeFeed;
 use crate::http::{
-    self, AdmissionSettings, App, CertificateError, Certificates, ConnectionSettings, Hosts, Http2Settings,
-    Listener, Origins, PairFiles, PublishRate, Service, SocketSettings, Tls, TrustedProxies, admin,
+    self, AdmissionSettings, App, CertificateError, Certificates, ConnectionSettings, Listener, Origins,
+    PairFiles, PublishRate, Service, SocketSettings, Tls, TrustedProxies, admin,
 };
-use crate::hub::{Hub, HubSettings};
-use crate::limits::{AddressCounts, OpenStreams, StreamLimits};
+use crate::hub::Hub;
+use crate::limits::{AddressCounts, OpenStreams};
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
 use crate::node::Node;
+
+mod settings;
+
+use settings::{
+    admin_hosts, connection_settings, engine_settings, hub_settings, public_hosts, socket_settings,
+    stream_limits,
+};
 
 /// How often workspaces without subscribers are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -145,8 +152,9 @@ impl Server {
     ///
     /// [`StartError`] says what is in the way.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let public = bind("server.listen", config.server.listen)?;
-        let admin = bind("admin.listen", config.admin.listen)?;
+        let socket = socket_settings(config);
+        let public = bind("server.listen", config.server.listen, &socket)?;
+        let admin = bind("admin.listen", config.admin.listen, &socket)?;
         let id = NodeId::random();
         let metrics = Arc::new(Metrics::new());
         let interest = Arc::new(Interest::default());
@@ -196,11 +204,6 @@ impl Server {
             TrustedProxies::new(config.server.trusted_proxies.clone(), config.server.forwarded_header);
         let proxies = Arc::new(proxies);
         let connection = connection_settings(config);
-        let socket = SocketSettings {
-            keepalive: config.server.keepalive_seconds.duration(),
-            user_timeout: config.server.write_timeout_seconds.duration(),
-            send_buffer: config.server.send_buffer_bytes,
-        };
         let (engine, shards) = engine(config, &streams)?.unzip();
         let engine = engine.map(Arc::new);
         let public = Listener {
@@ -422,38 +425,6 @@ async fn tls(
     Ok((Some(certificates), Some(tls)))
 }
 
-/// What both listeners have in common.
-fn connection_settings(config: &Config) -> ConnectionSettings {
-    let write_timeout = config.server.write_timeout_seconds.duration();
-    ConnectionSettings {
-        header_timeout: config.server.header_timeout_seconds.duration(),
-        write_timeout,
-        proxy_protocol: false,
-        tls: None,
-        http2: Http2Settings {
-            streams: config.http2.streams,
-            ping: config.http2.ping_seconds.duration(),
-            ping_timeout: config.http2.ping_timeout_seconds.duration(),
-            idle: config.http2.idle_seconds.duration(),
-            // Streams on which nothing waits say so only with their next heartbeat.
-            stall: write_timeout + config.sse.heartbeat_seconds.duration(),
-        },
-    }
-}
-
-/// Without a word on who may connect the broker is this machine's alone.
-fn public_hosts(config: &Config) -> Hosts {
-    match config.auth.mode {
-        AuthMode::Unset => Hosts::Local,
-        AuthMode::None | AuthMode::Methods(_) => Hosts::Any,
-    }
-}
-
-/// An operations listener on a loopback address is this machine's alone too.
-fn admin_hosts(config: &Config) -> Hosts {
-    if config.admin.listen.ip().to_canonical().is_loopback() { Hosts::Local } else { Hosts::Any }
-}
-
 /// The configured bus, and where it listens if it is the embedded one.
 async fn bus(
     config: &Config,
@@ -498,39 +469,14 @@ fn engine(
     match config.delivery.writer {
         Writer::Body => Ok(None),
         Writer::Handoff => {
-            let settings = EngineSettings {
-                streams: Arc::clone(streams),
-                write_timeout: config.server.write_timeout_seconds.duration(),
-                bounds: LogBounds { frames: config.ring.events, bytes: config.ring.bytes },
-            };
+            let settings = engine_settings(config, Arc::clone(streams));
             Engine::new(config.delivery.shards(), &settings).map(Some).map_err(StartError::Engine)
         }
     }
 }
 
-fn hub_settings(config: &Config) -> HubSettings {
-    HubSettings {
-        ring_events: config.ring.events,
-        ring_bytes: config.ring.bytes,
-        ring_bytes_in_all: config.limits.ring_bytes,
-        rates: config.limits.rates(),
-        event_bytes: config.limits.event_bytes,
-        linger: config.ring.linger_seconds.duration(),
-        workspaces: config.limits.workspaces,
-    }
-}
-
-fn stream_limits(config: &Config) -> StreamLimits {
-    let limits = &config.limits;
-    StreamLimits {
-        in_all: limits.connections,
-        per_workspace: limits.connections_per_workspace,
-        per_user: limits.connections_per_user,
-    }
-}
-
-fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    http::bind(address).map_err(|source| StartError::Bind { key, address, source })
+fn bind(key: &'static str, address: SocketAddr, options: &SocketSettings) -> Result<TcpListener, StartError> {
+    http::bind(address, options).map_err(|source| StartError::Bind { key, address, source })
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {

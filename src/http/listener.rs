@@ -58,16 +58,20 @@ pub struct Listener {
     pub metrics: Option<Arc<Metrics>>,
 }
 
-/// Binds a listener.
+/// Binds a listener, whose connections get these options.
 ///
 /// # Errors
 ///
 /// When the address is in use or not of this machine, or may not be bound.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, options: &SocketSettings) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the former process to be forgotten.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    if INHERITED {
+        // Before it listens, since connections are made from then on.
+        options.apply(&SockRef::from(&socket))?;
+    }
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
@@ -83,7 +87,6 @@ impl Listener {
         let shared =
             Arc::new(Shared { service, settings: connection, admission, ends, engine, tasks: tasks.clone() });
         let throttle = Throttle::default();
-        let are_inherited = INHERITED && socket.apply(&SockRef::from(&listener)).is_ok();
         loop {
             // Room comes first: beyond all bounds, clients wait in the listen queue and cost no memory here.
             let ticket = tokio::select! {
@@ -106,7 +109,7 @@ impl Listener {
                 }
             };
             let Some(ticket) = shared.admission.arrive(ticket) else { continue };
-            if !are_inherited && socket.apply(&SockRef::from(&stream)).is_err() {
+            if !INHERITED && socket.apply(&SockRef::from(&stream)).is_err() {
                 // The peer is gone already.
                 continue;
             }
@@ -153,11 +156,10 @@ mod tests {
             user_timeout: Duration::from_secs(31),
             send_buffer: 50_000,
         };
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        settings.apply(&SockRef::from(&listener)).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), &settings).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        let plain = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _other = TcpStream::connect(plain.local_addr().unwrap()).await.unwrap();
         let (by_hand, _) = plain.accept().await.unwrap();
         settings.apply(&SockRef::from(&by_hand)).unwrap();
