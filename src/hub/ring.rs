@@ -11,8 +11,11 @@ use crate::event::{Audience, Frame, Position};
 /// What a frame costs in memory beside its bytes, roughly: the frame itself, its share of the ring, its type.
 pub(super) const FRAME_OVERHEAD_BYTES: usize = 192;
 
-/// How many times its bounds a ring may hold while a follower has not read what is oldest.
-const HARD: usize = 4;
+/// How many times its bytes a ring may hold while a follower has not read what is oldest.
+const HARD_BYTES: usize = 4;
+
+/// How many times its events: more, since a burst of small ones takes little room.
+const HARD_EVENTS: usize = 16;
 
 /// Frames in order, each with a number; the oldest are dropped when the bounds are passed.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl Ring {
 
     fn trim(&mut self) {
         let unread = self.followers.iter().map(|(_, cursor)| *cursor).min().unwrap_or(u64::MAX);
-        while self.exceeds(if self.base < unread { 1 } else { HARD }) {
+        while self.exceeds(self.base >= unread) {
             let Some(oldest) = self.frames.pop_front() else { break };
             self.share.shrink(cost(&oldest));
             self.before = oldest.is_application().then(|| *oldest.position());
@@ -78,11 +81,12 @@ impl Ring {
         }
     }
 
-    /// Whether the oldest frame has to go, where so many times the bounds may be held.
-    fn exceeds(&self, times: usize) -> bool {
+    /// Whether the oldest frame has to go, which a follower may be waiting for.
+    fn exceeds(&self, is_awaited: bool) -> bool {
+        let (events, bytes) = if is_awaited { (HARD_EVENTS, HARD_BYTES) } else { (1, 1) };
         let is_too_large =
-            self.share.bytes() > self.bytes_max.saturating_mul(times) || self.share.is_exceeded();
-        self.frames.len() > self.events_max.saturating_mul(times) || (is_too_large && self.frames.len() > 1)
+            self.share.bytes() > self.bytes_max.saturating_mul(bytes) || self.share.is_exceeded();
+        self.frames.len() > self.events_max.saturating_mul(events) || (is_too_large && self.frames.len() > 1)
     }
 
     /// Somebody reads from a cursor on, on behalf of many. Answers what it is called here.
@@ -250,7 +254,7 @@ mod tests {
         /// A follower reads some frames now and then, while frames come.
         #[test]
         fn what_a_follower_has_not_read_stays_up_to_a_harder_bound(
-            steps in proptest::collection::vec((0u64..9, 0u64..9), 1..40),
+            steps in proptest::collection::vec((0u64..30, 0u64..30), 1..40),
         ) {
             const EVENTS: u64 = 4;
             let mut ring = ring(EVENTS as usize, usize::MAX, 0);
@@ -261,10 +265,10 @@ mod tests {
                     .for_each(|number| ring.push(Frame::application(position(number), "x")));
                 pushed += push;
                 let unread = pushed - cursor;
-                let bound = if unread > EVENTS { unread.min(EVENTS * HARD as u64) } else { EVENTS };
+                let bound = if unread > EVENTS { unread.min(EVENTS * HARD_EVENTS as u64) } else { EVENTS };
                 prop_assert_eq!(ring.frames.len() as u64, pushed.min(bound));
                 if matches!(ring.at(cursor), At::FallenOut) {
-                    prop_assert!(unread > EVENTS * HARD as u64);
+                    prop_assert!(unread > EVENTS * HARD_EVENTS as u64);
                     break;
                 }
                 cursor = (cursor + read).min(pushed);

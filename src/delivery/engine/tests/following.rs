@@ -46,15 +46,15 @@ fn many_joins_and_events_in_between_leave_no_hole() {
 fn a_burst_that_comes_before_the_shard_had_a_turn_reaches_everybody() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });
     let mut clients: Vec<_> = (0..3).map(|_| scene.join("acme", Coming::default())).collect();
-    (0..60).for_each(|number| scene.publish("acme", &number.to_string()));
+    (0..200).for_each(|number| scene.publish("acme", &number.to_string()));
     for client in &mut clients {
-        scene.until("all of it", |_| client.data().len() == 60);
+        scene.until("all of it", |_| client.data().len() == 200);
     }
     // Nobody can be kept waiting for ever: what is far beyond the bounds is gone, and they are told to come back for it.
-    (0..80).for_each(|number| scene.publish("acme", &number.to_string()));
+    (0..400).for_each(|number| scene.publish("acme", &number.to_string()));
     for client in &mut clients {
         scene.until("it has ended", |_| client.has_ended());
-        assert!(client.body().contains(r#""reason":"lagging""#) && client.data().len() == 60);
+        assert!(client.body().contains(r#""reason":"lagging""#) && client.data().len() == 200);
     }
 }
 
