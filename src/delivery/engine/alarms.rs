@@ -5,6 +5,9 @@ use std::collections::BinaryHeap;
 
 use super::Tick;
 
+/// So many moments may be set that do not count, however few do.
+const SPARE: usize = 1024;
+
 /// The moments that are set. Each connection knows the earliest one that counts for it; others of it are passed over when
 /// they come.
 #[derive(Debug, Default)]
@@ -14,6 +17,17 @@ impl Alarms {
     /// Sets a moment for a connection.
     pub(super) fn set(&mut self, at: Tick, client: u32) {
         self.0.push(Reverse((at, client)));
+    }
+
+    /// Whether so many are set that, with this many connections, most count no more: those of connections that are gone.
+    pub(super) fn are_mostly_past(&self, clients: usize) -> bool {
+        self.0.len() > 2 * clients + SPARE
+    }
+
+    /// Keeps the moments that count.
+    pub(super) fn keep(&mut self, counts: impl Fn(Tick, u32) -> bool) {
+        self.0.retain(|Reverse((at, client))| counts(*at, *client));
+        self.0.shrink_to_fit();
     }
 
     /// The earliest moment.
@@ -33,6 +47,19 @@ impl Alarms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_of_those_who_are_gone_do_not_pile_up() {
+        let mut alarms = Alarms::default();
+        for client in 0..10_000 {
+            alarms.set(u64::from(client), client);
+            if alarms.are_mostly_past(10) {
+                alarms.keep(|_, of| client - of < 10);
+            }
+        }
+        assert!(alarms.0.len() <= 20 + SPARE && alarms.0.capacity() <= 4 * SPARE);
+        assert_eq!(alarms.0.into_iter().filter(|Reverse((_, of))| 10_000 - of <= 10).count(), 10);
+    }
 
     #[test]
     fn moments_come_in_their_order_and_not_before_their_time() {

@@ -142,6 +142,11 @@ impl Client {
                 member.cursor += written.as_ref().map_or(0, |&count| count as u64);
                 (written, bytes.len())
             };
+            if wanted == 0 && member.cursor == from {
+                // A log is cut behind its slowest client, so this is not so; if it were, no write would ever change it.
+                debug_assert!(false, "a cursor has fallen out of its log");
+                return Sent::Gone("has lost its place");
+            }
             counts.writes += u64::from(wanted > 0);
             let given = wire.given(from, member.cursor, member.user);
             let count = written.as_ref().map_or(0, |&count| count as u64);
@@ -168,10 +173,13 @@ impl Client {
     /// connection alone.
     pub(super) fn send_shared(&mut self, bytes: &[u8], now: Tick, counts: &mut Counts) -> Sent {
         counts.writes += 1;
-        let count = match (&self.socket).write(bytes) {
-            Ok(count) => count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
-            Err(error) => return Sent::Gone(why_gone(&error)),
+        let count = loop {
+            match (&self.socket).write(bytes) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break 0,
+                Err(error) => return Sent::Gone(why_gone(&error)),
+            }
         };
         if count == bytes.len() {
             return Sent::All;

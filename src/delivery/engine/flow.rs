@@ -56,7 +56,13 @@ impl Shard {
                     Filled::Some => {}
                     Filled::End(reason) => self.end(number, reason),
                     Filled::Nothing if self.join(number) => {}
-                    Filled::Nothing => return self.set_alarm(number),
+                    Filled::Nothing => {
+                        if let Some(client) = self.clients.get_mut(number as usize) {
+                            // Nothing is left in it, and it may be long until something comes.
+                            client.outgoing = None;
+                        }
+                        return self.set_alarm(number);
+                    }
                 },
                 Phase::Shared(_) => return self.send_log(number),
                 Phase::Ending { .. } => return self.close(number),

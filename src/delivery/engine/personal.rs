@@ -74,6 +74,7 @@ impl Personal {
     ) -> Filled {
         let waker = self.bell.waker();
         let context = Context::from_waker(&waker);
+        let mut may_read = false;
         while out.len() < FILL_BYTES {
             if self.stage == Stage::Opening {
                 self.stage = Stage::Held;
@@ -81,9 +82,10 @@ impl Personal {
                 continue;
             }
             // Before any event: who may not read any more gets none of those that wait.
-            if let Some(ending) = account.lease.ending() {
+            if !may_read && let Some(ending) = account.lease.ending() {
                 return Filled::End(ending.reason());
             }
+            may_read = true;
             match self.subscriber.poll_next(&context) {
                 Poll::Ready(Next::Joined(joined)) => {
                     self.stage = Stage::Live;

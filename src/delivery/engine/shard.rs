@@ -82,6 +82,8 @@ pub struct Shard {
     pub(super) counts: Counts,
     pub(super) scratch: Vec<u8>,
     pub(super) frames: Vec<Arc<Frame>>,
+    /// Who comes now is cut at once.
+    abandoned: bool,
     stopped: bool,
 }
 
@@ -114,6 +116,7 @@ impl Shard {
             counts: Counts::default(),
             scratch: vec![0; SCRATCH_BYTES],
             frames: Vec::new(),
+            abandoned: false,
             stopped: false,
         })
     }
@@ -204,13 +207,16 @@ impl Shard {
     /// One turn.
     fn turn(&mut self) {
         // What is read comes before the words that end streams: who is ended before an event is published does not get it.
-        self.hear_words();
+        let _ = self.hear_words();
         // Who comes back into a queue has its next part in the next turn.
         for _ in 0..READS.min(self.reads.len()) {
             let Some(log) = self.reads.pop_front() else { break };
             self.read(log);
         }
-        self.hear_words();
+        if !self.hear_words() {
+            // One of those that are not heard yet may end a stream before what was just read was published.
+            return;
+        }
         for _ in 0..ALARMS {
             let Some((at, number)) = self.alarms.pop(self.now) else { break };
             self.heed(at, number);
@@ -231,24 +237,33 @@ impl Shard {
         self.counts.tell(&self.settings.streams.metrics);
     }
 
-    fn hear_words(&mut self) {
+    /// Answers whether all there were are heard.
+    fn hear_words(&mut self) -> bool {
         for _ in 0..WORDS {
-            let Some(word) = self.early.take().or_else(|| self.words.try_recv().ok()) else { break };
+            let Some(word) = self.early.take().or_else(|| self.words.try_recv().ok()) else { return true };
             match word {
                 Word::Open(handed) => self.open(*handed),
                 Word::Look(number) => self.look(number),
                 Word::Read(log) => self.read_later(log),
                 Word::Drain => self.drain(),
-                Word::Abandon => self.abandon(),
+                Word::Abandon => {
+                    self.abandoned = true;
+                    self.abandon();
+                }
                 Word::Stop => self.stopped = true,
             }
         }
+        false
     }
 
     /// Takes a connection over.
     fn open(&mut self, handed: Handed) {
         let Handed { granted, socket, head, kept } = handed;
         let streams = Arc::clone(&self.settings.streams);
+        if self.abandoned {
+            let mut granted = granted;
+            return granted.cut("cut at the end of the drain");
+        }
         let entry = self.clients.vacant_entry();
         let Ok(number) = u32::try_from(entry.key()) else { return };
         let mut socket = mio::net::TcpStream::from_std(socket);
@@ -365,6 +380,11 @@ impl Shard {
         if at < client.alarm {
             client.alarm = at;
             self.alarms.set(at, number);
+            if self.alarms.are_mostly_past(self.clients.len()) {
+                let clients = &self.clients;
+                let counts = |at, number: u32| clients.get(number as usize).is_some_and(|it| it.alarm == at);
+                self.alarms.keep(counts);
+            }
         }
     }
 

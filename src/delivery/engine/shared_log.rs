@@ -40,8 +40,18 @@ pub(super) struct SharedLog {
     pub(super) closed: Option<ReconnectReason>,
     pub(super) bell: Arc<Bell>,
     tap: Tap,
-    beat: (Tick, Vec<u8>, usize),
+    beat: MadeBeat,
     rest: Option<(u64, Bytes)>,
+}
+
+/// The heartbeat that was made last.
+#[derive(Default)]
+struct MadeBeat {
+    /// When, and at which place in the ring.
+    of: (Tick, u64),
+    bytes: Vec<u8>,
+    /// Its length without framing.
+    length: usize,
 }
 
 /// What came of reading.
@@ -67,7 +77,7 @@ impl SharedLog {
             closed: None,
             bell,
             tap,
-            beat: (0, Vec::new(), 0),
+            beat: MadeBeat::default(),
             rest: None,
         }
     }
@@ -110,15 +120,17 @@ impl SharedLog {
     /// The heartbeat for a client that has everything, made once for all who get it at the same moment, and its
     /// length without framing.
     pub(super) fn heartbeat(&mut self, now: Tick) -> (&[u8], usize) {
-        let (made, bytes, length) = &mut self.beat;
-        if *made != now || bytes.is_empty() {
-            *made = now;
-            bytes.clear();
+        // Events may come within a tick, and who gave an older place than the client has would have it repeat them.
+        let of = (now, self.tap.cursor());
+        let beat = &mut self.beat;
+        if beat.of != of || beat.bytes.is_empty() {
+            beat.of = of;
+            beat.bytes.clear();
             let frame = control::heartbeat(Some(self.tap.position()), self.tap.is_live());
-            chunk::put(bytes, &frame);
-            *length = frame.len();
+            chunk::put(&mut beat.bytes, &frame);
+            beat.length = frame.len();
         }
-        (bytes, *length)
+        (&beat.bytes, beat.length)
     }
 
     /// What is left of the frame in whose middle a cursor stands. A large one is shared by all who need it.

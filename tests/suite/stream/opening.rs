@@ -16,6 +16,7 @@ on_both_buses!(
     heartbeats_move_the_position_of_an_idle_client,
     the_accept_header_decides_whether_there_is_a_stream,
     after_the_hello_nothing_is_missed,
+    a_stream_comes_behind_the_answers_before_it,
 );
 
 async fn the_head_is_that_of_an_event_stream(bus: Bus) {
@@ -28,6 +29,20 @@ async fn the_head_is_that_of_an_event_stream(bus: Bus) {
     for absent in ["content-length", "content-encoding", "vary", "access-control-allow-origin"] {
         assert!(!client.headers().contains_key(absent), "{absent}");
     }
+}
+
+/// What stands behind its request is not answered: a stream is the last answer of its connection.
+async fn a_stream_comes_behind_the_answers_before_it(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut connection = RawConnection::open(bed.broker.address()).await;
+    let stream = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
+    let missing = head("GET", "/nowhere", &[]);
+    connection.send(format!("{missing}{stream}{missing}")).await;
+    let come = connection.read_until("\"connected\"").await;
+    bed.broker.publish("acme", "after").await;
+    let come = come + &connection.read_until("data: after").await;
+    let answers: Vec<_> = come.match_indices("HTTP/1.1 ").map(|(at, _)| &come[at + 9..at + 12]).collect();
+    assert_eq!(answers, ["404", "200"], "{come}");
 }
 
 async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {

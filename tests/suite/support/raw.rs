@@ -35,6 +35,18 @@ impl RawConnection {
             .expect("an answer")
     }
 
+    /// Reads until something has come, and answers all that has. Fails the test where it does not come.
+    pub async fn read_until(&mut self, wanted: &str) -> String {
+        let mut bytes = Vec::new();
+        let reading = async {
+            while !String::from_utf8_lossy(&bytes).contains(wanted) {
+                assert_ne!(self.0.read_buf(&mut bytes).await.expect("bytes"), 0, "cut before {wanted:?}");
+            }
+        };
+        tokio::time::timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("not in time: {wanted:?}"));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Sends a request and reads its answer.
     pub async fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
         self.send(request).await;
