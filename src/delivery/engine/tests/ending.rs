@@ -1,5 +1,6 @@
 //! How streams end.
 
+use super::super::inbox::Word;
 use super::*;
 use crate::limits::Ending;
 
@@ -51,6 +52,21 @@ fn who_is_disconnected_gets_nothing_that_came_after() {
         }
     }
     assert_eq!(scene.metrics().subscribers.get(), 2);
+}
+
+#[test]
+fn who_is_disconnected_gets_nothing_that_came_after_also_behind_many_words() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut client = scene.join("acme", Coming::default());
+    let mut other = scene.join("acme", Coming::default());
+    scene.publish("acme", "before");
+    // More than are heard in a turn.
+    (0..3_000).for_each(|_| scene.shard.inbox.say(Word::Look(u32::MAX)));
+    client.stream.end(Ending::Disconnected);
+    scene.publish("acme", "after");
+    scene.until("it has ended", |_| client.has_ended());
+    assert!(!client.body().contains("after"));
+    scene.until("the other one has both", |_| other.data() == ["before", "after"]);
 }
 
 #[test]
