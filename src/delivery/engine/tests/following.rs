@@ -59,6 +59,33 @@ fn a_burst_that_comes_before_the_shard_had_a_turn_reaches_everybody() {
 }
 
 #[test]
+fn a_heartbeat_has_the_place_of_its_client_also_within_one_tick() {
+    let mut scene = Scene::new(&Setting { heartbeat: Duration::from_millis(10), ..Setting::default() });
+    let _first = scene.join("acme", Coming::default());
+    let mut second = scene.join("acme", Coming::default());
+    scene.log("acme", "one", &[]);
+    scene.until("they are no newcomers", |scene| {
+        let ages =
+            scene.shard.clients.iter().filter_map(|(_, client)| client.account.as_ref().map(|it| it.age()));
+        second.data() == ["one"] && ages.min() > Some(Duration::from_millis(5))
+    });
+    let numbers: Vec<_> = scene.shard.clients.iter().map(|(number, _)| number as u32).collect();
+    let log = scene.shard.logs.iter().map(|(log, _)| log as u32).next().unwrap();
+    scene.shard.beat(numbers[0]);
+    let two = scene.log("acme", "two", &[]);
+    scene.shard.read_later(log);
+    scene.shard.read(log);
+    scene.shard.visit_some(log);
+    scene.shard.beat(numbers[1]);
+    scene.until("the event and a heartbeat", |_| {
+        let after = second.body().split_once("data: two").map_or("", |(_, after)| after);
+        after.contains("tidings.heartbeat") && after.ends_with("\n\n")
+    });
+    let (_, after) = second.body().split_once("data: two\n\n").unwrap();
+    assert!(after.split("\n\n").next().unwrap().contains(&format!("id: {two}\n")), "{after}");
+}
+
+#[test]
 fn a_named_stream_has_a_log_of_its_own() {
     let mut scene = Scene::new(&Setting::default());
     let mut plain = scene.join("acme", Coming::default());
