@@ -3,33 +3,25 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Lines that may wait to be written. What comes beyond them is lost: nobody who serves clients may wait for whoever reads the log.
-const WAITING_LINES_MAX: usize = 8192;
-
-/// Sends log lines to standard error, in the configured form, by a thread of their own. To be kept until the program ends:
-/// dropped, it writes what still waits.
+/// Sends log lines to standard error, in the configured form.
 ///
 /// # Errors
 ///
 /// When the level is not one.
-pub fn install(config: &LogConfig) -> Result<WorkerGuard, ParseError> {
+pub fn install(config: &LogConfig) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&config.level)?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING_LINES_MAX)
-        .thread_name("tidings-log")
-        .finish(std::io::stderr());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.format {
         LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
-    Ok(guard)
+    Ok(())
 }
 
 /// An error with what caused it, in one line.

@@ -13,8 +13,7 @@ use crate::telemetry;
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = options.load()?.config;
-    let _log =
-        telemetry::install(&config.log).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
+    telemetry::install(&config.log).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
