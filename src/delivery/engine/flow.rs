@@ -59,7 +59,7 @@ impl Shard {
                     Filled::Nothing => {
                         if let Some(client) = self.clients.get_mut(number as usize) {
                             // Nothing is left in it, and it may be long until something comes.
-                            client.outgoing = None;
+                            client.outgoing.take_if(|outgoing| outgoing.is_large());
                         }
                         return self.set_alarm(number);
                     }

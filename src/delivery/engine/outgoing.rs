@@ -5,6 +5,9 @@ use bytes::Bytes;
 /// A queue that keeps more memory than this gives it back when it is empty.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// What somebody idle may keep, so that small events take no memory each time.
+const IDLE_BYTES: usize = 1024;
+
 /// What one connection is to be sent before anything that it shares with others.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
@@ -44,6 +47,11 @@ impl Outgoing {
                 self.own = Vec::new();
             }
         }
+    }
+
+    /// Whether it keeps more memory than somebody idle should.
+    pub(super) fn is_large(&self) -> bool {
+        self.own.capacity() > IDLE_BYTES
     }
 
     /// Where more is added.
