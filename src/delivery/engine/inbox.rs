@@ -12,7 +12,7 @@ use super::handed::Handed;
 use crate::limits::{Ear, Ending};
 
 /// A word to a shard. There are no more of them at a time than connections and logs, since each has two words on its
-/// way at most; connections are bounded by the listener.
+/// way at most; connections are bounded by the listener, and what those have left who are gone is heard in the turns that follow.
 #[derive(Debug)]
 pub(super) enum Word {
     /// A connection is handed over.
