@@ -1,5 +1,7 @@
 -- Publishes events durably: appends them to the workspace's log and announces each on the channel of the same name, in one step.
 --   KEYS[1]   the workspace's channel, which is its log's key too: workspace:acme
+--   KEYS[2]   the record of the log's epoch: {workspace:acme}/epoch. Servers that want every key declared need it; others find it
+--   KEYS[3]   where there is an idempotency key, what is kept of it, likewise: {workspace:acme}/once/<key>
 --   ARGV[1]   the payload, UTF-8 text
 -- All others are optional; an empty text stands for the default:
 --   ARGV[2]   how many events the log keeps (1000), roughly
@@ -16,7 +18,8 @@ local count = tonumber(ARGV[2] or '') or 1000
 local seconds = tonumber(ARGV[3] or '') or 86400
 local key = ARGV[4] or ''
 local bytes = tonumber(ARGV[5] or '') or 16777216
-local once = log .. '/once/' .. key
+local record = KEYS[2] or '{' .. log .. '}/epoch'
+local once = KEYS[3] or '{' .. log .. '}/once/' .. key
 
 local function answer(ids)
   if #ARGV > 6 then return ids end
@@ -93,6 +96,35 @@ local previous = newest and newest[1] or '0-0'
 local sum = newest and sum_of(newest) or 0
 local ids = {}
 
+local function is_greater(number, other)
+  return #number > #other or #number == #other and number > other
+end
+local function is_after(id, other)
+  local milliseconds, sequence = string.match(id, '^(%d+)%-(%d+)$')
+  local other_milliseconds, other_sequence = string.match(other, '^(%d+)%-(%d+)$')
+  if milliseconds ~= other_milliseconds then return is_greater(milliseconds, other_milliseconds) end
+  return is_greater(sequence, other_sequence)
+end
+
+-- The epoch of the log, the time from its first entry to its end: its name, its first and last entry, and the highest entry of any
+-- epoch before it. A node names an epoch before its first entry, to clients of an empty log. A user who may not read or write the
+-- record publishes all the same; then nothing proves that a log holds what came after its beginning.
+local known = redis.pcall('GET', record)
+local keeps_record = type(known) ~= 'table'
+local epoch, first, last, earlier
+if keeps_record and known then
+  epoch, first, last, earlier = string.match(known, '^(%w+) (%d+%-%d+) (%d+%-%d+) (%d+%-%d+)')
+end
+local is_born = epoch and last ~= '0-0'
+earlier = earlier or '0-0'
+if not epoch or is_born ~= (newest ~= nil) or newest and is_after(last, newest[1]) then
+  -- No record, or it is that of another log: one that has ended, or one that something else began.
+  if is_born and is_after(last, earlier) then earlier = last end
+  local time = redis.call('TIME')
+  epoch = string.sub(redis.sha1hex(time[1] .. '.' .. time[2] .. ' ' .. log .. ' ' .. previous .. ' ' .. (ARGV[1] or '')), 1, 12)
+  first = '0-0'
+end
+
 local function publish(payload, users)
   sum = sum + #payload
   local fields = {'data', payload, 'sum', string.format('%.0f', sum)}
@@ -122,5 +154,10 @@ for _ = 1, #ids + 10 do
   if type(trimmed) ~= 'number' then break end
 end
 redis.call('EXPIRE', log, seconds)
+if keeps_record then
+  if not newest then first = ids[1] end
+  -- It outlives the log by as long again, so that the next one is known to be another.
+  redis.pcall('SET', record, table.concat({epoch, first, previous, earlier}, ' '), 'EX', 2 * seconds)
+end
 if key ~= '' then redis.call('SET', once, table.concat(ids, ' '), 'EX', 300) end
 return answer(ids)

@@ -16,6 +16,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod hub;
 pub mod limits;
+pub mod live_marks;
 pub mod log_reader;
 pub mod metrics;
 pub mod node;

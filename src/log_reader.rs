@@ -38,14 +38,22 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
             read = hub.reads().next() => read,
             () = stop.cancelled() => break,
         };
-        let (bus, stop) = (Arc::clone(&bus), stop.clone());
+        let (bus, stop, permits) = (Arc::clone(&bus), stop.clone(), Arc::clone(&permits));
+        let pause = read.pause;
         let owed = Owed { hub: Arc::clone(&hub), read: Some(read) };
         readings.spawn(async move {
             tokio::select! {
-                () = owed.pay(&*bus, settings) => {}
+                () = async {
+                    let _permit = if pause.is_zero() { permit } else {
+                        // A read that waits before it begins holds up no other. There are no more of them than workspaces want one.
+                        drop(permit);
+                        tokio::time::sleep(pause).await;
+                        permits.acquire_owned().await
+                    };
+                    owed.pay(&*bus, settings).await;
+                } => {}
                 () = stop.cancelled() => {}
             }
-            drop(permit);
         });
     }
     readings.close();

@@ -32,6 +32,7 @@ use crate::http::{
 };
 use crate::hub::Hub;
 use crate::limits::{AddressCounts, OpenStreams};
+use crate::live_marks;
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -311,6 +312,8 @@ impl Server {
             rest.spawn(recheck.run(stop_rest.clone()));
         }
         rest.spawn(sweep(Arc::clone(&self.hub), self.publish_rate, stop_rest.clone()));
+        let (hub, bus) = (Arc::clone(&self.hub), Arc::clone(&self.bus));
+        rest.spawn(live_marks::run(hub, bus, self.log_reader.patience, stop_rest.clone()));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
         // Also where this future is dropped: the runtime waits for their threads.
         let _stop = StopOnDrop(self.engine.clone());

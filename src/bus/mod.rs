@@ -13,13 +13,16 @@ mod state;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub use interest::{Change, Interest};
-pub use log::{AUDIENCE_FIELD, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span};
+pub use log::{
+    AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span, proves, proves_since,
+};
 pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Item, Publication, Published};
 pub use state::{BusState, Link, StateCell};
 pub use store::{Store, StoreError};
@@ -77,6 +80,18 @@ pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
         span: Span,
         count: usize,
     ) -> BoxFuture<'a, Result<LogPage, LogError>>;
+
+    /// Marks a workspace as one that carries live events, for all nodes: until `slack` from now by the clock of the bus, and
+    /// beyond the newest entry of the log. Answers the mark that stands then, in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`], within a bounded time.
+    fn mark_live<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        slack: Duration,
+    ) -> BoxFuture<'a, Result<u64, LogError>>;
 
     /// What is known of the link now.
     fn state(&self) -> BusState;

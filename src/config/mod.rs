@@ -36,6 +36,7 @@ mod tests;
 mod texts;
 mod transport;
 mod validate;
+mod workspaces;
 
 pub use algorithms::Algorithms;
 pub use auth_mode::{AuthMethod, AuthMode};
@@ -51,6 +52,7 @@ pub use secret_text::SecretText;
 pub use source::{Source, Sources};
 pub use texts::Texts;
 pub use transport::{Http2Config, TlsConfig};
+pub use workspaces::{LiveConfig, WorkspacesConfig};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -64,6 +66,7 @@ pub struct Config {
     pub sse: SseConfig,
     pub delivery: DeliveryConfig,
     pub ring: RingConfig,
+    pub workspaces: WorkspacesConfig,
     pub retention: RetentionConfig,
     pub replay: ReplayConfig,
     pub limits: LimitsConfig,

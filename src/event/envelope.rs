@@ -1,10 +1,11 @@
 //! The form in which the publish script announces a logged event on the workspace's channel:
-//! `tidings/1 <id> <previous id>\n<payload>`, or `tidings/1 <id> <previous id> <audience>\n<payload>` where it is not for
-//! everybody. Any other message is a live payload.
+//! `tidings/1 <id> <previous id> [audience] [key=value …]\n<payload>`. The audience is missing where the event is for everybody. A
+//! key that this version does not know is ignored, so that versions can be mixed. Any other message is a live payload.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use super::audience::{self, Audience};
 use super::position::EntryId;
@@ -12,9 +13,12 @@ use super::position::EntryId;
 /// What every envelope begins with.
 const MAGIC: &[u8] = b"tidings/1 ";
 
+/// The most bytes of all `key=value` words together, each with the space before it.
+const WORDS_BYTES_MAX: usize = 4096;
+
 /// The longest line that can be an envelope's head: magic, two ids of at most 41 bytes, an audience, a space before each of
-/// the latter two.
-const HEAD_BYTES_MAX: usize = MAGIC.len() + 41 + 1 + 41 + 1 + audience::TEXT_BYTES_MAX;
+/// the latter two, and the words.
+const HEAD_BYTES_MAX: usize = MAGIC.len() + 41 + 1 + 41 + 1 + audience::TEXT_BYTES_MAX + WORDS_BYTES_MAX;
 
 /// A message of a workspace's channel, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub enum Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a message that begins with `tidings/1 ` is not an envelope: expected `tidings/1 <id> <previous id>`, an audience if it \
-     is not for everybody, and a line feed"
+     is not for everybody, words such as `key=value` if there are any, and a line feed"
 )]
 pub struct EnvelopeError;
 
@@ -66,9 +70,44 @@ pub fn parse(message: &Bytes) -> Result<Message, EnvelopeError> {
     if previous >= id {
         return Err(EnvelopeError);
     }
-    let to = parts.next().map(|json| Audience::parse(json.as_bytes()).map(Arc::new));
+    let (audience, words) = split_audience(parts.next())?;
+    words.map_or(Ok(()), check_words)?;
+    let to = audience.map(|json| Audience::parse(json.as_bytes()).map(Arc::new));
     let to = to.transpose().map_err(|_| EnvelopeError)?;
     Ok(Message::Logged { id, previous, payload: message.slice(end + 1..), to })
+}
+
+/// Parts what stands behind the ids into the audience, which is JSON and may hold spaces, and the words behind it.
+fn split_audience(rest: Option<&str>) -> Result<(Option<&str>, Option<&str>), EnvelopeError> {
+    let Some(rest) = rest else { return Ok((None, None)) };
+    if !rest.starts_with('[') {
+        return Ok((None, Some(rest)));
+    }
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+    values.next().and_then(Result::ok).ok_or(EnvelopeError)?;
+    let (audience, words) = rest.split_at(values.byte_offset());
+    match words.strip_prefix(' ') {
+        Some(words) => Ok((Some(audience), Some(words))),
+        None if words.is_empty() => Ok((Some(audience), None)),
+        None => Err(EnvelopeError),
+    }
+}
+
+/// Words are parted by one space each. A key has lower-case letters, digits and `-`, a value visible ASCII characters.
+fn check_words(words: &str) -> Result<(), EnvelopeError> {
+    let is_key = |key: &str| {
+        key.starts_with(|first: char| first.is_ascii_lowercase())
+            && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    let is_word = |word: &str| {
+        let (key, value) = word.split_once('=')?;
+        (is_key(key) && value.bytes().all(|byte| byte.is_ascii_graphic())).then_some(())
+    };
+    if words.len() < WORDS_BYTES_MAX && words.split(' ').all(|word| is_word(word).is_some()) {
+        Ok(())
+    } else {
+        Err(EnvelopeError)
+    }
 }
 
 /// Writes an envelope, as the publish script does.
@@ -111,6 +150,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_not_known_is_ignored() {
+        for (head, users) in [
+            ("tidings/1 5-1 0-0 epoch=abcdefgh0123", None),
+            ("tidings/1 5-1 0-0 a=1 trace-id=00-4bf92f-01 empty=", None),
+            (r#"tidings/1 5-1 0-0 ["a] =b","c"] a=[x]"#, Some(r#"["a] =b","c"]"#)),
+        ] {
+            let message = Bytes::from(format!("{head}\n{{}}"));
+            let Ok(Message::Logged { payload, to, previous, .. }) = parse(&message) else { panic!("{head}") };
+            assert_eq!((&*payload, previous), (&b"{}"[..], EntryId::ZERO));
+            assert_eq!(to.as_deref().map(Audience::as_json), users, "{head}");
+        }
+    }
+
+    #[test]
+    fn words_are_bounded() {
+        let with =
+            |value: usize| parse(&Bytes::from(format!("tidings/1 5-1 0-0 a={}\nx", "1".repeat(value))));
+        assert!(with(WORDS_BYTES_MAX - 3).is_ok());
+        assert_eq!(with(WORDS_BYTES_MAX - 2), Err(EnvelopeError));
+    }
+
+    #[test]
     fn refuses_what_only_begins_like_an_envelope() {
         for message in [
             "tidings/1 ",
@@ -128,6 +189,14 @@ mod tests {
             "tidings/1 5-1 5-0 [\"a\"] \"b\"\nx",
             "tidings/1 5-1 5-0[\"a\"]\nx",
             "tidings/1 a b\nx",
+            "tidings/1 5-1 5-0 word\nx",
+            "tidings/1 5-1 5-0 =value\nx",
+            "tidings/1 5-1 5-0 Key=value\nx",
+            "tidings/1 5-1 5-0  key=value\nx",
+            "tidings/1 5-1 5-0 key=value \nx",
+            "tidings/1 5-1 5-0 key=v\u{e9}\nx",
+            "tidings/1 5-1 5-0 key=value [\"a\"]\nx",
+            "tidings/1 5-1 5-0 [\"a\"]key=value\nx",
         ] {
             assert_eq!(parse(&Bytes::from_static(message.as_bytes())), Err(EnvelopeError), "{message:?}");
         }

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::audience::Audience;
+use super::control::{self, ResetReason};
 use super::position::Position;
 
 /// The longest payload `type` that is taken note of, in bytes; a longer one counts as none.
@@ -31,8 +32,8 @@ pub struct Frame {
 enum Origin {
     /// An application's, with the payload's `type` if it is a JSON object that has one.
     Application(Option<Box<str>>),
-    /// The broker's own; no filter applies to it.
-    Broker,
+    /// The broker's own: events may be missing here. No filter applies to it.
+    Reset(ResetReason),
 }
 
 impl Frame {
@@ -50,10 +51,35 @@ impl Frame {
         Self { position, origin, to: None, plain: buffer.freeze(), named: OnceLock::new() }
     }
 
-    /// Takes an event of the broker itself, encoded by [`control`](super::control).
+    /// The broker's own event that some may be missing between `from` and this position.
     #[must_use]
-    pub fn broker(position: Position, bytes: Bytes) -> Self {
-        Self { position, origin: Origin::Broker, to: None, plain: bytes, named: OnceLock::new() }
+    pub fn reset(reason: ResetReason, from: Option<&str>, position: Position) -> Self {
+        let plain = control::reset(reason, from, &position);
+        Self { position, origin: Origin::Reset(reason), to: None, plain, named: OnceLock::new() }
+    }
+
+    /// Why events may be missing here, if this is an event that says so.
+    #[must_use]
+    pub fn reset_reason(&self) -> Option<ResetReason> {
+        match self.origin {
+            Origin::Reset(reason) => Some(reason),
+            Origin::Application(_) => None,
+        }
+    }
+
+    /// The same event at another position: only the field `id:` differs.
+    #[must_use]
+    pub fn at(&self, position: Position) -> Self {
+        let (before, after) = around_id(&self.plain);
+        let mut buffer = BytesMut::with_capacity(self.plain.len() + 32);
+        buffer.put_slice(before);
+        put_id(&mut buffer, &position);
+        buffer.put_slice(after);
+        let origin = match &self.origin {
+            Origin::Application(event_type) => Origin::Application(event_type.clone()),
+            Origin::Reset(reason) => Origin::Reset(*reason),
+        };
+        Self { position, origin, to: self.to.clone(), plain: buffer.freeze(), named: OnceLock::new() }
     }
 
     /// The frame, for these users alone if any are given.
@@ -86,7 +112,7 @@ impl Frame {
     pub fn event_type(&self) -> Option<&str> {
         match &self.origin {
             Origin::Application(event_type) => event_type.as_deref(),
-            Origin::Broker => None,
+            Origin::Reset(_) => None,
         }
     }
 
@@ -129,6 +155,18 @@ impl fmt::Debug for Frame {
 /// Whether a text can be the value of `event:`: not empty and without line ends and NUL.
 fn is_field_value(text: &str) -> bool {
     !text.is_empty() && !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
+/// What stands before and after the field `id:`, which comes before any `data:`.
+fn around_id(frame: &[u8]) -> (&[u8], &[u8]) {
+    let mut start = 0;
+    for line in frame.split_inclusive(|&byte| byte == b'\n') {
+        if line.starts_with(b"id: ") {
+            return (&frame[..start], &frame[start + line.len()..]);
+        }
+        start += line.len();
+    }
+    (&[], frame)
 }
 
 /// Writes an `id:` field.
@@ -219,6 +257,7 @@ impl Visitor<'_> for KeyVisitor {
 mod tests {
     use super::*;
     use crate::event::EntryId;
+    use crate::event::control::{self, ResetReason};
     use futures_util::StreamExt as _;
     use proptest::prelude::*;
     use sse_stream::{Sse, SseStream};
@@ -286,6 +325,17 @@ mod tests {
         let payload = format!("{{\"x\":{}{},\"type\":\"A\"}}", "[".repeat(100_000), "]".repeat(100_000));
         let frame = Frame::application(position(), &payload);
         assert!(matches!(frame.event_type(), None | Some("A")));
+    }
+
+    #[test]
+    fn moved_frame_differs_in_its_id_alone() {
+        let to: Position = "7-0~k3v9x2ab.3".parse().unwrap();
+        let moved = Frame::application(position(), "{\"type\":\"A\"}\nid: x").at(to);
+        assert_eq!(&moved.plain()[..], b"id: 7-0~k3v9x2ab.3\ndata: {\"type\":\"A\"}\ndata: id: x\n\n");
+        assert_eq!((moved.event_type(), *moved.position()), (None, to));
+        let reset = Frame::reset(ResetReason::BadEntry, None, position()).at(to);
+        let text = std::str::from_utf8(reset.plain()).unwrap();
+        assert!(text.starts_with("event: tidings.reset\nid: 7-0~k3v9x2ab.3\ndata: {"), "{text}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::epoch::Epoch;
+
 /// The longest position text, in bytes. Longer `Last-Event-ID` headers cost browsers a CORS preflight (Fetch standard,
 /// "CORS-safelisted request-header").
 pub const POSITION_BYTES_MAX: usize = 128;
@@ -112,11 +114,13 @@ pub struct LivePart {
 /// A place in a workspace's order: the last logged event at or before it, and what came after that without being logged.
 ///
 /// As text it is the `id:` of a frame: `1795373098811-0` for a logged event, `1795373098811-0~k3v9x2ab.17` for a place
-/// among live events. The text uses only `A-Z a-z 0-9 . _ ~ -`.
+/// among live events, `0-0.4f2c91d07be3` for the place before a log's first event. The text uses only `A-Z a-z 0-9 . _ ~ -`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The last logged event; [`EntryId::ZERO`] when this node knows of none.
     pub entry: EntryId,
+    /// The epoch of the log, where the entry's id alone does not tell it and the node knows it.
+    pub epoch: Option<Epoch>,
     /// Where among the live events after it, if any.
     pub live: Option<LivePart>,
 }
@@ -125,13 +129,16 @@ impl Position {
     /// The place of a logged event.
     #[must_use]
     pub fn logged(entry: EntryId) -> Self {
-        Self { entry, live: None }
+        Self { entry, epoch: None, live: None }
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.entry)?;
+        if let Some(epoch) = &self.epoch {
+            write!(f, ".{epoch}")?;
+        }
         if let Some(live) = &self.live {
             write!(f, "~{}.{}", live.node, live.number)?;
         }
@@ -146,14 +153,24 @@ impl FromStr for Position {
         if text.len() > POSITION_BYTES_MAX {
             return Err(PositionError);
         }
-        let Some((entry, live)) = text.split_once('~') else {
-            return Ok(Self::logged(text.parse()?));
+        let (logged, live) = match text.split_once('~') {
+            Some((logged, live)) => (logged, Some(live)),
+            None => (text, None),
         };
-        let (node, number) = live.split_once('.').ok_or(PositionError)?;
-        Ok(Self {
-            entry: entry.parse()?,
-            live: Some(LivePart { node: node.parse()?, number: decimal(number)? }),
-        })
+        let (entry, epoch) = match logged.split_once('.') {
+            Some((entry, epoch)) => (entry, Some(epoch.parse()?)),
+            None => (logged, None),
+        };
+        Ok(Self { entry: entry.parse()?, epoch, live: live.map(str::parse).transpose()? })
+    }
+}
+
+impl FromStr for LivePart {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        let (node, number) = text.split_once('.').ok_or(PositionError)?;
+        Ok(Self { node: node.parse()?, number: decimal(number)? })
     }
 }
 
@@ -172,6 +189,8 @@ mod tests {
         let live: Position = "0-0~k3v9x2ab.17".parse().unwrap();
         assert_eq!(live.entry, EntryId::ZERO);
         assert_eq!(live.live.unwrap().number, 17);
+        let epoch: Position = "0-0.abcdefgh0123~k3v9x2ab.17".parse().unwrap();
+        assert_eq!((epoch.live, epoch.epoch), (live.live, Some("abcdefgh0123".parse().unwrap())));
     }
 
     #[test]
@@ -196,6 +215,10 @@ mod tests {
             "1-0\n",
             "18446744073709551616-0",
             "1-0~k3v9x2ab.1~",
+            "1-0.",
+            "1-0.short",
+            "1-0.ABCDEFGH0123",
+            "1-0~k3v9x2ab.1.abcdefgh0123",
         ] {
             assert_eq!(text.parse::<Position>(), Err(PositionError), "{text:?}");
         }
@@ -204,9 +227,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_back(milliseconds: u64, sequence: u64, number in proptest::option::of(any::<u64>())) {
+        fn text_and_back(
+            milliseconds: u64, sequence: u64, epoch: bool, number in proptest::option::of(any::<u64>()),
+        ) {
             let position = Position {
                 entry: EntryId { milliseconds, sequence },
+                epoch: epoch.then(Epoch::random),
                 live: number.map(|number| LivePart { node: NodeId::random(), number }),
             };
             let text = position.to_string();

@@ -14,14 +14,22 @@
 //! | [`budget`] | what all rings may take together |
 //! | [`lingering`] | workspaces without subscribers, which make room |
 //! | [`reads`] | what the hub wants read of logs |
+//! | [`queue`] | messages that wait for a read |
+//! | [`marks`] | which workspaces want their mark of live events written |
+//! | [`look`] | looking at that mark once more after a subscription was confirmed |
+//! | [`drops`] | what was dropped, and when that is told |
 //!
 //! Locks are taken in the order map, then workspace, and held for no longer than it takes to move a few pointers.
 
 #[cfg(feature = "benching")]
 pub mod benching;
 mod budget;
+mod drops;
 mod lingering;
+mod look;
+mod marks;
 mod pace;
+mod queue;
 mod reads;
 mod replay;
 mod ring;
@@ -41,6 +49,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub use marks::{MARK_SLACK, Marks};
 pub use pace::Clock;
 pub use reads::{LogRead, Reads};
 pub use seat::Presence;
@@ -76,6 +85,21 @@ pub struct HubSettings {
     pub linger: Duration,
     /// Workspaces at a time.
     pub workspaces: usize,
+    /// Whether workspaces carry events that are not logged.
+    pub live: LiveEvents,
+}
+
+/// Whether workspaces carry live events, which stand in no log: what decides where a client has to be told that it may
+/// have missed some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LiveEvents {
+    /// Each workspace that has shown some within the retention does; the nodes know it from a mark beside its log.
+    #[default]
+    Auto,
+    /// None does: a live event that comes all the same is delivered, and its loss is not told.
+    Never,
+    /// All do: no mark is written or read.
+    Always,
 }
 
 /// The hub holds as many workspaces, or as many events of them, as it may, and a further workspace was asked for.
@@ -155,7 +179,7 @@ impl Hub {
         self.shared.metrics.workspaces.dec_by(i64::try_from(released).unwrap_or(i64::MAX));
         self.shared.lingering.retain(|id| workspaces.contains_key(id));
         drop(workspaces);
-        if self.shared.settings.rates != Rates::default() {
+        if self.shared.take_untold() {
             for cell in self.cells() {
                 cell.tell_dropped();
             }
@@ -204,6 +228,20 @@ impl Hub {
         match read.asker {
             Asker::Workspace(ticket) => cell.caught_up(ticket, page),
             Asker::Replay => cell.replayed(read.span, page),
+            Asker::Look { number } => cell.looked(number, page),
+        }
+    }
+
+    /// The workspaces that want their mark of live events written.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.shared.marks
+    }
+
+    /// The mark of a workspace that was taken from [`marks`](Self::marks) could not be written: its next live event wants it again.
+    pub fn mark_failed(&self, workspace: &WorkspaceId) {
+        if let Some(cell) = self.cell(workspace) {
+            cell.lock().timeline.mark_failed();
         }
     }
 

@@ -1,27 +1,48 @@
-//! A log for tests, as simple as can be.
+//! A log for tests, as simple as can be, with the record and the mark beside it as the publish script and nodes keep them.
 
 use bytes::Bytes;
 
-use crate::bus::{LogEntry, LogError, LogPage, Span};
-use crate::event::EntryId;
+use crate::bus::{LiveMark, LogEntry, LogError, LogPage, Span, proves, proves_since};
+use crate::event::{EntryId, Epoch, EpochRecord};
 
 #[derive(Debug, Default)]
 pub(super) struct ModelLog {
     entries: Vec<LogEntry>,
     /// An entry was lost since the log began.
     torn: bool,
+    pub(super) record: Option<EpochRecord>,
+    pub(super) live: LiveMark,
     /// What every read answers, if something is wrong.
     pub(super) failure: Option<LogError>,
 }
 
 impl ModelLog {
-    /// Appends an entry and answers the id before it.
+    /// Appends an entry as the script does and answers the id before it.
     pub(super) fn append(&mut self, id: EntryId, payload: &str) -> EntryId {
         self.append_to(id, payload, None)
     }
 
     /// The same with a field `to`.
     pub(super) fn append_to(&mut self, id: EntryId, payload: &str, to: Option<&str>) -> EntryId {
+        let previous = self.append_plainly(id, payload, to);
+        let was_empty = previous == EntryId::ZERO;
+        let known = self
+            .record
+            .filter(|record| record.is_born() != was_empty && (was_empty || record.last <= previous));
+        let mut record = known.unwrap_or_else(|| {
+            let earlier = self.record.map_or(EntryId::ZERO, |record| record.last.max(record.earlier));
+            EpochRecord::unborn(Epoch::random(), earlier)
+        });
+        if was_empty {
+            record.first = id;
+        }
+        record.last = id;
+        self.record = Some(record);
+        previous
+    }
+
+    /// Appends an entry by a plain command and answers the id before it.
+    pub(super) fn append_plainly(&mut self, id: EntryId, payload: &str, to: Option<&str>) -> EntryId {
         let previous = self.head();
         assert!(id > previous, "ids rise");
         let bytes = |text: &str| Bytes::from(text.to_owned());
@@ -41,41 +62,86 @@ impl ModelLog {
         self.entries.drain(..surplus);
     }
 
-    /// Loses the newest entries, as a failover may.
+    /// Loses the newest entries, as a failover may, with what the record says of them.
     pub(super) fn roll_back(&mut self, count: usize) {
         self.entries.truncate(self.entries.len().saturating_sub(count));
+        let head = self.head();
+        match &mut self.record {
+            Some(record) if head < record.first => {
+                *record = EpochRecord::unborn(record.epoch, record.earlier)
+            }
+            Some(record) => record.last = record.last.min(head),
+            None => {}
+        }
+    }
+
+    /// Removes an entry.
+    pub(super) fn remove(&mut self, id: EntryId) {
+        self.torn = true;
+        self.entries.retain(|entry| entry.id != id);
+    }
+
+    /// The log expires or is deleted; what stands beside it stays.
+    pub(super) fn end(&mut self) {
+        self.entries.clear();
+        self.torn = false;
+    }
+
+    /// The server forgets everything.
+    pub(super) fn flush(&mut self) {
+        *self = Self::default();
     }
 
     pub(super) fn head(&self) -> EntryId {
         self.entries.last().map_or(EntryId::ZERO, |entry| entry.id)
     }
 
-    pub(super) fn read(&self, span: Span, count: usize) -> Result<LogPage, LogError> {
+    pub(super) fn read(&mut self, span: Span, count: usize) -> Result<LogPage, LogError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
+        let page = self.page(span, count);
+        let asks_for_end = span == Span::Head || !page.proven;
+        if asks_for_end && self.entries.is_empty() && self.record.is_none_or(|record| record.is_born()) {
+            let earlier = self.record.map_or(EntryId::ZERO, |record| record.last.max(record.earlier));
+            self.record = Some(EpochRecord::unborn(Epoch::random(), earlier));
+        }
+        Ok(LogPage { record: self.record, live: self.live, ..page })
+    }
+
+    fn page(&self, span: Span, count: usize) -> LogPage {
+        let record = self.record.as_ref();
         let first = self.entries.first().map(|entry| entry.id);
         let (proven, wanted): (bool, Vec<_>) = match span {
-            Span::Head => (true, Vec::new()),
-            Span::After { after, until } => {
-                let known = self.entries.iter().any(|entry| entry.id == after);
-                let whole = after == EntryId::ZERO && !self.torn;
+            Span::Head | Span::LiveMark => (true, Vec::new()),
+            Span::After { after, epoch, until } => {
+                let is_known = self.entries.iter().any(|entry| entry.id == after);
+                let found = if after == EntryId::ZERO { first } else { is_known.then_some(after) };
                 let until = until.unwrap_or(EntryId { milliseconds: u64::MAX, sequence: u64::MAX });
                 (
-                    known || whole,
+                    proves(record, after, epoch, found),
                     self.entries.iter().filter(|entry| entry.id > after && entry.id <= until).collect(),
                 )
             }
-            Span::Since { milliseconds } => {
-                let reaches = !self.torn || first.is_none_or(|first| first.milliseconds < milliseconds);
-                (reaches, self.entries.iter().filter(|entry| entry.id.milliseconds >= milliseconds).collect())
+            Span::Since { milliseconds } => (
+                proves_since(record, milliseconds, first),
+                self.entries.iter().filter(|entry| entry.id.milliseconds >= milliseconds).collect(),
+            ),
+            Span::Oldest => (!self.torn, self.entries.iter().collect()),
+            Span::Newest { count } => {
+                let surplus = self.entries.len().saturating_sub(count);
+                (true, self.entries[surplus..].iter().collect())
             }
-            Span::Newest { count } => (true, self.entries.iter().rev().take(count).rev().collect()),
+            Span::Held { entries } => (
+                true,
+                entries.iter().filter_map(|id| self.entries.iter().find(|entry| entry.id == *id)).collect(),
+            ),
         };
-        let page_size = if let Span::Newest { count } = span { count } else { count };
+        let is_paged = matches!(span, Span::After { .. } | Span::Since { .. } | Span::Oldest);
+        let most = if is_paged { count } else { usize::MAX };
         let entries: Vec<_> =
-            if proven { wanted } else { Vec::new() }.into_iter().take(page_size).cloned().collect();
-        let more = !matches!(span, Span::Newest { .. }) && entries.len() == count;
-        Ok(LogPage { proven, more, head: self.head(), entries })
+            if proven { wanted } else { Vec::new() }.into_iter().take(most).cloned().collect();
+        let more = is_paged && entries.len() == count;
+        LogPage { proven, more, head: self.head(), entries, ..LogPage::default() }
     }
 }

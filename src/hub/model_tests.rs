@@ -1,5 +1,6 @@
-//! The hub against a reference model: whatever is published, lost, trimmed, rolled back, interrupted and resumed, in any
-//! order, a client gets each logged event that is for it once and in order, or is told; and none that is not for it.
+//! Two nodes' hubs against a reference model: whatever is published, lost, trimmed, rolled back, begun anew, interrupted and resumed on
+//! whichever node, in any order, a client gets each event that is for it once, and logged ones in order, or is told; and none that is not
+//! for it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use proptest::prelude::*;
 use super::model_log::ModelLog;
 use super::*;
 use crate::auth::UserId;
+use crate::bus::{LiveMark, Span};
 use crate::event::control::ResetReason;
 use crate::event::{Audience, EntryId, envelope};
 use crate::metrics::EventKind;
@@ -35,10 +37,28 @@ enum Step {
     RollBack {
         count: usize,
     },
-    Interrupt,
-    Confirm,
-    /// The next read that the hub wants is answered.
-    AnswerRead,
+    /// The log ends and may be begun anew; the clock perhaps goes back before its last entry.
+    EndLog {
+        clock_back: u64,
+    },
+    /// A message announces an event that was never logged.
+    Forge {
+        ahead: u64,
+    },
+    Interrupt {
+        node: usize,
+    },
+    Confirm {
+        node: usize,
+    },
+    /// The next read that a hub wants is answered.
+    AnswerRead {
+        node: usize,
+    },
+    /// The marks of live events that a hub wants are written.
+    WriteMarks {
+        node: usize,
+    },
     /// A client takes what there is for it, up to a number of events.
     Poll {
         client: usize,
@@ -52,6 +72,7 @@ enum Step {
     /// A client loses its connection and comes back with its position.
     Reconnect {
         client: usize,
+        node: usize,
     },
 }
 
@@ -73,6 +94,18 @@ fn publish(announced: f64) -> impl Strategy<Value = Step> {
     (prop::bool::weighted(announced), to()).prop_map(|(announced, to)| Step::Publish { announced, to })
 }
 
+fn reconnect() -> impl Strategy<Value = Step> {
+    ((0usize..3), (0usize..2)).prop_map(|(client, node)| Step::Reconnect { client, node })
+}
+
+fn poll(most: usize) -> impl Strategy<Value = Step> {
+    ((0usize..3), (1usize..most)).prop_map(|(client, count)| Step::Poll { client, count })
+}
+
+fn of_node(step: impl Fn(usize) -> Step) -> impl Strategy<Value = Step> {
+    (0usize..2).prop_map(step)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => publish(0.8),
@@ -80,11 +113,51 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::PublishLive),
         1 => (1usize..6).prop_map(|keep| Step::Trim { keep }),
         1 => (1usize..4).prop_map(|count| Step::RollBack { count }),
-        1 => Just(Step::Interrupt),
-        2 => Just(Step::Confirm),
-        5 => Just(Step::AnswerRead),
-        6 => ((0usize..3), (1usize..5)).prop_map(|(client, count)| Step::Poll { client, count }),
-        2 => (0usize..3).prop_map(|client| Step::Reconnect { client }),
+        1 => of_node(|node| Step::Interrupt { node }),
+        3 => of_node(|node| Step::Confirm { node }),
+        8 => of_node(|node| Step::AnswerRead { node }),
+        2 => of_node(|node| Step::WriteMarks { node }),
+        6 => poll(5),
+        2 => reconnect(),
+    ]
+}
+
+/// The same with logs that end and are begun anew, and with false announcements.
+fn step_of_new_logs() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        // On a link that stands, each event is announced.
+        12 => step().prop_map(|step| match step {
+            Step::Publish { announced: false, to } => Step::Publish { announced: true, to },
+            step => step,
+        }),
+        2 => Just(Step::EndLog { clock_back: 0 }),
+        1 => (0u64..20).prop_map(|ahead| Step::Forge { ahead }),
+    ]
+}
+
+/// The same with a clock that goes back, so that a log gives out the ids of the one before again. Of events that were rolled back or
+/// published by plain commands nothing would tell which of the two is meant.
+fn step_of_clocks() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => step_of_new_logs().prop_map(|step| match step {
+            Step::PublishPlainly { to } => Step::Publish { announced: true, to },
+            Step::RollBack { .. } => Step::PublishLive,
+            step => step,
+        }),
+        2 => (0u64..6).prop_map(|clock_back| Step::EndLog { clock_back }),
+    ]
+}
+
+/// Clients that hop in mixed workspaces, on links that stand.
+fn step_of_hops() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => to().prop_map(|to| Step::Publish { announced: true, to }),
+        2 => Just(Step::PublishLive),
+        3 => of_node(|node| Step::Confirm { node }),
+        8 => of_node(|node| Step::AnswerRead { node }),
+        2 => of_node(|node| Step::WriteMarks { node }),
+        6 => poll(4),
+        4 => reconnect(),
     ]
 }
 
@@ -94,10 +167,10 @@ fn step_of_failovers() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => publish(0.4),
         2 => (1usize..6).prop_map(|count| Step::RollBack { count }),
-        3 => Just(Step::Confirm),
-        6 => Just(Step::AnswerRead),
-        6 => ((0usize..3), (1usize..4)).prop_map(|(client, count)| Step::Poll { client, count }),
-        3 => (0usize..3).prop_map(|client| Step::Reconnect { client }),
+        4 => of_node(|node| Step::Confirm { node }),
+        8 => of_node(|node| Step::AnswerRead { node }),
+        6 => poll(4),
+        3 => reconnect(),
     ]
 }
 
@@ -121,8 +194,8 @@ fn step_of_pure_floods() -> impl Strategy<Value = Step> {
         1 => to().prop_map(|to| Step::PublishPlainly { to }),
         2 => Just(Step::PublishLive),
         3 => wait(),
-        3 => ((0usize..3), (1usize..5)).prop_map(|(client, count)| Step::Poll { client, count }),
-        1 => (0usize..3).prop_map(|client| Step::Reconnect { client }),
+        3 => poll(5),
+        1 => (0usize..3).prop_map(|client| Step::Reconnect { client, node: 0 }),
     ]
 }
 
@@ -135,9 +208,11 @@ struct Client {
     known: BTreeSet<u64>,
     /// The greatest number of a logged event received since it was last told to start over.
     greatest: u64,
-    /// Numbers of live events that were published while it was connected.
+    /// Numbers of live events that a node has heard since the client first joined.
     owed: BTreeSet<u64>,
     joined: bool,
+    /// Where it is connected.
+    node: usize,
 }
 
 /// An event of the log.
@@ -148,19 +223,25 @@ struct Published {
     to: To,
 }
 
-struct World {
+/// A node: its hub, and whether its subscription stands.
+struct Node {
     hub: Hub,
-    log: Mutex<ModelLog>,
     metrics: Arc<Metrics>,
-    /// What the hub's clock shows, in milliseconds.
+    stands: bool,
+}
+
+struct World {
+    nodes: [Node; 2],
+    log: Mutex<ModelLog>,
+    /// What the hubs' clock shows, in milliseconds.
     now: Arc<AtomicU64>,
     /// The events that were published and not rolled back, in order.
     alive: Vec<Published>,
     published: u64,
     milliseconds: u64,
-    link: bool,
-    /// A live event has come through, so that the node knows that there are such.
-    shown_live: bool,
+    has_rates: bool,
+    /// A log that was begun anew may give out the ids of the one before.
+    repeats_ids: bool,
     clients: Vec<Client>,
 }
 
@@ -174,12 +255,16 @@ impl World {
             event_bytes: 64,
             linger: Duration::from_secs(30),
             workspaces: 100,
+            live: LiveEvents::Auto,
         };
-        let (metrics, now) = (Arc::new(Metrics::new()), Arc::new(AtomicU64::new(0)));
-        let read = Arc::clone(&now);
-        let clock = Clock::new(move || Duration::from_millis(read.load(Ordering::Relaxed)));
-        let interest = Arc::new(Interest::default());
-        let hub = Hub::with_clock(NodeId::random(), settings, interest, Arc::clone(&metrics), clock);
+        let now = Arc::new(AtomicU64::new(0));
+        let nodes = [(), ()].map(|()| {
+            let (metrics, read) = (Arc::new(Metrics::new()), Arc::clone(&now));
+            let clock = Clock::new(move || Duration::from_millis(read.load(Ordering::Relaxed)));
+            let interest = Arc::new(Interest::default());
+            let hub = Hub::with_clock(NodeId::random(), settings, interest, Arc::clone(&metrics), clock);
+            Node { hub, metrics, stands: false }
+        });
         let clients = (0..3)
             .map(|index| Client {
                 index,
@@ -189,22 +274,22 @@ impl World {
                 greatest: 0,
                 owed: BTreeSet::new(),
                 joined: false,
+                node: 0,
             })
             .collect();
         let mut world = Self {
-            hub,
+            nodes,
             log: Mutex::default(),
-            metrics,
             now,
             alive: Vec::new(),
             published: 0,
             milliseconds: 0,
-            link: false,
-            shown_live: false,
+            has_rates: rates != Rates::default(),
+            repeats_ids: false,
             clients,
         };
         for client in 0..3 {
-            world.reconnect(client);
+            world.reconnect(client, 0);
         }
         world
     }
@@ -212,123 +297,169 @@ impl World {
     fn run(&mut self, step: &Step) {
         match *step {
             Step::Publish { announced, to } => {
-                let (id, previous, payload) = self.append(to);
-                if announced && self.link {
+                let (id, previous, payload) = self.append(to, false);
+                if announced {
                     let audience = audience(to);
-                    let message = envelope::encode(id, previous, payload.as_bytes(), audience.as_ref());
-                    self.hub.message(&workspace(), message);
+                    self.say(&envelope::encode(id, previous, payload.as_bytes(), audience.as_ref()));
                 }
             }
             Step::PublishPlainly { to } => {
-                self.append(to);
-                if self.link {
-                    self.hub.message(&workspace(), Bytes::new());
-                }
+                self.append(to, true);
+                self.say(&Bytes::new());
             }
             Step::PublishLive => {
                 self.published += 1;
-                // The first one of a workspace that otherwise logs everything, lost with the link: nothing can tell.
-                if self.link || self.shown_live {
-                    for client in self.clients.iter_mut().filter(|client| client.joined) {
+                // What no node hears is lost, and nothing can tell.
+                if self.nodes.iter().any(|node| node.stands) {
+                    for client in self.clients.iter_mut().filter(|client| client.last_event_id.is_some()) {
                         client.owed.insert(self.published);
                     }
                 }
-                if self.link {
-                    self.shown_live = true;
-                    self.hub.message(&workspace(), Bytes::from(format!("live {}", self.published)));
+                self.say(&Bytes::from(format!("live {}", self.published)));
+                if !self.has_rates {
+                    // The next one wants a mark of its own.
+                    self.wait(u64::try_from(MARK_SLACK.as_millis()).unwrap(), false);
                 }
+            }
+            Step::EndLog { clock_back } => {
+                // What was published by plain commands and is gone before a node has read it, nothing can tell.
+                for _ in 0..20 {
+                    (0..2).for_each(|node| self.answer_read(node));
+                }
+                self.log.lock().end();
+                // Positions of the log that has ended must not be good in the next one, which may give out the same ids.
+                self.milliseconds = self.milliseconds.saturating_sub(clock_back);
+            }
+            Step::Forge { ahead } => {
+                let head = self.log.lock().head();
+                let id = EntryId { milliseconds: head.milliseconds + ahead, sequence: 1_000_000 };
+                self.say(&envelope::encode(id, EntryId::ZERO, b"false", None));
             }
             Step::Trim { keep } => self.log.lock().trim(keep),
             // A failover: the link to the old server is lost with it.
             Step::RollBack { count } => {
-                self.interrupt();
+                (0..2).for_each(|node| self.interrupt(node));
                 self.log.lock().roll_back(count);
                 let head = self.log.lock().head();
                 self.alive.retain(|event| event.id <= head);
                 // The clock of the new server may be behind, but it never gives out an id below its own log's end.
                 self.milliseconds = head.milliseconds;
             }
-            Step::Interrupt => self.interrupt(),
-            Step::Confirm => self.confirm(),
-            Step::AnswerRead => self.answer_read(),
+            Step::Interrupt { node } => self.interrupt(node),
+            Step::Confirm { node } => self.confirm(node),
+            Step::AnswerRead { node } => self.answer_read(node),
+            Step::WriteMarks { node } => self.write_marks(node),
             Step::Poll { client, count } => self.poll(client, count),
-            Step::Reconnect { client } => self.reconnect(client),
+            Step::Reconnect { client, node } => self.reconnect(client, node),
             Step::Wait { milliseconds, swept } => self.wait(milliseconds, swept),
         }
     }
 
-    /// Sees to it that everything that is under way arrives: the link stands, all reads are answered, all clients read.
+    /// Sees to it that everything that is under way arrives: the links stand, all reads are answered, all clients read.
     fn settle(&mut self) {
-        self.confirm();
-        for _ in 0..200 {
-            self.answer_read();
-            for client in 0..3 {
-                self.poll(client, 100);
-            }
-        }
+        self.arrive();
         // What was announced on a link that lost the announcement shows with the next event.
         self.run(&Step::Publish { announced: true, to: 0 });
         // What was dropped is told after a while, if nothing more comes.
         self.wait(1000, true);
-        for _ in 0..200 {
-            self.answer_read();
+        self.arrive();
+        self.wait(1000, true);
+        self.arrive();
+    }
+
+    fn arrive(&mut self) {
+        for _ in 0..100 {
+            for node in 0..2 {
+                self.confirm(node);
+                self.answer_read(node);
+                self.answer_read(node);
+            }
             for client in 0..3 {
                 self.poll(client, 100);
             }
         }
-        self.wait(1000, true);
-        for client in 0..3 {
-            self.poll(client, 100);
+    }
+
+    /// A message on the channel, which reaches each node whose subscription stands.
+    fn say(&self, message: &Bytes) {
+        for node in self.nodes.iter().filter(|node| node.stands) {
+            node.hub.message(&workspace(), message.clone());
         }
     }
 
     fn wait(&mut self, milliseconds: u64, swept: bool) {
         self.now.fetch_add(milliseconds, Ordering::Relaxed);
         if swept {
-            self.hub.sweep(Instant::now());
+            self.nodes.iter().for_each(|node| {
+                node.hub.sweep(Instant::now());
+            });
         }
     }
 
-    fn append(&mut self, to: To) -> (EntryId, EntryId, String) {
+    fn append(&mut self, to: To, plainly: bool) -> (EntryId, EntryId, String) {
         self.published += 1;
-        self.milliseconds += 1;
-        // Ids of events that were rolled back are not given out again: their sequence part differs.
-        let id = EntryId { milliseconds: self.milliseconds, sequence: self.published };
+        let mut log = self.log.lock();
+        // A log gives out no id below its own end.
+        self.milliseconds = self.milliseconds.max(log.head().milliseconds) + 1;
+        // Ids of events that were rolled back are not given out again: their sequence part differs. Those of a log that has ended are.
+        let sequence = if self.repeats_ids { 0 } else { self.published };
+        let id = EntryId { milliseconds: self.milliseconds, sequence };
         let payload = self.published.to_string();
         let audience = audience(to);
         let json = audience.as_ref().map(Audience::as_json);
-        let previous = self.log.lock().append_to(id, &payload, json);
+        let previous =
+            if plainly { log.append_plainly(id, &payload, json) } else { log.append_to(id, &payload, json) };
+        drop(log);
         self.alive.push(Published { number: self.published, id, to });
         (id, previous, payload)
     }
 
-    fn interrupt(&mut self) {
-        self.link = false;
-        self.hub.interrupted();
+    fn interrupt(&mut self, node: usize) {
+        self.nodes[node].stands = false;
+        self.nodes[node].hub.interrupted();
     }
 
-    fn confirm(&mut self) {
-        self.link = true;
-        self.hub.confirmed(&workspace());
-    }
-
-    fn answer_read(&mut self) {
-        // The log is on the server whose link this is; while it is down nothing is read.
-        if self.link
-            && let Some(read) = self.hub.reads().take()
-        {
-            self.hub.answer(&read, self.log.lock().read(read.span, 2));
+    /// The subscription to a workspace that a node holds is confirmed.
+    fn confirm(&mut self, node: usize) {
+        let node = &mut self.nodes[node];
+        if node.hub.workspaces() > 0 {
+            node.stands = true;
+            node.hub.confirmed(&workspace());
         }
     }
 
-    fn reconnect(&mut self, index: usize) {
+    fn answer_read(&mut self, node: usize) {
+        // The log is on the server whose link this is; while it is down nothing is read.
+        if self.nodes[node].stands
+            && let Some(read) = self.nodes[node].hub.reads().take()
+        {
+            if read.span == Span::LiveMark {
+                // It comes so much later that what was heard before is marked.
+                (0..2).for_each(|node| self.write_marks(node));
+            }
+            let page = self.log.lock().read(read.span, 2);
+            self.nodes[node].hub.answer(&read, page);
+        }
+    }
+
+    /// Marks reach right beyond the newest entry, so that each live event wants one; where time stands for rates, beyond all.
+    fn write_marks(&mut self, node: usize) {
+        while self.nodes[node].hub.marks().take().is_some() {
+            let mut log = self.log.lock();
+            let mark = if self.has_rates { u64::MAX } else { log.head().milliseconds + 1 };
+            let known = if let LiveMark::Until(known) = log.live { known } else { 0 };
+            log.live = LiveMark::Until(mark.max(known));
+        }
+    }
+
+    fn reconnect(&mut self, index: usize, node: usize) {
         let client = &mut self.clients[index];
         client.subscriber = None;
         let start = client.last_event_id.as_deref().map_or(Start::Head, |id| Start::After(Resume::new(id)));
-        client.joined = false;
+        (client.joined, client.node) = (false, node);
         let user = USERS.get(index).map(|user| UserId::parse(user).unwrap().key());
         let view = View { user, ..View::default() };
-        client.subscriber = Some(self.hub.join(&workspace(), start, view).unwrap());
+        client.subscriber = Some(self.nodes[node].hub.join(&workspace(), start, view).unwrap());
     }
 
     fn poll(&mut self, index: usize, count: usize) {
@@ -352,7 +483,8 @@ impl World {
                 Next::Joined(Joined::Newest) => panic!("nobody asked for the newest"),
                 Next::Event(bytes) | Next::Notice(bytes) => client.take(&bytes, &self.alive),
                 Next::Lagging | Next::Unavailable => {
-                    self.reconnect(index);
+                    let node = client.node;
+                    self.reconnect(index, node);
                 }
             }
         }
@@ -390,10 +522,15 @@ impl Client {
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         if text.starts_with("event: tidings.reset") {
             self.begin_anew(alive);
-        } else {
+        } else if !text.starts_with("event: tidings.heartbeat") {
             let data = field("data: ").unwrap();
             if let Some(number) = data.strip_prefix("live ") {
                 self.owed.remove(&number.parse().unwrap());
+                self.last_event_id = field("id: ").or(self.last_event_id.take());
+                return;
+            }
+            if data == "false" {
+                // It follows the last event by its own word: without a read of the log for each event it cannot be told.
                 self.last_event_id = field("id: ").or(self.last_event_id.take());
                 return;
             }
@@ -428,6 +565,27 @@ proptest! {
     }
 
     #[test]
+    fn nothing_is_lost_in_silence_where_logs_are_begun_anew(
+        steps in proptest::collection::vec(step_of_new_logs(), 0..60),
+    ) {
+        check(&steps, Rates::default());
+    }
+
+    #[test]
+    fn nothing_is_lost_in_silence_where_clocks_go_back(
+        steps in proptest::collection::vec(step_of_clocks(), 0..60),
+    ) {
+        check_world(World { repeats_ids: true, ..World::new(Rates::default()) }, &steps);
+    }
+
+    #[test]
+    fn nothing_is_lost_in_silence_where_clients_hop(
+        steps in proptest::collection::vec(step_of_hops(), 0..60),
+    ) {
+        check(&steps, Rates::default());
+    }
+
+    #[test]
     fn nothing_is_lost_in_silence_where_rates_are_limited(
         steps in proptest::collection::vec(step_of_floods(), 0..60), rate in 1usize..4,
     ) {
@@ -450,7 +608,10 @@ proptest! {
 }
 
 fn check(steps: &[Step], rates: Rates) {
-    let mut world = World::new(rates);
+    check_world(World::new(rates), steps);
+}
+
+fn check_world(mut world: World, steps: &[Step]) {
     for step in steps {
         world.run(step);
     }
@@ -460,23 +621,24 @@ fn check(steps: &[Step], rates: Rates) {
 
 fn check_flood(steps: &[Step], rate: usize) {
     let mut world = World::new(Rates::new(rate, 0));
-    world.confirm();
+    world.confirm(0);
     let mut told: Option<(u64, u64)> = None;
     for step in steps {
-        world.answer_read();
+        world.answer_read(0);
         world.run(step);
-        while let Some(read) = world.hub.reads().take() {
-            world.hub.answer(&read, world.log.lock().read(read.span, 2));
+        world.write_marks(0);
+        let Node { hub, metrics, .. } = &world.nodes[0];
+        while let Some(read) = hub.reads().take() {
+            hub.answer(&read, world.log.lock().read(read.span, 2));
         }
-        let (now, resets) =
-            (world.now.load(Ordering::Relaxed), world.metrics.resets(ResetReason::RateLimited));
+        let (now, resets) = (world.now.load(Ordering::Relaxed), metrics.resets(ResetReason::RateLimited));
         let (last, before) = told.map_or((None, 0), |(last, before)| (Some(last), before));
         if resets > before {
             assert_eq!(resets, before + 1, "told more than once at a time");
             assert!(last.is_none_or(|last| now >= last + 1000), "told at {now} and at {last:?}");
             told = Some((now, resets));
         }
-        let passed = world.metrics.events(EventKind::Live) + world.metrics.events(EventKind::Logged);
+        let passed = metrics.events(EventKind::Live) + metrics.events(EventKind::Logged);
         let most = 2 * rate as u64 + rate as u64 * now / 1000;
         assert!(passed <= most, "{passed} events passed within {now} ms, at {rate} a second");
     }

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use governor::RateLimiter;
-use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 
-use crate::event::EntryId;
+use crate::event::Position;
 use crate::rate::{Rates, quota};
 
 /// How many seconds' worth may come at once: twice what a publisher over HTTP may send at once, so that what was let in
@@ -33,6 +32,11 @@ impl Clock {
     #[must_use]
     pub fn new(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
+    }
+
+    /// The time that it shows.
+    pub(super) fn now(&self) -> Duration {
+        (self.0)()
     }
 }
 
@@ -73,8 +77,8 @@ pub(super) struct Pace {
 /// Events that were dropped, of which nobody has been told yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Untold {
-    /// The last logged one among them.
-    pub(super) entry: Option<EntryId>,
+    /// The place of the last logged one among them.
+    pub(super) position: Option<Position>,
 }
 
 impl Pace {
@@ -96,10 +100,10 @@ impl Pace {
         take(&self.events, 1) && take(&self.bytes, bytes)
     }
 
-    /// An event was dropped; `entry` is its place in the log, if it has one.
-    pub(super) fn note_dropped(&mut self, entry: Option<EntryId>) {
-        let untold = self.untold.get_or_insert(Untold { entry: None });
-        untold.entry = entry.or(untold.entry);
+    /// An event was dropped; `position` is its place in the log, if it has one.
+    pub(super) fn note_dropped(&mut self, position: Option<Position>) {
+        let untold = self.untold.get_or_insert(Untold { position: None });
+        untold.position = position.or(untold.position);
     }
 
     /// Whether there is something to be told, and it may be told now.
@@ -191,16 +195,16 @@ mod tests {
         assert_eq!(admitted(&pace, 1), 20);
         pace.note_dropped(None);
         assert!(pace.is_due(), "the first may be told at once");
-        assert_eq!(pace.tell(), Some(Untold { entry: None }));
+        assert_eq!(pace.tell(), Some(Untold { position: None }));
         advance(400);
-        let entry = EntryId { milliseconds: 7, sequence: 0 };
-        pace.note_dropped(Some(entry));
+        let position = Position::logged("7-0".parse().unwrap());
+        pace.note_dropped(Some(position));
         pace.note_dropped(None);
         assert!(!pace.admits(1) && !pace.is_due(), "told less than a second ago");
         advance(600);
         assert!(pace.is_due());
         assert_eq!(admitted(&pace, 1), 10, "the bucket has filled meanwhile");
-        assert_eq!(pace.tell(), Some(Untold { entry: Some(entry) }));
+        assert_eq!(pace.tell(), Some(Untold { position: Some(position) }));
         assert_eq!(pace.tell(), None);
     }
 }

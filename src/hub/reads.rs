@@ -2,12 +2,16 @@
 //! [`Hub::answer`](super::Hub::answer).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::bus::Span;
 use crate::workspace::WorkspaceId;
+
+/// One wish out of so many is one of clients that come back, where there is one.
+const SHARE: usize = 4;
 
 /// A wish to have a part of a workspace's log read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub struct LogRead {
     pub workspace: WorkspaceId,
     /// Which part.
     pub span: Span,
+    /// How long to wait before it is read.
+    pub pause: Duration,
     /// Which life of the workspace on this node asked. What a former one was answered is older than its successor's
     /// subscription.
     pub(super) incarnation: u64,
@@ -30,6 +36,11 @@ pub(super) enum Asker {
     Workspace(u64),
     /// Subscribers that come back.
     Replay,
+    /// The workspace, after its subscription was confirmed: have live events been marked meanwhile?
+    Look {
+        /// Which look it is.
+        number: u64,
+    },
 }
 
 /// Wishes in order. A workspace has one at a time for itself, and one for each place that subscribers come back to; so there
@@ -46,6 +57,8 @@ struct Wishes {
     of_workspaces: VecDeque<LogRead>,
     /// Clients that come back wait for these.
     of_replays: VecDeque<LogRead>,
+    /// How many of the former were taken since one of the latter was.
+    in_row: usize,
 }
 
 impl Reads {
@@ -53,16 +66,24 @@ impl Reads {
         let mut wishes = self.wishes.lock();
         match read.asker {
             Asker::Workspace(_) => wishes.of_workspaces.push_back(read),
-            Asker::Replay => wishes.of_replays.push_back(read),
+            Asker::Replay | Asker::Look { .. } => wishes.of_replays.push_back(read),
         }
         drop(wishes);
         self.added.notify_one();
     }
 
-    /// The next wish, without waiting; what live subscribers wait for comes first.
+    /// The next wish, without waiting. What live subscribers wait for comes first, but each [`SHARE`]th wish is one of clients that
+    /// come back, so that workspaces which want one read after the other hold up nobody else.
     pub fn take(&self) -> Option<LogRead> {
         let mut wishes = self.wishes.lock();
-        wishes.of_workspaces.pop_front().or_else(|| wishes.of_replays.pop_front())
+        if wishes.in_row < SHARE - 1
+            && let Some(read) = wishes.of_workspaces.pop_front()
+        {
+            wishes.in_row += 1;
+            return Some(read);
+        }
+        wishes.in_row = 0;
+        wishes.of_replays.pop_front().or_else(|| wishes.of_workspaces.pop_front())
     }
 
     /// Waits for the next wish. Cancellation safe; for one waiter.

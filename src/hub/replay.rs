@@ -2,7 +2,7 @@
 //! frames, encoded once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::budget::Share;
 use super::ring::cost;
 use super::shared::Shared;
-use crate::bus::{LogEntry, LogError, LogPage, Span};
+use crate::bus::{LiveMark, LogEntry, LogError, LogPage, Span};
 use crate::event::control::{self, ResetReason};
-use crate::event::{EntryId, Frame, Position};
+use crate::event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
 
 /// How long a page is kept for others who come back to the same place: a crowd that reconnects arrives within seconds, and on
 /// a small machine it takes a while to be let in.
@@ -29,13 +29,19 @@ const WAITING_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct ReplayPage {
     /// The events, in order.
-    pub(super) frames: Vec<Frame>,
+    frames: Vec<Frame>,
+    /// The same at positions beside the log; made when the first subscriber needs them. See [`Self::frame`].
+    beside: OnceLock<(Vec<Frame>, Share)>,
     /// Whether they connect to the place that was asked for.
     pub(super) proven: bool,
     /// The last entry that the page covers; the place asked for where it is empty.
     pub(super) last: Option<EntryId>,
     /// The newest entry of the log; see [`LogPage::head`].
     pub(super) head: EntryId,
+    /// What is known of the log's epoch.
+    record: Option<EpochRecord>,
+    /// What is known of live events.
+    pub(super) live: LiveMark,
     /// When it was asked for.
     pub(super) asked: Asked,
     /// What the frames take, out of what all rings may take.
@@ -73,22 +79,53 @@ impl ReplayPage {
         } else {
             &all[..fitting(&mut all.iter())]
         };
-        let mut place = match span {
-            Span::After { after, .. } => Some(after),
-            Span::Head | Span::Since { .. } | Span::Newest { .. } => None,
-        };
+        let mut place = if let Span::After { after, .. } = span { Some(after) } else { None };
+        let position = |entry| epoch::position(page.record.as_ref(), entry);
         let mut frames = Vec::with_capacity(entries.len());
         for entry in entries {
-            frames.push(shared.frame(entry).unwrap_or_else(|reason| {
-                let head = Position::logged(entry.id);
-                let from = place.map(|place| Position::logged(place).to_string());
-                Frame::broker(head, control::reset(reason, from.as_deref(), &head))
+            frames.push(shared.frame(entry, position(entry.id)).unwrap_or_else(|reason| {
+                let head = position(entry.id);
+                let from = place.map(|place| position(place).to_string());
+                Frame::reset(reason, from.as_deref(), head)
             }));
             place = Some(entry.id);
         }
         let mut share = Share::new(Arc::clone(&shared.budget));
         share.grow(frames.iter().map(cost).sum());
-        Self { frames, proven: page.proven, last: place, head: page.head, asked, _share: share }
+        let (LogPage { proven, head, record, live, .. }, beside) = (page, OnceLock::new());
+        let (proven, head, record, live) = (*proven, *head, *record, *live);
+        Self { frames, beside, proven, last: place, head, record, live, asked, _share: share }
+    }
+
+    /// Whether it holds no event.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// An event of it. `is_beside`: for a client that may have missed live events and was not told yet. Its event's position
+    /// stands beside the log, so that a client which loses its connection with it is told wherever it comes back.
+    pub(super) fn frame(&self, index: usize, shared: &Shared, is_beside: bool) -> Option<&Frame> {
+        if !is_beside {
+            return self.frames.get(index);
+        }
+        let beside = self.beside.get_or_init(|| {
+            let at = |frame: &Frame| frame.at(shared.next_live(Position { live: None, ..*frame.position() }));
+            let frames: Vec<_> = self.frames.iter().map(at).collect();
+            let mut share = Share::new(Arc::clone(&shared.budget));
+            share.grow(frames.iter().map(cost).sum());
+            (frames, share)
+        });
+        beside.0.get(index)
+    }
+
+    /// The epoch of the log, where it is known.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.record.map(|record| record.epoch)
+    }
+
+    /// The position of an entry of this log.
+    pub(super) fn position(&self, entry: EntryId) -> Position {
+        epoch::position(self.record.as_ref(), entry)
     }
 
     /// Whether the page holds nothing, and what came after it was asked for has left the ring meanwhile, whose oldest frame has

@@ -26,6 +26,8 @@ pub(super) struct Ring {
     /// The place right before the oldest frame held; `None` where a reset stood there, which someone at its place may not
     /// have seen.
     before: Option<Position>,
+    /// Whether that place is an entry of the log where the ring began, and nothing that was heard here.
+    begins_in_log: bool,
     /// The place after everything.
     head: Position,
     /// What the frames take, out of what all rings may take.
@@ -54,6 +56,7 @@ impl Ring {
             frames: VecDeque::new(),
             base: 0,
             before: Some(before),
+            begins_in_log: false,
             head: before,
             share: Share::new(budget),
             events_max,
@@ -77,6 +80,7 @@ impl Ring {
             let Some(oldest) = self.frames.pop_front() else { break };
             self.share.shrink(cost(&oldest));
             self.before = oldest.is_application().then(|| *oldest.position());
+            self.begins_in_log = false;
             self.base += 1;
         }
     }
@@ -136,7 +140,15 @@ impl Ring {
     pub(super) fn begin_at(&mut self, before: Position) {
         if self.frames.is_empty() {
             (self.before, self.head) = (Some(before), before);
+            self.begins_in_log = before.live.is_none();
         }
+    }
+
+    /// The cursor of a client that comes back to a place, if the ring proves that it misses nothing. The entry of the log at which
+    /// the ring began does not: the client got there elsewhere, and live events may have come after it that were not heard here.
+    pub(super) fn resumes_after(&self, position: &Position) -> Option<u64> {
+        let is_unheard = self.begins_in_log && self.before.as_ref() == Some(position);
+        if is_unheard { None } else { self.cursor_after(position) }
     }
 
     /// The cursor of a reader that has seen everything up to a place, if the ring still proves it.
@@ -163,6 +175,7 @@ pub(super) fn cost(frame: &Frame) -> usize {
 mod tests {
     use super::*;
     use crate::event::EntryId;
+    use crate::event::control::ResetReason;
     use prometheus_client::metrics::gauge::Gauge;
     use proptest::prelude::*;
 
@@ -232,7 +245,7 @@ mod tests {
     /// The log went back to a place: whoever names that place may not have seen the reset that stands there now.
     #[test]
     fn a_reset_proves_nothing_about_its_place() {
-        let reset = |number| Frame::broker(position(number), bytes::Bytes::from_static(b"reset"));
+        let reset = |number| Frame::reset(ResetReason::Trimmed, None, position(number));
         let mut ring = ring(3, 10_000, 5);
         ring.push(reset(1));
         let cursor = ring.cursor_after(&position(1)).unwrap();

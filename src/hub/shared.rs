@@ -1,20 +1,22 @@
 //! What all workspaces of a hub have in common.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 use super::HubSettings;
 use super::budget::Budget;
 use super::lingering::Lingering;
+use super::marks::Marks;
 use super::pace::Clock;
 use super::reads::Reads;
 use super::ring::FRAME_OVERHEAD_BYTES;
 use crate::bus::LogEntry;
 use crate::event::control::ResetReason;
-use crate::event::{Audience, EntryId, Frame, LivePart, NodeId, Position};
+use crate::event::{Audience, Frame, LivePart, NodeId, Position};
 use crate::metrics::Metrics;
+use crate::rate::Rates;
 use crate::telemetry::Throttle;
 use crate::workspace::WorkspaceId;
 
@@ -25,10 +27,13 @@ pub(super) struct Shared {
     pub(super) settings: HubSettings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reads: Reads,
+    pub(super) marks: Marks,
     pub(super) lingering: Lingering,
     pub(super) clock: Clock,
     /// What rings and kept pages may take together.
     pub(super) budget: Arc<Budget>,
+    /// A workspace has events that were dropped and not told of yet.
+    has_untold: AtomicBool,
     /// For log lines about events that are dropped.
     drop_log: Throttle,
     /// For log lines about logs that cannot be read.
@@ -50,6 +55,8 @@ impl Shared {
             settings,
             metrics,
             reads: Reads::default(),
+            marks: Marks::default(),
+            has_untold: AtomicBool::new(false),
             lingering: Lingering::default(),
             drop_log: Throttle::default(),
             read_log: Throttle::default(),
@@ -63,10 +70,20 @@ impl Shared {
         self.budget.lacks(self.settings.event_bytes + FRAME_OVERHEAD_BYTES)
     }
 
-    /// A place right after `entry` that no one has used.
-    pub(super) fn next_live(&self, entry: EntryId) -> Position {
+    /// A place right after a logged one that no one has used.
+    pub(super) fn next_live(&self, logged: Position) -> Position {
         let number = self.live_numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        Position { entry, live: Some(LivePart { node: self.node, number }) }
+        Position { live: Some(LivePart { node: self.node, number }), ..logged }
+    }
+
+    /// A workspace has dropped events, and must wait before it tells so.
+    pub(super) fn note_untold(&self) {
+        self.has_untold.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a workspace may have something to tell of dropped events; from here on only what is noted later counts.
+    pub(super) fn take_untold(&self) -> bool {
+        self.settings.rates != Rates::default() || self.has_untold.swap(false, Ordering::Relaxed)
     }
 
     /// A number that no other read or workspace of this node has.
@@ -83,21 +100,21 @@ impl Shared {
     }
 
     /// The frame of a logged event, if it can be delivered.
-    pub(super) fn frame(&self, entry: &LogEntry) -> Result<Frame, ResetReason> {
+    pub(super) fn frame(&self, entry: &LogEntry, position: Position) -> Result<Frame, ResetReason> {
         let payload = entry.payload.as_ref().ok_or(ResetReason::BadEntry)?;
         // What cannot be read is shown to nobody.
         let to = entry.to.as_ref().map(|to| Audience::parse(to).map(Arc::new)).transpose();
-        self.logged(entry.id, payload, to.map_err(|_| ResetReason::BadEntry)?)
+        self.logged(position, payload, to.map_err(|_| ResetReason::BadEntry)?)
     }
 
     /// The frame of a logged event for an audience or for everybody, if it can be delivered.
     pub(super) fn logged(
         &self,
-        id: EntryId,
+        position: Position,
         payload: &Bytes,
         to: Option<Arc<Audience>>,
     ) -> Result<Frame, ResetReason> {
-        Ok(Frame::application(Position::logged(id), self.check(payload)?).to(to))
+        Ok(Frame::application(position, self.check(payload)?).to(to))
     }
 
     /// Counts and logs an event that cannot be delivered; telling it to subscribers is the caller's.

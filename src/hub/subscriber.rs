@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::LiveEvents;
 use super::replay::{Failure, Page, ReplayPage};
 use super::ring::At;
 use super::seat::{Presence, Seat};
@@ -12,9 +13,9 @@ use super::start::Start;
 use super::tap::Tap;
 use super::view::View;
 use super::workspace::{Link, State, WorkspaceCell};
-use crate::bus::Span;
+use crate::bus::{LiveMark, Span};
 use crate::event::control::{self, ResetReason};
-use crate::event::{EntryId, Frame, Position};
+use crate::event::{EntryId, Epoch, Frame, Position};
 use crate::workspace::WorkspaceId;
 
 /// A subscriber of a workspace: a cursor into its ring, or into the log until it has caught up with the ring, and a view of
@@ -39,7 +40,21 @@ enum Stage {
         cursor: u64,
         /// Logged events up to here were read from the log already, though this node was not told of them yet.
         read_until: Option<ReadAhead>,
+        /// What the look at the mark of live events decides.
+        doubt: Option<Box<Doubt>>,
     },
+}
+
+/// A client that came back before the mark of live events was looked at once more: some may have come to another node, which has not
+/// marked them yet.
+#[derive(Debug)]
+struct Doubt {
+    /// The entry at which the client came back.
+    at: EntryId,
+    /// Where the client said it has been, for a reset.
+    from: Option<Box<str>>,
+    /// The client's place, while it was given one beside the log instead: with that, it is looked after wherever it comes back.
+    place: Option<Position>,
 }
 
 /// How far a subscriber has read the log ahead of its node, and in which life of the subscription. In a later one the log
@@ -47,6 +62,7 @@ enum Stage {
 #[derive(Debug, Clone, Copy)]
 struct ReadAhead {
     until: EntryId,
+    epoch: Option<Epoch>,
     life: u64,
 }
 
@@ -54,8 +70,16 @@ struct ReadAhead {
 struct Replaying {
     /// Where the client said it has been, for a reset.
     from: Option<Box<str>>,
+    /// The same as a position, if it is one.
+    position: Option<Position>,
     /// The part of the log that is being read.
     span: Span,
+    /// The entry after which the client wants everything; `None` where it claims nothing.
+    began: Option<EntryId>,
+    /// The client may have missed live events, and is told when it has what the log holds.
+    misses_live: bool,
+    /// A doubt from before.
+    doubt: Option<Box<Doubt>>,
     /// That part, when it has come.
     page: Option<Arc<ReplayPage>>,
     /// The next frame of it.
@@ -148,11 +172,11 @@ impl Subscriber {
     }
 
     /// The number in the ring of the frame that comes next, once nothing but the ring is read; `None` before that, and while
-    /// events come through the ring that were read from the log already.
+    /// events come through the ring that were read from the log already, or something else may have to be told.
     #[must_use]
     pub fn ring_cursor(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Reading { cursor, read_until: None } => Some(*cursor),
+            Stage::Reading { cursor, read_until: None, doubt: None } => Some(*cursor),
             Stage::Reading { .. } | Stage::Held(_) | Stage::Replaying(_) => None,
         }
     }
@@ -218,41 +242,62 @@ impl Subscriber {
         if !state.is_open() {
             return Step::Wait;
         }
+        let mut position = None;
         let span = match start {
             Start::Head => {
-                let position = self.read_from_head(state);
+                let position = self.read_from_head(state, None);
                 return Step::Give(Next::Joined(Joined::Fresh { position }));
             }
             Start::After(resume) => {
-                let Some(position) = resume.position() else {
-                    return self.begin_unproven(
-                        state,
-                        ResetReason::UnknownPosition,
-                        Some(Box::from(resume.text())),
-                    );
+                position = resume.position();
+                // Before the first entry of a log whose epoch is not known, only the node that gave the position knows the place.
+                let Some(named) = position.filter(|named| !is_of_one_node(named)) else {
+                    let ring = state.timeline.ring();
+                    if let Some(named) = position
+                        && let Some(cursor) = ring.resumes_after(&named)
+                    {
+                        return self.resume_in_ring(state, cursor, named);
+                    }
+                    let from = Some(Box::from(resume.text()));
+                    return self.begin_unproven(state, ResetReason::UnknownPosition, from, None);
                 };
-                if let Some(cursor) = state.timeline.ring().cursor_after(&position) {
-                    self.stage = Stage::Reading { cursor, read_until: None };
-                    self.position = Some(position);
-                    return Step::Give(Next::Joined(Joined::Resumed { position: Some(position) }));
+                if let Some(cursor) = state.timeline.ring().resumes_after(&named) {
+                    return self.resume_in_ring(state, cursor, named);
                 }
-                if position.live.is_some() {
-                    // Only the node that gave it can tell what came after it, and only while its ring holds the place.
-                    return self.begin_unproven(
-                        state,
-                        ResetReason::UnknownPosition,
-                        Some(Box::from(resume.text())),
-                    );
-                }
-                Span::After { after: position.entry, until: None }
+                Span::after(named.entry, named.epoch)
             }
             Start::Since { milliseconds } => Span::Since { milliseconds: *milliseconds },
             Start::Newest { count } => Span::Newest { count: *count },
         };
         let from = start.text();
-        self.stage =
-            Stage::Replaying(Replaying { from, span, page: None, next: 0, joined: false, in_ring: None });
+        self.stage = Stage::Replaying(Replaying {
+            from,
+            position,
+            span,
+            began: began_at(span),
+            misses_live: false,
+            doubt: None,
+            page: None,
+            next: 0,
+            joined: false,
+            in_ring: None,
+        });
         Step::GoOn
+    }
+
+    /// Goes on in the ring. A client that first came while the look was not done, and has come again, may have missed live events
+    /// the first time.
+    fn resume_in_ring(&mut self, state: &State, cursor: u64, position: Position) -> Step {
+        let is_doubted = self.cell().shared().settings.live == LiveEvents::Auto
+            && state
+                .look
+                .found()
+                .is_none_or(|found| cursor <= found.cursor && found.mark.is_after(position.entry));
+        let from = || Some(position.to_string().into_boxed_str());
+        let doubt = is_doubted.then(|| Box::new(Doubt { at: position.entry, from: from(), place: None }));
+        self.stage = Stage::Reading { cursor, read_until: None, doubt };
+        self.position = Some(position);
+        Step::Give(Next::Joined(Joined::Resumed { position: Some(position) }))
     }
 
     /// Reads the log until it meets the ring.
@@ -267,7 +312,9 @@ impl Subscriber {
                 }
                 Page::Waiting => Step::Wait,
                 Page::Landed(Err(Failure::Unavailable)) => Step::Give(Next::Unavailable),
-                Page::Landed(Err(Failure::Unreadable)) => self.fail_replay(state, ResetReason::LogUnreadable),
+                Page::Landed(Err(Failure::Unreadable)) => {
+                    self.fail_replay(state, ResetReason::LogUnreadable, None)
+                }
                 Page::Landed(Ok(page)) => {
                     replaying.page = Some(page);
                     replaying.next = 0;
@@ -275,18 +322,16 @@ impl Subscriber {
                 }
             };
         };
-        let after = match replaying.span {
-            Span::After { after, .. } => Some(after),
-            Span::Head | Span::Since { .. } | Span::Newest { .. } => None,
-        };
+        let after = if let Span::After { after, .. } = replaying.span { Some(after) } else { None };
         if !page.proven {
-            let reason = page.reason(after);
-            return self.fail_replay(state, reason);
+            let (reason, page) = (page.reason(after), Arc::clone(page));
+            return self.fail_replay(state, reason, Some(&page));
         }
         if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
             // What was read ahead stands in this log too. All that follows comes through the ring.
-            let ahead = ReadAhead { until, life: page.asked.life };
-            self.stage = Stage::Reading { cursor, read_until: Some(ahead) };
+            let ahead = ReadAhead { until, epoch: page.epoch(), life: page.asked.life };
+            let doubt = replaying.doubt.take();
+            self.stage = Stage::Reading { cursor, read_until: Some(ahead), doubt };
             return Step::GoOn;
         }
         if !replaying.joined {
@@ -294,13 +339,29 @@ impl Subscriber {
                 return Step::Wait;
             }
             replaying.joined = true;
-            self.position = after.map(Position::logged);
+            if let Some(began) = replaying.began {
+                // What came after a place beside the log, only the node that gave it could tell, while its ring held the place.
+                let is_beside = replaying.position.is_some_and(|position| position.live.is_some());
+                replaying.misses_live = match self.seat.cell().shared().settings.live {
+                    LiveEvents::Auto if is_beside => {
+                        page.live != LiveMark::Absent || state.timeline.is_mixed()
+                    }
+                    LiveEvents::Auto => page.live.is_after(began),
+                    LiveEvents::Never => false,
+                    LiveEvents::Always => true,
+                };
+            }
+            self.position = replaying.position.or_else(|| after.map(|after| page.position(after)));
             return Step::Give(Next::Joined(match replaying.span {
                 Span::Newest { .. } => Joined::Newest,
                 _ => Joined::Resumed { position: self.position },
             }));
         }
-        if let Some(frame) = page.frames.get(replaying.next) {
+        let shared = self.seat.cell().shared();
+        // A live event that comes meanwhile may have left the ring before the client gets there.
+        replaying.misses_live |= shared.settings.live == LiveEvents::Auto
+            && replaying.began.is_some_and(|began| state.timeline.has_heard_live_after(began));
+        if let Some(frame) = page.frame(replaying.next, shared, replaying.misses_live) {
             replaying.next += 1;
             self.position = Some(*frame.position());
             return show(&self.view, frame);
@@ -321,33 +382,46 @@ impl Subscriber {
         let stage = match page.last {
             // Nothing in the log: what came since it was asked stands in the ring.
             None => Some((page.asked.at, None)),
-            Some(last) => match ring.cursor_after(&Position::logged(last)) {
+            Some(last) => match ring.cursor_after(&page.position(last)) {
                 Some(cursor) => Some((cursor, None)),
                 // The announcement of what was just read is still on its way here.
                 None if here && state.timeline.is_behind(last) => {
-                    Some((ring.head(), Some(ReadAhead { until: last, life })))
+                    let ahead = ReadAhead { until: last, epoch: page.epoch(), life };
+                    Some((ring.head(), Some(ahead)))
                 }
-                None if here && page.frames.is_empty() => Some((page.asked.at, None)),
+                None if here && page.is_empty() => Some((page.asked.at, None)),
                 None => {
-                    replaying.span = Span::After { after: last, until: None };
+                    replaying.span = Span::after(last, page.epoch());
                     None
                 }
             },
         };
         let Some((cursor, read_until)) = stage else { return Step::GoOn };
-        let from = replaying.from.take();
-        let claims_all = !matches!(replaying.span, Span::Newest { .. });
-        self.stage = Stage::Reading { cursor, read_until };
-        let head = self.position.unwrap_or_else(|| ring.head_position());
-        self.position = Some(head);
-        if claims_all && state.timeline.has_seen_live() {
+        let (from, misses_live) = (replaying.from.take(), replaying.misses_live);
+        let mut doubt = replaying.doubt.take();
+        let here = self.position.unwrap_or_else(|| ring.head_position());
+        if misses_live {
+            let head = match page.last.filter(|last| *last != EntryId::ZERO) {
+                Some(last) => page.position(last),
+                None if cursor == ring.head() => ring.head_position(),
+                None => Position { live: None, ..here },
+            };
+            self.stage = Stage::Reading { cursor, read_until, doubt: None };
+            self.position = Some(head);
             return self.tell(ResetReason::LiveEvents, from.as_deref(), &head);
         }
+        if let Some(at) = replaying.began
+            && self.seat.cell().shared().settings.live == LiveEvents::Auto
+        {
+            doubt = Some(Box::new(Doubt { at, from, place: None }));
+        }
+        self.stage = Stage::Reading { cursor, read_until, doubt };
+        self.position = Some(here);
         Step::GoOn
     }
 
     /// The log does not prove what the client has missed: tells it, and goes on from the head.
-    fn fail_replay(&mut self, state: &mut State, reason: ResetReason) -> Step {
+    fn fail_replay(&mut self, state: &mut State, reason: ResetReason, page: Option<&ReplayPage>) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         if !state.is_open() {
             return Step::Wait;
@@ -355,22 +429,32 @@ impl Subscriber {
         let from =
             self.position.map(|position| position.to_string().into_boxed_str()).or(replaying.from.take());
         if !replaying.joined {
-            return self.begin_unproven(state, reason, from);
+            return self.begin_unproven(state, reason, from, page);
         }
-        let head = self.read_from_head(state);
+        let head = self.read_from_head(state, page);
         self.tell(reason, from.as_deref(), &head)
     }
 
-    fn begin_unproven(&mut self, state: &State, reason: ResetReason, from: Option<Box<str>>) -> Step {
-        let head = self.read_from_head(state);
+    fn begin_unproven(
+        &mut self,
+        state: &State,
+        reason: ResetReason,
+        from: Option<Box<str>>,
+        page: Option<&ReplayPage>,
+    ) -> Step {
+        let head = self.read_from_head(state, page);
         self.cell().shared().metrics.count_reset(reason);
         Step::Give(Next::Joined(Joined::Unproven { reason, from, head }))
     }
 
-    fn read_from_head(&mut self, state: &State) -> Position {
-        let ring = state.timeline.ring();
-        self.stage = Stage::Reading { cursor: ring.head(), read_until: None };
-        let position = ring.head_position();
+    /// Goes on from the end of the log, which a page may have shown to lie beyond what this node was told: what the client is told to
+    /// fetch does not come a second time, and it is not sent back.
+    fn read_from_head(&mut self, state: &State, page: Option<&ReplayPage>) -> Position {
+        let (ring, life) = (state.timeline.ring(), state.timeline.life());
+        let ahead = page.filter(|page| page.asked.life == life && state.timeline.is_behind(page.head));
+        let read_until = ahead.map(|page| ReadAhead { until: page.head, epoch: page.epoch(), life });
+        self.stage = Stage::Reading { cursor: ring.head(), read_until, doubt: None };
+        let position = ahead.map_or_else(|| ring.head_position(), |page| page.position(page.head));
         self.position = Some(position);
         position
     }
@@ -383,24 +467,55 @@ impl Subscriber {
 
     /// Reads the ring.
     fn read(&mut self, state: &State) -> Step {
-        let Stage::Reading { cursor, read_until } = &mut self.stage else { return Step::GoOn };
+        let Stage::Reading { cursor, read_until, doubt } = &mut self.stage else { return Step::GoOn };
+        if let Some(found) = state.look.found()
+            && let Some(doubt) = doubt.take()
+        {
+            self.position = doubt.place.or(self.position);
+            let place = self.position.unwrap_or_else(|| state.timeline.ring().head_position());
+            if found.mark.is_after(doubt.at) {
+                return self.tell(ResetReason::LiveEvents, doubt.from.as_deref(), &place);
+            }
+            if doubt.place.is_some() {
+                return Step::Give(Next::Notice(control::heartbeat(Some(&place), state.link == Link::Live)));
+            }
+            return Step::GoOn;
+        }
         if let Some(ahead) = *read_until
             && ahead.life != state.timeline.life()
         {
-            let (span, in_ring) = (Span::After { after: ahead.until, until: None }, Some(*cursor));
-            self.stage =
-                Stage::Replaying(Replaying { from: None, span, page: None, next: 0, joined: true, in_ring });
+            self.stage = Stage::Replaying(Replaying {
+                from: None,
+                position: None,
+                span: Span::after(ahead.until, ahead.epoch),
+                began: None,
+                misses_live: false,
+                doubt: doubt.take(),
+                page: None,
+                next: 0,
+                joined: true,
+                in_ring: Some(*cursor),
+            });
             return Step::GoOn;
         }
         match state.timeline.ring().at(*cursor) {
             At::Frame(frame) => {
                 *cursor += 1;
                 let position = frame.position();
+                if let Some(doubt) = doubt {
+                    // The frame gives the client a place of its own.
+                    doubt.place = None;
+                }
                 if let Some(ahead) = *read_until {
                     if position.entry > ahead.until {
                         *read_until = None;
                     } else if position.live.is_none() && frame.is_application() {
                         return Step::GoOn;
+                    } else if let Some(reason) = frame.reset_reason() {
+                        // It stands at a place that the client has left behind.
+                        let place = self.position.unwrap_or(*position);
+                        let reset = control::reset(reason, Some(&place.to_string()), &place);
+                        return Step::Give(Next::Notice(reset));
                     }
                 }
                 if read_until.is_none() {
@@ -408,7 +523,16 @@ impl Subscriber {
                 }
                 show(&self.view, frame)
             }
-            At::Head => Step::Wait,
+            At::Head => match doubt {
+                Some(doubt) if doubt.place.is_none() => {
+                    let place = self.position.unwrap_or_else(|| state.timeline.ring().head_position());
+                    doubt.place = Some(place);
+                    let beside = self.seat.cell().shared().next_live(Position { live: None, ..place });
+                    self.position = Some(beside);
+                    Step::Give(Next::Notice(control::heartbeat(Some(&beside), state.link == Link::Live)))
+                }
+                _ => Step::Wait,
+            },
             At::FallenOut => Step::Give(Next::Lagging),
         }
     }
@@ -422,6 +546,21 @@ enum Step {
     Wait,
     /// Look again.
     GoOn,
+}
+
+/// Whether a position is good on the node that gave it alone: it lies before the first entry of a log of which the node knew no
+/// epoch.
+fn is_of_one_node(position: &Position) -> bool {
+    position.live.is_some() && position.entry == EntryId::ZERO && position.epoch.is_none()
+}
+
+/// The entry after which a span claims to bring everything; `None` where it claims nothing.
+fn began_at(span: Span) -> Option<EntryId> {
+    match span {
+        Span::After { after, .. } => Some(after),
+        Span::Since { milliseconds } => Some(EntryId { milliseconds, sequence: 0 }),
+        _ => None,
+    }
 }
 
 /// A frame as a view has it.

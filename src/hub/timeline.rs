@@ -4,21 +4,31 @@
 //! A message that shows that the log holds something unseen is kept back, with all that come after it, until the log has
 //! been read; so the order stays that of the bus.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::drops::Drops;
+use super::marks::MARK_SLACK;
 use super::pace::Pace;
+use super::queue::Queue;
 use super::replay::Asked;
 use super::ring::Ring;
 use super::shared::Shared;
-use crate::bus::{LogError, LogPage, Span};
-use crate::event::control::{self, ResetReason};
+use super::{LiveEvents, drops};
+use crate::bus::{LiveMark, LogError, LogPage, Span, proves};
+use crate::event::control::ResetReason;
 use crate::event::envelope::{self, Message};
-use crate::event::{EntryId, Frame, Position};
+use crate::event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
 use crate::metrics::EventKind;
 use crate::workspace::WorkspaceId;
+
+/// The first pause before a read after some that brought nothing; it doubles.
+const FRUITLESS_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest such pause.
+const FRUITLESS_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The order of a workspace's events on this node.
 #[derive(Debug)]
@@ -28,25 +38,38 @@ pub(super) struct Timeline {
     ring: Ring,
     /// How fast events may come; `None` where they may at any rate.
     pace: Option<Pace>,
+    /// Events that were dropped for another reason, and not told of yet.
+    drops: Drops,
     log: LogState,
     /// The last logged event that stands in the order, [`EntryId::ZERO`] where the log was empty; `None` while nothing is
     /// known of the log.
     last: Option<EntryId>,
+    /// What is known of the log's epoch.
+    record: Option<EpochRecord>,
     /// Messages that wait for the log to be read, bounded as the ring is.
-    queue: VecDeque<Message>,
-    queue_bytes: usize,
+    queue: Queue,
     /// Live messages were lost because the queue was full.
     overflowed: bool,
-    /// Events came that are not logged.
-    seen_live: bool,
+    /// The workspace carries events that are not logged: some came, or a mark says that some came to another node.
+    is_mixed: bool,
     /// Events came that are logged.
     seen_logged: bool,
+    /// When the mark of live events has to be written again, by the hub's clock; `None` where it was not written.
+    mark_due: Option<Duration>,
     /// Subscribers may have joined before the subscription was lost: what comes next may not connect to what they have.
     unproven: bool,
     /// Tells the answer to the latest read from those to earlier ones.
     ticket: u64,
-    /// How often the subscription was confirmed after it had not stood.
+    /// How often the subscription was confirmed after it had not stood, and the log was begun anew.
     lives: u64,
+    /// How many reads in a row brought nothing.
+    fruitless: u32,
+    /// The read under way waits for a while before it begins.
+    is_paused: bool,
+    /// Nothing was told after an interruption, since no node had marked live events by then: the look that is under way decides.
+    awaits_look: bool,
+    /// The last logged event before the latest live one.
+    last_live: Option<EntryId>,
 }
 
 /// How the order stands with the log.
@@ -65,39 +88,76 @@ enum LogState {
 enum Why {
     /// To learn where it ends, before the first subscriber is told anything.
     Head,
+    /// To learn where it ends, after it could not be read.
+    LateHead,
     /// The subscription was lost for a while.
     Recovery,
-    /// A logged event was announced whose predecessor `previous` is not the last one seen.
-    Gap { previous: EntryId },
+    /// An event was announced whose predecessor is not the last one seen: what lies between is read.
+    Gap(Announced),
+    /// The log does not hold the last event any more, or an event was announced that lies before it: does it hold the announced one?
+    Verify(Announced),
     /// An empty message said so.
     Look,
+    /// The log does not hold the last event any more: was it begun anew? If not, the order goes on behind `resume`, or at the end.
+    Anew { resume: Option<EntryId> },
 }
 
-/// A wish to read, with the number that its answer must bear.
-pub(super) type Wish = (Span, u64);
+/// An event that was announced. Its message stands first in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Announced {
+    id: EntryId,
+    previous: EntryId,
+}
+
+/// What came of a read.
+enum Outcome {
+    /// More has to be read.
+    Read(Wish),
+    /// Subscribers were told that something may be missing.
+    Told,
+    /// Nothing is missing.
+    Complete,
+}
+
+/// A read that is wanted.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) span: Span,
+    /// The number that its answer must bear.
+    pub(super) ticket: u64,
+    /// How long to wait before it.
+    pub(super) pause: Duration,
+}
 
 impl Timeline {
     pub(super) fn new(workspace: WorkspaceId, shared: Arc<Shared>) -> Self {
-        let begin = shared.next_live(EntryId::ZERO);
+        let begin = shared.next_live(Position::logged(EntryId::ZERO));
         let settings = &shared.settings;
         let budget = Arc::clone(&shared.budget);
         let ring = Ring::new(begin, settings.ring_events, settings.ring_bytes, budget);
         let pace = Pace::new(settings.rates, &shared.clock);
+        let is_mixed = settings.live == LiveEvents::Always;
         Self {
             workspace,
             shared,
             ring,
             pace,
+            drops: Drops::default(),
             log: LogState::Adrift,
             last: None,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
+            record: None,
+            queue: Queue::default(),
             overflowed: false,
-            seen_live: false,
+            is_mixed,
             seen_logged: false,
+            mark_due: None,
             unproven: false,
             ticket: 0,
             lives: 0,
+            fruitless: 0,
+            is_paused: false,
+            awaits_look: false,
+            last_live: None,
         }
     }
 
@@ -110,9 +170,10 @@ impl Timeline {
         &mut self.ring
     }
 
-    /// Whether the order is complete up to now, so that a subscriber may join at its head.
+    /// Whether a subscriber may join at the head: the order is complete up to now, or what is missing comes after a pause, which
+    /// newcomers need not wait for.
     pub(super) fn is_followed(&self) -> bool {
-        self.log == LogState::Followed
+        self.log == LogState::Followed || (self.is_paused && matches!(self.log, LogState::Reading(_)))
     }
 
     /// Whether the last logged event of the order is older than `entry`.
@@ -120,13 +181,8 @@ impl Timeline {
         self.last.is_none_or(|last| last < entry)
     }
 
-    /// Whether the workspace carries events that no log holds, as far as this node has seen.
-    pub(super) fn has_seen_live(&self) -> bool {
-        self.seen_live
-    }
-
-    /// Which life of the subscription this is. A new one may be with another server, whose log need not hold what was read
-    /// in an earlier one.
+    /// Which life of the subscription this is, and which log. A new one may have been begun with another server, whose log need
+    /// not hold what was read in an earlier one.
     pub(super) fn life(&self) -> u64 {
         self.lives
     }
@@ -142,9 +198,10 @@ impl Timeline {
             return None;
         }
         self.lives += 1;
+        self.fruitless = 0;
         Some(match self.last {
             None => self.read(Why::Head, Span::Head),
-            Some(after) => self.read(Why::Recovery, Span::After { after, until: None }),
+            Some(last) => self.read(Why::Recovery, Span::after(last, self.epoch())),
         })
     }
 
@@ -153,7 +210,7 @@ impl Timeline {
     pub(super) fn interrupted(&mut self) {
         self.unproven |= self.log != LogState::Adrift && self.log != LogState::Reading(Why::Head);
         self.log = LogState::Adrift;
-        self.drop_queue();
+        self.is_mixed |= self.queue.clear();
     }
 
     /// A message of the workspace's channel.
@@ -168,111 +225,229 @@ impl Timeline {
             }
             return None;
         };
+        if matches!(parsed, Message::Live(_)) {
+            self.note_live();
+        }
         if self.log == LogState::Followed {
             return self.take(parsed);
         }
-        let bytes = weight(&parsed);
-        if self.queue.len() >= self.shared.settings.ring_events
-            || self.queue_bytes + bytes > self.shared.settings.ring_bytes
-        {
-            self.overflowed |= self.drop_queue();
+        let (messages_max, bytes_max) = (self.shared.settings.ring_events, self.shared.settings.ring_bytes);
+        if let Err(message) = self.queue.push(parsed, messages_max, bytes_max) {
+            self.overflowed |= self.queue.clear();
             // The logged ones among them are read.
-            self.queue.push_back(Message::LookAtLog);
+            self.queue.put_back(message);
+            self.queue.put_back(Message::LookAtLog);
         }
-        self.queue_bytes += bytes;
-        self.queue.push_back(parsed);
         None
     }
 
-    /// Drops what waits. Answers whether that loses live events.
-    fn drop_queue(&mut self) -> bool {
-        let loses_live = self.queue.iter().any(|message| matches!(message, Message::Live(_)));
-        self.seen_live |= loses_live;
-        self.queue.clear();
-        self.queue_bytes = 0;
-        loses_live
-    }
-
-    /// The answer to a read. Answers the next wish, if more must be read.
+    /// The answer to a read. Returns the next wish, if more must be read.
     pub(super) fn answer(&mut self, ticket: u64, page: Result<LogPage, LogError>) -> Option<Wish> {
         let LogState::Reading(why) = self.log else { return None };
         if ticket != self.ticket {
             return None;
         }
-        let mut told = false;
-        match (why, page) {
-            (Why::Head, Ok(page)) => {
-                self.last = Some(page.head);
-                if page.head != EntryId::ZERO {
-                    self.ring.begin_at(Position::logged(page.head));
-                }
-            }
-            // Nobody has been told anything yet: what is announced from here on is all that was promised.
-            (Why::Head, Err(error)) => self.note_unreadable(&error),
-            (_, Ok(page)) if page.proven => {
-                let more = page.more;
-                // What was missed for a while may come at once.
-                let paced = why == Why::Look;
-                for entry in &page.entries {
-                    let bytes = entry.payload.as_ref().map_or(0, Bytes::len);
-                    self.append_logged(entry.id, bytes, paced, |shared| shared.frame(entry));
-                }
-                if more {
-                    let after = self.last.unwrap_or_default();
-                    let until = if let Why::Gap { previous } = why { Some(previous) } else { None };
-                    return Some(self.read(why, Span::After { after, until }));
-                }
-            }
-            (_, Ok(page)) => {
-                let last = self.last.unwrap_or_default();
-                // A log without a predecessor began anew; one whose events are older than what was known lost some.
-                let began_anew = matches!(why, Why::Gap { previous: EntryId::ZERO });
-                let behind = page.head < last || matches!(why, Why::Gap { previous } if previous < last);
-                let rolled_back = behind && !began_anew;
-                let reason = if rolled_back { ResetReason::RolledBack } else { ResetReason::Trimmed };
-                self.restart_at(page.head, reason);
-                told = true;
-            }
-            (_, Err(error)) => {
-                self.note_unreadable(&error);
-                self.tell_dropped();
-                // The announced event comes next, so everything before it may be missing.
-                let head = match why {
-                    Why::Gap { previous } if self.last.is_none_or(|last| last < previous) => {
-                        Position::logged(previous)
-                    }
-                    _ => self.ring.head_position(),
-                };
-                self.push_reset_at(ResetReason::LogUnreadable, head);
-                told = true;
-            }
-        }
-        if let Why::Gap { previous } = why {
-            // Whatever the log says, the announced event is next; reading for it a second time would bring nothing.
-            self.last = self.last.max(Some(previous));
-        }
-        if matches!(why, Why::Head | Why::Recovery) && std::mem::take(&mut self.unproven) {
+        self.is_paused = false;
+        let outcome = match page {
+            Ok(page) => self.answered(why, &page),
+            Err(error) => self.unreadable(why, &error),
+        };
+        let told = match outcome {
+            Outcome::Read(wish) => return Some(wish),
+            Outcome::Told => true,
+            Outcome::Complete => false,
+        };
+        if matches!(why, Why::Head | Why::Recovery | Why::Anew { .. }) && std::mem::take(&mut self.unproven) {
             // Without a last known event nothing connects, whatever the log says now.
-            if !told && (why == Why::Head || self.may_have_lost_live()) {
+            let may_miss = why == Why::Head || self.may_have_lost_live();
+            if may_miss && !told {
                 self.push_reset(ResetReason::Interrupted);
             }
+            if may_miss && self.is_mixed {
+                // Clients that were here before may come from elsewhere, or go there.
+                self.note_live();
+            }
+            self.awaits_look = !may_miss && !told && self.shared.settings.live == LiveEvents::Auto;
         }
         self.go_on()
+    }
+
+    /// What was read, put into the order.
+    fn answered(&mut self, why: Why, page: &LogPage) -> Outcome {
+        self.is_mixed |= self.shared.settings.live == LiveEvents::Auto && page.live != LiveMark::Absent;
+        match why {
+            Why::Head => {
+                (self.last, self.record) = (Some(page.head), page.record);
+                let position = self.position(page.head);
+                self.ring.begin_at(position);
+                Outcome::Complete
+            }
+            Why::LateHead => self.restart_at(page.head, page.record, ResetReason::LogUnreadable),
+            Why::Recovery | Why::Gap(_) | Why::Look if page.proven && !self.is_of_another_log(page) => {
+                self.record = page.record;
+                self.append_page(why, page)
+            }
+            // A log that is begun anew while the subscription does not stand may have had events before.
+            Why::Recovery => {
+                let reason = self.reason(page);
+                self.restart_at(page.head, page.record, reason)
+            }
+            Why::Gap(announced) => Outcome::Read(self.verify(announced)),
+            Why::Look => Outcome::Read(self.read(Why::Anew { resume: None }, Span::Oldest)),
+            Why::Verify(announced) => self.verified(announced, page),
+            Why::Anew { resume } => self.begun_anew(resume, page),
+        }
+    }
+
+    /// Whether a log is another one than that of the last event: its epoch began with its first entry, and of the other's none was
+    /// known, or none that had begun.
+    fn is_of_another_log(&self, page: &LogPage) -> bool {
+        self.record.is_none_or(|known| !known.is_born())
+            && self.last.is_some_and(|last| last != EntryId::ZERO)
+            && page.record.is_some_and(|record| record.first != EntryId::ZERO)
+    }
+
+    /// A page that connects to the last event.
+    fn append_page(&mut self, why: Why, page: &LogPage) -> Outcome {
+        // What was missed for a while may come at once.
+        let is_paced = why == Why::Look;
+        let until = if let Why::Gap(announced) = why { Some(announced.id) } else { None };
+        // Of a gap, all is wanted up to the announced event; elsewhere messages that wait keep their place.
+        let end =
+            if until.is_some() { None } else { self.queue.announced_after(self.last.unwrap_or_default()) };
+        let entries = page.entries.iter().take_while(|entry| end.is_none_or(|end| entry.id < end));
+        let mut count = 0;
+        for entry in entries {
+            let bytes = entry.payload.as_ref().map_or(0, Bytes::len);
+            let position = self.position(entry.id);
+            self.append_logged(entry.id, bytes, is_paced, |shared| shared.frame(entry, position));
+            count += 1;
+        }
+        self.fruitless = if count > 0 { 0 } else { self.fruitless.saturating_add(1) };
+        if page.more && count == page.entries.len() {
+            let after = self.last.unwrap_or_default();
+            return Outcome::Read(self.read(why, Span::After { after, epoch: self.epoch(), until }));
+        }
+        match why {
+            Why::Gap(announced) if self.last != Some(announced.id) => self.refute(announced),
+            _ => Outcome::Complete,
+        }
+    }
+
+    /// Asks whether the log holds an announced event, and the last one of the order.
+    fn verify(&mut self, announced: Announced) -> Wish {
+        let entries = [announced.id, self.last.unwrap_or_default()];
+        self.read(Why::Verify(announced), Span::Held { entries })
+    }
+
+    /// Whether the log holds an announced event that does not follow the last one is known now.
+    fn verified(&mut self, announced: Announced, page: &LogPage) -> Outcome {
+        let Announced { id, previous } = announced;
+        let last = self.last.unwrap_or_default();
+        let holds = |entry| page.entries.iter().any(|held| held.id == entry);
+        if !holds(id) {
+            return self.refute(announced);
+        }
+        let is_last_proven = proves(page.record.as_ref(), last, self.epoch(), holds(last).then_some(last));
+        let is_same_epoch = self.record.zip(page.record).is_some_and(|(known, now)| known.epoch == now.epoch);
+        if id <= last && is_last_proven && !self.is_of_another_log(page) {
+            // It was read from the log before it was announced, or is announced twice.
+            self.queue.pop_announcement(id);
+            self.fruitless = self.fruitless.saturating_add(1);
+            return Outcome::Complete;
+        }
+        if id <= last && is_same_epoch {
+            // The log has lost its end, or an event went out that it never held.
+            self.fruitless = self.fruitless.saturating_add(1);
+            return self.restart_at(previous, page.record, ResetReason::RolledBack);
+        }
+        if previous > last || !self.queue.begins_with(id) {
+            let resume = (previous > last).then_some(previous);
+            return Outcome::Read(self.read(Why::Anew { resume }, Span::Oldest));
+        }
+        // The subscription stood all the time, and nothing stood in the log between the last event and this one.
+        self.fruitless = 0;
+        self.record = page.record;
+        if id <= last || !is_same_epoch {
+            self.lives += 1;
+        }
+        if let Some(Message::Logged { payload, to, .. }) = self.queue.pop_announcement(id) {
+            self.append_announced(id, &payload, to);
+        }
+        Outcome::Complete
+    }
+
+    /// The log from its beginning, after it did not hold the last event any more.
+    fn begun_anew(&mut self, resume: Option<EntryId>, page: &LogPage) -> Outcome {
+        let last = self.last.unwrap_or_default();
+        let is_new = page.proven && !self.unproven && page.entries.iter().all(|entry| entry.id != last);
+        if !is_new || page.entries.is_empty() {
+            let reason = self.reason(page);
+            self.fruitless = self.fruitless.saturating_add(1);
+            return self.restart_at(resume.unwrap_or(page.head), page.record, reason);
+        }
+        // It has all that it ever had, and the subscription stood all the time.
+        self.lives += 1;
+        (self.last, self.record) = (Some(EntryId::ZERO), page.record);
+        self.append_page(Why::Look, page)
+    }
+
+    /// Why a log does not connect to the last event.
+    fn reason(&self, page: &LogPage) -> ResetReason {
+        let is_same_log = self.record.zip(page.record).is_none_or(|(known, now)| known.epoch == now.epoch);
+        if is_same_log && self.last.is_some_and(|last| page.head < last) {
+            ResetReason::RolledBack
+        } else {
+            ResetReason::Trimmed
+        }
+    }
+
+    /// An announced event is not in the log: the message says what is not so, or the event is gone already.
+    fn refute(&mut self, announced: Announced) -> Outcome {
+        self.fruitless = self.fruitless.saturating_add(1);
+        if let Some(Message::Logged { payload, .. }) = self.queue.pop_announcement(announced.id) {
+            self.drop_event(ResetReason::BadEnvelope, payload.len(), None);
+        }
+        Outcome::Told
+    }
+
+    /// The log cannot be read.
+    fn unreadable(&mut self, why: Why, error: &LogError) -> Outcome {
+        self.fruitless = self.fruitless.saturating_add(1);
+        if let Some(silenced) = self.shared.read_log.pass() {
+            tracing::warn!(workspace = %self.workspace, %error, silenced, "cannot read a workspace's log");
+        }
+        let announced = match why {
+            // No subscriber has been told anything yet: what is announced from here on is all that was promised.
+            Why::Head => return Outcome::Complete,
+            Why::Gap(announced) | Why::Verify(announced) => Some(announced.previous),
+            Why::Anew { resume } => resume,
+            Why::LateHead | Why::Recovery | Why::Look => None,
+        };
+        // The announced event comes next, so everything before it may be missing.
+        let head =
+            announced.filter(|previous| self.is_behind(*previous)).map(|previous| self.position(previous));
+        self.push_reset_at(ResetReason::LogUnreadable, head.unwrap_or_else(|| self.ring.head_position()));
+        // Reading for it a second time would bring nothing.
+        self.last = announced.or(self.last);
+        Outcome::Told
     }
 
     /// The log is read: takes what waited meanwhile.
     fn go_on(&mut self) -> Option<Wish> {
         self.log = LogState::Followed;
-        if std::mem::take(&mut self.overflowed) {
-            self.push_reset(ResetReason::Overflow);
+        if let Some(last) = self.last {
+            self.queue.drop_repetitions(last);
         }
-        while let Some(message) = self.queue.pop_front() {
-            self.queue_bytes -= weight(&message);
+        while let Some(message) = self.queue.pop() {
             if let Some(wish) = self.take(message) {
                 return Some(wish);
             }
         }
-        self.queue = VecDeque::new();
+        // Behind what was logged meanwhile: a client that comes back at a place before the lost events is told as well.
+        if std::mem::take(&mut self.overflowed) {
+            self.push_reset(ResetReason::Overflow);
+        }
         None
     }
 
@@ -283,29 +458,24 @@ impl Timeline {
                 self.append_live(&payload);
                 None
             }
-            Message::LookAtLog => {
-                while self.queue.front() == Some(&Message::LookAtLog) {
-                    self.queue.pop_front();
-                }
-                let Some(after) = self.last else {
-                    // What of the log is new cannot be told from what is old.
-                    self.push_reset(ResetReason::LogUnreadable);
-                    return None;
-                };
-                Some(self.read(Why::Look, Span::After { after, until: None }))
-            }
+            Message::LookAtLog => Some(match self.last {
+                // What of the log is new cannot be told from what is old.
+                None => self.read(Why::LateHead, Span::Head),
+                Some(last) => self.read(Why::Look, Span::after(last, self.epoch())),
+            }),
             Message::Logged { id, previous, payload, to } => match self.last {
-                // Announced twice, or read from the log before it was announced.
-                Some(last) if id <= last => None,
                 Some(last) if previous != last => {
-                    let message = Message::Logged { id, previous, payload, to };
-                    self.queue_bytes += weight(&message);
-                    self.queue.push_front(message);
-                    let span = Span::After { after: last, until: Some(previous) };
-                    Some(self.read(Why::Gap { previous }, span))
+                    let announced = Announced { id, previous };
+                    self.queue.put_back(Message::Logged { id, previous, payload, to });
+                    Some(if id > last {
+                        let span = Span::After { after: last, epoch: self.epoch(), until: Some(id) };
+                        self.read(Why::Gap(announced), span)
+                    } else {
+                        self.verify(announced)
+                    })
                 }
                 _ => {
-                    self.append_logged(id, payload.len(), true, |shared| shared.logged(id, &payload, to));
+                    self.append_announced(id, &payload, to);
                     None
                 }
             },
@@ -313,25 +483,87 @@ impl Timeline {
     }
 
     fn read(&mut self, why: Why, span: Span) -> Wish {
+        if matches!(span, Span::Head | Span::Oldest | Span::After { until: None, .. }) {
+            self.queue.drop_looks();
+        }
         self.log = LogState::Reading(why);
         self.ticket = self.shared.next_ticket();
-        (span, self.ticket)
+        let pause = match self.fruitless.checked_sub(2) {
+            None => Duration::ZERO,
+            Some(doublings) => {
+                FRUITLESS_PAUSE.saturating_mul(1 << doublings.min(10)).min(FRUITLESS_PAUSE_MAX)
+            }
+        };
+        self.is_paused = !pause.is_zero() && !matches!(why, Why::Head | Why::Recovery);
+        Wish { span, ticket: self.ticket, pause }
+    }
+
+    /// The epoch that the log is known to be in.
+    fn epoch(&self) -> Option<Epoch> {
+        self.record.map(|record| record.epoch)
+    }
+
+    /// The position of an entry, or of the place before the first one.
+    fn position(&self, entry: EntryId) -> Position {
+        let position = epoch::position(self.record.as_ref(), entry);
+        if entry == EntryId::ZERO { self.shared.next_live(position) } else { position }
     }
 
     /// Whether an interruption may have cost events that no log holds. It may, unless the workspace has shown that it logs
-    /// what it carries: logged events came, and no other.
+    /// what it carries: logged events came, and no other, here or elsewhere.
     fn may_have_lost_live(&self) -> bool {
-        self.seen_live || !self.seen_logged
+        self.shared.settings.live != LiveEvents::Never && (self.is_mixed || !self.seen_logged)
+    }
+
+    /// A live event has come: other nodes have to know that there are such.
+    fn note_live(&mut self) {
+        self.is_mixed = true;
+        self.last_live = Some(self.last.unwrap_or_default());
+        self.want_mark();
+    }
+
+    /// Has the mark of live events written, unless the one that stands reaches far enough. It is renewed in the middle of its
+    /// reach, so that a workspace with many live events has no time without one.
+    fn want_mark(&mut self) {
+        let now = self.shared.clock.now();
+        if self.shared.settings.live == LiveEvents::Auto && self.mark_due.is_none_or(|due| now >= due) {
+            self.mark_due = Some(now + MARK_SLACK / 2);
+            self.shared.marks.push(&self.workspace);
+        }
+    }
+
+    /// The mark was looked at once more after the subscription was confirmed.
+    pub(super) fn looked(&mut self, mark: LiveMark) {
+        self.is_mixed |= mark != LiveMark::Absent;
+        if std::mem::take(&mut self.awaits_look) && mark != LiveMark::Absent {
+            self.push_reset(ResetReason::Interrupted);
+        }
+    }
+
+    /// Whether this node has heard live events after an entry, as far as its own ring shows them to nobody any more.
+    pub(super) fn has_heard_live_after(&self, entry: EntryId) -> bool {
+        self.last_live.is_some_and(|last_live| last_live >= entry)
+    }
+
+    /// Whether the workspace carries live events, as far as this node knows.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.is_mixed
+    }
+
+    /// The mark of live events was not written: the next live event wants it anew.
+    pub(super) fn mark_failed(&mut self) {
+        self.mark_due = None;
     }
 
     fn append_live(&mut self, payload: &Bytes) {
-        self.seen_live = true;
+        self.last_live = Some(self.last.unwrap_or_default());
         if !self.admit(payload.len(), None) {
             return;
         }
         match self.shared.check(payload) {
             Ok(text) => {
-                let position = self.shared.next_live(self.last.unwrap_or_default());
+                let last = self.last.unwrap_or_default();
+                let position = self.shared.next_live(epoch::position(self.record.as_ref(), last));
                 self.push(Frame::application(position, text));
                 self.shared.metrics.count_event(EventKind::Live);
             }
@@ -339,20 +571,29 @@ impl Timeline {
         }
     }
 
-    /// Puts a logged event into the order, unless it stands there already or, `paced`, comes too fast.
+    /// Puts an announced event at the end of the order. The first one of a log begins the epoch that was named for it.
+    fn append_announced(&mut self, id: EntryId, payload: &Bytes, to: Option<Arc<crate::event::Audience>>) {
+        if self.last == Some(EntryId::ZERO)
+            && let Some(record) = self.record.as_mut().filter(|record| !record.is_born())
+        {
+            (record.first, record.last) = (id, id);
+        }
+        let position = self.position(id);
+        self.append_logged(id, payload.len(), true, |shared| shared.logged(position, payload, to));
+    }
+
+    /// Puts a logged event at the end of the order, unless, `is_paced`, it comes too fast.
     fn append_logged(
         &mut self,
         id: EntryId,
         bytes: usize,
-        paced: bool,
+        is_paced: bool,
         frame: impl FnOnce(&Shared) -> Result<Frame, ResetReason>,
     ) {
-        if self.last.is_some_and(|last| id <= last) {
-            return;
-        }
         self.last = Some(id);
         self.seen_logged = true;
-        if paced && !self.admit(bytes, Some(id)) {
+        let position = self.position(id);
+        if is_paced && !self.admit(bytes, Some(position)) {
             return;
         }
         match frame(&self.shared) {
@@ -360,30 +601,36 @@ impl Timeline {
                 self.push(frame);
                 self.shared.metrics.count_event(EventKind::Logged);
             }
-            Err(reason) => self.drop_event(reason, bytes, Some(id)),
+            Err(reason) => self.drop_event(reason, bytes, Some(position)),
         }
     }
 
-    /// An event cannot be delivered: it is counted, logged, and its absence told. `entry` is its place, if it has one.
-    fn drop_event(&mut self, reason: ResetReason, bytes: usize, entry: Option<EntryId>) {
+    /// An event cannot be delivered: it is counted, logged, and its absence told, before anything later goes out, and not more often
+    /// than once a second where nothing does. `position` is its place, if it has one.
+    fn drop_event(&mut self, reason: ResetReason, bytes: usize, position: Option<Position>) {
         self.shared.note_dropped(&self.workspace, reason, bytes);
-        self.tell_dropped();
-        let head = entry.map_or_else(|| self.ring.head_position(), Position::logged);
-        self.push_reset_at(reason, head);
+        self.drops.add(reason, position);
+        if self.drops.is_due(self.shared.clock.now()) {
+            self.tell_dropped();
+        } else {
+            self.shared.note_untold();
+        }
     }
 
-    /// The log does not connect to what was known: goes on from its end.
-    fn restart_at(&mut self, head: EntryId, reason: ResetReason) {
-        self.last = Some(head);
-        let position =
-            if head == EntryId::ZERO { self.shared.next_live(head) } else { Position::logged(head) };
+    /// The log does not connect to what was known: goes on behind an entry.
+    fn restart_at(&mut self, entry: EntryId, record: Option<EpochRecord>, reason: ResetReason) -> Outcome {
+        if self.epoch() != record.map(|record| record.epoch) || self.last.is_some_and(|last| entry < last) {
+            self.lives += 1;
+        }
+        (self.last, self.record) = (Some(entry), record);
+        let position = self.position(entry);
         self.push_reset_at(reason, position);
+        Outcome::Told
     }
 
     /// Tells everyone, in the stream and in its order, that something may be missing here. It stands at the place of the
     /// event before it: who has seen it can go on from there on any node.
     fn push_reset(&mut self, reason: ResetReason) {
-        self.tell_dropped();
         self.push_reset_at(reason, self.ring.head_position());
     }
 
@@ -392,35 +639,41 @@ impl Timeline {
         self.put_reset(reason, head);
     }
 
-    /// Whether an event may be delivered, or comes too fast: then it is dropped, which is told before anything later. `entry` is
+    /// Whether an event may be delivered, or comes too fast: then it is dropped, which is told before anything later. `position` is
     /// its place, if it has one.
-    fn admit(&mut self, bytes: usize, entry: Option<EntryId>) -> bool {
+    fn admit(&mut self, bytes: usize, position: Option<Position>) -> bool {
         let Some(pace) = self.pace.as_mut().filter(|pace| !pace.admits(bytes)) else { return true };
-        pace.note_dropped(entry);
+        pace.note_dropped(position);
         self.shared.note_dropped(&self.workspace, ResetReason::RateLimited, bytes);
         false
     }
 
-    /// Tells what was dropped because it came too fast, if it is time to. Answers whether there was something.
+    /// Tells what was dropped, if it is time to. Returns whether there was something.
     pub(super) fn tell_what_is_due(&mut self) -> bool {
-        let due = self.pace.as_ref().is_some_and(Pace::is_due);
-        if due {
+        let is_due =
+            self.pace.as_ref().is_some_and(Pace::is_due) || self.drops.is_due(self.shared.clock.now());
+        if is_due {
             self.tell_dropped();
+        } else if self.drops.is_pending() {
+            self.shared.note_untold();
         }
-        due
+        is_due
     }
 
-    /// Tells what was dropped because it came too fast, at the place of the last that has one.
+    /// Tells what was dropped, at the place of the last that has one.
     fn tell_dropped(&mut self) {
         if let Some(untold) = self.pace.as_mut().and_then(Pace::tell) {
-            let head = untold.entry.map_or_else(|| self.ring.head_position(), Position::logged);
+            let head = untold.position.unwrap_or_else(|| self.ring.head_position());
             self.put_reset(ResetReason::RateLimited, head);
+        }
+        if let Some(drops::Untold { reason, position }) = self.drops.tell(self.shared.clock.now()) {
+            self.put_reset(reason, position.unwrap_or_else(|| self.ring.head_position()));
         }
     }
 
     fn put_reset(&mut self, reason: ResetReason, head: Position) {
         let from = self.ring.head_position().to_string();
-        self.ring.push(Frame::broker(head, control::reset(reason, Some(&from), &head)));
+        self.ring.push(Frame::reset(reason, Some(&from), head));
         self.shared.metrics.count_reset(reason);
     }
 
@@ -428,20 +681,5 @@ impl Timeline {
     fn push(&mut self, frame: Frame) {
         self.tell_dropped();
         self.ring.push(frame);
-    }
-
-    fn note_unreadable(&self, error: &LogError) {
-        if let Some(silenced) = self.shared.read_log.pass() {
-            tracing::warn!(workspace = %self.workspace, %error, silenced, "cannot read a workspace's log");
-        }
-    }
-}
-
-/// What a message weighs in the queue.
-fn weight(message: &Message) -> usize {
-    match message {
-        Message::LookAtLog => 0,
-        Message::Live(payload) => payload.len(),
-        Message::Logged { payload, to, .. } => payload.len() + to.as_ref().map_or(0, |to| to.memory()),
     }
 }

@@ -88,7 +88,7 @@ mod tests {
     use crate::auth::UserId;
     use std::sync::Arc;
 
-    use crate::event::control::{ResetReason, reset};
+    use crate::event::control::ResetReason;
     use crate::event::{Audience, EntryId, Position};
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
         assert!(view.bytes(&Frame::application(position, r#"{"type":"B"}"#)).is_some());
         assert!(view.bytes(&Frame::application(position, r#"{"type":"C"}"#)).is_none());
         assert!(view.bytes(&Frame::application(position, "text")).is_none());
-        let reset = Frame::broker(position, reset(ResetReason::Trimmed, None, &position));
+        let reset = Frame::reset(ResetReason::Trimmed, None, position);
         assert!(view.bytes(&reset).is_some());
     }
 

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
+use super::LiveEvents;
+use super::look::{Found, LOOK_PAUSE, Look};
 use super::reads::{Asker, LogRead};
 use super::replay::{Failure, ReplayPage, Replays};
 use super::shared::Shared;
 use super::timeline::{Timeline, Wish};
-use crate::bus::{LogError, LogPage, Span};
+use crate::bus::{LiveMark, LogError, LogPage, Span};
 use crate::workspace::WorkspaceId;
 
 /// How a workspace's subscription stands.
@@ -42,6 +44,7 @@ pub(super) struct State {
     pub(super) timeline: Timeline,
     pub(super) link: Link,
     pub(super) replays: Replays,
+    pub(super) look: Look,
     /// Those who read, each with its waker while it waits.
     waiting: Slab<Option<Waker>>,
     /// How many subscribers are here, those included for whom somebody else reads.
@@ -59,6 +62,7 @@ impl WorkspaceCell {
             timeline: Timeline::new(id.clone(), Arc::clone(&shared)),
             link: Link::Pending,
             replays: Replays::default(),
+            look: Look::default(),
             waiting: Slab::new(),
             present: 0,
             waking: Vec::new(),
@@ -158,6 +162,10 @@ impl WorkspaceCell {
         let mut state = self.state.lock();
         state.link = Link::Live;
         let wish = state.timeline.confirmed();
+        if wish.is_some() && self.shared.settings.live == LiveEvents::Auto {
+            let number = state.look.begin();
+            self.push_read(Span::LiveMark, LOOK_PAUSE, Asker::Look { number });
+        }
         self.ask(wish);
         self.wake_unlocked(state);
     }
@@ -218,18 +226,29 @@ impl WorkspaceCell {
 
     /// Has a part of the log read for subscribers.
     pub(super) fn ask_replay(&self, span: Span) {
-        self.push_read(span, Asker::Replay);
+        self.push_read(span, Duration::ZERO, Asker::Replay);
     }
 
-    fn ask(&self, wish: Option<Wish>) {
-        if let Some((span, ticket)) = wish {
-            self.push_read(span, Asker::Workspace(ticket));
+    /// The mark was looked at once more. What cannot be found out may be so.
+    pub(super) fn looked(&self, number: u64, page: Result<LogPage, LogError>) {
+        let mut state = self.state.lock();
+        let mark = page.map_or(LiveMark::Unknown, |page| page.live);
+        let found = Found { mark, cursor: state.timeline.ring().head() };
+        if state.look.land(number, found) {
+            state.timeline.looked(mark);
+            self.wake_unlocked(state);
         }
     }
 
-    fn push_read(&self, span: Span, asker: Asker) {
+    fn ask(&self, wish: Option<Wish>) {
+        if let Some(Wish { span, ticket, pause }) = wish {
+            self.push_read(span, pause, Asker::Workspace(ticket));
+        }
+    }
+
+    fn push_read(&self, span: Span, pause: Duration, asker: Asker) {
         let (workspace, incarnation) = (self.id.clone(), self.incarnation);
-        self.shared.reads.push(LogRead { workspace, span, incarnation, asker });
+        self.shared.reads.push(LogRead { workspace, span, pause, incarnation, asker });
     }
 
     /// Wakes every subscriber that waits.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, Config, LiveConfig};
 use crate::delivery::StreamSettings;
 use crate::delivery::engine::{EngineSettings, LogBounds};
 use crate::http::{ConnectionSettings, Hosts, Http2Settings, SocketSettings};
-use crate::hub::HubSettings;
+use crate::hub::{HubSettings, LiveEvents};
 use crate::limits::StreamLimits;
 
 /// What both listeners have in common.
@@ -51,6 +51,11 @@ pub(super) fn hub_settings(config: &Config) -> HubSettings {
         event_bytes: config.limits.event_bytes,
         linger: config.ring.linger_seconds.duration(),
         workspaces: config.limits.workspaces,
+        live: match config.workspaces.live {
+            LiveConfig::Auto => LiveEvents::Auto,
+            LiveConfig::Never => LiveEvents::Never,
+            LiveConfig::Always => LiveEvents::Always,
+        },
     }
 }
 

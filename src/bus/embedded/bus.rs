@@ -18,7 +18,7 @@ use super::disk::DiskSettings;
 use super::exchange::Exchange;
 use super::keeper::{Announcement, Done, Keeper};
 use super::listener::listen;
-use super::log::{LogSettings, Publish, Stream, page};
+use super::log::{LogSettings, Publish};
 use super::login::Password;
 use super::shelf::Shelf;
 use crate::bus::{
@@ -195,12 +195,21 @@ impl Bus for EmbeddedBus {
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
         let key = self.channel(workspace);
         async move {
-            let work = self.keeper.ask(move |logs| {
-                Done::quietly(match logs.get(&key) {
-                    Some(stream) => page(stream, span, count),
-                    None => page(&Stream::default(), span, count),
-                })
-            });
+            let work = self.keeper.ask(move |logs| Done::quietly(logs.page(&key, span, count)));
+            work.await.map_err(|error| LogError::Unavailable(error.to_string()))
+        }
+        .boxed()
+    }
+
+    fn mark_live<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        slack: Duration,
+    ) -> BoxFuture<'a, Result<u64, LogError>> {
+        let key = self.channel(workspace);
+        let slack = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
+        async move {
+            let work = self.keeper.ask(move |logs| Done::quietly(logs.mark_live(&key, slack)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()

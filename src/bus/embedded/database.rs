@@ -34,6 +34,10 @@ type StoredOnce = (Vec<Id>, u64);
 const FORMS: TableDefinition<'_, &str, u64> = TableDefinition::new("form");
 const HEADERS: TableDefinition<'_, &[u8], StoredHeader> = TableDefinition::new("logs");
 const ENTRIES: TableDefinition<'_, (&[u8], Id), &[u8]> = TableDefinition::new("entries");
+/// The record of an epoch as text, and until when it is kept, in milliseconds.
+const EPOCHS: TableDefinition<'_, &[u8], (&str, u64)> = TableDefinition::new("epochs");
+/// The mark of live events, likewise.
+const MARKS: TableDefinition<'_, &[u8], (u64, u64)> = TableDefinition::new("live");
 const ONCE: TableDefinition<'_, &[u8], StoredOnce> = TableDefinition::new("once");
 
 /// An open file of logs. No other process can open it.
@@ -109,6 +113,11 @@ impl Database {
             transaction.open_table(ENTRIES)?;
             transaction.open_table(ONCE)?;
         }
+        if is_new || form == Some(FORM) {
+            // A file may be older than these.
+            transaction.open_table(EPOCHS)?;
+            transaction.open_table(MARKS)?;
+        }
         drop(forms);
         transaction.commit()?;
         Ok(if is_new { Some(FORM) } else { form })
@@ -150,6 +159,17 @@ impl Database {
             let ids = ids.into_iter().map(from_stored).collect();
             logs.restore_once(Bytes::copy_from_slice(key.value()), ids, until);
         }
+        for row in transaction.open_table(EPOCHS)?.iter()? {
+            let (key, stored) = row?;
+            let (record, until) = stored.value();
+            let Ok(record) = record.parse() else { return Ok(false) };
+            logs.restore_record(key.value(), record, until);
+        }
+        for row in transaction.open_table(MARKS)?.iter()? {
+            let (key, stored) = row?;
+            let (mark, until) = stored.value();
+            logs.restore_mark(key.value(), mark, until);
+        }
         Ok(true)
     }
 
@@ -162,6 +182,8 @@ impl Database {
             let mut headers = transaction.open_table(HEADERS)?;
             let mut entries = transaction.open_table(ENTRIES)?;
             let mut once = transaction.open_table(ONCE)?;
+            let mut epochs = transaction.open_table(EPOCHS)?;
+            let mut marks = transaction.open_table(MARKS)?;
             for change in changes {
                 match change {
                     Change::Appended { log, entry } => {
@@ -181,6 +203,18 @@ impl Database {
                     }
                     Change::Forgotten { key } => {
                         once.remove(&**key)?;
+                    }
+                    Change::Recorded { log, record: Some((record, until)) } => {
+                        epochs.insert(&**log, (&*record.to_string(), *until))?;
+                    }
+                    Change::Recorded { log, record: None } => {
+                        epochs.remove(&**log)?;
+                    }
+                    Change::Marked { log, mark: Some(mark) } => {
+                        marks.insert(&**log, mark)?;
+                    }
+                    Change::Marked { log, mark: None } => {
+                        marks.remove(&**log)?;
                     }
                 }
             }

@@ -21,6 +21,28 @@ pub(super) struct Channels {
     control: String,
 }
 
+/// The keys of a log and of what stands beside it. All have the same hash tag, so that a cluster keeps them in one slot.
+#[derive(Debug, Clone)]
+pub(super) struct LogKeys {
+    /// The log, which is the channel too.
+    pub(super) log: String,
+    /// The record of the log's epoch.
+    pub(super) epoch: String,
+    /// The mark of live events.
+    pub(super) live: String,
+}
+
+impl LogKeys {
+    pub(super) fn new(log: String) -> Self {
+        Self { epoch: format!("{{{log}}}/epoch"), live: format!("{{{log}}}/live"), log }
+    }
+
+    /// What is kept of a publication with an idempotency key.
+    pub(super) fn once(&self, key: &str) -> String {
+        format!("{{{}}}/once/{key}", self.log)
+    }
+}
+
 /// Whose channel it is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -43,6 +65,11 @@ impl Channels {
     /// The channel, and log key, of a workspace.
     pub(super) fn of(&self, workspace: &WorkspaceId) -> String {
         format!("{}{workspace}", self.prefix)
+    }
+
+    /// The keys of a workspace's log and of what stands beside it.
+    pub(super) fn log(&self, workspace: &WorkspaceId) -> LogKeys {
+        LogKeys::new(self.of(workspace))
     }
 
     /// The channel of this node's probes.
@@ -89,6 +116,12 @@ mod tests {
         let channels = Channels::new("workspace:", "tidings:control", NodeId::random());
         let acme = WorkspaceId::parse("acme").unwrap();
         assert_eq!(channels.of(&acme), "workspace:acme");
+        let keys = channels.log(&acme);
+        assert_eq!([keys.epoch.as_str(), &keys.live], ["{workspace:acme}/epoch", "{workspace:acme}/live"]);
+        assert_eq!(
+            (keys.once("k"), keys.log),
+            ("{workspace:acme}/once/k".to_owned(), "workspace:acme".to_owned())
+        );
         assert_eq!(channels.owner(b"workspace:acme"), Owner::Workspace(acme));
         assert_eq!(channels.owner(channels.probe().as_bytes()), Owner::Probe);
         assert_eq!(channels.owner(b"tidings:control"), Owner::Control);

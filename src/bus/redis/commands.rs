@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::aio::ConnectionManager;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult};
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 
 use super::connect::{ConnectError, Connector, Target};
 
@@ -47,6 +47,17 @@ impl Commands {
             self.forget();
         }
         outcome
+    }
+
+    /// Several commands in one round trip, under the same bound. An answer that is an error is one of the answers.
+    pub(super) async fn ask_all(&self, pipeline: &Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
+        let asked = async {
+            let mut connection = self.connection().await?;
+            pipeline.query_async(&mut connection).await
+        };
+        tokio::time::timeout(self.timeout, asked)
+            .await
+            .unwrap_or_else(|_| Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))))
     }
 
     async fn connection(&self) -> RedisResult<ConnectionManager> {

@@ -45,11 +45,12 @@ use super::{
 use crate::config::{RedisConfig, RetentionConfig};
 use crate::event::NodeId;
 use crate::workspace::WorkspaceId;
-use channel::Channels;
+use channel::{Channels, LogKeys};
 use commands::Commands;
 pub use connect::ConnectError;
 use connect::Connector;
 use publisher::Publisher;
+use reader::Reader;
 
 /// The bus over a Redis server.
 pub struct RedisBus {
@@ -57,6 +58,7 @@ pub struct RedisBus {
     channels: Channels,
     commands: Commands,
     publisher: Publisher,
+    reader: Reader,
     interest: Arc<Interest>,
     state: Arc<StateCell>,
     config: RedisConfig,
@@ -80,7 +82,24 @@ impl RedisBus {
         let commands = Commands::new(Arc::clone(&connector), config.command_timeout_seconds.duration());
         let state = Arc::new(StateCell::new("redis"));
         let publisher = Publisher::new(retention);
-        Ok(Self { connector, channels, commands, publisher, interest, state, config: config.clone() })
+        let reader = Reader::new(retention);
+        Ok(Self { connector, channels, commands, publisher, reader, interest, state, config: config.clone() })
+    }
+}
+
+impl RedisBus {
+    /// Tries whether the mark of live events can be written, on a key of the node's own, once for each link. Where it cannot be, every
+    /// workspace counts as one that carries live events.
+    async fn learn_marks(&self) {
+        let keys = LogKeys::new(self.channels.probe().to_owned());
+        if let Err(LogError::Unreadable(reason)) =
+            self.reader.mark_live(&self.commands, &keys, Duration::ZERO).await
+        {
+            tracing::warn!(
+                reason,
+                "Redis does not let this node mark workspaces that carry live events: all count as such; `tidings check` tells what to allow"
+            );
+        }
     }
 }
 
@@ -101,7 +120,7 @@ impl Bus for RedisBus {
         publication: Publication,
     ) -> BoxFuture<'a, Result<Published, PublishError>> {
         Box::pin(async move {
-            self.publisher.publish(&self.commands, &self.channels.of(workspace), &publication).await
+            self.publisher.publish(&self.commands, &self.channels.log(workspace), &publication).await
         })
     }
 
@@ -111,7 +130,19 @@ impl Bus for RedisBus {
         span: Span,
         count: usize,
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
-        Box::pin(async move { reader::read(&self.commands, &self.channels.of(workspace), span, count).await })
+        Box::pin(
+            async move { self.reader.read(&self.commands, &self.channels.log(workspace), span, count).await },
+        )
+    }
+
+    fn mark_live<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        slack: Duration,
+    ) -> BoxFuture<'a, Result<u64, LogError>> {
+        Box::pin(
+            async move { self.reader.mark_live(&self.commands, &self.channels.log(workspace), slack).await },
+        )
     }
 
     fn state(&self) -> BusState {

@@ -1,8 +1,11 @@
 //! Publishing.
 
-use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
 
 use super::RedisBus;
+use super::channel::LogKeys;
 use super::commands::Commands;
 use super::connect::{describe, is_passing};
 use super::session::is_refusal;
@@ -16,28 +19,30 @@ pub(super) const PUBLISH_SCRIPT: &str = include_str!("../../../scripts/publish.l
 pub(super) struct Publisher {
     script: Script,
     retention: RetentionConfig,
+    /// The user may not touch the keys beside the log. Undeclared, the script does without the record of the epoch.
+    is_bare: AtomicBool,
 }
 
 impl Publisher {
     pub(super) fn new(retention: &RetentionConfig) -> Self {
-        Self { script: Script::new(PUBLISH_SCRIPT), retention: retention.clone() }
+        Self {
+            script: Script::new(PUBLISH_SCRIPT),
+            retention: retention.clone(),
+            is_bare: AtomicBool::new(false),
+        }
     }
 
     /// Logs events and announces each on the channel of the same name.
     pub(super) async fn publish(
         &self,
         commands: &Commands,
-        channel: &str,
+        keys: &LogKeys,
         publication: &Publication,
     ) -> Result<Published, PublishError> {
-        let outcome =
-            match commands.ask(&self.call("EVALSHA", self.script.get_hash(), channel, publication)).await {
-                // The server has never seen the script, or has forgotten it: send it along.
-                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    commands.ask(&self.call("EVAL", PUBLISH_SCRIPT, channel, publication)).await
-                }
-                outcome => outcome,
-            };
+        let mut outcome = self.run(commands, keys, publication).await;
+        if outcome.as_ref().is_err_and(is_refusal) && !self.is_bare.swap(true, Ordering::Relaxed) {
+            outcome = self.run(commands, keys, publication).await;
+        }
         let ids: Vec<String> = match outcome {
             Ok(Value::BulkString(id)) => vec![String::from_utf8_lossy(&id).into_owned()],
             Ok(ids) => redis::from_redis_value(ids).unwrap_or_default(),
@@ -50,10 +55,30 @@ impl Publisher {
         if ids.is_empty() { Err(strange()) } else { Ok(ids) }
     }
 
-    fn call(&self, command: &str, script: &str, channel: &str, publication: &Publication) -> Cmd {
+    async fn run(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        publication: &Publication,
+    ) -> RedisResult<Value> {
+        match commands.ask(&self.call("EVALSHA", self.script.get_hash(), keys, publication)).await {
+            // The server has never seen the script, or has forgotten it: send it along.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                commands.ask(&self.call("EVAL", PUBLISH_SCRIPT, keys, publication)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn call(&self, command: &str, script: &str, keys: &LogKeys, publication: &Publication) -> Cmd {
         let mut call = redis::cmd(command);
         let mut payloads = publication.items().iter().map(|item| &*item.payload);
-        call.arg(script).arg(1).arg(channel).arg(payloads.next().unwrap_or_default());
+        let mut declared = vec![keys.log.clone()];
+        if !self.is_bare.load(Ordering::Relaxed) {
+            declared.push(keys.epoch.clone());
+            declared.extend(publication.idempotency_key().map(|key| keys.once(key.as_str())));
+        }
+        call.arg(script).arg(declared.len()).arg(declared).arg(payloads.next().unwrap_or_default());
         call.arg(self.retention.events).arg(self.retention.seconds.duration().as_secs().max(1));
         call.arg(publication.idempotency_key().map_or("", IdempotencyKey::as_str)).arg(self.retention.bytes);
         call.arg(audiences(publication.items()));

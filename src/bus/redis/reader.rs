@@ -1,141 +1,315 @@
-//! Reading logs, with XRANGE and its kin.
+//! Reading logs, with XRANGE and its kin, and what stands beside each: the record of its epoch and the mark of live events.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{ErrorKind, FromRedisValue, RedisError, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
+use super::channel::LogKeys;
 use super::commands::Commands;
 use super::connect::{describe, is_passing};
-use crate::bus::{AUDIENCE_FIELD, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span};
-use crate::event::EntryId;
+use crate::bus::{
+    AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span, proves, proves_since,
+};
+use crate::config::RetentionConfig;
+use crate::event::{EntryId, EpochRecord};
 
-/// Reads a part of a log.
-pub(super) async fn read(
-    commands: &Commands,
-    log: &str,
-    span: Span,
-    count: usize,
-) -> Result<LogPage, LogError> {
-    match span {
-        Span::Head => {
-            let head = head(commands, log).await?;
-            Ok(LogPage { entries: Vec::new(), proven: true, more: false, head })
+/// Names the next epoch of a log that has no entries, unless that was done: KEYS the log and its record, ARGV a lifetime in seconds.
+/// Returns the newest entry's id, `0-0` where there is none, and the record.
+const NAME_EPOCH: &str = include_str!("name_epoch.lua");
+
+/// Writes the mark of live events: KEYS the log and its mark, ARGV how far it reaches and how long it is kept, in milliseconds.
+/// Returns the mark.
+const MARK_LIVE: &str = include_str!("mark_live.lua");
+
+/// The longest time for which the epoch of an empty log stays named, in seconds: clients may come to any number of workspaces
+/// that never get an event.
+const UNBORN_SECONDS_MAX: u64 = 3600;
+
+/// Reads logs.
+#[derive(Debug)]
+pub(super) struct Reader {
+    retention: Duration,
+    /// This node may not write marks of live events. Other nodes are not told of those that it hears, so all workspaces count as such
+    /// that carry some.
+    may_not_mark: AtomicBool,
+}
+
+/// What stands beside a log.
+#[derive(Debug, Clone, Copy, Default)]
+struct Beside {
+    record: Option<EpochRecord>,
+    live: LiveMark,
+}
+
+impl Reader {
+    pub(super) fn new(retention: &RetentionConfig) -> Self {
+        Self { retention: retention.seconds.duration(), may_not_mark: AtomicBool::new(false) }
+    }
+
+    /// Reads a part of a log.
+    pub(super) async fn read(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        span: Span,
+        count: usize,
+    ) -> Result<LogPage, LogError> {
+        let mut page = self.read_page(commands, keys, span, count).await?;
+        if self.may_not_mark.load(Ordering::Relaxed) {
+            page.live = LiveMark::Unknown;
         }
-        Span::After { after: EntryId::ZERO, until } => {
-            let page = range(commands, log, "-", &bound(until), count).await?;
-            // Whoever knows only the beginning has missed nothing if the log still has its first entry.
-            if page.is_empty() || is_whole(commands, log).await? {
-                Ok(proven(page, count))
-            } else {
-                unproven(commands, log).await
+        Ok(page)
+    }
+
+    async fn read_page(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        span: Span,
+        count: usize,
+    ) -> Result<LogPage, LogError> {
+        let log = &keys.log;
+        match span {
+            Span::Head => self.head(commands, keys).await,
+            Span::After { after: EntryId::ZERO, epoch, until } => {
+                let read = || ask(commands, keys, [range(log, "-", &bound(until), count)]);
+                let ([mut page], mut beside) = read().await?;
+                if page.is_empty() && beside.record.is_some_and(|record| record.is_born()) {
+                    // The first entry may have come between the two answers.
+                    ([page], beside) = read().await?;
+                }
+                let page = entries(page)?;
+                if proves(beside.record.as_ref(), EntryId::ZERO, epoch, page.first().map(|first| first.id)) {
+                    Ok(proven(page, count, beside))
+                } else {
+                    self.unproven(commands, keys).await
+                }
+            }
+            Span::After { after, epoch, until } => {
+                // The known entry is read along: only if the log still holds it is nothing missing after it.
+                let read = range(log, &after.to_string(), &bound(until), count + 1);
+                let ([page], beside) = ask(commands, keys, [read]).await?;
+                let mut page = entries(page)?;
+                if !proves(beside.record.as_ref(), after, epoch, page.first().map(|first| first.id)) {
+                    return self.unproven(commands, keys).await;
+                }
+                let is_full = page.len() > count;
+                page.remove(0);
+                Ok(LogPage { more: is_full, ..proven(page, count, beside) })
+            }
+            Span::Since { milliseconds } => {
+                let read = [range(log, &milliseconds.to_string(), "+", count), range(log, "-", "+", 1)];
+                let ([page, oldest], beside) = ask(commands, keys, read).await?;
+                let oldest = entries(oldest)?.first().map(|oldest| oldest.id);
+                if proves_since(beside.record.as_ref(), milliseconds, oldest) {
+                    Ok(proven(entries(page)?, count, beside))
+                } else {
+                    self.unproven(commands, keys).await
+                }
+            }
+            Span::Oldest => {
+                let mut inspect = redis::cmd("XINFO");
+                inspect.arg("STREAM").arg(log);
+                let read = [Read::Needed(range(log, "-", "+", count)), Read::Optional(inspect)];
+                let ([page, inspected], beside) = ask_each(commands, keys, read).await?;
+                let page = entries(page)?;
+                let is_whole = has_lost_none(inspected)
+                    || page
+                        .first()
+                        .is_some_and(|first| beside.record.is_some_and(|record| record.first == first.id));
+                Ok(LogPage { proven: is_whole, ..proven(page, count, beside) })
+            }
+            Span::Newest { count } => {
+                let ([page], beside) = ask(commands, keys, [newest(log, count)]).await?;
+                let mut page = entries(page)?;
+                page.reverse();
+                Ok(LogPage { more: false, ..proven(page, count, beside) })
+            }
+            Span::Held { entries: [first, second] } => {
+                let one = |entry: EntryId| range(log, &entry.to_string(), &entry.to_string(), 1);
+                let ([first, second], beside) = ask(commands, keys, [one(first), one(second)]).await?;
+                let held = [entries(first)?, entries(second)?].concat();
+                Ok(LogPage { more: false, ..proven(held, count, beside) })
+            }
+            Span::LiveMark => {
+                let ([], beside) = ask(commands, keys, []).await?;
+                Ok(LogPage { more: false, ..proven(Vec::new(), count, beside) })
             }
         }
-        Span::After { after, until } => {
-            // The known entry is read along: only if the log still holds it is nothing missing after it.
-            let mut page = range(commands, log, &after.to_string(), &bound(until), count + 1).await?;
-            if page.first().is_none_or(|first| first.id != after) {
-                return unproven(commands, log).await;
+    }
+
+    /// Where a log ends. The next epoch of an empty one is named, where the user may do so.
+    async fn head(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
+        let ([page], mut beside) = ask(commands, keys, [newest(&keys.log, 1)]).await?;
+        let mut head = entries(page)?.first().map_or(EntryId::ZERO, |entry| entry.id);
+        if head == EntryId::ZERO && beside.record.is_none_or(|record| record.is_born()) {
+            let seconds = self.retention.as_secs().clamp(1, UNBORN_SECONDS_MAX);
+            let mut name = redis::cmd("EVAL");
+            name.arg(NAME_EPOCH).arg(2).arg(&keys.log).arg(&keys.epoch).arg(seconds);
+            match commands.ask::<(String, String)>(&name).await {
+                Ok((newest, record)) => {
+                    head = newest.parse().unwrap_or(EntryId::ZERO);
+                    beside.record = record.parse().ok();
+                }
+                // Without the right to, positions before the first entry are good on this node alone.
+                Err(error) if is_answer(&error) => beside.record = None,
+                Err(error) => return Err(log_error(&error)),
             }
-            let full = page.len() > count;
-            page.remove(0);
-            Ok(LogPage { more: full, ..proven(page, count) })
         }
-        Span::Since { milliseconds } => {
-            let page = range(commands, log, &milliseconds.to_string(), "+", count).await?;
-            if reaches_back_before(commands, log, milliseconds).await? {
-                Ok(proven(page, count))
-            } else {
-                unproven(commands, log).await
-            }
+        Ok(LogPage { head, more: false, ..proven(Vec::new(), 1, beside) })
+    }
+
+    async fn unproven(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
+        Ok(LogPage { proven: false, ..self.head(commands, keys).await? })
+    }
+
+    /// Writes the mark of live events.
+    pub(super) async fn mark_live(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        slack: Duration,
+    ) -> Result<u64, LogError> {
+        let mark =
+            commands.ask(&mark_command(keys, slack, self.retention)).await.map_err(|error| log_error(&error));
+        match &mark {
+            Ok(_) => self.may_not_mark.store(false, Ordering::Relaxed),
+            Err(LogError::Unreadable(_)) => self.may_not_mark.store(true, Ordering::Relaxed),
+            Err(LogError::Unavailable(_)) => {}
         }
-        Span::Newest { count } => {
-            let mut read = redis::cmd("XREVRANGE");
-            read.arg(log).arg("+").arg("-").arg("COUNT").arg(count);
-            let mut page = entries(ask(commands, &read).await?)?;
-            page.reverse();
-            Ok(LogPage { more: false, ..proven(page, count) })
-        }
+        mark
     }
 }
 
-/// A page that connects; a full one may have more behind it.
-fn proven(entries: Vec<LogEntry>, count: usize) -> LogPage {
-    let head = entries.last().map_or(EntryId::ZERO, |entry| entry.id);
-    LogPage { proven: true, more: entries.len() >= count, head, entries }
+/// The command that writes the mark of live events of a log that is kept so long.
+pub(super) fn mark_command(keys: &LogKeys, slack: Duration, retention: Duration) -> Cmd {
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut mark = redis::cmd("EVAL");
+    mark.arg(MARK_LIVE).arg(2).arg(&keys.log).arg(&keys.live);
+    mark.arg(milliseconds(slack)).arg(milliseconds(retention.saturating_mul(2)).max(1));
+    mark
 }
 
-async fn unproven(commands: &Commands, log: &str) -> Result<LogPage, LogError> {
-    let head = head(commands, log).await?;
-    Ok(LogPage { entries: Vec::new(), proven: false, more: false, head })
+/// The command that reads what stands beside a log.
+pub(super) fn beside_command(keys: &LogKeys) -> Cmd {
+    let mut read = redis::cmd("MGET");
+    read.arg(&keys.epoch).arg(&keys.live);
+    read
+}
+
+/// A page that connects; a full one may have more behind it.
+fn proven(entries: Vec<LogEntry>, count: usize, beside: Beside) -> LogPage {
+    let head = entries.last().map_or(EntryId::ZERO, |entry| entry.id);
+    let Beside { record, live } = beside;
+    LogPage { proven: true, more: entries.len() >= count, head, record, live, entries }
 }
 
 fn bound(until: Option<EntryId>) -> String {
     until.map_or_else(|| "+".to_owned(), |until| until.to_string())
 }
 
-async fn range(
-    commands: &Commands,
-    log: &str,
-    from: &str,
-    to: &str,
-    count: usize,
-) -> Result<Vec<LogEntry>, LogError> {
+fn range(log: &str, from: &str, to: &str, count: usize) -> Cmd {
     let mut read = redis::cmd("XRANGE");
     read.arg(log).arg(from).arg(to).arg("COUNT").arg(count);
-    entries(ask(commands, &read).await?)
+    read
 }
 
-async fn head(commands: &Commands, log: &str) -> Result<EntryId, LogError> {
+fn newest(log: &str, count: usize) -> Cmd {
     let mut read = redis::cmd("XREVRANGE");
-    read.arg(log).arg("+").arg("-").arg("COUNT").arg(1);
-    Ok(entries(ask(commands, &read).await?)?.first().map_or(EntryId::ZERO, |entry| entry.id))
+    read.arg(log).arg("+").arg("-").arg("COUNT").arg(count);
+    read
 }
 
-/// Whether a log has never lost an entry. Servers before Redis 7 do not say; then nothing is proven.
-async fn is_whole(commands: &Commands, log: &str) -> Result<bool, LogError> {
-    let mut inspect = redis::cmd("XINFO");
-    inspect.arg("STREAM").arg(log);
-    let fields: HashMap<String, Value> = match commands.ask(&inspect).await {
-        Ok(fields) => fields,
-        // Not allowed to look, or gone since it was read.
-        Err(error) if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) => {
-            return Ok(false);
+/// Whether a log has never lost an entry since its first. Servers before Redis 7 do not say; then nothing is proven.
+fn has_lost_none(inspected: Vec<Value>) -> bool {
+    let pairs = inspected.as_chunks::<2>().0.iter();
+    let fields: HashMap<String, &Value> =
+        pairs.filter_map(|[name, value]| Some((String::from_redis_value_ref(name).ok()?, value))).collect();
+    let number = |name: &str| fields.get(name).and_then(|value| u64::from_redis_value_ref(value).ok());
+    matches!((number("length"), number("entries-added")), (Some(length), Some(added)) if length == added)
+}
+
+/// One of several commands.
+enum Read {
+    /// An error of it is an error of all.
+    Needed(Cmd),
+    /// An error of it counts as nothing.
+    Optional(Cmd),
+}
+
+/// Sends commands whose answers are lists, and asks in the same round trip what stands beside the log.
+async fn ask<const N: usize>(
+    commands: &Commands,
+    keys: &LogKeys,
+    reads: [Cmd; N],
+) -> Result<([Vec<Value>; N], Beside), LogError> {
+    ask_each(commands, keys, reads.map(Read::Needed)).await
+}
+
+async fn ask_each<const N: usize>(
+    commands: &Commands,
+    keys: &LogKeys,
+    reads: [Read; N],
+) -> Result<([Vec<Value>; N], Beside), LogError> {
+    let mut pipeline = redis::Pipeline::with_capacity(N + 1);
+    for read in &reads {
+        let (Read::Needed(command) | Read::Optional(command)) = read;
+        pipeline.add_command(command.clone());
+    }
+    pipeline.add_command(beside_command(keys)).ignore_errors();
+    let answers = commands.ask_all(&pipeline).await.map_err(|error| log_error(&error))?;
+    let mut answers = answers.into_iter();
+    let mut lists = [const { Vec::new() }; N];
+    for (read, list) in reads.iter().zip(&mut lists) {
+        *list = match (answers.next().ok_or_else(strange)?, read) {
+            (Ok(Value::Array(values)), _) => values,
+            (Ok(Value::Map(pairs)), _) => pairs.into_iter().flat_map(<[Value; 2]>::from).collect(),
+            (Ok(_), _) => return Err(strange()),
+            (Err(error), Read::Optional(_)) if is_answer(&error) => Vec::new(),
+            (Err(error), _) => return Err(log_error(&error)),
+        };
+    }
+    Ok((lists, beside(answers.next().ok_or_else(strange)?)?))
+}
+
+fn beside(answer: RedisResult<Value>) -> Result<Beside, LogError> {
+    let (record, mark): (Option<String>, Option<String>) = match answer {
+        Ok(values) => redis::from_redis_value(values).map_err(|_| strange())?,
+        // Not allowed to look: nothing is proven, and live events may have come.
+        Err(error) if is_answer(&error) && !is_passing(&error) => {
+            return Ok(Beside { record: None, live: LiveMark::Unknown });
         }
         Err(error) => return Err(log_error(&error)),
     };
-    let number = |name: &str| fields.get(name).and_then(|value| u64::from_redis_value_ref(value).ok());
-    Ok(matches!((number("length"), number("entries-added")), (Some(length), Some(added)) if length == added))
+    let live = match mark {
+        None => LiveMark::Absent,
+        Some(mark) => mark.parse().map_or(LiveMark::Unknown, LiveMark::Until),
+    };
+    Ok(Beside { record: record.and_then(|record| record.parse().ok()), live })
 }
 
-/// Whether a log holds everything since a time: it has an older entry, or has never lost one.
-async fn reaches_back_before(commands: &Commands, log: &str, milliseconds: u64) -> Result<bool, LogError> {
-    let oldest = range(commands, log, "-", "+", 1).await?;
-    match oldest.first() {
-        None => Ok(true),
-        Some(oldest) if oldest.id.milliseconds < milliseconds => Ok(true),
-        Some(_) => is_whole(commands, log).await,
-    }
-}
-
-async fn ask(commands: &Commands, command: &redis::Cmd) -> Result<Vec<Value>, LogError> {
-    commands.ask(command).await.map_err(|error| log_error(&error))
+/// Whether an error is the server's answer to the command, such as WRONGTYPE and NOPERM.
+fn is_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
 fn log_error(error: &RedisError) -> LogError {
-    match error.kind() {
-        // Such as WRONGTYPE and NOPERM.
-        ErrorKind::Server(_) | ErrorKind::Extension if !is_passing(error) => {
-            LogError::Unreadable(describe(error))
-        }
-        _ => LogError::Unavailable(describe(error)),
+    if is_answer(error) && !is_passing(error) {
+        LogError::Unreadable(describe(error))
+    } else {
+        LogError::Unavailable(describe(error))
     }
+}
+
+fn strange() -> LogError {
+    LogError::Unreadable("the server answered something that is no list of entries".to_owned())
 }
 
 /// Entries as `[[id, [field, value, …]], …]`.
 fn entries(values: Vec<Value>) -> Result<Vec<LogEntry>, LogError> {
-    let strange =
-        || LogError::Unreadable("the server answered something that is no list of entries".to_owned());
     values
         .into_iter()
         .map(|value| {

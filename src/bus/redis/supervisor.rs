@@ -43,10 +43,11 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
     }
 }
 
-/// Sees to the publish function, once for each link: another server may have come in the old one's place.
+/// Sees to the publish function and to the rights to marks, once for each link: another server may have come in the old one's place.
 /// Never ends by itself.
-async fn learn_function(bus: &RedisBus) -> Lost {
+async fn learn_rights(bus: &RedisBus) -> Lost {
     bus.state.set_function(function::load(&bus.commands).await);
+    bus.learn_marks().await;
     std::future::pending().await
 }
 
@@ -69,7 +70,7 @@ async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result
             tracing::info!(workspaces = session.subscribed(), "linked to Redis");
             tokio::select! {
                 lost = session.live() => lost,
-                lost = learn_function(bus) => lost,
+                lost = learn_rights(bus) => lost,
             }
         } => lost,
         () = gate.closed() => Lost("the server closed the connection".to_owned()),

@@ -102,13 +102,7 @@ fn an_entry_whose_audience_cannot_be_read_is_shown_to_nobody() {
         assert_eq!(read_all(&other, &mut back), ["resumed", "reset:bad-entry", "3"], "{to}");
         // And where the announcement says it.
         say(&fixture, &format!("tidings/1 4-0 3-0 {to}\nsecret"));
-        assert_eq!(read_short(&mut one), ["reset:bad-envelope"], "{to}");
+        say(&fixture, "next");
+        assert_eq!(read_short(&mut one), ["reset:bad-envelope", "next"], "{to}");
     }
-}
-
-/// Another node beside the same log.
-fn fixture_of(fixture: &Fixture) -> Fixture {
-    let other = roomy();
-    std::mem::swap(&mut *other.log.lock(), &mut *fixture.log.lock());
-    other
 }

@@ -5,15 +5,17 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::model_log::ModelLog;
 use super::*;
-use crate::bus::Change;
+use crate::bus::{Change, LiveMark, Span};
 use crate::event::control::ResetReason;
 use crate::event::envelope;
 use crate::event::{EntryId, Position};
 
 mod addressing;
+mod begun_anew;
 mod bounds;
 mod following;
 mod joining;
+mod mixed;
 mod pacing;
 mod replaying;
 
@@ -47,6 +49,7 @@ fn settings() -> HubSettings {
         event_bytes: 64,
         linger: Duration::from_secs(30),
         workspaces: 100,
+        live: LiveEvents::Auto,
     }
 }
 
@@ -62,14 +65,24 @@ impl Fixture {
         self.hub.join(&acme(), start, View::default()).unwrap()
     }
 
-    /// Answers every read that the hub wants, and those that the answers lead to.
+    /// Answers every read that the hub wants, and those that the answers lead to, after the marks that it wants are written. Looks
+    /// at a mark do not count.
     fn answer_reads(&self) -> usize {
         let mut count = 0;
+        self.write_marks();
         while let Some(read) = self.hub.reads().take() {
             self.hub.answer(&read, self.log.lock().read(read.span, 3));
-            count += 1;
+            count += usize::from(read.span != Span::LiveMark);
         }
         count
+    }
+
+    /// Writes the marks of live events that the hub wants, each right beyond the newest entry.
+    fn write_marks(&self) {
+        while self.hub.marks().take().is_some() {
+            let mut log = self.log.lock();
+            log.live = LiveMark::Until(log.head().milliseconds + 1);
+        }
     }
 
     /// The subscription is confirmed, and the log is read.
@@ -110,6 +123,8 @@ fn read(subscriber: &mut Subscriber) -> Vec<String> {
 }
 
 /// The payloads, and the names of the broker's own events, that a subscriber gets now.
+///
+/// Heartbeats say nothing here.
 fn read_short(subscriber: &mut Subscriber) -> Vec<String> {
     let short = |frame: String| match frame.split_once("event: tidings.") {
         Some((_, rest)) => {
@@ -119,7 +134,7 @@ fn read_short(subscriber: &mut Subscriber) -> Vec<String> {
         }
         None => frame.split_once("data: ").map_or(frame.clone(), |(_, rest)| rest.trim_end().to_owned()),
     };
-    read(subscriber).into_iter().map(short).collect()
+    read(subscriber).into_iter().map(short).filter(|text| text != "heartbeat:").collect()
 }
 
 fn say(fixture: &Fixture, payload: &str) {
@@ -169,4 +184,11 @@ fn position(subscriber: &Subscriber) -> String {
 /// A ring in which everything that these tests publish finds room.
 fn roomy() -> Fixture {
     fixture_with(HubSettings { ring_events: 30, linger: Duration::ZERO, ..settings() })
+}
+
+/// Another node beside the same log.
+fn fixture_of(fixture: &Fixture) -> Fixture {
+    let other = roomy();
+    std::mem::swap(&mut *other.log.lock(), &mut *fixture.log.lock());
+    other
 }

@@ -91,8 +91,10 @@ fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
     for (unknown, reason) in [
         ("6-0", "trimmed"),
         ("8-0", "rolled-back"),
+        ("6-0~abcdefgh.1", "trimmed"),
         ("0-0~abcdefgh.1", "unknown-position"),
-        ("7-0~abcdefgh.1", "unknown-position"),
+        ("0-0", "trimmed"),
+        ("0-0.abcdefgh0123", "trimmed"),
         ("nonsense", "unknown-position"),
         ("🦀", "unknown-position"),
     ] {
@@ -101,29 +103,134 @@ fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
         assert_eq!(position(&subscriber), "7-0");
         assert_eq!(next(&mut subscriber), Poll::Pending);
     }
-    assert_eq!(fixture.metrics.resets(ResetReason::UnknownPosition), 4);
+    assert_eq!(fixture.metrics.resets(ResetReason::UnknownPosition), 3);
     assert_eq!(read_short(&mut other), ["a"], "only the one who came back is told");
 }
 
-/// Where the log has not begun, nobody has a place in it. To a node that did not give the place, a log that holds all since then looks
-/// as one does whose first events expired or were lost with a server.
+/// The position of an empty log names its next epoch, and only that one resumes it, on whatever node.
 #[test]
-fn a_place_before_the_log_began_is_proven_by_the_node_that_gave_it_alone() {
-    let gave = fixture();
-    let _keeps_the_workspace = joined(&gave);
-    let before = position(&joined(&gave));
-    assert!(before.starts_with("0-0~"), "{before}");
-    (1..=4).for_each(|id| log(&gave, id, &id.to_string()));
-    let mut back = resume(&gave, &before);
-    assert_eq!(read_all(&gave, &mut back), ["resumed", "1", "2", "3", "4"]);
-    for held in [1..=4, 3..=4] {
-        let other = fixture();
-        held.for_each(|id| log_unannounced(&other, id, &id.to_string()));
+fn position_before_the_first_event_resumes_in_its_epoch_alone() {
+    let expected = ["resumed", "1", "2", "3", "4"];
+    let begun = || {
+        let gave = fixture();
+        let before = position(&joined(&gave));
+        assert!(before.starts_with("0-0.") && before.contains('~'), "{before}");
+        (1..=4).for_each(|id| log(&gave, id, &id.to_string()));
+        assert_eq!(read_all(&gave, &mut resume(&gave, &before)), expected);
+        (fixture_of(&gave), before)
+    };
+    for part in [false, true] {
+        let place = |before: String| if part { before.split('~').next().unwrap().to_owned() } else { before };
+        let (other, before) = begun();
         let _keeps_the_workspace = joined(&other);
-        let mut back = resume(&other, &before);
-        assert_eq!(read_all(&other, &mut back), ["unproven:unknown-position"]);
-        assert_eq!(position(&back), "4-0");
+        assert_eq!(read_all(&other, &mut resume(&other, &place(before))), expected);
+        let (trimmed, before) = begun();
+        trimmed.log.lock().trim(2);
+        let _keeps_the_workspace = joined(&trimmed);
+        assert_eq!(read_all(&trimmed, &mut resume(&trimmed, &place(before))), ["unproven:trimmed"]);
+        let (another, before) = begun();
+        another.log.lock().end();
+        log_unannounced(&another, 9, "9");
+        let _keeps_the_workspace = joined(&another);
+        assert_eq!(read_all(&another, &mut resume(&another, &place(before))), ["unproven:trimmed"]);
     }
+}
+
+/// Retention ends the log, and a first event begins another: nothing proves what the former one held.
+#[test]
+fn log_begun_anew_proves_nothing_from_before_it() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 3, "3");
+    fixture.log.lock().end();
+    log_unannounced(&fixture, 7, "7");
+    let _keeps_the_workspace = joined(&fixture);
+    assert_eq!(read_all(&fixture, &mut resume(&fixture, "0-0")), ["unproven:trimmed"]);
+    assert_eq!(read_all(&fixture, &mut resume(&fixture, "3-0")), ["unproven:trimmed"]);
+    for milliseconds in [2, 7] {
+        let mut since = fixture.join(Start::Since { milliseconds });
+        assert_eq!(read_all(&fixture, &mut since), ["unproven:trimmed"]);
+    }
+    let mut since = fixture.join(Start::Since { milliseconds: 8 });
+    assert_eq!(read_all(&fixture, &mut since), ["resumed"]);
+}
+
+/// The clock was set right, and the new log gives out the ids of the former one again.
+#[test]
+fn id_that_two_logs_had_resumes_in_its_epoch_alone() {
+    let fixture = fixture();
+    (5..=9).for_each(|id| log_unannounced(&fixture, id, "former"));
+    fixture.log.lock().end();
+    (4..=9).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
+    let _keeps_the_workspace = joined(&fixture);
+    assert_eq!(read_all(&fixture, &mut resume(&fixture, "7-0")), ["unproven:trimmed"]);
+    let epoch = fixture.log.lock().record.unwrap().epoch;
+    assert_eq!(read_all(&fixture, &mut resume(&fixture, &format!("7-0.{epoch}"))), ["resumed", "8", "9"]);
+    log(&fixture, 10, "10");
+    let mut back = resume(&fixture, "10-0");
+    assert_eq!(read_all(&fixture, &mut back), ["resumed"], "no former log had this one");
+}
+
+/// The node lags: another one has shown the client more of the log than this one was told of.
+#[test]
+fn live_position_of_another_node_resumes_its_log_part() {
+    let fixture = fixture();
+    (1..=3).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
+    let mut stays = joined(&fixture);
+    (4..=5).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
+    fixture.log.lock().live = LiveMark::Until(5);
+    let mut back = resume(&fixture, "4-0~abcdefgh.7");
+    let got = read(&mut back).into_iter().chain({
+        fixture.answer_reads();
+        read(&mut back)
+    });
+    let got = got.collect::<Vec<_>>().join("");
+    let reset = r#"data: {"from":"4-0~abcdefgh.7","head":"5-0","reason":"live-events"}"#;
+    assert!(got.starts_with("resumed") && got.contains("data: 5\n") && got.contains(reset), "{got}");
+    for (id, previous) in [(4, 3), (5, 4)] {
+        let message = envelope::encode(entry(id), entry(previous), id.to_string().as_bytes(), None);
+        fixture.hub.message(&acme(), message);
+    }
+    log(&fixture, 6, "6");
+    assert_eq!(read_all(&fixture, &mut back), ["6"], "nothing comes twice");
+    assert_eq!(read_all(&fixture, &mut stays), ["4", "5", "6"]);
+}
+
+/// The log does not hold the client's place, and the node was not told yet of what it does hold.
+#[test]
+fn head_of_a_reset_never_lies_before_the_end_of_the_log() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let _lags = joined(&fixture);
+    (2..=5).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
+    fixture.log.lock().trim(1);
+    let mut back = resume(&fixture, "3-0");
+    assert_eq!(read_all(&fixture, &mut back), ["unproven:trimmed"]);
+    assert_eq!(position(&back), "5-0");
+    let message = envelope::encode(entry(5), entry(4), b"5", None);
+    fixture.hub.message(&acme(), message);
+    log(&fixture, 6, "6");
+    let rest = read(&mut back).join("");
+    assert!(fixture.answer_reads() > 0);
+    let rest = rest + &read(&mut back).join("");
+    assert!(rest.contains(r#""head":"5-0""#) && !rest.contains("4-0") && !rest.contains("data: 5"), "{rest}");
+    assert!(rest.ends_with("id: 6-0\ndata: 6\n\n"), "{rest}");
+}
+
+/// What is told does not depend on when the connection breaks.
+#[test]
+fn client_that_misses_live_events_is_told_wherever_its_replay_breaks() {
+    let fixture = fixture();
+    (1..=3).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
+    fixture.log.lock().live = LiveMark::Until(2);
+    let _keeps_the_workspace = joined(&fixture);
+    let mut first = resume(&fixture, "1-0");
+    assert!(next(&mut first).is_pending());
+    fixture.answer_reads();
+    assert!(matches!(next(&mut first), Poll::Ready(Next::Joined(_))));
+    assert!(matches!(next(&mut first), Poll::Ready(Next::Event(_))));
+    let broken_at = position(&first);
+    assert!(broken_at.starts_with("2-0~"), "{broken_at}");
+    assert_eq!(read_all(&fixture, &mut resume(&fixture, &broken_at)), ["resumed", "3", "reset:live-events"]);
 }
 
 #[test]
@@ -183,7 +290,7 @@ fn a_log_that_cannot_be_reached_or_read() {
 }
 
 #[test]
-fn a_position_of_a_former_life_of_the_workspace_is_unknown() {
+fn live_position_of_a_workspace_given_up_is_told() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     say(&fixture, "a");
@@ -194,7 +301,7 @@ fn a_position_of_a_former_life_of_the_workspace_is_unknown() {
     let mut back = resume(&fixture, &seen);
     fixture.confirm();
     say(&fixture, "b");
-    assert_eq!(read(&mut back)[0], "unproven:unknown-position");
+    assert_eq!(read_all(&fixture, &mut back), ["resumed", "reset:live-events"]);
 }
 
 /// A subscriber that reads the log may be ahead of what the node was told. If just that is lost in a failover, the node does
@@ -263,6 +370,7 @@ fn who_resumes_across_an_interruption_is_told_too() {
 #[test]
 fn an_empty_page_that_is_kept_hides_nothing_that_came_since() {
     let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
     let _keeps_the_workspace = joined(&fixture);
     let since = || fixture.join(Start::Since { milliseconds: 5 });
     let mut first = since();
@@ -270,7 +378,7 @@ fn an_empty_page_that_is_kept_hides_nothing_that_came_since() {
     log(&fixture, 7, "7");
     let mut second = since();
     assert_eq!(read_all(&fixture, &mut second), ["resumed", "7"]);
-    let mut newest = fixture.join(Start::Newest { count: 3 });
+    let mut newest = fixture.join(Start::Newest { count: 1 });
     assert_eq!(read_all(&fixture, &mut newest), ["newest", "7"]);
 }
 

@@ -83,8 +83,14 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
     if keys < 0 {
         return Err(other("ERR Number of keys can't be negative"));
     }
-    let (1, [key, arguments @ ..]) = (keys, arguments) else {
-        return Err(other("ERR tidings_publish takes one key, the workspace's channel"));
+    // Further keys are those beside the log, which the script finds itself.
+    let keys = usize::try_from(keys).unwrap_or(usize::MAX);
+    let (1..=3, Some((key, _)), Some((_, arguments))) =
+        (keys, arguments.split_first(), arguments.split_at_checked(keys))
+    else {
+        return Err(other(
+            "ERR tidings_publish takes the workspace's channel as its key, and may be given the two beside the log",
+        ));
     };
     if session.exchange().workspace(key).is_none() {
         let prefix = session.exchange().prefix();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::entry::Entry;
 use super::stream::Tally;
-use crate::event::EntryId;
+use crate::event::{EntryId, EpochRecord};
 
 /// A change. The order of changes matters; a header comes behind all else that happened to its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub(crate) enum Change {
     Remembered { key: Bytes, ids: Vec<EntryId>, until: u64 },
     /// A publication's idempotency key is forgotten.
     Forgotten { key: Bytes },
+    /// The record of a log's epoch is this now, until a time in milliseconds since the Unix epoch; `None` where it is gone.
+    Recorded { log: Bytes, record: Option<(EpochRecord, u64)> },
+    /// The mark of live events of a log, likewise.
+    Marked { log: Bytes, mark: Option<(u64, u64)> },
 }
 
 /// A log without its entries.

@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::beside::Beside;
 use super::change::{Change, Header};
 use super::entry::{Entry, Fields, IdWish};
 use super::once::Once;
 use super::stream::{Excess, Stream};
-use crate::event::EntryId;
+use crate::bus::LiveMark;
+use crate::event::{EntryId, Epoch, EpochRecord};
 
 /// What a log takes in memory besides its key and its entries.
 const LOG_OVERHEAD: usize = 512;
+
+/// The longest time for which the epoch of an empty log stays named, in milliseconds: clients may come to any number of
+/// workspaces that never get an event.
+const UNBORN_MILLISECONDS_MAX: u64 = 3_600_000;
 
 /// What logs keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,7 @@ pub(crate) struct Logs {
     floor: EntryId,
     /// Publications that were given an idempotency key.
     pub(super) once: Once,
+    beside: Beside,
     /// The time of the work at hand, in milliseconds since the Unix epoch.
     now: u64,
     changes: Option<Changes>,
@@ -78,6 +85,7 @@ impl Logs {
             memory: 0,
             floor: EntryId::ZERO,
             once: Once::default(),
+            beside: Beside::default(),
             now: 0,
             changes: recording.then(Changes::default),
         }
@@ -96,6 +104,58 @@ impl Logs {
         self.once.remember(key, ids, until);
     }
 
+    /// Puts the record of a log's epoch back that was stored.
+    pub(crate) fn restore_record(&mut self, log: &[u8], record: EpochRecord, until: u64) {
+        self.beside.put_record(log, record, until);
+    }
+
+    /// Puts the mark of live events of a log back that was stored.
+    pub(crate) fn restore_mark(&mut self, log: &[u8], mark: u64, until: u64) {
+        self.beside.put_mark(log, mark, until);
+    }
+
+    /// What is kept beside a log about its epoch.
+    pub(super) fn epoch(&self, log: &[u8]) -> Option<EpochRecord> {
+        self.beside.record(log)
+    }
+
+    /// What is known of live events in a log's workspace.
+    pub(super) fn live(&self, log: &[u8]) -> LiveMark {
+        self.beside.live(log)
+    }
+
+    /// Keeps the record of a log's epoch for so many milliseconds.
+    pub(super) fn keep_epoch(&mut self, log: &Bytes, record: EpochRecord, lifetime: u64) {
+        let until = self.now.saturating_add(lifetime);
+        for log in self.beside.put_record(log, record, until) {
+            self.record(Change::Recorded { log, record: None });
+        }
+        self.record(Change::Recorded { log: log.clone(), record: Some((record, until)) });
+    }
+
+    /// Names the next epoch of a log that has no entries, unless that was done.
+    pub(super) fn name_epoch(&mut self, log: &Bytes) {
+        let record = self.beside.record(log);
+        if record.is_none_or(|record| record.is_born()) {
+            let earlier = record.map_or(EntryId::ZERO, |record| record.last.max(record.earlier));
+            let unborn = EpochRecord::unborn(Epoch::random(), earlier);
+            self.keep_epoch(log, unborn, self.idle().min(UNBORN_MILLISECONDS_MAX));
+        }
+    }
+
+    /// Marks a log's workspace as one that carries live events: for `slack` milliseconds from now, and beyond the newest entry.
+    /// Returns the mark.
+    pub(crate) fn mark_live(&mut self, log: &Bytes, slack: u64) -> u64 {
+        let newest = self.get(log).and_then(Stream::newest).map_or(0, |newest| newest.id.milliseconds);
+        let mark = self.now.max(newest).saturating_add(slack).max(self.beside.mark(log).unwrap_or(0));
+        let until = self.now.saturating_add(self.idle().saturating_mul(2));
+        for log in self.beside.put_mark(log, mark, until) {
+            self.record(Change::Marked { log, mark: None });
+        }
+        self.record(Change::Marked { log: log.clone(), mark: Some((mark, until)) });
+        mark
+    }
+
     /// The work from here on is of this time, in milliseconds since the Unix epoch. Logs that have ended are removed.
     pub(crate) fn begin(&mut self, now: u64) {
         self.now = now;
@@ -108,6 +168,9 @@ impl Logs {
         for key in self.once.forget(now) {
             self.record(Change::Forgotten { key });
         }
+        let (records, marks) = self.beside.forget(now);
+        records.into_iter().for_each(|log| self.record(Change::Recorded { log, record: None }));
+        marks.into_iter().for_each(|log| self.record(Change::Marked { log, mark: None }));
     }
 
     /// Brings the memory that all logs take back within its bound.

@@ -7,8 +7,10 @@
 //! | `page` | reading a log, and whether what is read connects to what was known |
 //! | `logs` | all logs: when each ends, what they take together |
 //! | `publish`, `once` | publishing as the script does it, and once where that is asked for |
+//! | `beside` | what stands beside each log: its epoch, and the mark of live events |
 //! | `change` | what changed, for whoever stores it |
 
+mod beside;
 mod change;
 mod entry;
 mod logs;
@@ -22,6 +24,5 @@ mod tests;
 pub(crate) use change::{Change, Header};
 pub(crate) use entry::{Entry, Fields, ID_MAX, IdWish};
 pub(crate) use logs::{LogSettings, Logs};
-pub(crate) use page::page;
 pub(crate) use publish::Publish;
 pub(crate) use stream::{Excess, Stream, Tally};

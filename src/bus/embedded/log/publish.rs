@@ -8,7 +8,7 @@ use super::logs::{Logs, NoId};
 use super::once::REMEMBERED_MILLISECONDS;
 use super::stream::Excess;
 use crate::bus::{AUDIENCE_FIELD, Item, PAYLOAD_FIELD};
-use crate::event::{EntryId, envelope};
+use crate::event::{EntryId, Epoch, EpochRecord, envelope};
 
 /// The field of an entry that holds the sum of all payload bytes up to it, by which the script counts.
 const SUM_FIELD: &[u8] = b"sum";
@@ -46,7 +46,8 @@ impl Logs {
         }
         let ids = self.ids(log, publish.items.len())?;
         let newest = self.get(log).and_then(|stream| stream.newest());
-        let mut previous = newest.map_or(EntryId::ZERO, |entry| entry.id);
+        let newest_id = newest.map(|entry| entry.id);
+        let mut previous = newest_id.unwrap_or_default();
         let mut sum = newest.and_then(|entry| sum(&entry.fields)).unwrap_or(0);
         let mut messages = Vec::with_capacity(ids.len());
         for (&id, Item { payload, to }) in ids.iter().zip(&publish.items) {
@@ -60,6 +61,8 @@ impl Logs {
             messages.push(envelope::encode(id, previous, payload, to.as_deref()));
             previous = id;
         }
+        let record = self.epoch_of_publication(log, newest_id, &ids);
+        self.keep_epoch(log, record, publish.age.saturating_mul(2));
         let oldest = previous.milliseconds.saturating_sub(publish.age);
         let oldest = EntryId { milliseconds: oldest, sequence: 0 };
         for excess in [Excess::Entries(publish.events), Excess::Before(oldest), Excess::Bytes(publish.bytes)]
@@ -73,6 +76,26 @@ impl Logs {
             self.once.remember(key, ids.clone(), until);
         }
         Ok(Publishing { ids, messages })
+    }
+
+    /// The record of a log's epoch after entries have come behind `newest`. Where it is that of another log, one that has ended or that
+    /// something else began, another epoch begins.
+    fn epoch_of_publication(&self, log: &[u8], newest: Option<EntryId>, ids: &[EntryId]) -> EpochRecord {
+        let (first, last) =
+            (ids.first().copied().unwrap_or_default(), ids.last().copied().unwrap_or_default());
+        let is_of_another = |record: &EpochRecord| {
+            record.is_born() != newest.is_some() || newest.is_some_and(|newest| record.last > newest)
+        };
+        let known = self.epoch(log);
+        let record = match known.filter(|known| !is_of_another(known)) {
+            Some(known) => known,
+            None => {
+                let earlier = known.map_or(EntryId::ZERO, |known| known.last.max(known.earlier));
+                EpochRecord::unborn(Epoch::random(), earlier)
+            }
+        };
+        let first = if newest.is_none() { first } else { record.first };
+        EpochRecord { first, last, ..record }
     }
 
     /// The next ids of a log.

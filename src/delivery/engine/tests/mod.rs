@@ -17,7 +17,7 @@ use crate::bus::{Feed as _, Interest, LogPage};
 use crate::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms};
 use crate::event::control::ReconnectReason;
 use crate::event::{Audience, EntryId, NodeId, envelope};
-use crate::hub::{Hub, HubSettings, Resume, Start, View};
+use crate::hub::{Hub, HubSettings, LiveEvents, Resume, Start, View};
 use crate::limits::{Candidate, OpenStreams, StreamHandle, StreamLimits};
 use crate::metrics::Metrics;
 use crate::rate::Rates;
@@ -106,6 +106,7 @@ impl Scene {
             event_bytes: 1 << 20,
             linger: Duration::from_secs(30),
             workspaces: 1000,
+            live: LiveEvents::Auto,
         };
         let hub = Hub::new(node, hub_settings, Arc::new(Interest::default()), Arc::clone(&metrics));
         let streams = Arc::new(StreamSettings {
@@ -173,7 +174,7 @@ impl Scene {
     fn confirm(&self, workspace: &str) {
         self.hub.confirmed(&WorkspaceId::parse(workspace).unwrap());
         while let Some(read) = self.hub.reads().take() {
-            let page = LogPage { entries: Vec::new(), proven: true, more: false, head: EntryId::ZERO };
+            let page = LogPage { proven: true, ..LogPage::default() };
             self.hub.answer(&read, Ok(page));
         }
     }

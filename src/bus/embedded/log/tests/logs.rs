@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::{id, key};
 use crate::bus::Item;
+use crate::bus::Span;
 use crate::bus::embedded::log::logs::NoId;
 use crate::bus::embedded::log::{
     Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, Publish, Stream,
@@ -121,6 +122,8 @@ struct Disk {
     entries: BTreeMap<(Bytes, EntryId), Fields>,
     headers: BTreeMap<Bytes, Header>,
     once: BTreeMap<Bytes, (Vec<EntryId>, u64)>,
+    records: BTreeMap<Bytes, (String, u64)>,
+    marks: BTreeMap<Bytes, (u64, u64)>,
 }
 
 impl Disk {
@@ -141,6 +144,12 @@ impl Disk {
                 Change::Header { log, header } => drop(self.headers.insert(log, header)),
                 Change::Remembered { key, ids, until } => drop(self.once.insert(key, (ids, until))),
                 Change::Forgotten { key } => assert!(self.once.remove(&key).is_some()),
+                Change::Recorded { log, record: Some((record, until)) } => {
+                    drop(self.records.insert(log, (record.to_string(), until)));
+                }
+                Change::Recorded { log, record: None } => assert!(self.records.remove(&log).is_some()),
+                Change::Marked { log, mark: Some(mark) } => drop(self.marks.insert(log, mark)),
+                Change::Marked { log, mark: None } => assert!(self.marks.remove(&log).is_some()),
             }
         }
     }
@@ -159,6 +168,12 @@ impl Disk {
         for (key, (ids, until)) in &self.once {
             logs.restore_once(key.clone(), ids.clone(), *until);
         }
+        for (log, (record, until)) in &self.records {
+            logs.restore_record(log, record.parse().unwrap(), *until);
+        }
+        for (log, (mark, until)) in &self.marks {
+            logs.restore_mark(log, *mark, *until);
+        }
         logs
     }
 }
@@ -171,6 +186,8 @@ enum Step {
     Trim(Bytes, usize),
     Expire(Bytes, u64),
     Remove(Bytes),
+    Mark(Bytes),
+    Page(Bytes),
     Store,
 }
 
@@ -185,6 +202,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             1 => (key(), 0usize..3).prop_map(|(key, most)| Step::Trim(key, most)),
             1 => (key(), 0u64..3000).prop_map(|(key, at)| Step::Expire(key, at)),
             1 => key().prop_map(Step::Remove),
+            1 => key().prop_map(Step::Mark),
+            1 => key().prop_map(Step::Page),
             2 => Just(Step::Store),
         ],
         0..40,
@@ -213,6 +232,12 @@ proptest! {
                 Step::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most), usize::MAX)),
                 Step::Expire(key, at) => logs.expire(&key, at),
                 Step::Remove(key) => drop(logs.remove(&key)),
+                Step::Mark(key) => assert!(logs.mark_live(&key, 100) >= now + 100),
+                Step::Page(key) => {
+                    let page = logs.page(&key, Span::Head, 1);
+                    // The position of an empty log is one of an epoch that has not begun.
+                    assert!(page.head != EntryId::ZERO || page.record.is_some_and(|record| !record.is_born()));
+                }
                 Step::Store => {
                     disk.apply(logs.take_changes());
                     let mut restored = disk.restore();
@@ -220,6 +245,8 @@ proptest! {
                     for key in [&b"a"[..], b"b"] {
                         prop_assert_eq!(restored.get(key), logs.get(key));
                         prop_assert_eq!(restored.expires(key), logs.expires(key));
+                        prop_assert_eq!(restored.epoch(key), logs.epoch(key));
+                        prop_assert_eq!(restored.live(key), logs.live(key));
                     }
                     // Going on with what was stored is as good as going on.
                     if fastrand::bool() {

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::id;
-use crate::bus::embedded::log::{Entry, Excess, Fields, ID_MAX, IdWish, Stream, page};
+use crate::bus::embedded::log::page::page;
+use crate::bus::embedded::log::{Entry, Excess, Fields, ID_MAX, IdWish, Stream};
 use crate::bus::{LogEntry, LogPage, Span};
-use crate::event::EntryId;
+use crate::event::{EntryId, Epoch, EpochRecord};
 
 /// All entries that there ever were, and how many of them are gone.
 #[derive(Debug, Default)]
@@ -58,29 +59,61 @@ impl Model {
         let missing =
             |wanted: &dyn Fn(EntryId) -> bool| self.ever[..self.gone].iter().any(|(id, _)| wanted(*id));
         let (wanted, proven): (Vec<_>, bool) = match span {
-            Span::Head => return LogPage { entries: vec![], proven: true, more: false, head },
-            Span::After { after, until } => {
+            Span::Head | Span::LiveMark => return LogPage { proven: true, head, ..LogPage::default() },
+            Span::After { after, epoch: named, until } => {
                 let until = until.unwrap_or(ID_MAX);
-                let known = after == EntryId::ZERO || self.held().iter().any(|(id, _)| *id == after);
+                let is_beginning = after == EntryId::ZERO && named == Some(epoch());
+                let known = is_beginning || self.held().iter().any(|(id, _)| *id == after);
                 let wanted = self.held().iter().filter(|(id, _)| *id > after && *id <= until).collect();
                 (wanted, known && !missing(&|id| id > after))
             }
             Span::Since { milliseconds } => {
                 let wanted = self.held().iter().filter(|(id, _)| id.milliseconds >= milliseconds).collect();
-                (wanted, !missing(&|id| id.milliseconds >= milliseconds))
+                let began_before = self.ever.iter().any(|(id, _)| id.milliseconds < milliseconds);
+                (wanted, began_before && !missing(&|id| id.milliseconds >= milliseconds))
+            }
+            Span::Oldest => {
+                let page = LogPage { proven: self.gone == 0, head, ..LogPage::default() };
+                let more = self.held().len() > count;
+                return LogPage {
+                    entries: self.held().iter().take(count).map(entry).collect(),
+                    more,
+                    ..page
+                };
+            }
+            Span::Held { entries } => {
+                let held =
+                    entries.iter().filter_map(|wanted| self.held().iter().find(|(id, _)| id == wanted));
+                return LogPage {
+                    entries: held.map(entry).collect(),
+                    proven: true,
+                    head,
+                    ..LogPage::default()
+                };
             }
             Span::Newest { count } => {
                 let held = self.held();
                 let entries = held[held.len().saturating_sub(count)..].iter().map(entry).collect();
-                return LogPage { entries, proven: true, more: false, head };
+                return LogPage { entries, proven: true, head, ..LogPage::default() };
             }
         };
         if !proven {
-            return LogPage { entries: vec![], proven, more: false, head };
+            return LogPage { head, ..LogPage::default() };
         }
         let more = wanted.len() > count;
-        LogPage { entries: wanted.into_iter().take(count).map(entry).collect(), proven, more, head }
+        let entries = wanted.into_iter().take(count).map(entry).collect();
+        LogPage { entries, proven, more, head, ..LogPage::default() }
     }
+
+    /// The record of an epoch that began with the first entry.
+    fn record(&self) -> EpochRecord {
+        let first = self.ever.first().map_or(EntryId::ZERO, |(id, _)| *id);
+        EpochRecord { first, last: self.last(), ..EpochRecord::unborn(epoch(), EntryId::ZERO) }
+    }
+}
+
+fn epoch() -> Epoch {
+    "abcdefghijkl".parse().unwrap()
 }
 
 /// Ids close to each other, so that they meet.
@@ -114,7 +147,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn spans() -> impl Strategy<Value = Span> {
     prop_oneof![
         Just(Span::Head),
-        (ids(), prop::option::of(ids())).prop_map(|(after, until)| Span::After { after, until }),
+        (prop_oneof![Just(EntryId::ZERO), ids()], any::<bool>(), prop::option::of(ids()))
+            .prop_map(|(after, named, until)| Span::After { after, epoch: named.then(epoch), until }),
+        Just(Span::Oldest),
+        (ids(), ids()).prop_map(|(first, second)| Span::Held { entries: [first, second] }),
         (0u64..14).prop_map(|milliseconds| Span::Since { milliseconds }),
         (0usize..8).prop_map(|count| Span::Newest { count }),
     ]
@@ -153,7 +189,7 @@ proptest! {
         backwards.reverse();
         prop_assert_eq!(backwards, expected);
         for (span, count) in spans {
-            prop_assert_eq!(page(&stream, span, count), model.page(span, count), "{:?}", span);
+            prop_assert_eq!(page(&stream, Some(&model.record()), span, count), model.page(span, count), "{:?}", span);
         }
         for (id, _) in model.held() {
             prop_assert!(stream.holds(*id));
@@ -167,6 +203,6 @@ proptest! {
 fn an_entry_that_somebody_else_wrote_has_no_payload() {
     let mut stream = Stream::default();
     stream.push(Entry { id: id(5, 0), fields: Fields::new(&["other", "data"]) });
-    let page = page(&stream, Span::Newest { count: 1 }, 1);
+    let page = page(&stream, None, Span::Newest { count: 1 }, 1);
     assert_eq!(page.entries, [LogEntry { id: id(5, 0), payload: None, to: None }]);
 }

@@ -1,0 +1,23 @@
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local record = redis.call('GET', KEYS[2])
+if newest then return {newest[1], record or ''} end
+local epoch, last, earlier
+if record then epoch, last, earlier = string.match(record, '^(%w+) %d+%-%d+ (%d+%-%d+) (%d+%-%d+)') end
+if not epoch or last ~= '0-0' then
+  local function is_greater(number, other)
+    return #number > #other or #number == #other and number > other
+  end
+  if epoch then
+    local milliseconds, sequence = string.match(last, '^(%d+)%-(%d+)$')
+    local earlier_milliseconds, earlier_sequence = string.match(earlier, '^(%d+)%-(%d+)$')
+    local is_same = milliseconds == earlier_milliseconds
+    if is_same and is_greater(sequence, earlier_sequence) or not is_same and is_greater(milliseconds, earlier_milliseconds) then
+      earlier = last
+    end
+  end
+  local time = redis.call('TIME')
+  epoch = string.sub(redis.sha1hex(time[1] .. '.' .. time[2] .. ' ' .. KEYS[1]), 1, 12)
+  record = epoch .. ' 0-0 0-0 ' .. (earlier or '0-0')
+end
+redis.call('SET', KEYS[2], record, 'EX', ARGV[1])
+return {'0-0', record}
