@@ -133,12 +133,14 @@ impl ResetReason {
     }
 }
 
-/// The first bytes of a stream: what the client shall wait before it reconnects.
+/// The first bytes of a stream: how long the client waits before it reconnects, in milliseconds.
+///
+/// They are a field of the block that follows. A blank line would make them a block without data,
+/// which a browser ignores and other parsers dispatch as an empty message.
 #[must_use]
 pub fn retry(retry_ms: u64) -> Bytes {
     let mut buffer = BytesMut::with_capacity(24);
     put_field(&mut buffer, "retry", format_args!("{retry_ms}"));
-    buffer.put_u8(b'\n');
     buffer.freeze()
 }
 
@@ -210,7 +212,7 @@ mod tests {
     fn the_forms_of_the_protocol() {
         let workspace = WorkspaceId::parse("acme").unwrap();
         let position = Position::logged(EntryId { milliseconds: 7, sequence: 0 });
-        assert_eq!(text(&retry(1999)), "retry: 1999\n\n");
+        assert_eq!(text(&retry(1999)), "retry: 1999\n");
         let connection = "abcdefgh.3".parse().unwrap();
         let hello =
             r#"data: {"type":"connected","workspaceId":"acme","resumed":false,"connectionId":"abcdefgh.3"}"#;

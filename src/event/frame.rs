@@ -18,6 +18,11 @@ pub const EVENT_TYPE_BYTES_MAX: usize = 256;
 /// that nobody is taken for the broker.
 pub const RESERVED_PREFIX: &str = "tidings.";
 
+/// The events that a browser itself fires at an `EventSource` (WHATWG HTML, section 9.2.2). Such a
+/// `type` never becomes an `event:` field: `error` and `open` would call the page's handlers for its
+/// connection, and `message` is what an event without the field is.
+pub const BROWSER_EVENTS: [&str; 3] = ["error", "message", "open"];
+
 /// One event of a workspace, ready to be written.
 pub struct Frame {
     position: Position,
@@ -123,20 +128,18 @@ impl Frame {
     }
 
     /// The frame with `event:` set from the payload's `type`; made when the first subscriber wants it so. The same as
-    /// [`plain`](Self::plain) where there is no type or it cannot stand in a field.
+    /// [`plain`](Self::plain) where there is no type, or it cannot be an event's name.
     #[must_use]
     pub fn named(&self) -> &Bytes {
         match self.event_type() {
-            Some(name) if is_field_value(name) && !name.starts_with(RESERVED_PREFIX) => {
-                self.named.get_or_init(|| {
-                    let mut buffer = BytesMut::with_capacity(self.plain.len() + name.len() + 8);
-                    buffer.put_slice(b"event: ");
-                    buffer.put_slice(name.as_bytes());
-                    buffer.put_u8(b'\n');
-                    buffer.put_slice(&self.plain);
-                    buffer.freeze()
-                })
-            }
+            Some(name) if is_event_name(name) => self.named.get_or_init(|| {
+                let mut buffer = BytesMut::with_capacity(self.plain.len() + name.len() + 8);
+                buffer.put_slice(b"event: ");
+                buffer.put_slice(name.as_bytes());
+                buffer.put_u8(b'\n');
+                buffer.put_slice(&self.plain);
+                buffer.freeze()
+            }),
             _ => &self.plain,
         }
     }
@@ -152,9 +155,13 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Whether a text can be the value of `event:`: not empty and without line ends and NUL.
-fn is_field_value(text: &str) -> bool {
-    !text.is_empty() && !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+/// Whether a text can name an application's event: it fits into a field, and neither the broker nor a
+/// browser uses the name.
+fn is_event_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+        && !text.starts_with(RESERVED_PREFIX)
+        && !BROWSER_EVENTS.contains(&text)
 }
 
 /// What stands before and after the field `id:`, which comes before any `data:`.
@@ -352,6 +359,9 @@ mod tests {
             r#"{"type":"a\u0000"}"#,
             r#"{"type":""}"#,
             r#"{"type":"tidings.reset"}"#,
+            r#"{"type":"error"}"#,
+            r#"{"type":"open"}"#,
+            r#"{"type":"message"}"#,
         ] {
             let frame = Frame::application(position(), payload);
             assert_eq!(frame.named(), frame.plain(), "{payload}");
@@ -376,13 +386,15 @@ mod tests {
         }
 
         #[test]
-        fn a_named_frame_is_one_event_of_that_name(name in any::<String>(), rest in any::<String>()) {
+        fn a_named_frame_is_one_event_of_that_name(name in "(error|open|message|tidings\\.)?.{0,9}|(.|\r|\n|\0){0,300}", rest in any::<String>()) {
             let payload = serde_json::json!({ "type": name, "rest": rest }).to_string();
             let frame = Frame::application(position(), &payload);
             let events = parsed(frame.named());
             prop_assert_eq!(events.len(), 1);
             prop_assert_eq!(events[0].data.as_deref(), Some(payload.as_str()));
-            let expected = (is_field_value(&name) && !name.starts_with(RESERVED_PREFIX) && name.len() <= EVENT_TYPE_BYTES_MAX).then_some(name.as_str());
+            let fits = !name.is_empty() && name.len() <= EVENT_TYPE_BYTES_MAX && !name.contains(['\r', '\n', '\0']);
+            let is_taken = name.starts_with("tidings.") || ["error", "message", "open"].contains(&&*name);
+            let expected = (fits && !is_taken).then_some(name.as_str());
             prop_assert_eq!(events[0].event.as_deref(), expected);
         }
 

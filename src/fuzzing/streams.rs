@@ -1,6 +1,6 @@
 //! What clients of streams write, and what is written to them.
 
-use crate::event::frame::{EVENT_TYPE_BYTES_MAX, RESERVED_PREFIX};
+use crate::event::frame::{BROWSER_EVENTS, EVENT_TYPE_BYTES_MAX, RESERVED_PREFIX};
 use crate::event::position::POSITION_BYTES_MAX;
 use crate::event::{EntryId, Frame, LivePart, NodeId, Position};
 use crate::http::query::StreamQuery;
@@ -57,6 +57,7 @@ pub fn frame(data: &[u8]) {
                     && !name.is_empty()
                     && !name.contains(['\r', '\n', '\0'])
                     && !name.starts_with(RESERVED_PREFIX)
+                    && !BROWSER_EVENTS.contains(name)
             });
             assert_eq!(event.name.as_deref(), name);
             assert!(name.is_none_or(|name| name.len() <= EVENT_TYPE_BYTES_MAX));

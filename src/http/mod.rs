@@ -17,7 +17,7 @@
 //! | [`admin`] | the operations paths |
 //! | [`visit`] | a request as a handler sees it |
 //! | [`addressed`], [`publish_rate`] | for whom events are, and how fast they may come |
-//! | [`accept`], [`body`], [`cors`], [`host`], [`query`], [`problem`] | parts of requests and answers |
+//! | [`accept`], [`body`], [`cors`], [`host`], [`query`], [`last_event_id`], [`problem`] | parts of requests and answers |
 
 mod accept;
 mod addressed;
@@ -35,6 +35,7 @@ pub mod forwarded;
 mod hand_off;
 mod host;
 mod http2;
+mod last_event_id;
 mod listener;
 mod preface;
 mod problem;

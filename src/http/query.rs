@@ -1,14 +1,15 @@
 //! The query of a stream request.
 
+use super::last_event_id::QueryIds;
 use super::problem::Problem;
-use crate::hub::{Resume, Start, TypeFilter, View};
+use crate::hub::{Start, TypeFilter, View};
 
 /// What a stream request asks for in its query. Parameters that are not ours are left alone: caches and proxies add some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StreamQuery {
     /// `types=A,B` and `named=1`.
     pub(crate) view: View,
-    /// `last_event_id=…`, `since=…` or `last=…`: where a first connection begins.
+    /// `last_event_id=…`, by whatever name, or else `since=…` or `last=…`: where the stream begins.
     pub(crate) start: Option<Start>,
     /// `errors=http`: temporary trouble is answered with a status, not inside the stream.
     pub(crate) errors_by_status: bool,
@@ -20,7 +21,11 @@ impl StreamQuery {
     /// Reads a query string, percent-encoded as forms are. `named` is the configured default, `newest_max` bounds `last`.
     pub(crate) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
         let mut parsed = Self { view: View { named, ..View::default() }, ..Self::default() };
+        let mut ids = QueryIds::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if ids.take(&name, &value) {
+                continue;
+            }
             match &*name {
                 "types" => {
                     let types =
@@ -38,8 +43,6 @@ impl StreamQuery {
                         _ => return Err(Problem::bad_query("`named` is 1 or 0")),
                     };
                 }
-                "last_event_id" if value.is_empty() => {}
-                "last_event_id" => parsed.begin(Start::After(Resume::new(&value)))?,
                 "since" => {
                     let milliseconds = milliseconds(&value).ok_or_else(|| {
                         Problem::bad_query(
@@ -70,15 +73,19 @@ impl StreamQuery {
                 _ => {}
             }
         }
+        // A library that reconnects keeps the page's `since` or `last` and adds its position to them.
+        if let Some(resume) = ids.resume() {
+            parsed.start = Some(Start::After(resume));
+        }
         Ok(parsed)
     }
 
     fn begin(&mut self, start: Start) -> Result<(), Problem> {
         match self.start.replace(start) {
             None => Ok(()),
-            Some(_) => Err(Problem::bad_query(
-                "a stream begins at one place: give one of `last_event_id`, `since`, `last`",
-            )),
+            Some(_) => {
+                Err(Problem::bad_query("a stream begins at one place: give one of `since`, `last`, once"))
+            }
         }
     }
 }
@@ -96,6 +103,7 @@ fn milliseconds(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::Resume;
     use proptest::prelude::*;
 
     fn parse(query: &str) -> Result<StreamQuery, Problem> {
@@ -135,6 +143,18 @@ mod tests {
     }
 
     #[test]
+    fn a_position_wins_over_since_and_last() {
+        for query in [
+            "since=5&last_event_id=7-0",
+            "lastEventId=7-0&last=5",
+            "last_event_id=5-0&since=5&Last%2DEvent-ID=7%2d0",
+        ] {
+            assert_eq!(parse(query).unwrap().start, Some(Start::After(Resume::new("7-0"))), "{query}");
+        }
+        assert_eq!(parse("lastEventId=&last=5").unwrap().start, Some(Start::Newest { count: 5 }));
+    }
+
+    #[test]
     fn says_what_a_parameter_takes() {
         for query in [
             "types=",
@@ -150,6 +170,8 @@ mod tests {
             "last=101",
             "last=x",
             "last=1&since=5",
+            "last=1&last=1",
+            "last=1&since=5&lastEventId=7-0",
         ] {
             assert!(parse(query).is_err(), "{query}");
         }

@@ -10,6 +10,7 @@ use warp::reply::Response;
 
 use super::accept::{self, EventStream};
 use super::denied;
+use super::last_event_id;
 use super::problem::Problem;
 use super::query::StreamQuery;
 use super::routes::{App, workspace};
@@ -18,10 +19,9 @@ use crate::auth::{Action, UserId};
 use crate::delivery::engine::Granted;
 use crate::delivery::{Recipient, StreamBody, Terms};
 use crate::event::control::ReconnectReason;
-use crate::hub::{Resume, Start, View};
+use crate::hub::{Start, View};
 use crate::limits::Candidate;
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
@@ -38,13 +38,8 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
         ));
     }
     // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
-    let start = visit
-        .headers
-        .get(LAST_EVENT_ID)
-        .filter(|value| !value.is_empty())
-        .map(|value| Start::After(Resume::new(&String::from_utf8_lossy(value.as_bytes()))))
-        .or(query.start)
-        .unwrap_or(Start::Head);
+    let start =
+        last_event_id::of_header(&visit.headers).map(Start::After).or(query.start).unwrap_or(Start::Head);
     let by_status = query.errors_by_status || accepted != EventStream::Named;
     let place = match visit.peer.enter() {
         Ok(place) => place,

@@ -126,9 +126,7 @@ impl Member {
     fn line(&mut self, line: &str, see: &mut impl FnMut(Sight)) {
         assert!(!self.last_chunk || line == "\r", "more behind the end of the answer: {line:?}");
         if line.is_empty() {
-            if let Some(sight) = self.coming.take() {
-                see(sight);
-            }
+            see(self.coming.take().expect("a block without data"));
         } else if let Some(name) = line.strip_prefix("event: ") {
             self.coming = Some(match name {
                 "tidings.heartbeat" => Sight::Heartbeat,

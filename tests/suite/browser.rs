@@ -93,6 +93,22 @@ async fn a_page_of_another_origin_receives_events() {
 }
 
 #[tokio::test]
+async fn no_event_of_an_application_fires_the_handlers_of_a_page_s_connection() {
+    let page = Page::prepare().await;
+    let options =
+        BrokerOptions::embedded().set("cors.origins", page.server.origin()).set("sse.named", "true");
+    let broker = Broker::start_ready(options).await;
+    page.open(&broker, "").await;
+    let place = page.wait_for_hello(0).await;
+    for kind in ["open", "error", "message", "CHANNEL_UPDATED"] {
+        broker.publish(WORKSPACE, &format!(r#"{{"type":"{kind}"}}"#)).await;
+    }
+    page.wait_for(place, "the last", |seen| seen["kind"] == "CHANNEL_UPDATED").await;
+    let kinds: Vec<_> = page.seen().await[place..].iter().map(|seen| seen["kind"].clone()).collect();
+    assert_eq!(kinds, ["message", "message", "message", "CHANNEL_UPDATED"]);
+}
+
+#[tokio::test]
 async fn a_page_of_an_origin_that_is_not_listed_is_kept_out() {
     let page = Page::prepare().await;
     let options = BrokerOptions::embedded().set("cors.origins", "https://app.example.com");

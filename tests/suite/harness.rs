@@ -52,7 +52,8 @@ async fn a_client_tells_a_clean_end_from_a_cut() {
 #[tokio::test]
 async fn an_event_source_comes_back_with_its_position_until_it_is_told_not_to() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n";
-    let first = Box::leak(format!("{HEAD}retry: 10\nid: 7-0\ndata: a\n\nid: 8-0\n\nid: 9").into_boxed_str());
+    let first =
+        Box::leak(format!("{HEAD}retry: 10\nid: 7-0\ndata: a\n\nid: 8-0\ndata\n\nid: 9").into_boxed_str());
     let second = Box::leak(format!("{HEAD}data: b\n\n").into_boxed_str());
     let (address, task) = canned(vec![first, second, "HTTP/1.1 204 No Content\r\n\r\n"]).await;
     let mut source = EventSource::open(address, "demo", Connect::query("named=1"));
@@ -64,6 +65,33 @@ async fn an_event_source_comes_back_with_its_position_until_it_is_told_not_to() 
     assert!(heads[1].contains("Last-Event-ID: 8-0\r\n"), "{}", heads[1]);
     crate::support::eventually("it gives up", DEADLINE, async || source.closed().is_some()).await;
     assert_eq!(source.opened(), 2);
+}
+
+const FAULTY: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 10\n\nid: 7-0\ndata: a\n\n";
+
+#[tokio::test]
+#[should_panic(expected = r#"a block without data: ["retry: 10"]"#)]
+async fn a_block_without_data_fails_the_test_that_waits() {
+    let (address, _task) = canned(vec![FAULTY]).await;
+    SseClient::connect(address, "demo", Connect::default()).await.application_event().await;
+}
+
+#[tokio::test]
+#[should_panic(expected = r#"a block without data: ["retry: 10"]"#)]
+async fn a_block_without_data_fails_the_test_that_has_looked_away() {
+    let (address, _task) = canned(vec![FAULTY]).await;
+    let client = SseClient::connect(address, "demo", Connect::default()).await;
+    crate::support::eventually("it has come", DEADLINE, async || client.end().is_some()).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = r#"a block without data: ["retry: 10"]"#)]
+async fn a_block_without_data_fails_the_test_of_an_event_source() {
+    let (address, _task) = canned(vec![FAULTY]).await;
+    EventSource::open(address, "demo", Connect::default())
+        .wait_for(DEADLINE, |event| event.data == "b")
+        .await;
 }
 
 #[tokio::test]

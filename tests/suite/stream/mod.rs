@@ -1,6 +1,7 @@
 //! The contract of `GET /api/workspaces/{workspace}/events`.
 
 mod drops;
+mod libraries;
 mod opening;
 mod payloads;
 mod resume;

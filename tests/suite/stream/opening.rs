@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::bed::on_both_buses;
 use crate::support::raw::{RawConnection, head};
 use crate::support::{
-    Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisOptions, RedisServer, eventually,
+    Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, End, RedisOptions, RedisServer, eventually,
 };
 
 on_both_buses!(
@@ -17,6 +17,7 @@ on_both_buses!(
     the_accept_header_decides_whether_there_is_a_stream,
     after_the_hello_nothing_is_missed,
     a_stream_comes_behind_the_answers_before_it,
+    a_stream_over_http_1_0_begins_with_the_same_bytes,
 );
 
 async fn the_head_is_that_of_an_event_stream(bus: Bus) {
@@ -57,7 +58,7 @@ async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {
     assert!(hello.id.bytes().all(needs_no_preflight), "{:?}", hello.id);
 
     let retry = client.retries()[0];
-    let expected = format!("retry: {retry}\n\nid: {}\ndata: {}\n\n", hello.id, hello.data);
+    let expected = format!("retry: {retry}\nid: {}\ndata: {}\n\n", hello.id, hello.data);
     assert_eq!(String::from_utf8(client.body()).unwrap(), expected);
 }
 
@@ -149,5 +150,45 @@ async fn the_head_and_the_retry_do_not_wait_for_redis() {
         assert_eq!(heartbeat.json(), serde_json::json!({ "live": false }));
     }
     assert_eq!(client.retries().len(), 1);
-    assert!(client.body().starts_with(b"retry: "));
+    // The retry is a field of the first of them.
+    let first = format!("retry: {}\nevent: tidings.heartbeat\ndata: ", client.retries()[0]);
+    assert!(client.body().starts_with(first.as_bytes()));
+}
+
+#[tokio::test]
+async fn the_retry_comes_before_there_is_a_block_for_it() {
+    let server = RedisServer::prepare(RedisOptions::default());
+    let options =
+        BrokerOptions::redis(&server).set("redis.confirm_seconds", 60).set("sse.heartbeat_seconds", 600);
+    let broker = Broker::start(options).await;
+    let client = broker.connect("acme").await;
+    eventually("the retry", DEADLINE, async || client.retries().len() == 1).await;
+    assert_eq!(String::from_utf8(client.body()).unwrap(), format!("retry: {}\n", client.retries()[0]));
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_before_its_hello_ends_with_a_whole_event() {
+    let server = RedisServer::prepare(RedisOptions::default());
+    let broker = Broker::start(BrokerOptions::redis(&server).set("redis.confirm_seconds", 0.5)).await;
+    let mut client = broker.connect("acme").await;
+    assert_eq!(client.wait_end(DEADLINE).await, End::Clean);
+    let [first, last] = client.retries()[..] else { panic!("{:?}", client.retries()) };
+    let data = format!(r#"{{"reason":"unavailable","retryMs":{last}}}"#);
+    let expected = format!("retry: {first}\nevent: tidings.reconnect\nretry: {last}\ndata: {data}\n\n");
+    assert_eq!(String::from_utf8(client.body()).unwrap(), expected);
+}
+
+/// An answer by HTTP/1.0 has no chunks and is written by the HTTP server.
+async fn a_stream_over_http_1_0_begins_with_the_same_bytes(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut connection = RawConnection::open(bed.broker.address()).await;
+    let request = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
+    connection.send(request.replace("HTTP/1.1", "HTTP/1.0")).await;
+    let come = connection.read_until("\"connected\"").await;
+    bed.broker.publish("acme", "after").await;
+    let come = come + &connection.read_until("data: after\n\n").await;
+    let (_, body) = come.split_once("\r\n\r\n").unwrap();
+    let lines: Vec<_> = body.split_inclusive('\n').collect();
+    let fields: Vec<_> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(fields, ["retry:", "id:", "data:", "\n", "id:", "data:", "\n"], "{body}");
 }

@@ -8,6 +8,9 @@ use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSo
 on_both_buses!(
     what_was_missed_comes_first,
     the_query_names_a_position_too,
+    the_names_of_client_libraries_are_understood,
+    a_position_of_a_library_wins_over_where_the_page_began,
+    positions_that_contradict_each_other_are_told,
     every_position_of_a_stream_can_be_resumed_from,
     an_unknown_position_is_told,
     a_position_that_fell_out_of_memory_is_told,
@@ -82,6 +85,88 @@ async fn the_query_names_a_position_too(bus: Bus) {
     assert_eq!(by_header.hello().await.json()["resumed"], true);
     let later = publish_some(&bed, 4..6).await;
     expect(&mut by_header, &later).await;
+}
+
+async fn the_names_of_client_libraries_are_understood(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut first = bed.broker.connect("acme").await;
+    let begin = first.hello().await.id;
+    let published = publish_some(&bed, 0..3).await;
+    expect(&mut first, &published).await;
+    let escaped = begin.replace('~', "%7E").replace('-', "%2d");
+    for query in [
+        format!("lastEventId={begin}"),
+        format!("lastEventID={begin}"),
+        format!("Last-Event-ID={begin}"),
+        format!("last-event-id={begin}"),
+        format!("&lastEventId={escaped}"),
+        format!("last%45ventId={begin}&named=0"),
+        // Nothing is said twice, and what is empty says nothing.
+        format!("lastEventId={begin}&lastEventID={begin}&Last-Event-ID="),
+        format!("lastEventId=&last_event_id={begin}&lastEventID"),
+    ] {
+        let mut client = bed.broker.connect_with("acme", Connect::query(&query)).await;
+        let hello = client.hello().await;
+        assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), &begin), "{query}");
+        expect(&mut client, &published).await;
+    }
+    for query in ["lastEventId=", "lastEventID", "Last-Event-ID=&last_event_id="] {
+        let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
+        let hello = client.hello().await;
+        assert_eq!((hello.json()["resumed"].as_bool(), hello.id), (Some(false), first.last_event_id()));
+    }
+}
+
+/// A page's own parameters stay in the address with which a library reconnects; some libraries only add theirs to them.
+async fn a_position_of_a_library_wins_over_where_the_page_began(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let mut first = bed.broker.connect("acme").await;
+    let begin = first.hello().await.id;
+    let published = publish_some(&bed, 0..4).await;
+    expect(&mut first, &published).await;
+    let ids: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
+    let newer = &ids[2];
+    for query in [
+        format!("last_event_id={begin}&lastEventId={newer}"),
+        format!("lastEventID={newer}&last_event_id={begin}"),
+        format!("lastEventId={begin}&lastEventId={newer}"),
+        format!("last_event_id={begin}&last_event_id={newer}"),
+        format!("since=0&lastEventId={newer}"),
+        format!("last=100&Last-Event-ID={newer}"),
+        format!("since=0&last_event_id={newer}"),
+    ] {
+        let mut client = bed.broker.connect_with("acme", Connect::query(&query)).await;
+        let hello = client.hello().await;
+        assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), newer), "{query}");
+        expect(&mut client, &published[2..]).await;
+    }
+    let query = format!("lastEventId={begin}&lastEventID=garbage");
+    let both = Connect { last_event_id: Some(newer.clone()), ..Connect::query(&query) };
+    let mut by_header = bed.broker.connect_with("acme", both).await;
+    assert_eq!(by_header.hello().await.id, *newer);
+    expect(&mut by_header, &published[2..]).await;
+}
+
+async fn positions_that_contradict_each_other_are_told(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    let one = bed.broker.publish("acme", "one").await;
+    let two = bed.broker.publish("acme", "two").await;
+    let both = format!("{one}, {two}");
+    let headers = Connect::after(&one).header("Last-Event-ID", &two);
+    let mut head = two.clone();
+    for options in [
+        Connect::query(&format!("lastEventId={one}&lastEventID={two}")),
+        Connect::query(&format!("last_event_id={two}&Last-Event-ID={two}&lastEventId={one}")),
+        headers,
+    ] {
+        let mut client = bed.broker.connect_with("acme", options.clone()).await;
+        assert_eq!(client.status(), 200);
+        assert_eq!(client.hello().await.json()["resumed"], false, "{options:?}");
+        let reset = client.event_named("tidings.reset").await;
+        assert_eq!(reset.json(), json!({ "reason": "unknown-position", "from": both, "head": head }));
+        head = bed.broker.publish("acme", "next").await;
+        assert_eq!(client.next_event(DEADLINE).await.id, head);
+    }
 }
 
 async fn every_position_of_a_stream_can_be_resumed_from(bus: Bus) {

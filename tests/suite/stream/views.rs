@@ -76,6 +76,12 @@ async fn named_streams_carry_the_type(bus: Bus) {
         (r#"{"type":"a\u0000b"}"#, "message"),
         (r#"{"type":""}"#, "message"),
         (r#"{"type":"tidings.reset"}"#, "message"),
+        // A browser would fire its own handlers for these.
+        (r#"{"type":"error"}"#, "message"),
+        (r#"{"type":"open"}"#, "message"),
+        (r#"{"type":"message"}"#, "message"),
+        (r#"{"type":"Error"}"#, "Error"),
+        (r#"{"type":"opened"}"#, "opened"),
         (r#"{"type":7}"#, "message"),
         ("no JSON", "message"),
     ];

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::frames::{DATA, FrameConnection, GOAWAY, PING, RST_STREAM, SETTINGS, frame};
 use crate::support::raw::RawConnection;
 use crate::support::redis_server::connect;
+use crate::support::sse::check_blocks;
 use crate::support::token::{JWT, bearer, token};
 use crate::support::{Broker, BrokerOptions, DEADLINE, SseClient, eventually};
 
@@ -70,6 +71,7 @@ async fn read_until(body: &mut Incoming, wanted: &str) -> String {
     if tokio::time::timeout(DEADLINE, reading).await.is_err() {
         panic!("{wanted:?} did not come, but {text:?}");
     }
+    check_blocks(&text);
     text
 }
 

@@ -286,6 +286,7 @@ impl Answer {
         while let Some(end) = self.body[self.taken..].find("\n\n") {
             let frame = &self.body[self.taken..self.taken + end];
             self.taken += end + 2;
+            assert!(frame.lines().any(|line| line.starts_with("data: ")), "a block without data: {frame:?}");
             if frame.contains("event: tidings.") || frame.contains(r#""connected""#) {
                 continue;
             }

@@ -186,7 +186,9 @@ impl SseClient {
 
     /// How the stream ended. Fails the test when it does not end within the time.
     pub async fn wait_end(&mut self, within: Duration) -> End {
-        match self.record.wait(within, |seen| seen.end.clone()).await {
+        let end = self.record.wait(within, |seen| seen.end.clone()).await;
+        self.record.check();
+        match end {
             Some(end) => end,
             None => panic!("not within {within:?}: the end of the stream; {}", self.record.story()),
         }
@@ -246,6 +248,9 @@ impl SseClient {
 impl Drop for SseClient {
     fn drop(&mut self) {
         self.reader.abort();
+        if !std::thread::panicking() {
+            self.record.check();
+        }
     }
 }
 
@@ -292,6 +297,7 @@ impl Reader {
         let now = Instant::now();
         self.record.update(|seen| {
             seen.events.extend(events.into_iter().map(|event| (now, event)));
+            seen.fault = self.parser.fault().map(str::to_owned);
             self.parser.retries().clone_into(&mut seen.retries);
             self.parser.last_event_id().clone_into(&mut seen.last_event_id);
             let kept = body.len().min(BODY_KEPT_BYTES.saturating_sub(seen.body.len()));

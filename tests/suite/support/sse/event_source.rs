@@ -63,6 +63,9 @@ impl EventSource {
 impl Drop for EventSource {
     fn drop(&mut self) {
         self.task.abort();
+        if !std::thread::panicking() {
+            self.record.check();
+        }
     }
 }
 
@@ -100,13 +103,16 @@ async fn forward(connection: &Record, record: &Record) {
     let mut passed = 0;
     loop {
         let news = connection.wait(Duration::MAX, |seen| {
-            let news = seen.events[passed..].to_vec();
-            let is_over = seen.end.is_some();
-            (is_over || !news.is_empty()).then_some((news, is_over))
+            let (news, fault) = (seen.events[passed..].to_vec(), seen.fault.clone());
+            let is_over = seen.end.is_some() || fault.is_some();
+            (is_over || !news.is_empty()).then_some((news, fault, is_over))
         });
-        let Some((news, is_over)) = news.await else { return };
+        let Some((news, fault, is_over)) = news.await else { return };
         passed += news.len();
-        record.update(|seen| seen.events.extend(news));
+        record.update(|seen| {
+            seen.events.extend(news);
+            seen.fault = seen.fault.take().or(fault);
+        });
         if is_over {
             return;
         }

@@ -1,6 +1,6 @@
 //! SSE clients, written from the standard and not from the product.
 //!
-//! [`SseClient`] is one request; [`EventSource`] reconnects as a browser does.
+//! [`SseClient`] is one request; [`EventSource`] reconnects as a browser does. Either fails its test at a block without data.
 
 mod body;
 mod client;
@@ -12,5 +12,5 @@ pub(in crate::support) use body::Framing;
 pub(in crate::support) use client::read_head;
 pub use client::{Connect, SseClient};
 pub use event_source::EventSource;
-pub use parser::Event;
+pub use parser::{Event, check_blocks};
 pub use record::End;

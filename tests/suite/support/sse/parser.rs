@@ -33,6 +33,8 @@ impl Event {
 }
 
 /// Makes events of bytes, however these are cut.
+///
+/// A block without data is a fault: the standard ignores it, but other parsers hand it on as an empty message.
 #[derive(Debug, Default)]
 pub struct Parser {
     line: Vec<u8>,
@@ -43,6 +45,9 @@ pub struct Parser {
     id: String,
     last_event_id: String,
     retries: Vec<u64>,
+    /// The lines since the last blank one, those of data apart.
+    block: Vec<String>,
+    fault: Option<String>,
 }
 
 impl Parser {
@@ -74,12 +79,14 @@ impl Parser {
         &self.retries
     }
 
-    /// Whether the bytes so far end within an event, which is lost when nothing follows.
+    /// Whether the bytes so far end within a block, which is lost when nothing follows.
     pub fn is_within_event(&self) -> bool {
-        !self.line.is_empty()
-            || !self.data.is_empty()
-            || !self.kind.is_empty()
-            || self.id != self.last_event_id
+        !(self.line.is_empty() && self.block.is_empty() && self.data.is_empty())
+    }
+
+    /// The first block without data, if there was one.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     fn end_line(&mut self) -> Option<Event> {
@@ -95,6 +102,9 @@ impl Parser {
         }
         let (name, value) = line.split_once(':').unwrap_or((&line, ""));
         self.field(name, value.strip_prefix(' ').unwrap_or(value));
+        if name != "data" {
+            self.block.push(line.into_owned());
+        }
         None
     }
 
@@ -117,11 +127,22 @@ impl Parser {
     fn dispatch(&mut self) -> Option<Event> {
         self.last_event_id.clone_from(&self.id);
         let kind = std::mem::take(&mut self.kind);
+        let block = std::mem::take(&mut self.block);
         let mut data = std::mem::take(&mut self.data);
-        data.pop()?;
+        if data.pop().is_none() {
+            self.fault.get_or_insert_with(|| format!("a block without data: {block:?}"));
+            return None;
+        }
         let kind = if kind.is_empty() { "message".to_owned() } else { kind };
         Some(Event { id: self.last_event_id.clone(), kind, data })
     }
+}
+
+/// Fails the test where a stream that was read by other means has a block without data.
+pub fn check_blocks(stream: &str) {
+    let mut parser = Parser::default();
+    parser.feed(stream.as_bytes());
+    assert_eq!(parser.fault(), None);
 }
 
 #[cfg(test)]
@@ -185,5 +206,32 @@ mod tests {
         parser.feed(b"id: 6\0\n\nretry: 1500\nretry: 2s\nretry: -1\n\n");
         assert_eq!(parser.last_event_id(), "5");
         assert_eq!(parser.retries(), [1500]);
+    }
+
+    #[test]
+    fn a_block_without_data_is_a_fault() {
+        for whole in
+            ["retry: 5\nid: 1\ndata\n\n", "data: a\n\ndata: b\n\n", "retry: 5\n", ": note\ndata: a\n\n"]
+        {
+            let mut parser = Parser::default();
+            parser.feed(whole.as_bytes());
+            assert_eq!(parser.fault(), None, "{whole:?}");
+        }
+        for faulty in
+            ["retry: 5\n\nid: 1\ndata: a\n\n", "data: a\n\n\n", ": note\n\n", "id: 1\n\n", "event: a\r\r"]
+        {
+            let mut parser = Parser::default();
+            parser.feed(faulty.as_bytes());
+            assert!(parser.fault().is_some(), "{faulty:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_alone_is_not_a_whole_event() {
+        let mut parser = Parser::default();
+        parser.feed(b"data: a\n\nretry: 5\n");
+        assert!(parser.is_within_event());
+        parser.feed(b"data: b\n\n");
+        assert!(!parser.is_within_event());
     }
 }

@@ -40,6 +40,8 @@ pub struct Seen {
     pub body_bytes: u64,
     pub opened: u64,
     pub end: Option<End>,
+    /// What the stream must not hold, and held.
+    pub fault: Option<String>,
     /// How many events the test has taken.
     taken: usize,
 }
@@ -77,6 +79,13 @@ impl Record {
         tokio::time::timeout(within, wait).await.ok()
     }
 
+    /// Fails the test where the stream had a fault.
+    pub fn check(&self) {
+        if let Some(fault) = self.look(|seen| seen.fault.clone()) {
+            panic!("{fault}; {}", self.story());
+        }
+    }
+
     /// The next event that the test has not taken yet, however long it takes, or the end when there is none.
     pub async fn next(&self) -> Result<(Instant, Event), End> {
         let next = self.wait(Duration::MAX, |seen| match seen.events.get(seen.taken) {
@@ -86,7 +95,9 @@ impl Record {
             }
             None => seen.end.clone().map(Err),
         });
-        next.await.unwrap_or(Err(End::Cut("no deadline is that far".to_owned())))
+        let next = next.await;
+        self.check();
+        next.unwrap_or(Err(End::Cut("no deadline is that far".to_owned())))
     }
 
     /// The next event that the test has not taken yet and that fulfils the condition; those before it are thereby
@@ -98,6 +109,9 @@ impl Record {
         mut wanted: impl FnMut(&Event) -> bool,
     ) -> Event {
         let found = self.wait(within, |seen| {
+            if seen.fault.is_some() {
+                return Some(Err(End::WithinEvent));
+            }
             let next = seen.events[seen.taken..].iter().position(|(_, event)| wanted(event));
             if let Some(offset) = next {
                 let event = seen.events[seen.taken + offset].1.clone();
@@ -106,7 +120,9 @@ impl Record {
             }
             seen.end.clone().map(Err)
         });
-        match found.await {
+        let found = found.await;
+        self.check();
+        match found {
             Some(Ok(event)) => event,
             Some(Err(end)) => panic!("the stream ended ({end:?}) before {what}; {}", self.story()),
             None => panic!("not within {within:?}: {what}; {}", self.story()),

@@ -1,0 +1,97 @@
+//! Client libraries for event streams, as pages use them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::programs::{Program, installed};
+use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually};
+
+/// A program that reads a stream with a library, to the event with a certain number.
+struct Reader {
+    program: Program,
+}
+
+impl Reader {
+    fn start(script: &str, url: &str, last: u64) -> Self {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients/node").join(script);
+        let libraries = installed("node/node_modules").with_file_name("");
+        let mut command = Command::new("node");
+        command.arg(path).args([url, &last.to_string()]).arg(libraries);
+        Self { program: Program::start(script, command) }
+    }
+
+    /// What it wrote down, a value a line. What the library itself has to say is left out.
+    fn written(&self) -> Vec<Value> {
+        let log = self.program.log();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect()
+    }
+
+    fn opened(&self) -> usize {
+        self.written().iter().filter(|line| line["opened"] == 200).count()
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        self.written().iter().filter_map(|line| line["payload"]["number"].as_u64()).collect()
+    }
+
+    fn events(&self, kind: &str) -> usize {
+        self.written().iter().filter(|line| line["event"] == kind).count()
+    }
+}
+
+/// How a page opens its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// At the head.
+    AtHead,
+    /// Behind the position of its state, which stays in the address.
+    BehindState,
+}
+
+/// A reader loses its node when half of the events are out, and comes back to a run of it that has nothing in memory. The rest
+/// was published meanwhile and afterwards.
+async fn loses_nothing_when_its_node_is_killed(script: &str, begin: Begin) {
+    let redis = RedisServer::start().await;
+    let options = BrokerOptions::redis(&redis).set("sse.retry_ms", 100);
+    let mut node = Broker::start_ready(options.clone()).await;
+    let other = Broker::start_ready(options).await;
+    let publish = async |numbers: std::ops::RangeInclusive<u64>| {
+        for number in numbers {
+            other.publish("acme", &json!({ "type": "A", "number": number }).to_string()).await;
+        }
+    };
+    let state = other.publish("acme", r#"{"type":"A","number":0}"#).await;
+    let query = if begin == Begin::BehindState { format!("?last_event_id={state}") } else { String::new() };
+    let url = format!("http://{}/api/workspaces/acme/events{query}", node.address());
+    let mut reader = Reader::start(script, &url, 200);
+    eventually("the hello", DEADLINE, async || reader.events("message") == 1).await;
+    publish(1..=100).await;
+    eventually("the first half", DEADLINE, async || reader.numbers().len() == 100).await;
+    assert_eq!(reader.opened(), 1);
+
+    node.kill();
+    publish(101..=150).await;
+    node.restart().await;
+    publish(151..=200).await;
+    let status = reader.program.ended(DEADLINE).await;
+    assert!(status.success(), "{status}");
+    assert_eq!(reader.numbers(), (1..=200).collect::<Vec<_>>());
+    assert_eq!((reader.opened(), reader.events("tidings.reset")), (2, 0));
+}
+
+#[tokio::test]
+async fn event_source_polyfill_loses_nothing_when_its_node_is_killed() {
+    loses_nothing_when_its_node_is_killed("event-source-polyfill.mjs", Begin::AtHead).await;
+}
+
+#[tokio::test]
+async fn event_source_polyfill_goes_on_from_its_own_position() {
+    loses_nothing_when_its_node_is_killed("event-source-polyfill.mjs", Begin::BehindState).await;
+}
+
+#[tokio::test]
+async fn fetch_event_source_loses_nothing_when_its_node_is_killed() {
+    loses_nothing_when_its_node_is_killed("fetch-event-source.mjs", Begin::BehindState).await;
+}
