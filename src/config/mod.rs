@@ -146,6 +146,8 @@ pub struct EmbeddedConfig {
     pub path: Option<PathBuf>,
     pub sync: LogSync,
     pub log_bytes: usize,
+    pub idempotency_bytes: usize,
+    pub idempotency_workspace_bytes: usize,
 }
 
 /// When the embedded bus has events on the disk.

@@ -137,6 +137,13 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
         config.redis.is_configured() || config.embedded.log_bytes >= config.retention.bytes,
         "embedded.log_bytes must not be less than retention.bytes, so that one log fits",
     );
+    let (of_all, of_one) = (config.embedded.idempotency_bytes, config.embedded.idempotency_workspace_bytes);
+    checks.value("embedded.idempotency_workspace_bytes", of_one >= MIB, "at least 1048576 bytes");
+    checks.pair(
+        ["embedded.idempotency_bytes", "embedded.idempotency_workspace_bytes"],
+        of_all >= of_one,
+        "embedded.idempotency_bytes must not be less than embedded.idempotency_workspace_bytes",
+    );
     checks.value(
         "retention.events",
         (1..=10_000_000).contains(&config.retention.events),

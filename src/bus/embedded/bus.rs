@@ -18,7 +18,7 @@ use super::disk::DiskSettings;
 use super::exchange::Exchange;
 use super::keeper::{Announcement, Done, Keeper};
 use super::listener::listen;
-use super::log::{LogSettings, Publish, Stream, page};
+use super::log::{LogSettings, NotPublished, OnceBounds, Publish, Stream, page};
 use super::login::Password;
 use super::shelf::Shelf;
 use crate::bus::{
@@ -78,6 +78,7 @@ impl EmbeddedBus {
             age: retention.seconds.duration(),
             bytes: retention.bytes,
             memory: config.log_bytes,
+            once: OnceBounds { log: config.idempotency_workspace_bytes, all: config.idempotency_bytes },
         };
         let disk = config.path.clone().map(|path| DiskSettings { path, sync: config.sync });
         let exchange = Arc::new(Exchange::new(names.prefix, names.control));
@@ -180,7 +181,12 @@ impl Bus for EmbeddedBus {
                     let announcements = publishing.messages.into_iter().map(announce).collect();
                     Done { answer: Ok(publishing.ids), announcements }
                 }
-                Err(error) => Done::quietly(Err(PublishError::Refused(error.to_string()))),
+                Err(error @ NotPublished::NoId(_)) => {
+                    Done::quietly(Err(PublishError::Refused(error.to_string())))
+                }
+                Err(error @ NotPublished::KeysFull(_)) => {
+                    Done::quietly(Err(PublishError::Busy(error.to_string())))
+                }
             });
             work.await.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
         }

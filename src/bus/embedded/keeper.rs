@@ -120,8 +120,13 @@ impl Keeper {
     /// On new logs that are kept in memory only.
     #[cfg(test)]
     pub(super) async fn in_memory(exchange: &Arc<Exchange>) -> Self {
-        let settings =
-            LogSettings { events: 1000, age: Duration::from_secs(60), bytes: 1 << 20, memory: 16 << 20 };
+        let settings = LogSettings {
+            events: 1000,
+            age: Duration::from_secs(60),
+            bytes: 1 << 20,
+            memory: 16 << 20,
+            once: super::log::OnceBounds { log: 1 << 20, all: 4 << 20 },
+        };
         let state = Arc::new(StateCell::new("embedded"));
         Self::start(settings, None, Arc::clone(exchange), state).await.unwrap()
     }

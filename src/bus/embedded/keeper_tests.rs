@@ -1,9 +1,14 @@
 use super::*;
-use crate::bus::embedded::log::{Fields, IdWish, Publish};
+use crate::bus::embedded::log::{Fields, IdWish, OnceBounds, Publish};
 use crate::config::LogSync;
 
-const SETTINGS: LogSettings =
-    LogSettings { events: 1000, age: Duration::from_secs(3600), bytes: 1 << 20, memory: 16 << 20 };
+const SETTINGS: LogSettings = LogSettings {
+    events: 1000,
+    age: Duration::from_secs(3600),
+    bytes: 1 << 20,
+    memory: 16 << 20,
+    once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+};
 
 const LOG: Bytes = Bytes::from_static(b"workspace:a");
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::change::{Change, Header};
 use super::entry::{Entry, Fields, IdWish};
-use super::once::Once;
+use super::once::{Once, OnceBounds};
 use super::stream::{Excess, Stream};
 use crate::event::EntryId;
 
@@ -25,6 +25,8 @@ pub(crate) struct LogSettings {
     pub(crate) bytes: usize,
     /// What all logs together may take in memory, in bytes. Beyond it the log that is nearest to its end goes first.
     pub(crate) memory: usize,
+    /// What remembered publications may take.
+    pub(crate) once: OnceBounds,
 }
 
 /// All logs, by key.
@@ -77,7 +79,7 @@ impl Logs {
             ends: BTreeSet::new(),
             memory: 0,
             floor: EntryId::ZERO,
-            once: Once::default(),
+            once: Once::new(settings.once),
             now: 0,
             changes: recording.then(Changes::default),
         }

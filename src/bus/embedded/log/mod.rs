@@ -22,6 +22,7 @@ mod tests;
 pub(crate) use change::{Change, Header};
 pub(crate) use entry::{Entry, Fields, ID_MAX, IdWish};
 pub(crate) use logs::{LogSettings, Logs};
+pub(crate) use once::OnceBounds;
 pub(crate) use page::page;
-pub(crate) use publish::Publish;
+pub(crate) use publish::{NotPublished, Publish};
 pub(crate) use stream::{Excess, Stream, Tally};
