@@ -21,6 +21,7 @@ use super::listener::listen;
 use super::log::{LogSettings, NotPublished, OnceBounds, Publish, Stream, page};
 use super::login::Password;
 use super::shelf::Shelf;
+use super::unauthenticated::Unauthenticated;
 use crate::bus::{
     Bus, BusState, Change, Feed, Interest, Link, LogError, LogPage, Publication, PublishError, Published,
     Span, StateCell, Store, StoreError,
@@ -96,6 +97,7 @@ impl EmbeddedBus {
                 password: Arc::new(Password::new(config.password.clone())),
                 event_bytes,
                 output_bytes: config.output_bytes,
+                unauthenticated: Unauthenticated::new(config.clients),
             },
         })
     }

@@ -1,5 +1,6 @@
 //! One Redis client's socket.
 
+use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
 use super::outbox::Outbox;
 use super::request::{RequestDecoder, RequestError};
 use super::session::{Session, Turn};
+use super::unauthenticated::{Place, Unauthenticated};
 
 /// A client that takes no byte of what waits for it for this long is cut off.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
@@ -33,6 +35,8 @@ pub(super) struct ClientRules {
     pub(super) event_bytes: usize,
     /// The most bytes that may wait for the client.
     pub(super) output_bytes: usize,
+    /// The connections that have yet to give the password.
+    pub(super) unauthenticated: Arc<Unauthenticated>,
 }
 
 /// Why a connection ended.
@@ -50,6 +54,12 @@ pub(super) enum Ended {
     Stalled,
     #[error("the client did not give the password within {} seconds", LOGIN_TIME.as_secs())]
     Stranger,
+    #[error("newer connections without the password took its place")]
+    Displaced,
+    #[error("it speaks HTTP")]
+    Http,
+    #[error("an inline command led to an error")]
+    Failed,
     #[error("the socket failed: {0}")]
     Socket(io::Error),
 }
@@ -60,14 +70,15 @@ pub(super) async fn serve(
     exchange: Arc<Exchange>,
     keeper: Keeper,
     rules: ClientRules,
+    place: Option<Place>,
     stop: CancellationToken,
 ) -> Ended {
     let outbox = Arc::new(Outbox::new(rules.output_bytes));
     let session = Session::new(exchange, keeper, Arc::clone(&rules.password), Arc::clone(&outbox));
     let (input, output) = stream.split();
     let mut writing = pin!(write_replies(output, &outbox));
-    let ended = select! {
-        ended = run_commands(input, session, &rules) => ended,
+    let (ended, place) = select! {
+        ended = run_commands(input, session, &rules, place) => ended,
         ended = &mut writing => return ended,
         () = outbox.overrun() => return Ended::Overrun,
         () = stop.cancelled() => return Ended::Stopped,
@@ -75,31 +86,53 @@ pub(super) async fn serve(
     // The client's last replies still go out, above all the one that says why it is refused.
     outbox.finish();
     select! {
-        cut = writing => if let Ended::Left = cut { ended } else { cut },
+        cut = timeout(WRITE_STALL_MAX, writing) => match cut.unwrap_or(Ended::Stalled) {
+            Ended::Left => ended,
+            cut => cut,
+        },
+        () = lost(place.as_ref()) => Ended::Displaced,
         () = stop.cancelled() => Ended::Stopped,
     }
 }
 
 /// Runs what the client sends: little, and not for long, before it has given the password, where there is one.
-async fn run_commands(input: ReadHalf<'_>, mut session: Session, rules: &ClientRules) -> Ended {
+/// Returns its place among those without the password, where it has one.
+async fn run_commands(
+    input: ReadHalf<'_>,
+    mut session: Session,
+    rules: &ClientRules,
+    mut place: Option<Place>,
+) -> (Ended, Option<Place>) {
     let outbox = Arc::clone(session.subscriber().outbox());
     let mut requests = FramedRead::new(input, RequestDecoder::new(rules.event_bytes));
     let ended = loop {
         let is_let_in = session.is_let_in();
         requests.decoder_mut().set_stranger(!is_let_in);
         outbox.set_bytes_max(if is_let_in { rules.output_bytes } else { STRANGER_OUTPUT_BYTES });
+        place = if is_let_in { None } else { place.or_else(|| Some(rules.unauthenticated.enter())) };
         let conversation = converse(&mut requests, &mut session, &outbox);
         let ended = if is_let_in {
             conversation.await
         } else {
-            timeout(LOGIN_TIME, conversation).await.unwrap_or(Some(Ended::Stranger))
+            select! {
+                ended = timeout(LOGIN_TIME, conversation) => ended.unwrap_or(Some(Ended::Stranger)),
+                () = lost(place.as_ref()) => Some(Ended::Displaced),
+            }
         };
         if let Some(ended) = ended {
             break ended;
         }
     };
     session.settle_all().await;
-    ended
+    (ended, place)
+}
+
+/// Waits until a connection without the password has to make room; others never have to.
+async fn lost(place: Option<&Place>) {
+    match place {
+        Some(place) => place.lost().await,
+        None => pending().await,
+    }
 }
 
 /// Runs one command after the other. A command that is there already need not wait until the one before it is on the
@@ -124,8 +157,16 @@ async fn converse(
         };
         match request {
             Some(Ok(request)) => {
-                if session.run(&request).await == Turn::Over {
-                    return Some(Ended::Left);
+                let turn = if requests.decoder().is_inline() {
+                    session.run_inline(&request).await
+                } else {
+                    session.run(&request).await
+                };
+                match turn {
+                    Turn::Next => {}
+                    Turn::Over => return Some(Ended::Left),
+                    Turn::Http => return Some(Ended::Http),
+                    Turn::Failed => return Some(Ended::Failed),
                 }
                 outbox.has_room().await;
             }
@@ -171,10 +212,11 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
         let password = Arc::new(Password::new(SecretText::default()));
-        let rules = ClientRules { password, event_bytes: 1 << 18, output_bytes: 1 << 28 };
+        let unauthenticated = Unauthenticated::new(4);
+        let rules = ClientRules { password, event_bytes: 1 << 18, output_bytes: 1 << 28, unauthenticated };
         let keeper = Keeper::in_memory(&exchange).await;
         let serving =
-            tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, rules, CancellationToken::new()));
+            tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, rules, None, CancellationToken::new()));
         client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
         let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
         while exchange.publish(&channel, &message) == 0 {

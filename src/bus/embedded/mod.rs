@@ -10,7 +10,7 @@
 //! | `outbox` | what waits to be written to one Redis client, bounded in bytes |
 //! | `subscriber` | the subscriptions of one Redis client, which end with it |
 //! | `request`, `reply` | the Redis protocol, inwards and outwards |
-//! | `login` | the password, and what clients may do before they have given it |
+//! | `login`, `unauthenticated` | the password, what clients may do before they have given it, and how many of them there are |
 //! | `commands`, `session` | what each command does, and what a client's connection remembers |
 //! | `shelf` | values that are taken once, such as tickets |
 //! | `connection`, `listener` | sockets and tasks |
@@ -39,6 +39,7 @@ pub(crate) mod request;
 mod session;
 mod shelf;
 mod subscriber;
+mod unauthenticated;
 
 pub use bus::{ChannelNames, EmbeddedBus};
 pub use database::OpenError;

@@ -29,7 +29,9 @@ pub(super) struct Session {
     transaction: Option<Transaction>,
     /// Answers to come, in the order in which the client gets them.
     waiting: VecDeque<Ticket<Reply>>,
-    closing: bool,
+    end: Option<Turn>,
+    /// An error was queued since an inline command began.
+    has_failed: bool,
 }
 
 /// Whether the conversation goes on.
@@ -37,8 +39,12 @@ pub(super) struct Session {
 pub(super) enum Turn {
     /// The next command may come.
     Next,
-    /// No further command is run; what waits is written.
+    /// The client wants to go: no further command is run; what waits is written.
     Over,
+    /// The client speaks HTTP: the same.
+    Http,
+    /// An inline command led to an error: the same.
+    Failed,
 }
 
 impl Session {
@@ -59,8 +65,19 @@ impl Session {
             name: Bytes::new(),
             transaction: None,
             waiting: VecDeque::new(),
-            closing: false,
+            end: None,
+            has_failed: false,
         }
+    }
+
+    /// Runs a command that came without framing. Where it leads to an error, nothing behind it is run: a page that makes a
+    /// browser connect here may have written it.
+    pub(super) async fn run_inline(&mut self, request: &Request) -> Turn {
+        self.settle_all().await;
+        self.has_failed = false;
+        let turn = self.run(request).await;
+        self.settle_all().await;
+        if turn == Turn::Next && self.has_failed { Turn::Failed } else { turn }
     }
 
     /// Runs one command. Its replies are queued, or will be by [`Self::settle_next`].
@@ -75,7 +92,7 @@ impl Session {
                 self.refuse(error.to_string()).await;
             }
         }
-        if self.closing { Turn::Over } else { Turn::Next }
+        self.end.unwrap_or(Turn::Next)
     }
 
     async fn call(&mut self, call: &Call<'_>) {
@@ -145,7 +162,8 @@ impl Session {
         self.queue(reply).await;
     }
 
-    async fn queue(&self, reply: &Reply) {
+    async fn queue(&mut self, reply: &Reply) {
+        self.has_failed |= matches!(reply, Reply::Error(_));
         self.subscriber.outbox().has_room().await;
         self.subscriber.outbox().reply(reply);
     }
@@ -207,7 +225,12 @@ impl Session {
 
     /// Ends the conversation after this command.
     pub(super) fn close(&mut self) {
-        self.closing = true;
+        self.end = Some(Turn::Over);
+    }
+
+    /// Ends the conversation: the client speaks HTTP.
+    pub(super) fn hang_up(&mut self) {
+        self.end = Some(Turn::Http);
     }
 }
 

@@ -33,8 +33,7 @@ pub(super) fn quit(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
 
 /// Ends the connection without a word.
 pub(super) fn hang_up(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
-    tracing::warn!("a client of the embedded bus speaks HTTP; its connection is ended");
-    session.close();
+    session.hang_up();
     Ok(None)
 }
 

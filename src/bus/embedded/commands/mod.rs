@@ -218,6 +218,22 @@ fn sub(command: &'static Command, container: &[u8]) -> Option<&'static str> {
     container.eq_ignore_ascii_case(name.as_bytes()).then_some(subcommand)
 }
 
+/// Whether a command has this name, subcommands apart.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    COMMANDS.iter().any(|command| first_word(command).as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Whether a command's name begins like this.
+pub(super) fn begins_name(begin: &[u8]) -> bool {
+    COMMANDS.iter().any(|command| {
+        first_word(command).as_bytes().get(..begin.len()).is_some_and(|part| part.eq_ignore_ascii_case(begin))
+    })
+}
+
+fn first_word(command: &Command) -> &'static str {
+    command.name.split_once('|').map_or(command.name, |(container, _)| container)
+}
+
 /// A client's word as it may stand in an error: not more than 128 bytes of it, as Redis does it.
 fn shown(word: &[u8]) -> String {
     String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned()
