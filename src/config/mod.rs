@@ -141,6 +141,7 @@ pub struct EmbeddedConfig {
     pub password: SecretText,
     pub clients: usize,
     pub output_bytes: usize,
+    pub clients_bytes: usize,
     /// `None` when the key is empty: in memory only.
     #[serde(deserialize_with = "seconds::optional_path")]
     pub path: Option<PathBuf>,

@@ -299,6 +299,12 @@ fn values_out_of_bounds_name_key_source_and_rule() {
                 .to_owned(),
         ),
         (
+            "[embedded]\nclients_bytes = 16777215",
+            "embedded.clients_bytes is 16777215, and embedded.output_bytes is 8388608 (default): \
+             embedded.clients_bytes must be at least twice embedded.output_bytes, so that one client does not take all of it"
+                .to_owned(),
+        ),
+        (
             "[embedded]\nidempotency_workspace_bytes = 1048575",
             "embedded.idempotency_workspace_bytes is 1048575: expected at least 1048576 bytes".to_owned(),
         ),

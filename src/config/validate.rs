@@ -133,6 +133,11 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     rates(checks, config);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
     checks.pair(
+        ["embedded.clients_bytes", "embedded.output_bytes"],
+        config.embedded.clients_bytes / 2 >= config.embedded.output_bytes,
+        "embedded.clients_bytes must be at least twice embedded.output_bytes, so that one client does not take all of it",
+    );
+    checks.pair(
         ["embedded.log_bytes", "retention.bytes"],
         config.redis.is_configured() || config.embedded.log_bytes >= config.retention.bytes,
         "embedded.log_bytes must not be less than retention.bytes, so that one log fits",

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::connection::ClientRules;
 use super::database::OpenError;
 use super::disk::DiskSettings;
@@ -97,6 +98,8 @@ impl EmbeddedBus {
                 password: Arc::new(Password::new(config.password.clone())),
                 event_bytes,
                 output_bytes: config.output_bytes,
+                budget: Budget::new(config.clients_bytes),
+                reads: Arc::default(),
                 unauthenticated: Unauthenticated::new(config.clients),
             },
         })

@@ -15,12 +15,13 @@ use tokio::time::timeout;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::exchange::Exchange;
 use super::keeper::Keeper;
 use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
 use super::outbox::Outbox;
 use super::request::{RequestDecoder, RequestError};
-use super::session::{Session, Turn};
+use super::session::{Reads, Session, Turn};
 use super::unauthenticated::{Place, Unauthenticated};
 
 /// A client that takes no byte of what waits for it for this long is cut off.
@@ -35,6 +36,10 @@ pub(super) struct ClientRules {
     pub(super) event_bytes: usize,
     /// The most bytes that may wait for the client.
     pub(super) output_bytes: usize,
+    /// What all clients together may hold.
+    pub(super) budget: Arc<Budget>,
+    /// The reads of logs that may be under way for all clients.
+    pub(super) reads: Arc<Reads>,
     /// The connections that have yet to give the password.
     pub(super) unauthenticated: Arc<Unauthenticated>,
 }
@@ -50,6 +55,8 @@ pub(super) enum Ended {
     Refused(RequestError),
     #[error("the client fell behind by more than embedded.output_bytes")]
     Overrun,
+    #[error("all clients took embedded.clients_bytes together, and this one the most")]
+    Evicted,
     #[error("the client took no bytes for {} seconds", WRITE_STALL_MAX.as_secs())]
     Stalled,
     #[error("the client did not give the password within {} seconds", LOGIN_TIME.as_secs())]
@@ -73,14 +80,15 @@ pub(super) async fn serve(
     place: Option<Place>,
     stop: CancellationToken,
 ) -> Ended {
-    let outbox = Arc::new(Outbox::new(rules.output_bytes));
-    let session = Session::new(exchange, keeper, Arc::clone(&rules.password), Arc::clone(&outbox));
+    let outbox = Outbox::within(&rules.budget, rules.output_bytes);
+    let (password, reads) = (Arc::clone(&rules.password), Arc::clone(&rules.reads));
+    let session = Session::new(exchange, keeper, password, Arc::clone(&outbox), reads);
     let (input, output) = stream.split();
     let mut writing = pin!(write_replies(output, &outbox));
     let (ended, place) = select! {
         ended = run_commands(input, session, &rules, place) => ended,
         ended = &mut writing => return ended,
-        () = outbox.overrun() => return Ended::Overrun,
+        () = outbox.overrun() => return cut(&outbox),
         () = stop.cancelled() => return Ended::Stopped,
     };
     // The client's last replies still go out, above all the one that says why it is refused.
@@ -91,8 +99,13 @@ pub(super) async fn serve(
             cut => cut,
         },
         () = lost(place.as_ref()) => Ended::Displaced,
+        () = outbox.overrun() => cut(&outbox),
         () = stop.cancelled() => Ended::Stopped,
     }
+}
+
+fn cut(outbox: &Outbox) -> Ended {
+    if outbox.is_evicted() { Ended::Evicted } else { Ended::Overrun }
 }
 
 /// Runs what the client sends: little, and not for long, before it has given the password, where there is one.
@@ -104,7 +117,8 @@ async fn run_commands(
     mut place: Option<Place>,
 ) -> (Ended, Option<Place>) {
     let outbox = Arc::clone(session.subscriber().outbox());
-    let mut requests = FramedRead::new(input, RequestDecoder::new(rules.event_bytes));
+    let mut requests =
+        FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(outbox.account()));
     let ended = loop {
         let is_let_in = session.is_let_in();
         requests.decoder_mut().set_stranger(!is_let_in);
@@ -171,6 +185,10 @@ async fn converse(
                 outbox.has_room().await;
             }
             Some(Err(RequestError::Io(error))) => return Some(Ended::Socket(error)),
+            Some(Err(RequestError::OverBudget(error))) => {
+                session.refuse(error).await;
+                return Some(Ended::Evicted);
+            }
             Some(Err(error @ RequestError::Protocol(_))) => {
                 session.refuse(format!("ERR {error}")).await;
                 return Some(Ended::Refused(error));
@@ -183,9 +201,9 @@ async fn converse(
 
 /// Writes what waits, until there is an end of it.
 async fn write_replies(mut output: WriteHalf<'_>, outbox: &Outbox) -> Ended {
-    while let Some(mut bytes) = outbox.next().await {
-        while !bytes.is_empty() {
-            match timeout(WRITE_STALL_MAX, output.write_buf(&mut bytes)).await {
+    while let Some(mut chunk) = outbox.next().await {
+        while !chunk.bytes.is_empty() {
+            match timeout(WRITE_STALL_MAX, output.write_buf(&mut chunk.bytes)).await {
                 Ok(Ok(0)) => return Ended::Socket(io::ErrorKind::WriteZero.into()),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Ended::Socket(error),
@@ -212,8 +230,16 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
         let password = Arc::new(Password::new(SecretText::default()));
+        let (budget, reads) = (Budget::new(1 << 30), Arc::default());
         let unauthenticated = Unauthenticated::new(4);
-        let rules = ClientRules { password, event_bytes: 1 << 18, output_bytes: 1 << 28, unauthenticated };
+        let rules = ClientRules {
+            password,
+            event_bytes: 1 << 18,
+            output_bytes: 1 << 28,
+            budget,
+            reads,
+            unauthenticated,
+        };
         let keeper = Keeper::in_memory(&exchange).await;
         let serving =
             tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, rules, None, CancellationToken::new()));

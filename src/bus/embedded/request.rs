@@ -5,12 +5,14 @@
 //! send, an array of bulk strings, within all bounds, once.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp2::decode::decode_bytes_mut;
 use redis_protocol::resp2::types::BytesFrame;
 use tokio_util::codec::Decoder;
 
+use super::budget::{Account, Charge};
 use super::commands;
 use super::login::{STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX};
 
@@ -45,6 +47,8 @@ pub(crate) struct RequestDecoder {
     searched: usize,
     /// Whether the last command came without framing.
     is_inline: bool,
+    /// What the input that waits counts as, where somebody counts.
+    charge: Option<Charge>,
 }
 
 /// How far the command at the start of the buffer was measured.
@@ -64,6 +68,9 @@ pub(crate) enum RequestError {
     /// They are no command, or beyond a bound. The text is what Redis tells the client.
     #[error("Protocol error: {0}")]
     Protocol(String),
+    /// All clients together hold as much as they may.
+    #[error("{0}")]
+    OverBudget(String),
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -73,7 +80,26 @@ impl RequestDecoder {
     /// Takes commands with payloads up to a size, and a bit more.
     pub(crate) fn new(event_bytes: usize) -> Self {
         let bytes_max = event_bytes.saturating_add(BESIDES_PAYLOAD_BYTES);
-        Self { bytes_max, is_stranger: false, measured: Measured::default(), searched: 0, is_inline: false }
+        Self {
+            bytes_max,
+            is_stranger: false,
+            measured: Measured::default(),
+            searched: 0,
+            is_inline: false,
+            charge: None,
+        }
+    }
+
+    /// Counts input that waits as held by this client.
+    pub(super) fn counting(self, account: &Arc<Account>) -> Self {
+        Self { charge: Some(account.hold(0, 0)), ..self }
+    }
+
+    /// Counts the input that waits: what an idle client keeps counts as nothing.
+    fn count(&mut self, buffer: &BytesMut) -> Result<(), RequestError> {
+        let Some(charge) = &mut self.charge else { return Ok(()) };
+        let bytes = if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { 0 };
+        charge.resize(bytes).map_err(|over| RequestError::OverBudget(over.to_string()))
     }
 
     /// From the next command on, takes only small ones, as from a client that has yet to give the password, or not.
@@ -124,6 +150,7 @@ impl Decoder for RequestDecoder {
                     if buffer.is_empty() && buffer.capacity() > IDLE_BUFFER_BYTES {
                         *buffer = BytesMut::new();
                     }
+                    self.count(buffer)?;
                     return Ok(None);
                 }
             }

@@ -57,6 +57,7 @@ impl Embedded {
             password,
             clients,
             output_bytes,
+            clients_bytes: 128 << 20,
             path,
             sync,
             log_bytes,

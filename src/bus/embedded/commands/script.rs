@@ -94,7 +94,7 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
         )));
     }
     let (key, order) = (key.clone(), Order::parse(arguments)?);
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, _| {
         let publish = order.within(logs.settings());
         let publishing = match logs.publish(&key, &publish) {
             Ok(publishing) => publishing,

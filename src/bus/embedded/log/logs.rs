@@ -44,6 +44,8 @@ pub(crate) struct Logs {
     /// The time of the work at hand, in milliseconds since the Unix epoch.
     now: u64,
     changes: Option<Changes>,
+    /// What the entries take that were added since room was made last, in bytes.
+    appended: usize,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,7 @@ impl Logs {
             once: Once::new(settings.once),
             now: 0,
             changes: recording.then(Changes::default),
+            appended: 0,
         }
     }
 
@@ -114,6 +117,7 @@ impl Logs {
 
     /// Brings the memory that all logs take back within its bound.
     pub(crate) fn make_room(&mut self) {
+        self.appended = 0;
         while self.memory > self.settings.memory
             && let Some((_, key)) = self.ends.first()
         {
@@ -127,6 +131,11 @@ impl Logs {
                 break;
             }
         }
+    }
+
+    /// What the entries take that were added since room was made last, in bytes.
+    pub(crate) fn appended_bytes(&self) -> usize {
+        self.appended
     }
 
     /// What changed since this was last called, in order.
@@ -150,6 +159,7 @@ impl Logs {
     pub(crate) fn append(&mut self, key: &Bytes, wish: IdWish, fields: Fields) -> Result<EntryId, NoId> {
         let id = self.id(key, wish)?;
         let entry = Entry { id, fields };
+        self.appended = self.appended.saturating_add(entry.memory());
         self.record(Change::Appended { log: key.clone(), entry: entry.clone() });
         let idle_ends = self.now.saturating_add(self.idle());
         self.update(key, |log| {
