@@ -103,6 +103,9 @@ pub enum PublishError {
     /// The bus cannot be reached, or did not answer in time.
     #[error("the bus cannot be reached: {0}")]
     Unavailable(String),
+    /// The bus takes no such event now, and published nothing; trying again later helps.
+    #[error("nothing was published: {0}")]
+    Busy(String),
     /// The bus answered with an error.
     #[error("the bus refused the event: {0}")]
     Refused(String),

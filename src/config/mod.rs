@@ -144,11 +144,14 @@ pub struct EmbeddedConfig {
     pub password: SecretText,
     pub clients: usize,
     pub output_bytes: usize,
+    pub clients_bytes: usize,
     /// `None` when the key is empty: in memory only.
     #[serde(deserialize_with = "seconds::optional_path")]
     pub path: Option<PathBuf>,
     pub sync: LogSync,
     pub log_bytes: usize,
+    pub idempotency_bytes: usize,
+    pub idempotency_workspace_bytes: usize,
 }
 
 /// When the embedded bus has events on the disk.

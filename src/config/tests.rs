@@ -299,6 +299,22 @@ fn values_out_of_bounds_name_key_source_and_rule() {
                 .to_owned(),
         ),
         (
+            "[embedded]\nclients_bytes = 16777215",
+            "embedded.clients_bytes is 16777215, and embedded.output_bytes is 8388608 (default): \
+             embedded.clients_bytes must be at least twice embedded.output_bytes, so that one client does not take all of it"
+                .to_owned(),
+        ),
+        (
+            "[embedded]\nidempotency_workspace_bytes = 1048575",
+            "embedded.idempotency_workspace_bytes is 1048575: expected at least 1048576 bytes".to_owned(),
+        ),
+        (
+            "[embedded]\nidempotency_bytes = 1048576",
+            "embedded.idempotency_bytes is 1048576, and embedded.idempotency_workspace_bytes is 16777216 (default): \
+             embedded.idempotency_bytes must not be less than embedded.idempotency_workspace_bytes"
+                .to_owned(),
+        ),
+        (
             "[redis]\nbackoff_min_seconds = 6",
             "redis.backoff_min_seconds is 6, and redis.backoff_max_seconds is 5 (default): \
              redis.backoff_max_seconds must not be less than redis.backoff_min_seconds"

@@ -133,9 +133,21 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     rates(checks, config);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
     checks.pair(
+        ["embedded.clients_bytes", "embedded.output_bytes"],
+        config.embedded.clients_bytes / 2 >= config.embedded.output_bytes,
+        "embedded.clients_bytes must be at least twice embedded.output_bytes, so that one client does not take all of it",
+    );
+    checks.pair(
         ["embedded.log_bytes", "retention.bytes"],
         config.redis.is_configured() || config.embedded.log_bytes >= config.retention.bytes,
         "embedded.log_bytes must not be less than retention.bytes, so that one log fits",
+    );
+    let (of_all, of_one) = (config.embedded.idempotency_bytes, config.embedded.idempotency_workspace_bytes);
+    checks.value("embedded.idempotency_workspace_bytes", of_one >= MIB, "at least 1048576 bytes");
+    checks.pair(
+        ["embedded.idempotency_bytes", "embedded.idempotency_workspace_bytes"],
+        of_all >= of_one,
+        "embedded.idempotency_bytes must not be less than embedded.idempotency_workspace_bytes",
     );
     checks.value(
         "retention.events",

@@ -264,7 +264,7 @@ impl Visitor<'_> for KeyVisitor {
 mod tests {
     use super::*;
     use crate::event::EntryId;
-    use crate::event::control::{self, ResetReason};
+    use crate::event::control::ResetReason;
     use futures_util::StreamExt as _;
     use proptest::prelude::*;
     use sse_stream::{Sse, SseStream};

@@ -85,6 +85,7 @@ async fn accept<B: Buf>(
                      with the same Idempotency-Key if you gave one",
                     app.streams.retry,
                 ),
+                error @ PublishError::Busy(_) => Problem::unavailable(error.to_string(), app.streams.retry),
                 PublishError::Refused(reason) => Problem::new(
                     StatusCode::BAD_GATEWAY,
                     "refused-by-bus",

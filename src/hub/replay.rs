@@ -11,7 +11,7 @@ use super::budget::Share;
 use super::ring::cost;
 use super::shared::Shared;
 use crate::bus::{LiveMark, LogEntry, LogError, LogPage, Span};
-use crate::event::control::{self, ResetReason};
+use crate::event::control::ResetReason;
 use crate::event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
 
 /// How long a page is kept for others who come back to the same place: a crowd that reconnects arrives within seconds, and on

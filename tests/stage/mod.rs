@@ -14,7 +14,7 @@ use tidings::delivery::engine::{Engine, EngineSettings, Granted, Handed, Kept, L
 use tidings::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms};
 use tidings::event::control::ReconnectReason;
 use tidings::event::{Audience, EntryId, NodeId, envelope};
-use tidings::hub::{Hub, HubSettings, Start, Subscriber, View};
+use tidings::hub::{Hub, HubSettings, LiveEvents, Start, Subscriber, View};
 use tidings::limits::{Candidate, OpenStreams, StreamLimits};
 use tidings::metrics::Metrics;
 use tidings::rate::Rates;
@@ -54,6 +54,7 @@ impl Stage {
             event_bytes: 1 << 16,
             linger: NEVER,
             workspaces: 10_000,
+            live: LiveEvents::Auto,
         };
         let hub = Hub::new(node, settings, Arc::new(Interest::default()), Arc::clone(&metrics));
         let streams = Arc::new(StreamSettings {
@@ -112,7 +113,7 @@ impl Stage {
     pub(crate) fn confirm(&self, workspace: &WorkspaceId) {
         self.hub.confirmed(workspace);
         while let Some(read) = self.hub.reads().take() {
-            let page = LogPage { entries: Vec::new(), proven: true, more: false, head: EntryId::ZERO };
+            let page = LogPage { proven: true, ..LogPage::default() };
             self.hub.answer(&read, Ok(page));
         }
     }

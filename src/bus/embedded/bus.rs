@@ -12,15 +12,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::connection::ClientRules;
 use super::database::OpenError;
 use super::disk::DiskSettings;
 use super::exchange::Exchange;
 use super::keeper::{Announcement, Done, Keeper};
 use super::listener::listen;
-use super::log::{LogSettings, Publish};
+use super::log::{LogSettings, NotPublished, OnceBounds, Publish};
 use super::login::Password;
 use super::shelf::Shelf;
+use super::unauthenticated::Unauthenticated;
 use crate::bus::{
     Bus, BusState, Change, Feed, Interest, Link, LogError, LogPage, Publication, PublishError, Published,
     Span, StateCell, Store, StoreError,
@@ -78,6 +80,7 @@ impl EmbeddedBus {
             age: retention.seconds.duration(),
             bytes: retention.bytes,
             memory: config.log_bytes,
+            once: OnceBounds { log: config.idempotency_workspace_bytes, all: config.idempotency_bytes },
         };
         let disk = config.path.clone().map(|path| DiskSettings { path, sync: config.sync });
         let exchange = Arc::new(Exchange::new(names.prefix, names.control));
@@ -95,6 +98,9 @@ impl EmbeddedBus {
                 password: Arc::new(Password::new(config.password.clone())),
                 event_bytes,
                 output_bytes: config.output_bytes,
+                budget: Budget::new(config.clients_bytes),
+                reads: Arc::default(),
+                unauthenticated: Unauthenticated::new(config.clients),
             },
         })
     }
@@ -180,7 +186,12 @@ impl Bus for EmbeddedBus {
                     let announcements = publishing.messages.into_iter().map(announce).collect();
                     Done { answer: Ok(publishing.ids), announcements }
                 }
-                Err(error) => Done::quietly(Err(PublishError::Refused(error.to_string()))),
+                Err(error @ NotPublished::NoId(_)) => {
+                    Done::quietly(Err(PublishError::Refused(error.to_string())))
+                }
+                Err(error @ NotPublished::KeysFull(_)) => {
+                    Done::quietly(Err(PublishError::Busy(error.to_string())))
+                }
             });
             work.await.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
         }

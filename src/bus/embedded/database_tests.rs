@@ -3,11 +3,16 @@ use std::time::Duration;
 
 use super::*;
 use crate::bus::Item;
-use crate::bus::embedded::log::{Excess, IdWish, LogSettings, Publish};
+use crate::bus::embedded::log::{Excess, IdWish, LogSettings, OnceBounds, Publish};
 use crate::event::Audience;
 
-const SETTINGS: LogSettings =
-    LogSettings { events: 100, age: Duration::from_secs(3600), bytes: 1 << 20, memory: 16 << 20 };
+const SETTINGS: LogSettings = LogSettings {
+    events: 100,
+    age: Duration::from_secs(3600),
+    bytes: 1 << 20,
+    memory: 16 << 20,
+    once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+};
 
 const LOGS: [&str; 3] = ["workspace:a", "workspace:b", "workspace:gone"];
 

@@ -211,8 +211,9 @@ impl Exchange {
         }
     }
 
-    /// The channels that somebody listens to by name, the node included, as far as the pattern matches.
-    pub(super) fn channels(&self, pattern: Option<&[u8]>) -> Vec<Bytes> {
+    /// The channels that somebody listens to by name, the node included, as far as the pattern matches. `None` where
+    /// a reply that names them takes more than so many bytes.
+    pub(super) fn channels(&self, pattern: Option<&[u8]>, bytes_max: usize) -> Option<Vec<Bytes>> {
         let state = self.state.lock();
         let clients = state.channels.keys().cloned();
         let node = state
@@ -221,7 +222,12 @@ impl Exchange {
             .map(|workspace| Bytes::from(format!("{}{workspace}", self.prefix)))
             .filter(|channel| !state.channels.contains_key(channel));
         let wanted = |channel: &Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, channel));
-        clients.chain(node).filter(wanted).collect()
+        let mut bytes = 0;
+        let within = |channel: Bytes| {
+            bytes += size_of::<Reply>() + channel.len();
+            (bytes <= bytes_max).then_some(channel)
+        };
+        clients.chain(node).filter(wanted).map(within).collect()
     }
 
     /// How many listen to a channel by name, the node included.

@@ -61,14 +61,14 @@ fn publish(exchange: &Exchange, channel: &'static str, message: &'static str) ->
 }
 
 fn subscriber(exchange: &Arc<Exchange>, output_bytes: usize) -> Subscriber {
-    Subscriber::new(Arc::clone(exchange), Arc::new(Outbox::new(output_bytes)))
+    Subscriber::new(Arc::clone(exchange), Outbox::new(output_bytes))
 }
 
 /// What waits for a subscriber, with line ends made visible.
 fn waiting(subscriber: &Subscriber) -> String {
     let mut text = String::new();
     while let Some(Some(bytes)) = subscriber.outbox().next().now_or_never() {
-        text += &String::from_utf8_lossy(&bytes).replace("\r\n", " ");
+        text += &String::from_utf8_lossy(&bytes.bytes).replace("\r\n", " ");
     }
     if subscriber.outbox().overrun().now_or_never().is_some() {
         text += "overrun";
@@ -121,7 +121,8 @@ fn every_way_of_listening_counts_as_a_receiver() {
     assert_eq!(publish(&exchange, "workspace:a", "x"), 4);
     assert_eq!(exchange.listeners(b"workspace:a"), 2);
     assert_eq!(exchange.patterns(), 1);
-    assert_eq!(exchange.channels(Some(b"*a")), [bytes("workspace:a")]);
+    assert_eq!(exchange.channels(Some(b"*a"), 1000), Some(vec![bytes("workspace:a")]));
+    assert_eq!(exchange.channels(Some(b"*a"), 10), None);
     assert_eq!(feed.take(), ["confirmed a", "a x"]);
     assert_eq!(
         waiting(&one),

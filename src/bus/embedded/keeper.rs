@@ -21,7 +21,10 @@ use crate::bus::{Link, StateCell};
 const QUEUE_MAX: usize = 256;
 
 /// How long an answer may take. Only a disk that does not answer comes near it.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much new entries may take that are stored together: they are in memory beside all logs, and again in messages.
+const TOGETHER_BYTES_MAX: usize = 16 << 20;
 
 /// Gives work to the thread. It ends when the last of these is dropped, or one is told to close.
 #[derive(Debug, Clone)]
@@ -63,6 +66,8 @@ pub(super) enum KeeperError {
     Stopped,
     #[error("the disk does not answer")]
     Late,
+    #[error("too many clients read logs at the same time: try again")]
+    Busy,
     #[error("the log cannot be written: {0}")]
     Disk(String),
 }
@@ -120,8 +125,13 @@ impl Keeper {
     /// On new logs that are kept in memory only.
     #[cfg(test)]
     pub(super) async fn in_memory(exchange: &Arc<Exchange>) -> Self {
-        let settings =
-            LogSettings { events: 1000, age: Duration::from_secs(60), bytes: 1 << 20, memory: 16 << 20 };
+        let settings = LogSettings {
+            events: 1000,
+            age: Duration::from_secs(60),
+            bytes: 1 << 20,
+            memory: 16 << 20,
+            once: super::log::OnceBounds { log: 1 << 20, all: 4 << 20 },
+        };
         let state = Arc::new(StateCell::new("embedded"));
         Self::start(settings, None, Arc::clone(exchange), state).await.unwrap()
     }
@@ -234,13 +244,21 @@ impl Keeping {
                 Message::Tidy => {}
                 Message::Close(sender) => closed = Some(sender),
             }
+            if self.logs.appended_bytes() > TOGETHER_BYTES_MAX {
+                self.finish(said.drain(..));
+            }
         }
+        self.finish(said.drain(..));
+        closed
+    }
+
+    /// Stores what was done, and says so.
+    fn finish(&mut self, said: impl Iterator<Item = Say>) {
         self.logs.make_room();
         let stored = self.store();
         for say in said {
             say(stored.as_ref().map(|()| &*self.exchange).map_err(Clone::clone));
         }
-        closed
     }
 
     fn store(&mut self) -> Result<(), KeeperError> {

@@ -1,9 +1,14 @@
 use super::*;
-use crate::bus::embedded::log::{Fields, IdWish, Publish};
+use crate::bus::embedded::log::{Fields, IdWish, OnceBounds, Publish};
 use crate::config::LogSync;
 
-const SETTINGS: LogSettings =
-    LogSettings { events: 1000, age: Duration::from_secs(3600), bytes: 1 << 20, memory: 16 << 20 };
+const SETTINGS: LogSettings = LogSettings {
+    events: 1000,
+    age: Duration::from_secs(3600),
+    bytes: 1 << 20,
+    memory: 16 << 20,
+    once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+};
 
 const LOG: Bytes = Bytes::from_static(b"workspace:a");
 
@@ -95,7 +100,7 @@ async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored(
     let disk = DiskSettings { path: path.clone(), sync: LogSync::Always };
     let state = Arc::new(StateCell::new("embedded"));
     let keeper = Keeper::start(SETTINGS, Some(disk), Arc::clone(&exchange), state).await.unwrap();
-    let outbox = Arc::new(Outbox::new(1 << 20));
+    let outbox = Outbox::new(1 << 20);
     let mut subscriber = Subscriber::new(exchange, Arc::clone(&outbox));
     subscriber.subscribe(Kind::Channel, &Bytes::from_static(b"a")).unwrap();
     outbox.next().await.unwrap();
@@ -115,7 +120,7 @@ async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored(
         });
         tickets.push(ticket.await);
     }
-    assert_eq!(outbox.next().now_or_never(), None);
+    assert!(outbox.next().now_or_never().is_none());
     go.send(()).unwrap();
     assert_eq!(busy.answer().await, Ok(true));
     for ticket in tickets {
@@ -123,7 +128,7 @@ async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored(
     }
     let mut heard = String::new();
     while let Some(Some(bytes)) = outbox.next().now_or_never() {
-        heard += std::str::from_utf8(&bytes).unwrap();
+        heard += std::str::from_utf8(&bytes.bytes).unwrap();
     }
     let numbers: Vec<usize> =
         heard.lines().filter_map(|line| line.strip_prefix("number-")?.parse().ok()).collect();

@@ -60,35 +60,31 @@ pub(super) async fn listen(
     stop: CancellationToken,
 ) {
     let mut clients = JoinSet::new();
-    let accept_log = Throttle::default();
-    // Said once each time that all places are taken, however many come then.
-    let mut full_said = false;
+    let (accept_log, full_log, cut_log) =
+        (Throttle::default(), Throttle::default(), Arc::new(CutLog::default()));
     loop {
         // Those that ended come first, so that they make room for the next.
         select! {
             biased;
             () = stop.cancelled() => break,
-            Some(ended) = clients.join_next() => {
-                full_said = false;
-                report(ended);
-            }
+            Some(ended) = clients.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if clients.len() >= clients_max => {
-                    if !std::mem::replace(&mut full_said, true) {
-                        tracing::warn!(clients_max, "the embedded bus turns clients away: embedded.clients is reached");
+                Ok((stream, _)) if clients.len() >= clients_max && !rules.unauthenticated.cut_oldest() => {
+                    if let Some(silenced) = full_log.pass() {
+                        tracing::warn!(clients_max, silenced, "the embedded bus turns clients away: embedded.clients is reached");
                     }
                     turn_away(&stream);
                 }
                 Ok((stream, address)) => {
-                    let served = serve(
-                        stream,
-                        address,
-                        Arc::clone(&exchange),
-                        keeper.clone(),
-                        rules.clone(),
-                        stop.clone(),
-                    );
-                    clients.spawn(served);
+                    // Replies are written whole; to hold them back for more would only cost time.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(client.address = %address, %error, "cannot set TCP_NODELAY");
+                    }
+                    let place = rules.password.is_needed().then(|| rules.unauthenticated.enter());
+                    let (exchange, keeper, rules) = (Arc::clone(&exchange), keeper.clone(), rules.clone());
+                    let served = connection::serve(stream, exchange, keeper, rules, place, stop.clone());
+                    let cut_log = Arc::clone(&cut_log);
+                    clients.spawn(async move { cut_log.say(address, &served.await) });
                 }
                 Err(error) => {
                     if let Some(silenced) = accept_log.pass() {
@@ -105,24 +101,37 @@ pub(super) async fn listen(
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    address: SocketAddr,
-    exchange: Arc<Exchange>,
-    keeper: Keeper,
-    rules: ClientRules,
-    stop: CancellationToken,
-) {
-    // Replies are written whole; to hold them back for more would only cost time.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(client.address = %address, %error, "cannot set TCP_NODELAY");
-    }
-    match connection::serve(stream, exchange, keeper, rules, stop).await {
-        ended @ (Ended::Left | Ended::Stopped | Ended::Socket(_)) => {
-            tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
-        }
-        ended @ (Ended::Refused(_) | Ended::Overrun | Ended::Stalled | Ended::Stranger) => {
-            tracing::warn!(client.address = %address, "a client of the embedded bus was cut off: {ended}");
+/// Lets one line a second through of each reason for which clients are cut off.
+#[derive(Debug, Default)]
+struct CutLog {
+    refused: Throttle,
+    failed: Throttle,
+    http: Throttle,
+    overrun: Throttle,
+    evicted: Throttle,
+    stalled: Throttle,
+    stranger: Throttle,
+    displaced: Throttle,
+}
+
+impl CutLog {
+    fn say(&self, address: SocketAddr, ended: &Ended) {
+        let throttle = match ended {
+            Ended::Left | Ended::Stopped | Ended::Socket(_) => {
+                tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
+                return;
+            }
+            Ended::Refused(_) => &self.refused,
+            Ended::Failed => &self.failed,
+            Ended::Http => &self.http,
+            Ended::Overrun => &self.overrun,
+            Ended::Evicted => &self.evicted,
+            Ended::Stalled => &self.stalled,
+            Ended::Stranger => &self.stranger,
+            Ended::Displaced => &self.displaced,
+        };
+        if let Some(silenced) = throttle.pass() {
+            tracing::warn!(client.address = %address, silenced, "a client of the embedded bus was cut off: {ended}");
         }
     }
 }

@@ -7,10 +7,11 @@
 //! | `keeper` | the thread that works with the logs, and stores what has come together as one |
 //! | `disk`, `database` | when logs are written to disk, and in which form |
 //! | `glob` | the patterns of `PSUBSCRIBE` |
+//! | `budget` | what all Redis clients together take in memory |
 //! | `outbox` | what waits to be written to one Redis client, bounded in bytes |
 //! | `subscriber` | the subscriptions of one Redis client, which end with it |
 //! | `request`, `reply` | the Redis protocol, inwards and outwards |
-//! | `login` | the password, and what clients may do before they have given it |
+//! | `login`, `unauthenticated` | the password, what clients may do before they have given it, and how many of them there are |
 //! | `commands`, `session` | what each command does, and what a client's connection remembers |
 //! | `shelf` | values that are taken once, such as tickets |
 //! | `connection`, `listener` | sockets and tasks |
@@ -22,6 +23,7 @@
 //! A plain `PUBLISH` is not logged, as on Redis: an event that is to be there later is published durably, in one of the ways
 //! that do the same on either bus.
 
+mod budget;
 mod bus;
 mod commands;
 mod connection;
@@ -39,6 +41,7 @@ pub(crate) mod request;
 mod session;
 mod shelf;
 mod subscriber;
+mod unauthenticated;
 
 pub use bus::{ChannelNames, EmbeddedBus};
 pub use database::OpenError;

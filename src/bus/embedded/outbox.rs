@@ -1,18 +1,20 @@
 //! What waits to be written to one Redis client.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::budget::{Account, Budget, Charge, OverBudget, SharedCharge};
 use super::reply::{Broadcast, Protocol, Reply};
 
 /// The most that is gathered for one write. More would only be copied for nothing: the kernel takes about so much.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// What a waiting chunk costs besides its bytes, so that many small ones are bounded too.
-const CHUNK_OVERHEAD: usize = size_of::<Bytes>();
+const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
 
 /// The output queue of one client: replies and messages, in the order in which the client gets them.
 ///
@@ -20,6 +22,7 @@ const CHUNK_OVERHEAD: usize = size_of::<Bytes>();
 /// and it notices.
 #[derive(Debug)]
 pub(super) struct Outbox {
+    account: Arc<Account>,
     queue: Mutex<Queue>,
     /// For the one writer: there is something to write, or nothing more will come.
     filled: Notify,
@@ -33,7 +36,7 @@ pub(super) struct Outbox {
 struct Queue {
     bytes_max: usize,
     protocol: Protocol,
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<Chunk>,
     bytes: usize,
     end: Option<End>,
 }
@@ -44,6 +47,14 @@ impl Queue {
     }
 }
 
+/// Bytes to write, with what they count as until they are written.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) bytes: Bytes,
+    _charge: Charge,
+    _shared: Option<Arc<SharedCharge>>,
+}
+
 /// Why nothing is queued any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -51,17 +62,31 @@ enum End {
     Finished,
     /// The client fell behind by more than the bound; what waited is discarded.
     Overrun,
+    /// All clients together held too much, and this one the most; what waited is discarded.
+    Evicted,
 }
 
 impl Outbox {
-    /// An empty queue that holds at most so many bytes.
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self {
+    /// An empty queue that holds at most so many bytes, of a client of its own.
+    #[cfg(test)]
+    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+        Self::within(&Budget::new(usize::MAX), bytes_max)
+    }
+
+    /// An empty queue that holds at most so many bytes, which count among those of all clients.
+    pub(super) fn within(budget: &Arc<Budget>, bytes_max: usize) -> Arc<Self> {
+        Arc::new_cyclic(|outbox| Self {
+            account: Account::new(budget, outbox.clone()),
             queue: Mutex::new(Queue { bytes_max, ..Queue::default() }),
             filled: Notify::new(),
             overrun: Notify::new(),
             drained: Notify::new(),
-        }
+        })
+    }
+
+    /// What the client holds in memory.
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Holds at most so many bytes from now on. Nothing that waits already is discarded by it.
@@ -82,33 +107,71 @@ impl Outbox {
     /// Queues a reply. One that takes more than half of the bound is refused to the client, who can ask for less; so a reply
     /// alone cuts off nobody who waits for [`Self::has_room`] before it.
     pub(super) fn reply(&self, reply: &Reply) {
-        let most = self.queue.lock().bytes_max / 2;
-        self.push(|protocol| {
-            let bytes = reply.encode(protocol);
-            if bytes.len() <= most { bytes } else { too_large(most).encode(protocol) }
+        let (most, protocol) = (self.reply_bytes_max(), self.protocol());
+        let mut bytes = reply.encode(protocol);
+        if bytes.len() > most {
+            bytes = too_large(most).encode(protocol);
+        }
+        let charge = self.account.try_hold(bytes.len() + CHUNK_OVERHEAD).unwrap_or_else(|over| {
+            bytes = Reply::Error(over.to_string()).encode(protocol);
+            self.account.hold(bytes.len() + CHUNK_OVERHEAD, 0)
         });
+        self.push(Chunk { bytes, _charge: charge, _shared: None });
+    }
+
+    /// The largest reply that the client gets.
+    pub(super) fn reply_bytes_max(&self) -> usize {
+        self.queue.lock().bytes_max / 2
     }
 
     /// Queues what goes to many clients.
     pub(super) fn broadcast(&self, broadcast: &Broadcast) {
-        self.push(|protocol| broadcast.bytes(protocol));
+        let (bytes, shared) = broadcast.bytes(self.protocol(), self.account.budget());
+        match self.account.try_hold_shared(CHUNK_OVERHEAD, bytes.len()) {
+            Ok(charge) => self.push(Chunk { bytes, _charge: charge, _shared: Some(shared) }),
+            Err(OverBudget) => self.evict(),
+        }
     }
 
-    fn push(&self, encode: impl FnOnce(Protocol) -> Bytes) {
+    fn push(&self, chunk: Chunk) {
         let mut queue = self.queue.lock();
         if queue.end.is_some() {
             return;
         }
-        let chunk = encode(queue.protocol);
-        queue.bytes += chunk.len() + CHUNK_OVERHEAD;
+        queue.bytes += chunk.bytes.len() + CHUNK_OVERHEAD;
         if queue.bytes > queue.bytes_max {
-            queue.end = Some(End::Overrun);
-            queue.chunks = VecDeque::new();
-            self.overrun.notify_one();
+            drop(queue);
+            self.cut(End::Overrun);
         } else {
             queue.chunks.push_back(chunk);
             self.filled.notify_one();
         }
+    }
+
+    /// Cuts the client off, since all together hold too much and this one the most.
+    pub(super) fn evict(&self) {
+        self.cut(End::Evicted);
+    }
+
+    fn cut(&self, end: End) {
+        let mut queue = self.queue.lock();
+        if queue.end.is_none_or(|end| end == End::Finished) {
+            queue.end = Some(end);
+        }
+        let discarded = std::mem::take(&mut queue.chunks);
+        drop(queue);
+        drop(discarded);
+        self.overrun.notify_one();
+    }
+
+    /// Whether the client was cut off, by the bound on its own output or by that on all.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self.queue.lock().end, Some(End::Overrun | End::Evicted))
+    }
+
+    /// Whether the client was cut off by the bound on all.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.queue.lock().end == Some(End::Evicted)
     }
 
     /// Ends the conversation once what waits is written.
@@ -119,7 +182,7 @@ impl Outbox {
 
     /// Waits for the next bytes to write; `None` when nothing more will come. What it answers is no longer counted as
     /// waiting. Cancellation safe; meant for one waiter.
-    pub(super) async fn next(&self) -> Option<Bytes> {
+    pub(super) async fn next(&self) -> Option<Chunk> {
         loop {
             if let Some(bytes) = self.take() {
                 self.drained.notify_one();
@@ -132,25 +195,28 @@ impl Outbox {
         }
     }
 
-    fn take(&self) -> Option<Bytes> {
+    fn take(&self) -> Option<Chunk> {
         let mut queue = self.queue.lock();
         let first = queue.chunks.pop_front()?;
-        queue.bytes -= first.len() + CHUNK_OVERHEAD;
+        queue.bytes -= first.bytes.len() + CHUNK_OVERHEAD;
         // A large chunk goes out as it is, shared with the other subscribers; small ones go out together.
-        if queue.chunks.is_empty() || first.len() >= WRITE_BYTES {
+        if queue.chunks.is_empty() || first.bytes.len() >= WRITE_BYTES {
             return Some(first);
         }
-        let mut batch = BytesMut::from(first);
-        while let Some(chunk) = queue.chunks.pop_front_if(|chunk| batch.len() + chunk.len() <= WRITE_BYTES) {
-            queue.bytes -= chunk.len() + CHUNK_OVERHEAD;
-            batch.extend_from_slice(&chunk);
+        let mut batch = BytesMut::from(&first.bytes[..]);
+        while let Some(Chunk { bytes, .. }) =
+            queue.chunks.pop_front_if(|chunk| batch.len() + chunk.bytes.len() <= WRITE_BYTES)
+        {
+            queue.bytes -= bytes.len() + CHUNK_OVERHEAD;
+            batch.extend_from_slice(&bytes);
         }
-        Some(batch.freeze())
+        let charge = self.account.hold(batch.len(), 0);
+        Some(Chunk { bytes: batch.freeze(), _charge: charge, _shared: None })
     }
 
     /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant for one waiter.
     pub(super) async fn overrun(&self) {
-        while self.queue.lock().end != Some(End::Overrun) {
+        while !self.is_cut() {
             self.overrun.notified().await;
         }
     }
@@ -164,7 +230,8 @@ impl Outbox {
     }
 }
 
-fn too_large(most: usize) -> Reply {
+/// What a client is told whose reply is too large.
+pub(super) fn too_large(most: usize) -> Reply {
     Reply::Error(format!(
         "ERR the reply has more than {most} bytes, half of embedded.output_bytes: ask for less, as with COUNT"
     ))
@@ -184,11 +251,15 @@ mod tests {
         Broadcast::new(bulk(bytes))
     }
 
+    fn next(outbox: &Outbox) -> Option<Option<Bytes>> {
+        outbox.next().now_or_never().map(|chunk| chunk.map(|chunk| chunk.bytes))
+    }
+
     #[test]
     fn a_reply_that_is_too_large_is_refused_and_nobody_is_cut_off() {
         let outbox = Outbox::new(1000);
         outbox.reply(&bulk(600));
-        let Some(Some(reply)) = outbox.next().now_or_never() else { panic!("no reply") };
+        let Some(Some(reply)) = next(&outbox) else { panic!("no reply") };
         assert!(reply.starts_with(b"-ERR the reply has more than 500 bytes"), "{reply:?}");
         assert_eq!(outbox.overrun().now_or_never(), None);
     }
@@ -198,8 +269,8 @@ mod tests {
         let outbox = Outbox::new(1000);
         outbox.reply(&Reply::Integer(1));
         outbox.reply(&Reply::Integer(2));
-        assert_eq!(outbox.next().now_or_never(), Some(Some(Bytes::from_static(b":1\r\n:2\r\n"))));
-        assert_eq!(outbox.next().now_or_never(), None);
+        assert_eq!(next(&outbox), Some(Some(Bytes::from_static(b":1\r\n:2\r\n"))));
+        assert_eq!(next(&outbox), None);
         assert_eq!(outbox.queue.lock().bytes, 0);
     }
 
@@ -210,7 +281,7 @@ mod tests {
             outbox.reply(&bulk(bytes));
         }
         let mut writes = Vec::new();
-        while let Some(Some(bytes)) = outbox.next().now_or_never() {
+        while let Some(Some(bytes)) = next(&outbox) {
             writes.push(bytes.len());
         }
         assert_eq!(writes.len(), 4, "{writes:?}");
@@ -221,13 +292,13 @@ mod tests {
     #[test]
     fn over_the_bound_the_client_is_cut_off() {
         let outbox = Outbox::new(1000);
-        outbox.broadcast(&message(500));
+        outbox.broadcast(&message(450));
         assert_eq!(outbox.overrun().now_or_never(), None);
-        outbox.broadcast(&message(500));
+        outbox.broadcast(&message(450));
         assert_eq!(outbox.overrun().now_or_never(), Some(()));
         outbox.reply(&Reply::OK);
         outbox.finish();
-        assert_eq!(outbox.next().now_or_never(), None);
+        assert_eq!(next(&outbox), None);
         assert_eq!(outbox.overrun().now_or_never(), Some(()));
     }
 
@@ -237,8 +308,8 @@ mod tests {
         outbox.reply(&Reply::OK);
         outbox.finish();
         outbox.reply(&Reply::Integer(1));
-        assert_eq!(outbox.next().now_or_never(), Some(Some(Bytes::from_static(b"+OK\r\n"))));
-        assert_eq!(outbox.next().now_or_never(), Some(None));
+        assert_eq!(next(&outbox), Some(Some(Bytes::from_static(b"+OK\r\n"))));
+        assert_eq!(next(&outbox), Some(None));
     }
 
     #[test]
@@ -247,7 +318,7 @@ mod tests {
         assert_eq!(outbox.has_room().now_or_never(), Some(()));
         outbox.broadcast(&message(600));
         assert_eq!(outbox.has_room().now_or_never(), None);
-        assert!(matches!(outbox.next().now_or_never(), Some(Some(_))));
+        assert!(matches!(next(&outbox), Some(Some(_))));
         assert_eq!(outbox.has_room().now_or_never(), Some(()));
     }
 }

@@ -2,8 +2,11 @@
 
 use std::cell::OnceCell;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+
+use super::budget::{Budget, SharedCharge};
 
 /// The version of the protocol that a client speaks: RESP2 until it says `HELLO 3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +35,8 @@ pub(super) enum Reply {
     Set(Vec<Self>),
     /// A flat array in RESP2.
     Map(Vec<(Self, Self)>),
+    /// What is encoded already, the same in both versions.
+    Encoded(Bytes),
     /// What comes without having been asked for; an array in RESP2.
     Push(Vec<Self>),
 }
@@ -50,11 +55,49 @@ impl Reply {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
+    /// What it takes in memory and on the wire, about, in bytes; rather more than less.
+    pub(super) fn weight(&self) -> usize {
+        let bytes = match self {
+            Self::Status(_) | Self::Integer(_) | Self::Null | Self::NullArray => 0,
+            Self::Error(text) | Self::Text(text) => text.len(),
+            Self::Bulk(data) | Self::Encoded(data) => data.len(),
+            Self::Array(replies) | Self::Set(replies) | Self::Push(replies) => {
+                replies.iter().map(Self::weight).sum()
+            }
+            Self::Map(pairs) => pairs.iter().map(|(key, value)| key.weight() + value.weight()).sum(),
+        };
+        size_of::<Self>() + bytes
+    }
+
     /// The bytes for the wire.
     pub(super) fn encode(&self, protocol: Protocol) -> Bytes {
+        if let Self::Encoded(bytes) = self {
+            return bytes.clone();
+        }
         let mut bytes = BytesMut::new();
         self.write(protocol, &mut bytes);
         bytes.freeze()
+    }
+
+    /// Begins an array of so many replies, which are written behind it.
+    pub(super) fn write_array_head(count: usize, out: &mut BytesMut) {
+        line(out, format_args!("*{count}"));
+    }
+
+    /// How many bytes the beginning of an array of so many replies takes on the wire.
+    pub(super) fn array_head_bytes(count: usize) -> usize {
+        "*\r\n".len() + decimal_digits(count as u64)
+    }
+
+    /// How many bytes a bulk string of so many bytes takes on the wire.
+    pub(super) fn bulk_bytes(length: usize) -> usize {
+        "$\r\n\r\n".len() + decimal_digits(length as u64) + length
+    }
+
+    /// Writes a bulk string behind others.
+    pub(super) fn write_bulk(data: &[u8], out: &mut BytesMut) {
+        line(out, format_args!("${}", data.len()));
+        text(out, data);
     }
 
     fn write(&self, protocol: Protocol, out: &mut BytesMut) {
@@ -63,10 +106,8 @@ impl Reply {
             Self::Status(text) => line(out, format_args!("+{text}")),
             Self::Error(text) => line(out, format_args!("-{}", one_line(text))),
             Self::Integer(number) => line(out, format_args!(":{number}")),
-            Self::Bulk(data) => {
-                line(out, format_args!("${}", data.len()));
-                text(out, data);
-            }
+            Self::Bulk(data) => Self::write_bulk(data, out),
+            Self::Encoded(data) => out.put_slice(data),
             Self::Null => line(out, format_args!("{}", if resp2 { "$-1" } else { "_" })),
             Self::NullArray => line(out, format_args!("{}", if resp2 { "*-1" } else { "_" })),
             Self::Text(data) if resp2 => {
@@ -111,6 +152,11 @@ fn all(out: &mut BytesMut, mark: char, replies: &[Reply], protocol: Protocol) {
     }
 }
 
+/// How many digits a number has in decimal.
+pub(super) fn decimal_digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
 fn one_line(text: &str) -> String {
     text.replace(['\r', '\n'], " ")
 }
@@ -119,8 +165,8 @@ fn one_line(text: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Broadcast {
     reply: Reply,
-    resp2: OnceCell<Bytes>,
-    resp3: OnceCell<Bytes>,
+    resp2: OnceCell<(Bytes, Arc<SharedCharge>)>,
+    resp3: OnceCell<(Bytes, Arc<SharedCharge>)>,
 }
 
 impl Broadcast {
@@ -128,13 +174,18 @@ impl Broadcast {
         Self { reply, resp2: OnceCell::new(), resp3: OnceCell::new() }
     }
 
-    /// The bytes for the wire.
-    pub(super) fn bytes(&self, protocol: Protocol) -> Bytes {
+    /// The bytes for the wire, which count in the budget while anybody holds them.
+    pub(super) fn bytes(&self, protocol: Protocol, budget: &Arc<Budget>) -> (Bytes, Arc<SharedCharge>) {
         let cell = match protocol {
             Protocol::Resp2 => &self.resp2,
             Protocol::Resp3 => &self.resp3,
         };
-        cell.get_or_init(|| self.reply.encode(protocol)).clone()
+        let encode = || {
+            let bytes = self.reply.encode(protocol);
+            let charge = budget.share(bytes.len());
+            (bytes, charge)
+        };
+        cell.get_or_init(encode).clone()
     }
 }
 

@@ -5,12 +5,15 @@
 //! send, an array of bulk strings, within all bounds, once.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp2::decode::decode_bytes_mut;
 use redis_protocol::resp2::types::BytesFrame;
 use tokio_util::codec::Decoder;
 
+use super::budget::{Account, Charge};
+use super::commands;
 use super::login::{STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX};
 
 /// The most arguments of a command, its name included. `SUBSCRIBE` of all channels after a reconnect is the longest that
@@ -19,6 +22,9 @@ const ARGUMENTS_MAX: usize = 16_384;
 
 /// The longest line without line end, as in Redis (`PROTO_INLINE_MAX_SIZE`).
 const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// A line without framing has its first word within so many bytes.
+const LINE_BEGIN_BYTES: usize = 64;
 
 /// What a command may take beyond the largest payload: its other arguments, and a payload that is somewhat too large. Such
 /// a payload is let in, so that the hub refuses it as it refuses any other, and says so.
@@ -39,6 +45,10 @@ pub(crate) struct RequestDecoder {
     measured: Measured,
     /// How much of a line without framing was searched for its end.
     searched: usize,
+    /// Whether the last command came without framing.
+    is_inline: bool,
+    /// What the input that waits counts as, where somebody counts.
+    charge: Option<Charge>,
 }
 
 /// How far the command at the start of the buffer was measured.
@@ -58,6 +68,9 @@ pub(crate) enum RequestError {
     /// They are no command, or beyond a bound. The text is what Redis tells the client.
     #[error("Protocol error: {0}")]
     Protocol(String),
+    /// All clients together hold as much as they may.
+    #[error("{0}")]
+    OverBudget(String),
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -67,12 +80,36 @@ impl RequestDecoder {
     /// Takes commands with payloads up to a size, and a bit more.
     pub(crate) fn new(event_bytes: usize) -> Self {
         let bytes_max = event_bytes.saturating_add(BESIDES_PAYLOAD_BYTES);
-        Self { bytes_max, is_stranger: false, measured: Measured::default(), searched: 0 }
+        Self {
+            bytes_max,
+            is_stranger: false,
+            measured: Measured::default(),
+            searched: 0,
+            is_inline: false,
+            charge: None,
+        }
+    }
+
+    /// Counts input that waits as held by this client.
+    pub(super) fn counting(self, account: &Arc<Account>) -> Self {
+        Self { charge: Some(account.hold(0, 0)), ..self }
+    }
+
+    /// Counts the input that waits: what an idle client keeps counts as nothing.
+    fn count(&mut self, buffer: &BytesMut) -> Result<(), RequestError> {
+        let Some(charge) = &mut self.charge else { return Ok(()) };
+        let bytes = if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { 0 };
+        charge.resize(bytes).map_err(|over| RequestError::OverBudget(over.to_string()))
     }
 
     /// From the next command on, takes only small ones, as from a client that has yet to give the password, or not.
     pub(crate) fn set_stranger(&mut self, is_stranger: bool) {
         self.is_stranger = is_stranger;
+    }
+
+    /// Whether the command that was decoded last came without framing.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.is_inline
     }
 
     fn array(&mut self, buffer: &mut BytesMut) -> Result<Option<Request>, RequestError> {
@@ -98,11 +135,14 @@ impl Decoder for RequestDecoder {
 
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Request>, RequestError> {
         loop {
+            let is_inline = buffer.first().is_some_and(|&byte| byte != b'*');
             let request = match buffer.first() {
                 None => None,
                 Some(b'*') => self.array(buffer)?,
                 Some(_) => inline(buffer, &mut self.searched)?,
             };
+            // A request that is complete has left the buffer: what stood before it says how it came.
+            self.is_inline = is_inline;
             match request {
                 Some(request) if request.is_empty() => {}
                 Some(request) => return Ok(Some(request)),
@@ -110,6 +150,7 @@ impl Decoder for RequestDecoder {
                     if buffer.is_empty() && buffer.capacity() > IDLE_BUFFER_BYTES {
                         *buffer = BytesMut::new();
                     }
+                    self.count(buffer)?;
                     return Ok(None);
                 }
             }
@@ -180,7 +221,13 @@ impl Measured {
 
 /// A command without framing, as people type it into telnet: words between blanks. What was searched for its end stays
 /// searched, so that a line that comes byte by byte costs no more than one that comes at once.
+///
+/// A page can make a browser connect here and send bytes of its choice behind a TLS, HTTP or FTP opening. So the first bytes of a
+/// line decide: a line that does not begin with a command, or holds control characters, is an error and ends the connection.
 fn inline(buffer: &mut BytesMut, searched: &mut usize) -> Result<Option<Request>, RequestError> {
+    if !is_plain(buffer, *searched) || !begins_with_command(buffer) {
+        return Err(protocol("neither RESP nor a command of the embedded bus"));
+    }
     let Some(end) = find(buffer, std::mem::take(searched), b'\n') else {
         return if buffer.len() < LINE_BYTES_MAX {
             *searched = buffer.len();
@@ -197,6 +244,27 @@ fn inline(buffer: &mut BytesMut, searched: &mut usize) -> Result<Option<Request>
     }
     let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     Ok(Some(words.map(|word| line.slice_ref(word)).collect()))
+}
+
+/// Whether the line at the start of the bytes has no control character but blanks, from a place on.
+fn is_plain(bytes: &[u8], from: usize) -> bool {
+    let line = bytes[..bytes.len().min(LINE_BYTES_MAX)].iter().skip(from).take_while(|&&byte| byte != b'\n');
+    line.copied().all(|byte| !byte.is_ascii_control() || matches!(byte, b'\t' | b'\r'))
+}
+
+/// Whether the line at the start of the bytes is blank, or begins with a command's name, as far as it is there.
+fn begins_with_command(bytes: &[u8]) -> bool {
+    let bytes = &bytes[..bytes.len().min(LINE_BEGIN_BYTES)];
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let word = line.trim_ascii_start();
+    if word.is_empty() && line.len() == LINE_BEGIN_BYTES {
+        return false;
+    }
+    match word.iter().position(u8::is_ascii_whitespace) {
+        Some(end) => commands::is_name(&word[..end]),
+        None if line.len() < bytes.len() => word.is_empty() || commands::is_name(word),
+        None => commands::begins_name(word),
+    }
 }
 
 /// The line at the start of the bytes, without its end, once all of it is there. Where it is not, `searched` keeps how far its
@@ -281,7 +349,51 @@ mod tests {
             assert!(refusal.starts_with(&format!("Protocol error: {expected}")), "{refusal}");
         }
         assert_eq!(refusal(&[b'*'; LINE_BYTES_MAX]), "Protocol error: too big mbulk count string");
-        assert_eq!(refusal(&[b'x'; LINE_BYTES_MAX]), "Protocol error: too big inline request");
+        let line = [&b"PING "[..], &[b'x'; LINE_BYTES_MAX]].concat();
+        assert_eq!(refusal(&line), "Protocol error: too big inline request");
+    }
+
+    #[test]
+    fn other_protocols_end_with_their_first_bytes() {
+        let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01];
+        for opening in [
+            &hello[..],
+            b"PRI *",
+            b"GET ",
+            b"PUT / HTTP/1.1\r\n",
+            b"OPTIONS",
+            b"EHLO ",
+            b"HELO x\r\n",
+            b"USER ",
+            b"RSET\r\n",
+            b"\x00\x01",
+            b"\r\n\r\nSM\r\n",
+            b"+PING\r\n",
+            b"PINGS",
+            b"PING\x00",
+            b"script|load\r\n",
+            &[b' '; 64],
+        ] {
+            let expected = "Protocol error: neither RESP nor a command of the embedded bus";
+            assert_eq!(refusal(opening), expected, "{}", opening.escape_ascii());
+        }
+        for opening in [&b"p"[..], b"PUBLIS", b"\r\n", b" ", b"client", b"hoSt:"] {
+            let mut decoder = RequestDecoder::new(1000);
+            assert_eq!(
+                decode_all(&mut decoder, &mut BytesMut::from(opening)).unwrap(),
+                Vec::<Request>::new()
+            );
+        }
+    }
+
+    #[test]
+    fn framed_commands_are_told_from_inline_ones() {
+        let mut decoder = RequestDecoder::new(1000);
+        let mut buffer = BytesMut::from(&b"PING\r\n*1\r\n$4\r\nPING\r\n\r\nPING\r\n"[..]);
+        for is_inline in [true, false, true] {
+            assert!(decoder.decode(&mut buffer).unwrap().is_some());
+            assert_eq!(decoder.is_inline(), is_inline);
+        }
     }
 
     #[test]

@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use super::commands::{self, Call, Handler, Step, Transaction};
+use super::budget::Charge;
+use super::commands::{self, Call, Handler, Room, Step, Transaction, streams};
 use super::exchange::Exchange;
-use super::keeper::{Keeper, KeeperError, Ticket};
+use super::keeper::{Done, Keeper, KeeperError, PATIENCE, Ticket};
 use super::login::Password;
 use super::outbox::Outbox;
 use super::reply::{Protocol, Reply};
@@ -16,6 +19,33 @@ use super::subscriber::Subscriber;
 
 /// How many commands that work with the logs a client may have under way. They share a write to the disk.
 const WAITING_MAX: usize = 128;
+
+/// How much these may take. One that is larger is under way alone.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
+/// What a command under way takes for each of its bytes: there is a copy in a log, or in a message.
+const COPIES: usize = 2;
+
+/// What a command under way takes for each of its arguments, with what is said of it.
+const ARGUMENT_OVERHEAD: usize = 128;
+
+/// How many long reads of logs may be under way for all clients, and how many short ones.
+const READS_MAX: [usize; 2] = [2, 4];
+
+/// The reads of logs that are under way for all clients. Each holds as much as the largest reply at most, and takes the time of
+/// those who publish. Short ones do not wait for long ones.
+#[derive(Debug)]
+pub(super) struct Reads {
+    long: Semaphore,
+    short: Semaphore,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        let [long, short] = READS_MAX.map(Semaphore::new);
+        Self { long, short }
+    }
+}
 
 /// A client's side of the conversation. Its subscriptions end when this is dropped.
 #[derive(Debug)]
@@ -28,8 +58,20 @@ pub(super) struct Session {
     name: Bytes,
     transaction: Option<Transaction>,
     /// Answers to come, in the order in which the client gets them.
-    waiting: VecDeque<Ticket<Reply>>,
-    closing: bool,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    reads: Arc<Reads>,
+    end: Option<Turn>,
+    /// An error was queued since an inline command began.
+    has_failed: bool,
+}
+
+/// An answer to come, and what its command takes until then.
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket<Reply>,
+    bytes: usize,
+    _charge: Charge,
 }
 
 /// Whether the conversation goes on.
@@ -37,8 +79,12 @@ pub(super) struct Session {
 pub(super) enum Turn {
     /// The next command may come.
     Next,
-    /// No further command is run; what waits is written.
+    /// The client wants to go: no further command is run; what waits is written.
     Over,
+    /// The client speaks HTTP: the same.
+    Http,
+    /// An inline command led to an error: the same.
+    Failed,
 }
 
 impl Session {
@@ -48,6 +94,7 @@ impl Session {
         keeper: Keeper,
         password: Arc<Password>,
         outbox: Arc<Outbox>,
+        reads: Arc<Reads>,
     ) -> Self {
         let subscriber = Subscriber::new(Arc::clone(&exchange), outbox);
         Self {
@@ -59,8 +106,21 @@ impl Session {
             name: Bytes::new(),
             transaction: None,
             waiting: VecDeque::new(),
-            closing: false,
+            waiting_bytes: 0,
+            reads,
+            end: None,
+            has_failed: false,
         }
+    }
+
+    /// Runs a command that came without framing. Where it leads to an error, nothing behind it is run: a page that makes a
+    /// browser connect here may have written it.
+    pub(super) async fn run_inline(&mut self, request: &Request) -> Turn {
+        self.settle_all().await;
+        self.has_failed = false;
+        let turn = self.run(request).await;
+        self.settle_all().await;
+        if turn == Turn::Next && self.has_failed { Turn::Failed } else { turn }
     }
 
     /// Runs one command. Its replies are queued, or will be by [`Self::settle_next`].
@@ -75,10 +135,27 @@ impl Session {
                 self.refuse(error.to_string()).await;
             }
         }
-        if self.closing { Turn::Over } else { Turn::Next }
+        self.end.unwrap_or(Turn::Next)
     }
 
     async fn call(&mut self, call: &Call<'_>) {
+        let bytes: usize = call.arguments.iter().map(|part| ARGUMENT_OVERHEAD + COPIES * part.len()).sum();
+        // Before more is held: a client that has much under way waits for it and is not refused.
+        while self.waiting.len() >= WAITING_MAX
+            || self.is_waiting() && self.waiting_bytes + bytes > WAITING_BYTES_MAX
+        {
+            self.settle_next().await;
+        }
+        let charge = match self.subscriber.outbox().account().try_hold(ARGUMENT_OVERHEAD + bytes) {
+            Ok(charge) => charge,
+            Err(over) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.spoil();
+                }
+                return self.refuse(over.to_string()).await;
+            }
+        };
+
         if let Some(transaction) = &mut self.transaction
             && call.waits_in_transaction()
         {
@@ -88,9 +165,13 @@ impl Session {
             }
             return;
         }
-        let outcome = match call.command.handler {
-            Handler::Log(handler) => handler(self, call.arguments),
-            Handler::Exec(handler) => handler(self),
+        let (outcome, reads) = match call.command.handler {
+            Handler::Log(handler) => (handler(self, call.arguments), false),
+            Handler::Read(handler) => (handler(self, call.arguments), true),
+            Handler::Exec(handler) => {
+                let reads = self.transaction.as_ref().is_some_and(Transaction::reads);
+                (handler(self), reads)
+            }
             Handler::Now(handler) | Handler::Alone(handler) | Handler::Live(handler, _) => {
                 // What this command says comes behind what was said before it.
                 self.settle_all().await;
@@ -103,17 +184,40 @@ impl Session {
             }
         };
         match outcome {
-            Ok(step) => self.submit(step).await,
+            Ok(step) if reads => {
+                let is_short = !matches!(call.command.handler, Handler::Exec(_));
+                self.read(step, is_short && streams::is_short(call.arguments)).await;
+            }
+            Ok(step) => {
+                let ticket = self.submit(step).await;
+                self.waiting_bytes += bytes;
+                self.waiting.push_back(Waiting { ticket, bytes, _charge: charge });
+            }
             Err(error) => self.refuse(error.to_string()).await,
         }
     }
 
-    async fn submit(&mut self, step: Step) {
-        while self.waiting.len() >= WAITING_MAX {
-            self.settle_next().await;
-        }
-        let ticket = self.keeper.submit(step).await;
-        self.waiting.push_back(ticket);
+    async fn submit(&self, step: Step) -> Ticket<Reply> {
+        let most = self.subscriber.outbox().reply_bytes_max();
+        self.keeper.submit(move |logs| -> Done<Reply> { step(logs, &mut Room::new(most)) }).await
+    }
+
+    /// Has logs read, in turn with other clients, and waits for the answer. Until it counts as output, one of the few reads under
+    /// way stands for it.
+    async fn read(&mut self, step: Step, is_short: bool) {
+        self.settle_all().await;
+        self.subscriber.outbox().has_room().await;
+        let reads = Arc::clone(&self.reads);
+        let reads = if is_short { &reads.short } else { &reads.long };
+        // The semaphores are never closed.
+        let reply = match timeout(PATIENCE, reads.acquire()).await {
+            Ok(_permit) => {
+                let reply = self.submit(step).await.answer().await.unwrap_or_else(|error| refusal(&error));
+                return self.queue(&reply).await;
+            }
+            Err(_) => refusal(&KeeperError::Busy),
+        };
+        self.queue(&reply).await;
     }
 
     /// Whether answers are still to come.
@@ -123,8 +227,9 @@ impl Session {
 
     /// Waits for the next answer to come, and queues it. Not cancellation safe: the answer is lost.
     pub(super) async fn settle_next(&mut self) {
-        let Some(ticket) = self.waiting.pop_front() else { return };
-        let reply = ticket.answer().await.unwrap_or_else(|error| refusal(&error));
+        let Some(waiting) = self.waiting.pop_front() else { return };
+        self.waiting_bytes -= waiting.bytes;
+        let reply = waiting.ticket.answer().await.unwrap_or_else(|error| refusal(&error));
         self.queue(&reply).await;
     }
 
@@ -145,7 +250,8 @@ impl Session {
         self.queue(reply).await;
     }
 
-    async fn queue(&self, reply: &Reply) {
+    async fn queue(&mut self, reply: &Reply) {
+        self.has_failed |= matches!(reply, Reply::Error(_));
         self.subscriber.outbox().has_room().await;
         self.subscriber.outbox().reply(reply);
     }
@@ -207,7 +313,12 @@ impl Session {
 
     /// Ends the conversation after this command.
     pub(super) fn close(&mut self) {
-        self.closing = true;
+        self.end = Some(Turn::Over);
+    }
+
+    /// Ends the conversation: the client speaks HTTP.
+    pub(super) fn hang_up(&mut self) {
+        self.end = Some(Turn::Http);
     }
 }
 
@@ -215,6 +326,6 @@ impl Session {
 fn refusal(error: &KeeperError) -> Reply {
     Reply::Error(match error {
         KeeperError::Disk(_) => format!("MISCONF {error}"),
-        KeeperError::Stopped | KeeperError::Late => format!("ERR {error}"),
+        KeeperError::Stopped | KeeperError::Late | KeeperError::Busy => format!("ERR {error}"),
     })
 }

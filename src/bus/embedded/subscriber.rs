@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::budget::{Charge, OverBudget};
 use super::exchange::{ClientId, Exchange, Kind, Member};
 use super::outbox::Outbox;
 use super::reply::Reply;
@@ -19,6 +20,9 @@ const SUBSCRIPTIONS_BYTES_MAX: usize = 1024 * 1024;
 /// What a subscription takes besides its name.
 const SUBSCRIPTION_OVERHEAD: usize = 64;
 
+/// What a subscription takes in memory besides, at the client and where messages are passed on.
+const SUBSCRIPTION_MEMORY: usize = 192;
+
 /// A client's subscriptions. They end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Subscriber {
@@ -27,6 +31,7 @@ pub(super) struct Subscriber {
     channels: HashSet<Bytes>,
     patterns: HashSet<Bytes>,
     bytes: usize,
+    charge: Charge,
 }
 
 /// A client wants more than it gets.
@@ -40,13 +45,17 @@ pub(super) enum SubscriberError {
         "ERR the subscriptions of one client of the embedded bus take at most {SUBSCRIPTIONS_BYTES_MAX} bytes"
     )]
     Subscriptions,
+    /// All clients together hold as much as they may.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
 }
 
 impl Subscriber {
     /// A client without subscriptions.
     pub(super) fn new(exchange: Arc<Exchange>, outbox: Arc<Outbox>) -> Self {
+        let charge = outbox.account().hold(0, 0);
         let member = Member { id: exchange.next_client(), outbox };
-        Self { exchange, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0 }
+        Self { exchange, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0, charge }
     }
 
     /// The client's number.
@@ -77,6 +86,7 @@ impl Subscriber {
         if bytes > SUBSCRIPTIONS_BYTES_MAX {
             return Err(SubscriberError::Subscriptions);
         }
+        self.charge.resize(bytes + SUBSCRIPTION_MEMORY * (self.count() + 1))?;
         self.bytes = bytes;
         // A copy: the name that came in is a part of the whole input buffer, and would keep all of it.
         let name = Bytes::copy_from_slice(name);
@@ -91,6 +101,8 @@ impl Subscriber {
         if self.names(kind).remove(name) {
             self.bytes -= name.len() + SUBSCRIPTION_OVERHEAD;
             self.exchange.leave(kind, name, self.member.id);
+            // Less is never refused.
+            let _ = self.charge.resize(self.bytes + SUBSCRIPTION_MEMORY * self.count());
         }
         self.outbox().reply(&self.change(kind, false, Some(name)));
     }
@@ -114,6 +126,8 @@ impl Subscriber {
             }
         }
         self.bytes = 0;
+        // Less is never refused.
+        let _ = self.charge.resize(0);
     }
 
     fn names(&mut self, kind: Kind) -> &mut HashSet<Bytes> {

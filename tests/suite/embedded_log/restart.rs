@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{log, options, place};
+use hyper::StatusCode;
+
+use super::{connection, log, options, place};
 use crate::support::directory::Directory;
-use crate::support::{Broker, BrokerOptions, Connect, DEADLINE};
+use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, http};
 
 const END: Duration = Duration::from_secs(20);
 
@@ -52,4 +54,57 @@ async fn without_a_file_the_log_is_gone_and_the_client_is_told() {
     assert_eq!(reset.json()["from"], seen.as_str());
     broker.publish("acme", "two").await;
     assert_eq!(client.application_event().await.data, "two");
+}
+
+/// Publishes over the Redis port with one key after the other until that is refused. Returns the ids and the refusal.
+async fn fill(broker: &Broker, workspace: &str) -> (Vec<String>, String) {
+    let mut connection = connection(broker).await;
+    let channel = format!("workspace:{workspace}");
+    let mut ids = Vec::new();
+    for page in 0..100 {
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors();
+        for number in 0..200 {
+            let key = format!("key-{}", 200 * page + number);
+            pipe.cmd("FCALL").arg(&["tidings_publish", "1", &channel, "x", "", "", &key]);
+        }
+        let replies: Vec<redis::RedisResult<String>> = pipe.query_async(&mut connection).await.unwrap();
+        for reply in replies {
+            match reply {
+                Ok(id) => ids.push(id),
+                Err(error) => return (ids, error.to_string()),
+            }
+        }
+    }
+    panic!("any number of keys is taken");
+}
+
+async fn publish_with(broker: &Broker, workspace: &str, key: &str) -> http::Response {
+    let target = format!("/api/workspaces/{workspace}/events");
+    http::request(broker.address(), "POST", &target, &[("idempotency-key", key)], "again").await
+}
+
+#[tokio::test]
+async fn full_workspace_takes_no_key_and_forgets_none_over_restart() {
+    let directory = Directory::new();
+    let options = options(&directory, "no")
+        .set("embedded.idempotency_workspace_bytes", 1 << 20)
+        .set("server.drain_delay_seconds", 0);
+    let mut broker = Broker::start(options).await;
+    let (ids, refusal) = fill(&broker, "acme").await;
+    assert!(refusal.contains("embedded.idempotency_workspace_bytes"), "{refusal}");
+    for _ in 0..2 {
+        for number in [0, ids.len() - 1] {
+            let again = publish_with(&broker, "acme", &format!("key-{number}")).await;
+            assert_eq!((again.status, again.json()["id"].as_str()), (StatusCode::OK, Some(&*ids[number])));
+        }
+        let refused = publish_with(&broker, "acme", "another").await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text());
+        assert!(refused.header("retry-after").parse::<u64>().is_ok());
+        assert!(refused.text().contains("embedded.idempotency_workspace_bytes"), "{}", refused.text());
+        assert_eq!(publish_with(&broker, "other", "another").await.status, StatusCode::OK);
+        broker.publish("acme", "without a key").await;
+        broker.terminate(END).await;
+        broker.restart().await;
+    }
 }

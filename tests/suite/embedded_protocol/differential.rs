@@ -327,7 +327,7 @@ async fn malformed_commands() {
         compare(&[(0, bytes.to_vec()), (1, words("PING"))]).await;
     }
     let harmless: [&[u8]; 6] =
-        [b"*0\r\n", b"*-1\r\n", b"*-7\r\n", b"\r\n", b"PING\r\n", b"  ECHO   a\tb  \n echo c\n"];
+        [b"*0\r\n", b"*-1\r\n", b"*-7\r\n", b"\r\n", b"PING\r\n", b"  ECHO   ab\t \n echo c\n"];
     compare(&harmless.map(|bytes| (0, bytes.to_vec()))).await;
 }
 

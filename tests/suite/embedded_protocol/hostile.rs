@@ -26,7 +26,7 @@ async fn claims_beyond_the_bounds_end_the_connection_at_once() {
 #[tokio::test]
 async fn what_never_ends_is_ended() {
     let embedded = Embedded::start().await;
-    let line_without_end = vec![b'x'; 1 << 20];
+    let line_without_end = [&b"PING "[..], &vec![b'x'; 1 << 20]].concat();
     let number_without_end = [&b"*1"[..], &vec![b'1'; 1 << 20]].concat();
     let arguments =
         [b"*16384\r\n".to_vec(), [b"$60000\r\n", &vec![b'x'; 60_000][..], b"\r\n"].concat().repeat(30)];
@@ -185,4 +185,68 @@ async fn too_much_to_subscribe_to_is_refused() {
     let many: Vec<&str> = std::iter::once("SUBSCRIBE").chain(many.iter().map(String::as_str)).collect();
     let answer = show(&wire.ask(&command(&many)).await);
     assert!(answer.contains("-ERR the subscriptions of one client of the embedded bus take at most "));
+}
+
+/// A TLS ClientHello whose session ticket holds bytes of a page's choice.
+fn client_hello(ticket: &[u8]) -> Vec<u8> {
+    let u16 = |number: usize| u16::try_from(number).unwrap().to_be_bytes();
+    let extension = [&[0, 35][..], &u16(ticket.len()), ticket].concat();
+    let tail = [&[0, 0, 2, 0x13, 0x01, 1, 0][..], &u16(extension.len()), &extension].concat();
+    let body = [&[3, 3][..], &[7; 32], &tail].concat();
+    let handshake = [&[1, 0][..], &u16(body.len()), &body].concat();
+    [&[0x16, 3, 1][..], &u16(handshake.len()), &handshake].concat()
+}
+
+#[tokio::test]
+async fn openings_of_other_protocols_run_no_command() {
+    let embedded = Embedded::start().await;
+    let mut wire = Wire::tcp(embedded.address).await;
+    wire.ask(&words("XADD workspace:a * data x")).await;
+    let attack = [
+        b"\r\nFCALL tidings_publish 1 workspace:a attack\r\nDEL workspace:a\r\nPUBLISH tidings:control x\r\n"
+            .to_vec(),
+        words("DEL workspace:a"),
+        words("PUBLISH tidings:control attack"),
+    ]
+    .concat();
+    for opening in [
+        client_hello(&attack),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\n".to_vec(),
+        b"POST / HTTP/1.1\r\n".to_vec(),
+        b"Host: 127.0.0.1:6380\r\n".to_vec(),
+        b"EHLO page.example\r\n".to_vec(),
+        b"USER anonymous\r\n".to_vec(),
+        // Known commands, which lead to an error.
+        b"AUTH TLS\r\n".to_vec(),
+        b"PING a b c\r\n".to_vec(),
+        b"XADD workspace:a 0-0 data x\r\n".to_vec(),
+        b"CLIENT NONSENSE\r\n".to_vec(),
+    ] {
+        let mut page = Wire::tcp(embedded.address).await;
+        page.send(&[&opening[..], &attack].concat()).await;
+        let answer = show(&page.read_to_end().await);
+        assert!(
+            answer.matches("-ERR").count() <= 1 && !answer.split(' ').any(|part| part.starts_with(':')),
+            "{answer}"
+        );
+        assert_eq!(
+            show(&wire.ask(&words("XLEN workspace:a")).await).split(' ').next(),
+            Some(":1"),
+            "{answer}"
+        );
+    }
+    assert!(embedded.feed.seen().is_empty(), "{:?}", embedded.feed.seen());
+}
+
+#[tokio::test]
+async fn inline_commands_of_people_are_run_until_an_error() {
+    let embedded = Embedded::start().await;
+    let mut wire = Wire::tcp(embedded.address).await;
+    wire.send(b"\r\nping\r\n PUBLISH a x \nXADD k 5-1 data x\r\nGET k\r\nXADD k * data x\r\n").await;
+    let answer = show(&wire.read_to_end().await);
+    assert_eq!(
+        answer,
+        "+PONG :0 $3 5-1 -ERR Protocol error: neither RESP nor a command of the embedded bus "
+    );
 }

@@ -52,7 +52,18 @@ impl Embedded {
         let address = listener.local_addr().unwrap();
         let (path, sync, log_bytes) = (None, LogSync::Always, 64 << 20);
         let listen = Some(address);
-        let config = EmbeddedConfig { listen, password, clients, output_bytes, path, sync, log_bytes };
+        let config = EmbeddedConfig {
+            listen,
+            password,
+            clients,
+            output_bytes,
+            clients_bytes: 128 << 20,
+            path,
+            sync,
+            log_bytes,
+            idempotency_bytes: 64 << 20,
+            idempotency_workspace_bytes: 16 << 20,
+        };
         let seconds = Seconds::new(Duration::from_secs(86_400));
         let retention = RetentionConfig { events: 1000, seconds, bytes: 16 << 20 };
         let interest = Arc::new(Interest::default());

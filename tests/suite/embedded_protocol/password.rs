@@ -161,3 +161,32 @@ async fn who_does_not_give_it_in_time_is_cut() {
     assert!((LOGIN_TIME / 2..LOGIN_TIME * 2).contains(&elapsed), "{elapsed:?}");
     assert!(show(&known.ask(b"").await).starts_with("$11 mark-"), "who is let in stays");
 }
+
+#[tokio::test]
+async fn connections_without_it_hold_no_places() {
+    const CLIENTS: usize = 16;
+    let embedded = Embedded::with_password(CLIENTS, 8 << 20, PASSWORD).await;
+    let auth = words(&format!("AUTH {PASSWORD}"));
+    let mut known = Wire::tcp(embedded.address).await;
+    known.ask(&auth).await;
+    let mut silent = Vec::new();
+    for _ in 0..4 * CLIENTS {
+        silent.push(Wire::tcp(embedded.address).await);
+    }
+    // Others come in at once, and those that were let in stay.
+    let mut others = Vec::new();
+    for _ in 0..CLIENTS - CLIENTS / 4 - 1 {
+        let mut other = Wire::tcp(embedded.address).await;
+        assert!(other.ask(&auth).await.starts_with(b"+OK\r\n"));
+        others.push(other);
+    }
+    assert!(known.ask(b"").await.starts_with(b"$11\r\nmark-"));
+    // The oldest of the silent ones made room, though their ten seconds are not over.
+    assert_eq!(show(&silent[0].read_to_end().await), "");
+    // A client that is put back among them by RESET counts as one of them.
+    others[0].send(&words("RESET")).await;
+    for _ in 0..CLIENTS / 4 {
+        silent.push(Wire::tcp(embedded.address).await);
+    }
+    assert_eq!(show(&others[0].read_to_end().await), "+RESET ");
+}

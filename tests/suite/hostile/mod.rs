@@ -3,6 +3,7 @@
 
 mod crowds;
 mod ids;
+mod redis_port;
 mod slow;
 mod smuggling;
 

@@ -6,6 +6,7 @@ use super::ids::integer;
 use super::{CommandError, Outcome, other, shown};
 use crate::bus::embedded::reply::{Protocol, Reply};
 use crate::bus::embedded::session::Session;
+use crate::bus::embedded::subscriber::NAME_BYTES_MAX;
 
 /// The version of Redis whose replies these are. Clients choose features by it.
 pub(super) const REDIS_VERSION: &str = "7.0.0";
@@ -33,8 +34,7 @@ pub(super) fn quit(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
 
 /// Ends the connection without a word.
 pub(super) fn hang_up(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
-    tracing::warn!("a client of the embedded bus speaks HTTP; its connection is ended");
-    session.close();
+    session.hang_up();
     Ok(None)
 }
 
@@ -156,6 +156,11 @@ pub(super) fn set_name(session: &mut Session, arguments: &[Bytes]) -> Outcome {
 fn checked_name(name: &Bytes) -> Result<Bytes, CommandError> {
     if !is_one_word(name) {
         return Err(other("ERR Client names cannot contain spaces, newlines or special characters."));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(other(format!(
+            "ERR a client name of the embedded bus has at most {NAME_BYTES_MAX} bytes"
+        )));
     }
     // A copy: what came in is a part of the whole input buffer, and would keep all of it.
     Ok(Bytes::copy_from_slice(name))

@@ -26,13 +26,15 @@ fn log_keys(keys: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
 /// `DEL key ...`: answers how many were there.
 pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let keys = log_keys(arguments)?;
-    Ok(Box::new(move |logs| Done::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))))
+    Ok(Box::new(move |logs, _| {
+        Done::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
+    }))
 }
 
 /// `EXISTS key ...`: answers how many are there; a key that is named twice counts twice.
 pub(super) fn exists(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let keys = log_keys(arguments)?;
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, _| {
         Done::quietly(Reply::count(keys.iter().filter(|key| logs.get(key).is_some()).count()))
     }))
 }
@@ -41,7 +43,7 @@ pub(super) fn exists(_session: &mut Session, arguments: &[Bytes]) -> Result<Step
 pub(super) fn kind(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let [key] = arguments else { return Err(CommandError::Arguments("type".to_owned())) };
     let key = log_key(key)?;
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, _| {
         Done::quietly(Reply::Status(if logs.get(&key).is_some() { "stream" } else { "none" }))
     }))
 }
@@ -50,7 +52,7 @@ pub(super) fn kind(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, 
 pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let [key] = arguments else { return Err(CommandError::Arguments("ttl".to_owned())) };
     let key = log_key(key)?;
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, _| {
         Done::quietly(Reply::Integer(match (logs.get(&key), logs.expires(&key)) {
             (None, _) => -2,
             (Some(_), None) => -1,
@@ -83,7 +85,7 @@ pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<Step
         .filter(|milliseconds| milliseconds.checked_add(i64::MAX / 2).is_some())
         .ok_or_else(|| other("ERR invalid expire time in 'expire' command"))?;
     let key = log_key(key)?;
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, _| {
         let at = logs.now().saturating_add_signed(milliseconds);
         let told = logs.expires(&key);
         let done = logs.get(&key).is_some() && !unless.holds(told, at);

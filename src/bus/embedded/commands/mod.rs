@@ -4,16 +4,19 @@ mod client;
 mod ids;
 mod keys;
 mod pubsub;
+mod room;
 mod script;
 mod server;
-mod streams;
+pub(super) mod streams;
 mod transaction;
 mod trimming;
 
 use bytes::Bytes;
 
+pub(super) use room::Room;
 pub(super) use transaction::Transaction;
 
+use super::budget::OverBudget;
 use super::keeper::Done;
 use super::log::Logs;
 use super::reply::Reply;
@@ -23,8 +26,8 @@ use super::subscriber::SubscriberError;
 /// What a handler answers; `None` where everything that the client gets is in its outbox already.
 type Outcome = Result<Option<Reply>, CommandError>;
 
-/// What is to be done with the logs, and what the client is told then.
-pub(super) type Step = Box<dyn FnOnce(&mut Logs) -> Done<Reply> + Send>;
+/// What is to be done with the logs, and what the client is told then, as far as there is room for it.
+pub(super) type Step = Box<dyn FnOnce(&mut Logs, &mut Room) -> Done<Reply> + Send>;
 
 type Run = fn(&mut Session, &[Bytes]) -> Outcome;
 type Prepare = fn(&mut Session, &[Bytes]) -> Result<Step, CommandError>;
@@ -38,6 +41,8 @@ pub(super) enum Handler {
     Alone(Run),
     /// It is done with the logs.
     Log(Prepare),
+    /// It reads logs, and may have a large reply.
+    Read(Prepare),
     /// It is done at once, but in a transaction in its turn.
     Live(Run, Prepare),
     /// It ends a transaction.
@@ -107,10 +112,10 @@ const COMMANDS: &[Command] = &[
     command("pubsub|numpat", (0, 0), Handler::Now(pubsub::numpat)),
     command("xadd", (4, MANY), Handler::Log(streams::add)),
     command("xlen", (1, 1), Handler::Log(streams::length)),
-    command("xrange", (3, MANY), Handler::Log(streams::range_forwards)),
-    command("xrevrange", (3, MANY), Handler::Log(streams::range_backwards)),
+    command("xrange", (3, MANY), Handler::Read(streams::range_forwards)),
+    command("xrevrange", (3, MANY), Handler::Read(streams::range_backwards)),
     command("xtrim", (3, MANY), Handler::Log(streams::trim)),
-    command("xinfo|stream", (1, MANY), Handler::Log(streams::info)),
+    command("xinfo|stream", (1, MANY), Handler::Read(streams::info)),
     command("del", (1, MANY), Handler::Log(keys::delete)),
     command("exists", (1, MANY), Handler::Log(keys::exists)),
     command("expire", (2, MANY), Handler::Log(keys::expire)),
@@ -169,6 +174,8 @@ pub(super) enum CommandError {
     StrangerExec,
     #[error(transparent)]
     Subscriber(#[from] SubscriberError),
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// Any other text, beginning with its code.
     #[error("{0}")]
     Other(String),
@@ -216,6 +223,22 @@ fn find<'a>(name: &[u8], arguments: &'a [Bytes]) -> Result<(&'static Command, &'
 fn sub(command: &'static Command, container: &[u8]) -> Option<&'static str> {
     let (name, subcommand) = command.name.split_once('|')?;
     container.eq_ignore_ascii_case(name.as_bytes()).then_some(subcommand)
+}
+
+/// Whether a command has this name, subcommands apart.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    COMMANDS.iter().any(|command| first_word(command).as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Whether a command's name begins like this.
+pub(super) fn begins_name(begin: &[u8]) -> bool {
+    COMMANDS.iter().any(|command| {
+        first_word(command).as_bytes().get(..begin.len()).is_some_and(|part| part.eq_ignore_ascii_case(begin))
+    })
+}
+
+fn first_word(command: &Command) -> &'static str {
+    command.name.split_once('|').map_or(command.name, |(container, _)| container)
 }
 
 /// A client's word as it may stand in an error: not more than 128 bytes of it, as Redis does it.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{CommandError, Outcome, Step, other};
 use crate::bus::embedded::exchange::Kind;
 use crate::bus::embedded::keeper::{Announcement, Done};
+use crate::bus::embedded::outbox::too_large;
 use crate::bus::embedded::reply::Reply;
 use crate::bus::embedded::session::Session;
 
@@ -21,7 +22,7 @@ pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Resul
     let [channel, message] = arguments else { return Err(CommandError::Arguments("publish".to_owned())) };
     let exchange = Arc::clone(session.exchange());
     let announcement = Announcement { channel: channel.clone(), message: message.clone() };
-    Ok(Box::new(move |_| Done {
+    Ok(Box::new(move |_, _| Done {
         answer: Reply::count(exchange.receivers(&announcement.channel)),
         announcements: vec![announcement],
     }))
@@ -74,8 +75,11 @@ pub(super) fn channels(session: &mut Session, arguments: &[Bytes]) -> Outcome {
             return Err(other(text));
         }
     };
-    let channels = session.exchange().channels(pattern);
-    Ok(Some(Reply::Array(channels.into_iter().map(Reply::Bulk).collect())))
+    let most = session.subscriber().outbox().reply_bytes_max();
+    Ok(Some(match session.exchange().channels(pattern, most) {
+        Some(channels) => Reply::Array(channels.into_iter().map(Reply::Bulk).collect()),
+        None => too_large(most),
+    }))
 }
 
 /// `PUBSUB NUMSUB [channel ...]`: an array of names and counts, in RESP3 too.

@@ -11,7 +11,7 @@ use super::{CommandError, Outcome, Step, other, shown};
 use crate::bus::Item;
 use crate::bus::embedded::glob;
 use crate::bus::embedded::keeper::{Announcement, Done};
-use crate::bus::embedded::log::{LogSettings, Publish};
+use crate::bus::embedded::log::{LogSettings, NotPublished, Publish};
 use crate::bus::embedded::reply::Reply;
 use crate::bus::embedded::session::Session;
 use crate::bus::embedded::subscriber::NAME_BYTES_MAX;
@@ -100,11 +100,18 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
         )));
     }
     let (key, order) = (key.clone(), Order::parse(arguments)?);
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, _| {
         let publish = order.within(logs.settings());
-        let Ok(publishing) = logs.publish(&key, &publish) else {
-            let text = "ERR The stream has exhausted the last possible ID, unable to add more items";
-            return Done::quietly(Reply::Error(text.to_owned()));
+        let publishing = match logs.publish(&key, &publish) {
+            Ok(publishing) => publishing,
+            Err(NotPublished::NoId(_)) => {
+                let text = "ERR The stream has exhausted the last possible ID, unable to add more items";
+                return Done::quietly(Reply::Error(text.to_owned()));
+            }
+            // `OOM` is the code of a server that takes no more for want of memory.
+            Err(NotPublished::KeysFull(full)) => {
+                return Done::quietly(Reply::Error(format!("OOM tidings_publish: {full}")));
+            }
         };
         let announce = |message| Announcement { channel: key.clone(), message };
         let announcements = publishing.messages.into_iter().map(announce).collect();

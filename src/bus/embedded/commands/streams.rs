@@ -1,20 +1,23 @@
 //! Logs as streams: `XADD`, `XRANGE` and their kin.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use super::ids::{checked_integer, range, wish};
+use super::ids::{checked_integer, integer, range, wish};
 use super::keys::log_key;
 use super::trimming::{Options, Trim};
-use super::{CommandError, Step, other};
+use super::{CommandError, Room, Step, other};
 use crate::bus::embedded::keeper::Done;
 use crate::bus::embedded::log::{Entry, Excess, Fields, ID_MAX, IdWish, Stream};
-use crate::bus::embedded::reply::Reply;
+use crate::bus::embedded::reply::{Reply, decimal_digits};
 use crate::bus::embedded::session::Session;
 use crate::event::EntryId;
 
 /// How many entries Redis keeps in a node of a stream unless it is told otherwise. There are no nodes here; `XINFO` answers
 /// as many as there would be about.
 const NODE_ENTRIES: usize = 100;
+
+/// A read of so many entries is a short one.
+const SHORT_COUNT_MAX: i64 = 100;
 
 /// `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]`: an entry that
 /// nobody is told of. A log that is written to without a bound keeps as many entries as the configuration says.
@@ -31,7 +34,7 @@ pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, C
         return Err(other("ERR The ID specified in XADD must be greater than 0-0"));
     }
     let (key, fields) = (log_key(key)?, Fields::new(fields));
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, _| {
         if must_exist && logs.get(&key).is_none() {
             return Done::quietly(Reply::Null);
         }
@@ -57,7 +60,7 @@ pub(super) fn trim(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, 
     let (options, _) = Options::parse(options, false)?;
     let trim = options.trim()?;
     let key = log_key(key)?;
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, _| {
         let removed = trim.map_or(0, |trim| logs.trim(&key, trim.excess, trim.limit));
         Done::quietly(Reply::count(removed))
     }))
@@ -79,16 +82,16 @@ pub(super) fn range_backwards(_session: &mut Session, arguments: &[Bytes]) -> Re
 pub(super) fn length(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let [key] = arguments else { return Err(arity("xlen")) };
     let key = log_key(key)?;
-    Ok(Box::new(move |logs| Done::quietly(Reply::count(logs.get(&key).map_or(0, Stream::len)))))
+    Ok(Box::new(move |logs, _| Done::quietly(Reply::count(logs.get(&key).map_or(0, Stream::len)))))
 }
 
 /// `XINFO STREAM key`
 pub(super) fn info(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xinfo|stream")) };
     let (key, is_plain) = (log_key(key)?, options.is_empty());
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, room| {
         Done::quietly(match logs.get(&key) {
-            Some(stream) if is_plain => info_reply(stream),
+            Some(stream) if is_plain => room.take(info_reply(stream)),
             Some(_) => Reply::Error(
                 "ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP."
                     .to_owned(),
@@ -137,18 +140,69 @@ fn read(
         options = rest;
     }
     let key = log_key(key)?;
-    Ok(Box::new(move |logs| {
+    Ok(Box::new(move |logs, room| {
         let Some(stream) = logs.get(&key) else { return Done::quietly(Reply::Array(Vec::new())) };
         if count == 0 {
             return Done::quietly(Reply::NullArray);
         }
         let entries = stream.range(ids);
-        Done::quietly(Reply::Array(if backwards {
-            entries.rev().take(count).map(entry_reply).collect()
+        Done::quietly(if backwards {
+            entries_reply(entries.rev().take(count), room)
         } else {
-            entries.take(count).map(entry_reply).collect()
-        }))
+            entries_reply(entries.take(count), room)
+        })
     }))
+}
+
+/// The entries, encoded at once: as replies of their own they would take many times as much memory. Stops where there is no
+/// room for more.
+fn entries_reply<'a>(entries: impl Iterator<Item = &'a Entry>, room: &mut Room) -> Reply {
+    let mut fitting = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        bytes += entry_bytes(entry);
+        if bytes > room.left() {
+            return room.refuse();
+        }
+        fitting.push(entry);
+    }
+    let mut encoded = BytesMut::with_capacity(Reply::array_head_bytes(fitting.len()) + bytes);
+    Reply::write_array_head(fitting.len(), &mut encoded);
+    for entry in fitting {
+        write_entry(entry, &mut encoded);
+    }
+    room.fill(encoded.freeze())
+}
+
+/// How many bytes [`write_entry`] writes.
+fn entry_bytes(entry: &Entry) -> usize {
+    let (mut parts, mut bytes) = (0, 0);
+    for part in entry.fields.parts() {
+        parts += 1;
+        bytes += Reply::bulk_bytes(part.len());
+    }
+    let EntryId { milliseconds, sequence } = entry.id;
+    let id = decimal_digits(milliseconds) + 1 + decimal_digits(sequence);
+    Reply::array_head_bytes(2) + Reply::bulk_bytes(id) + Reply::array_head_bytes(parts) + bytes
+}
+
+/// Writes what [`entry_reply`] says: an array of the id and of names and values.
+fn write_entry(entry: &Entry, out: &mut BytesMut) {
+    Reply::write_array_head(2, out);
+    Reply::write_bulk(entry.id.to_string().as_bytes(), out);
+    Reply::write_array_head(entry.fields.parts().count(), out);
+    for part in entry.fields.parts() {
+        Reply::write_bulk(&part, out);
+    }
+}
+
+/// Whether a read has a short reply, as far as its arguments tell: it names no range, or a small count.
+pub(in crate::bus::embedded) fn is_short(arguments: &[Bytes]) -> bool {
+    match arguments {
+        [_key, _from, _to] => false,
+        [_key, _from, _to, .., count] => integer(count).is_some_and(|count| count <= SHORT_COUNT_MAX),
+        _ => true,
+    }
 }
 
 fn entry_reply(entry: &Entry) -> Reply {
@@ -161,4 +215,28 @@ pub(super) fn id_reply(id: EntryId) -> Reply {
 
 fn arity(command: &'static str) -> CommandError {
     CommandError::Arguments(command.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::embedded::reply::Protocol;
+
+    #[test]
+    fn entries_are_written_as_replies_are_and_measured_before() {
+        for (parts, id) in [
+            (vec!["data", ""], EntryId::ZERO),
+            (vec!["data", "nine chars", "to", &"x".repeat(100)], ID_MAX),
+            (vec!["a", &"x".repeat(9)], EntryId { milliseconds: 10, sequence: 9 }),
+            (vec!["x"; 20], EntryId { milliseconds: 99, sequence: 100 }),
+        ] {
+            let entry = Entry { id, fields: Fields::new(&parts) };
+            let mut room = Room::new(1 << 20);
+            let reply = entries_reply(std::iter::repeat_n(&entry, 12), &mut room);
+            let expected = Reply::Array((0..12).map(|_| entry_reply(&entry)).collect());
+            let Reply::Encoded(encoded) = &reply else { panic!("{reply:?}") };
+            assert_eq!(*encoded, expected.encode(Protocol::Resp3));
+            assert_eq!(encoded.len(), Reply::array_head_bytes(12) + 12 * entry_bytes(&entry));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::beside::Beside;
 use super::change::{Change, Header};
 use super::entry::{Entry, Fields, IdWish};
-use super::once::Once;
+use super::once::{Once, OnceBounds};
 use super::stream::{Excess, Stream};
 use crate::bus::LiveMark;
 use crate::event::{EntryId, Epoch, EpochRecord};
@@ -31,6 +31,8 @@ pub(crate) struct LogSettings {
     pub(crate) bytes: usize,
     /// What all logs together may take in memory, in bytes. Beyond it the log that is nearest to its end goes first.
     pub(crate) memory: usize,
+    /// What remembered publications may take.
+    pub(crate) once: OnceBounds,
 }
 
 /// All logs, by key.
@@ -49,6 +51,8 @@ pub(crate) struct Logs {
     /// The time of the work at hand, in milliseconds since the Unix epoch.
     now: u64,
     changes: Option<Changes>,
+    /// What the entries take that were added since room was made last, in bytes.
+    appended: usize,
 }
 
 #[derive(Debug, Default)]
@@ -84,10 +88,11 @@ impl Logs {
             ends: BTreeSet::new(),
             memory: 0,
             floor: EntryId::ZERO,
-            once: Once::default(),
+            once: Once::new(settings.once),
             beside: Beside::default(),
             now: 0,
             changes: recording.then(Changes::default),
+            appended: 0,
         }
     }
 
@@ -175,6 +180,7 @@ impl Logs {
 
     /// Brings the memory that all logs take back within its bound.
     pub(crate) fn make_room(&mut self) {
+        self.appended = 0;
         while self.memory > self.settings.memory
             && let Some((_, key)) = self.ends.first()
         {
@@ -188,6 +194,11 @@ impl Logs {
                 break;
             }
         }
+    }
+
+    /// What the entries take that were added since room was made last, in bytes.
+    pub(crate) fn appended_bytes(&self) -> usize {
+        self.appended
     }
 
     /// What changed since this was last called, in order.
@@ -211,6 +222,7 @@ impl Logs {
     pub(crate) fn append(&mut self, key: &Bytes, wish: IdWish, fields: Fields) -> Result<EntryId, NoId> {
         let id = self.id(key, wish)?;
         let entry = Entry { id, fields };
+        self.appended = self.appended.saturating_add(entry.memory());
         self.record(Change::Appended { log: key.clone(), entry: entry.clone() });
         let idle_ends = self.now.saturating_add(self.idle());
         self.update(key, |log| {

@@ -24,5 +24,6 @@ mod tests;
 pub(crate) use change::{Change, Header};
 pub(crate) use entry::{Entry, Fields, ID_MAX, IdWish};
 pub(crate) use logs::{LogSettings, Logs};
-pub(crate) use publish::Publish;
+pub(crate) use once::OnceBounds;
+pub(crate) use publish::{NotPublished, Publish};
 pub(crate) use stream::{Excess, Stream, Tally};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::change::Change;
 use super::entry::{Fields, IdWish};
 use super::logs::{Logs, NoId};
-use super::once::REMEMBERED_MILLISECONDS;
+use super::once::{self, KeysFull, REMEMBERED_MILLISECONDS};
 use super::stream::Excess;
 use crate::bus::{AUDIENCE_FIELD, Item, PAYLOAD_FIELD};
 use crate::event::{EntryId, Epoch, EpochRecord, envelope};
@@ -37,12 +37,26 @@ pub(crate) struct Publishing {
     pub(crate) messages: Vec<Bytes>,
 }
 
+/// Why nothing was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotPublished {
+    /// The log has no ids left.
+    #[error(transparent)]
+    NoId(#[from] NoId),
+    /// The idempotency key cannot be remembered.
+    #[error(transparent)]
+    KeysFull(#[from] KeysFull),
+}
+
 impl Logs {
-    /// Logs events next to each other; all of them, or none where ids have run out.
-    pub(crate) fn publish(&mut self, log: &Bytes, publish: &Publish) -> Result<Publishing, NoId> {
-        let once = publish.idempotency_key.as_ref().map(|key| [log, &b"/once/"[..], key].concat());
-        if let Some(ids) = once.as_ref().and_then(|key| self.once.recall(key)) {
-            return Ok(Publishing { ids: ids.to_vec(), messages: Vec::new() });
+    /// Logs events next to each other; all of them, or none where ids or the room for idempotency keys have run out.
+    pub(crate) fn publish(&mut self, log: &Bytes, publish: &Publish) -> Result<Publishing, NotPublished> {
+        let once = publish.idempotency_key.as_ref().map(|key| once::name(log, key));
+        if let Some(name) = &once {
+            if let Some(ids) = self.once.recall(name) {
+                return Ok(Publishing { ids: ids.to_vec(), messages: Vec::new() });
+            }
+            self.once.room_for(name, publish.items.len())?;
         }
         let ids = self.ids(log, publish.items.len())?;
         let newest = self.get(log).and_then(|stream| stream.newest());
@@ -70,7 +84,7 @@ impl Logs {
             self.trim(log, excess, usize::MAX);
         }
         self.expire(log, self.now().saturating_add(publish.age));
-        if let Some(key) = once.map(Bytes::from) {
+        if let Some(key) = once {
             let until = self.now().saturating_add(REMEMBERED_MILLISECONDS);
             self.record(Change::Remembered { key: key.clone(), ids: ids.clone(), until });
             self.once.remember(key, ids.clone(), until);

@@ -12,12 +12,17 @@ use crate::bus::Item;
 use crate::bus::Span;
 use crate::bus::embedded::log::logs::NoId;
 use crate::bus::embedded::log::{
-    Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, Publish, Stream,
+    Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, OnceBounds, Publish, Stream,
 };
 use crate::event::{Audience, EntryId};
 
-const SETTINGS: LogSettings =
-    LogSettings { events: 5, age: Duration::from_millis(100), bytes: 1000, memory: 1 << 20 };
+const SETTINGS: LogSettings = LogSettings {
+    events: 5,
+    age: Duration::from_millis(100),
+    bytes: 1000,
+    memory: 1 << 20,
+    once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+};
 
 fn logs() -> Logs {
     Logs::new(SETTINGS, false)

@@ -6,13 +6,21 @@ use bytes::Bytes;
 
 use super::{id, key};
 use crate::bus::embedded::log::logs::NoId;
+use crate::bus::embedded::log::once::KeysFull;
 use crate::bus::embedded::log::publish::Publishing;
-use crate::bus::embedded::log::{Fields, ID_MAX, IdWish, LogSettings, Logs, Publish};
+use crate::bus::embedded::log::{
+    Fields, ID_MAX, IdWish, LogSettings, Logs, NotPublished, OnceBounds, Publish,
+};
 use crate::event::EntryId;
 
 fn logs() -> Logs {
-    let settings =
-        LogSettings { events: 1000, age: Duration::from_secs(60), bytes: 1 << 20, memory: 1 << 20 };
+    let settings = LogSettings {
+        events: 1000,
+        age: Duration::from_secs(60),
+        bytes: 1 << 20,
+        memory: 1 << 20,
+        once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+    };
     let mut logs = Logs::new(settings, false);
     logs.begin(1000);
     logs
@@ -72,6 +80,34 @@ fn the_same_key_publishes_once_within_five_minutes() {
 }
 
 #[test]
+fn flood_of_another_log_pushes_no_key_out() {
+    let mut logs = logs();
+    let once = |number: usize| Publish {
+        idempotency_key: Some(Bytes::from(format!("{number:0>36}"))),
+        ..of(&["x"])
+    };
+    let first = logs.publish(&key("quiet"), &once(0)).unwrap().ids;
+    let (mut taken, mut refused) = (Vec::new(), None);
+    for number in 0..70_000 {
+        match logs.publish(&key("loud"), &once(number)) {
+            Ok(publishing) => taken.push(publishing.ids),
+            Err(error) => refused = refused.or(Some((number, error))),
+        }
+    }
+    logs.begin(300_999);
+    assert_eq!(logs.publish(&key("quiet"), &once(0)).unwrap().ids, first);
+    for (number, ids) in taken.iter().enumerate() {
+        assert_eq!(logs.publish(&key("loud"), &once(number)).unwrap().ids, *ids);
+    }
+    let Some((number, error)) = refused else { panic!("a log takes any number of keys") };
+    assert_eq!((number, error), (taken.len(), NotPublished::KeysFull(KeysFull::Log)));
+    assert_eq!(logs.publish(&key("quiet"), &once(1)).unwrap().messages.len(), 1);
+    assert!(logs.publish(&key("loud"), &of(&["without a key"])).is_ok());
+    logs.begin(301_000);
+    assert!(logs.publish(&key("loud"), &once(number)).is_ok());
+}
+
+#[test]
 fn a_log_is_bounded_by_count_age_and_bytes() {
     let mut logs = logs();
     for (now, bound) in [(1000, of(&["1"])), (1040, of(&["2"])), (1050, of(&["3", "4"])), (1060, of(&["5"]))]
@@ -97,7 +133,7 @@ fn all_events_or_none() {
     let mut logs = logs();
     let last_but_one = EntryId { sequence: u64::MAX - 1, ..ID_MAX };
     logs.append(&key("a"), IdWish::Exactly(last_but_one), Fields::new(&["data", "x"])).unwrap();
-    assert_eq!(logs.publish(&key("a"), &of(&["one", "two"])), Err(NoId));
+    assert_eq!(logs.publish(&key("a"), &of(&["one", "two"])), Err(NotPublished::NoId(NoId)));
     assert_eq!(ids(&logs, "a"), [last_but_one]);
     assert_eq!(logs.publish(&key("a"), &of(&["one"])).unwrap().ids, [ID_MAX]);
 }

@@ -1,0 +1,94 @@
+//! The connections that have yet to give the password: a bounded share of all, of which the oldest makes room.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// This part of `embedded.clients` may be connections that have yet to give the password.
+const SHARE: usize = 4;
+
+/// Connections without the password, from the oldest on.
+#[derive(Debug)]
+pub(super) struct Unauthenticated {
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entered: u64,
+    connections: BTreeMap<u64, CancellationToken>,
+}
+
+/// A connection's place among those without the password. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    all: Arc<Unauthenticated>,
+    number: u64,
+    cut: CancellationToken,
+}
+
+impl Unauthenticated {
+    /// Takes a quarter of all connections, at least one.
+    pub(super) fn new(clients_max: usize) -> Arc<Self> {
+        Arc::new(Self { most: (clients_max / SHARE).max(1), state: Mutex::default() })
+    }
+
+    /// Takes a connection in. Cuts the oldest off where the share is full: clients give the password at once, and a connection
+    /// that only waits must not keep them out.
+    pub(super) fn enter(self: &Arc<Self>) -> Place {
+        let mut state = self.state.lock();
+        let number = state.entered;
+        state.entered += 1;
+        let cut = CancellationToken::new();
+        state.connections.insert(number, cut.clone());
+        while state.connections.len() > self.most
+            && let Some((_, oldest)) = state.connections.pop_first()
+        {
+            oldest.cancel();
+        }
+        Place { all: Arc::clone(self), number, cut }
+    }
+
+    /// Cuts the oldest off. Returns whether there was one.
+    pub(super) fn cut_oldest(&self) -> bool {
+        let oldest = self.state.lock().connections.pop_first();
+        oldest.inspect(|(_, oldest)| oldest.cancel()).is_some()
+    }
+}
+
+impl Place {
+    /// Waits until the connection has to make room. Cancellation safe.
+    pub(super) async fn lost(&self) {
+        self.cut.cancelled().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.all.state.lock().connections.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn oldest_makes_room_for_newest() {
+        let all = Unauthenticated::new(8);
+        let (first, second) = (all.enter(), all.enter());
+        assert_eq!((first.lost().now_or_never(), second.lost().now_or_never()), (None, None));
+        let third = all.enter();
+        assert_eq!((first.lost().now_or_never(), second.lost().now_or_never()), (Some(()), None));
+        drop((second, first));
+        let fourth = all.enter();
+        assert_eq!((third.lost().now_or_never(), fourth.lost().now_or_never()), (None, None));
+        assert!(all.cut_oldest() && third.lost().now_or_never().is_some());
+        assert!(all.cut_oldest() && !all.cut_oldest());
+    }
+}
