@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -285,6 +286,12 @@ impl Server {
     #[must_use]
     pub fn certificates(&self) -> Option<Arc<Certificates>> {
         self.certificates.clone()
+    }
+
+    /// Counts log lines that could not be written, for `/metrics`.
+    #[must_use]
+    pub fn log_lines_dropped(&self) -> Counter {
+        self.node.metrics().log_lines_dropped.clone()
     }
 
     /// Where the server listens.

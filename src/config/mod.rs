@@ -248,6 +248,7 @@ pub struct CorsConfig {
 pub struct LogConfig {
     pub format: LogFormat,
     pub level: String,
+    pub lines_per_second: u32,
 }
 
 /// The form of log lines.

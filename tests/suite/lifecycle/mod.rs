@@ -2,5 +2,6 @@
 
 mod cleanup;
 mod drain;
+mod log_sinks;
 mod logs;
 mod operations;

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::directory::Directory;
 use super::http::{self, Response};
 use super::ports::Port;
-use super::programs::Program;
+use super::programs::{Program, Sink};
 use super::redis_server::RedisServer;
 use super::sse::{Connect, SseClient};
 use super::wait::{DEADLINE, eventually, eventually_some};
@@ -33,6 +33,7 @@ pub struct BrokerOptions {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     ignored_signal: Option<&'static str>,
+    sink: Option<Sink>,
 }
 
 impl BrokerOptions {
@@ -45,6 +46,7 @@ impl BrokerOptions {
             arguments: Vec::new(),
             environment: Vec::new(),
             ignored_signal: None,
+            sink: None,
         }
     }
 
@@ -75,6 +77,12 @@ impl BrokerOptions {
     /// Starts the broker with a signal ignored, such as `XFSZ`, by which the system ends programs whose files grow too large.
     pub fn ignoring(mut self, signal: &'static str) -> Self {
         self.ignored_signal = Some(signal);
+        self
+    }
+
+    /// Has the broker write to a sink instead of its log.
+    pub fn writing_to(mut self, sink: &Sink) -> Self {
+        self.sink = Some(sink.clone());
         self
     }
 
@@ -201,6 +209,12 @@ impl Broker {
         self.program.log()
     }
 
+    /// Waits until the log has a text, and answers the log. Lines are written beside what they are about.
+    pub async fn logged(&self, text: &str) -> String {
+        let what = format!("the log has {text:?}");
+        eventually_some(&what, DEADLINE, async || Some(self.log()).filter(|log| log.contains(text))).await
+    }
+
     /// The broker's process id.
     pub fn pid(&self) -> u32 {
         self.program.pid()
@@ -284,5 +298,8 @@ fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Prog
     }
     command.envs(options.settings.iter().map(|(key, value)| (variable(key), value)));
     command.envs(options.environment.iter().map(|(name, value)| (name, value)));
-    Program::start("tidings", command)
+    match &options.sink {
+        Some(sink) => Program::start_writing_to("tidings", command, sink),
+        None => Program::start("tidings", command),
+    }
 }
