@@ -22,14 +22,15 @@ use crate::auth::tickets::Tickets;
 use crate::bus::embedded::{self, ChannelNames, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
-use crate::config::{AuthMethod, AuthMode, Config, Writer};
+use crate::config::{AuthMethod, AuthMode, Config, EmbeddedConfig, Writer};
 use crate::delivery::engine::{Engine, Shard};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
 use crate::feed::NodeFeed;
+use crate::files::TooFewFiles;
 use crate::http::{
-    self, AdmissionSettings, App, CertificateError, Certificates, ConnectionSettings, Listener, Origins,
-    PairFiles, PublishRate, Service, SocketSettings, Tls, TrustedProxies, admin,
+    self, App, CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublishRate,
+    Service, SocketSettings, Tls, TrustedProxies, admin,
 };
 use crate::hub::Hub;
 use crate::limits::{AddressCounts, OpenStreams};
@@ -40,8 +41,8 @@ use crate::node::Node;
 mod settings;
 
 use settings::{
-    admin_hosts, connection_settings, engine_settings, hub_settings, public_hosts, socket_settings,
-    stream_limits,
+    admin_admission, admin_hosts, connection_settings, engine_settings, files, hub_settings,
+    public_admission, public_hosts, socket_settings, stream_limits,
 };
 
 /// How often workspaces without subscribers are looked for.
@@ -49,12 +50,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long connections may take to end after the last stream was told to.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
-
-/// Connections at a time on the operations listener.
-const ADMIN_CONNECTIONS_MAX: usize = 256;
-
-/// Connections beyond the bounds of the public listener that are told to come back later at a time.
-const SURPLUS_CONNECTIONS_MAX: usize = 256;
 
 /// A broker that is bound and not yet serving.
 #[derive(Debug)]
@@ -94,6 +89,9 @@ pub struct Addresses {
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// There is no file left for a connection.
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
     /// An address cannot be bound.
     #[error("cannot listen on {address} ({key}): {source}")]
     Bind {
@@ -153,13 +151,14 @@ impl Server {
     ///
     /// [`StartError`] says what is in the way.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
+        let files = files(config)?;
         let socket = socket_settings(config);
         let public = bind("server.listen", config.server.listen, &socket)?;
         let admin = bind("admin.listen", config.admin.listen, &socket)?;
         let id = NodeId::random();
         let metrics = Arc::new(Metrics::new());
         let interest = Arc::new(Interest::default());
-        let (bus, embedded) = bus(config, id, &interest).await?;
+        let (bus, embedded) = bus(config, files.embedded_clients, id, &interest).await?;
         let addresses = Addresses { public: address_of(&public)?, admin: address_of(&admin)?, embedded };
 
         let hub = Arc::new(Hub::new(id, hub_settings(config), interest, Arc::clone(&metrics)));
@@ -223,12 +222,7 @@ impl Server {
             },
             socket,
             engine: engine.clone(),
-            admission: AdmissionSettings {
-                connections: config.limits.connections,
-                reserve: SURPLUS_CONNECTIONS_MAX,
-                per_address: NonZeroU32::new(config.limits.connections_per_address),
-                per_second: NonZeroU32::new(config.limits.connects_per_second),
-            },
+            admission: public_admission(config, &files),
             metrics: Some(metrics),
         };
         let admin = Listener {
@@ -243,12 +237,7 @@ impl Server {
             connection: ConnectionSettings { proxy_protocol: config.admin.proxy_protocol, ..connection },
             socket,
             engine: None,
-            admission: AdmissionSettings {
-                connections: ADMIN_CONNECTIONS_MAX,
-                reserve: 0,
-                per_address: None,
-                per_second: None,
-            },
+            admission: admin_admission(&files),
             metrics: None,
         };
         let drain_delay = config.server.drain_delay_seconds.duration();
@@ -435,6 +424,7 @@ async fn tls(
 /// The configured bus, and where it listens if it is the embedded one.
 async fn bus(
     config: &Config,
+    clients: usize,
     node: NodeId,
     interest: &Arc<Interest>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
@@ -451,9 +441,10 @@ async fn bus(
     let address = listener.as_ref().map(address_of).transpose()?;
     let names = ChannelNames { prefix: &config.redis.channel_prefix, control: &config.redis.control_channel };
     let event_bytes = config.limits.event_bytes;
-    let (embedded, retention) = (&config.embedded, &config.retention);
+    let embedded = EmbeddedConfig { clients, ..config.embedded.clone() };
+    let retention = &config.retention;
     let bus =
-        EmbeddedBus::open(embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
+        EmbeddedBus::open(&embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
 }
 

@@ -1,13 +1,52 @@
 //! What of the configuration each part gets.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::config::{AuthMode, Config};
 use crate::delivery::StreamSettings;
 use crate::delivery::engine::{EngineSettings, LogBounds};
-use crate::http::{ConnectionSettings, Hosts, Http2Settings, SocketSettings};
+use crate::files::{self, FileBudget, TooFewFiles};
+use crate::http::{AdmissionSettings, ConnectionSettings, Hosts, Http2Settings, SocketSettings};
 use crate::hub::HubSettings;
 use crate::limits::StreamLimits;
+
+/// What the limit of open files leaves of the configured bounds, once it is raised as far as it may be.
+pub(super) fn files(config: &Config) -> Result<FileBudget, TooFewFiles> {
+    let budget = FileBudget::new(config, files::raise_limit())?;
+    if budget.is_cut() {
+        tracing::warn!(
+            files = budget.limit,
+            files_wanted = budget.wanted,
+            connections = budget.connections,
+            embedded_clients = budget.embedded_clients,
+            "fewer connections than configured: raise the limit of open files, or lower limits.connections"
+        );
+    }
+    Ok(budget)
+}
+
+/// Who may have a connection on the public listener.
+pub(super) fn public_admission(config: &Config, files: &FileBudget) -> AdmissionSettings {
+    AdmissionSettings {
+        connections: files.connections,
+        reserve: files.surplus,
+        per_address: NonZeroU32::new(config.limits.connections_per_address),
+        per_second: NonZeroU32::new(config.limits.connects_per_second),
+        oldest_gives_way: false,
+    }
+}
+
+/// Who may have a connection on the operations listener: connections on which nothing is asked keep no probe out.
+pub(super) fn admin_admission(files: &FileBudget) -> AdmissionSettings {
+    AdmissionSettings {
+        connections: files.admin,
+        reserve: 0,
+        per_address: None,
+        per_second: None,
+        oldest_gives_way: true,
+    }
+}
 
 /// What both listeners have in common.
 pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {

@@ -4,4 +4,5 @@ mod cleanup;
 mod drain;
 mod log_sinks;
 mod logs;
+mod open_files;
 mod operations;

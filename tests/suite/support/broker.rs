@@ -34,6 +34,7 @@ pub struct BrokerOptions {
     environment: Vec<(String, String)>,
     ignored_signal: Option<&'static str>,
     sink: Option<Sink>,
+    files: Option<(u64, u64)>,
 }
 
 impl BrokerOptions {
@@ -47,6 +48,7 @@ impl BrokerOptions {
             environment: Vec::new(),
             ignored_signal: None,
             sink: None,
+            files: None,
         }
     }
 
@@ -77,6 +79,12 @@ impl BrokerOptions {
     /// Starts the broker with a signal ignored, such as `XFSZ`, by which the system ends programs whose files grow too large.
     pub fn ignoring(mut self, signal: &'static str) -> Self {
         self.ignored_signal = Some(signal);
+        self
+    }
+
+    /// Starts the broker with a soft and a hard limit of open files.
+    pub fn open_files(mut self, soft: u64, hard: u64) -> Self {
+        self.files = Some((soft, hard));
         self
     }
 
@@ -274,11 +282,21 @@ impl Broker {
     }
 }
 
-/// The program behind one that takes its place, and its process id.
 fn tidings_ignoring(signal: &str) -> Command {
+    tidings_behind("env", &[&format!("--ignore-signal={signal}")])
+}
+
+/// The program with a soft and a hard limit of open files.
+pub fn tidings_with_files(soft: u64, hard: u64) -> Command {
+    let line = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+    tidings_behind("sh", &["-c", &line])
+}
+
+/// The program behind one that takes its place, and its process id.
+fn tidings_behind(program: &str, arguments: &[&str]) -> Command {
     let tidings = tidings();
-    let mut command = Command::new("env");
-    command.arg(format!("--ignore-signal={signal}")).arg(tidings.get_program());
+    let mut command = Command::new(program);
+    command.args(arguments).arg(tidings.get_program());
     for (name, _) in tidings.get_envs().filter(|(_, value)| value.is_none()) {
         command.env_remove(name);
     }
@@ -286,7 +304,11 @@ fn tidings_ignoring(signal: &str) -> Command {
 }
 
 fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Program {
-    let mut command = options.ignored_signal.map_or_else(tidings, tidings_ignoring);
+    let mut command = match (options.ignored_signal, options.files) {
+        (Some(signal), _) => tidings_ignoring(signal),
+        (None, Some((soft, hard))) => tidings_with_files(soft, hard),
+        (None, None) => tidings(),
+    };
     command.arg("serve").args(&options.arguments).current_dir(directory.path());
     let listen = |port: &Port| SocketAddr::new(options.host, port.number()).to_string();
     command.env(variable("server.listen"), listen(&ports.server));
