@@ -41,8 +41,8 @@ use crate::node::Node;
 mod settings;
 
 use settings::{
-    admin_admission, admin_hosts, connection_settings, engine_settings, files, hub_settings,
-    public_admission, public_hosts, socket_settings, stream_limits,
+    admin_admission, admin_hosts, askers_per_address, connection_settings, engine_settings, files,
+    hub_settings, public_admission, public_hosts, socket_settings, stream_limits,
 };
 
 /// How often workspaces without subscribers are looked for.
@@ -177,7 +177,8 @@ impl Server {
         let (orders, inbox) =
             Desk::new(Arc::clone(&open), Arc::clone(&bans), Arc::clone(&bus), Arc::clone(&metrics));
         let feed = Arc::new(NodeFeed::new(Arc::clone(&hub), inbox));
-        let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration());
+        let tickets_per_user = NonZeroU32::new(config.auth.tickets_per_user);
+        let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration(), tickets_per_user);
         let access = Access::prepare(config, &metrics)?;
         let door = Door::new(access.methods, tickets, bans, access.recheck.clone());
         let origins = Origins::new(&config.cors.origins);
@@ -394,15 +395,16 @@ impl Access {
                     Method::Jwt { sources: TokenSources::new(&config.auth.jwt), verifier }
                 }
                 AuthMethod::Forward => {
-                    let forward = ForwardAuth::new(&config.auth.forward, metrics.forward.clone())?;
+                    let (settings, metrics) = (&config.auth.forward, metrics.forward.clone());
                     let interval = config.auth.recheck_seconds.duration();
+                    let forward = if interval.is_zero() {
+                        ForwardAuth::new(settings, metrics)?
+                    } else {
+                        ForwardAuth::with_rechecks(settings, metrics)?
+                    };
                     access.recheck =
                         (!interval.is_zero()).then(|| Arc::new(Recheck::new(forward.clone(), interval)));
-                    // A quarter of all that may be asked and wait.
-                    let settings = &config.auth.forward;
-                    let share = settings.concurrent.saturating_add(settings.queue).div_ceil(4);
-                    let most = u32::try_from(share).ok().and_then(NonZeroU32::new);
-                    Method::Forward { forward, askers: AddressCounts::new(most) }
+                    Method::Forward { forward, askers: AddressCounts::new(askers_per_address(settings)) }
                 }
             });
         }

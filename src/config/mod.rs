@@ -230,6 +230,7 @@ impl LimitsConfig {
 pub struct AuthConfig {
     pub mode: AuthMode,
     pub ticket_seconds: Seconds,
+    pub tickets_per_user: u32,
     pub recheck_seconds: Seconds,
     pub forward: ForwardConfig,
     pub jwt: JwtConfig,

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, Config, ForwardConfig};
 use crate::delivery::StreamSettings;
 use crate::delivery::engine::{EngineSettings, LogBounds};
 use crate::files::{self, FileBudget, TooFewFiles};
@@ -46,6 +46,12 @@ pub(super) fn admin_admission(files: &FileBudget) -> AdmissionSettings {
         per_second: None,
         oldest_gives_way: true,
     }
+}
+
+/// Questions to the app of one client address at a time: a quarter of all that may be asked and wait.
+pub(super) fn askers_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
+    let share = config.concurrent.saturating_add(config.queue).div_ceil(4);
+    u32::try_from(share).ok().and_then(NonZeroU32::new)
 }
 
 /// What both listeners have in common.
