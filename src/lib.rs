@@ -11,6 +11,7 @@ pub mod config;
 pub mod delivery;
 pub mod event;
 pub mod feed;
+pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod http;

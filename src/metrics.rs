@@ -72,6 +72,8 @@ pub struct Metrics {
     pub jwks_fetch_failures: Counter,
     /// When the certificate of the public listener ends, in seconds since 1970; 0 without TLS.
     pub tls_not_after: Gauge,
+    /// Log lines that could not be written.
+    pub log_lines_dropped: Counter,
     events: Family<KindLabel, Counter>,
     dropped: ByReason,
     resets: ByReason,
@@ -128,6 +130,12 @@ impl Metrics {
             "tls_certificate_not_after_seconds",
             "When the certificate of the public listener ends, since 1970; 0 without TLS",
             tls_not_after.clone(),
+        );
+        let log_lines_dropped = Counter::default();
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that could not be written",
+            log_lines_dropped.clone(),
         );
         let orders = Counter::default();
         registry.register("orders", "Orders of backends that were carried out", orders.clone());
@@ -189,6 +197,7 @@ impl Metrics {
             jwks_fetches,
             jwks_fetch_failures,
             tls_not_after,
+            log_lines_dropped,
             events,
             dropped,
             resets,

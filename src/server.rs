@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,14 +22,15 @@ use crate::auth::tickets::Tickets;
 use crate::bus::embedded::{self, ChannelNames, EmbeddedBus};
 use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
-use crate::config::{AuthMethod, AuthMode, Config, Writer};
+use crate::config::{AuthMethod, AuthMode, Config, EmbeddedConfig, Writer};
 use crate::delivery::engine::{Engine, Shard};
 use crate::delivery::{Drain, StreamSettings};
 use crate::event::NodeId;
 use crate::feed::NodeFeed;
+use crate::files::TooFewFiles;
 use crate::http::{
-    self, AdmissionSettings, App, CertificateError, Certificates, ConnectionSettings, Listener, Origins,
-    PairFiles, PublishRate, Service, SocketSettings, Tls, TrustedProxies, admin,
+    self, App, CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublishRate,
+    Service, SocketSettings, Tls, TrustedProxies, admin,
 };
 use crate::hub::Hub;
 use crate::limits::{AddressCounts, OpenStreams};
@@ -40,8 +42,8 @@ use crate::node::Node;
 mod settings;
 
 use settings::{
-    admin_hosts, connection_settings, engine_settings, hub_settings, public_hosts, socket_settings,
-    stream_limits,
+    admin_admission, admin_hosts, askers_per_address, connection_settings, engine_settings, files,
+    hub_settings, public_admission, public_hosts, socket_settings, stream_limits,
 };
 
 /// How often workspaces without subscribers are looked for.
@@ -49,12 +51,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long connections may take to end after the last stream was told to.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
-
-/// Connections at a time on the operations listener.
-const ADMIN_CONNECTIONS_MAX: usize = 256;
-
-/// Connections beyond the bounds of the public listener that are told to come back later at a time.
-const SURPLUS_CONNECTIONS_MAX: usize = 256;
 
 /// A broker that is bound and not yet serving.
 #[derive(Debug)]
@@ -94,6 +90,9 @@ pub struct Addresses {
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// There is no file left for a connection.
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
     /// An address cannot be bound.
     #[error("cannot listen on {address} ({key}): {source}")]
     Bind {
@@ -153,13 +152,14 @@ impl Server {
     ///
     /// [`StartError`] says what is in the way.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
+        let files = files(config)?;
         let socket = socket_settings(config);
         let public = bind("server.listen", config.server.listen, &socket)?;
         let admin = bind("admin.listen", config.admin.listen, &socket)?;
         let id = NodeId::random();
         let metrics = Arc::new(Metrics::new());
         let interest = Arc::new(Interest::default());
-        let (bus, embedded) = bus(config, id, &interest).await?;
+        let (bus, embedded) = bus(config, files.embedded_clients, id, &interest).await?;
         let addresses = Addresses { public: address_of(&public)?, admin: address_of(&admin)?, embedded };
 
         let hub = Arc::new(Hub::new(id, hub_settings(config), interest, Arc::clone(&metrics)));
@@ -178,7 +178,8 @@ impl Server {
         let (orders, inbox) =
             Desk::new(Arc::clone(&open), Arc::clone(&bans), Arc::clone(&bus), Arc::clone(&metrics));
         let feed = Arc::new(NodeFeed::new(Arc::clone(&hub), inbox));
-        let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration());
+        let tickets_per_user = NonZeroU32::new(config.auth.tickets_per_user);
+        let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration(), tickets_per_user);
         let access = Access::prepare(config, &metrics)?;
         let door = Door::new(access.methods, tickets, bans, access.recheck.clone());
         let origins = Origins::new(&config.cors.origins);
@@ -223,12 +224,7 @@ impl Server {
             },
             socket,
             engine: engine.clone(),
-            admission: AdmissionSettings {
-                connections: config.limits.connections,
-                reserve: SURPLUS_CONNECTIONS_MAX,
-                per_address: NonZeroU32::new(config.limits.connections_per_address),
-                per_second: NonZeroU32::new(config.limits.connects_per_second),
-            },
+            admission: public_admission(config, &files),
             metrics: Some(metrics),
         };
         let admin = Listener {
@@ -243,12 +239,7 @@ impl Server {
             connection: ConnectionSettings { proxy_protocol: config.admin.proxy_protocol, ..connection },
             socket,
             engine: None,
-            admission: AdmissionSettings {
-                connections: ADMIN_CONNECTIONS_MAX,
-                reserve: 0,
-                per_address: None,
-                per_second: None,
-            },
+            admission: admin_admission(&files),
             metrics: None,
         };
         let drain_delay = config.server.drain_delay_seconds.duration();
@@ -286,6 +277,12 @@ impl Server {
     #[must_use]
     pub fn certificates(&self) -> Option<Arc<Certificates>> {
         self.certificates.clone()
+    }
+
+    /// Counts log lines that could not be written, for `/metrics`.
+    #[must_use]
+    pub fn log_lines_dropped(&self) -> Counter {
+        self.node.metrics().log_lines_dropped.clone()
     }
 
     /// Where the server listens.
@@ -401,15 +398,16 @@ impl Access {
                     Method::Jwt { sources: TokenSources::new(&config.auth.jwt), verifier }
                 }
                 AuthMethod::Forward => {
-                    let forward = ForwardAuth::new(&config.auth.forward, metrics.forward.clone())?;
+                    let (settings, metrics) = (&config.auth.forward, metrics.forward.clone());
                     let interval = config.auth.recheck_seconds.duration();
+                    let forward = if interval.is_zero() {
+                        ForwardAuth::new(settings, metrics)?
+                    } else {
+                        ForwardAuth::with_rechecks(settings, metrics)?
+                    };
                     access.recheck =
                         (!interval.is_zero()).then(|| Arc::new(Recheck::new(forward.clone(), interval)));
-                    // A quarter of all that may be asked and wait.
-                    let settings = &config.auth.forward;
-                    let share = settings.concurrent.saturating_add(settings.queue).div_ceil(4);
-                    let most = u32::try_from(share).ok().and_then(NonZeroU32::new);
-                    Method::Forward { forward, askers: AddressCounts::new(most) }
+                    Method::Forward { forward, askers: AddressCounts::new(askers_per_address(settings)) }
                 }
             });
         }
@@ -431,6 +429,7 @@ async fn tls(
 /// The configured bus, and where it listens if it is the embedded one.
 async fn bus(
     config: &Config,
+    clients: usize,
     node: NodeId,
     interest: &Arc<Interest>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
@@ -447,9 +446,10 @@ async fn bus(
     let address = listener.as_ref().map(address_of).transpose()?;
     let names = ChannelNames { prefix: &config.redis.channel_prefix, control: &config.redis.control_channel };
     let event_bytes = config.limits.event_bytes;
-    let (embedded, retention) = (&config.embedded, &config.retention);
+    let embedded = EmbeddedConfig { clients, ..config.embedded.clone() };
+    let retention = &config.retention;
     let bus =
-        EmbeddedBus::open(embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
+        EmbeddedBus::open(&embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
     Ok((Arc::new(bus), address))
 }
 

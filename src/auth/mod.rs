@@ -9,7 +9,7 @@
 //! | [`denial`] | why somebody is not let in, in words that may be shown |
 //! | [`forward`] | asking the app |
 //! | [`recheck`] | asking again for open streams |
-//! | [`tickets`] | one-use words for addresses, where tokens have no place |
+//! | [`tickets`], [`ticket_rate`] | one-use words for addresses, where tokens have no place |
 //! | [`orders`] | backends disconnecting somebody |
 
 pub mod denial;
@@ -21,6 +21,7 @@ pub mod jwt;
 pub mod orders;
 pub mod recheck;
 pub mod scope;
+mod ticket_rate;
 pub mod tickets;
 
 pub use denial::{Check, Denial, Standing};

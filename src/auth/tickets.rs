@@ -2,12 +2,15 @@
 //! puts it into the stream's address, where a token that lives longer has no place: addresses end up in logs.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::ticket_rate::TicketRate;
 use super::{Check, Denial, Identity, TokenId, UserId};
 use crate::bus::{Bus, StoreError};
 use crate::workspace::WorkspaceId;
@@ -78,6 +81,7 @@ pub struct UsedTicket {
 pub struct Tickets {
     bus: Arc<dyn Bus>,
     lifetime: Duration,
+    rate: TicketRate,
 }
 
 /// A ticket cannot be issued now.
@@ -86,16 +90,19 @@ pub enum IssueError {
     /// The system gives no random bytes.
     #[error("the system gives no random numbers")]
     Random,
+    /// The user has as many as may be issued to one for now; there may be one after this time.
+    #[error("this user has as many tickets as a node issues to one (auth.tickets_per_user)")]
+    TooMany(Duration),
     /// The bus does not keep it.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Tickets {
-    /// Tickets that are good for a time.
+    /// Tickets that are good for a time, within which one user gets `per_user` of them; `None`: any number.
     #[must_use]
-    pub fn new(bus: Arc<dyn Bus>, lifetime: Duration) -> Self {
-        Self { bus, lifetime }
+    pub fn new(bus: Arc<dyn Bus>, lifetime: Duration, per_user: Option<NonZeroU32>) -> Self {
+        Self { bus, lifetime, rate: TicketRate::new(per_user, lifetime) }
     }
 
     /// How long a ticket is good.
@@ -104,12 +111,18 @@ impl Tickets {
         self.lifetime
     }
 
-    /// Issues a ticket with which whoever bears it may read one workspace as this identity.
+    /// Issues a ticket with which whoever bears it may read one workspace as this identity. `address` is the client's.
     ///
     /// # Errors
     ///
     /// [`IssueError`], within a bounded time.
-    pub async fn issue(&self, workspace: &WorkspaceId, identity: &Identity) -> Result<Ticket, IssueError> {
+    pub async fn issue(
+        &self,
+        workspace: &WorkspaceId,
+        identity: &Identity,
+        address: IpAddr,
+    ) -> Result<Ticket, IssueError> {
+        self.rate.check(identity, address).map_err(IssueError::TooMany)?;
         let ticket = Ticket::draw().map_err(|_| IssueError::Random)?;
         let stub = Stub {
             workspace: workspace.as_str().to_owned(),

@@ -11,6 +11,7 @@ use super::{FAILURE, Failure, Options, block_on, output};
 use crate::auth::jwt::Verifier;
 use crate::bus::redis::access::{self, Finding};
 use crate::config::{AuthMethod, Config, JwtConfig};
+use crate::files::{self, FileBudget};
 use crate::http::PairFiles;
 use crate::metrics::Metrics;
 
@@ -33,6 +34,7 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         }
         let mut findings =
             vec![Finding::good("configuration", "every key is known and every value is valid")];
+        findings.push(open_files(&config));
         if config.auth.mode.uses(AuthMethod::Jwt) {
             findings.push(tokens(&config.auth.jwt).await);
         }
@@ -45,6 +47,30 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         }
         report(&findings)
     })
+}
+
+/// Whether the limit of open files, which a broker raises as this command does, leaves room for the configured bounds.
+fn open_files(config: &Config) -> Finding {
+    const WHAT: &str = "open files";
+    let budget = match FileBudget::new(config, files::raise_limit()) {
+        Ok(budget) => budget,
+        Err(error) => {
+            let fix = "raise the limit where the broker is started".to_owned();
+            return Finding { what: WHAT, found: error.to_string(), fix: Some(fix) };
+        }
+    };
+    let FileBudget { limit, wanted, connections, embedded_clients, .. } = budget;
+    let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("a limit of {limit}"));
+    if !budget.is_cut() {
+        return Finding::good(WHAT, format!("{limit}, and all configured bounds together need {wanted}"));
+    }
+    let found =
+        format!("{limit} leaves room for {connections} connections and {embedded_clients} Redis clients");
+    let fix = format!(
+        "raise the limit to {wanted} (`ulimit -n`, LimitNOFILE= of systemd, ulimits of a container), or lower \
+         limits.connections or embedded.clients"
+    );
+    Finding { what: WHAT, found, fix: Some(fix) }
 }
 
 /// Reads or fetches the keys that tokens are checked with.

@@ -46,8 +46,7 @@ pub(super) fn run(options: &Options, args: &HistoryArgs) -> Result<(), Failure> 
         }
         for entry in &page.entries {
             let line = if args.json { as_json(entry) } else { as_row(entry) };
-            if output::line(&line).is_err() {
-                // Whoever read the output has gone away.
+            if output::result(&line)?.is_break() {
                 return Ok(());
             }
         }

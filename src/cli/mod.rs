@@ -111,15 +111,21 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Silent(code)) => ExitCode::from(code),
-        Err(Failure::Usage(message)) => fail(USAGE, &message),
-        Err(Failure::Failed(message)) => fail(FAILURE, &message),
+        Err(failure) => ExitCode::from(failure.report(output::error)),
     }
 }
 
-fn fail(code: u8, message: &str) -> ExitCode {
-    output::error(&format!("tidings: {message}"));
-    ExitCode::from(code)
+impl Failure {
+    /// Writes what is still to be said, and returns the exit code.
+    fn report(self, write: impl FnOnce(&str)) -> u8 {
+        let (code, message) = match self {
+            Self::Silent(code) => return code,
+            Self::Usage(message) => (USAGE, message),
+            Self::Failed(message) => (FAILURE, message),
+        };
+        write(&format!("tidings: {message}"));
+        code
+    }
 }
 
 impl Options {

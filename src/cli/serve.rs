@@ -5,29 +5,47 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Failure, Options, output};
+use super::{Failure, Options};
 use crate::config::{AuthMethod, AuthMode, Config, LogFormat};
 use crate::http::Certificates;
 use crate::server::{Addresses, Ended, Server};
-use crate::telemetry;
+use crate::telemetry::{InstallError, Telemetry};
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = options.load()?.config;
-    telemetry::install(&config.log).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
+    let telemetry = Telemetry::install(&config.log).map_err(|error| match error {
+        InstallError::Level(_) => Failure::Usage(error.to_string()),
+        InstallError::Thread(_) | InstallError::Taken(_) => Failure::Failed(error.to_string()),
+    })?;
+    let outcome = start(&config, &telemetry);
+    // By the same way as the log: nobody may read standard error.
+    let outcome = outcome.map_err(|failure| failure.report(|line| telemetry.print_error(line)));
+    telemetry.finish();
+    outcome.map_err(Failure::Silent)
+}
+
+/// Serves on a runtime of its own, of which nothing is left at the end.
+fn start(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?
-        .block_on(serve(&config))
+        .block_on(async {
+            tokio::select! {
+                outcome = serve(config, telemetry) => outcome,
+                never = telemetry.report_floods() => match never {},
+            }
+        })
 }
 
-async fn serve(config: &Config) -> Result<(), Failure> {
+async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
     // Before anything is bound, so that no signal is lost.
     let unwatched = |error| Failure::Failed(format!("cannot watch for signals: {error}"));
     let mut signals = Signals::new().map_err(unwatched)?;
     let hangups = signal(SignalKind::hangup()).map_err(unwatched)?;
     let server = Server::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
-    announce(config, server.addresses());
+    telemetry.count_dropped_in(server.log_lines_dropped());
+    announce(config, server.addresses(), telemetry);
     let _reloading = AbortOnDropHandle::new(tokio::spawn(reload(hangups, server.certificates())));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut running = tokio::spawn(server.run(async {
@@ -89,7 +107,7 @@ impl Signals {
 }
 
 /// Says where everything is: lines to copy for people, one log line for machines.
-fn announce(config: &Config, addresses: Addresses) {
+fn announce(config: &Config, addresses: Addresses, telemetry: &Telemetry) {
     let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
     let stream = format!("{scheme}://{}{}/workspaces/demo/events", addresses.public, config.server.base_path);
     tracing::info!(
@@ -146,6 +164,5 @@ fn announce(config: &Config, addresses: Addresses) {
     lines.push(format!("  curl{token} {stream} -d '{payload}'"));
     lines.push(format!("Operations: http://{}/status", addresses.admin));
     lines.push(String::new());
-    // A closed standard output is no reason not to serve.
-    let _ = output::line(&lines.join("\n"));
+    telemetry.print(&lines.join("\n"));
 }

@@ -21,7 +21,5 @@ pub(super) fn run(options: &Options, args: &ShowArgs) -> Result<(), Failure> {
     } else {
         loaded.table()
     };
-    // A reader that has gone away has read enough.
-    let _ = output::line(text.trim_end());
-    Ok(())
+    output::result(text.trim_end()).map(|_| ())
 }

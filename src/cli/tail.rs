@@ -1,6 +1,6 @@
 //! `tidings tail`: an SSE client that behaves as a browser's EventSource does (WHATWG HTML, section 9.2).
 
-use std::io;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -143,8 +143,7 @@ impl<'a> Tail<'a> {
             if let Some(id) = &event.id {
                 self.position = (!id.is_empty()).then(|| id.clone());
             }
-            if event.data.is_some() && self.print(&event).is_err() {
-                // Whoever read the output has gone away.
+            if event.data.is_some() && self.print(&event)?.is_break() {
                 return Ok(StreamEnd::Done);
             }
             if self.args.count.is_some_and(|count| self.printed >= count) {
@@ -171,7 +170,7 @@ impl<'a> Tail<'a> {
     }
 
     /// Prints an event: payloads to standard output, the broker's own words to standard error, unless all is wanted.
-    fn print(&mut self, event: &Sse) -> io::Result<()> {
+    fn print(&mut self, event: &Sse) -> Result<ControlFlow<()>, Failure> {
         let data = event.data.as_deref().unwrap_or_default();
         let name = event.event.as_deref();
         let own = name.is_some_and(|name| name.starts_with("tidings.")) || (name.is_none() && is_hello(data));
@@ -179,20 +178,15 @@ impl<'a> Tail<'a> {
             self.printed += 1;
         }
         if self.args.json {
-            return output::line(&json!({ "id": self.position, "event": name, "data": data }).to_string());
+            return output::result(&json!({ "id": self.position, "event": name, "data": data }).to_string());
         }
         match name {
-            _ if !own => output::line(data),
-            Some("tidings.heartbeat") => Ok(()),
-            Some(name) => {
-                output::error(&format!("{name} {data}"));
-                Ok(())
-            }
-            None => {
-                output::error(&format!("connected {data}"));
-                Ok(())
-            }
+            _ if !own => return output::result(data),
+            Some("tidings.heartbeat") => {}
+            Some(name) => output::error(&format!("{name} {data}")),
+            None => output::error(&format!("connected {data}")),
         }
+        Ok(ControlFlow::Continue(()))
     }
 }
 

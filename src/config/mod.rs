@@ -236,6 +236,7 @@ impl LimitsConfig {
 pub struct AuthConfig {
     pub mode: AuthMode,
     pub ticket_seconds: Seconds,
+    pub tickets_per_user: u32,
     pub recheck_seconds: Seconds,
     pub forward: ForwardConfig,
     pub jwt: JwtConfig,
@@ -254,6 +255,7 @@ pub struct CorsConfig {
 pub struct LogConfig {
     pub format: LogFormat,
     pub level: String,
+    pub lines_per_second: u32,
 }
 
 /// The form of log lines.

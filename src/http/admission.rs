@@ -27,6 +27,8 @@ pub struct AdmissionSettings {
     pub per_address: Option<NonZeroU32>,
     /// New connections each second, of whoever; `None`: any number.
     pub per_second: Option<NonZeroU32>,
+    /// Whether the oldest connection is closed for a newcomer where there is no room, instead of letting that one wait.
+    pub oldest_gives_way: bool,
 }
 
 /// The bound that a connection is beyond.
@@ -88,6 +90,11 @@ impl Admission {
             // Neither is ever closed.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Whether the next connection has to wait for room.
+    pub(super) fn is_full(&self) -> bool {
+        self.room.available_permits() == 0 && self.reserve.available_permits() == 0
     }
 
     /// A connection has come, and takes the room that was kept for it. `None`: it is beyond a bound, and the reserve is
@@ -190,8 +197,13 @@ mod tests {
         Admission::new(settings, Arc::new(proxies), None)
     }
 
-    const SETTINGS: AdmissionSettings =
-        AdmissionSettings { connections: 2, reserve: 1, per_address: None, per_second: None };
+    const SETTINGS: AdmissionSettings = AdmissionSettings {
+        connections: 2,
+        reserve: 1,
+        per_address: None,
+        per_second: None,
+        oldest_gives_way: false,
+    };
 
     fn is_ready<T>(future: impl Future<Output = T>) -> Option<T> {
         futures_util::FutureExt::now_or_never(future)

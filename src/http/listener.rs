@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::admission::{Admission, AdmissionSettings};
 use super::connection::{self, ConnectionSettings, Entry, Shared};
 use super::drive::Ends;
+use super::open_connections::OpenConnections;
 use super::service::Service;
 use crate::delivery::engine::Engine;
 use crate::metrics::{Counted, Metrics};
@@ -81,6 +82,7 @@ impl Listener {
     /// tells to take no further request. Connections that are still open when `abandon` comes are cut.
     pub async fn run(self, stop_accepting: CancellationToken, abandon: CancellationToken) {
         let Self { listener, service, connection, socket, admission, engine, metrics } = self;
+        let open = admission.oldest_gives_way.then(Arc::<OpenConnections>::default);
         let admission = Admission::new(admission, service.proxies(), metrics.clone());
         let tasks = TaskTracker::new();
         let ends = Ends { stop: stop_accepting.clone(), abandon };
@@ -89,10 +91,13 @@ impl Listener {
         let throttle = Throttle::default();
         loop {
             // Room comes first: beyond all bounds, clients wait in the listen queue and cost no memory here.
-            let ticket = tokio::select! {
-                ticket = shared.admission.room() => ticket,
-                () = stop_accepting.cancelled() => break,
-            };
+            let mut ticket = None;
+            if open.is_none() {
+                ticket = stop_accepting.run_until_cancelled(shared.admission.room()).await;
+                if ticket.is_none() {
+                    break;
+                }
+            }
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop_accepting.cancelled() => break,
@@ -108,13 +113,27 @@ impl Listener {
                     continue;
                 }
             };
+            if let Some(open) = open.as_ref().filter(|_| shared.admission.is_full()) {
+                open.close_oldest();
+            }
+            let ticket = match ticket {
+                Some(ticket) => ticket,
+                None => match stop_accepting.run_until_cancelled(shared.admission.room()).await {
+                    Some(ticket) => ticket,
+                    None => break,
+                },
+            };
             let Some(ticket) = shared.admission.arrive(ticket) else { continue };
             if !INHERITED && socket.apply(&SockRef::from(&stream)).is_err() {
                 // The peer is gone already.
                 continue;
             }
             let entry = Entry { ticket, counted: metrics.clone().map(Counted::new) };
-            tasks.spawn(connection::serve(stream, address, entry, Arc::clone(&shared)));
+            let serving = connection::serve(stream, address, entry, Arc::clone(&shared));
+            match &open {
+                None => tasks.spawn(serving),
+                Some(open) => tasks.spawn(open.enter().serve(serving)),
+            };
         }
         drop(listener);
         tasks.close();

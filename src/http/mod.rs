@@ -3,7 +3,7 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`listener`], [`admission`] | accepting connections, bounded, with socket options |
+//! | [`listener`], [`admission`], [`open_connections`] | accepting connections, bounded, with socket options |
 //! | [`connection`] | one connection: whose it is and what it speaks |
 //! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | what stands before HTTP |
 //! | [`drive`], [`watched`], [`http2`], [`flow`] | hyper, its timeouts and bounds, and the connection's end |
@@ -37,6 +37,7 @@ mod host;
 mod http2;
 mod last_event_id;
 mod listener;
+mod open_connections;
 mod preface;
 mod problem;
 mod proxy_protocol;

@@ -13,6 +13,7 @@ use super::routes::{App, workspace};
 use super::visit::Visit;
 use super::{body, denied};
 use crate::auth::Action;
+use crate::auth::tickets::IssueError;
 
 /// The most that a request for a ticket has to say, in bytes.
 const BODY_BYTES_MAX: usize = 4096;
@@ -56,9 +57,14 @@ async fn grant<B: Buf>(
         .await
         .map_err(|denial| denied::problem(app, &denial))?;
     let tickets = app.door.tickets();
-    let ticket = tickets.issue(&workspace, &app.door.ticket_identity(&admission)).await.map_err(|error| {
-        tracing::debug!(%error, "a ticket was not issued");
-        Problem::unavailable("tickets cannot be kept at the moment: try again later", app.streams.retry)
+    let identity = app.door.ticket_identity(&admission);
+    let ticket = tickets.issue(&workspace, &identity, visit.peer.client.address).await;
+    let ticket = ticket.map_err(|error| match error {
+        IssueError::TooMany(wait) => Problem::rate_limited(format!("{error}: try again later"), wait),
+        IssueError::Random | IssueError::Store(_) => {
+            tracing::debug!(%error, "a ticket was not issued");
+            Problem::unavailable("tickets cannot be kept at the moment: try again later", app.streams.retry)
+        }
     })?;
     let body = json!({ "ticket": ticket.reveal(), "expiresInSeconds": tickets.lifetime().as_secs_f64() });
     let mut response = Response::new(format!("{body}\n").into());

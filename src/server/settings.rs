@@ -1,13 +1,58 @@
 //! What of the configuration each part gets.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::config::{AuthMode, Config, LiveConfig};
+use crate::config::{AuthMode, Config, ForwardConfig, LiveConfig};
 use crate::delivery::StreamSettings;
 use crate::delivery::engine::{EngineSettings, LogBounds};
-use crate::http::{ConnectionSettings, Hosts, Http2Settings, SocketSettings};
+use crate::files::{self, FileBudget, TooFewFiles};
+use crate::http::{AdmissionSettings, ConnectionSettings, Hosts, Http2Settings, SocketSettings};
 use crate::hub::{HubSettings, LiveEvents};
 use crate::limits::StreamLimits;
+
+/// What the limit of open files leaves of the configured bounds, once it is raised as far as it may be.
+pub(super) fn files(config: &Config) -> Result<FileBudget, TooFewFiles> {
+    let budget = FileBudget::new(config, files::raise_limit())?;
+    if budget.is_cut() {
+        tracing::warn!(
+            files = budget.limit,
+            files_wanted = budget.wanted,
+            connections = budget.connections,
+            embedded_clients = budget.embedded_clients,
+            "fewer connections than configured: raise the limit of open files, or lower limits.connections"
+        );
+    }
+    Ok(budget)
+}
+
+/// Who may have a connection on the public listener.
+pub(super) fn public_admission(config: &Config, files: &FileBudget) -> AdmissionSettings {
+    AdmissionSettings {
+        connections: files.connections,
+        reserve: files.surplus,
+        per_address: NonZeroU32::new(config.limits.connections_per_address),
+        per_second: NonZeroU32::new(config.limits.connects_per_second),
+        oldest_gives_way: false,
+    }
+}
+
+/// Who may have a connection on the operations listener: connections on which nothing is asked keep no probe out.
+pub(super) fn admin_admission(files: &FileBudget) -> AdmissionSettings {
+    AdmissionSettings {
+        connections: files.admin,
+        reserve: 0,
+        per_address: None,
+        per_second: None,
+        oldest_gives_way: true,
+    }
+}
+
+/// Questions to the app of one client address at a time: a quarter of all that may be asked and wait.
+pub(super) fn askers_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
+    let share = config.concurrent.saturating_add(config.queue).div_ceil(4);
+    u32::try_from(share).ok().and_then(NonZeroU32::new)
+}
 
 /// What both listeners have in common.
 pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::bed::{on_both_buses, publish_live};
-use crate::support::{Bed, Bus, Connect, DEADLINE, End, SseClient, eventually};
+use crate::support::{Bed, Bus, Connect, DEADLINE, End, SseClient, eventually, eventually_some};
 
 on_both_buses!(
     a_client_that_never_reads_disturbs_nobody_and_is_told_that_it_lags,
@@ -139,7 +139,8 @@ async fn a_client_that_takes_no_bytes_is_cut(bus: Bus) {
     assert!(blocked.elapsed() < Duration::from_secs(5), "{:?}", blocked.elapsed());
     eventually("so is its connection", DEADLINE, async || bed.broker.status().await["connections"] == 1)
         .await;
-    let line = end_line(&bed, "takes no bytes").unwrap_or_else(|| panic!("{}", bed.broker.log()));
+    let line =
+        eventually_some("its end is logged", DEADLINE, async || end_line(&bed, "takes no bytes")).await;
     assert!(line.contains(&format!("address={}", stalled.local_address())), "{line}");
     stalled.resume_reading();
     assert!(matches!(stalled.wait_end(DEADLINE).await, End::Cut(_)));

@@ -42,9 +42,18 @@ pub(super) struct Book {
 
 struct Pages {
     cache: Cache,
-    /// At most `flights_max`; each is taken out by its [`Landing`].
-    flights: HashMap<Key, (u64, WeakShared<BoxFuture<'static, Outcome>>)>,
+    /// At most `flights_max` for newcomers; each is taken out by its [`Landing`].
+    flights: HashMap<Key, Entry>,
+    /// How many of them are for open streams. Whoever asks again bounds these, and newcomers do not keep them out.
+    rechecks: usize,
     numbered: u64,
+}
+
+/// A flight, as the book knows it.
+struct Entry {
+    number: u64,
+    freshness: Freshness,
+    flight: WeakShared<BoxFuture<'static, Outcome>>,
 }
 
 /// Takes a flight out of the book when it ends, however that is.
@@ -57,7 +66,8 @@ pub(super) struct Landing {
 impl Book {
     /// An empty book for so many flights, those that wait included.
     pub(super) fn new(cache_entries: usize, flights_max: usize) -> Self {
-        let pages = Pages { cache: Cache::new(cache_entries), flights: HashMap::new(), numbered: 0 };
+        let pages =
+            Pages { cache: Cache::new(cache_entries), flights: HashMap::new(), rechecks: 0, numbered: 0 };
         Self { flights_max, pages: Mutex::new(pages) }
     }
 
@@ -75,10 +85,10 @@ impl Book {
         {
             return Ok(Found::Answer(answer));
         }
-        if let Some(flight) = pages.flights.get(&key).and_then(|(_, flight)| flight.upgrade()) {
+        if let Some(flight) = pages.flights.get(&key).and_then(|entry| entry.flight.upgrade()) {
             return Ok(Found::Flight(flight));
         }
-        if pages.flights.len() >= self.flights_max {
+        if freshness == Freshness::Kept && pages.flights.len() - pages.rechecks >= self.flights_max {
             return Err(NoAnswer::Busy);
         }
         pages.numbered += 1;
@@ -86,7 +96,7 @@ impl Book {
         let flight = begin(Landing { book: Arc::clone(self), key, number }).shared();
         // A flight that nobody has polled yet can be pointed at.
         if let Some(pointer) = flight.downgrade() {
-            pages.flights.insert(key, (number, pointer));
+            pages.put(key, Entry { number, freshness, flight: pointer });
         }
         Ok(Found::Flight(flight))
     }
@@ -100,7 +110,7 @@ impl Book {
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         let flights: Vec<Flight> =
-            self.pages.lock().flights.values().filter_map(|(_, flight)| flight.upgrade()).collect();
+            self.pages.lock().flights.values().filter_map(|entry| entry.flight.upgrade()).collect();
         // Less the one that counts.
         flights.iter().filter_map(Flight::strong_count).map(|count| count - 1).sum()
     }
@@ -125,10 +135,25 @@ impl Drop for Landing {
 }
 
 impl Pages {
+    fn put(&mut self, key: Key, entry: Entry) {
+        self.rechecks += entry.rechecks();
+        // One that ended, and whose landing has not come yet.
+        let replaced = self.flights.insert(key, entry);
+        self.rechecks -= replaced.as_ref().map_or(0, Entry::rechecks);
+    }
+
     /// Takes out a flight, and not the next one to the same question, which may have begun already.
     fn take_out(&mut self, key: Key, number: u64) {
-        if self.flights.get(&key).is_some_and(|(other, _)| *other == number) {
-            self.flights.remove(&key);
+        if self.flights.get(&key).is_some_and(|other| other.number == number) {
+            let taken = self.flights.remove(&key);
+            self.rechecks -= taken.as_ref().map_or(0, Entry::rechecks);
         }
+    }
+}
+
+impl Entry {
+    /// What it adds to the flights for open streams.
+    fn rechecks(&self) -> usize {
+        usize::from(self.freshness == Freshness::New)
     }
 }

@@ -50,8 +50,10 @@ struct Inner {
     /// The configured further headers.
     extra: Vec<HeaderName>,
     app: App,
-    /// Requests under way.
+    /// Requests for newcomers under way, and such for open streams beyond their share.
     slots: Semaphore,
+    /// The share of requests that only open streams get.
+    recheck_slots: Semaphore,
     book: Arc<Book>,
     metrics: ForwardMetrics,
     failures: Throttle,
@@ -75,6 +77,20 @@ impl ForwardAuth {
     ///
     /// [`SetupError`], when TLS has no use for this system, or a configured header is none.
     pub fn new(config: &ForwardConfig, metrics: ForwardMetrics) -> Result<Self, SetupError> {
+        Self::with_share(config, 0, metrics)
+    }
+
+    /// The same, with a quarter of the requests for [`Self::ask_again`] alone, so that newcomers cannot end open streams.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::new`].
+    pub fn with_rechecks(config: &ForwardConfig, metrics: ForwardMetrics) -> Result<Self, SetupError> {
+        let share = (config.concurrent / 4).max(1).min(config.concurrent / 2);
+        Self::with_share(config, share, metrics)
+    }
+
+    fn with_share(config: &ForwardConfig, share: usize, metrics: ForwardMetrics) -> Result<Self, SetupError> {
         let timeout = config.timeout_seconds.duration();
         let extra: Result<_, _> =
             config.headers.iter().map(|name| HeaderName::from_bytes(name.as_bytes())).collect();
@@ -84,7 +100,8 @@ impl ForwardAuth {
             cache_max: config.cache_max_seconds.duration(),
             extra: extra?,
             app: App::new(timeout, config.concurrent, config.url.is_https())?,
-            slots: Semaphore::new(config.concurrent),
+            slots: Semaphore::new(config.concurrent - share),
+            recheck_slots: Semaphore::new(share),
             book: Arc::new(Book::new(config.cache_entries, config.concurrent.saturating_add(config.queue))),
             metrics,
             failures: Throttle::default(),
@@ -155,7 +172,7 @@ impl ForwardAuth {
         };
         let found = inner.book.find(asking.key(workspace, action), freshness, |landing| {
             let question = Question { uri, workspace: workspace.clone(), action, asking: asking.clone() };
-            Arc::clone(inner).fly(landing, question).boxed()
+            Arc::clone(inner).fly(landing, question, freshness).boxed()
         });
         let outcome = match found {
             Ok(Found::Answer(answer)) => {
@@ -175,8 +192,8 @@ impl ForwardAuth {
 impl Inner {
     /// Brings one answer: waits for a slot, asks, and leaves the answer in the book. In the log and the counters it
     /// stands once, however many wait for it.
-    async fn fly(self: Arc<Self>, landing: Landing, question: Question) -> Outcome {
-        let outcome = match tokio::time::timeout(self.timeout, self.exchange(&question)).await {
+    async fn fly(self: Arc<Self>, landing: Landing, question: Question, freshness: Freshness) -> Outcome {
+        let outcome = match tokio::time::timeout(self.timeout, self.exchange(&question, freshness)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(NoAnswer::Timeout(self.timeout)),
         };
@@ -189,9 +206,17 @@ impl Inner {
         outcome
     }
 
-    async fn exchange(&self, question: &Question) -> Outcome {
-        // The semaphore is never closed.
-        let _slot = self.slots.acquire().await.map_err(|_| NoAnswer::Busy)?;
+    async fn exchange(&self, question: &Question, freshness: Freshness) -> Outcome {
+        let slot = match freshness {
+            Freshness::Kept => self.slots.acquire().await,
+            Freshness::New => tokio::select! {
+                biased;
+                slot = self.recheck_slots.acquire() => slot,
+                slot = self.slots.acquire() => slot,
+            },
+        };
+        // The semaphores are never closed.
+        let _slot = slot.map_err(|_| NoAnswer::Busy)?;
         let _counted = Counted::new(&self.metrics);
         let asked = Instant::now();
         let head = self.app.ask(question).await.map_err(NoAnswer::Unreachable)?;

@@ -58,9 +58,7 @@ fn print(outcome: &Outcome, json: bool) -> Result<(), Failure> {
     } else {
         table::text(outcome)
     };
-    // Whether or not anyone reads it, the exit code tells the outcome.
-    let _ = output::line(&text);
-    Ok(())
+    output::result(&text).map(|_| ())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

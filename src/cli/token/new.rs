@@ -76,9 +76,7 @@ pub(super) fn run(options: &Options, args: &NewArgs) -> Result<(), Failure> {
     };
     let token = mint(&config.auth.jwt, args.key.as_deref(), &new, SystemTime::now())
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    // A token that nobody read is none the worse.
-    let _ = output::line(token.reveal());
-    Ok(())
+    output::result(token.reveal()).map(|_| ())
 }
 
 fn is_pattern(text: &str) -> bool {

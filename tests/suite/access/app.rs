@@ -182,3 +182,58 @@ async fn one_address_alone_does_not_fill_the_queue_before_the_app() {
     let answers = crowd.join_all().await;
     assert_eq!(answers.iter().filter(|status| **status == 401).count(), 2, "{answers:?}");
 }
+
+#[tokio::test]
+async fn a_crowd_of_newcomers_ends_no_open_stream() {
+    const STREAMS: usize = 5;
+    let app = App::start().await;
+    let settings = [
+        ("auth.recheck_seconds", "1"),
+        ("auth.forward.timeout_seconds", "2"),
+        ("auth.forward.concurrent", "4"),
+        ("auth.forward.queue", "4"),
+        ("server.trusted_proxies", "127.0.0.1"),
+    ];
+    let bed = start(Bus::Embedded, &app, &settings).await;
+    let address = bed.broker.address();
+    let mut streams = Vec::new();
+    for number in 0..STREAMS {
+        let name = format!("s{number}");
+        app.sign_in(&name, &name, &["acme"]);
+        let mut client = bed.broker.connect_with("acme", session(&name)).await;
+        client.hello().await;
+        streams.push(client);
+    }
+
+    app.set_slow_for_strangers(true);
+    let mut crowd = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        crowd.spawn(async move {
+            for attempt in 0.. {
+                let cookie = format!("session=none{number}-{attempt}");
+                let from = format!("203.0.113.{}", number % 5);
+                let headers = [("Cookie", cookie.as_str()), ("X-Forwarded-For", from.as_str())];
+                let _ =
+                    http::try_request(address, "GET", &format!("{EVENTS}?errors=http"), &headers, "").await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    let busy = "tidings_forward_total{outcome=\"failed\"}";
+    eventually("no newcomer is let in any more", DEADLINE, async || {
+        bed.broker.metric(busy).await.is_some_and(|count| count > 50.0)
+    })
+    .await;
+    // Twice as often as a stream is patient.
+    let before = app.confirmed();
+    eventually("the app is asked about all of them", 2 * DEADLINE, async || {
+        app.confirmed() >= before + 6 * STREAMS
+    })
+    .await;
+    bed.publish_live("acme", "still here").await;
+    for client in &mut streams {
+        assert_eq!(client.application_event().await.data, "still here");
+        assert_eq!(client.end(), None);
+    }
+    crowd.shutdown().await;
+}

@@ -15,6 +15,7 @@ on_both_buses!(
     a_ticket_that_is_not_used_in_time_is_worth_nothing,
     what_a_ticket_opened_ends_with_its_user_and_its_token,
     a_ticket_survives_a_refusal_for_want_of_room,
+    one_user_takes_no_more_tickets_than_its_share,
 );
 
 async fn ask(broker: &Broker, headers: &[(&str, &str)], body: Value) -> Response {
@@ -52,6 +53,29 @@ async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
         assert_eq!(check(&bed.broker, "acme", wrong).await, (401, json!("ticket")), "{wrong}");
     }
     assert!(!bed.broker.log().contains(&ticket), "{}", bed.broker.log());
+}
+
+async fn one_user_takes_no_more_tickets_than_its_share(bus: Bus) {
+    // None comes back within the test.
+    let settings = [&JWT[..], &[("auth.tickets_per_user", "3"), ("auth.ticket_seconds", "3000")]].concat();
+    let bed = Bed::start_with(bus, &settings).await;
+    let ann = |jti: &str| token("ann", &["acme", "other"], 60, &json!({ "jti": jti }));
+    let tickets = [issue(&bed.broker, &ann("1")).await, issue(&bed.broker, &ann("2")).await];
+    issue(&bed.broker, &ann("3")).await;
+    for workspace in ["acme", "other"] {
+        let authorization = bearer(&ann("4"));
+        let headers = [("Authorization", authorization.as_str())];
+        let refused = ask(&bed.broker, &headers, json!({ "workspace": workspace })).await;
+        assert_eq!(refused.status, 429, "{}", refused.text());
+        assert!(refused.text().contains("auth.tickets_per_user"), "{}", refused.text());
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((900..=1500).contains(&wait), "{wait}");
+    }
+    issue(&bed.broker, &token("bob", &["acme"], 60, &json!({}))).await;
+    for ticket in tickets {
+        let query = format!("ticket={ticket}");
+        bed.broker.connect_with("acme", Connect::query(&query)).await.hello().await;
+    }
 }
 
 async fn only_who_may_read_gets_a_ticket(bus: Bus) {

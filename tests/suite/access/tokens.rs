@@ -207,7 +207,7 @@ async fn a_short_secret_does_on_this_machine_alone() {
     let file = directory.write("secret", "short\n").display().to_string();
     let settings = [("auth.mode", "jwt"), ("auth.jwt.algorithm", "HS256"), ("auth.jwt.secret_file", &file)];
     let bed = Bed::start_with(Bus::Embedded, &settings).await;
-    assert!(bed.broker.log().contains("5 bytes and needs at least 32"), "{}", bed.broker.log());
+    bed.broker.logged("5 bytes and needs at least 32").await;
 
     let open = [
         &settings[..],

@@ -7,6 +7,7 @@ mod check;
 mod configuration;
 mod publish;
 mod serve;
+mod sinks;
 mod tail;
 mod token;
 mod usage;

@@ -26,7 +26,7 @@ async fn what_it_prints_can_be_copied_and_pasted(bus: Bus) {
 
 async fn what_it_prints_works_where_tokens_are_wanted(bus: Bus) {
     let bed = Bed::start_with(bus, &JWT).await;
-    let printed = bed.broker.log();
+    let printed = bed.broker.logged("Operations: ").await;
     let line = printed.lines().find(|line| line.contains("tidings token new")).expect("how to make a token");
     let program = env!("CARGO_BIN_EXE_tidings");
     let mut make =
@@ -38,7 +38,7 @@ async fn what_it_prints_works_where_tokens_are_wanted(bus: Bus) {
 
 /// Does what the lines say that the broker printed; `first` stands before each.
 async fn copy_and_paste(bed: &Bed, bus: Bus, first: &str) {
-    let printed = bed.broker.log();
+    let printed = bed.broker.logged("Operations: ").await;
     let lines: Vec<_> = printed.lines().map(str::trim).collect();
     let find = |begin: &str, word: &str| {
         let line = lines.iter().find(|line| line.starts_with(begin) && line.contains(word));
@@ -127,7 +127,8 @@ async fn a_password_is_nowhere_to_be_seen() {
         for answer in answers {
             assert!(!answer.text().contains(PASSWORD), "{}", answer.text());
         }
-        assert!(broker.log().contains("broker:***@"), "the address is shown without it");
+        // The address is shown without it.
+        broker.logged("broker:***@").await;
         assert!(!broker.log().contains(PASSWORD), "{}", broker.log());
     }
 }

@@ -77,7 +77,7 @@ async fn each_stream_is_one_line_at_its_end() {
 #[tokio::test]
 async fn requests_that_are_no_streams_are_not_logged_one_by_one() {
     let broker = Broker::start(BrokerOptions::embedded()).await;
-    let before = broker.log();
+    let before = broker.logged("Operations: ").await;
     for target in ["/nowhere", "/api/workspaces/a%20b/events"] {
         http::get(broker.address(), target).await;
     }

@@ -2,5 +2,7 @@
 
 mod cleanup;
 mod drain;
+mod log_sinks;
 mod logs;
+mod open_files;
 mod operations;

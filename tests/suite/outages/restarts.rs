@@ -71,5 +71,5 @@ async fn check_away(broker: &Broker, audience: &mut Audience) {
         check_asked_to_come_back(&mut late, "unavailable").await;
         assert!(!late.events().iter().any(|event| event.is_hello()));
     }
-    assert!(broker.log().contains("no link to Redis"), "{}", broker.log());
+    broker.logged("no link to Redis").await;
 }

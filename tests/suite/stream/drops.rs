@@ -37,7 +37,7 @@ async fn check_drop(bed: &Bed, undeliverable: &[u8], reason: &str) {
     assert_eq!(bed.broker.status().await["counters"]["resets"][reason], 1);
     let counter = format!("tidings_events_dropped_total{{reason=\"{reason}\"}}");
     assert_eq!(bed.broker.metric(&counter).await, Some(1.0));
-    let log = bed.broker.log();
+    let log = bed.broker.logged("dropped an event").await;
     let line = log.lines().find(|line| line.contains("dropped an event")).unwrap();
     assert!(line.contains("WARN") && line.contains("workspace=acme"), "{line}");
     assert!(line.contains(&format!("reason=\"{reason}\"")), "{line}");

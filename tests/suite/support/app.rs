@@ -31,7 +31,9 @@ struct Shared {
     sessions: Mutex<HashMap<String, (String, Vec<String>)>>,
     broken: AtomicBool,
     slow: watch::Sender<bool>,
+    slow_for_strangers: watch::Sender<bool>,
     asked: AtomicUsize,
+    confirmed: AtomicUsize,
 }
 
 impl App {
@@ -48,8 +50,11 @@ impl App {
                 let service = service_fn(move |request| {
                     let answer = shared.answer(&request);
                     let mut slow = shared.slow.subscribe();
+                    let mut slow_for_strangers = shared.slow_for_strangers.subscribe();
+                    let is_stranger = answer.status() == StatusCode::UNAUTHORIZED;
                     async move {
                         let _ = slow.wait_for(|slow| !slow).await;
+                        let _ = slow_for_strangers.wait_for(|slow| !(*slow && is_stranger)).await;
                         Ok::<_, Infallible>(answer)
                     }
                 });
@@ -87,6 +92,16 @@ impl App {
         self.shared.slow.send_replace(slow);
     }
 
+    /// From now on answers to those without a session wait until this is taken back.
+    pub fn set_slow_for_strangers(&self, slow: bool) {
+        self.shared.slow_for_strangers.send_replace(slow);
+    }
+
+    /// How often the app let somebody in.
+    pub fn confirmed(&self) -> usize {
+        self.shared.confirmed.load(Ordering::Relaxed)
+    }
+
     /// How often the app was asked.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::Relaxed)
@@ -111,6 +126,7 @@ impl Shared {
                 *answer.status_mut() = StatusCode::FORBIDDEN;
             }
             Some((user, _)) => {
+                self.confirmed.fetch_add(1, Ordering::Relaxed);
                 let headers = answer.headers_mut();
                 headers.insert("x-tidings-user", user.parse().expect("a header"));
                 if text("x-tidings-action") == Some("publish") && user == "editor" {

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::directory::Directory;
 use super::http::{self, Response};
 use super::ports::Port;
-use super::programs::Program;
+use super::programs::{Program, Sink};
 use super::redis_server::RedisServer;
 use super::sse::{Connect, SseClient};
 use super::wait::{DEADLINE, eventually, eventually_some};
@@ -33,6 +33,8 @@ pub struct BrokerOptions {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     ignored_signal: Option<&'static str>,
+    sink: Option<Sink>,
+    files: Option<(u64, u64)>,
 }
 
 impl BrokerOptions {
@@ -45,6 +47,8 @@ impl BrokerOptions {
             arguments: Vec::new(),
             environment: Vec::new(),
             ignored_signal: None,
+            sink: None,
+            files: None,
         }
     }
 
@@ -75,6 +79,18 @@ impl BrokerOptions {
     /// Starts the broker with a signal ignored, such as `XFSZ`, by which the system ends programs whose files grow too large.
     pub fn ignoring(mut self, signal: &'static str) -> Self {
         self.ignored_signal = Some(signal);
+        self
+    }
+
+    /// Starts the broker with a soft and a hard limit of open files.
+    pub fn open_files(mut self, soft: u64, hard: u64) -> Self {
+        self.files = Some((soft, hard));
+        self
+    }
+
+    /// Has the broker write to a sink instead of its log.
+    pub fn writing_to(mut self, sink: &Sink) -> Self {
+        self.sink = Some(sink.clone());
         self
     }
 
@@ -201,6 +217,12 @@ impl Broker {
         self.program.log()
     }
 
+    /// Waits until the log has a text, and answers the log. Lines are written beside what they are about.
+    pub async fn logged(&self, text: &str) -> String {
+        let what = format!("the log has {text:?}");
+        eventually_some(&what, DEADLINE, async || Some(self.log()).filter(|log| log.contains(text))).await
+    }
+
     /// The broker's process id.
     pub fn pid(&self) -> u32 {
         self.program.pid()
@@ -260,11 +282,21 @@ impl Broker {
     }
 }
 
-/// The program behind one that takes its place, and its process id.
 fn tidings_ignoring(signal: &str) -> Command {
+    tidings_behind("env", &[&format!("--ignore-signal={signal}")])
+}
+
+/// The program with a soft and a hard limit of open files.
+pub fn tidings_with_files(soft: u64, hard: u64) -> Command {
+    let line = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+    tidings_behind("sh", &["-c", &line])
+}
+
+/// The program behind one that takes its place, and its process id.
+fn tidings_behind(program: &str, arguments: &[&str]) -> Command {
     let tidings = tidings();
-    let mut command = Command::new("env");
-    command.arg(format!("--ignore-signal={signal}")).arg(tidings.get_program());
+    let mut command = Command::new(program);
+    command.args(arguments).arg(tidings.get_program());
     for (name, _) in tidings.get_envs().filter(|(_, value)| value.is_none()) {
         command.env_remove(name);
     }
@@ -272,7 +304,11 @@ fn tidings_ignoring(signal: &str) -> Command {
 }
 
 fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Program {
-    let mut command = options.ignored_signal.map_or_else(tidings, tidings_ignoring);
+    let mut command = match (options.ignored_signal, options.files) {
+        (Some(signal), _) => tidings_ignoring(signal),
+        (None, Some((soft, hard))) => tidings_with_files(soft, hard),
+        (None, None) => tidings(),
+    };
     command.arg("serve").args(&options.arguments).current_dir(directory.path());
     let listen = |port: &Port| SocketAddr::new(options.host, port.number()).to_string();
     command.env(variable("server.listen"), listen(&ports.server));
@@ -284,5 +320,8 @@ fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Prog
     }
     command.envs(options.settings.iter().map(|(key, value)| (variable(key), value)));
     command.envs(options.environment.iter().map(|(name, value)| (name, value)));
-    Program::start("tidings", command)
+    match &options.sink {
+        Some(sink) => Program::start_writing_to("tidings", command, sink),
+        None => Program::start("tidings", command),
+    }
 }

@@ -1,8 +1,11 @@
 //! Child processes that end with their test.
 
 use std::fs::File;
+use std::io::PipeReader;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -28,18 +31,57 @@ pub struct Program {
     _directory: Directory,
 }
 
+/// Where a program writes.
+#[derive(Debug, Clone)]
+pub struct Sink(Arc<OwnedFd>);
+
+impl Sink {
+    fn new(target: impl Into<OwnedFd>) -> Self {
+        Self(Arc::new(target.into()))
+    }
+
+    /// A disk without room.
+    pub fn full_disk() -> Self {
+        Self::new(File::options().write(true).open("/dev/full").expect("open /dev/full"))
+    }
+
+    /// A pipe of which the reader is gone.
+    pub fn closed_pipe() -> Self {
+        Self::pipe().0
+    }
+
+    /// A pipe, which takes 64 KiB before it has to be read.
+    pub fn pipe() -> (Self, PipeReader) {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        (Self::new(writer), reader)
+    }
+
+    pub fn stdio(&self) -> Stdio {
+        self.0.try_clone().expect("a second handle of a sink").into()
+    }
+}
+
 impl Program {
     /// Starts a program. `name` stands in messages.
-    pub fn start(name: &str, mut command: Command) -> Self {
+    pub fn start(name: &str, command: Command) -> Self {
         let directory = Directory::new();
         let log = directory.file("log");
-        let file = File::create(&log).expect("create the log");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("a second handle of the log"))
-            .stderr(file)
-            .spawn()
-            .unwrap_or_else(|error| panic!("start {name} ({}): {error}", command.get_program().display()));
+        let file = Sink::new(File::create(&log).expect("create the log"));
+        Self::start_in(name, command, directory, log, &file)
+    }
+
+    /// Starts a program that writes to `sink`; its log stays empty.
+    pub fn start_writing_to(name: &str, command: Command, sink: &Sink) -> Self {
+        let directory = Directory::new();
+        let log = directory.file("log");
+        Self::start_in(name, command, directory, log, sink)
+    }
+
+    fn start_in(name: &str, mut command: Command, directory: Directory, log: PathBuf, sink: &Sink) -> Self {
+        let child =
+            command.stdin(Stdio::null()).stdout(sink.stdio()).stderr(sink.stdio()).spawn().unwrap_or_else(
+                |error| panic!("start {name} ({}): {error}", command.get_program().display()),
+            );
         Self { name: name.to_owned(), child, log, polite: false, _directory: directory }
     }
 

@@ -120,11 +120,15 @@ fn answered(status: u16, headers: &[(&'static str, &'static str)]) -> Answered {
 }
 
 fn auth(address: SocketAddr, change: impl FnOnce(&mut ForwardConfig)) -> ForwardAuth {
+    ForwardAuth::new(&settings(address, change), ForwardMetrics::default()).unwrap()
+}
+
+fn settings(address: SocketAddr, change: impl FnOnce(&mut ForwardConfig)) -> ForwardConfig {
     let mut config = Config::defaults().auth.forward;
     config.url = ForwardUrl::new(format!("http://{address}/may/{{workspace}}?key=k"));
     config.timeout_seconds = Seconds::new(DEADLINE);
     change(&mut config);
-    ForwardAuth::new(&config, ForwardMetrics::default()).unwrap()
+    config
 }
 
 fn seconds(seconds: f64) -> Seconds {

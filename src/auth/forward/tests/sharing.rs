@@ -122,3 +122,33 @@ async fn waiting_for_a_slot_counts_towards_the_deadline() {
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     assert_eq!(auth.0.book.flights(), 0);
 }
+
+#[tokio::test]
+async fn newcomers_do_not_keep_open_streams_waiting() {
+    let (app, gate) = gated_app().await;
+    let config = settings(app.address, |config| (config.concurrent, config.queue) = (4, 4));
+    let auth = ForwardAuth::with_rechecks(&config, ForwardMetrics::default()).unwrap();
+    let mut tasks = JoinSet::new();
+    for number in 0..8 {
+        asking(&auth, &mut tasks, &format!("newcomer-{number}"));
+    }
+    eventually("all slots of newcomers are taken", || app.asked() == 3 && auth.0.book.flights() == 8).await;
+    let denial = read(&auth, &of_user(&auth, "one more")).await.unwrap_err();
+    assert_eq!(denial.standing, Standing::Passing);
+
+    // Those that are asked about again have a slot of their own, one after the other.
+    let mut rechecks = JoinSet::new();
+    for number in 0..3 {
+        let (auth, asking) = (auth.clone(), of_user(&auth, &format!("open-{number}")));
+        rechecks.spawn(async move { auth.ask_again(&acme(), Action::Subscribe, &asking).await });
+    }
+    eventually("one of them is asked about", || app.asked() == 4 && auth.0.book.flights() == 11).await;
+    assert_eq!(auth.0.metrics.in_flight.get(), 4, "all together keep to the bound");
+    tasks.shutdown().await;
+    gate.add_permits(20);
+    while let Some(outcome) = rechecks.join_next().await {
+        outcome.unwrap().unwrap();
+    }
+    assert_eq!(auth.0.book.flights(), 0);
+    user(&auth, "newcomer").await;
+}
