@@ -21,22 +21,68 @@ impl fmt::Display for EntryId {
 impl FromStr for EntryId {
     type Err = String;
 
-    /// Takes an `id:` of a stream; what a node adds behind `~` says nothing about the log.
+    /// Takes an `id:` of a stream; what a node adds behind the two numbers says nothing about the log.
     fn from_str(text: &str) -> Result<Self, String> {
-        let entry = text.split('~').next().unwrap_or_default();
-        let numbers = entry.split_once('-').and_then(|(milliseconds, sequence)| {
-            Some(Self(milliseconds.parse().ok()?, sequence.parse().ok()?))
+        let numbers = text.split_once('-').and_then(|(milliseconds, rest)| {
+            let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+            Some(Self(milliseconds.parse().ok()?, rest[..end].parse().ok()?))
         });
         numbers.ok_or_else(|| format!("no entry id: {text:?}"))
     }
 }
 
+/// An `id:` of a stream: a place in the log, or beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// As it came.
+    pub text: String,
+    /// The place in the log that it is at, or behind.
+    pub entry: EntryId,
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self { text: text.to_owned(), entry: text.parse()? })
+    }
+}
+
+impl From<EntryId> for Place {
+    fn from(entry: EntryId) -> Self {
+        Self { text: entry.to_string(), entry }
+    }
+}
+
+/// The name of an event of a workspace. Each publisher numbers its events, durable and live ones together, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag {
+    pub publisher: usize,
+    pub number: u64,
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "number {} of publisher {}", self.number, self.publisher)
+    }
+}
+
+/// Whether an event goes through the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Durable,
+    Live,
+}
+
 /// One number that a publisher tried to publish.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    pub number: u64,
+    pub tag: Tag,
+    pub kind: Kind,
     /// When it began.
     pub began: Moment,
+    /// When the publisher knew the outcome.
+    pub ended: Moment,
     pub outcome: Outcome,
 }
 
@@ -45,9 +91,11 @@ pub struct Attempt {
 pub enum Outcome {
     /// The event is in the log, at this place.
     Acknowledged(EntryId),
+    /// The server sent the live event to so many subscribers. Where there was none, no node heard it.
+    Heard(u64),
     /// It surely was not published.
     Failed,
-    /// No answer: it may be in the log, or come into it later.
+    /// No answer: it may be in the log, or come into it later; a live event may have been heard.
     Unknown,
 }
 
@@ -61,17 +109,19 @@ pub struct Sighting {
 #[derive(Debug, Clone)]
 pub enum Seen {
     /// It asked for the stream, with this `Last-Event-ID`.
-    Connecting { after: Option<EntryId> },
+    Connecting { after: Option<Place> },
     /// It was greeted.
-    Hello { position: Option<EntryId> },
+    Hello { position: Option<Place> },
     /// An event of a publisher.
-    Event { id: EntryId, number: u64 },
+    Event { place: Place, tag: Tag },
     /// A sign of life moved its position.
-    Heartbeat { position: Option<EntryId> },
+    Heartbeat { position: Option<Place> },
     /// It was told that events may be missing to it.
-    Reset { reason: String, from: Option<EntryId>, head: EntryId },
+    Reset { reason: String, from: Option<Place>, head: Place },
     /// It was asked to come back.
     Reconnect,
+    /// Its connection ended.
+    Disconnected,
     /// An answer after which an EventSource gives up.
     GaveUp(String),
 }
@@ -86,10 +136,30 @@ pub struct Diary {
 /// One workspace.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
-    /// In the order of their numbers: one publisher, one event at a time.
+    /// Of each publisher in the order of its numbers: one event at a time.
     pub attempts: Vec<Attempt>,
     pub diaries: Vec<Diary>,
     /// What the server's log holds in the end, where a server has lost entries that it had acknowledged; `None` where none
     /// has, so that nothing may be excused that way.
-    pub survivors: Option<BTreeMap<EntryId, u64>>,
+    pub survivors: Option<BTreeMap<EntryId, Tag>>,
+    /// From when to when a broker was about to be killed. What only one node could hear meanwhile, it may not have heard.
+    pub deaths: Vec<(Moment, Moment)>,
+    /// Whether nodes cannot find out that the workspace carries no live events, and have to say that it may.
+    pub may_count_as_mixed: bool,
+}
+
+impl Book {
+    /// All that was written down, a line each, to find out how something was lost.
+    pub fn lines(&self) -> String {
+        let attempts = self.attempts.iter().map(|Attempt { tag, kind, began, ended, outcome }| {
+            format!("{:.3} to {:.3}: {kind:?} {tag}: {outcome:?}\n", began.as_secs_f64(), ended.as_secs_f64())
+        });
+        let diaries = self.diaries.iter().flat_map(|Diary { client, sightings }| {
+            let line = move |Sighting { at, what }: &Sighting| {
+                format!("{client}: {:.3}: {what:?}\n", at.as_secs_f64())
+            };
+            sightings.iter().map(line)
+        });
+        attempts.chain(diaries).collect()
+    }
 }

@@ -1,14 +1,16 @@
-//! An EventSource with a diary. Each time it reconnects it goes to the next broker, as a load balancer may send it.
+//! An EventSource with a diary. Each time it reconnects it goes to another broker, as a load balancer may send it.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::book::{Diary, EntryId, Moment, Seen, Sighting};
+use super::book::{Diary, Moment, Place, Seen, Sighting, Tag};
 use super::support::{Connect, DEADLINE, Event, SseClient, eventually};
 
 /// How long an EventSource waits before it reconnects as long as the stream says nothing of it.
@@ -16,6 +18,30 @@ const RETRY_DEFAULT: Duration = Duration::from_millis(500);
 
 /// Small, so that a client that does not read is felt.
 const RECEIVE_BUFFER_BYTES: u32 = 32 * 1024;
+
+/// Which of the brokers a client goes to.
+#[derive(Debug, Clone)]
+pub enum Route {
+    /// First to this one, and to the next one each time.
+    Next(usize),
+    /// To any.
+    Random,
+    /// To the one that this names. All clients of a workspace share it, and whichever loses its connection first moves
+    /// them all to the next one.
+    Together(Arc<AtomicUsize>),
+    /// Always to this one.
+    Only(usize),
+}
+
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub struct Habits {
+    pub route: Route,
+    /// It leaves a connection on which nothing came for this long, and waits no longer for an answer.
+    pub patience: Option<Duration>,
+    /// It leaves by itself after a time between these.
+    pub stay: Option<Range<Duration>>,
+}
 
 /// What a client is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +64,21 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Begins to connect, to the first of the brokers.
-    pub fn open(client: &str, workspace: &str, brokers: Vec<SocketAddr>, opened: Instant) -> Self {
+    /// Begins to connect.
+    pub fn open(
+        client: &str,
+        workspace: &str,
+        brokers: Vec<SocketAddr>,
+        habits: Habits,
+        opened: Instant,
+    ) -> Self {
         let diary = Diary { client: format!("{client} of {workspace}"), sightings: Vec::new() };
         let diary = Arc::new(Mutex::new(diary));
         let (wish, wished) = watch::channel(Wish::Read);
+        let workspace = workspace.to_owned();
         let source =
-            Source { workspace: workspace.to_owned(), brokers, opened, diary: diary.clone(), wished };
-        Self { workspace: workspace.to_owned(), diary, wish, task: tokio::spawn(source.run()) }
+            Source { workspace: workspace.clone(), brokers, habits, opened, diary: diary.clone(), wished };
+        Self { workspace, diary, wish, task: tokio::spawn(source.run()) }
     }
 
     pub fn workspace(&self) -> &str {
@@ -58,9 +91,10 @@ impl Listener {
             .await;
     }
 
-    /// Whether it has an event of this number or a later one.
-    pub fn is_at(&self, number: u64) -> bool {
-        self.has_seen(|seen| matches!(seen, Seen::Event { number: got, .. } if *got >= number))
+    /// Whether it has this event or a later one of the same publisher.
+    pub fn is_at(&self, wanted: Tag) -> bool {
+        let is_wanted = |tag: &Tag| tag.publisher == wanted.publisher && tag.number >= wanted.number;
+        self.has_seen(|seen| matches!(seen, Seen::Event { tag, .. } if is_wanted(tag)))
     }
 
     /// Takes nothing more from its connection, and keeps it.
@@ -98,6 +132,7 @@ impl Drop for Listener {
 struct Source {
     workspace: String,
     brokers: Vec<SocketAddr>,
+    habits: Habits,
     opened: Instant,
     diary: Arc<Mutex<Diary>>,
     wished: watch::Receiver<Wish>,
@@ -107,10 +142,11 @@ impl Source {
     async fn run(mut self) {
         let mut retry = RETRY_DEFAULT;
         let mut last_event_id = None;
-        for address in self.brokers.clone().into_iter().cycle() {
+        for turn in 0.. {
             if self.wished.wait_for(|wish| *wish != Wish::StayAway).await.is_err() {
                 return;
             }
+            let broker = self.broker(turn);
             let options = Connect {
                 last_event_id: last_event_id.clone(),
                 receive_buffer: Some(RECEIVE_BUFFER_BYTES),
@@ -118,23 +154,50 @@ impl Source {
             };
             let after = last_event_id.as_deref().and_then(|id: &str| id.parse().ok());
             self.write(self.opened.elapsed(), Seen::Connecting { after });
-            if let Ok(mut client) = SseClient::try_open(address, &self.workspace, &options).await {
+            if let Some(mut client) = self.connect(self.brokers[broker], &options).await {
                 if let Some(refusal) = refusal(&client) {
                     self.write(self.opened.elapsed(), Seen::GaveUp(refusal));
                     return;
                 }
                 self.listen(&mut client, &mut last_event_id).await;
                 retry = client.retries().last().map_or(retry, |&ms| Duration::from_millis(ms));
+                self.write(self.opened.elapsed(), Seen::Disconnected);
+            }
+            if let Route::Together(current) = &self.habits.route {
+                let next = (broker + 1) % self.brokers.len();
+                // Where another client has moved them all, this fails, and it goes along.
+                let _ = current.compare_exchange(broker, next, Ordering::Relaxed, Ordering::Relaxed);
             }
             tokio::time::sleep(retry).await;
         }
     }
 
+    fn broker(&self, turn: usize) -> usize {
+        match &self.habits.route {
+            Route::Next(first) => (first + turn) % self.brokers.len(),
+            Route::Random => fastrand::usize(..self.brokers.len()),
+            Route::Together(current) => current.load(Ordering::Relaxed),
+            Route::Only(broker) => *broker,
+        }
+    }
+
+    async fn connect(&self, address: SocketAddr, options: &Connect) -> Option<SseClient> {
+        let connecting = SseClient::try_open(address, &self.workspace, options);
+        tokio::time::timeout(self.habits.patience.unwrap_or(Duration::MAX), connecting).await.ok()?.ok()
+    }
+
     /// Reads one connection to its end.
     async fn listen(&mut self, client: &mut SseClient, last_event_id: &mut Option<String>) {
+        let stay = self.habits.stay.clone().map(|stay| {
+            let milliseconds = stay.start.as_millis()..stay.end.as_millis();
+            Duration::from_millis(fastrand::u64(milliseconds.start as u64..milliseconds.end as u64))
+        });
+        let leaving = tokio::time::sleep(stay.unwrap_or(Duration::MAX));
+        tokio::pin!(leaving);
         loop {
             let next = tokio::select! {
-                next = client.next() => next,
+                next = tokio::time::timeout(self.patience_now(), client.next()) => next,
+                () = &mut leaving => return,
                 changed = self.wished.changed() => {
                     let wish = *self.wished.borrow_and_update();
                     match wish {
@@ -146,7 +209,7 @@ impl Source {
                     continue;
                 }
             };
-            let Ok((at, event)) = next else { return };
+            let Ok(Ok((at, event))) = next else { return };
             if !event.id.is_empty() {
                 *last_event_id = Some(event.id.clone());
             }
@@ -154,6 +217,12 @@ impl Source {
                 self.write(at.saturating_duration_since(self.opened), seen);
             }
         }
+    }
+
+    /// How long nothing may come. A client that hangs does not look at its watch.
+    fn patience_now(&self) -> Duration {
+        let patience = if *self.wished.borrow() == Wish::Hang { None } else { self.habits.patience };
+        patience.unwrap_or(Duration::MAX)
     }
 
     fn write(&self, at: Moment, what: Seen) {
@@ -169,7 +238,7 @@ fn refusal(client: &SseClient) -> Option<String> {
 }
 
 fn seen(event: &Event) -> Option<Seen> {
-    let position: Option<EntryId> = event.id.parse().ok();
+    let position: Option<Place> = event.id.parse().ok();
     let data = || event.json();
     Some(match event.kind.as_str() {
         "tidings.heartbeat" => Seen::Heartbeat { position },
@@ -183,11 +252,14 @@ fn seen(event: &Event) -> Option<Seen> {
             }
         }
         "message" => {
-            let data = data();
-            match data["number"].as_u64() {
-                Some(number) => Seen::Event { id: position.expect("an event's id"), number },
-                None if data["type"] == "connected" => Seen::Hello { position },
-                None => return None,
+            let data: serde_json::Value = serde_json::from_str(&event.data).ok()?;
+            match (data["publisher"].as_u64(), data["number"].as_u64()) {
+                (Some(publisher), Some(number)) => {
+                    let publisher = usize::try_from(publisher).expect("a publisher's number");
+                    Seen::Event { place: position.expect("an event's id"), tag: Tag { publisher, number } }
+                }
+                _ if data["type"] == "connected" => Seen::Hello { position },
+                _ => return None,
             }
         }
         _ => return None,

@@ -1,4 +1,4 @@
-//! The loss ledger: the proof that no durable event is lost in silence.
+//! The loss ledger: the proof that no event is lost in silence.
 //!
 //! Publishers number their events and write down what was acknowledged; clients write down what they got and what they
 //! were told; a scenario breaks something meanwhile. At the end [`verdict`] compares the two. A line of sums for each
@@ -7,22 +7,27 @@
 //! | part | what it is |
 //! | --- | --- |
 //! | [`book`] | what was written down |
+//! | [`facts`] | what publishers know, and what a reset says about it |
 //! | [`verdict`] | the judgement, pure |
 //! | [`publisher`] | publishes numbered events in every way there is |
-//! | [`listener`] | an EventSource that goes to the other broker each time it reconnects |
-//! | [`scene`] | a Redis server, two brokers, publishers and listeners |
+//! | [`listener`] | an EventSource that goes to another broker each time it reconnects |
+//! | [`scene`] | a Redis server, brokers, publishers and listeners |
+//! | [`server`] | the server of a scene on either bus |
 //! | [`scenarios`] | what goes wrong |
 
 #![expect(clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod book;
+mod facts;
 mod listener;
 mod publisher;
 mod scenarios;
 mod scene;
+mod server;
 #[path = "../suite/support/mod.rs"]
 #[allow(unused_macros, reason = "the harness offers more than this binary needs")]
 mod support;
 mod verdict;
+mod verdict_live_tests;
 mod verdict_tests;

@@ -1,5 +1,5 @@
 //! Publishes numbered events to one workspace, one after the other, in every way there is, and writes down what was
-//! acknowledged.
+//! acknowledged. Several publishers may share a workspace.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,17 +11,20 @@ use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKin
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::book::{Attempt, Outcome};
+use super::book::{Attempt, Kind, Outcome, Tag};
 use super::support::http::{self, Failure};
 
 /// As a backend has it, from a file of the repository.
-const SCRIPT: &str = include_str!("../../scripts/publish.lua");
+pub const SCRIPT: &str = include_str!("../../scripts/publish.lua");
 /// Patience with one attempt.
 const TIMEOUT: Duration = Duration::from_secs(6);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a publication with an idempotency key is tried.
 const TRIES: usize = 8;
 const TRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest and the shortest time between two live events of a publisher that has few of them.
+const SPARSE_MS: std::ops::Range<u64> = 500..3_000;
 
 /// How an event is published durably.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,16 +47,29 @@ impl Way {
     pub const NEVER_TWICE: [Self; 4] = [Self::Post, Self::Script, Self::Function, Self::Plain];
 }
 
+/// Which events of a publisher are live ones: plain `PUBLISH`, in no log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveShare {
+    None,
+    /// One every 0.5 to 3 s.
+    Sparse,
+    /// About every second event.
+    Dense,
+}
+
 /// How publishers work.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub ways: Vec<Way>,
+    pub live: LiveShare,
     /// The pause between two events.
     pub pace: Duration,
     /// Bytes that each payload carries along.
     pub padding: usize,
     /// How many events a log keeps.
     pub retention: usize,
+    /// How many seconds a log keeps an event, and an idle log itself; for scripts and functions, the broker has a setting.
+    pub retention_seconds: u64,
     /// Whether nothing is published before the pace is set.
     pub waits: bool,
 }
@@ -77,19 +93,27 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Begins to publish.
-    pub fn start(workspace: &str, target: Target, settings: Settings, opened: Instant) -> Self {
+    /// Begins to publish to a workspace as its publisher of this number.
+    pub fn start(
+        workspace: &str,
+        number: usize,
+        target: Target,
+        settings: Settings,
+        opened: Instant,
+    ) -> Self {
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = watch::channel(false);
         let (pace, paced) = watch::channel(settings.pace);
         let press = Press {
             workspace: workspace.to_owned(),
+            publisher: number,
             target,
             settings,
             opened,
             attempts: attempts.clone(),
             connection: None,
             number: 0,
+            next_sparse: Instant::now(),
         };
         let task = tokio::spawn(press.run(stopped, paced));
         Self { workspace: workspace.to_owned(), attempts, pace, stop, task }
@@ -99,21 +123,27 @@ impl Publisher {
         &self.workspace
     }
 
-    /// How many events were acknowledged so far.
+    /// How many events were acknowledged so far. A live event counts also where nobody heard it.
     pub fn acknowledged(&self) -> usize {
-        let is_acknowledged = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Acknowledged(_));
-        self.attempts.lock().iter().filter(is_acknowledged).count()
+        let is_answered =
+            |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Acknowledged(_) | Outcome::Heard(_));
+        self.attempts.lock().iter().filter(is_answered).count()
     }
 
-    /// The greatest number that was acknowledged so far, 0 where there is none.
-    pub fn last_acknowledged(&self) -> u64 {
+    /// The last durable event that was acknowledged so far.
+    pub fn last_acknowledged(&self) -> Option<Tag> {
         let is_acknowledged = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Acknowledged(_));
-        self.attempts.lock().iter().rfind(is_acknowledged).map_or(0, |attempt| attempt.number)
+        self.attempts.lock().iter().rfind(is_acknowledged).map(|attempt| attempt.tag)
     }
 
     /// Changes the pause between two events.
     pub fn set_pace(&self, pace: Duration) {
         self.pace.send_replace(pace);
+    }
+
+    /// Publishes one event now where the pause is long, and keeps the pause.
+    pub fn publish_one(&self) {
+        self.pace.send_modify(|_| {});
     }
 
     /// Lets the event that is under way end, and answers who can publish further ones.
@@ -127,12 +157,15 @@ impl Publisher {
 #[derive(Debug)]
 pub struct Press {
     pub workspace: String,
+    publisher: usize,
     target: Target,
     settings: Settings,
     opened: Instant,
     attempts: Arc<Mutex<Vec<Attempt>>>,
     connection: Option<MultiplexedConnection>,
     number: u64,
+    /// When the next live event is due, where there are few.
+    next_sparse: Instant,
 }
 
 impl Press {
@@ -144,7 +177,8 @@ impl Press {
             }
         }
         while !*stopped.borrow_and_update() {
-            self.publish().await;
+            let kind = self.next_kind();
+            self.publish(kind).await;
             let pace = *paced.borrow_and_update();
             // Whoever changes the pace, or stops, is not kept waiting for the old one.
             tokio::select! {
@@ -156,22 +190,42 @@ impl Press {
         self
     }
 
-    /// Publishes the next number, and answers it if it was acknowledged.
-    pub async fn publish(&mut self) -> Option<u64> {
+    fn next_kind(&mut self) -> Kind {
+        match self.settings.live {
+            LiveShare::Dense if fastrand::bool() => Kind::Live,
+            LiveShare::Sparse if self.next_sparse <= Instant::now() => {
+                self.next_sparse = Instant::now() + Duration::from_millis(fastrand::u64(SPARSE_MS));
+                Kind::Live
+            }
+            LiveShare::None | LiveShare::Sparse | LiveShare::Dense => Kind::Durable,
+        }
+    }
+
+    /// Publishes the next number, and answers its name if it was acknowledged.
+    pub async fn publish(&mut self, kind: Kind) -> Option<Tag> {
         self.number += 1;
-        let number = self.number;
+        let tag = Tag { publisher: self.publisher, number: self.number };
         let way = self.settings.ways[fastrand::usize(..self.settings.ways.len())];
         let padding = "x".repeat(self.settings.padding);
-        let payload = format!(r#"{{"type":"LEDGER","number":{number},"padding":"{padding}"}}"#);
+        let payload = format!(
+            r#"{{"type":"LEDGER","publisher":{},"number":{},"padding":"{padding}"}}"#,
+            tag.publisher, tag.number
+        );
         let began = self.opened.elapsed();
-        let outcome = tokio::time::timeout(TIMEOUT * 4, self.publish_by(way, &payload)).await;
-        let outcome = outcome.unwrap_or(Outcome::Unknown);
+        let outcome = tokio::time::timeout(TIMEOUT * 4, async {
+            match kind {
+                Kind::Durable => self.publish_by(way, &payload).await,
+                Kind::Live => self.publish_live(&payload).await,
+            }
+        });
+        let outcome = outcome.await.unwrap_or(Outcome::Unknown);
+        let ended = self.opened.elapsed();
         if outcome == Outcome::Unknown {
             // What was written to it may be answered yet, and must not be taken for another's answer.
             self.connection = None;
         }
-        self.attempts.lock().push(Attempt { number, began, outcome });
-        matches!(outcome, Outcome::Acknowledged(_)).then_some(number)
+        self.attempts.lock().push(Attempt { tag, kind, began, ended, outcome });
+        matches!(outcome, Outcome::Acknowledged(_) | Outcome::Heard(1..)).then_some(tag)
     }
 
     /// All that was tried.
@@ -184,33 +238,40 @@ impl Press {
             Way::Post => self.post(payload, None).await,
             Way::PostOnce => self.post_once(payload).await,
             Way::Script | Way::Function | Way::Plain => {
-                if self.connection.is_none() {
-                    self.connection = self.connect().await;
-                }
-                // Nothing was sent.
-                let Some(connection) = self.connection.clone() else { return Outcome::Failed };
+                let Some(connection) = self.connection().await else { return Outcome::Failed };
                 let answer = match way {
                     Way::Script => self.script(connection, payload).await,
                     Way::Function => self.function(connection, payload).await,
                     _ => self.plain(connection, payload).await,
                 };
-                match answer {
-                    Ok(id) => Outcome::Acknowledged(id.parse().expect("an entry id")),
-                    Err(error) if is_answer(&error) => Outcome::Failed,
-                    Err(_) => Outcome::Unknown,
-                }
+                outcome(answer, |id| Outcome::Acknowledged(id.parse().expect("an entry id")))
             }
         }
     }
 
+    async fn publish_live(&mut self, payload: &str) -> Outcome {
+        let Some(mut connection) = self.connection().await else { return Outcome::Failed };
+        let mut publish = redis::cmd("PUBLISH");
+        let answer = publish.arg(self.log()).arg(payload).query_async(&mut connection).await;
+        outcome(answer, Outcome::Heard)
+    }
+
+    /// The connection to the server, made anew where there is none; `None`: nothing was sent.
+    async fn connection(&mut self) -> Option<MultiplexedConnection> {
+        if self.connection.is_none() {
+            self.connection = self.connect().await;
+        }
+        self.connection.clone()
+    }
+
     async fn post_once(&self, payload: &str) -> Outcome {
-        let key = format!("{}-{}", self.workspace, self.number);
+        let key = format!("{}-{}-{}", self.workspace, self.publisher, self.number);
         let mut outcome = Outcome::Failed;
         for _ in 0..TRIES {
             match self.post(payload, Some(&key)).await {
                 Outcome::Acknowledged(id) => return Outcome::Acknowledged(id),
                 Outcome::Unknown => outcome = Outcome::Unknown,
-                Outcome::Failed => {}
+                Outcome::Failed | Outcome::Heard(_) => {}
             }
             tokio::time::sleep(TRY_PAUSE).await;
         }
@@ -283,12 +344,21 @@ impl Press {
 
     fn call(&self, command: &str, script: &str, payload: &str) -> redis::Cmd {
         let mut call = redis::cmd(command);
-        call.arg(script).arg(1).arg(self.log()).arg(payload).arg(self.settings.retention);
+        call.arg(script).arg(1).arg(self.log()).arg(payload);
+        call.arg(self.settings.retention).arg(self.settings.retention_seconds);
         call
     }
 
     fn log(&self) -> String {
         format!("workspace:{}", self.workspace)
+    }
+}
+
+fn outcome<T>(answer: Result<T, RedisError>, acknowledged: impl FnOnce(T) -> Outcome) -> Outcome {
+    match answer {
+        Ok(answer) => acknowledged(answer),
+        Err(error) if is_answer(&error) => Outcome::Failed,
+        Err(_) => Outcome::Unknown,
     }
 }
 

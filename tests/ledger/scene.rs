@@ -1,14 +1,19 @@
-//! A Redis server, two brokers, publishers that do not stop, and clients that hop between the brokers.
+//! A Redis server, brokers, publishers that do not stop, and clients that hop between the brokers.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
 
 use redis::Value;
 
-use super::book::{Book, EntryId};
-use super::listener::Listener;
-use super::publisher::{Press, Publisher, Settings, Target, Way};
+use super::book::{Book, EntryId, Kind, Moment, Tag};
+use super::listener::{Habits, Listener, Route};
+use super::publisher::{LiveShare, Press, Publisher, Settings, Target, Way};
 use super::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually};
 use super::verdict::Verdict;
 
@@ -18,6 +23,39 @@ const CATCH_UP: Duration = Duration::from_secs(40);
 /// it missed the former one gets this one.
 const LAST_EVENT_PAUSE: Duration = Duration::from_secs(3);
 
+/// How long a reset that is late may take to come, where events that are missing may still be told.
+const LATE_RESETS: Duration = Duration::from_secs(8);
+/// How long a broker may have had messages in its sockets when it is killed.
+const UNREAD: Duration = Duration::from_millis(300);
+/// A client with patience leaves a broker of which nothing came for this long. Heartbeats come every second.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Which brokers the clients of a workspace go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// Each begins at another broker, and goes on to the next.
+    Spread,
+    /// Each goes to any broker each time.
+    Random,
+    /// All are on one broker, and go on to the next together: the others do not have the workspace.
+    Together,
+}
+
+/// Some workspaces beside the durable ones.
+#[derive(Debug, Clone)]
+pub struct Mixed {
+    pub workspaces: usize,
+    /// In each workspace.
+    pub clients: usize,
+    pub go: Clients,
+    /// One more client stays on the first broker: whatever happens to the others, that node hears every live event.
+    pub resident: bool,
+    /// Clients leave by themselves after a time between these.
+    pub stay: Option<Range<Duration>>,
+    /// Of each workspace.
+    pub publishers: Vec<Settings>,
+}
+
 /// How a scene is set up.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -26,6 +64,12 @@ pub struct Setting {
     pub clients: usize,
     pub publishers: Settings,
     pub append_only: bool,
+    /// How many brokers there are.
+    pub nodes: usize,
+    /// Workspaces that carry live events, and durable ones with habits of their own.
+    pub mixed: Vec<Mixed>,
+    /// See [`Book::may_count_as_mixed`].
+    pub may_count_as_mixed: bool,
     /// Keys of the brokers' configuration beside those that keep a test short.
     pub brokers: Vec<(&'static str, String)>,
 }
@@ -34,12 +78,31 @@ impl Default for Setting {
     fn default() -> Self {
         let publishers = Settings {
             ways: Way::ALL.to_vec(),
+            live: LiveShare::None,
             pace: Duration::from_millis(20),
             padding: 100,
             retention: 100_000,
+            retention_seconds: 86_400,
             waits: false,
         };
-        Self { workspaces: 2, clients: 3, publishers, append_only: false, brokers: Vec::new() }
+        Self {
+            workspaces: 2,
+            clients: 3,
+            publishers,
+            append_only: false,
+            nodes: 2,
+            mixed: Vec::new(),
+            may_count_as_mixed: false,
+            brokers: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// A publisher of a workspace that carries both kinds.
+    pub fn mixed(ways: &[Way], live: LiveShare) -> Self {
+        let pace = Duration::from_millis(30);
+        Self { ways: ways.to_vec(), live, pace, ..Setting::default().publishers }
     }
 }
 
@@ -55,6 +118,7 @@ impl Setting {
             .set("server.drain_seconds", 1)
             .set("ring.events", 200)
             .set("retention.events", self.publishers.retention)
+            .set("retention.seconds", self.publishers.retention_seconds)
             .set("retention.bytes", 1_000_000_000)
             .set("embedded.log_bytes", 1_000_000_000);
         self.brokers.iter().fold(options, |options, (key, value)| options.set(key, value))
@@ -70,6 +134,9 @@ pub struct Scene {
     pub publishers: Vec<Publisher>,
     pub brokers: Vec<Broker>,
     target: Target,
+    may_count_as_mixed: bool,
+    /// See [`Book::deaths`].
+    deaths: Vec<(Moment, Moment)>,
 }
 
 impl Scene {
@@ -83,8 +150,14 @@ impl Scene {
 
     /// The same on a server that stands already: brokers that know how to find it, and its address for publishers.
     pub async fn open_on(name: &str, setting: Setting, options: BrokerOptions, url: &str) -> Self {
-        let options = setting.of_brokers(options);
-        let brokers = vec![Broker::start_ready(options.clone()).await, Broker::start_ready(options).await];
+        let options = vec![options; setting.nodes];
+        Self::open_with(name, setting, options, url).await
+    }
+
+    /// The same with brokers each of which finds the server in a way of its own.
+    pub async fn open_with(name: &str, setting: Setting, options: Vec<BrokerOptions>, url: &str) -> Self {
+        let starting = options.into_iter().map(|options| Broker::start_ready(setting.of_brokers(options)));
+        let brokers = join_all(starting).await;
         Self::begin(name, &setting, brokers, url).await
     }
 
@@ -96,28 +169,32 @@ impl Scene {
     }
 
     async fn begin(name: &str, setting: &Setting, brokers: Vec<Broker>, url: &str) -> Self {
-        let addresses: Vec<_> = brokers.iter().map(Broker::address).collect();
-        let opened = Instant::now();
-        let redis_url = std::sync::Arc::new(parking_lot::Mutex::new(url.to_owned()));
-        let target = Target { brokers: addresses.clone(), redis: redis_url };
+        let target = Target {
+            brokers: brokers.iter().map(Broker::address).collect(),
+            redis: Arc::new(Mutex::new(url.to_owned())),
+        };
         let mut scene = Self {
             name: name.to_owned(),
-            opened,
+            opened: Instant::now(),
             listeners: Vec::new(),
             publishers: Vec::new(),
             brokers,
             target,
+            may_count_as_mixed: setting.may_count_as_mixed,
+            deaths: Vec::new(),
         };
-        for workspace in (0..setting.workspaces).map(|number| format!("ledger-{number}")) {
+        for number in 0..setting.workspaces {
+            let workspace = format!("ledger-{number}");
             for client in 0..setting.clients {
-                let mut addresses = addresses.clone();
-                let first = client % addresses.len();
-                addresses.rotate_left(first);
-                let name = format!("client {client}");
-                scene.listeners.push(Listener::open(&name, &workspace, addresses, opened));
+                let route = Route::Next(client % scene.brokers.len());
+                scene.listen(client, &workspace, Habits { route, patience: None, stay: None });
             }
-            let settings = setting.publishers.clone();
-            scene.publishers.push(Publisher::start(&workspace, scene.target.clone(), settings, opened));
+            scene.publish(&workspace, &setting.publishers);
+        }
+        for (group, mixed) in setting.mixed.iter().enumerate() {
+            for number in 0..mixed.workspaces {
+                scene.open_mixed(&format!("mixed-{group}-{number}"), number, mixed);
+            }
         }
         for listener in &scene.listeners {
             listener.greeted().await;
@@ -125,7 +202,39 @@ impl Scene {
         scene
     }
 
-    /// Waits until each workspace has so many more acknowledged events.
+    fn open_mixed(&mut self, workspace: &str, number: usize, mixed: &Mixed) {
+        let nodes = self.brokers.len();
+        let current = Arc::new(std::sync::atomic::AtomicUsize::new(number % nodes));
+        for client in 0..mixed.clients {
+            let route = match mixed.go {
+                Clients::Spread => Route::Next((number + client) % nodes),
+                Clients::Random => Route::Random,
+                Clients::Together => Route::Together(current.clone()),
+            };
+            let habits = Habits { route, patience: Some(PATIENCE), stay: mixed.stay.clone() };
+            self.listen(client, workspace, habits);
+        }
+        if mixed.resident {
+            let habits = Habits { route: Route::Only(0), patience: Some(PATIENCE), stay: None };
+            self.listen(mixed.clients, workspace, habits);
+        }
+        for settings in &mixed.publishers {
+            self.publish(workspace, settings);
+        }
+    }
+
+    fn listen(&mut self, client: usize, workspace: &str, habits: Habits) {
+        let (name, brokers) = (format!("client {client}"), self.target.brokers.clone());
+        self.listeners.push(Listener::open(&name, workspace, brokers, habits, self.opened));
+    }
+
+    fn publish(&mut self, workspace: &str, settings: &Settings) {
+        let number = self.publishers.iter().filter(|publisher| publisher.workspace() == workspace).count();
+        let (target, settings) = (self.target.clone(), settings.clone());
+        self.publishers.push(Publisher::start(workspace, number, target, settings, self.opened));
+    }
+
+    /// Waits until each publisher has so many more acknowledged events.
     pub async fn more(&self, count: usize) {
         self.more_within(count, DEADLINE * 2).await;
     }
@@ -159,13 +268,20 @@ impl Scene {
         for publisher in &self.publishers {
             let of_workspace =
                 self.listeners.iter().filter(|listener| listener.workspace() == publisher.workspace());
-            let last = publisher.last_acknowledged();
+            let Some(last) = publisher.last_acknowledged() else { continue };
             wanted.extend(of_workspace.map(|listener| (listener, last)));
         }
         eventually("clients have what is acknowledged", DEADLINE * 2, async || {
             wanted.iter().all(|(listener, last)| listener.is_at(*last))
         })
         .await;
+    }
+
+    /// Kills a broker. It may take with it what it alone was sent.
+    pub fn kill(&mut self, broker: usize) {
+        let before = self.opened.elapsed().saturating_sub(UNREAD);
+        self.brokers[broker].kill();
+        self.deaths.push((before, self.opened.elapsed()));
     }
 
     /// Has publishers that write to the server itself go to another one.
@@ -186,70 +302,103 @@ impl Scene {
     }
 
     async fn close_with(self, forgetful: Option<&RedisServer>) -> Verdict {
-        let Self { name, opened, listeners, publishers, brokers, target: _ } = self;
-        let mut presses = Vec::new();
-        for publisher in publishers {
-            presses.push(publisher.stop().await);
-        }
-        for listener in &listeners {
+        let presses = join_all(self.publishers.into_iter().map(Publisher::stop)).await;
+        for listener in &self.listeners {
             listener.come_back();
         }
-        for press in &mut presses {
-            let clients: Vec<_> =
-                listeners.iter().filter(|listener| listener.workspace() == press.workspace).collect();
-            reach_all(press, &clients).await;
+        let mut workspaces: BTreeMap<String, Vec<Press>> = BTreeMap::new();
+        for press in presses {
+            workspaces.entry(press.workspace.clone()).or_default().push(press);
         }
+        let listeners = |workspace: &str| -> Vec<&Listener> {
+            self.listeners.iter().filter(|listener| listener.workspace() == workspace).collect()
+        };
+        let reaching = workspaces.iter_mut().map(|(workspace, presses)| {
+            let clients = listeners(workspace);
+            async move {
+                // What the others published is in the log already.
+                let are_reached = match presses.first_mut() {
+                    Some(press) => reach_all(press, &clients).await,
+                    None => true,
+                };
+                (!are_reached)
+                    .then(|| format!("clients of {workspace} do not get what is published in the end"))
+            }
+        });
+        let unreached: Vec<_> = join_all(reaching).await.into_iter().flatten().collect();
         let mut books = Vec::new();
-        for press in &presses {
-            let of_workspace = listeners.iter().filter(|listener| listener.workspace() == press.workspace);
+        for (workspace, presses) in &workspaces {
             let survivors = match forgetful {
-                Some(redis) => Some(survivors(redis, &press.workspace).await),
+                Some(redis) => Some(survivors(redis, workspace).await),
                 None => None,
             };
-            books.push(Book {
-                attempts: press.attempts(),
-                diaries: of_workspace.map(Listener::diary).collect(),
-                survivors,
-            });
+            let attempts = presses.iter().flat_map(Press::attempts).collect();
+            let (deaths, may_count_as_mixed) = (self.deaths.clone(), self.may_count_as_mixed);
+            books.push(Book { attempts, diaries: Vec::new(), survivors, deaths, may_count_as_mixed });
         }
-        let verdict = Verdict::of(&books);
-        print(&format!("ledger: {name}: {verdict}; {:.1} s", opened.elapsed().as_secs_f64()));
+        let deadline = Instant::now() + LATE_RESETS;
+        let mut verdict = loop {
+            for (book, workspace) in books.iter_mut().zip(workspaces.keys()) {
+                book.diaries = listeners(workspace).into_iter().map(Listener::diary).collect();
+            }
+            let verdict = Verdict::of(&books);
+            if verdict.live.lost == 0 || Instant::now() >= deadline {
+                break verdict;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        };
+        verdict.problems.extend(unreached);
+        print(&format!("ledger: {}: {verdict}; {:.1} s", self.name, self.opened.elapsed().as_secs_f64()));
+        if !verdict.is_clean() {
+            keep(&self.name, &books);
+        }
         assert!(verdict.is_clean(), "{verdict}\n{}", verdict.problems.join("\n"));
-        drop(brokers);
+        drop(self.brokers);
         verdict
     }
 }
 
-/// Publishes last events until every client of the workspace has one, or the time is over: then the verdict names what
-/// is missing.
-async fn reach_all(press: &mut Press, clients: &[&Listener]) {
+/// Publishes last events until every client of the workspace has one, or the time is over. Answers whether all have.
+async fn reach_all(press: &mut Press, clients: &[&Listener]) -> bool {
     let deadline = Instant::now() + CATCH_UP;
     while Instant::now() < deadline {
-        let Some(last) = press.publish().await else {
+        let Some(last) = press.publish(Kind::Durable).await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let pause = Instant::now() + LAST_EVENT_PAUSE;
         while Instant::now() < pause {
             if clients.iter().all(|client| client.is_at(last)) {
-                return;
+                return true;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+    false
 }
 
 /// What a log holds, with the numbers in it.
-async fn survivors(redis: &RedisServer, workspace: &str) -> BTreeMap<EntryId, u64> {
+async fn survivors(redis: &RedisServer, workspace: &str) -> BTreeMap<EntryId, Tag> {
     type Entry = (String, Vec<(String, String)>);
     let key = format!("workspace:{workspace}");
     let entries: Vec<Entry> = redis.command(&["XRANGE", &key, "-", "+"]).await;
     let numbered = entries.into_iter().filter_map(|(id, fields)| {
         let (_, data) = fields.into_iter().find(|(name, _)| name == "data")?;
         let data: serde_json::Value = serde_json::from_str(&data).ok()?;
-        Some((id.parse().expect("an entry id"), data["number"].as_u64()?))
+        let publisher = usize::try_from(data["publisher"].as_u64()?).expect("a publisher's number");
+        let tag = Tag { publisher, number: data["number"].as_u64()? };
+        Some((id.parse().expect("an entry id"), tag))
     });
     numbered.collect()
+}
+
+/// Writes what was written down to a file in the directory that `TIDINGS_LEDGER_BOOKS` names, if it names one.
+fn keep(scene: &str, books: &[Book]) {
+    if let Some(directory) = std::env::var_os("TIDINGS_LEDGER_BOOKS") {
+        let lines: String = books.iter().map(Book::lines).collect();
+        let file = std::path::Path::new(&directory).join(format!("{scene}.txt"));
+        std::fs::write(file, lines).expect("a directory in TIDINGS_LEDGER_BOOKS");
+    }
 }
 
 /// Prints past the test harness, which keeps back what passing tests print.

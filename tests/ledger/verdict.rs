@@ -7,18 +7,28 @@
 //! | was not, and the server lost it before the client had anything later of the same history | rolled back |
 //! | was not | lost |
 //! | was received, the server lost it, and no reset told so afterwards | lost: the client believes in what never was |
+//!
+//! A live event counts as acknowledged when the server sent it to at least one node. It cannot be rolled back.
+//!
+//! The events of one publisher have to come in the order of its numbers, durable and live ones alike. Durable events of
+//! several publishers have to come in the order of the log; live events of several publishers have no order among them.
+//!
+//! Behind a reset a client fetches the state anew, and live events begin anew: a node that lags may send such as the client
+//! has from another node, and cannot know. Behind no reset they may come only once, and in order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::time::Duration;
 
-use super::book::{Book, Diary, EntryId, Moment, Outcome, Seen};
+use super::book::{Book, Diary, EntryId, Kind, Moment, Outcome, Place, Seen, Tag};
+use super::facts::{Fact, Facts, Logged, Passed, Reset};
 
 /// How many problems are described; all are counted.
 const DESCRIBED_MAX: usize = 20;
 
-/// The sums of a ledger. What clients saw counts once for each client.
-#[derive(Debug, Clone, Default)]
-pub struct Verdict {
+/// The sums of one kind of events. What clients saw counts once for each client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sums {
     /// Numbers that publishers tried.
     pub published: u64,
     /// Those of them that Redis acknowledged.
@@ -31,12 +41,24 @@ pub struct Verdict {
     pub rolled_back: u64,
     /// Events that a client got once more than it should have.
     pub duplicates: u64,
-    /// Events that a client got out of order, or at another place than was acknowledged.
+    /// Events that a client got out of order, or at another place than was acknowledged. A live event on one side of such
+    /// a pair is enough to count it among the live ones.
     pub disorder: u64,
     /// Acknowledged events that a client did not get and was not told about.
     pub lost: u64,
+    /// Live events that a client got once more behind a reset.
+    pub again: u64,
+}
+
+/// The sums of a ledger.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
+    pub durable: Sums,
+    pub live: Sums,
     /// Resets, for each reason.
     pub resets: BTreeMap<String, u64>,
+    /// Resets of each client that was told of any.
+    pub told: BTreeMap<String, u64>,
     /// Connections that clients made after their first.
     pub reconnects: u64,
     /// The first of what went wrong, in words.
@@ -49,10 +71,16 @@ impl Verdict {
         let mut verdict = Self::default();
         for book in books {
             let facts = Facts::of(book);
-            verdict.published += book.attempts.len() as u64;
-            verdict.acknowledged += facts.acknowledged.len() as u64;
+            for attempt in &book.attempts {
+                let sums = verdict.sums(attempt.kind);
+                sums.published += 1;
+                sums.acknowledged +=
+                    u64::from(matches!(attempt.outcome, Outcome::Acknowledged(_) | Outcome::Heard(1..)));
+            }
+            let is_mixed = book.attempts.iter().any(|attempt| attempt.kind == Kind::Live);
+            let may_tell_of_live = is_mixed || book.may_count_as_mixed;
             for diary in &book.diaries {
-                verdict.judge(&facts, diary);
+                verdict.judge(&facts, diary, may_tell_of_live);
             }
         }
         verdict
@@ -60,124 +88,87 @@ impl Verdict {
 
     /// Whether everything is as promised.
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicates == 0 && self.disorder == 0 && self.problems.is_empty()
+        let is_clean = |sums: &Sums| sums.lost == 0 && sums.duplicates == 0 && sums.disorder == 0;
+        is_clean(&self.durable) && is_clean(&self.live) && self.problems.is_empty()
     }
 
-    fn judge(&mut self, facts: &Facts, diary: &Diary) {
-        let story = self.read(facts, diary);
+    fn sums(&mut self, kind: Kind) -> &mut Sums {
+        match kind {
+            Kind::Durable => &mut self.durable,
+            Kind::Live => &mut self.live,
+        }
+    }
+
+    fn judge(&mut self, facts: &Facts, diary: &Diary, may_tell_of_live: bool) {
+        let story = Reader::new(self, facts, diary).read();
         let Some(greeted) = story.greeted else {
             self.problem(format!("{} was never greeted", diary.client));
             return;
         };
+        if !may_tell_of_live && story.resets.iter().any(|reset| reset.reason == "live-events") {
+            self.problem(format!("{} was told of live events where there are none", diary.client));
+        }
         for event in facts.acknowledged.iter().filter(|event| event.began > greeted) {
-            let is_covered = || story.resets.iter().any(|reset| facts.covers(reset, event));
-            match (story.received.get(&event.number), event.gone) {
-                (Some(_), false) => {}
-                (Some(&(index, _)), true) => {
-                    if !story.resets.iter().any(|reset| reset.index > index && facts.revokes(reset, event)) {
-                        self.lose(format!(
-                            "{} got number {} at {}, which the server lost, and was not told",
-                            diary.client, event.number, event.id
-                        ));
-                    }
-                }
-                (None, _) if is_covered() => self.covered += 1,
-                (None, true) if story.last_gone < event.number => self.rolled_back += 1,
-                (None, _) => self.lose(format!(
-                    "{} misses number {} at {} and was not told",
-                    diary.client, event.number, event.id
-                )),
+            match event.logged {
+                Some(logged) => self.judge_durable(facts, diary, &story, event, logged),
+                None => self.judge_live(diary, &story, event),
             }
         }
     }
 
-    /// Reads a diary once, in its order.
-    fn read(&mut self, facts: &Facts, diary: &Diary) -> Story {
-        let mut story = Story::default();
-        // Where the client stands: everything up to here it has, or knows that it misses it.
-        let mut floor = EntryId::default();
-        let mut greatest = 0;
-        let mut places = HashSet::new();
-        for (index, sighting) in diary.sightings.iter().enumerate() {
-            match &sighting.what {
-                Seen::Connecting { after } => {
-                    self.reconnects += u64::from(story.greeted.is_some());
-                    if let Some(after) = *after
-                        && after < floor
-                    {
-                        // It asks for the past once more, and may get it.
-                        floor = after;
-                        greatest = 0;
-                        places.clear();
-                    }
-                }
-                Seen::Hello { position } => {
-                    story.greeted.get_or_insert(sighting.at);
-                    floor = position.map_or(floor, |position| floor.max(position));
-                }
-                Seen::Heartbeat { position } => {
-                    floor = position.map_or(floor, |position| floor.max(position));
-                }
-                Seen::Reset { reason, from, head } => {
-                    *self.resets.entry(reason.clone()).or_default() += 1;
-                    story.resets.push(Reset {
-                        index,
-                        at: sighting.at,
-                        from: from.unwrap_or_default(),
-                        head: *head,
-                        greatest,
+    fn judge_durable(&mut self, facts: &Facts, diary: &Diary, story: &Story, event: &Fact, logged: Logged) {
+        let Fact { tag, .. } = event;
+        let is_covered = || story.resets.iter().any(|reset| facts.covers(reset, event, logged));
+        let last_gone = || story.last_gone.get(&tag.publisher).copied().unwrap_or_default();
+        match (story.received.get(tag), logged.gone) {
+            (Some(_), false) => {}
+            (Some(&(index, _)), true) => {
+                let mut later = story.resets.iter().filter(|reset| reset.index > index);
+                if !later.any(|reset| facts.revokes(reset, event, logged)) {
+                    self.lose(Kind::Durable, diary, |client| {
+                        format!(
+                            "{client} got {tag} at {}, which the server lost, and was not told",
+                            logged.id
+                        )
                     });
-                    // A log that was rolled back goes on from an earlier place.
-                    floor = *head;
                 }
-                Seen::Event { id, number } => {
-                    let acknowledged = facts.numbers.get(number);
-                    let is_repeated = !places.insert((*id, *number))
-                        || (*id <= floor && story.received.contains_key(number));
-                    if is_repeated {
-                        self.duplicates += 1;
-                        self.problem(format!("{} got number {number} at {id} again", diary.client));
-                    } else if *id <= floor
-                        || acknowledged.is_some_and(|acknowledged| acknowledged != id || *number <= greatest)
-                    {
-                        self.disorder += 1;
-                        story.received.entry(*number).or_insert((index, *id));
-                        self.problem(format!(
-                            "{} got number {number} at {id} (acknowledged at {acknowledged:?}) after {greatest} at {floor}",
-                            diary.client
-                        ));
-                    } else {
-                        match story.received.insert(*number, (index, *id)) {
-                            None => self.received += 1,
-                            // It asked for the past.
-                            Some((_, earlier)) if earlier == *id => {}
-                            Some((_, earlier)) => {
-                                self.duplicates += 1;
-                                self.problem(format!(
-                                    "{} got number {number} at {earlier} and {id}",
-                                    diary.client
-                                ));
-                            }
-                        }
-                    }
-                    floor = floor.max(*id);
-                    if acknowledged.is_some() {
-                        greatest = greatest.max(*number);
-                    }
-                    if facts.gone.contains(number) {
-                        story.last_gone = story.last_gone.max(*number);
-                    }
-                }
-                Seen::Reconnect => {}
-                Seen::GaveUp(why) => self.problem(format!("{} gave up: {why}", diary.client)),
             }
+            (None, _) if is_covered() => self.durable.covered += 1,
+            (None, true) if last_gone() < tag.number => self.durable.rolled_back += 1,
+            (None, _) => self.lose(Kind::Durable, diary, |client| {
+                format!("{client} misses {tag} at {} and was not told", logged.id)
+            }),
         }
-        story
     }
 
-    fn lose(&mut self, problem: String) {
-        self.lost += 1;
-        self.problem(problem);
+    fn judge_live(&mut self, diary: &Diary, story: &Story, event: &Fact) {
+        let Fact { tag, began, ended, .. } = event;
+        if story.received.contains_key(tag) {
+            return;
+        }
+        let passed = story.passed(*ended);
+        if story.resets.iter().any(|reset| Facts::covers_live(reset, event, passed.as_ref())) {
+            self.live.covered += 1;
+            return;
+        }
+        self.lose(Kind::Live, diary, |client| {
+            let later = passed.map_or("the end".to_owned(), |passed| {
+                format!(
+                    "what it got {:.3} s after its greeting, at {}",
+                    passed.connected.as_secs_f64(),
+                    passed.entry
+                )
+            });
+            format!(
+                "{client} misses live {tag}, published at {:.3} s, before {later}, and was not told",
+                began.as_secs_f64()
+            )
+        });
+    }
+
+    fn lose(&mut self, kind: Kind, diary: &Diary, problem: impl FnOnce(&str) -> String) {
+        self.sums(kind).lost += 1;
+        self.problem(problem(&diary.client));
     }
 
     fn problem(&mut self, problem: String) {
@@ -187,12 +178,12 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "published {}, acknowledged {}, received {}, covered by reset {}, rolled back {}, duplicates {}, \
-             disorder {}, lost {}; reconnects {}, resets {:?}",
+             disorder {}, lost {}",
             self.published,
             self.acknowledged,
             self.received,
@@ -201,99 +192,263 @@ impl fmt::Display for Verdict {
             self.duplicates,
             self.disorder,
             self.lost,
-            self.reconnects,
-            self.resets,
         )
     }
 }
 
-/// What is known of a workspace's events.
-struct Facts {
-    /// In the order of their numbers.
-    acknowledged: Vec<Fact>,
-    numbers: HashMap<u64, EntryId>,
-    /// Numbers that were acknowledged and are not in the log any more, though it was not trimmed.
-    gone: HashSet<u64>,
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; ", self.durable)?;
+        if self.live.published > 0 {
+            write!(f, "live: {}, again behind a reset {}; ", self.live, self.live.again)?;
+        }
+        write!(f, "reconnects {}, resets {:?}", self.reconnects, self.resets)
+    }
 }
 
-struct Fact {
-    number: u64,
-    id: EntryId,
-    began: Moment,
-    gone: bool,
-}
-
-/// What a client was told, and when.
-struct Reset {
-    index: usize,
-    at: Moment,
-    from: EntryId,
-    head: EntryId,
-    /// The greatest acknowledged number that the client had.
-    greatest: u64,
-}
-
+/// What a client went through.
 #[derive(Default)]
 struct Story {
     greeted: Option<Moment>,
-    /// Where in the diary each number is, and at which place of the log.
-    received: HashMap<u64, (usize, EntryId)>,
+    /// Where in the diary each event is, and at which entry.
+    received: HashMap<Tag, (usize, EntryId)>,
+    /// In the order of the diary, for each event: when the latest publication of an event up to here began.
+    progress: Vec<(Moment, Passed)>,
     resets: Vec<Reset>,
-    /// The greatest number received that the server has lost.
-    last_gone: u64,
+    /// Of each publisher the greatest number received that the server has lost.
+    last_gone: HashMap<usize, u64>,
 }
 
-impl Facts {
-    fn of(book: &Book) -> Self {
-        let is_gone = |id: EntryId, number: u64| {
-            book.survivors.as_ref().is_some_and(|survivors| survivors.get(&id) != Some(&number))
-        };
-        let acknowledged: Vec<_> = book
-            .attempts
-            .iter()
-            .filter_map(|attempt| match attempt.outcome {
-                Outcome::Acknowledged(id) => Some(Fact {
-                    number: attempt.number,
-                    id,
-                    began: attempt.began,
-                    gone: is_gone(id, attempt.number),
-                }),
-                Outcome::Failed | Outcome::Unknown => None,
-            })
-            .collect();
-        let numbers = acknowledged.iter().map(|event| (event.number, event.id)).collect();
-        let gone = acknowledged.iter().filter(|event| event.gone).map(|event| event.number).collect();
-        Self { acknowledged, numbers, gone }
+impl Story {
+    /// The first event that was published after a moment.
+    fn passed(&self, moment: Moment) -> Option<Passed> {
+        let at = self.progress.partition_point(|(latest, _)| *latest < moment);
+        self.progress.get(at).map(|(_, passed)| Passed { ..*passed })
     }
+}
 
-    /// The lost event of a place.
-    fn gone_at(&self, id: EntryId) -> Option<&Fact> {
-        self.acknowledged.iter().find(|event| event.gone && event.id == id)
-    }
+/// How far a client is with the events of one publisher.
+#[derive(Default, Clone, Copy)]
+struct Progress {
+    durable: u64,
+    any: u64,
+}
 
-    /// Whether the client stood at a place of a history that is no more.
-    fn breaks(&self, reset: &Reset) -> bool {
-        reset.from > reset.head || self.gone_at(reset.from).is_some()
-    }
+/// Reads a diary once, in its order.
+struct Reader<'a> {
+    verdict: &'a mut Verdict,
+    facts: &'a Facts,
+    diary: &'a Diary,
+    story: Story,
+    /// Where the client stands: everything up to here it has, or knows that it misses it.
+    floor: EntryId,
+    life: u64,
+    latest: Moment,
+    greatest: HashMap<usize, Progress>,
+    places: HashSet<(EntryId, Tag)>,
+    live_since_reset: HashSet<Tag>,
+    /// Where each place stands in the diary for the last time.
+    stood: HashMap<&'a str, usize>,
+    /// How many connections the client began so far.
+    connections: usize,
+    /// How long the client was connected so far, and since when it is.
+    connected: Duration,
+    since: Option<Moment>,
+}
 
-    /// Whether a reset tells that an event may be missing.
-    ///
-    /// Ids order the entries of one history of the log: what is told is what lies after `from`, up to `head`. Where the
-    /// server lost the entry at `from`, the ids after it may begin anywhere; there the order of publishing counts: what
-    /// was published after the event at `from`, and is in the log up to `head` or was lost too.
-    fn covers(&self, reset: &Reset, event: &Fact) -> bool {
-        if event.began >= reset.at {
-            return false;
+impl<'a> Reader<'a> {
+    fn new(verdict: &'a mut Verdict, facts: &'a Facts, diary: &'a Diary) -> Self {
+        Self {
+            verdict,
+            facts,
+            diary,
+            story: Story::default(),
+            floor: EntryId::default(),
+            life: 0,
+            latest: Moment::ZERO,
+            greatest: HashMap::new(),
+            places: HashSet::new(),
+            live_since_reset: HashSet::new(),
+            stood: HashMap::new(),
+            connections: 0,
+            connected: Duration::ZERO,
+            since: None,
         }
-        if self.breaks(reset) {
-            let stood_at = self.gone_at(reset.from).map_or(reset.greatest, |stood_at| stood_at.number);
-            return event.number > stood_at && (event.gone || event.id <= reset.head);
-        }
-        reset.from < event.id && event.id <= reset.head
     }
 
-    /// Whether a reset tells that an event which the client has is not in the log.
-    fn revokes(&self, reset: &Reset, event: &Fact) -> bool {
-        event.gone && event.began < reset.at && self.breaks(reset)
+    fn read(mut self) -> Story {
+        for (index, sighting) in self.diary.sightings.iter().enumerate() {
+            if let Some(since) = &mut self.since {
+                self.connected += sighting.at.saturating_sub(*since);
+                *since = sighting.at;
+            }
+            match &sighting.what {
+                Seen::Connecting { after } => self.connecting(after.as_ref()),
+                Seen::Hello { position } => {
+                    self.story.greeted.get_or_insert(sighting.at);
+                    self.since = Some(sighting.at);
+                    self.stand(index, position.as_ref());
+                }
+                Seen::Heartbeat { position } => self.stand(index, position.as_ref()),
+                Seen::Reset { reason, from, head } => {
+                    *self.verdict.resets.entry(reason.clone()).or_default() += 1;
+                    *self.verdict.told.entry(self.diary.client.clone()).or_default() += 1;
+                    self.check_head(sighting.at, reason, head.entry);
+                    self.story.resets.push(Reset {
+                        index,
+                        at: sighting.at,
+                        reason: reason.clone(),
+                        from: from.as_ref().map(|from| from.entry).unwrap_or_default(),
+                        head: head.entry,
+                        stood: from.as_ref().and_then(|from| self.stood.get(from.text.as_str()).copied()),
+                        life: self.life,
+                        connections: self.connections,
+                        latest: self.latest,
+                        connected: self.connected,
+                    });
+                    self.stood.insert(&head.text, index);
+                    // A log that was rolled back goes on from an earlier place.
+                    self.floor = head.entry;
+                    self.live_since_reset.clear();
+                    self.greatest.values_mut().for_each(|progress| progress.any = 0);
+                }
+                Seen::Event { place, tag } => {
+                    let Some((kind, began)) = self.facts.tried(*tag) else {
+                        self.problem(&format!("got {tag}, which was not published"));
+                        continue;
+                    };
+                    match kind {
+                        Kind::Durable => self.durable(index, place.entry, *tag),
+                        Kind::Live => self.live(index, place.entry, *tag),
+                    }
+                    self.stood.insert(&place.text, index);
+                    let latest = self.story.progress.last().map_or(began, |(latest, _)| began.max(*latest));
+                    let (entry, connected, connections) = (place.entry, self.connected, self.connections);
+                    let passed = Passed { index, entry, connected, connections };
+                    self.story.progress.push((latest, passed));
+                }
+                Seen::Disconnected => self.since = None,
+                Seen::Reconnect => {}
+                Seen::GaveUp(why) => self.problem(&format!("gave up: {why}")),
+            }
+        }
+        self.story
+    }
+
+    /// A client that is told that nothing can be proven to it goes on from where it is, or from a later place: what it has
+    /// would come again. It is another thing where the log is another one.
+    fn check_head(&mut self, at: Moment, reason: &str, head: EntryId) {
+        let is_other_log = head == EntryId::default()
+            || self.facts.life_at(at) > self.life
+            || self.facts.is_gone(self.floor);
+        if matches!(reason, "unknown-position" | "live-events") && head < self.floor && !is_other_log {
+            self.verdict.durable.disorder += 1;
+            self.problem(&format!("was sent back from {} to {head} ({reason})", self.floor));
+        }
+    }
+
+    fn connecting(&mut self, after: Option<&Place>) {
+        self.since = None;
+        self.connections += 1;
+        self.verdict.reconnects += u64::from(self.story.greeted.is_some());
+        if let Some(after) = after
+            && after.entry < self.floor
+        {
+            // It asks for the past once more, and may get it.
+            self.floor = after.entry;
+            self.greatest.clear();
+            self.places.clear();
+            self.live_since_reset.clear();
+        }
+    }
+
+    fn stand(&mut self, index: usize, position: Option<&'a Place>) {
+        if let Some(position) = position {
+            self.floor = self.floor.max(position.entry);
+            self.stood.insert(&position.text, index);
+        }
+    }
+
+    fn durable(&mut self, index: usize, id: EntryId, tag: Tag) {
+        let fact = self.facts.get(tag);
+        let acknowledged = fact.and_then(|fact| fact.logged);
+        if let Some(logged) = acknowledged
+            && logged.life > self.life
+        {
+            // The ids of the log have begun anew.
+            self.life = logged.life;
+            self.floor = EntryId::default();
+        }
+        let before = self.greatest.entry(tag.publisher).or_default();
+        let Progress { durable, any } = *before;
+        let is_repeated =
+            !self.places.insert((id, tag)) || (id <= self.floor && self.story.received.contains_key(&tag));
+        let is_misplaced = acknowledged
+            .is_some_and(|logged| logged.id != id || logged.life < self.life || tag.number <= durable);
+        if acknowledged.is_some() {
+            *before = Progress { durable: durable.max(tag.number), any: any.max(tag.number) };
+        }
+        if is_repeated {
+            self.verdict.durable.duplicates += 1;
+            self.problem(&format!("got {tag} at {id} again"));
+        } else if id <= self.floor || is_misplaced {
+            self.verdict.durable.disorder += 1;
+            self.story.received.entry(tag).or_insert((index, id));
+            let (floor, place) = (self.floor, acknowledged.map(|logged| logged.id));
+            self.problem(&format!(
+                "got {tag} at {id} (acknowledged at {place:?}) after {durable} at {floor}"
+            ));
+        } else {
+            if acknowledged.is_some() && tag.number <= any {
+                self.verdict.live.disorder += 1;
+                self.problem(&format!("got {tag} at {id} after the live {any}"));
+            }
+            match self.story.received.insert(tag, (index, id)) {
+                None => self.verdict.durable.received += 1,
+                // It asked for the past.
+                Some((_, earlier)) if earlier == id => {}
+                Some((_, earlier)) => {
+                    self.verdict.durable.duplicates += 1;
+                    self.problem(&format!("got {tag} at {earlier} and {id}"));
+                }
+            }
+        }
+        if acknowledged.is_none_or(|logged| logged.life >= self.life) {
+            self.floor = self.floor.max(id);
+        }
+        if let (Some(fact), Some(logged)) = (fact, acknowledged) {
+            self.latest = self.latest.max(fact.began);
+            if logged.gone {
+                let last = self.story.last_gone.entry(tag.publisher).or_default();
+                *last = tag.number.max(*last);
+            }
+        }
+    }
+
+    fn live(&mut self, index: usize, entry: EntryId, tag: Tag) {
+        let before = self.greatest.entry(tag.publisher).or_default();
+        let any = before.any;
+        // One without an answer may be published after later ones.
+        let is_acknowledged = self.facts.get(tag).is_some();
+        if is_acknowledged {
+            before.any = any.max(tag.number);
+        }
+        if !self.live_since_reset.insert(tag) {
+            self.verdict.live.duplicates += 1;
+            self.problem(&format!("got live {tag} again"));
+            return;
+        }
+        if is_acknowledged && tag.number <= any {
+            self.verdict.live.disorder += 1;
+            self.problem(&format!("got live {tag} behind {entry} after {any}"));
+        }
+        match self.story.received.insert(tag, (index, entry)) {
+            None => self.verdict.live.received += 1,
+            Some(_) => self.verdict.live.again += 1,
+        }
+    }
+
+    fn problem(&mut self, problem: &str) {
+        self.verdict.problem(format!("{} {problem}", self.diary.client));
     }
 }

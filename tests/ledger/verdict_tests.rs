@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::book::{Attempt, Book, Diary, EntryId, Outcome, Seen, Sighting};
+use super::book::{Attempt, Book, Diary, EntryId, Kind, Outcome, Seen, Sighting, Tag};
 use super::verdict::Verdict;
 
 const EVENTS: u64 = 9;
@@ -20,30 +20,40 @@ fn sighting(moment: u64, what: Seen) -> Sighting {
     Sighting { at: at(moment) + Duration::from_millis(500), what }
 }
 
+fn tag(number: u64) -> Tag {
+    Tag { publisher: 0, number }
+}
+
 fn event(number: u64) -> Sighting {
-    sighting(number, Seen::Event { id: id(number), number })
+    event_at(number, id(number))
+}
+
+fn event_at(number: u64, id: EntryId) -> Sighting {
+    sighting(number, Seen::Event { place: id.into(), tag: tag(number) })
 }
 
 fn reset(moment: u64, from: u64, head: u64) -> Sighting {
     let reason = "trimmed".to_owned();
-    sighting(moment, Seen::Reset { reason, from: Some(id(from)), head: id(head) })
+    sighting(moment, Seen::Reset { reason, from: Some(id(from).into()), head: id(head).into() })
 }
 
 fn connecting(moment: u64, after: u64) -> Sighting {
-    sighting(moment, Seen::Connecting { after: Some(id(after)) })
+    sighting(moment, Seen::Connecting { after: Some(id(after).into()) })
 }
 
 /// Nine events at the moments 1 to 9, and a client that got them all.
 fn whole() -> Book {
     let attempts = (1..=EVENTS).map(|number| Attempt {
-        number,
+        tag: tag(number),
+        kind: Kind::Durable,
         began: at(number),
+        ended: at(number) + Duration::from_millis(100),
         outcome: Outcome::Acknowledged(id(number)),
     });
-    let hello = sighting(0, Seen::Hello { position: Some(EntryId(0, 0)) });
+    let hello = sighting(0, Seen::Hello { position: Some(EntryId(0, 0).into()) });
     let sightings = std::iter::once(hello).chain((1..=EVENTS).map(event)).collect();
     let diary = Diary { client: "a".to_owned(), sightings };
-    Book { attempts: attempts.collect(), diaries: vec![diary], survivors: None }
+    Book { attempts: attempts.collect(), diaries: vec![diary], ..Book::default() }
 }
 
 fn judge(change: impl FnOnce(&mut Vec<Sighting>)) -> Verdict {
@@ -54,21 +64,15 @@ fn judge(change: impl FnOnce(&mut Vec<Sighting>)) -> Verdict {
 
 /// The sums that matter: received, covered, rolled back, duplicates, disorder, lost.
 fn sums(verdict: &Verdict) -> [u64; 6] {
-    [
-        verdict.received,
-        verdict.covered,
-        verdict.rolled_back,
-        verdict.duplicates,
-        verdict.disorder,
-        verdict.lost,
-    ]
+    let sums = &verdict.durable;
+    [sums.received, sums.covered, sums.rolled_back, sums.duplicates, sums.disorder, sums.lost]
 }
 
 #[test]
 fn a_whole_ledger_is_clean() {
     let verdict = judge(|_| {});
     assert!(verdict.is_clean(), "{verdict:?}");
-    assert_eq!((verdict.published, verdict.acknowledged), (9, 9));
+    assert_eq!((verdict.durable.published, verdict.durable.acknowledged), (9, 9));
     assert_eq!(sums(&verdict), [9, 0, 0, 0, 0, 0]);
 }
 
@@ -104,23 +108,23 @@ fn who_asks_for_the_past_gets_it_again() {
 fn a_swapped_pair_is_disorder() {
     let verdict = judge(|diary| diary.swap(4, 5));
     assert!(!verdict.is_clean());
-    assert_eq!(verdict.disorder, 1, "{verdict:?}");
+    assert_eq!(verdict.durable.disorder, 1, "{verdict:?}");
 }
 
 #[test]
 fn an_event_at_another_place_than_was_acknowledged_is_disorder() {
     let verdict = judge(|diary| {
-        diary[4] = sighting(4, Seen::Event { id: EntryId(41, 0), number: 4 });
+        diary[4] = event_at(4, EntryId(41, 0));
     });
-    assert_eq!(verdict.disorder, 1, "{verdict:?}");
+    assert_eq!(verdict.durable.disorder, 1, "{verdict:?}");
 }
 
 #[test]
 fn a_number_at_two_places_was_published_twice() {
     let verdict = judge(|diary| {
-        diary.insert(5, sighting(4, Seen::Event { id: EntryId(41, 0), number: 4 }));
+        diary.insert(5, event_at(4, EntryId(41, 0)));
     });
-    assert_eq!(verdict.duplicates + verdict.disorder, 1, "{verdict:?}");
+    assert_eq!(verdict.durable.duplicates + verdict.durable.disorder, 1, "{verdict:?}");
 }
 
 #[test]
@@ -143,7 +147,7 @@ fn a_reset_covers_nothing_that_was_published_after_it() {
 fn what_began_before_the_first_hello_was_not_promised() {
     let verdict = judge(|diary| {
         diary.drain(1..4);
-        diary[0] = sighting(3, Seen::Hello { position: Some(id(3)) });
+        diary[0] = sighting(3, Seen::Hello { position: Some(id(3).into()) });
     });
     assert!(verdict.is_clean(), "{verdict:?}");
     // Whoever was never greeted proves nothing.
@@ -172,16 +176,15 @@ fn rolled_back(ids_after: [EntryId; 3]) -> Book {
     let mut book = whole();
     for (index, id) in (6..9).zip(ids_after) {
         book.attempts[index].outcome = Outcome::Acknowledged(id);
-        let number = index as u64 + 1;
-        book.diaries[0].sightings[index + 1] = sighting(number, Seen::Event { id, number });
+        book.diaries[0].sightings[index + 1] = event_at(index as u64 + 1, id);
     }
     let survivors: BTreeMap<_, _> = book
         .attempts
         .iter()
-        .filter(|attempt| !(4..=6).contains(&attempt.number))
+        .filter(|attempt| !(4..=6).contains(&attempt.tag.number))
         .map(|attempt| match attempt.outcome {
-            Outcome::Acknowledged(id) => (id, attempt.number),
-            Outcome::Failed | Outcome::Unknown => unreachable!(),
+            Outcome::Acknowledged(id) => (id, attempt.tag),
+            Outcome::Heard(_) | Outcome::Failed | Outcome::Unknown => unreachable!(),
         })
         .collect();
     book.survivors = Some(survivors);
@@ -195,7 +198,7 @@ const CLOCK_BEHIND: [EntryId; 3] = [EntryId(32, 0), EntryId(41, 0), EntryId(53, 
 fn whoever_has_what_the_server_lost_must_be_told() {
     for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
         let mut book = rolled_back(ids);
-        assert_eq!(Verdict::of([&book]).lost, 3);
+        assert_eq!(Verdict::of([&book]).durable.lost, 3);
         book.diaries[0].sightings.insert(7, reset(6, 6, 3));
         let verdict = Verdict::of([&book]);
         assert!(verdict.is_clean(), "{verdict:?}");
@@ -228,13 +231,14 @@ fn events_of_the_new_history_are_covered_up_to_the_head_only() {
         let sightings = &mut book.diaries[0].sightings;
         sightings.drain(7..9);
         let reason = "rolled-back".to_owned();
-        sightings.insert(7, sighting(8, Seen::Reset { reason, from: Some(id(6)), head: ids[1] }));
+        sightings
+            .insert(7, sighting(8, Seen::Reset { reason, from: Some(id(6).into()), head: ids[1].into() }));
         let verdict = Verdict::of([&book]);
         assert!(verdict.is_clean(), "{verdict:?}");
         assert_eq!(sums(&verdict), [7, 2, 0, 0, 0, 0]);
         // The 9th was published later.
         book.diaries[0].sightings.pop();
-        assert_eq!(Verdict::of([&book]).lost, 1);
+        assert_eq!(Verdict::of([&book]).durable.lost, 1);
     }
 }
 
@@ -243,5 +247,5 @@ fn without_evidence_of_a_rollback_nothing_is_excused_by_one() {
     let mut book = rolled_back(CLOCK_AHEAD);
     book.survivors = None;
     book.diaries[0].sightings.drain(4..7);
-    assert_eq!(Verdict::of([&book]).lost, 3);
+    assert_eq!(Verdict::of([&book]).durable.lost, 3);
 }

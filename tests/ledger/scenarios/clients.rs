@@ -49,7 +49,7 @@ async fn clients_leave_before_the_log_begins_and_come_back_to_another_node() {
     let told = away().count() as u64;
     let verdict = scene.close().await;
     assert_eq!(verdict.resets, BTreeMap::from([("unknown-position".to_owned(), told)]), "{verdict}");
-    assert!(verdict.covered > 0, "{verdict}");
+    assert!(verdict.durable.covered > 0, "{verdict}");
 }
 
 /// The log is trimmed past the positions of those who are away.
@@ -68,7 +68,7 @@ async fn the_log_is_trimmed_faster_than_clients_return() {
         scene.more(20).await;
     }
     let verdict = scene.close().await;
-    assert!(verdict.covered > 0 && verdict.resets.contains_key("trimmed"), "{verdict}");
+    assert!(verdict.durable.covered > 0 && verdict.resets.contains_key("trimmed"), "{verdict}");
 }
 
 /// A client that hangs is dropped when it is a ring behind, and gets what it missed from the log.

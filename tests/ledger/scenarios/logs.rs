@@ -10,7 +10,7 @@ async fn scripts_are_flushed_in_the_middle() {
         tell(&redis, &["SCRIPT", "FLUSH", "SYNC"]).await;
     }
     let verdict = scene.close().await;
-    assert_eq!(verdict.published, verdict.acknowledged, "nobody noticed: {verdict}");
+    assert_eq!(verdict.durable.published, verdict.durable.acknowledged, "nobody noticed: {verdict}");
     assert!(verdict.resets.is_empty(), "{verdict}");
 }
 
@@ -24,5 +24,5 @@ async fn functions_are_flushed_in_the_middle() {
     redis.kill_subscribers().await;
     scene.more(50).await;
     let verdict = scene.close().await;
-    assert!(verdict.acknowledged < verdict.published, "FCALL failed meanwhile: {verdict}");
+    assert!(verdict.durable.acknowledged < verdict.durable.published, "FCALL failed meanwhile: {verdict}");
 }

@@ -9,15 +9,11 @@ use crate::listener::Listener;
 use crate::scene::{Scene, Setting, print, tell};
 use crate::support::{Broker, DEADLINE, RedisServer, eventually};
 
-/// How many faults strike the server, and how many the brokers and the clients.
-const FAULTS: usize = 6;
-/// The longest that one lasts, and the longest pause before one.
-const LASTING_MAX_MS: u64 = 3_000;
-const PAUSE_MAX_MS: u64 = 2_000;
+const DRAW: Draw = Draw { faults: 6, pause_max_ms: 2_000, lasting_max_ms: 3_000 };
 const RECOVERY: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Clone, Copy)]
-enum OfServer {
+pub enum OfServer {
     Restart,
     Freeze,
     KillSubscribers,
@@ -27,7 +23,7 @@ enum OfServer {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum OfBroker {
+pub enum OfBroker {
     Kill,
     Terminate,
     Freeze,
@@ -41,25 +37,47 @@ enum OfClients {
 
 /// Something that happens after a pause, and for how long.
 #[derive(Debug, Clone, Copy)]
-struct Fault<Kind> {
-    pause: Duration,
-    kind: Kind,
-    /// Which of the brokers, or clients.
-    whom: usize,
-    lasting: Duration,
+pub struct Fault<Kind> {
+    pub pause: Duration,
+    pub kind: Kind,
+    /// Which of the brokers, links or clients.
+    pub whom: usize,
+    pub lasting: Duration,
 }
 
-fn draw<Kind: Copy>(random: &mut Rng, kinds: &[Kind]) -> Vec<Fault<Kind>> {
-    let fault = |_| Fault {
-        pause: Duration::from_millis(random.u64(..PAUSE_MAX_MS)),
-        kind: kinds[random.usize(..kinds.len())],
-        whom: random.usize(..2),
-        lasting: Duration::from_millis(random.u64(..LASTING_MAX_MS)),
-    };
-    (0..FAULTS).map(fault).collect()
+/// How faults are drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    /// How many strike the server, and how many the brokers and so on.
+    pub faults: usize,
+    /// The longest pause before one.
+    pub pause_max_ms: u64,
+    /// The longest that one lasts.
+    pub lasting_max_ms: u64,
 }
 
-fn say<Kind: std::fmt::Debug>(whose: &str, faults: &[Fault<Kind>]) {
+impl Draw {
+    pub fn faults<Kind: Copy>(self, random: &mut Rng, kinds: &[Kind]) -> Vec<Fault<Kind>> {
+        let fault = |_| Fault {
+            pause: Duration::from_millis(random.u64(..self.pause_max_ms)),
+            kind: kinds[random.usize(..kinds.len())],
+            whom: random.usize(..2),
+            lasting: Duration::from_millis(random.u64(..self.lasting_max_ms)),
+        };
+        (0..self.faults).map(fault).collect()
+    }
+}
+
+/// The seed of the run, which it prints.
+pub fn seed() -> u64 {
+    let seed = std::env::var("TIDINGS_LEDGER_SEED").ok();
+    let seed =
+        seed.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("TIDINGS_LEDGER_SEED is a number"));
+    print(&format!("ledger: faults are drawn with TIDINGS_LEDGER_SEED={seed}"));
+    seed
+}
+
+pub fn say<Kind: std::fmt::Debug>(whose: &str, faults: &[Fault<Kind>]) {
     let words: Vec<_> = faults
         .iter()
         .map(|fault| {
@@ -71,10 +89,7 @@ fn say<Kind: std::fmt::Debug>(whose: &str, faults: &[Fault<Kind>]) {
 
 #[tokio::test]
 async fn faults_drawn_from_a_seed() {
-    let seed = std::env::var("TIDINGS_LEDGER_SEED").ok();
-    let seed =
-        seed.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("TIDINGS_LEDGER_SEED is a number"));
-    print(&format!("ledger: faults are drawn with TIDINGS_LEDGER_SEED={seed}"));
+    let seed = seed();
     let mut random = Rng::with_seed(seed);
     let mut setting = Setting { append_only: true, ..Setting::default() };
     setting.publishers.retention = [100, 100_000][random.usize(..2)];
@@ -94,10 +109,10 @@ async fn faults_drawn_from_a_seed() {
             FlushScripts,
             FlushFunctions,
         ];
-        draw(&mut random, &kinds)
+        DRAW.faults(&mut random, &kinds)
     };
-    let of_brokers = draw(&mut random, &[OfBroker::Kill, OfBroker::Terminate, OfBroker::Freeze]);
-    let of_clients = draw(&mut random, &[OfClients::Leave, OfClients::Hang]);
+    let of_brokers = DRAW.faults(&mut random, &[OfBroker::Kill, OfBroker::Terminate, OfBroker::Freeze]);
+    let of_clients = DRAW.faults(&mut random, &[OfClients::Leave, OfClients::Hang]);
     say("server", &of_server);
     say("brokers", &of_brokers);
     say("clients", &of_clients);
@@ -116,7 +131,7 @@ async fn faults_drawn_from_a_seed() {
     scene.close().await;
 }
 
-async fn strike_server(redis: &mut RedisServer, faults: Vec<Fault<OfServer>>) {
+pub async fn strike_server(redis: &mut RedisServer, faults: Vec<Fault<OfServer>>) {
     for fault in faults {
         tokio::time::sleep(fault.pause).await;
         match fault.kind {
@@ -144,7 +159,7 @@ async fn strike_server(redis: &mut RedisServer, faults: Vec<Fault<OfServer>>) {
     }
 }
 
-async fn strike_brokers(brokers: &mut [Broker], faults: Vec<Fault<OfBroker>>) {
+pub async fn strike_brokers(brokers: &mut [Broker], faults: Vec<Fault<OfBroker>>) {
     for fault in faults {
         tokio::time::sleep(fault.pause).await;
         let broker = &mut brokers[fault.whom];

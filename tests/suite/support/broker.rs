@@ -1,6 +1,7 @@
 //! The real `tidings` program.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -16,7 +17,11 @@ use super::wait::{DEADLINE, eventually, eventually_some};
 
 /// The `tidings` program with none of the settings of the environment in which the tests run.
 pub fn tidings() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    without_settings(Path::new(env!("CARGO_BIN_EXE_tidings")))
+}
+
+fn without_settings(program: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TIDINGS_") {
             command.env_remove(name);
@@ -35,6 +40,7 @@ pub struct BrokerOptions {
     ignored_signal: Option<&'static str>,
     sink: Option<Sink>,
     files: Option<(u64, u64)>,
+    program: Option<PathBuf>,
 }
 
 impl BrokerOptions {
@@ -49,6 +55,7 @@ impl BrokerOptions {
             ignored_signal: None,
             sink: None,
             files: None,
+            program: None,
         }
     }
 
@@ -91,6 +98,12 @@ impl BrokerOptions {
     /// Has the broker write to a sink instead of its log.
     pub fn writing_to(mut self, sink: &Sink) -> Self {
         self.sink = Some(sink.clone());
+        self
+    }
+
+    /// Starts another program than the one that is tested: another version of it.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -269,6 +282,11 @@ impl Broker {
         self.live().await;
     }
 
+    /// Has the next [`Self::restart`] start another program, or the one that is tested.
+    pub fn set_program(&mut self, program: Option<&Path>) {
+        self.options.program = program.map(Path::to_owned);
+    }
+
     async fn live(&mut self) {
         eventually_some("the broker is live", DEADLINE, async || {
             assert!(self.program.is_running(), "the broker ended");
@@ -304,10 +322,11 @@ fn tidings_behind(program: &str, arguments: &[&str]) -> Command {
 }
 
 fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Program {
-    let mut command = match (options.ignored_signal, options.files) {
-        (Some(signal), _) => tidings_ignoring(signal),
-        (None, Some((soft, hard))) => tidings_with_files(soft, hard),
-        (None, None) => tidings(),
+    let mut command = match (&options.program, options.ignored_signal, options.files) {
+        (Some(program), ..) => without_settings(program),
+        (None, Some(signal), _) => tidings_ignoring(signal),
+        (None, None, Some((soft, hard))) => tidings_with_files(soft, hard),
+        (None, None, None) => tidings(),
     };
     command.arg("serve").args(&options.arguments).current_dir(directory.path());
     let listen = |port: &Port| SocketAddr::new(options.host, port.number()).to_string();

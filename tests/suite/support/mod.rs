@@ -6,6 +6,7 @@ pub mod app;
 pub mod bed;
 pub mod broker;
 pub mod browser;
+pub mod chaos;
 pub mod commands;
 pub mod directory;
 pub mod http;

@@ -1,0 +1,78 @@
+//! Faults drawn from a seed, for mixed workspaces. `TIDINGS_LEDGER_SEED` repeats a run.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{WITHOUT_HTTP, links, setting_with_residents};
+use crate::scenarios::random::{self, Draw, Fault, OfBroker, OfServer};
+use crate::scene::Setting;
+use crate::support::chaos::{ChaosProxy, Flow, Toward};
+
+const DRAW: Draw = Draw { faults: 4, pause_max_ms: 1_500, lasting_max_ms: 2_500 };
+const RECOVERY: Duration = Duration::from_secs(45);
+
+#[derive(Debug, Clone, Copy)]
+enum OfLink {
+    Cut,
+    LoseTail,
+    HalfOpen,
+    Deaf,
+    Mute,
+    Slow,
+}
+
+#[tokio::test]
+async fn faults_drawn_from_a_seed() {
+    let seed = random::seed();
+    let mut random = Rng::with_seed(seed);
+    let mut setting = Setting { append_only: true, ..setting_with_residents(&WITHOUT_HTTP) };
+    setting.brokers.push(("ring.events", [20, 200][random.usize(..2)].to_string()));
+    let of_server = {
+        use OfServer::*;
+        DRAW.faults(&mut random, &[Restart, Freeze, KillSubscribers, KillCommands, FlushScripts])
+    };
+    let of_links = {
+        use OfLink::*;
+        DRAW.faults(&mut random, &[Cut, LoseTail, HalfOpen, Deaf, Mute, Slow])
+    };
+    let of_brokers = {
+        use OfBroker::*;
+        DRAW.faults(&mut random, &[Kill, Terminate, Freeze])
+    };
+    random::say("server", &of_server);
+    random::say("links", &of_links);
+    random::say("brokers", &of_brokers);
+
+    let name = format!("mixed, random faults, seed {seed}");
+    let (mut redis, proxies, mut scene) = links::open(&name, setting).await;
+    tokio::join!(
+        random::strike_server(&mut redis, of_server),
+        strike_links(&proxies, of_links),
+        // The first broker hears every live event that the server can send.
+        random::strike_brokers(&mut scene.brokers[1..], of_brokers),
+    );
+    links::all_ready(&scene.brokers, RECOVERY).await;
+    scene.more_within(10, RECOVERY).await;
+    scene.close().await;
+}
+
+async fn strike_links(proxies: &[ChaosProxy], faults: Vec<Fault<OfLink>>) {
+    for fault in faults {
+        tokio::time::sleep(fault.pause).await;
+        let proxy = &proxies[fault.whom];
+        match fault.kind {
+            OfLink::Cut => proxy.cut(),
+            OfLink::LoseTail => proxy.cut_losing_tail(fault.lasting / 4).await,
+            OfLink::HalfOpen => {
+                proxy.set_open(Toward::Server, Flow::Swallow);
+                proxy.set_open(Toward::Client, Flow::Swallow);
+            }
+            OfLink::Deaf => proxy.set(Toward::Client, Flow::Swallow),
+            OfLink::Mute => proxy.set(Toward::Server, Flow::Swallow),
+            OfLink::Slow => proxy.set(Toward::Client, Flow::Delay(fault.lasting / 2)),
+        }
+        tokio::time::sleep(fault.lasting).await;
+        proxy.heal();
+    }
+}
