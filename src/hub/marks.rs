@@ -9,9 +9,11 @@ use tokio::sync::Notify;
 
 use crate::workspace::WorkspaceId;
 
-/// How far beyond its writing a mark reaches. Longer than [`LOOK_PAUSE`](super::look::LOOK_PAUSE) and a read: so a client cannot have
-/// gone on meanwhile to an event beyond a mark that it has not seen.
-pub const MARK_SLACK: Duration = Duration::from_secs(5);
+/// How far beyond its writing a mark reaches. A node that stands still hears a live event late, or never; its clients go elsewhere
+/// meanwhile. Where live events come more often than this, they are told all the same. It is also far longer than
+/// [`LOOK_PAUSE`](super::look::LOOK_PAUSE) and a read: so a client cannot have gone on meanwhile to an event beyond a mark that it has not
+/// seen.
+pub const MARK_SLACK: Duration = Duration::from_secs(30);
 
 /// Workspaces in the order in which they came to want a mark; each stands here once, so there are never more than workspaces.
 #[derive(Debug, Default)]
