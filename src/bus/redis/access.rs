@@ -4,7 +4,8 @@ use redis::aio::ConnectionManager;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::channel::Channels;
-use super::connect::{ConnectError, Connector, describe};
+use super::connect::{ConnectError, Connector, Target, describe};
+use super::identity::Identity;
 use super::publisher::PUBLISH_SCRIPT;
 use super::session::is_refusal;
 use super::store;
@@ -54,7 +55,16 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
         Ok(link) => link,
         Err(error) => return vec![unreachable(&error, config)],
     };
+    let server = match Identity::ask(&mut link).await {
+        Ok(server) => server,
+        Err(error) => return vec![unreachable(&error.into(), config)],
+    };
     let mut findings = vec![Finding::good("connection", format!("{} answers", config.describe()))];
+    findings.push(kind(&target, &server));
+    // What else such a server allows says nothing.
+    if server.unfit().is_some() {
+        return findings;
+    }
     let subscribed = link.subscribe(channels.probe()).await;
     findings.push(finding("subscribing", subscribed, config));
     let heard = link.subscribe(channels.control()).await;
@@ -66,6 +76,18 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
             return findings;
         }
     };
+    match Identity::ask(&mut commands).await {
+        Ok(other) if server.differs_from(&other) || other.unfit().is_some() => {
+            findings.push(Finding::bad(
+                "one server",
+                "two connections to the address came to two servers",
+                "see that all connections to the address go to the primary",
+            ));
+            return findings;
+        }
+        Ok(_) => {}
+        Err(error) => findings.push(unreachable(&error.into(), config)),
+    }
     let log = channels.probe();
     let mut publish = redis::cmd("PUBLISH");
     publish.arg(log).arg("probe");
@@ -82,6 +104,17 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
         config,
     ));
     findings
+}
+
+/// Whether the server is of a kind that can be the bus.
+fn kind(target: &Target, server: &Identity) -> Finding {
+    const WHAT: &str = "server";
+    match (target.check(server), &server.server) {
+        (Err(ConnectError::Unfit(unfit)), _) => Finding::bad(WHAT, unfit.kind(), unfit.remedy()),
+        (Err(error), _) => Finding::bad(WHAT, error.to_string(), "wait until the Sentinels name another one"),
+        (Ok(()), Some(name)) => Finding::good(WHAT, format!("{name}, which can be written to")),
+        (Ok(()), None) => Finding::good(WHAT, "it does not say what it is"),
+    }
 }
 
 async fn ask(connection: &mut ConnectionManager, command: &Cmd) -> RedisResult<()> {

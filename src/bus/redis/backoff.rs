@@ -23,6 +23,11 @@ impl Backoff {
         pause.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
+    /// The longest pause.
+    pub(super) fn max(&self) -> Duration {
+        self.max
+    }
+
     /// It worked: the next pause is the least again.
     pub(super) fn reset(&mut self) {
         self.next = self.min;

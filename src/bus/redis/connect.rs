@@ -8,6 +8,7 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError,
 };
 
+use super::identity::{Identity, Unfit};
 use super::sentinel::{Primary, Sentinels};
 use crate::config::RedisConfig;
 
@@ -25,6 +26,15 @@ pub enum ConnectError {
     /// The address of a Sentinel is not one.
     #[error("redis.sentinel.nodes has something that is not an address such as redis://host:26379")]
     SentinelAddress,
+    /// The server is of a kind that cannot be the bus.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// Sentinels name a server that is no primary.
+    #[error("{0} is no primary, by its own word")]
+    Demoted(String),
+    /// The connection for commands came to another server than the one for events.
+    #[error("the address leads to two servers: see that all connections go to the primary")]
+    OtherServer,
     /// The server cannot be reached, or does not let us in.
     #[error("{0}")]
     Server(String),
@@ -48,7 +58,16 @@ pub(super) fn describe(error: &RedisError) -> String {
 /// Whether the server refuses because of the state it is in, and not because of what was asked: it is loading its data,
 /// is in the middle of a failover, or runs somebody's long script.
 pub(super) fn is_passing(error: &RedisError) -> bool {
-    matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"))
+    is_readonly(error)
+        || matches!(
+            error.code(),
+            Some("LOADING" | "MASTERDOWN" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY")
+        )
+}
+
+/// Whether the server takes no writes because it is a replica. Scripts on Redis 6 wrap what their commands say.
+pub(super) fn is_readonly(error: &RedisError) -> bool {
+    error.code() == Some("READONLY") || error.detail().is_some_and(|detail| detail.contains("-READONLY "))
 }
 
 /// A server to connect to.
@@ -57,6 +76,17 @@ pub(super) struct Target {
     client: Client,
     /// Where it is, if Sentinels said so.
     pub(super) primary: Option<Primary>,
+}
+
+impl Target {
+    /// Whether a server that says this of itself can be the bus.
+    pub(super) fn check(&self, server: &Identity) -> Result<(), ConnectError> {
+        match (server.unfit(), &self.primary) {
+            (None, _) => Ok(()),
+            (Some(Unfit::Replica), Some(primary)) => Err(ConnectError::Demoted(primary.to_string())),
+            (Some(unfit), _) => Err(unfit.into()),
+        }
+    }
 }
 
 /// Makes connections of the configured kind.
@@ -138,8 +168,19 @@ impl Connector {
         Ok(target.client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 
-    /// A connection for commands, which is made when first used and made again when it was lost: each command fails or
-    /// succeeds by itself.
+    /// A connection for commands, each of which gets its answer within a time or fails.
+    pub(super) async fn command_connection(
+        &self,
+        target: &Target,
+        timeout: Duration,
+    ) -> Result<MultiplexedConnection, ConnectError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(timeout));
+        Ok(target.client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    /// A connection for commands that is made when first used and made again when it was lost, by whatever server is there.
     pub(super) fn command_link(
         &self,
         target: &Target,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::{PushInfo, PushKind, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::channel::{Channels, Owner};
 use crate::bus::{Feed, StateCell};
@@ -19,11 +19,14 @@ pub(super) struct Gate {
     channels: Channels,
     state: Arc<StateCell>,
     closed: Notify,
+    /// The last probe that came back.
+    heard: watch::Sender<u64>,
 }
 
 impl Gate {
     pub(super) fn new(feed: Arc<dyn Feed>, channels: Channels, state: Arc<StateCell>) -> Self {
-        Self { feed: Mutex::new(Some(feed)), channels, state, closed: Notify::new() }
+        let heard = watch::Sender::new(0);
+        Self { feed: Mutex::new(Some(feed)), channels, state, closed: Notify::new(), heard }
     }
 
     /// Lets nothing through from now on.
@@ -50,6 +53,12 @@ impl Gate {
         self.closed.notified().await;
     }
 
+    /// Waits until a probe of this number, or a later one, has come back. Cancellation safe.
+    pub(super) async fn heard(&self, probe: u64) {
+        // The sender lives as long as the gate.
+        let _ = self.heard.subscribe().wait_for(|&heard| heard >= probe).await;
+    }
+
     /// Takes what the server pushed: parse, deliver, never more. Runs where the socket is read.
     pub(super) fn push(&self, info: PushInfo) {
         let feed = self.feed.lock();
@@ -67,7 +76,12 @@ impl Gate {
             (PushKind::Message, Owner::Workspace(workspace), Some(Value::BulkString(payload))) => {
                 feed.message(&workspace, Bytes::from(payload));
             }
-            (PushKind::Message, Owner::Probe, _) => self.state.heard(),
+            (PushKind::Message, Owner::Probe, Some(Value::BulkString(number))) => {
+                if let Some(number) = std::str::from_utf8(&number).ok().and_then(|text| text.parse().ok()) {
+                    self.state.heard();
+                    self.heard.send_replace(number);
+                }
+            }
             (PushKind::Message, Owner::Control, Some(Value::BulkString(order))) => {
                 feed.control(Bytes::from(order));
             }

@@ -8,12 +8,15 @@
 //! | [`session`] | the life of one link: subscriptions, changes, pings |
 //! | [`gate`] | takes messages off the link into the feed |
 //! | [`commands`] | the command connection |
-//! | [`publisher`], [`reader`] | publishing and probing; reading logs |
+//! | [`identity`] | what a server says of itself |
+//! | [`probe`] | whether what goes out over one connection comes in over the other |
+//! | [`publisher`], [`reader`] | publishing; reading logs |
 //! | [`function`] | the publish script as a function of the server |
 //! | [`bulk`] | publishing many events at a time, for `tidings bench` |
 //! | [`access`] | what a server lets a node do, for `tidings check` |
 //!
-//! Subscriptions and commands have connections of their own. The subscription link is not left to the client library's
+//! Subscriptions and commands have connections of their own, to one and the same primary: where they are found to be with
+//! two servers, or with a replica, both are given up and the address is resolved anew. The subscription link is not left to the client library's
 //! connection manager, which gives up after some attempts and does not report failed resubscriptions.
 
 pub mod access;
@@ -24,6 +27,8 @@ mod commands;
 mod connect;
 mod function;
 mod gate;
+mod identity;
+mod probe;
 mod publisher;
 mod reader;
 mod sentinel;
@@ -49,6 +54,7 @@ use channel::{Channels, LogKeys};
 use commands::Commands;
 pub use connect::ConnectError;
 use connect::Connector;
+pub use identity::Unfit;
 use publisher::Publisher;
 use reader::Reader;
 
@@ -79,7 +85,7 @@ impl RedisBus {
     ) -> Result<Self, ConnectError> {
         let connector = Arc::new(Connector::new(config)?);
         let channels = Channels::new(&config.channel_prefix, &config.control_channel, node);
-        let commands = Commands::new(Arc::clone(&connector), config.command_timeout_seconds.duration());
+        let commands = Commands::new(Arc::clone(&connector), config);
         let state = Arc::new(StateCell::new("redis"));
         let publisher = Publisher::new(retention);
         let reader = Reader::new(retention);
@@ -108,7 +114,6 @@ impl Bus for RedisBus {
         Box::pin(async move {
             tokio::select! {
                 () = supervisor::run(&self, feed) => {}
-                () = publisher::probe(&self) => {}
                 () = stop.cancelled() => {}
             }
         })

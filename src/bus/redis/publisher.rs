@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
 
-use super::RedisBus;
 use super::channel::LogKeys;
 use super::commands::Commands;
 use super::connect::{describe, is_passing};
@@ -110,24 +109,6 @@ fn publish_error(error: &RedisError) -> PublishError {
             PublishError::Refused(describe(error))
         }
         _ => PublishError::Unavailable(describe(error)),
-    }
-}
-
-/// Publishes a message to this very node again and again: only if it comes back is the node known to hear. Runs until
-/// it is dropped.
-pub(super) async fn probe(bus: &RedisBus) {
-    let mut tick = tokio::time::interval(bus.config.probe_seconds.duration());
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(bus.channels.probe()).arg("probe");
-        match bus.commands.ask::<Value>(&publish).await {
-            // Not allowed to publish, a node can still be sound; then answered pings have to do.
-            Err(error) if is_refusal(&error) => bus.state.set_probe_refused(Some(describe(&error))),
-            Err(error) => tracing::debug!(error = describe(&error), "a probe was not published"),
-            Ok(_) => bus.state.set_probe_refused(None),
-        }
     }
 }
 

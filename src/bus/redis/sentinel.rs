@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ConnectionAddr, ErrorKind, RedisResult};
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisResult};
 
 use super::connect::{ConnectError, describe};
 use crate::config::SentinelConfig;
@@ -23,19 +24,22 @@ pub(super) struct Primary {
 /// The Sentinels that watch a primary.
 pub(super) struct Sentinels {
     name: String,
-    nodes: Vec<ConnectionManager>,
+    nodes: Vec<Node>,
+}
+
+/// One Sentinel.
+struct Node {
+    client: Client,
+    /// The connection that gave the last answer. One that gave none in time is not kept, as it may never give any.
+    connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Sentinels {
-    /// `None` where none are configured. Nothing is connected yet. Must be called within a tokio runtime.
+    /// `None` where none are configured. Nothing is connected yet.
     pub(super) fn new(config: &SentinelConfig) -> Result<Option<Self>, ConnectError> {
-        let settings = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(ANSWER_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
-            .set_number_of_retries(1);
         let node = |url: &crate::config::RedisUrl| {
             let client = Client::open(url.reveal()).map_err(|_| ConnectError::SentinelAddress)?;
-            Ok(client.get_connection_manager_lazy(settings.clone())?)
+            Ok(Node { client, connection: Mutex::default() })
         };
         let nodes: Vec<_> = config.nodes.iter().map(node).collect::<Result<_, ConnectError>>()?;
         Ok((!nodes.is_empty()).then(|| Self { name: config.primary.clone(), nodes }))
@@ -68,14 +72,10 @@ impl Sentinels {
         })
     }
 
-    async fn ask(&self, node: &ConnectionManager) -> Result<(u64, Primary), String> {
-        let mut node = node.clone();
-        let mut ask = redis::cmd("SENTINEL");
-        ask.arg("MASTER").arg(&self.name);
-        let answer: RedisResult<HashMap<String, String>> =
-            tokio::time::timeout(ANSWER_TIMEOUT, ask.query_async(&mut node))
-                .await
-                .unwrap_or_else(|_| Err((ErrorKind::Io, "no answer in time").into()));
+    async fn ask(&self, node: &Node) -> Result<(u64, Primary), String> {
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, node.master(&self.name))
+            .await
+            .unwrap_or_else(|_| Err((ErrorKind::Io, "no answer in time").into()));
         let fields = answer.map_err(|error| describe(&error))?;
         let number = |name: &str| fields.get(name).and_then(|text| text.parse::<u64>().ok());
         let host = fields.get("ip").filter(|host| !host.is_empty());
@@ -84,6 +84,26 @@ impl Sentinels {
             (Some(host), Some(port), Some(epoch)) => Ok((epoch, Primary { host: host.clone(), port })),
             _ => Err("a Sentinel answered without address or epoch".to_owned()),
         }
+    }
+}
+
+impl Node {
+    /// What it says of a primary.
+    async fn master(&self, name: &str) -> RedisResult<HashMap<String, String>> {
+        let kept = self.connection.lock().take();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(ANSWER_TIMEOUT))
+                    .set_response_timeout(Some(ANSWER_TIMEOUT));
+                self.client.get_multiplexed_async_connection_with_config(&config).await?
+            }
+        };
+        let mut ask = redis::cmd("SENTINEL");
+        let answer = ask.arg("MASTER").arg(name).query_async(&mut connection).await?;
+        *self.connection.lock() = Some(connection);
+        Ok(answer)
     }
 }
 

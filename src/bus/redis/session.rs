@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError, RedisResult, Value};
+use redis::{RedisError, Value};
 
 use super::RedisBus;
-use super::connect::{Target, describe};
+use super::connect::{Target, describe, is_passing};
 use super::gate::Gate;
+use super::identity::Identity;
+use super::probe::Probes;
 use crate::bus::Change;
 use crate::telemetry::Throttle;
 use crate::workspace::WorkspaceId;
@@ -63,11 +65,13 @@ impl<'a> Session<'a> {
         self.subscribed.len()
     }
 
-    /// Subscribes to the node's probes, to orders, and to everything that is wanted.
-    pub(super) async fn begin(&mut self) -> Result<(), Lost> {
-        self.check_role().await?;
-        self.learn_server().await?;
+    /// Sees that the server does its work, then subscribes to everything that is wanted. A server that loads its data or has
+    /// lost its primary takes subscriptions too, and nobody must be told that events come from it.
+    pub(super) async fn begin(&mut self, probes: &mut Probes<'_>) -> Result<(), Lost> {
+        self.ping().await?;
+        self.read_log().await?;
         self.subscribe_probe().await?;
+        probes.begin().await?;
         self.subscribe_control().await?;
         let wanted = self.bus.interest.take_all();
         self.subscribe(&wanted).await
@@ -206,9 +210,8 @@ impl<'a> Session<'a> {
         let asked = Instant::now();
         match redis::cmd("PING").query_async::<Value>(&mut self.connection).await {
             Ok(_) => {}
-            Err(error) if is_refusal(&error) => {
-                // An answer is an answer.
-            }
+            // An answer is an answer: what is published still comes. While a script runs, nothing is.
+            Err(error) if is_refusal(&error) || matches!(error.code(), Some("BUSY" | "MISCONF")) => {}
             Err(error) if error.is_timeout() => {
                 return Err(Lost(format!(
                     "no answer to a ping within {:.1} s",
@@ -217,6 +220,7 @@ impl<'a> Session<'a> {
             }
             Err(error) => return Err(lost(error)),
         }
+        self.check_role().await?;
         if self.control_refused {
             self.subscribe_control().await?;
         }
@@ -236,38 +240,21 @@ impl<'a> Session<'a> {
         self.check_role().await
     }
 
-    /// Where Sentinels are followed, the server must be a primary by its own word too.
+    /// Whether the server is a primary by its own word. One that was demoted keeps its clients connected, and says so to
+    /// those who ask.
     async fn check_role(&mut self) -> Result<(), Lost> {
-        let Some(primary) = &self.target.primary else { return Ok(()) };
-        match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut self.connection).await {
-            Ok(role) => match role.first() {
-                Some(Value::BulkString(role)) if role != b"master" => {
-                    Err(Lost(format!("{primary} is no primary, by its own word")))
-                }
-                _ => Ok(()),
-            },
-            // Not allowed to ask: the Sentinels' word has to do.
-            Err(error) if is_refusal(&error) => Ok(()),
-            Err(error) => Err(lost(error)),
-        }
+        let server = Identity::ask_role(&mut self.connection).await.map_err(lost)?;
+        self.target.check(&server).map_err(|error| Lost(error.to_string()))
     }
 
-    /// Asks the server what it is. HELLO without arguments answers that and changes nothing.
-    async fn learn_server(&mut self) -> Result<(), Lost> {
-        let answer: RedisResult<HashMap<String, Value>> =
-            redis::cmd("HELLO").query_async(&mut self.connection).await;
-        match answer {
-            Ok(fields) => {
-                let field = |name| {
-                    fields.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok())
-                };
-                if let (Some(server), Some(version)) = (field("server"), field("version")) {
-                    self.bus.state.set_server(format!("{server} {version}"));
-                }
-                Ok(())
-            }
-            Err(error) if is_refusal(&error) || error.kind() == ErrorKind::UnexpectedReturnType => Ok(()),
-            Err(error) => Err(lost(error)),
+    /// Reads a log over the link for commands, any: it is the node's own, which holds nothing. What the server forbids is an
+    /// answer.
+    async fn read_log(&self) -> Result<(), Lost> {
+        let mut read = redis::cmd("XREVRANGE");
+        read.arg(self.bus.channels.probe()).arg("+").arg("-").arg("COUNT").arg(1);
+        match self.bus.commands.ask::<Value>(&read).await {
+            Err(error) if error.is_io_error() || is_passing(&error) => Err(lost(error)),
+            _ => Ok(()),
         }
     }
 }

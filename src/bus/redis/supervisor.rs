@@ -7,13 +7,17 @@ use super::backoff::Backoff;
 use super::connect::ConnectError;
 use super::function;
 use super::gate::Gate;
+use super::identity::Identity;
+use super::probe::Probes;
 use super::session::{Lost, Session};
 use crate::bus::{Feed, Link};
+use crate::telemetry::Throttle;
 
 /// Runs until it is dropped.
 pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
     let mut backoff =
         Backoff::new(bus.config.backoff_min_seconds.duration(), bus.config.backoff_max_seconds.duration());
+    let warnings = Throttle::default();
     loop {
         let gate = Arc::new(Gate::new(Arc::clone(&feed), bus.channels.clone(), Arc::clone(&bus.state)));
         let error = match link(bus, &gate, &mut backoff).await {
@@ -27,17 +31,20 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
             }
             Err(error) => {
                 gate.shut();
-                // Other nodes may have been told of another server meanwhile.
-                bus.commands.forget();
                 error.to_string()
             }
         };
+        // The next link may be with another server, and commands go where it goes.
+        bus.commands.unpin();
         let pause = backoff.pause();
-        tracing::warn!(
-            error,
-            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            "no link to Redis: trying again; live streams stay open and will be told what they may have missed"
-        );
+        if let Some(silenced) = warnings.pass() {
+            tracing::warn!(
+                error,
+                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                silenced,
+                "no link to Redis: trying again; live streams stay open and will be told what they may have missed"
+            );
+        }
         bus.state.set_link(Link::Down { error });
         tokio::time::sleep(pause).await;
     }
@@ -55,24 +62,33 @@ async fn learn_rights(bus: &RedisBus) -> Lost {
 async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result<Lost, ConnectError> {
     let pushes = Arc::clone(gate);
     let target = bus.connector.find().await?;
-    let connection = bus.connector.subscription_link(&target, move |info| pushes.push(info)).await?;
+    let mut connection = bus.connector.subscription_link(&target, move |info| pushes.push(info)).await?;
+    let server = Identity::ask(&mut connection).await?;
+    target.check(&server)?;
+    if let Some(server) = &server.server {
+        bus.state.set_server(server.clone());
+    }
     // Anew for commands too: whatever cut off the old link may have left that connection half open.
-    bus.commands.follow(&target)?;
+    bus.commands.pin(target.clone(), server);
     let mut session = Session::new(bus, gate, connection, target);
+    let mut probes = Probes::new(bus, gate);
     bus.state.set_link(Link::Resubscribing);
     let lost = tokio::select! {
         lost = async {
-            if let Err(lost) = session.begin().await {
+            if let Err(lost) = session.begin(&mut probes).await {
                 return lost;
             }
+            // A ping was answered, a log was read, and a probe came back.
             backoff.reset();
             bus.state.set_link(Link::Up);
             tracing::info!(workspaces = session.subscribed(), "linked to Redis");
             tokio::select! {
                 lost = session.live() => lost,
+                lost = probes.live() => lost,
                 lost = learn_rights(bus) => lost,
             }
         } => lost,
+        reason = bus.commands.mismatch() => Lost(reason),
         () = gate.closed() => Lost("the server closed the connection".to_owned()),
     };
     Ok(lost)

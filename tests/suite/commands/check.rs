@@ -32,9 +32,15 @@ async fn all_is_well() {
     .await;
     let stdout = check(&server.url()).await.success();
     assert!(stdout.lines().all(|line| line.starts_with("ok    ")), "{stdout}");
-    for tried in
-        ["configuration", "connection", "subscribing", "publishing", "publishing durably", "reading the log"]
-    {
+    for tried in [
+        "configuration",
+        "connection",
+        "server",
+        "subscribing",
+        "publishing",
+        "publishing durably",
+        "reading the log",
+    ] {
         assert!(
             stdout.lines().any(|line| line.starts_with(&format!("ok    {tried}: "))),
             "{tried} in {stdout}"

@@ -2,7 +2,7 @@
 
 use super::RECOVERY;
 use crate::support::sentinel::SentinelGroup;
-use crate::support::{Broker, BrokerOptions, DEADLINE, SseClient, eventually};
+use crate::support::{Broker, BrokerOptions, DEADLINE, SseClient, TcpProxy, eventually};
 
 async fn broker_of(group: &SentinelGroup) -> Broker {
     let options = group
@@ -62,4 +62,27 @@ async fn the_primary_freezes_and_comes_back_as_a_replica() {
     check_going_on(&broker, &mut client, "after").await;
     let fresh: Vec<_> = client.application_data();
     assert_eq!(fresh, ["before", "while frozen", "after"]);
+}
+
+/// The connections to the Sentinels hang behind something that acknowledges all and answers nothing.
+#[tokio::test]
+async fn swallowed_sentinel_links_are_made_anew() {
+    let group = SentinelGroup::start().await;
+    let mut proxies = Vec::new();
+    for port in group.sentinel_ports() {
+        proxies.push(TcpProxy::start(port).await);
+    }
+    let nodes: Vec<_> = proxies.iter().map(|proxy| proxy.url("")).collect();
+    let [_, (key, name)] = group.settings();
+    let options = BrokerOptions::embedded().set("redis.sentinel.nodes", nodes.join(",")).set(key, name);
+    let broker = Broker::start_ready(options).await;
+    let mut client = broker.connect("acme").await;
+    client.hello().await;
+    for proxy in &proxies {
+        proxy.swallow_commands();
+    }
+    // The Sentinels are subscribers too.
+    assert!(group.servers[0].kill_subscribers().await >= 1);
+    check_going_on(&broker, &mut client, "after").await;
+    broker.ready().await;
 }

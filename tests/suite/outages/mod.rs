@@ -3,10 +3,14 @@
 
 mod absent;
 mod addresses;
+mod command_link;
 mod failover;
+mod kinds;
 mod links;
 mod restarts;
 mod rights;
+mod two_servers;
+mod unable;
 
 use std::time::Duration;
 

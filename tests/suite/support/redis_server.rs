@@ -65,13 +65,18 @@ impl RedisServer {
         self.program = None;
     }
 
-    /// Starts the server, if need be after ending it, at the same addresses.
-    pub async fn restart(&mut self) {
+    /// Starts the server, if need be after ending it, at the same addresses, and does not wait for an answer.
+    pub fn launch(&mut self) {
         self.stop();
         let configuration = self.directory.write("redis.conf", self.configuration());
         let mut command = Command::new("redis-server");
         command.arg(configuration).current_dir(self.directory.path());
         self.program = Some(Program::start("redis-server", command));
+    }
+
+    /// Starts the server, if need be after ending it, at the same addresses, and waits until it answers.
+    pub async fn restart(&mut self) {
+        self.launch();
         eventually_some("redis-server answers", DEADLINE, async || {
             let program = self.program.as_mut().expect("just started");
             assert!(program.is_running(), "redis-server ended");

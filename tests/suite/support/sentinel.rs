@@ -24,7 +24,8 @@ pub struct SentinelGroup {
     sentinels: Vec<Sentinel>,
 }
 
-struct Sentinel {
+/// A Sentinel. It ends with the value.
+pub struct Sentinel {
     port: Port,
     program: Program,
     _directory: Directory,
@@ -57,6 +58,11 @@ impl SentinelGroup {
         group
     }
 
+    /// The ports of the Sentinels.
+    pub fn sentinel_ports(&self) -> Vec<u16> {
+        self.sentinels.iter().map(|sentinel| sentinel.port.number()).collect()
+    }
+
     /// What a broker needs to be told, as settings.
     pub fn settings(&self) -> [(&'static str, String); 2] {
         let nodes: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.url()).collect();
@@ -86,7 +92,8 @@ impl SentinelGroup {
 }
 
 impl Sentinel {
-    fn start(primary: u16) -> Self {
+    /// Starts a Sentinel that watches the server on a port.
+    pub fn start(primary: u16) -> Self {
         let (port, directory) = (Port::claim(), Directory::new());
         let configuration = directory.write(
             "sentinel.conf",
@@ -102,7 +109,8 @@ impl Sentinel {
         Self { port, program, _directory: directory }
     }
 
-    fn url(&self) -> String {
+    /// Its address, as it stands in `redis.sentinel.nodes`.
+    pub fn url(&self) -> String {
         format!("redis://{}", self.port.address())
     }
 
@@ -114,7 +122,7 @@ impl Sentinel {
     }
 
     /// What it says of the primary, as names and values in turn.
-    async fn master(&self) -> redis::RedisResult<Vec<String>> {
+    pub async fn master(&self) -> redis::RedisResult<Vec<String>> {
         let mut connection = Client::open(self.url())?.get_multiplexed_async_connection().await?;
         redis::cmd("SENTINEL").arg("MASTER").arg(NAME).query_async(&mut connection).await
     }

@@ -1,0 +1,173 @@
+//! What a server says of itself: of which kind it is, and which one.
+
+use std::collections::HashMap;
+
+use redis::aio::ConnectionLike;
+use redis::{ErrorKind, RedisResult, Value};
+
+/// A kind of server that cannot be the bus of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", self.kind(), self.remedy())]
+pub enum Unfit {
+    /// It replicates another server and takes no writes.
+    Replica,
+    /// It is one of several servers among which the keys are divided.
+    ClusterNode,
+    /// It watches servers and holds no data.
+    Sentinel,
+}
+
+impl Unfit {
+    /// Of which kind the server is.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Replica => "the server is a replica, which takes no events",
+            Self::ClusterNode => "the server is a node of a Redis Cluster, which Tidings does not work with",
+            Self::Sentinel => "the server is a Sentinel",
+        }
+    }
+
+    /// What to set.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Replica => "name its primary in redis.url, or its Sentinels in redis.sentinel.nodes",
+            Self::ClusterNode => "name a server that runs without cluster-enabled in redis.url",
+            Self::Sentinel => {
+                "name it in redis.sentinel.nodes, and the primary that it watches in redis.sentinel.primary"
+            }
+        }
+    }
+}
+
+/// What a server says of itself; `None` for what it does not say, or what the user may not ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Its name and version, such as `redis 7.0.15`.
+    pub(super) server: Option<String>,
+    mode: Option<String>,
+    role: Option<String>,
+    /// Drawn anew by each start of a server.
+    run_id: Option<String>,
+    /// The same for a primary and its replicas, and another one after a promotion.
+    replication_id: Option<String>,
+}
+
+impl Identity {
+    /// Asks for all of it. The ids need the right to `INFO`.
+    ///
+    /// Fails only where the connection does: an error of the server is the answer that it does not say.
+    pub(super) async fn ask(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Self> {
+        let mut identity = Self::ask_role(connection).await?;
+        if let Some(server) = info(connection, "server").await? {
+            identity.run_id = field(&server, "run_id");
+            let replication = info(connection, "replication").await?.unwrap_or_default();
+            identity.replication_id = field(&replication, "master_replid");
+        }
+        Ok(identity)
+    }
+
+    /// Asks for what can change on a connection that stands: mode and role.
+    ///
+    /// `HELLO` is allowed to every user. It names the version, as it is an error without arguments on Redis 6.0.
+    pub(super) async fn ask_role(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Self> {
+        let mut hello = redis::cmd("HELLO");
+        hello.arg(3);
+        let said = said::<HashMap<String, Value>>(hello.query_async(connection).await)?.unwrap_or_default();
+        let text = |name| said.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
+        let server =
+            text("server").zip(text("version")).map(|(server, version)| format!("{server} {version}"));
+        Ok(Self { server, mode: text("mode"), role: text("role"), ..Self::default() })
+    }
+
+    /// Why the server cannot be a node's bus, if it cannot. One that does not say is believed to be able.
+    pub(super) fn unfit(&self) -> Option<Unfit> {
+        match (self.mode.as_deref(), self.role.as_deref()) {
+            (Some("sentinel"), _) => Some(Unfit::Sentinel),
+            (Some("cluster"), _) => Some(Unfit::ClusterNode),
+            (_, Some("slave" | "replica")) => Some(Unfit::Replica),
+            _ => None,
+        }
+    }
+
+    /// Whether two connections are known to be with two servers.
+    pub(super) fn differs_from(&self, other: &Self) -> bool {
+        let differ = |one: &Option<String>, other: &Option<String>| {
+            one.as_ref().zip(other.as_ref()).map(|(one, other)| one != other)
+        };
+        differ(&self.run_id, &other.run_id)
+            .or_else(|| differ(&self.replication_id, &other.replication_id))
+            .unwrap_or(false)
+    }
+}
+
+async fn info(connection: &mut (impl ConnectionLike + Send), section: &str) -> RedisResult<Option<String>> {
+    let mut info = redis::cmd("INFO");
+    info.arg(section);
+    said(info.query_async(connection).await)
+}
+
+/// A line of `INFO`: `name:value`.
+fn field(info: &str, name: &str) -> Option<String> {
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// What the server said; `None` where it answered with an error, or with something else.
+fn said<T>(outcome: RedisResult<T>) -> RedisResult<Option<T>> {
+    match outcome {
+        Ok(said) => Ok(Some(said)),
+        Err(error) => match error.kind() {
+            ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(mode: &str, role: &str) -> Identity {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Identity { mode: text(mode), role: text(role), ..Identity::default() }
+    }
+
+    #[test]
+    fn only_servers_that_say_so_are_unfit() {
+        for (mode, role, unfit) in [
+            ("standalone", "master", None),
+            ("standalone", "active-replica", None),
+            ("", "", None),
+            ("standalone", "replica", Some(Unfit::Replica)),
+            ("", "slave", Some(Unfit::Replica)),
+            ("cluster", "master", Some(Unfit::ClusterNode)),
+            ("cluster", "replica", Some(Unfit::ClusterNode)),
+            ("sentinel", "", Some(Unfit::Sentinel)),
+        ] {
+            assert_eq!(identity(mode, role).unfit(), unfit, "{mode} {role}");
+        }
+    }
+
+    #[test]
+    fn run_ids_tell_servers_apart_and_replication_ids_stand_in() {
+        let server = |run_id: Option<&str>, replication_id: Option<&str>| Identity {
+            run_id: run_id.map(str::to_owned),
+            replication_id: replication_id.map(str::to_owned),
+            ..Identity::default()
+        };
+        let differ = |one: Identity, other: Identity| one.differs_from(&other);
+        assert!(differ(server(Some("a"), Some("x")), server(Some("b"), Some("x"))));
+        assert!(!differ(server(Some("a"), Some("x")), server(Some("a"), Some("y"))), "promoted in between");
+        assert!(differ(server(None, Some("x")), server(Some("b"), Some("y"))));
+        assert!(!differ(server(None, None), server(Some("b"), Some("y"))));
+    }
+
+    #[test]
+    fn info_is_read_by_whole_names() {
+        let text = "# Server\r\nrun_id_x:no\r\nrun_id:abc\r\nmaster_replid:\r\n";
+        assert_eq!(field(text, "run_id").as_deref(), Some("abc"));
+        assert_eq!(field(text, "master_replid"), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! A TCP proxy between a broker and Redis, for faults that no server shows by itself.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What happens to the bytes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// They are passed on.
+    Pass,
+    /// They are taken, so that the kernel acknowledges them, and go nowhere.
+    Swallow,
+    /// They are passed on, published messages apart.
+    Deafen,
+    /// The connection is closed.
+    Cut,
+}
+
+/// A connection that a client made.
+#[derive(Debug)]
+struct Link {
+    mode: watch::Sender<Mode>,
+    /// Whether the client sent a `SUBSCRIBE`.
+    subscribes: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: SocketAddr,
+    /// Where the next connection goes, if it goes elsewhere.
+    next: Option<SocketAddr>,
+    links: Vec<Link>,
+}
+
+/// A proxy on a port of its own. It ends with the value, and its connections with it.
+#[derive(Debug)]
+pub struct TcpProxy {
+    address: SocketAddr,
+    shared: Arc<Mutex<Shared>>,
+    accepting: JoinHandle<()>,
+}
+
+impl TcpProxy {
+    /// Starts a proxy to a port of this machine.
+    pub async fn start(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Mutex::new(Shared { upstream: upstream(port), next: None, links: Vec::new() }));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { address, shared, accepting }
+    }
+
+    /// The proxy as `redis.url`, for a user such as `"broker:secret@"`, or for nobody.
+    pub fn url(&self, user: &str) -> String {
+        format!("redis://{user}{}", self.address)
+    }
+
+    /// Leads new connections to another port. Open ones stay where they are.
+    pub fn point_to(&self, port: u16) {
+        self.shared.lock().upstream = upstream(port);
+    }
+
+    /// Leads the next connection, and no other, to another port.
+    pub fn point_once_to(&self, port: u16) {
+        self.shared.lock().next = Some(upstream(port));
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> usize {
+        self.shared.lock().links.len()
+    }
+
+    /// From now on the open connections that subscribe to nothing get no answer any more.
+    pub fn swallow_commands(&self) {
+        self.set(Mode::Swallow, |link| !link.subscribes);
+    }
+
+    /// From now on no published message comes out of the connections that are open. Answers do.
+    pub fn deafen(&self) {
+        self.set(Mode::Deafen, |_| true);
+    }
+
+    /// Closes the open connections that subscribe to nothing.
+    pub fn cut_commands(&self) {
+        self.set(Mode::Cut, |link| !link.subscribes);
+    }
+
+    /// Closes all open connections.
+    pub fn cut_all(&self) {
+        self.set(Mode::Cut, |_| true);
+    }
+
+    fn set(&self, mode: Mode, meant: impl Fn(&Link) -> bool) {
+        for link in self.shared.lock().links.iter().filter(|link| meant(link)) {
+            link.mode.send_replace(mode);
+        }
+    }
+}
+
+impl Drop for TcpProxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut_all();
+    }
+}
+
+fn upstream(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
+    loop {
+        let Ok((client, _)) = listener.accept().await else { continue };
+        let (mode, modes) = watch::channel(Mode::Pass);
+        let (number, upstream) = {
+            let mut shared = shared.lock();
+            shared.links.push(Link { mode, subscribes: false });
+            let upstream = shared.next.take().unwrap_or(shared.upstream);
+            (shared.links.len() - 1, upstream)
+        };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let Ok(server) = TcpStream::connect(upstream).await else { return };
+            let ((from_client, to_client), (from_server, to_server)) =
+                (client.into_split(), server.into_split());
+            let note = |bytes: &[u8]| {
+                if contains(bytes, b"\r\nSUBSCRIBE\r\n") {
+                    shared.lock().links[number].subscribes = true;
+                }
+            };
+            tokio::select! {
+                () = pump(from_client, to_server, modes.clone(), note) => {}
+                () = pump(from_server, to_client, modes, |_| {}) => {}
+            }
+        });
+    }
+}
+
+/// Passes bytes on until one side ends or the connection is cut.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut modes: watch::Receiver<Mode>,
+    note: impl Fn(&[u8]),
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = tokio::select! {
+            count = from.read(&mut buffer) => count.unwrap_or(0),
+            changed = modes.changed() => {
+                if changed.is_err() || *modes.borrow() == Mode::Cut {
+                    return;
+                }
+                continue;
+            }
+        };
+        if count == 0 {
+            return;
+        }
+        let bytes = &buffer[..count];
+        note(bytes);
+        let passed = match *modes.borrow() {
+            Mode::Pass => bytes.to_vec(),
+            Mode::Deafen => without_messages(bytes),
+            Mode::Swallow | Mode::Cut => Vec::new(),
+        };
+        if to.write_all(&passed).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|part| part == wanted)
+}
+
+/// What a server sent, without the messages of channels. Small ones come whole.
+fn without_messages(mut bytes: &[u8]) -> Vec<u8> {
+    const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
+    let mut kept = Vec::new();
+    while let Some(at) = bytes.windows(MESSAGE.len()).position(|part| part == MESSAGE) {
+        kept.extend_from_slice(&bytes[..at]);
+        bytes = &bytes[at + MESSAGE.len()..];
+        // The channel and the payload, each as its length, its text, and a line end.
+        for _ in 0..4 {
+            let line = bytes.windows(2).position(|end| end == b"\r\n").map_or(bytes.len(), |end| end + 2);
+            bytes = &bytes[line..];
+        }
+    }
+    kept.extend_from_slice(bytes);
+    kept
+}
