@@ -20,7 +20,7 @@ fn brokers() -> Vec<(String, Value)> {
     let services = services.as_object().unwrap();
     services
         .iter()
-        .filter(|(_, service)| service["image"] == "tidings")
+        .filter(|(_, service)| service["build"] == ".")
         .map(|(n, s)| (n.clone(), s.clone()))
         .collect()
 }
