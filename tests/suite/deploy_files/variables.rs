@@ -5,13 +5,16 @@ use config::FileFormat;
 use super::repository_file;
 use crate::support::broker::variable;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 12] = [
     "Dockerfile",
     "docker-compose.yml",
     "deploy/Caddyfile",
+    "deploy/apache.conf",
+    "deploy/envoy.yaml",
     "deploy/haproxy.cfg",
     "deploy/kubernetes/deployment.yaml",
     "deploy/kubernetes/sidecar.yaml",
+    "deploy/nginx-host.conf",
     "deploy/nginx.conf",
     "deploy/tidings.service",
     "CONTRIBUTING.md",

@@ -9,6 +9,8 @@ pub mod browser;
 pub mod commands;
 pub mod directory;
 pub mod http;
+pub mod names;
+pub mod nginx_host;
 pub mod ports;
 pub mod programs;
 pub mod proxies;
