@@ -317,7 +317,7 @@ async fn nginx_parts_an_application_from_its_broker() {
     let ticket = ask("POST", "/api/tickets").await;
     assert!(ticket.contains("urn:tidings:problem:bad-ticket-request"), "{ticket}");
 
-    let curl = host.stream();
+    let curl = host.stream(WORKSPACE, "a=b");
     eventually("the hello", DEADLINE, async || curl.log().contains("connected")).await;
     assert!(curl.log().starts_with("HTTP/2 200"), "{}", curl.log());
     broker.kill();

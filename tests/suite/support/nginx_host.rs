@@ -74,9 +74,11 @@ impl NginxHost {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Opens the stream of a workspace; what came is in the program's log.
-    pub fn stream(&self) -> Program {
-        Program::start("curl", self.curl("/api/workspaces/demo/events"))
+    /// Opens the stream of a workspace, with cookies; what came is in the program's log.
+    pub fn stream(&self, workspace: &str, cookie: &str) -> Program {
+        let mut curl = self.curl(&format!("/api/workspaces/{workspace}/events"));
+        curl.args(["--cookie", cookie]);
+        Program::start("curl", curl)
     }
 
     fn curl(&self, path: &str) -> Command {
