@@ -1,7 +1,7 @@
 # A small image of the broker: one program on Debian, not root.
 #
-#   docker build -t tidings .
-#   docker run --rm -p 127.0.0.1:8080:8080 -e TIDINGS__AUTH__MODE=none tidings
+#   docker build -t tidings:0.1.0 .
+#   docker run --rm -p 127.0.0.1:8080:8080 -e TIDINGS__AUTH__MODE=none tidings:0.1.0
 #
 # In a container the broker has to listen on all addresses, and then it does not start until auth.mode is written out.
 # That is left to whoever runs the image: an image that lets everybody in by default would be a trap.

@@ -1,19 +1,24 @@
 //! `tidings check`.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::client::reachable;
 use super::{FAILURE, Failure, Options, block_on, output};
+use crate::auth::forward::{ForwardAuth, ForwardMetrics};
 use crate::auth::jwt::Verifier;
+use crate::auth::{Action, Standing};
 use crate::bus::redis::access::{self, Finding};
-use crate::config::{AuthMethod, Config, JwtConfig};
+use crate::config::{AuthMethod, Config, ForwardConfig, JwtConfig};
 use crate::files::{self, FileBudget};
 use crate::http::PairFiles;
 use crate::metrics::Metrics;
+use crate::workspace::WorkspaceId;
 
 /// Bound on asking a running broker.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,6 +42,9 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         findings.push(open_files(&config));
         if config.auth.mode.uses(AuthMethod::Jwt) {
             findings.push(tokens(&config.auth.jwt).await);
+        }
+        if config.auth.mode.uses(AuthMethod::Forward) {
+            findings.push(app(&config.auth.forward).await);
         }
         findings.extend(certificate(&config));
         if !config.redis.is_configured() {
@@ -91,6 +99,44 @@ async fn tokens(config: &JwtConfig) -> Finding {
     let fix =
         "see that it answers 200 with a set of keys, some of which are for auth.jwt.algorithm".to_owned();
     Finding { what: WHAT, found: format!("none that can be used from {without}"), fix: Some(fix) }
+}
+
+/// Asks the app about a client without credentials, as the broker would.
+async fn app(config: &ForwardConfig) -> Finding {
+    const WHAT: &str = "app at auth.forward.url";
+    let bad = |found: String, fix: &str| Finding { what: WHAT, found, fix: Some(fix.to_owned()) };
+    let workspace = match WorkspaceId::parse("tidings-check") {
+        Ok(workspace) => workspace,
+        Err(error) => return bad(error.to_string(), "report it; it is a defect"),
+    };
+    let auth = match ForwardAuth::new(config, ForwardMetrics::default()) {
+        Ok(auth) => auth,
+        Err(error) => return bad(error.to_string(), "correct [auth.forward]"),
+    };
+    let asking = auth.asking(&HeaderMap::new(), Ipv4Addr::LOCALHOST.into(), "https", None, "/");
+    match auth.ask(&workspace, Action::Subscribe, &asking).await {
+        Ok(_) => bad(
+            "it lets a client without credentials read a workspace".to_owned(),
+            "answer 401 where nobody is signed in, as docs/forward-auth.md shows",
+        ),
+        Err(denial) => match denial.standing {
+            Standing::Unauthenticated => {
+                Finding::good(WHAT, "it answers 401 to a client without credentials")
+            }
+            Standing::Passing => bad(
+                format!(
+                    "no answer that counts within {} s: it redirects, fails, or cannot be reached",
+                    config.timeout_seconds.duration().as_secs_f64()
+                ),
+                "ask that URL by curl, with `X-Forwarded-Proto: https`; docs/forward-auth.md has what frameworks need",
+            ),
+            Standing::Forbidden | Standing::Final => Finding::good(
+                WHAT,
+                "it answers 403 to a client without credentials. If everybody gets 403, add the URL's host to the hosts \
+                 that the app serves",
+            ),
+        },
+    }
 }
 
 /// Whether the certificate and its key can be used, and for how long.

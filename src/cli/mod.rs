@@ -134,7 +134,11 @@ impl Options {
         let flags = [("server.listen", &self.listen, "--listen"), ("redis.url", &self.redis, "--redis")];
         let given =
             flags.into_iter().filter_map(|(key, value, flag)| Some((key, value.clone()?, flag))).collect();
-        Sources::of_process(self.config.clone(), given).load()
+        let sources = Sources::of_process(self.config.clone(), given);
+        for warning in sources.warnings() {
+            output::error(&format!("tidings: {warning}"));
+        }
+        sources.load()
     }
 }
 

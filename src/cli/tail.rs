@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sse_stream::{Sse, SseStream};
 
@@ -41,7 +42,11 @@ pub(super) struct TailArgs {
     /// Begin after the event with this id
     #[arg(long, value_name = "ID")]
     last_event_id: Option<String>,
-    /// Begin with what was logged at or after a time: milliseconds since 1970, or RFC 3339 such as 2026-11-22T10:00:00Z
+    /// Print the id of each event and a tab before its payload
+    #[arg(long, conflicts_with = "json")]
+    ids: bool,
+    /// Begin with what was logged at or after a time: how long ago (90s, 30m, 1h), milliseconds since 1970, or RFC 3339
+    /// such as 2026-11-22T10:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "last_event_id")]
     since: Option<String>,
     /// Begin with the newest N logged events
@@ -74,6 +79,8 @@ struct Tail<'a> {
     workspace: &'a WorkspaceId,
     args: &'a TailArgs,
     position: Option<String>,
+    /// A time as the broker takes it.
+    since: Option<String>,
     retry: Duration,
     printed: u64,
 }
@@ -81,7 +88,8 @@ struct Tail<'a> {
 impl<'a> Tail<'a> {
     fn new(broker: &'a Broker, workspace: &'a WorkspaceId, args: &'a TailArgs) -> Self {
         let position = args.last_event_id.clone();
-        Self { broker, workspace, args, position, retry: RETRY_DEFAULT, printed: 0 }
+        let since = args.since.as_deref().map(|text| since(text, Timestamp::now()));
+        Self { broker, workspace, args, position, since, retry: RETRY_DEFAULT, printed: 0 }
     }
 
     async fn run(mut self) -> Result<(), Failure> {
@@ -159,7 +167,7 @@ impl<'a> Tail<'a> {
             query.append_pair("types", types);
         }
         if self.position.is_none() {
-            if let Some(since) = &self.args.since {
+            if let Some(since) = &self.since {
                 query.append_pair("since", since);
             }
             if let Some(last) = &self.args.last {
@@ -181,6 +189,10 @@ impl<'a> Tail<'a> {
             return output::result(&json!({ "id": self.position, "event": name, "data": data }).to_string());
         }
         match name {
+            _ if !own && self.args.ids => {
+                let id = self.position.as_deref().unwrap_or_default();
+                return output::result(&format!("{id}\t{data}"));
+            }
             _ if !own => return output::result(data),
             Some("tidings.heartbeat") => {}
             Some(name) => output::error(&format!("{name} {data}")),
@@ -188,6 +200,14 @@ impl<'a> Tail<'a> {
         }
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// A time in the past as the broker takes it. `text` is a length of time before `now`, or what the broker takes already.
+fn since(text: &str, now: Timestamp) -> String {
+    let ago = text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive);
+    // A plain number is milliseconds since 1970, to the broker.
+    let then = ago.and_then(|ago| now.checked_sub(ago).ok());
+    then.map_or_else(|| text.to_owned(), |then| then.as_millisecond().to_string())
 }
 
 /// What a refusal says.
@@ -199,4 +219,25 @@ async fn detail(response: Response<Incoming>) -> Option<String> {
 /// Whether a plain message is the broker's hello.
 fn is_hello(data: &str) -> bool {
     data.starts_with(r#"{"type":"connected","workspaceId":"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_counted_back_from_now() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        for (text, expected) in [
+            ("1h", "996400000"),
+            ("90s", "999910000"),
+            ("1h30m", "994600000"),
+            ("1795373098811", "1795373098811"),
+            ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"),
+            ("-1h", "-1h"),
+            ("soon", "soon"),
+        ] {
+            assert_eq!(since(text, now), expected, "{text}");
+        }
+    }
 }

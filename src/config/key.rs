@@ -26,6 +26,13 @@ pub(super) fn of_variable(name: &str) -> String {
     name.strip_prefix(PREFIX).unwrap_or(name).to_ascii_lowercase().replace("__", ".")
 }
 
+/// The variable that was meant by one with single underscores, such as `TIDINGS_SERVER_LISTEN`, if it is like one of ours.
+pub(super) fn meant(name: &str) -> Option<String> {
+    let single = |name: &str| name.replace("__", "_");
+    let name = (!is_variable(name)).then(|| single(name))?;
+    REFERENCE.keys().map(variable).find(|variable| single(variable) == name)
+}
+
 /// The known key that is most like an unknown one, if any is like it at all.
 pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
     let mut nearest = None;

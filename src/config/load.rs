@@ -10,7 +10,7 @@ use super::error::{ConfigError, Problem};
 use super::layers::{self, Setting};
 use super::reference::{DEFAULT_TOML, REFERENCE};
 use super::source::{Source, Sources};
-use super::{Config, secret, validate};
+use super::{Config, key, secret, validate};
 
 /// A checked configuration, and where each of its values comes from.
 #[derive(Debug, Clone)]
@@ -56,6 +56,16 @@ impl Config {
 }
 
 impl Sources {
+    /// What is set and not read although it looks as if it should be, in words.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let warning = |name: &String| {
+            let meant = key::meant(name)?;
+            Some(format!("{name} is not read: did you mean {meant}, with two underscores?"))
+        };
+        self.environment.iter().filter_map(|(name, _)| warning(name)).collect()
+    }
+
     /// Reads all sources and checks the result. Reads the file, if there is one, and thus blocks.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ impl Sources {
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String, &'static str)>) -> Self {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .filter(|(name, _)| key::is_variable(name))
+            .filter(|(name, _)| key::is_variable(name) || key::meant(name).is_some())
             .collect();
         Self { file, environment, flags }
     }

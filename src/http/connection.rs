@@ -27,7 +27,7 @@ use crate::metrics::Counted;
 const HEAD_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The most header fields in a request.
-const HEADERS_MAX: usize = 100;
+pub(super) const HEADERS_MAX: usize = 100;
 
 /// How long a connection in the reserve is kept, which is enough to ask once and to be told to come back later.
 const SURPLUS_TIMEOUT: Duration = Duration::from_secs(3);

@@ -15,6 +15,7 @@ use warp::reply::Response;
 
 use super::admission::Surplus;
 use super::client_address::{ClientAddress, TrustedProxies};
+use super::connection::HEADERS_MAX;
 use super::cors::Origins;
 use super::hand_off::HandOff;
 use super::host::Hosts;
@@ -139,6 +140,14 @@ impl Service {
                      cookies above all",
                     self.header_bytes
                 ),
+            ));
+        }
+        // Over HTTP/1.1 the HTTP library has counted them already.
+        if request.headers().len() > HEADERS_MAX {
+            return Err(Problem::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                format!("the request's head has more than {HEADERS_MAX} fields: send fewer headers"),
             ));
         }
         self.hosts.check(request.uri(), request.headers())

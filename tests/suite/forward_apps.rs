@@ -1,9 +1,11 @@
 //! The routes that `docs/forward-auth.md` shows, as they stand there, in apps with real sessions.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use tidings::auth::forward::{ForwardAuth, ForwardMetrics};
@@ -12,20 +14,52 @@ use tidings::config::{Config, ForwardUrl};
 use tidings::workspace::WorkspaceId;
 
 use crate::support::directory::{Directory, repository_file};
-use crate::support::http::get;
+use crate::support::http::{Response, request, try_request};
+use crate::support::nginx_host::NginxHost;
+use crate::support::ports::Port;
 use crate::support::programs::{Program, installed};
-use crate::support::{DEADLINE, eventually_some};
+use crate::support::{Broker, BrokerOptions, DEADLINE, eventually, eventually_some};
+
+/// How long a framework may take to start on a busy machine.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// The names of all blocks of the document that are run: the first line of each, without its comment sign.
+const BLOCKS: [&str; 15] = [
+    "tidings.toml",
+    "tidings.js",
+    "auth.ts",
+    AUTH_JS_ROUTE,
+    "lib/auth-options.ts",
+    NEXT_AUTH_ROUTE,
+    "views.py",
+    "urls.py",
+    "settings.py",
+    "app/tidings.py",
+    "app/routes/tidings.py",
+    "config/routes.rb",
+    "app/controllers/tidings_controller.rb",
+    "config/environments/production.rb",
+    PICTURE,
+];
+const PICTURE: &str = "browser ── GET /api/workspaces/acme/events, Cookie ──► broker ── GET /internal/tidings/acme, Cookie ──► app";
+const AUTH_JS_ROUTE: &str = "app/internal/tidings/[workspace]/route.ts";
+const NEXT_AUTH_ROUTE: &str = "app/internal/tidings/[workspace]/route.ts with NextAuth 4";
+
+/// The code blocks of the document, with their names.
+fn blocks() -> Vec<(String, String)> {
+    let document = repository_file("docs/forward-auth.md");
+    let blocks = document.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let name = |code: &str| code.lines().next().unwrap().trim_start_matches(['/', '#', ' ']).to_owned();
+    blocks.map(|(_, code)| (name(code), code.to_owned())).collect()
+}
 
 /// The code block of the document whose first line names this file.
 fn code(file: &str) -> String {
-    let document = repository_file("docs/forward-auth.md");
-    let blocks = document.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
-    let mut named = blocks.map(|(_, code)| code).filter(|code| {
-        code.lines().next().is_some_and(|line| line.trim_start_matches(['/', '#', ' ']) == file)
-    });
-    let code = named.next().unwrap_or_else(|| panic!("no code block is called {file}"));
+    assert!(BLOCKS.contains(&file), "{file} is not in the list");
+    let mut named = blocks().into_iter().filter(|(name, _)| name == file);
+    let (_, code) = named.next().unwrap_or_else(|| panic!("no code block is called {file}"));
     assert!(named.next().is_none(), "two code blocks are called {file}");
-    code.to_owned()
+    code
 }
 
 /// Lays files of `tests/clients/forward` into a directory.
@@ -40,24 +74,32 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Starts an app that prints its port.
+/// Starts an app that prints its port, in its directory.
 async fn start(name: &str, program: impl Into<PathBuf>, script: PathBuf) -> (Program, SocketAddr) {
     let mut command = Command::new(program.into());
-    command.arg(script);
+    command.current_dir(script.parent().unwrap()).arg(script);
     let program = Program::start(name, command);
-    let port = eventually_some("the port of the app", DEADLINE, async || {
+    let port = eventually_some("the port of the app", SLOW, async || {
         program.log().lines().find_map(|line| line.strip_prefix("port ")?.parse::<u16>().ok())
     })
     .await;
     (program, ([127, 0, 0, 1], port).into())
 }
 
-/// Signs a user in, and answers the cookie of the session.
+/// What a proxy tells an app behind it.
+const HTTPS: [(&str, &str); 2] = [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "app.example")];
+
+/// The cookies that an answer sets, as a client sends them back.
+fn cookies(answer: &Response) -> String {
+    let set = answer.headers.get_all("set-cookie").iter();
+    let pairs: Vec<_> = set.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap()).collect();
+    assert!(!pairs.is_empty(), "{answer:?}");
+    pairs.join("; ")
+}
+
+/// Signs a user in over https, and answers the cookie of the session.
 async fn cookie(app: SocketAddr, user: &str) -> String {
-    let answer = get(app, &format!("/login/{user}")).await;
-    let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
-    assert!(cookie.contains('='), "{answer:?}");
-    cookie
+    cookies(&request(app, "GET", &format!("/login/{user}"), &HTTPS, "").await)
 }
 
 /// Asks an app as the broker does.
@@ -90,8 +132,18 @@ impl Client {
 
 /// What every app has to answer: u1 owns two workspaces, u2 reads them.
 async fn check(app: SocketAddr, owner: &str, reader: &str) {
+    check_with(app, owner, reader, cookie).await;
+}
+
+async fn check_with(
+    app: SocketAddr,
+    owner: &str,
+    reader: &str,
+    cookie: impl AsyncFn(SocketAddr, &str) -> String,
+) {
     use Action::{Publish, Subscribe};
-    for cookie in [None, Some("session=forged; connect.sid=s%3Aforged; sessionid=forged".to_owned())] {
+    for cookie in [None, Some("session=forged; connect.sid=s%3Aforged; sessionid=forged; __Secure-authjs.session-token=forged; \
+          __Secure-next-auth.session-token=forged".to_owned())] {
         let stranger = Client::new(app, cookie);
         for action in [Subscribe, Publish] {
             assert_eq!(stranger.ask(action, "acme").await, Err((Standing::Unauthenticated, Check::App)));
@@ -120,14 +172,179 @@ async fn the_route_for_express() {
     check(app, "u1", "u2").await;
 }
 
+/// Starts the Django app in a directory.
+async fn django(directory: &Directory) -> (Program, SocketAddr) {
+    lay(directory, "django", &["serve.py", "app/__init__.py", "app/permissions.py"]);
+    for file in ["views.py", "urls.py", "settings.py"] {
+        write(&directory.file("app").join(file), &code(file));
+    }
+    start("the Django app", installed("python/bin/python"), directory.file("serve.py")).await
+}
+
 #[tokio::test]
 async fn the_route_for_django() {
     let directory = Directory::new();
-    lay(&directory, "django", &["serve.py", "app/__init__.py", "app/permissions.py"]);
-    for file in ["views.py", "urls.py"] {
-        write(&directory.file("app").join(file), &code(file));
-    }
-    let python = installed("python/bin/python");
-    let (_program, app) = start("the Django app", python, directory.file("serve.py")).await;
+    let (_program, app) = django(&directory).await;
     check(app, "1", "2").await;
+}
+
+#[tokio::test]
+async fn the_route_for_flask() {
+    let directory = Directory::new();
+    lay(&directory, "flask", &["serve.py", "app/__init__.py", "app/permissions.py"]);
+    write(&directory.file("app/tidings.py"), &code("app/tidings.py"));
+    let python = installed("python/bin/python");
+    let (_program, app) = start("the Flask app", python, directory.file("serve.py")).await;
+    check(app, "u1", "u2").await;
+}
+
+#[tokio::test]
+async fn the_route_for_fastapi() {
+    let directory = Directory::new();
+    let files = ["serve.py", "app/__init__.py", "app/permissions.py", "app/routes/__init__.py"];
+    lay(&directory, "fastapi", &files);
+    write(&directory.file("app/routes/tidings.py"), &code("app/routes/tidings.py"));
+    let python = installed("python/bin/python");
+    let (_program, app) = start("the FastAPI app", python, directory.file("serve.py")).await;
+    check(app, "u1", "u2").await;
+}
+
+#[tokio::test]
+async fn the_route_for_rails() {
+    let directory = Directory::new();
+    lay(&directory, "rails", &["serve.rb"]);
+    for (file, block) in [
+        ("routes.rb", "config/routes.rb"),
+        ("production.rb", "config/environments/production.rb"),
+        ("tidings_controller.rb", "app/controllers/tidings_controller.rb"),
+    ] {
+        write(&directory.file(file), &code(block));
+    }
+    let (_program, app) = start("the Rails app", "ruby", directory.file("serve.rb")).await;
+    check(app, "u1", "u2").await;
+}
+
+/// A Next.js app in production, with the library of this name as `next-auth`.
+struct Next {
+    directory: Directory,
+    port: Port,
+}
+
+impl Next {
+    /// Lays the app below the installed libraries, checks its types, and builds it.
+    async fn build(library: &str, handlers: &str, own: &[(&str, &str)]) -> Self {
+        let directory = Directory::new_in(&installed("node"));
+        let files = ["package.json", "tsconfig.json", "next.config.mjs", "app/layout.tsx"];
+        lay(&directory, "next", &files);
+        lay(&directory, "next", &["lib/permissions.ts", "lib/providers.ts"]);
+        let routes = directory.file("app/api/auth/[...nextauth]/route.ts");
+        write(&routes, &repository_file(&format!("tests/clients/forward/next/{handlers}")));
+        for (file, block) in own {
+            write(&directory.file(file), &code(block));
+        }
+        // What stands beside the app is found before what is above it.
+        fs::create_dir(directory.file("node_modules")).unwrap();
+        let libraries = installed("node/node_modules");
+        std::os::unix::fs::symlink(libraries.join(library), directory.file("node_modules/next-auth"))
+            .unwrap();
+
+        let next = Self { directory, port: Port::claim() };
+        next.run("typescript/bin/tsc", &["--strict", "--project", "."]).await;
+        next.run("next/dist/bin/next", &["build"]).await;
+        next
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let mut command = Command::new("node");
+        command.arg(installed("node/node_modules").join(script)).current_dir(self.directory.path());
+        command.env("NEXT_TELEMETRY_DISABLED", "1");
+        command
+    }
+
+    async fn run(&self, script: &str, arguments: &[&str]) {
+        let mut command = self.command(script);
+        command.args(arguments);
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let output = tokio::time::timeout(4 * SLOW, output).await.expect("an end in time").unwrap();
+        let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "{script}: {}", told.concat());
+    }
+
+    async fn start(&self, environment: &[(&str, &str)]) -> Program {
+        let mut command = self.command("next/dist/bin/next");
+        command.args(["start", "--hostname", "127.0.0.1", "--port", &self.port.number().to_string()]);
+        command.envs(environment.iter().copied());
+        let program = Program::start("the Next.js app", command);
+        eventually_some("the app answers", SLOW, async || {
+            try_request(self.port.address(), "GET", "/", &[], "").await.ok()
+        })
+        .await;
+        program
+    }
+}
+
+/// Signs a user in at NextAuth's own endpoints.
+async fn sign_in_by_form(app: SocketAddr, user: &str) -> String {
+    let csrf = request(app, "GET", "/api/auth/csrf", &HTTPS, "").await;
+    let body = format!("csrfToken={}&user={user}", csrf.json()["csrfToken"].as_str().unwrap());
+    let cookie = cookies(&csrf);
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let headers = [HTTPS[0], HTTPS[1], form, ("Cookie", cookie.as_str())];
+    cookies(&request(app, "POST", "/api/auth/callback/credentials", &headers, body).await)
+}
+
+#[tokio::test]
+async fn the_route_for_auth_js() {
+    let secret = ("AUTH_SECRET", "of a test, of thirty-two bytes or more");
+    let own = [("auth.ts", "auth.ts"), (AUTH_JS_ROUTE, AUTH_JS_ROUTE)];
+    let next = Next::build("next-auth", "auth-js.ts", &own).await;
+    let app = next.port.address();
+    for trust in [("AUTH_TRUST_HOST", "true"), ("AUTH_URL", "https://app.example")] {
+        let _program = next.start(&[secret, trust]).await;
+        check_with(app, "u1", "u2", sign_in_by_form).await;
+    }
+    // With neither, everybody gets 401.
+    let program = next.start(&[secret, ("AUTH_TRUST_HOST", "true")]).await;
+    let cookie = sign_in_by_form(app, "u1").await;
+    drop(program);
+    let program = next.start(&[secret]).await;
+    let refused = Client::new(app, Some(cookie)).ask(Action::Subscribe, "acme").await;
+    assert_eq!(refused, Err((Standing::Unauthenticated, Check::App)));
+    assert!(program.log().contains("UntrustedHost"));
+}
+
+#[tokio::test]
+async fn the_route_for_next_auth_4() {
+    let own = [("lib/auth-options.ts", "lib/auth-options.ts"), (AUTH_JS_ROUTE, NEXT_AUTH_ROUTE)];
+    let next = Next::build("next-auth-4", "next-auth.ts", &own).await;
+    let secret = ("NEXTAUTH_SECRET", "of a test, of thirty-two bytes or more");
+    let _program = next.start(&[secret, ("NEXTAUTH_URL", "https://app.example")]).await;
+    check_with(next.port.address(), "u1", "u2", sign_in_by_form).await;
+}
+
+/// The whole way: a client over https, `deploy/nginx-host.conf`, a broker with the page's settings, and an app that
+/// redirects to https.
+#[tokio::test]
+async fn an_app_hears_of_https_only_by_a_trusted_proxy() {
+    let directory = Directory::new();
+    let (_program, app) = django(&directory).await;
+    let page = code("tidings.toml").replace("127.0.0.1:3000", &app.to_string());
+    let cookie = cookie(app, "u1").await;
+    for (settings, expected) in [
+        (page.clone(), r#""type":"connected""#),
+        (page.replace("trusted_proxies", "#"), r#""reason":"unverified""#),
+    ] {
+        let file = directory.write("tidings.toml", settings);
+        let options = BrokerOptions::embedded().argument("--config").argument(&file.display().to_string());
+        let broker = Broker::start_ready(options).await;
+        let host = NginxHost::start(&broker).await;
+        let stream = host.stream("acme", &cookie);
+        eventually(expected, DEADLINE, async || stream.log().contains(expected)).await;
+    }
+}
+
+#[test]
+fn every_block_of_the_page_is_run() {
+    let shown: BTreeSet<_> = blocks().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(shown, BLOCKS.map(str::to_owned).into());
 }

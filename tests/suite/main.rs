@@ -20,6 +20,7 @@ mod harness;
 mod hostile;
 mod lifecycle;
 mod outages;
+mod pages;
 mod proxies;
 mod publish;
 mod replay;

@@ -13,6 +13,7 @@ use crate::support::{Bed, Broker, BrokerOptions, Bus, DEADLINE, RedisServer};
 on_both_buses!(
     one_stream_is_ended_by_its_id,
     a_workspace_is_closed_for_a_while,
+    an_order_closes_an_event_source_in_time,
     an_order_that_is_not_understood_ends_nothing,
 );
 
@@ -69,6 +70,17 @@ async fn a_workspace_is_closed_for_a_while(bus: Bus) {
         bed.broker.connect("acme").await.status() == 200
     })
     .await;
+}
+
+/// `docs/protocol.md` says how long: a second for the order, and what `retry:` may be for the 204.
+async fn an_order_closes_an_event_source_in_time(bus: Bus) {
+    let bed = Bed::start(bus).await;
+    bed.broker.ready().await;
+    let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
+    source.hello().await;
+    assert_eq!(order(&bed, json!({ "disconnect": { "workspace": "acme", "for": 60 } })).await, 1);
+    let closed = Duration::from_millis(3500);
+    eventually("the source is closed", closed, async || source.closed().is_some()).await;
 }
 
 async fn an_order_that_is_not_understood_ends_nothing(bus: Bus) {

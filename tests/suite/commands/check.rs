@@ -1,6 +1,7 @@
 //! `tidings check`.
 
 use super::settings_of;
+use crate::support::app::App;
 use crate::support::bed::on_both_buses;
 use crate::support::commands::{Finished, run_tidings};
 use crate::support::{Bed, Bus, RedisOptions, RedisServer};
@@ -136,4 +137,18 @@ async fn health_asks_the_running_broker(bus: Bus) {
     bed.broker.kill();
     let stderr = run_tidings(&["check", "--health"], &settings).await.failure(1);
     assert!(stderr.contains(&format!("no broker at {}", bed.broker.admin())), "{stderr}");
+}
+
+#[tokio::test]
+async fn the_app_behind_the_forward_url_is_asked() {
+    let app = App::start().await;
+    let url = app.url();
+    let check =
+        async || run_tidings(&["check"], &[("auth.mode", "forward"), ("auth.forward.url", &url)]).await;
+    let stdout = check().await.success();
+    assert!(stdout.contains("ok    app at auth.forward.url: it answers 401"), "{stdout}");
+    app.set_broken(true);
+    let [(found, fix)] = &wrong(&check().await)[..] else { panic!("one thing is wrong") };
+    assert!(found.starts_with("app at auth.forward.url: no answer that counts"), "{found}");
+    assert!(fix.contains("docs/forward-auth.md"), "{fix}");
 }

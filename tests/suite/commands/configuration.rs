@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::support::DEADLINE;
+use crate::support::broker::tidings;
 use crate::support::commands::{Finished, run_tidings};
 use crate::support::directory::Directory;
 
@@ -123,4 +125,24 @@ async fn nobody_is_let_in_from_outside_by_default() {
         }
     }
     run_tidings(&["config", "--listen", "0.0.0.0:8080"], &[("auth.mode", "none")]).await.success();
+}
+
+#[tokio::test]
+async fn a_variable_with_single_underscores_is_warned_of() {
+    let mut command = tidings();
+    command.arg("config").env("TIDINGS_SERVER_LISTEN", "127.0.0.1:1").env("TIDINGS_LIMITS__CONNECTIONS", "1");
+    // Kubernetes sets such as this for a service called tidings.
+    command.env("TIDINGS_SERVICE_HOST", "10.0.0.1");
+    let output = tokio::process::Command::from(command).kill_on_drop(true).output();
+    let output = tokio::time::timeout(DEADLINE, output).await.unwrap().unwrap();
+    let mut told: Vec<_> = std::str::from_utf8(&output.stderr).unwrap().lines().collect();
+    told.sort_unstable();
+    let warning = |name: &str, meant: &str| {
+        format!("tidings: {name} is not read: did you mean {meant}, with two underscores?")
+    };
+    let expected = [
+        warning("TIDINGS_LIMITS__CONNECTIONS", "TIDINGS__LIMITS__CONNECTIONS"),
+        warning("TIDINGS_SERVER_LISTEN", "TIDINGS__SERVER__LISTEN"),
+    ];
+    assert_eq!(told, expected);
 }

@@ -158,6 +158,32 @@ async fn a_place_to_begin_can_be_given() {
     assert_eq!(tail(&["--last-event-id", &first], "1").await, "second\n");
     assert_eq!(tail(&["--last", "1"], "1").await, "second\n");
     assert_eq!(tail(&["--since", "0"], "2").await, "first\nsecond\n");
+    assert_eq!(tail(&["--since", "1h"], "2").await, "first\nsecond\n");
+    assert_eq!(tail(&["--since", "1h", "--ids"], "1").await, format!("{first}\tfirst\n"));
+}
+
+/// A payload that would set the terminal's title, among others. `script` runs the command on a terminal.
+#[tokio::test]
+async fn control_characters_do_not_reach_a_terminal() {
+    let bed = Bed::start(Bus::Embedded).await;
+    bed.broker.publish("acme", "\u{1b}]0;title\u{7}\u{9b}2J").await;
+    let url = url(&bed.broker);
+    let arguments = ["tail", "acme", "--last", "1", "--count", "1", "--url", &url];
+    assert_eq!(run_tidings(&arguments, &[]).await.success(), "\u{1b}]0;title\u{7}\u{9b}2J\n");
+
+    let mut script = tokio::process::Command::new("script");
+    let program = env!("CARGO_BIN_EXE_tidings");
+    script.args([
+        "--quiet",
+        "--return",
+        "--command",
+        &format!("{program} {}", arguments.join(" ")),
+        "/dev/null",
+    ]);
+    let output = tokio::time::timeout(DEADLINE, script.kill_on_drop(true).output()).await.unwrap().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("\\u001b]0;title\\u0007\\u009b2J"), "{shown:?}");
+    assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{shown:?}");
 }
 
 #[tokio::test]

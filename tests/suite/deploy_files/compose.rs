@@ -20,7 +20,7 @@ fn brokers() -> Vec<(String, Value)> {
     let services = services.as_object().unwrap();
     services
         .iter()
-        .filter(|(_, service)| service["image"] == "tidings")
+        .filter(|(_, service)| service["build"] == ".")
         .map(|(n, s)| (n.clone(), s.clone()))
         .collect()
 }
@@ -87,13 +87,13 @@ fn its_nginx_finds_its_configuration_its_brokers_and_its_port() {
     let nginx = services()["nginx"].take();
     let mounts = texts(&nginx["volumes"]);
     let file = mounts[0].split(':').next().unwrap().trim_start_matches("./");
-    assert_eq!(mounts[0].split(':').nth(1), Some("/etc/nginx/conf.d/default.conf"));
+    assert_eq!(mounts[0].split(':').nth(1), Some("/etc/nginx/nginx.conf"));
     let mut configuration = repository_file(file);
     for (number, (name, _)) in brokers().iter().enumerate() {
-        let upstream = format!("server {name}:8080;");
+        let upstream = format!("server {name}:8080 resolve ");
         assert!(configuration.contains(&upstream), "{file} does not lead to {name}");
         assert_eq!(nginx["depends_on"][name]["condition"], "service_healthy");
-        configuration = configuration.replace(&upstream, &format!("server 127.0.0.1:{};", 8080 + number));
+        configuration = configuration.replace(&upstream, &format!("server 127.0.0.1:{} ", 8080 + number));
     }
     let published = &texts(&nginx["ports"])[0];
     assert!(published.starts_with("127.0.0.1:"), "published to this machine only: {published}");

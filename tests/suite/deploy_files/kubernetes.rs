@@ -2,8 +2,14 @@
 
 use serde_json::Value;
 
-use super::{documents, seconds_to_end, texts};
-use crate::support::{Broker, BrokerOptions, RedisServer, http};
+use super::{documents, repository_file, seconds_to_end, texts, variables};
+use crate::support::app::App;
+use crate::support::token::{SECRET, bearer, token};
+use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisServer, http};
+
+const WORKSPACE: &str = "demo";
+const EVENTS: &str = "/api/workspaces/demo/events";
+const MIB: u64 = 1024 * 1024;
 
 /// The deployment of a manifest, and the broker's container in it.
 fn deployment(path: &str) -> (Value, Value) {
@@ -25,44 +31,179 @@ fn environment(container: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Runs a manifest's broker and asks what its probes would ask.
-async fn runs_as_described(path: &str, options: BrokerOptions) {
-    let (deployment, container) = deployment(path);
-    assert_eq!(texts(&container["args"]), ["serve"], "what the harness runs");
-    let environment = environment(&container);
-    let mut options = options.on_all_addresses();
-    for (name, value) in environment.iter().filter(|(name, _)| !name.ends_with("__LISTEN")) {
-        options = options.environment(name, value);
-    }
-    let broker = Broker::start_ready(options).await;
-    for (probe, expected) in
-        [("startupProbe", "/ready"), ("livenessProbe", "/live"), ("readinessProbe", "/ready")]
-    {
-        let Some(get) = container[probe]["httpGet"].as_object() else { continue };
-        assert_eq!(
-            (get["path"].as_str(), get["port"].as_str()),
-            (Some(expected), Some("admin")),
-            "{path}: {probe}"
-        );
-        assert_eq!(http::get(broker.admin(), expected).await.status, 200);
-    }
-    assert!(container["livenessProbe"].is_object() && container["readinessProbe"].is_object());
+/// A manifest's broker, in a fleet on this Redis or beside this app.
+struct Manifest {
+    path: &'static str,
+    redis: Option<RedisServer>,
+    app: App,
+}
 
-    let pod = &deployment["spec"]["template"]["spec"];
-    let grace = pod["terminationGracePeriodSeconds"].as_f64().unwrap();
-    assert!(seconds_to_end(&environment) < grace, "{path}: streams would be cut instead of ended");
-    assert!(container["lifecycle"].is_null(), "the broker's own delay does for a preStop hook");
+impl Manifest {
+    async fn fleet() -> Self {
+        let redis = Some(RedisServer::start().await);
+        Self { path: "deploy/kubernetes/deployment.yaml", redis, app: App::start().await }
+    }
+
+    async fn sidecar() -> Self {
+        let app = App::start().await;
+        app.sign_in("s1", "editor", &[WORKSPACE]);
+        Self { path: "deploy/kubernetes/sidecar.yaml", redis: None, app }
+    }
+
+    /// The options that the manifest sets, with secrets, addresses and the app's address of this test.
+    fn options(&self) -> BrokerOptions {
+        let options = self.redis.as_ref().map_or_else(BrokerOptions::embedded, BrokerOptions::redis);
+        let (_, container) = deployment(self.path);
+        assert_eq!(texts(&container["args"]), ["serve"], "what the harness runs");
+        let mut options = options.on_all_addresses();
+        for (name, value) in environment(&container).iter().filter(|(name, _)| !name.ends_with("__LISTEN")) {
+            let value = if name.ends_with("FORWARD__URL") { &self.app.url() } else { value };
+            options = options.environment(name, value);
+        }
+        for entry in container["env"].as_array().unwrap() {
+            if entry["name"] == "TIDINGS__AUTH__JWT__SECRET" {
+                assert!(entry["valueFrom"]["secretKeyRef"].is_object(), "a secret comes from a Secret");
+                options = options.environment("TIDINGS__AUTH__JWT__SECRET", SECRET);
+            }
+        }
+        options
+    }
+
+    /// The header that opens streams and publishes.
+    fn credentials(&self) -> (&'static str, String) {
+        match self.redis {
+            Some(_) => ("Authorization", bearer(&token("u1", &["*"], 600, &Value::Null))),
+            None => ("Cookie", "session=s1".to_owned()),
+        }
+    }
+
+    /// Starts the broker and asks what its probes would ask.
+    async fn runs_as_described(&self) {
+        let path = self.path;
+        let (deployment, container) = deployment(path);
+        let broker = Broker::start_ready(self.options()).await;
+        for (probe, expected) in
+            [("startupProbe", "/ready"), ("livenessProbe", "/live"), ("readinessProbe", "/ready")]
+        {
+            let Some(get) = container[probe]["httpGet"].as_object() else { continue };
+            assert_eq!(
+                (get["path"].as_str(), get["port"].as_str()),
+                (Some(expected), Some("admin")),
+                "{path}: {probe}"
+            );
+            assert_eq!(http::get(broker.admin(), expected).await.status, 200);
+        }
+        assert!(container["livenessProbe"].is_object() && container["readinessProbe"].is_object());
+
+        let pod = &deployment["spec"]["template"]["spec"];
+        let grace = pod["terminationGracePeriodSeconds"].as_f64().unwrap();
+        let seconds = seconds_to_end(&environment(&container));
+        assert!(seconds < grace, "{path}: streams would be cut instead of ended");
+        assert!(container["lifecycle"].is_null(), "the broker's own delay does for a preStop hook");
+
+        let (name, value) = self.credentials();
+        broker.connect_with(WORKSPACE, Connect::default().header(name, &value)).await.hello().await;
+        for method in ["GET", "POST"] {
+            let stranger = http::request(broker.address(), method, EVENTS, &[], "x").await;
+            assert_eq!(stranger.status, 401, "{path}: {method} without credentials");
+        }
+    }
+
+    /// The memory limit of the broker's container, in bytes.
+    fn memory_limit(&self) -> u64 {
+        let (_, container) = deployment(self.path);
+        let text = container["resources"]["limits"]["memory"].as_str().unwrap().to_owned();
+        text.strip_suffix("Mi").and_then(|number| number.parse::<u64>().ok()).unwrap() * MIB
+    }
 }
 
 #[tokio::test]
 async fn the_deployment_runs_as_described() {
-    let redis = RedisServer::start().await;
-    runs_as_described("deploy/kubernetes/deployment.yaml", BrokerOptions::redis(&redis)).await;
+    Manifest::fleet().await.runs_as_described().await;
 }
 
 #[tokio::test]
 async fn the_sidecar_runs_as_described() {
-    runs_as_described("deploy/kubernetes/sidecar.yaml", BrokerOptions::embedded()).await;
+    Manifest::sidecar().await.runs_as_described().await;
+}
+
+/// The sum of what is bounded, with a fourth on top and 32 MiB for the program. The kernel doubles a send buffer.
+#[test]
+fn bounds_sum_up_to_less_than_the_memory_limit() {
+    for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {
+        let (_, container) = deployment(path);
+        let set = environment(&container);
+        let logs = if path.contains("sidecar") { variables::value("embedded.log_bytes", &set) } else { 0.0 };
+        let rings = variables::value("limits.ring_bytes", &set);
+        let streams = variables::value("limits.connections", &set);
+        let sockets = streams * 2.0 * variables::value("server.send_buffer_bytes", &set);
+        let limit = container["resources"]["limits"]["memory"].as_str().unwrap();
+        let limit: f64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
+        let sum = (1.25 * (rings + logs) + sockets) / f64::from(1024 * 1024) + 32.0;
+        assert!(sum <= limit, "{path}: {sum} MiB of {limit} MiB");
+    }
+}
+
+/// Rings, and logs where the broker keeps them, are offered more than the container may take.
+#[tokio::test]
+async fn a_broker_full_of_events_stays_below_the_memory_limit() {
+    const EVENT_BYTES: u64 = 250_000;
+    const EVENTS_EACH: u64 = 4;
+    for manifest in [Manifest::fleet().await, Manifest::sidecar().await] {
+        let limit = manifest.memory_limit();
+        let broker = Broker::start_ready(manifest.options().set("ring.linger_seconds", 600)).await;
+        let names: Vec<_> =
+            (0..limit / (EVENT_BYTES * EVENTS_EACH) + 50).map(|n| format!("full-{n}")).collect();
+        let allowed: Vec<_> = names.iter().map(String::as_str).collect();
+        manifest.app.sign_in("s1", "editor", &allowed);
+        let (name, value) = manifest.credentials();
+        let payload = "x".repeat(usize::try_from(EVENT_BYTES).unwrap());
+        let batch = format!("{payload}\n").repeat(usize::try_from(EVENTS_EACH).unwrap());
+        for workspace in &names {
+            // The ring outlives the stream by ring.linger_seconds.
+            let options = Connect::default().header(name, &value);
+            let mut client = broker.connect_with(workspace, options).await;
+            if client.next_event(DEADLINE).await.kind == "tidings.reconnect" {
+                // limits.ring_bytes is reached: no further workspace is taken.
+                break;
+            }
+            drop(client);
+            match &manifest.redis {
+                Some(redis) => {
+                    for _ in 0..EVENTS_EACH {
+                        redis.publish(&format!("workspace:{workspace}"), &payload).await;
+                    }
+                }
+                None => {
+                    let target = format!("/api/workspaces/{workspace}/events?batch=1");
+                    let headers = [(name, value.as_str())];
+                    let posted =
+                        http::request(broker.address(), "POST", &target, &headers, batch.clone()).await;
+                    assert_eq!(posted.status, 200, "{:?}", posted.body);
+                }
+            }
+        }
+        let held = broker.metric("tidings_ring_bytes").await.unwrap();
+        assert!(held > 40e6, "{}: {held} bytes in the rings fill nothing", manifest.path);
+        let memory = broker.memory_bytes();
+        assert!(memory < limit, "{}: {memory} of {limit} bytes", manifest.path);
+    }
+}
+
+/// The Dockerfile's comment, the compose file and the manifests name one image.
+#[test]
+fn every_file_names_the_same_image() {
+    let image = concat!("tidings:", env!("CARGO_PKG_VERSION"));
+    for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {
+        assert_eq!(deployment(path).1["image"], image, "{path}");
+    }
+    assert!(repository_file("deploy/kubernetes/deployment.yaml").contains(&format!("-t {image} .")));
+    let dockerfile = repository_file("Dockerfile");
+    assert!(dockerfile.contains(&format!("docker build -t {image} .")));
+    assert!(dockerfile.contains(&format!("AUTH__MODE=none {image}\n")));
+    for service in ["broker-1", "broker-2"] {
+        assert_eq!(documents("docker-compose.yml")[0]["services"][service]["image"], image, "{service}");
+    }
 }
 
 #[test]
@@ -82,10 +223,10 @@ fn ports_and_selectors_fit_together() {
         }
         assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{path}");
     }
-    let service =
-        documents("deploy/kubernetes/deployment.yaml").into_iter().find(|part| part["kind"] == "Service");
-    let (deployment, container) = deployment("deploy/kubernetes/deployment.yaml");
-    let service = service.unwrap();
-    assert_eq!(service["spec"]["selector"], deployment["spec"]["selector"]["matchLabels"]);
-    assert_eq!(service["spec"]["ports"][0]["targetPort"], container["ports"][0]["name"]);
+    for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {
+        let service = documents(path).into_iter().find(|part| part["kind"] == "Service").unwrap();
+        let (deployment, container) = deployment(path);
+        assert_eq!(service["spec"]["selector"], deployment["spec"]["selector"]["matchLabels"], "{path}");
+        assert_eq!(service["spec"]["ports"][0]["targetPort"], container["ports"][0]["name"], "{path}");
+    }
 }

@@ -5,13 +5,16 @@ use config::FileFormat;
 use super::repository_file;
 use crate::support::broker::variable;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 12] = [
     "Dockerfile",
     "docker-compose.yml",
     "deploy/Caddyfile",
+    "deploy/apache.conf",
+    "deploy/envoy.yaml",
     "deploy/haproxy.cfg",
     "deploy/kubernetes/deployment.yaml",
     "deploy/kubernetes/sidecar.yaml",
+    "deploy/nginx-host.conf",
     "deploy/nginx.conf",
     "deploy/tidings.service",
     "CONTRIBUTING.md",
@@ -32,13 +35,13 @@ pub(super) fn value(key: &str, set: &[(String, String)]) -> f64 {
 
 /// Every key as an environment variable.
 fn known() -> Vec<String> {
+    fn keys(section: &str, value: &serde_json::Value) -> Vec<String> {
+        let Some(members) = value.as_object() else { return vec![variable(section)] };
+        let named = |(name, value)| keys(&format!("{section}.{name}"), value);
+        members.iter().flat_map(named).collect()
+    }
     let sections: serde_json::Map<String, serde_json::Value> = defaults().try_deserialize().unwrap();
-    let keys = |(section, keys): (&String, &serde_json::Value)| {
-        let keys: Vec<_> =
-            keys.as_object().unwrap().keys().map(|key| variable(&format!("{section}.{key}"))).collect();
-        keys
-    };
-    sections.iter().flat_map(keys).collect()
+    sections.iter().flat_map(|(section, value)| keys(section, value)).collect()
 }
 
 #[test]

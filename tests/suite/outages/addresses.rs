@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::Audience;
 use crate::support::commands::run_tidings;
+use crate::support::directory::{Directory, repository_file};
 use crate::support::programs::run;
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually, http};
 
@@ -94,4 +95,24 @@ async fn another_prefix() {
     let id = broker.publish("acme", "durable").await;
     assert_eq!(client.next_event(DEADLINE).await.id, id);
     assert_eq!(server.command::<u64>(&["XLEN", "app:{ws}:acme"]).await, 1);
+}
+
+/// `docs/protocol.md` has these lines for Laravel, which puts a prefix before all channels.
+#[tokio::test]
+async fn the_prefix_that_laravel_adds() {
+    let document = repository_file("docs/protocol.md");
+    let (_, lines) = document.split_once("```toml\n[redis]\nchannel_prefix = \"laravel").unwrap();
+    let lines = format!("[redis]\nchannel_prefix = \"laravel{}", lines.split("```").next().unwrap());
+    let directory = Directory::new();
+    let file = directory.write("tidings.toml", lines);
+    let server = RedisServer::start().await;
+    let options = BrokerOptions::redis(&server).argument("--config").argument(file.to_str().unwrap());
+    let broker = Broker::start_ready(options).await;
+    let mut client = broker.connect("acme").await;
+    client.hello().await;
+    assert_eq!(server.publish("laravel-database-workspace:acme", "here").await, 1);
+    assert_eq!(client.next_event(DEADLINE).await.data, "here");
+    let order = r#"{"disconnect":{"workspace":"acme"}}"#;
+    assert_eq!(server.publish("laravel-database-tidings:control", order).await, 1);
+    assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "disconnected");
 }

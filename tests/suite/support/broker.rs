@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -70,6 +71,13 @@ impl BrokerOptions {
         self
     }
 
+    /// Has the public and the admin listener on another loopback address.
+    pub fn on(mut self, host: Ipv4Addr) -> Self {
+        assert!(host.is_loopback(), "{host} is reached by others");
+        self.host = host.into();
+        self
+    }
+
     /// Sets a key of the configuration, such as `"sse.heartbeat_seconds"`.
     #[expect(clippy::needless_pass_by_value, reason = "a number or a text, as it comes")]
     pub fn set(mut self, key: &str, value: impl ToString) -> Self {
@@ -124,7 +132,7 @@ pub fn variable(key: &str) -> String {
 pub struct Broker {
     program: Program,
     options: BrokerOptions,
-    ports: Ports,
+    ports: Arc<Ports>,
     directory: Directory,
 }
 
@@ -139,6 +147,17 @@ impl Broker {
     /// Starts a broker and waits until it is live.
     pub async fn start(options: BrokerOptions) -> Self {
         let ports = Ports { server: Port::claim(), admin: Port::claim(), embedded: Port::claim() };
+        Self::start_at(options, Arc::new(ports)).await
+    }
+
+    /// Starts a broker with the ports of another, on an address of its own, and waits until it is ready.
+    pub async fn start_beside(other: &Self, host: Ipv4Addr) -> Self {
+        let broker = Self::start_at(other.options.clone().on(host), Arc::clone(&other.ports)).await;
+        broker.ready().await;
+        broker
+    }
+
+    async fn start_at(options: BrokerOptions, ports: Arc<Ports>) -> Self {
         let directory = Directory::new();
         let program = launch(&options, &ports, &directory);
         let mut broker = Self { program, options, ports, directory };
@@ -155,12 +174,19 @@ impl Broker {
 
     /// The public listener.
     pub fn address(&self) -> SocketAddr {
-        self.ports.server.address()
+        self.here(&self.ports.server)
     }
 
     /// The admin listener.
     pub fn admin(&self) -> SocketAddr {
-        self.ports.admin.address()
+        self.here(&self.ports.admin)
+    }
+
+    /// Where a port of this broker is reached.
+    fn here(&self, port: &Port) -> SocketAddr {
+        let host =
+            if self.options.host.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { self.options.host };
+        (host, port.number()).into()
     }
 
     /// Where Redis clients reach the embedded bus.
@@ -273,6 +299,13 @@ impl Broker {
     /// Ends the broker at once (SIGKILL): its connections are cut.
     pub fn kill(&mut self) {
         self.program.kill();
+    }
+
+    /// Kills the broker and starts it on another address, with the same ports. Waits until it is ready.
+    pub async fn move_to(&mut self, host: Ipv4Addr) {
+        self.options = self.options.clone().on(host);
+        self.restart().await;
+        self.ready().await;
     }
 
     /// Starts the broker, if need be after killing it, at the same addresses, and waits until it is live.

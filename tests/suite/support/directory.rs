@@ -12,8 +12,12 @@ pub struct Directory(PathBuf);
 
 impl Directory {
     pub fn new() -> Self {
-        let made = tempfile::Builder::new().prefix("tidings-").tempdir_in("/tmp");
-        Self(made.expect("a directory in /tmp").keep())
+        Self::new_in(Path::new("/tmp"))
+    }
+
+    pub fn new_in(parent: &Path) -> Self {
+        let made = tempfile::Builder::new().prefix("tidings-").tempdir_in(parent);
+        Self(made.expect("a directory").keep())
     }
 
     pub fn path(&self) -> &Path {

@@ -10,6 +10,8 @@ pub mod chaos;
 pub mod commands;
 pub mod directory;
 pub mod http;
+pub mod names;
+pub mod nginx_host;
 pub mod ports;
 pub mod programs;
 pub mod proxies;

@@ -209,6 +209,18 @@ async fn a_head_without_end_is_cut() {
     eventually("it is cut", DEADLINE, async || broker.status().await["connections"] == 0).await;
 }
 
+/// As over HTTP/1.1. The client's library adds nothing, so these are all.
+#[tokio::test]
+async fn a_head_of_more_than_100_fields_is_refused() {
+    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    let client = Client::connect(&broker).await;
+    for (fields, status) in [(101, 431), (1500, 431), (100, 200)] {
+        let headers = vec![("x", "y"); fields];
+        let answer = client.send("GET", &client.authority, &headers, "").await;
+        assert_eq!(answer.status(), status, "{fields} fields");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_beyond_the_bound_is_told_so_and_closed() {
     let broker = Broker::start_ready(BrokerOptions::embedded().set("limits.connections", 1)).await;

@@ -1,5 +1,7 @@
-"""An app with Django's users and sessions, in memory, and the route from the documents. Prints the port that it
-listens on."""
+"""An app with Django's users and sessions, in memory, and the route and settings from the documents. Prints the port that
+it listens on."""
+
+import runpy
 
 from wsgiref.simple_server import make_server
 
@@ -8,10 +10,12 @@ from django.conf import settings
 
 settings.configure(
     SECRET_KEY="of a test",
-    ALLOWED_HOSTS=["127.0.0.1"],
+    **{name: value for name, value in runpy.run_path("app/settings.py").items() if name.isupper()},
+    SESSION_COOKIE_SECURE=True,
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
     MIDDLEWARE=[
+        "django.middleware.security.SecurityMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
     ],
