@@ -120,9 +120,7 @@ earlier = earlier or '0-0'
 if not epoch or is_born ~= (newest ~= nil) or newest and is_after(last, newest[1]) then
   -- No record, or it is that of another log: one that has ended, or one that something else began.
   if is_born and is_after(last, earlier) then earlier = last end
-  local time = redis.call('TIME')
-  epoch = string.sub(redis.sha1hex(time[1] .. '.' .. time[2] .. ' ' .. log .. ' ' .. previous .. ' ' .. (ARGV[1] or '')), 1, 12)
-  first = '0-0'
+  epoch, first = nil, '0-0'
 end
 
 local function publish(payload, users)
@@ -156,6 +154,8 @@ end
 redis.call('EXPIRE', log, seconds)
 if keeps_record then
   if not newest then first = ids[1] end
+  -- The id has the time, what was known has the name of the epoch before.
+  epoch = epoch or string.sub(redis.sha1hex(table.concat({log, ids[1], known or '', ARGV[1]}, ' ')), 1, 12)
   -- It outlives the log by as long again, so that the next one is known to be another.
   redis.pcall('SET', record, table.concat({epoch, first, previous, earlier}, ' '), 'EX', 2 * seconds)
 end

@@ -62,6 +62,8 @@ struct Doubt {
 #[derive(Debug, Clone, Copy)]
 struct ReadAhead {
     until: EntryId,
+    /// Live events up to there may be missing, and the client was told.
+    told: bool,
     epoch: Option<Epoch>,
     life: u64,
 }
@@ -329,7 +331,7 @@ impl Subscriber {
         }
         if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
             // What was read ahead stands in this log too. All that follows comes through the ring.
-            let ahead = ReadAhead { until, epoch: page.epoch(), life: page.asked.life };
+            let ahead = ReadAhead { until, told: false, epoch: page.epoch(), life: page.asked.life };
             let doubt = replaying.doubt.take();
             self.stage = Stage::Reading { cursor, read_until: Some(ahead), doubt };
             return Step::GoOn;
@@ -386,7 +388,8 @@ impl Subscriber {
                 Some(cursor) => Some((cursor, None)),
                 // The announcement of what was just read is still on its way here.
                 None if here && state.timeline.is_behind(last) => {
-                    let ahead = ReadAhead { until: last, epoch: page.epoch(), life };
+                    let ahead =
+                        ReadAhead { until: last, told: replaying.misses_live, epoch: page.epoch(), life };
                     Some((ring.head(), Some(ahead)))
                 }
                 None if here && page.is_empty() => Some((page.asked.at, None)),
@@ -452,7 +455,8 @@ impl Subscriber {
     fn read_from_head(&mut self, state: &State, page: Option<&ReplayPage>) -> Position {
         let (ring, life) = (state.timeline.ring(), state.timeline.life());
         let ahead = page.filter(|page| page.asked.life == life && state.timeline.is_behind(page.head));
-        let read_until = ahead.map(|page| ReadAhead { until: page.head, epoch: page.epoch(), life });
+        let read_until =
+            ahead.map(|page| ReadAhead { until: page.head, told: true, epoch: page.epoch(), life });
         self.stage = Stage::Reading { cursor: ring.head(), read_until, doubt: None };
         let position = ahead.map_or_else(|| ring.head_position(), |page| page.position(page.head));
         self.position = Some(position);
@@ -506,16 +510,23 @@ impl Subscriber {
                     // The frame gives the client a place of its own.
                     doubt.place = None;
                 }
-                if let Some(ahead) = *read_until {
-                    if position.entry > ahead.until {
+                if let Some(ahead) = read_until {
+                    let is_live = position.live.is_some();
+                    let is_beyond =
+                        position.entry > ahead.until || (position.entry == ahead.until && is_live);
+                    // What stands at a place that the client has left behind tells its own place.
+                    let place = self.position.unwrap_or(*position);
+                    if is_beyond {
                         *read_until = None;
-                    } else if position.live.is_none() && frame.is_application() {
-                        return Step::GoOn;
                     } else if let Some(reason) = frame.reset_reason() {
-                        // It stands at a place that the client has left behind.
-                        let place = self.position.unwrap_or(*position);
                         let reset = control::reset(reason, Some(&place.to_string()), &place);
                         return Step::Give(Next::Notice(reset));
+                    } else if is_live && !ahead.told {
+                        // It would come behind logged events that came after it.
+                        ahead.told = true;
+                        return self.tell(ResetReason::LiveEvents, Some(&place.to_string()), &place);
+                    } else {
+                        return Step::GoOn;
                     }
                 }
                 if read_until.is_none() {

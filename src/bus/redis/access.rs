@@ -1,12 +1,15 @@
 //! What a server lets a node do: tried for real, one thing after the other, for `tidings check`.
 
+use std::time::Duration;
+
 use redis::aio::ConnectionManager;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
-use super::channel::Channels;
+use super::channel::{Channels, LogKeys};
 use super::connect::{ConnectError, Connector, Target, describe};
 use super::identity::Identity;
 use super::publisher::PUBLISH_SCRIPT;
+use super::reader;
 use super::session::is_refusal;
 use super::store;
 use crate::config::RedisConfig;
@@ -98,6 +101,12 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
     let mut read = redis::cmd("XRANGE");
     read.arg(log).arg("-").arg("+").arg("COUNT").arg(1);
     findings.push(finding("reading the log", ask(&mut commands, &read).await, config));
+    let keys = LogKeys::new(log.to_owned());
+    let named = ask(&mut commands, &reader::name_command(&keys, 1)).await;
+    findings.push(finding("keeping the epochs of logs", named, config));
+    let second = Duration::from_secs(1);
+    let marked = ask(&mut commands, &reader::mark_command(&keys, Duration::ZERO, second)).await;
+    findings.push(finding("marking live events", marked, config));
     findings.push(finding(
         "sharing tickets and orders",
         store::examine(&mut commands, &channels).await,
@@ -153,8 +162,8 @@ fn is_forbidden(error: &RedisError) -> bool {
 fn access_rule(config: &RedisConfig) -> String {
     let (prefix, control) = (&config.channel_prefix, &config.control_channel);
     format!(
-        "as an administrator, ACL SETUSER <user> '~{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
-         +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +del +zadd \
+        "as an administrator, ACL SETUSER <user> '~{prefix}*' '~{{{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
+         +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +time +del +zadd \
          +zrevrange +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello"
     )
 }

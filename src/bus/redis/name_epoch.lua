@@ -15,9 +15,7 @@ if not epoch or last ~= '0-0' then
       earlier = last
     end
   end
-  local time = redis.call('TIME')
-  epoch = string.sub(redis.sha1hex(time[1] .. '.' .. time[2] .. ' ' .. KEYS[1]), 1, 12)
-  record = epoch .. ' 0-0 0-0 ' .. (earlier or '0-0')
+  record = ARGV[2] .. ' 0-0 0-0 ' .. (earlier or '0-0')
 end
 redis.call('SET', KEYS[2], record, 'EX', ARGV[1])
 return {'0-0', record}

@@ -14,9 +14,10 @@ use crate::bus::{
     AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span, proves, proves_since,
 };
 use crate::config::RetentionConfig;
-use crate::event::{EntryId, EpochRecord};
+use crate::event::{EntryId, Epoch, EpochRecord};
 
-/// Names the next epoch of a log that has no entries, unless that was done: KEYS the log and its record, ARGV a lifetime in seconds.
+/// Names the next epoch of a log that has no entries, unless that was done: KEYS the log and its record, ARGV a lifetime in seconds and
+/// a name.
 /// Returns the newest entry's id, `0-0` where there is none, and the record.
 const NAME_EPOCH: &str = include_str!("name_epoch.lua");
 
@@ -147,9 +148,7 @@ impl Reader {
         let mut head = entries(page)?.first().map_or(EntryId::ZERO, |entry| entry.id);
         if head == EntryId::ZERO && beside.record.is_none_or(|record| record.is_born()) {
             let seconds = self.retention.as_secs().clamp(1, UNBORN_SECONDS_MAX);
-            let mut name = redis::cmd("EVAL");
-            name.arg(NAME_EPOCH).arg(2).arg(&keys.log).arg(&keys.epoch).arg(seconds);
-            match commands.ask::<(String, String)>(&name).await {
+            match commands.ask::<(String, String)>(&name_command(keys, seconds)).await {
                 Ok((newest, record)) => {
                     head = newest.parse().unwrap_or(EntryId::ZERO);
                     beside.record = record.parse().ok();
@@ -193,11 +192,11 @@ pub(super) fn mark_command(keys: &LogKeys, slack: Duration, retention: Duration)
     mark
 }
 
-/// The command that reads what stands beside a log.
-pub(super) fn beside_command(keys: &LogKeys) -> Cmd {
-    let mut read = redis::cmd("MGET");
-    read.arg(&keys.epoch).arg(&keys.live);
-    read
+/// The command that names the next epoch of a log without entries, for so many seconds.
+pub(super) fn name_command(keys: &LogKeys, seconds: u64) -> Cmd {
+    let mut name = redis::cmd("EVAL");
+    name.arg(NAME_EPOCH).arg(2).arg(&keys.log).arg(&keys.epoch).arg(seconds).arg(Epoch::random().to_string());
+    name
 }
 
 /// A page that connects; a full one may have more behind it.
@@ -259,7 +258,7 @@ async fn ask_each<const N: usize>(
         let (Read::Needed(command) | Read::Optional(command)) = read;
         pipeline.add_command(command.clone());
     }
-    pipeline.add_command(beside_command(keys)).ignore_errors();
+    pipeline.get(&keys.epoch).get(&keys.live).ignore_errors();
     let answers = commands.ask_all(&pipeline).await.map_err(|error| log_error(&error))?;
     let mut answers = answers.into_iter();
     let mut lists = [const { Vec::new() }; N];
@@ -272,23 +271,26 @@ async fn ask_each<const N: usize>(
             (Err(error), _) => return Err(log_error(&error)),
         };
     }
-    Ok((lists, beside(answers.next().ok_or_else(strange)?)?))
+    // What may not be read proves nothing of the epoch, and live events may have come.
+    let record = text(answers.next().ok_or_else(strange)?)?;
+    let live = match text(answers.next().ok_or_else(strange)?)? {
+        Ok(None) => LiveMark::Absent,
+        Ok(Some(mark)) => mark.parse().map_or(LiveMark::Unknown, LiveMark::Until),
+        Err(NotReadable) => LiveMark::Unknown,
+    };
+    Ok((lists, Beside { record: record.ok().flatten().and_then(|record| record.parse().ok()), live }))
 }
 
-fn beside(answer: RedisResult<Value>) -> Result<Beside, LogError> {
-    let (record, mark): (Option<String>, Option<String>) = match answer {
-        Ok(values) => redis::from_redis_value(values).map_err(|_| strange())?,
-        // Not allowed to look: nothing is proven, and live events may have come.
-        Err(error) if is_answer(&error) && !is_passing(&error) => {
-            return Ok(Beside { record: None, live: LiveMark::Unknown });
-        }
-        Err(error) => return Err(log_error(&error)),
-    };
-    let live = match mark {
-        None => LiveMark::Absent,
-        Some(mark) => mark.parse().map_or(LiveMark::Unknown, LiveMark::Until),
-    };
-    Ok(Beside { record: record.and_then(|record| record.parse().ok()), live })
+/// The server does not let the user read a key, or it holds something else.
+struct NotReadable;
+
+/// A text beside the log.
+fn text(answer: RedisResult<Value>) -> Result<Result<Option<String>, NotReadable>, LogError> {
+    match answer {
+        Ok(value) => Ok(redis::from_redis_value(value).map_err(|_| NotReadable)),
+        Err(error) if is_answer(&error) && !is_passing(&error) => Ok(Err(NotReadable)),
+        Err(error) => Err(log_error(&error)),
+    }
 }
 
 /// Whether an error is the server's answer to the command, such as WRONGTYPE and NOPERM.

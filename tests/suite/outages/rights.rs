@@ -153,3 +153,30 @@ async fn a_tool_is_told_by_a_status() {
         assert_eq!(client.header("retry-after"), "1");
     }
 }
+
+/// The rule of an earlier version has no right to the keys beside logs. Publishing and reading go on; what cannot be known is told.
+#[tokio::test]
+async fn user_without_rights_beside_logs_publishes_and_is_told() {
+    let users = vec!["broker on >secret ~workspace:* &* +@all".to_owned()];
+    let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
+    let (first, second) = (broker_of(&server).await, broker_of(&server).await);
+    let mut client = first.connect("acme").await;
+    client.hello().await;
+    let id = first.publish("acme", "1").await;
+    assert_eq!(client.application_event().await.id, id);
+    first.publish("acme", "2").await;
+    let mut back = second.connect_with("acme", Connect::after(&id)).await;
+    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.application_event().await.data, "2");
+    assert_eq!(back.event_named("tidings.reset").await.json()["reason"], "live-events");
+
+    let url = server.url_as("broker", "secret");
+    let check = run_tidings(&["check"], &[("redis.url", &url)]).await;
+    assert_eq!(check.code, Some(1));
+    for what in ["keeping the epochs of logs", "marking live events"] {
+        let line = check.stdout.lines().find(|line| line.contains(what)).unwrap_or_default();
+        assert!(line.contains("FAIL"), "{}", check.stdout);
+    }
+    assert!(check.stdout.contains("'~{workspace:*'"), "{}", check.stdout);
+    assert!(first.logged("mark workspaces").await.contains("tidings check"), "{}", first.log());
+}

@@ -8,6 +8,9 @@ on_both_buses!(
     what_memory_has_forgotten_comes_from_the_log,
     a_first_connection_may_begin_in_the_past,
     a_place_that_was_trimmed_away_is_told,
+    log_begun_anew_proves_nothing_from_before_it,
+    position_of_an_empty_workspace_is_good_on_every_node,
+    first_event_after_a_log_has_expired_is_delivered,
 );
 
 async fn publish(broker: &Broker, range: std::ops::Range<u32>) -> Vec<String> {
@@ -39,7 +42,11 @@ async fn what_memory_has_forgotten_comes_from_the_log(bus: Bus) {
 
 async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
     let bed = Bed::start(bus).await;
-    let ids = publish(&bed.broker, 0..6).await;
+    let mut ids = publish(&bed.broker, 0..1).await;
+    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let begun = clock();
+    eventually("the clock goes on", DEADLINE, async || clock() > begun + 1).await;
+    ids.extend(publish(&bed.broker, 1..6).await);
     let begin = async |query: &str| {
         let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
         let resumed = client.hello().await.json()["resumed"].as_bool().unwrap();
@@ -47,9 +54,12 @@ async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
     };
     let (mut newest, _) = begin("last=2").await;
     assert_eq!(read(&mut newest, 2).await, numbers(4..6));
-    let (mut everything, resumed) = begin("since=2020-01-01T00:00:00Z").await;
-    assert!(resumed, "the log has never lost an event");
-    assert_eq!(read(&mut everything, 6).await, numbers(0..6));
+    let second: u64 = ids[1].split_once('-').unwrap().0.parse().unwrap();
+    let first: u64 = ids[0].split_once('-').unwrap().0.parse().unwrap();
+    assert!(second > first, "the clock went on between the two");
+    let (mut everything, resumed) = begin(&format!("since={second}")).await;
+    assert!(resumed, "the log has an older event");
+    assert_eq!(read(&mut everything, 5).await, numbers(1..6));
     let (mut after, resumed) = begin(&format!("last_event_id={}", ids[3])).await;
     assert!(resumed);
     assert_eq!(read(&mut after, 2).await, numbers(4..6));
@@ -59,6 +69,54 @@ async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
     for client in [&mut newest, &mut everything, &mut after, &mut future] {
         assert_eq!(read(client, 1).await, ["6"]);
     }
+}
+
+/// Retention ends a log, and the next event begins another one.
+async fn log_begun_anew_proves_nothing_from_before_it(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("retention.seconds", "1"), ("ring.linger_seconds", "0")]).await;
+    let before = bed.broker.publish("acme", "1").await;
+    bed.log_ends("acme").await;
+    let second = bed.broker.publish("acme", "2").await;
+    let milliseconds = before.split_once('-').unwrap().0;
+    for query in [
+        "last_event_id=0-0".to_owned(),
+        format!("last_event_id={before}"),
+        format!("since={milliseconds}"),
+        format!("since={}", second.split_once('-').unwrap().0),
+    ] {
+        let mut client = bed.broker.connect_with("acme", Connect::query(&query)).await;
+        assert_eq!(client.hello().await.json()["resumed"], false, "{query}");
+        let reset = client.event_named("tidings.reset").await;
+        assert_eq!(reset.json()["reason"], "trimmed", "{query}");
+        assert_eq!(reset.json()["head"], second, "{query}");
+    }
+}
+
+/// A client that has come before the first event, and comes back after it.
+async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("ring.linger_seconds", "0")]).await;
+    let mut client = bed.broker.connect("acme").await;
+    let position = client.hello().await.id.clone();
+    drop(client);
+    eventually("the workspace is forgotten", DEADLINE, async || bed.broker.status().await["workspaces"] == 0)
+        .await;
+    publish(&bed.broker, 0..3).await;
+    let mut back = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    assert_eq!(back.hello().await.json()["resumed"], true, "{position}");
+    assert_eq!(read(&mut back, 3).await, numbers(0..3));
+    assert!(back.events().iter().all(|event| !event.kind.starts_with("tidings.re")), "{:?}", back.events());
+}
+
+async fn first_event_after_a_log_has_expired_is_delivered(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("retention.seconds", "1")]).await;
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    for number in 0..3 {
+        publish(&bed.broker, number..number + 1).await;
+        assert_eq!(read(&mut client, 1).await, numbers(number..number + 1));
+        bed.log_ends("acme").await;
+    }
+    assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
 }
 
 async fn a_place_that_was_trimmed_away_is_told(bus: Bus) {

@@ -4,6 +4,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::broker::{Broker, BrokerOptions};
 use super::redis_server::{RedisServer, connect};
+use super::{DEADLINE, eventually};
 
 /// Where a broker's events come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,17 @@ impl Bed {
         };
         let client = redis::Client::open(url).expect("the address of the bus");
         connect(&client).await.expect("a connection to the bus")
+    }
+
+    /// Waits until a workspace's log has ended by its expiry.
+    pub async fn log_ends(&self, workspace: &str) {
+        let mut connection = self.connection().await;
+        eventually("the log has ended", DEADLINE, async || {
+            let mut exists = redis::cmd("EXISTS");
+            exists.arg(format!("workspace:{workspace}"));
+            exists.query_async::<u64>(&mut connection).await.expect("ask for a key") == 0
+        })
+        .await;
     }
 
     /// Publishes to a workspace's channel, as a backend does, and answers how many subscribers the bus sent it to.
