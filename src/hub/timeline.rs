@@ -289,7 +289,8 @@ impl Timeline {
             }
             // A log that is begun anew while the subscription does not stand may have had events before.
             Why::Recovery => {
-                let reason = self.reason(page);
+                let knows_none = self.last == Some(EntryId::ZERO);
+                let reason = if knows_none { ResetReason::Interrupted } else { self.reason(page) };
                 self.restart_at(page.head, page.record, reason)
             }
             Why::Gap(announced) => Outcome::Read(self.verify(announced)),

@@ -28,7 +28,7 @@ impl Following {
     /// Takes note. Fails the test when an event is missing, or repeated, or out of order.
     pub fn see(&mut self, Seen { client, what, at }: Seen) {
         match what {
-            Sight::Hello => {}
+            Sight::Hello | Sight::Heartbeat => {}
             Sight::Event(number) => {
                 if let Some((next, before)) = self.next[client] {
                     assert_eq!(number, next, "client {client}");

@@ -107,7 +107,12 @@ async fn the_publish_function_says_what_it_takes() {
         ("FCALL tidings_publish x", "-ERR Bad number of keys provided "),
         ("FCALL tidings_publish -1", "-ERR Number of keys can't be negative "),
         ("FCALL tidings_publish 2 a", "-ERR Number of keys can't be greater than number of args "),
-        ("FCALL tidings_publish 2 workspace:a b c", "-ERR tidings_publish takes one key, "),
+        ("FCALL tidings_publish 2 workspace:a b c", "-ERR tidings_publish takes the workspace's channel "),
+        (
+            "FCALL tidings_publish 2 workspace:a {workspace:b}/epoch c",
+            "-ERR tidings_publish takes the workspace's ",
+        ),
+        ("FCALL tidings_publish 0 workspace:a", "-ERR tidings_publish takes the workspace's channel "),
         ("FCALL tidings_publish 1 workspace:a", "-ERR tidings_publish takes an argument, the payload "),
         (
             "FCALL tidings_publish 1 workspace:a b c",

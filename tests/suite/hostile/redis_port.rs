@@ -203,7 +203,7 @@ async fn reads_of_clients_that_do_not_read_harm_no_others() {
         clients.push(client);
     }
     let longest = go_on_as_others(&broker, 50).await;
-    assert!(longest < Duration::from_secs(4), "{longest:?}");
+    assert!(longest < Duration::from_secs(15), "{longest:?}");
     let added = peak(&broker).saturating_sub(before);
     assert!(added < ADDED_BYTES_MAX, "{} MiB", added / MIB);
 }

@@ -83,7 +83,7 @@ async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
     let mut client = bed.broker.connect_with("acme", Connect::query("types=WANTED")).await;
     let hello = client.hello().await;
     for _ in 0..5 {
-        let heartbeat = client.next_event(DEADLINE).await;
+        let heartbeat = client.event_named("tidings.heartbeat").await;
         assert_eq!(heartbeat.kind, "tidings.heartbeat");
         assert_eq!(heartbeat.json(), serde_json::json!({ "live": true }));
         assert_eq!(heartbeat.id, hello.id);
@@ -145,7 +145,7 @@ async fn the_head_and_the_retry_do_not_wait_for_redis() {
     assert_eq!(client.status(), 200);
     // Held back is only what the hello promises; bytes flow, so that no proxy takes the connection for dead.
     for _ in 0..3 {
-        let heartbeat = client.next_event(DEADLINE).await;
+        let heartbeat = client.event_named("tidings.heartbeat").await;
         assert_eq!((heartbeat.kind.as_str(), heartbeat.id.as_str()), ("tidings.heartbeat", ""));
         assert_eq!(heartbeat.json(), serde_json::json!({ "live": false }));
     }

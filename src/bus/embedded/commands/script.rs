@@ -85,11 +85,13 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
     }
     // Further keys are those beside the log, which the script finds itself.
     let keys = usize::try_from(keys).unwrap_or(usize::MAX);
-    let (1..=3, Some((key, _)), Some((_, arguments))) =
-        (keys, arguments.split_first(), arguments.split_at_checked(keys))
+    let Some((1..=3, Some((key, _)), arguments)) = arguments
+        .split_at_checked(keys)
+        .map(|(keys, arguments)| (keys.len(), keys.split_first(), arguments))
+        .filter(|(_, keys, _)| keys.is_some_and(|(key, beside)| stand_beside(key, beside)))
     else {
         return Err(other(
-            "ERR tidings_publish takes the workspace's channel as its key, and may be given the two beside the log",
+            "ERR tidings_publish takes the workspace's channel as its key, and may be given the keys beside its log",
         ));
     };
     if session.exchange().workspace(key).is_none() {
@@ -117,6 +119,15 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
         let announcements = publishing.messages.into_iter().map(announce).collect();
         Done { answer: order.answer(&publishing.ids), announcements }
     }))
+}
+
+/// Whether keys are those of the epoch and of an idempotency key beside a log.
+fn stand_beside(log: &[u8], keys: &[Bytes]) -> bool {
+    let names = [&b"/epoch"[..], b"/once/"];
+    keys.iter().zip(names).all(|(key, name)| {
+        let rest = key.strip_prefix(b"{").and_then(|key| key.strip_prefix(log)?.strip_prefix(b"}"));
+        rest.is_some_and(|rest| rest.starts_with(name))
+    })
 }
 
 /// The script's arguments.

@@ -154,9 +154,9 @@ impl SseClient {
         self.local_address
     }
 
-    /// The next event, of whatever kind. Fails the test when there is none within the time.
+    /// The next event, heartbeats apart. Fails the test when there is none within the time.
     pub async fn next_event(&mut self, within: Duration) -> Event {
-        self.record.wait_for(within, "the next event", |_| true).await
+        self.record.wait_for(within, "the next event", |event| event.kind != "tidings.heartbeat").await
     }
 
     /// The next event and when it arrived, or the end of the stream. Cancellation safe.
