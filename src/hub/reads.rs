@@ -96,3 +96,23 @@ impl Reads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(asker: Asker) -> LogRead {
+        let workspace = WorkspaceId::parse("acme").unwrap();
+        LogRead { workspace, span: Span::Head, pause: Duration::ZERO, incarnation: 0, asker }
+    }
+
+    #[test]
+    fn workspaces_that_read_without_end_hold_up_no_client() {
+        let reads = Reads::default();
+        (0..100).for_each(|ticket| reads.push(read(Asker::Workspace(ticket))));
+        reads.push(read(Asker::Replay));
+        let before = std::iter::from_fn(|| reads.take()).take_while(|read| read.asker != Asker::Replay);
+        assert_eq!(before.count(), SHARE - 1);
+        assert_eq!(std::iter::from_fn(|| reads.take()).count(), 100 - (SHARE - 1));
+    }
+}

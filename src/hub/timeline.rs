@@ -421,10 +421,10 @@ impl Timeline {
         let announced = match why {
             // No subscriber has been told anything yet: what is announced from here on is all that was promised.
             Why::Head => return Outcome::Complete,
-            // Most likely the last event itself, once more.
+            // It is the last event itself, once more.
             Why::Verify(announced) if self.last == Some(announced.id) => {
                 self.queue.pop_announcement(announced.id);
-                None
+                return Outcome::Complete;
             }
             Why::Gap(announced) | Why::Verify(announced) => Some(announced.previous),
             Why::Anew { resume } => resume,
