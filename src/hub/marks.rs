@@ -1,5 +1,5 @@
-//! Which workspaces want their mark of live events written. The hub does no I/O: a task takes the workspaces from here and
-//! brings the outcome to [`Hub::marked`](super::Hub::marked).
+//! Which workspaces want their mark of live events written. The hub does no I/O: a task takes the workspaces from here, and
+//! tells [`Hub::mark_failed`](super::Hub::mark_failed) where a mark could not be written.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;

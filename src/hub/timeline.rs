@@ -120,7 +120,7 @@ enum Outcome {
 }
 
 /// A read that is wanted.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
     pub(super) span: Span,
     /// The number that its answer must bear.

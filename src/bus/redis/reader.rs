@@ -117,7 +117,7 @@ impl Reader {
                 let read = [Read::Needed(range(log, "-", "+", count)), Read::Optional(inspect)];
                 let ([page, inspected], beside) = ask_each(commands, keys, read).await?;
                 let page = entries(page)?;
-                let is_whole = has_lost_none(inspected)
+                let is_whole = has_lost_none(&inspected)
                     || page
                         .first()
                         .is_some_and(|first| beside.record.is_some_and(|record| record.first == first.id));
@@ -223,7 +223,7 @@ fn newest(log: &str, count: usize) -> Cmd {
 }
 
 /// Whether a log has never lost an entry since its first. Servers before Redis 7 do not say; then nothing is proven.
-fn has_lost_none(inspected: Vec<Value>) -> bool {
+fn has_lost_none(inspected: &[Value]) -> bool {
     let pairs = inspected.as_chunks::<2>().0.iter();
     let fields: HashMap<String, &Value> =
         pairs.filter_map(|[name, value]| Some((String::from_redis_value_ref(name).ok()?, value))).collect();

@@ -44,7 +44,6 @@ fn mark_that_comes_late_is_told_late() {
         } else {
             other.hub.answer(&read, other.log.lock().read(read.span, 3));
         }
-        let _ = back.settled();
     }
     let mut got = read_short(&mut back);
     while let Some(read) = other.hub.reads().take() {

@@ -11,6 +11,7 @@ on_both_buses!(
     log_begun_anew_proves_nothing_from_before_it,
     position_of_an_empty_workspace_is_good_on_every_node,
     first_event_after_a_log_has_expired_is_delivered,
+    id_that_an_earlier_log_reached_names_its_epoch,
 );
 
 async fn publish(broker: &Broker, range: std::ops::Range<u32>) -> Vec<String> {
@@ -105,6 +106,42 @@ async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
     assert_eq!(back.hello().await.json()["resumed"], true, "{position}");
     assert_eq!(read(&mut back, 3).await, numbers(0..3));
     assert!(back.events().iter().all(|event| !event.kind.starts_with("tidings.re")), "{:?}", back.events());
+}
+
+/// The clock was an hour ahead, and was set right before the next log began.
+async fn id_that_an_earlier_log_reached_names_its_epoch(bus: Bus) {
+    let bed = Bed::start_with(bus, &[("ring.linger_seconds", "0")]).await;
+    let mut connection = bed.connection().await;
+    let mut command = async |words: &[&str]| {
+        let mut command = redis::cmd(words[0]);
+        words[1..].iter().for_each(|word| {
+            command.arg(*word);
+        });
+        command.query_async::<redis::Value>(&mut connection).await.unwrap()
+    };
+    let mut client = bed.broker.connect("acme").await;
+    client.hello().await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    command(&["XADD", "workspace:acme", &format!("{}-0", now + 3_600_000), "data", "ahead"]).await;
+    bed.broker.publish("acme", "behind it").await;
+    assert_eq!(read(&mut client, 2).await, ["ahead", "behind it"]);
+    command(&["DEL", "workspace:acme"]).await;
+    let ids = publish(&bed.broker, 0..3).await;
+    assert_eq!(read(&mut client, 3).await, numbers(0..3));
+    assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
+    let events = client.events();
+    let place = &events.iter().find(|event| event.data == "0").unwrap().id;
+    assert!(place.starts_with(&format!("{}.", ids[0])), "{place}");
+    drop(client);
+    eventually("the workspace is forgotten", DEADLINE, async || bed.broker.status().await["workspaces"] == 0)
+        .await;
+    let mut back = bed.broker.connect_with("acme", Connect::after(place)).await;
+    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(read(&mut back, 2).await, numbers(1..3));
+    // The id alone may be one of the earlier log.
+    let mut back = bed.broker.connect_with("acme", Connect::after(&ids[0])).await;
+    assert_eq!(back.hello().await.json()["resumed"], false);
+    assert_eq!(back.event_named("tidings.reset").await.json()["reason"], "trimmed");
 }
 
 async fn first_event_after_a_log_has_expired_is_delivered(bus: Bus) {
