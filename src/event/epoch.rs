@@ -5,32 +5,29 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::position::{EntryId, LivePart, Position, PositionError};
+use super::random_name::RandomName;
 
 /// The name of one epoch of a workspace's log, twelve characters of `a-z 0-9`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Epoch([u8; Self::BYTES]);
+pub struct Epoch(RandomName<12>);
 
 impl Epoch {
-    const BYTES: usize = 12;
-    const ALPHABET: &'static [u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-
     /// Draws a new name.
     #[must_use]
     pub fn random() -> Self {
-        Self(std::array::from_fn(|_| Self::ALPHABET[fastrand::usize(..Self::ALPHABET.len())]))
+        Self(RandomName::draw())
     }
 }
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Only ASCII ever gets in, by `random` and by `from_str`; the fallback cannot be reached.
-        f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
+        f.write_str(self.0.as_str())
     }
 }
 
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        self.0.fmt(f)
     }
 }
 
@@ -38,12 +35,7 @@ impl FromStr for Epoch {
     type Err = PositionError;
 
     fn from_str(text: &str) -> Result<Self, PositionError> {
-        let bytes: [u8; Self::BYTES] = text.as_bytes().try_into().map_err(|_| PositionError)?;
-        if bytes.iter().all(|byte| Self::ALPHABET.contains(byte)) {
-            Ok(Self(bytes))
-        } else {
-            Err(PositionError)
-        }
+        text.parse().map(Self)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod envelope;
 pub mod epoch;
 pub mod frame;
 pub mod position;
+mod random_name;
 
 pub use audience::{Audience, AudienceError};
 pub use connection_id::{ConnectionId, ConnectionIdError};

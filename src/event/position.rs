@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::epoch::Epoch;
+use super::random_name::RandomName;
 
 /// The longest position text, in bytes. Longer `Last-Event-ID` headers cost browsers a CORS preflight (Fetch standard,
 /// "CORS-safelisted request-header").
@@ -57,23 +58,19 @@ fn decimal(text: &str) -> Result<u64, PositionError> {
 /// The name of one run of a broker process, eight characters of `a-z 0-9`, drawn anew at each start: what a former run
 /// kept in memory is gone, so its name must not be mistaken for this one's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NodeId([u8; Self::BYTES]);
+pub struct NodeId(RandomName<8>);
 
 impl NodeId {
-    const BYTES: usize = 8;
-    const ALPHABET: &'static [u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-
     /// Draws a new name.
     #[must_use]
     pub fn random() -> Self {
-        Self(std::array::from_fn(|_| Self::ALPHABET[fastrand::usize(..Self::ALPHABET.len())]))
+        Self(RandomName::draw())
     }
 
     /// The name's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Only ASCII ever gets in, by `random` and by `from_str`; the fallback cannot be reached.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        self.0.as_str()
     }
 }
 
@@ -85,7 +82,7 @@ impl fmt::Display for NodeId {
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.0.fmt(f)
     }
 }
 
@@ -93,12 +90,7 @@ impl FromStr for NodeId {
     type Err = PositionError;
 
     fn from_str(text: &str) -> Result<Self, PositionError> {
-        let bytes: [u8; Self::BYTES] = text.as_bytes().try_into().map_err(|_| PositionError)?;
-        if bytes.iter().all(|byte| Self::ALPHABET.contains(byte)) {
-            Ok(Self(bytes))
-        } else {
-            Err(PositionError)
-        }
+        text.parse().map(Self)
     }
 }
 
