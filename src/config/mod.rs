@@ -85,6 +85,7 @@ pub struct ServerConfig {
     pub drain_delay_seconds: Seconds,
     pub drain_seconds: Seconds,
     pub header_timeout_seconds: Seconds,
+    pub idle_timeout_seconds: Seconds,
     pub header_bytes: usize,
     pub body_timeout_seconds: Seconds,
     pub write_timeout_seconds: Seconds,

@@ -370,6 +370,7 @@ fn values_out_of_bounds_name_key_source_and_rule() {
     }
     for key in [
         "server.header_timeout_seconds",
+        "server.idle_timeout_seconds",
         "server.body_timeout_seconds",
         "server.write_timeout_seconds",
         "redis.connect_timeout_seconds",

@@ -50,6 +50,7 @@ fn server(checks: &mut Checks<'_>, config: &Config) {
         (1024..=60_000).contains(&server.header_bytes),
         "1024 to 60000 bytes",
     );
+    checks.positive("server.idle_timeout_seconds", server.idle_timeout_seconds);
     checks.positive("server.body_timeout_seconds", server.body_timeout_seconds);
     checks.positive("server.write_timeout_seconds", server.write_timeout_seconds);
     let keepalive = server.keepalive_seconds.duration().as_secs();

@@ -95,7 +95,7 @@ pub(super) async fn serve<IO>(
             }
         }
     };
-    let watch = Watch { ends: ends.clone(), ..watch };
+    let watch = Watch { ends: ends.clone(), times_requests: false, ..watch };
     tokio::select! {
         () = watch.drive(connection) => {}
         () = oversee => {}

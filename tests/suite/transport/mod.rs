@@ -3,5 +3,6 @@
 mod admission;
 mod frames;
 mod http2;
+mod keep_alive;
 mod proxied;
 mod tls;
