@@ -182,7 +182,9 @@ impl Server {
         let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration(), tickets_per_user);
         let access = Access::prepare(config, &metrics)?;
         let door = Door::new(access.methods, tickets, bans, access.recheck.clone());
-        let origins = Origins::new(&config.cors.origins);
+        let origins = Origins::new(&config.cors.origins)
+            .with_headers(&config.cors.headers)
+            .with_headers(&config.auth.forward.headers);
         let publish_rate = Arc::new(PublishRate::new(config.limits.rates()));
         let app = Arc::new(App {
             hub: Arc::clone(&hub),

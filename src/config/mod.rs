@@ -248,6 +248,7 @@ pub struct AuthConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct CorsConfig {
     pub origins: Vec<String>,
+    pub headers: Vec<String>,
 }
 
 /// `[log]`: what is written to standard error.

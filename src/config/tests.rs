@@ -400,6 +400,10 @@ fn texts_that_break_a_rule_are_shown_with_it() {
             "redis.channel_prefix is \"a*\": expected 1 to 128 characters of printable",
         ),
         (
+            "cors.headers = [\"X-A\", \"X B\"]",
+            "cors.headers is [\"X-A\",\"X B\"]: expected names of request headers",
+        ),
+        (
             "cors.origins = [\"https://a.example/\"]",
             "cors.origins is [\"https://a.example/\"]: expected \"*\", or origins",
         ),

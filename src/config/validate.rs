@@ -116,6 +116,8 @@ fn streams(checks: &mut Checks<'_>, config: &Config) {
     let retry = (100..=600_000).contains(&config.sse.retry_ms);
     checks.value("sse.retry_ms", retry, "100 to 600000 milliseconds");
     checks.value("cors.origins", config.cors.origins.iter().all(|origin| rules::is_origin(origin)), ORIGINS);
+    let is_header = |name: &String| http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    checks.value("cors.headers", config.cors.headers.iter().all(is_header), "names of request headers");
 }
 
 fn sizes(checks: &mut Checks<'_>, config: &Config) {

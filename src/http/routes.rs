@@ -120,10 +120,16 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
             async move { answer(tickets::issue(&app, &visit, body).await) }
         },
     );
-    let ticket_preflight = warp::options().and(ticket_path.clone()).map(|| Origins::preflight(TICKETS_ALLOW));
+    let ticket_preflight = {
+        let app = Arc::clone(app);
+        warp::options().and(ticket_path.clone()).map(move || app.origins.preflight(TICKETS_ALLOW))
+    };
     let ticket_other = ticket_path.map(|| Problem::method_not_allowed(TICKETS_ALLOW).into_response());
 
-    let preflight = warp::options().and(events.clone()).map(|_| Origins::preflight(EVENTS_ALLOW));
+    let preflight = {
+        let app = Arc::clone(app);
+        warp::options().and(events.clone()).map(move |_| app.origins.preflight(EVENTS_ALLOW))
+    };
     let other_method = events.map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());
     let hint =
         format!("there is nothing at this path: streams are at {base_path}/workspaces/{{workspace}}/events");
