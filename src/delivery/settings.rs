@@ -86,7 +86,7 @@ mod tests {
 
     fn settings(age: Option<Duration>) -> StreamSettings {
         let second = Duration::from_secs(1);
-        let (drain, metrics) = (Drain::new(second), Arc::new(Metrics::new()));
+        let (drain, metrics) = (Drain::default(), Arc::new(Metrics::new()));
         StreamSettings { heartbeat: second, retry: second, confirm: second, age, drain, metrics }
     }
 

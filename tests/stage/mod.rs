@@ -62,7 +62,7 @@ impl Stage {
             retry: NEVER,
             confirm: NEVER,
             age: None,
-            drain: Drain::new(NEVER),
+            drain: Drain::default(),
             metrics,
         });
         let settings = EngineSettings { streams: Arc::clone(&streams), write_timeout: NEVER, bounds };

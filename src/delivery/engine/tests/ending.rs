@@ -111,7 +111,7 @@ fn a_drain_ends_every_stream_properly_and_whoever_comes_late() {
     let mut scene = Scene::new(&Setting::default());
     let mut clients: Vec<_> = (0..50).map(|_| scene.join("acme", Coming::default())).collect();
     let mut held = scene.arrive("else", Coming::default());
-    scene.streams.drain.begin();
+    scene.streams.drain.begin(Duration::from_millis(10));
     scene.engine.drain();
     let mut late = scene.arrive("acme", Coming::default());
     for client in clients.iter_mut().chain([&mut held, &mut late]) {

@@ -114,7 +114,7 @@ impl Scene {
             retry: Duration::from_secs(2),
             confirm: setting.confirm,
             age: None,
-            drain: Drain::new(Duration::from_millis(10)),
+            drain: Drain::default(),
             metrics,
         });
         let settings = EngineSettings {
