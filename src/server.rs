@@ -24,7 +24,7 @@ use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
 use crate::config::{AuthMethod, AuthMode, Config, EmbeddedConfig, Writer};
 use crate::delivery::engine::{Engine, Shard};
-use crate::delivery::{Drain, StreamSettings};
+use crate::delivery::{Drain, StreamSettings, WallClock};
 use crate::event::NodeId;
 use crate::feed::NodeFeed;
 use crate::files::TooFewFiles;
@@ -159,6 +159,7 @@ impl Server {
             confirm: config.redis.confirm_seconds.duration(),
             age: Some(config.limits.connection_age_seconds.duration()).filter(|age| !age.is_zero()),
             drain: Drain::default(),
+            clock: WallClock::default(),
             metrics: Arc::clone(&metrics),
         });
         let probe = config.redis.probe_seconds.duration();

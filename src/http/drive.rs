@@ -60,6 +60,7 @@ impl Watch {
     /// Borrows it, as a future that is handed its parts by value keeps room for them twice.
     pub(super) async fn drive(&self, mut connection: Pin<&mut impl Connection>) {
         let mut late = std::pin::pin!(self.late());
+        let mut overdue = std::pin::pin!(self.progress.end_watch.overdue());
         let mut hung_up = std::pin::pin!(watched::hung_up(&self.stream, || self.progress.streaming()));
         let mut stopping = false;
         loop {
@@ -79,6 +80,8 @@ impl Watch {
                     }
                     return;
                 }
+                // The stream's body knows why it is dropped.
+                () = overdue.as_mut() => return,
                 () = hung_up.as_mut() => return,
                 () = self.ends.abandon.cancelled() => {
                     let _ = self.cut.set("cut at the end of the drain");

@@ -23,7 +23,7 @@ use super::hand_off::HandOff;
 use super::host::Hosts;
 use super::problem::Problem;
 use super::request_timer::RequestTimer;
-use crate::delivery::EndNote;
+use crate::delivery::{EndNote, EndWatch};
 use crate::limits::{AddressCounts, AddressFull, AddressPlace};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -98,6 +98,8 @@ pub(super) struct Progress {
     streaming: AtomicBool,
     /// How long the peer takes over its requests, where it speaks HTTP/1.1.
     pub(super) timer: RequestTimer,
+    /// Watches the stream that is the answer, where it speaks HTTP/1.1.
+    pub(super) end_watch: Arc<EndWatch>,
 }
 
 impl Progress {
@@ -107,6 +109,7 @@ impl Progress {
             asked: AtomicBool::new(false),
             streaming: AtomicBool::new(false),
             timer,
+            end_watch: Arc::default(),
         }
     }
 

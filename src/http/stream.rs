@@ -1,6 +1,7 @@
 //! `GET …/events`: the event stream.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -10,6 +11,7 @@ use warp::reply::Response;
 
 use super::accept::{self, EventStream};
 use super::denied;
+use super::http2;
 use super::last_event_id;
 use super::problem::Problem;
 use super::query::StreamQuery;
@@ -130,7 +132,8 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
         hand_off.grant(Granted::new(subscriber, terms, &recipient));
         return Ok(as_stream(without_length()));
     }
-    let body = StreamBody::new(subscriber, terms, app.streams.clone(), recipient);
+    let watch = http2::end_watch().unwrap_or_else(|| Arc::clone(&peer.progress.end_watch));
+    let body = StreamBody::new(subscriber, terms, app.streams.clone(), recipient).watched_by(watch);
     Ok(as_stream(warp::reply::stream(body).into_response()))
 }
 
