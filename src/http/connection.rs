@@ -253,7 +253,10 @@ impl Begun {
         // Boxed, so that what a handshake takes is given back after it, and HTTP/1.1 does not take what HTTP/2 would.
         match Box::pin(before_deadline(shared, tls.accept(self.io))).await {
             Some(Ok((io, true))) => Box::pin(http2(io, self.service, self.watch, shared)).await,
-            Some(Ok((io, false))) => Box::pin(http1(io, self.service, self.watch)).await,
+            Some(Ok((io, false))) => {
+                self.watch.progress.timer.head_awaited();
+                Box::pin(http1(io, self.service, self.watch)).await;
+            }
             Some(Err(error)) => {
                 tracing::debug!(address = %self.watch.address, %error, "connection ended with an error");
             }

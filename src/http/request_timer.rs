@@ -42,6 +42,11 @@ impl RequestTimer {
         self.idle_timeout
     }
 
+    /// What stands before the first head, such as a TLS handshake, is over: the head has its time from now on.
+    pub(super) fn head_awaited(&self) {
+        self.state.store(self.now() | HEAD, Ordering::Relaxed);
+    }
+
     /// Bytes have arrived: if a request is awaited, its head has begun.
     pub(super) fn bytes_received(&self) {
         let state = self.state.load(Ordering::Relaxed);
