@@ -24,7 +24,7 @@ use crate::bus::redis::{ConnectError, RedisBus};
 use crate::bus::{Bus, Feed, Interest};
 use crate::config::{AuthMethod, AuthMode, Config, EmbeddedConfig, Writer};
 use crate::delivery::engine::{Engine, Shard};
-use crate::delivery::{Drain, StreamSettings};
+use crate::delivery::{Drain, StreamSettings, WallClock};
 use crate::event::NodeId;
 use crate::feed::NodeFeed;
 use crate::files::TooFewFiles;
@@ -40,17 +40,18 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 
 mod settings;
+mod shutdown;
 
 use settings::{
     admin_admission, admin_hosts, askers_per_address, connection_settings, engine_settings, files,
     hub_settings, public_admission, public_hosts, socket_settings, stream_limits,
 };
 
+use shutdown::DRAIN_GRACE;
+pub use shutdown::{Ended, Shutdown};
+
 /// How often workspaces without subscribers are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long connections may take to end after the last stream was told to.
-const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// A broker that is bound and not yet serving.
 #[derive(Debug)]
@@ -132,17 +133,6 @@ pub enum StartError {
     Redis(#[from] ConnectError),
 }
 
-/// How a server ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Every connection ended by itself.
-    Drained,
-    /// Connections that were still open after the drain were cut.
-    Cut,
-    /// A part that never ends did.
-    Broken,
-}
-
 impl Server {
     /// Binds all listeners and puts the parts together. Redis need not be there yet.
     ///
@@ -168,7 +158,8 @@ impl Server {
             retry: Duration::from_millis(config.sse.retry_ms),
             confirm: config.redis.confirm_seconds.duration(),
             age: Some(config.limits.connection_age_seconds.duration()).filter(|age| !age.is_zero()),
-            drain: Drain::new(config.server.drain_seconds.duration()),
+            drain: Drain::default(),
+            clock: WallClock::default(),
             metrics: Arc::clone(&metrics),
         });
         let probe = config.redis.probe_seconds.duration();
@@ -182,7 +173,9 @@ impl Server {
         let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration(), tickets_per_user);
         let access = Access::prepare(config, &metrics)?;
         let door = Door::new(access.methods, tickets, bans, access.recheck.clone());
-        let origins = Origins::new(&config.cors.origins);
+        let origins = Origins::new(&config.cors.origins)
+            .with_headers(&config.cors.headers)
+            .with_headers(&config.auth.forward.headers);
         let publish_rate = Arc::new(PublishRate::new(config.limits.rates()));
         let app = Arc::new(App {
             hub: Arc::clone(&hub),
@@ -292,8 +285,8 @@ impl Server {
     }
 
     /// Serves until `shutdown`, then drains: not ready at once, accepting for a little longer, then ending streams
-    /// spread over the drain's time. Returns when every connection is gone, or was cut because it would not go.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Ended {
+    /// spread over the drain's time, unless all is to end at once. Returns when every connection is gone, or was cut because it would not go.
+    pub async fn run(self, shutdown: impl Future<Output = Shutdown>) -> Ended {
         let stop_accepting = CancellationToken::new();
         let abandon = CancellationToken::new();
         let stop_rest = CancellationToken::new();
@@ -323,10 +316,14 @@ impl Server {
         }
 
         // Each of these ends only when it is told to; without any one of them clients would wait for nothing.
-        let broken = tokio::select! {
-            () = shutdown => false,
-            _ = &mut connections => true,
-            _ = rest.join_next() => true,
+        let (broken, shutdown) = tokio::select! {
+            shutdown = shutdown => (false, shutdown),
+            _ = &mut connections => (true, Shutdown::Drain),
+            _ = rest.join_next() => (true, Shutdown::Drain),
+        };
+        let (delay, window) = match shutdown {
+            Shutdown::Drain => (self.drain_delay, self.drain_window),
+            Shutdown::AtOnce => (Duration::ZERO, Duration::ZERO),
         };
         if broken {
             tracing::error!(
@@ -335,13 +332,13 @@ impl Server {
         }
         self.node.begin_draining();
         tracing::info!(
-            delay_seconds = self.drain_delay.as_secs_f64(),
-            window_seconds = self.drain_window.as_secs_f64(),
+            delay_seconds = delay.as_secs_f64(),
+            window_seconds = window.as_secs_f64(),
             "draining: not ready any more, and ending streams after the delay"
         );
-        tokio::time::sleep(self.drain_delay).await;
+        tokio::time::sleep(delay).await;
         stop_accepting.cancel();
-        self.streams.drain.begin();
+        self.streams.drain.begin(window);
         self.hub.wake_all();
         if let Some(engine) = &self.engine {
             engine.drain();
@@ -350,7 +347,7 @@ impl Server {
         let waited = if connections.is_finished() {
             Ok(())
         } else {
-            tokio::time::timeout(self.drain_window + DRAIN_GRACE, &mut connections).await.map(|_| ())
+            tokio::time::timeout(window + DRAIN_GRACE, &mut connections).await.map(|_| ())
         };
         if waited.is_err() {
             abandon.cancel();

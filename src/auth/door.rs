@@ -116,6 +116,36 @@ impl Door {
                 Err(error) => denial = Some(error),
             }
         }
+        self.by_methods(action, workspace, credentials, denial).await
+    }
+
+    /// Decides whether the workspace may be read, as [`admit`](Self::admit) does, and leaves a ticket that is brought. Cancellation safe.
+    ///
+    /// # Errors
+    ///
+    /// The [`Denial`], in words that may be shown.
+    pub async fn inspect(
+        &self,
+        workspace: &WorkspaceId,
+        credentials: &Credentials<'_>,
+    ) -> Result<(), Denial> {
+        let mut denial = None;
+        if let Some(ticket) = credentials.ticket {
+            match self.tickets.inspect(ticket, workspace).await {
+                Ok(identity) => return self.check_bans(workspace, &identity),
+                Err(error) => denial = Some(error),
+            }
+        }
+        self.by_methods(Action::Subscribe, workspace, credentials, denial).await.map(|_| ())
+    }
+
+    async fn by_methods(
+        &self,
+        action: Action,
+        workspace: &WorkspaceId,
+        credentials: &Credentials<'_>,
+        mut denial: Option<Denial>,
+    ) -> Result<Admission, Denial> {
         if self.methods.is_empty() {
             return self.let_in(workspace, Identity::default(), None);
         }

@@ -147,34 +147,20 @@ impl Tickets {
         text: &str,
         workspace: &WorkspaceId,
     ) -> Result<(Identity, UsedTicket), Denial> {
-        let unknown = || {
-            Denial::unauthenticated(
-                Check::Ticket,
-                "the ticket is unknown, used or has ended: a ticket opens one stream, within seconds",
-            )
-        };
         let ticket = Ticket::parse(text).ok_or_else(unknown)?;
-        let value = match self.bus.take(&ticket.name()).await {
-            Ok(Some(value)) => value,
-            Ok(None) => return Err(unknown()),
-            Err(_) => {
-                return Err(Denial::passing(
-                    Check::TicketsUnavailable,
-                    "tickets cannot be read at the moment: try again later, with a new one",
-                ));
-            }
-        };
-        let stub: Stub = serde_json::from_slice(&value).map_err(|_| unknown())?;
-        let used = UsedTicket { ticket, stub: value, until: moment(stub.until) };
-        if stub.workspace != workspace.as_str() {
-            return Err(Denial::forbidden(Check::Ticket, "the ticket is for another workspace"));
-        }
-        let identity = Identity {
-            user: stub.user.map(|user| UserId::parse(&user)).transpose().map_err(|_| unknown())?,
-            token: stub.jti.map(|jti| TokenId::parse(&jti)).transpose().map_err(|_| unknown())?,
-            expires: stub.expires.map(moment),
-        };
-        Ok((identity, used))
+        let value = self.bus.take(&ticket.name()).await;
+        open(ticket, value, workspace)
+    }
+
+    /// Answers for whom a ticket was issued, and leaves it.
+    ///
+    /// # Errors
+    ///
+    /// As [`redeem`](Self::redeem). Cancellation safe.
+    pub async fn inspect(&self, text: &str, workspace: &WorkspaceId) -> Result<Identity, Denial> {
+        let ticket = Ticket::parse(text).ok_or_else(unknown)?;
+        let value = self.bus.read(&ticket.name()).await;
+        open(ticket, value, workspace).map(|(identity, _)| identity)
     }
 
     /// Puts a ticket back for what it is still good: there was no room for its stream, and its bearer shall try again. Where that
@@ -185,6 +171,42 @@ impl Tickets {
             tracing::debug!(%error, "a ticket that opened nothing was not put back");
         }
     }
+}
+
+/// What a ticket stands for by what the bus keeps under its name, if it is for this workspace.
+fn open(
+    ticket: Ticket,
+    value: Result<Option<Bytes>, StoreError>,
+    workspace: &WorkspaceId,
+) -> Result<(Identity, UsedTicket), Denial> {
+    let value = match value {
+        Ok(Some(value)) => value,
+        Ok(None) => return Err(unknown()),
+        Err(_) => {
+            return Err(Denial::passing(
+                Check::TicketsUnavailable,
+                "tickets cannot be read at the moment: try again later, with a new one",
+            ));
+        }
+    };
+    let stub: Stub = serde_json::from_slice(&value).map_err(|_| unknown())?;
+    let used = UsedTicket { ticket, stub: value, until: moment(stub.until) };
+    if stub.workspace != workspace.as_str() {
+        return Err(Denial::forbidden(Check::Ticket, "the ticket is for another workspace"));
+    }
+    let identity = Identity {
+        user: stub.user.map(|user| UserId::parse(&user)).transpose().map_err(|_| unknown())?,
+        token: stub.jti.map(|jti| TokenId::parse(&jti)).transpose().map_err(|_| unknown())?,
+        expires: stub.expires.map(moment),
+    };
+    Ok((identity, used))
+}
+
+fn unknown() -> Denial {
+    Denial::unauthenticated(
+        Check::Ticket,
+        "the ticket is unknown, used or has ended: a ticket opens one stream, within seconds",
+    )
 }
 
 /// Whoever is on the bus can write there what is no moment; that one has passed.

@@ -27,6 +27,13 @@ pub trait Store {
     /// [`StoreError`], within a bounded time; the value may be gone all the same.
     fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 
+    /// Reads a value and leaves it for whoever takes it. `None` where there is none (any more).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], within a bounded time.
+    fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
+
     /// Remembers an order until a moment, for nodes that did not hear it. The same order again only moves the moment.
     ///
     /// # Errors
@@ -42,7 +49,7 @@ pub trait Store {
     fn recall(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>>;
 }
 
-/// Nothing was kept, taken or remembered, or not surely.
+/// Nothing was kept, taken, read or remembered, or not surely.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The bus cannot be reached, or did not answer in time; trying again may help.

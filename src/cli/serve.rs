@@ -1,5 +1,6 @@
 //! `tidings serve`.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Failure, Options};
 use crate::config::{AuthMethod, AuthMode, Config, LogFormat};
 use crate::http::Certificates;
-use crate::server::{Addresses, Ended, Server};
+use crate::server::{Addresses, Ended, Server, Shutdown};
 use crate::telemetry::{InstallError, Telemetry};
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -47,15 +48,15 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
     telemetry.count_dropped_in(server.log_lines_dropped());
     announce(config, server.addresses(), telemetry);
     let _reloading = AbortOnDropHandle::new(tokio::spawn(reload(hangups, server.certificates())));
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<Shutdown>();
     let mut running = tokio::spawn(server.run(async {
         // The sender lives as long as this function; either way the server has to stop.
-        let _ = stopped.await;
+        stopped.await.unwrap_or(Shutdown::Drain)
     }));
     let ended = tokio::select! {
         ended = &mut running => ended,
-        _ = signals.next() => {
-            let _ = stop.send(());
+        number = signals.next() => {
+            let _ = stop.send(if is_from_terminal(number) { Shutdown::AtOnce } else { Shutdown::Drain });
             tokio::select! {
                 ended = &mut running => ended,
                 number = signals.next() => {
@@ -86,22 +87,35 @@ async fn reload(mut hangups: Signal, certificates: Option<Arc<Certificates>>) {
     }
 }
 
+/// Whether a signal is Ctrl-C on a terminal: then somebody waits for the end, and supervisors send another signal.
+fn is_from_terminal(number: u8) -> bool {
+    number == INTERRUPT && std::io::stdin().is_terminal()
+}
+
+/// The numbers of SIGTERM and SIGINT.
+const TERMINATE: u8 = 15;
+const INTERRUPT: u8 = 2;
+
 /// Signals that ask the process to stop.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Signals that other daemons take for orders, such as opening their logs anew. Unwatched, they end a process.
+    _ignored: [Signal; 2],
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let ignored = [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?];
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, _ignored: ignored })
     }
 
     /// Waits for the next one and answers its number.
     async fn next(&mut self) -> u8 {
         tokio::select! {
-            _ = self.terminate.recv() => 15,
-            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => TERMINATE,
+            _ = self.interrupt.recv() => INTERRUPT,
         }
     }
 }

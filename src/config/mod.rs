@@ -85,6 +85,7 @@ pub struct ServerConfig {
     pub drain_delay_seconds: Seconds,
     pub drain_seconds: Seconds,
     pub header_timeout_seconds: Seconds,
+    pub idle_timeout_seconds: Seconds,
     pub header_bytes: usize,
     pub body_timeout_seconds: Seconds,
     pub write_timeout_seconds: Seconds,
@@ -247,6 +248,7 @@ pub struct AuthConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct CorsConfig {
     pub origins: Vec<String>,
+    pub headers: Vec<String>,
 }
 
 /// `[log]`: what is written to standard error.

@@ -370,6 +370,7 @@ fn values_out_of_bounds_name_key_source_and_rule() {
     }
     for key in [
         "server.header_timeout_seconds",
+        "server.idle_timeout_seconds",
         "server.body_timeout_seconds",
         "server.write_timeout_seconds",
         "redis.connect_timeout_seconds",
@@ -397,6 +398,10 @@ fn texts_that_break_a_rule_are_shown_with_it() {
         (
             "redis.channel_prefix = \"a*\"",
             "redis.channel_prefix is \"a*\": expected 1 to 128 characters of printable",
+        ),
+        (
+            "cors.headers = [\"X-A\", \"X B\"]",
+            "cors.headers is [\"X-A\",\"X B\"]: expected names of request headers",
         ),
         (
             "cors.origins = [\"https://a.example/\"]",

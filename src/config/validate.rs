@@ -50,6 +50,7 @@ fn server(checks: &mut Checks<'_>, config: &Config) {
         (1024..=60_000).contains(&server.header_bytes),
         "1024 to 60000 bytes",
     );
+    checks.positive("server.idle_timeout_seconds", server.idle_timeout_seconds);
     checks.positive("server.body_timeout_seconds", server.body_timeout_seconds);
     checks.positive("server.write_timeout_seconds", server.write_timeout_seconds);
     let keepalive = server.keepalive_seconds.duration().as_secs();
@@ -115,6 +116,8 @@ fn streams(checks: &mut Checks<'_>, config: &Config) {
     let retry = (100..=600_000).contains(&config.sse.retry_ms);
     checks.value("sse.retry_ms", retry, "100 to 600000 milliseconds");
     checks.value("cors.origins", config.cors.origins.iter().all(|origin| rules::is_origin(origin)), ORIGINS);
+    let is_header = |name: &String| http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    checks.value("cors.headers", config.cors.headers.iter().all(is_header), "names of request headers");
 }
 
 fn sizes(checks: &mut Checks<'_>, config: &Config) {

@@ -13,10 +13,12 @@ use futures_util::Stream;
 use tokio::time::Sleep;
 
 use super::account::Account;
+use super::end_watch::{EndWatch, WatchedEnd};
 use super::hello::hello;
 use super::jitter::spread;
 use super::recipient::{EndNote, Recipient};
 use super::settings::{StreamSettings, Terms};
+use super::until::Until;
 use crate::event::control::{self, ReconnectReason};
 use crate::hub::{Next, Subscriber};
 use crate::limits::{AddressPlace, TaskEar};
@@ -34,7 +36,8 @@ pub struct StreamBody {
     cut: EndNote,
     _place: Option<AddressPlace>,
     subscriber: Subscriber,
-    until: Option<(Instant, ReconnectReason)>,
+    until: Until,
+    watch: Option<Arc<EndWatch>>,
     settings: Arc<StreamSettings>,
     stage: Stage,
     /// Fires at the earliest of the moments below.
@@ -78,6 +81,7 @@ impl StreamBody {
             _place: terms.place,
             subscriber,
             until: terms.until,
+            watch: None,
             settings,
             stage: Stage::Opening,
             timer,
@@ -85,6 +89,15 @@ impl StreamBody {
             held_until,
             drained_at: None,
         }
+    }
+
+    /// Has the stream's end watched too while nobody asks it for bytes, by the task that writes it.
+    #[must_use]
+    pub fn watched_by(mut self, watch: Arc<EndWatch>) -> Self {
+        let (ear, settings) = (Arc::clone(&self.ear), Arc::clone(&self.settings));
+        watch.begin(WatchedEnd { ear, until: self.until, settings, ending: None });
+        self.watch = Some(watch);
+        self
     }
 
     /// The stream's last frame.
@@ -115,7 +128,7 @@ impl StreamBody {
         if let Poll::Ready(ending) = self.ear.poll_ending(context) {
             return Poll::Ready(Some(self.end(ending.reason())));
         }
-        if let Some((at, reason)) = self.until
+        if let Some((at, reason)) = self.until.next(&self.settings.clock, now)
             && at <= now
         {
             return Poll::Ready(Some(self.end(reason)));
@@ -154,7 +167,7 @@ impl StreamBody {
                 return Poll::Ready(Some(control::heartbeat(self.subscriber.position(), live)));
             }
             let mut next = self.heartbeat_at;
-            if let Some((at, reason)) = self.until {
+            if let Some((at, reason)) = self.until.next(&self.settings.clock, now) {
                 if at <= now {
                     return Poll::Ready(Some(self.end(reason)));
                 }
@@ -196,7 +209,11 @@ impl Stream for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        if let Some(why) = self.cut.get() {
+        let overdue = self.watch.as_ref().and_then(|watch| {
+            watch.finish();
+            watch.why()
+        });
+        if let Some(why) = overdue.or(self.cut.get().copied()) {
             self.account.cut(why);
         }
     }
@@ -210,3 +227,6 @@ impl fmt::Debug for StreamBody {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,23 +6,17 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Whether and since when the node's streams are being ended. Set once, read by every stream when it is woken.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Drain {
-    window: Duration,
-    begun: OnceLock<Instant>,
+    /// When it began, and over what time the ends of streams are spread.
+    begun: OnceLock<(Instant, Duration)>,
     told: CancellationToken,
 }
 
 impl Drain {
-    /// Nothing is being ended yet; when it begins, it is spread over `window`.
-    #[must_use]
-    pub fn new(window: Duration) -> Self {
-        Self { window, begun: OnceLock::new(), told: CancellationToken::new() }
-    }
-
-    /// Streams end from now on. Whoever calls this wakes them too.
-    pub fn begin(&self) {
-        let _ = self.begun.set(Instant::now());
+    /// Streams end from now on, spread over `window`. The caller wakes them too.
+    pub fn begin(&self, window: Duration) {
+        let _ = self.begun.set((Instant::now(), window));
         self.told.cancel();
     }
 
@@ -35,6 +29,6 @@ impl Drain {
     /// draws anew; a stream calls until it gets an answer and keeps that.
     #[must_use]
     pub fn draw_end(&self) -> Option<Instant> {
-        self.begun.get().map(|begun| *begun + self.window.mul_f64(fastrand::f64()))
+        self.begun.get().map(|(begun, window)| *begun + window.mul_f64(fastrand::f64()))
     }
 }

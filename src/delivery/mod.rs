@@ -11,20 +11,25 @@
 //! | [`recipient`] | whom a stream goes to |
 //! | [`hello`] | the first word once a workspace is confirmed |
 //! | [`account`] | what is kept of a stream for its line in the log |
+//! | [`until`], [`end_watch`] | when a stream ends by itself, also where its client does not read |
 //! | [`drain`] | the end of all streams, spread over time |
 //! | [`jitter`] | the spreading of pauses |
 
 mod account;
 mod body;
 mod drain;
+mod end_watch;
 pub mod engine;
 mod hello;
 mod jitter;
 mod recipient;
 mod settings;
+mod until;
 
 pub use body::StreamBody;
 pub use drain::Drain;
+pub use end_watch::EndWatch;
 pub use jitter::spread;
 pub use recipient::{EndNote, Recipient};
 pub use settings::{StreamSettings, Terms};
+pub use until::{Until, WallClock};

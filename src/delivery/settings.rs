@@ -1,12 +1,13 @@
 //! What all streams of a node have in common, and on what terms one is open.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::drain::Drain;
 use super::jitter::spread;
+use super::until::{Until, WallClock};
 use crate::event::control::{self, ReconnectReason};
 use crate::limits::{AddressPlace, Lease};
 use crate::metrics::Metrics;
@@ -20,6 +21,10 @@ const EXPIRY_LEAD: Duration = Duration::from_secs(1);
 
 /// How far the lead is spread, as a share of it.
 const EXPIRY_SPREAD: f64 = 0.5;
+
+/// How long a client may take over the end of its stream: what waits for it, and the last frame. One that does not read, or reads
+/// little by little, does not hold its place for longer.
+pub(super) const END_GRACE: Duration = Duration::from_secs(5);
 
 /// How far the age at which streams end is spread, as a share of it.
 const AGE_SPREAD: f64 = 0.2;
@@ -37,6 +42,8 @@ pub struct StreamSettings {
     pub age: Option<Duration>,
     /// The end of all streams.
     pub drain: Drain,
+    /// The clock by which tokens end.
+    pub clock: WallClock,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -51,14 +58,12 @@ impl StreamSettings {
     /// When a stream that is opened now ends by itself: a moment before what proves its right to be open does, or when
     /// it has been open for as long as streams may be.
     #[must_use]
-    pub fn draw_until(&self, expires: Option<SystemTime>) -> Option<(Instant, ReconnectReason)> {
-        let now = Instant::now();
-        let expiry = expires.map(|at| {
-            let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-            (now + left.saturating_sub(spread(EXPIRY_LEAD, EXPIRY_SPREAD)), ReconnectReason::Expired)
-        });
-        let aged = self.age.map(|age| (now + spread(age, AGE_SPREAD), ReconnectReason::Aged));
-        expiry.into_iter().chain(aged).min_by_key(|(at, _)| *at)
+    pub fn draw_until(&self, expires: Option<SystemTime>) -> Until {
+        let lead = spread(EXPIRY_LEAD, EXPIRY_SPREAD);
+        Until {
+            aged: self.age.map(|age| Instant::now() + spread(age, AGE_SPREAD)),
+            expires: expires.map(|at| at.checked_sub(lead).unwrap_or(UNIX_EPOCH)),
+        }
     }
 
     /// A whole stream that only says to come back later.
@@ -76,8 +81,8 @@ pub struct Terms {
     pub lease: Lease,
     /// Its place among those of its client's address, where that is counted by streams.
     pub place: Option<AddressPlace>,
-    /// When it ends by itself, and what the client is told then.
-    pub until: Option<(Instant, ReconnectReason)>,
+    /// When it ends by itself.
+    pub until: Until,
 }
 
 #[cfg(test)]
@@ -86,16 +91,20 @@ mod tests {
 
     fn settings(age: Option<Duration>) -> StreamSettings {
         let second = Duration::from_secs(1);
-        let (drain, metrics) = (Drain::new(second), Arc::new(Metrics::new()));
-        StreamSettings { heartbeat: second, retry: second, confirm: second, age, drain, metrics }
+        let (drain, metrics) = (Drain::default(), Arc::new(Metrics::new()));
+        let clock = WallClock::default();
+        StreamSettings { heartbeat: second, retry: second, confirm: second, age, drain, clock, metrics }
     }
 
     #[test]
     fn a_stream_ends_before_what_proves_its_right_and_at_its_age_if_that_is_sooner() {
         let (now, minute) = (Instant::now(), Duration::from_secs(60));
         let until = |age, expires: Option<Duration>| {
-            let drawn = settings(age).draw_until(expires.map(|left| SystemTime::now() + left));
-            drawn.map(|(at, reason)| (at.saturating_duration_since(now).as_secs_f64(), reason))
+            let settings = settings(age);
+            let drawn = settings.draw_until(expires.map(|left| SystemTime::now() + left));
+            drawn
+                .next(&settings.clock, now)
+                .map(|(at, reason)| (at.saturating_duration_since(now).as_secs_f64(), reason))
         };
         assert_eq!(until(None, None), None);
         for _ in 0..100 {

@@ -10,6 +10,7 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::problem::Problem;
+use super::routes::end;
 use crate::node::Node;
 
 const ALLOW: &str = "GET, HEAD";
@@ -23,7 +24,7 @@ pub fn routes(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
         let node = Arc::clone(node);
         let got = warp::get().or(warp::head()).unify().map(move || answer(&node));
         let other = warp::any().map(|| Problem::method_not_allowed(ALLOW).into_response());
-        warp::path(path).and(warp::path::end()).and(got.or(other).unify()).boxed()
+        warp::path(path).and(end()).and(got.or(other).unify()).boxed()
     };
     let nothing = warp::any().map(|| {
         Problem::not_found(

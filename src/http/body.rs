@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use http::StatusCode;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 
 use super::problem::Problem;
 use super::visit::Visit;
@@ -18,7 +18,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// `too_large` where it is, as early as that is known; 408 where it does not arrive in time; 400 where it breaks off.
+/// 415 where it is compressed; `too_large` where it is, as early as that is known; 408 where it does not arrive in time; 400 where it
+/// breaks off.
 pub(super) async fn receive<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
     headers: &HeaderMap,
@@ -26,6 +27,14 @@ pub(super) async fn receive<B: Buf>(
     timeout: Duration,
     too_large: impl Fn() -> Problem,
 ) -> Result<Bytes, Problem> {
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| !is_identity(coding)) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-content-encoding",
+            "the request's body is compressed (Content-Encoding): send it as it is",
+        )
+        .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
     // Said beforehand, so that a client that waits for `100 Continue` need not send it at all.
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -39,6 +48,12 @@ pub(super) async fn receive<B: Buf>(
             "the request's body did not arrive in time",
         ))
     })
+}
+
+/// Whether a `Content-Encoding` leaves the body as it is.
+fn is_identity(coding: &HeaderValue) -> bool {
+    let mut codings = coding.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Passes an outcome on. Before a refusal goes out over HTTP/2, what is on its way of the body is thrown away: the stream of a

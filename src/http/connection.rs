@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use super::admission::{Admission, Ticket};
 use super::drive::{Ends, Handing, Watch};
 use super::hand_off::HandOff;
 use super::http2::{self, Http2Settings};
+use super::request_timer::{RequestTimer, TimedService};
 use super::service::{PeerService, Progress, Remote, Service};
 use super::tls::Tls;
 use super::watched::{Blockage, WatchedStream};
@@ -37,6 +38,8 @@ const SURPLUS_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct ConnectionSettings {
     /// For the head of a request, and for whatever stands before it: PROXY header, TLS handshake.
     pub header_timeout: Duration,
+    /// For the beginning of a further request, over HTTP/1.1.
+    pub idle_timeout: Duration,
     /// For taking any byte of what waits to be sent.
     pub write_timeout: Duration,
     /// Whether a PROXY protocol header stands before everything else.
@@ -149,12 +152,19 @@ struct Begun {
 impl Begun {
     fn new(stream: TcpStream, address: SocketAddr, entry: Entry, shared: &Shared) -> Self {
         let cut = EndNote::default();
-        let progress = Arc::new(Progress::default());
+        let settings = &shared.settings;
+        let timer = RequestTimer::new(settings.header_timeout, settings.idle_timeout);
+        let progress = Arc::new(Progress::new(timer));
         let blockage = Arc::new(Blockage::new());
         let stream = Arc::new(stream);
         let writes = entry.counted.as_ref().map(Counted::writes);
-        let mut io = WatchedStream::new(Arc::clone(&stream), Arc::clone(&blockage), Arc::clone(&cut), writes);
-        let settings = &shared.settings;
+        let mut io = WatchedStream::new(
+            Arc::clone(&stream),
+            Arc::clone(&blockage),
+            Arc::clone(&progress),
+            Arc::clone(&cut),
+            writes,
+        );
         // What TLS makes of a stream's bytes is not known outside of it.
         let can_hand_off = shared.engine.is_some() && settings.tls.is_none();
         let hand_off = can_hand_off.then(Arc::<HandOff>::default);
@@ -173,7 +183,8 @@ impl Begun {
         let service = shared.service.for_remote(remote);
         let ends = shared.ends.clone();
         let write_timeout = settings.write_timeout;
-        let watch = Watch { stream, address, blockage, progress, cut, ends, write_timeout };
+        let watch =
+            Watch { stream, address, blockage, progress, cut, ends, write_timeout, times_requests: true };
         Self { io, service, watch, entry, hand_off }
     }
 
@@ -203,7 +214,7 @@ impl Begun {
                 (Some(hand_off), Some(engine)) => Box::pin(self.hand_over(hand_off, engine, shared)),
                 _ => Box::pin(async {
                     let _entry = self.entry;
-                    http1(self.io, self.service, self.watch, shared).await;
+                    http1(self.io, self.service, self.watch).await;
                 }),
             },
         }
@@ -212,7 +223,8 @@ impl Begun {
     /// Serves HTTP/1.1 until the connection ends, or until a stream is granted that the engine takes over.
     async fn hand_over(self, hand_off: Arc<HandOff>, engine: &Engine, shared: &Shared) {
         let Self { io, service, watch, entry, .. } = self;
-        let mut connection = http1_builder(shared).serve_connection(TokioIo::new(io), service);
+        let service = TimedService { service, progress: Arc::clone(&watch.progress) };
+        let mut connection = http1_builder().serve_connection(TokioIo::new(io), service);
         watch.drive(std::pin::pin!(Handing { connection: &mut connection, hand_off: &hand_off })).await;
         let Some((mut granted, head)) = hand_off.take() else { return };
         let why = watch.cut.get().copied();
@@ -241,7 +253,10 @@ impl Begun {
         // Boxed, so that what a handshake takes is given back after it, and HTTP/1.1 does not take what HTTP/2 would.
         match Box::pin(before_deadline(shared, tls.accept(self.io))).await {
             Some(Ok((io, true))) => Box::pin(http2(io, self.service, self.watch, shared)).await,
-            Some(Ok((io, false))) => Box::pin(http1(io, self.service, self.watch, shared)).await,
+            Some(Ok((io, false))) => {
+                self.watch.progress.timer.head_awaited();
+                Box::pin(http1(io, self.service, self.watch)).await;
+            }
             Some(Err(error)) => {
                 tracing::debug!(address = %self.watch.address, %error, "connection ended with an error");
             }
@@ -251,20 +266,21 @@ impl Begun {
 }
 
 /// Serves HTTP/1.1 until the connection ends.
-async fn http1<IO>(io: IO, service: PeerService, watch: Watch, shared: &Shared)
+async fn http1<IO>(io: IO, service: PeerService, watch: Watch)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
+    let service = TimedService { service, progress: Arc::clone(&watch.progress) };
     // Pinned where it is made: one that is moved has room in the future twice.
-    let connection = std::pin::pin!(http1_builder(shared).serve_connection(TokioIo::new(io), service));
+    let connection = std::pin::pin!(http1_builder().serve_connection(TokioIo::new(io), service));
     watch.drive(connection).await;
 }
 
-fn http1_builder(shared: &Shared) -> http1::Builder {
+fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.settings.header_timeout)
+        // The connection's own timer tells a head that takes long from the wait before it, which hyper's does not.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BUFFER_BYTES)
         .max_headers(HEADERS_MAX);
     builder
@@ -288,13 +304,18 @@ mod tests {
         size_of::<F>()
     }
 
+    /// The same for one of three.
+    fn size_of_future_of_three<F, A, B, C>(_function: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
     #[test]
     fn the_task_of_a_connection_is_small() {
         // Every connection takes this much, whatever it speaks, until it ends or its stream goes to the engine.
         let bytes = size_of_future(serve);
         assert!(bytes <= 1792, "{bytes} bytes");
         // And one whose stream stays with hyper takes this much beside it.
-        let bytes = size_of_future(http1::<WatchedStream>);
+        let bytes = size_of_future_of_three(http1::<WatchedStream>);
         assert!(bytes <= 2304, "{bytes} bytes");
         let bytes = size_of_future(http2::<WatchedStream>);
         assert!(bytes <= 3840, "{bytes} bytes");

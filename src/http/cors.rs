@@ -1,8 +1,11 @@
 //! Which pages on other hosts may use the broker (Fetch standard, "CORS protocol").
 
+use std::collections::BTreeSet;
+
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, COOKIE, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION,
+    COOKIE, HeaderValue, ORIGIN, VARY,
 };
 use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
@@ -14,12 +17,29 @@ use super::problem::Problem;
 /// How long a browser may remember a preflight's answer. Chromium keeps none longer than two hours.
 const PREFLIGHT_SECONDS: u32 = 7200;
 
-/// The origins that are let in.
+/// The request headers that pages may set: those that the broker reads, and those that tracing and HTTP libraries add by themselves.
+const REQUEST_HEADERS: [&str; 9] = [
+    "authorization",
+    "baggage",
+    "cache-control",
+    "content-type",
+    "idempotency-key",
+    "last-event-id",
+    "traceparent",
+    "tracestate",
+    "x-requested-with",
+];
+
+/// The headers of answers that pages may read besides those that the Fetch standard lets them.
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, www-authenticate");
+
+/// The origins that are let in, and the request headers that their pages may set.
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     any: bool,
     exact: Vec<String>,
     patterns: Vec<Subdomains>,
+    headers: BTreeSet<String>,
 }
 
 /// All subdomains of a domain, at one scheme and port.
@@ -47,7 +67,14 @@ impl Origins {
                 None => origins.exact.push(origin.clone()),
             }
         }
-        origins
+        origins.with_headers(&REQUEST_HEADERS)
+    }
+
+    /// Lets pages set further request headers.
+    #[must_use]
+    pub fn with_headers<T: AsRef<str>>(mut self, names: &[T]) -> Self {
+        self.headers.extend(names.iter().map(|name| name.as_ref().to_ascii_lowercase()));
+        self
     }
 
     fn is_empty(&self) -> bool {
@@ -73,22 +100,24 @@ impl Origins {
             response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         } else if self.any {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        } else {
+            return;
         }
+        response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     }
 
     /// The answer to a preflight; the headers of [`decorate`](Self::decorate) come on top of it.
-    pub(super) fn preflight(allow: &'static str) -> Response {
+    pub(super) fn preflight(&self, allow: &'static str) -> Response {
         let mut response = Response::new("".into());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.insert(http::header::ALLOW, HeaderValue::from_static(allow));
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
-        headers.insert(
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static(
-                "authorization, cache-control, content-type, idempotency-key, last-event-id",
-            ),
-        );
+        let names: Vec<&str> = self.headers.iter().map(String::as_str).collect();
+        // The configuration takes names of headers alone, which are all visible.
+        if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
+        }
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_SECONDS));
         response
     }

@@ -21,6 +21,9 @@ use super::service::Progress;
 use super::watched::{self, Blockage};
 use crate::delivery::EndNote;
 
+/// The shortest pause between two looks at a peer that may be late.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
 /// What ends a connection from outside.
 #[derive(Debug, Clone)]
 pub(super) struct Ends {
@@ -41,6 +44,8 @@ pub(super) struct Watch {
     pub(super) ends: Ends,
     /// How long the peer may take no byte of what waits to be sent.
     pub(super) write_timeout: Duration,
+    /// Whether requests come one after the other, as over HTTP/1.1, so that the wait for the next one is bounded.
+    pub(super) times_requests: bool,
 }
 
 /// A connection of hyper's, of either version.
@@ -54,7 +59,8 @@ impl Watch {
     ///
     /// Borrows it, as a future that is handed its parts by value keeps room for them twice.
     pub(super) async fn drive(&self, mut connection: Pin<&mut impl Connection>) {
-        let mut stalled = std::pin::pin!(self.blockage.exceeds(self.write_timeout));
+        let mut late = std::pin::pin!(self.late());
+        let mut overdue = std::pin::pin!(self.progress.end_watch.overdue());
         let mut hung_up = std::pin::pin!(watched::hung_up(&self.stream, || self.progress.streaming()));
         let mut stopping = false;
         loop {
@@ -67,11 +73,15 @@ impl Watch {
                     }
                     return;
                 }
-                () = stalled.as_mut() => {
+                why = late.as_mut() => {
                     // Dropping the connection drops the stream's body, which writes the log line.
-                    let _ = self.cut.set("takes no bytes");
+                    if let Some(why) = why {
+                        let _ = self.cut.set(why);
+                    }
                     return;
                 }
+                // The stream's body knows why it is dropped.
+                () = overdue.as_mut() => return,
                 () = hung_up.as_mut() => return,
                 () = self.ends.abandon.cancelled() => {
                     let _ = self.cut.set("cut at the end of the drain");
@@ -86,6 +96,23 @@ impl Watch {
                     connection.as_mut().graceful_shutdown();
                 }
             }
+        }
+    }
+
+    /// Waits until the peer is late: it has taken no bytes for too long, which is told, or has sent no request. Cancellation safe.
+    async fn late(&self) -> Option<&'static str> {
+        loop {
+            let blocked = self.blockage.lasting();
+            if blocked >= self.write_timeout {
+                return Some("takes no bytes");
+            }
+            let mut pause = self.write_timeout.saturating_sub(blocked);
+            // An open stream is an answer that lasts: its connections are not looked at more often than need be.
+            let streams = self.progress.streaming() && self.progress.timer.is_answering();
+            if self.times_requests && !streams {
+                pause = pause.min(self.progress.timer.pause()?);
+            }
+            tokio::time::sleep(pause.max(PAUSE_MIN)).await;
         }
     }
 }

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
+use crate::delivery::EndWatch;
+
 /// How many requests a peer may cancel before they are answered, in a row.
 const CANCELLED_BURST: f64 = 200.0;
 
@@ -59,6 +61,8 @@ pub(super) struct Exchange {
 pub(super) struct TrackedBody<B> {
     body: B,
     exchange: Exchange,
+    watch: Option<Arc<EndWatch>>,
+    stall: Duration,
 }
 
 impl Flow {
@@ -96,10 +100,15 @@ impl Flow {
 }
 
 impl Exchange {
-    /// The answer's body.
-    pub(super) fn answer<B>(mut self, body: B) -> TrackedBody<B> {
+    /// The answer's body. Its stream is watched by `watch`, and may wait for the peer's window for `stall`.
+    pub(super) fn answer<B>(
+        mut self,
+        body: B,
+        watch: Option<Arc<EndWatch>>,
+        stall: Duration,
+    ) -> TrackedBody<B> {
         self.answered = true;
-        TrackedBody { body, exchange: self }
+        TrackedBody { body, exchange: self, watch, stall }
     }
 
     /// A part of the answer is ready, and is asked for again only when it was taken.
@@ -148,7 +157,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for TrackedBody<B> {
         // hyper keeps one part at hand and comes for the next when the peer's window took it.
         self.exchange.set_waiting(false);
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        self.exchange.set_waiting(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        let waiting = matches!(polled, Poll::Ready(Some(Ok(_))));
+        self.exchange.set_waiting(waiting);
+        if let Some(watch) = &self.watch {
+            watch.set_waiting(waiting.then_some(self.stall));
+        }
         polled
     }
 
@@ -179,7 +192,7 @@ mod tests {
         assert!(flow.standing_at(later).idle >= Duration::from_secs(4));
         let exchange = flow.begin();
         assert_eq!(flow.standing_at(later).idle, Duration::ZERO);
-        drop(exchange.answer(body()));
+        drop(exchange.answer(body(), None, Duration::ZERO));
         assert!(flow.standing_at(later).idle >= Duration::from_secs(4));
     }
 
@@ -187,8 +200,8 @@ mod tests {
     fn stalled_while_what_is_ready_is_not_taken() {
         let flow = Arc::new(Flow::new());
         let later = Instant::now() + Duration::from_secs(5);
-        let mut one = flow.begin().answer(body());
-        let mut other = flow.begin().answer(body());
+        let mut one = flow.begin().answer(body(), None, Duration::ZERO);
+        let mut other = flow.begin().answer(body(), None, Duration::ZERO);
         assert_eq!(flow.standing_at(later).stalled, Duration::ZERO, "nothing is ready");
         assert!(one.frame().now_or_never().is_some());
         assert!(other.frame().now_or_never().is_some());
@@ -202,7 +215,7 @@ mod tests {
     fn who_cancels_all_its_requests_floods() {
         let flow = Arc::new(Flow::new());
         for _ in 0..1000 {
-            drop(flow.begin().answer(body()));
+            drop(flow.begin().answer(body(), None, Duration::ZERO));
         }
         assert!(!flow.standing().floods);
         for _ in 0..1000 {

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 
+use super::host;
 use crate::config::ForwardedHeader;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -214,7 +215,7 @@ fn is_token(bytes: &[u8]) -> bool {
 /// Whether this may stand in `Host`: a name or an address, perhaps with a port.
 fn is_host(host: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
-    (1..=HOST_BYTES_MAX).contains(&host.len()) && host.bytes().all(allowed)
+    host.len() <= HOST_BYTES_MAX && host.bytes().all(allowed) && host::name_of(host).is_some()
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! HTTP/2 on a connection: many streams, with bounds on what each and all of them may take.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,7 +17,8 @@ use warp::reply::Response;
 
 use super::drive::{Ends, Watch};
 use super::flow::{Flow, TrackedBody};
-use super::service::PeerService;
+use super::service::{Answer, PeerService};
+use crate::delivery::EndWatch;
 
 /// What of a stream's answer is kept for the peer's window beside the part that is at hand, in bytes.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
@@ -45,7 +48,8 @@ pub struct Http2Settings {
     pub ping_timeout: Duration,
     /// How long a connection without streams is kept.
     pub idle: Duration,
-    /// How long a peer may give no window for anything that waits for it, although pings are answered.
+    /// How long a peer may give no window for a stream on which something waits for it, or for any of them, although pings are
+    /// answered.
     pub stall: Duration,
 }
 
@@ -74,11 +78,13 @@ pub(super) async fn serve<IO>(
         .max_header_list_size(HEAD_BYTES)
         .max_pending_accept_reset_streams(CANCELLED_STREAMS_MAX)
         .max_local_error_reset_streams(CANCELLED_STREAMS_MAX);
-    let service = FlowService { service, flow: Arc::clone(&flow) };
+    let bounds = Bounds { idle, stall: settings.stall, header_timeout };
+    // Where all streams are stuck, the connection ends before each of them does.
+    let stall = bounds.stall + 2 * bounds.pause();
+    let service = FlowService { service, flow: Arc::clone(&flow), stall };
     // Pinned where it is made: one that is moved has room in the future twice.
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
-    let bounds = Bounds { idle, stall: settings.stall, header_timeout };
     let (cut, progress) = (Arc::clone(&watch.cut), Arc::clone(&watch.progress));
     let oversee = async {
         loop {
@@ -95,7 +101,7 @@ pub(super) async fn serve<IO>(
             }
         }
     };
-    let watch = Watch { ends: ends.clone(), ..watch };
+    let watch = Watch { ends: ends.clone(), times_requests: false, ..watch };
     tokio::select! {
         () = watch.drive(connection) => {}
         () = oversee => {}
@@ -127,15 +133,7 @@ impl Bounds {
 struct FlowService {
     service: PeerService,
     flow: Arc<Flow>,
-}
-
-/// The body of the routes' answers, which has no name of its own.
-trait Answer {
-    type Body;
-}
-
-impl<B> Answer for http::Response<B> {
-    type Body = B;
+    stall: Duration,
 }
 
 impl hyper::service::Service<Request<Incoming>> for FlowService {
@@ -145,12 +143,12 @@ impl hyper::service::Service<Request<Incoming>> for FlowService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let exchange = self.flow.begin();
-        let answer = self.service.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| exchange.answer(body))) })
+        let (answer, stall) = (self.service.call(request), self.stall);
+        Box::pin(async move { Ok(answer.await?.map(|body| exchange.answer(body, end_watch(), stall))) })
     }
 }
 
-/// Runs the streams of a connection as tasks that its listener waits for. They end with the connection.
+/// Runs the streams of a connection as tasks that its listener waits for. They end with the connection, or when their end is overdue.
 #[derive(Clone)]
 struct Tasks(TaskTracker);
 
@@ -159,6 +157,36 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let watch = Arc::<EndWatch>::default();
+        let stream = Severable { future: Box::pin(future), watch: Arc::clone(&watch) };
+        self.0.spawn(END_WATCH.scope(watch, stream));
+    }
+}
+
+tokio::task_local! {
+    /// Watches the end of the stream that the task writes.
+    static END_WATCH: Arc<EndWatch>;
+}
+
+/// What watches the end of the stream that this task writes; `None` outside of the streams of HTTP/2.
+pub(super) fn end_watch() -> Option<Arc<EndWatch>> {
+    END_WATCH.try_with(Arc::clone).ok()
+}
+
+/// One stream of a connection, which is reset alone when its end is overdue.
+struct Severable<F> {
+    future: Pin<Box<F>>,
+    watch: Arc<EndWatch>,
+}
+
+impl<F: Future> Future for Severable<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.future.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        // Dropped, the future resets its stream (RFC 9113 section 5.4.2).
+        self.watch.poll_overdue(context)
     }
 }

@@ -6,7 +6,7 @@
 //! | [`listener`], [`admission`], [`open_connections`] | accepting connections, bounded, with socket options |
 //! | [`connection`] | one connection: whose it is and what it speaks |
 //! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | what stands before HTTP |
-//! | [`drive`], [`watched`], [`http2`], [`flow`] | hyper, its timeouts and bounds, and the connection's end |
+//! | [`drive`], [`watched`], [`request_timer`], [`http2`], [`flow`] | hyper, its timeouts and bounds, and the connection's end |
 //! | [`hand_off`] | taking the socket of a stream out of hyper |
 //! | [`service`] | what stands around every request: head size, peer address, CORS |
 //! | [`client_address`], [`forwarded`] | who a request is from, behind proxies |
@@ -44,6 +44,7 @@ mod proxy_protocol;
 mod publish;
 mod publish_rate;
 pub(crate) mod query;
+mod request_timer;
 mod routes;
 mod service;
 mod stream;

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
-use warp::{Filter, Reply};
+use warp::{Filter, Rejection, Reply};
 
 use super::cors::Origins;
 use super::problem::Problem;
@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::workspace::WorkspaceId;
 
 /// What an events path takes.
-pub(super) const EVENTS_ALLOW: &str = "GET, POST, OPTIONS";
+pub(super) const EVENTS_ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 
 /// What the path of tickets takes.
 pub(super) const TICKETS_ALLOW: &str = "POST, OPTIONS";
@@ -73,12 +73,12 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .split('/')
         .filter(|segment| !segment.is_empty())
         .fold(warp::any().boxed(), |path, segment| path.and(warp::path(segment.to_owned())).boxed());
-    let ticket_path = base.clone().and(warp::path("tickets")).and(warp::path::end()).boxed();
+    let ticket_path = base.clone().and(warp::path("tickets")).and(end()).boxed();
     let events = base
         .and(warp::path("workspaces"))
         .and(warp::path::param::<String>())
         .and(warp::path("events"))
-        .and(warp::path::end())
+        .and(end())
         .boxed();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let visit = warp::path::full()
@@ -98,6 +98,13 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
             async move { answer(stream::open(&app, &id, visit).await) }
         });
 
+    let inspector_app = Arc::clone(app);
+    let inspect =
+        warp::head().and(events.clone()).and(visit.clone()).then(move |id: String, visit: Visit| {
+            let app = Arc::clone(&inspector_app);
+            async move { answer(stream::head(&app, &id, visit).await) }
+        });
+
     let publisher_app = Arc::clone(app);
     let publish = warp::post().and(events.clone()).and(visit.clone()).and(warp::body::stream()).then(
         move |id: String, visit: Visit, body| {
@@ -113,10 +120,16 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
             async move { answer(tickets::issue(&app, &visit, body).await) }
         },
     );
-    let ticket_preflight = warp::options().and(ticket_path.clone()).map(|| Origins::preflight(TICKETS_ALLOW));
+    let ticket_preflight = {
+        let app = Arc::clone(app);
+        warp::options().and(ticket_path.clone()).map(move || app.origins.preflight(TICKETS_ALLOW))
+    };
     let ticket_other = ticket_path.map(|| Problem::method_not_allowed(TICKETS_ALLOW).into_response());
 
-    let preflight = warp::options().and(events.clone()).map(|_| Origins::preflight(EVENTS_ALLOW));
+    let preflight = {
+        let app = Arc::clone(app);
+        warp::options().and(events.clone()).map(move |_| app.origins.preflight(EVENTS_ALLOW))
+    };
     let other_method = events.map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());
     let hint =
         format!("there is nothing at this path: streams are at {base_path}/workspaces/{{workspace}}/events");
@@ -124,6 +137,8 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
 
     subscribe
         .or(publish)
+        .unify()
+        .or(inspect)
         .unify()
         .or(preflight)
         .unify()
@@ -139,6 +154,15 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .unify()
         .map(Reply::into_response)
         .boxed()
+}
+
+/// The end of a path. One with a slash at its end is another path.
+pub(super) fn end() -> impl Filter<Extract = (), Error = Rejection> + Clone {
+    let ended = |path: FullPath| {
+        let is_end = !path.as_str().ends_with('/');
+        std::future::ready(if is_end { Ok(()) } else { Err(warp::reject::not_found()) })
+    };
+    warp::path::end().and(warp::path::full()).and_then(ended).untuple_one()
 }
 
 fn answer(result: Result<Response, Problem>) -> Response {

@@ -4,9 +4,12 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::header::{CONNECTION, HeaderValue, ORIGIN};
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use tower_service::Service as _;
@@ -20,8 +23,20 @@ use super::cors::Origins;
 use super::hand_off::HandOff;
 use super::host::Hosts;
 use super::problem::Problem;
-use crate::delivery::EndNote;
+use super::request_timer::RequestTimer;
+use crate::delivery::{EndNote, EndWatch};
 use crate::limits::{AddressCounts, AddressFull, AddressPlace};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// The body of the routes' answers, which has no name of its own.
+pub(super) trait Answer {
+    type Body;
+}
+
+impl<B> Answer for http::Response<B> {
+    type Body = B;
+}
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]
@@ -78,13 +93,27 @@ impl Peer {
 }
 
 /// How far a connection has come; shared by whoever serves it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
     asked: AtomicBool,
     streaming: AtomicBool,
+    /// How long the peer takes over its requests, where it speaks HTTP/1.1.
+    pub(super) timer: RequestTimer,
+    /// Watches the stream that is the answer, where it speaks HTTP/1.1.
+    pub(super) end_watch: Arc<EndWatch>,
 }
 
 impl Progress {
+    /// A connection that has just begun.
+    pub(super) fn new(timer: RequestTimer) -> Self {
+        Self {
+            asked: AtomicBool::new(false),
+            streaming: AtomicBool::new(false),
+            timer,
+            end_watch: Arc::default(),
+        }
+    }
+
     /// Whether a request has arrived.
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
@@ -150,7 +179,8 @@ impl Service {
                 format!("the request's head has more than {HEADERS_MAX} fields: send fewer headers"),
             ));
         }
-        self.hosts.check(request.uri(), request.headers())
+        check_transfer_encoding(request.headers())?;
+        self.hosts.check(request)
     }
 
     /// The service of one connection.
@@ -200,29 +230,64 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
         self.remote.progress.asked.store(true, Ordering::Relaxed);
         let origin = request.headers().get(ORIGIN).cloned();
         let origins = Arc::clone(&self.service.origins);
-        if let Err(problem) = self.service.check(&request) {
-            return Box::pin(
-                async move { Ok(decorated(&origins, origin.as_ref(), problem.into_response())) },
-            );
+        let version = request.version();
+        let checked = self.service.check(&request);
+        // HTTP/2 knows no such header, and ends a connection of its own accord. What stands behind a head that was refused may be a
+        // part of that request.
+        let closes = (self.is_surplus() || checked.is_err()) && version < Version::HTTP_2;
+        let progress = Arc::clone(&self.remote.progress);
+        let finish = move |mut response: Response| {
+            let headers = response.headers_mut();
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if closes {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            } else if version == Version::HTTP_11 && !progress.streaming() {
+                announce_idle_timeout(headers, progress.timer.idle_timeout());
+            }
+            origins.decorate(origin.as_ref(), headers);
+            response
+        };
+        if let Err(problem) = checked {
+            return Box::pin(async move { Ok(finish(problem.into_response())) });
         }
         let peer = self.peer(&request);
         request.extensions_mut().insert(peer);
-        // HTTP/2 knows no such header, and ends a connection of its own accord.
-        let closes = self.is_surplus() && request.version() < Version::HTTP_2;
         let mut routes = warp::service(self.service.routes.clone());
-        Box::pin(async move {
-            let mut response = routes.call(request).await?;
-            if closes {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(decorated(&origins, origin.as_ref(), response))
-        })
+        Box::pin(async move { Ok(finish(routes.call(request).await?)) })
     }
 }
 
-fn decorated(origins: &Origins, origin: Option<&HeaderValue>, mut response: Response) -> Response {
-    origins.decorate(origin, response.headers_mut());
-    response
+/// Tells the client how long the connection waits for a further request, so that it does not send one when the wait is over.
+fn announce_idle_timeout(headers: &mut HeaderMap, idle_timeout: Duration) {
+    if let Ok(value) = HeaderValue::from_str(&format!("timeout={}", idle_timeout.as_secs())) {
+        headers.insert(KEEP_ALIVE, value);
+    }
+}
+
+/// Refuses a body in any coding but `chunked`, given once. hyper reads every body whose last coding that is, and leaves the
+/// codings below it as they are (RFC 9112 section 6.1).
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let mut chunked = 0;
+    for coding in codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty()) {
+        if !coding.eq_ignore_ascii_case(b"chunked") {
+            return Err(Problem::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "unknown-transfer-coding",
+                "the request's body is in a transfer coding other than chunked: send it with chunked alone, or with its length",
+            ));
+        }
+        chunked += 1;
+    }
+    if chunked > 1 {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-transfer-encoding",
+            "the request's body is chunked more than once: name chunked once in Transfer-Encoding",
+        ));
+    }
+    Ok(())
 }
 
 /// The size of a request's head as HTTP/1.1 writes it.

@@ -1,6 +1,7 @@
 //! `GET …/events`: the event stream.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -10,6 +11,7 @@ use warp::reply::Response;
 
 use super::accept::{self, EventStream};
 use super::denied;
+use super::http2;
 use super::last_event_id;
 use super::problem::Problem;
 use super::query::StreamQuery;
@@ -21,26 +23,55 @@ use crate::delivery::{Recipient, StreamBody, Terms};
 use crate::event::control::ReconnectReason;
 use crate::hub::{Start, View};
 use crate::limits::Candidate;
+use crate::workspace::WorkspaceId;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What a request says about the stream that it is for.
+struct StreamRequest {
+    workspace: WorkspaceId,
+    query: StreamQuery,
+    /// Whether temporary trouble is told by a status.
+    by_status: bool,
+}
+
+impl StreamRequest {
+    fn of(app: &App, id: &str, visit: &Visit) -> Result<Self, Problem> {
+        let workspace = workspace(id)?;
+        let query = StreamQuery::parse(&visit.query, app.named, app.newest_max)?;
+        let accepted = accept::event_stream(&visit.headers);
+        if accepted == EventStream::Excluded {
+            return Err(Problem::new(
+                StatusCode::NOT_ACCEPTABLE,
+                "not-acceptable",
+                "this path answers with text/event-stream: name it in Accept, or leave Accept out",
+            ));
+        }
+        let by_status = query.errors_by_status || accepted != EventStream::Named;
+        Ok(Self { workspace, query, by_status })
+    }
+}
+
+/// Answers `HEAD` with the head that `GET` gets, as far as the request decides it. Opens nothing, takes no place and leaves a ticket as
+/// it is.
+pub(super) async fn head(app: &App, id: &str, visit: Visit) -> Result<Response, Problem> {
+    let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &visit)?;
+    if let Some(surplus) = visit.peer.surplus {
+        return full(app, surplus.to_string(), by_status);
+    }
+    match app.door.inspect(&workspace, &visit.credentials(query.ticket.as_deref())).await {
+        Ok(()) => Ok(as_stream(without_length())),
+        Err(denial) => denied::stream_answer(app, &denial, by_status),
+    }
+}
 
 /// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
 /// that wants such trouble told by a status.
 pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, Problem> {
-    let workspace = workspace(id)?;
-    let query = StreamQuery::parse(&visit.query, app.named, app.newest_max)?;
-    let accepted = accept::event_stream(&visit.headers);
-    if accepted == EventStream::Excluded {
-        return Err(Problem::new(
-            StatusCode::NOT_ACCEPTABLE,
-            "not-acceptable",
-            "this path answers with text/event-stream: name it in Accept, or leave Accept out",
-        ));
-    }
+    let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &visit)?;
     // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
     let start =
         last_event_id::of_header(&visit.headers).map(Start::After).or(query.start).unwrap_or(Start::Head);
-    let by_status = query.errors_by_status || accepted != EventStream::Named;
     let place = match visit.peer.enter() {
         Ok(place) => place,
         Err(surplus) => {
@@ -99,18 +130,20 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
     let recipient = Recipient { address: peer.address, client: peer.client.address, cut: peer.cut };
     if let Some(hand_off) = peer.hand_off {
         hand_off.grant(Granted::new(subscriber, terms, &recipient));
-        return Ok(handed_off());
+        return Ok(as_stream(without_length()));
     }
-    let body = StreamBody::new(subscriber, terms, app.streams.clone(), recipient);
+    let watch = http2::end_watch().unwrap_or_else(|| Arc::clone(&peer.progress.end_watch));
+    let body = StreamBody::new(subscriber, terms, app.streams.clone(), recipient).watched_by(watch);
     Ok(as_stream(warp::reply::stream(body).into_response()))
 }
 
-/// The head of a stream that the engine writes. The connection ends with it: whoever writes it takes no further request.
-fn handed_off() -> Response {
+/// An answer whose body never begins and has no known length: of a stream that the engine writes, or of none.
+///
+/// Nothing in it says that the connection ends. Some clients, Node's `fetch` among them, take the end of a connection that was
+/// announced for the end of the answer, and would not see that a stream was cut.
+fn without_length() -> Response {
     let nothing = futures_util::stream::pending::<Result<Bytes, Infallible>>();
-    let mut response = as_stream(warp::reply::stream(nothing).into_response());
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
+    warp::reply::stream(nothing).into_response()
 }
 
 /// The answer to a newcomer for whom there is no room: who is there stays, and the newcomer shall try again.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::hand_off::HandOff;
+use super::service::Progress;
 use crate::delivery::EndNote;
 
 /// How often a socket with bytes that nobody reads is looked at.
@@ -42,20 +43,10 @@ impl Blockage {
     }
 
     /// How long bytes have been waiting for the peer; zero while they go out.
-    fn lasting(&self) -> Duration {
+    pub(super) fn lasting(&self) -> Duration {
         match self.since_ms.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             since => self.began.elapsed().saturating_sub(Duration::from_millis(since - 1)),
-        }
-    }
-
-    /// Waits until the peer has taken no bytes for `limit`, although some were waiting. Cancellation safe.
-    pub(super) async fn exceeds(&self, limit: Duration) {
-        loop {
-            tokio::time::sleep(limit.saturating_sub(self.lasting()).max(Duration::from_millis(10))).await;
-            if self.lasting() >= limit {
-                return;
-            }
         }
     }
 }
@@ -65,6 +56,7 @@ impl Blockage {
 pub(super) struct WatchedStream {
     stream: Arc<TcpStream>,
     blockage: Arc<Blockage>,
+    progress: Arc<Progress>,
     cut: EndNote,
     hand_off: Option<Arc<HandOff>>,
     /// How often the socket was written to, where that is counted.
@@ -76,10 +68,11 @@ impl WatchedStream {
     pub(super) fn new(
         stream: Arc<TcpStream>,
         blockage: Arc<Blockage>,
+        progress: Arc<Progress>,
         cut: EndNote,
         writes: Option<Counter>,
     ) -> Self {
-        Self { stream, blockage, cut, hand_off: None, writes }
+        Self { stream, blockage, progress, cut, hand_off: None, writes }
     }
 
     /// What is written is kept from the moment on at which a stream is granted.
@@ -148,7 +141,12 @@ impl AsyncRead for WatchedStream {
             // Without filling it with zeros first: of an idle connection's buffer, hyper's 8 KiB, most is never touched.
             match self.stream.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => break Poll::Ready(outcome.map(drop)),
+                outcome => {
+                    if outcome.as_ref().is_ok_and(|&count| count > 0) {
+                        self.progress.timer.bytes_received();
+                    }
+                    break Poll::Ready(outcome.map(drop));
+                }
             }
         };
         self.note(&outcome);
@@ -218,7 +216,7 @@ mod tests {
     async fn a_write_that_waits_is_noticed_and_one_that_goes_through_clears_it() {
         let blockage = Blockage::new();
         blockage.note(&Poll::<()>::Pending);
-        blockage.exceeds(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(blockage.lasting() >= Duration::from_millis(20));
         blockage.note(&Poll::Ready(()));
         assert_eq!(blockage.lasting(), Duration::ZERO);

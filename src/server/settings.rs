@@ -59,6 +59,7 @@ pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
     let write_timeout = config.server.write_timeout_seconds.duration();
     ConnectionSettings {
         header_timeout: config.server.header_timeout_seconds.duration(),
+        idle_timeout: config.server.idle_timeout_seconds.duration(),
         write_timeout,
         proxy_protocol: false,
         tls: None,

@@ -11,8 +11,7 @@ use mio::Events;
 use tidings::auth::{Identity, TokenId, UserId};
 use tidings::bus::{Feed as _, Interest, LogPage};
 use tidings::delivery::engine::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds, Shard};
-use tidings::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms};
-use tidings::event::control::ReconnectReason;
+use tidings::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms, Until, WallClock};
 use tidings::event::{Audience, EntryId, NodeId, envelope};
 use tidings::hub::{Hub, HubSettings, LiveEvents, Start, Subscriber, View};
 use tidings::limits::{Candidate, OpenStreams, StreamLimits};
@@ -62,7 +61,8 @@ impl Stage {
             retry: NEVER,
             confirm: NEVER,
             age: None,
-            drain: Drain::new(NEVER),
+            drain: Drain::default(),
+            clock: WallClock::default(),
             metrics,
         });
         let settings = EngineSettings { streams: Arc::clone(&streams), write_timeout: NEVER, bounds };
@@ -89,7 +89,7 @@ impl Stage {
                 expires: Some(SystemTime::now() + NEVER),
             },
         };
-        let until = identity.user.is_some().then(|| (Instant::now() + NEVER, ReconnectReason::Expired));
+        let until = Until { expires: identity.expires, aged: None };
         let lease = self.open.admit(Candidate { workspace: workspace.clone(), identity }).unwrap();
         let subscriber = self.hub.join(workspace, Start::Head, view).unwrap();
         (subscriber, Terms { lease, place: None, until })

@@ -255,6 +255,11 @@ impl Store for EmbeddedBus {
         async move { Ok(taken) }.boxed()
     }
 
+    fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        let value = self.shelf.read(name, Instant::now());
+        async move { Ok(value) }.boxed()
+    }
+
     /// There is one node, and it heard the order.
     fn remember(&self, _order: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
         async { Ok(()) }.boxed()

@@ -36,6 +36,11 @@ impl Shelf {
         (until > now).then_some(value)
     }
 
+    /// Reads a value, which stays.
+    pub(super) fn read(&self, name: &str, now: Instant) -> Option<Bytes> {
+        self.0.lock().get(name).filter(|(_, until)| *until > now).map(|(value, _)| value.clone())
+    }
+
     /// Drops what has ended.
     pub(super) fn tidy(&self, now: Instant) {
         self.0.lock().retain(|_, (_, until)| *until > now);
@@ -53,7 +58,10 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(shelf.keep("a", one.clone(), second, now));
         assert!(shelf.keep("a", two.clone(), second, now), "the first one stays");
-        assert_eq!(shelf.take("a", now), Some(one.clone()));
+        assert_eq!(shelf.read("a", now), Some(one.clone()));
+        assert_eq!(shelf.read("a", now + second), None, "it has ended");
+        assert_eq!(shelf.take("a", now), Some(one.clone()), "reading takes nothing");
+        assert_eq!(shelf.read("a", now), None);
         assert_eq!(shelf.take("a", now), None);
         assert!(shelf.keep("a", one, second, now));
         assert!(shelf.keep("a", two.clone(), second, now + second), "the first one has ended");

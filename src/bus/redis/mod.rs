@@ -169,6 +169,10 @@ impl Store for RedisBus {
         Box::pin(store::take(self, name))
     }
 
+    fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(store::read(self, name))
+    }
+
     fn remember(&self, order: Bytes, until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move { store::remember(self, &order, until).await })
     }

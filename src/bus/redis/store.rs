@@ -48,6 +48,13 @@ pub(super) async fn take(bus: &RedisBus, name: &str) -> Result<Option<Bytes>, St
     Ok(ask::<Option<Vec<u8>>>(bus, &take).await?.map(Bytes::from))
 }
 
+/// Reads a value, which stays.
+pub(super) async fn read(bus: &RedisBus, name: &str) -> Result<Option<Bytes>, StoreError> {
+    let mut get = redis::cmd("GET");
+    get.arg(bus.channels.kept(name));
+    Ok(ask::<Option<Vec<u8>>>(bus, &get).await?.map(Bytes::from))
+}
+
 /// Remembers an order until a moment.
 pub(super) async fn remember(bus: &RedisBus, order: &[u8], until: SystemTime) -> Result<(), StoreError> {
     let mut remember = redis::cmd("EVAL");
@@ -71,6 +78,7 @@ pub(super) async fn examine(connection: &mut ConnectionManager, channels: &Chann
     let kept = channels.kept("check");
     let (now, soon) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(1));
     redis::cmd("SET").arg(&kept).arg("").arg("PX").arg(1000).query_async::<Value>(connection).await?;
+    redis::cmd("GET").arg(&kept).query_async::<Value>(connection).await?;
     redis::cmd("EVAL").arg(TAKE).arg(1).arg(&kept).query_async::<Value>(connection).await?;
     let mut remember = redis::cmd("EVAL");
     remember.arg(REMEMBER).arg(1).arg(&kept).arg("").arg(milliseconds(soon)).arg(milliseconds(now)).arg(1);

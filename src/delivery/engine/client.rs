@@ -33,8 +33,10 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) socket: TcpStream,
-    /// When the stream ends by itself.
+    /// When the stream ends by itself, but for what proves its right to be open.
     pub(super) until: Tick,
+    /// When that ends, by the wall clock as the shard knows it.
+    pub(super) expires: Tick,
     /// The alarm that counts.
     pub(super) alarm: Tick,
     /// Since when the socket has taken nothing of what waits.
@@ -60,7 +62,11 @@ pub(super) enum Phase {
     /// It is a cursor into a log.
     Shared(Member),
     /// The last bytes are on their way. Until they are out, the client counts as a subscriber.
-    Ending { _presence: Option<Presence> },
+    Ending {
+        _presence: Option<Presence>,
+        /// When they have to be out.
+        by: Tick,
+    },
     /// All is said; until then the other side may hang up by itself.
     Closing(Tick),
 }
@@ -234,16 +240,24 @@ impl Client {
         self.outgoing.get_or_insert_default()
     }
 
+    /// Why the stream has to end by now, if it has to by itself.
+    pub(super) fn due(&self, now: Tick) -> Option<ReconnectReason> {
+        if self.expires <= now {
+            return Some(ReconnectReason::Expired);
+        }
+        (self.until <= now).then_some(self.until_reason)
+    }
+
     /// The earliest moment at which the connection has to be looked at.
     pub(super) fn next_alarm(&self, write_timeout: u64) -> Tick {
         let stuck = if self.blocked { self.stuck_since.saturating_add(write_timeout) } else { NEVER };
         match &self.phase {
             // Most have their hello at once, and need no such alarm.
             Phase::Personal(personal) if !personal.is_live() && !personal.is_opening() => {
-                self.until.min(personal.held_until).min(stuck)
+                self.until.min(self.expires).min(personal.held_until).min(stuck)
             }
-            Phase::Personal(_) | Phase::Shared(_) => self.until.min(stuck),
-            Phase::Ending { .. } => stuck,
+            Phase::Personal(_) | Phase::Shared(_) => self.until.min(self.expires).min(stuck),
+            Phase::Ending { by, .. } => stuck.min(*by),
             Phase::Closing(at) => *at,
         }
     }

@@ -1,11 +1,12 @@
 //! What a shard does for one connection.
 
 use super::chunk;
-use super::client::{Client, Discarded, Member, Phase, Sent};
+use super::client::{Client, Discarded, Member, NEVER, Phase, Sent};
 use super::inbox::{Bell, BellOf};
 use super::personal::Filled;
-use super::shard::{LINGER_MS, Shard};
+use super::shard::{LINGER_MS, Shard, millis};
 use super::shared_log::{LogKey, SharedLog};
+use crate::delivery::settings::END_GRACE;
 use crate::event::control::{self, ReconnectReason};
 
 /// Who has been there for no longer than this share of the interval between heartbeats needs none yet.
@@ -74,8 +75,8 @@ impl Shard {
 
     fn fill(&mut self, number: u32) -> Filled {
         let Some(client) = self.clients.get_mut(number as usize) else { return Filled::Nothing };
-        if client.until <= self.now {
-            return Filled::End(client.until_reason);
+        if let Some(reason) = client.due(self.now) {
+            return Filled::End(reason);
         }
         let Client { phase: Phase::Personal(personal), account: Some(account), outgoing, .. } = client else {
             return Filled::Nothing;
@@ -146,7 +147,7 @@ impl Shard {
         let has_news = log.wire.head() > before;
         if stands && let Some(client) = self.clients.get_mut(number as usize) {
             let place = log.members.add(number);
-            let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None });
+            let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER });
             // Nothing is left in it, and from here on nothing is added.
             client.outgoing = None;
             if let Phase::Personal(personal) = phase {
@@ -215,7 +216,7 @@ impl Shard {
         let streams = &self.settings.streams;
         streams.metrics.count_reconnect(reason);
         let word = control::reconnect(reason, streams.draw_retry_ms());
-        let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None });
+        let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER });
         let is_behind = std::mem::take(&mut client.behind);
         if let Phase::Shared(member) = &phase
             && let Some(log) = self.logs.get_mut(member.log as usize)
@@ -240,7 +241,8 @@ impl Shard {
             Phase::Ending { .. } | Phase::Closing(_) => None,
         };
         if let Some(client) = self.clients.get_mut(number as usize) {
-            client.phase = Phase::Ending { _presence: presence };
+            let by = self.now.saturating_add(millis(END_GRACE));
+            client.phase = Phase::Ending { _presence: presence, by };
         }
         self.set_alarm(number);
         self.enqueue(number);
@@ -268,7 +270,8 @@ impl Shard {
             account.cut(why);
         }
         let is_behind = client.behind;
-        if let Phase::Shared(member) = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None })
+        if let Phase::Shared(member) =
+            std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER })
         {
             self.leave(&member, is_behind);
         }

@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::net::TcpStream;
-use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::delivery::account::Account;
-use crate::delivery::{Recipient, Terms};
-use crate::event::control::ReconnectReason;
+use crate::delivery::{Recipient, Terms, Until};
 use crate::hub::Subscriber;
 use crate::limits::AddressPlace;
 use crate::metrics::Counted;
@@ -19,7 +17,7 @@ pub struct Granted {
     pub(super) account: Account,
     pub(super) place: Option<AddressPlace>,
     pub(super) subscriber: Subscriber,
-    pub(super) until: Option<(Instant, ReconnectReason)>,
+    pub(super) until: Until,
 }
 
 impl Granted {

@@ -23,6 +23,8 @@ use super::outgoing::Outgoing;
 use super::personal::Personal;
 use super::shared_log::{LogKey, SharedLog};
 use super::{EngineSettings, Tick};
+use crate::delivery::Until;
+use crate::delivery::until::unix_ms;
 use crate::event::Frame;
 use crate::event::control::ReconnectReason;
 use crate::limits::Ear;
@@ -54,6 +56,9 @@ const VISITS: usize = 256;
 /// What is read of a socket at a time to be thrown away.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
+/// A wall clock that differs by this much from where it would be was set. A stream ends longer than this before its token does.
+const CLOCK_STEP_MS: u64 = 400;
+
 /// How long the other side may take to hang up after the end of its stream.
 pub(super) const LINGER_MS: u64 = 1_000;
 
@@ -68,6 +73,8 @@ pub struct Shard {
     began: Instant,
     /// The time, as of the beginning of the turn.
     pub(super) now: Tick,
+    /// The wall clock at tick 0, in milliseconds since 1970, as it was when it was last found to have been set.
+    wall_offset: i64,
     pub(super) clients: Slab<Client>,
     pub(super) logs: Slab<SharedLog>,
     pub(super) log_of: HashMap<LogKey, u32>,
@@ -97,6 +104,7 @@ impl Shard {
         let poll = Poll::new()?;
         let (inbox, words) = Inbox::new(poll.registry(), INBOX)?;
         let interval = millis(settings.streams.heartbeat);
+        let wall_offset = settings.streams.clock.now_ms();
         Ok(Self {
             settings,
             poll,
@@ -105,6 +113,7 @@ impl Shard {
             early: None,
             began: Instant::now(),
             now: 0,
+            wall_offset,
             clients: Slab::new(),
             logs: Slab::new(),
             log_of: HashMap::new(),
@@ -206,6 +215,7 @@ impl Shard {
 
     /// One turn.
     fn turn(&mut self) {
+        self.follow_wall_clock();
         // What is read comes before the words that end streams: who is ended before an event is published does not get it.
         let _ = self.hear_words();
         // Who comes back into a queue has its next part in the next turn.
@@ -277,9 +287,11 @@ impl Shard {
             account.cut("cannot be waited for");
             return;
         }
-        let until = granted.until.map(|(at, reason)| (self.tick_of(at), reason));
+        let Until { aged, expires } = granted.until;
+        let expires = expires.map_or(NEVER, |at| self.tick_of_wall(unix_ms(at)));
+        let aged = aged.map(|at| (self.tick_of(at), ReconnectReason::Aged));
         let drained = streams.drain.draw_end().map(|at| (self.tick_of(at), ReconnectReason::Draining));
-        let until = until.into_iter().chain(drained).min_by_key(|(at, _)| *at);
+        let until = aged.into_iter().chain(drained).min_by_key(|(at, _)| *at);
         let (until, until_reason) = until.unwrap_or((NEVER, ReconnectReason::Aged));
         let held_until = self.now.saturating_add(millis(streams.confirm));
         let bell = Bell::new(&self.inbox, BellOf::Client(number));
@@ -289,6 +301,7 @@ impl Shard {
             outgoing: Some(Box::new(Outgoing::new(head))),
             socket,
             until,
+            expires,
             until_reason,
             alarm: NEVER,
             stuck_since: NEVER,
@@ -329,8 +342,9 @@ impl Shard {
         }
         let reason = match &client.phase {
             Phase::Closing(at) if *at <= now => return self.remove(number, "client left"),
+            Phase::Ending { by, .. } if *by <= now => return self.remove(number, "takes no bytes"),
             Phase::Ending { .. } | Phase::Closing(_) => None,
-            Phase::Personal(_) | Phase::Shared(_) if client.until <= now => Some(client.until_reason),
+            Phase::Personal(_) | Phase::Shared(_) if client.due(now).is_some() => client.due(now),
             Phase::Personal(personal) if !personal.is_live() && personal.held_until <= now => {
                 Some(ReconnectReason::Unavailable)
             }
@@ -388,6 +402,31 @@ impl Shard {
         }
     }
 
+    /// Where the wall clock was set, moves the ends of those streams whose right to be open ends by it.
+    fn follow_wall_clock(&mut self) {
+        let offset =
+            self.settings.streams.clock.now_ms().saturating_sub(signed(millis(self.began.elapsed())));
+        let moved = offset.saturating_sub(self.wall_offset);
+        if moved.unsigned_abs() < CLOCK_STEP_MS {
+            return;
+        }
+        self.wall_offset = offset;
+        let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        for number in numbers {
+            if let Some(client) =
+                self.clients.get_mut(number as usize).filter(|client| client.expires != NEVER)
+            {
+                client.expires = client.expires.saturating_sub_signed(moved);
+                self.set_alarm(number);
+            }
+        }
+    }
+
+    /// The tick of a moment in milliseconds since 1970.
+    fn tick_of_wall(&self, at: i64) -> Tick {
+        u64::try_from(at.saturating_sub(self.wall_offset)).unwrap_or(0)
+    }
+
     fn tick_of(&self, at: Instant) -> Tick {
         millis(at.saturating_duration_since(self.began))
     }
@@ -397,6 +436,10 @@ impl std::fmt::Debug for Shard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shard").field("clients", &self.clients.len()).finish_non_exhaustive()
     }
+}
+
+fn signed(tick: Tick) -> i64 {
+    i64::try_from(tick).unwrap_or(i64::MAX)
 }
 
 /// A time in milliseconds.

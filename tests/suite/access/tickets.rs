@@ -14,6 +14,7 @@ on_both_buses!(
     only_who_may_read_gets_a_ticket,
     a_ticket_that_is_not_used_in_time_is_worth_nothing,
     what_a_ticket_opened_ends_with_its_user_and_its_token,
+    head_spends_neither_a_ticket_nor_a_place,
     a_ticket_survives_a_refusal_for_want_of_room,
     one_user_takes_no_more_tickets_than_its_share,
 );
@@ -53,6 +54,30 @@ async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
         assert_eq!(check(&bed.broker, "acme", wrong).await, (401, json!("ticket")), "{wrong}");
     }
     assert!(!bed.broker.log().contains(&ticket), "{}", bed.broker.log());
+}
+
+async fn head_spends_neither_a_ticket_nor_a_place(bus: Bus) {
+    let settings = [&JWT[..], &[("limits.connections_per_user", "1")]].concat();
+    let bed = Bed::start_with(bus, &settings).await;
+    let ticket = issue(&bed.broker, &token("ann", &["acme", "other"], 60, &json!({}))).await;
+    let inspect = async |workspace: &str, ticket: &str| {
+        let target = format!("/api/workspaces/{workspace}/events?ticket={ticket}&errors=http");
+        http::request(bed.broker.address(), "HEAD", &target, &[], "").await.status.as_u16()
+    };
+    for _ in 0..3 {
+        assert_eq!(inspect("acme", &ticket).await, 200);
+        assert_eq!(inspect("other", &ticket).await, 403, "it is for one workspace");
+        assert_eq!(inspect("acme", &"0".repeat(64)).await, 401);
+    }
+    let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    client.hello().await;
+    assert_eq!(inspect("acme", &ticket).await, 401, "it was used");
+    // The one place of this user is taken, and HEAD needs none.
+    let authorization = bearer(&token("ann", &["acme"], 60, &json!({})));
+    let headers = [("Authorization", authorization.as_str())];
+    let target = "/api/workspaces/acme/events";
+    assert_eq!(http::request(bed.broker.address(), "HEAD", target, &headers, "").await.status, 200);
+    assert_eq!(http::request(bed.broker.address(), "GET", target, &headers, "").await.status, 503);
 }
 
 async fn one_user_takes_no_more_tickets_than_its_share(bus: Bus) {

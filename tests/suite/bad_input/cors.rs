@@ -24,7 +24,7 @@ async fn options_says_what_the_path_takes() {
     let broker = broker().await;
     let response = http::request(broker.address(), "OPTIONS", TARGET, &[], "").await;
     assert_eq!(response.status, 204);
-    assert_eq!(response.header("allow"), "GET, POST, OPTIONS");
+    assert_eq!(response.header("allow"), "GET, HEAD, POST, OPTIONS");
     assert!(response.body.is_empty());
 }
 
@@ -51,9 +51,19 @@ async fn configured_origins_are_let_in() {
         assert_eq!(response.status, 204);
         assert_eq!(allowed_origin(&response), Some(origin));
         assert_eq!(response.header("access-control-allow-credentials"), "true");
-        assert_eq!(response.header("access-control-allow-methods"), "GET, POST, OPTIONS");
+        assert_eq!(response.header("access-control-allow-methods"), "GET, HEAD, POST, OPTIONS");
         let headers = response.header("access-control-allow-headers");
-        for header in ["last-event-id", "cache-control", "content-type", "authorization"] {
+        for header in [
+            "last-event-id",
+            "cache-control",
+            "content-type",
+            "authorization",
+            "idempotency-key",
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "x-requested-with",
+        ] {
             assert!(headers.split(", ").any(|allowed| allowed == header), "{headers}");
         }
         assert_eq!(response.header("access-control-max-age"), "7200");
@@ -72,6 +82,41 @@ async fn configured_origins_are_let_in() {
     // A cache must not hand the answer for one origin to another, so it is told also where none is named.
     let client = broker.connect("acme").await;
     assert_eq!(client.header("vary"), "Origin");
+}
+
+#[tokio::test]
+async fn pages_set_the_headers_that_the_configuration_names() {
+    let options = BrokerOptions::embedded().set("cors.origins", "https://app.example");
+    let options =
+        options.set("cors.headers", "Sentry-Trace").set("auth.forward.headers", "X-Api-Key,X-Tenant");
+    let broker = Broker::start(options).await;
+    for target in [TARGET, "/api/tickets"] {
+        let headers = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "POST")];
+        let response = http::request(broker.address(), "OPTIONS", target, &headers, "").await;
+        let allowed = response.header("access-control-allow-headers");
+        for header in ["sentry-trace", "x-api-key", "x-tenant", "authorization"] {
+            assert!(allowed.split(", ").any(|name| name == header), "{header}: {allowed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_read_when_to_come_back_and_how_to_authenticate() {
+    for origins in ["https://app.example.com", "https://*.example.com", "*"] {
+        let options = BrokerOptions::embedded().set("cors.origins", origins);
+        let options = options.set("auth.mode", "jwt").set("auth.jwt.algorithm", "HS256");
+        let broker = Broker::start(options.set("auth.jwt.secret", "0123456789abcdef0123456789abcdef")).await;
+        let exposed = async |origin: &str| {
+            let headers = [("Origin", origin)];
+            let response = http::request(broker.address(), "GET", TARGET, &headers, "").await;
+            assert_eq!(response.status, 401);
+            assert!(!response.header("www-authenticate").is_empty());
+            response.header("access-control-expose-headers").to_owned()
+        };
+        assert_eq!(exposed("https://app.example.com").await, "retry-after, www-authenticate", "{origins}");
+        let others = if origins == "*" { "retry-after, www-authenticate" } else { "" };
+        assert_eq!(exposed("https://evil.test").await, others, "{origins}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Requests that are wrong, and what they are answered. No event is needed for any of it, so the bus does not matter.
 
 mod cors;
+mod framing;
 mod heads;
 mod requests;
 

@@ -3,7 +3,7 @@
 use super::{broker, check_problem};
 use crate::support::http;
 use crate::support::raw::{RawConnection, head};
-use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect};
+use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, eventually};
 
 #[tokio::test]
 async fn a_bad_workspace_id_is_refused() {
@@ -46,6 +46,9 @@ async fn an_unknown_path_is_not_found() {
         "/api/workspaces/acme",
         "/api/workspaces/acme/event",
         "/api/workspaces/acme/events/1",
+        "/api/workspaces/acme/events/",
+        "/api/workspaces/acme/events/?types=A",
+        "/api/tickets/",
         "/api/workspaces//events",
         "/api//workspaces/acme/events",
         "/API/workspaces/acme/events",
@@ -65,7 +68,7 @@ async fn an_unknown_path_is_not_found() {
     for target in ["/live", "/ready", "/status", "/metrics"] {
         check_problem(&http::get(broker.address(), target).await, 404, "not-found");
     }
-    for target in ["/", "/api/workspaces/acme/events", "/live/x", "/metric"] {
+    for target in ["/", "/api/workspaces/acme/events", "/live/x", "/live/", "/metrics/", "/metric"] {
         check_problem(&http::get(broker.admin(), target).await, 404, "not-found");
     }
 }
@@ -78,7 +81,7 @@ async fn a_method_that_a_path_does_not_take_is_told_what_it_takes() {
         for method in ["PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "get"] {
             let response = http::request(broker.address(), method, target, &[], "").await;
             check_problem(&response, 405, "method-not-allowed");
-            assert_eq!(response.header("allow"), "GET, POST, OPTIONS");
+            assert_eq!(response.header("allow"), "GET, HEAD, POST, OPTIONS");
         }
     }
     for target in ["/live", "/ready", "/status", "/metrics"] {
@@ -91,14 +94,36 @@ async fn a_method_that_a_path_does_not_take_is_told_what_it_takes() {
 }
 
 #[tokio::test]
-async fn head_is_not_a_stream_without_a_body() {
+async fn head_has_the_head_of_a_stream_and_opens_none() {
     let broker = broker().await;
     let target = "/api/workspaces/acme/events";
+    let client = broker.connect("acme").await;
+    eventually("the stream is open", DEADLINE, async || broker.status().await["subscribers"] == 1).await;
     let response = http::request(broker.address(), "HEAD", target, &[], "").await;
-    assert_eq!(response.status, 405);
-    assert_eq!(response.header("allow"), "GET, POST, OPTIONS");
+    assert_eq!(response.status, 200);
+    for name in ["content-type", "cache-control", "x-accel-buffering", "x-content-type-options"] {
+        assert_eq!(response.header(name), client.header(name), "{name}");
+    }
     assert!(response.body.is_empty());
-    assert_eq!(broker.status().await["subscribers"], 0);
+    assert_eq!(broker.status().await["subscribers"], 1);
+    // The connection goes on.
+    let mut connection = RawConnection::open(broker.address()).await;
+    connection.send(head("HEAD", target, &[])).await;
+    let answer = connection.read_until("\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert_eq!(connection.exchange(head("PUT", target, &[])).await.status, 405);
+
+    for (target, status) in [
+        ("/api/workspaces/a%20b/events", 400),
+        ("/api/workspaces/acme/events?types=", 400),
+        ("/api/tickets", 405),
+        ("/nowhere", 404),
+    ] {
+        let response = http::request(broker.address(), "HEAD", target, &[], "").await;
+        assert_eq!((response.status.as_u16(), response.body.len()), (status, 0), "{target}");
+    }
+    let html = [("Accept", "text/html")];
+    assert_eq!(http::request(broker.address(), "HEAD", target, &html, "").await.status, 406);
 }
 
 #[tokio::test]

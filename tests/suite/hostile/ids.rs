@@ -8,7 +8,12 @@ const TARGET: &str = "/api/workspaces/acme/events";
 const STREAM: (&str, &str) = ("Accept", "text/event-stream");
 
 async fn broker() -> Broker {
-    Broker::start(BrokerOptions::embedded().set("server.header_timeout_seconds", 1)).await
+    Broker::start(
+        BrokerOptions::embedded()
+            .set("server.header_timeout_seconds", 1)
+            .set("server.idle_timeout_seconds", 1),
+    )
+    .await
 }
 
 #[tokio::test]

@@ -21,7 +21,9 @@ fn answers(bytes: &[u8]) -> usize {
 
 #[tokio::test]
 async fn a_body_of_two_lengths_is_never_two_requests() {
-    let options = BrokerOptions::embedded().set("server.header_timeout_seconds", 1);
+    let options = BrokerOptions::embedded()
+        .set("server.header_timeout_seconds", 1)
+        .set("server.idle_timeout_seconds", 1);
     let broker = Broker::start(options.set("server.body_timeout_seconds", 1)).await;
     let observer = Observer::start(&broker).await;
     let mut victim = broker.connect("hidden").await;
@@ -87,7 +89,12 @@ async fn a_body_of_two_lengths_is_never_two_requests() {
 
 #[tokio::test]
 async fn requests_behind_one_another_are_answered_in_order_and_bounded() {
-    let broker = Broker::start(BrokerOptions::embedded().set("server.header_timeout_seconds", 1)).await;
+    let broker = Broker::start(
+        BrokerOptions::embedded()
+            .set("server.header_timeout_seconds", 1)
+            .set("server.idle_timeout_seconds", 1),
+    )
+    .await;
     let observer = Observer::start(&broker).await;
     let mut connection = RawConnection::open(broker.address()).await;
     let (put, lost) = (head("PUT", TARGET, &[]), head("GET", "/nowhere", &[]));

@@ -1,5 +1,7 @@
 //! The end of a broker that was told to stop.
 
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -162,6 +164,65 @@ async fn a_second_signal_ends_it_at_once() {
         broker.signal(second);
         assert_eq!(broker.ended(Duration::from_secs(5)).await.code(), Some(code));
         assert!(matches!(client.wait_end(DEADLINE).await, End::Cut(_)));
+    }
+}
+
+/// The delay and the window are the default ones, and a minute where that shows more.
+#[tokio::test]
+async fn ctrl_c_on_a_terminal_ends_every_stream_at_once() {
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let input = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), terminal.slave.as_raw_fd()));
+    for settings in [&[][..], &[("server.drain_delay_seconds", 60), ("server.drain_seconds", 60)]] {
+        let options = BrokerOptions::embedded().reading_from(&input);
+        let options = settings.iter().fold(options, |options, (key, value)| options.set(key, value));
+        let mut broker = Broker::start(options).await;
+        let mut client = broker.connect("acme").await;
+        client.hello().await;
+        let told = Instant::now();
+        broker.signal(Signal::SIGINT);
+        assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "draining");
+        assert_eq!(client.wait_end(DEADLINE).await, End::Clean);
+        drop(client);
+        assert_eq!(broker.ended(DEADLINE).await.code(), Some(0));
+        assert!(told.elapsed() < Duration::from_millis(1500), "{:?}", told.elapsed());
+    }
+    // SIGTERM is a supervisor's word, on a terminal too.
+    let options = BrokerOptions::embedded().reading_from(&input).set("server.drain_delay_seconds", 2);
+    let mut broker = Broker::start(options.set("server.drain_seconds", 0)).await;
+    let told = Instant::now();
+    broker.signal(Signal::SIGTERM);
+    assert_eq!(broker.ended(DEADLINE).await.code(), Some(0));
+    assert!(told.elapsed() >= Duration::from_secs(2), "{:?}", told.elapsed());
+}
+
+/// Container runtimes kill ten seconds after SIGTERM.
+#[tokio::test]
+async fn default_drain_is_over_before_a_container_is_killed() {
+    let mut broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    // One that never reads its end is cut.
+    let stalled = Connect { receive_buffer: Some(8192), ..Connect::default() };
+    let mut stalled = broker.connect_with("acme", stalled).await;
+    stalled.hello().await;
+    stalled.stop_reading();
+    for _ in 0..20 {
+        broker.publish("acme", &"x".repeat(50_000)).await;
+    }
+    let _others = greeted(&broker, 20).await;
+    let told = Instant::now();
+    broker.signal(Signal::SIGTERM);
+    assert_eq!(broker.ended(DEADLINE).await.code(), Some(0));
+    assert!(told.elapsed() < Duration::from_millis(9900), "{:?}", told.elapsed());
+}
+
+#[tokio::test]
+async fn signals_that_are_no_orders_end_nothing() {
+    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    let mut client = broker.connect("acme").await;
+    client.hello().await;
+    for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGPIPE] {
+        broker.signal(signal);
+        broker.publish("acme", "still there").await;
+        assert_eq!(client.application_event().await.data, "still there", "{signal}");
     }
 }
 

@@ -95,3 +95,34 @@ async fn event_source_polyfill_goes_on_from_its_own_position() {
 async fn fetch_event_source_loses_nothing_when_its_node_is_killed() {
     loses_nothing_when_its_node_is_killed("fetch-event-source.mjs", Begin::BehindState).await;
 }
+
+/// How Node's own fetch sees the end of its stream.
+async fn end_for_fetch(writer: &str, end: impl AsyncFn(&mut Broker)) -> Value {
+    let options = BrokerOptions::embedded().set("delivery.writer", writer);
+    let options = options.set("server.drain_delay_seconds", 0).set("server.drain_seconds", 0);
+    let mut broker = Broker::start_ready(options).await;
+    let url = format!("http://{}/api/workspaces/acme/events", broker.address());
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients/node/fetch.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).arg(url);
+    let mut reader = Reader { program: Program::start("fetch.mjs", command) };
+    let has_hello =
+        |line: &Value| line["part"].as_str().is_some_and(|part| part.contains(r#""type":"connected""#));
+    eventually("the hello", DEADLINE, async || reader.written().iter().any(has_hello)).await;
+    end(&mut broker).await;
+    assert!(reader.program.ended(DEADLINE).await.success());
+    reader.written().pop().unwrap()
+}
+
+#[tokio::test]
+async fn fetch_of_node_tells_a_killed_node_from_a_clean_end() {
+    for writer in ["handoff", "body"] {
+        let killed = end_for_fetch(writer, async |broker| broker.kill()).await;
+        assert_eq!(killed["ended"], "error", "{writer}: {killed}");
+        let drained = end_for_fetch(writer, async |broker| {
+            assert_eq!(broker.terminate(DEADLINE).await, Some(0));
+        })
+        .await;
+        assert_eq!(drained, json!({ "ended": "clean" }), "{writer}");
+    }
+}

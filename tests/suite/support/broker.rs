@@ -41,6 +41,7 @@ pub struct BrokerOptions {
     ignored_signal: Option<&'static str>,
     sink: Option<Sink>,
     files: Option<(u64, u64)>,
+    input: Option<PathBuf>,
     program: Option<PathBuf>,
 }
 
@@ -56,6 +57,7 @@ impl BrokerOptions {
             ignored_signal: None,
             sink: None,
             files: None,
+            input: None,
             program: None,
         }
     }
@@ -100,6 +102,12 @@ impl BrokerOptions {
     /// Starts the broker with a soft and a hard limit of open files.
     pub fn open_files(mut self, soft: u64, hard: u64) -> Self {
         self.files = Some((soft, hard));
+        self
+    }
+
+    /// Starts the broker with a file, such as a terminal, as its standard input.
+    pub fn reading_from(mut self, file: &Path) -> Self {
+        self.input = Some(file.to_owned());
         self
     }
 
@@ -343,6 +351,11 @@ pub fn tidings_with_files(soft: u64, hard: u64) -> Command {
     tidings_behind("sh", &["-c", &line])
 }
 
+fn tidings_reading_from(file: &Path) -> Command {
+    let line = format!("exec \"$0\" \"$@\" < '{}'", file.display());
+    tidings_behind("sh", &["-c", &line])
+}
+
 /// The program behind one that takes its place, and its process id.
 fn tidings_behind(program: &str, arguments: &[&str]) -> Command {
     let tidings = tidings();
@@ -355,11 +368,12 @@ fn tidings_behind(program: &str, arguments: &[&str]) -> Command {
 }
 
 fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Program {
-    let mut command = match (&options.program, options.ignored_signal, options.files) {
+    let mut command = match (&options.program, options.ignored_signal, options.files, &options.input) {
         (Some(program), ..) => without_settings(program),
-        (None, Some(signal), _) => tidings_ignoring(signal),
-        (None, None, Some((soft, hard))) => tidings_with_files(soft, hard),
-        (None, None, None) => tidings(),
+        (None, Some(signal), ..) => tidings_ignoring(signal),
+        (None, None, Some((soft, hard)), _) => tidings_with_files(soft, hard),
+        (None, None, None, Some(file)) => tidings_reading_from(file),
+        (None, None, None, None) => tidings(),
     };
     command.arg("serve").args(&options.arguments).current_dir(directory.path());
     let listen = |port: &Port| SocketAddr::new(options.host, port.number()).to_string();

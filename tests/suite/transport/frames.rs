@@ -20,6 +20,7 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
+    pub stream: u32,
     pub payload: Vec<u8>,
     flags: u8,
 }
@@ -63,7 +64,8 @@ impl FrameConnection {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
         self.stream.read_exact(&mut payload).await.ok()?;
-        Some(Frame { kind: head[3], flags: head[4], payload })
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some(Frame { kind: head[3], stream, flags: head[4], payload })
     }
 
     /// Reads until the connection ends, answering pings, and tells what kinds of frames came. Fails the test when it

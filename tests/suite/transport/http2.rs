@@ -102,6 +102,22 @@ async fn many_streams_share_a_connection() {
 }
 
 #[tokio::test]
+async fn authority_is_one_well_formed_host() {
+    let broker = Broker::start_ready(BrokerOptions::embedded().set("auth.mode", "none")).await;
+    let client = Client::connect(&broker).await;
+    for (authority, headers) in [
+        ("evil.example@localhost", &[][..]),
+        ("localhost@evil.example", &[]),
+        ("localhost", &[("host", "evil.example")]),
+        ("localhost", &[("host", "localhost"), ("host", "localhost")]),
+    ] {
+        let answer = client.send("POST", authority, headers, "x").await;
+        assert_eq!(answer.status(), 400, "{authority} {headers:?}");
+    }
+    assert_eq!(client.send("POST", "localhost", &[("host", "localhost")], "x").await.status(), 200);
+}
+
+#[tokio::test]
 async fn host_and_origin_are_checked_by_the_authority() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let client = Client::connect(&broker).await;

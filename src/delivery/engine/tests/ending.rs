@@ -1,5 +1,8 @@
 //! How streams end.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
 use super::super::inbox::Word;
 use super::*;
 use crate::limits::Ending;
@@ -72,12 +75,72 @@ fn who_is_disconnected_gets_nothing_that_came_after_also_behind_many_words() {
 #[test]
 fn a_stream_ends_when_its_time_is_over() {
     let mut scene = Scene::new(&Setting::default());
-    let until = Some((Instant::now() + Duration::from_millis(100), ReconnectReason::Expired));
+    let soon = SystemTime::now() + Duration::from_millis(100);
+    let until = Until { expires: Some(soon), aged: None };
     let mut client = scene.join("acme", Coming { until, ..Coming::default() });
-    let past = Some((Instant::now(), ReconnectReason::Expired));
-    let mut late = scene.arrive("acme", Coming { until: past, ..Coming::default() });
+    let until = Until { expires: Some(SystemTime::now()), aged: None };
+    let mut late = scene.arrive("acme", Coming { until, ..Coming::default() });
     scene.until("both have ended", |_| client.has_ended() && late.has_ended());
     assert!(client.body().contains(r#""reason":"expired""#) && late.body().contains(r#""reason":"expired""#));
+}
+
+/// A clock that is set by a test.
+fn settable_clock() -> (WallClock, Arc<AtomicU64>) {
+    let ahead = Arc::new(AtomicU64::new(0));
+    let read = Arc::clone(&ahead);
+    let hour = Duration::from_secs(3600);
+    let clock = move || SystemTime::now() - hour + Duration::from_secs(read.load(Ordering::Relaxed));
+    (WallClock::new(clock), ahead)
+}
+
+#[test]
+fn expiry_follows_a_clock_that_is_set() {
+    let (clock, ahead) = settable_clock();
+    let heartbeat = Duration::from_millis(200);
+    let mut scene = Scene::new(&Setting { clock: clock.clone(), heartbeat, ..Setting::default() });
+    let until = Until { expires: Some(clock.now() + Duration::from_secs(1800)), aged: None };
+    let mut client = scene.join("acme", Coming { until, ..Coming::default() });
+    let mut other = scene.join("acme", Coming::default());
+    scene.publish("acme", "1");
+    scene.until("the event", |_| client.data() == ["1"]);
+    // Forward, and not far enough; then beyond it, while nothing happens.
+    ahead.store(1700, Ordering::Relaxed);
+    scene.publish("acme", "2");
+    scene.until("the event", |_| client.data() == ["1", "2"]);
+    ahead.store(1900, Ordering::Relaxed);
+    scene.until("it has ended", |_| client.has_ended());
+    assert!(client.body().contains(r#""reason":"expired""#));
+    scene.publish("acme", "3");
+    scene.until("the other one goes on", |_| other.data() == ["1", "2", "3"]);
+    // A clock that is set back gives the time that the token has by it.
+    let until = Until { expires: Some(clock.now() + Duration::from_millis(400)), aged: None };
+    let mut again = scene.join("acme", Coming { until, ..Coming::default() });
+    ahead.store(1000, Ordering::Relaxed);
+    scene.step();
+    let later = Instant::now() + Duration::from_millis(900);
+    scene.until("its former time is over", |_| Instant::now() > later);
+    assert!(!again.has_ended());
+    scene.publish("acme", "4");
+    scene.until("the event", |_| again.data() == ["4"]);
+}
+
+#[test]
+fn stream_whose_client_does_not_read_its_end_is_cut() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut client = scene.join("acme", Coming { buffer: Some(4096), ..Coming::default() });
+    for _ in 0..20 {
+        scene.publish("acme", &"x".repeat(50_000));
+        scene.step();
+    }
+    client.stream.end(Ending::Disconnected);
+    let began = Instant::now();
+    // It takes a little now and then, which keeps it from being stuck.
+    scene.until("it is gone", |scene| {
+        client.read_some(1);
+        scene.streams_open() == 0
+    });
+    assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(scene.open.len(), 0);
 }
 
 #[test]
@@ -111,7 +174,7 @@ fn a_drain_ends_every_stream_properly_and_whoever_comes_late() {
     let mut scene = Scene::new(&Setting::default());
     let mut clients: Vec<_> = (0..50).map(|_| scene.join("acme", Coming::default())).collect();
     let mut held = scene.arrive("else", Coming::default());
-    scene.streams.drain.begin();
+    scene.streams.drain.begin(Duration::from_millis(10));
     scene.engine.drain();
     let mut late = scene.arrive("acme", Coming::default());
     for client in clients.iter_mut().chain([&mut held, &mut late]) {

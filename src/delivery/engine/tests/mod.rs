@@ -14,7 +14,7 @@ use super::shard::Shard;
 use super::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds};
 use crate::auth::{Identity, UserId};
 use crate::bus::{Feed as _, Interest, LogPage};
-use crate::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms};
+use crate::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms, Until, WallClock};
 use crate::event::control::ReconnectReason;
 use crate::event::{Audience, EntryId, NodeId, envelope};
 use crate::hub::{Hub, HubSettings, LiveEvents, Resume, Start, View};
@@ -38,12 +38,19 @@ struct Setting {
     heartbeat: Duration,
     confirm: Duration,
     write_timeout: Duration,
+    clock: WallClock,
 }
 
 impl Default for Setting {
     fn default() -> Self {
         let hour = Duration::from_secs(3600);
-        Self { ring_events: 1000, heartbeat: hour, confirm: hour, write_timeout: hour }
+        Self {
+            ring_events: 1000,
+            heartbeat: hour,
+            confirm: hour,
+            write_timeout: hour,
+            clock: WallClock::default(),
+        }
     }
 }
 
@@ -66,7 +73,7 @@ struct Coming {
     after: Option<String>,
     /// The kernel's buffers on both ends, where they are to be small.
     buffer: Option<usize>,
-    until: Option<(Instant, ReconnectReason)>,
+    until: Until,
 }
 
 /// A client's end.
@@ -114,7 +121,8 @@ impl Scene {
             retry: Duration::from_secs(2),
             confirm: setting.confirm,
             age: None,
-            drain: Drain::new(Duration::from_millis(10)),
+            drain: Drain::default(),
+            clock: setting.clock.clone(),
             metrics,
         });
         let settings = EngineSettings {
