@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod event;
 pub mod feed;
 pub mod files;
+pub mod fingerprint;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod http;

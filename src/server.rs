@@ -272,6 +272,12 @@ impl Server {
         self.certificates.clone()
     }
 
+    /// Checks tokens; to have its files of keys read again. `None` where tokens do not count.
+    #[must_use]
+    pub fn verifier(&self) -> Option<Arc<Verifier>> {
+        self.verifier.clone()
+    }
+
     /// Counts log lines that could not be written, for `/metrics`.
     #[must_use]
     pub fn log_lines_dropped(&self) -> Counter {

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Failure, Options};
+use crate::auth::jwt::Verifier;
 use crate::config::{AuthMethod, AuthMode, Config, LogFormat};
 use crate::http::Certificates;
 use crate::server::{Addresses, Ended, Server, Shutdown};
@@ -47,7 +48,8 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
     let server = Server::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
     telemetry.count_dropped_in(server.log_lines_dropped());
     announce(config, server.addresses(), telemetry);
-    let _reloading = AbortOnDropHandle::new(tokio::spawn(reload(hangups, server.certificates())));
+    let _reloading =
+        AbortOnDropHandle::new(tokio::spawn(reload(hangups, server.certificates(), server.verifier())));
     let (stop, stopped) = tokio::sync::oneshot::channel::<Shutdown>();
     let mut running = tokio::spawn(server.run(async {
         // The sender lives as long as this function; either way the server has to stop.
@@ -77,12 +79,19 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the certificate read again at each SIGHUP, which ends no program that watches for it.
-async fn reload(mut hangups: Signal, certificates: Option<Arc<Certificates>>) {
+/// Has the certificate and the files of keys read again at each SIGHUP, which ends no program that watches for it.
+async fn reload(
+    mut hangups: Signal,
+    certificates: Option<Arc<Certificates>>,
+    verifier: Option<Arc<Verifier>>,
+) {
     while hangups.recv().await.is_some() {
-        match &certificates {
-            Some(certificates) => certificates.reload(),
-            None => tracing::info!("SIGHUP: there is no certificate to read again"),
+        if let Some(certificates) = &certificates {
+            certificates.reload();
+        }
+        let has_key_files = verifier.as_ref().is_some_and(|verifier| verifier.reload());
+        if certificates.is_none() && !has_key_files {
+            tracing::info!("SIGHUP: there is no certificate and no file of keys to read again");
         }
     }
 }

@@ -1,12 +1,10 @@
 //! `[auth.jwt]`: tokens, and the keys that vouch for them.
 
-use std::path::{Path, PathBuf};
-
 use http::Uri;
 use serde::Deserialize;
 
 use super::algorithms::Algorithms;
-use super::seconds::{self, Seconds};
+use super::seconds::Seconds;
 use super::secret_text::SecretText;
 use super::texts::Texts;
 
@@ -16,13 +14,14 @@ use super::texts::Texts;
 pub struct JwtConfig {
     pub algorithm: Algorithms,
     pub secret: SecretText,
-    #[serde(deserialize_with = "seconds::optional_path")]
-    pub secret_file: Option<PathBuf>,
+    pub secret_previous: SecretText,
+    pub secret_file: Texts,
     /// No secret by itself; but who mistakes one half of a pair of keys for the other writes the private one here.
     pub public_key: SecretText,
-    #[serde(deserialize_with = "seconds::optional_path")]
-    pub public_key_file: Option<PathBuf>,
+    pub public_key_file: Texts,
+    pub key_reload_seconds: Seconds,
     pub jwks_url: Texts,
+    pub jwks_over_http: bool,
     pub jwks_refresh_seconds: Seconds,
     pub jwks_timeout_seconds: Seconds,
     pub jwks_min_interval_seconds: Seconds,
@@ -39,14 +38,14 @@ pub struct JwtConfig {
 /// Where keys come from.
 #[derive(Debug, Clone, Copy)]
 pub enum KeySource<'a> {
-    /// A shared secret, written out.
-    Secret(&'a SecretText),
-    /// A file that holds a shared secret.
-    SecretFile(&'a Path),
-    /// A public key in PEM, written out.
+    /// A shared secret, written out, and the one before it, which may be empty.
+    Secret(&'a SecretText, &'a SecretText),
+    /// Files that hold a shared secret each; never empty.
+    SecretFile(&'a [String]),
+    /// Public keys in PEM, written out.
     PublicKey(&'a SecretText),
-    /// A file that holds a public key in PEM.
-    PublicKeyFile(&'a Path),
+    /// Files that hold public keys in PEM; never empty.
+    PublicKeyFile(&'a [String]),
     /// Addresses of key sets (RFC 7517 section 5); never empty.
     Jwks(&'a [String]),
 }
@@ -56,10 +55,10 @@ impl JwtConfig {
     #[must_use]
     pub fn key_sources(&self) -> Vec<KeySource<'_>> {
         [
-            (!self.secret.is_empty()).then_some(KeySource::Secret(&self.secret)),
-            self.secret_file.as_deref().map(KeySource::SecretFile),
+            (!self.secret.is_empty()).then_some(KeySource::Secret(&self.secret, &self.secret_previous)),
+            (!self.secret_file.is_empty()).then_some(KeySource::SecretFile(&self.secret_file)),
             (!self.public_key.is_empty()).then_some(KeySource::PublicKey(&self.public_key)),
-            self.public_key_file.as_deref().map(KeySource::PublicKeyFile),
+            (!self.public_key_file.is_empty()).then_some(KeySource::PublicKeyFile(&self.public_key_file)),
             (!self.jwks_url.is_empty()).then_some(KeySource::Jwks(&self.jwks_url)),
         ]
         .into_iter()
@@ -70,7 +69,7 @@ impl JwtConfig {
     /// Whether the configured key signs too, as a shared secret does.
     #[must_use]
     pub fn can_mint(&self) -> bool {
-        matches!(self.key_sources()[..], [KeySource::Secret(_) | KeySource::SecretFile(_)])
+        matches!(self.key_sources()[..], [KeySource::Secret(..) | KeySource::SecretFile(_)])
     }
 
     /// Whether each key set has the issuer that it vouches for: with several sets their issuers stand in the same order,
@@ -86,7 +85,7 @@ impl KeySource<'_> {
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
-            Self::Secret(_) => "auth.jwt.secret",
+            Self::Secret(..) => "auth.jwt.secret",
             Self::SecretFile(_) => "auth.jwt.secret_file",
             Self::PublicKey(_) => "auth.jwt.public_key",
             Self::PublicKeyFile(_) => "auth.jwt.public_key_file",
@@ -97,19 +96,20 @@ impl KeySource<'_> {
     /// Whether it gives a secret that signs and verifies, and not a public key.
     #[must_use]
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::Secret(_) | Self::SecretFile(_))
+        matches!(self, Self::Secret(..) | Self::SecretFile(_))
     }
 }
 
 /// Whether keys may be fetched from an address: over https, or from this machine itself, so that nobody on the way can
-/// put a key of their own into the set. Names and passwords in addresses are refused: nothing would send them.
+/// put a key of their own into the set; with `over_http` also from other machines in the clear. Names and passwords in
+/// addresses are refused: nothing would send them.
 #[must_use]
-pub fn is_jwks_url(text: &str) -> bool {
+pub fn is_jwks_url(text: &str, over_http: bool) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
     let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return false };
     let safe = match uri.scheme_str() {
         Some("https") => true,
-        Some("http") => is_loopback(host),
+        Some("http") => over_http || is_loopback(host),
         _ => false,
     };
     safe && !host.is_empty() && !authority.as_str().contains('@') && !text.contains('#')
@@ -134,22 +134,26 @@ mod tests {
             "http://[::1]/jwks",
             "http://localhost:3000/jwks",
         ] {
-            assert!(is_jwks_url(url), "{url}");
+            assert!(is_jwks_url(url, false) && is_jwks_url(url, true), "{url}");
+        }
+        for url in [
+            "http://id.example.com/jwks",
+            "http://127.0.0.1.example.com/jwks",
+            "http://localhost.example.com/jwks",
+        ] {
+            assert!(!is_jwks_url(url, false) && is_jwks_url(url, true), "{url}");
         }
         for url in [
             "",
             "id.example.com/jwks",
             "/jwks",
-            "http://id.example.com/jwks",
-            "http://127.0.0.1.example.com/jwks",
-            "http://localhost.example.com/jwks",
             "ftp://127.0.0.1/jwks",
             "https://user:password@id.example.com/jwks",
             "http://127.0.0.1@id.example.com/jwks",
             "https://id.example.com/jwks#a",
             "https://id.example.com/a b",
         ] {
-            assert!(!is_jwks_url(url), "{url}");
+            assert!(!is_jwks_url(url, false) && !is_jwks_url(url, true), "{url}");
         }
     }
 }

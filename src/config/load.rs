@@ -75,6 +75,10 @@ impl Sources {
         let (defaults, _) = merge(vec![]).map_err(|problem| ConfigError::new(vec![problem]))?;
         let (settings, mut problems) = layers::settings(self, &defaults);
         let (merged, mut origins) = merge(settings).map_err(|problem| ConfigError::new(vec![problem]))?;
+        let copied: Vec<&str> = REFERENCE
+            .keys()
+            .filter(|key| at(&merged, key).is_some_and(|value| secret::is_mask(key, value)))
+            .collect();
         let values: Vec<_> = REFERENCE
             .keys()
             .map(|key| EffectiveValue {
@@ -91,10 +95,16 @@ impl Sources {
                 return Err(ConfigError::new(problems));
             }
         };
-        let problems = validate::problems(&config, &values);
+        let mut problems = validate::problems(&config, &values);
+        let copied = values.iter().filter(|value| copied.contains(&value.key));
+        problems.extend(
+            copied.map(|value| Problem::Value { found: value.into(), expected: UNMASKED.to_owned() }),
+        );
         if problems.is_empty() { Ok(Loaded { config, values }) } else { Err(ConfigError::new(problems)) }
     }
 }
+
+const UNMASKED: &str = "the secret itself: *** is what `tidings config` shows in its place";
 
 /// The value of a dotted key in a tree.
 pub(super) fn at<'tree>(tree: &'tree Json, key: &str) -> Option<&'tree Json> {

@@ -47,11 +47,11 @@ pub use jwt::JwtConfig;
 pub use load::{EffectiveValue, Loaded};
 pub use proxies::ForwardedHeader;
 pub use seconds::Seconds;
-pub use secret::RedisUrl;
+pub use secret::{MASK, RedisUrl};
 pub use secret_text::SecretText;
 pub use source::{Source, Sources};
 pub use texts::Texts;
-pub use transport::{Http2Config, TlsConfig};
+pub use transport::{Http2Config, RedisTlsConfig, TlsConfig};
 pub use workspaces::{LiveConfig, WorkspacesConfig};
 
 /// The whole configuration, checked.
@@ -112,6 +112,9 @@ pub struct AdminConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct RedisConfig {
     pub url: RedisUrl,
+    /// `None` when the key is empty: the password stands in the address, or there is none.
+    #[serde(deserialize_with = "seconds::optional_path")]
+    pub password_file: Option<PathBuf>,
     pub channel_prefix: String,
     pub control_channel: String,
     pub connect_timeout_seconds: Seconds,
@@ -122,6 +125,7 @@ pub struct RedisConfig {
     pub command_timeout_seconds: Seconds,
     pub confirm_seconds: Seconds,
     pub probe_seconds: Seconds,
+    pub tls: RedisTlsConfig,
     pub sentinel: SentinelConfig,
 }
 
@@ -130,6 +134,9 @@ pub struct RedisConfig {
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct SentinelConfig {
     pub nodes: Vec<RedisUrl>,
+    /// `None` when the key is empty: passwords stand in the addresses, or there are none.
+    #[serde(deserialize_with = "seconds::optional_path")]
+    pub password_file: Option<PathBuf>,
     pub primary: String,
     pub poll_seconds: Seconds,
 }

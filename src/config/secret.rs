@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What stands in the place of a secret.
-const MASK: &str = "***";
+/// What stands in the place of a secret where one is shown.
+pub const MASK: &str = "***";
 
 /// Shows a secret with everything masked that must not be seen.
 type Show = fn(&str) -> String;
@@ -19,6 +19,7 @@ const SECRETS: &[(&str, Show)] = &[
     ("embedded.password", show_nothing),
     ("auth.forward.url", |url| super::ForwardUrl::new(url).to_string()),
     ("auth.jwt.secret", show_nothing),
+    ("auth.jwt.secret_previous", show_nothing),
     ("auth.jwt.public_key", show_public_key),
     ("auth.jwt.jwks_url", show_address),
 ];
@@ -45,6 +46,17 @@ fn show_address(url: &str) -> String {
 
 fn show_url(url: &str) -> String {
     RedisUrl::new(url).to_string()
+}
+
+/// Whether a secret, or one of a list, is what [`masked`] makes of one: it was copied from where a configuration is shown.
+pub(super) fn is_mask(key: &str, value: &Value) -> bool {
+    let Some((_, show)) = SECRETS.iter().find(|(secret, _)| *secret == key) else { return false };
+    let copied = |text: &str| text.contains(MASK) && show(text) == text;
+    match value {
+        Value::String(text) => copied(text),
+        Value::Array(list) => list.iter().filter_map(Value::as_str).any(copied),
+        _ => false,
+    }
 }
 
 /// The value of a key as it may be shown.
@@ -201,6 +213,27 @@ mod tests {
             json!(["https://id.example/keys?***", "https://id.example/keys"])
         );
         assert_eq!(masked("redis.channel_prefix", &json!("shown")), json!("shown"));
+    }
+
+    #[test]
+    fn value_that_was_masked_is_recognized() {
+        for (key, secret) in [
+            ("redis.url", json!("redis://user:s3cret@host:6379/0")),
+            ("redis.url", json!("rediss://s3cret@host")),
+            ("redis.url", json!("redis://user:pa/s3c@host")),
+            ("redis.sentinel.nodes", json!(["redis://a:1", "redis://:s3cret@b:2"])),
+            ("embedded.password", json!("s3cret")),
+            ("auth.forward.url", json!("http://app/{workspace}?key=s3cret")),
+            ("auth.jwt.secret", json!("s3cret")),
+            ("auth.jwt.secret_previous", json!("s3cret")),
+            ("auth.jwt.public_key", json!("s3cret")),
+            ("auth.jwt.jwks_url", json!(["https://id.example/keys?key=s3cret"])),
+        ] {
+            assert!(!is_mask(key, &secret), "{key} {secret}");
+            assert!(is_mask(key, &masked(key, &secret)), "{key} {secret}");
+        }
+        assert!(!is_mask("embedded.password", &json!("a***b")));
+        assert!(!is_mask("redis.channel_prefix", &json!("***")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::rules;
 use super::source::Source;
 use super::{AuthMode, Config, Seconds};
 
+mod credentials;
 mod jwt;
 
 /// What an event needs in a ring and in a buffer on top of its payload: the head of its frame, with room to spare.
@@ -97,6 +98,7 @@ fn redis(checks: &mut Checks<'_>, config: &Config) {
         !of_workspace,
         "redis.control_channel must not be the channel of a workspace, or whoever publishes to it could give orders",
     );
+    credentials::problems(checks, redis);
     checks.positive("redis.connect_timeout_seconds", redis.connect_timeout_seconds);
     checks.positive("redis.ping_seconds", redis.ping_seconds);
     checks.positive("redis.ping_timeout_seconds", redis.ping_timeout_seconds);

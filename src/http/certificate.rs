@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use x509_cert::der::Decode as _;
 
+use crate::fingerprint::Fingerprint;
 use crate::metrics::Metrics;
 
 /// From when on the log warns that a certificate ends.
@@ -80,6 +80,8 @@ pub enum CertificateError {
 /// The pair that new connections get, replaced when its files change.
 pub struct Certificates {
     files: PairFiles,
+    /// How the files were before they were read for the first time.
+    seen: [Option<Fingerprint>; 2],
     current: Resolver,
     asked: Notify,
     metrics: Arc<Metrics>,
@@ -88,14 +90,6 @@ pub struct Certificates {
 /// Hands the current certificate to a handshake.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver(Arc<ArcSwap<CertifiedKey>>);
-
-/// What changes when a file is written or replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Print {
-    modified: (i64, i64),
-    bytes: u64,
-    inode: u64,
-}
 
 impl PairFiles {
     /// Reads the pair. Blocks.
@@ -127,8 +121,8 @@ impl PairFiles {
         Ok(Pair { certified: Arc::new(certified), not_after })
     }
 
-    fn prints(&self) -> [Option<Print>; 2] {
-        [&self.certificate, &self.key].map(|path| Print::of(path))
+    fn prints(&self) -> [Option<Fingerprint>; 2] {
+        [&self.certificate, &self.key].map(|path| Fingerprint::of(path))
     }
 }
 
@@ -139,10 +133,12 @@ impl Certificates {
     ///
     /// [`CertificateError`].
     pub async fn open(files: PairFiles, metrics: Arc<Metrics>) -> Result<Arc<Self>, CertificateError> {
+        // First, so that what is written before the watch begins shows as a change.
+        let seen = prints(files.clone()).await;
         let pair = read(files.clone()).await?;
         note(&pair, &metrics);
         let current = Resolver(Arc::new(ArcSwap::new(pair.certified)));
-        Ok(Arc::new(Self { files, current, asked: Notify::new(), metrics }))
+        Ok(Arc::new(Self { files, seen, current, asked: Notify::new(), metrics }))
     }
 
     pub(super) fn resolver(&self) -> Resolver {
@@ -157,7 +153,7 @@ impl Certificates {
     /// Looks at the files every `interval`, and reads them when they have changed, until `stop`. A pair that is no good
     /// leaves the current one in place, and is looked at again when it changes once more.
     pub async fn watch(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
-        let mut seen = prints(self.files.clone()).await;
+        let mut seen = self.seen;
         let mut warned: Option<Instant> = None;
         loop {
             let asked = tokio::select! {
@@ -213,13 +209,6 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-impl Print {
-    fn of(path: &Path) -> Option<Self> {
-        let file = fs::metadata(path).ok()?;
-        Some(Self { modified: (file.mtime(), file.mtime_nsec()), bytes: file.size(), inode: file.ino() })
-    }
-}
-
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
@@ -233,7 +222,7 @@ async fn read(files: PairFiles) -> Result<Pair, CertificateError> {
         .unwrap_or_else(|error| Err(CertificateError::Unreadable { path, source: io::Error::other(error) }))
 }
 
-async fn prints(files: PairFiles) -> [Option<Print>; 2] {
+async fn prints(files: PairFiles) -> [Option<Fingerprint>; 2] {
     tokio::task::spawn_blocking(move || files.prints()).await.unwrap_or_default()
 }
 
@@ -259,4 +248,40 @@ fn note(pair: &Pair, metrics: &Metrics) {
 
 fn rfc3339(time: SystemTime) -> Option<String> {
     jiff::Timestamp::try_from(time).ok().map(|time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn make(files: &PairFiles, days: &str) {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-subj", "/CN=localhost", "-days", days, "-keyout"]).arg(&files.key);
+        let made = openssl.arg("-out").arg(&files.certificate).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+
+    #[tokio::test]
+    async fn pair_that_changes_before_the_watch_begins_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        let files = PairFiles { certificate: file("cert.pem"), key: file("key.pem") };
+        make(&files, "2");
+        let metrics = Arc::new(Metrics::new());
+        let certificates = Certificates::open(files.clone(), Arc::clone(&metrics)).await.unwrap();
+        let first = metrics.tls_not_after.get();
+        make(&files, "4");
+        let stop = CancellationToken::new();
+        let watch = tokio::spawn(certificates.watch(Duration::from_millis(20), stop.clone()));
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while metrics.tls_not_after.get() == first {
+            assert!(Instant::now() < deadline, "the second pair is not read");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stop.cancel();
+        watch.await.unwrap();
+    }
 }

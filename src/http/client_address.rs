@@ -157,6 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn scheme_and_host_count_each_by_itself() {
+        let (proto, host) = (("x-forwarded-proto", "https"), ("x-forwarded-host", "live.example"));
+        let told = |lines: &[(&'static str, &str)]| {
+            let seen = client("10.0.0.1", lines);
+            assert_eq!(seen.address.to_string(), "10.0.0.1");
+            (seen.scheme, seen.host.unwrap_or_default())
+        };
+        let own = "broker.internal:8080".to_owned();
+        assert_eq!(told(&[proto]), (Some(Scheme::Https), own.clone()));
+        assert_eq!(told(&[host]), (None, "live.example".to_owned()));
+        assert_eq!(told(&[proto, host]), (Some(Scheme::Https), "live.example".to_owned()));
+        assert_eq!(told(&[("x-forwarded-for", "unknown"), proto]), (Some(Scheme::Https), own.clone()));
+        // Appended to what a client wrote: the nearest word is the proxy's own.
+        assert_eq!(told(&[("x-forwarded-proto", "https, http")]), (Some(Scheme::Http), own.clone()));
+        let stranger = client("203.0.113.9", &[proto, host]);
+        assert_eq!((stranger.scheme, stranger.host), (None, Some(own)));
+    }
+
+    #[test]
     fn http_2_names_its_host_in_the_target() {
         let uri = Uri::from_static("https://live.example/api");
         let seen = TrustedProxies::none().client("::1".parse().unwrap(), true, &uri, &HeaderMap::new());

@@ -76,12 +76,14 @@ pub fn hops(headers: &HeaderMap, header: ForwardedHeader) -> Vec<Hop> {
             // A proxy may append to these headers, as it does to the first, or write them anew: then the one value is
             // that of the outermost proxy which did.
             let at = |list: &[&[u8]], hop: usize| list.get(hop).or(list.last()).copied().and_then(text);
-            let hop = |(number, client): (usize, &&[u8])| Hop {
-                address: text(client).as_deref().and_then(bare_node),
+            let hop = |number: usize| Hop {
+                address: clients.get(number).copied().and_then(text).as_deref().and_then(bare_node),
                 scheme: at(&schemes, number).as_deref().and_then(Scheme::parse),
                 host: at(&hosts, number).filter(|host| is_host(host)),
             };
-            clients.iter().enumerate().map(hop).collect()
+            // Each header counts by itself: a proxy that names no client still says how and where it was asked.
+            let told = usize::from(!schemes.is_empty() || !hosts.is_empty());
+            (0..clients.len().max(told)).map(hop).collect()
         }
     }
 }
@@ -296,6 +298,10 @@ mod tests {
             hop(Some("203.0.113.7"), Some(Scheme::Https), Some("live.example")),
         ];
         assert_eq!(hops(&appended, ForwardedHeader::XForwardedFor), expected);
+        let alone = headers(&[("x-forwarded-proto", "https")]);
+        assert_eq!(hops(&alone, ForwardedHeader::XForwardedFor), [hop(None, Some(Scheme::Https), None)]);
+        let alone = headers(&[("x-forwarded-host", "a.example, b.example")]);
+        assert_eq!(hops(&alone, ForwardedHeader::XForwardedFor), [hop(None, None, Some("b.example"))]);
         let odd = headers(&[("x-forwarded-for", "me"), ("x-forwarded-host", "a b")]);
         assert_eq!(hops(&odd, ForwardedHeader::XForwardedFor), [Hop::default()]);
     }

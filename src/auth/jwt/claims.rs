@@ -30,9 +30,9 @@ impl Claims {
         Self(claims)
     }
 
-    /// A claim by its name, which is taken as it stands. `null` is no claim.
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+    /// A claim by its name or path, as [`find`] takes it. `null` is no claim.
+    fn get(&self, path: &str) -> Option<&Value> {
+        find(&self.0, path).filter(|value| !value.is_null())
     }
 
     /// A claim that is a text.
@@ -83,6 +83,19 @@ impl Claims {
         }
         Ok(words.into_iter().map(Pattern::new).collect())
     }
+}
+
+/// A value by its path: names with dots between them. A name may have dots of its own, as those that are addresses do, so
+/// the longest name that is there counts first.
+fn find<'json>(object: &'json Map<String, Value>, path: &str) -> Option<&'json Value> {
+    object.get(path).or_else(|| {
+        path.rmatch_indices('.').find_map(|(dot, _)| {
+            object
+                .get(&path[..dot])
+                .and_then(Value::as_object)
+                .and_then(|inner| find(inner, &path[dot + 1..]))
+        })
+    })
 }
 
 /// The rules that claims must meet.

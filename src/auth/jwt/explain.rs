@@ -71,7 +71,7 @@ pub(super) async fn explain(verifier: &Verifier, token: &str) -> Explanation {
 
 fn keys(keys: &Keys) -> String {
     match keys {
-        Keys::Fixed(_) => "the configured key".to_owned(),
+        Keys::Configured(_) => "the configured keys".to_owned(),
         Keys::Fetched(_, sources) => {
             let known = sources.iter().map(|source| {
                 let count = source.keys().map_or(0, |keys| keys.len());

@@ -8,7 +8,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::form::KEY_ID_BYTES_MAX;
-use crate::config::Algorithms;
+use crate::config::{Algorithms, MASK};
+
+/// The most keys that are tried for one token: each costs a signature.
+pub(super) const KEYS_MAX: usize = 8;
 
 /// The sizes of an RSA modulus that are taken, in bytes: 2048 bits as RFC 7518 section 3.3 demands, to 4096, beyond which
 /// checking a signature takes long enough to be an attack.
@@ -61,6 +64,12 @@ pub enum KeyError {
     /// It does not suit the configured algorithms.
     #[error("it is for none of the algorithms in auth.jwt.algorithm, or not for each of them")]
     Algorithm,
+    /// What stands in the place of a secret where a configuration is shown.
+    #[error("it is ***, which `tidings config` shows in the place of a secret: give the secret itself")]
+    Mask,
+    /// More keys than are tried for one token.
+    #[error("there are more than {KEYS_MAX} keys: leave out those that no token is signed with any more")]
+    TooMany,
     /// A name longer than tokens may use.
     #[error("its `kid` is too long")]
     Id,
@@ -88,6 +97,9 @@ impl Key {
         if algorithms.use_secret() != Some(true) {
             return Err(KeyError::Algorithm);
         }
+        if secret == MASK.as_bytes() {
+            return Err(KeyError::Mask);
+        }
         if secret.windows(PEM.len()).any(|window| window == PEM) {
             return Err(KeyError::PemForSecret);
         }
@@ -98,8 +110,11 @@ impl Key {
         Ok(Self { id: None, algorithms: algorithms.as_slice().to_vec(), decoding })
     }
 
-    /// A public key in PEM. It must suit every configured algorithm: there is no other key for the rest.
+    /// A public key in PEM.
     pub(super) fn pem(pem: &str, algorithms: &Algorithms) -> Result<Self, KeyError> {
+        if pem.trim() == MASK {
+            return Err(KeyError::Mask);
+        }
         if pem.contains("PRIVATE KEY-----") {
             return Err(KeyError::Private);
         }
@@ -116,8 +131,7 @@ impl Key {
             .map_err(|_| KeyError::Kind)?;
         // The one way to a key leads through its JWK, so that the same rules hold wherever it comes from.
         let jwk = Jwk::from_decoding_key(&decoding, None).map_err(|_| KeyError::Kind)?;
-        let key = Self::jwk(&serde_json::to_value(jwk).map_err(|_| KeyError::Kind)?, algorithms)?;
-        if key.algorithms.len() == algorithms.as_slice().len() { Ok(key) } else { Err(KeyError::Algorithm) }
+        Self::jwk(&serde_json::to_value(jwk).map_err(|_| KeyError::Kind)?, algorithms)
     }
 
     /// A public key of a set. A symmetric one (`oct`) is never taken: whoever can read the address could sign.

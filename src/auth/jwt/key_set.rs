@@ -6,14 +6,11 @@ use std::time::SystemTime;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
-use super::key::Key;
+use super::key::{KEYS_MAX as TRIES_MAX, Key};
 use crate::config::Algorithms;
 
 /// The most keys that are taken of a set. Providers publish two or three, and some of them a dozen.
 const KEYS_MAX: usize = 64;
-
-/// The most keys that are tried for one token: each costs a signature.
-const TRIES_MAX: usize = 8;
 
 /// The keys of an address that can be used, as they stood there at some time.
 #[derive(Debug)]

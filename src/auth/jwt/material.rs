@@ -2,8 +2,9 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::key::{Key, KeyError};
+use super::key::{KEYS_MAX, Key, KeyError};
 use crate::config::{Algorithms, JwtConfig, jwt::KeySource};
 
 /// The largest file that is read for a key: far more than any key, far less than what hurts.
@@ -61,22 +62,57 @@ pub(super) fn source(config: &JwtConfig) -> Result<KeySource<'_>, JwtSetupError>
     }
 }
 
-/// The key of a source that is no address. Reads a file and thus blocks.
-pub(super) fn key(source: KeySource<'_>, algorithms: &Algorithms) -> Result<Option<Key>, JwtSetupError> {
+/// The keys of a source that is no address; never none. Together they suit each algorithm: there are no others for the rest.
+/// Reads files and thus blocks.
+pub(super) fn keys(
+    source: KeySource<'_>,
+    algorithms: &Algorithms,
+) -> Result<Option<Vec<Arc<Key>>>, JwtSetupError> {
     let at = source.key();
-    let key = match source {
-        KeySource::Secret(_) | KeySource::SecretFile(_) => match secret(source)? {
-            Some(secret) => Key::secret(&secret, algorithms),
-            None => return Ok(None),
-        },
-        KeySource::PublicKey(pem) => Key::pem(pem.reveal(), algorithms),
-        KeySource::PublicKeyFile(path) => Key::pem(&String::from_utf8_lossy(&file(at, path)?), algorithms),
+    let keys: Result<Vec<Key>, KeyError> = match source {
+        KeySource::Secret(..) | KeySource::SecretFile(_) => {
+            secrets(source)?.iter().map(|secret| Key::secret(secret, algorithms)).collect()
+        }
+        KeySource::PublicKey(pem) => public_keys(pem.reveal(), algorithms),
+        KeySource::PublicKeyFile(paths) => {
+            let texts = files(at, paths)?;
+            let text: Vec<_> = texts.iter().map(|text| String::from_utf8_lossy(text)).collect();
+            public_keys(&text.join("\n"), algorithms)
+        }
         KeySource::Jwks(_) => return Ok(None),
     };
-    key.map(Some).map_err(|source| JwtSetupError::Key { key: at, source })
+    let failed = |source| JwtSetupError::Key { key: at, source };
+    let keys = keys.map_err(failed)?;
+    if keys.len() > KEYS_MAX {
+        return Err(failed(KeyError::TooMany));
+    }
+    if !algorithms.as_slice().iter().all(|algorithm| keys.iter().any(|key| key.suits(*algorithm))) {
+        return Err(failed(KeyError::Algorithm));
+    }
+    Ok(Some(keys.into_iter().map(Arc::new).collect()))
 }
 
-/// Whether the configured secret is shorter than its algorithms want (RFC 7518 section 3.2). Reads a file and thus blocks.
+/// The keys of a text that has one PEM after the other.
+fn public_keys(text: &str, algorithms: &Algorithms) -> Result<Vec<Key>, KeyError> {
+    let mut blocks: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match blocks.last_mut() {
+            Some(block)
+                if !line.trim_start().starts_with("-----BEGIN ") || !block.contains("-----BEGIN ") =>
+            {
+                block.push('\n');
+                block.push_str(line);
+            }
+            _ => blocks.push(line.to_owned()),
+        }
+    }
+    if blocks.is_empty() {
+        return Err(KeyError::NotPem);
+    }
+    blocks.iter().map(|block| Key::pem(block, algorithms)).collect()
+}
+
+/// Whether a configured secret is shorter than its algorithms want (RFC 7518 section 3.2). Reads a file and thus blocks.
 ///
 /// # Errors
 ///
@@ -84,20 +120,37 @@ pub(super) fn key(source: KeySource<'_>, algorithms: &Algorithms) -> Result<Opti
 pub fn short_secret(config: &JwtConfig) -> Result<Option<JwtSetupError>, JwtSetupError> {
     let source = source(config)?;
     let least = config.algorithm.secret_bytes_min();
-    let short = secret(source)?.filter(|secret| secret.len() < least);
+    let short = secrets(source)?.into_iter().find(|secret| secret.len() < least);
     Ok(short.map(|secret| {
         let source_error = KeyError::ShortSecret { found: secret.len(), least };
         JwtSetupError::Key { key: source.key(), source: source_error }
     }))
 }
 
-/// The bytes of a shared secret; `None` where the source gives public keys. Reads a file and thus blocks.
-pub(super) fn secret(source: KeySource<'_>) -> Result<Option<Vec<u8>>, JwtSetupError> {
+/// The bytes of each shared secret, the one that signs first; none where the source gives public keys. Reads files and thus
+/// blocks.
+pub(super) fn secrets(source: KeySource<'_>) -> Result<Vec<Vec<u8>>, JwtSetupError> {
     match source {
-        KeySource::Secret(secret) => Ok(Some(secret.reveal().as_bytes().to_vec())),
-        KeySource::SecretFile(path) => file(source.key(), path).map(|bytes| Some(without_line_break(bytes))),
-        KeySource::PublicKey(_) | KeySource::PublicKeyFile(_) | KeySource::Jwks(_) => Ok(None),
+        KeySource::Secret(secret, previous) => {
+            let previous = Some(previous).filter(|previous| !previous.is_empty());
+            Ok([Some(secret), previous].into_iter().flatten().map(|text| text.reveal().into()).collect())
+        }
+        KeySource::SecretFile(paths) => {
+            Ok(files(source.key(), paths)?.into_iter().map(without_line_break).collect())
+        }
+        KeySource::PublicKey(_) | KeySource::PublicKeyFile(_) | KeySource::Jwks(_) => Ok(Vec::new()),
     }
+}
+
+/// The bytes of files, without those that are empty where another is not: so a key is retired without a change of the
+/// configuration.
+fn files(key: &'static str, paths: &[String]) -> Result<Vec<Vec<u8>>, JwtSetupError> {
+    let mut texts: Vec<_> =
+        paths.iter().map(|path| file(key, Path::new(path))).collect::<Result<_, JwtSetupError>>()?;
+    if texts.iter().any(|text| !text.trim_ascii().is_empty()) {
+        texts.retain(|text| !text.trim_ascii().is_empty());
+    }
+    Ok(texts)
 }
 
 /// The bytes of a file, bounded.

@@ -73,8 +73,8 @@ fn signing_key(config: &JwtConfig, file: Option<&Path>) -> Result<(Algorithm, En
     let Some(path) = file else {
         let source = material::source(config)?;
         // The same rules as for checking: what is signed with another key would be refused.
-        material::key(source, &config.algorithm)?;
-        let secret = material::secret(source)?.ok_or(MintError::PublicKey)?;
+        material::keys(source, &config.algorithm)?;
+        let secret = material::secrets(source)?.into_iter().next().ok_or(MintError::PublicKey)?;
         return Ok((first, EncodingKey::from_secret(&secret)));
     };
     let pem = material::file("--key", path)?;

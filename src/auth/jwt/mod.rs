@@ -6,7 +6,7 @@
 //! | [`token`] | a token that was found and proves nothing yet |
 //! | `form` | takes a token apart |
 //! | `key`, `key_set` | keys and sets of keys (RFC 7517), and which algorithm each is for |
-//! | `material` | reads the configured key |
+//! | `material`, `configured` | reads the configured keys, and files of keys again when they change |
 //! | `source`, `fetch` | a set at an address: fetched, kept, fetched again |
 //! | `claims` | what a token says, and the rules for it |
 //! | [`verifier`] | puts these together |
@@ -18,6 +18,7 @@
 
 pub mod bearer;
 mod claims;
+mod configured;
 pub mod explain;
 mod fetch;
 mod form;

@@ -9,6 +9,7 @@ use jsonwebtoken::Algorithm;
 use tokio_util::sync::CancellationToken;
 
 use super::claims::{Claims, Rules, issuer_denied};
+use super::configured::ConfiguredKeys;
 use super::explain::{Explanation, explain};
 use super::fetch::Fetcher;
 use super::form::Form;
@@ -42,22 +43,21 @@ pub struct Verifier {
 /// The keys that vouch for tokens.
 #[derive(Debug)]
 pub(super) enum Keys {
-    /// One, read at the start.
-    Fixed(Arc<Key>),
+    /// Those of the configuration and of its files.
+    Configured(ConfiguredKeys),
     /// Those at addresses. There is at least one.
     Fetched(Box<Fetcher>, Vec<Source>),
 }
 
 impl Verifier {
-    /// Takes a configuration. Reads the file of a key and thus blocks; fetches nothing yet.
+    /// Takes a configuration. Reads the files of keys and thus blocks; fetches nothing yet.
     ///
     /// # Errors
     ///
     /// [`JwtSetupError`] says which key of the configuration is to be mended.
     pub fn new(config: &JwtConfig, metrics: &Metrics) -> Result<Self, JwtSetupError> {
-        let source = material::source(config)?;
-        let keys = match (source, material::key(source, &config.algorithm)?) {
-            (_, Some(key)) => Keys::Fixed(Arc::new(key)),
+        let keys = match (material::source(config)?, ConfiguredKeys::open(config)?) {
+            (_, Some(keys)) => Keys::Configured(keys),
             (KeySource::Jwks(addresses), None) => {
                 let tls = addresses.iter().any(|address| address.starts_with("https:"));
                 let fetcher = Fetcher::new(config.jwks_timeout_seconds.duration(), tls)?;
@@ -69,14 +69,23 @@ impl Verifier {
         Ok(Self { algorithms: config.algorithm.clone(), rules: Rules::new(config), keys })
     }
 
-    /// Keeps fetched keys fresh until it is told to stop. Without it, keys at addresses are never had. Where there is
-    /// nothing to fetch it only waits for the end.
+    /// Keeps keys at addresses and in files fresh until it is told to stop. Without it, keys at addresses are never had. Where
+    /// there are neither it only waits for the end.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         match &self.keys {
-            Keys::Fixed(_) => stop.cancelled().await,
+            Keys::Configured(keys) => keys.watch(&stop).await,
             Keys::Fetched(fetcher, sources) => {
                 join_all(sources.iter().map(|source| source.run(fetcher, &stop))).await;
             }
+        }
+    }
+
+    /// Has the files of keys read again by [`Verifier::run`], whether or not they have changed; returns whether there are any.
+    /// Keys at addresses are left alone.
+    pub fn reload(&self) -> bool {
+        match &self.keys {
+            Keys::Configured(keys) => keys.reload(),
+            Keys::Fetched(..) => false,
         }
     }
 
@@ -92,7 +101,7 @@ impl Verifier {
     #[must_use]
     pub fn without_keys(&self) -> Vec<String> {
         match &self.keys {
-            Keys::Fixed(_) => vec![],
+            Keys::Configured(_) => vec![],
             Keys::Fetched(_, sources) => {
                 sources.iter().filter(|source| source.keys().is_none()).map(Source::name).collect()
             }
@@ -138,7 +147,7 @@ impl Verifier {
         algorithm: Algorithm,
     ) -> Result<Vec<Arc<Key>>, Denial> {
         let sources = match &self.keys {
-            Keys::Fixed(key) => return Ok(vec![Arc::clone(key)]),
+            Keys::Configured(keys) => return Ok(keys.candidates(algorithm)),
             Keys::Fetched(_, sources) => sources,
         };
         // Keys vouch for the issuer that they are bound to and for no other; whose keys are looked at is up to the token,
@@ -199,7 +208,7 @@ fn sources(config: &JwtConfig, settings: &SourceSettings) -> Result<Vec<Source>,
     let several = config.jwks_url.len() > 1;
     let source = |(index, text): (usize, &String)| {
         let address: Uri = match text.parse() {
-            Ok(address) if is_jwks_url(text) => address,
+            Ok(address) if is_jwks_url(text, config.jwks_over_http) => address,
             _ => return Err(JwtSetupError::Address(text.clone())),
         };
         let issuer = config.issuer.get(index).filter(|_| several).cloned();

@@ -72,7 +72,8 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
     findings.push(finding("subscribing", subscribed, config));
     let heard = link.subscribe(channels.control()).await;
     findings.push(finding("hearing the orders of backends", heard, config));
-    let mut commands = match connector.command_link(&target, config.command_timeout_seconds.duration()) {
+    let mut commands = match connector.command_link(&target, config.command_timeout_seconds.duration()).await
+    {
         Ok(commands) => commands,
         Err(error) => {
             findings.push(unreachable(&error, config));
@@ -139,22 +140,36 @@ fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -
 }
 
 fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
+    if let ConnectError::Unfit(unfit) = error {
+        return Finding::bad("server", unfit.kind(), unfit.remedy());
+    }
     let found = format!("{}: {error}", config.describe());
     let text = error.to_string();
-    let fix = if text.contains("NOAUTH") {
-        "the server wants a password: put it into redis.url, as in redis://:password@host:port"
+    let fix = if text.starts_with("no Sentinel") {
+        "start the Sentinels, or correct redis.sentinel.nodes, redis.sentinel.primary, or the password in redis.sentinel.password_file"
+    } else if text.contains("NOAUTH") {
+        "the server wants a password: put it into redis.url, as in redis://:password@host:port, or into redis.password_file"
     } else if text.contains("WRONGPASS") {
-        "user or password are wrong: correct redis.url"
+        "user or password are wrong: correct redis.url, or the file at redis.password_file"
+    } else if text.contains("CertificateRequired") {
+        "the server asks for a certificate: set redis.tls.cert and redis.tls.key"
+    } else if text.contains(TOO_MANY_CLIENTS) {
+        "raise maxclients of the server, or end clients that it does not need"
     } else {
         "start the server, or correct redis.url"
     };
     Finding::bad("connection", found, fix)
 }
 
-/// Whether the user lacks a right, itself or through a script: the errors of these carry no code of their own on Redis 7.0.
+/// What Redis and its kin say before they close a connection beyond `maxclients`.
+const TOO_MANY_CLIENTS: &str = "max number of clients reached";
+
+/// Whether the user lacks a right, itself or through a script: the errors of scripts carry no code of their own. The first text is that
+/// of Redis 6.2 and 7.0, the second that of later ones and of Valkey.
 fn is_forbidden(error: &RedisError) -> bool {
-    is_refusal(error)
-        || error.detail().is_some_and(|detail| detail.contains("The user executing the script can't"))
+    const IN_SCRIPTS: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+    let in_script = |detail: &str| IN_SCRIPTS.iter().any(|text| detail.contains(text));
+    is_refusal(error) || error.detail().is_some_and(in_script)
 }
 
 /// The access rule that gives a user all that a node needs. It has no command that Redis 6 has not heard of, because a
@@ -162,7 +177,7 @@ fn is_forbidden(error: &RedisError) -> bool {
 fn access_rule(config: &RedisConfig) -> String {
     let (prefix, control) = (&config.channel_prefix, &config.control_channel);
     format!(
-        "as an administrator, ACL SETUSER <user> '~{prefix}*' '~{{{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
+        "as an administrator, ACL SETUSER <user> resetchannels '~{prefix}*' '~{{{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
          +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +time +del +zadd \
          +zrevrange +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello"
     )

@@ -45,7 +45,7 @@ impl BulkPublisher {
     ) -> Result<Self, ConnectError> {
         let connector = Connector::new(config)?;
         let target = connector.find().await?;
-        let connection = connector.command_link(&target, config.command_timeout_seconds.duration())?;
+        let connection = connector.command_link(&target, config.command_timeout_seconds.duration()).await?;
         let mut publisher = Self {
             connection,
             script: Script::new(PUBLISH_SCRIPT),

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::backoff::Backoff;
-use super::connect::{ConnectError, Connector, Target, describe, is_readonly};
+use super::connect::{ConnectError, Connector, Target, describe, is_readonly, is_unauthenticated};
 use super::identity::Identity;
 use crate::config::RedisConfig;
 
@@ -172,7 +172,7 @@ impl Commands {
                 if asked.elapsed() >= within / 2 {
                     route.give_up(link.number);
                 }
-            } else if error.is_io_error() || error.kind() == ErrorKind::Parse {
+            } else if error.is_io_error() || error.kind() == ErrorKind::Parse || is_unauthenticated(error) {
                 route.give_up(link.number);
             }
         }

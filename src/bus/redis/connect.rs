@@ -5,9 +5,12 @@ use std::time::Duration;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    RedisError,
 };
 
+use super::credentials::{Credentials, CredentialsError};
+use super::farewell;
 use super::identity::{Identity, Unfit};
 use super::sentinel::{Primary, Sentinels};
 use crate::config::RedisConfig;
@@ -26,6 +29,9 @@ pub enum ConnectError {
     /// The address of a Sentinel is not one.
     #[error("redis.sentinel.nodes has something that is not an address such as redis://host:26379")]
     SentinelAddress,
+    /// A file of passwords or certificates cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The server is of a kind that cannot be the bus.
     #[error(transparent)]
     Unfit(#[from] Unfit),
@@ -42,7 +48,10 @@ pub enum ConnectError {
 
 impl From<RedisError> for ConnectError {
     fn from(error: RedisError) -> Self {
-        Self::Server(describe(&error))
+        match error.kind() {
+            ErrorKind::RESP3NotSupported => Self::Unfit(Unfit::Old),
+            _ => Self::Server(describe(&error)),
+        }
     }
 }
 
@@ -55,19 +64,48 @@ pub(super) fn describe(error: &RedisError) -> String {
     }
 }
 
-/// Whether the server refuses because of the state it is in, and not because of what was asked: it is loading its data,
-/// is in the middle of a failover, or runs somebody's long script.
+/// The errors of a server that refuses because of the state it is in, and not because of what was asked: it is loading its data, is in
+/// the middle of a failover or of a rotation of passwords, runs somebody's long script, has no memory left, cannot write to its disk,
+/// or has handed the key to another server. It decides so before the first write, so nothing was done.
+const PASSING: [&str; 13] = [
+    "LOADING",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "MOVED",
+    "ASK",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+    "NOAUTH",
+    "WRONGPASS",
+];
+
+/// Whether an error is one of those that pass, and says that nothing was done.
 pub(super) fn is_passing(error: &RedisError) -> bool {
-    is_readonly(error)
-        || matches!(
-            error.code(),
-            Some("LOADING" | "MASTERDOWN" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY")
-        )
+    PASSING.iter().any(|code| is_code(error, code))
 }
 
-/// Whether the server takes no writes because it is a replica. Scripts on Redis 6 wrap what their commands say.
+/// Whether the server takes no writes because it is a replica.
 pub(super) fn is_readonly(error: &RedisError) -> bool {
-    error.code() == Some("READONLY") || error.detail().is_some_and(|detail| detail.contains("-READONLY "))
+    is_code(error, "READONLY")
+}
+
+/// Whether the server does not know the user of a connection any more.
+pub(super) fn is_unauthenticated(error: &RedisError) -> bool {
+    is_code(error, "NOAUTH") || is_code(error, "WRONGPASS")
+}
+
+/// Whether an error has this code. Scripts on Redis 6 wrap what their commands say.
+fn is_code(error: &RedisError, code: &str) -> bool {
+    let wrapped = |detail: &str| {
+        detail
+            .match_indices(code)
+            .any(|(at, _)| detail[..at].ends_with(": -") && detail[at + code.len()..].starts_with(' '))
+    };
+    error.code() == Some(code) || error.detail().is_some_and(wrapped)
 }
 
 /// A server to connect to.
@@ -89,11 +127,27 @@ impl Target {
     }
 }
 
+/// Makes a connection. Where the server closes it at once, the error is what the server says.
+async fn make(
+    client: &Client,
+    config: &AsyncConnectionConfig,
+) -> Result<MultiplexedConnection, ConnectError> {
+    match client.get_multiplexed_async_connection_with_config(config).await {
+        Ok(connection) => Ok(connection),
+        Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {
+            let said = farewell::of(client.get_connection_info().addr()).await;
+            Err(said.map_or_else(|| error.into(), ConnectError::Server))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Makes connections of the configured kind.
 #[derive(Debug)]
 pub(super) struct Connector {
     /// What all connections have in common; with Sentinels, without the address.
     info: ConnectionInfo,
+    credentials: Credentials,
     sentinels: Option<Sentinels>,
     connect_timeout: Duration,
     ping_timeout: Duration,
@@ -120,7 +174,8 @@ impl Connector {
         let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
         Ok(Self {
             info,
-            sentinels: Sentinels::new(&config.sentinel)?,
+            credentials: Credentials::of_server(config),
+            sentinels: Sentinels::new(config)?,
             connect_timeout: config.connect_timeout_seconds.duration(),
             ping_timeout: config.ping_timeout_seconds.duration(),
         })
@@ -165,7 +220,8 @@ impl Connector {
                 push(info);
                 Ok::<(), std::convert::Infallible>(())
             });
-        Ok(target.client.get_multiplexed_async_connection_with_config(&config).await?)
+        let client = self.credentials.client(&target.client).await?;
+        make(&client, &config).await
     }
 
     /// A connection for commands, each of which gets its answer within a time or fails.
@@ -177,11 +233,12 @@ impl Connector {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(timeout));
-        Ok(target.client.get_multiplexed_async_connection_with_config(&config).await?)
+        let client = self.credentials.client(&target.client).await?;
+        make(&client, &config).await
     }
 
     /// A connection for commands that is made when first used and made again when it was lost, by whatever server is there.
-    pub(super) fn command_link(
+    pub(super) async fn command_link(
         &self,
         target: &Target,
         timeout: Duration,
@@ -190,6 +247,42 @@ impl Connector {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(timeout))
             .set_number_of_retries(1);
-        Ok(target.client.get_connection_manager_lazy(config)?)
+        Ok(self.credentials.client(&target.client).await?.get_connection_manager_lazy(config)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> RedisError {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        let redis::Value::ServerError(error) = value else { panic!("{line} is no error") };
+        error.into()
+    }
+
+    #[test]
+    fn errors_of_a_server_that_cannot_now_are_passing() {
+        for line in [
+            "LOADING Redis is loading the dataset in memory",
+            "NOREPLICAS Not enough good replicas to write.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "MISCONF Redis is configured to save RDB snapshots",
+            "MOVED 866 127.0.0.1:7001",
+            "ASK 866 127.0.0.1:7001",
+            "READONLY You can't write against a read only replica.",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed",
+        ] {
+            assert!(is_passing(&said(line)), "{line}");
+        }
+        for line in [
+            "NOPERM this user has no permissions to run the 'xadd' command",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "ERR unknown command 'OOM '",
+            "ERR Error running script (call to f_1): the text -OOM of an event",
+        ] {
+            assert!(!is_passing(&said(line)), "{line}");
+        }
     }
 }

@@ -15,7 +15,12 @@ pub enum Unfit {
     ClusterNode,
     /// It watches servers and holds no data.
     Sentinel,
+    /// It is older than Redis 6.2, or does not speak RESP3.
+    Old,
 }
+
+/// The oldest version that a node works with.
+const OLDEST: (u32, u32) = (6, 2);
 
 impl Unfit {
     /// Of which kind the server is.
@@ -25,6 +30,7 @@ impl Unfit {
             Self::Replica => "the server is a replica, which takes no events",
             Self::ClusterNode => "the server is a node of a Redis Cluster, which Tidings does not work with",
             Self::Sentinel => "the server is a Sentinel",
+            Self::Old => "the server is older than Redis 6.2",
         }
     }
 
@@ -34,6 +40,7 @@ impl Unfit {
         match self {
             Self::Replica => "name its primary in redis.url, or its Sentinels in redis.sentinel.nodes",
             Self::ClusterNode => "name a server that runs without cluster-enabled in redis.url",
+            Self::Old => "use Redis 6.2 or later, or Valkey",
             Self::Sentinel => {
                 "name it in redis.sentinel.nodes, and the primary that it watches in redis.sentinel.primary"
             }
@@ -83,12 +90,22 @@ impl Identity {
 
     /// Why the server cannot be a node's bus, if it cannot. One that does not say is believed to be able.
     pub(super) fn unfit(&self) -> Option<Unfit> {
+        if self.version().is_some_and(|version| version < OLDEST) {
+            return Some(Unfit::Old);
+        }
         match (self.mode.as_deref(), self.role.as_deref()) {
             (Some("sentinel"), _) => Some(Unfit::Sentinel),
             (Some("cluster"), _) => Some(Unfit::ClusterNode),
             (_, Some("slave" | "replica")) => Some(Unfit::Replica),
             _ => None,
         }
+    }
+
+    /// The first two numbers of its version. Its kin say a version of their own, none of which is older, or Redis' own.
+    fn version(&self) -> Option<(u32, u32)> {
+        let (_, version) = self.server.as_ref()?.rsplit_once(' ')?;
+        let mut numbers = version.split('.').map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 
     /// Whether two connections are known to be with two servers.
@@ -147,6 +164,22 @@ mod tests {
             ("sentinel", "", Some(Unfit::Sentinel)),
         ] {
             assert_eq!(identity(mode, role).unfit(), unfit, "{mode} {role}");
+        }
+    }
+
+    #[test]
+    fn servers_before_redis_6_2_are_unfit() {
+        for (server, old) in [
+            ("redis 6.0.16", true),
+            ("redis 5.0.14", true),
+            ("redis 6.2.0", false),
+            ("redis 7.0.15", false),
+            ("redis 255.255.255", false),
+            ("valkey 8.1.8", false),
+            ("redis unstable", false),
+        ] {
+            let identity = Identity { server: Some(server.to_owned()), ..Identity::default() };
+            assert_eq!(identity.unfit(), old.then_some(Unfit::Old), "{server}");
         }
     }
 

@@ -1,8 +1,9 @@
-//! The bus over a Redis server, or one that speaks its protocol: Redis 6 or later, Valkey, KeyDB, Dragonfly.
+//! The bus over a Redis server, or one that speaks its protocol: Redis 6.2 or later, Valkey, KeyDB, Dragonfly.
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`connect`] | how connections are made |
+//! | [`connect`], [`credentials`] | how connections are made, and with which passwords and certificates |
+//! | [`farewell`] | the words of a server that closes a connection at once |
 //! | [`sentinel`] | finding the primary by asking Sentinels |
 //! | [`supervisor`] | makes the subscription link, and makes it again when it is lost, without end |
 //! | [`session`] | the life of one link: subscriptions, changes, pings |
@@ -25,6 +26,8 @@ pub mod bulk;
 mod channel;
 mod commands;
 mod connect;
+mod credentials;
+mod farewell;
 mod function;
 mod gate;
 mod identity;

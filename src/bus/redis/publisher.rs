@@ -105,9 +105,8 @@ fn audiences(items: &[Item]) -> String {
 
 fn publish_error(error: &RedisError) -> PublishError {
     match error.kind() {
-        ErrorKind::Server(_) | ErrorKind::Extension if !is_passing(error) => {
-            PublishError::Refused(describe(error))
-        }
+        _ if is_passing(error) => PublishError::Busy(describe(error)),
+        ErrorKind::Server(_) | ErrorKind::Extension => PublishError::Refused(describe(error)),
         _ => PublishError::Unavailable(describe(error)),
     }
 }
@@ -120,6 +119,21 @@ mod tests {
 
     use super::*;
     use crate::event::Audience;
+
+    #[test]
+    fn refusal_that_passes_says_that_nothing_was_published() {
+        let error = |line: &[u8]| {
+            let value = redis::parse_redis_value(line).unwrap();
+            let Value::ServerError(error) = value else { panic!("no error") };
+            publish_error(&error.into())
+        };
+        assert!(
+            matches!(error(b"-MOVED 866 127.0.0.1:7001\r\n"), PublishError::Busy(text) if text.starts_with("MOVED"))
+        );
+        assert!(matches!(error(b"-NOPERM no\r\n"), PublishError::Refused(_)));
+        let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(matches!(publish_error(&lost), PublishError::Unavailable(_)));
+    }
 
     #[test]
     fn audiences_are_written_as_the_script_takes_them() {

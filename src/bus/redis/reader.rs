@@ -172,14 +172,14 @@ impl Reader {
         keys: &LogKeys,
         slack: Duration,
     ) -> Result<u64, LogError> {
-        let mark =
-            commands.ask(&mark_command(keys, slack, self.retention)).await.map_err(|error| log_error(&error));
+        let mark = commands.ask(&mark_command(keys, slack, self.retention)).await;
         match &mark {
             Ok(_) => self.may_not_mark.store(false, Ordering::Relaxed),
-            Err(LogError::Unreadable(_)) => self.may_not_mark.store(true, Ordering::Relaxed),
-            Err(LogError::Unavailable(_)) => {}
+            // Also where that passes, as with a server that has no memory left: until then nothing tells of live events.
+            Err(error) if is_answer(error) => self.may_not_mark.store(true, Ordering::Relaxed),
+            Err(_) => {}
         }
-        mark
+        mark.map_err(|error| log_error(&error))
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr};
 
-use super::connect::{ConnectError, describe};
-use crate::config::SentinelConfig;
+use super::connect::ConnectError;
+use super::credentials::Credentials;
+use crate::config::RedisConfig;
 
 /// Bound on asking all Sentinels, which are asked at the same time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,19 +31,21 @@ pub(super) struct Sentinels {
 /// One Sentinel.
 struct Node {
     client: Client,
+    credentials: Credentials,
     /// The connection that gave the last answer. One that gave none in time is not kept, as it may never give any.
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Sentinels {
     /// `None` where none are configured. Nothing is connected yet.
-    pub(super) fn new(config: &SentinelConfig) -> Result<Option<Self>, ConnectError> {
+    pub(super) fn new(config: &RedisConfig) -> Result<Option<Self>, ConnectError> {
+        let credentials = Credentials::of_sentinels(config);
         let node = |url: &crate::config::RedisUrl| {
             let client = Client::open(url.reveal()).map_err(|_| ConnectError::SentinelAddress)?;
-            Ok(Node { client, connection: Mutex::default() })
+            Ok(Node { client, credentials: credentials.clone(), connection: Mutex::default() })
         };
-        let nodes: Vec<_> = config.nodes.iter().map(node).collect::<Result<_, ConnectError>>()?;
-        Ok((!nodes.is_empty()).then(|| Self { name: config.primary.clone(), nodes }))
+        let nodes: Vec<_> = config.sentinel.nodes.iter().map(node).collect::<Result<_, ConnectError>>()?;
+        Ok((!nodes.is_empty()).then(|| Self { name: config.sentinel.primary.clone(), nodes }))
     }
 
     /// Where the primary is, by the word of the Sentinel that knows of the latest failover.
@@ -75,8 +78,8 @@ impl Sentinels {
     async fn ask(&self, node: &Node) -> Result<(u64, Primary), String> {
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, node.master(&self.name))
             .await
-            .unwrap_or_else(|_| Err((ErrorKind::Io, "no answer in time").into()));
-        let fields = answer.map_err(|error| describe(&error))?;
+            .unwrap_or_else(|_| Err(ConnectError::Server("no answer in time".to_owned())));
+        let fields = answer.map_err(|error| error.to_string())?;
         let number = |name: &str| fields.get(name).and_then(|text| text.parse::<u64>().ok());
         let host = fields.get("ip").filter(|host| !host.is_empty());
         let port = number("port").and_then(|port| u16::try_from(port).ok());
@@ -89,7 +92,7 @@ impl Sentinels {
 
 impl Node {
     /// What it says of a primary.
-    async fn master(&self, name: &str) -> RedisResult<HashMap<String, String>> {
+    async fn master(&self, name: &str) -> Result<HashMap<String, String>, ConnectError> {
         let kept = self.connection.lock().take();
         let mut connection = match kept {
             Some(connection) => connection,
@@ -97,7 +100,8 @@ impl Node {
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(ANSWER_TIMEOUT))
                     .set_response_timeout(Some(ANSWER_TIMEOUT));
-                self.client.get_multiplexed_async_connection_with_config(&config).await?
+                let client = self.credentials.client(&self.client).await?;
+                client.get_multiplexed_async_connection_with_config(&config).await?
             }
         };
         let mut ask = redis::cmd("SENTINEL");

@@ -23,7 +23,7 @@ pub(super) fn problems(checks: &mut Checks<'_>, config: &Config) {
         (false, None, _) | (false, _, None) => {}
     }
     // On this machine alone a short one does for a try; the start warns of it.
-    if let Some(KeySource::Secret(secret)) = sources.first()
+    if let Some(KeySource::Secret(secret, previous)) = sources.first()
         && jwt.algorithm.use_secret() == Some(true)
         && !super::is_loopback(config.server.listen)
     {
@@ -33,12 +33,21 @@ pub(super) fn problems(checks: &mut Checks<'_>, config: &Config) {
             jwt.algorithm
         );
         checks.value("auth.jwt.secret", secret.reveal().len() >= least, &expected);
+        let before = previous.reveal().len();
+        checks.value("auth.jwt.secret_previous", before == 0 || before >= least, &expected);
     }
 }
 
 fn values(checks: &mut Checks<'_>, jwt: &JwtConfig) {
-    let urls = jwt.jwks_url.len() <= JWKS_URLS_MAX && jwt.jwks_url.iter().all(|url| is_jwks_url(url));
+    let urls = jwt.jwks_url.len() <= JWKS_URLS_MAX
+        && jwt.jwks_url.iter().all(|url| is_jwks_url(url, jwt.jwks_over_http));
     checks.value("auth.jwt.jwks_url", urls, JWKS_URL);
+    checks.pair(
+        ["auth.jwt.secret_previous", "auth.jwt.secret"],
+        jwt.secret_previous.is_empty() || !jwt.secret.is_empty(),
+        "auth.jwt.secret_previous is the one before auth.jwt.secret: set that too; of files, auth.jwt.secret_file takes several",
+    );
+    checks.positive("auth.jwt.key_reload_seconds", jwt.key_reload_seconds);
     checks.pair(["auth.jwt.jwks_url", "auth.jwt.issuer"], jwt.binds_issuers(), ISSUERS);
     checks.positive("auth.jwt.jwks_refresh_seconds", jwt.jwks_refresh_seconds);
     checks.positive("auth.jwt.jwks_timeout_seconds", jwt.jwks_timeout_seconds);
@@ -69,7 +78,7 @@ const NO_ALGORITHM: &str = "the algorithm is never taken from a token: set auth.
 const KIND: &str =
     "HS256, HS384 and HS512 take auth.jwt.secret or auth.jwt.secret_file, and all others take a public key";
 const JWKS_URL: &str = "up to 16 addresses such as https://id.example.com/.well-known/jwks.json, without a name and password; \
-     http only on this machine";
+     http only on this machine, or with auth.jwt.jwks_over_http = true";
 const ISSUERS: &str = "several key sets need as many issuers, in the same order, so that the keys of one do not vouch for another";
 const COOKIE: &str = "nothing, or the name of a cookie: letters, digits and !#$%&'*+-.^_`|~";
 
@@ -105,6 +114,13 @@ mod tests {
                 ("jwt.jwks_url", "https://a/jwks,https://b/jwks"),
                 ("jwt.issuer", "https://a,https://b"),
             ],
+            &[
+                ("mode", "jwt"),
+                ("jwt.algorithm", "RS256"),
+                ("jwt.jwks_url", "http://keycloak.auth:8080/jwks"),
+                ("jwt.jwks_over_http", "true"),
+            ],
+            &[("mode", "jwt"), ("jwt.algorithm", "HS256"), ("jwt.secret_file", "/new,/old")],
             // For `tidings token`, and ready to be switched on.
             &[("mode", "none"), ("jwt.algorithm", "HS256"), ("jwt.secret", SECRET)],
         ] {
@@ -127,7 +143,7 @@ mod tests {
             ),
             (
                 &[("mode", "jwt"), ("jwt.algorithm", "HS256"), ("jwt.public_key_file", "/key.pem")],
-                &["auth.jwt.public_key_file is \"/key.pem\""],
+                &["auth.jwt.public_key_file is [\"/key.pem\"]"],
             ),
             (
                 &[("jwt.algorithm", "HS256"), ("jwt.secret", SECRET), ("jwt.secret_file", "/secret")],
@@ -135,6 +151,8 @@ mod tests {
             ),
             (&[("jwt.algorithm", "none")], &["expected HS256, HS384, HS512 for a shared secret"]),
             (&[("jwt.jwks_url", "http://id.example.com/jwks")], &["http only on this machine"]),
+            (&[("jwt.secret_previous", SECRET)], &["set that too"]),
+            (&[("jwt.key_reload_seconds", "0")], &["more than 0 seconds"]),
             (&[("jwt.jwks_url", "https://a/,https://b/"), ("jwt.issuer", "a")], &["as many issuers"]),
             (&[("jwt.leeway_seconds", "601")], &["0 to 600 seconds"]),
             (&[("jwt.cookie", "a b")], &["the name of a cookie"]),
@@ -153,6 +171,7 @@ mod tests {
     fn no_message_shows_a_key() {
         for (key, value) in [
             ("jwt.secret", "s3cret"),
+            ("jwt.secret_previous", "s3cret"),
             ("jwt.public_key", "-----BEGIN PRIVATE KEY-----\ns3cret"),
             ("jwt.jwks_url", "https://user:s3cret@host/jwks"),
         ] {

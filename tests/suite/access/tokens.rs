@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jsonwebtoken::{EncodingKey, Header};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::orders::order;
@@ -218,4 +220,63 @@ async fn a_short_secret_does_on_this_machine_alone() {
         told.contains("5 bytes and needs at least 32") && told.contains("auth.jwt.secret_file"),
         "{told}"
     );
+}
+
+#[tokio::test]
+async fn rotated_secret_throws_no_client_out() {
+    let directory = Directory::new();
+    let file = |name: &str, text: &str| directory.write(name, text).display().to_string();
+    let (new, old) = (file("new", "\n"), file("old", SECRET));
+    let files = format!("{new},{old}");
+    let settings = [
+        ("auth.mode", "jwt"),
+        ("auth.jwt.algorithm", "HS256"),
+        ("auth.jwt.secret_file", &*files),
+        ("auth.jwt.key_reload_seconds", "86400"),
+    ];
+    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let ann = with(&token("ann", &["acme"], 60, &json!({})));
+    let mut stream = bed.broker.connect_with("acme", ann.clone()).await;
+    stream.hello().await;
+
+    let rotated = "another secret of thirty-two bytes, at least that long";
+    let claims = json!({ "workspaces": ["acme"], "exp": 4_102_444_800_u64 });
+    let key = EncodingKey::from_secret(rotated.as_bytes());
+    let ben = with(&jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap());
+    assert_eq!(bed.broker.connect_with("acme", ben.clone()).await.status(), 401);
+    file("new", rotated);
+    bed.broker.signal(Signal::SIGHUP);
+    eventually("tokens of the new secret count", DEADLINE, async || {
+        bed.broker.connect_with("acme", ben.clone()).await.status() == 200
+    })
+    .await;
+    assert_eq!(bed.broker.connect_with("acme", ann.clone()).await.status(), 200);
+
+    // Retired, the old one counts no more; the stream stays.
+    file("old", "");
+    bed.broker.signal(Signal::SIGHUP);
+    eventually("tokens of the old secret count no more", DEADLINE, async || {
+        bed.broker.connect_with("acme", ann.clone()).await.status() == 401
+    })
+    .await;
+    assert!(stream.end().is_none());
+    assert!(!bed.broker.log().contains(rotated), "{}", bed.broker.log());
+}
+
+#[tokio::test]
+async fn mask_of_a_shown_configuration_is_no_secret() {
+    for (key, value, more) in [
+        ("auth.jwt.secret", "***", &[("auth.mode", "jwt"), ("auth.jwt.algorithm", "HS256")][..]),
+        ("embedded.password", "***", &[]),
+        ("redis.url", "redis://user:***@127.0.0.1:6379", &[]),
+        ("redis.sentinel.nodes", "redis://***@127.0.0.1:26379", &[]),
+        ("auth.forward.url", "http://127.0.0.1:1/{workspace}?***", &[("auth.mode", "forward")]),
+        ("auth.jwt.jwks_url", "https://id.example.com/keys?***", &[]),
+    ] {
+        let settings = [more, &[(key, value)]].concat();
+        for command in ["serve", "config", "check"] {
+            let told = run_tidings(&[command], &settings).await.failure(2);
+            assert!(told.contains(key) && told.contains("the secret itself"), "{command}: {told}");
+        }
+    }
 }

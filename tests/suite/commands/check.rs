@@ -120,7 +120,10 @@ async fn each_missing_right_is_named_with_the_rule_that_gives_it() {
             panic!("{missing}: {finished:?}");
         });
         assert!(found.contains("NOPERM") || found.contains("The user executing the script can't"), "{found}");
-        assert!(fix.contains("ACL SETUSER <user> '~workspace:*' '~{workspace:*' '&workspace:*'"), "{fix}");
+        assert!(
+            fix.contains("ACL SETUSER <user> resetchannels '~workspace:*' '~{workspace:*' '&workspace:*'"),
+            "{fix}"
+        );
     }
 }
 

@@ -1,4 +1,7 @@
-//! The address names a server that is no place for a node: a replica, a node of a cluster, a Sentinel.
+//! The address names a server that is no place for a node: a replica, a node of a cluster, a Sentinel, an old one.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::RECOVERY;
 use crate::support::commands::run_tidings;
@@ -70,4 +73,41 @@ async fn replica_is_named_to_users_with_few_rights() {
     let server =
         RedisServer::start_with(RedisOptions { users, configuration, ..RedisOptions::default() }).await;
     check_named(&server.url_as("node", "secret"), "a replica", "redis.url").await;
+}
+
+/// A real server that says of itself to be of another version.
+async fn posing_as(server: &RedisServer, version: &str) -> String {
+    let info = server.info("server").await;
+    let own = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap().trim().to_owned();
+    // Of the same length, since RESP counts bytes.
+    let posed = format!("{version}.{}", "1".repeat(own.len() - version.len() - 1));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, port) = (listener.local_addr().unwrap(), server.port());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let ((mut asked, mut told), (mut said, mut ask)) = (client.into_split(), server.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut asked, &mut ask).await });
+            let (own, posed) = (own.clone(), posed.clone());
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 65_536];
+                while let Ok(read @ 1..) = said.read(&mut buffer).await {
+                    let text = String::from_utf8_lossy(&buffer[..read]).replace(&own, &posed);
+                    if told.write_all(text.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    format!("redis://{address}")
+}
+
+#[tokio::test]
+async fn server_before_redis_6_2_is_named() {
+    let server = RedisServer::start().await;
+    check_named(&posing_as(&server, "6.0").await, "older than Redis 6.2", "Redis 6.2 or later").await;
+    let new = posing_as(&server, "6.2").await;
+    run_tidings(&["check"], &[("redis.url", &new)]).await.success();
+    Broker::start_ready(BrokerOptions::embedded().set("redis.url", &new)).await;
 }

@@ -4,11 +4,14 @@
 mod absent;
 mod addresses;
 mod command_link;
+mod credentials;
 mod failover;
 mod kinds;
 mod links;
+mod refusals;
 mod restarts;
 mod rights;
+mod servers;
 mod two_servers;
 mod unable;
 

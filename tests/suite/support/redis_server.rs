@@ -1,7 +1,7 @@
 //! A real Redis server.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use redis::aio::MultiplexedConnection;
@@ -19,6 +19,8 @@ const HARNESS_USER: &str = "harness";
 /// How a server is to be set up.
 #[derive(Debug, Default)]
 pub struct RedisOptions {
+    /// Another server's program than `redis-server`.
+    pub program: Option<PathBuf>,
     /// The default user's password; none by default.
     pub password: Option<String>,
     /// Further users, in the form of an ACL file without the word `user`: `"broker on >secret ~* &workspace:* +@all"`.
@@ -69,7 +71,8 @@ impl RedisServer {
     pub fn launch(&mut self) {
         self.stop();
         let configuration = self.directory.write("redis.conf", self.configuration());
-        let mut command = Command::new("redis-server");
+        let program = self.options.program.as_deref().unwrap_or(Path::new("redis-server"));
+        let mut command = Command::new(program);
         command.arg(configuration).current_dir(self.directory.path());
         self.program = Some(Program::start("redis-server", command));
     }

@@ -12,7 +12,7 @@ use super::redis_server::{RedisOptions, RedisServer};
 use super::wait::{DEADLINE, eventually};
 
 /// The name under which the primary is watched.
-const NAME: &str = "tidings-test";
+pub const NAME: &str = "tidings-test";
 
 /// How long a failover may take: noticing, agreeing, promoting. A Sentinel that a busy machine let stand still for 2 s does nothing
 /// for 30 s, and a failed try is repeated after 10 s.
@@ -94,13 +94,19 @@ impl SentinelGroup {
 impl Sentinel {
     /// Starts a Sentinel that watches the server on a port.
     pub fn start(primary: u16) -> Self {
+        Self::start_with(primary, &[])
+    }
+
+    /// Starts one with further lines in its configuration.
+    pub fn start_with(primary: u16, lines: &[&str]) -> Self {
         let (port, directory) = (Port::claim(), Directory::new());
         let configuration = directory.write(
             "sentinel.conf",
             format!(
                 "bind 127.0.0.1\nport {}\nsentinel monitor {NAME} 127.0.0.1 {primary} 2\n\
-                 sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 5000\n",
-                port.number()
+                 sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 5000\n{}\n",
+                port.number(),
+                lines.join("\n")
             ),
         );
         let mut command = Command::new("redis-sentinel");

@@ -159,3 +159,28 @@ async fn a_token_that_is_too_long_is_not_looked_at() {
     assert!(long.len() > TOKEN_BYTES_MAX);
     assert!(refused(Check::Form, &verifier.verify(&long).await.unwrap_err()));
 }
+
+#[tokio::test]
+async fn claim_is_found_by_its_path() {
+    let read = async |others: Value, path: &str| {
+        let verified = check(others, &[("claim_workspaces", path)]).await.unwrap();
+        verified.scope.subscribe.iter().map(|pattern| pattern.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    let nested =
+        json!({ "realm_access": { "roles": ["acme", "team-*"] }, "app_metadata": { "a": { "b": "c d" } } });
+    assert_eq!(read(nested.clone(), "realm_access.roles").await, ["acme", "team-*"]);
+    assert_eq!(read(nested.clone(), "app_metadata.a.b").await, ["c", "d"]);
+    assert_eq!(read(nested.clone(), "realm_access.groups").await, [""; 0]);
+    assert_eq!(read(nested, "workspaces.roles").await, [""; 0]);
+    // A name with dots of its own, alone and with an object under it; and beside the path.
+    let url = json!({ "https://example.com/app": { "may.read": "acme" } });
+    assert_eq!(read(url, "https://example.com/app.may.read").await, ["acme"]);
+    let both = json!({ "realm_access.roles": "flat", "realm_access": { "roles": "nested" } });
+    assert_eq!(read(both, "realm_access.roles").await, ["flat"]);
+    let settings = [("claim_user", "profile.name"), ("claim_publish", "profile.may")];
+    let named = check(json!({ "profile": { "name": "ann", "may": "acme" } }), &settings).await.unwrap();
+    assert_eq!(named.identity.user.unwrap().as_str(), "ann");
+    assert_eq!(named.scope.publish.len(), 1);
+    let wrong = check(json!({ "profile": { "name": 7 } }), &settings).await.unwrap_err();
+    assert!(refused(Check::Claims, &wrong) && wrong.to_string().contains("profile.name"), "{wrong}");
+}
