@@ -20,6 +20,7 @@ pub mod hub;
 pub mod limits;
 pub mod live_marks;
 pub mod log_reader;
+pub mod memory;
 pub mod metrics;
 pub mod node;
 pub mod rate;

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub workspaces: Gauge,
     /// Bytes of recent events in memory.
     pub ring_bytes: Gauge,
+    /// Bytes of pages of logs in memory.
+    pub replay_bytes: Gauge,
     /// Events handed to streams.
     pub deliveries: Counter,
     /// Bytes handed to streams.
@@ -110,6 +112,12 @@ impl Metrics {
             "ring_bytes",
             "Bytes of recent events in memory, all workspaces together",
             ring_bytes.clone(),
+        );
+        let replay_bytes = Gauge::default();
+        registry.register(
+            "replay_bytes",
+            "Bytes of logs in memory that clients which come back read",
+            replay_bytes.clone(),
         );
         let deliveries = Counter::default();
         registry.register("deliveries", "Events handed to streams", deliveries.clone());
@@ -186,6 +194,7 @@ impl Metrics {
             subscribers,
             workspaces,
             ring_bytes,
+            replay_bytes,
             deliveries,
             delivered_bytes,
             socket_writes,

@@ -33,7 +33,7 @@ use crate::http::{
     Service, SocketSettings, Tls, TrustedProxies, admin,
 };
 use crate::hub::Hub;
-use crate::limits::{AddressCounts, OpenStreams};
+use crate::limits::{AddressCounts, BodyBudget, OpenStreams};
 use crate::live_marks;
 use crate::log_reader::{self, LogReaderSettings};
 use crate::metrics::Metrics;
@@ -44,7 +44,7 @@ mod shutdown;
 
 use settings::{
     admin_admission, admin_hosts, askers_per_address, connection_settings, engine_settings, files,
-    hub_settings, public_admission, public_hosts, socket_settings, stream_limits,
+    hub_settings, public_admission, public_hosts, socket_settings, stream_limits, warn_of_memory,
 };
 
 use shutdown::DRAIN_GRACE;
@@ -143,6 +143,7 @@ impl Server {
     /// [`StartError`] says what is in the way.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let files = files(config)?;
+        warn_of_memory(config);
         let socket = socket_settings(config);
         let public = bind("server.listen", config.server.listen, &socket)?;
         let admin = bind("admin.listen", config.admin.listen, &socket)?;
@@ -189,6 +190,7 @@ impl Server {
             newest_max: config.replay.newest_max,
             event_bytes: config.limits.event_bytes,
             batch_bytes: config.limits.batch_bytes,
+            bodies: BodyBudget::new(config.limits.body_bytes),
             publish_rate: Arc::clone(&publish_rate),
             body_timeout: config.server.body_timeout_seconds.duration(),
         });

@@ -8,8 +8,8 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::{Identity, TokenKey, UserKey};
-use crate::limits::AddressKey;
+use super::Identity;
+use crate::limits::Holder;
 
 /// Below this many users their buckets are not worth tidying.
 const TIDIED_FROM: usize = 1024;
@@ -22,16 +22,6 @@ pub(super) struct TicketRate {
     tidied_at: AtomicUsize,
 }
 
-/// Whose tickets are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Holder {
-    User(UserKey),
-    /// Where nobody is named.
-    Token(TokenKey),
-    /// Where the token has no id either.
-    Address(AddressKey),
-}
-
 impl TicketRate {
     /// `most` tickets within `lifetime`; `None`: any number.
     pub(super) fn new(most: Option<NonZeroU32>, lifetime: Duration) -> Self {
@@ -42,12 +32,7 @@ impl TicketRate {
     /// Counts a ticket. Otherwise returns how long it takes until there may be one.
     pub(super) fn check(&self, identity: &Identity, address: IpAddr) -> Result<(), Duration> {
         let Some(buckets) = &self.buckets else { return Ok(()) };
-        let keys = identity.keys();
-        let holder = match (keys.user, keys.token) {
-            (Some(user), _) => Holder::User(user),
-            (None, Some(token)) => Holder::Token(token),
-            (None, None) => Holder::Address(AddressKey::of(address)),
-        };
+        let holder = Holder::of(identity.keys(), address);
         let outcome = buckets.check_key(&holder);
         self.tidy(buckets);
         outcome.map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))

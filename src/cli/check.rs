@@ -17,6 +17,7 @@ use crate::bus::redis::access::{self, Finding};
 use crate::config::{AuthMethod, Config, ForwardConfig, JwtConfig};
 use crate::files::{self, FileBudget};
 use crate::http::PairFiles;
+use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::workspace::WorkspaceId;
 
@@ -40,6 +41,7 @@ pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
         let mut findings =
             vec![Finding::good("configuration", "every key is known and every value is valid")];
         findings.push(open_files(&config));
+        findings.push(memory(&config));
         if config.auth.mode.uses(AuthMethod::Jwt) {
             findings.push(tokens(&config.auth.jwt).await);
         }
@@ -79,6 +81,21 @@ fn open_files(config: &Config) -> Finding {
          limits.connections or embedded.clients"
     );
     Finding { what: WHAT, found, fix: Some(fix) }
+}
+
+/// Whether there is as much memory as all configured bounds come to.
+fn memory(config: &Config) -> Finding {
+    const WHAT: &str = "memory";
+    let budget = MemoryBudget::new(config);
+    let (configured, available) = budget.mebibytes();
+    let available = available.map_or_else(|| "not known".to_owned(), |available| format!("{available} MiB"));
+    let found = format!("{available}, and all configured bounds together are {configured} MiB");
+    if !budget.is_exceeded() {
+        return Finding::good(WHAT, found);
+    }
+    let fix = "lower limits.ring_bytes, limits.connections, limits.replay_bytes, limits.body_bytes or those of [embedded], or give \
+               the broker more memory";
+    Finding { what: WHAT, found, fix: Some(fix.to_owned()) }
 }
 
 /// Reads or fetches the keys that tokens are checked with.

@@ -218,6 +218,7 @@ pub struct ReplayConfig {
 pub struct LimitsConfig {
     pub event_bytes: usize,
     pub batch_bytes: usize,
+    pub body_bytes: usize,
     pub connections: usize,
     pub connections_per_address: u32,
     pub connects_per_second: u32,
@@ -226,6 +227,7 @@ pub struct LimitsConfig {
     pub connections_per_user: usize,
     pub connection_age_seconds: Seconds,
     pub ring_bytes: usize,
+    pub replay_bytes: usize,
     pub events_per_second: usize,
     pub event_bytes_per_second: usize,
 }

@@ -341,6 +341,12 @@ fn values_out_of_bounds_name_key_source_and_rule() {
                 .to_owned(),
         ),
         (
+            "[limits]\nbody_bytes = 33554431",
+            "limits.body_bytes is 33554431, and limits.batch_bytes is 4194304 (default): limits.body_bytes must be at least \
+             eight times limits.batch_bytes and limits.event_bytes, so that the largest body fits into one client's share"
+                .to_owned(),
+        ),
+        (
             "[limits]\nevent_bytes_per_second = 262143",
             "limits.event_bytes_per_second is 262143, and limits.event_bytes is 262144 (default): \
              limits.event_bytes_per_second must be 0 or at least limits.event_bytes, so that the largest event fits"

@@ -10,6 +10,7 @@ use super::load::EffectiveValue;
 use super::rules;
 use super::source::Source;
 use super::{AuthMode, Config, Seconds};
+use crate::limits::bodies::LARGEST_BODIES_MIN;
 
 mod credentials;
 mod jwt;
@@ -135,6 +136,11 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
         config.limits.ring_bytes >= config.ring.bytes,
         "limits.ring_bytes must not be less than ring.bytes, so that one workspace's events fit",
     );
+    checks.pair(
+        ["limits.replay_bytes", "ring.bytes"],
+        config.limits.replay_bytes / 8 >= config.ring.bytes,
+        "limits.replay_bytes must be at least eight times ring.bytes, so that several clients can read logs at a time",
+    );
     rates(checks, config);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
     checks.pair(
@@ -170,6 +176,18 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
         (1..=256 * MIB).contains(&config.limits.batch_bytes),
         "1 to 268435456 bytes",
     );
+    if limited {
+        let limits = &config.limits;
+        for (largest, bytes) in
+            [("limits.batch_bytes", limits.batch_bytes), ("limits.event_bytes", event_bytes)]
+        {
+            checks.pair(
+                ["limits.body_bytes", largest],
+                limits.body_bytes / LARGEST_BODIES_MIN >= bytes,
+                BODY_FITS,
+            );
+        }
+    }
     checks.value("replay.concurrent", (1..=10_000).contains(&config.replay.concurrent), "1 to 10000 reads");
     checks.value(
         "replay.page_events",
@@ -197,6 +215,9 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
         );
     }
 }
+
+const BODY_FITS: &str = "limits.body_bytes must be at least eight times limits.batch_bytes and limits.event_bytes, so that the \
+                         largest body fits into one client's share";
 
 /// What a bucket holds is a number of 32 bits, and it fills by whole nanoseconds.
 const RATE_MAX: usize = 100_000_000;

@@ -5,29 +5,41 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 
 use super::problem::Problem;
+use super::routes::App;
 use super::visit::Visit;
+use crate::auth::Keys;
+use crate::limits::BodyRoom;
 
 /// How much of a refused body is thrown away, and for how long: what a client sends before it can know of the refusal.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Collects a body of at most `bytes_max` bytes that arrives within `timeout`.
+/// A body that was received, and the room that it takes until it is dropped.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    _room: BodyRoom,
+}
+
+/// Waits for room, then collects a body of at most `bytes_max` bytes. Each takes `server.body_timeout_seconds` at most.
 ///
 /// # Errors
 ///
-/// 415 where it is compressed; `too_large` where it is, as early as that is known; 408 where it does not arrive in time; 400 where it
-/// breaks off.
+/// 415 where it is compressed; `too_large` where it is, as early as that is known; 429 where there is no room in time; 408 where it
+/// does not arrive in time; 400 where it breaks off.
 pub(super) async fn receive<B: Buf>(
+    app: &App,
+    visit: &Visit,
+    keys: Keys,
     body: impl Stream<Item = Result<B, warp::Error>>,
-    headers: &HeaderMap,
     bytes_max: usize,
-    timeout: Duration,
     too_large: impl Fn() -> Problem,
-) -> Result<Bytes, Problem> {
-    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| !is_identity(coding)) {
+) -> Result<Received, Problem> {
+    let codings = visit.headers.get_all(header::CONTENT_ENCODING);
+    if codings.iter().any(|coding| !is_identity(coding)) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported-content-encoding",
@@ -36,18 +48,31 @@ pub(super) async fn receive<B: Buf>(
         .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
     // Said beforehand, so that a client that waits for `100 Continue` need not send it at all.
-    let announced =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = visit
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > bytes_max) {
         return Err(too_large());
     }
-    tokio::time::timeout(timeout, collect(body, bytes_max, too_large)).await.unwrap_or_else(|_| {
+    let bytes_max = announced.unwrap_or(bytes_max);
+    let waiting = app.bodies.enter(keys, visit.peer.client.address, bytes_max);
+    let Ok(room) = tokio::time::timeout(app.body_timeout, waiting).await else {
+        app.metrics.count_refusal("body-bytes");
+        return Err(Problem::rate_limited(
+            "too many bodies are being received, yours among them (limits.body_bytes): send fewer at a time",
+            app.streams.retry,
+        ));
+    };
+    let collecting = tokio::time::timeout(app.body_timeout, collect(body, bytes_max, too_large));
+    let bytes = collecting.await.unwrap_or_else(|_| {
         Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "body-timeout",
             "the request's body did not arrive in time",
         ))
-    })
+    })?;
+    Ok(Received { bytes, _room: room })
 }
 
 /// Whether a `Content-Encoding` leaves the body as it is.
@@ -85,7 +110,8 @@ async fn collect<B: Buf>(
     too_large: impl Fn() -> Problem,
 ) -> Result<Bytes, Problem> {
     let mut body = std::pin::pin!(body);
-    let mut collected = BytesMut::new();
+    // Room is taken for all of it; memory is, as it comes.
+    let mut collected = BytesMut::with_capacity(bytes_max);
     while let Some(part) = body.next().await {
         let mut part = part.map_err(|_| {
             Problem::new(

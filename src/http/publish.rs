@@ -43,9 +43,11 @@ async fn accept<B: Buf>(
     }
     app.origins.check_sender(&visit.headers, &visit.peer.client)?;
     let workspace = workspace(id)?;
-    if let Err(denial) = app.door.admit(Action::Publish, &workspace, &visit.credentials(None)).await {
-        return Err(denied::problem(app, &denial));
-    }
+    let admission = app
+        .door
+        .admit(Action::Publish, &workspace, &visit.credentials(None))
+        .await
+        .map_err(|denial| denied::problem(app, &denial))?;
     let Form { batch, envelope } = Form::of(&visit.query, &visit.headers)?;
     let key = idempotency_key(&visit.headers)?;
     let (bytes_max, what, setting) = if batch {
@@ -65,8 +67,9 @@ async fn accept<B: Buf>(
             ),
         )
     };
-    let body = body::receive(stream, &visit.headers, bytes_max, app.body_timeout, too_large).await?;
-    let parts = if batch { lines(&body) } else { vec![body] };
+    let keys = admission.identity.keys();
+    let body = body::receive(app, visit, keys, stream, bytes_max, too_large).await?;
+    let parts = if batch { lines(&body.bytes) } else { vec![body.bytes.clone()] };
     let items = items(parts, envelope)?;
     check(&items, app.event_bytes)?;
     check_rate(app, &workspace, &items)?;

@@ -21,7 +21,7 @@ use crate::auth::Door;
 use crate::bus::Bus;
 use crate::delivery::StreamSettings;
 use crate::hub::Hub;
-use crate::limits::OpenStreams;
+use crate::limits::{BodyBudget, OpenStreams};
 use crate::metrics::Metrics;
 use crate::workspace::WorkspaceId;
 
@@ -55,6 +55,8 @@ pub struct App {
     pub event_bytes: usize,
     /// Bytes of a batch's body.
     pub batch_bytes: usize,
+    /// Room for bodies.
+    pub bodies: Arc<BodyBudget>,
     /// How fast workspaces may be published to.
     pub publish_rate: Arc<PublishRate>,
     /// Bound on receiving a request body.

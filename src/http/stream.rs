@@ -21,8 +21,8 @@ use crate::auth::{Action, UserId};
 use crate::delivery::engine::Granted;
 use crate::delivery::{Recipient, StreamBody, Terms};
 use crate::event::control::ReconnectReason;
-use crate::hub::{Start, View};
-use crate::limits::Candidate;
+use crate::hub::{ReaderId, Start, View};
+use crate::limits::{Candidate, Holder};
 use crate::workspace::WorkspaceId;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -100,8 +100,9 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
         return denied::stream_answer(app, &denial, by_status);
     }
     let view = View { user: admission.identity.user.as_ref().map(UserId::key), ..query.view };
+    let holder = Holder::of(admission.identity.keys(), visit.peer.client.address);
     let subscriber = match app.hub.join(&workspace, start, view) {
-        Ok(subscriber) => subscriber,
+        Ok(subscriber) => subscriber.reading_for(ReaderId::of(&holder)),
         Err(error) => {
             app.metrics.count_refusal("workspaces");
             app.door.turn_away(admission).await;

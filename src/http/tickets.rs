@@ -12,8 +12,8 @@ use super::problem::Problem;
 use super::routes::{App, workspace};
 use super::visit::Visit;
 use super::{body, denied};
-use crate::auth::Action;
 use crate::auth::tickets::IssueError;
+use crate::auth::{Action, Keys};
 
 /// The most that a request for a ticket has to say, in bytes.
 const BODY_BYTES_MAX: usize = 4096;
@@ -47,8 +47,8 @@ async fn grant<B: Buf>(
     app.origins.check_sender(&visit.headers, &visit.peer.client)?;
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad-ticket-request", detail);
     let too_large = || bad("the body names the workspace and has at most 4096 bytes");
-    let body = body::receive(stream, &visit.headers, BODY_BYTES_MAX, app.body_timeout, too_large).await?;
-    let wish: Wish = serde_json::from_slice(&body)
+    let body = body::receive(app, visit, Keys::default(), stream, BODY_BYTES_MAX, too_large).await?;
+    let wish: Wish = serde_json::from_slice(&body.bytes)
         .map_err(|_| bad(r#"the body is JSON that names the workspace: {"workspace":"acme"}"#))?;
     let workspace = workspace(&wish.workspace)?;
     let admission = app

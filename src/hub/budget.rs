@@ -1,10 +1,10 @@
-//! The memory that recent events of all workspaces may take together.
+//! The memory that recent events of all workspaces, or pages of their logs, may take together.
 
 use std::sync::Arc;
 
 use prometheus_client::metrics::gauge::Gauge;
 
-/// A bound that all rings and kept pages share. It is not a reservation: who goes beyond it is expected to give something of
+/// A bound that all rings share, or all pages of logs. It is not a reservation: who goes beyond it is expected to give something of
 /// its own back.
 #[derive(Debug)]
 pub(super) struct Budget {

@@ -8,6 +8,7 @@
 //! | [`pace`] | how fast events may come, and what is dropped because they came faster |
 //! | [`ring`] | the recent part of the order, as frames, numbered and bounded |
 //! | [`replay`] | older parts, read from the log for clients that come back |
+//! | [`pages`] | what these parts may take together |
 //! | [`subscriber`] | one client's cursor and view, and what it gets next |
 //! | [`tap`] | the ring, read once for many clients |
 //! | [`seat`] | being in a workspace: who counts, and who is woken |
@@ -29,6 +30,7 @@ mod lingering;
 mod look;
 mod marks;
 mod pace;
+mod pages;
 mod queue;
 mod reads;
 mod replay;
@@ -51,7 +53,7 @@ use parking_lot::Mutex;
 
 pub use marks::{MARK_SLACK, Marks};
 pub use pace::Clock;
-pub use reads::{LogRead, Reads};
+pub use reads::{LogRead, ReaderId, Reads};
 pub use seat::Presence;
 pub use start::{Resume, Start};
 pub use subscriber::{Joined, Next, Subscriber};
@@ -74,9 +76,10 @@ pub struct HubSettings {
     pub ring_events: usize,
     /// Bytes in a workspace's ring.
     pub ring_bytes: usize,
-    /// Bytes in the rings of all workspaces together, and in what is kept of logs for clients that come back. The newest
-    /// event of each workspace stays all the same.
+    /// Bytes in the rings of all workspaces together. The newest event of each workspace stays all the same.
     pub ring_bytes_in_all: usize,
+    /// Bytes in pages of logs that clients which come back read.
+    pub replay_bytes: usize,
     /// How fast a workspace's channel may bring events.
     pub rates: Rates,
     /// Bytes of a payload.
@@ -179,6 +182,8 @@ impl Hub {
         self.shared.metrics.workspaces.dec_by(i64::try_from(released).unwrap_or(i64::MAX));
         self.shared.lingering.retain(|id| workspaces.contains_key(id));
         drop(workspaces);
+        self.shared.pages.sweep(now);
+        self.shared.reads.made_room();
         if self.shared.take_untold() {
             for cell in self.cells() {
                 cell.tell_dropped();
@@ -224,11 +229,18 @@ impl Hub {
     /// Brings the answer to a wish from [`reads`](Self::reads). Each wish wants one.
     pub fn answer(&self, read: &LogRead, page: Result<LogPage, LogError>) {
         // A workspace that was given up meanwhile wants it no more.
-        let Some(cell) = self.cell(&read.workspace).filter(|cell| cell.has_asked(read)) else { return };
-        match read.asker {
-            Asker::Workspace(ticket) => cell.caught_up(ticket, page),
-            Asker::Replay => cell.replayed(read.span, page),
-            Asker::Look { number } => cell.looked(number, page),
+        let cell = self.cell(&read.workspace).filter(|cell| cell.has_asked(read));
+        match (read.asker, cell) {
+            (Asker::Workspace(ticket), Some(cell)) => cell.caught_up(ticket, page),
+            (Asker::Look { number }, Some(cell)) => cell.looked(number, page),
+            (Asker::Replay { reader }, cell) => {
+                if let Some(cell) = cell {
+                    cell.replayed(read.span, reader, page);
+                }
+                self.shared.pages.end();
+                self.shared.reads.made_room();
+            }
+            (_, None) => {}
         }
     }
 

@@ -251,6 +251,7 @@ impl World {
             ring_events: 5,
             ring_bytes: 1 << 20,
             ring_bytes_in_all: 1 << 30,
+            replay_bytes: 1 << 30,
             rates,
             event_bytes: 64,
             linger: Duration::from_secs(30),

@@ -2,28 +2,32 @@
 //! frames, encoded once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::budget::Share;
+use super::reads::ReaderId;
 use super::ring::cost;
 use super::shared::Shared;
 use crate::bus::{LiveMark, LogEntry, LogError, LogPage, Span};
 use crate::event::control::ResetReason;
 use crate::event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
 
-/// How long a page is kept for others who come back to the same place: a crowd that reconnects arrives within seconds, and on
-/// a small machine it takes a while to be let in.
-const KEPT: Duration = Duration::from_secs(10);
-
 /// The most pages that a workspace keeps for others.
 const KEPT_MAX: usize = 8;
 
-/// The most pages of a workspace that may be waited for at a time. Clients decide which places they come back to, and
-/// each other place costs a read.
+/// The most pages of a workspace that are waited for at a time. Clients decide which places they come back to, and each other place
+/// costs a read. Those that want a further one ask when one has come.
 const WAITING_MAX: usize = 64;
+
+/// The same for one client, so that its many places keep nobody else waiting.
+const WAITING_EACH_MAX: usize = 8;
+
+/// How long a read that failed counts for all who come back to its place.
+const FAILURE_KEPT: Duration = Duration::from_secs(10);
 
 /// A part of a log, encoded.
 #[derive(Debug)]
@@ -44,8 +48,11 @@ pub(super) struct ReplayPage {
     pub(super) live: LiveMark,
     /// When it was asked for.
     pub(super) asked: Asked,
-    /// What the frames take, out of what all rings may take.
-    _share: Share,
+    /// What the frames take, out of what all pages may take.
+    share: Share,
+    since: Instant,
+    /// When it was last read from, in milliseconds since then, and at least 1; 0 before that.
+    used: AtomicU64,
 }
 
 /// How the workspace stood when a page was asked for.
@@ -90,11 +97,33 @@ impl ReplayPage {
             }));
             place = Some(entry.id);
         }
-        let mut share = Share::new(Arc::clone(&shared.budget));
-        share.grow(frames.iter().map(cost).sum());
+        let mut share = Share::new(shared.page_budget());
+        share.grow(frames.iter().map(page_cost).sum());
+        let (since, used) = (Instant::now(), AtomicU64::new(0));
         let (LogPage { proven, head, record, live, .. }, beside) = (page, OnceLock::new());
         let (proven, head, record, live) = (*proven, *head, *record, *live);
-        Self { frames, beside, proven, last: place, head, record, live, asked, _share: share }
+        Self { frames, beside, proven, last: place, head, record, live, asked, share, since, used }
+    }
+
+    /// What its frames take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.share.bytes() + self.beside.get().map_or(0, |(_, share)| share.bytes())
+    }
+
+    /// It is read from.
+    pub(super) fn touch(&self) {
+        let used = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.used.store(used.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether anybody has read from it.
+    pub(super) fn was_read(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > 0
+    }
+
+    /// For how long nobody has read from it.
+    pub(super) fn idle(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since + Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
 
     /// Whether it holds no event.
@@ -111,8 +140,8 @@ impl ReplayPage {
         let beside = self.beside.get_or_init(|| {
             let at = |frame: &Frame| frame.at(shared.next_live(Position { live: None, ..*frame.position() }));
             let frames: Vec<_> = self.frames.iter().map(at).collect();
-            let mut share = Share::new(Arc::clone(&shared.budget));
-            share.grow(frames.iter().map(cost).sum());
+            let mut share = Share::new(shared.page_budget());
+            share.grow(frames.iter().map(page_cost).sum());
             (frames, share)
         });
         beside.0.get(index)
@@ -144,16 +173,24 @@ impl ReplayPage {
     }
 }
 
+/// What a frame of a page takes in memory, in bytes, with its form that carries `event:`.
+fn page_cost(frame: &Frame) -> usize {
+    let named = frame.event_type().map_or(0, |_| frame.plain().len());
+    cost(frame) + named
+}
+
 /// The reads of one workspace that subscribers wait for or have waited for.
 #[derive(Debug, Default)]
 pub(super) struct Replays(HashMap<Span, Flight>);
 
 #[derive(Debug)]
 enum Flight {
-    /// Asked for.
-    Waiting(Asked),
-    /// Here, since a moment.
-    Landed(Result<Arc<ReplayPage>, Failure>, Instant),
+    /// Asked for, by a client.
+    Waiting(Asked, Option<ReaderId>),
+    /// Here. A page that is gone meanwhile counts as not asked for.
+    Landed(Weak<ReplayPage>),
+    /// It did not come, at this moment.
+    Failed(Failure, Instant),
 }
 
 /// Why a page did not come.
@@ -169,7 +206,7 @@ pub(super) enum Failure {
 pub(super) enum Page {
     /// Nobody has asked for it: whoever finds this has to.
     Unasked,
-    /// It is under way.
+    /// It is under way, or as many others are as may be. Either way something comes that wakes all who wait.
     Waiting,
     /// It is here, or it failed.
     Landed(Result<Arc<ReplayPage>, Failure>),
@@ -178,52 +215,64 @@ pub(super) enum Page {
 impl Replays {
     /// Looks for a page; one that nobody asked for in this life of the subscription, or that the ring has outrun, counts as
     /// asked for from `now` on. `oldest` is the cursor of the ring's oldest frame.
-    pub(super) fn get(&mut self, span: Span, now: Asked, oldest: u64) -> Page {
+    pub(super) fn get(&mut self, span: Span, reader: Option<ReaderId>, now: Asked, oldest: u64) -> Page {
         let is_stale = |page: &ReplayPage| page.asked.life != now.life || page.is_outrun(oldest);
         match self.0.get(&span) {
             // One that was asked for in an earlier life is on its way; when it is here it does not count.
-            Some(Flight::Waiting(_)) => return Page::Waiting,
-            Some(Flight::Landed(page, _)) if page.as_ref().is_ok_and(|page| is_stale(page)) => {}
-            Some(Flight::Landed(page, _)) => return Page::Landed(page.clone()),
-            None if self.waiting() >= WAITING_MAX => return Page::Landed(Err(Failure::Unavailable)),
+            Some(Flight::Waiting(..)) => return Page::Waiting,
+            Some(Flight::Failed(failure, _)) => return Page::Landed(Err(*failure)),
+            Some(Flight::Landed(page)) => {
+                if let Some(page) = page.upgrade().filter(|page| !is_stale(page)) {
+                    return Page::Landed(Ok(page));
+                }
+            }
             None => {}
         }
-        self.0.insert(span, Flight::Waiting(now));
+        let of_reader = |flight: &&Flight| matches!(flight, Flight::Waiting(_, other) if *other == reader);
+        if self.waiting() >= WAITING_MAX || self.0.values().filter(of_reader).count() >= WAITING_EACH_MAX {
+            return Page::Waiting;
+        }
+        self.0.insert(span, Flight::Waiting(now, reader));
         Page::Unasked
     }
 
     /// When a page was asked for that is still under way; `None` if nobody waits for it.
     pub(super) fn asked(&self, span: Span) -> Option<Asked> {
         match self.0.get(&span) {
-            Some(Flight::Waiting(asked)) => Some(*asked),
-            Some(Flight::Landed(..)) | None => None,
+            Some(Flight::Waiting(asked, _)) => Some(*asked),
+            _ => None,
         }
     }
 
     /// A page has come, or will not.
-    pub(super) fn land(&mut self, span: Span, page: Result<Arc<ReplayPage>, Failure>, now: Instant) {
+    pub(super) fn land(&mut self, span: Span, page: Result<&Arc<ReplayPage>, Failure>, now: Instant) {
         self.sweep(now);
         if self.0.len() - self.waiting() >= KEPT_MAX {
-            // Whoever reads one of these holds it; only latecomers have to ask again.
+            // Whoever reads one of these knows it; only latecomers have to ask again.
             self.forget_landed();
         }
-        self.0.insert(span, Flight::Landed(page, now));
+        let flight = match page {
+            Ok(page) => Flight::Landed(Arc::downgrade(page)),
+            Err(failure) => Flight::Failed(failure, now),
+        };
+        self.0.insert(span, flight);
     }
 
     /// Forgets what was read: the log may have become another one.
     pub(super) fn forget_landed(&mut self) {
-        self.0.retain(|_, flight| matches!(flight, Flight::Waiting(_)));
+        self.0.retain(|_, flight| matches!(flight, Flight::Waiting(..)));
     }
 
     fn waiting(&self) -> usize {
-        self.0.values().filter(|flight| matches!(flight, Flight::Waiting(_))).count()
+        self.0.values().filter(|flight| matches!(flight, Flight::Waiting(..))).count()
     }
 
-    /// Forgets pages that have been kept long enough.
+    /// Forgets pages that are gone, and failures that were kept for long enough.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.0.retain(|_, flight| match flight {
-            Flight::Waiting(_) => true,
-            Flight::Landed(_, since) => now.saturating_duration_since(*since) < KEPT,
+            Flight::Waiting(..) => true,
+            Flight::Landed(page) => page.strong_count() > 0,
+            Flight::Failed(_, since) => now.saturating_duration_since(*since) < FAILURE_KEPT,
         });
         if self.0.is_empty() {
             self.0 = HashMap::new();

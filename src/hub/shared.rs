@@ -10,6 +10,7 @@ use super::budget::Budget;
 use super::lingering::Lingering;
 use super::marks::Marks;
 use super::pace::Clock;
+use super::pages::Pages;
 use super::reads::Reads;
 use super::ring::FRAME_OVERHEAD_BYTES;
 use crate::bus::LogEntry;
@@ -27,10 +28,11 @@ pub(super) struct Shared {
     pub(super) settings: HubSettings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reads: Reads,
+    pub(super) pages: Arc<Pages>,
     pub(super) marks: Marks,
     pub(super) lingering: Lingering,
     pub(super) clock: Clock,
-    /// What rings and kept pages may take together.
+    /// What rings may take together.
     pub(super) budget: Arc<Budget>,
     /// A workspace has events that were dropped and not told of yet.
     has_untold: AtomicBool,
@@ -48,13 +50,16 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(node: NodeId, settings: HubSettings, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let budget = Budget::new(metrics.ring_bytes.clone(), settings.ring_bytes_in_all);
+        let pages = Pages::new(metrics.replay_bytes.clone(), settings.replay_bytes, settings.ring_bytes);
+        let pages = Arc::new(pages);
         Self {
             clock,
             budget: Arc::new(budget),
             node,
             settings,
             metrics,
-            reads: Reads::default(),
+            reads: Reads::new(Arc::clone(&pages)),
+            pages,
             marks: Marks::default(),
             has_untold: AtomicBool::new(false),
             lingering: Lingering::default(),
@@ -65,7 +70,12 @@ impl Shared {
         }
     }
 
-    /// Whether there is no room for the largest event beside what rings and kept pages hold.
+    /// What pages of logs may take together.
+    pub(super) fn page_budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.pages.budget)
+    }
+
+    /// Whether there is no room for the largest event beside what rings hold.
     pub(super) fn is_crowded(&self) -> bool {
         self.budget.lacks(self.settings.event_bytes + FRAME_OVERHEAD_BYTES)
     }

@@ -2,11 +2,12 @@
 
 mod resuming;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::reads::ReaderId;
 use super::replay::ReplayPage;
 use super::ring::At;
 use super::seat::{Presence, Seat};
@@ -28,6 +29,8 @@ pub struct Subscriber {
     view: View,
     stage: Stage,
     position: Option<Position>,
+    /// Whose reads of the log take turns with those of others.
+    reader: Option<ReaderId>,
 }
 
 #[derive(Debug)]
@@ -83,10 +86,12 @@ struct Replaying {
     misses_live: bool,
     /// A doubt from before.
     doubt: Option<Box<Doubt>>,
-    /// That part, when it has come.
-    page: Option<Arc<ReplayPage>>,
+    /// That part, when it has come; it goes where others need its room.
+    page: Option<Weak<ReplayPage>>,
     /// The next frame of it.
     next: usize,
+    /// Where the log is read on if it goes: behind the last frame of it that was taken.
+    taken: Option<Span>,
     /// Whether the client had its hello.
     joined: bool,
     /// Where the client was in the ring, if the log is only read to prove once more what it has read ahead.
@@ -137,7 +142,20 @@ pub enum Next {
 impl Subscriber {
     pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize, start: Start, view: View) -> Self {
         let seat = Seat::new(Arc::clone(&cell), slot);
-        Self { seat, presence: Presence::new(cell), view, stage: Stage::Held(start), position: None }
+        Self {
+            seat,
+            presence: Presence::new(cell),
+            view,
+            stage: Stage::Held(start),
+            position: None,
+            reader: None,
+        }
+    }
+
+    /// Reads the log for this client, in turns with others. Without one it takes turns together with all others without.
+    #[must_use]
+    pub fn reading_for(self, reader: ReaderId) -> Self {
+        Self { reader: Some(reader), ..self }
     }
 
     fn cell(&self) -> &Arc<WorkspaceCell> {
@@ -273,6 +291,7 @@ impl Subscriber {
                 doubt: doubt.take(),
                 page: None,
                 next: 0,
+                taken: None,
                 joined: true,
                 in_ring: Some(*cursor),
             });

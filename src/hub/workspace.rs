@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::LiveEvents;
 use super::look::{Found, LOOK_PAUSE, Look};
-use super::reads::{Asker, LogRead};
+use super::reads::{Asker, LogRead, ReaderId};
 use super::replay::{Failure, ReplayPage, Replays};
 use super::shared::Shared;
 use super::timeline::{Timeline, Wish};
@@ -146,7 +146,6 @@ impl WorkspaceCell {
     pub(super) fn sweep(&self, now: Instant, linger: Duration) -> bool {
         let mut state = self.state.lock();
         state.replays.sweep(now);
-        self.make_room(&mut state);
         state.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= linger)
     }
 
@@ -204,29 +203,25 @@ impl WorkspaceCell {
     }
 
     /// The answer to a read of the log that subscribers asked for.
-    pub(super) fn replayed(&self, span: Span, page: Result<LogPage, LogError>) {
+    pub(super) fn replayed(&self, span: Span, reader: Option<ReaderId>, page: Result<LogPage, LogError>) {
         let Some(asked) = self.state.lock().replays.asked(span) else { return };
         // Encoded outside the lock, which live events want meanwhile.
         let page = match page {
             Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, asked))),
             Err(error) => Err(Failure::from(&error)),
         };
+        let now = Instant::now();
         let mut state = self.state.lock();
-        self.make_room(&mut state);
-        state.replays.land(span, page, Instant::now());
+        state.replays.land(span, page.as_ref().map_err(|failure| *failure), now);
+        if let Ok(page) = page {
+            self.shared.pages.hold(page, reader, now);
+        }
         self.wake_unlocked(state);
     }
 
-    /// Where memory is short, recent events are worth more than what the log can be asked for again.
-    fn make_room(&self, state: &mut State) {
-        if self.shared.is_crowded() {
-            state.replays.forget_landed();
-        }
-    }
-
-    /// Has a part of the log read for subscribers.
-    pub(super) fn ask_replay(&self, span: Span) {
-        self.push_read(span, Duration::ZERO, Asker::Replay);
+    /// Has a part of the log read for subscribers, of which `reader` is the first.
+    pub(super) fn ask_replay(&self, span: Span, reader: Option<ReaderId>) {
+        self.push_read(span, Duration::ZERO, Asker::Replay { reader });
     }
 
     /// The mark was looked at once more. What cannot be found out may be so.

@@ -10,6 +10,7 @@ use crate::files::{self, FileBudget, TooFewFiles};
 use crate::http::{AdmissionSettings, ConnectionSettings, Hosts, Http2Settings, SocketSettings};
 use crate::hub::{HubSettings, LiveEvents};
 use crate::limits::StreamLimits;
+use crate::memory::MemoryBudget;
 
 /// What the limit of open files leaves of the configured bounds, once it is raised as far as it may be.
 pub(super) fn files(config: &Config) -> Result<FileBudget, TooFewFiles> {
@@ -24,6 +25,20 @@ pub(super) fn files(config: &Config) -> Result<FileBudget, TooFewFiles> {
         );
     }
     Ok(budget)
+}
+
+/// Says so where the configured bounds on memory together are more than there is.
+pub(super) fn warn_of_memory(config: &Config) {
+    let budget = MemoryBudget::new(config);
+    if budget.is_exceeded() {
+        let (configured_mib, available_mib) = budget.mebibytes();
+        tracing::warn!(
+            configured_mib,
+            available_mib,
+            "the configured bounds on memory together are more than this process may have: lower limits.ring_bytes and its kin \
+             (docs/operations.md, Limits of the machine)"
+        );
+    }
 }
 
 /// Who may have a connection on the public listener.
@@ -93,6 +108,7 @@ pub(super) fn hub_settings(config: &Config) -> HubSettings {
         ring_events: config.ring.events,
         ring_bytes: config.ring.bytes,
         ring_bytes_in_all: config.limits.ring_bytes,
+        replay_bytes: config.limits.replay_bytes,
         rates: config.limits.rates(),
         event_bytes: config.limits.event_bytes,
         linger: config.ring.linger_seconds.duration(),

@@ -49,6 +49,7 @@ impl Stage {
             ring_events: bounds.frames,
             ring_bytes: bounds.bytes,
             ring_bytes_in_all: 1 << 30,
+            replay_bytes: 1 << 30,
             rates: Rates::default(),
             event_bytes: 1 << 16,
             linger: NEVER,

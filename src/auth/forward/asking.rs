@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::Action;
+use crate::limits::AddressKey;
 use crate::workspace::WorkspaceId;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -22,7 +23,7 @@ const SECRET_PARAMETERS: [&str; 2] = ["token", "ticket"];
 /// headers, and where the request came from. A clone shares it, so a stream can keep it to ask again. `Debug` shows the
 /// names of headers alone.
 #[derive(Clone)]
-pub struct Asking(Arc<[(HeaderName, HeaderValue)]>);
+pub struct Asking(Arc<[(HeaderName, HeaderValue)]>, AddressKey);
 
 /// A question to the app as a whole, by its digest: everything that the app is told stands in it, so two clients share
 /// an answer only where the app could not tell them apart. Nobody can look for two questions with one digest (SHA-256),
@@ -65,7 +66,12 @@ impl Asking {
         ] {
             taken.extend(value.and_then(|value| sensitive(value.as_bytes())).map(|value| (name, value)));
         }
-        Self(taken.into())
+        Self(taken.into(), AddressKey::of(client))
+    }
+
+    /// What the client's requests take turns by.
+    pub(super) fn address(&self) -> AddressKey {
+        self.1
     }
 
     /// The headers to ask with.

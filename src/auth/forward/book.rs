@@ -36,23 +36,19 @@ pub(super) enum Found {
 
 /// Questions and answers under one lock, so that whoever finds no answer finds the flight that brings it.
 pub(super) struct Book {
-    flights_max: usize,
     pages: Mutex<Pages>,
 }
 
 struct Pages {
     cache: Cache,
-    /// At most `flights_max` for newcomers; each is taken out by its [`Landing`].
+    /// Each is taken out by its [`Landing`]. Those that wait for a slot are bounded there.
     flights: HashMap<Key, Entry>,
-    /// How many of them are for open streams. Whoever asks again bounds these, and newcomers do not keep them out.
-    rechecks: usize,
     numbered: u64,
 }
 
 /// A flight, as the book knows it.
 struct Entry {
     number: u64,
-    freshness: Freshness,
     flight: WeakShared<BoxFuture<'static, Outcome>>,
 }
 
@@ -64,41 +60,38 @@ pub(super) struct Landing {
 }
 
 impl Book {
-    /// An empty book for so many flights, those that wait included.
-    pub(super) fn new(cache_entries: usize, flights_max: usize) -> Self {
-        let pages =
-            Pages { cache: Cache::new(cache_entries), flights: HashMap::new(), rechecks: 0, numbered: 0 };
-        Self { flights_max, pages: Mutex::new(pages) }
+    /// An empty book.
+    pub(super) fn new(cache_entries: usize) -> Self {
+        let pages = Pages { cache: Cache::new(cache_entries), flights: HashMap::new(), numbered: 0 };
+        Self { pages: Mutex::new(pages) }
     }
 
     /// Finds the answer, or a flight that brings it. Where there is neither, `begin` makes one, which must keep what it is
-    /// given, and must not use the book right away; where there is no room for it, there is no answer.
+    /// given, and must not use the book right away.
     pub(super) fn find(
         self: &Arc<Self>,
         key: Key,
         freshness: Freshness,
         begin: impl FnOnce(Landing) -> BoxFuture<'static, Outcome>,
-    ) -> Result<Found, NoAnswer> {
+    ) -> Found {
         let mut pages = self.pages.lock();
         if freshness == Freshness::Kept
             && let Some(answer) = pages.cache.get(&key, Instant::now())
         {
-            return Ok(Found::Answer(answer));
+            return Found::Answer(answer);
         }
         if let Some(flight) = pages.flights.get(&key).and_then(|entry| entry.flight.upgrade()) {
-            return Ok(Found::Flight(flight));
-        }
-        if freshness == Freshness::Kept && pages.flights.len() - pages.rechecks >= self.flights_max {
-            return Err(NoAnswer::Busy);
+            return Found::Flight(flight);
         }
         pages.numbered += 1;
         let number = pages.numbered;
         let flight = begin(Landing { book: Arc::clone(self), key, number }).shared();
         // A flight that nobody has polled yet can be pointed at.
         if let Some(pointer) = flight.downgrade() {
-            pages.put(key, Entry { number, freshness, flight: pointer });
+            // One that is replaced ended, and its landing has not come yet.
+            pages.flights.insert(key, Entry { number, flight: pointer });
         }
-        Ok(Found::Flight(flight))
+        Found::Flight(flight)
     }
 
     #[cfg(test)]
@@ -135,25 +128,10 @@ impl Drop for Landing {
 }
 
 impl Pages {
-    fn put(&mut self, key: Key, entry: Entry) {
-        self.rechecks += entry.rechecks();
-        // One that ended, and whose landing has not come yet.
-        let replaced = self.flights.insert(key, entry);
-        self.rechecks -= replaced.as_ref().map_or(0, Entry::rechecks);
-    }
-
     /// Takes out a flight, and not the next one to the same question, which may have begun already.
     fn take_out(&mut self, key: Key, number: u64) {
         if self.flights.get(&key).is_some_and(|other| other.number == number) {
-            let taken = self.flights.remove(&key);
-            self.rechecks -= taken.as_ref().map_or(0, Entry::rechecks);
+            self.flights.remove(&key);
         }
-    }
-}
-
-impl Entry {
-    /// What it adds to the flights for open streams.
-    fn rechecks(&self) -> usize {
-        usize::from(self.freshness == Freshness::New)
     }
 }

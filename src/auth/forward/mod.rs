@@ -6,6 +6,7 @@
 //! | `client` | requests to the app |
 //! | `answer` | what an answer means, and for how long it may be used |
 //! | `cache` | answers that may be used again |
+//! | `slots` | requests at a time, in turns by client address |
 //! | `book` | questions under way, so that all who have the same one share one request |
 //! | `counts` | what is counted |
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 mod answer;
@@ -24,6 +25,7 @@ mod book;
 mod cache;
 mod client;
 mod counts;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,7 @@ pub use asking::Asking;
 use book::{Book, Found, Freshness, Landing, Outcome};
 use client::{App, Question};
 pub use counts::{ForwardMetrics, ForwardOutcome};
+use slots::{Crowded, Slot, Slots, Turn};
 
 use crate::auth::{Action, Check, Denial};
 use crate::config::{ForwardConfig, ForwardUrl};
@@ -51,7 +54,7 @@ struct Inner {
     extra: Vec<HeaderName>,
     app: App,
     /// Requests for newcomers under way, and such for open streams beyond their share.
-    slots: Semaphore,
+    slots: Arc<Slots>,
     /// The share of requests that only open streams get.
     recheck_slots: Semaphore,
     book: Arc<Book>,
@@ -100,9 +103,9 @@ impl ForwardAuth {
             cache_max: config.cache_max_seconds.duration(),
             extra: extra?,
             app: App::new(timeout, config.concurrent, config.url.is_https())?,
-            slots: Semaphore::new(config.concurrent - share),
+            slots: Slots::new(config.concurrent - share, config.queue.saturating_add(share)),
             recheck_slots: Semaphore::new(share),
-            book: Arc::new(Book::new(config.cache_entries, config.concurrent.saturating_add(config.queue))),
+            book: Arc::new(Book::new(config.cache_entries)),
             metrics,
             failures: Throttle::default(),
         })))
@@ -175,15 +178,11 @@ impl ForwardAuth {
             Arc::clone(inner).fly(landing, question, freshness).boxed()
         });
         let outcome = match found {
-            Ok(Found::Answer(answer)) => {
+            Found::Answer(answer) => {
                 inner.metrics.count(ForwardOutcome::Cached);
                 return answer.decide();
             }
-            Ok(Found::Flight(flight)) => flight.await,
-            Err(no_answer) => {
-                inner.fail(&no_answer);
-                Err(no_answer)
-            }
+            Found::Flight(flight) => flight.await,
         };
         outcome.map_or_else(|_| Err(unavailable()), |answer| answer.decide())
     }
@@ -207,16 +206,19 @@ impl Inner {
     }
 
     async fn exchange(&self, question: &Question, freshness: Freshness) -> Outcome {
-        let slot = match freshness {
-            Freshness::Kept => self.slots.acquire().await,
+        let busy = |Crowded| NoAnswer::Busy;
+        let _slot = match freshness {
+            Freshness::Kept => {
+                let turn = Turn::Address(question.asking.address());
+                AnySlot::Shared(self.slots.acquire(turn).await.map_err(busy)?)
+            }
             Freshness::New => tokio::select! {
                 biased;
-                slot = self.recheck_slots.acquire() => slot,
-                slot = self.slots.acquire() => slot,
+                // The semaphore is never closed.
+                slot = self.recheck_slots.acquire() => AnySlot::Recheck(slot.map_err(|_| NoAnswer::Busy)?),
+                slot = self.slots.acquire(Turn::Recheck) => AnySlot::Shared(slot.map_err(busy)?),
             },
         };
-        // The semaphores are never closed.
-        let _slot = slot.map_err(|_| NoAnswer::Busy)?;
         let _counted = Counted::new(&self.metrics);
         let asked = Instant::now();
         let head = self.app.ask(question).await.map_err(NoAnswer::Unreachable)?;
@@ -234,6 +236,12 @@ impl Inner {
             );
         }
     }
+}
+
+/// A slot of either kind, until it is dropped.
+enum AnySlot<'a> {
+    Recheck(#[expect(dead_code, reason = "kept for its drop")] SemaphorePermit<'a>),
+    Shared(#[expect(dead_code, reason = "kept for its drop")] Slot),
 }
 
 /// A request under way, counted as long as it is.

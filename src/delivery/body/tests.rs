@@ -45,6 +45,7 @@ fn hub() -> Hub {
     let settings = HubSettings {
         ring_events: 10,
         ring_bytes: 1 << 20,
+        replay_bytes: 1 << 26,
         ring_bytes_in_all: 1 << 20,
         rates: Rates::default(),
         event_bytes: 1 << 10,

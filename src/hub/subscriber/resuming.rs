@@ -1,6 +1,6 @@
 //! Where a client begins, and how it gets from there to the ring: what it missed is read from the log, page by page.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{Doubt, Joined, Next, ReadAhead, Replaying, Stage, Step, Subscriber, show};
 use crate::bus::{LiveMark, Span};
@@ -55,6 +55,7 @@ impl Subscriber {
             doubt: None,
             page: None,
             next: 0,
+            taken: None,
             joined: false,
             in_ring: None,
         });
@@ -79,11 +80,12 @@ impl Subscriber {
     /// Reads the log until it meets the ring.
     pub(super) fn replay(&mut self, state: &mut State) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
-        let Some(page) = &replaying.page else {
-            let oldest = state.timeline.ring().oldest();
-            return match state.replays.get(replaying.span, state.timeline.asked_now(), oldest) {
+        let Some(page) = replaying.page.as_ref().and_then(Weak::upgrade) else {
+            replaying.span = replaying.taken.take().unwrap_or(replaying.span);
+            let (now, oldest) = (state.timeline.asked_now(), state.timeline.ring().oldest());
+            return match state.replays.get(replaying.span, self.reader, now, oldest) {
                 Page::Unasked => {
-                    self.seat.cell().ask_replay(replaying.span);
+                    self.seat.cell().ask_replay(replaying.span, self.reader);
                     Step::Wait
                 }
                 Page::Waiting => Step::Wait,
@@ -92,15 +94,16 @@ impl Subscriber {
                     self.fail_replay(state, ResetReason::LogUnreadable, None)
                 }
                 Page::Landed(Ok(page)) => {
-                    replaying.page = Some(page);
+                    replaying.page = Some(Arc::downgrade(&page));
                     replaying.next = 0;
                     Step::GoOn
                 }
             };
         };
+        page.touch();
         let after = if let Span::After { after, .. } = replaying.span { Some(after) } else { None };
         if !page.proven {
-            let (reason, page) = (page.reason(after), Arc::clone(page));
+            let reason = page.reason(after);
             return self.fail_replay(state, reason, Some(&page));
         }
         if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
@@ -139,16 +142,18 @@ impl Subscriber {
             && replaying.began.is_some_and(|began| state.timeline.has_heard_live_after(began));
         if let Some(frame) = page.frame(replaying.next, shared, replaying.misses_live) {
             replaying.next += 1;
-            self.position = Some(*frame.position());
+            let position = *frame.position();
+            replaying.taken = Some(Span::after(position.entry, page.epoch()));
+            self.position = Some(position);
             return show(&self.view, frame);
         }
-        self.finish_page(state)
+        self.finish_page(state, &page)
     }
 
     /// The page is delivered: goes over to the ring if it connects, else to the next page.
-    fn finish_page(&mut self, state: &mut State) -> Step {
+    fn finish_page(&mut self, state: &mut State, page: &ReplayPage) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
-        let Some(page) = replaying.page.take() else { return Step::GoOn };
+        (replaying.page, replaying.taken) = (None, None);
         let (ring, life) = (state.timeline.ring(), state.timeline.life());
         if page.is_outrun(ring.oldest()) {
             // It was kept for too long: read once more.

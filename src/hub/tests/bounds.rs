@@ -98,38 +98,6 @@ fn when_rings_are_full_a_further_workspace_is_refused() {
 }
 
 #[test]
-fn where_memory_is_short_what_was_read_of_logs_is_not_kept() {
-    let fixture = fixture_with(HubSettings { ring_events: 1000, ring_bytes_in_all: 6000, ..settings() });
-    (1..=10).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
-    let _keeps_the_workspace = joined(&fixture);
-    let mut back = resume(&fixture, "1-0");
-    assert_eq!(read_all(&fixture, &mut back).len(), 10);
-    let pages = fixture.metrics.ring_bytes.get();
-    fixture.hub.sweep(Instant::now());
-    assert_eq!(
-        fixture.metrics.ring_bytes.get(),
-        pages,
-        "there is room for others who come back to the same place"
-    );
-    (0..100).for_each(|number| say(&fixture, &number.to_string()));
-    assert!(fixture.metrics.ring_bytes.get() > 5000);
-    fixture.hub.sweep(Instant::now());
-    assert!(fixture.metrics.ring_bytes.get() <= 6000 - pages);
-}
-
-#[test]
-fn clients_cannot_have_ever_more_places_read() {
-    let fixture = fixture();
-    log_unannounced(&fixture, 1000, "x");
-    let _keeps_the_workspace = joined(&fixture);
-    let mut clients: Vec<_> = (0..200).map(|place| resume(&fixture, &format!("{place}-7"))).collect();
-    let outcomes: Vec<_> = clients.iter_mut().map(next).collect();
-    let refused = outcomes.iter().filter(|outcome| **outcome == Poll::Ready(Next::Unavailable)).count();
-    assert_eq!(refused, 200 - 64);
-    assert_eq!(fixture.answer_reads(), 64);
-}
-
-#[test]
 fn many_come_and_go_and_nothing_stays() {
     let fixture = fixture();
     let keep = joined(&fixture);

@@ -17,6 +17,7 @@ mod following;
 mod joining;
 mod mixed;
 mod pacing;
+mod pages;
 mod replaying;
 
 /// A waker that counts.
@@ -45,6 +46,7 @@ fn settings() -> HubSettings {
         ring_events: 4,
         ring_bytes: 1 << 20,
         ring_bytes_in_all: 1 << 30,
+        replay_bytes: 1 << 30,
         rates: Rates::default(),
         event_bytes: 64,
         linger: Duration::from_secs(30),

@@ -237,3 +237,40 @@ async fn a_crowd_of_newcomers_ends_no_open_stream() {
     }
     crowd.shutdown().await;
 }
+
+#[tokio::test]
+async fn newcomers_get_in_beside_a_crowd_of_a_few_addresses() {
+    const NEWCOMERS: usize = 12;
+    let app = App::start().await;
+    let settings = [("auth.forward.timeout_seconds", "3"), ("server.trusted_proxies", "127.0.0.1")];
+    let bed = start(Bus::Embedded, &app, &settings).await;
+    let address = bed.broker.address();
+    app.set_slow_for_strangers(true);
+    let mut crowd = tokio::task::JoinSet::new();
+    for number in 0..150 {
+        crowd.spawn(async move {
+            for attempt in 0.. {
+                let cookie = format!("session=none{number}-{attempt}");
+                let from = format!("203.0.113.{}", number % 5);
+                let headers = [("Cookie", cookie.as_str()), ("X-Forwarded-For", from.as_str())];
+                let _ =
+                    http::try_request(address, "GET", &format!("{EVENTS}?errors=http"), &headers, "").await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    let busy = "tidings_forward_total{outcome=\"failed\"}";
+    eventually("the crowd has taken all places", DEADLINE, async || {
+        bed.broker.metric(busy).await.is_some_and(|count| count > 20.0)
+    })
+    .await;
+    for number in 0..NEWCOMERS {
+        let name = format!("newcomer-{number}");
+        app.sign_in(&name, &name, &["acme"]);
+        let from = format!("198.51.100.{number}");
+        let mut client =
+            bed.broker.connect_with("acme", session(&name).header("X-Forwarded-For", &from)).await;
+        client.hello().await;
+    }
+    crowd.shutdown().await;
+}

@@ -54,6 +54,20 @@ async fn all_is_well() {
 }
 
 #[tokio::test]
+async fn memory_that_is_not_there_is_told_by_check_and_at_the_start() {
+    let more_than_any = ("limits.ring_bytes", "1000000000000000");
+    let wrong = wrong(&run_tidings(&["check"], &[more_than_any]).await);
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    let (found, fix) = &wrong[0];
+    assert!(found.starts_with("memory: ") && found.contains("together are 95367"), "{found}");
+    assert!(fix.contains("limits.ring_bytes"), "{fix}");
+
+    let bed = Bed::start_with(Bus::Embedded, &[more_than_any]).await;
+    let log = bed.broker.logged("bounds on memory").await;
+    assert!(log.contains("configured_mib=95367") && log.contains("WARN"), "{log}");
+}
+
+#[tokio::test]
 async fn what_it_tries_leaves_nothing_behind() {
     let server = RedisServer::start().await;
     check(&server.url()).await.success();

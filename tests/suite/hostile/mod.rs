@@ -1,9 +1,11 @@
 //! Clients that mean harm, against the real broker: each gets a clear error or is cut, memory stays within a stated bound, and
 //! all the while an observer gets every event, in order.
 
+mod bodies;
 mod crowds;
 mod ids;
 mod redis_port;
+mod replays;
 mod slow;
 mod smuggling;
 
@@ -68,6 +70,13 @@ async fn publish(address: SocketAddr, stop: CancellationToken) -> u64 {
         tokio::time::sleep(PACE).await;
     }
     published
+}
+
+/// The most memory that the broker ever had, in bytes.
+fn peak(broker: &Broker) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).expect("/proc/PID/status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a VmHWM line");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
 }
 
 /// A number that a run by hand may set.

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::{MIB, peak};
 use crate::support::{Broker, BrokerOptions, DEADLINE, eventually};
 
 /// Sends bytes and waits until the broker has ended the connection.
@@ -85,18 +86,9 @@ async fn clients_beyond_the_limit_are_few_lines() {
     assert!((1..=began.elapsed().as_secs() + 2).contains(&lines), "{lines} lines");
 }
 
-const MIB: u64 = 1 << 20;
-
 /// What the attacks below may add: what is configured for clients, and a quarter of it.
 const CLIENTS_BYTES: u64 = 64 * MIB;
 const ADDED_BYTES_MAX: u64 = CLIENTS_BYTES + CLIENTS_BYTES / 4;
-
-/// The most memory that the broker ever had, in bytes.
-fn peak(broker: &Broker) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
-}
 
 fn command(arguments: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", arguments.len()).into_bytes();

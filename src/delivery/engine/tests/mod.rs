@@ -109,6 +109,7 @@ impl Scene {
             ring_events: setting.ring_events,
             ring_bytes: 1 << 23,
             ring_bytes_in_all: 1 << 30,
+            replay_bytes: 1 << 30,
             rates: Rates::default(),
             event_bytes: 1 << 20,
             linger: Duration::from_secs(30),
