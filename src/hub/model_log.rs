@@ -82,7 +82,12 @@ impl ModelLog {
     }
 
     /// The log expires or is deleted; what stands beside it stays.
+    ///
+    /// Where something else than the script began it and no node has read it, nothing could tell later that it was there. Here a node has.
     pub(super) fn end(&mut self) {
+        if !self.entries.is_empty() {
+            self.record = self.record.filter(EpochRecord::is_born);
+        }
         self.entries.clear();
         self.torn = false;
     }
@@ -105,6 +110,12 @@ impl ModelLog {
         if asks_for_end && self.entries.is_empty() && self.record.is_none_or(|record| record.is_born()) {
             let earlier = self.record.map_or(EntryId::ZERO, |record| record.last.max(record.earlier));
             self.record = Some(EpochRecord::unborn(Epoch::random(), earlier));
+        } else if asks_for_end
+            && !self.entries.is_empty()
+            && self.record.is_some_and(|record| !record.is_born())
+        {
+            // Something else began the log: the epoch that was named for it must not begin with a later one.
+            self.record = None;
         }
         Ok(LogPage { record: self.record, live: self.live, ..page })
     }

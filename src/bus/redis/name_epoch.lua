@@ -1,8 +1,15 @@
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local record = redis.call('GET', KEYS[2])
-if newest then return {newest[1], record or ''} end
 local epoch, last, earlier
 if record then epoch, last, earlier = string.match(record, '^(%w+) %d+%-%d+ (%d+%-%d+) (%d+%-%d+)') end
+if newest then
+  -- Something else than the publish script began the log: the epoch that was named for it must not begin with a later one.
+  if last == '0-0' then
+    redis.call('DEL', KEYS[2])
+    record = nil
+  end
+  return {newest[1], record or ''}
+end
 if not epoch or last ~= '0-0' then
   local function is_greater(number, other)
     return #number > #other or #number == #other and number > other

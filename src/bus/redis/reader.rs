@@ -16,8 +16,8 @@ use crate::bus::{
 use crate::config::RetentionConfig;
 use crate::event::{EntryId, Epoch, EpochRecord};
 
-/// Names the next epoch of a log that has no entries, unless that was done: KEYS the log and its record, ARGV a lifetime in seconds and
-/// a name.
+/// Names the next epoch of a log that has no entries, unless that was done, and forgets the name where something else than the publish
+/// script has begun the log: KEYS the log and its record, ARGV a lifetime in seconds and a name.
 /// Returns the newest entry's id, `0-0` where there is none, and the record.
 const NAME_EPOCH: &str = include_str!("name_epoch.lua");
 
@@ -142,11 +142,12 @@ impl Reader {
         }
     }
 
-    /// Where a log ends. The next epoch of an empty one is named, where the user may do so.
+    /// Where a log ends. The next epoch of an empty one is named, and the name is forgotten where it was not used, if the user may do so.
     async fn head(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
         let ([page], mut beside) = ask(commands, keys, [newest(&keys.log, 1)]).await?;
         let mut head = entries(page)?.first().map_or(EntryId::ZERO, |entry| entry.id);
-        if head == EntryId::ZERO && beside.record.is_none_or(|record| record.is_born()) {
+        let is_empty = head == EntryId::ZERO;
+        if beside.record.map_or(is_empty, |record| record.is_born() == is_empty) {
             let seconds = self.retention.as_secs().clamp(1, UNBORN_SECONDS_MAX);
             match commands.ask::<(String, String)>(&name_command(keys, seconds)).await {
                 Ok((newest, record)) => {

@@ -39,6 +39,10 @@ impl Beside {
         self.records.shrink().into_iter().map(|(log, _)| log).collect()
     }
 
+    pub(super) fn remove_record(&mut self, log: &[u8]) {
+        self.records.remove(log);
+    }
+
     /// Keeps a mark until a time. Returns the logs whose marks had to go for it.
     pub(super) fn put_mark(&mut self, log: &[u8], mark: u64, until: u64) -> Vec<Bytes> {
         self.marks.put(log, mark, until);
@@ -78,6 +82,12 @@ impl<T: Copy> Kept<T> {
             self.ends.remove(&(former, key.clone()));
         }
         self.ends.insert((until, key));
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        if let Some((key, (_, until))) = self.values.remove_entry(key) {
+            self.ends.remove(&(until, key));
+        }
     }
 
     fn pop(&mut self) -> Option<(Bytes, T)> {

@@ -148,6 +148,12 @@ impl Logs {
         }
     }
 
+    /// Forgets the record of a log's epoch.
+    pub(super) fn forget_epoch(&mut self, log: &Bytes) {
+        self.beside.remove_record(log);
+        self.record(Change::Recorded { log: log.clone(), record: None });
+    }
+
     /// Marks a log's workspace as one that carries live events: for `slack` milliseconds from now, and beyond the newest entry.
     /// Returns the mark.
     pub(crate) fn mark_live(&mut self, log: &Bytes, slack: u64) -> u64 {

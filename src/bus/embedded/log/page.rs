@@ -10,13 +10,15 @@ use crate::event::{EntryId, EpochRecord};
 
 impl Logs {
     /// A part of a log, at most `count` entries of it. A log that does not exist is one without entries; where it is asked for its end,
-    /// its next epoch is named.
+    /// its next epoch is named, and the name is forgotten where something else than publishing has begun the log.
     pub(crate) fn page(&mut self, log: &Bytes, span: Span, count: usize) -> LogPage {
         let none = Stream::default();
         let mut page = page(self.get(log).unwrap_or(&none), self.epoch(log).as_ref(), span, count);
         let asks_for_end = span == Span::Head || !page.proven;
         if asks_for_end && page.head == EntryId::ZERO {
             self.name_epoch(log);
+        } else if asks_for_end && self.epoch(log).is_some_and(|record| !record.is_born()) {
+            self.forget_epoch(log);
         }
         (page.record, page.live) = (self.epoch(log), self.live(log));
         page
