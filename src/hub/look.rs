@@ -33,9 +33,14 @@ impl Look {
         self.number
     }
 
+    /// Whether no confirmation came after that of this look.
+    pub(super) fn is_latest(&self, number: u64) -> bool {
+        number == self.number
+    }
+
     /// The mark was read for the look of this number, at this end of the ring. Returns whether that is the latest one.
     pub(super) fn land(&mut self, number: u64, found: Found) -> bool {
-        let is_latest = number == self.number;
+        let is_latest = self.is_latest(number);
         if is_latest {
             self.done = Some(found);
         }

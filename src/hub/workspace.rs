@@ -163,7 +163,7 @@ impl WorkspaceCell {
         let wish = state.timeline.confirmed();
         if wish.is_some() && self.shared.settings.live == LiveEvents::Auto {
             let number = state.look.begin();
-            self.push_read(Span::LiveMark, LOOK_PAUSE, Asker::Look { number });
+            self.want_look(number);
         }
         self.ask(wish);
         self.wake_unlocked(state);
@@ -224,9 +224,15 @@ impl WorkspaceCell {
         self.push_read(span, Duration::ZERO, Asker::Replay { reader });
     }
 
-    /// The mark was looked at once more. What cannot be found out may be so.
+    /// The mark was looked at once more. Where the bus was out of reach, it is looked at again; what cannot be read may be so.
     pub(super) fn looked(&self, number: u64, page: Result<LogPage, LogError>) {
         let mut state = self.state.lock();
+        if matches!(page, Err(LogError::Unavailable(_))) {
+            if state.look.is_latest(number) {
+                self.want_look(number);
+            }
+            return;
+        }
         let mark = page.map_or(LiveMark::Unknown, |page| page.live);
         let found = Found { mark, cursor: state.timeline.ring().head() };
         if state.look.land(number, found) {
@@ -239,6 +245,10 @@ impl WorkspaceCell {
         if let Some(Wish { span, ticket, pause }) = wish {
             self.push_read(span, pause, Asker::Workspace(ticket));
         }
+    }
+
+    fn want_look(&self, number: u64) {
+        self.push_read(Span::LiveMark, LOOK_PAUSE, Asker::Look { number });
     }
 
     fn push_read(&self, span: Span, pause: Duration, asker: Asker) {

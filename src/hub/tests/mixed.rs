@@ -64,6 +64,40 @@ fn mark_that_comes_late_is_told_late() {
 }
 
 #[test]
+fn look_that_the_bus_does_not_answer_is_made_again() {
+    for (mark, told) in [(LiveMark::Absent, &[][..]), (LiveMark::Until(3), &["reset:live-events"])] {
+        let first = fixture();
+        let _subscriber = joined(&first);
+        (1..=2).for_each(|id| log(&first, id, &id.to_string()));
+        let (other, mut back) = hop(&first, "1-0");
+        let mut fails = 2;
+        let mut answer_all = || {
+            while let Some(read) = other.hub.reads().take() {
+                let fails_now = read.span == Span::LiveMark && fails > 0;
+                fails -= i32::from(fails_now);
+                if fails_now {
+                    assert_eq!(read.pause, Duration::from_secs(2));
+                    other.hub.answer(&read, Err(LogError::Unavailable("no answer in time".to_owned())));
+                    if fails == 0 {
+                        other.log.lock().live = mark;
+                    }
+                } else {
+                    other.hub.answer(&read, other.log.lock().read(read.span, 3));
+                }
+            }
+        };
+        assert!(next(&mut back).is_pending());
+        answer_all();
+        let mut got = read_short(&mut back);
+        answer_all();
+        got.extend(read_short(&mut back));
+        let expected: Vec<_> = ["resumed", "2"].iter().chain(told).copied().collect();
+        assert_eq!(got, expected, "{mark:?}");
+        assert_eq!(position(&back), "2-0");
+    }
+}
+
+#[test]
 fn workspace_whose_events_are_all_durable_gets_no_resets() {
     let first = fixture();
     let mut subscriber = joined(&first);

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use crate::publisher::Way;
 use crate::scene::{Scene, Setting};
 use crate::support::RedisServer;
 
 /// Opens a scene in which nothing is published before every client was greeted, so that the log of each is empty until then.
 async fn open_before_the_log_begins(name: &str) -> (RedisServer, Scene) {
     let mut setting = Setting::default();
+    // A log that plain commands began proves no position from before it.
+    setting.publishers.ways.retain(|way| *way != Way::Plain);
     setting.publishers.waits = true;
     let pace = setting.publishers.pace;
     let (redis, scene) = Scene::open(name, setting).await;
