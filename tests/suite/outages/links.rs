@@ -156,7 +156,9 @@ async fn what_is_logged_is_not_lost_with_a_link() {
 async fn a_node_that_redis_cut_off_for_being_slow_tells_its_clients() {
     let configuration = vec!["client-output-buffer-limit pubsub 1mb 1mb 1".to_owned()];
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
-    let broker = Broker::start(BrokerOptions::redis(&server).set("ring.bytes", 64 * 1024 * 1024)).await;
+    let ring = 64 * 1024 * 1024;
+    let options = BrokerOptions::redis(&server).set("ring.bytes", ring).set("limits.replay_bytes", 8 * ring);
+    let broker = Broker::start(options).await;
     let mut client = broker.connect("acme").await;
     client.hello().await;
     broker.signal(Signal::SIGSTOP);
