@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::bus::{Bus, LogError};
 use crate::hub::{Hub, MARK_SLACK};
@@ -18,12 +18,23 @@ const CONCURRENT: usize = 16;
 /// The first pause before a mark that was not written is tried again; it doubles.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Writes marks until `stop`. A mark that cannot be written is tried for as long as `patience`; then the next live event of its
-/// workspace wants it anew.
+/// How long the marks that are still wanted at the end may take: without them the next node would not know of the last live events.
+const LAST_MARKS: Duration = Duration::from_secs(1);
+
+/// Writes marks until `stop`, and then those that are wanted still. A mark that cannot be written is tried for as long as `patience`;
+/// then the next live event of its workspace wants it anew.
 pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, patience: Duration, stop: CancellationToken) {
+    let writer = Writer { hub, bus, patience, log: Throttle::default() };
+    let writer = Arc::new(writer);
     let permits = Arc::new(Semaphore::new(CONCURRENT));
-    let log = Arc::new(Throttle::default());
-    let writings = TaskTracker::new();
+    let mut writings = JoinSet::new();
+    let begin = |writings: &mut JoinSet<()>, permit, workspace| {
+        let writer = Arc::clone(&writer);
+        writings.spawn(async move {
+            writer.write(workspace).await;
+            drop(permit);
+        });
+    };
     loop {
         // The permit first: workspaces that wait stand once each in the hub.
         let permit = tokio::select! {
@@ -31,30 +42,41 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, patience: Duration, stop: Can
             () = stop.cancelled() => break,
         };
         let workspace = tokio::select! {
-            workspace = hub.marks().next() => workspace,
+            workspace = writer.hub.marks().next() => workspace,
             () = stop.cancelled() => break,
         };
-        let (hub, bus, log, stop) = (Arc::clone(&hub), Arc::clone(&bus), Arc::clone(&log), stop.clone());
-        writings.spawn(async move {
-            tokio::select! {
-                outcome = write(&*bus, &workspace, patience) => {
-                    if let Err(error) = outcome {
-                        hub.mark_failed(&workspace);
-                        if let Some(silenced) = log.pass() {
-                            tracing::warn!(
-                                %workspace, %error, silenced,
-                                "cannot mark a workspace as one that carries live events; `tidings check` tells more"
-                            );
-                        }
-                    }
-                }
-                () = stop.cancelled() => {}
-            }
-            drop(permit);
-        });
+        begin(&mut writings, permit, workspace);
+        while writings.try_join_next().is_some() {}
     }
-    writings.close();
-    writings.wait().await;
+    // What is not written in time is given up when the set is dropped.
+    let _ = tokio::time::timeout(LAST_MARKS, async {
+        while let Some(workspace) = writer.hub.marks().take() {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            begin(&mut writings, permit, workspace);
+        }
+        while writings.join_next().await.is_some() {}
+    })
+    .await;
+}
+
+struct Writer {
+    hub: Arc<Hub>,
+    bus: Arc<dyn Bus>,
+    patience: Duration,
+    log: Throttle,
+}
+
+impl Writer {
+    async fn write(&self, workspace: WorkspaceId) {
+        let Err(error) = write(&*self.bus, &workspace, self.patience).await else { return };
+        self.hub.mark_failed(&workspace);
+        if let Some(silenced) = self.log.pass() {
+            tracing::warn!(
+                %workspace, %error, silenced,
+                "cannot mark a workspace as one that carries live events; `tidings check` tells more"
+            );
+        }
+    }
 }
 
 async fn write(bus: &dyn Bus, workspace: &WorkspaceId, patience: Duration) -> Result<u64, LogError> {

@@ -306,3 +306,34 @@ async fn an_event_source_moves_on_to_the_next_process() {
     source.wait_for(DEADLINE, |event| event.data == "to the new one").await;
     assert_eq!((source.opened(), source.closed()), (2, None));
 }
+
+#[tokio::test]
+async fn live_events_delivered_before_the_end_are_marked() {
+    const WORKSPACES: usize = 200;
+    let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
+    let mut bed = Bed::start_with(Bus::Redis, &settings).await;
+    let mut clients = Vec::new();
+    for index in 0..WORKSPACES {
+        let mut client = bed.broker.connect(&format!("w{index}")).await;
+        client.hello().await;
+        clients.push(client);
+    }
+    let mut publish = redis::pipe();
+    for index in 0..WORKSPACES {
+        publish.cmd("PUBLISH").arg(format!("workspace:w{index}")).arg("live").ignore();
+    }
+    let mut connection = bed.connection().await;
+    publish.exec_async(&mut connection).await.unwrap();
+    clients[0].application_event().await;
+    assert_eq!(bed.broker.terminate(DEADLINE).await, Some(0));
+    let mut delivered = 0;
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.wait_end(DEADLINE).await;
+        if !client.application_data().is_empty() {
+            delivered += 1;
+            let mark = bed.redis().command::<u64>(&["EXISTS", &format!("{{workspace:w{index}}}/live")]).await;
+            assert_eq!(mark, 1, "w{index}");
+        }
+    }
+    assert!(delivered > 0);
+}

@@ -53,6 +53,15 @@ impl Bed {
         connect(&client).await.expect("a connection to the bus")
     }
 
+    /// Waits until a workspace's mark of live events is beside its log, where all nodes find it.
+    pub async fn is_marked(&self, workspace: &str) {
+        let key = format!("{{workspace:{workspace}}}/live");
+        eventually("the mark of live events", DEADLINE, async || {
+            self.redis().command::<u64>(&["EXISTS", &key]).await == 1
+        })
+        .await;
+    }
+
     /// Waits until a workspace's log has ended by its expiry.
     pub async fn log_ends(&self, workspace: &str) {
         let mut connection = self.connection().await;
