@@ -8,7 +8,10 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
+# The allocator is written in C and built by its own Makefile.
+RUN apt-get update && apt-get install --yes --no-install-recommends make
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY config config
 COPY scripts/publish.lua scripts/publish.lua
 COPY src src

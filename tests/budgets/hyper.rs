@@ -54,7 +54,7 @@ fn a_stream_over_http2_and_tls_takes_little() {
 #[test]
 fn a_stream_of_a_hundred_over_http2_takes_little() {
     let name = "HTTP/2, one of 100 streams";
-    measure(&Kind { name, tls: false, http2: true, connections: 80, streams: 100, budget_bytes: 3_500 });
+    measure(&Kind { name, tls: false, http2: true, connections: 80, streams: 100, budget_bytes: 3_700 });
 }
 
 fn measure(kind: &Kind) {

@@ -12,6 +12,7 @@ mod frames;
 mod hyper;
 mod idle;
 mod process;
+mod rings;
 #[path = "../stage/mod.rs"]
 mod stage;
 #[path = "../suite/support/mod.rs"]
