@@ -14,6 +14,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY config config
 COPY scripts/publish.lua scripts/publish.lua
+COPY crates crates
 COPY src src
 # The caches stay on the build machine, so that a change of the sources does not build every dependency anew.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

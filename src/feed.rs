@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::auth::orders::Inbox;
-use crate::bus::Feed;
-use crate::hub::Hub;
-use crate::workspace::WorkspaceId;
+use tidings_auth::orders::Inbox;
+use tidings_event::Feed;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::Hub;
 
 /// The feed of a node.
 #[derive(Debug)]

@@ -7,10 +7,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, LogError};
-use crate::hub::{Hub, MARK_SLACK};
-use crate::telemetry::Throttle;
-use crate::workspace::WorkspaceId;
+use tidings_bus::Bus;
+use tidings_event::log::LogError;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::{Hub, MARK_SLACK};
+use tidings_metrics::Throttle;
 
 /// Marks that are written at a time.
 const CONCURRENT: usize = 16;

@@ -7,8 +7,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{Bus, LogError, LogPage};
-use crate::hub::{Hub, LogRead};
+use tidings_bus::Bus;
+use tidings_event::log::{LogError, LogPage};
+use tidings_hub::{Hub, LogRead};
 
 /// How a log reader works.
 #[derive(Debug, Clone, Copy)]

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::bus::{Bus, BusState, Link};
-use crate::event::NodeId;
-use crate::event::control::{ReconnectReason, ResetReason};
-use crate::metrics::{EventKind, Metrics};
+use tidings_bus::{Bus, BusState, Link};
+use tidings_event::NodeId;
+use tidings_event::control::{ReconnectReason, ResetReason};
+use tidings_metrics::{EventKind, Metrics};
 
 /// How many probe intervals may pass without a probe coming back before a node is not ready.
 const PROBES_MISSED_MAX: u32 = 3;
@@ -92,13 +92,13 @@ impl Node {
                 "connectionsAccepted": metrics.connections_accepted.get(),
                 "eventsLive": metrics.events(EventKind::Live),
                 "eventsLogged": metrics.events(EventKind::Logged),
-                "eventsDropped": by(&ResetReason::OF_DROPS, ResetReason::as_str, |reason| metrics.dropped(reason)),
+                "eventsDropped": by(&ResetReason::OF_DROPS, ResetReason::as_str, |reason| metrics.dropped(reason.as_str())),
                 "deliveries": metrics.deliveries.get(),
                 "deliveredBytes": metrics.delivered_bytes.get(),
                 "published": metrics.published.get(),
                 "publishFailures": metrics.publish_failures.get(),
-                "resets": by(&ResetReason::ALL, ResetReason::as_str, |reason| metrics.resets(reason)),
-                "reconnects": by(&ReconnectReason::ALL, ReconnectReason::as_str, |reason| metrics.reconnects(reason)),
+                "resets": by(&ResetReason::ALL, ResetReason::as_str, |reason| metrics.resets(reason.as_str())),
+                "reconnects": by(&ReconnectReason::ALL, ReconnectReason::as_str, |reason| metrics.reconnects(reason.as_str())),
             },
         })
     }

@@ -12,32 +12,39 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Door;
-use crate::auth::door::Method;
-use crate::auth::forward::{self, ForwardAuth};
-use crate::auth::jwt::{self, JwtSetupError, TokenSources, Verifier};
-use crate::auth::orders::{Bans, Desk};
-use crate::auth::recheck::Recheck;
-use crate::auth::tickets::Tickets;
-use crate::bus::embedded::{self, ChannelNames, EmbeddedBus};
-use crate::bus::redis::{ConnectError, RedisBus};
-use crate::bus::{Bus, Feed, Interest};
-use crate::config::{AuthMethod, AuthMode, Config, EmbeddedConfig, Writer};
-use crate::delivery::engine::{Engine, Shard};
-use crate::delivery::{Drain, StreamSettings, WallClock};
-use crate::event::NodeId;
+use crate::config::{AuthMethod, AuthMode, Config, Writer};
 use crate::feed::NodeFeed;
 use crate::files::TooFewFiles;
+use crate::http;
 use crate::http::{
-    self, App, CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublishRate,
+    App, CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublishRate,
     Service, SocketSettings, Tls, TrustedProxies, admin,
 };
-use crate::hub::Hub;
-use crate::limits::{AddressCounts, BodyBudget, OpenStreams};
 use crate::live_marks;
-use crate::log_reader::{self, LogReaderSettings};
-use crate::metrics::Metrics;
+use crate::log_reader;
+use crate::log_reader::LogReaderSettings;
 use crate::node::Node;
+use tidings_auth::Door;
+use tidings_auth::door::Method;
+use tidings_auth::forward;
+use tidings_auth::forward::ForwardAuth;
+use tidings_auth::jwt;
+use tidings_auth::jwt::{JwtSetupError, TokenSources, Verifier};
+use tidings_auth::orders::{Bans, Desk};
+use tidings_auth::recheck::Recheck;
+use tidings_auth::tickets::Tickets;
+use tidings_bus::Bus;
+use tidings_bus::redis::{ConnectError, RedisBus};
+use tidings_delivery::engine::{Engine, Shard};
+use tidings_delivery::{Drain, StreamSettings, WallClock};
+use tidings_embedded as embedded;
+use tidings_embedded::settings::EmbeddedConfig;
+use tidings_embedded::{ChannelNames, EmbeddedBus};
+use tidings_event::NodeId;
+use tidings_event::{Feed, Interest};
+use tidings_hub::Hub;
+use tidings_limits::{AddressCounts, BodyBudget, OpenStreams};
+use tidings_metrics::Metrics;
 
 mod settings;
 mod shutdown;

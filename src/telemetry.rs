@@ -5,7 +5,6 @@ use std::num::NonZeroU32;
 use std::panic::PanicHookInfo;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -13,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
+use tidings_metrics::Throttle;
 
 mod flood;
 mod writer;
@@ -129,61 +129,4 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
         backtrace = is_captured.then_some(tracing::field::debug(backtrace)),
         "a task panicked: this is a fault of the program, please report it with this line"
     );
-}
-
-/// An error with what caused it, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-/// Lets one log line a second through and counts the others, for lines that the network can cause.
-#[derive(Debug, Default)]
-pub struct Throttle(Mutex<ThrottleState>);
-
-#[derive(Debug, Default)]
-struct ThrottleState {
-    last: Option<Instant>,
-    silenced: u64,
-}
-
-impl Throttle {
-    const INTERVAL: Duration = Duration::from_secs(1);
-
-    /// Whether a line may be written now: if so, the number of lines that were held back since the last one.
-    pub fn pass(&self) -> Option<u64> {
-        self.pass_at(Instant::now())
-    }
-
-    fn pass_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock();
-        if state.last.is_some_and(|last| now.saturating_duration_since(last) < Self::INTERVAL) {
-            state.silenced += 1;
-            return None;
-        }
-        state.last = Some(now);
-        Some(std::mem::take(&mut state.silenced))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_line_a_second_that_says_how_many_were_held_back() {
-        let throttle = Throttle::default();
-        let start = Instant::now();
-        assert_eq!(throttle.pass_at(start), Some(0));
-        assert_eq!(throttle.pass_at(start + Duration::from_millis(400)), None);
-        assert_eq!(throttle.pass_at(start + Duration::from_millis(999)), None);
-        assert_eq!(throttle.pass_at(start + Duration::from_millis(1000)), Some(2));
-        assert_eq!(throttle.pass_at(start + Duration::from_millis(2500)), Some(0));
-    }
 }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use tidings::event::Frame;
+use tidings_event::Frame;
 
 use super::{payload, position};
 

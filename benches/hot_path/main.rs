@@ -9,7 +9,7 @@ mod ring;
 mod stage;
 mod turn;
 
-use tidings::event::{EntryId, Position};
+use tidings_event::{EntryId, Position};
 
 /// The place of the logged event with a number.
 fn position(number: u64) -> Position {

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use tidings::event::Frame;
-use tidings::hub::benching::Ring;
+use tidings_event::Frame;
+use tidings_hub::benching::Ring;
 
 use super::{payload, position};
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use tidings::hub::View;
-use tidings::workspace::WorkspaceId;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::View;
 
 use super::payload;
 use super::stage::{Publisher, Stage};

@@ -10,16 +10,20 @@ use tokio::net::TcpStream;
 
 use super::client::reachable;
 use super::{FAILURE, Failure, Options, block_on, output};
-use crate::auth::forward::{ForwardAuth, ForwardMetrics};
-use crate::auth::jwt::Verifier;
-use crate::auth::{Action, Standing};
-use crate::bus::redis::access::{self, Finding};
-use crate::config::{AuthMethod, Config, ForwardConfig, JwtConfig};
-use crate::files::{self, FileBudget};
+use crate::config::{AuthMethod, Config};
+use crate::files;
+use crate::files::FileBudget;
 use crate::http::PairFiles;
 use crate::memory::MemoryBudget;
-use crate::metrics::Metrics;
-use crate::workspace::WorkspaceId;
+use tidings_auth::forward::ForwardAuth;
+use tidings_auth::jwt::Verifier;
+use tidings_auth::{Action, Standing};
+use tidings_auth::{ForwardConfig, JwtConfig};
+use tidings_bus::redis::access;
+use tidings_bus::redis::access::Finding;
+use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::ForwardMetrics;
+use tidings_metrics::Metrics;
 
 /// Bound on asking a running broker.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);

@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::{Failure, Options};
 use crate::config::Config;
-use crate::telemetry::chain;
-use crate::workspace::WorkspaceId;
+use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::chain;
 
 /// Bound on connecting and on the head of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);

@@ -10,11 +10,14 @@ use serde_json::json;
 
 use super::client::reachable;
 use super::{Failure, Options, block_on, output};
-use crate::bus::redis::RedisBus;
-use crate::bus::{Bus as _, Interest, LogEntry, Span};
-use crate::config::{Config, RedisUrl, SecretText};
-use crate::event::{EntryId, NodeId};
-use crate::workspace::WorkspaceId;
+use crate::config::Config;
+use tidings_bus::Bus as _;
+use tidings_bus::redis::RedisBus;
+use tidings_event::Interest;
+use tidings_event::log::{LogEntry, Span};
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{EntryId, NodeId};
+use tidings_settings::{RedisUrl, SecretText};
 
 /// How many characters of a payload a line of the table shows.
 const SHOWN_CHARACTERS: usize = 100;

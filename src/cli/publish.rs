@@ -11,11 +11,12 @@ use serde_json::json;
 
 use super::client::{Broker, json_body};
 use super::{Failure, Options, block_on, output};
-use crate::bus::redis::RedisBus;
-use crate::bus::{Bus as _, IdempotencyKey, Interest, Item, Publication};
 use crate::config::Config;
-use crate::event::{Audience, NodeId};
-use crate::workspace::WorkspaceId;
+use tidings_bus::redis::RedisBus;
+use tidings_bus::{Bus as _, IdempotencyKey, Item, Publication};
+use tidings_event::Interest;
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Audience, NodeId};
 
 /// Arguments of `tidings publish`.
 #[derive(Debug, Args)]

@@ -7,11 +7,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Failure, Options};
-use crate::auth::jwt::Verifier;
 use crate::config::{AuthMethod, AuthMode, Config, LogFormat};
 use crate::http::Certificates;
 use crate::server::{Addresses, Ended, Server, Shutdown};
 use crate::telemetry::{InstallError, Telemetry};
+use tidings_auth::jwt::Verifier;
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = options.load()?.config;

@@ -15,8 +15,8 @@ use sse_stream::{Sse, SseStream};
 
 use super::client::{Broker, json_body};
 use super::{Failure, Options, block_on, output};
-use crate::delivery::spread;
-use crate::workspace::WorkspaceId;
+use tidings_event::spread;
+use tidings_event::workspace::WorkspaceId;
 
 /// A stream that has been silent for this long is taken for dead: heartbeats come every 15 seconds by default, and rarely
 /// does anyone configure more than a minute.

@@ -1,57 +1,48 @@
-//! The configuration: one struct a section of `config/default.toml`, where each key is explained.
+//! The configuration: one struct a section of `config/default.toml`, where each key is explained. A section that only one
+//! crate reads is a struct of that crate.
 //!
 //! [`Sources::load`] lays the file, the environment and the flags over the defaults and gives [`Loaded`]: the checked
 //! [`Config`] and, for `tidings config`, where each value comes from. Or it gives a [`ConfigError`] with everything that
 //! is wrong. The keys themselves are read out of `config/default.toml` by [`mod@reference`].
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::rate::Rates;
+use tidings_auth::{ForwardConfig, JwtConfig};
+use tidings_bus::settings::{RedisConfig, RetentionConfig};
+use tidings_embedded::settings::EmbeddedConfig;
+use tidings_hub::rate::Rates;
+use tidings_settings::{Seconds, seconds};
 
-mod algorithms;
 mod auth_mode;
 mod delivery;
 mod error;
 mod file;
 mod forward;
-pub mod jwt;
 mod key;
 mod layers;
 mod load;
 mod proxies;
 pub mod reference;
 mod rules;
-mod seconds;
 mod secret;
-mod secret_text;
 mod show;
 mod source;
 #[cfg(test)]
 mod tests;
-mod texts;
 mod transport;
 mod validate;
 mod workspaces;
 
-pub use algorithms::Algorithms;
 pub use auth_mode::{AuthMethod, AuthMode};
 pub use delivery::{DeliveryConfig, Writer};
 pub use error::{ConfigError, Found, Position, Problem};
-pub use forward::{ForwardConfig, ForwardUrl};
-pub use jwt::JwtConfig;
 pub use load::{EffectiveValue, Loaded};
 pub use proxies::ForwardedHeader;
-pub use seconds::Seconds;
-pub use secret::{MASK, RedisUrl};
-pub use secret_text::SecretText;
 pub use source::{Source, Sources};
-pub use texts::Texts;
-pub use transport::{Http2Config, RedisTlsConfig, TlsConfig};
+pub use transport::{Http2Config, TlsConfig};
 pub use workspaces::{LiveConfig, WorkspacesConfig};
 
 /// The whole configuration, checked.
@@ -107,75 +98,6 @@ pub struct AdminConfig {
     pub proxy_protocol: bool,
 }
 
-/// `[redis]`: the Redis server and the link to it.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct RedisConfig {
-    pub url: RedisUrl,
-    /// `None` when the key is empty: the password stands in the address, or there is none.
-    #[serde(deserialize_with = "seconds::optional_path")]
-    pub password_file: Option<PathBuf>,
-    pub channel_prefix: String,
-    pub control_channel: String,
-    pub connect_timeout_seconds: Seconds,
-    pub ping_seconds: Seconds,
-    pub ping_timeout_seconds: Seconds,
-    pub backoff_min_seconds: Seconds,
-    pub backoff_max_seconds: Seconds,
-    pub command_timeout_seconds: Seconds,
-    pub confirm_seconds: Seconds,
-    pub probe_seconds: Seconds,
-    pub tls: RedisTlsConfig,
-    pub sentinel: SentinelConfig,
-}
-
-/// `[redis.sentinel]`: following a primary through failovers.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct SentinelConfig {
-    pub nodes: Vec<RedisUrl>,
-    /// `None` when the key is empty: passwords stand in the addresses, or there are none.
-    #[serde(deserialize_with = "seconds::optional_path")]
-    pub password_file: Option<PathBuf>,
-    pub primary: String,
-    pub poll_seconds: Seconds,
-}
-
-/// `[embedded]`: the bus that runs in the process when no Redis is configured.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct EmbeddedConfig {
-    /// `None` when the key is empty: no listener.
-    #[serde(deserialize_with = "seconds::optional_address")]
-    pub listen: Option<SocketAddr>,
-    /// Empty: none.
-    pub password: SecretText,
-    pub clients: usize,
-    pub output_bytes: usize,
-    pub clients_bytes: usize,
-    /// `None` when the key is empty: in memory only.
-    #[serde(deserialize_with = "seconds::optional_path")]
-    pub path: Option<PathBuf>,
-    pub sync: LogSync,
-    pub log_bytes: usize,
-    pub idempotency_bytes: usize,
-    pub idempotency_workspace_bytes: usize,
-}
-
-/// When the embedded bus has events on the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum LogSync {
-    /// Before they are acknowledged.
-    #[serde(rename = "always")]
-    Always,
-    /// Within a second.
-    #[serde(rename = "everysec")]
-    EverySecond,
-    /// Some time later.
-    #[serde(rename = "no")]
-    No,
-}
-
 /// `[sse]`: what every stream gets.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
@@ -192,15 +114,6 @@ pub struct RingConfig {
     pub events: usize,
     pub bytes: usize,
     pub linger_seconds: Seconds,
-}
-
-/// `[retention]`: what logs keep of what this node publishes.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct RetentionConfig {
-    pub events: usize,
-    pub seconds: Seconds,
-    pub bytes: usize,
 }
 
 /// `[replay]`: reading logs for clients that come back.
@@ -277,28 +190,4 @@ pub enum LogFormat {
     Text,
     /// For machines: one JSON object a line.
     Json,
-}
-
-impl RedisConfig {
-    /// Whether a Redis is configured at all, by its address or by its Sentinels.
-    #[must_use]
-    pub fn is_configured(&self) -> bool {
-        !self.url.is_empty() || !self.sentinel.nodes.is_empty()
-    }
-
-    /// Where Redis is, fit to be shown.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        if self.sentinel.nodes.is_empty() {
-            return self.url.to_string();
-        }
-        let nodes: Vec<_> = self.sentinel.nodes.iter().map(ToString::to_string).collect();
-        format!("{} by the Sentinels {}", self.sentinel.primary, nodes.join(", "))
-    }
-
-    /// The longest time that a link which died silently goes unnoticed.
-    #[must_use]
-    pub fn silence_max(&self) -> Duration {
-        self.ping_seconds.duration() + self.ping_timeout_seconds.duration()
-    }
 }

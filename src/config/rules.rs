@@ -148,9 +148,9 @@ mod tests {
 
     #[test]
     fn log_levels() {
-        let good = ["info", "DEBUG", "off", "info,tidings::bus=debug", "warn,tidings[stream]=trace"];
+        let good = ["info", "DEBUG", "off", "info,tidings_bus=debug", "warn,tidings[stream]=trace"];
         let bad =
-            ["", "inof", "info,", "info, debug", "info,tidings=loud", "[", " é=info", "info,tidings::bus"];
+            ["", "inof", "info,", "info, debug", "info,tidings=loud", "[", " é=info", "info,tidings_bus"];
         check(is_log_level, &good, &bad);
     }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use tempfile::NamedTempFile;
 
+use tidings_embedded::settings::LogSync;
+
 use super::reference::{DEFAULT_TOML, REFERENCE};
 use super::*;
 

@@ -9,8 +9,9 @@ use super::error::Problem;
 use super::load::EffectiveValue;
 use super::rules;
 use super::source::Source;
-use super::{AuthMode, Config, Seconds};
-use crate::limits::bodies::LARGEST_BODIES_MIN;
+use super::{AuthMode, Config};
+use tidings_limits::bodies::LARGEST_BODIES_MIN;
+use tidings_settings::Seconds;
 
 mod credentials;
 mod jwt;
@@ -85,14 +86,14 @@ fn redis(checks: &mut Checks<'_>, config: &Config) {
     // The crate's own message may repeat parts of the address.
     let url = redis.url.is_empty() || redis.url.reveal().into_connection_info().is_ok();
     checks.value("redis.url", url, REDIS_URL);
-    let is_address = |url: &crate::config::RedisUrl| url.reveal().into_connection_info().is_ok();
+    let is_address = |url: &tidings_settings::RedisUrl| url.reveal().into_connection_info().is_ok();
     checks.value("redis.sentinel.nodes", redis.sentinel.nodes.iter().all(is_address), REDIS_URL);
     checks.positive("redis.sentinel.poll_seconds", redis.sentinel.poll_seconds);
     checks.value("redis.channel_prefix", rules::is_channel_prefix(&redis.channel_prefix), CHANNEL_PREFIX);
     let control = &redis.control_channel;
     let of_workspace = control
         .strip_prefix(&redis.channel_prefix)
-        .is_some_and(|id| crate::workspace::WorkspaceId::parse(id).is_ok());
+        .is_some_and(|id| tidings_event::workspace::WorkspaceId::parse(id).is_ok());
     checks.value("redis.control_channel", rules::is_channel_prefix(control), CHANNEL_PREFIX);
     checks.pair(
         ["redis.control_channel", "redis.channel_prefix"],
@@ -280,7 +281,7 @@ const CHANNEL_PREFIX: &str = r"1 to 128 characters of printable ASCII without sp
 const ORIGINS: &str = "\"*\", or origins as browsers send them: lower case, no path, no slash at the end, \
      no default port, such as \"https://app.example.com\" or \"https://*.example.com\"";
 const LOG_LEVEL: &str =
-    "error, warn, info, debug, trace or off, or directives without spaces such as info,tidings::bus=debug";
+    "error, warn, info, debug, trace or off, or directives without spaces such as info,tidings_bus=debug";
 const CONNECTIONS: &str = "1 to 10000000 connections";
 const DIFFER: &str = "two listeners cannot share an address";
 

@@ -6,9 +6,9 @@ use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
 
-use crate::auth::jwt::{TokenSources, Verifier, bearer};
 use crate::config::Sources;
-use crate::metrics::Metrics;
+use tidings_auth::jwt::{TokenSources, Verifier, bearer};
+use tidings_metrics::Metrics;
 
 /// The secret behind [`GENUINE`]; of no use anywhere else.
 const SECRET: &str = "a secret that is public, for tests only";

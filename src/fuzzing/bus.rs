@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Decoder as _;
 
-use crate::auth::orders::Order;
-use crate::bus::embedded::request::{Request, RequestDecoder};
-use crate::event::EntryId;
-use crate::event::audience::Audience;
-use crate::event::envelope::{self as form, Message};
+use tidings_auth::orders::Order;
+use tidings_embedded::request::{Request, RequestDecoder};
+use tidings_event::EntryId;
+use tidings_event::audience::Audience;
+use tidings_event::envelope as form;
+use tidings_event::envelope::Message;
 
 const YEAR_SECONDS: u64 = 31_536_000;
 

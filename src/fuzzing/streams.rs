@@ -1,11 +1,11 @@
 //! What clients of streams write, and what is written to them.
 
-use crate::event::frame::{BROWSER_EVENTS, EVENT_TYPE_BYTES_MAX, RESERVED_PREFIX};
-use crate::event::position::POSITION_BYTES_MAX;
-use crate::event::{EntryId, Frame, LivePart, NodeId, Position};
 use crate::http::query::StreamQuery;
-use crate::hub::{Resume, Start};
-use crate::workspace::is_unreserved;
+use tidings_event::frame::{BROWSER_EVENTS, EVENT_TYPE_BYTES_MAX, RESERVED_PREFIX};
+use tidings_event::position::POSITION_BYTES_MAX;
+use tidings_event::workspace::is_unreserved;
+use tidings_event::{EntryId, Frame, LivePart, NodeId, Position};
+use tidings_hub::{Resume, Start};
 
 const NEWEST_MAX: usize = 1000;
 

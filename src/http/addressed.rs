@@ -8,8 +8,8 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::bus::Item;
-use crate::event::Audience;
+use tidings_bus::Item;
+use tidings_event::Audience;
 
 /// The media type of an envelope.
 const MEDIA_TYPE: &str = "application/vnd.tidings.event+json";

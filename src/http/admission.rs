@@ -13,8 +13,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client_address::TrustedProxies;
-use crate::limits::{AddressCounts, AddressFull, AddressPlace};
-use crate::metrics::Metrics;
+use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
+use tidings_metrics::Metrics;
 
 /// Bounds on the connections of a listener.
 #[derive(Debug, Clone, Copy)]

@@ -10,8 +10,8 @@ use http::header::{self, HeaderValue};
 use super::problem::Problem;
 use super::routes::App;
 use super::visit::Visit;
-use crate::auth::Keys;
-use crate::limits::BodyRoom;
+use tidings_event::Keys;
+use tidings_limits::BodyRoom;
 
 /// How much of a refused body is thrown away, and for how long: what a client sends before it can know of the refusal.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;

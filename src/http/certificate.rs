@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use x509_cert::der::Decode as _;
 
-use crate::fingerprint::Fingerprint;
-use crate::metrics::Metrics;
+use tidings_metrics::Metrics;
+use tidings_settings::Fingerprint;
 
 /// From when on the log warns that a certificate ends.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 86_400);

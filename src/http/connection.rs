@@ -20,9 +20,9 @@ use super::service::{PeerService, Progress, Remote, Service};
 use super::tls::Tls;
 use super::watched::{Blockage, WatchedStream};
 use super::{preface, proxy_protocol};
-use crate::delivery::EndNote;
-use crate::delivery::engine::{Engine, Handed, Kept};
-use crate::metrics::Counted;
+use tidings_delivery::EndNote;
+use tidings_delivery::engine::{Engine, Handed, Kept};
+use tidings_metrics::Counted;
 
 /// hyper's bound on a head. Ours is smaller and answered with a problem; a head beyond this one gets hyper's bare 431.
 const HEAD_BUFFER_BYTES: usize = 64 * 1024;

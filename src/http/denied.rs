@@ -7,8 +7,8 @@ use warp::reply::Response;
 use super::problem::Problem;
 use super::routes::App;
 use super::stream;
-use crate::auth::{Check, Denial, Standing};
-use crate::event::control::ReconnectReason;
+use tidings_auth::{Check, Denial, Standing};
+use tidings_event::control::ReconnectReason;
 
 /// The answer to a request for a stream. What will pass is said in the stream, so that an `EventSource` survives it,
 /// and an end that is final by 204, which an `EventSource` takes for one (WHATWG HTML section 9.2.3), unless the client
@@ -16,11 +16,11 @@ use crate::event::control::ReconnectReason;
 pub(super) fn stream_answer(app: &App, denial: &Denial, by_status: bool) -> Result<Response, Problem> {
     match denial.standing {
         Standing::Passing if !by_status => {
-            app.metrics.count_denial(denial.check);
+            app.metrics.count_denial(denial.check.as_str());
             Ok(stream::refusal(app, ReconnectReason::Unverified))
         }
         Standing::Final if !by_status => {
-            app.metrics.count_denial(denial.check);
+            app.metrics.count_denial(denial.check.as_str());
             let mut response = Response::new("".into());
             *response.status_mut() = StatusCode::NO_CONTENT;
             Ok(response)
@@ -31,7 +31,7 @@ pub(super) fn stream_answer(app: &App, denial: &Denial, by_status: bool) -> Resu
 
 /// The answer to any other request.
 pub(super) fn problem(app: &App, denial: &Denial) -> Problem {
-    app.metrics.count_denial(denial.check);
+    app.metrics.count_denial(denial.check.as_str());
     let detail = denial.detail.clone();
     let problem = match denial.standing {
         Standing::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::hand_off::HandOff;
 use super::service::Progress;
 use super::watched::{self, Blockage};
-use crate::delivery::EndNote;
+use tidings_delivery::EndNote;
 
 /// The shortest pause between two looks at a peer that may be late.
 const PAUSE_MIN: Duration = Duration::from_millis(10);

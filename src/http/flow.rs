@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-use crate::delivery::EndWatch;
+use tidings_delivery::EndWatch;
 
 /// How many requests a peer may cancel before they are answered, in a row.
 const CANCELLED_BURST: f64 = 200.0;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::delivery::engine::Granted;
+use tidings_delivery::engine::Granted;
 
 /// What ends a head (RFC 9112, section 2.1).
 const HEAD_END: &[u8] = b"\r\n\r\n";

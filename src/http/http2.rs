@@ -18,7 +18,7 @@ use warp::reply::Response;
 use super::drive::{Ends, Watch};
 use super::flow::{Flow, TrackedBody};
 use super::service::{Answer, PeerService};
-use crate::delivery::EndWatch;
+use tidings_delivery::EndWatch;
 
 /// What of a stream's answer is kept for the peer's window beside the part that is at hand, in bytes.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;

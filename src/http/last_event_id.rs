@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use http::header::HeaderName;
 
-use crate::hub::Resume;
+use tidings_hub::Resume;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -105,7 +105,7 @@ mod tests {
     fn ids_that_differ_are_no_position() {
         let ids = of_query(&[("lastEventID", "7-0"), ("last_event_id", "7-0"), ("lastEventId", "5-0")]);
         assert_eq!(ids, Some(Resume::new("5-0, 7-0")));
-        assert!("5-0, 7-0".parse::<crate::event::Position>().is_err());
+        assert!("5-0, 7-0".parse::<tidings_event::Position>().is_err());
         assert_eq!(of_query(&[("lastEventID", "7-0"), ("lastEventId", "7-0")]), Some(Resume::new("7-0")));
         assert_eq!(of_headers(&["7-0", "", "5-0"]), Some(Resume::new("7-0, 5-0")));
         assert_eq!(of_headers(&["", "7-0", "7-0"]), Some(Resume::new("7-0")));

@@ -15,9 +15,9 @@ use super::connection::{self, ConnectionSettings, Entry, Shared};
 use super::drive::Ends;
 use super::open_connections::OpenConnections;
 use super::service::Service;
-use crate::delivery::engine::Engine;
-use crate::metrics::{Counted, Metrics};
-use crate::telemetry::Throttle;
+use tidings_delivery::engine::Engine;
+use tidings_metrics::Throttle;
+use tidings_metrics::{Counted, Metrics};
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

@@ -13,9 +13,9 @@ use super::publish_rate::Exceeded;
 use super::routes::{App, workspace};
 use super::visit::Visit;
 use super::{body, denied};
-use crate::auth::Action;
-use crate::bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
-use crate::workspace::WorkspaceId;
+use tidings_auth::Action;
+use tidings_bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
+use tidings_event::workspace::WorkspaceId;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

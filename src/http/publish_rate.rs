@@ -6,8 +6,8 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
 
-use crate::rate::{Rates, quota};
-use crate::workspace::WorkspaceId;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::rate::{Rates, quota};
 
 /// How many seconds' worth may come at once.
 const BURST_SECONDS: NonZeroU32 = NonZeroU32::MIN;

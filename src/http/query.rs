@@ -2,7 +2,7 @@
 
 use super::last_event_id::QueryIds;
 use super::problem::Problem;
-use crate::hub::{Start, TypeFilter, View};
+use tidings_hub::{Start, TypeFilter, View};
 
 /// What a stream request asks for in its query. Parameters that are not ours are left alone: caches and proxies add some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,8 +103,8 @@ fn milliseconds(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Resume;
     use proptest::prelude::*;
+    use tidings_hub::Resume;
 
     fn parse(query: &str) -> Result<StreamQuery, Problem> {
         StreamQuery::parse(query, false, 100)

@@ -17,13 +17,13 @@ use super::publish_rate::PublishRate;
 use super::service::Peer;
 use super::visit::Visit;
 use super::{publish, stream, tickets};
-use crate::auth::Door;
-use crate::bus::Bus;
-use crate::delivery::StreamSettings;
-use crate::hub::Hub;
-use crate::limits::{BodyBudget, OpenStreams};
-use crate::metrics::Metrics;
-use crate::workspace::WorkspaceId;
+use tidings_auth::Door;
+use tidings_bus::Bus;
+use tidings_delivery::StreamSettings;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::Hub;
+use tidings_limits::{BodyBudget, OpenStreams};
+use tidings_metrics::Metrics;
 
 /// What an events path takes.
 pub(super) const EVENTS_ALLOW: &str = "GET, HEAD, POST, OPTIONS";

@@ -24,8 +24,8 @@ use super::hand_off::HandOff;
 use super::host::Hosts;
 use super::problem::Problem;
 use super::request_timer::RequestTimer;
-use crate::delivery::{EndNote, EndWatch};
-use crate::limits::{AddressCounts, AddressFull, AddressPlace};
+use tidings_delivery::{EndNote, EndWatch};
+use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 

@@ -17,13 +17,14 @@ use super::problem::Problem;
 use super::query::StreamQuery;
 use super::routes::{App, workspace};
 use super::visit::Visit;
-use crate::auth::{Action, UserId};
-use crate::delivery::engine::Granted;
-use crate::delivery::{Recipient, StreamBody, Terms};
-use crate::event::control::ReconnectReason;
-use crate::hub::{ReaderId, Start, View};
-use crate::limits::{Candidate, Holder};
-use crate::workspace::WorkspaceId;
+use tidings_auth::Action;
+use tidings_delivery::engine::Granted;
+use tidings_delivery::{Recipient, StreamBody, Terms};
+use tidings_event::UserId;
+use tidings_event::control::ReconnectReason;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::{ReaderId, Start, View};
+use tidings_limits::{Candidate, Holder};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 

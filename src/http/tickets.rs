@@ -12,8 +12,9 @@ use super::problem::Problem;
 use super::routes::{App, workspace};
 use super::visit::Visit;
 use super::{body, denied};
-use crate::auth::tickets::IssueError;
-use crate::auth::{Action, Keys};
+use tidings_auth::Action;
+use tidings_auth::tickets::IssueError;
+use tidings_event::Keys;
 
 /// The most that a request for a ticket has to say, in bytes.
 const BODY_BYTES_MAX: usize = 4096;

@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use super::forwarded::Scheme;
 use super::service::Peer;
-use crate::auth::Credentials;
+use tidings_auth::Credentials;
 
 /// What is known of a request besides its body.
 #[derive(Debug)]

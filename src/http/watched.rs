@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use super::hand_off::HandOff;
 use super::service::Progress;
-use crate::delivery::EndNote;
+use tidings_delivery::EndNote;
 
 /// How often a socket with bytes that nobody reads is looked at.
 const UNREAD_PAUSE: Duration = Duration::from_millis(500);

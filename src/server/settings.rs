@@ -3,14 +3,16 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::config::{AuthMode, Config, ForwardConfig, LiveConfig};
-use crate::delivery::StreamSettings;
-use crate::delivery::engine::{EngineSettings, LogBounds};
-use crate::files::{self, FileBudget, TooFewFiles};
+use crate::config::{AuthMode, Config, LiveConfig};
+use crate::files;
+use crate::files::{FileBudget, TooFewFiles};
 use crate::http::{AdmissionSettings, ConnectionSettings, Hosts, Http2Settings, SocketSettings};
-use crate::hub::{HubSettings, LiveEvents};
-use crate::limits::StreamLimits;
 use crate::memory::MemoryBudget;
+use tidings_auth::ForwardConfig;
+use tidings_delivery::StreamSettings;
+use tidings_delivery::engine::{EngineSettings, LogBounds};
+use tidings_hub::{HubSettings, LiveEvents};
+use tidings_limits::StreamLimits;
 
 /// What the limit of open files leaves of the configured bounds, once it is raised as far as it may be.
 pub(super) fn files(config: &Config) -> Result<FileBudget, TooFewFiles> {

@@ -4,9 +4,9 @@
 //! between few clients and many, to whom the same events go.
 
 use bytes::Bytes;
-use tidings::auth::UserId;
-use tidings::hub::{TypeFilter, View};
-use tidings::workspace::WorkspaceId;
+use tidings_event::UserId;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::{TypeFilter, View};
 
 use super::stage::{Publisher, RING_EVENTS, Stage};
 use super::{ALONE, least, taken};

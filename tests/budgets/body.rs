@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::Stream as _;
-use tidings::auth::UserId;
-use tidings::delivery::{EndNote, Recipient, StreamBody};
-use tidings::hub::{TypeFilter, View};
-use tidings::workspace::WorkspaceId;
+use tidings_delivery::{EndNote, Recipient, StreamBody};
+use tidings_event::UserId;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::{TypeFilter, View};
 
 use super::stage::{Publisher, Stage};
 use super::{ALONE, least, taken};

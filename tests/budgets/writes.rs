@@ -1,9 +1,9 @@
 //! How many writes deliveries take: as few as there are clients, however many events go out.
 
 use bytes::Bytes;
-use tidings::auth::UserId;
-use tidings::hub::View;
-use tidings::workspace::WorkspaceId;
+use tidings_event::UserId;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::View;
 
 use super::ALONE;
 use super::stage::{Publisher, Stage};

@@ -8,16 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use mio::Events;
-use tidings::auth::{Identity, TokenId, UserId};
-use tidings::bus::{Feed as _, Interest, LogPage};
-use tidings::delivery::engine::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds, Shard};
-use tidings::delivery::{Drain, EndNote, Recipient, StreamSettings, Terms, Until, WallClock};
-use tidings::event::{Audience, EntryId, NodeId, envelope};
-use tidings::hub::{Hub, HubSettings, LiveEvents, Start, Subscriber, View};
-use tidings::limits::{Candidate, OpenStreams, StreamLimits};
-use tidings::metrics::Metrics;
-use tidings::rate::Rates;
-use tidings::workspace::WorkspaceId;
+use tidings_delivery::engine::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds, Shard};
+use tidings_delivery::{Drain, EndNote, Recipient, StreamSettings, Terms, Until, WallClock};
+use tidings_event::log::LogPage;
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Audience, EntryId, NodeId, envelope};
+use tidings_event::{Feed as _, Interest};
+use tidings_event::{Identity, TokenId, UserId};
+use tidings_hub::rate::Rates;
+use tidings_hub::{Hub, HubSettings, LiveEvents, Start, Subscriber, View};
+use tidings_limits::{Candidate, OpenStreams, StreamLimits};
+use tidings_metrics::Metrics;
 
 /// How long something may take that is expected to happen.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidings::auth::Check;
-use tidings::event::control::{ReconnectReason, ResetReason};
 use tidings::http::Surplus;
-use tidings::metrics::{EventKind, Metrics};
+use tidings_auth::Check;
+use tidings_event::control::{ReconnectReason, ResetReason};
+use tidings_metrics::{EventKind, Metrics};
 
 /// Directories whose documents are not ours.
 const FOREIGN: [&str; 2] = ["target", "node_modules"];
@@ -114,7 +114,7 @@ fn every_word_of_the_brokers_own_events_is_explained() {
     explained.remove("reason");
     assert_eq!(explained, reasons);
 
-    let source = read("src/event/control.rs");
+    let source = read("crates/event/src/control.rs");
     let names: BTreeSet<&str> = source
         .split("\"tidings.")
         .skip(1)
@@ -148,23 +148,26 @@ fn every_problem_type_is_explained() {
 
 #[test]
 fn every_direct_dependency_has_a_reason() {
-    let manifest = read("Cargo.toml");
-    let document = read("docs/dependencies.md");
-    for (table, heading) in
-        [("[dependencies]", "## Of the program"), ("[dev-dependencies]", "## Of the tests")]
-    {
-        let (_, rest) = manifest.split_once(&format!("\n{table}\n")).expect(table);
-        let mut names: BTreeSet<String> = rest
-            .lines()
-            .take_while(|line| !line.starts_with('['))
-            .filter_map(|line| Some(line.split_once('=')?.0.trim().to_owned()))
-            .collect();
-        if table == "[dev-dependencies]" {
-            // There it only has more features than in the program.
-            names.remove("tokio");
-        }
-        assert_eq!(column(section(&document, heading), 0), names, "{table}");
+    let mut manifests = vec![read("Cargo.toml")];
+    for directory in fs::read_dir(root().join("crates")).unwrap() {
+        manifests.push(text(&directory.unwrap().path().join("Cargo.toml")));
     }
+    let named = |table: &str| -> BTreeSet<String> {
+        let tables = manifests.iter().filter_map(|manifest| manifest.split_once(&format!("\n[{table}]\n")));
+        tables
+            .flat_map(|(_, rest)| rest.lines().take_while(|line| !line.starts_with('[')))
+            .filter_map(|line| Some(line.split_once(['.', '='])?.0.trim().to_owned()))
+            .filter(|name| !name.starts_with("tidings-"))
+            .collect()
+    };
+    let program = named("dependencies");
+    // There some of the program's only have more features.
+    let tests: BTreeSet<String> = named("dev-dependencies").difference(&program).cloned().collect();
+    let document = read("docs/dependencies.md");
+    assert_eq!(column(section(&document, "## Of the program"), 0), program);
+    assert_eq!(column(section(&document, "## Of the tests"), 0), tests);
+    let shared: BTreeSet<String> = program.union(&tests).cloned().collect();
+    assert_eq!(named("workspace.dependencies"), shared, "what the workspace names and what its crates use");
 }
 
 #[test]
@@ -172,11 +175,11 @@ fn every_metric_is_explained() {
     let metrics = Metrics::new();
     // A metric with labels shows itself once it has counted something.
     metrics.count_event(EventKind::Live);
-    metrics.count_dropped(ResetReason::TooLarge);
-    metrics.count_reset(ResetReason::Trimmed);
-    metrics.count_reconnect(ReconnectReason::Lagging);
+    metrics.count_dropped(ResetReason::TooLarge.as_str());
+    metrics.count_reset(ResetReason::Trimmed.as_str());
+    metrics.count_reconnect(ReconnectReason::Lagging.as_str());
     metrics.count_refusal("workspaces");
-    metrics.count_denial(Check::Expiry);
+    metrics.count_denial(Check::Expiry.as_str());
     metrics.count_refusal(Surplus::Connections.reason());
     let encoded = metrics.encode().unwrap();
     let names: BTreeSet<String> = encoded
@@ -200,13 +203,15 @@ fn the_map_of_the_house_names_what_is_there() {
     let architecture = read("docs/architecture.md");
     let named = in_backticks(&architecture);
     let missing: Vec<&str> = named
-        .filter(|word| ["src/", "config/", "docs/", "scripts/"].iter().any(|start| word.starts_with(start)))
+        .filter(|word| {
+            ["src/", "crates/", "config/", "docs/", "scripts/"].iter().any(|start| word.starts_with(start))
+        })
         .filter(|path| !root().join(path).exists())
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 
     let mut code = String::new();
-    for directory in ["src", "tests"] {
+    for directory in ["src", "crates", "tests"] {
         for path in files(&root().join(directory), ".rs") {
             code.push_str(&text(&path));
         }

@@ -8,10 +8,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use tidings::auth::forward::{ForwardAuth, ForwardMetrics};
-use tidings::auth::{Action, Check, Denial, Standing};
-use tidings::config::{Config, ForwardUrl};
-use tidings::workspace::WorkspaceId;
+use tidings::config::Config;
+use tidings_auth::ForwardUrl;
+use tidings_auth::forward::ForwardAuth;
+use tidings_auth::{Action, Check, Denial, Standing};
+use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::ForwardMetrics;
 
 use crate::support::directory::{Directory, repository_file};
 use crate::support::http::{Response, request, try_request};

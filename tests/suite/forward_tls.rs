@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tidings::auth::forward::{Decision, ForwardAuth, ForwardMetrics};
-use tidings::auth::{Action, Check, Denial, Standing};
-use tidings::config::{Config, ForwardUrl};
-use tidings::workspace::WorkspaceId;
+use tidings::config::Config;
+use tidings_auth::ForwardUrl;
+use tidings_auth::forward::{Decision, ForwardAuth};
+use tidings_auth::{Action, Check, Denial, Standing};
+use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::ForwardMetrics;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::process::Command;

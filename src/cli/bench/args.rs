@@ -9,10 +9,10 @@ use jiff::SignedDuration;
 use super::Failure;
 use super::pace::Pace;
 use super::places::{Target, Template};
-use crate::bench::host;
-use crate::bench::outcome::Way;
-use crate::bench::tag::{PAYLOAD_BYTES_MIN, RunId};
-use crate::workspace::WorkspaceId;
+use tidings_bench::host;
+use tidings_bench::outcome::Way;
+use tidings_bench::tag::{PAYLOAD_BYTES_MIN, RunId};
+use tidings_event::workspace::WorkspaceId;
 
 /// The most connections of one process: as many as 16 addresses of the loopback network have ports for.
 const CONNECTIONS_MAX: usize = 400_000;
@@ -39,7 +39,7 @@ Every event carries its number in its workspace, and every client checks that it
 counts from the moment at which an event was due, so that a publisher that is held up hides nothing. docs/operations.md \
 explains the figures and the members of --json. TIDINGS_TOKEN may hold a token, which has to let in to bench-* and to write there.
 Exit codes: 0 every event arrived; 1 something is missing, came twice or out of order, or the run failed; 2 wrong usage.")]
-pub(in crate::cli) struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// The broker, such as http://127.0.0.1:8080/api; without it the one that the configuration describes
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,

@@ -15,11 +15,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::args::Return;
 use super::crowd::{Tally, Worker};
-use crate::bench::answer::{Answer, Malformed, Piece};
-use crate::bench::host;
-use crate::bench::latency::nanoseconds;
-use crate::bench::ledger::{Ledger, Receipt};
-use crate::bench::sse::{Event, Parser};
+use tidings_bench::answer::{Answer, Malformed, Piece};
+use tidings_bench::host;
+use tidings_bench::latency::nanoseconds;
+use tidings_bench::ledger::{Ledger, Receipt};
+use tidings_bench::sse::{Event, Parser};
 
 /// Bound on connecting, which in a storm waits for room in the listen queue, and then on the time to the hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(20);

@@ -17,11 +17,11 @@ use super::preparing::{self, Bus};
 use super::progress::{Now, Progress};
 use super::publish::{Outlet, Published, Publishing};
 use super::summing::{self, Seen};
-use crate::bench::host::{Processes, Unknown, Usage};
-use crate::bench::latency::Latencies;
-use crate::bench::outcome::{Connecting, Outcome, RampPoint};
-use crate::bench::tag::Tagger;
 use crate::config::Config;
+use tidings_bench::host::{Processes, Unknown, Usage};
+use tidings_bench::latency::Latencies;
+use tidings_bench::outcome::{Connecting, Outcome, RampPoint};
+use tidings_bench::tag::Tagger;
 
 /// How often things are looked at.
 const TICK: Duration = Duration::from_millis(50);

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use super::args::Plan;
 use super::client::{Client, Done};
 use super::pace::Arrivals;
-use crate::bench::latency::{Durations, Latencies, Percentiles};
-use crate::bench::tag::Tagger;
+use tidings_bench::latency::{Durations, Latencies, Percentiles};
+use tidings_bench::tag::Tagger;
 
 /// The buffer of a thread.
 const BUFFER_BYTES: usize = 64 * 1024;

@@ -12,7 +12,7 @@
 //! | [`summing`] | what it all comes to |
 //! | [`progress`] | the line on the terminal |
 //!
-//! What needs no network stands in [`crate::bench`].
+//! What needs no network stands in [`tidings_bench`].
 
 mod args;
 mod client;
@@ -30,8 +30,8 @@ use std::path::Path;
 pub(super) use self::args::BenchArgs;
 use super::client::Broker;
 use super::{FAILURE, Failure, Options, block_on, output};
-use crate::bench::outcome::Outcome;
-use crate::bench::{report, table};
+use tidings_bench::outcome::Outcome;
+use tidings_bench::{report, table};
 
 pub(super) fn run(options: &Options, args: &BenchArgs) -> Result<(), Failure> {
     let broker = Broker::new(args.url.as_deref(), options)?;

@@ -13,8 +13,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::args::Plan;
 use super::crowd::Scene;
-use crate::bench::latency::nanoseconds;
-use crate::bench::tag::Tag;
+use tidings_bench::latency::nanoseconds;
+use tidings_bench::tag::Tag;
 
 /// How events follow each other.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,7 +3,7 @@
 use http::Uri;
 
 use super::Failure;
-use crate::workspace::WorkspaceId;
+use tidings_event::workspace::WorkspaceId;
 
 /// What stands in a template for the name of a workspace.
 const PLACE: &str = "{workspace}";

@@ -10,10 +10,11 @@ use super::super::Failure;
 use super::super::client::{Broker, json_body};
 use super::args::Plan;
 use super::publish::Outlet;
-use crate::bench::host::{Processes, Unknown, Usage};
-use crate::bench::outcome::Way;
-use crate::bus::redis::bulk::{BulkPublisher, BulkWay};
-use crate::config::{Config, RedisUrl};
+use crate::config::Config;
+use tidings_bench::host::{Processes, Unknown, Usage};
+use tidings_bench::outcome::Way;
+use tidings_bus::redis::bulk::{BulkPublisher, BulkWay};
+use tidings_settings::RedisUrl;
 
 /// The bus, as far as a run has to do with it.
 pub(super) struct Bus {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::bench::latency::Percentiles;
-use crate::bench::table::{grouped, short};
+use tidings_bench::latency::Percentiles;
+use tidings_bench::table::{grouped, short};
 
 /// The time between two lines: each costs some work that would disturb what is measured.
 const PAUSE: Duration = Duration::from_millis(250);

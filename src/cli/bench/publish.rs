@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 use super::super::client::{Broker, json_body};
 use super::crowd::Scene;
 use super::pace;
-use crate::bench::latency::{Durations, nanoseconds};
-use crate::bench::tag::Tag;
-use crate::bus::redis::bulk::{BulkPublisher, BulkWay};
 use crate::config::Config;
+use tidings_bench::latency::{Durations, nanoseconds};
+use tidings_bench::tag::Tag;
+use tidings_bus::redis::bulk::{BulkPublisher, BulkWay};
 
 /// Requests over HTTP at a time, each by a lane of its own.
 const LANES: usize = 32;

@@ -5,8 +5,8 @@ use super::client::{Done, End};
 use super::crowd::Tally;
 use super::pace::Pace;
 use super::publish::Published;
-use crate::bench::host::{Processes, Unknown, Usage};
-use crate::bench::outcome::{
+use tidings_bench::host::{Processes, Unknown, Usage};
+use tidings_bench::outcome::{
     Connecting, Load, Outcome, Publishing, RampPoint, Receiving, Server, Slow, Storm, Streams,
 };
 

@@ -5,12 +5,12 @@ use std::io::Read as _;
 use clap::Args;
 
 use super::super::{FAILURE, Failure, Options, block_on, output};
-use crate::auth::jwt::token::TOKEN_BYTES_MAX;
-use crate::auth::jwt::{VerifiedToken, Verifier};
-use crate::auth::{Action, Pattern};
 use crate::config::AuthMethod;
-use crate::metrics::Metrics;
-use crate::workspace::WorkspaceId;
+use tidings_auth::jwt::token::TOKEN_BYTES_MAX;
+use tidings_auth::jwt::{VerifiedToken, Verifier};
+use tidings_auth::{Action, Pattern};
+use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::Metrics;
 
 /// Arguments of `tidings token explain`.
 #[derive(Debug, Args)]

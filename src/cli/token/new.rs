@@ -7,8 +7,8 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::super::{Failure, Options, output};
-use crate::auth::jwt::mint::{NewToken, mint};
-use crate::auth::{TokenId, UserId};
+use tidings_auth::jwt::mint::{NewToken, mint};
+use tidings_event::{TokenId, UserId};
 
 /// The longest time that a token is made for.
 const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);

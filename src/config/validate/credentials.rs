@@ -3,7 +3,8 @@
 use redis::IntoConnectionInfo as _;
 
 use super::Checks;
-use crate::config::{RedisConfig, RedisUrl};
+use tidings_bus::settings::RedisConfig;
+use tidings_settings::RedisUrl;
 
 pub(super) fn problems(checks: &mut Checks<'_>, redis: &RedisConfig) {
     let has_password = |url: &RedisUrl| {

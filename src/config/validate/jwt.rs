@@ -1,8 +1,9 @@
 //! Rules for `[auth.jwt]`. What can be told without reading a file is told here; the rest when the verifier is made.
 
 use super::{Checks, Config};
-use crate::config::jwt::{KeySource, is_jwks_url};
-use crate::config::{AuthMethod, JwtConfig};
+use crate::config::AuthMethod;
+use tidings_auth::JwtConfig;
+use tidings_auth::jwt::config::{KeySource, is_jwks_url};
 
 /// The most key sets: each costs a request and a waiting task of its own.
 const JWKS_URLS_MAX: usize = 16;

@@ -16,10 +16,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tidings::bus::embedded::{ChannelNames, EmbeddedBus, bind};
-use tidings::bus::{Bus, Feed, Interest};
-use tidings::config::{EmbeddedConfig, LogSync, RetentionConfig, Seconds, SecretText};
-use tidings::workspace::WorkspaceId;
+use tidings_bus::Bus;
+use tidings_bus::settings::RetentionConfig;
+use tidings_embedded::settings::{EmbeddedConfig, LogSync};
+use tidings_embedded::{ChannelNames, EmbeddedBus, bind};
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Feed, Interest};
+use tidings_settings::{Seconds, SecretText};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings::bus::{Bus, Link, Publication, PublishError};
-use tidings::event::EntryId;
-use tidings::event::envelope::{self, Message};
-use tidings::workspace::WorkspaceId;
+use tidings_bus::{Bus, Link, Publication, PublishError};
+use tidings_event::EntryId;
+use tidings_event::envelope;
+use tidings_event::envelope::Message;
+use tidings_event::workspace::WorkspaceId;
 use tokio::net::TcpStream;
 
 use super::wire::{Wire, command, show, words};

@@ -308,9 +308,7 @@ impl Reader {
 }
 
 /// Reads an answer's head, and what came along behind it.
-pub(in crate::support) async fn read_head(
-    stream: &mut TcpStream,
-) -> std::io::Result<(StatusCode, HeaderMap, Vec<u8>)> {
+pub(crate) async fn read_head(stream: &mut TcpStream) -> std::io::Result<(StatusCode, HeaderMap, Vec<u8>)> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

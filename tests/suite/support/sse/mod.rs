@@ -8,8 +8,8 @@ mod event_source;
 mod parser;
 mod record;
 
-pub(in crate::support) use body::Framing;
-pub(in crate::support) use client::read_head;
+pub(crate) use body::Framing;
+pub(crate) use client::read_head;
 pub use client::{Connect, SseClient};
 pub use event_source::EventSource;
 pub use parser::{Event, check_blocks};

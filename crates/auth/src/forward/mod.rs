@@ -1,0 +1,265 @@
+//! `auth.mode = "forward"`: the app is asked who may come in. `docs/forward-auth.md` is the app's side of it.
+//!
+//! | part | what it holds |
+//! | --- | --- |
+//! | [`asking`](Asking) | what the app is told of a client's request, and the digest of a question |
+//! | `client` | requests to the app |
+//! | `answer` | what an answer means, and for how long it may be used |
+//! | `cache` | answers that may be used again |
+//! | `slots` | requests at a time, in turns by client address |
+//! | `book` | questions under way, so that all who have the same one share one request |
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderName};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+mod answer;
+mod asking;
+mod book;
+mod cache;
+mod client;
+mod config;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+pub use answer::Decision;
+use answer::{Answer, NoAnswer, Verdict, unavailable};
+pub use asking::Asking;
+use book::{Book, Found, Freshness, Landing, Outcome};
+use client::{App, Question};
+pub use config::{ForwardConfig, ForwardUrl};
+use slots::{Crowded, Slot, Slots, Turn};
+
+use crate::{Action, Check, Denial};
+use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::{ForwardMetrics, ForwardOutcome, Throttle};
+
+/// Asks the app who may come in. A clone shares connections, questions and answers.
+#[derive(Clone)]
+pub struct ForwardAuth(Arc<Inner>);
+
+struct Inner {
+    url: ForwardUrl,
+    timeout: Duration,
+    cache_max: Duration,
+    /// The configured further headers.
+    extra: Vec<HeaderName>,
+    app: App,
+    /// Requests for newcomers under way, and such for open streams beyond their share.
+    slots: Arc<Slots>,
+    /// The share of requests that only open streams get.
+    recheck_slots: Semaphore,
+    book: Arc<Book>,
+    metrics: ForwardMetrics,
+    failures: Throttle,
+}
+
+/// Why the app cannot be asked with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// TLS cannot be prepared.
+    #[error("cannot prepare TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A name in `auth.forward.headers` is none; a configuration that was checked has no such name.
+    #[error("not the name of a header: {0}")]
+    Header(#[from] http::header::InvalidHeaderName),
+}
+
+impl ForwardAuth {
+    /// Prepares asking. Opens no connection. For https it reads the system's authorities, and thus blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`], when TLS has no use for this system, or a configured header is none.
+    pub fn new(config: &ForwardConfig, metrics: ForwardMetrics) -> Result<Self, SetupError> {
+        Self::with_share(config, 0, metrics)
+    }
+
+    /// The same, with a quarter of the requests for [`Self::ask_again`] alone, so that newcomers cannot end open streams.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::new`].
+    pub fn with_rechecks(config: &ForwardConfig, metrics: ForwardMetrics) -> Result<Self, SetupError> {
+        let share = (config.concurrent / 4).max(1).min(config.concurrent / 2);
+        Self::with_share(config, share, metrics)
+    }
+
+    fn with_share(config: &ForwardConfig, share: usize, metrics: ForwardMetrics) -> Result<Self, SetupError> {
+        let timeout = config.timeout_seconds.duration();
+        let extra: Result<_, _> =
+            config.headers.iter().map(|name| HeaderName::from_bytes(name.as_bytes())).collect();
+        Ok(Self(Arc::new(Inner {
+            url: config.url.clone(),
+            timeout,
+            cache_max: config.cache_max_seconds.duration(),
+            extra: extra?,
+            app: App::new(timeout, config.concurrent, config.url.is_https())?,
+            slots: Slots::new(config.concurrent - share, config.queue.saturating_add(share)),
+            recheck_slots: Semaphore::new(share),
+            book: Arc::new(Book::new(config.cache_entries)),
+            metrics,
+            failures: Throttle::default(),
+        })))
+    }
+
+    /// Takes from a client's request what the app is told of it. `client` is the client's address, that of a trusted proxy
+    /// resolved; `proto` is `http` or `https`, `host` the host that the client asked, `uri` its path and query, of which
+    /// the values of `token` and `ticket` are left out.
+    #[must_use]
+    pub fn asking(
+        &self,
+        headers: &HeaderMap,
+        client: std::net::IpAddr,
+        proto: &str,
+        host: Option<&str>,
+        uri: &str,
+    ) -> Asking {
+        Asking::new(&self.0.extra, headers, client, proto, host, uri)
+    }
+
+    /// Asks whether a client may do something with a workspace, or uses what the app said before, where the app allowed
+    /// that. Takes `auth.forward.timeout_seconds` at most.
+    ///
+    /// May be dropped at any time: others who wait for the same answer get it nevertheless.
+    ///
+    /// # Errors
+    ///
+    /// The [`Denial`]: [`Check::App`] for 401 and 403, [`Check::Publish`] where the app lets read only, and
+    /// [`Check::AppUnavailable`], which may pass, where there is no answer that counts.
+    pub async fn ask(
+        &self,
+        workspace: &WorkspaceId,
+        action: Action,
+        asking: &Asking,
+    ) -> Result<Decision, Denial> {
+        self.decide(workspace, action, asking, Freshness::Kept).await
+    }
+
+    /// The same, but never by an answer that was given before: the app is asked, or an answer is awaited for which it is
+    /// being asked at this moment. What it says replaces what it said before.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::ask`].
+    pub async fn ask_again(
+        &self,
+        workspace: &WorkspaceId,
+        action: Action,
+        asking: &Asking,
+    ) -> Result<Decision, Denial> {
+        self.decide(workspace, action, asking, Freshness::New).await
+    }
+
+    async fn decide(
+        &self,
+        workspace: &WorkspaceId,
+        action: Action,
+        asking: &Asking,
+        freshness: Freshness,
+    ) -> Result<Decision, Denial> {
+        let inner = &self.0;
+        let Some(uri) = inner.url.of(workspace) else {
+            return Err(Denial::forbidden(
+                Check::App,
+                "the app cannot be asked about a workspace of this name",
+            ));
+        };
+        let found = inner.book.find(asking.key(workspace, action), freshness, |landing| {
+            let question = Question { uri, workspace: workspace.clone(), action, asking: asking.clone() };
+            Arc::clone(inner).fly(landing, question, freshness).boxed()
+        });
+        let outcome = match found {
+            Found::Answer(answer) => {
+                inner.metrics.count(ForwardOutcome::Cached);
+                return answer.decide();
+            }
+            Found::Flight(flight) => flight.await,
+        };
+        outcome.map_or_else(|_| Err(unavailable()), |answer| answer.decide())
+    }
+}
+
+impl Inner {
+    /// Brings one answer: waits for a slot, asks, and leaves the answer in the book. In the log and the counters it
+    /// stands once, however many wait for it.
+    async fn fly(self: Arc<Self>, landing: Landing, question: Question, freshness: Freshness) -> Outcome {
+        let outcome = match tokio::time::timeout(self.timeout, self.exchange(&question, freshness)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(NoAnswer::Timeout(self.timeout)),
+        };
+        match &outcome {
+            Ok(Answer { verdict: Verdict::LetIn(_), .. }) => self.metrics.count(ForwardOutcome::Allowed),
+            Ok(_) => self.metrics.count(ForwardOutcome::Denied),
+            Err(no_answer) => self.fail(no_answer),
+        }
+        landing.land(&outcome);
+        outcome
+    }
+
+    async fn exchange(&self, question: &Question, freshness: Freshness) -> Outcome {
+        let busy = |Crowded| NoAnswer::Busy;
+        let _slot = match freshness {
+            Freshness::Kept => {
+                let turn = Turn::Address(question.asking.address());
+                AnySlot::Shared(self.slots.acquire(turn).await.map_err(busy)?)
+            }
+            Freshness::New => tokio::select! {
+                biased;
+                // The semaphore is never closed.
+                slot = self.recheck_slots.acquire() => AnySlot::Recheck(slot.map_err(|_| NoAnswer::Busy)?),
+                slot = self.slots.acquire(Turn::Recheck) => AnySlot::Shared(slot.map_err(busy)?),
+            },
+        };
+        let _counted = Counted::new(&self.metrics);
+        let asked = Instant::now();
+        let head = self.app.ask(question).await.map_err(NoAnswer::Unreachable)?;
+        Answer::read(&head, question.action, asked, self.cache_max)
+    }
+
+    fn fail(&self, no_answer: &NoAnswer) {
+        self.metrics.count(ForwardOutcome::Failed);
+        if let Some(silenced) = self.failures.pass() {
+            tracing::warn!(
+                url = %self.url,
+                error = %no_answer,
+                silenced,
+                "the app gave no answer that counts: nobody new is let in by it"
+            );
+        }
+    }
+}
+
+/// A slot of either kind, until it is dropped.
+enum AnySlot<'a> {
+    Recheck(#[expect(dead_code, reason = "kept for its drop")] SemaphorePermit<'a>),
+    Shared(#[expect(dead_code, reason = "kept for its drop")] Slot),
+}
+
+/// A request under way, counted as long as it is.
+struct Counted<'a>(&'a ForwardMetrics);
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a ForwardMetrics) -> Self {
+        metrics.in_flight.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+    }
+}
+
+impl fmt::Debug for ForwardAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardAuth").field("url", &self.0.url).finish_non_exhaustive()
+    }
+}

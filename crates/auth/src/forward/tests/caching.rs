@@ -1,0 +1,111 @@
+//! Answers that are used again, and those that are not.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::Standing;
+
+/// An app that names the user of the cookie, with a lifetime.
+async fn naming_app(cache_control: &'static str) -> TestApp {
+    TestApp::start(move |seen| async move {
+        let user = seen.header("cookie").trim_start_matches("session=").to_owned();
+        let mut answer = answered(200, &[("cache-control", cache_control)]);
+        answer.headers_mut().insert("x-tidings-user", HeaderValue::from_str(&user).unwrap());
+        answer
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_is_used_again_for_the_same_question_only() {
+    let app = naming_app("private, max-age=60").await;
+    let auth = app.auth();
+    for name in ["u1", "u2", "u1", "u2"] {
+        assert_eq!(user(&auth, name).await, name);
+    }
+    assert_eq!(app.asked(), 2);
+    let until = read(&auth, &of_user(&auth, "u1")).await.unwrap().until.unwrap();
+    assert!(until > Instant::now() + Duration::from_secs(40), "{until:?}");
+
+    // Another workspace, another action, another address: other questions.
+    let other = WorkspaceId::parse("other").unwrap();
+    auth.ask(&other, Action::Subscribe, &of_user(&auth, "u1")).await.unwrap();
+    auth.ask(&acme(), Action::Publish, &of_user(&auth, "u1")).await.unwrap_err();
+    read(&auth, &from(&auth, "u1", "192.0.2.8")).await.unwrap();
+    assert_eq!(app.asked(), 5);
+}
+
+#[tokio::test]
+async fn without_leave_the_app_is_asked_each_time() {
+    for cache_control in ["no-store", "max-age=60, no-cache", "max-age=0", "s-maxage=60"] {
+        let app = naming_app(cache_control).await;
+        let auth = app.auth();
+        user(&auth, "u1").await;
+        user(&auth, "u1").await;
+        assert_eq!(app.asked(), 2, "{cache_control}");
+    }
+}
+
+#[tokio::test]
+async fn no_answer_is_kept_longer_than_configured() {
+    let app = naming_app("max-age=3600").await;
+    let auth = app.auth_with(|config| config.cache_max_seconds = seconds(0.3));
+    let first = read(&auth, &of_user(&auth, "u1")).await.unwrap().until.unwrap();
+    assert!(first <= Instant::now() + Duration::from_millis(300));
+    tokio::time::sleep_until(first).await;
+    user(&auth, "u1").await;
+    assert_eq!(app.asked(), 2);
+}
+
+#[tokio::test]
+async fn the_number_of_answers_is_bounded() {
+    let app = naming_app("max-age=60").await;
+    let auth = app.auth_with(|config| config.cache_entries = 1);
+    for name in ["u1", "u2", "u2", "u1"] {
+        assert_eq!(user(&auth, name).await, name);
+    }
+    assert_eq!(app.asked(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_is_used_again_only_where_the_app_allows_that() {
+    for (status, headers, asked) in [
+        (401, &[][..], 2),
+        (403, &[], 2),
+        (401, &[("cache-control", "max-age=60")], 1),
+        (403, &[("cache-control", "max-age=60")], 1),
+        (404, &[("cache-control", "max-age=60")], 2),
+        (500, &[("cache-control", "max-age=60")], 2),
+    ] {
+        let app = TestApp::saying(status, headers).await;
+        let auth = app.auth();
+        for _ in 0..2 {
+            read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
+        }
+        assert_eq!(app.asked(), asked, "{status} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_mind_counts_at_once_when_the_app_is_asked_again() {
+    let member = Arc::new(AtomicBool::new(true));
+    let is_member = Arc::clone(&member);
+    let app = TestApp::start(move |_| {
+        let is_member = is_member.load(Ordering::SeqCst);
+        async move {
+            if is_member { answered(200, &[("cache-control", "max-age=60")]) } else { answered(403, &[]) }
+        }
+    })
+    .await;
+    let auth = app.auth();
+    let asking = of_user(&auth, "u1");
+    read(&auth, &asking).await.unwrap();
+    member.store(false, Ordering::SeqCst);
+    read(&auth, &asking).await.unwrap();
+    assert_eq!(app.asked(), 1);
+    let denial = auth.ask_again(&acme(), Action::Subscribe, &asking).await.unwrap_err();
+    assert_eq!(denial.standing, Standing::Forbidden);
+    // What it said before is forgotten too.
+    read(&auth, &asking).await.unwrap_err();
+    assert_eq!(app.asked(), 3);
+}

@@ -1,0 +1,191 @@
+//! What the app is told, and what its answers mean.
+
+use super::*;
+use crate::{Check, Standing};
+
+#[tokio::test]
+async fn the_app_is_told_who_asks_and_what_for() {
+    let app = TestApp::saying(200, &[("x-tidings-user", "u1")]).await;
+    let auth = app.auth_with(|config| config.headers = vec!["X-Api-Key".to_owned()]);
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("cookie", "session=1"),
+        ("authorization", "Bearer t"),
+        ("user-agent", "Test/1"),
+        ("x-api-key", "k"),
+        ("x-other", "o"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("accept", "text/event-stream"),
+        ("connection", "keep-alive, x-hop"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let client = "2001:db8::7".parse().unwrap();
+    let asking = auth.asking(&headers, client, "https", Some("app.example"), "/e?named=1&token=s3cret");
+    let decision = auth.ask(&acme(), Action::Subscribe, &asking).await.unwrap();
+    assert_eq!(decision.identity.user.unwrap().as_str(), "u1");
+    assert_eq!((decision.identity.token, decision.identity.expires, decision.until), (None, None, None));
+    auth.ask(&acme(), Action::Publish, &asking).await.unwrap_err();
+
+    let seen = app.seen.lock().clone();
+    assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("GET", "/may/acme?key=k"));
+    let host = app.address.to_string();
+    let expected = [
+        ("accept", "application/json"),
+        ("authorization", "Bearer t"),
+        ("cookie", "session=1"),
+        ("host", &host),
+        ("user-agent", "Test/1"),
+        ("x-api-key", "k"),
+        ("x-forwarded-for", "2001:db8::7"),
+        ("x-forwarded-host", "app.example"),
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-uri", "/e?named=1&token=***"),
+        ("x-tidings-action", "subscribe"),
+        ("x-tidings-workspace", "acme"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(seen[0].headers, HashMap::from(expected));
+    assert_eq!((seen[1].method.as_str(), seen[1].header("x-forwarded-method")), ("GET", "POST"));
+    assert_eq!(seen[1].header("x-tidings-action"), "publish");
+}
+
+#[tokio::test]
+async fn a_refusal_is_final_only_when_the_app_says_so() {
+    for (status, standing, check) in [
+        (401, Standing::Unauthenticated, Check::App),
+        (403, Standing::Forbidden, Check::App),
+        (404, Standing::Passing, Check::AppUnavailable),
+        (429, Standing::Passing, Check::AppUnavailable),
+        (500, Standing::Passing, Check::AppUnavailable),
+        (503, Standing::Passing, Check::AppUnavailable),
+    ] {
+        let app = TestApp::saying(status, &[("x-tidings-user", "u1")]).await;
+        let auth = app.auth();
+        let denial = read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
+        assert_eq!((denial.standing, denial.check), (standing, check), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let app = TestApp::start(|seen| async move {
+        match seen.target.as_str() {
+            "/login" => answered(200, &[]),
+            _ => answered(302, &[("location", "/login")]),
+        }
+    })
+    .await;
+    let auth = app.auth();
+    let denial = read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
+    assert_eq!(denial.check, Check::AppUnavailable);
+    assert_eq!(app.asked(), 1);
+}
+
+#[tokio::test]
+async fn who_reads_does_not_write_unless_the_app_means_it() {
+    for (headers, allowed) in [(&[][..], false), (&[("x-tidings-publish", "true")], true)] {
+        let app = TestApp::saying(204, headers).await;
+        let auth = app.auth();
+        let asking = of_user(&auth, "u1");
+        read(&auth, &asking).await.unwrap();
+        let published = auth.ask(&acme(), Action::Publish, &asking).await;
+        let denied = published.err().map(|denial| (denial.standing, denial.check));
+        assert_eq!(denied, (!allowed).then_some((Standing::Forbidden, Check::Publish)));
+    }
+}
+
+#[tokio::test]
+async fn a_user_that_is_none_lets_nobody_in() {
+    let app = TestApp::saying(200, &[("x-tidings-user", "")]).await;
+    let auth = app.auth();
+    let denial = read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
+    assert_eq!((denial.standing, denial.check), (Standing::Passing, Check::AppUnavailable));
+}
+
+#[tokio::test]
+async fn another_page_is_not_asked_for_a_workspace_of_dots() {
+    let app = TestApp::saying(200, &[]).await;
+    let auth = app.auth();
+    let dots = WorkspaceId::parse("..").unwrap();
+    let denial = auth.ask(&dots, Action::Subscribe, &of_user(&auth, "u1")).await.unwrap_err();
+    assert_eq!((denial.standing, denial.check), (Standing::Forbidden, Check::App));
+    assert_eq!(app.asked(), 0);
+}
+
+#[tokio::test]
+async fn outcomes_are_counted() {
+    let app = TestApp::start(|seen| async move {
+        match seen.header("cookie") {
+            "session=in" => answered(200, &[("cache-control", "max-age=60")]),
+            "session=out" => answered(403, &[]),
+            _ => answered(500, &[]),
+        }
+    })
+    .await;
+    let auth = app.auth();
+    for user in ["in", "in", "in", "out", "other", "other"] {
+        let _ = read(&auth, &of_user(&auth, user)).await;
+    }
+    use ForwardOutcome::{Allowed, Cached, Denied, Failed};
+    let metrics = &auth.0.metrics;
+    assert_eq!([Allowed, Denied, Failed, Cached].map(|outcome| metrics.counted(outcome)), [1, 1, 2, 2]);
+    assert_eq!(metrics.in_flight.get(), 0);
+}
+
+#[tokio::test]
+async fn nothing_secret_is_shown() {
+    let app = TestApp::saying(200, &[]).await;
+    let auth = app.auth_with(|config| {
+        config.url = ForwardUrl::new(format!("http://{}/?key=s3cret", app.address));
+    });
+    let shown = format!("{auth:?} {:?}", of_user(&auth, "s3cret"));
+    assert!(shown.contains("cookie") && !shown.contains("s3cret"), "{shown}");
+}
+
+/// Log lines, kept for the test.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_logged_once_a_second_without_anything_secret() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .with_max_level(tracing::Level::TRACE);
+    let _subscribed = tracing::subscriber::set_default(subscriber.finish());
+    let app = TestApp::saying(500, &[("x-tidings-user", "u1")]).await;
+    let auth = app.auth_with(|config| {
+        config.url = ForwardUrl::new(format!("http://{}/may/{{workspace}}?key=s3cret", app.address));
+    });
+    // The first time that any test comes to the place of the line, tracing may not see yet that somebody listens here.
+    read(&app.auth(), &of_user(&auth, "u1")).await.unwrap_err();
+    tracing::callsite::rebuild_interest_cache();
+    lines.0.lock().clear();
+    for user in ["s3cret1", "s3cret2"] {
+        read(&auth, &of_user(&auth, user)).await.unwrap_err();
+    }
+    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+    let ours: Vec<&str> = text.lines().filter(|line| line.contains("tidings_auth::")).collect();
+    let expected = format!(
+        "the app gave no answer that counts: nobody new is let in by it url=http://{}/may/{{workspace}}?*** \
+         error=status 500, which is none of 2xx, 401 and 403 silenced=0",
+        app.address
+    );
+    assert!(ours.len() == 1 && ours[0].ends_with(&expected), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+}

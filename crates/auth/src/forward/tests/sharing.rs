@@ -1,0 +1,156 @@
+//! Many who ask at the same time.
+
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::Standing;
+
+/// An app that answers as many questions as it is allowed to.
+async fn gated_app() -> (TestApp, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let app = TestApp::start(move |_| {
+        let gate = Arc::clone(&opened);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            answered(200, &[])
+        }
+    })
+    .await;
+    (app, gate)
+}
+
+/// Asks in a task.
+fn asking(
+    auth: &ForwardAuth,
+    tasks: &mut JoinSet<Result<Decision, Denial>>,
+    user: &str,
+) -> tokio::task::AbortHandle {
+    // Of one address not all slots may be taken.
+    let last: u8 = user.bytes().fold(0, u8::wrapping_add);
+    let (auth, asking) = (auth.clone(), from(auth, user, &format!("192.0.2.{last}")));
+    tasks.spawn(async move { auth.ask(&acme(), Action::Subscribe, &asking).await })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_who_have_the_same_question_share_one_request() {
+    let (app, gate) = gated_app().await;
+    let auth = app.auth();
+    let mut tasks = JoinSet::new();
+    for _ in 0..50 {
+        asking(&auth, &mut tasks, "u1");
+    }
+    eventually("the question", || app.asked() == 1 && auth.0.book.waiting() == 50).await;
+    gate.add_permits(1);
+    while let Some(outcome) = tasks.join_next().await {
+        outcome.unwrap().unwrap();
+    }
+    assert_eq!(app.asked(), 1);
+    assert_eq!(auth.0.book.flights(), 0);
+}
+
+#[tokio::test]
+async fn the_request_goes_on_when_the_first_one_leaves() {
+    let (app, gate) = gated_app().await;
+    let auth = app.auth();
+    let mut tasks = JoinSet::new();
+    let first = asking(&auth, &mut tasks, "u1");
+    eventually("the question", || app.asked() == 1).await;
+    asking(&auth, &mut tasks, "u1");
+    asking(&auth, &mut tasks, "u1");
+    eventually("three who wait", || auth.0.book.waiting() == 3).await;
+    first.abort();
+    assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+    gate.add_permits(1);
+    for _ in 0..2 {
+        tokio::time::timeout(DEADLINE, tasks.join_next()).await.unwrap().unwrap().unwrap().unwrap();
+    }
+    assert_eq!(app.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_ends_and_leaves_nothing() {
+    let (app, gate) = gated_app().await;
+    let auth = app.auth_with(|config| (config.concurrent, config.queue) = (1, 0));
+    let mut tasks = JoinSet::new();
+    asking(&auth, &mut tasks, "u1");
+    eventually("the question", || app.asked() == 1).await;
+    tasks.shutdown().await;
+    assert_eq!((auth.0.book.flights(), auth.0.metrics.in_flight.get()), (0, 0));
+    // Its slot is free again.
+    gate.add_permits(2);
+    user(&auth, "u2").await;
+}
+
+#[tokio::test]
+async fn requests_are_bounded_and_so_are_those_who_wait() {
+    let (app, gate) = gated_app().await;
+    let auth = app.auth_with(|config| (config.concurrent, config.queue) = (2, 3));
+    let mut tasks = JoinSet::new();
+    for name in ["u1", "u2", "u3", "u4", "u5"] {
+        asking(&auth, &mut tasks, name);
+    }
+    eventually("two requests", || app.asked() == 2 && auth.0.book.flights() == 5).await;
+    assert_eq!(auth.0.metrics.in_flight.get(), 2);
+    let denial = read(&auth, &of_user(&auth, "u6")).await.unwrap_err();
+    assert_eq!(denial.standing, Standing::Passing);
+    // Who has a question that is under way already takes no place.
+    asking(&auth, &mut tasks, "u5");
+    gate.add_permits(1);
+    eventually("a third request", || app.asked() == 3).await;
+    gate.add_permits(10);
+    while let Some(outcome) = tasks.join_next().await {
+        outcome.unwrap().unwrap();
+    }
+    assert_eq!(app.asked(), 5);
+}
+
+#[tokio::test]
+async fn waiting_for_a_slot_counts_towards_the_deadline() {
+    let (app, _gate) = gated_app().await;
+    let auth = app.auth_with(|config| {
+        config.concurrent = 1;
+        config.timeout_seconds = seconds(1.0);
+    });
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for name in ["u1", "u2", "u3"] {
+        asking(&auth, &mut tasks, name);
+    }
+    while let Some(outcome) = tasks.join_next().await {
+        assert_eq!(outcome.unwrap().unwrap_err().standing, Standing::Passing);
+    }
+    // One after the other, three would take three times as long.
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+    assert_eq!(auth.0.book.flights(), 0);
+}
+
+#[tokio::test]
+async fn newcomers_do_not_keep_open_streams_waiting() {
+    let (app, gate) = gated_app().await;
+    let config = settings(app.address, |config| (config.concurrent, config.queue) = (4, 4));
+    let auth = ForwardAuth::with_rechecks(&config, ForwardMetrics::default()).unwrap();
+    let mut tasks = JoinSet::new();
+    for number in 0..8 {
+        asking(&auth, &mut tasks, &format!("newcomer-{number}"));
+    }
+    eventually("all slots of newcomers are taken", || app.asked() == 3 && auth.0.book.flights() == 8).await;
+    let denial = read(&auth, &of_user(&auth, "one more")).await.unwrap_err();
+    assert_eq!(denial.standing, Standing::Passing);
+
+    // Those that are asked about again have a slot of their own, one after the other.
+    let mut rechecks = JoinSet::new();
+    for number in 0..3 {
+        let (auth, asking) = (auth.clone(), of_user(&auth, &format!("open-{number}")));
+        rechecks.spawn(async move { auth.ask_again(&acme(), Action::Subscribe, &asking).await });
+    }
+    eventually("one of them is asked about", || app.asked() == 4 && auth.0.book.flights() == 11).await;
+    assert_eq!(auth.0.metrics.in_flight.get(), 4, "all together keep to the bound");
+    tasks.shutdown().await;
+    gate.add_permits(20);
+    while let Some(outcome) = rechecks.join_next().await {
+        outcome.unwrap().unwrap();
+    }
+    assert_eq!(auth.0.book.flights(), 0);
+    user(&auth, "newcomer").await;
+}

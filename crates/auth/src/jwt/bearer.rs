@@ -1,0 +1,205 @@
+//! Where a request may carry its token.
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
+
+use super::Token;
+use crate::JwtConfig;
+use crate::{Check, Denial};
+
+/// The places besides `Authorization` that are looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSources {
+    /// The name of a cookie.
+    pub cookie: Option<String>,
+    /// Whether `?token=` counts.
+    pub query: bool,
+}
+
+impl TokenSources {
+    /// The places that the configuration names.
+    #[must_use]
+    pub fn new(config: &JwtConfig) -> Self {
+        let cookie = (!config.cookie.is_empty()).then(|| config.cookie.clone());
+        Self { cookie, query: config.query }
+    }
+}
+
+/// The token of a request: from `Authorization: Bearer` (RFC 6750 section 2.1), else from the cookie, else from the
+/// query, which is percent-encoded as forms are. `None` where there is none; credentials of another scheme are none.
+///
+/// # Errors
+///
+/// A denial, when what stands there is no token, or when two different ones are brought: it would be left to chance
+/// which of them counts.
+pub fn find(headers: &HeaderMap, query: &str, sources: &TokenSources) -> Result<Option<Token>, Denial> {
+    let mut found = Found::default();
+    for value in headers.get_all(AUTHORIZATION) {
+        if let Some(text) = bearer(value.as_bytes())? {
+            found.take(text)?;
+        }
+    }
+    if let Some(name) = &sources.cookie {
+        for header in headers.get_all(COOKIE) {
+            for text in cookies(header.as_bytes(), name) {
+                found.take(utf8(text)?)?;
+            }
+        }
+    }
+    if sources.query {
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name == "token" && !value.is_empty() {
+                found.take(&value)?;
+            }
+        }
+    }
+    Ok(found.0)
+}
+
+#[derive(Default)]
+struct Found(Option<Token>);
+
+impl Found {
+    fn take(&mut self, text: &str) -> Result<(), Denial> {
+        let token = Token::parse(text)?;
+        match &self.0 {
+            Some(first) if *first != token => Err(Denial::unauthenticated(
+                Check::Credentials,
+                "the request brings two different tokens: send one",
+            )),
+            Some(_) => Ok(()),
+            None => {
+                self.0 = Some(token);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What stands behind the scheme `Bearer`, in whatever case (RFC 9110 section 11.1).
+fn bearer(value: &[u8]) -> Result<Option<&str>, Denial> {
+    let value = value.trim_ascii();
+    let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Ok(None);
+    }
+    utf8(rest.trim_ascii()).map(Some)
+}
+
+/// The values of a cookie by its name (RFC 6265 section 4.2.1), without the quotes that may stand around them. An empty
+/// one is none: so a page clears a cookie.
+fn cookies<'a>(header: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    header.split(|b| *b == b';').filter_map(move |pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        (!bare.is_empty()).then_some(bare)
+    })
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Denial> {
+    std::str::from_utf8(bytes)
+        .map_err(|_| Denial::unauthenticated(Check::Form, "the token has characters that no token has"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn everywhere() -> TokenSources {
+        TokenSources { cookie: Some("session".to_owned()), query: true }
+    }
+
+    fn found(
+        headers: &[(&'static str, &str)],
+        query: &str,
+        sources: &TokenSources,
+    ) -> Result<Option<String>, Check> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let found = find(&map, query, sources).map_err(|denial| denial.check)?;
+        Ok(found.map(|token| token.reveal().to_owned()))
+    }
+
+    #[test]
+    fn a_token_stands_in_the_header_in_the_cookie_or_in_the_query() {
+        for (headers, query) in [
+            (&[("authorization", "Bearer a.b.c")][..], ""),
+            (&[("authorization", "bEARER   a.b.c ")], ""),
+            (&[("authorization", "Basic dTpw"), ("authorization", "Bearer a.b.c")], ""),
+            (&[("cookie", "session=a.b.c")], ""),
+            (&[("cookie", "x=1;session=\"a.b.c\" ; y=2")], ""),
+            (&[("cookie", "x=1"), ("cookie", "session=a.b.c")], ""),
+            (&[("cookie", "session=; session=a.b.c")], ""),
+            (&[], "types=A&token=a.b.c"),
+            (&[], "token=&token=a%2Eb.c"),
+            (&[("authorization", "Bearer a.b.c"), ("cookie", "session=a.b.c")], "token=a.b.c"),
+        ] {
+            assert_eq!(
+                found(headers, query, &everywhere()),
+                Ok(Some("a.b.c".to_owned())),
+                "{headers:?} {query}"
+            );
+        }
+    }
+
+    #[test]
+    fn places_that_are_not_configured_do_not_count() {
+        let headers = [("cookie", "session=a.b.c"), ("authorization", "Digest x")];
+        assert_eq!(found(&headers, "token=d", &TokenSources::default()), Ok(None));
+        for name in ["Session=a", "xsession=a", "session2=a", "session", "x=session=a"] {
+            assert_eq!(found(&[("cookie", name)], "ticket=a&Token=b", &everywhere()), Ok(None), "{name}");
+        }
+        assert_eq!(found(&[("authorization", "Bearerx a")], "", &everywhere()), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_and_not_passed_over() {
+        for headers in [
+            &[("authorization", "Bearer")][..],
+            &[("authorization", "Bearer ")],
+            &[("authorization", "Bearer a b")],
+            &[("authorization", "Bearer a,b")],
+            &[("authorization", "Bearer ä")],
+            &[("authorization", "Bearer \"a\""), ("cookie", "session=a.b.c")],
+            &[("cookie", "session=a b")],
+        ] {
+            assert_eq!(found(headers, "", &everywhere()), Err(Check::Form), "{headers:?}");
+        }
+        let long = format!("Bearer {}", "x".repeat(9_000));
+        assert_eq!(found(&[("authorization", &long)], "", &everywhere()), Err(Check::Form));
+    }
+
+    #[test]
+    fn two_different_tokens_are_refused() {
+        for (headers, query) in [
+            (&[("authorization", "Bearer a"), ("authorization", "Bearer b")][..], ""),
+            (&[("authorization", "Bearer a"), ("cookie", "session=b")], ""),
+            (&[("cookie", "session=a; session=b")], ""),
+            (&[("cookie", "session=a")], "token=b"),
+            (&[], "token=a&token=b"),
+        ] {
+            assert_eq!(found(headers, query, &everywhere()), Err(Check::Credentials), "{headers:?} {query}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_and_no_query_makes_it_panic(value in any::<Vec<u8>>(), query in ".*", bearer in any::<bool>()) {
+            let value = if bearer { [b"Bearer ", &*value].concat() } else { value };
+            let mut map = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                map.append(AUTHORIZATION, value.clone());
+                map.append(COOKIE, value);
+            }
+            if let Ok(Some(token)) = find(&map, &query, &everywhere()) {
+                prop_assert!(Token::parse(token.reveal()).is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Time, issuer, audience, and what claims mean.
+
+use serde_json::{Value, json};
+
+use super::support::{SECRET, claims, now, refused, verifier, with_secret};
+use crate::jwt::VerifiedToken;
+use crate::jwt::token::TOKEN_BYTES_MAX;
+use crate::{Action, Check, Denial};
+use tidings_event::workspace::WorkspaceId;
+
+/// Checks a token with these claims over the usual ones, under these settings beside the usual ones.
+async fn check(others: Value, settings: &[(&str, &str)]) -> Result<VerifiedToken, Denial> {
+    let settings = [&[("algorithm", "HS256"), ("secret", SECRET)], settings].concat();
+    verifier(&settings).verify(&with_secret(&claims(&others))).await
+}
+
+#[tokio::test]
+async fn a_token_has_its_time() {
+    let leeway = [("leeway_seconds", "60")];
+    let exact = [("leeway_seconds", "0")];
+    for (others, settings, expected) in [
+        (json!({}), &exact[..], None),
+        (json!({ "exp": now() - 30 }), &leeway, None),
+        (json!({ "exp": now() as f64 + 100.5 }), &exact, None),
+        (json!({ "nbf": now() - 1 }), &exact, None),
+        (json!({ "nbf": now() + 30 }), &leeway, None),
+        (json!({ "nbf": 0 }), &exact, None),
+        (json!({ "exp": now() - 1 }), &exact, Some(Check::Expiry)),
+        (json!({ "exp": now() - 61 }), &leeway, Some(Check::Expiry)),
+        (json!({ "exp": 0 }), &leeway, Some(Check::Expiry)),
+        (json!({ "exp": null }), &leeway, Some(Check::Expiry)),
+        (json!({ "exp": "4102444800" }), &leeway, Some(Check::Expiry)),
+        (json!({ "exp": -1 }), &leeway, Some(Check::Expiry)),
+        (json!({ "exp": 4_102_444_800_000_u64 }), &leeway, Some(Check::Expiry)),
+        (json!({ "exp": u64::MAX }), &leeway, Some(Check::Expiry)),
+        (json!({ "exp": 1e300 }), &leeway, Some(Check::Expiry)),
+        (json!({ "exp": [] }), &leeway, Some(Check::Expiry)),
+        (json!({ "nbf": now() + 30 }), &exact, Some(Check::NotBefore)),
+        (json!({ "nbf": now() + 90 }), &leeway, Some(Check::NotBefore)),
+        (json!({ "nbf": "soon" }), &leeway, Some(Check::NotBefore)),
+        (json!({ "nbf": -1 }), &leeway, Some(Check::NotBefore)),
+    ] {
+        let denial = check(others.clone(), settings).await.err();
+        assert_eq!(denial.as_ref().map(|denial| denial.check), expected, "{others}: {denial:?}");
+        assert!(denial.is_none_or(|denial| refused(denial.check, &denial)));
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_token_is_told_with_and_without_leeway() {
+    let end = now() - 30;
+    let verified = check(json!({ "exp": end }), &[("leeway_seconds", "60")]).await.unwrap();
+    let seconds = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(verified.identity.expires.map(seconds), Some(end));
+    assert_eq!(seconds(verified.accepted_until), end + 60);
+}
+
+#[tokio::test]
+async fn a_token_comes_from_one_who_may_issue_it() {
+    let issuers = [("issuer", "https://a,https://b")];
+    for (others, settings, expected) in [
+        (json!({ "iss": "anybody" }), &[][..], None),
+        (json!({ "iss": "https://b" }), &issuers, None),
+        (json!({ "iss": "https://c" }), &issuers, Some(Check::Issuer)),
+        (json!({ "iss": "https://a/" }), &issuers, Some(Check::Issuer)),
+        (json!({}), &issuers, Some(Check::Issuer)),
+        (json!({ "iss": 7 }), &issuers, Some(Check::Issuer)),
+        (json!({ "iss": ["https://a"] }), &issuers, Some(Check::Issuer)),
+    ] {
+        let denial = check(others.clone(), settings).await.err();
+        assert_eq!(denial.map(|denial| denial.check), expected, "{others}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_meant_for_the_broker() {
+    let audience = [("audience", "tidings,https://events")];
+    for (others, settings, expected) in [
+        (json!({}), &[][..], None),
+        (json!({ "aud": "tidings" }), &audience, None),
+        (json!({ "aud": ["other", "https://events"] }), &audience, None),
+        (json!({ "aud": "other" }), &audience, Some(Check::Audience)),
+        (json!({ "aud": [] }), &audience, Some(Check::Audience)),
+        (json!({ "aud": ["tidings", 7] }), &audience, Some(Check::Audience)),
+        (json!({ "aud": 7 }), &audience, Some(Check::Audience)),
+        (json!({}), &audience, Some(Check::Audience)),
+        // Meant for somebody, and this broker has no name.
+        (json!({ "aud": "other" }), &[], Some(Check::Audience)),
+        (json!({ "aud": 7 }), &[], Some(Check::Audience)),
+    ] {
+        let denial = check(others.clone(), settings).await.err();
+        assert_eq!(denial.map(|denial| denial.check), expected, "{others} {settings:?}");
+    }
+}
+
+#[tokio::test]
+async fn workspaces_are_a_list_or_a_text() {
+    let subscribes = async |others: Value, settings: &[(&str, &str)], id: &str| {
+        let verified = check(others, settings).await.unwrap();
+        verified.scope.permits(Action::Subscribe, &WorkspaceId::parse(id).unwrap())
+    };
+    for (others, id, expected) in [
+        (json!({ "workspaces": ["acme", "team-*"] }), "team-a", true),
+        (json!({ "workspaces": "acme team-*" }), "team-a", true),
+        (json!({ "workspaces": "acme" }), "acme", true),
+        (json!({ "workspaces": "acme" }), "acme2", false),
+        (json!({ "workspaces": "" }), "acme", false),
+        (json!({ "workspaces": [] }), "acme", false),
+        (json!({ "workspaces": null }), "acme", false),
+        // Two entries of a list are two patterns; a space in one of them separates nothing.
+        (json!({ "workspaces": ["acme team-*"] }), "team-a", false),
+    ] {
+        assert_eq!(subscribes(others.clone(), &[], id).await, expected, "{others}");
+    }
+    let url = [("claim_workspaces", "https://example.com/workspaces")];
+    let others = json!({ "workspaces": "other", "https://example.com/workspaces": ["acme"] });
+    assert!(subscribes(others.clone(), &url, "acme").await);
+    assert!(!subscribes(others, &url, "other").await);
+    let publishes = check(json!({ "may.write": "acme" }), &[("claim_publish", "may.write")]).await.unwrap();
+    assert!(publishes.scope.permits(Action::Publish, &WorkspaceId::parse("acme").unwrap()));
+}
+
+#[tokio::test]
+async fn claims_are_what_they_should_be() {
+    let many: Vec<String> = (0..256).map(|n| format!("{n}")).collect();
+    let more: Vec<String> = (0..257).map(|n| format!("{n}")).collect();
+    assert_eq!(check(json!({ "workspaces": many }), &[]).await.unwrap().scope.subscribe.len(), 256);
+    assert_eq!(check(json!({ "sub": null }), &[]).await.unwrap().identity.user, None);
+    let named = check(json!({ "sub": 7, "email": "a@b" }), &[("claim_user", "email")]).await.unwrap();
+    assert_eq!(named.identity.user.unwrap().as_str(), "a@b");
+    for others in [
+        json!({ "workspaces": more }),
+        json!({ "workspaces": more.join(" ") }),
+        json!({ "workspaces": 7 }),
+        json!({ "workspaces": { "acme": true } }),
+        json!({ "workspaces": ["acme", 7] }),
+        json!({ "workspaces": ["x".repeat(257)] }),
+        json!({ "publish": true }),
+        json!({ "sub": 7 }),
+        json!({ "sub": "" }),
+        json!({ "sub": "a\nb" }),
+        json!({ "sub": "x".repeat(257) }),
+        json!({ "jti": 7 }),
+        json!({ "jti": "" }),
+    ] {
+        let denial = check(others.clone(), &[]).await.unwrap_err();
+        assert!(refused(Check::Claims, &denial), "{others}: {denial:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_too_long_is_not_looked_at() {
+    let verifier = verifier(&[("algorithm", "HS256"), ("secret", SECRET)]);
+    let padded = |length| with_secret(&claims(&json!({ "padding": "x".repeat(length) })));
+    let fits = padded(5_900);
+    assert!(fits.len() < TOKEN_BYTES_MAX);
+    assert!(verifier.verify(&fits).await.is_ok());
+    let long = padded(6_200);
+    assert!(long.len() > TOKEN_BYTES_MAX);
+    assert!(refused(Check::Form, &verifier.verify(&long).await.unwrap_err()));
+}
+
+#[tokio::test]
+async fn claim_is_found_by_its_path() {
+    let read = async |others: Value, path: &str| {
+        let verified = check(others, &[("claim_workspaces", path)]).await.unwrap();
+        verified.scope.subscribe.iter().map(|pattern| pattern.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    let nested =
+        json!({ "realm_access": { "roles": ["acme", "team-*"] }, "app_metadata": { "a": { "b": "c d" } } });
+    assert_eq!(read(nested.clone(), "realm_access.roles").await, ["acme", "team-*"]);
+    assert_eq!(read(nested.clone(), "app_metadata.a.b").await, ["c", "d"]);
+    assert_eq!(read(nested.clone(), "realm_access.groups").await, [""; 0]);
+    assert_eq!(read(nested, "workspaces.roles").await, [""; 0]);
+    // A name with dots of its own, alone and with an object under it; and beside the path.
+    let url = json!({ "https://example.com/app": { "may.read": "acme" } });
+    assert_eq!(read(url, "https://example.com/app.may.read").await, ["acme"]);
+    let both = json!({ "realm_access.roles": "flat", "realm_access": { "roles": "nested" } });
+    assert_eq!(read(both, "realm_access.roles").await, ["flat"]);
+    let settings = [("claim_user", "profile.name"), ("claim_publish", "profile.may")];
+    let named = check(json!({ "profile": { "name": "ann", "may": "acme" } }), &settings).await.unwrap();
+    assert_eq!(named.identity.user.unwrap().as_str(), "ann");
+    assert_eq!(named.scope.publish.len(), 1);
+    let wrong = check(json!({ "profile": { "name": 7 } }), &settings).await.unwrap_err();
+    assert!(refused(Check::Claims, &wrong) && wrong.to_string().contains("profile.name"), "{wrong}");
+}

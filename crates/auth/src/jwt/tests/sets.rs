@@ -1,0 +1,291 @@
+//! Keys that are fetched from real servers, which change them, fail, stall and lie.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use jsonwebtoken::Algorithm;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::support::{Pair, claims, config, now, refused, signed};
+use crate::jwt::Verifier;
+use crate::{Check, Denial, Standing};
+use tidings_metrics::Metrics;
+
+const DEADLINE: Duration = Duration::from_secs(15);
+
+#[derive(Clone)]
+struct Answer {
+    status: StatusCode,
+    body: String,
+    delay: Duration,
+}
+
+impl Answer {
+    fn keys(keys: &[Value]) -> Self {
+        let body = json!({ "keys": keys }).to_string();
+        Self { status: StatusCode::OK, body, delay: Duration::ZERO }
+    }
+}
+
+/// A server that publishes keys and counts how often they are fetched.
+struct Provider {
+    address: SocketAddr,
+    fetches: Arc<AtomicUsize>,
+    answer: Arc<Mutex<Answer>>,
+    task: JoinHandle<()>,
+}
+
+impl Provider {
+    async fn start(answer: Answer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let answer = Arc::new(Mutex::new(answer));
+        let shared = (Arc::clone(&fetches), Arc::clone(&answer));
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (fetches, answer) = shared.clone();
+                let service = service_fn(move |_| {
+                    fetches.fetch_add(1, Ordering::SeqCst);
+                    let answer = answer.lock().clone();
+                    async move {
+                        tokio::time::sleep(answer.delay).await;
+                        let response = Response::builder()
+                            .status(answer.status)
+                            .header("location", "/elsewhere")
+                            .body(Full::new(Bytes::from(answer.body)));
+                        Ok::<_, Infallible>(response.unwrap())
+                    }
+                });
+                let connection = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Self { address, fetches, answer, task }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/jwks?app=1", self.address)
+    }
+
+    fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
+
+    fn publish(&self, answer: Answer) {
+        *self.answer.lock() = answer;
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A verifier whose keys are kept fresh until the test ends.
+struct Running {
+    verifier: Arc<Verifier>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let metrics = Metrics::new();
+        let settings = [&[("algorithm", "ES256,ES384")], settings].concat();
+        let verifier = Arc::new(Verifier::new(&config(&settings), &metrics).unwrap());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(Arc::clone(&verifier).run(stop.clone()));
+        Self { verifier, metrics, stop, task }
+    }
+
+    async fn check(&self, token: &str) -> Result<(), Denial> {
+        self.verifier.verify(token).await.map(|_| ())
+    }
+
+    async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds(self).await {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn token(pair: Pair, id: &str, others: &Value) -> String {
+    let algorithm = if matches!(pair, Pair::P384) { Algorithm::ES384 } else { Algorithm::ES256 };
+    signed(algorithm, &pair.signing(), Some(id), &claims(others))
+}
+
+/// A token whose signature nobody looks at, because no key of that name is known.
+fn unsigned(id: &str, others: &Value) -> String {
+    let header = json!({ "alg": "ES384", "kid": id });
+    let parts = [header, claims(others)].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{}.{}.AAAA", parts[0], parts[1])
+}
+
+fn passing(denial: &Denial) -> bool {
+    denial.standing == Standing::Passing && denial.check == Check::KeysUnavailable
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_and_an_old_one_is_gone() {
+    let provider = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
+    let running = Running::start(&[("jwks_url", &provider.url()), ("jwks_min_interval_seconds", "0.01")]);
+    let (old, new) = (token(Pair::P256, "a", &json!({})), token(Pair::P384, "b", &json!({})));
+    // The very first token waits for the first fetch.
+    running.check(&old).await.unwrap();
+    provider.publish(Answer::keys(&[Pair::P384.jwk("b")]));
+    running.until("the new key is found", async |running| running.check(&new).await.is_ok()).await;
+    running
+        .until("the old key is gone", async |running| {
+            running.check(&old).await.is_err_and(|denial| refused(Check::Key, &denial))
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_last_known_keys_outlive_their_server() {
+    let provider = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
+    let settings = [
+        ("jwks_url", &*provider.url()),
+        ("jwks_refresh_seconds", "0.02"),
+        ("jwks_min_interval_seconds", "0.02"),
+    ];
+    let running = Running::start(&settings);
+    let known = token(Pair::P256, "a", &json!({}));
+    running.check(&known).await.unwrap();
+    let failures = |running: &Running| running.metrics.jwks_fetch_failures.get();
+    for broken in [
+        Answer { status: StatusCode::INTERNAL_SERVER_ERROR, ..Answer::keys(&[Pair::P384.jwk("b")]) },
+        Answer { status: StatusCode::FOUND, ..Answer::keys(&[Pair::P384.jwk("b")]) },
+        Answer { body: "<html>".to_owned(), ..Answer::keys(&[]) },
+        Answer { body: " ".repeat(300_000), ..Answer::keys(&[]) },
+        Answer::keys(&[]),
+        Answer::keys(&[json!({ "kty": "oct", "k": "AAAA", "kid": "b" })]),
+    ] {
+        provider.publish(broken);
+        let before = failures(&running);
+        // One fetch may have been on its way with the answer of before.
+        running.until("fetches fail", async |running| failures(running) >= before + 2).await;
+        running.check(&known).await.unwrap();
+    }
+    provider.task.abort();
+    let before = failures(&running);
+    running.until("fetches fail", async |running| failures(running) >= before + 2).await;
+    running.check(&known).await.unwrap();
+    let unknown = token(Pair::P384, "b", &json!({}));
+    assert!(running.check(&unknown).await.is_err_and(|denial| passing(&denial)));
+}
+
+#[tokio::test]
+async fn a_storm_of_unknown_keys_costs_one_fetch() {
+    let provider = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
+    let settings = [("jwks_url", &*provider.url()), ("jwks_min_interval_seconds", "2")];
+    let running = Running::start(&settings);
+    running.check(&token(Pair::P256, "a", &json!({}))).await.unwrap();
+    let storm = async |others: Value| {
+        let tasks: Vec<_> = (0..200)
+            .map(|n| {
+                let verifier = Arc::clone(&running.verifier);
+                let token = unsigned(&format!("unknown-{n}"), &others);
+                tokio::spawn(async move { verifier.verify(&token).await.unwrap_err() })
+            })
+            .collect();
+        let mut denials = Vec::new();
+        for task in tasks {
+            denials.push(task.await.unwrap());
+        }
+        denials
+    };
+    // The keys have just been fetched: those of an old token are not among them for good; a young one may try again.
+    let began = Instant::now();
+    let old = storm(json!({ "iat": now() - 60 })).await;
+    let young = storm(json!({ "iat": now() + 5 })).await;
+    if began.elapsed() < Duration::from_secs(1) {
+        assert_eq!(provider.fetches(), 1);
+        assert!(young.iter().all(passing), "{young:?}");
+    }
+    assert!(old.iter().all(|denial| refused(Check::Key, denial)), "{old:?}");
+
+    // Later they are fetched once for all who ask while that goes on.
+    provider.publish(Answer { delay: Duration::from_millis(400), ..Answer::keys(&[Pair::P256.jwk("a")]) });
+    tokio::time::sleep_until(tokio::time::Instant::from_std(began) + Duration::from_millis(2200)).await;
+    let before = provider.fetches();
+    let denials = storm(json!({ "iat": now() + 5 })).await;
+    assert_eq!(provider.fetches(), before + 1);
+    assert!(denials.iter().any(|denial| refused(Check::Key, denial)));
+}
+
+#[tokio::test]
+async fn keys_that_were_never_had_are_waited_for_and_come_later() {
+    let stalled = Answer { delay: Duration::from_secs(3600), ..Answer::keys(&[Pair::P256.jwk("a")]) };
+    let provider = Provider::start(stalled).await;
+    let settings = [
+        ("jwks_url", &*provider.url()),
+        ("jwks_timeout_seconds", "0.2"),
+        ("jwks_min_interval_seconds", "0.05"),
+    ];
+    let running = Running::start(&settings);
+    let token = token(Pair::P256, "a", &json!({}));
+    let began = Instant::now();
+    assert!(running.check(&token).await.is_err_and(|denial| passing(&denial)));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    provider.publish(Answer::keys(&[Pair::P256.jwk("a")]));
+    running.until("the keys are had", async |running| running.check(&token).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn the_keys_of_one_issuer_do_not_vouch_for_another() {
+    let one = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
+    let other = Provider::start(Answer::keys(&[Pair::P384.jwk("a")])).await;
+    let urls = format!("{},{}", one.url(), other.url());
+    let settings = [("jwks_url", &*urls), ("issuer", "one,other"), ("jwks_min_interval_seconds", "0.01")];
+    let running = Running::start(&settings);
+    for (pair, issuer, expected) in [
+        (Pair::P256, json!("one"), None),
+        (Pair::P384, json!("other"), None),
+        (Pair::P256, json!("other"), Some(Check::Key)),
+        (Pair::P384, json!("one"), Some(Check::Key)),
+        (Pair::P256, json!("third"), Some(Check::Issuer)),
+        (Pair::P256, json!(null), Some(Check::Issuer)),
+        (Pair::P256, json!(["one"]), Some(Check::Issuer)),
+    ] {
+        let token = token(pair, "a", &json!({ "iss": issuer, "iat": now() - 60 }));
+        let check = running.check(&token).await.err().map(|denial| denial.check);
+        assert_eq!(check, expected, "{pair:?} {issuer}");
+    }
+}
+
+#[tokio::test]
+async fn fetching_ends_when_it_is_told_to() {
+    let stalled = Answer { delay: Duration::from_secs(3600), ..Answer::keys(&[]) };
+    let provider = Provider::start(stalled).await;
+    let mut running = Running::start(&[("jwks_url", &provider.url())]);
+    running.until("a fetch is on its way", async |_| provider.fetches() > 0).await;
+    running.stop.cancel();
+    tokio::time::timeout(DEADLINE, &mut running.task).await.unwrap().unwrap();
+}

@@ -1,0 +1,182 @@
+//! Who is to stay away.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Keys, TokenKey, UserKey};
+use tidings_limits::Selector;
+
+/// The most bans at a time. Beyond it the one that ends first is lifted early, which the caller logs.
+const BANS_MAX: usize = 100_000;
+
+/// Who is to stay away, until when. Looked at for each newcomer, so bans are found by what they name.
+#[derive(Debug, Default)]
+pub struct Bans(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    by_name: HashMap<Name, Vec<Ban>>,
+    count: usize,
+}
+
+/// What a ban is found by: the most telling thing that it names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Name {
+    Token(TokenKey),
+    User(UserKey),
+    Workspace(WorkspaceId),
+}
+
+#[derive(Debug)]
+struct Ban {
+    selector: Selector,
+    until: SystemTime,
+}
+
+impl Bans {
+    /// Bans whoever is meant until a moment; the same ban again moves its end, to whichever moment is later. Answers
+    /// `false` where another ban had to be lifted early to make room.
+    pub fn add(&self, selector: &Selector, until: SystemTime, now: SystemTime) -> bool {
+        let Some(name) = name(selector) else { return true };
+        let mut table = self.0.lock();
+        if let Some(known) = table
+            .by_name
+            .get_mut(&name)
+            .and_then(|bans| bans.iter_mut().find(|ban| ban.selector == *selector))
+        {
+            known.until = known.until.max(until);
+            return true;
+        }
+        let mut roomy = true;
+        if table.count >= BANS_MAX {
+            table.drop_ended(now);
+            if table.count >= BANS_MAX {
+                table.drop_first_to_end();
+                roomy = false;
+            }
+        }
+        table.by_name.entry(name).or_default().push(Ban { selector: selector.clone(), until });
+        table.count += 1;
+        roomy
+    }
+
+    /// Whether somebody who wants to read or write a workspace is to stay away, and until when.
+    #[must_use]
+    pub fn until(&self, workspace: &WorkspaceId, keys: Keys, now: SystemTime) -> Option<SystemTime> {
+        let table = self.0.lock();
+        if table.count == 0 {
+            return None;
+        }
+        let names = [
+            keys.token.map(Name::Token),
+            keys.user.map(Name::User),
+            Some(Name::Workspace(workspace.clone())),
+        ];
+        let bans = names.iter().flatten().filter_map(|name| table.by_name.get(name)).flatten();
+        let stands = bans.filter(|ban| ban.until > now && ban.selector.matches(workspace, keys, None));
+        stands.map(|ban| ban.until).max()
+    }
+
+    /// Drops the bans that have ended. To be called now and then.
+    pub fn tidy(&self, now: SystemTime) {
+        self.0.lock().drop_ended(now);
+    }
+}
+
+impl Table {
+    fn drop_ended(&mut self, now: SystemTime) {
+        self.by_name.retain(|_, bans| {
+            bans.retain(|ban| ban.until > now);
+            !bans.is_empty()
+        });
+        self.count = self.by_name.values().map(Vec::len).sum();
+    }
+
+    fn drop_first_to_end(&mut self) {
+        let first = self.by_name.values().flatten().map(|ban| ban.until).min();
+        if let Some(first) = first {
+            self.drop_ended(first);
+        }
+    }
+}
+
+fn name(selector: &Selector) -> Option<Name> {
+    let token = selector.token.map(Name::Token);
+    let user = selector.user.map(Name::User);
+    token.or(user).or_else(|| selector.workspace.clone().map(Name::Workspace))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use tidings_event::{TokenId, UserId};
+
+    fn user(id: &str) -> Option<UserKey> {
+        UserId::parse(id).ok().map(|user| user.key())
+    }
+
+    fn token(id: &str) -> Option<TokenKey> {
+        TokenId::parse(id).ok().map(|token| token.key())
+    }
+
+    fn keys(user_id: &str, token_id: &str) -> Keys {
+        Keys { user: user(user_id), token: token(token_id) }
+    }
+
+    fn of_user(id: &str, workspace: Option<&str>) -> Selector {
+        let workspace = workspace.map(|id| WorkspaceId::parse(id).unwrap());
+        Selector { user: user(id), workspace, ..Selector::default() }
+    }
+
+    #[test]
+    fn a_ban_keeps_out_whom_it_names_until_it_ends() {
+        let (bans, now) = (Bans::default(), SystemTime::now());
+        let minute = now + Duration::from_secs(60);
+        let (acme, other) = (WorkspaceId::parse("acme").unwrap(), WorkspaceId::parse("other").unwrap());
+        assert_eq!(bans.until(&acme, keys("ann", "t"), now), None);
+
+        assert!(bans.add(&of_user("ann", Some("acme")), minute, now));
+        assert_eq!(bans.until(&acme, keys("ann", "t"), now), Some(minute));
+        assert_eq!(bans.until(&other, keys("ann", "t"), now), None);
+        assert_eq!(bans.until(&acme, keys("ben", "t"), now), None);
+        assert_eq!(bans.until(&acme, Keys::default(), now), None);
+        assert_eq!(bans.until(&acme, keys("ann", "t"), minute), None);
+
+        let later = minute + Duration::from_secs(1);
+        assert!(bans.add(&of_user("ann", Some("acme")), later, now));
+        assert!(bans.add(&of_user("ann", Some("acme")), now, now), "a shorter one does not shorten it");
+        assert_eq!(bans.until(&acme, keys("ann", "t"), now), Some(later));
+
+        let stolen = Selector { token: token("stolen"), ..Selector::default() };
+        assert!(bans.add(&stolen, minute, now));
+        assert_eq!(bans.until(&other, keys("ben", "stolen"), now), Some(minute));
+
+        let closed = Selector { workspace: Some(other.clone()), ..Selector::default() };
+        assert!(bans.add(&closed, minute, now));
+        assert_eq!(bans.until(&other, Keys::default(), now), Some(minute));
+
+        bans.tidy(later);
+        assert_eq!(bans.0.lock().count, 0);
+        assert!(bans.0.lock().by_name.is_empty());
+    }
+
+    #[test]
+    fn the_one_that_ends_first_makes_room() {
+        let (bans, now) = (Bans::default(), SystemTime::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for number in 0..BANS_MAX as u64 {
+            assert!(bans.add(&of_user(&number.to_string(), None), at(1000 + number), now));
+        }
+        assert!(!bans.add(&of_user("more", None), at(500_000), now), "somebody was let in early");
+        let acme = WorkspaceId::parse("acme").unwrap();
+        assert_eq!(bans.until(&acme, keys("0", "t"), now), None);
+        assert_eq!(bans.until(&acme, keys("1", "t"), now), Some(at(1001)));
+        assert_eq!(bans.until(&acme, keys("more", "t"), now), Some(at(500_000)));
+        assert!(bans.add(&of_user("again", None), at(500_000), at(1001)), "those that have ended make room");
+    }
+}

@@ -1,0 +1,184 @@
+//! What a server lets a node do: tried for real, one thing after the other, for `tidings check`.
+
+use std::time::Duration;
+
+use redis::aio::ConnectionManager;
+use redis::{Cmd, RedisError, RedisResult, Value};
+
+use super::channel::{Channels, LogKeys};
+use super::connect::{ConnectError, Connector, Target, describe};
+use super::identity::Identity;
+use super::publisher::PUBLISH_SCRIPT;
+use super::reader;
+use super::session::is_refusal;
+use super::store;
+use crate::settings::RedisConfig;
+use tidings_event::NodeId;
+
+/// What was tried, what came of it, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was tried.
+    pub what: &'static str,
+    /// What came of it.
+    pub found: String,
+    /// What to do; `None` where nothing needs to be done.
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    /// Something that is as it should be.
+    #[must_use]
+    pub fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, found: found.into(), fix: None }
+    }
+
+    fn bad(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what, found: found.into(), fix: Some(fix.into()) }
+    }
+}
+
+/// Connects as a node does and tries everything that a node needs. What it writes expires after a second.
+///
+/// Takes at most the configured timeouts for each step.
+pub async fn examine(config: &RedisConfig) -> Vec<Finding> {
+    match Connector::new(config) {
+        Err(error) => vec![Finding::bad("redis.url", error.to_string(), "correct redis.url")],
+        Ok(connector) => examine_with(&connector, config).await,
+    }
+}
+
+async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Finding> {
+    let channels = Channels::new(&config.channel_prefix, &config.control_channel, NodeId::random());
+    let target = match connector.find().await {
+        Ok(target) => target,
+        Err(error) => return vec![unreachable(&error, config)],
+    };
+    let mut link = match connector.subscription_link(&target, |_| {}).await {
+        Ok(link) => link,
+        Err(error) => return vec![unreachable(&error, config)],
+    };
+    let server = match Identity::ask(&mut link).await {
+        Ok(server) => server,
+        Err(error) => return vec![unreachable(&error.into(), config)],
+    };
+    let mut findings = vec![Finding::good("connection", format!("{} answers", config.describe()))];
+    findings.push(kind(&target, &server));
+    // What else such a server allows says nothing.
+    if server.unfit().is_some() {
+        return findings;
+    }
+    let subscribed = link.subscribe(channels.probe()).await;
+    findings.push(finding("subscribing", subscribed, config));
+    let heard = link.subscribe(channels.control()).await;
+    findings.push(finding("hearing the orders of backends", heard, config));
+    let mut commands = match connector.command_link(&target, config.command_timeout_seconds.duration()).await
+    {
+        Ok(commands) => commands,
+        Err(error) => {
+            findings.push(unreachable(&error, config));
+            return findings;
+        }
+    };
+    match Identity::ask(&mut commands).await {
+        Ok(other) if server.differs_from(&other) || other.unfit().is_some() => {
+            findings.push(Finding::bad(
+                "one server",
+                "two connections to the address came to two servers",
+                "see that all connections to the address go to the primary",
+            ));
+            return findings;
+        }
+        Ok(_) => {}
+        Err(error) => findings.push(unreachable(&error.into(), config)),
+    }
+    let log = channels.probe();
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(log).arg("probe");
+    findings.push(finding("publishing", ask(&mut commands, &publish).await, config));
+    let mut durable = redis::cmd("EVAL");
+    durable.arg(PUBLISH_SCRIPT).arg(1).arg(log).arg("{}").arg(1).arg(1);
+    findings.push(finding("publishing durably", ask(&mut commands, &durable).await, config));
+    let mut read = redis::cmd("XRANGE");
+    read.arg(log).arg("-").arg("+").arg("COUNT").arg(1);
+    findings.push(finding("reading the log", ask(&mut commands, &read).await, config));
+    let keys = LogKeys::new(log.to_owned());
+    let named = ask(&mut commands, &reader::name_command(&keys, 1)).await;
+    findings.push(finding("keeping the epochs of logs", named, config));
+    let second = Duration::from_secs(1);
+    let marked = ask(&mut commands, &reader::mark_command(&keys, Duration::ZERO, second)).await;
+    findings.push(finding("marking live events", marked, config));
+    findings.push(finding(
+        "sharing tickets and orders",
+        store::examine(&mut commands, &channels).await,
+        config,
+    ));
+    findings
+}
+
+/// Whether the server is of a kind that can be the bus.
+fn kind(target: &Target, server: &Identity) -> Finding {
+    const WHAT: &str = "server";
+    match (target.check(server), &server.server) {
+        (Err(ConnectError::Unfit(unfit)), _) => Finding::bad(WHAT, unfit.kind(), unfit.remedy()),
+        (Err(error), _) => Finding::bad(WHAT, error.to_string(), "wait until the Sentinels name another one"),
+        (Ok(()), Some(name)) => Finding::good(WHAT, format!("{name}, which can be written to")),
+        (Ok(()), None) => Finding::good(WHAT, "it does not say what it is"),
+    }
+}
+
+async fn ask(connection: &mut ConnectionManager, command: &Cmd) -> RedisResult<()> {
+    command.query_async::<Value>(connection).await.map(|_| ())
+}
+
+fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
+    match outcome {
+        Ok(()) => Finding::good(what, "allowed"),
+        Err(error) if is_forbidden(&error) => Finding::bad(what, describe(&error), access_rule(config)),
+        Err(error) => Finding::bad(what, describe(&error), "see what the server says, and its log"),
+    }
+}
+
+fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
+    if let ConnectError::Unfit(unfit) = error {
+        return Finding::bad("server", unfit.kind(), unfit.remedy());
+    }
+    let found = format!("{}: {error}", config.describe());
+    let text = error.to_string();
+    let fix = if text.starts_with("no Sentinel") {
+        "start the Sentinels, or correct redis.sentinel.nodes, redis.sentinel.primary, or the password in redis.sentinel.password_file"
+    } else if text.contains("NOAUTH") {
+        "the server wants a password: put it into redis.url, as in redis://:password@host:port, or into redis.password_file"
+    } else if text.contains("WRONGPASS") {
+        "user or password are wrong: correct redis.url, or the file at redis.password_file"
+    } else if text.contains("CertificateRequired") {
+        "the server asks for a certificate: set redis.tls.cert and redis.tls.key"
+    } else if text.contains(TOO_MANY_CLIENTS) {
+        "raise maxclients of the server, or end clients that it does not need"
+    } else {
+        "start the server, or correct redis.url"
+    };
+    Finding::bad("connection", found, fix)
+}
+
+/// What Redis and its kin say before they close a connection beyond `maxclients`.
+const TOO_MANY_CLIENTS: &str = "max number of clients reached";
+
+/// Whether the user lacks a right, itself or through a script: the errors of scripts carry no code of their own. The first text is that
+/// of Redis 6.2 and 7.0, the second that of later ones and of Valkey.
+fn is_forbidden(error: &RedisError) -> bool {
+    const IN_SCRIPTS: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+    let in_script = |detail: &str| IN_SCRIPTS.iter().any(|text| detail.contains(text));
+    is_refusal(error) || error.detail().is_some_and(in_script)
+}
+
+/// The access rule that gives a user all that a node needs. It has no command that Redis 6 has not heard of, because a
+/// server refuses such a rule as a whole.
+fn access_rule(config: &RedisConfig) -> String {
+    let (prefix, control) = (&config.channel_prefix, &config.control_channel);
+    format!(
+        "as an administrator, ACL SETUSER <user> resetchannels '~{prefix}*' '~{{{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
+         +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +time +del +zadd \
+         +zrevrange +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello"
+    )
+}

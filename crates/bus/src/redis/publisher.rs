@@ -1,0 +1,150 @@
+//! Publishing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
+
+use super::channel::LogKeys;
+use super::commands::Commands;
+use super::connect::{describe, is_passing};
+use super::session::is_refusal;
+use crate::settings::RetentionConfig;
+use crate::{IdempotencyKey, Item, Publication, PublishError, Published};
+
+/// The script that logs an event and announces it, in one step; also for `redis-cli --eval`.
+pub(super) const PUBLISH_SCRIPT: &str = include_str!("../../../../scripts/publish.lua");
+
+/// Runs the publish script.
+pub(super) struct Publisher {
+    script: Script,
+    retention: RetentionConfig,
+    /// The user may not touch the keys beside the log. Undeclared, the script does without the record of the epoch.
+    is_bare: AtomicBool,
+}
+
+impl Publisher {
+    pub(super) fn new(retention: &RetentionConfig) -> Self {
+        Self {
+            script: Script::new(PUBLISH_SCRIPT),
+            retention: retention.clone(),
+            is_bare: AtomicBool::new(false),
+        }
+    }
+
+    /// Logs events and announces each on the channel of the same name.
+    pub(super) async fn publish(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        publication: &Publication,
+    ) -> Result<Published, PublishError> {
+        let mut outcome = self.run(commands, keys, publication).await;
+        if outcome.as_ref().is_err_and(is_refusal) && !self.is_bare.swap(true, Ordering::Relaxed) {
+            outcome = self.run(commands, keys, publication).await;
+        }
+        let ids: Vec<String> = match outcome {
+            Ok(Value::BulkString(id)) => vec![String::from_utf8_lossy(&id).into_owned()],
+            Ok(ids) => redis::from_redis_value(ids).unwrap_or_default(),
+            Err(error) => return Err(publish_error(&error)),
+        };
+        let strange =
+            || PublishError::Refused("the publish script answered something that is no id".to_owned());
+        let ids: Published =
+            ids.iter().map(|id| id.parse().map_err(|_| strange())).collect::<Result<_, _>>()?;
+        if ids.is_empty() { Err(strange()) } else { Ok(ids) }
+    }
+
+    async fn run(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        publication: &Publication,
+    ) -> RedisResult<Value> {
+        match commands.ask(&self.call("EVALSHA", self.script.get_hash(), keys, publication)).await {
+            // The server has never seen the script, or has forgotten it: send it along.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                commands.ask(&self.call("EVAL", PUBLISH_SCRIPT, keys, publication)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn call(&self, command: &str, script: &str, keys: &LogKeys, publication: &Publication) -> Cmd {
+        let mut call = redis::cmd(command);
+        let mut payloads = publication.items().iter().map(|item| &*item.payload);
+        let mut declared = vec![keys.log.clone()];
+        if !self.is_bare.load(Ordering::Relaxed) {
+            declared.push(keys.epoch.clone());
+            declared.extend(publication.idempotency_key().map(|key| keys.once(key.as_str())));
+        }
+        call.arg(script).arg(declared.len()).arg(declared).arg(payloads.next().unwrap_or_default());
+        call.arg(self.retention.events).arg(self.retention.seconds.duration().as_secs().max(1));
+        call.arg(publication.idempotency_key().map_or("", IdempotencyKey::as_str)).arg(self.retention.bytes);
+        call.arg(audiences(publication.items()));
+        for payload in payloads {
+            call.arg(payload);
+        }
+        call
+    }
+}
+
+/// For whom events are, as the script takes it: nothing where all are for everybody, the audience where they have one in
+/// common, otherwise a list with one for each.
+fn audiences(items: &[Item]) -> String {
+    let to = |item: &Item| item.to.as_ref().map(|to| to.as_json().to_owned());
+    match items {
+        [] => String::new(),
+        [first, rest @ ..] if rest.iter().all(|item| item.to == first.to) => to(first).unwrap_or_default(),
+        _ => {
+            let each: Vec<_> =
+                items.iter().map(|item| to(item).unwrap_or_else(|| "null".to_owned())).collect();
+            format!("[{}]", each.join(","))
+        }
+    }
+}
+
+fn publish_error(error: &RedisError) -> PublishError {
+    match error.kind() {
+        _ if is_passing(error) => PublishError::Busy(describe(error)),
+        ErrorKind::Server(_) | ErrorKind::Extension => PublishError::Refused(describe(error)),
+        _ => PublishError::Unavailable(describe(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use tidings_event::Audience;
+
+    #[test]
+    fn refusal_that_passes_says_that_nothing_was_published() {
+        let error = |line: &[u8]| {
+            let value = redis::parse_redis_value(line).unwrap();
+            let Value::ServerError(error) = value else { panic!("no error") };
+            publish_error(&error.into())
+        };
+        assert!(
+            matches!(error(b"-MOVED 866 127.0.0.1:7001\r\n"), PublishError::Busy(text) if text.starts_with("MOVED"))
+        );
+        assert!(matches!(error(b"-NOPERM no\r\n"), PublishError::Refused(_)));
+        let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(matches!(publish_error(&lost), PublishError::Unavailable(_)));
+    }
+
+    #[test]
+    fn audiences_are_written_as_the_script_takes_them() {
+        let item = |users: &[&str]| Item {
+            payload: Bytes::from_static(b"x"),
+            to: (!users.is_empty()).then(|| Arc::new(Audience::new(users).unwrap())),
+        };
+        assert_eq!(audiences(&[item(&[])]), "");
+        assert_eq!(audiences(&[item(&[]), item(&[])]), "");
+        assert_eq!(audiences(&[item(&["a", "b"])]), r#"["a","b"]"#);
+        assert_eq!(audiences(&[item(&["a"]), item(&["a"])]), r#"["a"]"#);
+        assert_eq!(audiences(&[item(&["a"]), item(&[]), item(&["b"])]), r#"[["a"],null,["b"]]"#);
+    }
+}

@@ -1,0 +1,341 @@
+//! Reading logs, with XRANGE and its kin, and what stands beside each: the record of its epoch and the mark of live events.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+
+use super::channel::LogKeys;
+use super::commands::Commands;
+use super::connect::{describe, is_passing};
+use crate::settings::RetentionConfig;
+use tidings_event::log::{
+    AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span, proves, proves_since,
+};
+use tidings_event::{EntryId, Epoch, EpochRecord};
+
+/// Names the next epoch of a log that has no entries, unless that was done, and forgets the name where something else than the publish
+/// script has begun the log: KEYS the log and its record, ARGV a lifetime in seconds and a name.
+/// Returns the newest entry's id, `0-0` where there is none, and the record.
+const NAME_EPOCH: &str = include_str!("name_epoch.lua");
+
+/// Writes the mark of live events: KEYS the log and its mark, ARGV how far it reaches and how long it is kept, in milliseconds.
+/// Returns the mark.
+const MARK_LIVE: &str = include_str!("mark_live.lua");
+
+/// The longest time for which the epoch of an empty log stays named, in seconds: clients may come to any number of workspaces
+/// that never get an event.
+const UNBORN_SECONDS_MAX: u64 = 3600;
+
+/// Reads logs.
+#[derive(Debug)]
+pub(super) struct Reader {
+    retention: Duration,
+    /// This node may not write marks of live events. Other nodes are not told of those that it hears, so all workspaces count as such
+    /// that carry some.
+    may_not_mark: AtomicBool,
+}
+
+/// What stands beside a log.
+#[derive(Debug, Clone, Copy, Default)]
+struct Beside {
+    record: Option<EpochRecord>,
+    live: LiveMark,
+}
+
+impl Reader {
+    pub(super) fn new(retention: &RetentionConfig) -> Self {
+        Self { retention: retention.seconds.duration(), may_not_mark: AtomicBool::new(false) }
+    }
+
+    /// Reads a part of a log.
+    pub(super) async fn read(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        span: Span,
+        count: usize,
+    ) -> Result<LogPage, LogError> {
+        let mut page = self.read_page(commands, keys, span, count).await?;
+        if self.may_not_mark.load(Ordering::Relaxed) {
+            page.live = LiveMark::Unknown;
+        }
+        Ok(page)
+    }
+
+    async fn read_page(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        span: Span,
+        count: usize,
+    ) -> Result<LogPage, LogError> {
+        let log = &keys.log;
+        match span {
+            Span::Head => self.head(commands, keys).await,
+            Span::After { after: EntryId::ZERO, epoch, until } => {
+                let read = || ask(commands, keys, [range(log, "-", &bound(until), count)]);
+                let ([mut page], mut beside) = read().await?;
+                if page.is_empty() && beside.record.is_some_and(|record| record.is_born()) {
+                    // The first entry may have come between the two answers.
+                    ([page], beside) = read().await?;
+                }
+                let page = entries(page)?;
+                if proves(beside.record.as_ref(), EntryId::ZERO, epoch, page.first().map(|first| first.id)) {
+                    Ok(proven(page, count, beside))
+                } else {
+                    self.unproven(commands, keys).await
+                }
+            }
+            Span::After { after, epoch, until } => {
+                // The known entry is read along: only if the log still holds it is nothing missing after it.
+                let read = range(log, &after.to_string(), &bound(until), count + 1);
+                let ([page], beside) = ask(commands, keys, [read]).await?;
+                let mut page = entries(page)?;
+                if !proves(beside.record.as_ref(), after, epoch, page.first().map(|first| first.id)) {
+                    return self.unproven(commands, keys).await;
+                }
+                let is_full = page.len() > count;
+                page.remove(0);
+                Ok(LogPage { more: is_full, ..proven(page, count, beside) })
+            }
+            Span::Since { milliseconds } => {
+                let read = [range(log, &milliseconds.to_string(), "+", count), range(log, "-", "+", 1)];
+                let ([page, oldest], beside) = ask(commands, keys, read).await?;
+                let oldest = entries(oldest)?.first().map(|oldest| oldest.id);
+                if proves_since(beside.record.as_ref(), milliseconds, oldest) {
+                    Ok(proven(entries(page)?, count, beside))
+                } else {
+                    self.unproven(commands, keys).await
+                }
+            }
+            Span::Oldest => {
+                let mut inspect = redis::cmd("XINFO");
+                inspect.arg("STREAM").arg(log);
+                let read = [Read::Needed(range(log, "-", "+", count)), Read::Optional(inspect)];
+                let ([page, inspected], beside) = ask_each(commands, keys, read).await?;
+                let page = entries(page)?;
+                let is_whole = has_lost_none(&inspected)
+                    || page
+                        .first()
+                        .is_some_and(|first| beside.record.is_some_and(|record| record.first == first.id));
+                Ok(LogPage { proven: is_whole, ..proven(page, count, beside) })
+            }
+            Span::Newest { count } => {
+                let ([page], beside) = ask(commands, keys, [newest(log, count)]).await?;
+                let mut page = entries(page)?;
+                page.reverse();
+                Ok(LogPage { more: false, ..proven(page, count, beside) })
+            }
+            Span::Held { entries: [first, second] } => {
+                let one = |entry: EntryId| range(log, &entry.to_string(), &entry.to_string(), 1);
+                let ([first, second], beside) = ask(commands, keys, [one(first), one(second)]).await?;
+                let held = [entries(first)?, entries(second)?].concat();
+                Ok(LogPage { more: false, ..proven(held, count, beside) })
+            }
+            Span::LiveMark => {
+                let ([], beside) = ask(commands, keys, []).await?;
+                Ok(LogPage { more: false, ..proven(Vec::new(), count, beside) })
+            }
+        }
+    }
+
+    /// Where a log ends. The next epoch of an empty one is named, and the name is forgotten where it was not used, if the user may do so.
+    async fn head(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
+        let ([page], mut beside) = ask(commands, keys, [newest(&keys.log, 1)]).await?;
+        let mut head = entries(page)?.first().map_or(EntryId::ZERO, |entry| entry.id);
+        let is_empty = head == EntryId::ZERO;
+        if beside.record.map_or(is_empty, |record| record.is_born() == is_empty) {
+            let seconds = self.retention.as_secs().clamp(1, UNBORN_SECONDS_MAX);
+            match commands.ask::<(String, String)>(&name_command(keys, seconds)).await {
+                Ok((newest, record)) => {
+                    head = newest.parse().unwrap_or(EntryId::ZERO);
+                    beside.record = record.parse().ok();
+                }
+                // Without the right to, positions before the first entry are good on this node alone.
+                Err(error) if is_answer(&error) => beside.record = None,
+                Err(error) => return Err(log_error(&error)),
+            }
+        }
+        Ok(LogPage { head, more: false, ..proven(Vec::new(), 1, beside) })
+    }
+
+    async fn unproven(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
+        Ok(LogPage { proven: false, ..self.head(commands, keys).await? })
+    }
+
+    /// Writes the mark of live events.
+    pub(super) async fn mark_live(
+        &self,
+        commands: &Commands,
+        keys: &LogKeys,
+        slack: Duration,
+    ) -> Result<u64, LogError> {
+        let mark = commands.ask(&mark_command(keys, slack, self.retention)).await;
+        match &mark {
+            Ok(_) => self.may_not_mark.store(false, Ordering::Relaxed),
+            // Also where that passes, as with a server that has no memory left: until then nothing tells of live events.
+            Err(error) if is_answer(error) => self.may_not_mark.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        mark.map_err(|error| log_error(&error))
+    }
+}
+
+/// The command that writes the mark of live events of a log that is kept so long.
+pub(super) fn mark_command(keys: &LogKeys, slack: Duration, retention: Duration) -> Cmd {
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut mark = redis::cmd("EVAL");
+    mark.arg(MARK_LIVE).arg(2).arg(&keys.log).arg(&keys.live);
+    mark.arg(milliseconds(slack)).arg(milliseconds(retention.saturating_mul(2)).max(1));
+    mark
+}
+
+/// The command that names the next epoch of a log without entries, for so many seconds.
+pub(super) fn name_command(keys: &LogKeys, seconds: u64) -> Cmd {
+    let mut name = redis::cmd("EVAL");
+    name.arg(NAME_EPOCH).arg(2).arg(&keys.log).arg(&keys.epoch).arg(seconds).arg(Epoch::random().to_string());
+    name
+}
+
+/// A page that connects; a full one may have more behind it.
+fn proven(entries: Vec<LogEntry>, count: usize, beside: Beside) -> LogPage {
+    let head = entries.last().map_or(EntryId::ZERO, |entry| entry.id);
+    let Beside { record, live } = beside;
+    LogPage { proven: true, more: entries.len() >= count, head, record, live, entries }
+}
+
+fn bound(until: Option<EntryId>) -> String {
+    until.map_or_else(|| "+".to_owned(), |until| until.to_string())
+}
+
+fn range(log: &str, from: &str, to: &str, count: usize) -> Cmd {
+    let mut read = redis::cmd("XRANGE");
+    read.arg(log).arg(from).arg(to).arg("COUNT").arg(count);
+    read
+}
+
+fn newest(log: &str, count: usize) -> Cmd {
+    let mut read = redis::cmd("XREVRANGE");
+    read.arg(log).arg("+").arg("-").arg("COUNT").arg(count);
+    read
+}
+
+/// Whether a log has never lost an entry since its first. Servers before Redis 7 do not say; then nothing is proven.
+fn has_lost_none(inspected: &[Value]) -> bool {
+    let pairs = inspected.as_chunks::<2>().0.iter();
+    let fields: HashMap<String, &Value> =
+        pairs.filter_map(|[name, value]| Some((String::from_redis_value_ref(name).ok()?, value))).collect();
+    let number = |name: &str| fields.get(name).and_then(|value| u64::from_redis_value_ref(value).ok());
+    matches!((number("length"), number("entries-added")), (Some(length), Some(added)) if length == added)
+}
+
+/// One of several commands.
+enum Read {
+    /// An error of it is an error of all.
+    Needed(Cmd),
+    /// An error of it counts as nothing.
+    Optional(Cmd),
+}
+
+/// Sends commands whose answers are lists, and asks in the same round trip what stands beside the log.
+async fn ask<const N: usize>(
+    commands: &Commands,
+    keys: &LogKeys,
+    reads: [Cmd; N],
+) -> Result<([Vec<Value>; N], Beside), LogError> {
+    ask_each(commands, keys, reads.map(Read::Needed)).await
+}
+
+async fn ask_each<const N: usize>(
+    commands: &Commands,
+    keys: &LogKeys,
+    reads: [Read; N],
+) -> Result<([Vec<Value>; N], Beside), LogError> {
+    let mut pipeline = redis::Pipeline::with_capacity(N + 1);
+    for read in &reads {
+        let (Read::Needed(command) | Read::Optional(command)) = read;
+        pipeline.add_command(command.clone());
+    }
+    pipeline.get(&keys.epoch).get(&keys.live).ignore_errors();
+    let answers = commands.ask_all(&pipeline).await.map_err(|error| log_error(&error))?;
+    let mut answers = answers.into_iter();
+    let mut lists = [const { Vec::new() }; N];
+    for (read, list) in reads.iter().zip(&mut lists) {
+        *list = match (answers.next().ok_or_else(strange)?, read) {
+            (Ok(Value::Array(values)), _) => values,
+            (Ok(Value::Map(pairs)), _) => pairs.into_iter().flat_map(<[Value; 2]>::from).collect(),
+            (Ok(_), _) => return Err(strange()),
+            (Err(error), Read::Optional(_)) if is_answer(&error) => Vec::new(),
+            (Err(error), _) => return Err(log_error(&error)),
+        };
+    }
+    // What may not be read proves nothing of the epoch, and live events may have come.
+    let record = text(answers.next().ok_or_else(strange)?)?;
+    let live = match text(answers.next().ok_or_else(strange)?)? {
+        Ok(None) => LiveMark::Absent,
+        Ok(Some(mark)) => mark.parse().map_or(LiveMark::Unknown, LiveMark::Until),
+        Err(NotReadable) => LiveMark::Unknown,
+    };
+    Ok((lists, Beside { record: record.ok().flatten().and_then(|record| record.parse().ok()), live }))
+}
+
+/// The server does not let the user read a key, or it holds something else.
+struct NotReadable;
+
+/// A text beside the log.
+fn text(answer: RedisResult<Value>) -> Result<Result<Option<String>, NotReadable>, LogError> {
+    match answer {
+        Ok(value) => Ok(redis::from_redis_value(value).map_err(|_| NotReadable)),
+        Err(error) if is_answer(&error) && !is_passing(&error) => Ok(Err(NotReadable)),
+        Err(error) => Err(log_error(&error)),
+    }
+}
+
+/// Whether an error is the server's answer to the command, such as WRONGTYPE and NOPERM.
+fn is_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}
+
+fn log_error(error: &RedisError) -> LogError {
+    if is_answer(error) && !is_passing(error) {
+        LogError::Unreadable(describe(error))
+    } else {
+        LogError::Unavailable(describe(error))
+    }
+}
+
+fn strange() -> LogError {
+    LogError::Unreadable("the server answered something that is no list of entries".to_owned())
+}
+
+/// Entries as `[[id, [field, value, …]], …]`.
+fn entries(values: Vec<Value>) -> Result<Vec<LogEntry>, LogError> {
+    values
+        .into_iter()
+        .map(|value| {
+            let Value::Array(parts) = value else { return Err(strange()) };
+            let mut parts = parts.into_iter();
+            let (Some(Value::BulkString(id)), Some(Value::Array(fields))) = (parts.next(), parts.next())
+            else {
+                return Err(strange());
+            };
+            let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).ok_or_else(strange)?;
+            let field = |name| field(&fields, name);
+            Ok(LogEntry { id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD) })
+        })
+        .collect()
+}
+
+/// The value of the first field of this name.
+fn field(fields: &[Value], wanted: &[u8]) -> Option<Bytes> {
+    let (pairs, _) = fields.as_chunks();
+    pairs.iter().find_map(|pair| match pair {
+        [Value::BulkString(name), Value::BulkString(value)] if name == wanted => {
+            Some(Bytes::copy_from_slice(value))
+        }
+        _ => None,
+    })
+}

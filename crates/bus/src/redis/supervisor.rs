@@ -1,0 +1,96 @@
+//! Makes the subscription link, watches over it, and makes it again whenever it is lost, without end.
+
+use std::sync::Arc;
+
+use super::RedisBus;
+use super::backoff::Backoff;
+use super::connect::ConnectError;
+use super::function;
+use super::gate::Gate;
+use super::identity::Identity;
+use super::probe::Probes;
+use super::session::{Lost, Session};
+use crate::Link;
+use tidings_event::Feed;
+use tidings_metrics::Throttle;
+
+/// Runs until it is dropped.
+pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
+    let mut backoff =
+        Backoff::new(bus.config.backoff_min_seconds.duration(), bus.config.backoff_max_seconds.duration());
+    let warnings = Throttle::default();
+    loop {
+        let gate = Arc::new(Gate::new(Arc::clone(&feed), bus.channels.clone(), Arc::clone(&bus.state)));
+        let error = match link(bus, &gate, &mut backoff).await {
+            Ok(lost) => {
+                gate.shut();
+                feed.interrupted();
+                if bus.state.snapshot().link == Link::Up {
+                    bus.state.count_interruption();
+                }
+                lost.0
+            }
+            Err(error) => {
+                gate.shut();
+                error.to_string()
+            }
+        };
+        // The next link may be with another server, and commands go where it goes.
+        bus.commands.unpin();
+        let pause = backoff.pause();
+        if let Some(silenced) = warnings.pass() {
+            tracing::warn!(
+                error,
+                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                silenced,
+                "no link to Redis: trying again; live streams stay open and will be told what they may have missed"
+            );
+        }
+        bus.state.set_link(Link::Down { error });
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Sees to the publish function and to the rights to marks, once for each link: another server may have come in the old one's place.
+/// Never ends by itself.
+async fn learn_rights(bus: &RedisBus) -> Lost {
+    bus.state.set_function(function::load(&bus.commands).await);
+    bus.learn_marks().await;
+    std::future::pending().await
+}
+
+/// Makes one link and lives with it until it is lost.
+async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result<Lost, ConnectError> {
+    let pushes = Arc::clone(gate);
+    let target = bus.connector.find().await?;
+    let mut connection = bus.connector.subscription_link(&target, move |info| pushes.push(info)).await?;
+    let server = Identity::ask(&mut connection).await?;
+    target.check(&server)?;
+    if let Some(server) = &server.server {
+        bus.state.set_server(server.clone());
+    }
+    // Anew for commands too: whatever cut off the old link may have left that connection half open.
+    bus.commands.pin(target.clone(), server);
+    let mut session = Session::new(bus, gate, connection, target);
+    let mut probes = Probes::new(bus, gate);
+    bus.state.set_link(Link::Resubscribing);
+    let lost = tokio::select! {
+        lost = async {
+            if let Err(lost) = session.begin(&mut probes).await {
+                return lost;
+            }
+            // A ping was answered, a log was read, and a probe came back.
+            backoff.reset();
+            bus.state.set_link(Link::Up);
+            tracing::info!(workspaces = session.subscribed(), "linked to Redis");
+            tokio::select! {
+                lost = session.live() => lost,
+                lost = probes.live() => lost,
+                lost = learn_rights(bus) => lost,
+            }
+        } => lost,
+        reason = bus.commands.mismatch() => Lost(reason),
+        () = gate.closed() => Lost("the server closed the connection".to_owned()),
+    };
+    Ok(lost)
+}

@@ -1,0 +1,95 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt as _;
+
+use super::*;
+use crate::{Drain, WallClock};
+use tidings_event::Identity;
+use tidings_event::NodeId;
+use tidings_event::log::LogPage;
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Feed as _, Interest};
+use tidings_hub::rate::Rates;
+use tidings_hub::{Hub, HubSettings, LiveEvents, Start, View};
+use tidings_limits::{Candidate, OpenStreams, StreamLimits};
+use tidings_metrics::Metrics;
+
+/// The stream of a client of a workspace that is confirmed, by a clock, until a moment of it.
+fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
+    let workspace = WorkspaceId::parse("acme").unwrap();
+    let open = Arc::new(OpenStreams::new(NodeId::random(), StreamLimits::default()));
+    let candidate = Candidate { workspace: workspace.clone(), identity: Identity::default() };
+    let lease = open.admit(candidate).unwrap();
+    let subscriber = hub.join(&workspace, Start::Head, View::default()).unwrap();
+    hub.confirmed(&workspace);
+    while let Some(read) = hub.reads().take() {
+        hub.answer(&read, Ok(LogPage { proven: true, ..LogPage::default() }));
+    }
+    let settings = Arc::new(StreamSettings {
+        heartbeat: Duration::from_millis(200),
+        retry: Duration::from_secs(2),
+        confirm: Duration::from_secs(60),
+        age: None,
+        drain: Drain::default(),
+        clock: clock.clone(),
+        metrics: Arc::new(Metrics::new()),
+    });
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
+    let until = Until { expires: Some(expires), aged: None };
+    StreamBody::new(subscriber, Terms { lease, place: None, until }, settings, recipient)
+}
+
+fn hub() -> Hub {
+    let settings = HubSettings {
+        ring_events: 10,
+        ring_bytes: 1 << 20,
+        replay_bytes: 1 << 26,
+        ring_bytes_in_all: 1 << 20,
+        rates: Rates::default(),
+        event_bytes: 1 << 10,
+        linger: Duration::from_secs(30),
+        workspaces: 10,
+        live: LiveEvents::Auto,
+    };
+    Hub::new(NodeId::random(), settings, Arc::new(Interest::default()), Arc::new(Metrics::new()))
+}
+
+/// Reads until a part of the stream says something.
+async fn read_until(body: &mut StreamBody, wanted: &str) {
+    let reading = async {
+        loop {
+            let Ok(part) = body.next().await.expect("the stream goes on");
+            if String::from_utf8_lossy(&part).contains(wanted) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reading).await.unwrap_or_else(|_| panic!("{wanted}"));
+}
+
+#[tokio::test]
+async fn expiry_follows_a_clock_that_is_set() {
+    let ahead = Arc::new(AtomicU64::new(0));
+    let read = Arc::clone(&ahead);
+    let clock = WallClock::new(move || SystemTime::now() + Duration::from_secs(read.load(Ordering::Relaxed)));
+    let hub = hub();
+    let mut body = stream(&hub, &clock, clock.now() + Duration::from_secs(1800));
+    read_until(&mut body, "connected").await;
+    ahead.store(1700, Ordering::Relaxed);
+    read_until(&mut body, "tidings.heartbeat").await;
+    ahead.store(1900, Ordering::Relaxed);
+    read_until(&mut body, r#""reason":"expired""#).await;
+    assert!(body.next().await.is_none());
+
+    // No event comes after it, also where it waits already.
+    ahead.store(0, Ordering::Relaxed);
+    let mut body = stream(&hub, &clock, clock.now() + Duration::from_secs(1800));
+    read_until(&mut body, "connected").await;
+    hub.message(&WorkspaceId::parse("acme").unwrap(), Bytes::from_static(b"late"));
+    ahead.store(1900, Ordering::Relaxed);
+    let Ok(part) = body.next().await.unwrap();
+    assert!(String::from_utf8_lossy(&part).contains(r#""reason":"expired""#), "{part:?}");
+}

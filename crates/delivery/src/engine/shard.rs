@@ -1,0 +1,448 @@
+//! One thread of the engine. What it holds is its own; others reach it through its inbox.
+//!
+//! It works in turns. Each takes a bounded amount of every kind of work that waits, so that nothing, however large, keeps
+//! anything else waiting for longer than a turn lasts.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use super::alarms::Alarms;
+use super::beats::Beats;
+use super::client::{Client, NEVER, Phase};
+use super::counts::Counts;
+use super::handed::Handed;
+use super::inbox::{Bell, BellOf, Inbox, Word};
+use super::outgoing::Outgoing;
+use super::personal::Personal;
+use super::shared_log::{LogKey, SharedLog};
+use super::{EngineSettings, Tick};
+use crate::Until;
+use crate::until::unix_ms;
+use tidings_event::Frame;
+use tidings_event::control::ReconnectReason;
+use tidings_limits::Ear;
+
+/// The token of the inbox.
+const INBOX: Token = Token(usize::MAX);
+
+/// How many sockets tell of themselves at a time.
+const EVENTS: usize = 1024;
+
+/// How many words are heard in a turn.
+const WORDS: usize = 1024;
+
+/// How many alarms are heeded in a turn.
+const ALARMS: usize = 256;
+
+/// How many connections get their heartbeat in a turn.
+const BEATS: usize = 64;
+
+/// How many connections that have something of their own to do are looked at in a turn.
+const PUMPS: usize = 64;
+
+/// How many logs are read in a turn.
+const READS: usize = 64;
+
+/// How many clients of logs are visited in a turn.
+const VISITS: usize = 256;
+
+/// What is read of a socket at a time to be thrown away.
+const SCRATCH_BYTES: usize = 16 * 1024;
+
+/// A wall clock that differs by this much from where it would be was set. A stream ends longer than this before its token does.
+const CLOCK_STEP_MS: u64 = 400;
+
+/// How long the other side may take to hang up after the end of its stream.
+pub(super) const LINGER_MS: u64 = 1_000;
+
+/// A shard, to be run on a thread of its own.
+pub struct Shard {
+    pub(super) settings: EngineSettings,
+    poll: Poll,
+    pub(super) inbox: Arc<Inbox>,
+    words: Receiver<Word>,
+    /// A word that came just before the shard would have slept.
+    early: Option<Word>,
+    began: Instant,
+    /// The time, as of the beginning of the turn.
+    pub(super) now: Tick,
+    /// The wall clock at tick 0, in milliseconds since 1970, as it was when it was last found to have been set.
+    wall_offset: i64,
+    pub(super) clients: Slab<Client>,
+    pub(super) logs: Slab<SharedLog>,
+    pub(super) log_of: HashMap<LogKey, u32>,
+    /// Connections that have something of their own to do.
+    pub(super) ready: VecDeque<u32>,
+    /// Logs that may have something to read.
+    pub(super) reads: VecDeque<u32>,
+    /// Logs through whose clients a round goes.
+    pub(super) rounds: VecDeque<u32>,
+    pub(super) alarms: Alarms,
+    beats: Beats,
+    pub(super) counts: Counts,
+    pub(super) scratch: Vec<u8>,
+    pub(super) frames: Vec<Arc<Frame>>,
+    /// Who comes now is cut at once.
+    abandoned: bool,
+    stopped: bool,
+}
+
+impl Shard {
+    /// An empty shard.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no poll left.
+    pub(super) fn new(settings: EngineSettings) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let (inbox, words) = Inbox::new(poll.registry(), INBOX)?;
+        let interval = millis(settings.streams.heartbeat);
+        let wall_offset = settings.streams.clock.now_ms();
+        Ok(Self {
+            settings,
+            poll,
+            inbox,
+            words,
+            early: None,
+            began: Instant::now(),
+            now: 0,
+            wall_offset,
+            clients: Slab::new(),
+            logs: Slab::new(),
+            log_of: HashMap::new(),
+            ready: VecDeque::new(),
+            reads: VecDeque::new(),
+            rounds: VecDeque::new(),
+            alarms: Alarms::default(),
+            beats: Beats::new(interval, 0),
+            counts: Counts::default(),
+            scratch: vec![0; SCRATCH_BYTES],
+            frames: Vec::new(),
+            abandoned: false,
+            stopped: false,
+        })
+    }
+
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Works until the engine is stopped. Blocks the thread.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.stopped {
+            if let Err(error) = self.step(&mut events, Duration::MAX) {
+                // The poll itself does not work any more; without it nobody could be served.
+                tracing::error!(%error, "a thread that writes streams cannot wait for its sockets: it ends");
+                break;
+            }
+        }
+        self.abandon();
+        self.counts.tell(&self.settings.streams.metrics);
+    }
+
+    /// Waits, at most for a time, until there is something to do, and does some of it: one wait and one turn, of which
+    /// [`run`](Self::run) makes one after the other. For those who let a shard work only when they say so.
+    ///
+    /// # Errors
+    ///
+    /// When the poll does not work any more.
+    pub fn step(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
+        self.wait(events, longest)?;
+        for event in &*events {
+            self.hear(event);
+        }
+        self.turn();
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
+        let busy = !(self.ready.is_empty()
+            && self.reads.is_empty()
+            && self.rounds.is_empty()
+            && self.early.is_none());
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            self.inbox.doze();
+            self.early = self.words.try_recv().ok();
+            let moment = self.alarms.next_at().into_iter().chain(self.next_beat_at()).min();
+            match (&self.early, moment) {
+                (Some(_), _) => Some(Duration::ZERO),
+                (None, moment) => moment.map(|at| {
+                    // A millisecond more, since moments are rounded down.
+                    let at = self.began + Duration::from_millis(at.saturating_add(1));
+                    at.saturating_duration_since(Instant::now())
+                }),
+            }
+        };
+        let timeout =
+            timeout.or(Some(longest)).map(|timeout| timeout.min(longest)).filter(|&it| it < Duration::MAX);
+        let outcome = match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            outcome => outcome,
+        };
+        self.inbox.rouse();
+        self.now = millis(self.began.elapsed());
+        outcome
+    }
+
+    /// A socket tells of itself.
+    fn hear(&mut self, event: &Event) {
+        let Ok(number) = u32::try_from(event.token().0) else { return };
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        if event.is_error() {
+            let why = client.why_failed();
+            return self.remove(number, why);
+        }
+        if event.is_read_closed() {
+            // Who closes one direction has left, as for hyper.
+            return self.remove(number, "client left");
+        }
+        client.unread |= event.is_readable();
+        if event.is_writable() {
+            client.blocked = false;
+        }
+        self.enqueue(number);
+    }
+
+    /// One turn.
+    fn turn(&mut self) {
+        self.follow_wall_clock();
+        // What is read comes before the words that end streams: who is ended before an event is published does not get it.
+        let _ = self.hear_words();
+        // Who comes back into a queue has its next part in the next turn.
+        for _ in 0..READS.min(self.reads.len()) {
+            let Some(log) = self.reads.pop_front() else { break };
+            self.read(log);
+        }
+        if !self.hear_words() {
+            // One of those that are not heard yet may end a stream before what was just read was published.
+            return;
+        }
+        for _ in 0..ALARMS {
+            let Some((at, number)) = self.alarms.pop(self.now) else { break };
+            self.heed(at, number);
+        }
+        for _ in 0..BEATS {
+            let Some(number) = self.beats.pop(self.now, self.clients.capacity()) else { break };
+            self.beat(number);
+        }
+        for _ in 0..PUMPS.min(self.ready.len()) {
+            let Some(number) = self.ready.pop_front() else { break };
+            self.pump(number);
+        }
+        let mut visits = VISITS;
+        while visits > 0 {
+            let Some(log) = self.rounds.pop_front() else { break };
+            visits = visits.saturating_sub(self.visit_some(log).max(1));
+        }
+        self.counts.tell(&self.settings.streams.metrics);
+    }
+
+    /// Answers whether all there were are heard.
+    fn hear_words(&mut self) -> bool {
+        for _ in 0..WORDS {
+            let Some(word) = self.early.take().or_else(|| self.words.try_recv().ok()) else { return true };
+            match word {
+                Word::Open(handed) => self.open(*handed),
+                Word::Look(number) => self.look(number),
+                Word::Read(log) => self.read_later(log),
+                Word::Drain => self.drain(),
+                Word::Abandon => {
+                    self.abandoned = true;
+                    self.abandon();
+                }
+                Word::Stop => self.stopped = true,
+            }
+        }
+        false
+    }
+
+    /// Takes a connection over.
+    fn open(&mut self, handed: Handed) {
+        let Handed { granted, socket, head, kept } = handed;
+        let streams = Arc::clone(&self.settings.streams);
+        if self.abandoned {
+            let mut granted = granted;
+            return granted.cut("cut at the end of the drain");
+        }
+        let entry = self.clients.vacant_entry();
+        let Ok(number) = u32::try_from(entry.key()) else { return };
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(entry.key());
+        let mut account = granted.account;
+        // Whether it was said before is looked at before anything is sent.
+        let _ = account.lease.listen(Arc::clone(&self.inbox) as Arc<dyn Ear>, number);
+        if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
+            tracing::error!(%error, "cannot wait for a socket: its stream ends");
+            account.cut("cannot be waited for");
+            return;
+        }
+        let Until { aged, expires } = granted.until;
+        let expires = expires.map_or(NEVER, |at| self.tick_of_wall(unix_ms(at)));
+        let aged = aged.map(|at| (self.tick_of(at), ReconnectReason::Aged));
+        let drained = streams.drain.draw_end().map(|at| (self.tick_of(at), ReconnectReason::Draining));
+        let until = aged.into_iter().chain(drained).min_by_key(|(at, _)| *at);
+        let (until, until_reason) = until.unwrap_or((NEVER, ReconnectReason::Aged));
+        let held_until = self.now.saturating_add(millis(streams.confirm));
+        let bell = Bell::new(&self.inbox, BellOf::Client(number));
+        let client = Client {
+            account: Some(account),
+            phase: Phase::Personal(Box::new(Personal::new(granted.subscriber, bell, held_until))),
+            outgoing: Some(Box::new(Outgoing::new(head))),
+            socket,
+            until,
+            expires,
+            until_reason,
+            alarm: NEVER,
+            stuck_since: NEVER,
+            blocked: false,
+            unread: false,
+            queued: false,
+            behind: false,
+            _kept: kept.with(granted.place),
+        };
+        self.clients.insert(client);
+        self.settings.streams.metrics.handed_off.inc();
+        self.set_alarm(number);
+        self.enqueue(number);
+    }
+
+    /// A connection's subscriber has something, or it has to end.
+    fn look(&mut self, number: u32) {
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        if let Phase::Personal(personal) = &client.phase {
+            personal.bell.heard();
+        }
+        let ending = client.account.as_ref().and_then(|account| account.lease.ending());
+        if let Some(ending) = ending {
+            self.end(number, ending.reason());
+        }
+        self.enqueue(number);
+    }
+
+    /// An alarm of a connection has come.
+    fn heed(&mut self, at: Tick, number: u32) {
+        let (now, write_timeout) = (self.now, self.settings.write_timeout_ms());
+        let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.alarm == at) else {
+            return;
+        };
+        client.alarm = NEVER;
+        if client.blocked && client.stuck_since.saturating_add(write_timeout) <= now {
+            return self.remove(number, "takes no bytes");
+        }
+        let reason = match &client.phase {
+            Phase::Closing(at) if *at <= now => return self.remove(number, "client left"),
+            Phase::Ending { by, .. } if *by <= now => return self.remove(number, "takes no bytes"),
+            Phase::Ending { .. } | Phase::Closing(_) => None,
+            Phase::Personal(_) | Phase::Shared(_) if client.due(now).is_some() => client.due(now),
+            Phase::Personal(personal) if !personal.is_live() && personal.held_until <= now => {
+                Some(ReconnectReason::Unavailable)
+            }
+            Phase::Personal(_) | Phase::Shared(_) => None,
+        };
+        if let Some(reason) = reason {
+            self.end(number, reason);
+        }
+        self.set_alarm(number);
+    }
+
+    fn next_beat_at(&self) -> Option<Tick> {
+        if self.clients.is_empty() {
+            return None;
+        }
+        self.beats.next_at(self.clients.capacity(), |number| self.clients.contains(number as usize))
+    }
+
+    /// Every stream gets a moment at which it ends.
+    fn drain(&mut self) {
+        let streams = Arc::clone(&self.settings.streams);
+        let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        for number in numbers {
+            let Some(at) = streams.drain.draw_end().map(|at| self.tick_of(at)) else { return };
+            if let Some(client) = self.clients.get_mut(number as usize)
+                && at < client.until
+            {
+                (client.until, client.until_reason) = (at, ReconnectReason::Draining);
+            }
+            self.set_alarm(number);
+        }
+    }
+
+    /// Cuts what is left.
+    fn abandon(&mut self) {
+        let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        for number in numbers {
+            self.remove(number, "cut at the end of the drain");
+        }
+    }
+
+    /// Sees to it that a connection is looked at when it has to be.
+    pub(super) fn set_alarm(&mut self, number: u32) {
+        let write_timeout = self.settings.write_timeout_ms();
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        let at = client.next_alarm(write_timeout);
+        if at < client.alarm {
+            client.alarm = at;
+            self.alarms.set(at, number);
+            if self.alarms.are_mostly_past(self.clients.len()) {
+                let clients = &self.clients;
+                let counts = |at, number: u32| clients.get(number as usize).is_some_and(|it| it.alarm == at);
+                self.alarms.keep(counts);
+            }
+        }
+    }
+
+    /// Where the wall clock was set, moves the ends of those streams whose right to be open ends by it.
+    fn follow_wall_clock(&mut self) {
+        let offset =
+            self.settings.streams.clock.now_ms().saturating_sub(signed(millis(self.began.elapsed())));
+        let moved = offset.saturating_sub(self.wall_offset);
+        if moved.unsigned_abs() < CLOCK_STEP_MS {
+            return;
+        }
+        self.wall_offset = offset;
+        let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        for number in numbers {
+            if let Some(client) =
+                self.clients.get_mut(number as usize).filter(|client| client.expires != NEVER)
+            {
+                client.expires = client.expires.saturating_sub_signed(moved);
+                self.set_alarm(number);
+            }
+        }
+    }
+
+    /// The tick of a moment in milliseconds since 1970.
+    fn tick_of_wall(&self, at: i64) -> Tick {
+        u64::try_from(at.saturating_sub(self.wall_offset)).unwrap_or(0)
+    }
+
+    fn tick_of(&self, at: Instant) -> Tick {
+        millis(at.saturating_duration_since(self.began))
+    }
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("clients", &self.clients.len()).finish_non_exhaustive()
+    }
+}
+
+fn signed(tick: Tick) -> i64 {
+    i64::try_from(tick).unwrap_or(i64::MAX)
+}
+
+/// A time in milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

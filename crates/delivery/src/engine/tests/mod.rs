@@ -1,0 +1,310 @@
+//! A shard with real sockets, on the thread of the test: it works only when the test lets it.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::Events;
+use socket2::SockRef;
+
+use super::shard::Shard;
+use super::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds};
+use crate::{Drain, EndNote, Recipient, StreamSettings, Terms, Until, WallClock};
+use tidings_event::control::ReconnectReason;
+use tidings_event::log::LogPage;
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Audience, EntryId, NodeId, envelope};
+use tidings_event::{Feed as _, Interest};
+use tidings_event::{Identity, UserId};
+use tidings_hub::rate::Rates;
+use tidings_hub::{Hub, HubSettings, LiveEvents, Resume, Start, View};
+use tidings_limits::{Candidate, OpenStreams, StreamHandle, StreamLimits};
+use tidings_metrics::Metrics;
+
+mod ending;
+mod fairness;
+mod following;
+mod slow;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// How a scene differs from the usual one.
+struct Setting {
+    ring_events: usize,
+    heartbeat: Duration,
+    confirm: Duration,
+    write_timeout: Duration,
+    clock: WallClock,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let hour = Duration::from_secs(3600);
+        Self {
+            ring_events: 1000,
+            heartbeat: hour,
+            confirm: hour,
+            write_timeout: hour,
+            clock: WallClock::default(),
+        }
+    }
+}
+
+/// A hub, and one shard that writes what is in it.
+struct Scene {
+    hub: Hub,
+    engine: Engine,
+    shard: Shard,
+    events: Events,
+    streams: Arc<StreamSettings>,
+    open: Arc<OpenStreams>,
+    listener: TcpListener,
+    logged: HashMap<String, EntryId>,
+}
+
+/// How a client comes.
+#[derive(Default)]
+struct Coming {
+    view: View,
+    after: Option<String>,
+    /// The kernel's buffers on both ends, where they are to be small.
+    buffer: Option<usize>,
+    until: Until,
+}
+
+/// A client's end.
+struct Client {
+    socket: TcpStream,
+    stream: StreamHandle,
+    answer: Answer,
+    closed: bool,
+}
+
+/// What has come of an answer.
+#[derive(Default)]
+struct Answer {
+    /// What is not taken apart yet.
+    raw: Vec<u8>,
+    /// Whether the head has come.
+    has_head: bool,
+    /// The whole chunks, put together.
+    body: String,
+    /// Up to here the body is taken apart into frames.
+    taken: usize,
+    /// The data of the application's events.
+    data: Vec<String>,
+    /// Whether the last chunk has come.
+    ended: bool,
+}
+
+impl Scene {
+    fn new(setting: &Setting) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let node = NodeId::random();
+        let hub_settings = HubSettings {
+            ring_events: setting.ring_events,
+            ring_bytes: 1 << 23,
+            ring_bytes_in_all: 1 << 30,
+            replay_bytes: 1 << 30,
+            rates: Rates::default(),
+            event_bytes: 1 << 20,
+            linger: Duration::from_secs(30),
+            workspaces: 1000,
+            live: LiveEvents::Auto,
+        };
+        let hub = Hub::new(node, hub_settings, Arc::new(Interest::default()), Arc::clone(&metrics));
+        let streams = Arc::new(StreamSettings {
+            heartbeat: setting.heartbeat,
+            retry: Duration::from_secs(2),
+            confirm: setting.confirm,
+            age: None,
+            drain: Drain::default(),
+            clock: setting.clock.clone(),
+            metrics,
+        });
+        let settings = EngineSettings {
+            streams: Arc::clone(&streams),
+            write_timeout: setting.write_timeout,
+            bounds: LogBounds { frames: setting.ring_events, bytes: 1 << 23 },
+        };
+        let (engine, mut shards) = Engine::new(1, &settings).unwrap();
+        Self {
+            hub,
+            engine,
+            shard: shards.pop().unwrap(),
+            events: Events::with_capacity(64),
+            streams,
+            open: Arc::new(OpenStreams::new(node, StreamLimits::default())),
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            logged: HashMap::new(),
+        }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.streams.metrics
+    }
+
+    /// A client whose workspace may not be confirmed yet.
+    fn arrive(&mut self, workspace: &str, coming: Coming) -> Client {
+        let socket = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        let (served, address) = self.listener.accept().unwrap();
+        if let Some(bytes) = coming.buffer {
+            SockRef::from(&served).set_send_buffer_size(bytes).unwrap();
+            SockRef::from(&socket).set_recv_buffer_size(bytes).unwrap();
+        }
+        served.set_nonblocking(true).unwrap();
+        served.set_nodelay(true).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let id = WorkspaceId::parse(workspace).unwrap();
+        let start = coming.after.as_deref().map_or(Start::Head, |text| Start::After(Resume::new(text)));
+        let candidate = Candidate { workspace: id.clone(), identity: Identity::default() };
+        let lease = self.open.admit(candidate).unwrap();
+        let stream = lease.handle();
+        let subscriber = self.hub.join(&id, start, coming.view).unwrap();
+        let terms = Terms { lease, place: None, until: coming.until };
+        let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
+        let granted = Granted::new(subscriber, terms, &recipient);
+        self.engine.open(Handed { granted, socket: served, head: HEAD.into(), kept: Kept::default() });
+        Client { socket, stream, answer: Answer::default(), closed: false }
+    }
+
+    /// A client that has had its hello.
+    fn join(&mut self, workspace: &str, coming: Coming) -> Client {
+        let mut client = self.arrive(workspace, coming);
+        self.confirm(workspace);
+        self.until("the hello", |_| client.body().contains("connected"));
+        client
+    }
+
+    fn confirm(&self, workspace: &str) {
+        self.hub.confirmed(&WorkspaceId::parse(workspace).unwrap());
+        while let Some(read) = self.hub.reads().take() {
+            let page = LogPage { proven: true, ..LogPage::default() };
+            self.hub.answer(&read, Ok(page));
+        }
+    }
+
+    fn publish(&self, workspace: &str, payload: &str) {
+        self.hub.message(&WorkspaceId::parse(workspace).unwrap(), Bytes::from(payload.to_owned()));
+    }
+
+    /// Publishes a logged event, for users alone if any are named.
+    fn log(&mut self, workspace: &str, payload: &str, users: &[&str]) -> String {
+        let last = self.logged.entry(workspace.to_owned()).or_insert(EntryId::ZERO);
+        let previous = *last;
+        last.milliseconds += 1;
+        let audience = (!users.is_empty()).then(|| Audience::new(users).unwrap());
+        let message = envelope::encode(*last, previous, payload.as_bytes(), audience.as_ref());
+        let id = last.to_string();
+        self.hub.message(&WorkspaceId::parse(workspace).unwrap(), message);
+        id
+    }
+
+    /// Lets the shard do something, or wait for a moment.
+    fn step(&mut self) {
+        self.shard.step(&mut self.events, Duration::from_millis(5)).unwrap();
+    }
+
+    /// Lets the shard work until something is so.
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "{what}");
+            self.step();
+        }
+    }
+
+    fn streams_open(&self) -> i64 {
+        self.metrics().handed_off.get()
+    }
+}
+
+impl Client {
+    /// Takes what has come.
+    fn read(&mut self) -> &Answer {
+        self.read_some(usize::MAX)
+    }
+
+    /// Takes about so many bytes of what has come.
+    fn read_some(&mut self, most: usize) -> &Answer {
+        let mut buffer = vec![0; most.min(1 << 18)];
+        let mut left = most;
+        while !self.closed && left > 0 {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => self.closed = true,
+                Ok(count) => {
+                    left = left.saturating_sub(count);
+                    self.answer.raw.extend_from_slice(&buffer[..count]);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => self.closed = true,
+            }
+        }
+        self.answer.take();
+        &self.answer
+    }
+
+    fn body(&mut self) -> &str {
+        &self.read().body
+    }
+
+    /// Whether the body came to its proper end, and the connection with it.
+    fn has_ended(&mut self) -> bool {
+        self.read();
+        self.closed && self.answer.ended
+    }
+
+    /// The data of the application's events so far.
+    fn data(&mut self) -> &[String] {
+        &self.read().data
+    }
+
+    fn last(&mut self) -> &str {
+        self.data().last().map_or("", String::as_str)
+    }
+}
+
+impl Answer {
+    /// Takes apart what can be.
+    fn take(&mut self) {
+        if !self.has_head && self.raw.len() >= HEAD.len() {
+            assert!(self.raw.starts_with(HEAD.as_bytes()), "the head comes first, and whole");
+            self.raw.drain(..HEAD.len());
+            self.has_head = true;
+        }
+        if !self.has_head {
+            return;
+        }
+        let mut at = 0;
+        while let Some(end) = self.raw[at..].iter().take(20).position(|&byte| byte == b'\r') {
+            let length =
+                usize::from_str_radix(std::str::from_utf8(&self.raw[at..at + end]).unwrap(), 16).unwrap();
+            let begin = at + end + 2;
+            let Some(chunk) = self.raw.get(begin..begin + length + 2) else { break };
+            assert!(chunk.ends_with(b"\r\n"), "a chunk is as long as it says");
+            assert!(!self.ended, "nothing follows the last chunk");
+            self.ended = length == 0;
+            self.body.push_str(std::str::from_utf8(&chunk[..length]).unwrap());
+            at = begin + length + 2;
+        }
+        self.raw.drain(..at);
+        while let Some(end) = self.body[self.taken..].find("\n\n") {
+            let frame = &self.body[self.taken..self.taken + end];
+            self.taken += end + 2;
+            assert!(frame.lines().any(|line| line.starts_with("data: ")), "a block without data: {frame:?}");
+            if frame.contains("event: tidings.") || frame.contains(r#""connected""#) {
+                continue;
+            }
+            self.data.extend(frame.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned));
+        }
+    }
+}
+
+fn user(name: &str) -> View {
+    View { user: Some(UserId::parse(name).unwrap().key()), ..View::default() }
+}

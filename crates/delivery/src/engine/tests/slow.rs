@@ -1,0 +1,106 @@
+//! Clients that read slowly, or not at all.
+
+use super::*;
+
+/// Below the size of a segment on the loopback, windows open only when a timer of the kernel has run out.
+const SMALL: usize = 64 * 1024;
+
+fn small() -> Coming {
+    Coming { buffer: Some(SMALL), ..Coming::default() }
+}
+
+#[test]
+fn a_frame_that_a_socket_takes_in_parts_arrives_whole() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut slow = scene.join("acme", small());
+    let mut quick = scene.join("acme", Coming::default());
+    let payloads: Vec<_> = (0..5).map(|number| number.to_string().repeat(1_000_000)).collect();
+    for payload in &payloads {
+        scene.publish("acme", payload);
+    }
+    scene.until("the quick one has them", |_| quick.data().len() == 5);
+    assert!(scene.shard.clients.iter().any(|(_, client)| client.behind), "the slow one is in the middle");
+    scene.until("the slow one has them", |_| slow.data().len() == 5);
+    assert_eq!(slow.data(), payloads);
+    scene.until("nothing is kept", |scene| {
+        scene.shard.logs.iter().all(|(_, log)| log.wire.after(log.wire.head() - 1).is_empty())
+    });
+}
+
+#[test]
+fn a_private_event_that_a_socket_takes_in_parts_arrives_whole() {
+    let mut scene = Scene::new(&Setting::default());
+    let mut ann = scene.join("acme", Coming { view: user("ann"), ..small() });
+    let mut ben = scene.join("acme", Coming { view: user("ben"), ..small() });
+    for (number, users) in [&["ann"][..], &[], &["ben"], &["ann", "ben"], &["ben"]].into_iter().enumerate() {
+        scene.log("acme", &number.to_string().repeat(800_000), users);
+    }
+    scene.until("each its own", |_| ann.data().len() == 3 && ben.data().len() == 4);
+    let firsts =
+        |client: &mut Client| client.data().iter().map(|data| data[..1].to_owned()).collect::<String>();
+    assert_eq!((firsts(&mut ann), firsts(&mut ben)), ("013".to_owned(), "1234".to_owned()));
+    assert_eq!(scene.metrics().deliveries.get(), 7);
+}
+
+#[test]
+fn who_falls_out_of_the_log_gets_whole_frames_and_is_told_while_others_do_not_notice() {
+    let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });
+    let mut slow: Vec<_> = (0..3).map(|_| scene.join("acme", small())).collect();
+    let mut quick = scene.join("acme", Coming::default());
+    let payload = "x".repeat(200_000);
+    for number in 1..=60 {
+        scene.publish("acme", &format!("{number}:{payload}"));
+        scene.until("the quick one has it", |_| quick.data().len() == number);
+    }
+    assert_eq!(scene.metrics().reconnects(ReconnectReason::Lagging.as_str()), 3);
+    for client in &mut slow {
+        scene.until("it has ended properly", |_| client.has_ended());
+        assert!(client.body().trim_end().ends_with("}") && client.body().contains(r#""reason":"lagging""#));
+        let data = client.data();
+        assert!(!data.is_empty() && data.len() < 30, "{}", data.len());
+        for (index, data) in data.iter().enumerate() {
+            assert_eq!(*data, format!("{}:{payload}", index + 1), "no hole, and each whole");
+        }
+    }
+    let held: usize = scene.shard.logs.iter().map(|(_, log)| log.wire.after(0).len()).sum();
+    assert!(held < 20 * 201_000, "{held} bytes are kept");
+    scene.publish("acme", "last");
+    scene.until("the quick one goes on", |_| quick.data().len() == 61);
+}
+
+#[test]
+fn a_socket_that_is_never_writable_again_is_cut() {
+    let mut scene = Scene::new(&Setting { write_timeout: Duration::from_secs(1), ..Setting::default() });
+    let mut stuck = scene.join("acme", small());
+    let mut idle = scene.join("acme", Coming::default());
+    let mut slow = scene.join("acme", small());
+    let payload = "x".repeat(1 << 20);
+    (0..4).for_each(|_| scene.publish("acme", &payload));
+    let began = Instant::now();
+    scene.until("it is cut", |scene| {
+        idle.read();
+        // One that takes a little now and then is not cut.
+        slow.read_some(10_000);
+        scene.streams_open() == 2
+    });
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    scene.until("the others have everything", |_| slow.data().len() == 4 && idle.data().len() == 4);
+    scene.until("it was that one", |_| {
+        stuck.read();
+        stuck.closed
+    });
+    assert!(!stuck.has_ended());
+}
+
+#[test]
+fn a_heartbeat_that_a_socket_takes_in_part_goes_on_where_it_was() {
+    let mut scene = Scene::new(&Setting { heartbeat: Duration::from_millis(10), ..Setting::default() });
+    let mut client = scene.join("acme", Coming { buffer: Some(4096), ..Coming::default() });
+    // Nobody reads: heartbeats fill the buffers until one does not fit.
+    scene.until("it is blocked", |scene| scene.shard.clients.iter().any(|(_, client)| client.blocked));
+    scene.publish("acme", "after");
+    scene.until("the event", |_| client.data() == ["after"]);
+    let body = client.body().to_owned();
+    let beats = body.matches("event: tidings.heartbeat\n").count();
+    assert!(beats > 10 && body.matches("data: {\"live\":true}\n\n").count() == beats);
+}

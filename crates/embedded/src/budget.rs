@@ -1,0 +1,263 @@
+//! What all Redis clients together take in memory: output that waits, commands under way, subscriptions, unfinished input.
+//!
+//! Where the bound is reached, the client that holds the most is cut off, or refused if it is the one that wants more. A client
+//! that holds little is neither, so that it does not notice what others do.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::outbox::Outbox;
+
+/// A client that holds no more than so many bytes is never cut off for the memory of all.
+const SMALL: usize = 64 * 1024;
+
+/// The bound on all clients, and the clients.
+#[derive(Debug)]
+pub(super) struct Budget {
+    bytes_max: usize,
+    /// What clients hold, shared messages apart.
+    owned: AtomicUsize,
+    /// What messages take that wait for several clients.
+    shared: AtomicUsize,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    entered: u64,
+    outboxes: HashMap<u64, Weak<Outbox>>,
+}
+
+/// What one client holds.
+#[derive(Debug)]
+pub(super) struct Account {
+    budget: Arc<Budget>,
+    number: u64,
+    owned: AtomicUsize,
+    /// The bytes of messages that wait for this client, and for others perhaps.
+    shared: AtomicUsize,
+}
+
+/// Bytes that a client holds; they are given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Charge {
+    account: Arc<Account>,
+    owned: usize,
+    shared: usize,
+}
+
+/// Bytes of a message that waits for several clients; they are given back when the last of them has it.
+#[derive(Debug)]
+pub(super) struct SharedCharge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+/// All clients together hold as much as they may, and nobody holds more than this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "ERR all clients of the embedded bus take embedded.clients_bytes together: ask for less, or again when less is under way"
+)]
+pub(super) struct OverBudget;
+
+impl Budget {
+    /// A bound of so many bytes, and no clients.
+    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            bytes_max,
+            owned: AtomicUsize::new(0),
+            shared: AtomicUsize::new(0),
+            clients: Mutex::default(),
+        })
+    }
+
+    /// Counts a message that is to wait for several clients.
+    pub(super) fn share(self: &Arc<Self>, bytes: usize) -> Arc<SharedCharge> {
+        self.shared.fetch_add(bytes, Ordering::Relaxed);
+        Arc::new(SharedCharge { budget: Arc::clone(self), bytes })
+    }
+
+    fn is_exceeded(&self) -> bool {
+        let used = self.owned.load(Ordering::Relaxed).saturating_add(self.shared.load(Ordering::Relaxed));
+        used > self.bytes_max
+    }
+
+    /// Cuts off clients that hold more than this one, the largest first, until the others are within the bound. What a client
+    /// that was cut off still holds goes with its connection, and no longer counts here.
+    fn make_room(&self, wanting: &Account) -> Result<(), OverBudget> {
+        let outboxes: Vec<_> = self.clients.lock().outboxes.values().filter_map(Weak::upgrade).collect();
+        loop {
+            let staying = outboxes.iter().filter(|outbox| !outbox.is_cut());
+            let owned: usize =
+                staying.clone().map(|outbox| outbox.account().owned.load(Ordering::Relaxed)).sum();
+            if owned.saturating_add(self.shared.load(Ordering::Relaxed)) <= self.bytes_max {
+                return Ok(());
+            }
+            match staying.max_by_key(|outbox| outbox.account().held()) {
+                Some(largest) if largest.account().held() > wanting.held().max(SMALL) => largest.evict(),
+                _ if wanting.held() <= SMALL => return Ok(()),
+                _ => return Err(OverBudget),
+            }
+        }
+    }
+}
+
+impl Account {
+    /// A client that holds nothing yet. The outbox is the one that has this account.
+    pub(super) fn new(budget: &Arc<Budget>, outbox: Weak<Outbox>) -> Arc<Self> {
+        let mut clients = budget.clients.lock();
+        let number = clients.entered;
+        clients.entered += 1;
+        clients.outboxes.insert(number, outbox);
+        let (owned, shared) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { budget: Arc::clone(budget), number, owned, shared })
+    }
+
+    /// The bound on all clients.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    fn held(&self) -> usize {
+        self.owned.load(Ordering::Relaxed).saturating_add(self.shared.load(Ordering::Relaxed))
+    }
+
+    /// Holds so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`], where there is no room for them.
+    pub(super) fn try_hold(self: &Arc<Self>, bytes: usize) -> Result<Charge, OverBudget> {
+        self.try_hold_shared(bytes, 0)
+    }
+
+    /// Holds so many bytes, and so many of a message that others hold too.
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`], where there is no room for them.
+    pub(super) fn try_hold_shared(
+        self: &Arc<Self>,
+        owned: usize,
+        shared: usize,
+    ) -> Result<Charge, OverBudget> {
+        let charge = self.hold(owned, shared);
+        if self.budget.is_exceeded() {
+            self.budget.make_room(self)?;
+        }
+        Ok(charge)
+    }
+
+    /// Holds so many bytes, whether there is room for them or not.
+    pub(super) fn hold(self: &Arc<Self>, owned: usize, shared: usize) -> Charge {
+        self.owned.fetch_add(owned, Ordering::Relaxed);
+        self.budget.owned.fetch_add(owned, Ordering::Relaxed);
+        self.shared.fetch_add(shared, Ordering::Relaxed);
+        Charge { account: Arc::clone(self), owned, shared }
+    }
+}
+
+impl Charge {
+    /// Holds so many bytes in the place of those before.
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`], where there is no room for them; those before are held on.
+    pub(super) fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        match bytes.checked_sub(self.owned) {
+            Some(0) => Ok(()),
+            Some(more) => {
+                let more = self.account.try_hold(more)?;
+                self.absorb(more);
+                Ok(())
+            }
+            None => {
+                let less = self.owned - bytes;
+                self.owned = bytes;
+                drop(Self { account: Arc::clone(&self.account), owned: less, shared: 0 });
+                Ok(())
+            }
+        }
+    }
+
+    /// Becomes one with another charge of the same client.
+    pub(super) fn absorb(&mut self, mut other: Self) {
+        self.owned += std::mem::take(&mut other.owned);
+        self.shared += std::mem::take(&mut other.shared);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.owned.fetch_sub(self.owned, Ordering::Relaxed);
+        self.account.budget.owned.fetch_sub(self.owned, Ordering::Relaxed);
+        self.account.shared.fetch_sub(self.shared, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SharedCharge {
+    fn drop(&mut self) {
+        self.budget.shared.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.budget.clients.lock().outboxes.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::reply::{Broadcast, Reply};
+
+    const KIB: usize = 1024;
+
+    #[test]
+    fn largest_is_refused_and_others_get_what_they_want() {
+        let budget = Budget::new(1024 * KIB);
+        let (large, small) = (Outbox::within(&budget, usize::MAX), Outbox::within(&budget, usize::MAX));
+        let held = large.account().try_hold(900 * KIB).unwrap();
+        assert_eq!(large.account().try_hold(200 * KIB).unwrap_err(), OverBudget);
+        assert!(!large.is_cut());
+        let other = small.account().try_hold(200 * KIB).unwrap();
+        assert!(large.is_cut() && !small.is_cut());
+        drop((held, other));
+        assert_eq!(budget.owned.load(Ordering::Relaxed), 0);
+        drop((large, small));
+        assert!(budget.clients.lock().outboxes.is_empty());
+    }
+
+    #[test]
+    fn small_client_is_never_refused() {
+        let budget = Budget::new(10 * KIB);
+        let clients: Vec<_> = (0..8).map(|_| Outbox::within(&budget, usize::MAX)).collect();
+        let charges: Vec<_> =
+            clients.iter().map(|client| client.account().try_hold(SMALL).unwrap()).collect();
+        assert!(clients.iter().all(|client| !client.is_cut()));
+        assert!(clients[0].account().try_hold(1).is_err());
+        drop(charges);
+    }
+
+    #[test]
+    fn message_for_many_counts_once() {
+        let budget = Budget::new(1024 * KIB);
+        let clients: Vec<_> = (0..100).map(|_| Outbox::within(&budget, usize::MAX)).collect();
+        let message = Broadcast::new(Reply::Bulk(Bytes::from(vec![b'x'; 256 * KIB])));
+        for client in &clients {
+            client.broadcast(&message);
+        }
+        drop(message);
+        assert!(clients.iter().all(|client| !client.is_cut()));
+        let used = budget.shared.load(Ordering::Relaxed);
+        assert!((256 * KIB..257 * KIB).contains(&used), "{used}");
+        drop(clients);
+        assert_eq!((budget.shared.load(Ordering::Relaxed), budget.owned.load(Ordering::Relaxed)), (0, 0));
+    }
+}

@@ -1,0 +1,271 @@
+//! The bus itself: the exchange, kept in line with the interest, and the logs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio::{join, select};
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::connection::ClientRules;
+use super::database::OpenError;
+use super::disk::DiskSettings;
+use super::exchange::Exchange;
+use super::keeper::{Announcement, Done, Keeper};
+use super::listener::listen;
+use super::log::{LogSettings, NotPublished, OnceBounds, Publish};
+use super::login::Password;
+use super::shelf::Shelf;
+use super::unauthenticated::Unauthenticated;
+use crate::settings::EmbeddedConfig;
+use tidings_bus::settings::RetentionConfig;
+use tidings_bus::{Bus, BusState, Link, Publication, PublishError, Published, StateCell, Store, StoreError};
+use tidings_event::log::{LogError, LogPage, Span};
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Change, Feed, Interest};
+
+/// How often logs that have ended are removed, and what waits to be written is written.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How channels are called.
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelNames<'a> {
+    /// What stands before a workspace's id.
+    pub prefix: &'a str,
+    /// The channel of the orders of backends.
+    pub control: &'a str,
+}
+
+/// The bus that runs in the process, with a listener for Redis clients or without.
+#[derive(Debug)]
+pub struct EmbeddedBus {
+    exchange: Arc<Exchange>,
+    keeper: Keeper,
+    shelf: Shelf,
+    retention: LogSettings,
+    interest: Arc<Interest>,
+    state: Arc<StateCell>,
+    listener: Mutex<Option<TcpListener>>,
+    clients_max: usize,
+    rules: ClientRules,
+}
+
+impl EmbeddedBus {
+    /// A bus whose logs are read from disk, where there are any, and that does nothing else until it is run. The listener
+    /// comes from [`bind`](super::bind). `event_bytes` is the largest payload of an event; a somewhat larger one reaches the
+    /// feed, which refuses it, and commands beyond that are not read.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], when the logs on disk cannot be had.
+    pub async fn open(
+        config: &EmbeddedConfig,
+        retention: &RetentionConfig,
+        names: ChannelNames<'_>,
+        event_bytes: usize,
+        interest: Arc<Interest>,
+        listener: Option<TcpListener>,
+    ) -> Result<Self, OpenError> {
+        let state = Arc::new(StateCell::new("embedded"));
+        state.set_server(format!("tidings {} (embedded)", env!("CARGO_PKG_VERSION")));
+        state.set_function("built in".to_owned());
+        let retention = LogSettings {
+            events: retention.events,
+            age: retention.seconds.duration(),
+            bytes: retention.bytes,
+            memory: config.log_bytes,
+            once: OnceBounds { log: config.idempotency_workspace_bytes, all: config.idempotency_bytes },
+        };
+        let disk = config.path.clone().map(|path| DiskSettings { path, sync: config.sync });
+        let exchange = Arc::new(Exchange::new(names.prefix, names.control));
+        let keeper = Keeper::start(retention, disk, Arc::clone(&exchange), Arc::clone(&state)).await?;
+        Ok(Self {
+            exchange,
+            keeper,
+            shelf: Shelf::default(),
+            retention,
+            interest,
+            state,
+            listener: Mutex::new(listener),
+            clients_max: config.clients,
+            rules: ClientRules {
+                password: Arc::new(Password::new(config.password.clone())),
+                event_bytes,
+                output_bytes: config.output_bytes,
+                budget: Budget::new(config.clients_bytes),
+                reads: Arc::default(),
+                unauthenticated: Unauthenticated::new(config.clients),
+            },
+        })
+    }
+
+    /// The channel of a workspace, and the key of its log.
+    fn channel(&self, workspace: &WorkspaceId) -> Bytes {
+        Bytes::from(format!("{}{workspace}", self.exchange.prefix()))
+    }
+
+    /// Brings the feed's subscriptions in line with the interest as it changes, forever.
+    async fn follow_interest(&self) {
+        for workspace in self.interest.take_all() {
+            self.exchange.confirm(&workspace);
+        }
+        loop {
+            self.interest.changed().await;
+            for (workspace, change) in self.interest.take_changes() {
+                match change {
+                    Change::Want => self.exchange.confirm(&workspace),
+                    Change::Release => self.exchange.release(&workspace),
+                }
+            }
+        }
+    }
+
+    async fn serve_clients(&self, stop: &CancellationToken) {
+        let listener = self.listener.lock().take();
+        if let Some(listener) = listener {
+            let (exchange, keeper) = (Arc::clone(&self.exchange), self.keeper.clone());
+            listen(listener, exchange, keeper, self.clients_max, self.rules.clone(), stop.clone()).await;
+        }
+    }
+
+    /// Keeps the logs tidy, forever.
+    async fn tidy(&self) {
+        let mut tick = interval(TIDY_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.keeper.tidy().await;
+            self.shelf.tidy(Instant::now());
+        }
+    }
+}
+
+impl Bus for EmbeddedBus {
+    fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        async move {
+            self.exchange.attach(feed);
+            self.state.set_link(Link::Up);
+            let keeping = async {
+                select! {
+                    () = self.follow_interest() => {}
+                    () = self.tidy() => {}
+                    () = stop.cancelled() => {}
+                }
+            };
+            join!(keeping, self.serve_clients(&stop));
+            self.keeper.close().await;
+            self.exchange.detach();
+            self.state.set_link(Link::Down { error: "the bus was stopped".to_owned() });
+        }
+        .boxed()
+    }
+
+    fn publish<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        publication: Publication,
+    ) -> BoxFuture<'a, Result<Published, PublishError>> {
+        let channel = self.channel(workspace);
+        let publish = Publish {
+            items: publication.items().to_vec(),
+            events: self.retention.events,
+            age: u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX),
+            bytes: self.retention.bytes,
+            idempotency_key: publication.idempotency_key().map(|key| Bytes::from(key.as_str().to_owned())),
+        };
+        async move {
+            let work = self.keeper.ask(move |logs| match logs.publish(&channel, &publish) {
+                Ok(publishing) => {
+                    let announce = |message| Announcement { channel: channel.clone(), message };
+                    let announcements = publishing.messages.into_iter().map(announce).collect();
+                    Done { answer: Ok(publishing.ids), announcements }
+                }
+                Err(error @ NotPublished::NoId(_)) => {
+                    Done::quietly(Err(PublishError::Refused(error.to_string())))
+                }
+                Err(error @ NotPublished::KeysFull(_)) => {
+                    Done::quietly(Err(PublishError::Busy(error.to_string())))
+                }
+            });
+            work.await.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
+        }
+        .boxed()
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        span: Span,
+        count: usize,
+    ) -> BoxFuture<'a, Result<LogPage, LogError>> {
+        let key = self.channel(workspace);
+        async move {
+            let work = self.keeper.ask(move |logs| Done::quietly(logs.page(&key, span, count)));
+            work.await.map_err(|error| LogError::Unavailable(error.to_string()))
+        }
+        .boxed()
+    }
+
+    fn mark_live<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        slack: Duration,
+    ) -> BoxFuture<'a, Result<u64, LogError>> {
+        let key = self.channel(workspace);
+        let slack = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
+        async move {
+            let work = self.keeper.ask(move |logs| Done::quietly(logs.mark_live(&key, slack)));
+            work.await.map_err(|error| LogError::Unavailable(error.to_string()))
+        }
+        .boxed()
+    }
+
+    /// While the bus runs it was heard just now: a message reaches the feed within the call that publishes it, and
+    /// there is no link between them that could be silent.
+    fn state(&self) -> BusState {
+        let mut state = self.state.snapshot();
+        if state.link == Link::Up && !self.keeper.is_running() {
+            state.link = Link::Down { error: "the logs are not kept any more".to_owned() };
+        }
+        let heard = (state.link == Link::Up).then_some(Duration::ZERO);
+        BusState { heard, ..state }
+    }
+}
+
+impl Store for EmbeddedBus {
+    fn keep<'a>(
+        &'a self,
+        name: &'a str,
+        value: Bytes,
+        lifetime: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let kept = self.shelf.keep(name, value, lifetime, Instant::now());
+        let full = || StoreError::Unavailable("as much is kept as may be".to_owned());
+        async move { if kept { Ok(()) } else { Err(full()) } }.boxed()
+    }
+
+    fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        let taken = self.shelf.take(name, Instant::now());
+        async move { Ok(taken) }.boxed()
+    }
+
+    fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        let value = self.shelf.read(name, Instant::now());
+        async move { Ok(value) }.boxed()
+    }
+
+    /// There is one node, and it heard the order.
+    fn remember(&self, _order: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn recall(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+}

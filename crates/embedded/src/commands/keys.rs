@@ -1,0 +1,127 @@
+//! Logs as keys: whether they are there, and for how long.
+
+use bytes::Bytes;
+
+use super::ids::checked_integer;
+use super::{CommandError, Step, other};
+use crate::keeper::Done;
+use crate::reply::Reply;
+use crate::session::Session;
+use crate::subscriber::NAME_BYTES_MAX;
+
+const MILLISECONDS: i64 = 1000;
+
+/// The key of a log. It is as long as a channel's name at most.
+pub(super) fn log_key(key: &Bytes) -> Result<Bytes, CommandError> {
+    if key.len() > NAME_BYTES_MAX {
+        return Err(other(format!("ERR a key of the embedded bus has at most {NAME_BYTES_MAX} bytes")));
+    }
+    Ok(key.clone())
+}
+
+fn log_keys(keys: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
+    keys.iter().map(log_key).collect()
+}
+
+/// `DEL key ...`: answers how many were there.
+pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let keys = log_keys(arguments)?;
+    Ok(Box::new(move |logs, _| {
+        Done::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
+    }))
+}
+
+/// `EXISTS key ...`: answers how many are there; a key that is named twice counts twice.
+pub(super) fn exists(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let keys = log_keys(arguments)?;
+    Ok(Box::new(move |logs, _| {
+        Done::quietly(Reply::count(keys.iter().filter(|key| logs.get(key).is_some()).count()))
+    }))
+}
+
+/// `TYPE key`
+pub(super) fn kind(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key] = arguments else { return Err(CommandError::Arguments("type".to_owned())) };
+    let key = log_key(key)?;
+    Ok(Box::new(move |logs, _| {
+        Done::quietly(Reply::Status(if logs.get(&key).is_some() { "stream" } else { "none" }))
+    }))
+}
+
+/// `TTL key`: seconds, rounded; -1 for a log whose end nobody told, though it ends when nobody writes to it; -2 for none.
+pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key] = arguments else { return Err(CommandError::Arguments("ttl".to_owned())) };
+    let key = log_key(key)?;
+    Ok(Box::new(move |logs, _| {
+        Done::quietly(Reply::Integer(match (logs.get(&key), logs.expires(&key)) {
+            (None, _) => -2,
+            (Some(_), None) => -1,
+            (Some(_), Some(ends)) => {
+                let seconds =
+                    (ends.saturating_sub(logs.now()).saturating_add(500)) / MILLISECONDS.unsigned_abs();
+                i64::try_from(seconds).unwrap_or(i64::MAX)
+            }
+        }))
+    }))
+}
+
+/// When `EXPIRE` does nothing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unless {
+    has_end: bool,
+    has_none: bool,
+    is_sooner: bool,
+    is_later: bool,
+}
+
+/// `EXPIRE key seconds [NX|XX|GT|LT]`: answers 1 where it did something. A time that is over removes the log.
+pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [key, seconds, options @ ..] = arguments else {
+        return Err(CommandError::Arguments("expire".to_owned()));
+    };
+    let unless = Unless::parse(options)?;
+    let milliseconds = checked_integer(seconds)?
+        .checked_mul(MILLISECONDS)
+        .filter(|milliseconds| milliseconds.checked_add(i64::MAX / 2).is_some())
+        .ok_or_else(|| other("ERR invalid expire time in 'expire' command"))?;
+    let key = log_key(key)?;
+    Ok(Box::new(move |logs, _| {
+        let at = logs.now().saturating_add_signed(milliseconds);
+        let told = logs.expires(&key);
+        let done = logs.get(&key).is_some() && !unless.holds(told, at);
+        if done {
+            logs.expire(&key, at);
+        }
+        Done::quietly(Reply::Integer(done.into()))
+    }))
+}
+
+impl Unless {
+    fn parse(options: &[Bytes]) -> Result<Self, CommandError> {
+        let mut unless = Self::default();
+        for option in options {
+            match option.to_ascii_lowercase().as_slice() {
+                b"nx" => unless.has_end = true,
+                b"xx" => unless.has_none = true,
+                b"gt" => unless.is_sooner = true,
+                b"lt" => unless.is_later = true,
+                _ => return Err(other(format!("ERR Unsupported option {}", super::shown(option)))),
+            }
+        }
+        if unless.has_end && (unless.has_none || unless.is_sooner || unless.is_later) {
+            return Err(other("ERR NX and XX, GT or LT options at the same time are not compatible"));
+        }
+        if unless.is_sooner && unless.is_later {
+            return Err(other("ERR GT and LT options at the same time are not compatible"));
+        }
+        Ok(unless)
+    }
+
+    /// A log whose end nobody told ends after any that was told.
+    fn holds(self, told: Option<u64>, at: u64) -> bool {
+        match told {
+            Some(told) => self.has_end || self.is_sooner && at <= told || self.is_later && at >= told,
+            None => self.has_none || self.is_sooner,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Publishing and subscribing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{CommandError, Outcome, Step, other};
+use crate::exchange::Kind;
+use crate::keeper::{Announcement, Done};
+use crate::outbox::too_large;
+use crate::reply::Reply;
+use crate::session::Session;
+
+/// `PUBLISH channel message`: a live event; answers how many got it.
+pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+    let [channel, message] = arguments else { return Ok(None) };
+    Ok(Some(Reply::count(session.exchange().publish(channel, message))))
+}
+
+/// `PUBLISH channel message` in a transaction: said when what stands before it is stored.
+pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+    let [channel, message] = arguments else { return Err(CommandError::Arguments("publish".to_owned())) };
+    let exchange = Arc::clone(session.exchange());
+    let announcement = Announcement { channel: channel.clone(), message: message.clone() };
+    Ok(Box::new(move |_, _| Done {
+        answer: Reply::count(exchange.receivers(&announcement.channel)),
+        announcements: vec![announcement],
+    }))
+}
+
+/// `SUBSCRIBE channel ...`
+pub(super) fn subscribe(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+    subscribe_to(Kind::Channel, session, arguments)
+}
+
+/// `PSUBSCRIBE pattern ...`
+pub(super) fn psubscribe(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+    subscribe_to(Kind::Pattern, session, arguments)
+}
+
+/// `UNSUBSCRIBE [channel ...]`
+pub(super) fn unsubscribe(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+    unsubscribe_from(Kind::Channel, session, arguments)
+}
+
+/// `PUNSUBSCRIBE [pattern ...]`
+pub(super) fn punsubscribe(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+    unsubscribe_from(Kind::Pattern, session, arguments)
+}
+
+fn subscribe_to(kind: Kind, session: &mut Session, names: &[Bytes]) -> Outcome {
+    for name in names {
+        session.subscriber().subscribe(kind, name).map_err(CommandError::from)?;
+    }
+    Ok(None)
+}
+
+fn unsubscribe_from(kind: Kind, session: &mut Session, names: &[Bytes]) -> Outcome {
+    if names.is_empty() {
+        session.subscriber().unsubscribe_all(kind);
+    }
+    for name in names {
+        session.subscriber().unsubscribe(kind, name);
+    }
+    Ok(None)
+}
+
+/// `PUBSUB CHANNELS [pattern]`
+pub(super) fn channels(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+    let pattern = match arguments {
+        [] => None,
+        [pattern] => Some(pattern.as_ref()),
+        _ => {
+            let text = "ERR unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP.";
+            return Err(other(text));
+        }
+    };
+    let most = session.subscriber().outbox().reply_bytes_max();
+    Ok(Some(match session.exchange().channels(pattern, most) {
+        Some(channels) => Reply::Array(channels.into_iter().map(Reply::Bulk).collect()),
+        None => too_large(most),
+    }))
+}
+
+/// `PUBSUB NUMSUB [channel ...]`: an array of names and counts, in RESP3 too.
+pub(super) fn numsub(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+    let listeners = |name: &Bytes| Reply::count(session.exchange().listeners(name));
+    let pairs = arguments.iter().flat_map(|name| [Reply::Bulk(name.clone()), listeners(name)]);
+    Ok(Some(Reply::Array(pairs.collect())))
+}
+
+/// `PUBSUB NUMPAT`
+pub(super) fn numpat(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+    Ok(Some(Reply::count(session.exchange().patterns())))
+}

@@ -1,0 +1,139 @@
+//! Transactions: commands that are kept back, and done together.
+
+use bytes::Bytes;
+
+use super::{Call, CommandError, Handler, Outcome, Room, Step, other};
+use crate::budget::Charge;
+use crate::keeper::Done;
+use crate::reply::Reply;
+use crate::session::Session;
+
+/// The most commands in a transaction.
+const COMMANDS_MAX: usize = 4096;
+
+/// The most bytes that the commands of a transaction take together.
+const BYTES_MAX: usize = 8 << 20;
+
+/// What a command, and each of its arguments, takes besides its bytes.
+const OVERHEAD: usize = 64;
+
+/// What the reply of a command takes that is no read, as a rule.
+const SHORT_REPLY: usize = 64;
+
+/// The commands of a client between `MULTI` and `EXEC`.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    queued: Vec<Queued>,
+    /// What the queued commands take, in bytes.
+    bytes: usize,
+    charge: Charge,
+    /// A command was refused, so that none of them will be run.
+    is_spoilt: bool,
+}
+
+#[derive(Debug)]
+struct Queued {
+    handler: Handler,
+    arguments: Vec<Bytes>,
+}
+
+impl Transaction {
+    /// Keeps a command for `EXEC`.
+    pub(crate) fn queue(&mut self, call: &Call<'_>) -> Result<(), CommandError> {
+        let arguments: usize = call.arguments.iter().map(|argument| OVERHEAD + argument.len()).sum();
+        let bytes = self.bytes + OVERHEAD + arguments;
+        let error = if let Handler::Alone(_) = call.command.handler {
+            other(format!("ERR the embedded bus takes no '{}' inside a transaction", call.command.name))
+        } else if self.queued.len() >= COMMANDS_MAX || bytes > BYTES_MAX {
+            other(format!(
+                "ERR a transaction of the embedded bus has at most {COMMANDS_MAX} commands and {BYTES_MAX} bytes"
+            ))
+        } else if let Err(over) = self.charge.resize(bytes) {
+            over.into()
+        } else {
+            self.bytes = bytes;
+            // Copies: what came in is a part of a whole input buffer, and would keep all of it.
+            let arguments = call.arguments.iter().map(|argument| Bytes::copy_from_slice(argument)).collect();
+            self.queued.push(Queued { handler: call.command.handler, arguments });
+            return Ok(());
+        };
+        self.spoil();
+        Err(error)
+    }
+
+    /// Nothing of it will be run.
+    pub(crate) fn spoil(&mut self) {
+        self.is_spoilt = true;
+        self.queued = Vec::new();
+        self.bytes = 0;
+        // Less is never refused.
+        let _ = self.charge.resize(0);
+    }
+
+    /// Whether one of its commands reads logs.
+    pub(crate) fn reads(&self) -> bool {
+        self.queued.iter().any(|queued| matches!(queued.handler, Handler::Read(_)))
+    }
+}
+
+/// `MULTI`
+pub(super) fn multi(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+    if session.transaction().is_some() {
+        return Err(other("ERR MULTI calls can not be nested"));
+    }
+    let charge = session.subscriber().outbox().account().try_hold(0)?;
+    *session.transaction() = Some(Transaction { queued: Vec::new(), bytes: 0, charge, is_spoilt: false });
+    Ok(Some(Reply::OK))
+}
+
+/// `DISCARD`
+pub(super) fn discard(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+    session.transaction().take().ok_or_else(|| other("ERR DISCARD without MULTI"))?;
+    Ok(Some(Reply::OK))
+}
+
+/// `EXEC`: all commands are done next to each other, stored as one, and announced next to each other.
+pub(super) fn exec(session: &mut Session) -> Result<Step, CommandError> {
+    let transaction = session.transaction().take().ok_or_else(|| other("ERR EXEC without MULTI"))?;
+    if transaction.is_spoilt {
+        return Err(other("EXECABORT Transaction discarded because of previous errors."));
+    }
+    let Transaction { queued, charge, .. } = transaction;
+    let most = session.subscriber().outbox().reply_bytes_max();
+    let mut said = Room::new(most);
+    said.set_aside(SHORT_REPLY * queued.len());
+    let free = said.left();
+    let steps: Vec<Step> = queued.into_iter().map(|queued| step(session, &queued, &mut said)).collect();
+    // What was said already is held until all of it is sent.
+    let taken = most - said.left();
+    let said = session.subscriber().outbox().account().try_hold(free - said.left())?;
+    Ok(Box::new(move |logs, room| {
+        let _held = (charge, said);
+        room.set_aside(taken);
+        let (mut replies, mut announcements) = (Vec::with_capacity(steps.len()), Vec::new());
+        for step in steps {
+            let done = step(logs, room);
+            replies.push(done.answer);
+            announcements.extend(done.announcements);
+        }
+        Done { answer: Reply::Array(replies), announcements }
+    }))
+}
+
+/// One command as a part of the whole. What has nothing to do with the logs is done at once.
+fn step(session: &mut Session, queued: &Queued, room: &mut Room) -> Step {
+    let step = match queued.handler {
+        Handler::Log(handler) | Handler::Read(handler) | Handler::Live(_, handler) => {
+            handler(session, &queued.arguments)
+        }
+        Handler::Now(handler) | Handler::Alone(handler) => {
+            handler(session, &queued.arguments).map(|reply| said(room.take(reply.unwrap_or(Reply::Null))))
+        }
+        Handler::Exec(handler) => handler(session),
+    };
+    step.unwrap_or_else(|error| said(Reply::Error(error.to_string())))
+}
+
+fn said(reply: Reply) -> Step {
+    Box::new(|_, _| Done::quietly(reply))
+}

@@ -1,0 +1,260 @@
+//! One Redis client's socket.
+
+use std::future::pending;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::select;
+use tokio::time::timeout;
+use tokio_util::codec::FramedRead;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::exchange::Exchange;
+use super::keeper::Keeper;
+use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
+use super::outbox::Outbox;
+use super::request::{RequestDecoder, RequestError};
+use super::session::{Reads, Session, Turn};
+use super::unauthenticated::{Place, Unauthenticated};
+
+/// A client that takes no byte of what waits for it for this long is cut off.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// What holds for every client.
+#[derive(Debug, Clone)]
+pub(super) struct ClientRules {
+    /// What a client has to know before it may do anything.
+    pub(super) password: Arc<Password>,
+    /// The largest payload of an event, in bytes.
+    pub(super) event_bytes: usize,
+    /// The most bytes that may wait for the client.
+    pub(super) output_bytes: usize,
+    /// What all clients together may hold.
+    pub(super) budget: Arc<Budget>,
+    /// The reads of logs that may be under way for all clients.
+    pub(super) reads: Arc<Reads>,
+    /// The connections that have yet to give the password.
+    pub(super) unauthenticated: Arc<Unauthenticated>,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the client left")]
+    Left,
+    #[error("the bus stops")]
+    Stopped,
+    #[error("{0}")]
+    Refused(RequestError),
+    #[error("the client fell behind by more than embedded.output_bytes")]
+    Overrun,
+    #[error("all clients took embedded.clients_bytes together, and this one the most")]
+    Evicted,
+    #[error("the client took no bytes for {} seconds", WRITE_STALL_MAX.as_secs())]
+    Stalled,
+    #[error("the client did not give the password within {} seconds", LOGIN_TIME.as_secs())]
+    Stranger,
+    #[error("newer connections without the password took its place")]
+    Displaced,
+    #[error("it speaks HTTP")]
+    Http,
+    #[error("an inline command led to an error")]
+    Failed,
+    #[error("the socket failed: {0}")]
+    Socket(io::Error),
+}
+
+/// Serves a client until it leaves, is cut off, or the bus stops. Its subscriptions end with this future.
+pub(super) async fn serve(
+    mut stream: TcpStream,
+    exchange: Arc<Exchange>,
+    keeper: Keeper,
+    rules: ClientRules,
+    place: Option<Place>,
+    stop: CancellationToken,
+) -> Ended {
+    let outbox = Outbox::within(&rules.budget, rules.output_bytes);
+    let (password, reads) = (Arc::clone(&rules.password), Arc::clone(&rules.reads));
+    let session = Session::new(exchange, keeper, password, Arc::clone(&outbox), reads);
+    let (input, output) = stream.split();
+    let mut writing = pin!(write_replies(output, &outbox));
+    let (ended, place) = select! {
+        ended = run_commands(input, session, &rules, place) => ended,
+        ended = &mut writing => return ended,
+        () = outbox.overrun() => return cut(&outbox),
+        () = stop.cancelled() => return Ended::Stopped,
+    };
+    // The client's last replies still go out, above all the one that says why it is refused.
+    outbox.finish();
+    select! {
+        cut = timeout(WRITE_STALL_MAX, writing) => match cut.unwrap_or(Ended::Stalled) {
+            Ended::Left => ended,
+            cut => cut,
+        },
+        () = lost(place.as_ref()) => Ended::Displaced,
+        () = outbox.overrun() => cut(&outbox),
+        () = stop.cancelled() => Ended::Stopped,
+    }
+}
+
+fn cut(outbox: &Outbox) -> Ended {
+    if outbox.is_evicted() { Ended::Evicted } else { Ended::Overrun }
+}
+
+/// Runs what the client sends: little, and not for long, before it has given the password, where there is one.
+/// Returns its place among those without the password, where it has one.
+async fn run_commands(
+    input: ReadHalf<'_>,
+    mut session: Session,
+    rules: &ClientRules,
+    mut place: Option<Place>,
+) -> (Ended, Option<Place>) {
+    let outbox = Arc::clone(session.subscriber().outbox());
+    let mut requests =
+        FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(outbox.account()));
+    let ended = loop {
+        let is_let_in = session.is_let_in();
+        requests.decoder_mut().set_stranger(!is_let_in);
+        outbox.set_bytes_max(if is_let_in { rules.output_bytes } else { STRANGER_OUTPUT_BYTES });
+        place = if is_let_in { None } else { place.or_else(|| Some(rules.unauthenticated.enter())) };
+        let conversation = converse(&mut requests, &mut session, &outbox);
+        let ended = if is_let_in {
+            conversation.await
+        } else {
+            select! {
+                ended = timeout(LOGIN_TIME, conversation) => ended.unwrap_or(Some(Ended::Stranger)),
+                () = lost(place.as_ref()) => Some(Ended::Displaced),
+            }
+        };
+        if let Some(ended) = ended {
+            break ended;
+        }
+    };
+    session.settle_all().await;
+    (ended, place)
+}
+
+/// Waits until a connection without the password has to make room; others never have to.
+async fn lost(place: Option<&Place>) {
+    match place {
+        Some(place) => place.lost().await,
+        None => pending().await,
+    }
+}
+
+/// Runs one command after the other. A command that is there already need not wait until the one before it is on the
+/// disk. `None` when the client is let in now and was not before, or the other way round.
+async fn converse(
+    requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
+    session: &mut Session,
+    outbox: &Outbox,
+) -> Option<Ended> {
+    let is_let_in = session.is_let_in();
+    while session.is_let_in() == is_let_in {
+        let request = if session.is_waiting() {
+            match requests.next().now_or_never() {
+                Some(request) => request,
+                None => {
+                    session.settle_next().await;
+                    continue;
+                }
+            }
+        } else {
+            requests.next().await
+        };
+        match request {
+            Some(Ok(request)) => {
+                let turn = if requests.decoder().is_inline() {
+                    session.run_inline(&request).await
+                } else {
+                    session.run(&request).await
+                };
+                match turn {
+                    Turn::Next => {}
+                    Turn::Over => return Some(Ended::Left),
+                    Turn::Http => return Some(Ended::Http),
+                    Turn::Failed => return Some(Ended::Failed),
+                }
+                outbox.has_room().await;
+            }
+            Some(Err(RequestError::Io(error))) => return Some(Ended::Socket(error)),
+            Some(Err(RequestError::OverBudget(error))) => {
+                session.refuse(error).await;
+                return Some(Ended::Evicted);
+            }
+            Some(Err(error @ RequestError::Protocol(_))) => {
+                session.refuse(format!("ERR {error}")).await;
+                return Some(Ended::Refused(error));
+            }
+            None => return Some(Ended::Left),
+        }
+    }
+    None
+}
+
+/// Writes what waits, until there is an end of it.
+async fn write_replies(mut output: WriteHalf<'_>, outbox: &Outbox) -> Ended {
+    while let Some(mut chunk) = outbox.next().await {
+        while !chunk.bytes.is_empty() {
+            match timeout(WRITE_STALL_MAX, output.write_buf(&mut chunk.bytes)).await {
+                Ok(Ok(0)) => return Ended::Socket(io::ErrorKind::WriteZero.into()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Ended::Socket(error),
+                Err(_) => return Ended::Stalled,
+            }
+        }
+    }
+    Ended::Left
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use tidings_settings::SecretText;
+
+    /// The clock stands still here, and jumps to the next deadline whenever nothing else can go on.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
+        let password = Arc::new(Password::new(SecretText::default()));
+        let (budget, reads) = (Budget::new(1 << 30), Arc::default());
+        let unauthenticated = Unauthenticated::new(4);
+        let rules = ClientRules {
+            password,
+            event_bytes: 1 << 18,
+            output_bytes: 1 << 28,
+            budget,
+            reads,
+            unauthenticated,
+        };
+        let keeper = Keeper::in_memory(&exchange).await;
+        let serving =
+            tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, rules, None, CancellationToken::new()));
+        client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
+        let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
+        while exchange.publish(&channel, &message) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // More than the buffers of both sockets take.
+        for _ in 0..64 {
+            exchange.publish(&channel, &message);
+        }
+        let ended = serving.await.unwrap();
+        assert!(matches!(ended, Ended::Stalled), "{ended}");
+        assert_eq!(exchange.publish(&channel, &message), 0);
+        drop(client);
+    }
+}

@@ -1,0 +1,115 @@
+//! When logs are written to disk for good, and what happens when the disk fails.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::database::{Database, OpenError};
+use super::log::{Change, Logs};
+use crate::settings::LogSync;
+
+/// How often a disk that failed is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the disk is written to where nothing asks for it; Linux does so with its own buffers (`dirty_expire_centisecs`).
+const LAZY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Where logs are kept on disk, and how safely.
+#[derive(Debug, Clone)]
+pub(super) struct DiskSettings {
+    pub(super) path: PathBuf,
+    pub(super) sync: LogSync,
+}
+
+/// The logs' file, while it can be written and while it cannot.
+#[derive(Debug)]
+pub(super) struct Disk {
+    settings: DiskSettings,
+    database: Result<Database, Failure>,
+    /// Changes were stored that a crash would take back.
+    is_ahead: bool,
+    synced: Instant,
+}
+
+#[derive(Debug)]
+struct Failure {
+    error: String,
+    tried: Instant,
+}
+
+impl Disk {
+    /// Opens the file and puts what it holds into `logs`. Blocks.
+    pub(super) fn open(settings: DiskSettings, logs: &mut Logs) -> Result<Self, OpenError> {
+        let database = Database::open(&settings.path)?;
+        database.load(&settings.path, logs)?;
+        Ok(Self { settings, database: Ok(database), is_ahead: false, synced: Instant::now() })
+    }
+
+    /// Whether the file can be written, as far as is known.
+    pub(super) fn is_sound(&self) -> bool {
+        self.database.is_ok()
+    }
+
+    /// Stores changes, as safely as the settings ask for. Blocks. After an error nothing is stored before
+    /// [`Self::reopen`] succeeds.
+    pub(super) fn store(&mut self, changes: &[Change]) -> Result<(), String> {
+        let interval = match self.settings.sync {
+            LogSync::Always => Duration::ZERO,
+            LogSync::EverySecond => Duration::from_secs(1),
+            LogSync::No => LAZY_INTERVAL,
+        };
+        let durable = self.synced.elapsed() >= interval;
+        if changes.is_empty() && !(durable && self.is_ahead) {
+            return self.database.as_ref().map(drop).map_err(|failure| failure.error.clone());
+        }
+        self.write(changes, durable)
+    }
+
+    fn write(&mut self, changes: &[Change], durable: bool) -> Result<(), String> {
+        let database = self.database.as_ref().map_err(|failure| failure.error.clone())?;
+        match database.store(changes, durable) {
+            Ok(()) => {
+                self.is_ahead = !durable;
+                if durable {
+                    self.synced = Instant::now();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let error = error.to_string();
+                self.database = Err(Failure { error: error.clone(), tried: Instant::now() });
+                Err(error)
+            }
+        }
+    }
+
+    /// Where the disk had failed, tries it again now and then. Once it can be read, answers true and puts what it holds
+    /// into `logs`, which is empty. Blocks.
+    pub(super) fn reopen(&mut self, logs: &mut Logs) -> bool {
+        match &mut self.database {
+            Err(failure) if failure.tried.elapsed() >= RETRY_INTERVAL => failure.tried = Instant::now(),
+            _ => return false,
+        }
+        match Self::open(self.settings.clone(), logs) {
+            Ok(disk) => {
+                *self = disk;
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the log still cannot be opened");
+                false
+            }
+        }
+    }
+
+    /// Writes what waits to be written, and closes the file. Blocks.
+    pub(super) fn close(&mut self) -> Result<(), String> {
+        if self.is_ahead {
+            self.write(&[], true)?;
+        }
+        let closed = Failure { error: "the log is closed".to_owned(), tried: Instant::now() };
+        match std::mem::replace(&mut self.database, Err(closed)) {
+            Ok(database) => database.close().map_err(|error| error.to_string()),
+            Err(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+use super::*;
+use crate::log::{Fields, IdWish, OnceBounds, Publish};
+use crate::settings::LogSync;
+
+const SETTINGS: LogSettings = LogSettings {
+    events: 1000,
+    age: Duration::from_secs(3600),
+    bytes: 1 << 20,
+    memory: 16 << 20,
+    once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+};
+
+const LOG: Bytes = Bytes::from_static(b"workspace:a");
+
+/// A keeper on a file, and all that it was given to tell.
+async fn keeper(path: &std::path::Path, sync: LogSync) -> Result<Keeper, OpenError> {
+    let disk = DiskSettings { path: path.to_owned(), sync };
+    let state = Arc::new(StateCell::new("embedded"));
+    Keeper::start(SETTINGS, Some(disk), Arc::new(Exchange::new("workspace:", "tidings:control")), state).await
+}
+
+async fn publish(keeper: &Keeper, payload: &str, idempotency_key: Option<&'static str>) -> String {
+    let publish = Publish {
+        items: vec![Bytes::from(payload.to_owned()).into()],
+        events: 1000,
+        age: 3_600_000,
+        bytes: 1 << 20,
+        idempotency_key: idempotency_key.map(|key| Bytes::from_static(key.as_bytes())),
+    };
+    let ids = keeper.ask(move |logs| Done::quietly(logs.publish(&LOG, &publish).unwrap().ids)).await.unwrap();
+    ids[0].to_string()
+}
+
+/// Ids and payloads of the log.
+async fn read(keeper: &Keeper) -> Vec<(String, Bytes)> {
+    let read = keeper.ask(|logs| {
+        let entries = logs.get(&LOG).map(|stream| stream.entries().cloned().collect::<Vec<_>>());
+        Done::quietly(entries.unwrap_or_default())
+    });
+    let entries = read.await.unwrap();
+    entries.into_iter().map(|entry| (entry.id.to_string(), entry.fields.get(b"data").unwrap())).collect()
+}
+
+#[tokio::test]
+async fn logs_and_keys_are_there_again_after_a_proper_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    for sync in [LogSync::Always, LogSync::EverySecond, LogSync::No] {
+        let before = keeper(&path, sync).await.unwrap();
+        let had = read(&before).await;
+        let key: &'static str = format!("{sync:?}").leak();
+        let first = publish(&before, "one", Some(key)).await;
+        publish(&before, "two", None).await;
+        let entries = read(&before).await;
+        assert_eq!(entries.len(), had.len() + 2);
+        before.close().await;
+        assert!(!before.is_running());
+
+        let after = keeper(&path, sync).await.unwrap();
+        assert_eq!(read(&after).await, entries);
+        assert_eq!(publish(&after, "again", Some(key)).await, first);
+        assert_eq!(read(&after).await, entries);
+        let next = publish(&after, "three", None).await;
+        assert!(entries.iter().all(|(id, _)| *id != next), "{next} was given before");
+        after.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_of_a_stopped_keeper_is_refused() {
+    let keeper = Keeper::in_memory(&Arc::new(Exchange::new("workspace:", "tidings:control"))).await;
+    keeper.close().await;
+    keeper.close().await;
+    keeper.tidy().await;
+    let refused = keeper.ask(|logs| Done::quietly(logs.now())).await;
+    assert_eq!(refused, Err(KeeperError::Stopped));
+}
+
+#[tokio::test]
+async fn a_file_is_open_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let first = keeper(&path, LogSync::Always).await.unwrap();
+    let error = keeper(&path, LogSync::Always).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("the log {} is in use by another process", path.display()));
+    first.close().await;
+    keeper(&path, LogSync::Always).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored() {
+    use crate::exchange::Kind;
+    use crate::outbox::Outbox;
+    use crate::subscriber::Subscriber;
+    use futures_util::FutureExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
+    let disk = DiskSettings { path: path.clone(), sync: LogSync::Always };
+    let state = Arc::new(StateCell::new("embedded"));
+    let keeper = Keeper::start(SETTINGS, Some(disk), Arc::clone(&exchange), state).await.unwrap();
+    let outbox = Outbox::new(1 << 20);
+    let mut subscriber = Subscriber::new(exchange, Arc::clone(&outbox));
+    subscriber.subscribe(Kind::Channel, &Bytes::from_static(b"a")).unwrap();
+    outbox.next().await.unwrap();
+
+    // All of it waits while the first piece of work takes its time: it is stored together.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let busy = keeper.submit(move |_| Done::quietly(wait.recv().is_ok())).await;
+    let mut tickets = Vec::new();
+    for number in 0..100 {
+        let ticket = keeper.submit(move |logs| {
+            logs.append(&LOG, IdWish::Any, Fields::new(&["data", "x"])).unwrap();
+            let message = Bytes::from(format!("number-{number}"));
+            Done {
+                answer: (),
+                announcements: vec![Announcement { channel: Bytes::from_static(b"a"), message }],
+            }
+        });
+        tickets.push(ticket.await);
+    }
+    assert!(outbox.next().now_or_never().is_none());
+    go.send(()).unwrap();
+    assert_eq!(busy.answer().await, Ok(true));
+    for ticket in tickets {
+        ticket.answer().await.unwrap();
+    }
+    let mut heard = String::new();
+    while let Some(Some(bytes)) = outbox.next().now_or_never() {
+        heard += std::str::from_utf8(&bytes.bytes).unwrap();
+    }
+    let numbers: Vec<usize> =
+        heard.lines().filter_map(|line| line.strip_prefix("number-")?.parse().ok()).collect();
+    assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+    keeper.close().await;
+}

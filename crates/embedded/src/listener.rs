@@ -1,0 +1,168 @@
+//! The listener for Redis clients.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{self, ClientRules, Ended};
+use super::exchange::Exchange;
+use super::keeper::Keeper;
+use tidings_metrics::Throttle;
+use tidings_settings::SecretText;
+
+/// The pause after a failed accept. It fails for as long as the process has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the embedded bus cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Others can reach the address, and would need no password.
+    #[error(
+        "without embedded.password the embedded bus listens on loopback addresses only, such as 127.0.0.1:6380, and not on {0}"
+    )]
+    OpenToOthers(SocketAddr),
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {error}")]
+    Io {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// Binds the address for Redis clients; port 0 picks a free port.
+///
+/// # Errors
+///
+/// [`BindError`], when the address is not a loopback address and there is no password, or when it cannot be bound.
+pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListener, BindError> {
+    if password.is_empty() && !address.ip().to_canonical().is_loopback() {
+        return Err(BindError::OpenToOthers(address));
+    }
+    TcpListener::bind(address).await.map_err(|error| BindError::Io { address, error })
+}
+
+/// Accepts clients and owns their tasks, until it is told to stop; no task is left when it returns.
+pub(super) async fn listen(
+    listener: TcpListener,
+    exchange: Arc<Exchange>,
+    keeper: Keeper,
+    clients_max: usize,
+    rules: ClientRules,
+    stop: CancellationToken,
+) {
+    let mut clients = JoinSet::new();
+    let (accept_log, full_log, cut_log) =
+        (Throttle::default(), Throttle::default(), Arc::new(CutLog::default()));
+    loop {
+        // Those that ended come first, so that they make room for the next.
+        select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = clients.join_next() => report(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if clients.len() >= clients_max && !rules.unauthenticated.cut_oldest() => {
+                    if let Some(silenced) = full_log.pass() {
+                        tracing::warn!(clients_max, silenced, "the embedded bus turns clients away: embedded.clients is reached");
+                    }
+                    turn_away(&stream);
+                }
+                Ok((stream, address)) => {
+                    // Replies are written whole; to hold them back for more would only cost time.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(client.address = %address, %error, "cannot set TCP_NODELAY");
+                    }
+                    let place = rules.password.is_needed().then(|| rules.unauthenticated.enter());
+                    let (exchange, keeper, rules) = (Arc::clone(&exchange), keeper.clone(), rules.clone());
+                    let served = connection::serve(stream, exchange, keeper, rules, place, stop.clone());
+                    let cut_log = Arc::clone(&cut_log);
+                    clients.spawn(async move { cut_log.say(address, &served.await) });
+                }
+                Err(error) => {
+                    if let Some(silenced) = accept_log.pass() {
+                        tracing::warn!(%error, silenced, "the embedded bus cannot accept a client");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while let Some(ended) = clients.join_next().await {
+        report(ended);
+    }
+}
+
+/// Lets one line a second through of each reason for which clients are cut off.
+#[derive(Debug, Default)]
+struct CutLog {
+    refused: Throttle,
+    failed: Throttle,
+    http: Throttle,
+    overrun: Throttle,
+    evicted: Throttle,
+    stalled: Throttle,
+    stranger: Throttle,
+    displaced: Throttle,
+}
+
+impl CutLog {
+    fn say(&self, address: SocketAddr, ended: &Ended) {
+        let throttle = match ended {
+            Ended::Left | Ended::Stopped | Ended::Socket(_) => {
+                tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
+                return;
+            }
+            Ended::Refused(_) => &self.refused,
+            Ended::Failed => &self.failed,
+            Ended::Http => &self.http,
+            Ended::Overrun => &self.overrun,
+            Ended::Evicted => &self.evicted,
+            Ended::Stalled => &self.stalled,
+            Ended::Stranger => &self.stranger,
+            Ended::Displaced => &self.displaced,
+        };
+        if let Some(silenced) = throttle.pass() {
+            tracing::warn!(client.address = %address, silenced, "a client of the embedded bus was cut off: {ended}");
+        }
+    }
+}
+
+/// Says why, as far as a new socket takes it at once, and closes.
+fn turn_away(stream: &TcpStream) {
+    if let Err(error) = stream.try_write(b"-ERR max number of clients reached\r\n") {
+        tracing::debug!(%error, "cannot tell the client that it is turned away");
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "serving a client of the embedded bus failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn listens_on_loopback_addresses_only_unless_there_is_a_password() {
+        let (none, some) = (SecretText::default(), SecretText::new("correct horse battery"));
+        for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
+            let bound = bind(address.parse().unwrap(), &none).await;
+            assert!(matches!(bound, Err(BindError::OpenToOthers(_))), "{address}");
+        }
+        bind("0.0.0.0:0".parse().unwrap(), &some).await.unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), &none).await.unwrap();
+        let taken = bind(first.local_addr().unwrap(), &none).await;
+        assert!(matches!(taken, Err(BindError::Io { .. })));
+    }
+}

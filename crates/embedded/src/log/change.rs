@@ -1,0 +1,38 @@
+//! What happened to logs, in the words of whoever stores them.
+
+use bytes::Bytes;
+
+use super::entry::Entry;
+use super::stream::Tally;
+use tidings_event::{EntryId, EpochRecord};
+
+/// A change. The order of changes matters; a header comes behind all else that happened to its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// An entry was added.
+    Appended { log: Bytes, entry: Entry },
+    /// The entries before `first` are gone; all are where it is `None`.
+    Trimmed { log: Bytes, first: Option<EntryId> },
+    /// The log is gone.
+    Removed { log: Bytes },
+    /// What is known of the log besides its entries is this now.
+    Header { log: Bytes, header: Header },
+    /// A publication with an idempotency key was given ids.
+    Remembered { key: Bytes, ids: Vec<EntryId>, until: u64 },
+    /// A publication's idempotency key is forgotten.
+    Forgotten { key: Bytes },
+    /// The record of a log's epoch is this now, until a time in milliseconds since the Unix epoch; `None` where it is gone.
+    Recorded { log: Bytes, record: Option<(EpochRecord, u64)> },
+    /// The mark of live events of a log, likewise.
+    Marked { log: Bytes, mark: Option<(u64, u64)> },
+}
+
+/// A log without its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) tally: Tally,
+    /// When it ends, in milliseconds since the Unix epoch.
+    pub(crate) ends: u64,
+    /// Whether somebody said so.
+    pub(crate) is_told: bool,
+}

@@ -1,0 +1,338 @@
+//! All logs: when each ends, what they take together, and what of it changed.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::beside::Beside;
+use super::change::{Change, Header};
+use super::entry::{Entry, Fields, IdWish};
+use super::once::{Once, OnceBounds};
+use super::stream::{Excess, Stream};
+use tidings_event::log::LiveMark;
+use tidings_event::{EntryId, Epoch, EpochRecord};
+
+/// What a log takes in memory besides its key and its entries.
+const LOG_OVERHEAD: usize = 512;
+
+/// The longest time for which the epoch of an empty log stays named, in milliseconds: clients may come to any number of
+/// workspaces that never get an event.
+const UNBORN_MILLISECONDS_MAX: u64 = 3_600_000;
+
+/// What logs keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogSettings {
+    /// Where a writer does not say otherwise: this many entries in each log,
+    pub(crate) events: usize,
+    /// for this long; a log that nobody writes to is kept as long too,
+    pub(crate) age: Duration,
+    /// and in each log this many bytes, whatever a plain `XADD` says.
+    pub(crate) bytes: usize,
+    /// What all logs together may take in memory, in bytes. Beyond it the log that is nearest to its end goes first.
+    pub(crate) memory: usize,
+    /// What remembered publications may take.
+    pub(crate) once: OnceBounds,
+}
+
+/// All logs, by key.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    settings: LogSettings,
+    logs: HashMap<Bytes, Log>,
+    /// When each log ends, in milliseconds since the Unix epoch.
+    ends: BTreeSet<(u64, Bytes)>,
+    memory: usize,
+    /// The highest id of a log that is gone: a new one of its name begins behind it, whatever the clock says.
+    floor: EntryId,
+    /// Publications that were given an idempotency key.
+    pub(super) once: Once,
+    beside: Beside,
+    /// The time of the work at hand, in milliseconds since the Unix epoch.
+    now: u64,
+    changes: Option<Changes>,
+    /// What the entries take that were added since room was made last, in bytes.
+    appended: usize,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    stream: Stream,
+    /// When it ends, in milliseconds since the Unix epoch.
+    ends: u64,
+    /// Whether somebody said when it ends; otherwise it ends because nobody writes to it any more.
+    is_told: bool,
+    /// Its part of the memory of all logs, in bytes.
+    memory: usize,
+}
+
+/// What changed since it was last asked for.
+#[derive(Debug, Default)]
+struct Changes {
+    list: Vec<Change>,
+    /// Logs whose header changed, whatever of it.
+    touched: HashSet<Bytes>,
+}
+
+/// The wanted id is not beyond the log's last, or there is none beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log has no id left")]
+pub(crate) struct NoId;
+
+impl Logs {
+    /// No logs. Changes are kept for [`Self::take_changes`] where `recording` says so.
+    pub(crate) fn new(settings: LogSettings, recording: bool) -> Self {
+        Self {
+            settings,
+            logs: HashMap::new(),
+            ends: BTreeSet::new(),
+            memory: 0,
+            floor: EntryId::ZERO,
+            once: Once::new(settings.once),
+            beside: Beside::default(),
+            now: 0,
+            changes: recording.then(Changes::default),
+            appended: 0,
+        }
+    }
+
+    /// Puts a log back that was stored.
+    pub(crate) fn restore(&mut self, key: &[u8], header: Header, entries: VecDeque<Entry>) {
+        self.update(key, |log| {
+            log.stream = Stream::restore(entries, header.tally);
+            (log.ends, log.is_told) = (header.ends, header.is_told);
+        });
+    }
+
+    /// Puts a publication back that was stored.
+    pub(crate) fn restore_once(&mut self, key: Bytes, ids: Vec<EntryId>, until: u64) {
+        self.once.remember(key, ids, until);
+    }
+
+    /// Puts the record of a log's epoch back that was stored.
+    pub(crate) fn restore_record(&mut self, log: &[u8], record: EpochRecord, until: u64) {
+        self.beside.put_record(log, record, until);
+    }
+
+    /// Puts the mark of live events of a log back that was stored.
+    pub(crate) fn restore_mark(&mut self, log: &[u8], mark: u64, until: u64) {
+        self.beside.put_mark(log, mark, until);
+    }
+
+    /// What is kept beside a log about its epoch.
+    pub(super) fn epoch(&self, log: &[u8]) -> Option<EpochRecord> {
+        self.beside.record(log)
+    }
+
+    /// What is known of live events in a log's workspace.
+    pub(super) fn live(&self, log: &[u8]) -> LiveMark {
+        self.beside.live(log)
+    }
+
+    /// Keeps the record of a log's epoch for so many milliseconds.
+    pub(super) fn keep_epoch(&mut self, log: &Bytes, record: EpochRecord, lifetime: u64) {
+        let until = self.now.saturating_add(lifetime);
+        for log in self.beside.put_record(log, record, until) {
+            self.record(Change::Recorded { log, record: None });
+        }
+        self.record(Change::Recorded { log: log.clone(), record: Some((record, until)) });
+    }
+
+    /// Names the next epoch of a log that has no entries, unless that was done.
+    pub(super) fn name_epoch(&mut self, log: &Bytes) {
+        let record = self.beside.record(log);
+        if record.is_none_or(|record| record.is_born()) {
+            let earlier = record.map_or(EntryId::ZERO, |record| record.last.max(record.earlier));
+            let unborn = EpochRecord::unborn(Epoch::random(), earlier);
+            self.keep_epoch(log, unborn, self.idle().min(UNBORN_MILLISECONDS_MAX));
+        }
+    }
+
+    /// Forgets the record of a log's epoch.
+    pub(super) fn forget_epoch(&mut self, log: &Bytes) {
+        self.beside.remove_record(log);
+        self.record(Change::Recorded { log: log.clone(), record: None });
+    }
+
+    /// Marks a log's workspace as one that carries live events: for `slack` milliseconds from now, and beyond the newest entry.
+    /// Returns the mark.
+    pub(crate) fn mark_live(&mut self, log: &Bytes, slack: u64) -> u64 {
+        let newest = self.get(log).and_then(Stream::newest).map_or(0, |newest| newest.id.milliseconds);
+        let mark = self.now.max(newest).saturating_add(slack).max(self.beside.mark(log).unwrap_or(0));
+        let until = self.now.saturating_add(self.idle().saturating_mul(2));
+        for log in self.beside.put_mark(log, mark, until) {
+            self.record(Change::Marked { log, mark: None });
+        }
+        self.record(Change::Marked { log: log.clone(), mark: Some((mark, until)) });
+        mark
+    }
+
+    /// The work from here on is of this time, in milliseconds since the Unix epoch. Logs that have ended are removed.
+    pub(crate) fn begin(&mut self, now: u64) {
+        self.now = now;
+        while let Some((ends, key)) = self.ends.first()
+            && *ends <= now
+        {
+            let key = key.clone();
+            self.remove(&key);
+        }
+        for key in self.once.forget(now) {
+            self.record(Change::Forgotten { key });
+        }
+        let (records, marks) = self.beside.forget(now);
+        records.into_iter().for_each(|log| self.record(Change::Recorded { log, record: None }));
+        marks.into_iter().for_each(|log| self.record(Change::Marked { log, mark: None }));
+    }
+
+    /// Brings the memory that all logs take back within its bound.
+    pub(crate) fn make_room(&mut self) {
+        self.appended = 0;
+        while self.memory > self.settings.memory
+            && let Some((_, key)) = self.ends.first()
+        {
+            let key = key.clone();
+            if self.logs.len() > 1 {
+                self.remove(&key);
+                continue;
+            }
+            let half = self.get(&key).map_or(0, Stream::len) / 2;
+            if self.trim(&key, Excess::Entries(half), usize::MAX) == 0 {
+                break;
+            }
+        }
+    }
+
+    /// What the entries take that were added since room was made last, in bytes.
+    pub(crate) fn appended_bytes(&self) -> usize {
+        self.appended
+    }
+
+    /// What changed since this was last called, in order.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        let Some(changes) = &mut self.changes else { return Vec::new() };
+        let Changes { mut list, touched } = std::mem::take(changes);
+        list.extend(touched.into_iter().filter_map(|key| {
+            let Log { stream, ends, is_told, .. } = self.logs.get(&key)?;
+            let header = Header { tally: stream.tally(), ends: *ends, is_told: *is_told };
+            Some(Change::Header { log: key, header })
+        }));
+        list
+    }
+
+    /// A log.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Stream> {
+        self.logs.get(key).map(|log| &log.stream)
+    }
+
+    /// Adds an entry to a log, which is made where there is none.
+    pub(crate) fn append(&mut self, key: &Bytes, wish: IdWish, fields: Fields) -> Result<EntryId, NoId> {
+        let id = self.id(key, wish)?;
+        let entry = Entry { id, fields };
+        self.appended = self.appended.saturating_add(entry.memory());
+        self.record(Change::Appended { log: key.clone(), entry: entry.clone() });
+        let idle_ends = self.now.saturating_add(self.idle());
+        self.update(key, |log| {
+            log.stream.push(entry);
+            if !log.is_told {
+                log.ends = idle_ends;
+            }
+        });
+        Ok(id)
+    }
+
+    /// The id that a new entry would get.
+    pub(super) fn id(&self, key: &[u8], wish: IdWish) -> Result<EntryId, NoId> {
+        let last = match (self.get(key), wish) {
+            (Some(stream), _) => stream.tally().last,
+            (None, IdWish::Any) => self.floor,
+            (None, _) => EntryId::ZERO,
+        };
+        wish.behind(last, self.now).ok_or(NoId)
+    }
+
+    /// Removes what a log has too much, but at most `limit` entries. Answers how many went.
+    pub(crate) fn trim(&mut self, key: &Bytes, excess: Excess, limit: usize) -> usize {
+        if !self.logs.contains_key(key) {
+            return 0;
+        }
+        let (removed, first) = self.update(key, |log| {
+            let removed = log.stream.trim(excess, limit);
+            (removed, log.stream.first().map(|first| first.id))
+        });
+        if removed > 0 {
+            self.record(Change::Trimmed { log: key.clone(), first });
+        }
+        removed
+    }
+
+    /// A log ends at this time and no other, in milliseconds since the Unix epoch. It is removed if that is over.
+    pub(crate) fn expire(&mut self, key: &Bytes, at: u64) {
+        if at <= self.now {
+            self.remove(key);
+        } else if self.logs.contains_key(key) {
+            self.update(key, |log| (log.ends, log.is_told) = (at, true));
+        }
+    }
+
+    /// When somebody said that a log ends; `None` where nobody did.
+    pub(crate) fn expires(&self, key: &[u8]) -> Option<u64> {
+        self.logs.get(key).filter(|log| log.is_told).map(|log| log.ends)
+    }
+
+    /// Removes a log. Answers whether there was one.
+    pub(crate) fn remove(&mut self, key: &Bytes) -> bool {
+        let Some(log) = self.logs.remove(key) else { return false };
+        self.memory -= log.memory;
+        self.ends.remove(&(log.ends, key.clone()));
+        let last = log.stream.tally().last;
+        // Somebody may have asked for an id of the far future; that must not become everybody's.
+        if last.milliseconds <= self.now {
+            self.floor = self.floor.max(last);
+        }
+        self.record(Change::Removed { log: key.clone() });
+        true
+    }
+
+    /// The time of the work at hand, in milliseconds since the Unix epoch.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// What logs keep.
+    pub(crate) fn settings(&self) -> &LogSettings {
+        &self.settings
+    }
+
+    /// Notes a change for whoever stores it.
+    pub(super) fn record(&mut self, change: Change) {
+        if let Some(changes) = &mut self.changes {
+            changes.list.push(change);
+        }
+    }
+
+    /// Changes a log, which is made where there is none, and brings what is known of all of them in line with it.
+    fn update<T>(&mut self, key: &[u8], change: impl FnOnce(&mut Log) -> T) -> T {
+        // A copy for a new one: the key that came in is a part of a whole input buffer, and would keep all of it.
+        let known = self.logs.get_key_value(key).map(|(key, _)| key.clone());
+        let key = known.unwrap_or_else(|| Bytes::copy_from_slice(key));
+        let log = self.logs.entry(key.clone()).or_default();
+        let ends = log.ends;
+        let outcome = change(log);
+        let memory = LOG_OVERHEAD + key.len() + log.stream.memory();
+        self.memory = self.memory - log.memory + memory;
+        log.memory = memory;
+        if log.ends != ends {
+            self.ends.remove(&(ends, key.clone()));
+            self.ends.insert((log.ends, key.clone()));
+        }
+        if let Some(changes) = &mut self.changes {
+            changes.touched.insert(key);
+        }
+        outcome
+    }
+
+    /// For how many milliseconds a log is kept that nobody writes to.
+    fn idle(&self) -> u64 {
+        u64::try_from(self.settings.age.as_millis()).unwrap_or(u64::MAX)
+    }
+}

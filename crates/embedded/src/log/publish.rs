@@ -1,0 +1,131 @@
+//! Publishing, as `scripts/publish.lua` does it: log events, announce each, bound the log.
+
+use bytes::Bytes;
+
+use super::change::Change;
+use super::entry::{Fields, IdWish};
+use super::logs::{Logs, NoId};
+use super::once::{self, KeysFull, REMEMBERED_MILLISECONDS};
+use super::stream::Excess;
+use tidings_bus::Item;
+use tidings_event::log::{AUDIENCE_FIELD, PAYLOAD_FIELD};
+use tidings_event::{EntryId, Epoch, EpochRecord, envelope};
+
+/// The field of an entry that holds the sum of all payload bytes up to it, by which the script counts.
+const SUM_FIELD: &[u8] = b"sum";
+
+/// What is to be published to one log, and what the log keeps then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Publish {
+    /// The events, in order.
+    pub(crate) items: Vec<Item>,
+    /// The log keeps this many events,
+    pub(crate) events: usize,
+    /// each of them, and itself after the last, for so many milliseconds,
+    pub(crate) age: u64,
+    /// and this many bytes of them.
+    pub(crate) bytes: usize,
+    /// Published with the same key within five minutes, it is published once.
+    pub(crate) idempotency_key: Option<Bytes>,
+}
+
+/// What became of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Publishing {
+    /// The events' ids, in order.
+    pub(crate) ids: Vec<EntryId>,
+    /// What is to be said on the channel of the log's name; nothing where all was published before.
+    pub(crate) messages: Vec<Bytes>,
+}
+
+/// Why nothing was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotPublished {
+    /// The log has no ids left.
+    #[error(transparent)]
+    NoId(#[from] NoId),
+    /// The idempotency key cannot be remembered.
+    #[error(transparent)]
+    KeysFull(#[from] KeysFull),
+}
+
+impl Logs {
+    /// Logs events next to each other; all of them, or none where ids or the room for idempotency keys have run out.
+    pub(crate) fn publish(&mut self, log: &Bytes, publish: &Publish) -> Result<Publishing, NotPublished> {
+        let once = publish.idempotency_key.as_ref().map(|key| once::name(log, key));
+        if let Some(name) = &once {
+            if let Some(ids) = self.once.recall(name) {
+                return Ok(Publishing { ids: ids.to_vec(), messages: Vec::new() });
+            }
+            self.once.room_for(name, publish.items.len())?;
+        }
+        let ids = self.ids(log, publish.items.len())?;
+        let newest = self.get(log).and_then(|stream| stream.newest());
+        let newest_id = newest.map(|entry| entry.id);
+        let mut previous = newest_id.unwrap_or_default();
+        let mut sum = newest.and_then(|entry| sum(&entry.fields)).unwrap_or(0);
+        let mut messages = Vec::with_capacity(ids.len());
+        for (&id, Item { payload, to }) in ids.iter().zip(&publish.items) {
+            sum = sum.saturating_add(payload.len() as u64);
+            let sum_text = sum.to_string();
+            let mut fields = vec![PAYLOAD_FIELD, payload, SUM_FIELD, sum_text.as_bytes()];
+            if let Some(to) = to {
+                fields.extend([AUDIENCE_FIELD, to.as_json().as_bytes()]);
+            }
+            self.append(log, IdWish::Exactly(id), Fields::new(&fields))?;
+            messages.push(envelope::encode(id, previous, payload, to.as_deref()));
+            previous = id;
+        }
+        let record = self.epoch_of_publication(log, newest_id, &ids);
+        self.keep_epoch(log, record, publish.age.saturating_mul(2));
+        let oldest = previous.milliseconds.saturating_sub(publish.age);
+        let oldest = EntryId { milliseconds: oldest, sequence: 0 };
+        for excess in [Excess::Entries(publish.events), Excess::Before(oldest), Excess::Bytes(publish.bytes)]
+        {
+            self.trim(log, excess, usize::MAX);
+        }
+        self.expire(log, self.now().saturating_add(publish.age));
+        if let Some(key) = once {
+            let until = self.now().saturating_add(REMEMBERED_MILLISECONDS);
+            self.record(Change::Remembered { key: key.clone(), ids: ids.clone(), until });
+            self.once.remember(key, ids.clone(), until);
+        }
+        Ok(Publishing { ids, messages })
+    }
+
+    /// The record of a log's epoch after entries have come behind `newest`. Where it is that of another log, one that has ended or that
+    /// something else began, another epoch begins.
+    fn epoch_of_publication(&self, log: &[u8], newest: Option<EntryId>, ids: &[EntryId]) -> EpochRecord {
+        let (first, last) =
+            (ids.first().copied().unwrap_or_default(), ids.last().copied().unwrap_or_default());
+        let is_of_another = |record: &EpochRecord| {
+            record.is_born() != newest.is_some() || newest.is_some_and(|newest| record.last > newest)
+        };
+        let known = self.epoch(log);
+        let record = match known.filter(|known| !is_of_another(known)) {
+            Some(known) => known,
+            None => {
+                let earlier = known.map_or(EntryId::ZERO, |known| known.last.max(known.earlier));
+                EpochRecord::unborn(Epoch::random(), earlier)
+            }
+        };
+        let first = if newest.is_none() { first } else { record.first };
+        EpochRecord { first, last, ..record }
+    }
+
+    /// The next ids of a log.
+    fn ids(&self, log: &Bytes, count: usize) -> Result<Vec<EntryId>, NoId> {
+        let mut ids: Vec<EntryId> = Vec::with_capacity(count);
+        for _ in 0..count {
+            ids.push(match ids.last() {
+                None => self.id(log, IdWish::Any)?,
+                Some(&last) => IdWish::Any.behind(last, self.now()).ok_or(NoId)?,
+            });
+        }
+        Ok(ids)
+    }
+}
+
+fn sum(fields: &Fields) -> Option<u64> {
+    std::str::from_utf8(&fields.get(SUM_FIELD)?).ok()?.parse().ok()
+}

@@ -1,0 +1,274 @@
+//! All logs together: their ends, their memory, and whether the changes tell all.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{id, key};
+use crate::log::logs::NoId;
+use crate::log::{
+    Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, OnceBounds, Publish, Stream,
+};
+use tidings_bus::Item;
+use tidings_event::log::Span;
+use tidings_event::{Audience, EntryId};
+
+const SETTINGS: LogSettings = LogSettings {
+    events: 5,
+    age: Duration::from_millis(100),
+    bytes: 1000,
+    memory: 1 << 20,
+    once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+};
+
+fn logs() -> Logs {
+    Logs::new(SETTINGS, false)
+}
+
+fn append(logs: &mut Logs, key: &'static str) -> EntryId {
+    logs.append(&super::key(key), IdWish::Any, Fields::new(&["data", "x"])).unwrap()
+}
+
+#[test]
+fn an_idle_log_ends_and_a_busy_one_does_not() {
+    let mut logs = logs();
+    logs.begin(1000);
+    append(&mut logs, "idle");
+    append(&mut logs, "busy");
+    for now in [1050, 1099, 1100, 1180] {
+        logs.begin(now);
+        append(&mut logs, "busy");
+        assert_eq!(logs.get(b"idle").is_some(), now < 1100, "at {now}");
+    }
+    assert_eq!(logs.get(b"busy").unwrap().len(), 5);
+    logs.begin(1280);
+    assert!(logs.get(b"busy").is_none());
+}
+
+#[test]
+fn an_end_that_was_told_stands_whatever_is_written() {
+    let mut logs = logs();
+    logs.begin(1000);
+    append(&mut logs, "a");
+    assert_eq!(logs.expires(b"a"), None);
+    logs.expire(&key("a"), 1500);
+    assert_eq!(logs.expires(b"a"), Some(1500));
+    logs.begin(1499);
+    append(&mut logs, "a");
+    logs.begin(1500);
+    assert!(logs.get(b"a").is_none());
+    append(&mut logs, "a");
+    logs.expire(&key("a"), 1500);
+    assert!(logs.get(b"a").is_none(), "a time that is over ends it at once");
+    logs.expire(&key("nothing"), 9999);
+    assert!(logs.get(b"nothing").is_none());
+}
+
+#[test]
+fn ids_of_a_log_that_is_gone_are_not_given_again() {
+    let mut logs = logs();
+    logs.begin(1000);
+    assert_eq!(append(&mut logs, "a"), id(1000, 0));
+    assert!(logs.remove(&key("a")));
+    assert!(!logs.remove(&key("a")));
+    logs.begin(900);
+    assert_eq!(append(&mut logs, "a"), id(1000, 1));
+    // An id of the future is its log's alone.
+    logs.append(&key("future"), IdWish::Exactly(id(9_000_000, 0)), Fields::new(&["data", "x"])).unwrap();
+    logs.remove(&key("future"));
+    logs.begin(2000);
+    assert_eq!(append(&mut logs, "future"), id(2000, 0));
+}
+
+#[test]
+fn an_id_must_be_beyond_the_last() {
+    let mut logs = logs();
+    logs.begin(1000);
+    append(&mut logs, "a");
+    let fields = || Fields::new(&["data", "x"]);
+    assert_eq!(logs.append(&key("a"), IdWish::Exactly(id(1000, 0)), fields()), Err(NoId));
+    assert_eq!(logs.append(&key("b"), IdWish::Exactly(EntryId::ZERO), fields()), Err(NoId));
+    assert!(logs.get(b"b").is_none(), "a refused entry makes no log");
+}
+
+#[test]
+fn beyond_the_memory_the_log_nearest_to_its_end_goes() {
+    let mut logs = Logs::new(LogSettings { memory: 20_000, ..SETTINGS }, false);
+    logs.begin(1000);
+    let fields = || Fields::new(&["data", &"x".repeat(6000)]);
+    for (key, ends) in [("late", 9000), ("soon", 1500), ("later", 9500)] {
+        let key = super::key(key);
+        logs.append(&key, IdWish::Any, fields()).unwrap();
+        logs.expire(&key, ends);
+    }
+    logs.make_room();
+    assert!(logs.get(b"soon").is_some());
+    logs.append(&key("later"), IdWish::Any, fields()).unwrap();
+    logs.make_room();
+    assert!(logs.get(b"soon").is_none());
+    assert!(logs.get(b"late").is_some() && logs.get(b"later").is_some());
+    // The last one standing loses its older half instead.
+    for _ in 0..10 {
+        logs.append(&key("later"), IdWish::Any, fields()).unwrap();
+    }
+    logs.make_room();
+    assert!(logs.get(b"late").is_none());
+    let later = logs.get(b"later").unwrap();
+    assert!((1..4).contains(&later.len()), "{}", later.len());
+    assert!(later.tally().lost.is_some());
+}
+
+/// What a disk would hold: nothing but what the changes said.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Disk {
+    entries: BTreeMap<(Bytes, EntryId), Fields>,
+    headers: BTreeMap<Bytes, Header>,
+    once: BTreeMap<Bytes, (Vec<EntryId>, u64)>,
+    records: BTreeMap<Bytes, (String, u64)>,
+    marks: BTreeMap<Bytes, (u64, u64)>,
+}
+
+impl Disk {
+    fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Appended { log, entry } => {
+                    assert_eq!(self.entries.insert((log, entry.id), entry.fields), None);
+                }
+                Change::Trimmed { log, first } => {
+                    self.entries
+                        .retain(|(key, id), _| *key != log || first.is_some_and(|first| *id >= first));
+                }
+                Change::Removed { log } => {
+                    self.entries.retain(|(key, _), _| *key != log);
+                    self.headers.remove(&log);
+                }
+                Change::Header { log, header } => drop(self.headers.insert(log, header)),
+                Change::Remembered { key, ids, until } => drop(self.once.insert(key, (ids, until))),
+                Change::Forgotten { key } => assert!(self.once.remove(&key).is_some()),
+                Change::Recorded { log, record: Some((record, until)) } => {
+                    drop(self.records.insert(log, (record.to_string(), until)));
+                }
+                Change::Recorded { log, record: None } => assert!(self.records.remove(&log).is_some()),
+                Change::Marked { log, mark: Some(mark) } => drop(self.marks.insert(log, mark)),
+                Change::Marked { log, mark: None } => assert!(self.marks.remove(&log).is_some()),
+            }
+        }
+    }
+
+    fn restore(&self) -> Logs {
+        let mut logs = Logs::new(SETTINGS, true);
+        for (key, header) in &self.headers {
+            let entries: VecDeque<Entry> = self
+                .entries
+                .iter()
+                .filter(|((log, _), _)| log == key)
+                .map(|((_, id), fields)| Entry { id: *id, fields: fields.clone() })
+                .collect();
+            logs.restore(key, *header, entries);
+        }
+        for (key, (ids, until)) in &self.once {
+            logs.restore_once(key.clone(), ids.clone(), *until);
+        }
+        for (log, (record, until)) in &self.records {
+            logs.restore_record(log, record.parse().unwrap(), *until);
+        }
+        for (log, (mark, until)) in &self.marks {
+            logs.restore_mark(log, *mark, *until);
+        }
+        logs
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(u64),
+    Append(Bytes),
+    Publish(Bytes, Option<Bytes>),
+    Trim(Bytes, usize),
+    Expire(Bytes, u64),
+    Remove(Bytes),
+    Mark(Bytes),
+    Page(Bytes),
+    Store,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = || prop_oneof![Just(super::key("a")), Just(super::key("b"))];
+    let once = prop_oneof![Just(super::key("1")), Just(super::key("2"))];
+    prop::collection::vec(
+        prop_oneof![
+            2 => (0u64..80).prop_map(Step::Wait),
+            4 => key().prop_map(Step::Append),
+            4 => (key(), prop::option::of(once)).prop_map(|(key, once)| Step::Publish(key, once)),
+            1 => (key(), 0usize..3).prop_map(|(key, most)| Step::Trim(key, most)),
+            1 => (key(), 0u64..3000).prop_map(|(key, at)| Step::Expire(key, at)),
+            1 => key().prop_map(Step::Remove),
+            1 => key().prop_map(Step::Mark),
+            1 => key().prop_map(Step::Page),
+            2 => Just(Step::Store),
+        ],
+        0..40,
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_changes_tell_everything(steps in steps()) {
+        let (mut logs, mut disk, mut now) = (Logs::new(SETTINGS, true), Disk::default(), 1000);
+        logs.begin(now);
+        for step in steps.into_iter().chain([Step::Store]) {
+            match step {
+                Step::Wait(milliseconds) => {
+                    now += milliseconds;
+                    logs.begin(now);
+                }
+                Step::Append(key) => drop(logs.append(&key, IdWish::Any, Fields::new(&["data", "x"]))),
+                Step::Publish(key, idempotency_key) => {
+                    let private = Audience::new(&["u1"]).unwrap();
+                    let two = Item { payload: Bytes::from_static(b"two"), to: Some(Arc::new(private)) };
+                    let items = vec![Bytes::from_static(b"one").into(), two];
+                    let publish = Publish { items, events: 3, age: 50, bytes: 6, idempotency_key };
+                    logs.publish(&key, &publish).unwrap();
+                }
+                Step::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most), usize::MAX)),
+                Step::Expire(key, at) => logs.expire(&key, at),
+                Step::Remove(key) => drop(logs.remove(&key)),
+                Step::Mark(key) => assert!(logs.mark_live(&key, 100) >= now + 100),
+                Step::Page(key) => {
+                    let page = logs.page(&key, Span::Head, 1);
+                    // The position of an empty log is one of an epoch that has not begun.
+                    assert!(page.head != EntryId::ZERO || page.record.is_some_and(|record| !record.is_born()));
+                }
+                Step::Store => {
+                    disk.apply(logs.take_changes());
+                    let mut restored = disk.restore();
+                    restored.begin(now);
+                    for key in [&b"a"[..], b"b"] {
+                        prop_assert_eq!(restored.get(key), logs.get(key));
+                        prop_assert_eq!(restored.expires(key), logs.expires(key));
+                        prop_assert_eq!(restored.epoch(key), logs.epoch(key));
+                        prop_assert_eq!(restored.live(key), logs.live(key));
+                    }
+                    // Going on with what was stored is as good as going on.
+                    if fastrand::bool() {
+                        restored.take_changes();
+                        logs = restored;
+                    }
+                }
+            }
+        }
+        logs.begin(u64::MAX);
+        disk.apply(logs.take_changes());
+        prop_assert_eq!(disk, Disk::default());
+    }
+}
+
+#[test]
+fn a_log_that_does_not_exist_reads_as_one_without_entries() {
+    assert_eq!(Stream::default().len(), 0);
+    assert!(logs().get(b"a").is_none());
+}

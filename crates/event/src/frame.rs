@@ -1,0 +1,412 @@
+//! The bytes of one event on the wire (WHATWG HTML, section 9.2 "Server-sent events"), encoded once and shared by all
+//! subscribers.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+use super::audience::Audience;
+use super::control::{self, ResetReason};
+use super::position::Position;
+
+/// The longest payload `type` that is taken note of, in bytes; a longer one counts as none.
+pub const EVENT_TYPE_BYTES_MAX: usize = 256;
+
+/// What the broker's own events are named after; a payload's `type` that begins so never becomes an `event:` field, so
+/// that nobody is taken for the broker.
+pub const RESERVED_PREFIX: &str = "tidings.";
+
+/// The events that a browser itself fires at an `EventSource` (WHATWG HTML, section 9.2.2). Such a
+/// `type` never becomes an `event:` field: `error` and `open` would call the page's handlers for its
+/// connection, and `message` is what an event without the field is.
+pub const BROWSER_EVENTS: [&str; 3] = ["error", "message", "open"];
+
+/// One event of a workspace, ready to be written.
+pub struct Frame {
+    position: Position,
+    origin: Origin,
+    to: Option<Arc<Audience>>,
+    plain: Bytes,
+    named: OnceLock<Bytes>,
+}
+
+/// Whose event it is.
+#[derive(Debug, PartialEq, Eq)]
+enum Origin {
+    /// An application's, with the payload's `type` if it is a JSON object that has one.
+    Application(Option<Box<str>>),
+    /// The broker's own: events may be missing here. No filter applies to it.
+    Reset(ResetReason),
+}
+
+impl Frame {
+    /// Encodes an application's event.
+    ///
+    /// The payload goes out as it is, except that its line ends (LF, CR, CRLF) part it into `data:` fields: the parser
+    /// on the other side puts LF between them.
+    #[must_use]
+    pub fn application(position: Position, payload: &str) -> Self {
+        let mut buffer = BytesMut::with_capacity(payload.len() + 64);
+        put_id(&mut buffer, &position);
+        put_data(&mut buffer, payload);
+        buffer.put_u8(b'\n');
+        let origin = Origin::Application(event_type(payload));
+        Self { position, origin, to: None, plain: buffer.freeze(), named: OnceLock::new() }
+    }
+
+    /// The broker's own event that some may be missing between `from` and this position.
+    #[must_use]
+    pub fn reset(reason: ResetReason, from: Option<&str>, position: Position) -> Self {
+        let plain = control::reset(reason, from, &position);
+        Self { position, origin: Origin::Reset(reason), to: None, plain, named: OnceLock::new() }
+    }
+
+    /// Why events may be missing here, if this is an event that says so.
+    #[must_use]
+    pub fn reset_reason(&self) -> Option<ResetReason> {
+        match self.origin {
+            Origin::Reset(reason) => Some(reason),
+            Origin::Application(_) => None,
+        }
+    }
+
+    /// The same event at another position: only the field `id:` differs.
+    #[must_use]
+    pub fn at(&self, position: Position) -> Self {
+        let (before, after) = around_id(&self.plain);
+        let mut buffer = BytesMut::with_capacity(self.plain.len() + 32);
+        buffer.put_slice(before);
+        put_id(&mut buffer, &position);
+        buffer.put_slice(after);
+        let origin = match &self.origin {
+            Origin::Application(event_type) => Origin::Application(event_type.clone()),
+            Origin::Reset(reason) => Origin::Reset(*reason),
+        };
+        Self { position, origin, to: self.to.clone(), plain: buffer.freeze(), named: OnceLock::new() }
+    }
+
+    /// The frame, for these users alone if any are given.
+    #[must_use]
+    pub fn to(mut self, audience: Option<Arc<Audience>>) -> Self {
+        self.to = audience;
+        self
+    }
+
+    /// For whom it is; `None` where it is for everybody.
+    #[must_use]
+    pub fn audience(&self) -> Option<&Audience> {
+        self.to.as_deref()
+    }
+
+    /// The place in the workspace's order that a client has reached with this event.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Whether this is an application's event.
+    #[must_use]
+    pub fn is_application(&self) -> bool {
+        matches!(self.origin, Origin::Application(_))
+    }
+
+    /// The payload's `type`, if this is an application's event and has one.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Application(event_type) => event_type.as_deref(),
+            Origin::Reset(_) => None,
+        }
+    }
+
+    /// The frame without an `event:` field of the application's.
+    #[must_use]
+    pub fn plain(&self) -> &Bytes {
+        &self.plain
+    }
+
+    /// The frame with `event:` set from the payload's `type`; made when the first subscriber wants it so. The same as
+    /// [`plain`](Self::plain) where there is no type, or it cannot be an event's name.
+    #[must_use]
+    pub fn named(&self) -> &Bytes {
+        match self.event_type() {
+            Some(name) if is_event_name(name) => self.named.get_or_init(|| {
+                let mut buffer = BytesMut::with_capacity(self.plain.len() + name.len() + 8);
+                buffer.put_slice(b"event: ");
+                buffer.put_slice(name.as_bytes());
+                buffer.put_u8(b'\n');
+                buffer.put_slice(&self.plain);
+                buffer.freeze()
+            }),
+            _ => &self.plain,
+        }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("position", &self.position)
+            .field("origin", &self.origin)
+            .field("bytes", &self.plain.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a text can name an application's event: it fits into a field, and neither the broker nor a
+/// browser uses the name.
+fn is_event_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+        && !text.starts_with(RESERVED_PREFIX)
+        && !BROWSER_EVENTS.contains(&text)
+}
+
+/// What stands before and after the field `id:`, which comes before any `data:`.
+fn around_id(frame: &[u8]) -> (&[u8], &[u8]) {
+    let mut start = 0;
+    for line in frame.split_inclusive(|&byte| byte == b'\n') {
+        if line.starts_with(b"id: ") {
+            return (&frame[..start], &frame[start + line.len()..]);
+        }
+        start += line.len();
+    }
+    (&[], frame)
+}
+
+/// Writes an `id:` field.
+pub(super) fn put_id(buffer: &mut BytesMut, position: &Position) {
+    put_field(buffer, "id", format_args!("{position}"));
+}
+
+/// Writes a field whose value is known to have no line end.
+pub(super) fn put_field(buffer: &mut BytesMut, name: &str, value: fmt::Arguments<'_>) {
+    use fmt::Write as _;
+    // Writing to a growing buffer does not fail.
+    let _ = writeln!(buffer, "{name}: {value}");
+}
+
+/// Writes a text as `data:` fields, one a line. The space after the colon keeps a line's own leading space.
+pub(super) fn put_data(buffer: &mut BytesMut, text: &str) {
+    let mut rest = text.as_bytes();
+    loop {
+        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        buffer.put_slice(b"data: ");
+        buffer.put_slice(&rest[..end.unwrap_or(rest.len())]);
+        buffer.put_u8(b'\n');
+        let Some(end) = end else { return };
+        let line_end = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[end + line_end..];
+    }
+}
+
+/// The `type` of a payload: that of a JSON object's own member, if it is a string of bounded length. Everything else,
+/// JSON or not, has none.
+fn event_type(payload: &str) -> Option<Box<str>> {
+    let mut json = serde_json::Deserializer::from_str(payload);
+    let found = json.deserialize_map(TypeVisitor).ok()?;
+    json.end().ok()?;
+    found.filter(|text| text.len() <= EVENT_TYPE_BYTES_MAX)
+}
+
+/// Looks through an object for its first `type`, and skips all else without keeping it.
+struct TypeVisitor;
+
+impl<'de> Visitor<'de> for TypeVisitor {
+    type Value = Option<Box<str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(IsType(is_type)) = map.next_key()? {
+            if is_type && found.is_none() {
+                match map.next_value::<serde_json::Value>()? {
+                    serde_json::Value::String(text) => found = Some(text.into_boxed_str()),
+                    _ => return Ok(None),
+                }
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a key is `type`. The key is not kept, so that looking through an object takes no memory for each of them.
+struct IsType(bool);
+
+impl<'de> Deserialize<'de> for IsType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = IsType;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(IsType(key == "type"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EntryId;
+    use crate::control::ResetReason;
+    use futures_util::StreamExt as _;
+    use proptest::prelude::*;
+    use sse_stream::{Sse, SseStream};
+
+    fn position() -> Position {
+        Position::logged(EntryId { milliseconds: 5, sequence: 1 })
+    }
+
+    fn plain(payload: &str) -> String {
+        String::from_utf8(Frame::application(position(), payload).plain().to_vec()).unwrap()
+    }
+
+    /// Reads frames with a parser that shares nothing with the encoder.
+    fn parsed(bytes: &Bytes) -> Vec<Sse> {
+        let body = http_body_util::Full::new(bytes.clone());
+        futures_util::FutureExt::now_or_never(SseStream::new(body).map(Result::unwrap).collect()).unwrap()
+    }
+
+    /// What a page sees of a payload: every line end has become LF.
+    fn as_received(payload: &str) -> String {
+        payload.replace("\r\n", "\n").replace('\r', "\n")
+    }
+
+    #[test]
+    fn one_line() {
+        assert_eq!(plain("{\"a\":1}"), "id: 5-1\ndata: {\"a\":1}\n\n");
+        assert_eq!(plain(""), "id: 5-1\ndata: \n\n");
+    }
+
+    #[test]
+    fn lines_end_at_lf_cr_and_crlf() {
+        assert_eq!(plain("a\nb"), "id: 5-1\ndata: a\ndata: b\n\n");
+        assert_eq!(plain("a\rb\r\nc"), "id: 5-1\ndata: a\ndata: b\ndata: c\n\n");
+        assert_eq!(plain("\n\r\r\n"), "id: 5-1\ndata: \ndata: \ndata: \ndata: \n\n");
+        assert_eq!(plain(" a\n b"), "id: 5-1\ndata:  a\ndata:  b\n\n");
+    }
+
+    #[test]
+    fn finds_the_type_of_an_object_only() {
+        for (payload, expected) in [
+            (r#"{"type":"A"}"#, Some("A")),
+            (r#" {"x":[{"type":"B"}],"type":"A","y":null} "#, Some("A")),
+            (r#"{"type":"\u0041"}"#, Some("A")),
+            (r#"{"t\u0079pe":"A"}"#, Some("A")),
+            (r#"{"type":"A","type":"B"}"#, Some("A")),
+            (r#"{"type":1,"type":"B"}"#, None),
+            (r#"{"type":{"type":"A"}}"#, None),
+            (r#"["A"]"#, None),
+            (r#"["type","A"]"#, None),
+            (r#"{"type":"A"} x"#, None),
+            (r#"{"type":"A""#, None),
+            ("\"type\"", None),
+            ("plain text", None),
+            ("", None),
+        ] {
+            let frame = Frame::application(position(), payload);
+            assert_eq!(frame.event_type(), expected, "{payload}");
+        }
+        let long = format!("{{\"type\":\"{}\"}}", "x".repeat(EVENT_TYPE_BYTES_MAX + 1));
+        assert_eq!(Frame::application(position(), &long).event_type(), None);
+    }
+
+    #[test]
+    fn deep_nesting_does_not_exhaust_the_stack() {
+        let payload = format!("{{\"x\":{}{},\"type\":\"A\"}}", "[".repeat(100_000), "]".repeat(100_000));
+        let frame = Frame::application(position(), &payload);
+        assert!(matches!(frame.event_type(), None | Some("A")));
+    }
+
+    #[test]
+    fn moved_frame_differs_in_its_id_alone() {
+        let to: Position = "7-0~k3v9x2ab.3".parse().unwrap();
+        let moved = Frame::application(position(), "{\"type\":\"A\"}\nid: x").at(to);
+        assert_eq!(&moved.plain()[..], b"id: 7-0~k3v9x2ab.3\ndata: {\"type\":\"A\"}\ndata: id: x\n\n");
+        assert_eq!((moved.event_type(), *moved.position()), (None, to));
+        let reset = Frame::reset(ResetReason::BadEntry, None, position()).at(to);
+        let text = std::str::from_utf8(reset.plain()).unwrap();
+        assert!(text.starts_with("event: tidings.reset\nid: 7-0~k3v9x2ab.3\ndata: {"), "{text}");
+    }
+
+    #[test]
+    fn named_sets_the_event_field() {
+        let frame = Frame::application(position(), r#"{"type":"A b"}"#);
+        assert_eq!(frame.named(), &Bytes::from_static(b"event: A b\nid: 5-1\ndata: {\"type\":\"A b\"}\n\n"));
+    }
+
+    #[test]
+    fn a_type_that_cannot_stand_in_a_field_or_is_reserved_is_left_out() {
+        for payload in [
+            r#"{"type":"a\nid: 9-9"}"#,
+            r#"{"type":"a\rb"}"#,
+            r#"{"type":"a\u0000"}"#,
+            r#"{"type":""}"#,
+            r#"{"type":"tidings.reset"}"#,
+            r#"{"type":"error"}"#,
+            r#"{"type":"open"}"#,
+            r#"{"type":"message"}"#,
+        ] {
+            let frame = Frame::application(position(), payload);
+            assert_eq!(frame.named(), frame.plain(), "{payload}");
+        }
+    }
+
+    #[test]
+    fn the_named_form_is_made_once() {
+        let frame = Frame::application(position(), r#"{"type":"A"}"#);
+        assert_eq!(frame.named().as_ptr(), frame.named().as_ptr());
+    }
+
+    proptest! {
+        #[test]
+        fn a_parser_gets_back_what_went_in(payload in "([a-z{}\": \u{feff}ü]|\r|\n|\0){0,40}") {
+            let frame = Frame::application(position(), &payload);
+            let events = parsed(frame.plain());
+            prop_assert_eq!(events.len(), 1);
+            prop_assert_eq!(events[0].data.clone(), Some(as_received(&payload)));
+            prop_assert_eq!(events[0].id.as_deref(), Some("5-1"));
+            prop_assert_eq!(events[0].event.as_deref(), None);
+        }
+
+        #[test]
+        fn a_named_frame_is_one_event_of_that_name(name in "(error|open|message|tidings\\.)?.{0,9}|(.|\r|\n|\0){0,300}", rest in any::<String>()) {
+            let payload = serde_json::json!({ "type": name, "rest": rest }).to_string();
+            let frame = Frame::application(position(), &payload);
+            let events = parsed(frame.named());
+            prop_assert_eq!(events.len(), 1);
+            prop_assert_eq!(events[0].data.as_deref(), Some(payload.as_str()));
+            let fits = !name.is_empty() && name.len() <= EVENT_TYPE_BYTES_MAX && !name.contains(['\r', '\n', '\0']);
+            let is_taken = name.starts_with("tidings.") || ["error", "message", "open"].contains(&&*name);
+            let expected = (fits && !is_taken).then_some(name.as_str());
+            prop_assert_eq!(events[0].event.as_deref(), expected);
+        }
+
+        #[test]
+        fn frames_follow_each_other_without_mixing(payloads in proptest::collection::vec(any::<String>(), 0..8)) {
+            let mut stream = BytesMut::new();
+            for payload in &payloads {
+                stream.put_slice(Frame::application(position(), payload).plain());
+            }
+            let received: Vec<_> = parsed(&stream.freeze()).into_iter().map(|event| event.data.unwrap()).collect();
+            let expected: Vec<_> = payloads.iter().map(|payload| as_received(payload)).collect();
+            prop_assert_eq!(received, expected);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What all workspaces of a hub have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::HubSettings;
+use super::budget::Budget;
+use super::lingering::Lingering;
+use super::marks::Marks;
+use super::pace::Clock;
+use super::pages::Pages;
+use super::reads::Reads;
+use super::ring::FRAME_OVERHEAD_BYTES;
+use crate::rate::Rates;
+use tidings_event::control::ResetReason;
+use tidings_event::log::LogEntry;
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Audience, Frame, LivePart, NodeId, Position};
+use tidings_metrics::Metrics;
+use tidings_metrics::Throttle;
+
+/// Shared by the hub and its workspaces.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    pub(super) settings: HubSettings,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) reads: Reads,
+    pub(super) pages: Arc<Pages>,
+    pub(super) marks: Marks,
+    pub(super) lingering: Lingering,
+    pub(super) clock: Clock,
+    /// What rings may take together.
+    pub(super) budget: Arc<Budget>,
+    /// A workspace has events that were dropped and not told of yet.
+    has_untold: AtomicBool,
+    /// For log lines about events that are dropped.
+    drop_log: Throttle,
+    /// For log lines about logs that cannot be read.
+    pub(super) read_log: Throttle,
+    /// Numbers for places beside the log. One count for the whole node, so that a workspace that was given up and comes
+    /// back never uses a number twice.
+    live_numbers: AtomicU64,
+    /// Numbers for reads and for workspaces; of the whole node for the same reason.
+    tickets: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(node: NodeId, settings: HubSettings, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let budget = Budget::new(metrics.ring_bytes.clone(), settings.ring_bytes_in_all);
+        let pages = Pages::new(metrics.replay_bytes.clone(), settings.replay_bytes, settings.ring_bytes);
+        let pages = Arc::new(pages);
+        Self {
+            clock,
+            budget: Arc::new(budget),
+            node,
+            settings,
+            metrics,
+            reads: Reads::new(Arc::clone(&pages)),
+            pages,
+            marks: Marks::default(),
+            has_untold: AtomicBool::new(false),
+            lingering: Lingering::default(),
+            drop_log: Throttle::default(),
+            read_log: Throttle::default(),
+            live_numbers: AtomicU64::new(0),
+            tickets: AtomicU64::new(0),
+        }
+    }
+
+    /// What pages of logs may take together.
+    pub(super) fn page_budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.pages.budget)
+    }
+
+    /// Whether there is no room for the largest event beside what rings hold.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.budget.lacks(self.settings.event_bytes + FRAME_OVERHEAD_BYTES)
+    }
+
+    /// A place right after a logged one that no one has used.
+    pub(super) fn next_live(&self, logged: Position) -> Position {
+        let number = self.live_numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        Position { live: Some(LivePart { node: self.node, number }), ..logged }
+    }
+
+    /// A workspace has dropped events, and must wait before it tells so.
+    pub(super) fn note_untold(&self) {
+        self.has_untold.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a workspace may have something to tell of dropped events; from here on only what is noted later counts.
+    pub(super) fn take_untold(&self) -> bool {
+        self.settings.rates != Rates::default() || self.has_untold.swap(false, Ordering::Relaxed)
+    }
+
+    /// A number that no other read or workspace of this node has.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether a payload can be delivered, as text.
+    pub(super) fn check<'a>(&self, payload: &'a Bytes) -> Result<&'a str, ResetReason> {
+        if payload.len() > self.settings.event_bytes {
+            return Err(ResetReason::TooLarge);
+        }
+        std::str::from_utf8(payload).map_err(|_| ResetReason::NotUtf8)
+    }
+
+    /// The frame of a logged event, if it can be delivered.
+    pub(super) fn frame(&self, entry: &LogEntry, position: Position) -> Result<Frame, ResetReason> {
+        let payload = entry.payload.as_ref().ok_or(ResetReason::BadEntry)?;
+        // What cannot be read is shown to nobody.
+        let to = entry.to.as_ref().map(|to| Audience::parse(to).map(Arc::new)).transpose();
+        self.logged(position, payload, to.map_err(|_| ResetReason::BadEntry)?)
+    }
+
+    /// The frame of a logged event for an audience or for everybody, if it can be delivered.
+    pub(super) fn logged(
+        &self,
+        position: Position,
+        payload: &Bytes,
+        to: Option<Arc<Audience>>,
+    ) -> Result<Frame, ResetReason> {
+        Ok(Frame::application(position, self.check(payload)?).to(to))
+    }
+
+    /// Counts and logs an event that cannot be delivered; telling it to subscribers is the caller's.
+    pub(super) fn note_dropped(&self, workspace: &WorkspaceId, reason: ResetReason, bytes: usize) {
+        self.metrics.count_dropped(reason.as_str());
+        if let Some(silenced) = self.drop_log.pass() {
+            tracing::warn!(
+                %workspace, reason = reason.as_str(), bytes, silenced,
+                "dropped an event that cannot be delivered; subscribers were told by tidings.reset"
+            );
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Where a client begins, and how it gets from there to the ring: what it missed is read from the log, page by page.
+
+use std::sync::{Arc, Weak};
+
+use super::{Doubt, Joined, Next, ReadAhead, Replaying, Stage, Step, Subscriber, show};
+use crate::LiveEvents;
+use crate::replay::{Failure, Page, ReplayPage};
+use crate::start::Start;
+use crate::workspace::State;
+use tidings_event::control::ResetReason;
+use tidings_event::log::{LiveMark, Span};
+use tidings_event::{EntryId, Position};
+
+impl Subscriber {
+    /// Decides where to begin, once the workspace is open.
+    pub(super) fn begin(&mut self, state: &mut State) -> Step {
+        let Stage::Held(start) = &self.stage else { return Step::GoOn };
+        if !state.is_open() {
+            return Step::Wait;
+        }
+        let mut position = None;
+        let span = match start {
+            Start::Head => {
+                let position = self.read_from_head(state, None);
+                return Step::Give(Next::Joined(Joined::Fresh { position }));
+            }
+            Start::After(resume) => {
+                position = resume.position();
+                // Before the first entry of a log whose epoch is not known, only the node that gave the position knows the place.
+                let Some(named) = position.filter(|named| !is_of_one_node(named)) else {
+                    let ring = state.timeline.ring();
+                    if let Some(named) = position
+                        && let Some(cursor) = ring.resumes_after(&named)
+                    {
+                        return self.resume_in_ring(state, cursor, named);
+                    }
+                    let from = Some(Box::from(resume.text()));
+                    return self.begin_unproven(state, ResetReason::UnknownPosition, from, None);
+                };
+                if let Some(cursor) = state.timeline.ring().resumes_after(&named) {
+                    return self.resume_in_ring(state, cursor, named);
+                }
+                Span::after(named.entry, named.epoch)
+            }
+            Start::Since { milliseconds } => Span::Since { milliseconds: *milliseconds },
+            Start::Newest { count } => Span::Newest { count: *count },
+        };
+        let from = start.text();
+        self.stage = Stage::Replaying(Replaying {
+            from,
+            position,
+            span,
+            began: began_at(span),
+            misses_live: false,
+            doubt: None,
+            page: None,
+            next: 0,
+            taken: None,
+            joined: false,
+            in_ring: None,
+        });
+        Step::GoOn
+    }
+
+    /// Goes on in the ring. A client that first came while the look was not done, and has come again, may have missed live events
+    /// the first time.
+    fn resume_in_ring(&mut self, state: &State, cursor: u64, position: Position) -> Step {
+        let is_doubted = self.cell().shared().settings.live == LiveEvents::Auto
+            && state
+                .look
+                .found()
+                .is_none_or(|found| cursor <= found.cursor && found.mark.is_after(position.entry));
+        let from = || Some(position.to_string().into_boxed_str());
+        let doubt = is_doubted.then(|| Box::new(Doubt { at: position.entry, from: from(), place: None }));
+        self.stage = Stage::Reading { cursor, read_until: None, doubt };
+        self.position = Some(position);
+        Step::Give(Next::Joined(Joined::Resumed { position: Some(position) }))
+    }
+
+    /// Reads the log until it meets the ring.
+    pub(super) fn replay(&mut self, state: &mut State) -> Step {
+        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+        let Some(page) = replaying.page.as_ref().and_then(Weak::upgrade) else {
+            replaying.span = replaying.taken.take().unwrap_or(replaying.span);
+            let (now, oldest) = (state.timeline.asked_now(), state.timeline.ring().oldest());
+            return match state.replays.get(replaying.span, self.reader, now, oldest) {
+                Page::Unasked => {
+                    self.seat.cell().ask_replay(replaying.span, self.reader);
+                    Step::Wait
+                }
+                Page::Waiting => Step::Wait,
+                Page::Landed(Err(Failure::Unavailable)) => Step::Give(Next::Unavailable),
+                Page::Landed(Err(Failure::Unreadable)) => {
+                    self.fail_replay(state, ResetReason::LogUnreadable, None)
+                }
+                Page::Landed(Ok(page)) => {
+                    replaying.page = Some(Arc::downgrade(&page));
+                    replaying.next = 0;
+                    Step::GoOn
+                }
+            };
+        };
+        page.touch();
+        let after = if let Span::After { after, .. } = replaying.span { Some(after) } else { None };
+        if !page.proven {
+            let reason = page.reason(after);
+            return self.fail_replay(state, reason, Some(&page));
+        }
+        if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
+            // What was read ahead stands in this log too. All that follows comes through the ring.
+            let ahead = ReadAhead { until, told: false, epoch: page.epoch(), life: page.asked.life };
+            let doubt = replaying.doubt.take();
+            self.stage = Stage::Reading { cursor, read_until: Some(ahead), doubt };
+            return Step::GoOn;
+        }
+        if !replaying.joined {
+            if !state.is_open() {
+                return Step::Wait;
+            }
+            replaying.joined = true;
+            if let Some(began) = replaying.began {
+                // What came after a place beside the log, only the node that gave it could tell, while its ring held the place.
+                let is_beside = replaying.position.is_some_and(|position| position.live.is_some());
+                replaying.misses_live = match self.seat.cell().shared().settings.live {
+                    LiveEvents::Auto if is_beside => {
+                        page.live != LiveMark::Absent || state.timeline.is_mixed()
+                    }
+                    LiveEvents::Auto => page.live.is_after(began),
+                    LiveEvents::Never => false,
+                    LiveEvents::Always => true,
+                };
+            }
+            self.position = replaying.position.or_else(|| after.map(|after| page.position(after)));
+            return Step::Give(Next::Joined(match replaying.span {
+                Span::Newest { .. } => Joined::Newest,
+                _ => Joined::Resumed { position: self.position },
+            }));
+        }
+        let shared = self.seat.cell().shared();
+        // A live event that comes meanwhile may have left the ring before the client gets there.
+        replaying.misses_live |= shared.settings.live == LiveEvents::Auto
+            && replaying.began.is_some_and(|began| state.timeline.has_heard_live_after(began));
+        if let Some(frame) = page.frame(replaying.next, shared, replaying.misses_live) {
+            replaying.next += 1;
+            let position = *frame.position();
+            replaying.taken = Some(Span::after(position.entry, page.epoch()));
+            self.position = Some(position);
+            return show(&self.view, frame);
+        }
+        self.finish_page(state, &page)
+    }
+
+    /// The page is delivered: goes over to the ring if it connects, else to the next page.
+    fn finish_page(&mut self, state: &mut State, page: &ReplayPage) -> Step {
+        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+        (replaying.page, replaying.taken) = (None, None);
+        let (ring, life) = (state.timeline.ring(), state.timeline.life());
+        if page.is_outrun(ring.oldest()) {
+            // It was kept for too long: read once more.
+            return Step::GoOn;
+        }
+        let here = page.asked.life == life;
+        let stage = match page.last {
+            // Nothing in the log: what came since it was asked stands in the ring.
+            None => Some((page.asked.at, None)),
+            Some(last) => match ring.cursor_after(&page.position(last)) {
+                Some(cursor) => Some((cursor, None)),
+                // The announcement of what was just read is still on its way here.
+                None if here && state.timeline.is_behind(last) => {
+                    let ahead =
+                        ReadAhead { until: last, told: replaying.misses_live, epoch: page.epoch(), life };
+                    Some((ring.head(), Some(ahead)))
+                }
+                None if here && page.is_empty() => Some((page.asked.at, None)),
+                None => {
+                    replaying.span = Span::after(last, page.epoch());
+                    None
+                }
+            },
+        };
+        let Some((cursor, read_until)) = stage else { return Step::GoOn };
+        let (from, misses_live) = (replaying.from.take(), replaying.misses_live);
+        let mut doubt = replaying.doubt.take();
+        let here = self.position.unwrap_or_else(|| ring.head_position());
+        if misses_live {
+            let head = match page.last.filter(|last| *last != EntryId::ZERO) {
+                Some(last) => page.position(last),
+                None if cursor == ring.head() => ring.head_position(),
+                None => Position { live: None, ..here },
+            };
+            self.stage = Stage::Reading { cursor, read_until, doubt: None };
+            self.position = Some(head);
+            return self.tell(ResetReason::LiveEvents, from.as_deref(), &head);
+        }
+        if let Some(at) = replaying.began
+            && self.seat.cell().shared().settings.live == LiveEvents::Auto
+        {
+            doubt = Some(Box::new(Doubt { at, from, place: None }));
+        }
+        self.stage = Stage::Reading { cursor, read_until, doubt };
+        self.position = Some(here);
+        Step::GoOn
+    }
+
+    /// The log does not prove what the client has missed: tells it, and goes on from the head.
+    fn fail_replay(&mut self, state: &mut State, reason: ResetReason, page: Option<&ReplayPage>) -> Step {
+        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+        if !state.is_open() {
+            return Step::Wait;
+        }
+        let from =
+            self.position.map(|position| position.to_string().into_boxed_str()).or(replaying.from.take());
+        if !replaying.joined {
+            return self.begin_unproven(state, reason, from, page);
+        }
+        let head = self.read_from_head(state, page);
+        self.tell(reason, from.as_deref(), &head)
+    }
+
+    fn begin_unproven(
+        &mut self,
+        state: &State,
+        reason: ResetReason,
+        from: Option<Box<str>>,
+        page: Option<&ReplayPage>,
+    ) -> Step {
+        let head = self.read_from_head(state, page);
+        self.cell().shared().metrics.count_reset(reason.as_str());
+        Step::Give(Next::Joined(Joined::Unproven { reason, from, head }))
+    }
+
+    /// Goes on from the end of the log, which a page may have shown to lie beyond what this node was told: what the client is told to
+    /// fetch does not come a second time, and it is not sent back.
+    fn read_from_head(&mut self, state: &State, page: Option<&ReplayPage>) -> Position {
+        let (ring, life) = (state.timeline.ring(), state.timeline.life());
+        let ahead = page.filter(|page| page.asked.life == life && state.timeline.is_behind(page.head));
+        let read_until =
+            ahead.map(|page| ReadAhead { until: page.head, told: true, epoch: page.epoch(), life });
+        self.stage = Stage::Reading { cursor: ring.head(), read_until, doubt: None };
+        let position = ahead.map_or_else(|| ring.head_position(), |page| page.position(page.head));
+        self.position = Some(position);
+        position
+    }
+}
+
+/// Whether a position is good on the node that gave it alone: it lies before the first entry of a log of which the node knew no
+/// epoch.
+fn is_of_one_node(position: &Position) -> bool {
+    position.live.is_some() && position.entry == EntryId::ZERO && position.epoch.is_none()
+}
+
+/// The entry after which a span claims to bring everything; `None` where it claims nothing.
+fn began_at(span: Span) -> Option<EntryId> {
+    match span {
+        Span::After { after, .. } => Some(after),
+        Span::Since { milliseconds } => Some(EntryId { milliseconds, sequence: 0 }),
+        _ => None,
+    }
+}

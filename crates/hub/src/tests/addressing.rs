@@ -1,0 +1,108 @@
+//! Events that are not for everybody.
+
+use super::*;
+use tidings_event::Audience;
+use tidings_event::UserId;
+
+fn view(user: &str) -> View {
+    View { user: Some(UserId::parse(user).unwrap().key()), ..View::default() }
+}
+
+fn join_as(fixture: &Fixture, user: &str, start: Start) -> Subscriber {
+    fixture.hub.join(&acme(), start, view(user)).unwrap()
+}
+
+/// Logs an event for some users, and announces it.
+fn log_to(fixture: &Fixture, id: u64, payload: &str, users: &[&str]) {
+    let audience = Audience::new(users).unwrap();
+    let previous = fixture.log.lock().append_to(entry(id), payload, Some(audience.as_json()));
+    let message = envelope::encode(entry(id), previous, payload.as_bytes(), Some(&audience));
+    fixture.hub.message(&acme(), message);
+}
+
+#[test]
+fn a_private_event_reaches_its_users_and_moves_the_others_on() {
+    let fixture = fixture();
+    let mut nobody = joined(&fixture);
+    let [mut one, mut two] = ["u1", "u2"].map(|user| join_as(&fixture, user, Start::Head));
+    for subscriber in [&mut one, &mut two] {
+        assert_eq!(read(subscriber), ["joined"]);
+    }
+    log(&fixture, 1, "public");
+    log_to(&fixture, 2, "for one", &["u1"]);
+    log_to(&fixture, 3, "for both", &["u2", "u1"]);
+    assert_eq!(read_short(&mut one), ["public", "for one", "for both"]);
+    assert_eq!(read_short(&mut two), ["public", "for both"]);
+    assert_eq!(read_short(&mut nobody), ["public"]);
+    assert_eq!([position(&one), position(&two), position(&nobody)], ["3-0"; 3]);
+}
+
+/// The last event that a client got is far behind, because all others were for somebody else or of another type.
+#[test]
+fn filters_and_private_events_do_not_hinder_resuming() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, r#"{"type":"A"}"#);
+    let _keeps_the_workspace = joined(&fixture);
+    for id in 2..40 {
+        match id % 3 {
+            0 => log(&fixture, id, r#"{"type":"B"}"#),
+            _ => log_to(&fixture, id, r#"{"type":"A"}"#, &["u2"]),
+        }
+    }
+    log_to(&fixture, 40, r#"{"type":"A","n":40}"#, &["u1"]);
+    for from in ["1-0", "2-0", "38-0"] {
+        let types = Some(TypeFilter::parse("A").unwrap());
+        let start = Start::After(Resume::new(from));
+        let mut back = fixture.hub.join(&acme(), start, View { types, ..view("u1") }).unwrap();
+        assert_eq!(read_all(&fixture, &mut back), ["resumed", r#"{"type":"A","n":40}"#], "from {from}");
+        assert_eq!(position(&back), "40-0");
+        let mut nobody = resume(&fixture, from);
+        let public =
+            (2..40).filter(|id| id % 3 == 0 && *id > from.split('-').next().unwrap().parse().unwrap());
+        assert_eq!(read_all(&fixture, &mut nobody).len(), 1 + public.count(), "from {from}");
+        assert_eq!(position(&nobody), "40-0", "who got nothing of it stands behind it all the same");
+    }
+    // The next event connects for whoever has skipped everything.
+    let mut back = join_as(&fixture, "u3", Start::After(Resume::new("40-0")));
+    log(&fixture, 41, "41");
+    assert_eq!(read_all(&fixture, &mut back), ["resumed", "41"]);
+}
+
+#[test]
+fn a_gap_that_is_filled_from_the_log_keeps_its_audiences() {
+    let fixture = fixture();
+    let mut nobody = joined(&fixture);
+    let mut one = join_as(&fixture, "u1", Start::Head);
+    read(&mut one);
+    fixture.log.lock().append_to(entry(1), "missed", Some(r#" [ "u1" ] "#));
+    log(&fixture, 2, "2");
+    assert_eq!(read_all(&fixture, &mut one), ["missed", "2"]);
+    assert_eq!(read_short(&mut nobody), ["2"]);
+}
+
+#[test]
+fn an_entry_whose_audience_cannot_be_read_is_shown_to_nobody() {
+    for to in ["", "[]", "null", "u1", "[\"u1\",1]", "{\"u1\":1}"] {
+        let fixture = roomy();
+        let mut one = join_as(&fixture, "u1", Start::Head);
+        let mut nobody = joined(&fixture);
+        read(&mut one);
+        log(&fixture, 1, "1");
+        fixture.log.lock().append_to(entry(2), "secret", Some(to));
+        say(&fixture, "");
+        log(&fixture, 3, "3");
+        let expected = ["1", "reset:bad-entry", "3"];
+        assert_eq!(read_all(&fixture, &mut one), expected, "{to}");
+        assert_eq!(read_short(&mut nobody), expected, "{to}");
+        assert_eq!(fixture.metrics.dropped(ResetReason::BadEntry.as_str()), 1);
+        // The same on a node that gets it from the log alone.
+        let other = fixture_of(&fixture);
+        let mut back = join_as(&other, "u1", Start::After(Resume::new("1-0")));
+        other.confirm();
+        assert_eq!(read_all(&other, &mut back), ["resumed", "reset:bad-entry", "3"], "{to}");
+        // And where the announcement says it.
+        say(&fixture, &format!("tidings/1 4-0 3-0 {to}\nsecret"));
+        say(&fixture, "next");
+        assert_eq!(read_short(&mut one), ["reset:bad-envelope", "next"], "{to}");
+    }
+}

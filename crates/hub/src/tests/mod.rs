@@ -1,0 +1,197 @@
+//! The hub by itself: no bus, no sockets, no runtime.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::model_log::ModelLog;
+use super::*;
+use tidings_event::Change;
+use tidings_event::control::ResetReason;
+use tidings_event::envelope;
+use tidings_event::log::{LiveMark, Span};
+use tidings_event::{EntryId, Position};
+
+mod addressing;
+mod begun_anew;
+mod bounds;
+mod following;
+mod joining;
+mod mixed;
+mod pacing;
+mod pages;
+mod replaying;
+
+/// A waker that counts.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Fixture {
+    hub: Hub,
+    interest: Arc<Interest>,
+    metrics: Arc<Metrics>,
+    log: Mutex<ModelLog>,
+}
+
+fn fixture() -> Fixture {
+    fixture_with(settings())
+}
+
+fn settings() -> HubSettings {
+    HubSettings {
+        ring_events: 4,
+        ring_bytes: 1 << 20,
+        ring_bytes_in_all: 1 << 30,
+        replay_bytes: 1 << 30,
+        rates: Rates::default(),
+        event_bytes: 64,
+        linger: Duration::from_secs(30),
+        workspaces: 100,
+        live: LiveEvents::Auto,
+    }
+}
+
+fn fixture_with(settings: HubSettings) -> Fixture {
+    let interest = Arc::new(Interest::default());
+    let metrics = Arc::new(Metrics::new());
+    let hub = Hub::new(NodeId::random(), settings, Arc::clone(&interest), Arc::clone(&metrics));
+    Fixture { hub, interest, metrics, log: Mutex::default() }
+}
+
+impl Fixture {
+    fn join(&self, start: Start) -> Subscriber {
+        self.hub.join(&acme(), start, View::default()).unwrap()
+    }
+
+    /// Answers every read that the hub wants, and those that the answers lead to, after the marks that it wants are written. Looks
+    /// at a mark do not count.
+    fn answer_reads(&self) -> usize {
+        let mut count = 0;
+        self.write_marks();
+        while let Some(read) = self.hub.reads().take() {
+            self.hub.answer(&read, self.log.lock().read(read.span, 3));
+            count += usize::from(read.span != Span::LiveMark);
+        }
+        count
+    }
+
+    /// Writes the marks of live events that the hub wants, each right beyond the newest entry.
+    fn write_marks(&self) {
+        while self.hub.marks().take().is_some() {
+            let mut log = self.log.lock();
+            log.live = LiveMark::Until(log.head().milliseconds + 1);
+        }
+    }
+
+    /// The subscription is confirmed, and the log is read.
+    fn confirm(&self) {
+        self.hub.confirmed(&acme());
+        self.answer_reads();
+    }
+}
+
+fn acme() -> WorkspaceId {
+    WorkspaceId::parse("acme").unwrap()
+}
+
+fn next(subscriber: &mut Subscriber) -> Poll<Next> {
+    subscriber.poll_next(&Context::from_waker(Waker::noop()))
+}
+
+/// Everything that a subscriber gets now, as text; the hello as `joined`.
+fn read(subscriber: &mut Subscriber) -> Vec<String> {
+    let mut got = Vec::new();
+    while let Poll::Ready(next) = next(subscriber) {
+        got.push(match next {
+            Next::Joined(joined) => match joined {
+                Joined::Fresh { .. } => "joined".to_owned(),
+                Joined::Resumed { .. } => "resumed".to_owned(),
+                Joined::Newest => "newest".to_owned(),
+                Joined::Unproven { reason, .. } => format!("unproven:{}", reason.as_str()),
+            },
+            Next::Event(bytes) | Next::Notice(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Next::Lagging => "lagging".to_owned(),
+            Next::Unavailable => "unavailable".to_owned(),
+        });
+        if matches!(got.last().map(String::as_str), Some("lagging" | "unavailable")) {
+            break;
+        }
+    }
+    got
+}
+
+/// The payloads, and the names of the broker's own events, that a subscriber gets now.
+///
+/// Heartbeats say nothing here.
+fn read_short(subscriber: &mut Subscriber) -> Vec<String> {
+    let short = |frame: String| match frame.split_once("event: tidings.") {
+        Some((_, rest)) => {
+            let name = rest.lines().next().unwrap_or_default();
+            let reason = rest.split_once("\"reason\":\"").and_then(|(_, rest)| rest.split('"').next());
+            format!("{name}:{}", reason.unwrap_or_default())
+        }
+        None => frame.split_once("data: ").map_or(frame.clone(), |(_, rest)| rest.trim_end().to_owned()),
+    };
+    read(subscriber).into_iter().map(short).filter(|text| text != "heartbeat:").collect()
+}
+
+fn say(fixture: &Fixture, payload: &str) {
+    fixture.hub.message(&acme(), Bytes::from(payload.to_owned()));
+}
+
+fn entry(id: u64) -> EntryId {
+    EntryId { milliseconds: id, sequence: 0 }
+}
+
+/// Logs an event and announces it.
+fn log(fixture: &Fixture, id: u64, payload: &str) {
+    let previous = fixture.log.lock().append(entry(id), payload);
+    fixture.hub.message(&acme(), envelope::encode(entry(id), previous, payload.as_bytes(), None));
+}
+
+/// Logs an event whose announcement is lost.
+fn log_unannounced(fixture: &Fixture, id: u64, payload: &str) {
+    fixture.log.lock().append(entry(id), payload);
+}
+
+fn resume(fixture: &Fixture, from: &str) -> Subscriber {
+    fixture.join(Start::After(Resume::new(from)))
+}
+
+/// What a subscriber gets once the reads that it causes are answered.
+fn read_all(fixture: &Fixture, subscriber: &mut Subscriber) -> Vec<String> {
+    let mut got = read_short(subscriber);
+    while fixture.answer_reads() > 0 {
+        got.extend(read_short(subscriber));
+    }
+    got
+}
+
+/// A subscriber of a confirmed workspace that has had its hello.
+fn joined(fixture: &Fixture) -> Subscriber {
+    let mut subscriber = fixture.join(Start::Head);
+    fixture.confirm();
+    assert_eq!(read(&mut subscriber), ["joined"]);
+    subscriber
+}
+
+fn position(subscriber: &Subscriber) -> String {
+    subscriber.position().unwrap().to_string()
+}
+
+/// A ring in which everything that these tests publish finds room.
+fn roomy() -> Fixture {
+    fixture_with(HubSettings { ring_events: 30, linger: Duration::ZERO, ..settings() })
+}
+
+/// Another node beside the same log.
+fn fixture_of(fixture: &Fixture) -> Fixture {
+    let other = roomy();
+    std::mem::swap(&mut *other.log.lock(), &mut *fixture.log.lock());
+    other
+}

@@ -1,0 +1,180 @@
+//! What a read of the log says: what is missing is put into the order, a repetition is known, a log that was begun anew is told from
+//! the one before, and what the log does not hold is dropped.
+
+use bytes::Bytes;
+
+use super::{Announced, Outcome, Timeline, Why, Wish};
+use crate::LiveEvents;
+use tidings_event::EntryId;
+use tidings_event::control::ResetReason;
+use tidings_event::envelope::Message;
+use tidings_event::log::{LiveMark, LogError, LogPage, Span, proves};
+
+impl Timeline {
+    /// What was read, put into the order.
+    pub(super) fn answered(&mut self, why: Why, page: &LogPage) -> Outcome {
+        self.is_mixed |= self.shared.settings.live == LiveEvents::Auto && page.live != LiveMark::Absent;
+        match why {
+            Why::Head => {
+                (self.last, self.record) = (Some(page.head), page.record);
+                let position = self.position(page.head);
+                self.ring.begin_at(position);
+                Outcome::Complete
+            }
+            Why::LateHead => self.restart_at(page.head, page.record, ResetReason::LogUnreadable),
+            Why::Recovery | Why::Gap(_) | Why::Look if page.proven && !self.is_of_another_log(page) => {
+                self.record = page.record;
+                self.append_page(why, page)
+            }
+            // A log that is begun anew while the subscription does not stand may have had events before.
+            Why::Recovery => {
+                let knows_none = self.last == Some(EntryId::ZERO);
+                let reason = if knows_none { ResetReason::Interrupted } else { self.reason(page) };
+                self.restart_at(page.head, page.record, reason)
+            }
+            Why::Gap(announced) => Outcome::Read(self.verify(announced)),
+            Why::Look => Outcome::Read(self.read(Why::Anew { resume: None }, Span::Oldest)),
+            Why::Verify(announced) => self.verified(announced, page),
+            Why::Anew { resume } => self.begun_anew(resume, page),
+        }
+    }
+
+    /// Whether a log is another one than that of the last event: its epoch began with its first entry, and of the other's none was
+    /// known, or none that had begun.
+    fn is_of_another_log(&self, page: &LogPage) -> bool {
+        self.record.is_none_or(|known| !known.is_born())
+            && self.last.is_some_and(|last| last != EntryId::ZERO)
+            && page.record.is_some_and(|record| record.first != EntryId::ZERO)
+    }
+
+    /// A page that connects to the last event.
+    fn append_page(&mut self, why: Why, page: &LogPage) -> Outcome {
+        // What was missed for a while may come at once.
+        let is_paced = why == Why::Look;
+        let until = if let Why::Gap(announced) = why { Some(announced.id) } else { None };
+        // Of a gap, all is wanted up to the announced event; elsewhere messages that wait keep their place.
+        let end =
+            if until.is_some() { None } else { self.queue.announced_after(self.last.unwrap_or_default()) };
+        let entries = page.entries.iter().take_while(|entry| end.is_none_or(|end| entry.id < end));
+        let mut count = 0;
+        for entry in entries {
+            let bytes = entry.payload.as_ref().map_or(0, Bytes::len);
+            let position = self.position(entry.id);
+            self.append_logged(entry.id, bytes, is_paced, |shared| shared.frame(entry, position));
+            count += 1;
+        }
+        self.fruitless = if count > 0 { 0 } else { self.fruitless.saturating_add(1) };
+        if page.more && count == page.entries.len() {
+            let after = self.last.unwrap_or_default();
+            return Outcome::Read(self.read(why, Span::After { after, epoch: self.epoch(), until }));
+        }
+        match why {
+            Why::Gap(announced) if self.last != Some(announced.id) => self.refute(announced),
+            _ => Outcome::Complete,
+        }
+    }
+
+    /// Asks whether the log holds an announced event, and the last one of the order.
+    pub(super) fn verify(&mut self, announced: Announced) -> Wish {
+        let entries = [announced.id, self.last.unwrap_or_default()];
+        self.read(Why::Verify(announced), Span::Held { entries })
+    }
+
+    /// Whether the log holds an announced event that does not follow the last one is known now.
+    fn verified(&mut self, announced: Announced, page: &LogPage) -> Outcome {
+        let Announced { id, previous } = announced;
+        let last = self.last.unwrap_or_default();
+        let holds = |entry| page.entries.iter().any(|held| held.id == entry);
+        if !holds(id) {
+            return self.refute(announced);
+        }
+        let is_last_proven = proves(page.record.as_ref(), last, self.epoch(), holds(last).then_some(last));
+        let is_same_epoch = self.record.zip(page.record).is_some_and(|(known, now)| known.epoch == now.epoch);
+        if id <= last && is_last_proven && !self.is_of_another_log(page) {
+            // It was read from the log before it was announced, or is announced twice.
+            self.queue.pop_announcement(id);
+            self.fruitless = self.fruitless.saturating_add(1);
+            return Outcome::Complete;
+        }
+        if id <= last && is_same_epoch {
+            // The log has lost its end, or an event went out that it never held.
+            self.fruitless = self.fruitless.saturating_add(1);
+            return self.restart_at(previous, page.record, ResetReason::RolledBack);
+        }
+        if previous > last || !self.queue.begins_with(id) {
+            let resume = (previous > last).then_some(previous);
+            return Outcome::Read(self.read(Why::Anew { resume }, Span::Oldest));
+        }
+        // The subscription stood all the time, and nothing stood in the log between the last event and this one.
+        self.fruitless = 0;
+        self.record = page.record;
+        if id <= last || !is_same_epoch {
+            self.lives += 1;
+        }
+        if let Some(Message::Logged { payload, to, .. }) = self.queue.pop_announcement(id) {
+            self.append_announced(id, &payload, to);
+        }
+        Outcome::Complete
+    }
+
+    /// The log from its beginning, after it did not hold the last event any more.
+    fn begun_anew(&mut self, resume: Option<EntryId>, page: &LogPage) -> Outcome {
+        let last = self.last.unwrap_or_default();
+        let is_new = page.proven && !self.unproven && page.entries.iter().all(|entry| entry.id != last);
+        if !is_new || page.entries.is_empty() {
+            let reason = self.reason(page);
+            self.fruitless = self.fruitless.saturating_add(1);
+            return self.restart_at(resume.unwrap_or(page.head), page.record, reason);
+        }
+        // It has all that it ever had, and the subscription stood all the time.
+        self.lives += 1;
+        (self.last, self.record) = (Some(EntryId::ZERO), page.record);
+        self.append_page(Why::Look, page)
+    }
+
+    /// Why a log does not connect to the last event.
+    fn reason(&self, page: &LogPage) -> ResetReason {
+        let is_same_log = self.record.zip(page.record).is_none_or(|(known, now)| known.epoch == now.epoch);
+        if is_same_log && self.last.is_some_and(|last| page.head < last) {
+            ResetReason::RolledBack
+        } else {
+            ResetReason::Trimmed
+        }
+    }
+
+    /// An announced event is not in the log: the message says what is not so, or the event is gone already.
+    fn refute(&mut self, announced: Announced) -> Outcome {
+        self.fruitless = self.fruitless.saturating_add(1);
+        if let Some(Message::Logged { payload, .. }) = self.queue.pop_announcement(announced.id) {
+            self.drop_event(ResetReason::BadEnvelope, payload.len(), None);
+        }
+        Outcome::Told
+    }
+
+    /// The log cannot be read.
+    pub(super) fn unreadable(&mut self, why: Why, error: &LogError) -> Outcome {
+        self.fruitless = self.fruitless.saturating_add(1);
+        if let Some(silenced) = self.shared.read_log.pass() {
+            tracing::warn!(workspace = %self.workspace, %error, silenced, "cannot read a workspace's log");
+        }
+        let announced = match why {
+            // No subscriber has been told anything yet: what is announced from here on is all that was promised.
+            Why::Head => return Outcome::Complete,
+            // It is the last event itself, once more.
+            Why::Verify(announced) if self.last == Some(announced.id) => {
+                self.queue.pop_announcement(announced.id);
+                return Outcome::Complete;
+            }
+            Why::Gap(announced) | Why::Verify(announced) => Some(announced.previous),
+            Why::Anew { resume } => resume,
+            Why::LateHead | Why::Recovery | Why::Look => None,
+        };
+        // The announced event comes next, so everything before it may be missing.
+        let head =
+            announced.filter(|previous| self.is_behind(*previous)).map(|previous| self.position(previous));
+        self.push_reset_at(ResetReason::LogUnreadable, head.unwrap_or_else(|| self.ring.head_position()));
+        // Reading for it a second time would bring nothing.
+        self.last = announced.or(self.last);
+        Outcome::Told
+    }
+}

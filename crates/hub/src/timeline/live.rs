@@ -1,0 +1,75 @@
+//! Live events, which stand in no log: their place in the order, the mark that tells other nodes of them, and where some may be lost.
+
+use bytes::Bytes;
+
+use super::Timeline;
+use crate::LiveEvents;
+use crate::marks::MARK_SLACK;
+use tidings_event::control::ResetReason;
+use tidings_event::log::LiveMark;
+use tidings_event::{EntryId, Frame, epoch};
+use tidings_metrics::EventKind;
+
+impl Timeline {
+    /// Whether an interruption may have cost events that no log holds. It may, unless the workspace has shown that it logs
+    /// what it carries: logged events came, and no other, here or elsewhere.
+    pub(super) fn may_have_lost_live(&self) -> bool {
+        self.shared.settings.live != LiveEvents::Never && (self.is_mixed || !self.seen_logged)
+    }
+
+    /// A live event has come: other nodes have to know that there are such.
+    pub(super) fn note_live(&mut self) {
+        self.is_mixed = true;
+        self.last_live = Some(self.last.unwrap_or_default());
+        self.want_mark();
+    }
+
+    /// Has the mark of live events written, unless the one that stands reaches far enough. It is renewed in the middle of its
+    /// reach, so that a workspace with many live events has no time without one.
+    fn want_mark(&mut self) {
+        let now = self.shared.clock.now();
+        if self.shared.settings.live == LiveEvents::Auto && self.mark_due.is_none_or(|due| now >= due) {
+            self.mark_due = Some(now + MARK_SLACK / 2);
+            self.shared.marks.push(&self.workspace);
+        }
+    }
+
+    /// The mark of live events was not written: the next live event wants it anew.
+    pub(crate) fn mark_failed(&mut self) {
+        self.mark_due = None;
+    }
+
+    /// The mark was looked at once more after the subscription was confirmed.
+    pub(crate) fn looked(&mut self, mark: LiveMark) {
+        self.is_mixed |= mark != LiveMark::Absent;
+        if std::mem::take(&mut self.awaits_look) && mark != LiveMark::Absent {
+            self.push_reset(ResetReason::Interrupted);
+        }
+    }
+
+    /// Whether this node has heard live events after an entry, as far as its own ring shows them to nobody any more.
+    pub(crate) fn has_heard_live_after(&self, entry: EntryId) -> bool {
+        self.last_live.is_some_and(|last_live| last_live >= entry)
+    }
+
+    /// Whether the workspace carries live events, as far as this node knows.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.is_mixed
+    }
+
+    pub(super) fn append_live(&mut self, payload: &Bytes) {
+        self.last_live = Some(self.last.unwrap_or_default());
+        if !self.admit(payload.len(), None) {
+            return;
+        }
+        match self.shared.check(payload) {
+            Ok(text) => {
+                let last = self.last.unwrap_or_default();
+                let position = self.shared.next_live(epoch::position(self.record.as_ref(), last));
+                self.push(Frame::application(position, text));
+                self.shared.metrics.count_event(EventKind::Live);
+            }
+            Err(reason) => self.drop_event(reason, payload.len(), None),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! One workspace on this node: its link to the bus, its order of events, and who waits for them.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use slab::Slab;
+
+use super::LiveEvents;
+use super::look::{Found, LOOK_PAUSE, Look};
+use super::reads::{Asker, LogRead, ReaderId};
+use super::replay::{Failure, ReplayPage, Replays};
+use super::shared::Shared;
+use super::timeline::{Timeline, Wish};
+use tidings_event::log::{LiveMark, LogError, LogPage, Span};
+use tidings_event::workspace::WorkspaceId;
+
+/// How a workspace's subscription stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Asked for, not confirmed yet, or lost and not confirmed again.
+    Pending,
+    /// Confirmed: everything that is published arrives.
+    Live,
+    /// The bus will not have it.
+    Refused,
+}
+
+/// One workspace, shared by the hub and its subscribers.
+#[derive(Debug)]
+pub(super) struct WorkspaceCell {
+    id: WorkspaceId,
+    /// Tells it from a workspace of the same id that was given up.
+    incarnation: u64,
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+}
+
+/// What the cell's lock protects.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) timeline: Timeline,
+    pub(super) link: Link,
+    pub(super) replays: Replays,
+    pub(super) look: Look,
+    /// Those who read, each with its waker while it waits.
+    waiting: Slab<Option<Waker>>,
+    /// How many subscribers are here, those included for whom somebody else reads.
+    present: usize,
+    /// Emptied and reused at each wake-up, so that fan-out allocates nothing.
+    waking: Vec<Waker>,
+    empty_since: Option<Instant>,
+    /// Whether this stands among the lingering workspaces.
+    lingers: bool,
+}
+
+impl WorkspaceCell {
+    pub(super) fn new(id: WorkspaceId, shared: Arc<Shared>) -> Self {
+        let state = State {
+            timeline: Timeline::new(id.clone(), Arc::clone(&shared)),
+            link: Link::Pending,
+            replays: Replays::default(),
+            look: Look::default(),
+            waiting: Slab::new(),
+            present: 0,
+            waking: Vec::new(),
+            empty_since: None,
+            lingers: false,
+        };
+        Self { id, incarnation: shared.next_ticket(), shared, state: Mutex::new(state) }
+    }
+
+    pub(super) fn id(&self) -> &WorkspaceId {
+        &self.id
+    }
+
+    /// Whether a read was asked for by this very workspace.
+    pub(super) fn has_asked(&self, read: &LogRead) -> bool {
+        read.incarnation == self.incarnation
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// A subscriber enters. Answers its slot, and whether the bus must be asked again because it refused before.
+    pub(super) fn enter(&self) -> (usize, bool) {
+        let mut state = self.state.lock();
+        state.empty_since = None;
+        let ask_again = state.link == Link::Refused;
+        if ask_again {
+            state.link = Link::Pending;
+        }
+        state.present += 1;
+        self.shared.metrics.subscribers.inc();
+        (state.waiting.insert(None), ask_again)
+    }
+
+    /// A subscriber leaves.
+    pub(super) fn leave(&self) {
+        let mut state = self.state.lock();
+        state.present -= 1;
+        if state.present == 0 {
+            state.empty_since = Some(Instant::now());
+            if !std::mem::replace(&mut state.lingers, true) {
+                self.shared.lingering.add(&self.id);
+            }
+        }
+        self.shared.metrics.subscribers.dec();
+    }
+
+    /// Somebody reads who is no subscriber: on behalf of some.
+    pub(super) fn enter_reader(&self) -> usize {
+        self.state.lock().waiting.insert(None)
+    }
+
+    /// Somebody reads no more.
+    pub(super) fn leave_reader(&self, slot: usize) {
+        let mut state = self.state.lock();
+        state.waiting.remove(slot);
+        if state.waiting.is_empty() {
+            state.waiting = Slab::new();
+            state.waking = Vec::new();
+        }
+    }
+
+    /// How many subscribers are here.
+    pub(super) fn present(&self) -> usize {
+        self.state.lock().present
+    }
+
+    /// Answers whether nobody is here, and takes note that this does not stand among the lingering workspaces any more.
+    pub(super) fn is_taken_from_lingering(&self) -> bool {
+        let mut state = self.state.lock();
+        state.lingers = false;
+        state.present == 0
+    }
+
+    /// Forgets what is kept for a while only. Answers whether nobody has been here for the linger time.
+    pub(super) fn sweep(&self, now: Instant, linger: Duration) -> bool {
+        let mut state = self.state.lock();
+        state.replays.sweep(now);
+        state.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= linger)
+    }
+
+    /// Tells of events that were dropped because they came too fast, if that is due.
+    pub(super) fn tell_dropped(&self) {
+        let mut state = self.state.lock();
+        if state.timeline.tell_what_is_due() {
+            self.wake_unlocked(state);
+        }
+    }
+
+    pub(super) fn confirmed(&self) {
+        let mut state = self.state.lock();
+        state.link = Link::Live;
+        let wish = state.timeline.confirmed();
+        if wish.is_some() && self.shared.settings.live == LiveEvents::Auto {
+            let number = state.look.begin();
+            self.want_look(number);
+        }
+        self.ask(wish);
+        self.wake_unlocked(state);
+    }
+
+    pub(super) fn refused(&self) {
+        let mut state = self.state.lock();
+        state.timeline.interrupted();
+        state.replays.forget_landed();
+        state.link = Link::Refused;
+        self.wake_unlocked(state);
+    }
+
+    pub(super) fn interrupted(&self) {
+        let mut state = self.state.lock();
+        if state.link == Link::Live {
+            state.timeline.interrupted();
+            state.replays.forget_landed();
+            state.link = Link::Pending;
+        }
+    }
+
+    /// A message of the workspace's channel.
+    pub(super) fn message(&self, message: &Bytes) {
+        let mut state = self.state.lock();
+        let wish = state.timeline.message(message);
+        self.ask(wish);
+        self.wake_unlocked(state);
+    }
+
+    /// The answer to a read of the log that the workspace itself asked for.
+    pub(super) fn caught_up(&self, ticket: u64, page: Result<LogPage, LogError>) {
+        let mut state = self.state.lock();
+        let wish = state.timeline.answer(ticket, page);
+        self.ask(wish);
+        self.wake_unlocked(state);
+    }
+
+    /// The answer to a read of the log that subscribers asked for.
+    pub(super) fn replayed(&self, span: Span, reader: Option<ReaderId>, page: Result<LogPage, LogError>) {
+        let Some(asked) = self.state.lock().replays.asked(span) else { return };
+        // Encoded outside the lock, which live events want meanwhile.
+        let page = match page {
+            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, asked))),
+            Err(error) => Err(Failure::from(&error)),
+        };
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        state.replays.land(span, page.as_ref().map_err(|failure| *failure), now);
+        if let Ok(page) = page {
+            self.shared.pages.hold(page, reader, now);
+        }
+        self.wake_unlocked(state);
+    }
+
+    /// Has a part of the log read for subscribers, of which `reader` is the first.
+    pub(super) fn ask_replay(&self, span: Span, reader: Option<ReaderId>) {
+        self.push_read(span, Duration::ZERO, Asker::Replay { reader });
+    }
+
+    /// The mark was looked at once more. Where the bus was out of reach, it is looked at again; what cannot be read may be so.
+    pub(super) fn looked(&self, number: u64, page: Result<LogPage, LogError>) {
+        let mut state = self.state.lock();
+        if matches!(page, Err(LogError::Unavailable(_))) {
+            if state.look.is_latest(number) {
+                self.want_look(number);
+            }
+            return;
+        }
+        let mark = page.map_or(LiveMark::Unknown, |page| page.live);
+        let found = Found { mark, cursor: state.timeline.ring().head() };
+        if state.look.land(number, found) {
+            state.timeline.looked(mark);
+            self.wake_unlocked(state);
+        }
+    }
+
+    fn ask(&self, wish: Option<Wish>) {
+        if let Some(Wish { span, ticket, pause }) = wish {
+            self.push_read(span, pause, Asker::Workspace(ticket));
+        }
+    }
+
+    fn want_look(&self, number: u64) {
+        self.push_read(Span::LiveMark, LOOK_PAUSE, Asker::Look { number });
+    }
+
+    fn push_read(&self, span: Span, pause: Duration, asker: Asker) {
+        let (workspace, incarnation) = (self.id.clone(), self.incarnation);
+        self.shared.reads.push(LogRead { workspace, span, pause, incarnation, asker });
+    }
+
+    /// Wakes every subscriber that waits.
+    pub(super) fn wake(&self) {
+        self.wake_unlocked(self.state.lock());
+    }
+
+    /// Wakes every subscriber that waits, after the lock is given back: who wakes up wants it.
+    fn wake_unlocked(&self, mut state: MutexGuard<'_, State>) {
+        let mut waking = std::mem::take(&mut state.waking);
+        waking.extend(state.waiting.iter_mut().filter_map(|(_, waiting)| waiting.take()));
+        if waking.is_empty() {
+            state.waking = waking;
+            return;
+        }
+        drop(state);
+        waking.drain(..).for_each(Waker::wake);
+        let mut state = self.state.lock();
+        if !state.waiting.is_empty() && state.waking.capacity() < waking.capacity() {
+            state.waking = waking;
+        }
+    }
+}
+
+impl State {
+    /// Whether a subscriber may be told that it has joined.
+    pub(super) fn is_open(&self) -> bool {
+        self.link == Link::Live && self.timeline.is_followed()
+    }
+
+    /// A subscriber has nothing to read and wants to be woken.
+    pub(super) fn wait(&mut self, slot: usize, context: &Context<'_>) {
+        if let Some(waiting) = self.waiting.get_mut(slot) {
+            match waiting {
+                Some(waker) if waker.will_wake(context.waker()) => {}
+                _ => *waiting = Some(context.waker().clone()),
+            }
+        }
+    }
+}

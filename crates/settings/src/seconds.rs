@@ -1,0 +1,71 @@
+//! Durations, addresses and paths as they stand in configuration files.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// The longest duration that a key takes: a day.
+const SECONDS_MAX: f64 = 86_400.0;
+
+/// A duration given in seconds, 0 to 86,400; fractions are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds(Duration);
+
+impl Seconds {
+    /// Takes a duration.
+    #[must_use]
+    pub const fn new(duration: Duration) -> Self {
+        Self(duration)
+    }
+
+    /// The duration.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.as_secs_f64())
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match f64::deserialize(deserializer) {
+            Ok(seconds) if (0.0..=SECONDS_MAX).contains(&seconds) => {
+                Ok(Self(Duration::from_secs_f64(seconds)))
+            }
+            _ => Err(D::Error::custom(format_args!("expected seconds from 0 to {SECONDS_MAX}"))),
+        }
+    }
+}
+
+/// An address, told in words where it is not one.
+pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    optional_address(deserializer)?.ok_or_else(not_an_address)
+}
+
+/// An address, or nothing where the text is empty.
+pub fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer).map_err(|_| not_an_address())?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| not_an_address())
+}
+
+/// A path, or nothing where the text is empty.
+pub fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+fn not_an_address<E: serde::de::Error>() -> E {
+    E::custom("expected an address and a port such as 127.0.0.1:8080")
+}
