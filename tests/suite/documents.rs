@@ -1,5 +1,5 @@
-//! The documents against what they describe: a word that the program says and no document explains, or a document that
-//! points at what is not there, fails here.
+//! Compares the documents with the program: each word that the program uses has an explanation, and
+//! each link leads to a heading.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,7 +57,7 @@ fn section<'a>(document: &'a str, heading: &str) -> &'a str {
     rest.split_once("\n#").map_or(rest, |(section, _)| section)
 }
 
-/// What stands between backticks in the given column of a section's tables.
+/// The code spans in the given column of a section's tables.
 fn column(section: &str, column: usize) -> BTreeSet<String> {
     let rows = section.lines().filter(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.split('|').nth(column + 1));
@@ -127,7 +127,7 @@ fn every_word_of_the_brokers_own_events_is_explained() {
     }
 }
 
-/// The kinds of problems in a source text: each stands as a literal right behind its status.
+/// The kinds of problems in a source text: each is a literal right behind its status.
 fn problem_kinds(source: &str) -> impl Iterator<Item = &str> {
     source.split("StatusCode::").skip(1).filter_map(|rest| {
         let (_, behind) = rest.split_once(',')?;
