@@ -141,9 +141,25 @@ fn every_problem_type_is_explained() {
     let kinds: BTreeSet<String> =
         sources.iter().flat_map(|source| problem_kinds(source)).map(str::to_owned).collect();
     assert!(kinds.contains("unavailable") && kinds.contains("bad-workspace"), "{kinds:?}");
-    let mut explained = column(section(&read("docs/protocol.md"), "### Errors"), 0);
+    let mut explained = column(section(&read("docs/errors.md"), "## Problem types"), 0);
     explained.remove("type");
     assert_eq!(explained, kinds);
+}
+
+#[test]
+fn every_check_of_authentication_is_explained() {
+    let source = read("src/auth/denial.rs");
+    let (_, words) = source.split_once("pub fn as_str(self)").unwrap();
+    let (words, _) = words.split_once("\n    }\n").unwrap();
+    let checks: BTreeSet<String> = words
+        .lines()
+        .filter_map(|line| line.split_once(" => \"")?.1.split('"').next())
+        .map(str::to_owned)
+        .collect();
+    assert!(checks.contains(Check::Expiry.as_str()), "{checks:?}");
+    let document = read("docs/errors.md");
+    let (_, table) = section(&document, "## Authentication").split_once("| `check` | usual cause |").unwrap();
+    assert_eq!(column(table, 0), checks);
 }
 
 #[test]
@@ -189,7 +205,7 @@ fn every_metric_is_explained() {
         .map(str::to_owned)
         .collect();
     assert!(names.len() > 10, "{names:?}");
-    let document = read("docs/operations.md");
+    let document = read("docs/metrics.md");
     let explained: BTreeSet<String> = column(section(&document, "## Metrics"), 0)
         .iter()
         .filter_map(|name| name.split('{').next())
@@ -218,7 +234,7 @@ fn the_map_of_the_house_names_what_is_there() {
     }
     let security = read("docs/security.md");
     for (document, heading) in
-        [(&architecture, "## Invariants"), (&security, "## What is defended, and where it is tested")]
+        [(&architecture, "## Invariants"), (&security, "## Threats, defences and tests")]
     {
         let tests = column(section(document, heading), 2);
         let tests: Vec<&String> = tests.iter().filter(|name| name.contains('_')).collect();

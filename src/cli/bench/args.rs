@@ -36,7 +36,7 @@ const OTHER_FILES: u64 = 100;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every event carries its number in its workspace, and every client checks that it gets each number once and in order. Latency \
-counts from the moment at which an event was due, so that a publisher that is held up hides nothing. docs/operations.md \
+counts from the moment at which an event was due, so that a publisher that is held up hides nothing. docs/cli.md \
 explains the figures and the members of --json. TIDINGS_TOKEN may hold a token, which has to let in to bench-* and to write there.
 Exit codes: 0 every event arrived; 1 something is missing, came twice or out of order, or the run failed; 2 wrong usage.")]
 pub(crate) struct BenchArgs {
