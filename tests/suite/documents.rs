@@ -162,6 +162,64 @@ fn every_check_of_authentication_is_explained() {
     assert_eq!(column(table, 0), checks);
 }
 
+/// The last literal among the arguments of a macro, without those inside of further calls.
+fn last_literal(arguments: &str) -> String {
+    let (mut depth, mut found) = (0, String::new());
+    let mut rest = arguments.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth == 0 => break,
+            ')' | ']' | '}' => depth -= 1,
+            '"' => {
+                let literal: String = rest.by_ref().take_while(|c| *c != '"').collect();
+                if depth == 0 {
+                    found = literal;
+                }
+            }
+            _ => {}
+        }
+    }
+    found.split("\\\n").map(str::trim_start).collect()
+}
+
+/// The messages that the program logs, outside of unit tests.
+fn logged_messages(source: &str) -> Vec<String> {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let calls = ["error", "warn", "info", "debug"].map(|level| format!("tracing::{level}!("));
+    let places = calls.iter().flat_map(|call| source.match_indices(call));
+    places.map(|(place, call)| last_literal(&source[place + call.len()..])).collect()
+}
+
+#[test]
+fn every_log_line_is_explained() {
+    let mut sources = String::new();
+    let mut logged = BTreeSet::new();
+    for path in files(&root().join("src"), ".rs") {
+        let source = text(&path);
+        sources.push_str(&source);
+        if !path.iter().any(|part| part == "tests" || part == "tests.rs") {
+            logged.extend(logged_messages(&source));
+        }
+    }
+    assert!(logged.contains("listening") && logged.len() > 40, "{logged:?}");
+    let document = read("docs/logging.md");
+    let explained: BTreeSet<String> = column(section(&document, "## Lines"), 1)
+        .iter()
+        .map(|message| message.trim_end_matches(['…', ' ']).to_owned())
+        .collect();
+    // A message that is only an argument is a literal elsewhere.
+    let unexplained: Vec<&String> = logged
+        .iter()
+        .filter(|message| !message.starts_with('{'))
+        .filter(|message| !explained.iter().any(|explained| message.starts_with(explained)))
+        .collect();
+    assert!(unexplained.is_empty(), "not in docs/logging.md: {unexplained:#?}");
+    let gone: Vec<&String> =
+        explained.iter().filter(|message| !sources.contains(&format!("\"{message}"))).collect();
+    assert!(gone.is_empty(), "only in docs/logging.md: {gone:#?}");
+}
+
 #[test]
 fn every_direct_dependency_has_a_reason() {
     let mut manifests = vec![read("Cargo.toml")];
