@@ -100,19 +100,20 @@ const INTRODUCTION: &str = "\
 
 <!-- Made from config/default.toml. To change it, edit that file, then run: UPDATE_DOCS=1 cargo test --lib config::reference -->
 
-Tidings runs without any configuration. Every value has a default; four layers can set it, and the later one wins:
+Tidings needs no configuration: every setting has a default. Four layers can set it, and later ones
+win:
 
 1. [`config/default.toml`](../config/default.toml), which is compiled into the program;
-2. the file given by `--config FILE`: the same sections and keys, as few of them as you like;
-3. environment variables: `TIDINGS__SECTION__KEY`, with two underscores between the parts. A list is separated by commas.
-   Text is taken as it stands, without quotes;
+2. the file of `--config FILE`, with any of the same sections and keys;
+3. environment variables: `TIDINGS__SECTION__KEY`, with two underscores between the parts. Commas
+   separate the elements of a list. Text needs no quotes;
 4. flags, such as `--listen` and `--redis`.
 
-`tidings config` shows every value in force and where it comes from, with secrets masked.
+`tidings config` shows every setting in force and its source, with secrets masked.
 
-An unknown key or a bad value stops the start. The message names the file, the variable or the flag, the key, what was
-found and what was expected, and for an unknown key the nearest that exists. Variables that do not begin with `TIDINGS__`
-are left alone.
+An unknown key or an invalid value stops the start. The message has the file, the variable or the
+flag, the key, and the found and expected values. For an unknown key it has the nearest valid one.
+Tidings ignores variables that do not begin with `TIDINGS__`.
 
 Keys that end in `_seconds` take fractions (`0.5`), and at most 86400.
 ";
