@@ -148,7 +148,7 @@ fn every_problem_type_is_explained() {
 
 #[test]
 fn every_check_of_authentication_is_explained() {
-    let source = read("src/auth/denial.rs");
+    let source = read("crates/auth/src/denial.rs");
     let (_, words) = source.split_once("pub fn as_str(self)").unwrap();
     let (words, _) = words.split_once("\n    }\n").unwrap();
     let checks: BTreeSet<String> = words
@@ -195,7 +195,7 @@ fn logged_messages(source: &str) -> Vec<String> {
 fn every_log_line_is_explained() {
     let mut sources = String::new();
     let mut logged = BTreeSet::new();
-    for path in files(&root().join("src"), ".rs") {
+    for path in ["src", "crates"].iter().flat_map(|directory| files(&root().join(directory), ".rs")) {
         let source = text(&path);
         sources.push_str(&source);
         if !path.iter().any(|part| part == "tests" || part == "tests.rs") {
