@@ -51,7 +51,9 @@ fn configured(config: &Config) -> usize {
     let bus = if config.redis.is_configured() {
         // Each read of a log is in memory as a whole before a page is made of it.
         let read = config.replay.page_events.saturating_mul(limits.event_bytes).min(config.retention.bytes);
-        config.replay.concurrent.saturating_mul(read)
+        // What is under way on the link for events, and on the one for commands.
+        let answers = config.redis.answer_bytes.saturating_mul(2);
+        config.replay.concurrent.saturating_mul(read).saturating_add(answers)
     } else {
         let embedded = &config.embedded;
         [embedded.log_bytes, embedded.clients_bytes, embedded.idempotency_bytes, EMBEDDED_BYTES]
@@ -115,6 +117,10 @@ mod tests {
         }
         let more = configured(&config(&[("TIDINGS__LIMITS__CONNECTIONS", "100000")]));
         assert_eq!(more, before + 84_000 * CONNECTION_BYTES);
+        let redis = ("TIDINGS__REDIS__URL", "redis://host");
+        let before = configured(&config(&[redis]));
+        let more = configured(&config(&[redis, ("TIDINGS__REDIS__ANSWER_BYTES", "133554432")]));
+        assert_eq!(more, before + 200_000_000);
     }
 
     #[test]

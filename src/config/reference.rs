@@ -104,7 +104,8 @@ Tidings needs no configuration: every setting has a default. Four layers can set
 win:
 
 1. [`config/default.toml`](../config/default.toml), which is compiled into the program;
-2. the file of `--config FILE`, with any of the same sections and keys;
+2. the file of `--config FILE`, or else of the variable `TIDINGS_CONFIG`, with any of the same
+   sections and keys;
 3. environment variables: `TIDINGS__SECTION__KEY`, with two underscores between the parts. Commas
    separate the elements of a list. Text needs no quotes;
 4. flags, such as `--listen` and `--redis`.

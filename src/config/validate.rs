@@ -202,8 +202,24 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     );
     checks.value("delivery.shards", config.delivery.shards <= 64, "0 to 64 threads");
     checks.value("ring.events", (1..=10_000_000).contains(&config.ring.events), "1 to 10000000 events");
+    checks.value(
+        "redis.answer_bytes",
+        (MIB..=1024 * MIB).contains(&config.redis.answer_bytes),
+        "1048576 to 1073741824 bytes",
+    );
     if limited {
         let least = event_bytes + FRAME_HEAD_BYTES;
+        let page_events = config.replay.page_events.max(config.replay.newest_max);
+        let page = page_events
+            .saturating_add(1)
+            .saturating_mul(least)
+            .min(config.retention.bytes.saturating_add(least));
+        checks.pair(
+            ["redis.answer_bytes", "retention.bytes"],
+            !config.redis.is_configured() || config.redis.answer_bytes >= page,
+            "redis.answer_bytes must have room for a page of a log: replay.page_events and replay.newest_max times the largest \
+             event, or retention.bytes and one event where that is less",
+        );
         checks.pair(
             ["ring.bytes", "limits.event_bytes"],
             config.ring.bytes >= least,

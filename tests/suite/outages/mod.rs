@@ -5,6 +5,7 @@ mod absent;
 mod addresses;
 mod command_link;
 mod credentials;
+mod endless;
 mod failover;
 mod kinds;
 mod links;

@@ -277,11 +277,19 @@ impl Broker {
 
     /// How much memory the broker takes, in bytes (VmRSS of `proc(5)`).
     pub fn memory_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that the broker has taken since it started, in bytes (VmHWM of `proc(5)`).
+    pub fn memory_peak_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("/proc/PID/status");
-        let kibibytes =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        kibibytes.expect("a VmRSS line").parse::<u64>().expect("a number") * 1024
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+        kibibytes.expect("a line of memory").parse::<u64>().expect("a number") * 1024
     }
 
     /// How many file descriptors the broker has open.

@@ -21,6 +21,8 @@ enum Mode {
     Deafen,
     /// The connection is closed.
     Cut,
+    /// The client gets one answer that never ends.
+    Flood,
 }
 
 /// A connection that a client made.
@@ -87,6 +89,16 @@ impl TcpProxy {
         self.set(Mode::Deafen, |_| true);
     }
 
+    /// Sends one answer without end over the open connections that subscribe to nothing.
+    pub fn flood_commands(&self) {
+        self.set(Mode::Flood, |link| !link.subscribes);
+    }
+
+    /// Sends one answer without end over the open connections that subscribe.
+    pub fn flood_events(&self) {
+        self.set(Mode::Flood, |link| link.subscribes);
+    }
+
     /// Closes the open connections that subscribe to nothing.
     pub fn cut_commands(&self) {
         self.set(Mode::Cut, |link| !link.subscribes);
@@ -136,8 +148,8 @@ async fn accept(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
                 }
             };
             tokio::select! {
-                () = pump(from_client, to_server, modes.clone(), note) => {}
-                () = pump(from_server, to_client, modes, |_| {}) => {}
+                () = pump(from_client, to_server, modes.clone(), note, false) => {}
+                () = pump(from_server, to_client, modes, |_| {}, true) => {}
             }
         });
     }
@@ -149,14 +161,19 @@ async fn pump(
     mut to: OwnedWriteHalf,
     mut modes: watch::Receiver<Mode>,
     note: impl Fn(&[u8]),
+    is_answering: bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = tokio::select! {
             count = from.read(&mut buffer) => count.unwrap_or(0),
             changed = modes.changed() => {
-                if changed.is_err() || *modes.borrow() == Mode::Cut {
+                let mode = *modes.borrow();
+                if changed.is_err() || mode == Mode::Cut {
                     return;
+                }
+                if mode == Mode::Flood && is_answering {
+                    return flood(&mut to).await;
                 }
                 continue;
             }
@@ -167,13 +184,21 @@ async fn pump(
         let bytes = &buffer[..count];
         note(bytes);
         let passed = match *modes.borrow() {
-            Mode::Pass => bytes.to_vec(),
+            Mode::Pass | Mode::Flood => bytes.to_vec(),
             Mode::Deafen => without_messages(bytes),
             Mode::Swallow | Mode::Cut => Vec::new(),
         };
         if to.write_all(&passed).await.is_err() {
             return;
         }
+    }
+}
+
+/// Sends a text that does not end, until the client closes the connection.
+async fn flood(to: &mut OwnedWriteHalf) {
+    let mut bytes = b"$2000000000\r\n".to_vec();
+    while to.write_all(&bytes).await.is_ok() {
+        bytes = vec![b'x'; 64 * 1024];
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use redis::aio::ConnectionManager;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::channel::{Channels, LogKeys};
 use super::connect::{ConnectError, Connector, Target, describe};
+use super::connection::Connection;
 use super::identity::Identity;
 use super::publisher::PUBLISH_SCRIPT;
 use super::reader;
@@ -72,8 +72,8 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
     findings.push(finding("subscribing", subscribed, config));
     let heard = link.subscribe(channels.control()).await;
     findings.push(finding("hearing the orders of backends", heard, config));
-    let mut commands = match connector.command_link(&target, config.command_timeout_seconds.duration()).await
-    {
+    let timeout = config.command_timeout_seconds.duration();
+    let mut commands = match connector.command_connection(&target, timeout).await {
         Ok(commands) => commands,
         Err(error) => {
             findings.push(unreachable(&error, config));
@@ -127,7 +127,7 @@ fn kind(target: &Target, server: &Identity) -> Finding {
     }
 }
 
-async fn ask(connection: &mut ConnectionManager, command: &Cmd) -> RedisResult<()> {
+async fn ask(connection: &mut Connection, command: &Cmd) -> RedisResult<()> {
     command.query_async::<Value>(connection).await.map(|_| ())
 }
 
@@ -153,6 +153,8 @@ fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
         "user or password are wrong: correct redis.url, or the file at redis.password_file"
     } else if text.contains("CertificateRequired") {
         "the server asks for a certificate: set redis.tls.cert and redis.tls.key"
+    } else if matches!(error, ConnectError::TooLong(_)) {
+        "see that the address is that of a Redis, and that no event or log in it is larger than redis.answer_bytes"
     } else if text.contains(TOO_MANY_CLIENTS) {
         "raise maxclients of the server, or end clients that it does not need"
     } else {

@@ -1,10 +1,12 @@
 //! Publishing many events at a time, for `tidings bench`: a server is kept busy by one connection, and the order in each
 //! workspace is that in which the events are given.
 
-use redis::aio::ConnectionManager;
-use redis::{Pipeline, RedisResult, Script, Value};
+use std::time::Duration;
 
-use super::connect::{ConnectError, Connector, describe};
+use redis::{Pipeline, RedisError, RedisResult, Script, Value};
+
+use super::connect::{ConnectError, Connector, Target, describe};
+use super::connection::Connection;
 use super::publisher::PUBLISH_SCRIPT;
 use crate::settings::{RedisConfig, RetentionConfig};
 use tidings_event::workspace::WorkspaceId;
@@ -23,7 +25,11 @@ pub enum BulkWay {
 
 /// A connection that publishes.
 pub struct BulkPublisher {
-    connection: ConnectionManager,
+    connector: Connector,
+    target: Target,
+    timeout: Duration,
+    /// `None` after it was lost.
+    connection: Option<Connection>,
     script: Script,
     prefix: String,
     log_events: usize,
@@ -45,15 +51,19 @@ impl BulkPublisher {
     ) -> Result<Self, ConnectError> {
         let connector = Connector::new(config)?;
         let target = connector.find().await?;
-        let connection = connector.command_link(&target, config.command_timeout_seconds.duration()).await?;
         let mut publisher = Self {
-            connection,
+            connector,
+            target,
+            timeout: config.command_timeout_seconds.duration(),
+            connection: None,
             script: Script::new(PUBLISH_SCRIPT),
             prefix: config.channel_prefix.clone(),
             log_events: retention.events,
             way,
         };
-        publisher.prepare().await.map_err(|error| ConnectError::Server(describe(&error)))?;
+        let mut connection = publisher.connection().await?;
+        let prepared = publisher.prepare(&mut connection).await;
+        prepared.map_err(|error| ConnectError::Server(describe(&error)))?;
         Ok(publisher)
     }
 
@@ -78,8 +88,15 @@ impl BulkPublisher {
                     .arg(LOG_SECONDS),
             };
         }
+        let mut connection = match self.connection().await {
+            Ok(connection) => connection,
+            Err(error) => return vec![Err(error.to_string()); events.len()],
+        };
         let answers: RedisResult<Vec<RedisResult<Value>>> =
-            pipeline.ignore_errors().query_async(&mut self.connection).await;
+            pipeline.ignore_errors().query_async(&mut connection).await;
+        if answers.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
+            self.connection = None;
+        }
         match answers {
             Ok(answers) if answers.len() == events.len() => {
                 answers.into_iter().map(|answer| answer.map(drop).map_err(|error| describe(&error))).collect()
@@ -93,13 +110,14 @@ impl BulkPublisher {
     /// bus and servers that do not let us ask.
     pub async fn xranges(&mut self) -> Option<u64> {
         let mut info = redis::cmd("INFO");
-        let text: String = info.arg("commandstats").query_async(&mut self.connection).await.ok()?;
+        let mut connection = self.connection().await.ok()?;
+        let text: String = info.arg("commandstats").query_async(&mut connection).await.ok()?;
         // A server that counts names the commands that it was sent.
         text.contains("cmdstat_").then(|| calls(&text, "xrange"))
     }
 
     /// Makes the script known, or at least sees that the server answers.
-    async fn prepare(&mut self) -> RedisResult<()> {
+    async fn prepare(&self, connection: &mut Connection) -> RedisResult<()> {
         let command = match self.way {
             BulkWay::Live => redis::cmd("PING"),
             BulkWay::Durable => {
@@ -108,7 +126,16 @@ impl BulkPublisher {
                 load
             }
         };
-        command.query_async::<Value>(&mut self.connection).await.map(drop)
+        command.query_async::<Value>(connection).await.map(drop)
+    }
+
+    /// The connection, made if there is none.
+    async fn connection(&mut self) -> Result<Connection, ConnectError> {
+        if let Some(connection) = &self.connection {
+            return Ok(connection.clone());
+        }
+        let made = self.connector.command_connection(&self.target, self.timeout).await?;
+        Ok(self.connection.insert(made).clone())
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::backoff::Backoff;
 use super::connect::{ConnectError, Connector, Target, describe, is_readonly, is_unauthenticated};
+use super::connection::Connection;
 use super::identity::Identity;
 use crate::settings::RedisConfig;
 
@@ -63,7 +63,7 @@ type Attempt = Shared<BoxFuture<'static, Option<Result<Link, ConnectError>>>>;
 
 #[derive(Clone)]
 struct Link {
-    connection: MultiplexedConnection,
+    connection: Connection,
     made: Instant,
     number: u64,
 }
@@ -144,7 +144,7 @@ impl Commands {
     async fn run<T>(
         &self,
         within: Duration,
-        ask: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
+        ask: impl AsyncFnOnce(Connection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let came = Instant::now();
         let deadline = (came + within).into();
@@ -156,7 +156,15 @@ impl Commands {
             }
         };
         let asked = Instant::now();
-        let outcome = timeout_at(deadline, ask(link.connection)).await.unwrap_or_else(|_| Err(timed_out()));
+        let excess = link.connection.excess().clone();
+        let mut outcome =
+            timeout_at(deadline, ask(link.connection)).await.unwrap_or_else(|_| Err(timed_out()));
+        // Which of the commands under way got the long answer is not known.
+        if let (Err(error), Some(reason)) = (&outcome, excess.get())
+            && error.is_io_error()
+        {
+            outcome = Err(reason.of_command());
+        }
         if let Err(error) = &outcome {
             let mut route = self.0.route.lock();
             if is_readonly(error) {
@@ -218,7 +226,7 @@ impl Inner {
     fn settle(
         &self,
         pins: u64,
-        made: Result<MultiplexedConnection, ConnectError>,
+        made: Result<Connection, ConnectError>,
     ) -> Option<Result<Link, ConnectError>> {
         let mut route = self.route.lock();
         if route.pins != pins {
@@ -285,7 +293,7 @@ async fn connect(
     connector: &Connector,
     timeout: Duration,
     pin: Option<&Pin>,
-) -> Result<MultiplexedConnection, ConnectError> {
+) -> Result<Connection, ConnectError> {
     let target = match pin {
         Some(pin) => pin.target.clone(),
         None => connector.find().await?,

@@ -1,14 +1,16 @@
 //! How connections to the server are made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
     RedisError,
 };
 
+use super::bounded::{Bound, TooLong};
+use super::connection::{Connection, OpenError};
 use super::credentials::{Credentials, CredentialsError};
 use super::farewell;
 use super::identity::{Identity, Unfit};
@@ -41,9 +43,21 @@ pub enum ConnectError {
     /// The connection for commands came to another server than the one for events.
     #[error("the address leads to two servers: see that all connections go to the primary")]
     OtherServer,
+    /// The server, or something else at its address, sends an answer that is too long.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
     /// The server cannot be reached, or does not let us in.
     #[error("{0}")]
     Server(String),
+}
+
+impl From<OpenError> for ConnectError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::TooLong(error) => error.into(),
+            OpenError::Redis(error) => error.into(),
+        }
+    }
 }
 
 impl From<RedisError> for ConnectError {
@@ -111,7 +125,7 @@ fn is_code(error: &RedisError, code: &str) -> bool {
 /// A server to connect to.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    client: Client,
+    info: ConnectionInfo,
     /// Where it is, if Sentinels said so.
     pub(super) primary: Option<Primary>,
 }
@@ -127,21 +141,6 @@ impl Target {
     }
 }
 
-/// Makes a connection. Where the server closes it at once, the error is what the server says.
-async fn make(
-    client: &Client,
-    config: &AsyncConnectionConfig,
-) -> Result<MultiplexedConnection, ConnectError> {
-    match client.get_multiplexed_async_connection_with_config(config).await {
-        Ok(connection) => Ok(connection),
-        Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {
-            let said = farewell::of(client.get_connection_info().addr()).await;
-            Err(said.map_or_else(|| error.into(), ConnectError::Server))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// Makes connections of the configured kind.
 #[derive(Debug)]
 pub(super) struct Connector {
@@ -149,14 +148,13 @@ pub(super) struct Connector {
     info: ConnectionInfo,
     credentials: Credentials,
     sentinels: Option<Sentinels>,
+    bound: Arc<Bound>,
     connect_timeout: Duration,
     ping_timeout: Duration,
 }
 
 impl Connector {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
-        // rediss:// needs a process-wide choice of cryptography; whoever chose first is right.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         // With Sentinels the address may give user, password and TLS, and its host does not count.
         let url = if config.url.is_empty() { "redis://primary" } else { config.url.reveal() };
         let info = url.into_connection_info().map_err(|_| ConnectError::Address)?;
@@ -172,10 +170,12 @@ impl Connector {
             .set_protocol(ProtocolVersion::RESP3)
             .set_lib_name("tidings", env!("CARGO_PKG_VERSION"));
         let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
+        let bound = Bound::new(config.answer_bytes);
         Ok(Self {
             info,
             credentials: Credentials::of_server(config),
-            sentinels: Sentinels::new(config)?,
+            sentinels: Sentinels::new(config, &bound)?,
+            bound,
             connect_timeout: config.connect_timeout_seconds.duration(),
             ping_timeout: config.ping_timeout_seconds.duration(),
         })
@@ -191,8 +191,7 @@ impl Connector {
             Some(primary) => self.info.clone().set_addr(primary.address_like(self.info.addr())),
             None => self.info.clone(),
         };
-        let client = Client::open(info).map_err(|_| ConnectError::Address)?;
-        Ok(Target { client, primary })
+        Ok(Target { info, primary })
     }
 
     /// Whether a server that was found is still the one to be connected to: `Err` says why not. What cannot be asked
@@ -212,16 +211,14 @@ impl Connector {
         &self,
         target: &Target,
         push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<MultiplexedConnection, ConnectError> {
+    ) -> Result<Connection, ConnectError> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.ping_timeout))
             .set_push_sender(move |info| {
                 push(info);
                 Ok::<(), std::convert::Infallible>(())
             });
-        let client = self.credentials.client(&target.client).await?;
-        make(&client, &config).await
+        self.make(target, config).await
     }
 
     /// A connection for commands, each of which gets its answer within a time or fails.
@@ -229,25 +226,22 @@ impl Connector {
         &self,
         target: &Target,
         timeout: Duration,
-    ) -> Result<MultiplexedConnection, ConnectError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(timeout));
-        let client = self.credentials.client(&target.client).await?;
-        make(&client, &config).await
+    ) -> Result<Connection, ConnectError> {
+        self.make(target, AsyncConnectionConfig::new().set_response_timeout(Some(timeout))).await
     }
 
-    /// A connection for commands that is made when first used and made again when it was lost, by whatever server is there.
-    pub(super) async fn command_link(
-        &self,
-        target: &Target,
-        timeout: Duration,
-    ) -> Result<ConnectionManager, ConnectError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(timeout))
-            .set_number_of_retries(1);
-        Ok(self.credentials.client(&target.client).await?.get_connection_manager_lazy(config)?)
+    /// Makes a connection. Where the server closes it at once, the error is what the server says.
+    async fn make(&self, target: &Target, config: AsyncConnectionConfig) -> Result<Connection, ConnectError> {
+        let login = self.credentials.login(&target.info).await?;
+        match Connection::open(&login, config, &self.bound, self.connect_timeout).await {
+            Err(OpenError::Redis(error))
+                if error.is_connection_dropped() && !error.is_connection_refusal() =>
+            {
+                let said = farewell::of(target.info.addr()).await;
+                Err(said.map_or_else(|| error.into(), ConnectError::Server))
+            }
+            made => Ok(made?),
+        }
     }
 }
 

@@ -4,11 +4,15 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
+use redis::{ConnectionAddr, ConnectionInfo};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
-use super::connect::{ConnectError, describe};
+use super::connect::ConnectError;
 use crate::settings::{RedisConfig, RedisTlsConfig};
 use tidings_settings::MASK;
 
@@ -50,15 +54,14 @@ impl Credentials {
         Self { password: password.map(|path| (key, path.clone())), tls: config.tls.clone() }
     }
 
-    /// A client for the same server, with what the files hold now.
-    pub(super) async fn client(&self, client: &Client) -> Result<Client, ConnectError> {
-        let is_tls = matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
-        let has_tls_files = is_tls && self.tls.is_set();
-        if self.password.is_none() && !has_tls_files {
-            return Ok(client.clone());
+    /// What a new connection to a server needs, with what the files hold now.
+    pub(super) async fn login(&self, info: &ConnectionInfo) -> Result<Login, ConnectError> {
+        let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        if self.password.is_none() && !is_tls {
+            return Ok(Login { info: info.clone(), tls: None });
         }
-        let (credentials, info) = (self.clone(), client.get_connection_info().clone());
-        let read = tokio::task::spawn_blocking(move || credentials.read(info, has_tls_files));
+        let (credentials, info) = (self.clone(), info.clone());
+        let read = tokio::task::spawn_blocking(move || credentials.read(info));
         let late = |_| {
             let reason = "the files of passwords and certificates cannot be read in time";
             Err(ConnectError::Server(reason.to_owned()))
@@ -69,26 +72,69 @@ impl Credentials {
     }
 
     /// Blocks.
-    fn read(&self, mut info: ConnectionInfo, has_tls_files: bool) -> Result<Client, ConnectError> {
+    fn read(&self, mut info: ConnectionInfo) -> Result<Login, ConnectError> {
         if let Some((key, path)) = &self.password {
             let settings = info.redis_settings().clone().set_password(password(key, path)?);
             info = info.set_redis_settings(settings);
         }
-        if !has_tls_files {
-            return Ok(Client::open(info)?);
-        }
-        let tls = &self.tls;
-        let root_cert = tls.ca.as_ref().map(|path| pem("redis.tls.ca", path, "CERTIFICATE")).transpose()?;
-        let client_tls = match (&tls.cert, &tls.key) {
-            (Some(cert), Some(key)) => Some(ClientTlsConfig {
-                client_cert: pem("redis.tls.cert", cert, "CERTIFICATE")?,
-                client_key: pem("redis.tls.key", key, "PRIVATE KEY")?,
-            }),
+        let tls = match info.addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => {
+                let reason = "an address with #insecure is not supported: name the authority in redis.tls.ca";
+                return Err(ConnectError::Server(reason.to_owned()));
+            }
+            ConnectionAddr::TcpTls { .. } => Some(Arc::new(self.tls_config()?)),
             _ => None,
         };
-        Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
-            .map_err(|error| ConnectError::Server(format!("[redis.tls]: {}", describe(&error))))
+        Ok(Login { info, tls })
     }
+
+    /// Blocks.
+    fn tls_config(&self) -> Result<ClientConfig, ConnectError> {
+        let tls = &self.tls;
+        let unfit = |reason: String| ConnectError::Server(format!("[redis.tls]: {reason}"));
+        let mut roots = RootCertStore::empty();
+        match &tls.ca {
+            Some(path) => {
+                for certificate in certificates("redis.tls.ca", path)? {
+                    roots.add(certificate).map_err(|error| unfit(error.to_string()))?;
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if roots.is_empty() {
+                    return Err(unfit("the system trusts no authorities: set redis.tls.ca".to_owned()));
+                }
+            }
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unfit(error.to_string()))?
+            .with_root_certificates(roots);
+        let (Some(certificate), Some(key)) = (&tls.cert, &tls.key) else {
+            return Ok(config.with_no_client_auth());
+        };
+        let chain = certificates("redis.tls.cert", certificate)?;
+        let pem = pem("redis.tls.key", key, "PRIVATE KEY")?;
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unfit(error.to_string()))?;
+        config.with_client_auth_cert(chain, key).map_err(|error| unfit(error.to_string()))
+    }
+}
+
+/// What a connection to a server needs.
+#[derive(Debug)]
+pub(super) struct Login {
+    /// The address, user, password and settings of the socket.
+    pub(super) info: ConnectionInfo,
+    /// For an address with TLS.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
+/// The certificates in a file.
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let pem = pem(key, path, "CERTIFICATE")?;
+    CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| ConnectError::Server(format!("[redis.tls]: {}: {error}", path.display())))
 }
 
 /// A password; editors end a file with a line break, which is no part of it.

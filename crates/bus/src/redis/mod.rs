@@ -3,6 +3,7 @@
 //! | part | what it holds |
 //! | --- | --- |
 //! | [`connect`], [`credentials`] | how connections are made, and with which passwords and certificates |
+//! | [`connection`], [`bounded`] | one connection, and the bound on what a server may send over it |
 //! | [`farewell`] | the words of a server that closes a connection at once |
 //! | [`sentinel`] | finding the primary by asking Sentinels |
 //! | [`supervisor`] | makes the subscription link, and makes it again when it is lost, without end |
@@ -22,10 +23,12 @@
 
 pub mod access;
 mod backoff;
+mod bounded;
 pub mod bulk;
 mod channel;
 mod commands;
 mod connect;
+mod connection;
 mod credentials;
 mod farewell;
 mod function;
@@ -50,6 +53,7 @@ use super::{Bus, BusState, Publication, PublishError, Published, StateCell, Stor
 use crate::settings::{RedisConfig, RetentionConfig};
 use channel::{Channels, LogKeys};
 use commands::Commands;
+pub use bounded::TooLong;
 pub use connect::ConnectError;
 use connect::Connector;
 pub use identity::Unfit;

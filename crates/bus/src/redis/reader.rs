@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
+use super::bounded::TooLong;
 use super::channel::LogKeys;
 use super::commands::Commands;
 use super::connect::{describe, is_passing};
@@ -300,7 +301,8 @@ fn is_answer(error: &RedisError) -> bool {
 }
 
 fn log_error(error: &RedisError) -> LogError {
-    if is_answer(error) && !is_passing(error) {
+    // A log whose pages are too long stays so: each further read would end the link for all.
+    if is_answer(error) && !is_passing(error) || TooLong::is(error) {
         LogError::Unreadable(describe(error))
     } else {
         LogError::Unavailable(describe(error))

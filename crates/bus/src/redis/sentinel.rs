@@ -1,14 +1,16 @@
 //! Finding the primary by asking Sentinels.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr};
+use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
+use super::bounded::Bound;
 use super::connect::ConnectError;
+use super::connection::Connection;
 use super::credentials::Credentials;
 use crate::settings::RedisConfig;
 
@@ -30,19 +32,21 @@ pub(super) struct Sentinels {
 
 /// One Sentinel.
 struct Node {
-    client: Client,
+    info: ConnectionInfo,
     credentials: Credentials,
+    bound: Arc<Bound>,
     /// The connection that gave the last answer. One that gave none in time is not kept, as it may never give any.
-    connection: Mutex<Option<MultiplexedConnection>>,
+    connection: Mutex<Option<Connection>>,
 }
 
 impl Sentinels {
     /// `None` where none are configured. Nothing is connected yet.
-    pub(super) fn new(config: &RedisConfig) -> Result<Option<Self>, ConnectError> {
+    pub(super) fn new(config: &RedisConfig, bound: &Arc<Bound>) -> Result<Option<Self>, ConnectError> {
         let credentials = Credentials::of_sentinels(config);
         let node = |url: &tidings_settings::RedisUrl| {
-            let client = Client::open(url.reveal()).map_err(|_| ConnectError::SentinelAddress)?;
-            Ok(Node { client, credentials: credentials.clone(), connection: Mutex::default() })
+            let info = url.reveal().into_connection_info().map_err(|_| ConnectError::SentinelAddress)?;
+            let (credentials, bound) = (credentials.clone(), Arc::clone(bound));
+            Ok(Node { info, credentials, bound, connection: Mutex::default() })
         };
         let nodes: Vec<_> = config.sentinel.nodes.iter().map(node).collect::<Result<_, ConnectError>>()?;
         Ok((!nodes.is_empty()).then(|| Self { name: config.sentinel.primary.clone(), nodes }))
@@ -97,15 +101,17 @@ impl Node {
         let mut connection = match kept {
             Some(connection) => connection,
             None => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(ANSWER_TIMEOUT))
-                    .set_response_timeout(Some(ANSWER_TIMEOUT));
-                let client = self.credentials.client(&self.client).await?;
-                client.get_multiplexed_async_connection_with_config(&config).await?
+                let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIMEOUT));
+                let login = self.credentials.login(&self.info).await?;
+                Connection::open(&login, config, &self.bound, ANSWER_TIMEOUT).await?
             }
         };
         let mut ask = redis::cmd("SENTINEL");
-        let answer = ask.arg("MASTER").arg(name).query_async(&mut connection).await?;
+        let answer = ask.arg("MASTER").arg(name).query_async(&mut connection).await;
+        let answer = match connection.excess().get() {
+            Some(error) => return Err(error.into()),
+            None => answer?,
+        };
         *self.connection.lock() = Some(connection);
         Ok(answer)
     }

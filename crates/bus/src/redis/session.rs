@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 
 use super::RedisBus;
 use super::connect::{Target, describe, is_passing};
+use super::connection::Connection;
 use super::gate::Gate;
 use super::identity::Identity;
 use super::probe::Probes;
@@ -27,7 +27,7 @@ pub(super) struct Lost(pub(super) String);
 pub(super) struct Session<'a> {
     bus: &'a RedisBus,
     gate: &'a Gate,
-    connection: MultiplexedConnection,
+    connection: Connection,
     target: Target,
     subscribed: HashSet<WorkspaceId>,
     refused: HashMap<WorkspaceId, String>,
@@ -39,12 +39,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(
-        bus: &'a RedisBus,
-        gate: &'a Gate,
-        connection: MultiplexedConnection,
-        target: Target,
-    ) -> Self {
+    pub(super) fn new(bus: &'a RedisBus, gate: &'a Gate, connection: Connection, target: Target) -> Self {
         let (subscribed, refused) = (HashSet::new(), HashMap::new());
         let refusal_log = Throttle::default();
         Self {

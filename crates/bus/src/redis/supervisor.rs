@@ -71,6 +71,7 @@ async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result
     }
     // Anew for commands too: whatever cut off the old link may have left that connection half open.
     bus.commands.pin(target.clone(), server);
+    let excess = connection.excess().clone();
     let mut session = Session::new(bus, gate, connection, target);
     let mut probes = Probes::new(bus, gate);
     bus.state.set_link(Link::Resubscribing);
@@ -92,5 +93,5 @@ async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result
         reason = bus.commands.mismatch() => Lost(reason),
         () = gate.closed() => Lost("the server closed the connection".to_owned()),
     };
-    Ok(lost)
+    Ok(excess.get().map_or(lost, |reason| Lost(reason.to_string())))
 }

@@ -1,0 +1,401 @@
+//! A bound on what a server may send at once. The client library keeps an answer until it is
+//! complete, so without a bound a server that never completes one, or something else at its
+//! address, fills the memory of the node.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use redis::{ErrorKind, RedisError};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use tidings_metrics::Throttle;
+
+/// What each value counts on top of its bytes: about the memory that the client library takes for
+/// one.
+const VALUE_BYTES: u64 = 64;
+
+/// The longest line, in bytes: an error, a status or a number. The client library searches an
+/// incomplete line from its start each time.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The longest line that states a length, in bytes: far more than the digits of any.
+const LENGTH_BYTES_MAX: usize = 32;
+
+/// What an error of a command begins with.
+const TOO_LONG: &str = "the connection was closed";
+
+/// Values that contain each other at most. The client library takes 100.
+const DEPTH_MAX: usize = 128;
+
+/// The bound for all connections of a node, and their lines in the log.
+#[derive(Debug)]
+pub(super) struct Bound {
+    bytes: u64,
+    warnings: Throttle,
+}
+
+impl Bound {
+    pub(super) fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self { bytes: bytes as u64, warnings: Throttle::default() })
+    }
+}
+
+/// A server sends an answer or message that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server sends a longer answer or message than redis.answer_bytes ({bytes}) allows")]
+pub struct TooLong {
+    bytes: u64,
+}
+
+impl TooLong {
+    /// The error of a command whose answer may have been this one.
+    pub(super) fn of_command(self) -> RedisError {
+        RedisError::from((ErrorKind::Io, TOO_LONG, self.to_string()))
+    }
+
+    /// Whether an error comes from [`Self::of_command`].
+    pub(super) fn is(error: &RedisError) -> bool {
+        error.kind() == ErrorKind::Io && {
+            let text = error.to_string();
+            text.starts_with(TOO_LONG) && text.contains("redis.answer_bytes")
+        }
+    }
+}
+
+/// Whether the server of a connection has sent too much. Set before the connection fails.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Excess(Arc<OnceLock<TooLong>>);
+
+impl Excess {
+    /// What ended the connection, if it was this.
+    pub(super) fn get(&self) -> Option<TooLong> {
+        self.0.get().copied()
+    }
+}
+
+/// A socket that fails as soon as its server sends too much.
+pub(super) struct Bounded<S> {
+    socket: S,
+    meter: Meter,
+    bound: Arc<Bound>,
+    excess: Excess,
+}
+
+impl<S> Bounded<S> {
+    pub(super) fn new(socket: S, bound: Arc<Bound>) -> Self {
+        Self { socket, meter: Meter::new(bound.bytes), bound, excess: Excess::default() }
+    }
+
+    /// What is asked for the reason after a failure.
+    pub(super) fn excess(&self) -> Excess {
+        self.excess.clone()
+    }
+
+    fn fail(&self) -> io::Error {
+        let error = TooLong { bytes: self.bound.bytes };
+        if self.excess.0.set(error).is_ok()
+            && let Some(silenced) = self.bound.warnings.pass()
+        {
+            tracing::warn!(
+                answer_bytes = error.bytes,
+                silenced,
+                "the server at the address of Redis sends an answer or message that is too long (redis.answer_bytes): the connection \
+                 is closed and made again"
+            );
+        }
+        // A kind after which the client library gives a connection up.
+        io::Error::new(io::ErrorKind::ConnectionAborted, error)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.excess.get().is_some() {
+            return Poll::Ready(Err(self.fail()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
+        Poll::Ready(match self.meter.read(&buffer.filled()[before..]) {
+            Ok(()) => Ok(()),
+            Err(OverBound) => Err(self.fail()),
+        })
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+impl<S> fmt::Debug for Bounded<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bounded").field("meter", &self.meter).finish_non_exhaustive()
+    }
+}
+
+/// The value that is being read, or one that it contains, goes over the bound.
+#[derive(Debug, PartialEq, Eq)]
+struct OverBound;
+
+/// Follows the values in a stream of RESP, and counts what each takes that no other one contains.
+/// It judges no syntax: the client library does.
+#[derive(Debug)]
+struct Meter {
+    max: u64,
+    /// What the current outermost value takes, as far as it is known.
+    taken: u64,
+    at: At,
+    /// How many values are still to come in each value around the current one.
+    open: Vec<u64>,
+}
+
+#[derive(Debug)]
+enum At {
+    /// Before the first byte of a value.
+    Start,
+    /// In the first line of a value.
+    Line(Line),
+    /// In a text of which so many bytes are still to come, line end included.
+    Text(u64),
+}
+
+#[derive(Debug)]
+struct Line {
+    kind: u8,
+    /// Without the first byte.
+    bytes: u64,
+    after_return: bool,
+    length: [u8; LENGTH_BYTES_MAX],
+}
+
+impl Meter {
+    fn new(max: u64) -> Self {
+        Self { max, taken: 0, at: At::Start, open: Vec::new() }
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), OverBound> {
+        while let Some((&first, rest)) = bytes.split_first() {
+            match &mut self.at {
+                At::Start => {
+                    self.take(VALUE_BYTES)?;
+                    self.at = At::Line(Line::new(first));
+                    bytes = rest;
+                }
+                At::Line(line) => {
+                    let ended = line.push(first)?;
+                    bytes = rest;
+                    if ended {
+                        let line = std::mem::replace(&mut self.at, At::Start);
+                        if let At::Line(line) = line {
+                            self.end_line(&line)?;
+                        }
+                    }
+                }
+                At::Text(left) => {
+                    let count = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                    *left -= count as u64;
+                    bytes = &bytes[count..];
+                    if *left == 0 {
+                        self.end_value();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that came or were announced.
+    fn take(&mut self, bytes: u64) -> Result<(), OverBound> {
+        self.taken = self.taken.saturating_add(bytes);
+        if self.taken > self.max { Err(OverBound) } else { Ok(()) }
+    }
+
+    fn end_line(&mut self, line: &Line) -> Result<(), OverBound> {
+        self.take(line.bytes)?;
+        let values = match line.kind {
+            b'$' | b'!' | b'=' => {
+                return match line.length() {
+                    // The client library takes it into memory as a whole.
+                    Some(length) => {
+                        let text = length.saturating_add(2);
+                        self.take(text)?;
+                        self.at = At::Text(text);
+                        Ok(())
+                    }
+                    None => {
+                        self.end_value();
+                        Ok(())
+                    }
+                };
+            }
+            b'*' | b'~' | b'>' => line.length().unwrap_or(0),
+            b'%' => line.length().unwrap_or(0).saturating_mul(2),
+            // Pairs, and behind them the value that they are about.
+            b'|' => line.length().unwrap_or(0).saturating_mul(2).saturating_add(1),
+            _ => 0,
+        };
+        if values == 0 {
+            self.end_value();
+            return Ok(());
+        }
+        // Values that are announced count when they come; those that could never fit are not waited
+        // for.
+        if self.open.len() == DEPTH_MAX || values.saturating_mul(VALUE_BYTES) > self.max - self.taken {
+            return Err(OverBound);
+        }
+        self.open.push(values);
+        Ok(())
+    }
+
+    fn end_value(&mut self) {
+        self.at = At::Start;
+        while let Some(left) = self.open.last_mut() {
+            *left -= 1;
+            if *left > 0 {
+                return;
+            }
+            self.open.pop();
+        }
+        self.taken = 0;
+    }
+}
+
+impl Line {
+    fn new(kind: u8) -> Self {
+        Self { kind, bytes: 0, after_return: false, length: [0; LENGTH_BYTES_MAX] }
+    }
+
+    /// Whether the line ends with this byte.
+    fn push(&mut self, byte: u8) -> Result<bool, OverBound> {
+        let states_length = matches!(self.kind, b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|');
+        if states_length {
+            let place = usize::try_from(self.bytes).ok().and_then(|at| self.length.get_mut(at));
+            *place.ok_or(OverBound)? = byte;
+        }
+        self.bytes += 1;
+        let ended = self.after_return && byte == b'\n';
+        self.after_return = byte == b'\r';
+        if self.bytes > LINE_BYTES_MAX { Err(OverBound) } else { Ok(ended) }
+    }
+
+    /// The length that the line states, read as the client library does; `None` where it states
+    /// none, or a negative one for "nothing".
+    fn length(&self) -> Option<u64> {
+        let digits = self.length.get(..usize::try_from(self.bytes).ok()?)?;
+        let length = std::str::from_utf8(digits).ok()?.trim().parse::<i64>().ok()?;
+        u64::try_from(length).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: u64 = 1 << 20;
+
+    /// Values of every kind that servers send.
+    const VALUES: [&[u8]; 16] = [
+        b"+OK\r\n",
+        b"-ERR a\rb\r\n",
+        b":12\r\n",
+        b"$5\r\nab\r\nc\r\n",
+        b"$0\r\n\r\n",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"*3\r\n:1\r\n*2\r\n$1\r\na\r\n_\r\n*0\r\n",
+        b"%1\r\n+a\r\n*1\r\n:1\r\n",
+        b"|1\r\n+a\r\n:1\r\n*1\r\n:1\r\n",
+        b"~2\r\n#t\r\n,1.5\r\n",
+        b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$3\r\n\r\n*\r\n",
+        b"=6\r\ntxt:ab\r\n",
+        b"!5\r\nERR x\r\n",
+        b"(12345678901234567890\r\n",
+    ];
+
+    /// Reads in pieces of so many bytes.
+    fn read(meter: &mut Meter, bytes: &[u8], piece: usize) -> Result<(), OverBound> {
+        bytes.chunks(piece).try_for_each(|piece| meter.read(piece))
+    }
+
+    fn over_bound(bytes: &[u8]) -> bool {
+        read(&mut Meter::new(MAX), bytes, 7) == Err(OverBound)
+    }
+
+    #[test]
+    fn error_of_a_command_is_one_of_the_connection_and_known_again() {
+        let error = TooLong { bytes: 7 }.of_command();
+        assert!(TooLong::is(&error) && error.is_io_error() && error.is_connection_dropped());
+        assert!(error.to_string().contains("redis.answer_bytes (7)"), "{error}");
+        assert!(!TooLong::is(&RedisError::from(io::Error::other("the connection was closed"))));
+    }
+
+    #[test]
+    fn values_end_where_the_client_library_sees_their_end() {
+        for value in VALUES {
+            assert!(redis::parse_redis_value(value).is_ok(), "{}", value.escape_ascii());
+            for piece in 1..=value.len() {
+                let mut meter = Meter::new(MAX);
+                read(&mut meter, &value[..value.len() - 1], piece).unwrap();
+                assert_ne!(meter.taken, 0, "{}", value.escape_ascii());
+                meter.read(&value[value.len() - 1..]).unwrap();
+                assert!(meter.taken == 0 && meter.open.is_empty(), "{}", value.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn values_that_end_are_taken_without_end() {
+        let all = VALUES.concat();
+        let mut meter = Meter::new(2000);
+        for _ in 0..10_000 {
+            read(&mut meter, &all, 100).unwrap();
+        }
+    }
+
+    #[test]
+    fn announced_text_over_the_bound_is_refused_before_it_comes() {
+        assert!(over_bound(b"$1048576\r\n"));
+        assert!(over_bound(b"$9223372036854775807\r\n"));
+        assert!(over_bound(b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1048576\r\n"));
+        assert!(!over_bound(b"$1000000\r\n"));
+    }
+
+    #[test]
+    fn values_over_the_bound_together_are_refused() {
+        let text = [b"$1000\r\n".as_slice(), &[b'x'; 1000], b"\r\n"].concat();
+        assert!(!over_bound(&[b"*1000\r\n".as_slice(), &text.repeat(900)].concat()));
+        assert!(over_bound(&[b"*1000\r\n".as_slice(), &text.repeat(1000)].concat()));
+        assert!(over_bound(b"*1000000\r\n"), "small values take memory too");
+        assert!(over_bound(&[b"*10000\r\n".as_slice(), &b"*1\r\n:1\r\n".repeat(9000)].concat()));
+        assert!(over_bound(&b"*1\r\n".repeat(200)));
+    }
+
+    #[test]
+    fn lines_without_end_are_refused() {
+        assert!(!over_bound(&[b"-".as_slice(), &[b'x'; 60_000]].concat()));
+        assert!(over_bound(&[b"-".as_slice(), &[b'x'; 70_000]].concat()));
+        assert!(over_bound(&[b"$".as_slice(), &[b'0'; 40]].concat()));
+        assert!(over_bound(&[b'H'; 70_000]));
+    }
+}

@@ -1,0 +1,145 @@
+//! One connection to a server: its socket, TLS, login, and the bound on what comes over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::select_ok;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionAddr, Pipeline, RedisError, RedisFuture, RedisResult, ToRedisArgs,
+    Value,
+};
+use rustls::pki_types::ServerName;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::bounded::{Bound, Bounded, Excess, TooLong};
+use super::credentials::Login;
+
+/// A connection that several can use at a time. It is closed when the last copy is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    commands: MultiplexedConnection,
+    excess: Excess,
+    /// Reads and writes.
+    _driver: Arc<AbortOnDropHandle<()>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// The server sends more than the bound allows.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// Anything else.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+}
+
+impl Connection {
+    /// Connects and logs in, within a time. Cancellation safe.
+    pub(super) async fn open(
+        login: &Login,
+        config: AsyncConnectionConfig,
+        bound: &Arc<Bound>,
+        within: Duration,
+    ) -> Result<Self, OpenError> {
+        tokio::time::timeout(within, Self::open_unbounded(login, config, bound)).await.unwrap_or_else(|_| {
+            Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)).into())
+        })
+    }
+
+    async fn open_unbounded(
+        login: &Login,
+        config: AsyncConnectionConfig,
+        bound: &Arc<Bound>,
+    ) -> Result<Self, OpenError> {
+        let socket = Bounded::new(connect(login).await?, Arc::clone(bound));
+        let excess = socket.excess();
+        match MultiplexedConnection::new_with_config(login.info.redis_settings(), socket, config).await {
+            Ok((commands, driver)) => {
+                let driver = Arc::new(AbortOnDropHandle::new(tokio::spawn(driver)));
+                Ok(Self { commands, excess, _driver: driver })
+            }
+            Err(error) => Err(excess.get().map_or_else(|| error.into(), OpenError::TooLong)),
+        }
+    }
+
+    /// Subscribes to one or more channels.
+    pub(super) async fn subscribe(&mut self, channels: impl ToRedisArgs) -> RedisResult<()> {
+        self.commands.subscribe(channels).await
+    }
+
+    /// Ends subscriptions.
+    pub(super) async fn unsubscribe(&mut self, channels: impl ToRedisArgs) -> RedisResult<()> {
+        self.commands.unsubscribe(channels).await
+    }
+
+    /// Whether the connection ended because its server sent too much.
+    pub(super) fn excess(&self) -> &Excess {
+        &self.excess
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.commands.req_packed_command(cmd)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.commands.req_packed_commands(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.commands.get_db()
+    }
+}
+
+/// Bytes to and from a server.
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+async fn connect(login: &Login) -> RedisResult<Box<dyn Socket>> {
+    let settings = login.info.tcp_settings();
+    Ok(match login.info.addr() {
+        ConnectionAddr::Tcp(host, port) => Box::new(connect_tcp(host, *port, settings).await?),
+        ConnectionAddr::TcpTls { host, port, .. } => {
+            let tls = login.tls.clone().ok_or_else(|| std::io::Error::other("TLS is not set up"))?;
+            let name = ServerName::try_from(host.as_str())?.to_owned();
+            let socket = connect_tcp(host, *port, settings).await?;
+            Box::new(TlsConnector::from(tls).connect(name, socket).await?)
+        }
+        ConnectionAddr::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        _ => return Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into()),
+    })
+}
+
+/// Connects to whichever address of a host answers first.
+async fn connect_tcp(host: &str, port: u16, settings: &TcpSettings) -> std::io::Result<TcpStream> {
+    let attempts: Vec<_> = tokio::net::lookup_host((host, port))
+        .await?
+        .map(|address| Box::pin(TcpStream::connect(address)))
+        .collect();
+    if attempts.is_empty() {
+        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"));
+    }
+    let (socket, _) = select_ok(attempts).await?;
+    socket.set_nodelay(settings.nodelay())?;
+    let options = SockRef::from(&socket);
+    if let Some(keepalive) = settings.keepalive() {
+        options.set_tcp_keepalive(keepalive)?;
+    }
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(settings.user_timeout())?;
+    Ok(socket)
+}
