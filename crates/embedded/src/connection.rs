@@ -20,12 +20,16 @@ use super::exchange::Exchange;
 use super::keeper::Keeper;
 use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
 use super::outbox::Outbox;
-use super::request::{RequestDecoder, RequestError};
+use super::request::{Request, RequestDecoder, RequestError};
 use super::session::{Reads, Session, Turn};
 use super::unauthenticated::{Place, Unauthenticated};
 
 /// A client that takes no byte of what waits for it for this long is cut off.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// A client that has begun a command and sends no byte of it for this long is cut off, within twice
+/// the time. Between commands a client may wait for as long as it likes.
+const READ_STALL_MAX: Duration = LOGIN_TIME;
 
 /// What holds for every client.
 #[derive(Debug, Clone)]
@@ -59,6 +63,8 @@ pub(super) enum Ended {
     Evicted,
     #[error("the client took no bytes for {} seconds", WRITE_STALL_MAX.as_secs())]
     Stalled,
+    #[error("the client sent nothing more of a command for {} seconds", READ_STALL_MAX.as_secs())]
+    Unfinished,
     #[error("the client did not give the password within {} seconds", LOGIN_TIME.as_secs())]
     Stranger,
     #[error("newer connections without the password took its place")]
@@ -167,7 +173,10 @@ async fn converse(
                 }
             }
         } else {
-            requests.next().await
+            match next(requests).await {
+                Some(request) => request,
+                None => return Some(Ended::Unfinished),
+            }
         };
         match request {
             Some(Ok(request)) => {
@@ -199,6 +208,21 @@ async fn converse(
     None
 }
 
+/// The next command; `None` where the client has begun one and does not go on. Cancellation safe.
+async fn next(
+    requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
+) -> Option<Option<Result<Request, RequestError>>> {
+    loop {
+        let begun = requests.read_buffer().len();
+        match timeout(READ_STALL_MAX, requests.next()).await {
+            Ok(request) => return Some(request),
+            // What is there of a command only grows until it is whole.
+            Err(_) if begun > 0 && requests.read_buffer().len() == begun => return None,
+            Err(_) => {}
+        }
+    }
+}
+
 /// Writes what waits, until there is an end of it.
 async fn write_replies(mut output: WriteHalf<'_>, outbox: &Outbox) -> Ended {
     while let Some(mut chunk) = outbox.next().await {
@@ -217,16 +241,24 @@ async fn write_replies(mut output: WriteHalf<'_>, outbox: &Outbox) -> Ended {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
     use tidings_settings::SecretText;
 
-    /// The clock stands still here, and jumps to the next deadline whenever nothing else can go on.
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_cut_off() {
+    /// A client, and the task that serves it.
+    struct Served {
+        client: TcpStream,
+        exchange: Arc<Exchange>,
+        serving: JoinHandle<Ended>,
+    }
+
+    async fn served() -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
         let password = Arc::new(Password::new(SecretText::default()));
@@ -243,6 +275,14 @@ mod tests {
         let keeper = Keeper::in_memory(&exchange).await;
         let serving =
             tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, rules, None, CancellationToken::new()));
+        Served { client, exchange, serving }
+    }
+
+    /// The clock stands still in these tests, and jumps to the next deadline whenever nothing else
+    /// can go on.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut_off() {
+        let Served { mut client, exchange, serving } = served().await;
         client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
         let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
         while exchange.publish(&channel, &message) == 0 {
@@ -256,5 +296,46 @@ mod tests {
         assert!(matches!(ended, Ended::Stalled), "{ended}");
         assert_eq!(exchange.publish(&channel, &message), 0);
         drop(client);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_does_not_finish_a_command_is_cut_off() {
+        for begun in [&b"*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$262144\r\nxxx"[..], b"*", b"PIN"] {
+            let Served { mut client, serving, .. } = served().await;
+            client.write_all(begun).await.unwrap();
+            let began = Instant::now();
+            let ended = timeout(100 * READ_STALL_MAX, serving).await.expect("it ends").unwrap();
+            assert!(matches!(ended, Ended::Unfinished), "{ended}");
+            assert!(began.elapsed() <= 2 * READ_STALL_MAX, "{:?}", began.elapsed());
+            drop(client);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_waits_between_commands_stays() {
+        let Served { mut client, serving, .. } = served().await;
+        for command in [&b"*1\r\n$4\r\nPING\r\n"[..], b"PING\r\n"] {
+            sleep(100 * READ_STALL_MAX).await;
+            client.write_all(command).await.unwrap();
+            let mut answer = [0; 7];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"+PONG\r\n");
+        }
+        client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
+        sleep(100 * READ_STALL_MAX).await;
+        assert!(!serving.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_sends_a_command_slowly_is_answered() {
+        let Served { mut client, serving, .. } = served().await;
+        for byte in b"*1\r\n$4\r\nPING\r\n" {
+            client.write_all(&[*byte]).await.unwrap();
+            sleep(READ_STALL_MAX * 3 / 4).await;
+        }
+        let mut answer = [0; 7];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"+PONG\r\n");
+        assert!(!serving.is_finished());
     }
 }

@@ -110,6 +110,7 @@ struct CutLog {
     overrun: Throttle,
     evicted: Throttle,
     stalled: Throttle,
+    unfinished: Throttle,
     stranger: Throttle,
     displaced: Throttle,
 }
@@ -127,6 +128,7 @@ impl CutLog {
             Ended::Overrun => &self.overrun,
             Ended::Evicted => &self.evicted,
             Ended::Stalled => &self.stalled,
+            Ended::Unfinished => &self.unfinished,
             Ended::Stranger => &self.stranger,
             Ended::Displaced => &self.displaced,
         };
