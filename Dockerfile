@@ -33,6 +33,8 @@ ENV TIDINGS__SERVER__LISTEN=0.0.0.0:8080
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # "Is the process alive", not "is Redis there": a restart would not bring Redis back, and would cut every stream.
+# It reads the same variables as the broker, and no flags of it: name a file of settings by
+# TIDINGS_CONFIG, not by --config.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=3 CMD ["tidings", "check", "--health"]
 ENTRYPOINT ["tidings"]
 CMD ["serve"]

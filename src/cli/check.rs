@@ -32,6 +32,9 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Only ask the broker that runs with this configuration whether it is alive, as a container's health check does
+    ///
+    /// The configuration has to be the one that `tidings serve` has: give both the same flags, or
+    /// set TIDINGS_CONFIG and other variables where both see them. Only admin.listen counts.
     #[arg(long)]
     health: bool,
 }
@@ -193,6 +196,10 @@ fn report(findings: &[Finding]) -> Result<(), Failure> {
     if findings.iter().any(|finding| finding.fix.is_some()) { Err(Failure::Silent(FAILURE)) } else { Ok(()) }
 }
 
+/// What may be wrong where a broker runs.
+const OTHER_ADDRESS: &str = "Where it runs, it has another admin.listen: give this command the --config that `tidings serve` has, or set \
+                             TIDINGS_CONFIG for both";
+
 /// Asks `/live` of the broker on this machine.
 async fn health(config: &Config) -> Result<(), Failure> {
     let address = reachable(config.admin.listen);
@@ -206,10 +213,10 @@ async fn health(config: &Config) -> Result<(), Failure> {
     };
     match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
         Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => {
-            Err(Failure::Failed(format!("the broker at {address} does not say that it is alive")))
-        }
-        Ok(Err(error)) => Err(Failure::Failed(format!("no broker at {address}: {error}"))),
+        Ok(Ok(false)) => Err(Failure::Failed(format!(
+            "the broker at {address} does not say that it is alive. {OTHER_ADDRESS}"
+        ))),
+        Ok(Err(error)) => Err(Failure::Failed(format!("no broker at {address}: {error}. {OTHER_ADDRESS}"))),
         Err(_) => {
             Err(Failure::Failed(format!("no answer from {address} within {} s", HEALTH_TIMEOUT.as_secs())))
         }

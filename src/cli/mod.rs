@@ -17,7 +17,8 @@ mod token;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{ConfigError, Loaded, Sources};
 
@@ -45,7 +46,8 @@ Exit codes: 0 success; 1 failure; 2 wrong usage or configuration; 128 + signal a
 
 #[derive(Debug, Args)]
 struct Options {
-    /// Read settings from a TOML file (those of config/default.toml, as many as you like)
+    /// Read settings from a TOML file (those of config/default.toml, as many as you like) [env:
+    /// TIDINGS_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Listen for clients on this address [server.listen]
@@ -78,6 +80,45 @@ enum Command {
     Config(show::ShowArgs),
 }
 
+/// The variable that names the file of settings where `--config` does not, so that every command of
+/// a container reads the same.
+const CONFIG_VARIABLE: &str = "TIDINGS_CONFIG";
+
+/// The global flags that change nothing of a command. They are left out of its help, and an error.
+const UNUSED_FLAGS: [(&str, &[&str]); 5] = [
+    ("publish", &["listen"]),
+    ("tail", &["listen", "redis"]),
+    ("history", &["listen"]),
+    ("bench", &["listen"]),
+    ("token", &["listen", "redis"]),
+];
+
+/// The command line, each command with the flags that it uses.
+fn command() -> clap::Command {
+    UNUSED_FLAGS.iter().fold(Cli::command(), |all, (name, flags)| {
+        let hidden = |flag: &'static str| {
+            Arg::new(flag).long(flag).global(true).hide(true).value_name("VALUE").action(ArgAction::Set)
+        };
+        all.mut_subcommand(name, |command| command.args(flags.iter().copied().map(hidden)))
+    })
+}
+
+/// Reads the arguments. Ends the process where they are wrong or ask for help.
+fn parse() -> Cli {
+    let mut command = command();
+    let matches = command.get_matches_mut();
+    if let Some((name, of_command)) = matches.subcommand()
+        && let Some((_, unused)) = UNUSED_FLAGS.iter().find(|(command, _)| *command == name)
+        && let Some(flag) = unused.iter().find(|flag| of_command.contains_id(flag))
+    {
+        let reason = format!(
+            "--{flag} changes nothing of `tidings {name}`: leave it out, or see `tidings {name} --help`"
+        );
+        command.error(ErrorKind::UnknownArgument, reason).exit();
+    }
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
 /// What a command ends with when it fails.
 #[derive(Debug)]
 enum Failure {
@@ -98,7 +139,7 @@ impl From<ConfigError> for Failure {
 /// Reads the arguments, runs the command, and answers the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     let outcome = match &cli.command {
         None | Some(Command::Serve) => serve::run(&cli.options),
         Some(Command::Publish(args)) => publish::run(&cli.options, args),
@@ -129,12 +170,18 @@ impl Failure {
 }
 
 impl Options {
+    /// The file of settings, if one is given.
+    fn file(&self) -> Option<PathBuf> {
+        let named = || std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+        self.config.clone().or_else(|| named().map(PathBuf::from))
+    }
+
     /// The configuration in force, with the flags on top.
     fn load(&self) -> Result<Loaded, ConfigError> {
         let flags = [("server.listen", &self.listen, "--listen"), ("redis.url", &self.redis, "--redis")];
         let given =
             flags.into_iter().filter_map(|(key, value, flag)| Some((key, value.clone()?, flag))).collect();
-        let sources = Sources::of_process(self.config.clone(), given);
+        let sources = Sources::of_process(self.file(), given);
         for warning in sources.warnings() {
             output::error(&format!("tidings: {warning}"));
         }
@@ -153,10 +200,8 @@ fn block_on<F: Future<Output = Result<(), Failure>>>(future: F) -> Result<(), Fa
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_arguments_are_well_formed() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -1,11 +1,15 @@
 //! `tidings check`.
 
+use std::path::Path;
+
 use super::settings_of;
 use crate::support::app::App;
 use crate::support::bed::on_both_buses;
-use crate::support::commands::{Finished, run_tidings};
-use crate::support::directory::repository_file;
-use crate::support::{Bed, Bus, RedisOptions, RedisServer};
+use crate::support::broker::tidings;
+use crate::support::commands::{Finished, RunningCommand, run_tidings};
+use crate::support::directory::{Directory, repository_file};
+use crate::support::ports::Port;
+use crate::support::{Bed, Bus, DEADLINE, RedisOptions, RedisServer, eventually, eventually_some};
 
 on_both_buses!(health_asks_the_running_broker);
 
@@ -149,6 +153,43 @@ async fn health_asks_the_running_broker(bus: Bus) {
     bed.broker.kill();
     let stderr = run_tidings(&["check", "--health"], &settings).await.failure(1);
     assert!(stderr.contains(&format!("no broker at {}", bed.broker.admin())), "{stderr}");
+}
+
+/// As in a container, where the health check knows the variables of the broker and not its flags.
+#[tokio::test]
+async fn health_and_serve_read_the_file_that_one_variable_names() {
+    let (directory, admin) = (Directory::new(), Port::claim());
+    let file = directory.write(
+        "tidings.toml",
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"{}\"\n[embedded]\nlisten = \"\"\n",
+            admin.address()
+        ),
+    );
+    let start = |arguments: &[&str], file: &Path| {
+        let mut command = tidings();
+        command.args(arguments).env("TIDINGS_CONFIG", file);
+        RunningCommand::start(command)
+    };
+    let broker = start(&["serve"], &file);
+    let health = ["check", "--health"];
+    eventually("the broker is alive", DEADLINE, async || {
+        start(&health, &file).finished().await.code == Some(0)
+    })
+    .await;
+    // A flag counts more than the variable.
+    let flagged =
+        start(&["check", "--health", "--config", file.to_str().unwrap()], Path::new("/nowhere.toml"));
+    flagged.finished().await.success();
+    // An empty variable names nothing.
+    let shown = start(&["config"], Path::new("")).finished().await.success();
+    assert!(shown.contains("listen = \"127.0.0.1:8081\""), "{shown}");
+    drop(broker);
+    let gone =
+        async || Some(start(&health, &file).finished().await).filter(|finished| finished.code == Some(1));
+    let stderr = eventually_some("the broker is gone", DEADLINE, gone).await.failure(1);
+    assert!(stderr.contains(&format!("no broker at {}", admin.address())), "{stderr}");
+    assert!(stderr.contains("--config") && stderr.contains("TIDINGS_CONFIG"), "{stderr}");
 }
 
 #[tokio::test]

@@ -31,8 +31,6 @@ async fn an_argument_is_published_over_http(bus: Bus) {
     let listen = bed.broker.address().to_string();
     let finished = run_tidings(&["publish", "acme", "x"], &[("server.listen", &listen)]).await;
     check_published(finished, &mut client, "x").await;
-    let finished = run_tidings(&["publish", "acme", "x", "--listen", &listen], &[]).await;
-    check_published(finished, &mut client, "x").await;
 }
 
 async fn standard_input_is_published(bus: Bus) {

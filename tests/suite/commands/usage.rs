@@ -30,6 +30,47 @@ async fn help_is_asked_for_and_given() {
     );
 }
 
+/// The commands with the global flags that change what they do.
+const FLAGS: &[(&[&str], &[&str])] = &[
+    (&["serve"], &["--config", "--listen", "--redis"]),
+    (&["publish"], &["--config", "--redis"]),
+    (&["tail"], &["--config"]),
+    (&["history"], &["--config", "--redis"]),
+    (&["check"], &["--config", "--listen", "--redis"]),
+    (&["bench"], &["--config", "--redis"]),
+    (&["token"], &["--config"]),
+    (&["token", "new"], &["--config"]),
+    (&["token", "explain"], &["--config"]),
+    (&["config"], &["--config", "--listen", "--redis"]),
+];
+
+#[tokio::test]
+async fn help_of_a_command_has_the_flags_that_change_what_it_does() {
+    for (command, used) in FLAGS {
+        let help = run_tidings(&[command, &["--help"][..]].concat(), &[]).await.success();
+        for flag in ["--config", "--listen", "--redis"] {
+            let listed = help.lines().any(|line| line.trim_start().starts_with(&format!("{flag} <")));
+            assert_eq!(listed, used.contains(&flag), "{command:?} {flag}: {help}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn flag_that_changes_nothing_is_wrong_usage() {
+    for arguments in [
+        &["tail", "acme", "--listen", "127.0.0.1:9"][..],
+        &["--redis", "redis://host", "tail", "acme"],
+        &["publish", "acme", "x", "--listen=127.0.0.1:9"],
+        &["bench", "--listen", "127.0.0.1:9"],
+        &["history", "acme", "--listen", "127.0.0.1:9"],
+        &["token", "new", "--workspace", "acme", "--listen", "127.0.0.1:9"],
+        &["token", "--redis", "redis://host", "new", "--workspace", "acme"],
+    ] {
+        let stderr = run_tidings(arguments, &[]).await.failure(2);
+        assert!(stderr.contains("changes nothing of `tidings"), "{arguments:?}: {stderr}");
+    }
+}
+
 #[tokio::test]
 async fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
     for (arguments, word) in [
