@@ -38,6 +38,37 @@ pub struct Memory {
     pub pss_kib: u64,
 }
 
+/// The machine on which this process runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Kernel, its release, and the architecture.
+    pub system: String,
+    /// The model of the processor, where the kernel tells.
+    pub processor: Option<String>,
+    /// Memory, where the kernel tells.
+    pub memory_mib: Option<u64>,
+}
+
+impl Machine {
+    /// Reads small files of `/proc`.
+    #[must_use]
+    pub fn here() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let kernel = ["ostype", "osrelease"].map(|name| read(&format!("/proc/sys/kernel/{name}")));
+        let kernel = kernel.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+        let system = kernel.chain([std::env::consts::ARCH]).collect::<Vec<_>>().join(" ");
+        let processor = read("/proc/cpuinfo").lines().find_map(|line| {
+            let (name, model) = line.split_once(':')?;
+            (name.trim() == "model name").then(|| model.trim().to_owned())
+        });
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let memory_mib = field(&read("/proc/meminfo"), "MemTotal:").map(|kib| kib / 1024);
+        Self { cores, system, processor, memory_mib }
+    }
+}
+
 /// Why it is not known what a server uses.
 #[derive(Debug, thiserror::Error)]
 pub enum Unknown {

@@ -3,6 +3,7 @@
 //!
 //! | module | is |
 //! | --- | --- |
+//! | [`command`] | the command line, fit to be shown |
 //! | [`tag`] | what each event carries |
 //! | [`answer`], [`sse`] | reading a stream as it comes |
 //! | [`ledger`] | who received what |
@@ -12,6 +13,7 @@
 //! | [`table`], [`report`] | showing them |
 
 pub mod answer;
+pub mod command;
 pub mod host;
 pub mod latency;
 pub mod ledger;

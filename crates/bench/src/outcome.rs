@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::host::Memory;
+use super::host::{Machine, Memory};
 use super::latency::{Interval, Percentiles};
 use super::ledger::Account;
 
@@ -178,6 +178,14 @@ pub struct RampPoint {
 #[expect(missing_docs, reason = "each is told at its type")]
 pub struct Outcome {
     pub run: String,
+    /// When the run began, as RFC 3339.
+    pub started: String,
+    /// The version of the generator.
+    pub tidings: String,
+    /// The machine of the generator.
+    pub machine: Machine,
+    /// The command line, without secrets.
+    pub command: String,
     pub url: String,
     /// Whether nothing is wrong; then the exit code is 0.
     pub passed: bool,
@@ -266,6 +274,15 @@ pub(super) mod tests {
         let memory = |kib| Memory { rss_kib: kib + 10, pss_kib: kib };
         Outcome {
             run: "abcdefgh".to_owned(),
+            started: "2026-03-01T12:00:00Z".to_owned(),
+            tidings: "0.1.0".to_owned(),
+            machine: Machine {
+                cores: 2,
+                system: "Linux 6.1.0 x86_64".to_owned(),
+                processor: Some("A <fast> one".to_owned()),
+                memory_mib: Some(16_009),
+            },
+            command: "tidings bench --rate 500".to_owned(),
             url: "http://127.0.0.1:8080/api".to_owned(),
             passed: true,
             problems: Vec::new(),

@@ -26,7 +26,8 @@ pub struct Section {
 /// All figures of a run.
 #[must_use]
 pub fn sections(outcome: &Outcome) -> Vec<Section> {
-    let mut all = vec![load(outcome), publishing(outcome), receiving(outcome), latency(outcome)];
+    let mut all =
+        vec![run(outcome), load(outcome), publishing(outcome), receiving(outcome), latency(outcome)];
     all.extend(outcome.storm.as_ref().map(storm));
     all.extend(outcome.slow.as_ref().map(slow));
     all.push(match (&outcome.server, &outcome.server_unknown) {
@@ -64,6 +65,24 @@ pub fn verdict(outcome: &Outcome) -> String {
     } else {
         format!("failed: {}", outcome.problems.join("; "))
     }
+}
+
+fn run(outcome: &Outcome) -> Section {
+    let machine = &outcome.machine;
+    let memory = machine.memory_mib.map(|mib| format!("{} MiB", grouped(mib)));
+    let parts = [
+        Some(format!("{} cores", machine.cores)),
+        machine.processor.clone(),
+        memory,
+        Some(machine.system.clone()),
+    ];
+    let rows = vec![
+        row("date", outcome.started.clone()),
+        row("tidings", outcome.tidings.clone()),
+        row("machine", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")),
+        row("command", outcome.command.clone()),
+    ];
+    Section { title: "Run", rows }
 }
 
 fn load(outcome: &Outcome) -> Section {
@@ -268,6 +287,9 @@ mod tests {
         let outcome = good();
         let text = text(&outcome);
         for words in [
+            "2026-03-01T12:00:00Z",
+            "2 cores, A <fast> one, 16,009 MiB, Linux 6.1.0 x86_64",
+            "tidings bench --rate 500",
             "12 in 2 workspaces",
             "500/s of 200 bytes for 2 s, after 0.5 s of warming up, over the bus, live",
             "6,250 of 6,250, 2,500/s",

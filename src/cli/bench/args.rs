@@ -9,9 +9,9 @@ use jiff::SignedDuration;
 use super::Failure;
 use super::pace::Pace;
 use super::places::{Target, Template};
-use tidings_bench::host;
 use tidings_bench::outcome::Way;
 use tidings_bench::tag::{PAYLOAD_BYTES_MIN, RunId};
+use tidings_bench::{command, host};
 use tidings_event::workspace::WorkspaceId;
 
 /// The most connections of one process: as many as 16 addresses of the loopback network have ports for.
@@ -137,6 +137,9 @@ pub(super) enum Return {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) run: RunId,
+    pub(super) started: jiff::Timestamp,
+    /// The command line, without secrets.
+    pub(super) command: String,
     /// The broker's address as it was given.
     pub(super) url: String,
     /// Host and port, as they stand in requests.
@@ -202,6 +205,8 @@ impl BenchArgs {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Plan {
             run,
+            started: jiff::Timestamp::now(),
+            command: command::shown(std::env::args_os()),
             url: url.to_owned(),
             authority,
             host,

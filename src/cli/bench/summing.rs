@@ -5,10 +5,9 @@ use super::client::{Done, End};
 use super::crowd::Tally;
 use super::pace::Pace;
 use super::publish::Published;
-use tidings_bench::host::{Processes, Unknown, Usage};
-use tidings_bench::outcome::{
-    Connecting, Load, Outcome, Publishing, RampPoint, Receiving, Server, Slow, Storm, Streams,
-};
+use tidings_bench::command::without_secrets;
+use tidings_bench::host::{Machine, Processes, Unknown, Usage};
+use tidings_bench::outcome::{Connecting, Load, Outcome, Publishing, RampPoint, Receiving, Server, Slow, Storm, Streams};
 
 /// What was seen in the course of a run.
 pub(super) struct Seen {
@@ -58,7 +57,11 @@ pub(super) fn outcome(plan: &Plan, server: &Result<(Processes, Usage), Unknown>,
     };
     let mut outcome = Outcome {
         run: plan.run.as_str().to_owned(),
-        url: plan.url.clone(),
+        started: format!("{:.0}", plan.started),
+        tidings: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: Machine::here(),
+        command: plan.command.clone(),
+        url: without_secrets(&plan.url),
         passed: false,
         problems: Vec::new(),
         load: load(plan),

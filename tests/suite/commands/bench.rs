@@ -138,8 +138,43 @@ async fn a_report_is_a_page_that_needs_nothing_else() {
     let table = finished.success();
     assert!(table.contains("50 in 5 workspaces") && table.contains("\npassed: "), "{table}");
     let page = std::fs::read_to_string(&file).unwrap();
-    assert_eq!((page.matches("<svg ").count(), page.matches("<script").count()), (3, 0), "{page}");
+    assert_eq!((page.matches("<svg ").count(), page.matches("<script").count()), (6, 0), "{page}");
+    for words in [env!("CARGO_PKG_VERSION"), " cores, ", "tidings bench --url http://127.0.0.1:", "--rate 50"]
+    {
+        assert!(page.contains(words) && table.contains(words), "{words}: {table}");
+    }
     assert!(page.contains("class=\"verdict passed\"") && !page.contains("NaN"), "{page}");
+}
+
+#[tokio::test]
+async fn figures_say_when_where_and_how_without_secrets() {
+    let bed = Bed::start(Bus::Embedded).await;
+    let url = url(&bed.broker);
+    let publish = format!("http://user:s3cret@{}/api/workspaces/{{workspace}}/events", bed.broker.address());
+    let load =
+        ["--connections", "2", "--workspaces", "1", "--rate", "10", "--duration", "1s", "--warm-up", "0s"];
+    let directory = Directory::new();
+    let report = directory.file("report.html");
+    let secret = ["--publish-url", &publish, "--path", "/workspaces/{workspace}/events?token=s3cret"];
+    let arguments =
+        [&["bench", "--json", "--url", &url, "--report", report.to_str().unwrap()][..], &load, &secret]
+            .concat();
+    let before = jiff::Timestamp::now();
+    let finished = run_tidings(&arguments, &[]).await;
+    let figures: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+    let started: jiff::Timestamp = figures["started"].as_str().unwrap().parse().unwrap();
+    assert!(started.as_second() >= before.as_second() && started <= jiff::Timestamp::now(), "{figures}");
+    assert_eq!(figures["tidings"], env!("CARGO_PKG_VERSION"));
+    let machine = &figures["machine"];
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(machine["cores"].as_u64(), Some(cores as u64), "{machine}");
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert!(machine["system"].as_str().unwrap().contains(release.trim()), "{machine}");
+    assert!(machine["memory_mib"].as_u64().is_some_and(|mib| mib > 0), "{machine}");
+    let command = figures["command"].as_str().unwrap();
+    assert!(command.starts_with("tidings bench --json --url http://127.0.0.1:"), "{command}");
+    let page = std::fs::read_to_string(&report).unwrap();
+    assert!(!page.contains("s3cret") && !figures.to_string().contains("s3cret"), "{figures}");
 }
 
 #[tokio::test]

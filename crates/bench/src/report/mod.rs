@@ -6,7 +6,7 @@ mod text;
 
 use std::fmt::Write as _;
 
-use self::plot::{Axis, Line, Plot};
+use self::plot::{Axis, Line, NARROW, Plot, WIDE};
 use self::scale::Scale;
 use self::text::escaped;
 use super::outcome::Outcome;
@@ -105,7 +105,8 @@ fn drawn(
         y: Axis { label: y, scale: Scale::linear(points().map(|point| point.1)) },
         lines,
     };
-    if lines.len() > 1 { plot.svg() + &plot.legend() } else { plot.svg() }
+    let pictures = plot.svg(&WIDE) + &plot.svg(&NARROW);
+    if lines.len() > 1 { pictures + &plot.legend() } else { pictures }
 }
 
 #[cfg(test)]
@@ -116,8 +117,11 @@ mod tests {
     #[test]
     fn a_page_has_all_plots_and_figures_and_needs_nothing_else() {
         let page = page(&good());
-        assert_eq!(page.matches("<svg ").count(), 3);
-        assert_eq!(page.matches("class=\"line l").count(), 5);
+        assert_eq!(page.matches("<svg ").count(), 2 * 3);
+        assert_eq!(page.matches("class=\"line l").count(), 2 * 5);
+        let run =
+            ["2026-03-01T12:00:00Z", "0.1.0", "2 cores, A &lt;fast&gt; one", "tidings bench --rate 500"];
+        assert!(run.iter().all(|words| page.contains(words)), "{page}");
         for words in ["passed: ", "p99.9", "Slow readers", "prefers-color-scheme: dark", "</html>"] {
             assert!(page.contains(words), "{words}");
         }
@@ -141,6 +145,6 @@ mod tests {
         outcome.judge();
         let page = page(&outcome);
         assert!(page.contains("class=\"verdict failed\"") && page.contains("4 deliveries are missing"));
-        assert_eq!((page.matches("<svg ").count(), page.matches("<script").count()), (2, 0));
+        assert_eq!((page.matches("<svg ").count(), page.matches("<script").count()), (2 * 2, 0));
     }
 }

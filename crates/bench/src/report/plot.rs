@@ -5,13 +5,32 @@ use std::fmt::Write as _;
 use super::scale::Scale;
 use super::text::escaped;
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 300.0;
-/// What stands around the lines: numbers, names and air.
-const LEFT: f64 = 72.0;
-const RIGHT: f64 = 20.0;
-const TOP: f64 = 16.0;
-const BOTTOM: f64 = 52.0;
+/// The room of a picture, in the units of its text.
+#[derive(Debug)]
+pub struct Frame {
+    /// The class of the `svg` element; the style sheet shows one for each width of a page.
+    class: &'static str,
+    width: f64,
+    height: f64,
+    /// What stands around the lines: numbers, names and air.
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+}
+
+/// For pages as wide as that of a computer.
+pub const WIDE: Frame =
+    Frame { class: "wide", width: 720.0, height: 300.0, left: 72.0, right: 20.0, top: 16.0, bottom: 52.0 };
+
+/// For the page of a phone, so that its text need not be made smaller.
+pub const NARROW: Frame =
+    Frame { class: "narrow", width: 328.0, height: 250.0, left: 64.0, right: 16.0, top: 16.0, bottom: 52.0 };
+
+/// What a character of the text beside an axis takes at most, and the least distance between two
+/// texts.
+const CHARACTER: f64 = 7.5;
+const GAP: f64 = 8.0;
 
 /// Up to so many points each is a mark that tells its numbers.
 const MARKS_MAX: usize = 80;
@@ -47,17 +66,37 @@ pub struct Line<'a> {
     pub points: Vec<(f64, f64)>,
 }
 
+impl Frame {
+    /// How long the axis to the right is.
+    const fn across(&self) -> f64 {
+        self.width - self.left - self.right
+    }
+
+    /// How long the axis upwards is.
+    const fn up(&self) -> f64 {
+        self.height - self.top - self.bottom
+    }
+
+    /// Of how many numbers below the axis one is written, so that none covers another.
+    fn stride(&self, ticks: &[(f64, String)]) -> usize {
+        let longest = ticks.iter().map(|(_, text)| text.len()).max().unwrap_or(0);
+        let apart = self.across() / ticks.len().saturating_sub(1).max(1) as f64;
+        ((longest as f64 * CHARACTER + GAP) / apart).ceil().max(1.0) as usize
+    }
+}
+
 impl Plot<'_> {
     /// The plot as an `svg` element.
     #[must_use]
-    pub fn svg(&self) -> String {
+    pub fn svg(&self, frame: &Frame) -> String {
         let description = escaped(self.description);
+        let Frame { class, width, height, .. } = frame;
         let mut svg = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{description}\">\n<title>{description}</title>\n"
+            "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{description}\">\n<title>{description}</title>\n"
         );
-        self.draw_axes(&mut svg);
+        self.draw_axes(frame, &mut svg);
         for (number, line) in self.lines.iter().enumerate() {
-            self.draw(&mut svg, number, line);
+            self.draw(frame, &mut svg, number, line);
         }
         svg.push_str("</svg>\n");
         svg
@@ -75,24 +114,27 @@ impl Plot<'_> {
     }
 
     /// Where a point stands in the picture.
-    fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        let right = LEFT + self.x.scale.place(x) * (WIDTH - LEFT - RIGHT);
-        let down = HEIGHT - BOTTOM - self.y.scale.place(y) * (HEIGHT - TOP - BOTTOM);
+    fn at(&self, frame: &Frame, (x, y): (f64, f64)) -> (f64, f64) {
+        let right = frame.left + self.x.scale.place(x) * frame.across();
+        let down = frame.height - frame.bottom - self.y.scale.place(y) * frame.up();
         (right, down)
     }
 
     // Writing to a string cannot fail.
-    fn draw_axes(&self, svg: &mut String) {
-        let (floor, end) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
+    fn draw_axes(&self, frame: &Frame, svg: &mut String) {
+        let Frame { left, top, .. } = frame;
+        let (floor, end) = (frame.height - frame.bottom, frame.width - frame.right);
         for (value, text) in self.y.scale.ticks() {
-            let (_, y) = self.at((0.0, value));
-            let _ = writeln!(svg, "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{end}\"/>");
-            let (x, y) = (LEFT - 8.0, y + 4.0);
+            let (_, y) = self.at(frame, (0.0, value));
+            let _ = writeln!(svg, "<path class=\"grid\" d=\"M{left} {y:.1}H{end}\"/>");
+            let (x, y) = (left - 8.0, y + 4.0);
             let _ =
                 writeln!(svg, "<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{}</text>", escaped(&text));
         }
-        for (value, text) in self.x.scale.ticks() {
-            let (x, _) = self.at((value, 0.0));
+        let ticks = self.x.scale.ticks();
+        let stride = frame.stride(&ticks);
+        for (value, text) in ticks.into_iter().step_by(stride) {
+            let (x, _) = self.at(frame, (value, 0.0));
             let (tick, y) = (floor + 5.0, floor + 20.0);
             let _ = writeln!(svg, "<path class=\"axis\" d=\"M{x:.1} {floor}V{tick}\"/>");
             let _ = writeln!(
@@ -101,23 +143,23 @@ impl Plot<'_> {
                 escaped(&text)
             );
         }
-        let _ = writeln!(svg, "<path class=\"axis\" d=\"M{LEFT} {TOP}V{floor}H{end}\"/>");
-        let (x, y) = (LEFT + (WIDTH - LEFT - RIGHT) / 2.0, HEIGHT - 8.0);
+        let _ = writeln!(svg, "<path class=\"axis\" d=\"M{left} {top}V{floor}H{end}\"/>");
+        let (x, y) = (left + frame.across() / 2.0, frame.height - 8.0);
         let label = escaped(self.x.label);
         let _ =
             writeln!(svg, "<text class=\"label\" x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{label}</text>");
-        let (y, label) = (TOP + (HEIGHT - TOP - BOTTOM) / 2.0, escaped(self.y.label));
+        let (y, label) = (top + frame.up() / 2.0, escaped(self.y.label));
         let _ = writeln!(
             svg,
             "<text class=\"label\" transform=\"translate(16 {y}) rotate(-90)\" text-anchor=\"middle\">{label}</text>"
         );
     }
 
-    fn draw(&self, svg: &mut String, number: usize, line: &Line<'_>) {
+    fn draw(&self, frame: &Frame, svg: &mut String, number: usize, line: &Line<'_>) {
         // A figure that is none has no place.
         let finite = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
         let values: Vec<(f64, f64)> = line.points.iter().filter(finite).copied().collect();
-        let points: Vec<(f64, f64)> = values.iter().map(|point| self.at(*point)).collect();
+        let points: Vec<(f64, f64)> = values.iter().map(|point| self.at(frame, *point)).collect();
         let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
         if !path.is_empty() {
             let _ = writeln!(svg, "<path class=\"line l{number}\" d=\"M{}\"/>", path.join("L"));
@@ -147,7 +189,7 @@ mod tests {
             y: Axis { label: "ms", scale: Scale::linear(values.iter().map(|point| point.1)) },
             lines: &[Line { name: "p50", points }],
         };
-        plot.svg()
+        plot.svg(&WIDE)
     }
 
     #[test]
@@ -157,6 +199,33 @@ mod tests {
         assert!(svg.contains("d=\"M72.0 248.0L700.0 16.0\""), "{svg}");
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(svg.contains("a &lt;b&gt; &amp; &quot;c&quot;") && !svg.contains("<b>"), "{svg}");
+    }
+
+    /// The places of the numbers below the axis, and how long each is.
+    fn numbers_below(svg: &str) -> Vec<(f64, f64)> {
+        let floor = format!("y=\"{}\" text-anchor=\"middle\">", NARROW.height - NARROW.bottom + 20.0);
+        let number = |line: &str| {
+            let (before, after) = line.split_once(&floor)?;
+            let x = before.split('"').nth(1)?.parse().ok()?;
+            Some((x, after.split('<').next()?.len() as f64 * CHARACTER))
+        };
+        svg.lines().filter_map(number).collect()
+    }
+
+    #[test]
+    fn numbers_on_a_phone_do_not_cover_each_other() {
+        let linear =
+            [1.0, 8.0, 0.004, 100_000.0, 8_000_000_000.0].map(|largest| Scale::linear([largest].into_iter()));
+        for scale in linear.into_iter().chain([Scale::nines([0.9999999].into_iter())]) {
+            let (x, y) =
+                (Axis { label: "x", scale }, Axis { label: "y", scale: Scale::linear([1.0].into_iter()) });
+            let numbers = numbers_below(&Plot { description: "", x, y, lines: &[] }.svg(&NARROW));
+            assert!(numbers.len() >= 2, "{scale:?}: {numbers:?}");
+            for pair in numbers.windows(2) {
+                let [(x, width), (next, next_width)] = pair else { unreachable!() };
+                assert!(x + width / 2.0 < next - next_width / 2.0, "{scale:?}: {numbers:?}");
+            }
+        }
     }
 
     #[test]
