@@ -52,7 +52,7 @@ fn configured(config: &Config) -> usize {
         // Each read of a log is in memory as a whole before a page is made of it.
         let read = config.replay.page_events.saturating_mul(limits.event_bytes).min(config.retention.bytes);
         // What is under way on the link for events, and on the one for commands.
-        let answers = config.redis.answer_bytes.saturating_mul(2);
+        let answers = config.redis.reply_bytes.saturating_mul(2);
         config.replay.concurrent.saturating_mul(read).saturating_add(answers)
     } else {
         let embedded = &config.embedded;
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(more, before + 84_000 * CONNECTION_BYTES);
         let redis = ("TIDINGS__REDIS__URL", "redis://host");
         let before = configured(&config(&[redis]));
-        let more = configured(&config(&[redis, ("TIDINGS__REDIS__ANSWER_BYTES", "133554432")]));
+        let more = configured(&config(&[redis, ("TIDINGS__REDIS__REPLY_BYTES", "133554432")]));
         assert_eq!(more, before + 200_000_000);
     }
 

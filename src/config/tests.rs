@@ -278,12 +278,12 @@ fn values_out_of_bounds_name_key_source_and_rule() {
             "limits.event_bytes is 67108865: expected 1 to 67108864 bytes".to_owned(),
         ),
         (
-            "[redis]\nanswer_bytes = 1048575",
-            "redis.answer_bytes is 1048575: expected 1048576 to 1073741824 bytes".to_owned(),
+            "[redis]\nreply_bytes = 1048575",
+            "redis.reply_bytes is 1048575: expected 1048576 to 1073741824 bytes".to_owned(),
         ),
         (
-            "[redis]\nurl = \"redis://host\"\nanswer_bytes = 17000000",
-            "redis.answer_bytes is 17000000, and retention.bytes is 16777216 (default): redis.answer_bytes must have room for a page \
+            "[redis]\nurl = \"redis://host\"\nreply_bytes = 17000000",
+            "redis.reply_bytes is 17000000, and retention.bytes is 16777216 (default): redis.reply_bytes must have room for a page \
              of a log: replay.page_events and replay.newest_max times the largest event, or retention.bytes and one event where that \
              is less"
                 .to_owned(),

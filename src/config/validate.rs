@@ -203,8 +203,8 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     checks.value("delivery.shards", config.delivery.shards <= 64, "0 to 64 threads");
     checks.value("ring.events", (1..=10_000_000).contains(&config.ring.events), "1 to 10000000 events");
     checks.value(
-        "redis.answer_bytes",
-        (MIB..=1024 * MIB).contains(&config.redis.answer_bytes),
+        "redis.reply_bytes",
+        (MIB..=1024 * MIB).contains(&config.redis.reply_bytes),
         "1048576 to 1073741824 bytes",
     );
     if limited {
@@ -215,9 +215,9 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
             .saturating_mul(least)
             .min(config.retention.bytes.saturating_add(least));
         checks.pair(
-            ["redis.answer_bytes", "retention.bytes"],
-            !config.redis.is_configured() || config.redis.answer_bytes >= page,
-            "redis.answer_bytes must have room for a page of a log: replay.page_events and replay.newest_max times the largest \
+            ["redis.reply_bytes", "retention.bytes"],
+            !config.redis.is_configured() || config.redis.reply_bytes >= page,
+            "redis.reply_bytes must have room for a page of a log: replay.page_events and replay.newest_max times the largest \
              event, or retention.bytes and one event where that is less",
         );
         checks.pair(

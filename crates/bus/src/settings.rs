@@ -24,7 +24,7 @@ pub struct RedisConfig {
     pub command_timeout_seconds: Seconds,
     pub confirm_seconds: Seconds,
     pub probe_seconds: Seconds,
-    pub answer_bytes: usize,
+    pub reply_bytes: usize,
     pub tls: RedisTlsConfig,
     pub sentinel: SentinelConfig,
 }

@@ -14,18 +14,18 @@ use crate::support::commands::run_tidings;
 use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisServer, TcpProxy, eventually};
 
 /// The bound of these tests, in bytes.
-const ANSWER_BYTES: usize = 2 << 20;
+const REPLY_BYTES: usize = 2 << 20;
 
 /// What the broker and its connections take at most. One answer without a bound takes more within a
 /// second.
 const MEMORY_MAX: u64 = 150 << 20;
 
-const WARNING: &str = "sends an answer or message that is too long";
+const WARNING: &str = "sends a reply or message that is too long";
 
 fn settings(url: &str) -> [(&'static str, String); 5] {
     [
         ("redis.url", url.to_owned()),
-        ("redis.answer_bytes", ANSWER_BYTES.to_string()),
+        ("redis.reply_bytes", REPLY_BYTES.to_string()),
         ("limits.event_bytes", "65536".to_owned()),
         ("replay.page_events", "10".to_owned()),
         ("replay.newest_max", "10".to_owned()),
@@ -104,7 +104,7 @@ async fn answer_without_end_does_not_fill_the_memory() {
             .await;
         check_memory(&broker);
         let ready = crate::support::http::get(broker.admin(), "/ready").await;
-        assert!(ready.text().contains("redis.answer_bytes"), "{}", ready.text());
+        assert!(ready.text().contains("redis.reply_bytes"), "{}", ready.text());
     }
 }
 
@@ -127,7 +127,7 @@ async fn check_names_the_bound_that_an_answer_passes() {
         let borrowed: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let finished = run_tidings(&["check"], &borrowed).await;
         assert_eq!(finished.code, Some(1), "{finished:?}");
-        assert!(finished.stdout.contains("redis.answer_bytes (2097152)"), "{finished:?}");
+        assert!(finished.stdout.contains("redis.reply_bytes (2097152)"), "{finished:?}");
     }
 }
 
@@ -145,7 +145,7 @@ async fn link_for_events_is_made_again_after_an_answer_without_end() {
     assert_eq!(reset.json()["reason"], "interrupted");
     broker.logged(WARNING).await;
     let log = broker.logged("no link to Redis").await;
-    assert!(log.contains("redis.answer_bytes"), "{log}");
+    assert!(log.contains("redis.reply_bytes"), "{log}");
     broker.ready().await;
     server.publish("workspace:acme", "after").await;
     client.wait_for(DEADLINE, |event| event.data == "after").await;
@@ -177,7 +177,7 @@ async fn link_for_commands_is_made_again_after_an_answer_without_end() {
 async fn log_with_pages_over_the_bound_cannot_be_read_and_harms_no_other() {
     let server = RedisServer::start().await;
     let broker = Broker::start_ready(options(&server.url())).await;
-    let large = "x".repeat(ANSWER_BYTES / 4);
+    let large = "x".repeat(REPLY_BYTES / 4);
     for _ in 0..6 {
         server.command::<String>(&["XADD", "workspace:large", "*", "data", &large]).await;
     }

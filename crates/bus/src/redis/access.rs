@@ -154,7 +154,7 @@ fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
     } else if text.contains("CertificateRequired") {
         "the server asks for a certificate: set redis.tls.cert and redis.tls.key"
     } else if matches!(error, ConnectError::TooLong(_)) {
-        "see that the address is that of a Redis, and that no event or log in it is larger than redis.answer_bytes"
+        "see that the address is that of a Redis, and that no event or log in it is larger than redis.reply_bytes"
     } else if text.contains(TOO_MANY_CLIENTS) {
         "raise maxclients of the server, or end clients that it does not need"
     } else {

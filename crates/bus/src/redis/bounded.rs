@@ -43,9 +43,9 @@ impl Bound {
     }
 }
 
-/// A server sends an answer or message that is too long.
+/// A server sends a reply or message that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server sends a longer answer or message than redis.answer_bytes ({bytes}) allows")]
+#[error("the server sends a longer answer or message than redis.reply_bytes ({bytes}) allows")]
 pub struct TooLong {
     bytes: u64,
 }
@@ -60,7 +60,7 @@ impl TooLong {
     pub(super) fn is(error: &RedisError) -> bool {
         error.kind() == ErrorKind::Io && {
             let text = error.to_string();
-            text.starts_with(TOO_LONG) && text.contains("redis.answer_bytes")
+            text.starts_with(TOO_LONG) && text.contains("redis.reply_bytes")
         }
     }
 }
@@ -100,9 +100,9 @@ impl<S> Bounded<S> {
             && let Some(silenced) = self.bound.warnings.pass()
         {
             tracing::warn!(
-                answer_bytes = error.bytes,
+                reply_bytes = error.bytes,
                 silenced,
-                "the server at the address of Redis sends an answer or message that is too long (redis.answer_bytes): the connection \
+                "the server at the address of Redis sends a reply or message that is too long (redis.reply_bytes): the connection \
                  is closed and made again"
             );
         }
@@ -346,7 +346,7 @@ mod tests {
     fn error_of_a_command_is_one_of_the_connection_and_known_again() {
         let error = TooLong { bytes: 7 }.of_command();
         assert!(TooLong::is(&error) && error.is_io_error() && error.is_connection_dropped());
-        assert!(error.to_string().contains("redis.answer_bytes (7)"), "{error}");
+        assert!(error.to_string().contains("redis.reply_bytes (7)"), "{error}");
         assert!(!TooLong::is(&RedisError::from(io::Error::other("the connection was closed"))));
     }
 

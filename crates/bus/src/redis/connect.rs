@@ -170,7 +170,7 @@ impl Connector {
             .set_protocol(ProtocolVersion::RESP3)
             .set_lib_name("tidings", env!("CARGO_PKG_VERSION"));
         let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
-        let bound = Bound::new(config.answer_bytes);
+        let bound = Bound::new(config.reply_bytes);
         Ok(Self {
             info,
             credentials: Credentials::of_server(config),
