@@ -7,7 +7,9 @@ use super::pace::Pace;
 use super::publish::Published;
 use tidings_bench::command::without_secrets;
 use tidings_bench::host::{Machine, Processes, Unknown, Usage};
-use tidings_bench::outcome::{Connecting, Load, Outcome, Publishing, RampPoint, Receiving, Server, Slow, Storm, Streams};
+use tidings_bench::outcome::{
+    Connecting, Load, Outcome, Publishing, RampPoint, Receiving, Server, Slow, Storm, Streams,
+};
 
 /// What was seen in the course of a run.
 pub(super) struct Seen {

@@ -51,9 +51,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bus, BusState, Publication, PublishError, Published, StateCell, Store, StoreError};
 use crate::settings::{RedisConfig, RetentionConfig};
+pub use bounded::TooLong;
 use channel::{Channels, LogKeys};
 use commands::Commands;
-pub use bounded::TooLong;
 pub use connect::ConnectError;
 use connect::Connector;
 pub use identity::Unfit;
