@@ -3,6 +3,9 @@
 use serde_json::Value;
 
 use super::{documents, repository_file, seconds_to_end, texts, variables};
+use tidings::config::Sources;
+use tidings::memory::MemoryBudget;
+
 use crate::support::app::App;
 use crate::support::token::{SECRET, bearer, token};
 use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisServer, http};
@@ -127,19 +130,27 @@ async fn the_sidecar_runs_as_described() {
     Manifest::sidecar().await.runs_as_described().await;
 }
 
-/// The sum of what is bounded, with a fourth on top and 32 MiB for the program. The kernel doubles a send buffer.
+/// The sum that the broker compares with its memory at the start, and the buffers of the sockets, which count for the
+/// container too. The kernel doubles a send buffer.
 #[test]
 fn bounds_sum_up_to_less_than_the_memory_limit() {
     for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {
         let (_, container) = deployment(path);
         let set = environment(&container);
-        let logs = if path.contains("sidecar") { variables::value("embedded.log_bytes", &set) } else { 0.0 };
-        let rings = variables::value("limits.ring_bytes", &set);
         let streams = variables::value("limits.connections", &set);
-        let sockets = streams * 2.0 * variables::value("server.send_buffer_bytes", &set);
+        let sockets = streams * 2.0 * variables::value("server.send_buffer_bytes", &set) / f64::from(1024 * 1024);
+        let secrets = [("TIDINGS__REDIS__URL", "redis://redis"), ("TIDINGS__AUTH__JWT__SECRET", SECRET)];
+        let from_secret = |name: &str| {
+            container["env"].as_array().unwrap().iter().any(|e| e["name"] == name && !e["valueFrom"].is_null())
+        };
+        let secrets = secrets.into_iter().filter(|(name, _)| from_secret(name));
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let sources = Sources { environment: set.into_iter().chain(secrets).collect(), ..Sources::default() };
+        let config = sources.load().unwrap_or_else(|error| panic!("{path}: {error}")).config;
+        let (configured, _) = MemoryBudget::new(&config).mebibytes();
         let limit = container["resources"]["limits"]["memory"].as_str().unwrap();
         let limit: f64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
-        let sum = (1.25 * (rings + logs) + sockets) / f64::from(1024 * 1024) + 32.0;
+        let sum = sockets + f64::from(u32::try_from(configured).unwrap());
         assert!(sum <= limit, "{path}: {sum} MiB of {limit} MiB");
     }
 }
