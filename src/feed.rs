@@ -4,27 +4,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use tidings_auth::orders::Inbox;
-use tidings_event::Feed;
+use tidings_auth::orders::ControlInbox;
+use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::Hub;
 
 /// The feed of a node.
 #[derive(Debug)]
-pub struct NodeFeed {
+pub struct NodeHandler {
     hub: Arc<Hub>,
-    orders: Inbox,
+    orders: ControlInbox,
 }
 
-impl NodeFeed {
+impl NodeHandler {
     /// Events go to the hub, orders to the inbox.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, orders: Inbox) -> Self {
+    pub fn new(hub: Arc<Hub>, orders: ControlInbox) -> Self {
         Self { hub, orders }
     }
 }
 
-impl Feed for NodeFeed {
+impl BusHandler for NodeHandler {
     fn confirmed(&self, workspace: &WorkspaceId) {
         self.hub.confirmed(workspace);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use tidings_bus::{Bus, BusState, Link};
+use tidings_bus::{Bus, BusState, LinkState};
 use tidings_event::NodeId;
 use tidings_event::control::{ReconnectReason, ResetReason};
 use tidings_metrics::{EventKind, Metrics};
@@ -58,9 +58,9 @@ impl Node {
         let (refused, refused_reason) =
             bus.refused.map_or((0, None), |(count, reason)| (count, Some(reason)));
         let (link, error) = match bus.link {
-            Link::Down { error } => ("down", Some(error)),
-            Link::Resubscribing => ("resubscribing", None),
-            Link::Up => ("up", None),
+            LinkState::Down { error } => ("down", Some(error)),
+            LinkState::Resubscribing => ("resubscribing", None),
+            LinkState::Up => ("up", None),
         };
         let unready = self.unready();
         json!({
@@ -136,9 +136,9 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
         reasons.push("the node is draining".to_owned());
     }
     match &bus.link {
-        Link::Down { error } => reasons.push(format!("no link to the bus: {error}")),
-        Link::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
-        Link::Up => match bus.heard {
+        LinkState::Down { error } => reasons.push(format!("no link to the bus: {error}")),
+        LinkState::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
+        LinkState::Up => match bus.heard {
             _ if bus.subscription_refused.is_some() => {}
             Some(age) if age <= silence_max => {}
             Some(age) => {
@@ -160,7 +160,7 @@ mod tests {
     fn up(heard: Option<u64>) -> BusState {
         BusState {
             kind: "redis",
-            link: Link::Up,
+            link: LinkState::Up,
             since: SystemTime::UNIX_EPOCH,
             interruptions: 0,
             refused: None,
@@ -183,7 +183,7 @@ mod tests {
         );
         assert_eq!(unready(&up(None), false, silence_max), ["nothing has come back through the bus yet"]);
         assert_eq!(unready(&up(Some(1)), true, silence_max), ["the node is draining"]);
-        let down = BusState { link: Link::Down { error: "refused".to_owned() }, ..up(Some(1)) };
+        let down = BusState { link: LinkState::Down { error: "refused".to_owned() }, ..up(Some(1)) };
         assert_eq!(unready(&down, false, silence_max), ["no link to the bus: refused"]);
         let deaf = BusState { subscription_refused: Some("NOPERM x".to_owned()), ..up(Some(1)) };
         assert_eq!(unready(&deaf, false, silence_max), ["the bus refuses subscriptions: NOPERM x"]);

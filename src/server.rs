@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{AuthMethod, AuthMode, Config, Writer};
-use crate::feed::NodeFeed;
+use crate::feed::NodeHandler;
 use crate::files::TooFewFiles;
 use crate::http;
 use crate::http::{
@@ -24,13 +24,13 @@ use crate::live_marks;
 use crate::log_reader;
 use crate::log_reader::LogReaderSettings;
 use crate::node::Node;
-use tidings_auth::Door;
+use tidings_auth::Authenticator;
 use tidings_auth::door::Method;
 use tidings_auth::forward;
 use tidings_auth::forward::ForwardAuth;
 use tidings_auth::jwt;
 use tidings_auth::jwt::{JwtSetupError, TokenSources, Verifier};
-use tidings_auth::orders::{Bans, Desk};
+use tidings_auth::orders::{Bans, DisconnectHandler};
 use tidings_auth::recheck::Recheck;
 use tidings_auth::tickets::Tickets;
 use tidings_bus::Bus;
@@ -41,9 +41,9 @@ use tidings_embedded as embedded;
 use tidings_embedded::settings::EmbeddedConfig;
 use tidings_embedded::{ChannelNames, EmbeddedBus};
 use tidings_event::NodeId;
-use tidings_event::{Feed, Interest};
+use tidings_event::{BusHandler, DesiredSubscriptions};
 use tidings_hub::Hub;
-use tidings_limits::{AddressCounts, BodyBudget, OpenStreams};
+use tidings_limits::{AddressCounts, BodyBudget, StreamRegistry};
 use tidings_metrics::Metrics;
 
 mod settings;
@@ -65,10 +65,10 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Server {
     node: Arc<Node>,
     hub: Arc<Hub>,
-    orders: Desk,
+    orders: DisconnectHandler,
     verifier: Option<Arc<Verifier>>,
     recheck: Option<Arc<Recheck>>,
-    feed: Arc<NodeFeed>,
+    feed: Arc<NodeHandler>,
     bus: Arc<dyn Bus>,
     streams: Arc<StreamSettings>,
     engine: Option<Arc<Engine>>,
@@ -156,7 +156,7 @@ impl Server {
         let admin = bind("admin.listen", config.admin.listen, &socket)?;
         let id = NodeId::random();
         let metrics = Arc::new(Metrics::new());
-        let interest = Arc::new(Interest::default());
+        let interest = Arc::new(DesiredSubscriptions::default());
         let (bus, embedded) = bus(config, files.embedded_clients, id, &interest).await?;
         let addresses = Addresses { public: address_of(&public)?, admin: address_of(&admin)?, embedded };
 
@@ -172,15 +172,19 @@ impl Server {
         });
         let probe = config.redis.probe_seconds.duration();
         let node = Arc::new(Node::new(id, Arc::clone(&bus), Arc::clone(&metrics), probe));
-        let open = Arc::new(OpenStreams::new(id, stream_limits(config)));
+        let open = Arc::new(StreamRegistry::new(id, stream_limits(config)));
         let bans = Arc::new(Bans::default());
-        let (orders, inbox) =
-            Desk::new(Arc::clone(&open), Arc::clone(&bans), Arc::clone(&bus), Arc::clone(&metrics));
-        let feed = Arc::new(NodeFeed::new(Arc::clone(&hub), inbox));
+        let (orders, inbox) = DisconnectHandler::new(
+            Arc::clone(&open),
+            Arc::clone(&bans),
+            Arc::clone(&bus),
+            Arc::clone(&metrics),
+        );
+        let feed = Arc::new(NodeHandler::new(Arc::clone(&hub), inbox));
         let tickets_per_user = NonZeroU32::new(config.auth.tickets_per_user);
         let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration(), tickets_per_user);
         let access = Access::prepare(config, &metrics)?;
-        let door = Door::new(access.methods, tickets, bans, access.recheck.clone());
+        let door = Authenticator::new(access.methods, tickets, bans, access.recheck.clone());
         let origins = Origins::new(&config.cors.origins)
             .with_headers(&config.cors.headers)
             .with_headers(&config.auth.forward.headers);
@@ -307,7 +311,7 @@ impl Server {
         let stop_rest = CancellationToken::new();
         let mut connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
         let mut rest = JoinSet::new();
-        let feed: Arc<dyn Feed> = self.feed;
+        let feed: Arc<dyn BusHandler> = self.feed;
         rest.spawn(Arc::clone(&self.bus).run(feed, stop_rest.clone()));
         rest.spawn(self.orders.run(stop_rest.clone()));
         if let Some(verifier) = self.verifier {
@@ -443,7 +447,7 @@ async fn bus(
     config: &Config,
     clients: usize,
     node: NodeId,
-    interest: &Arc<Interest>,
+    interest: &Arc<DesiredSubscriptions>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
     if config.redis.is_configured() {
         return Ok((

@@ -5,26 +5,26 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use tidings_event::workspace::WorkspaceId;
-use tidings_hub::View;
+use tidings_hub::SubscriptionFilter;
 
 use super::payload;
-use super::stage::{Publisher, Stage};
+use super::stage::{Publisher, ShardHarness};
 
 /// Workspaces with the same number of clients each.
 struct Scene {
-    stage: Stage,
+    stage: ShardHarness,
     workspaces: Vec<(WorkspaceId, Publisher)>,
     clients: usize,
 }
 
 impl Scene {
     fn new(workspaces: usize, clients: usize) -> Self {
-        let mut stage = Stage::new();
+        let mut stage = ShardHarness::new();
         let workspaces: Vec<_> = (0..workspaces)
             .map(|number| (WorkspaceId::parse(&format!("acme-{number}")).unwrap(), Publisher::default()))
             .collect();
         for (workspace, _) in &workspaces {
-            (0..clients).for_each(|_| stage.join(workspace, View::default()));
+            (0..clients).for_each(|_| stage.join(workspace, SubscriptionFilter::default()));
             stage.confirm(workspace);
         }
         stage.greet();

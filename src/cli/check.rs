@@ -17,7 +17,7 @@ use crate::http::PairFiles;
 use crate::memory::MemoryBudget;
 use tidings_auth::forward::ForwardAuth;
 use tidings_auth::jwt::Verifier;
-use tidings_auth::{Action, Standing};
+use tidings_auth::{Action, DenialKind};
 use tidings_auth::{ForwardConfig, JwtConfig};
 use tidings_bus::redis::access;
 use tidings_bus::redis::access::Finding;
@@ -144,17 +144,17 @@ async fn app(config: &ForwardConfig) -> Finding {
             "answer 401 where nobody is signed in, as docs/forward-auth.md shows",
         ),
         Err(denial) => match denial.standing {
-            Standing::Unauthenticated => {
+            DenialKind::Unauthenticated => {
                 Finding::good(WHAT, "it answers 401 to a client without credentials")
             }
-            Standing::Passing => bad(
+            DenialKind::Passing => bad(
                 format!(
                     "no answer that counts within {} s: it redirects, fails, or cannot be reached",
                     config.timeout_seconds.duration().as_secs_f64()
                 ),
                 "ask that URL by curl, with `X-Forwarded-Proto: https`; docs/forward-auth.md has what frameworks need",
             ),
-            Standing::Forbidden | Standing::Final => Finding::good(
+            DenialKind::Forbidden | DenialKind::Final => Finding::good(
                 WHAT,
                 "it answers 403 to a client without credentials. If everybody gets 403, add the URL's host to the hosts \
                  that the app serves",

@@ -13,7 +13,7 @@ use super::{Failure, Options, block_on, output};
 use crate::config::Config;
 use tidings_bus::Bus as _;
 use tidings_bus::redis::RedisBus;
-use tidings_event::Interest;
+use tidings_event::DesiredSubscriptions;
 use tidings_event::log::{LogEntry, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{EntryId, NodeId};
@@ -68,8 +68,13 @@ fn bus(mut config: Config) -> Result<RedisBus, Failure> {
         })?;
         config.redis.url = RedisUrl::new(url(address, &config.embedded.password));
     }
-    RedisBus::new(&config.redis, &config.retention, NodeId::random(), Arc::new(Interest::default()))
-        .map_err(|error| Failure::Failed(error.to_string()))
+    RedisBus::new(
+        &config.redis,
+        &config.retention,
+        NodeId::random(),
+        Arc::new(DesiredSubscriptions::default()),
+    )
+    .map_err(|error| Failure::Failed(error.to_string()))
 }
 
 fn url(address: SocketAddr, password: &SecretText) -> String {

@@ -14,7 +14,7 @@ use super::{Failure, Options, block_on, output};
 use crate::config::Config;
 use tidings_bus::redis::RedisBus;
 use tidings_bus::{Bus as _, IdempotencyKey, Item, Publication};
-use tidings_event::Interest;
+use tidings_event::DesiredSubscriptions;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Audience, NodeId};
 
@@ -109,9 +109,13 @@ async fn over_redis(
         )));
     }
     let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
-    let bus =
-        RedisBus::new(&config.redis, &config.retention, NodeId::random(), Arc::new(Interest::default()))
-            .map_err(|error| failed(&error))?;
+    let bus = RedisBus::new(
+        &config.redis,
+        &config.retention,
+        NodeId::random(),
+        Arc::new(DesiredSubscriptions::default()),
+    )
+    .map_err(|error| failed(&error))?;
     let publication = Publication::one(item).with_idempotency_key(key);
     let ids = bus.publish(workspace, publication).await.map_err(|error| failed(&error))?;
     Ok(ids.first().map(ToString::to_string).unwrap_or_default())

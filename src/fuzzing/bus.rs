@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Decoder as _;
 
-use tidings_auth::orders::Order;
+use tidings_auth::orders::ControlCommand;
 use tidings_embedded::request::{Request, RequestDecoder};
 use tidings_event::EntryId;
 use tidings_event::audience::Audience;
@@ -94,11 +94,11 @@ fn write(request: &[Bytes]) -> Vec<u8> {
 
 /// An order: one that is taken names somebody, keeps nobody away for more than a year, and ends a single stream only once.
 pub fn order(data: &[u8]) {
-    let Ok(order) = Order::parse(data) else { return };
+    let Ok(order) = ControlCommand::parse(data) else { return };
     assert!(!order.selector.is_empty());
     if let Some(time) = order.stay_away {
         assert!(time.as_secs() <= YEAR_SECONDS && order.selector.connection.is_none(), "{order:?}");
     }
     assert!(order.remembered() >= order.stay_away.unwrap_or_default());
-    assert_eq!(Order::parse(data), Ok(order));
+    assert_eq!(ControlCommand::parse(data), Ok(order));
 }

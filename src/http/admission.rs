@@ -18,7 +18,7 @@ use tidings_metrics::Metrics;
 
 /// Bounds on the connections of a listener.
 #[derive(Debug, Clone, Copy)]
-pub struct AdmissionSettings {
+pub struct ConnectionGateSettings {
     /// Connections at a time.
     pub connections: usize,
     /// Further connections at a time, which are told to come back later. Without any, newcomers wait in the listen queue.
@@ -33,7 +33,7 @@ pub struct AdmissionSettings {
 
 /// The bound that a connection is beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Surplus {
+pub enum LimitExceeded {
     /// Connections in all.
     Connections,
     /// Connections of its address, or streams behind a proxy.
@@ -43,7 +43,7 @@ pub enum Surplus {
 }
 
 /// Counts connections against their bounds.
-pub(super) struct Admission {
+pub(super) struct ConnectionGate {
     room: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
     addresses: Arc<AddressCounts>,
@@ -55,15 +55,15 @@ pub(super) struct Admission {
 
 /// Room for one connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct ConnectionPermit {
     permit: OwnedSemaphorePermit,
     place: Option<AddressPlace>,
-    surplus: Option<Surplus>,
+    surplus: Option<LimitExceeded>,
 }
 
-impl Admission {
+impl ConnectionGate {
     pub(super) fn new(
-        settings: AdmissionSettings,
+        settings: ConnectionGateSettings,
         proxies: Arc<TrustedProxies>,
         metrics: Option<Arc<Metrics>>,
     ) -> Self {
@@ -79,14 +79,14 @@ impl Admission {
     }
 
     /// Waits until there is room for one more connection, in the reserve if need be. Cancellation safe.
-    pub(super) async fn room(&self) -> Ticket {
+    pub(super) async fn room(&self) -> ConnectionPermit {
         let (permit, surplus) = tokio::select! {
             biased;
             permit = Arc::clone(&self.room).acquire_owned() => (permit, None),
-            permit = Arc::clone(&self.reserve).acquire_owned() => (permit, Some(Surplus::Connections)),
+            permit = Arc::clone(&self.reserve).acquire_owned() => (permit, Some(LimitExceeded::Connections)),
         };
         match permit {
-            Ok(permit) => Ticket { permit, place: None, surplus },
+            Ok(permit) => ConnectionPermit { permit, place: None, surplus },
             // Neither is ever closed.
             Err(_) => std::future::pending().await,
         }
@@ -99,10 +99,10 @@ impl Admission {
 
     /// A connection has come, and takes the room that was kept for it. `None`: it is beyond a bound, and the reserve is
     /// taken too.
-    pub(super) fn arrive(&self, ticket: Ticket) -> Option<Ticket> {
+    pub(super) fn arrive(&self, ticket: ConnectionPermit) -> Option<ConnectionPermit> {
         let ticket = match (ticket.surplus, Arc::clone(&self.room).try_acquire_owned()) {
             // Somebody left while it was being waited for.
-            (Some(_), Ok(permit)) => Ticket { permit, place: None, surplus: None },
+            (Some(_), Ok(permit)) => ConnectionPermit { permit, place: None, surplus: None },
             _ => ticket,
         };
         if let Some(surplus) = ticket.surplus {
@@ -110,21 +110,21 @@ impl Admission {
             return Some(ticket);
         }
         match &self.rate {
-            Some(rate) if rate.check().is_err() => self.put_into_reserve(Surplus::Rate),
+            Some(rate) if rate.check().is_err() => self.put_into_reserve(LimitExceeded::Rate),
             _ => Some(ticket),
         }
     }
 
     /// The connection turns out to be of an address. `None` as above.
-    pub(super) fn identify(&self, ticket: Ticket, address: IpAddr) -> Option<Ticket> {
+    pub(super) fn identify(&self, ticket: ConnectionPermit, address: IpAddr) -> Option<ConnectionPermit> {
         if ticket.surplus.is_some() || self.proxies.trust(address) {
             return Some(ticket);
         }
         match self.addresses.enter(address) {
-            Ok(place) => Some(Ticket { place, ..ticket }),
+            Ok(place) => Some(ConnectionPermit { place, ..ticket }),
             Err(AddressFull) => {
                 drop(ticket);
-                self.put_into_reserve(Surplus::Address)
+                self.put_into_reserve(LimitExceeded::Address)
             }
         }
     }
@@ -134,22 +134,22 @@ impl Admission {
         Arc::clone(&self.streams)
     }
 
-    fn put_into_reserve(&self, surplus: Surplus) -> Option<Ticket> {
+    fn put_into_reserve(&self, surplus: LimitExceeded) -> Option<ConnectionPermit> {
         self.count(surplus);
         let permit = Arc::clone(&self.reserve).try_acquire_owned().ok()?;
-        Some(Ticket { permit, place: None, surplus: Some(surplus) })
+        Some(ConnectionPermit { permit, place: None, surplus: Some(surplus) })
     }
 
-    fn count(&self, surplus: Surplus) {
+    fn count(&self, surplus: LimitExceeded) {
         if let Some(metrics) = &self.metrics {
             metrics.count_refusal(surplus.reason());
         }
     }
 }
 
-impl Ticket {
+impl ConnectionPermit {
     /// The bound that the connection is beyond, if it only has a place in the reserve.
-    pub(super) fn surplus(&self) -> Option<Surplus> {
+    pub(super) fn surplus(&self) -> Option<LimitExceeded> {
         self.surplus
     }
 
@@ -159,7 +159,7 @@ impl Ticket {
     }
 }
 
-impl Surplus {
+impl LimitExceeded {
     /// The word in the metric.
     #[must_use]
     pub fn reason(self) -> &'static str {
@@ -171,7 +171,7 @@ impl Surplus {
     }
 }
 
-impl fmt::Display for Surplus {
+impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connections => "the node has as many connections as it may: try again later",
@@ -181,9 +181,9 @@ impl fmt::Display for Surplus {
     }
 }
 
-impl fmt::Debug for Admission {
+impl fmt::Debug for ConnectionGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("room", &self.room).finish_non_exhaustive()
+        f.debug_struct("ConnectionGate").field("room", &self.room).finish_non_exhaustive()
     }
 }
 
@@ -192,12 +192,12 @@ mod tests {
     use super::*;
     use crate::config::ForwardedHeader;
 
-    fn admission(settings: AdmissionSettings) -> Admission {
+    fn admission(settings: ConnectionGateSettings) -> ConnectionGate {
         let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()], ForwardedHeader::Forwarded);
-        Admission::new(settings, Arc::new(proxies), None)
+        ConnectionGate::new(settings, Arc::new(proxies), None)
     }
 
-    const SETTINGS: AdmissionSettings = AdmissionSettings {
+    const SETTINGS: ConnectionGateSettings = ConnectionGateSettings {
         connections: 2,
         reserve: 1,
         per_address: None,
@@ -209,7 +209,7 @@ mod tests {
         futures_util::FutureExt::now_or_never(future)
     }
 
-    async fn enter(admission: &Admission, address: &str) -> Option<Ticket> {
+    async fn enter(admission: &ConnectionGate, address: &str) -> Option<ConnectionPermit> {
         let ticket = admission.arrive(admission.room().await)?;
         admission.identify(ticket, address.parse().unwrap())
     }
@@ -221,7 +221,7 @@ mod tests {
         let _second = enter(&admission, "192.0.2.1").await.unwrap();
         assert_eq!(first.surplus(), None);
         let third = enter(&admission, "192.0.2.1").await.unwrap();
-        assert_eq!(third.surplus(), Some(Surplus::Connections));
+        assert_eq!(third.surplus(), Some(LimitExceeded::Connections));
         assert!(is_ready(admission.room()).is_none());
         drop(first);
         let fourth = enter(&admission, "192.0.2.1").await.unwrap();
@@ -241,11 +241,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_leaves_room_for_others() {
-        let admission =
-            admission(AdmissionSettings { connections: 10, per_address: NonZeroU32::new(1), ..SETTINGS });
+        let admission = admission(ConnectionGateSettings {
+            connections: 10,
+            per_address: NonZeroU32::new(1),
+            ..SETTINGS
+        });
         let first = enter(&admission, "2001:db8::1").await.unwrap();
         let second = enter(&admission, "2001:db8::2").await.unwrap();
-        assert_eq!((first.surplus(), second.surplus()), (None, Some(Surplus::Address)));
+        assert_eq!((first.surplus(), second.surplus()), (None, Some(LimitExceeded::Address)));
         assert!(enter(&admission, "2001:db8::3").await.is_none(), "the reserve is taken");
         assert_eq!(enter(&admission, "2001:db8:1::1").await.unwrap().surplus(), None);
         let proxied = [enter(&admission, "10.0.0.1").await, enter(&admission, "10.0.0.1").await];
@@ -259,9 +262,9 @@ mod tests {
     #[tokio::test]
     async fn those_who_come_too_fast_are_surplus() {
         let admission =
-            admission(AdmissionSettings { connections: 10, per_second: NonZeroU32::new(2), ..SETTINGS });
+            admission(ConnectionGateSettings { connections: 10, per_second: NonZeroU32::new(2), ..SETTINGS });
         let mut held = Vec::new();
-        for expected in [None, None, Some(Surplus::Rate)] {
+        for expected in [None, None, Some(LimitExceeded::Rate)] {
             let ticket = enter(&admission, "192.0.2.1").await.unwrap();
             assert_eq!(ticket.surplus(), expected);
             held.push(ticket);

@@ -9,7 +9,7 @@ use http::header::{self, HeaderValue};
 
 use super::problem::Problem;
 use super::routes::App;
-use super::visit::Visit;
+use super::visit::RequestContext;
 use tidings_event::Keys;
 use tidings_limits::BodyRoom;
 
@@ -32,7 +32,7 @@ pub(super) struct Received {
 /// does not arrive in time; 400 where it breaks off.
 pub(super) async fn receive<B: Buf>(
     app: &App,
-    visit: &Visit,
+    visit: &RequestContext,
     keys: Keys,
     body: impl Stream<Item = Result<B, warp::Error>>,
     bytes_max: usize,
@@ -87,7 +87,7 @@ fn is_identity(coding: &HeaderValue) -> bool {
 pub(super) async fn unless_refused<T, B: Buf>(
     outcome: Result<T, Problem>,
     body: impl Stream<Item = Result<B, warp::Error>>,
-    visit: &Visit,
+    visit: &RequestContext,
 ) -> Result<T, Problem> {
     if outcome.is_err() && visit.peer.is_http2 {
         let discard = async {

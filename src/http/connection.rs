@@ -11,17 +11,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{Admission, Ticket};
-use super::drive::{Ends, Handing, Watch};
-use super::hand_off::HandOff;
+use super::admission::{ConnectionGate, ConnectionPermit};
+use super::drive::{Ends, HandoffFuture, Watch};
+use super::hand_off::HandoffRequest;
 use super::http2::{self, Http2Settings};
 use super::request_timer::{RequestTimer, TimedService};
 use super::service::{PeerService, Progress, Remote, Service};
 use super::tls::Tls;
 use super::watched::{Blockage, WatchedStream};
 use super::{preface, proxy_protocol};
-use tidings_delivery::EndNote;
-use tidings_delivery::engine::{Engine, Handed, Kept};
+use tidings_delivery::CloseReason;
+use tidings_delivery::engine::{ConnectionGuards, Engine, Handoff};
 use tidings_metrics::Counted;
 
 /// hyper's bound on a head. Ours is smaller and answered with a problem; a head beyond this one gets hyper's bare 431.
@@ -55,7 +55,7 @@ pub struct ConnectionSettings {
 pub(super) struct Shared {
     pub(super) service: Service,
     pub(super) settings: ConnectionSettings,
-    pub(super) admission: Admission,
+    pub(super) admission: ConnectionGate,
     pub(super) ends: Ends,
     /// What writes streams whose sockets can be taken out of hyper; `None` where all stay there.
     pub(super) engine: Option<Arc<Engine>>,
@@ -93,13 +93,13 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, entry: Entry,
 #[derive(Debug)]
 pub(super) struct Entry {
     /// Its room.
-    pub(super) ticket: Ticket,
+    pub(super) ticket: ConnectionPermit,
     /// Its place in the count.
     pub(super) counted: Option<Counted>,
 }
 
 impl Entry {
-    fn identify(self, admission: &Admission, address: IpAddr) -> Option<Self> {
+    fn identify(self, admission: &ConnectionGate, address: IpAddr) -> Option<Self> {
         let ticket = admission.identify(self.ticket, address)?;
         Some(Self { ticket, ..self })
     }
@@ -146,12 +146,12 @@ struct Begun {
     service: PeerService,
     watch: Watch,
     entry: Entry,
-    hand_off: Option<Arc<HandOff>>,
+    hand_off: Option<Arc<HandoffRequest>>,
 }
 
 impl Begun {
     fn new(stream: TcpStream, address: SocketAddr, entry: Entry, shared: &Shared) -> Self {
-        let cut = EndNote::default();
+        let cut = CloseReason::default();
         let settings = &shared.settings;
         let timer = RequestTimer::new(settings.header_timeout, settings.idle_timeout);
         let progress = Arc::new(Progress::new(timer));
@@ -167,7 +167,7 @@ impl Begun {
         );
         // What TLS makes of a stream's bytes is not known outside of it.
         let can_hand_off = shared.engine.is_some() && settings.tls.is_none();
-        let hand_off = can_hand_off.then(Arc::<HandOff>::default);
+        let hand_off = can_hand_off.then(Arc::<HandoffRequest>::default);
         if let Some(hand_off) = &hand_off {
             io.set_hand_off(Arc::clone(hand_off));
         }
@@ -221,11 +221,11 @@ impl Begun {
     }
 
     /// Serves HTTP/1.1 until the connection ends, or until a stream is granted that the engine takes over.
-    async fn hand_over(self, hand_off: Arc<HandOff>, engine: &Engine, shared: &Shared) {
+    async fn hand_over(self, hand_off: Arc<HandoffRequest>, engine: &Engine, shared: &Shared) {
         let Self { io, service, watch, entry, .. } = self;
         let service = TimedService { service, progress: Arc::clone(&watch.progress) };
         let mut connection = http1_builder().serve_connection(TokioIo::new(io), service);
-        watch.drive(std::pin::pin!(Handing { connection: &mut connection, hand_off: &hand_off })).await;
+        watch.drive(std::pin::pin!(HandoffFuture { connection: &mut connection, hand_off: &hand_off })).await;
         let Some((mut granted, head)) = hand_off.take() else { return };
         let why = watch.cut.get().copied();
         let stream = connection.into_parts().io.into_inner().into_stream();
@@ -237,13 +237,13 @@ impl Begun {
         match socket {
             Ok(socket) => {
                 let (permit, place) = entry.ticket.into_parts();
-                let kept = Kept {
+                let kept = ConnectionGuards {
                     permit: Some(permit),
                     counted: entry.counted,
                     token: Some(shared.tasks.token()),
                     places: place.map(|place| Box::new([Some(place), None])),
                 };
-                engine.open(Handed { granted, socket, head, kept });
+                engine.open(Handoff { granted, socket, head, kept });
             }
             Err(error) => tracing::error!(%error, "cannot take a socket over: its stream ends"),
         }

@@ -7,7 +7,7 @@ use warp::reply::Response;
 use super::problem::Problem;
 use super::routes::App;
 use super::stream;
-use tidings_auth::{Check, Denial, Standing};
+use tidings_auth::{Denial, DenialKind, DenialReason};
 use tidings_event::control::ReconnectReason;
 
 /// The answer to a request for a stream. What will pass is said in the stream, so that an `EventSource` survives it,
@@ -15,11 +15,11 @@ use tidings_event::control::ReconnectReason;
 /// wants such things told by a status.
 pub(super) fn stream_answer(app: &App, denial: &Denial, by_status: bool) -> Result<Response, Problem> {
     match denial.standing {
-        Standing::Passing if !by_status => {
+        DenialKind::Passing if !by_status => {
             app.metrics.count_denial(denial.check.as_str());
             Ok(stream::refusal(app, ReconnectReason::Unverified))
         }
-        Standing::Final if !by_status => {
+        DenialKind::Final if !by_status => {
             app.metrics.count_denial(denial.check.as_str());
             let mut response = Response::new("".into());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -34,19 +34,19 @@ pub(super) fn problem(app: &App, denial: &Denial) -> Problem {
     app.metrics.count_denial(denial.check.as_str());
     let detail = denial.detail.clone();
     let problem = match denial.standing {
-        Standing::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+        DenialKind::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
             .with_header(WWW_AUTHENTICATE, challenge(denial.check)),
-        Standing::Forbidden => Problem::new(StatusCode::FORBIDDEN, "forbidden", detail),
-        Standing::Final => Problem::new(StatusCode::FORBIDDEN, "disconnected", detail),
-        Standing::Passing => Problem::unavailable(detail, app.streams.retry),
+        DenialKind::Forbidden => Problem::new(StatusCode::FORBIDDEN, "forbidden", detail),
+        DenialKind::Final => Problem::new(StatusCode::FORBIDDEN, "disconnected", detail),
+        DenialKind::Passing => Problem::unavailable(detail, app.streams.retry),
     };
     problem.with_check(denial.check.as_str())
 }
 
 /// RFC 6750 section 3: an error is named only where a token was brought.
-fn challenge(check: Check) -> HeaderValue {
+fn challenge(check: DenialReason) -> HeaderValue {
     HeaderValue::from_static(match check {
-        Check::Credentials | Check::App => r#"Bearer realm="tidings""#,
+        DenialReason::Credentials | DenialReason::App => r#"Bearer realm="tidings""#,
         _ => r#"Bearer realm="tidings", error="invalid_token""#,
     })
 }

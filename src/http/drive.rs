@@ -16,10 +16,10 @@ use hyper::service::HttpService;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::hand_off::HandOff;
+use super::hand_off::HandoffRequest;
 use super::service::Progress;
 use super::watched::{self, Blockage};
-use tidings_delivery::EndNote;
+use tidings_delivery::CloseReason;
 
 /// The shortest pause between two looks at a peer that may be late.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -40,7 +40,7 @@ pub(super) struct Watch {
     pub(super) address: SocketAddr,
     pub(super) blockage: Arc<Blockage>,
     pub(super) progress: Arc<Progress>,
-    pub(super) cut: EndNote,
+    pub(super) cut: CloseReason,
     pub(super) ends: Ends,
     /// How long the peer may take no byte of what waits to be sent.
     pub(super) write_timeout: Duration,
@@ -120,12 +120,12 @@ impl Watch {
 /// A connection over HTTP/1.1 that is driven until it ends, or until the head of a stream is complete that is to be handed
 /// over.
 #[derive(Debug)]
-pub(super) struct Handing<'a, C> {
+pub(super) struct HandoffFuture<'a, C> {
     pub(super) connection: &'a mut C,
-    pub(super) hand_off: &'a HandOff,
+    pub(super) hand_off: &'a HandoffRequest,
 }
 
-impl<C: Connection + Unpin> Future for Handing<'_, C> {
+impl<C: Connection + Unpin> Future for HandoffFuture<'_, C> {
     type Output = hyper::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -134,7 +134,7 @@ impl<C: Connection + Unpin> Future for Handing<'_, C> {
     }
 }
 
-impl<C: Connection + Unpin> Connection for Handing<'_, C> {
+impl<C: Connection + Unpin> Connection for HandoffFuture<'_, C> {
     fn graceful_shutdown(mut self: Pin<&mut Self>) {
         Pin::new(&mut *self.connection).graceful_shutdown();
     }

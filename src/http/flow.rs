@@ -39,7 +39,7 @@ struct State {
 
 /// How a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct StreamState {
     /// For how long no request has been open.
     pub(super) idle: Duration,
     /// For how long the peer has taken nothing of what waits for it, over all streams.
@@ -50,7 +50,7 @@ pub(super) struct Standing {
 
 /// One request, from its head to the end of its answer.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct Http2Exchange {
     flow: Arc<Flow>,
     answered: bool,
     waiting: bool,
@@ -60,7 +60,7 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 pub(super) struct TrackedBody<B> {
     body: B,
-    exchange: Exchange,
+    exchange: Http2Exchange,
     watch: Option<Arc<EndWatch>>,
     stall: Duration,
 }
@@ -79,19 +79,19 @@ impl Flow {
     }
 
     /// A request has come.
-    pub(super) fn begin(self: &Arc<Self>) -> Exchange {
+    pub(super) fn begin(self: &Arc<Self>) -> Http2Exchange {
         self.0.lock().open += 1;
-        Exchange { flow: Arc::clone(self), answered: false, waiting: false }
+        Http2Exchange { flow: Arc::clone(self), answered: false, waiting: false }
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> StreamState {
         self.standing_at(Instant::now())
     }
 
-    fn standing_at(&self, now: Instant) -> Standing {
+    fn standing_at(&self, now: Instant) -> StreamState {
         let state = self.0.lock();
         let since = |then: Instant| now.saturating_duration_since(then);
-        Standing {
+        StreamState {
             idle: if state.open == 0 { since(state.idle_since) } else { Duration::ZERO },
             stalled: if state.waiting > 0 { since(state.moved) } else { Duration::ZERO },
             floods: state.cancelled > CANCELLED_BURST,
@@ -99,7 +99,7 @@ impl Flow {
     }
 }
 
-impl Exchange {
+impl Http2Exchange {
     /// The answer's body. Its stream is watched by `watch`, and may wait for the peer's window for `stall`.
     pub(super) fn answer<B>(
         mut self,
@@ -130,7 +130,7 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for Http2Exchange {
     fn drop(&mut self) {
         self.set_waiting(false);
         let now = Instant::now();

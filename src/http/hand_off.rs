@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use tidings_delivery::engine::Granted;
+use tidings_delivery::engine::PendingStream;
 
 /// What ends a head (RFC 9112, section 2.1).
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// A connection's stream on its way out of hyper; shared by its handler, its socket and its task.
 #[derive(Debug, Default)]
-pub(super) struct HandOff {
+pub(super) struct HandoffRequest {
     /// Whether what is written is kept.
     captures: AtomicBool,
     /// Whether all of it was written.
@@ -25,13 +25,13 @@ pub(super) struct HandOff {
 
 #[derive(Debug, Default)]
 struct State {
-    granted: Option<Granted>,
+    granted: Option<PendingStream>,
     head: Vec<u8>,
 }
 
-impl HandOff {
+impl HandoffRequest {
     /// A stream is granted: its head comes next.
-    pub(super) fn grant(&self, granted: Granted) {
+    pub(super) fn grant(&self, granted: PendingStream) {
         self.state.lock().granted = Some(granted);
         self.captures.store(true, Ordering::Release);
     }
@@ -59,7 +59,7 @@ impl HandOff {
     }
 
     /// The stream, if one was granted, and the head as far as it has come.
-    pub(super) fn take(&self) -> Option<(Granted, Vec<u8>)> {
+    pub(super) fn take(&self) -> Option<(PendingStream, Vec<u8>)> {
         let mut state = self.state.lock();
         let granted = state.granted.take()?;
         Some((granted, std::mem::take(&mut state.head)))

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{Admission, AdmissionSettings};
+use super::admission::{ConnectionGate, ConnectionGateSettings};
 use super::connection::{self, ConnectionSettings, Entry, Shared};
 use super::drive::Ends;
 use super::open_connections::OpenConnections;
@@ -52,7 +52,7 @@ pub struct Listener {
     /// Socket options.
     pub socket: SocketSettings,
     /// Bounds on connections.
-    pub admission: AdmissionSettings,
+    pub admission: ConnectionGateSettings,
     /// What writes streams whose sockets can be taken out of hyper; `None` where all stay there.
     pub engine: Option<Arc<Engine>>,
     /// Where to count connections; `None` for a listener that is not counted.
@@ -83,7 +83,7 @@ impl Listener {
     pub async fn run(self, stop_accepting: CancellationToken, abandon: CancellationToken) {
         let Self { listener, service, connection, socket, admission, engine, metrics } = self;
         let open = admission.oldest_gives_way.then(Arc::<OpenConnections>::default);
-        let admission = Admission::new(admission, service.proxies(), metrics.clone());
+        let admission = ConnectionGate::new(admission, service.proxies(), metrics.clone());
         let tasks = TaskTracker::new();
         let ends = Ends { stop: stop_accepting.clone(), abandon };
         let shared =

@@ -53,7 +53,7 @@ mod tls;
 mod visit;
 mod watched;
 
-pub use admission::{AdmissionSettings, Surplus};
+pub use admission::{ConnectionGateSettings, LimitExceeded};
 pub use certificate::{CertificateError, Certificates, Pair, PairFiles};
 pub use client_address::{ClientAddress, TrustedProxies};
 pub use connection::ConnectionSettings;

@@ -11,7 +11,7 @@ use super::addressed;
 use super::problem::Problem;
 use super::publish_rate::Exceeded;
 use super::routes::{App, workspace};
-use super::visit::Visit;
+use super::visit::RequestContext;
 use super::{body, denied};
 use tidings_auth::Action;
 use tidings_bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
@@ -24,7 +24,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) async fn publish<B: Buf>(
     app: &App,
     id: &str,
-    visit: &Visit,
+    visit: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
     let mut stream = std::pin::pin!(stream);
@@ -35,7 +35,7 @@ pub(super) async fn publish<B: Buf>(
 async fn accept<B: Buf>(
     app: &App,
     id: &str,
-    visit: &Visit,
+    visit: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
     if let Some(surplus) = visit.peer.surplus {

@@ -2,13 +2,13 @@
 
 use super::last_event_id::QueryIds;
 use super::problem::Problem;
-use tidings_hub::{Start, TypeFilter, View};
+use tidings_hub::{Start, SubscriptionFilter, TypeFilter};
 
 /// What a stream request asks for in its query. Parameters that are not ours are left alone: caches and proxies add some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StreamQuery {
     /// `types=A,B` and `named=1`.
-    pub(crate) view: View,
+    pub(crate) view: SubscriptionFilter,
     /// `last_event_id=…`, by whatever name, or else `since=…` or `last=…`: where the stream begins.
     pub(crate) start: Option<Start>,
     /// `errors=http`: temporary trouble is answered with a status, not inside the stream.
@@ -20,7 +20,8 @@ pub(crate) struct StreamQuery {
 impl StreamQuery {
     /// Reads a query string, percent-encoded as forms are. `named` is the configured default, `newest_max` bounds `last`.
     pub(crate) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
-        let mut parsed = Self { view: View { named, ..View::default() }, ..Self::default() };
+        let mut parsed =
+            Self { view: SubscriptionFilter { named, ..SubscriptionFilter::default() }, ..Self::default() };
         let mut ids = QueryIds::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if ids.take(&name, &value) {
@@ -115,7 +116,7 @@ mod tests {
         let parsed = parse("_=1&types=A%2CB&named=1&last_event_id=5-1&errors=http&x").unwrap();
         assert_eq!(
             parsed.view,
-            View { types: Some(TypeFilter::parse("A,B").unwrap()), named: true, user: None }
+            SubscriptionFilter { types: Some(TypeFilter::parse("A,B").unwrap()), named: true, user: None }
         );
         assert_eq!(parsed.start, Some(Start::After(Resume::new("5-1"))));
         assert!(parsed.errors_by_status);

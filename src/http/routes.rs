@@ -15,14 +15,14 @@ use super::cors::Origins;
 use super::problem::Problem;
 use super::publish_rate::PublishRate;
 use super::service::Peer;
-use super::visit::Visit;
+use super::visit::RequestContext;
 use super::{publish, stream, tickets};
-use tidings_auth::Door;
+use tidings_auth::Authenticator;
 use tidings_bus::Bus;
 use tidings_delivery::StreamSettings;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::Hub;
-use tidings_limits::{BodyBudget, OpenStreams};
+use tidings_limits::{BodyBudget, StreamRegistry};
 use tidings_metrics::Metrics;
 
 /// What an events path takes.
@@ -42,9 +42,9 @@ pub struct App {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who is let in.
-    pub door: Arc<Door>,
+    pub door: Arc<Authenticator>,
     /// The streams that are open.
-    pub open: Arc<OpenStreams>,
+    pub open: Arc<StreamRegistry>,
     /// Who may publish from a page.
     pub origins: Origins,
     /// Whether streams are `named` unless they say otherwise.
@@ -89,27 +89,27 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .and(warp::ext::get::<Peer>())
         .map(|path: FullPath, query, headers, peer| {
             let path = path.as_str().to_owned();
-            Visit { path, query, headers, peer }
+            RequestContext { path, query, headers, peer }
         })
         .boxed();
 
     let subscriber_app = Arc::clone(app);
     let subscribe =
-        warp::get().and(events.clone()).and(visit.clone()).then(move |id: String, visit: Visit| {
+        warp::get().and(events.clone()).and(visit.clone()).then(move |id: String, visit: RequestContext| {
             let app = Arc::clone(&subscriber_app);
             async move { answer(stream::open(&app, &id, visit).await) }
         });
 
     let inspector_app = Arc::clone(app);
     let inspect =
-        warp::head().and(events.clone()).and(visit.clone()).then(move |id: String, visit: Visit| {
+        warp::head().and(events.clone()).and(visit.clone()).then(move |id: String, visit: RequestContext| {
             let app = Arc::clone(&inspector_app);
             async move { answer(stream::head(&app, &id, visit).await) }
         });
 
     let publisher_app = Arc::clone(app);
     let publish = warp::post().and(events.clone()).and(visit.clone()).and(warp::body::stream()).then(
-        move |id: String, visit: Visit, body| {
+        move |id: String, visit: RequestContext, body| {
             let app = Arc::clone(&publisher_app);
             async move { answer(publish::publish(&app, &id, &visit, body).await) }
         },
@@ -117,7 +117,7 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
 
     let issuer_app = Arc::clone(app);
     let issue = warp::post().and(ticket_path.clone()).and(visit).and(warp::body::stream()).then(
-        move |visit: Visit, body| {
+        move |visit: RequestContext, body| {
             let app = Arc::clone(&issuer_app);
             async move { answer(tickets::issue(&app, &visit, body).await) }
         },

@@ -16,15 +16,15 @@ use tower_service::Service as _;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::admission::Surplus;
+use super::admission::LimitExceeded;
 use super::client_address::{ClientAddress, TrustedProxies};
 use super::connection::HEADERS_MAX;
 use super::cors::Origins;
-use super::hand_off::HandOff;
+use super::hand_off::HandoffRequest;
 use super::host::Hosts;
 use super::problem::Problem;
 use super::request_timer::RequestTimer;
-use tidings_delivery::{EndNote, EndWatch};
+use tidings_delivery::{CloseReason, EndWatch};
 use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -46,15 +46,15 @@ pub(super) struct Remote {
     /// Whether the connection is over TLS.
     pub(super) secure: bool,
     /// The bound that the connection is beyond, if it is only to be told to come back later.
-    pub(super) surplus: Option<Surplus>,
+    pub(super) surplus: Option<LimitExceeded>,
     /// What is counted for each client address.
     pub(super) addresses: Arc<AddressCounts>,
     /// Where to find out why the connection was cut, if it was.
-    pub(super) cut: EndNote,
+    pub(super) cut: CloseReason,
     /// How far the connection has come.
     pub(super) progress: Arc<Progress>,
     /// Where a stream is left that the engine shall write, if it can.
-    pub(super) hand_off: Option<Arc<HandOff>>,
+    pub(super) hand_off: Option<Arc<HandoffRequest>>,
 }
 
 /// Who a request is from; travels with it. Behind a proxy, one connection carries the requests of many clients.
@@ -65,27 +65,27 @@ pub(super) struct Peer {
     /// The client, as far as trusted proxies tell.
     pub(super) client: ClientAddress,
     /// The bound that the connection is beyond, if the request is to be refused for it.
-    pub(super) surplus: Option<Surplus>,
+    pub(super) surplus: Option<LimitExceeded>,
     /// Where the client's streams are counted: one connection may carry many, a proxy's or one of HTTP/2. `None` for a trusted
     /// proxy that does not tell whose they are.
     addresses: Option<Arc<AddressCounts>>,
     /// Where to find out why the connection was cut, if it was.
-    pub(super) cut: EndNote,
+    pub(super) cut: CloseReason,
     /// How far the connection has come.
     pub(super) progress: Arc<Progress>,
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
     /// Where a stream is left that the engine shall write, if it can.
-    pub(super) hand_off: Option<Arc<HandOff>>,
+    pub(super) hand_off: Option<Arc<HandoffRequest>>,
 }
 
 impl Peer {
     /// Takes a place for a stream among those of the client's address, where there is a bound on them.
-    pub(super) fn enter(&self) -> Result<Option<AddressPlace>, Surplus> {
+    pub(super) fn enter(&self) -> Result<Option<AddressPlace>, LimitExceeded> {
         match (self.surplus, &self.addresses) {
             (Some(surplus), _) => Err(surplus),
             (None, Some(addresses)) => {
-                addresses.enter(self.client.address).map_err(|AddressFull| Surplus::Address)
+                addresses.enter(self.client.address).map_err(|AddressFull| LimitExceeded::Address)
             }
             (None, None) => Ok(None),
         }

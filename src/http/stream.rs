@@ -16,14 +16,14 @@ use super::last_event_id;
 use super::problem::Problem;
 use super::query::StreamQuery;
 use super::routes::{App, workspace};
-use super::visit::Visit;
+use super::visit::RequestContext;
 use tidings_auth::Action;
-use tidings_delivery::engine::Granted;
+use tidings_delivery::engine::PendingStream;
 use tidings_delivery::{Recipient, StreamBody, Terms};
 use tidings_event::UserId;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
-use tidings_hub::{ReaderId, Start, View};
+use tidings_hub::{ReaderId, Start, SubscriptionFilter};
 use tidings_limits::{Candidate, Holder};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -37,7 +37,7 @@ struct StreamRequest {
 }
 
 impl StreamRequest {
-    fn of(app: &App, id: &str, visit: &Visit) -> Result<Self, Problem> {
+    fn of(app: &App, id: &str, visit: &RequestContext) -> Result<Self, Problem> {
         let workspace = workspace(id)?;
         let query = StreamQuery::parse(&visit.query, app.named, app.newest_max)?;
         let accepted = accept::event_stream(&visit.headers);
@@ -55,7 +55,7 @@ impl StreamRequest {
 
 /// Answers `HEAD` with the head that `GET` gets, as far as the request decides it. Opens nothing, takes no place and leaves a ticket as
 /// it is.
-pub(super) async fn head(app: &App, id: &str, visit: Visit) -> Result<Response, Problem> {
+pub(super) async fn head(app: &App, id: &str, visit: RequestContext) -> Result<Response, Problem> {
     let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &visit)?;
     if let Some(surplus) = visit.peer.surplus {
         return full(app, surplus.to_string(), by_status);
@@ -68,7 +68,7 @@ pub(super) async fn head(app: &App, id: &str, visit: Visit) -> Result<Response, 
 
 /// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
 /// that wants such trouble told by a status.
-pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, Problem> {
+pub(super) async fn open(app: &App, id: &str, visit: RequestContext) -> Result<Response, Problem> {
     let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &visit)?;
     // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
     let start =
@@ -100,7 +100,7 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
     if let Err(denial) = app.door.check_bans(&workspace, &admission.identity) {
         return denied::stream_answer(app, &denial, by_status);
     }
-    let view = View { user: admission.identity.user.as_ref().map(UserId::key), ..query.view };
+    let view = SubscriptionFilter { user: admission.identity.user.as_ref().map(UserId::key), ..query.view };
     let holder = Holder::of(admission.identity.keys(), visit.peer.client.address);
     let subscriber = match app.hub.join(&workspace, start, view) {
         Ok(subscriber) => subscriber.reading_for(ReaderId::of(&holder)),
@@ -131,7 +131,7 @@ pub(super) async fn open(app: &App, id: &str, visit: Visit) -> Result<Response, 
     let terms = Terms { lease, place, until };
     let recipient = Recipient { address: peer.address, client: peer.client.address, cut: peer.cut };
     if let Some(hand_off) = peer.hand_off {
-        hand_off.grant(Granted::new(subscriber, terms, &recipient));
+        hand_off.grant(PendingStream::new(subscriber, terms, &recipient));
         return Ok(as_stream(without_length()));
     }
     let watch = http2::end_watch().unwrap_or_else(|| Arc::clone(&peer.progress.end_watch));

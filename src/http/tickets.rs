@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::routes::{App, workspace};
-use super::visit::Visit;
+use super::visit::RequestContext;
 use super::{body, denied};
 use tidings_auth::Action;
 use tidings_auth::tickets::IssueError;
@@ -21,14 +21,14 @@ const BODY_BYTES_MAX: usize = 4096;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct TicketRequest {
     workspace: String,
 }
 
 /// Issues a ticket to whoever may read the workspace.
 pub(super) async fn issue<B: Buf>(
     app: &App,
-    visit: &Visit,
+    visit: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
     let mut stream = std::pin::pin!(stream);
@@ -38,7 +38,7 @@ pub(super) async fn issue<B: Buf>(
 
 async fn grant<B: Buf>(
     app: &App,
-    visit: &Visit,
+    visit: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
     if let Some(surplus) = visit.peer.surplus {
@@ -49,7 +49,7 @@ async fn grant<B: Buf>(
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad-ticket-request", detail);
     let too_large = || bad("the body names the workspace and has at most 4096 bytes");
     let body = body::receive(app, visit, Keys::default(), stream, BODY_BYTES_MAX, too_large).await?;
-    let wish: Wish = serde_json::from_slice(&body.bytes)
+    let wish: TicketRequest = serde_json::from_slice(&body.bytes)
         .map_err(|_| bad(r#"the body is JSON that names the workspace: {"workspace":"acme"}"#))?;
     let workspace = workspace(&wish.workspace)?;
     let admission = app

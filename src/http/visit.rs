@@ -8,7 +8,7 @@ use tidings_auth::Credentials;
 
 /// What is known of a request besides its body.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct RequestContext {
     /// Its path, as it stands.
     pub(super) path: String,
     /// Its query, as it stands, without the question mark; empty where there is none.
@@ -19,7 +19,7 @@ pub(super) struct Visit {
     pub(super) peer: Peer,
 }
 
-impl Visit {
+impl RequestContext {
     /// Decides with what of the request, and with a ticket where one is taken.
     pub(super) fn credentials<'a>(&'a self, ticket: Option<&'a str>) -> Credentials<'a> {
         Credentials {

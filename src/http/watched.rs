@@ -13,9 +13,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::hand_off::HandOff;
+use super::hand_off::HandoffRequest;
 use super::service::Progress;
-use tidings_delivery::EndNote;
+use tidings_delivery::CloseReason;
 
 /// How often a socket with bytes that nobody reads is looked at.
 const UNREAD_PAUSE: Duration = Duration::from_millis(500);
@@ -57,8 +57,8 @@ pub(super) struct WatchedStream {
     stream: Arc<TcpStream>,
     blockage: Arc<Blockage>,
     progress: Arc<Progress>,
-    cut: EndNote,
-    hand_off: Option<Arc<HandOff>>,
+    cut: CloseReason,
+    hand_off: Option<Arc<HandoffRequest>>,
     /// How often the socket was written to, where that is counted.
     writes: Option<Counter>,
 }
@@ -69,14 +69,14 @@ impl WatchedStream {
         stream: Arc<TcpStream>,
         blockage: Arc<Blockage>,
         progress: Arc<Progress>,
-        cut: EndNote,
+        cut: CloseReason,
         writes: Option<Counter>,
     ) -> Self {
         Self { stream, blockage, progress, cut, hand_off: None, writes }
     }
 
     /// What is written is kept from the moment on at which a stream is granted.
-    pub(super) fn set_hand_off(&mut self, hand_off: Arc<HandOff>) {
+    pub(super) fn set_hand_off(&mut self, hand_off: Arc<HandoffRequest>) {
         self.hand_off = Some(hand_off);
     }
 
@@ -85,7 +85,7 @@ impl WatchedStream {
         self.stream
     }
 
-    fn capturing(&self) -> Option<&HandOff> {
+    fn capturing(&self) -> Option<&HandoffRequest> {
         self.hand_off.as_deref().filter(|hand_off| hand_off.captures())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::{AuthMode, Config, LiveConfig};
 use crate::files;
 use crate::files::{FileBudget, TooFewFiles};
-use crate::http::{AdmissionSettings, ConnectionSettings, Hosts, Http2Settings, SocketSettings};
+use crate::http::{ConnectionGateSettings, ConnectionSettings, Hosts, Http2Settings, SocketSettings};
 use crate::memory::MemoryBudget;
 use tidings_auth::ForwardConfig;
 use tidings_delivery::StreamSettings;
@@ -44,8 +44,8 @@ pub(super) fn warn_of_memory(config: &Config) {
 }
 
 /// Who may have a connection on the public listener.
-pub(super) fn public_admission(config: &Config, files: &FileBudget) -> AdmissionSettings {
-    AdmissionSettings {
+pub(super) fn public_admission(config: &Config, files: &FileBudget) -> ConnectionGateSettings {
+    ConnectionGateSettings {
         connections: files.connections,
         reserve: files.surplus,
         per_address: NonZeroU32::new(config.limits.connections_per_address),
@@ -55,8 +55,8 @@ pub(super) fn public_admission(config: &Config, files: &FileBudget) -> Admission
 }
 
 /// Who may have a connection on the operations listener: connections on which nothing is asked keep no probe out.
-pub(super) fn admin_admission(files: &FileBudget) -> AdmissionSettings {
-    AdmissionSettings {
+pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
+    ConnectionGateSettings {
         connections: files.admin,
         reserve: 0,
         per_address: None,

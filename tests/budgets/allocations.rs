@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
-use tidings_hub::{TypeFilter, View};
+use tidings_hub::{SubscriptionFilter, TypeFilter};
 
-use super::stage::{Publisher, RING_EVENTS, Stage};
+use super::stage::{Publisher, RING_EVENTS, ShardHarness};
 use super::{ALONE, least, taken};
 
 /// Events of a round; more than the ring holds, so that it is full from the second round on.
@@ -23,7 +23,7 @@ const MANY: usize = 200;
 #[derive(Clone, Copy)]
 struct Scene {
     /// The view of the client with a number.
-    view: fn(usize) -> View,
+    view: fn(usize) -> SubscriptionFilter,
     /// The users that the event with a number is for; everybody where there are none.
     to: fn(usize) -> &'static [&'static str],
     /// Whether they stand in the log, and come as envelopes.
@@ -33,14 +33,14 @@ struct Scene {
 }
 
 /// Anybody, and logged events for all of them.
-const PLAIN: Scene = Scene { view: |_| View::default(), to: |_| &[], logged: true, most: 5.1 };
+const PLAIN: Scene = Scene { view: |_| SubscriptionFilter::default(), to: |_| &[], logged: true, most: 5.1 };
 
-fn user(name: &str) -> View {
-    View { user: Some(UserId::parse(name).unwrap().key()), ..View::default() }
+fn user(name: &str) -> SubscriptionFilter {
+    SubscriptionFilter { user: Some(UserId::parse(name).unwrap().key()), ..SubscriptionFilter::default() }
 }
 
 /// Every other client is ann, and all others are ben.
-fn ann_or_ben(number: usize) -> View {
+fn ann_or_ben(number: usize) -> SubscriptionFilter {
     user(["ann", "ben"][number % 2])
 }
 
@@ -57,7 +57,7 @@ impl Scene {
 
     /// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at a time.
     fn takes(&self, clients: usize, burst: usize) -> usize {
-        let mut stage = Stage::new();
+        let mut stage = ShardHarness::new();
         let workspace = WorkspaceId::parse("acme").unwrap();
         for client in 0..clients {
             stage.join(&workspace, (self.view)(client));
@@ -124,7 +124,12 @@ fn that_clients_have_names_and_terms_takes_nothing() {
 #[test]
 fn the_named_form_takes_memory_once_for_all_who_want_it() {
     let _alone = ALONE.lock();
-    Scene { view: |_| View { named: true, ..View::default() }, most: 6.1, ..PLAIN }.check();
+    Scene {
+        view: |_| SubscriptionFilter { named: true, ..SubscriptionFilter::default() },
+        most: 6.1,
+        ..PLAIN
+    }
+    .check();
 }
 
 #[test]
@@ -145,7 +150,10 @@ fn events_of_all_audiences_in_turn_take_nothing_for_a_client() {
 #[test]
 fn a_client_with_a_filter_takes_no_more_than_a_word() {
     let _alone = ALONE.lock();
-    let view = |_| View { types: TypeFilter::parse("CHANNEL_UPDATED").ok(), ..View::default() };
+    let view = |_| SubscriptionFilter {
+        types: TypeFilter::parse("CHANNEL_UPDATED").ok(),
+        ..SubscriptionFilter::default()
+    };
     let scene = Scene { view, ..PLAIN };
     let (few, many) = (scene.takes(FEW, 1), scene.takes(MANY, 1));
     let more = (MANY - FEW) * EVENTS;

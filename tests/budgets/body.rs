@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::Stream as _;
-use tidings_delivery::{EndNote, Recipient, StreamBody};
+use tidings_delivery::{CloseReason, Recipient, StreamBody};
 use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
-use tidings_hub::{TypeFilter, View};
+use tidings_hub::{SubscriptionFilter, TypeFilter};
 
-use super::stage::{Publisher, Stage};
+use super::stage::{Publisher, ShardHarness};
 use super::{ALONE, least, taken};
 
 const EVENTS: usize = 256;
@@ -35,10 +35,10 @@ struct Client {
 }
 
 impl Client {
-    fn join(stage: &Stage, workspace: &WorkspaceId, view: View) -> Self {
+    fn join(stage: &ShardHarness, workspace: &WorkspaceId, view: SubscriptionFilter) -> Self {
         let (subscriber, terms) = stage.admit(workspace, view);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
+        let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
         let body = StreamBody::new(subscriber, terms, Arc::clone(&stage.streams), recipient);
         Self { body, bell: Arc::default() }
     }
@@ -58,8 +58,8 @@ impl Client {
 
 /// How often memory is taken while [`EVENTS`] events for some users go to so many clients with the same view, `burst` of them at
 /// a time.
-fn takes(view: &View, users: &[&str], clients: usize, burst: usize) -> usize {
-    let stage = Stage::new();
+fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize) -> usize {
+    let stage = ShardHarness::new();
     let workspace = WorkspaceId::parse("acme").unwrap();
     let mut clients: Vec<_> = (0..clients).map(|_| Client::join(&stage, &workspace, view.clone())).collect();
     stage.confirm(&workspace);
@@ -90,12 +90,12 @@ fn a_delivery_by_the_http_server_takes_no_memory_before_it_is_the_server_s() {
     // Streams have timers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _inside = runtime.enter();
-    let ann = View {
+    let ann = SubscriptionFilter {
         types: TypeFilter::parse("CHANNEL_UPDATED").ok(),
         named: true,
         user: Some(UserId::parse("ann").unwrap().key()),
     };
-    for (view, users) in [(View::default(), &[][..]), (ann, &["ann"])] {
+    for (view, users) in [(SubscriptionFilter::default(), &[][..]), (ann, &["ann"])] {
         for burst in [1, 64] {
             let (one, many) = (takes(&view, users, 1, burst), takes(&view, users, 200, burst));
             assert_eq!(one, many, "with one client, with many; {burst} at a time, {view:?}");

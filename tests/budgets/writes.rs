@@ -3,25 +3,30 @@
 use bytes::Bytes;
 use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
-use tidings_hub::View;
+use tidings_hub::SubscriptionFilter;
 
 use super::ALONE;
-use super::stage::{Publisher, Stage};
+use super::stage::{Publisher, ShardHarness};
 
 /// A workspace with so many clients, which see what these users see in turn.
-struct Crowd {
-    stage: Stage,
+struct WriteClients {
+    stage: ShardHarness,
     workspace: WorkspaceId,
     publisher: Publisher,
 }
 
-impl Crowd {
+impl WriteClients {
     fn new(clients: usize, users: &[&str]) -> Self {
         let workspace = WorkspaceId::parse("acme").unwrap();
-        let mut stage = Stage::new();
+        let mut stage = ShardHarness::new();
         for name in users.iter().cycle().take(clients) {
-            stage
-                .join(&workspace, View { user: Some(UserId::parse(name).unwrap().key()), ..View::default() });
+            stage.join(
+                &workspace,
+                SubscriptionFilter {
+                    user: Some(UserId::parse(name).unwrap().key()),
+                    ..SubscriptionFilter::default()
+                },
+            );
         }
         stage.confirm(&workspace);
         stage.greet();
@@ -46,7 +51,7 @@ impl Crowd {
 fn a_client_takes_one_write_for_an_event_and_one_for_64() {
     let _alone = ALONE.lock();
     const CLIENTS: usize = 200;
-    let mut crowd = Crowd::new(CLIENTS, &["ann"]);
+    let mut crowd = WriteClients::new(CLIENTS, &["ann"]);
     assert_eq!(crowd.writes(&[&[]], CLIENTS as u64), CLIENTS as u64);
     assert_eq!(crowd.writes(&[&[][..]; 64], 64 * CLIENTS as u64), CLIENTS as u64);
 }
@@ -55,7 +60,7 @@ fn a_client_takes_one_write_for_an_event_and_one_for_64() {
 fn what_is_left_out_for_a_client_costs_it_no_write() {
     let _alone = ALONE.lock();
     const EACH: u64 = 50;
-    let mut crowd = Crowd::new(2 * EACH as usize, &["ann", "ben"]);
+    let mut crowd = WriteClients::new(2 * EACH as usize, &["ann", "ben"]);
     assert_eq!(crowd.writes(&[&["ann"]], EACH), EACH, "nothing is written to who does not get it");
     assert_eq!(crowd.writes(&[&["cid"], &[]], 2 * EACH), 2 * EACH);
     // All in one run for ann; for ben eight, with gaps between them.

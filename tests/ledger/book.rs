@@ -128,7 +128,7 @@ pub enum Seen {
 
 /// All that one client saw.
 #[derive(Debug, Clone, Default)]
-pub struct Diary {
+pub struct ClientTrace {
     pub client: String,
     pub sightings: Vec<Sighting>,
 }
@@ -138,7 +138,7 @@ pub struct Diary {
 pub struct Book {
     /// Of each publisher in the order of its numbers: one event at a time.
     pub attempts: Vec<Attempt>,
-    pub diaries: Vec<Diary>,
+    pub diaries: Vec<ClientTrace>,
     /// What the server's log holds in the end, where a server has lost entries that it had acknowledged; `None` where none
     /// has, so that nothing may be excused that way.
     pub survivors: Option<BTreeMap<EntryId, Tag>>,
@@ -154,7 +154,7 @@ impl Book {
         let attempts = self.attempts.iter().map(|Attempt { tag, kind, began, ended, outcome }| {
             format!("{:.3} to {:.3}: {kind:?} {tag}: {outcome:?}\n", began.as_secs_f64(), ended.as_secs_f64())
         });
-        let diaries = self.diaries.iter().flat_map(|Diary { client, sightings }| {
+        let diaries = self.diaries.iter().flat_map(|ClientTrace { client, sightings }| {
             let line = move |Sighting { at, what }: &Sighting| {
                 format!("{client}: {:.3}: {what:?}\n", at.as_secs_f64())
             };

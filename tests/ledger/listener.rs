@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::book::{Diary, Moment, Place, Seen, Sighting, Tag};
+use super::book::{ClientTrace, Moment, Place, Seen, Sighting, Tag};
 use super::support::{Connect, DEADLINE, Event, SseClient, eventually};
 
 /// How long an EventSource waits before it reconnects as long as the stream says nothing of it.
@@ -58,7 +58,7 @@ enum Wish {
 #[derive(Debug)]
 pub struct Listener {
     workspace: String,
-    diary: Arc<Mutex<Diary>>,
+    diary: Arc<Mutex<ClientTrace>>,
     wish: watch::Sender<Wish>,
     task: JoinHandle<()>,
 }
@@ -72,7 +72,7 @@ impl Listener {
         habits: Habits,
         opened: Instant,
     ) -> Self {
-        let diary = Diary { client: format!("{client} of {workspace}"), sightings: Vec::new() };
+        let diary = ClientTrace { client: format!("{client} of {workspace}"), sightings: Vec::new() };
         let diary = Arc::new(Mutex::new(diary));
         let (wish, wished) = watch::channel(Wish::Read);
         let workspace = workspace.to_owned();
@@ -113,7 +113,7 @@ impl Listener {
     }
 
     /// What it has seen so far.
-    pub fn diary(&self) -> Diary {
+    pub fn diary(&self) -> ClientTrace {
         self.diary.lock().clone()
     }
 
@@ -134,7 +134,7 @@ struct Source {
     brokers: Vec<SocketAddr>,
     habits: Habits,
     opened: Instant,
-    diary: Arc<Mutex<Diary>>,
+    diary: Arc<Mutex<ClientTrace>>,
     wished: watch::Receiver<Wish>,
 }
 

@@ -89,7 +89,7 @@ pub struct Publisher {
     attempts: Arc<Mutex<Vec<Attempt>>>,
     pace: watch::Sender<Duration>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<Press>,
+    task: JoinHandle<FinalPublisher>,
 }
 
 impl Publisher {
@@ -104,7 +104,7 @@ impl Publisher {
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = watch::channel(false);
         let (pace, paced) = watch::channel(settings.pace);
-        let press = Press {
+        let press = FinalPublisher {
             workspace: workspace.to_owned(),
             publisher: number,
             target,
@@ -147,7 +147,7 @@ impl Publisher {
     }
 
     /// Lets the event that is under way end, and answers who can publish further ones.
-    pub async fn stop(self) -> Press {
+    pub async fn stop(self) -> FinalPublisher {
         self.stop.send_replace(true);
         self.task.await.expect("a publisher that does not fail")
     }
@@ -155,7 +155,7 @@ impl Publisher {
 
 /// What publishes, one event at a time.
 #[derive(Debug)]
-pub struct Press {
+pub struct FinalPublisher {
     pub workspace: String,
     publisher: usize,
     target: Target,
@@ -168,7 +168,7 @@ pub struct Press {
     next_sparse: Instant,
 }
 
-impl Press {
+impl FinalPublisher {
     async fn run(mut self, mut stopped: watch::Receiver<bool>, mut paced: watch::Receiver<Duration>) -> Self {
         if self.settings.waits {
             tokio::select! {

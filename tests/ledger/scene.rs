@@ -13,7 +13,7 @@ use redis::Value;
 
 use super::book::{Book, EntryId, Kind, Moment, Tag};
 use super::listener::{Habits, Listener, Route};
-use super::publisher::{LiveShare, Press, Publisher, Settings, Target, Way};
+use super::publisher::{FinalPublisher, LiveShare, Publisher, Settings, Target, Way};
 use super::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually};
 use super::verdict::Verdict;
 
@@ -306,7 +306,7 @@ impl Scene {
         for listener in &self.listeners {
             listener.come_back();
         }
-        let mut workspaces: BTreeMap<String, Vec<Press>> = BTreeMap::new();
+        let mut workspaces: BTreeMap<String, Vec<FinalPublisher>> = BTreeMap::new();
         for press in presses {
             workspaces.entry(press.workspace.clone()).or_default().push(press);
         }
@@ -332,7 +332,7 @@ impl Scene {
                 Some(redis) => Some(survivors(redis, workspace).await),
                 None => None,
             };
-            let attempts = presses.iter().flat_map(Press::attempts).collect();
+            let attempts = presses.iter().flat_map(FinalPublisher::attempts).collect();
             let (deaths, may_count_as_mixed) = (self.deaths.clone(), self.may_count_as_mixed);
             books.push(Book { attempts, diaries: Vec::new(), survivors, deaths, may_count_as_mixed });
         }
@@ -359,7 +359,7 @@ impl Scene {
 }
 
 /// Publishes last events until every client of the workspace has one, or the time is over. Answers whether all have.
-async fn reach_all(press: &mut Press, clients: &[&Listener]) -> bool {
+async fn reach_all(press: &mut FinalPublisher, clients: &[&Listener]) -> bool {
     let deadline = Instant::now() + CATCH_UP;
     while Instant::now() < deadline {
         let Some(last) = press.publish(Kind::Durable).await else {

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::book::{Book, Diary, EntryId, Kind, Moment, Outcome, Place, Seen, Tag};
+use super::book::{Book, ClientTrace, EntryId, Kind, Moment, Outcome, Place, Seen, Tag};
 use super::facts::{Fact, Facts, Logged, Passed, Reset};
 
 /// How many problems are described; all are counted.
@@ -99,7 +99,7 @@ impl Verdict {
         }
     }
 
-    fn judge(&mut self, facts: &Facts, diary: &Diary, may_tell_of_live: bool) {
+    fn judge(&mut self, facts: &Facts, diary: &ClientTrace, may_tell_of_live: bool) {
         let story = Reader::new(self, facts, diary).read();
         let Some(greeted) = story.greeted else {
             self.problem(format!("{} was never greeted", diary.client));
@@ -116,7 +116,14 @@ impl Verdict {
         }
     }
 
-    fn judge_durable(&mut self, facts: &Facts, diary: &Diary, story: &Story, event: &Fact, logged: Logged) {
+    fn judge_durable(
+        &mut self,
+        facts: &Facts,
+        diary: &ClientTrace,
+        story: &Story,
+        event: &Fact,
+        logged: Logged,
+    ) {
         let Fact { tag, .. } = event;
         let is_covered = || story.resets.iter().any(|reset| facts.covers(reset, event, logged));
         let last_gone = || story.last_gone.get(&tag.publisher).copied().unwrap_or_default();
@@ -141,7 +148,7 @@ impl Verdict {
         }
     }
 
-    fn judge_live(&mut self, diary: &Diary, story: &Story, event: &Fact) {
+    fn judge_live(&mut self, diary: &ClientTrace, story: &Story, event: &Fact) {
         let Fact { tag, began, ended, .. } = event;
         if story.received.contains_key(tag) {
             return;
@@ -166,7 +173,7 @@ impl Verdict {
         });
     }
 
-    fn lose(&mut self, kind: Kind, diary: &Diary, problem: impl FnOnce(&str) -> String) {
+    fn lose(&mut self, kind: Kind, diary: &ClientTrace, problem: impl FnOnce(&str) -> String) {
         self.sums(kind).lost += 1;
         self.problem(problem(&diary.client));
     }
@@ -238,7 +245,7 @@ struct Progress {
 struct Reader<'a> {
     verdict: &'a mut Verdict,
     facts: &'a Facts,
-    diary: &'a Diary,
+    diary: &'a ClientTrace,
     story: Story,
     /// Where the client stands: everything up to here it has, or knows that it misses it.
     floor: EntryId,
@@ -257,7 +264,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(verdict: &'a mut Verdict, facts: &'a Facts, diary: &'a Diary) -> Self {
+    fn new(verdict: &'a mut Verdict, facts: &'a Facts, diary: &'a ClientTrace) -> Self {
         Self {
             verdict,
             facts,

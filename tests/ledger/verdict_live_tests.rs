@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::book::{Attempt, Book, Diary, EntryId, Kind, Outcome, Place, Seen, Sighting, Tag};
+use super::book::{Attempt, Book, ClientTrace, EntryId, Kind, Outcome, Place, Seen, Sighting, Tag};
 use super::verdict::{Sums, Verdict};
 
 /// Of each publisher, every third of them live.
@@ -73,7 +73,7 @@ fn whole(publishers: usize) -> Book {
     };
     let hello = sighting(seconds(0.1), Seen::Hello { position: Some(EntryId(0, 0).into()) });
     let sightings = std::iter::once(hello).chain(tags.iter().map(|tag| event(*tag))).collect();
-    let diary = Diary { client: "a".to_owned(), sightings };
+    let diary = ClientTrace { client: "a".to_owned(), sightings };
     Book { attempts: tags.iter().map(attempt).collect(), diaries: vec![diary], ..Book::default() }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::book::{Attempt, Book, Diary, EntryId, Kind, Outcome, Seen, Sighting, Tag};
+use super::book::{Attempt, Book, ClientTrace, EntryId, Kind, Outcome, Seen, Sighting, Tag};
 use super::verdict::Verdict;
 
 const EVENTS: u64 = 9;
@@ -52,7 +52,7 @@ fn whole() -> Book {
     });
     let hello = sighting(0, Seen::Hello { position: Some(EntryId(0, 0).into()) });
     let sightings = std::iter::once(hello).chain((1..=EVENTS).map(event)).collect();
-    let diary = Diary { client: "a".to_owned(), sightings };
+    let diary = ClientTrace { client: "a".to_owned(), sightings };
     Book { attempts: attempts.collect(), diaries: vec![diary], ..Book::default() }
 }
 

@@ -55,13 +55,13 @@ fn payload(number: u64) -> String {
 
 /// A backend that publishes an event now and then, until it is told to stop.
 #[derive(Debug, Default)]
-pub struct Press {
+pub struct LoadPublisher {
     stopped: AtomicBool,
     /// How many events it published, if it does not publish any more.
     total: OnceLock<u64>,
 }
 
-impl Press {
+impl LoadPublisher {
     /// Publishes to a workspace, and once more when it was told to stop: so whoever is there by then gets an event.
     pub fn run(&self, broker: &Broker, workspace: &str, pause: Duration) {
         let mut backend = Backend::of(broker);

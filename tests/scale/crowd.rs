@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{DesiredSubscriptions, Events, Poll, Token};
 
 use super::member::{Leave, Member, Sight};
 use super::patience::Patience;
@@ -49,7 +49,7 @@ pub struct Seen {
 
 /// Clients, whose sockets are read when the test lets them be read.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct ScaleClients {
     address: SocketAddr,
     poll: Poll,
     events: Events,
@@ -58,7 +58,7 @@ pub struct Crowd {
     asked: usize,
 }
 
-impl Crowd {
+impl ScaleClients {
     /// Nobody yet.
     pub fn of(address: SocketAddr) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Crowd {
     fn begin(&mut self, request: &str) {
         let number = self.members.len();
         let mut member = Member::connect(self.address, request.to_owned());
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = DesiredSubscriptions::READABLE | DesiredSubscriptions::WRITABLE;
         self.poll.registry().register(member.socket(), Token(number), interest).expect("wait for a socket");
         self.members.push(Some(member));
     }

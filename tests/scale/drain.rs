@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::crowd::Crowd;
+use super::crowd::ScaleClients;
 use super::figures::{print, tenths, unevenness};
 use super::member::Sight;
 use super::patience::{PATIENCE, Patience};
@@ -19,7 +19,7 @@ const UNEVENNESS_MAX: f64 = 4.0;
 
 /// Has a broker end: each stream of the crowd is told to come back, and its answer comes to its proper end; they end one after
 /// the other; and then the program does.
-pub async fn drain(writer: &str, broker: &mut Broker, crowd: &mut Crowd) {
+pub async fn drain(writer: &str, broker: &mut Broker, crowd: &mut ScaleClients) {
     let clients = crowd.len();
     let mut told = std::collections::HashSet::new();
     let mut ends = Vec::new();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::backend::{Backend, StopOnDrop};
-use super::crowd::{Crowd, Seen};
+use super::crowd::{ScaleClients, Seen};
 use super::figures::{Times, print};
 use super::member::Sight;
 use super::patience::Patience;
@@ -29,7 +29,7 @@ type Delivery = (Instant, Duration);
 async fn one_client_does_not_wait_for_17_000_on_its_shard() {
     let _alone = ALONE.lock().await;
     let broker = Broker::start_ready(quiet().set("delivery.shards", 1)).await;
-    let mut many = Crowd::gathered(broker.address(), "many", MANY);
+    let mut many = ScaleClients::gathered(broker.address(), "many", MANY);
     let stop = AtomicBool::new(false);
     let (bursts, alone) = std::thread::scope(|scope| {
         // Also where the test fails meanwhile.
@@ -60,7 +60,7 @@ async fn one_client_does_not_wait_for_17_000_on_its_shard() {
 }
 
 /// Publishes bursts, and answers when each set out and when the last of the many had all of it.
-fn sweep(broker: &Broker, many: &mut Crowd) -> Vec<(Instant, Instant)> {
+fn sweep(broker: &Broker, many: &mut ScaleClients) -> Vec<(Instant, Instant)> {
     let mut backend = Backend::of(broker);
     let mut numbers = vec![0; MANY];
     let mut bursts = Vec::new();
@@ -88,7 +88,7 @@ fn sweep(broker: &Broker, many: &mut Crowd) -> Vec<(Instant, Instant)> {
 
 /// Publishes to the single client, one event when the last has come.
 fn serve_single(broker: &Broker, stop: &AtomicBool) -> Vec<Delivery> {
-    let mut crowd = Crowd::gathered(broker.address(), "single", 1);
+    let mut crowd = ScaleClients::gathered(broker.address(), "single", 1);
     let mut backend = Backend::of(broker);
     let mut deliveries = Vec::new();
     for number in 0.. {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::crowd::{Coming, Crowd};
+use super::crowd::{Coming, ScaleClients};
 use super::figures::{print, tenths, unevenness};
 use super::member::Sight;
 use super::patience::Patience;
@@ -29,7 +29,7 @@ async fn heartbeats_of_18_000_who_came_at_once_are_spread_over_the_interval() {
         .set("redis.confirm_seconds", PATIENCE.as_secs())
         .set("sse.heartbeat_seconds", INTERVAL.as_secs());
     let broker = Broker::start(options).await;
-    let mut crowd = Crowd::of(broker.address());
+    let mut crowd = ScaleClients::of(broker.address());
     let coming = Coming { unanswered: true, ..Coming::at_once(CLIENTS_MAX) };
     crowd.come("acme", coming, |seen| panic!("too soon: {seen:?}"));
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::crowd::Crowd;
+use super::crowd::ScaleClients;
 use super::figures::print;
 use super::member::Leave;
 use super::patience::{PATIENCE, Patience};
@@ -32,7 +32,7 @@ async fn leave(writer: &str, (clients, stay): (usize, usize)) {
         .set("server.keepalive_seconds", 2 * PATIENCE.as_secs())
         .set("server.drain_seconds", drain::WINDOW.as_secs());
     let mut broker = Broker::start_ready(options).await;
-    let mut crowd = Crowd::gathered(broker.address(), "acme", clients);
+    let mut crowd = ScaleClients::gathered(broker.address(), "acme", clients);
     let gauge = if writer == "handoff" { "tidings_connections_handed_off" } else { "tidings_connections" };
     let count = async |gauge: &str| broker.metric(gauge).await.expect("a metric");
     assert_eq!(count(gauge).await, clients as f64);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
-use super::crowd::{Coming, Crowd};
+use super::crowd::{Coming, ScaleClients};
 use super::figures::{Times, print};
 use super::following::Following;
 use super::member::Sight;
@@ -63,7 +63,7 @@ async fn a_replay_of_10_000_events_holds_up_nobody_else() {
 
 /// Has a client come back, and answers how long it took until it had everything, in order.
 fn replay(broker: &Broker, known: &str) -> Duration {
-    let mut crowd = Crowd::of(broker.address());
+    let mut crowd = ScaleClients::of(broker.address());
     let mut following = Following::after(0);
     let coming = Coming { query: format!("?last_event_id={known}"), ..Coming::in_order(1) };
     let began = Instant::now();
@@ -77,7 +77,7 @@ fn replay(broker: &Broker, known: &str) -> Duration {
 
 /// Clients of another workspace.
 struct Others {
-    crowd: Crowd,
+    crowd: ScaleClients,
     backend: Backend,
     next: u64,
     taken: Vec<Duration>,
@@ -85,7 +85,7 @@ struct Others {
 
 impl Others {
     fn gather(broker: &Broker) -> Self {
-        let crowd = Crowd::gathered(broker.address(), "others", OTHERS);
+        let crowd = ScaleClients::gathered(broker.address(), "others", OTHERS);
         Self { crowd, backend: Backend::of(broker), next: 0, taken: Vec::new() }
     }
 

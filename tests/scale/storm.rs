@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::backend::Press;
-use super::crowd::{Coming, Crowd};
+use super::backend::LoadPublisher;
+use super::crowd::{Coming, ScaleClients};
 use super::figures::print;
 use super::following::Following;
 use super::patience::Patience;
@@ -32,8 +32,8 @@ async fn a_storm_of_2_000_disturbs_nobody_whom_the_http_server_serves() {
 async fn storm(writer: &str, clients: usize) {
     let _alone = ALONE.lock().await;
     let broker = Broker::start_ready(quiet().set("delivery.writer", writer)).await;
-    let mut served = Crowd::gathered(broker.address(), "served", SERVED);
-    let press = Press::default();
+    let mut served = ScaleClients::gathered(broker.address(), "served", SERVED);
+    let press = LoadPublisher::default();
     let (took, following) = std::thread::scope(|scope| {
         let stop = press.stop_on_drop();
         scope.spawn(|| press.run(&broker, "served", PAUSE));
@@ -52,7 +52,7 @@ async fn storm(writer: &str, clients: usize) {
 }
 
 /// Reads until all have everything that was published.
-fn follow(crowd: &mut Crowd, press: &Press) -> Following {
+fn follow(crowd: &mut ScaleClients, press: &LoadPublisher) -> Following {
     let patience = Patience::for_what("those who are served have every event");
     let mut following = Following::of(crowd.len());
     while !press.total().is_some_and(|total| following.all_have(total)) {
@@ -64,11 +64,11 @@ fn follow(crowd: &mut Crowd, press: &Press) -> Following {
 /// Has a crowd come while events are published to it. Answers how long it took until everybody had a hello; each gets every
 /// event from the first that it got.
 fn come(broker: &Broker, clients: usize) -> Duration {
-    let press = Press::default();
+    let press = LoadPublisher::default();
     std::thread::scope(|scope| {
         let stop = press.stop_on_drop();
         scope.spawn(|| press.run(broker, "storm", PAUSE_OF_STORM));
-        let mut crowd = Crowd::of(broker.address());
+        let mut crowd = ScaleClients::of(broker.address());
         let mut following = Following::of(clients);
         let began = Instant::now();
         crowd.come("storm", Coming::at_once(clients), |seen| following.see(seen));

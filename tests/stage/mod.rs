@@ -8,16 +8,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use mio::Events;
-use tidings_delivery::engine::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds, Shard};
-use tidings_delivery::{Drain, EndNote, Recipient, StreamSettings, Terms, Until, WallClock};
+use tidings_delivery::engine::{
+    ConnectionGuards, Engine, EngineSettings, Handoff, LogBounds, PendingStream, Shard,
+};
+use tidings_delivery::{CloseReason, Drain, Recipient, StreamSettings, Terms, Until, WallClock};
 use tidings_event::log::LogPage;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Audience, EntryId, NodeId, envelope};
-use tidings_event::{Feed as _, Interest};
+use tidings_event::{BusHandler as _, DesiredSubscriptions};
 use tidings_event::{Identity, TokenId, UserId};
 use tidings_hub::rate::Rates;
-use tidings_hub::{Hub, HubSettings, LiveEvents, Start, Subscriber, View};
-use tidings_limits::{Candidate, OpenStreams, StreamLimits};
+use tidings_hub::{Hub, HubSettings, LiveEvents, Start, Subscriber, SubscriptionFilter};
+use tidings_limits::{Candidate, StreamLimits, StreamRegistry};
 use tidings_metrics::Metrics;
 
 /// How long something may take that is expected to happen.
@@ -30,18 +32,18 @@ const NEVER: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const RING_EVENTS: usize = 100;
 
 /// A hub, and one shard that writes what is in it to real sockets.
-pub(crate) struct Stage {
+pub(crate) struct ShardHarness {
     hub: Hub,
     pub(crate) streams: Arc<StreamSettings>,
     engine: Engine,
     shard: Shard,
     events: Events,
-    open: Arc<OpenStreams>,
+    open: Arc<StreamRegistry>,
     listener: TcpListener,
     readers: Vec<TcpStream>,
 }
 
-impl Stage {
+impl ShardHarness {
     pub(crate) fn new() -> Self {
         let metrics = Arc::new(Metrics::new());
         let node = NodeId::random();
@@ -57,7 +59,7 @@ impl Stage {
             workspaces: 10_000,
             live: LiveEvents::Auto,
         };
-        let hub = Hub::new(node, settings, Arc::new(Interest::default()), Arc::clone(&metrics));
+        let hub = Hub::new(node, settings, Arc::new(DesiredSubscriptions::default()), Arc::clone(&metrics));
         let streams = Arc::new(StreamSettings {
             heartbeat: NEVER,
             retry: NEVER,
@@ -75,14 +77,14 @@ impl Stage {
             engine,
             shard: shards.pop().unwrap(),
             events: Events::with_capacity(1024),
-            open: Arc::new(OpenStreams::new(node, StreamLimits::default())),
+            open: Arc::new(StreamRegistry::new(node, StreamLimits::default())),
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             readers: Vec::new(),
         }
     }
 
     /// A subscriber, on terms as they are where a token names a user, if its view is that of one.
-    pub(crate) fn admit(&self, workspace: &WorkspaceId, view: View) -> (Subscriber, Terms) {
+    pub(crate) fn admit(&self, workspace: &WorkspaceId, view: SubscriptionFilter) -> (Subscriber, Terms) {
         let identity = match view.user {
             None => Identity::default(),
             Some(_) => Identity {
@@ -98,16 +100,21 @@ impl Stage {
     }
 
     /// A client comes, whose socket the shard writes to.
-    pub(crate) fn join(&mut self, workspace: &WorkspaceId, view: View) {
+    pub(crate) fn join(&mut self, workspace: &WorkspaceId, view: SubscriptionFilter) {
         let reader = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         let (socket, address) = self.listener.accept().unwrap();
         reader.set_nonblocking(true).unwrap();
         socket.set_nonblocking(true).unwrap();
         socket.set_nodelay(true).unwrap();
         let (subscriber, terms) = self.admit(workspace, view);
-        let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
-        let granted = Granted::new(subscriber, terms, &recipient);
-        self.engine.open(Handed { granted, socket, head: b"head\r\n\r\n".to_vec(), kept: Kept::default() });
+        let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
+        let granted = PendingStream::new(subscriber, terms, &recipient);
+        self.engine.open(Handoff {
+            granted,
+            socket,
+            head: b"head\r\n\r\n".to_vec(),
+            kept: ConnectionGuards::default(),
+        });
         self.readers.push(reader);
     }
 

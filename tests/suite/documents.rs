@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidings::http::Surplus;
-use tidings_auth::Check;
+use tidings::http::LimitExceeded;
+use tidings_auth::DenialReason;
 use tidings_event::control::{ReconnectReason, ResetReason};
 use tidings_metrics::{EventKind, Metrics};
 
@@ -156,7 +156,7 @@ fn every_check_of_authentication_is_explained() {
         .filter_map(|line| line.split_once(" => \"")?.1.split('"').next())
         .map(str::to_owned)
         .collect();
-    assert!(checks.contains(Check::Expiry.as_str()), "{checks:?}");
+    assert!(checks.contains(DenialReason::Expiry.as_str()), "{checks:?}");
     let document = read("docs/errors.md");
     let (_, table) = section(&document, "## Authentication").split_once("| `check` | usual cause |").unwrap();
     assert_eq!(column(table, 0), checks);
@@ -253,8 +253,8 @@ fn every_metric_is_explained() {
     metrics.count_reset(ResetReason::Trimmed.as_str());
     metrics.count_reconnect(ReconnectReason::Lagging.as_str());
     metrics.count_refusal("workspaces");
-    metrics.count_denial(Check::Expiry.as_str());
-    metrics.count_refusal(Surplus::Connections.reason());
+    metrics.count_denial(DenialReason::Expiry.as_str());
+    metrics.count_refusal(LimitExceeded::Connections.reason());
     let encoded = metrics.encode().unwrap();
     let names: BTreeSet<String> = encoded
         .lines()

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use tidings::config::Config;
 use tidings_auth::ForwardUrl;
 use tidings_auth::forward::ForwardAuth;
-use tidings_auth::{Action, Check, Denial, Standing};
+use tidings_auth::{Action, Denial, DenialKind, DenialReason};
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::ForwardMetrics;
 
@@ -118,7 +118,7 @@ impl Client {
     }
 
     /// The user that is let in.
-    async fn ask(&self, action: Action, workspace: &str) -> Result<String, (Standing, Check)> {
+    async fn ask(&self, action: Action, workspace: &str) -> Result<String, (DenialKind, DenialReason)> {
         let mut headers = HeaderMap::new();
         if let Some(cookie) = &self.cookie {
             headers.insert("cookie", HeaderValue::from_str(cookie).unwrap());
@@ -148,7 +148,7 @@ async fn check_with(
           __Secure-next-auth.session-token=forged".to_owned())] {
         let stranger = Client::new(app, cookie);
         for action in [Subscribe, Publish] {
-            assert_eq!(stranger.ask(action, "acme").await, Err((Standing::Unauthenticated, Check::App)));
+            assert_eq!(stranger.ask(action, "acme").await, Err((DenialKind::Unauthenticated, DenialReason::App)));
         }
     }
     let u1 = Client::new(app, Some(cookie(app, "u1").await));
@@ -157,10 +157,10 @@ async fn check_with(
         assert_eq!(u1.ask(Subscribe, workspace).await.as_deref(), Ok(owner));
         assert_eq!(u1.ask(Publish, workspace).await.as_deref(), Ok(owner));
         assert_eq!(u2.ask(Subscribe, workspace).await.as_deref(), Ok(reader));
-        assert_eq!(u2.ask(Publish, workspace).await, Err((Standing::Forbidden, Check::Publish)));
+        assert_eq!(u2.ask(Publish, workspace).await, Err((DenialKind::Forbidden, DenialReason::Publish)));
     }
     for action in [Subscribe, Publish] {
-        assert_eq!(u1.ask(action, "other").await, Err((Standing::Forbidden, Check::App)));
+        assert_eq!(u1.ask(action, "other").await, Err((DenialKind::Forbidden, DenialReason::App)));
     }
 }
 
@@ -311,7 +311,7 @@ async fn the_route_for_auth_js() {
     drop(program);
     let program = next.start(&[secret]).await;
     let refused = Client::new(app, Some(cookie)).ask(Action::Subscribe, "acme").await;
-    assert_eq!(refused, Err((Standing::Unauthenticated, Check::App)));
+    assert_eq!(refused, Err((DenialKind::Unauthenticated, DenialReason::App)));
     assert!(program.log().contains("UntrustedHost"));
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::bed::{on_both_buses, publish_live};
-use crate::support::{Bed, Bus, Connect, DEADLINE, End, SseClient, eventually, eventually_some};
+use crate::support::{Bus, Connect, DEADLINE, End, SseClient, TestCluster, eventually, eventually_some};
 
 on_both_buses!(
     a_client_that_never_reads_disturbs_nobody_and_is_told_that_it_lags,
@@ -29,7 +29,7 @@ fn numbers(data: &[String]) -> Vec<usize> {
 }
 
 /// A client that has been greeted and reads nothing more.
-async fn stalled_client(bed: &Bed) -> SseClient {
+async fn stalled_client(bed: &TestCluster) -> SseClient {
     let options = Connect { receive_buffer: Some(8192), ..Connect::default() };
     let mut client = bed.broker.connect_with("acme", options).await;
     client.hello().await;
@@ -38,7 +38,7 @@ async fn stalled_client(bed: &Bed) -> SseClient {
 }
 
 /// Publishes numbered events, and goes on only when the readers have got some, so that these stay within the ring.
-async fn publish_to(bed: &Bed, count: usize, readers: &mut [SseClient]) {
+async fn publish_to(bed: &TestCluster, count: usize, readers: &mut [SseClient]) {
     let mut connection = bed.connection().await;
     for number in 0..count {
         publish_live(&mut connection, "acme", payload(number)).await;
@@ -52,7 +52,7 @@ async fn publish_to(bed: &Bed, count: usize, readers: &mut [SseClient]) {
 }
 
 /// The line that the log has on the end of a stream, by the word on why it ended.
-fn end_line(bed: &Bed, why: &str) -> Option<String> {
+fn end_line(bed: &TestCluster, why: &str) -> Option<String> {
     let log = bed.broker.log();
     let why = format!("why=\"{why}");
     log.lines().find(|line| line.contains("stream ended") && line.contains(&why)).map(str::to_owned)
@@ -60,7 +60,7 @@ fn end_line(bed: &Bed, why: &str) -> Option<String> {
 
 async fn a_client_that_never_reads_disturbs_nobody_and_is_told_that_it_lags(bus: Bus) {
     const COUNT: usize = 400;
-    let bed = Bed::start_with(bus, SMALL).await;
+    let bed = TestCluster::start_with(bus, SMALL).await;
     let mut readers = Vec::new();
     for _ in 0..3 {
         let mut reader = bed.broker.connect("acme").await;
@@ -92,7 +92,7 @@ async fn a_client_that_never_reads_disturbs_nobody_and_is_told_that_it_lags(bus:
 }
 
 async fn a_client_that_lagged_is_told_what_it_missed_when_it_comes_back(bus: Bus) {
-    let bed = Bed::start_with(bus, SMALL).await;
+    let bed = TestCluster::start_with(bus, SMALL).await;
     let mut reader = bed.broker.connect("acme").await;
     reader.hello().await;
     let mut stalled = stalled_client(&bed).await;
@@ -111,7 +111,7 @@ async fn a_client_that_lagged_is_told_what_it_missed_when_it_comes_back(bus: Bus
 
 async fn a_pause_that_the_ring_covers_costs_nothing(bus: Bus) {
     const COUNT: usize = 90;
-    let bed = Bed::start_with(bus, SMALL).await;
+    let bed = TestCluster::start_with(bus, SMALL).await;
     let mut client = stalled_client(&bed).await;
     publish_to(&bed, COUNT, &mut []).await;
     for _ in 0..3 {
@@ -129,7 +129,7 @@ async fn a_pause_that_the_ring_covers_costs_nothing(bus: Bus) {
 async fn a_client_that_takes_no_bytes_is_cut(bus: Bus) {
     // A ring that holds everything: the client is not lagging, it only takes nothing.
     let settings = [("server.write_timeout_seconds", "1"), ("server.send_buffer_bytes", "16384")];
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let mut reader = bed.broker.connect("acme").await;
     reader.hello().await;
     let mut stalled = stalled_client(&bed).await;
@@ -152,7 +152,7 @@ async fn a_client_that_takes_no_bytes_is_cut(bus: Bus) {
 }
 
 async fn a_client_whose_window_stays_shut_is_cut(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("server.write_timeout_seconds", "1")]).await;
+    let bed = TestCluster::start_with(bus, &[("server.write_timeout_seconds", "1")]).await;
     let _stalled = stalled_client(&bed).await;
     // More than the client's buffer holds, and less than the broker's: every write goes through, into the kernel.
     publish_to(&bed, 10, &mut []).await;
@@ -163,7 +163,7 @@ async fn a_client_whose_window_stays_shut_is_cut(bus: Bus) {
 async fn memory_stays_bounded_while_nobody_reads(bus: Bus) {
     const CLIENTS: usize = 20;
     const MIB: u64 = 1024 * 1024;
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut reader = bed.broker.connect("acme").await;
     reader.hello().await;
     let mut stalled = Vec::new();

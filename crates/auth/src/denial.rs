@@ -2,7 +2,7 @@
 
 /// The check that was not passed. Its word is part of the answer, so that a client and its developer know what to mend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Check {
+pub enum DenialReason {
     /// The request brings nothing that proves who it is from.
     Credentials,
     /// The token is no token: its form, its encoding, or its size.
@@ -41,7 +41,7 @@ pub enum Check {
     Disconnected,
 }
 
-impl Check {
+impl DenialReason {
     /// Its word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -70,7 +70,7 @@ impl Check {
 
 /// How a denial is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum DenialKind {
     /// Nobody is known to be there: 401.
     Unauthenticated,
     /// Somebody is, and may not: 403.
@@ -86,9 +86,9 @@ pub enum Standing {
 #[error("{detail}")]
 pub struct Denial {
     /// How it is meant.
-    pub standing: Standing,
+    pub standing: DenialKind,
     /// Which check was not passed.
-    pub check: Check,
+    pub check: DenialReason,
     /// What is wrong and what to do, without anything secret.
     pub detail: String,
 }
@@ -96,25 +96,25 @@ pub struct Denial {
 impl Denial {
     /// A denial.
     #[must_use]
-    pub fn new(standing: Standing, check: Check, detail: impl Into<String>) -> Self {
+    pub fn new(standing: DenialKind, check: DenialReason, detail: impl Into<String>) -> Self {
         Self { standing, check, detail: detail.into() }
     }
 
     /// Nobody is known to be there.
     #[must_use]
-    pub fn unauthenticated(check: Check, detail: impl Into<String>) -> Self {
-        Self::new(Standing::Unauthenticated, check, detail)
+    pub fn unauthenticated(check: DenialReason, detail: impl Into<String>) -> Self {
+        Self::new(DenialKind::Unauthenticated, check, detail)
     }
 
     /// Somebody is, and may not.
     #[must_use]
-    pub fn forbidden(check: Check, detail: impl Into<String>) -> Self {
-        Self::new(Standing::Forbidden, check, detail)
+    pub fn forbidden(check: DenialReason, detail: impl Into<String>) -> Self {
+        Self::new(DenialKind::Forbidden, check, detail)
     }
 
     /// It cannot be decided now.
     #[must_use]
-    pub fn passing(check: Check, detail: impl Into<String>) -> Self {
-        Self::new(Standing::Passing, check, detail)
+    pub fn passing(check: DenialReason, detail: impl Into<String>) -> Self {
+        Self::new(DenialKind::Passing, check, detail)
     }
 }

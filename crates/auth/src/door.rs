@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-use super::forward::{Asking, ForwardAuth};
+use super::forward::{AuthRequest, ForwardAuth};
 use super::jwt::{TokenSources, VerifiedToken, Verifier, bearer};
 use super::orders::Bans;
 use super::recheck::{Recheck, Watched};
 use super::tickets::{Tickets, UsedTicket};
-use super::{Action, Check, Denial, Standing};
+use super::{Action, Denial, DenialKind, DenialReason};
 use tidings_event::Identity;
 use tidings_event::workspace::WorkspaceId;
 use tidings_limits::{AddressCounts, AddressFull, StreamHandle};
@@ -39,11 +39,11 @@ pub struct Credentials<'a> {
 
 /// Somebody is let in.
 #[derive(Debug)]
-pub struct Admission {
+pub struct Grant {
     /// Who it is.
     pub identity: Identity,
     /// What the app was asked with, where it was the app that let in.
-    asking: Option<Asking>,
+    asking: Option<AuthRequest>,
     /// The ticket that let in, if it was one.
     ticket: Option<UsedTicket>,
 }
@@ -69,7 +69,7 @@ pub enum Method {
 
 /// Decides who is let in, by all that is configured.
 #[derive(Debug)]
-pub struct Door {
+pub struct Authenticator {
     /// In the order in which they are tried. Empty: everybody is let in.
     methods: Vec<Method>,
     tickets: Tickets,
@@ -77,7 +77,7 @@ pub struct Door {
     recheck: Option<Arc<Recheck>>,
 }
 
-impl Door {
+impl Authenticator {
     /// A door. Without methods it is open to everybody whom no order keeps out.
     #[must_use]
     pub fn new(
@@ -106,13 +106,13 @@ impl Door {
         action: Action,
         workspace: &WorkspaceId,
         credentials: &Credentials<'_>,
-    ) -> Result<Admission, Denial> {
+    ) -> Result<Grant, Denial> {
         let mut denial: Option<Denial> = None;
         if let (Some(ticket), Action::Subscribe) = (credentials.ticket, action) {
             match self.tickets.redeem(ticket, workspace).await {
                 Ok((identity, used)) => {
                     self.check_bans(workspace, &identity)?;
-                    return Ok(Admission { identity, asking: None, ticket: Some(used) });
+                    return Ok(Grant { identity, asking: None, ticket: Some(used) });
                 }
                 Err(error) => denial = Some(error),
             }
@@ -146,7 +146,7 @@ impl Door {
         workspace: &WorkspaceId,
         credentials: &Credentials<'_>,
         mut denial: Option<Denial>,
-    ) -> Result<Admission, Denial> {
+    ) -> Result<Grant, Denial> {
         if self.methods.is_empty() {
             return self.let_in(workspace, Identity::default(), None);
         }
@@ -171,10 +171,10 @@ impl Door {
         &self,
         workspace: &WorkspaceId,
         identity: Identity,
-        asking: Option<Asking>,
-    ) -> Result<Admission, Denial> {
+        asking: Option<AuthRequest>,
+    ) -> Result<Grant, Denial> {
         self.check_bans(workspace, &identity)?;
-        Ok(Admission { identity, asking, ticket: None })
+        Ok(Grant { identity, asking, ticket: None })
     }
 
     /// Refuses whom a backend told to stay away. To be asked again when a stream stands among the open ones, since an
@@ -187,15 +187,15 @@ impl Door {
         match self.bans.until(workspace, identity.keys(), SystemTime::now()) {
             None => Ok(()),
             Some(_) => Err(Denial::new(
-                Standing::Final,
-                Check::Disconnected,
+                DenialKind::Final,
+                DenialReason::Disconnected,
                 "a backend has disconnected this client and told it to stay away",
             )),
         }
     }
 
     /// Somebody was let in and there is no room: a ticket counts once more.
-    pub async fn turn_away(&self, admission: Admission) {
+    pub async fn turn_away(&self, admission: Grant) {
         if let Some(used) = admission.ticket {
             self.tickets.put_back(used).await;
         }
@@ -204,7 +204,7 @@ impl Door {
     /// What a ticket stands for that is issued on this admission. The app's word is not asked for again by way of a ticket, so
     /// it counts for no longer than it would otherwise until it is asked for again.
     #[must_use]
-    pub fn ticket_identity(&self, admission: &Admission) -> Identity {
+    pub fn ticket_identity(&self, admission: &Grant) -> Identity {
         let mut identity = admission.identity.clone();
         if let (Some(recheck), Some(_)) = (&self.recheck, &admission.asking) {
             identity.expires = Some(SystemTime::now() + recheck.interval());
@@ -213,14 +213,14 @@ impl Door {
     }
 
     /// Has an open stream's right to be open looked at again now and then, where it is the app's word.
-    pub fn watch(&self, stream: StreamHandle, workspace: WorkspaceId, admission: Admission) {
+    pub fn watch(&self, stream: StreamHandle, workspace: WorkspaceId, admission: Grant) {
         if let (Some(recheck), Some(asking)) = (&self.recheck, admission.asking) {
             recheck.watch(Watched { stream, workspace, identity: admission.identity, asking });
         }
     }
 }
 
-type Outcome = Result<(Identity, Option<Asking>), Denial>;
+type Outcome = Result<(Identity, Option<AuthRequest>), Denial>;
 
 async fn by_token(
     sources: &TokenSources,
@@ -240,8 +240,8 @@ async fn by_token(
         return Ok((identity, None));
     }
     let (check, what) = match action {
-        Action::Subscribe => (Check::Subscribe, "reading"),
-        Action::Publish => (Check::Publish, "publishing to"),
+        Action::Subscribe => (DenialReason::Subscribe, "reading"),
+        Action::Publish => (DenialReason::Publish, "publishing to"),
     };
     Err(Denial::forbidden(check, format!("the token does not allow {what} this workspace")))
 }
@@ -256,7 +256,7 @@ async fn by_app(
     let Credentials { headers, address, scheme, host, path, query, .. } = credentials;
     let _place = askers.enter(*address).map_err(|AddressFull| {
         Denial::passing(
-            Check::AppUnavailable,
+            DenialReason::AppUnavailable,
             "too many of this address are being asked about at the moment: try again later",
         )
     })?;
@@ -268,7 +268,7 @@ async fn by_app(
 
 fn no_credentials() -> Denial {
     Denial::unauthenticated(
-        Check::Credentials,
+        DenialReason::Credentials,
         "this broker wants to know who you are: send a token in `Authorization: Bearer`, or a ticket",
     )
 }
@@ -278,11 +278,11 @@ fn no_credentials() -> Denial {
 /// and at last that there are none.
 fn more_telling(known: Option<Denial>, other: Denial) -> Denial {
     let rank = |denial: &Denial| match (denial.standing, denial.check) {
-        (Standing::Final, _) => 4,
-        (Standing::Passing, _) => 3,
-        (Standing::Forbidden, _) => 2,
-        (Standing::Unauthenticated, Check::Credentials) => 0,
-        (Standing::Unauthenticated, _) => 1,
+        (DenialKind::Final, _) => 4,
+        (DenialKind::Passing, _) => 3,
+        (DenialKind::Forbidden, _) => 2,
+        (DenialKind::Unauthenticated, DenialReason::Credentials) => 0,
+        (DenialKind::Unauthenticated, _) => 1,
     };
     match known {
         Some(known) if rank(&known) >= rank(&other) => known,
@@ -297,15 +297,15 @@ mod tests {
     #[test]
     fn of_two_denials_the_one_that_says_more_is_told() {
         let none = no_credentials;
-        let expired = || Denial::unauthenticated(Check::Expiry, "");
-        let forbidden = || Denial::forbidden(Check::App, "");
-        let passing = || Denial::passing(Check::AppUnavailable, "");
+        let expired = || Denial::unauthenticated(DenialReason::Expiry, "");
+        let forbidden = || Denial::forbidden(DenialReason::App, "");
+        let passing = || Denial::passing(DenialReason::AppUnavailable, "");
         assert_eq!(more_telling(None, none()), none());
         for (one, other) in [(none(), expired()), (expired(), forbidden()), (forbidden(), passing())] {
             assert_eq!(more_telling(Some(one.clone()), other.clone()), other);
             assert_eq!(more_telling(Some(other.clone()), one), other);
         }
-        let first = Denial::unauthenticated(Check::Signature, "");
+        let first = Denial::unauthenticated(DenialReason::Signature, "");
         assert_eq!(more_telling(Some(first.clone()), expired()), first, "of equals the first method's");
     }
 }

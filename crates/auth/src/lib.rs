@@ -24,8 +24,8 @@ pub mod scope;
 mod ticket_rate;
 pub mod tickets;
 
-pub use denial::{Check, Denial, Standing};
-pub use door::{Admission, Credentials, Door};
+pub use denial::{Denial, DenialKind, DenialReason};
+pub use door::{Authenticator, Credentials, Grant};
 pub use forward::{ForwardConfig, ForwardUrl};
 pub use jwt::{Algorithms, JwtConfig};
 pub use scope::{Action, Pattern, Scope};

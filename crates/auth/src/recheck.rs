@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::forward::{Asking, ForwardAuth};
-use super::{Action, Standing};
+use super::forward::{AuthRequest, ForwardAuth};
+use super::{Action, DenialKind};
 use tidings_event::Identity;
 use tidings_event::spread;
 use tidings_event::workspace::WorkspaceId;
@@ -48,7 +48,7 @@ pub struct Watched {
     /// Who the app said it is.
     pub identity: Identity,
     /// What the app was asked with.
-    pub asking: Asking,
+    pub asking: AuthRequest,
 }
 
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl Recheck {
                 self.put(watched, Instant::now());
             }
             Err(denial)
-                if denial.standing == Standing::Passing && agreed.elapsed() < self.interval * PATIENCE =>
+                if denial.standing == DenialKind::Passing && agreed.elapsed() < self.interval * PATIENCE =>
             {
                 self.put(watched, agreed);
             }
@@ -197,16 +197,16 @@ mod tests {
     use super::*;
     use crate::defaults::section;
     use tidings_event::NodeId;
-    use tidings_limits::{Candidate, Lease, OpenStreams, StreamLimits};
+    use tidings_limits::{Candidate, StreamGuard, StreamLimits, StreamRegistry};
     use tidings_metrics::ForwardMetrics;
 
     #[tokio::test]
     async fn streams_that_have_ended_do_not_pile_up() {
         let forward = ForwardAuth::new(&section("auth.forward", &[]), ForwardMetrics::default()).unwrap();
         let recheck = Recheck::new(forward.clone(), Duration::from_secs(300));
-        let open = Arc::new(OpenStreams::new(NodeId::random(), StreamLimits::default()));
+        let open = Arc::new(StreamRegistry::new(NodeId::random(), StreamLimits::default()));
         let workspace = WorkspaceId::parse("acme").unwrap();
-        let enter = || -> Lease {
+        let enter = || -> StreamGuard {
             let identity = Identity::default();
             let lease = open.admit(Candidate { workspace: workspace.clone(), identity }).unwrap();
             let asking = forward.asking(&http::HeaderMap::new(), [127, 0, 0, 1].into(), "http", None, "/");
@@ -214,7 +214,7 @@ mod tests {
             recheck.watch(Watched { stream: lease.handle(), workspace, identity, asking });
             lease
         };
-        let kept: Vec<Lease> = (0..100).map(|_| enter()).collect();
+        let kept: Vec<StreamGuard> = (0..100).map(|_| enter()).collect();
         for _ in 0..20 * TIDIED_FROM {
             drop(enter());
         }

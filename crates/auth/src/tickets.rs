@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ticket_rate::TicketRate;
-use super::{Check, Denial};
+use super::{Denial, DenialReason};
 use tidings_bus::{Bus, StoreError};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Identity, TokenId, UserId};
@@ -185,7 +185,7 @@ fn open(
         Ok(None) => return Err(unknown()),
         Err(_) => {
             return Err(Denial::passing(
-                Check::TicketsUnavailable,
+                DenialReason::TicketsUnavailable,
                 "tickets cannot be read at the moment: try again later, with a new one",
             ));
         }
@@ -193,7 +193,7 @@ fn open(
     let stub: Stub = serde_json::from_slice(&value).map_err(|_| unknown())?;
     let used = UsedTicket { ticket, stub: value, until: moment(stub.until) };
     if stub.workspace != workspace.as_str() {
-        return Err(Denial::forbidden(Check::Ticket, "the ticket is for another workspace"));
+        return Err(Denial::forbidden(DenialReason::Ticket, "the ticket is for another workspace"));
     }
     let identity = Identity {
         user: stub.user.map(|user| UserId::parse(&user)).transpose().map_err(|_| unknown())?,
@@ -205,7 +205,7 @@ fn open(
 
 fn unknown() -> Denial {
     Denial::unauthenticated(
-        Check::Ticket,
+        DenialReason::Ticket,
         "the ticket is unknown, used or has ended: a ticket opens one stream, within seconds",
     )
 }

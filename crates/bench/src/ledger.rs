@@ -50,7 +50,7 @@ pub struct Missing {
 
 /// What a ledger comes to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct DeliveryCounts {
     /// Different events that came.
     pub received: u64,
     /// Events that came again.
@@ -94,7 +94,7 @@ impl Ledger {
     /// The account when so many events, numbered from 0, were published. `failed` are, in order, those of them that were not:
     /// they need not have come, and may have.
     #[must_use]
-    pub fn close(&self, published: u64, failed: &[u64]) -> Account {
+    pub fn close(&self, published: u64, failed: &[u64]) -> DeliveryCounts {
         let mut missing = self.settled;
         let tail = Hole { range: self.next..published.max(self.next), told: self.told };
         for hole in self.holes.iter().chain([&tail]) {
@@ -103,7 +103,7 @@ impl Ledger {
             missing.add(count - (among(hole.range.end) - among(hole.range.start)), hole.told);
         }
         let Self { received, duplicates, late, resets, .. } = *self;
-        Account { received, duplicates, out_of_order: late, resets, missing }
+        DeliveryCounts { received, duplicates, out_of_order: late, resets, missing }
     }
 
     fn open_hole(&mut self, hole: Hole) {
@@ -151,7 +151,7 @@ impl Missing {
     }
 }
 
-impl Account {
+impl DeliveryCounts {
     /// Adds another client's.
     pub fn add(&mut self, other: Self) {
         self.received += other.received;
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn everything_once_and_in_order_leaves_nothing_to_say() {
         let account = after(&[0, 1, 2]).close(3, &[]);
-        assert_eq!(account, Account { received: 3, ..Account::default() });
+        assert_eq!(account, DeliveryCounts { received: 3, ..DeliveryCounts::default() });
     }
 
     #[test]

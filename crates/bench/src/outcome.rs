@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::host::{Machine, Memory};
 use super::latency::{Interval, Percentiles};
-use super::ledger::Account;
+use super::ledger::DeliveryCounts;
 
 /// How events were published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -211,7 +211,7 @@ pub struct Outcome {
 
 impl Receiving {
     /// Takes in what one client received, of so many events that it should have.
-    pub fn add(&mut self, account: Account, expected: u64) {
+    pub fn add(&mut self, account: DeliveryCounts, expected: u64) {
         self.expected += expected;
         self.received += account.received;
         self.missing += account.missing.total();
@@ -367,13 +367,13 @@ pub(super) mod tests {
 
     #[test]
     fn whatever_is_wrong_is_said() {
-        let account = Account {
+        let account = DeliveryCounts {
             missing: Missing { told: 2, untold: 3 },
             duplicates: 1,
             out_of_order: 1,
-            ..Account::default()
+            ..DeliveryCounts::default()
         };
-        type Wrong = (fn(&mut Outcome, Account), &'static str);
+        type Wrong = (fn(&mut Outcome, DeliveryCounts), &'static str);
         let wrongs: [Wrong; 6] = [
             (|o, account| o.receiving.add(account, 9), "5 deliveries are missing, at 1 clients: of 2"),
             (|o, _| o.receiving.duplicates = 7, "7 deliveries came again"),

@@ -1,7 +1,7 @@
 //! The bus: where events come from. One trait, two implementations: [`redis`] and [`embedded`].
 //!
-//! Data flows one way, out of the bus into a [`Feed`] (the hub). What the rest of the program wants from the bus, which
-//! workspaces to subscribe to, stands in a shared [`Interest`], a set and not a queue: the bus brings its subscriptions
+//! Data flows one way, out of the bus into a [`BusHandler`] (the hub). What the rest of the program wants from the bus, which
+//! workspaces to subscribe to, stands in a shared [`DesiredSubscriptions`], a set and not a queue: the bus brings its subscriptions
 //! in line with it at its own pace, and no burst of joins can overflow anything.
 
 mod publication;
@@ -17,17 +17,17 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Item, Publication, Published};
-pub use state::{BusState, Link, StateCell};
+pub use state::{BusState, LinkState, StateCell};
 pub use store::{Store, StoreError};
 
-use tidings_event::Feed;
+use tidings_event::BusHandler;
 use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 
 /// A source of events and a place to publish them.
 pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
     /// Keeps the subscriptions in line with the interest and delivers to the feed, until it is told to stop.
-    fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()>;
+    fn run(self: Arc<Self>, feed: Arc<dyn BusHandler>, stop: CancellationToken) -> BoxFuture<'static, ()>;
 
     /// Publishes durably: events are logged, then announced. Answers their ids, in order.
     ///

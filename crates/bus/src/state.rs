@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 /// How the link stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkState {
     /// Not connected, with the last error.
     Down {
         /// What went wrong, fit to be shown.
@@ -24,7 +24,7 @@ pub struct BusState {
     /// `"embedded"` or `"redis"`.
     pub kind: &'static str,
     /// How the link stands.
-    pub link: Link,
+    pub link: LinkState,
     /// Since when it stands so.
     pub since: SystemTime,
     /// How often the link was lost since the start.
@@ -62,7 +62,7 @@ impl StateCell {
     pub fn new(kind: &'static str) -> Self {
         let state = BusState {
             kind,
-            link: Link::Down { error: "not connected yet".to_owned() },
+            link: LinkState::Down { error: "not connected yet".to_owned() },
             since: SystemTime::now(),
             interruptions: 0,
             refused: None,
@@ -84,9 +84,9 @@ impl StateCell {
     }
 
     /// The link stands otherwise now. A link that goes down is forgotten with all that was learned on it.
-    pub fn set_link(&self, link: Link) {
+    pub fn set_link(&self, link: LinkState) {
         let mut inner = self.0.lock();
-        if let Link::Down { .. } = link {
+        if let LinkState::Down { .. } = link {
             inner.heard_at = None;
             inner.state.refused = None;
             inner.state.probe_refused = None;

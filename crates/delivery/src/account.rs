@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::recipient::Recipient;
 use tidings_event::control::ReconnectReason;
-use tidings_limits::Lease;
+use tidings_limits::StreamGuard;
 
 /// A stream's account, and its place among the open ones. The log line is written when this is dropped.
-pub(super) struct Account {
-    pub(super) lease: Lease,
+pub(super) struct StreamStats {
+    pub(super) lease: StreamGuard,
     address: Address,
     /// The client behind that address, where a proxy tells it.
     client: Option<Box<IpAddr>>,
@@ -49,9 +49,9 @@ impl From<Address> for SocketAddr {
     }
 }
 
-impl Account {
+impl StreamStats {
     /// The account of a stream that begins now.
-    pub(super) fn new(lease: Lease, to: &Recipient) -> Self {
+    pub(super) fn new(lease: StreamGuard, to: &Recipient) -> Self {
         let address = Address::from(to.address);
         let client = (to.client != to.address.ip()).then(|| Box::new(to.client));
         Self { lease, address, client, began: Instant::now(), events: 0, bytes: 0, ended: None, told: false }
@@ -90,14 +90,14 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for StreamStats {
     fn drop(&mut self) {
         self.cut("client left");
     }
 }
 
-impl fmt::Debug for Account {
+impl fmt::Debug for StreamStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").field("lease", &self.lease).finish_non_exhaustive()
+        f.debug_struct("StreamStats").field("lease", &self.lease).finish_non_exhaustive()
     }
 }

@@ -12,17 +12,17 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 
-use super::account::Account;
+use super::account::StreamStats;
 use super::end_watch::{EndWatch, WatchedEnd};
 use super::hello::hello;
-use super::recipient::{EndNote, Recipient};
+use super::recipient::{CloseReason, Recipient};
 use super::settings::{StreamSettings, Terms};
 use super::until::Until;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
 use tidings_event::spread;
 use tidings_hub::{Next, Subscriber};
-use tidings_limits::{AddressPlace, TaskEar};
+use tidings_limits::{AddressPlace, CloseSignal};
 
 /// How far heartbeats are spread, as a share of their interval.
 const HEARTBEAT_SPREAD: f64 = 0.1;
@@ -32,9 +32,9 @@ const HEARTBEAT_SPREAD: f64 = 0.1;
 /// Its items are whole frames, in bytes that all streams share: handing one on takes no memory. It ends after a
 /// `tidings.reconnect`, or is dropped when the client goes away; either way it writes the connection's log line.
 pub struct StreamBody {
-    account: Account,
-    ear: Arc<TaskEar>,
-    cut: EndNote,
+    account: StreamStats,
+    ear: Arc<CloseSignal>,
+    cut: CloseReason,
     _place: Option<AddressPlace>,
     subscriber: Subscriber,
     until: Until,
@@ -73,8 +73,8 @@ impl StreamBody {
         let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
         let held_until = now + settings.confirm;
         let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
-        let ear = TaskEar::of(&terms.lease);
-        let account = Account::new(terms.lease, &recipient);
+        let ear = CloseSignal::of(&terms.lease);
+        let account = StreamStats::new(terms.lease, &recipient);
         Self {
             account,
             ear,

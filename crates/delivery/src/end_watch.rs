@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 use super::settings::{END_GRACE, StreamSettings};
 use super::until::Until;
 use tidings_event::control::ReconnectReason;
-use tidings_limits::TaskEar;
+use tidings_limits::CloseSignal;
 
 /// Watches the stream that a task writes, for the same task. Without a stream it watches nothing.
 #[derive(Default)]
@@ -33,7 +33,7 @@ struct State {
 
 /// What ends a stream, as its body sees it.
 pub(super) struct WatchedEnd {
-    pub(super) ear: Arc<TaskEar>,
+    pub(super) ear: Arc<CloseSignal>,
     pub(super) until: Until,
     pub(super) settings: Arc<StreamSettings>,
     /// Why it is to end, and when it has to have ended.

@@ -28,6 +28,6 @@ mod until;
 pub use body::StreamBody;
 pub use drain::Drain;
 pub use end_watch::EndWatch;
-pub use recipient::{EndNote, Recipient};
+pub use recipient::{CloseReason, Recipient};
 pub use settings::{StreamSettings, Terms};
 pub use until::{Until, WallClock};

@@ -11,8 +11,8 @@ pub struct Recipient {
     /// The client behind it, as far as trusted proxies tell.
     pub client: IpAddr,
     /// Why the connection was cut, if it was; set by whoever cuts it.
-    pub cut: EndNote,
+    pub cut: CloseReason,
 }
 
 /// Why a connection was cut from outside its stream, if it was; shared by the two.
-pub type EndNote = Arc<OnceLock<&'static str>>;
+pub type CloseReason = Arc<OnceLock<&'static str>>;

@@ -10,7 +10,7 @@ use super::until::{Until, WallClock};
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
 use tidings_event::spread;
-use tidings_limits::{AddressPlace, Lease};
+use tidings_limits::{AddressPlace, StreamGuard};
 use tidings_metrics::Metrics;
 
 /// How far `retry:` values are spread, as a share of the configured one.
@@ -79,7 +79,7 @@ impl StreamSettings {
 #[derive(Debug)]
 pub struct Terms {
     /// Its place among the open ones.
-    pub lease: Lease,
+    pub lease: StreamGuard,
     /// Its place among those of its client's address, where that is counted by streams.
     pub place: Option<AddressPlace>,
     /// When it ends by itself.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::outbox::Outbox;
+use super::outbox::OutputBuffer;
 
 /// A client that holds no more than so many bytes is never cut off for the memory of all.
 const SMALL: usize = 64 * 1024;
@@ -28,12 +28,12 @@ pub(super) struct Budget {
 #[derive(Debug, Default)]
 struct Clients {
     entered: u64,
-    outboxes: HashMap<u64, Weak<Outbox>>,
+    outboxes: HashMap<u64, Weak<OutputBuffer>>,
 }
 
 /// What one client holds.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(super) struct ClientUsage {
     budget: Arc<Budget>,
     number: u64,
     owned: AtomicUsize,
@@ -44,7 +44,7 @@ pub(super) struct Account {
 /// Bytes that a client holds; they are given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Charge {
-    account: Arc<Account>,
+    account: Arc<ClientUsage>,
     owned: usize,
     shared: usize,
 }
@@ -87,7 +87,7 @@ impl Budget {
 
     /// Cuts off clients that hold more than this one, the largest first, until the others are within the bound. What a client
     /// that was cut off still holds goes with its connection, and no longer counts here.
-    fn make_room(&self, wanting: &Account) -> Result<(), OverBudget> {
+    fn make_room(&self, wanting: &ClientUsage) -> Result<(), OverBudget> {
         let outboxes: Vec<_> = self.clients.lock().outboxes.values().filter_map(Weak::upgrade).collect();
         loop {
             let staying = outboxes.iter().filter(|outbox| !outbox.is_cut());
@@ -105,9 +105,9 @@ impl Budget {
     }
 }
 
-impl Account {
+impl ClientUsage {
     /// A client that holds nothing yet. The outbox is the one that has this account.
-    pub(super) fn new(budget: &Arc<Budget>, outbox: Weak<Outbox>) -> Arc<Self> {
+    pub(super) fn new(budget: &Arc<Budget>, outbox: Weak<OutputBuffer>) -> Arc<Self> {
         let mut clients = budget.clients.lock();
         let number = clients.entered;
         clients.entered += 1;
@@ -204,7 +204,7 @@ impl Drop for SharedCharge {
     }
 }
 
-impl Drop for Account {
+impl Drop for ClientUsage {
     fn drop(&mut self) {
         self.budget.clients.lock().outboxes.remove(&self.number);
     }
@@ -222,7 +222,8 @@ mod tests {
     #[test]
     fn largest_is_refused_and_others_get_what_they_want() {
         let budget = Budget::new(1024 * KIB);
-        let (large, small) = (Outbox::within(&budget, usize::MAX), Outbox::within(&budget, usize::MAX));
+        let (large, small) =
+            (OutputBuffer::within(&budget, usize::MAX), OutputBuffer::within(&budget, usize::MAX));
         let held = large.account().try_hold(900 * KIB).unwrap();
         assert_eq!(large.account().try_hold(200 * KIB).unwrap_err(), OverBudget);
         assert!(!large.is_cut());
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn small_client_is_never_refused() {
         let budget = Budget::new(10 * KIB);
-        let clients: Vec<_> = (0..8).map(|_| Outbox::within(&budget, usize::MAX)).collect();
+        let clients: Vec<_> = (0..8).map(|_| OutputBuffer::within(&budget, usize::MAX)).collect();
         let charges: Vec<_> =
             clients.iter().map(|client| client.account().try_hold(SMALL).unwrap()).collect();
         assert!(clients.iter().all(|client| !client.is_cut()));
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn message_for_many_counts_once() {
         let budget = Budget::new(1024 * KIB);
-        let clients: Vec<_> = (0..100).map(|_| Outbox::within(&budget, usize::MAX)).collect();
+        let clients: Vec<_> = (0..100).map(|_| OutputBuffer::within(&budget, usize::MAX)).collect();
         let message = Broadcast::new(Reply::Bulk(Bytes::from(vec![b'x'; 256 * KIB])));
         for client in &clients {
             client.broadcast(&message);

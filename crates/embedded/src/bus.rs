@@ -16,19 +16,21 @@ use super::budget::Budget;
 use super::connection::ClientRules;
 use super::database::OpenError;
 use super::disk::DiskSettings;
-use super::exchange::Exchange;
-use super::keeper::{Announcement, Done, Keeper};
+use super::exchange::PubSub;
+use super::keeper::{Announcement, Done, LogWriter};
 use super::listener::listen;
 use super::log::{LogSettings, NotPublished, OnceBounds, Publish};
 use super::login::Password;
-use super::shelf::Shelf;
+use super::shelf::OneTimeStore;
 use super::unauthenticated::Unauthenticated;
 use crate::settings::EmbeddedConfig;
 use tidings_bus::settings::RetentionConfig;
-use tidings_bus::{Bus, BusState, Link, Publication, PublishError, Published, StateCell, Store, StoreError};
+use tidings_bus::{
+    Bus, BusState, LinkState, Publication, PublishError, Published, StateCell, Store, StoreError,
+};
 use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Change, Feed, Interest};
+use tidings_event::{BusHandler, DesiredSubscriptions, SubscriptionChange};
 
 /// How often logs that have ended are removed, and what waits to be written is written.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,11 +47,11 @@ pub struct ChannelNames<'a> {
 /// The bus that runs in the process, with a listener for Redis clients or without.
 #[derive(Debug)]
 pub struct EmbeddedBus {
-    exchange: Arc<Exchange>,
-    keeper: Keeper,
-    shelf: Shelf,
+    exchange: Arc<PubSub>,
+    keeper: LogWriter,
+    shelf: OneTimeStore,
     retention: LogSettings,
-    interest: Arc<Interest>,
+    interest: Arc<DesiredSubscriptions>,
     state: Arc<StateCell>,
     listener: Mutex<Option<TcpListener>>,
     clients_max: usize,
@@ -69,7 +71,7 @@ impl EmbeddedBus {
         retention: &RetentionConfig,
         names: ChannelNames<'_>,
         event_bytes: usize,
-        interest: Arc<Interest>,
+        interest: Arc<DesiredSubscriptions>,
         listener: Option<TcpListener>,
     ) -> Result<Self, OpenError> {
         let state = Arc::new(StateCell::new("embedded"));
@@ -83,12 +85,12 @@ impl EmbeddedBus {
             once: OnceBounds { log: config.idempotency_workspace_bytes, all: config.idempotency_bytes },
         };
         let disk = config.path.clone().map(|path| DiskSettings { path, sync: config.sync });
-        let exchange = Arc::new(Exchange::new(names.prefix, names.control));
-        let keeper = Keeper::start(retention, disk, Arc::clone(&exchange), Arc::clone(&state)).await?;
+        let exchange = Arc::new(PubSub::new(names.prefix, names.control));
+        let keeper = LogWriter::start(retention, disk, Arc::clone(&exchange), Arc::clone(&state)).await?;
         Ok(Self {
             exchange,
             keeper,
-            shelf: Shelf::default(),
+            shelf: OneTimeStore::default(),
             retention,
             interest,
             state,
@@ -119,8 +121,8 @@ impl EmbeddedBus {
             self.interest.changed().await;
             for (workspace, change) in self.interest.take_changes() {
                 match change {
-                    Change::Want => self.exchange.confirm(&workspace),
-                    Change::Release => self.exchange.release(&workspace),
+                    SubscriptionChange::Want => self.exchange.confirm(&workspace),
+                    SubscriptionChange::Release => self.exchange.release(&workspace),
                 }
             }
         }
@@ -147,10 +149,10 @@ impl EmbeddedBus {
 }
 
 impl Bus for EmbeddedBus {
-    fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()> {
+    fn run(self: Arc<Self>, feed: Arc<dyn BusHandler>, stop: CancellationToken) -> BoxFuture<'static, ()> {
         async move {
             self.exchange.attach(feed);
-            self.state.set_link(Link::Up);
+            self.state.set_link(LinkState::Up);
             let keeping = async {
                 select! {
                     () = self.follow_interest() => {}
@@ -161,7 +163,7 @@ impl Bus for EmbeddedBus {
             join!(keeping, self.serve_clients(&stop));
             self.keeper.close().await;
             self.exchange.detach();
-            self.state.set_link(Link::Down { error: "the bus was stopped".to_owned() });
+            self.state.set_link(LinkState::Down { error: "the bus was stopped".to_owned() });
         }
         .boxed()
     }
@@ -230,10 +232,10 @@ impl Bus for EmbeddedBus {
     /// there is no link between them that could be silent.
     fn state(&self) -> BusState {
         let mut state = self.state.snapshot();
-        if state.link == Link::Up && !self.keeper.is_running() {
-            state.link = Link::Down { error: "the logs are not kept any more".to_owned() };
+        if state.link == LinkState::Up && !self.keeper.is_running() {
+            state.link = LinkState::Down { error: "the logs are not kept any more".to_owned() };
         }
-        let heard = (state.link == Link::Up).then_some(Duration::ZERO);
+        let heard = (state.link == LinkState::Up).then_some(Duration::ZERO);
         BusState { heard, ..state }
     }
 }

@@ -16,12 +16,12 @@ use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
-use super::exchange::Exchange;
-use super::keeper::Keeper;
+use super::exchange::PubSub;
+use super::keeper::LogWriter;
 use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
-use super::outbox::Outbox;
+use super::outbox::OutputBuffer;
 use super::request::{Request, RequestDecoder, RequestError};
-use super::session::{Reads, Session, Turn};
+use super::session::{LogReadSlots, Session, Turn};
 use super::unauthenticated::{Place, Unauthenticated};
 
 /// A client that takes no byte of what waits for it for this long is cut off.
@@ -43,7 +43,7 @@ pub(super) struct ClientRules {
     /// What all clients together may hold.
     pub(super) budget: Arc<Budget>,
     /// The reads of logs that may be under way for all clients.
-    pub(super) reads: Arc<Reads>,
+    pub(super) reads: Arc<LogReadSlots>,
     /// The connections that have yet to give the password.
     pub(super) unauthenticated: Arc<Unauthenticated>,
 }
@@ -80,13 +80,13 @@ pub(super) enum Ended {
 /// Serves a client until it leaves, is cut off, or the bus stops. Its subscriptions end with this future.
 pub(super) async fn serve(
     mut stream: TcpStream,
-    exchange: Arc<Exchange>,
-    keeper: Keeper,
+    exchange: Arc<PubSub>,
+    keeper: LogWriter,
     rules: ClientRules,
     place: Option<Place>,
     stop: CancellationToken,
 ) -> Ended {
-    let outbox = Outbox::within(&rules.budget, rules.output_bytes);
+    let outbox = OutputBuffer::within(&rules.budget, rules.output_bytes);
     let (password, reads) = (Arc::clone(&rules.password), Arc::clone(&rules.reads));
     let session = Session::new(exchange, keeper, password, Arc::clone(&outbox), reads);
     let (input, output) = stream.split();
@@ -110,7 +110,7 @@ pub(super) async fn serve(
     }
 }
 
-fn cut(outbox: &Outbox) -> Ended {
+fn cut(outbox: &OutputBuffer) -> Ended {
     if outbox.is_evicted() { Ended::Evicted } else { Ended::Overrun }
 }
 
@@ -160,7 +160,7 @@ async fn lost(place: Option<&Place>) {
 async fn converse(
     requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
     session: &mut Session,
-    outbox: &Outbox,
+    outbox: &OutputBuffer,
 ) -> Option<Ended> {
     let is_let_in = session.is_let_in();
     while session.is_let_in() == is_let_in {
@@ -224,7 +224,7 @@ async fn next(
 }
 
 /// Writes what waits, until there is an end of it.
-async fn write_replies(mut output: WriteHalf<'_>, outbox: &Outbox) -> Ended {
+async fn write_replies(mut output: WriteHalf<'_>, outbox: &OutputBuffer) -> Ended {
     while let Some(mut chunk) = outbox.next().await {
         while !chunk.bytes.is_empty() {
             match timeout(WRITE_STALL_MAX, output.write_buf(&mut chunk.bytes)).await {
@@ -252,7 +252,7 @@ mod tests {
     /// A client, and the task that serves it.
     struct Served {
         client: TcpStream,
-        exchange: Arc<Exchange>,
+        exchange: Arc<PubSub>,
         serving: JoinHandle<Ended>,
     }
 
@@ -260,7 +260,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
+        let exchange = Arc::new(PubSub::new("workspace:", "tidings:control"));
         let password = Arc::new(Password::new(SecretText::default()));
         let (budget, reads) = (Budget::new(1 << 30), Arc::default());
         let unauthenticated = Unauthenticated::new(4);
@@ -272,7 +272,7 @@ mod tests {
             reads,
             unauthenticated,
         };
-        let keeper = Keeper::in_memory(&exchange).await;
+        let keeper = LogWriter::in_memory(&exchange).await;
         let serving =
             tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, rules, None, CancellationToken::new()));
         Served { client, exchange, serving }

@@ -16,7 +16,7 @@ use redb::{
     TableHandle,
 };
 
-use super::log::{Change, Entry, Fields, Header, Logs, Tally};
+use super::log::{Entry, Fields, Header, LogChange, Logs, Tally};
 use tidings_event::EntryId;
 
 /// The number of the form that is written below.
@@ -175,7 +175,7 @@ impl Database {
 
     /// Stores changes as one. Once this returns they are kept over a crash of the process and of the machine, if `durable`;
     /// otherwise when the next durable ones are. Blocks.
-    pub(super) fn store(&self, changes: &[Change], durable: bool) -> Result<(), redb::Error> {
+    pub(super) fn store(&self, changes: &[LogChange], durable: bool) -> Result<(), redb::Error> {
         let mut transaction = self.0.begin_write()?;
         transaction.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
         {
@@ -186,34 +186,34 @@ impl Database {
             let mut marks = transaction.open_table(MARKS)?;
             for change in changes {
                 match change {
-                    Change::Appended { log, entry } => {
+                    LogChange::Appended { log, entry } => {
                         entries.insert((&**log, to_stored(entry.id)), entry.fields.as_stored())?;
                     }
-                    Change::Trimmed { log, first } => remove_before(&mut entries, log, *first)?,
-                    Change::Removed { log } => {
+                    LogChange::Trimmed { log, first } => remove_before(&mut entries, log, *first)?,
+                    LogChange::Removed { log } => {
                         remove_before(&mut entries, log, None)?;
                         headers.remove(&**log)?;
                     }
-                    Change::Header { log, header } => {
+                    LogChange::Header { log, header } => {
                         headers.insert(&**log, header_to_stored(header))?;
                     }
-                    Change::Remembered { key, ids, until } => {
+                    LogChange::Remembered { key, ids, until } => {
                         let ids = ids.iter().copied().map(to_stored).collect();
                         once.insert(&**key, (ids, *until))?;
                     }
-                    Change::Forgotten { key } => {
+                    LogChange::Forgotten { key } => {
                         once.remove(&**key)?;
                     }
-                    Change::Recorded { log, record: Some((record, until)) } => {
+                    LogChange::Recorded { log, record: Some((record, until)) } => {
                         epochs.insert(&**log, (&*record.to_string(), *until))?;
                     }
-                    Change::Recorded { log, record: None } => {
+                    LogChange::Recorded { log, record: None } => {
                         epochs.remove(&**log)?;
                     }
-                    Change::Marked { log, mark: Some(mark) } => {
+                    LogChange::Marked { log, mark: Some(mark) } => {
                         marks.insert(&**log, mark)?;
                     }
-                    Change::Marked { log, mark: None } => {
+                    LogChange::Marked { log, mark: None } => {
                         marks.remove(&**log)?;
                     }
                 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::database::{Database, OpenError};
-use super::log::{Change, Logs};
+use super::log::{LogChange, Logs};
 use crate::settings::LogSync;
 
 /// How often a disk that failed is tried again.
@@ -51,7 +51,7 @@ impl Disk {
 
     /// Stores changes, as safely as the settings ask for. Blocks. After an error nothing is stored before
     /// [`Self::reopen`] succeeds.
-    pub(super) fn store(&mut self, changes: &[Change]) -> Result<(), String> {
+    pub(super) fn store(&mut self, changes: &[LogChange]) -> Result<(), String> {
         let interval = match self.settings.sync {
             LogSync::Always => Duration::ZERO,
             LogSync::EverySecond => Duration::from_secs(1),
@@ -64,7 +64,7 @@ impl Disk {
         self.write(changes, durable)
     }
 
-    fn write(&mut self, changes: &[Change], durable: bool) -> Result<(), String> {
+    fn write(&mut self, changes: &[LogChange], durable: bool) -> Result<(), String> {
         let database = self.database.as_ref().map_err(|failure| failure.error.clone())?;
         match database.store(changes, durable) {
             Ok(()) => {

@@ -11,17 +11,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::glob;
-use super::outbox::Outbox;
+use super::outbox::OutputBuffer;
 use super::reply::{Broadcast, Reply};
-use tidings_event::Feed;
+use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
 
 /// Channels, patterns, and the node's own subscriptions.
 ///
 /// One lock holds a message until its last receiver has it, so that all messages have one order, the same for the feed and
-/// for every Redis client. Nothing waits under the lock: an [`Outbox`] takes or cuts off, a [`Feed`] returns
+/// for every Redis client. Nothing waits under the lock: an [`OutputBuffer`] takes or cuts off, a [`BusHandler`] returns
 /// quickly. The feed must not call back into the exchange.
-pub(super) struct Exchange {
+pub(super) struct PubSub {
     prefix: String,
     control: String,
     clients: AtomicU64,
@@ -30,18 +30,18 @@ pub(super) struct Exchange {
 
 #[derive(Default)]
 struct State {
-    feed: Option<Arc<dyn Feed>>,
+    feed: Option<Arc<dyn BusHandler>>,
     /// The workspaces whose subscription was confirmed to the feed.
     fed: HashSet<WorkspaceId>,
-    channels: HashMap<Bytes, Vec<Member>>,
-    patterns: BTreeMap<Bytes, Vec<Member>>,
+    channels: HashMap<Bytes, Vec<PubSubClient>>,
+    patterns: BTreeMap<Bytes, Vec<PubSubClient>>,
 }
 
 /// A Redis client, as the exchange knows it.
 #[derive(Debug, Clone)]
-pub(super) struct Member {
+pub(super) struct PubSubClient {
     pub(super) id: ClientId,
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) outbox: Arc<OutputBuffer>,
 }
 
 /// The number of a Redis client, from 1, never used twice.
@@ -57,7 +57,7 @@ pub(super) enum Kind {
     Pattern,
 }
 
-impl Exchange {
+impl PubSub {
     /// An exchange without subscribers. A workspace's channel is the prefix and its id; the feed gets what comes on the
     /// control channel as orders.
     pub(super) fn new(channel_prefix: &str, control: &str) -> Self {
@@ -89,7 +89,7 @@ impl Exchange {
     }
 
     /// Messages of confirmed workspaces go to this feed from now on.
-    pub(super) fn attach(&self, feed: Arc<dyn Feed>) {
+    pub(super) fn attach(&self, feed: Arc<dyn BusHandler>) {
         let mut state = self.state.lock();
         feed.control_confirmed();
         state.feed = Some(feed);
@@ -145,12 +145,16 @@ impl Exchange {
     }
 
     /// The feed and the workspace, where the channel is one whose messages the feed gets.
-    fn fed<'a>(&self, state: &'a State, channel: &[u8]) -> Option<(&'a Arc<dyn Feed>, &'a WorkspaceId)> {
+    fn fed<'a>(
+        &self,
+        state: &'a State,
+        channel: &[u8],
+    ) -> Option<(&'a Arc<dyn BusHandler>, &'a WorkspaceId)> {
         Some((state.feed.as_ref()?, state.fed.get(self.workspace_text(channel)?)?))
     }
 
     /// The feed, where the channel is the one of orders.
-    fn orders_to<'a>(&self, state: &'a State, channel: &[u8]) -> Option<&'a Arc<dyn Feed>> {
+    fn orders_to<'a>(&self, state: &'a State, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
         state.feed.as_ref().filter(|_| channel == self.control.as_bytes())
     }
 
@@ -181,7 +185,7 @@ impl Exchange {
     }
 
     /// Subscribes a client that is not subscribed yet, and tells it so before any message can.
-    pub(super) fn enter(&self, kind: Kind, name: &Bytes, member: &Member, confirmation: &Reply) {
+    pub(super) fn enter(&self, kind: Kind, name: &Bytes, member: &PubSubClient, confirmation: &Reply) {
         let mut state = self.state.lock();
         member.outbox.reply(confirmation);
         match kind {
@@ -244,13 +248,13 @@ impl Exchange {
     }
 }
 
-impl fmt::Debug for Exchange {
+impl fmt::Debug for PubSub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("PubSub").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
-fn send(members: &[Member], parts: Vec<Reply>) -> usize {
+fn send(members: &[PubSubClient], parts: Vec<Reply>) -> usize {
     let broadcast = Broadcast::new(Reply::Push(parts));
     for member in members {
         member.outbox.broadcast(&broadcast);
@@ -258,7 +262,7 @@ fn send(members: &[Member], parts: Vec<Reply>) -> usize {
     members.len()
 }
 
-fn is_empty_without(members: &mut Vec<Member>, client: ClientId) -> bool {
+fn is_empty_without(members: &mut Vec<PubSubClient>, client: ClientId) -> bool {
     members.retain(|member| member.id != client);
     members.is_empty()
 }

@@ -17,7 +17,7 @@ impl Recorder {
     }
 }
 
-impl Feed for Recorder {
+impl BusHandler for Recorder {
     fn confirmed(&self, workspace: &WorkspaceId) {
         self.note(format!("confirmed {workspace}"));
     }
@@ -41,10 +41,10 @@ impl Feed for Recorder {
     }
 }
 
-fn exchange() -> (Arc<Exchange>, Arc<Recorder>) {
-    let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
+fn exchange() -> (Arc<PubSub>, Arc<Recorder>) {
+    let exchange = Arc::new(PubSub::new("workspace:", "tidings:control"));
     let feed = Arc::new(Recorder::default());
-    exchange.attach(Arc::clone(&feed) as Arc<dyn Feed>);
+    exchange.attach(Arc::clone(&feed) as Arc<dyn BusHandler>);
     (exchange, feed)
 }
 
@@ -56,12 +56,12 @@ fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-fn publish(exchange: &Exchange, channel: &'static str, message: &'static str) -> usize {
+fn publish(exchange: &PubSub, channel: &'static str, message: &'static str) -> usize {
     exchange.publish(&bytes(channel), &bytes(message))
 }
 
-fn subscriber(exchange: &Arc<Exchange>, output_bytes: usize) -> Subscriber {
-    Subscriber::new(Arc::clone(exchange), Outbox::new(output_bytes))
+fn subscriber(exchange: &Arc<PubSub>, output_bytes: usize) -> Subscriber {
+    Subscriber::new(Arc::clone(exchange), OutputBuffer::new(output_bytes))
 }
 
 /// What waits for a subscriber, with line ends made visible.

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use super::database::OpenError;
 use super::disk::{Disk, DiskSettings};
-use super::exchange::Exchange;
+use super::exchange::PubSub;
 use super::log::{LogSettings, Logs};
-use tidings_bus::{Link, StateCell};
+use tidings_bus::{LinkState, StateCell};
 
 /// How much work may wait. Whoever brings more waits; each of them waits for one answer, or a few.
 const QUEUE_MAX: usize = 256;
@@ -28,7 +28,7 @@ const TOGETHER_BYTES_MAX: usize = 16 << 20;
 
 /// Gives work to the thread. It ends when the last of these is dropped, or one is told to close.
 #[derive(Debug, Clone)]
-pub(super) struct Keeper {
+pub(super) struct LogWriter {
     queue: mpsc::Sender<Message>,
 }
 
@@ -41,7 +41,7 @@ enum Message {
 
 /// Works with the logs, and answers what is to be said when that is stored.
 type Work = Box<dyn FnOnce(&mut Logs) -> Say + Send>;
-type Say = Box<dyn FnOnce(Result<&Exchange, KeeperError>) + Send>;
+type Say = Box<dyn FnOnce(Result<&PubSub, LogWriterError>) + Send>;
 
 /// What work leads to.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(super) struct Announcement {
 
 /// Work was not done, or not surely.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum KeeperError {
+pub(super) enum LogWriterError {
     #[error("the bus was stopped")]
     Stopped,
     #[error("the disk does not answer")]
@@ -74,7 +74,7 @@ pub(super) enum KeeperError {
 
 /// An answer to come.
 #[derive(Debug)]
-pub(super) struct Ticket<T>(oneshot::Receiver<Result<T, KeeperError>>);
+pub(super) struct Pending<T>(oneshot::Receiver<Result<T, LogWriterError>>);
 
 impl<T> Done<T> {
     /// Nobody else is told.
@@ -83,23 +83,23 @@ impl<T> Done<T> {
     }
 }
 
-impl<T> Ticket<T> {
+impl<T> Pending<T> {
     /// Waits for the answer. Dropped, the work is done all the same.
-    pub(super) async fn answer(self) -> Result<T, KeeperError> {
+    pub(super) async fn answer(self) -> Result<T, LogWriterError> {
         match timeout(PATIENCE, self.0).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(KeeperError::Stopped),
-            Err(_) => Err(KeeperError::Late),
+            Ok(Err(_)) => Err(LogWriterError::Stopped),
+            Err(_) => Err(LogWriterError::Late),
         }
     }
 }
 
-impl Keeper {
+impl LogWriter {
     /// Starts the thread, on logs that are kept on disk or in memory only, and waits until it has read them.
     pub(super) async fn start(
         settings: LogSettings,
         disk: Option<DiskSettings>,
-        exchange: Arc<Exchange>,
+        exchange: Arc<PubSub>,
         state: Arc<StateCell>,
     ) -> Result<Self, OpenError> {
         let (queue, work) = mpsc::channel(QUEUE_MAX);
@@ -124,7 +124,7 @@ impl Keeper {
 
     /// On new logs that are kept in memory only.
     #[cfg(test)]
-    pub(super) async fn in_memory(exchange: &Arc<Exchange>) -> Self {
+    pub(super) async fn in_memory(exchange: &Arc<PubSub>) -> Self {
         let settings = LogSettings {
             events: 1000,
             age: Duration::from_secs(60),
@@ -142,22 +142,22 @@ impl Keeper {
     pub(super) async fn submit<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Logs) -> Done<T> + Send + 'static,
-    ) -> Ticket<T> {
+    ) -> Pending<T> {
         let (answer, answered) = oneshot::channel();
         match timeout(PATIENCE, self.queue.reserve()).await {
             Ok(Ok(place)) => place.send(Message::Work(Box::new(move |logs| say(work(logs), answer)))),
             // Dropped, the sender says that the thread has stopped.
             Ok(Err(_)) => drop(answer),
-            Err(_) => drop(answer.send(Err(KeeperError::Late))),
+            Err(_) => drop(answer.send(Err(LogWriterError::Late))),
         }
-        Ticket(answered)
+        Pending(answered)
     }
 
     /// Brings work and waits for the answer.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Logs) -> Done<T> + Send + 'static,
-    ) -> Result<T, KeeperError> {
+    ) -> Result<T, LogWriterError> {
         self.submit(work).await.answer().await
     }
 
@@ -182,7 +182,7 @@ impl Keeper {
     }
 }
 
-fn say<T: Send + 'static>(done: Done<T>, answer: oneshot::Sender<Result<T, KeeperError>>) -> Say {
+fn say<T: Send + 'static>(done: Done<T>, answer: oneshot::Sender<Result<T, LogWriterError>>) -> Say {
     Box::new(move |stored| {
         let answered = match stored {
             Ok(exchange) => {
@@ -203,7 +203,7 @@ struct Keeping {
     logs: Logs,
     settings: LogSettings,
     disk: Option<Disk>,
-    exchange: Arc<Exchange>,
+    exchange: Arc<PubSub>,
     state: Arc<StateCell>,
 }
 
@@ -211,7 +211,7 @@ impl Keeping {
     fn open(
         settings: LogSettings,
         disk: Option<DiskSettings>,
-        exchange: Arc<Exchange>,
+        exchange: Arc<PubSub>,
         state: Arc<StateCell>,
     ) -> Result<Self, OpenError> {
         let mut logs = Logs::new(settings, disk.is_some());
@@ -261,7 +261,7 @@ impl Keeping {
         }
     }
 
-    fn store(&mut self) -> Result<(), KeeperError> {
+    fn store(&mut self) -> Result<(), LogWriterError> {
         let changes = self.logs.take_changes();
         let Some(disk) = &mut self.disk else { return Ok(()) };
         let was_sound = disk.is_sound();
@@ -269,9 +269,9 @@ impl Keeping {
         if let (Err(error), true) = (&stored, was_sound) {
             tracing::error!(error, "the log cannot be written: nothing is published until it can");
             self.state.count_interruption();
-            self.state.set_link(Link::Down { error: format!("the log cannot be written: {error}") });
+            self.state.set_link(LinkState::Down { error: format!("the log cannot be written: {error}") });
         }
-        stored.map_err(KeeperError::Disk)
+        stored.map_err(LogWriterError::Disk)
     }
 
     /// Where the disk had failed: begins anew with what is on it, as soon as it can be read again. What is in memory cannot
@@ -282,7 +282,7 @@ impl Keeping {
         if disk.reopen(&mut logs) {
             self.logs = logs;
             self.exchange.interrupt();
-            self.state.set_link(Link::Up);
+            self.state.set_link(LinkState::Up);
             tracing::info!("the log can be written again");
         }
     }

@@ -13,13 +13,14 @@ const SETTINGS: LogSettings = LogSettings {
 const LOG: Bytes = Bytes::from_static(b"workspace:a");
 
 /// A keeper on a file, and all that it was given to tell.
-async fn keeper(path: &std::path::Path, sync: LogSync) -> Result<Keeper, OpenError> {
+async fn keeper(path: &std::path::Path, sync: LogSync) -> Result<LogWriter, OpenError> {
     let disk = DiskSettings { path: path.to_owned(), sync };
     let state = Arc::new(StateCell::new("embedded"));
-    Keeper::start(SETTINGS, Some(disk), Arc::new(Exchange::new("workspace:", "tidings:control")), state).await
+    LogWriter::start(SETTINGS, Some(disk), Arc::new(PubSub::new("workspace:", "tidings:control")), state)
+        .await
 }
 
-async fn publish(keeper: &Keeper, payload: &str, idempotency_key: Option<&'static str>) -> String {
+async fn publish(keeper: &LogWriter, payload: &str, idempotency_key: Option<&'static str>) -> String {
     let publish = Publish {
         items: vec![Bytes::from(payload.to_owned()).into()],
         events: 1000,
@@ -32,7 +33,7 @@ async fn publish(keeper: &Keeper, payload: &str, idempotency_key: Option<&'stati
 }
 
 /// Ids and payloads of the log.
-async fn read(keeper: &Keeper) -> Vec<(String, Bytes)> {
+async fn read(keeper: &LogWriter) -> Vec<(String, Bytes)> {
     let read = keeper.ask(|logs| {
         let entries = logs.get(&LOG).map(|stream| stream.entries().cloned().collect::<Vec<_>>());
         Done::quietly(entries.unwrap_or_default())
@@ -68,12 +69,12 @@ async fn logs_and_keys_are_there_again_after_a_proper_end() {
 
 #[tokio::test]
 async fn what_is_asked_of_a_stopped_keeper_is_refused() {
-    let keeper = Keeper::in_memory(&Arc::new(Exchange::new("workspace:", "tidings:control"))).await;
+    let keeper = LogWriter::in_memory(&Arc::new(PubSub::new("workspace:", "tidings:control"))).await;
     keeper.close().await;
     keeper.close().await;
     keeper.tidy().await;
     let refused = keeper.ask(|logs| Done::quietly(logs.now())).await;
-    assert_eq!(refused, Err(KeeperError::Stopped));
+    assert_eq!(refused, Err(LogWriterError::Stopped));
 }
 
 #[tokio::test]
@@ -90,17 +91,17 @@ async fn a_file_is_open_once() {
 #[tokio::test]
 async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored() {
     use crate::exchange::Kind;
-    use crate::outbox::Outbox;
+    use crate::outbox::OutputBuffer;
     use crate::subscriber::Subscriber;
     use futures_util::FutureExt as _;
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
-    let exchange = Arc::new(Exchange::new("workspace:", "tidings:control"));
+    let exchange = Arc::new(PubSub::new("workspace:", "tidings:control"));
     let disk = DiskSettings { path: path.clone(), sync: LogSync::Always };
     let state = Arc::new(StateCell::new("embedded"));
-    let keeper = Keeper::start(SETTINGS, Some(disk), Arc::clone(&exchange), state).await.unwrap();
-    let outbox = Outbox::new(1 << 20);
+    let keeper = LogWriter::start(SETTINGS, Some(disk), Arc::clone(&exchange), state).await.unwrap();
+    let outbox = OutputBuffer::new(1 << 20);
     let mut subscriber = Subscriber::new(exchange, Arc::clone(&outbox));
     subscriber.subscribe(Kind::Channel, &Bytes::from_static(b"a")).unwrap();
     outbox.next().await.unwrap();

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, ClientRules, Ended};
-use super::exchange::Exchange;
-use super::keeper::Keeper;
+use super::exchange::PubSub;
+use super::keeper::LogWriter;
 use tidings_metrics::Throttle;
 use tidings_settings::SecretText;
 
@@ -53,8 +53,8 @@ pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListe
 /// Accepts clients and owns their tasks, until it is told to stop; no task is left when it returns.
 pub(super) async fn listen(
     listener: TcpListener,
-    exchange: Arc<Exchange>,
-    keeper: Keeper,
+    exchange: Arc<PubSub>,
+    keeper: LogWriter,
     clients_max: usize,
     rules: ClientRules,
     stop: CancellationToken,

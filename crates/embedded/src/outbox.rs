@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::budget::{Account, Budget, Charge, OverBudget, SharedCharge};
+use super::budget::{Budget, Charge, ClientUsage, OverBudget, SharedCharge};
 use super::reply::{Broadcast, Protocol, Reply};
 
 /// The most that is gathered for one write. More would only be copied for nothing: the kernel takes about so much.
@@ -21,8 +21,8 @@ const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
 /// It is bounded in bytes. A client that falls behind further is cut off, as Redis does it: it alone loses something,
 /// and it notices.
 #[derive(Debug)]
-pub(super) struct Outbox {
-    account: Arc<Account>,
+pub(super) struct OutputBuffer {
+    account: Arc<ClientUsage>,
     queue: Mutex<Queue>,
     /// For the one writer: there is something to write, or nothing more will come.
     filled: Notify,
@@ -66,7 +66,7 @@ enum End {
     Evicted,
 }
 
-impl Outbox {
+impl OutputBuffer {
     /// An empty queue that holds at most so many bytes, of a client of its own.
     #[cfg(test)]
     pub(super) fn new(bytes_max: usize) -> Arc<Self> {
@@ -76,7 +76,7 @@ impl Outbox {
     /// An empty queue that holds at most so many bytes, which count among those of all clients.
     pub(super) fn within(budget: &Arc<Budget>, bytes_max: usize) -> Arc<Self> {
         Arc::new_cyclic(|outbox| Self {
-            account: Account::new(budget, outbox.clone()),
+            account: ClientUsage::new(budget, outbox.clone()),
             queue: Mutex::new(Queue { bytes_max, ..Queue::default() }),
             filled: Notify::new(),
             overrun: Notify::new(),
@@ -85,7 +85,7 @@ impl Outbox {
     }
 
     /// What the client holds in memory.
-    pub(super) fn account(&self) -> &Arc<Account> {
+    pub(super) fn account(&self) -> &Arc<ClientUsage> {
         &self.account
     }
 
@@ -251,13 +251,13 @@ mod tests {
         Broadcast::new(bulk(bytes))
     }
 
-    fn next(outbox: &Outbox) -> Option<Option<Bytes>> {
+    fn next(outbox: &OutputBuffer) -> Option<Option<Bytes>> {
         outbox.next().now_or_never().map(|chunk| chunk.map(|chunk| chunk.bytes))
     }
 
     #[test]
     fn a_reply_that_is_too_large_is_refused_and_nobody_is_cut_off() {
-        let outbox = Outbox::new(1000);
+        let outbox = OutputBuffer::new(1000);
         outbox.reply(&bulk(600));
         let Some(Some(reply)) = next(&outbox) else { panic!("no reply") };
         assert!(reply.starts_with(b"-ERR the reply has more than 500 bytes"), "{reply:?}");
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn small_chunks_go_out_together_and_in_order() {
-        let outbox = Outbox::new(1000);
+        let outbox = OutputBuffer::new(1000);
         outbox.reply(&Reply::Integer(1));
         outbox.reply(&Reply::Integer(2));
         assert_eq!(next(&outbox), Some(Some(Bytes::from_static(b":1\r\n:2\r\n"))));
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_write_is_bounded_unless_one_chunk_is_larger() {
-        let outbox = Outbox::new(10 * WRITE_BYTES);
+        let outbox = OutputBuffer::new(10 * WRITE_BYTES);
         for bytes in [10, 2 * WRITE_BYTES, 10, WRITE_BYTES - 40, 10] {
             outbox.reply(&bulk(bytes));
         }
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn over_the_bound_the_client_is_cut_off() {
-        let outbox = Outbox::new(1000);
+        let outbox = OutputBuffer::new(1000);
         outbox.broadcast(&message(450));
         assert_eq!(outbox.overrun().now_or_never(), None);
         outbox.broadcast(&message(450));
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_waits_at_the_end_is_written() {
-        let outbox = Outbox::new(1000);
+        let outbox = OutputBuffer::new(1000);
         outbox.reply(&Reply::OK);
         outbox.finish();
         outbox.reply(&Reply::Integer(1));
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn commands_wait_while_half_of_the_bound_waits() {
-        let outbox = Outbox::new(1000);
+        let outbox = OutputBuffer::new(1000);
         assert_eq!(outbox.has_room().now_or_never(), Some(()));
         outbox.broadcast(&message(600));
         assert_eq!(outbox.has_room().now_or_never(), None);

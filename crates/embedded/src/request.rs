@@ -12,7 +12,7 @@ use redis_protocol::resp2::decode::decode_bytes_mut;
 use redis_protocol::resp2::types::BytesFrame;
 use tokio_util::codec::Decoder;
 
-use super::budget::{Account, Charge};
+use super::budget::{Charge, ClientUsage};
 use super::commands;
 use super::login::{STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX};
 
@@ -91,7 +91,7 @@ impl RequestDecoder {
     }
 
     /// Counts input that waits as held by this client.
-    pub(super) fn counting(self, account: &Arc<Account>) -> Self {
+    pub(super) fn counting(self, account: &Arc<ClientUsage>) -> Self {
         Self { charge: Some(account.hold(0, 0)), ..self }
     }
 

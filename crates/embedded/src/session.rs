@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use super::budget::Charge;
 use super::commands::{self, Call, Handler, Room, Step, Transaction, streams};
-use super::exchange::Exchange;
-use super::keeper::{Done, Keeper, KeeperError, PATIENCE, Ticket};
+use super::exchange::PubSub;
+use super::keeper::{Done, LogWriter, LogWriterError, PATIENCE, Pending};
 use super::login::Password;
-use super::outbox::Outbox;
+use super::outbox::OutputBuffer;
 use super::reply::{Protocol, Reply};
 use super::request::Request;
 use super::subscriber::Subscriber;
@@ -35,12 +35,12 @@ const READS_MAX: [usize; 2] = [2, 4];
 /// The reads of logs that are under way for all clients. Each holds as much as the largest reply at most, and takes the time of
 /// those who publish. Short ones do not wait for long ones.
 #[derive(Debug)]
-pub(super) struct Reads {
+pub(super) struct LogReadSlots {
     long: Semaphore,
     short: Semaphore,
 }
 
-impl Default for Reads {
+impl Default for LogReadSlots {
     fn default() -> Self {
         let [long, short] = READS_MAX.map(Semaphore::new);
         Self { long, short }
@@ -50,8 +50,8 @@ impl Default for Reads {
 /// A client's side of the conversation. Its subscriptions end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Session {
-    exchange: Arc<Exchange>,
-    keeper: Keeper,
+    exchange: Arc<PubSub>,
+    keeper: LogWriter,
     password: Arc<Password>,
     is_let_in: bool,
     subscriber: Subscriber,
@@ -60,7 +60,7 @@ pub(super) struct Session {
     /// Answers to come, in the order in which the client gets them.
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    reads: Arc<Reads>,
+    reads: Arc<LogReadSlots>,
     end: Option<Turn>,
     /// An error was queued since an inline command began.
     has_failed: bool,
@@ -69,7 +69,7 @@ pub(super) struct Session {
 /// An answer to come, and what its command takes until then.
 #[derive(Debug)]
 struct Waiting {
-    ticket: Ticket<Reply>,
+    ticket: Pending<Reply>,
     bytes: usize,
     _charge: Charge,
 }
@@ -90,11 +90,11 @@ pub(super) enum Turn {
 impl Session {
     /// A client that has just connected, and what is written to it.
     pub(super) fn new(
-        exchange: Arc<Exchange>,
-        keeper: Keeper,
+        exchange: Arc<PubSub>,
+        keeper: LogWriter,
         password: Arc<Password>,
-        outbox: Arc<Outbox>,
-        reads: Arc<Reads>,
+        outbox: Arc<OutputBuffer>,
+        reads: Arc<LogReadSlots>,
     ) -> Self {
         let subscriber = Subscriber::new(Arc::clone(&exchange), outbox);
         Self {
@@ -197,7 +197,7 @@ impl Session {
         }
     }
 
-    async fn submit(&self, step: Step) -> Ticket<Reply> {
+    async fn submit(&self, step: Step) -> Pending<Reply> {
         let most = self.subscriber.outbox().reply_bytes_max();
         self.keeper.submit(move |logs| -> Done<Reply> { step(logs, &mut Room::new(most)) }).await
     }
@@ -215,7 +215,7 @@ impl Session {
                 let reply = self.submit(step).await.answer().await.unwrap_or_else(|error| refusal(&error));
                 return self.queue(&reply).await;
             }
-            Err(_) => refusal(&KeeperError::Busy),
+            Err(_) => refusal(&LogWriterError::Busy),
         };
         self.queue(&reply).await;
     }
@@ -256,7 +256,7 @@ impl Session {
         self.subscriber.outbox().reply(reply);
     }
 
-    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+    pub(super) fn exchange(&self) -> &Arc<PubSub> {
         &self.exchange
     }
 
@@ -323,9 +323,9 @@ impl Session {
 }
 
 /// What a client is told whose command was not done, or not surely; `MISCONF` is what Redis says when it cannot write.
-fn refusal(error: &KeeperError) -> Reply {
+fn refusal(error: &LogWriterError) -> Reply {
     Reply::Error(match error {
-        KeeperError::Disk(_) => format!("MISCONF {error}"),
-        KeeperError::Stopped | KeeperError::Late | KeeperError::Busy => format!("ERR {error}"),
+        LogWriterError::Disk(_) => format!("MISCONF {error}"),
+        LogWriterError::Stopped | LogWriterError::Late | LogWriterError::Busy => format!("ERR {error}"),
     })
 }

@@ -11,9 +11,9 @@ const VALUES_MAX: usize = 100_000;
 
 /// The kept values.
 #[derive(Debug, Default)]
-pub(super) struct Shelf(Mutex<HashMap<String, (Bytes, Instant)>>);
+pub(super) struct OneTimeStore(Mutex<HashMap<String, (Bytes, Instant)>>);
 
-impl Shelf {
+impl OneTimeStore {
     /// Keeps a value until `lifetime` after `now`, unless its name is taken. Answers whether there was room.
     pub(super) fn keep(&self, name: &str, value: Bytes, lifetime: Duration, now: Instant) -> bool {
         let mut values = self.0.lock();
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_value_is_taken_once_and_only_in_its_time() {
-        let (shelf, now) = (Shelf::default(), Instant::now());
+        let (shelf, now) = (OneTimeStore::default(), Instant::now());
         let (one, two) = (Bytes::from_static(b"1"), Bytes::from_static(b"2"));
         let second = Duration::from_secs(1);
         assert!(shelf.keep("a", one.clone(), second, now));
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many_and_again_when_they_have_ended() {
-        let (shelf, now, second) = (Shelf::default(), Instant::now(), Duration::from_secs(1));
+        let (shelf, now, second) = (OneTimeStore::default(), Instant::now(), Duration::from_secs(1));
         for number in 0..VALUES_MAX {
             assert!(shelf.keep(&number.to_string(), Bytes::new(), second, now));
         }

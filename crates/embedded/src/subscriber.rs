@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::budget::{Charge, OverBudget};
-use super::exchange::{ClientId, Exchange, Kind, Member};
-use super::outbox::Outbox;
+use super::exchange::{ClientId, Kind, PubSub, PubSubClient};
+use super::outbox::OutputBuffer;
 use super::reply::Reply;
 
 /// The longest name of a channel and the longest pattern, in bytes. Redis has no such bound; here it bounds the time that
@@ -26,8 +26,8 @@ const SUBSCRIPTION_MEMORY: usize = 192;
 /// A client's subscriptions. They end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Subscriber {
-    exchange: Arc<Exchange>,
-    member: Member,
+    exchange: Arc<PubSub>,
+    member: PubSubClient,
     channels: HashSet<Bytes>,
     patterns: HashSet<Bytes>,
     bytes: usize,
@@ -52,9 +52,9 @@ pub(super) enum SubscriberError {
 
 impl Subscriber {
     /// A client without subscriptions.
-    pub(super) fn new(exchange: Arc<Exchange>, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(exchange: Arc<PubSub>, outbox: Arc<OutputBuffer>) -> Self {
         let charge = outbox.account().hold(0, 0);
-        let member = Member { id: exchange.next_client(), outbox };
+        let member = PubSubClient { id: exchange.next_client(), outbox };
         Self { exchange, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0, charge }
     }
 
@@ -64,7 +64,7 @@ impl Subscriber {
     }
 
     /// What waits to be written to the client.
-    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+    pub(super) fn outbox(&self) -> &Arc<OutputBuffer> {
         &self.member.outbox
     }
 

@@ -6,7 +6,7 @@ use crate::workspace::WorkspaceId;
 
 /// Where a bus delivers to. Calls come from one place at a time for each workspace, in the order of the bus, and must
 /// return quickly: they are made while a socket waits to be drained.
-pub trait Feed: Send + Sync + 'static {
+pub trait BusHandler: Send + Sync + 'static {
     /// The subscription to a workspace stands: every message from now on is delivered.
     fn confirmed(&self, workspace: &WorkspaceId);
 

@@ -13,7 +13,7 @@ use crate::workspace::WorkspaceId;
 /// Changes to the same workspace coalesce, and what comes and goes before the bus has heard of it leaves nothing behind;
 /// so what waits here is bounded by the workspaces that are wanted and those that the bus subscribes to.
 #[derive(Debug, Default)]
-pub struct Interest {
+pub struct DesiredSubscriptions {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -23,12 +23,12 @@ struct State {
     wanted: HashSet<WorkspaceId>,
     /// What the bus was told to want, and not to release since.
     known: HashSet<WorkspaceId>,
-    changes: HashMap<WorkspaceId, Change>,
+    changes: HashMap<WorkspaceId, SubscriptionChange>,
 }
 
 /// What a bus has to do for a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum SubscriptionChange {
     /// Subscribe, or, where the subscription stands already, confirm it again: whoever wants it has not seen the first
     /// confirmation.
     Want,
@@ -36,12 +36,12 @@ pub enum Change {
     Release,
 }
 
-impl Interest {
+impl DesiredSubscriptions {
     /// A workspace is wanted from now on. Never blocks.
     pub fn want(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
         state.wanted.insert(workspace.clone());
-        state.changes.insert(workspace.clone(), Change::Want);
+        state.changes.insert(workspace.clone(), SubscriptionChange::Want);
         drop(state);
         self.changed.notify_one();
     }
@@ -51,7 +51,7 @@ impl Interest {
         let mut state = self.state.lock();
         state.wanted.remove(workspace);
         if state.known.contains(workspace) {
-            state.changes.insert(workspace.clone(), Change::Release);
+            state.changes.insert(workspace.clone(), SubscriptionChange::Release);
         } else {
             // The bus has not heard of it yet, and need not.
             state.changes.remove(workspace);
@@ -71,13 +71,13 @@ impl Interest {
     }
 
     /// Takes the changes since the last call, one for each workspace, in no order.
-    pub fn take_changes(&self) -> HashMap<WorkspaceId, Change> {
+    pub fn take_changes(&self) -> HashMap<WorkspaceId, SubscriptionChange> {
         let mut state = self.state.lock();
         let changes = std::mem::take(&mut state.changes);
         for (workspace, change) in &changes {
             match change {
-                Change::Want => state.known.insert(workspace.clone()),
-                Change::Release => state.known.remove(workspace),
+                SubscriptionChange::Want => state.known.insert(workspace.clone()),
+                SubscriptionChange::Release => state.known.remove(workspace),
             };
         }
         changes
@@ -114,32 +114,32 @@ mod tests {
 
     #[test]
     fn the_last_change_of_a_workspace_counts() {
-        let interest = Interest::default();
+        let interest = DesiredSubscriptions::default();
         interest.want(&workspace("a"));
         interest.take_changes();
         interest.want(&workspace("b"));
         interest.release(&workspace("a"));
         let changes = interest.take_changes();
         assert_eq!(changes.len(), 2);
-        assert_eq!(changes[&workspace("a")], Change::Release);
-        assert_eq!(changes[&workspace("b")], Change::Want);
+        assert_eq!(changes[&workspace("a")], SubscriptionChange::Release);
+        assert_eq!(changes[&workspace("b")], SubscriptionChange::Want);
         assert!(interest.take_changes().is_empty());
         assert_eq!(interest.take_all(), [workspace("b")]);
     }
 
     #[test]
     fn released_and_wanted_again_is_confirmed_again() {
-        let interest = Interest::default();
+        let interest = DesiredSubscriptions::default();
         interest.want(&workspace("a"));
         interest.take_changes();
         interest.release(&workspace("a"));
         interest.want(&workspace("a"));
-        assert_eq!(interest.take_changes()[&workspace("a")], Change::Want);
+        assert_eq!(interest.take_changes()[&workspace("a")], SubscriptionChange::Want);
     }
 
     #[test]
     fn what_comes_and_goes_while_nobody_looks_leaves_nothing_behind() {
-        let interest = Interest::default();
+        let interest = DesiredSubscriptions::default();
         for number in 0..1000 {
             interest.want(&workspace(&number.to_string()));
             interest.release(&workspace(&number.to_string()));
@@ -150,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_before_the_wait_ends_the_wait() {
-        let interest = Interest::default();
+        let interest = DesiredSubscriptions::default();
         interest.want(&workspace("a"));
         interest.changed().await;
         assert_eq!(interest.len(), 1);

@@ -11,7 +11,7 @@
 //! | [`workspace`] | ids of workspaces |
 //! | [`identity`] | ids of users and tokens, as data |
 //! | [`log`] | parts of logs, and what they prove |
-//! | [`Feed`], [`Interest`] | the contract between bus and hub |
+//! | [`BusHandler`], [`DesiredSubscriptions`] | the contract between bus and hub |
 
 pub mod audience;
 mod connection_id;
@@ -31,9 +31,9 @@ pub mod workspace;
 pub use audience::{Audience, AudienceError};
 pub use connection_id::{ConnectionId, ConnectionIdError};
 pub use epoch::{Epoch, EpochRecord};
-pub use feed::Feed;
+pub use feed::BusHandler;
 pub use frame::Frame;
 pub use identity::{Identity, Keys, TokenId, TokenKey, UserId, UserKey};
-pub use interest::{Change, Interest};
+pub use interest::{DesiredSubscriptions, SubscriptionChange};
 pub use jitter::spread;
 pub use position::{EntryId, LivePart, NodeId, Position};

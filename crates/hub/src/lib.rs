@@ -1,5 +1,5 @@
 //! The hub: every workspace with subscribers on this node, its recent frames, and who has read how far. No I/O, no HTTP,
-//! no Redis types: the bus delivers into it through [`Feed`], subscribers read out of it by polling.
+//! no Redis types: the bus delivers into it through [`BusHandler`], subscribers read out of it by polling.
 //!
 //! | part | what it holds |
 //! | --- | --- |
@@ -54,20 +54,20 @@ use parking_lot::Mutex;
 
 pub use marks::{MARK_SLACK, Marks};
 pub use pace::Clock;
-pub use reads::{LogRead, ReaderId, Reads};
-pub use seat::Presence;
+pub use reads::{LogRead, ReadQueue, ReaderId};
+pub use seat::SubscriptionGuard;
 pub use start::{Resume, Start};
 pub use subscriber::{Joined, Next, Subscriber};
-pub use tap::{Tap, Tapped};
-pub use view::{TypeFilter, TypeFilterError, View};
+pub use tap::{RingRead, RingReader};
+pub use view::{SubscriptionFilter, TypeFilter, TypeFilterError};
 
 use crate::rate::Rates;
-use reads::Asker;
+use reads::ReadOrigin;
 use shared::Shared;
 use tidings_event::NodeId;
 use tidings_event::log::{LogError, LogPage};
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Feed, Interest};
+use tidings_event::{BusHandler, DesiredSubscriptions};
 use tidings_metrics::Metrics;
 use workspace::WorkspaceCell;
 
@@ -116,14 +116,19 @@ pub struct Full;
 #[derive(Debug)]
 pub struct Hub {
     workspaces: Mutex<HashMap<WorkspaceId, Arc<WorkspaceCell>>>,
-    interest: Arc<Interest>,
+    interest: Arc<DesiredSubscriptions>,
     shared: Arc<Shared>,
 }
 
 impl Hub {
     /// An empty hub. What it wants to hear of stands in `interest`.
     #[must_use]
-    pub fn new(node: NodeId, settings: HubSettings, interest: Arc<Interest>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        node: NodeId,
+        settings: HubSettings,
+        interest: Arc<DesiredSubscriptions>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self::with_clock(node, settings, interest, metrics, Clock::default())
     }
 
@@ -132,7 +137,7 @@ impl Hub {
     pub fn with_clock(
         node: NodeId,
         settings: HubSettings,
-        interest: Arc<Interest>,
+        interest: Arc<DesiredSubscriptions>,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Self {
@@ -146,7 +151,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Full`], when the workspace would be one too many, or there is no room for its events.
-    pub fn join(&self, id: &WorkspaceId, start: Start, view: View) -> Result<Subscriber, Full> {
+    pub fn join(&self, id: &WorkspaceId, start: Start, view: SubscriptionFilter) -> Result<Subscriber, Full> {
         let mut workspaces = self.workspaces.lock();
         let cell = match workspaces.get(id) {
             Some(cell) => Arc::clone(cell),
@@ -224,7 +229,7 @@ impl Hub {
 
     /// What is wanted of the logs.
     #[must_use]
-    pub fn reads(&self) -> &Reads {
+    pub fn reads(&self) -> &ReadQueue {
         &self.shared.reads
     }
 
@@ -233,9 +238,9 @@ impl Hub {
         // A workspace that was given up meanwhile wants it no more.
         let cell = self.cell(&read.workspace).filter(|cell| cell.has_asked(read));
         match (read.asker, cell) {
-            (Asker::Workspace(ticket), Some(cell)) => cell.caught_up(ticket, page),
-            (Asker::Look { number }, Some(cell)) => cell.looked(number, page),
-            (Asker::Replay { reader }, cell) => {
+            (ReadOrigin::Workspace(ticket), Some(cell)) => cell.caught_up(ticket, page),
+            (ReadOrigin::Look { number }, Some(cell)) => cell.looked(number, page),
+            (ReadOrigin::Replay { reader }, cell) => {
                 if let Some(cell) = cell {
                     cell.replayed(read.span, reader, page);
                 }
@@ -274,7 +279,7 @@ impl Hub {
     }
 }
 
-impl Feed for Hub {
+impl BusHandler for Hub {
     fn confirmed(&self, workspace: &WorkspaceId) {
         if let Some(cell) = self.cell(workspace) {
             cell.confirmed();

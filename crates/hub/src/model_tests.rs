@@ -262,7 +262,7 @@ impl World {
         let nodes = [(), ()].map(|()| {
             let (metrics, read) = (Arc::new(Metrics::new()), Arc::clone(&now));
             let clock = Clock::new(move || Duration::from_millis(read.load(Ordering::Relaxed)));
-            let interest = Arc::new(Interest::default());
+            let interest = Arc::new(DesiredSubscriptions::default());
             let hub = Hub::with_clock(NodeId::random(), settings, interest, Arc::clone(&metrics), clock);
             Node { hub, metrics, stands: false }
         });
@@ -459,7 +459,7 @@ impl World {
         let start = client.last_event_id.as_deref().map_or(Start::Head, |id| Start::After(Resume::new(id)));
         (client.joined, client.node) = (false, node);
         let user = USERS.get(index).map(|user| UserId::parse(user).unwrap().key());
-        let view = View { user, ..View::default() };
+        let view = SubscriptionFilter { user, ..SubscriptionFilter::default() };
         client.subscriber = Some(self.nodes[node].hub.join(&workspace(), start, view).unwrap());
     }
 

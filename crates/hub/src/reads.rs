@@ -46,12 +46,12 @@ pub struct LogRead {
     /// subscription.
     pub(super) incarnation: u64,
     /// Who asked.
-    pub(super) asker: Asker,
+    pub(super) asker: ReadOrigin,
 }
 
 /// Who asked for a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asker {
+pub(super) enum ReadOrigin {
     /// The workspace itself, to catch up; the number tells an answer that is still wanted from one that is not.
     Workspace(u64),
     /// Subscribers that come back.
@@ -68,14 +68,14 @@ pub(super) enum Asker {
 
 /// Wishes in order. A workspace has one at a time for itself, and a bounded number for places that subscribers come back to.
 #[derive(Debug)]
-pub struct Reads {
-    wishes: Mutex<Wishes>,
+pub struct ReadQueue {
+    wishes: Mutex<ReadRequests>,
     added: Notify,
     pages: Arc<Pages>,
 }
 
 #[derive(Debug, Default)]
-struct Wishes {
+struct ReadRequests {
     /// Live subscribers wait for these.
     of_workspaces: VecDeque<LogRead>,
     /// Looks at marks, which bring no page.
@@ -121,7 +121,7 @@ impl Turns {
     }
 }
 
-impl Reads {
+impl ReadQueue {
     pub(super) fn new(pages: Arc<Pages>) -> Self {
         Self { wishes: Mutex::default(), added: Notify::new(), pages }
     }
@@ -129,9 +129,9 @@ impl Reads {
     pub(super) fn push(&self, read: LogRead) {
         let mut wishes = self.wishes.lock();
         match read.asker {
-            Asker::Workspace(_) => wishes.of_workspaces.push_back(read),
-            Asker::Look { .. } => wishes.looks.push_back(read),
-            Asker::Replay { reader } => wishes.of_replays.push(reader, read),
+            ReadOrigin::Workspace(_) => wishes.of_workspaces.push_back(read),
+            ReadOrigin::Look { .. } => wishes.looks.push_back(read),
+            ReadOrigin::Replay { reader } => wishes.of_replays.push(reader, read),
         }
         drop(wishes);
         self.added.notify_one();
@@ -177,7 +177,7 @@ impl Reads {
 mod tests {
     use super::*;
 
-    fn read(asker: Asker) -> LogRead {
+    fn read(asker: ReadOrigin) -> LogRead {
         let workspace = WorkspaceId::parse("acme").unwrap();
         LogRead { workspace, span: Span::Head, pause: Duration::ZERO, incarnation: 0, asker }
     }
@@ -185,9 +185,9 @@ mod tests {
     #[test]
     fn workspaces_that_read_without_end_hold_up_no_client() {
         let pages = Pages::new(prometheus_client::metrics::gauge::Gauge::default(), 1 << 26, 1 << 20);
-        let reads = Reads::new(Arc::new(pages));
-        let replay = Asker::Replay { reader: None };
-        (0..100).for_each(|ticket| reads.push(read(Asker::Workspace(ticket))));
+        let reads = ReadQueue::new(Arc::new(pages));
+        let replay = ReadOrigin::Replay { reader: None };
+        (0..100).for_each(|ticket| reads.push(read(ReadOrigin::Workspace(ticket))));
         reads.push(read(replay));
         let before = std::iter::from_fn(|| reads.take()).take_while(|read| read.asker != replay);
         assert_eq!(before.count(), SHARE - 1);

@@ -181,10 +181,10 @@ fn page_cost(frame: &Frame) -> usize {
 
 /// The reads of one workspace that subscribers wait for or have waited for.
 #[derive(Debug, Default)]
-pub(super) struct Replays(HashMap<Span, Flight>);
+pub(super) struct Replays(HashMap<Span, PageRead>);
 
 #[derive(Debug)]
-enum Flight {
+enum PageRead {
     /// Asked for, by a client.
     Waiting(Asked, Option<ReaderId>),
     /// Here. A page that is gone meanwhile counts as not asked for.
@@ -219,27 +219,28 @@ impl Replays {
         let is_stale = |page: &ReplayPage| page.asked.life != now.life || page.is_outrun(oldest);
         match self.0.get(&span) {
             // One that was asked for in an earlier life is on its way; when it is here it does not count.
-            Some(Flight::Waiting(..)) => return Page::Waiting,
-            Some(Flight::Failed(failure, _)) => return Page::Landed(Err(*failure)),
-            Some(Flight::Landed(page)) => {
+            Some(PageRead::Waiting(..)) => return Page::Waiting,
+            Some(PageRead::Failed(failure, _)) => return Page::Landed(Err(*failure)),
+            Some(PageRead::Landed(page)) => {
                 if let Some(page) = page.upgrade().filter(|page| !is_stale(page)) {
                     return Page::Landed(Ok(page));
                 }
             }
             None => {}
         }
-        let of_reader = |flight: &&Flight| matches!(flight, Flight::Waiting(_, other) if *other == reader);
+        let of_reader =
+            |flight: &&PageRead| matches!(flight, PageRead::Waiting(_, other) if *other == reader);
         if self.waiting() >= WAITING_MAX || self.0.values().filter(of_reader).count() >= WAITING_EACH_MAX {
             return Page::Waiting;
         }
-        self.0.insert(span, Flight::Waiting(now, reader));
+        self.0.insert(span, PageRead::Waiting(now, reader));
         Page::Unasked
     }
 
     /// When a page was asked for that is still under way; `None` if nobody waits for it.
     pub(super) fn asked(&self, span: Span) -> Option<Asked> {
         match self.0.get(&span) {
-            Some(Flight::Waiting(asked, _)) => Some(*asked),
+            Some(PageRead::Waiting(asked, _)) => Some(*asked),
             _ => None,
         }
     }
@@ -252,27 +253,27 @@ impl Replays {
             self.forget_landed();
         }
         let flight = match page {
-            Ok(page) => Flight::Landed(Arc::downgrade(page)),
-            Err(failure) => Flight::Failed(failure, now),
+            Ok(page) => PageRead::Landed(Arc::downgrade(page)),
+            Err(failure) => PageRead::Failed(failure, now),
         };
         self.0.insert(span, flight);
     }
 
     /// Forgets what was read: the log may have become another one.
     pub(super) fn forget_landed(&mut self) {
-        self.0.retain(|_, flight| matches!(flight, Flight::Waiting(..)));
+        self.0.retain(|_, flight| matches!(flight, PageRead::Waiting(..)));
     }
 
     fn waiting(&self) -> usize {
-        self.0.values().filter(|flight| matches!(flight, Flight::Waiting(..))).count()
+        self.0.values().filter(|flight| matches!(flight, PageRead::Waiting(..))).count()
     }
 
     /// Forgets pages that are gone, and failures that were kept for long enough.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.0.retain(|_, flight| match flight {
-            Flight::Waiting(..) => true,
-            Flight::Landed(page) => page.strong_count() > 0,
-            Flight::Failed(_, since) => now.saturating_duration_since(*since) < FAILURE_KEPT,
+            PageRead::Waiting(..) => true,
+            PageRead::Landed(page) => page.strong_count() > 0,
+            PageRead::Failed(_, since) => now.saturating_duration_since(*since) < FAILURE_KEPT,
         });
         if self.0.is_empty() {
             self.0 = HashMap::new();

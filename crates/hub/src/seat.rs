@@ -7,9 +7,9 @@ use super::workspace::WorkspaceCell;
 use tidings_event::workspace::WorkspaceId;
 
 /// A subscriber counts as one of its workspace until this is dropped.
-pub struct Presence(Arc<WorkspaceCell>);
+pub struct SubscriptionGuard(Arc<WorkspaceCell>);
 
-impl Presence {
+impl SubscriptionGuard {
     /// Takes over the leaving of a subscriber that has entered.
     pub(super) fn new(cell: Arc<WorkspaceCell>) -> Self {
         Self(cell)
@@ -22,26 +22,26 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for SubscriptionGuard {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
-impl fmt::Debug for Presence {
+impl fmt::Debug for SubscriptionGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Presence").field(self.workspace()).finish()
+        f.debug_tuple("SubscriptionGuard").field(self.workspace()).finish()
     }
 }
 
 /// A place among those who are woken when there is something to read.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct WaiterSlot {
     cell: Arc<WorkspaceCell>,
     slot: usize,
 }
 
-impl Seat {
+impl WaiterSlot {
     /// Takes over the leaving of a reader that has entered.
     pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize) -> Self {
         Self { cell, slot }
@@ -62,7 +62,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for WaiterSlot {
     fn drop(&mut self) {
         self.cell.leave_reader(self.slot);
     }

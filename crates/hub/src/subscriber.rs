@@ -10,11 +10,11 @@ use bytes::Bytes;
 use super::reads::ReaderId;
 use super::replay::ReplayPage;
 use super::ring::At;
-use super::seat::{Presence, Seat};
+use super::seat::{SubscriptionGuard, WaiterSlot};
 use super::start::Start;
-use super::tap::Tap;
-use super::view::View;
-use super::workspace::{Link, State, WorkspaceCell};
+use super::tap::RingReader;
+use super::view::SubscriptionFilter;
+use super::workspace::{State, Subscription, WorkspaceCell};
 use tidings_event::control;
 use tidings_event::control::ResetReason;
 use tidings_event::log::Span;
@@ -25,9 +25,9 @@ use tidings_event::{EntryId, Epoch, Frame, Position};
 /// the events. It leaves the workspace by being dropped.
 #[derive(Debug)]
 pub struct Subscriber {
-    seat: Seat,
-    presence: Presence,
-    view: View,
+    seat: WaiterSlot,
+    presence: SubscriptionGuard,
+    view: SubscriptionFilter,
     stage: Stage,
     position: Option<Position>,
     /// Whose reads of the log take turns with those of others.
@@ -141,11 +141,11 @@ pub enum Next {
 }
 
 impl Subscriber {
-    pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize, start: Start, view: View) -> Self {
-        let seat = Seat::new(Arc::clone(&cell), slot);
+    pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize, start: Start, view: SubscriptionFilter) -> Self {
+        let seat = WaiterSlot::new(Arc::clone(&cell), slot);
         Self {
             seat,
-            presence: Presence::new(cell),
+            presence: SubscriptionGuard::new(cell),
             view,
             stage: Stage::Held(start),
             position: None,
@@ -178,7 +178,7 @@ impl Subscriber {
     /// Whether events reach the node at the moment.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.cell().lock().link == Link::Live
+        self.cell().lock().link == Subscription::Live
     }
 
     /// How many subscribers the workspace has on this node, this one included.
@@ -189,7 +189,7 @@ impl Subscriber {
 
     /// The view.
     #[must_use]
-    pub fn view(&self) -> &View {
+    pub fn view(&self) -> &SubscriptionFilter {
         &self.view
     }
 
@@ -205,15 +205,15 @@ impl Subscriber {
 
     /// A reader of the ring that begins where this subscriber is; `None` where that is not the ring alone.
     #[must_use]
-    pub fn tap(&self) -> Option<Tap> {
+    pub fn tap(&self) -> Option<RingReader> {
         let cursor = self.ring_cursor()?;
-        Some(Tap::new(Seat::enter(Arc::clone(self.cell())), cursor, self.position?))
+        Some(RingReader::new(WaiterSlot::enter(Arc::clone(self.cell())), cursor, self.position?))
     }
 
     /// Gives up reading: somebody else does it for the client, which stays a subscriber of the workspace until the
     /// presence is dropped.
     #[must_use]
-    pub fn into_presence(self) -> Presence {
+    pub fn into_presence(self) -> SubscriptionGuard {
         self.presence
     }
 
@@ -222,7 +222,7 @@ impl Subscriber {
     pub async fn settled(&self) -> bool {
         std::future::poll_fn(|context| {
             let mut state = self.cell().lock();
-            if state.link == Link::Refused {
+            if state.link == Subscription::Refused {
                 return Poll::Ready(false);
             }
             if state.is_open() {
@@ -238,7 +238,7 @@ impl Subscriber {
     pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Next> {
         let cell = Arc::clone(self.cell());
         let mut state = cell.lock();
-        if state.link == Link::Refused {
+        if state.link == Subscription::Refused {
             return Poll::Ready(Next::Unavailable);
         }
         loop {
@@ -276,7 +276,10 @@ impl Subscriber {
                 return self.tell(ResetReason::LiveEvents, doubt.from.as_deref(), &place);
             }
             if doubt.place.is_some() {
-                return Step::Give(Next::Notice(control::heartbeat(Some(&place), state.link == Link::Live)));
+                return Step::Give(Next::Notice(control::heartbeat(
+                    Some(&place),
+                    state.link == Subscription::Live,
+                )));
             }
             return Step::GoOn;
         }
@@ -336,7 +339,10 @@ impl Subscriber {
                     doubt.place = Some(place);
                     let beside = self.seat.cell().shared().next_live(Position { live: None, ..place });
                     self.position = Some(beside);
-                    Step::Give(Next::Notice(control::heartbeat(Some(&beside), state.link == Link::Live)))
+                    Step::Give(Next::Notice(control::heartbeat(
+                        Some(&beside),
+                        state.link == Subscription::Live,
+                    )))
                 }
                 _ => Step::Wait,
             },
@@ -356,7 +362,7 @@ enum Step {
 }
 
 /// A frame as a view has it.
-fn show(view: &View, frame: &Frame) -> Step {
+fn show(view: &SubscriptionFilter, frame: &Frame) -> Step {
     match view.bytes(frame) {
         Some(bytes) if frame.is_application() => Step::Give(Next::Event(bytes.clone())),
         Some(bytes) => Step::Give(Next::Notice(bytes.clone())),

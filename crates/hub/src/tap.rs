@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::ring::At;
-use super::seat::Seat;
-use super::workspace::Link;
+use super::seat::WaiterSlot;
+use super::workspace::Subscription;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Frame, Position};
 
 /// A cursor into a workspace's ring that has no view: it gets every frame, and whoever reads by it decides what of them is
 /// for whom. The ring holds for longer what it has not read. It is no subscriber of the workspace, and keeps nothing of it alive.
 #[derive(Debug)]
-pub struct Tap {
-    seat: Seat,
+pub struct RingReader {
+    seat: WaiterSlot,
     /// What it is called among the followers of the ring.
     follower: usize,
     cursor: u64,
@@ -22,7 +22,7 @@ pub struct Tap {
 
 /// What a tap finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tapped {
+pub enum RingRead {
     /// At least one frame.
     Frames,
     /// What came next is no longer in the ring. Nothing follows.
@@ -31,8 +31,8 @@ pub enum Tapped {
     Unavailable,
 }
 
-impl Tap {
-    pub(super) fn new(seat: Seat, cursor: u64, position: Position) -> Self {
+impl RingReader {
+    pub(super) fn new(seat: WaiterSlot, cursor: u64, position: Position) -> Self {
         let follower = seat.cell().lock().timeline.ring_mut().follow(cursor);
         Self { seat, follower, cursor, position }
     }
@@ -58,7 +58,7 @@ impl Tap {
     /// Whether events reach the node at the moment.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.seat.cell().lock().link == Link::Live
+        self.seat.cell().lock().link == Subscription::Live
     }
 
     /// Adds the next frames to `frames`, at most `most` of them (at least 1). Wakes the task of the last call only.
@@ -67,11 +67,11 @@ impl Tap {
         context: &Context<'_>,
         most: usize,
         frames: &mut Vec<Arc<Frame>>,
-    ) -> Poll<Tapped> {
+    ) -> Poll<RingRead> {
         let cell = Arc::clone(self.seat.cell());
         let mut state = cell.lock();
-        if state.link == Link::Refused {
-            return Poll::Ready(Tapped::Unavailable);
+        if state.link == Subscription::Refused {
+            return Poll::Ready(RingRead::Unavailable);
         }
         let mut found = false;
         for _ in 0..most {
@@ -82,20 +82,20 @@ impl Tap {
                     frames.push(Arc::clone(frame));
                     found = true;
                 }
-                At::FallenOut if !found => return Poll::Ready(Tapped::Lagging),
+                At::FallenOut if !found => return Poll::Ready(RingRead::Lagging),
                 At::Head | At::FallenOut => break,
             }
         }
         if found {
             state.timeline.ring_mut().follower_moved(self.follower, self.cursor);
-            return Poll::Ready(Tapped::Frames);
+            return Poll::Ready(RingRead::Frames);
         }
         state.wait(self.seat.slot(), context);
         Poll::Pending
     }
 }
 
-impl Drop for Tap {
+impl Drop for RingReader {
     fn drop(&mut self) {
         self.seat.cell().lock().timeline.ring_mut().unfollow(self.follower);
     }

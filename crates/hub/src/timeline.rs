@@ -35,7 +35,7 @@ const FRUITLESS_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The order of a workspace's events on this node.
 #[derive(Debug)]
-pub(super) struct Timeline {
+pub(super) struct Sequencer {
     workspace: WorkspaceId,
     shared: Arc<Shared>,
     ring: Ring,
@@ -115,7 +115,7 @@ struct Announced {
 /// What came of a read.
 enum Outcome {
     /// More has to be read.
-    Read(Wish),
+    Read(ReadRequest),
     /// Subscribers were told that something may be missing.
     Told,
     /// Nothing is missing.
@@ -124,7 +124,7 @@ enum Outcome {
 
 /// A read that is wanted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct ReadRequest {
     pub(super) span: Span,
     /// The number that its answer must bear.
     pub(super) ticket: u64,
@@ -132,7 +132,7 @@ pub(super) struct Wish {
     pub(super) pause: Duration,
 }
 
-impl Timeline {
+impl Sequencer {
     pub(super) fn new(workspace: WorkspaceId, shared: Arc<Shared>) -> Self {
         let begin = shared.next_live(Position::logged(EntryId::ZERO));
         let settings = &shared.settings;
@@ -196,7 +196,7 @@ impl Timeline {
     }
 
     /// The subscription stands (again).
-    pub(super) fn confirmed(&mut self) -> Option<Wish> {
+    pub(super) fn confirmed(&mut self) -> Option<ReadRequest> {
         if self.log != LogState::Adrift {
             return None;
         }
@@ -217,7 +217,7 @@ impl Timeline {
     }
 
     /// A message of the workspace's channel.
-    pub(super) fn message(&mut self, message: &Bytes) -> Option<Wish> {
+    pub(super) fn message(&mut self, message: &Bytes) -> Option<ReadRequest> {
         if self.log == LogState::Adrift {
             // Left over from a former subscription: between it and the next one something may be missing.
             return None;
@@ -245,7 +245,7 @@ impl Timeline {
     }
 
     /// The answer to a read. Returns the next wish, if more must be read.
-    pub(super) fn answer(&mut self, ticket: u64, page: Result<LogPage, LogError>) -> Option<Wish> {
+    pub(super) fn answer(&mut self, ticket: u64, page: Result<LogPage, LogError>) -> Option<ReadRequest> {
         let LogState::Reading(why) = self.log else { return None };
         if ticket != self.ticket {
             return None;
@@ -276,7 +276,7 @@ impl Timeline {
     }
 
     /// The log is read: takes what waited meanwhile.
-    fn go_on(&mut self) -> Option<Wish> {
+    fn go_on(&mut self) -> Option<ReadRequest> {
         self.log = LogState::Followed;
         if let Some(last) = self.last {
             self.queue.drop_repetitions(last);
@@ -294,7 +294,7 @@ impl Timeline {
     }
 
     /// Puts a message into the order, or keeps it back because the log must be read first.
-    fn take(&mut self, message: Message) -> Option<Wish> {
+    fn take(&mut self, message: Message) -> Option<ReadRequest> {
         match message {
             Message::Live(payload) => {
                 self.append_live(&payload);
@@ -324,7 +324,7 @@ impl Timeline {
         }
     }
 
-    fn read(&mut self, why: Why, span: Span) -> Wish {
+    fn read(&mut self, why: Why, span: Span) -> ReadRequest {
         if matches!(span, Span::Head | Span::Oldest | Span::After { until: None, .. }) {
             self.queue.drop_looks();
         }
@@ -337,7 +337,7 @@ impl Timeline {
             }
         };
         self.is_paused = !pause.is_zero() && !matches!(why, Why::Head | Why::Recovery);
-        Wish { span, ticket: self.ticket, pause }
+        ReadRequest { span, ticket: self.ticket, pause }
     }
 
     /// The epoch that the log is known to be in.

@@ -11,7 +11,7 @@ pub(crate) const TYPES_MAX: usize = 64;
 
 /// A subscriber's choice of events and of their form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
+pub struct SubscriptionFilter {
     /// Only events of these types; all events where there is no filter.
     pub types: Option<TypeFilter>,
     /// Whether frames carry `event:` from the payload's type.
@@ -20,7 +20,7 @@ pub struct View {
     pub user: Option<UserKey>,
 }
 
-impl View {
+impl SubscriptionFilter {
     /// The bytes of a frame in this view, shared with all other subscribers; `None` where the view leaves it out.
     #[must_use]
     pub fn bytes<'a>(&self, frame: &'a Frame) -> Option<&'a Bytes> {
@@ -105,7 +105,10 @@ mod tests {
     #[test]
     fn a_filter_leaves_out_other_types_and_untyped_events_but_never_the_broker() {
         let position = Position::logged(EntryId::ZERO);
-        let view = View { types: Some(TypeFilter::parse("A,B").unwrap()), ..View::default() };
+        let view = SubscriptionFilter {
+            types: Some(TypeFilter::parse("A,B").unwrap()),
+            ..SubscriptionFilter::default()
+        };
         assert!(view.bytes(&Frame::application(position, r#"{"type":"B"}"#)).is_some());
         assert!(view.bytes(&Frame::application(position, r#"{"type":"C"}"#)).is_none());
         assert!(view.bytes(&Frame::application(position, "text")).is_none());
@@ -117,13 +120,16 @@ mod tests {
     fn a_private_event_is_shown_to_its_users_alone() {
         let audience = Arc::new(Audience::new(&["u1", "u2"]).unwrap());
         let frame = Frame::application(Position::logged(EntryId::ZERO), r#"{"type":"A"}"#).to(Some(audience));
-        let of = |user: Option<&str>| View {
+        let of = |user: Option<&str>| SubscriptionFilter {
             user: user.map(|user| UserId::parse(user).unwrap().key()),
-            ..View::default()
+            ..SubscriptionFilter::default()
         };
         assert!(of(Some("u1")).bytes(&frame).is_some() && of(Some("u2")).bytes(&frame).is_some());
         assert!(of(Some("u3")).bytes(&frame).is_none() && of(None).bytes(&frame).is_none());
         let types = Some(TypeFilter::parse("B").unwrap());
-        assert!(View { types, ..of(Some("u1")) }.bytes(&frame).is_none(), "a filter applies to it too");
+        assert!(
+            SubscriptionFilter { types, ..of(Some("u1")) }.bytes(&frame).is_none(),
+            "a filter applies to it too"
+        );
     }
 }

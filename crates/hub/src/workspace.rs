@@ -10,16 +10,16 @@ use slab::Slab;
 
 use super::LiveEvents;
 use super::look::{Found, LOOK_PAUSE, Look};
-use super::reads::{Asker, LogRead, ReaderId};
+use super::reads::{LogRead, ReadOrigin, ReaderId};
 use super::replay::{Failure, ReplayPage, Replays};
 use super::shared::Shared;
-use super::timeline::{Timeline, Wish};
+use super::timeline::{ReadRequest, Sequencer};
 use tidings_event::log::{LiveMark, LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 
 /// How a workspace's subscription stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Link {
+pub(super) enum Subscription {
     /// Asked for, not confirmed yet, or lost and not confirmed again.
     Pending,
     /// Confirmed: everything that is published arrives.
@@ -41,8 +41,8 @@ pub(super) struct WorkspaceCell {
 /// What the cell's lock protects.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) timeline: Timeline,
-    pub(super) link: Link,
+    pub(super) timeline: Sequencer,
+    pub(super) link: Subscription,
     pub(super) replays: Replays,
     pub(super) look: Look,
     /// Those who read, each with its waker while it waits.
@@ -59,8 +59,8 @@ pub(super) struct State {
 impl WorkspaceCell {
     pub(super) fn new(id: WorkspaceId, shared: Arc<Shared>) -> Self {
         let state = State {
-            timeline: Timeline::new(id.clone(), Arc::clone(&shared)),
-            link: Link::Pending,
+            timeline: Sequencer::new(id.clone(), Arc::clone(&shared)),
+            link: Subscription::Pending,
             replays: Replays::default(),
             look: Look::default(),
             waiting: Slab::new(),
@@ -93,9 +93,9 @@ impl WorkspaceCell {
     pub(super) fn enter(&self) -> (usize, bool) {
         let mut state = self.state.lock();
         state.empty_since = None;
-        let ask_again = state.link == Link::Refused;
+        let ask_again = state.link == Subscription::Refused;
         if ask_again {
-            state.link = Link::Pending;
+            state.link = Subscription::Pending;
         }
         state.present += 1;
         self.shared.metrics.subscribers.inc();
@@ -159,7 +159,7 @@ impl WorkspaceCell {
 
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
-        state.link = Link::Live;
+        state.link = Subscription::Live;
         let wish = state.timeline.confirmed();
         if wish.is_some() && self.shared.settings.live == LiveEvents::Auto {
             let number = state.look.begin();
@@ -173,16 +173,16 @@ impl WorkspaceCell {
         let mut state = self.state.lock();
         state.timeline.interrupted();
         state.replays.forget_landed();
-        state.link = Link::Refused;
+        state.link = Subscription::Refused;
         self.wake_unlocked(state);
     }
 
     pub(super) fn interrupted(&self) {
         let mut state = self.state.lock();
-        if state.link == Link::Live {
+        if state.link == Subscription::Live {
             state.timeline.interrupted();
             state.replays.forget_landed();
-            state.link = Link::Pending;
+            state.link = Subscription::Pending;
         }
     }
 
@@ -221,7 +221,7 @@ impl WorkspaceCell {
 
     /// Has a part of the log read for subscribers, of which `reader` is the first.
     pub(super) fn ask_replay(&self, span: Span, reader: Option<ReaderId>) {
-        self.push_read(span, Duration::ZERO, Asker::Replay { reader });
+        self.push_read(span, Duration::ZERO, ReadOrigin::Replay { reader });
     }
 
     /// The mark was looked at once more. Where the bus was out of reach, it is looked at again; what cannot be read may be so.
@@ -241,17 +241,17 @@ impl WorkspaceCell {
         }
     }
 
-    fn ask(&self, wish: Option<Wish>) {
-        if let Some(Wish { span, ticket, pause }) = wish {
-            self.push_read(span, pause, Asker::Workspace(ticket));
+    fn ask(&self, wish: Option<ReadRequest>) {
+        if let Some(ReadRequest { span, ticket, pause }) = wish {
+            self.push_read(span, pause, ReadOrigin::Workspace(ticket));
         }
     }
 
     fn want_look(&self, number: u64) {
-        self.push_read(Span::LiveMark, LOOK_PAUSE, Asker::Look { number });
+        self.push_read(Span::LiveMark, LOOK_PAUSE, ReadOrigin::Look { number });
     }
 
-    fn push_read(&self, span: Span, pause: Duration, asker: Asker) {
+    fn push_read(&self, span: Span, pause: Duration, asker: ReadOrigin) {
         let (workspace, incarnation) = (self.id.clone(), self.incarnation);
         self.shared.reads.push(LogRead { workspace, span, pause, incarnation, asker });
     }
@@ -281,7 +281,7 @@ impl WorkspaceCell {
 impl State {
     /// Whether a subscriber may be told that it has joined.
     pub(super) fn is_open(&self) -> bool {
-        self.link == Link::Live && self.timeline.is_followed()
+        self.link == Subscription::Live && self.timeline.is_followed()
     }
 
     /// A subscriber has nothing to read and wants to be woken.

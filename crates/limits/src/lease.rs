@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-use super::open::{OpenStreams, Slot};
+use super::open::{Slot, StreamRegistry};
 use tidings_event::ConnectionId;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
@@ -33,7 +33,7 @@ impl Ending {
 }
 
 /// Whoever writes streams, and has to hear that one of them ends.
-pub trait Ear: fmt::Debug + Send + Sync {
+pub trait OnClose: fmt::Debug + Send + Sync {
     /// The stream that the writer has given this number to has to end. It may be gone already. Does not block.
     fn hear_ending(&self, stream: u32, ending: Ending);
 }
@@ -44,17 +44,17 @@ const UNAUTHORIZED: u8 = 2;
 
 /// The ear of a task that writes a single stream. Looking takes no lock.
 #[derive(Debug, Default)]
-pub struct TaskEar {
+pub struct CloseSignal {
     heard: AtomicU8,
     waker: AtomicWaker,
 }
 
-impl TaskEar {
+impl CloseSignal {
     /// The ear of the task that writes a stream.
     #[must_use]
-    pub fn of(lease: &Lease) -> Arc<Self> {
+    pub fn of(lease: &StreamGuard) -> Arc<Self> {
         let ear = Arc::new(Self::default());
-        if let Some(ending) = lease.listen(Arc::clone(&ear) as Arc<dyn Ear>, 0) {
+        if let Some(ending) = lease.listen(Arc::clone(&ear) as Arc<dyn OnClose>, 0) {
             ear.hear_ending(0, ending);
         }
         ear
@@ -79,7 +79,7 @@ impl TaskEar {
     }
 }
 
-impl Ear for TaskEar {
+impl OnClose for CloseSignal {
     fn hear_ending(&self, _stream: u32, ending: Ending) {
         let word = match ending {
             Ending::Disconnected => DISCONNECTED,
@@ -93,7 +93,7 @@ impl Ear for TaskEar {
 /// A stream, for those who may end it and do not keep it open.
 #[derive(Debug)]
 pub struct StreamHandle {
-    open: Weak<OpenStreams>,
+    open: Weak<StreamRegistry>,
     slot: Slot,
     id: ConnectionId,
 }
@@ -116,13 +116,13 @@ impl StreamHandle {
 
 /// A stream's place among the open ones. The stream counts until this is dropped.
 #[derive(Debug)]
-pub struct Lease {
-    open: Arc<OpenStreams>,
+pub struct StreamGuard {
+    open: Arc<StreamRegistry>,
     slot: Slot,
 }
 
-impl Lease {
-    pub(super) fn new(open: Arc<OpenStreams>, slot: Slot) -> Self {
+impl StreamGuard {
+    pub(super) fn new(open: Arc<StreamRegistry>, slot: Slot) -> Self {
         Self { open, slot }
     }
 
@@ -146,7 +146,7 @@ impl Lease {
 
     /// Has whoever writes the stream told when it has to end. Answers what was said before that, which is not said again.
     #[must_use]
-    pub fn listen(&self, ear: Arc<dyn Ear>, stream: u32) -> Option<Ending> {
+    pub fn listen(&self, ear: Arc<dyn OnClose>, stream: u32) -> Option<Ending> {
         self.open.listen(self.slot, ear, stream)
     }
 
@@ -157,7 +157,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.open.leave(self.slot);
     }

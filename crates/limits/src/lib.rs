@@ -19,6 +19,6 @@ pub mod selector;
 pub use address::{AddressCounts, AddressFull, AddressKey, AddressPlace};
 pub use bodies::{BodyBudget, BodyRoom};
 pub use holder::Holder;
-pub use lease::{Ear, Ending, Lease, StreamHandle, TaskEar};
-pub use open::{Candidate, OpenStreams, StreamBound, StreamLimits};
+pub use lease::{CloseSignal, Ending, OnClose, StreamGuard, StreamHandle};
+pub use open::{Candidate, StreamBound, StreamLimits, StreamRegistry};
 pub use selector::Selector;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::lease::{Ear, Ending, Lease};
+use super::lease::{Ending, OnClose, StreamGuard};
 use super::selector::Selector;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{ConnectionId, NodeId};
@@ -63,7 +63,7 @@ pub struct Candidate {
 
 /// The open streams.
 #[derive(Debug)]
-pub struct OpenStreams {
+pub struct StreamRegistry {
     node: NodeId,
     limits: StreamLimits,
     state: Mutex<State>,
@@ -85,7 +85,7 @@ struct Stream {
     number: u64,
     began: UnixMilliseconds,
     /// Who hears that it ends.
-    ear: Option<Arc<dyn Ear>>,
+    ear: Option<Arc<dyn OnClose>>,
     /// What that one calls it.
     called: u32,
     /// What was said. The first word counts.
@@ -103,7 +103,7 @@ fn unix_milliseconds(at: SystemTime) -> UnixMilliseconds {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl OpenStreams {
+impl StreamRegistry {
     /// None are open.
     #[must_use]
     pub fn new(node: NodeId, limits: StreamLimits) -> Self {
@@ -115,7 +115,7 @@ impl OpenStreams {
     /// # Errors
     ///
     /// The [`StreamBound`] that it would pass.
-    pub fn admit(self: &Arc<Self>, candidate: Candidate) -> Result<Lease, StreamBound> {
+    pub fn admit(self: &Arc<Self>, candidate: Candidate) -> Result<StreamGuard, StreamBound> {
         let mut state = self.state.lock();
         let State { streams, numbers, by_workspace, by_user } = &mut *state;
         let limits = &self.limits;
@@ -153,7 +153,7 @@ impl OpenStreams {
             called: 0,
             ending: None,
         });
-        Ok(Lease::new(Arc::clone(self), slot))
+        Ok(StreamGuard::new(Arc::clone(self), slot))
     }
 
     pub(super) fn leave(&self, slot: Slot) {
@@ -175,7 +175,7 @@ impl OpenStreams {
         self.state.lock().streams.get(slot as usize).map(|stream| stream.workspace.clone())
     }
 
-    pub(super) fn listen(&self, slot: Slot, ear: Arc<dyn Ear>, called: u32) -> Option<Ending> {
+    pub(super) fn listen(&self, slot: Slot, ear: Arc<dyn OnClose>, called: u32) -> Option<Ending> {
         let mut state = self.state.lock();
         let stream = state.streams.get_mut(slot as usize)?;
         (stream.ear, stream.called) = (Some(ear), called);
@@ -252,7 +252,7 @@ impl OpenStreams {
 
 impl Stream {
     /// Says that it ends. Answers who has to hear it, if anybody does who has not.
-    fn end(&mut self, ending: Ending) -> Option<(Arc<dyn Ear>, u32)> {
+    fn end(&mut self, ending: Ending) -> Option<(Arc<dyn OnClose>, u32)> {
         if self.ending.is_some() {
             return None;
         }
@@ -295,7 +295,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::TaskEar;
+    use crate::CloseSignal;
     use tidings_event::UserId;
 
     fn candidate(workspace: &str, user: Option<&str>) -> Candidate {
@@ -305,11 +305,11 @@ mod tests {
         }
     }
 
-    fn open(limits: StreamLimits) -> Arc<OpenStreams> {
-        Arc::new(OpenStreams::new(NodeId::random(), limits))
+    fn open(limits: StreamLimits) -> Arc<StreamRegistry> {
+        Arc::new(StreamRegistry::new(NodeId::random(), limits))
     }
 
-    fn heard(ear: &TaskEar) -> Option<Ending> {
+    fn heard(ear: &CloseSignal) -> Option<Ending> {
         match ear.poll_ending(&Context::from_waker(Waker::noop())) {
             Poll::Ready(ending) => Some(ending),
             Poll::Pending => None,
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(open.end(&selector, SystemTime::now(), Ending::Unauthorized), 1);
         // The first word counts, for those who listen from then on too.
         assert_eq!((ann.ending(), ben.ending()), (Some(Ending::Disconnected), None));
-        let (ann, ben) = (TaskEar::of(&ann), TaskEar::of(&ben));
+        let (ann, ben) = (CloseSignal::of(&ann), CloseSignal::of(&ben));
         assert_eq!((heard(&ann), heard(&ben)), (Some(Ending::Disconnected), None));
     }
 
@@ -367,7 +367,7 @@ mod tests {
     fn a_handle_ends_its_own_stream_and_none_that_has_its_slot_by_now() {
         let open = open(StreamLimits::default());
         let ann = open.admit(candidate("a", Some("ann"))).unwrap();
-        let (ear, handle) = (TaskEar::of(&ann), ann.handle());
+        let (ear, handle) = (CloseSignal::of(&ann), ann.handle());
         assert!(handle.is_open() && heard(&ear).is_none());
         handle.end(Ending::Unauthorized);
         assert_eq!(heard(&ear), Some(Ending::Unauthorized));

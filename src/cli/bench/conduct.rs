@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::Failure;
 use super::super::client::Broker;
 use super::args::Plan;
-use super::crowd::{Crowd, Scene, Tally};
+use super::crowd::{ClientPool, Scene, Tally};
 use super::pace::Arrivals;
 use super::preparing::{self, Bus};
 use super::progress::{Now, Progress};
@@ -47,7 +47,7 @@ const RAMP_POINTS_MAX: usize = 200;
 /// A run under way.
 struct Run {
     scene: Arc<Scene>,
-    crowd: Crowd,
+    crowd: ClientPool,
     empty: Tally,
     progress: Progress,
     /// The server's processes and what they used before the first connection, or why that is not known.
@@ -82,7 +82,7 @@ pub(super) async fn run(plan: Plan, broker: Broker, config: &Config) -> Result<O
     });
     // Whatever happens, the threads of the clients end with the run.
     let _stopping = scene.stop.clone().drop_guard();
-    let crowd = Crowd::start(&scene, &empty).map_err(|error| failed("start the clients", &error))?;
+    let crowd = ClientPool::start(&scene, &empty).map_err(|error| failed("start the clients", &error))?;
     Run { scene, crowd, empty, progress: Progress::new(), server, bus }.go(outlet).await
 }
 

@@ -96,7 +96,7 @@ pub(super) struct Tally {
 
 /// The threads.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct ClientPool {
     threads: Vec<JoinHandle<io::Result<Vec<Done>>>>,
     tallies: Vec<Arc<Mutex<Tally>>>,
 }
@@ -178,7 +178,7 @@ fn count(counts: &mut BTreeMap<String, u64>, why: &str, number: u64) {
     *counts.entry(why.to_owned()).or_default() += number;
 }
 
-impl Crowd {
+impl ClientPool {
     /// Starts the threads, and with them the clients. `tally` is one in which nothing was counted.
     pub(super) fn start(scene: &Arc<Scene>, tally: &Tally) -> io::Result<Self> {
         let count = scene.plan.threads;

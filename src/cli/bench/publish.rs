@@ -75,7 +75,7 @@ pub(super) struct Publishing {
 }
 
 /// What a lane needs.
-struct Lane {
+struct PublishWorker {
     scene: Arc<Scene>,
     /// How many clients are to receive an event of each workspace.
     readers: Arc<Vec<u64>>,
@@ -189,7 +189,7 @@ fn send(
         let mut lanes = JoinSet::new();
         for events in receivers {
             let (scene, taken, readers) = (Arc::clone(scene), Arc::clone(taken), Arc::clone(&readers));
-            let lane = Lane { scene, readers, events, last_ns, taken, published: new()? };
+            let lane = PublishWorker { scene, readers, events, last_ns, taken, published: new()? };
             match outlet {
                 Outlet::Http(broker) => drop(lanes.spawn(lane.over_http(Arc::clone(broker)))),
                 Outlet::Bus(config, way) => {
@@ -207,7 +207,7 @@ fn send(
     })
 }
 
-impl Lane {
+impl PublishWorker {
     async fn over_http(mut self, broker: Arc<Broker>) -> Published {
         let mut waiting = Vec::with_capacity(BATCH);
         // Only the broker is known to take several at a time.

@@ -11,17 +11,17 @@ use crate::support::http;
 use crate::support::sse::{Connect, EventSource};
 use crate::support::token::{JWT, bearer, token};
 use crate::support::wait::eventually;
-use crate::support::{Bed, Bus, DEADLINE, SseClient};
+use crate::support::{Bus, DEADLINE, SseClient, TestCluster};
 
 on_both_buses!(a_session_of_the_app_opens_a_stream, a_session_that_ends_ends_its_streams);
 
 const EVENTS: &str = "/api/workspaces/acme/events";
 
-async fn start(bus: Bus, app: &App, more: &[(&str, &str)]) -> Bed {
+async fn start(bus: Bus, app: &App, more: &[(&str, &str)]) -> TestCluster {
     let url = app.url();
     let settings =
         [&[("auth.mode", "forward"), ("auth.forward.url", &url), ("sse.retry_ms", "100")], more].concat();
-    Bed::start_with(bus, &settings).await
+    TestCluster::start_with(bus, &settings).await
 }
 
 fn session(name: &str) -> Connect {
@@ -127,7 +127,7 @@ async fn of_several_methods_the_first_that_lets_in_decides() {
     app.sign_in("s1", "ann", &["acme"]);
     let url = app.url();
     let settings = [&JWT[1..], &[("auth.mode", "jwt,forward"), ("auth.forward.url", &url)]].concat();
-    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
     let good = bearer(&token("ben", &["acme"], 60, &json!({})));
     assert_eq!(
         bed.broker.connect_with("acme", Connect::default().header("Authorization", &good)).await.status(),
@@ -154,7 +154,7 @@ async fn one_address_alone_does_not_fill_the_queue_before_the_app() {
         ("auth.forward.queue", "4"),
         ("server.trusted_proxies", "127.0.0.1"),
     ];
-    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
     let address = bed.broker.address();
     let mut crowd = tokio::task::JoinSet::new();
     for number in 0..20 {

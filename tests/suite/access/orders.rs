@@ -8,7 +8,7 @@ use crate::support::bed::on_both_buses;
 use crate::support::http;
 use crate::support::sse::{Connect, EventSource};
 use crate::support::wait::eventually;
-use crate::support::{Bed, Broker, BrokerOptions, Bus, DEADLINE, RedisServer};
+use crate::support::{Broker, BrokerOptions, Bus, DEADLINE, RedisServer, TestCluster};
 
 on_both_buses!(
     one_stream_is_ended_by_its_id,
@@ -21,14 +21,14 @@ on_both_buses!(
 const SOON: Duration = Duration::from_secs(1);
 
 /// Gives an order as a backend does, and answers how many heard it.
-pub(super) async fn order(bed: &Bed, order: serde_json::Value) -> u64 {
+pub(super) async fn order(bed: &TestCluster, order: serde_json::Value) -> u64 {
     let mut publish = redis::cmd("PUBLISH");
     publish.arg("tidings:control").arg(order.to_string());
     publish.query_async(&mut bed.connection().await).await.unwrap()
 }
 
 async fn one_stream_is_ended_by_its_id(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.retry_ms", "100")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
     bed.broker.ready().await;
     let mut other = bed.broker.connect("acme").await;
     other.hello().await;
@@ -46,7 +46,7 @@ async fn one_stream_is_ended_by_its_id(bus: Bus) {
 }
 
 async fn a_workspace_is_closed_for_a_while(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.retry_ms", "100")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
     bed.broker.ready().await;
     let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
     source.hello().await;
@@ -74,7 +74,7 @@ async fn a_workspace_is_closed_for_a_while(bus: Bus) {
 
 /// `docs/protocol.md` says how long: a second for the order, and what `retry:` may be for the 204.
 async fn an_order_closes_an_event_source_in_time(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     bed.broker.ready().await;
     let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
     source.hello().await;
@@ -84,7 +84,7 @@ async fn an_order_closes_an_event_source_in_time(bus: Bus) {
 }
 
 async fn an_order_that_is_not_understood_ends_nothing(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     bed.broker.ready().await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
@@ -154,7 +154,7 @@ async fn who_came_in_while_a_node_did_not_know_better_is_put_out_when_it_does() 
 
 #[tokio::test]
 async fn nobody_can_give_orders_over_http() {
-    let bed = Bed::start(Bus::Embedded).await;
+    let bed = TestCluster::start(Bus::Embedded).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let text = json!({ "disconnect": { "workspace": "acme" } }).to_string();

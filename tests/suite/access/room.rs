@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::support::bed::on_both_buses;
 use crate::support::http;
 use crate::support::sse::{Connect, EventSource};
-use crate::support::{Bed, Bus, DEADLINE};
+use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(newcomers_wait_outside_until_somebody_leaves, streams_end_when_they_are_old);
 
 async fn newcomers_wait_outside_until_somebody_leaves(bus: Bus) {
     let settings = [("limits.connections_per_workspace", "2"), ("sse.retry_ms", "100")];
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let mut first = bed.broker.connect("acme").await;
     let mut second = bed.broker.connect("acme").await;
     first.hello().await;
@@ -39,7 +39,7 @@ async fn newcomers_wait_outside_until_somebody_leaves(bus: Bus) {
 
 async fn streams_end_when_they_are_old(bus: Bus) {
     let settings = [("limits.connection_age_seconds", "1"), ("sse.retry_ms", "100")];
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
     source.hello().await;
     let last = source.wait_for(Duration::from_secs(3), |event| event.kind == "tidings.reconnect").await;

@@ -7,7 +7,7 @@ use crate::support::bed::on_both_buses;
 use crate::support::http::{self, Response};
 use crate::support::sse::Connect;
 use crate::support::token::{JWT, bearer, token};
-use crate::support::{Bed, Broker, BrokerOptions, Bus, DEADLINE, EventSource, RedisServer};
+use crate::support::{Broker, BrokerOptions, Bus, DEADLINE, EventSource, RedisServer, TestCluster};
 
 on_both_buses!(
     a_ticket_opens_one_stream_of_its_workspace,
@@ -38,7 +38,7 @@ async fn check(broker: &Broker, workspace: &str, ticket: &str) -> (u16, Value) {
 }
 
 async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
-    let bed = Bed::start_with(bus, &JWT).await;
+    let bed = TestCluster::start_with(bus, &JWT).await;
     let good = token("ann", &["acme", "other"], 60, &json!({}));
     let ticket = issue(&bed.broker, &good).await;
     let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
@@ -58,7 +58,7 @@ async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
 
 async fn head_spends_neither_a_ticket_nor_a_place(bus: Bus) {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1")]].concat();
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let ticket = issue(&bed.broker, &token("ann", &["acme", "other"], 60, &json!({}))).await;
     let inspect = async |workspace: &str, ticket: &str| {
         let target = format!("/api/workspaces/{workspace}/events?ticket={ticket}&errors=http");
@@ -83,7 +83,7 @@ async fn head_spends_neither_a_ticket_nor_a_place(bus: Bus) {
 async fn one_user_takes_no_more_tickets_than_its_share(bus: Bus) {
     // None comes back within the test.
     let settings = [&JWT[..], &[("auth.tickets_per_user", "3"), ("auth.ticket_seconds", "3000")]].concat();
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let ann = |jti: &str| token("ann", &["acme", "other"], 60, &json!({ "jti": jti }));
     let tickets = [issue(&bed.broker, &ann("1")).await, issue(&bed.broker, &ann("2")).await];
     issue(&bed.broker, &ann("3")).await;
@@ -105,7 +105,7 @@ async fn one_user_takes_no_more_tickets_than_its_share(bus: Bus) {
 
 async fn only_who_may_read_gets_a_ticket(bus: Bus) {
     let settings = [&JWT[..], &[("auth.jwt.cookie", "live")]].concat();
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let wish = || json!({ "workspace": "acme" });
     assert_eq!(ask(&bed.broker, &[], wish()).await.status, 401);
     let elsewhere = bearer(&token("ann", &["other"], 60, &json!({})));
@@ -121,14 +121,14 @@ async fn only_who_may_read_gets_a_ticket(bus: Bus) {
 
 async fn a_ticket_that_is_not_used_in_time_is_worth_nothing(bus: Bus) {
     let settings = [&JWT[..], &[("auth.ticket_seconds", "0.2")]].concat();
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, &json!({}))).await;
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")));
 }
 
 async fn what_a_ticket_opened_ends_with_its_user_and_its_token(bus: Bus) {
-    let bed = Bed::start_with(bus, &JWT).await;
+    let bed = TestCluster::start_with(bus, &JWT).await;
     bed.broker.ready().await;
     let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, &json!({ "jti": "t1" }))).await;
     let mut kicked = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
@@ -156,7 +156,7 @@ async fn a_ticket_is_good_on_any_node() {
 
 async fn a_ticket_survives_a_refusal_for_want_of_room(bus: Bus) {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1"), ("sse.retry_ms", "100")]].concat();
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let good = token("ann", &["acme"], 60, &json!({}));
     let header = Connect::default().header("Authorization", &bearer(&good));
     let mut first = bed.broker.connect_with("acme", header).await;

@@ -15,7 +15,7 @@ use crate::support::http::{self, Response};
 use crate::support::sse::{Connect, EventSource};
 use crate::support::token::{JWT, SECRET, bearer, token};
 use crate::support::wait::eventually;
-use crate::support::{Bed, Bus, DEADLINE};
+use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(
     a_token_opens_the_workspaces_that_it_names,
@@ -27,7 +27,7 @@ on_both_buses!(
 
 const EVENTS: &str = "/api/workspaces/acme/events";
 
-async fn get(bed: &Bed, target: &str, headers: &[(&str, &str)]) -> Response {
+async fn get(bed: &TestCluster, target: &str, headers: &[(&str, &str)]) -> Response {
     http::request(bed.broker.address(), "GET", target, headers, "").await
 }
 
@@ -36,7 +36,7 @@ fn with(token: &str) -> Connect {
 }
 
 async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
-    let bed = Bed::start_with(bus, &JWT).await;
+    let bed = TestCluster::start_with(bus, &JWT).await;
     let good = token("ann", &["acme", "team-*"], 60, &json!({}));
     for workspace in ["acme", "team-a"] {
         let mut client = bed.broker.connect_with(workspace, with(&good)).await;
@@ -84,7 +84,7 @@ async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
 
 async fn a_stream_ends_a_moment_before_its_token_does(bus: Bus) {
     let settings = [&JWT[..], &[("sse.retry_ms", "100")]].concat();
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let began = std::time::Instant::now();
     let mut client = bed.broker.connect_with("acme", with(&token("ann", &["acme"], 4, &json!({})))).await;
     client.hello().await;
@@ -96,7 +96,7 @@ async fn a_stream_ends_a_moment_before_its_token_does(bus: Bus) {
 
 async fn a_user_is_disconnected_and_stays_out(bus: Bus) {
     let settings = [&JWT[..], &[("sse.retry_ms", "100")]].concat();
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     bed.broker.ready().await;
     let open =
         |user| EventSource::open(bed.broker.address(), "acme", with(&token(user, &["acme"], 60, &json!({}))));
@@ -112,7 +112,7 @@ async fn a_user_is_disconnected_and_stays_out(bus: Bus) {
 }
 
 async fn a_revoked_token_is_worth_nothing_from_now_on(bus: Bus) {
-    let bed = Bed::start_with(bus, &JWT).await;
+    let bed = TestCluster::start_with(bus, &JWT).await;
     bed.broker.ready().await;
     let stolen = token("ann", &["acme"], 60, &json!({ "jti": "t1" }));
     let own = token("ann", &["acme"], 60, &json!({ "jti": "t2" }));
@@ -130,7 +130,7 @@ async fn a_revoked_token_is_worth_nothing_from_now_on(bus: Bus) {
 #[tokio::test]
 async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
     let settings = [&JWT[..], &[("auth.jwt.cookie", "live"), ("auth.jwt.query", "true")]].concat();
-    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
     let good = token("ann", &["acme"], 60, &json!({}));
     let cookie = Connect::default().header("Cookie", &format!("a=b; live={good}"));
     assert_eq!(bed.broker.connect_with("acme", cookie).await.status(), 200);
@@ -141,7 +141,7 @@ async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
 
 #[tokio::test]
 async fn commands_bring_the_token_of_their_environment() {
-    let bed = Bed::start_with(Bus::Embedded, &JWT).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &JWT).await;
     let url = format!("http://{}/api", bed.broker.address());
     let run = async |arguments: &[&str], token: &str| {
         let mut command = tokio::process::Command::from(tidings());
@@ -165,7 +165,7 @@ async fn commands_bring_the_token_of_their_environment() {
 #[tokio::test]
 async fn a_user_has_so_many_streams_and_no_more() {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1")]].concat();
-    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
     let (ann, ben) = (token("ann", &["acme"], 60, &json!({})), token("ben", &["acme"], 60, &json!({})));
     let mut first = bed.broker.connect_with("acme", with(&ann)).await;
     first.hello().await;
@@ -177,7 +177,7 @@ async fn a_user_has_so_many_streams_and_no_more() {
 }
 
 async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
-    let bed = Bed::start_with(bus, &JWT).await;
+    let bed = TestCluster::start_with(bus, &JWT).await;
     let of = |user: &str| with(&token(user, &["acme"], 60, &json!({})));
     let (mut ann, mut ben) =
         (bed.broker.connect_with("acme", of("ann")).await, bed.broker.connect_with("acme", of("ben")).await);
@@ -208,7 +208,7 @@ async fn a_short_secret_does_on_this_machine_alone() {
     let directory = Directory::new();
     let file = directory.write("secret", "short\n").display().to_string();
     let settings = [("auth.mode", "jwt"), ("auth.jwt.algorithm", "HS256"), ("auth.jwt.secret_file", &file)];
-    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
     bed.broker.logged("5 bytes and needs at least 32").await;
 
     let open = [
@@ -234,7 +234,7 @@ async fn rotated_secret_throws_no_client_out() {
         ("auth.jwt.secret_file", &*files),
         ("auth.jwt.key_reload_seconds", "86400"),
     ];
-    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
     let ann = with(&token("ann", &["acme"], 60, &json!({})));
     let mut stream = bed.broker.connect_with("acme", ann.clone()).await;
     stream.hello().await;

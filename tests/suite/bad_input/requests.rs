@@ -3,7 +3,7 @@
 use super::{broker, check_problem};
 use crate::support::http;
 use crate::support::raw::{RawConnection, head};
-use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, eventually};
+use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, TestCluster, eventually};
 
 #[tokio::test]
 async fn a_bad_workspace_id_is_refused() {
@@ -24,7 +24,7 @@ async fn a_bad_workspace_id_is_refused() {
 
 #[tokio::test]
 async fn a_workspace_id_may_be_written_with_escapes() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let longest = "x".repeat(128);
     for (written, id) in
         [("%61cm%65", "acme"), ("a.b_c~d-9", "a.b_c~d-9"), ("a%7Eb", "a~b"), (&longest, &longest)]

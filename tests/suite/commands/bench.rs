@@ -10,7 +10,7 @@ use crate::support::broker::tidings;
 use crate::support::commands::{Finished, RunningCommand, run_tidings};
 use crate::support::directory::Directory;
 use crate::support::token::{JWT, SECRET};
-use crate::support::{Bed, Bus, RedisOptions, RedisServer};
+use crate::support::{Bus, RedisOptions, RedisServer, TestCluster};
 
 on_both_buses!(
     every_event_arrives_however_it_is_published,
@@ -20,14 +20,14 @@ on_both_buses!(
 );
 
 /// Runs `tidings bench` against a broker with further arguments, and answers its exit code and what `--json` printed.
-async fn bench(bed: &Bed, bus: Bus, arguments: &str) -> (Option<i32>, Value) {
+async fn bench(bed: &TestCluster, bus: Bus, arguments: &str) -> (Option<i32>, Value) {
     let finished = run(bed, bus, &format!("--json {arguments}")).await;
     let figures =
         serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"));
     (finished.code, figures)
 }
 
-async fn run(bed: &Bed, bus: Bus, arguments: &str) -> Finished {
+async fn run(bed: &TestCluster, bus: Bus, arguments: &str) -> Finished {
     let url = url(&bed.broker);
     let arguments: Vec<&str> =
         ["bench", "--url", &url].into_iter().chain(arguments.split_whitespace()).collect();
@@ -42,7 +42,7 @@ async fn run(bed: &Bed, bus: Bus, arguments: &str) -> Finished {
 const SMALL: &str = "--connections 200 --workspaces 4 --rate 50 --duration 1s --warm-up 500ms";
 
 async fn every_event_arrives_however_it_is_published(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     for (publish, name) in [("http", "http"), ("redis", "redis-live"), ("redis --durable", "redis-durable")] {
         let (code, figures) = bench(&bed, bus, &format!("{SMALL} --publish {publish}")).await;
         assert_eq!((code, &figures["passed"]), (Some(0), &Value::Bool(true)), "{publish}: {figures}");
@@ -69,7 +69,7 @@ async fn every_event_arrives_however_it_is_published(bus: Bus) {
 }
 
 async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("limits.events_per_second", "10")]).await;
+    let bed = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
     let load =
         "--connections 20 --workspaces 1 --rate 100 --duration 1s --warm-up 0s --grace 2s --publish redis";
     let (code, figures) = bench(&bed, bus, load).await;
@@ -89,7 +89,7 @@ async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
 }
 
 async fn a_storm_loses_nothing(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.retry_ms", "300")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.retry_ms", "300")]).await;
     for (storm, publish) in [("--storm", "redis --durable"), ("--storm=retry", "http")] {
         let (code, figures) = bench(&bed, bus, &format!("{SMALL} {storm} --publish {publish}")).await;
         assert_eq!(code, Some(0), "{storm}: {figures}");
@@ -111,7 +111,7 @@ async fn slow_readers_harm_only_themselves(bus: Bus) {
         ("server.send_buffer_bytes", "16384"),
         ("limits.event_bytes", "100000"),
     ];
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let load =
         "--connections 22 --workspaces 2 --rate 60 --duration 4s --warm-up 0s --slow 2 --payload-bytes 8000";
     let (code, figures) = bench(&bed, bus, &format!("{load} --publish redis")).await;
@@ -130,7 +130,7 @@ async fn slow_readers_harm_only_themselves(bus: Bus) {
 
 #[tokio::test]
 async fn a_report_is_a_page_that_needs_nothing_else() {
-    let bed = Bed::start(Bus::Embedded).await;
+    let bed = TestCluster::start(Bus::Embedded).await;
     let directory = Directory::new();
     let file = directory.file("report.html");
     let load = "--connections 50 --workspaces 5 --rate 50 --duration 1s --warm-up 0s --report";
@@ -148,7 +148,7 @@ async fn a_report_is_a_page_that_needs_nothing_else() {
 
 #[tokio::test]
 async fn figures_say_when_where_and_how_without_secrets() {
-    let bed = Bed::start(Bus::Embedded).await;
+    let bed = TestCluster::start(Bus::Embedded).await;
     let url = url(&bed.broker);
     let publish = format!("http://user:s3cret@{}/api/workspaces/{{workspace}}/events", bed.broker.address());
     let load =
@@ -179,7 +179,7 @@ async fn figures_say_when_where_and_how_without_secrets() {
 
 #[tokio::test]
 async fn a_token_lets_it_in() {
-    let bed = Bed::start_with(Bus::Embedded, &JWT).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &JWT).await;
     let url = url(&bed.broker);
     let load =
         ["--connections", "10", "--workspaces", "2", "--rate", "20", "--duration", "1s", "--warm-up", "0s"];
@@ -209,7 +209,7 @@ async fn what_cannot_be_run_is_said() {
         let stderr = run_tidings(&arguments, &[]).await.failure(code);
         assert!(stderr.contains(word), "{arguments:?}: {stderr}");
     }
-    let bed = Bed::start(Bus::Embedded).await;
+    let bed = TestCluster::start(Bus::Embedded).await;
     let nowhere = url(&bed.broker).replace("/api", "/elsewhere");
     let stderr = run_tidings(&["bench", "--url", &nowhere], &[]).await.failure(1);
     assert!(stderr.contains("404"), "{stderr}");
@@ -217,7 +217,7 @@ async fn what_cannot_be_run_is_said() {
 
 #[tokio::test]
 async fn a_bus_that_cannot_be_reached_is_said_before_anything_is_opened() {
-    let bed = Bed::start(Bus::Embedded).await;
+    let bed = TestCluster::start(Bus::Embedded).await;
     let server = RedisServer::start_with(RedisOptions {
         password: Some("secret".to_owned()),
         ..RedisOptions::default()

@@ -9,7 +9,7 @@ use crate::support::broker::tidings;
 use crate::support::commands::{Finished, RunningCommand, run_tidings};
 use crate::support::directory::{Directory, repository_file};
 use crate::support::ports::Port;
-use crate::support::{Bed, Bus, DEADLINE, RedisOptions, RedisServer, eventually, eventually_some};
+use crate::support::{Bus, DEADLINE, RedisOptions, RedisServer, TestCluster, eventually, eventually_some};
 
 on_both_buses!(health_asks_the_running_broker);
 
@@ -59,7 +59,7 @@ async fn memory_that_is_not_there_is_told_by_check_and_at_the_start() {
     assert!(found.starts_with("memory: ") && found.contains("together are 95367"), "{found}");
     assert!(fix.contains("limits.ring_bytes"), "{fix}");
 
-    let bed = Bed::start_with(Bus::Embedded, &[more_than_any]).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &[more_than_any]).await;
     let log = bed.broker.logged("bounds on memory").await;
     assert!(log.contains("configured_mib=95367") && log.contains("WARN"), "{log}");
 }
@@ -145,7 +145,7 @@ async fn a_wrong_configuration_is_refused_before_anything_is_tried() {
 }
 
 async fn health_asks_the_running_broker(bus: Bus) {
-    let mut bed = Bed::start(bus).await;
+    let mut bed = TestCluster::start(bus).await;
     let settings = settings_of(&bed, None);
     let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, &**value)).collect();
     let healthy = run_tidings(&["check", "--health"], &settings).await;

@@ -12,7 +12,7 @@ mod tail;
 mod token;
 mod usage;
 
-use crate::support::{Bed, Broker};
+use crate::support::{Broker, TestCluster};
 
 /// The address of a broker's HTTP interface, for `--url`.
 fn url(broker: &Broker) -> String {
@@ -20,7 +20,7 @@ fn url(broker: &Broker) -> String {
 }
 
 /// The configuration with which other commands find the broker of a test, and its bus.
-fn settings_of(bed: &Bed, redis: Option<&str>) -> Vec<(&'static str, String)> {
+fn settings_of(bed: &TestCluster, redis: Option<&str>) -> Vec<(&'static str, String)> {
     let mut settings = vec![
         ("server.listen", bed.broker.address().to_string()),
         ("admin.listen", bed.broker.admin().to_string()),

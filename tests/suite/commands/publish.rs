@@ -3,11 +3,11 @@
 use super::url;
 use crate::support::bed::on_both_buses;
 use crate::support::commands::{Finished, run_tidings, run_tidings_with_input};
-use crate::support::{Bed, Bus, DEADLINE, RedisOptions, RedisServer, SseClient};
+use crate::support::{Bus, DEADLINE, RedisOptions, RedisServer, SseClient, TestCluster};
 
 on_both_buses!(an_argument_is_published_over_http, standard_input_is_published, a_refusal_is_repeated);
 
-async fn greeted(bed: &Bed) -> SseClient {
+async fn greeted(bed: &TestCluster) -> SseClient {
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     client
@@ -21,7 +21,7 @@ async fn check_published(finished: Finished, client: &mut SseClient, payload: &s
 }
 
 async fn an_argument_is_published_over_http(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = greeted(&bed).await;
     for payload in [r#"{"type":"A"}"#, "-5", "--flag", "plain text", "a\nb"] {
         let finished = run_tidings(&["publish", "--url", &url(&bed.broker), "acme", payload], &[]).await;
@@ -34,7 +34,7 @@ async fn an_argument_is_published_over_http(bus: Bus) {
 }
 
 async fn standard_input_is_published(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = greeted(&bed).await;
     let url = url(&bed.broker);
     for arguments in [&["publish", "acme", "-"][..], &["publish", "acme"]] {
@@ -45,7 +45,7 @@ async fn standard_input_is_published(bus: Bus) {
 }
 
 async fn a_refusal_is_repeated(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("limits.event_bytes", "100")]).await;
+    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let large = "x".repeat(101);
     let stderr = run_tidings(&["publish", "--url", &url(&bed.broker), "acme", &large], &[]).await.failure(1);
     assert!(stderr.starts_with("tidings: ") && stderr.contains("413"), "{stderr}");

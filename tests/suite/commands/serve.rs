@@ -8,7 +8,7 @@ use crate::support::commands::{RunningCommand, run_tidings};
 use crate::support::ports::Port;
 use crate::support::token::JWT;
 use crate::support::{
-    Bed, Broker, BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, eventually, http,
+    Broker, BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, TestCluster, eventually, http,
 };
 
 on_both_buses!(what_it_prints_can_be_copied_and_pasted, what_it_prints_works_where_tokens_are_wanted);
@@ -20,12 +20,12 @@ fn shell(line: &str) -> Command {
 }
 
 async fn what_it_prints_can_be_copied_and_pasted(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     copy_and_paste(&bed, bus, "").await;
 }
 
 async fn what_it_prints_works_where_tokens_are_wanted(bus: Bus) {
-    let bed = Bed::start_with(bus, &JWT).await;
+    let bed = TestCluster::start_with(bus, &JWT).await;
     let printed = bed.broker.logged("Operations: ").await;
     let line = printed.lines().find(|line| line.contains("tidings token new")).expect("how to make a token");
     let program = env!("CARGO_BIN_EXE_tidings");
@@ -37,7 +37,7 @@ async fn what_it_prints_works_where_tokens_are_wanted(bus: Bus) {
 }
 
 /// Does what the lines say that the broker printed; `first` stands before each.
-async fn copy_and_paste(bed: &Bed, bus: Bus, first: &str) {
+async fn copy_and_paste(bed: &TestCluster, bus: Bus, first: &str) {
     let printed = bed.broker.logged("Operations: ").await;
     let lines: Vec<_> = printed.lines().map(str::trim).collect();
     let find = |begin: &str, word: &str| {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::url;
 use crate::support::bed::on_both_buses;
 use crate::support::commands::{RunningCommand, run_tidings};
-use crate::support::{Bed, Bus, DEADLINE};
+use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(
     payloads_are_printed_as_they_come,
@@ -19,13 +19,13 @@ on_both_buses!(
 );
 
 /// Starts `tidings tail acme` with further arguments.
-fn start(bed: &Bed, arguments: &[&str]) -> RunningCommand {
+fn start(bed: &TestCluster, arguments: &[&str]) -> RunningCommand {
     let url = url(&bed.broker);
     RunningCommand::tidings(&[&["tail", "acme", "--url", &url], arguments].concat(), &[])
 }
 
 /// Starts `tidings tail acme` with further arguments, and waits until it has its hello.
-async fn tail(bed: &Bed, arguments: &[&str]) -> RunningCommand {
+async fn tail(bed: &TestCluster, arguments: &[&str]) -> RunningCommand {
     let command = start(bed, arguments);
     command.said(HELLO, 1).await;
     command
@@ -35,7 +35,7 @@ async fn tail(bed: &Bed, arguments: &[&str]) -> RunningCommand {
 const HELLO: &str = "connected {";
 
 async fn payloads_are_printed_as_they_come(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "0.1")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.1")]).await;
     let mut command = tail(&bed, &["--count", "3"]).await;
     bed.publish_live("acme", r#"{"type":"A"}"#).await;
     assert_eq!(command.line().await, r#"{"type":"A"}"#);
@@ -54,7 +54,7 @@ async fn payloads_are_printed_as_they_come(bus: Bus) {
 }
 
 async fn with_json_everything_is_one_object_a_line(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut command = start(&bed, &["--json"]);
     let mut next = async || serde_json::from_str::<Value>(&command.line().await).unwrap();
     let hello = next().await;
@@ -67,7 +67,7 @@ async fn with_json_everything_is_one_object_a_line(bus: Bus) {
 }
 
 async fn types_choose_what_is_printed(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let command = tail(&bed, &["--types", "A,with space", "--count", "2"]).await;
     for payload in [r#"{"type":"B"}"#, r#"{"type":"A"}"#, "text", r#"{"type":"with space"}"#] {
         bed.publish_live("acme", payload).await;
@@ -76,7 +76,7 @@ async fn types_choose_what_is_printed(bus: Bus) {
 }
 
 async fn a_reader_that_has_enough_ends_it_quietly(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut command = tail(&bed, &[]).await;
     bed.publish_live("acme", "one").await;
     assert_eq!(command.line().await, "one");
@@ -97,7 +97,7 @@ async fn a_reader_that_has_enough_ends_it_quietly(bus: Bus) {
 }
 
 async fn it_comes_back_when_the_broker_does(bus: Bus) {
-    let mut bed = Bed::start_with(bus, &[("sse.retry_ms", "100")]).await;
+    let mut bed = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
     let mut command = tail(&bed, &["--count", "2"]).await;
     bed.publish_live("acme", "before").await;
     assert_eq!(command.line().await, "before");
@@ -113,7 +113,7 @@ async fn it_comes_back_when_the_broker_does(bus: Bus) {
 
 #[tokio::test]
 async fn it_misses_no_logged_event_over_a_restart() {
-    let mut bed = Bed::start_with(Bus::Redis, &[("sse.retry_ms", "100")]).await;
+    let mut bed = TestCluster::start_with(Bus::Redis, &[("sse.retry_ms", "100")]).await;
     let mut command = tail(&bed, &["--count", "3"]).await;
     bed.broker.publish("acme", "before").await;
     assert_eq!(command.line().await, "before");
@@ -133,7 +133,7 @@ async fn it_misses_no_logged_event_over_a_restart() {
 async fn a_drain_makes_it_move_on() {
     let settings =
         [("sse.retry_ms", "100"), ("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
-    let mut bed = Bed::start_with(Bus::Redis, &settings).await;
+    let mut bed = TestCluster::start_with(Bus::Redis, &settings).await;
     let command = tail(&bed, &["--count", "1"]).await;
     bed.broker.signal(Signal::SIGTERM);
     assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
@@ -147,7 +147,7 @@ async fn a_drain_makes_it_move_on() {
 
 #[tokio::test]
 async fn a_place_to_begin_can_be_given() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let first = bed.broker.publish("acme", "first").await;
     bed.broker.publish("acme", "second").await;
     let url = url(&bed.broker);
@@ -172,7 +172,7 @@ async fn a_place_to_begin_can_be_given() {
 /// A payload that would set the terminal's title, among others. `script` runs the command on a terminal.
 #[tokio::test]
 async fn control_characters_do_not_reach_a_terminal() {
-    let bed = Bed::start(Bus::Embedded).await;
+    let bed = TestCluster::start(Bus::Embedded).await;
     bed.broker.publish("acme", "\u{1b}]0;title\u{7}\u{9b}2J").await;
     let url = url(&bed.broker);
     let arguments = ["tail", "acme", "--last", "1", "--count", "1", "--url", &url];
@@ -195,7 +195,7 @@ async fn control_characters_do_not_reach_a_terminal() {
 
 #[tokio::test]
 async fn what_cannot_be_followed_is_said() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let url = url(&bed.broker);
     for (arguments, code, word) in [
         (&["tail", "a b"][..], 2, "A-Z a-z 0-9 . _ ~ -"),

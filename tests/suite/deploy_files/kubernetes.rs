@@ -138,10 +138,15 @@ fn bounds_sum_up_to_less_than_the_memory_limit() {
         let (_, container) = deployment(path);
         let set = environment(&container);
         let streams = variables::value("limits.connections", &set);
-        let sockets = streams * 2.0 * variables::value("server.send_buffer_bytes", &set) / f64::from(1024 * 1024);
+        let sockets =
+            streams * 2.0 * variables::value("server.send_buffer_bytes", &set) / f64::from(1024 * 1024);
         let secrets = [("TIDINGS__REDIS__URL", "redis://redis"), ("TIDINGS__AUTH__JWT__SECRET", SECRET)];
         let from_secret = |name: &str| {
-            container["env"].as_array().unwrap().iter().any(|e| e["name"] == name && !e["valueFrom"].is_null())
+            container["env"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|e| e["name"] == name && !e["valueFrom"].is_null())
         };
         let secrets = secrets.into_iter().filter(|(name, _)| from_secret(name));
         let secrets = secrets.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -21,7 +21,7 @@ use tidings_bus::settings::RetentionConfig;
 use tidings_embedded::settings::{EmbeddedConfig, LogSync};
 use tidings_embedded::{ChannelNames, EmbeddedBus, bind};
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Feed, Interest};
+use tidings_event::{BusHandler, DesiredSubscriptions};
 use tidings_settings::{Seconds, SecretText};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,7 +35,7 @@ struct Embedded {
     address: SocketAddr,
     bus: Arc<EmbeddedBus>,
     feed: Arc<Recorder>,
-    interest: Arc<Interest>,
+    interest: Arc<DesiredSubscriptions>,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
 }
@@ -69,7 +69,7 @@ impl Embedded {
         };
         let seconds = Seconds::new(Duration::from_secs(86_400));
         let retention = RetentionConfig { events: 1000, seconds, bytes: 16 << 20 };
-        let interest = Arc::new(Interest::default());
+        let interest = Arc::new(DesiredSubscriptions::default());
         let bus = EmbeddedBus::open(
             &config,
             &retention,
@@ -81,7 +81,7 @@ impl Embedded {
         let bus = Arc::new(bus.await.unwrap());
         let feed = Arc::new(Recorder::default());
         let stop = CancellationToken::new();
-        let run = Arc::clone(&bus).run(Arc::clone(&feed) as Arc<dyn Feed>, stop.clone());
+        let run = Arc::clone(&bus).run(Arc::clone(&feed) as Arc<dyn BusHandler>, stop.clone());
         Self { address, bus, feed, interest, stop, running: Some(tokio::spawn(run)) }
     }
 
@@ -114,7 +114,7 @@ impl Recorder {
     }
 }
 
-impl Feed for Recorder {
+impl BusHandler for Recorder {
     fn confirmed(&self, workspace: &WorkspaceId) {
         self.note(format!("confirmed {workspace}"));
     }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::support::bed::on_both_buses;
 use crate::support::raw::{RawConnection, head};
-use crate::support::{Bed, Broker, Bus, DEADLINE, eventually};
+use crate::support::{Broker, Bus, DEADLINE, TestCluster, eventually};
 
 on_both_buses!(
     a_client_that_leaves_an_idle_stream_is_gone_at_once,
@@ -28,7 +28,7 @@ async fn nobody_left(broker: &Broker) {
 
 async fn a_client_that_leaves_an_idle_stream_is_gone_at_once(bus: Bus) {
     // No heartbeat would find out.
-    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
     let mut clients = Vec::new();
     for _ in 0..10 {
         let mut client = bed.broker.connect("acme").await;
@@ -51,7 +51,7 @@ async fn a_client_that_leaves_an_idle_stream_is_gone_at_once(bus: Bus) {
 
 /// A second request behind a stream is never answered, and must not hide that the client is gone.
 async fn a_client_that_said_more_than_it_should_is_noticed_to_leave(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
     for more in ["X", "GET /api/workspaces/acme/events HTTP/1.1\r\n"] {
         let mut connection = RawConnection::open(bed.broker.address()).await;
         let request = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
@@ -68,7 +68,7 @@ async fn a_client_that_said_more_than_it_should_is_noticed_to_leave(bus: Bus) {
 }
 
 async fn a_client_that_hangs_up_before_the_hello_leaves_nothing(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     for _ in 0..50 {
         let mut connection = RawConnection::open(bed.broker.address()).await;
         connection.send(head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")])).await;
@@ -81,7 +81,7 @@ async fn ten_thousand_come_and_go_and_nothing_stays(bus: Bus) {
     const AT_A_TIME: usize = 100;
     const MIB: u64 = 1024 * 1024;
     let settings = [("ring.linger_seconds", "0.2"), ("log.level", "warn"), ("limits.connections", "200")];
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let mut stayed = bed.broker.connect("stays").await;
     stayed.hello().await;
     let round = async |round: usize| {
@@ -141,7 +141,7 @@ async fn come_and_go(broker: &Broker, round: usize, client: usize) {
 
 #[tokio::test]
 async fn a_broker_that_was_frozen_finds_everything_in_order() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = bed.broker.connect("acme").await;

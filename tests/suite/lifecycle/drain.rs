@@ -9,8 +9,8 @@ use nix::sys::signal::Signal;
 use crate::support::bed::on_both_buses;
 use crate::support::raw::{RawConnection, head};
 use crate::support::{
-    Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, End, EventSource, RedisOptions, RedisServer,
-    SseClient, eventually, http,
+    Broker, BrokerOptions, Bus, Connect, DEADLINE, End, EventSource, RedisOptions, RedisServer, SseClient,
+    TestCluster, eventually, http,
 };
 
 on_both_buses!(
@@ -34,7 +34,7 @@ async fn streams_are_asked_to_come_back_spread_over_the_drain(bus: Bus) {
     const CLIENTS: usize = 60;
     let settings =
         [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "2"), ("sse.retry_ms", "4000")];
-    let mut bed = Bed::start_with(bus, &settings).await;
+    let mut bed = TestCluster::start_with(bus, &settings).await;
     let mut clients = greeted(&bed.broker, CLIENTS).await;
     let told = Instant::now();
     bed.broker.signal(Signal::SIGTERM);
@@ -67,7 +67,7 @@ async fn streams_are_asked_to_come_back_spread_over_the_drain(bus: Bus) {
 
 async fn the_broker_goes_on_serving_until_the_delay_is_over(bus: Bus) {
     let settings = [("server.drain_delay_seconds", "1.5"), ("server.drain_seconds", "0.2")];
-    let mut bed = Bed::start_with(bus, &settings).await;
+    let mut bed = TestCluster::start_with(bus, &settings).await;
     bed.broker.ready().await;
     let mut old = greeted(&bed.broker, 1).await.remove(0);
     let told = Instant::now();
@@ -95,7 +95,7 @@ async fn the_broker_goes_on_serving_until_the_delay_is_over(bus: Bus) {
 
 async fn whole_events_only_also_at_the_end(bus: Bus) {
     let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0.3")];
-    let mut bed = Bed::start_with(bus, &settings).await;
+    let mut bed = TestCluster::start_with(bus, &settings).await;
     let mut clients = greeted(&bed.broker, 10).await;
     let mut connection = bed.connection().await;
     let payload = "line\n".repeat(20_000);
@@ -130,7 +130,7 @@ async fn whole_events_only_also_at_the_end(bus: Bus) {
 
 async fn idle_connections_do_not_hold_the_drain(bus: Bus) {
     let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0.1")];
-    let mut bed = Bed::start_with(bus, &settings).await;
+    let mut bed = TestCluster::start_with(bus, &settings).await;
     // One that never sent anything, one between requests, one within a head.
     let mut silent = RawConnection::open(bed.broker.address()).await;
     let mut idle = RawConnection::open(bed.broker.address()).await;
@@ -239,7 +239,7 @@ async fn ctrl_c_drains_too() {
 #[tokio::test]
 async fn a_client_that_never_reads_does_not_hold_the_end() {
     let options = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
-    let mut bed = Bed::start_with(Bus::Redis, &options).await;
+    let mut bed = TestCluster::start_with(Bus::Redis, &options).await;
     let stalled = Connect { receive_buffer: Some(8192), ..Connect::default() };
     let mut stalled = bed.broker.connect_with("acme", stalled).await;
     stalled.hello().await;
@@ -311,7 +311,7 @@ async fn an_event_source_moves_on_to_the_next_process() {
 async fn live_events_delivered_before_the_end_are_marked() {
     const WORKSPACES: usize = 200;
     let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
-    let mut bed = Bed::start_with(Bus::Redis, &settings).await;
+    let mut bed = TestCluster::start_with(Bus::Redis, &settings).await;
     let mut clients = Vec::new();
     for index in 0..WORKSPACES {
         let mut client = bed.broker.connect(&format!("w{index}")).await;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::support::bed::on_both_buses;
-use crate::support::{Bed, Bus, DEADLINE, eventually, http};
+use crate::support::{Bus, DEADLINE, TestCluster, eventually, http};
 
 on_both_buses!(the_probes_answer, the_status_tells_all_that_is_known, the_metrics_count_what_happens);
 
 async fn the_probes_answer(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let live = http::get(bed.broker.admin(), "/live").await;
     assert_eq!((live.status.as_u16(), live.text()), (200, "alive\n"));
     bed.broker.ready().await;
@@ -25,7 +25,7 @@ async fn the_probes_answer(bus: Bus) {
 }
 
 async fn the_status_tells_all_that_is_known(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     bed.broker.ready().await;
     let mut clients = Vec::new();
     for workspace in ["one", "one", "other"] {
@@ -71,7 +71,7 @@ async fn the_status_tells_all_that_is_known(bus: Bus) {
 }
 
 async fn the_metrics_count_what_happens(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("limits.event_bytes", "100")]).await;
+    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     bed.publish_live("acme", "live").await;

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 use super::{Audience, RECOVERY, check_no_silent_loss};
 use crate::support::bed::publish_live;
 use crate::support::{
-    Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSource, RedisOptions, RedisServer, eventually,
+    Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSource, RedisOptions, RedisServer, TestCluster,
+    eventually,
 };
 
 #[tokio::test]
@@ -85,9 +86,11 @@ async fn links_that_are_cut_are_made_again() {
 #[tokio::test]
 async fn whatever_is_lost_with_a_link_is_told() {
     const LAST: u64 = 3000;
-    let bed =
-        Bed::start_with(Bus::Redis, &[("ring.events", "100000"), ("redis.backoff_min_seconds", "0.01")])
-            .await;
+    let bed = TestCluster::start_with(
+        Bus::Redis,
+        &[("ring.events", "100000"), ("redis.backoff_min_seconds", "0.01")],
+    )
+    .await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = bed.broker.connect("acme").await;
@@ -120,7 +123,7 @@ async fn whatever_is_lost_with_a_link_is_told() {
 #[tokio::test]
 async fn what_is_logged_is_not_lost_with_a_link() {
     const LAST: u64 = 600;
-    let bed = Bed::start_with(Bus::Redis, &[("redis.backoff_min_seconds", "0.01")]).await;
+    let bed = TestCluster::start_with(Bus::Redis, &[("redis.backoff_min_seconds", "0.01")]).await;
     bed.broker.publish("acme", "before anybody came").await;
     let mut clients = Vec::new();
     for _ in 0..3 {

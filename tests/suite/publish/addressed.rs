@@ -8,7 +8,7 @@ use super::EVENTS;
 use crate::support::bed::{on_both_buses, publish_live};
 use crate::support::commands::run_tidings;
 use crate::support::http::{self, Response};
-use crate::support::{Bed, Bus, Connect, DEADLINE};
+use crate::support::{Bus, Connect, DEADLINE, TestCluster};
 
 on_both_buses!(
     however_it_is_addressed_a_stranger_does_not_get_it,
@@ -20,13 +20,13 @@ on_both_buses!(
 
 const SCRIPT: &str = include_str!("../../../scripts/publish.lua");
 
-async fn post(bed: &Bed, query: &str, content_type: &str, body: impl Into<bytes::Bytes>) -> Response {
+async fn post(bed: &TestCluster, query: &str, content_type: &str, body: impl Into<bytes::Bytes>) -> Response {
     let target = format!("{EVENTS}{query}");
     http::request(bed.broker.address(), "POST", &target, &[("content-type", content_type)], body).await
 }
 
 /// Runs the script with an audience, and answers the id of the last event.
-async fn evaluate(bed: &Bed, to: &str, payloads: &[&str]) -> Result<String, redis::RedisError> {
+async fn evaluate(bed: &TestCluster, to: &str, payloads: &[&str]) -> Result<String, redis::RedisError> {
     let mut call = redis::cmd("EVAL");
     call.arg(SCRIPT).arg(1).arg("workspace:acme").arg(payloads[0]).arg("").arg("").arg("").arg("").arg(to);
     call.arg(&payloads[1..]);
@@ -37,7 +37,7 @@ async fn evaluate(bed: &Bed, to: &str, payloads: &[&str]) -> Result<String, redi
 }
 
 /// The log as `tidings history` has it: payloads and their audiences.
-async fn history(bed: &Bed, bus: Bus) -> BTreeMap<String, Value> {
+async fn history(bed: &TestCluster, bus: Bus) -> BTreeMap<String, Value> {
     let settings = match bus {
         Bus::Redis => ("redis.url", bed.redis().url()),
         Bus::Embedded => ("embedded.listen", bed.broker.embedded().to_string()),
@@ -50,7 +50,7 @@ async fn history(bed: &Bed, bus: Bus) -> BTreeMap<String, Value> {
 }
 
 async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let mut client = bed.broker.connect("acme").await;
     let hello = client.hello().await;
     let envelope = |payload: &str, users: &[&str]| json!({ "data": payload, "to": users }).to_string();
@@ -103,7 +103,7 @@ async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
 }
 
 async fn an_envelope_without_an_audience_is_for_everybody(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     for (envelope, payload) in [
@@ -120,7 +120,7 @@ async fn an_envelope_without_an_audience_is_for_everybody(bus: Bus) {
 }
 
 async fn what_is_no_envelope_is_refused(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("limits.event_bytes", "100")]).await;
+    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     for (query, body, status, kind) in [
@@ -147,7 +147,7 @@ async fn what_is_no_envelope_is_refused(bus: Bus) {
 }
 
 async fn an_audience_that_is_none_publishes_nothing(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     for (to, payloads) in [
         ("[]", &["x"][..]),
         ("null", &["x"]),
@@ -165,7 +165,7 @@ async fn an_audience_that_is_none_publishes_nothing(bus: Bus) {
 }
 
 async fn a_log_entry_with_a_bad_audience_is_told_and_not_shown(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let mut connection = bed.connection().await;

@@ -4,7 +4,7 @@ use super::EVENTS;
 use crate::support::bed::on_both_buses;
 use crate::support::http::{self, Response};
 use crate::support::raw::{RawConnection, head};
-use crate::support::{Bed, Bus, DEADLINE};
+use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(
     a_body_that_is_too_large_is_refused,
@@ -22,7 +22,7 @@ fn check_problem(response: &Response, status: u16, kind: &str) {
 }
 
 /// Checks that nothing was published, by publishing something.
-async fn check_nothing_was_published(bed: &Bed, client: &mut crate::support::SseClient) {
+async fn check_nothing_was_published(bed: &TestCluster, client: &mut crate::support::SseClient) {
     bed.broker.publish("acme", "the first event").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "the first event");
 }
@@ -33,7 +33,7 @@ fn chunks(bytes: usize) -> String {
 }
 
 async fn a_body_that_is_too_large_is_refused(bus: Bus) {
-    let bed = Bed::start_with(bus, &[LIMIT]).await;
+    let bed = TestCluster::start_with(bus, &[LIMIT]).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let open = async || RawConnection::open(bed.broker.address()).await;
@@ -64,7 +64,7 @@ async fn a_body_that_is_too_large_is_refused(bus: Bus) {
 }
 
 async fn an_empty_body_and_one_that_is_not_utf_8_are_refused(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let post =
@@ -78,7 +78,7 @@ async fn an_empty_body_and_one_that_is_not_utf_8_are_refused(bus: Bus) {
 }
 
 async fn a_body_that_does_not_arrive_is_not_waited_for(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("server.body_timeout_seconds", "0.3")]).await;
+    let bed = TestCluster::start_with(bus, &[("server.body_timeout_seconds", "0.3")]).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let mut connection = RawConnection::open(bed.broker.address()).await;
@@ -91,7 +91,7 @@ async fn a_body_that_does_not_arrive_is_not_waited_for(bus: Bus) {
 }
 
 async fn a_body_that_breaks_off_is_not_published(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     for request in [

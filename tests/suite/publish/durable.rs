@@ -7,12 +7,12 @@ use super::EVENTS;
 use crate::support::bed::on_both_buses;
 use crate::support::directory::repository;
 use crate::support::programs::run;
-use crate::support::{Bed, Bus, DEADLINE, http};
+use crate::support::{Bus, DEADLINE, TestCluster, http};
 
 on_both_buses!(a_published_event_reaches_every_client, many_at_once_reach_everyone_in_the_order_of_their_ids);
 
 async fn a_published_event_reaches_every_client(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let (mut one, mut other) = (bed.broker.connect("acme").await, bed.broker.connect("acme").await);
     one.hello().await;
     other.hello().await;
@@ -34,7 +34,7 @@ async fn a_published_event_reaches_every_client(bus: Bus) {
 async fn many_at_once_reach_everyone_in_the_order_of_their_ids(bus: Bus) {
     const PUBLISHERS: usize = 8;
     const EACH: usize = 25;
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = bed.broker.connect("acme").await;
@@ -70,7 +70,7 @@ fn place(id: &str) -> (u64, u64) {
 }
 
 /// The ids and payloads in the workspace's log.
-async fn log(bed: &Bed) -> Vec<(String, String)> {
+async fn log(bed: &TestCluster) -> Vec<(String, String)> {
     let entries: Vec<(String, BTreeMap<String, String>)> =
         bed.redis().command(&["XRANGE", "workspace:acme", "-", "+"]).await;
     entries.into_iter().map(|(id, mut fields)| (id, fields.remove("data").unwrap())).collect()
@@ -78,7 +78,7 @@ async fn log(bed: &Bed) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn a_published_event_stands_in_the_log() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let payloads = ["{\"type\":\"A\"}", "two\nlines\r\n", "nul \0 and 🎉"];
     let mut expected = Vec::new();
     for payload in payloads {
@@ -92,7 +92,7 @@ async fn a_published_event_stands_in_the_log() {
 
 #[tokio::test]
 async fn a_script_that_redis_forgot_is_sent_again() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     for number in 0..3 {
@@ -117,7 +117,7 @@ async fn a_script_that_redis_forgot_is_sent_again() {
 
 #[tokio::test]
 async fn the_script_works_with_redis_cli() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1"}}"#;
@@ -151,7 +151,7 @@ async fn the_script_works_with_redis_cli() {
 
 #[tokio::test]
 async fn what_is_too_old_is_trimmed_and_an_idle_log_expires() {
-    let bed = Bed::start_with(Bus::Redis, &[("retention.seconds", "60")]).await;
+    let bed = TestCluster::start_with(Bus::Redis, &[("retention.seconds", "60")]).await;
     let mut connection = bed.connection().await;
     let mut old = redis::pipe();
     for number in 1..=250 {

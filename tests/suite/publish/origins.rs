@@ -3,7 +3,7 @@
 use super::EVENTS;
 use crate::support::bed::on_both_buses;
 use crate::support::http::{self, Response};
-use crate::support::{Bed, Bus, DEADLINE};
+use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(
     pages_of_other_origins_cannot_publish,
@@ -11,12 +11,12 @@ on_both_buses!(
     every_origin_is_not_every_origin_with_cookies,
 );
 
-async fn post(bed: &Bed, origin: &str, body: &'static str) -> Response {
+async fn post(bed: &TestCluster, origin: &str, body: &'static str) -> Response {
     http::request(bed.broker.address(), "POST", EVENTS, &[("Origin", origin)], body).await
 }
 
 async fn pages_of_other_origins_cannot_publish(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let address = bed.broker.address();
@@ -41,7 +41,8 @@ async fn pages_of_other_origins_cannot_publish(bus: Bus) {
 }
 
 async fn pages_of_configured_origins_can_publish(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("cors.origins", "https://app.example, https://b.example")]).await;
+    let bed =
+        TestCluster::start_with(bus, &[("cors.origins", "https://app.example, https://b.example")]).await;
     for origin in ["https://app.example", "https://b.example"] {
         let response = post(&bed, origin, "allowed").await;
         assert_eq!(response.status, 200);
@@ -56,7 +57,7 @@ async fn pages_of_configured_origins_can_publish(bus: Bus) {
 }
 
 async fn every_origin_is_not_every_origin_with_cookies(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("cors.origins", "*")]).await;
+    let bed = TestCluster::start_with(bus, &[("cors.origins", "*")]).await;
     assert_eq!(post(&bed, "https://c.example", "allowed").await.status, 200);
     let address = bed.broker.address();
     let with_cookie = [("Origin", "https://c.example"), ("Cookie", "session=1")];

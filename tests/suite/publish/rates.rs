@@ -3,11 +3,11 @@
 use super::EVENTS;
 use crate::support::bed::{on_both_buses, publish_live};
 use crate::support::http::{self, Response};
-use crate::support::{Bed, Bus, DEADLINE, eventually};
+use crate::support::{Bus, DEADLINE, TestCluster, eventually};
 
 on_both_buses!(over_http_the_surplus_is_refused, from_the_bus_the_surplus_is_dropped_and_told);
 
-async fn post(bed: &Bed, target: &str, body: impl Into<bytes::Bytes>) -> Response {
+async fn post(bed: &TestCluster, target: &str, body: impl Into<bytes::Bytes>) -> Response {
     http::request(bed.broker.address(), "POST", target, &[], body).await
 }
 
@@ -17,7 +17,7 @@ async fn over_http_the_surplus_is_refused(bus: Bus) {
         ("limits.events_per_second", "20"),
         ("limits.event_bytes_per_second", "2000"),
     ];
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let batch = format!("{EVENTS}?batch=1");
@@ -50,7 +50,7 @@ async fn over_http_the_surplus_is_refused(bus: Bus) {
 }
 
 async fn from_the_bus_the_surplus_is_dropped_and_told(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("limits.events_per_second", "10")]).await;
+    let bed = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let mut connection = bed.connection().await;

@@ -2,7 +2,7 @@
 
 use crate::support::bed::on_both_buses;
 use crate::support::http::{self, Response};
-use crate::support::{Bed, Bus, DEADLINE, eventually};
+use crate::support::{Bus, DEADLINE, TestCluster, eventually};
 
 on_both_buses!(
     a_batch_comes_in_order_and_whole,
@@ -13,14 +13,15 @@ on_both_buses!(
     a_tail_may_begin_in_the_past,
 );
 
-async fn post(bed: &Bed, query: &str, key: &str, body: impl Into<bytes::Bytes>) -> Response {
+async fn post(bed: &TestCluster, query: &str, key: &str, body: impl Into<bytes::Bytes>) -> Response {
     let target = format!("/api/workspaces/acme/events{query}");
     let headers: &[(&str, &str)] = if key.is_empty() { &[] } else { &[("idempotency-key", key)] };
     http::request(bed.broker.address(), "POST", &target, headers, body).await
 }
 
 async fn a_batch_comes_in_order_and_whole(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("limits.event_bytes", "100"), ("limits.batch_bytes", "20000")]).await;
+    let bed =
+        TestCluster::start_with(bus, &[("limits.event_bytes", "100"), ("limits.batch_bytes", "20000")]).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let lines: Vec<_> = (0..1000).map(|number| format!("{{\"n\":{number}}}")).collect();
@@ -50,7 +51,7 @@ async fn a_batch_comes_in_order_and_whole(bus: Bus) {
 }
 
 async fn the_same_key_publishes_once(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let first = post(&bed, "", "\"order-7\"", "one").await.json();
@@ -69,7 +70,7 @@ async fn the_same_key_publishes_once(bus: Bus) {
 }
 
 async fn the_function_publishes(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     if bus == Bus::Redis {
@@ -91,7 +92,7 @@ async fn the_function_publishes(bus: Bus) {
 }
 
 async fn plain_commands_publish(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let mut connection = bed.connection().await;
@@ -108,7 +109,7 @@ async fn plain_commands_publish(bus: Bus) {
 }
 
 async fn the_history_lists_the_log(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let ids = [bed.broker.publish("acme", "{\"n\":1}").await, bed.broker.publish("acme", "two\nlines").await];
     let history = |arguments: &[&str]| {
         let mut command = crate::support::broker::tidings();
@@ -131,7 +132,7 @@ async fn the_history_lists_the_log(bus: Bus) {
 }
 
 async fn a_tail_may_begin_in_the_past(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut ids = Vec::new();
     for number in 0..3 {
         ids.push(bed.broker.publish("acme", &number.to_string()).await);

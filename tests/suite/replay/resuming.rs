@@ -2,7 +2,7 @@
 
 use super::{broker_on, numbers, read};
 use crate::support::bed::on_both_buses;
-use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisServer, eventually};
+use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisServer, TestCluster, eventually};
 
 on_both_buses!(
     what_memory_has_forgotten_comes_from_the_log,
@@ -24,7 +24,7 @@ async fn publish(broker: &Broker, range: std::ops::Range<u32>) -> Vec<String> {
 
 async fn what_memory_has_forgotten_comes_from_the_log(bus: Bus) {
     let settings = [("ring.events", "3"), ("replay.page_events", "4"), ("ring.linger_seconds", "0")];
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let mut first = bed.broker.connect("acme").await;
     first.hello().await;
     let id = bed.broker.publish("acme", "seen").await;
@@ -42,7 +42,7 @@ async fn what_memory_has_forgotten_comes_from_the_log(bus: Bus) {
 }
 
 async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut ids = publish(&bed.broker, 0..1).await;
     let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     let begun = clock();
@@ -74,7 +74,7 @@ async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
 
 /// Retention ends a log, and the next event begins another one.
 async fn log_begun_anew_proves_nothing_from_before_it(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("retention.seconds", "1"), ("ring.linger_seconds", "0")]).await;
+    let bed = TestCluster::start_with(bus, &[("retention.seconds", "1"), ("ring.linger_seconds", "0")]).await;
     let before = bed.broker.publish("acme", "1").await;
     bed.log_ends("acme").await;
     let second = bed.broker.publish("acme", "2").await;
@@ -95,7 +95,7 @@ async fn log_begun_anew_proves_nothing_from_before_it(bus: Bus) {
 
 /// A client that has come before the first event, and comes back after it.
 async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("ring.linger_seconds", "0")]).await;
+    let bed = TestCluster::start_with(bus, &[("ring.linger_seconds", "0")]).await;
     let mut client = bed.broker.connect("acme").await;
     let position = client.hello().await.id.clone();
     drop(client);
@@ -110,7 +110,7 @@ async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
 
 /// The clock was an hour ahead, and was set right before the next log began.
 async fn id_that_an_earlier_log_reached_names_its_epoch(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("ring.linger_seconds", "0")]).await;
+    let bed = TestCluster::start_with(bus, &[("ring.linger_seconds", "0")]).await;
     let mut connection = bed.connection().await;
     let mut command = async |words: &[&str]| {
         let mut command = redis::cmd(words[0]);
@@ -145,7 +145,7 @@ async fn id_that_an_earlier_log_reached_names_its_epoch(bus: Bus) {
 }
 
 async fn first_event_after_a_log_has_expired_is_delivered(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("retention.seconds", "1")]).await;
+    let bed = TestCluster::start_with(bus, &[("retention.seconds", "1")]).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     for number in 0..3 {
@@ -158,7 +158,7 @@ async fn first_event_after_a_log_has_expired_is_delivered(bus: Bus) {
 
 async fn a_place_that_was_trimmed_away_is_told(bus: Bus) {
     let settings = [("retention.events", "2"), ("retention.bytes", "3"), ("ring.events", "2")];
-    let bed = Bed::start_with(bus, &settings).await;
+    let bed = TestCluster::start_with(bus, &settings).await;
     let ids = publish(&bed.broker, 0..9).await;
     let mut back = bed.broker.connect_with("acme", Connect::after(&ids[0])).await;
     let hello = back.hello().await;
@@ -213,7 +213,7 @@ async fn an_interruption_is_filled_from_the_log() {
 /// An entry that was never announced comes before the next one.
 #[tokio::test]
 async fn a_gap_is_filled_before_the_next_event() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     publish(&bed.broker, 0..1).await;
@@ -227,7 +227,7 @@ async fn a_gap_is_filled_before_the_next_event() {
 /// A key of the wrong type, and a log that is deleted.
 #[tokio::test]
 async fn a_log_that_is_none_or_gone_is_told() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let ids = publish(&bed.broker, 0..1).await;

@@ -1,7 +1,7 @@
 //! Events that cannot be delivered: their absence is told, counted and logged.
 
 use crate::support::bed::{on_both_buses, publish_live};
-use crate::support::{Bed, Bus, Connect, DEADLINE};
+use crate::support::{Bus, Connect, DEADLINE, TestCluster};
 
 on_both_buses!(
     an_event_that_is_too_large_is_told,
@@ -11,7 +11,7 @@ on_both_buses!(
 );
 
 /// Publishes something that cannot be delivered between two events that can, and checks who is told what.
-async fn check_drop(bed: &Bed, undeliverable: &[u8], reason: &str) {
+async fn check_drop(bed: &TestCluster, undeliverable: &[u8], reason: &str) {
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let mut connection = bed.connection().await;
@@ -45,24 +45,24 @@ async fn check_drop(bed: &Bed, undeliverable: &[u8], reason: &str) {
 }
 
 async fn an_event_that_is_too_large_is_told(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("limits.event_bytes", "1000")]).await;
+    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "1000")]).await;
     check_drop(&bed, &[b'x'; 1001], "too-large").await;
 }
 
 async fn an_event_that_is_not_utf_8_is_told(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     check_drop(&bed, b"caf\xe9", "not-utf8").await;
 }
 
 async fn an_envelope_that_is_none_is_told(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     check_drop(&bed, b"tidings/1 by hand", "bad-envelope").await;
 }
 
 async fn a_flood_of_events_that_are_too_large_is_told_once_a_second(bus: Bus) {
     const EVENTS: usize = 20_000;
     const AT_ONCE: usize = 500;
-    let bed = Bed::start_with(bus, &[("limits.event_bytes", "1000")]).await;
+    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "1000")]).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let began = std::time::Instant::now();
@@ -91,7 +91,7 @@ async fn a_flood_of_events_that_are_too_large_is_told_once_a_second(bus: Bus) {
 /// What only Redis can do: durable events that no broker accepted, and logs that grow behind a broker's back.
 #[tokio::test]
 async fn what_came_by_the_log_alone_is_found() {
-    let bed = Bed::start(Bus::Redis).await;
+    let bed = TestCluster::start(Bus::Redis).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     bed.broker.publish("acme", "first").await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::bed::on_both_buses;
 use crate::support::raw::{RawConnection, head};
 use crate::support::{
-    Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, End, RedisOptions, RedisServer, eventually,
+    Broker, BrokerOptions, Bus, Connect, DEADLINE, End, RedisOptions, RedisServer, TestCluster, eventually,
 };
 
 on_both_buses!(
@@ -21,7 +21,7 @@ on_both_buses!(
 );
 
 async fn the_head_is_that_of_an_event_stream(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let client = bed.broker.connect("acme").await;
     assert_eq!(client.status(), 200);
     assert_eq!(client.header("content-type"), "text/event-stream; charset=utf-8");
@@ -34,7 +34,7 @@ async fn the_head_is_that_of_an_event_stream(bus: Bus) {
 
 /// What stands behind its request is not answered: a stream is the last answer of its connection.
 async fn a_stream_comes_behind_the_answers_before_it(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut connection = RawConnection::open(bed.broker.address()).await;
     let stream = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
     let missing = head("GET", "/nowhere", &[]);
@@ -47,7 +47,7 @@ async fn a_stream_comes_behind_the_answers_before_it(bus: Bus) {
 }
 
 async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     let hello = client.hello().await;
     assert_eq!(hello.kind, "message");
@@ -63,7 +63,7 @@ async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {
 }
 
 async fn each_connection_is_told_its_own_retry(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.retry_ms", "4000")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.retry_ms", "4000")]).await;
     let mut retries = Vec::new();
     for _ in 0..40 {
         let mut client = bed.broker.connect("acme").await;
@@ -78,7 +78,7 @@ async fn each_connection_is_told_its_own_retry(bus: Bus) {
 }
 
 async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let began = Instant::now();
     let mut client = bed.broker.connect_with("acme", Connect::query("types=WANTED")).await;
     let hello = client.hello().await;
@@ -98,7 +98,7 @@ async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
 }
 
 async fn the_accept_header_decides_whether_there_is_a_stream(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     for accept in ["text/event-stream", "*/*", "text/*", "", "text/html, text/event-stream;q=0.1"] {
         let client = bed.broker.connect_with("acme", Connect::default().header("Accept", accept)).await;
         assert_eq!(client.status(), 200, "{accept:?}");
@@ -123,7 +123,7 @@ async fn the_accept_header_decides_whether_there_is_a_stream(bus: Bus) {
 }
 
 async fn after_the_hello_nothing_is_missed(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut connection = bed.connection().await;
     for round in 0..20 {
         // A workspace of its own each time, so that its subscription is new.
@@ -180,7 +180,7 @@ async fn a_stream_that_ends_before_its_hello_ends_with_a_whole_event() {
 
 /// An answer by HTTP/1.0 has no chunks and is written by the HTTP server.
 async fn a_stream_over_http_1_0_begins_with_the_same_bytes(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut connection = RawConnection::open(bed.broker.address()).await;
     let request = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
     connection.send(request.replace("HTTP/1.1", "HTTP/1.0")).await;

@@ -1,7 +1,7 @@
 //! Payloads on their way through the broker.
 
 use crate::support::bed::{on_both_buses, publish_live};
-use crate::support::{Bed, Bus, Connect, DEADLINE, Event};
+use crate::support::{Bus, Connect, DEADLINE, Event, TestCluster};
 
 on_both_buses!(
     live_payloads_arrive_as_they_are,
@@ -49,7 +49,7 @@ fn as_parsed(payload: &str) -> String {
 }
 
 async fn live_payloads_arrive_as_they_are(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let mut connection = bed.connection().await;
@@ -61,7 +61,7 @@ async fn live_payloads_arrive_as_they_are(bus: Bus) {
 }
 
 async fn durable_payloads_arrive_as_they_are(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     for payload in PAYLOADS {
@@ -94,7 +94,7 @@ fn check_lines(body: &[u8]) {
 }
 
 async fn a_payload_at_the_limit_arrives(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect_with("acme", Connect::query("types=BIG")).await;
     client.hello().await;
     let payload = |bytes: usize| {
@@ -110,7 +110,7 @@ async fn a_payload_at_the_limit_arrives(bus: Bus) {
 }
 
 async fn live_and_durable_events_keep_their_order(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
     let mut connection = bed.connection().await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::bed::{on_both_buses, publish_live};
-use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSource, SseClient};
+use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSource, SseClient, TestCluster};
 
 on_both_buses!(
     what_was_missed_comes_first,
@@ -20,7 +20,7 @@ on_both_buses!(
 );
 
 /// Publishes numbered events, every second one durable, and answers their data.
-async fn publish_some(bed: &Bed, numbers: std::ops::Range<u32>) -> Vec<String> {
+async fn publish_some(bed: &TestCluster, numbers: std::ops::Range<u32>) -> Vec<String> {
     let mut connection = bed.connection().await;
     let mut published = Vec::new();
     for number in numbers {
@@ -44,7 +44,7 @@ async fn expect(client: &mut SseClient, expected: &[String]) {
 }
 
 async fn what_was_missed_comes_first(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut first = bed.broker.connect("acme").await;
     first.hello().await;
     let seen = publish_some(&bed, 0..6).await;
@@ -67,7 +67,7 @@ async fn what_was_missed_comes_first(bus: Bus) {
 }
 
 async fn the_query_names_a_position_too(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut first = bed.broker.connect("acme").await;
     let begin = first.hello().await.id;
     let published = publish_some(&bed, 0..4).await;
@@ -88,7 +88,7 @@ async fn the_query_names_a_position_too(bus: Bus) {
 }
 
 async fn the_names_of_client_libraries_are_understood(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut first = bed.broker.connect("acme").await;
     let begin = first.hello().await.id;
     let published = publish_some(&bed, 0..3).await;
@@ -119,7 +119,7 @@ async fn the_names_of_client_libraries_are_understood(bus: Bus) {
 
 /// A page's own parameters stay in the address with which a library reconnects; some libraries only add theirs to them.
 async fn a_position_of_a_library_wins_over_where_the_page_began(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut first = bed.broker.connect("acme").await;
     let begin = first.hello().await.id;
     let published = publish_some(&bed, 0..4).await;
@@ -148,7 +148,7 @@ async fn a_position_of_a_library_wins_over_where_the_page_began(bus: Bus) {
 }
 
 async fn positions_that_contradict_each_other_are_told(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let one = bed.broker.publish("acme", "one").await;
     let two = bed.broker.publish("acme", "two").await;
     let both = format!("{one}, {two}");
@@ -170,7 +170,7 @@ async fn positions_that_contradict_each_other_are_told(bus: Bus) {
 }
 
 async fn every_position_of_a_stream_can_be_resumed_from(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut first = bed.broker.connect("acme").await;
     first.hello().await;
     let published = publish_some(&bed, 0..8).await;
@@ -185,7 +185,7 @@ async fn every_position_of_a_stream_can_be_resumed_from(bus: Bus) {
 }
 
 async fn an_unknown_position_is_told(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut watcher = bed.broker.connect("acme").await;
     watcher.hello().await;
     let id = bed.broker.publish("acme", "before").await;
@@ -222,7 +222,7 @@ async fn an_unknown_position_is_told(bus: Bus) {
 }
 
 async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("ring.events", "4")]).await;
+    let bed = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
     let mut first = bed.broker.connect("acme").await;
     let begin = first.hello().await.id;
     let published: Vec<_> = (0..6).map(|number| format!("live {number}")).collect();
@@ -246,7 +246,7 @@ async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
 
 /// What no log holds is gone with memory, and that is told.
 async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("ring.events", "4")]).await;
+    let bed = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
     let mut first = bed.broker.connect("acme").await;
     first.hello().await;
     let mut published = Vec::new();
@@ -265,7 +265,7 @@ async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged(b
 /// Redis keeps the log, so a logged position is good on any node.
 #[tokio::test]
 async fn a_logged_position_outlives_memory_and_node() {
-    let bed = Bed::start_with(Bus::Redis, &[("ring.events", "4")]).await;
+    let bed = TestCluster::start_with(Bus::Redis, &[("ring.events", "4")]).await;
     let other = Broker::start(BrokerOptions::redis(bed.redis())).await;
     let mut client = bed.broker.connect("acme").await;
     client.hello().await;
@@ -296,7 +296,7 @@ async fn a_logged_position_outlives_memory_and_node() {
 }
 
 async fn a_position_of_another_workspace_is_told(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let mut other = bed.broker.connect("other").await;
     other.hello().await;
     bed.publish_live("other", "theirs").await;
@@ -308,7 +308,7 @@ async fn a_position_of_another_workspace_is_told(bus: Bus) {
 }
 
 async fn a_restarted_broker_does_not_take_old_positions_for_its_own(bus: Bus) {
-    let mut bed = Bed::start_with(bus, &[("sse.retry_ms", "100")]).await;
+    let mut bed = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
     let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
     source.hello().await;
     bed.publish_live("acme", "one").await;

@@ -1,12 +1,12 @@
 //! One subscription for all subscribers of a workspace.
 
 use crate::support::bed::on_both_buses;
-use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisServer, eventually};
+use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisServer, TestCluster, eventually};
 
 on_both_buses!(workspaces_are_kept_apart, a_workspace_is_given_up_after_the_linger);
 
 async fn workspaces_are_kept_apart(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let (mut one, mut other) = (bed.broker.connect("one").await, bed.broker.connect("one-2").await);
     one.hello().await;
     other.hello().await;
@@ -21,7 +21,7 @@ async fn workspaces_are_kept_apart(bus: Bus) {
 }
 
 async fn a_workspace_is_given_up_after_the_linger(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("ring.linger_seconds", "0.3")]).await;
+    let bed = TestCluster::start_with(bus, &[("ring.linger_seconds", "0.3")]).await;
     let workspaces = async |count: u64| bed.broker.status().await["workspaces"] == count;
     let mut client = bed.broker.connect("acme").await;
     let position = client.hello().await.id;
@@ -39,7 +39,7 @@ async fn a_workspace_is_given_up_after_the_linger(bus: Bus) {
 
 #[tokio::test]
 async fn each_write_to_a_socket_counts_whichever_writer_it_is() {
-    let bed = Bed::start(Bus::Embedded).await;
+    let bed = TestCluster::start(Bus::Embedded).await;
     let writes = async || bed.broker.metric("tidings_socket_writes_total").await.unwrap();
     let mut clients = [bed.broker.connect("acme").await, bed.broker.connect("acme").await];
     for client in &mut clients {

@@ -1,7 +1,7 @@
 //! What a client chooses by its query: `types` and `named`.
 
 use crate::support::bed::{on_both_buses, publish_live};
-use crate::support::{Bed, Bus, Connect, DEADLINE, SseClient};
+use crate::support::{Bus, Connect, DEADLINE, SseClient, TestCluster};
 
 on_both_buses!(
     types_choose_events,
@@ -26,14 +26,14 @@ const PAYLOADS: &[&str] = &[
     r#"{"type":"END"}"#,
 ];
 
-async fn ready_client(bed: &Bed, query: &str) -> SseClient {
+async fn ready_client(bed: &TestCluster, query: &str) -> SseClient {
     let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
     client.hello().await;
     client
 }
 
 async fn types_choose_events(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let cases: &[(&str, &[usize])] = &[
         ("", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
         ("types=A,END", &[0, 10, 12]),
@@ -57,14 +57,14 @@ async fn types_choose_events(bus: Bus) {
 }
 
 async fn a_filter_never_hides_what_the_broker_says(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("limits.event_bytes", "100")]).await;
+    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let mut client = ready_client(&bed, "types=NONE").await;
     bed.publish_live("acme", "x".repeat(101)).await;
     client.event_named("tidings.reset").await;
 }
 
 async fn named_streams_carry_the_type(bus: Bus) {
-    let bed = Bed::start(bus).await;
+    let bed = TestCluster::start(bus).await;
     let (mut named, mut plain) = (ready_client(&bed, "named=1").await, ready_client(&bed, "named=0").await);
     let cases = [
         (r#"{"type":"CHANNEL_UPDATED"}"#, "CHANNEL_UPDATED"),
@@ -96,7 +96,7 @@ async fn named_streams_carry_the_type(bus: Bus) {
 }
 
 async fn streams_are_named_where_the_configuration_says_so(bus: Bus) {
-    let bed = Bed::start_with(bus, &[("sse.named", "true")]).await;
+    let bed = TestCluster::start_with(bus, &[("sse.named", "true")]).await;
     let (mut by_default, mut asked_not) = (ready_client(&bed, "").await, ready_client(&bed, "named=0").await);
     bed.broker.publish("acme", r#"{"type":"A"}"#).await;
     assert_eq!(by_default.next_event(DEADLINE).await.kind, "A");

@@ -15,13 +15,13 @@ pub enum Bus {
 
 /// A broker and what it stands on.
 #[derive(Debug)]
-pub struct Bed {
+pub struct TestCluster {
     // Ends before its server does, so that its log is not about that.
     pub broker: Broker,
     server: Option<RedisServer>,
 }
 
-impl Bed {
+impl TestCluster {
     /// Starts a broker, and a Redis server where the bus wants one.
     pub async fn start(bus: Bus) -> Self {
         Self::start_with(bus, &[]).await

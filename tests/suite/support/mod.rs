@@ -24,7 +24,7 @@ pub mod tls;
 pub mod token;
 pub mod wait;
 
-pub use bed::{Bed, Bus};
+pub use bed::{Bus, TestCluster};
 pub use broker::{Broker, BrokerOptions};
 pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::frames::{DATA, FrameConnection, RST_STREAM, frame};
 use crate::support::token::{JWT, bearer, token};
-use crate::support::{Bed, Broker, BrokerOptions, Bus, Connect, DEADLINE, SseClient, eventually};
+use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, SseClient, TestCluster, eventually};
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const WINDOW_UPDATE: u8 = 8;
@@ -15,15 +15,15 @@ const WINDOW_UPDATE: u8 = 8;
 const GRACE: Duration = Duration::from_secs(5 + 3);
 
 /// A broker that would wait a minute for a client that takes nothing.
-async fn patient(writer: &str, more: &[(&str, &str)]) -> Bed {
+async fn patient(writer: &str, more: &[(&str, &str)]) -> TestCluster {
     let settings = [&[("delivery.writer", writer), ("server.write_timeout_seconds", "60")], more].concat();
-    let bed = Bed::start_with(Bus::Embedded, &settings).await;
+    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
     bed.broker.ready().await;
     bed
 }
 
 /// A client that reads no more after its hello, and has far more waiting than fits into any buffer.
-async fn stuck(bed: &Bed, options: Connect) -> SseClient {
+async fn stuck(bed: &TestCluster, options: Connect) -> SseClient {
     let mut client = bed.broker.connect_with("acme", Connect { receive_buffer: Some(8192), ..options }).await;
     client.hello().await;
     client.stop_reading();
@@ -33,7 +33,7 @@ async fn stuck(bed: &Bed, options: Connect) -> SseClient {
     client
 }
 
-async fn is_over(bed: &Bed, within: Duration, why: &str) {
+async fn is_over(bed: &TestCluster, within: Duration, why: &str) {
     eventually("the stream is over", within, async || {
         let status = bed.broker.status().await;
         status["subscribers"] == 0 && status["connections"] == 0
@@ -42,7 +42,7 @@ async fn is_over(bed: &Bed, within: Duration, why: &str) {
     bed.broker.logged(&format!("why=\"{why}\"")).await;
 }
 
-async fn disconnect(bed: &Bed) {
+async fn disconnect(bed: &TestCluster) {
     let order = json!({ "disconnect": { "workspace": "acme" } }).to_string();
     let mut publish = redis::cmd("PUBLISH");
     publish.arg("tidings:control").arg(order).exec_async(&mut bed.connection().await).await.unwrap();

@@ -6,7 +6,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, response};
 use tokio::time::Instant;
 
-use crate::{Action, Check, Denial};
+use crate::{Action, Denial, DenialReason};
 use tidings_event::{Identity, UserId};
 
 const X_TIDINGS_USER: HeaderName = HeaderName::from_static("x-tidings-user");
@@ -81,23 +81,27 @@ impl Answer {
                 until: self.until,
             }),
             Verdict::NotToPublish => Err(Denial::forbidden(
-                Check::Publish,
+                DenialReason::Publish,
                 "the app does not let this client publish here: for that its answer has X-Tidings-Publish: true",
             )),
             Verdict::Unauthenticated => Err(Denial::unauthenticated(
-                Check::App,
+                DenialReason::App,
                 "the app knows nobody by what this request brings: sign in there, then try again",
             )),
-            Verdict::Forbidden => {
-                Err(Denial::forbidden(Check::App, "the app does not let this client into the workspace"))
-            }
+            Verdict::Forbidden => Err(Denial::forbidden(
+                DenialReason::App,
+                "the app does not let this client into the workspace",
+            )),
         }
     }
 }
 
 /// Nobody is let in where there is no answer; it may be there the next time.
 pub(super) fn unavailable() -> Denial {
-    Denial::passing(Check::AppUnavailable, "the app that decides gave no answer that counts: try again later")
+    Denial::passing(
+        DenialReason::AppUnavailable,
+        "the app that decides gave no answer that counts: try again later",
+    )
 }
 
 fn may_publish(headers: &HeaderMap) -> bool {

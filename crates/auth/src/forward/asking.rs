@@ -23,7 +23,7 @@ const SECRET_PARAMETERS: [&str; 2] = ["token", "ticket"];
 /// headers, and where the request came from. A clone shares it, so a stream can keep it to ask again. `Debug` shows the
 /// names of headers alone.
 #[derive(Clone)]
-pub struct Asking(Arc<[(HeaderName, HeaderValue)]>, AddressKey);
+pub struct AuthRequest(Arc<[(HeaderName, HeaderValue)]>, AddressKey);
 
 /// A question to the app as a whole, by its digest: everything that the app is told stands in it, so two clients share
 /// an answer only where the app could not tell them apart. Nobody can look for two questions with one digest (SHA-256),
@@ -31,7 +31,7 @@ pub struct Asking(Arc<[(HeaderName, HeaderValue)]>, AddressKey);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key([u8; 32]);
 
-impl Asking {
+impl AuthRequest {
     /// Takes what is needed from a request. `extra` are the further headers to pass on; `client` is the address of the
     /// client, that of a trusted proxy resolved; `proto` is `http` or `https`, `host` the host that the client asked, and
     /// `uri` its path and query.
@@ -97,7 +97,7 @@ impl Asking {
     }
 }
 
-impl fmt::Debug for Asking {
+impl fmt::Debug for AuthRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.headers().map(|(name, _)| name.as_str())).finish()
     }
@@ -142,16 +142,23 @@ fn redacted(uri: &str) -> String {
 mod tests {
     use super::*;
 
-    fn asking(headers: &[(&'static str, &str)]) -> Asking {
+    fn asking(headers: &[(&'static str, &str)]) -> AuthRequest {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let extra = [HeaderName::from_static("x-api-key")];
-        Asking::new(&extra, &map, "::ffff:192.0.2.7".parse().unwrap(), "https", Some("app.example"), "/e?a=1")
+        AuthRequest::new(
+            &extra,
+            &map,
+            "::ffff:192.0.2.7".parse().unwrap(),
+            "https",
+            Some("app.example"),
+            "/e?a=1",
+        )
     }
 
-    fn sent(asking: &Asking) -> Vec<String> {
+    fn sent(asking: &AuthRequest) -> Vec<String> {
         asking.headers().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
     }
 

@@ -17,7 +17,7 @@ pub(super) type Outcome = Result<Answer, NoAnswer>;
 
 /// A question under way. All who have the same one wait for it together: whoever of them is there drives it, so it goes on
 /// when the first one leaves, and it ends, unanswered, when the last one does.
-pub(super) type Flight = Shared<BoxFuture<'static, Outcome>>;
+pub(super) type InFlightRequest = Shared<BoxFuture<'static, Outcome>>;
 
 /// Who asks, and what for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +31,17 @@ pub(super) enum Freshness {
 /// What a question meets.
 pub(super) enum Found {
     Answer(Answer),
-    Flight(Flight),
+    InFlightRequest(InFlightRequest),
 }
 
 /// Questions and answers under one lock, so that whoever finds no answer finds the flight that brings it.
-pub(super) struct Book {
+pub(super) struct InFlightRequests {
     pages: Mutex<Pages>,
 }
 
 struct Pages {
     cache: Cache,
-    /// Each is taken out by its [`Landing`]. Those that wait for a slot are bounded there.
+    /// Each is taken out by its [`InFlightGuard`]. Those that wait for a slot are bounded there.
     flights: HashMap<Key, Entry>,
     numbered: u64,
 }
@@ -53,13 +53,13 @@ struct Entry {
 }
 
 /// Takes a flight out of the book when it ends, however that is.
-pub(super) struct Landing {
-    book: Arc<Book>,
+pub(super) struct InFlightGuard {
+    book: Arc<InFlightRequests>,
     key: Key,
     number: u64,
 }
 
-impl Book {
+impl InFlightRequests {
     /// An empty book.
     pub(super) fn new(cache_entries: usize) -> Self {
         let pages = Pages { cache: Cache::new(cache_entries), flights: HashMap::new(), numbered: 0 };
@@ -72,7 +72,7 @@ impl Book {
         self: &Arc<Self>,
         key: Key,
         freshness: Freshness,
-        begin: impl FnOnce(Landing) -> BoxFuture<'static, Outcome>,
+        begin: impl FnOnce(InFlightGuard) -> BoxFuture<'static, Outcome>,
     ) -> Found {
         let mut pages = self.pages.lock();
         if freshness == Freshness::Kept
@@ -81,17 +81,17 @@ impl Book {
             return Found::Answer(answer);
         }
         if let Some(flight) = pages.flights.get(&key).and_then(|entry| entry.flight.upgrade()) {
-            return Found::Flight(flight);
+            return Found::InFlightRequest(flight);
         }
         pages.numbered += 1;
         let number = pages.numbered;
-        let flight = begin(Landing { book: Arc::clone(self), key, number }).shared();
+        let flight = begin(InFlightGuard { book: Arc::clone(self), key, number }).shared();
         // A flight that nobody has polled yet can be pointed at.
         if let Some(pointer) = flight.downgrade() {
             // One that is replaced ended, and its landing has not come yet.
             pages.flights.insert(key, Entry { number, flight: pointer });
         }
-        Found::Flight(flight)
+        Found::InFlightRequest(flight)
     }
 
     #[cfg(test)]
@@ -102,14 +102,14 @@ impl Book {
     /// How many wait for an answer.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        let flights: Vec<Flight> =
+        let flights: Vec<InFlightRequest> =
             self.pages.lock().flights.values().filter_map(|entry| entry.flight.upgrade()).collect();
         // Less the one that counts.
-        flights.iter().filter_map(Flight::strong_count).map(|count| count - 1).sum()
+        flights.iter().filter_map(InFlightRequest::strong_count).map(|count| count - 1).sum()
     }
 }
 
-impl Landing {
+impl InFlightGuard {
     /// The flight brings an answer: whoever asks from now on finds it in the cache, if it may be used again. An answer
     /// that does not count leaves alone what the app said before.
     pub(super) fn land(self, outcome: &Outcome) {
@@ -121,7 +121,7 @@ impl Landing {
     }
 }
 
-impl Drop for Landing {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.book.pages.lock().take_out(self.key, self.number);
     }

@@ -67,12 +67,12 @@ mod tests {
     use super::*;
     use crate::Action;
     use crate::forward::answer::Verdict;
-    use crate::forward::asking::Asking;
+    use crate::forward::asking::AuthRequest;
     use tidings_event::workspace::WorkspaceId;
 
     fn key(workspace: &str) -> Key {
         let headers = http::HeaderMap::new();
-        let asking = Asking::new(&[], &headers, "127.0.0.1".parse().unwrap(), "http", None, "/");
+        let asking = AuthRequest::new(&[], &headers, "127.0.0.1".parse().unwrap(), "http", None, "/");
         asking.key(&WorkspaceId::parse(workspace).unwrap(), Action::Subscribe)
     }
 

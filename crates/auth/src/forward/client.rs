@@ -12,7 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::asking::Asking;
+use super::asking::AuthRequest;
 use crate::{Action, https};
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::chain;
@@ -36,7 +36,7 @@ pub(super) struct Question {
     pub(super) uri: Uri,
     pub(super) workspace: WorkspaceId,
     pub(super) action: Action,
-    pub(super) asking: Asking,
+    pub(super) asking: AuthRequest,
 }
 
 /// The app, over pooled connections of HTTP/1.1.

@@ -2,7 +2,7 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`asking`](Asking) | what the app is told of a client's request, and the digest of a question |
+//! | [`asking`](AuthRequest) | what the app is told of a client's request, and the digest of a question |
 //! | `client` | requests to the app |
 //! | `answer` | what an answer means, and for how long it may be used |
 //! | `cache` | answers that may be used again |
@@ -30,13 +30,13 @@ mod tests;
 
 pub use answer::Decision;
 use answer::{Answer, NoAnswer, Verdict, unavailable};
-pub use asking::Asking;
-use book::{Book, Found, Freshness, Landing, Outcome};
+pub use asking::AuthRequest;
+use book::{Found, Freshness, InFlightGuard, InFlightRequests, Outcome};
 use client::{App, Question};
 pub use config::{ForwardConfig, ForwardUrl};
 use slots::{Crowded, Slot, Slots, Turn};
 
-use crate::{Action, Check, Denial};
+use crate::{Action, Denial, DenialReason};
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::{ForwardMetrics, ForwardOutcome, Throttle};
 
@@ -55,7 +55,7 @@ struct Inner {
     slots: Arc<Slots>,
     /// The share of requests that only open streams get.
     recheck_slots: Semaphore,
-    book: Arc<Book>,
+    book: Arc<InFlightRequests>,
     metrics: ForwardMetrics,
     failures: Throttle,
 }
@@ -103,7 +103,7 @@ impl ForwardAuth {
             app: App::new(timeout, config.concurrent, config.url.is_https())?,
             slots: Slots::new(config.concurrent - share, config.queue.saturating_add(share)),
             recheck_slots: Semaphore::new(share),
-            book: Arc::new(Book::new(config.cache_entries)),
+            book: Arc::new(InFlightRequests::new(config.cache_entries)),
             metrics,
             failures: Throttle::default(),
         })))
@@ -120,8 +120,8 @@ impl ForwardAuth {
         proto: &str,
         host: Option<&str>,
         uri: &str,
-    ) -> Asking {
-        Asking::new(&self.0.extra, headers, client, proto, host, uri)
+    ) -> AuthRequest {
+        AuthRequest::new(&self.0.extra, headers, client, proto, host, uri)
     }
 
     /// Asks whether a client may do something with a workspace, or uses what the app said before, where the app allowed
@@ -131,13 +131,13 @@ impl ForwardAuth {
     ///
     /// # Errors
     ///
-    /// The [`Denial`]: [`Check::App`] for 401 and 403, [`Check::Publish`] where the app lets read only, and
-    /// [`Check::AppUnavailable`], which may pass, where there is no answer that counts.
+    /// The [`Denial`]: [`DenialReason::App`] for 401 and 403, [`DenialReason::Publish`] where the app lets read only, and
+    /// [`DenialReason::AppUnavailable`], which may pass, where there is no answer that counts.
     pub async fn ask(
         &self,
         workspace: &WorkspaceId,
         action: Action,
-        asking: &Asking,
+        asking: &AuthRequest,
     ) -> Result<Decision, Denial> {
         self.decide(workspace, action, asking, Freshness::Kept).await
     }
@@ -152,7 +152,7 @@ impl ForwardAuth {
         &self,
         workspace: &WorkspaceId,
         action: Action,
-        asking: &Asking,
+        asking: &AuthRequest,
     ) -> Result<Decision, Denial> {
         self.decide(workspace, action, asking, Freshness::New).await
     }
@@ -161,13 +161,13 @@ impl ForwardAuth {
         &self,
         workspace: &WorkspaceId,
         action: Action,
-        asking: &Asking,
+        asking: &AuthRequest,
         freshness: Freshness,
     ) -> Result<Decision, Denial> {
         let inner = &self.0;
         let Some(uri) = inner.url.of(workspace) else {
             return Err(Denial::forbidden(
-                Check::App,
+                DenialReason::App,
                 "the app cannot be asked about a workspace of this name",
             ));
         };
@@ -180,7 +180,7 @@ impl ForwardAuth {
                 inner.metrics.count(ForwardOutcome::Cached);
                 return answer.decide();
             }
-            Found::Flight(flight) => flight.await,
+            Found::InFlightRequest(flight) => flight.await,
         };
         outcome.map_or_else(|_| Err(unavailable()), |answer| answer.decide())
     }
@@ -189,7 +189,12 @@ impl ForwardAuth {
 impl Inner {
     /// Brings one answer: waits for a slot, asks, and leaves the answer in the book. In the log and the counters it
     /// stands once, however many wait for it.
-    async fn fly(self: Arc<Self>, landing: Landing, question: Question, freshness: Freshness) -> Outcome {
+    async fn fly(
+        self: Arc<Self>,
+        landing: InFlightGuard,
+        question: Question,
+        freshness: Freshness,
+    ) -> Outcome {
         let outcome = match tokio::time::timeout(self.timeout, self.exchange(&question, freshness)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(NoAnswer::Timeout(self.timeout)),

@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 
 use super::Token;
 use crate::JwtConfig;
-use crate::{Check, Denial};
+use crate::{Denial, DenialReason};
 
 /// The places besides `Authorization` that are looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Found {
         let token = Token::parse(text)?;
         match &self.0 {
             Some(first) if *first != token => Err(Denial::unauthenticated(
-                Check::Credentials,
+                DenialReason::Credentials,
                 "the request brings two different tokens: send one",
             )),
             Some(_) => Ok(()),
@@ -98,8 +98,9 @@ fn cookies<'a>(header: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, Denial> {
-    std::str::from_utf8(bytes)
-        .map_err(|_| Denial::unauthenticated(Check::Form, "the token has characters that no token has"))
+    std::str::from_utf8(bytes).map_err(|_| {
+        Denial::unauthenticated(DenialReason::Form, "the token has characters that no token has")
+    })
 }
 
 #[cfg(test)]
@@ -117,7 +118,7 @@ mod tests {
         headers: &[(&'static str, &str)],
         query: &str,
         sources: &TokenSources,
-    ) -> Result<Option<String>, Check> {
+    ) -> Result<Option<String>, DenialReason> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -169,10 +170,10 @@ mod tests {
             &[("authorization", "Bearer \"a\""), ("cookie", "session=a.b.c")],
             &[("cookie", "session=a b")],
         ] {
-            assert_eq!(found(headers, "", &everywhere()), Err(Check::Form), "{headers:?}");
+            assert_eq!(found(headers, "", &everywhere()), Err(DenialReason::Form), "{headers:?}");
         }
         let long = format!("Bearer {}", "x".repeat(9_000));
-        assert_eq!(found(&[("authorization", &long)], "", &everywhere()), Err(Check::Form));
+        assert_eq!(found(&[("authorization", &long)], "", &everywhere()), Err(DenialReason::Form));
     }
 
     #[test]
@@ -184,7 +185,11 @@ mod tests {
             (&[("cookie", "session=a")], "token=b"),
             (&[], "token=a&token=b"),
         ] {
-            assert_eq!(found(headers, query, &everywhere()), Err(Check::Credentials), "{headers:?} {query}");
+            assert_eq!(
+                found(headers, query, &everywhere()),
+                Err(DenialReason::Credentials),
+                "{headers:?} {query}"
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::verifier::VerifiedToken;
 use crate::JwtConfig;
-use crate::{Check, Denial, Pattern, Scope};
+use crate::{Denial, DenialReason, Pattern, Scope};
 use tidings_event::{Identity, TokenId, UserId};
 
 /// The most workspaces that a claim may name.
@@ -68,7 +68,8 @@ impl Claims {
 
     /// Workspaces: a list of patterns, or a text in which spaces separate them. None where the claim is missing.
     fn patterns(&self, name: &str) -> Result<Vec<Pattern>, Denial> {
-        let denied = |why: &str| Denial::unauthenticated(Check::Claims, format!("the claim `{name}` {why}"));
+        let denied =
+            |why: &str| Denial::unauthenticated(DenialReason::Claims, format!("the claim `{name}` {why}"));
         let words: Vec<&str> = match self.get(name) {
             None => vec![],
             Some(Value::String(text)) => text.split_ascii_whitespace().collect(),
@@ -128,19 +129,19 @@ impl Rules {
     }
 
     /// Every rule for the time and the purpose of a token, with what came of it.
-    pub(super) fn check(&self, claims: &Claims, now: SystemTime) -> [(Check, Result<(), Denial>); 4] {
+    pub(super) fn check(&self, claims: &Claims, now: SystemTime) -> [(DenialReason, Result<(), Denial>); 4] {
         [
-            (Check::Expiry, self.expiry(claims, now)),
-            (Check::NotBefore, self.not_before(claims, now)),
-            (Check::Issuer, self.issuer(claims)),
-            (Check::Audience, self.audience(claims)),
+            (DenialReason::Expiry, self.expiry(claims, now)),
+            (DenialReason::NotBefore, self.not_before(claims, now)),
+            (DenialReason::Issuer, self.issuer(claims)),
+            (DenialReason::Audience, self.audience(claims)),
         ]
     }
 
     /// RFC 7519 section 4.1.4: on or after `exp` a token is not accepted. One without is not accepted at all, because it
     /// could never be got rid of.
     fn expiry(&self, claims: &Claims, now: SystemTime) -> Result<(), Denial> {
-        let denied = |detail: String| Err(Denial::unauthenticated(Check::Expiry, detail));
+        let denied = |detail: String| Err(Denial::unauthenticated(DenialReason::Expiry, detail));
         match claims.time("exp") {
             Ok(Some(end)) if now < end + self.leeway => Ok(()),
             Ok(Some(end)) => {
@@ -154,7 +155,7 @@ impl Rules {
 
     /// RFC 7519 section 4.1.5.
     fn not_before(&self, claims: &Claims, now: SystemTime) -> Result<(), Denial> {
-        let denied = |detail: String| Err(Denial::unauthenticated(Check::NotBefore, detail));
+        let denied = |detail: String| Err(Denial::unauthenticated(DenialReason::NotBefore, detail));
         match claims.time("nbf") {
             Ok(Some(begin)) if begin > now + self.leeway => {
                 let seconds = begin.duration_since(now).unwrap_or_default().as_secs();
@@ -182,7 +183,7 @@ impl Rules {
     /// RFC 7519 section 4.1.3: who is not among those that a token is meant for must refuse it, and a broker without a
     /// name of its own is never among them.
     fn audience(&self, claims: &Claims) -> Result<(), Denial> {
-        let denied = |detail: &str| Err(Denial::unauthenticated(Check::Audience, detail));
+        let denied = |detail: &str| Err(Denial::unauthenticated(DenialReason::Audience, detail));
         if claims.get("aud").is_none() {
             return if self.audience.is_empty() {
                 Ok(())
@@ -202,7 +203,7 @@ impl Rules {
         let denied = |name: &str| {
             let detail =
                 format!("the claim `{name}` is no text of 1 to 256 bytes without control characters");
-            Denial::unauthenticated(Check::Claims, detail)
+            Denial::unauthenticated(DenialReason::Claims, detail)
         };
         let text = |name: &str| match claims.get(name) {
             None => Ok(None),
@@ -224,5 +225,5 @@ impl Rules {
 
 /// A token from somebody else.
 pub(super) fn issuer_denied(detail: &str) -> Denial {
-    Denial::unauthenticated(Check::Issuer, detail)
+    Denial::unauthenticated(DenialReason::Issuer, detail)
 }

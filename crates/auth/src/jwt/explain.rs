@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::form::Form;
 use super::verifier::{Keys, VerifiedToken, Verifier, signed};
-use crate::{Check, Denial};
+use crate::{Denial, DenialReason};
 
 /// How it was decided whether a token counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// Which.
-    pub check: Check,
+    pub check: DenialReason,
     /// What it looked at. Texts of the token stand in quotes, with control characters escaped.
     pub seen: String,
     /// What came of it.
@@ -34,38 +34,46 @@ pub(super) async fn explain(verifier: &Verifier, token: &str) -> Explanation {
     let form = match Form::parse(token) {
         Ok(form) => form,
         Err(denial) => {
-            step(Check::Form, format!("{} bytes", token.len()), Err(denial));
+            step(DenialReason::Form, format!("{} bytes", token.len()), Err(denial));
             return Explanation { steps, outcome };
         }
     };
     let named = form.key_id.as_ref().map_or("no `kid`".to_owned(), |id| format!("kid {id:?}"));
-    step(Check::Form, format!("{} bytes, alg {:?}, {named}", token.len(), form.algorithm_text), Ok(()));
+    step(
+        DenialReason::Form,
+        format!("{} bytes, alg {:?}, {named}", token.len(), form.algorithm_text),
+        Ok(()),
+    );
 
     let algorithm = verifier.algorithm(&form);
-    step(Check::Algorithm, format!("accepted: {}", verifier.algorithms), algorithm.clone().map(|_| ()));
+    step(
+        DenialReason::Algorithm,
+        format!("accepted: {}", verifier.algorithms),
+        algorithm.clone().map(|_| ()),
+    );
     if let Ok(algorithm) = algorithm {
         let candidates = verifier.candidates(&form, algorithm).await;
         let tried = candidates.as_ref().map_or(0, Vec::len);
         let keys = format!("{}; {tried} may have signed it", keys(&verifier.keys));
-        step(Check::Key, keys, candidates.as_ref().map(|_| ()).map_err(Clone::clone));
+        step(DenialReason::Key, keys, candidates.as_ref().map(|_| ()).map_err(Clone::clone));
         if let Ok(candidates) = candidates {
-            step(Check::Signature, format!("{algorithm:?}"), signed(&form, algorithm, &candidates));
+            step(DenialReason::Signature, format!("{algorithm:?}"), signed(&form, algorithm, &candidates));
         }
     }
 
     let now = SystemTime::now();
     for (check, result) in verifier.rules.check(&form.claims, now) {
         let seen = match check {
-            Check::Expiry => time(&form, "exp", now),
-            Check::NotBefore => time(&form, "nbf", now),
-            Check::Issuer => form.claims.shown("iss"),
+            DenialReason::Expiry => time(&form, "exp", now),
+            DenialReason::NotBefore => time(&form, "nbf", now),
+            DenialReason::Issuer => form.claims.shown("iss"),
             _ => form.claims.shown("aud"),
         };
         step(check, seen, result);
     }
     let taken = verifier.rules.take(&form.claims).map(|_| ());
     let claims = verifier.rules.names().map(|name| form.claims.shown(name)).join(", ");
-    step(Check::Claims, claims, taken);
+    step(DenialReason::Claims, claims, taken);
     Explanation { steps, outcome }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::claims::Claims;
 use super::token::TOKEN_BYTES_MAX;
-use crate::{Check, Denial};
+use crate::{Denial, DenialReason};
 
 /// The longest id of a key, in bytes.
 pub(super) const KEY_ID_BYTES_MAX: usize = 256;
@@ -68,7 +68,7 @@ impl<'a> Form<'a> {
 const PARTS: &str = "it has not three parts separated by dots";
 
 fn denied(why: &str) -> Denial {
-    Denial::unauthenticated(Check::Form, format!("the token is no signed JWT: {why}"))
+    Denial::unauthenticated(DenialReason::Form, format!("the token is no signed JWT: {why}"))
 }
 
 fn object(part: &str) -> Option<Map<String, Value>> {
@@ -122,7 +122,7 @@ mod tests {
             token(&format!(r#"{{"alg":"HS256","kid":"{}"}}"#, "x".repeat(257)), "{}"),
             format!("{good}{}", "x".repeat(TOKEN_BYTES_MAX)),
         ] {
-            assert_eq!(Form::parse(&text).unwrap_err().check, Check::Form, "{text}");
+            assert_eq!(Form::parse(&text).unwrap_err().check, DenialReason::Form, "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Check, Denial};
+use crate::{Denial, DenialReason};
 
 /// The longest token, in bytes. Those of identity providers have one or two thousand.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -18,7 +18,7 @@ impl Token {
     ///
     /// A denial, when it is longer than [`TOKEN_BYTES_MAX`] or is no `b64token` (RFC 6750 section 2.1).
     pub fn parse(text: &str) -> Result<Self, Denial> {
-        let denied = |detail: String| Err(Denial::unauthenticated(Check::Form, detail));
+        let denied = |detail: String| Err(Denial::unauthenticated(DenialReason::Form, detail));
         if text.len() > TOKEN_BYTES_MAX {
             return denied(format!("the token is longer than {TOKEN_BYTES_MAX} bytes"));
         }
@@ -53,7 +53,7 @@ mod tests {
             assert_eq!(Token::parse(text).unwrap().reveal(), text);
         }
         for text in ["", "==", "a b", "a\"b", "a=b", "ä", "a\0", &"x".repeat(TOKEN_BYTES_MAX + 1)] {
-            assert_eq!(Token::parse(text).unwrap_err().check, Check::Form, "{text:?}");
+            assert_eq!(Token::parse(text).unwrap_err().check, DenialReason::Form, "{text:?}");
         }
         assert_eq!(format!("{:?}", Token::parse("s3cret").unwrap()), "Token(***)");
     }

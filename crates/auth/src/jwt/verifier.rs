@@ -18,7 +18,7 @@ use super::material::{self, JwtSetupError};
 use super::source::{Refreshed, Source, SourceSettings};
 use crate::jwt::config::{KeySource, is_jwks_url};
 use crate::{Algorithms, JwtConfig};
-use crate::{Check, Denial, Scope};
+use crate::{Denial, DenialReason, Scope};
 use tidings_event::Identity;
 use tidings_metrics::Metrics;
 
@@ -137,7 +137,7 @@ impl Verifier {
     pub(super) fn algorithm(&self, form: &Form<'_>) -> Result<Algorithm, Denial> {
         form.algorithm.filter(|algorithm| self.algorithms.as_slice().contains(algorithm)).ok_or_else(|| {
             let detail = "the token is signed with an algorithm that is not in auth.jwt.algorithm";
-            Denial::unauthenticated(Check::Algorithm, detail)
+            Denial::unauthenticated(DenialReason::Algorithm, detail)
         })
     }
 
@@ -179,10 +179,10 @@ impl Verifier {
         });
         Err(if undecided {
             let detail = "the keys for this token cannot be had at the moment: try again";
-            Denial::passing(Check::KeysUnavailable, detail)
+            Denial::passing(DenialReason::KeysUnavailable, detail)
         } else {
             let detail = "no key is known for this token: its `kid` is not among the published keys";
-            Denial::unauthenticated(Check::Key, detail)
+            Denial::unauthenticated(DenialReason::Key, detail)
         })
     }
 }
@@ -199,7 +199,7 @@ pub(super) fn signed(form: &Form<'_>, algorithm: Algorithm, candidates: &[Arc<Ke
     if candidates.iter().any(|key| key.verifies(algorithm, form.signed, form.signature)) {
         return Ok(());
     }
-    Err(Denial::unauthenticated(Check::Signature, "the signature is not that of the key"))
+    Err(Denial::unauthenticated(DenialReason::Signature, "the signature is not that of the key"))
 }
 
 fn sources(config: &JwtConfig, settings: &SourceSettings) -> Result<Vec<Source>, JwtSetupError> {

@@ -13,11 +13,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::bans::Bans;
-use super::order::Order;
+use super::order::ControlCommand;
 use tidings_bus::{Bus, StoreError};
 use tidings_event::Keys;
 use tidings_event::workspace::WorkspaceId;
-use tidings_limits::{Ending, OpenStreams};
+use tidings_limits::{Ending, StreamRegistry};
 use tidings_metrics::Metrics;
 use tidings_metrics::Throttle;
 
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the bus puts orders. Never waits.
 #[derive(Debug, Clone)]
-pub struct Inbox {
+pub struct ControlInbox {
     /// Orders, each with the moment when it came.
     orders: mpsc::Sender<(Bytes, SystemTime)>,
     /// Changes when orders may have been missed.
@@ -37,7 +37,7 @@ pub struct Inbox {
     full_log: Arc<Throttle>,
 }
 
-impl Inbox {
+impl ControlInbox {
     /// The control channel is heard, perhaps after a time when it was not.
     pub fn confirmed(&self) {
         self.missed.send_replace(());
@@ -59,28 +59,28 @@ impl Inbox {
 
 /// Carries orders out.
 #[derive(Debug)]
-pub struct Desk {
+pub struct DisconnectHandler {
     orders: mpsc::Receiver<(Bytes, SystemTime)>,
     missed: watch::Receiver<()>,
-    streams: Arc<OpenStreams>,
+    streams: Arc<StreamRegistry>,
     bans: Arc<Bans>,
     bus: Arc<dyn Bus>,
     metrics: Arc<Metrics>,
     bad_log: Throttle,
 }
 
-impl Desk {
+impl DisconnectHandler {
     /// A desk and the way to it.
     #[must_use]
     pub fn new(
-        streams: Arc<OpenStreams>,
+        streams: Arc<StreamRegistry>,
         bans: Arc<Bans>,
         bus: Arc<dyn Bus>,
         metrics: Arc<Metrics>,
-    ) -> (Self, Inbox) {
+    ) -> (Self, ControlInbox) {
         let (sender, orders) = mpsc::channel(QUEUE);
         let (misses, missed) = watch::channel(());
-        let inbox = Inbox { orders: sender, missed: Arc::new(misses), full_log: Arc::default() };
+        let inbox = ControlInbox { orders: sender, missed: Arc::new(misses), full_log: Arc::default() };
         (Self { orders, missed, streams, bans, bus, metrics, bad_log: Throttle::default() }, inbox)
     }
 
@@ -119,7 +119,7 @@ impl Desk {
 
     /// Carries out an order that was given at a moment. Answers until when it is to be remembered.
     fn take(&self, text: &[u8], at: SystemTime) -> Option<SystemTime> {
-        let order = match Order::parse(text) {
+        let order = match ControlCommand::parse(text) {
             Ok(order) => order,
             Err(error) => {
                 self.metrics.orders_refused.inc();
@@ -149,7 +149,7 @@ impl Desk {
         let now = SystemTime::now();
         let mut banned = false;
         for (text, until) in orders {
-            let Ok(order) = Order::parse(&text) else { continue };
+            let Ok(order) = ControlCommand::parse(&text) else { continue };
             let Some(at) = until.checked_sub(order.remembered()) else { continue };
             if self.ban(&order, at, now) {
                 banned = true;
@@ -165,7 +165,7 @@ impl Desk {
         }
     }
 
-    fn carry_out(&self, order: &Order, at: SystemTime) -> usize {
+    fn carry_out(&self, order: &ControlCommand, at: SystemTime) -> usize {
         // The ban first: who is ended must not come back in between. Whoever is to stay away is also ended if it has come since
         // the order was given, as nothing kept it out until now.
         if self.ban(order, at, SystemTime::now()) {
@@ -176,7 +176,7 @@ impl Desk {
     }
 
     /// Has those stay away whom an order of a moment keeps out now. Answers whether there are any.
-    fn ban(&self, order: &Order, at: SystemTime, now: SystemTime) -> bool {
+    fn ban(&self, order: &ControlCommand, at: SystemTime, now: SystemTime) -> bool {
         let until = order.stay_away.map(|time| at + time).filter(|until| *until > now);
         let Some(until) = until else { return false };
         if !self.bans.add(&order.selector, until, now)

@@ -12,5 +12,5 @@ pub mod desk;
 pub mod order;
 
 pub use bans::Bans;
-pub use desk::{Desk, Inbox};
-pub use order::{Order, OrderError};
+pub use desk::{ControlInbox, DisconnectHandler};
+pub use order::{ControlCommand, ControlCommandError};

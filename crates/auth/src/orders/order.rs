@@ -23,7 +23,7 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// An order to disconnect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct ControlCommand {
     /// Whose streams end.
     pub selector: Selector,
     /// The user that is named, as it was written.
@@ -36,7 +36,7 @@ pub struct Order {
 
 /// Why an order is not one. Nothing is done then: half an order might mean everybody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OrderError {
+pub enum ControlCommandError {
     /// It is too long.
     #[error("an order has at most {BYTES_MAX} bytes")]
     TooLong,
@@ -73,18 +73,18 @@ struct Disconnect {
     r#for: Option<f64>,
 }
 
-impl Order {
+impl ControlCommand {
     /// Reads an order as it came over the bus.
     ///
     /// # Errors
     ///
-    /// [`OrderError`] says what is wrong with it.
-    pub fn parse(text: &[u8]) -> Result<Self, OrderError> {
+    /// [`ControlCommandError`] says what is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Self, ControlCommandError> {
         if text.len() > BYTES_MAX {
-            return Err(OrderError::TooLong);
+            return Err(ControlCommandError::TooLong);
         }
         let Message { disconnect } =
-            serde_json::from_slice(text).map_err(|error| OrderError::Form(error.to_string()))?;
+            serde_json::from_slice(text).map_err(|error| ControlCommandError::Form(error.to_string()))?;
         let user = read(disconnect.user, "user", |text| UserId::parse(text).ok())?;
         let token = read(disconnect.jti, "jti", |text| TokenId::parse(text).ok())?;
         let selector = Selector {
@@ -94,15 +94,15 @@ impl Order {
             connection: read(disconnect.connection, "connection", |text| text.parse().ok())?,
         };
         if selector.is_empty() {
-            return Err(OrderError::Nobody);
+            return Err(ControlCommandError::Nobody);
         }
         let stay_away = match disconnect.r#for {
             None => selector.token.map(|_| TOKEN_STAYS_OUT),
-            Some(_) if selector.connection.is_some() => return Err(OrderError::ConnectionStays),
+            Some(_) if selector.connection.is_some() => return Err(ControlCommandError::ConnectionStays),
             Some(seconds) if seconds > 0.0 && seconds <= SECONDS_MAX => {
                 Some(Duration::from_secs_f64(seconds))
             }
-            Some(_) => return Err(OrderError::Time),
+            Some(_) => return Err(ControlCommandError::Time),
         };
         // One stream that is named by its own id is done with when it has ended.
         let stay_away = stay_away.filter(|_| selector.connection.is_none());
@@ -120,8 +120,8 @@ fn read<T>(
     text: Option<String>,
     name: &'static str,
     parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, OrderError> {
-    text.map(|text| parse(&text).ok_or(OrderError::Value(name))).transpose()
+) -> Result<Option<T>, ControlCommandError> {
+    text.map(|text| parse(&text).ok_or(ControlCommandError::Value(name))).transpose()
 }
 
 #[cfg(test)]
@@ -132,18 +132,20 @@ mod tests {
 
     #[test]
     fn an_order_says_whom_and_for_how_long() {
-        let order = Order::parse(br#"{"disconnect":{"user":"u1","workspace":"acme","for":1.5}}"#).unwrap();
+        let order =
+            ControlCommand::parse(br#"{"disconnect":{"user":"u1","workspace":"acme","for":1.5}}"#).unwrap();
         assert_eq!(order.user, UserId::parse("u1").ok());
         assert_eq!(order.selector.user, order.user.as_ref().map(UserId::key));
         assert_eq!(order.selector.workspace, WorkspaceId::parse("acme").ok());
         assert_eq!(order.stay_away, Some(Duration::from_millis(1500)));
         assert_eq!(order.remembered(), REMEMBERED);
 
-        assert_eq!(Order::parse(br#"{"disconnect":{"user":"u1"}}"#).unwrap().stay_away, None);
-        let token = Order::parse(br#"{"disconnect":{"jti":"t1"}}"#).unwrap();
+        assert_eq!(ControlCommand::parse(br#"{"disconnect":{"user":"u1"}}"#).unwrap().stay_away, None);
+        let token = ControlCommand::parse(br#"{"disconnect":{"jti":"t1"}}"#).unwrap();
         assert_eq!(token.stay_away, Some(TOKEN_STAYS_OUT));
         assert_eq!(token.remembered(), TOKEN_STAYS_OUT);
-        let connection = Order::parse(br#"{"disconnect":{"connection":"abcdefgh.7","jti":"t"}}"#).unwrap();
+        let connection =
+            ControlCommand::parse(br#"{"disconnect":{"connection":"abcdefgh.7","jti":"t"}}"#).unwrap();
         assert_eq!(connection.stay_away, None);
     }
 
@@ -168,16 +170,16 @@ mod tests {
             r#"{"disconnect":{"user":"u1","for":1e300}}"#,
             r#"{"disconnect":{"user":"u1","for":"60"}}"#,
         ] {
-            assert!(Order::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(ControlCommand::parse(text.as_bytes()).is_err(), "{text}");
         }
         let long = format!(r#"{{"disconnect":{{"user":"{}"}}}}"#, "u".repeat(BYTES_MAX));
-        assert_eq!(Order::parse(long.as_bytes()), Err(OrderError::TooLong));
+        assert_eq!(ControlCommand::parse(long.as_bytes()), Err(ControlCommandError::TooLong));
     }
 
     proptest! {
         #[test]
         fn any_text_is_an_order_or_refused(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Order::parse(&text);
+            let _ = ControlCommand::parse(&text);
         }
     }
 }

@@ -55,14 +55,14 @@ enum State {
     Idle,
     /// Driven by all who wait for it.
     Connecting(Attempt),
-    Linked(Link),
+    Linked(CommandLink),
 }
 
 /// `None` when the pin changed meanwhile.
-type Attempt = Shared<BoxFuture<'static, Option<Result<Link, ConnectError>>>>;
+type Attempt = Shared<BoxFuture<'static, Option<Result<CommandLink, ConnectError>>>>;
 
 #[derive(Clone)]
-struct Link {
+struct CommandLink {
     connection: Connection,
     made: Instant,
     number: u64,
@@ -187,7 +187,7 @@ impl Commands {
         outcome
     }
 
-    async fn link(&self) -> Result<Link, ConnectError> {
+    async fn link(&self) -> Result<CommandLink, ConnectError> {
         loop {
             let attempt = {
                 let mut route = self.0.route.lock();
@@ -208,7 +208,10 @@ impl Commands {
     }
 
     /// One attempt, after the pause that is due.
-    fn attempt(&self, route: &Route) -> impl Future<Output = Option<Result<Link, ConnectError>>> + use<> {
+    fn attempt(
+        &self,
+        route: &Route,
+    ) -> impl Future<Output = Option<Result<CommandLink, ConnectError>>> + use<> {
         // Not the whole: it holds the attempt.
         let inner = Arc::downgrade(&self.0);
         let (connector, timeout) = (Arc::clone(&self.0.connector), self.0.timeout);
@@ -227,7 +230,7 @@ impl Inner {
         &self,
         pins: u64,
         made: Result<Connection, ConnectError>,
-    ) -> Option<Result<Link, ConnectError>> {
+    ) -> Option<Result<CommandLink, ConnectError>> {
         let mut route = self.route.lock();
         if route.pins != pins {
             return None;
@@ -235,7 +238,7 @@ impl Inner {
         Some(match made {
             Ok(connection) => {
                 route.links += 1;
-                let link = Link { connection, made: Instant::now(), number: route.links };
+                let link = CommandLink { connection, made: Instant::now(), number: route.links };
                 route.state = State::Linked(link.clone());
                 route.failure = None;
                 Ok(link)

@@ -10,13 +10,13 @@ use tokio::sync::{Notify, watch};
 
 use super::channel::{Channels, Owner};
 use crate::StateCell;
-use tidings_event::Feed;
+use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
 
 /// The gate of one link.
-pub(super) struct Gate {
+pub(super) struct LinkGate {
     /// Taken out when the gate is shut. The lock is held while the feed takes a message, so that shutting waits for it.
-    feed: Mutex<Option<Arc<dyn Feed>>>,
+    feed: Mutex<Option<Arc<dyn BusHandler>>>,
     channels: Channels,
     state: Arc<StateCell>,
     closed: Notify,
@@ -24,8 +24,8 @@ pub(super) struct Gate {
     heard: watch::Sender<u64>,
 }
 
-impl Gate {
-    pub(super) fn new(feed: Arc<dyn Feed>, channels: Channels, state: Arc<StateCell>) -> Self {
+impl LinkGate {
+    pub(super) fn new(feed: Arc<dyn BusHandler>, channels: Channels, state: Arc<StateCell>) -> Self {
         let heard = watch::Sender::new(0);
         Self { feed: Mutex::new(Some(feed)), channels, state, closed: Notify::new(), heard }
     }

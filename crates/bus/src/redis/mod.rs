@@ -62,7 +62,7 @@ use reader::Reader;
 use tidings_event::NodeId;
 use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Feed, Interest};
+use tidings_event::{BusHandler, DesiredSubscriptions};
 
 /// The bus over a Redis server.
 pub struct RedisBus {
@@ -71,7 +71,7 @@ pub struct RedisBus {
     commands: Commands,
     publisher: Publisher,
     reader: Reader,
-    interest: Arc<Interest>,
+    interest: Arc<DesiredSubscriptions>,
     state: Arc<StateCell>,
     config: RedisConfig,
 }
@@ -87,7 +87,7 @@ impl RedisBus {
         config: &RedisConfig,
         retention: &RetentionConfig,
         node: NodeId,
-        interest: Arc<Interest>,
+        interest: Arc<DesiredSubscriptions>,
     ) -> Result<Self, ConnectError> {
         let connector = Arc::new(Connector::new(config)?);
         let channels = Channels::new(&config.channel_prefix, &config.control_channel, node);
@@ -116,7 +116,7 @@ impl RedisBus {
 }
 
 impl Bus for RedisBus {
-    fn run(self: Arc<Self>, feed: Arc<dyn Feed>, stop: CancellationToken) -> BoxFuture<'static, ()> {
+    fn run(self: Arc<Self>, feed: Arc<dyn BusHandler>, stop: CancellationToken) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             tokio::select! {
                 () = supervisor::run(&self, feed) => {}

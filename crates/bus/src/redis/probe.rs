@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::RedisBus;
 use super::connect::{describe, is_passing};
-use super::gate::Gate;
+use super::gate::LinkGate;
 use super::session::Lost;
 
 /// The link is given up when so many probes in a row stay out.
@@ -17,7 +17,7 @@ const UNHEARD_MAX: u32 = 2;
 /// The probes of one link.
 pub(super) struct Probes<'a> {
     bus: &'a RedisBus,
-    gate: &'a Gate,
+    gate: &'a LinkGate,
     sent: u64,
     unheard: u32,
 }
@@ -35,7 +35,7 @@ enum Outcome {
 }
 
 impl<'a> Probes<'a> {
-    pub(super) fn new(bus: &'a RedisBus, gate: &'a Gate) -> Self {
+    pub(super) fn new(bus: &'a RedisBus, gate: &'a LinkGate) -> Self {
         Self { bus, gate, sent: 0, unheard: 0 }
     }
 

@@ -8,10 +8,10 @@ use redis::{RedisError, Value};
 use super::RedisBus;
 use super::connect::{Target, describe, is_passing};
 use super::connection::Connection;
-use super::gate::Gate;
+use super::gate::LinkGate;
 use super::identity::Identity;
 use super::probe::Probes;
-use tidings_event::Change;
+use tidings_event::SubscriptionChange;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::Throttle;
 
@@ -26,7 +26,7 @@ pub(super) struct Lost(pub(super) String);
 /// One link and what is subscribed on it.
 pub(super) struct Session<'a> {
     bus: &'a RedisBus,
-    gate: &'a Gate,
+    gate: &'a LinkGate,
     connection: Connection,
     target: Target,
     subscribed: HashSet<WorkspaceId>,
@@ -39,7 +39,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(bus: &'a RedisBus, gate: &'a Gate, connection: Connection, target: Target) -> Self {
+    pub(super) fn new(bus: &'a RedisBus, gate: &'a LinkGate, connection: Connection, target: Target) -> Self {
         let (subscribed, refused) = (HashSet::new(), HashMap::new());
         let refusal_log = Throttle::default();
         Self {
@@ -96,9 +96,11 @@ impl<'a> Session<'a> {
         let mut released = Vec::new();
         for (workspace, change) in self.bus.interest.take_changes() {
             match change {
-                Change::Want if self.subscribed.contains(&workspace) => self.gate.confirm(&workspace),
-                Change::Want => wanted.push(workspace),
-                Change::Release => {
+                SubscriptionChange::Want if self.subscribed.contains(&workspace) => {
+                    self.gate.confirm(&workspace)
+                }
+                SubscriptionChange::Want => wanted.push(workspace),
+                SubscriptionChange::Release => {
                     self.refused.remove(&workspace);
                     if self.subscribed.remove(&workspace) {
                         released.push(workspace);

@@ -6,26 +6,26 @@ use super::RedisBus;
 use super::backoff::Backoff;
 use super::connect::ConnectError;
 use super::function;
-use super::gate::Gate;
+use super::gate::LinkGate;
 use super::identity::Identity;
 use super::probe::Probes;
 use super::session::{Lost, Session};
-use crate::Link;
-use tidings_event::Feed;
+use crate::LinkState;
+use tidings_event::BusHandler;
 use tidings_metrics::Throttle;
 
 /// Runs until it is dropped.
-pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
+pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn BusHandler>) {
     let mut backoff =
         Backoff::new(bus.config.backoff_min_seconds.duration(), bus.config.backoff_max_seconds.duration());
     let warnings = Throttle::default();
     loop {
-        let gate = Arc::new(Gate::new(Arc::clone(&feed), bus.channels.clone(), Arc::clone(&bus.state)));
+        let gate = Arc::new(LinkGate::new(Arc::clone(&feed), bus.channels.clone(), Arc::clone(&bus.state)));
         let error = match link(bus, &gate, &mut backoff).await {
             Ok(lost) => {
                 gate.shut();
                 feed.interrupted();
-                if bus.state.snapshot().link == Link::Up {
+                if bus.state.snapshot().link == LinkState::Up {
                     bus.state.count_interruption();
                 }
                 lost.0
@@ -46,7 +46,7 @@ pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn Feed>) {
                 "no link to Redis: trying again; live streams stay open and will be told what they may have missed"
             );
         }
-        bus.state.set_link(Link::Down { error });
+        bus.state.set_link(LinkState::Down { error });
         tokio::time::sleep(pause).await;
     }
 }
@@ -60,7 +60,7 @@ async fn learn_rights(bus: &RedisBus) -> Lost {
 }
 
 /// Makes one link and lives with it until it is lost.
-async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result<Lost, ConnectError> {
+async fn link(bus: &RedisBus, gate: &Arc<LinkGate>, backoff: &mut Backoff) -> Result<Lost, ConnectError> {
     let pushes = Arc::clone(gate);
     let target = bus.connector.find().await?;
     let mut connection = bus.connector.subscription_link(&target, move |info| pushes.push(info)).await?;
@@ -74,7 +74,7 @@ async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result
     let excess = connection.excess().clone();
     let mut session = Session::new(bus, gate, connection, target);
     let mut probes = Probes::new(bus, gate);
-    bus.state.set_link(Link::Resubscribing);
+    bus.state.set_link(LinkState::Resubscribing);
     let lost = tokio::select! {
         lost = async {
             if let Err(lost) = session.begin(&mut probes).await {
@@ -82,7 +82,7 @@ async fn link(bus: &RedisBus, gate: &Arc<Gate>, backoff: &mut Backoff) -> Result
             }
             // A ping was answered, a log was read, and a probe came back.
             backoff.reset();
-            bus.state.set_link(Link::Up);
+            bus.state.set_link(LinkState::Up);
             tracing::info!(workspaces = session.subscribed(), "linked to Redis");
             tokio::select! {
                 lost = session.live() => lost,

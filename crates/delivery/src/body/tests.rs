@@ -10,19 +10,19 @@ use tidings_event::Identity;
 use tidings_event::NodeId;
 use tidings_event::log::LogPage;
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Feed as _, Interest};
+use tidings_event::{BusHandler as _, DesiredSubscriptions};
 use tidings_hub::rate::Rates;
-use tidings_hub::{Hub, HubSettings, LiveEvents, Start, View};
-use tidings_limits::{Candidate, OpenStreams, StreamLimits};
+use tidings_hub::{Hub, HubSettings, LiveEvents, Start, SubscriptionFilter};
+use tidings_limits::{Candidate, StreamLimits, StreamRegistry};
 use tidings_metrics::Metrics;
 
 /// The stream of a client of a workspace that is confirmed, by a clock, until a moment of it.
 fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
     let workspace = WorkspaceId::parse("acme").unwrap();
-    let open = Arc::new(OpenStreams::new(NodeId::random(), StreamLimits::default()));
+    let open = Arc::new(StreamRegistry::new(NodeId::random(), StreamLimits::default()));
     let candidate = Candidate { workspace: workspace.clone(), identity: Identity::default() };
     let lease = open.admit(candidate).unwrap();
-    let subscriber = hub.join(&workspace, Start::Head, View::default()).unwrap();
+    let subscriber = hub.join(&workspace, Start::Head, SubscriptionFilter::default()).unwrap();
     hub.confirmed(&workspace);
     while let Some(read) = hub.reads().take() {
         hub.answer(&read, Ok(LogPage { proven: true, ..LogPage::default() }));
@@ -37,7 +37,7 @@ fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
         metrics: Arc::new(Metrics::new()),
     });
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
+    let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
     let until = Until { expires: Some(expires), aged: None };
     StreamBody::new(subscriber, Terms { lease, place: None, until }, settings, recipient)
 }
@@ -54,7 +54,7 @@ fn hub() -> Hub {
         workspaces: 10,
         live: LiveEvents::Auto,
     };
-    Hub::new(NodeId::random(), settings, Arc::new(Interest::default()), Arc::new(Metrics::new()))
+    Hub::new(NodeId::random(), settings, Arc::new(DesiredSubscriptions::default()), Arc::new(Metrics::new()))
 }
 
 /// Reads until a part of the stream says something.

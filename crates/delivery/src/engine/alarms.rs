@@ -11,9 +11,9 @@ const SPARE: usize = 1024;
 /// The moments that are set. Each connection knows the earliest one that counts for it; others of it are passed over when
 /// they come.
 #[derive(Debug, Default)]
-pub(super) struct Alarms(BinaryHeap<Reverse<(Tick, u32)>>);
+pub(super) struct Timers(BinaryHeap<Reverse<(Tick, u32)>>);
 
-impl Alarms {
+impl Timers {
     /// Sets a moment for a connection.
     pub(super) fn set(&mut self, at: Tick, client: u32) {
         self.0.push(Reverse((at, client)));
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn moments_of_those_who_are_gone_do_not_pile_up() {
-        let mut alarms = Alarms::default();
+        let mut alarms = Timers::default();
         for client in 0..10_000 {
             alarms.set(u64::from(client), client);
             if alarms.are_mostly_past(10) {
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn moments_come_in_their_order_and_not_before_their_time() {
-        let mut alarms = Alarms::default();
+        let mut alarms = Timers::default();
         for (at, client) in [(30, 1), (10, 2), (20, 3)] {
             alarms.set(at, client);
         }

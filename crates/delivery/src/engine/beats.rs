@@ -16,7 +16,7 @@ const STRIDE: u64 = 79;
 /// is due there. Numbers are given without holes, so those who came at the same moment are spread evenly, and
 /// nothing has to be kept for any of them.
 #[derive(Debug)]
-pub(super) struct Beats {
+pub(super) struct HeartbeatWheel {
     points: u64,
     /// Milliseconds between two points.
     width: u64,
@@ -27,7 +27,7 @@ pub(super) struct Beats {
     number: Option<u64>,
 }
 
-impl Beats {
+impl HeartbeatWheel {
     /// For an interval in milliseconds.
     pub(super) fn new(interval: u64, now: Tick) -> Self {
         let points = (interval / WIDTH_MIN).clamp(1, POINTS_MAX);
@@ -86,7 +86,7 @@ mod tests {
     fn the_heartbeats_of_20_000_who_came_at_once_are_spread_over_the_interval() {
         const CLIENTS: usize = 20_000;
         const INTERVAL: u64 = 15_000;
-        let mut beats = Beats::new(INTERVAL, 0);
+        let mut beats = HeartbeatWheel::new(INTERVAL, 0);
         let mut times: Vec<Vec<Tick>> = vec![Vec::new(); CLIENTS];
         let mut most = 0;
         while let Some(now) = beats.next_at(CLIENTS, |_| true).filter(|&at| at <= 10 * INTERVAL) {
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn every_number_has_its_point_whatever_the_interval() {
         for interval in [1, 25, 100, 200, 790, 1000, 1580, 60_000] {
-            let mut beats = Beats::new(interval, 0);
+            let mut beats = HeartbeatWheel::new(interval, 0);
             let mut counts = vec![0; 300];
             for now in 0..=interval {
                 while let Some(number) = beats.pop(now, counts.len()) {
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_apart() {
-        let mut beats = Beats::new(12_800, 0);
+        let mut beats = HeartbeatWheel::new(12_800, 0);
         let mut order = Vec::new();
         for now in 0..=12_800 {
             order.extend(std::iter::from_fn(|| beats.pop(now, 8)));
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_wait_is_until_somebody_is_due() {
-        let mut beats = Beats::new(12_800, 0);
+        let mut beats = HeartbeatWheel::new(12_800, 0);
         assert_eq!(beats.next_at(0, |_| true), None);
         assert_eq!(beats.next_at(4, |_| false), None);
         let at = beats.next_at(4, |number| number == 3).unwrap();
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_long_sleep_brings_one_heartbeat_and_not_many() {
-        let mut beats = Beats::new(1280, 0);
+        let mut beats = HeartbeatWheel::new(1280, 0);
         let due = std::iter::from_fn(|| beats.pop(100_000, 1)).count();
         assert!((1..=2).contains(&due), "{due}");
     }

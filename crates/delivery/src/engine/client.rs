@@ -7,14 +7,14 @@ use mio::net::TcpStream;
 
 use super::Tick;
 use super::counts::Counts;
-use super::handed::Kept;
+use super::handed::ConnectionGuards;
 use super::outgoing::Outgoing;
-use super::personal::Personal;
-use super::wire_log::{Run, WireLog};
-use crate::account::Account;
+use super::personal::CatchingUp;
+use super::wire_log::{BroadcastBuffer, Run};
+use crate::account::StreamStats;
 use tidings_event::UserKey;
 use tidings_event::control::ReconnectReason;
-use tidings_hub::Presence;
+use tidings_hub::SubscriptionGuard;
 
 /// How many runs of a log go out with one write, where something between them is not for the client.
 const RUNS: usize = 16;
@@ -29,7 +29,7 @@ pub(super) const NEVER: Tick = Tick::MAX;
 /// closed before its place is given to another.
 pub(super) struct Client {
     /// `None` when the stream's last byte is out.
-    pub(super) account: Option<Account>,
+    pub(super) account: Option<StreamStats>,
     pub(super) phase: Phase,
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) socket: TcpStream,
@@ -52,18 +52,18 @@ pub(super) struct Client {
     /// It has not everything that its log holds, and is not reached by rounds.
     pub(super) behind: bool,
     /// Only kept.
-    pub(super) _kept: Kept,
+    pub(super) _kept: ConnectionGuards,
 }
 
 /// How far a connection has come.
 pub(super) enum Phase {
     /// It is read for alone.
-    Personal(Box<Personal>),
+    CatchingUp(Box<CatchingUp>),
     /// It is a cursor into a log.
-    Shared(Member),
+    Shared(BroadcastCursor),
     /// The last bytes are on their way. Until they are out, the client counts as a subscriber.
     Ending {
-        _presence: Option<Presence>,
+        _presence: Option<SubscriptionGuard>,
         /// When they have to be out.
         by: Tick,
     },
@@ -72,14 +72,14 @@ pub(super) enum Phase {
 }
 
 /// A place in a log.
-pub(super) struct Member {
+pub(super) struct BroadcastCursor {
     pub(super) log: u32,
     /// Its place among the log's clients.
     pub(super) index: u32,
     pub(super) cursor: u64,
     /// Who looks, where it matters.
     pub(super) user: Option<UserKey>,
-    pub(super) presence: Presence,
+    pub(super) presence: SubscriptionGuard,
 }
 
 /// What came of sending.
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Sends what the log holds behind the cursor. Nothing may wait for this connection alone.
-    pub(super) fn send_log(&mut self, wire: &WireLog, now: Tick, counts: &mut Counts) -> Sent {
+    pub(super) fn send_log(&mut self, wire: &BroadcastBuffer, now: Tick, counts: &mut Counts) -> Sent {
         let Phase::Shared(member) = &mut self.phase else { return Sent::All };
         loop {
             if member.cursor == wire.head() {
@@ -232,7 +232,7 @@ impl Client {
 
     /// Whether it was given nothing but its head, which goes out together with what comes first.
     pub(super) fn is_opening(&self) -> bool {
-        matches!(&self.phase, Phase::Personal(personal) if personal.is_opening())
+        matches!(&self.phase, Phase::CatchingUp(personal) if personal.is_opening())
     }
 
     /// Where bytes for this connection alone are added.
@@ -253,10 +253,10 @@ impl Client {
         let stuck = if self.blocked { self.stuck_since.saturating_add(write_timeout) } else { NEVER };
         match &self.phase {
             // Most have their hello at once, and need no such alarm.
-            Phase::Personal(personal) if !personal.is_live() && !personal.is_opening() => {
+            Phase::CatchingUp(personal) if !personal.is_live() && !personal.is_opening() => {
                 self.until.min(self.expires).min(personal.held_until).min(stuck)
             }
-            Phase::Personal(_) | Phase::Shared(_) => self.until.min(self.expires).min(stuck),
+            Phase::CatchingUp(_) | Phase::Shared(_) => self.until.min(self.expires).min(stuck),
             Phase::Ending { by, .. } => stuck.min(*by),
             Phase::Closing(at) => *at,
         }
@@ -264,7 +264,11 @@ impl Client {
 }
 
 /// Writes what is for a client and moves its cursor on. Answers what was written and how much of it there was.
-fn write_runs(mut socket: &TcpStream, wire: &WireLog, member: &mut Member) -> (io::Result<usize>, usize) {
+fn write_runs(
+    mut socket: &TcpStream,
+    wire: &BroadcastBuffer,
+    member: &mut BroadcastCursor,
+) -> (io::Result<usize>, usize) {
     member.cursor = wire.skip_hidden(member.cursor, member.user);
     let mut runs = [Run::default(); RUNS];
     let count = wire.runs(member.cursor, member.user, &mut runs);

@@ -1,11 +1,11 @@
 //! What a shard does for one connection.
 
 use super::chunk;
-use super::client::{Client, Discarded, Member, NEVER, Phase, Sent};
-use super::inbox::{Bell, BellOf};
+use super::client::{BroadcastCursor, Client, Discarded, NEVER, Phase, Sent};
+use super::inbox::{BellOf, ClientWaker};
 use super::personal::Filled;
 use super::shard::{LINGER_MS, Shard, millis};
-use super::shared_log::{LogKey, SharedLog};
+use super::shared_log::{Broadcast, LogKey};
 use crate::settings::END_GRACE;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
@@ -54,7 +54,7 @@ impl Shard {
                 Sent::Gone(why) => return self.remove(number, why),
             }
             match &mut client.phase {
-                Phase::Personal(_) => match self.fill(number) {
+                Phase::CatchingUp(_) => match self.fill(number) {
                     Filled::Some => {}
                     Filled::End(reason) => self.end(number, reason),
                     Filled::Nothing if self.join(number) => {}
@@ -79,7 +79,8 @@ impl Shard {
         if let Some(reason) = client.due(self.now) {
             return Filled::End(reason);
         }
-        let Client { phase: Phase::Personal(personal), account: Some(account), outgoing, .. } = client else {
+        let Client { phase: Phase::CatchingUp(personal), account: Some(account), outgoing, .. } = client
+        else {
             return Filled::Nothing;
         };
         let out = outgoing.get_or_insert_default().end();
@@ -123,7 +124,7 @@ impl Shard {
     /// Makes a client that has everything a cursor into the log of its workspace. Answers whether it is one now.
     fn join(&mut self, number: u32) -> bool {
         let Some(client) = self.clients.get_mut(number as usize) else { return false };
-        let Phase::Personal(personal) = &client.phase else { return false };
+        let Phase::CatchingUp(personal) = &client.phase else { return false };
         let subscriber = &personal.subscriber;
         let Some(cursor) = subscriber.ring_cursor().filter(|_| subscriber.view().types.is_none()) else {
             return false;
@@ -136,8 +137,8 @@ impl Shard {
                 let Some(tap) = subscriber.tap() else { return false };
                 let entry = self.logs.vacant_entry();
                 let Ok(index) = u32::try_from(entry.key()) else { return false };
-                let bell = Bell::new(&self.inbox, BellOf::Log(index));
-                entry.insert(SharedLog::new(key.clone(), tap, bell, self.settings.bounds));
+                let bell = ClientWaker::new(&self.inbox, BellOf::Log(index));
+                entry.insert(Broadcast::new(key.clone(), tap, bell, self.settings.bounds));
                 self.log_of.insert(key, index);
                 index
             }
@@ -151,9 +152,9 @@ impl Shard {
             let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER });
             // Nothing is left in it, and from here on nothing is added.
             client.outgoing = None;
-            if let Phase::Personal(personal) = phase {
+            if let Phase::CatchingUp(personal) = phase {
                 let user = personal.subscriber.view().user;
-                client.phase = Phase::Shared(Member {
+                client.phase = Phase::Shared(BroadcastCursor {
                     log: index,
                     index: u32::try_from(place).unwrap_or(u32::MAX),
                     cursor: log.wire.head(),
@@ -184,7 +185,7 @@ impl Shard {
             return;
         }
         let sent = match client {
-            Client { phase: Phase::Personal(personal), account: Some(account), outgoing, .. } => {
+            Client { phase: Phase::CatchingUp(personal), account: Some(account), outgoing, .. } => {
                 personal.heartbeat(account, &mut self.counts, outgoing.get_or_insert_default().end());
                 client.send_own(self.now, &mut self.counts)
             }
@@ -234,7 +235,7 @@ impl Shard {
             out.extend_from_slice(chunk::LAST);
         }
         let presence = match phase {
-            Phase::Personal(personal) => Some(personal.subscriber.into_presence()),
+            Phase::CatchingUp(personal) => Some(personal.subscriber.into_presence()),
             Phase::Shared(member) => {
                 self.leave(&member, is_behind);
                 Some(member.presence)
@@ -280,7 +281,7 @@ impl Shard {
     }
 
     /// A client leaves its log.
-    fn leave(&mut self, member: &Member, is_behind: bool) {
+    fn leave(&mut self, member: &BroadcastCursor, is_behind: bool) {
         let Some(log) = self.logs.get_mut(member.log as usize) else { return };
         log.behind -= usize::from(is_behind);
         for (moved, place) in log.members.remove(member.index as usize).into_iter().flatten() {

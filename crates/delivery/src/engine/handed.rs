@@ -6,25 +6,25 @@ use std::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::account::Account;
+use crate::account::StreamStats;
 use crate::{Recipient, Terms, Until};
 use tidings_hub::Subscriber;
 use tidings_limits::AddressPlace;
 use tidings_metrics::Counted;
 
 /// A stream that was granted, and waits for the socket it is to be written to. It counts as open; dropped, it ends.
-pub struct Granted {
-    pub(super) account: Account,
+pub struct PendingStream {
+    pub(super) account: StreamStats,
     pub(super) place: Option<AddressPlace>,
     pub(super) subscriber: Subscriber,
     pub(super) until: Until,
 }
 
-impl Granted {
+impl PendingStream {
     /// The stream of a subscriber that has just joined.
     #[must_use]
     pub fn new(subscriber: Subscriber, terms: Terms, recipient: &Recipient) -> Self {
-        let account = Account::new(terms.lease, recipient);
+        let account = StreamStats::new(terms.lease, recipient);
         Self { account, place: terms.place, subscriber, until: terms.until }
     }
 
@@ -34,27 +34,27 @@ impl Granted {
     }
 }
 
-impl fmt::Debug for Granted {
+impl fmt::Debug for PendingStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Granted").field("account", &self.account).finish_non_exhaustive()
+        f.debug_struct("PendingStream").field("account", &self.account).finish_non_exhaustive()
     }
 }
 
 /// A stream with its socket.
-pub struct Handed {
+pub struct Handoff {
     /// The stream.
-    pub granted: Granted,
+    pub granted: PendingStream,
     /// The socket, which does not block. Nothing of the answer was sent.
     pub socket: TcpStream,
     /// The head of the answer, which announces a chunked body.
     pub head: Vec<u8>,
     /// What is to be kept for as long as the socket is open.
-    pub kept: Kept,
+    pub kept: ConnectionGuards,
 }
 
 /// What a connection has for as long as it is open. All of it is only kept.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct ConnectionGuards {
     /// Its room among all connections.
     pub permit: Option<OwnedSemaphorePermit>,
     /// Its place in the count.
@@ -66,7 +66,7 @@ pub struct Kept {
     pub places: Option<Box<[Option<AddressPlace>; 2]>>,
 }
 
-impl Kept {
+impl ConnectionGuards {
     /// Keeps the place of the stream too.
     pub(super) fn with(mut self, place: Option<AddressPlace>) -> Self {
         if place.is_some() {
@@ -76,8 +76,8 @@ impl Kept {
     }
 }
 
-impl fmt::Debug for Handed {
+impl fmt::Debug for Handoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handed").field("granted", &self.granted).finish_non_exhaustive()
+        f.debug_struct("Handoff").field("granted", &self.granted).finish_non_exhaustive()
     }
 }

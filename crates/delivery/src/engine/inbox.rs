@@ -8,15 +8,15 @@ use std::task::{Wake, Waker};
 
 use mio::{Registry, Token};
 
-use super::handed::Handed;
-use tidings_limits::{Ear, Ending};
+use super::handed::Handoff;
+use tidings_limits::{Ending, OnClose};
 
 /// A word to a shard. There are no more of them at a time than connections and logs, since each has two words on its
 /// way at most; connections are bounded by the listener, and what those have left who are gone is heard in the turns that follow.
 #[derive(Debug)]
-pub(super) enum Word {
+pub(super) enum ShardMessage {
     /// A connection is handed over.
-    Open(Box<Handed>),
+    Open(Box<Handoff>),
     /// A connection may have something to do.
     Look(u32),
     /// A log may have something to read.
@@ -31,27 +31,27 @@ pub(super) enum Word {
 
 /// A shard's ear, for others.
 #[derive(Debug)]
-pub(super) struct Inbox {
-    words: Sender<Word>,
+pub(super) struct ShardSender {
+    words: Sender<ShardMessage>,
     waker: mio::Waker,
     /// Whether the shard waits, or is about to.
     asleep: AtomicBool,
 }
 
-impl Inbox {
+impl ShardSender {
     /// An inbox whose words wake the poll.
     ///
     /// # Errors
     ///
     /// When the system has no means of waking left.
-    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<(Arc<Self>, Receiver<Word>)> {
+    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<(Arc<Self>, Receiver<ShardMessage>)> {
         let (words, receiver) = mpsc::channel();
         let waker = mio::Waker::new(registry, token)?;
         Ok((Arc::new(Self { words, waker, asleep: AtomicBool::new(false) }), receiver))
     }
 
     /// Says something. A shard that is gone does not hear it, and what was handed over is dropped.
-    pub(super) fn say(&self, word: Word) {
+    pub(super) fn say(&self, word: ShardMessage) {
         let _ = self.words.send(word);
         if self.asleep.swap(false, Ordering::SeqCst) {
             // Only a poll that is gone cannot be woken.
@@ -71,16 +71,16 @@ impl Inbox {
     }
 }
 
-impl Ear for Inbox {
+impl OnClose for ShardSender {
     fn hear_ending(&self, stream: u32, _ending: Ending) {
-        self.say(Word::Look(stream));
+        self.say(ShardMessage::Look(stream));
     }
 }
 
 /// Wakes a shard for one of its connections or logs.
 #[derive(Debug)]
-pub(super) struct Bell {
-    inbox: Arc<Inbox>,
+pub(super) struct ClientWaker {
+    inbox: Arc<ShardSender>,
     of: BellOf,
     /// Whether the word is on its way.
     rung: AtomicBool,
@@ -95,8 +95,8 @@ pub(super) enum BellOf {
     Log(u32),
 }
 
-impl Bell {
-    pub(super) fn new(inbox: &Arc<Inbox>, of: BellOf) -> Arc<Self> {
+impl ClientWaker {
+    pub(super) fn new(inbox: &Arc<ShardSender>, of: BellOf) -> Arc<Self> {
         Arc::new(Self { inbox: Arc::clone(inbox), of, rung: AtomicBool::new(false) })
     }
 
@@ -111,7 +111,7 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for ClientWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -119,8 +119,8 @@ impl Wake for Bell {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.rung.swap(true, Ordering::SeqCst) {
             self.inbox.say(match self.of {
-                BellOf::Client(client) => Word::Look(client),
-                BellOf::Log(log) => Word::Read(log),
+                BellOf::Client(client) => ShardMessage::Look(client),
+                BellOf::Log(log) => ShardMessage::Read(log),
             });
         }
     }

@@ -5,7 +5,7 @@
 /// A round visits everybody who was there when it began and is still there when it ends, once; who joins meanwhile is
 /// visited too.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(super) struct BroadcastCursors {
     clients: Vec<u32>,
     next: usize,
 }
@@ -13,7 +13,7 @@ pub(super) struct Members {
 /// A client that stands at another place now, because one left.
 pub(super) type Moved = (u32, usize);
 
-impl Members {
+impl BroadcastCursors {
     pub(super) fn len(&self) -> usize {
         self.clients.len()
     }
@@ -95,7 +95,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_round_visits_everybody_once(steps in proptest::collection::vec(step(), 1..300)) {
-            let mut members = Members::default();
+            let mut members = BroadcastCursors::default();
             let mut places: HashMap<u32, usize> = HashMap::new();
             let mut visited: HashSet<u32> = HashSet::new();
             let mut number = 0;

@@ -36,12 +36,12 @@ mod shard;
 mod shared_log;
 mod wire_log;
 
-pub use handed::{Granted, Handed, Kept};
+pub use handed::{ConnectionGuards, Handoff, PendingStream};
 pub use shard::Shard;
 pub use wire_log::LogBounds;
 
 use super::StreamSettings;
-use inbox::{Inbox, Word};
+use inbox::{ShardMessage, ShardSender};
 
 #[cfg(test)]
 mod tests;
@@ -73,7 +73,7 @@ impl EngineSettings {
 /// All shards, for those who have something to say to them.
 #[derive(Debug)]
 pub struct Engine {
-    shards: Vec<Arc<Inbox>>,
+    shards: Vec<Arc<ShardSender>>,
 }
 
 impl Engine {
@@ -89,31 +89,31 @@ impl Engine {
     }
 
     /// Takes a stream over.
-    pub fn open(&self, handed: Handed) {
+    pub fn open(&self, handed: Handoff) {
         let subscriber = &handed.granted.subscriber;
         let mut hasher = DefaultHasher::new();
         subscriber.workspace().hash(&mut hasher);
         let home = usize::try_from(hasher.finish() % self.shards.len() as u64).unwrap_or_default();
         let shard = (home + subscriber.companions() / COMPANIONS) % self.shards.len();
-        self.shards[shard].say(Word::Open(Box::new(handed)));
+        self.shards[shard].say(ShardMessage::Open(Box::new(handed)));
     }
 
     /// Tells the shards that the drain of the streams has begun.
     pub fn drain(&self) {
-        self.tell_all(|| Word::Drain);
+        self.tell_all(|| ShardMessage::Drain);
     }
 
     /// Cuts every stream that is left.
     pub fn abandon(&self) {
-        self.tell_all(|| Word::Abandon);
+        self.tell_all(|| ShardMessage::Abandon);
     }
 
     /// Ends the shards.
     pub fn stop(&self) {
-        self.tell_all(|| Word::Stop);
+        self.tell_all(|| ShardMessage::Stop);
     }
 
-    fn tell_all(&self, word: impl Fn() -> Word) {
+    fn tell_all(&self, word: impl Fn() -> ShardMessage) {
         self.shards.iter().for_each(|shard| shard.say(word()));
     }
 }

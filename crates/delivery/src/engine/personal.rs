@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use super::Tick;
 use super::chunk;
 use super::counts::Counts;
-use super::inbox::Bell;
+use super::inbox::ClientWaker;
 use crate::StreamSettings;
-use crate::account::Account;
+use crate::account::StreamStats;
 use crate::hello::hello;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
@@ -20,10 +20,10 @@ const FILL_BYTES: usize = 16 * 1024;
 
 /// A subscriber that is read for one client.
 #[derive(Debug)]
-pub(super) struct Personal {
+pub(super) struct CatchingUp {
     pub(super) subscriber: Subscriber,
     /// What the subscriber rings when there is something.
-    pub(super) bell: Arc<Bell>,
+    pub(super) bell: Arc<ClientWaker>,
     /// Until when it is held if its workspace is not confirmed.
     pub(super) held_until: Tick,
     stage: Stage,
@@ -50,8 +50,8 @@ pub(super) enum Filled {
     End(ReconnectReason),
 }
 
-impl Personal {
-    pub(super) fn new(subscriber: Subscriber, bell: Arc<Bell>, held_until: Tick) -> Self {
+impl CatchingUp {
+    pub(super) fn new(subscriber: Subscriber, bell: Arc<ClientWaker>, held_until: Tick) -> Self {
         Self { subscriber, bell, held_until, stage: Stage::Opening }
     }
 
@@ -69,7 +69,7 @@ impl Personal {
     pub(super) fn fill(
         &mut self,
         settings: &StreamSettings,
-        account: &mut Account,
+        account: &mut StreamStats,
         counts: &mut Counts,
         out: &mut Vec<u8>,
     ) -> Filled {
@@ -108,7 +108,7 @@ impl Personal {
     }
 
     /// A sign of life at the place where the client is.
-    pub(super) fn heartbeat(&self, account: &mut Account, counts: &mut Counts, out: &mut Vec<u8>) {
+    pub(super) fn heartbeat(&self, account: &mut StreamStats, counts: &mut Counts, out: &mut Vec<u8>) {
         let beat = control::heartbeat(self.subscriber.position(), self.subscriber.is_live());
         counts.give(account, out, &beat);
     }
@@ -116,7 +116,7 @@ impl Personal {
 
 impl Counts {
     /// Adds a frame that is one client's alone.
-    pub(super) fn give(&mut self, account: &mut Account, out: &mut Vec<u8>, frame: &[u8]) {
+    pub(super) fn give(&mut self, account: &mut StreamStats, out: &mut Vec<u8>, frame: &[u8]) {
         chunk::put(out, frame);
         let bytes = frame.len() as u64;
         account.bytes += bytes;

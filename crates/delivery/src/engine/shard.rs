@@ -13,21 +13,21 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::alarms::Alarms;
-use super::beats::Beats;
+use super::alarms::Timers;
+use super::beats::HeartbeatWheel;
 use super::client::{Client, NEVER, Phase};
 use super::counts::Counts;
-use super::handed::Handed;
-use super::inbox::{Bell, BellOf, Inbox, Word};
+use super::handed::Handoff;
+use super::inbox::{BellOf, ClientWaker, ShardMessage, ShardSender};
 use super::outgoing::Outgoing;
-use super::personal::Personal;
-use super::shared_log::{LogKey, SharedLog};
+use super::personal::CatchingUp;
+use super::shared_log::{Broadcast, LogKey};
 use super::{EngineSettings, Tick};
 use crate::Until;
 use crate::until::unix_ms;
 use tidings_event::Frame;
 use tidings_event::control::ReconnectReason;
-use tidings_limits::Ear;
+use tidings_limits::OnClose;
 
 /// The token of the inbox.
 const INBOX: Token = Token(usize::MAX);
@@ -66,17 +66,17 @@ pub(super) const LINGER_MS: u64 = 1_000;
 pub struct Shard {
     pub(super) settings: EngineSettings,
     poll: Poll,
-    pub(super) inbox: Arc<Inbox>,
-    words: Receiver<Word>,
+    pub(super) inbox: Arc<ShardSender>,
+    words: Receiver<ShardMessage>,
     /// A word that came just before the shard would have slept.
-    early: Option<Word>,
+    early: Option<ShardMessage>,
     began: Instant,
     /// The time, as of the beginning of the turn.
     pub(super) now: Tick,
     /// The wall clock at tick 0, in milliseconds since 1970, as it was when it was last found to have been set.
     wall_offset: i64,
     pub(super) clients: Slab<Client>,
-    pub(super) logs: Slab<SharedLog>,
+    pub(super) logs: Slab<Broadcast>,
     pub(super) log_of: HashMap<LogKey, u32>,
     /// Connections that have something of their own to do.
     pub(super) ready: VecDeque<u32>,
@@ -84,8 +84,8 @@ pub struct Shard {
     pub(super) reads: VecDeque<u32>,
     /// Logs through whose clients a round goes.
     pub(super) rounds: VecDeque<u32>,
-    pub(super) alarms: Alarms,
-    beats: Beats,
+    pub(super) alarms: Timers,
+    beats: HeartbeatWheel,
     pub(super) counts: Counts,
     pub(super) scratch: Vec<u8>,
     pub(super) frames: Vec<Arc<Frame>>,
@@ -102,7 +102,7 @@ impl Shard {
     /// When the system has no poll left.
     pub(super) fn new(settings: EngineSettings) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let (inbox, words) = Inbox::new(poll.registry(), INBOX)?;
+        let (inbox, words) = ShardSender::new(poll.registry(), INBOX)?;
         let interval = millis(settings.streams.heartbeat);
         let wall_offset = settings.streams.clock.now_ms();
         Ok(Self {
@@ -120,8 +120,8 @@ impl Shard {
             ready: VecDeque::new(),
             reads: VecDeque::new(),
             rounds: VecDeque::new(),
-            alarms: Alarms::default(),
-            beats: Beats::new(interval, 0),
+            alarms: Timers::default(),
+            beats: HeartbeatWheel::new(interval, 0),
             counts: Counts::default(),
             scratch: vec![0; SCRATCH_BYTES],
             frames: Vec::new(),
@@ -130,7 +130,7 @@ impl Shard {
         })
     }
 
-    pub(super) fn inbox(&self) -> Arc<Inbox> {
+    pub(super) fn inbox(&self) -> Arc<ShardSender> {
         Arc::clone(&self.inbox)
     }
 
@@ -252,23 +252,23 @@ impl Shard {
         for _ in 0..WORDS {
             let Some(word) = self.early.take().or_else(|| self.words.try_recv().ok()) else { return true };
             match word {
-                Word::Open(handed) => self.open(*handed),
-                Word::Look(number) => self.look(number),
-                Word::Read(log) => self.read_later(log),
-                Word::Drain => self.drain(),
-                Word::Abandon => {
+                ShardMessage::Open(handed) => self.open(*handed),
+                ShardMessage::Look(number) => self.look(number),
+                ShardMessage::Read(log) => self.read_later(log),
+                ShardMessage::Drain => self.drain(),
+                ShardMessage::Abandon => {
                     self.abandoned = true;
                     self.abandon();
                 }
-                Word::Stop => self.stopped = true,
+                ShardMessage::Stop => self.stopped = true,
             }
         }
         false
     }
 
     /// Takes a connection over.
-    fn open(&mut self, handed: Handed) {
-        let Handed { granted, socket, head, kept } = handed;
+    fn open(&mut self, handed: Handoff) {
+        let Handoff { granted, socket, head, kept } = handed;
         let streams = Arc::clone(&self.settings.streams);
         if self.abandoned {
             let mut granted = granted;
@@ -281,7 +281,7 @@ impl Shard {
         let token = Token(entry.key());
         let mut account = granted.account;
         // Whether it was said before is looked at before anything is sent.
-        let _ = account.lease.listen(Arc::clone(&self.inbox) as Arc<dyn Ear>, number);
+        let _ = account.lease.listen(Arc::clone(&self.inbox) as Arc<dyn OnClose>, number);
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::error!(%error, "cannot wait for a socket: its stream ends");
             account.cut("cannot be waited for");
@@ -294,10 +294,10 @@ impl Shard {
         let until = aged.into_iter().chain(drained).min_by_key(|(at, _)| *at);
         let (until, until_reason) = until.unwrap_or((NEVER, ReconnectReason::Aged));
         let held_until = self.now.saturating_add(millis(streams.confirm));
-        let bell = Bell::new(&self.inbox, BellOf::Client(number));
+        let bell = ClientWaker::new(&self.inbox, BellOf::Client(number));
         let client = Client {
             account: Some(account),
-            phase: Phase::Personal(Box::new(Personal::new(granted.subscriber, bell, held_until))),
+            phase: Phase::CatchingUp(Box::new(CatchingUp::new(granted.subscriber, bell, held_until))),
             outgoing: Some(Box::new(Outgoing::new(head))),
             socket,
             until,
@@ -320,7 +320,7 @@ impl Shard {
     /// A connection's subscriber has something, or it has to end.
     fn look(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
-        if let Phase::Personal(personal) = &client.phase {
+        if let Phase::CatchingUp(personal) = &client.phase {
             personal.bell.heard();
         }
         let ending = client.account.as_ref().and_then(|account| account.lease.ending());
@@ -344,11 +344,11 @@ impl Shard {
             Phase::Closing(at) if *at <= now => return self.remove(number, "client left"),
             Phase::Ending { by, .. } if *by <= now => return self.remove(number, "takes no bytes"),
             Phase::Ending { .. } | Phase::Closing(_) => None,
-            Phase::Personal(_) | Phase::Shared(_) if client.due(now).is_some() => client.due(now),
-            Phase::Personal(personal) if !personal.is_live() && personal.held_until <= now => {
+            Phase::CatchingUp(_) | Phase::Shared(_) if client.due(now).is_some() => client.due(now),
+            Phase::CatchingUp(personal) if !personal.is_live() && personal.held_until <= now => {
                 Some(ReconnectReason::Unavailable)
             }
-            Phase::Personal(_) | Phase::Shared(_) => None,
+            Phase::CatchingUp(_) | Phase::Shared(_) => None,
         };
         if let Some(reason) = reason {
             self.end(number, reason);

@@ -7,14 +7,14 @@ use bytes::Bytes;
 
 use super::Tick;
 use super::chunk;
-use super::inbox::Bell;
-use super::members::Members;
-use super::wire_log::{LogBounds, WireLog};
+use super::inbox::ClientWaker;
+use super::members::BroadcastCursors;
+use super::wire_log::{BroadcastBuffer, LogBounds};
 use tidings_event::Frame;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
-use tidings_hub::{Tap, Tapped};
+use tidings_hub::{RingRead, RingReader};
 
 /// What is left of a frame is copied for each client up to this size, and shared beyond it.
 const COPIED_BYTES: usize = 1024;
@@ -27,10 +27,10 @@ pub(super) struct LogKey {
 }
 
 /// A log with its clients. It is there for as long as it has some.
-pub(super) struct SharedLog {
+pub(super) struct Broadcast {
     pub(super) key: LogKey,
-    pub(super) wire: WireLog,
-    pub(super) members: Members,
+    pub(super) wire: BroadcastBuffer,
+    pub(super) members: BroadcastCursors,
     /// How many clients have not everything and are not reached by rounds, because their sockets take no more for now.
     pub(super) behind: usize,
     /// It stands in the queue of those that may have something to read.
@@ -39,8 +39,8 @@ pub(super) struct SharedLog {
     pub(super) round: Option<u64>,
     /// Nothing more comes, and every client is told so.
     pub(super) closed: Option<ReconnectReason>,
-    pub(super) bell: Arc<Bell>,
-    tap: Tap,
+    pub(super) bell: Arc<ClientWaker>,
+    tap: RingReader,
     beat: MadeBeat,
     rest: Option<(u64, Bytes)>,
 }
@@ -64,14 +64,14 @@ pub(super) enum Read {
     Some,
 }
 
-impl SharedLog {
+impl Broadcast {
     /// An empty log that begins where the tap does.
-    pub(super) fn new(key: LogKey, tap: Tap, bell: Arc<Bell>, bounds: LogBounds) -> Self {
-        let wire = WireLog::new(key.named, bounds);
+    pub(super) fn new(key: LogKey, tap: RingReader, bell: Arc<ClientWaker>, bounds: LogBounds) -> Self {
+        let wire = BroadcastBuffer::new(key.named, bounds);
         Self {
             key,
             wire,
-            members: Members::default(),
+            members: BroadcastCursors::default(),
             behind: 0,
             reading: false,
             round: None,
@@ -99,9 +99,9 @@ impl SharedLog {
             self.wire.append(&frame);
         }
         match outcome {
-            Poll::Ready(Tapped::Frames) => return Read::Some,
-            Poll::Ready(Tapped::Lagging) => self.closed = Some(ReconnectReason::Lagging),
-            Poll::Ready(Tapped::Unavailable) => self.closed = Some(ReconnectReason::Unavailable),
+            Poll::Ready(RingRead::Frames) => return Read::Some,
+            Poll::Ready(RingRead::Lagging) => self.closed = Some(ReconnectReason::Lagging),
+            Poll::Ready(RingRead::Unavailable) => self.closed = Some(ReconnectReason::Unavailable),
             Poll::Pending => {}
         }
         Read::All

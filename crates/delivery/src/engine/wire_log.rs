@@ -36,7 +36,7 @@ pub(super) struct Run<'a> {
 
 /// Frames in wire form.
 #[derive(Debug)]
-pub(super) struct WireLog {
+pub(super) struct BroadcastBuffer {
     /// Whether frames carry `event:`.
     named: bool,
     bounds: LogBounds,
@@ -86,7 +86,7 @@ impl Private {
     }
 }
 
-impl WireLog {
+impl BroadcastBuffer {
     /// An empty log.
     pub(super) fn new(named: bool, bounds: LogBounds) -> Self {
         Self {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     /// What a user gets from a cursor on, in one go.
-    fn seen(log: &WireLog, cursor: u64, user: Option<UserKey>) -> Vec<u8> {
+    fn seen(log: &BroadcastBuffer, cursor: u64, user: Option<UserKey>) -> Vec<u8> {
         let mut runs = [Run::default(); 64];
         let count = log.runs(cursor, user, &mut runs);
         runs[..count].iter().flat_map(|run| run.bytes.iter().copied()).collect()
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_a_client_lacks_is_one_run() {
-        let mut log = WireLog::new(false, BOUNDS);
+        let mut log = BroadcastBuffer::new(false, BOUNDS);
         let frames: Vec<_> = (1..4).map(|number| frame(number, "x", &[])).collect();
         log.append(&frames[0]);
         let cursor = log.head();
@@ -331,14 +331,14 @@ mod tests {
 
     #[test]
     fn the_named_form_is_what_a_named_log_holds() {
-        let mut log = WireLog::new(true, BOUNDS);
+        let mut log = BroadcastBuffer::new(true, BOUNDS);
         log.append(&frame(1, r#"{"type":"A"}"#, &[]));
         assert!(String::from_utf8_lossy(log.after(0)).contains("event: A\n"));
     }
 
     #[test]
     fn what_is_cut_is_what_everybody_was_offered_and_the_bounds_do_not_hold() {
-        let mut log = WireLog::new(false, BOUNDS);
+        let mut log = BroadcastBuffer::new(false, BOUNDS);
         for number in 0..20 {
             log.append(&frame(number, "x", &[]));
         }
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn the_newest_frame_stays_however_large_it_is() {
-        let mut log = WireLog::new(false, BOUNDS);
+        let mut log = BroadcastBuffer::new(false, BOUNDS);
         log.append(&frame(1, &"x".repeat(10_000), &[]));
         log.note_offered(log.head());
         assert_eq!(log.excess(), None);
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_log_takes_no_more_when_it_is_far_beyond_its_bounds() {
-        let mut log = WireLog::new(false, BOUNDS);
+        let mut log = BroadcastBuffer::new(false, BOUNDS);
         while !log.is_full() {
             log.append(&frame(1, "x", &[]));
         }
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn an_empty_log_goes_on_where_it_was() {
-        let mut log = WireLog::new(false, BOUNDS);
+        let mut log = BroadcastBuffer::new(false, BOUNDS);
         log.append(&frame(1, &"x".repeat(KEPT_BYTES), &[]));
         let head = log.head();
         log.clear();
@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn what_is_left_of_a_frame_ends_where_it_does() {
-        let mut log = WireLog::new(false, BOUNDS);
+        let mut log = BroadcastBuffer::new(false, BOUNDS);
         let (first, second) = (frame(1, "first", &[]), frame(2, "second", &[]));
         log.append(&first);
         let between = log.head();
@@ -411,7 +411,7 @@ mod tests {
             takes in proptest::collection::vec(1_usize..90, 1..200),
         ) {
             let sets: [&[&str]; 4] = [&[], &["ann"], &["ben"], &["ann", "ben"]];
-            let mut log = WireLog::new(false, LogBounds { frames: 1000, bytes: 1 << 20 });
+            let mut log = BroadcastBuffer::new(false, LogBounds { frames: 1000, bytes: 1 << 20 });
             let frames: Vec<_> = audiences.iter().zip(1..).map(|(&set, number)| frame(number, "payload", sets[set])).collect();
             for name in [Some("ann"), Some("cid"), None] {
                 let name = name.map(user);

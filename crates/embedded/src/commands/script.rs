@@ -101,7 +101,7 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
             "ERR tidings_publish: the key is `{prefix}` and a workspace id, got `{got}`"
         )));
     }
-    let (key, order) = (key.clone(), Order::parse(arguments)?);
+    let (key, order) = (key.clone(), ScriptArguments::parse(arguments)?);
     Ok(Box::new(move |logs, _| {
         let publish = order.within(logs.settings());
         let publishing = match logs.publish(&key, &publish) {
@@ -131,7 +131,7 @@ fn stand_beside(log: &[u8], keys: &[Bytes]) -> bool {
 }
 
 /// The script's arguments.
-struct Order {
+struct ScriptArguments {
     items: Vec<Item>,
     events: Option<usize>,
     seconds: Option<usize>,
@@ -141,7 +141,7 @@ struct Order {
     is_batch: bool,
 }
 
-impl Order {
+impl ScriptArguments {
     fn parse(arguments: &[Bytes]) -> Result<Self, CommandError> {
         let [payload, options @ ..] = arguments else {
             return Err(other("ERR tidings_publish takes an argument, the payload"));

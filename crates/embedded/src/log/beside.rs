@@ -14,8 +14,8 @@ const KEPT_MAX: usize = 100_000;
 /// Records and marks, by the key of their log.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
-    records: Kept<EpochRecord>,
-    marks: Kept<u64>,
+    records: ExpiringValues<EpochRecord>,
+    marks: ExpiringValues<u64>,
     /// The latest mark that had to go before its time, which may be that of any log without one.
     forgotten: Option<u64>,
 }
@@ -59,18 +59,18 @@ impl Beside {
 
 /// Values by key, each until a time in milliseconds since the Unix epoch.
 #[derive(Debug)]
-struct Kept<T> {
+struct ExpiringValues<T> {
     values: HashMap<Bytes, (T, u64)>,
     ends: BTreeSet<(u64, Bytes)>,
 }
 
-impl<T> Default for Kept<T> {
+impl<T> Default for ExpiringValues<T> {
     fn default() -> Self {
         Self { values: HashMap::new(), ends: BTreeSet::new() }
     }
 }
 
-impl<T: Copy> Kept<T> {
+impl<T: Copy> ExpiringValues<T> {
     fn get(&self, key: &[u8]) -> Option<T> {
         self.values.get(key).map(|(value, _)| *value)
     }

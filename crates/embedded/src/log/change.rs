@@ -8,7 +8,7 @@ use tidings_event::{EntryId, EpochRecord};
 
 /// A change. The order of changes matters; a header comes behind all else that happened to its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum LogChange {
     /// An entry was added.
     Appended { log: Bytes, entry: Entry },
     /// The entries before `first` are gone; all are where it is `None`.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::beside::Beside;
-use super::change::{Change, Header};
+use super::change::{Header, LogChange};
 use super::entry::{Entry, Fields, IdWish};
-use super::once::{Once, OnceBounds};
+use super::once::{IdempotencyCache, OnceBounds};
 use super::stream::{Excess, Stream};
 use tidings_event::log::LiveMark;
 use tidings_event::{EntryId, Epoch, EpochRecord};
@@ -46,7 +46,7 @@ pub(crate) struct Logs {
     /// The highest id of a log that is gone: a new one of its name begins behind it, whatever the clock says.
     floor: EntryId,
     /// Publications that were given an idempotency key.
-    pub(super) once: Once,
+    pub(super) once: IdempotencyCache,
     beside: Beside,
     /// The time of the work at hand, in milliseconds since the Unix epoch.
     now: u64,
@@ -69,7 +69,7 @@ struct Log {
 /// What changed since it was last asked for.
 #[derive(Debug, Default)]
 struct Changes {
-    list: Vec<Change>,
+    list: Vec<LogChange>,
     /// Logs whose header changed, whatever of it.
     touched: HashSet<Bytes>,
 }
@@ -88,7 +88,7 @@ impl Logs {
             ends: BTreeSet::new(),
             memory: 0,
             floor: EntryId::ZERO,
-            once: Once::new(settings.once),
+            once: IdempotencyCache::new(settings.once),
             beside: Beside::default(),
             now: 0,
             changes: recording.then(Changes::default),
@@ -133,9 +133,9 @@ impl Logs {
     pub(super) fn keep_epoch(&mut self, log: &Bytes, record: EpochRecord, lifetime: u64) {
         let until = self.now.saturating_add(lifetime);
         for log in self.beside.put_record(log, record, until) {
-            self.record(Change::Recorded { log, record: None });
+            self.record(LogChange::Recorded { log, record: None });
         }
-        self.record(Change::Recorded { log: log.clone(), record: Some((record, until)) });
+        self.record(LogChange::Recorded { log: log.clone(), record: Some((record, until)) });
     }
 
     /// Names the next epoch of a log that has no entries, unless that was done.
@@ -151,7 +151,7 @@ impl Logs {
     /// Forgets the record of a log's epoch.
     pub(super) fn forget_epoch(&mut self, log: &Bytes) {
         self.beside.remove_record(log);
-        self.record(Change::Recorded { log: log.clone(), record: None });
+        self.record(LogChange::Recorded { log: log.clone(), record: None });
     }
 
     /// Marks a log's workspace as one that carries live events: for `slack` milliseconds from now, and beyond the newest entry.
@@ -161,9 +161,9 @@ impl Logs {
         let mark = self.now.max(newest).saturating_add(slack).max(self.beside.mark(log).unwrap_or(0));
         let until = self.now.saturating_add(self.idle().saturating_mul(2));
         for log in self.beside.put_mark(log, mark, until) {
-            self.record(Change::Marked { log, mark: None });
+            self.record(LogChange::Marked { log, mark: None });
         }
-        self.record(Change::Marked { log: log.clone(), mark: Some((mark, until)) });
+        self.record(LogChange::Marked { log: log.clone(), mark: Some((mark, until)) });
         mark
     }
 
@@ -177,11 +177,11 @@ impl Logs {
             self.remove(&key);
         }
         for key in self.once.forget(now) {
-            self.record(Change::Forgotten { key });
+            self.record(LogChange::Forgotten { key });
         }
         let (records, marks) = self.beside.forget(now);
-        records.into_iter().for_each(|log| self.record(Change::Recorded { log, record: None }));
-        marks.into_iter().for_each(|log| self.record(Change::Marked { log, mark: None }));
+        records.into_iter().for_each(|log| self.record(LogChange::Recorded { log, record: None }));
+        marks.into_iter().for_each(|log| self.record(LogChange::Marked { log, mark: None }));
     }
 
     /// Brings the memory that all logs take back within its bound.
@@ -208,13 +208,13 @@ impl Logs {
     }
 
     /// What changed since this was last called, in order.
-    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+    pub(crate) fn take_changes(&mut self) -> Vec<LogChange> {
         let Some(changes) = &mut self.changes else { return Vec::new() };
         let Changes { mut list, touched } = std::mem::take(changes);
         list.extend(touched.into_iter().filter_map(|key| {
             let Log { stream, ends, is_told, .. } = self.logs.get(&key)?;
             let header = Header { tally: stream.tally(), ends: *ends, is_told: *is_told };
-            Some(Change::Header { log: key, header })
+            Some(LogChange::Header { log: key, header })
         }));
         list
     }
@@ -229,7 +229,7 @@ impl Logs {
         let id = self.id(key, wish)?;
         let entry = Entry { id, fields };
         self.appended = self.appended.saturating_add(entry.memory());
-        self.record(Change::Appended { log: key.clone(), entry: entry.clone() });
+        self.record(LogChange::Appended { log: key.clone(), entry: entry.clone() });
         let idle_ends = self.now.saturating_add(self.idle());
         self.update(key, |log| {
             log.stream.push(entry);
@@ -260,7 +260,7 @@ impl Logs {
             (removed, log.stream.first().map(|first| first.id))
         });
         if removed > 0 {
-            self.record(Change::Trimmed { log: key.clone(), first });
+            self.record(LogChange::Trimmed { log: key.clone(), first });
         }
         removed
     }
@@ -289,7 +289,7 @@ impl Logs {
         if last.milliseconds <= self.now {
             self.floor = self.floor.max(last);
         }
-        self.record(Change::Removed { log: key.clone() });
+        self.record(LogChange::Removed { log: key.clone() });
         true
     }
 
@@ -304,7 +304,7 @@ impl Logs {
     }
 
     /// Notes a change for whoever stores it.
-    pub(super) fn record(&mut self, change: Change) {
+    pub(super) fn record(&mut self, change: LogChange) {
         if let Some(changes) = &mut self.changes {
             changes.list.push(change);
         }

@@ -21,7 +21,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use change::{Change, Header};
+pub(crate) use change::{Header, LogChange};
 pub(crate) use entry::{Entry, Fields, ID_MAX, IdWish};
 pub(crate) use logs::{LogSettings, Logs};
 pub(crate) use once::OnceBounds;

@@ -43,7 +43,7 @@ pub(crate) enum KeysFull {
 
 /// The ids that publications were given, by log and idempotency key. None is forgotten before its time.
 #[derive(Debug)]
-pub(crate) struct Once {
+pub(crate) struct IdempotencyCache {
     bounds: OnceBounds,
     known: HashMap<Bytes, Vec<EntryId>>,
     /// When each key is forgotten, in milliseconds since the Unix epoch.
@@ -58,7 +58,7 @@ pub(super) fn name(log: &[u8], key: &[u8]) -> Bytes {
     Bytes::from([log, MARK, key].concat())
 }
 
-impl Once {
+impl IdempotencyCache {
     /// Nothing is remembered.
     pub(super) fn new(bounds: OnceBounds) -> Self {
         Self { bounds, known: HashMap::new(), ends: BTreeSet::new(), bytes: 0, logs: HashMap::new() }
@@ -138,8 +138,8 @@ mod tests {
 
     const BOUNDS: OnceBounds = OnceBounds { log: 10_000, all: 25_000 };
 
-    fn once() -> Once {
-        Once::new(BOUNDS)
+    fn once() -> IdempotencyCache {
+        IdempotencyCache::new(BOUNDS)
     }
 
     fn key(number: usize) -> Bytes {

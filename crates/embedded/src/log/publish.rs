@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::change::Change;
+use super::change::LogChange;
 use super::entry::{Fields, IdWish};
 use super::logs::{Logs, NoId};
 use super::once::{self, KeysFull, REMEMBERED_MILLISECONDS};
@@ -87,7 +87,7 @@ impl Logs {
         self.expire(log, self.now().saturating_add(publish.age));
         if let Some(key) = once {
             let until = self.now().saturating_add(REMEMBERED_MILLISECONDS);
-            self.record(Change::Remembered { key: key.clone(), ids: ids.clone(), until });
+            self.record(LogChange::Remembered { key: key.clone(), ids: ids.clone(), until });
             self.once.remember(key, ids.clone(), until);
         }
         Ok(Publishing { ids, messages })

@@ -15,7 +15,7 @@ fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     assert_eq!(fixture.hub.sweep(later), 0, "someone came back in time");
     drop(back);
     assert_eq!(fixture.hub.sweep(later), 1);
-    assert_eq!(fixture.interest.take_changes()[&acme()], Change::Release);
+    assert_eq!(fixture.interest.take_changes()[&acme()], SubscriptionChange::Release);
     assert_eq!(fixture.metrics.workspaces.get(), 0);
     say(&fixture, "nobody is here, and that is fine");
 }
@@ -64,7 +64,7 @@ fn workspaces_are_bounded_and_those_that_only_linger_make_room() {
     let fixture = fixture();
     let join = |number: u32| {
         let id = WorkspaceId::parse(&number.to_string()).unwrap();
-        fixture.hub.join(&id, Start::Head, View::default())
+        fixture.hub.join(&id, Start::Head, SubscriptionFilter::default())
     };
     drop((0..99).map(|number| join(number).unwrap()).collect::<Vec<_>>());
     let held: Vec<_> = (100..200).map(|number| join(number).unwrap()).collect();
@@ -80,7 +80,9 @@ fn when_rings_are_full_a_further_workspace_is_refused() {
     let mut quick = joined(&fixture);
     let mut slow = fixture.join(Start::Head);
     read(&mut slow);
-    let join = |id: &str| fixture.hub.join(&WorkspaceId::parse(id).unwrap(), Start::Head, View::default());
+    let join = |id: &str| {
+        fixture.hub.join(&WorkspaceId::parse(id).unwrap(), Start::Head, SubscriptionFilter::default())
+    };
     let other = join("other").unwrap();
     for number in 0..100 {
         say(&fixture, &number.to_string());
@@ -115,7 +117,7 @@ fn many_come_and_go_and_nothing_stays() {
 fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not() {
     let fixture = fixture_with(HubSettings { workspaces: 3, ..settings() });
     let id = |id| WorkspaceId::parse(id).unwrap();
-    let join = |name| fixture.hub.join(&id(name), Start::Head, View::default());
+    let join = |name| fixture.hub.join(&id(name), Start::Head, SubscriptionFilter::default());
     for name in ["a", "b", "c"] {
         drop(join(name).unwrap());
     }
@@ -125,9 +127,9 @@ fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not
     let changes = || fixture.interest.take_changes();
     changes();
     let _first = join("d").unwrap();
-    assert_eq!(changes().get(&id("b")), Some(&Change::Release));
+    assert_eq!(changes().get(&id("b")), Some(&SubscriptionChange::Release));
     let _second = join("e").unwrap();
-    assert_eq!(changes().get(&id("c")), Some(&Change::Release));
+    assert_eq!(changes().get(&id("c")), Some(&SubscriptionChange::Release));
     assert_eq!(join("f").unwrap_err(), Full);
 
     // What was swept away does not stand in line any more, and what came back to life does once.
@@ -135,8 +137,8 @@ fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not
     fixture.hub.sweep(Instant::now() + Duration::from_secs(3600));
     drop(join("a").unwrap());
     let _third = join("f").unwrap();
-    assert!(changes().get(&id("a")) != Some(&Change::Release), "there was room");
+    assert!(changes().get(&id("a")) != Some(&SubscriptionChange::Release), "there was room");
     let _fourth = join("g").unwrap();
-    assert_eq!(changes().get(&id("a")), Some(&Change::Release));
+    assert_eq!(changes().get(&id("a")), Some(&SubscriptionChange::Release));
     assert_eq!(join("h").unwrap_err(), Full);
 }

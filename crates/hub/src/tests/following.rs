@@ -106,7 +106,7 @@ fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
     drop(live);
     fixture.interest.take_changes();
     let mut back = resume(&fixture, &seen);
-    assert_eq!(fixture.interest.take_changes()[&acme()], Change::Want);
+    assert_eq!(fixture.interest.take_changes()[&acme()], SubscriptionChange::Want);
     assert_eq!(next(&mut back), Poll::Pending);
     fixture.confirm();
     assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"], "what was missed meanwhile is told");

@@ -6,7 +6,7 @@ use super::*;
 fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
     let fixture = fixture();
     let mut subscriber = fixture.join(Start::Head);
-    assert_eq!(fixture.interest.take_changes()[&acme()], Change::Want);
+    assert_eq!(fixture.interest.take_changes()[&acme()], SubscriptionChange::Want);
     assert_eq!(next(&mut subscriber), Poll::Pending);
     assert_eq!(subscriber.position(), None);
     fixture.hub.confirmed(&acme());
@@ -64,7 +64,8 @@ fn one_subscription_for_all_who_share_a_workspace() {
 #[test]
 fn a_filter_holds_events_back_but_the_position_moves_on() {
     let fixture = fixture();
-    let view = View { types: Some(TypeFilter::parse("A").unwrap()), ..View::default() };
+    let view =
+        SubscriptionFilter { types: Some(TypeFilter::parse("A").unwrap()), ..SubscriptionFilter::default() };
     let mut subscriber = fixture.hub.join(&acme(), Start::Head, view).unwrap();
     fixture.confirm();
     read(&mut subscriber);

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::model_log::ModelLog;
 use super::*;
-use tidings_event::Change;
+use tidings_event::SubscriptionChange;
 use tidings_event::control::ResetReason;
 use tidings_event::envelope;
 use tidings_event::log::{LiveMark, Span};
@@ -33,7 +33,7 @@ impl Wake for Wakes {
 
 struct Fixture {
     hub: Hub,
-    interest: Arc<Interest>,
+    interest: Arc<DesiredSubscriptions>,
     metrics: Arc<Metrics>,
     log: Mutex<ModelLog>,
 }
@@ -57,7 +57,7 @@ fn settings() -> HubSettings {
 }
 
 fn fixture_with(settings: HubSettings) -> Fixture {
-    let interest = Arc::new(Interest::default());
+    let interest = Arc::new(DesiredSubscriptions::default());
     let metrics = Arc::new(Metrics::new());
     let hub = Hub::new(NodeId::random(), settings, Arc::clone(&interest), Arc::clone(&metrics));
     Fixture { hub, interest, metrics, log: Mutex::default() }
@@ -65,7 +65,7 @@ fn fixture_with(settings: HubSettings) -> Fixture {
 
 impl Fixture {
     fn join(&self, start: Start) -> Subscriber {
-        self.hub.join(&acme(), start, View::default()).unwrap()
+        self.hub.join(&acme(), start, SubscriptionFilter::default()).unwrap()
     }
 
     /// Answers every read that the hub wants, and those that the answers lead to, after the marks that it wants are written. Looks

@@ -82,7 +82,7 @@ fn pages_are_bounded_and_those_of_a_greedy_client_make_room_for_another() {
     assert_eq!(read_all(&fixture, &mut other).len(), 6);
     assert!(used(&fixture) <= most, "{}", used(&fixture));
     let id = WorkspaceId::parse("further").unwrap();
-    assert!(fixture.hub.join(&id, Start::Head, View::default()).is_ok());
+    assert!(fixture.hub.join(&id, Start::Head, SubscriptionFilter::default()).is_ok());
     log(&fixture, 61, "61");
     assert_eq!(read_short(&mut live).last().unwrap(), "61");
 

@@ -3,14 +3,14 @@
 
 use bytes::Bytes;
 
-use super::{Announced, Outcome, Timeline, Why, Wish};
+use super::{Announced, Outcome, ReadRequest, Sequencer, Why};
 use crate::LiveEvents;
 use tidings_event::EntryId;
 use tidings_event::control::ResetReason;
 use tidings_event::envelope::Message;
 use tidings_event::log::{LiveMark, LogError, LogPage, Span, proves};
 
-impl Timeline {
+impl Sequencer {
     /// What was read, put into the order.
     pub(super) fn answered(&mut self, why: Why, page: &LogPage) -> Outcome {
         self.is_mixed |= self.shared.settings.live == LiveEvents::Auto && page.live != LiveMark::Absent;
@@ -75,7 +75,7 @@ impl Timeline {
     }
 
     /// Asks whether the log holds an announced event, and the last one of the order.
-    pub(super) fn verify(&mut self, announced: Announced) -> Wish {
+    pub(super) fn verify(&mut self, announced: Announced) -> ReadRequest {
         let entries = [announced.id, self.last.unwrap_or_default()];
         self.read(Why::Verify(announced), Span::Held { entries })
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Timeline;
+use super::Sequencer;
 use crate::LiveEvents;
 use crate::marks::MARK_SLACK;
 use tidings_event::control::ResetReason;
@@ -10,7 +10,7 @@ use tidings_event::log::LiveMark;
 use tidings_event::{EntryId, Frame, epoch};
 use tidings_metrics::EventKind;
 
-impl Timeline {
+impl Sequencer {
     /// Whether an interruption may have cost events that no log holds. It may, unless the workspace has shown that it logs
     /// what it carries: logged events came, and no other, here or elsewhere.
     pub(super) fn may_have_lost_live(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::Standing;
+use crate::DenialKind;
 
 /// An app that names the user of the cookie, with a lifetime.
 async fn naming_app(cache_control: &'static str) -> TestApp {
@@ -104,7 +104,7 @@ async fn a_changed_mind_counts_at_once_when_the_app_is_asked_again() {
     read(&auth, &asking).await.unwrap();
     assert_eq!(app.asked(), 1);
     let denial = auth.ask_again(&acme(), Action::Subscribe, &asking).await.unwrap_err();
-    assert_eq!(denial.standing, Standing::Forbidden);
+    assert_eq!(denial.standing, DenialKind::Forbidden);
     // What it said before is forgotten too.
     read(&auth, &asking).await.unwrap_err();
     assert_eq!(app.asked(), 3);

@@ -137,11 +137,11 @@ fn seconds(seconds: f64) -> Seconds {
 }
 
 /// What a client with a session cookie asks with.
-fn of_user(auth: &ForwardAuth, user: &str) -> Asking {
+fn of_user(auth: &ForwardAuth, user: &str) -> AuthRequest {
     from(auth, user, "192.0.2.7")
 }
 
-fn from(auth: &ForwardAuth, user: &str, address: &str) -> Asking {
+fn from(auth: &ForwardAuth, user: &str, address: &str) -> AuthRequest {
     let mut headers = HeaderMap::new();
     headers.insert("cookie", HeaderValue::from_str(&format!("session={user}")).unwrap());
     let target = "/api/workspaces/acme/events?named=1&token=s3cret";
@@ -152,7 +152,7 @@ fn acme() -> WorkspaceId {
     WorkspaceId::parse("acme").unwrap()
 }
 
-async fn read(auth: &ForwardAuth, asking: &Asking) -> Result<Decision, Denial> {
+async fn read(auth: &ForwardAuth, asking: &AuthRequest) -> Result<Decision, Denial> {
     tokio::time::timeout(DEADLINE, auth.ask(&acme(), Action::Subscribe, asking)).await.unwrap()
 }
 

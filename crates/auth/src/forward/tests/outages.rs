@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
-use crate::{Check, Standing};
+use crate::{DenialKind, DenialReason};
 
 /// Reads the head of one request; `None` where the client has closed.
 async fn request(stream: &mut TcpStream) -> Option<String> {
@@ -22,7 +22,7 @@ const FINE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
 async fn passing(auth: &ForwardAuth) {
     let denial = read(auth, &of_user(auth, "u1")).await.unwrap_err();
-    assert_eq!((denial.standing, denial.check), (Standing::Passing, Check::AppUnavailable));
+    assert_eq!((denial.standing, denial.check), (DenialKind::Passing, DenialReason::AppUnavailable));
 }
 
 /// Two sockets on one port, of which neither listens yet: so the port is refused until one does, and nobody else's.

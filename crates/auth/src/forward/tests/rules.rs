@@ -1,7 +1,7 @@
 //! What the app is told, and what its answers mean.
 
 use super::*;
-use crate::{Check, Standing};
+use crate::{DenialKind, DenialReason};
 
 #[tokio::test]
 async fn the_app_is_told_who_asks_and_what_for() {
@@ -54,12 +54,12 @@ async fn the_app_is_told_who_asks_and_what_for() {
 #[tokio::test]
 async fn a_refusal_is_final_only_when_the_app_says_so() {
     for (status, standing, check) in [
-        (401, Standing::Unauthenticated, Check::App),
-        (403, Standing::Forbidden, Check::App),
-        (404, Standing::Passing, Check::AppUnavailable),
-        (429, Standing::Passing, Check::AppUnavailable),
-        (500, Standing::Passing, Check::AppUnavailable),
-        (503, Standing::Passing, Check::AppUnavailable),
+        (401, DenialKind::Unauthenticated, DenialReason::App),
+        (403, DenialKind::Forbidden, DenialReason::App),
+        (404, DenialKind::Passing, DenialReason::AppUnavailable),
+        (429, DenialKind::Passing, DenialReason::AppUnavailable),
+        (500, DenialKind::Passing, DenialReason::AppUnavailable),
+        (503, DenialKind::Passing, DenialReason::AppUnavailable),
     ] {
         let app = TestApp::saying(status, &[("x-tidings-user", "u1")]).await;
         let auth = app.auth();
@@ -79,7 +79,7 @@ async fn a_redirect_is_not_followed() {
     .await;
     let auth = app.auth();
     let denial = read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
-    assert_eq!(denial.check, Check::AppUnavailable);
+    assert_eq!(denial.check, DenialReason::AppUnavailable);
     assert_eq!(app.asked(), 1);
 }
 
@@ -92,7 +92,7 @@ async fn who_reads_does_not_write_unless_the_app_means_it() {
         read(&auth, &asking).await.unwrap();
         let published = auth.ask(&acme(), Action::Publish, &asking).await;
         let denied = published.err().map(|denial| (denial.standing, denial.check));
-        assert_eq!(denied, (!allowed).then_some((Standing::Forbidden, Check::Publish)));
+        assert_eq!(denied, (!allowed).then_some((DenialKind::Forbidden, DenialReason::Publish)));
     }
 }
 
@@ -101,7 +101,7 @@ async fn a_user_that_is_none_lets_nobody_in() {
     let app = TestApp::saying(200, &[("x-tidings-user", "")]).await;
     let auth = app.auth();
     let denial = read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
-    assert_eq!((denial.standing, denial.check), (Standing::Passing, Check::AppUnavailable));
+    assert_eq!((denial.standing, denial.check), (DenialKind::Passing, DenialReason::AppUnavailable));
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn another_page_is_not_asked_for_a_workspace_of_dots() {
     let auth = app.auth();
     let dots = WorkspaceId::parse("..").unwrap();
     let denial = auth.ask(&dots, Action::Subscribe, &of_user(&auth, "u1")).await.unwrap_err();
-    assert_eq!((denial.standing, denial.check), (Standing::Forbidden, Check::App));
+    assert_eq!((denial.standing, denial.check), (DenialKind::Forbidden, DenialReason::App));
     assert_eq!(app.asked(), 0);
 }
 

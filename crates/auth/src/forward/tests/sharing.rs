@@ -3,7 +3,7 @@
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::Standing;
+use crate::DenialKind;
 
 /// An app that answers as many questions as it is allowed to.
 async fn gated_app() -> (TestApp, Arc<Semaphore>) {
@@ -93,7 +93,7 @@ async fn requests_are_bounded_and_so_are_those_who_wait() {
     eventually("two requests", || app.asked() == 2 && auth.0.book.flights() == 5).await;
     assert_eq!(auth.0.metrics.in_flight.get(), 2);
     let denial = read(&auth, &of_user(&auth, "u6")).await.unwrap_err();
-    assert_eq!(denial.standing, Standing::Passing);
+    assert_eq!(denial.standing, DenialKind::Passing);
     // Who has a question that is under way already takes no place.
     asking(&auth, &mut tasks, "u5");
     gate.add_permits(1);
@@ -118,7 +118,7 @@ async fn waiting_for_a_slot_counts_towards_the_deadline() {
         asking(&auth, &mut tasks, name);
     }
     while let Some(outcome) = tasks.join_next().await {
-        assert_eq!(outcome.unwrap().unwrap_err().standing, Standing::Passing);
+        assert_eq!(outcome.unwrap().unwrap_err().standing, DenialKind::Passing);
     }
     // One after the other, three would take three times as long.
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
@@ -136,7 +136,7 @@ async fn newcomers_do_not_keep_open_streams_waiting() {
     }
     eventually("all slots of newcomers are taken", || app.asked() == 3 && auth.0.book.flights() == 8).await;
     let denial = read(&auth, &of_user(&auth, "one more")).await.unwrap_err();
-    assert_eq!(denial.standing, Standing::Passing);
+    assert_eq!(denial.standing, DenialKind::Passing);
 
     // Those that are asked about again have a slot of their own, one after the other.
     let mut rechecks = JoinSet::new();

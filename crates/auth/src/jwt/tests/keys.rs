@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Pair, SECRET, claims, config, refused, signed, verifier, with_secret};
-use crate::Check;
+use crate::DenialReason;
 use crate::JwtConfig;
 use crate::jwt::verifier::Keys;
 use crate::jwt::{JwtSetupError, KeyError, Verifier};
@@ -114,7 +114,7 @@ async fn counts(verifier: &Verifier, token: &str) -> bool {
     match verifier.verify(token).await {
         Ok(_) => true,
         Err(denial) => {
-            assert!(refused(Check::Signature, &denial), "{denial}");
+            assert!(refused(DenialReason::Signature, &denial), "{denial}");
             false
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::support::{SECRET, claims, now, refused, verifier, with_secret};
 use crate::jwt::VerifiedToken;
 use crate::jwt::token::TOKEN_BYTES_MAX;
-use crate::{Action, Check, Denial};
+use crate::{Action, Denial, DenialReason};
 use tidings_event::workspace::WorkspaceId;
 
 /// Checks a token with these claims over the usual ones, under these settings beside the usual ones.
@@ -25,20 +25,20 @@ async fn a_token_has_its_time() {
         (json!({ "nbf": now() - 1 }), &exact, None),
         (json!({ "nbf": now() + 30 }), &leeway, None),
         (json!({ "nbf": 0 }), &exact, None),
-        (json!({ "exp": now() - 1 }), &exact, Some(Check::Expiry)),
-        (json!({ "exp": now() - 61 }), &leeway, Some(Check::Expiry)),
-        (json!({ "exp": 0 }), &leeway, Some(Check::Expiry)),
-        (json!({ "exp": null }), &leeway, Some(Check::Expiry)),
-        (json!({ "exp": "4102444800" }), &leeway, Some(Check::Expiry)),
-        (json!({ "exp": -1 }), &leeway, Some(Check::Expiry)),
-        (json!({ "exp": 4_102_444_800_000_u64 }), &leeway, Some(Check::Expiry)),
-        (json!({ "exp": u64::MAX }), &leeway, Some(Check::Expiry)),
-        (json!({ "exp": 1e300 }), &leeway, Some(Check::Expiry)),
-        (json!({ "exp": [] }), &leeway, Some(Check::Expiry)),
-        (json!({ "nbf": now() + 30 }), &exact, Some(Check::NotBefore)),
-        (json!({ "nbf": now() + 90 }), &leeway, Some(Check::NotBefore)),
-        (json!({ "nbf": "soon" }), &leeway, Some(Check::NotBefore)),
-        (json!({ "nbf": -1 }), &leeway, Some(Check::NotBefore)),
+        (json!({ "exp": now() - 1 }), &exact, Some(DenialReason::Expiry)),
+        (json!({ "exp": now() - 61 }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "exp": 0 }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "exp": null }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "exp": "4102444800" }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "exp": -1 }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "exp": 4_102_444_800_000_u64 }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "exp": u64::MAX }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "exp": 1e300 }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "exp": [] }), &leeway, Some(DenialReason::Expiry)),
+        (json!({ "nbf": now() + 30 }), &exact, Some(DenialReason::NotBefore)),
+        (json!({ "nbf": now() + 90 }), &leeway, Some(DenialReason::NotBefore)),
+        (json!({ "nbf": "soon" }), &leeway, Some(DenialReason::NotBefore)),
+        (json!({ "nbf": -1 }), &leeway, Some(DenialReason::NotBefore)),
     ] {
         let denial = check(others.clone(), settings).await.err();
         assert_eq!(denial.as_ref().map(|denial| denial.check), expected, "{others}: {denial:?}");
@@ -61,11 +61,11 @@ async fn a_token_comes_from_one_who_may_issue_it() {
     for (others, settings, expected) in [
         (json!({ "iss": "anybody" }), &[][..], None),
         (json!({ "iss": "https://b" }), &issuers, None),
-        (json!({ "iss": "https://c" }), &issuers, Some(Check::Issuer)),
-        (json!({ "iss": "https://a/" }), &issuers, Some(Check::Issuer)),
-        (json!({}), &issuers, Some(Check::Issuer)),
-        (json!({ "iss": 7 }), &issuers, Some(Check::Issuer)),
-        (json!({ "iss": ["https://a"] }), &issuers, Some(Check::Issuer)),
+        (json!({ "iss": "https://c" }), &issuers, Some(DenialReason::Issuer)),
+        (json!({ "iss": "https://a/" }), &issuers, Some(DenialReason::Issuer)),
+        (json!({}), &issuers, Some(DenialReason::Issuer)),
+        (json!({ "iss": 7 }), &issuers, Some(DenialReason::Issuer)),
+        (json!({ "iss": ["https://a"] }), &issuers, Some(DenialReason::Issuer)),
     ] {
         let denial = check(others.clone(), settings).await.err();
         assert_eq!(denial.map(|denial| denial.check), expected, "{others}");
@@ -79,14 +79,14 @@ async fn a_token_is_meant_for_the_broker() {
         (json!({}), &[][..], None),
         (json!({ "aud": "tidings" }), &audience, None),
         (json!({ "aud": ["other", "https://events"] }), &audience, None),
-        (json!({ "aud": "other" }), &audience, Some(Check::Audience)),
-        (json!({ "aud": [] }), &audience, Some(Check::Audience)),
-        (json!({ "aud": ["tidings", 7] }), &audience, Some(Check::Audience)),
-        (json!({ "aud": 7 }), &audience, Some(Check::Audience)),
-        (json!({}), &audience, Some(Check::Audience)),
+        (json!({ "aud": "other" }), &audience, Some(DenialReason::Audience)),
+        (json!({ "aud": [] }), &audience, Some(DenialReason::Audience)),
+        (json!({ "aud": ["tidings", 7] }), &audience, Some(DenialReason::Audience)),
+        (json!({ "aud": 7 }), &audience, Some(DenialReason::Audience)),
+        (json!({}), &audience, Some(DenialReason::Audience)),
         // Meant for somebody, and this broker has no name.
-        (json!({ "aud": "other" }), &[], Some(Check::Audience)),
-        (json!({ "aud": 7 }), &[], Some(Check::Audience)),
+        (json!({ "aud": "other" }), &[], Some(DenialReason::Audience)),
+        (json!({ "aud": 7 }), &[], Some(DenialReason::Audience)),
     ] {
         let denial = check(others.clone(), settings).await.err();
         assert_eq!(denial.map(|denial| denial.check), expected, "{others} {settings:?}");
@@ -144,7 +144,7 @@ async fn claims_are_what_they_should_be() {
         json!({ "jti": "" }),
     ] {
         let denial = check(others.clone(), &[]).await.unwrap_err();
-        assert!(refused(Check::Claims, &denial), "{others}: {denial:?}");
+        assert!(refused(DenialReason::Claims, &denial), "{others}: {denial:?}");
     }
 }
 
@@ -157,7 +157,7 @@ async fn a_token_that_is_too_long_is_not_looked_at() {
     assert!(verifier.verify(&fits).await.is_ok());
     let long = padded(6_200);
     assert!(long.len() > TOKEN_BYTES_MAX);
-    assert!(refused(Check::Form, &verifier.verify(&long).await.unwrap_err()));
+    assert!(refused(DenialReason::Form, &verifier.verify(&long).await.unwrap_err()));
 }
 
 #[tokio::test]
@@ -182,5 +182,5 @@ async fn claim_is_found_by_its_path() {
     assert_eq!(named.identity.user.unwrap().as_str(), "ann");
     assert_eq!(named.scope.publish.len(), 1);
     let wrong = check(json!({ "profile": { "name": 7 } }), &settings).await.unwrap_err();
-    assert!(refused(Check::Claims, &wrong) && wrong.to_string().contains("profile.name"), "{wrong}");
+    assert!(refused(DenialReason::Claims, &wrong) && wrong.to_string().contains("profile.name"), "{wrong}");
 }

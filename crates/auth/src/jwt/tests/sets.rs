@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::support::{Pair, claims, config, now, refused, signed};
 use crate::jwt::Verifier;
-use crate::{Check, Denial, Standing};
+use crate::{Denial, DenialKind, DenialReason};
 use tidings_metrics::Metrics;
 
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -148,7 +148,7 @@ fn unsigned(id: &str, others: &Value) -> String {
 }
 
 fn passing(denial: &Denial) -> bool {
-    denial.standing == Standing::Passing && denial.check == Check::KeysUnavailable
+    denial.standing == DenialKind::Passing && denial.check == DenialReason::KeysUnavailable
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_new_key_is_found_and_an_old_one_is_gone() {
     running.until("the new key is found", async |running| running.check(&new).await.is_ok()).await;
     running
         .until("the old key is gone", async |running| {
-            running.check(&old).await.is_err_and(|denial| refused(Check::Key, &denial))
+            running.check(&old).await.is_err_and(|denial| refused(DenialReason::Key, &denial))
         })
         .await;
 }
@@ -229,7 +229,7 @@ async fn a_storm_of_unknown_keys_costs_one_fetch() {
         assert_eq!(provider.fetches(), 1);
         assert!(young.iter().all(passing), "{young:?}");
     }
-    assert!(old.iter().all(|denial| refused(Check::Key, denial)), "{old:?}");
+    assert!(old.iter().all(|denial| refused(DenialReason::Key, denial)), "{old:?}");
 
     // Later they are fetched once for all who ask while that goes on.
     provider.publish(Answer { delay: Duration::from_millis(400), ..Answer::keys(&[Pair::P256.jwk("a")]) });
@@ -237,7 +237,7 @@ async fn a_storm_of_unknown_keys_costs_one_fetch() {
     let before = provider.fetches();
     let denials = storm(json!({ "iat": now() + 5 })).await;
     assert_eq!(provider.fetches(), before + 1);
-    assert!(denials.iter().any(|denial| refused(Check::Key, denial)));
+    assert!(denials.iter().any(|denial| refused(DenialReason::Key, denial)));
 }
 
 #[tokio::test]
@@ -268,11 +268,11 @@ async fn the_keys_of_one_issuer_do_not_vouch_for_another() {
     for (pair, issuer, expected) in [
         (Pair::P256, json!("one"), None),
         (Pair::P384, json!("other"), None),
-        (Pair::P256, json!("other"), Some(Check::Key)),
-        (Pair::P384, json!("one"), Some(Check::Key)),
-        (Pair::P256, json!("third"), Some(Check::Issuer)),
-        (Pair::P256, json!(null), Some(Check::Issuer)),
-        (Pair::P256, json!(["one"]), Some(Check::Issuer)),
+        (Pair::P256, json!("other"), Some(DenialReason::Key)),
+        (Pair::P384, json!("one"), Some(DenialReason::Key)),
+        (Pair::P256, json!("third"), Some(DenialReason::Issuer)),
+        (Pair::P256, json!(null), Some(DenialReason::Issuer)),
+        (Pair::P256, json!(["one"]), Some(DenialReason::Issuer)),
     ] {
         let token = token(pair, "a", &json!({ "iss": issuer, "iat": now() - 60 }));
         let check = running.check(&token).await.err().map(|denial| denial.check);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::JwtConfig;
 use crate::defaults::section;
 use crate::jwt::Verifier;
-use crate::{Check, Denial, Standing};
+use crate::{Denial, DenialKind, DenialReason};
 use tidings_metrics::Metrics;
 
 /// Long enough for HS512.
@@ -108,6 +108,6 @@ pub(crate) fn with_secret(claims: &Value) -> String {
     signed(Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()), None, claims)
 }
 
-pub(crate) fn refused(check: Check, denial: &Denial) -> bool {
-    denial.check == check && denial.standing == Standing::Unauthenticated
+pub(crate) fn refused(check: DenialReason, denial: &Denial) -> bool {
+    denial.check == check && denial.standing == DenialKind::Unauthenticated
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::key::Key;
 use super::support::{Pair, SECRET, claims, refused, signed, verifier, with_secret};
 use crate::Algorithms;
-use crate::{Action, Check};
+use crate::{Action, DenialReason};
 use tidings_event::workspace::WorkspaceId;
 
 const TOKENS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/keys/tokens.txt"));
@@ -54,9 +54,12 @@ async fn tokens_of_every_algorithm_are_taken_and_changed_ones_are_not() {
         let last = token.rfind('.').unwrap();
         for at in [last - 40, last - 20, last + 1, last + 10] {
             let denial = verifier.verify(&changed(token, at)).await.unwrap_err();
-            assert!([Check::Form, Check::Signature].contains(&denial.check), "{algorithm} {at}: {denial:?}");
+            assert!(
+                [DenialReason::Form, DenialReason::Signature].contains(&denial.check),
+                "{algorithm} {at}: {denial:?}"
+            );
         }
-        assert!(refused(Check::Signature, &verifier.verify(&token[..=last]).await.unwrap_err()));
+        assert!(refused(DenialReason::Signature, &verifier.verify(&token[..=last]).await.unwrap_err()));
     }
     assert_eq!(algorithms.len(), 12);
 }
@@ -67,14 +70,14 @@ async fn the_algorithm_is_that_of_the_configuration() {
         let verifier = verifier(&settings);
         for (other, token, _) in vectors().filter(|(other, ..)| *other != algorithm) {
             let denial = verifier.verify(token).await.unwrap_err();
-            assert!(refused(Check::Algorithm, &denial), "{other} for {algorithm}: {denial:?}");
+            assert!(refused(DenialReason::Algorithm, &denial), "{other} for {algorithm}: {denial:?}");
         }
         for alg in ["none", "None", "NONE", "nOnE", ""] {
             let header = URL_SAFE_NO_PAD.encode(json!({ "alg": alg }).to_string());
             let claims = URL_SAFE_NO_PAD.encode(claims(&json!({})).to_string());
             for signature in ["", "AAAA"] {
                 let denial = verifier.verify(&format!("{header}.{claims}.{signature}")).await.unwrap_err();
-                assert!(refused(Check::Algorithm, &denial), "{denial:?}");
+                assert!(refused(DenialReason::Algorithm, &denial), "{denial:?}");
             }
         }
     }
@@ -96,7 +99,7 @@ async fn a_public_key_is_no_secret() {
                 None,
                 &claims(&json!({})),
             );
-            assert!(refused(Check::Algorithm, &verifier.verify(&forged).await.unwrap_err()));
+            assert!(refused(DenialReason::Algorithm, &verifier.verify(&forged).await.unwrap_err()));
         }
     }
 }
@@ -105,7 +108,7 @@ async fn a_public_key_is_no_secret() {
 async fn another_key_of_the_same_kind_does_not_do() {
     let verifier = verifier(&[("algorithm", "HS256"), ("secret", &SECRET.to_uppercase())]);
     let denial = verifier.verify(&with_secret(&claims(&json!({})))).await.unwrap_err();
-    assert!(refused(Check::Signature, &denial), "{denial:?}");
+    assert!(refused(DenialReason::Signature, &denial), "{denial:?}");
 }
 
 /// The examples of RFC 7515 appendix A.1 and A.3 and of RFC 8037 appendix A.4.

@@ -62,7 +62,7 @@ fn a_replay_of_10_000_events_does_not_hold_up_others() {
             .shard
             .clients
             .iter()
-            .any(|(_, client)| matches!(client.phase, super::super::client::Phase::Personal(_)));
+            .any(|(_, client)| matches!(client.phase, super::super::client::Phase::CatchingUp(_)));
         if !is_replaying {
             break;
         }

@@ -89,8 +89,13 @@ fn a_heartbeat_has_the_place_of_its_client_also_within_one_tick() {
 fn a_named_stream_has_a_log_of_its_own() {
     let mut scene = Scene::new(&Setting::default());
     let mut plain = scene.join("acme", Coming::default());
-    let mut named =
-        scene.join("acme", Coming { view: View { named: true, ..View::default() }, ..Coming::default() });
+    let mut named = scene.join(
+        "acme",
+        Coming {
+            view: SubscriptionFilter { named: true, ..SubscriptionFilter::default() },
+            ..Coming::default()
+        },
+    );
     scene.publish("acme", r#"{"type":"A"}"#);
     scene.until("both", |_| !plain.data().is_empty() && !named.data().is_empty());
     assert!(named.body().contains("event: A\n") && !plain.body().contains("event: A\n"));
@@ -129,8 +134,10 @@ fn a_private_event_reaches_its_users_alone_among_those_who_share_a_log() {
 fn a_filter_is_one_client_s_alone() {
     let mut scene = Scene::new(&Setting::default());
     let types = Some(TypeFilter::parse("B").unwrap());
-    let mut client =
-        scene.join("acme", Coming { view: View { types, ..View::default() }, ..Coming::default() });
+    let mut client = scene.join(
+        "acme",
+        Coming { view: SubscriptionFilter { types, ..SubscriptionFilter::default() }, ..Coming::default() },
+    );
     for kind in ["A", "B", "C", "B"] {
         scene.publish("acme", &format!(r#"{{"type":"{kind}"}}"#));
     }

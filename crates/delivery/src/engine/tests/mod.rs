@@ -11,17 +11,17 @@ use mio::Events;
 use socket2::SockRef;
 
 use super::shard::Shard;
-use super::{Engine, EngineSettings, Granted, Handed, Kept, LogBounds};
-use crate::{Drain, EndNote, Recipient, StreamSettings, Terms, Until, WallClock};
+use super::{ConnectionGuards, Engine, EngineSettings, Handoff, LogBounds, PendingStream};
+use crate::{CloseReason, Drain, Recipient, StreamSettings, Terms, Until, WallClock};
 use tidings_event::control::ReconnectReason;
 use tidings_event::log::LogPage;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Audience, EntryId, NodeId, envelope};
-use tidings_event::{Feed as _, Interest};
+use tidings_event::{BusHandler as _, DesiredSubscriptions};
 use tidings_event::{Identity, UserId};
 use tidings_hub::rate::Rates;
-use tidings_hub::{Hub, HubSettings, LiveEvents, Resume, Start, View};
-use tidings_limits::{Candidate, OpenStreams, StreamHandle, StreamLimits};
+use tidings_hub::{Hub, HubSettings, LiveEvents, Resume, Start, SubscriptionFilter};
+use tidings_limits::{Candidate, StreamHandle, StreamLimits, StreamRegistry};
 use tidings_metrics::Metrics;
 
 mod ending;
@@ -62,7 +62,7 @@ struct Scene {
     shard: Shard,
     events: Events,
     streams: Arc<StreamSettings>,
-    open: Arc<OpenStreams>,
+    open: Arc<StreamRegistry>,
     listener: TcpListener,
     logged: HashMap<String, EntryId>,
 }
@@ -70,7 +70,7 @@ struct Scene {
 /// How a client comes.
 #[derive(Default)]
 struct Coming {
-    view: View,
+    view: SubscriptionFilter,
     after: Option<String>,
     /// The kernel's buffers on both ends, where they are to be small.
     buffer: Option<usize>,
@@ -117,7 +117,8 @@ impl Scene {
             workspaces: 1000,
             live: LiveEvents::Auto,
         };
-        let hub = Hub::new(node, hub_settings, Arc::new(Interest::default()), Arc::clone(&metrics));
+        let hub =
+            Hub::new(node, hub_settings, Arc::new(DesiredSubscriptions::default()), Arc::clone(&metrics));
         let streams = Arc::new(StreamSettings {
             heartbeat: setting.heartbeat,
             retry: Duration::from_secs(2),
@@ -139,7 +140,7 @@ impl Scene {
             shard: shards.pop().unwrap(),
             events: Events::with_capacity(64),
             streams,
-            open: Arc::new(OpenStreams::new(node, StreamLimits::default())),
+            open: Arc::new(StreamRegistry::new(node, StreamLimits::default())),
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             logged: HashMap::new(),
         }
@@ -167,9 +168,14 @@ impl Scene {
         let stream = lease.handle();
         let subscriber = self.hub.join(&id, start, coming.view).unwrap();
         let terms = Terms { lease, place: None, until: coming.until };
-        let recipient = Recipient { address, client: address.ip(), cut: EndNote::default() };
-        let granted = Granted::new(subscriber, terms, &recipient);
-        self.engine.open(Handed { granted, socket: served, head: HEAD.into(), kept: Kept::default() });
+        let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
+        let granted = PendingStream::new(subscriber, terms, &recipient);
+        self.engine.open(Handoff {
+            granted,
+            socket: served,
+            head: HEAD.into(),
+            kept: ConnectionGuards::default(),
+        });
         Client { socket, stream, answer: Answer::default(), closed: false }
     }
 
@@ -305,6 +311,6 @@ impl Answer {
     }
 }
 
-fn user(name: &str) -> View {
-    View { user: Some(UserId::parse(name).unwrap().key()), ..View::default() }
+fn user(name: &str) -> SubscriptionFilter {
+    SubscriptionFilter { user: Some(UserId::parse(name).unwrap().key()), ..SubscriptionFilter::default() }
 }

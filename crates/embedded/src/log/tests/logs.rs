@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{id, key};
 use crate::log::logs::NoId;
 use crate::log::{
-    Change, Entry, Excess, Fields, Header, IdWish, LogSettings, Logs, OnceBounds, Publish, Stream,
+    Entry, Excess, Fields, Header, IdWish, LogChange, LogSettings, Logs, OnceBounds, Publish, Stream,
 };
 use tidings_bus::Item;
 use tidings_event::log::Span;
@@ -132,29 +132,29 @@ struct Disk {
 }
 
 impl Disk {
-    fn apply(&mut self, changes: Vec<Change>) {
+    fn apply(&mut self, changes: Vec<LogChange>) {
         for change in changes {
             match change {
-                Change::Appended { log, entry } => {
+                LogChange::Appended { log, entry } => {
                     assert_eq!(self.entries.insert((log, entry.id), entry.fields), None);
                 }
-                Change::Trimmed { log, first } => {
+                LogChange::Trimmed { log, first } => {
                     self.entries
                         .retain(|(key, id), _| *key != log || first.is_some_and(|first| *id >= first));
                 }
-                Change::Removed { log } => {
+                LogChange::Removed { log } => {
                     self.entries.retain(|(key, _), _| *key != log);
                     self.headers.remove(&log);
                 }
-                Change::Header { log, header } => drop(self.headers.insert(log, header)),
-                Change::Remembered { key, ids, until } => drop(self.once.insert(key, (ids, until))),
-                Change::Forgotten { key } => assert!(self.once.remove(&key).is_some()),
-                Change::Recorded { log, record: Some((record, until)) } => {
+                LogChange::Header { log, header } => drop(self.headers.insert(log, header)),
+                LogChange::Remembered { key, ids, until } => drop(self.once.insert(key, (ids, until))),
+                LogChange::Forgotten { key } => assert!(self.once.remove(&key).is_some()),
+                LogChange::Recorded { log, record: Some((record, until)) } => {
                     drop(self.records.insert(log, (record.to_string(), until)));
                 }
-                Change::Recorded { log, record: None } => assert!(self.records.remove(&log).is_some()),
-                Change::Marked { log, mark: Some(mark) } => drop(self.marks.insert(log, mark)),
-                Change::Marked { log, mark: None } => assert!(self.marks.remove(&log).is_some()),
+                LogChange::Recorded { log, record: None } => assert!(self.records.remove(&log).is_some()),
+                LogChange::Marked { log, mark: Some(mark) } => drop(self.marks.insert(log, mark)),
+                LogChange::Marked { log, mark: None } => assert!(self.marks.remove(&log).is_some()),
             }
         }
     }
