@@ -3,9 +3,9 @@
 //! Events flow one way: [`bus`] (Redis or embedded) → [`hub`] (workspaces, rings, cursors; no I/O) → [`delivery`]
 //! (what a connection gets). [`http`], [`config`] and [`cli`] stand around it.
 
+pub mod bus_handler;
 pub mod cli;
 pub mod config;
-pub mod feed;
 pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

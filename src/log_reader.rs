@@ -36,7 +36,7 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
             () = stop.cancelled() => break,
         };
         let read = tokio::select! {
-            read = hub.reads().next() => read,
+            read = hub.read_queue().next() => read,
             () = stop.cancelled() => break,
         };
         let (bus, stop, permits) = (Arc::clone(&bus), stop.clone(), Arc::clone(&permits));

@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus_handler::NodeHandler;
 use crate::config::{AuthMethod, AuthMode, Config, Writer};
-use crate::feed::NodeHandler;
 use crate::files::TooFewFiles;
 use crate::http;
 use crate::http::{
@@ -25,12 +25,12 @@ use crate::log_reader;
 use crate::log_reader::LogReaderSettings;
 use crate::node::Node;
 use tidings_auth::Authenticator;
-use tidings_auth::door::Method;
+use tidings_auth::authenticator::Method;
+use tidings_auth::control::{Bans, DisconnectHandler};
 use tidings_auth::forward;
 use tidings_auth::forward::ForwardAuth;
 use tidings_auth::jwt;
 use tidings_auth::jwt::{JwtSetupError, TokenSources, Verifier};
-use tidings_auth::orders::{Bans, DisconnectHandler};
 use tidings_auth::recheck::Recheck;
 use tidings_auth::tickets::Tickets;
 use tidings_bus::Bus;
@@ -65,10 +65,10 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Server {
     node: Arc<Node>,
     hub: Arc<Hub>,
-    orders: DisconnectHandler,
+    control: DisconnectHandler,
     verifier: Option<Arc<Verifier>>,
     recheck: Option<Arc<Recheck>>,
-    feed: Arc<NodeHandler>,
+    bus_handler: Arc<NodeHandler>,
     bus: Arc<dyn Bus>,
     streams: Arc<StreamSettings>,
     engine: Option<Arc<Engine>>,
@@ -156,11 +156,11 @@ impl Server {
         let admin = bind("admin.listen", config.admin.listen, &socket)?;
         let id = NodeId::random();
         let metrics = Arc::new(Metrics::new());
-        let interest = Arc::new(DesiredSubscriptions::default());
-        let (bus, embedded) = bus(config, files.embedded_clients, id, &interest).await?;
+        let desired_subscriptions = Arc::new(DesiredSubscriptions::default());
+        let (bus, embedded) = bus(config, files.embedded_clients, id, &desired_subscriptions).await?;
         let addresses = Addresses { public: address_of(&public)?, admin: address_of(&admin)?, embedded };
 
-        let hub = Arc::new(Hub::new(id, hub_settings(config), interest, Arc::clone(&metrics)));
+        let hub = Arc::new(Hub::new(id, hub_settings(config), desired_subscriptions, Arc::clone(&metrics)));
         let streams = Arc::new(StreamSettings {
             heartbeat: config.sse.heartbeat_seconds.duration(),
             retry: Duration::from_millis(config.sse.retry_ms),
@@ -174,17 +174,17 @@ impl Server {
         let node = Arc::new(Node::new(id, Arc::clone(&bus), Arc::clone(&metrics), probe));
         let open = Arc::new(StreamRegistry::new(id, stream_limits(config)));
         let bans = Arc::new(Bans::default());
-        let (orders, inbox) = DisconnectHandler::new(
+        let (control, inbox) = DisconnectHandler::new(
             Arc::clone(&open),
             Arc::clone(&bans),
             Arc::clone(&bus),
             Arc::clone(&metrics),
         );
-        let feed = Arc::new(NodeHandler::new(Arc::clone(&hub), inbox));
+        let bus_handler = Arc::new(NodeHandler::new(Arc::clone(&hub), inbox));
         let tickets_per_user = NonZeroU32::new(config.auth.tickets_per_user);
         let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration(), tickets_per_user);
         let access = Access::prepare(config, &metrics)?;
-        let door = Authenticator::new(access.methods, tickets, bans, access.recheck.clone());
+        let authenticator = Authenticator::new(access.methods, tickets, bans, access.recheck.clone());
         let origins = Origins::new(&config.cors.origins)
             .with_headers(&config.cors.headers)
             .with_headers(&config.auth.forward.headers);
@@ -194,7 +194,7 @@ impl Server {
             bus: Arc::clone(&bus),
             streams: Arc::clone(&streams),
             metrics: Arc::clone(&metrics),
-            door: Arc::new(door),
+            authenticator: Arc::new(authenticator),
             open,
             origins: origins.clone(),
             named: config.sse.named,
@@ -230,7 +230,7 @@ impl Server {
             },
             socket,
             engine: engine.clone(),
-            admission: public_admission(config, &files),
+            connection_gate: public_admission(config, &files),
             metrics: Some(metrics),
         };
         let admin = Listener {
@@ -245,7 +245,7 @@ impl Server {
             connection: ConnectionSettings { proxy_protocol: config.admin.proxy_protocol, ..connection },
             socket,
             engine: None,
-            admission: admin_admission(&files),
+            connection_gate: admin_admission(&files),
             metrics: None,
         };
         let drain_delay = config.server.drain_delay_seconds.duration();
@@ -259,10 +259,10 @@ impl Server {
         Ok(Self {
             node,
             hub,
-            orders,
+            control,
             verifier: access.verifier,
             recheck: access.recheck,
-            feed,
+            bus_handler,
             bus,
             streams,
             engine,
@@ -311,9 +311,9 @@ impl Server {
         let stop_rest = CancellationToken::new();
         let mut connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
         let mut rest = JoinSet::new();
-        let feed: Arc<dyn BusHandler> = self.feed;
-        rest.spawn(Arc::clone(&self.bus).run(feed, stop_rest.clone()));
-        rest.spawn(self.orders.run(stop_rest.clone()));
+        let bus_handler: Arc<dyn BusHandler> = self.bus_handler;
+        rest.spawn(Arc::clone(&self.bus).run(bus_handler, stop_rest.clone()));
+        rest.spawn(self.control.run(stop_rest.clone()));
         if let Some(verifier) = self.verifier {
             rest.spawn(verifier.run(stop_rest.clone()));
         }
@@ -447,11 +447,16 @@ async fn bus(
     config: &Config,
     clients: usize,
     node: NodeId,
-    interest: &Arc<DesiredSubscriptions>,
+    desired_subscriptions: &Arc<DesiredSubscriptions>,
 ) -> Result<(Arc<dyn Bus>, Option<SocketAddr>), StartError> {
     if config.redis.is_configured() {
         return Ok((
-            Arc::new(RedisBus::new(&config.redis, &config.retention, node, Arc::clone(interest))?),
+            Arc::new(RedisBus::new(
+                &config.redis,
+                &config.retention,
+                node,
+                Arc::clone(desired_subscriptions),
+            )?),
             None,
         ));
     }
@@ -464,8 +469,15 @@ async fn bus(
     let event_bytes = config.limits.event_bytes;
     let embedded = EmbeddedConfig { clients, ..config.embedded.clone() };
     let retention = &config.retention;
-    let bus =
-        EmbeddedBus::open(&embedded, retention, names, event_bytes, Arc::clone(interest), listener).await?;
+    let bus = EmbeddedBus::open(
+        &embedded,
+        retention,
+        names,
+        event_bytes,
+        Arc::clone(desired_subscriptions),
+        listener,
+    )
+    .await?;
     Ok((Arc::new(bus), address))
 }
 

@@ -5,8 +5,8 @@
 
 mod encoder;
 mod ring;
-#[path = "../../tests/stage/mod.rs"]
-mod stage;
+#[path = "../../tests/shard_harness/mod.rs"]
+mod shard_harness;
 mod turn;
 
 use tidings_event::{EntryId, Position};

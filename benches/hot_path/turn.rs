@@ -8,27 +8,27 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_hub::SubscriptionFilter;
 
 use super::payload;
-use super::stage::{Publisher, ShardHarness};
+use super::shard_harness::{Publisher, ShardHarness};
 
 /// Workspaces with the same number of clients each.
 struct Scene {
-    stage: ShardHarness,
+    shard_harness: ShardHarness,
     workspaces: Vec<(WorkspaceId, Publisher)>,
     clients: usize,
 }
 
 impl Scene {
     fn new(workspaces: usize, clients: usize) -> Self {
-        let mut stage = ShardHarness::new();
+        let mut shard_harness = ShardHarness::new();
         let workspaces: Vec<_> = (0..workspaces)
             .map(|number| (WorkspaceId::parse(&format!("acme-{number}")).unwrap(), Publisher::default()))
             .collect();
         for (workspace, _) in &workspaces {
-            (0..clients).for_each(|_| stage.join(workspace, SubscriptionFilter::default()));
-            stage.confirm(workspace);
+            (0..clients).for_each(|_| shard_harness.join(workspace, SubscriptionFilter::default()));
+            shard_harness.confirm(workspace);
         }
-        stage.greet();
-        Self { stage, workspaces, clients }
+        shard_harness.greet();
+        Self { shard_harness, workspaces, clients }
     }
 
     /// How many deliveries it takes until everybody has `events` of its workspace.
@@ -50,11 +50,11 @@ impl Scene {
                 .collect();
             let began = Instant::now();
             for ((workspace, _), messages) in self.workspaces.iter().zip(messages) {
-                self.stage.publish(workspace, messages);
+                self.shard_harness.publish(workspace, messages);
             }
-            self.stage.deliver(deliveries);
+            self.shard_harness.deliver(deliveries);
             time += began.elapsed();
-            self.stage.drain();
+            self.shard_harness.drain();
         }
         time
     }

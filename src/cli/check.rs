@@ -137,7 +137,7 @@ async fn app(config: &ForwardConfig) -> Finding {
         Ok(auth) => auth,
         Err(error) => return bad(error.to_string(), "correct [auth.forward]"),
     };
-    let asking = auth.asking(&HeaderMap::new(), Ipv4Addr::LOCALHOST.into(), "https", None, "/");
+    let asking = auth.auth_request(&HeaderMap::new(), Ipv4Addr::LOCALHOST.into(), "https", None, "/");
     match auth.ask(&workspace, Action::Subscribe, &asking).await {
         Ok(_) => bad(
             "it lets a client without credentials read a workspace".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Decoder as _;
 
-use tidings_auth::orders::ControlCommand;
+use tidings_auth::control::ControlCommand;
 use tidings_embedded::request::{Request, RequestDecoder};
 use tidings_event::EntryId;
 use tidings_event::audience::Audience;

@@ -8,8 +8,8 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 
 use super::problem::Problem;
+use super::request_context::RequestContext;
 use super::routes::App;
-use super::visit::RequestContext;
 use tidings_event::Keys;
 use tidings_limits::BodyRoom;
 
@@ -32,13 +32,13 @@ pub(super) struct Received {
 /// does not arrive in time; 400 where it breaks off.
 pub(super) async fn receive<B: Buf>(
     app: &App,
-    visit: &RequestContext,
+    request_context: &RequestContext,
     keys: Keys,
     body: impl Stream<Item = Result<B, warp::Error>>,
     bytes_max: usize,
     too_large: impl Fn() -> Problem,
 ) -> Result<Received, Problem> {
-    let codings = visit.headers.get_all(header::CONTENT_ENCODING);
+    let codings = request_context.headers.get_all(header::CONTENT_ENCODING);
     if codings.iter().any(|coding| !is_identity(coding)) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -48,7 +48,7 @@ pub(super) async fn receive<B: Buf>(
         .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
     // Said beforehand, so that a client that waits for `100 Continue` need not send it at all.
-    let announced = visit
+    let announced = request_context
         .headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -56,7 +56,7 @@ pub(super) async fn receive<B: Buf>(
         return Err(too_large());
     }
     let bytes_max = announced.unwrap_or(bytes_max);
-    let waiting = app.bodies.enter(keys, visit.peer.client.address, bytes_max);
+    let waiting = app.bodies.enter(keys, request_context.peer.client.address, bytes_max);
     let Ok(room) = tokio::time::timeout(app.body_timeout, waiting).await else {
         app.metrics.count_refusal("body-bytes");
         return Err(Problem::rate_limited(
@@ -87,9 +87,9 @@ fn is_identity(coding: &HeaderValue) -> bool {
 pub(super) async fn unless_refused<T, B: Buf>(
     outcome: Result<T, Problem>,
     body: impl Stream<Item = Result<B, warp::Error>>,
-    visit: &RequestContext,
+    request_context: &RequestContext,
 ) -> Result<T, Problem> {
-    if outcome.is_err() && visit.peer.is_http2 {
+    if outcome.is_err() && request_context.peer.is_http2 {
         let discard = async {
             let mut body = std::pin::pin!(body);
             let mut left = DISCARDED_BYTES_MAX;

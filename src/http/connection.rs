@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{ConnectionGate, ConnectionPermit};
+use super::connection_gate::{ConnectionGate, ConnectionPermit};
 use super::drive::{Ends, HandoffFuture, Watch};
-use super::hand_off::HandoffRequest;
+use super::handoff::HandoffRequest;
 use super::http2::{self, Http2Settings};
 use super::request_timer::{RequestTimer, TimedService};
 use super::service::{PeerService, Progress, Remote, Service};
@@ -55,7 +55,7 @@ pub struct ConnectionSettings {
 pub(super) struct Shared {
     pub(super) service: Service,
     pub(super) settings: ConnectionSettings,
-    pub(super) admission: ConnectionGate,
+    pub(super) connection_gate: ConnectionGate,
     pub(super) ends: Ends,
     /// What writes streams whose sockets can be taken out of hyper; `None` where all stay there.
     pub(super) engine: Option<Arc<Engine>>,
@@ -74,7 +74,7 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, entry: Entry,
     } else {
         peer
     };
-    let Some(entry) = entry.identify(&shared.admission, address.ip()) else { return };
+    let Some(entry) = entry.identify(&shared.connection_gate, address.ip()) else { return };
     let is_surplus = entry.ticket.surplus().is_some();
     let begun = Begun::new(stream, address, entry, &shared);
     let serving = std::pin::pin!(async {
@@ -99,8 +99,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn identify(self, admission: &ConnectionGate, address: IpAddr) -> Option<Self> {
-        let ticket = admission.identify(self.ticket, address)?;
+    fn identify(self, connection_gate: &ConnectionGate, address: IpAddr) -> Option<Self> {
+        let ticket = connection_gate.identify(self.ticket, address)?;
         Some(Self { ticket, ..self })
     }
 }
@@ -146,7 +146,7 @@ struct Begun {
     service: PeerService,
     watch: Watch,
     entry: Entry,
-    hand_off: Option<Arc<HandoffRequest>>,
+    handoff: Option<Arc<HandoffRequest>>,
 }
 
 impl Begun {
@@ -167,25 +167,25 @@ impl Begun {
         );
         // What TLS makes of a stream's bytes is not known outside of it.
         let can_hand_off = shared.engine.is_some() && settings.tls.is_none();
-        let hand_off = can_hand_off.then(Arc::<HandoffRequest>::default);
-        if let Some(hand_off) = &hand_off {
-            io.set_hand_off(Arc::clone(hand_off));
+        let handoff = can_hand_off.then(Arc::<HandoffRequest>::default);
+        if let Some(handoff) = &handoff {
+            io.set_hand_off(Arc::clone(handoff));
         }
         let remote = Remote {
             address,
             secure: settings.tls.is_some(),
             surplus: entry.ticket.surplus(),
-            addresses: shared.admission.streams(),
+            addresses: shared.connection_gate.streams(),
             cut: Arc::clone(&cut),
             progress: Arc::clone(&progress),
-            hand_off: hand_off.clone(),
+            handoff: handoff.clone(),
         };
         let service = shared.service.for_remote(remote);
         let ends = shared.ends.clone();
         let write_timeout = settings.write_timeout;
         let watch =
             Watch { stream, address, blockage, progress, cut, ends, write_timeout, times_requests: true };
-        Self { io, service, watch, entry, hand_off }
+        Self { io, service, watch, entry, handoff }
     }
 
     /// What the connection speaks; `None` where it does not say so in time.
@@ -210,8 +210,8 @@ impl Begun {
                 let _entry = self.entry;
                 http2(self.io, self.service, self.watch, shared).await;
             }),
-            Protocol::Http1 => match (self.hand_off.clone(), &shared.engine) {
-                (Some(hand_off), Some(engine)) => Box::pin(self.hand_over(hand_off, engine, shared)),
+            Protocol::Http1 => match (self.handoff.clone(), &shared.engine) {
+                (Some(handoff), Some(engine)) => Box::pin(self.hand_over(handoff, engine, shared)),
                 _ => Box::pin(async {
                     let _entry = self.entry;
                     http1(self.io, self.service, self.watch).await;
@@ -221,29 +221,29 @@ impl Begun {
     }
 
     /// Serves HTTP/1.1 until the connection ends, or until a stream is granted that the engine takes over.
-    async fn hand_over(self, hand_off: Arc<HandoffRequest>, engine: &Engine, shared: &Shared) {
+    async fn hand_over(self, handoff: Arc<HandoffRequest>, engine: &Engine, shared: &Shared) {
         let Self { io, service, watch, entry, .. } = self;
         let service = TimedService { service, progress: Arc::clone(&watch.progress) };
         let mut connection = http1_builder().serve_connection(TokioIo::new(io), service);
-        watch.drive(std::pin::pin!(HandoffFuture { connection: &mut connection, hand_off: &hand_off })).await;
-        let Some((mut granted, head)) = hand_off.take() else { return };
+        watch.drive(std::pin::pin!(HandoffFuture { connection: &mut connection, handoff: &handoff })).await;
+        let Some((mut pending_stream, head)) = handoff.take() else { return };
         let why = watch.cut.get().copied();
         let stream = connection.into_parts().io.into_inner().into_stream();
         drop(watch);
         let socket = match Arc::try_unwrap(stream) {
-            Ok(stream) if why.is_none() && hand_off.is_complete() => stream.into_std(),
-            _ => return granted.cut(why.unwrap_or("client left")),
+            Ok(stream) if why.is_none() && handoff.is_complete() => stream.into_std(),
+            _ => return pending_stream.cut(why.unwrap_or("client left")),
         };
         match socket {
             Ok(socket) => {
                 let (permit, place) = entry.ticket.into_parts();
-                let kept = ConnectionGuards {
+                let connection_guards = ConnectionGuards {
                     permit: Some(permit),
                     counted: entry.counted,
                     token: Some(shared.tasks.token()),
                     places: place.map(|place| Box::new([Some(place), None])),
                 };
-                engine.open(Handoff { granted, socket, head, kept });
+                engine.open(Handoff { pending_stream, socket, head, connection_guards });
             }
             Err(error) => tracing::error!(%error, "cannot take a socket over: its stream ends"),
         }

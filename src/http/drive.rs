@@ -16,7 +16,7 @@ use hyper::service::HttpService;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::hand_off::HandoffRequest;
+use super::handoff::HandoffRequest;
 use super::service::Progress;
 use super::watched::{self, Blockage};
 use tidings_delivery::CloseReason;
@@ -122,7 +122,7 @@ impl Watch {
 #[derive(Debug)]
 pub(super) struct HandoffFuture<'a, C> {
     pub(super) connection: &'a mut C,
-    pub(super) hand_off: &'a HandoffRequest,
+    pub(super) handoff: &'a HandoffRequest,
 }
 
 impl<C: Connection + Unpin> Future for HandoffFuture<'_, C> {
@@ -130,7 +130,7 @@ impl<C: Connection + Unpin> Future for HandoffFuture<'_, C> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = Pin::new(&mut *self.connection).poll(context);
-        if self.hand_off.is_complete() { Poll::Ready(Ok(())) } else { outcome }
+        if self.handoff.is_complete() { Poll::Ready(Ok(())) } else { outcome }
     }
 }
 

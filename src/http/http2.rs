@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use warp::reply::Response;
 
 use super::drive::{Ends, Watch};
-use super::flow::{Flow, TrackedBody};
+use super::http2_stall::{Flow, TrackedBody};
 use super::service::{Answer, PeerService};
 use tidings_delivery::EndWatch;
 
@@ -64,7 +64,7 @@ pub(super) async fn serve<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let flow = Arc::new(Flow::new());
+    let http2_stall = Arc::new(Flow::new());
     let idle = if service.is_surplus() { SURPLUS_IDLE } else { settings.idle };
     let mut builder = http2::Builder::new(Tasks(tasks));
     builder
@@ -81,7 +81,7 @@ pub(super) async fn serve<IO>(
     let bounds = Bounds { idle, stall: settings.stall, header_timeout };
     // Where all streams are stuck, the connection ends before each of them does.
     let stall = bounds.stall + 2 * bounds.pause();
-    let service = FlowService { service, flow: Arc::clone(&flow), stall };
+    let service = FlowService { service, http2_stall: Arc::clone(&http2_stall), stall };
     // Pinned where it is made: one that is moved has room in the future twice.
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
@@ -89,7 +89,7 @@ pub(super) async fn serve<IO>(
     let oversee = async {
         loop {
             tokio::time::sleep(bounds.pause()).await;
-            let standing = flow.standing();
+            let standing = http2_stall.standing();
             if standing.floods {
                 let _ = cut.set("cancels its requests");
                 ends.abandon.cancel();
@@ -132,7 +132,7 @@ impl Bounds {
 /// The service of one connection, whose answers tell how they are taken.
 struct FlowService {
     service: PeerService,
-    flow: Arc<Flow>,
+    http2_stall: Arc<Flow>,
     stall: Duration,
 }
 
@@ -142,7 +142,7 @@ impl hyper::service::Service<Request<Incoming>> for FlowService {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let exchange = self.flow.begin();
+        let exchange = self.http2_stall.begin();
         let (answer, stall) = (self.service.call(request), self.stall);
         Box::pin(async move { Ok(answer.await?.map(|body| exchange.answer(body, end_watch(), stall))) })
     }

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{ConnectionGate, ConnectionGateSettings};
 use super::connection::{self, ConnectionSettings, Entry, Shared};
+use super::connection_gate::{ConnectionGate, ConnectionGateSettings};
 use super::drive::Ends;
 use super::open_connections::OpenConnections;
 use super::service::Service;
@@ -52,7 +52,7 @@ pub struct Listener {
     /// Socket options.
     pub socket: SocketSettings,
     /// Bounds on connections.
-    pub admission: ConnectionGateSettings,
+    pub connection_gate: ConnectionGateSettings,
     /// What writes streams whose sockets can be taken out of hyper; `None` where all stay there.
     pub engine: Option<Arc<Engine>>,
     /// Where to count connections; `None` for a listener that is not counted.
@@ -81,19 +81,25 @@ impl Listener {
     /// Accepts until `stop_accepting`, then closes the socket and waits for its connections, which `stop_accepting` also
     /// tells to take no further request. Connections that are still open when `abandon` comes are cut.
     pub async fn run(self, stop_accepting: CancellationToken, abandon: CancellationToken) {
-        let Self { listener, service, connection, socket, admission, engine, metrics } = self;
-        let open = admission.oldest_gives_way.then(Arc::<OpenConnections>::default);
-        let admission = ConnectionGate::new(admission, service.proxies(), metrics.clone());
+        let Self { listener, service, connection, socket, connection_gate, engine, metrics } = self;
+        let open = connection_gate.oldest_gives_way.then(Arc::<OpenConnections>::default);
+        let connection_gate = ConnectionGate::new(connection_gate, service.proxies(), metrics.clone());
         let tasks = TaskTracker::new();
         let ends = Ends { stop: stop_accepting.clone(), abandon };
-        let shared =
-            Arc::new(Shared { service, settings: connection, admission, ends, engine, tasks: tasks.clone() });
+        let shared = Arc::new(Shared {
+            service,
+            settings: connection,
+            connection_gate,
+            ends,
+            engine,
+            tasks: tasks.clone(),
+        });
         let throttle = Throttle::default();
         loop {
             // Room comes first: beyond all bounds, clients wait in the listen queue and cost no memory here.
             let mut ticket = None;
             if open.is_none() {
-                ticket = stop_accepting.run_until_cancelled(shared.admission.room()).await;
+                ticket = stop_accepting.run_until_cancelled(shared.connection_gate.room()).await;
                 if ticket.is_none() {
                     break;
                 }
@@ -113,17 +119,17 @@ impl Listener {
                     continue;
                 }
             };
-            if let Some(open) = open.as_ref().filter(|_| shared.admission.is_full()) {
+            if let Some(open) = open.as_ref().filter(|_| shared.connection_gate.is_full()) {
                 open.close_oldest();
             }
             let ticket = match ticket {
                 Some(ticket) => ticket,
-                None => match stop_accepting.run_until_cancelled(shared.admission.room()).await {
+                None => match stop_accepting.run_until_cancelled(shared.connection_gate.room()).await {
                     Some(ticket) => ticket,
                     None => break,
                 },
             };
-            let Some(ticket) = shared.admission.arrive(ticket) else { continue };
+            let Some(ticket) = shared.connection_gate.arrive(ticket) else { continue };
             if !INHERITED && socket.apply(&SockRef::from(&stream)).is_err() {
                 // The peer is gone already.
                 continue;

@@ -3,11 +3,11 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`listener`], [`admission`], [`open_connections`] | accepting connections, bounded, with socket options |
+//! | [`listener`], [`connection_gate`], [`open_connections`] | accepting connections, bounded, with socket options |
 //! | [`connection`] | one connection: whose it is and what it speaks |
 //! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | what stands before HTTP |
-//! | [`drive`], [`watched`], [`request_timer`], [`http2`], [`flow`] | hyper, its timeouts and bounds, and the connection's end |
-//! | [`hand_off`] | taking the socket of a stream out of hyper |
+//! | [`drive`], [`watched`], [`request_timer`], [`http2`], [`http2_stall`] | hyper, its timeouts and bounds, and the connection's end |
+//! | [`handoff`] | taking the socket of a stream out of hyper |
 //! | [`service`] | what stands around every request: head size, peer address, CORS |
 //! | [`client_address`], [`forwarded`] | who a request is from, behind proxies |
 //! | [`routes`] | the public paths |
@@ -15,26 +15,26 @@
 //! | [`tickets`] | one-use words for addresses |
 //! | [`denied`] | how those are answered who are not let in |
 //! | [`admin`] | the operations paths |
-//! | [`visit`] | a request as a handler sees it |
+//! | [`request_context`] | a request as a handler sees it |
 //! | [`addressed`], [`publish_rate`] | for whom events are, and how fast they may come |
 //! | [`accept`], [`body`], [`cors`], [`host`], [`query`], [`last_event_id`], [`problem`] | parts of requests and answers |
 
 mod accept;
 mod addressed;
 pub mod admin;
-mod admission;
 mod body;
 mod certificate;
 mod client_address;
 mod connection;
+mod connection_gate;
 mod cors;
 mod denied;
 mod drive;
-mod flow;
 pub mod forwarded;
-mod hand_off;
+mod handoff;
 mod host;
 mod http2;
+mod http2_stall;
 mod last_event_id;
 mod listener;
 mod open_connections;
@@ -44,19 +44,19 @@ mod proxy_protocol;
 mod publish;
 mod publish_rate;
 pub(crate) mod query;
+mod request_context;
 mod request_timer;
 mod routes;
 mod service;
 mod stream;
 mod tickets;
 mod tls;
-mod visit;
 mod watched;
 
-pub use admission::{ConnectionGateSettings, LimitExceeded};
 pub use certificate::{CertificateError, Certificates, Pair, PairFiles};
 pub use client_address::{ClientAddress, TrustedProxies};
 pub use connection::ConnectionSettings;
+pub use connection_gate::{ConnectionGateSettings, LimitExceeded};
 pub use cors::Origins;
 pub use host::Hosts;
 pub use http2::Http2Settings;

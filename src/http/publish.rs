@@ -10,8 +10,8 @@ use warp::reply::Response;
 use super::addressed;
 use super::problem::Problem;
 use super::publish_rate::Exceeded;
+use super::request_context::RequestContext;
 use super::routes::{App, workspace};
-use super::visit::RequestContext;
 use super::{body, denied};
 use tidings_auth::Action;
 use tidings_bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
@@ -24,32 +24,32 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) async fn publish<B: Buf>(
     app: &App,
     id: &str,
-    visit: &RequestContext,
+    request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
     let mut stream = std::pin::pin!(stream);
-    let outcome = accept(app, id, visit, stream.as_mut()).await;
-    body::unless_refused(outcome, stream, visit).await
+    let outcome = accept(app, id, request_context, stream.as_mut()).await;
+    body::unless_refused(outcome, stream, request_context).await
 }
 
 async fn accept<B: Buf>(
     app: &App,
     id: &str,
-    visit: &RequestContext,
+    request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
-    if let Some(surplus) = visit.peer.surplus {
+    if let Some(surplus) = request_context.peer.surplus {
         return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
     }
-    app.origins.check_sender(&visit.headers, &visit.peer.client)?;
+    app.origins.check_sender(&request_context.headers, &request_context.peer.client)?;
     let workspace = workspace(id)?;
-    let admission = app
-        .door
-        .admit(Action::Publish, &workspace, &visit.credentials(None))
+    let connection_gate = app
+        .authenticator
+        .admit(Action::Publish, &workspace, &request_context.credentials(None))
         .await
         .map_err(|denial| denied::problem(app, &denial))?;
-    let Form { batch, envelope } = Form::of(&visit.query, &visit.headers)?;
-    let key = idempotency_key(&visit.headers)?;
+    let Form { batch, envelope } = Form::of(&request_context.query, &request_context.headers)?;
+    let key = idempotency_key(&request_context.headers)?;
     let (bytes_max, what, setting) = if batch {
         (app.batch_bytes, "a batch", "limits.batch_bytes")
     } else if envelope {
@@ -67,8 +67,8 @@ async fn accept<B: Buf>(
             ),
         )
     };
-    let keys = admission.identity.keys();
-    let body = body::receive(app, visit, keys, stream, bytes_max, too_large).await?;
+    let keys = connection_gate.identity.keys();
+    let body = body::receive(app, request_context, keys, stream, bytes_max, too_large).await?;
     let parts = if batch { lines(&body.bytes) } else { vec![body.bytes.clone()] };
     let items = items(parts, envelope)?;
     check(&items, app.event_bytes)?;

@@ -97,10 +97,10 @@ mod tests {
         for number in 0..1000 {
             rate.check(&WorkspaceId::parse(&number.to_string()).unwrap(), 1, 1).unwrap();
         }
-        let kept = || rate.events.as_ref().unwrap().0.len();
+        let connection_guards = || rate.events.as_ref().unwrap().0.len();
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while kept() > 0 {
-            assert!(std::time::Instant::now() < deadline, "{} are kept", kept());
+        while connection_guards() > 0 {
+            assert!(std::time::Instant::now() < deadline, "{} are kept", connection_guards());
             rate.forget_idle();
         }
     }

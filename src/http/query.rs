@@ -8,7 +8,7 @@ use tidings_hub::{Start, SubscriptionFilter, TypeFilter};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StreamQuery {
     /// `types=A,B` and `named=1`.
-    pub(crate) view: SubscriptionFilter,
+    pub(crate) filter: SubscriptionFilter,
     /// `last_event_id=…`, by whatever name, or else `since=…` or `last=…`: where the stream begins.
     pub(crate) start: Option<Start>,
     /// `errors=http`: temporary trouble is answered with a status, not inside the stream.
@@ -21,7 +21,7 @@ impl StreamQuery {
     /// Reads a query string, percent-encoded as forms are. `named` is the configured default, `newest_max` bounds `last`.
     pub(crate) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
         let mut parsed =
-            Self { view: SubscriptionFilter { named, ..SubscriptionFilter::default() }, ..Self::default() };
+            Self { filter: SubscriptionFilter { named, ..SubscriptionFilter::default() }, ..Self::default() };
         let mut ids = QueryIds::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if ids.take(&name, &value) {
@@ -31,14 +31,14 @@ impl StreamQuery {
                 "types" => {
                     let types =
                         TypeFilter::parse(&value).map_err(|error| Problem::bad_query(error.to_string()))?;
-                    if parsed.view.types.replace(types).is_some() {
+                    if parsed.filter.types.replace(types).is_some() {
                         return Err(Problem::bad_query(
                             "`types` stands twice: list all types in one, as in types=A,B",
                         ));
                     }
                 }
                 "named" => {
-                    parsed.view.named = match &*value {
+                    parsed.filter.named = match &*value {
                         "1" | "true" => true,
                         "0" | "false" => false,
                         _ => return Err(Problem::bad_query("`named` is 1 or 0")),
@@ -115,14 +115,14 @@ mod tests {
     fn reads_what_is_ours_and_leaves_the_rest() {
         let parsed = parse("_=1&types=A%2CB&named=1&last_event_id=5-1&errors=http&x").unwrap();
         assert_eq!(
-            parsed.view,
+            parsed.filter,
             SubscriptionFilter { types: Some(TypeFilter::parse("A,B").unwrap()), named: true, user: None }
         );
         assert_eq!(parsed.start, Some(Start::After(Resume::new("5-1"))));
         assert!(parsed.errors_by_status);
         assert_eq!(parse("").unwrap(), StreamQuery::default());
-        assert!(StreamQuery::parse("", true, 100).unwrap().view.named);
-        assert!(!StreamQuery::parse("named=0", true, 100).unwrap().view.named);
+        assert!(StreamQuery::parse("", true, 100).unwrap().filter.named);
+        assert!(!StreamQuery::parse("named=0", true, 100).unwrap().filter.named);
         assert_eq!(parse("last_event_id=").unwrap().start, None);
     }
 

@@ -14,8 +14,8 @@ use warp::{Filter, Rejection, Reply};
 use super::cors::Origins;
 use super::problem::Problem;
 use super::publish_rate::PublishRate;
+use super::request_context::RequestContext;
 use super::service::Peer;
-use super::visit::RequestContext;
 use super::{publish, stream, tickets};
 use tidings_auth::Authenticator;
 use tidings_bus::Bus;
@@ -42,7 +42,7 @@ pub struct App {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who is let in.
-    pub door: Arc<Authenticator>,
+    pub authenticator: Arc<Authenticator>,
     /// The streams that are open.
     pub open: Arc<StreamRegistry>,
     /// Who may publish from a page.
@@ -83,7 +83,7 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .and(end())
         .boxed();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let visit = warp::path::full()
+    let request_context = warp::path::full()
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Peer>())
@@ -94,32 +94,35 @@ pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
         .boxed();
 
     let subscriber_app = Arc::clone(app);
-    let subscribe =
-        warp::get().and(events.clone()).and(visit.clone()).then(move |id: String, visit: RequestContext| {
+    let subscribe = warp::get().and(events.clone()).and(request_context.clone()).then(
+        move |id: String, request_context: RequestContext| {
             let app = Arc::clone(&subscriber_app);
-            async move { answer(stream::open(&app, &id, visit).await) }
-        });
-
-    let inspector_app = Arc::clone(app);
-    let inspect =
-        warp::head().and(events.clone()).and(visit.clone()).then(move |id: String, visit: RequestContext| {
-            let app = Arc::clone(&inspector_app);
-            async move { answer(stream::head(&app, &id, visit).await) }
-        });
-
-    let publisher_app = Arc::clone(app);
-    let publish = warp::post().and(events.clone()).and(visit.clone()).and(warp::body::stream()).then(
-        move |id: String, visit: RequestContext, body| {
-            let app = Arc::clone(&publisher_app);
-            async move { answer(publish::publish(&app, &id, &visit, body).await) }
+            async move { answer(stream::open(&app, &id, request_context).await) }
         },
     );
 
+    let inspector_app = Arc::clone(app);
+    let inspect = warp::head().and(events.clone()).and(request_context.clone()).then(
+        move |id: String, request_context: RequestContext| {
+            let app = Arc::clone(&inspector_app);
+            async move { answer(stream::head(&app, &id, request_context).await) }
+        },
+    );
+
+    let publisher_app = Arc::clone(app);
+    let publish =
+        warp::post().and(events.clone()).and(request_context.clone()).and(warp::body::stream()).then(
+            move |id: String, request_context: RequestContext, body| {
+                let app = Arc::clone(&publisher_app);
+                async move { answer(publish::publish(&app, &id, &request_context, body).await) }
+            },
+        );
+
     let issuer_app = Arc::clone(app);
-    let issue = warp::post().and(ticket_path.clone()).and(visit).and(warp::body::stream()).then(
-        move |visit: RequestContext, body| {
+    let issue = warp::post().and(ticket_path.clone()).and(request_context).and(warp::body::stream()).then(
+        move |request_context: RequestContext, body| {
             let app = Arc::clone(&issuer_app);
-            async move { answer(tickets::issue(&app, &visit, body).await) }
+            async move { answer(tickets::issue(&app, &request_context, body).await) }
         },
     );
     let ticket_preflight = {

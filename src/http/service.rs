@@ -16,11 +16,11 @@ use tower_service::Service as _;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::admission::LimitExceeded;
 use super::client_address::{ClientAddress, TrustedProxies};
 use super::connection::HEADERS_MAX;
+use super::connection_gate::LimitExceeded;
 use super::cors::Origins;
-use super::hand_off::HandoffRequest;
+use super::handoff::HandoffRequest;
 use super::host::Hosts;
 use super::problem::Problem;
 use super::request_timer::RequestTimer;
@@ -54,7 +54,7 @@ pub(super) struct Remote {
     /// How far the connection has come.
     pub(super) progress: Arc<Progress>,
     /// Where a stream is left that the engine shall write, if it can.
-    pub(super) hand_off: Option<Arc<HandoffRequest>>,
+    pub(super) handoff: Option<Arc<HandoffRequest>>,
 }
 
 /// Who a request is from; travels with it. Behind a proxy, one connection carries the requests of many clients.
@@ -76,7 +76,7 @@ pub(super) struct Peer {
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
     /// Where a stream is left that the engine shall write, if it can.
-    pub(super) hand_off: Option<Arc<HandoffRequest>>,
+    pub(super) handoff: Option<Arc<HandoffRequest>>,
 }
 
 impl Peer {
@@ -210,14 +210,14 @@ impl PeerService {
 
     /// Who a request is from.
     fn peer(&self, request: &Request<Incoming>) -> Peer {
-        let Remote { address, secure, surplus, addresses, cut, progress, hand_off } = self.remote.clone();
+        let Remote { address, secure, surplus, addresses, cut, progress, handoff } = self.remote.clone();
         // The engine writes chunks, which HTTP/1.0 does not know.
-        let hand_off = hand_off.filter(|_| request.version() == Version::HTTP_11);
+        let handoff = handoff.filter(|_| request.version() == Version::HTTP_11);
         let proxies = &self.service.proxies;
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
         let addresses = (!proxies.trust(client.address)).then_some(addresses);
         let is_http2 = request.version() == Version::HTTP_2;
-        Peer { address, client, surplus, addresses, cut, progress, is_http2, hand_off }
+        Peer { address, client, surplus, addresses, cut, progress, is_http2, handoff }
     }
 }
 

@@ -15,8 +15,8 @@ use super::http2;
 use super::last_event_id;
 use super::problem::Problem;
 use super::query::StreamQuery;
+use super::request_context::RequestContext;
 use super::routes::{App, workspace};
-use super::visit::RequestContext;
 use tidings_auth::Action;
 use tidings_delivery::engine::PendingStream;
 use tidings_delivery::{Recipient, StreamBody, Terms};
@@ -37,10 +37,10 @@ struct StreamRequest {
 }
 
 impl StreamRequest {
-    fn of(app: &App, id: &str, visit: &RequestContext) -> Result<Self, Problem> {
+    fn of(app: &App, id: &str, request_context: &RequestContext) -> Result<Self, Problem> {
         let workspace = workspace(id)?;
-        let query = StreamQuery::parse(&visit.query, app.named, app.newest_max)?;
-        let accepted = accept::event_stream(&visit.headers);
+        let query = StreamQuery::parse(&request_context.query, app.named, app.newest_max)?;
+        let accepted = accept::event_stream(&request_context.headers);
         if accepted == EventStream::Excluded {
             return Err(Problem::new(
                 StatusCode::NOT_ACCEPTABLE,
@@ -55,12 +55,12 @@ impl StreamRequest {
 
 /// Answers `HEAD` with the head that `GET` gets, as far as the request decides it. Opens nothing, takes no place and leaves a ticket as
 /// it is.
-pub(super) async fn head(app: &App, id: &str, visit: RequestContext) -> Result<Response, Problem> {
-    let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &visit)?;
-    if let Some(surplus) = visit.peer.surplus {
+pub(super) async fn head(app: &App, id: &str, request_context: RequestContext) -> Result<Response, Problem> {
+    let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &request_context)?;
+    if let Some(surplus) = request_context.peer.surplus {
         return full(app, surplus.to_string(), by_status);
     }
-    match app.door.inspect(&workspace, &visit.credentials(query.ticket.as_deref())).await {
+    match app.authenticator.inspect(&workspace, &request_context.credentials(query.ticket.as_deref())).await {
         Ok(()) => Ok(as_stream(without_length())),
         Err(denial) => denied::stream_answer(app, &denial, by_status),
     }
@@ -68,45 +68,48 @@ pub(super) async fn head(app: &App, id: &str, visit: RequestContext) -> Result<R
 
 /// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
 /// that wants such trouble told by a status.
-pub(super) async fn open(app: &App, id: &str, visit: RequestContext) -> Result<Response, Problem> {
-    let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &visit)?;
+pub(super) async fn open(app: &App, id: &str, request_context: RequestContext) -> Result<Response, Problem> {
+    let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &request_context)?;
     // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
-    let start =
-        last_event_id::of_header(&visit.headers).map(Start::After).or(query.start).unwrap_or(Start::Head);
-    let place = match visit.peer.enter() {
+    let start = last_event_id::of_header(&request_context.headers)
+        .map(Start::After)
+        .or(query.start)
+        .unwrap_or(Start::Head);
+    let place = match request_context.peer.enter() {
         Ok(place) => place,
         Err(surplus) => {
-            if visit.peer.surplus.is_none() {
+            if request_context.peer.surplus.is_none() {
                 // Connections were counted when they came.
                 app.metrics.count_refusal(surplus.reason());
             }
             return full(app, surplus.to_string(), by_status);
         }
     };
-    let credentials = visit.credentials(query.ticket.as_deref());
-    let admission = match app.door.admit(Action::Subscribe, &workspace, &credentials).await {
-        Ok(admission) => admission,
+    let credentials = request_context.credentials(query.ticket.as_deref());
+    let connection_gate = match app.authenticator.admit(Action::Subscribe, &workspace, &credentials).await {
+        Ok(connection_gate) => connection_gate,
         Err(denial) => return denied::stream_answer(app, &denial, by_status),
     };
-    let candidate = Candidate { workspace: workspace.clone(), identity: admission.identity.clone() };
-    let lease = match app.open.admit(candidate) {
-        Ok(lease) => lease,
+    let candidate = Candidate { workspace: workspace.clone(), identity: connection_gate.identity.clone() };
+    let stream_guard = match app.open.admit(candidate) {
+        Ok(stream_guard) => stream_guard,
         Err(bound) => {
             app.metrics.count_refusal(bound.as_str());
-            app.door.turn_away(admission).await;
+            app.authenticator.turn_away(connection_gate).await;
             return full(app, bound.to_string(), by_status);
         }
     };
-    if let Err(denial) = app.door.check_bans(&workspace, &admission.identity) {
+    if let Err(denial) = app.authenticator.check_bans(&workspace, &connection_gate.identity) {
         return denied::stream_answer(app, &denial, by_status);
     }
-    let view = SubscriptionFilter { user: admission.identity.user.as_ref().map(UserId::key), ..query.view };
-    let holder = Holder::of(admission.identity.keys(), visit.peer.client.address);
-    let subscriber = match app.hub.join(&workspace, start, view) {
+    let filter =
+        SubscriptionFilter { user: connection_gate.identity.user.as_ref().map(UserId::key), ..query.filter };
+    let holder = Holder::of(connection_gate.identity.keys(), request_context.peer.client.address);
+    let subscriber = match app.hub.join(&workspace, start, filter) {
         Ok(subscriber) => subscriber.reading_for(ReaderId::of(&holder)),
         Err(error) => {
             app.metrics.count_refusal("workspaces");
-            app.door.turn_away(admission).await;
+            app.authenticator.turn_away(connection_gate).await;
             return full(app, error.to_string(), by_status);
         }
     };
@@ -124,14 +127,14 @@ pub(super) async fn open(app: &App, id: &str, visit: RequestContext) -> Result<R
             ));
         }
     }
-    let peer = visit.peer;
+    let peer = request_context.peer;
     peer.progress.begin_streaming();
-    let until = app.streams.draw_until(admission.identity.expires);
-    app.door.watch(lease.handle(), workspace, admission);
-    let terms = Terms { lease, place, until };
+    let until = app.streams.draw_until(connection_gate.identity.expires);
+    app.authenticator.watch(stream_guard.handle(), workspace, connection_gate);
+    let terms = Terms { stream_guard, place, until };
     let recipient = Recipient { address: peer.address, client: peer.client.address, cut: peer.cut };
-    if let Some(hand_off) = peer.hand_off {
-        hand_off.grant(PendingStream::new(subscriber, terms, &recipient));
+    if let Some(handoff) = peer.handoff {
+        handoff.grant(PendingStream::new(subscriber, terms, &recipient));
         return Ok(as_stream(without_length()));
     }
     let watch = http2::end_watch().unwrap_or_else(|| Arc::clone(&peer.progress.end_watch));

@@ -9,8 +9,8 @@ use serde_json::json;
 use warp::reply::Response;
 
 use super::problem::Problem;
+use super::request_context::RequestContext;
 use super::routes::{App, workspace};
-use super::visit::RequestContext;
 use super::{body, denied};
 use tidings_auth::Action;
 use tidings_auth::tickets::IssueError;
@@ -28,38 +28,39 @@ struct TicketRequest {
 /// Issues a ticket to whoever may read the workspace.
 pub(super) async fn issue<B: Buf>(
     app: &App,
-    visit: &RequestContext,
+    request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
     let mut stream = std::pin::pin!(stream);
-    let outcome = grant(app, visit, stream.as_mut()).await;
-    body::unless_refused(outcome, stream, visit).await
+    let outcome = grant(app, request_context, stream.as_mut()).await;
+    body::unless_refused(outcome, stream, request_context).await
 }
 
 async fn grant<B: Buf>(
     app: &App,
-    visit: &RequestContext,
+    request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
-    if let Some(surplus) = visit.peer.surplus {
+    if let Some(surplus) = request_context.peer.surplus {
         return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
     }
     // A page elsewhere must not get a ticket with its visitor's cookie.
-    app.origins.check_sender(&visit.headers, &visit.peer.client)?;
+    app.origins.check_sender(&request_context.headers, &request_context.peer.client)?;
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad-ticket-request", detail);
     let too_large = || bad("the body names the workspace and has at most 4096 bytes");
-    let body = body::receive(app, visit, Keys::default(), stream, BODY_BYTES_MAX, too_large).await?;
+    let body =
+        body::receive(app, request_context, Keys::default(), stream, BODY_BYTES_MAX, too_large).await?;
     let wish: TicketRequest = serde_json::from_slice(&body.bytes)
         .map_err(|_| bad(r#"the body is JSON that names the workspace: {"workspace":"acme"}"#))?;
     let workspace = workspace(&wish.workspace)?;
-    let admission = app
-        .door
-        .admit(Action::Subscribe, &workspace, &visit.credentials(None))
+    let connection_gate = app
+        .authenticator
+        .admit(Action::Subscribe, &workspace, &request_context.credentials(None))
         .await
         .map_err(|denial| denied::problem(app, &denial))?;
-    let tickets = app.door.tickets();
-    let identity = app.door.ticket_identity(&admission);
-    let ticket = tickets.issue(&workspace, &identity, visit.peer.client.address).await;
+    let tickets = app.authenticator.tickets();
+    let identity = app.authenticator.ticket_identity(&connection_gate);
+    let ticket = tickets.issue(&workspace, &identity, request_context.peer.client.address).await;
     let ticket = ticket.map_err(|error| match error {
         IssueError::TooMany(wait) => Problem::rate_limited(format!("{error}: try again later"), wait),
         IssueError::Random | IssueError::Store(_) => {

@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::hand_off::HandoffRequest;
+use super::handoff::HandoffRequest;
 use super::service::Progress;
 use tidings_delivery::CloseReason;
 
@@ -58,7 +58,7 @@ pub(super) struct WatchedStream {
     blockage: Arc<Blockage>,
     progress: Arc<Progress>,
     cut: CloseReason,
-    hand_off: Option<Arc<HandoffRequest>>,
+    handoff: Option<Arc<HandoffRequest>>,
     /// How often the socket was written to, where that is counted.
     writes: Option<Counter>,
 }
@@ -72,12 +72,12 @@ impl WatchedStream {
         cut: CloseReason,
         writes: Option<Counter>,
     ) -> Self {
-        Self { stream, blockage, progress, cut, hand_off: None, writes }
+        Self { stream, blockage, progress, cut, handoff: None, writes }
     }
 
     /// What is written is kept from the moment on at which a stream is granted.
-    pub(super) fn set_hand_off(&mut self, hand_off: Arc<HandoffRequest>) {
-        self.hand_off = Some(hand_off);
+    pub(super) fn set_hand_off(&mut self, handoff: Arc<HandoffRequest>) {
+        self.handoff = Some(handoff);
     }
 
     /// The socket.
@@ -86,7 +86,7 @@ impl WatchedStream {
     }
 
     fn capturing(&self) -> Option<&HandoffRequest> {
-        self.hand_off.as_deref().filter(|hand_off| hand_off.captures())
+        self.handoff.as_deref().filter(|handoff| handoff.captures())
     }
 
     /// Takes note of what the kernel says when a peer lets the keepalive or the user timeout pass: it is not there, or
@@ -156,8 +156,8 @@ impl AsyncRead for WatchedStream {
 
 impl AsyncWrite for WatchedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(hand_off) = self.capturing() {
-            hand_off.capture(bytes);
+        if let Some(handoff) = self.capturing() {
+            handoff.capture(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         self.poll_send(context, |stream| stream.try_write(bytes))
@@ -168,8 +168,8 @@ impl AsyncWrite for WatchedStream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(hand_off) = self.capturing() {
-            slices.iter().for_each(|slice| hand_off.capture(slice));
+        if let Some(handoff) = self.capturing() {
+            slices.iter().for_each(|slice| handoff.capture(slice));
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
         self.poll_send(context, |stream| stream.try_write_vectored(slices))
@@ -181,8 +181,8 @@ impl AsyncWrite for WatchedStream {
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // What was written is with the kernel already, or kept.
-        if let Some(hand_off) = self.capturing() {
-            hand_off.flush();
+        if let Some(handoff) = self.capturing() {
+            handoff.flush();
         }
         Poll::Ready(Ok(()))
     }

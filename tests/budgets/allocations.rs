@@ -8,7 +8,7 @@ use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::{SubscriptionFilter, TypeFilter};
 
-use super::stage::{Publisher, RING_EVENTS, ShardHarness};
+use super::shard_harness::{Publisher, RING_EVENTS, ShardHarness};
 use super::{ALONE, least, taken};
 
 /// Events of a round; more than the ring holds, so that it is full from the second round on.
@@ -57,13 +57,13 @@ impl Scene {
 
     /// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at a time.
     fn takes(&self, clients: usize, burst: usize) -> usize {
-        let mut stage = ShardHarness::new();
+        let mut shard_harness = ShardHarness::new();
         let workspace = WorkspaceId::parse("acme").unwrap();
         for client in 0..clients {
-            stage.join(&workspace, (self.view)(client));
+            shard_harness.join(&workspace, (self.view)(client));
         }
-        stage.confirm(&workspace);
-        stage.greet();
+        shard_harness.confirm(&workspace);
+        shard_harness.greet();
         let deliveries: Vec<u64> = (0..EVENTS).map(|event| self.reached(event, clients)).collect();
         let mut publisher = Publisher::default();
         let mut round = || {
@@ -75,9 +75,9 @@ impl Scene {
             taken(|| {
                 let mut messages = messages.drain(..);
                 for deliveries in deliveries.chunks(burst) {
-                    stage.publish(&workspace, messages.by_ref().take(burst));
-                    stage.deliver(deliveries.iter().sum());
-                    stage.drain();
+                    shard_harness.publish(&workspace, messages.by_ref().take(burst));
+                    shard_harness.deliver(deliveries.iter().sum());
+                    shard_harness.drain();
                 }
             })
         };

@@ -13,7 +13,7 @@ use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::{SubscriptionFilter, TypeFilter};
 
-use super::stage::{Publisher, ShardHarness};
+use super::shard_harness::{Publisher, ShardHarness};
 use super::{ALONE, least, taken};
 
 const EVENTS: usize = 256;
@@ -35,11 +35,11 @@ struct Client {
 }
 
 impl Client {
-    fn join(stage: &ShardHarness, workspace: &WorkspaceId, view: SubscriptionFilter) -> Self {
-        let (subscriber, terms) = stage.admit(workspace, view);
+    fn join(shard_harness: &ShardHarness, workspace: &WorkspaceId, view: SubscriptionFilter) -> Self {
+        let (subscriber, terms) = shard_harness.admit(workspace, view);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
-        let body = StreamBody::new(subscriber, terms, Arc::clone(&stage.streams), recipient);
+        let body = StreamBody::new(subscriber, terms, Arc::clone(&shard_harness.streams), recipient);
         Self { body, bell: Arc::default() }
     }
 
@@ -59,10 +59,11 @@ impl Client {
 /// How often memory is taken while [`EVENTS`] events for some users go to so many clients with the same view, `burst` of them at
 /// a time.
 fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize) -> usize {
-    let stage = ShardHarness::new();
+    let shard_harness = ShardHarness::new();
     let workspace = WorkspaceId::parse("acme").unwrap();
-    let mut clients: Vec<_> = (0..clients).map(|_| Client::join(&stage, &workspace, view.clone())).collect();
-    stage.confirm(&workspace);
+    let mut clients: Vec<_> =
+        (0..clients).map(|_| Client::join(&shard_harness, &workspace, view.clone())).collect();
+    shard_harness.confirm(&workspace);
     assert!(clients.iter_mut().all(|client| client.frames() == 2), "`retry:` and the hello");
     let mut publisher = Publisher::default();
     let mut round = || {
@@ -72,7 +73,7 @@ fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize
         taken(|| {
             let mut messages = messages.drain(..);
             for _ in 0..EVENTS / burst {
-                stage.publish(&workspace, messages.by_ref().take(burst));
+                shard_harness.publish(&workspace, messages.by_ref().take(burst));
                 assert!(clients.iter_mut().all(|client| client.frames() == burst));
             }
         })

@@ -13,8 +13,8 @@ mod hyper;
 mod idle;
 mod process;
 mod rings;
-#[path = "../stage/mod.rs"]
-mod stage;
+#[path = "../shard_harness/mod.rs"]
+mod shard_harness;
 #[path = "../suite/support/mod.rs"]
 #[allow(unused_macros, reason = "the harness offers more than this binary needs")]
 mod support;

@@ -6,11 +6,11 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_hub::SubscriptionFilter;
 
 use super::ALONE;
-use super::stage::{Publisher, ShardHarness};
+use super::shard_harness::{Publisher, ShardHarness};
 
 /// A workspace with so many clients, which see what these users see in turn.
 struct WriteClients {
-    stage: ShardHarness,
+    shard_harness: ShardHarness,
     workspace: WorkspaceId,
     publisher: Publisher,
 }
@@ -18,9 +18,9 @@ struct WriteClients {
 impl WriteClients {
     fn new(clients: usize, users: &[&str]) -> Self {
         let workspace = WorkspaceId::parse("acme").unwrap();
-        let mut stage = ShardHarness::new();
+        let mut shard_harness = ShardHarness::new();
         for name in users.iter().cycle().take(clients) {
-            stage.join(
+            shard_harness.join(
                 &workspace,
                 SubscriptionFilter {
                     user: Some(UserId::parse(name).unwrap().key()),
@@ -28,22 +28,22 @@ impl WriteClients {
                 },
             );
         }
-        stage.confirm(&workspace);
-        stage.greet();
-        Self { stage, workspace, publisher: Publisher::default() }
+        shard_harness.confirm(&workspace);
+        shard_harness.greet();
+        Self { shard_harness, workspace, publisher: Publisher::default() }
     }
 
     /// How many writes it takes until events, published while the shard is busy, have made so many deliveries. Each has its
     /// audience.
     fn writes(&mut self, audiences: &[&[&str]], deliveries: u64) -> u64 {
         let messages: Vec<Bytes> = audiences.iter().map(|users| self.publisher.logged("{}", users)).collect();
-        let before = self.stage.streams.metrics.socket_writes.get();
-        self.stage.publish(&self.workspace, messages);
-        self.stage.deliver(deliveries);
+        let before = self.shard_harness.streams.metrics.socket_writes.get();
+        self.shard_harness.publish(&self.workspace, messages);
+        self.shard_harness.deliver(deliveries);
         // Should there be more to come, it comes now.
-        (0..10).for_each(|_| self.stage.step());
-        self.stage.drain();
-        self.stage.streams.metrics.socket_writes.get() - before
+        (0..10).for_each(|_| self.shard_harness.step());
+        self.shard_harness.drain();
+        self.shard_harness.streams.metrics.socket_writes.get() - before
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::{DesiredSubscriptions, Events, Poll, Token};
+use mio::{Events, Interest, Poll, Token};
 
 use super::member::{Leave, Member, Sight};
 use super::patience::Patience;
@@ -112,7 +112,7 @@ impl ScaleClients {
     fn begin(&mut self, request: &str) {
         let number = self.members.len();
         let mut member = Member::connect(self.address, request.to_owned());
-        let interest = DesiredSubscriptions::READABLE | DesiredSubscriptions::WRITABLE;
+        let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(member.socket(), Token(number), interest).expect("wait for a socket");
         self.members.push(Some(member));
     }

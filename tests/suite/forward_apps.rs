@@ -124,7 +124,7 @@ impl Client {
             headers.insert("cookie", HeaderValue::from_str(cookie).unwrap());
         }
         let client = [192, 0, 2, 7].into();
-        let asking = self.auth.asking(&headers, client, "https", Some("app.example"), "/api/events");
+        let asking = self.auth.auth_request(&headers, client, "https", Some("app.example"), "/api/events");
         let decision = self.auth.ask(&WorkspaceId::parse(workspace).unwrap(), action, &asking).await;
         let decision = decision.map_err(|Denial { standing, check, .. }| (standing, check))?;
         assert!(decision.until.is_some(), "the answer may be used again");

@@ -30,7 +30,7 @@ async fn ask(port: u16) -> Result<Decision, Denial> {
     let mut config = Config::defaults().auth.forward;
     config.url = ForwardUrl::new(format!("https://localhost:{port}/{{workspace}}"));
     let auth = ForwardAuth::new(&config, ForwardMetrics::default()).unwrap();
-    let asking = auth.asking(&HeaderMap::new(), [192, 0, 2, 7].into(), "https", None, "/");
+    let asking = auth.auth_request(&HeaderMap::new(), [192, 0, 2, 7].into(), "https", None, "/");
     auth.ask(&WorkspaceId::parse("acme").unwrap(), Action::Subscribe, &asking).await
 }
 

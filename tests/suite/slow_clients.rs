@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::bed::{on_both_buses, publish_live};
+use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, End, SseClient, TestCluster, eventually, eventually_some};
 
 on_both_buses!(
@@ -29,17 +29,17 @@ fn numbers(data: &[String]) -> Vec<usize> {
 }
 
 /// A client that has been greeted and reads nothing more.
-async fn stalled_client(bed: &TestCluster) -> SseClient {
+async fn stalled_client(cluster: &TestCluster) -> SseClient {
     let options = Connect { receive_buffer: Some(8192), ..Connect::default() };
-    let mut client = bed.broker.connect_with("acme", options).await;
+    let mut client = cluster.broker.connect_with("acme", options).await;
     client.hello().await;
     client.stop_reading();
     client
 }
 
 /// Publishes numbered events, and goes on only when the readers have got some, so that these stay within the ring.
-async fn publish_to(bed: &TestCluster, count: usize, readers: &mut [SseClient]) {
-    let mut connection = bed.connection().await;
+async fn publish_to(cluster: &TestCluster, count: usize, readers: &mut [SseClient]) {
+    let mut connection = cluster.connection().await;
     for number in 0..count {
         publish_live(&mut connection, "acme", payload(number)).await;
         if number % 20 == 19 {
@@ -52,23 +52,23 @@ async fn publish_to(bed: &TestCluster, count: usize, readers: &mut [SseClient]) 
 }
 
 /// The line that the log has on the end of a stream, by the word on why it ended.
-fn end_line(bed: &TestCluster, why: &str) -> Option<String> {
-    let log = bed.broker.log();
+fn end_line(cluster: &TestCluster, why: &str) -> Option<String> {
+    let log = cluster.broker.log();
     let why = format!("why=\"{why}");
     log.lines().find(|line| line.contains("stream ended") && line.contains(&why)).map(str::to_owned)
 }
 
 async fn a_client_that_never_reads_disturbs_nobody_and_is_told_that_it_lags(bus: Bus) {
     const COUNT: usize = 400;
-    let bed = TestCluster::start_with(bus, SMALL).await;
+    let cluster = TestCluster::start_with(bus, SMALL).await;
     let mut readers = Vec::new();
     for _ in 0..3 {
-        let mut reader = bed.broker.connect("acme").await;
+        let mut reader = cluster.broker.connect("acme").await;
         reader.hello().await;
         readers.push(reader);
     }
-    let mut stalled = stalled_client(&bed).await;
-    publish_to(&bed, COUNT, &mut readers).await;
+    let mut stalled = stalled_client(&cluster).await;
+    publish_to(&cluster, COUNT, &mut readers).await;
     for reader in &readers {
         assert_eq!(numbers(&reader.application_data()), (0..COUNT).collect::<Vec<_>>());
         assert_eq!(reader.end(), None);
@@ -83,25 +83,25 @@ async fn a_client_that_never_reads_disturbs_nobody_and_is_told_that_it_lags(bus:
     assert_eq!(got, (0..got.len()).collect::<Vec<_>>(), "what it got has no hole");
     assert!(!got.is_empty() && got.len() < COUNT, "{}", got.len());
 
-    assert_eq!(bed.broker.status().await["counters"]["reconnects"]["lagging"], 1);
-    eventually("the log says so", DEADLINE, async || end_line(&bed, "lagging").is_some()).await;
-    bed.publish_live("acme", "9999:").await;
+    assert_eq!(cluster.broker.status().await["counters"]["reconnects"]["lagging"], 1);
+    eventually("the log says so", DEADLINE, async || end_line(&cluster, "lagging").is_some()).await;
+    cluster.publish_live("acme", "9999:").await;
     for reader in &mut readers {
         reader.wait_for(DEADLINE, |event| event.data == "9999:").await;
     }
 }
 
 async fn a_client_that_lagged_is_told_what_it_missed_when_it_comes_back(bus: Bus) {
-    let bed = TestCluster::start_with(bus, SMALL).await;
-    let mut reader = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, SMALL).await;
+    let mut reader = cluster.broker.connect("acme").await;
     reader.hello().await;
-    let mut stalled = stalled_client(&bed).await;
-    publish_to(&bed, 400, std::slice::from_mut(&mut reader)).await;
+    let mut stalled = stalled_client(&cluster).await;
+    publish_to(&cluster, 400, std::slice::from_mut(&mut reader)).await;
     let head = reader.last_event_id();
     stalled.resume_reading();
     stalled.wait_end(DEADLINE).await;
     let position = stalled.last_event_id();
-    let mut back = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    let mut back = cluster.broker.connect_with("acme", Connect::after(&position)).await;
     // The log part of its place is proven, and the events that it missed stand in no log.
     assert_eq!(back.hello().await.json()["resumed"], true);
     let reset = back.next_event(DEADLINE).await;
@@ -111,9 +111,9 @@ async fn a_client_that_lagged_is_told_what_it_missed_when_it_comes_back(bus: Bus
 
 async fn a_pause_that_the_ring_covers_costs_nothing(bus: Bus) {
     const COUNT: usize = 90;
-    let bed = TestCluster::start_with(bus, SMALL).await;
-    let mut client = stalled_client(&bed).await;
-    publish_to(&bed, COUNT, &mut []).await;
+    let cluster = TestCluster::start_with(bus, SMALL).await;
+    let mut client = stalled_client(&cluster).await;
+    publish_to(&cluster, COUNT, &mut []).await;
     for _ in 0..3 {
         client.resume_reading();
         client.wait_for(DEADLINE, |event| event.is_from_application()).await;
@@ -129,49 +129,49 @@ async fn a_pause_that_the_ring_covers_costs_nothing(bus: Bus) {
 async fn a_client_that_takes_no_bytes_is_cut(bus: Bus) {
     // A ring that holds everything: the client is not lagging, it only takes nothing.
     let settings = [("server.write_timeout_seconds", "1"), ("server.send_buffer_bytes", "16384")];
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let mut reader = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let mut reader = cluster.broker.connect("acme").await;
     reader.hello().await;
-    let mut stalled = stalled_client(&bed).await;
+    let mut stalled = stalled_client(&cluster).await;
     // Far more than the buffers on the way hold.
-    publish_to(&bed, 200, std::slice::from_mut(&mut reader)).await;
+    publish_to(&cluster, 200, std::slice::from_mut(&mut reader)).await;
     let blocked = Instant::now();
-    eventually("it is cut", DEADLINE, async || bed.broker.status().await["subscribers"] == 1).await;
+    eventually("it is cut", DEADLINE, async || cluster.broker.status().await["subscribers"] == 1).await;
     assert!(blocked.elapsed() < Duration::from_secs(5), "{:?}", blocked.elapsed());
-    eventually("so is its connection", DEADLINE, async || bed.broker.status().await["connections"] == 1)
+    eventually("so is its connection", DEADLINE, async || cluster.broker.status().await["connections"] == 1)
         .await;
     let line =
-        eventually_some("its end is logged", DEADLINE, async || end_line(&bed, "takes no bytes")).await;
+        eventually_some("its end is logged", DEADLINE, async || end_line(&cluster, "takes no bytes")).await;
     assert!(line.contains(&format!("address={}", stalled.local_address())), "{line}");
     stalled.resume_reading();
     assert!(matches!(stalled.wait_end(DEADLINE).await, End::Cut(_)));
     // A client that has nothing to take is not one that takes nothing.
     assert_eq!(reader.end(), None);
-    bed.publish_live("acme", "9999:").await;
+    cluster.publish_live("acme", "9999:").await;
     reader.wait_for(DEADLINE, |event| event.data == "9999:").await;
 }
 
 async fn a_client_whose_window_stays_shut_is_cut(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("server.write_timeout_seconds", "1")]).await;
-    let _stalled = stalled_client(&bed).await;
+    let cluster = TestCluster::start_with(bus, &[("server.write_timeout_seconds", "1")]).await;
+    let _stalled = stalled_client(&cluster).await;
     // More than the client's buffer holds, and less than the broker's: every write goes through, into the kernel.
-    publish_to(&bed, 10, &mut []).await;
-    eventually("it is cut", DEADLINE, async || bed.broker.status().await["subscribers"] == 0).await;
-    eventually("the log says so", DEADLINE, async || end_line(&bed, "takes no bytes").is_some()).await;
+    publish_to(&cluster, 10, &mut []).await;
+    eventually("it is cut", DEADLINE, async || cluster.broker.status().await["subscribers"] == 0).await;
+    eventually("the log says so", DEADLINE, async || end_line(&cluster, "takes no bytes").is_some()).await;
 }
 
 async fn memory_stays_bounded_while_nobody_reads(bus: Bus) {
     const CLIENTS: usize = 20;
     const MIB: u64 = 1024 * 1024;
-    let bed = TestCluster::start(bus).await;
-    let mut reader = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut reader = cluster.broker.connect("acme").await;
     reader.hello().await;
     let mut stalled = Vec::new();
     for _ in 0..CLIENTS {
-        stalled.push(stalled_client(&bed).await);
+        stalled.push(stalled_client(&cluster).await);
     }
     let payload = "y".repeat(100_000);
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     let mut publish_some = async |count: usize| {
         for number in 0..count {
             publish_live(&mut connection, "acme", format!("{number}:{payload}")).await;
@@ -181,10 +181,10 @@ async fn memory_stays_bounded_while_nobody_reads(bus: Bus) {
     };
     // Fills the ring, and what each client may hold.
     publish_some(20).await;
-    let before = bed.broker.memory_bytes();
+    let before = cluster.broker.memory_bytes();
     publish_some(200).await;
-    let after = bed.broker.memory_bytes();
+    let after = cluster.broker.memory_bytes();
     // 20 MiB came since. A client pins the events that are on their way to it; the ring is everybody's.
     assert!(after < before + 8 * MIB, "{} MiB, then {} MiB", before / MIB, after / MIB);
-    assert_eq!(bed.broker.status().await["subscribers"], CLIENTS + 1);
+    assert_eq!(cluster.broker.status().await["subscribers"], CLIENTS + 1);
 }

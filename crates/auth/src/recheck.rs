@@ -48,7 +48,7 @@ pub struct Watched {
     /// Who the app said it is.
     pub identity: Identity,
     /// What the app was asked with.
-    pub asking: AuthRequest,
+    pub auth_request: AuthRequest,
 }
 
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl Recheck {
 
     /// Asks until it is told to stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut asking = JoinSet::new();
+        let mut auth_request = JoinSet::new();
         loop {
             let next = self.queue.lock().due.peek().map(|Reverse(next)| next.at);
             let wait = async {
@@ -151,11 +151,11 @@ impl Recheck {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(_) = asking.join_next(), if !asking.is_empty() => {}
+                Some(_) = auth_request.join_next(), if !auth_request.is_empty() => {}
                 () = self.sooner.notified() => {}
-                () = wait, if asking.len() < CONCURRENT => {
+                () = wait, if auth_request.len() < CONCURRENT => {
                     if let Some(due) = self.take_due(Instant::now()) {
-                        asking.spawn(Arc::clone(&self).ask(due));
+                        auth_request.spawn(Arc::clone(&self).ask(due));
                     }
                 }
             }
@@ -176,7 +176,8 @@ impl Recheck {
 
     async fn ask(self: Arc<Self>, due: Due) {
         let Due { agreed, watched, .. } = due;
-        let outcome = self.forward.ask_again(&watched.workspace, Action::Subscribe, &watched.asking).await;
+        let outcome =
+            self.forward.ask_again(&watched.workspace, Action::Subscribe, &watched.auth_request).await;
         match outcome {
             Ok(decision) if decision.identity.user == watched.identity.user => {
                 self.put(watched, Instant::now());
@@ -208,11 +209,12 @@ mod tests {
         let workspace = WorkspaceId::parse("acme").unwrap();
         let enter = || -> StreamGuard {
             let identity = Identity::default();
-            let lease = open.admit(Candidate { workspace: workspace.clone(), identity }).unwrap();
-            let asking = forward.asking(&http::HeaderMap::new(), [127, 0, 0, 1].into(), "http", None, "/");
+            let stream_guard = open.admit(Candidate { workspace: workspace.clone(), identity }).unwrap();
+            let auth_request =
+                forward.auth_request(&http::HeaderMap::new(), [127, 0, 0, 1].into(), "http", None, "/");
             let (workspace, identity) = (workspace.clone(), Identity::default());
-            recheck.watch(Watched { stream: lease.handle(), workspace, identity, asking });
-            lease
+            recheck.watch(Watched { stream: stream_guard.handle(), workspace, identity, auth_request });
+            stream_guard
         };
         let kept: Vec<StreamGuard> = (0..100).map(|_| enter()).collect();
         for _ in 0..20 * TIDIED_FROM {

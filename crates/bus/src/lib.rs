@@ -27,7 +27,11 @@ use tidings_event::workspace::WorkspaceId;
 /// A source of events and a place to publish them.
 pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
     /// Keeps the subscriptions in line with the interest and delivers to the feed, until it is told to stop.
-    fn run(self: Arc<Self>, feed: Arc<dyn BusHandler>, stop: CancellationToken) -> BoxFuture<'static, ()>;
+    fn run(
+        self: Arc<Self>,
+        bus_handler: Arc<dyn BusHandler>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, ()>;
 
     /// Publishes durably: events are logged, then announced. Answers their ids, in order.
     ///

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 
-use super::account::StreamStats;
+use super::connected::connected;
 use super::end_watch::{EndWatch, WatchedEnd};
-use super::hello::hello;
 use super::recipient::{CloseReason, Recipient};
 use super::settings::{StreamSettings, Terms};
+use super::stream_stats::StreamStats;
 use super::until::Until;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
@@ -32,8 +32,8 @@ const HEARTBEAT_SPREAD: f64 = 0.1;
 /// Its items are whole frames, in bytes that all streams share: handing one on takes no memory. It ends after a
 /// `tidings.reconnect`, or is dropped when the client goes away; either way it writes the connection's log line.
 pub struct StreamBody {
-    account: StreamStats,
-    ear: Arc<CloseSignal>,
+    stream_stats: StreamStats,
+    close_signal: Arc<CloseSignal>,
     cut: CloseReason,
     _place: Option<AddressPlace>,
     subscriber: Subscriber,
@@ -73,11 +73,11 @@ impl StreamBody {
         let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
         let held_until = now + settings.confirm;
         let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
-        let ear = CloseSignal::of(&terms.lease);
-        let account = StreamStats::new(terms.lease, &recipient);
+        let close_signal = CloseSignal::of(&terms.stream_guard);
+        let stream_stats = StreamStats::new(terms.stream_guard, &recipient);
         Self {
-            account,
-            ear,
+            stream_stats,
+            close_signal,
             cut: recipient.cut,
             _place: terms.place,
             subscriber,
@@ -95,8 +95,8 @@ impl StreamBody {
     /// Has the stream's end watched too while nobody asks it for bytes, by the task that writes it.
     #[must_use]
     pub fn watched_by(mut self, watch: Arc<EndWatch>) -> Self {
-        let (ear, settings) = (Arc::clone(&self.ear), Arc::clone(&self.settings));
-        watch.begin(WatchedEnd { ear, until: self.until, settings, ending: None });
+        let (close_signal, settings) = (Arc::clone(&self.close_signal), Arc::clone(&self.settings));
+        watch.begin(WatchedEnd { close_signal, until: self.until, settings, ending: None });
         self.watch = Some(watch);
         self
     }
@@ -104,7 +104,7 @@ impl StreamBody {
     /// The stream's last frame.
     fn end(&mut self, reason: ReconnectReason) -> Bytes {
         self.stage = Stage::Ended;
-        self.account.ended(reason);
+        self.stream_stats.ended(reason);
         self.settings.metrics.count_reconnect(reason.as_str());
         control::reconnect(reason, self.settings.draw_retry_ms())
     }
@@ -126,7 +126,7 @@ impl StreamBody {
             return Poll::Ready(Some(self.end(ReconnectReason::Draining)));
         }
         // Before any event: who may not read any more gets none of those that wait.
-        if let Poll::Ready(ending) = self.ear.poll_ending(context) {
+        if let Poll::Ready(ending) = self.close_signal.poll_ending(context) {
             return Poll::Ready(Some(self.end(ending.reason())));
         }
         if let Some((at, reason)) = self.until.next(&self.settings.clock, now)
@@ -137,11 +137,12 @@ impl StreamBody {
         match self.subscriber.poll_next(context) {
             Poll::Ready(Next::Joined(joined)) => {
                 self.stage = Stage::Live;
-                let (workspace, connection) = (self.subscriber.workspace(), self.account.lease.id());
-                return Poll::Ready(Some(hello(joined, workspace, connection)));
+                let (workspace, connection) =
+                    (self.subscriber.workspace(), self.stream_stats.stream_guard.id());
+                return Poll::Ready(Some(connected(joined, workspace, connection)));
             }
             Poll::Ready(Next::Event(bytes)) => {
-                self.account.events += 1;
+                self.stream_stats.events += 1;
                 self.settings.metrics.deliveries.inc();
                 return Poll::Ready(Some(bytes));
             }
@@ -201,7 +202,7 @@ impl Stream for StreamBody {
         let this = self.get_mut();
         let bytes = std::task::ready!(this.poll_bytes(context));
         if let Some(bytes) = &bytes {
-            this.account.bytes += bytes.len() as u64;
+            this.stream_stats.bytes += bytes.len() as u64;
             this.settings.metrics.delivered_bytes.inc_by(bytes.len() as u64);
         }
         Poll::Ready(bytes.map(Ok))
@@ -215,7 +216,7 @@ impl Drop for StreamBody {
             watch.why()
         });
         if let Some(why) = overdue.or(self.cut.get().copied()) {
-            self.account.cut(why);
+            self.stream_stats.cut(why);
         }
     }
 }

@@ -33,7 +33,7 @@ struct State {
 
 /// What ends a stream, as its body sees it.
 pub(super) struct WatchedEnd {
-    pub(super) ear: Arc<CloseSignal>,
+    pub(super) close_signal: Arc<CloseSignal>,
     pub(super) until: Until,
     pub(super) settings: Arc<StreamSettings>,
     /// Why it is to end, and when it has to have ended.
@@ -46,7 +46,7 @@ impl WatchedEnd {
         if let Some((_, by)) = self.ending {
             return Some(by);
         }
-        let ordered = match self.ear.poll_ending(context) {
+        let ordered = match self.close_signal.poll_ending(context) {
             Poll::Ready(ending) => Some(ending.reason()),
             Poll::Pending => None,
         };

@@ -9,20 +9,20 @@
 //! | [`engine`] | the streams of many clients, written to their sockets by few threads |
 //! | [`settings`] | what all streams have in common, and the terms of one |
 //! | [`recipient`] | whom a stream goes to |
-//! | [`hello`] | the first word once a workspace is confirmed |
-//! | [`account`] | what is kept of a stream for its line in the log |
+//! | [`connected`] | the first word once a workspace is confirmed |
+//! | [`stream_stats`] | what is kept of a stream for its line in the log |
 //! | [`until`], [`end_watch`] | when a stream ends by itself, also where its client does not read |
 //! | [`drain`] | the end of all streams, spread over time |
 //! | [`jitter`] | the spreading of pauses |
 
-mod account;
 mod body;
+mod connected;
 mod drain;
 mod end_watch;
 pub mod engine;
-mod hello;
 mod recipient;
 mod settings;
+mod stream_stats;
 mod until;
 
 pub use body::StreamBody;

@@ -79,7 +79,7 @@ impl StreamSettings {
 #[derive(Debug)]
 pub struct Terms {
     /// Its place among the open ones.
-    pub lease: StreamGuard,
+    pub stream_guard: StreamGuard,
     /// Its place among those of its client's address, where that is counted by streams.
     pub place: Option<AddressPlace>,
     /// When it ends by itself.

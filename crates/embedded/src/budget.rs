@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::outbox::OutputBuffer;
+use super::output_buffer::OutputBuffer;
 
 /// A client that holds no more than so many bytes is never cut off for the memory of all.
 const SMALL: usize = 64 * 1024;
@@ -90,13 +90,15 @@ impl Budget {
     fn make_room(&self, wanting: &ClientUsage) -> Result<(), OverBudget> {
         let outboxes: Vec<_> = self.clients.lock().outboxes.values().filter_map(Weak::upgrade).collect();
         loop {
-            let staying = outboxes.iter().filter(|outbox| !outbox.is_cut());
-            let owned: usize =
-                staying.clone().map(|outbox| outbox.account().owned.load(Ordering::Relaxed)).sum();
+            let staying = outboxes.iter().filter(|output_buffer| !output_buffer.is_cut());
+            let owned: usize = staying
+                .clone()
+                .map(|output_buffer| output_buffer.account().owned.load(Ordering::Relaxed))
+                .sum();
             if owned.saturating_add(self.shared.load(Ordering::Relaxed)) <= self.bytes_max {
                 return Ok(());
             }
-            match staying.max_by_key(|outbox| outbox.account().held()) {
+            match staying.max_by_key(|output_buffer| output_buffer.account().held()) {
                 Some(largest) if largest.account().held() > wanting.held().max(SMALL) => largest.evict(),
                 _ if wanting.held() <= SMALL => return Ok(()),
                 _ => return Err(OverBudget),
@@ -107,11 +109,11 @@ impl Budget {
 
 impl ClientUsage {
     /// A client that holds nothing yet. The outbox is the one that has this account.
-    pub(super) fn new(budget: &Arc<Budget>, outbox: Weak<OutputBuffer>) -> Arc<Self> {
+    pub(super) fn new(budget: &Arc<Budget>, output_buffer: Weak<OutputBuffer>) -> Arc<Self> {
         let mut clients = budget.clients.lock();
         let number = clients.entered;
         clients.entered += 1;
-        clients.outboxes.insert(number, outbox);
+        clients.outboxes.insert(number, output_buffer);
         let (owned, shared) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self { budget: Arc::clone(budget), number, owned, shared })
     }

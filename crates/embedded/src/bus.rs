@@ -16,12 +16,12 @@ use super::budget::Budget;
 use super::connection::ClientRules;
 use super::database::OpenError;
 use super::disk::DiskSettings;
-use super::exchange::PubSub;
-use super::keeper::{Announcement, Done, LogWriter};
 use super::listener::listen;
 use super::log::{LogSettings, NotPublished, OnceBounds, Publish};
+use super::log_writer::{Announcement, Done, LogWriter};
 use super::login::Password;
-use super::shelf::OneTimeStore;
+use super::one_time_store::OneTimeStore;
+use super::pubsub::PubSub;
 use super::unauthenticated::Unauthenticated;
 use crate::settings::EmbeddedConfig;
 use tidings_bus::settings::RetentionConfig;
@@ -47,11 +47,11 @@ pub struct ChannelNames<'a> {
 /// The bus that runs in the process, with a listener for Redis clients or without.
 #[derive(Debug)]
 pub struct EmbeddedBus {
-    exchange: Arc<PubSub>,
-    keeper: LogWriter,
-    shelf: OneTimeStore,
+    pubsub: Arc<PubSub>,
+    log_writer: LogWriter,
+    one_time_store: OneTimeStore,
     retention: LogSettings,
-    interest: Arc<DesiredSubscriptions>,
+    desired_subscriptions: Arc<DesiredSubscriptions>,
     state: Arc<StateCell>,
     listener: Mutex<Option<TcpListener>>,
     clients_max: usize,
@@ -71,7 +71,7 @@ impl EmbeddedBus {
         retention: &RetentionConfig,
         names: ChannelNames<'_>,
         event_bytes: usize,
-        interest: Arc<DesiredSubscriptions>,
+        desired_subscriptions: Arc<DesiredSubscriptions>,
         listener: Option<TcpListener>,
     ) -> Result<Self, OpenError> {
         let state = Arc::new(StateCell::new("embedded"));
@@ -82,17 +82,20 @@ impl EmbeddedBus {
             age: retention.seconds.duration(),
             bytes: retention.bytes,
             memory: config.log_bytes,
-            once: OnceBounds { log: config.idempotency_workspace_bytes, all: config.idempotency_bytes },
+            idempotency_cache: OnceBounds {
+                log: config.idempotency_workspace_bytes,
+                all: config.idempotency_bytes,
+            },
         };
         let disk = config.path.clone().map(|path| DiskSettings { path, sync: config.sync });
-        let exchange = Arc::new(PubSub::new(names.prefix, names.control));
-        let keeper = LogWriter::start(retention, disk, Arc::clone(&exchange), Arc::clone(&state)).await?;
+        let pubsub = Arc::new(PubSub::new(names.prefix, names.control));
+        let log_writer = LogWriter::start(retention, disk, Arc::clone(&pubsub), Arc::clone(&state)).await?;
         Ok(Self {
-            exchange,
-            keeper,
-            shelf: OneTimeStore::default(),
+            pubsub,
+            log_writer,
+            one_time_store: OneTimeStore::default(),
             retention,
-            interest,
+            desired_subscriptions,
             state,
             listener: Mutex::new(listener),
             clients_max: config.clients,
@@ -109,20 +112,20 @@ impl EmbeddedBus {
 
     /// The channel of a workspace, and the key of its log.
     fn channel(&self, workspace: &WorkspaceId) -> Bytes {
-        Bytes::from(format!("{}{workspace}", self.exchange.prefix()))
+        Bytes::from(format!("{}{workspace}", self.pubsub.prefix()))
     }
 
     /// Brings the feed's subscriptions in line with the interest as it changes, forever.
     async fn follow_interest(&self) {
-        for workspace in self.interest.take_all() {
-            self.exchange.confirm(&workspace);
+        for workspace in self.desired_subscriptions.take_all() {
+            self.pubsub.confirm(&workspace);
         }
         loop {
-            self.interest.changed().await;
-            for (workspace, change) in self.interest.take_changes() {
+            self.desired_subscriptions.changed().await;
+            for (workspace, change) in self.desired_subscriptions.take_changes() {
                 match change {
-                    SubscriptionChange::Want => self.exchange.confirm(&workspace),
-                    SubscriptionChange::Release => self.exchange.release(&workspace),
+                    SubscriptionChange::Want => self.pubsub.confirm(&workspace),
+                    SubscriptionChange::Release => self.pubsub.release(&workspace),
                 }
             }
         }
@@ -131,8 +134,8 @@ impl EmbeddedBus {
     async fn serve_clients(&self, stop: &CancellationToken) {
         let listener = self.listener.lock().take();
         if let Some(listener) = listener {
-            let (exchange, keeper) = (Arc::clone(&self.exchange), self.keeper.clone());
-            listen(listener, exchange, keeper, self.clients_max, self.rules.clone(), stop.clone()).await;
+            let (pubsub, log_writer) = (Arc::clone(&self.pubsub), self.log_writer.clone());
+            listen(listener, pubsub, log_writer, self.clients_max, self.rules.clone(), stop.clone()).await;
         }
     }
 
@@ -142,16 +145,20 @@ impl EmbeddedBus {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.keeper.tidy().await;
-            self.shelf.tidy(Instant::now());
+            self.log_writer.tidy().await;
+            self.one_time_store.tidy(Instant::now());
         }
     }
 }
 
 impl Bus for EmbeddedBus {
-    fn run(self: Arc<Self>, feed: Arc<dyn BusHandler>, stop: CancellationToken) -> BoxFuture<'static, ()> {
+    fn run(
+        self: Arc<Self>,
+        bus_handler: Arc<dyn BusHandler>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
         async move {
-            self.exchange.attach(feed);
+            self.pubsub.attach(bus_handler);
             self.state.set_link(LinkState::Up);
             let keeping = async {
                 select! {
@@ -161,8 +168,8 @@ impl Bus for EmbeddedBus {
                 }
             };
             join!(keeping, self.serve_clients(&stop));
-            self.keeper.close().await;
-            self.exchange.detach();
+            self.log_writer.close().await;
+            self.pubsub.detach();
             self.state.set_link(LinkState::Down { error: "the bus was stopped".to_owned() });
         }
         .boxed()
@@ -182,7 +189,7 @@ impl Bus for EmbeddedBus {
             idempotency_key: publication.idempotency_key().map(|key| Bytes::from(key.as_str().to_owned())),
         };
         async move {
-            let work = self.keeper.ask(move |logs| match logs.publish(&channel, &publish) {
+            let work = self.log_writer.ask(move |logs| match logs.publish(&channel, &publish) {
                 Ok(publishing) => {
                     let announce = |message| Announcement { channel: channel.clone(), message };
                     let announcements = publishing.messages.into_iter().map(announce).collect();
@@ -208,7 +215,7 @@ impl Bus for EmbeddedBus {
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
         let key = self.channel(workspace);
         async move {
-            let work = self.keeper.ask(move |logs| Done::quietly(logs.page(&key, span, count)));
+            let work = self.log_writer.ask(move |logs| Done::quietly(logs.page(&key, span, count)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()
@@ -222,7 +229,7 @@ impl Bus for EmbeddedBus {
         let key = self.channel(workspace);
         let slack = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
         async move {
-            let work = self.keeper.ask(move |logs| Done::quietly(logs.mark_live(&key, slack)));
+            let work = self.log_writer.ask(move |logs| Done::quietly(logs.mark_live(&key, slack)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()
@@ -232,7 +239,7 @@ impl Bus for EmbeddedBus {
     /// there is no link between them that could be silent.
     fn state(&self) -> BusState {
         let mut state = self.state.snapshot();
-        if state.link == LinkState::Up && !self.keeper.is_running() {
+        if state.link == LinkState::Up && !self.log_writer.is_running() {
             state.link = LinkState::Down { error: "the logs are not kept any more".to_owned() };
         }
         let heard = (state.link == LinkState::Up).then_some(Duration::ZERO);
@@ -247,18 +254,18 @@ impl Store for EmbeddedBus {
         value: Bytes,
         lifetime: Duration,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let kept = self.shelf.keep(name, value, lifetime, Instant::now());
+        let kept = self.one_time_store.keep(name, value, lifetime, Instant::now());
         let full = || StoreError::Unavailable("as much is kept as may be".to_owned());
         async move { if kept { Ok(()) } else { Err(full()) } }.boxed()
     }
 
     fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        let taken = self.shelf.take(name, Instant::now());
+        let taken = self.one_time_store.take(name, Instant::now());
         async move { Ok(taken) }.boxed()
     }
 
     fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        let value = self.shelf.read(name, Instant::now());
+        let value = self.one_time_store.read(name, Instant::now());
         async move { Ok(value) }.boxed()
     }
 

@@ -16,10 +16,10 @@ use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
-use super::exchange::PubSub;
-use super::keeper::LogWriter;
+use super::log_writer::LogWriter;
 use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
-use super::outbox::OutputBuffer;
+use super::output_buffer::OutputBuffer;
+use super::pubsub::PubSub;
 use super::request::{Request, RequestDecoder, RequestError};
 use super::session::{LogReadSlots, Session, Turn};
 use super::unauthenticated::{Place, Unauthenticated};
@@ -80,38 +80,38 @@ pub(super) enum Ended {
 /// Serves a client until it leaves, is cut off, or the bus stops. Its subscriptions end with this future.
 pub(super) async fn serve(
     mut stream: TcpStream,
-    exchange: Arc<PubSub>,
-    keeper: LogWriter,
+    pubsub: Arc<PubSub>,
+    log_writer: LogWriter,
     rules: ClientRules,
     place: Option<Place>,
     stop: CancellationToken,
 ) -> Ended {
-    let outbox = OutputBuffer::within(&rules.budget, rules.output_bytes);
+    let output_buffer = OutputBuffer::within(&rules.budget, rules.output_bytes);
     let (password, reads) = (Arc::clone(&rules.password), Arc::clone(&rules.reads));
-    let session = Session::new(exchange, keeper, password, Arc::clone(&outbox), reads);
+    let session = Session::new(pubsub, log_writer, password, Arc::clone(&output_buffer), reads);
     let (input, output) = stream.split();
-    let mut writing = pin!(write_replies(output, &outbox));
+    let mut writing = pin!(write_replies(output, &output_buffer));
     let (ended, place) = select! {
         ended = run_commands(input, session, &rules, place) => ended,
         ended = &mut writing => return ended,
-        () = outbox.overrun() => return cut(&outbox),
+        () = output_buffer.overrun() => return cut(&output_buffer),
         () = stop.cancelled() => return Ended::Stopped,
     };
     // The client's last replies still go out, above all the one that says why it is refused.
-    outbox.finish();
+    output_buffer.finish();
     select! {
         cut = timeout(WRITE_STALL_MAX, writing) => match cut.unwrap_or(Ended::Stalled) {
             Ended::Left => ended,
             cut => cut,
         },
         () = lost(place.as_ref()) => Ended::Displaced,
-        () = outbox.overrun() => cut(&outbox),
+        () = output_buffer.overrun() => cut(&output_buffer),
         () = stop.cancelled() => Ended::Stopped,
     }
 }
 
-fn cut(outbox: &OutputBuffer) -> Ended {
-    if outbox.is_evicted() { Ended::Evicted } else { Ended::Overrun }
+fn cut(output_buffer: &OutputBuffer) -> Ended {
+    if output_buffer.is_evicted() { Ended::Evicted } else { Ended::Overrun }
 }
 
 /// Runs what the client sends: little, and not for long, before it has given the password, where there is one.
@@ -122,15 +122,15 @@ async fn run_commands(
     rules: &ClientRules,
     mut place: Option<Place>,
 ) -> (Ended, Option<Place>) {
-    let outbox = Arc::clone(session.subscriber().outbox());
+    let output_buffer = Arc::clone(session.subscriber().output_buffer());
     let mut requests =
-        FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(outbox.account()));
+        FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(output_buffer.account()));
     let ended = loop {
         let is_let_in = session.is_let_in();
         requests.decoder_mut().set_stranger(!is_let_in);
-        outbox.set_bytes_max(if is_let_in { rules.output_bytes } else { STRANGER_OUTPUT_BYTES });
+        output_buffer.set_bytes_max(if is_let_in { rules.output_bytes } else { STRANGER_OUTPUT_BYTES });
         place = if is_let_in { None } else { place.or_else(|| Some(rules.unauthenticated.enter())) };
-        let conversation = converse(&mut requests, &mut session, &outbox);
+        let conversation = converse(&mut requests, &mut session, &output_buffer);
         let ended = if is_let_in {
             conversation.await
         } else {
@@ -160,7 +160,7 @@ async fn lost(place: Option<&Place>) {
 async fn converse(
     requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
     session: &mut Session,
-    outbox: &OutputBuffer,
+    output_buffer: &OutputBuffer,
 ) -> Option<Ended> {
     let is_let_in = session.is_let_in();
     while session.is_let_in() == is_let_in {
@@ -191,7 +191,7 @@ async fn converse(
                     Turn::Http => return Some(Ended::Http),
                     Turn::Failed => return Some(Ended::Failed),
                 }
-                outbox.has_room().await;
+                output_buffer.has_room().await;
             }
             Some(Err(RequestError::Io(error))) => return Some(Ended::Socket(error)),
             Some(Err(RequestError::OverBudget(error))) => {
@@ -224,8 +224,8 @@ async fn next(
 }
 
 /// Writes what waits, until there is an end of it.
-async fn write_replies(mut output: WriteHalf<'_>, outbox: &OutputBuffer) -> Ended {
-    while let Some(mut chunk) = outbox.next().await {
+async fn write_replies(mut output: WriteHalf<'_>, output_buffer: &OutputBuffer) -> Ended {
+    while let Some(mut chunk) = output_buffer.next().await {
         while !chunk.bytes.is_empty() {
             match timeout(WRITE_STALL_MAX, output.write_buf(&mut chunk.bytes)).await {
                 Ok(Ok(0)) => return Ended::Socket(io::ErrorKind::WriteZero.into()),
@@ -252,7 +252,7 @@ mod tests {
     /// A client, and the task that serves it.
     struct Served {
         client: TcpStream,
-        exchange: Arc<PubSub>,
+        pubsub: Arc<PubSub>,
         serving: JoinHandle<Ended>,
     }
 
@@ -260,7 +260,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let exchange = Arc::new(PubSub::new("workspace:", "tidings:control"));
+        let pubsub = Arc::new(PubSub::new("workspace:", "tidings:control"));
         let password = Arc::new(Password::new(SecretText::default()));
         let (budget, reads) = (Budget::new(1 << 30), Arc::default());
         let unauthenticated = Unauthenticated::new(4);
@@ -272,29 +272,35 @@ mod tests {
             reads,
             unauthenticated,
         };
-        let keeper = LogWriter::in_memory(&exchange).await;
-        let serving =
-            tokio::spawn(serve(stream, Arc::clone(&exchange), keeper, rules, None, CancellationToken::new()));
-        Served { client, exchange, serving }
+        let log_writer = LogWriter::in_memory(&pubsub).await;
+        let serving = tokio::spawn(serve(
+            stream,
+            Arc::clone(&pubsub),
+            log_writer,
+            rules,
+            None,
+            CancellationToken::new(),
+        ));
+        Served { client, pubsub, serving }
     }
 
     /// The clock stands still in these tests, and jumps to the next deadline whenever nothing else
     /// can go on.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_cut_off() {
-        let Served { mut client, exchange, serving } = served().await;
+        let Served { mut client, pubsub, serving } = served().await;
         client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
         let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
-        while exchange.publish(&channel, &message) == 0 {
+        while pubsub.publish(&channel, &message) == 0 {
             tokio::task::yield_now().await;
         }
         // More than the buffers of both sockets take.
         for _ in 0..64 {
-            exchange.publish(&channel, &message);
+            pubsub.publish(&channel, &message);
         }
         let ended = serving.await.unwrap();
         assert!(matches!(ended, Ended::Stalled), "{ended}");
-        assert_eq!(exchange.publish(&channel, &message), 0);
+        assert_eq!(pubsub.publish(&channel, &message), 0);
         drop(client);
     }
 

@@ -181,7 +181,7 @@ impl Database {
         {
             let mut headers = transaction.open_table(HEADERS)?;
             let mut entries = transaction.open_table(ENTRIES)?;
-            let mut once = transaction.open_table(ONCE)?;
+            let mut idempotency_cache = transaction.open_table(ONCE)?;
             let mut epochs = transaction.open_table(EPOCHS)?;
             let mut marks = transaction.open_table(MARKS)?;
             for change in changes {
@@ -199,10 +199,10 @@ impl Database {
                     }
                     LogChange::Remembered { key, ids, until } => {
                         let ids = ids.iter().copied().map(to_stored).collect();
-                        once.insert(&**key, (ids, *until))?;
+                        idempotency_cache.insert(&**key, (ids, *until))?;
                     }
                     LogChange::Forgotten { key } => {
-                        once.remove(&**key)?;
+                        idempotency_cache.remove(&**key)?;
                     }
                     LogChange::Recorded { log, record: Some((record, until)) } => {
                         epochs.insert(&**log, (&*record.to_string(), *until))?;

@@ -11,7 +11,7 @@ const SETTINGS: LogSettings = LogSettings {
     age: Duration::from_secs(3600),
     bytes: 1 << 20,
     memory: 16 << 20,
-    once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+    idempotency_cache: OnceBounds { log: 1 << 20, all: 4 << 20 },
 };
 
 const LOGS: [&str; 3] = ["workspace:a", "workspace:b", "workspace:gone"];

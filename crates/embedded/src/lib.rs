@@ -2,18 +2,18 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | `exchange` | who gets what: channels, patterns and the node's own feed, under one lock; no I/O |
+//! | `pubsub` | who gets what: channels, patterns and the node's own feed, under one lock; no I/O |
 //! | `log` | the logs of workspaces, in memory; no I/O |
-//! | `keeper` | the thread that works with the logs, and stores what has come together as one |
+//! | `log_writer` | the thread that works with the logs, and stores what has come together as one |
 //! | `disk`, `database` | when logs are written to disk, and in which form |
 //! | `glob` | the patterns of `PSUBSCRIBE` |
 //! | `budget` | what all Redis clients together take in memory |
-//! | `outbox` | what waits to be written to one Redis client, bounded in bytes |
+//! | `output_buffer` | what waits to be written to one Redis client, bounded in bytes |
 //! | `subscriber` | the subscriptions of one Redis client, which end with it |
 //! | `request`, `reply` | the Redis protocol, inwards and outwards |
 //! | `login`, `unauthenticated` | the password, what clients may do before they have given it, and how many of them there are |
 //! | `commands`, `session` | what each command does, and what a client's connection remembers |
-//! | `shelf` | values that are taken once, such as tickets |
+//! | `one_time_store` | values that are taken once, such as tickets |
 //! | `connection`, `listener` | sockets and tasks |
 //!
 //! Replies are those of Redis 7.0, byte for byte, wherever a command exists in both. These differ: `~` in `XADD` and `XTRIM`
@@ -29,18 +29,18 @@ mod commands;
 mod connection;
 mod database;
 mod disk;
-mod exchange;
 mod glob;
-mod keeper;
 mod listener;
 mod log;
+mod log_writer;
 mod login;
-mod outbox;
+mod one_time_store;
+mod output_buffer;
+mod pubsub;
 mod reply;
 pub mod request;
 mod session;
 pub mod settings;
-mod shelf;
 mod subscriber;
 mod unauthenticated;
 

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, ClientRules, Ended};
-use super::exchange::PubSub;
-use super::keeper::LogWriter;
+use super::log_writer::LogWriter;
+use super::pubsub::PubSub;
 use tidings_metrics::Throttle;
 use tidings_settings::SecretText;
 
@@ -53,8 +53,8 @@ pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListe
 /// Accepts clients and owns their tasks, until it is told to stop; no task is left when it returns.
 pub(super) async fn listen(
     listener: TcpListener,
-    exchange: Arc<PubSub>,
-    keeper: LogWriter,
+    pubsub: Arc<PubSub>,
+    log_writer: LogWriter,
     clients_max: usize,
     rules: ClientRules,
     stop: CancellationToken,
@@ -81,8 +81,8 @@ pub(super) async fn listen(
                         tracing::debug!(client.address = %address, %error, "cannot set TCP_NODELAY");
                     }
                     let place = rules.password.is_needed().then(|| rules.unauthenticated.enter());
-                    let (exchange, keeper, rules) = (Arc::clone(&exchange), keeper.clone(), rules.clone());
-                    let served = connection::serve(stream, exchange, keeper, rules, place, stop.clone());
+                    let (pubsub, log_writer, rules) = (Arc::clone(&pubsub), log_writer.clone(), rules.clone());
+                    let served = connection::serve(stream, pubsub, log_writer, rules, place, stop.clone());
                     let cut_log = Arc::clone(&cut_log);
                     clients.spawn(async move { cut_log.say(address, &served.await) });
                 }

@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use super::budget::Charge;
 use super::commands::{self, Call, Handler, Room, Step, Transaction, streams};
-use super::exchange::PubSub;
-use super::keeper::{Done, LogWriter, LogWriterError, PATIENCE, Pending};
+use super::log_writer::{Done, LogWriter, LogWriterError, PATIENCE, Pending};
 use super::login::Password;
-use super::outbox::OutputBuffer;
+use super::output_buffer::OutputBuffer;
+use super::pubsub::PubSub;
 use super::reply::{Protocol, Reply};
 use super::request::Request;
 use super::subscriber::Subscriber;
@@ -50,8 +50,8 @@ impl Default for LogReadSlots {
 /// A client's side of the conversation. Its subscriptions end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Session {
-    exchange: Arc<PubSub>,
-    keeper: LogWriter,
+    pubsub: Arc<PubSub>,
+    log_writer: LogWriter,
     password: Arc<Password>,
     is_let_in: bool,
     subscriber: Subscriber,
@@ -90,16 +90,16 @@ pub(super) enum Turn {
 impl Session {
     /// A client that has just connected, and what is written to it.
     pub(super) fn new(
-        exchange: Arc<PubSub>,
-        keeper: LogWriter,
+        pubsub: Arc<PubSub>,
+        log_writer: LogWriter,
         password: Arc<Password>,
-        outbox: Arc<OutputBuffer>,
+        output_buffer: Arc<OutputBuffer>,
         reads: Arc<LogReadSlots>,
     ) -> Self {
-        let subscriber = Subscriber::new(Arc::clone(&exchange), outbox);
+        let subscriber = Subscriber::new(Arc::clone(&pubsub), output_buffer);
         Self {
-            exchange,
-            keeper,
+            pubsub,
+            log_writer,
             is_let_in: !password.is_needed(),
             password,
             subscriber,
@@ -146,7 +146,7 @@ impl Session {
         {
             self.settle_next().await;
         }
-        let charge = match self.subscriber.outbox().account().try_hold(ARGUMENT_OVERHEAD + bytes) {
+        let charge = match self.subscriber.output_buffer().account().try_hold(ARGUMENT_OVERHEAD + bytes) {
             Ok(charge) => charge,
             Err(over) => {
                 if let Some(transaction) = &mut self.transaction {
@@ -198,15 +198,15 @@ impl Session {
     }
 
     async fn submit(&self, step: Step) -> Pending<Reply> {
-        let most = self.subscriber.outbox().reply_bytes_max();
-        self.keeper.submit(move |logs| -> Done<Reply> { step(logs, &mut Room::new(most)) }).await
+        let most = self.subscriber.output_buffer().reply_bytes_max();
+        self.log_writer.submit(move |logs| -> Done<Reply> { step(logs, &mut Room::new(most)) }).await
     }
 
     /// Has logs read, in turn with other clients, and waits for the answer. Until it counts as output, one of the few reads under
     /// way stands for it.
     async fn read(&mut self, step: Step, is_short: bool) {
         self.settle_all().await;
-        self.subscriber.outbox().has_room().await;
+        self.subscriber.output_buffer().has_room().await;
         let reads = Arc::clone(&self.reads);
         let reads = if is_short { &reads.short } else { &reads.long };
         // The semaphores are never closed.
@@ -252,12 +252,12 @@ impl Session {
 
     async fn queue(&mut self, reply: &Reply) {
         self.has_failed |= matches!(reply, Reply::Error(_));
-        self.subscriber.outbox().has_room().await;
-        self.subscriber.outbox().reply(reply);
+        self.subscriber.output_buffer().has_room().await;
+        self.subscriber.output_buffer().reply(reply);
     }
 
-    pub(super) fn exchange(&self) -> &Arc<PubSub> {
-        &self.exchange
+    pub(super) fn pubsub(&self) -> &Arc<PubSub> {
+        &self.pubsub
     }
 
     pub(super) fn subscriber(&mut self) -> &mut Subscriber {
@@ -295,11 +295,11 @@ impl Session {
     }
 
     pub(super) fn protocol(&self) -> Protocol {
-        self.subscriber.outbox().protocol()
+        self.subscriber.output_buffer().protocol()
     }
 
     pub(super) fn set_protocol(&self, protocol: Protocol) {
-        self.subscriber.outbox().set_protocol(protocol);
+        self.subscriber.output_buffer().set_protocol(protocol);
     }
 
     /// The name that the client gave itself; empty for none.

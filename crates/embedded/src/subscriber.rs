@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::budget::{Charge, OverBudget};
-use super::exchange::{ClientId, Kind, PubSub, PubSubClient};
-use super::outbox::OutputBuffer;
+use super::output_buffer::OutputBuffer;
+use super::pubsub::{ClientId, Kind, PubSub, PubSubClient};
 use super::reply::Reply;
 
 /// The longest name of a channel and the longest pattern, in bytes. Redis has no such bound; here it bounds the time that
@@ -26,7 +26,7 @@ const SUBSCRIPTION_MEMORY: usize = 192;
 /// A client's subscriptions. They end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Subscriber {
-    exchange: Arc<PubSub>,
+    pubsub: Arc<PubSub>,
     member: PubSubClient,
     channels: HashSet<Bytes>,
     patterns: HashSet<Bytes>,
@@ -52,10 +52,10 @@ pub(super) enum SubscriberError {
 
 impl Subscriber {
     /// A client without subscriptions.
-    pub(super) fn new(exchange: Arc<PubSub>, outbox: Arc<OutputBuffer>) -> Self {
-        let charge = outbox.account().hold(0, 0);
-        let member = PubSubClient { id: exchange.next_client(), outbox };
-        Self { exchange, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0, charge }
+    pub(super) fn new(pubsub: Arc<PubSub>, output_buffer: Arc<OutputBuffer>) -> Self {
+        let charge = output_buffer.account().hold(0, 0);
+        let member = PubSubClient { id: pubsub.next_client(), output_buffer };
+        Self { pubsub, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0, charge }
     }
 
     /// The client's number.
@@ -64,8 +64,8 @@ impl Subscriber {
     }
 
     /// What waits to be written to the client.
-    pub(super) fn outbox(&self) -> &Arc<OutputBuffer> {
-        &self.member.outbox
+    pub(super) fn output_buffer(&self) -> &Arc<OutputBuffer> {
+        &self.member.output_buffer
     }
 
     /// How many subscriptions there are.
@@ -79,7 +79,7 @@ impl Subscriber {
             return Err(SubscriberError::Name);
         }
         if self.names(kind).contains(name) {
-            self.outbox().reply(&self.change(kind, true, Some(name)));
+            self.output_buffer().reply(&self.change(kind, true, Some(name)));
             return Ok(());
         }
         let bytes = self.bytes + name.len() + SUBSCRIPTION_OVERHEAD;
@@ -92,7 +92,7 @@ impl Subscriber {
         let name = Bytes::copy_from_slice(name);
         self.names(kind).insert(name.clone());
         let confirmation = self.change(kind, true, Some(&name));
-        self.exchange.enter(kind, &name, &self.member, &confirmation);
+        self.pubsub.enter(kind, &name, &self.member, &confirmation);
         Ok(())
     }
 
@@ -100,18 +100,18 @@ impl Subscriber {
     pub(super) fn unsubscribe(&mut self, kind: Kind, name: &Bytes) {
         if self.names(kind).remove(name) {
             self.bytes -= name.len() + SUBSCRIPTION_OVERHEAD;
-            self.exchange.leave(kind, name, self.member.id);
+            self.pubsub.leave(kind, name, self.member.id);
             // Less is never refused.
             let _ = self.charge.resize(self.bytes + SUBSCRIPTION_MEMORY * self.count());
         }
-        self.outbox().reply(&self.change(kind, false, Some(name)));
+        self.output_buffer().reply(&self.change(kind, false, Some(name)));
     }
 
     /// Ends all subscriptions of a kind, and confirms each; where there is none, that.
     pub(super) fn unsubscribe_all(&mut self, kind: Kind) {
         let names: Vec<Bytes> = self.names(kind).iter().cloned().collect();
         if names.is_empty() {
-            self.outbox().reply(&self.change(kind, false, None));
+            self.output_buffer().reply(&self.change(kind, false, None));
         }
         for name in names {
             self.unsubscribe(kind, &name);
@@ -122,7 +122,7 @@ impl Subscriber {
     pub(super) fn leave(&mut self) {
         for kind in [Kind::Channel, Kind::Pattern] {
             for name in std::mem::take(self.names(kind)) {
-                self.exchange.leave(kind, &name, self.member.id);
+                self.pubsub.leave(kind, &name, self.member.id);
             }
         }
         self.bytes = 0;

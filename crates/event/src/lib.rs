@@ -14,14 +14,14 @@
 //! | [`BusHandler`], [`DesiredSubscriptions`] | the contract between bus and hub |
 
 pub mod audience;
+mod bus_handler;
 mod connection_id;
 pub mod control;
+mod desired_subscriptions;
 pub mod envelope;
 pub mod epoch;
-mod feed;
 pub mod frame;
 pub mod identity;
-mod interest;
 mod jitter;
 pub mod log;
 pub mod position;
@@ -29,11 +29,11 @@ mod random_name;
 pub mod workspace;
 
 pub use audience::{Audience, AudienceError};
+pub use bus_handler::BusHandler;
 pub use connection_id::{ConnectionId, ConnectionIdError};
+pub use desired_subscriptions::{DesiredSubscriptions, SubscriptionChange};
 pub use epoch::{Epoch, EpochRecord};
-pub use feed::BusHandler;
 pub use frame::Frame;
 pub use identity::{Identity, Keys, TokenId, TokenKey, UserId, UserKey};
-pub use interest::{DesiredSubscriptions, SubscriptionChange};
 pub use jitter::spread;
 pub use position::{EntryId, LivePart, NodeId, Position};

@@ -4,17 +4,17 @@
 //! | part | what it holds |
 //! | --- | --- |
 //! | [`workspace`] | one workspace: its link to the bus, its order of events, who waits for them |
-//! | [`timeline`] | the order: channel and log put together without loss or repetition |
+//! | [`sequencer`] | the order: channel and log put together without loss or repetition |
 //! | [`pace`] | how fast events may come, and what is dropped because they came faster |
 //! | [`ring`] | the recent part of the order, as frames, numbered and bounded |
 //! | [`replay`] | older parts, read from the log for clients that come back |
 //! | [`pages`] | what these parts may take together |
 //! | [`subscriber`] | one client's cursor and view, and what it gets next |
-//! | [`tap`] | the ring, read once for many clients |
-//! | [`seat`] | being in a workspace: who counts, and who is woken |
+//! | [`ring_reader`] | the ring, read once for many clients |
+//! | [`waiter_slot`] | being in a workspace: who counts, and who is woken |
 //! | [`budget`] | what all rings may take together |
 //! | [`lingering`] | workspaces without subscribers, which make room |
-//! | [`reads`] | what the hub wants read of logs |
+//! | [`read_queue`] | what the hub wants read of logs |
 //! | [`queue`] | messages that wait for a read |
 //! | [`marks`] | which workspaces want their mark of live events written |
 //! | [`look`] | looking at that mark once more after a subscription was confirmed |
@@ -26,6 +26,7 @@
 pub mod benching;
 mod budget;
 mod drops;
+mod filter;
 mod lingering;
 mod look;
 mod marks;
@@ -33,16 +34,15 @@ mod pace;
 mod pages;
 mod queue;
 pub mod rate;
-mod reads;
+mod read_queue;
 mod replay;
 mod ring;
-mod seat;
+mod ring_reader;
+mod sequencer;
 mod shared;
 mod start;
 mod subscriber;
-mod tap;
-mod timeline;
-mod view;
+mod waiter_slot;
 mod workspace;
 
 use std::collections::HashMap;
@@ -52,17 +52,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub use filter::{SubscriptionFilter, TypeFilter, TypeFilterError};
 pub use marks::{MARK_SLACK, Marks};
 pub use pace::Clock;
-pub use reads::{LogRead, ReadQueue, ReaderId};
-pub use seat::SubscriptionGuard;
+pub use read_queue::{LogRead, ReadQueue, ReaderId};
+pub use ring_reader::{RingRead, RingReader};
 pub use start::{Resume, Start};
 pub use subscriber::{Joined, Next, Subscriber};
-pub use tap::{RingRead, RingReader};
-pub use view::{SubscriptionFilter, TypeFilter, TypeFilterError};
+pub use waiter_slot::SubscriptionGuard;
 
 use crate::rate::Rates;
-use reads::ReadOrigin;
+use read_queue::ReadOrigin;
 use shared::Shared;
 use tidings_event::NodeId;
 use tidings_event::log::{LogError, LogPage};
@@ -116,20 +116,20 @@ pub struct Full;
 #[derive(Debug)]
 pub struct Hub {
     workspaces: Mutex<HashMap<WorkspaceId, Arc<WorkspaceCell>>>,
-    interest: Arc<DesiredSubscriptions>,
+    desired_subscriptions: Arc<DesiredSubscriptions>,
     shared: Arc<Shared>,
 }
 
 impl Hub {
-    /// An empty hub. What it wants to hear of stands in `interest`.
+    /// An empty hub. What it wants to hear of stands in `desired_subscriptions`.
     #[must_use]
     pub fn new(
         node: NodeId,
         settings: HubSettings,
-        interest: Arc<DesiredSubscriptions>,
+        desired_subscriptions: Arc<DesiredSubscriptions>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self::with_clock(node, settings, interest, metrics, Clock::default())
+        Self::with_clock(node, settings, desired_subscriptions, metrics, Clock::default())
     }
 
     /// The same, with a clock of one's own.
@@ -137,12 +137,12 @@ impl Hub {
     pub fn with_clock(
         node: NodeId,
         settings: HubSettings,
-        interest: Arc<DesiredSubscriptions>,
+        desired_subscriptions: Arc<DesiredSubscriptions>,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Self {
         let shared = Arc::new(Shared::new(node, settings, clock, metrics));
-        Self { workspaces: Mutex::default(), interest, shared }
+        Self { workspaces: Mutex::default(), desired_subscriptions, shared }
     }
 
     /// Joins a workspace. The subscriber first gets [`Next::Joined`] once the bus has confirmed the workspace, then
@@ -151,7 +151,12 @@ impl Hub {
     /// # Errors
     ///
     /// [`Full`], when the workspace would be one too many, or there is no room for its events.
-    pub fn join(&self, id: &WorkspaceId, start: Start, view: SubscriptionFilter) -> Result<Subscriber, Full> {
+    pub fn join(
+        &self,
+        id: &WorkspaceId,
+        start: Start,
+        filter: SubscriptionFilter,
+    ) -> Result<Subscriber, Full> {
         let mut workspaces = self.workspaces.lock();
         let cell = match workspaces.get(id) {
             Some(cell) => Arc::clone(cell),
@@ -160,17 +165,17 @@ impl Hub {
                 let cell = Arc::new(WorkspaceCell::new(id.clone(), Arc::clone(&self.shared)));
                 workspaces.insert(id.clone(), Arc::clone(&cell));
                 self.shared.metrics.workspaces.inc();
-                self.interest.want(id);
+                self.desired_subscriptions.want(id);
                 cell
             }
         };
         // While the map is locked: the workspace must not be swept away before the subscriber stands in it.
         let (slot, ask_again) = cell.enter();
         if ask_again {
-            self.interest.want(id);
+            self.desired_subscriptions.want(id);
         }
         drop(workspaces);
-        Ok(Subscriber::new(cell, slot, start, view))
+        Ok(Subscriber::new(cell, slot, start, filter))
     }
 
     /// Gives up the workspaces that had no subscriber for the linger time at `now`, and tells those that are there of what was
@@ -181,7 +186,7 @@ impl Hub {
         workspaces.retain(|id, cell| {
             let goes = cell.sweep(now, self.shared.settings.linger);
             if goes {
-                self.interest.release(id);
+                self.desired_subscriptions.release(id);
             }
             !goes
         });
@@ -190,7 +195,7 @@ impl Hub {
         self.shared.lingering.retain(|id| workspaces.contains_key(id));
         drop(workspaces);
         self.shared.pages.sweep(now);
-        self.shared.reads.made_room();
+        self.shared.read_queue.made_room();
         if self.shared.take_untold() {
             for cell in self.cells() {
                 cell.tell_dropped();
@@ -213,7 +218,7 @@ impl Hub {
             // Somebody may have come back to it, or it may be gone.
             if workspaces.get(&id).is_some_and(|cell| cell.is_taken_from_lingering()) {
                 workspaces.remove(&id);
-                self.interest.release(&id);
+                self.desired_subscriptions.release(&id);
                 self.shared.metrics.workspaces.dec();
             }
         }
@@ -229,11 +234,11 @@ impl Hub {
 
     /// What is wanted of the logs.
     #[must_use]
-    pub fn reads(&self) -> &ReadQueue {
-        &self.shared.reads
+    pub fn read_queue(&self) -> &ReadQueue {
+        &self.shared.read_queue
     }
 
-    /// Brings the answer to a wish from [`reads`](Self::reads). Each wish wants one.
+    /// Brings the answer to a wish from [`read_queue`](Self::reads). Each wish wants one.
     pub fn answer(&self, read: &LogRead, page: Result<LogPage, LogError>) {
         // A workspace that was given up meanwhile wants it no more.
         let cell = self.cell(&read.workspace).filter(|cell| cell.has_asked(read));
@@ -245,7 +250,7 @@ impl Hub {
                     cell.replayed(read.span, reader, page);
                 }
                 self.shared.pages.end();
-                self.shared.reads.made_room();
+                self.shared.read_queue.made_room();
             }
             (_, None) => {}
         }
@@ -260,7 +265,7 @@ impl Hub {
     /// The mark of a workspace that was taken from [`marks`](Self::marks) could not be written: its next live event wants it again.
     pub fn mark_failed(&self, workspace: &WorkspaceId) {
         if let Some(cell) = self.cell(workspace) {
-            cell.lock().timeline.mark_failed();
+            cell.lock().sequencer.mark_failed();
         }
     }
 

@@ -262,8 +262,14 @@ impl World {
         let nodes = [(), ()].map(|()| {
             let (metrics, read) = (Arc::new(Metrics::new()), Arc::clone(&now));
             let clock = Clock::new(move || Duration::from_millis(read.load(Ordering::Relaxed)));
-            let interest = Arc::new(DesiredSubscriptions::default());
-            let hub = Hub::with_clock(NodeId::random(), settings, interest, Arc::clone(&metrics), clock);
+            let desired_subscriptions = Arc::new(DesiredSubscriptions::default());
+            let hub = Hub::with_clock(
+                NodeId::random(),
+                settings,
+                desired_subscriptions,
+                Arc::clone(&metrics),
+                clock,
+            );
             Node { hub, metrics, stands: false }
         });
         let clients = (0..3)
@@ -459,8 +465,8 @@ impl World {
         let start = client.last_event_id.as_deref().map_or(Start::Head, |id| Start::After(Resume::new(id)));
         (client.joined, client.node) = (false, node);
         let user = USERS.get(index).map(|user| UserId::parse(user).unwrap().key());
-        let view = SubscriptionFilter { user, ..SubscriptionFilter::default() };
-        client.subscriber = Some(self.nodes[node].hub.join(&workspace(), start, view).unwrap());
+        let filter = SubscriptionFilter { user, ..SubscriptionFilter::default() };
+        client.subscriber = Some(self.nodes[node].hub.join(&workspace(), start, filter).unwrap());
     }
 
     fn poll(&mut self, index: usize, count: usize) {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::budget::Budget;
-use super::reads::ReaderId;
+use super::read_queue::ReaderId;
 use super::replay::ReplayPage;
 
 /// Where room is short, a page stays that was read from within this time.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::budget::Share;
-use super::reads::ReaderId;
+use super::read_queue::ReaderId;
 use super::ring::cost;
 use super::shared::Shared;
 use tidings_event::control::ResetReason;

@@ -11,7 +11,7 @@ use super::lingering::Lingering;
 use super::marks::Marks;
 use super::pace::Clock;
 use super::pages::Pages;
-use super::reads::ReadQueue;
+use super::read_queue::ReadQueue;
 use super::ring::FRAME_OVERHEAD_BYTES;
 use crate::rate::Rates;
 use tidings_event::control::ResetReason;
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) node: NodeId,
     pub(super) settings: HubSettings,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) reads: ReadQueue,
+    pub(super) read_queue: ReadQueue,
     pub(super) pages: Arc<Pages>,
     pub(super) marks: Marks,
     pub(super) lingering: Lingering,
@@ -58,7 +58,7 @@ impl Shared {
             node,
             settings,
             metrics,
-            reads: ReadQueue::new(Arc::clone(&pages)),
+            read_queue: ReadQueue::new(Arc::clone(&pages)),
             pages,
             marks: Marks::default(),
             has_untold: AtomicBool::new(false),

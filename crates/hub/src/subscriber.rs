@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::reads::ReaderId;
+use super::filter::SubscriptionFilter;
+use super::read_queue::ReaderId;
 use super::replay::ReplayPage;
 use super::ring::At;
-use super::seat::{SubscriptionGuard, WaiterSlot};
+use super::ring_reader::RingReader;
 use super::start::Start;
-use super::tap::RingReader;
-use super::view::SubscriptionFilter;
+use super::waiter_slot::{SubscriptionGuard, WaiterSlot};
 use super::workspace::{State, Subscription, WorkspaceCell};
 use tidings_event::control;
 use tidings_event::control::ResetReason;
@@ -25,9 +25,9 @@ use tidings_event::{EntryId, Epoch, Frame, Position};
 /// the events. It leaves the workspace by being dropped.
 #[derive(Debug)]
 pub struct Subscriber {
-    seat: WaiterSlot,
-    presence: SubscriptionGuard,
-    view: SubscriptionFilter,
+    waiter_slot: WaiterSlot,
+    subscription_guard: SubscriptionGuard,
+    filter: SubscriptionFilter,
     stage: Stage,
     position: Option<Position>,
     /// Whose reads of the log take turns with those of others.
@@ -141,12 +141,17 @@ pub enum Next {
 }
 
 impl Subscriber {
-    pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize, start: Start, view: SubscriptionFilter) -> Self {
-        let seat = WaiterSlot::new(Arc::clone(&cell), slot);
+    pub(super) fn new(
+        cell: Arc<WorkspaceCell>,
+        slot: usize,
+        start: Start,
+        filter: SubscriptionFilter,
+    ) -> Self {
+        let waiter_slot = WaiterSlot::new(Arc::clone(&cell), slot);
         Self {
-            seat,
-            presence: SubscriptionGuard::new(cell),
-            view,
+            waiter_slot,
+            subscription_guard: SubscriptionGuard::new(cell),
+            filter,
             stage: Stage::Held(start),
             position: None,
             reader: None,
@@ -160,7 +165,7 @@ impl Subscriber {
     }
 
     fn cell(&self) -> &Arc<WorkspaceCell> {
-        self.seat.cell()
+        self.waiter_slot.cell()
     }
 
     /// The workspace.
@@ -189,8 +194,8 @@ impl Subscriber {
 
     /// The view.
     #[must_use]
-    pub fn view(&self) -> &SubscriptionFilter {
-        &self.view
+    pub fn filter(&self) -> &SubscriptionFilter {
+        &self.filter
     }
 
     /// The number in the ring of the frame that comes next, once nothing but the ring is read; `None` before that, and while
@@ -205,7 +210,7 @@ impl Subscriber {
 
     /// A reader of the ring that begins where this subscriber is; `None` where that is not the ring alone.
     #[must_use]
-    pub fn tap(&self) -> Option<RingReader> {
+    pub fn ring_reader(&self) -> Option<RingReader> {
         let cursor = self.ring_cursor()?;
         Some(RingReader::new(WaiterSlot::enter(Arc::clone(self.cell())), cursor, self.position?))
     }
@@ -214,7 +219,7 @@ impl Subscriber {
     /// presence is dropped.
     #[must_use]
     pub fn into_presence(self) -> SubscriptionGuard {
-        self.presence
+        self.subscription_guard
     }
 
     /// Waits until the workspace is open or refused: `true` if open. Cancellation safe; takes nothing away from
@@ -228,7 +233,7 @@ impl Subscriber {
             if state.is_open() {
                 return Poll::Ready(true);
             }
-            state.wait(self.seat.slot(), context);
+            state.wait(self.waiter_slot.slot(), context);
             Poll::Pending
         })
         .await
@@ -250,7 +255,7 @@ impl Subscriber {
             match step {
                 Step::Give(next) => return Poll::Ready(next),
                 Step::Wait => {
-                    state.wait(self.seat.slot(), context);
+                    state.wait(self.waiter_slot.slot(), context);
                     return Poll::Pending;
                 }
                 Step::GoOn => {}
@@ -271,7 +276,7 @@ impl Subscriber {
             && let Some(doubt) = doubt.take()
         {
             self.position = doubt.place.or(self.position);
-            let place = self.position.unwrap_or_else(|| state.timeline.ring().head_position());
+            let place = self.position.unwrap_or_else(|| state.sequencer.ring().head_position());
             if found.mark.is_after(doubt.at) {
                 return self.tell(ResetReason::LiveEvents, doubt.from.as_deref(), &place);
             }
@@ -284,7 +289,7 @@ impl Subscriber {
             return Step::GoOn;
         }
         if let Some(ahead) = *read_until
-            && ahead.life != state.timeline.life()
+            && ahead.life != state.sequencer.life()
         {
             self.stage = Stage::Replaying(Replaying {
                 from: None,
@@ -301,7 +306,7 @@ impl Subscriber {
             });
             return Step::GoOn;
         }
-        match state.timeline.ring().at(*cursor) {
+        match state.sequencer.ring().at(*cursor) {
             At::Frame(frame) => {
                 *cursor += 1;
                 let position = frame.position();
@@ -331,13 +336,13 @@ impl Subscriber {
                 if read_until.is_none() {
                     self.position = Some(*position);
                 }
-                show(&self.view, frame)
+                show(&self.filter, frame)
             }
             At::Head => match doubt {
                 Some(doubt) if doubt.place.is_none() => {
-                    let place = self.position.unwrap_or_else(|| state.timeline.ring().head_position());
+                    let place = self.position.unwrap_or_else(|| state.sequencer.ring().head_position());
                     doubt.place = Some(place);
-                    let beside = self.seat.cell().shared().next_live(Position { live: None, ..place });
+                    let beside = self.waiter_slot.cell().shared().next_live(Position { live: None, ..place });
                     self.position = Some(beside);
                     Step::Give(Next::Notice(control::heartbeat(
                         Some(&beside),
@@ -362,8 +367,8 @@ enum Step {
 }
 
 /// A frame as a view has it.
-fn show(view: &SubscriptionFilter, frame: &Frame) -> Step {
-    match view.bytes(frame) {
+fn show(filter: &SubscriptionFilter, frame: &Frame) -> Step {
+    match filter.bytes(frame) {
         Some(bytes) if frame.is_application() => Step::Give(Next::Event(bytes.clone())),
         Some(bytes) => Step::Give(Next::Notice(bytes.clone())),
         None => Step::GoOn,

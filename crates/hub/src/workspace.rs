@@ -10,10 +10,10 @@ use slab::Slab;
 
 use super::LiveEvents;
 use super::look::{Found, LOOK_PAUSE, Look};
-use super::reads::{LogRead, ReadOrigin, ReaderId};
+use super::read_queue::{LogRead, ReadOrigin, ReaderId};
 use super::replay::{Failure, ReplayPage, Replays};
+use super::sequencer::{ReadRequest, Sequencer};
 use super::shared::Shared;
-use super::timeline::{ReadRequest, Sequencer};
 use tidings_event::log::{LiveMark, LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 
@@ -41,7 +41,7 @@ pub(super) struct WorkspaceCell {
 /// What the cell's lock protects.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) timeline: Sequencer,
+    pub(super) sequencer: Sequencer,
     pub(super) link: Subscription,
     pub(super) replays: Replays,
     pub(super) look: Look,
@@ -59,7 +59,7 @@ pub(super) struct State {
 impl WorkspaceCell {
     pub(super) fn new(id: WorkspaceId, shared: Arc<Shared>) -> Self {
         let state = State {
-            timeline: Sequencer::new(id.clone(), Arc::clone(&shared)),
+            sequencer: Sequencer::new(id.clone(), Arc::clone(&shared)),
             link: Subscription::Pending,
             replays: Replays::default(),
             look: Look::default(),
@@ -152,7 +152,7 @@ impl WorkspaceCell {
     /// Tells of events that were dropped because they came too fast, if that is due.
     pub(super) fn tell_dropped(&self) {
         let mut state = self.state.lock();
-        if state.timeline.tell_what_is_due() {
+        if state.sequencer.tell_what_is_due() {
             self.wake_unlocked(state);
         }
     }
@@ -160,7 +160,7 @@ impl WorkspaceCell {
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
         state.link = Subscription::Live;
-        let wish = state.timeline.confirmed();
+        let wish = state.sequencer.confirmed();
         if wish.is_some() && self.shared.settings.live == LiveEvents::Auto {
             let number = state.look.begin();
             self.want_look(number);
@@ -171,7 +171,7 @@ impl WorkspaceCell {
 
     pub(super) fn refused(&self) {
         let mut state = self.state.lock();
-        state.timeline.interrupted();
+        state.sequencer.interrupted();
         state.replays.forget_landed();
         state.link = Subscription::Refused;
         self.wake_unlocked(state);
@@ -180,7 +180,7 @@ impl WorkspaceCell {
     pub(super) fn interrupted(&self) {
         let mut state = self.state.lock();
         if state.link == Subscription::Live {
-            state.timeline.interrupted();
+            state.sequencer.interrupted();
             state.replays.forget_landed();
             state.link = Subscription::Pending;
         }
@@ -189,7 +189,7 @@ impl WorkspaceCell {
     /// A message of the workspace's channel.
     pub(super) fn message(&self, message: &Bytes) {
         let mut state = self.state.lock();
-        let wish = state.timeline.message(message);
+        let wish = state.sequencer.message(message);
         self.ask(wish);
         self.wake_unlocked(state);
     }
@@ -197,7 +197,7 @@ impl WorkspaceCell {
     /// The answer to a read of the log that the workspace itself asked for.
     pub(super) fn caught_up(&self, ticket: u64, page: Result<LogPage, LogError>) {
         let mut state = self.state.lock();
-        let wish = state.timeline.answer(ticket, page);
+        let wish = state.sequencer.answer(ticket, page);
         self.ask(wish);
         self.wake_unlocked(state);
     }
@@ -234,9 +234,9 @@ impl WorkspaceCell {
             return;
         }
         let mark = page.map_or(LiveMark::Unknown, |page| page.live);
-        let found = Found { mark, cursor: state.timeline.ring().head() };
+        let found = Found { mark, cursor: state.sequencer.ring().head() };
         if state.look.land(number, found) {
-            state.timeline.looked(mark);
+            state.sequencer.looked(mark);
             self.wake_unlocked(state);
         }
     }
@@ -253,7 +253,7 @@ impl WorkspaceCell {
 
     fn push_read(&self, span: Span, pause: Duration, asker: ReadOrigin) {
         let (workspace, incarnation) = (self.id.clone(), self.incarnation);
-        self.shared.reads.push(LogRead { workspace, span, pause, incarnation, asker });
+        self.shared.read_queue.push(LogRead { workspace, span, pause, incarnation, asker });
     }
 
     /// Wakes every subscriber that waits.
@@ -281,7 +281,7 @@ impl WorkspaceCell {
 impl State {
     /// Whether a subscriber may be told that it has joined.
     pub(super) fn is_open(&self) -> bool {
-        self.link == Subscription::Live && self.timeline.is_followed()
+        self.link == Subscription::Live && self.sequencer.is_followed()
     }
 
     /// A subscriber has nothing to read and wants to be woken.

@@ -14,7 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::args::Return;
-use super::crowd::{Tally, Worker};
+use super::client_pool::{Tally, Worker};
 use tidings_bench::answer::{Answer, Malformed, Piece};
 use tidings_bench::host;
 use tidings_bench::latency::nanoseconds;

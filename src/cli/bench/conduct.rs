@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::Failure;
 use super::super::client::Broker;
 use super::args::Plan;
-use super::crowd::{ClientPool, Scene, Tally};
+use super::client_pool::{ClientPool, Scene, Tally};
 use super::pace::Arrivals;
 use super::preparing::{self, Bus};
 use super::progress::{Now, Progress};
@@ -47,7 +47,7 @@ const RAMP_POINTS_MAX: usize = 200;
 /// A run under way.
 struct Run {
     scene: Arc<Scene>,
-    crowd: ClientPool,
+    client_pool: ClientPool,
     empty: Tally,
     progress: Progress,
     /// The server's processes and what they used before the first connection, or why that is not known.
@@ -82,8 +82,9 @@ pub(super) async fn run(plan: Plan, broker: Broker, config: &Config) -> Result<O
     });
     // Whatever happens, the threads of the clients end with the run.
     let _stopping = scene.stop.clone().drop_guard();
-    let crowd = ClientPool::start(&scene, &empty).map_err(|error| failed("start the clients", &error))?;
-    Run { scene, crowd, empty, progress: Progress::new(), server, bus }.go(outlet).await
+    let client_pool =
+        ClientPool::start(&scene, &empty).map_err(|error| failed("start the clients", &error))?;
+    Run { scene, client_pool, empty, progress: Progress::new(), server, bus }.go(outlet).await
 }
 
 impl Run {
@@ -97,12 +98,12 @@ impl Run {
         self.stragglers(&published).await;
         let end = self.usage();
         let xranges_after = self.xranges().await;
-        let tally = self.crowd.tally(&self.empty);
+        let tally = self.client_pool.tally(&self.empty);
 
         self.read_on().await;
-        let Self { scene, crowd, server, progress, .. } = self;
+        let Self { scene, client_pool, server, progress, .. } = self;
         scene.stop.cancel();
-        let done = crowd.join().map_err(|error| failed("follow the streams", &error))?;
+        let done = client_pool.join().map_err(|error| failed("follow the streams", &error))?;
         drop(progress);
         let xranges = xranges_before.zip(xranges_after).map(|(before, after)| after.saturating_sub(before));
         let seen = Seen { connecting, ramp, idle, end, published, tally, done, xranges };
@@ -116,17 +117,17 @@ impl Run {
         let until = OPENING.0 + Duration::from_secs((all / OPENING.1) as u64);
         let mut ramp = Vec::new();
         loop {
-            let (live, _, _) = self.crowd.glance();
+            let (live, _, _) = self.client_pool.glance();
             let seconds = began.elapsed().as_secs_f64();
             self.progress.connecting(live, all);
             self.add_to(&mut ramp, live);
             if live >= all {
                 // The clock began with the first attempt.
-                let seconds = self.crowd.tally(&self.empty).greeted_at.as_secs_f64();
+                let seconds = self.client_pool.tally(&self.empty).greeted_at.as_secs_f64();
                 let per_second = live as f64 / seconds.max(1e-3);
                 return Ok((Connecting { live, seconds, per_second }, ramp));
             }
-            let trouble = if let Some(status) = self.crowd.refused() {
+            let trouble = if let Some(status) = self.client_pool.refused() {
                 format!("the broker answered {status} to a stream")
             } else if began.elapsed() > until {
                 // A broker at its bound leaves further connections waiting, without a word.
@@ -137,7 +138,7 @@ impl Run {
                 sleep(TICK).await;
                 continue;
             };
-            let tally = self.crowd.tally(&self.empty);
+            let tally = self.client_pool.tally(&self.empty);
             let reasons = tally.failed.iter().chain(&tally.ended);
             let reasons: Vec<String> = reasons.map(|(why, count)| format!("{count} times {why}")).collect();
             return Err(Failure::Failed(format!("{trouble}; so far: {}", reasons.join(", "))));
@@ -167,7 +168,7 @@ impl Run {
         let scene = Arc::clone(&self.scene);
         let plan = &scene.plan;
         let start = scene.clock.elapsed() + LEAD;
-        self.crowd.measure_from(start + plan.warm_up);
+        self.client_pool.measure_from(start + plan.warm_up);
         let publishing =
             Publishing::start(&scene, outlet, start).map_err(|error| failed("publish", &error))?;
         let all = plan.warm_up + plan.duration;
@@ -181,9 +182,9 @@ impl Run {
                 scene.drop_all.cancel();
             }
             if self.progress.is_due() {
-                let (_, live, deliveries) = self.crowd.glance();
+                let (_, live, deliveries) = self.client_pool.glance();
                 let events = publishing.taken.load(Ordering::Relaxed);
-                let now_is = Now { live, events, deliveries, latency: self.crowd.latency() };
+                let now_is = Now { live, events, deliveries, latency: self.client_pool.latency() };
                 self.progress.publishing(now.saturating_sub(start), all, &now_is);
             }
             sleep(TICK).await;
@@ -199,7 +200,7 @@ impl Run {
         let (until, mut last, mut moved) = (Instant::now() + plan.grace, 0, Instant::now());
         self.progress.waiting("what is under way arrives");
         while Instant::now() < until {
-            let (_, live, received) = self.crowd.glance();
+            let (_, live, received) = self.client_pool.glance();
             if received >= expected && live >= plan.connections - plan.slow {
                 return;
             }
@@ -219,7 +220,7 @@ impl Run {
             self.scene.read_on.cancel();
             self.progress.waiting("slow readers read what is there");
             let until = Instant::now() + READING_ON;
-            while Instant::now() < until && self.crowd.slow_ended() < self.scene.plan.slow {
+            while Instant::now() < until && self.client_pool.slow_ended() < self.scene.plan.slow {
                 sleep(TICK).await;
             }
         }

@@ -6,7 +6,7 @@
 //! | [`places`] | where streams are and where events go to |
 //! | [`preparing`] | what is seen to before a run |
 //! | [`conduct`] | the course of a run |
-//! | [`crowd`], [`client`] | the streams: some threads, each with many clients |
+//! | [`client_pool`], [`client`] | the streams: some threads, each with many clients |
 //! | [`pace`] | when events are published |
 //! | [`publish`] | publishing them |
 //! | [`summing`] | what it all comes to |
@@ -16,8 +16,8 @@
 
 mod args;
 mod client;
+mod client_pool;
 mod conduct;
-mod crowd;
 mod pace;
 mod places;
 mod preparing;

@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::Sender;
 
 use super::args::Plan;
-use super::crowd::Scene;
+use super::client_pool::Scene;
 use tidings_bench::latency::nanoseconds;
 use tidings_bench::tag::Tag;
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinSet;
 
 use super::super::client::{Broker, json_body};
-use super::crowd::Scene;
+use super::client_pool::Scene;
 use super::pace;
 use crate::config::Config;
 use tidings_bench::latency::{Durations, nanoseconds};

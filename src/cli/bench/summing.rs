@@ -2,7 +2,7 @@
 
 use super::args::Plan;
 use super::client::{Done, End};
-use super::crowd::Tally;
+use super::client_pool::Tally;
 use super::pace::Pace;
 use super::publish::Published;
 use tidings_bench::command::without_secrets;

@@ -9,7 +9,7 @@ use crate::publisher::{LiveShare, SCRIPT, Settings, Way};
 use crate::scene::{Clients, Mixed, Scene, Setting, tell};
 use crate::server::Server;
 use crate::support::{
-    BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, bed::on_both_buses, eventually,
+    BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, eventually, test_cluster::on_both_buses,
 };
 use crate::verdict::Verdict;
 

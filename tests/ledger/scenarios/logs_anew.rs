@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::publisher::{LiveShare, Settings, Way};
 use crate::scene::{Clients, Mixed, Scene, Setting};
 use crate::server::Server;
-use crate::support::{Bus, DEADLINE, bed::on_both_buses, eventually};
+use crate::support::{Bus, DEADLINE, eventually, test_cluster::on_both_buses};
 use crate::verdict::Verdict;
 
 /// What plain commands published may be gone before any node reads it, and then nobody can know.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::orders::order;
+use super::control::order;
 use crate::support::app::App;
-use crate::support::bed::on_both_buses;
 use crate::support::http;
 use crate::support::sse::{Connect, EventSource};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::token::{JWT, bearer, token};
 use crate::support::wait::eventually;
 use crate::support::{Bus, DEADLINE, SseClient, TestCluster};
@@ -32,34 +32,35 @@ async fn a_session_of_the_app_opens_a_stream(bus: Bus) {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
     app.sign_in("s2", "editor", &["acme"]);
-    let bed = start(bus, &app, &[]).await;
-    let mut client = bed.broker.connect_with("acme", session("s1")).await;
+    let cluster = start(bus, &app, &[]).await;
+    let mut client = cluster.broker.connect_with("acme", session("s1")).await;
     client.hello().await;
-    assert_eq!(bed.broker.connect_with("other", session("s1")).await.status(), 403);
-    assert_eq!(bed.broker.connect_with("acme", session("nobody")).await.status(), 401);
-    assert_eq!(bed.broker.connect("acme").await.status(), 401);
+    assert_eq!(cluster.broker.connect_with("other", session("s1")).await.status(), 403);
+    assert_eq!(cluster.broker.connect_with("acme", session("nobody")).await.status(), 401);
+    assert_eq!(cluster.broker.connect("acme").await.status(), 401);
 
-    let post =
-        async |cookie| http::request(bed.broker.address(), "POST", EVENTS, &[("Cookie", cookie)], "x").await;
+    let post = async |cookie| {
+        http::request(cluster.broker.address(), "POST", EVENTS, &[("Cookie", cookie)], "x").await
+    };
     let reader = post("session=s1").await;
     assert_eq!((reader.status.as_u16(), &reader.json()["check"]), (403, &json!("publish")));
     assert_eq!(post("session=s2").await.status, 200);
     assert_eq!(client.application_event().await.data, "x");
 
     // The user is known by what the app said.
-    bed.broker.ready().await;
-    order(&bed, json!({ "disconnect": { "user": "ann" } })).await;
+    cluster.broker.ready().await;
+    order(&cluster, json!({ "disconnect": { "user": "ann" } })).await;
     assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "disconnected");
-    assert!(!bed.broker.log().contains("session="), "{}", bed.broker.log());
+    assert!(!cluster.broker.log().contains("session="), "{}", cluster.broker.log());
 }
 
 async fn a_session_that_ends_ends_its_streams(bus: Bus) {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
     app.sign_in("s2", "ben", &["acme"]);
-    let bed = start(bus, &app, &[("auth.recheck_seconds", "1")]).await;
-    let mut ann = EventSource::open(bed.broker.address(), "acme", session("s1"));
-    let mut ben = bed.broker.connect_with("acme", session("s2")).await;
+    let cluster = start(bus, &app, &[("auth.recheck_seconds", "1")]).await;
+    let mut ann = EventSource::open(cluster.broker.address(), "acme", session("s1"));
+    let mut ben = cluster.broker.connect_with("acme", session("s2")).await;
     ann.hello().await;
     ben.hello().await;
 
@@ -81,21 +82,21 @@ async fn a_session_that_ends_ends_its_streams(bus: Bus) {
 async fn an_app_that_is_away_lets_nobody_new_in_and_ends_nothing_at_once() {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
-    let bed = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "1")]).await;
-    let mut client = bed.broker.connect_with("acme", session("s1")).await;
+    let cluster = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "1")]).await;
+    let mut client = cluster.broker.connect_with("acme", session("s1")).await;
     client.hello().await;
 
     app.set_broken(true);
-    let mut newcomer = EventSource::open(bed.broker.address(), "acme", session("s1"));
+    let mut newcomer = EventSource::open(cluster.broker.address(), "acme", session("s1"));
     let told = newcomer.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
     assert_eq!(told.json()["reason"], "unverified");
     let headers = [("Cookie", "session=s1")];
     let target = format!("{EVENTS}?errors=http");
-    let refused = http::request(bed.broker.address(), "GET", &target, &headers, "").await;
+    let refused = http::request(cluster.broker.address(), "GET", &target, &headers, "").await;
     assert_eq!((refused.status.as_u16(), &refused.json()["check"]), (503, &json!("app-unavailable")));
     let asked = app.asked();
     eventually("the open stream is asked about", DEADLINE, async || app.asked() > asked).await;
-    bed.publish_live("acme", "still here").await;
+    cluster.publish_live("acme", "still here").await;
     assert_eq!(client.application_event().await.data, "still here");
 
     // Without a yes for three times the interval it ends all the same.
@@ -110,13 +111,13 @@ async fn an_app_that_is_away_lets_nobody_new_in_and_ends_nothing_at_once() {
 async fn by_a_ticket_the_word_of_the_app_counts_for_no_longer() {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
-    let bed = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "2")]).await;
+    let cluster = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "2")]).await;
     let (headers, wish) = ([("Cookie", "session=s1")], r#"{"workspace":"acme"}"#);
-    let issued = http::request(bed.broker.address(), "POST", "/api/tickets", &headers, wish).await;
+    let issued = http::request(cluster.broker.address(), "POST", "/api/tickets", &headers, wish).await;
     assert_eq!(issued.status, 201);
     app.sign_out("s1");
     let ticket = issued.json()["ticket"].as_str().unwrap().to_owned();
-    let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     client.hello().await;
     assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "expired");
 }
@@ -127,18 +128,18 @@ async fn of_several_methods_the_first_that_lets_in_decides() {
     app.sign_in("s1", "ann", &["acme"]);
     let url = app.url();
     let settings = [&JWT[1..], &[("auth.mode", "jwt,forward"), ("auth.forward.url", &url)]].concat();
-    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
+    let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
     let good = bearer(&token("ben", &["acme"], 60, &json!({})));
     assert_eq!(
-        bed.broker.connect_with("acme", Connect::default().header("Authorization", &good)).await.status(),
+        cluster.broker.connect_with("acme", Connect::default().header("Authorization", &good)).await.status(),
         200
     );
     assert_eq!(app.asked(), 0, "the token was enough");
-    assert_eq!(bed.broker.connect_with("acme", session("s1")).await.status(), 200);
+    assert_eq!(cluster.broker.connect_with("acme", session("s1")).await.status(), 200);
     let expired = bearer(&token("ben", &["acme"], -120, &json!({})));
     let both = session("s1").header("Authorization", &expired);
-    assert_eq!(bed.broker.connect_with("acme", both).await.status(), 200);
-    assert_eq!(bed.broker.connect("acme").await.status(), 401);
+    assert_eq!(cluster.broker.connect_with("acme", both).await.status(), 200);
+    assert_eq!(cluster.broker.connect("acme").await.status(), 401);
 }
 
 #[tokio::test]
@@ -154,8 +155,8 @@ async fn one_address_alone_does_not_fill_the_queue_before_the_app() {
         ("auth.forward.queue", "4"),
         ("server.trusted_proxies", "127.0.0.1"),
     ];
-    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
-    let address = bed.broker.address();
+    let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
+    let address = cluster.broker.address();
     let mut crowd = tokio::task::JoinSet::new();
     for number in 0..20 {
         crowd.spawn(async move {
@@ -194,13 +195,13 @@ async fn a_crowd_of_newcomers_ends_no_open_stream() {
         ("auth.forward.queue", "4"),
         ("server.trusted_proxies", "127.0.0.1"),
     ];
-    let bed = start(Bus::Embedded, &app, &settings).await;
-    let address = bed.broker.address();
+    let cluster = start(Bus::Embedded, &app, &settings).await;
+    let address = cluster.broker.address();
     let mut streams = Vec::new();
     for number in 0..STREAMS {
         let name = format!("s{number}");
         app.sign_in(&name, &name, &["acme"]);
-        let mut client = bed.broker.connect_with("acme", session(&name)).await;
+        let mut client = cluster.broker.connect_with("acme", session(&name)).await;
         client.hello().await;
         streams.push(client);
     }
@@ -221,7 +222,7 @@ async fn a_crowd_of_newcomers_ends_no_open_stream() {
     }
     let busy = "tidings_forward_total{outcome=\"failed\"}";
     eventually("no newcomer is let in any more", DEADLINE, async || {
-        bed.broker.metric(busy).await.is_some_and(|count| count > 50.0)
+        cluster.broker.metric(busy).await.is_some_and(|count| count > 50.0)
     })
     .await;
     // Twice as often as a stream is patient.
@@ -230,7 +231,7 @@ async fn a_crowd_of_newcomers_ends_no_open_stream() {
         app.confirmed() >= before + 6 * STREAMS
     })
     .await;
-    bed.publish_live("acme", "still here").await;
+    cluster.publish_live("acme", "still here").await;
     for client in &mut streams {
         assert_eq!(client.application_event().await.data, "still here");
         assert_eq!(client.end(), None);
@@ -243,8 +244,8 @@ async fn newcomers_get_in_beside_a_crowd_of_a_few_addresses() {
     const NEWCOMERS: usize = 12;
     let app = App::start().await;
     let settings = [("auth.forward.timeout_seconds", "3"), ("server.trusted_proxies", "127.0.0.1")];
-    let bed = start(Bus::Embedded, &app, &settings).await;
-    let address = bed.broker.address();
+    let cluster = start(Bus::Embedded, &app, &settings).await;
+    let address = cluster.broker.address();
     app.set_slow_for_strangers(true);
     let mut crowd = tokio::task::JoinSet::new();
     for number in 0..150 {
@@ -261,7 +262,7 @@ async fn newcomers_get_in_beside_a_crowd_of_a_few_addresses() {
     }
     let busy = "tidings_forward_total{outcome=\"failed\"}";
     eventually("the crowd has taken all places", DEADLINE, async || {
-        bed.broker.metric(busy).await.is_some_and(|count| count > 20.0)
+        cluster.broker.metric(busy).await.is_some_and(|count| count > 20.0)
     })
     .await;
     for number in 0..NEWCOMERS {
@@ -269,7 +270,7 @@ async fn newcomers_get_in_beside_a_crowd_of_a_few_addresses() {
         app.sign_in(&name, &name, &["acme"]);
         let from = format!("198.51.100.{number}");
         let mut client =
-            bed.broker.connect_with("acme", session(&name).header("X-Forwarded-For", &from)).await;
+            cluster.broker.connect_with("acme", session(&name).header("X-Forwarded-For", &from)).await;
         client.hello().await;
     }
     crowd.shutdown().await;

@@ -1,7 +1,7 @@
 //! Who is let in, who is sent away, and how.
 
 mod app;
-mod orders;
+mod control;
 mod room;
 mod tickets;
 mod tokens;

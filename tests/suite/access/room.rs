@@ -2,30 +2,30 @@
 
 use std::time::Duration;
 
-use crate::support::bed::on_both_buses;
 use crate::support::http;
 use crate::support::sse::{Connect, EventSource};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(newcomers_wait_outside_until_somebody_leaves, streams_end_when_they_are_old);
 
 async fn newcomers_wait_outside_until_somebody_leaves(bus: Bus) {
     let settings = [("limits.connections_per_workspace", "2"), ("sse.retry_ms", "100")];
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let mut first = bed.broker.connect("acme").await;
-    let mut second = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let mut first = cluster.broker.connect("acme").await;
+    let mut second = cluster.broker.connect("acme").await;
     first.hello().await;
     second.hello().await;
 
-    let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
+    let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
     let refusal = source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
     assert_eq!(refusal.json()["reason"], "overloaded");
     let target = "/api/workspaces/acme/events?errors=http";
-    let refused = http::get(bed.broker.address(), target).await;
+    let refused = http::get(cluster.broker.address(), target).await;
     assert_eq!(refused.status, 503);
     assert!(refused.text().contains("limits.connections_per_workspace"), "{}", refused.text());
     assert!(!refused.header("retry-after").is_empty());
-    let mut elsewhere = bed.broker.connect("other").await;
+    let mut elsewhere = cluster.broker.connect("other").await;
     elsewhere.hello().await;
     assert!(first.end().is_none() && second.end().is_none(), "nobody is sent away");
 
@@ -33,14 +33,14 @@ async fn newcomers_wait_outside_until_somebody_leaves(bus: Bus) {
     source.hello().await;
     assert_eq!(source.closed(), None);
     let turned_away =
-        bed.broker.metric(r#"tidings_refusals_total{reason="connections-per-workspace"}"#).await;
+        cluster.broker.metric(r#"tidings_refusals_total{reason="connections-per-workspace"}"#).await;
     assert!(turned_away >= Some(2.0), "{turned_away:?}");
 }
 
 async fn streams_end_when_they_are_old(bus: Bus) {
     let settings = [("limits.connection_age_seconds", "1"), ("sse.retry_ms", "100")];
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
     source.hello().await;
     let last = source.wait_for(Duration::from_secs(3), |event| event.kind == "tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "aged");

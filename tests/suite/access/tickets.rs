@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::orders::order;
-use crate::support::bed::on_both_buses;
+use super::control::order;
 use crate::support::http::{self, Response};
 use crate::support::sse::Connect;
+use crate::support::test_cluster::on_both_buses;
 use crate::support::token::{JWT, bearer, token};
 use crate::support::{Broker, BrokerOptions, Bus, DEADLINE, EventSource, RedisServer, TestCluster};
 
@@ -38,106 +38,114 @@ async fn check(broker: &Broker, workspace: &str, ticket: &str) -> (u16, Value) {
 }
 
 async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &JWT).await;
+    let cluster = TestCluster::start_with(bus, &JWT).await;
     let good = token("ann", &["acme", "other"], 60, &json!({}));
-    let ticket = issue(&bed.broker, &good).await;
-    let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    let ticket = issue(&cluster.broker, &good).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     client.hello().await;
-    assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")), "it was used");
-    bed.publish_live("acme", "x").await;
+    assert_eq!(check(&cluster.broker, "acme", &ticket).await, (401, json!("ticket")), "it was used");
+    cluster.publish_live("acme", "x").await;
     assert_eq!(client.application_event().await.data, "x");
 
-    let ticket = issue(&bed.broker, &good).await;
-    assert_eq!(check(&bed.broker, "other", &ticket).await, (403, json!("ticket")), "it is for one workspace");
-    assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")), "it was used up by that");
+    let ticket = issue(&cluster.broker, &good).await;
+    assert_eq!(
+        check(&cluster.broker, "other", &ticket).await,
+        (403, json!("ticket")),
+        "it is for one workspace"
+    );
+    assert_eq!(
+        check(&cluster.broker, "acme", &ticket).await,
+        (401, json!("ticket")),
+        "it was used up by that"
+    );
     for wrong in ["", "x", &"0".repeat(64)] {
-        assert_eq!(check(&bed.broker, "acme", wrong).await, (401, json!("ticket")), "{wrong}");
+        assert_eq!(check(&cluster.broker, "acme", wrong).await, (401, json!("ticket")), "{wrong}");
     }
-    assert!(!bed.broker.log().contains(&ticket), "{}", bed.broker.log());
+    assert!(!cluster.broker.log().contains(&ticket), "{}", cluster.broker.log());
 }
 
 async fn head_spends_neither_a_ticket_nor_a_place(bus: Bus) {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1")]].concat();
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let ticket = issue(&bed.broker, &token("ann", &["acme", "other"], 60, &json!({}))).await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let ticket = issue(&cluster.broker, &token("ann", &["acme", "other"], 60, &json!({}))).await;
     let inspect = async |workspace: &str, ticket: &str| {
         let target = format!("/api/workspaces/{workspace}/events?ticket={ticket}&errors=http");
-        http::request(bed.broker.address(), "HEAD", &target, &[], "").await.status.as_u16()
+        http::request(cluster.broker.address(), "HEAD", &target, &[], "").await.status.as_u16()
     };
     for _ in 0..3 {
         assert_eq!(inspect("acme", &ticket).await, 200);
         assert_eq!(inspect("other", &ticket).await, 403, "it is for one workspace");
         assert_eq!(inspect("acme", &"0".repeat(64)).await, 401);
     }
-    let mut client = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     client.hello().await;
     assert_eq!(inspect("acme", &ticket).await, 401, "it was used");
     // The one place of this user is taken, and HEAD needs none.
     let authorization = bearer(&token("ann", &["acme"], 60, &json!({})));
     let headers = [("Authorization", authorization.as_str())];
     let target = "/api/workspaces/acme/events";
-    assert_eq!(http::request(bed.broker.address(), "HEAD", target, &headers, "").await.status, 200);
-    assert_eq!(http::request(bed.broker.address(), "GET", target, &headers, "").await.status, 503);
+    assert_eq!(http::request(cluster.broker.address(), "HEAD", target, &headers, "").await.status, 200);
+    assert_eq!(http::request(cluster.broker.address(), "GET", target, &headers, "").await.status, 503);
 }
 
 async fn one_user_takes_no_more_tickets_than_its_share(bus: Bus) {
     // None comes back within the test.
     let settings = [&JWT[..], &[("auth.tickets_per_user", "3"), ("auth.ticket_seconds", "3000")]].concat();
-    let bed = TestCluster::start_with(bus, &settings).await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
     let ann = |jti: &str| token("ann", &["acme", "other"], 60, &json!({ "jti": jti }));
-    let tickets = [issue(&bed.broker, &ann("1")).await, issue(&bed.broker, &ann("2")).await];
-    issue(&bed.broker, &ann("3")).await;
+    let tickets = [issue(&cluster.broker, &ann("1")).await, issue(&cluster.broker, &ann("2")).await];
+    issue(&cluster.broker, &ann("3")).await;
     for workspace in ["acme", "other"] {
         let authorization = bearer(&ann("4"));
         let headers = [("Authorization", authorization.as_str())];
-        let refused = ask(&bed.broker, &headers, json!({ "workspace": workspace })).await;
+        let refused = ask(&cluster.broker, &headers, json!({ "workspace": workspace })).await;
         assert_eq!(refused.status, 429, "{}", refused.text());
         assert!(refused.text().contains("auth.tickets_per_user"), "{}", refused.text());
         let wait: u64 = refused.header("retry-after").parse().unwrap();
         assert!((900..=1500).contains(&wait), "{wait}");
     }
-    issue(&bed.broker, &token("bob", &["acme"], 60, &json!({}))).await;
+    issue(&cluster.broker, &token("bob", &["acme"], 60, &json!({}))).await;
     for ticket in tickets {
         let query = format!("ticket={ticket}");
-        bed.broker.connect_with("acme", Connect::query(&query)).await.hello().await;
+        cluster.broker.connect_with("acme", Connect::query(&query)).await.hello().await;
     }
 }
 
 async fn only_who_may_read_gets_a_ticket(bus: Bus) {
     let settings = [&JWT[..], &[("auth.jwt.cookie", "live")]].concat();
-    let bed = TestCluster::start_with(bus, &settings).await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
     let wish = || json!({ "workspace": "acme" });
-    assert_eq!(ask(&bed.broker, &[], wish()).await.status, 401);
+    assert_eq!(ask(&cluster.broker, &[], wish()).await.status, 401);
     let elsewhere = bearer(&token("ann", &["other"], 60, &json!({})));
-    assert_eq!(ask(&bed.broker, &[("Authorization", &elsewhere)], wish()).await.status, 403);
+    assert_eq!(ask(&cluster.broker, &[("Authorization", &elsewhere)], wish()).await.status, 403);
     let cookie = format!("live={}", token("ann", &["acme"], 60, &json!({})));
-    assert_eq!(ask(&bed.broker, &[("Cookie", &cookie)], wish()).await.status, 201);
+    assert_eq!(ask(&cluster.broker, &[("Cookie", &cookie)], wish()).await.status, 201);
     let foreign = [("Cookie", &*cookie), ("Origin", "https://evil.example")];
-    assert_eq!(ask(&bed.broker, &foreign, wish()).await.status, 403, "a page elsewhere gets none");
+    assert_eq!(ask(&cluster.broker, &foreign, wish()).await.status, 403, "a page elsewhere gets none");
     for bad in [json!({}), json!({ "workspace": "a b" }), json!({ "workspace": "acme", "user": "x" })] {
-        assert_eq!(ask(&bed.broker, &[("Cookie", &cookie)], bad).await.status, 400);
+        assert_eq!(ask(&cluster.broker, &[("Cookie", &cookie)], bad).await.status, 400);
     }
 }
 
 async fn a_ticket_that_is_not_used_in_time_is_worth_nothing(bus: Bus) {
     let settings = [&JWT[..], &[("auth.ticket_seconds", "0.2")]].concat();
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, &json!({}))).await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let ticket = issue(&cluster.broker, &token("ann", &["acme"], 60, &json!({}))).await;
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")));
+    assert_eq!(check(&cluster.broker, "acme", &ticket).await, (401, json!("ticket")));
 }
 
 async fn what_a_ticket_opened_ends_with_its_user_and_its_token(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &JWT).await;
-    bed.broker.ready().await;
-    let ticket = issue(&bed.broker, &token("ann", &["acme"], 60, &json!({ "jti": "t1" }))).await;
-    let mut kicked = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    let cluster = TestCluster::start_with(bus, &JWT).await;
+    cluster.broker.ready().await;
+    let ticket = issue(&cluster.broker, &token("ann", &["acme"], 60, &json!({ "jti": "t1" }))).await;
+    let mut kicked = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     kicked.hello().await;
-    order(&bed, json!({ "disconnect": { "jti": "t1", "user": "ann" } })).await;
+    order(&cluster, json!({ "disconnect": { "jti": "t1", "user": "ann" } })).await;
     assert_eq!(kicked.event_named("tidings.reconnect").await.json()["reason"], "disconnected");
 
-    let ticket = issue(&bed.broker, &token("ann", &["acme"], 4, &json!({ "jti": "t2" }))).await;
-    let mut expiring = bed.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    let ticket = issue(&cluster.broker, &token("ann", &["acme"], 4, &json!({ "jti": "t2" }))).await;
+    let mut expiring = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
     expiring.hello().await;
     assert_eq!(expiring.event_named("tidings.reconnect").await.json()["reason"], "expired");
 }
@@ -156,17 +164,17 @@ async fn a_ticket_is_good_on_any_node() {
 
 async fn a_ticket_survives_a_refusal_for_want_of_room(bus: Bus) {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1"), ("sse.retry_ms", "100")]].concat();
-    let bed = TestCluster::start_with(bus, &settings).await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
     let good = token("ann", &["acme"], 60, &json!({}));
     let header = Connect::default().header("Authorization", &bearer(&good));
-    let mut first = bed.broker.connect_with("acme", header).await;
+    let mut first = cluster.broker.connect_with("acme", header).await;
     first.hello().await;
-    let ticket = issue(&bed.broker, &good).await;
+    let ticket = issue(&cluster.broker, &good).await;
     let mut source =
-        EventSource::open(bed.broker.address(), "acme", Connect::query(&format!("ticket={ticket}")));
+        EventSource::open(cluster.broker.address(), "acme", Connect::query(&format!("ticket={ticket}")));
     let told = source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
     assert_eq!(told.json()["reason"], "overloaded");
     drop(first);
     source.hello().await;
-    assert_eq!(check(&bed.broker, "acme", &ticket).await, (401, json!("ticket")), "now it was used");
+    assert_eq!(check(&cluster.broker, "acme", &ticket).await, (401, json!("ticket")), "now it was used");
 }

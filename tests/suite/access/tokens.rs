@@ -6,13 +6,13 @@ use jsonwebtoken::{EncodingKey, Header};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::orders::order;
-use crate::support::bed::on_both_buses;
+use super::control::order;
 use crate::support::broker::tidings;
 use crate::support::commands::run_tidings;
 use crate::support::directory::Directory;
 use crate::support::http::{self, Response};
 use crate::support::sse::{Connect, EventSource};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::token::{JWT, SECRET, bearer, token};
 use crate::support::wait::eventually;
 use crate::support::{Bus, DEADLINE, TestCluster};
@@ -27,8 +27,8 @@ on_both_buses!(
 
 const EVENTS: &str = "/api/workspaces/acme/events";
 
-async fn get(bed: &TestCluster, target: &str, headers: &[(&str, &str)]) -> Response {
-    http::request(bed.broker.address(), "GET", target, headers, "").await
+async fn get(cluster: &TestCluster, target: &str, headers: &[(&str, &str)]) -> Response {
+    http::request(cluster.broker.address(), "GET", target, headers, "").await
 }
 
 fn with(token: &str) -> Connect {
@@ -36,15 +36,15 @@ fn with(token: &str) -> Connect {
 }
 
 async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &JWT).await;
+    let cluster = TestCluster::start_with(bus, &JWT).await;
     let good = token("ann", &["acme", "team-*"], 60, &json!({}));
     for workspace in ["acme", "team-a"] {
-        let mut client = bed.broker.connect_with(workspace, with(&good)).await;
+        let mut client = cluster.broker.connect_with(workspace, with(&good)).await;
         client.hello().await;
     }
     let authorization = bearer(&good);
     let posted = http::request(
-        bed.broker.address(),
+        cluster.broker.address(),
         "POST",
         EVENTS,
         &[("Authorization", authorization.as_str())],
@@ -68,25 +68,25 @@ async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
     ] {
         let headers = [("Authorization", given.as_str()), ("Accept", "text/event-stream")];
         let headers = if given.is_empty() { &headers[1..] } else { &headers[..] };
-        let refused = get(&bed, EVENTS, headers).await;
+        let refused = get(&cluster, EVENTS, headers).await;
         assert_eq!((refused.status.as_u16(), &refused.json()["check"]), (status, &json!(check)), "{given}");
         assert_eq!(refused.header("www-authenticate").starts_with("Bearer"), status == 401, "{given}");
-        let posted = http::request(bed.broker.address(), "POST", EVENTS, headers, "x").await;
+        let posted = http::request(cluster.broker.address(), "POST", EVENTS, headers, "x").await;
         let check = if check == "subscribe" { "publish" } else { check };
         assert_eq!((posted.status.as_u16(), &posted.json()["check"]), (status, &json!(check)), "{given}");
     }
     // An address is no place for a token, unless the configuration says so.
-    assert_eq!(get(&bed, &format!("{EVENTS}?token={good}"), &[]).await.status, 401);
+    assert_eq!(get(&cluster, &format!("{EVENTS}?token={good}"), &[]).await.status, 401);
     for secret in [&good[..], SECRET] {
-        assert!(!bed.broker.log().contains(secret), "{}", bed.broker.log());
+        assert!(!cluster.broker.log().contains(secret), "{}", cluster.broker.log());
     }
 }
 
 async fn a_stream_ends_a_moment_before_its_token_does(bus: Bus) {
     let settings = [&JWT[..], &[("sse.retry_ms", "100")]].concat();
-    let bed = TestCluster::start_with(bus, &settings).await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
     let began = std::time::Instant::now();
-    let mut client = bed.broker.connect_with("acme", with(&token("ann", &["acme"], 4, &json!({})))).await;
+    let mut client = cluster.broker.connect_with("acme", with(&token("ann", &["acme"], 4, &json!({})))).await;
     client.hello().await;
     let last = client.event_named("tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "expired");
@@ -96,14 +96,15 @@ async fn a_stream_ends_a_moment_before_its_token_does(bus: Bus) {
 
 async fn a_user_is_disconnected_and_stays_out(bus: Bus) {
     let settings = [&JWT[..], &[("sse.retry_ms", "100")]].concat();
-    let bed = TestCluster::start_with(bus, &settings).await;
-    bed.broker.ready().await;
-    let open =
-        |user| EventSource::open(bed.broker.address(), "acme", with(&token(user, &["acme"], 60, &json!({}))));
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    cluster.broker.ready().await;
+    let open = |user| {
+        EventSource::open(cluster.broker.address(), "acme", with(&token(user, &["acme"], 60, &json!({}))))
+    };
     let (mut ann, mut ben) = (open("ann"), open("ben"));
     ann.hello().await;
     ben.hello().await;
-    assert_eq!(order(&bed, json!({ "disconnect": { "user": "ann", "for": 60 } })).await, 1);
+    assert_eq!(order(&cluster, json!({ "disconnect": { "user": "ann", "for": 60 } })).await, 1);
     let last = ann.wait_for(Duration::from_secs(1), |event| event.kind == "tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "disconnected");
     eventually("she stays away for good", DEADLINE, async || ann.closed().is_some()).await;
@@ -112,37 +113,37 @@ async fn a_user_is_disconnected_and_stays_out(bus: Bus) {
 }
 
 async fn a_revoked_token_is_worth_nothing_from_now_on(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &JWT).await;
-    bed.broker.ready().await;
+    let cluster = TestCluster::start_with(bus, &JWT).await;
+    cluster.broker.ready().await;
     let stolen = token("ann", &["acme"], 60, &json!({ "jti": "t1" }));
     let own = token("ann", &["acme"], 60, &json!({ "jti": "t2" }));
-    let mut thief = bed.broker.connect_with("acme", with(&stolen)).await;
-    let mut ann = bed.broker.connect_with("acme", with(&own)).await;
+    let mut thief = cluster.broker.connect_with("acme", with(&stolen)).await;
+    let mut ann = cluster.broker.connect_with("acme", with(&own)).await;
     thief.hello().await;
     ann.hello().await;
-    assert_eq!(order(&bed, json!({ "disconnect": { "jti": "t1" } })).await, 1);
+    assert_eq!(order(&cluster, json!({ "disconnect": { "jti": "t1" } })).await, 1);
     thief.event_named("tidings.reconnect").await;
-    assert_eq!(bed.broker.connect_with("acme", with(&stolen)).await.status(), 204);
-    assert_eq!(bed.broker.connect_with("acme", with(&own)).await.status(), 200);
+    assert_eq!(cluster.broker.connect_with("acme", with(&stolen)).await.status(), 204);
+    assert_eq!(cluster.broker.connect_with("acme", with(&own)).await.status(), 200);
     assert!(ann.end().is_none());
 }
 
 #[tokio::test]
 async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
     let settings = [&JWT[..], &[("auth.jwt.cookie", "live"), ("auth.jwt.query", "true")]].concat();
-    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
+    let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
     let good = token("ann", &["acme"], 60, &json!({}));
     let cookie = Connect::default().header("Cookie", &format!("a=b; live={good}"));
-    assert_eq!(bed.broker.connect_with("acme", cookie).await.status(), 200);
+    assert_eq!(cluster.broker.connect_with("acme", cookie).await.status(), 200);
     let query = Connect::query(&format!("token={good}"));
-    assert_eq!(bed.broker.connect_with("acme", query).await.status(), 200);
-    assert!(!bed.broker.log().contains(&good), "{}", bed.broker.log());
+    assert_eq!(cluster.broker.connect_with("acme", query).await.status(), 200);
+    assert!(!cluster.broker.log().contains(&good), "{}", cluster.broker.log());
 }
 
 #[tokio::test]
 async fn commands_bring_the_token_of_their_environment() {
-    let bed = TestCluster::start_with(Bus::Embedded, &JWT).await;
-    let url = format!("http://{}/api", bed.broker.address());
+    let cluster = TestCluster::start_with(Bus::Embedded, &JWT).await;
+    let url = format!("http://{}/api", cluster.broker.address());
     let run = async |arguments: &[&str], token: &str| {
         let mut command = tokio::process::Command::from(tidings());
         command.args(arguments).args(["--url", &url]).env("TIDINGS_TOKEN", token).kill_on_drop(true);
@@ -165,29 +166,32 @@ async fn commands_bring_the_token_of_their_environment() {
 #[tokio::test]
 async fn a_user_has_so_many_streams_and_no_more() {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1")]].concat();
-    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
+    let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
     let (ann, ben) = (token("ann", &["acme"], 60, &json!({})), token("ben", &["acme"], 60, &json!({})));
-    let mut first = bed.broker.connect_with("acme", with(&ann)).await;
+    let mut first = cluster.broker.connect_with("acme", with(&ann)).await;
     first.hello().await;
-    let mut second = bed.broker.connect_with("acme", with(&ann)).await;
+    let mut second = cluster.broker.connect_with("acme", with(&ann)).await;
     assert_eq!(second.event_named("tidings.reconnect").await.json()["reason"], "overloaded");
-    let mut other = bed.broker.connect_with("acme", with(&ben)).await;
+    let mut other = cluster.broker.connect_with("acme", with(&ben)).await;
     other.hello().await;
     assert!(first.end().is_none());
 }
 
 async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &JWT).await;
+    let cluster = TestCluster::start_with(bus, &JWT).await;
     let of = |user: &str| with(&token(user, &["acme"], 60, &json!({})));
-    let (mut ann, mut ben) =
-        (bed.broker.connect_with("acme", of("ann")).await, bed.broker.connect_with("acme", of("ben")).await);
+    let (mut ann, mut ben) = (
+        cluster.broker.connect_with("acme", of("ann")).await,
+        cluster.broker.connect_with("acme", of("ben")).await,
+    );
     ann.hello().await;
     let start = ben.hello().await.id;
     let authorization = bearer(&token("backend", &["acme"], 60, &json!({})));
     let headers = [("Authorization", authorization.as_str())];
     for event in [json!({ "data": "for ann", "to": ["ann", "eve"] }), json!({ "data": "for all" })] {
         let target = format!("{EVENTS}?envelope=1");
-        let posted = http::request(bed.broker.address(), "POST", &target, &headers, event.to_string()).await;
+        let posted =
+            http::request(cluster.broker.address(), "POST", &target, &headers, event.to_string()).await;
         assert_eq!(posted.status, 200, "{}", posted.text());
     }
     assert_eq!(ann.application_event().await.data, "for ann");
@@ -197,7 +201,7 @@ async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
     // The same holds for those who come back, from whichever place.
     for from in [start, ann.events()[1].id.clone()] {
         let again = Connect { last_event_id: Some(from), ..of("ben") };
-        let mut again = bed.broker.connect_with("acme", again).await;
+        let mut again = cluster.broker.connect_with("acme", again).await;
         assert_eq!(again.hello().await.json()["resumed"], true);
         assert_eq!(again.application_event().await.data, "for all");
     }
@@ -208,8 +212,8 @@ async fn a_short_secret_does_on_this_machine_alone() {
     let directory = Directory::new();
     let file = directory.write("secret", "short\n").display().to_string();
     let settings = [("auth.mode", "jwt"), ("auth.jwt.algorithm", "HS256"), ("auth.jwt.secret_file", &file)];
-    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
-    bed.broker.logged("5 bytes and needs at least 32").await;
+    let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
+    cluster.broker.logged("5 bytes and needs at least 32").await;
 
     let open = [
         &settings[..],
@@ -234,33 +238,33 @@ async fn rotated_secret_throws_no_client_out() {
         ("auth.jwt.secret_file", &*files),
         ("auth.jwt.key_reload_seconds", "86400"),
     ];
-    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
+    let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
     let ann = with(&token("ann", &["acme"], 60, &json!({})));
-    let mut stream = bed.broker.connect_with("acme", ann.clone()).await;
+    let mut stream = cluster.broker.connect_with("acme", ann.clone()).await;
     stream.hello().await;
 
     let rotated = "another secret of thirty-two bytes, at least that long";
     let claims = json!({ "workspaces": ["acme"], "exp": 4_102_444_800_u64 });
     let key = EncodingKey::from_secret(rotated.as_bytes());
     let ben = with(&jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap());
-    assert_eq!(bed.broker.connect_with("acme", ben.clone()).await.status(), 401);
+    assert_eq!(cluster.broker.connect_with("acme", ben.clone()).await.status(), 401);
     file("new", rotated);
-    bed.broker.signal(Signal::SIGHUP);
+    cluster.broker.signal(Signal::SIGHUP);
     eventually("tokens of the new secret count", DEADLINE, async || {
-        bed.broker.connect_with("acme", ben.clone()).await.status() == 200
+        cluster.broker.connect_with("acme", ben.clone()).await.status() == 200
     })
     .await;
-    assert_eq!(bed.broker.connect_with("acme", ann.clone()).await.status(), 200);
+    assert_eq!(cluster.broker.connect_with("acme", ann.clone()).await.status(), 200);
 
     // Retired, the old one counts no more; the stream stays.
     file("old", "");
-    bed.broker.signal(Signal::SIGHUP);
+    cluster.broker.signal(Signal::SIGHUP);
     eventually("tokens of the old secret count no more", DEADLINE, async || {
-        bed.broker.connect_with("acme", ann.clone()).await.status() == 401
+        cluster.broker.connect_with("acme", ann.clone()).await.status() == 401
     })
     .await;
     assert!(stream.end().is_none());
-    assert!(!bed.broker.log().contains(rotated), "{}", bed.broker.log());
+    assert!(!cluster.broker.log().contains(rotated), "{}", cluster.broker.log());
 }
 
 #[tokio::test]

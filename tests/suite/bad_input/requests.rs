@@ -24,14 +24,14 @@ async fn a_bad_workspace_id_is_refused() {
 
 #[tokio::test]
 async fn a_workspace_id_may_be_written_with_escapes() {
-    let bed = TestCluster::start(Bus::Redis).await;
+    let cluster = TestCluster::start(Bus::Redis).await;
     let longest = "x".repeat(128);
     for (written, id) in
         [("%61cm%65", "acme"), ("a.b_c~d-9", "a.b_c~d-9"), ("a%7Eb", "a~b"), (&longest, &longest)]
     {
-        let mut client = bed.broker.connect(written).await;
+        let mut client = cluster.broker.connect(written).await;
         assert_eq!(client.hello().await.json()["workspaceId"], id);
-        bed.publish_live(id, "for it").await;
+        cluster.publish_live(id, "for it").await;
         assert_eq!(client.application_event().await.data, "for it");
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::url;
-use crate::support::bed::on_both_buses;
 use crate::support::broker::tidings;
 use crate::support::commands::{Finished, RunningCommand, run_tidings};
 use crate::support::directory::Directory;
+use crate::support::test_cluster::on_both_buses;
 use crate::support::token::{JWT, SECRET};
 use crate::support::{Bus, RedisOptions, RedisServer, TestCluster};
 
@@ -20,20 +20,20 @@ on_both_buses!(
 );
 
 /// Runs `tidings bench` against a broker with further arguments, and answers its exit code and what `--json` printed.
-async fn bench(bed: &TestCluster, bus: Bus, arguments: &str) -> (Option<i32>, Value) {
-    let finished = run(bed, bus, &format!("--json {arguments}")).await;
+async fn bench(cluster: &TestCluster, bus: Bus, arguments: &str) -> (Option<i32>, Value) {
+    let finished = run(cluster, bus, &format!("--json {arguments}")).await;
     let figures =
         serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"));
     (finished.code, figures)
 }
 
-async fn run(bed: &TestCluster, bus: Bus, arguments: &str) -> Finished {
-    let url = url(&bed.broker);
+async fn run(cluster: &TestCluster, bus: Bus, arguments: &str) -> Finished {
+    let url = url(&cluster.broker);
     let arguments: Vec<&str> =
         ["bench", "--url", &url].into_iter().chain(arguments.split_whitespace()).collect();
     let (key, address) = match bus {
-        Bus::Redis => ("redis.url", bed.redis().url()),
-        Bus::Embedded => ("embedded.listen", bed.broker.embedded().to_string()),
+        Bus::Redis => ("redis.url", cluster.redis().url()),
+        Bus::Embedded => ("embedded.listen", cluster.broker.embedded().to_string()),
     };
     run_tidings(&arguments, &[(key, &address)]).await
 }
@@ -42,9 +42,9 @@ async fn run(bed: &TestCluster, bus: Bus, arguments: &str) -> Finished {
 const SMALL: &str = "--connections 200 --workspaces 4 --rate 50 --duration 1s --warm-up 500ms";
 
 async fn every_event_arrives_however_it_is_published(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
+    let cluster = TestCluster::start(bus).await;
     for (publish, name) in [("http", "http"), ("redis", "redis-live"), ("redis --durable", "redis-durable")] {
-        let (code, figures) = bench(&bed, bus, &format!("{SMALL} --publish {publish}")).await;
+        let (code, figures) = bench(&cluster, bus, &format!("{SMALL} --publish {publish}")).await;
         assert_eq!((code, &figures["passed"]), (Some(0), &Value::Bool(true)), "{publish}: {figures}");
         // 75 events, each for the 50 streams of its workspace.
         assert_eq!(figures["publishing"]["events"], 75, "{figures}");
@@ -62,17 +62,17 @@ async fn every_event_arrives_however_it_is_published(bus: Bus) {
         assert!(0.0 < latency("p50") && latency("p50") <= latency("p99") && latency("p99") <= latency("max"));
         // The broker runs on this machine.
         let server = &figures["server"];
-        assert_eq!(server["pids"], serde_json::json!([bed.broker.pid()]), "{figures}");
+        assert_eq!(server["pids"], serde_json::json!([cluster.broker.pid()]), "{figures}");
         assert!(server["cpu_us_per_delivery"].as_f64().unwrap() > 0.0, "{figures}");
         assert!(server["memory_idle"]["pss_kib"].as_u64() > Some(1000), "{figures}");
     }
 }
 
 async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
+    let cluster = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
     let load =
         "--connections 20 --workspaces 1 --rate 100 --duration 1s --warm-up 0s --grace 2s --publish redis";
-    let (code, figures) = bench(&bed, bus, load).await;
+    let (code, figures) = bench(&cluster, bus, load).await;
     assert_eq!((code, &figures["passed"]), (Some(1), &Value::Bool(false)), "{figures}");
     let count = |name: &str| figures["receiving"][name].as_u64().unwrap();
     assert_eq!(count("received") + count("missing"), 100 * 20, "{figures}");
@@ -82,16 +82,16 @@ async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
     assert!(figures["problems"][0].as_str().unwrap().contains("deliveries are missing, at 20 clients"));
 
     // The same for people: the verdict stands at the end of the table.
-    let finished = run(&bed, bus, load).await;
+    let finished = run(&cluster, bus, load).await;
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(1), ""), "{finished:?}");
     let last = finished.stdout.lines().last().unwrap();
     assert!(last.starts_with("failed: ") && last.contains("deliveries are missing"), "{last}");
 }
 
 async fn a_storm_loses_nothing(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("sse.retry_ms", "300")]).await;
+    let cluster = TestCluster::start_with(bus, &[("sse.retry_ms", "300")]).await;
     for (storm, publish) in [("--storm", "redis --durable"), ("--storm=retry", "http")] {
-        let (code, figures) = bench(&bed, bus, &format!("{SMALL} {storm} --publish {publish}")).await;
+        let (code, figures) = bench(&cluster, bus, &format!("{SMALL} {storm} --publish {publish}")).await;
         assert_eq!(code, Some(0), "{storm}: {figures}");
         let seen = &figures["storm"];
         assert_eq!((&seen["dropped"], &seen["came_back"]), (&200.into(), &200.into()), "{figures}");
@@ -111,10 +111,10 @@ async fn slow_readers_harm_only_themselves(bus: Bus) {
         ("server.send_buffer_bytes", "16384"),
         ("limits.event_bytes", "100000"),
     ];
-    let bed = TestCluster::start_with(bus, &settings).await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
     let load =
         "--connections 22 --workspaces 2 --rate 60 --duration 4s --warm-up 0s --slow 2 --payload-bytes 8000";
-    let (code, figures) = bench(&bed, bus, &format!("{load} --publish redis")).await;
+    let (code, figures) = bench(&cluster, bus, &format!("{load} --publish redis")).await;
     assert_eq!(code, Some(0), "{figures}");
     assert_eq!(
         (&figures["receiving"]["expected"], &figures["receiving"]["missing"]),
@@ -130,11 +130,11 @@ async fn slow_readers_harm_only_themselves(bus: Bus) {
 
 #[tokio::test]
 async fn a_report_is_a_page_that_needs_nothing_else() {
-    let bed = TestCluster::start(Bus::Embedded).await;
+    let cluster = TestCluster::start(Bus::Embedded).await;
     let directory = Directory::new();
     let file = directory.file("report.html");
     let load = "--connections 50 --workspaces 5 --rate 50 --duration 1s --warm-up 0s --report";
-    let finished = run(&bed, Bus::Embedded, &format!("{load} {}", file.display())).await;
+    let finished = run(&cluster, Bus::Embedded, &format!("{load} {}", file.display())).await;
     let table = finished.success();
     assert!(table.contains("50 in 5 workspaces") && table.contains("\npassed: "), "{table}");
     let page = std::fs::read_to_string(&file).unwrap();
@@ -148,9 +148,10 @@ async fn a_report_is_a_page_that_needs_nothing_else() {
 
 #[tokio::test]
 async fn figures_say_when_where_and_how_without_secrets() {
-    let bed = TestCluster::start(Bus::Embedded).await;
-    let url = url(&bed.broker);
-    let publish = format!("http://user:s3cret@{}/api/workspaces/{{workspace}}/events", bed.broker.address());
+    let cluster = TestCluster::start(Bus::Embedded).await;
+    let url = url(&cluster.broker);
+    let publish =
+        format!("http://user:s3cret@{}/api/workspaces/{{workspace}}/events", cluster.broker.address());
     let load =
         ["--connections", "2", "--workspaces", "1", "--rate", "10", "--duration", "1s", "--warm-up", "0s"];
     let directory = Directory::new();
@@ -179,8 +180,8 @@ async fn figures_say_when_where_and_how_without_secrets() {
 
 #[tokio::test]
 async fn a_token_lets_it_in() {
-    let bed = TestCluster::start_with(Bus::Embedded, &JWT).await;
-    let url = url(&bed.broker);
+    let cluster = TestCluster::start_with(Bus::Embedded, &JWT).await;
+    let url = url(&cluster.broker);
     let load =
         ["--connections", "10", "--workspaces", "2", "--rate", "20", "--duration", "1s", "--warm-up", "0s"];
     let arguments = [&["bench", "--url", &url][..], &load].concat();
@@ -209,21 +210,21 @@ async fn what_cannot_be_run_is_said() {
         let stderr = run_tidings(&arguments, &[]).await.failure(code);
         assert!(stderr.contains(word), "{arguments:?}: {stderr}");
     }
-    let bed = TestCluster::start(Bus::Embedded).await;
-    let nowhere = url(&bed.broker).replace("/api", "/elsewhere");
+    let cluster = TestCluster::start(Bus::Embedded).await;
+    let nowhere = url(&cluster.broker).replace("/api", "/elsewhere");
     let stderr = run_tidings(&["bench", "--url", &nowhere], &[]).await.failure(1);
     assert!(stderr.contains("404"), "{stderr}");
 }
 
 #[tokio::test]
 async fn a_bus_that_cannot_be_reached_is_said_before_anything_is_opened() {
-    let bed = TestCluster::start(Bus::Embedded).await;
+    let cluster = TestCluster::start(Bus::Embedded).await;
     let server = RedisServer::start_with(RedisOptions {
         password: Some("secret".to_owned()),
         ..RedisOptions::default()
     })
     .await;
-    let url = url(&bed.broker);
+    let url = url(&cluster.broker);
     let wrong = server.url().replace("secret", "hidden");
     let arguments = ["bench", "--url", &url, "--publish", "redis"];
     let finished =

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::settings_of;
 use crate::support::app::App;
-use crate::support::bed::on_both_buses;
 use crate::support::broker::tidings;
 use crate::support::commands::{Finished, RunningCommand, run_tidings};
 use crate::support::directory::{Directory, repository_file};
 use crate::support::ports::Port;
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, RedisOptions, RedisServer, TestCluster, eventually, eventually_some};
 
 on_both_buses!(health_asks_the_running_broker);
@@ -59,8 +59,8 @@ async fn memory_that_is_not_there_is_told_by_check_and_at_the_start() {
     assert!(found.starts_with("memory: ") && found.contains("together are 95367"), "{found}");
     assert!(fix.contains("limits.ring_bytes"), "{fix}");
 
-    let bed = TestCluster::start_with(Bus::Embedded, &[more_than_any]).await;
-    let log = bed.broker.logged("bounds on memory").await;
+    let cluster = TestCluster::start_with(Bus::Embedded, &[more_than_any]).await;
+    let log = cluster.broker.logged("bounds on memory").await;
     assert!(log.contains("configured_mib=95367") && log.contains("WARN"), "{log}");
 }
 
@@ -145,14 +145,14 @@ async fn a_wrong_configuration_is_refused_before_anything_is_tried() {
 }
 
 async fn health_asks_the_running_broker(bus: Bus) {
-    let mut bed = TestCluster::start(bus).await;
-    let settings = settings_of(&bed, None);
+    let mut cluster = TestCluster::start(bus).await;
+    let settings = settings_of(&cluster, None);
     let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, &**value)).collect();
     let healthy = run_tidings(&["check", "--health"], &settings).await;
-    assert_eq!((healthy.success().as_str(), bed.broker.log().contains("panicked")), ("", false));
-    bed.broker.kill();
+    assert_eq!((healthy.success().as_str(), cluster.broker.log().contains("panicked")), ("", false));
+    cluster.broker.kill();
     let stderr = run_tidings(&["check", "--health"], &settings).await.failure(1);
-    assert!(stderr.contains(&format!("no broker at {}", bed.broker.admin())), "{stderr}");
+    assert!(stderr.contains(&format!("no broker at {}", cluster.broker.admin())), "{stderr}");
 }
 
 /// As in a container, where the health check knows the variables of the broker and not its flags.

@@ -20,10 +20,10 @@ fn url(broker: &Broker) -> String {
 }
 
 /// The configuration with which other commands find the broker of a test, and its bus.
-fn settings_of(bed: &TestCluster, redis: Option<&str>) -> Vec<(&'static str, String)> {
+fn settings_of(cluster: &TestCluster, redis: Option<&str>) -> Vec<(&'static str, String)> {
     let mut settings = vec![
-        ("server.listen", bed.broker.address().to_string()),
-        ("admin.listen", bed.broker.admin().to_string()),
+        ("server.listen", cluster.broker.address().to_string()),
+        ("admin.listen", cluster.broker.admin().to_string()),
     ];
     settings.extend(redis.map(|url| ("redis.url", url.to_owned())));
     settings

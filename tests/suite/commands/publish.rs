@@ -1,14 +1,14 @@
 //! `tidings publish`.
 
 use super::url;
-use crate::support::bed::on_both_buses;
 use crate::support::commands::{Finished, run_tidings, run_tidings_with_input};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, RedisOptions, RedisServer, SseClient, TestCluster};
 
 on_both_buses!(an_argument_is_published_over_http, standard_input_is_published, a_refusal_is_repeated);
 
-async fn greeted(bed: &TestCluster) -> SseClient {
-    let mut client = bed.broker.connect("acme").await;
+async fn greeted(cluster: &TestCluster) -> SseClient {
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     client
 }
@@ -21,22 +21,22 @@ async fn check_published(finished: Finished, client: &mut SseClient, payload: &s
 }
 
 async fn an_argument_is_published_over_http(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = greeted(&bed).await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = greeted(&cluster).await;
     for payload in [r#"{"type":"A"}"#, "-5", "--flag", "plain text", "a\nb"] {
-        let finished = run_tidings(&["publish", "--url", &url(&bed.broker), "acme", payload], &[]).await;
+        let finished = run_tidings(&["publish", "--url", &url(&cluster.broker), "acme", payload], &[]).await;
         check_published(finished, &mut client, payload).await;
     }
     // Without an address it is the broker that the configuration describes.
-    let listen = bed.broker.address().to_string();
+    let listen = cluster.broker.address().to_string();
     let finished = run_tidings(&["publish", "acme", "x"], &[("server.listen", &listen)]).await;
     check_published(finished, &mut client, "x").await;
 }
 
 async fn standard_input_is_published(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = greeted(&bed).await;
-    let url = url(&bed.broker);
+    let cluster = TestCluster::start(bus).await;
+    let mut client = greeted(&cluster).await;
+    let url = url(&cluster.broker);
     for arguments in [&["publish", "acme", "-"][..], &["publish", "acme"]] {
         let arguments = [arguments, &["--url", &url]].concat();
         let finished = run_tidings_with_input(&arguments, &[], "from\nstandard input").await;
@@ -45,9 +45,10 @@ async fn standard_input_is_published(bus: Bus) {
 }
 
 async fn a_refusal_is_repeated(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
+    let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let large = "x".repeat(101);
-    let stderr = run_tidings(&["publish", "--url", &url(&bed.broker), "acme", &large], &[]).await.failure(1);
+    let stderr =
+        run_tidings(&["publish", "--url", &url(&cluster.broker), "acme", &large], &[]).await.failure(1);
     assert!(stderr.starts_with("tidings: ") && stderr.contains("413"), "{stderr}");
     assert!(stderr.contains("limits.event_bytes"), "{stderr}");
 }

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use crate::support::bed::on_both_buses;
 use crate::support::broker::variable;
 use crate::support::commands::{RunningCommand, run_tidings};
 use crate::support::ports::Port;
+use crate::support::test_cluster::on_both_buses;
 use crate::support::token::JWT;
 use crate::support::{
     Broker, BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, TestCluster, eventually, http,
@@ -20,25 +20,25 @@ fn shell(line: &str) -> Command {
 }
 
 async fn what_it_prints_can_be_copied_and_pasted(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    copy_and_paste(&bed, bus, "").await;
+    let cluster = TestCluster::start(bus).await;
+    copy_and_paste(&cluster, bus, "").await;
 }
 
 async fn what_it_prints_works_where_tokens_are_wanted(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &JWT).await;
-    let printed = bed.broker.logged("Operations: ").await;
+    let cluster = TestCluster::start_with(bus, &JWT).await;
+    let printed = cluster.broker.logged("Operations: ").await;
     let line = printed.lines().find(|line| line.contains("tidings token new")).expect("how to make a token");
     let program = env!("CARGO_BIN_EXE_tidings");
     let mut make =
         shell(&format!("{}; printf %s \"$TOKEN\"", line.replace("$(tidings", &format!("$({program}"))));
     make.envs(JWT.map(|(key, value)| (variable(key), value)));
     let token = crate::support::programs::run(&mut make);
-    copy_and_paste(&bed, bus, &format!("TOKEN={token}; ")).await;
+    copy_and_paste(&cluster, bus, &format!("TOKEN={token}; ")).await;
 }
 
 /// Does what the lines say that the broker printed; `first` stands before each.
-async fn copy_and_paste(bed: &TestCluster, bus: Bus, first: &str) {
-    let printed = bed.broker.logged("Operations: ").await;
+async fn copy_and_paste(cluster: &TestCluster, bus: Bus, first: &str) {
+    let printed = cluster.broker.logged("Operations: ").await;
     let lines: Vec<_> = printed.lines().map(str::trim).collect();
     let find = |begin: &str, word: &str| {
         let line = lines.iter().find(|line| line.starts_with(begin) && line.contains(word));

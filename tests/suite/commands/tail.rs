@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::url;
-use crate::support::bed::on_both_buses;
 use crate::support::commands::{RunningCommand, run_tidings};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(
@@ -19,14 +19,14 @@ on_both_buses!(
 );
 
 /// Starts `tidings tail acme` with further arguments.
-fn start(bed: &TestCluster, arguments: &[&str]) -> RunningCommand {
-    let url = url(&bed.broker);
+fn start(cluster: &TestCluster, arguments: &[&str]) -> RunningCommand {
+    let url = url(&cluster.broker);
     RunningCommand::tidings(&[&["tail", "acme", "--url", &url], arguments].concat(), &[])
 }
 
 /// Starts `tidings tail acme` with further arguments, and waits until it has its hello.
-async fn tail(bed: &TestCluster, arguments: &[&str]) -> RunningCommand {
-    let command = start(bed, arguments);
+async fn tail(cluster: &TestCluster, arguments: &[&str]) -> RunningCommand {
+    let command = start(cluster, arguments);
     command.said(HELLO, 1).await;
     command
 }
@@ -35,15 +35,15 @@ async fn tail(bed: &TestCluster, arguments: &[&str]) -> RunningCommand {
 const HELLO: &str = "connected {";
 
 async fn payloads_are_printed_as_they_come(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.1")]).await;
-    let mut command = tail(&bed, &["--count", "3"]).await;
-    bed.publish_live("acme", r#"{"type":"A"}"#).await;
+    let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.1")]).await;
+    let mut command = tail(&cluster, &["--count", "3"]).await;
+    cluster.publish_live("acme", r#"{"type":"A"}"#).await;
     assert_eq!(command.line().await, r#"{"type":"A"}"#);
-    bed.broker.publish("acme", "two\nlines").await;
+    cluster.broker.publish("acme", "two\nlines").await;
     assert_eq!(command.line().await, "two");
     assert_eq!(command.line().await, "lines");
-    bed.publish_live("acme", b"\xff").await;
-    bed.publish_live("acme", "third").await;
+    cluster.publish_live("acme", b"\xff").await;
+    cluster.publish_live("acme", "third").await;
     let finished = command.finished().await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "third\n"));
     // What the broker itself says does not mix with the payloads.
@@ -54,37 +54,37 @@ async fn payloads_are_printed_as_they_come(bus: Bus) {
 }
 
 async fn with_json_everything_is_one_object_a_line(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut command = start(&bed, &["--json"]);
+    let cluster = TestCluster::start(bus).await;
+    let mut command = start(&cluster, &["--json"]);
     let mut next = async || serde_json::from_str::<Value>(&command.line().await).unwrap();
     let hello = next().await;
     assert_eq!(hello["event"], Value::Null);
     assert!(hello["data"].as_str().unwrap().contains("connected"));
-    let id = bed.broker.publish("acme", "two\nlines and \"quotes\"").await;
+    let id = cluster.broker.publish("acme", "two\nlines and \"quotes\"").await;
     assert_eq!(next().await, json!({ "id": id, "event": null, "data": "two\nlines and \"quotes\"" }));
-    bed.publish_live("acme", b"\xff").await;
+    cluster.publish_live("acme", b"\xff").await;
     assert_eq!(next().await["event"], "tidings.reset");
 }
 
 async fn types_choose_what_is_printed(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let command = tail(&bed, &["--types", "A,with space", "--count", "2"]).await;
+    let cluster = TestCluster::start(bus).await;
+    let command = tail(&cluster, &["--types", "A,with space", "--count", "2"]).await;
     for payload in [r#"{"type":"B"}"#, r#"{"type":"A"}"#, "text", r#"{"type":"with space"}"#] {
-        bed.publish_live("acme", payload).await;
+        cluster.publish_live("acme", payload).await;
     }
     assert_eq!(command.finished().await.success(), "{\"type\":\"A\"}\n{\"type\":\"with space\"}\n");
 }
 
 async fn a_reader_that_has_enough_ends_it_quietly(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut command = tail(&bed, &[]).await;
-    bed.publish_live("acme", "one").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut command = tail(&cluster, &[]).await;
+    cluster.publish_live("acme", "one").await;
     assert_eq!(command.line().await, "one");
     command.close_stdout();
     // Another test may be starting a program, which has this end of the pipe too until it runs.
     let publishing = async {
         loop {
-            bed.publish_live("acme", "more").await;
+            cluster.publish_live("acme", "more").await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -97,14 +97,14 @@ async fn a_reader_that_has_enough_ends_it_quietly(bus: Bus) {
 }
 
 async fn it_comes_back_when_the_broker_does(bus: Bus) {
-    let mut bed = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
-    let mut command = tail(&bed, &["--count", "2"]).await;
-    bed.publish_live("acme", "before").await;
+    let mut cluster = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
+    let mut command = tail(&cluster, &["--count", "2"]).await;
+    cluster.publish_live("acme", "before").await;
     assert_eq!(command.line().await, "before");
-    bed.broker.kill();
-    bed.broker.restart().await;
+    cluster.broker.kill();
+    cluster.broker.restart().await;
     command.said(HELLO, 2).await;
-    bed.publish_live("acme", "after").await;
+    cluster.publish_live("acme", "after").await;
     let finished = command.finished().await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));
     assert!(finished.stderr.contains("reconnecting in"), "{}", finished.stderr);
@@ -113,17 +113,17 @@ async fn it_comes_back_when_the_broker_does(bus: Bus) {
 
 #[tokio::test]
 async fn it_misses_no_logged_event_over_a_restart() {
-    let mut bed = TestCluster::start_with(Bus::Redis, &[("sse.retry_ms", "100")]).await;
-    let mut command = tail(&bed, &["--count", "3"]).await;
-    bed.broker.publish("acme", "before").await;
+    let mut cluster = TestCluster::start_with(Bus::Redis, &[("sse.retry_ms", "100")]).await;
+    let mut command = tail(&cluster, &["--count", "3"]).await;
+    cluster.broker.publish("acme", "before").await;
     assert_eq!(command.line().await, "before");
-    bed.broker.kill();
-    let settings = [("redis.url", bed.redis().url())];
+    cluster.broker.kill();
+    let settings = [("redis.url", cluster.redis().url())];
     let settings = settings.each_ref().map(|(key, value)| (*key, &**value));
     run_tidings(&["publish", "acme", "meanwhile"], &settings).await.success();
-    bed.broker.restart().await;
+    cluster.broker.restart().await;
     assert_eq!(command.line().await, "meanwhile");
-    bed.broker.publish("acme", "after").await;
+    cluster.broker.publish("acme", "after").await;
     let finished = command.finished().await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));
     assert!(!finished.stderr.contains("tidings.reset"), "{}", finished.stderr);
@@ -133,13 +133,13 @@ async fn it_misses_no_logged_event_over_a_restart() {
 async fn a_drain_makes_it_move_on() {
     let settings =
         [("sse.retry_ms", "100"), ("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
-    let mut bed = TestCluster::start_with(Bus::Redis, &settings).await;
-    let command = tail(&bed, &["--count", "1"]).await;
-    bed.broker.signal(Signal::SIGTERM);
-    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
-    bed.broker.restart().await;
+    let mut cluster = TestCluster::start_with(Bus::Redis, &settings).await;
+    let command = tail(&cluster, &["--count", "1"]).await;
+    cluster.broker.signal(Signal::SIGTERM);
+    assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
+    cluster.broker.restart().await;
     command.said(HELLO, 2).await;
-    bed.broker.publish("acme", "after").await;
+    cluster.broker.publish("acme", "after").await;
     let finished = command.finished().await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));
     assert!(finished.stderr.contains("tidings.reconnect {\"reason\":\"draining\""), "{}", finished.stderr);
@@ -147,10 +147,10 @@ async fn a_drain_makes_it_move_on() {
 
 #[tokio::test]
 async fn a_place_to_begin_can_be_given() {
-    let bed = TestCluster::start(Bus::Redis).await;
-    let first = bed.broker.publish("acme", "first").await;
-    bed.broker.publish("acme", "second").await;
-    let url = url(&bed.broker);
+    let cluster = TestCluster::start(Bus::Redis).await;
+    let first = cluster.broker.publish("acme", "first").await;
+    cluster.broker.publish("acme", "second").await;
+    let url = url(&cluster.broker);
     let tail = async |place: &[&str], count: &str| {
         let arguments = [&["tail", "acme", "--url", &url, "--count", count], place].concat();
         run_tidings(&arguments, &[]).await.success()
@@ -159,8 +159,8 @@ async fn a_place_to_begin_can_be_given() {
     assert_eq!(tail(&["--last", "1"], "1").await, "second\n");
     // Only an older event proves that the log holds all since a time.
     let old = format!("{}-0", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() - 7_200_000);
-    bed.redis().command::<String>(&["XADD", "workspace:other", &old, "data", "old"]).await;
-    bed.redis().command::<String>(&["XADD", "workspace:other", "*", "data", "first"]).await;
+    cluster.redis().command::<String>(&["XADD", "workspace:other", &old, "data", "old"]).await;
+    cluster.redis().command::<String>(&["XADD", "workspace:other", "*", "data", "first"]).await;
     let tail = async |place: &[&str], count: &str| {
         let arguments = [&["tail", "other", "--url", &url, "--count", count], place].concat();
         run_tidings(&arguments, &[]).await.success()
@@ -172,9 +172,9 @@ async fn a_place_to_begin_can_be_given() {
 /// A payload that would set the terminal's title, among others. `script` runs the command on a terminal.
 #[tokio::test]
 async fn control_characters_do_not_reach_a_terminal() {
-    let bed = TestCluster::start(Bus::Embedded).await;
-    bed.broker.publish("acme", "\u{1b}]0;title\u{7}\u{9b}2J").await;
-    let url = url(&bed.broker);
+    let cluster = TestCluster::start(Bus::Embedded).await;
+    cluster.broker.publish("acme", "\u{1b}]0;title\u{7}\u{9b}2J").await;
+    let url = url(&cluster.broker);
     let arguments = ["tail", "acme", "--last", "1", "--count", "1", "--url", &url];
     assert_eq!(run_tidings(&arguments, &[]).await.success(), "\u{1b}]0;title\u{7}\u{9b}2J\n");
 
@@ -195,8 +195,8 @@ async fn control_characters_do_not_reach_a_terminal() {
 
 #[tokio::test]
 async fn what_cannot_be_followed_is_said() {
-    let bed = TestCluster::start(Bus::Redis).await;
-    let url = url(&bed.broker);
+    let cluster = TestCluster::start(Bus::Redis).await;
+    let url = url(&cluster.broker);
     for (arguments, code, word) in [
         (&["tail", "a b"][..], 2, "A-Z a-z 0-9 . _ ~ -"),
         (&["tail", "acme", "--url", "nonsense"], 2, "`nonsense` is not a URL"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings_bus::{Bus, Link, Publication, PublishError};
+use tidings_bus::{Bus, LinkState, Publication, PublishError};
 use tidings_event::EntryId;
 use tidings_event::envelope;
 use tidings_event::envelope::Message;
@@ -166,7 +166,7 @@ async fn feed_and_clients_see_one_order() {
 #[tokio::test]
 async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
     let mut embedded = Embedded::start().await;
-    eventually("it runs", || embedded.bus.state().link == Link::Up).await;
+    eventually("it runs", || embedded.bus.state().link == LinkState::Up).await;
     assert_eq!(embedded.bus.state().heard, Some(Duration::ZERO));
     embedded.interest.want(&workspace("a"));
     let mut idle = Wire::tcp(embedded.address).await;
@@ -174,7 +174,7 @@ async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
     idle.ask(b"").await;
     subscriber.ask(&words("SUBSCRIBE a")).await;
     embedded.stop().await;
-    assert!(matches!(embedded.bus.state().link, Link::Down { .. }));
+    assert!(matches!(embedded.bus.state().link, LinkState::Down { .. }));
     assert_eq!(embedded.bus.state().heard, None);
     for wire in [&mut idle, &mut subscriber] {
         assert_eq!(wire.read_to_end().await, b"");

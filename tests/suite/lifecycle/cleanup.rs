@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::bed::on_both_buses;
 use crate::support::raw::{RawConnection, head};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Broker, Bus, DEADLINE, TestCluster, eventually};
 
 on_both_buses!(
@@ -28,52 +28,52 @@ async fn nobody_left(broker: &Broker) {
 
 async fn a_client_that_leaves_an_idle_stream_is_gone_at_once(bus: Bus) {
     // No heartbeat would find out.
-    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
+    let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
     let mut clients = Vec::new();
     for _ in 0..10 {
-        let mut client = bed.broker.connect("acme").await;
+        let mut client = cluster.broker.connect("acme").await;
         client.hello().await;
         clients.push(client);
     }
-    assert_eq!(bed.broker.status().await["subscribers"], 10);
+    assert_eq!(cluster.broker.status().await["subscribers"], 10);
     clients.truncate(4);
     let left = Instant::now();
     eventually("they are gone", Duration::from_secs(2), async || {
-        bed.broker.status().await["subscribers"] == 4
+        cluster.broker.status().await["subscribers"] == 4
     })
     .await;
     // A machine that is busy with other tests is slow; a heartbeat or a keepalive would be much slower.
     assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
-    assert_eq!(bed.broker.status().await["connections"], 4);
+    assert_eq!(cluster.broker.status().await["connections"], 4);
     drop(clients);
-    nobody_left(&bed.broker).await;
+    nobody_left(&cluster.broker).await;
 }
 
 /// A second request behind a stream is never answered, and must not hide that the client is gone.
 async fn a_client_that_said_more_than_it_should_is_noticed_to_leave(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
+    let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "3600")]).await;
     for more in ["X", "GET /api/workspaces/acme/events HTTP/1.1\r\n"] {
-        let mut connection = RawConnection::open(bed.broker.address()).await;
+        let mut connection = RawConnection::open(cluster.broker.address()).await;
         let request = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
         connection.send([request.as_ref(), more.as_bytes()].concat()).await;
-        eventually("it is subscribed", DEADLINE, async || bed.broker.status().await["subscribers"] == 1)
+        eventually("it is subscribed", DEADLINE, async || cluster.broker.status().await["subscribers"] == 1)
             .await;
         drop(connection);
         eventually("it is gone", Duration::from_secs(3), async || {
-            bed.broker.status().await["subscribers"] == 0
+            cluster.broker.status().await["subscribers"] == 0
         })
         .await;
     }
-    nobody_left(&bed.broker).await;
+    nobody_left(&cluster.broker).await;
 }
 
 async fn a_client_that_hangs_up_before_the_hello_leaves_nothing(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
+    let cluster = TestCluster::start(bus).await;
     for _ in 0..50 {
-        let mut connection = RawConnection::open(bed.broker.address()).await;
+        let mut connection = RawConnection::open(cluster.broker.address()).await;
         connection.send(head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")])).await;
     }
-    nobody_left(&bed.broker).await;
+    nobody_left(&cluster.broker).await;
 }
 
 async fn ten_thousand_come_and_go_and_nothing_stays(bus: Bus) {
@@ -81,17 +81,17 @@ async fn ten_thousand_come_and_go_and_nothing_stays(bus: Bus) {
     const AT_A_TIME: usize = 100;
     const MIB: u64 = 1024 * 1024;
     let settings = [("ring.linger_seconds", "0.2"), ("log.level", "warn"), ("limits.connections", "200")];
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let mut stayed = bed.broker.connect("stays").await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let mut stayed = cluster.broker.connect("stays").await;
     stayed.hello().await;
     let round = async |round: usize| {
         // Most meet in one workspace; every tenth has one of its own.
-        let clients = (0..AT_A_TIME).map(|client| come_and_go(&bed.broker, round, client));
+        let clients = (0..AT_A_TIME).map(|client| come_and_go(&cluster.broker, round, client));
         futures_util::future::join_all(clients).await;
     };
     let settled = async || {
         eventually("everyone is gone", DEADLINE, async || {
-            let status = bed.broker.status().await;
+            let status = cluster.broker.status().await;
             status["subscribers"] == 1 && status["connections"] == 1 && status["workspaces"] == 1
         })
         .await;
@@ -102,19 +102,19 @@ async fn ten_thousand_come_and_go_and_nothing_stays(bus: Bus) {
         round(number).await;
     }
     settled().await;
-    let (files, memory) = (bed.broker.open_files(), bed.broker.memory_bytes());
+    let (files, memory) = (cluster.broker.open_files(), cluster.broker.memory_bytes());
     for number in ROUNDS / 10..ROUNDS {
         round(number).await;
     }
     settled().await;
-    let accepted = bed.broker.status().await["counters"]["connectionsAccepted"].as_u64().unwrap();
+    let accepted = cluster.broker.status().await["counters"]["connectionsAccepted"].as_u64().unwrap();
     assert_eq!(accepted, (ROUNDS * AT_A_TIME) as u64 + 1);
     // The connection that asked for the status may take a moment to close.
-    eventually("no file is left open", DEADLINE, async || bed.broker.open_files() <= files).await;
-    let grown = bed.broker.memory_bytes().saturating_sub(memory);
+    eventually("no file is left open", DEADLINE, async || cluster.broker.open_files() <= files).await;
+    let grown = cluster.broker.memory_bytes().saturating_sub(memory);
     assert!(grown < 8 * MIB, "{} KiB more than the {} KiB after a tenth", grown / 1024, memory / 1024);
 
-    bed.publish_live("stays", "still here").await;
+    cluster.publish_live("stays", "still here").await;
     assert_eq!(stayed.application_event().await.data, "still here");
 }
 
@@ -141,19 +141,20 @@ async fn come_and_go(broker: &Broker, round: usize, client: usize) {
 
 #[tokio::test]
 async fn a_broker_that_was_frozen_finds_everything_in_order() {
-    let bed = TestCluster::start(Bus::Redis).await;
+    let cluster = TestCluster::start(Bus::Redis).await;
     let mut clients = Vec::new();
     for _ in 0..20 {
-        let mut client = bed.broker.connect("acme").await;
+        let mut client = cluster.broker.connect("acme").await;
         client.hello().await;
         clients.push(client);
     }
-    bed.broker.signal(Signal::SIGSTOP);
-    bed.publish_live("acme", "while it stood still").await;
+    cluster.broker.signal(Signal::SIGSTOP);
+    cluster.publish_live("acme", "while it stood still").await;
     clients.truncate(5);
-    bed.broker.signal(Signal::SIGCONT);
+    cluster.broker.signal(Signal::SIGCONT);
     for client in &mut clients {
         assert_eq!(client.application_event().await.data, "while it stood still");
     }
-    eventually("the others are gone", DEADLINE, async || bed.broker.status().await["subscribers"] == 5).await;
+    eventually("the others are gone", DEADLINE, async || cluster.broker.status().await["subscribers"] == 5)
+        .await;
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::bed::on_both_buses;
 use crate::support::raw::{RawConnection, head};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{
     Broker, BrokerOptions, Bus, Connect, DEADLINE, End, EventSource, RedisOptions, RedisServer, SseClient,
     TestCluster, eventually, http,
@@ -34,10 +34,10 @@ async fn streams_are_asked_to_come_back_spread_over_the_drain(bus: Bus) {
     const CLIENTS: usize = 60;
     let settings =
         [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "2"), ("sse.retry_ms", "4000")];
-    let mut bed = TestCluster::start_with(bus, &settings).await;
-    let mut clients = greeted(&bed.broker, CLIENTS).await;
+    let mut cluster = TestCluster::start_with(bus, &settings).await;
+    let mut clients = greeted(&cluster.broker, CLIENTS).await;
     let told = Instant::now();
-    bed.broker.signal(Signal::SIGTERM);
+    cluster.broker.signal(Signal::SIGTERM);
     let mut ends = Vec::new();
     let mut retries = Vec::new();
     for client in &mut clients {
@@ -52,7 +52,7 @@ async fn streams_are_asked_to_come_back_spread_over_the_drain(bus: Bus) {
         ends.push(at.duration_since(told));
         retries.push(retry);
     }
-    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+    assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
 
     // Evenly over two seconds: none of these fails by chance more often than once in a hundred million times.
     let between =
@@ -67,20 +67,20 @@ async fn streams_are_asked_to_come_back_spread_over_the_drain(bus: Bus) {
 
 async fn the_broker_goes_on_serving_until_the_delay_is_over(bus: Bus) {
     let settings = [("server.drain_delay_seconds", "1.5"), ("server.drain_seconds", "0.2")];
-    let mut bed = TestCluster::start_with(bus, &settings).await;
-    bed.broker.ready().await;
-    let mut old = greeted(&bed.broker, 1).await.remove(0);
+    let mut cluster = TestCluster::start_with(bus, &settings).await;
+    cluster.broker.ready().await;
+    let mut old = greeted(&cluster.broker, 1).await.remove(0);
     let told = Instant::now();
-    bed.broker.signal(Signal::SIGTERM);
-    eventually("it is not ready", Duration::from_secs(1), async || !bed.broker.is_ready().await).await;
-    let ready = http::get(bed.broker.admin(), "/ready").await;
+    cluster.broker.signal(Signal::SIGTERM);
+    eventually("it is not ready", Duration::from_secs(1), async || !cluster.broker.is_ready().await).await;
+    let ready = http::get(cluster.broker.admin(), "/ready").await;
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("the node is draining"), "{}", ready.text());
-    assert_eq!(http::get(bed.broker.admin(), "/live").await.status, 200);
+    assert_eq!(http::get(cluster.broker.admin(), "/live").await.status, 200);
 
     // A balancer that has not looked yet sends clients here, and they are served.
-    let mut new = greeted(&bed.broker, 1).await.remove(0);
-    let id = bed.broker.publish("acme", "meanwhile").await;
+    let mut new = greeted(&cluster.broker, 1).await.remove(0);
+    let id = cluster.broker.publish("acme", "meanwhile").await;
     for client in [&mut old, &mut new] {
         assert_eq!(client.application_event().await.id, id);
     }
@@ -89,15 +89,15 @@ async fn the_broker_goes_on_serving_until_the_delay_is_over(bus: Bus) {
         assert!(told.elapsed() >= Duration::from_millis(1500), "{:?}", told.elapsed());
         assert_eq!(client.wait_end(DEADLINE).await, End::Clean);
     }
-    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
-    assert!(bed.broker.log().contains("stopped: every connection ended"), "{}", bed.broker.log());
+    assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
+    assert!(cluster.broker.log().contains("stopped: every connection ended"), "{}", cluster.broker.log());
 }
 
 async fn whole_events_only_also_at_the_end(bus: Bus) {
     let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0.3")];
-    let mut bed = TestCluster::start_with(bus, &settings).await;
-    let mut clients = greeted(&bed.broker, 10).await;
-    let mut connection = bed.connection().await;
+    let mut cluster = TestCluster::start_with(bus, &settings).await;
+    let mut clients = greeted(&cluster.broker, 10).await;
+    let mut connection = cluster.connection().await;
     let payload = "line\n".repeat(20_000);
     let publishing = async {
         loop {
@@ -111,7 +111,7 @@ async fn whole_events_only_also_at_the_end(bus: Bus) {
     };
     let draining = async {
         clients[0].application_event().await;
-        bed.broker.signal(Signal::SIGTERM);
+        cluster.broker.signal(Signal::SIGTERM);
         for client in &mut clients {
             assert_eq!(client.wait_end(DEADLINE).await, End::Clean);
         }
@@ -125,28 +125,28 @@ async fn whole_events_only_also_at_the_end(bus: Bus) {
         assert_eq!(events.last().unwrap().kind, "tidings.reconnect");
         assert!(client.application_data().iter().all(|data| *data == payload));
     }
-    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+    assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
 }
 
 async fn idle_connections_do_not_hold_the_drain(bus: Bus) {
     let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0.1")];
-    let mut bed = TestCluster::start_with(bus, &settings).await;
+    let mut cluster = TestCluster::start_with(bus, &settings).await;
     // One that never sent anything, one between requests, one within a head.
-    let mut silent = RawConnection::open(bed.broker.address()).await;
-    let mut idle = RawConnection::open(bed.broker.address()).await;
+    let mut silent = RawConnection::open(cluster.broker.address()).await;
+    let mut idle = RawConnection::open(cluster.broker.address()).await;
     assert_eq!(idle.exchange(head("GET", "/nowhere", &[])).await.status, 404);
-    let mut begun = RawConnection::open(bed.broker.address()).await;
+    let mut begun = RawConnection::open(cluster.broker.address()).await;
     begun.send("GET /api").await;
-    eventually("all are there", DEADLINE, async || bed.broker.status().await["connections"] == 3).await;
+    eventually("all are there", DEADLINE, async || cluster.broker.status().await["connections"] == 3).await;
 
     let told = Instant::now();
-    bed.broker.signal(Signal::SIGTERM);
+    cluster.broker.signal(Signal::SIGTERM);
     silent.closed(DEADLINE).await;
     idle.closed(DEADLINE).await;
     begun.closed(DEADLINE).await;
-    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
+    assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
     assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
-    assert!(bed.broker.log().contains("stopped: every connection ended"), "{}", bed.broker.log());
+    assert!(cluster.broker.log().contains("stopped: every connection ended"), "{}", cluster.broker.log());
 }
 
 #[tokio::test]
@@ -239,31 +239,31 @@ async fn ctrl_c_drains_too() {
 #[tokio::test]
 async fn a_client_that_never_reads_does_not_hold_the_end() {
     let options = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
-    let mut bed = TestCluster::start_with(Bus::Redis, &options).await;
+    let mut cluster = TestCluster::start_with(Bus::Redis, &options).await;
     let stalled = Connect { receive_buffer: Some(8192), ..Connect::default() };
-    let mut stalled = bed.broker.connect_with("acme", stalled).await;
+    let mut stalled = cluster.broker.connect_with("acme", stalled).await;
     stalled.hello().await;
     stalled.stop_reading();
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     for _ in 0..20 {
-        crate::support::bed::publish_live(&mut connection, "acme", "x".repeat(50_000)).await;
+        crate::support::test_cluster::publish_live(&mut connection, "acme", "x".repeat(50_000)).await;
     }
     // Until nothing more goes out to it: then it has far from everything.
     let mut deliveries = 0;
     let mut looks = 0;
     eventually("it is stuck", DEADLINE, async || {
-        let now = bed.broker.status().await["counters"]["deliveries"].as_u64().unwrap();
+        let now = cluster.broker.status().await["counters"]["deliveries"].as_u64().unwrap();
         looks = if now == deliveries && now > 0 { looks + 1 } else { 0 };
         deliveries = now;
         looks == 10
     })
     .await;
     assert!(deliveries < 20, "all of it fits into the buffers");
-    bed.broker.signal(Signal::SIGTERM);
-    assert_eq!(bed.broker.ended(DEADLINE).await.code(), Some(0));
-    assert!(bed.broker.log().contains("did not end in time were cut"), "{}", bed.broker.log());
+    cluster.broker.signal(Signal::SIGTERM);
+    assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
+    assert!(cluster.broker.log().contains("did not end in time were cut"), "{}", cluster.broker.log());
     // The last word may have found room in a buffer, where it waited in vain.
-    let log = bed.broker.log();
+    let log = cluster.broker.log();
     let line = log.lines().find(|line| line.contains("stream ended")).unwrap();
     assert!(
         line.contains("why=\"cut at the end of the drain\"") || line.contains("why=\"draining\""),
@@ -311,10 +311,10 @@ async fn an_event_source_moves_on_to_the_next_process() {
 async fn live_events_delivered_before_the_end_are_marked() {
     const WORKSPACES: usize = 200;
     let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "0")];
-    let mut bed = TestCluster::start_with(Bus::Redis, &settings).await;
+    let mut cluster = TestCluster::start_with(Bus::Redis, &settings).await;
     let mut clients = Vec::new();
     for index in 0..WORKSPACES {
-        let mut client = bed.broker.connect(&format!("w{index}")).await;
+        let mut client = cluster.broker.connect(&format!("w{index}")).await;
         client.hello().await;
         clients.push(client);
     }
@@ -322,16 +322,17 @@ async fn live_events_delivered_before_the_end_are_marked() {
     for index in 0..WORKSPACES {
         publish.cmd("PUBLISH").arg(format!("workspace:w{index}")).arg("live").ignore();
     }
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     publish.exec_async(&mut connection).await.unwrap();
     clients[0].application_event().await;
-    assert_eq!(bed.broker.terminate(DEADLINE).await, Some(0));
+    assert_eq!(cluster.broker.terminate(DEADLINE).await, Some(0));
     let mut delivered = 0;
     for (index, client) in clients.iter_mut().enumerate() {
         client.wait_end(DEADLINE).await;
         if !client.application_data().is_empty() {
             delivered += 1;
-            let mark = bed.redis().command::<u64>(&["EXISTS", &format!("{{workspace:w{index}}}/live")]).await;
+            let mark =
+                cluster.redis().command::<u64>(&["EXISTS", &format!("{{workspace:w{index}}}/live")]).await;
             assert_eq!(mark, 1, "w{index}");
         }
     }

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::bed::on_both_buses;
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster, eventually, http};
 
 on_both_buses!(the_probes_answer, the_status_tells_all_that_is_known, the_metrics_count_what_happens);
 
 async fn the_probes_answer(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let live = http::get(bed.broker.admin(), "/live").await;
+    let cluster = TestCluster::start(bus).await;
+    let live = http::get(cluster.broker.admin(), "/live").await;
     assert_eq!((live.status.as_u16(), live.text()), (200, "alive\n"));
-    bed.broker.ready().await;
-    let ready = http::get(bed.broker.admin(), "/ready").await;
+    cluster.broker.ready().await;
+    let ready = http::get(cluster.broker.admin(), "/ready").await;
     assert_eq!(ready.json(), serde_json::json!({ "ready": true }));
     for path in ["/live", "/ready", "/status", "/metrics"] {
         for method in ["GET", "HEAD"] {
-            let response = http::request(bed.broker.admin(), method, path, &[], "").await;
+            let response = http::request(cluster.broker.admin(), method, path, &[], "").await;
             assert_eq!(response.status, 200, "{method} {path}");
             assert_eq!(response.header("cache-control"), "no-store", "{method} {path}");
             assert_eq!(response.body.is_empty(), method == "HEAD", "{method} {path}");
@@ -25,20 +25,20 @@ async fn the_probes_answer(bus: Bus) {
 }
 
 async fn the_status_tells_all_that_is_known(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    bed.broker.ready().await;
+    let cluster = TestCluster::start(bus).await;
+    cluster.broker.ready().await;
     let mut clients = Vec::new();
     for workspace in ["one", "one", "other"] {
-        let mut client = bed.broker.connect(workspace).await;
+        let mut client = cluster.broker.connect(workspace).await;
         client.hello().await;
         clients.push(client);
     }
-    bed.publish_live("one", "live").await;
-    bed.broker.publish("one", "durable").await;
+    cluster.publish_live("one", "live").await;
+    cluster.broker.publish("one", "durable").await;
     for client in &mut clients[..2] {
         client.wait_for(DEADLINE, |event| event.data == "durable").await;
     }
-    let response = http::get(bed.broker.admin(), "/status").await;
+    let response = http::get(cluster.broker.admin(), "/status").await;
     assert_eq!(response.header("content-type"), "application/json");
     let status = response.json();
     assert_eq!(status["node"].as_str().unwrap().len(), 8);
@@ -63,7 +63,7 @@ async fn the_status_tells_all_that_is_known(bus: Bus) {
         Bus::Embedded => assert_eq!(bus_status["kind"], "embedded"),
         Bus::Redis => {
             assert_eq!(bus_status["kind"], "redis");
-            let info = bed.redis().info("server").await;
+            let info = cluster.redis().info("server").await;
             let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap();
             assert_eq!(bus_status["server"], format!("redis {version}"));
         }
@@ -71,17 +71,18 @@ async fn the_status_tells_all_that_is_known(bus: Bus) {
 }
 
 async fn the_metrics_count_what_happens(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    bed.publish_live("acme", "live").await;
-    bed.broker.publish("acme", "durable").await;
-    bed.publish_live("acme", "x".repeat(101)).await;
+    cluster.publish_live("acme", "live").await;
+    cluster.broker.publish("acme", "durable").await;
+    cluster.publish_live("acme", "x".repeat(101)).await;
     client.event_named("tidings.reset").await;
     drop(client);
-    eventually("the client is gone", DEADLINE, async || bed.broker.status().await["connections"] == 0).await;
+    eventually("the client is gone", DEADLINE, async || cluster.broker.status().await["connections"] == 0)
+        .await;
 
-    let response = http::get(bed.broker.admin(), "/metrics").await;
+    let response = http::get(cluster.broker.admin(), "/metrics").await;
     let content_type = response.header("content-type");
     assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"), "{content_type}");
     let metrics = read_metrics(response.text());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::{Audience, RECOVERY, check_no_silent_loss};
-use crate::support::bed::publish_live;
+use crate::support::test_cluster::publish_live;
 use crate::support::{
     Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSource, RedisOptions, RedisServer, TestCluster,
     eventually,
@@ -86,27 +86,27 @@ async fn links_that_are_cut_are_made_again() {
 #[tokio::test]
 async fn whatever_is_lost_with_a_link_is_told() {
     const LAST: u64 = 3000;
-    let bed = TestCluster::start_with(
+    let cluster = TestCluster::start_with(
         Bus::Redis,
         &[("ring.events", "100000"), ("redis.backoff_min_seconds", "0.01")],
     )
     .await;
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let mut client = bed.broker.connect("acme").await;
+        let mut client = cluster.broker.connect("acme").await;
         client.hello().await;
         clients.push(client);
     }
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     for number in 0..=LAST {
         if number % 500 == 250 {
-            bed.redis().kill_subscribers().await;
+            cluster.redis().kill_subscribers().await;
         }
         publish_live(&mut connection, "acme", number.to_string()).await;
         if number % 500 == 499 || number == LAST - 1 {
             // So that the link is there to be cut again, and hears the last one.
             eventually("the link stands", RECOVERY, async || {
-                bed.redis().subscribers("workspace:acme").await == 1
+                cluster.redis().subscribers("workspace:acme").await == 1
             })
             .await;
         }
@@ -123,25 +123,25 @@ async fn whatever_is_lost_with_a_link_is_told() {
 #[tokio::test]
 async fn what_is_logged_is_not_lost_with_a_link() {
     const LAST: u64 = 600;
-    let bed = TestCluster::start_with(Bus::Redis, &[("redis.backoff_min_seconds", "0.01")]).await;
-    bed.broker.publish("acme", "before anybody came").await;
+    let cluster = TestCluster::start_with(Bus::Redis, &[("redis.backoff_min_seconds", "0.01")]).await;
+    cluster.broker.publish("acme", "before anybody came").await;
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let mut client = bed.broker.connect("acme").await;
+        let mut client = cluster.broker.connect("acme").await;
         client.hello().await;
         clients.push(client);
     }
     let script = include_str!("../../../scripts/publish.lua");
     for number in 0..=LAST {
         if number % 100 == 50 {
-            assert_eq!(bed.redis().kill_subscribers().await, 1);
+            assert_eq!(cluster.redis().kill_subscribers().await, 1);
         }
         // By a backend, so that the broker's own connections have no part in it.
         let number_text = number.to_string();
-        bed.redis().command::<String>(&["EVAL", script, "1", "workspace:acme", &number_text]).await;
+        cluster.redis().command::<String>(&["EVAL", script, "1", "workspace:acme", &number_text]).await;
         if number % 100 == 99 {
             eventually("the link stands", RECOVERY, async || {
-                bed.redis().subscribers("workspace:acme").await == 1
+                cluster.redis().subscribers("workspace:acme").await == 1
             })
             .await;
         }
@@ -152,7 +152,7 @@ async fn what_is_logged_is_not_lost_with_a_link() {
         assert_eq!(client.application_data(), expected, "each once, in order");
         assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "nothing was missing");
     }
-    assert_eq!(bed.broker.status().await["bus"]["interruptions"], 6);
+    assert_eq!(cluster.broker.status().await["bus"]["interruptions"], 6);
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::EVENTS;
-use crate::support::bed::{on_both_buses, publish_live};
 use crate::support::commands::run_tidings;
 use crate::support::http::{self, Response};
+use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, TestCluster};
 
 on_both_buses!(
@@ -20,27 +20,32 @@ on_both_buses!(
 
 const SCRIPT: &str = include_str!("../../../scripts/publish.lua");
 
-async fn post(bed: &TestCluster, query: &str, content_type: &str, body: impl Into<bytes::Bytes>) -> Response {
+async fn post(
+    cluster: &TestCluster,
+    query: &str,
+    content_type: &str,
+    body: impl Into<bytes::Bytes>,
+) -> Response {
     let target = format!("{EVENTS}{query}");
-    http::request(bed.broker.address(), "POST", &target, &[("content-type", content_type)], body).await
+    http::request(cluster.broker.address(), "POST", &target, &[("content-type", content_type)], body).await
 }
 
 /// Runs the script with an audience, and answers the id of the last event.
-async fn evaluate(bed: &TestCluster, to: &str, payloads: &[&str]) -> Result<String, redis::RedisError> {
+async fn evaluate(cluster: &TestCluster, to: &str, payloads: &[&str]) -> Result<String, redis::RedisError> {
     let mut call = redis::cmd("EVAL");
     call.arg(SCRIPT).arg(1).arg("workspace:acme").arg(payloads[0]).arg("").arg("").arg("").arg("").arg(to);
     call.arg(&payloads[1..]);
-    let ids: redis::Value = call.query_async(&mut bed.connection().await).await?;
+    let ids: redis::Value = call.query_async(&mut cluster.connection().await).await?;
     let ids: Vec<String> = redis::from_redis_value(ids.clone())
         .unwrap_or_else(|_| vec![redis::from_redis_value::<String>(ids).unwrap()]);
     Ok(ids.last().unwrap().clone())
 }
 
 /// The log as `tidings history` has it: payloads and their audiences.
-async fn history(bed: &TestCluster, bus: Bus) -> BTreeMap<String, Value> {
+async fn history(cluster: &TestCluster, bus: Bus) -> BTreeMap<String, Value> {
     let settings = match bus {
-        Bus::Redis => ("redis.url", bed.redis().url()),
-        Bus::Embedded => ("embedded.listen", bed.broker.embedded().to_string()),
+        Bus::Redis => ("redis.url", cluster.redis().url()),
+        Bus::Embedded => ("embedded.listen", cluster.broker.embedded().to_string()),
     };
     let lines = run_tidings(&["history", "acme", "--json"], &[(settings.0, &settings.1)]).await.success();
     let entries = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -50,33 +55,33 @@ async fn history(bed: &TestCluster, bus: Bus) -> BTreeMap<String, Value> {
 }
 
 async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
+    let mut client = cluster.broker.connect("acme").await;
     let hello = client.hello().await;
     let envelope = |payload: &str, users: &[&str]| json!({ "data": payload, "to": users }).to_string();
     let vendor = "application/vnd.tidings.event+json; charset=utf-8";
-    assert_eq!(post(&bed, "?envelope=1", "text/plain", envelope("1", &["u1"])).await.status, 200);
-    assert_eq!(post(&bed, "", vendor, envelope("2", &["u1", "u2"])).await.status, 200);
+    assert_eq!(post(&cluster, "?envelope=1", "text/plain", envelope("1", &["u1"])).await.status, 200);
+    assert_eq!(post(&cluster, "", vendor, envelope("2", &["u1", "u2"])).await.status, 200);
     let batch =
         [envelope("3", &["u1"]), r#"{"data":"public"}"#.to_owned(), envelope("4", &["u2"])].join("\n");
-    assert_eq!(post(&bed, "?envelope=1&batch=1", "text/plain", batch).await.status, 200);
-    evaluate(&bed, r#"["u1"]"#, &["5"]).await.unwrap();
-    evaluate(&bed, r#"[["u1"],null,["u2"]]"#, &["6", "public too", "7"]).await.unwrap();
-    let url = super::url(&bed);
+    assert_eq!(post(&cluster, "?envelope=1&batch=1", "text/plain", batch).await.status, 200);
+    evaluate(&cluster, r#"["u1"]"#, &["5"]).await.unwrap();
+    evaluate(&cluster, r#"[["u1"],null,["u2"]]"#, &["6", "public too", "7"]).await.unwrap();
+    let url = super::url(&cluster);
     run_tidings(&["publish", "--url", &url, "acme", "8", "--to", "u1", "--to", "u\"2"], &[]).await.success();
     let mut plain = redis::pipe();
     plain.atomic().cmd("XADD").arg("workspace:acme").arg("*").arg("data").arg("9").arg("to").arg(r#"["u1"]"#);
     plain.cmd("PUBLISH").arg("workspace:acme").arg("");
-    let (last, _): (String, u64) = plain.query_async(&mut bed.connection().await).await.unwrap();
+    let (last, _): (String, u64) = plain.query_async(&mut cluster.connection().await).await.unwrap();
 
     // A heartbeat behind the last of them: this is all that came.
     client.wait_for(DEADLINE, |event| event.kind == "tidings.heartbeat" && event.id == last).await;
     assert_eq!(client.application_data(), ["public", "public too"]);
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"));
     // The same for who comes back, from memory and from the log.
-    bed.broker.publish("acme", "after").await;
+    cluster.broker.publish("acme", "after").await;
     for connect in [Connect::after(&hello.id), Connect::after(&last), Connect::query("last=100")] {
-        let mut back = bed.broker.connect_with("acme", connect).await;
+        let mut back = cluster.broker.connect_with("acme", connect).await;
         back.wait_for(DEADLINE, |event| event.data == "after").await;
         let data = back.application_data();
         assert!(
@@ -85,7 +90,7 @@ async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
         );
     }
 
-    let log = history(&bed, bus).await;
+    let log = history(&cluster, bus).await;
     for (payload, to) in [
         ("1", json!(["u1"])),
         ("2", json!(["u1", "u2"])),
@@ -103,25 +108,25 @@ async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
 }
 
 async fn an_envelope_without_an_audience_is_for_everybody(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     for (envelope, payload) in [
         (r#"{"data":"text \"as it is\"\n"}"#, "text \"as it is\"\n"),
         (r#" { "data" : { "b":1.0, "a" : [] } } "#, r#"{ "b":1.0, "a" : [] }"#),
     ] {
-        assert_eq!(post(&bed, "?envelope=1", "application/json", envelope).await.status, 200);
+        assert_eq!(post(&cluster, "?envelope=1", "application/json", envelope).await.status, 200);
         assert_eq!(client.application_event().await.data, payload);
     }
     // What nobody calls an envelope is a payload.
     let payload = r#"{"data":1,"to":["u1"]}"#;
-    assert_eq!(post(&bed, "?envelope=0", "application/json", payload).await.status, 200);
+    assert_eq!(post(&cluster, "?envelope=0", "application/json", payload).await.status, 200);
     assert_eq!(client.application_event().await.data, payload);
 }
 
 async fn what_is_no_envelope_is_refused(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     for (query, body, status, kind) in [
         ("?envelope=1", "text".to_owned(), 400, "bad-envelope"),
@@ -134,20 +139,20 @@ async fn what_is_no_envelope_is_refused(bus: Bus) {
         ("?envelope=1", json!({ "data": "x".repeat(101) }).to_string(), 413, "event-too-large"),
         ("?envelope=yes", "{}".to_owned(), 400, "bad-query"),
     ] {
-        let response = post(&bed, query, "application/json", body.clone()).await;
+        let response = post(&cluster, query, "application/json", body.clone()).await;
         assert_eq!(response.status, status, "{body}: {}", response.text());
         assert_eq!(response.json()["type"], format!("urn:tidings:problem:{kind}"), "{body}");
     }
     // What is around the payload does not count.
     let users: Vec<_> = (0..100).map(|number| format!("user {number}")).collect();
     let envelope = json!({ "data": "\n".repeat(100), "to": users }).to_string();
-    assert_eq!(post(&bed, "?envelope=1", "application/json", envelope).await.status, 200);
-    bed.broker.publish("acme", "the first event").await;
+    assert_eq!(post(&cluster, "?envelope=1", "application/json", envelope).await.status, 200);
+    cluster.broker.publish("acme", "the first event").await;
     assert_eq!(client.application_event().await.data, "the first event");
 }
 
 async fn an_audience_that_is_none_publishes_nothing(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
+    let cluster = TestCluster::start(bus).await;
     for (to, payloads) in [
         ("[]", &["x"][..]),
         ("null", &["x"]),
@@ -155,20 +160,20 @@ async fn an_audience_that_is_none_publishes_nothing(bus: Bus) {
         ("[null,null]", &["x", "y"]),
         ("[[\"u1\"]]", &["x", "y"]),
     ] {
-        let error = evaluate(&bed, to, payloads).await.unwrap_err().to_string();
+        let error = evaluate(&cluster, to, payloads).await.unwrap_err().to_string();
         assert!(error.contains("the audience is a JSON array"), "{error}");
     }
-    assert!(history(&bed, bus).await.is_empty());
-    let url = super::url(&bed);
+    assert!(history(&cluster, bus).await.is_empty());
+    let url = super::url(&cluster);
     let said = run_tidings(&["publish", "--url", &url, "acme", "x", "--to", ""], &[]).await.failure(2);
     assert!(said.contains("--to"), "{said}");
 }
 
 async fn a_log_entry_with_a_bad_audience_is_told_and_not_shown(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     let mut add = redis::cmd("XADD");
     add.arg("workspace:acme").arg("*").arg("data").arg("secret").arg("to").arg("u1");
     let id: String = add.query_async(&mut connection).await.unwrap();

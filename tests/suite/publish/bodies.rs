@@ -1,9 +1,9 @@
 //! Bodies that are not an event.
 
 use super::EVENTS;
-use crate::support::bed::on_both_buses;
 use crate::support::http::{self, Response};
 use crate::support::raw::{RawConnection, head};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(
@@ -22,8 +22,8 @@ fn check_problem(response: &Response, status: u16, kind: &str) {
 }
 
 /// Checks that nothing was published, by publishing something.
-async fn check_nothing_was_published(bed: &TestCluster, client: &mut crate::support::SseClient) {
-    bed.broker.publish("acme", "the first event").await;
+async fn check_nothing_was_published(cluster: &TestCluster, client: &mut crate::support::SseClient) {
+    cluster.broker.publish("acme", "the first event").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "the first event");
 }
 
@@ -33,13 +33,13 @@ fn chunks(bytes: usize) -> String {
 }
 
 async fn a_body_that_is_too_large_is_refused(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[LIMIT]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[LIMIT]).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let open = async || RawConnection::open(bed.broker.address()).await;
+    let open = async || RawConnection::open(cluster.broker.address()).await;
     let chunked = head("POST", EVENTS, &[("Transfer-Encoding", "chunked")]);
 
-    let response = http::request(bed.broker.address(), "POST", EVENTS, &[], "x".repeat(1001)).await;
+    let response = http::request(cluster.broker.address(), "POST", EVENTS, &[], "x".repeat(1001)).await;
     check_problem(&response, 413, "event-too-large");
     assert!(response.text().contains("1000 bytes (limits.event_bytes)"), "{}", response.text());
     // Refused for what it announces, before a byte of the body is there.
@@ -51,10 +51,10 @@ async fn a_body_that_is_too_large_is_refused(bus: Bus) {
     // Refused as soon as there is too much of it, without waiting for its end.
     let response = open().await.exchange(format!("{chunked}{}", chunks(1100))).await;
     check_problem(&response, 413, "event-too-large");
-    check_nothing_was_published(&bed, &mut client).await;
+    check_nothing_was_published(&cluster, &mut client).await;
 
     // The limit itself is not too large.
-    let response = http::request(bed.broker.address(), "POST", EVENTS, &[], "y".repeat(1000)).await;
+    let response = http::request(cluster.broker.address(), "POST", EVENTS, &[], "y".repeat(1000)).await;
     assert_eq!(response.status, 200);
     let response = open().await.exchange(format!("{chunked}{}0\r\n\r\n", chunks(1000))).await;
     assert_eq!(response.status, 200);
@@ -64,50 +64,50 @@ async fn a_body_that_is_too_large_is_refused(bus: Bus) {
 }
 
 async fn an_empty_body_and_one_that_is_not_utf_8_are_refused(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     let post =
-        async |body: &'static [u8]| http::request(bed.broker.address(), "POST", EVENTS, &[], body).await;
+        async |body: &'static [u8]| http::request(cluster.broker.address(), "POST", EVENTS, &[], body).await;
     check_problem(&post(b"").await, 400, "empty-event");
     check_problem(&post(b"caf\xe9").await, 400, "not-utf8");
     check_problem(&post(b"cut \xf0\x9f\x8e").await, 400, "not-utf8");
-    let mut connection = RawConnection::open(bed.broker.address()).await;
+    let mut connection = RawConnection::open(cluster.broker.address()).await;
     check_problem(&connection.exchange(head("POST", EVENTS, &[])).await, 400, "empty-event");
-    check_nothing_was_published(&bed, &mut client).await;
+    check_nothing_was_published(&cluster, &mut client).await;
 }
 
 async fn a_body_that_does_not_arrive_is_not_waited_for(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("server.body_timeout_seconds", "0.3")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("server.body_timeout_seconds", "0.3")]).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let mut connection = RawConnection::open(bed.broker.address()).await;
+    let mut connection = RawConnection::open(cluster.broker.address()).await;
     let request = head("POST", EVENTS, &[("Content-Length", "10")]);
     let response = connection.exchange(format!("{request}short")).await;
     check_problem(&response, 408, "body-timeout");
     // What else would come on this connection is not a request.
     connection.closed(DEADLINE).await;
-    check_nothing_was_published(&bed, &mut client).await;
+    check_nothing_was_published(&cluster, &mut client).await;
 }
 
 async fn a_body_that_breaks_off_is_not_published(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     for request in [
         format!("{}short", head("POST", EVENTS, &[("Content-Length", "10")])),
         format!("{}{}", head("POST", EVENTS, &[("Transfer-Encoding", "chunked")]), chunks(200)),
     ] {
-        let mut connection = RawConnection::open(bed.broker.address()).await;
+        let mut connection = RawConnection::open(cluster.broker.address()).await;
         connection.send(request).await;
         drop(connection);
     }
-    let mut connection = RawConnection::open(bed.broker.address()).await;
+    let mut connection = RawConnection::open(cluster.broker.address()).await;
     let garbage = head("POST", EVENTS, &[("Transfer-Encoding", "chunked")]);
     check_problem(&connection.exchange(format!("{garbage}zz\r\nxx\r\n")).await, 400, "broken-body");
     crate::support::eventually("the connections are gone", DEADLINE, async || {
-        bed.broker.status().await["connections"] == 1
+        cluster.broker.status().await["connections"] == 1
     })
     .await;
-    check_nothing_was_published(&bed, &mut client).await;
+    check_nothing_was_published(&cluster, &mut client).await;
 }

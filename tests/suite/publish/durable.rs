@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::EVENTS;
-use crate::support::bed::on_both_buses;
 use crate::support::directory::repository;
 use crate::support::programs::run;
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster, http};
 
 on_both_buses!(a_published_event_reaches_every_client, many_at_once_reach_everyone_in_the_order_of_their_ids);
 
 async fn a_published_event_reaches_every_client(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let (mut one, mut other) = (bed.broker.connect("acme").await, bed.broker.connect("acme").await);
+    let cluster = TestCluster::start(bus).await;
+    let (mut one, mut other) = (cluster.broker.connect("acme").await, cluster.broker.connect("acme").await);
     one.hello().await;
     other.hello().await;
     let payload = r#"{"type":"CHANNEL_UPDATED"}"#;
-    let response = http::request(bed.broker.address(), "POST", EVENTS, &[], payload).await;
+    let response = http::request(cluster.broker.address(), "POST", EVENTS, &[], payload).await;
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-type"), "application/json");
     assert_eq!(response.header("cache-control"), "no-store");
@@ -28,20 +28,20 @@ async fn a_published_event_reaches_every_client(bus: Bus) {
         let event = client.next_event(DEADLINE).await;
         assert_eq!((event.id.as_str(), event.data.as_str()), (id, payload));
     }
-    assert_eq!(bed.broker.status().await["counters"]["published"], 1);
+    assert_eq!(cluster.broker.status().await["counters"]["published"], 1);
 }
 
 async fn many_at_once_reach_everyone_in_the_order_of_their_ids(bus: Bus) {
     const PUBLISHERS: usize = 8;
     const EACH: usize = 25;
-    let bed = TestCluster::start(bus).await;
+    let cluster = TestCluster::start(bus).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let mut client = bed.broker.connect("acme").await;
+        let mut client = cluster.broker.connect("acme").await;
         client.hello().await;
         clients.push(client);
     }
-    let address = bed.broker.address();
+    let address = cluster.broker.address();
     let publishers = (0..PUBLISHERS).map(|publisher| async move {
         let mut published = Vec::new();
         for number in 0..EACH {
@@ -70,43 +70,43 @@ fn place(id: &str) -> (u64, u64) {
 }
 
 /// The ids and payloads in the workspace's log.
-async fn log(bed: &TestCluster) -> Vec<(String, String)> {
+async fn log(cluster: &TestCluster) -> Vec<(String, String)> {
     let entries: Vec<(String, BTreeMap<String, String>)> =
-        bed.redis().command(&["XRANGE", "workspace:acme", "-", "+"]).await;
+        cluster.redis().command(&["XRANGE", "workspace:acme", "-", "+"]).await;
     entries.into_iter().map(|(id, mut fields)| (id, fields.remove("data").unwrap())).collect()
 }
 
 #[tokio::test]
 async fn a_published_event_stands_in_the_log() {
-    let bed = TestCluster::start(Bus::Redis).await;
+    let cluster = TestCluster::start(Bus::Redis).await;
     let payloads = ["{\"type\":\"A\"}", "two\nlines\r\n", "nul \0 and 🎉"];
     let mut expected = Vec::new();
     for payload in payloads {
-        let id = bed.broker.publish("acme", payload).await;
+        let id = cluster.broker.publish("acme", payload).await;
         expected.push((id, payload.to_owned()));
     }
-    assert_eq!(log(&bed).await, expected);
-    let expires: i64 = bed.redis().command(&["TTL", "workspace:acme"]).await;
+    assert_eq!(log(&cluster).await, expected);
+    let expires: i64 = cluster.redis().command(&["TTL", "workspace:acme"]).await;
     assert!((86_000..=86_400).contains(&expires), "{expires}");
 }
 
 #[tokio::test]
 async fn a_script_that_redis_forgot_is_sent_again() {
-    let bed = TestCluster::start(Bus::Redis).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(Bus::Redis).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     for number in 0..3 {
-        bed.redis().command::<String>(&["SCRIPT", "FLUSH"]).await;
+        cluster.redis().command::<String>(&["SCRIPT", "FLUSH"]).await;
         for half in ["a", "b"] {
             let payload = format!("{number}{half}");
-            let id = bed.broker.publish("acme", &payload).await;
+            let id = cluster.broker.publish("acme", &payload).await;
             let event = client.next_event(DEADLINE).await;
             assert_eq!((event.id, event.data), (id, payload));
         }
     }
-    assert_eq!(log(&bed).await.len(), 6);
+    assert_eq!(log(&cluster).await.len(), 6);
     // The script is sent along once after each flush; the second publish calls it by its hash.
-    let stats = bed.redis().info("commandstats").await;
+    let stats = cluster.redis().info("commandstats").await;
     let calls = |command: &str| {
         let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).unwrap();
         line.split("calls=").nth(1).unwrap().split(',').next().unwrap().parse::<u64>().unwrap()
@@ -117,13 +117,13 @@ async fn a_script_that_redis_forgot_is_sent_again() {
 
 #[tokio::test]
 async fn the_script_works_with_redis_cli() {
-    let bed = TestCluster::start(Bus::Redis).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(Bus::Redis).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1"}}"#;
     let publish = |arguments: &[&str]| {
         let mut command = Command::new("redis-cli");
-        command.current_dir(repository()).args(["-p", &bed.redis().port().to_string(), "--eval"]);
+        command.current_dir(repository()).args(["-p", &cluster.redis().port().to_string(), "--eval"]);
         command.args(["scripts/publish.lua", "workspace:acme", ",", payload]).args(arguments);
         run(&mut command).trim().trim_matches('"').to_owned()
     };
@@ -133,36 +133,36 @@ async fn the_script_works_with_redis_cli() {
         assert_eq!((event.id, event.data.as_str()), (id, payload));
     }
     // With what the broker publishes it makes one order without gaps.
-    let id = bed.broker.publish("acme", "over HTTP").await;
+    let id = cluster.broker.publish("acme", "over HTTP").await;
     assert_eq!(client.next_event(DEADLINE).await.id, id);
 
     // A log is trimmed to about as many events as it shall keep, and to no fewer.
     for _ in 0..150 {
-        bed.broker.publish("acme", "filler").await;
+        cluster.broker.publish("acme", "filler").await;
     }
     let id = publish(&["10", "60"]);
     client.wait_for(DEADLINE, |event| event.id == id).await;
-    let kept = log(&bed).await.len();
+    let kept = log(&cluster).await.len();
     assert!((10..150).contains(&kept), "{kept}");
-    let expires: i64 = bed.redis().command(&["TTL", "workspace:acme"]).await;
+    let expires: i64 = cluster.redis().command(&["TTL", "workspace:acme"]).await;
     assert!((1..=60).contains(&expires), "{expires}");
     assert!(client.events().iter().all(|event| event.kind == "message"), "an order without gaps");
 }
 
 #[tokio::test]
 async fn what_is_too_old_is_trimmed_and_an_idle_log_expires() {
-    let bed = TestCluster::start_with(Bus::Redis, &[("retention.seconds", "60")]).await;
-    let mut connection = bed.connection().await;
+    let cluster = TestCluster::start_with(Bus::Redis, &[("retention.seconds", "60")]).await;
+    let mut connection = cluster.connection().await;
     let mut old = redis::pipe();
     for number in 1..=250 {
         old.cmd("XADD").arg("workspace:acme").arg(format!("{number}-0")).arg("data").arg("old").ignore();
     }
     old.query_async::<()>(&mut connection).await.unwrap();
-    let id = bed.broker.publish("acme", "new").await;
-    let kept = log(&bed).await;
+    let id = cluster.broker.publish("acme", "new").await;
+    let kept = log(&cluster).await;
     assert_eq!(kept.last().unwrap().0, id);
     // Redis trims whole nodes of a stream, of a hundred entries each.
     assert!(kept.len() <= 101, "{} are kept", kept.len());
-    let expires: i64 = bed.redis().command(&["TTL", "workspace:acme"]).await;
+    let expires: i64 = cluster.redis().command(&["TTL", "workspace:acme"]).await;
     assert!((1..=60).contains(&expires), "{expires}");
 }

@@ -11,6 +11,6 @@ mod rates;
 const EVENTS: &str = "/api/workspaces/acme/events";
 
 /// What `--url` takes to reach a broker.
-fn url(bed: &crate::support::TestCluster) -> String {
-    format!("http://{}/api", bed.broker.address())
+fn url(cluster: &crate::support::TestCluster) -> String {
+    format!("http://{}/api", cluster.broker.address())
 }

@@ -1,14 +1,14 @@
 //! More than a workspace takes.
 
 use super::EVENTS;
-use crate::support::bed::{on_both_buses, publish_live};
 use crate::support::http::{self, Response};
+use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, DEADLINE, TestCluster, eventually};
 
 on_both_buses!(over_http_the_surplus_is_refused, from_the_bus_the_surplus_is_dropped_and_told);
 
-async fn post(bed: &TestCluster, target: &str, body: impl Into<bytes::Bytes>) -> Response {
-    http::request(bed.broker.address(), "POST", target, &[], body).await
+async fn post(cluster: &TestCluster, target: &str, body: impl Into<bytes::Bytes>) -> Response {
+    http::request(cluster.broker.address(), "POST", target, &[], body).await
 }
 
 async fn over_http_the_surplus_is_refused(bus: Bus) {
@@ -17,19 +17,19 @@ async fn over_http_the_surplus_is_refused(bus: Bus) {
         ("limits.events_per_second", "20"),
         ("limits.event_bytes_per_second", "2000"),
     ];
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     let batch = format!("{EVENTS}?batch=1");
     for too_much in ["x\n".repeat(21), format!("{0}\n{0}\n{0}", "x".repeat(700))] {
-        let response = post(&bed, &batch, too_much).await;
+        let response = post(&cluster, &batch, too_much).await;
         assert_eq!(response.status, 413, "{}", response.text());
         assert_eq!(response.json()["type"], "urn:tidings:problem:batch-too-large");
     }
     for (each, what) in [("x\n".repeat(15), "events"), (format!("{0}\n{0}", "y".repeat(900)), "bytes")] {
         // As fast as it goes: sooner or later this is more than there is.
         let refused = loop {
-            let response = post(&bed, &batch, each.clone()).await;
+            let response = post(&cluster, &batch, each.clone()).await;
             if response.status != 200 {
                 break response;
             }
@@ -38,22 +38,22 @@ async fn over_http_the_surplus_is_refused(bus: Bus) {
         assert_eq!(refused.json()["type"], "urn:tidings:problem:rate-limited");
         assert!(["1", "2"].contains(&refused.header("retry-after")), "{}", refused.header("retry-after"));
         // Another workspace has a rate of its own.
-        assert_eq!(post(&bed, "/api/workspaces/other/events", "x").await.status, 200);
+        assert_eq!(post(&cluster, "/api/workspaces/other/events", "x").await.status, 200);
         eventually("the workspace takes events again", DEADLINE, async || {
-            post(&bed, &batch, each.clone()).await.status == 200
+            post(&cluster, &batch, each.clone()).await.status == 200
         })
         .await;
     }
     // What was let in was not dropped on its way.
-    assert_eq!(bed.broker.status().await["counters"]["eventsDropped"]["rate-limited"], 0);
+    assert_eq!(cluster.broker.status().await["counters"]["eventsDropped"]["rate-limited"], 0);
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"));
 }
 
 async fn from_the_bus_the_surplus_is_dropped_and_told(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     let began = std::time::Instant::now();
     for number in 0..200 {
         publish_live(&mut connection, "acme", number.to_string()).await;
@@ -87,6 +87,7 @@ async fn from_the_bus_the_surplus_is_dropped_and_told(bus: Bus) {
             Err(_) => expected = None,
         }
     }
-    let dropped = bed.broker.status().await["counters"]["eventsDropped"]["rate-limited"].as_u64().unwrap();
+    let dropped =
+        cluster.broker.status().await["counters"]["eventsDropped"]["rate-limited"].as_u64().unwrap();
     assert!(dropped >= 200 - 20 - 10 * seconds, "{dropped}");
 }

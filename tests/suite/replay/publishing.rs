@@ -1,7 +1,7 @@
 //! The ways to publish durably.
 
-use crate::support::bed::on_both_buses;
 use crate::support::http::{self, Response};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster, eventually};
 
 on_both_buses!(
@@ -13,19 +13,19 @@ on_both_buses!(
     a_tail_may_begin_in_the_past,
 );
 
-async fn post(bed: &TestCluster, query: &str, key: &str, body: impl Into<bytes::Bytes>) -> Response {
+async fn post(cluster: &TestCluster, query: &str, key: &str, body: impl Into<bytes::Bytes>) -> Response {
     let target = format!("/api/workspaces/acme/events{query}");
     let headers: &[(&str, &str)] = if key.is_empty() { &[] } else { &[("idempotency-key", key)] };
-    http::request(bed.broker.address(), "POST", &target, headers, body).await
+    http::request(cluster.broker.address(), "POST", &target, headers, body).await
 }
 
 async fn a_batch_comes_in_order_and_whole(bus: Bus) {
-    let bed =
+    let cluster =
         TestCluster::start_with(bus, &[("limits.event_bytes", "100"), ("limits.batch_bytes", "20000")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     let lines: Vec<_> = (0..1000).map(|number| format!("{{\"n\":{number}}}")).collect();
-    let response = post(&bed, "?batch=1", "", lines.join("\n")).await;
+    let response = post(&cluster, "?batch=1", "", lines.join("\n")).await;
     assert_eq!(response.status, 200, "{}", response.text());
     let answer = response.json();
     let ids: Vec<_> = answer["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
@@ -41,45 +41,45 @@ async fn a_batch_comes_in_order_and_whole(bus: Bus) {
         ("x".repeat(20_001), 413, "event-too-large"),
         ("\n\r\n".to_owned(), 400, "empty-event"),
     ] {
-        let response = post(&bed, "?batch=1", "", body).await;
+        let response = post(&cluster, "?batch=1", "", body).await;
         assert_eq!(response.status, status, "{}", response.text());
         assert_eq!(response.json()["type"], format!("urn:tidings:problem:{kind}"));
     }
     // None of a refused batch was published: the next event is this one.
-    post(&bed, "", "", "after").await;
+    post(&cluster, "", "", "after").await;
     assert_eq!(client.application_event().await.data, "after");
 }
 
 async fn the_same_key_publishes_once(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let first = post(&bed, "", "\"order-7\"", "one").await.json();
-    let again = post(&bed, "", "order-7", "something else").await.json();
+    let first = post(&cluster, "", "\"order-7\"", "one").await.json();
+    let again = post(&cluster, "", "order-7", "something else").await.json();
     assert_eq!(first, again, "a key in quotes is the same key");
-    let batch = post(&bed, "?batch=1", "batch-7", "two\nthree\n").await.json();
-    assert_eq!(post(&bed, "?batch=1", "batch-7", "two\nthree\n").await.json(), batch);
-    post(&bed, "", "order-8", "four").await;
+    let batch = post(&cluster, "?batch=1", "batch-7", "two\nthree\n").await.json();
+    assert_eq!(post(&cluster, "?batch=1", "batch-7", "two\nthree\n").await.json(), batch);
+    post(&cluster, "", "order-8", "four").await;
     for expected in ["one", "two", "three", "four"] {
         assert_eq!(client.application_event().await.data, expected);
     }
     for bad in ["a b", "\u{e4}", &"x".repeat(129), "\"\""] {
-        let response = post(&bed, "", bad, "x").await;
+        let response = post(&cluster, "", bad, "x").await;
         assert_eq!(response.json()["type"], "urn:tidings:problem:bad-idempotency-key", "{bad}");
     }
 }
 
 async fn the_function_publishes(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     if bus == Bus::Redis {
         eventually("the function is loaded", DEADLINE, async || {
-            bed.broker.status().await["bus"]["publishFunction"] == "loaded"
+            cluster.broker.status().await["bus"]["publishFunction"] == "loaded"
         })
         .await;
     }
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     let mut call = redis::cmd("FCALL");
     call.arg("tidings_publish").arg(1).arg("workspace:acme").arg("{}");
     let id: String = call.query_async(&mut connection).await.unwrap();
@@ -92,10 +92,10 @@ async fn the_function_publishes(bus: Bus) {
 }
 
 async fn plain_commands_publish(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     for number in 0..3 {
         let mut transaction = redis::pipe();
         transaction.atomic();
@@ -109,14 +109,17 @@ async fn plain_commands_publish(bus: Bus) {
 }
 
 async fn the_history_lists_the_log(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let ids = [bed.broker.publish("acme", "{\"n\":1}").await, bed.broker.publish("acme", "two\nlines").await];
+    let cluster = TestCluster::start(bus).await;
+    let ids = [
+        cluster.broker.publish("acme", "{\"n\":1}").await,
+        cluster.broker.publish("acme", "two\nlines").await,
+    ];
     let history = |arguments: &[&str]| {
         let mut command = crate::support::broker::tidings();
         command.arg("history").arg("acme").args(arguments);
         match bus {
-            Bus::Redis => command.env("TIDINGS__REDIS__URL", bed.redis().url()),
-            Bus::Embedded => command.env("TIDINGS__EMBEDDED__LISTEN", bed.broker.embedded().to_string()),
+            Bus::Redis => command.env("TIDINGS__REDIS__URL", cluster.redis().url()),
+            Bus::Embedded => command.env("TIDINGS__EMBEDDED__LISTEN", cluster.broker.embedded().to_string()),
         };
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -132,13 +135,13 @@ async fn the_history_lists_the_log(bus: Bus) {
 }
 
 async fn a_tail_may_begin_in_the_past(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
+    let cluster = TestCluster::start(bus).await;
     let mut ids = Vec::new();
     for number in 0..3 {
-        ids.push(bed.broker.publish("acme", &number.to_string()).await);
+        ids.push(cluster.broker.publish("acme", &number.to_string()).await);
     }
     let milliseconds = ids[1].split('-').next().unwrap();
-    let url = format!("http://{}/api", bed.broker.address());
+    let url = format!("http://{}/api", cluster.broker.address());
     // Two of them may have been logged in the same millisecond.
     let since = ids.iter().position(|id| id.starts_with(milliseconds)).unwrap();
     for (arguments, expected) in [

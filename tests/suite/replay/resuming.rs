@@ -1,7 +1,7 @@
 //! Coming back.
 
 use super::{broker_on, numbers, read};
-use crate::support::bed::on_both_buses;
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisServer, TestCluster, eventually};
 
 on_both_buses!(
@@ -24,32 +24,34 @@ async fn publish(broker: &Broker, range: std::ops::Range<u32>) -> Vec<String> {
 
 async fn what_memory_has_forgotten_comes_from_the_log(bus: Bus) {
     let settings = [("ring.events", "3"), ("replay.page_events", "4"), ("ring.linger_seconds", "0")];
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let mut first = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let mut first = cluster.broker.connect("acme").await;
     first.hello().await;
-    let id = bed.broker.publish("acme", "seen").await;
+    let id = cluster.broker.publish("acme", "seen").await;
     assert_eq!(first.application_event().await.id, id);
     drop(first);
-    eventually("the workspace is forgotten", DEADLINE, async || bed.broker.status().await["workspaces"] == 0)
-        .await;
-    publish(&bed.broker, 0..20).await;
-    let mut back = bed.broker.connect_with("acme", Connect::after(&id)).await;
+    eventually("the workspace is forgotten", DEADLINE, async || {
+        cluster.broker.status().await["workspaces"] == 0
+    })
+    .await;
+    publish(&cluster.broker, 0..20).await;
+    let mut back = cluster.broker.connect_with("acme", Connect::after(&id)).await;
     assert_eq!(back.hello().await.json()["resumed"], true);
     assert_eq!(read(&mut back, 20).await, numbers(0..20));
-    publish(&bed.broker, 20..22).await;
+    publish(&cluster.broker, 20..22).await;
     assert_eq!(read(&mut back, 2).await, numbers(20..22));
     assert!(back.events().iter().all(|event| !event.kind.starts_with("tidings.re")), "{:?}", back.events());
 }
 
 async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut ids = publish(&bed.broker, 0..1).await;
+    let cluster = TestCluster::start(bus).await;
+    let mut ids = publish(&cluster.broker, 0..1).await;
     let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     let begun = clock();
     eventually("the clock goes on", DEADLINE, async || clock() > begun + 1).await;
-    ids.extend(publish(&bed.broker, 1..6).await);
+    ids.extend(publish(&cluster.broker, 1..6).await);
     let begin = async |query: &str| {
-        let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
+        let mut client = cluster.broker.connect_with("acme", Connect::query(query)).await;
         let resumed = client.hello().await.json()["resumed"].as_bool().unwrap();
         (client, resumed)
     };
@@ -66,7 +68,7 @@ async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
     assert_eq!(read(&mut after, 2).await, numbers(4..6));
     let (mut future, resumed) = begin("since=2100-01-01T00:00:00Z").await;
     assert!(resumed);
-    publish(&bed.broker, 6..7).await;
+    publish(&cluster.broker, 6..7).await;
     for client in [&mut newest, &mut everything, &mut after, &mut future] {
         assert_eq!(read(client, 1).await, ["6"]);
     }
@@ -74,10 +76,11 @@ async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
 
 /// Retention ends a log, and the next event begins another one.
 async fn log_begun_anew_proves_nothing_from_before_it(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("retention.seconds", "1"), ("ring.linger_seconds", "0")]).await;
-    let before = bed.broker.publish("acme", "1").await;
-    bed.log_ends("acme").await;
-    let second = bed.broker.publish("acme", "2").await;
+    let cluster =
+        TestCluster::start_with(bus, &[("retention.seconds", "1"), ("ring.linger_seconds", "0")]).await;
+    let before = cluster.broker.publish("acme", "1").await;
+    cluster.log_ends("acme").await;
+    let second = cluster.broker.publish("acme", "2").await;
     let milliseconds = before.split_once('-').unwrap().0;
     for query in [
         "last_event_id=0-0".to_owned(),
@@ -85,7 +88,7 @@ async fn log_begun_anew_proves_nothing_from_before_it(bus: Bus) {
         format!("since={milliseconds}"),
         format!("since={}", second.split_once('-').unwrap().0),
     ] {
-        let mut client = bed.broker.connect_with("acme", Connect::query(&query)).await;
+        let mut client = cluster.broker.connect_with("acme", Connect::query(&query)).await;
         assert_eq!(client.hello().await.json()["resumed"], false, "{query}");
         let reset = client.event_named("tidings.reset").await;
         assert_eq!(reset.json()["reason"], "trimmed", "{query}");
@@ -95,14 +98,16 @@ async fn log_begun_anew_proves_nothing_from_before_it(bus: Bus) {
 
 /// A client that has come before the first event, and comes back after it.
 async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("ring.linger_seconds", "0")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("ring.linger_seconds", "0")]).await;
+    let mut client = cluster.broker.connect("acme").await;
     let position = client.hello().await.id.clone();
     drop(client);
-    eventually("the workspace is forgotten", DEADLINE, async || bed.broker.status().await["workspaces"] == 0)
-        .await;
-    publish(&bed.broker, 0..3).await;
-    let mut back = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    eventually("the workspace is forgotten", DEADLINE, async || {
+        cluster.broker.status().await["workspaces"] == 0
+    })
+    .await;
+    publish(&cluster.broker, 0..3).await;
+    let mut back = cluster.broker.connect_with("acme", Connect::after(&position)).await;
     assert_eq!(back.hello().await.json()["resumed"], true, "{position}");
     assert_eq!(read(&mut back, 3).await, numbers(0..3));
     assert!(back.events().iter().all(|event| !event.kind.starts_with("tidings.re")), "{:?}", back.events());
@@ -110,8 +115,8 @@ async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
 
 /// The clock was an hour ahead, and was set right before the next log began.
 async fn id_that_an_earlier_log_reached_names_its_epoch(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("ring.linger_seconds", "0")]).await;
-    let mut connection = bed.connection().await;
+    let cluster = TestCluster::start_with(bus, &[("ring.linger_seconds", "0")]).await;
+    let mut connection = cluster.connection().await;
     let mut command = async |words: &[&str]| {
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| {
@@ -119,48 +124,50 @@ async fn id_that_an_earlier_log_reached_names_its_epoch(bus: Bus) {
         });
         command.query_async::<redis::Value>(&mut connection).await.unwrap()
     };
-    let mut client = bed.broker.connect("acme").await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     command(&["XADD", "workspace:acme", &format!("{}-0", now + 3_600_000), "data", "ahead"]).await;
-    bed.broker.publish("acme", "behind it").await;
+    cluster.broker.publish("acme", "behind it").await;
     assert_eq!(read(&mut client, 2).await, ["ahead", "behind it"]);
     command(&["DEL", "workspace:acme"]).await;
-    let ids = publish(&bed.broker, 0..3).await;
+    let ids = publish(&cluster.broker, 0..3).await;
     assert_eq!(read(&mut client, 3).await, numbers(0..3));
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
     let events = client.events();
     let place = &events.iter().find(|event| event.data == "0").unwrap().id;
     assert!(place.starts_with(&format!("{}.", ids[0])), "{place}");
     drop(client);
-    eventually("the workspace is forgotten", DEADLINE, async || bed.broker.status().await["workspaces"] == 0)
-        .await;
-    let mut back = bed.broker.connect_with("acme", Connect::after(place)).await;
+    eventually("the workspace is forgotten", DEADLINE, async || {
+        cluster.broker.status().await["workspaces"] == 0
+    })
+    .await;
+    let mut back = cluster.broker.connect_with("acme", Connect::after(place)).await;
     assert_eq!(back.hello().await.json()["resumed"], true);
     assert_eq!(read(&mut back, 2).await, numbers(1..3));
     // The id alone may be one of the earlier log.
-    let mut back = bed.broker.connect_with("acme", Connect::after(&ids[0])).await;
+    let mut back = cluster.broker.connect_with("acme", Connect::after(&ids[0])).await;
     assert_eq!(back.hello().await.json()["resumed"], false);
     assert_eq!(back.event_named("tidings.reset").await.json()["reason"], "trimmed");
 }
 
 async fn first_event_after_a_log_has_expired_is_delivered(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("retention.seconds", "1")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("retention.seconds", "1")]).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     for number in 0..3 {
-        publish(&bed.broker, number..number + 1).await;
+        publish(&cluster.broker, number..number + 1).await;
         assert_eq!(read(&mut client, 1).await, numbers(number..number + 1));
-        bed.log_ends("acme").await;
+        cluster.log_ends("acme").await;
     }
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
 }
 
 async fn a_place_that_was_trimmed_away_is_told(bus: Bus) {
     let settings = [("retention.events", "2"), ("retention.bytes", "3"), ("ring.events", "2")];
-    let bed = TestCluster::start_with(bus, &settings).await;
-    let ids = publish(&bed.broker, 0..9).await;
-    let mut back = bed.broker.connect_with("acme", Connect::after(&ids[0])).await;
+    let cluster = TestCluster::start_with(bus, &settings).await;
+    let ids = publish(&cluster.broker, 0..9).await;
+    let mut back = cluster.broker.connect_with("acme", Connect::after(&ids[0])).await;
     let hello = back.hello().await;
     assert_eq!((hello.json()["resumed"].as_bool(), hello.id.as_str()), (Some(false), ""));
     let reset = back.event_named("tidings.reset").await;
@@ -213,35 +220,38 @@ async fn an_interruption_is_filled_from_the_log() {
 /// An entry that was never announced comes before the next one.
 #[tokio::test]
 async fn a_gap_is_filled_before_the_next_event() {
-    let bed = TestCluster::start(Bus::Redis).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(Bus::Redis).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    publish(&bed.broker, 0..1).await;
+    publish(&cluster.broker, 0..1).await;
     for number in 1..4 {
-        bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", &number.to_string()]).await;
+        cluster
+            .redis()
+            .command::<String>(&["XADD", "workspace:acme", "*", "data", &number.to_string()])
+            .await;
     }
-    publish(&bed.broker, 4..5).await;
+    publish(&cluster.broker, 4..5).await;
     assert_eq!(read(&mut client, 5).await, numbers(0..5));
 }
 
 /// A key of the wrong type, and a log that is deleted.
 #[tokio::test]
 async fn a_log_that_is_none_or_gone_is_told() {
-    let bed = TestCluster::start(Bus::Redis).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(Bus::Redis).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let ids = publish(&bed.broker, 0..1).await;
+    let ids = publish(&cluster.broker, 0..1).await;
     assert_eq!(read(&mut client, 1).await, ["0"]);
-    bed.redis().command::<i64>(&["DEL", "workspace:acme"]).await;
-    bed.redis().command::<String>(&["SET", "workspace:acme", "not a stream"]).await;
-    bed.redis().kill_subscribers().await;
+    cluster.redis().command::<i64>(&["DEL", "workspace:acme"]).await;
+    cluster.redis().command::<String>(&["SET", "workspace:acme", "not a stream"]).await;
+    cluster.redis().kill_subscribers().await;
     let reset = client.event_named("tidings.reset").await;
     assert_eq!(reset.json()["reason"], "log-unreadable");
-    bed.redis().command::<i64>(&["DEL", "workspace:acme"]).await;
-    bed.redis().kill_subscribers().await;
+    cluster.redis().command::<i64>(&["DEL", "workspace:acme"]).await;
+    cluster.redis().kill_subscribers().await;
     let reset = client.wait_for(DEADLINE, |event| event.data.contains("trimmed")).await;
     assert_eq!(reset.json()["from"], ids[0]);
-    publish(&bed.broker, 1..2).await;
+    publish(&cluster.broker, 1..2).await;
     client.wait_for(DEADLINE, |event| event.data == "1").await;
 }
 

@@ -1,6 +1,6 @@
 //! Events that cannot be delivered: their absence is told, counted and logged.
 
-use crate::support::bed::{on_both_buses, publish_live};
+use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, TestCluster};
 
 on_both_buses!(
@@ -11,10 +11,10 @@ on_both_buses!(
 );
 
 /// Publishes something that cannot be delivered between two events that can, and checks who is told what.
-async fn check_drop(bed: &TestCluster, undeliverable: &[u8], reason: &str) {
-    let mut client = bed.broker.connect("acme").await;
+async fn check_drop(cluster: &TestCluster, undeliverable: &[u8], reason: &str) {
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     publish_live(&mut connection, "acme", "before").await;
     publish_live(&mut connection, "acme", undeliverable).await;
     publish_live(&mut connection, "acme", "after").await;
@@ -28,16 +28,16 @@ async fn check_drop(bed: &TestCluster, undeliverable: &[u8], reason: &str) {
     assert_eq!(client.next_event(DEADLINE).await.data, "after");
 
     // A client that was cut off right before the reset is told when it comes back.
-    let mut back = bed.broker.connect_with("acme", Connect::after(&before.id)).await;
+    let mut back = cluster.broker.connect_with("acme", Connect::after(&before.id)).await;
     assert_eq!(back.hello().await.json()["resumed"], true);
     assert_eq!(back.next_event(DEADLINE).await, reset);
     assert_eq!(back.next_event(DEADLINE).await.data, "after");
 
-    assert_eq!(bed.broker.status().await["counters"]["eventsDropped"][reason], 1);
-    assert_eq!(bed.broker.status().await["counters"]["resets"][reason], 1);
+    assert_eq!(cluster.broker.status().await["counters"]["eventsDropped"][reason], 1);
+    assert_eq!(cluster.broker.status().await["counters"]["resets"][reason], 1);
     let counter = format!("tidings_events_dropped_total{{reason=\"{reason}\"}}");
-    assert_eq!(bed.broker.metric(&counter).await, Some(1.0));
-    let log = bed.broker.logged("dropped an event").await;
+    assert_eq!(cluster.broker.metric(&counter).await, Some(1.0));
+    let log = cluster.broker.logged("dropped an event").await;
     let line = log.lines().find(|line| line.contains("dropped an event")).unwrap();
     assert!(line.contains("WARN") && line.contains("workspace=acme"), "{line}");
     assert!(line.contains(&format!("reason=\"{reason}\"")), "{line}");
@@ -45,28 +45,28 @@ async fn check_drop(bed: &TestCluster, undeliverable: &[u8], reason: &str) {
 }
 
 async fn an_event_that_is_too_large_is_told(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "1000")]).await;
-    check_drop(&bed, &[b'x'; 1001], "too-large").await;
+    let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "1000")]).await;
+    check_drop(&cluster, &[b'x'; 1001], "too-large").await;
 }
 
 async fn an_event_that_is_not_utf_8_is_told(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    check_drop(&bed, b"caf\xe9", "not-utf8").await;
+    let cluster = TestCluster::start(bus).await;
+    check_drop(&cluster, b"caf\xe9", "not-utf8").await;
 }
 
 async fn an_envelope_that_is_none_is_told(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    check_drop(&bed, b"tidings/1 by hand", "bad-envelope").await;
+    let cluster = TestCluster::start(bus).await;
+    check_drop(&cluster, b"tidings/1 by hand", "bad-envelope").await;
 }
 
 async fn a_flood_of_events_that_are_too_large_is_told_once_a_second(bus: Bus) {
     const EVENTS: usize = 20_000;
     const AT_ONCE: usize = 500;
-    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "1000")]).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "1000")]).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     let began = std::time::Instant::now();
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     let mut pipe = redis::pipe();
     for _ in 0..AT_ONCE {
         pipe.cmd("PUBLISH").arg("workspace:acme").arg(&[b'x'; 1001][..]);
@@ -83,31 +83,31 @@ async fn a_flood_of_events_that_are_too_large_is_told_once_a_second(bus: Bus) {
     assert!((1..=seconds + 3).contains(&resets), "{resets} resets in {seconds} s");
     let last_but_one = &events[events.len() - 2];
     assert_eq!(last_but_one.kind, "tidings.reset", "whoever missed something is told before anything later");
-    assert_eq!(bed.broker.status().await["counters"]["eventsDropped"]["too-large"], EVENTS);
-    let lines = bed.broker.log().lines().filter(|line| line.contains("dropped an event")).count() as u64;
+    assert_eq!(cluster.broker.status().await["counters"]["eventsDropped"]["too-large"], EVENTS);
+    let lines = cluster.broker.log().lines().filter(|line| line.contains("dropped an event")).count() as u64;
     assert!(lines <= seconds + 2, "{lines} lines in {seconds} s");
 }
 
 /// What only Redis can do: durable events that no broker accepted, and logs that grow behind a broker's back.
 #[tokio::test]
 async fn what_came_by_the_log_alone_is_found() {
-    let bed = TestCluster::start(Bus::Redis).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(Bus::Redis).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    bed.broker.publish("acme", "first").await;
+    cluster.broker.publish("acme", "first").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "first");
 
     // An entry that nobody announced: the next announcement gives it away.
-    let silent: String = bed.redis().command(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
-    bed.broker.publish("acme", "second").await;
+    let silent: String = cluster.redis().command(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
+    cluster.broker.publish("acme", "second").await;
     let event = client.next_event(DEADLINE).await;
     assert_eq!((event.data.as_str(), &event.id), ("silent", &silent));
     assert_eq!(client.next_event(DEADLINE).await.data, "second");
 
     // One that the log lost before anybody read it: the announcement of the next cannot be connected.
-    bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
-    bed.redis().command::<i64>(&["XTRIM", "workspace:acme", "MAXLEN", "1"]).await;
-    bed.broker.publish("acme", "told").await;
+    cluster.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
+    cluster.redis().command::<i64>(&["XTRIM", "workspace:acme", "MAXLEN", "1"]).await;
+    cluster.broker.publish("acme", "told").await;
     let reset = client.next_event(DEADLINE).await;
     assert_eq!((reset.kind.as_str(), reset.json()["reason"].as_str()), ("tidings.reset", Some("trimmed")));
     assert_eq!(client.next_event(DEADLINE).await.data, "told");
@@ -115,14 +115,14 @@ async fn what_came_by_the_log_alone_is_found() {
     // A durable event that is not UTF-8: it is told at its place in the order.
     let script = include_str!("../../../scripts/publish.lua");
     let eval: &[&[u8]] = &[b"EVAL", script.as_bytes(), b"1", b"workspace:acme", b"\xff\xfe"];
-    let id: String = bed.redis().command(eval).await;
+    let id: String = cluster.redis().command(eval).await;
     let reset = client.next_event(DEADLINE).await;
     assert_eq!((reset.json()["reason"].as_str(), &reset.id), (Some("not-utf8"), &id));
-    bed.broker.publish("acme", "third").await;
+    cluster.broker.publish("acme", "third").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "third");
 
     // Plain commands: an empty message says that there is something in the log.
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     for payload in ["fourth", "fifth"] {
         let mut transaction = redis::pipe();
         transaction.atomic().cmd("XADD").arg("workspace:acme").arg("MAXLEN").arg("~").arg(1000);
@@ -132,11 +132,11 @@ async fn what_came_by_the_log_alone_is_found() {
         assert_eq!((event.data.as_str(), event.id), (payload, id));
     }
     // An entry that no publisher of events wrote.
-    bed.redis().command::<String>(&["XADD", "workspace:acme", "*", "other", "field"]).await;
-    bed.publish_live("acme", "").await;
+    cluster.redis().command::<String>(&["XADD", "workspace:acme", "*", "other", "field"]).await;
+    cluster.publish_live("acme", "").await;
     assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "bad-entry");
     // A message that says so for nothing is no event.
-    bed.publish_live("acme", "").await;
-    bed.publish_live("acme", "live").await;
+    cluster.publish_live("acme", "").await;
+    cluster.publish_live("acme", "live").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "live");
 }

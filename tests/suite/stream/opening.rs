@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use crate::support::bed::on_both_buses;
 use crate::support::raw::{RawConnection, head};
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{
     Broker, BrokerOptions, Bus, Connect, DEADLINE, End, RedisOptions, RedisServer, TestCluster, eventually,
 };
@@ -21,8 +21,8 @@ on_both_buses!(
 );
 
 async fn the_head_is_that_of_an_event_stream(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let client = cluster.broker.connect("acme").await;
     assert_eq!(client.status(), 200);
     assert_eq!(client.header("content-type"), "text/event-stream; charset=utf-8");
     assert_eq!(client.header("cache-control"), "no-cache, no-store, no-transform");
@@ -34,21 +34,21 @@ async fn the_head_is_that_of_an_event_stream(bus: Bus) {
 
 /// What stands behind its request is not answered: a stream is the last answer of its connection.
 async fn a_stream_comes_behind_the_answers_before_it(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut connection = RawConnection::open(bed.broker.address()).await;
+    let cluster = TestCluster::start(bus).await;
+    let mut connection = RawConnection::open(cluster.broker.address()).await;
     let stream = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
     let missing = head("GET", "/nowhere", &[]);
     connection.send(format!("{missing}{stream}{missing}")).await;
     let come = connection.read_until("\"connected\"").await;
-    bed.broker.publish("acme", "after").await;
+    cluster.broker.publish("acme", "after").await;
     let come = come + &connection.read_until("data: after").await;
     let answers: Vec<_> = come.match_indices("HTTP/1.1 ").map(|(at, _)| &come[at + 9..at + 12]).collect();
     assert_eq!(answers, ["404", "200"], "{come}");
 }
 
 async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     let hello = client.hello().await;
     assert_eq!(hello.kind, "message");
     let expected = r#"{"type":"connected","workspaceId":"acme","resumed":false,"connectionId":""#;
@@ -63,10 +63,10 @@ async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {
 }
 
 async fn each_connection_is_told_its_own_retry(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("sse.retry_ms", "4000")]).await;
+    let cluster = TestCluster::start_with(bus, &[("sse.retry_ms", "4000")]).await;
     let mut retries = Vec::new();
     for _ in 0..40 {
-        let mut client = bed.broker.connect("acme").await;
+        let mut client = cluster.broker.connect("acme").await;
         client.hello().await;
         retries.extend(client.retries());
     }
@@ -78,9 +78,9 @@ async fn each_connection_is_told_its_own_retry(bus: Bus) {
 }
 
 async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
+    let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let began = Instant::now();
-    let mut client = bed.broker.connect_with("acme", Connect::query("types=WANTED")).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::query("types=WANTED")).await;
     let hello = client.hello().await;
     for _ in 0..5 {
         let heartbeat = client.event_named("tidings.heartbeat").await;
@@ -92,21 +92,21 @@ async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
     assert!(began.elapsed() >= Duration::from_millis(720), "{:?}", began.elapsed());
 
     // The client does not get this event, and need not be sent it when it comes back.
-    let id = bed.broker.publish("acme", r#"{"type":"OTHER"}"#).await;
+    let id = cluster.broker.publish("acme", r#"{"type":"OTHER"}"#).await;
     client.wait_for(DEADLINE, |event| event.kind == "tidings.heartbeat" && event.id == id).await;
     assert!(client.application_data().is_empty());
 }
 
 async fn the_accept_header_decides_whether_there_is_a_stream(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
+    let cluster = TestCluster::start(bus).await;
     for accept in ["text/event-stream", "*/*", "text/*", "", "text/html, text/event-stream;q=0.1"] {
-        let client = bed.broker.connect_with("acme", Connect::default().header("Accept", accept)).await;
+        let client = cluster.broker.connect_with("acme", Connect::default().header("Accept", accept)).await;
         assert_eq!(client.status(), 200, "{accept:?}");
     }
     for accept in
         ["text/html", "application/json", "text/event-stream;q=0, */*", "text/html, application/xml"]
     {
-        let mut connection = RawConnection::open(bed.broker.address()).await;
+        let mut connection = RawConnection::open(cluster.broker.address()).await;
         let request = head("GET", "/api/workspaces/acme/events", &[("Accept", accept)]);
         let response = connection.exchange(request).await;
         assert_eq!(response.status, 406, "{accept:?}");
@@ -114,23 +114,23 @@ async fn the_accept_header_decides_whether_there_is_a_stream(bus: Bus) {
         assert_eq!(response.json()["type"], "urn:tidings:problem:not-acceptable");
     }
 
-    let mut connection = RawConnection::open(bed.broker.address()).await;
+    let mut connection = RawConnection::open(cluster.broker.address()).await;
     connection.send(head("GET", "/api/workspaces/acme/events", &[])).await;
     eventually("a client without Accept is a subscriber", DEADLINE, async || {
-        bed.broker.status().await["subscribers"] == 1
+        cluster.broker.status().await["subscribers"] == 1
     })
     .await;
 }
 
 async fn after_the_hello_nothing_is_missed(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut connection = bed.connection().await;
+    let cluster = TestCluster::start(bus).await;
+    let mut connection = cluster.connection().await;
     for round in 0..20 {
         // A workspace of its own each time, so that its subscription is new.
         let workspace = format!("round-{round}");
-        let mut client = bed.broker.connect(&workspace).await;
+        let mut client = cluster.broker.connect(&workspace).await;
         client.hello().await;
-        crate::support::bed::publish_live(&mut connection, &workspace, "first").await;
+        crate::support::test_cluster::publish_live(&mut connection, &workspace, "first").await;
         assert_eq!(client.next_event(DEADLINE).await.data, "first");
     }
 }
@@ -180,12 +180,12 @@ async fn a_stream_that_ends_before_its_hello_ends_with_a_whole_event() {
 
 /// An answer by HTTP/1.0 has no chunks and is written by the HTTP server.
 async fn a_stream_over_http_1_0_begins_with_the_same_bytes(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut connection = RawConnection::open(bed.broker.address()).await;
+    let cluster = TestCluster::start(bus).await;
+    let mut connection = RawConnection::open(cluster.broker.address()).await;
     let request = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);
     connection.send(request.replace("HTTP/1.1", "HTTP/1.0")).await;
     let come = connection.read_until("\"connected\"").await;
-    bed.broker.publish("acme", "after").await;
+    cluster.broker.publish("acme", "after").await;
     let come = come + &connection.read_until("data: after\n\n").await;
     let (_, body) = come.split_once("\r\n\r\n").unwrap();
     let lines: Vec<_> = body.split_inclusive('\n').collect();

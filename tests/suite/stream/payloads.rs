@@ -1,6 +1,6 @@
 //! Payloads on their way through the broker.
 
-use crate::support::bed::{on_both_buses, publish_live};
+use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, Event, TestCluster};
 
 on_both_buses!(
@@ -49,10 +49,10 @@ fn as_parsed(payload: &str) -> String {
 }
 
 async fn live_payloads_arrive_as_they_are(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     for payload in PAYLOADS {
         publish_live(&mut connection, "acme", payload).await;
         check(&client.next_event(DEADLINE).await, payload);
@@ -61,17 +61,17 @@ async fn live_payloads_arrive_as_they_are(bus: Bus) {
 }
 
 async fn durable_payloads_arrive_as_they_are(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     for payload in PAYLOADS {
-        let id = bed.broker.publish("acme", payload).await;
+        let id = cluster.broker.publish("acme", payload).await;
         let event = client.next_event(DEADLINE).await;
         check(&event, payload);
         assert_eq!(event.id, id);
     }
     // Also something that a live payload cannot be: an event of the application, and nothing of the broker's.
-    let id = bed.broker.publish("acme", "tidings/1 5-0 4-0\nx").await;
+    let id = cluster.broker.publish("acme", "tidings/1 5-0 4-0\nx").await;
     let event = client.next_event(DEADLINE).await;
     assert_eq!((event.id, event.data.as_str()), (id, "tidings/1 5-0 4-0\nx"));
     check_lines(&client.body());
@@ -94,31 +94,31 @@ fn check_lines(body: &[u8]) {
 }
 
 async fn a_payload_at_the_limit_arrives(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect_with("acme", Connect::query("types=BIG")).await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::query("types=BIG")).await;
     client.hello().await;
     let payload = |bytes: usize| {
         let (begin, end) = (r#"{"type":"BIG","text":""#, r#""}"#);
         format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
     };
     let largest = payload(256 * 1024);
-    bed.publish_live("acme", &largest).await;
+    cluster.publish_live("acme", &largest).await;
     assert!(client.application_event().await.data == largest);
-    bed.broker.publish("acme", &largest).await;
+    cluster.broker.publish("acme", &largest).await;
     assert!(client.application_event().await.data == largest);
-    assert_eq!(bed.broker.status().await["counters"]["eventsDropped"]["too-large"], 0);
+    assert_eq!(cluster.broker.status().await["counters"]["eventsDropped"]["too-large"], 0);
 }
 
 async fn live_and_durable_events_keep_their_order(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     let mut last_logged = "0-0".to_owned();
     for number in 0..30 {
         let text = format!("event {number}");
         if number % 3 == 0 {
-            last_logged = bed.broker.publish("acme", &text).await;
+            last_logged = cluster.broker.publish("acme", &text).await;
         } else {
             publish_live(&mut connection, "acme", &text).await;
         }

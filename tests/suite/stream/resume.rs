@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::bed::{on_both_buses, publish_live};
+use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSource, SseClient, TestCluster};
 
 on_both_buses!(
@@ -20,13 +20,13 @@ on_both_buses!(
 );
 
 /// Publishes numbered events, every second one durable, and answers their data.
-async fn publish_some(bed: &TestCluster, numbers: std::ops::Range<u32>) -> Vec<String> {
-    let mut connection = bed.connection().await;
+async fn publish_some(cluster: &TestCluster, numbers: std::ops::Range<u32>) -> Vec<String> {
+    let mut connection = cluster.connection().await;
     let mut published = Vec::new();
     for number in numbers {
         let text = format!("event {number}");
         if number % 2 == 0 {
-            bed.broker.publish("acme", &text).await;
+            cluster.broker.publish("acme", &text).await;
         } else {
             publish_live(&mut connection, "acme", &text).await;
         }
@@ -44,16 +44,16 @@ async fn expect(client: &mut SseClient, expected: &[String]) {
 }
 
 async fn what_was_missed_comes_first(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut first = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut first = cluster.broker.connect("acme").await;
     first.hello().await;
-    let seen = publish_some(&bed, 0..6).await;
+    let seen = publish_some(&cluster, 0..6).await;
     expect(&mut first, &seen).await;
     let position = first.last_event_id();
     drop(first);
 
-    let missed = publish_some(&bed, 6..12).await;
-    let mut second = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    let missed = publish_some(&cluster, 6..12).await;
+    let mut second = cluster.broker.connect_with("acme", Connect::after(&position)).await;
     let hello = second.hello().await;
     let connection = hello.json()["connectionId"].clone();
     assert_eq!(
@@ -62,36 +62,36 @@ async fn what_was_missed_comes_first(bus: Bus) {
     );
     assert_eq!(hello.id, position, "the hello does not move the client past what it is about to get");
     expect(&mut second, &missed).await;
-    let later = publish_some(&bed, 12..14).await;
+    let later = publish_some(&cluster, 12..14).await;
     expect(&mut second, &later).await;
 }
 
 async fn the_query_names_a_position_too(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut first = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut first = cluster.broker.connect("acme").await;
     let begin = first.hello().await.id;
-    let published = publish_some(&bed, 0..4).await;
+    let published = publish_some(&cluster, 0..4).await;
     expect(&mut first, &published).await;
     let end = first.last_event_id();
 
     let mut by_query =
-        bed.broker.connect_with("acme", Connect::query(&format!("last_event_id={begin}"))).await;
+        cluster.broker.connect_with("acme", Connect::query(&format!("last_event_id={begin}"))).await;
     assert_eq!(by_query.hello().await.json()["resumed"], true);
     expect(&mut by_query, &published).await;
 
     // A browser keeps the query of its first request and sends its position in the header.
     let both = Connect { last_event_id: Some(end), ..Connect::query(&format!("last_event_id={begin}")) };
-    let mut by_header = bed.broker.connect_with("acme", both).await;
+    let mut by_header = cluster.broker.connect_with("acme", both).await;
     assert_eq!(by_header.hello().await.json()["resumed"], true);
-    let later = publish_some(&bed, 4..6).await;
+    let later = publish_some(&cluster, 4..6).await;
     expect(&mut by_header, &later).await;
 }
 
 async fn the_names_of_client_libraries_are_understood(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut first = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut first = cluster.broker.connect("acme").await;
     let begin = first.hello().await.id;
-    let published = publish_some(&bed, 0..3).await;
+    let published = publish_some(&cluster, 0..3).await;
     expect(&mut first, &published).await;
     let escaped = begin.replace('~', "%7E").replace('-', "%2d");
     for query in [
@@ -105,13 +105,13 @@ async fn the_names_of_client_libraries_are_understood(bus: Bus) {
         format!("lastEventId={begin}&lastEventID={begin}&Last-Event-ID="),
         format!("lastEventId=&last_event_id={begin}&lastEventID"),
     ] {
-        let mut client = bed.broker.connect_with("acme", Connect::query(&query)).await;
+        let mut client = cluster.broker.connect_with("acme", Connect::query(&query)).await;
         let hello = client.hello().await;
         assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), &begin), "{query}");
         expect(&mut client, &published).await;
     }
     for query in ["lastEventId=", "lastEventID", "Last-Event-ID=&last_event_id="] {
-        let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
+        let mut client = cluster.broker.connect_with("acme", Connect::query(query)).await;
         let hello = client.hello().await;
         assert_eq!((hello.json()["resumed"].as_bool(), hello.id), (Some(false), first.last_event_id()));
     }
@@ -119,10 +119,10 @@ async fn the_names_of_client_libraries_are_understood(bus: Bus) {
 
 /// A page's own parameters stay in the address with which a library reconnects; some libraries only add theirs to them.
 async fn a_position_of_a_library_wins_over_where_the_page_began(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut first = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut first = cluster.broker.connect("acme").await;
     let begin = first.hello().await.id;
-    let published = publish_some(&bed, 0..4).await;
+    let published = publish_some(&cluster, 0..4).await;
     expect(&mut first, &published).await;
     let ids: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
     let newer = &ids[2];
@@ -135,22 +135,22 @@ async fn a_position_of_a_library_wins_over_where_the_page_began(bus: Bus) {
         format!("last=100&Last-Event-ID={newer}"),
         format!("since=0&last_event_id={newer}"),
     ] {
-        let mut client = bed.broker.connect_with("acme", Connect::query(&query)).await;
+        let mut client = cluster.broker.connect_with("acme", Connect::query(&query)).await;
         let hello = client.hello().await;
         assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), newer), "{query}");
         expect(&mut client, &published[2..]).await;
     }
     let query = format!("lastEventId={begin}&lastEventID=garbage");
     let both = Connect { last_event_id: Some(newer.clone()), ..Connect::query(&query) };
-    let mut by_header = bed.broker.connect_with("acme", both).await;
+    let mut by_header = cluster.broker.connect_with("acme", both).await;
     assert_eq!(by_header.hello().await.id, *newer);
     expect(&mut by_header, &published[2..]).await;
 }
 
 async fn positions_that_contradict_each_other_are_told(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let one = bed.broker.publish("acme", "one").await;
-    let two = bed.broker.publish("acme", "two").await;
+    let cluster = TestCluster::start(bus).await;
+    let one = cluster.broker.publish("acme", "one").await;
+    let two = cluster.broker.publish("acme", "two").await;
     let both = format!("{one}, {two}");
     let headers = Connect::after(&one).header("Last-Event-ID", &two);
     let mut head = two.clone();
@@ -159,25 +159,25 @@ async fn positions_that_contradict_each_other_are_told(bus: Bus) {
         Connect::query(&format!("last_event_id={two}&Last-Event-ID={two}&lastEventId={one}")),
         headers,
     ] {
-        let mut client = bed.broker.connect_with("acme", options.clone()).await;
+        let mut client = cluster.broker.connect_with("acme", options.clone()).await;
         assert_eq!(client.status(), 200);
         assert_eq!(client.hello().await.json()["resumed"], false, "{options:?}");
         let reset = client.event_named("tidings.reset").await;
         assert_eq!(reset.json(), json!({ "reason": "unknown-position", "from": both, "head": head }));
-        head = bed.broker.publish("acme", "next").await;
+        head = cluster.broker.publish("acme", "next").await;
         assert_eq!(client.next_event(DEADLINE).await.id, head);
     }
 }
 
 async fn every_position_of_a_stream_can_be_resumed_from(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut first = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut first = cluster.broker.connect("acme").await;
     first.hello().await;
-    let published = publish_some(&bed, 0..8).await;
+    let published = publish_some(&cluster, 0..8).await;
     expect(&mut first, &published).await;
     let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
     for (index, position) in positions.iter().enumerate() {
-        let mut client = bed.broker.connect_with("acme", Connect::after(position)).await;
+        let mut client = cluster.broker.connect_with("acme", Connect::after(position)).await;
         let hello = client.hello().await;
         assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), position));
         expect(&mut client, &published[index..]).await;
@@ -185,10 +185,10 @@ async fn every_position_of_a_stream_can_be_resumed_from(bus: Bus) {
 }
 
 async fn an_unknown_position_is_told(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut watcher = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut watcher = cluster.broker.connect("acme").await;
     watcher.hello().await;
-    let id = bed.broker.publish("acme", "before").await;
+    let id = cluster.broker.publish("acme", "before").await;
     watcher.application_event().await;
 
     let unknown = "unknown-position";
@@ -201,7 +201,7 @@ async fn an_unknown_position_is_told(bus: Bus) {
         ("a b ä \"c\"", "a b ä \"c\"", unknown),
         (&long, &told, unknown),
     ] {
-        let mut client = bed.broker.connect_with("acme", Connect::after(position)).await;
+        let mut client = cluster.broker.connect_with("acme", Connect::after(position)).await;
         let hello = client.next_event(DEADLINE).await;
         assert_eq!(hello.json()["resumed"], false);
         // A client that is cut off right here comes back with the position that it came with, and is told again.
@@ -213,32 +213,32 @@ async fn an_unknown_position_is_told(bus: Bus) {
 
     // What a client sends is shown to it, and cannot become fields of the stream.
     let query = "last_event_id=x%0A%0Adata:%20forged%0D%0Aid:%207%00";
-    let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::query(query)).await;
     let reset = client.event_named("tidings.reset").await;
     assert_eq!(reset.json()["from"], "x\n\ndata: forged\r\nid: 7\0");
-    bed.broker.publish("acme", "after").await;
+    cluster.broker.publish("acme", "after").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "after");
     assert_eq!(client.events().len(), 3);
 }
 
 async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
-    let mut first = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
+    let mut first = cluster.broker.connect("acme").await;
     let begin = first.hello().await.id;
     let published: Vec<_> = (0..6).map(|number| format!("live {number}")).collect();
     for payload in &published {
-        bed.publish_live("acme", payload).await;
+        cluster.publish_live("acme", payload).await;
         // One by one: the reader must not fall out of so small a ring itself.
         expect(&mut first, std::slice::from_ref(payload)).await;
     }
     let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
 
     // The ring holds the last four; the place right before the oldest of them is the oldest that it can prove.
-    let mut client = bed.broker.connect_with("acme", Connect::after(&positions[2])).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::after(&positions[2])).await;
     assert_eq!(client.hello().await.json()["resumed"], true);
     expect(&mut client, &published[2..]).await;
     for gone in [&positions[1], &begin] {
-        let mut client = bed.broker.connect_with("acme", Connect::after(gone)).await;
+        let mut client = cluster.broker.connect_with("acme", Connect::after(gone)).await;
         client.hello().await;
         assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "live-events");
     }
@@ -246,16 +246,16 @@ async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
 
 /// What no log holds is gone with memory, and that is told.
 async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
-    let mut first = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
+    let mut first = cluster.broker.connect("acme").await;
     first.hello().await;
     let mut published = Vec::new();
     for number in 0..8 {
-        published.extend(publish_some(&bed, number..number + 1).await);
+        published.extend(publish_some(&cluster, number..number + 1).await);
         expect(&mut first, &published[number as usize..]).await;
     }
     let begin = first.events()[1].id.clone();
-    let mut client = bed.broker.connect_with("acme", Connect::after(&begin)).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::after(&begin)).await;
     assert_eq!(client.hello().await.json()["resumed"], true);
     assert_eq!(client.event_named("tidings.reset").await.json()["reason"], "live-events");
     let got = client.application_data();
@@ -265,17 +265,17 @@ async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged(b
 /// Redis keeps the log, so a logged position is good on any node.
 #[tokio::test]
 async fn a_logged_position_outlives_memory_and_node() {
-    let bed = TestCluster::start_with(Bus::Redis, &[("ring.events", "4")]).await;
-    let other = Broker::start(BrokerOptions::redis(bed.redis())).await;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(Bus::Redis, &[("ring.events", "4")]).await;
+    let other = Broker::start(BrokerOptions::redis(cluster.redis())).await;
+    let mut client = cluster.broker.connect("acme").await;
     client.hello().await;
     let mut published = Vec::new();
     for number in 0..12 {
-        let id = bed.broker.publish("acme", &format!("event {number}")).await;
+        let id = cluster.broker.publish("acme", &format!("event {number}")).await;
         assert_eq!(client.next_event(DEADLINE).await.id, id);
         published.push((id, format!("event {number}")));
     }
-    for broker in [&bed.broker, &other] {
+    for broker in [&cluster.broker, &other] {
         for (index, (position, _)) in published.iter().enumerate() {
             let mut back = broker.connect_with("acme", Connect::after(position)).await;
             let hello = back.hello().await;
@@ -289,40 +289,40 @@ async fn a_logged_position_outlives_memory_and_node() {
     // And so it goes on, on both.
     let mut back = other.connect_with("acme", Connect::after(&published[11].0)).await;
     back.hello().await;
-    let id = bed.broker.publish("acme", "to everyone").await;
+    let id = cluster.broker.publish("acme", "to everyone").await;
     for client in [&mut client, &mut back] {
         assert_eq!(client.next_event(DEADLINE).await.id, id);
     }
 }
 
 async fn a_position_of_another_workspace_is_told(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let mut other = bed.broker.connect("other").await;
+    let cluster = TestCluster::start(bus).await;
+    let mut other = cluster.broker.connect("other").await;
     other.hello().await;
-    bed.publish_live("other", "theirs").await;
+    cluster.publish_live("other", "theirs").await;
     let position = other.application_event().await.id;
-    let mut client = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    let mut client = cluster.broker.connect_with("acme", Connect::after(&position)).await;
     assert_eq!(client.hello().await.json()["resumed"], false);
     assert_eq!(client.next_event(DEADLINE).await.kind, "tidings.reset");
     assert!(client.application_data().is_empty());
 }
 
 async fn a_restarted_broker_does_not_take_old_positions_for_its_own(bus: Bus) {
-    let mut bed = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
-    let mut source = EventSource::open(bed.broker.address(), "acme", Connect::default());
+    let mut cluster = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
+    let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
     source.hello().await;
-    bed.publish_live("acme", "one").await;
+    cluster.publish_live("acme", "one").await;
     source.wait_for(DEADLINE, |event| event.data == "one").await;
     if bus == Bus::Redis {
         // The broker is killed, and only the mark tells the next one of live events.
-        bed.is_marked("acme").await;
+        cluster.is_marked("acme").await;
     }
-    bed.broker.restart().await;
+    cluster.broker.restart().await;
     let reset = source.wait_for(DEADLINE, |event| event.kind == "tidings.reset").await;
     // A log that is kept in memory has ended with its broker.
     let reason = if bus == Bus::Redis { "live-events" } else { "trimmed" };
     assert_eq!(reset.json()["reason"], reason);
-    bed.publish_live("acme", "two").await;
+    cluster.publish_live("acme", "two").await;
     source.wait_for(DEADLINE, |event| event.data == "two").await;
     assert_eq!(source.application_data(), ["one", "two"]);
 }

@@ -1,19 +1,19 @@
 //! One subscription for all subscribers of a workspace.
 
-use crate::support::bed::on_both_buses;
+use crate::support::test_cluster::on_both_buses;
 use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisServer, TestCluster, eventually};
 
 on_both_buses!(workspaces_are_kept_apart, a_workspace_is_given_up_after_the_linger);
 
 async fn workspaces_are_kept_apart(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let (mut one, mut other) = (bed.broker.connect("one").await, bed.broker.connect("one-2").await);
+    let cluster = TestCluster::start(bus).await;
+    let (mut one, mut other) = (cluster.broker.connect("one").await, cluster.broker.connect("one-2").await);
     one.hello().await;
     other.hello().await;
-    bed.broker.publish("one", "for one").await;
-    bed.broker.publish("one-2", "for the other").await;
-    bed.publish_live("one", "for one").await;
-    bed.publish_live("one-2", "for the other").await;
+    cluster.broker.publish("one", "for one").await;
+    cluster.broker.publish("one-2", "for the other").await;
+    cluster.publish_live("one", "for one").await;
+    cluster.publish_live("one-2", "for the other").await;
     for _ in 0..2 {
         assert_eq!(one.next_event(DEADLINE).await.data, "for one");
         assert_eq!(other.next_event(DEADLINE).await.data, "for the other");
@@ -21,33 +21,33 @@ async fn workspaces_are_kept_apart(bus: Bus) {
 }
 
 async fn a_workspace_is_given_up_after_the_linger(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("ring.linger_seconds", "0.3")]).await;
-    let workspaces = async |count: u64| bed.broker.status().await["workspaces"] == count;
-    let mut client = bed.broker.connect("acme").await;
+    let cluster = TestCluster::start_with(bus, &[("ring.linger_seconds", "0.3")]).await;
+    let workspaces = async |count: u64| cluster.broker.status().await["workspaces"] == count;
+    let mut client = cluster.broker.connect("acme").await;
     let position = client.hello().await.id;
     assert!(workspaces(1).await);
     drop(client);
     eventually("the workspace is given up", DEADLINE, async || workspaces(0).await).await;
 
     // What was published meanwhile is unknown to the broker.
-    bed.publish_live("acme", "nobody listens").await;
-    let mut client = bed.broker.connect_with("acme", Connect::after(&position)).await;
+    cluster.publish_live("acme", "nobody listens").await;
+    let mut client = cluster.broker.connect_with("acme", Connect::after(&position)).await;
     assert_eq!(client.hello().await.json()["resumed"], true);
-    bed.publish_live("acme", "again").await;
+    cluster.publish_live("acme", "again").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "again");
 }
 
 #[tokio::test]
 async fn each_write_to_a_socket_counts_whichever_writer_it_is() {
-    let bed = TestCluster::start(Bus::Embedded).await;
-    let writes = async || bed.broker.metric("tidings_socket_writes_total").await.unwrap();
-    let mut clients = [bed.broker.connect("acme").await, bed.broker.connect("acme").await];
+    let cluster = TestCluster::start(Bus::Embedded).await;
+    let writes = async || cluster.broker.metric("tidings_socket_writes_total").await.unwrap();
+    let mut clients = [cluster.broker.connect("acme").await, cluster.broker.connect("acme").await];
     for client in &mut clients {
         client.hello().await;
     }
     let before = writes().await;
     for _ in 0..10 {
-        bed.publish_live("acme", "x").await;
+        cluster.publish_live("acme", "x").await;
         for client in &mut clients {
             client.next_event(DEADLINE).await;
         }

@@ -1,6 +1,6 @@
 //! What a client chooses by its query: `types` and `named`.
 
-use crate::support::bed::{on_both_buses, publish_live};
+use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, SseClient, TestCluster};
 
 on_both_buses!(
@@ -26,14 +26,14 @@ const PAYLOADS: &[&str] = &[
     r#"{"type":"END"}"#,
 ];
 
-async fn ready_client(bed: &TestCluster, query: &str) -> SseClient {
-    let mut client = bed.broker.connect_with("acme", Connect::query(query)).await;
+async fn ready_client(cluster: &TestCluster, query: &str) -> SseClient {
+    let mut client = cluster.broker.connect_with("acme", Connect::query(query)).await;
     client.hello().await;
     client
 }
 
 async fn types_choose_events(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
+    let cluster = TestCluster::start(bus).await;
     let cases: &[(&str, &[usize])] = &[
         ("", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
         ("types=A,END", &[0, 10, 12]),
@@ -43,9 +43,9 @@ async fn types_choose_events(bus: Bus) {
     ];
     let mut clients = Vec::new();
     for (query, expected) in cases {
-        clients.push((query, ready_client(&bed, query).await, expected));
+        clients.push((query, ready_client(&cluster, query).await, expected));
     }
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     for payload in PAYLOADS {
         publish_live(&mut connection, "acme", payload).await;
     }
@@ -57,15 +57,16 @@ async fn types_choose_events(bus: Bus) {
 }
 
 async fn a_filter_never_hides_what_the_broker_says(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
-    let mut client = ready_client(&bed, "types=NONE").await;
-    bed.publish_live("acme", "x".repeat(101)).await;
+    let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
+    let mut client = ready_client(&cluster, "types=NONE").await;
+    cluster.publish_live("acme", "x".repeat(101)).await;
     client.event_named("tidings.reset").await;
 }
 
 async fn named_streams_carry_the_type(bus: Bus) {
-    let bed = TestCluster::start(bus).await;
-    let (mut named, mut plain) = (ready_client(&bed, "named=1").await, ready_client(&bed, "named=0").await);
+    let cluster = TestCluster::start(bus).await;
+    let (mut named, mut plain) =
+        (ready_client(&cluster, "named=1").await, ready_client(&cluster, "named=0").await);
     let cases = [
         (r#"{"type":"CHANNEL_UPDATED"}"#, "CHANNEL_UPDATED"),
         (r#"{"type":"with space: and colon"}"#, "with space: and colon"),
@@ -85,7 +86,7 @@ async fn named_streams_carry_the_type(bus: Bus) {
         (r#"{"type":7}"#, "message"),
         ("no JSON", "message"),
     ];
-    let mut connection = bed.connection().await;
+    let mut connection = cluster.connection().await;
     for (payload, kind) in cases {
         publish_live(&mut connection, "acme", payload).await;
         let event = named.next_event(DEADLINE).await;
@@ -96,9 +97,10 @@ async fn named_streams_carry_the_type(bus: Bus) {
 }
 
 async fn streams_are_named_where_the_configuration_says_so(bus: Bus) {
-    let bed = TestCluster::start_with(bus, &[("sse.named", "true")]).await;
-    let (mut by_default, mut asked_not) = (ready_client(&bed, "").await, ready_client(&bed, "named=0").await);
-    bed.broker.publish("acme", r#"{"type":"A"}"#).await;
+    let cluster = TestCluster::start_with(bus, &[("sse.named", "true")]).await;
+    let (mut by_default, mut asked_not) =
+        (ready_client(&cluster, "").await, ready_client(&cluster, "named=0").await);
+    cluster.broker.publish("acme", r#"{"type":"A"}"#).await;
     assert_eq!(by_default.next_event(DEADLINE).await.kind, "A");
     assert_eq!(asked_not.next_event(DEADLINE).await.kind, "message");
 }

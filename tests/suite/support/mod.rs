@@ -3,7 +3,6 @@
 #![allow(dead_code, unused_imports, reason = "the harness offers more than each test needs")]
 
 pub mod app;
-pub mod bed;
 pub mod broker;
 pub mod browser;
 pub mod chaos;
@@ -20,13 +19,14 @@ pub mod redis_server;
 pub mod sentinel;
 pub mod sse;
 pub mod tcp_proxy;
+pub mod test_cluster;
 pub mod tls;
 pub mod token;
 pub mod wait;
 
-pub use bed::{Bus, TestCluster};
 pub use broker::{Broker, BrokerOptions};
 pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};
 pub use tcp_proxy::TcpProxy;
+pub use test_cluster::{Bus, TestCluster};
 pub use wait::{DEADLINE, eventually, eventually_some};

@@ -17,55 +17,56 @@ const GRACE: Duration = Duration::from_secs(5 + 3);
 /// A broker that would wait a minute for a client that takes nothing.
 async fn patient(writer: &str, more: &[(&str, &str)]) -> TestCluster {
     let settings = [&[("delivery.writer", writer), ("server.write_timeout_seconds", "60")], more].concat();
-    let bed = TestCluster::start_with(Bus::Embedded, &settings).await;
-    bed.broker.ready().await;
-    bed
+    let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
+    cluster.broker.ready().await;
+    cluster
 }
 
 /// A client that reads no more after its hello, and has far more waiting than fits into any buffer.
-async fn stuck(bed: &TestCluster, options: Connect) -> SseClient {
-    let mut client = bed.broker.connect_with("acme", Connect { receive_buffer: Some(8192), ..options }).await;
+async fn stuck(cluster: &TestCluster, options: Connect) -> SseClient {
+    let mut client =
+        cluster.broker.connect_with("acme", Connect { receive_buffer: Some(8192), ..options }).await;
     client.hello().await;
     client.stop_reading();
     for _ in 0..15 {
-        bed.publish_live("acme", "x".repeat(50_000)).await;
+        cluster.publish_live("acme", "x".repeat(50_000)).await;
     }
     client
 }
 
-async fn is_over(bed: &TestCluster, within: Duration, why: &str) {
+async fn is_over(cluster: &TestCluster, within: Duration, why: &str) {
     eventually("the stream is over", within, async || {
-        let status = bed.broker.status().await;
+        let status = cluster.broker.status().await;
         status["subscribers"] == 0 && status["connections"] == 0
     })
     .await;
-    bed.broker.logged(&format!("why=\"{why}\"")).await;
+    cluster.broker.logged(&format!("why=\"{why}\"")).await;
 }
 
-async fn disconnect(bed: &TestCluster) {
+async fn disconnect(cluster: &TestCluster) {
     let order = json!({ "disconnect": { "workspace": "acme" } }).to_string();
     let mut publish = redis::cmd("PUBLISH");
-    publish.arg("tidings:control").arg(order).exec_async(&mut bed.connection().await).await.unwrap();
+    publish.arg("tidings:control").arg(order).exec_async(&mut cluster.connection().await).await.unwrap();
 }
 
 #[tokio::test]
 async fn client_that_does_not_read_is_gone_soon_after_its_token() {
     for writer in ["handoff", "body"] {
-        let bed = patient(writer, &JWT).await;
+        let cluster = patient(writer, &JWT).await;
         // One with less than two seconds left at the first look would be good by the leeway for clocks.
         let authorization = bearer(&token("ann", &["acme"], 7, &json!({})));
-        let _client = stuck(&bed, Connect::default().header("Authorization", &authorization)).await;
-        is_over(&bed, Duration::from_secs(7) + GRACE, "expired").await;
+        let _client = stuck(&cluster, Connect::default().header("Authorization", &authorization)).await;
+        is_over(&cluster, Duration::from_secs(7) + GRACE, "expired").await;
     }
 }
 
 #[tokio::test]
 async fn client_that_does_not_read_is_gone_soon_after_its_disconnect() {
     for writer in ["handoff", "body"] {
-        let bed = patient(writer, &[]).await;
-        let _client = stuck(&bed, Connect::default()).await;
-        disconnect(&bed).await;
-        is_over(&bed, GRACE, "disconnected").await;
+        let cluster = patient(writer, &[]).await;
+        let _client = stuck(&cluster, Connect::default()).await;
+        disconnect(&cluster).await;
+        is_over(&cluster, GRACE, "disconnected").await;
     }
 }
 
@@ -73,10 +74,10 @@ async fn client_that_does_not_read_is_gone_soon_after_its_disconnect() {
 async fn client_that_does_not_read_does_not_hold_a_drain() {
     for writer in ["handoff", "body"] {
         let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "1")];
-        let mut bed = patient(writer, &settings).await;
-        let _client = stuck(&bed, Connect::default()).await;
+        let mut cluster = patient(writer, &settings).await;
+        let _client = stuck(&cluster, Connect::default()).await;
         let told = Instant::now();
-        assert_eq!(bed.broker.terminate(DEADLINE).await, Some(0));
+        assert_eq!(cluster.broker.terminate(DEADLINE).await, Some(0));
         assert!(told.elapsed() < Duration::from_secs(1) + GRACE, "{writer}: {:?}", told.elapsed());
     }
 }
@@ -84,9 +85,9 @@ async fn client_that_does_not_read_does_not_hold_a_drain() {
 #[tokio::test]
 async fn client_that_reads_gets_its_whole_end() {
     for writer in ["handoff", "body"] {
-        let bed = patient(writer, &[]).await;
-        let mut client = stuck(&bed, Connect::default()).await;
-        disconnect(&bed).await;
+        let cluster = patient(writer, &[]).await;
+        let mut client = stuck(&cluster, Connect::default()).await;
+        disconnect(&cluster).await;
         client.resume_reading();
         assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "disconnected");
         assert_eq!(client.wait_end(DEADLINE).await, crate::support::End::Clean);
@@ -95,14 +96,14 @@ async fn client_that_reads_gets_its_whole_end() {
 
 #[tokio::test]
 async fn http2_stream_with_a_shut_window_is_reset_soon_after_its_disconnect() {
-    let bed = patient("handoff", &[]).await;
-    let mut frames = FrameConnection::open(bed.broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    let cluster = patient("handoff", &[]).await;
+    let mut frames = FrameConnection::open(cluster.broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     let request = frames.get(1, "acme");
     assert!(frames.send(&request).await);
-    eventually("it is there", DEADLINE, async || bed.broker.status().await["subscribers"] == 1).await;
-    disconnect(&bed).await;
-    eventually("it is over", GRACE, async || bed.broker.status().await["subscribers"] == 0).await;
-    bed.broker.logged("why=\"disconnected\"").await;
+    eventually("it is there", DEADLINE, async || cluster.broker.status().await["subscribers"] == 1).await;
+    disconnect(&cluster).await;
+    eventually("it is over", GRACE, async || cluster.broker.status().await["subscribers"] == 0).await;
+    cluster.broker.logged("why=\"disconnected\"").await;
     let reset = async {
         loop {
             let frame = frames.next().await.expect("the connection goes on");

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::asking::Key;
+use super::auth_request::Key;
 
 /// Answers by their questions, bounded in number. One whose time is over is dropped at the next look, whatever that is
 /// for; where there is no room, the one that ends soonest goes.
@@ -67,13 +67,13 @@ mod tests {
     use super::*;
     use crate::Action;
     use crate::forward::answer::Verdict;
-    use crate::forward::asking::AuthRequest;
+    use crate::forward::auth_request::AuthRequest;
     use tidings_event::workspace::WorkspaceId;
 
     fn key(workspace: &str) -> Key {
         let headers = http::HeaderMap::new();
-        let asking = AuthRequest::new(&[], &headers, "127.0.0.1".parse().unwrap(), "http", None, "/");
-        asking.key(&WorkspaceId::parse(workspace).unwrap(), Action::Subscribe)
+        let auth_request = AuthRequest::new(&[], &headers, "127.0.0.1".parse().unwrap(), "http", None, "/");
+        auth_request.key(&WorkspaceId::parse(workspace).unwrap(), Action::Subscribe)
     }
 
     fn answer(verdict: Verdict, until: Option<Instant>) -> Answer {

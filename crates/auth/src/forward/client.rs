@@ -12,7 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::asking::AuthRequest;
+use super::auth_request::AuthRequest;
 use crate::{Action, https};
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::chain;
@@ -36,7 +36,7 @@ pub(super) struct Question {
     pub(super) uri: Uri,
     pub(super) workspace: WorkspaceId,
     pub(super) action: Action,
-    pub(super) asking: AuthRequest,
+    pub(super) auth_request: AuthRequest,
 }
 
 /// The app, over pooled connections of HTTP/1.1.
@@ -88,7 +88,7 @@ impl Question {
             .header(X_FORWARDED_METHOD, HeaderValue::from_static(method))
             .header(X_TIDINGS_WORKSPACE, self.workspace.as_str())
             .header(X_TIDINGS_ACTION, HeaderValue::from_static(self.action.as_str()));
-        for (name, value) in self.asking.headers() {
+        for (name, value) in self.auth_request.headers() {
             request = request.header(name, value);
         }
         request.body(Empty::new()).map_err(|error| error.to_string())

@@ -2,12 +2,12 @@
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`asking`](AuthRequest) | what the app is told of a client's request, and the digest of a question |
+//! | [`auth_request`](AuthRequest) | what the app is told of a client's request, and the digest of a question |
 //! | `client` | requests to the app |
 //! | `answer` | what an answer means, and for how long it may be used |
 //! | `cache` | answers that may be used again |
 //! | `slots` | requests at a time, in turns by client address |
-//! | `book` | questions under way, so that all who have the same one share one request |
+//! | `in_flight` | questions under way, so that all who have the same one share one request |
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 mod answer;
-mod asking;
-mod book;
+mod auth_request;
 mod cache;
 mod client;
 mod config;
+mod in_flight;
 mod slots;
 #[cfg(test)]
 mod tests;
 
 pub use answer::Decision;
 use answer::{Answer, NoAnswer, Verdict, unavailable};
-pub use asking::AuthRequest;
-use book::{Found, Freshness, InFlightGuard, InFlightRequests, Outcome};
+pub use auth_request::AuthRequest;
 use client::{App, Question};
 pub use config::{ForwardConfig, ForwardUrl};
+use in_flight::{Found, Freshness, InFlightGuard, InFlightRequests, Outcome};
 use slots::{Crowded, Slot, Slots, Turn};
 
 use crate::{Action, Denial, DenialReason};
@@ -55,7 +55,7 @@ struct Inner {
     slots: Arc<Slots>,
     /// The share of requests that only open streams get.
     recheck_slots: Semaphore,
-    book: Arc<InFlightRequests>,
+    in_flight: Arc<InFlightRequests>,
     metrics: ForwardMetrics,
     failures: Throttle,
 }
@@ -103,7 +103,7 @@ impl ForwardAuth {
             app: App::new(timeout, config.concurrent, config.url.is_https())?,
             slots: Slots::new(config.concurrent - share, config.queue.saturating_add(share)),
             recheck_slots: Semaphore::new(share),
-            book: Arc::new(InFlightRequests::new(config.cache_entries)),
+            in_flight: Arc::new(InFlightRequests::new(config.cache_entries)),
             metrics,
             failures: Throttle::default(),
         })))
@@ -113,7 +113,7 @@ impl ForwardAuth {
     /// resolved; `proto` is `http` or `https`, `host` the host that the client asked, `uri` its path and query, of which
     /// the values of `token` and `ticket` are left out.
     #[must_use]
-    pub fn asking(
+    pub fn auth_request(
         &self,
         headers: &HeaderMap,
         client: std::net::IpAddr,
@@ -137,9 +137,9 @@ impl ForwardAuth {
         &self,
         workspace: &WorkspaceId,
         action: Action,
-        asking: &AuthRequest,
+        auth_request: &AuthRequest,
     ) -> Result<Decision, Denial> {
-        self.decide(workspace, action, asking, Freshness::Kept).await
+        self.decide(workspace, action, auth_request, Freshness::Kept).await
     }
 
     /// The same, but never by an answer that was given before: the app is asked, or an answer is awaited for which it is
@@ -152,16 +152,16 @@ impl ForwardAuth {
         &self,
         workspace: &WorkspaceId,
         action: Action,
-        asking: &AuthRequest,
+        auth_request: &AuthRequest,
     ) -> Result<Decision, Denial> {
-        self.decide(workspace, action, asking, Freshness::New).await
+        self.decide(workspace, action, auth_request, Freshness::New).await
     }
 
     async fn decide(
         &self,
         workspace: &WorkspaceId,
         action: Action,
-        asking: &AuthRequest,
+        auth_request: &AuthRequest,
         freshness: Freshness,
     ) -> Result<Decision, Denial> {
         let inner = &self.0;
@@ -171,9 +171,10 @@ impl ForwardAuth {
                 "the app cannot be asked about a workspace of this name",
             ));
         };
-        let found = inner.book.find(asking.key(workspace, action), freshness, |landing| {
-            let question = Question { uri, workspace: workspace.clone(), action, asking: asking.clone() };
-            Arc::clone(inner).fly(landing, question, freshness).boxed()
+        let found = inner.in_flight.find(auth_request.key(workspace, action), freshness, |in_flight_guard| {
+            let question =
+                Question { uri, workspace: workspace.clone(), action, auth_request: auth_request.clone() };
+            Arc::clone(inner).fly(in_flight_guard, question, freshness).boxed()
         });
         let outcome = match found {
             Found::Answer(answer) => {
@@ -191,7 +192,7 @@ impl Inner {
     /// stands once, however many wait for it.
     async fn fly(
         self: Arc<Self>,
-        landing: InFlightGuard,
+        in_flight_guard: InFlightGuard,
         question: Question,
         freshness: Freshness,
     ) -> Outcome {
@@ -204,7 +205,7 @@ impl Inner {
             Ok(_) => self.metrics.count(ForwardOutcome::Denied),
             Err(no_answer) => self.fail(no_answer),
         }
-        landing.land(&outcome);
+        in_flight_guard.land(&outcome);
         outcome
     }
 
@@ -212,7 +213,7 @@ impl Inner {
         let busy = |Crowded| NoAnswer::Busy;
         let _slot = match freshness {
             Freshness::Kept => {
-                let turn = Turn::Address(question.asking.address());
+                let turn = Turn::Address(question.auth_request.address());
                 AnySlot::Shared(self.slots.acquire(turn).await.map_err(busy)?)
             }
             Freshness::New => tokio::select! {

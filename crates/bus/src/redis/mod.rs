@@ -8,7 +8,7 @@
 //! | [`sentinel`] | finding the primary by asking Sentinels |
 //! | [`supervisor`] | makes the subscription link, and makes it again when it is lost, without end |
 //! | [`session`] | the life of one link: subscriptions, changes, pings |
-//! | [`gate`] | takes messages off the link into the feed |
+//! | [`link_gate`] | takes messages off the link into the feed |
 //! | [`commands`] | the command connection |
 //! | [`identity`] | what a server says of itself |
 //! | [`probe`] | whether what goes out over one connection comes in over the other |
@@ -32,8 +32,8 @@ mod connection;
 mod credentials;
 mod farewell;
 mod function;
-mod gate;
 mod identity;
+mod link_gate;
 mod probe;
 mod publisher;
 mod reader;
@@ -71,7 +71,7 @@ pub struct RedisBus {
     commands: Commands,
     publisher: Publisher,
     reader: Reader,
-    interest: Arc<DesiredSubscriptions>,
+    desired_subscriptions: Arc<DesiredSubscriptions>,
     state: Arc<StateCell>,
     config: RedisConfig,
 }
@@ -87,7 +87,7 @@ impl RedisBus {
         config: &RedisConfig,
         retention: &RetentionConfig,
         node: NodeId,
-        interest: Arc<DesiredSubscriptions>,
+        desired_subscriptions: Arc<DesiredSubscriptions>,
     ) -> Result<Self, ConnectError> {
         let connector = Arc::new(Connector::new(config)?);
         let channels = Channels::new(&config.channel_prefix, &config.control_channel, node);
@@ -95,7 +95,16 @@ impl RedisBus {
         let state = Arc::new(StateCell::new("redis"));
         let publisher = Publisher::new(retention);
         let reader = Reader::new(retention);
-        Ok(Self { connector, channels, commands, publisher, reader, interest, state, config: config.clone() })
+        Ok(Self {
+            connector,
+            channels,
+            commands,
+            publisher,
+            reader,
+            desired_subscriptions,
+            state,
+            config: config.clone(),
+        })
     }
 }
 
@@ -116,10 +125,14 @@ impl RedisBus {
 }
 
 impl Bus for RedisBus {
-    fn run(self: Arc<Self>, feed: Arc<dyn BusHandler>, stop: CancellationToken) -> BoxFuture<'static, ()> {
+    fn run(
+        self: Arc<Self>,
+        bus_handler: Arc<dyn BusHandler>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             tokio::select! {
-                () = supervisor::run(&self, feed) => {}
+                () = supervisor::run(&self, bus_handler) => {}
                 () = stop.cancelled() => {}
             }
         })

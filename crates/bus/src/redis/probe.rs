@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::RedisBus;
 use super::connect::{describe, is_passing};
-use super::gate::LinkGate;
+use super::link_gate::LinkGate;
 use super::session::Lost;
 
 /// The link is given up when so many probes in a row stay out.
@@ -17,7 +17,7 @@ const UNHEARD_MAX: u32 = 2;
 /// The probes of one link.
 pub(super) struct Probes<'a> {
     bus: &'a RedisBus,
-    gate: &'a LinkGate,
+    link_gate: &'a LinkGate,
     sent: u64,
     unheard: u32,
 }
@@ -35,8 +35,8 @@ enum Outcome {
 }
 
 impl<'a> Probes<'a> {
-    pub(super) fn new(bus: &'a RedisBus, gate: &'a LinkGate) -> Self {
-        Self { bus, gate, sent: 0, unheard: 0 }
+    pub(super) fn new(bus: &'a RedisBus, link_gate: &'a LinkGate) -> Self {
+        Self { bus, link_gate, sent: 0, unheard: 0 }
     }
 
     /// Sends the first one: only a link on which it comes back is one.
@@ -98,7 +98,7 @@ impl<'a> Probes<'a> {
             return Outcome::Refused;
         }
         let patience = self.bus.config.ping_timeout_seconds.duration();
-        match timeout(patience, self.gate.heard(self.sent)).await {
+        match timeout(patience, self.link_gate.heard(self.sent)).await {
             Ok(()) => Outcome::Heard,
             Err(_) => Outcome::Unheard { alone: receivers == Value::Int(0) },
         }

@@ -8,8 +8,8 @@ use redis::{RedisError, Value};
 use super::RedisBus;
 use super::connect::{Target, describe, is_passing};
 use super::connection::Connection;
-use super::gate::LinkGate;
 use super::identity::Identity;
+use super::link_gate::LinkGate;
 use super::probe::Probes;
 use tidings_event::SubscriptionChange;
 use tidings_event::workspace::WorkspaceId;
@@ -26,7 +26,7 @@ pub(super) struct Lost(pub(super) String);
 /// One link and what is subscribed on it.
 pub(super) struct Session<'a> {
     bus: &'a RedisBus,
-    gate: &'a LinkGate,
+    link_gate: &'a LinkGate,
     connection: Connection,
     target: Target,
     subscribed: HashSet<WorkspaceId>,
@@ -39,12 +39,17 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(bus: &'a RedisBus, gate: &'a LinkGate, connection: Connection, target: Target) -> Self {
+    pub(super) fn new(
+        bus: &'a RedisBus,
+        link_gate: &'a LinkGate,
+        connection: Connection,
+        target: Target,
+    ) -> Self {
         let (subscribed, refused) = (HashSet::new(), HashMap::new());
         let refusal_log = Throttle::default();
         Self {
             bus,
-            gate,
+            link_gate,
             connection,
             target,
             subscribed,
@@ -68,7 +73,7 @@ impl<'a> Session<'a> {
         self.subscribe_probe().await?;
         probes.begin().await?;
         self.subscribe_control().await?;
-        let wanted = self.bus.interest.take_all();
+        let wanted = self.bus.desired_subscriptions.take_all();
         self.subscribe(&wanted).await
     }
 
@@ -82,7 +87,7 @@ impl<'a> Session<'a> {
             let outcome = tokio::select! {
                 _ = ping.tick() => self.ping().await,
                 _ = poll.tick(), if self.target.primary.is_some() => self.check_primary().await,
-                () = self.bus.interest.changed() => self.follow().await,
+                () = self.bus.desired_subscriptions.changed() => self.follow().await,
             };
             if let Err(lost) = outcome {
                 return lost;
@@ -94,10 +99,10 @@ impl<'a> Session<'a> {
     async fn follow(&mut self) -> Result<(), Lost> {
         let mut wanted = Vec::new();
         let mut released = Vec::new();
-        for (workspace, change) in self.bus.interest.take_changes() {
+        for (workspace, change) in self.bus.desired_subscriptions.take_changes() {
             match change {
                 SubscriptionChange::Want if self.subscribed.contains(&workspace) => {
-                    self.gate.confirm(&workspace)
+                    self.link_gate.confirm(&workspace)
                 }
                 SubscriptionChange::Want => wanted.push(workspace),
                 SubscriptionChange::Release => {
@@ -146,7 +151,7 @@ impl<'a> Session<'a> {
                 Err(error) if is_refusal(&error) => {
                     let reason = describe(&error);
                     self.log_refusal(&self.bus.channels.of(workspace), &reason);
-                    self.gate.refuse(workspace, &reason);
+                    self.link_gate.refuse(workspace, &reason);
                     self.refused.insert(workspace.clone(), reason);
                 }
                 Err(error) => return Err(lost(error)),

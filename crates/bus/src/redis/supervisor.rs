@@ -6,8 +6,8 @@ use super::RedisBus;
 use super::backoff::Backoff;
 use super::connect::ConnectError;
 use super::function;
-use super::gate::LinkGate;
 use super::identity::Identity;
+use super::link_gate::LinkGate;
 use super::probe::Probes;
 use super::session::{Lost, Session};
 use crate::LinkState;
@@ -15,23 +15,24 @@ use tidings_event::BusHandler;
 use tidings_metrics::Throttle;
 
 /// Runs until it is dropped.
-pub(super) async fn run(bus: &RedisBus, feed: Arc<dyn BusHandler>) {
+pub(super) async fn run(bus: &RedisBus, bus_handler: Arc<dyn BusHandler>) {
     let mut backoff =
         Backoff::new(bus.config.backoff_min_seconds.duration(), bus.config.backoff_max_seconds.duration());
     let warnings = Throttle::default();
     loop {
-        let gate = Arc::new(LinkGate::new(Arc::clone(&feed), bus.channels.clone(), Arc::clone(&bus.state)));
-        let error = match link(bus, &gate, &mut backoff).await {
+        let link_gate =
+            Arc::new(LinkGate::new(Arc::clone(&bus_handler), bus.channels.clone(), Arc::clone(&bus.state)));
+        let error = match link(bus, &link_gate, &mut backoff).await {
             Ok(lost) => {
-                gate.shut();
-                feed.interrupted();
+                link_gate.shut();
+                bus_handler.interrupted();
                 if bus.state.snapshot().link == LinkState::Up {
                     bus.state.count_interruption();
                 }
                 lost.0
             }
             Err(error) => {
-                gate.shut();
+                link_gate.shut();
                 error.to_string()
             }
         };
@@ -60,8 +61,12 @@ async fn learn_rights(bus: &RedisBus) -> Lost {
 }
 
 /// Makes one link and lives with it until it is lost.
-async fn link(bus: &RedisBus, gate: &Arc<LinkGate>, backoff: &mut Backoff) -> Result<Lost, ConnectError> {
-    let pushes = Arc::clone(gate);
+async fn link(
+    bus: &RedisBus,
+    link_gate: &Arc<LinkGate>,
+    backoff: &mut Backoff,
+) -> Result<Lost, ConnectError> {
+    let pushes = Arc::clone(link_gate);
     let target = bus.connector.find().await?;
     let mut connection = bus.connector.subscription_link(&target, move |info| pushes.push(info)).await?;
     let server = Identity::ask(&mut connection).await?;
@@ -72,8 +77,8 @@ async fn link(bus: &RedisBus, gate: &Arc<LinkGate>, backoff: &mut Backoff) -> Re
     // Anew for commands too: whatever cut off the old link may have left that connection half open.
     bus.commands.pin(target.clone(), server);
     let excess = connection.excess().clone();
-    let mut session = Session::new(bus, gate, connection, target);
-    let mut probes = Probes::new(bus, gate);
+    let mut session = Session::new(bus, link_gate, connection, target);
+    let mut probes = Probes::new(bus, link_gate);
     bus.state.set_link(LinkState::Resubscribing);
     let lost = tokio::select! {
         lost = async {
@@ -91,7 +96,7 @@ async fn link(bus: &RedisBus, gate: &Arc<LinkGate>, backoff: &mut Backoff) -> Re
             }
         } => lost,
         reason = bus.commands.mismatch() => Lost(reason),
-        () = gate.closed() => Lost("the server closed the connection".to_owned()),
+        () = link_gate.closed() => Lost("the server closed the connection".to_owned()),
     };
     Ok(excess.get().map_or(lost, |reason| Lost(reason.to_string())))
 }

@@ -21,10 +21,10 @@ fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
     let workspace = WorkspaceId::parse("acme").unwrap();
     let open = Arc::new(StreamRegistry::new(NodeId::random(), StreamLimits::default()));
     let candidate = Candidate { workspace: workspace.clone(), identity: Identity::default() };
-    let lease = open.admit(candidate).unwrap();
+    let stream_guard = open.admit(candidate).unwrap();
     let subscriber = hub.join(&workspace, Start::Head, SubscriptionFilter::default()).unwrap();
     hub.confirmed(&workspace);
-    while let Some(read) = hub.reads().take() {
+    while let Some(read) = hub.read_queue().take() {
         hub.answer(&read, Ok(LogPage { proven: true, ..LogPage::default() }));
     }
     let settings = Arc::new(StreamSettings {
@@ -39,7 +39,7 @@ fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
     let until = Until { expires: Some(expires), aged: None };
-    StreamBody::new(subscriber, Terms { lease, place: None, until }, settings, recipient)
+    StreamBody::new(subscriber, Terms { stream_guard, place: None, until }, settings, recipient)
 }
 
 fn hub() -> Hub {

@@ -6,12 +6,12 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 
 use super::Tick;
+use super::broadcast_buffer::{BroadcastBuffer, Run};
+use super::catching_up::CatchingUp;
 use super::counts::Counts;
-use super::handed::ConnectionGuards;
+use super::handoff::ConnectionGuards;
 use super::outgoing::Outgoing;
-use super::personal::CatchingUp;
-use super::wire_log::{BroadcastBuffer, Run};
-use crate::account::StreamStats;
+use crate::stream_stats::StreamStats;
 use tidings_event::UserKey;
 use tidings_event::control::ReconnectReason;
 use tidings_hub::SubscriptionGuard;
@@ -29,7 +29,7 @@ pub(super) const NEVER: Tick = Tick::MAX;
 /// closed before its place is given to another.
 pub(super) struct Client {
     /// `None` when the stream's last byte is out.
-    pub(super) account: Option<StreamStats>,
+    pub(super) stream_stats: Option<StreamStats>,
     pub(super) phase: Phase,
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) socket: TcpStream,
@@ -79,7 +79,7 @@ pub(super) struct BroadcastCursor {
     pub(super) cursor: u64,
     /// Who looks, where it matters.
     pub(super) user: Option<UserKey>,
-    pub(super) presence: SubscriptionGuard,
+    pub(super) subscription_guard: SubscriptionGuard,
 }
 
 /// What came of sending.
@@ -133,34 +133,34 @@ impl Client {
 
     /// Sends what the log holds behind the cursor. Nothing may wait for this connection alone.
     pub(super) fn send_log(&mut self, wire: &BroadcastBuffer, now: Tick, counts: &mut Counts) -> Sent {
-        let Phase::Shared(member) = &mut self.phase else { return Sent::All };
+        let Phase::Shared(broadcast_cursor) = &mut self.phase else { return Sent::All };
         loop {
-            if member.cursor == wire.head() {
+            if broadcast_cursor.cursor == wire.head() {
                 return Sent::All;
             }
-            let has_private = wire.has_private_after(member.cursor);
-            let from = member.cursor;
+            let has_private = wire.has_private_after(broadcast_cursor.cursor);
+            let from = broadcast_cursor.cursor;
             let (written, wanted) = if has_private {
-                write_runs(&self.socket, wire, member)
+                write_runs(&self.socket, wire, broadcast_cursor)
             } else {
                 let bytes = wire.after(from);
                 let written = (&self.socket).write(bytes);
-                member.cursor += written.as_ref().map_or(0, |&count| count as u64);
+                broadcast_cursor.cursor += written.as_ref().map_or(0, |&count| count as u64);
                 (written, bytes.len())
             };
-            if wanted == 0 && member.cursor == from {
+            if wanted == 0 && broadcast_cursor.cursor == from {
                 // A log is cut behind its slowest client, so this is not so; if it were, no write would ever change it.
                 debug_assert!(false, "a cursor has fallen out of its log");
                 return Sent::Gone("has lost its place");
             }
             counts.writes += u64::from(wanted > 0);
-            let given = wire.given(from, member.cursor, member.user);
+            let given = wire.given(from, broadcast_cursor.cursor, broadcast_cursor.user);
             let count = written.as_ref().map_or(0, |&count| count as u64);
             counts.deliveries += given.events;
             counts.bytes += given.bytes;
-            if let Some(account) = &mut self.account {
-                account.events += given.events;
-                account.bytes += given.bytes;
+            if let Some(stream_stats) = &mut self.stream_stats {
+                stream_stats.events += given.events;
+                stream_stats.bytes += given.bytes;
             }
             if count > 0 {
                 self.stuck_since = NEVER;
@@ -232,7 +232,7 @@ impl Client {
 
     /// Whether it was given nothing but its head, which goes out together with what comes first.
     pub(super) fn is_opening(&self) -> bool {
-        matches!(&self.phase, Phase::CatchingUp(personal) if personal.is_opening())
+        matches!(&self.phase, Phase::CatchingUp(catching_up) if catching_up.is_opening())
     }
 
     /// Where bytes for this connection alone are added.
@@ -253,8 +253,8 @@ impl Client {
         let stuck = if self.blocked { self.stuck_since.saturating_add(write_timeout) } else { NEVER };
         match &self.phase {
             // Most have their hello at once, and need no such alarm.
-            Phase::CatchingUp(personal) if !personal.is_live() && !personal.is_opening() => {
-                self.until.min(self.expires).min(personal.held_until).min(stuck)
+            Phase::CatchingUp(catching_up) if !catching_up.is_live() && !catching_up.is_opening() => {
+                self.until.min(self.expires).min(catching_up.held_until).min(stuck)
             }
             Phase::CatchingUp(_) | Phase::Shared(_) => self.until.min(self.expires).min(stuck),
             Phase::Ending { by, .. } => stuck.min(*by),
@@ -267,11 +267,11 @@ impl Client {
 fn write_runs(
     mut socket: &TcpStream,
     wire: &BroadcastBuffer,
-    member: &mut BroadcastCursor,
+    broadcast_cursor: &mut BroadcastCursor,
 ) -> (io::Result<usize>, usize) {
-    member.cursor = wire.skip_hidden(member.cursor, member.user);
+    broadcast_cursor.cursor = wire.skip_hidden(broadcast_cursor.cursor, broadcast_cursor.user);
     let mut runs = [Run::default(); RUNS];
-    let count = wire.runs(member.cursor, member.user, &mut runs);
+    let count = wire.runs(broadcast_cursor.cursor, broadcast_cursor.user, &mut runs);
     let runs = &runs[..count];
     let wanted = runs.iter().map(|run| run.bytes.len()).sum();
     if wanted == 0 {
@@ -288,10 +288,10 @@ fn write_runs(
                 break;
             }
             let taken = left.min(run.bytes.len());
-            member.cursor = run.begin + taken as u64;
+            broadcast_cursor.cursor = run.begin + taken as u64;
             left -= taken;
         }
-        member.cursor = wire.skip_hidden(member.cursor, member.user);
+        broadcast_cursor.cursor = wire.skip_hidden(broadcast_cursor.cursor, broadcast_cursor.user);
     }
     (written, wanted)
 }

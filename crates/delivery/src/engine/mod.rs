@@ -8,11 +8,11 @@
 //! | part | what it holds |
 //! | --- | --- |
 //! | [`shard`] | one thread: its turns, and what is heard in them |
-//! | [`flow`], [`rounds`] | what a shard does for one connection, and for one log |
-//! | [`client`], [`personal`], [`outgoing`] | a connection, its first part, and what waits for it alone |
-//! | [`shared_log`], [`wire_log`], [`members`] | a log with what fills it, its bytes, its clients |
-//! | [`beats`], [`alarms`] | heartbeats, and other moments |
-//! | [`inbox`], [`handed`] | how others reach a shard |
+//! | [`per_client`], [`per_broadcast`] | what a shard does for one connection, and for one log |
+//! | [`client`], [`catching_up`], [`outgoing`] | a connection, its first part, and what waits for it alone |
+//! | [`broadcast`], [`broadcast_buffer`], [`broadcast_cursors`] | a log with what fills it, its bytes, its clients |
+//! | [`heartbeat_wheel`], [`timers`] | heartbeats, and other moments |
+//! | [`shard_sender`], [`handoff`] | how others reach a shard |
 //! | [`chunk`], [`counts`] | the framing of bodies, and counting |
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -20,28 +20,28 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-mod alarms;
-mod beats;
+mod broadcast;
+mod broadcast_buffer;
+mod broadcast_cursors;
+mod catching_up;
 mod chunk;
 mod client;
 mod counts;
-mod flow;
-mod handed;
-mod inbox;
-mod members;
+mod handoff;
+mod heartbeat_wheel;
 mod outgoing;
-mod personal;
-mod rounds;
+mod per_broadcast;
+mod per_client;
 mod shard;
-mod shared_log;
-mod wire_log;
+mod shard_sender;
+mod timers;
 
-pub use handed::{ConnectionGuards, Handoff, PendingStream};
+pub use broadcast_buffer::LogBounds;
+pub use handoff::{ConnectionGuards, Handoff, PendingStream};
 pub use shard::Shard;
-pub use wire_log::LogBounds;
 
 use super::StreamSettings;
-use inbox::{ShardMessage, ShardSender};
+use shard_sender::{ShardMessage, ShardSender};
 
 #[cfg(test)]
 mod tests;
@@ -85,17 +85,17 @@ impl Engine {
     pub fn new(shards: usize, settings: &EngineSettings) -> io::Result<(Self, Vec<Shard>)> {
         let shards: Vec<_> =
             (0..shards.max(1)).map(|_| Shard::new(settings.clone())).collect::<Result<_, _>>()?;
-        Ok((Self { shards: shards.iter().map(Shard::inbox).collect() }, shards))
+        Ok((Self { shards: shards.iter().map(Shard::shard_sender).collect() }, shards))
     }
 
     /// Takes a stream over.
-    pub fn open(&self, handed: Handoff) {
-        let subscriber = &handed.granted.subscriber;
+    pub fn open(&self, handoff: Handoff) {
+        let subscriber = &handoff.pending_stream.subscriber;
         let mut hasher = DefaultHasher::new();
         subscriber.workspace().hash(&mut hasher);
         let home = usize::try_from(hasher.finish() % self.shards.len() as u64).unwrap_or_default();
         let shard = (home + subscriber.companions() / COMPANIONS) % self.shards.len();
-        self.shards[shard].say(ShardMessage::Open(Box::new(handed)));
+        self.shards[shard].send(ShardMessage::Open(Box::new(handoff)));
     }
 
     /// Tells the shards that the drain of the streams has begun.
@@ -113,7 +113,7 @@ impl Engine {
         self.tell_all(|| ShardMessage::Stop);
     }
 
-    fn tell_all(&self, word: impl Fn() -> ShardMessage) {
-        self.shards.iter().for_each(|shard| shard.say(word()));
+    fn tell_all(&self, message: impl Fn() -> ShardMessage) {
+        self.shards.iter().for_each(|shard| shard.send(message()));
     }
 }

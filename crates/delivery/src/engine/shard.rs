@@ -13,15 +13,15 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::alarms::Timers;
-use super::beats::HeartbeatWheel;
+use super::broadcast::{Broadcast, LogKey};
+use super::catching_up::CatchingUp;
 use super::client::{Client, NEVER, Phase};
 use super::counts::Counts;
-use super::handed::Handoff;
-use super::inbox::{BellOf, ClientWaker, ShardMessage, ShardSender};
+use super::handoff::Handoff;
+use super::heartbeat_wheel::HeartbeatWheel;
 use super::outgoing::Outgoing;
-use super::personal::CatchingUp;
-use super::shared_log::{Broadcast, LogKey};
+use super::shard_sender::{BellOf, ClientWaker, ShardMessage, ShardSender};
+use super::timers::Timers;
 use super::{EngineSettings, Tick};
 use crate::Until;
 use crate::until::unix_ms;
@@ -66,8 +66,8 @@ pub(super) const LINGER_MS: u64 = 1_000;
 pub struct Shard {
     pub(super) settings: EngineSettings,
     poll: Poll,
-    pub(super) inbox: Arc<ShardSender>,
-    words: Receiver<ShardMessage>,
+    pub(super) shard_sender: Arc<ShardSender>,
+    messages: Receiver<ShardMessage>,
     /// A word that came just before the shard would have slept.
     early: Option<ShardMessage>,
     began: Instant,
@@ -84,8 +84,8 @@ pub struct Shard {
     pub(super) reads: VecDeque<u32>,
     /// Logs through whose clients a round goes.
     pub(super) rounds: VecDeque<u32>,
-    pub(super) alarms: Timers,
-    beats: HeartbeatWheel,
+    pub(super) timers: Timers,
+    heartbeat_wheel: HeartbeatWheel,
     pub(super) counts: Counts,
     pub(super) scratch: Vec<u8>,
     pub(super) frames: Vec<Arc<Frame>>,
@@ -102,14 +102,14 @@ impl Shard {
     /// When the system has no poll left.
     pub(super) fn new(settings: EngineSettings) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let (inbox, words) = ShardSender::new(poll.registry(), INBOX)?;
+        let (shard_sender, messages) = ShardSender::new(poll.registry(), INBOX)?;
         let interval = millis(settings.streams.heartbeat);
         let wall_offset = settings.streams.clock.now_ms();
         Ok(Self {
             settings,
             poll,
-            inbox,
-            words,
+            shard_sender,
+            messages,
             early: None,
             began: Instant::now(),
             now: 0,
@@ -120,8 +120,8 @@ impl Shard {
             ready: VecDeque::new(),
             reads: VecDeque::new(),
             rounds: VecDeque::new(),
-            alarms: Timers::default(),
-            beats: HeartbeatWheel::new(interval, 0),
+            timers: Timers::default(),
+            heartbeat_wheel: HeartbeatWheel::new(interval, 0),
             counts: Counts::default(),
             scratch: vec![0; SCRATCH_BYTES],
             frames: Vec::new(),
@@ -130,8 +130,8 @@ impl Shard {
         })
     }
 
-    pub(super) fn inbox(&self) -> Arc<ShardSender> {
-        Arc::clone(&self.inbox)
+    pub(super) fn shard_sender(&self) -> Arc<ShardSender> {
+        Arc::clone(&self.shard_sender)
     }
 
     /// Works until the engine is stopped. Blocks the thread.
@@ -171,9 +171,9 @@ impl Shard {
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            self.inbox.doze();
-            self.early = self.words.try_recv().ok();
-            let moment = self.alarms.next_at().into_iter().chain(self.next_beat_at()).min();
+            self.shard_sender.park();
+            self.early = self.messages.try_recv().ok();
+            let moment = self.timers.next_at().into_iter().chain(self.next_beat_at()).min();
             match (&self.early, moment) {
                 (Some(_), _) => Some(Duration::ZERO),
                 (None, moment) => moment.map(|at| {
@@ -189,7 +189,7 @@ impl Shard {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             outcome => outcome,
         };
-        self.inbox.rouse();
+        self.shard_sender.unpark();
         self.now = millis(self.began.elapsed());
         outcome
     }
@@ -228,16 +228,16 @@ impl Shard {
             return;
         }
         for _ in 0..ALARMS {
-            let Some((at, number)) = self.alarms.pop(self.now) else { break };
-            self.heed(at, number);
+            let Some((at, number)) = self.timers.pop(self.now) else { break };
+            self.on_timer(at, number);
         }
         for _ in 0..BEATS {
-            let Some(number) = self.beats.pop(self.now, self.clients.capacity()) else { break };
+            let Some(number) = self.heartbeat_wheel.pop(self.now, self.clients.capacity()) else { break };
             self.beat(number);
         }
         for _ in 0..PUMPS.min(self.ready.len()) {
             let Some(number) = self.ready.pop_front() else { break };
-            self.pump(number);
+            self.flush(number);
         }
         let mut visits = VISITS;
         while visits > 0 {
@@ -250,9 +250,11 @@ impl Shard {
     /// Answers whether all there were are heard.
     fn hear_words(&mut self) -> bool {
         for _ in 0..WORDS {
-            let Some(word) = self.early.take().or_else(|| self.words.try_recv().ok()) else { return true };
-            match word {
-                ShardMessage::Open(handed) => self.open(*handed),
+            let Some(message) = self.early.take().or_else(|| self.messages.try_recv().ok()) else {
+                return true;
+            };
+            match message {
+                ShardMessage::Open(handoff) => self.open(*handoff),
                 ShardMessage::Look(number) => self.look(number),
                 ShardMessage::Read(log) => self.read_later(log),
                 ShardMessage::Drain => self.drain(),
@@ -267,37 +269,41 @@ impl Shard {
     }
 
     /// Takes a connection over.
-    fn open(&mut self, handed: Handoff) {
-        let Handoff { granted, socket, head, kept } = handed;
+    fn open(&mut self, handoff: Handoff) {
+        let Handoff { pending_stream, socket, head, connection_guards } = handoff;
         let streams = Arc::clone(&self.settings.streams);
         if self.abandoned {
-            let mut granted = granted;
-            return granted.cut("cut at the end of the drain");
+            let mut pending_stream = pending_stream;
+            return pending_stream.cut("cut at the end of the drain");
         }
         let entry = self.clients.vacant_entry();
         let Ok(number) = u32::try_from(entry.key()) else { return };
         let mut socket = mio::net::TcpStream::from_std(socket);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(entry.key());
-        let mut account = granted.account;
+        let mut stream_stats = pending_stream.stream_stats;
         // Whether it was said before is looked at before anything is sent.
-        let _ = account.lease.listen(Arc::clone(&self.inbox) as Arc<dyn OnClose>, number);
+        let _ = stream_stats.stream_guard.listen(Arc::clone(&self.shard_sender) as Arc<dyn OnClose>, number);
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::error!(%error, "cannot wait for a socket: its stream ends");
-            account.cut("cannot be waited for");
+            stream_stats.cut("cannot be waited for");
             return;
         }
-        let Until { aged, expires } = granted.until;
+        let Until { aged, expires } = pending_stream.until;
         let expires = expires.map_or(NEVER, |at| self.tick_of_wall(unix_ms(at)));
         let aged = aged.map(|at| (self.tick_of(at), ReconnectReason::Aged));
         let drained = streams.drain.draw_end().map(|at| (self.tick_of(at), ReconnectReason::Draining));
         let until = aged.into_iter().chain(drained).min_by_key(|(at, _)| *at);
         let (until, until_reason) = until.unwrap_or((NEVER, ReconnectReason::Aged));
         let held_until = self.now.saturating_add(millis(streams.confirm));
-        let bell = ClientWaker::new(&self.inbox, BellOf::Client(number));
+        let client_waker = ClientWaker::new(&self.shard_sender, BellOf::Client(number));
         let client = Client {
-            account: Some(account),
-            phase: Phase::CatchingUp(Box::new(CatchingUp::new(granted.subscriber, bell, held_until))),
+            stream_stats: Some(stream_stats),
+            phase: Phase::CatchingUp(Box::new(CatchingUp::new(
+                pending_stream.subscriber,
+                client_waker,
+                held_until,
+            ))),
             outgoing: Some(Box::new(Outgoing::new(head))),
             socket,
             until,
@@ -309,7 +315,7 @@ impl Shard {
             unread: false,
             queued: false,
             behind: false,
-            _kept: kept.with(granted.place),
+            _kept: connection_guards.with(pending_stream.place),
         };
         self.clients.insert(client);
         self.settings.streams.metrics.handed_off.inc();
@@ -320,10 +326,10 @@ impl Shard {
     /// A connection's subscriber has something, or it has to end.
     fn look(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
-        if let Phase::CatchingUp(personal) = &client.phase {
-            personal.bell.heard();
+        if let Phase::CatchingUp(catching_up) = &client.phase {
+            catching_up.client_waker.heard();
         }
-        let ending = client.account.as_ref().and_then(|account| account.lease.ending());
+        let ending = client.stream_stats.as_ref().and_then(|stream_stats| stream_stats.stream_guard.ending());
         if let Some(ending) = ending {
             self.end(number, ending.reason());
         }
@@ -331,7 +337,7 @@ impl Shard {
     }
 
     /// An alarm of a connection has come.
-    fn heed(&mut self, at: Tick, number: u32) {
+    fn on_timer(&mut self, at: Tick, number: u32) {
         let (now, write_timeout) = (self.now, self.settings.write_timeout_ms());
         let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.alarm == at) else {
             return;
@@ -345,7 +351,7 @@ impl Shard {
             Phase::Ending { by, .. } if *by <= now => return self.remove(number, "takes no bytes"),
             Phase::Ending { .. } | Phase::Closing(_) => None,
             Phase::CatchingUp(_) | Phase::Shared(_) if client.due(now).is_some() => client.due(now),
-            Phase::CatchingUp(personal) if !personal.is_live() && personal.held_until <= now => {
+            Phase::CatchingUp(catching_up) if !catching_up.is_live() && catching_up.held_until <= now => {
                 Some(ReconnectReason::Unavailable)
             }
             Phase::CatchingUp(_) | Phase::Shared(_) => None,
@@ -360,7 +366,7 @@ impl Shard {
         if self.clients.is_empty() {
             return None;
         }
-        self.beats.next_at(self.clients.capacity(), |number| self.clients.contains(number as usize))
+        self.heartbeat_wheel.next_at(self.clients.capacity(), |number| self.clients.contains(number as usize))
     }
 
     /// Every stream gets a moment at which it ends.
@@ -393,11 +399,11 @@ impl Shard {
         let at = client.next_alarm(write_timeout);
         if at < client.alarm {
             client.alarm = at;
-            self.alarms.set(at, number);
-            if self.alarms.are_mostly_past(self.clients.len()) {
+            self.timers.set(at, number);
+            if self.timers.are_mostly_past(self.clients.len()) {
                 let clients = &self.clients;
                 let counts = |at, number: u32| clients.get(number as usize).is_some_and(|it| it.alarm == at);
-                self.alarms.keep(counts);
+                self.timers.keep(counts);
             }
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ids::checked_integer;
 use super::{CommandError, Step, other};
-use crate::keeper::Done;
+use crate::log_writer::Done;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::subscriber::NAME_BYTES_MAX;

@@ -17,8 +17,8 @@ pub(super) use room::Room;
 pub(super) use transaction::Transaction;
 
 use super::budget::OverBudget;
-use super::keeper::Done;
 use super::log::Logs;
+use super::log_writer::Done;
 use super::reply::Reply;
 use super::session::Session;
 use super::subscriber::SubscriberError;

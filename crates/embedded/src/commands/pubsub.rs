@@ -5,25 +5,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{CommandError, Outcome, Step, other};
-use crate::exchange::Kind;
-use crate::keeper::{Announcement, Done};
-use crate::outbox::too_large;
+use crate::log_writer::{Announcement, Done};
+use crate::output_buffer::too_large;
+use crate::pubsub::Kind;
 use crate::reply::Reply;
 use crate::session::Session;
 
 /// `PUBLISH channel message`: a live event; answers how many got it.
 pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> Outcome {
     let [channel, message] = arguments else { return Ok(None) };
-    Ok(Some(Reply::count(session.exchange().publish(channel, message))))
+    Ok(Some(Reply::count(session.pubsub().publish(channel, message))))
 }
 
 /// `PUBLISH channel message` in a transaction: said when what stands before it is stored.
 pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
     let [channel, message] = arguments else { return Err(CommandError::Arguments("publish".to_owned())) };
-    let exchange = Arc::clone(session.exchange());
+    let pubsub = Arc::clone(session.pubsub());
     let announcement = Announcement { channel: channel.clone(), message: message.clone() };
     Ok(Box::new(move |_, _| Done {
-        answer: Reply::count(exchange.receivers(&announcement.channel)),
+        answer: Reply::count(pubsub.receivers(&announcement.channel)),
         announcements: vec![announcement],
     }))
 }
@@ -75,8 +75,8 @@ pub(super) fn channels(session: &mut Session, arguments: &[Bytes]) -> Outcome {
             return Err(other(text));
         }
     };
-    let most = session.subscriber().outbox().reply_bytes_max();
-    Ok(Some(match session.exchange().channels(pattern, most) {
+    let most = session.subscriber().output_buffer().reply_bytes_max();
+    Ok(Some(match session.pubsub().channels(pattern, most) {
         Some(channels) => Reply::Array(channels.into_iter().map(Reply::Bulk).collect()),
         None => too_large(most),
     }))
@@ -84,12 +84,12 @@ pub(super) fn channels(session: &mut Session, arguments: &[Bytes]) -> Outcome {
 
 /// `PUBSUB NUMSUB [channel ...]`: an array of names and counts, in RESP3 too.
 pub(super) fn numsub(session: &mut Session, arguments: &[Bytes]) -> Outcome {
-    let listeners = |name: &Bytes| Reply::count(session.exchange().listeners(name));
+    let listeners = |name: &Bytes| Reply::count(session.pubsub().listeners(name));
     let pairs = arguments.iter().flat_map(|name| [Reply::Bulk(name.clone()), listeners(name)]);
     Ok(Some(Reply::Array(pairs.collect())))
 }
 
 /// `PUBSUB NUMPAT`
 pub(super) fn numpat(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
-    Ok(Some(Reply::count(session.exchange().patterns())))
+    Ok(Some(Reply::count(session.pubsub().patterns())))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::outbox::too_large;
+use crate::output_buffer::too_large;
 use crate::reply::Reply;
 
 /// What is left of the largest reply that the client gets. All commands of a transaction share it.

@@ -9,8 +9,8 @@ use super::ids::integer;
 use super::streams::id_reply;
 use super::{CommandError, Outcome, Step, other, shown};
 use crate::glob;
-use crate::keeper::{Announcement, Done};
 use crate::log::{LogSettings, NotPublished, Publish};
+use crate::log_writer::{Announcement, Done};
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::subscriber::NAME_BYTES_MAX;
@@ -94,8 +94,8 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
             "ERR tidings_publish takes the workspace's channel as its key, and may be given the keys beside its log",
         ));
     };
-    if session.exchange().workspace(key).is_none() {
-        let prefix = session.exchange().prefix();
+    if session.pubsub().workspace(key).is_none() {
+        let prefix = session.pubsub().prefix();
         let got = shown(key);
         return Err(other(format!(
             "ERR tidings_publish: the key is `{prefix}` and a workspace id, got `{got}`"

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Call, CommandError, Handler, Outcome, Room, Step, other};
 use crate::budget::Charge;
-use crate::keeper::Done;
+use crate::log_writer::Done;
 use crate::reply::Reply;
 use crate::session::Session;
 
@@ -81,7 +81,7 @@ pub(super) fn multi(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
     if session.transaction().is_some() {
         return Err(other("ERR MULTI calls can not be nested"));
     }
-    let charge = session.subscriber().outbox().account().try_hold(0)?;
+    let charge = session.subscriber().output_buffer().account().try_hold(0)?;
     *session.transaction() = Some(Transaction { queued: Vec::new(), bytes: 0, charge, is_spoilt: false });
     Ok(Some(Reply::OK))
 }
@@ -99,14 +99,14 @@ pub(super) fn exec(session: &mut Session) -> Result<Step, CommandError> {
         return Err(other("EXECABORT Transaction discarded because of previous errors."));
     }
     let Transaction { queued, charge, .. } = transaction;
-    let most = session.subscriber().outbox().reply_bytes_max();
+    let most = session.subscriber().output_buffer().reply_bytes_max();
     let mut said = Room::new(most);
     said.set_aside(SHORT_REPLY * queued.len());
     let free = said.left();
     let steps: Vec<Step> = queued.into_iter().map(|queued| step(session, &queued, &mut said)).collect();
     // What was said already is held until all of it is sent.
     let taken = most - said.left();
-    let said = session.subscriber().outbox().account().try_hold(free - said.left())?;
+    let said = session.subscriber().output_buffer().account().try_hold(free - said.left())?;
     Ok(Box::new(move |logs, room| {
         let _held = (charge, said);
         room.set_aside(taken);

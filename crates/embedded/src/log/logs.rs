@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::beside::Beside;
 use super::change::{Header, LogChange};
 use super::entry::{Entry, Fields, IdWish};
-use super::once::{IdempotencyCache, OnceBounds};
+use super::idempotency_cache::{IdempotencyCache, OnceBounds};
 use super::stream::{Excess, Stream};
 use tidings_event::log::LiveMark;
 use tidings_event::{EntryId, Epoch, EpochRecord};
@@ -32,7 +32,7 @@ pub(crate) struct LogSettings {
     /// What all logs together may take in memory, in bytes. Beyond it the log that is nearest to its end goes first.
     pub(crate) memory: usize,
     /// What remembered publications may take.
-    pub(crate) once: OnceBounds,
+    pub(crate) idempotency_cache: OnceBounds,
 }
 
 /// All logs, by key.
@@ -46,7 +46,7 @@ pub(crate) struct Logs {
     /// The highest id of a log that is gone: a new one of its name begins behind it, whatever the clock says.
     floor: EntryId,
     /// Publications that were given an idempotency key.
-    pub(super) once: IdempotencyCache,
+    pub(super) idempotency_cache: IdempotencyCache,
     beside: Beside,
     /// The time of the work at hand, in milliseconds since the Unix epoch.
     now: u64,
@@ -88,7 +88,7 @@ impl Logs {
             ends: BTreeSet::new(),
             memory: 0,
             floor: EntryId::ZERO,
-            once: IdempotencyCache::new(settings.once),
+            idempotency_cache: IdempotencyCache::new(settings.idempotency_cache),
             beside: Beside::default(),
             now: 0,
             changes: recording.then(Changes::default),
@@ -106,7 +106,7 @@ impl Logs {
 
     /// Puts a publication back that was stored.
     pub(crate) fn restore_once(&mut self, key: Bytes, ids: Vec<EntryId>, until: u64) {
-        self.once.remember(key, ids, until);
+        self.idempotency_cache.remember(key, ids, until);
     }
 
     /// Puts the record of a log's epoch back that was stored.
@@ -176,7 +176,7 @@ impl Logs {
             let key = key.clone();
             self.remove(&key);
         }
-        for key in self.once.forget(now) {
+        for key in self.idempotency_cache.forget(now) {
             self.record(LogChange::Forgotten { key });
         }
         let (records, marks) = self.beside.forget(now);

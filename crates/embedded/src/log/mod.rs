@@ -6,15 +6,15 @@
 //! | `stream` | one log, and what it drops |
 //! | `page` | reading a log, and whether what is read connects to what was known |
 //! | `logs` | all logs: when each ends, what they take together |
-//! | `publish`, `once` | publishing as the script does it, and once where that is asked for |
+//! | `publish`, `idempotency_cache` | publishing as the script does it, and once where that is asked for |
 //! | `beside` | what stands beside each log: its epoch, and the mark of live events |
 //! | `change` | what changed, for whoever stores it |
 
 mod beside;
 mod change;
 mod entry;
+mod idempotency_cache;
 mod logs;
-mod once;
 mod page;
 mod publish;
 mod stream;
@@ -23,7 +23,7 @@ mod tests;
 
 pub(crate) use change::{Header, LogChange};
 pub(crate) use entry::{Entry, Fields, ID_MAX, IdWish};
+pub(crate) use idempotency_cache::OnceBounds;
 pub(crate) use logs::{LogSettings, Logs};
-pub(crate) use once::OnceBounds;
 pub(crate) use publish::{NotPublished, Publish};
 pub(crate) use stream::{Excess, Stream, Tally};

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::change::LogChange;
 use super::entry::{Fields, IdWish};
+use super::idempotency_cache::{self, KeysFull, REMEMBERED_MILLISECONDS};
 use super::logs::{Logs, NoId};
-use super::once::{self, KeysFull, REMEMBERED_MILLISECONDS};
 use super::stream::Excess;
 use tidings_bus::Item;
 use tidings_event::log::{AUDIENCE_FIELD, PAYLOAD_FIELD};
@@ -52,12 +52,12 @@ pub(crate) enum NotPublished {
 impl Logs {
     /// Logs events next to each other; all of them, or none where ids or the room for idempotency keys have run out.
     pub(crate) fn publish(&mut self, log: &Bytes, publish: &Publish) -> Result<Publishing, NotPublished> {
-        let once = publish.idempotency_key.as_ref().map(|key| once::name(log, key));
-        if let Some(name) = &once {
-            if let Some(ids) = self.once.recall(name) {
+        let idempotency_cache = publish.idempotency_key.as_ref().map(|key| idempotency_cache::name(log, key));
+        if let Some(name) = &idempotency_cache {
+            if let Some(ids) = self.idempotency_cache.recall(name) {
                 return Ok(Publishing { ids: ids.to_vec(), messages: Vec::new() });
             }
-            self.once.room_for(name, publish.items.len())?;
+            self.idempotency_cache.room_for(name, publish.items.len())?;
         }
         let ids = self.ids(log, publish.items.len())?;
         let newest = self.get(log).and_then(|stream| stream.newest());
@@ -85,10 +85,10 @@ impl Logs {
             self.trim(log, excess, usize::MAX);
         }
         self.expire(log, self.now().saturating_add(publish.age));
-        if let Some(key) = once {
+        if let Some(key) = idempotency_cache {
             let until = self.now().saturating_add(REMEMBERED_MILLISECONDS);
             self.record(LogChange::Remembered { key: key.clone(), ids: ids.clone(), until });
-            self.once.remember(key, ids.clone(), until);
+            self.idempotency_cache.remember(key, ids.clone(), until);
         }
         Ok(Publishing { ids, messages })
     }

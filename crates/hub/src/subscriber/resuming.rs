@@ -28,7 +28,7 @@ impl Subscriber {
                 position = resume.position();
                 // Before the first entry of a log whose epoch is not known, only the node that gave the position knows the place.
                 let Some(named) = position.filter(|named| !is_of_one_node(named)) else {
-                    let ring = state.timeline.ring();
+                    let ring = state.sequencer.ring();
                     if let Some(named) = position
                         && let Some(cursor) = ring.resumes_after(&named)
                     {
@@ -37,7 +37,7 @@ impl Subscriber {
                     let from = Some(Box::from(resume.text()));
                     return self.begin_unproven(state, ResetReason::UnknownPosition, from, None);
                 };
-                if let Some(cursor) = state.timeline.ring().resumes_after(&named) {
+                if let Some(cursor) = state.sequencer.ring().resumes_after(&named) {
                     return self.resume_in_ring(state, cursor, named);
                 }
                 Span::after(named.entry, named.epoch)
@@ -82,10 +82,10 @@ impl Subscriber {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         let Some(page) = replaying.page.as_ref().and_then(Weak::upgrade) else {
             replaying.span = replaying.taken.take().unwrap_or(replaying.span);
-            let (now, oldest) = (state.timeline.asked_now(), state.timeline.ring().oldest());
+            let (now, oldest) = (state.sequencer.asked_now(), state.sequencer.ring().oldest());
             return match state.replays.get(replaying.span, self.reader, now, oldest) {
                 Page::Unasked => {
-                    self.seat.cell().ask_replay(replaying.span, self.reader);
+                    self.waiter_slot.cell().ask_replay(replaying.span, self.reader);
                     Step::Wait
                 }
                 Page::Waiting => Step::Wait,
@@ -121,9 +121,9 @@ impl Subscriber {
             if let Some(began) = replaying.began {
                 // What came after a place beside the log, only the node that gave it could tell, while its ring held the place.
                 let is_beside = replaying.position.is_some_and(|position| position.live.is_some());
-                replaying.misses_live = match self.seat.cell().shared().settings.live {
+                replaying.misses_live = match self.waiter_slot.cell().shared().settings.live {
                     LiveEvents::Auto if is_beside => {
-                        page.live != LiveMark::Absent || state.timeline.is_mixed()
+                        page.live != LiveMark::Absent || state.sequencer.is_mixed()
                     }
                     LiveEvents::Auto => page.live.is_after(began),
                     LiveEvents::Never => false,
@@ -136,16 +136,16 @@ impl Subscriber {
                 _ => Joined::Resumed { position: self.position },
             }));
         }
-        let shared = self.seat.cell().shared();
+        let shared = self.waiter_slot.cell().shared();
         // A live event that comes meanwhile may have left the ring before the client gets there.
         replaying.misses_live |= shared.settings.live == LiveEvents::Auto
-            && replaying.began.is_some_and(|began| state.timeline.has_heard_live_after(began));
+            && replaying.began.is_some_and(|began| state.sequencer.has_heard_live_after(began));
         if let Some(frame) = page.frame(replaying.next, shared, replaying.misses_live) {
             replaying.next += 1;
             let position = *frame.position();
             replaying.taken = Some(Span::after(position.entry, page.epoch()));
             self.position = Some(position);
-            return show(&self.view, frame);
+            return show(&self.filter, frame);
         }
         self.finish_page(state, &page)
     }
@@ -154,7 +154,7 @@ impl Subscriber {
     fn finish_page(&mut self, state: &mut State, page: &ReplayPage) -> Step {
         let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
         (replaying.page, replaying.taken) = (None, None);
-        let (ring, life) = (state.timeline.ring(), state.timeline.life());
+        let (ring, life) = (state.sequencer.ring(), state.sequencer.life());
         if page.is_outrun(ring.oldest()) {
             // It was kept for too long: read once more.
             return Step::GoOn;
@@ -166,7 +166,7 @@ impl Subscriber {
             Some(last) => match ring.cursor_after(&page.position(last)) {
                 Some(cursor) => Some((cursor, None)),
                 // The announcement of what was just read is still on its way here.
-                None if here && state.timeline.is_behind(last) => {
+                None if here && state.sequencer.is_behind(last) => {
                     let ahead =
                         ReadAhead { until: last, told: replaying.misses_live, epoch: page.epoch(), life };
                     Some((ring.head(), Some(ahead)))
@@ -193,7 +193,7 @@ impl Subscriber {
             return self.tell(ResetReason::LiveEvents, from.as_deref(), &head);
         }
         if let Some(at) = replaying.began
-            && self.seat.cell().shared().settings.live == LiveEvents::Auto
+            && self.waiter_slot.cell().shared().settings.live == LiveEvents::Auto
         {
             doubt = Some(Box::new(Doubt { at, from, place: None }));
         }
@@ -232,8 +232,8 @@ impl Subscriber {
     /// Goes on from the end of the log, which a page may have shown to lie beyond what this node was told: what the client is told to
     /// fetch does not come a second time, and it is not sent back.
     fn read_from_head(&mut self, state: &State, page: Option<&ReplayPage>) -> Position {
-        let (ring, life) = (state.timeline.ring(), state.timeline.life());
-        let ahead = page.filter(|page| page.asked.life == life && state.timeline.is_behind(page.head));
+        let (ring, life) = (state.sequencer.ring(), state.sequencer.life());
+        let ahead = page.filter(|page| page.asked.life == life && state.sequencer.is_behind(page.head));
         let read_until =
             ahead.map(|page| ReadAhead { until: page.head, told: true, epoch: page.epoch(), life });
         self.stage = Stage::Reading { cursor: ring.head(), read_until, doubt: None };

@@ -4,12 +4,12 @@ use super::*;
 use tidings_event::Audience;
 use tidings_event::UserId;
 
-fn view(user: &str) -> SubscriptionFilter {
+fn filter(user: &str) -> SubscriptionFilter {
     SubscriptionFilter { user: Some(UserId::parse(user).unwrap().key()), ..SubscriptionFilter::default() }
 }
 
 fn join_as(fixture: &Fixture, user: &str, start: Start) -> Subscriber {
-    fixture.hub.join(&acme(), start, view(user)).unwrap()
+    fixture.hub.join(&acme(), start, filter(user)).unwrap()
 }
 
 /// Logs an event for some users, and announces it.
@@ -53,7 +53,8 @@ fn filters_and_private_events_do_not_hinder_resuming() {
     for from in ["1-0", "2-0", "38-0"] {
         let types = Some(TypeFilter::parse("A").unwrap());
         let start = Start::After(Resume::new(from));
-        let mut back = fixture.hub.join(&acme(), start, SubscriptionFilter { types, ..view("u1") }).unwrap();
+        let mut back =
+            fixture.hub.join(&acme(), start, SubscriptionFilter { types, ..filter("u1") }).unwrap();
         assert_eq!(read_all(&fixture, &mut back), ["resumed", r#"{"type":"A","n":40}"#], "from {from}");
         assert_eq!(position(&back), "40-0");
         let mut nobody = resume(&fixture, from);

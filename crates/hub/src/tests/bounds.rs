@@ -6,7 +6,7 @@ use super::*;
 fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     let fixture = fixture();
     let subscriber = joined(&fixture);
-    fixture.interest.take_changes();
+    fixture.desired_subscriptions.take_changes();
     let later = Instant::now() + Duration::from_secs(3600);
     assert_eq!(fixture.hub.sweep(later), 0);
     drop(subscriber);
@@ -15,7 +15,7 @@ fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     assert_eq!(fixture.hub.sweep(later), 0, "someone came back in time");
     drop(back);
     assert_eq!(fixture.hub.sweep(later), 1);
-    assert_eq!(fixture.interest.take_changes()[&acme()], SubscriptionChange::Release);
+    assert_eq!(fixture.desired_subscriptions.take_changes()[&acme()], SubscriptionChange::Release);
     assert_eq!(fixture.metrics.workspaces.get(), 0);
     say(&fixture, "nobody is here, and that is fine");
 }
@@ -124,7 +124,7 @@ fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not
     // Somebody is back in the one that has been without for longest, and the next one was left a second time.
     let _back = join("a").unwrap();
     drop(join("b").unwrap());
-    let changes = || fixture.interest.take_changes();
+    let changes = || fixture.desired_subscriptions.take_changes();
     changes();
     let _first = join("d").unwrap();
     assert_eq!(changes().get(&id("b")), Some(&SubscriptionChange::Release));

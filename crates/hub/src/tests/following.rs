@@ -104,9 +104,9 @@ fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
     fixture.hub.refused(&acme(), "NOPERM");
     assert_eq!(read(&mut live), ["unavailable"]);
     drop(live);
-    fixture.interest.take_changes();
+    fixture.desired_subscriptions.take_changes();
     let mut back = resume(&fixture, &seen);
-    assert_eq!(fixture.interest.take_changes()[&acme()], SubscriptionChange::Want);
+    assert_eq!(fixture.desired_subscriptions.take_changes()[&acme()], SubscriptionChange::Want);
     assert_eq!(next(&mut back), Poll::Pending);
     fixture.confirm();
     assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"], "what was missed meanwhile is told");

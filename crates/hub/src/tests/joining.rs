@@ -6,7 +6,7 @@ use super::*;
 fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
     let fixture = fixture();
     let mut subscriber = fixture.join(Start::Head);
-    assert_eq!(fixture.interest.take_changes()[&acme()], SubscriptionChange::Want);
+    assert_eq!(fixture.desired_subscriptions.take_changes()[&acme()], SubscriptionChange::Want);
     assert_eq!(next(&mut subscriber), Poll::Pending);
     assert_eq!(subscriber.position(), None);
     fixture.hub.confirmed(&acme());
@@ -53,9 +53,9 @@ fn a_frame_is_encoded_once_and_shared() {
 fn one_subscription_for_all_who_share_a_workspace() {
     let fixture = fixture();
     let first = joined(&fixture);
-    assert_eq!(fixture.interest.take_changes().len(), 1);
+    assert_eq!(fixture.desired_subscriptions.take_changes().len(), 1);
     let second = joined(&fixture);
-    assert!(fixture.interest.take_changes().is_empty());
+    assert!(fixture.desired_subscriptions.take_changes().is_empty());
     assert_eq!(fixture.metrics.subscribers.get(), 2);
     drop((first, second));
     assert_eq!(fixture.metrics.subscribers.get(), 0);
@@ -64,9 +64,9 @@ fn one_subscription_for_all_who_share_a_workspace() {
 #[test]
 fn a_filter_holds_events_back_but_the_position_moves_on() {
     let fixture = fixture();
-    let view =
+    let filter =
         SubscriptionFilter { types: Some(TypeFilter::parse("A").unwrap()), ..SubscriptionFilter::default() };
-    let mut subscriber = fixture.hub.join(&acme(), Start::Head, view).unwrap();
+    let mut subscriber = fixture.hub.join(&acme(), Start::Head, filter).unwrap();
     fixture.confirm();
     read(&mut subscriber);
     log(&fixture, 5, r#"{"type":"A"}"#);

@@ -165,10 +165,16 @@ fn mark_is_written_once_for_many_live_events() {
     let now = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let read = Arc::clone(&now);
     let clock = Clock::new(move || Duration::from_millis(read.load(Ordering::SeqCst)));
-    let (interest, metrics) = (Arc::new(DesiredSubscriptions::default()), Arc::new(Metrics::new()));
-    let hub =
-        Hub::with_clock(NodeId::random(), settings(), Arc::clone(&interest), Arc::clone(&metrics), clock);
-    let fixture = Fixture { hub, interest, metrics, log: Mutex::default() };
+    let (desired_subscriptions, metrics) =
+        (Arc::new(DesiredSubscriptions::default()), Arc::new(Metrics::new()));
+    let hub = Hub::with_clock(
+        NodeId::random(),
+        settings(),
+        Arc::clone(&desired_subscriptions),
+        Arc::clone(&metrics),
+        clock,
+    );
+    let fixture = Fixture { hub, desired_subscriptions, metrics, log: Mutex::default() };
     let _keeps_the_workspace = joined(&fixture);
     let marks = || std::iter::from_fn(|| fixture.hub.marks().take()).count();
     (0..10).for_each(|_| say(&fixture, "live"));

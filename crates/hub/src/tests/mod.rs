@@ -33,7 +33,7 @@ impl Wake for Wakes {
 
 struct Fixture {
     hub: Hub,
-    interest: Arc<DesiredSubscriptions>,
+    desired_subscriptions: Arc<DesiredSubscriptions>,
     metrics: Arc<Metrics>,
     log: Mutex<ModelLog>,
 }
@@ -57,10 +57,10 @@ fn settings() -> HubSettings {
 }
 
 fn fixture_with(settings: HubSettings) -> Fixture {
-    let interest = Arc::new(DesiredSubscriptions::default());
+    let desired_subscriptions = Arc::new(DesiredSubscriptions::default());
     let metrics = Arc::new(Metrics::new());
-    let hub = Hub::new(NodeId::random(), settings, Arc::clone(&interest), Arc::clone(&metrics));
-    Fixture { hub, interest, metrics, log: Mutex::default() }
+    let hub = Hub::new(NodeId::random(), settings, Arc::clone(&desired_subscriptions), Arc::clone(&metrics));
+    Fixture { hub, desired_subscriptions, metrics, log: Mutex::default() }
 }
 
 impl Fixture {

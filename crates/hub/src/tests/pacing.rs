@@ -10,9 +10,16 @@ fn limited() -> (Fixture, Arc<AtomicU64>) {
     let now = Arc::new(AtomicU64::new(0));
     let read = Arc::clone(&now);
     let clock = Clock::new(move || Duration::from_millis(read.load(Ordering::SeqCst)));
-    let (interest, metrics) = (Arc::new(DesiredSubscriptions::default()), Arc::new(Metrics::new()));
-    let hub = Hub::with_clock(NodeId::random(), settings, Arc::clone(&interest), Arc::clone(&metrics), clock);
-    (Fixture { hub, interest, metrics, log: Mutex::default() }, now)
+    let (desired_subscriptions, metrics) =
+        (Arc::new(DesiredSubscriptions::default()), Arc::new(Metrics::new()));
+    let hub = Hub::with_clock(
+        NodeId::random(),
+        settings,
+        Arc::clone(&desired_subscriptions),
+        Arc::clone(&metrics),
+        clock,
+    );
+    (Fixture { hub, desired_subscriptions, metrics, log: Mutex::default() }, now)
 }
 
 fn wait(now: &AtomicU64, milliseconds: u64) {

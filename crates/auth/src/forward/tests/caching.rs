@@ -98,14 +98,14 @@ async fn a_changed_mind_counts_at_once_when_the_app_is_asked_again() {
     })
     .await;
     let auth = app.auth();
-    let asking = of_user(&auth, "u1");
-    read(&auth, &asking).await.unwrap();
+    let auth_request = of_user(&auth, "u1");
+    read(&auth, &auth_request).await.unwrap();
     member.store(false, Ordering::SeqCst);
-    read(&auth, &asking).await.unwrap();
+    read(&auth, &auth_request).await.unwrap();
     assert_eq!(app.asked(), 1);
-    let denial = auth.ask_again(&acme(), Action::Subscribe, &asking).await.unwrap_err();
+    let denial = auth.ask_again(&acme(), Action::Subscribe, &auth_request).await.unwrap_err();
     assert_eq!(denial.standing, DenialKind::Forbidden);
     // What it said before is forgotten too.
-    read(&auth, &asking).await.unwrap_err();
+    read(&auth, &auth_request).await.unwrap_err();
     assert_eq!(app.asked(), 3);
 }

@@ -145,15 +145,15 @@ fn from(auth: &ForwardAuth, user: &str, address: &str) -> AuthRequest {
     let mut headers = HeaderMap::new();
     headers.insert("cookie", HeaderValue::from_str(&format!("session={user}")).unwrap());
     let target = "/api/workspaces/acme/events?named=1&token=s3cret";
-    auth.asking(&headers, address.parse().unwrap(), "https", Some("app.example"), target)
+    auth.auth_request(&headers, address.parse().unwrap(), "https", Some("app.example"), target)
 }
 
 fn acme() -> WorkspaceId {
     WorkspaceId::parse("acme").unwrap()
 }
 
-async fn read(auth: &ForwardAuth, asking: &AuthRequest) -> Result<Decision, Denial> {
-    tokio::time::timeout(DEADLINE, auth.ask(&acme(), Action::Subscribe, asking)).await.unwrap()
+async fn read(auth: &ForwardAuth, auth_request: &AuthRequest) -> Result<Decision, Denial> {
+    tokio::time::timeout(DEADLINE, auth.ask(&acme(), Action::Subscribe, auth_request)).await.unwrap()
 }
 
 /// The user that is let in.

@@ -21,11 +21,12 @@ async fn the_app_is_told_who_asks_and_what_for() {
         headers.insert(name, HeaderValue::from_static(value));
     }
     let client = "2001:db8::7".parse().unwrap();
-    let asking = auth.asking(&headers, client, "https", Some("app.example"), "/e?named=1&token=s3cret");
-    let decision = auth.ask(&acme(), Action::Subscribe, &asking).await.unwrap();
+    let auth_request =
+        auth.auth_request(&headers, client, "https", Some("app.example"), "/e?named=1&token=s3cret");
+    let decision = auth.ask(&acme(), Action::Subscribe, &auth_request).await.unwrap();
     assert_eq!(decision.identity.user.unwrap().as_str(), "u1");
     assert_eq!((decision.identity.token, decision.identity.expires, decision.until), (None, None, None));
-    auth.ask(&acme(), Action::Publish, &asking).await.unwrap_err();
+    auth.ask(&acme(), Action::Publish, &auth_request).await.unwrap_err();
 
     let seen = app.seen.lock().clone();
     assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("GET", "/may/acme?key=k"));
@@ -88,9 +89,9 @@ async fn who_reads_does_not_write_unless_the_app_means_it() {
     for (headers, allowed) in [(&[][..], false), (&[("x-tidings-publish", "true")], true)] {
         let app = TestApp::saying(204, headers).await;
         let auth = app.auth();
-        let asking = of_user(&auth, "u1");
-        read(&auth, &asking).await.unwrap();
-        let published = auth.ask(&acme(), Action::Publish, &asking).await;
+        let auth_request = of_user(&auth, "u1");
+        read(&auth, &auth_request).await.unwrap();
+        let published = auth.ask(&acme(), Action::Publish, &auth_request).await;
         let denied = published.err().map(|denial| (denial.standing, denial.check));
         assert_eq!(denied, (!allowed).then_some((DenialKind::Forbidden, DenialReason::Publish)));
     }

@@ -21,15 +21,15 @@ async fn gated_app() -> (TestApp, Arc<Semaphore>) {
 }
 
 /// Asks in a task.
-fn asking(
+fn auth_request(
     auth: &ForwardAuth,
     tasks: &mut JoinSet<Result<Decision, Denial>>,
     user: &str,
 ) -> tokio::task::AbortHandle {
     // Of one address not all slots may be taken.
     let last: u8 = user.bytes().fold(0, u8::wrapping_add);
-    let (auth, asking) = (auth.clone(), from(auth, user, &format!("192.0.2.{last}")));
-    tasks.spawn(async move { auth.ask(&acme(), Action::Subscribe, &asking).await })
+    let (auth, auth_request) = (auth.clone(), from(auth, user, &format!("192.0.2.{last}")));
+    tasks.spawn(async move { auth.ask(&acme(), Action::Subscribe, &auth_request).await })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,15 +38,15 @@ async fn all_who_have_the_same_question_share_one_request() {
     let auth = app.auth();
     let mut tasks = JoinSet::new();
     for _ in 0..50 {
-        asking(&auth, &mut tasks, "u1");
+        auth_request(&auth, &mut tasks, "u1");
     }
-    eventually("the question", || app.asked() == 1 && auth.0.book.waiting() == 50).await;
+    eventually("the question", || app.asked() == 1 && auth.0.in_flight.waiting() == 50).await;
     gate.add_permits(1);
     while let Some(outcome) = tasks.join_next().await {
         outcome.unwrap().unwrap();
     }
     assert_eq!(app.asked(), 1);
-    assert_eq!(auth.0.book.flights(), 0);
+    assert_eq!(auth.0.in_flight.flights(), 0);
 }
 
 #[tokio::test]
@@ -54,11 +54,11 @@ async fn the_request_goes_on_when_the_first_one_leaves() {
     let (app, gate) = gated_app().await;
     let auth = app.auth();
     let mut tasks = JoinSet::new();
-    let first = asking(&auth, &mut tasks, "u1");
+    let first = auth_request(&auth, &mut tasks, "u1");
     eventually("the question", || app.asked() == 1).await;
-    asking(&auth, &mut tasks, "u1");
-    asking(&auth, &mut tasks, "u1");
-    eventually("three who wait", || auth.0.book.waiting() == 3).await;
+    auth_request(&auth, &mut tasks, "u1");
+    auth_request(&auth, &mut tasks, "u1");
+    eventually("three who wait", || auth.0.in_flight.waiting() == 3).await;
     first.abort();
     assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
     gate.add_permits(1);
@@ -73,10 +73,10 @@ async fn a_request_that_nobody_waits_for_ends_and_leaves_nothing() {
     let (app, gate) = gated_app().await;
     let auth = app.auth_with(|config| (config.concurrent, config.queue) = (1, 0));
     let mut tasks = JoinSet::new();
-    asking(&auth, &mut tasks, "u1");
+    auth_request(&auth, &mut tasks, "u1");
     eventually("the question", || app.asked() == 1).await;
     tasks.shutdown().await;
-    assert_eq!((auth.0.book.flights(), auth.0.metrics.in_flight.get()), (0, 0));
+    assert_eq!((auth.0.in_flight.flights(), auth.0.metrics.in_flight.get()), (0, 0));
     // Its slot is free again.
     gate.add_permits(2);
     user(&auth, "u2").await;
@@ -88,14 +88,14 @@ async fn requests_are_bounded_and_so_are_those_who_wait() {
     let auth = app.auth_with(|config| (config.concurrent, config.queue) = (2, 3));
     let mut tasks = JoinSet::new();
     for name in ["u1", "u2", "u3", "u4", "u5"] {
-        asking(&auth, &mut tasks, name);
+        auth_request(&auth, &mut tasks, name);
     }
-    eventually("two requests", || app.asked() == 2 && auth.0.book.flights() == 5).await;
+    eventually("two requests", || app.asked() == 2 && auth.0.in_flight.flights() == 5).await;
     assert_eq!(auth.0.metrics.in_flight.get(), 2);
     let denial = read(&auth, &of_user(&auth, "u6")).await.unwrap_err();
     assert_eq!(denial.standing, DenialKind::Passing);
     // Who has a question that is under way already takes no place.
-    asking(&auth, &mut tasks, "u5");
+    auth_request(&auth, &mut tasks, "u5");
     gate.add_permits(1);
     eventually("a third request", || app.asked() == 3).await;
     gate.add_permits(10);
@@ -115,14 +115,14 @@ async fn waiting_for_a_slot_counts_towards_the_deadline() {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
     for name in ["u1", "u2", "u3"] {
-        asking(&auth, &mut tasks, name);
+        auth_request(&auth, &mut tasks, name);
     }
     while let Some(outcome) = tasks.join_next().await {
         assert_eq!(outcome.unwrap().unwrap_err().standing, DenialKind::Passing);
     }
     // One after the other, three would take three times as long.
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
-    assert_eq!(auth.0.book.flights(), 0);
+    assert_eq!(auth.0.in_flight.flights(), 0);
 }
 
 #[tokio::test]
@@ -132,25 +132,26 @@ async fn newcomers_do_not_keep_open_streams_waiting() {
     let auth = ForwardAuth::with_rechecks(&config, ForwardMetrics::default()).unwrap();
     let mut tasks = JoinSet::new();
     for number in 0..8 {
-        asking(&auth, &mut tasks, &format!("newcomer-{number}"));
+        auth_request(&auth, &mut tasks, &format!("newcomer-{number}"));
     }
-    eventually("all slots of newcomers are taken", || app.asked() == 3 && auth.0.book.flights() == 8).await;
+    eventually("all slots of newcomers are taken", || app.asked() == 3 && auth.0.in_flight.flights() == 8)
+        .await;
     let denial = read(&auth, &of_user(&auth, "one more")).await.unwrap_err();
     assert_eq!(denial.standing, DenialKind::Passing);
 
     // Those that are asked about again have a slot of their own, one after the other.
     let mut rechecks = JoinSet::new();
     for number in 0..3 {
-        let (auth, asking) = (auth.clone(), of_user(&auth, &format!("open-{number}")));
-        rechecks.spawn(async move { auth.ask_again(&acme(), Action::Subscribe, &asking).await });
+        let (auth, auth_request) = (auth.clone(), of_user(&auth, &format!("open-{number}")));
+        rechecks.spawn(async move { auth.ask_again(&acme(), Action::Subscribe, &auth_request).await });
     }
-    eventually("one of them is asked about", || app.asked() == 4 && auth.0.book.flights() == 11).await;
+    eventually("one of them is asked about", || app.asked() == 4 && auth.0.in_flight.flights() == 11).await;
     assert_eq!(auth.0.metrics.in_flight.get(), 4, "all together keep to the bound");
     tasks.shutdown().await;
     gate.add_permits(20);
     while let Some(outcome) = rechecks.join_next().await {
         outcome.unwrap().unwrap();
     }
-    assert_eq!(auth.0.book.flights(), 0);
+    assert_eq!(auth.0.in_flight.flights(), 0);
     user(&auth, "newcomer").await;
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use super::super::inbox::ShardMessage;
+use super::super::shard_sender::ShardMessage;
 use super::*;
 use tidings_limits::Ending;
 
@@ -64,7 +64,7 @@ fn who_is_disconnected_gets_nothing_that_came_after_also_behind_many_words() {
     let mut other = scene.join("acme", Coming::default());
     scene.publish("acme", "before");
     // More than are heard in a turn.
-    (0..3_000).for_each(|_| scene.shard.inbox.say(ShardMessage::Look(u32::MAX)));
+    (0..3_000).for_each(|_| scene.shard.shard_sender.send(ShardMessage::Look(u32::MAX)));
     client.stream.end(Ending::Disconnected);
     scene.publish("acme", "after");
     scene.until("it has ended", |_| client.has_ended());

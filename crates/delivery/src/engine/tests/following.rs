@@ -65,8 +65,11 @@ fn a_heartbeat_has_the_place_of_its_client_also_within_one_tick() {
     let mut second = scene.join("acme", Coming::default());
     scene.log("acme", "one", &[]);
     scene.until("they are no newcomers", |scene| {
-        let ages =
-            scene.shard.clients.iter().filter_map(|(_, client)| client.account.as_ref().map(|it| it.age()));
+        let ages = scene
+            .shard
+            .clients
+            .iter()
+            .filter_map(|(_, client)| client.stream_stats.as_ref().map(|it| it.age()));
         second.data() == ["one"] && ages.min() > Some(Duration::from_millis(5))
     });
     let numbers: Vec<_> = scene.shard.clients.iter().map(|(number, _)| number as u32).collect();
@@ -92,7 +95,7 @@ fn a_named_stream_has_a_log_of_its_own() {
     let mut named = scene.join(
         "acme",
         Coming {
-            view: SubscriptionFilter { named: true, ..SubscriptionFilter::default() },
+            filter: SubscriptionFilter { named: true, ..SubscriptionFilter::default() },
             ..Coming::default()
         },
     );
@@ -109,8 +112,8 @@ fn a_named_stream_has_a_log_of_its_own() {
 #[test]
 fn a_private_event_reaches_its_users_alone_among_those_who_share_a_log() {
     let mut scene = Scene::new(&Setting::default());
-    let mut ann = scene.join("acme", Coming { view: user("ann"), ..Coming::default() });
-    let mut ben = scene.join("acme", Coming { view: user("ben"), ..Coming::default() });
+    let mut ann = scene.join("acme", Coming { filter: user("ann"), ..Coming::default() });
+    let mut ben = scene.join("acme", Coming { filter: user("ben"), ..Coming::default() });
     let mut nobody = scene.join("acme", Coming::default());
     scene.log("acme", "all", &[]);
     scene.log("acme", "ann", &["ann"]);
@@ -136,7 +139,7 @@ fn a_filter_is_one_client_s_alone() {
     let types = Some(TypeFilter::parse("B").unwrap());
     let mut client = scene.join(
         "acme",
-        Coming { view: SubscriptionFilter { types, ..SubscriptionFilter::default() }, ..Coming::default() },
+        Coming { filter: SubscriptionFilter { types, ..SubscriptionFilter::default() }, ..Coming::default() },
     );
     for kind in ["A", "B", "C", "B"] {
         scene.publish("acme", &format!(r#"{{"type":"{kind}"}}"#));
@@ -158,7 +161,7 @@ fn who_comes_back_gets_what_it_missed_and_then_what_is_new() {
     scene.until("all of it", |_| back.data().len() == 2 && there.data().len() == 3);
     assert_eq!(back.data(), ["2", "3"]);
     assert!(back.body().contains(r#""resumed":true"#));
-    assert_eq!(scene.shard.logs.iter().map(|(_, log)| log.members.len()).sum::<usize>(), 2);
+    assert_eq!(scene.shard.logs.iter().map(|(_, log)| log.broadcast_cursors.len()).sum::<usize>(), 2);
 }
 
 #[test]

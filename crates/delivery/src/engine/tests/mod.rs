@@ -70,7 +70,7 @@ struct Scene {
 /// How a client comes.
 #[derive(Default)]
 struct Coming {
-    view: SubscriptionFilter,
+    filter: SubscriptionFilter,
     after: Option<String>,
     /// The kernel's buffers on both ends, where they are to be small.
     buffer: Option<usize>,
@@ -164,17 +164,17 @@ impl Scene {
         let id = WorkspaceId::parse(workspace).unwrap();
         let start = coming.after.as_deref().map_or(Start::Head, |text| Start::After(Resume::new(text)));
         let candidate = Candidate { workspace: id.clone(), identity: Identity::default() };
-        let lease = self.open.admit(candidate).unwrap();
-        let stream = lease.handle();
-        let subscriber = self.hub.join(&id, start, coming.view).unwrap();
-        let terms = Terms { lease, place: None, until: coming.until };
+        let stream_guard = self.open.admit(candidate).unwrap();
+        let stream = stream_guard.handle();
+        let subscriber = self.hub.join(&id, start, coming.filter).unwrap();
+        let terms = Terms { stream_guard, place: None, until: coming.until };
         let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
-        let granted = PendingStream::new(subscriber, terms, &recipient);
+        let pending_stream = PendingStream::new(subscriber, terms, &recipient);
         self.engine.open(Handoff {
-            granted,
+            pending_stream,
             socket: served,
             head: HEAD.into(),
-            kept: ConnectionGuards::default(),
+            connection_guards: ConnectionGuards::default(),
         });
         Client { socket, stream, answer: Answer::default(), closed: false }
     }
@@ -189,7 +189,7 @@ impl Scene {
 
     fn confirm(&self, workspace: &str) {
         self.hub.confirmed(&WorkspaceId::parse(workspace).unwrap());
-        while let Some(read) = self.hub.reads().take() {
+        while let Some(read) = self.hub.read_queue().take() {
             let page = LogPage { proven: true, ..LogPage::default() };
             self.hub.answer(&read, Ok(page));
         }

@@ -30,8 +30,8 @@ fn a_frame_that_a_socket_takes_in_parts_arrives_whole() {
 #[test]
 fn a_private_event_that_a_socket_takes_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
-    let mut ann = scene.join("acme", Coming { view: user("ann"), ..small() });
-    let mut ben = scene.join("acme", Coming { view: user("ben"), ..small() });
+    let mut ann = scene.join("acme", Coming { filter: user("ann"), ..small() });
+    let mut ben = scene.join("acme", Coming { filter: user("ben"), ..small() });
     for (number, users) in [&["ann"][..], &[], &["ben"], &["ann", "ben"], &["ben"]].into_iter().enumerate() {
         scene.log("acme", &number.to_string().repeat(800_000), users);
     }
@@ -101,6 +101,6 @@ fn a_heartbeat_that_a_socket_takes_in_part_goes_on_where_it_was() {
     scene.publish("acme", "after");
     scene.until("the event", |_| client.data() == ["after"]);
     let body = client.body().to_owned();
-    let beats = body.matches("event: tidings.heartbeat\n").count();
-    assert!(beats > 10 && body.matches("data: {\"live\":true}\n\n").count() == beats);
+    let heartbeat_wheel = body.matches("event: tidings.heartbeat\n").count();
+    assert!(heartbeat_wheel > 10 && body.matches("data: {\"live\":true}\n\n").count() == heartbeat_wheel);
 }

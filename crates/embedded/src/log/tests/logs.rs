@@ -21,7 +21,7 @@ const SETTINGS: LogSettings = LogSettings {
     age: Duration::from_millis(100),
     bytes: 1000,
     memory: 1 << 20,
-    once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+    idempotency_cache: OnceBounds { log: 1 << 20, all: 4 << 20 },
 };
 
 fn logs() -> Logs {
@@ -126,7 +126,7 @@ fn beyond_the_memory_the_log_nearest_to_its_end_goes() {
 struct Disk {
     entries: BTreeMap<(Bytes, EntryId), Fields>,
     headers: BTreeMap<Bytes, Header>,
-    once: BTreeMap<Bytes, (Vec<EntryId>, u64)>,
+    idempotency_cache: BTreeMap<Bytes, (Vec<EntryId>, u64)>,
     records: BTreeMap<Bytes, (String, u64)>,
     marks: BTreeMap<Bytes, (u64, u64)>,
 }
@@ -147,8 +147,10 @@ impl Disk {
                     self.headers.remove(&log);
                 }
                 LogChange::Header { log, header } => drop(self.headers.insert(log, header)),
-                LogChange::Remembered { key, ids, until } => drop(self.once.insert(key, (ids, until))),
-                LogChange::Forgotten { key } => assert!(self.once.remove(&key).is_some()),
+                LogChange::Remembered { key, ids, until } => {
+                    drop(self.idempotency_cache.insert(key, (ids, until)))
+                }
+                LogChange::Forgotten { key } => assert!(self.idempotency_cache.remove(&key).is_some()),
                 LogChange::Recorded { log, record: Some((record, until)) } => {
                     drop(self.records.insert(log, (record.to_string(), until)));
                 }
@@ -170,7 +172,7 @@ impl Disk {
                 .collect();
             logs.restore(key, *header, entries);
         }
-        for (key, (ids, until)) in &self.once {
+        for (key, (ids, until)) in &self.idempotency_cache {
             logs.restore_once(key.clone(), ids.clone(), *until);
         }
         for (log, (record, until)) in &self.records {
@@ -198,12 +200,12 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = || prop_oneof![Just(super::key("a")), Just(super::key("b"))];
-    let once = prop_oneof![Just(super::key("1")), Just(super::key("2"))];
+    let idempotency_cache = prop_oneof![Just(super::key("1")), Just(super::key("2"))];
     prop::collection::vec(
         prop_oneof![
             2 => (0u64..80).prop_map(Step::Wait),
             4 => key().prop_map(Step::Append),
-            4 => (key(), prop::option::of(once)).prop_map(|(key, once)| Step::Publish(key, once)),
+            4 => (key(), prop::option::of(idempotency_cache)).prop_map(|(key, idempotency_cache)| Step::Publish(key, idempotency_cache)),
             1 => (key(), 0usize..3).prop_map(|(key, most)| Step::Trim(key, most)),
             1 => (key(), 0u64..3000).prop_map(|(key, at)| Step::Expire(key, at)),
             1 => key().prop_map(Step::Remove),

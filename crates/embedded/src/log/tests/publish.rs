@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{id, key};
+use crate::log::idempotency_cache::KeysFull;
 use crate::log::logs::NoId;
-use crate::log::once::KeysFull;
 use crate::log::publish::Publishing;
 use crate::log::{Fields, ID_MAX, IdWish, LogSettings, Logs, NotPublished, OnceBounds, Publish};
 use tidings_event::EntryId;
@@ -17,7 +17,7 @@ fn logs() -> Logs {
         age: Duration::from_secs(60),
         bytes: 1 << 20,
         memory: 1 << 20,
-        once: OnceBounds { log: 1 << 20, all: 4 << 20 },
+        idempotency_cache: OnceBounds { log: 1 << 20, all: 4 << 20 },
     };
     let mut logs = Logs::new(settings, false);
     logs.begin(1000);
@@ -60,17 +60,17 @@ fn each_log_has_its_own_chain() {
 #[test]
 fn the_same_key_publishes_once_within_five_minutes() {
     let mut logs = logs();
-    let once = |log: &'static str, name: &'static str| {
+    let idempotency_cache = |log: &'static str, name: &'static str| {
         (key(log), Publish { idempotency_key: Some(key(name)), ..of(&["x", "y"]) })
     };
-    let (log, publish) = once("a", "1");
+    let (log, publish) = idempotency_cache("a", "1");
     let first = logs.publish(&log, &publish).unwrap();
     logs.begin(300_999);
     let again = logs.publish(&log, &publish).unwrap();
     assert_eq!(again, Publishing { ids: first.ids, messages: vec![] });
     // The log ended meanwhile; that the publication was made is still known.
     assert!(logs.get(b"a").is_none());
-    for (log, publish) in [once("a", "2"), once("b", "1")] {
+    for (log, publish) in [idempotency_cache("a", "2"), idempotency_cache("b", "1")] {
         assert_eq!(logs.publish(&log, &publish).unwrap().messages.len(), 2);
     }
     logs.begin(301_000);
@@ -80,29 +80,29 @@ fn the_same_key_publishes_once_within_five_minutes() {
 #[test]
 fn flood_of_another_log_pushes_no_key_out() {
     let mut logs = logs();
-    let once = |number: usize| Publish {
+    let idempotency_cache = |number: usize| Publish {
         idempotency_key: Some(Bytes::from(format!("{number:0>36}"))),
         ..of(&["x"])
     };
-    let first = logs.publish(&key("quiet"), &once(0)).unwrap().ids;
+    let first = logs.publish(&key("quiet"), &idempotency_cache(0)).unwrap().ids;
     let (mut taken, mut refused) = (Vec::new(), None);
     for number in 0..70_000 {
-        match logs.publish(&key("loud"), &once(number)) {
+        match logs.publish(&key("loud"), &idempotency_cache(number)) {
             Ok(publishing) => taken.push(publishing.ids),
             Err(error) => refused = refused.or(Some((number, error))),
         }
     }
     logs.begin(300_999);
-    assert_eq!(logs.publish(&key("quiet"), &once(0)).unwrap().ids, first);
+    assert_eq!(logs.publish(&key("quiet"), &idempotency_cache(0)).unwrap().ids, first);
     for (number, ids) in taken.iter().enumerate() {
-        assert_eq!(logs.publish(&key("loud"), &once(number)).unwrap().ids, *ids);
+        assert_eq!(logs.publish(&key("loud"), &idempotency_cache(number)).unwrap().ids, *ids);
     }
     let Some((number, error)) = refused else { panic!("a log takes any number of keys") };
     assert_eq!((number, error), (taken.len(), NotPublished::KeysFull(KeysFull::Log)));
-    assert_eq!(logs.publish(&key("quiet"), &once(1)).unwrap().messages.len(), 1);
+    assert_eq!(logs.publish(&key("quiet"), &idempotency_cache(1)).unwrap().messages.len(), 1);
     assert!(logs.publish(&key("loud"), &of(&["without a key"])).is_ok());
     logs.begin(301_000);
-    assert!(logs.publish(&key("loud"), &once(number)).is_ok());
+    assert!(logs.publish(&key("loud"), &idempotency_cache(number)).is_ok());
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! The first word of a stream once its workspace is confirmed.
+
+use bytes::{Bytes, BytesMut};
+
+use tidings_event::ConnectionId;
+use tidings_event::control;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::Joined;
+
+/// The hello, and what the client must know at once.
+pub(super) fn connected(joined: Joined, workspace: &WorkspaceId, connection: ConnectionId) -> Bytes {
+    match joined {
+        Joined::Fresh { position } => control::connected(workspace, Some(&position), false, connection),
+        Joined::Resumed { position } => control::connected(workspace, position.as_ref(), true, connection),
+        Joined::Newest => control::connected(workspace, None, false, connection),
+        Joined::Unproven { reason, from, head } => {
+            // The hello has no id: a client whose connection breaks between the two must not take the head for a
+            // place it has been at.
+            let mut both = BytesMut::from(&control::connected(workspace, None, false, connection)[..]);
+            both.extend_from_slice(&control::reset(reason, from.as_deref(), &head));
+            both.freeze()
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A log that many clients of a shard share, and what fills it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::Tick;
+use super::broadcast_buffer::{BroadcastBuffer, LogBounds};
+use super::broadcast_cursors::BroadcastCursors;
+use super::chunk;
+use super::shard_sender::ClientWaker;
+use tidings_event::Frame;
+use tidings_event::control;
+use tidings_event::control::ReconnectReason;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::{RingRead, RingReader};
+
+/// What is left of a frame is copied for each client up to this size, and shared beyond it.
+const COPIED_BYTES: usize = 1024;
+
+/// What a log is of: a workspace, in one of its two forms.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct LogKey {
+    pub(super) workspace: WorkspaceId,
+    pub(super) named: bool,
+}
+
+/// A log with its clients. It is there for as long as it has some.
+pub(super) struct Broadcast {
+    pub(super) key: LogKey,
+    pub(super) wire: BroadcastBuffer,
+    pub(super) broadcast_cursors: BroadcastCursors,
+    /// How many clients have not everything and are not reached by rounds, because their sockets take no more for now.
+    pub(super) behind: usize,
+    /// It stands in the queue of those that may have something to read.
+    pub(super) reading: bool,
+    /// It stands in the queue of those through whose clients a round goes, which began when the head was here.
+    pub(super) round: Option<u64>,
+    /// Nothing more comes, and every client is told so.
+    pub(super) closed: Option<ReconnectReason>,
+    pub(super) client_waker: Arc<ClientWaker>,
+    ring_reader: RingReader,
+    beat: MadeBeat,
+    rest: Option<(u64, Bytes)>,
+}
+
+/// The heartbeat that was made last.
+#[derive(Default)]
+struct MadeBeat {
+    /// When, and at which place in the ring.
+    of: (Tick, u64),
+    bytes: Vec<u8>,
+    /// Its length without framing.
+    length: usize,
+}
+
+/// What came of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Everything that was there.
+    All,
+    /// There may be more.
+    Some,
+}
+
+impl Broadcast {
+    /// An empty log that begins where the tap does.
+    pub(super) fn new(
+        key: LogKey,
+        ring_reader: RingReader,
+        client_waker: Arc<ClientWaker>,
+        bounds: LogBounds,
+    ) -> Self {
+        let wire = BroadcastBuffer::new(key.named, bounds);
+        Self {
+            key,
+            wire,
+            broadcast_cursors: BroadcastCursors::default(),
+            behind: 0,
+            reading: false,
+            round: None,
+            closed: None,
+            client_waker,
+            ring_reader,
+            beat: MadeBeat::default(),
+            rest: None,
+        }
+    }
+
+    /// Whether clients may join.
+    pub(super) fn is_open(&self) -> bool {
+        self.closed.is_none() && !self.wire.is_full()
+    }
+
+    /// Reads at most `most` frames out of the ring, into `scratch` and from there into the log.
+    pub(super) fn read(&mut self, most: usize, scratch: &mut Vec<Arc<Frame>>) -> Read {
+        if self.closed.is_some() {
+            return Read::All;
+        }
+        let waker = self.client_waker.waker();
+        let outcome = self.ring_reader.poll_frames(&Context::from_waker(&waker), most, scratch);
+        for frame in scratch.drain(..) {
+            self.wire.append(&frame);
+        }
+        match outcome {
+            Poll::Ready(RingRead::Frames) => return Read::Some,
+            Poll::Ready(RingRead::Lagging) => self.closed = Some(ReconnectReason::Lagging),
+            Poll::Ready(RingRead::Unavailable) => self.closed = Some(ReconnectReason::Unavailable),
+            Poll::Pending => {}
+        }
+        Read::All
+    }
+
+    /// Reads up to a place in the ring. Answers whether the log stands there now.
+    pub(super) fn read_up_to(&mut self, cursor: u64, scratch: &mut Vec<Arc<Frame>>) -> bool {
+        while let Some(missing) = cursor.checked_sub(self.ring_reader.cursor()).filter(|&missing| missing > 0)
+        {
+            let most = usize::try_from(missing).unwrap_or(usize::MAX);
+            if self.read(most, scratch) == Read::All || self.wire.is_full() {
+                break;
+            }
+        }
+        self.ring_reader.cursor() == cursor && self.is_open()
+    }
+
+    /// The heartbeat for a client that has everything, made once for all who get it at the same moment, and its
+    /// length without framing.
+    pub(super) fn heartbeat(&mut self, now: Tick) -> (&[u8], usize) {
+        // Events may come within a tick, and who gave an older place than the client has would have it repeat them.
+        let of = (now, self.ring_reader.cursor());
+        let beat = &mut self.beat;
+        if beat.of != of || beat.bytes.is_empty() {
+            beat.of = of;
+            beat.bytes.clear();
+            let frame = control::heartbeat(Some(self.ring_reader.position()), self.ring_reader.is_live());
+            chunk::put(&mut beat.bytes, &frame);
+            beat.length = frame.len();
+        }
+        (&beat.bytes, beat.length)
+    }
+
+    /// What is left of the frame in whose middle a cursor stands. A large one is shared by all who need it.
+    pub(super) fn rest_of_frame(&mut self, cursor: u64) -> Bytes {
+        let rest = self.wire.rest_of_frame(cursor);
+        if rest.len() <= COPIED_BYTES {
+            return Bytes::copy_from_slice(rest);
+        }
+        let end = cursor + rest.len() as u64;
+        if let Some((_, shared)) =
+            self.rest.as_ref().filter(|(of, shared)| *of == end && shared.len() >= rest.len())
+        {
+            return shared.slice(shared.len() - rest.len()..);
+        }
+        let whole = Bytes::copy_from_slice(self.wire.whole_frame(cursor));
+        let shared = whole.slice(whole.len() - rest.len()..);
+        self.rest = Some((end, whole));
+        shared
+    }
+
+    /// Every client has everything.
+    pub(super) fn clear(&mut self) {
+        self.wire.clear();
+        self.rest = None;
+    }
+}

@@ -1,0 +1,134 @@
+//! The clients of a log, and how far a round through them has come.
+
+/// Clients in no order, by number, and the place of a round.
+///
+/// A round visits everybody who was there when it began and is still there when it ends, once; who joins meanwhile is
+/// visited too.
+#[derive(Debug, Default)]
+pub(super) struct BroadcastCursors {
+    clients: Vec<u32>,
+    next: usize,
+}
+
+/// A client that stands at another place now, because one left.
+pub(super) type Moved = (u32, usize);
+
+impl BroadcastCursors {
+    pub(super) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<u32> {
+        self.clients.get(index).copied()
+    }
+
+    /// Adds a client. Answers its place.
+    pub(super) fn add(&mut self, client: u32) -> usize {
+        self.clients.push(client);
+        self.clients.len() - 1
+    }
+
+    /// Takes the client at a place out. Answers whom that moved.
+    pub(super) fn remove(&mut self, index: usize) -> [Option<Moved>; 2] {
+        let mut moved = [None; 2];
+        let mut hole = index;
+        if index < self.next {
+            // The hole is filled by one that was visited too, so that nobody is left out.
+            self.next -= 1;
+            hole = self.next;
+            if hole != index {
+                self.clients[index] = self.clients[hole];
+                moved[0] = Some((self.clients[index], index));
+            }
+        }
+        self.clients.swap_remove(hole);
+        if let Some(&client) = self.clients.get(hole) {
+            moved[1] = Some((client, hole));
+        }
+        moved
+    }
+
+    /// Begins a round.
+    pub(super) fn begin_round(&mut self) {
+        self.next = 0;
+    }
+
+    /// The next client of the round; `None` when it is over.
+    pub(super) fn visit(&mut self) -> Option<u32> {
+        let client = self.get(self.next)?;
+        self.next += 1;
+        Some(client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add,
+        Remove(prop::sample::Index),
+        Visit,
+        Begin,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            Just(Step::Add),
+            any::<prop::sample::Index>().prop_map(Step::Remove),
+            Just(Step::Visit),
+            Just(Step::Visit),
+            Just(Step::Visit),
+            Just(Step::Begin),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_round_visits_everybody_once(steps in proptest::collection::vec(step(), 1..300)) {
+            let mut broadcast_cursors = BroadcastCursors::default();
+            let mut places: HashMap<u32, usize> = HashMap::new();
+            let mut visited: HashSet<u32> = HashSet::new();
+            let mut number = 0;
+            for step in steps {
+                match step {
+                    Step::Add => {
+                        places.insert(number, broadcast_cursors.add(number));
+                        number += 1;
+                    }
+                    Step::Remove(index) if !broadcast_cursors.is_empty() => {
+                        let index = index.index(broadcast_cursors.len());
+                        let client = broadcast_cursors.get(index).unwrap();
+                        for (client, place) in broadcast_cursors.remove(index).into_iter().flatten() {
+                            places.insert(client, place);
+                        }
+                        places.remove(&client);
+                        visited.remove(&client);
+                    }
+                    Step::Remove(_) => {}
+                    Step::Visit => match broadcast_cursors.visit() {
+                        Some(client) => prop_assert!(visited.insert(client), "visited twice"),
+                        None => prop_assert_eq!(visited.len(), places.len(), "somebody was left out"),
+                    },
+                    Step::Begin => {
+                        broadcast_cursors.begin_round();
+                        visited.clear();
+                    }
+                }
+                prop_assert_eq!(broadcast_cursors.len(), places.len());
+                for (&client, &place) in &places {
+                    prop_assert_eq!(broadcast_cursors.get(place), Some(client));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What a shard does for one connection.
+
+use super::broadcast::{Broadcast, LogKey};
+use super::catching_up::Filled;
+use super::chunk;
+use super::client::{BroadcastCursor, Client, Discarded, NEVER, Phase, Sent};
+use super::shard::{LINGER_MS, Shard, millis};
+use super::shard_sender::{BellOf, ClientWaker};
+use crate::settings::END_GRACE;
+use tidings_event::control;
+use tidings_event::control::ReconnectReason;
+
+/// Who has been there for no longer than this share of the interval between heartbeats needs none yet.
+const NEWCOMER: f64 = 0.1;
+
+/// How often a connection is filled and written to before it is another one's turn.
+const FILLS: usize = 4;
+
+impl Shard {
+    /// Has a connection looked at in its turn.
+    pub(super) fn enqueue(&mut self, number: u32) {
+        if let Some(client) = self.clients.get_mut(number as usize)
+            && !client.queued
+        {
+            client.queued = true;
+            self.ready.push_back(number);
+        }
+    }
+
+    /// Does what a connection has to do by itself: throws away what it sent, and sends what it has not got.
+    pub(super) fn flush(&mut self, number: u32) {
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        client.queued = false;
+        if client.unread {
+            match client.discard(&mut self.scratch) {
+                Discarded::All => client.unread = false,
+                Discarded::Some => self.enqueue(number),
+                Discarded::Gone(why) => return self.remove(number, why),
+            }
+        }
+        if self.clients.get(number as usize).is_some_and(Client::is_opening)
+            && let Filled::End(reason) = self.fill(number)
+        {
+            self.end(number, reason);
+        }
+        for _ in 0..FILLS {
+            let Some(client) = self.clients.get_mut(number as usize) else { return };
+            if client.blocked {
+                return;
+            }
+            match client.send_own(self.now, &mut self.counts) {
+                Sent::All => {}
+                Sent::Blocked => return self.fall_behind(number),
+                Sent::Gone(why) => return self.remove(number, why),
+            }
+            match &mut client.phase {
+                Phase::CatchingUp(_) => match self.fill(number) {
+                    Filled::Some => {}
+                    Filled::End(reason) => self.end(number, reason),
+                    Filled::Nothing if self.join(number) => {}
+                    Filled::Nothing => {
+                        if let Some(client) = self.clients.get_mut(number as usize) {
+                            // Nothing is left in it, and it may be long until something comes.
+                            client.outgoing.take_if(|outgoing| outgoing.is_large());
+                        }
+                        return self.set_alarm(number);
+                    }
+                },
+                Phase::Shared(_) => return self.send_log(number),
+                Phase::Ending { .. } => return self.close(number),
+                Phase::Closing(_) => return,
+            }
+        }
+        self.enqueue(number);
+    }
+
+    fn fill(&mut self, number: u32) -> Filled {
+        let Some(client) = self.clients.get_mut(number as usize) else { return Filled::Nothing };
+        if let Some(reason) = client.due(self.now) {
+            return Filled::End(reason);
+        }
+        let Client {
+            phase: Phase::CatchingUp(catching_up), stream_stats: Some(stream_stats), outgoing, ..
+        } = client
+        else {
+            return Filled::Nothing;
+        };
+        let out = outgoing.get_or_insert_default().end();
+        catching_up.fill(&self.settings.streams, stream_stats, &mut self.counts, out)
+    }
+
+    /// Sends a client of a log what it has not got.
+    pub(super) fn send_log(&mut self, number: u32) {
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        let Phase::Shared(broadcast_cursor) = &client.phase else { return };
+        let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize) else { return };
+        let index = broadcast_cursor.log;
+        match client.send_log(&log.wire, self.now, &mut self.counts) {
+            Sent::All if client.behind => {
+                client.behind = false;
+                log.behind -= 1;
+                // It may have been the last for whose sake bytes were kept.
+                if log.behind == 0 {
+                    self.begin_round(index);
+                }
+            }
+            Sent::All => {}
+            Sent::Blocked => self.fall_behind(number),
+            Sent::Gone(why) => self.remove(number, why),
+        }
+    }
+
+    /// The socket of a connection takes no more for now.
+    fn fall_behind(&mut self, number: u32) {
+        if let Some(client) = self.clients.get_mut(number as usize)
+            && let Phase::Shared(broadcast_cursor) = &client.phase
+            && !client.behind
+            && let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize)
+        {
+            client.behind = true;
+            log.behind += 1;
+        }
+        self.set_alarm(number);
+    }
+
+    /// Makes a client that has everything a cursor into the log of its workspace. Answers whether it is one now.
+    fn join(&mut self, number: u32) -> bool {
+        let Some(client) = self.clients.get_mut(number as usize) else { return false };
+        let Phase::CatchingUp(catching_up) = &client.phase else { return false };
+        let subscriber = &catching_up.subscriber;
+        let Some(cursor) = subscriber.ring_cursor().filter(|_| subscriber.filter().types.is_none()) else {
+            return false;
+        };
+        let key = LogKey { workspace: subscriber.workspace().clone(), named: subscriber.filter().named };
+        let is_new = !self.log_of.contains_key(&key);
+        let index = match self.log_of.get(&key) {
+            Some(&index) => index,
+            None => {
+                let Some(ring_reader) = subscriber.ring_reader() else { return false };
+                let entry = self.logs.vacant_entry();
+                let Ok(index) = u32::try_from(entry.key()) else { return false };
+                let client_waker = ClientWaker::new(&self.shard_sender, BellOf::Log(index));
+                entry.insert(Broadcast::new(key.clone(), ring_reader, client_waker, self.settings.bounds));
+                self.log_of.insert(key, index);
+                index
+            }
+        };
+        let Some(log) = self.logs.get_mut(index as usize) else { return false };
+        let before = log.wire.head();
+        let stands = log.read_up_to(cursor, &mut self.frames);
+        let has_news = log.wire.head() > before;
+        if stands && let Some(client) = self.clients.get_mut(number as usize) {
+            let place = log.broadcast_cursors.add(number);
+            let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER });
+            // Nothing is left in it, and from here on nothing is added.
+            client.outgoing = None;
+            if let Phase::CatchingUp(catching_up) = phase {
+                let user = catching_up.subscriber.filter().user;
+                client.phase = Phase::Shared(BroadcastCursor {
+                    log: index,
+                    index: u32::try_from(place).unwrap_or(u32::MAX),
+                    cursor: log.wire.head(),
+                    user,
+                    subscription_guard: catching_up.subscriber.into_presence(),
+                });
+            }
+        }
+        if has_news {
+            self.begin_round(index);
+        }
+        if is_new {
+            // The tap does not wait yet.
+            self.read_later(index);
+        }
+        self.drop_if_empty(index);
+        stands
+    }
+
+    /// Gives a connection its heartbeat, unless other bytes are on their way to it.
+    pub(super) fn beat(&mut self, number: u32) {
+        let soon = self.settings.streams.heartbeat.mul_f64(NEWCOMER);
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        if client.stream_stats.as_ref().is_none_or(|stream_stats| stream_stats.age() < soon)
+            || client.blocked
+            || client.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_empty())
+        {
+            return;
+        }
+        let sent = match client {
+            Client {
+                phase: Phase::CatchingUp(catching_up),
+                stream_stats: Some(stream_stats),
+                outgoing,
+                ..
+            } => {
+                catching_up.heartbeat(stream_stats, &mut self.counts, outgoing.get_or_insert_default().end());
+                client.send_own(self.now, &mut self.counts)
+            }
+            Client { phase: Phase::Shared(broadcast_cursor), stream_stats: Some(stream_stats), .. } => {
+                let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize) else { return };
+                if broadcast_cursor.cursor != log.wire.head() {
+                    return;
+                }
+                let (bytes, length) = log.heartbeat(self.now);
+                stream_stats.bytes += length as u64;
+                self.counts.bytes += length as u64;
+                client.send_shared(bytes, self.now, &mut self.counts)
+            }
+            _ => return,
+        };
+        match sent {
+            Sent::All => {}
+            Sent::Blocked => self.fall_behind(number),
+            Sent::Gone(why) => self.remove(number, why),
+        }
+    }
+
+    /// Ends a stream with a word to its client. What waits for it alone goes out before, and the frame that it has a part
+    /// of goes out whole.
+    pub(super) fn end(&mut self, number: u32, reason: ReconnectReason) {
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        if matches!(client.phase, Phase::Ending { .. } | Phase::Closing(_)) {
+            return;
+        }
+        let streams = &self.settings.streams;
+        streams.metrics.count_reconnect(reason.as_str());
+        let message = control::reconnect(reason, streams.draw_retry_ms());
+        let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER });
+        let is_behind = std::mem::take(&mut client.behind);
+        if let Phase::Shared(broadcast_cursor) = &phase
+            && let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize)
+        {
+            let rest = log.rest_of_frame(broadcast_cursor.cursor);
+            if !rest.is_empty() {
+                client.outgoing().put_first(rest);
+            }
+        }
+        if let Some(stream_stats) = &mut client.stream_stats {
+            stream_stats.ended(reason);
+            let out = client.outgoing.get_or_insert_default().end();
+            self.counts.give(stream_stats, out, &message);
+            out.extend_from_slice(chunk::LAST);
+        }
+        let subscription_guard = match phase {
+            Phase::CatchingUp(catching_up) => Some(catching_up.subscriber.into_presence()),
+            Phase::Shared(broadcast_cursor) => {
+                self.leave(&broadcast_cursor, is_behind);
+                Some(broadcast_cursor.subscription_guard)
+            }
+            Phase::Ending { .. } | Phase::Closing(_) => None,
+        };
+        if let Some(client) = self.clients.get_mut(number as usize) {
+            let by = self.now.saturating_add(millis(END_GRACE));
+            client.phase = Phase::Ending { _presence: subscription_guard, by };
+        }
+        self.set_alarm(number);
+        self.enqueue(number);
+    }
+
+    /// All is said: tells the other side, and waits a moment for it to hang up, so that what is on its way is not lost to
+    /// it by a reset.
+    fn close(&mut self, number: u32) {
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        // The stream is over, and so is its place among the open ones.
+        client.stream_stats = None;
+        client.outgoing = None;
+        client.phase = Phase::Closing(self.now + LINGER_MS);
+        if client.close_write() {
+            self.set_alarm(number);
+        } else {
+            self.remove(number, "client left");
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn remove(&mut self, number: u32, why: &'static str) {
+        let Some(mut client) = self.clients.try_remove(number as usize) else { return };
+        if let Some(mut stream_stats) = client.stream_stats.take() {
+            stream_stats.cut(why);
+        }
+        let is_behind = client.behind;
+        if let Phase::Shared(broadcast_cursor) =
+            std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER })
+        {
+            self.leave(&broadcast_cursor, is_behind);
+        }
+        self.settings.streams.metrics.handed_off.dec();
+    }
+
+    /// A client leaves its log.
+    fn leave(&mut self, broadcast_cursor: &BroadcastCursor, is_behind: bool) {
+        let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize) else { return };
+        log.behind -= usize::from(is_behind);
+        for (moved, place) in
+            log.broadcast_cursors.remove(broadcast_cursor.index as usize).into_iter().flatten()
+        {
+            if let Some(Client { phase: Phase::Shared(moved), .. }) = self.clients.get_mut(moved as usize) {
+                moved.index = u32::try_from(place).unwrap_or(u32::MAX);
+            }
+        }
+        if is_behind && log.behind == 0 {
+            self.begin_round(broadcast_cursor.log);
+        }
+        self.drop_if_empty(broadcast_cursor.log);
+    }
+
+    /// A log without clients is given up.
+    fn drop_if_empty(&mut self, index: u32) {
+        if self.logs.get(index as usize).is_some_and(|log| log.broadcast_cursors.is_empty()) {
+            let log = self.logs.remove(index as usize);
+            self.log_of.remove(&log.key);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Publications that are made once, however often they are asked for.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+
+use tidings_event::EntryId;
+
+/// For how long a publication is remembered, in milliseconds.
+pub(super) const REMEMBERED_MILLISECONDS: u64 = 300_000;
+
+/// What stands between a log's name and an idempotency key. No workspace id holds a slash.
+const MARK: &[u8] = b"/once/";
+
+/// What one takes besides its key and its ids.
+const OVERHEAD: usize = 256;
+
+/// How much remembered publications may take, in bytes. A publication beyond it is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OnceBounds {
+    /// Those of one log.
+    pub(crate) log: usize,
+    /// Those of all logs.
+    pub(crate) all: usize,
+}
+
+/// There is no room for a further idempotency key. Nothing was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum KeysFull {
+    /// The log has as many as it may have.
+    #[error(
+        "the idempotency keys of the last five minutes of this workspace take embedded.idempotency_workspace_bytes: \
+         publish again within five minutes, or without a key"
+    )]
+    Log,
+    /// All logs together have as many as they may have.
+    #[error(
+        "the idempotency keys of the last five minutes take embedded.idempotency_bytes: publish again within five \
+         minutes, or without a key"
+    )]
+    All,
+}
+
+/// The ids that publications were given, by log and idempotency key. None is forgotten before its time.
+#[derive(Debug)]
+pub(crate) struct IdempotencyCache {
+    bounds: OnceBounds,
+    known: HashMap<Bytes, Vec<EntryId>>,
+    /// When each key is forgotten, in milliseconds since the Unix epoch.
+    ends: BTreeSet<(u64, Bytes)>,
+    bytes: usize,
+    /// What the publications of each log take, in bytes.
+    logs: HashMap<Bytes, usize>,
+}
+
+/// The name under which a publication to a log is remembered; also on disk.
+pub(super) fn name(log: &[u8], key: &[u8]) -> Bytes {
+    Bytes::from([log, MARK, key].concat())
+}
+
+impl IdempotencyCache {
+    /// Nothing is remembered.
+    pub(super) fn new(bounds: OnceBounds) -> Self {
+        Self { bounds, known: HashMap::new(), ends: BTreeSet::new(), bytes: 0, logs: HashMap::new() }
+    }
+
+    /// The ids of the publication of this name, if it is remembered.
+    pub(super) fn recall(&self, name: &[u8]) -> Option<&[EntryId]> {
+        self.known.get(name).map(Vec::as_slice)
+    }
+
+    /// Whether a publication of so many events can be remembered.
+    pub(super) fn room_for(&self, name: &[u8], events: usize) -> Result<(), KeysFull> {
+        let weight = weight(name, events);
+        let of_log = self.logs.get(log(name)).copied().unwrap_or(0);
+        if of_log.saturating_add(weight) > self.bounds.log {
+            return Err(KeysFull::Log);
+        }
+        if self.bytes.saturating_add(weight) > self.bounds.all {
+            return Err(KeysFull::All);
+        }
+        Ok(())
+    }
+
+    /// Remembers a publication that is not remembered yet, also beyond the bounds: those on disk were taken under the bounds
+    /// of their time.
+    pub(super) fn remember(&mut self, name: Bytes, ids: Vec<EntryId>, until: u64) {
+        let weight = weight(&name, ids.len());
+        self.bytes += weight;
+        match self.logs.get_mut(log(&name)) {
+            Some(of_log) => *of_log += weight,
+            // A copy: the log's name alone must not keep the whole key.
+            None => drop(self.logs.insert(Bytes::copy_from_slice(log(&name)), weight)),
+        }
+        self.ends.insert((until, name.clone()));
+        self.known.insert(name, ids);
+    }
+
+    /// Forgets what is due at this time. Returns the names.
+    pub(super) fn forget(&mut self, now: u64) -> Vec<Bytes> {
+        let mut forgotten = Vec::new();
+        while let Some((until, _)) = self.ends.first()
+            && *until <= now
+            && let Some((_, name)) = self.ends.pop_first()
+        {
+            if let Some(ids) = self.known.remove(&name) {
+                self.release(log(&name), weight(&name, ids.len()));
+            }
+            forgotten.push(name);
+        }
+        forgotten
+    }
+
+    fn release(&mut self, log: &[u8], weight: usize) {
+        self.bytes -= weight;
+        if let Some(of_log) = self.logs.get_mut(log) {
+            *of_log -= weight;
+            if *of_log == 0 {
+                self.logs.remove(log);
+            }
+        }
+    }
+}
+
+/// The log that a remembered publication went to.
+fn log(name: &[u8]) -> &[u8] {
+    let end = name.windows(MARK.len()).position(|part| part == MARK);
+    &name[..end.unwrap_or(name.len())]
+}
+
+fn weight(name: &[u8], events: usize) -> usize {
+    OVERHEAD + name.len() + events * size_of::<EntryId>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: OnceBounds = OnceBounds { log: 10_000, all: 25_000 };
+
+    fn once() -> IdempotencyCache {
+        IdempotencyCache::new(BOUNDS)
+    }
+
+    fn key(number: usize) -> Bytes {
+        name(b"workspace:a", number.to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_is_due_is_forgotten() {
+        let mut once = once();
+        once.remember(key(1), vec![EntryId::ZERO], 100);
+        once.remember(key(2), vec![], 200);
+        assert!(once.forget(99).is_empty());
+        assert_eq!(once.recall(&key(1)), Some(&[EntryId::ZERO][..]));
+        assert_eq!(once.forget(100), [key(1)]);
+        assert_eq!((once.recall(&key(1)), once.recall(&key(2))), (None, Some(&[][..])));
+        assert_eq!(once.forget(u64::MAX), [key(2)]);
+        assert_eq!((once.bytes, once.logs.len()), (0, 0));
+    }
+
+    #[test]
+    fn each_key_ends_in_its_time_whatever_the_order() {
+        let mut once = once();
+        once.remember(key(1), vec![], 300);
+        once.remember(key(2), vec![], 100);
+        assert_eq!(once.forget(100), [key(2)]);
+        assert_eq!(once.forget(300), [key(1)]);
+    }
+
+    #[test]
+    fn full_log_takes_no_key_and_forgets_none() {
+        let mut once = once();
+        let mut taken = 0;
+        while once.room_for(&key(taken), 1) == Ok(()) {
+            once.remember(key(taken), vec![EntryId::ZERO], 100);
+            taken += 1;
+        }
+        assert_eq!(once.room_for(&key(taken), 1), Err(KeysFull::Log));
+        assert!(once.bytes <= BOUNDS.log && once.bytes > BOUNDS.log - 400);
+        assert!(once.forget(99).is_empty());
+        assert!((0..taken).all(|number| once.recall(&key(number)).is_some()));
+        // A key may hold the mark and belongs to its log all the same.
+        assert_eq!(once.room_for(&name(b"workspace:a", b"x/idempotency_cache/y"), 1), Err(KeysFull::Log));
+        assert_eq!(once.room_for(&name(b"workspace:b", b"1"), 1), Ok(()));
+        once.forget(100);
+        assert_eq!(once.room_for(&key(taken), 1), Ok(()));
+    }
+
+    #[test]
+    fn all_logs_together_are_bounded() {
+        let mut once = once();
+        let of = |number: usize| name(format!("workspace:{number}").as_bytes(), b"1");
+        let mut taken = 0;
+        while idempotency_cache.room_for(&of(taken), 100) == Ok(()) {
+            idempotency_cache.remember(of(taken), vec![EntryId::ZERO; 100], 100);
+            taken += 1;
+        }
+        assert_eq!(idempotency_cache.room_for(&of(taken), 100), Err(KeysFull::All));
+        assert!(idempotency_cache.bytes <= BOUNDS.all && idempotency_cache.bytes > BOUNDS.all - 2000);
+    }
+}

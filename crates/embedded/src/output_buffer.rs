@@ -1,0 +1,324 @@
+//! What waits to be written to one Redis client.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::budget::{Budget, Charge, ClientUsage, OverBudget, SharedCharge};
+use super::reply::{Broadcast, Protocol, Reply};
+
+/// The most that is gathered for one write. More would only be copied for nothing: the kernel takes about so much.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// What a waiting chunk costs besides its bytes, so that many small ones are bounded too.
+const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
+
+/// The output queue of one client: replies and messages, in the order in which the client gets them.
+///
+/// It is bounded in bytes. A client that falls behind further is cut off, as Redis does it: it alone loses something,
+/// and it notices.
+#[derive(Debug)]
+pub(super) struct OutputBuffer {
+    account: Arc<ClientUsage>,
+    queue: Mutex<Queue>,
+    /// For the one writer: there is something to write, or nothing more will come.
+    filled: Notify,
+    /// For the one who cuts the client off.
+    overrun: Notify,
+    /// For the one reader of commands: less waits than before.
+    drained: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes_max: usize,
+    protocol: Protocol,
+    chunks: VecDeque<Chunk>,
+    bytes: usize,
+    end: Option<End>,
+}
+
+impl Queue {
+    fn has_room(&self) -> bool {
+        self.bytes <= self.bytes_max / 2
+    }
+}
+
+/// Bytes to write, with what they count as until they are written.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) bytes: Bytes,
+    _charge: Charge,
+    _shared: Option<Arc<SharedCharge>>,
+}
+
+/// Why nothing is queued any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The conversation is over; what waits is still written.
+    Finished,
+    /// The client fell behind by more than the bound; what waited is discarded.
+    Overrun,
+    /// All clients together held too much, and this one the most; what waited is discarded.
+    Evicted,
+}
+
+impl OutputBuffer {
+    /// An empty queue that holds at most so many bytes, of a client of its own.
+    #[cfg(test)]
+    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+        Self::within(&Budget::new(usize::MAX), bytes_max)
+    }
+
+    /// An empty queue that holds at most so many bytes, which count among those of all clients.
+    pub(super) fn within(budget: &Arc<Budget>, bytes_max: usize) -> Arc<Self> {
+        Arc::new_cyclic(|output_buffer| Self {
+            account: ClientUsage::new(budget, output_buffer.clone()),
+            queue: Mutex::new(Queue { bytes_max, ..Queue::default() }),
+            filled: Notify::new(),
+            overrun: Notify::new(),
+            drained: Notify::new(),
+        })
+    }
+
+    /// What the client holds in memory.
+    pub(super) fn account(&self) -> &Arc<ClientUsage> {
+        &self.account
+    }
+
+    /// Holds at most so many bytes from now on. Nothing that waits already is discarded by it.
+    pub(super) fn set_bytes_max(&self, bytes_max: usize) {
+        self.queue.lock().bytes_max = bytes_max;
+    }
+
+    /// The version of the protocol that the client speaks.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.queue.lock().protocol
+    }
+
+    /// The client speaks another version from the next reply on.
+    pub(super) fn set_protocol(&self, protocol: Protocol) {
+        self.queue.lock().protocol = protocol;
+    }
+
+    /// Queues a reply. One that takes more than half of the bound is refused to the client, who can ask for less; so a reply
+    /// alone cuts off nobody who waits for [`Self::has_room`] before it.
+    pub(super) fn reply(&self, reply: &Reply) {
+        let (most, protocol) = (self.reply_bytes_max(), self.protocol());
+        let mut bytes = reply.encode(protocol);
+        if bytes.len() > most {
+            bytes = too_large(most).encode(protocol);
+        }
+        let charge = self.account.try_hold(bytes.len() + CHUNK_OVERHEAD).unwrap_or_else(|over| {
+            bytes = Reply::Error(over.to_string()).encode(protocol);
+            self.account.hold(bytes.len() + CHUNK_OVERHEAD, 0)
+        });
+        self.push(Chunk { bytes, _charge: charge, _shared: None });
+    }
+
+    /// The largest reply that the client gets.
+    pub(super) fn reply_bytes_max(&self) -> usize {
+        self.queue.lock().bytes_max / 2
+    }
+
+    /// Queues what goes to many clients.
+    pub(super) fn broadcast(&self, broadcast: &Broadcast) {
+        let (bytes, shared) = broadcast.bytes(self.protocol(), self.account.budget());
+        match self.account.try_hold_shared(CHUNK_OVERHEAD, bytes.len()) {
+            Ok(charge) => self.push(Chunk { bytes, _charge: charge, _shared: Some(shared) }),
+            Err(OverBudget) => self.evict(),
+        }
+    }
+
+    fn push(&self, chunk: Chunk) {
+        let mut queue = self.queue.lock();
+        if queue.end.is_some() {
+            return;
+        }
+        queue.bytes += chunk.bytes.len() + CHUNK_OVERHEAD;
+        if queue.bytes > queue.bytes_max {
+            drop(queue);
+            self.cut(End::Overrun);
+        } else {
+            queue.chunks.push_back(chunk);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Cuts the client off, since all together hold too much and this one the most.
+    pub(super) fn evict(&self) {
+        self.cut(End::Evicted);
+    }
+
+    fn cut(&self, end: End) {
+        let mut queue = self.queue.lock();
+        if queue.end.is_none_or(|end| end == End::Finished) {
+            queue.end = Some(end);
+        }
+        let discarded = std::mem::take(&mut queue.chunks);
+        drop(queue);
+        drop(discarded);
+        self.overrun.notify_one();
+    }
+
+    /// Whether the client was cut off, by the bound on its own output or by that on all.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self.queue.lock().end, Some(End::Overrun | End::Evicted))
+    }
+
+    /// Whether the client was cut off by the bound on all.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.queue.lock().end == Some(End::Evicted)
+    }
+
+    /// Ends the conversation once what waits is written.
+    pub(super) fn finish(&self) {
+        self.queue.lock().end.get_or_insert(End::Finished);
+        self.filled.notify_one();
+    }
+
+    /// Waits for the next bytes to write; `None` when nothing more will come. What it answers is no longer counted as
+    /// waiting. Cancellation safe; meant for one waiter.
+    pub(super) async fn next(&self) -> Option<Chunk> {
+        loop {
+            if let Some(bytes) = self.take() {
+                self.drained.notify_one();
+                return Some(bytes);
+            }
+            if self.queue.lock().end == Some(End::Finished) {
+                return None;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Chunk> {
+        let mut queue = self.queue.lock();
+        let first = queue.chunks.pop_front()?;
+        queue.bytes -= first.bytes.len() + CHUNK_OVERHEAD;
+        // A large chunk goes out as it is, shared with the other subscribers; small ones go out together.
+        if queue.chunks.is_empty() || first.bytes.len() >= WRITE_BYTES {
+            return Some(first);
+        }
+        let mut batch = BytesMut::from(&first.bytes[..]);
+        while let Some(Chunk { bytes, .. }) =
+            queue.chunks.pop_front_if(|chunk| batch.len() + chunk.bytes.len() <= WRITE_BYTES)
+        {
+            queue.bytes -= bytes.len() + CHUNK_OVERHEAD;
+            batch.extend_from_slice(&bytes);
+        }
+        let charge = self.account.hold(batch.len(), 0);
+        Some(Chunk { bytes: batch.freeze(), _charge: charge, _shared: None })
+    }
+
+    /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant for one waiter.
+    pub(super) async fn overrun(&self) {
+        while !self.is_cut() {
+            self.overrun.notified().await;
+        }
+    }
+
+    /// Waits until less than half of the bound waits, so that a client which sends commands and reads no replies is
+    /// made to wait before it is cut off. Cancellation safe; meant for one waiter.
+    pub(super) async fn has_room(&self) {
+        while !self.queue.lock().has_room() {
+            self.drained.notified().await;
+        }
+    }
+}
+
+/// What a client is told whose reply is too large.
+pub(super) fn too_large(most: usize) -> Reply {
+    Reply::Error(format!(
+        "ERR the reply has more than {most} bytes, half of embedded.output_bytes: ask for less, as with COUNT"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn bulk(bytes: usize) -> Reply {
+        Reply::Bulk(Bytes::from(vec![b'x'; bytes]))
+    }
+
+    fn message(bytes: usize) -> Broadcast {
+        Broadcast::new(bulk(bytes))
+    }
+
+    fn next(output_buffer: &OutputBuffer) -> Option<Option<Bytes>> {
+        output_buffer.next().now_or_never().map(|chunk| chunk.map(|chunk| chunk.bytes))
+    }
+
+    #[test]
+    fn a_reply_that_is_too_large_is_refused_and_nobody_is_cut_off() {
+        let output_buffer = OutputBuffer::new(1000);
+        output_buffer.reply(&bulk(600));
+        let Some(Some(reply)) = next(&output_buffer) else { panic!("no reply") };
+        assert!(reply.starts_with(b"-ERR the reply has more than 500 bytes"), "{reply:?}");
+        assert_eq!(output_buffer.overrun().now_or_never(), None);
+    }
+
+    #[test]
+    fn small_chunks_go_out_together_and_in_order() {
+        let output_buffer = OutputBuffer::new(1000);
+        output_buffer.reply(&Reply::Integer(1));
+        output_buffer.reply(&Reply::Integer(2));
+        assert_eq!(next(&output_buffer), Some(Some(Bytes::from_static(b":1\r\n:2\r\n"))));
+        assert_eq!(next(&output_buffer), None);
+        assert_eq!(output_buffer.queue.lock().bytes, 0);
+    }
+
+    #[test]
+    fn a_write_is_bounded_unless_one_chunk_is_larger() {
+        let output_buffer = OutputBuffer::new(10 * WRITE_BYTES);
+        for bytes in [10, 2 * WRITE_BYTES, 10, WRITE_BYTES - 40, 10] {
+            output_buffer.reply(&bulk(bytes));
+        }
+        let mut writes = Vec::new();
+        while let Some(Some(bytes)) = next(&output_buffer) {
+            writes.push(bytes.len());
+        }
+        assert_eq!(writes.len(), 4, "{writes:?}");
+        assert!(writes[1] > 2 * WRITE_BYTES);
+        assert_eq!(output_buffer.queue.lock().bytes, 0);
+    }
+
+    #[test]
+    fn over_the_bound_the_client_is_cut_off() {
+        let output_buffer = OutputBuffer::new(1000);
+        output_buffer.broadcast(&message(450));
+        assert_eq!(output_buffer.overrun().now_or_never(), None);
+        output_buffer.broadcast(&message(450));
+        assert_eq!(output_buffer.overrun().now_or_never(), Some(()));
+        output_buffer.reply(&Reply::OK);
+        output_buffer.finish();
+        assert_eq!(next(&output_buffer), None);
+        assert_eq!(output_buffer.overrun().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_written() {
+        let output_buffer = OutputBuffer::new(1000);
+        output_buffer.reply(&Reply::OK);
+        output_buffer.finish();
+        output_buffer.reply(&Reply::Integer(1));
+        assert_eq!(next(&output_buffer), Some(Some(Bytes::from_static(b"+OK\r\n"))));
+        assert_eq!(next(&output_buffer), Some(None));
+    }
+
+    #[test]
+    fn commands_wait_while_half_of_the_bound_waits() {
+        let output_buffer = OutputBuffer::new(1000);
+        assert_eq!(output_buffer.has_room().now_or_never(), Some(()));
+        output_buffer.broadcast(&message(600));
+        assert_eq!(output_buffer.has_room().now_or_never(), None);
+        assert!(matches!(next(&output_buffer), Some(Some(_))));
+        assert_eq!(output_buffer.has_room().now_or_never(), Some(()));
+    }
+}

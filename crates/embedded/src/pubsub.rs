@@ -1,0 +1,272 @@
+//! Who gets what: the in-process core of the bus. No I/O.
+
+use std::collections::btree_map::Entry as PatternEntry;
+use std::collections::hash_map::Entry as ChannelEntry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::glob;
+use super::output_buffer::OutputBuffer;
+use super::reply::{Broadcast, Reply};
+use tidings_event::BusHandler;
+use tidings_event::workspace::WorkspaceId;
+
+/// Channels, patterns, and the node's own subscriptions.
+///
+/// One lock holds a message until its last receiver has it, so that all messages have one order, the same for the feed and
+/// for every Redis client. Nothing waits under the lock: an [`OutputBuffer`] takes or cuts off, a [`BusHandler`] returns
+/// quickly. The feed must not call back into the exchange.
+pub(super) struct PubSub {
+    prefix: String,
+    control: String,
+    clients: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    bus_handler: Option<Arc<dyn BusHandler>>,
+    /// The workspaces whose subscription was confirmed to the feed.
+    fed: HashSet<WorkspaceId>,
+    channels: HashMap<Bytes, Vec<PubSubClient>>,
+    patterns: BTreeMap<Bytes, Vec<PubSubClient>>,
+}
+
+/// A Redis client, as the exchange knows it.
+#[derive(Debug, Clone)]
+pub(super) struct PubSubClient {
+    pub(super) id: ClientId,
+    pub(super) output_buffer: Arc<OutputBuffer>,
+}
+
+/// The number of a Redis client, from 1, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClientId(pub(super) u64);
+
+/// What a Redis client subscribes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One channel.
+    Channel,
+    /// All channels whose names match.
+    Pattern,
+}
+
+impl PubSub {
+    /// An exchange without subscribers. A workspace's channel is the prefix and its id; the feed gets what comes on the
+    /// control channel as orders.
+    pub(super) fn new(channel_prefix: &str, control: &str) -> Self {
+        Self {
+            prefix: channel_prefix.to_owned(),
+            control: control.to_owned(),
+            clients: AtomicU64::new(1),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The next client's number.
+    pub(super) fn next_client(&self) -> ClientId {
+        ClientId(self.clients.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What stands before a workspace's id in its channel's name.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The workspace that a channel belongs to, if it is a workspace's.
+    pub(super) fn workspace(&self, channel: &[u8]) -> Option<WorkspaceId> {
+        self.workspace_text(channel).and_then(|text| WorkspaceId::parse(text).ok())
+    }
+
+    fn workspace_text<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()
+    }
+
+    /// Messages of confirmed workspaces go to this feed from now on.
+    pub(super) fn attach(&self, bus_handler: Arc<dyn BusHandler>) {
+        let mut state = self.state.lock();
+        bus_handler.control_confirmed();
+        state.bus_handler = Some(bus_handler);
+    }
+
+    /// Ends all that the feed gets.
+    pub(super) fn detach(&self) {
+        let mut state = self.state.lock();
+        state.fed.clear();
+        let bus_handler = state.bus_handler.take();
+        drop(state);
+        drop(bus_handler);
+    }
+
+    /// Subscribes the feed to a workspace, or confirms a subscription that stands once more.
+    pub(super) fn confirm(&self, workspace: &WorkspaceId) {
+        let mut state = self.state.lock();
+        state.fed.insert(workspace.clone());
+        if let Some(bus_handler) = &state.bus_handler {
+            bus_handler.confirmed(workspace);
+        }
+    }
+
+    /// Ends the feed's subscription to a workspace.
+    pub(super) fn release(&self, workspace: &WorkspaceId) {
+        self.state.lock().fed.remove(workspace);
+    }
+
+    /// Passes a message on to all who listen to a channel. Answers how many got it: Redis clients, one that listens in
+    /// several ways as many times, and the node itself.
+    pub(super) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
+        self.deliver(&self.state.lock(), channel, message)
+    }
+
+    /// How many would get a message of a channel now.
+    pub(super) fn receivers(&self, channel: &Bytes) -> usize {
+        let state = self.state.lock();
+        let node = self.fed(&state, channel).is_some() || self.orders_to(&state, channel).is_some();
+        let patterns = state.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
+        let by_pattern: usize = patterns.map(|(_, members)| members.len()).sum();
+        usize::from(node) + state.channels.get(channel).map_or(0, Vec::len) + by_pattern
+    }
+
+    /// Tells the feed that messages may be lost, and confirms its subscriptions anew.
+    pub(super) fn interrupt(&self) {
+        let state = self.state.lock();
+        if let Some(bus_handler) = &state.bus_handler {
+            bus_handler.interrupted();
+            for workspace in &state.fed {
+                bus_handler.confirmed(workspace);
+            }
+        }
+    }
+
+    /// The feed and the workspace, where the channel is one whose messages the feed gets.
+    fn fed<'a>(
+        &self,
+        state: &'a State,
+        channel: &[u8],
+    ) -> Option<(&'a Arc<dyn BusHandler>, &'a WorkspaceId)> {
+        Some((state.bus_handler.as_ref()?, state.fed.get(self.workspace_text(channel)?)?))
+    }
+
+    /// The feed, where the channel is the one of orders.
+    fn orders_to<'a>(&self, state: &'a State, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
+        state.bus_handler.as_ref().filter(|_| channel == self.control.as_bytes())
+    }
+
+    fn deliver(&self, state: &State, channel: &Bytes, message: &Bytes) -> usize {
+        let mut receivers = 0;
+        if let Some((bus_handler, workspace)) = self.fed(state, channel) {
+            bus_handler.message(workspace, message.clone());
+            receivers += 1;
+        }
+        if let Some(bus_handler) = self.orders_to(state, channel) {
+            bus_handler.control(message.clone());
+            receivers += 1;
+        }
+        let data = || [Reply::Bulk(channel.clone()), Reply::Bulk(message.clone())];
+        if let Some(members) = state.channels.get(channel) {
+            let mut parts = vec![Reply::name("message")];
+            parts.extend(data());
+            receivers += send(members, parts);
+        }
+        for (pattern, members) in &state.patterns {
+            if glob::matches(pattern, channel) {
+                let mut parts = vec![Reply::name("pmessage"), Reply::Bulk(pattern.clone())];
+                parts.extend(data());
+                receivers += send(members, parts);
+            }
+        }
+        receivers
+    }
+
+    /// Subscribes a client that is not subscribed yet, and tells it so before any message can.
+    pub(super) fn enter(&self, kind: Kind, name: &Bytes, member: &PubSubClient, confirmation: &Reply) {
+        let mut state = self.state.lock();
+        member.output_buffer.reply(confirmation);
+        match kind {
+            Kind::Channel => state.channels.entry(name.clone()).or_default().push(member.clone()),
+            Kind::Pattern => state.patterns.entry(name.clone()).or_default().push(member.clone()),
+        }
+    }
+
+    /// Ends a client's subscription. No message of it comes after this.
+    pub(super) fn leave(&self, kind: Kind, name: &Bytes, client: ClientId) {
+        let mut state = self.state.lock();
+        match kind {
+            Kind::Channel => {
+                if let ChannelEntry::Occupied(mut entry) = state.channels.entry(name.clone())
+                    && is_empty_without(entry.get_mut(), client)
+                {
+                    entry.remove();
+                }
+            }
+            Kind::Pattern => {
+                if let PatternEntry::Occupied(mut entry) = state.patterns.entry(name.clone())
+                    && is_empty_without(entry.get_mut(), client)
+                {
+                    entry.remove();
+                }
+            }
+        }
+    }
+
+    /// The channels that somebody listens to by name, the node included, as far as the pattern matches. `None` where
+    /// a reply that names them takes more than so many bytes.
+    pub(super) fn channels(&self, pattern: Option<&[u8]>, bytes_max: usize) -> Option<Vec<Bytes>> {
+        let state = self.state.lock();
+        let clients = state.channels.keys().cloned();
+        let node = state
+            .fed
+            .iter()
+            .map(|workspace| Bytes::from(format!("{}{workspace}", self.prefix)))
+            .filter(|channel| !state.channels.contains_key(channel));
+        let wanted = |channel: &Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, channel));
+        let mut bytes = 0;
+        let within = |channel: Bytes| {
+            bytes += size_of::<Reply>() + channel.len();
+            (bytes <= bytes_max).then_some(channel)
+        };
+        clients.chain(node).filter(wanted).map(within).collect()
+    }
+
+    /// How many listen to a channel by name, the node included.
+    pub(super) fn listeners(&self, channel: &[u8]) -> usize {
+        let state = self.state.lock();
+        let node = self.workspace_text(channel).is_some_and(|text| state.fed.contains(text))
+            || self.orders_to(&state, channel).is_some();
+        state.channels.get(channel).map_or(0, Vec::len) + usize::from(node)
+    }
+
+    /// How many patterns somebody listens to.
+    pub(super) fn patterns(&self) -> usize {
+        self.state.lock().patterns.len()
+    }
+}
+
+impl fmt::Debug for PubSub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PubSub").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+fn send(members: &[PubSubClient], parts: Vec<Reply>) -> usize {
+    let broadcast = Broadcast::new(Reply::Push(parts));
+    for member in members {
+        member.output_buffer.broadcast(&broadcast);
+    }
+    members.len()
+}
+
+fn is_empty_without(members: &mut Vec<PubSubClient>, client: ClientId) -> bool {
+    members.retain(|member| member.id != client);
+    members.is_empty()
+}
+
+#[cfg(test)]
+#[path = "pubsub_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+//! Reading a workspace's ring once for many of its subscribers.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::ring::At;
+use super::waiter_slot::WaiterSlot;
+use super::workspace::Subscription;
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Frame, Position};
+
+/// A cursor into a workspace's ring that has no view: it gets every frame, and whoever reads by it decides what of them is
+/// for whom. The ring holds for longer what it has not read. It is no subscriber of the workspace, and keeps nothing of it alive.
+#[derive(Debug)]
+pub struct RingReader {
+    waiter_slot: WaiterSlot,
+    /// What it is called among the followers of the ring.
+    follower: usize,
+    cursor: u64,
+    position: Position,
+}
+
+/// What a tap finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RingRead {
+    /// At least one frame.
+    Frames,
+    /// What came next is no longer in the ring. Nothing follows.
+    Lagging,
+    /// The bus refuses the workspace. Nothing follows.
+    Unavailable,
+}
+
+impl RingReader {
+    pub(super) fn new(waiter_slot: WaiterSlot, cursor: u64, position: Position) -> Self {
+        let follower = waiter_slot.cell().lock().sequencer.ring_mut().follow(cursor);
+        Self { waiter_slot, follower, cursor, position }
+    }
+
+    /// The workspace.
+    #[must_use]
+    pub fn workspace(&self) -> &WorkspaceId {
+        self.waiter_slot.cell().id()
+    }
+
+    /// The number in the ring of the frame that comes next.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The place up to which everything was read.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Whether events reach the node at the moment.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.waiter_slot.cell().lock().link == Subscription::Live
+    }
+
+    /// Adds the next frames to `frames`, at most `most` of them (at least 1). Wakes the task of the last call only.
+    pub fn poll_frames(
+        &mut self,
+        context: &Context<'_>,
+        most: usize,
+        frames: &mut Vec<Arc<Frame>>,
+    ) -> Poll<RingRead> {
+        let cell = Arc::clone(self.waiter_slot.cell());
+        let mut state = cell.lock();
+        if state.link == Subscription::Refused {
+            return Poll::Ready(RingRead::Unavailable);
+        }
+        let mut found = false;
+        for _ in 0..most {
+            match state.sequencer.ring().at(self.cursor) {
+                At::Frame(frame) => {
+                    self.cursor += 1;
+                    self.position = *frame.position();
+                    frames.push(Arc::clone(frame));
+                    found = true;
+                }
+                At::FallenOut if !found => return Poll::Ready(RingRead::Lagging),
+                At::Head | At::FallenOut => break,
+            }
+        }
+        if found {
+            state.sequencer.ring_mut().follower_moved(self.follower, self.cursor);
+            return Poll::Ready(RingRead::Frames);
+        }
+        state.wait(self.waiter_slot.slot(), context);
+        Poll::Pending
+    }
+}
+
+impl Drop for RingReader {
+    fn drop(&mut self) {
+        self.waiter_slot.cell().lock().sequencer.ring_mut().unfollow(self.follower);
+    }
+}

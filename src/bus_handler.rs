@@ -1,0 +1,51 @@
+//! What the bus delivers, to each who wants it: events to the hub, orders to the desk.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use tidings_auth::control::ControlInbox;
+use tidings_event::BusHandler;
+use tidings_event::workspace::WorkspaceId;
+use tidings_hub::Hub;
+
+/// The feed of a node.
+#[derive(Debug)]
+pub struct NodeHandler {
+    hub: Arc<Hub>,
+    control: ControlInbox,
+}
+
+impl NodeHandler {
+    /// Events go to the hub, orders to the inbox.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, control: ControlInbox) -> Self {
+        Self { hub, control }
+    }
+}
+
+impl BusHandler for NodeHandler {
+    fn confirmed(&self, workspace: &WorkspaceId) {
+        self.hub.confirmed(workspace);
+    }
+
+    fn refused(&self, workspace: &WorkspaceId, reason: &str) {
+        self.hub.refused(workspace, reason);
+    }
+
+    fn message(&self, workspace: &WorkspaceId, message: Bytes) {
+        self.hub.message(workspace, message);
+    }
+
+    fn control_confirmed(&self) {
+        self.control.confirmed();
+    }
+
+    fn control(&self, message: Bytes) {
+        self.control.command(message);
+    }
+
+    fn interrupted(&self) {
+        self.hub.interrupted();
+    }
+}
