@@ -141,7 +141,7 @@ async fn app(config: &ForwardConfig) -> Finding {
     match auth.ask(&workspace, Action::Subscribe, &asking).await {
         Ok(_) => bad(
             "it lets a client without credentials read a workspace".to_owned(),
-            "answer 401 where nobody is signed in, as docs/forward-auth.md shows",
+            "answer 401 where nobody is signed in, as docs/guides/cookies-of-your-app.md shows",
         ),
         Err(denial) => match denial.standing {
             DenialKind::Unauthenticated => {
@@ -152,7 +152,7 @@ async fn app(config: &ForwardConfig) -> Finding {
                     "no answer that counts within {} s: it redirects, fails, or cannot be reached",
                     config.timeout_seconds.duration().as_secs_f64()
                 ),
-                "ask that URL by curl, with `X-Forwarded-Proto: https`; docs/forward-auth.md has what frameworks need",
+                "ask that URL by curl, with `X-Forwarded-Proto: https`; docs/guides/cookies-of-your-app.md has what frameworks need",
             ),
             DenialKind::Forbidden | DenialKind::Final => Finding::good(
                 WHAT,

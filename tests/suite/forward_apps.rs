@@ -1,4 +1,4 @@
-//! The routes that `docs/forward-auth.md` shows, as they stand there, in apps with real sessions.
+//! The routes that the guides on cookies show, as they stand there, in apps with real sessions.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,8 +25,11 @@ use crate::support::{Broker, BrokerOptions, DEADLINE, eventually, eventually_som
 /// How long a framework may take to start on a busy machine.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// The names of all blocks of the document that are run: the first line of each, without its comment sign.
-const BLOCKS: [&str; 15] = [
+/// The guide on cookies, and the pages with its routes.
+const PAGES: [&str; 3] = ["cookies-of-your-app", "route-in-node", "route-in-python-and-rails"];
+
+/// The names of all blocks of these pages that are run: the first line of each, without its comment sign.
+const BLOCKS: [&str; 14] = [
     "tidings.toml",
     "tidings.js",
     "auth.ts",
@@ -41,21 +44,20 @@ const BLOCKS: [&str; 15] = [
     "config/routes.rb",
     "app/controllers/tidings_controller.rb",
     "config/environments/production.rb",
-    PICTURE,
 ];
-const PICTURE: &str = "browser ── GET /api/workspaces/acme/events, Cookie ──► broker ── GET /internal/tidings/acme, Cookie ──► app";
 const AUTH_JS_ROUTE: &str = "app/internal/tidings/[workspace]/route.ts";
 const NEXT_AUTH_ROUTE: &str = "app/internal/tidings/[workspace]/route.ts with NextAuth 4";
 
-/// The code blocks of the document, with their names.
+/// The code blocks of the pages, with their names. Pictures are none.
 fn blocks() -> Vec<(String, String)> {
-    let document = repository_file("docs/forward-auth.md");
-    let blocks = document.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let pages = PAGES.map(|page| repository_file(&format!("docs/guides/{page}.md"))).concat();
+    let blocks = pages.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let blocks = blocks.filter(|(language, _)| *language != "mermaid");
     let name = |code: &str| code.lines().next().unwrap().trim_start_matches(['/', '#', ' ']).to_owned();
     blocks.map(|(_, code)| (name(code), code.to_owned())).collect()
 }
 
-/// The code block of the document whose first line names this file.
+/// The code block of the pages whose first line names this file.
 fn code(file: &str) -> String {
     assert!(BLOCKS.contains(&file), "{file} is not in the list");
     let mut named = blocks().into_iter().filter(|(name, _)| name == file);
@@ -346,7 +348,7 @@ async fn an_app_hears_of_https_only_by_a_trusted_proxy() {
 }
 
 #[test]
-fn every_block_of_the_page_is_run() {
+fn every_block_of_the_pages_is_run() {
     let shown: BTreeSet<_> = blocks().into_iter().map(|(name, _)| name).collect();
     assert_eq!(shown, BLOCKS.map(str::to_owned).into());
 }

@@ -203,5 +203,5 @@ async fn the_app_behind_the_forward_url_is_asked() {
     app.set_broken(true);
     let [(found, fix)] = &wrong(&check().await)[..] else { panic!("one thing is wrong") };
     assert!(found.starts_with("app at auth.forward.url: no answer that counts"), "{found}");
-    assert!(fix.contains("docs/forward-auth.md"), "{fix}");
+    assert!(fix.contains("docs/guides/cookies-of-your-app.md"), "{fix}");
 }

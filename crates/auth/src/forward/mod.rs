@@ -1,4 +1,4 @@
-//! `auth.mode = "forward"`: the app is asked who may come in. `docs/forward-auth.md` is the app's side of it.
+//! `auth.mode = "forward"`: the app is asked who may come in. `docs/guides/cookies-of-your-app.md` is the app's side of it.
 //!
 //! | part | what it holds |
 //! | --- | --- |
