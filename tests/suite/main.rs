@@ -16,6 +16,7 @@ mod embedded_log;
 mod embedded_protocol;
 mod forward_apps;
 mod forward_tls;
+mod guides;
 mod harness;
 mod hostile;
 mod lifecycle;

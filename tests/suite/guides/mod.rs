@@ -1,0 +1,12 @@
+//! The commands and programs that documents show, run against a real node as they stand there.
+
+mod alerts;
+mod capacity;
+mod document;
+mod log_out;
+mod publish;
+mod rotate_keys;
+mod silent_client;
+mod terminal;
+
+pub use document::Document;
