@@ -5,6 +5,8 @@ mod capacity;
 mod document;
 mod log_out;
 mod publish;
+mod quickstart;
+mod readme;
 mod rotate_keys;
 mod silent_client;
 mod terminal;
