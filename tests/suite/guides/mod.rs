@@ -1,8 +1,8 @@
 //! The commands and programs that documents show, run against a real node as they stand there.
 
 mod alerts;
-mod capacity;
 mod document;
+mod figures_and_edits;
 mod log_out;
 mod publish;
 mod quickstart;

@@ -45,7 +45,7 @@ async fn every_step_of_the_quickstart_works() {
     read_to(&mut stream, r#"data: {"type":"GREETING","text":"redis"}"#).await;
     drop(stream);
 
-    let steps = document.blocks("3. Come back and miss nothing", "sh");
+    let steps = document.blocks("3. Reconnect and miss nothing", "sh");
     let [missed, resume, commands] = steps[..] else { panic!("three") };
     let id = terminal.run(&format!("{missed}printf 'id %s' \"$ID\"")).await;
     let (_, id) = id.rsplit_once("id ").unwrap();

@@ -1,8 +1,8 @@
-//! `docs/guides/capacity.md` and `docs/guides/kubernetes.md`: their figures and edits are those of the program and its files.
+//! Sums that guides state are those of the program, and their edits fit the files in `deploy/`.
 
 use super::Document;
 use super::terminal::Terminal;
-use crate::support::directory::repository;
+use crate::support::directory::{repository, repository_file};
 use crate::support::{Broker, BrokerOptions, RedisServer};
 
 #[tokio::test]
@@ -31,4 +31,19 @@ async fn edit_for_kubernetes_makes_three_nodes() {
     let manifest = Terminal::new().run(&edit).await;
     assert!(manifest.contains("replicas: 3\n"), "{manifest}");
     assert!(manifest.contains("image: registry.example.com/tidings:0.1.0\n"), "{manifest}");
+}
+
+#[tokio::test]
+async fn edit_for_nginx_renames_host_and_certificate() {
+    let document = Document::read("docs/guides/behind-a-proxy.md");
+    let lines = document.blocks("nginx with TLS and the cookies of your app", "sh")[0];
+    let terminal = Terminal::new();
+    terminal.write("tidings.conf", &repository_file("deploy/nginx-host.conf"));
+    let edit = lines.lines().find(|line| line.starts_with("sed ")).unwrap();
+    terminal.run(&edit.replace("/etc/nginx/conf.d/", "")).await;
+    let edited = std::fs::read_to_string(terminal.path().join("tidings.conf")).unwrap();
+    assert!(!edited.contains("app.example.com"), "{edited}");
+    for named in ["server_name app.your-domain.org;", "/etc/ssl/private/app.your-domain.org.key;"] {
+        assert!(edited.contains(named), "{named} in {edited}");
+    }
 }
