@@ -133,25 +133,25 @@ fn every_way_of_listening_counts_as_a_receiver() {
 
 #[test]
 fn a_dropped_subscriber_leaves_nothing_behind() {
-    let (exchange, _feed) = exchange();
-    let mut one = subscriber(&exchange, 10_000);
+    let (pubsub, _feed) = pubsub();
+    let mut one = subscriber(&pubsub, 10_000);
     one.subscribe(Kind::Channel, &bytes("a")).unwrap();
     one.subscribe(Kind::Pattern, &bytes("*")).unwrap();
     drop(one);
-    let state = exchange.state.lock();
+    let state = pubsub.state.lock();
     assert!(state.channels.is_empty() && state.patterns.is_empty());
 }
 
 #[test]
 fn one_that_falls_behind_is_cut_off_and_the_others_are_not() {
-    let (exchange, feed) = exchange();
-    exchange.confirm(&workspace("a"));
-    let (mut slow, mut quick) = (subscriber(&exchange, 1000), subscriber(&exchange, 1000));
+    let (pubsub, feed) = pubsub();
+    pubsub.confirm(&workspace("a"));
+    let (mut slow, mut quick) = (subscriber(&pubsub, 1000), subscriber(&pubsub, 1000));
     slow.subscribe(Kind::Channel, &bytes("workspace:a")).unwrap();
     quick.subscribe(Kind::Channel, &bytes("workspace:a")).unwrap();
     let mut received = waiting(&quick).matches("message").count();
     for _ in 0..100 {
-        publish(&exchange, "workspace:a", "x");
+        publish(&pubsub, "workspace:a", "x");
         received += waiting(&quick).matches("message").count();
     }
     assert_eq!(received, 100);
@@ -161,26 +161,26 @@ fn one_that_falls_behind_is_cut_off_and_the_others_are_not() {
 
 #[test]
 fn after_an_interruption_the_feed_is_confirmed_anew() {
-    let (exchange, feed) = exchange();
-    exchange.confirm(&workspace("a"));
-    exchange.interrupt();
-    publish(&exchange, "workspace:a", "x");
+    let (pubsub, feed) = pubsub();
+    pubsub.confirm(&workspace("a"));
+    pubsub.interrupt();
+    publish(&pubsub, "workspace:a", "x");
     assert_eq!(feed.take(), ["confirmed a", "interrupted", "confirmed a", "a x"]);
 }
 
 #[test]
 fn feed_and_clients_see_one_order() {
-    let (exchange, feed) = exchange();
-    exchange.confirm(&workspace("a"));
-    let mut client = subscriber(&exchange, 1 << 20);
+    let (pubsub, feed) = pubsub();
+    pubsub.confirm(&workspace("a"));
+    let mut client = subscriber(&pubsub, 1 << 20);
     client.subscribe(Kind::Channel, &bytes("workspace:a")).unwrap();
     waiting(&client);
     std::thread::scope(|scope| {
         for publisher in 0..4 {
-            let exchange = &exchange;
+            let pubsub = &pubsub;
             scope.spawn(move || {
                 for number in 0..100 {
-                    exchange.publish(&bytes("workspace:a"), &Bytes::from(format!("{publisher}.{number}")));
+                    pubsub.publish(&bytes("workspace:a"), &Bytes::from(format!("{publisher}.{number}")));
                 }
             });
         }
@@ -194,8 +194,8 @@ fn feed_and_clients_see_one_order() {
 
 #[test]
 fn subscriptions_are_bounded() {
-    let (exchange, _feed) = exchange();
-    let mut client = subscriber(&exchange, 1 << 24);
+    let (pubsub, _feed) = pubsub();
+    let mut client = subscriber(&pubsub, 1 << 24);
     let long = Bytes::from(vec![b'x'; NAME_BYTES_MAX + 1]);
     assert_eq!(client.subscribe(Kind::Pattern, &long), Err(SubscriberError::Name));
     let name = |number: usize| Bytes::from(format!("{number:0>NAME_BYTES_MAX$}"));

@@ -438,7 +438,7 @@ impl World {
     fn answer_read(&mut self, node: usize) {
         // The log is on the server whose link this is; while it is down nothing is read.
         if self.nodes[node].stands
-            && let Some(read) = self.nodes[node].hub.reads().take()
+            && let Some(read) = self.nodes[node].hub.read_queue().take()
         {
             if read.span == Span::LiveMark {
                 // It comes so much later that what was heard before is marked.
@@ -635,7 +635,7 @@ fn check_flood(steps: &[Step], rate: usize) {
         world.run(step);
         world.write_marks(0);
         let Node { hub, metrics, .. } = &world.nodes[0];
-        while let Some(read) = hub.reads().take() {
+        while let Some(read) = hub.read_queue().take() {
             hub.answer(&read, world.log.lock().read(read.span, 2));
         }
         let (now, resets) =

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tidings::auth::Check;
-use tidings::event::control::{ReconnectReason, ResetReason};
-use tidings::metrics::{EventKind, Metrics};
+use tidings_auth::DenialReason;
+use tidings_event::control::{ReconnectReason, ResetReason};
+use tidings_metrics::{EventKind, Metrics};
 
 use super::Document;
 use crate::support::directory::repository;
@@ -15,11 +15,11 @@ fn metrics() -> BTreeSet<String> {
     let metrics = Metrics::new();
     // A metric with labels shows itself once it has counted something.
     metrics.count_event(EventKind::Live);
-    metrics.count_dropped(ResetReason::TooLarge);
-    metrics.count_reset(ResetReason::Trimmed);
-    metrics.count_reconnect(ReconnectReason::Lagging);
+    metrics.count_dropped(ResetReason::TooLarge.as_str());
+    metrics.count_reset(ResetReason::Trimmed.as_str());
+    metrics.count_reconnect(ReconnectReason::Lagging.as_str());
     metrics.count_refusal("workspaces");
-    metrics.count_denial(Check::Expiry);
+    metrics.count_denial(DenialReason::Expiry.as_str());
     let encoded = metrics.encode().unwrap();
     let names = encoded.lines().filter(|line| !line.starts_with('#'));
     names.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()

@@ -81,7 +81,7 @@ fn flood_of_false_announcements_pauses_and_is_told_once() {
     log(&fixture, 5, "5");
     (100..150).for_each(|id| forge(&fixture, entry(id), 50));
     let mut pauses = Vec::new();
-    while let Some(read) = fixture.hub.reads().take() {
+    while let Some(read) = fixture.hub.read_queue().take() {
         pauses.push(read.pause);
         fixture.hub.answer(&read, fixture.log.lock().read(read.span, 3));
     }
@@ -98,7 +98,7 @@ fn newcomers_do_not_wait_for_a_read_that_pauses() {
     let _first = joined(&fixture);
     (100..110).for_each(|id| forge(&fixture, entry(id), 50));
     let paused = loop {
-        let read = fixture.hub.reads().take().unwrap();
+        let read = fixture.hub.read_queue().take().unwrap();
         if !read.pause.is_zero() {
             break read;
         }
@@ -137,8 +137,8 @@ fn looking_at_a_log_that_cannot_be_read_pauses() {
     let mut pauses = Vec::new();
     for _ in 0..12 {
         (0..100).for_each(|_| say(&fixture, ""));
-        let read = fixture.hub.reads().take().filter(|read| read.span != Span::LiveMark);
-        let Some(read) = read.or_else(|| fixture.hub.reads().take()) else { continue };
+        let read = fixture.hub.read_queue().take().filter(|read| read.span != Span::LiveMark);
+        let Some(read) = read.or_else(|| fixture.hub.read_queue().take()) else { continue };
         pauses.push(read.pause);
         fixture.hub.answer(&read, fixture.log.lock().read(read.span, 3));
     }

@@ -32,7 +32,7 @@ fn after_an_interruption_the_log_brings_what_was_missed() {
     fixture.hub.confirmed(&acme());
     log(&fixture, 10, "10");
     let mut got = Vec::new();
-    while let Some(read) = fixture.hub.reads().take() {
+    while let Some(read) = fixture.hub.read_queue().take() {
         fixture.hub.answer(&read, fixture.log.lock().read(read.span, 3));
         got.extend(read_short(&mut live));
     }
@@ -46,7 +46,7 @@ fn an_answer_from_before_an_interruption_is_not_taken_for_one_after_it() {
     let mut live = joined(&fixture);
     fixture.hub.interrupted();
     fixture.hub.confirmed(&acme());
-    let stale = fixture.hub.reads().take().unwrap();
+    let stale = fixture.hub.read_queue().take().unwrap();
     let page = fixture.log.lock().read(stale.span, 3);
     fixture.hub.interrupted();
     log_unannounced(&fixture, 2, "2");

@@ -37,7 +37,7 @@ fn mark_that_comes_late_is_told_late() {
     let (other, mut back) = hop(&left, "1-0");
     let mut looks = Vec::new();
     assert!(next(&mut back).is_pending());
-    while let Some(read) = other.hub.reads().take() {
+    while let Some(read) = other.hub.read_queue().take() {
         if read.span == Span::LiveMark {
             assert_eq!(read.pause, Duration::from_secs(2));
             looks.push(read);
@@ -46,7 +46,7 @@ fn mark_that_comes_late_is_told_late() {
         }
     }
     let mut got = read_short(&mut back);
-    while let Some(read) = other.hub.reads().take() {
+    while let Some(read) = other.hub.read_queue().take() {
         other.hub.answer(&read, other.log.lock().read(read.span, 3));
         got.extend(read_short(&mut back));
     }
@@ -72,7 +72,7 @@ fn look_that_the_bus_does_not_answer_is_made_again() {
         let (other, mut back) = hop(&first, "1-0");
         let mut fails = 2;
         let mut answer_all = || {
-            while let Some(read) = other.hub.reads().take() {
+            while let Some(read) = other.hub.read_queue().take() {
                 let fails_now = read.span == Span::LiveMark && fails > 0;
                 fails -= i32::from(fails_now);
                 if fails_now {
@@ -122,7 +122,7 @@ fn interruption_is_told_where_another_node_heard_live_events() {
     fixture.hub.interrupted();
     fixture.hub.confirmed(&acme());
     let mut look = None;
-    while let Some(read) = fixture.hub.reads().take() {
+    while let Some(read) = fixture.hub.read_queue().take() {
         if read.span == Span::LiveMark {
             look = Some(read);
         } else {

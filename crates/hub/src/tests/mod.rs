@@ -73,7 +73,7 @@ impl Fixture {
     fn answer_reads(&self) -> usize {
         let mut count = 0;
         self.write_marks();
-        while let Some(read) = self.hub.reads().take() {
+        while let Some(read) = self.hub.read_queue().take() {
             self.hub.answer(&read, self.log.lock().read(read.span, 3));
             count += usize::from(read.span != Span::LiveMark);
         }

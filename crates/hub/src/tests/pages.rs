@@ -14,7 +14,7 @@ fn client(fixture: &Fixture, name: &str, from: u64) -> Subscriber {
 
 /// Answers one read, if one is wanted that has room.
 fn answer_one(fixture: &Fixture) -> bool {
-    let Some(read) = fixture.hub.reads().take() else { return false };
+    let Some(read) = fixture.hub.read_queue().take() else { return false };
     fixture.hub.answer(&read, fixture.log.lock().read(read.span, 3));
     true
 }

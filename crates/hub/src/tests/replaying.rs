@@ -404,7 +404,7 @@ fn an_answer_for_a_former_life_of_the_workspace_hides_nothing_from_the_next_one(
     let keeps_the_workspace = joined(&fixture);
     let mut first = fixture.join(Start::Since { milliseconds: 5 });
     assert_eq!(next(&mut first), Poll::Pending);
-    let read = fixture.hub.reads().take().unwrap();
+    let read = fixture.hub.read_queue().take().unwrap();
     let stale = fixture.log.lock().read(read.span, 3);
     drop((first, keeps_the_workspace));
     assert_eq!(fixture.hub.sweep(Instant::now() + Duration::from_secs(60)), 1);
