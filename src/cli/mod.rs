@@ -71,7 +71,7 @@ enum Command {
     /// List what a workspace's log holds
     History(history::HistoryArgs),
     /// Check the configuration and the way to Redis, and say what to fix
-    DenialReason(check::CheckArgs),
+    Check(check::CheckArgs),
     /// Put load on a broker, check that every event arrives, and measure
     Bench(Box<bench::BenchArgs>),
     /// Make tokens for development, and explain what a token allows
@@ -145,7 +145,7 @@ pub fn main() -> ExitCode {
         Some(Command::Publish(args)) => publish::run(&cli.options, args),
         Some(Command::Tail(args)) => tail::run(&cli.options, args),
         Some(Command::History(args)) => history::run(&cli.options, args),
-        Some(Command::DenialReason(args)) => check::run(&cli.options, args),
+        Some(Command::Check(args)) => check::run(&cli.options, args),
         Some(Command::Bench(args)) => bench::run(&cli.options, args),
         Some(Command::Token(args)) => token::run(&cli.options, args),
         Some(Command::Config(args)) => show::run(&cli.options, args),
