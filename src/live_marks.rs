@@ -25,7 +25,7 @@ const LAST_MARKS: Duration = Duration::from_secs(1);
 /// Writes marks until `stop`, and then those that are wanted still. A mark that cannot be written is tried for as long as `patience`;
 /// then the next live event of its workspace wants it anew.
 pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, patience: Duration, stop: CancellationToken) {
-    let writer = Writer { hub, bus, patience, log: Throttle::default() };
+    let writer = MarkWriter { hub, bus, patience, log: Throttle::default() };
     let writer = Arc::new(writer);
     let permits = Arc::new(Semaphore::new(CONCURRENT));
     let mut writings = JoinSet::new();
@@ -60,14 +60,14 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, patience: Duration, stop: Can
     .await;
 }
 
-struct Writer {
+struct MarkWriter {
     hub: Arc<Hub>,
     bus: Arc<dyn Bus>,
     patience: Duration,
     log: Throttle,
 }
 
-impl Writer {
+impl MarkWriter {
     async fn write(&self, workspace: WorkspaceId) {
         let Err(error) = write(&*self.bus, &workspace, self.patience).await else { return };
         self.hub.mark_failed(&workspace);

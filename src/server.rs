@@ -17,7 +17,7 @@ use crate::config::{AuthMethod, AuthMode, Config, Writer};
 use crate::files::TooFewFiles;
 use crate::http;
 use crate::http::{
-    App, CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublishRate,
+    CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublicApi, PublishRate,
     Service, SocketSettings, Tls, TrustedProxies, admin,
 };
 use crate::live_marks;
@@ -189,7 +189,7 @@ impl Server {
             .with_headers(&config.cors.headers)
             .with_headers(&config.auth.forward.headers);
         let publish_rate = Arc::new(PublishRate::new(config.limits.rates()));
-        let app = Arc::new(App {
+        let app = Arc::new(PublicApi {
             hub: Arc::clone(&hub),
             bus: Arc::clone(&bus),
             streams: Arc::clone(&streams),

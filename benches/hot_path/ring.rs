@@ -4,13 +4,13 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use tidings_event::Frame;
-use tidings_hub::benching::Ring;
+use tidings_hub::benching::BenchRing;
 
 use super::{payload, position};
 
 /// A ring that is full, with the events from 1 on.
-fn full(events: u64) -> Ring {
-    let mut ring = Ring::new(usize::try_from(events).unwrap());
+fn full(events: u64) -> BenchRing {
+    let mut ring = BenchRing::new(usize::try_from(events).unwrap());
     (1..=events).for_each(|number| ring.push(frame(number)));
     ring
 }

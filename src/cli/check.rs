@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::client::reachable;
-use super::{FAILURE, Failure, Options, block_on, output};
+use super::{CommandFailure, FAILURE, GlobalOptions, block_on, output};
 use crate::config::{AuthMethod, Config};
 use crate::files;
 use crate::files::FileBudget;
@@ -39,7 +39,7 @@ pub(super) struct CheckArgs {
     health: bool,
 }
 
-pub(super) fn run(options: &Options, args: &CheckArgs) -> Result<(), Failure> {
+pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), CommandFailure> {
     let config = options.load()?.config;
     block_on(async {
         if args.health {
@@ -184,7 +184,7 @@ fn certificate(config: &Config) -> Option<Finding> {
     })
 }
 
-fn report(findings: &[Finding]) -> Result<(), Failure> {
+fn report(findings: &[Finding]) -> Result<(), CommandFailure> {
     for finding in findings {
         let mark = if finding.fix.is_none() { "ok  " } else { "FAIL" };
         // Whether or not anyone reads it, the exit code tells the outcome.
@@ -193,7 +193,11 @@ fn report(findings: &[Finding]) -> Result<(), Failure> {
             let _ = output::line(&format!("      to fix it: {fix}"));
         }
     }
-    if findings.iter().any(|finding| finding.fix.is_some()) { Err(Failure::Silent(FAILURE)) } else { Ok(()) }
+    if findings.iter().any(|finding| finding.fix.is_some()) {
+        Err(CommandFailure::Silent(FAILURE))
+    } else {
+        Ok(())
+    }
 }
 
 /// What may be wrong where a broker runs.
@@ -201,7 +205,7 @@ const OTHER_ADDRESS: &str = "Where it runs, it has another admin.listen: give th
                              TIDINGS_CONFIG for both";
 
 /// Asks `/live` of the broker on this machine.
-async fn health(config: &Config) -> Result<(), Failure> {
+async fn health(config: &Config) -> Result<(), CommandFailure> {
     let address = reachable(config.admin.listen);
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -213,12 +217,15 @@ async fn health(config: &Config) -> Result<(), Failure> {
     };
     match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
         Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(Failure::Failed(format!(
+        Ok(Ok(false)) => Err(CommandFailure::Failed(format!(
             "the broker at {address} does not say that it is alive. {OTHER_ADDRESS}"
         ))),
-        Ok(Err(error)) => Err(Failure::Failed(format!("no broker at {address}: {error}. {OTHER_ADDRESS}"))),
-        Err(_) => {
-            Err(Failure::Failed(format!("no answer from {address} within {} s", HEALTH_TIMEOUT.as_secs())))
+        Ok(Err(error)) => {
+            Err(CommandFailure::Failed(format!("no broker at {address}: {error}. {OTHER_ADDRESS}")))
         }
+        Err(_) => Err(CommandFailure::Failed(format!(
+            "no answer from {address} within {} s",
+            HEALTH_TIMEOUT.as_secs()
+        ))),
     }
 }

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use super::{Failure, Options};
+use super::{CommandFailure, GlobalOptions};
 use crate::config::Config;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::chain;
@@ -38,7 +38,7 @@ pub(super) struct Broker {
 
 impl Broker {
     /// The broker at `url` (`http://host:port/api`), or the one that the configuration describes.
-    pub(super) fn new(url: Option<&str>, options: &Options) -> Result<Self, Failure> {
+    pub(super) fn new(url: Option<&str>, options: &GlobalOptions) -> Result<Self, CommandFailure> {
         let base = match url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => base_url(&options.load()?.config),
@@ -49,7 +49,7 @@ impl Broker {
         connector.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| Failure::Failed(format!("cannot prepare TLS: {error}")))?
+            .map_err(|error| CommandFailure::Failed(format!("cannot prepare TLS: {error}")))?
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -73,15 +73,19 @@ impl Broker {
         method: Method,
         workspace: &WorkspaceId,
         query: &str,
-    ) -> Result<http::request::Builder, Failure> {
+    ) -> Result<http::request::Builder, CommandFailure> {
         self.request(method, &format!("{}/workspaces/{workspace}/events{query}", self.base))
     }
 
     /// A request to a URL of the broker, to be completed.
-    pub(super) fn request(&self, method: Method, url: &str) -> Result<http::request::Builder, Failure> {
+    pub(super) fn request(
+        &self,
+        method: Method,
+        url: &str,
+    ) -> Result<http::request::Builder, CommandFailure> {
         let uri: Option<Uri> = url.parse().ok().filter(|uri: &Uri| uri.host().is_some());
         let Some(uri) = uri else {
-            return Err(Failure::Usage(format!(
+            return Err(CommandFailure::Usage(format!(
                 "`{}` is not a URL such as http://127.0.0.1:8080/api",
                 self.base
             )));
@@ -124,10 +128,10 @@ pub(super) async fn json_body(response: Response<Incoming>) -> Result<Value, Str
 }
 
 /// The token in the environment, where other users of the machine cannot see it as they can see arguments.
-fn authorization() -> Result<Option<HeaderValue>, Failure> {
+fn authorization() -> Result<Option<HeaderValue>, CommandFailure> {
     let Ok(token) = std::env::var(TOKEN_VARIABLE) else { return Ok(None) };
     let mut header = HeaderValue::try_from(format!("Bearer {}", token.trim()))
-        .map_err(|_| Failure::Usage(format!("the text in {TOKEN_VARIABLE} is no token")))?;
+        .map_err(|_| CommandFailure::Usage(format!("the text in {TOKEN_VARIABLE} is no token")))?;
     header.set_sensitive(true);
     Ok(Some(header))
 }

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::client::reachable;
-use super::{Failure, Options, block_on, output};
+use super::{CommandFailure, GlobalOptions, block_on, output};
 use crate::config::Config;
 use tidings_bus::Bus as _;
 use tidings_bus::redis::RedisBus;
@@ -35,15 +35,16 @@ pub(super) struct HistoryArgs {
     json: bool,
 }
 
-pub(super) fn run(options: &Options, args: &HistoryArgs) -> Result<(), Failure> {
-    let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
+pub(super) fn run(options: &GlobalOptions, args: &HistoryArgs) -> Result<(), CommandFailure> {
+    let workspace =
+        WorkspaceId::parse(&args.workspace).map_err(|error| CommandFailure::Usage(error.to_string()))?;
     let config = options.load()?.config;
     block_on(async {
         let bus = bus(config)?;
         let page = bus
             .read_log(&workspace, Span::Newest { count: args.last }, args.last)
             .await
-            .map_err(|error| Failure::Failed(error.to_string()))?;
+            .map_err(|error| CommandFailure::Failed(error.to_string()))?;
         if page.entries.is_empty() && !args.json {
             output::error(&format!("the log of {workspace} is empty"));
         }
@@ -59,10 +60,10 @@ pub(super) fn run(options: &Options, args: &HistoryArgs) -> Result<(), Failure> 
 
 /// The bus whose log is read: the configured Redis, or the embedded bus of the broker on this machine, which speaks the
 /// same protocol.
-fn bus(mut config: Config) -> Result<RedisBus, Failure> {
+fn bus(mut config: Config) -> Result<RedisBus, CommandFailure> {
     if !config.redis.is_configured() {
         let address = config.embedded.listen.ok_or_else(|| {
-            Failure::Usage(
+            CommandFailure::Usage(
                 "neither redis.url nor embedded.listen is configured: there is no log to read".to_owned(),
             )
         })?;
@@ -74,7 +75,7 @@ fn bus(mut config: Config) -> Result<RedisBus, Failure> {
         NodeId::random(),
         Arc::new(DesiredSubscriptions::default()),
     )
-    .map_err(|error| Failure::Failed(error.to_string()))
+    .map_err(|error| CommandFailure::Failed(error.to_string()))
 }
 
 fn url(address: SocketAddr, password: &SecretText) -> String {

@@ -35,9 +35,9 @@ const USAGE: u8 = 2;
 #[command(name = "tidings", version, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 const AFTER_HELP: &str = "\
@@ -45,7 +45,7 @@ Every setting: `tidings config`, docs/configuration.md, or a variable TIDINGS__S
 Exit codes: 0 success; 1 failure; 2 wrong usage or configuration; 128 + signal after a second signal.";
 
 #[derive(Debug, Args)]
-struct Options {
+struct GlobalOptions {
     /// Read settings from a TOML file (those of config/default.toml, as many as you like) [env:
     /// TIDINGS_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
@@ -61,7 +61,7 @@ struct Options {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the broker (also without any command)
     Serve,
     /// Publish one event and print its id
@@ -121,7 +121,7 @@ fn parse() -> Cli {
 
 /// What a command ends with when it fails.
 #[derive(Debug)]
-enum Failure {
+enum CommandFailure {
     /// It was asked for in a wrong way.
     Usage(String),
     /// It could not be done.
@@ -130,7 +130,7 @@ enum Failure {
     Silent(u8),
 }
 
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for CommandFailure {
     fn from(error: ConfigError) -> Self {
         Self::Usage(error.to_string())
     }
@@ -141,14 +141,14 @@ impl From<ConfigError> for Failure {
 pub fn main() -> ExitCode {
     let cli = parse();
     let outcome = match &cli.command {
-        None | Some(Command::Serve) => serve::run(&cli.options),
-        Some(Command::Publish(args)) => publish::run(&cli.options, args),
-        Some(Command::Tail(args)) => tail::run(&cli.options, args),
-        Some(Command::History(args)) => history::run(&cli.options, args),
-        Some(Command::Check(args)) => check::run(&cli.options, args),
-        Some(Command::Bench(args)) => bench::run(&cli.options, args),
-        Some(Command::Token(args)) => token::run(&cli.options, args),
-        Some(Command::Config(args)) => show::run(&cli.options, args),
+        None | Some(CliCommand::Serve) => serve::run(&cli.options),
+        Some(CliCommand::Publish(args)) => publish::run(&cli.options, args),
+        Some(CliCommand::Tail(args)) => tail::run(&cli.options, args),
+        Some(CliCommand::History(args)) => history::run(&cli.options, args),
+        Some(CliCommand::Check(args)) => check::run(&cli.options, args),
+        Some(CliCommand::Bench(args)) => bench::run(&cli.options, args),
+        Some(CliCommand::Token(args)) => token::run(&cli.options, args),
+        Some(CliCommand::Config(args)) => show::run(&cli.options, args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -156,7 +156,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-impl Failure {
+impl CommandFailure {
     /// Writes what is still to be said, and returns the exit code.
     fn report(self, write: impl FnOnce(&str)) -> u8 {
         let (code, message) = match self {
@@ -169,7 +169,7 @@ impl Failure {
     }
 }
 
-impl Options {
+impl GlobalOptions {
     /// The file of settings, if one is given.
     fn file(&self) -> Option<PathBuf> {
         let named = || std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
@@ -190,11 +190,11 @@ impl Options {
 }
 
 /// Runs a future on a runtime for commands that do one thing.
-fn block_on<F: Future<Output = Result<(), Failure>>>(future: F) -> Result<(), Failure> {
+fn block_on<F: Future<Output = Result<(), CommandFailure>>>(future: F) -> Result<(), CommandFailure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?
+        .map_err(|error| CommandFailure::Failed(format!("cannot start: {error}")))?
         .block_on(future)
 }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 
-use super::Failure;
+use super::CommandFailure;
 
 /// Writes a line that is what a command is for. `Break`: the reader has gone away, as `head` does, which ends the command
 /// quietly.
@@ -14,11 +14,11 @@ use super::Failure;
 /// # Errors
 ///
 /// When the line is lost, for example on a full disk.
-pub(super) fn result(text: &str) -> Result<ControlFlow<()>, Failure> {
+pub(super) fn result(text: &str) -> Result<ControlFlow<()>, CommandFailure> {
     match line(text) {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-        Err(error) => Err(Failure::Failed(format!("cannot write to standard output: {error}"))),
+        Err(error) => Err(CommandFailure::Failed(format!("cannot write to standard output: {error}"))),
     }
 }
 

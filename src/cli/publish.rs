@@ -10,7 +10,7 @@ use http_body_util::Full;
 use serde_json::json;
 
 use super::client::{Broker, json_body};
-use super::{Failure, Options, block_on, output};
+use super::{CommandFailure, GlobalOptions, block_on, output};
 use crate::config::Config;
 use tidings_bus::redis::RedisBus;
 use tidings_bus::{Bus as _, IdempotencyKey, Item, Publication};
@@ -39,11 +39,12 @@ pub(super) struct PublishArgs {
     to: Vec<String>,
 }
 
-pub(super) fn run(options: &Options, args: &PublishArgs) -> Result<(), Failure> {
-    let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
+pub(super) fn run(options: &GlobalOptions, args: &PublishArgs) -> Result<(), CommandFailure> {
+    let workspace =
+        WorkspaceId::parse(&args.workspace).map_err(|error| CommandFailure::Usage(error.to_string()))?;
     let item = Item { payload: payload(args)?, to: audience(&args.to)? };
     let key = args.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
-    let key = key.map_err(|error| Failure::Usage(error.to_string()))?;
+    let key = key.map_err(|error| CommandFailure::Usage(error.to_string()))?;
     block_on(async {
         let id = if let Some(url) = &args.url {
             over_http(&Broker::new(Some(url), options)?, &workspace, &item, key).await?
@@ -61,36 +62,36 @@ pub(super) fn run(options: &Options, args: &PublishArgs) -> Result<(), Failure> 
     })
 }
 
-fn payload(args: &PublishArgs) -> Result<Bytes, Failure> {
+fn payload(args: &PublishArgs) -> Result<Bytes, CommandFailure> {
     let payload = match args.payload.as_deref() {
         Some(payload) if payload != "-" => Bytes::from(payload.to_owned()),
         _ => {
             let mut read = String::new();
             std::io::stdin().read_to_string(&mut read).map_err(|error| {
-                Failure::Failed(format!("cannot read the payload from standard input: {error}"))
+                CommandFailure::Failed(format!("cannot read the payload from standard input: {error}"))
             })?;
             Bytes::from(read)
         }
     };
     if payload.is_empty() {
-        return Err(Failure::Usage("the payload is empty".to_owned()));
+        return Err(CommandFailure::Usage("the payload is empty".to_owned()));
     }
     Ok(payload)
 }
 
-fn audience(users: &[String]) -> Result<Option<Arc<Audience>>, Failure> {
+fn audience(users: &[String]) -> Result<Option<Arc<Audience>>, CommandFailure> {
     if users.is_empty() {
         return Ok(None);
     }
-    let audience = Audience::new(users).map_err(|error| Failure::Usage(format!("--to: {error}")))?;
+    let audience = Audience::new(users).map_err(|error| CommandFailure::Usage(format!("--to: {error}")))?;
     Ok(Some(Arc::new(audience)))
 }
 
 /// The body of a request: the payload, or an envelope around it.
-fn body(item: &Item) -> Result<Bytes, Failure> {
+fn body(item: &Item) -> Result<Bytes, CommandFailure> {
     let Some(to) = &item.to else { return Ok(item.payload.clone()) };
     let text = std::str::from_utf8(&item.payload);
-    let text = text.map_err(|_| Failure::Failed("the payload is not UTF-8".to_owned()))?;
+    let text = text.map_err(|_| CommandFailure::Failed("the payload is not UTF-8".to_owned()))?;
     let users: serde_json::Value = serde_json::from_str(to.as_json()).unwrap_or_default();
     Ok(Bytes::from(json!({ "data": text, "to": users }).to_string()))
 }
@@ -100,15 +101,15 @@ async fn over_redis(
     workspace: &WorkspaceId,
     item: Item,
     key: Option<IdempotencyKey>,
-) -> Result<String, Failure> {
+) -> Result<String, CommandFailure> {
     if item.payload.len() > config.limits.event_bytes {
-        return Err(Failure::Failed(format!(
+        return Err(CommandFailure::Failed(format!(
             "the payload has {} bytes, and an event has at most {} (limits.event_bytes)",
             item.payload.len(),
             config.limits.event_bytes
         )));
     }
-    let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
+    let failed = |error: &dyn std::error::Error| CommandFailure::Failed(error.to_string());
     let bus = RedisBus::new(
         &config.redis,
         &config.retention,
@@ -126,21 +127,22 @@ async fn over_http(
     workspace: &WorkspaceId,
     item: &Item,
     key: Option<IdempotencyKey>,
-) -> Result<String, Failure> {
+) -> Result<String, CommandFailure> {
     let query = if item.to.is_some() { "?envelope=1" } else { "" };
     let mut request = broker.events(Method::POST, workspace, query)?;
     if let Some(key) = &key {
         request = request.header("idempotency-key", format!("\"{}\"", key.as_str()));
     }
-    let request = request.body(Full::new(body(item)?)).map_err(|error| Failure::Failed(error.to_string()))?;
-    let response = broker.send(request).await.map_err(Failure::Failed)?;
+    let request =
+        request.body(Full::new(body(item)?)).map_err(|error| CommandFailure::Failed(error.to_string()))?;
+    let response = broker.send(request).await.map_err(CommandFailure::Failed)?;
     let status = response.status();
-    let answer = json_body(response).await.map_err(Failure::Failed)?;
+    let answer = json_body(response).await.map_err(CommandFailure::Failed)?;
     match (status, answer["id"].as_str()) {
         (StatusCode::OK, Some(id)) => Ok(id.to_owned()),
         _ => {
             let detail = answer["detail"].as_str().unwrap_or("this does not look like Tidings: check --url");
-            Err(Failure::Failed(format!("the broker answered {status}: {detail}")))
+            Err(CommandFailure::Failed(format!("the broker answered {status}: {detail}")))
         }
     }
 }

@@ -6,32 +6,32 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Failure, Options};
+use super::{CommandFailure, GlobalOptions};
 use crate::config::{AuthMethod, AuthMode, Config, LogFormat};
 use crate::http::Certificates;
 use crate::server::{Addresses, Ended, Server, Shutdown};
 use crate::telemetry::{InstallError, Telemetry};
 use tidings_auth::jwt::Verifier;
 
-pub(super) fn run(options: &Options) -> Result<(), Failure> {
+pub(super) fn run(options: &GlobalOptions) -> Result<(), CommandFailure> {
     let config = options.load()?.config;
     let telemetry = Telemetry::install(&config.log).map_err(|error| match error {
-        InstallError::Level(_) => Failure::Usage(error.to_string()),
-        InstallError::Thread(_) | InstallError::Taken(_) => Failure::Failed(error.to_string()),
+        InstallError::Level(_) => CommandFailure::Usage(error.to_string()),
+        InstallError::Thread(_) | InstallError::Taken(_) => CommandFailure::Failed(error.to_string()),
     })?;
     let outcome = start(&config, &telemetry);
     // By the same way as the log: nobody may read standard error.
     let outcome = outcome.map_err(|failure| failure.report(|line| telemetry.print_error(line)));
     telemetry.finish();
-    outcome.map_err(Failure::Silent)
+    outcome.map_err(CommandFailure::Silent)
 }
 
 /// Serves on a runtime of its own, of which nothing is left at the end.
-fn start(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
+fn start(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFailure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?
+        .map_err(|error| CommandFailure::Failed(format!("cannot start: {error}")))?
         .block_on(async {
             tokio::select! {
                 outcome = serve(config, telemetry) => outcome,
@@ -40,12 +40,12 @@ fn start(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
         })
 }
 
-async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
+async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFailure> {
     // Before anything is bound, so that no signal is lost.
-    let unwatched = |error| Failure::Failed(format!("cannot watch for signals: {error}"));
+    let unwatched = |error| CommandFailure::Failed(format!("cannot watch for signals: {error}"));
     let mut signals = Signals::new().map_err(unwatched)?;
     let hangups = signal(SignalKind::hangup()).map_err(unwatched)?;
-    let server = Server::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    let server = Server::bind(config).await.map_err(|error| CommandFailure::Failed(error.to_string()))?;
     telemetry.count_dropped_in(server.log_lines_dropped());
     announce(config, server.addresses(), telemetry);
     let _reloading =
@@ -63,7 +63,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
                 ended = &mut running => ended,
                 number = signals.next() => {
                     tracing::warn!("told twice to stop: exiting at once");
-                    return Err(Failure::Silent(128 + number));
+                    return Err(CommandFailure::Silent(128 + number));
                 }
             }
         }
@@ -72,9 +72,11 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
         Ok(Ended::Drained) => tracing::info!("stopped: every connection ended"),
         Ok(Ended::Cut) => tracing::warn!("stopped: connections that did not end in time were cut"),
         Ok(Ended::Broken) => {
-            return Err(Failure::Failed("a part of the broker ended by itself; see the log".to_owned()));
+            return Err(CommandFailure::Failed(
+                "a part of the broker ended by itself; see the log".to_owned(),
+            ));
         }
-        Err(error) => return Err(Failure::Failed(format!("the server ended unexpectedly: {error}"))),
+        Err(error) => return Err(CommandFailure::Failed(format!("the server ended unexpectedly: {error}"))),
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Failure, Options, output};
+use super::{CommandFailure, GlobalOptions, output};
 
 /// Arguments of `tidings config`.
 #[derive(Debug, Args)]
@@ -12,12 +12,12 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
-pub(super) fn run(options: &Options, args: &ShowArgs) -> Result<(), Failure> {
+pub(super) fn run(options: &GlobalOptions, args: &ShowArgs) -> Result<(), CommandFailure> {
     let loaded = options.load()?;
     let text = if args.json {
         loaded
             .json()
-            .map_err(|error| Failure::Failed(format!("cannot write the settings as JSON: {error}")))?
+            .map_err(|error| CommandFailure::Failed(format!("cannot write the settings as JSON: {error}")))?
     } else {
         loaded.table()
     };

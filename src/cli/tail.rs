@@ -14,7 +14,7 @@ use serde_json::json;
 use sse_stream::{Sse, SseStream};
 
 use super::client::{Broker, json_body};
-use super::{Failure, Options, block_on, output};
+use super::{CommandFailure, GlobalOptions, block_on, output};
 use tidings_event::spread;
 use tidings_event::workspace::WorkspaceId;
 
@@ -60,14 +60,15 @@ pub(super) struct TailArgs {
     url: Option<String>,
 }
 
-pub(super) fn run(options: &Options, args: &TailArgs) -> Result<(), Failure> {
-    let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
+pub(super) fn run(options: &GlobalOptions, args: &TailArgs) -> Result<(), CommandFailure> {
+    let workspace =
+        WorkspaceId::parse(&args.workspace).map_err(|error| CommandFailure::Usage(error.to_string()))?;
     let broker = Broker::new(args.url.as_deref(), options)?;
     block_on(Tail::new(&broker, &workspace, args).run())
 }
 
 /// What a stream left behind when it ended.
-enum StreamEnd {
+enum TailEnd {
     /// Come back later.
     Again(String),
     /// As many events as were asked for, or nobody reads them any more.
@@ -92,11 +93,11 @@ impl<'a> Tail<'a> {
         Self { broker, workspace, args, position, since, retry: RETRY_DEFAULT, printed: 0 }
     }
 
-    async fn run(mut self) -> Result<(), Failure> {
+    async fn run(mut self) -> Result<(), CommandFailure> {
         loop {
             match self.stream().await? {
-                StreamEnd::Done => return Ok(()),
-                StreamEnd::Again(why) => {
+                TailEnd::Done => return Ok(()),
+                TailEnd::Again(why) => {
                     output::error(&format!(
                         "tidings: {why}; reconnecting in {:.1} s",
                         self.retry.as_secs_f64()
@@ -108,7 +109,7 @@ impl<'a> Tail<'a> {
     }
 
     /// One connection, from request to end.
-    async fn stream(&mut self) -> Result<StreamEnd, Failure> {
+    async fn stream(&mut self) -> Result<TailEnd, CommandFailure> {
         let query = self.query();
         let mut request = self.broker.events(Method::GET, self.workspace, &query)?;
         if let Some(position) = &self.position {
@@ -116,33 +117,33 @@ impl<'a> Tail<'a> {
         }
         let request = request
             .body(Full::new(Bytes::new()))
-            .map_err(|_| Failure::Usage("the last event id cannot stand in a header".to_owned()))?;
+            .map_err(|_| CommandFailure::Usage("the last event id cannot stand in a header".to_owned()))?;
         let response = match self.broker.send(request).await {
             Ok(response) => response,
             Err(why) => {
                 self.retry = spread(RETRY_DEFAULT, 0.25);
-                return Ok(StreamEnd::Again(why));
+                return Ok(TailEnd::Again(why));
             }
         };
         match response.status() {
             StatusCode::OK => {}
             // An intermediary in trouble, which passes; an EventSource would give up here, a tool need not.
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Ok(StreamEnd::Again(format!("the answer was {status}")));
+                return Ok(TailEnd::Again(format!("the answer was {status}")));
             }
             status => {
                 let detail = detail(response).await.unwrap_or_default();
-                return Err(Failure::Failed(format!("the broker answered {status}{detail}")));
+                return Err(CommandFailure::Failed(format!("the broker answered {status}{detail}")));
             }
         }
         let mut events = SseStream::new(response.into_body());
         loop {
             let event = match tokio::time::timeout(SILENCE_MAX, events.next()).await {
                 Err(_) => {
-                    return Ok(StreamEnd::Again(format!("nothing came for {} s", SILENCE_MAX.as_secs())));
+                    return Ok(TailEnd::Again(format!("nothing came for {} s", SILENCE_MAX.as_secs())));
                 }
-                Ok(None) => return Ok(StreamEnd::Again("the stream ended".to_owned())),
-                Ok(Some(Err(error))) => return Ok(StreamEnd::Again(format!("the stream broke: {error}"))),
+                Ok(None) => return Ok(TailEnd::Again("the stream ended".to_owned())),
+                Ok(Some(Err(error))) => return Ok(TailEnd::Again(format!("the stream broke: {error}"))),
                 Ok(Some(Ok(event))) => event,
             };
             if let Some(retry) = event.retry {
@@ -152,10 +153,10 @@ impl<'a> Tail<'a> {
                 self.position = (!id.is_empty()).then(|| id.clone());
             }
             if event.data.is_some() && self.print(&event)?.is_break() {
-                return Ok(StreamEnd::Done);
+                return Ok(TailEnd::Done);
             }
             if self.args.count.is_some_and(|count| self.printed >= count) {
-                return Ok(StreamEnd::Done);
+                return Ok(TailEnd::Done);
             }
         }
     }
@@ -178,7 +179,7 @@ impl<'a> Tail<'a> {
     }
 
     /// Prints an event: payloads to standard output, the broker's own words to standard error, unless all is wanted.
-    fn print(&mut self, event: &Sse) -> Result<ControlFlow<()>, Failure> {
+    fn print(&mut self, event: &Sse) -> Result<ControlFlow<()>, CommandFailure> {
         let data = event.data.as_deref().unwrap_or_default();
         let name = event.event.as_deref();
         let own = name.is_some_and(|name| name.starts_with("tidings.")) || (name.is_none() && is_hello(data));

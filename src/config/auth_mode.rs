@@ -52,7 +52,7 @@ impl AuthMode {
 /// A list, or one text in which commas separate the methods, as an environment variable has it.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum AuthModeText {
     Text(String),
     List(Vec<String>),
 }
@@ -64,9 +64,9 @@ impl<'de> Deserialize<'de> for AuthMode {
                 "expected \"none\", \"jwt\", \"forward\", or several such as \"jwt,forward\", each once",
             )
         };
-        let words: Vec<String> = match Written::deserialize(deserializer).map_err(|_| expected())? {
-            Written::Text(text) => text.split(',').map(|word| word.trim().to_owned()).collect(),
-            Written::List(list) => list,
+        let words: Vec<String> = match AuthModeText::deserialize(deserializer).map_err(|_| expected())? {
+            AuthModeText::Text(text) => text.split(',').map(|word| word.trim().to_owned()).collect(),
+            AuthModeText::List(list) => list,
         };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Self::of(&words).ok_or_else(expected)

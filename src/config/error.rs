@@ -11,17 +11,17 @@ use super::source::Source;
 /// Why a configuration was refused: everything that is wrong with it. `Display` gives one line for each problem.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl ConfigError {
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
+    pub(super) fn new(problems: Vec<ConfigProblem>) -> Self {
         Self { problems }
     }
 
     /// The problems, in the order in which they were found; at least one.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems
     }
 }
@@ -42,7 +42,7 @@ impl std::error::Error for ConfigError {}
 
 /// One thing that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum ConfigProblem {
     /// The file cannot be read.
     #[error("{}: {reason}", path.display())]
     Unreadable {
@@ -57,7 +57,7 @@ pub enum Problem {
         /// The file as it was given.
         path: PathBuf,
         /// Where, if the parser told.
-        at: Position,
+        at: FilePosition,
         /// What the parser stumbled over. It never quotes the file.
         message: String,
     },
@@ -138,9 +138,9 @@ impl From<&EffectiveValue> for Found {
 
 /// A place in a file, counted from 1. Shown as `3:14:`, or as nothing where it is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position(pub Option<(usize, usize)>);
+pub struct FilePosition(pub Option<(usize, usize)>);
 
-impl fmt::Display for Position {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |(line, column)| write!(f, "{line}:{column}:"))
     }

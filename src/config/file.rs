@@ -6,7 +6,7 @@ use std::path::Path;
 
 use config::{FileFormat, Source as _, Value, ValueKind};
 
-use super::error::{Position, Problem};
+use super::error::{ConfigProblem, FilePosition};
 use super::key;
 use super::layers::Setting;
 use super::reference::REFERENCE;
@@ -16,10 +16,10 @@ use super::source::Source;
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A table of values by name, as the parser gives it: in no order.
-type Table = config::Map<String, Value>;
+type TomlTable = config::Map<String, Value>;
 
 /// Reads a file. Returns what it sets, by key, and what is wrong with it.
-pub(super) fn settings(path: &Path) -> (Vec<Setting>, Vec<Problem>) {
+pub(super) fn settings(path: &Path) -> (Vec<Setting>, Vec<ConfigProblem>) {
     match read(path).and_then(|text| parse(path, &text)) {
         Ok(table) => {
             let mut leaves =
@@ -31,8 +31,9 @@ pub(super) fn settings(path: &Path) -> (Vec<Setting>, Vec<Problem>) {
     }
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
-    let unreadable = |reason: &str| Problem::Unreadable { path: path.to_owned(), reason: reason.to_owned() };
+fn read(path: &Path) -> Result<String, ConfigProblem> {
+    let unreadable =
+        |reason: &str| ConfigProblem::Unreadable { path: path.to_owned(), reason: reason.to_owned() };
     let mut bytes = Vec::new();
     // Bounded, so that a device or a pipe without end cannot fill the memory.
     File::open(path)
@@ -53,28 +54,28 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<Table, Problem> {
+fn parse(path: &Path, text: &str) -> Result<TomlTable, ConfigProblem> {
     config::File::from_str(text, FileFormat::Toml).collect().map_err(|error| {
         let report = match &error {
             config::ConfigError::FileParse { cause, .. } => cause.to_string(),
             other => other.to_string(),
         };
         let (at, message) = without_quote(&report);
-        Problem::Syntax { path: path.to_owned(), at, message }
+        ConfigProblem::Syntax { path: path.to_owned(), at, message }
     })
 }
 
 /// Takes the position and the message out of a parser's report, and leaves out the line of the file that it quotes: a
 /// password may stand there. The report has the position in its first line, the quote in the three that follow, and
 /// then the message; or the message alone.
-fn without_quote(report: &str) -> (Position, String) {
+fn without_quote(report: &str) -> (FilePosition, String) {
     let Some(position) = report.strip_prefix("TOML parse error at line ") else {
-        return (Position(None), one_line(report));
+        return (FilePosition(None), one_line(report));
     };
     let mut lines = position.splitn(5, '\n');
     let at = lines.next().and_then(|first| first.split_once(", column "));
     let at = at.and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
-    (Position(at), one_line(lines.nth(3).unwrap_or_default()))
+    (FilePosition(at), one_line(lines.nth(3).unwrap_or_default()))
 }
 
 fn one_line(text: &str) -> String {
@@ -85,11 +86,11 @@ fn one_line(text: &str) -> String {
 struct Leaves {
     origin: Source,
     settings: Vec<Setting>,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl Leaves {
-    fn take_table(&mut self, prefix: &str, table: Table) {
+    fn take_table(&mut self, prefix: &str, table: TomlTable) {
         let mut entries: Vec<_> = table.into_iter().collect();
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (name, value) in entries {
@@ -109,10 +110,10 @@ impl Leaves {
         if REFERENCE.get(&key).is_some() {
             self.settings.push(Setting { key, value, origin });
         } else if REFERENCE.is_section(&key) {
-            self.problems.push(Problem::NotASection { origin, section: key });
+            self.problems.push(ConfigProblem::NotASection { origin, section: key });
         } else {
             let nearest = key::nearest(&key);
-            self.problems.push(Problem::UnknownKey { origin, key, nearest });
+            self.problems.push(ConfigProblem::UnknownKey { origin, key, nearest });
         }
     }
 }

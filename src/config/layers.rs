@@ -2,7 +2,7 @@
 
 use config::{Value, ValueKind};
 
-use super::error::Problem;
+use super::error::ConfigProblem;
 use super::file;
 use super::key;
 use super::reference::REFERENCE;
@@ -16,7 +16,10 @@ pub(super) struct Setting {
 }
 
 /// The settings of all sources, weakest first, and everything that is wrong with them so far.
-pub(super) fn settings(sources: &Sources, defaults: &serde_json::Value) -> (Vec<Setting>, Vec<Problem>) {
+pub(super) fn settings(
+    sources: &Sources,
+    defaults: &serde_json::Value,
+) -> (Vec<Setting>, Vec<ConfigProblem>) {
     let (mut settings, mut problems) = sources.file.as_deref().map(file::settings).unwrap_or_default();
     let mut environment: Vec<_> =
         sources.environment.iter().filter(|(name, _)| key::is_variable(name)).collect();
@@ -34,7 +37,7 @@ pub(super) fn settings(sources: &Sources, defaults: &serde_json::Value) -> (Vec<
             Some(default) if known && REFERENCE.get(&key).is_some() => {
                 settings.push(Setting { value: Value::new(None, typed(text, default)), key, origin });
             }
-            _ => problems.push(Problem::UnknownKey { nearest: key::nearest(&key), key, origin }),
+            _ => problems.push(ConfigProblem::UnknownKey { nearest: key::nearest(&key), key, origin }),
         }
     }
     (settings, problems)

@@ -6,7 +6,7 @@ use config::{FileFormat, ValueKind};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::error::{ConfigError, Problem};
+use super::error::{ConfigError, ConfigProblem};
 use super::layers::{self, Setting};
 use super::reference::{DEFAULT_TOML, REFERENCE};
 use super::source::{Source, Sources};
@@ -98,7 +98,7 @@ impl Sources {
         let mut problems = validate::problems(&config, &values);
         let copied = values.iter().filter(|value| copied.contains(&value.key));
         problems.extend(
-            copied.map(|value| Problem::Value { found: value.into(), expected: UNMASKED.to_owned() }),
+            copied.map(|value| ConfigProblem::Value { found: value.into(), expected: UNMASKED.to_owned() }),
         );
         if problems.is_empty() { Ok(Loaded { config, values }) } else { Err(ConfigError::new(problems)) }
     }
@@ -116,7 +116,7 @@ fn pointer(key: &str) -> String {
 }
 
 /// Lays settings over the defaults, later ones over earlier ones, and tells who set each key that is set.
-fn merge(settings: Vec<Setting>) -> Result<(Json, HashMap<String, Source>), Problem> {
+fn merge(settings: Vec<Setting>) -> Result<(Json, HashMap<String, Source>), ConfigProblem> {
     let mut origins = HashMap::new();
     let defaults = config::File::from_str(DEFAULT_TOML, FileFormat::Toml);
     let mut builder = config::Config::builder().add_source(defaults);
@@ -128,8 +128,8 @@ fn merge(settings: Vec<Setting>) -> Result<(Json, HashMap<String, Source>), Prob
     Ok((json(merged.cache.kind), origins))
 }
 
-fn defect(error: &config::ConfigError) -> Problem {
-    Problem::Defaults(error.to_string())
+fn defect(error: &config::ConfigError) -> ConfigProblem {
+    ConfigProblem::Defaults(error.to_string())
 }
 
 /// The same value as JSON. `config` itself would deserialize too leniently: it rounds 1.5 to 2 where a whole number is
@@ -153,7 +153,7 @@ fn json(kind: ValueKind) -> Json {
 
 /// Reads the merged tree into its types. A value that its type refuses is noted and put back to its default, so that
 /// the next round finds the next one: whoever starts the broker sees all of them at once.
-fn read(mut tree: Json, defaults: &Json, values: &[EffectiveValue]) -> Result<Config, Vec<Problem>> {
+fn read(mut tree: Json, defaults: &Json, values: &[EffectiveValue]) -> Result<Config, Vec<ConfigProblem>> {
     let mut problems = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize::<_, Config>(&tree) {
@@ -169,10 +169,10 @@ fn read(mut tree: Json, defaults: &Json, values: &[EffectiveValue]) -> Result<Co
             (slot != default).then(|| *slot = default.clone())
         });
         let (Some(value), Some(())) = (value, reset) else {
-            problems.push(Problem::Defaults(format!("{path}: {}", expected(error.inner()))));
+            problems.push(ConfigProblem::Defaults(format!("{path}: {}", expected(error.inner()))));
             return Err(problems);
         };
-        problems.push(Problem::Value { found: value.into(), expected: expected(error.inner()) });
+        problems.push(ConfigProblem::Value { found: value.into(), expected: expected(error.inner()) });
     }
 }
 

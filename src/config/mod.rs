@@ -38,7 +38,7 @@ mod workspaces;
 
 pub use auth_mode::{AuthMethod, AuthMode};
 pub use delivery::{DeliveryConfig, Writer};
-pub use error::{ConfigError, Found, Position, Problem};
+pub use error::{ConfigError, ConfigProblem, FilePosition, Found};
 pub use load::{EffectiveValue, Loaded};
 pub use proxies::ForwardedHeader;
 pub use source::{Source, Sources};

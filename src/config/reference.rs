@@ -25,12 +25,12 @@ pub(super) struct Reference {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) name: String,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<ReferenceEntry>,
 }
 
 /// A key with its default and its meaning.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct ReferenceEntry {
     /// The dotted key, such as `server.listen`.
     pub(super) key: String,
     /// The default as it stands in the file.
@@ -52,7 +52,7 @@ impl Reference {
                 sections.push(Section { name: name.to_owned(), entries: Vec::new() });
             } else if let (Some(section), Some((name, default))) = (sections.last_mut(), line.split_once('='))
             {
-                section.entries.push(Entry {
+                section.entries.push(ReferenceEntry {
                     key: format!("{}.{}", section.name, name.trim()),
                     default: default.trim().to_owned(),
                     meaning: meaning.join(" "),
@@ -70,7 +70,7 @@ impl Reference {
     }
 
     /// A key's entry.
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(super) fn get(&self, key: &str) -> Option<&ReferenceEntry> {
         self.entries().find(|entry| entry.key == key)
     }
 
@@ -82,7 +82,7 @@ impl Reference {
         self.sections.iter().any(within)
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
+    fn entries(&self) -> impl Iterator<Item = &ReferenceEntry> {
         self.sections.iter().flat_map(|section| &section.entries)
     }
 }
@@ -169,7 +169,7 @@ mod tests {
         let reference = Reference::parse(
             "# About the file.\n\n[a]\n# First\n# line.\nx = [1]\ny = 2\n\n# Lost.\n\n[a.b]\nz = \"=\"\n",
         );
-        let entry = |key: &str, default: &str, meaning: &str| Entry {
+        let entry = |key: &str, default: &str, meaning: &str| ReferenceEntry {
             key: key.to_owned(),
             default: default.to_owned(),
             meaning: meaning.to_owned(),

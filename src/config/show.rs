@@ -16,7 +16,7 @@ impl Loaded {
     /// A table in the form of a configuration file, with the source of each value in a comment.
     #[must_use]
     pub fn table(&self) -> String {
-        Table(self).to_string()
+        SettingsTable(self).to_string()
     }
 
     /// A JSON object of sections, of keys, of `value` and `source`, indented.
@@ -38,9 +38,9 @@ impl Loaded {
     }
 }
 
-struct Table<'a>(&'a Loaded);
+struct SettingsTable<'a>(&'a Loaded);
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for SettingsTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |(name, value): &(&str, &EffectiveValue)| format!("{name} = {}", value.value);
         let lengths =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::IntoConnectionInfo as _;
 
-use super::error::Problem;
+use super::error::ConfigProblem;
 use super::load::EffectiveValue;
 use super::rules;
 use super::source::Source;
@@ -30,7 +30,7 @@ const PASSWORD_CHARACTERS_MIN: usize = 16;
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 3..=32_767;
 
 /// Everything that is wrong with a configuration whose values stand in `values`.
-pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Problem> {
+pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<ConfigProblem> {
     let mut checks = Checks { values, problems: Vec::new() };
     server(&mut checks, config);
     transport(&mut checks, config);
@@ -304,7 +304,7 @@ const DIFFER: &str = "two listeners cannot share an address";
 /// Collects problems, and finds for each the value as it may be shown and who set it.
 pub(super) struct Checks<'a> {
     values: &'a [EffectiveValue],
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl<'a> Checks<'a> {
@@ -312,7 +312,7 @@ impl<'a> Checks<'a> {
     pub(super) fn value(&mut self, key: &str, holds: bool, expected: &str) {
         let Some(value) = self.find(key) else { return };
         if !holds {
-            self.problems.push(Problem::Value { found: value.into(), expected: expected.to_owned() });
+            self.problems.push(ConfigProblem::Value { found: value.into(), expected: expected.to_owned() });
         }
     }
 
@@ -329,12 +329,16 @@ impl<'a> Checks<'a> {
         if value.source == Source::Default {
             (value, other) = (other, value);
         }
-        self.problems.push(Problem::Conflict { found: value.into(), other: Box::new(other.into()), rule });
+        self.problems.push(ConfigProblem::Conflict {
+            found: value.into(),
+            other: Box::new(other.into()),
+            rule,
+        });
     }
 
     fn open_to_others(&mut self, listen: SocketAddr) {
         if let Some(value) = self.find("server.listen") {
-            self.problems.push(Problem::OpenToOthers { origin: value.source.clone(), listen });
+            self.problems.push(ConfigProblem::OpenToOthers { origin: value.source.clone(), listen });
         }
     }
 
@@ -343,7 +347,7 @@ impl<'a> Checks<'a> {
     fn find(&mut self, key: &str) -> Option<&'a EffectiveValue> {
         let found = self.values.iter().find(|value| value.key == key);
         if found.is_none() {
-            self.problems.push(Problem::Defaults(format!("a rule names {key}, which does not exist")));
+            self.problems.push(ConfigProblem::Defaults(format!("a rule names {key}, which does not exist")));
         }
         found
     }

@@ -5,7 +5,7 @@
 //!
 //! | module | what is fed |
 //! | --- | --- |
-//! | `streams` | `Last-Event-ID`, the query, and the encoder of events |
+//! | `streams` | `Last-ParsedEvent-ID`, the query, and the encoder of events |
 //! | `bus` | the envelope, the embedded bus' requests, the orders of backends |
 //! | `proxies` | what proxies say about their clients |
 //! | `access` | tokens and the places where requests carry them |

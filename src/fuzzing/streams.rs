@@ -9,7 +9,7 @@ use tidings_hub::{Resume, Start};
 
 const NEWEST_MAX: usize = 1000;
 
-/// `Last-Event-ID`: a text that is taken for a position is the one text of that position, and fit for an `id:` field.
+/// `Last-ParsedEvent-ID`: a text that is taken for a position is the one text of that position, and fit for an `id:` field.
 pub fn last_event_id(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(position) = text.parse::<Position>() {
@@ -67,7 +67,7 @@ pub fn frame(data: &[u8]) {
 
 /// An event as it was read. All of it was written: there are no defaults.
 #[derive(Default)]
-struct Event {
+struct ParsedEvent {
     id: String,
     name: Option<String>,
     data: String,
@@ -75,13 +75,13 @@ struct Event {
 
 /// Reads a stream as the standard says (WHATWG HTML, section 9.2.6), and panics at what no frame of ours has: unknown fields,
 /// comments, a field twice, a carriage return, a NUL in a name or an id, and an event that is not ended.
-fn read(bytes: &[u8]) -> Vec<Event> {
+fn read(bytes: &[u8]) -> Vec<ParsedEvent> {
     let Ok(text) = std::str::from_utf8(bytes) else { panic!("a stream in UTF-8") };
     assert!(text.ends_with("\n\n") && !text.contains('\r'), "{text:?}");
     let blocks = text.trim_end_matches("\n\n").split("\n\n");
     blocks
         .map(|block| {
-            let mut event = Event::default();
+            let mut event = ParsedEvent::default();
             let (mut ids, mut lines) = (0, Vec::new());
             for line in block.split('\n') {
                 match line.split_once(": ") {

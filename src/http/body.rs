@@ -9,7 +9,7 @@ use http::header::{self, HeaderValue};
 
 use super::problem::Problem;
 use super::request_context::RequestContext;
-use super::routes::App;
+use super::routes::PublicApi;
 use tidings_event::Keys;
 use tidings_limits::BodyRoom;
 
@@ -31,7 +31,7 @@ pub(super) struct Received {
 /// 415 where it is compressed; `too_large` where it is, as early as that is known; 429 where there is no room in time; 408 where it
 /// does not arrive in time; 400 where it breaks off.
 pub(super) async fn receive<B: Buf>(
-    app: &App,
+    app: &PublicApi,
     request_context: &RequestContext,
     keys: Keys,
     body: impl Stream<Item = Result<B, warp::Error>>,

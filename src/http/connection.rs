@@ -16,7 +16,7 @@ use super::drive::{Ends, HandoffFuture, Watch};
 use super::handoff::HandoffRequest;
 use super::http2::{self, Http2Settings};
 use super::request_timer::{RequestTimer, TimedService};
-use super::service::{PeerService, Progress, Remote, Service};
+use super::service::{PeerService, Remote, RequestProgress, Service};
 use super::tls::Tls;
 use super::watched::{Blockage, WatchedStream};
 use super::{preface, proxy_protocol};
@@ -52,7 +52,7 @@ pub struct ConnectionSettings {
 
 /// What all connections of a listener share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct ConnectionShared {
     pub(super) service: Service,
     pub(super) settings: ConnectionSettings,
     pub(super) connection_gate: ConnectionGate,
@@ -64,7 +64,12 @@ pub(super) struct Shared {
 }
 
 /// Serves one connection until it ends. After a stop it takes no further request; an open stream ends by itself.
-pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, entry: Entry, shared: Arc<Shared>) {
+pub(super) async fn serve(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    entry: ConnectionEntry,
+    shared: Arc<ConnectionShared>,
+) {
     let settings = &shared.settings;
     let address = if settings.proxy_protocol {
         match Box::pin(before_deadline(&shared, named_by_proxy(&mut stream, peer, &shared))).await {
@@ -91,14 +96,14 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, entry: Entry,
 
 /// What a connection has for as long as it is open.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ConnectionEntry {
     /// Its room.
     pub(super) ticket: ConnectionPermit,
     /// Its place in the count.
     pub(super) counted: Option<Counted>,
 }
 
-impl Entry {
+impl ConnectionEntry {
     fn identify(self, connection_gate: &ConnectionGate, address: IpAddr) -> Option<Self> {
         let ticket = connection_gate.identify(self.ticket, address)?;
         Some(Self { ticket, ..self })
@@ -106,7 +111,7 @@ impl Entry {
 }
 
 /// What comes in time and before the connection has to end.
-async fn before_deadline<T>(shared: &Shared, future: impl Future<Output = T>) -> Option<T> {
+async fn before_deadline<T>(shared: &ConnectionShared, future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         // First of all, so that what has arrived counts before the connection is told to stop.
         biased;
@@ -117,7 +122,11 @@ async fn before_deadline<T>(shared: &Shared, future: impl Future<Output = T>) ->
 }
 
 /// The address that a PROXY header tells, where its sender is believed; `None` where there is no such header.
-async fn named_by_proxy(stream: &mut TcpStream, peer: SocketAddr, shared: &Shared) -> Option<SocketAddr> {
+async fn named_by_proxy(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    shared: &ConnectionShared,
+) -> Option<SocketAddr> {
     let proxies = shared.service.proxies();
     match proxy_protocol::read(stream).await {
         Ok(Some(named)) if proxies.is_empty() || proxies.trust(peer.ip()) => Some(named),
@@ -131,7 +140,7 @@ async fn named_by_proxy(stream: &mut TcpStream, peer: SocketAddr, shared: &Share
 
 /// What a connection speaks.
 #[derive(Clone, Copy)]
-enum Protocol<'a> {
+enum HttpProtocol<'a> {
     /// TLS, within which either version of HTTP is agreed on.
     Tls(&'a Tls),
     /// HTTP/1.1 in the clear.
@@ -145,16 +154,21 @@ struct Begun {
     io: WatchedStream,
     service: PeerService,
     watch: Watch,
-    entry: Entry,
+    entry: ConnectionEntry,
     handoff: Option<Arc<HandoffRequest>>,
 }
 
 impl Begun {
-    fn new(stream: TcpStream, address: SocketAddr, entry: Entry, shared: &Shared) -> Self {
+    fn new(
+        stream: TcpStream,
+        address: SocketAddr,
+        entry: ConnectionEntry,
+        shared: &ConnectionShared,
+    ) -> Self {
         let cut = CloseReason::default();
         let settings = &shared.settings;
         let timer = RequestTimer::new(settings.header_timeout, settings.idle_timeout);
-        let progress = Arc::new(Progress::new(timer));
+        let progress = Arc::new(RequestProgress::new(timer));
         let blockage = Arc::new(Blockage::new());
         let stream = Arc::new(stream);
         let writes = entry.counted.as_ref().map(Counted::writes);
@@ -189,13 +203,13 @@ impl Begun {
     }
 
     /// What the connection speaks; `None` where it does not say so in time.
-    async fn protocol<'a>(&self, shared: &'a Shared) -> Option<Protocol<'a>> {
+    async fn protocol<'a>(&self, shared: &'a ConnectionShared) -> Option<HttpProtocol<'a>> {
         if let Some(tls) = &shared.settings.tls {
-            return Some(Protocol::Tls(tls));
+            return Some(HttpProtocol::Tls(tls));
         }
         match before_deadline(shared, preface::is_http2(&self.watch.stream)).await {
-            Some(Ok(Some(true))) => Some(Protocol::Http2),
-            Some(Ok(Some(false))) => Some(Protocol::Http1),
+            Some(Ok(Some(true))) => Some(HttpProtocol::Http2),
+            Some(Ok(Some(false))) => Some(HttpProtocol::Http1),
             Some(Ok(None) | Err(_)) | None => None,
         }
     }
@@ -203,14 +217,14 @@ impl Begun {
     /// Serves the connection until it ends, or until its stream goes to the engine.
     ///
     /// The future is boxed, so that a connection takes what its own protocol needs, and not what the largest would.
-    fn serve<'a>(self, protocol: Protocol<'a>, shared: &'a Shared) -> BoxFuture<'a, ()> {
+    fn serve<'a>(self, protocol: HttpProtocol<'a>, shared: &'a ConnectionShared) -> BoxFuture<'a, ()> {
         match protocol {
-            Protocol::Tls(tls) => Box::pin(self.over_tls(tls, shared)),
-            Protocol::Http2 => Box::pin(async {
+            HttpProtocol::Tls(tls) => Box::pin(self.over_tls(tls, shared)),
+            HttpProtocol::Http2 => Box::pin(async {
                 let _entry = self.entry;
                 http2(self.io, self.service, self.watch, shared).await;
             }),
-            Protocol::Http1 => match (self.handoff.clone(), &shared.engine) {
+            HttpProtocol::Http1 => match (self.handoff.clone(), &shared.engine) {
                 (Some(handoff), Some(engine)) => Box::pin(self.hand_over(handoff, engine, shared)),
                 _ => Box::pin(async {
                     let _entry = self.entry;
@@ -221,7 +235,7 @@ impl Begun {
     }
 
     /// Serves HTTP/1.1 until the connection ends, or until a stream is granted that the engine takes over.
-    async fn hand_over(self, handoff: Arc<HandoffRequest>, engine: &Engine, shared: &Shared) {
+    async fn hand_over(self, handoff: Arc<HandoffRequest>, engine: &Engine, shared: &ConnectionShared) {
         let Self { io, service, watch, entry, .. } = self;
         let service = TimedService { service, progress: Arc::clone(&watch.progress) };
         let mut connection = http1_builder().serve_connection(TokioIo::new(io), service);
@@ -249,7 +263,7 @@ impl Begun {
         }
     }
 
-    async fn over_tls(self, tls: &Tls, shared: &Shared) {
+    async fn over_tls(self, tls: &Tls, shared: &ConnectionShared) {
         // Boxed, so that what a handshake takes is given back after it, and HTTP/1.1 does not take what HTTP/2 would.
         match Box::pin(before_deadline(shared, tls.accept(self.io))).await {
             Some(Ok((io, true))) => Box::pin(http2(io, self.service, self.watch, shared)).await,
@@ -287,7 +301,7 @@ fn http1_builder() -> http1::Builder {
 }
 
 /// Serves HTTP/2 until the connection ends.
-async fn http2<IO>(io: IO, service: PeerService, watch: Watch, shared: &Shared)
+async fn http2<IO>(io: IO, service: PeerService, watch: Watch, shared: &ConnectionShared)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {

@@ -5,7 +5,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use warp::reply::Response;
 
 use super::problem::Problem;
-use super::routes::App;
+use super::routes::PublicApi;
 use super::stream;
 use tidings_auth::{Denial, DenialKind, DenialReason};
 use tidings_event::control::ReconnectReason;
@@ -13,7 +13,7 @@ use tidings_event::control::ReconnectReason;
 /// The answer to a request for a stream. What will pass is said in the stream, so that an `EventSource` survives it,
 /// and an end that is final by 204, which an `EventSource` takes for one (WHATWG HTML section 9.2.3), unless the client
 /// wants such things told by a status.
-pub(super) fn stream_answer(app: &App, denial: &Denial, by_status: bool) -> Result<Response, Problem> {
+pub(super) fn stream_answer(app: &PublicApi, denial: &Denial, by_status: bool) -> Result<Response, Problem> {
     match denial.standing {
         DenialKind::Passing if !by_status => {
             app.metrics.count_denial(denial.check.as_str());
@@ -30,7 +30,7 @@ pub(super) fn stream_answer(app: &App, denial: &Denial, by_status: bool) -> Resu
 }
 
 /// The answer to any other request.
-pub(super) fn problem(app: &App, denial: &Denial) -> Problem {
+pub(super) fn problem(app: &PublicApi, denial: &Denial) -> Problem {
     app.metrics.count_denial(denial.check.as_str());
     let detail = denial.detail.clone();
     let problem = match denial.standing {

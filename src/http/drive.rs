@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::handoff::HandoffRequest;
-use super::service::Progress;
+use super::service::RequestProgress;
 use super::watched::{self, Blockage};
 use tidings_delivery::CloseReason;
 
@@ -39,7 +39,7 @@ pub(super) struct Watch {
     pub(super) stream: Arc<TcpStream>,
     pub(super) address: SocketAddr,
     pub(super) blockage: Arc<Blockage>,
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<RequestProgress>,
     pub(super) cut: CloseReason,
     pub(super) ends: Ends,
     /// How long the peer may take no byte of what waits to be sent.
@@ -49,7 +49,7 @@ pub(super) struct Watch {
 }
 
 /// A connection of hyper's, of either version.
-pub(super) trait Connection: Future<Output = hyper::Result<()>> {
+pub(super) trait ServedConnection: Future<Output = hyper::Result<()>> {
     /// Takes no further request.
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
@@ -58,7 +58,7 @@ impl Watch {
     /// Drives a connection until it ends, its peer leaves or takes nothing any more, or it is told to.
     ///
     /// Borrows it, as a future that is handed its parts by value keeps room for them twice.
-    pub(super) async fn drive(&self, mut connection: Pin<&mut impl Connection>) {
+    pub(super) async fn drive(&self, mut connection: Pin<&mut impl ServedConnection>) {
         let mut late = std::pin::pin!(self.late());
         let mut overdue = std::pin::pin!(self.progress.end_watch.overdue());
         let mut hung_up = std::pin::pin!(watched::hung_up(&self.stream, || self.progress.streaming()));
@@ -125,7 +125,7 @@ pub(super) struct HandoffFuture<'a, C> {
     pub(super) handoff: &'a HandoffRequest,
 }
 
-impl<C: Connection + Unpin> Future for HandoffFuture<'_, C> {
+impl<C: ServedConnection + Unpin> Future for HandoffFuture<'_, C> {
     type Output = hyper::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -134,13 +134,13 @@ impl<C: Connection + Unpin> Future for HandoffFuture<'_, C> {
     }
 }
 
-impl<C: Connection + Unpin> Connection for HandoffFuture<'_, C> {
+impl<C: ServedConnection + Unpin> ServedConnection for HandoffFuture<'_, C> {
     fn graceful_shutdown(mut self: Pin<&mut Self>) {
         Pin::new(&mut *self.connection).graceful_shutdown();
     }
 }
 
-impl<IO, S, B> Connection for http1::Connection<IO, S>
+impl<IO, S, B> ServedConnection for http1::Connection<IO, S>
 where
     IO: Read + Write + Unpin,
     S: HttpService<Incoming, ResBody = B>,
@@ -153,7 +153,7 @@ where
     }
 }
 
-impl<IO, S, B, E> Connection for http2::Connection<IO, S, E>
+impl<IO, S, B, E> ServedConnection for http2::Connection<IO, S, E>
 where
     IO: Read + Write + Unpin,
     S: HttpService<Incoming, ResBody = B>,

@@ -20,11 +20,11 @@ pub(super) struct HandoffRequest {
     captures: AtomicBool,
     /// Whether all of it was written.
     complete: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<HandoffState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HandoffState {
     pending_stream: Option<PendingStream>,
     head: Vec<u8>,
 }

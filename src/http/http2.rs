@@ -17,7 +17,7 @@ use warp::reply::Response;
 
 use super::drive::{Ends, Watch};
 use super::http2_stall::{Flow, TrackedBody};
-use super::service::{Answer, PeerService};
+use super::service::{HttpResponse, PeerService};
 use tidings_delivery::EndWatch;
 
 /// What of a stream's answer is kept for the peer's window beside the part that is at hand, in bytes.
@@ -137,7 +137,7 @@ struct FlowService {
 }
 
 impl hyper::service::Service<Request<Incoming>> for FlowService {
-    type Response = http::Response<TrackedBody<<Response as Answer>::Body>>;
+    type Response = http::Response<TrackedBody<<Response as HttpResponse>::Body>>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 

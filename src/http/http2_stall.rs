@@ -20,10 +20,10 @@ const CANCELLED_PER_SECOND: f64 = 20.0;
 
 /// What is going on over a connection.
 #[derive(Debug)]
-pub(super) struct Flow(Mutex<State>);
+pub(super) struct Flow(Mutex<StallState>);
 
 #[derive(Debug)]
-struct State {
+struct StallState {
     /// Requests that have begun and not ended.
     open: usize,
     /// Answers of which a part is ready that the peer gives no window for.
@@ -68,7 +68,7 @@ pub(super) struct TrackedBody<B> {
 impl Flow {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self(Mutex::new(State {
+        Self(Mutex::new(StallState {
             open: 0,
             waiting: 0,
             moved: now,

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, ConnectionSettings, Entry, Shared};
+use super::connection::{self, ConnectionEntry, ConnectionSettings, ConnectionShared};
 use super::connection_gate::{ConnectionGate, ConnectionGateSettings};
 use super::drive::Ends;
 use super::open_connections::OpenConnections;
@@ -86,7 +86,7 @@ impl Listener {
         let connection_gate = ConnectionGate::new(connection_gate, service.proxies(), metrics.clone());
         let tasks = TaskTracker::new();
         let ends = Ends { stop: stop_accepting.clone(), abandon };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ConnectionShared {
             service,
             settings: connection,
             connection_gate,
@@ -134,7 +134,7 @@ impl Listener {
                 // The peer is gone already.
                 continue;
             }
-            let entry = Entry { ticket, counted: metrics.clone().map(Counted::new) };
+            let entry = ConnectionEntry { ticket, counted: metrics.clone().map(Counted::new) };
             let serving = connection::serve(stream, address, entry, Arc::clone(&shared));
             match &open {
                 None => tasks.spawn(serving),

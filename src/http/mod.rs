@@ -63,6 +63,6 @@ pub use http2::Http2Settings;
 pub use listener::{Listener, SocketSettings, bind};
 pub use problem::Problem;
 pub use publish_rate::PublishRate;
-pub use routes::{App, public};
+pub use routes::{PublicApi, public};
 pub use service::Service;
 pub use tls::Tls;

@@ -11,7 +11,7 @@ use super::addressed;
 use super::problem::Problem;
 use super::publish_rate::Exceeded;
 use super::request_context::RequestContext;
-use super::routes::{App, workspace};
+use super::routes::{PublicApi, workspace};
 use super::{body, denied};
 use tidings_auth::Action;
 use tidings_bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
@@ -22,7 +22,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Publishes the request's body, which is a payload, or with `?envelope=1` an envelope, or with `?batch=1` one of these a line,
 /// and answers what ids it got.
 pub(super) async fn publish<B: Buf>(
-    app: &App,
+    app: &PublicApi,
     id: &str,
     request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
@@ -33,7 +33,7 @@ pub(super) async fn publish<B: Buf>(
 }
 
 async fn accept<B: Buf>(
-    app: &App,
+    app: &PublicApi,
     id: &str,
     request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
@@ -48,7 +48,7 @@ async fn accept<B: Buf>(
         .admit(Action::Publish, &workspace, &request_context.credentials(None))
         .await
         .map_err(|denial| denied::problem(app, &denial))?;
-    let Form { batch, envelope } = Form::of(&request_context.query, &request_context.headers)?;
+    let PublishForm { batch, envelope } = PublishForm::of(&request_context.query, &request_context.headers)?;
     let key = idempotency_key(&request_context.headers)?;
     let (bytes_max, what, setting) = if batch {
         (app.batch_bytes, "a batch", "limits.batch_bytes")
@@ -114,7 +114,7 @@ fn published(ids: &Published, batch: bool) -> Response {
 
 /// What a body is.
 #[derive(Debug, Clone, Copy)]
-struct Form {
+struct PublishForm {
     /// Several events, one a line.
     batch: bool,
     /// Each event stands in an envelope. Said by the query or by the media type: an envelope that is taken for a payload would
@@ -122,7 +122,7 @@ struct Form {
     envelope: bool,
 }
 
-impl Form {
+impl PublishForm {
     fn of(query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut form = Self { batch: false, envelope: false };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -197,7 +197,7 @@ fn batch_too_large(detail: String) -> Problem {
 }
 
 /// Whether the workspace takes so much now.
-fn check_rate(app: &App, workspace: &WorkspaceId, items: &[Item]) -> Result<(), Problem> {
+fn check_rate(app: &PublicApi, workspace: &WorkspaceId, items: &[Item]) -> Result<(), Problem> {
     let bytes = items.iter().map(|item| item.payload.len()).sum();
     app.publish_rate.check(workspace, items.len(), bytes).map_err(|exceeded| match exceeded {
         Exceeded::For(wait) => Problem::rate_limited(

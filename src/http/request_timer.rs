@@ -12,7 +12,7 @@ use http::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use warp::reply::Response;
 
-use super::service::{Answer, PeerService, Progress};
+use super::service::{HttpResponse, PeerService, RequestProgress};
 
 /// A request is being answered: the peer owes nothing.
 const ANSWERING: u64 = 0;
@@ -102,11 +102,11 @@ impl RequestTimer {
 #[derive(Debug)]
 pub(super) struct TimedService {
     pub(super) service: PeerService,
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<RequestProgress>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for TimedService {
-    type Response = http::Response<TimedBody<<Response as Answer>::Body>>;
+    type Response = http::Response<TimedBody<<Response as HttpResponse>::Body>>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
@@ -126,11 +126,11 @@ pub(super) struct TimedBody<B> {
 
 /// An answer that is not all sent yet.
 #[derive(Debug)]
-struct ResponseGuard(Arc<Progress>);
+struct ResponseGuard(Arc<RequestProgress>);
 
 impl ResponseGuard {
     /// A whole head has arrived, and its answer begins.
-    fn new(progress: Arc<Progress>) -> Self {
+    fn new(progress: Arc<RequestProgress>) -> Self {
         progress.timer.request_received();
         Self(progress)
     }

@@ -32,7 +32,7 @@ pub(super) const EVENTS_ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 pub(super) const TICKETS_ALLOW: &str = "POST, OPTIONS";
 
 /// What the public handlers work with.
-pub struct App {
+pub struct PublicApi {
     /// All workspaces.
     pub hub: Arc<Hub>,
     /// Where events are published.
@@ -63,14 +63,14 @@ pub struct App {
     pub body_timeout: Duration,
 }
 
-impl std::fmt::Debug for App {
+impl std::fmt::Debug for PublicApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").finish_non_exhaustive()
     }
 }
 
 /// The public routes under a base path such as `/api`.
-pub fn public(app: &Arc<App>, base_path: &str) -> BoxedFilter<(Response,)> {
+pub fn public(app: &Arc<PublicApi>, base_path: &str) -> BoxedFilter<(Response,)> {
     let base = base_path
         .split('/')
         .filter(|segment| !segment.is_empty())

@@ -30,11 +30,11 @@ use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The body of the routes' answers, which has no name of its own.
-pub(super) trait Answer {
+pub(super) trait HttpResponse {
     type Body;
 }
 
-impl<B> Answer for http::Response<B> {
+impl<B> HttpResponse for http::Response<B> {
     type Body = B;
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Remote {
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: CloseReason,
     /// How far the connection has come.
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<RequestProgress>,
     /// Where a stream is left that the engine shall write, if it can.
     pub(super) handoff: Option<Arc<HandoffRequest>>,
 }
@@ -72,7 +72,7 @@ pub(super) struct Peer {
     /// Where to find out why the connection was cut, if it was.
     pub(super) cut: CloseReason,
     /// How far the connection has come.
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<RequestProgress>,
     /// Whether it speaks HTTP/2.
     pub(super) is_http2: bool,
     /// Where a stream is left that the engine shall write, if it can.
@@ -94,7 +94,7 @@ impl Peer {
 
 /// How far a connection has come; shared by whoever serves it.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct RequestProgress {
     asked: AtomicBool,
     streaming: AtomicBool,
     /// How long the peer takes over its requests, where it speaks HTTP/1.1.
@@ -103,7 +103,7 @@ pub(super) struct Progress {
     pub(super) end_watch: Arc<EndWatch>,
 }
 
-impl Progress {
+impl RequestProgress {
     /// A connection that has just begun.
     pub(super) fn new(timer: RequestTimer) -> Self {
         Self {

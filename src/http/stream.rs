@@ -16,7 +16,7 @@ use super::last_event_id;
 use super::problem::Problem;
 use super::query::StreamQuery;
 use super::request_context::RequestContext;
-use super::routes::{App, workspace};
+use super::routes::{PublicApi, workspace};
 use tidings_auth::Action;
 use tidings_delivery::engine::PendingStream;
 use tidings_delivery::{Recipient, StreamBody, Terms};
@@ -37,7 +37,7 @@ struct StreamRequest {
 }
 
 impl StreamRequest {
-    fn of(app: &App, id: &str, request_context: &RequestContext) -> Result<Self, Problem> {
+    fn of(app: &PublicApi, id: &str, request_context: &RequestContext) -> Result<Self, Problem> {
         let workspace = workspace(id)?;
         let query = StreamQuery::parse(&request_context.query, app.named, app.newest_max)?;
         let accepted = accept::event_stream(&request_context.headers);
@@ -55,7 +55,11 @@ impl StreamRequest {
 
 /// Answers `HEAD` with the head that `GET` gets, as far as the request decides it. Opens nothing, takes no place and leaves a ticket as
 /// it is.
-pub(super) async fn head(app: &App, id: &str, request_context: RequestContext) -> Result<Response, Problem> {
+pub(super) async fn head(
+    app: &PublicApi,
+    id: &str,
+    request_context: RequestContext,
+) -> Result<Response, Problem> {
     let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &request_context)?;
     if let Some(surplus) = request_context.peer.surplus {
         return full(app, surplus.to_string(), by_status);
@@ -68,7 +72,11 @@ pub(super) async fn head(app: &App, id: &str, request_context: RequestContext) -
 
 /// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
 /// that wants such trouble told by a status.
-pub(super) async fn open(app: &App, id: &str, request_context: RequestContext) -> Result<Response, Problem> {
+pub(super) async fn open(
+    app: &PublicApi,
+    id: &str,
+    request_context: RequestContext,
+) -> Result<Response, Problem> {
     let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &request_context)?;
     // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
     let start = last_event_id::of_header(&request_context.headers)
@@ -152,7 +160,7 @@ fn without_length() -> Response {
 }
 
 /// The answer to a newcomer for whom there is no room: who is there stays, and the newcomer shall try again.
-fn full(app: &App, detail: String, by_status: bool) -> Result<Response, Problem> {
+fn full(app: &PublicApi, detail: String, by_status: bool) -> Result<Response, Problem> {
     if by_status {
         return Err(Problem::unavailable(detail, app.streams.retry));
     }
@@ -160,7 +168,7 @@ fn full(app: &App, detail: String, by_status: bool) -> Result<Response, Problem>
 }
 
 /// A stream that only says to come back later.
-pub(super) fn refusal(app: &App, reason: ReconnectReason) -> Response {
+pub(super) fn refusal(app: &PublicApi, reason: ReconnectReason) -> Response {
     as_stream(Response::new(app.streams.refusal(reason).into()))
 }
 

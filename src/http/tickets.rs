@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::request_context::RequestContext;
-use super::routes::{App, workspace};
+use super::routes::{PublicApi, workspace};
 use super::{body, denied};
 use tidings_auth::Action;
 use tidings_auth::tickets::IssueError;
@@ -27,7 +27,7 @@ struct TicketRequest {
 
 /// Issues a ticket to whoever may read the workspace.
 pub(super) async fn issue<B: Buf>(
-    app: &App,
+    app: &PublicApi,
     request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
@@ -37,7 +37,7 @@ pub(super) async fn issue<B: Buf>(
 }
 
 async fn grant<B: Buf>(
-    app: &App,
+    app: &PublicApi,
     request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::handoff::HandoffRequest;
-use super::service::Progress;
+use super::service::RequestProgress;
 use tidings_delivery::CloseReason;
 
 /// How often a socket with bytes that nobody reads is looked at.
@@ -56,7 +56,7 @@ impl Blockage {
 pub(super) struct WatchedStream {
     stream: Arc<TcpStream>,
     blockage: Arc<Blockage>,
-    progress: Arc<Progress>,
+    progress: Arc<RequestProgress>,
     cut: CloseReason,
     handoff: Option<Arc<HandoffRequest>>,
     /// How often the socket was written to, where that is counted.
@@ -68,7 +68,7 @@ impl WatchedStream {
     pub(super) fn new(
         stream: Arc<TcpStream>,
         blockage: Arc<Blockage>,
-        progress: Arc<Progress>,
+        progress: Arc<RequestProgress>,
         cut: CloseReason,
         writes: Option<Counter>,
     ) -> Self {

@@ -21,16 +21,16 @@ const MESSAGE_CHARS_MAX: usize = 120;
 
 /// Lets a number of lines of each kind through in a second, and counts the others. A clone has the same counts.
 #[derive(Debug, Clone)]
-pub(super) struct FloodFilter(Arc<Counts>);
+pub(super) struct FloodFilter(Arc<FloodCounts>);
 
 #[derive(Debug)]
-struct Counts {
+struct FloodCounts {
     per_second: Option<NonZeroU32>,
-    kinds: Mutex<HashMap<Identifier, Kind>>,
+    kinds: Mutex<HashMap<Identifier, LineKind>>,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct LineKind {
     /// The message of its first line.
     message: String,
     since: Instant,
@@ -41,7 +41,7 @@ struct Kind {
 impl FloodFilter {
     /// `per_second`: lines of each kind in a second; `None`: any number.
     pub(super) fn new(per_second: Option<NonZeroU32>) -> Self {
-        Self(Arc::new(Counts { per_second, kinds: Mutex::default() }))
+        Self(Arc::new(FloodCounts { per_second, kinds: Mutex::default() }))
     }
 
     /// Writes one line for each kind of which lines were left out since the last call.
@@ -73,8 +73,8 @@ impl FloodFilter {
             return kind.admits(per_second, now);
         }
         // Formatted without the lock, as values format themselves.
-        let message = Message::of(event);
-        let kind = Kind { message, since: now, written: 0, silenced: 0 };
+        let message = LineMessage::of(event);
+        let kind = LineKind { message, since: now, written: 0, silenced: 0 };
         self.0.kinds.lock().entry(callsite).or_insert(kind).admits(per_second, now)
     }
 }
@@ -85,7 +85,7 @@ impl<S: Subscriber> Layer<S> for FloodFilter {
     }
 }
 
-impl Kind {
+impl LineKind {
     fn admits(&mut self, per_second: NonZeroU32, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= WINDOW {
             self.since = now;
@@ -101,9 +101,9 @@ impl Kind {
 }
 
 /// The message among the fields of an event.
-struct Message(String);
+struct LineMessage(String);
 
-impl Message {
+impl LineMessage {
     fn of(event: &Event<'_>) -> String {
         let mut message = Self(String::new());
         event.record(&mut message);
@@ -114,7 +114,7 @@ impl Message {
     }
 }
 
-impl Visit for Message {
+impl Visit for LineMessage {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             // A String takes everything.
@@ -134,7 +134,7 @@ mod tests {
 
     impl<S: Subscriber> Layer<S> for Written {
         fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-            self.0.lock().push(Message::of(event));
+            self.0.lock().push(LineMessage::of(event));
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_second_later_lines_pass_again() {
         let start = Instant::now();
-        let mut kind = Kind { message: String::new(), since: start, written: 0, silenced: 0 };
+        let mut kind = LineKind { message: String::new(), since: start, written: 0, silenced: 0 };
         let one = NonZeroU32::MIN;
         assert!(kind.admits(one, start));
         assert!(!kind.admits(one, start + Duration::from_millis(999)));

@@ -21,11 +21,11 @@ const FULL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Writes lines to a descriptor from a thread of its own. A clone writes to the same queue.
 #[derive(Debug, Clone)]
-pub(super) struct BackgroundWriter(Arc<Shared>);
+pub(super) struct BackgroundWriter(Arc<WriterShared>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    queue: Mutex<Queue>,
+struct WriterShared {
+    queue: Mutex<LineQueue>,
     /// There is something to write.
     filled: Condvar,
     /// Everything is written, or dropped.
@@ -33,7 +33,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct LineQueue {
     lines: Vec<u8>,
     /// Whether the thread works on lines that it took.
     writing: bool,
@@ -51,7 +51,7 @@ impl BackgroundWriter {
     ///
     /// When the system has no thread left.
     pub(super) fn start(name: &str, target: impl AsFd + Send + 'static, report: fn(u64)) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<WriterShared>::default();
         let writer = Self(Arc::clone(&shared));
         thread::Builder::new().name(name.to_owned()).spawn(move || shared.run(&target, report))?;
         Ok(writer)
@@ -96,7 +96,7 @@ impl io::Write for BackgroundWriter {
     }
 }
 
-impl Queue {
+impl LineQueue {
     fn is_settled(&self) -> bool {
         self.lines.is_empty() && !self.writing
     }
@@ -108,7 +108,7 @@ impl Queue {
     }
 }
 
-impl Shared {
+impl WriterShared {
     fn run(&self, target: &impl AsFd, report: fn(u64)) {
         self.queue.lock().thread = Some(thread::current().id());
         let mut taken = Vec::new();

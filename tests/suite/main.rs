@@ -20,6 +20,7 @@ mod guides;
 mod harness;
 mod hostile;
 mod lifecycle;
+mod names;
 mod outages;
 mod pages;
 mod proxies;

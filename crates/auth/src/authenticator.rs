@@ -220,7 +220,7 @@ impl Authenticator {
     }
 }
 
-type Outcome = Result<(Identity, Option<AuthRequest>), Denial>;
+type MethodOutcome = Result<(Identity, Option<AuthRequest>), Denial>;
 
 async fn by_token(
     sources: &TokenSources,
@@ -228,7 +228,7 @@ async fn by_token(
     action: Action,
     workspace: &WorkspaceId,
     credentials: &Credentials<'_>,
-) -> Outcome {
+) -> MethodOutcome {
     let token = bearer::find(credentials.headers, credentials.query, sources)?.ok_or_else(no_credentials)?;
     let VerifiedToken { mut identity, scope, accepted_until } = verifier.verify(token.reveal()).await?;
     if scope.permits(action, workspace) {
@@ -252,7 +252,7 @@ async fn by_app(
     action: Action,
     workspace: &WorkspaceId,
     credentials: &Credentials<'_>,
-) -> Outcome {
+) -> MethodOutcome {
     let Credentials { headers, address, scheme, host, path, query, .. } = credentials;
     let _place = askers.enter(*address).map_err(|AddressFull| {
         Denial::passing(

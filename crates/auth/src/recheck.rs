@@ -34,7 +34,7 @@ const CONCURRENT: usize = 256;
 pub struct Recheck {
     forward: ForwardAuth,
     interval: Duration,
-    queue: Mutex<Queue>,
+    queue: Mutex<RecheckQueue>,
     sooner: Notify,
 }
 
@@ -61,7 +61,7 @@ struct Due {
 
 /// Streams by the moment at which the app is asked about them.
 #[derive(Debug)]
-struct Queue {
+struct RecheckQueue {
     due: BinaryHeap<Reverse<Due>>,
     /// At this length those that have ended are taken out: else whoever opens and closes streams all the time would fill it
     /// with what it brought to each.
@@ -71,7 +71,7 @@ struct Queue {
 /// Below this many streams a queue is not worth tidying.
 const TIDIED_FROM: usize = 1024;
 
-impl Queue {
+impl RecheckQueue {
     /// Puts a stream in its place. Answers whether it is the next one. Takes constant time but for tidying, which comes
     /// once in as many calls as there were open streams at the last time.
     fn put(&mut self, stream: Due) -> bool {
@@ -86,7 +86,7 @@ impl Queue {
     }
 }
 
-impl Default for Queue {
+impl Default for RecheckQueue {
     fn default() -> Self {
         Self { due: BinaryHeap::new(), tidied_at: TIDIED_FROM }
     }

@@ -13,23 +13,23 @@ pub struct Malformed;
 
 /// How far an answer has been read.
 #[derive(Debug)]
-pub struct Answer {
-    stage: Stage,
+pub struct BenchResponse {
+    stage: ResponseStage,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum ResponseStage {
     /// In the head; what of it has come.
     Head(Vec<u8>),
     /// In a body that lasts as long as the connection.
     Raw,
     /// In a body of chunks.
-    Chunks(Chunk),
+    Chunks(ChunkState),
 }
 
 /// Where in its framing a body of chunks stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chunk {
+enum ChunkState {
     /// In the size of a chunk, with so many digits read.
     Size { size: u64, digits: u32 },
     /// Behind the size, before the end of its line.
@@ -55,13 +55,13 @@ pub enum Piece<'a> {
     End,
 }
 
-impl Default for Answer {
+impl Default for BenchResponse {
     fn default() -> Self {
-        Self { stage: Stage::Head(Vec::new()) }
+        Self { stage: ResponseStage::Head(Vec::new()) }
     }
 }
 
-impl Answer {
+impl BenchResponse {
     /// Takes the next piece from the front of the bytes; `None` when all were taken.
     ///
     /// # Errors
@@ -69,24 +69,24 @@ impl Answer {
     /// [`Malformed`]: nothing more can be read then.
     pub fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Option<Piece<'a>>, Malformed> {
         match &mut self.stage {
-            Stage::Head(head) => {
+            ResponseStage::Head(head) => {
                 let Some(status) = take_head(head, bytes)? else { return Ok(None) };
                 self.stage = if is_chunked(head) {
-                    Stage::Chunks(Chunk::Size { size: 0, digits: 0 })
+                    ResponseStage::Chunks(ChunkState::Size { size: 0, digits: 0 })
                 } else {
-                    Stage::Raw
+                    ResponseStage::Raw
                 };
                 Ok(Some(Piece::Head(status)))
             }
-            Stage::Raw => Ok((!bytes.is_empty()).then(|| Piece::Body(std::mem::take(bytes)))),
-            Stage::Chunks(chunk) => next_of_chunks(chunk, bytes),
+            ResponseStage::Raw => Ok((!bytes.is_empty()).then(|| Piece::Body(std::mem::take(bytes)))),
+            ResponseStage::Chunks(chunk) => next_of_chunks(chunk, bytes),
         }
     }
 
     /// Whether the body has come to its proper end, if it has one.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        matches!(self.stage, Stage::Raw | Stage::Chunks(Chunk::Done))
+        matches!(self.stage, ResponseStage::Raw | ResponseStage::Chunks(ChunkState::Done))
     }
 }
 
@@ -114,20 +114,20 @@ fn is_chunked(head: &[u8]) -> bool {
     })
 }
 
-fn next_of_chunks<'a>(chunk: &mut Chunk, bytes: &mut &'a [u8]) -> Result<Option<Piece<'a>>, Malformed> {
-    while !bytes.is_empty() && *chunk != Chunk::Done {
-        if let Chunk::Data { left } = *chunk {
+fn next_of_chunks<'a>(chunk: &mut ChunkState, bytes: &mut &'a [u8]) -> Result<Option<Piece<'a>>, Malformed> {
+    while !bytes.is_empty() && *chunk != ChunkState::Done {
+        if let ChunkState::Data { left } = *chunk {
             let length = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             let (data, rest) = bytes.split_at(length);
             *bytes = rest;
             let left = left - length as u64;
-            *chunk = if left == 0 { Chunk::DataEnd } else { Chunk::Data { left } };
+            *chunk = if left == 0 { ChunkState::DataEnd } else { ChunkState::Data { left } };
             return Ok(Some(Piece::Body(data)));
         }
         let byte = bytes[0];
         *bytes = &bytes[1..];
         *chunk = after(*chunk, byte)?;
-        if *chunk == Chunk::Done {
+        if *chunk == ChunkState::Done {
             return Ok(Some(Piece::End));
         }
     }
@@ -137,23 +137,24 @@ fn next_of_chunks<'a>(chunk: &mut Chunk, bytes: &mut &'a [u8]) -> Result<Option<
 }
 
 /// Where a body stands after one byte of its framing.
-fn after(chunk: Chunk, byte: u8) -> Result<Chunk, Malformed> {
-    let data = |size| if size == 0 { Chunk::Trailer { line: false } } else { Chunk::Data { left: size } };
+fn after(chunk: ChunkState, byte: u8) -> Result<ChunkState, Malformed> {
+    let data =
+        |size| if size == 0 { ChunkState::Trailer { line: false } } else { ChunkState::Data { left: size } };
     Ok(match (chunk, byte) {
-        (Chunk::Size { digits: 0, .. }, b'\r' | b'\n' | b';') => return Err(Malformed),
-        (Chunk::Size { size, .. } | Chunk::Extension { size }, b'\n') => data(size),
-        (Chunk::Size { size, .. }, b'\r' | b';' | b' ' | b'\t') => Chunk::Extension { size },
-        (Chunk::Size { size, digits }, _) => {
+        (ChunkState::Size { digits: 0, .. }, b'\r' | b'\n' | b';') => return Err(Malformed),
+        (ChunkState::Size { size, .. } | ChunkState::Extension { size }, b'\n') => data(size),
+        (ChunkState::Size { size, .. }, b'\r' | b';' | b' ' | b'\t') => ChunkState::Extension { size },
+        (ChunkState::Size { size, digits }, _) => {
             let digit = char::from(byte).to_digit(16).filter(|_| digits < SIZE_DIGITS_MAX);
-            Chunk::Size { size: size * 16 + u64::from(digit.ok_or(Malformed)?), digits: digits + 1 }
+            ChunkState::Size { size: size * 16 + u64::from(digit.ok_or(Malformed)?), digits: digits + 1 }
         }
-        (Chunk::DataEnd, b'\n') => Chunk::Size { size: 0, digits: 0 },
-        (Chunk::DataEnd, b'\r') => Chunk::DataEnd,
-        (Chunk::DataEnd, _) => return Err(Malformed),
-        (Chunk::Trailer { line: false }, b'\n') => Chunk::Done,
-        (Chunk::Trailer { .. }, b'\n') => Chunk::Trailer { line: false },
-        (Chunk::Trailer { line }, _) => Chunk::Trailer { line: line || byte != b'\r' },
-        (Chunk::Extension { .. } | Chunk::Data { .. } | Chunk::Done, _) => chunk,
+        (ChunkState::DataEnd, b'\n') => ChunkState::Size { size: 0, digits: 0 },
+        (ChunkState::DataEnd, b'\r') => ChunkState::DataEnd,
+        (ChunkState::DataEnd, _) => return Err(Malformed),
+        (ChunkState::Trailer { line: false }, b'\n') => ChunkState::Done,
+        (ChunkState::Trailer { .. }, b'\n') => ChunkState::Trailer { line: false },
+        (ChunkState::Trailer { line }, _) => ChunkState::Trailer { line: line || byte != b'\r' },
+        (ChunkState::Extension { .. } | ChunkState::Data { .. } | ChunkState::Done, _) => chunk,
     })
 }
 
@@ -165,7 +166,8 @@ mod tests {
 
     /// All of an answer that comes in these parts: status, body, and whether it is complete.
     fn read(parts: &[&[u8]]) -> Result<(Option<u16>, Vec<u8>, bool), Malformed> {
-        let (mut answer, mut status, mut body, mut ended) = (Answer::default(), None, Vec::new(), false);
+        let (mut answer, mut status, mut body, mut ended) =
+            (BenchResponse::default(), None, Vec::new(), false);
         for part in parts {
             let mut bytes = *part;
             while let Some(piece) = answer.next(&mut bytes)? {

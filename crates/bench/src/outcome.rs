@@ -143,7 +143,7 @@ pub struct Slow {
 
 /// What the server used.
 #[derive(Debug, Clone, Serialize)]
-pub struct Server {
+pub struct ServerOutcome {
     /// Its processes.
     pub pids: Vec<u32>,
     /// CPU time from the first event that was due until the end, in seconds.
@@ -204,7 +204,7 @@ pub struct Outcome {
     pub streams: Streams,
     pub storm: Option<Storm>,
     pub slow: Option<Slow>,
-    pub server: Option<Server>,
+    pub server: Option<ServerOutcome>,
     /// Why there is nothing about the server.
     pub server_unknown: Option<String>,
 }
@@ -334,7 +334,7 @@ pub(super) mod tests {
                 xranges: Some(4),
             }),
             slow: Some(Slow { clients: 2, lagging: 1, open: 1, ..Slow::default() }),
-            server: Some(Server {
+            server: Some(ServerOutcome {
                 pids: vec![4711],
                 cpu_seconds: 0.2,
                 cpu_us_per_delivery: 32.0,

@@ -6,7 +6,7 @@ const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// An event, as an EventSource would dispatch it, or a word to the EventSource itself.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum SseEvent<'a> {
     /// An event with data.
     Message {
         /// Its name; empty where it has none.
@@ -26,13 +26,13 @@ pub struct Parser {
     /// The last line ended in CR: an LF right behind it belongs to it.
     after_cr: bool,
     begun: bool,
-    event: Pending,
+    event: PendingEvent,
     last_event_id: String,
 }
 
 /// The event that is being read.
 #[derive(Debug, Default)]
-struct Pending {
+struct PendingEvent {
     name: String,
     data: Vec<u8>,
     has_data: bool,
@@ -53,7 +53,7 @@ impl Parser {
     }
 
     /// Takes bytes, and hands on each event that they complete.
-    pub fn feed(&mut self, mut bytes: &[u8], mut dispatch: impl FnMut(Event<'_>)) {
+    pub fn feed(&mut self, mut bytes: &[u8], mut dispatch: impl FnMut(SseEvent<'_>)) {
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
                 bytes = &bytes[1..];
@@ -77,7 +77,7 @@ impl Parser {
         }
     }
 
-    fn take_line(&mut self, line: &[u8], dispatch: &mut impl FnMut(Event<'_>)) {
+    fn take_line(&mut self, line: &[u8], dispatch: &mut impl FnMut(SseEvent<'_>)) {
         let line = match line.strip_prefix(b"\xef\xbb\xbf") {
             // A byte order mark may stand before the first line.
             Some(rest) if !self.begun => rest,
@@ -109,20 +109,20 @@ impl Parser {
             }
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 if let Some(retry) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) {
-                    dispatch(Event::Retry(retry));
+                    dispatch(SseEvent::Retry(retry));
                 }
             }
             _ => {}
         }
     }
 
-    fn end_event(&mut self, dispatch: &mut impl FnMut(Event<'_>)) {
+    fn end_event(&mut self, dispatch: &mut impl FnMut(SseEvent<'_>)) {
         let event = std::mem::take(&mut self.event);
         if let Some(id) = event.id {
             self.last_event_id = id;
         }
         if event.has_data {
-            dispatch(Event::Message { name: &event.name, data: &event.data });
+            dispatch(SseEvent::Message { name: &event.name, data: &event.data });
         }
     }
 }
@@ -140,8 +140,8 @@ mod tests {
         for part in parts {
             parser.feed(part, |event| {
                 seen.push(match event {
-                    Event::Message { name, data } => format!("{name}|{}", String::from_utf8_lossy(data)),
-                    Event::Retry(retry) => format!("retry {retry}"),
+                    SseEvent::Message { name, data } => format!("{name}|{}", String::from_utf8_lossy(data)),
+                    SseEvent::Retry(retry) => format!("retry {retry}"),
                 });
             });
         }

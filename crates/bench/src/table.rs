@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::latency::Percentiles;
-use super::outcome::{Outcome, Server, Slow, Storm, Way};
+use super::outcome::{Outcome, ServerOutcome, Slow, Storm, Way};
 
 /// A figure and what it is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Row {
 
 /// Rows that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Section {
+pub struct TableSection {
     /// What they are about.
     pub title: &'static str,
     /// The rows.
@@ -25,7 +25,7 @@ pub struct Section {
 
 /// All figures of a run.
 #[must_use]
-pub fn sections(outcome: &Outcome) -> Vec<Section> {
+pub fn sections(outcome: &Outcome) -> Vec<TableSection> {
     let mut all =
         vec![run(outcome), load(outcome), publishing(outcome), receiving(outcome), latency(outcome)];
     all.extend(outcome.storm.as_ref().map(storm));
@@ -34,7 +34,7 @@ pub fn sections(outcome: &Outcome) -> Vec<Section> {
         (Some(found), _) => server(found),
         (None, why) => {
             let why = why.clone().unwrap_or_else(|| "not measured".to_owned());
-            Section { title: "Server", rows: vec![row("not known", why)] }
+            TableSection { title: "Server", rows: vec![row("not known", why)] }
         }
     });
     all
@@ -67,7 +67,7 @@ pub fn verdict(outcome: &Outcome) -> String {
     }
 }
 
-fn run(outcome: &Outcome) -> Section {
+fn run(outcome: &Outcome) -> TableSection {
     let machine = &outcome.machine;
     let memory = machine.memory_mib.map(|mib| format!("{} MiB", grouped(mib)));
     let parts = [
@@ -82,10 +82,10 @@ fn run(outcome: &Outcome) -> Section {
         row("machine", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")),
         row("command", outcome.command.clone()),
     ];
-    Section { title: "Run", rows }
+    TableSection { title: "Run", rows }
 }
 
-fn load(outcome: &Outcome) -> Section {
+fn load(outcome: &Outcome) -> TableSection {
     let load = &outcome.load;
     let way = match load.publish {
         Way::Http => "over HTTP, durable",
@@ -120,10 +120,10 @@ fn load(outcome: &Outcome) -> Section {
     ];
     rows.extend(counts("ended streams", &outcome.streams.ended));
     rows.extend(counts("failed attempts", &outcome.streams.failed));
-    Section { title: "Load", rows }
+    TableSection { title: "Load", rows }
 }
 
-fn publishing(outcome: &Outcome) -> Section {
+fn publishing(outcome: &Outcome) -> TableSection {
     let publishing = &outcome.publishing;
     let events = format!("{}, {}/s", grouped(publishing.events), short(publishing.per_second));
     let mut rows = vec![
@@ -136,10 +136,10 @@ fn publishing(outcome: &Outcome) -> Section {
             format!("{} refused, {} not sent", grouped(publishing.failed), grouped(publishing.unsent));
         rows.push(row("not published", failed));
     }
-    Section { title: "Publishing", rows }
+    TableSection { title: "Publishing", rows }
 }
 
-fn receiving(outcome: &Outcome) -> Section {
+fn receiving(outcome: &Outcome) -> TableSection {
     let receiving = &outcome.receiving;
     let delivered = format!(
         "{} of {}, {}/s",
@@ -161,10 +161,10 @@ fn receiving(outcome: &Outcome) -> Section {
         row("out of order", grouped(receiving.out_of_order)),
         row("told of loss", format!("{} times", grouped(receiving.resets))),
     ];
-    Section { title: "Receiving", rows }
+    TableSection { title: "Receiving", rows }
 }
 
-fn latency(outcome: &Outcome) -> Section {
+fn latency(outcome: &Outcome) -> TableSection {
     let Percentiles { count, mean, p50, p90, p99, p999, max } = outcome.latency_ms;
     let ms = |value| format!("{} ms", short(value));
     let rows = vec![
@@ -175,10 +175,10 @@ fn latency(outcome: &Outcome) -> Section {
         row("p99.9", ms(p999)),
         row("max", ms(max)),
     ];
-    Section { title: "Latency, from due to received", rows }
+    TableSection { title: "Latency, from due to received", rows }
 }
 
-fn storm(storm: &Storm) -> Section {
+fn storm(storm: &Storm) -> TableSection {
     let xranges = storm.xranges.map_or("not known".to_owned(), grouped);
     let rows = vec![
         row("came back", format!("{} of {}", grouped(storm.came_back as u64), grouped(storm.dropped as u64))),
@@ -186,10 +186,10 @@ fn storm(storm: &Storm) -> Section {
         row("each live again", format!("after {}", spread(&storm.back_ms))),
         row("XRANGEs", xranges),
     ];
-    Section { title: "Reconnect storm", rows }
+    TableSection { title: "Reconnect storm", rows }
 }
 
-fn slow(slow: &Slow) -> Section {
+fn slow(slow: &Slow) -> TableSection {
     let rows = vec![
         row("did not read", grouped(slow.clients as u64)),
         row("ended as lagging", grouped(slow.lagging as u64)),
@@ -197,10 +197,10 @@ fn slow(slow: &Slow) -> Section {
         row("ended otherwise", grouped(slow.ended_otherwise as u64)),
         row("still open", grouped(slow.open as u64)),
     ];
-    Section { title: "Slow readers", rows }
+    TableSection { title: "Slow readers", rows }
 }
 
-fn server(server: &Server) -> Section {
+fn server(server: &ServerOutcome) -> TableSection {
     let pids: Vec<String> = server.pids.iter().map(ToString::to_string).collect();
     let mib = |kib: u64| short(kib as f64 / 1024.0);
     let memory = |memory: &super::host::Memory| {
@@ -220,7 +220,7 @@ fn server(server: &Server) -> Section {
         row("a connection", format!("{} KiB", short(server.pss_kib_per_connection))),
         row("memory after", memory(&server.memory_after)),
     ];
-    Section { title: "Server", rows }
+    TableSection { title: "Server", rows }
 }
 
 fn row(name: &'static str, value: String) -> Row {

@@ -48,10 +48,10 @@ pub struct BusState {
 
 /// The changing state behind [`BusState`] snapshots.
 #[derive(Debug)]
-pub struct StateCell(Mutex<Inner>);
+pub struct StateCell(Mutex<StateInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct StateInner {
     state: BusState,
     heard_at: Option<Instant>,
 }
@@ -73,7 +73,7 @@ impl StateCell {
             server: None,
             function: None,
         };
-        Self(Mutex::new(Inner { state, heard_at: None }))
+        Self(Mutex::new(StateInner { state, heard_at: None }))
     }
 
     /// What is known now.

@@ -40,7 +40,7 @@ pub struct StreamBody {
     until: Until,
     watch: Option<Arc<EndWatch>>,
     settings: Arc<StreamSettings>,
-    stage: Stage,
+    stage: BodyStage,
     /// Fires at the earliest of the moments below.
     timer: Pin<Box<Sleep>>,
     heartbeat_at: Instant,
@@ -49,7 +49,7 @@ pub struct StreamBody {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum BodyStage {
     /// Nothing was sent yet.
     Opening,
     /// Waiting for the workspace to be confirmed.
@@ -84,7 +84,7 @@ impl StreamBody {
             until: terms.until,
             watch: None,
             settings,
-            stage: Stage::Opening,
+            stage: BodyStage::Opening,
             timer,
             heartbeat_at,
             held_until,
@@ -103,7 +103,7 @@ impl StreamBody {
 
     /// The stream's last frame.
     fn end(&mut self, reason: ReconnectReason) -> Bytes {
-        self.stage = Stage::Ended;
+        self.stage = BodyStage::Ended;
         self.stream_stats.ended(reason);
         self.settings.metrics.count_reconnect(reason.as_str());
         control::reconnect(reason, self.settings.draw_retry_ms())
@@ -111,12 +111,12 @@ impl StreamBody {
 
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match self.stage {
-            Stage::Opening => {
-                self.stage = Stage::Held;
+            BodyStage::Opening => {
+                self.stage = BodyStage::Held;
                 return Poll::Ready(Some(control::retry(self.settings.draw_retry_ms())));
             }
-            Stage::Ended => return Poll::Ready(None),
-            Stage::Held | Stage::Live => {}
+            BodyStage::Ended => return Poll::Ready(None),
+            BodyStage::Held | BodyStage::Live => {}
         }
         if self.drained_at.is_none() {
             self.drained_at = self.settings.drain.draw_end();
@@ -136,7 +136,7 @@ impl StreamBody {
         }
         match self.subscriber.poll_next(context) {
             Poll::Ready(Next::Joined(joined)) => {
-                self.stage = Stage::Live;
+                self.stage = BodyStage::Live;
                 let (workspace, connection) =
                     (self.subscriber.workspace(), self.stream_stats.stream_guard.id());
                 return Poll::Ready(Some(connected(joined, workspace, connection)));
@@ -160,7 +160,7 @@ impl StreamBody {
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             let now = Instant::now();
-            if self.stage == Stage::Held && self.held_until <= now {
+            if self.stage == BodyStage::Held && self.held_until <= now {
                 return Poll::Ready(Some(self.end(ReconnectReason::Unavailable)));
             }
             if self.heartbeat_at <= now {
@@ -175,7 +175,7 @@ impl StreamBody {
                 }
                 next = next.min(at);
             }
-            if self.stage == Stage::Held {
+            if self.stage == BodyStage::Held {
                 next = next.min(self.held_until);
             }
             if let Some(drained_at) = self.drained_at {

@@ -18,11 +18,11 @@ use tidings_limits::CloseSignal;
 /// Watches the stream that a task writes, for the same task. Without a stream it watches nothing.
 #[derive(Default)]
 pub struct EndWatch {
-    state: Mutex<State>,
+    state: Mutex<EndWatchState>,
 }
 
 #[derive(Default)]
-struct State {
+struct EndWatchState {
     stream: Option<Box<WatchedEnd>>,
     /// Until when a part of the answer may wait for the peer, while one does.
     waiting_until: Option<Instant>,

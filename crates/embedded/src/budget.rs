@@ -16,7 +16,7 @@ const SMALL: usize = 64 * 1024;
 
 /// The bound on all clients, and the clients.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct ClientBudget {
     bytes_max: usize,
     /// What clients hold, shared messages apart.
     owned: AtomicUsize,
@@ -34,7 +34,7 @@ struct Clients {
 /// What one client holds.
 #[derive(Debug)]
 pub(super) struct ClientUsage {
-    budget: Arc<Budget>,
+    budget: Arc<ClientBudget>,
     number: u64,
     owned: AtomicUsize,
     /// The bytes of messages that wait for this client, and for others perhaps.
@@ -52,7 +52,7 @@ pub(super) struct Charge {
 /// Bytes of a message that waits for several clients; they are given back when the last of them has it.
 #[derive(Debug)]
 pub(super) struct SharedCharge {
-    budget: Arc<Budget>,
+    budget: Arc<ClientBudget>,
     bytes: usize,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct SharedCharge {
 )]
 pub(super) struct OverBudget;
 
-impl Budget {
+impl ClientBudget {
     /// A bound of so many bytes, and no clients.
     pub(super) fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -109,7 +109,7 @@ impl Budget {
 
 impl ClientUsage {
     /// A client that holds nothing yet. The outbox is the one that has this account.
-    pub(super) fn new(budget: &Arc<Budget>, output_buffer: Weak<OutputBuffer>) -> Arc<Self> {
+    pub(super) fn new(budget: &Arc<ClientBudget>, output_buffer: Weak<OutputBuffer>) -> Arc<Self> {
         let mut clients = budget.clients.lock();
         let number = clients.entered;
         clients.entered += 1;
@@ -119,7 +119,7 @@ impl ClientUsage {
     }
 
     /// The bound on all clients.
-    pub(super) fn budget(&self) -> &Arc<Budget> {
+    pub(super) fn budget(&self) -> &Arc<ClientBudget> {
         &self.budget
     }
 
@@ -217,13 +217,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::reply::{Broadcast, Reply};
+    use crate::reply::{Reply, SharedReply};
 
     const KIB: usize = 1024;
 
     #[test]
     fn largest_is_refused_and_others_get_what_they_want() {
-        let budget = Budget::new(1024 * KIB);
+        let budget = ClientBudget::new(1024 * KIB);
         let (large, small) =
             (OutputBuffer::within(&budget, usize::MAX), OutputBuffer::within(&budget, usize::MAX));
         let held = large.account().try_hold(900 * KIB).unwrap();
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn small_client_is_never_refused() {
-        let budget = Budget::new(10 * KIB);
+        let budget = ClientBudget::new(10 * KIB);
         let clients: Vec<_> = (0..8).map(|_| OutputBuffer::within(&budget, usize::MAX)).collect();
         let charges: Vec<_> =
             clients.iter().map(|client| client.account().try_hold(SMALL).unwrap()).collect();
@@ -250,9 +250,9 @@ mod tests {
 
     #[test]
     fn message_for_many_counts_once() {
-        let budget = Budget::new(1024 * KIB);
+        let budget = ClientBudget::new(1024 * KIB);
         let clients: Vec<_> = (0..100).map(|_| OutputBuffer::within(&budget, usize::MAX)).collect();
-        let message = Broadcast::new(Reply::Bulk(Bytes::from(vec![b'x'; 256 * KIB])));
+        let message = SharedReply::new(Reply::Bulk(Bytes::from(vec![b'x'; 256 * KIB])));
         for client in &clients {
             client.broadcast(&message);
         }

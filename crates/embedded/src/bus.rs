@@ -12,13 +12,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
+use super::budget::ClientBudget;
 use super::connection::ClientRules;
 use super::database::OpenError;
 use super::disk::DiskSettings;
 use super::listener::listen;
 use super::log::{LogSettings, NotPublished, OnceBounds, Publish};
-use super::log_writer::{Announcement, Done, LogWriter};
+use super::log_writer::{Announcement, Committed, LogWriter};
 use super::login::Password;
 use super::one_time_store::OneTimeStore;
 use super::pubsub::PubSub;
@@ -103,7 +103,7 @@ impl EmbeddedBus {
                 password: Arc::new(Password::new(config.password.clone())),
                 event_bytes,
                 output_bytes: config.output_bytes,
-                budget: Budget::new(config.clients_bytes),
+                budget: ClientBudget::new(config.clients_bytes),
                 reads: Arc::default(),
                 unauthenticated: Unauthenticated::new(config.clients),
             },
@@ -193,13 +193,13 @@ impl Bus for EmbeddedBus {
                 Ok(publishing) => {
                     let announce = |message| Announcement { channel: channel.clone(), message };
                     let announcements = publishing.messages.into_iter().map(announce).collect();
-                    Done { answer: Ok(publishing.ids), announcements }
+                    Committed { answer: Ok(publishing.ids), announcements }
                 }
                 Err(error @ NotPublished::NoId(_)) => {
-                    Done::quietly(Err(PublishError::Refused(error.to_string())))
+                    Committed::quietly(Err(PublishError::Refused(error.to_string())))
                 }
                 Err(error @ NotPublished::KeysFull(_)) => {
-                    Done::quietly(Err(PublishError::Busy(error.to_string())))
+                    Committed::quietly(Err(PublishError::Busy(error.to_string())))
                 }
             });
             work.await.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
@@ -215,7 +215,7 @@ impl Bus for EmbeddedBus {
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
         let key = self.channel(workspace);
         async move {
-            let work = self.log_writer.ask(move |logs| Done::quietly(logs.page(&key, span, count)));
+            let work = self.log_writer.ask(move |logs| Committed::quietly(logs.page(&key, span, count)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()
@@ -229,7 +229,7 @@ impl Bus for EmbeddedBus {
         let key = self.channel(workspace);
         let slack = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
         async move {
-            let work = self.log_writer.ask(move |logs| Done::quietly(logs.mark_live(&key, slack)));
+            let work = self.log_writer.ask(move |logs| Committed::quietly(logs.mark_live(&key, slack)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()

@@ -15,14 +15,14 @@ use tokio::time::timeout;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
+use super::budget::ClientBudget;
 use super::log_writer::LogWriter;
 use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
 use super::output_buffer::OutputBuffer;
 use super::pubsub::PubSub;
 use super::request::{Request, RequestDecoder, RequestError};
-use super::session::{LogReadSlots, Session, Turn};
-use super::unauthenticated::{Place, Unauthenticated};
+use super::session::{LogReadSlots, ReadTurn, Session};
+use super::unauthenticated::{Unauthenticated, UnauthenticatedPlace};
 
 /// A client that takes no byte of what waits for it for this long is cut off.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub(super) struct ClientRules {
     /// The most bytes that may wait for the client.
     pub(super) output_bytes: usize,
     /// What all clients together may hold.
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Arc<ClientBudget>,
     /// The reads of logs that may be under way for all clients.
     pub(super) reads: Arc<LogReadSlots>,
     /// The connections that have yet to give the password.
@@ -50,7 +50,7 @@ pub(super) struct ClientRules {
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
+pub(super) enum ConnectionEnd {
     #[error("the client left")]
     Left,
     #[error("the bus stops")]
@@ -83,9 +83,9 @@ pub(super) async fn serve(
     pubsub: Arc<PubSub>,
     log_writer: LogWriter,
     rules: ClientRules,
-    place: Option<Place>,
+    place: Option<UnauthenticatedPlace>,
     stop: CancellationToken,
-) -> Ended {
+) -> ConnectionEnd {
     let output_buffer = OutputBuffer::within(&rules.budget, rules.output_bytes);
     let (password, reads) = (Arc::clone(&rules.password), Arc::clone(&rules.reads));
     let session = Session::new(pubsub, log_writer, password, Arc::clone(&output_buffer), reads);
@@ -95,23 +95,23 @@ pub(super) async fn serve(
         ended = run_commands(input, session, &rules, place) => ended,
         ended = &mut writing => return ended,
         () = output_buffer.overrun() => return cut(&output_buffer),
-        () = stop.cancelled() => return Ended::Stopped,
+        () = stop.cancelled() => return ConnectionEnd::Stopped,
     };
     // The client's last replies still go out, above all the one that says why it is refused.
     output_buffer.finish();
     select! {
-        cut = timeout(WRITE_STALL_MAX, writing) => match cut.unwrap_or(Ended::Stalled) {
-            Ended::Left => ended,
+        cut = timeout(WRITE_STALL_MAX, writing) => match cut.unwrap_or(ConnectionEnd::Stalled) {
+            ConnectionEnd::Left => ended,
             cut => cut,
         },
-        () = lost(place.as_ref()) => Ended::Displaced,
+        () = lost(place.as_ref()) => ConnectionEnd::Displaced,
         () = output_buffer.overrun() => cut(&output_buffer),
-        () = stop.cancelled() => Ended::Stopped,
+        () = stop.cancelled() => ConnectionEnd::Stopped,
     }
 }
 
-fn cut(output_buffer: &OutputBuffer) -> Ended {
-    if output_buffer.is_evicted() { Ended::Evicted } else { Ended::Overrun }
+fn cut(output_buffer: &OutputBuffer) -> ConnectionEnd {
+    if output_buffer.is_evicted() { ConnectionEnd::Evicted } else { ConnectionEnd::Overrun }
 }
 
 /// Runs what the client sends: little, and not for long, before it has given the password, where there is one.
@@ -120,8 +120,8 @@ async fn run_commands(
     input: ReadHalf<'_>,
     mut session: Session,
     rules: &ClientRules,
-    mut place: Option<Place>,
-) -> (Ended, Option<Place>) {
+    mut place: Option<UnauthenticatedPlace>,
+) -> (ConnectionEnd, Option<UnauthenticatedPlace>) {
     let output_buffer = Arc::clone(session.subscriber().output_buffer());
     let mut requests =
         FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(output_buffer.account()));
@@ -135,8 +135,8 @@ async fn run_commands(
             conversation.await
         } else {
             select! {
-                ended = timeout(LOGIN_TIME, conversation) => ended.unwrap_or(Some(Ended::Stranger)),
-                () = lost(place.as_ref()) => Some(Ended::Displaced),
+                ended = timeout(LOGIN_TIME, conversation) => ended.unwrap_or(Some(ConnectionEnd::Stranger)),
+                () = lost(place.as_ref()) => Some(ConnectionEnd::Displaced),
             }
         };
         if let Some(ended) = ended {
@@ -148,7 +148,7 @@ async fn run_commands(
 }
 
 /// Waits until a connection without the password has to make room; others never have to.
-async fn lost(place: Option<&Place>) {
+async fn lost(place: Option<&UnauthenticatedPlace>) {
     match place {
         Some(place) => place.lost().await,
         None => pending().await,
@@ -161,7 +161,7 @@ async fn converse(
     requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
     session: &mut Session,
     output_buffer: &OutputBuffer,
-) -> Option<Ended> {
+) -> Option<ConnectionEnd> {
     let is_let_in = session.is_let_in();
     while session.is_let_in() == is_let_in {
         let request = if session.is_waiting() {
@@ -175,7 +175,7 @@ async fn converse(
         } else {
             match next(requests).await {
                 Some(request) => request,
-                None => return Some(Ended::Unfinished),
+                None => return Some(ConnectionEnd::Unfinished),
             }
         };
         match request {
@@ -186,23 +186,23 @@ async fn converse(
                     session.run(&request).await
                 };
                 match turn {
-                    Turn::Next => {}
-                    Turn::Over => return Some(Ended::Left),
-                    Turn::Http => return Some(Ended::Http),
-                    Turn::Failed => return Some(Ended::Failed),
+                    ReadTurn::Next => {}
+                    ReadTurn::Over => return Some(ConnectionEnd::Left),
+                    ReadTurn::Http => return Some(ConnectionEnd::Http),
+                    ReadTurn::Failed => return Some(ConnectionEnd::Failed),
                 }
                 output_buffer.has_room().await;
             }
-            Some(Err(RequestError::Io(error))) => return Some(Ended::Socket(error)),
+            Some(Err(RequestError::Io(error))) => return Some(ConnectionEnd::Socket(error)),
             Some(Err(RequestError::OverBudget(error))) => {
                 session.refuse(error).await;
-                return Some(Ended::Evicted);
+                return Some(ConnectionEnd::Evicted);
             }
             Some(Err(error @ RequestError::Protocol(_))) => {
                 session.refuse(format!("ERR {error}")).await;
-                return Some(Ended::Refused(error));
+                return Some(ConnectionEnd::Refused(error));
             }
-            None => return Some(Ended::Left),
+            None => return Some(ConnectionEnd::Left),
         }
     }
     None
@@ -224,18 +224,18 @@ async fn next(
 }
 
 /// Writes what waits, until there is an end of it.
-async fn write_replies(mut output: WriteHalf<'_>, output_buffer: &OutputBuffer) -> Ended {
+async fn write_replies(mut output: WriteHalf<'_>, output_buffer: &OutputBuffer) -> ConnectionEnd {
     while let Some(mut chunk) = output_buffer.next().await {
         while !chunk.bytes.is_empty() {
             match timeout(WRITE_STALL_MAX, output.write_buf(&mut chunk.bytes)).await {
-                Ok(Ok(0)) => return Ended::Socket(io::ErrorKind::WriteZero.into()),
+                Ok(Ok(0)) => return ConnectionEnd::Socket(io::ErrorKind::WriteZero.into()),
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Ended::Socket(error),
-                Err(_) => return Ended::Stalled,
+                Ok(Err(error)) => return ConnectionEnd::Socket(error),
+                Err(_) => return ConnectionEnd::Stalled,
             }
         }
     }
-    Ended::Left
+    ConnectionEnd::Left
 }
 
 #[cfg(test)]
@@ -253,7 +253,7 @@ mod tests {
     struct Served {
         client: TcpStream,
         pubsub: Arc<PubSub>,
-        serving: JoinHandle<Ended>,
+        serving: JoinHandle<ConnectionEnd>,
     }
 
     async fn served() -> Served {
@@ -262,7 +262,7 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let pubsub = Arc::new(PubSub::new("workspace:", "tidings:control"));
         let password = Arc::new(Password::new(SecretText::default()));
-        let (budget, reads) = (Budget::new(1 << 30), Arc::default());
+        let (budget, reads) = (ClientBudget::new(1 << 30), Arc::default());
         let unauthenticated = Unauthenticated::new(4);
         let rules = ClientRules {
             password,
@@ -299,7 +299,7 @@ mod tests {
             pubsub.publish(&channel, &message);
         }
         let ended = serving.await.unwrap();
-        assert!(matches!(ended, Ended::Stalled), "{ended}");
+        assert!(matches!(ended, ConnectionEnd::Stalled), "{ended}");
         assert_eq!(pubsub.publish(&channel, &message), 0);
         drop(client);
     }
@@ -311,7 +311,7 @@ mod tests {
             client.write_all(begun).await.unwrap();
             let began = Instant::now();
             let ended = timeout(100 * READ_STALL_MAX, serving).await.expect("it ends").unwrap();
-            assert!(matches!(ended, Ended::Unfinished), "{ended}");
+            assert!(matches!(ended, ConnectionEnd::Unfinished), "{ended}");
             assert!(began.elapsed() <= 2 * READ_STALL_MAX, "{:?}", began.elapsed());
             drop(client);
         }

@@ -16,7 +16,7 @@ use redb::{
     TableHandle,
 };
 
-use super::log::{Entry, Fields, Header, LogChange, Logs, Tally};
+use super::log::{Fields, Header, LogChange, Logs, StreamEntry, StreamTally};
 use tidings_event::EntryId;
 
 /// The number of the form that is written below.
@@ -145,7 +145,7 @@ impl Database {
                 let Some(fields) = Fields::from_stored(Bytes::copy_from_slice(fields.value())) else {
                     return Ok(false);
                 };
-                list.push_back(Entry { id: from_stored(key.value().1), fields });
+                list.push_back(StreamEntry { id: from_stored(key.value().1), fields });
             }
             let header = header_from_stored(header.value());
             if list.back().is_some_and(|newest| newest.id > header.tally.last) {
@@ -259,12 +259,12 @@ fn from_stored((milliseconds, sequence): Id) -> EntryId {
 }
 
 fn header_to_stored(header: &Header) -> StoredHeader {
-    let Tally { last, added, lost } = header.tally;
+    let StreamTally { last, added, lost } = header.tally;
     (to_stored(last), added, lost.map(to_stored), header.ends, header.is_told)
 }
 
 fn header_from_stored((last, added, lost, ends, is_told): StoredHeader) -> Header {
-    let tally = Tally { last: from_stored(last), added, lost: lost.map(from_stored) };
+    let tally = StreamTally { last: from_stored(last), added, lost: lost.map(from_stored) };
     Header { tally, ends, is_told }
 }
 

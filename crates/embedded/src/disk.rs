@@ -24,14 +24,14 @@ pub(super) struct DiskSettings {
 #[derive(Debug)]
 pub(super) struct Disk {
     settings: DiskSettings,
-    database: Result<Database, Failure>,
+    database: Result<Database, DiskFailure>,
     /// Changes were stored that a crash would take back.
     is_ahead: bool,
     synced: Instant,
 }
 
 #[derive(Debug)]
-struct Failure {
+struct DiskFailure {
     error: String,
     tried: Instant,
 }
@@ -76,7 +76,7 @@ impl Disk {
             }
             Err(error) => {
                 let error = error.to_string();
-                self.database = Err(Failure { error: error.clone(), tried: Instant::now() });
+                self.database = Err(DiskFailure { error: error.clone(), tried: Instant::now() });
                 Err(error)
             }
         }
@@ -106,7 +106,7 @@ impl Disk {
         if self.is_ahead {
             self.write(&[], true)?;
         }
-        let closed = Failure { error: "the log is closed".to_owned(), tried: Instant::now() };
+        let closed = DiskFailure { error: "the log is closed".to_owned(), tried: Instant::now() };
         match std::mem::replace(&mut self.database, Err(closed)) {
             Ok(database) => database.close().map_err(|error| error.to_string()),
             Err(_) => Ok(()),

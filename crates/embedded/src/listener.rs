@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, ClientRules, Ended};
+use super::connection::{self, ClientRules, ConnectionEnd};
 use super::log_writer::LogWriter;
 use super::pubsub::PubSub;
 use tidings_metrics::Throttle;
@@ -116,21 +116,21 @@ struct CutLog {
 }
 
 impl CutLog {
-    fn say(&self, address: SocketAddr, ended: &Ended) {
+    fn say(&self, address: SocketAddr, ended: &ConnectionEnd) {
         let throttle = match ended {
-            Ended::Left | Ended::Stopped | Ended::Socket(_) => {
+            ConnectionEnd::Left | ConnectionEnd::Stopped | ConnectionEnd::Socket(_) => {
                 tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
                 return;
             }
-            Ended::Refused(_) => &self.refused,
-            Ended::Failed => &self.failed,
-            Ended::Http => &self.http,
-            Ended::Overrun => &self.overrun,
-            Ended::Evicted => &self.evicted,
-            Ended::Stalled => &self.stalled,
-            Ended::Unfinished => &self.unfinished,
-            Ended::Stranger => &self.stranger,
-            Ended::Displaced => &self.displaced,
+            ConnectionEnd::Refused(_) => &self.refused,
+            ConnectionEnd::Failed => &self.failed,
+            ConnectionEnd::Http => &self.http,
+            ConnectionEnd::Overrun => &self.overrun,
+            ConnectionEnd::Evicted => &self.evicted,
+            ConnectionEnd::Stalled => &self.stalled,
+            ConnectionEnd::Unfinished => &self.unfinished,
+            ConnectionEnd::Stranger => &self.stranger,
+            ConnectionEnd::Displaced => &self.displaced,
         };
         if let Some(silenced) = throttle.pass() {
             tracing::warn!(client.address = %address, silenced, "a client of the embedded bus was cut off: {ended}");

@@ -29,10 +29,10 @@ const TOGETHER_BYTES_MAX: usize = 16 << 20;
 /// Gives work to the thread. It ends when the last of these is dropped, or one is told to close.
 #[derive(Debug, Clone)]
 pub(super) struct LogWriter {
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::Sender<WriterMessage>,
 }
 
-enum Message {
+enum WriterMessage {
     Work(Work),
     /// Remove what has ended, write what waits to be written.
     Tidy,
@@ -45,7 +45,7 @@ type Say = Box<dyn FnOnce(Result<&PubSub, LogWriterError>) + Send>;
 
 /// What work leads to.
 #[derive(Debug)]
-pub(super) struct Done<T> {
+pub(super) struct Committed<T> {
     /// For whoever brought it.
     pub(super) answer: T,
     /// For everybody.
@@ -76,7 +76,7 @@ pub(super) enum LogWriterError {
 #[derive(Debug)]
 pub(super) struct Pending<T>(oneshot::Receiver<Result<T, LogWriterError>>);
 
-impl<T> Done<T> {
+impl<T> Committed<T> {
     /// Nobody else is told.
     pub(super) fn quietly(answer: T) -> Self {
         Self { answer, announcements: Vec::new() }
@@ -141,11 +141,11 @@ impl LogWriter {
     /// Cancellation safe: either the work is in the queue or it is not.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Logs) -> Done<T> + Send + 'static,
+        work: impl FnOnce(&mut Logs) -> Committed<T> + Send + 'static,
     ) -> Pending<T> {
         let (answer, answered) = oneshot::channel();
         match timeout(PATIENCE, self.queue.reserve()).await {
-            Ok(Ok(place)) => place.send(Message::Work(Box::new(move |logs| say(work(logs), answer)))),
+            Ok(Ok(place)) => place.send(WriterMessage::Work(Box::new(move |logs| say(work(logs), answer)))),
             // Dropped, the sender says that the thread has stopped.
             Ok(Err(_)) => drop(answer),
             Err(_) => drop(answer.send(Err(LogWriterError::Late))),
@@ -156,7 +156,7 @@ impl LogWriter {
     /// Brings work and waits for the answer.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Logs) -> Done<T> + Send + 'static,
+        work: impl FnOnce(&mut Logs) -> Committed<T> + Send + 'static,
     ) -> Result<T, LogWriterError> {
         self.submit(work).await.answer().await
     }
@@ -164,13 +164,13 @@ impl LogWriter {
     /// Has what has ended removed, and what waits written. Meant to be called about once a second.
     pub(super) async fn tidy(&self) {
         // Where the thread has stopped there is nothing to tidy.
-        let _ = self.queue.send(Message::Tidy).await;
+        let _ = self.queue.send(WriterMessage::Tidy).await;
     }
 
     /// Ends the thread once all work that came before is done and on the disk.
     pub(super) async fn close(&self) {
         let (closed, closing) = oneshot::channel();
-        if self.queue.send(Message::Close(closed)).await.is_ok() {
+        if self.queue.send(WriterMessage::Close(closed)).await.is_ok() {
             // An error says that the thread has ended, which is what was wanted.
             let _ = closing.await;
         }
@@ -182,7 +182,7 @@ impl LogWriter {
     }
 }
 
-fn say<T: Send + 'static>(done: Done<T>, answer: oneshot::Sender<Result<T, LogWriterError>>) -> Say {
+fn say<T: Send + 'static>(done: Committed<T>, answer: oneshot::Sender<Result<T, LogWriterError>>) -> Say {
     Box::new(move |stored| {
         let answered = match stored {
             Ok(pubsub) => {
@@ -219,7 +219,7 @@ impl Keeping {
         Ok(Self { logs, settings, disk, pubsub, state })
     }
 
-    fn run(&mut self, mut queue: mpsc::Receiver<Message>) {
+    fn run(&mut self, mut queue: mpsc::Receiver<WriterMessage>) {
         let mut messages = Vec::with_capacity(QUEUE_MAX);
         while queue.blocking_recv_many(&mut messages, QUEUE_MAX) > 0 {
             if let Some(closed) = self.process(messages.drain(..)) {
@@ -233,16 +233,16 @@ impl Keeping {
     }
 
     /// Does what has come, stores it, and says so. Answers who wants the end of it all, if somebody does.
-    fn process(&mut self, messages: impl Iterator<Item = Message>) -> Option<oneshot::Sender<()>> {
+    fn process(&mut self, messages: impl Iterator<Item = WriterMessage>) -> Option<oneshot::Sender<()>> {
         self.recover();
         self.logs.begin(now());
         let mut closed = None;
         let mut said = Vec::new();
         for message in messages {
             match message {
-                Message::Work(work) => said.push(work(&mut self.logs)),
-                Message::Tidy => {}
-                Message::Close(sender) => closed = Some(sender),
+                WriterMessage::Work(work) => said.push(work(&mut self.logs)),
+                WriterMessage::Tidy => {}
+                WriterMessage::Close(sender) => closed = Some(sender),
             }
             if self.logs.appended_bytes() > TOGETHER_BYTES_MAX {
                 self.finish(said.drain(..));

@@ -28,8 +28,10 @@ async fn publish(log_writer: &LogWriter, payload: &str, idempotency_key: Option<
         bytes: 1 << 20,
         idempotency_key: idempotency_key.map(|key| Bytes::from_static(key.as_bytes())),
     };
-    let ids =
-        log_writer.ask(move |logs| Done::quietly(logs.publish(&LOG, &publish).unwrap().ids)).await.unwrap();
+    let ids = log_writer
+        .ask(move |logs| Committed::quietly(logs.publish(&LOG, &publish).unwrap().ids))
+        .await
+        .unwrap();
     ids[0].to_string()
 }
 
@@ -37,7 +39,7 @@ async fn publish(log_writer: &LogWriter, payload: &str, idempotency_key: Option<
 async fn read(log_writer: &LogWriter) -> Vec<(String, Bytes)> {
     let read = log_writer.ask(|logs| {
         let entries = logs.get(&LOG).map(|stream| stream.entries().cloned().collect::<Vec<_>>());
-        Done::quietly(entries.unwrap_or_default())
+        Committed::quietly(entries.unwrap_or_default())
     });
     let entries = read.await.unwrap();
     entries.into_iter().map(|entry| (entry.id.to_string(), entry.fields.get(b"data").unwrap())).collect()
@@ -74,7 +76,7 @@ async fn what_is_asked_of_a_stopped_keeper_is_refused() {
     log_writer.close().await;
     log_writer.close().await;
     log_writer.tidy().await;
-    let refused = log_writer.ask(|logs| Done::quietly(logs.now())).await;
+    let refused = log_writer.ask(|logs| Committed::quietly(logs.now())).await;
     assert_eq!(refused, Err(LogWriterError::Stopped));
 }
 
@@ -92,8 +94,8 @@ async fn a_file_is_open_once() {
 #[tokio::test]
 async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored() {
     use crate::output_buffer::OutputBuffer;
-    use crate::pubsub::Kind;
-    use crate::subscriber::Subscriber;
+    use crate::pubsub::SubscriptionKind;
+    use crate::subscriber::RedisSubscriber;
     use futures_util::FutureExt as _;
 
     let directory = tempfile::tempdir().unwrap();
@@ -103,19 +105,19 @@ async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored(
     let state = Arc::new(StateCell::new("embedded"));
     let log_writer = LogWriter::start(SETTINGS, Some(disk), Arc::clone(&pubsub), state).await.unwrap();
     let output_buffer = OutputBuffer::new(1 << 20);
-    let mut subscriber = Subscriber::new(pubsub, Arc::clone(&output_buffer));
-    subscriber.subscribe(Kind::Channel, &Bytes::from_static(b"a")).unwrap();
+    let mut subscriber = RedisSubscriber::new(pubsub, Arc::clone(&output_buffer));
+    subscriber.subscribe(SubscriptionKind::Channel, &Bytes::from_static(b"a")).unwrap();
     output_buffer.next().await.unwrap();
 
     // All of it waits while the first piece of work takes its time: it is stored together.
     let (go, wait) = std::sync::mpsc::channel::<()>();
-    let busy = log_writer.submit(move |_| Done::quietly(wait.recv().is_ok())).await;
+    let busy = log_writer.submit(move |_| Committed::quietly(wait.recv().is_ok())).await;
     let mut tickets = Vec::new();
     for number in 0..100 {
         let ticket = log_writer.submit(move |logs| {
             logs.append(&LOG, IdWish::Any, Fields::new(&["data", "x"])).unwrap();
             let message = Bytes::from(format!("number-{number}"));
-            Done {
+            Committed {
                 answer: (),
                 announcements: vec![Announcement { channel: Bytes::from_static(b"a"), message }],
             }

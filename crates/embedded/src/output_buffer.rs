@@ -7,14 +7,14 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::budget::{Budget, Charge, ClientUsage, OverBudget, SharedCharge};
-use super::reply::{Broadcast, Protocol, Reply};
+use super::budget::{Charge, ClientBudget, ClientUsage, OverBudget, SharedCharge};
+use super::reply::{Protocol, Reply, SharedReply};
 
 /// The most that is gathered for one write. More would only be copied for nothing: the kernel takes about so much.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// What a waiting chunk costs besides its bytes, so that many small ones are bounded too.
-const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
+const CHUNK_OVERHEAD: usize = size_of::<OutputChunk>();
 
 /// The output queue of one client: replies and messages, in the order in which the client gets them.
 ///
@@ -23,7 +23,7 @@ const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
 #[derive(Debug)]
 pub(super) struct OutputBuffer {
     account: Arc<ClientUsage>,
-    queue: Mutex<Queue>,
+    queue: Mutex<OutputQueue>,
     /// For the one writer: there is something to write, or nothing more will come.
     filled: Notify,
     /// For the one who cuts the client off.
@@ -33,15 +33,15 @@ pub(super) struct OutputBuffer {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct OutputQueue {
     bytes_max: usize,
     protocol: Protocol,
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<OutputChunk>,
     bytes: usize,
-    end: Option<End>,
+    end: Option<OutputEnd>,
 }
 
-impl Queue {
+impl OutputQueue {
     fn has_room(&self) -> bool {
         self.bytes <= self.bytes_max / 2
     }
@@ -49,7 +49,7 @@ impl Queue {
 
 /// Bytes to write, with what they count as until they are written.
 #[derive(Debug)]
-pub(super) struct Chunk {
+pub(super) struct OutputChunk {
     pub(super) bytes: Bytes,
     _charge: Charge,
     _shared: Option<Arc<SharedCharge>>,
@@ -57,7 +57,7 @@ pub(super) struct Chunk {
 
 /// Why nothing is queued any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum OutputEnd {
     /// The conversation is over; what waits is still written.
     Finished,
     /// The client fell behind by more than the bound; what waited is discarded.
@@ -70,14 +70,14 @@ impl OutputBuffer {
     /// An empty queue that holds at most so many bytes, of a client of its own.
     #[cfg(test)]
     pub(super) fn new(bytes_max: usize) -> Arc<Self> {
-        Self::within(&Budget::new(usize::MAX), bytes_max)
+        Self::within(&ClientBudget::new(usize::MAX), bytes_max)
     }
 
     /// An empty queue that holds at most so many bytes, which count among those of all clients.
-    pub(super) fn within(budget: &Arc<Budget>, bytes_max: usize) -> Arc<Self> {
+    pub(super) fn within(budget: &Arc<ClientBudget>, bytes_max: usize) -> Arc<Self> {
         Arc::new_cyclic(|output_buffer| Self {
             account: ClientUsage::new(budget, output_buffer.clone()),
-            queue: Mutex::new(Queue { bytes_max, ..Queue::default() }),
+            queue: Mutex::new(OutputQueue { bytes_max, ..OutputQueue::default() }),
             filled: Notify::new(),
             overrun: Notify::new(),
             drained: Notify::new(),
@@ -116,7 +116,7 @@ impl OutputBuffer {
             bytes = Reply::Error(over.to_string()).encode(protocol);
             self.account.hold(bytes.len() + CHUNK_OVERHEAD, 0)
         });
-        self.push(Chunk { bytes, _charge: charge, _shared: None });
+        self.push(OutputChunk { bytes, _charge: charge, _shared: None });
     }
 
     /// The largest reply that the client gets.
@@ -125,15 +125,15 @@ impl OutputBuffer {
     }
 
     /// Queues what goes to many clients.
-    pub(super) fn broadcast(&self, broadcast: &Broadcast) {
+    pub(super) fn broadcast(&self, broadcast: &SharedReply) {
         let (bytes, shared) = broadcast.bytes(self.protocol(), self.account.budget());
         match self.account.try_hold_shared(CHUNK_OVERHEAD, bytes.len()) {
-            Ok(charge) => self.push(Chunk { bytes, _charge: charge, _shared: Some(shared) }),
+            Ok(charge) => self.push(OutputChunk { bytes, _charge: charge, _shared: Some(shared) }),
             Err(OverBudget) => self.evict(),
         }
     }
 
-    fn push(&self, chunk: Chunk) {
+    fn push(&self, chunk: OutputChunk) {
         let mut queue = self.queue.lock();
         if queue.end.is_some() {
             return;
@@ -141,7 +141,7 @@ impl OutputBuffer {
         queue.bytes += chunk.bytes.len() + CHUNK_OVERHEAD;
         if queue.bytes > queue.bytes_max {
             drop(queue);
-            self.cut(End::Overrun);
+            self.cut(OutputEnd::Overrun);
         } else {
             queue.chunks.push_back(chunk);
             self.filled.notify_one();
@@ -150,12 +150,12 @@ impl OutputBuffer {
 
     /// Cuts the client off, since all together hold too much and this one the most.
     pub(super) fn evict(&self) {
-        self.cut(End::Evicted);
+        self.cut(OutputEnd::Evicted);
     }
 
-    fn cut(&self, end: End) {
+    fn cut(&self, end: OutputEnd) {
         let mut queue = self.queue.lock();
-        if queue.end.is_none_or(|end| end == End::Finished) {
+        if queue.end.is_none_or(|end| end == OutputEnd::Finished) {
             queue.end = Some(end);
         }
         let discarded = std::mem::take(&mut queue.chunks);
@@ -166,36 +166,36 @@ impl OutputBuffer {
 
     /// Whether the client was cut off, by the bound on its own output or by that on all.
     pub(super) fn is_cut(&self) -> bool {
-        matches!(self.queue.lock().end, Some(End::Overrun | End::Evicted))
+        matches!(self.queue.lock().end, Some(OutputEnd::Overrun | OutputEnd::Evicted))
     }
 
     /// Whether the client was cut off by the bound on all.
     pub(super) fn is_evicted(&self) -> bool {
-        self.queue.lock().end == Some(End::Evicted)
+        self.queue.lock().end == Some(OutputEnd::Evicted)
     }
 
     /// Ends the conversation once what waits is written.
     pub(super) fn finish(&self) {
-        self.queue.lock().end.get_or_insert(End::Finished);
+        self.queue.lock().end.get_or_insert(OutputEnd::Finished);
         self.filled.notify_one();
     }
 
     /// Waits for the next bytes to write; `None` when nothing more will come. What it answers is no longer counted as
     /// waiting. Cancellation safe; meant for one waiter.
-    pub(super) async fn next(&self) -> Option<Chunk> {
+    pub(super) async fn next(&self) -> Option<OutputChunk> {
         loop {
             if let Some(bytes) = self.take() {
                 self.drained.notify_one();
                 return Some(bytes);
             }
-            if self.queue.lock().end == Some(End::Finished) {
+            if self.queue.lock().end == Some(OutputEnd::Finished) {
                 return None;
             }
             self.filled.notified().await;
         }
     }
 
-    fn take(&self) -> Option<Chunk> {
+    fn take(&self) -> Option<OutputChunk> {
         let mut queue = self.queue.lock();
         let first = queue.chunks.pop_front()?;
         queue.bytes -= first.bytes.len() + CHUNK_OVERHEAD;
@@ -204,14 +204,14 @@ impl OutputBuffer {
             return Some(first);
         }
         let mut batch = BytesMut::from(&first.bytes[..]);
-        while let Some(Chunk { bytes, .. }) =
+        while let Some(OutputChunk { bytes, .. }) =
             queue.chunks.pop_front_if(|chunk| batch.len() + chunk.bytes.len() <= WRITE_BYTES)
         {
             queue.bytes -= bytes.len() + CHUNK_OVERHEAD;
             batch.extend_from_slice(&bytes);
         }
         let charge = self.account.hold(batch.len(), 0);
-        Some(Chunk { bytes: batch.freeze(), _charge: charge, _shared: None })
+        Some(OutputChunk { bytes: batch.freeze(), _charge: charge, _shared: None })
     }
 
     /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant for one waiter.
@@ -247,8 +247,8 @@ mod tests {
         Reply::Bulk(Bytes::from(vec![b'x'; bytes]))
     }
 
-    fn message(bytes: usize) -> Broadcast {
-        Broadcast::new(bulk(bytes))
+    fn message(bytes: usize) -> SharedReply {
+        SharedReply::new(bulk(bytes))
     }
 
     fn next(output_buffer: &OutputBuffer) -> Option<Option<Bytes>> {

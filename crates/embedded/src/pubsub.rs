@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::glob;
 use super::output_buffer::OutputBuffer;
-use super::reply::{Broadcast, Reply};
+use super::reply::{Reply, SharedReply};
 use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
 
@@ -25,11 +25,11 @@ pub(super) struct PubSub {
     prefix: String,
     control: String,
     clients: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<PubSubState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PubSubState {
     bus_handler: Option<Arc<dyn BusHandler>>,
     /// The workspaces whose subscription was confirmed to the feed.
     fed: HashSet<WorkspaceId>,
@@ -50,7 +50,7 @@ pub(super) struct ClientId(pub(super) u64);
 
 /// What a Redis client subscribes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SubscriptionKind {
     /// One channel.
     Channel,
     /// All channels whose names match.
@@ -147,18 +147,18 @@ impl PubSub {
     /// The feed and the workspace, where the channel is one whose messages the feed gets.
     fn fed<'a>(
         &self,
-        state: &'a State,
+        state: &'a PubSubState,
         channel: &[u8],
     ) -> Option<(&'a Arc<dyn BusHandler>, &'a WorkspaceId)> {
         Some((state.bus_handler.as_ref()?, state.fed.get(self.workspace_text(channel)?)?))
     }
 
     /// The feed, where the channel is the one of orders.
-    fn orders_to<'a>(&self, state: &'a State, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
+    fn orders_to<'a>(&self, state: &'a PubSubState, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
         state.bus_handler.as_ref().filter(|_| channel == self.control.as_bytes())
     }
 
-    fn deliver(&self, state: &State, channel: &Bytes, message: &Bytes) -> usize {
+    fn deliver(&self, state: &PubSubState, channel: &Bytes, message: &Bytes) -> usize {
         let mut receivers = 0;
         if let Some((bus_handler, workspace)) = self.fed(state, channel) {
             bus_handler.message(workspace, message.clone());
@@ -185,27 +185,33 @@ impl PubSub {
     }
 
     /// Subscribes a client that is not subscribed yet, and tells it so before any message can.
-    pub(super) fn enter(&self, kind: Kind, name: &Bytes, member: &PubSubClient, confirmation: &Reply) {
+    pub(super) fn enter(
+        &self,
+        kind: SubscriptionKind,
+        name: &Bytes,
+        member: &PubSubClient,
+        confirmation: &Reply,
+    ) {
         let mut state = self.state.lock();
         member.output_buffer.reply(confirmation);
         match kind {
-            Kind::Channel => state.channels.entry(name.clone()).or_default().push(member.clone()),
-            Kind::Pattern => state.patterns.entry(name.clone()).or_default().push(member.clone()),
+            SubscriptionKind::Channel => state.channels.entry(name.clone()).or_default().push(member.clone()),
+            SubscriptionKind::Pattern => state.patterns.entry(name.clone()).or_default().push(member.clone()),
         }
     }
 
     /// Ends a client's subscription. No message of it comes after this.
-    pub(super) fn leave(&self, kind: Kind, name: &Bytes, client: ClientId) {
+    pub(super) fn leave(&self, kind: SubscriptionKind, name: &Bytes, client: ClientId) {
         let mut state = self.state.lock();
         match kind {
-            Kind::Channel => {
+            SubscriptionKind::Channel => {
                 if let ChannelEntry::Occupied(mut entry) = state.channels.entry(name.clone())
                     && is_empty_without(entry.get_mut(), client)
                 {
                     entry.remove();
                 }
             }
-            Kind::Pattern => {
+            SubscriptionKind::Pattern => {
                 if let PatternEntry::Occupied(mut entry) = state.patterns.entry(name.clone())
                     && is_empty_without(entry.get_mut(), client)
                 {
@@ -255,7 +261,7 @@ impl fmt::Debug for PubSub {
 }
 
 fn send(members: &[PubSubClient], parts: Vec<Reply>) -> usize {
-    let broadcast = Broadcast::new(Reply::Push(parts));
+    let broadcast = SharedReply::new(Reply::Push(parts));
     for member in members {
         member.output_buffer.broadcast(&broadcast);
     }

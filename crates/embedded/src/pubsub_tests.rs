@@ -1,7 +1,7 @@
 use futures_util::FutureExt;
 
 use super::*;
-use crate::subscriber::{NAME_BYTES_MAX, Subscriber, SubscriberError};
+use crate::subscriber::{NAME_BYTES_MAX, RedisSubscriber, SubscriberError};
 
 /// A feed that writes down what it gets.
 #[derive(Default)]
@@ -60,12 +60,12 @@ fn publish(pubsub: &PubSub, channel: &'static str, message: &'static str) -> usi
     pubsub.publish(&bytes(channel), &bytes(message))
 }
 
-fn subscriber(pubsub: &Arc<PubSub>, output_bytes: usize) -> Subscriber {
-    Subscriber::new(Arc::clone(pubsub), OutputBuffer::new(output_bytes))
+fn subscriber(pubsub: &Arc<PubSub>, output_bytes: usize) -> RedisSubscriber {
+    RedisSubscriber::new(Arc::clone(pubsub), OutputBuffer::new(output_bytes))
 }
 
 /// What waits for a subscriber, with line ends made visible.
-fn waiting(subscriber: &Subscriber) -> String {
+fn waiting(subscriber: &RedisSubscriber) -> String {
     let mut text = String::new();
     while let Some(Some(bytes)) = subscriber.output_buffer().next().now_or_never() {
         text += &String::from_utf8_lossy(&bytes.bytes).replace("\r\n", " ");
@@ -112,10 +112,10 @@ fn every_way_of_listening_counts_as_a_receiver() {
     let (pubsub, bus_handler) = pubsub();
     pubsub.confirm(&workspace("a"));
     let mut one = subscriber(&pubsub, 10_000);
-    one.subscribe(Kind::Channel, &bytes("workspace:a")).unwrap();
-    one.subscribe(Kind::Pattern, &bytes("work*")).unwrap();
+    one.subscribe(SubscriptionKind::Channel, &bytes("workspace:a")).unwrap();
+    one.subscribe(SubscriptionKind::Pattern, &bytes("work*")).unwrap();
     let mut two = subscriber(&pubsub, 10_000);
-    two.subscribe(Kind::Pattern, &bytes("work*")).unwrap();
+    two.subscribe(SubscriptionKind::Pattern, &bytes("work*")).unwrap();
     assert_eq!(pubsub.receivers(&bytes("workspace:a")), 4);
     assert_eq!(pubsub.receivers(&bytes("workspace:b")), 2);
     assert_eq!(publish(&pubsub, "workspace:a", "x"), 4);
@@ -135,8 +135,8 @@ fn every_way_of_listening_counts_as_a_receiver() {
 fn a_dropped_subscriber_leaves_nothing_behind() {
     let (pubsub, _feed) = pubsub();
     let mut one = subscriber(&pubsub, 10_000);
-    one.subscribe(Kind::Channel, &bytes("a")).unwrap();
-    one.subscribe(Kind::Pattern, &bytes("*")).unwrap();
+    one.subscribe(SubscriptionKind::Channel, &bytes("a")).unwrap();
+    one.subscribe(SubscriptionKind::Pattern, &bytes("*")).unwrap();
     drop(one);
     let state = pubsub.state.lock();
     assert!(state.channels.is_empty() && state.patterns.is_empty());
@@ -147,8 +147,8 @@ fn one_that_falls_behind_is_cut_off_and_the_others_are_not() {
     let (pubsub, feed) = pubsub();
     pubsub.confirm(&workspace("a"));
     let (mut slow, mut quick) = (subscriber(&pubsub, 1000), subscriber(&pubsub, 1000));
-    slow.subscribe(Kind::Channel, &bytes("workspace:a")).unwrap();
-    quick.subscribe(Kind::Channel, &bytes("workspace:a")).unwrap();
+    slow.subscribe(SubscriptionKind::Channel, &bytes("workspace:a")).unwrap();
+    quick.subscribe(SubscriptionKind::Channel, &bytes("workspace:a")).unwrap();
     let mut received = waiting(&quick).matches("message").count();
     for _ in 0..100 {
         publish(&pubsub, "workspace:a", "x");
@@ -173,7 +173,7 @@ fn feed_and_clients_see_one_order() {
     let (pubsub, feed) = pubsub();
     pubsub.confirm(&workspace("a"));
     let mut client = subscriber(&pubsub, 1 << 20);
-    client.subscribe(Kind::Channel, &bytes("workspace:a")).unwrap();
+    client.subscribe(SubscriptionKind::Channel, &bytes("workspace:a")).unwrap();
     waiting(&client);
     std::thread::scope(|scope| {
         for publisher in 0..4 {
@@ -197,11 +197,12 @@ fn subscriptions_are_bounded() {
     let (pubsub, _feed) = pubsub();
     let mut client = subscriber(&pubsub, 1 << 24);
     let long = Bytes::from(vec![b'x'; NAME_BYTES_MAX + 1]);
-    assert_eq!(client.subscribe(Kind::Pattern, &long), Err(SubscriberError::Name));
+    assert_eq!(client.subscribe(SubscriptionKind::Pattern, &long), Err(SubscriberError::Name));
     let name = |number: usize| Bytes::from(format!("{number:0>NAME_BYTES_MAX$}"));
-    let refused = (0..2000).find_map(|number| client.subscribe(Kind::Channel, &name(number)).err());
+    let refused =
+        (0..2000).find_map(|number| client.subscribe(SubscriptionKind::Channel, &name(number)).err());
     assert_eq!(refused, Some(SubscriberError::Subscriptions));
-    client.subscribe(Kind::Channel, &name(0)).unwrap();
-    client.unsubscribe(Kind::Channel, &name(0));
-    client.subscribe(Kind::Channel, &name(5000)).unwrap();
+    client.subscribe(SubscriptionKind::Channel, &name(0)).unwrap();
+    client.unsubscribe(SubscriptionKind::Channel, &name(0));
+    client.subscribe(SubscriptionKind::Channel, &name(5000)).unwrap();
 }

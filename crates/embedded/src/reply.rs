@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::budget::{Budget, SharedCharge};
+use super::budget::{ClientBudget, SharedCharge};
 
 /// The version of the protocol that a client speaks: RESP2 until it says `HELLO 3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -163,19 +163,19 @@ fn one_line(text: &str) -> String {
 
 /// One reply for many clients: it is encoded at most once for each version of the protocol, and its bytes are shared.
 #[derive(Debug)]
-pub(super) struct Broadcast {
+pub(super) struct SharedReply {
     reply: Reply,
     resp2: OnceCell<(Bytes, Arc<SharedCharge>)>,
     resp3: OnceCell<(Bytes, Arc<SharedCharge>)>,
 }
 
-impl Broadcast {
+impl SharedReply {
     pub(super) fn new(reply: Reply) -> Self {
         Self { reply, resp2: OnceCell::new(), resp3: OnceCell::new() }
     }
 
     /// The bytes for the wire, which count in the budget while anybody holds them.
-    pub(super) fn bytes(&self, protocol: Protocol, budget: &Arc<Budget>) -> (Bytes, Arc<SharedCharge>) {
+    pub(super) fn bytes(&self, protocol: Protocol, budget: &Arc<ClientBudget>) -> (Bytes, Arc<SharedCharge>) {
         let cell = match protocol {
             Protocol::Resp2 => &self.resp2,
             Protocol::Resp3 => &self.resp3,

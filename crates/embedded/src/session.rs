@@ -8,14 +8,14 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::budget::Charge;
-use super::commands::{self, Call, Handler, Room, Step, Transaction, streams};
-use super::log_writer::{Done, LogWriter, LogWriterError, PATIENCE, Pending};
+use super::commands::{self, Call, CommandStep, Handler, Room, Transaction, streams};
+use super::log_writer::{Committed, LogWriter, LogWriterError, PATIENCE, Pending};
 use super::login::Password;
 use super::output_buffer::OutputBuffer;
 use super::pubsub::PubSub;
 use super::reply::{Protocol, Reply};
 use super::request::Request;
-use super::subscriber::Subscriber;
+use super::subscriber::RedisSubscriber;
 
 /// How many commands that work with the logs a client may have under way. They share a write to the disk.
 const WAITING_MAX: usize = 128;
@@ -54,21 +54,21 @@ pub(super) struct Session {
     log_writer: LogWriter,
     password: Arc<Password>,
     is_let_in: bool,
-    subscriber: Subscriber,
+    subscriber: RedisSubscriber,
     name: Bytes,
     transaction: Option<Transaction>,
     /// Answers to come, in the order in which the client gets them.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingRead>,
     waiting_bytes: usize,
     reads: Arc<LogReadSlots>,
-    end: Option<Turn>,
+    end: Option<ReadTurn>,
     /// An error was queued since an inline command began.
     has_failed: bool,
 }
 
 /// An answer to come, and what its command takes until then.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingRead {
     ticket: Pending<Reply>,
     bytes: usize,
     _charge: Charge,
@@ -76,7 +76,7 @@ struct Waiting {
 
 /// Whether the conversation goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum ReadTurn {
     /// The next command may come.
     Next,
     /// The client wants to go: no further command is run; what waits is written.
@@ -96,7 +96,7 @@ impl Session {
         output_buffer: Arc<OutputBuffer>,
         reads: Arc<LogReadSlots>,
     ) -> Self {
-        let subscriber = Subscriber::new(Arc::clone(&pubsub), output_buffer);
+        let subscriber = RedisSubscriber::new(Arc::clone(&pubsub), output_buffer);
         Self {
             pubsub,
             log_writer,
@@ -115,16 +115,16 @@ impl Session {
 
     /// Runs a command that came without framing. Where it leads to an error, nothing behind it is run: a page that makes a
     /// browser connect here may have written it.
-    pub(super) async fn run_inline(&mut self, request: &Request) -> Turn {
+    pub(super) async fn run_inline(&mut self, request: &Request) -> ReadTurn {
         self.settle_all().await;
         self.has_failed = false;
         let turn = self.run(request).await;
         self.settle_all().await;
-        if turn == Turn::Next && self.has_failed { Turn::Failed } else { turn }
+        if turn == ReadTurn::Next && self.has_failed { ReadTurn::Failed } else { turn }
     }
 
     /// Runs one command. Its replies are queued, or will be by [`Self::settle_next`].
-    pub(super) async fn run(&mut self, request: &Request) -> Turn {
+    pub(super) async fn run(&mut self, request: &Request) -> ReadTurn {
         match commands::look_up(self, request) {
             Ok(Some(call)) => self.call(&call).await,
             Ok(None) => {}
@@ -135,7 +135,7 @@ impl Session {
                 self.refuse(error.to_string()).await;
             }
         }
-        self.end.unwrap_or(Turn::Next)
+        self.end.unwrap_or(ReadTurn::Next)
     }
 
     async fn call(&mut self, call: &Call<'_>) {
@@ -191,20 +191,20 @@ impl Session {
             Ok(step) => {
                 let ticket = self.submit(step).await;
                 self.waiting_bytes += bytes;
-                self.waiting.push_back(Waiting { ticket, bytes, _charge: charge });
+                self.waiting.push_back(WaitingRead { ticket, bytes, _charge: charge });
             }
             Err(error) => self.refuse(error.to_string()).await,
         }
     }
 
-    async fn submit(&self, step: Step) -> Pending<Reply> {
+    async fn submit(&self, step: CommandStep) -> Pending<Reply> {
         let most = self.subscriber.output_buffer().reply_bytes_max();
-        self.log_writer.submit(move |logs| -> Done<Reply> { step(logs, &mut Room::new(most)) }).await
+        self.log_writer.submit(move |logs| -> Committed<Reply> { step(logs, &mut Room::new(most)) }).await
     }
 
     /// Has logs read, in turn with other clients, and waits for the answer. Until it counts as output, one of the few reads under
     /// way stands for it.
-    async fn read(&mut self, step: Step, is_short: bool) {
+    async fn read(&mut self, step: CommandStep, is_short: bool) {
         self.settle_all().await;
         self.subscriber.output_buffer().has_room().await;
         let reads = Arc::clone(&self.reads);
@@ -260,7 +260,7 @@ impl Session {
         &self.pubsub
     }
 
-    pub(super) fn subscriber(&mut self) -> &mut Subscriber {
+    pub(super) fn subscriber(&mut self) -> &mut RedisSubscriber {
         &mut self.subscriber
     }
 
@@ -313,12 +313,12 @@ impl Session {
 
     /// Ends the conversation after this command.
     pub(super) fn close(&mut self) {
-        self.end = Some(Turn::Over);
+        self.end = Some(ReadTurn::Over);
     }
 
     /// Ends the conversation: the client speaks HTTP.
     pub(super) fn hang_up(&mut self) {
-        self.end = Some(Turn::Http);
+        self.end = Some(ReadTurn::Http);
     }
 }
 

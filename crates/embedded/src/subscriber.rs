@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::budget::{Charge, OverBudget};
 use super::output_buffer::OutputBuffer;
-use super::pubsub::{ClientId, Kind, PubSub, PubSubClient};
+use super::pubsub::{ClientId, PubSub, PubSubClient, SubscriptionKind};
 use super::reply::Reply;
 
 /// The longest name of a channel and the longest pattern, in bytes. Redis has no such bound; here it bounds the time that
@@ -25,7 +25,7 @@ const SUBSCRIPTION_MEMORY: usize = 192;
 
 /// A client's subscriptions. They end when this is dropped.
 #[derive(Debug)]
-pub(super) struct Subscriber {
+pub(super) struct RedisSubscriber {
     pubsub: Arc<PubSub>,
     member: PubSubClient,
     channels: HashSet<Bytes>,
@@ -50,7 +50,7 @@ pub(super) enum SubscriberError {
     OverBudget(#[from] OverBudget),
 }
 
-impl Subscriber {
+impl RedisSubscriber {
     /// A client without subscriptions.
     pub(super) fn new(pubsub: Arc<PubSub>, output_buffer: Arc<OutputBuffer>) -> Self {
         let charge = output_buffer.account().hold(0, 0);
@@ -74,7 +74,7 @@ impl Subscriber {
     }
 
     /// Subscribes, and confirms it to the client, also where the subscription stands already.
-    pub(super) fn subscribe(&mut self, kind: Kind, name: &Bytes) -> Result<(), SubscriberError> {
+    pub(super) fn subscribe(&mut self, kind: SubscriptionKind, name: &Bytes) -> Result<(), SubscriberError> {
         if name.len() > NAME_BYTES_MAX {
             return Err(SubscriberError::Name);
         }
@@ -97,7 +97,7 @@ impl Subscriber {
     }
 
     /// Ends a subscription, and confirms it to the client, also where there was none.
-    pub(super) fn unsubscribe(&mut self, kind: Kind, name: &Bytes) {
+    pub(super) fn unsubscribe(&mut self, kind: SubscriptionKind, name: &Bytes) {
         if self.names(kind).remove(name) {
             self.bytes -= name.len() + SUBSCRIPTION_OVERHEAD;
             self.pubsub.leave(kind, name, self.member.id);
@@ -108,7 +108,7 @@ impl Subscriber {
     }
 
     /// Ends all subscriptions of a kind, and confirms each; where there is none, that.
-    pub(super) fn unsubscribe_all(&mut self, kind: Kind) {
+    pub(super) fn unsubscribe_all(&mut self, kind: SubscriptionKind) {
         let names: Vec<Bytes> = self.names(kind).iter().cloned().collect();
         if names.is_empty() {
             self.output_buffer().reply(&self.change(kind, false, None));
@@ -120,7 +120,7 @@ impl Subscriber {
 
     /// Ends all subscriptions and says nothing.
     pub(super) fn leave(&mut self) {
-        for kind in [Kind::Channel, Kind::Pattern] {
+        for kind in [SubscriptionKind::Channel, SubscriptionKind::Pattern] {
             for name in std::mem::take(self.names(kind)) {
                 self.pubsub.leave(kind, &name, self.member.id);
             }
@@ -130,26 +130,26 @@ impl Subscriber {
         let _ = self.charge.resize(0);
     }
 
-    fn names(&mut self, kind: Kind) -> &mut HashSet<Bytes> {
+    fn names(&mut self, kind: SubscriptionKind) -> &mut HashSet<Bytes> {
         match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
+            SubscriptionKind::Channel => &mut self.channels,
+            SubscriptionKind::Pattern => &mut self.patterns,
         }
     }
 
-    fn change(&self, kind: Kind, subscribed: bool, name: Option<&Bytes>) -> Reply {
+    fn change(&self, kind: SubscriptionKind, subscribed: bool, name: Option<&Bytes>) -> Reply {
         let what = match (kind, subscribed) {
-            (Kind::Channel, true) => "subscribe",
-            (Kind::Channel, false) => "unsubscribe",
-            (Kind::Pattern, true) => "psubscribe",
-            (Kind::Pattern, false) => "punsubscribe",
+            (SubscriptionKind::Channel, true) => "subscribe",
+            (SubscriptionKind::Channel, false) => "unsubscribe",
+            (SubscriptionKind::Pattern, true) => "psubscribe",
+            (SubscriptionKind::Pattern, false) => "punsubscribe",
         };
         let name = name.map_or(Reply::Null, |name| Reply::Bulk(name.clone()));
         Reply::Push(vec![Reply::name(what), name, Reply::count(self.count())])
     }
 }
 
-impl Drop for Subscriber {
+impl Drop for RedisSubscriber {
     fn drop(&mut self) {
         self.leave();
     }

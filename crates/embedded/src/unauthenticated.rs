@@ -13,18 +13,18 @@ const SHARE: usize = 4;
 #[derive(Debug)]
 pub(super) struct Unauthenticated {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<UnauthenticatedState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct UnauthenticatedState {
     entered: u64,
     connections: BTreeMap<u64, CancellationToken>,
 }
 
 /// A connection's place among those without the password. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct UnauthenticatedPlace {
     all: Arc<Unauthenticated>,
     number: u64,
     cut: CancellationToken,
@@ -38,7 +38,7 @@ impl Unauthenticated {
 
     /// Takes a connection in. Cuts the oldest off where the share is full: clients give the password at once, and a connection
     /// that only waits must not keep them out.
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(super) fn enter(self: &Arc<Self>) -> UnauthenticatedPlace {
         let mut state = self.state.lock();
         let number = state.entered;
         state.entered += 1;
@@ -49,7 +49,7 @@ impl Unauthenticated {
         {
             oldest.cancel();
         }
-        Place { all: Arc::clone(self), number, cut }
+        UnauthenticatedPlace { all: Arc::clone(self), number, cut }
     }
 
     /// Cuts the oldest off. Returns whether there was one.
@@ -59,14 +59,14 @@ impl Unauthenticated {
     }
 }
 
-impl Place {
+impl UnauthenticatedPlace {
     /// Waits until the connection has to make room. Cancellation safe.
     pub(super) async fn lost(&self) {
         self.cut.cancelled().await;
     }
 }
 
-impl Drop for Place {
+impl Drop for UnauthenticatedPlace {
     fn drop(&mut self) {
         self.all.state.lock().connections.remove(&self.number);
     }

@@ -14,12 +14,12 @@ use crate::workspace::WorkspaceId;
 /// so what waits here is bounded by the workspaces that are wanted and those that the bus subscribes to.
 #[derive(Debug, Default)]
 pub struct DesiredSubscriptions {
-    state: Mutex<State>,
+    state: Mutex<DesiredState>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct DesiredState {
     wanted: HashSet<WorkspaceId>,
     /// What the bus was told to want, and not to release since.
     known: HashSet<WorkspaceId>,

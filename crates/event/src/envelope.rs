@@ -44,7 +44,7 @@ pub enum Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a message that begins with `tidings/1 ` is not an envelope: expected `tidings/1 <id> <previous id>`, an audience if it \
-     is not for everybody, words such as `key=value` if there are any, and a line bus_handler"
+     is not for everybody, words such as `key=value` if there are any, and a line feed"
 )]
 pub struct EnvelopeError;
 

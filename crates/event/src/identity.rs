@@ -22,9 +22,9 @@ pub struct TokenId(Arc<str>);
 /// What stands for an id where there is one for each stream: half of the id's SHA-256 (FIPS 180-4), in no memory but its own
 /// 16 bytes. For somebody to pass for another, the one's id would have to be found that has the other's 128 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Key(NonZeroU64, u64);
+struct IdentityKey(NonZeroU64, u64);
 
-impl Key {
+impl IdentityKey {
     fn of(text: &str) -> Self {
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         let (halves, _) = digest.as_chunks::<8>();
@@ -38,11 +38,11 @@ impl Key {
 
 /// What stands for a [`UserId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UserKey(Key);
+pub struct UserKey(IdentityKey);
 
 /// What stands for a [`TokenId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TokenKey(Key);
+pub struct TokenKey(IdentityKey);
 
 /// Who is there, as far as it is asked about while a stream is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ macro_rules! id {
             /// What stands for the id.
             #[must_use]
             pub fn key(&self) -> $key {
-                $key(Key::of(&self.0))
+                $key(IdentityKey::of(&self.0))
             }
 
             /// The id's text.
@@ -135,7 +135,10 @@ mod tests {
         assert!(key("ann") != key("Ann") && key("ann") != key("ann "));
         assert_eq!((size_of::<Option<UserKey>>(), size_of::<Keys>()), (16, 32));
         // The first bytes of the SHA-256 of "abc" (FIPS 180-4, appendix of examples).
-        assert_eq!(key("abc").0, Key(NonZeroU64::new(0xba78_16bf_8f01_cfea).unwrap(), 0x4141_40de_5dae_2223));
+        assert_eq!(
+            key("abc").0,
+            IdentityKey(NonZeroU64::new(0xba78_16bf_8f01_cfea).unwrap(), 0x4141_40de_5dae_2223)
+        );
     }
 
     #[test]

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::budget::Budget;
-use super::ring::{self, At};
+use super::budget::RingBudget;
+use super::ring::{self, RingEntry};
 use tidings_event::{EntryId, Frame, Position};
 
 /// The ring of a workspace, with a budget of its own.
 #[derive(Debug)]
-pub struct Ring(ring::Ring);
+pub struct BenchRing(ring::Ring);
 
-impl Ring {
+impl BenchRing {
     /// A ring of so many frames at most. Bytes do not bound it.
     #[must_use]
     pub fn new(events: usize) -> Self {
-        let budget = Arc::new(Budget::new(Gauge::default(), usize::MAX));
+        let budget = Arc::new(RingBudget::new(Gauge::default(), usize::MAX));
         Self(ring::Ring::new(Position::logged(EntryId::ZERO), events, usize::MAX, budget))
     }
 
@@ -28,7 +28,7 @@ impl Ring {
     /// Reads everything behind a cursor, as a subscriber does. Answers the cursor of who has it.
     #[must_use]
     pub fn read(&self, mut cursor: u64, mut reader: impl FnMut(&Arc<Frame>)) -> u64 {
-        while let At::Frame(frame) = self.0.at(cursor) {
+        while let RingEntry::Frame(frame) = self.0.at(cursor) {
             reader(frame);
             cursor += 1;
         }

@@ -7,13 +7,13 @@ use prometheus_client::metrics::gauge::Gauge;
 /// A bound that all rings share, or all pages of logs. It is not a reservation: who goes beyond it is expected to give something of
 /// its own back.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct RingBudget {
     /// Bytes in use, as it stands in the metrics.
     used: Gauge,
     most: usize,
 }
 
-impl Budget {
+impl RingBudget {
     pub(super) fn new(used: Gauge, most: usize) -> Self {
         Self { used, most }
     }
@@ -45,14 +45,14 @@ fn number(bytes: usize) -> i64 {
 
 /// Bytes of the budget that are used for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Share {
-    budget: Arc<Budget>,
+pub(super) struct RingShare {
+    budget: Arc<RingBudget>,
     bytes: usize,
 }
 
-impl Share {
+impl RingShare {
     /// Nothing yet.
-    pub(super) fn new(budget: Arc<Budget>) -> Self {
+    pub(super) fn new(budget: Arc<RingBudget>) -> Self {
         Self { budget, bytes: 0 }
     }
 
@@ -76,7 +76,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for RingShare {
     fn drop(&mut self) {
         self.budget.give(self.bytes);
     }

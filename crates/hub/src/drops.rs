@@ -12,13 +12,13 @@ const TELLING_INTERVAL: Duration = Duration::from_secs(1);
 /// otherwise at most once a second, so that a flood of them is no flood of resets to every subscriber.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
-    untold: Option<Untold>,
+    untold: Option<UnreportedDrops>,
     told: Option<Duration>,
 }
 
 /// What has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Untold {
+pub(super) struct UnreportedDrops {
     /// Why the last one was dropped.
     pub(super) reason: ResetReason,
     /// The place of the last one that has one.
@@ -29,7 +29,7 @@ impl Drops {
     /// An event was dropped.
     pub(super) fn add(&mut self, reason: ResetReason, position: Option<Position>) {
         let earlier = self.untold.and_then(|untold| untold.position);
-        self.untold = Some(Untold { reason, position: position.or(earlier) });
+        self.untold = Some(UnreportedDrops { reason, position: position.or(earlier) });
     }
 
     /// Whether something has to be told.
@@ -43,7 +43,7 @@ impl Drops {
     }
 
     /// What has to be told, which counts as told then.
-    pub(super) fn tell(&mut self, now: Duration) -> Option<Untold> {
+    pub(super) fn tell(&mut self, now: Duration) -> Option<UnreportedDrops> {
         let untold = self.untold.take()?;
         self.told = Some(now);
         Some(untold)
@@ -61,7 +61,10 @@ mod tests {
         assert!(!drops.is_due(second));
         drops.add(ResetReason::TooLarge, None);
         assert!(drops.is_due(second));
-        assert_eq!(drops.tell(second), Some(Untold { reason: ResetReason::TooLarge, position: None }));
+        assert_eq!(
+            drops.tell(second),
+            Some(UnreportedDrops { reason: ResetReason::TooLarge, position: None })
+        );
         let position = Position::logged("7-0".parse().unwrap());
         drops.add(ResetReason::NotUtf8, Some(position));
         drops.add(ResetReason::TooLarge, None);
@@ -69,7 +72,7 @@ mod tests {
         assert!(drops.is_due(second * 2));
         assert_eq!(
             drops.tell(second * 2),
-            Some(Untold { reason: ResetReason::TooLarge, position: Some(position) })
+            Some(UnreportedDrops { reason: ResetReason::TooLarge, position: Some(position) })
         );
         assert!(!drops.is_pending());
     }

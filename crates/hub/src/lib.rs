@@ -63,7 +63,7 @@ pub use waiter_slot::SubscriptionGuard;
 
 use crate::rate::Rates;
 use read_queue::ReadOrigin;
-use shared::Shared;
+use shared::HubShared;
 use tidings_event::NodeId;
 use tidings_event::log::{LogError, LogPage};
 use tidings_event::workspace::WorkspaceId;
@@ -117,7 +117,7 @@ pub struct Full;
 pub struct Hub {
     workspaces: Mutex<HashMap<WorkspaceId, Arc<WorkspaceCell>>>,
     desired_subscriptions: Arc<DesiredSubscriptions>,
-    shared: Arc<Shared>,
+    shared: Arc<HubShared>,
 }
 
 impl Hub {
@@ -141,7 +141,7 @@ impl Hub {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Self {
-        let shared = Arc::new(Shared::new(node, settings, clock, metrics));
+        let shared = Arc::new(HubShared::new(node, settings, clock, metrics));
         Self { workspaces: Mutex::default(), desired_subscriptions, shared }
     }
 

@@ -14,12 +14,12 @@ pub(super) const LOOK_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Look {
     /// How many there were.
     number: u64,
-    done: Option<Found>,
+    done: Option<MarkFound>,
 }
 
 /// What a look has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct MarkFound {
     pub(super) mark: LiveMark,
     /// Where the ring ended then.
     pub(super) cursor: u64,
@@ -39,7 +39,7 @@ impl Look {
     }
 
     /// The mark was read for the look of this number, at this end of the ring. Returns whether that is the latest one.
-    pub(super) fn land(&mut self, number: u64, found: Found) -> bool {
+    pub(super) fn land(&mut self, number: u64, found: MarkFound) -> bool {
         let is_latest = self.is_latest(number);
         if is_latest {
             self.done = Some(found);
@@ -48,7 +48,7 @@ impl Look {
     }
 
     /// What was found; `None` while it is not.
-    pub(super) fn found(&self) -> Option<Found> {
+    pub(super) fn found(&self) -> Option<MarkFound> {
         self.done
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     fn only_the_look_of_the_latest_confirmation_counts() {
         let mut look = Look::default();
         let (first, second) = (look.begin(), look.begin());
-        let found = Found { mark: LiveMark::Until(7), cursor: 3 };
+        let found = MarkFound { mark: LiveMark::Until(7), cursor: 3 };
         assert!(!look.land(first, found));
         assert_eq!(look.found(), None);
         assert!(look.land(second, found));

@@ -19,7 +19,7 @@ use tidings_metrics::EventKind;
 
 /// What may happen.
 #[derive(Debug, Clone)]
-enum Step {
+enum SubscriberStep {
     /// An event is logged; its announcement arrives unless the link is down or it is lost.
     Publish {
         announced: bool,
@@ -90,72 +90,73 @@ fn to() -> impl Strategy<Value = To> {
     prop_oneof![2 => Just(0), 1 => 1u8..4]
 }
 
-fn publish(announced: f64) -> impl Strategy<Value = Step> {
-    (prop::bool::weighted(announced), to()).prop_map(|(announced, to)| Step::Publish { announced, to })
+fn publish(announced: f64) -> impl Strategy<Value = SubscriberStep> {
+    (prop::bool::weighted(announced), to())
+        .prop_map(|(announced, to)| SubscriberStep::Publish { announced, to })
 }
 
-fn reconnect() -> impl Strategy<Value = Step> {
-    ((0usize..3), (0usize..2)).prop_map(|(client, node)| Step::Reconnect { client, node })
+fn reconnect() -> impl Strategy<Value = SubscriberStep> {
+    ((0usize..3), (0usize..2)).prop_map(|(client, node)| SubscriberStep::Reconnect { client, node })
 }
 
-fn poll(most: usize) -> impl Strategy<Value = Step> {
-    ((0usize..3), (1usize..most)).prop_map(|(client, count)| Step::Poll { client, count })
+fn poll(most: usize) -> impl Strategy<Value = SubscriberStep> {
+    ((0usize..3), (1usize..most)).prop_map(|(client, count)| SubscriberStep::Poll { client, count })
 }
 
-fn of_node(step: impl Fn(usize) -> Step) -> impl Strategy<Value = Step> {
+fn of_node(step: impl Fn(usize) -> SubscriberStep) -> impl Strategy<Value = SubscriberStep> {
     (0usize..2).prop_map(step)
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         6 => publish(0.8),
-        1 => to().prop_map(|to| Step::PublishPlainly { to }),
-        2 => Just(Step::PublishLive),
-        1 => (1usize..6).prop_map(|keep| Step::Trim { keep }),
-        1 => (1usize..4).prop_map(|count| Step::RollBack { count }),
-        1 => of_node(|node| Step::Interrupt { node }),
-        3 => of_node(|node| Step::Confirm { node }),
-        8 => of_node(|node| Step::AnswerRead { node }),
-        2 => of_node(|node| Step::WriteMarks { node }),
+        1 => to().prop_map(|to| SubscriberStep::PublishPlainly { to }),
+        2 => Just(SubscriberStep::PublishLive),
+        1 => (1usize..6).prop_map(|keep| SubscriberStep::Trim { keep }),
+        1 => (1usize..4).prop_map(|count| SubscriberStep::RollBack { count }),
+        1 => of_node(|node| SubscriberStep::Interrupt { node }),
+        3 => of_node(|node| SubscriberStep::Confirm { node }),
+        8 => of_node(|node| SubscriberStep::AnswerRead { node }),
+        2 => of_node(|node| SubscriberStep::WriteMarks { node }),
         6 => poll(5),
         2 => reconnect(),
     ]
 }
 
 /// The same with logs that end and are begun anew, and with false announcements.
-fn step_of_new_logs() -> impl Strategy<Value = Step> {
+fn step_of_new_logs() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         // On a link that stands, each event is announced.
         12 => step().prop_map(|step| match step {
-            Step::Publish { announced: false, to } => Step::Publish { announced: true, to },
+            SubscriberStep::Publish { announced: false, to } => SubscriberStep::Publish { announced: true, to },
             step => step,
         }),
-        2 => Just(Step::EndLog { clock_back: 0 }),
-        1 => (0u64..20).prop_map(|ahead| Step::Forge { ahead }),
+        2 => Just(SubscriberStep::EndLog { clock_back: 0 }),
+        1 => (0u64..20).prop_map(|ahead| SubscriberStep::Forge { ahead }),
     ]
 }
 
 /// The same with a clock that goes back, so that a log gives out the ids of the one before again. Of events that were rolled back or
 /// published by plain commands nothing would tell which of the two is meant.
-fn step_of_clocks() -> impl Strategy<Value = Step> {
+fn step_of_clocks() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         12 => step_of_new_logs().prop_map(|step| match step {
-            Step::PublishPlainly { to } => Step::Publish { announced: true, to },
-            Step::RollBack { .. } => Step::PublishLive,
+            SubscriberStep::PublishPlainly { to } => SubscriberStep::Publish { announced: true, to },
+            SubscriberStep::RollBack { .. } => SubscriberStep::PublishLive,
             step => step,
         }),
-        2 => (0u64..6).prop_map(|clock_back| Step::EndLog { clock_back }),
+        2 => (0u64..6).prop_map(|clock_back| SubscriberStep::EndLog { clock_back }),
     ]
 }
 
 /// Clients that hop in mixed workspaces, on links that stand.
-fn step_of_hops() -> impl Strategy<Value = Step> {
+fn step_of_hops() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
-        4 => to().prop_map(|to| Step::Publish { announced: true, to }),
-        2 => Just(Step::PublishLive),
-        3 => of_node(|node| Step::Confirm { node }),
-        8 => of_node(|node| Step::AnswerRead { node }),
-        2 => of_node(|node| Step::WriteMarks { node }),
+        4 => to().prop_map(|to| SubscriberStep::Publish { announced: true, to }),
+        2 => Just(SubscriberStep::PublishLive),
+        3 => of_node(|node| SubscriberStep::Confirm { node }),
+        8 => of_node(|node| SubscriberStep::AnswerRead { node }),
+        2 => of_node(|node| SubscriberStep::WriteMarks { node }),
         6 => poll(4),
         4 => reconnect(),
     ]
@@ -163,23 +164,24 @@ fn step_of_hops() -> impl Strategy<Value = Step> {
 
 /// The same with failovers in the middle of replays: clients read the log ahead of what the node was told, and then the log
 /// loses just that.
-fn step_of_failovers() -> impl Strategy<Value = Step> {
+fn step_of_failovers() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         6 => publish(0.4),
-        2 => (1usize..6).prop_map(|count| Step::RollBack { count }),
-        4 => of_node(|node| Step::Confirm { node }),
-        8 => of_node(|node| Step::AnswerRead { node }),
+        2 => (1usize..6).prop_map(|count| SubscriberStep::RollBack { count }),
+        4 => of_node(|node| SubscriberStep::Confirm { node }),
+        8 => of_node(|node| SubscriberStep::AnswerRead { node }),
         6 => poll(4),
         3 => reconnect(),
     ]
 }
 
-fn wait() -> impl Strategy<Value = Step> {
-    ((0u64..1500), prop::bool::ANY).prop_map(|(milliseconds, swept)| Step::Wait { milliseconds, swept })
+fn wait() -> impl Strategy<Value = SubscriberStep> {
+    ((0u64..1500), prop::bool::ANY)
+        .prop_map(|(milliseconds, swept)| SubscriberStep::Wait { milliseconds, swept })
 }
 
 /// The same with events that come faster than they may.
-fn step_of_floods() -> impl Strategy<Value = Step> {
+fn step_of_floods() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         6 => step(),
         4 => publish(1.0),
@@ -188,14 +190,14 @@ fn step_of_floods() -> impl Strategy<Value = Step> {
 }
 
 /// Floods alone, on a link that never fails.
-fn step_of_pure_floods() -> impl Strategy<Value = Step> {
+fn step_of_pure_floods() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
-        6 => to().prop_map(|to| Step::Publish { announced: true, to }),
-        1 => to().prop_map(|to| Step::PublishPlainly { to }),
-        2 => Just(Step::PublishLive),
+        6 => to().prop_map(|to| SubscriberStep::Publish { announced: true, to }),
+        1 => to().prop_map(|to| SubscriberStep::PublishPlainly { to }),
+        2 => Just(SubscriberStep::PublishLive),
         3 => wait(),
         3 => poll(5),
-        1 => (0usize..3).prop_map(|client| Step::Reconnect { client, node: 0 }),
+        1 => (0usize..3).prop_map(|client| SubscriberStep::Reconnect { client, node: 0 }),
     ]
 }
 
@@ -301,20 +303,20 @@ impl World {
         world
     }
 
-    fn run(&mut self, step: &Step) {
+    fn run(&mut self, step: &SubscriberStep) {
         match *step {
-            Step::Publish { announced, to } => {
+            SubscriberStep::Publish { announced, to } => {
                 let (id, previous, payload) = self.append(to, false);
                 if announced {
                     let audience = audience(to);
                     self.say(&envelope::encode(id, previous, payload.as_bytes(), audience.as_ref()));
                 }
             }
-            Step::PublishPlainly { to } => {
+            SubscriberStep::PublishPlainly { to } => {
                 self.append(to, true);
                 self.say(&Bytes::new());
             }
-            Step::PublishLive => {
+            SubscriberStep::PublishLive => {
                 self.published += 1;
                 // What no node hears is lost, and nothing can tell.
                 if self.nodes.iter().any(|node| node.stands) {
@@ -328,7 +330,7 @@ impl World {
                     self.wait(u64::try_from(MARK_SLACK.as_millis()).unwrap(), false);
                 }
             }
-            Step::EndLog { clock_back } => {
+            SubscriberStep::EndLog { clock_back } => {
                 // What was published by plain commands and is gone before a node has read it, nothing can tell.
                 for _ in 0..20 {
                     (0..2).for_each(|node| self.answer_read(node));
@@ -337,14 +339,14 @@ impl World {
                 // Positions of the log that has ended must not be good in the next one, which may give out the same ids.
                 self.milliseconds = self.milliseconds.saturating_sub(clock_back);
             }
-            Step::Forge { ahead } => {
+            SubscriberStep::Forge { ahead } => {
                 let head = self.log.lock().head();
                 let id = EntryId { milliseconds: head.milliseconds + ahead, sequence: 1_000_000 };
                 self.say(&envelope::encode(id, EntryId::ZERO, b"false", None));
             }
-            Step::Trim { keep } => self.log.lock().trim(keep),
+            SubscriberStep::Trim { keep } => self.log.lock().trim(keep),
             // A failover: the link to the old server is lost with it.
-            Step::RollBack { count } => {
+            SubscriberStep::RollBack { count } => {
                 (0..2).for_each(|node| self.interrupt(node));
                 self.log.lock().roll_back(count);
                 let head = self.log.lock().head();
@@ -352,13 +354,13 @@ impl World {
                 // The clock of the new server may be behind, but it never gives out an id below its own log's end.
                 self.milliseconds = head.milliseconds;
             }
-            Step::Interrupt { node } => self.interrupt(node),
-            Step::Confirm { node } => self.confirm(node),
-            Step::AnswerRead { node } => self.answer_read(node),
-            Step::WriteMarks { node } => self.write_marks(node),
-            Step::Poll { client, count } => self.poll(client, count),
-            Step::Reconnect { client, node } => self.reconnect(client, node),
-            Step::Wait { milliseconds, swept } => self.wait(milliseconds, swept),
+            SubscriberStep::Interrupt { node } => self.interrupt(node),
+            SubscriberStep::Confirm { node } => self.confirm(node),
+            SubscriberStep::AnswerRead { node } => self.answer_read(node),
+            SubscriberStep::WriteMarks { node } => self.write_marks(node),
+            SubscriberStep::Poll { client, count } => self.poll(client, count),
+            SubscriberStep::Reconnect { client, node } => self.reconnect(client, node),
+            SubscriberStep::Wait { milliseconds, swept } => self.wait(milliseconds, swept),
         }
     }
 
@@ -366,7 +368,7 @@ impl World {
     fn settle(&mut self) {
         self.arrive();
         // What was announced on a link that lost the announcement shows with the next event.
-        self.run(&Step::Publish { announced: true, to: 0 });
+        self.run(&SubscriberStep::Publish { announced: true, to: 0 });
         // What was dropped is told after a while, if nothing more comes.
         self.wait(1000, true);
         self.arrive();
@@ -614,11 +616,11 @@ proptest! {
     }
 }
 
-fn check(steps: &[Step], rates: Rates) {
+fn check(steps: &[SubscriberStep], rates: Rates) {
     check_world(World::new(rates), steps);
 }
 
-fn check_world(mut world: World, steps: &[Step]) {
+fn check_world(mut world: World, steps: &[SubscriberStep]) {
     for step in steps {
         world.run(step);
     }
@@ -626,7 +628,7 @@ fn check_world(mut world: World, steps: &[Step]) {
     world.check();
 }
 
-fn check_flood(steps: &[Step], rate: usize) {
+fn check_flood(steps: &[SubscriberStep], rate: usize) {
     let mut world = World::new(Rates::new(rate, 0));
     world.confirm(0);
     let mut told: Option<(u64, u64)> = None;

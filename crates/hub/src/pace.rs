@@ -71,12 +71,12 @@ pub(super) struct Pace {
     /// When subscribers were last told of drops.
     told: Option<Duration>,
     /// What was dropped since.
-    untold: Option<Untold>,
+    untold: Option<UnreportedLimit>,
 }
 
 /// Events that were dropped, of which nobody has been told yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Untold {
+pub(super) struct UnreportedLimit {
     /// The place of the last logged one among them.
     pub(super) position: Option<Position>,
 }
@@ -102,7 +102,7 @@ impl Pace {
 
     /// An event was dropped; `position` is its place in the log, if it has one.
     pub(super) fn note_dropped(&mut self, position: Option<Position>) {
-        let untold = self.untold.get_or_insert(Untold { position: None });
+        let untold = self.untold.get_or_insert(UnreportedLimit { position: None });
         untold.position = position.or(untold.position);
     }
 
@@ -112,7 +112,7 @@ impl Pace {
     }
 
     /// What is to be told, which counts as told now.
-    pub(super) fn tell(&mut self) -> Option<Untold> {
+    pub(super) fn tell(&mut self) -> Option<UnreportedLimit> {
         let untold = self.untold.take()?;
         self.told = Some(self.clock.now());
         Some(untold)
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(admitted(&pace, 1), 20);
         pace.note_dropped(None);
         assert!(pace.is_due(), "the first may be told at once");
-        assert_eq!(pace.tell(), Some(Untold { position: None }));
+        assert_eq!(pace.tell(), Some(UnreportedLimit { position: None }));
         advance(400);
         let position = Position::logged("7-0".parse().unwrap());
         pace.note_dropped(Some(position));
@@ -204,7 +204,7 @@ mod tests {
         advance(600);
         assert!(pace.is_due());
         assert_eq!(admitted(&pace, 1), 10, "the bucket has filled meanwhile");
-        assert_eq!(pace.tell(), Some(Untold { position: Some(position) }));
+        assert_eq!(pace.tell(), Some(UnreportedLimit { position: Some(position) }));
         assert_eq!(pace.tell(), None);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::budget::Budget;
+use super::budget::RingBudget;
 use super::read_queue::ReaderId;
 use super::replay::ReplayPage;
 
@@ -27,15 +27,15 @@ const KEPT: Duration = Duration::from_secs(10);
 /// The pages of all workspaces.
 #[derive(Debug)]
 pub(super) struct Pages {
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Arc<RingBudget>,
     bytes_max: usize,
     /// What one page may take: each frame may be wanted in two forms.
     page_bytes: usize,
-    state: Mutex<State>,
+    state: Mutex<PagesState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PagesState {
     /// In the order in which they came.
     held: VecDeque<Held>,
     /// How many are being read, each of which may take as much as a page may.
@@ -53,7 +53,7 @@ struct Held {
 impl Pages {
     /// Room for `bytes_max` bytes of pages of workspaces whose rings may have `ring_bytes`.
     pub(super) fn new(used: Gauge, bytes_max: usize, ring_bytes: usize) -> Self {
-        let budget = Arc::new(Budget::new(used, bytes_max));
+        let budget = Arc::new(RingBudget::new(used, bytes_max));
         Self { budget, bytes_max, page_bytes: ring_bytes.saturating_mul(2), state: Mutex::default() }
     }
 
@@ -95,7 +95,7 @@ impl Pages {
 
     /// Gives up pages, the oldest first: those that are not read from, and for another client those of one that has more than a quarter
     /// of all.
-    fn make_room(&self, state: &mut State, wanted: usize, reader: Option<ReaderId>, now: Instant) {
+    fn make_room(&self, state: &mut PagesState, wanted: usize, reader: Option<ReaderId>, now: Instant) {
         state.held.retain(|held| {
             let is_old = now.saturating_duration_since(held.since) >= AGE_MAX;
             // Its workspace knows it, and each of its readers.

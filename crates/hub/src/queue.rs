@@ -7,12 +7,12 @@ use tidings_event::envelope::Message;
 
 /// Messages in the order of the channel, bounded in number and bytes.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct MessageQueue {
     messages: VecDeque<Message>,
     bytes: usize,
 }
 
-impl Queue {
+impl MessageQueue {
     /// Adds a message at the end, unless there is no room for it.
     pub(super) fn push(
         &mut self,
@@ -137,8 +137,8 @@ mod tests {
         }
     }
 
-    fn queue(messages: impl IntoIterator<Item = Message>) -> Queue {
-        let mut queue = Queue::default();
+    fn queue(messages: impl IntoIterator<Item = Message>) -> MessageQueue {
+        let mut queue = MessageQueue::default();
         messages.into_iter().for_each(|message| queue.push(message, 100, 1000).unwrap());
         queue
     }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::budget::Share;
+use super::budget::RingShare;
 use super::read_queue::ReaderId;
 use super::ring::cost;
-use super::shared::Shared;
+use super::shared::HubShared;
 use tidings_event::control::ResetReason;
 use tidings_event::log::{LiveMark, LogEntry, LogError, LogPage, Span};
 use tidings_event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
@@ -35,7 +35,7 @@ pub(super) struct ReplayPage {
     /// The events, in order.
     frames: Vec<Frame>,
     /// The same at positions beside the log; made when the first subscriber needs them. See [`Self::frame`].
-    beside: OnceLock<(Vec<Frame>, Share)>,
+    beside: OnceLock<(Vec<Frame>, RingShare)>,
     /// Whether they connect to the place that was asked for.
     pub(super) proven: bool,
     /// The last entry that the page covers; the place asked for where it is empty.
@@ -49,7 +49,7 @@ pub(super) struct ReplayPage {
     /// When it was asked for.
     pub(super) asked: Asked,
     /// What the frames take, out of what all pages may take.
-    share: Share,
+    share: RingShare,
     since: Instant,
     /// When it was last read from, in milliseconds since then, and at least 1; 0 before that.
     used: AtomicU64,
@@ -66,7 +66,7 @@ pub(super) struct Asked {
 
 impl ReplayPage {
     /// Encodes what was read, as much as a ring may hold. An entry that cannot be delivered becomes a reset at its place.
-    pub(super) fn encode(shared: &Shared, span: Span, page: &LogPage, asked: Asked) -> Self {
+    pub(super) fn encode(shared: &HubShared, span: Span, page: &LogPage, asked: Asked) -> Self {
         let bytes_max = shared.settings.ring_bytes;
         let size = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
         let fitting = |entries: &mut dyn Iterator<Item = &LogEntry>| {
@@ -97,7 +97,7 @@ impl ReplayPage {
             }));
             place = Some(entry.id);
         }
-        let mut share = Share::new(shared.page_budget());
+        let mut share = RingShare::new(shared.page_budget());
         share.grow(frames.iter().map(page_cost).sum());
         let (since, used) = (Instant::now(), AtomicU64::new(0));
         let (LogPage { proven, head, record, live, .. }, beside) = (page, OnceLock::new());
@@ -133,14 +133,14 @@ impl ReplayPage {
 
     /// An event of it. `is_beside`: for a client that may have missed live events and was not told yet. Its event's position
     /// stands beside the log, so that a client which loses its connection with it is told wherever it comes back.
-    pub(super) fn frame(&self, index: usize, shared: &Shared, is_beside: bool) -> Option<&Frame> {
+    pub(super) fn frame(&self, index: usize, shared: &HubShared, is_beside: bool) -> Option<&Frame> {
         if !is_beside {
             return self.frames.get(index);
         }
         let beside = self.beside.get_or_init(|| {
             let at = |frame: &Frame| frame.at(shared.next_live(Position { live: None, ..*frame.position() }));
             let frames: Vec<_> = self.frames.iter().map(at).collect();
-            let mut share = Share::new(shared.page_budget());
+            let mut share = RingShare::new(shared.page_budget());
             share.grow(frames.iter().map(page_cost).sum());
             (frames, share)
         });
@@ -190,12 +190,12 @@ enum PageRead {
     /// Here. A page that is gone meanwhile counts as not asked for.
     Landed(Weak<ReplayPage>),
     /// It did not come, at this moment.
-    Failed(Failure, Instant),
+    Failed(ReplayFailure, Instant),
 }
 
 /// Why a page did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum ReplayFailure {
     /// The bus is away; coming back later may help.
     Unavailable,
     /// The log cannot be read.
@@ -209,7 +209,7 @@ pub(super) enum Page {
     /// It is under way, or as many others are as may be. Either way something comes that wakes all who wait.
     Waiting,
     /// It is here, or it failed.
-    Landed(Result<Arc<ReplayPage>, Failure>),
+    Landed(Result<Arc<ReplayPage>, ReplayFailure>),
 }
 
 impl Replays {
@@ -246,7 +246,7 @@ impl Replays {
     }
 
     /// A page has come, or will not.
-    pub(super) fn land(&mut self, span: Span, page: Result<&Arc<ReplayPage>, Failure>, now: Instant) {
+    pub(super) fn land(&mut self, span: Span, page: Result<&Arc<ReplayPage>, ReplayFailure>, now: Instant) {
         self.sweep(now);
         if self.0.len() - self.waiting() >= KEPT_MAX {
             // Whoever reads one of these knows it; only latecomers have to ask again.
@@ -281,7 +281,7 @@ impl Replays {
     }
 }
 
-impl From<&LogError> for Failure {
+impl From<&LogError> for ReplayFailure {
     fn from(error: &LogError) -> Self {
         match error {
             LogError::Unavailable(_) => Self::Unavailable,

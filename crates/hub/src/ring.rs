@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::budget::{Budget, Share};
+use super::budget::{RingBudget, RingShare};
 use tidings_event::{Audience, Frame, Position};
 
 /// What a frame costs in memory beside its bytes, roughly: the frame itself, its share of the ring, its type.
@@ -31,7 +31,7 @@ pub(super) struct Ring {
     /// The place after everything.
     head: Position,
     /// What the frames take, out of what all rings may take.
-    share: Share,
+    share: RingShare,
     events_max: usize,
     bytes_max: usize,
     /// The cursors of those who read on behalf of many; a few at most.
@@ -40,7 +40,7 @@ pub(super) struct Ring {
 
 /// What a cursor finds.
 #[derive(Debug)]
-pub(super) enum At<'a> {
+pub(super) enum RingEntry<'a> {
     /// A frame.
     Frame(&'a Arc<Frame>),
     /// The end: nothing yet.
@@ -51,14 +51,19 @@ pub(super) enum At<'a> {
 
 impl Ring {
     /// An empty ring that begins after `before`.
-    pub(super) fn new(before: Position, events_max: usize, bytes_max: usize, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(
+        before: Position,
+        events_max: usize,
+        bytes_max: usize,
+        budget: Arc<RingBudget>,
+    ) -> Self {
         Self {
             frames: VecDeque::new(),
             base: 0,
             before: Some(before),
             begins_in_log: false,
             head: before,
-            share: Share::new(budget),
+            share: RingShare::new(budget),
             events_max,
             bytes_max,
             followers: Slab::new(),
@@ -128,11 +133,11 @@ impl Ring {
     }
 
     /// What a cursor finds.
-    pub(super) fn at(&self, cursor: u64) -> At<'_> {
-        let Some(offset) = cursor.checked_sub(self.base) else { return At::FallenOut };
+    pub(super) fn at(&self, cursor: u64) -> RingEntry<'_> {
+        let Some(offset) = cursor.checked_sub(self.base) else { return RingEntry::FallenOut };
         match usize::try_from(offset).ok().and_then(|offset| self.frames.get(offset)) {
-            Some(frame) => At::Frame(frame),
-            None => At::Head,
+            Some(frame) => RingEntry::Frame(frame),
+            None => RingEntry::Head,
         }
     }
 
@@ -187,8 +192,8 @@ mod tests {
         filled(Ring::new(position(0), events_max, bytes_max, budget(usize::MAX)), count)
     }
 
-    fn budget(most: usize) -> Arc<Budget> {
-        Arc::new(Budget::new(Gauge::default(), most))
+    fn budget(most: usize) -> Arc<RingBudget> {
+        Arc::new(RingBudget::new(Gauge::default(), most))
     }
 
     fn filled(mut ring: Ring, count: u64) -> Ring {
@@ -205,15 +210,15 @@ mod tests {
         assert_eq!(ring.head_position(), position(0));
         assert_eq!(ring.cursor_after(&position(0)), Some(0));
         assert_eq!(ring.cursor_after(&position(1)), None);
-        assert!(matches!(ring.at(0), At::Head));
+        assert!(matches!(ring.at(0), RingEntry::Head));
     }
 
     #[test]
     fn the_oldest_fall_out() {
         let ring = ring(3, 10_000, 5);
         assert_eq!(ring.head(), 5);
-        assert!(matches!(ring.at(1), At::FallenOut));
-        assert!(matches!(ring.at(2), At::Frame(frame) if *frame.position() == position(3)));
+        assert!(matches!(ring.at(1), RingEntry::FallenOut));
+        assert!(matches!(ring.at(2), RingEntry::Frame(frame) if *frame.position() == position(3)));
         assert_eq!(ring.cursor_after(&position(1)), None);
         assert_eq!(ring.cursor_after(&position(2)), Some(2));
         assert_eq!(ring.cursor_after(&position(5)), Some(5));
@@ -250,7 +255,7 @@ mod tests {
         ring.push(reset(1));
         let cursor = ring.cursor_after(&position(1)).unwrap();
         assert!(
-            matches!(ring.at(cursor), At::Frame(frame) if !frame.is_application()),
+            matches!(ring.at(cursor), RingEntry::Frame(frame) if !frame.is_application()),
             "the reset is given again"
         );
         assert_eq!(ring.head_position(), position(1));
@@ -280,7 +285,7 @@ mod tests {
                 let unread = pushed - cursor;
                 let bound = if unread > EVENTS { unread.min(EVENTS * HARD_EVENTS as u64) } else { EVENTS };
                 prop_assert_eq!(ring.frames.len() as u64, pushed.min(bound));
-                if matches!(ring.at(cursor), At::FallenOut) {
+                if matches!(ring.at(cursor), RingEntry::FallenOut) {
                     prop_assert!(unread > EVENTS * HARD_EVENTS as u64);
                     break;
                 }
@@ -300,7 +305,7 @@ mod tests {
             prop_assert_eq!(ring.share.bytes(), ring.frames.iter().map(|frame| cost(frame)).sum::<usize>());
             if let Some(mut cursor) = ring.cursor_after(&position(start)) {
                 let mut expected = start + 1;
-                while let At::Frame(frame) = ring.at(cursor) {
+                while let RingEntry::Frame(frame) = ring.at(cursor) {
                     prop_assert_eq!(frame.position(), &position(expected));
                     expected += 1;
                     cursor += 1;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::ring::At;
+use super::ring::RingEntry;
 use super::waiter_slot::WaiterSlot;
 use super::workspace::Subscription;
 use tidings_event::workspace::WorkspaceId;
@@ -76,14 +76,14 @@ impl RingReader {
         let mut found = false;
         for _ in 0..most {
             match state.sequencer.ring().at(self.cursor) {
-                At::Frame(frame) => {
+                RingEntry::Frame(frame) => {
                     self.cursor += 1;
                     self.position = *frame.position();
                     frames.push(Arc::clone(frame));
                     found = true;
                 }
-                At::FallenOut if !found => return Poll::Ready(RingRead::Lagging),
-                At::Head | At::FallenOut => break,
+                RingEntry::FallenOut if !found => return Poll::Ready(RingRead::Lagging),
+                RingEntry::Head | RingEntry::FallenOut => break,
             }
         }
         if found {

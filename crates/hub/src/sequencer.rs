@@ -14,10 +14,10 @@ use bytes::Bytes;
 
 use super::drops::Drops;
 use super::pace::Pace;
-use super::queue::Queue;
+use super::queue::MessageQueue;
 use super::replay::Asked;
 use super::ring::Ring;
-use super::shared::Shared;
+use super::shared::HubShared;
 use super::{LiveEvents, drops};
 use tidings_event::control::ResetReason;
 use tidings_event::envelope;
@@ -37,7 +37,7 @@ const FRUITLESS_PAUSE_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Sequencer {
     workspace: WorkspaceId,
-    shared: Arc<Shared>,
+    shared: Arc<HubShared>,
     ring: Ring,
     /// How fast events may come; `None` where they may at any rate.
     pace: Option<Pace>,
@@ -50,7 +50,7 @@ pub(super) struct Sequencer {
     /// What is known of the log's epoch.
     record: Option<EpochRecord>,
     /// Messages that wait for the log to be read, bounded as the ring is.
-    queue: Queue,
+    queue: MessageQueue,
     /// Live messages were lost because the queue was full.
     overflowed: bool,
     /// The workspace carries events that are not logged: some came, or a mark says that some came to another node.
@@ -113,7 +113,7 @@ struct Announced {
 }
 
 /// What came of a read.
-enum Outcome {
+enum SequencerOutcome {
     /// More has to be read.
     Read(ReadRequest),
     /// Subscribers were told that something may be missing.
@@ -133,7 +133,7 @@ pub(super) struct ReadRequest {
 }
 
 impl Sequencer {
-    pub(super) fn new(workspace: WorkspaceId, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(workspace: WorkspaceId, shared: Arc<HubShared>) -> Self {
         let begin = shared.next_live(Position::logged(EntryId::ZERO));
         let settings = &shared.settings;
         let budget = Arc::clone(&shared.budget);
@@ -149,7 +149,7 @@ impl Sequencer {
             log: LogState::Adrift,
             last: None,
             record: None,
-            queue: Queue::default(),
+            queue: MessageQueue::default(),
             overflowed: false,
             is_mixed,
             seen_logged: false,
@@ -256,9 +256,9 @@ impl Sequencer {
             Err(error) => self.unreadable(why, &error),
         };
         let told = match outcome {
-            Outcome::Read(wish) => return Some(wish),
-            Outcome::Told => true,
-            Outcome::Complete => false,
+            SequencerOutcome::Read(wish) => return Some(wish),
+            SequencerOutcome::Told => true,
+            SequencerOutcome::Complete => false,
         };
         if matches!(why, Why::Head | Why::Recovery | Why::Anew { .. }) && std::mem::take(&mut self.unproven) {
             // Without a last known event nothing connects, whatever the log says now.
@@ -368,7 +368,7 @@ impl Sequencer {
         id: EntryId,
         bytes: usize,
         is_paced: bool,
-        frame: impl FnOnce(&Shared) -> Result<Frame, ResetReason>,
+        frame: impl FnOnce(&HubShared) -> Result<Frame, ResetReason>,
     ) {
         self.last = Some(id);
         self.seen_logged = true;
@@ -398,14 +398,19 @@ impl Sequencer {
     }
 
     /// The log does not connect to what was known: goes on behind an entry.
-    fn restart_at(&mut self, entry: EntryId, record: Option<EpochRecord>, reason: ResetReason) -> Outcome {
+    fn restart_at(
+        &mut self,
+        entry: EntryId,
+        record: Option<EpochRecord>,
+        reason: ResetReason,
+    ) -> SequencerOutcome {
         if self.epoch() != record.map(|record| record.epoch) || self.last.is_some_and(|last| entry < last) {
             self.lives += 1;
         }
         (self.last, self.record) = (Some(entry), record);
         let position = self.position(entry);
         self.push_reset_at(reason, position);
-        Outcome::Told
+        SequencerOutcome::Told
     }
 
     /// Tells everyone, in the stream and in its order, that something may be missing here. It stands at the place of the
@@ -446,7 +451,7 @@ impl Sequencer {
             let head = untold.position.unwrap_or_else(|| self.ring.head_position());
             self.put_reset(ResetReason::RateLimited, head);
         }
-        if let Some(drops::Untold { reason, position }) = self.drops.tell(self.shared.clock.now()) {
+        if let Some(drops::UnreportedDrops { reason, position }) = self.drops.tell(self.shared.clock.now()) {
             self.put_reset(reason, position.unwrap_or_else(|| self.ring.head_position()));
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::HubSettings;
-use super::budget::Budget;
+use super::budget::RingBudget;
 use super::lingering::Lingering;
 use super::marks::Marks;
 use super::pace::Clock;
@@ -23,7 +23,7 @@ use tidings_metrics::Throttle;
 
 /// Shared by the hub and its workspaces.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct HubShared {
     pub(super) node: NodeId,
     pub(super) settings: HubSettings,
     pub(super) metrics: Arc<Metrics>,
@@ -33,7 +33,7 @@ pub(super) struct Shared {
     pub(super) lingering: Lingering,
     pub(super) clock: Clock,
     /// What rings may take together.
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Arc<RingBudget>,
     /// A workspace has events that were dropped and not told of yet.
     has_untold: AtomicBool,
     /// For log lines about events that are dropped.
@@ -47,9 +47,9 @@ pub(super) struct Shared {
     tickets: AtomicU64,
 }
 
-impl Shared {
+impl HubShared {
     pub(super) fn new(node: NodeId, settings: HubSettings, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let budget = Budget::new(metrics.ring_bytes.clone(), settings.ring_bytes_in_all);
+        let budget = RingBudget::new(metrics.ring_bytes.clone(), settings.ring_bytes_in_all);
         let pages = Pages::new(metrics.replay_bytes.clone(), settings.replay_bytes, settings.ring_bytes);
         let pages = Arc::new(pages);
         Self {
@@ -71,7 +71,7 @@ impl Shared {
     }
 
     /// What pages of logs may take together.
-    pub(super) fn page_budget(&self) -> Arc<Budget> {
+    pub(super) fn page_budget(&self) -> Arc<RingBudget> {
         Arc::clone(&self.pages.budget)
     }
 

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use super::filter::SubscriptionFilter;
 use super::read_queue::ReaderId;
 use super::replay::ReplayPage;
-use super::ring::At;
+use super::ring::RingEntry;
 use super::ring_reader::RingReader;
 use super::start::Start;
 use super::waiter_slot::{SubscriptionGuard, WaiterSlot};
-use super::workspace::{State, Subscription, WorkspaceCell};
+use super::workspace::{Subscription, WorkspaceCell, WorkspaceState};
 use tidings_event::control;
 use tidings_event::control::ResetReason;
 use tidings_event::log::Span;
@@ -28,14 +28,14 @@ pub struct Subscriber {
     waiter_slot: WaiterSlot,
     subscription_guard: SubscriptionGuard,
     filter: SubscriptionFilter,
-    stage: Stage,
+    stage: SubscriberStage,
     position: Option<Position>,
     /// Whose reads of the log take turns with those of others.
     reader: Option<ReaderId>,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum SubscriberStage {
     /// Waiting for the workspace to be open, then deciding where to begin.
     Held(Start),
     /// Reading the log.
@@ -152,7 +152,7 @@ impl Subscriber {
             waiter_slot,
             subscription_guard: SubscriptionGuard::new(cell),
             filter,
-            stage: Stage::Held(start),
+            stage: SubscriberStage::Held(start),
             position: None,
             reader: None,
         }
@@ -203,8 +203,10 @@ impl Subscriber {
     #[must_use]
     pub fn ring_cursor(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Reading { cursor, read_until: None, doubt: None } => Some(*cursor),
-            Stage::Reading { .. } | Stage::Held(_) | Stage::Replaying(_) => None,
+            SubscriberStage::Reading { cursor, read_until: None, doubt: None } => Some(*cursor),
+            SubscriberStage::Reading { .. } | SubscriberStage::Held(_) | SubscriberStage::Replaying(_) => {
+                None
+            }
         }
     }
 
@@ -248,30 +250,32 @@ impl Subscriber {
         }
         loop {
             let step = match &mut self.stage {
-                Stage::Held(_) => self.begin(&mut state),
-                Stage::Replaying(_) => self.replay(&mut state),
-                Stage::Reading { .. } => self.read(&state),
+                SubscriberStage::Held(_) => self.begin(&mut state),
+                SubscriberStage::Replaying(_) => self.replay(&mut state),
+                SubscriberStage::Reading { .. } => self.read(&state),
             };
             match step {
-                Step::Give(next) => return Poll::Ready(next),
-                Step::Wait => {
+                SubscriberStep::Give(next) => return Poll::Ready(next),
+                SubscriberStep::Wait => {
                     state.wait(self.waiter_slot.slot(), context);
                     return Poll::Pending;
                 }
-                Step::GoOn => {}
+                SubscriberStep::GoOn => {}
             }
         }
     }
 
     /// A reset for this client alone.
-    fn tell(&self, reason: ResetReason, from: Option<&str>, head: &Position) -> Step {
+    fn tell(&self, reason: ResetReason, from: Option<&str>, head: &Position) -> SubscriberStep {
         self.cell().shared().metrics.count_reset(reason.as_str());
-        Step::Give(Next::Notice(control::reset(reason, from, head)))
+        SubscriberStep::Give(Next::Notice(control::reset(reason, from, head)))
     }
 
     /// Reads the ring.
-    fn read(&mut self, state: &State) -> Step {
-        let Stage::Reading { cursor, read_until, doubt } = &mut self.stage else { return Step::GoOn };
+    fn read(&mut self, state: &WorkspaceState) -> SubscriberStep {
+        let SubscriberStage::Reading { cursor, read_until, doubt } = &mut self.stage else {
+            return SubscriberStep::GoOn;
+        };
         if let Some(found) = state.look.found()
             && let Some(doubt) = doubt.take()
         {
@@ -281,17 +285,17 @@ impl Subscriber {
                 return self.tell(ResetReason::LiveEvents, doubt.from.as_deref(), &place);
             }
             if doubt.place.is_some() {
-                return Step::Give(Next::Notice(control::heartbeat(
+                return SubscriberStep::Give(Next::Notice(control::heartbeat(
                     Some(&place),
                     state.link == Subscription::Live,
                 )));
             }
-            return Step::GoOn;
+            return SubscriberStep::GoOn;
         }
         if let Some(ahead) = *read_until
             && ahead.life != state.sequencer.life()
         {
-            self.stage = Stage::Replaying(Replaying {
+            self.stage = SubscriberStage::Replaying(Replaying {
                 from: None,
                 position: None,
                 span: Span::after(ahead.until, ahead.epoch),
@@ -304,10 +308,10 @@ impl Subscriber {
                 joined: true,
                 in_ring: Some(*cursor),
             });
-            return Step::GoOn;
+            return SubscriberStep::GoOn;
         }
         match state.sequencer.ring().at(*cursor) {
-            At::Frame(frame) => {
+            RingEntry::Frame(frame) => {
                 *cursor += 1;
                 let position = frame.position();
                 if let Some(doubt) = doubt {
@@ -324,13 +328,13 @@ impl Subscriber {
                         *read_until = None;
                     } else if let Some(reason) = frame.reset_reason() {
                         let reset = control::reset(reason, Some(&place.to_string()), &place);
-                        return Step::Give(Next::Notice(reset));
+                        return SubscriberStep::Give(Next::Notice(reset));
                     } else if is_live && !ahead.told {
                         // It would come behind logged events that came after it.
                         ahead.told = true;
                         return self.tell(ResetReason::LiveEvents, Some(&place.to_string()), &place);
                     } else {
-                        return Step::GoOn;
+                        return SubscriberStep::GoOn;
                     }
                 }
                 if read_until.is_none() {
@@ -338,26 +342,26 @@ impl Subscriber {
                 }
                 show(&self.filter, frame)
             }
-            At::Head => match doubt {
+            RingEntry::Head => match doubt {
                 Some(doubt) if doubt.place.is_none() => {
                     let place = self.position.unwrap_or_else(|| state.sequencer.ring().head_position());
                     doubt.place = Some(place);
                     let beside = self.waiter_slot.cell().shared().next_live(Position { live: None, ..place });
                     self.position = Some(beside);
-                    Step::Give(Next::Notice(control::heartbeat(
+                    SubscriberStep::Give(Next::Notice(control::heartbeat(
                         Some(&beside),
                         state.link == Subscription::Live,
                     )))
                 }
-                _ => Step::Wait,
+                _ => SubscriberStep::Wait,
             },
-            At::FallenOut => Step::Give(Next::Lagging),
+            RingEntry::FallenOut => SubscriberStep::Give(Next::Lagging),
         }
     }
 }
 
 /// What came of one look.
-enum Step {
+enum SubscriberStep {
     /// Something for the client.
     Give(Next),
     /// Nothing yet.
@@ -367,10 +371,10 @@ enum Step {
 }
 
 /// A frame as a view has it.
-fn show(filter: &SubscriptionFilter, frame: &Frame) -> Step {
+fn show(filter: &SubscriptionFilter, frame: &Frame) -> SubscriberStep {
     match filter.bytes(frame) {
-        Some(bytes) if frame.is_application() => Step::Give(Next::Event(bytes.clone())),
-        Some(bytes) => Step::Give(Next::Notice(bytes.clone())),
-        None => Step::GoOn,
+        Some(bytes) if frame.is_application() => SubscriberStep::Give(Next::Event(bytes.clone())),
+        Some(bytes) => SubscriberStep::Give(Next::Notice(bytes.clone())),
+        None => SubscriberStep::GoOn,
     }
 }

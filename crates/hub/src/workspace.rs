@@ -9,11 +9,11 @@ use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
 use super::LiveEvents;
-use super::look::{Found, LOOK_PAUSE, Look};
+use super::look::{LOOK_PAUSE, Look, MarkFound};
 use super::read_queue::{LogRead, ReadOrigin, ReaderId};
-use super::replay::{Failure, ReplayPage, Replays};
+use super::replay::{ReplayFailure, ReplayPage, Replays};
 use super::sequencer::{ReadRequest, Sequencer};
-use super::shared::Shared;
+use super::shared::HubShared;
 use tidings_event::log::{LiveMark, LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 
@@ -34,13 +34,13 @@ pub(super) struct WorkspaceCell {
     id: WorkspaceId,
     /// Tells it from a workspace of the same id that was given up.
     incarnation: u64,
-    shared: Arc<Shared>,
-    state: Mutex<State>,
+    shared: Arc<HubShared>,
+    state: Mutex<WorkspaceState>,
 }
 
 /// What the cell's lock protects.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct WorkspaceState {
     pub(super) sequencer: Sequencer,
     pub(super) link: Subscription,
     pub(super) replays: Replays,
@@ -57,8 +57,8 @@ pub(super) struct State {
 }
 
 impl WorkspaceCell {
-    pub(super) fn new(id: WorkspaceId, shared: Arc<Shared>) -> Self {
-        let state = State {
+    pub(super) fn new(id: WorkspaceId, shared: Arc<HubShared>) -> Self {
+        let state = WorkspaceState {
             sequencer: Sequencer::new(id.clone(), Arc::clone(&shared)),
             link: Subscription::Pending,
             replays: Replays::default(),
@@ -81,11 +81,11 @@ impl WorkspaceCell {
         read.incarnation == self.incarnation
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &HubShared {
         &self.shared
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, WorkspaceState> {
         self.state.lock()
     }
 
@@ -208,7 +208,7 @@ impl WorkspaceCell {
         // Encoded outside the lock, which live events want meanwhile.
         let page = match page {
             Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, asked))),
-            Err(error) => Err(Failure::from(&error)),
+            Err(error) => Err(ReplayFailure::from(&error)),
         };
         let now = Instant::now();
         let mut state = self.state.lock();
@@ -234,7 +234,7 @@ impl WorkspaceCell {
             return;
         }
         let mark = page.map_or(LiveMark::Unknown, |page| page.live);
-        let found = Found { mark, cursor: state.sequencer.ring().head() };
+        let found = MarkFound { mark, cursor: state.sequencer.ring().head() };
         if state.look.land(number, found) {
             state.sequencer.looked(mark);
             self.wake_unlocked(state);
@@ -262,7 +262,7 @@ impl WorkspaceCell {
     }
 
     /// Wakes every subscriber that waits, after the lock is given back: who wakes up wants it.
-    fn wake_unlocked(&self, mut state: MutexGuard<'_, State>) {
+    fn wake_unlocked(&self, mut state: MutexGuard<'_, WorkspaceState>) {
         let mut waking = std::mem::take(&mut state.waking);
         waking.extend(state.waiting.iter_mut().filter_map(|(_, waiting)| waiting.take()));
         if waking.is_empty() {
@@ -278,7 +278,7 @@ impl WorkspaceCell {
     }
 }
 
-impl State {
+impl WorkspaceState {
     /// Whether a subscriber may be told that it has joined.
     pub(super) fn is_open(&self) -> bool {
         self.link == Subscription::Live && self.sequencer.is_followed()

@@ -31,12 +31,12 @@ pub struct BodyBudget {
     bytes_max: usize,
     common: Arc<Semaphore>,
     spare: Arc<Semaphore>,
-    shares: Mutex<HashMap<Holder, Share>>,
+    shares: Mutex<HashMap<Holder, BodyShare>>,
 }
 
 /// The room of one client or address. There are no more than requests that wait or are read.
 #[derive(Debug)]
-struct Share {
+struct BodyShare {
     room: Arc<Semaphore>,
     uses: usize,
 }
@@ -95,7 +95,7 @@ impl BodyBudget {
 
     fn share(self: &Arc<Self>, holder: Holder, bytes: usize) -> Use {
         let mut shares = self.shares.lock();
-        let new = || Share { room: Arc::new(Semaphore::new(bytes / UNIT)), uses: 0 };
+        let new = || BodyShare { room: Arc::new(Semaphore::new(bytes / UNIT)), uses: 0 };
         let share = shares.entry(holder).or_insert_with(new);
         share.uses += 1;
         Use { budget: Arc::clone(self), holder, room: Arc::clone(&share.room) }

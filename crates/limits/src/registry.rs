@@ -66,12 +66,12 @@ pub struct Candidate {
 pub struct StreamRegistry {
     node: NodeId,
     limits: StreamLimits,
-    state: Mutex<State>,
+    state: Mutex<RegistryState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    streams: Slab<Stream>,
+struct RegistryState {
+    streams: Slab<OpenStream>,
     numbers: u64,
     /// Counted whether or not it is bounded, so that all streams of a workspace share its name.
     by_workspace: HashMap<WorkspaceId, usize>,
@@ -79,7 +79,7 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Stream {
+struct OpenStream {
     workspace: WorkspaceId,
     keys: Keys,
     number: u64,
@@ -93,7 +93,7 @@ struct Stream {
 }
 
 /// Where a stream stands among the open ones.
-pub(super) type Slot = u32;
+pub(super) type StreamSlot = u32;
 
 /// A moment in half the room that the system's own type takes: there is one for each stream.
 type UnixMilliseconds = u64;
@@ -117,7 +117,7 @@ impl StreamRegistry {
     /// The [`StreamBound`] that it would pass.
     pub fn admit(self: &Arc<Self>, candidate: Candidate) -> Result<StreamGuard, StreamBound> {
         let mut state = self.state.lock();
-        let State { streams, numbers, by_workspace, by_user } = &mut *state;
+        let RegistryState { streams, numbers, by_workspace, by_user } = &mut *state;
         let limits = &self.limits;
         // One connection of HTTP/2 carries many streams.
         if limits.in_all > 0 && streams.len() >= limits.in_all {
@@ -142,9 +142,9 @@ impl StreamRegistry {
         }
         let entry = streams.vacant_entry();
         // There are not so many sockets.
-        let slot = Slot::try_from(entry.key()).map_err(|_| StreamBound::Node)?;
+        let slot = StreamSlot::try_from(entry.key()).map_err(|_| StreamBound::Node)?;
         *numbers += 1;
-        entry.insert(Stream {
+        entry.insert(OpenStream {
             workspace,
             keys,
             number: *numbers,
@@ -156,7 +156,7 @@ impl StreamRegistry {
         Ok(StreamGuard::new(Arc::clone(self), slot))
     }
 
-    pub(super) fn leave(&self, slot: Slot) {
+    pub(super) fn leave(&self, slot: StreamSlot) {
         let mut state = self.state.lock();
         let Some(stream) = state.streams.try_remove(slot as usize) else { return };
         one_less(&mut state.by_workspace, &stream.workspace);
@@ -166,27 +166,32 @@ impl StreamRegistry {
     }
 
     /// The id of the stream in a slot; number 0, which is never given, where there is none.
-    pub(super) fn id(&self, slot: Slot) -> ConnectionId {
+    pub(super) fn id(&self, slot: StreamSlot) -> ConnectionId {
         let number = self.state.lock().streams.get(slot as usize).map_or(0, |stream| stream.number);
         ConnectionId { node: self.node, number }
     }
 
-    pub(super) fn workspace(&self, slot: Slot) -> Option<WorkspaceId> {
+    pub(super) fn workspace(&self, slot: StreamSlot) -> Option<WorkspaceId> {
         self.state.lock().streams.get(slot as usize).map(|stream| stream.workspace.clone())
     }
 
-    pub(super) fn listen(&self, slot: Slot, close_signal: Arc<dyn OnClose>, called: u32) -> Option<Ending> {
+    pub(super) fn listen(
+        &self,
+        slot: StreamSlot,
+        close_signal: Arc<dyn OnClose>,
+        called: u32,
+    ) -> Option<Ending> {
         let mut state = self.state.lock();
         let stream = state.streams.get_mut(slot as usize)?;
         (stream.close_signal, stream.called) = (Some(close_signal), called);
         stream.ending
     }
 
-    pub(super) fn ending(&self, slot: Slot) -> Option<Ending> {
+    pub(super) fn ending(&self, slot: StreamSlot) -> Option<Ending> {
         self.state.lock().streams.get(slot as usize)?.ending
     }
 
-    pub(super) fn end_one(&self, slot: Slot, id: ConnectionId, ending: Ending) {
+    pub(super) fn end_one(&self, slot: StreamSlot, id: ConnectionId, ending: Ending) {
         let mut state = self.state.lock();
         let stream = state.streams.get_mut(slot as usize).filter(|stream| stream.number == id.number);
         let told = stream.and_then(|stream| stream.end(ending));
@@ -200,7 +205,7 @@ impl StreamRegistry {
     pub fn end(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
         // What began in the future began before somebody set the clock back.
         let (now, before) = (unix_milliseconds(SystemTime::now()), unix_milliseconds(before));
-        let is_old = |stream: &Stream| stream.began <= before || stream.began > now;
+        let is_old = |stream: &OpenStream| stream.began <= before || stream.began > now;
         self.end_where(ending, |stream| is_old(stream) && self.means(selector, stream))
     }
 
@@ -214,12 +219,12 @@ impl StreamRegistry {
         self.end_where(ending, |stream| is_so(&stream.workspace, stream.keys))
     }
 
-    fn means(&self, selector: &Selector, stream: &Stream) -> bool {
+    fn means(&self, selector: &Selector, stream: &OpenStream) -> bool {
         let id = ConnectionId { node: self.node, number: stream.number };
         selector.matches(&stream.workspace, stream.keys, Some(id))
     }
 
-    fn end_where(&self, ending: Ending, meant: impl Fn(&Stream) -> bool) -> usize {
+    fn end_where(&self, ending: Ending, meant: impl Fn(&OpenStream) -> bool) -> usize {
         let (count, told) = {
             let mut state = self.state.lock();
             let meant = state.streams.iter_mut().map(|(_, stream)| stream).filter(|stream| meant(stream));
@@ -250,7 +255,7 @@ impl StreamRegistry {
     }
 }
 
-impl Stream {
+impl OpenStream {
     /// Says that it ends. Answers who has to hear it, if anybody does who has not.
     fn end(&mut self, ending: Ending) -> Option<(Arc<dyn OnClose>, u32)> {
         if self.ending.is_some() {

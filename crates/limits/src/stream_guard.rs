@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-use super::registry::{Slot, StreamRegistry};
+use super::registry::{StreamRegistry, StreamSlot};
 use tidings_event::ConnectionId;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
@@ -94,7 +94,7 @@ impl OnClose for CloseSignal {
 #[derive(Debug)]
 pub struct StreamHandle {
     registry: Weak<StreamRegistry>,
-    slot: Slot,
+    slot: StreamSlot,
     id: ConnectionId,
 }
 
@@ -118,11 +118,11 @@ impl StreamHandle {
 #[derive(Debug)]
 pub struct StreamGuard {
     registry: Arc<StreamRegistry>,
-    slot: Slot,
+    slot: StreamSlot,
 }
 
 impl StreamGuard {
-    pub(super) fn new(registry: Arc<StreamRegistry>, slot: Slot) -> Self {
+    pub(super) fn new(registry: Arc<StreamRegistry>, slot: StreamSlot) -> Self {
         Self { registry, slot }
     }
 

@@ -28,17 +28,17 @@ impl Deref for Texts {
 /// What can be written for it.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum TextsForm {
     One(String),
     Several(Vec<String>),
 }
 
 impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Written::deserialize(deserializer) {
-            Ok(Written::One(text)) if text.is_empty() => Ok(Self::default()),
-            Ok(Written::One(text)) => Ok(Self(vec![text])),
-            Ok(Written::Several(texts)) => Ok(Self(texts)),
+        match TextsForm::deserialize(deserializer) {
+            Ok(TextsForm::One(text)) if text.is_empty() => Ok(Self::default()),
+            Ok(TextsForm::One(text)) => Ok(Self(vec![text])),
+            Ok(TextsForm::Several(texts)) => Ok(Self(texts)),
             Err(_) => Err(D::Error::custom("expected text in quotes, or a list such as [\"a\", \"b\"]")),
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
-use super::Failure;
-use super::pace::Pace;
-use super::places::{Target, Template};
+use super::CommandFailure;
+use super::pace::PublishPace;
+use super::places::{BenchTarget, Template};
 use tidings_bench::outcome::Way;
 use tidings_bench::tag::{PAYLOAD_BYTES_MIN, RunId};
 use tidings_bench::{command, host};
@@ -69,8 +69,8 @@ pub(crate) struct BenchArgs {
     payload_bytes: usize,
     /// How to publish: through the broker, or on the bus: the configured Redis (--redis, TIDINGS__REDIS__URL), or, where there is
     /// none, the embedded bus at embedded.listen
-    #[arg(long, value_enum, default_value_t = Publish::Http)]
-    publish: Publish,
+    #[arg(long, value_enum, default_value_t = PublishTarget::Http)]
+    publish: PublishTarget,
     /// Post each event to a URL of its own, as other servers want it, such as http://127.0.0.1:8080/pub/{workspace}; any status
     /// of 2xx means that it was taken
     #[arg(long, value_name = "URL", value_parser = Template::url)]
@@ -117,7 +117,7 @@ pub(crate) struct BenchArgs {
 
 /// Where events are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Publish {
+enum PublishTarget {
     /// `POST` to the broker
     Http,
     /// Commands on the bus
@@ -154,7 +154,7 @@ pub(super) struct Plan {
     pub(super) no_hello: bool,
     pub(super) connections: usize,
     pub(super) workspaces: Vec<WorkspaceId>,
-    pub(super) pace: Pace,
+    pub(super) pace: PublishPace,
     pub(super) duration: Duration,
     pub(super) warm_up: Duration,
     pub(super) grace: Duration,
@@ -172,8 +172,8 @@ impl BenchArgs {
     }
 
     /// Checks the flags, and whether this process may open so many connections.
-    pub(super) fn plan(&self, url: &str) -> Result<Plan, Failure> {
-        let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
+    pub(super) fn plan(&self, url: &str) -> Result<Plan, CommandFailure> {
+        let usage = |message: &str| Err(CommandFailure::Usage(message.to_owned()));
         if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
             return usage("--connections is a number from 1 to 400000");
         }
@@ -197,7 +197,7 @@ impl BenchArgs {
         }
         let (pace, way) = (self.pace()?, self.way()?);
         enough_files(self.connections)?;
-        let Target { host, authority, base_path } = Target::of(url)?;
+        let BenchTarget { host, authority, base_path } = BenchTarget::of(url)?;
         let run = RunId::random();
         let workspaces =
             (0..self.workspaces).map(|n| WorkspaceId::parse(&format!("bench-{}-{n}", run.as_str())));
@@ -214,7 +214,7 @@ impl BenchArgs {
             publish_url: self.publish_url.clone(),
             no_hello: self.no_hello,
             connections: self.connections,
-            workspaces: workspaces.map_err(|error| Failure::Usage(error.to_string()))?,
+            workspaces: workspaces.map_err(|error| CommandFailure::Usage(error.to_string()))?,
             pace,
             duration: self.duration,
             warm_up: self.warm_up,
@@ -228,32 +228,34 @@ impl BenchArgs {
         })
     }
 
-    fn pace(&self) -> Result<Pace, Failure> {
-        let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
+    fn pace(&self) -> Result<PublishPace, CommandFailure> {
+        let usage = |message: &str| Err(CommandFailure::Usage(message.to_owned()));
         if let Some(most) = self.in_flight {
             if !(1..=IN_FLIGHT_MAX).contains(&most) {
                 return usage("--in-flight is a number from 1 to 10000");
             }
-            return Ok(Pace::InFlight(most));
+            return Ok(PublishPace::InFlight(most));
         }
         let events = self.rate * (self.warm_up + self.duration).as_secs_f64();
         if !(self.rate > 0.0 && (1.0..=EVENTS_MAX).contains(&events)) {
             return usage("--rate and --duration have to come to at least one event, and to 1e9 at most");
         }
-        Ok(Pace::Rate(self.rate))
+        Ok(PublishPace::Rate(self.rate))
     }
 
-    fn way(&self) -> Result<Way, Failure> {
-        let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
+    fn way(&self) -> Result<Way, CommandFailure> {
+        let usage = |message: &str| Err(CommandFailure::Usage(message.to_owned()));
         match (self.publish, &self.publish_url) {
-            (Publish::Redis, Some(_)) => usage("--publish-url is for publishing over HTTP, not on the bus"),
-            (Publish::Redis, None) if self.durable => Ok(Way::RedisDurable),
-            (Publish::Redis, None) => Ok(Way::RedisLive),
-            (Publish::Http, _) if self.live => {
+            (PublishTarget::Redis, Some(_)) => {
+                usage("--publish-url is for publishing over HTTP, not on the bus")
+            }
+            (PublishTarget::Redis, None) if self.durable => Ok(Way::RedisDurable),
+            (PublishTarget::Redis, None) => Ok(Way::RedisLive),
+            (PublishTarget::Http, _) if self.live => {
                 usage("over HTTP events are always durable: --live needs --publish redis")
             }
-            (Publish::Http, Some(_)) => Ok(Way::Url),
-            (Publish::Http, None) => Ok(Way::Http),
+            (PublishTarget::Http, Some(_)) => Ok(Way::Url),
+            (PublishTarget::Http, None) => Ok(Way::Http),
         }
     }
 }
@@ -287,14 +289,14 @@ impl Plan {
 }
 
 /// Every connection is an open file of this process.
-fn enough_files(connections: usize) -> Result<(), Failure> {
+fn enough_files(connections: usize) -> Result<(), CommandFailure> {
     // Where the machine does not tell, it is found out by trying.
     let allowed = host::open_files_max().unwrap_or(u64::MAX);
     let needed = connections as u64 + OTHER_FILES;
     if needed <= allowed {
         return Ok(());
     }
-    Err(Failure::Usage(format!(
+    Err(CommandFailure::Usage(format!(
         "{connections} connections need {needed} open files, and this process may have {allowed}: raise the limit with \
          `ulimit -n {needed}` in the shell that runs this (as far as `ulimit -Hn` allows), or spread them over several \
          processes; the broker needs as many"
@@ -325,7 +327,7 @@ mod tests {
         let arguments = std::iter::once("bench").chain(arguments.split_whitespace());
         let command = Command::try_parse_from(arguments).map_err(|error| error.to_string())?;
         command.args.plan("http://127.0.0.1:8080/api").map_err(|failure| match failure {
-            Failure::Usage(message) => message,
+            CommandFailure::Usage(message) => message,
             other => panic!("{other:?}"),
         })
     }
@@ -334,7 +336,7 @@ mod tests {
     fn flags_make_a_plan() {
         let made = plan("--connections 10 --workspaces 3 --rate 0.5 --duration 1m --warm-up 500ms --slow 2")
             .unwrap();
-        assert_eq!((made.pace, made.way, made.workspaces.len()), (Pace::Rate(0.5), Way::Http, 3));
+        assert_eq!((made.pace, made.way, made.workspaces.len()), (PublishPace::Rate(0.5), Way::Http, 3));
         assert_eq!((made.workspace_of(4), made.is_slow(7), made.is_slow(8)), (1, false, true));
         assert_eq!(made.readers(), [3, 3, 2]);
         let acme = WorkspaceId::parse("acme").unwrap();
@@ -348,7 +350,7 @@ mod tests {
             plan("--path /sub/{workspace} --publish-url http://h/{workspace} --in-flight 32").unwrap();
         assert_eq!(
             (other.pace, other.way, other.path.of(&acme)),
-            (Pace::InFlight(32), Way::Url, "/api/sub/acme".to_owned())
+            (PublishPace::InFlight(32), Way::Url, "/api/sub/acme".to_owned())
         );
         assert_eq!(plan("--storm").unwrap().storm, Some(Return::AtOnce));
         assert_eq!(plan("--storm=retry --slow 1").unwrap().storm, Some(Return::Retry));
@@ -386,7 +388,7 @@ mod tests {
             let said = plan(arguments).unwrap_err();
             assert!(said.contains(words), "{arguments}: {said}");
         }
-        let Err(Failure::Usage(said)) = enough_files(usize::MAX / 2) else {
+        let Err(CommandFailure::Usage(said)) = enough_files(usize::MAX / 2) else {
             panic!("so many are never allowed")
         };
         assert!(said.contains("ulimit -n"), "{said}");

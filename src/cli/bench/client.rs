@@ -14,12 +14,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::args::Return;
-use super::client_pool::{Tally, Worker};
-use tidings_bench::answer::{Answer, Malformed, Piece};
+use super::client_pool::{PoolTally, Worker};
+use tidings_bench::answer::{BenchResponse, Malformed, Piece};
 use tidings_bench::host;
 use tidings_bench::latency::nanoseconds;
 use tidings_bench::ledger::{Ledger, Receipt};
-use tidings_bench::sse::{Event, Parser};
+use tidings_bench::sse::{Parser, SseEvent};
 
 /// Bound on connecting, which in a storm waits for room in the listen queue, and then on the time to the hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
@@ -35,7 +35,7 @@ const SLOW_BUFFER: u32 = 4096;
 
 /// How a stream came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum StreamEnd {
     /// The broker said why.
     Told(String),
     /// Properly, and without a word.
@@ -50,17 +50,17 @@ pub(super) enum End {
 
 /// What is left of a client at the end.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(super) struct ClientDone {
     /// The number of its workspace.
     pub(super) workspace: usize,
     /// What it got.
     pub(super) ledger: Ledger,
     /// Of a client that does not read: how its stream ended, and nothing where it did not.
-    pub(super) slow: Option<Option<End>>,
+    pub(super) slow: Option<Option<StreamEnd>>,
 }
 
 /// A client.
-pub(super) struct Client {
+pub(super) struct BenchClient {
     number: usize,
     workspace: usize,
     slow: bool,
@@ -76,7 +76,7 @@ pub(super) struct Client {
     back: bool,
 }
 
-impl Client {
+impl BenchClient {
     pub(super) fn new(number: usize, worker: &Worker) -> Self {
         let plan = &worker.scene.plan;
         Self {
@@ -95,7 +95,7 @@ impl Client {
     }
 
     /// Opens streams, one after the other, until the run is over.
-    pub(super) async fn run(mut self, worker: &Worker) -> Done {
+    pub(super) async fn run(mut self, worker: &Worker) -> ClientDone {
         let stop = worker.scene.stop.clone();
         let mut last = None;
         tokio::select! {
@@ -104,10 +104,10 @@ impl Client {
             () = self.streams(worker, &mut last) => {}
         }
         let slow = self.slow.then_some(last);
-        Done { workspace: self.workspace, ledger: self.ledger, slow }
+        ClientDone { workspace: self.workspace, ledger: self.ledger, slow }
     }
 
-    async fn streams(&mut self, worker: &Worker, last: &mut Option<End>) {
+    async fn streams(&mut self, worker: &Worker, last: &mut Option<StreamEnd>) {
         self.permit = worker.entrance.clone().acquire_owned().await.ok();
         loop {
             let end = self.stream(worker).await;
@@ -117,7 +117,7 @@ impl Client {
                 worker.tally.lock().slow_ended += 1;
                 return;
             }
-            let at_once = worker.scene.plan.storm == Some(Return::AtOnce) && end == End::Dropped;
+            let at_once = worker.scene.plan.storm == Some(Return::AtOnce) && end == StreamEnd::Dropped;
             if !at_once {
                 tokio::time::sleep(self.retry).await;
             }
@@ -125,30 +125,30 @@ impl Client {
     }
 
     /// Counts the end of a stream.
-    fn account(&mut self, worker: &Worker, end: &End) {
+    fn account(&mut self, worker: &Worker, end: &StreamEnd) {
         let mut tally = worker.tally.lock();
         if std::mem::take(&mut self.live) && !self.slow {
             tally.live -= 1;
         }
         match end {
-            End::Told(reason) => tally.end(reason),
-            End::Clean => tally.end("ended"),
-            End::Cut => tally.end("cut"),
-            End::Dropped => {}
-            End::Failed(why) => tally.fail(why),
+            StreamEnd::Told(reason) => tally.end(reason),
+            StreamEnd::Clean => tally.end("ended"),
+            StreamEnd::Cut => tally.end("cut"),
+            StreamEnd::Dropped => {}
+            StreamEnd::Failed(why) => tally.fail(why),
         }
     }
 
     /// One stream, from connecting to its end.
-    async fn stream(&mut self, worker: &Worker) -> End {
+    async fn stream(&mut self, worker: &Worker) -> StreamEnd {
         let opened = tokio::time::timeout(HELLO_TIMEOUT, self.open(worker)).await;
         let mut stream = match opened {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return End::Failed(error.kind().to_string()),
-            Err(_) => return End::Failed("no connection in time".to_owned()),
+            Ok(Err(error)) => return StreamEnd::Failed(error.kind().to_string()),
+            Err(_) => return StreamEnd::Failed("no connection in time".to_owned()),
         };
-        let mut reader = Reader {
-            answer: Answer::default(),
+        let mut reader = StreamReader {
+            answer: BenchResponse::default(),
             parser: Parser::after(std::mem::take(&mut self.last_event_id)),
             reason: None,
         };
@@ -156,7 +156,7 @@ impl Client {
             biased;
             () = worker.scene.drop_all.cancelled(), if !self.dropped && !self.slow => {
                 self.dropped = true;
-                End::Dropped
+                StreamEnd::Dropped
             }
             end = self.follow(worker, &mut stream, &mut reader) => end,
         };
@@ -181,16 +181,21 @@ impl Client {
     }
 
     /// Reads a stream to its end.
-    async fn follow(&mut self, worker: &Worker, stream: &mut TcpStream, reader: &mut Reader) -> End {
+    async fn follow(
+        &mut self,
+        worker: &Worker,
+        stream: &mut TcpStream,
+        reader: &mut StreamReader,
+    ) -> StreamEnd {
         match tokio::time::timeout(HELLO_TIMEOUT, self.read(worker, stream, reader, true)).await {
             Ok(None) => {}
             Ok(Some(end)) => return end,
-            Err(_) => return End::Failed("no hello in time".to_owned()),
+            Err(_) => return StreamEnd::Failed("no hello in time".to_owned()),
         }
         if self.slow {
             worker.scene.read_on.cancelled().await;
         }
-        self.read(worker, stream, reader, false).await.unwrap_or(End::Cut)
+        self.read(worker, stream, reader, false).await.unwrap_or(StreamEnd::Cut)
     }
 
     /// Reads to the end, or, on the way there, to the hello.
@@ -198,9 +203,9 @@ impl Client {
         &mut self,
         worker: &Worker,
         stream: &mut TcpStream,
-        reader: &mut Reader,
+        reader: &mut StreamReader,
         to_hello: bool,
-    ) -> Option<End> {
+    ) -> Option<StreamEnd> {
         loop {
             // The thread's buffer is taken only while there is something to read, and given back before anyone else's turn.
             let end = poll_fn(|context| {
@@ -213,7 +218,7 @@ impl Client {
                         let now_ns = nanoseconds(worker.scene.clock.elapsed());
                         self.take(worker, reader, read.filled(), now_ns)
                     }
-                    Err(_) => Some(reader.reason.take().map_or(End::Cut, End::Told)),
+                    Err(_) => Some(reader.reason.take().map_or(StreamEnd::Cut, StreamEnd::Told)),
                 })
             });
             let end = end.await;
@@ -224,7 +229,13 @@ impl Client {
     }
 
     /// Takes bytes of the answer, and says so if the stream ends with them.
-    fn take(&mut self, worker: &Worker, reader: &mut Reader, bytes: &[u8], now_ns: u64) -> Option<End> {
+    fn take(
+        &mut self,
+        worker: &Worker,
+        reader: &mut StreamReader,
+        bytes: &[u8],
+        now_ns: u64,
+    ) -> Option<StreamEnd> {
         let mut tally = worker.tally.lock();
         let before = tally.received;
         let end = self.take_pieces(worker, &mut tally, reader, bytes, now_ns);
@@ -237,12 +248,12 @@ impl Client {
     fn take_pieces(
         &mut self,
         worker: &Worker,
-        tally: &mut Tally,
-        reader: &mut Reader,
+        tally: &mut PoolTally,
+        reader: &mut StreamReader,
         bytes: &[u8],
         now_ns: u64,
-    ) -> Option<End> {
-        let Reader { answer, parser, reason } = reader;
+    ) -> Option<StreamEnd> {
+        let StreamReader { answer, parser, reason } = reader;
         let mut bytes = bytes;
         loop {
             match answer.next(&mut bytes) {
@@ -254,13 +265,13 @@ impl Client {
                     if (400..500).contains(&status) && status != 429 {
                         tally.refused.get_or_insert(status);
                     }
-                    return Some(End::Failed(end));
+                    return Some(StreamEnd::Failed(end));
                 }
                 Ok(Some(Piece::Body(body))) => {
                     parser.feed(body, |event| self.event(worker, tally, reason, &event, now_ns));
                 }
-                Ok(Some(Piece::End)) => return Some(reason.take().map_or(End::Clean, End::Told)),
-                Err(Malformed) => return Some(End::Failed("not well-formed HTTP/1.1".to_owned())),
+                Ok(Some(Piece::End)) => return Some(reason.take().map_or(StreamEnd::Clean, StreamEnd::Told)),
+                Err(Malformed) => return Some(StreamEnd::Failed("not well-formed HTTP/1.1".to_owned())),
             }
         }
     }
@@ -268,19 +279,19 @@ impl Client {
     fn event(
         &mut self,
         worker: &Worker,
-        tally: &mut Tally,
+        tally: &mut PoolTally,
         reason: &mut Option<String>,
-        event: &Event<'_>,
+        event: &SseEvent<'_>,
         now_ns: u64,
     ) {
         match event {
-            Event::Retry(ms) => self.retry = Duration::from_millis(*ms).min(RETRY_MAX),
-            Event::Message { name: "tidings.reset", .. } => self.ledger.reset(),
-            Event::Message { name: "tidings.reconnect", data } => {
+            SseEvent::Retry(ms) => self.retry = Duration::from_millis(*ms).min(RETRY_MAX),
+            SseEvent::Message { name: "tidings.reset", .. } => self.ledger.reset(),
+            SseEvent::Message { name: "tidings.reconnect", data } => {
                 let data: Value = serde_json::from_slice(data).unwrap_or_default();
                 *reason = Some(data["reason"].as_str().unwrap_or("unknown").to_owned());
             }
-            Event::Message { name: "", data } => match worker.scene.tagger.read(data) {
+            SseEvent::Message { name: "", data } => match worker.scene.tagger.read(data) {
                 Some(tag) if usize::try_from(tag.workspace) == Ok(self.workspace) => {
                     if self.ledger.receive(tag.sequence) != Receipt::Again && !self.slow {
                         tally.received += 1;
@@ -291,11 +302,11 @@ impl Client {
                 _ => tally.strange += 1,
             },
             // Heartbeats, and what later versions of the broker may say.
-            Event::Message { .. } => {}
+            SseEvent::Message { .. } => {}
         }
     }
 
-    fn hello(&mut self, worker: &Worker, tally: &mut Tally) {
+    fn hello(&mut self, worker: &Worker, tally: &mut PoolTally) {
         if self.live {
             return;
         }
@@ -317,20 +328,20 @@ impl Client {
 }
 
 /// What has been read of one answer.
-struct Reader {
-    answer: Answer,
+struct StreamReader {
+    answer: BenchResponse,
     parser: Parser,
     /// Why the stream is about to end, when the broker has said it.
     reason: Option<String>,
 }
 
-impl Reader {
+impl StreamReader {
     /// What an end of file means here.
-    fn end_of_file(&mut self) -> End {
+    fn end_of_file(&mut self) -> StreamEnd {
         match self.reason.take() {
-            Some(reason) => End::Told(reason),
-            None if self.answer.is_complete() => End::Clean,
-            None => End::Cut,
+            Some(reason) => StreamEnd::Told(reason),
+            None if self.answer.is_complete() => StreamEnd::Clean,
+            None => StreamEnd::Cut,
         }
     }
 }

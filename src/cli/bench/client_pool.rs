@@ -21,7 +21,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use super::args::Plan;
-use super::client::{Client, Done};
+use super::client::{BenchClient, ClientDone};
 use super::pace::Arrivals;
 use tidings_bench::latency::{Durations, Latencies, Percentiles};
 use tidings_bench::tag::Tagger;
@@ -61,14 +61,14 @@ pub(super) struct Scene {
 /// What the clients of a thread have in common.
 pub(super) struct Worker {
     pub(super) scene: Arc<Scene>,
-    pub(super) tally: Arc<Mutex<Tally>>,
+    pub(super) tally: Arc<Mutex<PoolTally>>,
     pub(super) entrance: Arc<Semaphore>,
     pub(super) buffer: RefCell<Vec<u8>>,
 }
 
 /// What the clients of a thread have seen so far. The clients that do not read count only as greeted.
 #[derive(Debug, Clone)]
-pub(super) struct Tally {
+pub(super) struct PoolTally {
     /// Clients that have had a hello.
     pub(super) greeted: usize,
     /// When the last of them had its first, on the run's clock.
@@ -97,8 +97,8 @@ pub(super) struct Tally {
 /// The threads.
 #[derive(Debug)]
 pub(super) struct ClientPool {
-    threads: Vec<JoinHandle<io::Result<Vec<Done>>>>,
-    tallies: Vec<Arc<Mutex<Tally>>>,
+    threads: Vec<JoinHandle<io::Result<Vec<ClientDone>>>>,
+    tallies: Vec<Arc<Mutex<PoolTally>>>,
 }
 
 impl Scene {
@@ -128,7 +128,7 @@ impl Scene {
     }
 }
 
-impl Tally {
+impl PoolTally {
     /// Nothing seen yet.
     pub(super) fn new(latencies: Latencies) -> Result<Self, CreationError> {
         Ok(Self {
@@ -180,7 +180,7 @@ fn count(counts: &mut BTreeMap<String, u64>, why: &str, number: u64) {
 
 impl ClientPool {
     /// Starts the threads, and with them the clients. `tally` is one in which nothing was counted.
-    pub(super) fn start(scene: &Arc<Scene>, tally: &Tally) -> io::Result<Self> {
+    pub(super) fn start(scene: &Arc<Scene>, tally: &PoolTally) -> io::Result<Self> {
         let count = scene.plan.threads;
         let mut client_pool = Self { threads: Vec::with_capacity(count), tallies: Vec::with_capacity(count) };
         for number in 0..count {
@@ -198,7 +198,7 @@ impl ClientPool {
     }
 
     /// What all clients have seen so far.
-    pub(super) fn tally(&self, empty: &Tally) -> Tally {
+    pub(super) fn tally(&self, empty: &PoolTally) -> PoolTally {
         let mut sum = empty.clone();
         self.tallies.iter().for_each(|tally| sum.add(&tally.lock()));
         sum
@@ -219,7 +219,7 @@ impl ClientPool {
 
     /// The latencies of all clients so far, without their course: cheaper than all.
     pub(super) fn latency(&self) -> Percentiles {
-        let all = |tally: &Arc<Mutex<Tally>>| tally.lock().latencies.all().clone();
+        let all = |tally: &Arc<Mutex<PoolTally>>| tally.lock().latencies.all().clone();
         let sum = self.tallies.iter().map(all).reduce(|mut sum, other| {
             sum.add(&other);
             sum
@@ -233,7 +233,7 @@ impl ClientPool {
     }
 
     /// Waits for the threads, which end when the scene says so.
-    pub(super) fn join(self) -> io::Result<Vec<Done>> {
+    pub(super) fn join(self) -> io::Result<Vec<ClientDone>> {
         let mut all = Vec::new();
         for thread in self.threads {
             let done = thread.join().map_err(|_| io::Error::other("a thread of clients broke down"))?;
@@ -244,7 +244,7 @@ impl ClientPool {
 }
 
 /// One thread: every so-manieth client, until the run is over.
-fn work(scene: Arc<Scene>, tally: Arc<Mutex<Tally>>, thread: usize) -> io::Result<Vec<Done>> {
+fn work(scene: Arc<Scene>, tally: Arc<Mutex<PoolTally>>, thread: usize) -> io::Result<Vec<ClientDone>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (connections, threads) = (scene.plan.connections, scene.plan.threads);
     let worker = Rc::new(Worker {
@@ -258,7 +258,7 @@ fn work(scene: Arc<Scene>, tally: Arc<Mutex<Tally>>, thread: usize) -> io::Resul
         let mut clients = JoinSet::new();
         for number in (thread..connections).step_by(threads) {
             let worker = Rc::clone(&worker);
-            clients.spawn_local(async move { Client::new(number, &worker).run(&worker).await });
+            clients.spawn_local(async move { BenchClient::new(number, &worker).run(&worker).await });
         }
         let mut all = Vec::new();
         while let Some(done) = clients.join_next().await {

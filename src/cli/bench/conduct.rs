@@ -8,14 +8,14 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::super::Failure;
+use super::super::CommandFailure;
 use super::super::client::Broker;
 use super::args::Plan;
-use super::client_pool::{ClientPool, Scene, Tally};
+use super::client_pool::{ClientPool, PoolTally, Scene};
 use super::pace::Arrivals;
-use super::preparing::{self, Bus};
+use super::preparing::{self, BenchBus};
 use super::progress::{Now, Progress};
-use super::publish::{Outlet, Published, Publishing};
+use super::publish::{Outlet, PublishRun, PublishedEvent};
 use super::summing::{self, Seen};
 use crate::config::Config;
 use tidings_bench::host::{Processes, Unknown, Usage};
@@ -45,28 +45,28 @@ const READING_ON: Duration = Duration::from_secs(5);
 const RAMP_POINTS_MAX: usize = 200;
 
 /// A run under way.
-struct Run {
+struct BenchRun {
     scene: Arc<Scene>,
     client_pool: ClientPool,
-    empty: Tally,
+    empty: PoolTally,
     progress: Progress,
     /// The server's processes and what they used before the first connection, or why that is not known.
     server: Result<(Processes, Usage), Unknown>,
-    bus: Option<Bus>,
+    bus: Option<BenchBus>,
 }
 
 /// Makes the run of a plan.
-pub(super) async fn run(plan: Plan, broker: Broker, config: &Config) -> Result<Outcome, Failure> {
+pub(super) async fn run(plan: Plan, broker: Broker, config: &Config) -> Result<Outcome, CommandFailure> {
     let broker = Arc::new(broker);
     let target = preparing::look(&plan, &broker).await?;
     let mut bus = preparing::bus(&plan, config).await?;
-    let outlet = match bus.as_mut().and_then(Bus::outlet) {
+    let outlet = match bus.as_mut().and_then(BenchBus::outlet) {
         Some(outlet) => outlet,
         None => Outlet::Http(Arc::clone(&broker)),
     };
     let server = preparing::server(&plan, target);
-    let latencies = Latencies::new(plan.duration).and_then(Tally::new);
-    let empty = latencies.map_err(|error| Failure::Failed(format!("cannot count: {error}")))?;
+    let latencies = Latencies::new(plan.duration).and_then(PoolTally::new);
+    let empty = latencies.map_err(|error| CommandFailure::Failed(format!("cannot count: {error}")))?;
     let tagger = Tagger::new(&plan.run, plan.payload_bytes);
     let scene = Arc::new(Scene {
         plan,
@@ -84,11 +84,11 @@ pub(super) async fn run(plan: Plan, broker: Broker, config: &Config) -> Result<O
     let _stopping = scene.stop.clone().drop_guard();
     let client_pool =
         ClientPool::start(&scene, &empty).map_err(|error| failed("start the clients", &error))?;
-    Run { scene, client_pool, empty, progress: Progress::new(), server, bus }.go(outlet).await
+    BenchRun { scene, client_pool, empty, progress: Progress::new(), server, bus }.go(outlet).await
 }
 
-impl Run {
-    async fn go(mut self, outlet: Outlet) -> Result<Outcome, Failure> {
+impl BenchRun {
+    async fn go(mut self, outlet: Outlet) -> Result<Outcome, CommandFailure> {
         let (connecting, ramp) = self.connect().await?;
         self.progress.waiting("the streams rest");
         sleep(REST).await;
@@ -111,7 +111,7 @@ impl Run {
     }
 
     /// Waits until all streams are live.
-    async fn connect(&self) -> Result<(Connecting, Vec<RampPoint>), Failure> {
+    async fn connect(&self) -> Result<(Connecting, Vec<RampPoint>), CommandFailure> {
         let plan = &self.scene.plan;
         let (began, all) = (Instant::now(), plan.connections);
         let until = OPENING.0 + Duration::from_secs((all / OPENING.1) as u64);
@@ -141,7 +141,7 @@ impl Run {
             let tally = self.client_pool.tally(&self.empty);
             let reasons = tally.failed.iter().chain(&tally.ended);
             let reasons: Vec<String> = reasons.map(|(why, count)| format!("{count} times {why}")).collect();
-            return Err(Failure::Failed(format!("{trouble}; so far: {}", reasons.join(", "))));
+            return Err(CommandFailure::Failed(format!("{trouble}; so far: {}", reasons.join(", "))));
         }
     }
 
@@ -164,13 +164,13 @@ impl Run {
 
     /// Publishes everything, and drops all connections on the way if that was asked for; answers then how often logs had been
     /// read before.
-    async fn publish(&mut self, outlet: Outlet) -> Result<(Published, Option<u64>), Failure> {
+    async fn publish(&mut self, outlet: Outlet) -> Result<(PublishedEvent, Option<u64>), CommandFailure> {
         let scene = Arc::clone(&self.scene);
         let plan = &scene.plan;
         let start = scene.clock.elapsed() + LEAD;
         self.client_pool.measure_from(start + plan.warm_up);
         let publishing =
-            Publishing::start(&scene, outlet, start).map_err(|error| failed("publish", &error))?;
+            PublishRun::start(&scene, outlet, start).map_err(|error| failed("publish", &error))?;
         let all = plan.warm_up + plan.duration;
         let storm_at = plan.storm.map(|_| start + plan.warm_up + plan.duration / 3);
         let mut xranges_before = None;
@@ -194,7 +194,7 @@ impl Run {
     }
 
     /// Waits for what is under way: until everything is there and everybody is back, or nothing more comes.
-    async fn stragglers(&self, published: &Published) {
+    async fn stragglers(&self, published: &PublishedEvent) {
         let plan = &self.scene.plan;
         let expected = summing::expected(plan, published);
         let (until, mut last, mut moved) = (Instant::now() + plan.grace, 0, Instant::now());
@@ -235,6 +235,6 @@ impl Run {
     }
 }
 
-fn failed(what: &str, error: &std::io::Error) -> Failure {
-    Failure::Failed(format!("cannot {what}: {error}"))
+fn failed(what: &str, error: &std::io::Error) -> CommandFailure {
+    CommandFailure::Failed(format!("cannot {what}: {error}"))
 }

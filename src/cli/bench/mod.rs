@@ -29,11 +29,11 @@ use std::path::Path;
 
 pub(super) use self::args::BenchArgs;
 use super::client::Broker;
-use super::{FAILURE, Failure, Options, block_on, output};
+use super::{CommandFailure, FAILURE, GlobalOptions, block_on, output};
 use tidings_bench::outcome::Outcome;
 use tidings_bench::{report, table};
 
-pub(super) fn run(options: &Options, args: &BenchArgs) -> Result<(), Failure> {
+pub(super) fn run(options: &GlobalOptions, args: &BenchArgs) -> Result<(), CommandFailure> {
     let broker = Broker::new(args.url.as_deref(), options)?;
     let config = options.load()?.config;
     let plan = args.plan(broker.base())?;
@@ -47,21 +47,22 @@ pub(super) fn run(options: &Options, args: &BenchArgs) -> Result<(), Failure> {
             write(path, &report::page(&outcome))?;
         }
         print(&outcome, args.json())?;
-        if outcome.passed { Ok(()) } else { Err(Failure::Silent(FAILURE)) }
+        if outcome.passed { Ok(()) } else { Err(CommandFailure::Silent(FAILURE)) }
     })
 }
 
-fn print(outcome: &Outcome, json: bool) -> Result<(), Failure> {
+fn print(outcome: &Outcome, json: bool) -> Result<(), CommandFailure> {
     let text = if json {
         serde_json::to_string(outcome)
-            .map_err(|error| Failure::Failed(format!("cannot write the figures as JSON: {error}")))?
+            .map_err(|error| CommandFailure::Failed(format!("cannot write the figures as JSON: {error}")))?
     } else {
         table::text(outcome)
     };
     output::result(&text).map(|_| ())
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text)
-        .map_err(|error| Failure::Failed(format!("cannot write the report to {}: {error}", path.display())))
+fn write(path: &Path, text: &str) -> Result<(), CommandFailure> {
+    std::fs::write(path, text).map_err(|error| {
+        CommandFailure::Failed(format!("cannot write the report to {}: {error}", path.display()))
+    })
 }

@@ -18,7 +18,7 @@ use tidings_bench::tag::Tag;
 
 /// How events follow each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Pace {
+pub(super) enum PublishPace {
     /// So many a second, in all workspaces together.
     Rate(f64),
     /// Each when there are fewer than so many that have not been received by everybody.
@@ -69,11 +69,11 @@ impl Arrivals {
 /// of a runtime are a millisecond coarse.
 pub(super) fn keep(scene: &Scene, lanes: &[Sender<Tag>], start: Duration) -> Duration {
     match scene.plan.pace {
-        Pace::Rate(rate) => {
+        PublishPace::Rate(rate) => {
             at_rate(scene, lanes, start, rate);
             scene.plan.warm_up + scene.plan.duration
         }
-        Pace::InFlight(most) => {
+        PublishPace::InFlight(most) => {
             as_they_arrive(scene, lanes, start, most);
             scene.clock.elapsed().saturating_sub(start)
         }

@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use super::Failure;
+use super::CommandFailure;
 use tidings_event::workspace::WorkspaceId;
 
 /// What stands in a template for the name of a workspace.
@@ -14,7 +14,7 @@ pub(super) struct Template(String);
 
 /// The server of a URL.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct BenchTarget {
     /// Host and port, to be looked up.
     pub(super) host: (String, u16),
     /// Host and port, as they stand in requests.
@@ -70,13 +70,14 @@ impl Template {
     }
 }
 
-impl Target {
+impl BenchTarget {
     /// Takes a URL apart.
-    pub(super) fn of(url: &str) -> Result<Self, Failure> {
-        let wrong = || Failure::Usage(format!("`{url}` is not a URL such as http://127.0.0.1:8080/api"));
+    pub(super) fn of(url: &str) -> Result<Self, CommandFailure> {
+        let wrong =
+            || CommandFailure::Usage(format!("`{url}` is not a URL such as http://127.0.0.1:8080/api"));
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         if uri.scheme_str() == Some("https") {
-            return Err(Failure::Usage(
+            return Err(CommandFailure::Usage(
                 "the generator speaks plain HTTP/1.1: name the broker itself, or a listener without TLS in front of it"
                     .to_owned(),
             ));
@@ -100,14 +101,14 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_apart() {
-        let found = Target::of("http://[::1]:81/a/b/").map_err(|_| ()).unwrap();
+        let found = BenchTarget::of("http://[::1]:81/a/b/").map_err(|_| ()).unwrap();
         assert_eq!((found.host, found.authority.as_str()), (("::1".to_owned(), 81), "[::1]:81"));
         assert_eq!(found.base_path, "/a/b");
-        assert_eq!(Target::of("http://host").map_err(|_| ()).unwrap().host.1, 80);
+        assert_eq!(BenchTarget::of("http://host").map_err(|_| ()).unwrap().host.1, 80);
         for (url, words) in
             [("https://host/api", "plain HTTP/1.1"), ("nonsense", "not a URL"), ("ftp://host", "not a URL")]
         {
-            let Err(Failure::Usage(said)) = Target::of(url) else { panic!("{url}") };
+            let Err(CommandFailure::Usage(said)) = BenchTarget::of(url) else { panic!("{url}") };
             assert!(said.contains(words), "{url}: {said}");
         }
     }

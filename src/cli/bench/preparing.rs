@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 
-use super::super::Failure;
+use super::super::CommandFailure;
 use super::super::client::{Broker, json_body};
 use super::args::Plan;
 use super::publish::Outlet;
@@ -17,14 +17,14 @@ use tidings_bus::redis::bulk::{BulkPublisher, BulkWay};
 use tidings_settings::RedisUrl;
 
 /// The bus, as far as a run has to do with it.
-pub(super) struct Bus {
+pub(super) struct BenchBus {
     /// A connection to ask by.
     link: BulkPublisher,
     /// The way by which events go to it; `None` where they go through the broker.
     outlet: Option<(Box<Config>, BulkWay)>,
 }
 
-impl Bus {
+impl BenchBus {
     /// The way by which events go to it, once.
     pub(super) fn outlet(&mut self) -> Option<Outlet> {
         self.outlet.take().map(|(config, way)| Outlet::Bus(config, way))
@@ -37,30 +37,30 @@ impl Bus {
 }
 
 /// Finds the broker's address, and sees that it opens a stream for us.
-pub(super) async fn look(plan: &Plan, broker: &Broker) -> Result<SocketAddr, Failure> {
+pub(super) async fn look(plan: &Plan, broker: &Broker) -> Result<SocketAddr, CommandFailure> {
     let (host, port) = &plan.host;
     let found = tokio::net::lookup_host((host.as_str(), *port)).await;
     let found = found.map(|mut addresses| addresses.next());
     let Ok(Some(target)) = found else {
-        return Err(Failure::Failed(format!("the host `{host}` cannot be found")));
+        return Err(CommandFailure::Failed(format!("the host `{host}` cannot be found")));
     };
     let Some(workspace) = plan.workspaces.first() else { return Ok(target) };
     let url = format!("http://{}{}", plan.authority, plan.path.of(workspace));
     let request = broker.request(Method::GET, &url)?.body(Full::new(Bytes::new()));
-    let request = request.map_err(|error| Failure::Usage(error.to_string()))?;
-    let response = broker.send(request).await.map_err(Failure::Failed)?;
+    let request = request.map_err(|error| CommandFailure::Usage(error.to_string()))?;
+    let response = broker.send(request).await.map_err(CommandFailure::Failed)?;
     let status = response.status();
     if status == StatusCode::OK {
         return Ok(target);
     }
-    let answer = json_body(response).await.map_err(Failure::Failed)?;
+    let answer = json_body(response).await.map_err(CommandFailure::Failed)?;
     let detail =
         answer["detail"].as_str().unwrap_or("this does not look like Tidings: check --url and --path");
-    Err(Failure::Failed(format!("the broker answered {status}: {detail}")))
+    Err(CommandFailure::Failed(format!("the broker answered {status}: {detail}")))
 }
 
 /// Connects to the bus where events go to it, or where it can tell what a storm costs it.
-pub(super) async fn bus(plan: &Plan, config: &Config) -> Result<Option<Bus>, Failure> {
+pub(super) async fn bus(plan: &Plan, config: &Config) -> Result<Option<BenchBus>, CommandFailure> {
     let way = match plan.way {
         Way::Http | Way::Url => None,
         Way::RedisLive => Some(BulkWay::Live),
@@ -73,7 +73,7 @@ pub(super) async fn bus(plan: &Plan, config: &Config) -> Result<Option<Bus>, Fai
     let mut config = config.clone();
     if !config.redis.is_configured() {
         let Some(address) = config.embedded.listen else {
-            return Err(Failure::Usage(
+            return Err(CommandFailure::Usage(
                 "neither redis.url nor embedded.listen is configured: there is no bus to publish on"
                     .to_owned(),
             ));
@@ -83,10 +83,10 @@ pub(super) async fn bus(plan: &Plan, config: &Config) -> Result<Option<Bus>, Fai
     let described = config.redis.describe();
     let link = BulkPublisher::connect(&config.redis, &config.retention, way.unwrap_or(BulkWay::Live)).await;
     match link {
-        Ok(link) => Ok(Some(Bus { link, outlet: way.map(|way| (Box::new(config), way)) })),
+        Ok(link) => Ok(Some(BenchBus { link, outlet: way.map(|way| (Box::new(config), way)) })),
         // Who only wanted to ask does without.
         Err(_) if way.is_none() => Ok(None),
-        Err(error) => Err(Failure::Failed(format!("cannot reach the bus at {described}: {error}"))),
+        Err(error) => Err(CommandFailure::Failed(format!("cannot reach the bus at {described}: {error}"))),
     }
 }
 

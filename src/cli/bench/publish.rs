@@ -45,7 +45,7 @@ pub(super) enum Outlet {
 
 /// What came of publishing.
 #[derive(Debug)]
-pub(super) struct Published {
+pub(super) struct PublishedEvent {
     /// How many events each workspace has, those that failed included.
     pub(super) counts: Vec<u64>,
     /// The numbers of those that failed or were not sent, in order.
@@ -67,10 +67,10 @@ pub(super) struct Published {
 }
 
 /// Publishing under way.
-pub(super) struct Publishing {
+pub(super) struct PublishRun {
     /// Events that were taken so far.
     pub(super) taken: Arc<AtomicU64>,
-    thread: JoinHandle<io::Result<Published>>,
+    thread: JoinHandle<io::Result<PublishedEvent>>,
     clock: JoinHandle<Duration>,
 }
 
@@ -83,10 +83,10 @@ struct PublishWorker {
     /// No event is sent after this, on the run's clock.
     last_ns: u64,
     taken: Arc<AtomicU64>,
-    published: Published,
+    published: PublishedEvent,
 }
 
-impl Published {
+impl PublishedEvent {
     fn new() -> Result<Self, CreationError> {
         Ok(Self {
             counts: Vec::new(),
@@ -142,7 +142,7 @@ impl Published {
     }
 }
 
-impl Publishing {
+impl PublishRun {
     /// Begins to publish: the first event is due at `start` on the run's clock.
     pub(super) fn start(scene: &Arc<Scene>, outlet: Outlet, start: Duration) -> io::Result<Self> {
         let lanes =
@@ -165,11 +165,11 @@ impl Publishing {
     }
 
     /// Waits for the end.
-    pub(super) fn join(self) -> io::Result<Published> {
+    pub(super) fn join(self) -> io::Result<PublishedEvent> {
         let broke_down = |_| io::Error::other("publishing broke down");
         let published = self.thread.join().map_err(broke_down)?;
         let took = self.clock.join().map_err(broke_down)?;
-        Ok(Published { took, ..published? })
+        Ok(PublishedEvent { took, ..published? })
     }
 }
 
@@ -180,11 +180,11 @@ fn send(
     receivers: Vec<Receiver<Tag>>,
     start: Duration,
     taken: &Arc<AtomicU64>,
-) -> io::Result<Published> {
+) -> io::Result<PublishedEvent> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let readers = Arc::new(scene.plan.readers());
     let last_ns = nanoseconds(start + scene.plan.warm_up + scene.plan.duration + OVERTIME);
-    let new = || Published::new().map_err(io::Error::other);
+    let new = || PublishedEvent::new().map_err(io::Error::other);
     runtime.block_on(async {
         let mut lanes = JoinSet::new();
         for events in receivers {
@@ -208,7 +208,7 @@ fn send(
 }
 
 impl PublishWorker {
-    async fn over_http(mut self, broker: Arc<Broker>) -> Published {
+    async fn over_http(mut self, broker: Arc<Broker>) -> PublishedEvent {
         let mut waiting = Vec::with_capacity(BATCH);
         // Only the broker is known to take several at a time.
         let together = if self.scene.plan.publish_url.is_some() { 1 } else { BATCH };
@@ -253,7 +253,7 @@ impl PublishWorker {
         Err(format!("{status} {}", answer["detail"].as_str().unwrap_or_default()))
     }
 
-    async fn over_bus(mut self, mut bus: BulkPublisher) -> Published {
+    async fn over_bus(mut self, mut bus: BulkPublisher) -> PublishedEvent {
         let mut tags = Vec::with_capacity(BATCH);
         while self.events.recv_many(&mut tags, BATCH).await > 0 {
             let Some(sent) = self.sending(&tags) else {
@@ -315,8 +315,8 @@ mod tests {
     #[test]
     fn lanes_add_up() {
         let tag = |workspace, sequence| Tag { workspace, sequence, due_ns: 0 };
-        let mut sum = Published::new().unwrap();
-        let (mut one, mut other) = (Published::new().unwrap(), Published::new().unwrap());
+        let mut sum = PublishedEvent::new().unwrap();
+        let (mut one, mut other) = (PublishedEvent::new().unwrap(), PublishedEvent::new().unwrap());
         one.count(tag(0, 4));
         one.fail(tag(0, 5), Some("first".to_owned()));
         one.fail(tag(0, 6), Some("second".to_owned()));

@@ -1,14 +1,14 @@
 //! Adding up a run.
 
 use super::args::Plan;
-use super::client::{Done, End};
-use super::client_pool::Tally;
-use super::pace::Pace;
-use super::publish::Published;
+use super::client::{ClientDone, StreamEnd};
+use super::client_pool::PoolTally;
+use super::pace::PublishPace;
+use super::publish::PublishedEvent;
 use tidings_bench::command::without_secrets;
 use tidings_bench::host::{Machine, Processes, Unknown, Usage};
 use tidings_bench::outcome::{
-    Connecting, Load, Outcome, Publishing, RampPoint, Receiving, Server, Slow, Storm, Streams,
+    Connecting, Load, Outcome, Publishing, RampPoint, Receiving, ServerOutcome, Slow, Storm, Streams,
 };
 
 /// What was seen in the course of a run.
@@ -18,25 +18,25 @@ pub(super) struct Seen {
     /// What the server used before publishing, and at the end.
     pub(super) idle: Option<Usage>,
     pub(super) end: Option<Usage>,
-    pub(super) published: Published,
-    pub(super) tally: Tally,
-    pub(super) done: Vec<Done>,
+    pub(super) published: PublishedEvent,
+    pub(super) tally: PoolTally,
+    pub(super) done: Vec<ClientDone>,
     /// Reads of logs since the storm began.
     pub(super) xranges: Option<u64>,
 }
 
 /// How many deliveries there are to be: for each event that was taken, the readers of its workspace.
-pub(super) fn expected(plan: &Plan, published: &Published) -> u64 {
+pub(super) fn expected(plan: &Plan, published: &PublishedEvent) -> u64 {
     (0..).zip(plan.readers()).map(|(workspace, readers)| readers * of_workspace(published, workspace)).sum()
 }
 
 /// How many events of a workspace were taken.
-fn of_workspace(published: &Published, workspace: usize) -> u64 {
+fn of_workspace(published: &PublishedEvent, workspace: usize) -> u64 {
     let count = published.counts.get(workspace).copied().unwrap_or(0);
     count.saturating_sub(failed(published, workspace).len() as u64)
 }
 
-fn failed(published: &Published, workspace: usize) -> &[u64] {
+fn failed(published: &PublishedEvent, workspace: usize) -> &[u64] {
     published.failed.get(&workspace).map_or(&[], Vec::as_slice)
 }
 
@@ -85,8 +85,8 @@ pub(super) fn outcome(plan: &Plan, server: &Result<(Processes, Usage), Unknown>,
 
 fn load(plan: &Plan) -> Load {
     let (rate, in_flight) = match plan.pace {
-        Pace::Rate(rate) => (Some(rate), None),
-        Pace::InFlight(most) => (None, Some(most)),
+        PublishPace::Rate(rate) => (Some(rate), None),
+        PublishPace::InFlight(most) => (None, Some(most)),
     };
     Load {
         connections: plan.connections,
@@ -103,7 +103,7 @@ fn load(plan: &Plan) -> Load {
     }
 }
 
-fn publishing(published: Published, seconds: f64) -> Publishing {
+fn publishing(published: PublishedEvent, seconds: f64) -> Publishing {
     Publishing {
         events: published.taken,
         failed: published.refused,
@@ -115,7 +115,7 @@ fn publishing(published: Published, seconds: f64) -> Publishing {
     }
 }
 
-fn receiving(published: &Published, tally: &Tally, done: &[Done], seconds: f64) -> Receiving {
+fn receiving(published: &PublishedEvent, tally: &PoolTally, done: &[ClientDone], seconds: f64) -> Receiving {
     let mut receiving = Receiving { strange: tally.strange, ..Receiving::default() };
     for client in done.iter().filter(|client| client.slow.is_none()) {
         let count = published.counts.get(client.workspace).copied().unwrap_or(0);
@@ -126,7 +126,7 @@ fn receiving(published: &Published, tally: &Tally, done: &[Done], seconds: f64) 
     receiving
 }
 
-fn storm(plan: &Plan, tally: &Tally, xranges: Option<u64>) -> Storm {
+fn storm(plan: &Plan, tally: &PoolTally, xranges: Option<u64>) -> Storm {
     let back_ms = tally.back.percentiles();
     Storm {
         dropped: plan.connections - plan.slow,
@@ -137,13 +137,13 @@ fn storm(plan: &Plan, tally: &Tally, xranges: Option<u64>) -> Storm {
     }
 }
 
-fn slow(done: &[Done]) -> Slow {
+fn slow(done: &[ClientDone]) -> Slow {
     let mut slow = Slow::default();
     for end in done.iter().filter_map(|client| client.slow.as_ref()) {
         slow.clients += 1;
         match end {
-            Some(End::Told(reason)) if reason == "lagging" => slow.lagging += 1,
-            Some(End::Cut) => slow.cut += 1,
+            Some(StreamEnd::Told(reason)) if reason == "lagging" => slow.lagging += 1,
+            Some(StreamEnd::Cut) => slow.cut += 1,
             Some(_) => slow.ended_otherwise += 1,
             None => slow.open += 1,
         }
@@ -159,10 +159,10 @@ fn used(
     ramp: Vec<RampPoint>,
     deliveries: u64,
     seconds: f64,
-) -> Server {
+) -> ServerOutcome {
     let cpu = end.cpu.saturating_sub(idle.cpu).as_secs_f64();
     let grown = idle.memory.pss_kib as f64 - before.memory.pss_kib as f64;
-    Server {
+    ServerOutcome {
         pids: processes.pids().collect(),
         cpu_seconds: cpu,
         cpu_us_per_delivery: cpu * 1e6 / deliveries.max(1) as f64,

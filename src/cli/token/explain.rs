@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use clap::Args;
 
-use super::super::{FAILURE, Failure, Options, block_on, output};
+use super::super::{CommandFailure, FAILURE, GlobalOptions, block_on, output};
 use crate::config::AuthMethod;
 use tidings_auth::jwt::token::TOKEN_BYTES_MAX;
 use tidings_auth::jwt::{VerifiedToken, Verifier};
@@ -27,12 +27,13 @@ pub(super) struct ExplainArgs {
     workspace: String,
 }
 
-pub(super) fn run(options: &Options, args: &ExplainArgs) -> Result<(), Failure> {
+pub(super) fn run(options: &GlobalOptions, args: &ExplainArgs) -> Result<(), CommandFailure> {
     let config = options.load()?.config;
-    let workspace = WorkspaceId::parse(&args.workspace).map_err(|error| Failure::Usage(error.to_string()))?;
+    let workspace =
+        WorkspaceId::parse(&args.workspace).map_err(|error| CommandFailure::Usage(error.to_string()))?;
     let token = if args.token == "-" { standard_input()? } else { args.token.clone() };
     let verifier = Verifier::new(&config.auth.jwt, &Metrics::new())
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+        .map_err(|error| CommandFailure::Usage(error.to_string()))?;
     if !config.auth.mode.uses(AuthMethod::Jwt) {
         line("note", "auth.mode does not use jwt: a broker with this configuration looks at no token");
     }
@@ -50,12 +51,12 @@ pub(super) fn run(options: &Options, args: &ExplainArgs) -> Result<(), Failure> 
             Ok(verified) => verified,
             Err(denial) => {
                 line("no", &format!("it is refused by the check `{}`: {denial}", denial.check.as_str()));
-                return Err(Failure::Silent(FAILURE));
+                return Err(CommandFailure::Silent(FAILURE));
             }
         };
         let subscribe = decide(&verified, Action::Subscribe, &workspace);
         decide(&verified, Action::Publish, &workspace);
-        if subscribe { Ok(()) } else { Err(Failure::Silent(FAILURE)) }
+        if subscribe { Ok(()) } else { Err(CommandFailure::Silent(FAILURE)) }
     })
 }
 
@@ -91,11 +92,10 @@ fn line(mark: &str, text: &str) {
 }
 
 /// The token on standard input: no more than the longest one, and what tells it from a longer one.
-fn standard_input() -> Result<String, Failure> {
+fn standard_input() -> Result<String, CommandFailure> {
     let mut text = String::new();
-    std::io::stdin()
-        .take(TOKEN_BYTES_MAX as u64 + 64)
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::Failed(format!("cannot read the token from standard input: {error}")))?;
+    std::io::stdin().take(TOKEN_BYTES_MAX as u64 + 64).read_to_string(&mut text).map_err(|error| {
+        CommandFailure::Failed(format!("cannot read the token from standard input: {error}"))
+    })?;
     Ok(text)
 }

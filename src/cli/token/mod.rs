@@ -5,7 +5,7 @@ mod new;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Options};
+use super::{CommandFailure, GlobalOptions};
 
 /// Arguments of `tidings token`.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ enum TokenCommand {
     Explain(explain::ExplainArgs),
 }
 
-pub(super) fn run(options: &Options, args: &TokenArgs) -> Result<(), Failure> {
+pub(super) fn run(options: &GlobalOptions, args: &TokenArgs) -> Result<(), CommandFailure> {
     match &args.command {
         TokenCommand::New(args) => new::run(options, args),
         TokenCommand::Explain(args) => explain::run(options, args),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::super::{Failure, Options, output};
+use super::super::{CommandFailure, GlobalOptions, output};
 use tidings_auth::jwt::mint::{NewToken, mint};
 use tidings_event::{TokenId, UserId};
 
@@ -42,16 +42,16 @@ pub(super) struct NewArgs {
     kid: Option<String>,
 }
 
-pub(super) fn run(options: &Options, args: &NewArgs) -> Result<(), Failure> {
+pub(super) fn run(options: &GlobalOptions, args: &NewArgs) -> Result<(), CommandFailure> {
     let config = options.load()?.config;
-    let usage = |message: &str| Failure::Usage(message.to_owned());
+    let usage = |message: &str| CommandFailure::Usage(message.to_owned());
     if args.workspace.is_empty() && args.publish.is_empty() {
         return Err(usage(
             "a token without a workspace lets nobody in: name one with --workspace or --publish",
         ));
     }
     if let Some(wrong) = args.workspace.iter().chain(&args.publish).find(|pattern| !is_pattern(pattern)) {
-        return Err(Failure::Usage(format!(
+        return Err(CommandFailure::Usage(format!(
             "{wrong:?} matches no workspace: its characters are A-Z a-z 0-9 . _ ~ -, and * for any number of them"
         )));
     }
@@ -63,19 +63,19 @@ pub(super) fn run(options: &Options, args: &NewArgs) -> Result<(), Failure> {
             .as_deref()
             .map(UserId::parse)
             .transpose()
-            .map_err(|error| Failure::Usage(format!("--user: {error}")))?,
+            .map_err(|error| CommandFailure::Usage(format!("--user: {error}")))?,
         id: args
             .id
             .as_deref()
             .map(TokenId::parse)
             .transpose()
-            .map_err(|error| Failure::Usage(format!("--id: {error}")))?,
+            .map_err(|error| CommandFailure::Usage(format!("--id: {error}")))?,
         ttl: ttl(&args.ttl)
             .ok_or_else(|| usage("--ttl is a time from 1s to 8784h, such as 90s, 30m or 1h"))?,
         key_id: args.kid.clone(),
     };
     let token = mint(&config.auth.jwt, args.key.as_deref(), &new, SystemTime::now())
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+        .map_err(|error| CommandFailure::Usage(error.to_string()))?;
     output::result(token.reveal()).map(|_| ())
 }
 

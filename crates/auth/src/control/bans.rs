@@ -14,10 +14,10 @@ const BANS_MAX: usize = 100_000;
 
 /// Who is to stay away, until when. Looked at for each newcomer, so bans are found by what they name.
 #[derive(Debug, Default)]
-pub struct Bans(Mutex<Table>);
+pub struct Bans(Mutex<BanTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct BanTable {
     by_name: HashMap<Name, Vec<Ban>>,
     count: usize,
 }
@@ -86,7 +86,7 @@ impl Bans {
     }
 }
 
-impl Table {
+impl BanTable {
     fn drop_ended(&mut self, now: SystemTime) {
         self.by_name.retain(|_, bans| {
             bans.retain(|ban| ban.until > now);

@@ -59,7 +59,7 @@ pub enum ControlCommandError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Message {
+struct CommandMessage {
     disconnect: Disconnect,
 }
 
@@ -83,7 +83,7 @@ impl ControlCommand {
         if text.len() > BYTES_MAX {
             return Err(ControlCommandError::TooLong);
         }
-        let Message { disconnect } =
+        let CommandMessage { disconnect } =
             serde_json::from_slice(text).map_err(|error| ControlCommandError::Form(error.to_string()))?;
         let user = read(disconnect.user, "user", |text| UserId::parse(text).ok())?;
         let token = read(disconnect.jti, "jti", |text| TokenId::parse(text).ok())?;

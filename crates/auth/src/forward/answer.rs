@@ -23,7 +23,7 @@ pub struct Decision {
 
 /// What the app said, by 2xx, 401 or 403.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct AppResponse {
     pub(super) verdict: Verdict,
     pub(super) until: Option<Instant>,
 }
@@ -52,7 +52,7 @@ pub(super) enum NoAnswer {
     Busy,
 }
 
-impl Answer {
+impl AppResponse {
     /// Reads the head of an answer to a question that was asked at `asked`. A cached one is used for `cache_max` at most.
     pub(super) fn read(
         head: &response::Parts,
@@ -174,7 +174,7 @@ mod tests {
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         *response.headers_mut() = headers(lines);
         let (head, ()) = response.into_parts();
-        Answer::read(&head, action, Instant::now(), Duration::ZERO).map(|answer| answer.verdict)
+        AppResponse::read(&head, action, Instant::now(), Duration::ZERO).map(|answer| answer.verdict)
     }
 
     #[test]

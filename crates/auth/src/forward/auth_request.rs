@@ -29,7 +29,7 @@ pub struct AuthRequest(Arc<[(HeaderName, HeaderValue)]>, AddressKey);
 /// an answer only where the app could not tell them apart. Nobody can look for two questions with one digest (SHA-256),
 /// and no cookie can be read out of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key([u8; 32]);
+pub(super) struct AuthRequestKey([u8; 32]);
 
 impl AuthRequest {
     /// Takes what is needed from a request. `extra` are the further headers to pass on; `client` is the address of the
@@ -80,7 +80,7 @@ impl AuthRequest {
     }
 
     /// The name of the question whether this client may do that.
-    pub(super) fn key(&self, workspace: &WorkspaceId, action: Action) -> Key {
+    pub(super) fn key(&self, workspace: &WorkspaceId, action: Action) -> AuthRequestKey {
         let mut hash = Sha256::new();
         // Each part is preceded by its length, so that no two lists of parts are the same bytes.
         let mut put = |part: &[u8]| {
@@ -93,7 +93,7 @@ impl AuthRequest {
             put(name.as_str().as_bytes());
             put(value.as_bytes());
         }
-        Key(hash.finalize().into())
+        AuthRequestKey(hash.finalize().into())
     }
 }
 

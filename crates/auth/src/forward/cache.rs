@@ -4,16 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 
 use tokio::time::Instant;
 
-use super::answer::Answer;
-use super::auth_request::Key;
+use super::answer::AppResponse;
+use super::auth_request::AuthRequestKey;
 
 /// Answers by their questions, bounded in number. One whose time is over is dropped at the next look, whatever that is
 /// for; where there is no room, the one that ends soonest goes.
 pub(super) struct Cache {
     entries_max: usize,
-    answers: HashMap<Key, (Instant, Answer)>,
+    answers: HashMap<AuthRequestKey, (Instant, AppResponse)>,
     /// The same questions, by the end of their answers.
-    ends: BTreeSet<(Instant, Key)>,
+    ends: BTreeSet<(Instant, AuthRequestKey)>,
 }
 
 impl Cache {
@@ -22,13 +22,13 @@ impl Cache {
     }
 
     /// The answer that counts now, if there is one.
-    pub(super) fn get(&mut self, key: &Key, now: Instant) -> Option<Answer> {
+    pub(super) fn get(&mut self, key: &AuthRequestKey, now: Instant) -> Option<AppResponse> {
         self.drop_ended(now);
         self.answers.get(key).map(|(_, answer)| answer.clone())
     }
 
     /// Takes what the app said last. What it said before on the same question is forgotten in any case.
-    pub(super) fn put(&mut self, key: Key, answer: &Answer, now: Instant) {
+    pub(super) fn put(&mut self, key: AuthRequestKey, answer: &AppResponse, now: Instant) {
         self.drop_ended(now);
         self.remove(&key);
         let Some(until) = answer.until.filter(|until| *until > now) else { return };
@@ -43,7 +43,7 @@ impl Cache {
         self.ends.insert((until, key));
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &AuthRequestKey) {
         if let Some((until, _)) = self.answers.remove(key) {
             self.ends.remove(&(until, *key));
         }
@@ -70,14 +70,14 @@ mod tests {
     use crate::forward::auth_request::AuthRequest;
     use tidings_event::workspace::WorkspaceId;
 
-    fn key(workspace: &str) -> Key {
+    fn key(workspace: &str) -> AuthRequestKey {
         let headers = http::HeaderMap::new();
         let auth_request = AuthRequest::new(&[], &headers, "127.0.0.1".parse().unwrap(), "http", None, "/");
         auth_request.key(&WorkspaceId::parse(workspace).unwrap(), Action::Subscribe)
     }
 
-    fn answer(verdict: Verdict, until: Option<Instant>) -> Answer {
-        Answer { verdict, until }
+    fn answer(verdict: Verdict, until: Option<Instant>) -> AppResponse {
+        AppResponse { verdict, until }
     }
 
     #[test]

@@ -40,9 +40,9 @@ pub(super) struct Question {
 }
 
 /// The app, over pooled connections of HTTP/1.1.
-pub(super) struct App(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+pub(super) struct AppClient(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
-impl App {
+impl AppClient {
     /// Prepares a client that keeps at most `connections_max` idle connections. Opens none. With `tls` it reads the
     /// authorities that the system trusts, and thus blocks; a system that names none gets those that browsers trust.
     pub(super) fn new(timeout: Duration, connections_max: usize, tls: bool) -> Result<Self, rustls::Error> {

@@ -29,12 +29,12 @@ mod slots;
 mod tests;
 
 pub use answer::Decision;
-use answer::{Answer, NoAnswer, Verdict, unavailable};
+use answer::{AppResponse, NoAnswer, Verdict, unavailable};
 pub use auth_request::AuthRequest;
-use client::{App, Question};
+use client::{AppClient, Question};
 pub use config::{ForwardConfig, ForwardUrl};
-use in_flight::{Found, Freshness, InFlightGuard, InFlightRequests, Outcome};
-use slots::{Crowded, Slot, Slots, Turn};
+use in_flight::{Freshness, InFlightGuard, InFlightRequests, Lookup, RequestOutcome};
+use slots::{AddressTurn, Crowded, RequestSlot, Slots};
 
 use crate::{Action, Denial, DenialReason};
 use tidings_event::workspace::WorkspaceId;
@@ -50,7 +50,7 @@ struct Inner {
     cache_max: Duration,
     /// The configured further headers.
     extra: Vec<HeaderName>,
-    app: App,
+    app: AppClient,
     /// Requests for newcomers under way, and such for open streams beyond their share.
     slots: Arc<Slots>,
     /// The share of requests that only open streams get.
@@ -100,7 +100,7 @@ impl ForwardAuth {
             timeout,
             cache_max: config.cache_max_seconds.duration(),
             extra: extra?,
-            app: App::new(timeout, config.concurrent, config.url.is_https())?,
+            app: AppClient::new(timeout, config.concurrent, config.url.is_https())?,
             slots: Slots::new(config.concurrent - share, config.queue.saturating_add(share)),
             recheck_slots: Semaphore::new(share),
             in_flight: Arc::new(InFlightRequests::new(config.cache_entries)),
@@ -177,11 +177,11 @@ impl ForwardAuth {
             Arc::clone(inner).fly(in_flight_guard, question, freshness).boxed()
         });
         let outcome = match found {
-            Found::Answer(answer) => {
+            Lookup::Answer(answer) => {
                 inner.metrics.count(ForwardOutcome::Cached);
                 return answer.decide();
             }
-            Found::InFlightRequest(flight) => flight.await,
+            Lookup::InFlightRequest(flight) => flight.await,
         };
         outcome.map_or_else(|_| Err(unavailable()), |answer| answer.decide())
     }
@@ -195,13 +195,13 @@ impl Inner {
         in_flight_guard: InFlightGuard,
         question: Question,
         freshness: Freshness,
-    ) -> Outcome {
+    ) -> RequestOutcome {
         let outcome = match tokio::time::timeout(self.timeout, self.exchange(&question, freshness)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(NoAnswer::Timeout(self.timeout)),
         };
         match &outcome {
-            Ok(Answer { verdict: Verdict::LetIn(_), .. }) => self.metrics.count(ForwardOutcome::Allowed),
+            Ok(AppResponse { verdict: Verdict::LetIn(_), .. }) => self.metrics.count(ForwardOutcome::Allowed),
             Ok(_) => self.metrics.count(ForwardOutcome::Denied),
             Err(no_answer) => self.fail(no_answer),
         }
@@ -209,24 +209,24 @@ impl Inner {
         outcome
     }
 
-    async fn exchange(&self, question: &Question, freshness: Freshness) -> Outcome {
+    async fn exchange(&self, question: &Question, freshness: Freshness) -> RequestOutcome {
         let busy = |Crowded| NoAnswer::Busy;
         let _slot = match freshness {
             Freshness::Kept => {
-                let turn = Turn::Address(question.auth_request.address());
+                let turn = AddressTurn::Address(question.auth_request.address());
                 AnySlot::Shared(self.slots.acquire(turn).await.map_err(busy)?)
             }
             Freshness::New => tokio::select! {
                 biased;
                 // The semaphore is never closed.
                 slot = self.recheck_slots.acquire() => AnySlot::Recheck(slot.map_err(|_| NoAnswer::Busy)?),
-                slot = self.slots.acquire(Turn::Recheck) => AnySlot::Shared(slot.map_err(busy)?),
+                slot = self.slots.acquire(AddressTurn::Recheck) => AnySlot::Shared(slot.map_err(busy)?),
             },
         };
         let _counted = Counted::new(&self.metrics);
         let asked = Instant::now();
         let head = self.app.ask(question).await.map_err(NoAnswer::Unreachable)?;
-        Answer::read(&head, question.action, asked, self.cache_max)
+        AppResponse::read(&head, question.action, asked, self.cache_max)
     }
 
     fn fail(&self, no_answer: &NoAnswer) {
@@ -245,7 +245,7 @@ impl Inner {
 /// A slot of either kind, until it is dropped.
 enum AnySlot<'a> {
     Recheck(#[expect(dead_code, reason = "kept for its drop")] SemaphorePermit<'a>),
-    Shared(#[expect(dead_code, reason = "kept for its drop")] Slot),
+    Shared(#[expect(dead_code, reason = "kept for its drop")] RequestSlot),
 }
 
 /// A request under way, counted as long as it is.

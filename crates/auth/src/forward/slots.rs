@@ -14,7 +14,7 @@ use tidings_limits::AddressKey;
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Turn {
+pub(super) enum AddressTurn {
     /// A newcomer's, by its address.
     Address(AddressKey),
     /// That of open streams, which are asked about again. They are not counted among those that wait: fewer are asked about at a
@@ -29,39 +29,39 @@ pub(super) struct Crowded;
 #[derive(Debug)]
 pub(super) struct Slots {
     waiting_max: usize,
-    state: Mutex<State>,
+    state: Mutex<SlotsState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct SlotsState {
     free: usize,
     numbered: u64,
     /// Those of which some wait, in the order of their turns.
-    turns: VecDeque<Turn>,
-    waiting: HashMap<Turn, VecDeque<Waiting>>,
+    turns: VecDeque<AddressTurn>,
+    waiting: HashMap<AddressTurn, VecDeque<WaitingRequest>>,
     /// How many wait of all addresses.
     newcomers: usize,
     /// How many slots each has.
-    running: HashMap<Turn, usize>,
+    running: HashMap<AddressTurn, usize>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingRequest {
     number: u64,
     tell: oneshot::Sender<()>,
 }
 
 /// A slot, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct RequestSlot {
     slots: Arc<Slots>,
-    turn: Turn,
+    turn: AddressTurn,
 }
 
 /// A place among those who wait; it is left when this is dropped.
-struct Place {
+struct SlotPlace {
     slots: Arc<Slots>,
-    turn: Turn,
+    turn: AddressTurn,
     number: u64,
     told: oneshot::Receiver<()>,
     is_done: bool,
@@ -70,7 +70,7 @@ struct Place {
 impl Slots {
     /// So many slots, for which so many newcomers may wait.
     pub(super) fn new(count: usize, waiting_max: usize) -> Arc<Self> {
-        let state = State {
+        let state = SlotsState {
             free: count,
             numbered: 0,
             turns: VecDeque::new(),
@@ -82,42 +82,42 @@ impl Slots {
     }
 
     /// Waits for a slot. Cancellation safe.
-    pub(super) async fn acquire(self: &Arc<Self>, turn: Turn) -> Result<Slot, Crowded> {
+    pub(super) async fn acquire(self: &Arc<Self>, turn: AddressTurn) -> Result<RequestSlot, Crowded> {
         let mut place = {
             let mut state = self.state.lock();
             if state.running(turn) < state.free {
                 state.start(turn);
-                return Ok(Slot { slots: Arc::clone(self), turn });
+                return Ok(RequestSlot { slots: Arc::clone(self), turn });
             }
-            if turn != Turn::Recheck && state.newcomers >= self.waiting_max {
+            if turn != AddressTurn::Recheck && state.newcomers >= self.waiting_max {
                 state.make_room(turn)?;
             }
             let (number, told) = state.wait(turn);
-            Place { slots: Arc::clone(self), turn, number, told, is_done: false }
+            SlotPlace { slots: Arc::clone(self), turn, number, told, is_done: false }
         };
         let told = (&mut place.told).await;
         place.is_done = true;
-        told.map(|()| Slot { slots: Arc::clone(self), turn }).map_err(|_| Crowded)
+        told.map(|()| RequestSlot { slots: Arc::clone(self), turn }).map_err(|_| Crowded)
     }
 }
 
-impl State {
-    fn wait(&mut self, turn: Turn) -> (u64, oneshot::Receiver<()>) {
+impl SlotsState {
+    fn wait(&mut self, turn: AddressTurn) -> (u64, oneshot::Receiver<()>) {
         let (tell, told) = oneshot::channel();
         self.numbered += 1;
         let waiting = self.waiting.entry(turn).or_default();
         if waiting.is_empty() {
             self.turns.push_back(turn);
         }
-        waiting.push_back(Waiting { number: self.numbered, tell });
-        self.newcomers += usize::from(turn != Turn::Recheck);
+        waiting.push_back(WaitingRequest { number: self.numbered, tell });
+        self.newcomers += usize::from(turn != AddressTurn::Recheck);
         (self.numbered, told)
     }
 
     /// Sends away the newest of the address of which most wait, for one of another of which fewer do.
-    fn make_room(&mut self, newcomer: Turn) -> Result<(), Crowded> {
-        let of = |turn: Turn| self.waiting.get(&turn).map_or(0, VecDeque::len);
-        let addresses = self.turns.iter().copied().filter(|turn| *turn != Turn::Recheck);
+    fn make_room(&mut self, newcomer: AddressTurn) -> Result<(), Crowded> {
+        let of = |turn: AddressTurn| self.waiting.get(&turn).map_or(0, VecDeque::len);
+        let addresses = self.turns.iter().copied().filter(|turn| *turn != AddressTurn::Recheck);
         let greedy = addresses.max_by_key(|turn| of(*turn)).ok_or(Crowded)?;
         if of(greedy) <= of(newcomer) + 1 {
             return Err(Crowded);
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// Takes one out of those who wait, if it is there.
-    fn leave(&mut self, turn: Turn, number: u64) -> Option<Waiting> {
+    fn leave(&mut self, turn: AddressTurn, number: u64) -> Option<WaitingRequest> {
         let waiting = self.waiting.get_mut(&turn)?;
         let index = waiting.iter().position(|waiting| waiting.number == number)?;
         let left = waiting.remove(index);
@@ -137,20 +137,20 @@ impl State {
             self.waiting.remove(&turn);
             self.turns.retain(|other| *other != turn);
         }
-        self.newcomers -= usize::from(turn != Turn::Recheck);
+        self.newcomers -= usize::from(turn != AddressTurn::Recheck);
         left
     }
 
-    fn running(&self, turn: Turn) -> usize {
+    fn running(&self, turn: AddressTurn) -> usize {
         self.running.get(&turn).copied().unwrap_or(0)
     }
 
-    fn start(&mut self, turn: Turn) {
+    fn start(&mut self, turn: AddressTurn) {
         self.free -= 1;
         *self.running.entry(turn).or_default() += 1;
     }
 
-    fn stop(&mut self, turn: Turn) {
+    fn stop(&mut self, turn: AddressTurn) {
         self.free += 1;
         if let Some(running) = self.running.get_mut(&turn) {
             *running -= 1;
@@ -161,7 +161,7 @@ impl State {
     }
 
     /// A slot of `turn` is free: it is the next one's.
-    fn pass_on(&mut self, turn: Turn) {
+    fn pass_on(&mut self, turn: AddressTurn) {
         self.stop(turn);
         while let Some((next, waiting)) = self.next() {
             if waiting.tell.send(()).is_ok() {
@@ -171,7 +171,7 @@ impl State {
     }
 
     /// The next one that may have a slot.
-    fn next(&mut self) -> Option<(Turn, Waiting)> {
+    fn next(&mut self) -> Option<(AddressTurn, WaitingRequest)> {
         let (index, turn) = self.turns.iter().enumerate().min_by_key(|(_, turn)| self.running(**turn))?;
         if self.running(*turn) >= self.free {
             return None;
@@ -184,13 +184,13 @@ impl State {
     }
 }
 
-impl Drop for Slot {
+impl Drop for RequestSlot {
     fn drop(&mut self) {
         self.slots.state.lock().pass_on(self.turn);
     }
 }
 
-impl Drop for Place {
+impl Drop for SlotPlace {
     fn drop(&mut self) {
         if self.is_done {
             return;
@@ -210,14 +210,14 @@ mod tests {
 
     use super::*;
 
-    type Acquiring = Pin<Box<dyn Future<Output = Result<Slot, Crowded>>>>;
+    type Acquiring = Pin<Box<dyn Future<Output = Result<RequestSlot, Crowded>>>>;
 
-    fn address(last: u8) -> Turn {
-        Turn::Address(AddressKey::of([192, 0, 2, last].into()))
+    fn address(last: u8) -> AddressTurn {
+        AddressTurn::Address(AddressKey::of([192, 0, 2, last].into()))
     }
 
     /// Asks for a slot. What is not there at once waits.
-    fn ask(slots: &Arc<Slots>, turn: Turn) -> Acquiring {
+    fn ask(slots: &Arc<Slots>, turn: AddressTurn) -> Acquiring {
         let slots = Arc::clone(slots);
         let mut acquiring: Acquiring = Box::pin(async move { slots.acquire(turn).await });
         let _ = acquiring.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(|outcome| {
@@ -226,11 +226,11 @@ mod tests {
         acquiring
     }
 
-    fn look(acquiring: &mut Acquiring) -> Poll<Result<Slot, Crowded>> {
+    fn look(acquiring: &mut Acquiring) -> Poll<Result<RequestSlot, Crowded>> {
         acquiring.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn got(acquiring: &mut Acquiring) -> Slot {
+    fn got(acquiring: &mut Acquiring) -> RequestSlot {
         match look(acquiring) {
             Poll::Ready(Ok(slot)) => slot,
             other => panic!("{other:?}"),
@@ -277,7 +277,7 @@ mod tests {
         let sent_away =
             greedy.iter_mut().map(look).filter(|looked| matches!(looked, Poll::Ready(Err(Crowded))));
         assert_eq!(sent_away.count(), 2);
-        assert!(look(&mut ask(&slots, Turn::Recheck)).is_pending(), "these are bounded elsewhere");
+        assert!(look(&mut ask(&slots, AddressTurn::Recheck)).is_pending(), "these are bounded elsewhere");
     }
 
     #[test]

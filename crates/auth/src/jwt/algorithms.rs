@@ -61,7 +61,7 @@ impl fmt::Display for Algorithms {
 /// A list, or one text in which commas separate the algorithms, as an environment variable has it.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum AlgorithmsText {
     Text(String),
     List(Vec<String>),
 }
@@ -74,10 +74,10 @@ impl<'de> Deserialize<'de> for Algorithms {
                  ES384, EdDSA for public keys; several of one kind separated by commas, each once",
             )
         };
-        let words: Vec<String> = match Written::deserialize(deserializer).map_err(|_| expected())? {
-            Written::Text(text) if text.is_empty() => vec![],
-            Written::Text(text) => text.split(',').map(|word| word.trim().to_owned()).collect(),
-            Written::List(list) => list,
+        let words: Vec<String> = match AlgorithmsText::deserialize(deserializer).map_err(|_| expected())? {
+            AlgorithmsText::Text(text) if text.is_empty() => vec![],
+            AlgorithmsText::Text(text) => text.split(',').map(|word| word.trim().to_owned()).collect(),
+            AlgorithmsText::List(list) => list,
         };
         let algorithms: Result<Vec<Algorithm>, _> = words.iter().map(|word| word.parse()).collect();
         algorithms.ok().and_then(Self::new).ok_or_else(expected)

@@ -33,7 +33,7 @@ impl TokenSources {
 /// A denial, when what stands there is no token, or when two different ones are brought: it would be left to chance
 /// which of them counts.
 pub fn find(headers: &HeaderMap, query: &str, sources: &TokenSources) -> Result<Option<Token>, Denial> {
-    let mut found = Found::default();
+    let mut found = FoundToken::default();
     for value in headers.get_all(AUTHORIZATION) {
         if let Some(text) = bearer(value.as_bytes())? {
             found.take(text)?;
@@ -57,9 +57,9 @@ pub fn find(headers: &HeaderMap, query: &str, sources: &TokenSources) -> Result<
 }
 
 #[derive(Default)]
-struct Found(Option<Token>);
+struct FoundToken(Option<Token>);
 
-impl Found {
+impl FoundToken {
     fn take(&mut self, text: &str) -> Result<(), Denial> {
         let token = Token::parse(text)?;
         match &self.0 {

@@ -9,7 +9,7 @@ use jsonwebtoken::Algorithm;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::key::Key;
+use super::key::VerificationKey;
 use super::material::{self, JwtSetupError};
 use crate::JwtConfig;
 use crate::jwt::config::KeySource;
@@ -19,7 +19,7 @@ use tidings_settings::Fingerprint;
 #[derive(Debug)]
 pub(super) struct ConfiguredKeys {
     /// Never empty.
-    current: ArcSwap<Vec<Arc<Key>>>,
+    current: ArcSwap<Vec<Arc<VerificationKey>>>,
     /// `None` where the configuration holds the keys itself, or names what is no regular file.
     files: Option<Box<KeyFiles>>,
     asked: Notify,
@@ -59,7 +59,7 @@ impl ConfiguredKeys {
     }
 
     /// The keys that may have signed a token of this algorithm; never none, as they suit each configured algorithm.
-    pub(super) fn candidates(&self, algorithm: Algorithm) -> Vec<Arc<Key>> {
+    pub(super) fn candidates(&self, algorithm: Algorithm) -> Vec<Arc<VerificationKey>> {
         self.current.load().iter().filter(|key| key.suits(algorithm)).map(Arc::clone).collect()
     }
 
@@ -111,7 +111,7 @@ impl ConfiguredKeys {
     }
 }
 
-fn read(config: &JwtConfig, may_be_short: bool) -> Result<Vec<Arc<Key>>, JwtSetupError> {
+fn read(config: &JwtConfig, may_be_short: bool) -> Result<Vec<Arc<VerificationKey>>, JwtSetupError> {
     if let Some(short) = material::short_secret(config)?.filter(|_| !may_be_short) {
         return Err(short);
     }

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use super::form::Form;
-use super::verifier::{Keys, VerifiedToken, Verifier, signed};
+use super::form::TokenForm;
+use super::verifier::{VerifiedToken, Verifier, VerifierKeys, signed};
 use crate::{Denial, DenialReason};
 
 /// How it was decided whether a token counts.
@@ -11,14 +11,14 @@ use crate::{Denial, DenialReason};
 pub struct Explanation {
     /// Every check that could be made, in order. After the first that failed, the others speak of what the token claims
     /// and nobody has proven.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ExplainStep>,
     /// The decision, which is that of [`Verifier::verify`].
     pub outcome: Result<VerifiedToken, Denial>,
 }
 
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct ExplainStep {
     /// Which.
     pub check: DenialReason,
     /// What it looked at. Texts of the token stand in quotes, with control characters escaped.
@@ -30,8 +30,8 @@ pub struct Step {
 pub(super) async fn explain(verifier: &Verifier, token: &str) -> Explanation {
     let outcome = verifier.verify(token).await;
     let mut steps = Vec::new();
-    let mut step = |check, seen, result| steps.push(Step { check, seen, result });
-    let form = match Form::parse(token) {
+    let mut step = |check, seen, result| steps.push(ExplainStep { check, seen, result });
+    let form = match TokenForm::parse(token) {
         Ok(form) => form,
         Err(denial) => {
             step(DenialReason::Form, format!("{} bytes", token.len()), Err(denial));
@@ -77,10 +77,10 @@ pub(super) async fn explain(verifier: &Verifier, token: &str) -> Explanation {
     Explanation { steps, outcome }
 }
 
-fn keys(keys: &Keys) -> String {
+fn keys(keys: &VerifierKeys) -> String {
     match keys {
-        Keys::Configured(_) => "the configured keys".to_owned(),
-        Keys::Fetched(_, sources) => {
+        VerifierKeys::Configured(_) => "the configured keys".to_owned(),
+        VerifierKeys::Fetched(_, sources) => {
             let known = sources.iter().map(|source| {
                 let count = source.keys().map_or(0, |keys| keys.len());
                 format!("{count} known from {}", source.name())
@@ -91,7 +91,7 @@ fn keys(keys: &Keys) -> String {
 }
 
 /// A time as RFC 3339, and how far off it is.
-fn time(form: &Form<'_>, name: &str, now: SystemTime) -> String {
+fn time(form: &TokenForm<'_>, name: &str, now: SystemTime) -> String {
     let Ok(Some(time)) = form.claims.time(name) else { return form.claims.shown(name) };
     let off = match time.duration_since(now) {
         Ok(ahead) => format!("in {} s", ahead.as_secs()),

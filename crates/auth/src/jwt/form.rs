@@ -14,7 +14,7 @@ pub(super) const KEY_ID_BYTES_MAX: usize = 256;
 
 /// A token taken apart. Nothing in it is proven.
 #[derive(Debug)]
-pub(super) struct Form<'a> {
+pub(super) struct TokenForm<'a> {
     /// What it says it is signed with; `None` where that is no algorithm known here, such as `none`.
     pub(super) algorithm: Option<Algorithm>,
     /// The same as it stands there.
@@ -29,7 +29,7 @@ pub(super) struct Form<'a> {
     pub(super) claims: Claims,
 }
 
-impl<'a> Form<'a> {
+impl<'a> TokenForm<'a> {
     /// Takes a token apart, after a look at its size.
     pub(super) fn parse(token: &'a str) -> Result<Self, Denial> {
         if token.len() > TOKEN_BYTES_MAX {
@@ -88,19 +88,19 @@ mod tests {
     #[test]
     fn a_token_is_taken_apart() {
         let text = token(r#"{"alg":"RS256","kid":"a","typ":"JWT"}"#, r#"{"sub":"u"}"#);
-        let form = Form::parse(&text).unwrap();
+        let form = TokenForm::parse(&text).unwrap();
         assert_eq!((form.algorithm, form.key_id.as_deref()), (Some(Algorithm::RS256), Some("a")));
         assert_eq!((form.signed, form.signature), text.rsplit_once('.').unwrap());
         for unknown in ["none", "None", "", "rs256", "ES512"] {
             let text = token(&format!(r#"{{"alg":"{unknown}"}}"#), "{}");
-            assert_eq!(Form::parse(&text).unwrap().algorithm, None);
+            assert_eq!(TokenForm::parse(&text).unwrap().algorithm, None);
         }
     }
 
     #[test]
     fn what_is_no_signed_token_is_refused() {
         let good = token(r#"{"alg":"HS256"}"#, "{}");
-        assert!(Form::parse(&good).is_ok());
+        assert!(TokenForm::parse(&good).is_ok());
         let parts: Vec<&str> = good.split('.').collect();
         for text in [
             String::new(),
@@ -122,16 +122,16 @@ mod tests {
             token(&format!(r#"{{"alg":"HS256","kid":"{}"}}"#, "x".repeat(257)), "{}"),
             format!("{good}{}", "x".repeat(TOKEN_BYTES_MAX)),
         ] {
-            assert_eq!(Form::parse(&text).unwrap_err().check, DenialReason::Form, "{text}");
+            assert_eq!(TokenForm::parse(&text).unwrap_err().check, DenialReason::Form, "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn no_text_and_no_header_makes_it_panic(text in ".*", header in any::<Vec<u8>>(), claims in any::<Vec<u8>>()) {
-            let _ = Form::parse(&text);
+            let _ = TokenForm::parse(&text);
             let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
-            let _ = Form::parse(&format!("{}.{}.{text}", parts[0], parts[1]));
+            let _ = TokenForm::parse(&format!("{}.{}.{text}", parts[0], parts[1]));
         }
     }
 }

@@ -20,7 +20,7 @@ const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
 
 /// A key that checks signatures.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     /// What tokens call it (`kid`), where it has a name.
     pub(super) id: Option<String>,
     /// Those of the configured algorithms that it is for; never empty.
@@ -92,7 +92,7 @@ struct RawKey {
     y: Option<String>,
 }
 
-impl Key {
+impl VerificationKey {
     /// A shared secret.
     pub(super) fn secret(secret: &[u8], algorithms: &Algorithms) -> Result<Self, KeyError> {
         if algorithms.use_secret() != Some(true) {
@@ -178,14 +178,14 @@ const PEM: &[u8] = b"-----BEGIN ";
 
 /// The kinds of public keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum KeyKind {
     Rsa,
     P256,
     P384,
     Ed25519,
 }
 
-impl Kind {
+impl KeyKind {
     fn suits(self, algorithm: Algorithm) -> bool {
         match self {
             Self::Rsa => algorithm.family() == AlgorithmFamily::Rsa,
@@ -198,7 +198,7 @@ impl Kind {
 
 impl RawKey {
     /// Checks the lengths of all parts before the cryptography sees them: some of it counts on them.
-    fn decode(&self) -> Result<(Kind, DecodingKey), KeyError> {
+    fn decode(&self) -> Result<(KeyKind, DecodingKey), KeyError> {
         let crv = self.crv.as_deref();
         let (kind, key) = match (self.kty.as_str(), crv) {
             ("RSA", _) => {
@@ -210,12 +210,12 @@ impl RawKey {
                 if e.len() > 8 {
                     return Err(KeyError::Parts);
                 }
-                (Kind::Rsa, DecodingKey::from_rsa_raw_components(n, &e))
+                (KeyKind::Rsa, DecodingKey::from_rsa_raw_components(n, &e))
             }
-            ("EC", Some("P-256")) => (Kind::P256, self.point(32)?),
-            ("EC", Some("P-384")) => (Kind::P384, self.point(48)?),
+            ("EC", Some("P-256")) => (KeyKind::P256, self.point(32)?),
+            ("EC", Some("P-384")) => (KeyKind::P384, self.point(48)?),
             ("OKP", Some("Ed25519")) => {
-                (Kind::Ed25519, DecodingKey::from_ed_der(&sized(self.x.as_ref(), 32)?))
+                (KeyKind::Ed25519, DecodingKey::from_ed_der(&sized(self.x.as_ref(), 32)?))
             }
             _ => return Err(KeyError::Kind),
         };

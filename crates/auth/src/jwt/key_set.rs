@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
-use super::key::{KEYS_MAX as TRIES_MAX, Key};
+use super::key::{KEYS_MAX as TRIES_MAX, VerificationKey};
 use crate::Algorithms;
 
 /// The most keys that are taken of a set. Providers publish two or three, and some of them a dozen.
@@ -15,7 +15,7 @@ const KEYS_MAX: usize = 64;
 /// The keys of an address that can be used, as they stood there at some time.
 #[derive(Debug)]
 pub(super) struct KeySet {
-    keys: Vec<Arc<Key>>,
+    keys: Vec<Arc<VerificationKey>>,
     /// When they were asked for.
     pub(super) asked: SystemTime,
 }
@@ -40,16 +40,17 @@ impl KeySet {
     ) -> Result<Self, KeySetError> {
         let set: Value = serde_json::from_slice(text).map_err(|_| KeySetError::Form)?;
         let raw = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Form)?;
-        let usable = raw.iter().filter_map(|raw| Key::jwk(raw, algorithms).ok());
-        let keys: Vec<Arc<Key>> = usable.take(KEYS_MAX).map(Arc::new).collect();
+        let usable = raw.iter().filter_map(|raw| VerificationKey::jwk(raw, algorithms).ok());
+        let keys: Vec<Arc<VerificationKey>> = usable.take(KEYS_MAX).map(Arc::new).collect();
         if keys.is_empty() { Err(KeySetError::Empty(raw.len())) } else { Ok(Self { keys, asked }) }
     }
 
     /// The keys that may have signed a token: those of the name that it gives, or, where it gives none, those that suit
     /// its algorithm.
-    pub(super) fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<Arc<Key>> {
-        let fits =
-            |key: &&Arc<Key>| key.suits(algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id));
+    pub(super) fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<Arc<VerificationKey>> {
+        let fits = |key: &&Arc<VerificationKey>| {
+            key.suits(algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id))
+        };
         self.keys.iter().filter(fits).take(TRIES_MAX).map(Arc::clone).collect()
     }
 

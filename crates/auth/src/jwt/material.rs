@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::key::{KEYS_MAX, Key, KeyError};
+use super::key::{KEYS_MAX, KeyError, VerificationKey};
 use crate::jwt::config::KeySource;
 use crate::{Algorithms, JwtConfig};
 
@@ -68,11 +68,11 @@ pub(super) fn source(config: &JwtConfig) -> Result<KeySource<'_>, JwtSetupError>
 pub(super) fn keys(
     source: KeySource<'_>,
     algorithms: &Algorithms,
-) -> Result<Option<Vec<Arc<Key>>>, JwtSetupError> {
+) -> Result<Option<Vec<Arc<VerificationKey>>>, JwtSetupError> {
     let at = source.key();
-    let keys: Result<Vec<Key>, KeyError> = match source {
+    let keys: Result<Vec<VerificationKey>, KeyError> = match source {
         KeySource::Secret(..) | KeySource::SecretFile(_) => {
-            secrets(source)?.iter().map(|secret| Key::secret(secret, algorithms)).collect()
+            secrets(source)?.iter().map(|secret| VerificationKey::secret(secret, algorithms)).collect()
         }
         KeySource::PublicKey(pem) => public_keys(pem.reveal(), algorithms),
         KeySource::PublicKeyFile(paths) => {
@@ -94,7 +94,7 @@ pub(super) fn keys(
 }
 
 /// The keys of a text that has one PEM after the other.
-fn public_keys(text: &str, algorithms: &Algorithms) -> Result<Vec<Key>, KeyError> {
+fn public_keys(text: &str, algorithms: &Algorithms) -> Result<Vec<VerificationKey>, KeyError> {
     let mut blocks: Vec<String> = Vec::new();
     for line in text.lines() {
         match blocks.last_mut() {
@@ -110,7 +110,7 @@ fn public_keys(text: &str, algorithms: &Algorithms) -> Result<Vec<Key>, KeyError
     if blocks.is_empty() {
         return Err(KeyError::NotPem);
     }
-    blocks.iter().map(|block| Key::pem(block, algorithms)).collect()
+    blocks.iter().map(|block| VerificationKey::pem(block, algorithms)).collect()
 }
 
 /// Whether a configured secret is shorter than its algorithms want (RFC 7518 section 3.2). Reads a file and thus blocks.

@@ -1,7 +1,7 @@
 //! The keys at one address: fetched, kept, and fetched again when it is time or when a token names a key that is not
 //! among them.
 //!
-//! One task, [`Source::run`], does all the fetching. Requests that miss a key ask it and wait for what comes of it; so
+//! One task, [`KeySetSource::run`], does all the fetching. Requests that miss a key ask it and wait for what comes of it; so
 //! however many ask, there is one fetch at a time, and one that is given up does not end it for the others.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use tidings_metrics::Throttle;
 
 /// An address of keys, and what was found there last. The last known keys stay for as long as nothing newer can be had.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct KeySetSource {
     address: Uri,
     /// The issuer that these keys vouch for, and no other; `None` where the rules for claims alone decide.
     pub(super) issuer: Option<String>,
@@ -85,7 +85,7 @@ impl SourceSettings {
     }
 }
 
-impl Source {
+impl KeySetSource {
     pub(super) fn new(address: Uri, issuer: Option<String>, settings: SourceSettings) -> Self {
         Self {
             address,
@@ -131,7 +131,7 @@ impl Source {
 
     /// Fetches the keys. What cannot be used leaves the last known ones in place.
     ///
-    /// For [`Source::run`], and for commands that fetch once; not cancellation safe with regard to those who wait.
+    /// For [`KeySetSource::run`], and for commands that fetch once; not cancellation safe with regard to those who wait.
     pub(super) async fn fetch(&self, fetcher: &Fetcher) {
         {
             let mut fetches = self.fetches.lock();

@@ -12,10 +12,10 @@ use super::claims::{Claims, Rules, issuer_denied};
 use super::configured::ConfiguredKeys;
 use super::explain::{Explanation, explain};
 use super::fetch::Fetcher;
-use super::form::Form;
-use super::key::Key;
+use super::form::TokenForm;
+use super::key::VerificationKey;
 use super::material::{self, JwtSetupError};
-use super::source::{Refreshed, Source, SourceSettings};
+use super::source::{KeySetSource, Refreshed, SourceSettings};
 use crate::jwt::config::{KeySource, is_jwks_url};
 use crate::{Algorithms, JwtConfig};
 use crate::{Denial, DenialReason, Scope};
@@ -38,16 +38,16 @@ pub struct VerifiedToken {
 pub struct Verifier {
     pub(super) algorithms: Algorithms,
     pub(super) rules: Rules,
-    pub(super) keys: Keys,
+    pub(super) keys: VerifierKeys,
 }
 
 /// The keys that vouch for tokens.
 #[derive(Debug)]
-pub(super) enum Keys {
+pub(super) enum VerifierKeys {
     /// Those of the configuration and of its files.
     Configured(ConfiguredKeys),
     /// Those at addresses. There is at least one.
-    Fetched(Box<Fetcher>, Vec<Source>),
+    Fetched(Box<Fetcher>, Vec<KeySetSource>),
 }
 
 impl Verifier {
@@ -58,12 +58,12 @@ impl Verifier {
     /// [`JwtSetupError`] says which key of the configuration is to be mended.
     pub fn new(config: &JwtConfig, metrics: &Metrics) -> Result<Self, JwtSetupError> {
         let keys = match (material::source(config)?, ConfiguredKeys::open(config)?) {
-            (_, Some(keys)) => Keys::Configured(keys),
+            (_, Some(keys)) => VerifierKeys::Configured(keys),
             (KeySource::Jwks(addresses), None) => {
                 let tls = addresses.iter().any(|address| address.starts_with("https:"));
                 let fetcher = Fetcher::new(config.jwks_timeout_seconds.duration(), tls)?;
                 let sources = sources(config, &SourceSettings::new(config, metrics))?;
-                Keys::Fetched(Box::new(fetcher), sources)
+                VerifierKeys::Fetched(Box::new(fetcher), sources)
             }
             (_, None) => return Err(JwtSetupError::Sources),
         };
@@ -74,8 +74,8 @@ impl Verifier {
     /// there are neither it only waits for the end.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         match &self.keys {
-            Keys::Configured(keys) => keys.watch(&stop).await,
-            Keys::Fetched(fetcher, sources) => {
+            VerifierKeys::Configured(keys) => keys.watch(&stop).await,
+            VerifierKeys::Fetched(fetcher, sources) => {
                 join_all(sources.iter().map(|source| source.run(fetcher, &stop))).await;
             }
         }
@@ -85,15 +85,15 @@ impl Verifier {
     /// Keys at addresses are left alone.
     pub fn reload(&self) -> bool {
         match &self.keys {
-            Keys::Configured(keys) => keys.reload(),
-            Keys::Fetched(..) => false,
+            VerifierKeys::Configured(keys) => keys.reload(),
+            VerifierKeys::Fetched(..) => false,
         }
     }
 
     /// Fetches all keys once: for a command that checks one token and has no use for [`Verifier::run`]. Takes as long as
     /// the slowest fetch may; what cannot be fetched is found missing when a token needs it.
     pub async fn fetch_once(&self) {
-        if let Keys::Fetched(fetcher, sources) = &self.keys {
+        if let VerifierKeys::Fetched(fetcher, sources) = &self.keys {
             join_all(sources.iter().map(|source| source.fetch(fetcher))).await;
         }
     }
@@ -102,9 +102,9 @@ impl Verifier {
     #[must_use]
     pub fn without_keys(&self) -> Vec<String> {
         match &self.keys {
-            Keys::Configured(_) => vec![],
-            Keys::Fetched(_, sources) => {
-                sources.iter().filter(|source| source.keys().is_none()).map(Source::name).collect()
+            VerifierKeys::Configured(_) => vec![],
+            VerifierKeys::Fetched(_, sources) => {
+                sources.iter().filter(|source| source.keys().is_none()).map(KeySetSource::name).collect()
             }
         }
     }
@@ -118,7 +118,7 @@ impl Verifier {
     ///
     /// The first check that the token does not pass.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, Denial> {
-        let form = Form::parse(token)?;
+        let form = TokenForm::parse(token)?;
         let algorithm = self.algorithm(&form)?;
         let candidates = self.candidates(&form, algorithm).await?;
         signed(&form, algorithm, &candidates)?;
@@ -134,7 +134,7 @@ impl Verifier {
     }
 
     /// The algorithm of a token, if it is one of those that are configured.
-    pub(super) fn algorithm(&self, form: &Form<'_>) -> Result<Algorithm, Denial> {
+    pub(super) fn algorithm(&self, form: &TokenForm<'_>) -> Result<Algorithm, Denial> {
         form.algorithm.filter(|algorithm| self.algorithms.as_slice().contains(algorithm)).ok_or_else(|| {
             let detail = "the token is signed with an algorithm that is not in auth.jwt.algorithm";
             Denial::unauthenticated(DenialReason::Algorithm, detail)
@@ -144,22 +144,22 @@ impl Verifier {
     /// The keys that may have signed a token; never none.
     pub(super) async fn candidates(
         &self,
-        form: &Form<'_>,
+        form: &TokenForm<'_>,
         algorithm: Algorithm,
-    ) -> Result<Vec<Arc<Key>>, Denial> {
+    ) -> Result<Vec<Arc<VerificationKey>>, Denial> {
         let sources = match &self.keys {
-            Keys::Configured(keys) => return Ok(keys.candidates(algorithm)),
-            Keys::Fetched(_, sources) => sources,
+            VerifierKeys::Configured(keys) => return Ok(keys.candidates(algorithm)),
+            VerifierKeys::Fetched(_, sources) => sources,
         };
         // Keys vouch for the issuer that they are bound to and for no other; whose keys are looked at is up to the token,
         // and which issuer it names is part of what its signature covers.
         let issuer = form.claims.text("iss");
-        let bound = |source: &&Source| source.issuer.is_none() || source.issuer.as_deref() == issuer;
-        let sources: Vec<&Source> = sources.iter().filter(bound).collect();
+        let bound = |source: &&KeySetSource| source.issuer.is_none() || source.issuer.as_deref() == issuer;
+        let sources: Vec<&KeySetSource> = sources.iter().filter(bound).collect();
         if sources.is_empty() {
             return Err(issuer_denied("the token is from an issuer (`iss`) that is not in auth.jwt.issuer"));
         }
-        let known = || -> Vec<Arc<Key>> {
+        let known = || -> Vec<Arc<VerificationKey>> {
             let sets = sources.iter().filter_map(|source| source.keys());
             sets.flat_map(|set| set.candidates(form.key_id.as_deref(), algorithm)).collect()
         };
@@ -189,20 +189,24 @@ impl Verifier {
 
 /// Whether a token may be younger than the keys that are known: then its key may be too, and it is to be tried again once
 /// they may be fetched again. What it says of its age is not proven, and decides only how it is refused.
-fn younger(claims: &Claims, source: &Source) -> bool {
+fn younger(claims: &Claims, source: &KeySetSource) -> bool {
     let Some(keys) = source.keys() else { return true };
     claims.time("iat").ok().flatten().is_none_or(|issued| issued >= keys.asked)
 }
 
 /// Whether one of these keys has signed a token.
-pub(super) fn signed(form: &Form<'_>, algorithm: Algorithm, candidates: &[Arc<Key>]) -> Result<(), Denial> {
+pub(super) fn signed(
+    form: &TokenForm<'_>,
+    algorithm: Algorithm,
+    candidates: &[Arc<VerificationKey>],
+) -> Result<(), Denial> {
     if candidates.iter().any(|key| key.verifies(algorithm, form.signed, form.signature)) {
         return Ok(());
     }
     Err(Denial::unauthenticated(DenialReason::Signature, "the signature is not that of the key"))
 }
 
-fn sources(config: &JwtConfig, settings: &SourceSettings) -> Result<Vec<Source>, JwtSetupError> {
+fn sources(config: &JwtConfig, settings: &SourceSettings) -> Result<Vec<KeySetSource>, JwtSetupError> {
     if !config.binds_issuers() {
         return Err(JwtSetupError::Issuers);
     }
@@ -213,7 +217,7 @@ fn sources(config: &JwtConfig, settings: &SourceSettings) -> Result<Vec<Source>,
             _ => return Err(JwtSetupError::Address(text.clone())),
         };
         let issuer = config.issuer.get(index).filter(|_| several).cloned();
-        Ok(Source::new(address, issuer, settings.clone()))
+        Ok(KeySetSource::new(address, issuer, settings.clone()))
     };
     config.jwks_url.iter().enumerate().map(source).collect()
 }

@@ -6,7 +6,7 @@ mod text;
 
 use std::fmt::Write as _;
 
-use self::plot::{Axis, Line, NARROW, Plot, WIDE};
+use self::plot::{Axis, NARROW, Plot, PlotLine, WIDE};
 use self::scale::Scale;
 use self::text::escaped;
 use super::outcome::Outcome;
@@ -71,21 +71,21 @@ fn plots(outcome: &Outcome) -> Vec<(&'static str, &'static str, String)> {
 fn course(outcome: &Outcome) -> String {
     let line = |name, value: fn(&super::latency::Percentiles) -> f64| {
         let points = outcome.latency_course.iter().map(|i| (i.second, value(&i.latency_ms)));
-        Line { name, points: points.collect() }
+        PlotLine { name, points: points.collect() }
     };
     let lines = [line("p50", |p| p.p50), line("p99", |p| p.p99), line("max", |p| p.max)];
     drawn("Latency over time", "seconds", "milliseconds", Scale::linear, &lines)
 }
 
 fn curve(outcome: &Outcome) -> String {
-    let lines = [Line { name: "latency", points: outcome.latency_curve.clone() }];
+    let lines = [PlotLine { name: "latency", points: outcome.latency_curve.clone() }];
     drawn("Latency by percentile", "share of deliveries", "milliseconds", Scale::nines, &lines)
 }
 
 fn ramp(outcome: &Outcome) -> Option<String> {
     let server = outcome.server.as_ref()?;
     let points = server.ramp.iter().map(|point| (point.live as f64, point.grown_kib / 1024.0)).collect();
-    let lines = [Line { name: "memory", points }];
+    let lines = [PlotLine { name: "memory", points }];
     Some(drawn("Memory as connections are made", "live streams", "MiB", Scale::linear, &lines))
 }
 
@@ -95,7 +95,7 @@ fn drawn(
     x: &str,
     y: &str,
     x_scale: fn(std::vec::IntoIter<f64>) -> Scale,
-    lines: &[Line<'_>],
+    lines: &[PlotLine<'_>],
 ) -> String {
     let points = || lines.iter().flat_map(|line| &line.points);
     let xs: Vec<f64> = points().map(|point| point.0).collect();

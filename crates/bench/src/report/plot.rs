@@ -7,7 +7,7 @@ use super::text::escaped;
 
 /// The room of a picture, in the units of its text.
 #[derive(Debug)]
-pub struct Frame {
+pub struct PlotFrame {
     /// The class of the `svg` element; the style sheet shows one for each width of a page.
     class: &'static str,
     width: f64,
@@ -20,12 +20,26 @@ pub struct Frame {
 }
 
 /// For pages as wide as that of a computer.
-pub const WIDE: Frame =
-    Frame { class: "wide", width: 720.0, height: 300.0, left: 72.0, right: 20.0, top: 16.0, bottom: 52.0 };
+pub const WIDE: PlotFrame = PlotFrame {
+    class: "wide",
+    width: 720.0,
+    height: 300.0,
+    left: 72.0,
+    right: 20.0,
+    top: 16.0,
+    bottom: 52.0,
+};
 
 /// For the page of a phone, so that its text need not be made smaller.
-pub const NARROW: Frame =
-    Frame { class: "narrow", width: 328.0, height: 250.0, left: 64.0, right: 16.0, top: 16.0, bottom: 52.0 };
+pub const NARROW: PlotFrame = PlotFrame {
+    class: "narrow",
+    width: 328.0,
+    height: 250.0,
+    left: 64.0,
+    right: 16.0,
+    top: 16.0,
+    bottom: 52.0,
+};
 
 /// What a character of the text beside an axis takes at most, and the least distance between two
 /// texts.
@@ -45,7 +59,7 @@ pub struct Plot<'a> {
     /// The axis upwards.
     pub y: Axis<'a>,
     /// The lines; the page's style sheet knows three.
-    pub lines: &'a [Line<'a>],
+    pub lines: &'a [PlotLine<'a>],
 }
 
 /// An axis.
@@ -59,14 +73,14 @@ pub struct Axis<'a> {
 
 /// A line.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct PlotLine<'a> {
     /// Its name in the legend.
     pub name: &'a str,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
 }
 
-impl Frame {
+impl PlotFrame {
     /// How long the axis to the right is.
     const fn across(&self) -> f64 {
         self.width - self.left - self.right
@@ -88,9 +102,9 @@ impl Frame {
 impl Plot<'_> {
     /// The plot as an `svg` element.
     #[must_use]
-    pub fn svg(&self, frame: &Frame) -> String {
+    pub fn svg(&self, frame: &PlotFrame) -> String {
         let description = escaped(self.description);
-        let Frame { class, width, height, .. } = frame;
+        let PlotFrame { class, width, height, .. } = frame;
         let mut svg = format!(
             "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{description}\">\n<title>{description}</title>\n"
         );
@@ -114,15 +128,15 @@ impl Plot<'_> {
     }
 
     /// Where a point stands in the picture.
-    fn at(&self, frame: &Frame, (x, y): (f64, f64)) -> (f64, f64) {
+    fn at(&self, frame: &PlotFrame, (x, y): (f64, f64)) -> (f64, f64) {
         let right = frame.left + self.x.scale.place(x) * frame.across();
         let down = frame.height - frame.bottom - self.y.scale.place(y) * frame.up();
         (right, down)
     }
 
     // Writing to a string cannot fail.
-    fn draw_axes(&self, frame: &Frame, svg: &mut String) {
-        let Frame { left, top, .. } = frame;
+    fn draw_axes(&self, frame: &PlotFrame, svg: &mut String) {
+        let PlotFrame { left, top, .. } = frame;
         let (floor, end) = (frame.height - frame.bottom, frame.width - frame.right);
         for (value, text) in self.y.scale.ticks() {
             let (_, y) = self.at(frame, (0.0, value));
@@ -155,7 +169,7 @@ impl Plot<'_> {
         );
     }
 
-    fn draw(&self, frame: &Frame, svg: &mut String, number: usize, line: &Line<'_>) {
+    fn draw(&self, frame: &PlotFrame, svg: &mut String, number: usize, line: &PlotLine<'_>) {
         // A figure that is none has no place.
         let finite = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
         let values: Vec<(f64, f64)> = line.points.iter().filter(finite).copied().collect();
@@ -187,7 +201,7 @@ mod tests {
             description: "a <b> & \"c\"",
             x: Axis { label: "seconds", scale: Scale::linear(values.iter().map(|point| point.0)) },
             y: Axis { label: "ms", scale: Scale::linear(values.iter().map(|point| point.1)) },
-            lines: &[Line { name: "p50", points }],
+            lines: &[PlotLine { name: "p50", points }],
         };
         plot.svg(&WIDE)
     }

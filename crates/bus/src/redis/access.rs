@@ -5,9 +5,9 @@ use std::time::Duration;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::channel::{Channels, LogKeys};
-use super::connect::{ConnectError, Connector, Target, describe};
-use super::connection::Connection;
-use super::identity::Identity;
+use super::connect::{ConnectError, Connector, LinkTarget, describe};
+use super::connection::RedisConnection;
+use super::identity::ServerIdentity;
 use super::publisher::PUBLISH_SCRIPT;
 use super::reader;
 use super::session::is_refusal;
@@ -58,7 +58,7 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
         Ok(link) => link,
         Err(error) => return vec![unreachable(&error, config)],
     };
-    let server = match Identity::ask(&mut link).await {
+    let server = match ServerIdentity::ask(&mut link).await {
         Ok(server) => server,
         Err(error) => return vec![unreachable(&error.into(), config)],
     };
@@ -80,7 +80,7 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
             return findings;
         }
     };
-    match Identity::ask(&mut commands).await {
+    match ServerIdentity::ask(&mut commands).await {
         Ok(other) if server.differs_from(&other) || other.unfit().is_some() => {
             findings.push(Finding::bad(
                 "one server",
@@ -117,7 +117,7 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
 }
 
 /// Whether the server is of a kind that can be the bus.
-fn kind(target: &Target, server: &Identity) -> Finding {
+fn kind(target: &LinkTarget, server: &ServerIdentity) -> Finding {
     const WHAT: &str = "server";
     match (target.check(server), &server.server) {
         (Err(ConnectError::Unfit(unfit)), _) => Finding::bad(WHAT, unfit.kind(), unfit.remedy()),
@@ -127,7 +127,7 @@ fn kind(target: &Target, server: &Identity) -> Finding {
     }
 }
 
-async fn ask(connection: &mut Connection, command: &Cmd) -> RedisResult<()> {
+async fn ask(connection: &mut RedisConnection, command: &Cmd) -> RedisResult<()> {
     command.query_async::<Value>(connection).await.map(|_| ())
 }
 

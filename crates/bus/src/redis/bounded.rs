@@ -67,9 +67,9 @@ impl TooLong {
 
 /// Whether the server of a connection has sent too much. Set before the connection fails.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Excess(Arc<OnceLock<TooLong>>);
+pub(super) struct BoundExceeded(Arc<OnceLock<TooLong>>);
 
-impl Excess {
+impl BoundExceeded {
     /// What ended the connection, if it was this.
     pub(super) fn get(&self) -> Option<TooLong> {
         self.0.get().copied()
@@ -81,16 +81,16 @@ pub(super) struct Bounded<S> {
     socket: S,
     meter: Meter,
     bound: Arc<Bound>,
-    excess: Excess,
+    excess: BoundExceeded,
 }
 
 impl<S> Bounded<S> {
     pub(super) fn new(socket: S, bound: Arc<Bound>) -> Self {
-        Self { socket, meter: Meter::new(bound.bytes), bound, excess: Excess::default() }
+        Self { socket, meter: Meter::new(bound.bytes), bound, excess: BoundExceeded::default() }
     }
 
     /// What is asked for the reason after a failure.
-    pub(super) fn excess(&self) -> Excess {
+    pub(super) fn excess(&self) -> BoundExceeded {
         self.excess.clone()
     }
 
@@ -164,23 +164,23 @@ struct Meter {
     max: u64,
     /// What the current outermost value takes, as far as it is known.
     taken: u64,
-    at: At,
+    at: MeterState,
     /// How many values are still to come in each value around the current one.
     open: Vec<u64>,
 }
 
 #[derive(Debug)]
-enum At {
+enum MeterState {
     /// Before the first byte of a value.
     Start,
     /// In the first line of a value.
-    Line(Line),
+    Line(ReplyLine),
     /// In a text of which so many bytes are still to come, line end included.
     Text(u64),
 }
 
 #[derive(Debug)]
-struct Line {
+struct ReplyLine {
     kind: u8,
     /// Without the first byte.
     bytes: u64,
@@ -190,28 +190,28 @@ struct Line {
 
 impl Meter {
     fn new(max: u64) -> Self {
-        Self { max, taken: 0, at: At::Start, open: Vec::new() }
+        Self { max, taken: 0, at: MeterState::Start, open: Vec::new() }
     }
 
     fn read(&mut self, mut bytes: &[u8]) -> Result<(), OverBound> {
         while let Some((&first, rest)) = bytes.split_first() {
             match &mut self.at {
-                At::Start => {
+                MeterState::Start => {
                     self.take(VALUE_BYTES)?;
-                    self.at = At::Line(Line::new(first));
+                    self.at = MeterState::Line(ReplyLine::new(first));
                     bytes = rest;
                 }
-                At::Line(line) => {
+                MeterState::Line(line) => {
                     let ended = line.push(first)?;
                     bytes = rest;
                     if ended {
-                        let line = std::mem::replace(&mut self.at, At::Start);
-                        if let At::Line(line) = line {
+                        let line = std::mem::replace(&mut self.at, MeterState::Start);
+                        if let MeterState::Line(line) = line {
                             self.end_line(&line)?;
                         }
                     }
                 }
-                At::Text(left) => {
+                MeterState::Text(left) => {
                     let count = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                     *left -= count as u64;
                     bytes = &bytes[count..];
@@ -230,7 +230,7 @@ impl Meter {
         if self.taken > self.max { Err(OverBound) } else { Ok(()) }
     }
 
-    fn end_line(&mut self, line: &Line) -> Result<(), OverBound> {
+    fn end_line(&mut self, line: &ReplyLine) -> Result<(), OverBound> {
         self.take(line.bytes)?;
         let values = match line.kind {
             b'$' | b'!' | b'=' => {
@@ -239,7 +239,7 @@ impl Meter {
                     Some(length) => {
                         let text = length.saturating_add(2);
                         self.take(text)?;
-                        self.at = At::Text(text);
+                        self.at = MeterState::Text(text);
                         Ok(())
                     }
                     None => {
@@ -268,7 +268,7 @@ impl Meter {
     }
 
     fn end_value(&mut self) {
-        self.at = At::Start;
+        self.at = MeterState::Start;
         while let Some(left) = self.open.last_mut() {
             *left -= 1;
             if *left > 0 {
@@ -280,7 +280,7 @@ impl Meter {
     }
 }
 
-impl Line {
+impl ReplyLine {
     fn new(kind: u8) -> Self {
         Self { kind, bytes: 0, after_return: false, length: [0; LENGTH_BYTES_MAX] }
     }

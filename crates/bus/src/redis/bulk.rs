@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use redis::{Pipeline, RedisError, RedisResult, Script, Value};
 
-use super::connect::{ConnectError, Connector, Target, describe};
-use super::connection::Connection;
+use super::connect::{ConnectError, Connector, LinkTarget, describe};
+use super::connection::RedisConnection;
 use super::publisher::PUBLISH_SCRIPT;
 use crate::settings::{RedisConfig, RetentionConfig};
 use tidings_event::workspace::WorkspaceId;
@@ -26,10 +26,10 @@ pub enum BulkWay {
 /// A connection that publishes.
 pub struct BulkPublisher {
     connector: Connector,
-    target: Target,
+    target: LinkTarget,
     timeout: Duration,
     /// `None` after it was lost.
-    connection: Option<Connection>,
+    connection: Option<RedisConnection>,
     script: Script,
     prefix: String,
     log_events: usize,
@@ -117,7 +117,7 @@ impl BulkPublisher {
     }
 
     /// Makes the script known, or at least sees that the server answers.
-    async fn prepare(&self, connection: &mut Connection) -> RedisResult<()> {
+    async fn prepare(&self, connection: &mut RedisConnection) -> RedisResult<()> {
         let command = match self.way {
             BulkWay::Live => redis::cmd("PING"),
             BulkWay::Durable => {
@@ -130,7 +130,7 @@ impl BulkPublisher {
     }
 
     /// The connection, made if there is none.
-    async fn connection(&mut self) -> Result<Connection, ConnectError> {
+    async fn connection(&mut self) -> Result<RedisConnection, ConnectError> {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
         }

@@ -11,16 +11,16 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::backoff::Backoff;
-use super::connect::{ConnectError, Connector, Target, describe, is_readonly, is_unauthenticated};
-use super::connection::Connection;
-use super::identity::Identity;
+use super::connect::{ConnectError, Connector, LinkTarget, describe, is_readonly, is_unauthenticated};
+use super::connection::RedisConnection;
+use super::identity::ServerIdentity;
 use crate::settings::RedisConfig;
 
 /// Commands have a connection of their own, made when first used and made again when it was lost. While a subscription
 /// link stands, it leads to the same server or it is not made.
-pub(super) struct Commands(Arc<Inner>);
+pub(super) struct Commands(Arc<CommandsInner>);
 
-struct Inner {
+struct CommandsInner {
     connector: Arc<Connector>,
     timeout: Duration,
     route: Mutex<Route>,
@@ -36,7 +36,7 @@ struct Route {
     pins: u64,
     /// Counts links.
     links: u64,
-    state: State,
+    state: CommandsState,
     /// Pauses between attempts; as long as links do not last, they grow.
     backoff: Backoff,
     next_attempt: Instant,
@@ -47,11 +47,11 @@ struct Route {
 }
 
 struct Pin {
-    target: Target,
-    server: Identity,
+    target: LinkTarget,
+    server: ServerIdentity,
 }
 
-enum State {
+enum CommandsState {
     Idle,
     /// Driven by all who wait for it.
     Connecting(Attempt),
@@ -63,7 +63,7 @@ type Attempt = Shared<BoxFuture<'static, Option<Result<CommandLink, ConnectError
 
 #[derive(Clone)]
 struct CommandLink {
-    connection: Connection,
+    connection: RedisConnection,
     made: Instant,
     number: u64,
 }
@@ -78,17 +78,22 @@ impl Commands {
             pin: None,
             pins: 0,
             links: 0,
-            state: State::Idle,
+            state: CommandsState::Idle,
             backoff: Backoff::new(pause_min, pause_max),
             next_attempt: Instant::now(),
             failure: None,
             mismatch: None,
         };
-        Self(Arc::new(Inner { connector, timeout, route: Mutex::new(route), mismatched: Notify::new() }))
+        Self(Arc::new(CommandsInner {
+            connector,
+            timeout,
+            route: Mutex::new(route),
+            mismatched: Notify::new(),
+        }))
     }
 
     /// A subscription link was made with this server: commands go there, over a new connection, and nowhere else.
-    pub(super) fn pin(&self, target: Target, server: Identity) {
+    pub(super) fn pin(&self, target: LinkTarget, server: ServerIdentity) {
         let mut route = self.0.route.lock();
         route.set_pin(Some(Arc::new(Pin { target, server })));
         route.next_attempt = Instant::now();
@@ -124,7 +129,8 @@ impl Commands {
     /// Makes the link if there is none, and sees that it answers within a time and that its server is a primary. One that
     /// does not answer is given up.
     pub(super) async fn check(&self, within: Duration) {
-        let asked = self.run(within, async |mut connection| Identity::ask_role(&mut connection).await).await;
+        let asked =
+            self.run(within, async |mut connection| ServerIdentity::ask_role(&mut connection).await).await;
         match asked {
             Ok(server) => {
                 let mut route = self.0.route.lock();
@@ -144,7 +150,7 @@ impl Commands {
     async fn run<T>(
         &self,
         within: Duration,
-        ask: impl AsyncFnOnce(Connection) -> RedisResult<T>,
+        ask: impl AsyncFnOnce(RedisConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let came = Instant::now();
         let deadline = (came + within).into();
@@ -192,11 +198,11 @@ impl Commands {
             let attempt = {
                 let mut route = self.0.route.lock();
                 match &route.state {
-                    State::Linked(link) => return Ok(link.clone()),
-                    State::Connecting(attempt) => attempt.clone(),
-                    State::Idle => {
+                    CommandsState::Linked(link) => return Ok(link.clone()),
+                    CommandsState::Connecting(attempt) => attempt.clone(),
+                    CommandsState::Idle => {
                         let attempt = self.attempt(&route).boxed().shared();
-                        route.state = State::Connecting(attempt.clone());
+                        route.state = CommandsState::Connecting(attempt.clone());
                         attempt
                     }
                 }
@@ -224,12 +230,12 @@ impl Commands {
     }
 }
 
-impl Inner {
+impl CommandsInner {
     /// Notes what came of an attempt.
     fn settle(
         &self,
         pins: u64,
-        made: Result<Connection, ConnectError>,
+        made: Result<RedisConnection, ConnectError>,
     ) -> Option<Result<CommandLink, ConnectError>> {
         let mut route = self.route.lock();
         if route.pins != pins {
@@ -239,12 +245,12 @@ impl Inner {
             Ok(connection) => {
                 route.links += 1;
                 let link = CommandLink { connection, made: Instant::now(), number: route.links };
-                route.state = State::Linked(link.clone());
+                route.state = CommandsState::Linked(link.clone());
                 route.failure = None;
                 Ok(link)
             }
             Err(error) => {
-                route.state = State::Idle;
+                route.state = CommandsState::Idle;
                 route.next_attempt = Instant::now() + route.backoff.pause();
                 route.failure = Some(error.clone());
                 if matches!(
@@ -271,21 +277,21 @@ impl Route {
     fn set_pin(&mut self, pin: Option<Arc<Pin>>) {
         self.pin = pin;
         self.pins += 1;
-        self.state = State::Idle;
+        self.state = CommandsState::Idle;
         self.mismatch = None;
     }
 
     /// Gives a link up, if it is still the one in use; returns whether it was. The next one is made after a pause, which is
     /// short where the link had lasted.
     fn give_up(&mut self, number: u64) -> bool {
-        let State::Linked(link) = &self.state else { return false };
+        let CommandsState::Linked(link) = &self.state else { return false };
         if link.number != number {
             return false;
         }
         if link.made.elapsed() > self.backoff.max() {
             self.backoff.reset();
         }
-        self.state = State::Idle;
+        self.state = CommandsState::Idle;
         self.next_attempt = Instant::now() + self.backoff.pause();
         true
     }
@@ -296,13 +302,13 @@ async fn connect(
     connector: &Connector,
     timeout: Duration,
     pin: Option<&Pin>,
-) -> Result<Connection, ConnectError> {
+) -> Result<RedisConnection, ConnectError> {
     let target = match pin {
         Some(pin) => pin.target.clone(),
         None => connector.find().await?,
     };
     let mut connection = connector.command_connection(&target, timeout).await?;
-    let server = Identity::ask(&mut connection).await?;
+    let server = ServerIdentity::ask(&mut connection).await?;
     target.check(&server)?;
     match pin {
         Some(pin) if pin.server.differs_from(&server) => Err(ConnectError::OtherServer),

@@ -10,10 +10,10 @@ use redis::{
 };
 
 use super::bounded::{Bound, TooLong};
-use super::connection::{Connection, OpenError};
-use super::credentials::{Credentials, CredentialsError};
+use super::connection::{ConnectionOpenError, RedisConnection};
+use super::credentials::{CredentialsError, RedisCredentials};
 use super::farewell;
-use super::identity::{Identity, Unfit};
+use super::identity::{ServerIdentity, Unfit};
 use super::sentinel::{Primary, Sentinels};
 use crate::settings::RedisConfig;
 
@@ -33,7 +33,7 @@ pub enum ConnectError {
     SentinelAddress,
     /// A file of passwords or certificates cannot be used.
     #[error(transparent)]
-    Credentials(#[from] CredentialsError),
+    RedisCredentials(#[from] CredentialsError),
     /// The server is of a kind that cannot be the bus.
     #[error(transparent)]
     Unfit(#[from] Unfit),
@@ -51,11 +51,11 @@ pub enum ConnectError {
     Server(String),
 }
 
-impl From<OpenError> for ConnectError {
-    fn from(error: OpenError) -> Self {
+impl From<ConnectionOpenError> for ConnectError {
+    fn from(error: ConnectionOpenError) -> Self {
         match error {
-            OpenError::TooLong(error) => error.into(),
-            OpenError::Redis(error) => error.into(),
+            ConnectionOpenError::TooLong(error) => error.into(),
+            ConnectionOpenError::Redis(error) => error.into(),
         }
     }
 }
@@ -124,15 +124,15 @@ fn is_code(error: &RedisError, code: &str) -> bool {
 
 /// A server to connect to.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(super) struct LinkTarget {
     info: ConnectionInfo,
     /// Where it is, if Sentinels said so.
     pub(super) primary: Option<Primary>,
 }
 
-impl Target {
+impl LinkTarget {
     /// Whether a server that says this of itself can be the bus.
-    pub(super) fn check(&self, server: &Identity) -> Result<(), ConnectError> {
+    pub(super) fn check(&self, server: &ServerIdentity) -> Result<(), ConnectError> {
         match (server.unfit(), &self.primary) {
             (None, _) => Ok(()),
             (Some(Unfit::Replica), Some(primary)) => Err(ConnectError::Demoted(primary.to_string())),
@@ -146,7 +146,7 @@ impl Target {
 pub(super) struct Connector {
     /// What all connections have in common; with Sentinels, without the address.
     info: ConnectionInfo,
-    credentials: Credentials,
+    credentials: RedisCredentials,
     sentinels: Option<Sentinels>,
     bound: Arc<Bound>,
     connect_timeout: Duration,
@@ -173,7 +173,7 @@ impl Connector {
         let bound = Bound::new(config.reply_bytes);
         Ok(Self {
             info,
-            credentials: Credentials::of_server(config),
+            credentials: RedisCredentials::of_server(config),
             sentinels: Sentinels::new(config, &bound)?,
             bound,
             connect_timeout: config.connect_timeout_seconds.duration(),
@@ -182,7 +182,7 @@ impl Connector {
     }
 
     /// Finds the server to connect to.
-    pub(super) async fn find(&self) -> Result<Target, ConnectError> {
+    pub(super) async fn find(&self) -> Result<LinkTarget, ConnectError> {
         let primary = match &self.sentinels {
             Some(sentinels) => Some(sentinels.primary().await?),
             None => None,
@@ -191,12 +191,12 @@ impl Connector {
             Some(primary) => self.info.clone().set_addr(primary.address_like(self.info.addr())),
             None => self.info.clone(),
         };
-        Ok(Target { info, primary })
+        Ok(LinkTarget { info, primary })
     }
 
     /// Whether a server that was found is still the one to be connected to: `Err` says why not. What cannot be asked
     /// now is left open.
-    pub(super) async fn confirm(&self, target: &Target) -> Result<(), String> {
+    pub(super) async fn confirm(&self, target: &LinkTarget) -> Result<(), String> {
         let (Some(sentinels), Some(known)) = (&self.sentinels, &target.primary) else { return Ok(()) };
         match sentinels.primary().await {
             Ok(primary) if primary != *known => Err(format!(
@@ -209,9 +209,9 @@ impl Connector {
     /// A connection for subscriptions. What the server pushes goes to `push`, in order, as it is read.
     pub(super) async fn subscription_link(
         &self,
-        target: &Target,
+        target: &LinkTarget,
         push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<RedisConnection, ConnectError> {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(self.ping_timeout))
             .set_push_sender(move |info| {
@@ -224,17 +224,21 @@ impl Connector {
     /// A connection for commands, each of which gets its answer within a time or fails.
     pub(super) async fn command_connection(
         &self,
-        target: &Target,
+        target: &LinkTarget,
         timeout: Duration,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<RedisConnection, ConnectError> {
         self.make(target, AsyncConnectionConfig::new().set_response_timeout(Some(timeout))).await
     }
 
     /// Makes a connection. Where the server closes it at once, the error is what the server says.
-    async fn make(&self, target: &Target, config: AsyncConnectionConfig) -> Result<Connection, ConnectError> {
+    async fn make(
+        &self,
+        target: &LinkTarget,
+        config: AsyncConnectionConfig,
+    ) -> Result<RedisConnection, ConnectError> {
         let login = self.credentials.login(&target.info).await?;
-        match Connection::open(&login, config, &self.bound, self.connect_timeout).await {
-            Err(OpenError::Redis(error))
+        match RedisConnection::open(&login, config, &self.bound, self.connect_timeout).await {
+            Err(ConnectionOpenError::Redis(error))
                 if error.is_connection_dropped() && !error.is_connection_refusal() =>
             {
                 let said = farewell::of(target.info.addr()).await;

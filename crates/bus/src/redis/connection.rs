@@ -17,21 +17,21 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::bounded::{Bound, Bounded, Excess, TooLong};
+use super::bounded::{Bound, BoundExceeded, Bounded, TooLong};
 use super::credentials::Login;
 
 /// A connection that several can use at a time. It is closed when the last copy is dropped.
 #[derive(Debug, Clone)]
-pub(super) struct Connection {
+pub(super) struct RedisConnection {
     commands: MultiplexedConnection,
-    excess: Excess,
+    excess: BoundExceeded,
     /// Reads and writes.
     _driver: Arc<AbortOnDropHandle<()>>,
 }
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OpenError {
+pub(super) enum ConnectionOpenError {
     /// The server sends more than the bound allows.
     #[error(transparent)]
     TooLong(#[from] TooLong),
@@ -40,14 +40,14 @@ pub(super) enum OpenError {
     Redis(#[from] RedisError),
 }
 
-impl Connection {
+impl RedisConnection {
     /// Connects and logs in, within a time. Cancellation safe.
     pub(super) async fn open(
         login: &Login,
         config: AsyncConnectionConfig,
         bound: &Arc<Bound>,
         within: Duration,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, ConnectionOpenError> {
         tokio::time::timeout(within, Self::open_unbounded(login, config, bound)).await.unwrap_or_else(|_| {
             Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)).into())
         })
@@ -57,7 +57,7 @@ impl Connection {
         login: &Login,
         config: AsyncConnectionConfig,
         bound: &Arc<Bound>,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, ConnectionOpenError> {
         let socket = Bounded::new(connect(login).await?, Arc::clone(bound));
         let excess = socket.excess();
         match MultiplexedConnection::new_with_config(login.info.redis_settings(), socket, config).await {
@@ -65,7 +65,7 @@ impl Connection {
                 let driver = Arc::new(AbortOnDropHandle::new(tokio::spawn(driver)));
                 Ok(Self { commands, excess, _driver: driver })
             }
-            Err(error) => Err(excess.get().map_or_else(|| error.into(), OpenError::TooLong)),
+            Err(error) => Err(excess.get().map_or_else(|| error.into(), ConnectionOpenError::TooLong)),
         }
     }
 
@@ -80,12 +80,12 @@ impl Connection {
     }
 
     /// Whether the connection ended because its server sent too much.
-    pub(super) fn excess(&self) -> &Excess {
+    pub(super) fn excess(&self) -> &BoundExceeded {
         &self.excess
     }
 }
 
-impl ConnectionLike for Connection {
+impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         self.commands.req_packed_command(cmd)
     }

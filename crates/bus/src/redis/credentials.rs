@@ -33,13 +33,13 @@ pub struct CredentialsError {
 
 /// The files for one kind of server.
 #[derive(Debug, Clone)]
-pub(super) struct Credentials {
+pub(super) struct RedisCredentials {
     /// With the key of the configuration that names it.
     password: Option<(&'static str, PathBuf)>,
     tls: RedisTlsConfig,
 }
 
-impl Credentials {
+impl RedisCredentials {
     /// The files for the server that carries the events.
     pub(super) fn of_server(config: &RedisConfig) -> Self {
         Self::new("redis.password_file", config.password_file.as_ref(), config)

@@ -50,7 +50,7 @@ impl Unfit {
 
 /// What a server says of itself; `None` for what it does not say, or what the user may not ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct ServerIdentity {
     /// Its name and version, such as `redis 7.0.15`.
     pub(super) server: Option<String>,
     mode: Option<String>,
@@ -61,7 +61,7 @@ pub(super) struct Identity {
     replication_id: Option<String>,
 }
 
-impl Identity {
+impl ServerIdentity {
     /// Asks for all of it. The ids need the right to `INFO`.
     ///
     /// Fails only where the connection does: an error of the server is the answer that it does not say.
@@ -146,9 +146,9 @@ fn said<T>(outcome: RedisResult<T>) -> RedisResult<Option<T>> {
 mod tests {
     use super::*;
 
-    fn identity(mode: &str, role: &str) -> Identity {
+    fn identity(mode: &str, role: &str) -> ServerIdentity {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Identity { mode: text(mode), role: text(role), ..Identity::default() }
+        ServerIdentity { mode: text(mode), role: text(role), ..ServerIdentity::default() }
     }
 
     #[test]
@@ -178,19 +178,19 @@ mod tests {
             ("valkey 8.1.8", false),
             ("redis unstable", false),
         ] {
-            let identity = Identity { server: Some(server.to_owned()), ..Identity::default() };
+            let identity = ServerIdentity { server: Some(server.to_owned()), ..ServerIdentity::default() };
             assert_eq!(identity.unfit(), old.then_some(Unfit::Old), "{server}");
         }
     }
 
     #[test]
     fn run_ids_tell_servers_apart_and_replication_ids_stand_in() {
-        let server = |run_id: Option<&str>, replication_id: Option<&str>| Identity {
+        let server = |run_id: Option<&str>, replication_id: Option<&str>| ServerIdentity {
             run_id: run_id.map(str::to_owned),
             replication_id: replication_id.map(str::to_owned),
-            ..Identity::default()
+            ..ServerIdentity::default()
         };
-        let differ = |one: Identity, other: Identity| one.differs_from(&other);
+        let differ = |one: ServerIdentity, other: ServerIdentity| one.differs_from(&other);
         assert!(differ(server(Some("a"), Some("x")), server(Some("b"), Some("x"))));
         assert!(!differ(server(Some("a"), Some("x")), server(Some("a"), Some("y"))), "promoted in between");
         assert!(differ(server(None, Some("x")), server(Some("b"), Some("y"))));

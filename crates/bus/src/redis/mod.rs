@@ -58,7 +58,7 @@ pub use connect::ConnectError;
 use connect::Connector;
 pub use identity::Unfit;
 use publisher::Publisher;
-use reader::Reader;
+use reader::LogReader;
 use tidings_event::NodeId;
 use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
@@ -70,7 +70,7 @@ pub struct RedisBus {
     channels: Channels,
     commands: Commands,
     publisher: Publisher,
-    reader: Reader,
+    reader: LogReader,
     desired_subscriptions: Arc<DesiredSubscriptions>,
     state: Arc<StateCell>,
     config: RedisConfig,
@@ -94,7 +94,7 @@ impl RedisBus {
         let commands = Commands::new(Arc::clone(&connector), config);
         let state = Arc::new(StateCell::new("redis"));
         let publisher = Publisher::new(retention);
-        let reader = Reader::new(retention);
+        let reader = LogReader::new(retention);
         Ok(Self {
             connector,
             channels,

@@ -23,7 +23,7 @@ pub(super) struct Probes<'a> {
 }
 
 /// What became of a probe.
-enum Outcome {
+enum ProbeOutcome {
     /// It came back.
     Heard,
     /// The user may not publish or not hear probes. A node can be sound all the same.
@@ -42,9 +42,9 @@ impl<'a> Probes<'a> {
     /// Sends the first one: only a link on which it comes back is one.
     pub(super) async fn begin(&mut self) -> Result<(), Lost> {
         match self.send().await {
-            Outcome::Heard | Outcome::Refused => Ok(()),
-            Outcome::Unpublished(error) => Err(Lost(error)),
-            Outcome::Unheard { .. } => Err(unheard()),
+            ProbeOutcome::Heard | ProbeOutcome::Refused => Ok(()),
+            ProbeOutcome::Unpublished(error) => Err(Lost(error)),
+            ProbeOutcome::Unheard { .. } => Err(unheard()),
         }
     }
 
@@ -65,10 +65,10 @@ impl<'a> Probes<'a> {
         loop {
             tick.tick().await;
             match self.send().await {
-                Outcome::Heard | Outcome::Refused => self.unheard = 0,
+                ProbeOutcome::Heard | ProbeOutcome::Refused => self.unheard = 0,
                 // The link for commands is looked after by itself.
-                Outcome::Unpublished(error) => tracing::debug!(error, "a probe was not published"),
-                Outcome::Unheard { alone } => {
+                ProbeOutcome::Unpublished(error) => tracing::debug!(error, "a probe was not published"),
+                ProbeOutcome::Unheard { alone } => {
                     self.unheard += 1;
                     if alone || self.unheard == UNHEARD_MAX {
                         return unheard();
@@ -78,29 +78,29 @@ impl<'a> Probes<'a> {
         }
     }
 
-    async fn send(&mut self) -> Outcome {
+    async fn send(&mut self) -> ProbeOutcome {
         self.sent += 1;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(self.bus.channels.probe()).arg(self.sent);
         let receivers = match self.bus.commands.ask::<Value>(&publish).await {
             Ok(receivers) => receivers,
             Err(error) if error.is_io_error() || is_passing(&error) => {
-                return Outcome::Unpublished(describe(&error));
+                return ProbeOutcome::Unpublished(describe(&error));
             }
             // Then answered pings have to do.
             Err(error) => {
                 self.bus.state.set_probe_refused(Some(describe(&error)));
-                return Outcome::Refused;
+                return ProbeOutcome::Refused;
             }
         };
         self.bus.state.set_probe_refused(None);
         if self.bus.state.snapshot().subscription_refused.is_some() {
-            return Outcome::Refused;
+            return ProbeOutcome::Refused;
         }
         let patience = self.bus.config.ping_timeout_seconds.duration();
         match timeout(patience, self.link_gate.heard(self.sent)).await {
-            Ok(()) => Outcome::Heard,
-            Err(_) => Outcome::Unheard { alone: receivers == Value::Int(0) },
+            Ok(()) => ProbeOutcome::Heard,
+            Err(_) => ProbeOutcome::Unheard { alone: receivers == Value::Int(0) },
         }
     }
 }

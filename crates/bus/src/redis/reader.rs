@@ -32,7 +32,7 @@ const UNBORN_SECONDS_MAX: u64 = 3600;
 
 /// Reads logs.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct LogReader {
     retention: Duration,
     /// This node may not write marks of live events. Other nodes are not told of those that it hears, so all workspaces count as such
     /// that carry some.
@@ -41,12 +41,12 @@ pub(super) struct Reader {
 
 /// What stands beside a log.
 #[derive(Debug, Clone, Copy, Default)]
-struct Beside {
+struct LogMetadata {
     record: Option<EpochRecord>,
     live: LiveMark,
 }
 
-impl Reader {
+impl LogReader {
     pub(super) fn new(retention: &RetentionConfig) -> Self {
         Self { retention: retention.seconds.duration(), may_not_mark: AtomicBool::new(false) }
     }
@@ -115,7 +115,7 @@ impl Reader {
             Span::Oldest => {
                 let mut inspect = redis::cmd("XINFO");
                 inspect.arg("STREAM").arg(log);
-                let read = [Read::Needed(range(log, "-", "+", count)), Read::Optional(inspect)];
+                let read = [LogCommand::Needed(range(log, "-", "+", count)), LogCommand::Optional(inspect)];
                 let ([page, inspected], beside) = ask_each(commands, keys, read).await?;
                 let page = entries(page)?;
                 let is_whole = has_lost_none(&inspected)
@@ -202,9 +202,9 @@ pub(super) fn name_command(keys: &LogKeys, seconds: u64) -> Cmd {
 }
 
 /// A page that connects; a full one may have more behind it.
-fn proven(entries: Vec<LogEntry>, count: usize, beside: Beside) -> LogPage {
+fn proven(entries: Vec<LogEntry>, count: usize, beside: LogMetadata) -> LogPage {
     let head = entries.last().map_or(EntryId::ZERO, |entry| entry.id);
-    let Beside { record, live } = beside;
+    let LogMetadata { record, live } = beside;
     LogPage { proven: true, more: entries.len() >= count, head, record, live, entries }
 }
 
@@ -234,7 +234,7 @@ fn has_lost_none(inspected: &[Value]) -> bool {
 }
 
 /// One of several commands.
-enum Read {
+enum LogCommand {
     /// An error of it is an error of all.
     Needed(Cmd),
     /// An error of it counts as nothing.
@@ -246,18 +246,18 @@ async fn ask<const N: usize>(
     commands: &Commands,
     keys: &LogKeys,
     reads: [Cmd; N],
-) -> Result<([Vec<Value>; N], Beside), LogError> {
-    ask_each(commands, keys, reads.map(Read::Needed)).await
+) -> Result<([Vec<Value>; N], LogMetadata), LogError> {
+    ask_each(commands, keys, reads.map(LogCommand::Needed)).await
 }
 
 async fn ask_each<const N: usize>(
     commands: &Commands,
     keys: &LogKeys,
-    reads: [Read; N],
-) -> Result<([Vec<Value>; N], Beside), LogError> {
+    reads: [LogCommand; N],
+) -> Result<([Vec<Value>; N], LogMetadata), LogError> {
     let mut pipeline = redis::Pipeline::with_capacity(N + 1);
     for read in &reads {
-        let (Read::Needed(command) | Read::Optional(command)) = read;
+        let (LogCommand::Needed(command) | LogCommand::Optional(command)) = read;
         pipeline.add_command(command.clone());
     }
     pipeline.get(&keys.epoch).get(&keys.live).ignore_errors();
@@ -269,7 +269,7 @@ async fn ask_each<const N: usize>(
             (Ok(Value::Array(values)), _) => values,
             (Ok(Value::Map(pairs)), _) => pairs.into_iter().flat_map(<[Value; 2]>::from).collect(),
             (Ok(_), _) => return Err(strange()),
-            (Err(error), Read::Optional(_)) if is_answer(&error) => Vec::new(),
+            (Err(error), LogCommand::Optional(_)) if is_answer(&error) => Vec::new(),
             (Err(error), _) => return Err(log_error(&error)),
         };
     }
@@ -280,7 +280,7 @@ async fn ask_each<const N: usize>(
         Ok(Some(mark)) => mark.parse().map_or(LiveMark::Unknown, LiveMark::Until),
         Err(NotReadable) => LiveMark::Unknown,
     };
-    Ok((lists, Beside { record: record.ok().flatten().and_then(|record| record.parse().ok()), live }))
+    Ok((lists, LogMetadata { record: record.ok().flatten().and_then(|record| record.parse().ok()), live }))
 }
 
 /// The server does not let the user read a key, or it holds something else.

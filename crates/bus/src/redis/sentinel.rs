@@ -10,8 +10,8 @@ use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectio
 
 use super::bounded::Bound;
 use super::connect::ConnectError;
-use super::connection::Connection;
-use super::credentials::Credentials;
+use super::connection::RedisConnection;
+use super::credentials::RedisCredentials;
 use crate::settings::RedisConfig;
 
 /// Bound on asking all Sentinels, which are asked at the same time.
@@ -27,26 +27,26 @@ pub(super) struct Primary {
 /// The Sentinels that watch a primary.
 pub(super) struct Sentinels {
     name: String,
-    nodes: Vec<Node>,
+    nodes: Vec<SentinelNode>,
 }
 
 /// One Sentinel.
-struct Node {
+struct SentinelNode {
     info: ConnectionInfo,
-    credentials: Credentials,
+    credentials: RedisCredentials,
     bound: Arc<Bound>,
     /// The connection that gave the last answer. One that gave none in time is not kept, as it may never give any.
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<RedisConnection>>,
 }
 
 impl Sentinels {
     /// `None` where none are configured. Nothing is connected yet.
     pub(super) fn new(config: &RedisConfig, bound: &Arc<Bound>) -> Result<Option<Self>, ConnectError> {
-        let credentials = Credentials::of_sentinels(config);
+        let credentials = RedisCredentials::of_sentinels(config);
         let node = |url: &tidings_settings::RedisUrl| {
             let info = url.reveal().into_connection_info().map_err(|_| ConnectError::SentinelAddress)?;
             let (credentials, bound) = (credentials.clone(), Arc::clone(bound));
-            Ok(Node { info, credentials, bound, connection: Mutex::default() })
+            Ok(SentinelNode { info, credentials, bound, connection: Mutex::default() })
         };
         let nodes: Vec<_> = config.sentinel.nodes.iter().map(node).collect::<Result<_, ConnectError>>()?;
         Ok((!nodes.is_empty()).then(|| Self { name: config.sentinel.primary.clone(), nodes }))
@@ -79,7 +79,7 @@ impl Sentinels {
         })
     }
 
-    async fn ask(&self, node: &Node) -> Result<(u64, Primary), String> {
+    async fn ask(&self, node: &SentinelNode) -> Result<(u64, Primary), String> {
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, node.master(&self.name))
             .await
             .unwrap_or_else(|_| Err(ConnectError::Server("no answer in time".to_owned())));
@@ -94,7 +94,7 @@ impl Sentinels {
     }
 }
 
-impl Node {
+impl SentinelNode {
     /// What it says of a primary.
     async fn master(&self, name: &str) -> Result<HashMap<String, String>, ConnectError> {
         let kept = self.connection.lock().take();
@@ -103,7 +103,7 @@ impl Node {
             None => {
                 let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIMEOUT));
                 let login = self.credentials.login(&self.info).await?;
-                Connection::open(&login, config, &self.bound, ANSWER_TIMEOUT).await?
+                RedisConnection::open(&login, config, &self.bound, ANSWER_TIMEOUT).await?
             }
         };
         let mut ask = redis::cmd("SENTINEL");

@@ -6,9 +6,9 @@ use std::time::Instant;
 use redis::{RedisError, Value};
 
 use super::RedisBus;
-use super::connect::{Target, describe, is_passing};
-use super::connection::Connection;
-use super::identity::Identity;
+use super::connect::{LinkTarget, describe, is_passing};
+use super::connection::RedisConnection;
+use super::identity::ServerIdentity;
 use super::link_gate::LinkGate;
 use super::probe::Probes;
 use tidings_event::SubscriptionChange;
@@ -24,11 +24,11 @@ const CHUNK: usize = 100;
 pub(super) struct Lost(pub(super) String);
 
 /// One link and what is subscribed on it.
-pub(super) struct Session<'a> {
+pub(super) struct SubscriptionSession<'a> {
     bus: &'a RedisBus,
     link_gate: &'a LinkGate,
-    connection: Connection,
-    target: Target,
+    connection: RedisConnection,
+    target: LinkTarget,
     subscribed: HashSet<WorkspaceId>,
     refused: HashMap<WorkspaceId, String>,
     /// The server will not have the subscription to the node's own probes.
@@ -38,12 +38,12 @@ pub(super) struct Session<'a> {
     refusal_log: Throttle,
 }
 
-impl<'a> Session<'a> {
+impl<'a> SubscriptionSession<'a> {
     pub(super) fn new(
         bus: &'a RedisBus,
         link_gate: &'a LinkGate,
-        connection: Connection,
-        target: Target,
+        connection: RedisConnection,
+        target: LinkTarget,
     ) -> Self {
         let (subscribed, refused) = (HashSet::new(), HashMap::new());
         let refusal_log = Throttle::default();
@@ -245,7 +245,7 @@ impl<'a> Session<'a> {
     /// Whether the server is a primary by its own word. One that was demoted keeps its clients connected, and says so to
     /// those who ask.
     async fn check_role(&mut self) -> Result<(), Lost> {
-        let server = Identity::ask_role(&mut self.connection).await.map_err(lost)?;
+        let server = ServerIdentity::ask_role(&mut self.connection).await.map_err(lost)?;
         self.target.check(&server).map_err(|error| Lost(error.to_string()))
     }
 

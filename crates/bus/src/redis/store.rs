@@ -9,7 +9,7 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 use super::RedisBus;
 use super::channel::Channels;
 use super::connect::{describe, is_passing};
-use super::connection::Connection;
+use super::connection::RedisConnection;
 use crate::StoreError;
 
 /// The most orders that are remembered: as many as are read within the time for a command with ease.
@@ -74,7 +74,7 @@ pub(super) async fn recall(bus: &RedisBus) -> Result<Vec<(Bytes, SystemTime)>, S
 }
 
 /// Tries what the above needs, on keys of its own that end within a second.
-pub(super) async fn examine(connection: &mut Connection, channels: &Channels) -> RedisResult<()> {
+pub(super) async fn examine(connection: &mut RedisConnection, channels: &Channels) -> RedisResult<()> {
     let kept = channels.kept("check");
     let (now, soon) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(1));
     redis::cmd("SET").arg(&kept).arg("").arg("PX").arg(1000).query_async::<Value>(connection).await?;

@@ -6,10 +6,10 @@ use super::RedisBus;
 use super::backoff::Backoff;
 use super::connect::ConnectError;
 use super::function;
-use super::identity::Identity;
+use super::identity::ServerIdentity;
 use super::link_gate::LinkGate;
 use super::probe::Probes;
-use super::session::{Lost, Session};
+use super::session::{Lost, SubscriptionSession};
 use crate::LinkState;
 use tidings_event::BusHandler;
 use tidings_metrics::Throttle;
@@ -69,7 +69,7 @@ async fn link(
     let pushes = Arc::clone(link_gate);
     let target = bus.connector.find().await?;
     let mut connection = bus.connector.subscription_link(&target, move |info| pushes.push(info)).await?;
-    let server = Identity::ask(&mut connection).await?;
+    let server = ServerIdentity::ask(&mut connection).await?;
     target.check(&server)?;
     if let Some(server) = &server.server {
         bus.state.set_server(server.clone());
@@ -77,7 +77,7 @@ async fn link(
     // Anew for commands too: whatever cut off the old link may have left that connection half open.
     bus.commands.pin(target.clone(), server);
     let excess = connection.excess().clone();
-    let mut session = Session::new(bus, link_gate, connection, target);
+    let mut session = SubscriptionSession::new(bus, link_gate, connection, target);
     let mut probes = Probes::new(bus, link_gate);
     bus.state.set_link(LinkState::Resubscribing);
     let lost = tokio::select! {

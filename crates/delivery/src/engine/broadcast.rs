@@ -57,7 +57,7 @@ struct MadeBeat {
 
 /// What came of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum BroadcastRead {
     /// Everything that was there.
     All,
     /// There may be more.
@@ -94,9 +94,9 @@ impl Broadcast {
     }
 
     /// Reads at most `most` frames out of the ring, into `scratch` and from there into the log.
-    pub(super) fn read(&mut self, most: usize, scratch: &mut Vec<Arc<Frame>>) -> Read {
+    pub(super) fn read(&mut self, most: usize, scratch: &mut Vec<Arc<Frame>>) -> BroadcastRead {
         if self.closed.is_some() {
-            return Read::All;
+            return BroadcastRead::All;
         }
         let waker = self.client_waker.waker();
         let outcome = self.ring_reader.poll_frames(&Context::from_waker(&waker), most, scratch);
@@ -104,12 +104,12 @@ impl Broadcast {
             self.wire.append(&frame);
         }
         match outcome {
-            Poll::Ready(RingRead::Frames) => return Read::Some,
+            Poll::Ready(RingRead::Frames) => return BroadcastRead::Some,
             Poll::Ready(RingRead::Lagging) => self.closed = Some(ReconnectReason::Lagging),
             Poll::Ready(RingRead::Unavailable) => self.closed = Some(ReconnectReason::Unavailable),
             Poll::Pending => {}
         }
-        Read::All
+        BroadcastRead::All
     }
 
     /// Reads up to a place in the ring. Answers whether the log stands there now.
@@ -117,7 +117,7 @@ impl Broadcast {
         while let Some(missing) = cursor.checked_sub(self.ring_reader.cursor()).filter(|&missing| missing > 0)
         {
             let most = usize::try_from(missing).unwrap_or(usize::MAX);
-            if self.read(most, scratch) == Read::All || self.wire.is_full() {
+            if self.read(most, scratch) == BroadcastRead::All || self.wire.is_full() {
                 break;
             }
         }

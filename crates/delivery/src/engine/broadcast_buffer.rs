@@ -28,7 +28,7 @@ pub struct LogBounds {
 
 /// A run of bytes that a client may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Run<'a> {
+pub(super) struct FrameRun<'a> {
     /// The number of the first.
     pub(super) begin: u64,
     pub(super) bytes: &'a [u8],
@@ -142,7 +142,7 @@ impl BroadcastBuffer {
 
     /// Fills `runs` with what lies behind a cursor and is for the user, and answers how many runs that makes. What does not
     /// fit into `runs` is left for another time.
-    pub(super) fn runs<'a>(&'a self, cursor: u64, user: Option<UserKey>, runs: &mut [Run<'a>]) -> usize {
+    pub(super) fn runs<'a>(&'a self, cursor: u64, user: Option<UserKey>, runs: &mut [FrameRun<'a>]) -> usize {
         let mut count = 0;
         let mut from = cursor;
         let first = self.private.partition_point(|private| private.end <= cursor);
@@ -154,7 +154,7 @@ impl BroadcastBuffer {
                 break;
             }
             if from < to {
-                runs[count] = Run { begin: from, bytes: self.between(from, to) };
+                runs[count] = FrameRun { begin: from, bytes: self.between(from, to) };
                 count += 1;
             }
             from = next.max(from);
@@ -302,7 +302,7 @@ mod tests {
 
     /// What a user gets from a cursor on, in one go.
     fn seen(log: &BroadcastBuffer, cursor: u64, user: Option<UserKey>) -> Vec<u8> {
-        let mut runs = [Run::default(); 64];
+        let mut runs = [FrameRun::default(); 64];
         let count = log.runs(cursor, user, &mut runs);
         runs[..count].iter().flat_map(|run| run.bytes.iter().copied()).collect()
     }
@@ -426,7 +426,7 @@ mod tests {
                 let (mut cursor, mut got) = (begin, Vec::new());
                 for take in takes.iter().cycle() {
                     cursor = log.skip_hidden(cursor, name);
-                    let mut runs = [Run::default(); 2];
+                    let mut runs = [FrameRun::default(); 2];
                     let count = log.runs(cursor, name, &mut runs);
                     if count == 0 {
                         break;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::Tick;
 use super::chunk;
-use super::counts::Counts;
+use super::counts::EngineCounts;
 use super::shard_sender::ClientWaker;
 use crate::StreamSettings;
 use crate::connected::connected;
@@ -26,11 +26,11 @@ pub(super) struct CatchingUp {
     pub(super) client_waker: Arc<ClientWaker>,
     /// Until when it is held if its workspace is not confirmed.
     pub(super) held_until: Tick,
-    stage: Stage,
+    stage: CatchingUpStage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum CatchingUpStage {
     /// Nothing was sent yet.
     Opening,
     /// Waiting for the workspace to be confirmed.
@@ -52,17 +52,17 @@ pub(super) enum Filled {
 
 impl CatchingUp {
     pub(super) fn new(subscriber: Subscriber, client_waker: Arc<ClientWaker>, held_until: Tick) -> Self {
-        Self { subscriber, client_waker, held_until, stage: Stage::Opening }
+        Self { subscriber, client_waker, held_until, stage: CatchingUpStage::Opening }
     }
 
     /// Whether nothing was added yet.
     pub(super) fn is_opening(&self) -> bool {
-        self.stage == Stage::Opening
+        self.stage == CatchingUpStage::Opening
     }
 
     /// Whether the hello is out.
     pub(super) fn is_live(&self) -> bool {
-        self.stage == Stage::Live
+        self.stage == CatchingUpStage::Live
     }
 
     /// Adds what comes next to `out`, as chunks.
@@ -70,15 +70,15 @@ impl CatchingUp {
         &mut self,
         settings: &StreamSettings,
         stream_stats: &mut StreamStats,
-        counts: &mut Counts,
+        counts: &mut EngineCounts,
         out: &mut Vec<u8>,
     ) -> Filled {
         let waker = self.client_waker.waker();
         let context = Context::from_waker(&waker);
         let mut may_read = false;
         while out.len() < FILL_BYTES {
-            if self.stage == Stage::Opening {
-                self.stage = Stage::Held;
+            if self.stage == CatchingUpStage::Opening {
+                self.stage = CatchingUpStage::Held;
                 counts.give(stream_stats, out, &control::retry(settings.draw_retry_ms()));
                 continue;
             }
@@ -89,7 +89,7 @@ impl CatchingUp {
             may_read = true;
             match self.subscriber.poll_next(&context) {
                 Poll::Ready(Next::Joined(joined)) => {
-                    self.stage = Stage::Live;
+                    self.stage = CatchingUpStage::Live;
                     let message =
                         connected(joined, self.subscriber.workspace(), stream_stats.stream_guard.id());
                     counts.give(stream_stats, out, &message);
@@ -109,13 +109,18 @@ impl CatchingUp {
     }
 
     /// A sign of life at the place where the client is.
-    pub(super) fn heartbeat(&self, stream_stats: &mut StreamStats, counts: &mut Counts, out: &mut Vec<u8>) {
+    pub(super) fn heartbeat(
+        &self,
+        stream_stats: &mut StreamStats,
+        counts: &mut EngineCounts,
+        out: &mut Vec<u8>,
+    ) {
         let beat = control::heartbeat(self.subscriber.position(), self.subscriber.is_live());
         counts.give(stream_stats, out, &beat);
     }
 }
 
-impl Counts {
+impl EngineCounts {
     /// Adds a frame that is one client's alone.
     pub(super) fn give(&mut self, stream_stats: &mut StreamStats, out: &mut Vec<u8>, frame: &[u8]) {
         chunk::put(out, frame);

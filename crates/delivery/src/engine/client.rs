@@ -6,9 +6,9 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 
 use super::Tick;
-use super::broadcast_buffer::{BroadcastBuffer, Run};
+use super::broadcast_buffer::{BroadcastBuffer, FrameRun};
 use super::catching_up::CatchingUp;
-use super::counts::Counts;
+use super::counts::EngineCounts;
 use super::handoff::ConnectionGuards;
 use super::outgoing::Outgoing;
 use crate::stream_stats::StreamStats;
@@ -27,7 +27,7 @@ pub(super) const NEVER: Tick = Tick::MAX;
 
 /// A connection. Its fields are dropped in their order: the log line comes before the workspace is left, and the socket is
 /// closed before its place is given to another.
-pub(super) struct Client {
+pub(super) struct EngineClient {
     /// `None` when the stream's last byte is out.
     pub(super) stream_stats: Option<StreamStats>,
     pub(super) phase: Phase,
@@ -104,9 +104,9 @@ pub(super) enum Discarded {
     Gone(&'static str),
 }
 
-impl Client {
+impl EngineClient {
     /// Sends what waits for this connection alone.
-    pub(super) fn send_own(&mut self, now: Tick, counts: &mut Counts) -> Sent {
+    pub(super) fn send_own(&mut self, now: Tick, counts: &mut EngineCounts) -> Sent {
         let Some(outgoing) = self.outgoing.as_mut() else { return Sent::All };
         while !outgoing.is_empty() {
             counts.writes += 1;
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Sends what the log holds behind the cursor. Nothing may wait for this connection alone.
-    pub(super) fn send_log(&mut self, wire: &BroadcastBuffer, now: Tick, counts: &mut Counts) -> Sent {
+    pub(super) fn send_log(&mut self, wire: &BroadcastBuffer, now: Tick, counts: &mut EngineCounts) -> Sent {
         let Phase::Shared(broadcast_cursor) = &mut self.phase else { return Sent::All };
         loop {
             if broadcast_cursor.cursor == wire.head() {
@@ -177,7 +177,7 @@ impl Client {
 
     /// Sends bytes that many get, when nothing else waits for this connection. What the socket does not take waits for this
     /// connection alone.
-    pub(super) fn send_shared(&mut self, bytes: &[u8], now: Tick, counts: &mut Counts) -> Sent {
+    pub(super) fn send_shared(&mut self, bytes: &[u8], now: Tick, counts: &mut EngineCounts) -> Sent {
         counts.writes += 1;
         let count = loop {
             match (&self.socket).write(bytes) {
@@ -270,7 +270,7 @@ fn write_runs(
     broadcast_cursor: &mut BroadcastCursor,
 ) -> (io::Result<usize>, usize) {
     broadcast_cursor.cursor = wire.skip_hidden(broadcast_cursor.cursor, broadcast_cursor.user);
-    let mut runs = [Run::default(); RUNS];
+    let mut runs = [FrameRun::default(); RUNS];
     let count = wire.runs(broadcast_cursor.cursor, broadcast_cursor.user, &mut runs);
     let runs = &runs[..count];
     let wanted = runs.iter().map(|run| run.bytes.len()).sum();

@@ -4,7 +4,7 @@ use tidings_metrics::Metrics;
 
 /// Counts since they were last told.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct EngineCounts {
     /// Events that streams were given.
     pub(super) deliveries: u64,
     /// Bytes of frames that streams were given.
@@ -13,7 +13,7 @@ pub(super) struct Counts {
     pub(super) writes: u64,
 }
 
-impl Counts {
+impl EngineCounts {
     /// Tells them, and begins anew.
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         if self.bytes > 0 {

@@ -1,6 +1,6 @@
 //! What a shard does for a log: it reads, and goes in rounds through those who have not got what was read.
 
-use super::broadcast::Read;
+use super::broadcast::BroadcastRead;
 use super::client::Phase;
 use super::shard::Shard;
 use tidings_event::control::ReconnectReason;
@@ -30,7 +30,7 @@ impl Shard {
         let before = log.wire.head();
         // While it is full a round is under way, at whose end there is room.
         let is_full = log.wire.is_full();
-        let more = is_full || log.read(FRAMES, &mut self.frames) == Read::Some;
+        let more = is_full || log.read(FRAMES, &mut self.frames) == BroadcastRead::Some;
         let has_news = is_full || log.closed.is_some() || log.wire.head() != before;
         if more {
             self.read_later(index);

@@ -3,7 +3,7 @@
 use super::broadcast::{Broadcast, LogKey};
 use super::catching_up::Filled;
 use super::chunk;
-use super::client::{BroadcastCursor, Client, Discarded, NEVER, Phase, Sent};
+use super::client::{BroadcastCursor, Discarded, EngineClient, NEVER, Phase, Sent};
 use super::shard::{LINGER_MS, Shard, millis};
 use super::shard_sender::{BellOf, ClientWaker};
 use crate::settings::END_GRACE;
@@ -38,7 +38,7 @@ impl Shard {
                 Discarded::Gone(why) => return self.remove(number, why),
             }
         }
-        if self.clients.get(number as usize).is_some_and(Client::is_opening)
+        if self.clients.get(number as usize).is_some_and(EngineClient::is_opening)
             && let Filled::End(reason) = self.fill(number)
         {
             self.end(number, reason);
@@ -79,8 +79,11 @@ impl Shard {
         if let Some(reason) = client.due(self.now) {
             return Filled::End(reason);
         }
-        let Client {
-            phase: Phase::CatchingUp(catching_up), stream_stats: Some(stream_stats), outgoing, ..
+        let EngineClient {
+            phase: Phase::CatchingUp(catching_up),
+            stream_stats: Some(stream_stats),
+            outgoing,
+            ..
         } = client
         else {
             return Filled::Nothing;
@@ -187,7 +190,7 @@ impl Shard {
             return;
         }
         let sent = match client {
-            Client {
+            EngineClient {
                 phase: Phase::CatchingUp(catching_up),
                 stream_stats: Some(stream_stats),
                 outgoing,
@@ -196,7 +199,9 @@ impl Shard {
                 catching_up.heartbeat(stream_stats, &mut self.counts, outgoing.get_or_insert_default().end());
                 client.send_own(self.now, &mut self.counts)
             }
-            Client { phase: Phase::Shared(broadcast_cursor), stream_stats: Some(stream_stats), .. } => {
+            EngineClient {
+                phase: Phase::Shared(broadcast_cursor), stream_stats: Some(stream_stats), ..
+            } => {
                 let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize) else { return };
                 if broadcast_cursor.cursor != log.wire.head() {
                     return;
@@ -294,7 +299,9 @@ impl Shard {
         for (moved, place) in
             log.broadcast_cursors.remove(broadcast_cursor.index as usize).into_iter().flatten()
         {
-            if let Some(Client { phase: Phase::Shared(moved), .. }) = self.clients.get_mut(moved as usize) {
+            if let Some(EngineClient { phase: Phase::Shared(moved), .. }) =
+                self.clients.get_mut(moved as usize)
+            {
                 moved.index = u32::try_from(place).unwrap_or(u32::MAX);
             }
         }

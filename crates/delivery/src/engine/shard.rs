@@ -15,8 +15,8 @@ use slab::Slab;
 
 use super::broadcast::{Broadcast, LogKey};
 use super::catching_up::CatchingUp;
-use super::client::{Client, NEVER, Phase};
-use super::counts::Counts;
+use super::client::{EngineClient, NEVER, Phase};
+use super::counts::EngineCounts;
 use super::handoff::Handoff;
 use super::heartbeat_wheel::HeartbeatWheel;
 use super::outgoing::Outgoing;
@@ -75,7 +75,7 @@ pub struct Shard {
     pub(super) now: Tick,
     /// The wall clock at tick 0, in milliseconds since 1970, as it was when it was last found to have been set.
     wall_offset: i64,
-    pub(super) clients: Slab<Client>,
+    pub(super) clients: Slab<EngineClient>,
     pub(super) logs: Slab<Broadcast>,
     pub(super) log_of: HashMap<LogKey, u32>,
     /// Connections that have something of their own to do.
@@ -86,7 +86,7 @@ pub struct Shard {
     pub(super) rounds: VecDeque<u32>,
     pub(super) timers: Timers,
     heartbeat_wheel: HeartbeatWheel,
-    pub(super) counts: Counts,
+    pub(super) counts: EngineCounts,
     pub(super) scratch: Vec<u8>,
     pub(super) frames: Vec<Arc<Frame>>,
     /// Who comes now is cut at once.
@@ -122,7 +122,7 @@ impl Shard {
             rounds: VecDeque::new(),
             timers: Timers::default(),
             heartbeat_wheel: HeartbeatWheel::new(interval, 0),
-            counts: Counts::default(),
+            counts: EngineCounts::default(),
             scratch: vec![0; SCRATCH_BYTES],
             frames: Vec::new(),
             abandoned: false,
@@ -297,7 +297,7 @@ impl Shard {
         let (until, until_reason) = until.unwrap_or((NEVER, ReconnectReason::Aged));
         let held_until = self.now.saturating_add(millis(streams.confirm));
         let client_waker = ClientWaker::new(&self.shard_sender, BellOf::Client(number));
-        let client = Client {
+        let client = EngineClient {
             stream_stats: Some(stream_stats),
             phase: Phase::CatchingUp(Box::new(CatchingUp::new(
                 pending_stream.subscriber,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ids::integer;
-use super::{CommandError, Outcome, other, shown};
+use super::{CommandError, CommandOutcome, other, shown};
 use crate::reply::{Protocol, Reply};
 use crate::session::Session;
 use crate::subscriber::NAME_BYTES_MAX;
@@ -12,7 +12,7 @@ use crate::subscriber::NAME_BYTES_MAX;
 pub(super) const REDIS_VERSION: &str = "7.0.0";
 
 /// `PING [message]`
-pub(super) fn ping(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn ping(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let message = arguments.first().cloned();
     Ok(Some(if session.is_restricted() {
         Reply::Array(vec![Reply::name("pong"), Reply::Bulk(message.unwrap_or_default())])
@@ -22,24 +22,24 @@ pub(super) fn ping(session: &mut Session, arguments: &[Bytes]) -> Outcome {
 }
 
 /// `ECHO message`
-pub(super) fn echo(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn echo(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     Ok(arguments.first().cloned().map(Reply::Bulk))
 }
 
 /// `QUIT`
-pub(super) fn quit(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+pub(super) fn quit(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     session.close();
     Ok(Some(Reply::OK))
 }
 
 /// Ends the connection without a word.
-pub(super) fn hang_up(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+pub(super) fn hang_up(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     session.hang_up();
     Ok(None)
 }
 
 /// `RESET`: the connection is as new.
-pub(super) fn reset(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+pub(super) fn reset(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     session.subscriber().leave();
     *session.transaction() = None;
     session.set_protocol(Protocol::Resp2);
@@ -50,7 +50,7 @@ pub(super) fn reset(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
 
 /// `HELLO [2|3 [AUTH user password] [SETNAME name]]`. As in Redis, a name stays given when an option behind it is wrong,
 /// and the version changes only when all of it is right.
-pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let protocol = arguments.first().map(|version| protocol(version)).transpose()?;
     let mut options = arguments.get(1..).unwrap_or_default();
     while let [option, rest @ ..] = options {
@@ -99,7 +99,7 @@ fn protocol(version: &[u8]) -> Result<Protocol, CommandError> {
 }
 
 /// `AUTH [user] password`. A client that is let in stays so when a later try is wrong, as in Redis.
-pub(super) fn auth(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn auth(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let admitted = match arguments {
         [_password] if !session.password().is_needed() => {
             return Err(other(
@@ -122,7 +122,7 @@ fn log_in(session: &mut Session, admitted: bool) -> Result<(), CommandError> {
 }
 
 /// `SELECT 0`. There is one database; channels belong to none.
-pub(super) fn select(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn select(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     match arguments.first().and_then(|index| integer(index)).and_then(|index| i32::try_from(index).ok()) {
         Some(0) => Ok(Some(Reply::OK)),
         Some(_) => Err(other("ERR DB index is out of range")),
@@ -131,7 +131,7 @@ pub(super) fn select(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
 }
 
 /// `CLIENT ID`
-pub(super) fn id(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+pub(super) fn id(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     Ok(Some(client_id(session)))
 }
 
@@ -140,13 +140,13 @@ fn client_id(session: &mut Session) -> Reply {
 }
 
 /// `CLIENT GETNAME`
-pub(super) fn get_name(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+pub(super) fn get_name(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     let name = session.name();
     Ok(Some(if name.is_empty() { Reply::Null } else { Reply::Bulk(name) }))
 }
 
 /// `CLIENT SETNAME name`; an empty name is none.
-pub(super) fn set_name(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn set_name(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     if let Some(name) = arguments.first() {
         session.set_name(checked_name(name)?);
     }
@@ -167,7 +167,7 @@ fn checked_name(name: &Bytes) -> Result<Bytes, CommandError> {
 }
 
 /// `CLIENT SETINFO LIB-NAME|LIB-VER text`, which is of Redis 7.2: libraries send it when they connect. Nobody reads it.
-pub(super) fn set_info(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn set_info(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let [attribute, text] = arguments else { return Ok(None) };
     let shown = shown(attribute);
     let known = ["lib-name", "lib-ver"].iter().any(|known| shown.eq_ignore_ascii_case(known));
@@ -181,7 +181,7 @@ pub(super) fn set_info(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
 }
 
 /// `CLIENT NO-EVICT on|off` and `CLIENT NO-TOUCH on|off`: nothing is evicted here, and there is nothing to touch.
-pub(super) fn on_or_off(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn on_or_off(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     match arguments.first() {
         Some(word) if word.eq_ignore_ascii_case(b"on") || word.eq_ignore_ascii_case(b"off") => {
             Ok(Some(Reply::OK))

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::ids::checked_integer;
-use super::{CommandError, Step, other};
-use crate::log_writer::Done;
+use super::{CommandError, CommandStep, other};
+use crate::log_writer::Committed;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::subscriber::NAME_BYTES_MAX;
@@ -24,36 +24,36 @@ fn log_keys(keys: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
 }
 
 /// `DEL key ...`: answers how many were there.
-pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let keys = log_keys(arguments)?;
     Ok(Box::new(move |logs, _| {
-        Done::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
+        Committed::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
     }))
 }
 
 /// `EXISTS key ...`: answers how many are there; a key that is named twice counts twice.
-pub(super) fn exists(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn exists(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let keys = log_keys(arguments)?;
     Ok(Box::new(move |logs, _| {
-        Done::quietly(Reply::count(keys.iter().filter(|key| logs.get(key).is_some()).count()))
+        Committed::quietly(Reply::count(keys.iter().filter(|key| logs.get(key).is_some()).count()))
     }))
 }
 
 /// `TYPE key`
-pub(super) fn kind(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn kind(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key] = arguments else { return Err(CommandError::Arguments("type".to_owned())) };
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
-        Done::quietly(Reply::Status(if logs.get(&key).is_some() { "stream" } else { "none" }))
+        Committed::quietly(Reply::Status(if logs.get(&key).is_some() { "stream" } else { "none" }))
     }))
 }
 
 /// `TTL key`: seconds, rounded; -1 for a log whose end nobody told, though it ends when nobody writes to it; -2 for none.
-pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key] = arguments else { return Err(CommandError::Arguments("ttl".to_owned())) };
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
-        Done::quietly(Reply::Integer(match (logs.get(&key), logs.expires(&key)) {
+        Committed::quietly(Reply::Integer(match (logs.get(&key), logs.expires(&key)) {
             (None, _) => -2,
             (Some(_), None) => -1,
             (Some(_), Some(ends)) => {
@@ -75,7 +75,7 @@ struct Unless {
 }
 
 /// `EXPIRE key seconds [NX|XX|GT|LT]`: answers 1 where it did something. A time that is over removes the log.
-pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, seconds, options @ ..] = arguments else {
         return Err(CommandError::Arguments("expire".to_owned()));
     };
@@ -92,7 +92,7 @@ pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<Step
         if done {
             logs.expire(&key, at);
         }
-        Done::quietly(Reply::Integer(done.into()))
+        Committed::quietly(Reply::Integer(done.into()))
     }))
 }
 

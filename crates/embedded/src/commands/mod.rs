@@ -18,40 +18,40 @@ pub(super) use transaction::Transaction;
 
 use super::budget::OverBudget;
 use super::log::Logs;
-use super::log_writer::Done;
+use super::log_writer::Committed;
 use super::reply::Reply;
 use super::session::Session;
 use super::subscriber::SubscriberError;
 
 /// What a handler answers; `None` where everything that the client gets is in its outbox already.
-type Outcome = Result<Option<Reply>, CommandError>;
+type CommandOutcome = Result<Option<Reply>, CommandError>;
 
 /// What is to be done with the logs, and what the client is told then, as far as there is room for it.
-pub(super) type Step = Box<dyn FnOnce(&mut Logs, &mut Room) -> Done<Reply> + Send>;
+pub(super) type CommandStep = Box<dyn FnOnce(&mut Logs, &mut Room) -> Committed<Reply> + Send>;
 
-type Run = fn(&mut Session, &[Bytes]) -> Outcome;
-type Prepare = fn(&mut Session, &[Bytes]) -> Result<Step, CommandError>;
+type CommandFunction = fn(&mut Session, &[Bytes]) -> CommandOutcome;
+type Prepare = fn(&mut Session, &[Bytes]) -> Result<CommandStep, CommandError>;
 
 /// What runs a command with what stands behind its name.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Handler {
     /// It is done at once.
-    Now(Run),
+    Now(CommandFunction),
     /// It is done at once, and is not taken inside a transaction.
-    Alone(Run),
+    Alone(CommandFunction),
     /// It is done with the logs.
     Log(Prepare),
     /// It reads logs, and may have a large reply.
     Read(Prepare),
     /// It is done at once, but in a transaction in its turn.
-    Live(Run, Prepare),
+    Live(CommandFunction, Prepare),
     /// It ends a transaction.
-    Exec(fn(&mut Session) -> Result<Step, CommandError>),
+    Exec(fn(&mut Session) -> Result<CommandStep, CommandError>),
 }
 
 /// One command, or one subcommand, whose name is then `command|subcommand`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Command {
+pub(super) struct CommandEntry {
     name: &'static str,
     /// How many arguments it takes at least, and at most. Handlers rely on it.
     arguments: (usize, usize),
@@ -67,7 +67,7 @@ pub(super) struct Command {
 /// A command as a client wants it run.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
-    pub(super) command: &'static Command,
+    pub(super) command: &'static CommandEntry,
     pub(super) arguments: &'a [Bytes],
 }
 
@@ -80,25 +80,25 @@ impl Call<'_> {
 
 const MANY: usize = usize::MAX;
 
-const fn command(name: &'static str, arguments: (usize, usize), handler: Handler) -> Command {
-    Command { name, arguments, while_subscribed: false, is_urgent: false, before_login: false, handler }
+const fn command(name: &'static str, arguments: (usize, usize), handler: Handler) -> CommandEntry {
+    CommandEntry { name, arguments, while_subscribed: false, is_urgent: false, before_login: false, handler }
 }
 
-const fn always(name: &'static str, arguments: (usize, usize), handler: Handler) -> Command {
-    Command { while_subscribed: true, ..command(name, arguments, handler) }
+const fn always(name: &'static str, arguments: (usize, usize), handler: Handler) -> CommandEntry {
+    CommandEntry { while_subscribed: true, ..command(name, arguments, handler) }
 }
 
 /// The same, and run at once also inside a transaction.
-const fn urgent(command: Command) -> Command {
-    Command { is_urgent: true, ..command }
+const fn urgent(command: CommandEntry) -> CommandEntry {
+    CommandEntry { is_urgent: true, ..command }
 }
 
 /// The same, and run for a client that has not given the password, too.
-const fn open(command: Command) -> Command {
-    Command { before_login: true, ..command }
+const fn open(command: CommandEntry) -> CommandEntry {
+    CommandEntry { before_login: true, ..command }
 }
 
-const COMMANDS: &[Command] = &[
+const COMMANDS: &[CommandEntry] = &[
     always("ping", (0, 1), Handler::Now(client::ping)),
     always("subscribe", (1, MANY), Handler::Alone(pubsub::subscribe)),
     always("unsubscribe", (0, MANY), Handler::Alone(pubsub::unsubscribe)),
@@ -200,7 +200,10 @@ pub(super) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Opt
 }
 
 /// The command of a name, or of a name and the first argument, with what stands behind that.
-fn find<'a>(name: &[u8], arguments: &'a [Bytes]) -> Result<(&'static Command, &'a [Bytes]), CommandError> {
+fn find<'a>(
+    name: &[u8],
+    arguments: &'a [Bytes],
+) -> Result<(&'static CommandEntry, &'a [Bytes]), CommandError> {
     let shown = shown(name).to_ascii_lowercase();
     let is_container = COMMANDS.iter().any(|command| sub(command, name).is_some());
     if is_container && let Some((subcommand, rest)) = arguments.split_first() {
@@ -220,7 +223,7 @@ fn find<'a>(name: &[u8], arguments: &'a [Bytes]) -> Result<(&'static Command, &'
 }
 
 /// The name of a subcommand, if the command is one of the container of this name.
-fn sub(command: &'static Command, container: &[u8]) -> Option<&'static str> {
+fn sub(command: &'static CommandEntry, container: &[u8]) -> Option<&'static str> {
     let (name, subcommand) = command.name.split_once('|')?;
     container.eq_ignore_ascii_case(name.as_bytes()).then_some(subcommand)
 }
@@ -237,7 +240,7 @@ pub(super) fn begins_name(begin: &[u8]) -> bool {
     })
 }
 
-fn first_word(command: &Command) -> &'static str {
+fn first_word(command: &CommandEntry) -> &'static str {
     command.name.split_once('|').map_or(command.name, |(container, _)| container)
 }
 

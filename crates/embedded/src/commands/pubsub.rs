@@ -4,58 +4,58 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{CommandError, Outcome, Step, other};
-use crate::log_writer::{Announcement, Done};
+use super::{CommandError, CommandOutcome, CommandStep, other};
+use crate::log_writer::{Announcement, Committed};
 use crate::output_buffer::too_large;
-use crate::pubsub::Kind;
+use crate::pubsub::SubscriptionKind;
 use crate::reply::Reply;
 use crate::session::Session;
 
 /// `PUBLISH channel message`: a live event; answers how many got it.
-pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let [channel, message] = arguments else { return Ok(None) };
     Ok(Some(Reply::count(session.pubsub().publish(channel, message))))
 }
 
 /// `PUBLISH channel message` in a transaction: said when what stands before it is stored.
-pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [channel, message] = arguments else { return Err(CommandError::Arguments("publish".to_owned())) };
     let pubsub = Arc::clone(session.pubsub());
     let announcement = Announcement { channel: channel.clone(), message: message.clone() };
-    Ok(Box::new(move |_, _| Done {
+    Ok(Box::new(move |_, _| Committed {
         answer: Reply::count(pubsub.receivers(&announcement.channel)),
         announcements: vec![announcement],
     }))
 }
 
 /// `SUBSCRIBE channel ...`
-pub(super) fn subscribe(session: &mut Session, arguments: &[Bytes]) -> Outcome {
-    subscribe_to(Kind::Channel, session, arguments)
+pub(super) fn subscribe(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
+    subscribe_to(SubscriptionKind::Channel, session, arguments)
 }
 
 /// `PSUBSCRIBE pattern ...`
-pub(super) fn psubscribe(session: &mut Session, arguments: &[Bytes]) -> Outcome {
-    subscribe_to(Kind::Pattern, session, arguments)
+pub(super) fn psubscribe(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
+    subscribe_to(SubscriptionKind::Pattern, session, arguments)
 }
 
 /// `UNSUBSCRIBE [channel ...]`
-pub(super) fn unsubscribe(session: &mut Session, arguments: &[Bytes]) -> Outcome {
-    unsubscribe_from(Kind::Channel, session, arguments)
+pub(super) fn unsubscribe(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
+    unsubscribe_from(SubscriptionKind::Channel, session, arguments)
 }
 
 /// `PUNSUBSCRIBE [pattern ...]`
-pub(super) fn punsubscribe(session: &mut Session, arguments: &[Bytes]) -> Outcome {
-    unsubscribe_from(Kind::Pattern, session, arguments)
+pub(super) fn punsubscribe(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
+    unsubscribe_from(SubscriptionKind::Pattern, session, arguments)
 }
 
-fn subscribe_to(kind: Kind, session: &mut Session, names: &[Bytes]) -> Outcome {
+fn subscribe_to(kind: SubscriptionKind, session: &mut Session, names: &[Bytes]) -> CommandOutcome {
     for name in names {
         session.subscriber().subscribe(kind, name).map_err(CommandError::from)?;
     }
     Ok(None)
 }
 
-fn unsubscribe_from(kind: Kind, session: &mut Session, names: &[Bytes]) -> Outcome {
+fn unsubscribe_from(kind: SubscriptionKind, session: &mut Session, names: &[Bytes]) -> CommandOutcome {
     if names.is_empty() {
         session.subscriber().unsubscribe_all(kind);
     }
@@ -66,7 +66,7 @@ fn unsubscribe_from(kind: Kind, session: &mut Session, names: &[Bytes]) -> Outco
 }
 
 /// `PUBSUB CHANNELS [pattern]`
-pub(super) fn channels(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn channels(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let pattern = match arguments {
         [] => None,
         [pattern] => Some(pattern.as_ref()),
@@ -83,13 +83,13 @@ pub(super) fn channels(session: &mut Session, arguments: &[Bytes]) -> Outcome {
 }
 
 /// `PUBSUB NUMSUB [channel ...]`: an array of names and counts, in RESP3 too.
-pub(super) fn numsub(session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn numsub(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let listeners = |name: &Bytes| Reply::count(session.pubsub().listeners(name));
     let pairs = arguments.iter().flat_map(|name| [Reply::Bulk(name.clone()), listeners(name)]);
     Ok(Some(Reply::Array(pairs.collect())))
 }
 
 /// `PUBSUB NUMPAT`
-pub(super) fn numpat(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+pub(super) fn numpat(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     Ok(Some(Reply::count(session.pubsub().patterns())))
 }

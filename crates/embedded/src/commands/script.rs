@@ -7,10 +7,10 @@ use redis::Script;
 
 use super::ids::integer;
 use super::streams::id_reply;
-use super::{CommandError, Outcome, Step, other, shown};
+use super::{CommandError, CommandOutcome, CommandStep, other, shown};
 use crate::glob;
 use crate::log::{LogSettings, NotPublished, Publish};
-use crate::log_writer::{Announcement, Done};
+use crate::log_writer::{Announcement, Committed};
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::subscriber::NAME_BYTES_MAX;
@@ -40,7 +40,7 @@ const AUDIENCE_BYTES_MAX: usize = 16 << 20;
 
 /// `FCALL tidings_publish 1 channel payload [count] [seconds] [idempotency key] [bytes] [audience] [payload ...]`: durable
 /// events; answers their ids.
-pub(super) fn call(session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn call(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [function, keys, rest @ ..] = arguments else { return Err(arity("fcall")) };
     if function != FUNCTION {
         return Err(other("ERR Function not found"));
@@ -50,7 +50,7 @@ pub(super) fn call(session: &mut Session, arguments: &[Bytes]) -> Result<Step, C
 }
 
 /// `EVAL script 1 channel payload ...`
-pub(super) fn eval(session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn eval(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [script, keys, rest @ ..] = arguments else { return Err(arity("eval")) };
     if !is_ours(script) {
         return Err(other(OTHER_SCRIPT));
@@ -59,7 +59,7 @@ pub(super) fn eval(session: &mut Session, arguments: &[Bytes]) -> Result<Step, C
 }
 
 /// `EVALSHA hash 1 channel payload ...`
-pub(super) fn eval_hash(session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn eval_hash(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [hash, keys, rest @ ..] = arguments else { return Err(arity("evalsha")) };
     if !hash.eq_ignore_ascii_case(HASH.as_bytes()) {
         return Err(other("NOSCRIPT No matching script. Please use EVAL."));
@@ -76,7 +76,7 @@ fn is_ours(script: &[u8]) -> bool {
     script.trim_ascii() == TEXT.trim_ascii().as_bytes()
 }
 
-fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, CommandError> {
+fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     if usize::try_from(keys).is_ok_and(|keys| keys > arguments.len()) {
         return Err(other("ERR Number of keys can't be greater than number of args"));
     }
@@ -108,16 +108,16 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<Step, Co
             Ok(publishing) => publishing,
             Err(NotPublished::NoId(_)) => {
                 let text = "ERR The stream has exhausted the last possible ID, unable to add more items";
-                return Done::quietly(Reply::Error(text.to_owned()));
+                return Committed::quietly(Reply::Error(text.to_owned()));
             }
             // `OOM` is the code of a server that takes no more for want of memory.
             Err(NotPublished::KeysFull(full)) => {
-                return Done::quietly(Reply::Error(format!("OOM tidings_publish: {full}")));
+                return Committed::quietly(Reply::Error(format!("OOM tidings_publish: {full}")));
             }
         };
         let announce = |message| Announcement { channel: key.clone(), message };
         let announcements = publishing.messages.into_iter().map(announce).collect();
-        Done { answer: order.answer(&publishing.ids), announcements }
+        Committed { answer: order.answer(&publishing.ids), announcements }
     }))
 }
 
@@ -208,7 +208,7 @@ fn number(text: Option<&Bytes>) -> Result<Option<usize>, CommandError> {
 }
 
 /// `SCRIPT LOAD script`: answers the hash.
-pub(super) fn load(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn load(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     match arguments {
         [script] if is_ours(script) => Ok(Some(Reply::Bulk(HASH.clone().into()))),
         _ => Err(other(OTHER_SCRIPT)),
@@ -216,13 +216,13 @@ pub(super) fn load(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
 }
 
 /// `SCRIPT EXISTS hash ...`
-pub(super) fn known(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn known(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let is_known = |hash: &Bytes| Reply::Integer(hash.eq_ignore_ascii_case(HASH.as_bytes()).into());
     Ok(Some(Reply::Array(arguments.iter().map(is_known).collect())))
 }
 
 /// `FUNCTION LOAD [REPLACE] library`: the library that a broker loads is here already.
-pub(super) fn load_library(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn load_library(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     match arguments {
         [library] | [_, library] if std::str::from_utf8(library).is_ok_and(|text| text.contains(TEXT)) => {
             Ok(Some(Reply::name(LIBRARY)))
@@ -232,7 +232,7 @@ pub(super) fn load_library(_session: &mut Session, arguments: &[Bytes]) -> Outco
 }
 
 /// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`
-pub(super) fn list_libraries(_session: &mut Session, arguments: &[Bytes]) -> Outcome {
+pub(super) fn list_libraries(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let (mut is_wanted, mut with_code) = (true, false);
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {

@@ -4,10 +4,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::ids::{checked_integer, integer, range, wish};
 use super::keys::log_key;
-use super::trimming::{Options, Trim};
-use super::{CommandError, Room, Step, other};
-use crate::log::{Entry, Excess, Fields, ID_MAX, IdWish, Stream};
-use crate::log_writer::Done;
+use super::trimming::{Trim, TrimOptions};
+use super::{CommandError, CommandStep, Room, other};
+use crate::log::{Excess, Fields, ID_MAX, IdWish, LogStream, StreamEntry};
+use crate::log_writer::Committed;
 use crate::reply::{Reply, decimal_digits};
 use crate::session::Session;
 use tidings_event::EntryId;
@@ -21,9 +21,9 @@ const SHORT_COUNT_MAX: i64 = 100;
 
 /// `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]`: an entry that
 /// nobody is told of. A log that is written to without a bound keeps as many entries as the configuration says.
-pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xadd")) };
-    let (options, rest) = Options::parse(options, true)?;
+    let (options, rest) = TrimOptions::parse(options, true)?;
     let [id, fields @ ..] = rest else { return Err(arity("xadd")) };
     let wish = wish(id)?;
     let (trim, must_exist) = (options.trim()?, options.must_exist);
@@ -36,61 +36,67 @@ pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, C
     let (key, fields) = (log_key(key)?, Fields::new(fields));
     Ok(Box::new(move |logs, _| {
         if must_exist && logs.get(&key).is_none() {
-            return Done::quietly(Reply::Null);
+            return Committed::quietly(Reply::Null);
         }
         if logs.get(&key).is_some_and(|stream| stream.tally().last == ID_MAX) {
             let text = "ERR The stream has exhausted the last possible ID, unable to add more items";
-            return Done::quietly(Reply::Error(text.to_owned()));
+            return Committed::quietly(Reply::Error(text.to_owned()));
         }
         let Ok(id) = logs.append(&key, wish, fields) else {
             let text = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
-            return Done::quietly(Reply::Error(text.to_owned()));
+            return Committed::quietly(Reply::Error(text.to_owned()));
         };
         let (events, bytes) = (logs.settings().events, logs.settings().bytes);
         let trim = trim.unwrap_or(Trim { excess: Excess::Entries(events), limit: usize::MAX });
         logs.trim(&key, trim.excess, trim.limit);
         logs.trim(&key, Excess::Bytes(bytes), usize::MAX);
-        Done::quietly(id_reply(id))
+        Committed::quietly(id_reply(id))
     }))
 }
 
 /// `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]`: answers how many entries went. `~` is exact here.
-pub(super) fn trim(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn trim(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xtrim")) };
-    let (options, _) = Options::parse(options, false)?;
+    let (options, _) = TrimOptions::parse(options, false)?;
     let trim = options.trim()?;
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
         let removed = trim.map_or(0, |trim| logs.trim(&key, trim.excess, trim.limit));
-        Done::quietly(Reply::count(removed))
+        Committed::quietly(Reply::count(removed))
     }))
 }
 
 /// `XRANGE key start end [COUNT count]`
-pub(super) fn range_forwards(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn range_forwards(
+    _session: &mut Session,
+    arguments: &[Bytes],
+) -> Result<CommandStep, CommandError> {
     let [key, from, to, options @ ..] = arguments else { return Err(arity("xrange")) };
     read(key, [from, to], options, false)
 }
 
 /// `XREVRANGE key end start [COUNT count]`
-pub(super) fn range_backwards(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn range_backwards(
+    _session: &mut Session,
+    arguments: &[Bytes],
+) -> Result<CommandStep, CommandError> {
     let [key, to, from, options @ ..] = arguments else { return Err(arity("xrevrange")) };
     read(key, [from, to], options, true)
 }
 
 /// `XLEN key`
-pub(super) fn length(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn length(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key] = arguments else { return Err(arity("xlen")) };
     let key = log_key(key)?;
-    Ok(Box::new(move |logs, _| Done::quietly(Reply::count(logs.get(&key).map_or(0, Stream::len)))))
+    Ok(Box::new(move |logs, _| Committed::quietly(Reply::count(logs.get(&key).map_or(0, LogStream::len)))))
 }
 
 /// `XINFO STREAM key`
-pub(super) fn info(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, CommandError> {
+pub(super) fn info(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xinfo|stream")) };
     let (key, is_plain) = (log_key(key)?, options.is_empty());
     Ok(Box::new(move |logs, room| {
-        Done::quietly(match logs.get(&key) {
+        Committed::quietly(match logs.get(&key) {
             Some(stream) if is_plain => room.take(info_reply(stream)),
             Some(_) => Reply::Error(
                 "ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP."
@@ -101,12 +107,12 @@ pub(super) fn info(_session: &mut Session, arguments: &[Bytes]) -> Result<Step, 
     }))
 }
 
-fn info_reply(stream: &Stream) -> Reply {
+fn info_reply(stream: &LogStream) -> Reply {
     let tally = stream.tally();
     let added = Reply::Integer(i64::try_from(tally.added).unwrap_or(i64::MAX));
     let first_id = stream.first().map_or(EntryId::ZERO, |entry| entry.id);
     let nodes = stream.len().div_ceil(NODE_ENTRIES);
-    let entry = |entry: Option<&Entry>| entry.map_or(Reply::Null, entry_reply);
+    let entry = |entry: Option<&StreamEntry>| entry.map_or(Reply::Null, entry_reply);
     Reply::Map(vec![
         (Reply::name("length"), Reply::count(stream.len())),
         (Reply::name("radix-tree-keys"), Reply::count(nodes)),
@@ -128,7 +134,7 @@ fn read(
     [from, to]: [&Bytes; 2],
     options: &[Bytes],
     backwards: bool,
-) -> Result<Step, CommandError> {
+) -> Result<CommandStep, CommandError> {
     let ids = range(from, to)?;
     let mut count = usize::MAX;
     let mut options = options;
@@ -141,12 +147,12 @@ fn read(
     }
     let key = log_key(key)?;
     Ok(Box::new(move |logs, room| {
-        let Some(stream) = logs.get(&key) else { return Done::quietly(Reply::Array(Vec::new())) };
+        let Some(stream) = logs.get(&key) else { return Committed::quietly(Reply::Array(Vec::new())) };
         if count == 0 {
-            return Done::quietly(Reply::NullArray);
+            return Committed::quietly(Reply::NullArray);
         }
         let entries = stream.range(ids);
-        Done::quietly(if backwards {
+        Committed::quietly(if backwards {
             entries_reply(entries.rev().take(count), room)
         } else {
             entries_reply(entries.take(count), room)
@@ -156,7 +162,7 @@ fn read(
 
 /// The entries, encoded at once: as replies of their own they would take many times as much memory. Stops where there is no
 /// room for more.
-fn entries_reply<'a>(entries: impl Iterator<Item = &'a Entry>, room: &mut Room) -> Reply {
+fn entries_reply<'a>(entries: impl Iterator<Item = &'a StreamEntry>, room: &mut Room) -> Reply {
     let mut fitting = Vec::new();
     let mut bytes = 0;
     for entry in entries {
@@ -175,7 +181,7 @@ fn entries_reply<'a>(entries: impl Iterator<Item = &'a Entry>, room: &mut Room) 
 }
 
 /// How many bytes [`write_entry`] writes.
-fn entry_bytes(entry: &Entry) -> usize {
+fn entry_bytes(entry: &StreamEntry) -> usize {
     let (mut parts, mut bytes) = (0, 0);
     for part in entry.fields.parts() {
         parts += 1;
@@ -187,7 +193,7 @@ fn entry_bytes(entry: &Entry) -> usize {
 }
 
 /// Writes what [`entry_reply`] says: an array of the id and of names and values.
-fn write_entry(entry: &Entry, out: &mut BytesMut) {
+fn write_entry(entry: &StreamEntry, out: &mut BytesMut) {
     Reply::write_array_head(2, out);
     Reply::write_bulk(entry.id.to_string().as_bytes(), out);
     Reply::write_array_head(entry.fields.parts().count(), out);
@@ -205,7 +211,7 @@ pub(crate) fn is_short(arguments: &[Bytes]) -> bool {
     }
 }
 
-fn entry_reply(entry: &Entry) -> Reply {
+fn entry_reply(entry: &StreamEntry) -> Reply {
     Reply::Array(vec![id_reply(entry.id), Reply::Array(entry.fields.parts().map(Reply::Bulk).collect())])
 }
 
@@ -230,7 +236,7 @@ mod tests {
             (vec!["a", &"x".repeat(9)], EntryId { milliseconds: 10, sequence: 9 }),
             (vec!["x"; 20], EntryId { milliseconds: 99, sequence: 100 }),
         ] {
-            let entry = Entry { id, fields: Fields::new(&parts) };
+            let entry = StreamEntry { id, fields: Fields::new(&parts) };
             let mut room = Room::new(1 << 20);
             let reply = entries_reply(std::iter::repeat_n(&entry, 12), &mut room);
             let expected = Reply::Array((0..12).map(|_| entry_reply(&entry)).collect());

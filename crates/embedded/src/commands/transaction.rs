@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Call, CommandError, Handler, Outcome, Room, Step, other};
+use super::{Call, CommandError, CommandOutcome, CommandStep, Handler, Room, other};
 use crate::budget::Charge;
-use crate::log_writer::Done;
+use crate::log_writer::Committed;
 use crate::reply::Reply;
 use crate::session::Session;
 
@@ -77,7 +77,7 @@ impl Transaction {
 }
 
 /// `MULTI`
-pub(super) fn multi(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+pub(super) fn multi(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     if session.transaction().is_some() {
         return Err(other("ERR MULTI calls can not be nested"));
     }
@@ -87,13 +87,13 @@ pub(super) fn multi(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
 }
 
 /// `DISCARD`
-pub(super) fn discard(session: &mut Session, _arguments: &[Bytes]) -> Outcome {
+pub(super) fn discard(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     session.transaction().take().ok_or_else(|| other("ERR DISCARD without MULTI"))?;
     Ok(Some(Reply::OK))
 }
 
 /// `EXEC`: all commands are done next to each other, stored as one, and announced next to each other.
-pub(super) fn exec(session: &mut Session) -> Result<Step, CommandError> {
+pub(super) fn exec(session: &mut Session) -> Result<CommandStep, CommandError> {
     let transaction = session.transaction().take().ok_or_else(|| other("ERR EXEC without MULTI"))?;
     if transaction.is_spoilt {
         return Err(other("EXECABORT Transaction discarded because of previous errors."));
@@ -103,7 +103,8 @@ pub(super) fn exec(session: &mut Session) -> Result<Step, CommandError> {
     let mut said = Room::new(most);
     said.set_aside(SHORT_REPLY * queued.len());
     let free = said.left();
-    let steps: Vec<Step> = queued.into_iter().map(|queued| step(session, &queued, &mut said)).collect();
+    let steps: Vec<CommandStep> =
+        queued.into_iter().map(|queued| step(session, &queued, &mut said)).collect();
     // What was said already is held until all of it is sent.
     let taken = most - said.left();
     let said = session.subscriber().output_buffer().account().try_hold(free - said.left())?;
@@ -116,12 +117,12 @@ pub(super) fn exec(session: &mut Session) -> Result<Step, CommandError> {
             replies.push(done.answer);
             announcements.extend(done.announcements);
         }
-        Done { answer: Reply::Array(replies), announcements }
+        Committed { answer: Reply::Array(replies), announcements }
     }))
 }
 
 /// One command as a part of the whole. What has nothing to do with the logs is done at once.
-fn step(session: &mut Session, queued: &Queued, room: &mut Room) -> Step {
+fn step(session: &mut Session, queued: &Queued, room: &mut Room) -> CommandStep {
     let step = match queued.handler {
         Handler::Log(handler) | Handler::Read(handler) | Handler::Live(_, handler) => {
             handler(session, &queued.arguments)
@@ -134,6 +135,6 @@ fn step(session: &mut Session, queued: &Queued, room: &mut Room) -> Step {
     step.unwrap_or_else(|error| said(Reply::Error(error.to_string())))
 }
 
-fn said(reply: Reply) -> Step {
-    Box::new(|_, _| Done::quietly(reply))
+fn said(reply: Reply) -> CommandStep {
+    Box::new(|_, _| Committed::quietly(reply))
 }

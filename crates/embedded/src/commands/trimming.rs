@@ -17,7 +17,7 @@ pub(super) struct Trim {
 
 /// What stands before the id of `XADD`, and behind the key of `XTRIM`.
 #[derive(Debug, Default)]
-pub(super) struct Options {
+pub(super) struct TrimOptions {
     /// `XADD` makes no new log.
     pub(super) must_exist: bool,
     of_add: bool,
@@ -27,7 +27,7 @@ pub(super) struct Options {
     limit: Option<usize>,
 }
 
-impl Options {
+impl TrimOptions {
     /// Takes options off the front of the arguments. In `XADD` the first word that is none is the id; in `XTRIM` it is one
     /// too many.
     pub(super) fn parse(arguments: &[Bytes], of_add: bool) -> Result<(Self, &[Bytes]), CommandError> {

@@ -13,14 +13,14 @@ const KEPT_MAX: usize = 100_000;
 
 /// Records and marks, by the key of their log.
 #[derive(Debug, Default)]
-pub(super) struct Beside {
+pub(super) struct KeysBesideLog {
     records: ExpiringValues<EpochRecord>,
     marks: ExpiringValues<u64>,
     /// The latest mark that had to go before its time, which may be that of any log without one.
     forgotten: Option<u64>,
 }
 
-impl Beside {
+impl KeysBesideLog {
     pub(super) fn record(&self, log: &[u8]) -> Option<EpochRecord> {
         self.records.get(log)
     }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn value_ends_at_its_time_and_can_be_renewed() {
-        let mut beside = Beside::default();
+        let mut beside = KeysBesideLog::default();
         let record = EpochRecord::unborn(Epoch::random(), EntryId::ZERO);
         beside.put_record(b"a", record, 10);
         beside.put_record(b"a", record, 20);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn mark_that_had_to_go_counts_for_all_logs() {
-        let mut beside = Beside::default();
+        let mut beside = KeysBesideLog::default();
         for number in 0..KEPT_MAX as u64 {
             assert!(beside.put_mark(number.to_string().as_bytes(), number, number).is_empty());
         }

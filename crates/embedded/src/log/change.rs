@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 
-use super::entry::Entry;
-use super::stream::Tally;
+use super::entry::StreamEntry;
+use super::stream::StreamTally;
 use tidings_event::{EntryId, EpochRecord};
 
 /// A change. The order of changes matters; a header comes behind all else that happened to its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LogChange {
     /// An entry was added.
-    Appended { log: Bytes, entry: Entry },
+    Appended { log: Bytes, entry: StreamEntry },
     /// The entries before `first` are gone; all are where it is `None`.
     Trimmed { log: Bytes, first: Option<EntryId> },
     /// The log is gone.
@@ -30,7 +30,7 @@ pub(crate) enum LogChange {
 /// A log without its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub(crate) tally: Tally,
+    pub(crate) tally: StreamTally,
     /// When it ends, in milliseconds since the Unix epoch.
     pub(crate) ends: u64,
     /// Whether somebody said so.

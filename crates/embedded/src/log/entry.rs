@@ -13,12 +13,12 @@ pub(crate) const ID_MAX: EntryId = EntryId { milliseconds: u64::MAX, sequence: u
 
 /// An entry. A clone shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct StreamEntry {
     pub(crate) id: EntryId,
     pub(crate) fields: Fields,
 }
 
-impl Entry {
+impl StreamEntry {
     /// How much payload it holds, in bytes; where somebody else wrote it, all of it counts.
     pub(crate) fn payload_bytes(&self) -> usize {
         self.fields.get(PAYLOAD_FIELD).map_or(self.fields.bytes(), |payload| payload.len())

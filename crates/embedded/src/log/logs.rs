@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::beside::Beside;
+use super::beside::KeysBesideLog;
 use super::change::{Header, LogChange};
-use super::entry::{Entry, Fields, IdWish};
+use super::entry::{Fields, IdWish, StreamEntry};
 use super::idempotency_cache::{IdempotencyCache, OnceBounds};
-use super::stream::{Excess, Stream};
+use super::stream::{Excess, LogStream};
 use tidings_event::log::LiveMark;
 use tidings_event::{EntryId, Epoch, EpochRecord};
 
@@ -47,7 +47,7 @@ pub(crate) struct Logs {
     floor: EntryId,
     /// Publications that were given an idempotency key.
     pub(super) idempotency_cache: IdempotencyCache,
-    beside: Beside,
+    beside: KeysBesideLog,
     /// The time of the work at hand, in milliseconds since the Unix epoch.
     now: u64,
     changes: Option<Changes>,
@@ -57,7 +57,7 @@ pub(crate) struct Logs {
 
 #[derive(Debug, Default)]
 struct Log {
-    stream: Stream,
+    stream: LogStream,
     /// When it ends, in milliseconds since the Unix epoch.
     ends: u64,
     /// Whether somebody said when it ends; otherwise it ends because nobody writes to it any more.
@@ -89,7 +89,7 @@ impl Logs {
             memory: 0,
             floor: EntryId::ZERO,
             idempotency_cache: IdempotencyCache::new(settings.idempotency_cache),
-            beside: Beside::default(),
+            beside: KeysBesideLog::default(),
             now: 0,
             changes: recording.then(Changes::default),
             appended: 0,
@@ -97,9 +97,9 @@ impl Logs {
     }
 
     /// Puts a log back that was stored.
-    pub(crate) fn restore(&mut self, key: &[u8], header: Header, entries: VecDeque<Entry>) {
+    pub(crate) fn restore(&mut self, key: &[u8], header: Header, entries: VecDeque<StreamEntry>) {
         self.update(key, |log| {
-            log.stream = Stream::restore(entries, header.tally);
+            log.stream = LogStream::restore(entries, header.tally);
             (log.ends, log.is_told) = (header.ends, header.is_told);
         });
     }
@@ -157,7 +157,7 @@ impl Logs {
     /// Marks a log's workspace as one that carries live events: for `slack` milliseconds from now, and beyond the newest entry.
     /// Returns the mark.
     pub(crate) fn mark_live(&mut self, log: &Bytes, slack: u64) -> u64 {
-        let newest = self.get(log).and_then(Stream::newest).map_or(0, |newest| newest.id.milliseconds);
+        let newest = self.get(log).and_then(LogStream::newest).map_or(0, |newest| newest.id.milliseconds);
         let mark = self.now.max(newest).saturating_add(slack).max(self.beside.mark(log).unwrap_or(0));
         let until = self.now.saturating_add(self.idle().saturating_mul(2));
         for log in self.beside.put_mark(log, mark, until) {
@@ -195,7 +195,7 @@ impl Logs {
                 self.remove(&key);
                 continue;
             }
-            let half = self.get(&key).map_or(0, Stream::len) / 2;
+            let half = self.get(&key).map_or(0, LogStream::len) / 2;
             if self.trim(&key, Excess::Entries(half), usize::MAX) == 0 {
                 break;
             }
@@ -220,14 +220,14 @@ impl Logs {
     }
 
     /// A log.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Stream> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&LogStream> {
         self.logs.get(key).map(|log| &log.stream)
     }
 
     /// Adds an entry to a log, which is made where there is none.
     pub(crate) fn append(&mut self, key: &Bytes, wish: IdWish, fields: Fields) -> Result<EntryId, NoId> {
         let id = self.id(key, wish)?;
-        let entry = Entry { id, fields };
+        let entry = StreamEntry { id, fields };
         self.appended = self.appended.saturating_add(entry.memory());
         self.record(LogChange::Appended { log: key.clone(), entry: entry.clone() });
         let idle_ends = self.now.saturating_add(self.idle());

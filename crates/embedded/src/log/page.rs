@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::entry::{Entry, ID_MAX};
+use super::entry::{ID_MAX, StreamEntry};
 use super::logs::Logs;
-use super::stream::Stream;
+use super::stream::LogStream;
 use tidings_event::log::{AUDIENCE_FIELD, LogEntry, LogPage, PAYLOAD_FIELD, Span, proves, proves_since};
 use tidings_event::{EntryId, EpochRecord};
 
@@ -12,7 +12,7 @@ impl Logs {
     /// A part of a log, at most `count` entries of it. A log that does not exist is one without entries; where it is asked for its end,
     /// its next epoch is named, and the name is forgotten where something else than publishing has begun the log.
     pub(crate) fn page(&mut self, log: &Bytes, span: Span, count: usize) -> LogPage {
-        let none = Stream::default();
+        let none = LogStream::default();
         let mut page = page(self.get(log).unwrap_or(&none), self.epoch(log).as_ref(), span, count);
         let asks_for_end = span == Span::Head || !page.proven;
         if asks_for_end && page.head == EntryId::ZERO {
@@ -26,7 +26,7 @@ impl Logs {
 }
 
 /// A part of a log whose epoch this is.
-pub(super) fn page(stream: &Stream, record: Option<&EpochRecord>, span: Span, count: usize) -> LogPage {
+pub(super) fn page(stream: &LogStream, record: Option<&EpochRecord>, span: Span, count: usize) -> LogPage {
     match span {
         Span::Head | Span::LiveMark => found(stream, Vec::new()),
         Span::After { after, epoch, until } => {
@@ -67,20 +67,20 @@ pub(super) fn page(stream: &Stream, record: Option<&EpochRecord>, span: Span, co
 }
 
 /// Entries of a log, with nothing more behind them.
-fn found(stream: &Stream, entries: Vec<LogEntry>) -> LogPage {
+fn found(stream: &LogStream, entries: Vec<LogEntry>) -> LogPage {
     let head = stream.newest().map_or(EntryId::ZERO, |entry| entry.id);
     LogPage { entries, proven: true, head, ..LogPage::default() }
 }
 
 /// A page that connects; there is more of it if a further entry is in the range.
-fn range(stream: &Stream, from: EntryId, to: EntryId, count: usize) -> LogPage {
+fn range(stream: &LogStream, from: EntryId, to: EntryId, count: usize) -> LogPage {
     let mut range = stream.range(from..=to);
     let entries: Vec<LogEntry> = range.by_ref().take(count).map(log_entry).collect();
     let more = range.next().is_some();
     LogPage { more, ..found(stream, entries) }
 }
 
-fn log_entry(entry: &Entry) -> LogEntry {
+fn log_entry(entry: &StreamEntry) -> LogEntry {
     let field = |name| entry.fields.get(name);
     LogEntry { id: entry.id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD) }
 }

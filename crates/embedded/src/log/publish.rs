@@ -31,7 +31,7 @@ pub(crate) struct Publish {
 
 /// What became of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Publishing {
+pub(crate) struct PublishTransaction {
     /// The events' ids, in order.
     pub(crate) ids: Vec<EntryId>,
     /// What is to be said on the channel of the log's name; nothing where all was published before.
@@ -51,11 +51,15 @@ pub(crate) enum NotPublished {
 
 impl Logs {
     /// Logs events next to each other; all of them, or none where ids or the room for idempotency keys have run out.
-    pub(crate) fn publish(&mut self, log: &Bytes, publish: &Publish) -> Result<Publishing, NotPublished> {
+    pub(crate) fn publish(
+        &mut self,
+        log: &Bytes,
+        publish: &Publish,
+    ) -> Result<PublishTransaction, NotPublished> {
         let idempotency_cache = publish.idempotency_key.as_ref().map(|key| idempotency_cache::name(log, key));
         if let Some(name) = &idempotency_cache {
             if let Some(ids) = self.idempotency_cache.recall(name) {
-                return Ok(Publishing { ids: ids.to_vec(), messages: Vec::new() });
+                return Ok(PublishTransaction { ids: ids.to_vec(), messages: Vec::new() });
             }
             self.idempotency_cache.room_for(name, publish.items.len())?;
         }
@@ -90,7 +94,7 @@ impl Logs {
             self.record(LogChange::Remembered { key: key.clone(), ids: ids.clone(), until });
             self.idempotency_cache.remember(key, ids.clone(), until);
         }
-        Ok(Publishing { ids, messages })
+        Ok(PublishTransaction { ids, messages })
     }
 
     /// The record of a log's epoch after entries have come behind `newest`. Where it is that of another log, one that has ended or that

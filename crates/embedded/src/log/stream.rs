@@ -3,21 +3,21 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
-use super::entry::Entry;
+use super::entry::StreamEntry;
 use tidings_event::EntryId;
 
 /// Entries in the order of their ids, and what is known of those that are gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Stream {
-    entries: VecDeque<Entry>,
-    tally: Tally,
+pub(crate) struct LogStream {
+    entries: VecDeque<StreamEntry>,
+    tally: StreamTally,
     payload_bytes: usize,
     memory: usize,
 }
 
 /// What is known of a log besides its entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct StreamTally {
     /// The highest id that was ever given, [`EntryId::ZERO`] before the first.
     pub(crate) last: EntryId,
     /// How many entries there ever were.
@@ -37,16 +37,16 @@ pub(crate) enum Excess {
     Bytes(usize),
 }
 
-impl Stream {
+impl LogStream {
     /// Puts a log together from what was stored: entries in ascending order.
-    pub(crate) fn restore(entries: VecDeque<Entry>, tally: Tally) -> Self {
-        let payload_bytes = entries.iter().map(Entry::payload_bytes).sum();
-        let memory = entries.iter().map(Entry::memory).sum();
+    pub(crate) fn restore(entries: VecDeque<StreamEntry>, tally: StreamTally) -> Self {
+        let payload_bytes = entries.iter().map(StreamEntry::payload_bytes).sum();
+        let memory = entries.iter().map(StreamEntry::memory).sum();
         Self { entries, tally, payload_bytes, memory }
     }
 
-    /// Adds an entry whose id is beyond [`Tally::last`].
-    pub(crate) fn push(&mut self, entry: Entry) {
+    /// Adds an entry whose id is beyond [`StreamTally::last`].
+    pub(crate) fn push(&mut self, entry: StreamEntry) {
         debug_assert!(entry.id > self.tally.last, "ids rise");
         self.tally.last = entry.id;
         self.tally.added = self.tally.added.saturating_add(1);
@@ -79,14 +79,17 @@ impl Stream {
     }
 
     /// The entries of a range of ids, from the oldest on.
-    pub(crate) fn range(&self, ids: RangeInclusive<EntryId>) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(crate) fn range(
+        &self,
+        ids: RangeInclusive<EntryId>,
+    ) -> impl DoubleEndedIterator<Item = &StreamEntry> {
         let from = self.entries.partition_point(|entry| entry.id < *ids.start());
         let to = self.entries.partition_point(|entry| entry.id <= *ids.end());
         self.entries.range(from..to.max(from))
     }
 
     /// All entries, from the oldest on.
-    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &StreamEntry> {
         self.entries.iter()
     }
 
@@ -96,12 +99,12 @@ impl Stream {
     }
 
     /// The oldest entry.
-    pub(crate) fn first(&self) -> Option<&Entry> {
+    pub(crate) fn first(&self) -> Option<&StreamEntry> {
         self.entries.front()
     }
 
     /// The newest entry.
-    pub(crate) fn newest(&self) -> Option<&Entry> {
+    pub(crate) fn newest(&self) -> Option<&StreamEntry> {
         self.entries.back()
     }
 
@@ -111,7 +114,7 @@ impl Stream {
     }
 
     /// What is known besides the entries.
-    pub(crate) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> StreamTally {
         self.tally
     }
 

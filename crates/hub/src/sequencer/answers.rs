@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{Announced, Outcome, ReadRequest, Sequencer, Why};
+use super::{Announced, ReadRequest, Sequencer, SequencerOutcome, Why};
 use crate::LiveEvents;
 use tidings_event::EntryId;
 use tidings_event::control::ResetReason;
@@ -12,14 +12,14 @@ use tidings_event::log::{LiveMark, LogError, LogPage, Span, proves};
 
 impl Sequencer {
     /// What was read, put into the order.
-    pub(super) fn answered(&mut self, why: Why, page: &LogPage) -> Outcome {
+    pub(super) fn answered(&mut self, why: Why, page: &LogPage) -> SequencerOutcome {
         self.is_mixed |= self.shared.settings.live == LiveEvents::Auto && page.live != LiveMark::Absent;
         match why {
             Why::Head => {
                 (self.last, self.record) = (Some(page.head), page.record);
                 let position = self.position(page.head);
                 self.ring.begin_at(position);
-                Outcome::Complete
+                SequencerOutcome::Complete
             }
             Why::LateHead => self.restart_at(page.head, page.record, ResetReason::LogUnreadable),
             Why::Recovery | Why::Gap(_) | Why::Look if page.proven && !self.is_of_another_log(page) => {
@@ -32,8 +32,8 @@ impl Sequencer {
                 let reason = if knows_none { ResetReason::Interrupted } else { self.reason(page) };
                 self.restart_at(page.head, page.record, reason)
             }
-            Why::Gap(announced) => Outcome::Read(self.verify(announced)),
-            Why::Look => Outcome::Read(self.read(Why::Anew { resume: None }, Span::Oldest)),
+            Why::Gap(announced) => SequencerOutcome::Read(self.verify(announced)),
+            Why::Look => SequencerOutcome::Read(self.read(Why::Anew { resume: None }, Span::Oldest)),
             Why::Verify(announced) => self.verified(announced, page),
             Why::Anew { resume } => self.begun_anew(resume, page),
         }
@@ -48,7 +48,7 @@ impl Sequencer {
     }
 
     /// A page that connects to the last event.
-    fn append_page(&mut self, why: Why, page: &LogPage) -> Outcome {
+    fn append_page(&mut self, why: Why, page: &LogPage) -> SequencerOutcome {
         // What was missed for a while may come at once.
         let is_paced = why == Why::Look;
         let until = if let Why::Gap(announced) = why { Some(announced.id) } else { None };
@@ -66,11 +66,11 @@ impl Sequencer {
         self.fruitless = if count > 0 { 0 } else { self.fruitless.saturating_add(1) };
         if page.more && count == page.entries.len() {
             let after = self.last.unwrap_or_default();
-            return Outcome::Read(self.read(why, Span::After { after, epoch: self.epoch(), until }));
+            return SequencerOutcome::Read(self.read(why, Span::After { after, epoch: self.epoch(), until }));
         }
         match why {
             Why::Gap(announced) if self.last != Some(announced.id) => self.refute(announced),
-            _ => Outcome::Complete,
+            _ => SequencerOutcome::Complete,
         }
     }
 
@@ -81,7 +81,7 @@ impl Sequencer {
     }
 
     /// Whether the log holds an announced event that does not follow the last one is known now.
-    fn verified(&mut self, announced: Announced, page: &LogPage) -> Outcome {
+    fn verified(&mut self, announced: Announced, page: &LogPage) -> SequencerOutcome {
         let Announced { id, previous } = announced;
         let last = self.last.unwrap_or_default();
         let holds = |entry| page.entries.iter().any(|held| held.id == entry);
@@ -94,7 +94,7 @@ impl Sequencer {
             // It was read from the log before it was announced, or is announced twice.
             self.queue.pop_announcement(id);
             self.fruitless = self.fruitless.saturating_add(1);
-            return Outcome::Complete;
+            return SequencerOutcome::Complete;
         }
         if id <= last && is_same_epoch {
             // The log has lost its end, or an event went out that it never held.
@@ -103,7 +103,7 @@ impl Sequencer {
         }
         if previous > last || !self.queue.begins_with(id) {
             let resume = (previous > last).then_some(previous);
-            return Outcome::Read(self.read(Why::Anew { resume }, Span::Oldest));
+            return SequencerOutcome::Read(self.read(Why::Anew { resume }, Span::Oldest));
         }
         // The subscription stood all the time, and nothing stood in the log between the last event and this one.
         self.fruitless = 0;
@@ -114,11 +114,11 @@ impl Sequencer {
         if let Some(Message::Logged { payload, to, .. }) = self.queue.pop_announcement(id) {
             self.append_announced(id, &payload, to);
         }
-        Outcome::Complete
+        SequencerOutcome::Complete
     }
 
     /// The log from its beginning, after it did not hold the last event any more.
-    fn begun_anew(&mut self, resume: Option<EntryId>, page: &LogPage) -> Outcome {
+    fn begun_anew(&mut self, resume: Option<EntryId>, page: &LogPage) -> SequencerOutcome {
         let last = self.last.unwrap_or_default();
         let is_new = page.proven && !self.unproven && page.entries.iter().all(|entry| entry.id != last);
         if !is_new || page.entries.is_empty() {
@@ -143,27 +143,27 @@ impl Sequencer {
     }
 
     /// An announced event is not in the log: the message says what is not so, or the event is gone already.
-    fn refute(&mut self, announced: Announced) -> Outcome {
+    fn refute(&mut self, announced: Announced) -> SequencerOutcome {
         self.fruitless = self.fruitless.saturating_add(1);
         if let Some(Message::Logged { payload, .. }) = self.queue.pop_announcement(announced.id) {
             self.drop_event(ResetReason::BadEnvelope, payload.len(), None);
         }
-        Outcome::Told
+        SequencerOutcome::Told
     }
 
     /// The log cannot be read.
-    pub(super) fn unreadable(&mut self, why: Why, error: &LogError) -> Outcome {
+    pub(super) fn unreadable(&mut self, why: Why, error: &LogError) -> SequencerOutcome {
         self.fruitless = self.fruitless.saturating_add(1);
         if let Some(silenced) = self.shared.read_log.pass() {
             tracing::warn!(workspace = %self.workspace, %error, silenced, "cannot read a workspace's log");
         }
         let announced = match why {
             // No subscriber has been told anything yet: what is announced from here on is all that was promised.
-            Why::Head => return Outcome::Complete,
+            Why::Head => return SequencerOutcome::Complete,
             // It is the last event itself, once more.
             Why::Verify(announced) if self.last == Some(announced.id) => {
                 self.queue.pop_announcement(announced.id);
-                return Outcome::Complete;
+                return SequencerOutcome::Complete;
             }
             Why::Gap(announced) | Why::Verify(announced) => Some(announced.previous),
             Why::Anew { resume } => resume,
@@ -175,6 +175,6 @@ impl Sequencer {
         self.push_reset_at(ResetReason::LogUnreadable, head.unwrap_or_else(|| self.ring.head_position()));
         // Reading for it a second time would bring nothing.
         self.last = announced.or(self.last);
-        Outcome::Told
+        SequencerOutcome::Told
     }
 }

@@ -2,27 +2,27 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{Doubt, Joined, Next, ReadAhead, Replaying, Stage, Step, Subscriber, show};
+use super::{Doubt, Joined, Next, ReadAhead, Replaying, Subscriber, SubscriberStage, SubscriberStep, show};
 use crate::LiveEvents;
-use crate::replay::{Failure, Page, ReplayPage};
+use crate::replay::{Page, ReplayFailure, ReplayPage};
 use crate::start::Start;
-use crate::workspace::State;
+use crate::workspace::WorkspaceState;
 use tidings_event::control::ResetReason;
 use tidings_event::log::{LiveMark, Span};
 use tidings_event::{EntryId, Position};
 
 impl Subscriber {
     /// Decides where to begin, once the workspace is open.
-    pub(super) fn begin(&mut self, state: &mut State) -> Step {
-        let Stage::Held(start) = &self.stage else { return Step::GoOn };
+    pub(super) fn begin(&mut self, state: &mut WorkspaceState) -> SubscriberStep {
+        let SubscriberStage::Held(start) = &self.stage else { return SubscriberStep::GoOn };
         if !state.is_open() {
-            return Step::Wait;
+            return SubscriberStep::Wait;
         }
         let mut position = None;
         let span = match start {
             Start::Head => {
                 let position = self.read_from_head(state, None);
-                return Step::Give(Next::Joined(Joined::Fresh { position }));
+                return SubscriberStep::Give(Next::Joined(Joined::Fresh { position }));
             }
             Start::After(resume) => {
                 position = resume.position();
@@ -46,7 +46,7 @@ impl Subscriber {
             Start::Newest { count } => Span::Newest { count: *count },
         };
         let from = start.text();
-        self.stage = Stage::Replaying(Replaying {
+        self.stage = SubscriberStage::Replaying(Replaying {
             from,
             position,
             span,
@@ -59,12 +59,12 @@ impl Subscriber {
             joined: false,
             in_ring: None,
         });
-        Step::GoOn
+        SubscriberStep::GoOn
     }
 
     /// Goes on in the ring. A client that first came while the look was not done, and has come again, may have missed live events
     /// the first time.
-    fn resume_in_ring(&mut self, state: &State, cursor: u64, position: Position) -> Step {
+    fn resume_in_ring(&mut self, state: &WorkspaceState, cursor: u64, position: Position) -> SubscriberStep {
         let is_doubted = self.cell().shared().settings.live == LiveEvents::Auto
             && state
                 .look
@@ -72,31 +72,31 @@ impl Subscriber {
                 .is_none_or(|found| cursor <= found.cursor && found.mark.is_after(position.entry));
         let from = || Some(position.to_string().into_boxed_str());
         let doubt = is_doubted.then(|| Box::new(Doubt { at: position.entry, from: from(), place: None }));
-        self.stage = Stage::Reading { cursor, read_until: None, doubt };
+        self.stage = SubscriberStage::Reading { cursor, read_until: None, doubt };
         self.position = Some(position);
-        Step::Give(Next::Joined(Joined::Resumed { position: Some(position) }))
+        SubscriberStep::Give(Next::Joined(Joined::Resumed { position: Some(position) }))
     }
 
     /// Reads the log until it meets the ring.
-    pub(super) fn replay(&mut self, state: &mut State) -> Step {
-        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+    pub(super) fn replay(&mut self, state: &mut WorkspaceState) -> SubscriberStep {
+        let SubscriberStage::Replaying(replaying) = &mut self.stage else { return SubscriberStep::GoOn };
         let Some(page) = replaying.page.as_ref().and_then(Weak::upgrade) else {
             replaying.span = replaying.taken.take().unwrap_or(replaying.span);
             let (now, oldest) = (state.sequencer.asked_now(), state.sequencer.ring().oldest());
             return match state.replays.get(replaying.span, self.reader, now, oldest) {
                 Page::Unasked => {
                     self.waiter_slot.cell().ask_replay(replaying.span, self.reader);
-                    Step::Wait
+                    SubscriberStep::Wait
                 }
-                Page::Waiting => Step::Wait,
-                Page::Landed(Err(Failure::Unavailable)) => Step::Give(Next::Unavailable),
-                Page::Landed(Err(Failure::Unreadable)) => {
+                Page::Waiting => SubscriberStep::Wait,
+                Page::Landed(Err(ReplayFailure::Unavailable)) => SubscriberStep::Give(Next::Unavailable),
+                Page::Landed(Err(ReplayFailure::Unreadable)) => {
                     self.fail_replay(state, ResetReason::LogUnreadable, None)
                 }
                 Page::Landed(Ok(page)) => {
                     replaying.page = Some(Arc::downgrade(&page));
                     replaying.next = 0;
-                    Step::GoOn
+                    SubscriberStep::GoOn
                 }
             };
         };
@@ -110,12 +110,12 @@ impl Subscriber {
             // What was read ahead stands in this log too. All that follows comes through the ring.
             let ahead = ReadAhead { until, told: false, epoch: page.epoch(), life: page.asked.life };
             let doubt = replaying.doubt.take();
-            self.stage = Stage::Reading { cursor, read_until: Some(ahead), doubt };
-            return Step::GoOn;
+            self.stage = SubscriberStage::Reading { cursor, read_until: Some(ahead), doubt };
+            return SubscriberStep::GoOn;
         }
         if !replaying.joined {
             if !state.is_open() {
-                return Step::Wait;
+                return SubscriberStep::Wait;
             }
             replaying.joined = true;
             if let Some(began) = replaying.began {
@@ -131,7 +131,7 @@ impl Subscriber {
                 };
             }
             self.position = replaying.position.or_else(|| after.map(|after| page.position(after)));
-            return Step::Give(Next::Joined(match replaying.span {
+            return SubscriberStep::Give(Next::Joined(match replaying.span {
                 Span::Newest { .. } => Joined::Newest,
                 _ => Joined::Resumed { position: self.position },
             }));
@@ -151,13 +151,13 @@ impl Subscriber {
     }
 
     /// The page is delivered: goes over to the ring if it connects, else to the next page.
-    fn finish_page(&mut self, state: &mut State, page: &ReplayPage) -> Step {
-        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+    fn finish_page(&mut self, state: &mut WorkspaceState, page: &ReplayPage) -> SubscriberStep {
+        let SubscriberStage::Replaying(replaying) = &mut self.stage else { return SubscriberStep::GoOn };
         (replaying.page, replaying.taken) = (None, None);
         let (ring, life) = (state.sequencer.ring(), state.sequencer.life());
         if page.is_outrun(ring.oldest()) {
             // It was kept for too long: read once more.
-            return Step::GoOn;
+            return SubscriberStep::GoOn;
         }
         let here = page.asked.life == life;
         let stage = match page.last {
@@ -178,7 +178,7 @@ impl Subscriber {
                 }
             },
         };
-        let Some((cursor, read_until)) = stage else { return Step::GoOn };
+        let Some((cursor, read_until)) = stage else { return SubscriberStep::GoOn };
         let (from, misses_live) = (replaying.from.take(), replaying.misses_live);
         let mut doubt = replaying.doubt.take();
         let here = self.position.unwrap_or_else(|| ring.head_position());
@@ -188,7 +188,7 @@ impl Subscriber {
                 None if cursor == ring.head() => ring.head_position(),
                 None => Position { live: None, ..here },
             };
-            self.stage = Stage::Reading { cursor, read_until, doubt: None };
+            self.stage = SubscriberStage::Reading { cursor, read_until, doubt: None };
             self.position = Some(head);
             return self.tell(ResetReason::LiveEvents, from.as_deref(), &head);
         }
@@ -197,16 +197,21 @@ impl Subscriber {
         {
             doubt = Some(Box::new(Doubt { at, from, place: None }));
         }
-        self.stage = Stage::Reading { cursor, read_until, doubt };
+        self.stage = SubscriberStage::Reading { cursor, read_until, doubt };
         self.position = Some(here);
-        Step::GoOn
+        SubscriberStep::GoOn
     }
 
     /// The log does not prove what the client has missed: tells it, and goes on from the head.
-    fn fail_replay(&mut self, state: &mut State, reason: ResetReason, page: Option<&ReplayPage>) -> Step {
-        let Stage::Replaying(replaying) = &mut self.stage else { return Step::GoOn };
+    fn fail_replay(
+        &mut self,
+        state: &mut WorkspaceState,
+        reason: ResetReason,
+        page: Option<&ReplayPage>,
+    ) -> SubscriberStep {
+        let SubscriberStage::Replaying(replaying) = &mut self.stage else { return SubscriberStep::GoOn };
         if !state.is_open() {
-            return Step::Wait;
+            return SubscriberStep::Wait;
         }
         let from =
             self.position.map(|position| position.to_string().into_boxed_str()).or(replaying.from.take());
@@ -219,24 +224,24 @@ impl Subscriber {
 
     fn begin_unproven(
         &mut self,
-        state: &State,
+        state: &WorkspaceState,
         reason: ResetReason,
         from: Option<Box<str>>,
         page: Option<&ReplayPage>,
-    ) -> Step {
+    ) -> SubscriberStep {
         let head = self.read_from_head(state, page);
         self.cell().shared().metrics.count_reset(reason.as_str());
-        Step::Give(Next::Joined(Joined::Unproven { reason, from, head }))
+        SubscriberStep::Give(Next::Joined(Joined::Unproven { reason, from, head }))
     }
 
     /// Goes on from the end of the log, which a page may have shown to lie beyond what this node was told: what the client is told to
     /// fetch does not come a second time, and it is not sent back.
-    fn read_from_head(&mut self, state: &State, page: Option<&ReplayPage>) -> Position {
+    fn read_from_head(&mut self, state: &WorkspaceState, page: Option<&ReplayPage>) -> Position {
         let (ring, life) = (state.sequencer.ring(), state.sequencer.life());
         let ahead = page.filter(|page| page.asked.life == life && state.sequencer.is_behind(page.head));
         let read_until =
             ahead.map(|page| ReadAhead { until: page.head, told: true, epoch: page.epoch(), life });
-        self.stage = Stage::Reading { cursor: ring.head(), read_until, doubt: None };
+        self.stage = SubscriberStage::Reading { cursor: ring.head(), read_until, doubt: None };
         let position = ahead.map_or_else(|| ring.head_position(), |page| page.position(page.head));
         self.position = Some(position);
         position

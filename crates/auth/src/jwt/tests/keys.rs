@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::support::{Pair, SECRET, claims, config, refused, signed, verifier, with_secret};
 use crate::DenialReason;
 use crate::JwtConfig;
-use crate::jwt::verifier::Keys;
+use crate::jwt::verifier::VerifierKeys;
 use crate::jwt::{JwtSetupError, KeyError, Verifier};
 use tidings_metrics::Metrics;
 use tidings_settings::SecretText;
@@ -198,7 +198,7 @@ async fn key_files_are_read_again_when_they_change() {
     // What cannot be used leaves the secret before in place; one that can is taken all the same.
     for bad in ["short", "***", Pair::Rsa.public()] {
         replace(&path, bad);
-        let Keys::Configured(keys) = &verifier.keys else { panic!("{:?}", verifier.keys) };
+        let VerifierKeys::Configured(keys) = &verifier.keys else { panic!("{:?}", verifier.keys) };
         assert!(!keys.read_again().await, "{bad}");
         assert!(counts(&verifier, &by(OTHER)).await, "{bad}");
     }

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::key::Key;
+use super::super::key::VerificationKey;
 use super::support::{Pair, SECRET, claims, refused, signed, verifier, with_secret};
 use crate::Algorithms;
 use crate::{Action, DenialReason};
@@ -119,13 +119,14 @@ fn the_examples_of_the_standards() {
     let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
     let algorithms = |algorithm| Algorithms::new(vec![algorithm]).unwrap();
     let secret =
-        Key::secret(&URL_SAFE_NO_PAD.decode(secret).unwrap(), &algorithms(Algorithm::HS256)).unwrap();
+        VerificationKey::secret(&URL_SAFE_NO_PAD.decode(secret).unwrap(), &algorithms(Algorithm::HS256))
+            .unwrap();
     let p256 = json!({ "kty": "EC", "crv": "P-256",
         "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0" });
-    let p256 = Key::jwk(&p256, &algorithms(Algorithm::ES256)).unwrap();
+    let p256 = VerificationKey::jwk(&p256, &algorithms(Algorithm::ES256)).unwrap();
     let ed25519 =
         json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
-    let ed25519 = Key::jwk(&ed25519, &algorithms(Algorithm::EdDSA)).unwrap();
+    let ed25519 = VerificationKey::jwk(&ed25519, &algorithms(Algorithm::EdDSA)).unwrap();
     for (key, algorithm, signed, signature) in [
         (
             &secret,

@@ -3,7 +3,7 @@
 use super::*;
 
 /// How many turns it takes until a client has an event that was published just now.
-fn turns_until(scene: &mut Scene, client: &mut Client, data: &str) -> usize {
+fn turns_until(scene: &mut Scene, client: &mut EngineClient, data: &str) -> usize {
     for turns in 0..1000 {
         if client.last() == data {
             return turns;
@@ -21,7 +21,7 @@ fn one_client_does_not_wait_for_the_many_of_another_workspace() {
     let mut single = scene.join("single", Coming::default());
     scene.publish("many", "to many");
     scene.step();
-    let reached = |many: &mut [Client]| {
+    let reached = |many: &mut [EngineClient]| {
         many.iter_mut().map(|client| usize::from(!client.last().is_empty())).sum::<usize>()
     };
     let begun = reached(&mut many);

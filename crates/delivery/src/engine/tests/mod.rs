@@ -78,7 +78,7 @@ struct Coming {
 }
 
 /// A client's end.
-struct Client {
+struct EngineClient {
     socket: TcpStream,
     stream: StreamHandle,
     answer: Answer,
@@ -151,7 +151,7 @@ impl Scene {
     }
 
     /// A client whose workspace may not be confirmed yet.
-    fn arrive(&mut self, workspace: &str, coming: Coming) -> Client {
+    fn arrive(&mut self, workspace: &str, coming: Coming) -> EngineClient {
         let socket = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         let (served, address) = self.listener.accept().unwrap();
         if let Some(bytes) = coming.buffer {
@@ -176,11 +176,11 @@ impl Scene {
             head: HEAD.into(),
             connection_guards: ConnectionGuards::default(),
         });
-        Client { socket, stream, answer: Answer::default(), closed: false }
+        EngineClient { socket, stream, answer: Answer::default(), closed: false }
     }
 
     /// A client that has had its hello.
-    fn join(&mut self, workspace: &str, coming: Coming) -> Client {
+    fn join(&mut self, workspace: &str, coming: Coming) -> EngineClient {
         let mut client = self.arrive(workspace, coming);
         self.confirm(workspace);
         self.until("the hello", |_| client.body().contains("connected"));
@@ -230,7 +230,7 @@ impl Scene {
     }
 }
 
-impl Client {
+impl EngineClient {
     /// Takes what has come.
     fn read(&mut self) -> &Answer {
         self.read_some(usize::MAX)

@@ -37,7 +37,7 @@ fn a_private_event_that_a_socket_takes_in_parts_arrives_whole() {
     }
     scene.until("each its own", |_| ann.data().len() == 3 && ben.data().len() == 4);
     let firsts =
-        |client: &mut Client| client.data().iter().map(|data| data[..1].to_owned()).collect::<String>();
+        |client: &mut EngineClient| client.data().iter().map(|data| data[..1].to_owned()).collect::<String>();
     assert_eq!((firsts(&mut ann), firsts(&mut ben)), ("013".to_owned(), "1234".to_owned()));
     assert_eq!(scene.metrics().deliveries.get(), 7);
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{id, key};
 use crate::log::logs::NoId;
 use crate::log::{
-    Entry, Excess, Fields, Header, IdWish, LogChange, LogSettings, Logs, OnceBounds, Publish, Stream,
+    Excess, Fields, Header, IdWish, LogChange, LogSettings, LogStream, Logs, OnceBounds, Publish, StreamEntry,
 };
 use tidings_bus::Item;
 use tidings_event::log::Span;
@@ -164,11 +164,11 @@ impl Disk {
     fn restore(&self) -> Logs {
         let mut logs = Logs::new(SETTINGS, true);
         for (key, header) in &self.headers {
-            let entries: VecDeque<Entry> = self
+            let entries: VecDeque<StreamEntry> = self
                 .entries
                 .iter()
                 .filter(|((log, _), _)| log == key)
-                .map(|((_, id), fields)| Entry { id: *id, fields: fields.clone() })
+                .map(|((_, id), fields)| StreamEntry { id: *id, fields: fields.clone() })
                 .collect();
             logs.restore(key, *header, entries);
         }
@@ -186,7 +186,7 @@ impl Disk {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum CommandStep {
     Wait(u64),
     Append(Bytes),
     Publish(Bytes, Option<Bytes>),
@@ -198,20 +198,20 @@ enum Step {
     Store,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<CommandStep>> {
     let key = || prop_oneof![Just(super::key("a")), Just(super::key("b"))];
     let idempotency_cache = prop_oneof![Just(super::key("1")), Just(super::key("2"))];
     prop::collection::vec(
         prop_oneof![
-            2 => (0u64..80).prop_map(Step::Wait),
-            4 => key().prop_map(Step::Append),
-            4 => (key(), prop::option::of(idempotency_cache)).prop_map(|(key, idempotency_cache)| Step::Publish(key, idempotency_cache)),
-            1 => (key(), 0usize..3).prop_map(|(key, most)| Step::Trim(key, most)),
-            1 => (key(), 0u64..3000).prop_map(|(key, at)| Step::Expire(key, at)),
-            1 => key().prop_map(Step::Remove),
-            1 => key().prop_map(Step::Mark),
-            1 => key().prop_map(Step::Page),
-            2 => Just(Step::Store),
+            2 => (0u64..80).prop_map(CommandStep::Wait),
+            4 => key().prop_map(CommandStep::Append),
+            4 => (key(), prop::option::of(idempotency_cache)).prop_map(|(key, idempotency_cache)| CommandStep::Publish(key, idempotency_cache)),
+            1 => (key(), 0usize..3).prop_map(|(key, most)| CommandStep::Trim(key, most)),
+            1 => (key(), 0u64..3000).prop_map(|(key, at)| CommandStep::Expire(key, at)),
+            1 => key().prop_map(CommandStep::Remove),
+            1 => key().prop_map(CommandStep::Mark),
+            1 => key().prop_map(CommandStep::Page),
+            2 => Just(CommandStep::Store),
         ],
         0..40,
     )
@@ -222,30 +222,30 @@ proptest! {
     fn the_changes_tell_everything(steps in steps()) {
         let (mut logs, mut disk, mut now) = (Logs::new(SETTINGS, true), Disk::default(), 1000);
         logs.begin(now);
-        for step in steps.into_iter().chain([Step::Store]) {
+        for step in steps.into_iter().chain([CommandStep::Store]) {
             match step {
-                Step::Wait(milliseconds) => {
+                CommandStep::Wait(milliseconds) => {
                     now += milliseconds;
                     logs.begin(now);
                 }
-                Step::Append(key) => drop(logs.append(&key, IdWish::Any, Fields::new(&["data", "x"]))),
-                Step::Publish(key, idempotency_key) => {
+                CommandStep::Append(key) => drop(logs.append(&key, IdWish::Any, Fields::new(&["data", "x"]))),
+                CommandStep::Publish(key, idempotency_key) => {
                     let private = Audience::new(&["u1"]).unwrap();
                     let two = Item { payload: Bytes::from_static(b"two"), to: Some(Arc::new(private)) };
                     let items = vec![Bytes::from_static(b"one").into(), two];
                     let publish = Publish { items, events: 3, age: 50, bytes: 6, idempotency_key };
                     logs.publish(&key, &publish).unwrap();
                 }
-                Step::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most), usize::MAX)),
-                Step::Expire(key, at) => logs.expire(&key, at),
-                Step::Remove(key) => drop(logs.remove(&key)),
-                Step::Mark(key) => assert!(logs.mark_live(&key, 100) >= now + 100),
-                Step::Page(key) => {
+                CommandStep::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most), usize::MAX)),
+                CommandStep::Expire(key, at) => logs.expire(&key, at),
+                CommandStep::Remove(key) => drop(logs.remove(&key)),
+                CommandStep::Mark(key) => assert!(logs.mark_live(&key, 100) >= now + 100),
+                CommandStep::Page(key) => {
                     let page = logs.page(&key, Span::Head, 1);
                     // The position of an empty log is one of an epoch that has not begun.
                     assert!(page.head != EntryId::ZERO || page.record.is_some_and(|record| !record.is_born()));
                 }
-                Step::Store => {
+                CommandStep::Store => {
                     disk.apply(logs.take_changes());
                     let mut restored = disk.restore();
                     restored.begin(now);
@@ -271,6 +271,6 @@ proptest! {
 
 #[test]
 fn a_log_that_does_not_exist_reads_as_one_without_entries() {
-    assert_eq!(Stream::default().len(), 0);
+    assert_eq!(LogStream::default().len(), 0);
     assert!(logs().get(b"a").is_none());
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{id, key};
 use crate::log::idempotency_cache::KeysFull;
 use crate::log::logs::NoId;
-use crate::log::publish::Publishing;
+use crate::log::publish::PublishTransaction;
 use crate::log::{Fields, ID_MAX, IdWish, LogSettings, Logs, NotPublished, OnceBounds, Publish};
 use tidings_event::EntryId;
 
@@ -39,7 +39,7 @@ fn events_are_announced_as_one_chain() {
     let first = logs.publish(&key("a"), &of(&["one"])).unwrap();
     assert_eq!(
         first,
-        Publishing { ids: vec![id(1000, 0)], messages: vec![key("tidings/1 1000-0 0-0\none")] }
+        PublishTransaction { ids: vec![id(1000, 0)], messages: vec![key("tidings/1 1000-0 0-0\none")] }
     );
     let more = logs.publish(&key("a"), &of(&["two", "three"])).unwrap();
     assert_eq!(more.ids, [id(1000, 1), id(1000, 2)]);
@@ -67,7 +67,7 @@ fn the_same_key_publishes_once_within_five_minutes() {
     let first = logs.publish(&log, &publish).unwrap();
     logs.begin(300_999);
     let again = logs.publish(&log, &publish).unwrap();
-    assert_eq!(again, Publishing { ids: first.ids, messages: vec![] });
+    assert_eq!(again, PublishTransaction { ids: first.ids, messages: vec![] });
     // The log ended meanwhile; that the publication was made is still known.
     assert!(logs.get(b"a").is_none());
     for (log, publish) in [idempotency_cache("a", "2"), idempotency_cache("b", "1")] {

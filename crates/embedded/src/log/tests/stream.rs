@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::id;
 use crate::log::page::page;
-use crate::log::{Entry, Excess, Fields, ID_MAX, IdWish, Stream};
+use crate::log::{Excess, Fields, ID_MAX, IdWish, LogStream, StreamEntry};
 use tidings_event::log::{LogEntry, LogPage, Span};
 use tidings_event::{EntryId, Epoch, EpochRecord};
 
@@ -16,7 +16,7 @@ struct Model {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum CommandStep {
     Append { wish: IdWish, now: u64, payload: Vec<u8> },
     Trim { excess: Excess, limit: usize },
 }
@@ -125,7 +125,7 @@ fn ids() -> impl Strategy<Value = EntryId> {
     ]
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<CommandStep>> {
     let wish = prop_oneof![
         4 => Just(IdWish::Any),
         1 => (0u64..12).prop_map(IdWish::Within),
@@ -138,8 +138,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let payload = prop::collection::vec(any::<u8>(), 0..20);
     let step = prop_oneof![
-        4 => (wish, 0u64..12, payload).prop_map(|(wish, now, payload)| Step::Append { wish, now, payload }),
-        1 => (excess, prop_oneof![Just(usize::MAX), 0usize..3]).prop_map(|(excess, limit)| Step::Trim { excess, limit }),
+        4 => (wish, 0u64..12, payload).prop_map(|(wish, now, payload)| CommandStep::Append { wish, now, payload }),
+        1 => (excess, prop_oneof![Just(usize::MAX), 0usize..3]).prop_map(|(excess, limit)| CommandStep::Trim { excess, limit }),
     ];
     prop::collection::vec(step, 0..30)
 }
@@ -163,17 +163,17 @@ proptest! {
         spans in prop::collection::vec((spans(), 1usize..6), 8),
         (from, to) in (ids(), ids()),
     ) {
-        let (mut stream, mut model) = (Stream::default(), Model::default());
+        let (mut stream, mut model) = (LogStream::default(), Model::default());
         for step in steps {
             match step {
-                Step::Append { wish, now, payload } => {
+                CommandStep::Append { wish, now, payload } => {
                     let id = wish.behind(stream.tally().last, now);
                     prop_assert_eq!(id, wish.behind(model.last(), now));
                     let Some(id) = id else { continue };
-                    stream.push(Entry { id, fields: Fields::new(&[b"data", &payload[..]]) });
+                    stream.push(StreamEntry { id, fields: Fields::new(&[b"data", &payload[..]]) });
                     model.ever.push((id, payload));
                 }
-                Step::Trim { excess, limit } => {
+                CommandStep::Trim { excess, limit } => {
                     prop_assert_eq!(stream.trim(excess, limit), model.trim(excess, limit));
                 }
             }
@@ -195,14 +195,14 @@ proptest! {
             prop_assert!(stream.holds(*id));
         }
         let entries = stream.entries().cloned().collect();
-        prop_assert_eq!(Stream::restore(entries, stream.tally()), stream);
+        prop_assert_eq!(LogStream::restore(entries, stream.tally()), stream);
     }
 }
 
 #[test]
 fn an_entry_that_somebody_else_wrote_has_no_payload() {
-    let mut stream = Stream::default();
-    stream.push(Entry { id: id(5, 0), fields: Fields::new(&["other", "data"]) });
+    let mut stream = LogStream::default();
+    stream.push(StreamEntry { id: id(5, 0), fields: Fields::new(&["other", "data"]) });
     let page = page(&stream, None, Span::Newest { count: 1 }, 1);
     assert_eq!(page.entries, [LogEntry { id: id(5, 0), payload: None, to: None }]);
 }

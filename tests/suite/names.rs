@@ -1,0 +1,143 @@
+//! Names of types: each once in the workspace, and none that the glossary replaces.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::directory::repository;
+
+/// Names that `docs/glossary.md` replaces. Add a line here with the change that renames a type.
+const REPLACED: &[&str] = &[
+    "Account",
+    "Admission",
+    "Alarms",
+    "Asker",
+    "Asking",
+    "Beats",
+    "Bed",
+    "Bell",
+    "Book",
+    "Check",
+    "Crowd",
+    "Desk",
+    "Diary",
+    "Door",
+    "Ear",
+    "EndNote",
+    "Exchange",
+    "Feed",
+    "Flight",
+    "Gate",
+    "Granted",
+    "HandOff",
+    "Handed",
+    "Handing",
+    "Interest",
+    "Keeper",
+    "Kept",
+    "Landing",
+    "Lane",
+    "Lease",
+    "Link",
+    "Member",
+    "Once",
+    "OpenStreams",
+    "Order",
+    "Outbox",
+    "Personal",
+    "Presence",
+    "Press",
+    "Reads",
+    "Seat",
+    "Shared",
+    "SharedLog",
+    "Shelf",
+    "Stage",
+    "Standing",
+    "Stranger",
+    "Surplus",
+    "Tap",
+    "TaskEar",
+    "Timeline",
+    "View",
+    "Visit",
+    "WireLog",
+    "Wish",
+    "Word",
+];
+
+/// A type that shares its name with another one says so in its doc comment by these words, with the reason.
+const SHARES: &str = "shares its name with";
+
+/// The sources of the program, without its tests.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "tests" {
+                found.extend(sources(&path));
+            }
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The types that a source defines, each with the comment above it.
+fn types(source: &str) -> Vec<(String, String)> {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let (mut comment, mut found) = (String::new(), Vec::new());
+    for line in source.lines() {
+        let line = line.trim_start();
+        if line.starts_with("///") {
+            comment.push_str(line);
+            continue;
+        }
+        if line.starts_with("#[") {
+            continue;
+        }
+        let mut words = line.split_whitespace().filter(|word| !word.starts_with("pub"));
+        if let (Some("struct" | "enum" | "trait" | "type"), Some(name)) = (words.next(), words.next()) {
+            let name: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            // What a trait requires has its name from the trait.
+            if line.starts_with("type ") && source.contains(&format!("    type {name}")) {
+                continue;
+            }
+            found.push((name, std::mem::take(&mut comment)));
+        }
+        comment.clear();
+    }
+    found
+}
+
+#[test]
+fn type_has_a_name_of_its_own_from_the_glossary() {
+    let mut places: BTreeMap<String, Vec<(PathBuf, String)>> = BTreeMap::new();
+    for directory in ["src", "crates"] {
+        for path in sources(&repository().join(directory)) {
+            for (name, comment) in types(&fs::read_to_string(&path).unwrap()) {
+                places.entry(name).or_default().push((path.clone(), comment));
+            }
+        }
+    }
+    assert!(places.len() > 400, "{} types are too few to be all", places.len());
+    let replaced: Vec<_> = places.iter().filter(|(name, _)| REPLACED.contains(&name.as_str())).collect();
+    assert!(replaced.is_empty(), "names that docs/glossary.md replaces: {replaced:#?}");
+    let twice: Vec<_> = places
+        .iter()
+        .filter(|(_, places)| places.len() > 1 && !places.iter().any(|(_, comment)| comment.contains(SHARES)))
+        .collect();
+    assert!(twice.is_empty(), "names of more than one type: {twice:#?}");
+}
+
+#[test]
+fn types_are_found_with_their_comments() {
+    let source = "/// A: shares its name with B.\n#[derive(Debug)]\npub(super) struct A<T>(T);\n\n    type Item = u8;\nenum C {}\n";
+    let found = types(source);
+    let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["A", "C"]);
+    assert!(found[0].1.contains(SHARES) && found[1].1.is_empty(), "{found:?}");
+}
