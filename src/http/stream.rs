@@ -169,7 +169,7 @@ fn full(app: &PublicApi, detail: String, by_status: bool) -> Result<Response, Pr
 
 /// A stream that only says to come back later.
 pub(super) fn refusal(app: &PublicApi, reason: ReconnectReason) -> Response {
-    as_stream(Response::new(app.streams.refusal(reason).into()))
+    as_stream(Response::new(app.streams.last_frame(reason).into()))
 }
 
 /// Puts the head of an event stream on an answer.

@@ -6,26 +6,26 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 
-use super::connected::connected;
 use super::end_watch::{EndWatch, WatchedEnd};
 use super::recipient::{CloseReason, Recipient};
 use super::settings::{StreamSettings, Terms};
 use super::stream_stats::StreamStats;
-use super::until::Until;
-use tidings_event::control;
-use tidings_event::control::ReconnectReason;
+use super::until::{Until, millis};
 use tidings_event::spread;
-use tidings_hub::{Next, Subscriber};
+use tidings_hub::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep, Subscriber, Tick};
 use tidings_limits::{AddressPlace, CloseSignal};
 
 /// How far heartbeats are spread, as a share of their interval.
 const HEARTBEAT_SPREAD: f64 = 0.1;
+
+/// The longest that a timer is set for, in milliseconds from the stream's start: a hundred years.
+const LONGEST_WAIT_MS: u64 = 100 * 365 * 86_400_000;
 
 /// The stream of one client.
 ///
@@ -37,27 +37,18 @@ pub struct StreamBody {
     cut: CloseReason,
     _place: Option<AddressPlace>,
     subscriber: Subscriber,
+    lifecycle: StreamLifecycle,
+    ends: StreamEnds,
+    /// The wall clock's part of the ends, which moves when the clock is set.
     until: Until,
     watch: Option<Arc<EndWatch>>,
     settings: Arc<StreamSettings>,
-    stage: BodyStage,
-    /// Fires at the earliest of the moments below.
+    /// Tick 0.
+    began: Instant,
+    /// Fires at the next moment of the lifecycle.
     timer: Pin<Box<Sleep>>,
-    heartbeat_at: Instant,
-    held_until: Instant,
-    drained_at: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BodyStage {
-    /// Nothing was sent yet.
-    Opening,
-    /// Waiting for the workspace to be confirmed.
-    Held,
-    /// Reading.
-    Live,
-    /// The last frame is out.
-    Ended,
+    drains: bool,
+    has_ended: bool,
 }
 
 impl StreamBody {
@@ -69,10 +60,10 @@ impl StreamBody {
         settings: Arc<StreamSettings>,
         recipient: Recipient,
     ) -> Self {
-        let now = Instant::now();
-        let heartbeat_at = now + spread(settings.heartbeat, HEARTBEAT_SPREAD);
-        let held_until = now + settings.confirm;
-        let timer = Box::pin(tokio::time::sleep_until(heartbeat_at.min(held_until).into()));
+        let began = Instant::now();
+        let heartbeat_at = millis(spread(settings.heartbeat, HEARTBEAT_SPREAD));
+        let lifecycle = StreamLifecycle::new(millis(settings.confirm), heartbeat_at);
+        let aged = terms.until.aged.map_or(NEVER, |at| millis(at.saturating_duration_since(began)));
         let close_signal = CloseSignal::of(&terms.stream_guard);
         let stream_stats = StreamStats::new(terms.stream_guard, &recipient);
         Self {
@@ -81,18 +72,19 @@ impl StreamBody {
             cut: recipient.cut,
             _place: terms.place,
             subscriber,
+            lifecycle,
+            ends: StreamEnds::new(aged, NEVER),
             until: terms.until,
             watch: None,
             settings,
-            stage: BodyStage::Opening,
-            timer,
-            heartbeat_at,
-            held_until,
-            drained_at: None,
+            began,
+            timer: Box::pin(tokio::time::sleep_until(began.into())),
+            drains: false,
+            has_ended: false,
         }
     }
 
-    /// Has the stream's end watched too while nobody asks it for bytes, by the task that writes it.
+    /// Has the stream's end watched too while the server asks it for no bytes, by the task that writes it.
     #[must_use]
     pub fn watched_by(mut self, watch: Arc<EndWatch>) -> Self {
         let (close_signal, settings) = (Arc::clone(&self.close_signal), Arc::clone(&self.settings));
@@ -101,95 +93,60 @@ impl StreamBody {
         self
     }
 
-    /// The stream's last frame.
-    fn end(&mut self, reason: ReconnectReason) -> Bytes {
-        self.stage = BodyStage::Ended;
-        self.stream_stats.ended(reason);
-        self.settings.metrics.count_reconnect(reason.as_str());
-        control::reconnect(reason, self.settings.draw_retry_ms())
+    /// The time in ticks of this stream, with the ends as they are now.
+    fn now(&mut self) -> Tick {
+        let now = millis(self.began.elapsed());
+        let left = self.until.left(&self.settings.clock);
+        self.ends.set_expires(left.map_or(NEVER, |left| now.saturating_add(millis(left))));
+        if !self.drains
+            && let Some(at) = self.settings.drain.draw_end()
+        {
+            self.drains = true;
+            self.ends.drain(millis(at.saturating_duration_since(self.began)));
+        }
+        now
     }
 
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        match self.stage {
-            BodyStage::Opening => {
-                self.stage = BodyStage::Held;
-                return Poll::Ready(Some(control::retry(self.settings.draw_retry_ms())));
-            }
-            BodyStage::Ended => return Poll::Ready(None),
-            BodyStage::Held | BodyStage::Live => {}
+        if self.has_ended {
+            return Poll::Ready(None);
         }
-        if self.drained_at.is_none() {
-            self.drained_at = self.settings.drain.draw_end();
-        }
-        let now = Instant::now();
-        if self.drained_at.is_some_and(|at| at <= now) {
-            return Poll::Ready(Some(self.end(ReconnectReason::Draining)));
-        }
-        // Before any event: who may not read any more gets none of those that wait.
-        if let Poll::Ready(ending) = self.close_signal.poll_ending(context) {
-            return Poll::Ready(Some(self.end(ending.reason())));
-        }
-        if let Some((at, reason)) = self.until.next(&self.settings.clock, now)
-            && at <= now
-        {
-            return Poll::Ready(Some(self.end(reason)));
-        }
-        match self.subscriber.poll_next(context) {
-            Poll::Ready(Next::Joined(joined)) => {
-                self.stage = BodyStage::Live;
-                let (workspace, connection) =
-                    (self.subscriber.workspace(), self.stream_stats.stream_guard.id());
-                return Poll::Ready(Some(connected(joined, workspace, connection)));
-            }
-            Poll::Ready(Next::Event(bytes)) => {
-                self.stream_stats.events += 1;
-                self.settings.metrics.deliveries.inc();
-                return Poll::Ready(Some(bytes));
-            }
-            Poll::Ready(Next::Notice(bytes)) => return Poll::Ready(Some(bytes)),
-            Poll::Ready(Next::Lagging) => return Poll::Ready(Some(self.end(ReconnectReason::Lagging))),
-            Poll::Ready(Next::Unavailable) => {
-                return Poll::Ready(Some(self.end(ReconnectReason::Unavailable)));
-            }
-            Poll::Pending => {}
-        }
-        self.poll_timer(context)
-    }
-
-    /// Acts on the moments that have come, and sets the timer for the next one.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
-            let now = Instant::now();
-            if self.stage == BodyStage::Held && self.held_until <= now {
-                return Poll::Ready(Some(self.end(ReconnectReason::Unavailable)));
-            }
-            if self.heartbeat_at <= now {
-                self.heartbeat_at = now + spread(self.settings.heartbeat, HEARTBEAT_SPREAD);
-                let live = self.subscriber.is_live();
-                return Poll::Ready(Some(control::heartbeat(self.subscriber.position(), live)));
-            }
-            let mut next = self.heartbeat_at;
-            if let Some((at, reason)) = self.until.next(&self.settings.clock, now) {
-                if at <= now {
-                    return Poll::Ready(Some(self.end(reason)));
+            let now = self.now();
+            let revoked = match self.close_signal.poll_ending(context) {
+                Poll::Ready(ending) => Some(ending.reason()),
+                Poll::Pending => None,
+            };
+            let moment = StreamMoment { now, ends: &self.ends, revoked };
+            let (connection, settings) = (self.stream_stats.stream_guard.id(), &self.settings);
+            let retry_ms = || settings.draw_retry_ms();
+            let step = self.lifecycle.poll(moment, connection, retry_ms, &mut self.subscriber, context);
+            let at = match step {
+                StreamStep::Write(bytes) => return Poll::Ready(Some(bytes)),
+                StreamStep::Deliver(bytes) => {
+                    self.stream_stats.events += 1;
+                    self.settings.metrics.deliveries.inc();
+                    return Poll::Ready(Some(bytes));
                 }
-                next = next.min(at);
-            }
-            if self.stage == BodyStage::Held {
-                next = next.min(self.held_until);
-            }
-            if let Some(drained_at) = self.drained_at {
-                if drained_at <= now {
-                    return Poll::Ready(Some(self.end(ReconnectReason::Draining)));
+                StreamStep::Heartbeat(bytes) => {
+                    let next = spread(self.settings.heartbeat, HEARTBEAT_SPREAD);
+                    self.lifecycle.set_heartbeat(now.saturating_add(millis(next)));
+                    return Poll::Ready(Some(bytes));
                 }
-                next = next.min(drained_at);
+                StreamStep::End(reason) => {
+                    self.has_ended = true;
+                    self.stream_stats.ended(reason);
+                    return Poll::Ready(Some(self.settings.last_frame(reason)));
+                }
+                StreamStep::Wait(at) => at,
+            };
+            // A millisecond more, since ticks are rounded down.
+            let at = self.began + Duration::from_millis(at.saturating_add(1).min(LONGEST_WAIT_MS));
+            if self.timer.deadline() != at.into() {
+                self.timer.as_mut().reset(at.into());
             }
-            if self.timer.deadline() != next.into() {
-                self.timer.as_mut().reset(next.into());
-            }
-            match self.timer.as_mut().poll(context) {
-                Poll::Ready(()) => {}
-                Poll::Pending => return Poll::Pending,
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
             }
         }
     }
@@ -225,7 +182,7 @@ impl fmt::Debug for StreamBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamBody")
             .field("subscriber", &self.subscriber)
-            .field("stage", &self.stage)
+            .field("lifecycle", &self.lifecycle)
             .finish_non_exhaustive()
     }
 }

@@ -16,7 +16,6 @@
 //! | [`jitter`] | the spreading of pauses |
 
 mod body;
-mod connected;
 mod drain;
 mod end_watch;
 pub mod engine;

@@ -67,9 +67,10 @@ impl StreamSettings {
         }
     }
 
-    /// A whole stream that only says to come back later.
+    /// The last frame of a stream, which asks the client to reconnect; by itself, a whole stream for a client that the
+    /// node rejects for now. Counts the end.
     #[must_use]
-    pub fn refusal(&self, reason: ReconnectReason) -> Bytes {
+    pub fn last_frame(&self, reason: ReconnectReason) -> Bytes {
         self.metrics.count_reconnect(reason.as_str());
         control::reconnect(reason, self.draw_retry_ms())
     }

@@ -51,12 +51,14 @@ pub struct Until {
 }
 
 impl Until {
+    /// The time until the right to be open ends, as the clock is set now; `None` without such an end.
+    pub(super) fn left(&self, clock: &WallClock) -> Option<Duration> {
+        self.expires.map(|at| at.duration_since(clock.now()).unwrap_or(Duration::ZERO))
+    }
+
     /// The sooner moment as the clock stands now, and what the client is told then.
     pub(super) fn next(&self, clock: &WallClock, now: Instant) -> Option<(Instant, ReconnectReason)> {
-        let expires = self.expires.map(|at| {
-            let left = at.duration_since(clock.now()).unwrap_or(Duration::ZERO);
-            (now + left, ReconnectReason::Expired)
-        });
+        let expires = self.left(clock).map(|left| (now + left, ReconnectReason::Expired));
         let aged = self.aged.map(|at| (at, ReconnectReason::Aged));
         expires.into_iter().chain(aged).min_by_key(|(at, _)| *at)
     }
@@ -66,4 +68,9 @@ impl Until {
 pub(super) fn unix_ms(at: SystemTime) -> i64 {
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     at.duration_since(UNIX_EPOCH).map_or_else(|before| -ms(before.duration()), ms)
+}
+
+/// A time in milliseconds, rounded down.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -10,6 +10,7 @@
 //! | [`replay`] | older parts, read from the log for clients that come back |
 //! | [`pages`] | what these parts may take together |
 //! | [`subscriber`] | one client's cursor and view, and what it gets next |
+//! | [`lifecycle`] | what a stream does over time, for every writer |
 //! | [`ring_reader`] | the ring, read once for many clients |
 //! | [`waiter_slot`] | being in a workspace: who counts, and who is woken |
 //! | [`budget`] | what all rings may take together |
@@ -25,8 +26,10 @@
 #[cfg(feature = "benching")]
 pub mod benching;
 mod budget;
+mod connected;
 mod drops;
 mod filter;
+mod lifecycle;
 mod lingering;
 mod look;
 mod marks;
@@ -53,6 +56,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use filter::{SubscriptionFilter, TypeFilter, TypeFilterError};
+pub use lifecycle::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep, Tick};
 pub use marks::{MARK_SLACK, Marks};
 pub use pace::Clock;
 pub use read_queue::{LogRead, ReadQueue, ReaderId};

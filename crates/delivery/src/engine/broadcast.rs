@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::Tick;
 use super::broadcast_buffer::{BroadcastBuffer, LogBounds};
 use super::broadcast_cursors::BroadcastCursors;
 use super::chunk;
@@ -14,6 +13,7 @@ use tidings_event::Frame;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
+use tidings_hub::Tick;
 use tidings_hub::{RingRead, RingReader};
 
 /// What is left of a frame is copied for each client up to this size, and shared beyond it.

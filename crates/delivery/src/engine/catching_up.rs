@@ -2,18 +2,16 @@
 //! where it has everything that its node has. A client with a filter of its own stays here.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 
-use super::Tick;
 use super::chunk;
 use super::counts::EngineCounts;
 use super::shard_sender::ClientWaker;
 use crate::StreamSettings;
-use crate::connected::connected;
 use crate::stream_stats::StreamStats;
-use tidings_event::control;
 use tidings_event::control::ReconnectReason;
-use tidings_hub::{Next, Subscriber};
+use tidings_hub::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep, Subscriber, Tick};
+use tidings_limits::Ending;
 
 /// How many bytes are gathered before they are sent.
 const FILL_BYTES: usize = 16 * 1024;
@@ -22,21 +20,9 @@ const FILL_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct CatchingUp {
     pub(super) subscriber: Subscriber,
-    /// What the subscriber rings when there is something.
+    /// What the subscriber wakes when there is something.
     pub(super) client_waker: Arc<ClientWaker>,
-    /// Until when it is held if its workspace is not confirmed.
-    pub(super) held_until: Tick,
-    stage: CatchingUpStage,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CatchingUpStage {
-    /// Nothing was sent yet.
-    Opening,
-    /// Waiting for the workspace to be confirmed.
-    Held,
-    /// Reading.
-    Live,
+    pub(super) lifecycle: StreamLifecycle,
 }
 
 /// What came of filling.
@@ -51,23 +37,16 @@ pub(super) enum Filled {
 }
 
 impl CatchingUp {
+    /// The engine has a schedule of its own for heartbeats.
     pub(super) fn new(subscriber: Subscriber, client_waker: Arc<ClientWaker>, held_until: Tick) -> Self {
-        Self { subscriber, client_waker, held_until, stage: CatchingUpStage::Opening }
-    }
-
-    /// Whether nothing was added yet.
-    pub(super) fn is_opening(&self) -> bool {
-        self.stage == CatchingUpStage::Opening
-    }
-
-    /// Whether the hello is out.
-    pub(super) fn is_live(&self) -> bool {
-        self.stage == CatchingUpStage::Live
+        Self { subscriber, client_waker, lifecycle: StreamLifecycle::new(held_until, NEVER) }
     }
 
     /// Adds what comes next to `out`, as chunks.
     pub(super) fn fill(
         &mut self,
+        now: Tick,
+        ends: &StreamEnds,
         settings: &StreamSettings,
         stream_stats: &mut StreamStats,
         counts: &mut EngineCounts,
@@ -75,48 +54,36 @@ impl CatchingUp {
     ) -> Filled {
         let waker = self.client_waker.waker();
         let context = Context::from_waker(&waker);
-        let mut may_read = false;
+        let revoked = stream_stats.stream_guard.ending().map(Ending::reason);
+        let moment = StreamMoment { now, ends, revoked };
+        let connection = stream_stats.stream_guard.id();
         while out.len() < FILL_BYTES {
-            if self.stage == CatchingUpStage::Opening {
-                self.stage = CatchingUpStage::Held;
-                counts.give(stream_stats, out, &control::retry(settings.draw_retry_ms()));
-                continue;
-            }
-            // Before any event: who may not read any more gets none of those that wait.
-            if !may_read && let Some(ending) = stream_stats.stream_guard.ending() {
-                return Filled::End(ending.reason());
-            }
-            may_read = true;
-            match self.subscriber.poll_next(&context) {
-                Poll::Ready(Next::Joined(joined)) => {
-                    self.stage = CatchingUpStage::Live;
-                    let message =
-                        connected(joined, self.subscriber.workspace(), stream_stats.stream_guard.id());
-                    counts.give(stream_stats, out, &message);
-                }
-                Poll::Ready(Next::Event(bytes)) => {
+            let retry_ms = || settings.draw_retry_ms();
+            match self.lifecycle.poll(moment, connection, retry_ms, &mut self.subscriber, &context) {
+                StreamStep::Deliver(bytes) => {
                     stream_stats.events += 1;
                     counts.deliveries += 1;
                     counts.give(stream_stats, out, &bytes);
                 }
-                Poll::Ready(Next::Notice(bytes)) => counts.give(stream_stats, out, &bytes),
-                Poll::Ready(Next::Lagging) => return Filled::End(ReconnectReason::Lagging),
-                Poll::Ready(Next::Unavailable) => return Filled::End(ReconnectReason::Unavailable),
-                Poll::Pending => return if out.is_empty() { Filled::Nothing } else { Filled::Some },
+                StreamStep::Write(bytes) | StreamStep::Heartbeat(bytes) => {
+                    counts.give(stream_stats, out, &bytes);
+                }
+                StreamStep::End(reason) => return Filled::End(reason),
+                StreamStep::Wait(_) if out.is_empty() => return Filled::Nothing,
+                StreamStep::Wait(_) => return Filled::Some,
             }
         }
         Filled::Some
     }
 
-    /// A sign of life at the place where the client is.
+    /// A heartbeat at the position of the client.
     pub(super) fn heartbeat(
         &self,
         stream_stats: &mut StreamStats,
         counts: &mut EngineCounts,
         out: &mut Vec<u8>,
     ) {
-        let beat = control::heartbeat(self.subscriber.position(), self.subscriber.is_live());
-        counts.give(stream_stats, out, &beat);
+        counts.give(stream_stats, out, &StreamLifecycle::heartbeat(&self.subscriber));
     }
 }
 

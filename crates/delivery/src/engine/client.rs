@@ -5,7 +5,6 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
-use super::Tick;
 use super::broadcast_buffer::{BroadcastBuffer, FrameRun};
 use super::catching_up::CatchingUp;
 use super::counts::EngineCounts;
@@ -13,17 +12,13 @@ use super::handoff::ConnectionGuards;
 use super::outgoing::Outgoing;
 use crate::stream_stats::StreamStats;
 use tidings_event::UserKey;
-use tidings_event::control::ReconnectReason;
-use tidings_hub::SubscriptionGuard;
+use tidings_hub::{NEVER, StreamEnds, SubscriptionGuard, Tick};
 
 /// How many runs of a log go out with one write, where something between them is not for the client.
 const RUNS: usize = 16;
 
 /// How often a socket is read at a time to throw away what a client sends.
 const READS: usize = 4;
-
-/// No moment.
-pub(super) const NEVER: Tick = Tick::MAX;
 
 /// A connection. Its fields are dropped in their order: the log line comes before the workspace is left, and the socket is
 /// closed before its place is given to another.
@@ -33,16 +28,12 @@ pub(super) struct EngineClient {
     pub(super) phase: Phase,
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) socket: TcpStream,
-    /// When the stream ends by itself, but for what proves its right to be open.
-    pub(super) until: Tick,
-    /// When that ends, by the wall clock as the shard knows it.
-    pub(super) expires: Tick,
+    /// When the stream ends by itself.
+    pub(super) ends: StreamEnds,
     /// The alarm that counts.
     pub(super) alarm: Tick,
     /// Since when the socket has taken nothing of what waits.
     pub(super) stuck_since: Tick,
-    /// Why the stream ends by itself.
-    pub(super) until_reason: ReconnectReason,
     /// The socket takes no more until it says so.
     pub(super) blocked: bool,
     /// It may have sent more than was thrown away so far.
@@ -232,7 +223,7 @@ impl EngineClient {
 
     /// Whether it was given nothing but its head, which goes out together with what comes first.
     pub(super) fn is_opening(&self) -> bool {
-        matches!(&self.phase, Phase::CatchingUp(catching_up) if catching_up.is_opening())
+        matches!(&self.phase, Phase::CatchingUp(catching_up) if catching_up.lifecycle.is_opening())
     }
 
     /// Where bytes for this connection alone are added.
@@ -240,23 +231,12 @@ impl EngineClient {
         self.outgoing.get_or_insert_default()
     }
 
-    /// Why the stream has to end by now, if it has to by itself.
-    pub(super) fn due(&self, now: Tick) -> Option<ReconnectReason> {
-        if self.expires <= now {
-            return Some(ReconnectReason::Expired);
-        }
-        (self.until <= now).then_some(self.until_reason)
-    }
-
     /// The earliest moment at which the connection has to be looked at.
     pub(super) fn next_alarm(&self, write_timeout: u64) -> Tick {
         let stuck = if self.blocked { self.stuck_since.saturating_add(write_timeout) } else { NEVER };
         match &self.phase {
-            // Most have their hello at once, and need no such alarm.
-            Phase::CatchingUp(catching_up) if !catching_up.is_live() && !catching_up.is_opening() => {
-                self.until.min(self.expires).min(catching_up.held_until).min(stuck)
-            }
-            Phase::CatchingUp(_) | Phase::Shared(_) => self.until.min(self.expires).min(stuck),
+            Phase::CatchingUp(catching_up) => catching_up.lifecycle.next_at(&self.ends).min(stuck),
+            Phase::Shared(_) => self.ends.next().min(stuck),
             Phase::Ending { by, .. } => stuck.min(*by),
             Phase::Closing(at) => *at,
         }

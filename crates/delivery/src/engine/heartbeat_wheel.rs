@@ -1,6 +1,6 @@
 //! When each connection gets its heartbeat: once an interval, at a point of the interval that follows from its number.
 
-use super::Tick;
+use tidings_hub::Tick;
 
 /// The most points that an interval has.
 const POINTS_MAX: u64 = 128;

@@ -46,9 +46,6 @@ use shard_sender::{ShardMessage, ShardSender};
 #[cfg(test)]
 mod tests;
 
-/// Milliseconds since a shard began.
-type Tick = u64;
-
 /// Up to this many clients of a workspace share a shard before the next ones go to another: a small workspace costs one
 /// log, and a large one is written by all shards.
 const COMPANIONS: usize = 512;
@@ -66,7 +63,7 @@ pub struct EngineSettings {
 
 impl EngineSettings {
     fn write_timeout_ms(&self) -> u64 {
-        shard::millis(self.write_timeout)
+        crate::until::millis(self.write_timeout)
     }
 }
 

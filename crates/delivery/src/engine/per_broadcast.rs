@@ -80,8 +80,7 @@ impl Shard {
         if client.behind {
             return;
         }
-        if client.until <= self.now {
-            let reason = client.until_reason;
+        if let Some(reason) = client.ends.due(self.now) {
             return self.end(number, reason);
         }
         self.send_log(number);

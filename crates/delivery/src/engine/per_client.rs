@@ -3,12 +3,13 @@
 use super::broadcast::{Broadcast, LogKey};
 use super::catching_up::Filled;
 use super::chunk;
-use super::client::{BroadcastCursor, Discarded, EngineClient, NEVER, Phase, Sent};
-use super::shard::{LINGER_MS, Shard, millis};
+use super::client::{BroadcastCursor, Discarded, EngineClient, Phase, Sent};
+use super::shard::{LINGER_MS, Shard};
 use super::shard_sender::{BellOf, ClientWaker};
 use crate::settings::END_GRACE;
-use tidings_event::control;
+use crate::until::millis;
 use tidings_event::control::ReconnectReason;
+use tidings_hub::NEVER;
 
 /// Who has been there for no longer than this share of the interval between heartbeats needs none yet.
 const NEWCOMER: f64 = 0.1;
@@ -76,20 +77,18 @@ impl Shard {
 
     fn fill(&mut self, number: u32) -> Filled {
         let Some(client) = self.clients.get_mut(number as usize) else { return Filled::Nothing };
-        if let Some(reason) = client.due(self.now) {
-            return Filled::End(reason);
-        }
         let EngineClient {
             phase: Phase::CatchingUp(catching_up),
             stream_stats: Some(stream_stats),
             outgoing,
+            ends,
             ..
         } = client
         else {
             return Filled::Nothing;
         };
         let out = outgoing.get_or_insert_default().end();
-        catching_up.fill(&self.settings.streams, stream_stats, &mut self.counts, out)
+        catching_up.fill(self.now, ends, &self.settings.streams, stream_stats, &mut self.counts, out)
     }
 
     /// Sends a client of a log what it has not got.
@@ -228,8 +227,7 @@ impl Shard {
             return;
         }
         let streams = &self.settings.streams;
-        streams.metrics.count_reconnect(reason.as_str());
-        let message = control::reconnect(reason, streams.draw_retry_ms());
+        let message = streams.last_frame(reason);
         let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER });
         let is_behind = std::mem::take(&mut client.behind);
         if let Phase::Shared(broadcast_cursor) = &phase

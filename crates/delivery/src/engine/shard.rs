@@ -13,20 +13,20 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use super::EngineSettings;
 use super::broadcast::{Broadcast, LogKey};
 use super::catching_up::CatchingUp;
-use super::client::{EngineClient, NEVER, Phase};
+use super::client::{EngineClient, Phase};
 use super::counts::EngineCounts;
 use super::handoff::Handoff;
 use super::heartbeat_wheel::HeartbeatWheel;
 use super::outgoing::Outgoing;
 use super::shard_sender::{BellOf, ClientWaker, ShardMessage, ShardSender};
 use super::timers::Timers;
-use super::{EngineSettings, Tick};
 use crate::Until;
-use crate::until::unix_ms;
+use crate::until::{millis, unix_ms};
 use tidings_event::Frame;
-use tidings_event::control::ReconnectReason;
+use tidings_hub::{NEVER, StreamEnds, Tick};
 use tidings_limits::OnClose;
 
 /// The token of the inbox.
@@ -291,10 +291,10 @@ impl Shard {
         }
         let Until { aged, expires } = pending_stream.until;
         let expires = expires.map_or(NEVER, |at| self.tick_of_wall(unix_ms(at)));
-        let aged = aged.map(|at| (self.tick_of(at), ReconnectReason::Aged));
-        let drained = streams.drain.draw_end().map(|at| (self.tick_of(at), ReconnectReason::Draining));
-        let until = aged.into_iter().chain(drained).min_by_key(|(at, _)| *at);
-        let (until, until_reason) = until.unwrap_or((NEVER, ReconnectReason::Aged));
+        let mut ends = StreamEnds::new(aged.map_or(NEVER, |at| self.tick_of(at)), expires);
+        if let Some(at) = streams.drain.draw_end() {
+            ends.drain(self.tick_of(at));
+        }
         let held_until = self.now.saturating_add(millis(streams.confirm));
         let client_waker = ClientWaker::new(&self.shard_sender, BellOf::Client(number));
         let client = EngineClient {
@@ -306,9 +306,7 @@ impl Shard {
             ))),
             outgoing: Some(Box::new(Outgoing::new(head))),
             socket,
-            until,
-            expires,
-            until_reason,
+            ends,
             alarm: NEVER,
             stuck_since: NEVER,
             blocked: false,
@@ -350,11 +348,8 @@ impl Shard {
             Phase::Closing(at) if *at <= now => return self.remove(number, "client left"),
             Phase::Ending { by, .. } if *by <= now => return self.remove(number, "takes no bytes"),
             Phase::Ending { .. } | Phase::Closing(_) => None,
-            Phase::CatchingUp(_) | Phase::Shared(_) if client.due(now).is_some() => client.due(now),
-            Phase::CatchingUp(catching_up) if !catching_up.is_live() && catching_up.held_until <= now => {
-                Some(ReconnectReason::Unavailable)
-            }
-            Phase::CatchingUp(_) | Phase::Shared(_) => None,
+            Phase::CatchingUp(catching_up) => catching_up.lifecycle.due(now, &client.ends),
+            Phase::Shared(_) => client.ends.due(now),
         };
         if let Some(reason) = reason {
             self.end(number, reason);
@@ -375,10 +370,8 @@ impl Shard {
         let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for number in numbers {
             let Some(at) = streams.drain.draw_end().map(|at| self.tick_of(at)) else { return };
-            if let Some(client) = self.clients.get_mut(number as usize)
-                && at < client.until
-            {
-                (client.until, client.until_reason) = (at, ReconnectReason::Draining);
+            if let Some(client) = self.clients.get_mut(number as usize) {
+                client.ends.drain(at);
             }
             self.set_alarm(number);
         }
@@ -420,9 +413,9 @@ impl Shard {
         let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for number in numbers {
             if let Some(client) =
-                self.clients.get_mut(number as usize).filter(|client| client.expires != NEVER)
+                self.clients.get_mut(number as usize).filter(|client| client.ends.expires() != NEVER)
             {
-                client.expires = client.expires.saturating_sub_signed(moved);
+                client.ends.set_expires(client.ends.expires().saturating_sub_signed(moved));
                 self.set_alarm(number);
             }
         }
@@ -446,9 +439,4 @@ impl std::fmt::Debug for Shard {
 
 fn signed(tick: Tick) -> i64 {
     i64::try_from(tick).unwrap_or(i64::MAX)
-}
-
-/// A time in milliseconds.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

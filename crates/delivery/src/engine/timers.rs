@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::Tick;
+use tidings_hub::Tick;
 
 /// So many moments may be set that do not count, however few do.
 const SPARE: usize = 1024;

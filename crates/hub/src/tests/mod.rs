@@ -16,6 +16,7 @@ mod begun_anew;
 mod bounds;
 mod following;
 mod joining;
+mod lifecycle;
 mod mixed;
 mod pacing;
 mod pages;

@@ -2,10 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::subscriber::Joined;
 use tidings_event::ConnectionId;
 use tidings_event::control;
 use tidings_event::workspace::WorkspaceId;
-use tidings_hub::Joined;
 
 /// The hello, and what the client must know at once.
 pub(super) fn connected(joined: Joined, workspace: &WorkspaceId, connection: ConnectionId) -> Bytes {
