@@ -165,7 +165,7 @@ impl Begun {
         entry: ConnectionEntry,
         shared: &ConnectionShared,
     ) -> Self {
-        let cut = CloseReason::default();
+        let abort = CloseReason::default();
         let settings = &shared.settings;
         let timer = RequestTimer::new(settings.header_timeout, settings.idle_timeout);
         let progress = Arc::new(RequestProgress::new(timer));
@@ -176,7 +176,7 @@ impl Begun {
             Arc::clone(&stream),
             Arc::clone(&blockage),
             Arc::clone(&progress),
-            Arc::clone(&cut),
+            Arc::clone(&abort),
             writes,
         );
         // What TLS makes of a stream's bytes is not known outside of it.
@@ -190,7 +190,7 @@ impl Begun {
             secure: settings.tls.is_some(),
             surplus: entry.ticket.surplus(),
             addresses: shared.connection_gate.streams(),
-            cut: Arc::clone(&cut),
+            abort: Arc::clone(&abort),
             progress: Arc::clone(&progress),
             handoff: handoff.clone(),
         };
@@ -198,7 +198,7 @@ impl Begun {
         let ends = shared.ends.clone();
         let write_timeout = settings.write_timeout;
         let watch =
-            Watch { stream, address, blockage, progress, cut, ends, write_timeout, times_requests: true };
+            Watch { stream, address, blockage, progress, abort, ends, write_timeout, times_requests: true };
         Self { io, service, watch, entry, handoff }
     }
 
@@ -241,12 +241,12 @@ impl Begun {
         let mut connection = http1_builder().serve_connection(TokioIo::new(io), service);
         watch.drive(std::pin::pin!(HandoffFuture { connection: &mut connection, handoff: &handoff })).await;
         let Some((mut pending_stream, head)) = handoff.take() else { return };
-        let why = watch.cut.get().copied();
+        let why = watch.abort.get().copied();
         let stream = connection.into_parts().io.into_inner().into_stream();
         drop(watch);
         let socket = match Arc::try_unwrap(stream) {
             Ok(stream) if why.is_none() && handoff.is_complete() => stream.into_std(),
-            _ => return pending_stream.cut(why.unwrap_or("client left")),
+            _ => return pending_stream.abort(why.unwrap_or("client left")),
         };
         match socket {
             Ok(socket) => {

@@ -40,7 +40,7 @@ pub(super) struct Watch {
     pub(super) address: SocketAddr,
     pub(super) blockage: Arc<Blockage>,
     pub(super) progress: Arc<RequestProgress>,
-    pub(super) cut: CloseReason,
+    pub(super) abort: CloseReason,
     pub(super) ends: Ends,
     /// How long the peer may take no byte of what waits to be sent.
     pub(super) write_timeout: Duration,
@@ -76,7 +76,7 @@ impl Watch {
                 why = late.as_mut() => {
                     // Dropping the connection drops the stream's body, which writes the log line.
                     if let Some(why) = why {
-                        let _ = self.cut.set(why);
+                        let _ = self.abort.set(why);
                     }
                     return;
                 }
@@ -84,7 +84,7 @@ impl Watch {
                 () = overdue.as_mut() => return,
                 () = hung_up.as_mut() => return,
                 () = self.ends.abandon.cancelled() => {
-                    let _ = self.cut.set("cut at the end of the drain");
+                    let _ = self.abort.set("cut at the end of the drain");
                     return;
                 }
                 () = self.ends.stop.cancelled(), if !stopping => {

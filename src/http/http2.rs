@@ -85,16 +85,16 @@ pub(super) async fn serve<IO>(
     // Pinned where it is made: one that is moved has room in the future twice.
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
-    let (cut, progress) = (Arc::clone(&watch.cut), Arc::clone(&watch.progress));
+    let (abort, progress) = (Arc::clone(&watch.abort), Arc::clone(&watch.progress));
     let oversee = async {
         loop {
             tokio::time::sleep(bounds.pause()).await;
             let standing = http2_stall.standing();
             if standing.floods {
-                let _ = cut.set("cancels its requests");
+                let _ = abort.set("cancels its requests");
                 ends.abandon.cancel();
             } else if standing.stalled >= bounds.stall {
-                let _ = cut.set("takes no bytes");
+                let _ = abort.set("takes no bytes");
                 ends.abandon.cancel();
             } else if standing.idle >= if progress.asked() { bounds.idle } else { bounds.header_timeout } {
                 close(&ends, header_timeout).await;

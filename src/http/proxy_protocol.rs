@@ -158,12 +158,12 @@ mod tests {
     }
 
     /// Reads a header that arrives in two pieces, and what stands behind it.
-    async fn arrive(bytes: &[u8], cut: usize) -> (Result<Option<SocketAddr>, HeaderError>, Vec<u8>) {
+    async fn arrive(bytes: &[u8], abort: usize) -> (Result<Option<SocketAddr>, HeaderError>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         sender.set_nodelay(true).unwrap();
-        let (first, second) = (bytes[..cut].to_vec(), bytes[cut..].to_vec());
+        let (first, second) = (bytes[..abort].to_vec(), bytes[abort..].to_vec());
         let sending = async move {
             sender.write_all(&first).await.unwrap();
             tokio::task::yield_now().await;
@@ -181,8 +181,8 @@ mod tests {
             let source = source.parse().unwrap();
             for header in [as_version_1(source), as_version_2(source, b""), as_version_2(source, &[7; 300])] {
                 let bytes = [&header[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
-                for cut in [0, 1, 12, 13, header.len() - 1, header.len()] {
-                    let (outcome, rest) = arrive(&bytes, cut).await;
+                for abort in [0, 1, 12, 13, header.len() - 1, header.len()] {
+                    let (outcome, rest) = arrive(&bytes, abort).await;
                     assert_eq!(outcome.unwrap(), Some(source));
                     assert_eq!(rest, b"GET / HTTP/1.1\r\n\r\n");
                 }

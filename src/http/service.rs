@@ -50,7 +50,7 @@ pub(super) struct Remote {
     /// What is counted for each client address.
     pub(super) addresses: Arc<AddressCounts>,
     /// Where to find out why the connection was cut, if it was.
-    pub(super) cut: CloseReason,
+    pub(super) abort: CloseReason,
     /// How far the connection has come.
     pub(super) progress: Arc<RequestProgress>,
     /// Where a stream is left that the engine shall write, if it can.
@@ -70,7 +70,7 @@ pub(super) struct Peer {
     /// proxy that does not tell whose they are.
     addresses: Option<Arc<AddressCounts>>,
     /// Where to find out why the connection was cut, if it was.
-    pub(super) cut: CloseReason,
+    pub(super) abort: CloseReason,
     /// How far the connection has come.
     pub(super) progress: Arc<RequestProgress>,
     /// Whether it speaks HTTP/2.
@@ -210,14 +210,14 @@ impl PeerService {
 
     /// Who a request is from.
     fn peer(&self, request: &Request<Incoming>) -> Peer {
-        let Remote { address, secure, surplus, addresses, cut, progress, handoff } = self.remote.clone();
+        let Remote { address, secure, surplus, addresses, abort, progress, handoff } = self.remote.clone();
         // The engine writes chunks, which HTTP/1.0 does not know.
         let handoff = handoff.filter(|_| request.version() == Version::HTTP_11);
         let proxies = &self.service.proxies;
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
         let addresses = (!proxies.trust(client.address)).then_some(addresses);
         let is_http2 = request.version() == Version::HTTP_2;
-        Peer { address, client, surplus, addresses, cut, progress, is_http2, handoff }
+        Peer { address, client, surplus, addresses, abort, progress, is_http2, handoff }
     }
 }
 

@@ -140,7 +140,7 @@ pub(super) async fn open(
     let until = app.streams.draw_until(connection_gate.identity.expires);
     app.authenticator.watch(stream_guard.handle(), workspace, connection_gate);
     let terms = Terms { stream_guard, place, until };
-    let recipient = Recipient { address: peer.address, client: peer.client.address, cut: peer.cut };
+    let recipient = Recipient { address: peer.address, client: peer.client.address, abort: peer.abort };
     if let Some(handoff) = peer.handoff {
         handoff.grant(PendingStream::new(subscriber, terms, &recipient));
         return Ok(as_stream(without_length()));

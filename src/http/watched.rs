@@ -57,7 +57,7 @@ pub(super) struct WatchedStream {
     stream: Arc<TcpStream>,
     blockage: Arc<Blockage>,
     progress: Arc<RequestProgress>,
-    cut: CloseReason,
+    abort: CloseReason,
     handoff: Option<Arc<HandoffRequest>>,
     /// How often the socket was written to, where that is counted.
     writes: Option<Counter>,
@@ -69,10 +69,10 @@ impl WatchedStream {
         stream: Arc<TcpStream>,
         blockage: Arc<Blockage>,
         progress: Arc<RequestProgress>,
-        cut: CloseReason,
+        abort: CloseReason,
         writes: Option<Counter>,
     ) -> Self {
-        Self { stream, blockage, progress, cut, handoff: None, writes }
+        Self { stream, blockage, progress, abort, handoff: None, writes }
     }
 
     /// What is written is kept from the moment on at which a stream is granted.
@@ -95,7 +95,7 @@ impl WatchedStream {
         if let Poll::Ready(Err(error)) = outcome
             && error.kind() == io::ErrorKind::TimedOut
         {
-            let _ = self.cut.set("takes no bytes, or is gone");
+            let _ = self.abort.set("takes no bytes, or is gone");
         }
     }
 

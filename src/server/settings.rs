@@ -10,7 +10,7 @@ use crate::http::{ConnectionGateSettings, ConnectionSettings, Hosts, Http2Settin
 use crate::memory::MemoryBudget;
 use tidings_auth::ForwardConfig;
 use tidings_delivery::StreamSettings;
-use tidings_delivery::engine::{EngineSettings, LogBounds};
+use tidings_delivery::engine::{BroadcastBounds, EngineSettings};
 use tidings_hub::{HubSettings, LiveEvents};
 use tidings_limits::StreamLimits;
 
@@ -147,6 +147,6 @@ pub(super) fn engine_settings(config: &Config, streams: Arc<StreamSettings>) -> 
     EngineSettings {
         streams,
         write_timeout: config.server.write_timeout_seconds.duration(),
-        bounds: LogBounds { frames: config.ring.events, bytes: config.ring.bytes },
+        bounds: BroadcastBounds { frames: config.ring.events, bytes: config.ring.bytes },
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use mio::Events;
 use tidings_delivery::engine::{
-    ConnectionGuards, Engine, EngineSettings, Handoff, LogBounds, PendingStream, Shard,
+    BroadcastBounds, ConnectionGuards, Engine, EngineSettings, Handoff, PendingStream, Shard,
 };
 use tidings_delivery::{CloseReason, Drain, Recipient, StreamSettings, Terms, Until, WallClock};
 use tidings_event::log::LogPage;
@@ -47,7 +47,7 @@ impl ShardHarness {
     pub(crate) fn new() -> Self {
         let metrics = Arc::new(Metrics::new());
         let node = NodeId::random();
-        let bounds = LogBounds { frames: RING_EVENTS, bytes: 1 << 20 };
+        let bounds = BroadcastBounds { frames: RING_EVENTS, bytes: 1 << 20 };
         let settings = HubSettings {
             ring_events: bounds.frames,
             ring_bytes: bounds.bytes,
@@ -107,7 +107,7 @@ impl ShardHarness {
         socket.set_nonblocking(true).unwrap();
         socket.set_nodelay(true).unwrap();
         let (subscriber, terms) = self.admit(workspace, view);
-        let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
+        let recipient = Recipient { address, client: address.ip(), abort: CloseReason::default() };
         let pending_stream = PendingStream::new(subscriber, terms, &recipient);
         self.engine.open(Handoff {
             pending_stream,

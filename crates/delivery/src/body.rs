@@ -34,7 +34,7 @@ const LONGEST_WAIT_MS: u64 = 100 * 365 * 86_400_000;
 pub struct StreamBody {
     stream_stats: StreamStats,
     close_signal: Arc<CloseSignal>,
-    cut: CloseReason,
+    abort: CloseReason,
     _place: Option<AddressPlace>,
     subscriber: Subscriber,
     lifecycle: StreamLifecycle,
@@ -69,7 +69,7 @@ impl StreamBody {
         Self {
             stream_stats,
             close_signal,
-            cut: recipient.cut,
+            abort: recipient.abort,
             _place: terms.place,
             subscriber,
             lifecycle,
@@ -172,8 +172,8 @@ impl Drop for StreamBody {
             watch.finish();
             watch.why()
         });
-        if let Some(why) = overdue.or(self.cut.get().copied()) {
-            self.stream_stats.cut(why);
+        if let Some(why) = overdue.or(self.abort.get().copied()) {
+            self.stream_stats.abort(why);
         }
     }
 }

@@ -11,7 +11,7 @@ pub struct Recipient {
     /// The client behind it, as far as trusted proxies tell.
     pub client: IpAddr,
     /// Why the connection was cut, if it was; set by whoever cuts it.
-    pub cut: CloseReason,
+    pub abort: CloseReason,
 }
 
 /// Why a connection was cut from outside its stream, if it was; shared by the two.

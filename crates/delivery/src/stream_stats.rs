@@ -77,7 +77,7 @@ impl StreamStats {
     }
 
     /// The stream ends here, and without a word to the client unless it has had one.
-    pub(super) fn cut(&mut self, why: &'static str) {
+    pub(super) fn abort(&mut self, why: &'static str) {
         self.tell(self.ended.map_or(why, ReconnectReason::as_str));
     }
 
@@ -101,7 +101,7 @@ impl StreamStats {
 
 impl Drop for StreamStats {
     fn drop(&mut self) {
-        self.cut("client left");
+        self.abort("client left");
     }
 }
 

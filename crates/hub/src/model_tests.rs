@@ -325,10 +325,6 @@ impl World {
                     }
                 }
                 self.say(&Bytes::from(format!("live {}", self.published)));
-                if !self.has_rates {
-                    // The next one wants a mark of its own.
-                    self.wait(u64::try_from(MARK_SLACK.as_millis()).unwrap(), false);
-                }
             }
             SubscriberStep::EndLog { clock_back } => {
                 // What was published by plain commands and is gone before a node has read it, nothing can tell.
@@ -458,6 +454,11 @@ impl World {
             let mark = if self.has_rates { u64::MAX } else { log.head().milliseconds + 1 };
             let known = if let LiveMark::Until(known) = log.live { known } else { 0 };
             log.live = LiveMark::Until(mark.max(known));
+            drop(log);
+            if !self.has_rates {
+                // The next live event wants a mark of its own.
+                self.wait(u64::try_from(MARK_SLACK.as_millis()).unwrap(), false);
+            }
         }
     }
 

@@ -88,17 +88,18 @@ impl MessageQueue {
     /// the announcement of `last` itself is found, or of the entry after it, all before it are repetitions. Where a first entry is among
     /// them, they may be of another log under the same ids: then nothing is dropped.
     pub(super) fn drop_repetitions(&mut self, last: EntryId) {
-        let link = self.messages.iter().rposition(
+        let subscription = self.messages.iter().rposition(
             |message| matches!(message, Message::Logged { id, previous, .. } if *id == last || *previous == last),
         );
-        let Some(link) = link else { return };
+        let Some(subscription) = subscription else { return };
         let begins = |message: &Message| matches!(message, Message::Logged { previous, .. } if *previous == EntryId::ZERO && last != EntryId::ZERO);
-        if self.messages.iter().take(link + 1).any(begins) {
+        if self.messages.iter().take(subscription + 1).any(begins) {
             return;
         }
         let (mut index, mut freed) = (0, 0);
         self.messages.retain(|message| {
-            let is_repetition = index <= link && matches!(message, Message::Logged { id, .. } if *id <= last);
+            let is_repetition =
+                index <= subscription && matches!(message, Message::Logged { id, .. } if *id <= last);
             index += 1;
             if is_repetition {
                 freed += weight(message);

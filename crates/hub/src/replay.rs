@@ -61,7 +61,7 @@ pub(super) struct Asked {
     /// Where the ring ended: what the page does not have stands from here on.
     pub(super) at: u64,
     /// The life of the subscription. In another one the log may be another.
-    pub(super) life: u64,
+    pub(super) generation: u64,
 }
 
 impl ReplayPage {
@@ -216,7 +216,7 @@ impl Replays {
     /// Looks for a page; one that nobody asked for in this life of the subscription, or that the ring has outrun, counts as
     /// asked for from `now` on. `oldest` is the cursor of the ring's oldest frame.
     pub(super) fn get(&mut self, span: Span, reader: Option<ReaderId>, now: Asked, oldest: u64) -> Page {
-        let is_stale = |page: &ReplayPage| page.asked.life != now.life || page.is_outrun(oldest);
+        let is_stale = |page: &ReplayPage| page.asked.generation != now.generation || page.is_outrun(oldest);
         match self.0.get(&span) {
             // One that was asked for in an earlier life is on its way; when it is here it does not count.
             Some(PageRead::Waiting(..)) => return Page::Waiting,

@@ -58,7 +58,7 @@ impl RingReader {
     /// Whether events reach the node at the moment.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.waiter_slot.cell().lock().link == Subscription::Live
+        self.waiter_slot.cell().lock().subscription == Subscription::Live
     }
 
     /// Adds the next frames to `frames`, at most `most` of them (at least 1). Wakes the task of the last call only.
@@ -70,7 +70,7 @@ impl RingReader {
     ) -> Poll<RingRead> {
         let cell = Arc::clone(self.waiter_slot.cell());
         let mut state = cell.lock();
-        if state.link == Subscription::Refused {
+        if state.subscription == Subscription::Refused {
             return Poll::Ready(RingRead::Unavailable);
         }
         let mut found = false;

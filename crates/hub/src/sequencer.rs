@@ -64,7 +64,7 @@ pub(super) struct Sequencer {
     /// Tells the answer to the latest read from those to earlier ones.
     ticket: u64,
     /// How often the subscription was confirmed after it had not stood, and the log was begun anew.
-    lives: u64,
+    generations: u64,
     /// How many reads in a row brought nothing.
     fruitless: u32,
     /// The read under way waits for a while before it begins.
@@ -156,7 +156,7 @@ impl Sequencer {
             mark_due: None,
             unproven: false,
             ticket: 0,
-            lives: 0,
+            generations: 0,
             fruitless: 0,
             is_paused: false,
             awaits_look: false,
@@ -186,13 +186,13 @@ impl Sequencer {
 
     /// Which life of the subscription this is, and which log. A new one may have been begun with another server, whose log need
     /// not hold what was read in an earlier one.
-    pub(super) fn life(&self) -> u64 {
-        self.lives
+    pub(super) fn generation(&self) -> u64 {
+        self.generations
     }
 
     /// How the workspace stands for a page that is asked for now.
     pub(super) fn asked_now(&self) -> Asked {
-        Asked { at: self.ring.head(), life: self.lives }
+        Asked { at: self.ring.head(), generation: self.generations }
     }
 
     /// The subscription stands (again).
@@ -200,7 +200,7 @@ impl Sequencer {
         if self.log != LogState::Adrift {
             return None;
         }
-        self.lives += 1;
+        self.generations += 1;
         self.fruitless = 0;
         Some(match self.last {
             None => self.read(Why::Head, Span::Head),
@@ -405,7 +405,7 @@ impl Sequencer {
         reason: ResetReason,
     ) -> SequencerOutcome {
         if self.epoch() != record.map(|record| record.epoch) || self.last.is_some_and(|last| entry < last) {
-            self.lives += 1;
+            self.generations += 1;
         }
         (self.last, self.record) = (Some(entry), record);
         let position = self.position(entry);

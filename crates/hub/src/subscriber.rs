@@ -70,7 +70,7 @@ struct ReadAhead {
     /// Live events up to there may be missing, and the client was told.
     told: bool,
     epoch: Option<Epoch>,
-    life: u64,
+    generation: u64,
 }
 
 #[derive(Debug)]
@@ -183,13 +183,13 @@ impl Subscriber {
     /// Whether events reach the node at the moment.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.cell().lock().link == Subscription::Live
+        self.cell().lock().subscription == Subscription::Live
     }
 
     /// How many subscribers the workspace has on this node, this one included.
     #[must_use]
-    pub fn companions(&self) -> usize {
-        self.cell().present()
+    pub fn subscriber_count(&self) -> usize {
+        self.cell().subscriber_count()
     }
 
     /// The view.
@@ -220,7 +220,7 @@ impl Subscriber {
     /// Gives up reading: somebody else does it for the client, which stays a subscriber of the workspace until the
     /// presence is dropped.
     #[must_use]
-    pub fn into_presence(self) -> SubscriptionGuard {
+    pub fn into_guard(self) -> SubscriptionGuard {
         self.subscription_guard
     }
 
@@ -229,7 +229,7 @@ impl Subscriber {
     pub async fn settled(&self) -> bool {
         std::future::poll_fn(|context| {
             let mut state = self.cell().lock();
-            if state.link == Subscription::Refused {
+            if state.subscription == Subscription::Refused {
                 return Poll::Ready(false);
             }
             if state.is_open() {
@@ -245,7 +245,7 @@ impl Subscriber {
     pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Next> {
         let cell = Arc::clone(self.cell());
         let mut state = cell.lock();
-        if state.link == Subscription::Refused {
+        if state.subscription == Subscription::Refused {
             return Poll::Ready(Next::Unavailable);
         }
         loop {
@@ -287,13 +287,13 @@ impl Subscriber {
             if doubt.place.is_some() {
                 return SubscriberStep::Give(Next::Notice(control::heartbeat(
                     Some(&place),
-                    state.link == Subscription::Live,
+                    state.subscription == Subscription::Live,
                 )));
             }
             return SubscriberStep::GoOn;
         }
         if let Some(ahead) = *read_until
-            && ahead.life != state.sequencer.life()
+            && ahead.generation != state.sequencer.generation()
         {
             self.stage = SubscriberStage::Replaying(Replaying {
                 from: None,
@@ -350,7 +350,7 @@ impl Subscriber {
                     self.position = Some(beside);
                     SubscriberStep::Give(Next::Notice(control::heartbeat(
                         Some(&beside),
-                        state.link == Subscription::Live,
+                        state.subscription == Subscription::Live,
                     )))
                 }
                 _ => SubscriberStep::Wait,

@@ -42,13 +42,13 @@ pub(super) struct WorkspaceCell {
 #[derive(Debug)]
 pub(super) struct WorkspaceState {
     pub(super) sequencer: Sequencer,
-    pub(super) link: Subscription,
+    pub(super) subscription: Subscription,
     pub(super) replays: Replays,
     pub(super) look: Look,
     /// Those who read, each with its waker while it waits.
     waiting: Slab<Option<Waker>>,
     /// How many subscribers are here, those included for whom somebody else reads.
-    present: usize,
+    subscriber_count: usize,
     /// Emptied and reused at each wake-up, so that fan-out allocates nothing.
     waking: Vec<Waker>,
     empty_since: Option<Instant>,
@@ -60,11 +60,11 @@ impl WorkspaceCell {
     pub(super) fn new(id: WorkspaceId, shared: Arc<HubShared>) -> Self {
         let state = WorkspaceState {
             sequencer: Sequencer::new(id.clone(), Arc::clone(&shared)),
-            link: Subscription::Pending,
+            subscription: Subscription::Pending,
             replays: Replays::default(),
             look: Look::default(),
             waiting: Slab::new(),
-            present: 0,
+            subscriber_count: 0,
             waking: Vec::new(),
             empty_since: None,
             lingers: false,
@@ -93,11 +93,11 @@ impl WorkspaceCell {
     pub(super) fn enter(&self) -> (usize, bool) {
         let mut state = self.state.lock();
         state.empty_since = None;
-        let ask_again = state.link == Subscription::Refused;
+        let ask_again = state.subscription == Subscription::Refused;
         if ask_again {
-            state.link = Subscription::Pending;
+            state.subscription = Subscription::Pending;
         }
-        state.present += 1;
+        state.subscriber_count += 1;
         self.shared.metrics.subscribers.inc();
         (state.waiting.insert(None), ask_again)
     }
@@ -105,8 +105,8 @@ impl WorkspaceCell {
     /// A subscriber leaves.
     pub(super) fn leave(&self) {
         let mut state = self.state.lock();
-        state.present -= 1;
-        if state.present == 0 {
+        state.subscriber_count -= 1;
+        if state.subscriber_count == 0 {
             state.empty_since = Some(Instant::now());
             if !std::mem::replace(&mut state.lingers, true) {
                 self.shared.lingering.add(&self.id);
@@ -131,15 +131,15 @@ impl WorkspaceCell {
     }
 
     /// How many subscribers are here.
-    pub(super) fn present(&self) -> usize {
-        self.state.lock().present
+    pub(super) fn subscriber_count(&self) -> usize {
+        self.state.lock().subscriber_count
     }
 
     /// Answers whether nobody is here, and takes note that this does not stand among the lingering workspaces any more.
     pub(super) fn is_taken_from_lingering(&self) -> bool {
         let mut state = self.state.lock();
         state.lingers = false;
-        state.present == 0
+        state.subscriber_count == 0
     }
 
     /// Forgets what is kept for a while only. Answers whether nobody has been here for the linger time.
@@ -159,7 +159,7 @@ impl WorkspaceCell {
 
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
-        state.link = Subscription::Live;
+        state.subscription = Subscription::Live;
         let wish = state.sequencer.confirmed();
         if wish.is_some() && self.shared.settings.live == LiveEvents::Auto {
             let number = state.look.begin();
@@ -173,16 +173,16 @@ impl WorkspaceCell {
         let mut state = self.state.lock();
         state.sequencer.interrupted();
         state.replays.forget_landed();
-        state.link = Subscription::Refused;
+        state.subscription = Subscription::Refused;
         self.wake_unlocked(state);
     }
 
     pub(super) fn interrupted(&self) {
         let mut state = self.state.lock();
-        if state.link == Subscription::Live {
+        if state.subscription == Subscription::Live {
             state.sequencer.interrupted();
             state.replays.forget_landed();
-            state.link = Subscription::Pending;
+            state.subscription = Subscription::Pending;
         }
     }
 
@@ -281,7 +281,7 @@ impl WorkspaceCell {
 impl WorkspaceState {
     /// Whether a subscriber may be told that it has joined.
     pub(super) fn is_open(&self) -> bool {
-        self.link == Subscription::Live && self.sequencer.is_followed()
+        self.subscription == Subscription::Live && self.sequencer.is_followed()
     }
 
     /// A subscriber has nothing to read and wants to be woken.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::broadcast_buffer::{BroadcastBuffer, LogBounds};
+use super::broadcast_buffer::{BroadcastBounds, BroadcastBuffer};
 use super::broadcast_cursors::BroadcastCursors;
 use super::chunk;
 use super::shard_sender::ClientWaker;
@@ -21,33 +21,33 @@ const COPIED_BYTES: usize = 1024;
 
 /// What a log is of: a workspace, in one of its two forms.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct LogKey {
+pub(super) struct BroadcastKey {
     pub(super) workspace: WorkspaceId,
     pub(super) named: bool,
 }
 
 /// A log with its clients. It is there for as long as it has some.
 pub(super) struct Broadcast {
-    pub(super) key: LogKey,
-    pub(super) wire: BroadcastBuffer,
+    pub(super) key: BroadcastKey,
+    pub(super) buffer: BroadcastBuffer,
     pub(super) broadcast_cursors: BroadcastCursors,
     /// How many clients have not everything and are not reached by rounds, because their sockets take no more for now.
     pub(super) behind: usize,
     /// It stands in the queue of those that may have something to read.
     pub(super) reading: bool,
     /// It stands in the queue of those through whose clients a round goes, which began when the head was here.
-    pub(super) round: Option<u64>,
+    pub(super) pass: Option<u64>,
     /// Nothing more comes, and every client is told so.
     pub(super) closed: Option<ReconnectReason>,
     pub(super) client_waker: Arc<ClientWaker>,
     ring_reader: RingReader,
-    beat: MadeBeat,
+    heartbeat_to: EncodedHeartbeat,
     rest: Option<(u64, Bytes)>,
 }
 
 /// The heartbeat that was made last.
 #[derive(Default)]
-struct MadeBeat {
+struct EncodedHeartbeat {
     /// When, and at which place in the ring.
     of: (Tick, u64),
     bytes: Vec<u8>,
@@ -67,30 +67,30 @@ pub(super) enum BroadcastRead {
 impl Broadcast {
     /// An empty log that begins where the tap does.
     pub(super) fn new(
-        key: LogKey,
+        key: BroadcastKey,
         ring_reader: RingReader,
         client_waker: Arc<ClientWaker>,
-        bounds: LogBounds,
+        bounds: BroadcastBounds,
     ) -> Self {
-        let wire = BroadcastBuffer::new(key.named, bounds);
+        let buffer = BroadcastBuffer::new(key.named, bounds);
         Self {
             key,
-            wire,
+            buffer,
             broadcast_cursors: BroadcastCursors::default(),
             behind: 0,
             reading: false,
-            round: None,
+            pass: None,
             closed: None,
             client_waker,
             ring_reader,
-            beat: MadeBeat::default(),
+            heartbeat_to: EncodedHeartbeat::default(),
             rest: None,
         }
     }
 
     /// Whether clients may join.
     pub(super) fn is_open(&self) -> bool {
-        self.closed.is_none() && !self.wire.is_full()
+        self.closed.is_none() && !self.buffer.is_full()
     }
 
     /// Reads at most `most` frames out of the ring, into `scratch` and from there into the log.
@@ -101,7 +101,7 @@ impl Broadcast {
         let waker = self.client_waker.waker();
         let outcome = self.ring_reader.poll_frames(&Context::from_waker(&waker), most, scratch);
         for frame in scratch.drain(..) {
-            self.wire.append(&frame);
+            self.buffer.append(&frame);
         }
         match outcome {
             Poll::Ready(RingRead::Frames) => return BroadcastRead::Some,
@@ -117,7 +117,7 @@ impl Broadcast {
         while let Some(missing) = cursor.checked_sub(self.ring_reader.cursor()).filter(|&missing| missing > 0)
         {
             let most = usize::try_from(missing).unwrap_or(usize::MAX);
-            if self.read(most, scratch) == BroadcastRead::All || self.wire.is_full() {
+            if self.read(most, scratch) == BroadcastRead::All || self.buffer.is_full() {
                 break;
             }
         }
@@ -129,20 +129,20 @@ impl Broadcast {
     pub(super) fn heartbeat(&mut self, now: Tick) -> (&[u8], usize) {
         // Events may come within a tick, and who gave an older place than the client has would have it repeat them.
         let of = (now, self.ring_reader.cursor());
-        let beat = &mut self.beat;
-        if beat.of != of || beat.bytes.is_empty() {
-            beat.of = of;
-            beat.bytes.clear();
+        let heartbeat_to = &mut self.heartbeat_to;
+        if heartbeat_to.of != of || heartbeat_to.bytes.is_empty() {
+            heartbeat_to.of = of;
+            heartbeat_to.bytes.clear();
             let frame = control::heartbeat(Some(self.ring_reader.position()), self.ring_reader.is_live());
-            chunk::put(&mut beat.bytes, &frame);
-            beat.length = frame.len();
+            chunk::put(&mut heartbeat_to.bytes, &frame);
+            heartbeat_to.length = frame.len();
         }
-        (&beat.bytes, beat.length)
+        (&heartbeat_to.bytes, heartbeat_to.length)
     }
 
     /// What is left of the frame in whose middle a cursor stands. A large one is shared by all who need it.
     pub(super) fn rest_of_frame(&mut self, cursor: u64) -> Bytes {
-        let rest = self.wire.rest_of_frame(cursor);
+        let rest = self.buffer.rest_of_frame(cursor);
         if rest.len() <= COPIED_BYTES {
             return Bytes::copy_from_slice(rest);
         }
@@ -152,7 +152,7 @@ impl Broadcast {
         {
             return shared.slice(shared.len() - rest.len()..);
         }
-        let whole = Bytes::copy_from_slice(self.wire.whole_frame(cursor));
+        let whole = Bytes::copy_from_slice(self.buffer.whole_frame(cursor));
         let shared = whole.slice(whole.len() - rest.len()..);
         self.rest = Some((end, whole));
         shared
@@ -160,7 +160,7 @@ impl Broadcast {
 
     /// Every client has everything.
     pub(super) fn clear(&mut self) {
-        self.wire.clear();
+        self.buffer.clear();
         self.rest = None;
     }
 }

@@ -19,7 +19,7 @@ const KEPT_BYTES: usize = 16 * 1024;
 
 /// The bounds of a log. They are those of the ring, so that a client is too slow for both at the same point.
 #[derive(Debug, Clone, Copy)]
-pub struct LogBounds {
+pub struct BroadcastBounds {
     /// Frames.
     pub frames: usize,
     /// Bytes.
@@ -39,7 +39,7 @@ pub(super) struct FrameRun<'a> {
 pub(super) struct BroadcastBuffer {
     /// Whether frames carry `event:`.
     named: bool,
-    bounds: LogBounds,
+    bounds: BroadcastBounds,
     bytes: Vec<u8>,
     /// Where in `bytes` those begin that are kept.
     start: usize,
@@ -51,7 +51,7 @@ pub(super) struct BroadcastBuffer {
     private: VecDeque<Private>,
     /// What was ever added, and what of it is kept no more.
     passed: Passed,
-    cut: Passed,
+    abort: Passed,
     /// Up to here, each client was offered what there is.
     offered: u64,
 }
@@ -88,7 +88,7 @@ impl Private {
 
 impl BroadcastBuffer {
     /// An empty log.
-    pub(super) fn new(named: bool, bounds: LogBounds) -> Self {
+    pub(super) fn new(named: bool, bounds: BroadcastBounds) -> Self {
         Self {
             named,
             bounds,
@@ -98,7 +98,7 @@ impl BroadcastBuffer {
             marks: VecDeque::new(),
             private: VecDeque::new(),
             passed: Passed::default(),
-            cut: Passed::default(),
+            abort: Passed::default(),
             offered: 0,
         }
     }
@@ -194,7 +194,7 @@ impl BroadcastBuffer {
     fn passed_at(&self, cursor: u64) -> Passed {
         match self.marks.partition_point(|mark| mark.end <= cursor).checked_sub(1) {
             Some(passed) => self.marks[passed].passed,
-            None => self.cut,
+            None => self.abort,
         }
     }
 
@@ -241,14 +241,14 @@ impl BroadcastBuffer {
         let by_bytes =
             self.marks.partition_point(|mark| mark.end < surplus) + usize::from(surplus > self.base);
         let offered = self.marks.partition_point(|mark| mark.end <= self.offered);
-        let cut = by_frames.max(by_bytes).min(offered).min(frames.saturating_sub(1));
-        cut.checked_sub(1).map(|last| self.marks[last].end)
+        let abort = by_frames.max(by_bytes).min(offered).min(frames.saturating_sub(1));
+        abort.checked_sub(1).map(|last| self.marks[last].end)
     }
 
     /// Gives up what lies before `begin`, which is the end of a frame.
-    pub(super) fn cut(&mut self, begin: u64) {
+    pub(super) fn abort(&mut self, begin: u64) {
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.end <= begin) {
-            self.cut = mark.passed;
+            self.abort = mark.passed;
             self.start += usize::try_from(mark.end - self.base).unwrap_or(usize::MAX);
             self.base = mark.end;
         }
@@ -262,7 +262,7 @@ impl BroadcastBuffer {
     /// Gives up everything: every client has it.
     pub(super) fn clear(&mut self) {
         self.base = self.head();
-        self.cut = self.passed;
+        self.abort = self.passed;
         self.start = 0;
         self.marks.clear();
         self.private.clear();
@@ -282,7 +282,7 @@ mod tests {
     use tidings_event::UserId;
     use tidings_event::{Audience, EntryId, Position};
 
-    const BOUNDS: LogBounds = LogBounds { frames: 8, bytes: 4096 };
+    const BOUNDS: BroadcastBounds = BroadcastBounds { frames: 8, bytes: 4096 };
 
     fn frame(number: u64, payload: &str, users: &[&str]) -> Arc<Frame> {
         let position = Position::logged(EntryId { milliseconds: number, sequence: 0 });
@@ -346,10 +346,10 @@ mod tests {
         let fifth = log.marks[4].end;
         log.note_offered(fifth);
         assert_eq!(log.excess(), Some(fifth));
-        log.cut(fifth);
+        log.abort(fifth);
         assert_eq!((log.base, log.marks.len(), log.passed_at(fifth).events), (fifth, 15, 5));
         log.note_offered(log.head());
-        log.cut(log.excess().unwrap());
+        log.abort(log.excess().unwrap());
         assert_eq!(log.marks.len(), BOUNDS.frames);
         assert_eq!(log.excess(), None);
         assert_eq!(log.after(fifth), b"", "the cursor has fallen out");
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(log.excess(), None);
         log.append(&frame(2, "y", &[]));
         log.note_offered(log.head());
-        log.cut(log.excess().unwrap());
+        log.abort(log.excess().unwrap());
         assert_eq!(log.marks.len(), 1);
     }
 
@@ -375,7 +375,7 @@ mod tests {
         }
         assert_eq!(log.marks.len(), HARD * BOUNDS.frames);
         log.note_offered(log.head());
-        log.cut(log.excess().unwrap());
+        log.abort(log.excess().unwrap());
         assert!(!log.is_full());
     }
 
@@ -411,7 +411,7 @@ mod tests {
             takes in proptest::collection::vec(1_usize..90, 1..200),
         ) {
             let sets: [&[&str]; 4] = [&[], &["ann"], &["ben"], &["ann", "ben"]];
-            let mut log = BroadcastBuffer::new(false, LogBounds { frames: 1000, bytes: 1 << 20 });
+            let mut log = BroadcastBuffer::new(false, BroadcastBounds { frames: 1000, bytes: 1 << 20 });
             let frames: Vec<_> = audiences.iter().zip(1..).map(|(&set, number)| frame(number, "payload", sets[set])).collect();
             for name in [Some("ann"), Some("cid"), None] {
                 let name = name.map(user);

@@ -53,12 +53,12 @@ impl BroadcastCursors {
     }
 
     /// Begins a round.
-    pub(super) fn begin_round(&mut self) {
+    pub(super) fn begin_pass(&mut self) {
         self.next = 0;
     }
 
     /// The next client of the round; `None` when it is over.
-    pub(super) fn visit(&mut self) -> Option<u32> {
+    pub(super) fn deliver(&mut self) -> Option<u32> {
         let client = self.get(self.next)?;
         self.next += 1;
         Some(client)
@@ -97,7 +97,7 @@ mod tests {
         fn a_round_visits_everybody_once(steps in proptest::collection::vec(step(), 1..300)) {
             let mut broadcast_cursors = BroadcastCursors::default();
             let mut places: HashMap<u32, usize> = HashMap::new();
-            let mut visited: HashSet<u32> = HashSet::new();
+            let mut delivered: HashSet<u32> = HashSet::new();
             let mut number = 0;
             for step in steps {
                 match step {
@@ -112,16 +112,16 @@ mod tests {
                             places.insert(client, place);
                         }
                         places.remove(&client);
-                        visited.remove(&client);
+                        delivered.remove(&client);
                     }
                     Step::Remove(_) => {}
-                    Step::Visit => match broadcast_cursors.visit() {
-                        Some(client) => prop_assert!(visited.insert(client), "visited twice"),
-                        None => prop_assert_eq!(visited.len(), places.len(), "somebody was left out"),
+                    Step::Visit => match broadcast_cursors.deliver() {
+                        Some(client) => prop_assert!(delivered.insert(client), "visited twice"),
+                        None => prop_assert_eq!(delivered.len(), places.len(), "somebody was left out"),
                     },
                     Step::Begin => {
-                        broadcast_cursors.begin_round();
-                        visited.clear();
+                        broadcast_cursors.begin_pass();
+                        delivered.clear();
                     }
                 }
                 prop_assert_eq!(broadcast_cursors.len(), places.len());

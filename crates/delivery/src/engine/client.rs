@@ -31,7 +31,7 @@ pub(super) struct EngineClient {
     /// When the stream ends by itself.
     pub(super) ends: StreamEnds,
     /// The alarm that counts.
-    pub(super) alarm: Tick,
+    pub(super) timer_at: Tick,
     /// Since when the socket has taken nothing of what waits.
     pub(super) stuck_since: Tick,
     /// The socket takes no more until it says so.
@@ -43,7 +43,7 @@ pub(super) struct EngineClient {
     /// It has not everything that its log holds, and is not reached by rounds.
     pub(super) behind: bool,
     /// Only kept.
-    pub(super) _kept: ConnectionGuards,
+    pub(super) _guards: ConnectionGuards,
 }
 
 /// How far a connection has come.
@@ -51,10 +51,10 @@ pub(super) enum Phase {
     /// It is read for alone.
     CatchingUp(Box<CatchingUp>),
     /// It is a cursor into a log.
-    Shared(BroadcastCursor),
+    Live(BroadcastCursor),
     /// The last bytes are on their way. Until they are out, the client counts as a subscriber.
     Ending {
-        _presence: Option<SubscriptionGuard>,
+        _guard: Option<SubscriptionGuard>,
         /// When they have to be out.
         by: Tick,
     },
@@ -115,7 +115,7 @@ impl EngineClient {
                 Err(error) => return Sent::Gone(why_gone(&error)),
             }
         }
-        if matches!(self.phase, Phase::Shared(_)) {
+        if matches!(self.phase, Phase::Live(_)) {
             // From here on it needs no memory of its own.
             self.outgoing = None;
         }
@@ -123,18 +123,23 @@ impl EngineClient {
     }
 
     /// Sends what the log holds behind the cursor. Nothing may wait for this connection alone.
-    pub(super) fn send_log(&mut self, wire: &BroadcastBuffer, now: Tick, counts: &mut EngineCounts) -> Sent {
-        let Phase::Shared(broadcast_cursor) = &mut self.phase else { return Sent::All };
+    pub(super) fn send_broadcast(
+        &mut self,
+        buffer: &BroadcastBuffer,
+        now: Tick,
+        counts: &mut EngineCounts,
+    ) -> Sent {
+        let Phase::Live(broadcast_cursor) = &mut self.phase else { return Sent::All };
         loop {
-            if broadcast_cursor.cursor == wire.head() {
+            if broadcast_cursor.cursor == buffer.head() {
                 return Sent::All;
             }
-            let has_private = wire.has_private_after(broadcast_cursor.cursor);
+            let has_private = buffer.has_private_after(broadcast_cursor.cursor);
             let from = broadcast_cursor.cursor;
             let (written, wanted) = if has_private {
-                write_runs(&self.socket, wire, broadcast_cursor)
+                write_runs(&self.socket, buffer, broadcast_cursor)
             } else {
-                let bytes = wire.after(from);
+                let bytes = buffer.after(from);
                 let written = (&self.socket).write(bytes);
                 broadcast_cursor.cursor += written.as_ref().map_or(0, |&count| count as u64);
                 (written, bytes.len())
@@ -145,7 +150,7 @@ impl EngineClient {
                 return Sent::Gone("has lost its place");
             }
             counts.writes += u64::from(wanted > 0);
-            let given = wire.given(from, broadcast_cursor.cursor, broadcast_cursor.user);
+            let given = buffer.given(from, broadcast_cursor.cursor, broadcast_cursor.user);
             let count = written.as_ref().map_or(0, |&count| count as u64);
             counts.deliveries += given.events;
             counts.bytes += given.bytes;
@@ -232,11 +237,11 @@ impl EngineClient {
     }
 
     /// The earliest moment at which the connection has to be looked at.
-    pub(super) fn next_alarm(&self, write_timeout: u64) -> Tick {
+    pub(super) fn next_timer(&self, write_timeout: u64) -> Tick {
         let stuck = if self.blocked { self.stuck_since.saturating_add(write_timeout) } else { NEVER };
         match &self.phase {
             Phase::CatchingUp(catching_up) => catching_up.lifecycle.next_at(&self.ends).min(stuck),
-            Phase::Shared(_) => self.ends.next().min(stuck),
+            Phase::Live(_) => self.ends.next().min(stuck),
             Phase::Ending { by, .. } => stuck.min(*by),
             Phase::Closing(at) => *at,
         }
@@ -246,12 +251,12 @@ impl EngineClient {
 /// Writes what is for a client and moves its cursor on. Answers what was written and how much of it there was.
 fn write_runs(
     mut socket: &TcpStream,
-    wire: &BroadcastBuffer,
+    buffer: &BroadcastBuffer,
     broadcast_cursor: &mut BroadcastCursor,
 ) -> (io::Result<usize>, usize) {
-    broadcast_cursor.cursor = wire.skip_hidden(broadcast_cursor.cursor, broadcast_cursor.user);
+    broadcast_cursor.cursor = buffer.skip_hidden(broadcast_cursor.cursor, broadcast_cursor.user);
     let mut runs = [FrameRun::default(); RUNS];
-    let count = wire.runs(broadcast_cursor.cursor, broadcast_cursor.user, &mut runs);
+    let count = buffer.runs(broadcast_cursor.cursor, broadcast_cursor.user, &mut runs);
     let runs = &runs[..count];
     let wanted = runs.iter().map(|run| run.bytes.len()).sum();
     if wanted == 0 {
@@ -271,7 +276,7 @@ fn write_runs(
             broadcast_cursor.cursor = run.begin + taken as u64;
             left -= taken;
         }
-        broadcast_cursor.cursor = wire.skip_hidden(broadcast_cursor.cursor, broadcast_cursor.user);
+        broadcast_cursor.cursor = buffer.skip_hidden(broadcast_cursor.cursor, broadcast_cursor.user);
     }
     (written, wanted)
 }

@@ -29,8 +29,8 @@ impl PendingStream {
     }
 
     /// The stream ends before it has begun.
-    pub fn cut(&mut self, why: &'static str) {
-        self.stream_stats.cut(why);
+    pub fn abort(&mut self, why: &'static str) {
+        self.stream_stats.abort(why);
     }
 }
 

@@ -36,7 +36,7 @@ mod shard;
 mod shard_sender;
 mod timers;
 
-pub use broadcast_buffer::LogBounds;
+pub use broadcast_buffer::BroadcastBounds;
 pub use handoff::{ConnectionGuards, Handoff, PendingStream};
 pub use shard::Shard;
 
@@ -48,7 +48,7 @@ mod tests;
 
 /// Up to this many clients of a workspace share a shard before the next ones go to another: a small workspace costs one
 /// log, and a large one is written by all shards.
-const COMPANIONS: usize = 512;
+const CLIENTS_PER_SHARD: usize = 512;
 
 /// What the shards of an engine have in common.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub struct EngineSettings {
     /// How long a client may take nothing of what waits for it.
     pub write_timeout: Duration,
     /// The bounds of logs.
-    pub bounds: LogBounds,
+    pub bounds: BroadcastBounds,
 }
 
 impl EngineSettings {
@@ -91,7 +91,7 @@ impl Engine {
         let mut hasher = DefaultHasher::new();
         subscriber.workspace().hash(&mut hasher);
         let home = usize::try_from(hasher.finish() % self.shards.len() as u64).unwrap_or_default();
-        let shard = (home + subscriber.companions() / COMPANIONS) % self.shards.len();
+        let shard = (home + subscriber.subscriber_count() / CLIENTS_PER_SHARD) % self.shards.len();
         self.shards[shard].send(ShardMessage::Open(Box::new(handoff)));
     }
 

@@ -1,18 +1,18 @@
 //! What a shard does for one connection.
 
-use super::broadcast::{Broadcast, LogKey};
+use super::broadcast::{Broadcast, BroadcastKey};
 use super::catching_up::Filled;
 use super::chunk;
 use super::client::{BroadcastCursor, Discarded, EngineClient, Phase, Sent};
 use super::shard::{LINGER_MS, Shard};
-use super::shard_sender::{BellOf, ClientWaker};
+use super::shard_sender::{ClientWaker, WakerOf};
 use crate::settings::END_GRACE;
 use crate::until::millis;
 use tidings_event::control::ReconnectReason;
 use tidings_hub::NEVER;
 
 /// Who has been there for no longer than this share of the interval between heartbeats needs none yet.
-const NEWCOMER: f64 = 0.1;
+const NEW_SHARE: f64 = 0.1;
 
 /// How often a connection is filled and written to before it is another one's turn.
 const FILLS: usize = 4;
@@ -64,10 +64,10 @@ impl Shard {
                             // Nothing is left in it, and it may be long until something comes.
                             client.outgoing.take_if(|outgoing| outgoing.is_large());
                         }
-                        return self.set_alarm(number);
+                        return self.set_timer(number);
                     }
                 },
-                Phase::Shared(_) => return self.send_log(number),
+                Phase::Live(_) => return self.send_broadcast(number),
                 Phase::Ending { .. } => return self.close(number),
                 Phase::Closing(_) => return,
             }
@@ -92,18 +92,18 @@ impl Shard {
     }
 
     /// Sends a client of a log what it has not got.
-    pub(super) fn send_log(&mut self, number: u32) {
+    pub(super) fn send_broadcast(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
-        let Phase::Shared(broadcast_cursor) = &client.phase else { return };
-        let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize) else { return };
+        let Phase::Live(broadcast_cursor) = &client.phase else { return };
+        let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize) else { return };
         let index = broadcast_cursor.log;
-        match client.send_log(&log.wire, self.now, &mut self.counts) {
+        match client.send_broadcast(&log.buffer, self.now, &mut self.counts) {
             Sent::All if client.behind => {
                 client.behind = false;
                 log.behind -= 1;
                 // It may have been the last for whose sake bytes were kept.
                 if log.behind == 0 {
-                    self.begin_round(index);
+                    self.begin_pass(index);
                 }
             }
             Sent::All => {}
@@ -115,14 +115,14 @@ impl Shard {
     /// The socket of a connection takes no more for now.
     fn fall_behind(&mut self, number: u32) {
         if let Some(client) = self.clients.get_mut(number as usize)
-            && let Phase::Shared(broadcast_cursor) = &client.phase
+            && let Phase::Live(broadcast_cursor) = &client.phase
             && !client.behind
-            && let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize)
+            && let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize)
         {
             client.behind = true;
             log.behind += 1;
         }
-        self.set_alarm(number);
+        self.set_timer(number);
     }
 
     /// Makes a client that has everything a cursor into the log of its workspace. Answers whether it is one now.
@@ -133,42 +133,43 @@ impl Shard {
         let Some(cursor) = subscriber.ring_cursor().filter(|_| subscriber.filter().types.is_none()) else {
             return false;
         };
-        let key = LogKey { workspace: subscriber.workspace().clone(), named: subscriber.filter().named };
-        let is_new = !self.log_of.contains_key(&key);
-        let index = match self.log_of.get(&key) {
+        let key =
+            BroadcastKey { workspace: subscriber.workspace().clone(), named: subscriber.filter().named };
+        let is_new = !self.broadcast_of.contains_key(&key);
+        let index = match self.broadcast_of.get(&key) {
             Some(&index) => index,
             None => {
                 let Some(ring_reader) = subscriber.ring_reader() else { return false };
-                let entry = self.logs.vacant_entry();
+                let entry = self.broadcasts.vacant_entry();
                 let Ok(index) = u32::try_from(entry.key()) else { return false };
-                let client_waker = ClientWaker::new(&self.shard_sender, BellOf::Log(index));
+                let client_waker = ClientWaker::new(&self.shard_sender, WakerOf::Log(index));
                 entry.insert(Broadcast::new(key.clone(), ring_reader, client_waker, self.settings.bounds));
-                self.log_of.insert(key, index);
+                self.broadcast_of.insert(key, index);
                 index
             }
         };
-        let Some(log) = self.logs.get_mut(index as usize) else { return false };
-        let before = log.wire.head();
+        let Some(log) = self.broadcasts.get_mut(index as usize) else { return false };
+        let before = log.buffer.head();
         let stands = log.read_up_to(cursor, &mut self.frames);
-        let has_news = log.wire.head() > before;
+        let has_news = log.buffer.head() > before;
         if stands && let Some(client) = self.clients.get_mut(number as usize) {
             let place = log.broadcast_cursors.add(number);
-            let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER });
+            let phase = std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER });
             // Nothing is left in it, and from here on nothing is added.
             client.outgoing = None;
             if let Phase::CatchingUp(catching_up) = phase {
                 let user = catching_up.subscriber.filter().user;
-                client.phase = Phase::Shared(BroadcastCursor {
+                client.phase = Phase::Live(BroadcastCursor {
                     log: index,
                     index: u32::try_from(place).unwrap_or(u32::MAX),
-                    cursor: log.wire.head(),
+                    cursor: log.buffer.head(),
                     user,
-                    subscription_guard: catching_up.subscriber.into_presence(),
+                    subscription_guard: catching_up.subscriber.into_guard(),
                 });
             }
         }
         if has_news {
-            self.begin_round(index);
+            self.begin_pass(index);
         }
         if is_new {
             // The tap does not wait yet.
@@ -179,8 +180,8 @@ impl Shard {
     }
 
     /// Gives a connection its heartbeat, unless other bytes are on their way to it.
-    pub(super) fn beat(&mut self, number: u32) {
-        let soon = self.settings.streams.heartbeat.mul_f64(NEWCOMER);
+    pub(super) fn heartbeat_to(&mut self, number: u32) {
+        let soon = self.settings.streams.heartbeat.mul_f64(NEW_SHARE);
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if client.stream_stats.as_ref().is_none_or(|stream_stats| stream_stats.age() < soon)
             || client.blocked
@@ -199,10 +200,10 @@ impl Shard {
                 client.send_own(self.now, &mut self.counts)
             }
             EngineClient {
-                phase: Phase::Shared(broadcast_cursor), stream_stats: Some(stream_stats), ..
+                phase: Phase::Live(broadcast_cursor), stream_stats: Some(stream_stats), ..
             } => {
-                let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize) else { return };
-                if broadcast_cursor.cursor != log.wire.head() {
+                let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize) else { return };
+                if broadcast_cursor.cursor != log.buffer.head() {
                     return;
                 }
                 let (bytes, length) = log.heartbeat(self.now);
@@ -228,10 +229,10 @@ impl Shard {
         }
         let streams = &self.settings.streams;
         let message = streams.last_frame(reason);
-        let phase = std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER });
+        let phase = std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER });
         let is_behind = std::mem::take(&mut client.behind);
-        if let Phase::Shared(broadcast_cursor) = &phase
-            && let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize)
+        if let Phase::Live(broadcast_cursor) = &phase
+            && let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize)
         {
             let rest = log.rest_of_frame(broadcast_cursor.cursor);
             if !rest.is_empty() {
@@ -245,8 +246,8 @@ impl Shard {
             out.extend_from_slice(chunk::LAST);
         }
         let subscription_guard = match phase {
-            Phase::CatchingUp(catching_up) => Some(catching_up.subscriber.into_presence()),
-            Phase::Shared(broadcast_cursor) => {
+            Phase::CatchingUp(catching_up) => Some(catching_up.subscriber.into_guard()),
+            Phase::Live(broadcast_cursor) => {
                 self.leave(&broadcast_cursor, is_behind);
                 Some(broadcast_cursor.subscription_guard)
             }
@@ -254,9 +255,9 @@ impl Shard {
         };
         if let Some(client) = self.clients.get_mut(number as usize) {
             let by = self.now.saturating_add(millis(END_GRACE));
-            client.phase = Phase::Ending { _presence: subscription_guard, by };
+            client.phase = Phase::Ending { _guard: subscription_guard, by };
         }
-        self.set_alarm(number);
+        self.set_timer(number);
         self.enqueue(number);
     }
 
@@ -269,7 +270,7 @@ impl Shard {
         client.outgoing = None;
         client.phase = Phase::Closing(self.now + LINGER_MS);
         if client.close_write() {
-            self.set_alarm(number);
+            self.set_timer(number);
         } else {
             self.remove(number, "client left");
         }
@@ -279,11 +280,11 @@ impl Shard {
     pub(super) fn remove(&mut self, number: u32, why: &'static str) {
         let Some(mut client) = self.clients.try_remove(number as usize) else { return };
         if let Some(mut stream_stats) = client.stream_stats.take() {
-            stream_stats.cut(why);
+            stream_stats.abort(why);
         }
         let is_behind = client.behind;
-        if let Phase::Shared(broadcast_cursor) =
-            std::mem::replace(&mut client.phase, Phase::Ending { _presence: None, by: NEVER })
+        if let Phase::Live(broadcast_cursor) =
+            std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER })
         {
             self.leave(&broadcast_cursor, is_behind);
         }
@@ -292,28 +293,27 @@ impl Shard {
 
     /// A client leaves its log.
     fn leave(&mut self, broadcast_cursor: &BroadcastCursor, is_behind: bool) {
-        let Some(log) = self.logs.get_mut(broadcast_cursor.log as usize) else { return };
+        let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize) else { return };
         log.behind -= usize::from(is_behind);
         for (moved, place) in
             log.broadcast_cursors.remove(broadcast_cursor.index as usize).into_iter().flatten()
         {
-            if let Some(EngineClient { phase: Phase::Shared(moved), .. }) =
-                self.clients.get_mut(moved as usize)
+            if let Some(EngineClient { phase: Phase::Live(moved), .. }) = self.clients.get_mut(moved as usize)
             {
                 moved.index = u32::try_from(place).unwrap_or(u32::MAX);
             }
         }
         if is_behind && log.behind == 0 {
-            self.begin_round(broadcast_cursor.log);
+            self.begin_pass(broadcast_cursor.log);
         }
         self.drop_if_empty(broadcast_cursor.log);
     }
 
     /// A log without clients is given up.
     fn drop_if_empty(&mut self, index: u32) {
-        if self.logs.get(index as usize).is_some_and(|log| log.broadcast_cursors.is_empty()) {
-            let log = self.logs.remove(index as usize);
-            self.log_of.remove(&log.key);
+        if self.broadcasts.get(index as usize).is_some_and(|log| log.broadcast_cursors.is_empty()) {
+            let log = self.broadcasts.remove(index as usize);
+            self.broadcast_of.remove(&log.key);
         }
     }
 }

@@ -14,14 +14,14 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::EngineSettings;
-use super::broadcast::{Broadcast, LogKey};
+use super::broadcast::{Broadcast, BroadcastKey};
 use super::catching_up::CatchingUp;
 use super::client::{EngineClient, Phase};
 use super::counts::EngineCounts;
 use super::handoff::Handoff;
 use super::heartbeat_wheel::HeartbeatWheel;
 use super::outgoing::Outgoing;
-use super::shard_sender::{BellOf, ClientWaker, ShardMessage, ShardSender};
+use super::shard_sender::{ClientWaker, ShardMessage, ShardSender, WakerOf};
 use super::timers::Timers;
 use crate::Until;
 use crate::until::{millis, unix_ms};
@@ -36,22 +36,22 @@ const INBOX: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
 
 /// How many words are heard in a turn.
-const WORDS: usize = 1024;
+const MESSAGES: usize = 1024;
 
 /// How many alarms are heeded in a turn.
-const ALARMS: usize = 256;
+const TIMERS: usize = 256;
 
 /// How many connections get their heartbeat in a turn.
-const BEATS: usize = 64;
+const HEARTBEATS: usize = 64;
 
 /// How many connections that have something of their own to do are looked at in a turn.
-const PUMPS: usize = 64;
+const FLUSHES: usize = 64;
 
 /// How many logs are read in a turn.
 const READS: usize = 64;
 
 /// How many clients of logs are visited in a turn.
-const VISITS: usize = 256;
+const DELIVERIES: usize = 256;
 
 /// What is read of a socket at a time to be thrown away.
 const SCRATCH_BYTES: usize = 16 * 1024;
@@ -76,14 +76,14 @@ pub struct Shard {
     /// The wall clock at tick 0, in milliseconds since 1970, as it was when it was last found to have been set.
     wall_offset: i64,
     pub(super) clients: Slab<EngineClient>,
-    pub(super) logs: Slab<Broadcast>,
-    pub(super) log_of: HashMap<LogKey, u32>,
+    pub(super) broadcasts: Slab<Broadcast>,
+    pub(super) broadcast_of: HashMap<BroadcastKey, u32>,
     /// Connections that have something of their own to do.
     pub(super) ready: VecDeque<u32>,
     /// Logs that may have something to read.
     pub(super) reads: VecDeque<u32>,
     /// Logs through whose clients a round goes.
-    pub(super) rounds: VecDeque<u32>,
+    pub(super) passes: VecDeque<u32>,
     pub(super) timers: Timers,
     heartbeat_wheel: HeartbeatWheel,
     pub(super) counts: EngineCounts,
@@ -115,11 +115,11 @@ impl Shard {
             now: 0,
             wall_offset,
             clients: Slab::new(),
-            logs: Slab::new(),
-            log_of: HashMap::new(),
+            broadcasts: Slab::new(),
+            broadcast_of: HashMap::new(),
             ready: VecDeque::new(),
             reads: VecDeque::new(),
-            rounds: VecDeque::new(),
+            passes: VecDeque::new(),
             timers: Timers::default(),
             heartbeat_wheel: HeartbeatWheel::new(interval, 0),
             counts: EngineCounts::default(),
@@ -157,7 +157,7 @@ impl Shard {
     pub fn step(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
         self.wait(events, longest)?;
         for event in &*events {
-            self.hear(event);
+            self.on_event(event);
         }
         self.turn();
         Ok(())
@@ -166,14 +166,14 @@ impl Shard {
     fn wait(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
         let busy = !(self.ready.is_empty()
             && self.reads.is_empty()
-            && self.rounds.is_empty()
+            && self.passes.is_empty()
             && self.early.is_none());
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
             self.shard_sender.park();
             self.early = self.messages.try_recv().ok();
-            let moment = self.timers.next_at().into_iter().chain(self.next_beat_at()).min();
+            let moment = self.timers.next_at().into_iter().chain(self.next_heartbeat_at()).min();
             match (&self.early, moment) {
                 (Some(_), _) => Some(Duration::ZERO),
                 (None, moment) => moment.map(|at| {
@@ -195,7 +195,7 @@ impl Shard {
     }
 
     /// A socket tells of itself.
-    fn hear(&mut self, event: &Event) {
+    fn on_event(&mut self, event: &Event) {
         let Ok(number) = u32::try_from(event.token().0) else { return };
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if event.is_error() {
@@ -217,39 +217,39 @@ impl Shard {
     fn turn(&mut self) {
         self.follow_wall_clock();
         // What is read comes before the words that end streams: who is ended before an event is published does not get it.
-        let _ = self.hear_words();
+        let _ = self.receive_messages();
         // Who comes back into a queue has its next part in the next turn.
         for _ in 0..READS.min(self.reads.len()) {
             let Some(log) = self.reads.pop_front() else { break };
             self.read(log);
         }
-        if !self.hear_words() {
+        if !self.receive_messages() {
             // One of those that are not heard yet may end a stream before what was just read was published.
             return;
         }
-        for _ in 0..ALARMS {
+        for _ in 0..TIMERS {
             let Some((at, number)) = self.timers.pop(self.now) else { break };
             self.on_timer(at, number);
         }
-        for _ in 0..BEATS {
+        for _ in 0..HEARTBEATS {
             let Some(number) = self.heartbeat_wheel.pop(self.now, self.clients.capacity()) else { break };
-            self.beat(number);
+            self.heartbeat_to(number);
         }
-        for _ in 0..PUMPS.min(self.ready.len()) {
+        for _ in 0..FLUSHES.min(self.ready.len()) {
             let Some(number) = self.ready.pop_front() else { break };
             self.flush(number);
         }
-        let mut visits = VISITS;
-        while visits > 0 {
-            let Some(log) = self.rounds.pop_front() else { break };
-            visits = visits.saturating_sub(self.visit_some(log).max(1));
+        let mut deliveries = DELIVERIES;
+        while deliveries > 0 {
+            let Some(log) = self.passes.pop_front() else { break };
+            deliveries = deliveries.saturating_sub(self.deliver_some(log).max(1));
         }
         self.counts.tell(&self.settings.streams.metrics);
     }
 
     /// Answers whether all there were are heard.
-    fn hear_words(&mut self) -> bool {
-        for _ in 0..WORDS {
+    fn receive_messages(&mut self) -> bool {
+        for _ in 0..MESSAGES {
             let Some(message) = self.early.take().or_else(|| self.messages.try_recv().ok()) else {
                 return true;
             };
@@ -274,7 +274,7 @@ impl Shard {
         let streams = Arc::clone(&self.settings.streams);
         if self.abandoned {
             let mut pending_stream = pending_stream;
-            return pending_stream.cut("cut at the end of the drain");
+            return pending_stream.abort("cut at the end of the drain");
         }
         let entry = self.clients.vacant_entry();
         let Ok(number) = u32::try_from(entry.key()) else { return };
@@ -286,7 +286,7 @@ impl Shard {
         let _ = stream_stats.stream_guard.listen(Arc::clone(&self.shard_sender) as Arc<dyn OnClose>, number);
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::error!(%error, "cannot wait for a socket: its stream ends");
-            stream_stats.cut("cannot be waited for");
+            stream_stats.abort("cannot be waited for");
             return;
         }
         let Until { aged, expires } = pending_stream.until;
@@ -296,7 +296,7 @@ impl Shard {
             ends.drain(self.tick_of(at));
         }
         let held_until = self.now.saturating_add(millis(streams.confirm));
-        let client_waker = ClientWaker::new(&self.shard_sender, BellOf::Client(number));
+        let client_waker = ClientWaker::new(&self.shard_sender, WakerOf::Client(number));
         let client = EngineClient {
             stream_stats: Some(stream_stats),
             phase: Phase::CatchingUp(Box::new(CatchingUp::new(
@@ -307,17 +307,17 @@ impl Shard {
             outgoing: Some(Box::new(Outgoing::new(head))),
             socket,
             ends,
-            alarm: NEVER,
+            timer_at: NEVER,
             stuck_since: NEVER,
             blocked: false,
             unread: false,
             queued: false,
             behind: false,
-            _kept: connection_guards.with(pending_stream.place),
+            _guards: connection_guards.with(pending_stream.place),
         };
         self.clients.insert(client);
         self.settings.streams.metrics.handed_off.inc();
-        self.set_alarm(number);
+        self.set_timer(number);
         self.enqueue(number);
     }
 
@@ -325,7 +325,7 @@ impl Shard {
     fn look(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if let Phase::CatchingUp(catching_up) = &client.phase {
-            catching_up.client_waker.heard();
+            catching_up.client_waker.received();
         }
         let ending = client.stream_stats.as_ref().and_then(|stream_stats| stream_stats.stream_guard.ending());
         if let Some(ending) = ending {
@@ -337,10 +337,11 @@ impl Shard {
     /// An alarm of a connection has come.
     fn on_timer(&mut self, at: Tick, number: u32) {
         let (now, write_timeout) = (self.now, self.settings.write_timeout_ms());
-        let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.alarm == at) else {
+        let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.timer_at == at)
+        else {
             return;
         };
-        client.alarm = NEVER;
+        client.timer_at = NEVER;
         if client.blocked && client.stuck_since.saturating_add(write_timeout) <= now {
             return self.remove(number, "takes no bytes");
         }
@@ -349,15 +350,15 @@ impl Shard {
             Phase::Ending { by, .. } if *by <= now => return self.remove(number, "takes no bytes"),
             Phase::Ending { .. } | Phase::Closing(_) => None,
             Phase::CatchingUp(catching_up) => catching_up.lifecycle.due(now, &client.ends),
-            Phase::Shared(_) => client.ends.due(now),
+            Phase::Live(_) => client.ends.due(now),
         };
         if let Some(reason) = reason {
             self.end(number, reason);
         }
-        self.set_alarm(number);
+        self.set_timer(number);
     }
 
-    fn next_beat_at(&self) -> Option<Tick> {
+    fn next_heartbeat_at(&self) -> Option<Tick> {
         if self.clients.is_empty() {
             return None;
         }
@@ -373,7 +374,7 @@ impl Shard {
             if let Some(client) = self.clients.get_mut(number as usize) {
                 client.ends.drain(at);
             }
-            self.set_alarm(number);
+            self.set_timer(number);
         }
     }
 
@@ -386,16 +387,17 @@ impl Shard {
     }
 
     /// Sees to it that a connection is looked at when it has to be.
-    pub(super) fn set_alarm(&mut self, number: u32) {
+    pub(super) fn set_timer(&mut self, number: u32) {
         let write_timeout = self.settings.write_timeout_ms();
         let Some(client) = self.clients.get_mut(number as usize) else { return };
-        let at = client.next_alarm(write_timeout);
-        if at < client.alarm {
-            client.alarm = at;
+        let at = client.next_timer(write_timeout);
+        if at < client.timer_at {
+            client.timer_at = at;
             self.timers.set(at, number);
             if self.timers.are_mostly_past(self.clients.len()) {
                 let clients = &self.clients;
-                let counts = |at, number: u32| clients.get(number as usize).is_some_and(|it| it.alarm == at);
+                let counts =
+                    |at, number: u32| clients.get(number as usize).is_some_and(|it| it.timer_at == at);
                 self.timers.keep(counts);
             }
         }
@@ -416,7 +418,7 @@ impl Shard {
                 self.clients.get_mut(number as usize).filter(|client| client.ends.expires() != NEVER)
             {
                 client.ends.set_expires(client.ends.expires().saturating_sub_signed(moved));
-                self.set_alarm(number);
+                self.set_timer(number);
             }
         }
     }

@@ -81,14 +81,14 @@ impl OnClose for ShardSender {
 #[derive(Debug)]
 pub(super) struct ClientWaker {
     shard_sender: Arc<ShardSender>,
-    of: BellOf,
+    of: WakerOf,
     /// Whether the word is on its way.
     rung: AtomicBool,
 }
 
 /// For whom a bell is.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum BellOf {
+pub(super) enum WakerOf {
     /// A connection.
     Client(u32),
     /// A log.
@@ -96,12 +96,12 @@ pub(super) enum BellOf {
 }
 
 impl ClientWaker {
-    pub(super) fn new(shard_sender: &Arc<ShardSender>, of: BellOf) -> Arc<Self> {
+    pub(super) fn new(shard_sender: &Arc<ShardSender>, of: WakerOf) -> Arc<Self> {
         Arc::new(Self { shard_sender: Arc::clone(shard_sender), of, rung: AtomicBool::new(false) })
     }
 
     /// The word was heard: a further one is said again. To be called before looking.
-    pub(super) fn heard(&self) {
+    pub(super) fn received(&self) {
         self.rung.store(false, Ordering::SeqCst);
     }
 
@@ -119,8 +119,8 @@ impl Wake for ClientWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.rung.swap(true, Ordering::SeqCst) {
             self.shard_sender.send(match self.of {
-                BellOf::Client(client) => ShardMessage::Look(client),
-                BellOf::Log(log) => ShardMessage::Read(log),
+                WakerOf::Client(client) => ShardMessage::Look(client),
+                WakerOf::Log(log) => ShardMessage::Read(log),
             });
         }
     }

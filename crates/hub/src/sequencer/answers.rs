@@ -109,7 +109,7 @@ impl Sequencer {
         self.fruitless = 0;
         self.record = page.record;
         if id <= last || !is_same_epoch {
-            self.lives += 1;
+            self.generations += 1;
         }
         if let Some(Message::Logged { payload, to, .. }) = self.queue.pop_announcement(id) {
             self.append_announced(id, &payload, to);
@@ -127,7 +127,7 @@ impl Sequencer {
             return self.restart_at(resume.unwrap_or(page.head), page.record, reason);
         }
         // It has all that it ever had, and the subscription stood all the time.
-        self.lives += 1;
+        self.generations += 1;
         (self.last, self.record) = (Some(EntryId::ZERO), page.record);
         self.append_page(Why::Look, page)
     }

@@ -108,7 +108,8 @@ impl Subscriber {
         }
         if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
             // What was read ahead stands in this log too. All that follows comes through the ring.
-            let ahead = ReadAhead { until, told: false, epoch: page.epoch(), life: page.asked.life };
+            let ahead =
+                ReadAhead { until, told: false, epoch: page.epoch(), generation: page.asked.generation };
             let doubt = replaying.doubt.take();
             self.stage = SubscriberStage::Reading { cursor, read_until: Some(ahead), doubt };
             return SubscriberStep::GoOn;
@@ -154,12 +155,12 @@ impl Subscriber {
     fn finish_page(&mut self, state: &mut WorkspaceState, page: &ReplayPage) -> SubscriberStep {
         let SubscriberStage::Replaying(replaying) = &mut self.stage else { return SubscriberStep::GoOn };
         (replaying.page, replaying.taken) = (None, None);
-        let (ring, life) = (state.sequencer.ring(), state.sequencer.life());
+        let (ring, generation) = (state.sequencer.ring(), state.sequencer.generation());
         if page.is_outrun(ring.oldest()) {
             // It was kept for too long: read once more.
             return SubscriberStep::GoOn;
         }
-        let here = page.asked.life == life;
+        let here = page.asked.generation == generation;
         let stage = match page.last {
             // Nothing in the log: what came since it was asked stands in the ring.
             None => Some((page.asked.at, None)),
@@ -167,8 +168,12 @@ impl Subscriber {
                 Some(cursor) => Some((cursor, None)),
                 // The announcement of what was just read is still on its way here.
                 None if here && state.sequencer.is_behind(last) => {
-                    let ahead =
-                        ReadAhead { until: last, told: replaying.misses_live, epoch: page.epoch(), life };
+                    let ahead = ReadAhead {
+                        until: last,
+                        told: replaying.misses_live,
+                        epoch: page.epoch(),
+                        generation,
+                    };
                     Some((ring.head(), Some(ahead)))
                 }
                 None if here && page.is_empty() => Some((page.asked.at, None)),
@@ -237,10 +242,11 @@ impl Subscriber {
     /// Goes on from the end of the log, which a page may have shown to lie beyond what this node was told: what the client is told to
     /// fetch does not come a second time, and it is not sent back.
     fn read_from_head(&mut self, state: &WorkspaceState, page: Option<&ReplayPage>) -> Position {
-        let (ring, life) = (state.sequencer.ring(), state.sequencer.life());
-        let ahead = page.filter(|page| page.asked.life == life && state.sequencer.is_behind(page.head));
+        let (ring, generation) = (state.sequencer.ring(), state.sequencer.generation());
+        let ahead =
+            page.filter(|page| page.asked.generation == generation && state.sequencer.is_behind(page.head));
         let read_until =
-            ahead.map(|page| ReadAhead { until: page.head, told: true, epoch: page.epoch(), life });
+            ahead.map(|page| ReadAhead { until: page.head, told: true, epoch: page.epoch(), generation });
         self.stage = SubscriberStage::Reading { cursor: ring.head(), read_until, doubt: None };
         let position = ahead.map_or_else(|| ring.head_position(), |page| page.position(page.head));
         self.position = Some(position);

@@ -22,7 +22,7 @@ fn who_hangs_up_while_nothing_happens_is_gone_at_once() {
     drop(silent);
     scene.until("it is gone", |scene| scene.streams_open() == 0);
     assert_eq!((scene.metrics().subscribers.get(), scene.open.len()), (0, 0));
-    assert!(scene.shard.clients.is_empty() && scene.shard.logs.is_empty());
+    assert!(scene.shard.clients.is_empty() && scene.shard.broadcasts.is_empty());
 }
 
 #[test]

@@ -95,5 +95,8 @@ fn a_storm_of_newcomers_does_not_hold_up_who_is_there() {
     for client in &mut storm {
         scene.until("the event", |_| client.last() == "later");
     }
-    assert_eq!(scene.shard.logs.iter().map(|(_, log)| log.broadcast_cursors.len()).sum::<usize>(), STORM + 1);
+    assert_eq!(
+        scene.shard.broadcasts.iter().map(|(_, log)| log.broadcast_cursors.len()).sum::<usize>(),
+        STORM + 1
+    );
 }

@@ -16,8 +16,8 @@ fn everybody_gets_everything_from_its_hello_on() {
     assert_eq!(second.data(), ["2", "3"]);
     assert_eq!(scene.metrics().deliveries.get(), 5);
     assert_eq!(scene.metrics().subscribers.get(), 2);
-    assert_eq!(scene.shard.logs.len(), 1);
-    assert!(scene.shard.logs.iter().all(|(_, log)| log.wire.after(0).is_empty()), "nothing is kept");
+    assert_eq!(scene.shard.broadcasts.len(), 1);
+    assert!(scene.shard.broadcasts.iter().all(|(_, log)| log.buffer.after(0).is_empty()), "nothing is kept");
     assert!(first.body().starts_with("retry: "));
 }
 
@@ -73,13 +73,13 @@ fn a_heartbeat_has_the_place_of_its_client_also_within_one_tick() {
         second.data() == ["one"] && ages.min() > Some(Duration::from_millis(5))
     });
     let numbers: Vec<_> = scene.shard.clients.iter().map(|(number, _)| number as u32).collect();
-    let log = scene.shard.logs.iter().map(|(log, _)| log as u32).next().unwrap();
-    scene.shard.beat(numbers[0]);
+    let log = scene.shard.broadcasts.iter().map(|(log, _)| log as u32).next().unwrap();
+    scene.shard.heartbeat_to(numbers[0]);
     let two = scene.log("acme", "two", &[]);
     scene.shard.read_later(log);
     scene.shard.read(log);
-    scene.shard.visit_some(log);
-    scene.shard.beat(numbers[1]);
+    scene.shard.deliver_some(log);
+    scene.shard.heartbeat_to(numbers[1]);
     scene.until("the event and a heartbeat", |_| {
         let after = second.body().split_once("data: two").map_or("", |(_, after)| after);
         after.contains("tidings.heartbeat") && after.ends_with("\n\n")
@@ -102,10 +102,10 @@ fn a_named_stream_has_a_log_of_its_own() {
     scene.publish("acme", r#"{"type":"A"}"#);
     scene.until("both", |_| !plain.data().is_empty() && !named.data().is_empty());
     assert!(named.body().contains("event: A\n") && !plain.body().contains("event: A\n"));
-    assert_eq!(scene.shard.logs.len(), 2);
+    assert_eq!(scene.shard.broadcasts.len(), 2);
     drop((plain, named));
     scene.until("they are gone", |scene| scene.streams_open() == 0);
-    assert!(scene.shard.logs.is_empty() && scene.shard.log_of.is_empty());
+    assert!(scene.shard.broadcasts.is_empty() && scene.shard.broadcast_of.is_empty());
     assert_eq!(scene.metrics().subscribers.get(), 0);
 }
 
@@ -130,7 +130,9 @@ fn a_private_event_reaches_its_users_alone_among_those_who_share_a_log() {
     }
     assert_eq!((ben.data().len(), nobody.data().len()), (3, 2));
     assert_eq!(scene.metrics().deliveries.get(), 10);
-    assert!(scene.shard.logs.iter().all(|(_, log)| log.behind == 0 && !log.wire.has_private_after(0)));
+    assert!(
+        scene.shard.broadcasts.iter().all(|(_, log)| log.behind == 0 && !log.buffer.has_private_after(0))
+    );
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn a_filter_is_one_client_s_alone() {
     }
     scene.until("those it wants", |_| client.data().len() == 2);
     assert!(client.data().iter().all(|data| data.contains('B')));
-    assert!(scene.shard.logs.is_empty());
+    assert!(scene.shard.broadcasts.is_empty());
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn who_comes_back_gets_what_it_missed_and_then_what_is_new() {
     scene.until("all of it", |_| back.data().len() == 2 && there.data().len() == 3);
     assert_eq!(back.data(), ["2", "3"]);
     assert!(back.body().contains(r#""resumed":true"#));
-    assert_eq!(scene.shard.logs.iter().map(|(_, log)| log.broadcast_cursors.len()).sum::<usize>(), 2);
+    assert_eq!(scene.shard.broadcasts.iter().map(|(_, log)| log.broadcast_cursors.len()).sum::<usize>(), 2);
 }
 
 #[test]
@@ -188,9 +190,9 @@ fn heartbeats_reach_everybody_at_the_place_where_it_is() {
     let mut held = scene.arrive("else", Coming::default());
     let mut clients: Vec<_> = (0..20).map(|_| scene.join("acme", Coming::default())).collect();
     let id = scene.log("acme", "1", &[]);
-    let beat = format!("event: tidings.heartbeat\nid: {id}\ndata: {{\"live\":true}}\n\n");
+    let heartbeat_to = format!("event: tidings.heartbeat\nid: {id}\ndata: {{\"live\":true}}\n\n");
     for client in &mut clients {
-        scene.until("three heartbeats", |_| client.body().matches(&beat).count() >= 3);
+        scene.until("three heartbeats", |_| client.body().matches(&heartbeat_to).count() >= 3);
     }
     let away = "event: tidings.heartbeat\ndata: {\"live\":false}\n\n";
     scene.until("one that says it is not live", |_| held.body().contains(away));

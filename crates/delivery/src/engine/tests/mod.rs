@@ -11,7 +11,7 @@ use mio::Events;
 use socket2::SockRef;
 
 use super::shard::Shard;
-use super::{ConnectionGuards, Engine, EngineSettings, Handoff, LogBounds, PendingStream};
+use super::{BroadcastBounds, ConnectionGuards, Engine, EngineSettings, Handoff, PendingStream};
 use crate::{CloseReason, Drain, Recipient, StreamSettings, Terms, Until, WallClock};
 use tidings_event::control::ReconnectReason;
 use tidings_event::log::LogPage;
@@ -131,7 +131,7 @@ impl Scene {
         let settings = EngineSettings {
             streams: Arc::clone(&streams),
             write_timeout: setting.write_timeout,
-            bounds: LogBounds { frames: setting.ring_events, bytes: 1 << 23 },
+            bounds: BroadcastBounds { frames: setting.ring_events, bytes: 1 << 23 },
         };
         let (engine, mut shards) = Engine::new(1, &settings).unwrap();
         Self {
@@ -168,7 +168,7 @@ impl Scene {
         let stream = stream_guard.handle();
         let subscriber = self.hub.join(&id, start, coming.filter).unwrap();
         let terms = Terms { stream_guard, place: None, until: coming.until };
-        let recipient = Recipient { address, client: address.ip(), cut: CloseReason::default() };
+        let recipient = Recipient { address, client: address.ip(), abort: CloseReason::default() };
         let pending_stream = PendingStream::new(subscriber, terms, &recipient);
         self.engine.open(Handoff {
             pending_stream,

@@ -23,7 +23,7 @@ fn a_frame_that_a_socket_takes_in_parts_arrives_whole() {
     scene.until("the slow one has them", |_| slow.data().len() == 5);
     assert_eq!(slow.data(), payloads);
     scene.until("nothing is kept", |scene| {
-        scene.shard.logs.iter().all(|(_, log)| log.wire.after(log.wire.head() - 1).is_empty())
+        scene.shard.broadcasts.iter().all(|(_, log)| log.buffer.after(log.buffer.head() - 1).is_empty())
     });
 }
 
@@ -62,7 +62,7 @@ fn who_falls_out_of_the_log_gets_whole_frames_and_is_told_while_others_do_not_no
             assert_eq!(*data, format!("{}:{payload}", index + 1), "no hole, and each whole");
         }
     }
-    let held: usize = scene.shard.logs.iter().map(|(_, log)| log.wire.after(0).len()).sum();
+    let held: usize = scene.shard.broadcasts.iter().map(|(_, log)| log.buffer.after(0).len()).sum();
     assert!(held < 20 * 201_000, "{held} bytes are kept");
     scene.publish("acme", "last");
     scene.until("the quick one goes on", |_| quick.data().len() == 61);
