@@ -87,7 +87,7 @@ impl Sources {
                 source: origins.remove(key).unwrap_or(Source::Default),
             })
             .collect();
-        let config = match read(merged, &defaults, &values) {
+        let mut config = match read(merged, &defaults, &values) {
             Ok(config) if problems.is_empty() => config,
             Ok(_) => return Err(ConfigError::new(problems)),
             Err(more) => {
@@ -100,6 +100,7 @@ impl Sources {
         problems.extend(
             copied.map(|value| ConfigProblem::Value { found: value.into(), expected: UNMASKED.to_owned() }),
         );
+        config.fit_reply_bytes();
         if problems.is_empty() { Ok(Loaded { config, values }) } else { Err(ConfigError::new(problems)) }
     }
 }

@@ -191,3 +191,17 @@ pub enum LogFormat {
     /// For machines: one JSON object a line.
     Json,
 }
+
+/// What a frame of the log has besides the payload of its event, in bytes.
+const ENTRY_HEAD_BYTES: usize = 1024;
+
+impl Config {
+    /// Raises `redis.reply_bytes` to the size of the largest page of a log that the publish script writes: as many events as a
+    /// page may have, or `retention.bytes` and one event where that is less. A smaller bound would make such logs unreadable.
+    pub(crate) fn fit_reply_bytes(&mut self) {
+        let largest = self.limits.event_bytes.saturating_add(ENTRY_HEAD_BYTES);
+        let events = self.replay.page_events.max(self.replay.newest_max).saturating_add(1);
+        let page = events.saturating_mul(largest).min(self.retention.bytes.saturating_add(largest));
+        self.redis.reply_bytes = self.redis.reply_bytes.max(page);
+    }
+}

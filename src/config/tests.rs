@@ -282,13 +282,6 @@ fn values_out_of_bounds_name_key_source_and_rule() {
             "redis.reply_bytes is 1048575: expected 1048576 to 1073741824 bytes".to_owned(),
         ),
         (
-            "[redis]\nurl = \"redis://host\"\nreply_bytes = 17000000",
-            "redis.reply_bytes is 17000000, and retention.bytes is 16777216 (default): redis.reply_bytes must have room for a page \
-             of a log: replay.page_events and replay.newest_max times the largest event, or retention.bytes and one event where that \
-             is less"
-                .to_owned(),
-        ),
-        (
             "[limits]\nconnections = 0",
             "limits.connections is 0: expected 1 to 10000000 connections".to_owned(),
         ),
@@ -562,4 +555,20 @@ fn a_password_is_never_shown() {
     for text in shown {
         assert!(!text.contains("s3c"), "{text}");
     }
+}
+
+#[test]
+fn reply_fits_a_page_of_a_log() {
+    let bytes = |settings: &[(&str, &str)]| {
+        let environment = settings.iter().map(|(key, value)| {
+            (format!("TIDINGS__{}", key.to_ascii_uppercase().replace('.', "__")), (*value).to_owned())
+        });
+        let sources = Sources { environment: environment.collect(), ..Sources::default() };
+        sources.load().unwrap().config.redis.reply_bytes
+    };
+    assert_eq!(bytes(&[]), 33_554_432);
+    assert_eq!(bytes(&[("redis.reply_bytes", "1048576")]), 16_777_216 + 262_144 + 1024);
+    let redis = ("redis.url", "redis://host");
+    assert_eq!(bytes(&[redis, ("retention.bytes", "1000000000")]), 1001 * (262_144 + 1024));
+    assert_eq!(bytes(&[("limits.event_bytes", "1000"), ("redis.reply_bytes", "4000000")]), 4_000_000);
 }
