@@ -23,8 +23,6 @@
 //!
 //! Locks are taken in the order map, then workspace, and held for no longer than it takes to move a few pointers.
 
-#[cfg(feature = "benching")]
-pub mod benching;
 mod budget;
 mod connected;
 mod drops;
