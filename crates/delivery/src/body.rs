@@ -1,5 +1,5 @@
-//! One client's stream as the body of an HTTP answer: polled by the connection when the socket takes bytes, so a slow
-//! client asks for less and nobody waits for it.
+//! One client's stream as the body of an HTTP answer: polled by the connection when the socket
+//! takes bytes, so a slow client asks for less and nobody waits for it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -29,8 +29,9 @@ const LONGEST_WAIT_MS: u64 = 100 * 365 * 86_400_000;
 
 /// The stream of one client.
 ///
-/// Its items are whole frames, in bytes that all streams share: handing one on takes no memory. It ends after a
-/// `tidings.reconnect`, or is dropped when the client goes away; either way it writes the connection's log line.
+/// Its items are whole frames, in bytes that all streams share: handing one on takes no memory. It
+/// ends after a `tidings.reconnect`, or is dropped when the client goes away; either way it writes
+/// the connection's log line.
 pub struct StreamBody {
     stream_stats: StreamStats,
     close_signal: Arc<CloseSignal>,
@@ -84,7 +85,8 @@ impl StreamBody {
         }
     }
 
-    /// Has the stream's end watched too while the server asks it for no bytes, by the task that writes it.
+    /// Has the stream's end watched too while the server asks it for no bytes, by the task that
+    /// writes it.
     #[must_use]
     pub fn watched_by(mut self, watch: Arc<EndWatch>) -> Self {
         let (close_signal, settings) = (Arc::clone(&self.close_signal), Arc::clone(&self.settings));

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// Whether and since when the node's streams are being ended. Set once, read by every stream when it is woken.
+/// Whether and since when the node's streams are being ended. Set once, read by every stream when
+/// it is woken.
 #[derive(Debug, Default)]
 pub struct Drain {
     /// When it began, and over what time the ends of streams are spread.
@@ -25,8 +26,8 @@ impl Drain {
         self.told.cancelled().await;
     }
 
-    /// When a stream shall end: a moment of its own within the window. `None` while nothing is being ended. Each call
-    /// draws anew; a stream calls until it gets an answer and keeps that.
+    /// When a stream shall end: a moment of its own within the window. `None` while nothing is
+    /// being ended. Each call draws anew; a stream calls until it gets an answer and keeps that.
     #[must_use]
     pub fn draw_end(&self) -> Option<Instant> {
         self.begun.get().map(|(begun, window)| *begun + window.mul_f64(fastrand::f64()))

@@ -1,5 +1,6 @@
-//! The end of a stream that the HTTP server writes, watched from beside it. The server asks a stream for bytes only while its client
-//! takes some, so that of a client that does not read the stream itself learns nothing.
+//! The end of a stream that the HTTP server writes, watched from beside it. The server asks a
+//! stream for bytes only while its client takes some, so that of a client that does not read the
+//! stream itself learns nothing.
 
 use std::fmt;
 use std::pin::Pin;
@@ -79,13 +80,15 @@ impl EndWatch {
         self.state.lock().why
     }
 
-    /// A part of the answer waits for the peer, which may let it wait for a time; or none does (`None`).
+    /// A part of the answer waits for the peer, which may let it wait for a time; or none does
+    /// (`None`).
     pub fn set_waiting(&self, limit: Option<Duration>) {
         self.state.lock().waiting_until = limit.map(|limit| Instant::now() + limit);
     }
 
-    /// Waits until the stream has to be cut: it was to end a while ago, or a part of it has waited for too long. Only for the task
-    /// that writes the stream, which polls the stream first. Cancellation safe.
+    /// Waits until the stream has to be cut: it was to end a while ago, or a part of it has waited
+    /// for too long. Only for the task that writes the stream, which polls the stream first.
+    /// Cancellation safe.
     pub async fn overdue(&self) {
         std::future::poll_fn(|context| self.poll_overdue(context)).await;
     }
@@ -111,7 +114,8 @@ impl EndWatch {
             }
             let Some(next) = next.into_iter().chain(state.waiting_until).min() else { return Poll::Pending };
             let timer = state.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next.into())));
-            // One that fires too early costs a look; one for each part of the stream would cost more.
+            // One that fires too early costs a look; one for each part of the stream would cost
+            // more.
             if timer.deadline() > next.into() || timer.is_elapsed() {
                 timer.as_mut().reset(next.into());
             }

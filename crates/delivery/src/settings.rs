@@ -16,15 +16,15 @@ use tidings_metrics::Metrics;
 /// How far `retry:` values are spread, as a share of the configured one.
 const RETRY_SPREAD: f64 = 0.25;
 
-/// How long before the end of its token a stream ends, so that nobody reads on afterwards, and who comes back with the
-/// same one a little later finds that it has ended.
+/// How long before the end of its token a stream ends, so that nobody reads on afterwards, and who
+/// comes back with the same one a little later finds that it has ended.
 const EXPIRY_LEAD: Duration = Duration::from_secs(1);
 
 /// How far the lead is spread, as a share of it.
 const EXPIRY_SPREAD: f64 = 0.5;
 
-/// How long a client may take over the end of its stream: what waits for it, and the last frame. One that does not read, or reads
-/// little by little, does not hold its place for longer.
+/// How long a client may take over the end of its stream: what waits for it, and the last frame.
+/// One that does not read, or reads little by little, does not hold its place for longer.
 pub(super) const END_GRACE: Duration = Duration::from_secs(5);
 
 /// How far the age at which streams end is spread, as a share of it.
@@ -56,8 +56,8 @@ impl StreamSettings {
         u64::try_from(spread(self.retry, RETRY_SPREAD).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// When a stream that is opened now ends by itself: a moment before what proves its right to be open does, or when
-    /// it has been open for as long as streams may be.
+    /// When a stream that is opened now ends by itself: a moment before what proves its right to be
+    /// open does, or when it has been open for as long as streams may be.
     #[must_use]
     pub fn draw_until(&self, expires: Option<SystemTime>) -> Until {
         let lead = spread(EXPIRY_LEAD, EXPIRY_SPREAD);
@@ -67,8 +67,8 @@ impl StreamSettings {
         }
     }
 
-    /// The last frame of a stream, which asks the client to reconnect; by itself, a whole stream for a client that the
-    /// node rejects for now. Counts the end.
+    /// The last frame of a stream, which asks the client to reconnect; by itself, a whole stream
+    /// for a client that the node rejects for now. Counts the end.
     #[must_use]
     pub fn last_frame(&self, reason: ReconnectReason) -> Bytes {
         self.metrics.count_reconnect(reason.as_str());

@@ -8,7 +8,8 @@ use super::recipient::Recipient;
 use tidings_event::control::ReconnectReason;
 use tidings_limits::StreamGuard;
 
-/// A stream's account, and its place among the open ones. The log line is written when this is dropped.
+/// A stream's account, and its place among the open ones. The log line is written when this is
+/// dropped.
 pub(super) struct StreamStats {
     pub(super) stream_guard: StreamGuard,
     address: Address,

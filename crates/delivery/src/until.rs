@@ -51,7 +51,8 @@ pub struct Until {
 }
 
 impl Until {
-    /// The time until the right to be open ends, as the clock is set now; `None` without such an end.
+    /// The time until the right to be open ends, as the clock is set now; `None` without such an
+    /// end.
     pub(super) fn left(&self, clock: &WallClock) -> Option<Duration> {
         self.expires.map(|at| at.duration_since(clock.now()).unwrap_or(Duration::ZERO))
     }

@@ -1,14 +1,14 @@
-//! The memory that recent events of all workspaces, or pages of their logs, may take together.
+//! The memory that the rings of all workspaces share, or the pages of their logs.
 
 use std::sync::Arc;
 
 use prometheus_client::metrics::gauge::Gauge;
 
-/// A bound that all rings share, or all pages of logs. It is not a reservation: who goes beyond it is expected to give something of
-/// its own back.
+/// A limit that all rings share, or all pages of logs. It reserves nothing: an owner beyond the
+/// limit has to free memory of its own.
 #[derive(Debug)]
 pub(super) struct RingBudget {
-    /// Bytes in use, as it stands in the metrics.
+    /// The bytes in use, as the metrics show them.
     used: Gauge,
     most: usize,
 }
@@ -18,22 +18,22 @@ impl RingBudget {
         Self { used, most }
     }
 
-    /// These bytes are used now.
+    /// Adds bytes in use.
     pub(super) fn take(&self, bytes: usize) {
         self.used.inc_by(number(bytes));
     }
 
-    /// These bytes are not used any more.
+    /// Subtracts bytes that are free again.
     pub(super) fn give(&self, bytes: usize) {
         self.used.dec_by(number(bytes));
     }
 
-    /// Whether more is used than may be.
+    /// Whether more bytes are in use than allowed.
     pub(super) fn is_exceeded(&self) -> bool {
         self.used.get() > number(self.most)
     }
 
-    /// Whether so many bytes more would be too many.
+    /// Whether so many further bytes would exceed the limit.
     pub(super) fn lacks(&self, bytes: usize) -> bool {
         self.used.get().saturating_add(number(bytes)) > number(self.most)
     }
@@ -43,7 +43,7 @@ fn number(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Bytes of the budget that are used for as long as this lives.
+/// The bytes of a budget that one owner uses until it is dropped.
 #[derive(Debug)]
 pub(super) struct RingShare {
     budget: Arc<RingBudget>,
@@ -51,7 +51,7 @@ pub(super) struct RingShare {
 }
 
 impl RingShare {
-    /// Nothing yet.
+    /// Creates an empty share.
     pub(super) fn new(budget: Arc<RingBudget>) -> Self {
         Self { budget, bytes: 0 }
     }
@@ -70,7 +70,7 @@ impl RingShare {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Whether all shares together are more than may be.
+    /// Whether all shares together exceed the limit.
     pub(super) fn is_exceeded(&self) -> bool {
         self.budget.is_exceeded()
     }

@@ -1,4 +1,4 @@
-//! The first word of a stream once its workspace is confirmed.
+//! The first message of a stream once its workspace is confirmed.
 
 use bytes::{Bytes, BytesMut};
 
@@ -7,15 +7,15 @@ use tidings_event::ConnectionId;
 use tidings_event::control;
 use tidings_event::workspace::WorkspaceId;
 
-/// The hello, and what the client must know at once.
+/// The `connected` event, and a reset if the client needs one at once.
 pub(super) fn connected(joined: Joined, workspace: &WorkspaceId, connection: ConnectionId) -> Bytes {
     match joined {
         Joined::Fresh { position } => control::connected(workspace, Some(&position), false, connection),
         Joined::Resumed { position } => control::connected(workspace, position.as_ref(), true, connection),
         Joined::Newest => control::connected(workspace, None, false, connection),
         Joined::Unproven { reason, from, head } => {
-            // The hello has no id: a client whose connection breaks between the two must not take the head for a
-            // place it has been at.
+            // This `connected` event has no id. A client whose connection breaks between the two
+            // must not take the head for a position that it has reached.
             let mut both = BytesMut::from(&control::connected(workspace, None, false, connection)[..]);
             both.extend_from_slice(&control::reset(reason, from.as_deref(), &head));
             both.freeze()

@@ -1,48 +1,48 @@
-//! Events that cannot be delivered, and when subscribers are told of them.
+//! Events that cannot be delivered, and the times of their resets.
 
 use std::time::Duration;
 
 use tidings_event::Position;
 use tidings_event::control::ResetReason;
 
-/// The shortest time between two resets for dropped events where nothing is delivered between them.
+/// The shortest time between two resets for dropped events if no event is delivered between them.
 const TELLING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Events that were dropped and that subscribers were not told of yet. They are told before anything later is delivered;
-/// otherwise at most once a second, so that a flood of them is no flood of resets to every subscriber.
+/// Dropped events without a reset so far. The reset precedes any later event. Otherwise there is
+/// one a second at most, so a flood of bad events causes no flood of resets.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     untold: Option<UnreportedDrops>,
     told: Option<Duration>,
 }
 
-/// What has to be told.
+/// The dropped events that the next reset reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnreportedDrops {
-    /// Why the last one was dropped.
+    /// The reason for which the last one was dropped.
     pub(super) reason: ResetReason,
-    /// The place of the last one that has one.
+    /// The position of the last one that has one.
     pub(super) position: Option<Position>,
 }
 
 impl Drops {
-    /// An event was dropped.
+    /// Records a dropped event.
     pub(super) fn add(&mut self, reason: ResetReason, position: Option<Position>) {
         let earlier = self.untold.and_then(|untold| untold.position);
         self.untold = Some(UnreportedDrops { reason, position: position.or(earlier) });
     }
 
-    /// Whether something has to be told.
+    /// Whether a reset is pending.
     pub(super) fn is_pending(&self) -> bool {
         self.untold.is_some()
     }
 
-    /// Whether something has to be told, and it is time to.
+    /// Whether a reset is pending and due.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         self.is_pending() && self.told.is_none_or(|told| now.saturating_sub(told) >= TELLING_INTERVAL)
     }
 
-    /// What has to be told, which counts as told then.
+    /// Takes the dropped events; their reset counts as sent.
     pub(super) fn tell(&mut self, now: Duration) -> Option<UnreportedDrops> {
         let untold = self.untold.take()?;
         self.told = Some(now);

@@ -1,4 +1,4 @@
-//! What of a workspace's events a subscriber wants, and in which form.
+//! The events of a workspace that a subscriber gets, and their form.
 
 use bytes::Bytes;
 
@@ -6,22 +6,23 @@ use tidings_event::Frame;
 use tidings_event::UserKey;
 use tidings_event::frame::EVENT_TYPE_BYTES_MAX;
 
-/// The most types that one subscriber may list.
+/// The most types of one subscriber.
 pub(crate) const TYPES_MAX: usize = 64;
 
-/// A subscriber's choice of events and of their form.
+/// The events that a subscriber gets, and their form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SubscriptionFilter {
-    /// Only events of these types; all events where there is no filter.
+    /// The types that the client asks for; `None` for all events.
     pub types: Option<TypeFilter>,
     /// Whether frames carry `event:` from the payload's type.
     pub named: bool,
-    /// Who looks: decides over events that are not for everybody. Somebody without a name sees none of these.
+    /// The user, which decides about private events. A subscriber without a user gets none.
     pub user: Option<UserKey>,
 }
 
 impl SubscriptionFilter {
-    /// The bytes of a frame in this view, shared with all other subscribers; `None` where the view leaves it out.
+    /// The bytes of a frame in the subscriber's form, shared with all other subscribers; `None` if
+    /// the filter excludes it.
     #[must_use]
     pub fn bytes<'a>(&self, frame: &'a Frame) -> Option<&'a Bytes> {
         if let Some(audience) = frame.audience()
@@ -43,22 +44,22 @@ impl SubscriptionFilter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypeFilter(Box<[Box<str>]>);
 
-/// A list of types is not one.
+/// The list of types is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TypeFilterError {
-    /// Nothing is listed, or there is an empty entry.
+    /// The list is empty or has an empty entry.
     #[error("`types` lists the wanted payload types, separated by commas, without empty entries")]
     Empty,
     /// More than [`TYPES_MAX`].
     #[error("`types` lists at most {TYPES_MAX} types")]
     TooMany,
-    /// A type is longer than any that is taken note of.
+    /// A type is longer than the types that frames carry.
     #[error("a type in `types` has at most {EVENT_TYPE_BYTES_MAX} bytes")]
     TooLong,
 }
 
 impl TypeFilter {
-    /// Takes a list of types separated by commas.
+    /// Parses a list of types separated by commas.
     ///
     /// # Errors
     ///

@@ -21,7 +21,8 @@
 //! | [`look`] | looking at that mark once more after a subscription was confirmed |
 //! | [`drops`] | what was dropped, and when that is told |
 //!
-//! Locks are taken in the order map, then workspace, and held for no longer than it takes to move a few pointers.
+//! Locks are taken in the order map, then workspace, each for as long as it takes to move a few
+//! pointers.
 
 mod budget;
 mod connected;
@@ -73,43 +74,44 @@ use tidings_event::{BusHandler, DesiredSubscriptions};
 use tidings_metrics::Metrics;
 use workspace::WorkspaceCell;
 
-/// The bounds a hub keeps.
+/// The limits of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct HubSettings {
     /// Frames in a workspace's ring.
     pub ring_events: usize,
     /// Bytes in a workspace's ring.
     pub ring_bytes: usize,
-    /// Bytes in the rings of all workspaces together. The newest event of each workspace stays all the same.
+    /// Bytes in the rings of all workspaces together. The newest event of each workspace is kept in
+    /// any case.
     pub ring_bytes_in_all: usize,
-    /// Bytes in pages of logs that clients which come back read.
+    /// Bytes in pages of logs that resuming clients read.
     pub replay_bytes: usize,
-    /// How fast a workspace's channel may bring events.
+    /// The rates at which a workspace's channel may carry events.
     pub rates: Rates,
     /// Bytes of a payload.
     pub event_bytes: usize,
-    /// How long a workspace is kept after its last subscriber left.
+    /// The time for which a workspace without subscribers is kept.
     pub linger: Duration,
     /// Workspaces at a time.
     pub workspaces: usize,
-    /// Whether workspaces carry events that are not logged.
+    /// Whether workspaces carry live events.
     pub live: LiveEvents,
 }
 
-/// Whether workspaces carry live events, which stand in no log: what decides where a client has to be told that it may
-/// have missed some.
+/// Whether workspaces carry live events, which are in no log. It decides when a client gets a reset
+/// because it may have missed some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LiveEvents {
-    /// Each workspace that has shown some within the retention does; the nodes know it from a mark beside its log.
+    /// A workspace does if it carried some within the retention; a mark beside its log says so.
     #[default]
     Auto,
-    /// None does: a live event that comes all the same is delivered, and its loss is not told.
+    /// None does: a live event is delivered all the same, and its loss causes no reset.
     Never,
     /// All do: no mark is written or read.
     Always,
 }
 
-/// The hub holds as many workspaces, or as many events of them, as it may, and a further workspace was asked for.
+/// The hub is at its limit of workspaces or of their events, so it rejects a further workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this node holds as many workspaces as it may (limits.workspaces, limits.ring_bytes)")]
 pub struct Full;
@@ -123,7 +125,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// An empty hub. What it wants to hear of stands in `desired_subscriptions`.
+    /// Creates an empty hub. It names the workspaces that it needs in `desired_subscriptions`.
     #[must_use]
     pub fn new(
         node: NodeId,
@@ -134,7 +136,7 @@ impl Hub {
         Self::with_clock(node, settings, desired_subscriptions, metrics, Clock::default())
     }
 
-    /// The same, with a clock of one's own.
+    /// The same with another clock.
     #[must_use]
     pub fn with_clock(
         node: NodeId,
@@ -147,12 +149,12 @@ impl Hub {
         Self { workspaces: Mutex::default(), desired_subscriptions, shared }
     }
 
-    /// Joins a workspace. The subscriber first gets [`Next::Joined`] once the bus has confirmed the workspace, then
-    /// everything after that. It leaves by being dropped.
+    /// Joins a workspace. The subscriber first gets [`Next::Joined`] once the bus has confirmed the
+    /// workspace, then every later event. Dropping it ends the subscription.
     ///
     /// # Errors
     ///
-    /// [`Full`], when the workspace would be one too many, or there is no room for its events.
+    /// [`Full`] if the workspace would be one too many, or if the memory for its events is used up.
     pub fn join(
         &self,
         id: &WorkspaceId,
@@ -171,7 +173,8 @@ impl Hub {
                 cell
             }
         };
-        // While the map is locked: the workspace must not be swept away before the subscriber stands in it.
+        // While the map is locked: a sweep must not release the workspace before the subscriber is
+        // in it.
         let (slot, ask_again) = cell.enter();
         if ask_again {
             self.desired_subscriptions.want(id);
@@ -180,8 +183,9 @@ impl Hub {
         Ok(Subscriber::new(cell, slot, start, filter))
     }
 
-    /// Gives up the workspaces that had no subscriber for the linger time at `now`, and tells those that are there of what was
-    /// dropped because it came too fast. To be called every second or so. Answers how many were given up.
+    /// Releases the workspaces that had no subscriber for the linger time at `now`, and sends the
+    /// resets that are due. The caller does this about once a second. Returns the number of
+    /// released workspaces.
     pub fn sweep(&self, now: Instant) -> usize {
         let mut workspaces = self.workspaces.lock();
         let before = workspaces.len();
@@ -206,18 +210,18 @@ impl Hub {
         released
     }
 
-    /// Whether a workspace beside so many others would be one too many.
+    /// Whether the hub is at its limit with this number of workspaces.
     fn is_full(&self, workspaces: usize) -> bool {
         workspaces >= self.shared.settings.workspaces || self.shared.is_crowded()
     }
 
-    /// Gives up workspaces that only linger, those that have done so for longest first, until there is room for one more. It
-    /// looks at no other, so that a crowd before a full hub costs little. The map is locked, so that a join right after this one
-    /// wants its workspace after it is released.
+    /// Releases lingering workspaces, the longest first, until a further one fits. It looks at no
+    /// other workspace, so many clients at a full hub cost little. The map is locked, so a later
+    /// join requests its workspace after the release.
     fn make_room(&self, workspaces: &mut HashMap<WorkspaceId, Arc<WorkspaceCell>>) -> Result<(), Full> {
         while self.is_full(workspaces.len()) {
             let id = self.shared.lingering.take().ok_or(Full)?;
-            // Somebody may have come back to it, or it may be gone.
+            // The workspace may have a subscriber again, or it may be gone.
             if workspaces.get(&id).is_some_and(|cell| cell.is_taken_from_lingering()) {
                 workspaces.remove(&id);
                 self.desired_subscriptions.release(&id);
@@ -227,22 +231,23 @@ impl Hub {
         Ok(())
     }
 
-    /// Lets every subscriber look around: a drain has begun.
+    /// Wakes every subscriber, because a drain has begun.
     pub fn wake_all(&self) {
         for cell in self.cells() {
             cell.wake();
         }
     }
 
-    /// What is wanted of the logs.
+    /// The reads of logs that the hub needs.
     #[must_use]
     pub fn read_queue(&self) -> &ReadQueue {
         &self.shared.read_queue
     }
 
-    /// Brings the answer to a wish from [`read_queue`](Self::reads). Each wish wants one.
+    /// Handles the result of a read from [`read_queue`](Self::read_queue). Each read needs one
+    /// result.
     pub fn answer(&self, read: &LogRead, page: Result<LogPage, LogError>) {
-        // A workspace that was given up meanwhile wants it no more.
+        // A workspace that was released meanwhile no longer needs it.
         let cell = self.cell(&read.workspace).filter(|cell| cell.has_asked(read));
         match (read.asker, cell) {
             (ReadOrigin::Workspace(ticket), Some(cell)) => cell.caught_up(ticket, page),
@@ -258,20 +263,21 @@ impl Hub {
         }
     }
 
-    /// The workspaces that want their mark of live events written.
+    /// The workspaces whose mark of live events has to be written.
     #[must_use]
     pub fn marks(&self) -> &Marks {
         &self.shared.marks
     }
 
-    /// The mark of a workspace that was taken from [`marks`](Self::marks) could not be written: its next live event wants it again.
+    /// Handles a failed write of a mark that came from [`marks`](Self::marks): the next live event
+    /// requests it again.
     pub fn mark_failed(&self, workspace: &WorkspaceId) {
         if let Some(cell) = self.cell(workspace) {
             cell.lock().sequencer.mark_failed();
         }
     }
 
-    /// How many workspaces are held now.
+    /// The number of workspaces.
     #[must_use]
     pub fn workspaces(&self) -> usize {
         self.workspaces.lock().len()
@@ -300,7 +306,7 @@ impl BusHandler for Hub {
     }
 
     fn message(&self, workspace: &WorkspaceId, message: Bytes) {
-        // Nobody here any more: the release of the subscription is on its way.
+        // Without a workspace, the release of the subscription is on its way.
         if let Some(cell) = self.cell(workspace) {
             cell.message(&message);
         }

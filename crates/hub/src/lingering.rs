@@ -1,4 +1,4 @@
-//! Workspaces without subscribers, which make room when the hub is full.
+//! Workspaces without subscribers, which are released if the hub is full.
 
 use std::collections::VecDeque;
 
@@ -6,23 +6,23 @@ use parking_lot::Mutex;
 
 use tidings_event::workspace::WorkspaceId;
 
-/// The workspaces whose last subscriber left, in the order in which that happened. Each stands here once at most; one to which
-/// somebody has come back stands here until it is taken or leaves the map.
+/// The workspaces whose last subscriber left, in that order, each once at most. A workspace that
+/// has subscribers again remains in the list until it is taken or released.
 #[derive(Debug, Default)]
 pub(super) struct Lingering(Mutex<VecDeque<WorkspaceId>>);
 
 impl Lingering {
-    /// The last subscriber of a workspace left, and it does not stand here yet.
+    /// Adds a workspace whose last subscriber left and that is not in the list.
     pub(super) fn add(&self, id: &WorkspaceId) {
         self.0.lock().push_back(id.clone());
     }
 
-    /// Takes the one that has been here for longest.
+    /// Takes the workspace that has been in the list for longest.
     pub(super) fn take(&self) -> Option<WorkspaceId> {
         self.0.lock().pop_front()
     }
 
-    /// Keeps those that pass.
+    /// Keeps the workspaces that `keep` accepts.
     pub(super) fn retain(&self, keep: impl FnMut(&WorkspaceId) -> bool) {
         let mut list = self.0.lock();
         list.retain(keep);

@@ -1,44 +1,46 @@
-//! Looking at the mark of live events once more. A node that hears a live event writes the mark a moment later; a client that
-//! has come here meanwhile from there could not be told. So after each confirmation of the subscription the mark is looked at
-//! again: what came before the confirmation is marked by then, and what comes after it is heard here.
+//! The second look at the mark of live events. A node that receives a live event writes the mark a
+//! moment later. A client that resumes here before that would miss the reset.
+//!
+//! So after each confirmation of the subscription the node reads the mark again. Events from before
+//! the confirmation are marked by then, and later ones arrive here.
 
 use std::time::Duration;
 
 use tidings_event::log::LiveMark;
 
-/// How long after the confirmation of a subscription the mark is looked at once more.
+/// The time from the confirmation of a subscription to the second look at the mark.
 pub(super) const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
-/// The look of a workspace, of which there is one for each confirmation.
+/// The look of a workspace; each confirmation begins one.
 #[derive(Debug, Default)]
 pub(super) struct Look {
-    /// How many there were.
+    /// The number of looks so far.
     number: u64,
     done: Option<MarkFound>,
 }
 
-/// What a look has found.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MarkFound {
     pub(super) mark: LiveMark,
-    /// Where the ring ended then.
+    /// The end of the ring at that time.
     pub(super) cursor: u64,
 }
 
 impl Look {
-    /// The subscription is confirmed. Returns the number of the look that is wanted.
+    /// Begins a look for a new confirmation; returns its number.
     pub(super) fn begin(&mut self) -> u64 {
         self.done = None;
         self.number += 1;
         self.number
     }
 
-    /// Whether no confirmation came after that of this look.
+    /// Whether no confirmation came after the one of this look.
     pub(super) fn is_latest(&self, number: u64) -> bool {
         number == self.number
     }
 
-    /// The mark was read for the look of this number, at this end of the ring. Returns whether that is the latest one.
+    /// Stores the result of the look with this number. Returns whether it is the latest one.
     pub(super) fn land(&mut self, number: u64, found: MarkFound) -> bool {
         let is_latest = self.is_latest(number);
         if is_latest {
@@ -47,7 +49,7 @@ impl Look {
         is_latest
     }
 
-    /// What was found; `None` while it is not.
+    /// The result of the latest look; `None` while it is not known.
     pub(super) fn found(&self) -> Option<MarkFound> {
         self.done
     }

@@ -1,5 +1,6 @@
-//! Which workspaces want their mark of live events written. The hub does no I/O: a task takes the workspaces from here, and
-//! tells [`Hub::mark_failed`](super::Hub::mark_failed) where a mark could not be written.
+//! The workspaces whose mark of live events has to be written. The hub does no I/O: a task takes
+//! the workspaces from here, and calls [`Hub::mark_failed`](super::Hub::mark_failed) if it could
+//! not write a mark.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -9,13 +10,16 @@ use tokio::sync::Notify;
 
 use tidings_event::workspace::WorkspaceId;
 
-/// How far beyond its writing a mark reaches. A node that stands still hears a live event late, or never; its clients go elsewhere
-/// meanwhile. Where live events come more often than this, they are told all the same. It is also far longer than
-/// [`LOOK_PAUSE`](super::look::LOOK_PAUSE) and a read: so a client cannot have gone on meanwhile to an event beyond a mark that it has not
-/// seen.
+/// The time for which a mark is valid after it was written. A node that is suspended receives a
+/// live event late or never, and its clients go to other nodes meanwhile. If live events come more
+/// often than this, such clients get a reset all the same.
+///
+/// It is also far longer than [`LOOK_PAUSE`](super::look::LOOK_PAUSE) and a read. So a client
+/// cannot go on meanwhile to an event beyond a mark that the node has not read.
 pub const MARK_SLACK: Duration = Duration::from_secs(30);
 
-/// Workspaces in the order in which they came to want a mark; each stands here once, so there are never more than workspaces.
+/// The workspaces in the order of their requests; each is in the list once, so their number is
+/// bounded.
 #[derive(Debug, Default)]
 pub struct Marks {
     wanted: Mutex<Wanted>,
@@ -38,7 +42,7 @@ impl Marks {
         self.added.notify_one();
     }
 
-    /// The next workspace, without waiting.
+    /// Takes the next workspace without waiting.
     pub fn take(&self) -> Option<WorkspaceId> {
         let mut wanted = self.wanted.lock();
         let workspace = wanted.order.pop_front()?;

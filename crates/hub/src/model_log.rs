@@ -1,4 +1,5 @@
-//! A log for tests, as simple as can be, with the record and the mark beside it as the publish script and nodes keep them.
+//! A log for tests, as simple as can be, with the record and the mark beside it as the publish
+//! script and nodes keep them.
 
 use bytes::Bytes;
 
@@ -83,7 +84,8 @@ impl ModelLog {
 
     /// The log expires or is deleted; what stands beside it stays.
     ///
-    /// Where something else than the script began it and no node has read it, nothing could tell later that it was there. Here a node has.
+    /// Where something else than the script began it and no node has read it, nothing could tell
+    /// later that it was there. Here a node has.
     pub(super) fn end(&mut self) {
         if !self.entries.is_empty() {
             self.record = self.record.filter(EpochRecord::is_born);
@@ -114,7 +116,8 @@ impl ModelLog {
             && !self.entries.is_empty()
             && self.record.is_some_and(|record| !record.is_born())
         {
-            // Something else began the log: the epoch that was named for it must not begin with a later one.
+            // Something else began the log: the epoch that was named for it must not begin with a
+            // later one.
             self.record = None;
         }
         Ok(LogPage { record: self.record, live: self.live, ..page })

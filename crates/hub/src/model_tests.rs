@@ -1,6 +1,6 @@
-//! Two nodes' hubs against a reference model: whatever is published, lost, trimmed, rolled back, begun anew, interrupted and resumed on
-//! whichever node, in any order, a client gets each event that is for it once, and logged ones in order, or is told; and none that is not
-//! for it.
+//! Two nodes' hubs against a reference model: whatever is published, lost, trimmed, rolled back,
+//! begun anew, interrupted and resumed on whichever node, in any order, a client gets each event
+//! that is for it once, and logged ones in order, or is told; and none that is not for it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +76,8 @@ enum SubscriberStep {
     },
 }
 
-/// For which of the clients an event is, a bit for each of those that have a user; none means everybody.
+/// For which of the clients an event is, a bit for each of those that have a user; none means
+/// everybody.
 type To = u8;
 
 /// The third client has no user.
@@ -136,8 +137,9 @@ fn step_of_new_logs() -> impl Strategy<Value = SubscriberStep> {
     ]
 }
 
-/// The same with a clock that goes back, so that a log gives out the ids of the one before again. Of events that were rolled back or
-/// published by plain commands nothing would tell which of the two is meant.
+/// The same with a clock that goes back, so that a log gives out the ids of the one before again.
+/// Of events that were rolled back or published by plain commands nothing would tell which of the
+/// two is meant.
 fn step_of_clocks() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         12 => step_of_new_logs().prop_map(|step| match step {
@@ -162,8 +164,8 @@ fn step_of_hops() -> impl Strategy<Value = SubscriberStep> {
     ]
 }
 
-/// The same with failovers in the middle of replays: clients read the log ahead of what the node was told, and then the log
-/// loses just that.
+/// The same with failovers in the middle of replays: clients read the log ahead of what the node
+/// was told, and then the log loses just that.
 fn step_of_failovers() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         6 => publish(0.4),
@@ -206,7 +208,8 @@ struct Client {
     index: usize,
     subscriber: Option<Subscriber>,
     last_event_id: Option<String>,
-    /// Numbers of events that it knows of: by having got them, or by being told to fetch its state anew.
+    /// Numbers of events that it knows of: by having got them, or by being told to fetch its state
+    /// anew.
     known: BTreeSet<u64>,
     /// The greatest number of a logged event received since it was last told to start over.
     greatest: u64,
@@ -327,12 +330,14 @@ impl World {
                 self.say(&Bytes::from(format!("live {}", self.published)));
             }
             SubscriberStep::EndLog { clock_back } => {
-                // What was published by plain commands and is gone before a node has read it, nothing can tell.
+                // What was published by plain commands and is gone before a node has read it,
+                // nothing can tell.
                 for _ in 0..20 {
                     (0..2).for_each(|node| self.answer_read(node));
                 }
                 self.log.lock().end();
-                // Positions of the log that has ended must not be good in the next one, which may give out the same ids.
+                // Positions of the log that has ended must not be good in the next one, which may
+                // give out the same ids.
                 self.milliseconds = self.milliseconds.saturating_sub(clock_back);
             }
             SubscriberStep::Forge { ahead } => {
@@ -347,7 +352,8 @@ impl World {
                 self.log.lock().roll_back(count);
                 let head = self.log.lock().head();
                 self.alive.retain(|event| event.id <= head);
-                // The clock of the new server may be behind, but it never gives out an id below its own log's end.
+                // The clock of the new server may be behind, but it never gives out an id below its
+                // own log's end.
                 self.milliseconds = head.milliseconds;
             }
             SubscriberStep::Interrupt { node } => self.interrupt(node),
@@ -360,7 +366,8 @@ impl World {
         }
     }
 
-    /// Sees to it that everything that is under way arrives: the links stand, all reads are answered, all clients read.
+    /// Sees to it that everything that is under way arrives: the links stand, all reads are
+    /// answered, all clients read.
     fn settle(&mut self) {
         self.arrive();
         // What was announced on a link that lost the announcement shows with the next event.
@@ -406,7 +413,8 @@ impl World {
         let mut log = self.log.lock();
         // A log gives out no id below its own end.
         self.milliseconds = self.milliseconds.max(log.head().milliseconds) + 1;
-        // Ids of events that were rolled back are not given out again: their sequence part differs. Those of a log that has ended are.
+        // Ids of events that were rolled back are not given out again: their sequence part differs.
+        // Those of a log that has ended are.
         let sequence = if self.repeats_ids { 0 } else { self.published };
         let id = EntryId { milliseconds: self.milliseconds, sequence };
         let payload = self.published.to_string();
@@ -447,7 +455,8 @@ impl World {
         }
     }
 
-    /// Marks reach right beyond the newest entry, so that each live event wants one; where time stands for rates, beyond all.
+    /// Marks reach right beyond the newest entry, so that each live event wants one; where time
+    /// stands for rates, beyond all.
     fn write_marks(&mut self, node: usize) {
         while self.nodes[node].hub.marks().take().is_some() {
             let mut log = self.log.lock();
@@ -514,7 +523,8 @@ impl World {
 }
 
 impl Client {
-    /// The client fetches its state from the application: whatever was published up to now it knows.
+    /// The client fetches its state from the application: whatever was published up to now it
+    /// knows.
     fn begin_anew(&mut self, alive: &[Published]) {
         self.joined = true;
         self.known.extend(alive.iter().map(|event| event.number));
@@ -540,7 +550,8 @@ impl Client {
                 return;
             }
             if data == "false" {
-                // It follows the last event by its own word: without a read of the log for each event it cannot be told.
+                // It follows the last event by its own word: without a read of the log for each
+                // event it cannot be told.
                 self.last_event_id = field("id: ").or(self.last_event_id.take());
                 return;
             }

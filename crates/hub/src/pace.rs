@@ -1,8 +1,8 @@
-//! How fast a workspace's channel may bring events, and what was dropped because it was faster.
+//! The rate limit of a workspace's channel, and the events that were dropped because of it.
 //!
-//! Whoever missed something is told before anything later reaches it, and not more often than once a second. So after a
-//! drop everything else is dropped too until it may be told; the buckets fill meanwhile, and what goes through stays near
-//! the configured rate.
+//! A reset precedes any later event, and resets come once a second at most. So after a drop every
+//! event is dropped until the reset is due. The buckets fill meanwhile, and the delivered rate
+//! remains near the configured one.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -16,25 +16,25 @@ use governor::state::{InMemoryState, NotKeyed};
 use crate::rate::{Rates, quota};
 use tidings_event::Position;
 
-/// How many seconds' worth may come at once: twice what a publisher over HTTP may send at once, so that what was let in
-/// there is not dropped here because it was bunched up on its way.
+/// The length of a burst in seconds. It is twice that of a publisher over HTTP, so a burst that is
+/// accepted there and arrives at once is not dropped here.
 const BURST_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
-/// The shortest time between two words about dropped events.
+/// The shortest time between two resets for dropped events.
 const TELLING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where a hub takes the time from, as the time since some moment; it never goes back.
+/// The clock of a hub, as the time since a fixed start; it never goes back.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
 impl Clock {
-    /// A clock that this function reads.
+    /// Creates a clock that `read` reads.
     #[must_use]
     pub fn new(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// The time that it shows.
+    /// The current time.
     pub(super) fn now(&self) -> Duration {
         (self.0)()
     }
@@ -62,27 +62,27 @@ impl governor::clock::Clock for Clock {
     }
 }
 
-/// The pace of one workspace.
+/// The rate limit of one workspace.
 #[derive(Debug)]
 pub(super) struct Pace {
     clock: Clock,
     events: Option<Bucket>,
     bytes: Option<Bucket>,
-    /// When subscribers were last told of drops.
+    /// The time of the last reset for dropped events.
     told: Option<Duration>,
-    /// What was dropped since.
+    /// The events dropped since.
     untold: Option<UnreportedLimit>,
 }
 
-/// Events that were dropped, of which nobody has been told yet.
+/// Dropped events without a reset so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnreportedLimit {
-    /// The place of the last logged one among them.
+    /// The position of the last logged one.
     pub(super) position: Option<Position>,
 }
 
 impl Pace {
-    /// A pace with full buckets; `None` where nothing is bounded.
+    /// Creates full buckets; `None` if no rate is limited.
     pub(super) fn new(rates: Rates, clock: &Clock) -> Option<Self> {
         let bucket = |per_second| Bucket::new(per_second, clock.clone());
         let (events, bytes) = (rates.events.map(bucket), rates.bytes.map(bucket));
@@ -90,8 +90,8 @@ impl Pace {
         bounded.then(|| Self { clock: clock.clone(), events, bytes, told: None, untold: None })
     }
 
-    /// Whether an event of so many bytes may be delivered now; it takes its share of the buckets then. One that is refused
-    /// for its bytes has used up its place among the events.
+    /// Whether an event of this size may be delivered now; if so, it takes tokens from the buckets.
+    /// An event that exceeds the byte rate has used a token of the event rate.
     pub(super) fn admits(&self, bytes: usize) -> bool {
         if self.untold.is_some() && !self.may_tell() {
             return false;
@@ -100,18 +100,18 @@ impl Pace {
         take(&self.events, 1) && take(&self.bytes, bytes)
     }
 
-    /// An event was dropped; `position` is its place in the log, if it has one.
+    /// Records a dropped event; `position` is its place in the log, if it has one.
     pub(super) fn note_dropped(&mut self, position: Option<Position>) {
         let untold = self.untold.get_or_insert(UnreportedLimit { position: None });
         untold.position = position.or(untold.position);
     }
 
-    /// Whether there is something to be told, and it may be told now.
+    /// Whether a reset is due now.
     pub(super) fn is_due(&self) -> bool {
         self.untold.is_some() && self.may_tell()
     }
 
-    /// What is to be told, which counts as told now.
+    /// Takes the dropped events; their reset counts as sent now.
     pub(super) fn tell(&mut self) -> Option<UnreportedLimit> {
         let untold = self.untold.take()?;
         self.told = Some(self.clock.now());
@@ -136,7 +136,7 @@ impl Bucket {
         Self { limiter: RateLimiter::direct_with_clock(quota, clock), size: quota.burst_size().get() }
     }
 
-    /// Takes so much, or all that the bucket can hold where that is less; nothing if it is not there.
+    /// Takes this many tokens, or a full bucket if that is less; none if they are missing.
     fn take(&self, count: usize) -> bool {
         let count = u32::try_from(count).unwrap_or(u32::MAX).min(self.size);
         let Some(count) = NonZeroU32::new(count) else { return true };

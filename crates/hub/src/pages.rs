@@ -1,7 +1,8 @@
-//! The memory that pages of logs take which clients that come back read.
+//! The memory of the pages that resuming clients read.
 //!
-//! Pages are held here alone; readers know them weakly. Where room is short, a page goes that nobody has read from for a while, and its
-//! readers go on with another page, from where they are, when they read again. So a reader that takes nothing holds nothing.
+//! Only this list holds pages; readers have weak references. If memory is short, idle pages are
+//! freed. Their readers request another page, from their position on, when they read again. So a
+//! reader that takes nothing holds nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,14 +15,15 @@ use super::budget::RingBudget;
 use super::read_queue::ReaderId;
 use super::replay::ReplayPage;
 
-/// Where room is short, a page stays that was read from within this time.
+/// A page that was read from within this time is kept if memory is short.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// But no longer than this, for readers that take a little again and again.
+/// The limit of that, for readers that take a little again and again.
 const AGE_MAX: Duration = Duration::from_secs(5);
 
-/// How long a page is kept otherwise after it was read from, for others who come back to the same place: a crowd that reconnects
-/// arrives within seconds, and on a small machine it takes a while to be let in.
+/// The time for which a page is kept after its last read, for other clients that resume at the same
+/// position. Many clients that reconnect arrive within seconds, and a small machine needs some time
+/// to accept them.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// The pages of all workspaces.
@@ -29,42 +31,43 @@ const KEPT: Duration = Duration::from_secs(10);
 pub(super) struct Pages {
     pub(super) budget: Arc<RingBudget>,
     bytes_max: usize,
-    /// What one page may take: each frame may be wanted in two forms.
+    /// The most memory of one page: each frame may be needed in two forms.
     page_bytes: usize,
     state: Mutex<PagesState>,
 }
 
 #[derive(Debug, Default)]
 struct PagesState {
-    /// In the order in which they came.
+    /// In the order of arrival.
     held: VecDeque<Held>,
-    /// How many are being read, each of which may take as much as a page may.
+    /// The number of pages that are being read; each may need the memory of a whole page.
     under_way: usize,
 }
 
 #[derive(Debug)]
 struct Held {
     page: Arc<ReplayPage>,
-    /// The client that had it read.
+    /// The client for which it was read.
     reader: Option<ReaderId>,
     since: Instant,
 }
 
 impl Pages {
-    /// Room for `bytes_max` bytes of pages of workspaces whose rings may have `ring_bytes`.
+    /// Creates the list with `bytes_max` bytes for pages of workspaces whose rings may have
+    /// `ring_bytes`.
     pub(super) fn new(used: Gauge, bytes_max: usize, ring_bytes: usize) -> Self {
         let budget = Arc::new(RingBudget::new(used, bytes_max));
         Self { budget, bytes_max, page_bytes: ring_bytes.saturating_mul(2), state: Mutex::default() }
     }
 
-    /// Whether there is room for one more page. It counts as under way then, until [`Self::end`].
+    /// Whether one more page fits. If so, it counts as being read until [`Self::end`].
     pub(super) fn begin(&self, reader: Option<ReaderId>, now: Instant) -> bool {
         let mut state = self.state.lock();
         let wanted = self.page_bytes.saturating_mul(state.under_way + 1);
         if self.budget.lacks(wanted) {
             self.make_room(&mut state, wanted, reader, now);
         }
-        // One page at a time is read in any case.
+        // A single page is always read.
         let is_alone = state.under_way == 0 && state.held.is_empty();
         if self.budget.lacks(wanted) && !is_alone {
             return false;
@@ -73,18 +76,18 @@ impl Pages {
         true
     }
 
-    /// A page that was under way has come or will not.
+    /// Notes that a page was read or failed.
     pub(super) fn end(&self) {
         let mut state = self.state.lock();
         state.under_way = state.under_way.saturating_sub(1);
     }
 
-    /// A page has come.
+    /// Stores a page.
     pub(super) fn hold(&self, page: Arc<ReplayPage>, reader: Option<ReaderId>, now: Instant) {
         self.state.lock().held.push_back(Held { page, reader, since: now });
     }
 
-    /// Forgets pages that nobody has read from for long enough.
+    /// Frees pages that have been idle for long enough.
     pub(super) fn sweep(&self, now: Instant) {
         let mut state = self.state.lock();
         state.held.retain(|held| held.page.idle(now) < KEPT);
@@ -93,12 +96,12 @@ impl Pages {
         }
     }
 
-    /// Gives up pages, the oldest first: those that are not read from, and for another client those of one that has more than a quarter
-    /// of all.
+    /// Frees pages, the oldest first. They are idle, old or finished, or belong to another client
+    /// that has more than a quarter of all memory.
     fn make_room(&self, state: &mut PagesState, wanted: usize, reader: Option<ReaderId>, now: Instant) {
         state.held.retain(|held| {
             let is_old = now.saturating_duration_since(held.since) >= AGE_MAX;
-            // Its workspace knows it, and each of its readers.
+            // Its workspace has a reference to it, and each of its readers.
             let is_done = held.page.was_read() && Arc::weak_count(&held.page) <= 1;
             !(self.budget.lacks(wanted) && (is_old || is_done || held.page.idle(now) >= IDLE))
         });

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tidings_event::EntryId;
 use tidings_event::envelope::Message;
 
-/// Messages in the order of the channel, bounded in number and bytes.
+/// Messages in the order of the channel; their number and bytes are bounded.
 #[derive(Debug, Default)]
 pub(super) struct MessageQueue {
     messages: VecDeque<Message>,
@@ -13,7 +13,7 @@ pub(super) struct MessageQueue {
 }
 
 impl MessageQueue {
-    /// Adds a message at the end, unless there is no room for it.
+    /// Appends a message, or returns it if the queue is full.
     pub(super) fn push(
         &mut self,
         message: Message,
@@ -29,7 +29,7 @@ impl MessageQueue {
         Ok(())
     }
 
-    /// Puts a message back before all others.
+    /// Puts a message in front of all others.
     pub(super) fn put_back(&mut self, message: Message) {
         self.bytes += weight(&message);
         self.messages.push_front(message);
@@ -44,7 +44,7 @@ impl MessageQueue {
         message
     }
 
-    /// Takes out the first message if it announces this entry.
+    /// Takes the first message if it announces this entry.
     pub(super) fn pop_announcement(&mut self, entry: EntryId) -> Option<Message> {
         self.begins_with(entry).then(|| self.pop()).flatten()
     }
@@ -54,15 +54,15 @@ impl MessageQueue {
         matches!(self.messages.front(), Some(Message::Logged { id, .. }) if *id == entry)
     }
 
-    /// Drops everything. Returns whether a live event was among it.
+    /// Drops all messages. Returns whether one of them was live.
     pub(super) fn clear(&mut self) -> bool {
         let holds_live = self.messages.iter().any(|message| matches!(message, Message::Live(_)));
         *self = Self::default();
         holds_live
     }
 
-    /// The lowest entry beyond `last` that a message announces: what a read brings from there on is left to the messages, so that
-    /// live events between them keep their place.
+    /// The lowest entry beyond `last` that a message announces. A read stops before it, so that
+    /// live events between announcements keep their place.
     pub(super) fn announced_after(&self, last: EntryId) -> Option<EntryId> {
         let announced = self.messages.iter().filter_map(|message| match message {
             Message::Logged { id, .. } if *id > last => Some(*id),
@@ -71,8 +71,8 @@ impl MessageQueue {
         announced.min()
     }
 
-    /// Drops messages that say to look at the log, as far as no announcement stands before them. The read that is about to begin
-    /// finds what they mean.
+    /// Drops the empty messages before the first announcement: the read that begins now finds their
+    /// entries.
     pub(super) fn drop_looks(&mut self) {
         let end = self.messages.iter().position(|message| matches!(message, Message::Logged { .. }));
         let mut index = 0;
@@ -84,9 +84,12 @@ impl MessageQueue {
         });
     }
 
-    /// Drops announcements of entries up to `last` that a read has brought already. The channel has the order of the log: where
-    /// the announcement of `last` itself is found, or of the entry after it, all before it are repetitions. Where a first entry is among
-    /// them, they may be of another log under the same ids: then nothing is dropped.
+    /// Drops announcements of entries up to `last`, which a read has brought already. The channel
+    /// has the order of the log. So all announcements up to that of `last`, or up to that of the
+    /// next entry, are repetitions.
+    ///
+    /// If one of them announces a first entry, they may belong to another log with the same ids.
+    /// Then none is dropped.
     pub(super) fn drop_repetitions(&mut self, last: EntryId) {
         let subscription = self.messages.iter().rposition(
             |message| matches!(message, Message::Logged { id, previous, .. } if *id == last || *previous == last),
@@ -110,7 +113,7 @@ impl MessageQueue {
     }
 }
 
-/// What a message weighs in the queue, in bytes.
+/// The size of a message in the queue, in bytes.
 fn weight(message: &Message) -> usize {
     match message {
         Message::LookAtLog => 0,

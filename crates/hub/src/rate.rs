@@ -1,10 +1,10 @@
-//! How fast a workspace may be published to.
+//! The rates at which a workspace accepts events.
 
 use std::num::NonZeroU32;
 
 use governor::Quota;
 
-/// Bounds on what is published to one workspace, per second; `None` where there is no bound.
+/// Limits on publishing to one workspace, per second; `None` without a limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rates {
     /// Events.
@@ -14,7 +14,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Takes numbers as the configuration has them: 0 is no bound. A number beyond 32 bits is none either.
+    /// Converts numbers of the configuration: 0, or a number beyond 32 bits, is no limit.
     #[must_use]
     pub fn new(events: usize, bytes: usize) -> Self {
         let rate = |number: usize| u32::try_from(number).ok().and_then(NonZeroU32::new);
@@ -22,7 +22,7 @@ impl Rates {
     }
 }
 
-/// A bucket that fills at a rate and holds what comes together in so many seconds.
+/// A bucket that fills at a rate and holds the tokens of so many seconds.
 #[must_use]
 pub fn quota(per_second: NonZeroU32, seconds: NonZeroU32) -> Quota {
     Quota::per_second(per_second).allow_burst(per_second.saturating_mul(seconds))

@@ -1,5 +1,5 @@
-//! What the hub wants read of logs. The hub does no I/O: whoever does takes the wishes from here and brings the answers to
-//! [`Hub::answer`](super::Hub::answer).
+//! The reads of logs that the hub needs. The hub does no I/O: a task takes the requests from here
+//! and returns the results to [`Hub::answer`](super::Hub::answer).
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -13,18 +13,18 @@ use super::pages::Pages;
 use tidings_event::log::Span;
 use tidings_event::workspace::WorkspaceId;
 
-/// One wish out of so many is one of clients that come back, where there is one.
+/// One of this many reads is for resuming clients, if there is one.
 const SHARE: usize = 4;
 
-/// How many clients are looked at for one whose page has room.
+/// The number of clients that are tried for one whose page fits.
 const TRIED: usize = 8;
 
-/// Stands for a client whose reads take turns with those of others.
+/// Names a client whose reads take turns with those of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReaderId(u64);
 
 impl ReaderId {
-    /// The client that `key` names. In 64 bits: two that share one by chance share turns too.
+    /// The client that `key` names. Two clients with the same 64-bit hash share their turns.
     #[must_use]
     pub fn of(key: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -33,40 +33,42 @@ impl ReaderId {
     }
 }
 
-/// A wish to have a part of a workspace's log read.
+/// A request to read a part of a workspace's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRead {
-    /// Whose log.
+    /// The workspace of the log.
     pub workspace: WorkspaceId,
-    /// Which part.
+    /// The part.
     pub span: Span,
-    /// How long to wait before it is read.
+    /// The pause before the read.
     pub pause: Duration,
-    /// Which life of the workspace on this node asked. What a former one was answered is older than its successor's
-    /// subscription.
+    /// The generation of the workspace on this node that made the request. A result for an earlier
+    /// one is older than the subscription of the current one.
     pub(super) incarnation: u64,
-    /// Who asked.
+    /// The origin of the request.
     pub(super) asker: ReadOrigin,
 }
 
-/// Who asked for a read.
+/// The origin of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadOrigin {
-    /// The workspace itself, to catch up; the number tells an answer that is still wanted from one that is not.
+    /// The workspace itself, to catch up. The id distinguishes a result that is still needed from
+    /// an outdated one.
     Workspace(u64),
-    /// Subscribers that come back.
+    /// Resuming subscribers.
     Replay {
-        /// The client that was the first to want the page; all that nothing is known of are one.
+        /// The first client that needs the page; all unknown clients count as one.
         reader: Option<ReaderId>,
     },
-    /// The workspace, after its subscription was confirmed: have live events been marked meanwhile?
+    /// The workspace, after its subscription was confirmed: it looks for a new mark of live events.
     Look {
-        /// Which look it is.
+        /// The number of the look.
         number: u64,
     },
 }
 
-/// Wishes in order. A workspace has one at a time for itself, and a bounded number for places that subscribers come back to.
+/// Requests in order. A workspace has one at a time for itself, and a bounded number for resuming
+/// subscribers.
 #[derive(Debug)]
 pub struct ReadQueue {
     wishes: Mutex<ReadRequests>,
@@ -76,20 +78,20 @@ pub struct ReadQueue {
 
 #[derive(Debug, Default)]
 struct ReadRequests {
-    /// Live subscribers wait for these.
+    /// Connected subscribers wait for these.
     of_workspaces: VecDeque<LogRead>,
     /// Looks at marks, which bring no page.
     looks: VecDeque<LogRead>,
-    /// Clients that come back wait for these.
+    /// Resuming clients wait for these.
     of_replays: Turns,
-    /// How many of the first were taken since one of the others was.
+    /// The number of workspace reads taken since the last other one.
     in_row: usize,
 }
 
-/// Wishes of clients that take turns.
+/// Requests of clients that take turns.
 #[derive(Debug, Default)]
 struct Turns {
-    /// The clients that have some, the next one in front.
+    /// The clients with requests, the next one in front.
     readers: VecDeque<Option<ReaderId>>,
     wishes: HashMap<Option<ReaderId>, VecDeque<LogRead>>,
 }
@@ -103,7 +105,7 @@ impl Turns {
         wishes.push_back(read);
     }
 
-    /// The next wish for whose page there is room.
+    /// Takes the next request whose page fits.
     fn take(&mut self, mut has_room: impl FnMut(Option<ReaderId>) -> bool) -> Option<LogRead> {
         for _ in 0..self.readers.len().min(TRIED) {
             let reader = self.readers.pop_front()?;
@@ -137,9 +139,9 @@ impl ReadQueue {
         self.added.notify_one();
     }
 
-    /// The next wish, without waiting. What live subscribers wait for comes first, but each [`SHARE`]th wish is one of clients that
-    /// come back, so that workspaces which want one read after the other hold up nobody else. Clients that come back take turns, and
-    /// wait while there is no room for a page.
+    /// Takes the next request without waiting. Reads that connected subscribers wait for come
+    /// first. Each [`SHARE`]th read is for resuming clients, so workspaces that read without pause
+    /// delay no client. Resuming clients take turns, and wait while no page fits.
     pub fn take(&self) -> Option<LogRead> {
         let mut wishes = self.wishes.lock();
         if wishes.in_row < SHARE - 1
@@ -155,14 +157,14 @@ impl ReadQueue {
         read.or_else(|| wishes.of_workspaces.pop_front())
     }
 
-    /// A read for a client has ended, or memory was given back: there may be room for a page.
+    /// Notes that a read for a client has ended or memory was freed, so a page may fit.
     pub(super) fn made_room(&self) {
         if !self.wishes.lock().of_replays.readers.is_empty() {
             self.added.notify_one();
         }
     }
 
-    /// Waits for the next wish. Cancellation safe; for one waiter.
+    /// Waits for the next request. Cancellation safe; for one waiter.
     pub async fn next(&self) -> LogRead {
         loop {
             if let Some(read) = self.take() {

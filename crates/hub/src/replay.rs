@@ -1,5 +1,5 @@
-//! Parts of a log that returning subscribers need. Everyone who comes back to the same place shares one read, and its
-//! frames, encoded once.
+//! Pages of a log for clients that resume. All clients that resume at one position share one read
+//! and its frames, which are encoded once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,56 +16,58 @@ use tidings_event::control::ResetReason;
 use tidings_event::log::{LiveMark, LogEntry, LogError, LogPage, Span};
 use tidings_event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
 
-/// The most pages that a workspace keeps for others.
+/// The most pages that a workspace keeps for later clients.
 const KEPT_MAX: usize = 8;
 
-/// The most pages of a workspace that are waited for at a time. Clients decide which places they come back to, and each other place
-/// costs a read. Those that want a further one ask when one has come.
+/// The most pages of a workspace that are being read at a time. Clients choose their positions, and
+/// each position costs a read. Further clients request a page when one has been read.
 const WAITING_MAX: usize = 64;
 
-/// The same for one client, so that its many places keep nobody else waiting.
+/// The same for one client, so that its many positions delay no other client.
 const WAITING_EACH_MAX: usize = 8;
 
-/// How long a read that failed counts for all who come back to its place.
+/// The time for which a failed read counts for all clients at its position.
 const FAILURE_KEPT: Duration = Duration::from_secs(10);
 
-/// A part of a log, encoded.
+/// A part of a log as encoded frames.
 #[derive(Debug)]
 pub(super) struct ReplayPage {
-    /// The events, in order.
+    /// The events in order.
     frames: Vec<Frame>,
-    /// The same at positions beside the log; made when the first subscriber needs them. See [`Self::frame`].
+    /// The same with live positions; encoded when the first subscriber needs them. See
+    /// [`Self::frame`].
     beside: OnceLock<(Vec<Frame>, RingShare)>,
-    /// Whether they connect to the place that was asked for.
+    /// Whether the events connect to the requested position.
     pub(super) proven: bool,
-    /// The last entry that the page covers; the place asked for where it is empty.
+    /// The last entry of the page; the requested one if the page is empty.
     pub(super) last: Option<EntryId>,
     /// The newest entry of the log; see [`LogPage::head`].
     pub(super) head: EntryId,
-    /// What is known of the log's epoch.
+    /// The record of the log's epoch, if it is known.
     record: Option<EpochRecord>,
-    /// What is known of live events.
+    /// The mark of live events.
     pub(super) live: LiveMark,
-    /// When it was asked for.
+    /// The state of the workspace at the request of the page.
     pub(super) asked: Asked,
-    /// What the frames take, out of what all pages may take.
+    /// The memory of the frames, as a share of the budget of all pages.
     share: RingShare,
     since: Instant,
-    /// When it was last read from, in milliseconds since then, and at least 1; 0 before that.
+    /// The time of the last read, in milliseconds after `since` and at least 1; 0 before the first.
     used: AtomicU64,
 }
 
-/// How the workspace stood when a page was asked for.
+/// The state of a workspace at the request of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// Where the ring ended: what the page does not have stands from here on.
+    /// The end of the ring: events after the page are in the ring from here on.
     pub(super) at: u64,
-    /// The life of the subscription. In another one the log may be another.
+    /// The generation; in another one, the log may be another.
     pub(super) generation: u64,
 }
 
 impl ReplayPage {
-    /// Encodes what was read, as much as a ring may hold. An entry that cannot be delivered becomes a reset at its place.
+    /// Encodes a page of the log, at most as many bytes as a ring may hold. An entry that cannot be
+    /// delivered becomes a reset at its position.
     pub(super) fn encode(shared: &HubShared, span: Span, page: &LogPage, asked: Asked) -> Self {
         let bytes_max = shared.settings.ring_bytes;
         let size = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
@@ -80,7 +82,8 @@ impl ReplayPage {
                 .count()
         };
         let all = &page.entries;
-        // What does not fit is read next, from the last that did; of the newest, the older ones are left out.
+        // Entries beyond the limit come with the next read; of the newest entries, the oldest are
+        // omitted.
         let entries = if let Span::Newest { .. } = span {
             &all[all.len() - fitting(&mut all.iter().rev())..]
         } else {
@@ -105,34 +108,35 @@ impl ReplayPage {
         Self { frames, beside, proven, last: place, head, record, live, asked, share, since, used }
     }
 
-    /// What its frames take, in bytes.
+    /// The memory of the frames in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.share.bytes() + self.beside.get().map_or(0, |(_, share)| share.bytes())
     }
 
-    /// It is read from.
+    /// Records that a subscriber reads from the page.
     pub(super) fn touch(&self) {
         let used = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.used.store(used.max(1), Ordering::Relaxed);
     }
 
-    /// Whether anybody has read from it.
+    /// Whether a subscriber has read from the page.
     pub(super) fn was_read(&self) -> bool {
         self.used.load(Ordering::Relaxed) > 0
     }
 
-    /// For how long nobody has read from it.
+    /// The time since the last read.
     pub(super) fn idle(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since + Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
 
-    /// Whether it holds no event.
+    /// Whether the page has no event.
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// An event of it. `is_beside`: for a client that may have missed live events and was not told yet. Its event's position
-    /// stands beside the log, so that a client which loses its connection with it is told wherever it comes back.
+    /// Returns a frame of the page. `is_beside`: the client may have missed live events and has no
+    /// reset yet. Its frames carry live positions, so any node sends the reset if the connection
+    /// breaks before the end of the replay.
     pub(super) fn frame(&self, index: usize, shared: &HubShared, is_beside: bool) -> Option<&Frame> {
         if !is_beside {
             return self.frames.get(index);
@@ -147,7 +151,7 @@ impl ReplayPage {
         beside.0.get(index)
     }
 
-    /// The epoch of the log, where it is known.
+    /// The epoch of the log, if it is known.
     pub(super) fn epoch(&self) -> Option<Epoch> {
         self.record.map(|record| record.epoch)
     }
@@ -157,13 +161,14 @@ impl ReplayPage {
         epoch::position(self.record.as_ref(), entry)
     }
 
-    /// Whether the page holds nothing, and what came after it was asked for has left the ring meanwhile, whose oldest frame has
-    /// this cursor. Whoever went on from it would have fallen out at once.
+    /// Whether the page is empty and the ring has dropped events that came after its request.
+    /// `oldest` is the cursor of the ring's oldest frame. A subscriber that went on from such a
+    /// page would lag at once.
     pub(super) fn is_outrun(&self, oldest: u64) -> bool {
         self.frames.is_empty() && self.asked.at < oldest
     }
 
-    /// Why the page does not connect to `after`.
+    /// The reason for which the page does not connect to `after`.
     pub(super) fn reason(&self, after: Option<EntryId>) -> ResetReason {
         if after.is_some_and(|after| self.head < after) {
             ResetReason::RolledBack
@@ -173,52 +178,54 @@ impl ReplayPage {
     }
 }
 
-/// What a frame of a page takes in memory, in bytes, with its form that carries `event:`.
+/// The memory of a frame of a page in bytes, including its form with `event:`.
 fn page_cost(frame: &Frame) -> usize {
     let named = frame.event_type().map_or(0, |_| frame.plain().len());
     cost(frame) + named
 }
 
-/// The reads of one workspace that subscribers wait for or have waited for.
+/// The reads of one workspace that subscribers have requested.
 #[derive(Debug, Default)]
 pub(super) struct Replays(HashMap<Span, PageRead>);
 
 #[derive(Debug)]
 enum PageRead {
-    /// Asked for, by a client.
+    /// Requested, for a client.
     Waiting(Asked, Option<ReaderId>),
-    /// Here. A page that is gone meanwhile counts as not asked for.
+    /// Read. A page that was freed counts as not requested.
     Landed(Weak<ReplayPage>),
-    /// It did not come, at this moment.
+    /// Failed at this time.
     Failed(ReplayFailure, Instant),
 }
 
-/// Why a page did not come.
+/// The reason for which a page could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplayFailure {
-    /// The bus is away; coming back later may help.
+    /// The bus is away; a later attempt may succeed.
     Unavailable,
     /// The log cannot be read.
     Unreadable,
 }
 
-/// What is known of a page.
+/// The state of a page.
 pub(super) enum Page {
-    /// Nobody has asked for it: whoever finds this has to.
+    /// Not requested: the caller has to request it.
     Unasked,
-    /// It is under way, or as many others are as may be. Either way something comes that wakes all who wait.
+    /// Requested, or too many others are. A result that wakes all waiting subscribers follows
+    /// either way.
     Waiting,
-    /// It is here, or it failed.
+    /// Read or failed.
     Landed(Result<Arc<ReplayPage>, ReplayFailure>),
 }
 
 impl Replays {
-    /// Looks for a page; one that nobody asked for in this life of the subscription, or that the ring has outrun, counts as
-    /// asked for from `now` on. `oldest` is the cursor of the ring's oldest frame.
+    /// Returns the state of a page. A page that was not requested in this generation, or that the
+    /// ring has outrun, counts as requested from now on. `oldest` is the cursor of the ring's
+    /// oldest frame.
     pub(super) fn get(&mut self, span: Span, reader: Option<ReaderId>, now: Asked, oldest: u64) -> Page {
         let is_stale = |page: &ReplayPage| page.asked.generation != now.generation || page.is_outrun(oldest);
         match self.0.get(&span) {
-            // One that was asked for in an earlier life is on its way; when it is here it does not count.
+            // A request of an earlier generation is under way; its page will not count.
             Some(PageRead::Waiting(..)) => return Page::Waiting,
             Some(PageRead::Failed(failure, _)) => return Page::Landed(Err(*failure)),
             Some(PageRead::Landed(page)) => {
@@ -237,7 +244,8 @@ impl Replays {
         Page::Unasked
     }
 
-    /// When a page was asked for that is still under way; `None` if nobody waits for it.
+    /// The state at the request of a page that is still being read; `None` if no subscriber waits
+    /// for it.
     pub(super) fn asked(&self, span: Span) -> Option<Asked> {
         match self.0.get(&span) {
             Some(PageRead::Waiting(asked, _)) => Some(*asked),
@@ -245,11 +253,12 @@ impl Replays {
         }
     }
 
-    /// A page has come, or will not.
+    /// Stores the result of a read.
     pub(super) fn land(&mut self, span: Span, page: Result<&Arc<ReplayPage>, ReplayFailure>, now: Instant) {
         self.sweep(now);
         if self.0.len() - self.waiting() >= KEPT_MAX {
-            // Whoever reads one of these knows it; only latecomers have to ask again.
+            // Readers of these pages keep their references; only later clients have to request them
+            // again.
             self.forget_landed();
         }
         let flight = match page {
@@ -259,7 +268,7 @@ impl Replays {
         self.0.insert(span, flight);
     }
 
-    /// Forgets what was read: the log may have become another one.
+    /// Forgets all results: the log may have become another one.
     pub(super) fn forget_landed(&mut self) {
         self.0.retain(|_, flight| matches!(flight, PageRead::Waiting(..)));
     }
@@ -268,7 +277,7 @@ impl Replays {
         self.0.values().filter(|flight| matches!(flight, PageRead::Waiting(..))).count()
     }
 
-    /// Forgets pages that are gone, and failures that were kept for long enough.
+    /// Forgets pages that were freed and failures that have expired.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.0.retain(|_, flight| match flight {
             PageRead::Waiting(..) => true,

@@ -8,44 +8,46 @@ use slab::Slab;
 use super::budget::{RingBudget, RingShare};
 use tidings_event::{Audience, Frame, Position};
 
-/// What a frame costs in memory beside its bytes, roughly: the frame itself, its share of the ring, its type.
+/// The memory of a frame beside its bytes, roughly: the frame itself, its entry in the ring, its
+/// type.
 pub(super) const FRAME_OVERHEAD_BYTES: usize = 192;
 
-/// How many times its bytes a ring may hold while a follower has not read what is oldest.
+/// A ring may hold this multiple of its byte limit while a follower has not read the oldest frames.
 const HARD_BYTES: usize = 4;
 
-/// How many times its events: more, since a burst of small ones takes little room.
+/// The same for events; it is larger because a burst of small events needs little memory.
 const HARD_EVENTS: usize = 16;
 
-/// Frames in order, each with a number; the oldest are dropped when the bounds are passed.
+/// Numbered frames in order; the oldest are dropped beyond the limits.
 #[derive(Debug)]
 pub(super) struct Ring {
     frames: VecDeque<Arc<Frame>>,
-    /// The number of the oldest frame held, or of the next one when none is.
+    /// The number of the oldest frame, or of the next one if the ring is empty.
     base: u64,
-    /// The place right before the oldest frame held; `None` where a reset stood there, which someone at its place may not
-    /// have seen.
+    /// The position right before the oldest frame. `None` after a dropped reset: a client at its
+    /// position may not have received it.
     before: Option<Position>,
-    /// Whether that place is an entry of the log where the ring began, and nothing that was heard here.
+    /// Whether that position is the entry of the log at which the ring began, rather than an event
+    /// that this node received.
     begins_in_log: bool,
-    /// The place after everything.
+    /// The position after the newest frame.
     head: Position,
-    /// What the frames take, out of what all rings may take.
+    /// The memory of the frames, as a share of the budget of all rings.
     share: RingShare,
     events_max: usize,
     bytes_max: usize,
-    /// The cursors of those who read on behalf of many; a few at most.
+    /// The cursors of readers that read for many clients; a few at most.
     followers: Slab<u64>,
 }
 
-/// What a cursor finds.
+/// The entry of the ring at a cursor.
 #[derive(Debug)]
 pub(super) enum RingEntry<'a> {
     /// A frame.
     Frame(&'a Arc<Frame>),
-    /// The end: nothing yet.
+    /// The end of the ring: no frame yet.
     Head,
-    /// The frame is gone: the reader was too slow.
+    /// The frame was dropped: the reader was too slow.
     FallenOut,
 }
 
@@ -70,8 +72,9 @@ impl Ring {
         }
     }
 
-    /// Adds a frame and drops the oldest ones as the bounds demand, that of all rings too; the new one always stays. What a
-    /// follower has not read stays for longer, as many clients would miss it who are not slow.
+    /// Appends a frame and drops the oldest ones beyond the limits, that of all rings included; the
+    /// new one is always kept. Frames that a follower has not read are kept longer: many clients
+    /// that are not slow would miss them.
     pub(super) fn push(&mut self, frame: Frame) {
         self.share.grow(cost(&frame));
         self.head = *frame.position();
@@ -90,7 +93,7 @@ impl Ring {
         }
     }
 
-    /// Whether the oldest frame has to go, which a follower may be waiting for.
+    /// Whether the oldest frame has to be dropped. `is_awaited`: a follower has not read it.
     fn exceeds(&self, is_awaited: bool) -> bool {
         let (events, bytes) = if is_awaited { (HARD_EVENTS, HARD_BYTES) } else { (1, 1) };
         let is_too_large =
@@ -98,12 +101,12 @@ impl Ring {
         self.frames.len() > self.events_max.saturating_mul(events) || (is_too_large && self.frames.len() > 1)
     }
 
-    /// Somebody reads from a cursor on, on behalf of many. Answers what it is called here.
+    /// Adds a follower, which reads for many clients from a cursor on. Returns its key.
     pub(super) fn follow(&mut self, cursor: u64) -> usize {
         self.followers.insert(cursor)
     }
 
-    /// A follower has read up to a cursor.
+    /// Records the cursor up to which a follower has read.
     pub(super) fn follower_moved(&mut self, follower: usize, cursor: u64) {
         if let Some(known) = self.followers.get_mut(follower) {
             *known = cursor;
@@ -111,7 +114,7 @@ impl Ring {
         }
     }
 
-    /// A follower reads no more.
+    /// Removes a follower.
     pub(super) fn unfollow(&mut self, follower: usize) {
         self.followers.try_remove(follower);
         self.trim();
@@ -127,12 +130,12 @@ impl Ring {
         self.base + self.frames.len() as u64
     }
 
-    /// The place after everything in the ring.
+    /// The position after the newest frame.
     pub(super) fn head_position(&self) -> Position {
         self.head
     }
 
-    /// What a cursor finds.
+    /// Returns the entry at a cursor.
     pub(super) fn at(&self, cursor: u64) -> RingEntry<'_> {
         let Some(offset) = cursor.checked_sub(self.base) else { return RingEntry::FallenOut };
         match usize::try_from(offset).ok().and_then(|offset| self.frames.get(offset)) {
@@ -141,7 +144,7 @@ impl Ring {
         }
     }
 
-    /// The ring begins after another place than was thought. Only while it is empty.
+    /// Sets the position at which an empty ring begins.
     pub(super) fn begin_at(&mut self, before: Position) {
         if self.frames.is_empty() {
             (self.before, self.head) = (Some(before), before);
@@ -149,17 +152,19 @@ impl Ring {
         }
     }
 
-    /// The cursor of a client that comes back to a place, if the ring proves that it misses nothing. The entry of the log at which
-    /// the ring began does not: the client got there elsewhere, and live events may have come after it that were not heard here.
+    /// The cursor of a client that resumes at a position, if the ring proves that it misses
+    /// nothing. The entry of the log at which the ring began proves nothing. The client got that
+    /// entry from another node, and live events after it may not have reached this one.
     pub(super) fn resumes_after(&self, position: &Position) -> Option<u64> {
         let is_unheard = self.begins_in_log && self.before.as_ref() == Some(position);
         if is_unheard { None } else { self.cursor_after(position) }
     }
 
-    /// The cursor of a reader that has seen everything up to a place, if the ring still proves it.
+    /// The cursor of a reader that has every event up to a position, if the ring still proves it.
     ///
-    /// A reset stands at the place of an event before it, or at one that the log went back to. Whoever names that place
-    /// may not have seen the reset; so it is given again, and nothing before it is taken for seen by it.
+    /// A reset has the position of the event before it, or of the entry to which the log went back.
+    /// A client at that position may not have received the reset. So it gets the reset again, and
+    /// no frame before it counts as received.
     pub(super) fn cursor_after(&self, position: &Position) -> Option<u64> {
         if self.before.as_ref() == Some(position) {
             return Some(self.base);
@@ -170,7 +175,7 @@ impl Ring {
     }
 }
 
-/// What a frame takes in memory, about, in bytes.
+/// The memory of a frame in bytes, roughly.
 pub(super) fn cost(frame: &Frame) -> usize {
     let audience = frame.audience().map_or(0, Audience::memory);
     frame.plain().len() + audience + FRAME_OVERHEAD_BYTES
@@ -247,7 +252,8 @@ mod tests {
         assert_eq!(filled(busy, 3).frames.len(), 5);
     }
 
-    /// The log went back to a place: whoever names that place may not have seen the reset that stands there now.
+    /// The log went back to a position: a client at that position may not have received the reset
+    /// there.
     #[test]
     fn a_reset_proves_nothing_about_its_place() {
         let reset = |number| Frame::reset(ResetReason::Trimmed, None, position(number));
@@ -264,12 +270,12 @@ mod tests {
         assert_eq!(ring.cursor_after(&position(5)), Some(5), "the event at that place comes first");
         ring.push(Frame::application(position(6), "x"));
         ring.push(Frame::application(position(7), "x"));
-        // The reset at 1 has fallen out, and nobody at 1 may go on as if it had been seen.
+        // The reset at 1 was dropped, so a client at 1 cannot resume.
         assert_eq!(ring.cursor_after(&position(1)), None);
     }
 
     proptest! {
-        /// A follower reads some frames now and then, while frames come.
+        /// A follower reads some frames from time to time while frames arrive.
         #[test]
         fn what_a_follower_has_not_read_stays_up_to_a_harder_bound(
             steps in proptest::collection::vec((0u64..30, 0u64..30), 1..40),

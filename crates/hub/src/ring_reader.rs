@@ -1,4 +1,4 @@
-//! Reading a workspace's ring once for many of its subscribers.
+//! Reads the ring of a workspace once for many subscribers.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,23 +9,24 @@ use super::workspace::Subscription;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Frame, Position};
 
-/// A cursor into a workspace's ring that has no view: it gets every frame, and whoever reads by it decides what of them is
-/// for whom. The ring holds for longer what it has not read. It is no subscriber of the workspace, and keeps nothing of it alive.
+/// A cursor into a workspace's ring without a filter. It gets every frame, and its owner applies
+/// the filters of the clients. The ring keeps frames longer that it has not read. It is no
+/// subscriber and keeps no workspace alive.
 #[derive(Debug)]
 pub struct RingReader {
     waiter_slot: WaiterSlot,
-    /// What it is called among the followers of the ring.
+    /// Its key among the followers of the ring.
     follower: usize,
     cursor: u64,
     position: Position,
 }
 
-/// What a tap finds.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RingRead {
     /// At least one frame.
     Frames,
-    /// What came next is no longer in the ring. Nothing follows.
+    /// The next frame is no longer in the ring. Nothing follows.
     Lagging,
     /// The bus refuses the workspace. Nothing follows.
     Unavailable,
@@ -49,7 +50,7 @@ impl RingReader {
         self.cursor
     }
 
-    /// The place up to which everything was read.
+    /// The position up to which it has read every event.
     #[must_use]
     pub fn position(&self) -> &Position {
         &self.position
@@ -61,7 +62,8 @@ impl RingReader {
         self.waiter_slot.cell().lock().subscription == Subscription::Live
     }
 
-    /// Adds the next frames to `frames`, at most `most` of them (at least 1). Wakes the task of the last call only.
+    /// Adds the next frames to `frames`, at most `most` (at least 1). Wakes the task of the last
+    /// call only.
     pub fn poll_frames(
         &mut self,
         context: &Context<'_>,

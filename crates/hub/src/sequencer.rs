@@ -1,8 +1,8 @@
-//! A workspace's events in order: what came from the channel and what was read from the log, put together without loss and
-//! without repetition, or with a word in the stream that something may be missing.
+//! The order of a workspace's events. It joins the messages of the channel and the entries of the
+//! log without loss and without repetition. Where events may be missing, it adds a reset.
 //!
-//! A message that shows that the log holds something unseen is kept back, with all that come after it, until the log has
-//! been read; so the order stays that of the bus.
+//! A message may show that the log holds an entry that is not in the order. Then this message and
+//! all later ones wait until the log is read, so the order remains that of the bus.
 
 mod answers;
 mod live;
@@ -27,7 +27,7 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
 use tidings_metrics::EventKind;
 
-/// The first pause before a read after some that brought nothing; it doubles.
+/// The first pause before a read after reads without a result; it doubles.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest such pause.
@@ -39,96 +39,103 @@ pub(super) struct Sequencer {
     workspace: WorkspaceId,
     shared: Arc<HubShared>,
     ring: Ring,
-    /// How fast events may come; `None` where they may at any rate.
+    /// The rate limit of events; `None` without one.
     pace: Option<Pace>,
-    /// Events that were dropped for another reason, and not told of yet.
+    /// Events dropped for another reason and not reported yet.
     drops: Drops,
     log: LogState,
-    /// The last logged event that stands in the order, [`EntryId::ZERO`] where the log was empty; `None` while nothing is
-    /// known of the log.
+    /// The last logged event of the order, [`EntryId::ZERO`] if the log was empty; `None` while the
+    /// log is not known.
     last: Option<EntryId>,
-    /// What is known of the log's epoch.
+    /// The record of the log's epoch, if it is known.
     record: Option<EpochRecord>,
-    /// Messages that wait for the log to be read, bounded as the ring is.
+    /// Messages that wait for a read of the log, bounded like the ring.
     queue: MessageQueue,
-    /// Live messages were lost because the queue was full.
+    /// The queue was full and live messages were lost.
     overflowed: bool,
-    /// The workspace carries events that are not logged: some came, or a mark says that some came to another node.
+    /// The workspace carries live events: some came, or a mark says that another node received
+    /// some.
     is_mixed: bool,
-    /// Events came that are logged.
+    /// Logged events came.
     seen_logged: bool,
-    /// When the mark of live events has to be written again, by the hub's clock; `None` where it was not written.
+    /// When the mark of live events has to be written again, by the hub's clock; `None` if no mark
+    /// is written.
     mark_due: Option<Duration>,
-    /// Subscribers may have joined before the subscription was lost: what comes next may not connect to what they have.
+    /// Subscribers may have joined before the subscription was lost, so the next events may not
+    /// connect to theirs.
     unproven: bool,
-    /// Tells the answer to the latest read from those to earlier ones.
+    /// The id of the latest read; results of earlier reads are ignored.
     ticket: u64,
-    /// How often the subscription was confirmed after it had not stood, and the log was begun anew.
+    /// Counts the confirmations after a loss, and the logs that began again.
     generations: u64,
-    /// How many reads in a row brought nothing.
+    /// The number of reads in a row without a result.
     fruitless: u32,
-    /// The read under way waits for a while before it begins.
+    /// The current read pauses before it begins.
     is_paused: bool,
-    /// Nothing was told after an interruption, since no node had marked live events by then: the look that is under way decides.
+    /// No reset was sent after an interruption, because no mark of live events was found. The look
+    /// at the mark decides.
     awaits_look: bool,
     /// The last logged event before the latest live one.
     last_live: Option<EntryId>,
 }
 
-/// How the order stands with the log.
+/// The state of the order relative to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LogState {
-    /// The subscription does not stand: nothing is read before it does.
+    /// No subscription: nothing is read until it is confirmed.
     Adrift,
     /// The log is being read.
     Reading(Why),
-    /// Nothing is missing: messages go straight into the order.
+    /// No entry is missing: messages enter the order directly.
     Followed,
 }
 
-/// Why the log is being read.
+/// The reason of a read of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// To learn where it ends, before the first subscriber is told anything.
+    /// To find the end of the log before the first subscriber joins.
     Head,
-    /// To learn where it ends, after it could not be read.
+    /// To find the end of the log after a read failed.
     LateHead,
-    /// The subscription was lost for a while.
+    /// The subscription was lost for a time.
     Recovery,
-    /// An event was announced whose predecessor is not the last one seen: what lies between is read.
+    /// An announcement names a previous event that is not the last of the order: the entries
+    /// between them are read.
     Gap(Announced),
-    /// The log does not hold the last event any more, or an event was announced that lies before it: does it hold the announced one?
+    /// The log no longer holds the last event, or an announcement names an earlier entry: does the
+    /// log hold the announced one?
     Verify(Announced),
-    /// An empty message said so.
+    /// An empty message asked for a look.
     Look,
-    /// The log does not hold the last event any more: was it begun anew? If not, the order goes on behind `resume`, or at the end.
+    /// The log no longer holds the last event: did it begin again? If not, the order goes on behind
+    /// `resume`, or at the end.
     Anew { resume: Option<EntryId> },
 }
 
-/// An event that was announced. Its message stands first in the queue.
+/// An announced event. Its message is the first of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Announced {
     id: EntryId,
     previous: EntryId,
 }
 
-/// What came of a read.
+/// The result of a read.
 enum SequencerOutcome {
-    /// More has to be read.
+    /// Another read is needed.
     Read(ReadRequest),
-    /// Subscribers were told that something may be missing.
+    /// A reset was sent.
     Told,
     /// Nothing is missing.
     Complete,
 }
 
-/// A read that is wanted.
+/// A read of the log that a sequencer needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadRequest {
     pub(super) span: Span,
-    /// The number that its answer must bear.
+    /// The id that its result has to carry.
     pub(super) ticket: u64,
-    /// How long to wait before it.
+    /// The pause before it.
     pub(super) pause: Duration,
 }
 
@@ -168,13 +175,13 @@ impl Sequencer {
         &self.ring
     }
 
-    /// The ring, for those who read on behalf of many.
+    /// The ring, for its followers.
     pub(super) fn ring_mut(&mut self) -> &mut Ring {
         &mut self.ring
     }
 
-    /// Whether a subscriber may join at the head: the order is complete up to now, or what is missing comes after a pause, which
-    /// newcomers need not wait for.
+    /// Whether a subscriber may join at the head. The order is complete up to now, or the missing
+    /// entries come after a pause for which new subscribers need not wait.
     pub(super) fn is_followed(&self) -> bool {
         self.log == LogState::Followed || (self.is_paused && matches!(self.log, LogState::Reading(_)))
     }
@@ -184,18 +191,18 @@ impl Sequencer {
         self.last.is_none_or(|last| last < entry)
     }
 
-    /// Which life of the subscription this is, and which log. A new one may have been begun with another server, whose log need
-    /// not hold what was read in an earlier one.
+    /// The generation of the subscription and the log. A later one may belong to another server,
+    /// whose log need not hold the entries read in an earlier one.
     pub(super) fn generation(&self) -> u64 {
         self.generations
     }
 
-    /// How the workspace stands for a page that is asked for now.
+    /// The state of the workspace for a page that is requested now.
     pub(super) fn asked_now(&self) -> Asked {
         Asked { at: self.ring.head(), generation: self.generations }
     }
 
-    /// The subscription stands (again).
+    /// Handles a confirmation; returns a read if the subscription was lost or new.
     pub(super) fn confirmed(&mut self) -> Option<ReadRequest> {
         if self.log != LogState::Adrift {
             return None;
@@ -208,18 +215,19 @@ impl Sequencer {
         })
     }
 
-    /// The subscription is lost. What waited in the queue is dropped: the log is read when the subscription stands again,
-    /// and what is in no log counts as lost.
+    /// Handles the loss of the subscription. Drops the queue: after the next confirmation the log
+    /// is read, and live messages count as lost.
     pub(super) fn interrupted(&mut self) {
         self.unproven |= self.log != LogState::Adrift && self.log != LogState::Reading(Why::Head);
         self.log = LogState::Adrift;
         self.is_mixed |= self.queue.clear();
     }
 
-    /// A message of the workspace's channel.
+    /// Handles a message of the workspace's channel.
     pub(super) fn message(&mut self, message: &Bytes) -> Option<ReadRequest> {
         if self.log == LogState::Adrift {
-            // Left over from a former subscription: between it and the next one something may be missing.
+            // A message of a former subscription: events may be missing between it and the next
+            // one.
             return None;
         }
         let Ok(parsed) = envelope::parse(message) else {
@@ -237,14 +245,14 @@ impl Sequencer {
         let (messages_max, bytes_max) = (self.shared.settings.ring_events, self.shared.settings.ring_bytes);
         if let Err(message) = self.queue.push(parsed, messages_max, bytes_max) {
             self.overflowed |= self.queue.clear();
-            // The logged ones among them are read.
+            // A read brings the logged ones among them.
             self.queue.put_back(message);
             self.queue.put_back(Message::LookAtLog);
         }
         None
     }
 
-    /// The answer to a read. Returns the next wish, if more must be read.
+    /// Handles the result of a read. Returns the next read, if one is needed.
     pub(super) fn answer(&mut self, ticket: u64, page: Result<LogPage, LogError>) -> Option<ReadRequest> {
         let LogState::Reading(why) = self.log else { return None };
         if ticket != self.ticket {
@@ -261,13 +269,13 @@ impl Sequencer {
             SequencerOutcome::Complete => false,
         };
         if matches!(why, Why::Head | Why::Recovery | Why::Anew { .. }) && std::mem::take(&mut self.unproven) {
-            // Without a last known event nothing connects, whatever the log says now.
+            // Without a known last event nothing connects, whatever the log holds now.
             let may_miss = why == Why::Head || self.may_have_lost_live();
             if may_miss && !told {
                 self.push_reset(ResetReason::Interrupted);
             }
             if may_miss && self.is_mixed {
-                // Clients that were here before may come from elsewhere, or go there.
+                // Earlier clients of this node may have come from another node, or go there.
                 self.note_live();
             }
             self.awaits_look = !may_miss && !told && self.shared.settings.live == LiveEvents::Auto;
@@ -275,7 +283,7 @@ impl Sequencer {
         self.go_on()
     }
 
-    /// The log is read: takes what waited meanwhile.
+    /// Puts the messages that waited for the read into the order.
     fn go_on(&mut self) -> Option<ReadRequest> {
         self.log = LogState::Followed;
         if let Some(last) = self.last {
@@ -286,14 +294,15 @@ impl Sequencer {
                 return Some(wish);
             }
         }
-        // Behind what was logged meanwhile: a client that comes back at a place before the lost events is told as well.
+        // The reset follows the logged events, so a client that resumes before the lost events gets
+        // it too.
         if std::mem::take(&mut self.overflowed) {
             self.push_reset(ResetReason::Overflow);
         }
         None
     }
 
-    /// Puts a message into the order, or keeps it back because the log must be read first.
+    /// Puts a message into the order, or keeps it back because the log has to be read first.
     fn take(&mut self, message: Message) -> Option<ReadRequest> {
         match message {
             Message::Live(payload) => {
@@ -301,7 +310,7 @@ impl Sequencer {
                 None
             }
             Message::LookAtLog => Some(match self.last {
-                // What of the log is new cannot be told from what is old.
+                // New entries of the log cannot be distinguished from old ones.
                 None => self.read(Why::LateHead, Span::Head),
                 Some(last) => self.read(Why::Look, Span::after(last, self.epoch())),
             }),
@@ -340,7 +349,7 @@ impl Sequencer {
         ReadRequest { span, ticket: self.ticket, pause }
     }
 
-    /// The epoch that the log is known to be in.
+    /// The known epoch of the log.
     fn epoch(&self) -> Option<Epoch> {
         self.record.map(|record| record.epoch)
     }
@@ -351,7 +360,8 @@ impl Sequencer {
         if entry == EntryId::ZERO { self.shared.next_live(position) } else { position }
     }
 
-    /// Puts an announced event at the end of the order. The first one of a log begins the epoch that was named for it.
+    /// Appends an announced event to the order. The first event of a log begins the epoch that its
+    /// record names.
     fn append_announced(&mut self, id: EntryId, payload: &Bytes, to: Option<Arc<tidings_event::Audience>>) {
         if self.last == Some(EntryId::ZERO)
             && let Some(record) = self.record.as_mut().filter(|record| !record.is_born())
@@ -362,7 +372,7 @@ impl Sequencer {
         self.append_logged(id, payload.len(), true, |shared| shared.logged(position, payload, to));
     }
 
-    /// Puts a logged event at the end of the order, unless, `is_paced`, it comes too fast.
+    /// Appends a logged event to the order, unless `is_paced` and it exceeds the rate limit.
     fn append_logged(
         &mut self,
         id: EntryId,
@@ -385,8 +395,9 @@ impl Sequencer {
         }
     }
 
-    /// An event cannot be delivered: it is counted, logged, and its absence told, before anything later goes out, and not more often
-    /// than once a second where nothing does. `position` is its place, if it has one.
+    /// Drops an event that cannot be delivered: counts and logs it. A reset precedes every later
+    /// event; without later events, resets come once a second at most. `position` is the place of
+    /// the event, if it has one.
     fn drop_event(&mut self, reason: ResetReason, bytes: usize, position: Option<Position>) {
         self.shared.note_dropped(&self.workspace, reason, bytes);
         self.drops.add(reason, position);
@@ -397,7 +408,7 @@ impl Sequencer {
         }
     }
 
-    /// The log does not connect to what was known: goes on behind an entry.
+    /// Goes on behind an entry, because the log does not connect to the order.
     fn restart_at(
         &mut self,
         entry: EntryId,
@@ -413,8 +424,8 @@ impl Sequencer {
         SequencerOutcome::Told
     }
 
-    /// Tells everyone, in the stream and in its order, that something may be missing here. It stands at the place of the
-    /// event before it: who has seen it can go on from there on any node.
+    /// Adds a reset to the order for all subscribers. It has the position of the event before it,
+    /// so a client that has received it can resume from there on any node.
     fn push_reset(&mut self, reason: ResetReason) {
         self.push_reset_at(reason, self.ring.head_position());
     }
@@ -424,8 +435,8 @@ impl Sequencer {
         self.put_reset(reason, head);
     }
 
-    /// Whether an event may be delivered, or comes too fast: then it is dropped, which is told before anything later. `position` is
-    /// its place, if it has one.
+    /// Whether an event may be delivered. One that exceeds the rate limit is dropped, and a reset
+    /// precedes every later event. `position` is the place of the event, if it has one.
     fn admit(&mut self, bytes: usize, position: Option<Position>) -> bool {
         let Some(pace) = self.pace.as_mut().filter(|pace| !pace.admits(bytes)) else { return true };
         pace.note_dropped(position);
@@ -433,7 +444,7 @@ impl Sequencer {
         false
     }
 
-    /// Tells what was dropped, if it is time to. Returns whether there was something.
+    /// Sends the resets for dropped events that are due. Returns whether there was one.
     pub(super) fn tell_what_is_due(&mut self) -> bool {
         let is_due =
             self.pace.as_ref().is_some_and(Pace::is_due) || self.drops.is_due(self.shared.clock.now());
@@ -445,7 +456,7 @@ impl Sequencer {
         is_due
     }
 
-    /// Tells what was dropped, at the place of the last that has one.
+    /// Sends the resets for dropped events, at the position of the last that has one.
     fn tell_dropped(&mut self) {
         if let Some(untold) = self.pace.as_mut().and_then(Pace::tell) {
             let head = untold.position.unwrap_or_else(|| self.ring.head_position());
@@ -462,7 +473,7 @@ impl Sequencer {
         self.shared.metrics.count_reset(reason.as_str());
     }
 
-    /// Adds an event at the end, behind the word on what was dropped before it.
+    /// Appends an event, after the resets for events that were dropped before it.
     fn push(&mut self, frame: Frame) {
         self.tell_dropped();
         self.ring.push(frame);

@@ -1,4 +1,4 @@
-//! What all workspaces of a hub have in common.
+//! State that all workspaces of a hub share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,18 +32,18 @@ pub(super) struct HubShared {
     pub(super) marks: Marks,
     pub(super) lingering: Lingering,
     pub(super) clock: Clock,
-    /// What rings may take together.
+    /// The budget of all rings.
     pub(super) budget: Arc<RingBudget>,
-    /// A workspace has events that were dropped and not told of yet.
+    /// A workspace has dropped events without a reset so far.
     has_untold: AtomicBool,
     /// For log lines about events that are dropped.
     drop_log: Throttle,
     /// For log lines about logs that cannot be read.
     pub(super) read_log: Throttle,
-    /// Numbers for places beside the log. One count for the whole node, so that a workspace that was given up and comes
-    /// back never uses a number twice.
+    /// Numbers for live positions. The node has one count, so a workspace that is released and
+    /// created again never repeats a number.
     live_numbers: AtomicU64,
-    /// Numbers for reads and for workspaces; of the whole node for the same reason.
+    /// Ids of reads and workspaces; one count of the node for the same reason.
     tickets: AtomicU64,
 }
 
@@ -70,38 +70,38 @@ impl HubShared {
         }
     }
 
-    /// What pages of logs may take together.
+    /// The budget of all pages.
     pub(super) fn page_budget(&self) -> Arc<RingBudget> {
         Arc::clone(&self.pages.budget)
     }
 
-    /// Whether there is no room for the largest event beside what rings hold.
+    /// Whether the rings leave too little memory for the largest event.
     pub(super) fn is_crowded(&self) -> bool {
         self.budget.lacks(self.settings.event_bytes + FRAME_OVERHEAD_BYTES)
     }
 
-    /// A place right after a logged one that no one has used.
+    /// A live position right after a logged one; no other event has it.
     pub(super) fn next_live(&self, logged: Position) -> Position {
         let number = self.live_numbers.fetch_add(1, Ordering::Relaxed) + 1;
         Position { live: Some(LivePart { node: self.node, number }), ..logged }
     }
 
-    /// A workspace has dropped events, and must wait before it tells so.
+    /// Notes that a workspace has dropped events whose reset has to wait.
     pub(super) fn note_untold(&self) {
         self.has_untold.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a workspace may have something to tell of dropped events; from here on only what is noted later counts.
+    /// Whether a workspace may have dropped events without a reset. Clears the note.
     pub(super) fn take_untold(&self) -> bool {
         self.settings.rates != Rates::default() || self.has_untold.swap(false, Ordering::Relaxed)
     }
 
-    /// A number that no other read or workspace of this node has.
+    /// Returns a number that no other read or workspace of this node has.
     pub(super) fn next_ticket(&self) -> u64 {
         self.tickets.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Whether a payload can be delivered, as text.
+    /// Returns a payload as text, if it can be delivered.
     pub(super) fn check<'a>(&self, payload: &'a Bytes) -> Result<&'a str, ResetReason> {
         if payload.len() > self.settings.event_bytes {
             return Err(ResetReason::TooLarge);
@@ -109,15 +109,16 @@ impl HubShared {
         std::str::from_utf8(payload).map_err(|_| ResetReason::NotUtf8)
     }
 
-    /// The frame of a logged event, if it can be delivered.
+    /// Creates the frame of a logged event, if it can be delivered.
     pub(super) fn frame(&self, entry: &LogEntry, position: Position) -> Result<Frame, ResetReason> {
         let payload = entry.payload.as_ref().ok_or(ResetReason::BadEntry)?;
-        // What cannot be read is shown to nobody.
+        // An event whose audience cannot be read reaches no client.
         let to = entry.to.as_ref().map(|to| Audience::parse(to).map(Arc::new)).transpose();
         self.logged(position, payload, to.map_err(|_| ResetReason::BadEntry)?)
     }
 
-    /// The frame of a logged event for an audience or for everybody, if it can be delivered.
+    /// Creates the frame of a logged event, for an audience or for all clients, if it can be
+    /// delivered.
     pub(super) fn logged(
         &self,
         position: Position,
@@ -127,7 +128,7 @@ impl HubShared {
         Ok(Frame::application(position, self.check(payload)?).to(to))
     }
 
-    /// Counts and logs an event that cannot be delivered; telling it to subscribers is the caller's.
+    /// Counts and logs an event that cannot be delivered; the caller sends the reset.
     pub(super) fn note_dropped(&self, workspace: &WorkspaceId, reason: ResetReason, bytes: usize) {
         self.metrics.count_dropped(reason.as_str());
         if let Some(silenced) = self.drop_log.pass() {

@@ -1,31 +1,31 @@
-//! Where a subscriber wants to begin.
+//! The place at which a subscriber begins.
 
 use tidings_event::Position;
 
-/// The most of a client's own text that is kept to be told back to it.
+/// The most text of a client that is kept for a reset.
 const TEXT_BYTES_MAX: usize = 128;
 
-/// Where a subscriber wants to begin.
+/// The place at which a subscriber begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// At the head.
     Head,
-    /// After the place that it names.
+    /// After the position that the client sent.
     After(Resume),
-    /// With what was logged at or after a time, in milliseconds since the Unix epoch.
+    /// With the events logged at or after a time, in milliseconds since the Unix epoch.
     Since {
         /// The time.
         milliseconds: u64,
     },
     /// With the newest logged events.
     Newest {
-        /// How many.
+        /// The number of events.
         count: usize,
     },
 }
 
 impl Start {
-    /// What the client said, to be told back to it in a reset.
+    /// The text of the client, for a reset.
     pub(super) fn text(&self) -> Option<Box<str>> {
         match self {
             Self::Head | Self::Newest { .. } => None,
@@ -35,7 +35,7 @@ impl Start {
     }
 }
 
-/// Where a client says it has been: the text of its `Last-Event-ID`, and the place that it names if it names one.
+/// A client's `Last-Event-ID`: its text, and its position if it is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
     text: Box<str>,
@@ -43,7 +43,7 @@ pub struct Resume {
 }
 
 impl Resume {
-    /// Takes what the client sent, whatever it is; a long text is cut.
+    /// Accepts any text of a client; a long one is truncated.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let end = text.floor_char_boundary(TEXT_BYTES_MAX);

@@ -21,8 +21,8 @@ use tidings_event::log::Span;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{EntryId, Epoch, Frame, Position};
 
-/// A subscriber of a workspace: a cursor into its ring, or into the log until it has caught up with the ring, and a view of
-/// the events. It leaves the workspace by being dropped.
+/// A subscriber of a workspace: a filter, and a cursor into the ring, or into the log until it has
+/// caught up with the ring. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct Subscriber {
     waiter_slot: WaiterSlot,
@@ -30,44 +30,46 @@ pub struct Subscriber {
     filter: SubscriptionFilter,
     stage: SubscriberStage,
     position: Option<Position>,
-    /// Whose reads of the log take turns with those of others.
+    /// The client with whose reads of the log this one takes turns; `None` for the shared turn.
     reader: Option<ReaderId>,
 }
 
 #[derive(Debug)]
 enum SubscriberStage {
-    /// Waiting for the workspace to be open, then deciding where to begin.
+    /// Waits until the workspace is open, then decides where to begin.
     Held(Start),
-    /// Reading the log.
+    /// Reads the log.
     Replaying(Replaying),
-    /// Reading the ring.
+    /// Reads the ring.
     Reading {
         cursor: u64,
-        /// Logged events up to here were read from the log already, though this node was not told of them yet.
+        /// The subscriber has read logged events up to here from the log, before their
+        /// announcements reached this node.
         read_until: Option<ReadAhead>,
-        /// What the look at the mark of live events decides.
+        /// A check of live events that waits for the look at the mark.
         doubt: Option<Box<Doubt>>,
     },
 }
 
-/// A client that came back before the mark of live events was looked at once more: some may have come to another node, which has not
-/// marked them yet.
+/// A client that resumed before the node looked at the mark of live events again. Another node may
+/// have received live events that it has not marked yet.
 #[derive(Debug)]
 struct Doubt {
-    /// The entry at which the client came back.
+    /// The entry at which the client resumed.
     at: EntryId,
-    /// Where the client said it has been, for a reset.
+    /// The position that the client sent, for a reset.
     from: Option<Box<str>>,
-    /// The client's place, while it was given one beside the log instead: with that, it is looked after wherever it comes back.
+    /// The client's own position while its heartbeat carried a live position instead. With a live
+    /// position, any node checks for missed live events when the client resumes.
     place: Option<Position>,
 }
 
-/// How far a subscriber has read the log ahead of its node, and in which life of the subscription. In a later one the log
-/// may be another, that lacks these entries and gives their ids to others.
+/// How far a subscriber has read the log ahead of its node, and in which generation. In a later
+/// generation the log may lack these entries and give their ids to others.
 #[derive(Debug, Clone, Copy)]
 struct ReadAhead {
     until: EntryId,
-    /// Live events up to there may be missing, and the client was told.
+    /// The client got a reset for live events up to `until` that may be missing.
     told: bool,
     epoch: Option<Epoch>,
     generation: u64,
@@ -75,68 +77,69 @@ struct ReadAhead {
 
 #[derive(Debug)]
 struct Replaying {
-    /// Where the client said it has been, for a reset.
+    /// The position that the client sent, as text for a reset.
     from: Option<Box<str>>,
-    /// The same as a position, if it is one.
+    /// The same as a position, if the text is one.
     position: Option<Position>,
     /// The part of the log that is being read.
     span: Span,
-    /// The entry after which the client wants everything; `None` where it claims nothing.
+    /// The entry after which the client wants everything; `None` if it makes no such claim.
     began: Option<EntryId>,
-    /// The client may have missed live events, and is told when it has what the log holds.
+    /// The client may have missed live events; it gets a reset at the end of the replay.
     misses_live: bool,
-    /// A doubt from before.
+    /// A check that an earlier stage has left.
     doubt: Option<Box<Doubt>>,
-    /// That part, when it has come; it goes where others need its room.
+    /// The page of that span once it is read; it is freed when other pages need the memory.
     page: Option<Weak<ReplayPage>>,
-    /// The next frame of it.
+    /// The index of the next frame of the page.
     next: usize,
-    /// Where the log is read on if it goes: behind the last frame of it that was taken.
+    /// The span behind the last frame delivered, to read if the page is freed.
     taken: Option<Span>,
-    /// Whether the client had its hello.
+    /// Whether the client got its `connected` event.
     joined: bool,
-    /// Where the client was in the ring, if the log is only read to prove once more what it has read ahead.
+    /// The client's cursor in the ring, if the log is read only to prove again the entries that it
+    /// has read ahead.
     in_ring: Option<u64>,
 }
 
-/// How a subscriber begins.
+/// The way in which a subscriber begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joined {
-    /// At the head; nothing before it was asked for.
+    /// At the head; the client asked for nothing before it.
     Fresh {
         /// The head.
         position: Position,
     },
-    /// Right after the place it named; what it missed follows.
+    /// Right after the position that it sent; the missed events follow.
     Resumed {
-        /// The place it named; `None` where it named a time.
+        /// That position; `None` if it sent a time.
         position: Option<Position>,
     },
     /// Before the newest events, without a claim that they are all.
     Newest,
-    /// At the head, although it named a place: what lies between may be missing to it.
+    /// At the head, although it sent a position: events in between may be missing.
     Unproven {
-        /// Why.
+        /// The reason of the reset.
         reason: ResetReason,
-        /// What it named.
+        /// The position that it sent.
         from: Option<Box<str>>,
         /// The head.
         head: Position,
     },
 }
 
-/// What a subscriber gets next.
+/// The next item of a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// The workspace is confirmed: nothing is missed from here on. Comes first, and once.
+    /// The bus has confirmed the workspace: from here on no event is missed. Comes first, and once.
     Joined(Joined),
-    /// An application's event, its bytes shared with all other subscribers.
+    /// An event of the application; all subscribers share its bytes.
     Event(Bytes),
-    /// A word of the broker's own.
+    /// An event of the broker.
     Notice(Bytes),
-    /// What came next is no longer in the ring: the client was too slow. Nothing follows.
+    /// The next frame is no longer in the ring: the client was too slow. Nothing follows.
     Lagging,
-    /// The bus refuses the workspace, or the log cannot be reached. Nothing follows.
+    /// The bus refuses the workspace, or cannot read the log. Nothing follows.
     Unavailable,
 }
 
@@ -158,7 +161,7 @@ impl Subscriber {
         }
     }
 
-    /// Reads the log for this client, in turns with others. Without one it takes turns together with all others without.
+    /// Reads the log in the turn of `reader`. Subscribers without a reader share one turn.
     #[must_use]
     pub fn reading_for(self, reader: ReaderId) -> Self {
         Self { reader: Some(reader), ..self }
@@ -174,7 +177,7 @@ impl Subscriber {
         self.cell().id()
     }
 
-    /// The place up to which the client has everything it wants; `None` until that is known.
+    /// The position up to which the client has every event that it wants; `None` until it is known.
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
@@ -192,14 +195,15 @@ impl Subscriber {
         self.cell().subscriber_count()
     }
 
-    /// The view.
+    /// The filter.
     #[must_use]
     pub fn filter(&self) -> &SubscriptionFilter {
         &self.filter
     }
 
-    /// The number in the ring of the frame that comes next, once nothing but the ring is read; `None` before that, and while
-    /// events come through the ring that were read from the log already, or something else may have to be told.
+    /// The number of the next frame in the ring, once the subscriber reads the ring alone. `None`
+    /// before that, while the ring repeats events that it has read from the log, or while a check
+    /// of live events is open.
     #[must_use]
     pub fn ring_cursor(&self) -> Option<u64> {
         match &self.stage {
@@ -210,22 +214,23 @@ impl Subscriber {
         }
     }
 
-    /// A reader of the ring that begins where this subscriber is; `None` where that is not the ring alone.
+    /// Creates a reader of the ring that begins at this subscriber's cursor; `None` if it does not
+    /// read the ring alone.
     #[must_use]
     pub fn ring_reader(&self) -> Option<RingReader> {
         let cursor = self.ring_cursor()?;
         Some(RingReader::new(WaiterSlot::enter(Arc::clone(self.cell())), cursor, self.position?))
     }
 
-    /// Gives up reading: somebody else does it for the client, which stays a subscriber of the workspace until the
-    /// presence is dropped.
+    /// Stops reading, because a ring reader reads for the client. The client remains a subscriber
+    /// of the workspace until the guard is dropped.
     #[must_use]
     pub fn into_guard(self) -> SubscriptionGuard {
         self.subscription_guard
     }
 
-    /// Waits until the workspace is open or refused: `true` if open. Cancellation safe; takes nothing away from
-    /// [`poll_next`](Self::poll_next).
+    /// Waits until the workspace is open or refused; returns `true` if it is open. Cancellation
+    /// safe; it takes no item from [`poll_next`](Self::poll_next).
     pub async fn settled(&self) -> bool {
         std::future::poll_fn(|context| {
             let mut state = self.cell().lock();
@@ -241,7 +246,7 @@ impl Subscriber {
         .await
     }
 
-    /// What the client gets next. Wakes the task of the last call only.
+    /// Returns the next item. Wakes the task of the last call only.
     pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Next> {
         let cell = Arc::clone(self.cell());
         let mut state = cell.lock();
@@ -265,7 +270,7 @@ impl Subscriber {
         }
     }
 
-    /// A reset for this client alone.
+    /// Sends a reset to this client alone.
     fn tell(&self, reason: ResetReason, from: Option<&str>, head: &Position) -> SubscriberStep {
         self.cell().shared().metrics.count_reset(reason.as_str());
         SubscriberStep::Give(Next::Notice(control::reset(reason, from, head)))
@@ -315,14 +320,15 @@ impl Subscriber {
                 *cursor += 1;
                 let position = frame.position();
                 if let Some(doubt) = doubt {
-                    // The frame gives the client a place of its own.
+                    // The frame moves the client to a position of its own.
                     doubt.place = None;
                 }
                 if let Some(ahead) = read_until {
                     let is_live = position.live.is_some();
                     let is_beyond =
                         position.entry > ahead.until || (position.entry == ahead.until && is_live);
-                    // What stands at a place that the client has left behind tells its own place.
+                    // A reset at a position that the client has passed is sent at the client's
+                    // position.
                     let place = self.position.unwrap_or(*position);
                     if is_beyond {
                         *read_until = None;
@@ -330,7 +336,7 @@ impl Subscriber {
                         let reset = control::reset(reason, Some(&place.to_string()), &place);
                         return SubscriberStep::Give(Next::Notice(reset));
                     } else if is_live && !ahead.told {
-                        // It would come behind logged events that came after it.
+                        // The live event would follow logged events that came after it.
                         ahead.told = true;
                         return self.tell(ResetReason::LiveEvents, Some(&place.to_string()), &place);
                     } else {
@@ -360,17 +366,17 @@ impl Subscriber {
     }
 }
 
-/// What came of one look.
+/// The result of one step.
 enum SubscriberStep {
-    /// Something for the client.
+    /// An item for the client.
     Give(Next),
-    /// Nothing yet.
+    /// No item yet.
     Wait,
-    /// Look again.
+    /// Take another step.
     GoOn,
 }
 
-/// A frame as a view has it.
+/// Applies a filter to a frame.
 fn show(filter: &SubscriptionFilter, frame: &Frame) -> SubscriberStep {
     match filter.bytes(frame) {
         Some(bytes) if frame.is_application() => SubscriberStep::Give(Next::Event(bytes.clone())),

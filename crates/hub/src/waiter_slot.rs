@@ -1,4 +1,4 @@
-//! Being in a workspace: as a subscriber, which counts, and as a reader, which is woken.
+//! The membership in a workspace: a subscriber counts, a reader is woken.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::workspace::WorkspaceCell;
 use tidings_event::workspace::WorkspaceId;
 
-/// A subscriber counts as one of its workspace until this is dropped.
+/// Counts as a subscriber of its workspace until it is dropped.
 pub struct SubscriptionGuard(Arc<WorkspaceCell>);
 
 impl SubscriptionGuard {
-    /// Takes over the leaving of a subscriber that has entered.
+    /// Takes over a subscriber that the workspace has added.
     pub(super) fn new(cell: Arc<WorkspaceCell>) -> Self {
         Self(cell)
     }
@@ -34,7 +34,7 @@ impl fmt::Debug for SubscriptionGuard {
     }
 }
 
-/// A place among those who are woken when there is something to read.
+/// The slot of a reader that is woken when there is something to read.
 #[derive(Debug)]
 pub(super) struct WaiterSlot {
     cell: Arc<WorkspaceCell>,
@@ -42,12 +42,12 @@ pub(super) struct WaiterSlot {
 }
 
 impl WaiterSlot {
-    /// Takes over the leaving of a reader that has entered.
+    /// Takes over a reader that the workspace has added.
     pub(super) fn new(cell: Arc<WorkspaceCell>, slot: usize) -> Self {
         Self { cell, slot }
     }
 
-    /// Enters as a further reader.
+    /// Adds a further reader.
     pub(super) fn enter(cell: Arc<WorkspaceCell>) -> Self {
         let slot = cell.enter_reader();
         Self { cell, slot }

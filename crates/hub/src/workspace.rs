@@ -1,4 +1,4 @@
-//! One workspace on this node: its link to the bus, its order of events, and who waits for them.
+//! One workspace on this node: its subscription, its order of events and its waiting subscribers.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -17,14 +17,14 @@ use super::shared::HubShared;
 use tidings_event::log::{LiveMark, LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 
-/// How a workspace's subscription stands.
+/// The state of a workspace's subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subscription {
-    /// Asked for, not confirmed yet, or lost and not confirmed again.
+    /// Requested, not confirmed yet; or lost and not confirmed again.
     Pending,
-    /// Confirmed: everything that is published arrives.
+    /// Confirmed: every published event arrives.
     Live,
-    /// The bus will not have it.
+    /// The bus refuses it.
     Refused,
 }
 
@@ -32,27 +32,27 @@ pub(super) enum Subscription {
 #[derive(Debug)]
 pub(super) struct WorkspaceCell {
     id: WorkspaceId,
-    /// Tells it from a workspace of the same id that was given up.
+    /// Distinguishes it from an earlier workspace of the same id that was released.
     incarnation: u64,
     shared: Arc<HubShared>,
     state: Mutex<WorkspaceState>,
 }
 
-/// What the cell's lock protects.
+/// The state behind the cell's lock.
 #[derive(Debug)]
 pub(super) struct WorkspaceState {
     pub(super) sequencer: Sequencer,
     pub(super) subscription: Subscription,
     pub(super) replays: Replays,
     pub(super) look: Look,
-    /// Those who read, each with its waker while it waits.
+    /// The readers, each with its waker while it waits.
     waiting: Slab<Option<Waker>>,
-    /// How many subscribers are here, those included for whom somebody else reads.
+    /// The number of subscribers, including those for which a ring reader reads.
     subscriber_count: usize,
     /// Emptied and reused at each wake-up, so that fan-out allocates nothing.
     waking: Vec<Waker>,
     empty_since: Option<Instant>,
-    /// Whether this stands among the lingering workspaces.
+    /// Whether the workspace is in the list of lingering ones.
     lingers: bool,
 }
 
@@ -76,7 +76,7 @@ impl WorkspaceCell {
         &self.id
     }
 
-    /// Whether a read was asked for by this very workspace.
+    /// Whether this very workspace requested a read.
     pub(super) fn has_asked(&self, read: &LogRead) -> bool {
         read.incarnation == self.incarnation
     }
@@ -89,7 +89,8 @@ impl WorkspaceCell {
         self.state.lock()
     }
 
-    /// A subscriber enters. Answers its slot, and whether the bus must be asked again because it refused before.
+    /// Adds a subscriber. Returns its slot, and whether the bus has to try again because it refused
+    /// before.
     pub(super) fn enter(&self) -> (usize, bool) {
         let mut state = self.state.lock();
         state.empty_since = None;
@@ -102,7 +103,7 @@ impl WorkspaceCell {
         (state.waiting.insert(None), ask_again)
     }
 
-    /// A subscriber leaves.
+    /// Removes a subscriber.
     pub(super) fn leave(&self) {
         let mut state = self.state.lock();
         state.subscriber_count -= 1;
@@ -115,12 +116,12 @@ impl WorkspaceCell {
         self.shared.metrics.subscribers.dec();
     }
 
-    /// Somebody reads who is no subscriber: on behalf of some.
+    /// Adds a reader that is no subscriber; it reads for several.
     pub(super) fn enter_reader(&self) -> usize {
         self.state.lock().waiting.insert(None)
     }
 
-    /// Somebody reads no more.
+    /// Removes a reader.
     pub(super) fn leave_reader(&self, slot: usize) {
         let mut state = self.state.lock();
         state.waiting.remove(slot);
@@ -130,26 +131,28 @@ impl WorkspaceCell {
         }
     }
 
-    /// How many subscribers are here.
+    /// The number of subscribers.
     pub(super) fn subscriber_count(&self) -> usize {
         self.state.lock().subscriber_count
     }
 
-    /// Answers whether nobody is here, and takes note that this does not stand among the lingering workspaces any more.
+    /// Records that the workspace was taken from the list of lingering ones. Returns whether it has
+    /// no subscriber.
     pub(super) fn is_taken_from_lingering(&self) -> bool {
         let mut state = self.state.lock();
         state.lingers = false;
         state.subscriber_count == 0
     }
 
-    /// Forgets what is kept for a while only. Answers whether nobody has been here for the linger time.
+    /// Forgets results that have expired. Returns whether the workspace had no subscriber for the
+    /// linger time.
     pub(super) fn sweep(&self, now: Instant, linger: Duration) -> bool {
         let mut state = self.state.lock();
         state.replays.sweep(now);
         state.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= linger)
     }
 
-    /// Tells of events that were dropped because they came too fast, if that is due.
+    /// Sends the resets for dropped events that are due.
     pub(super) fn tell_dropped(&self) {
         let mut state = self.state.lock();
         if state.sequencer.tell_what_is_due() {
@@ -194,7 +197,7 @@ impl WorkspaceCell {
         self.wake_unlocked(state);
     }
 
-    /// The answer to a read of the log that the workspace itself asked for.
+    /// Handles the result of a read that the workspace itself requested.
     pub(super) fn caught_up(&self, ticket: u64, page: Result<LogPage, LogError>) {
         let mut state = self.state.lock();
         let wish = state.sequencer.answer(ticket, page);
@@ -202,10 +205,10 @@ impl WorkspaceCell {
         self.wake_unlocked(state);
     }
 
-    /// The answer to a read of the log that subscribers asked for.
+    /// Handles the result of a read that subscribers requested.
     pub(super) fn replayed(&self, span: Span, reader: Option<ReaderId>, page: Result<LogPage, LogError>) {
         let Some(asked) = self.state.lock().replays.asked(span) else { return };
-        // Encoded outside the lock, which live events want meanwhile.
+        // Encoded outside the lock, because live events need it meanwhile.
         let page = match page {
             Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, asked))),
             Err(error) => Err(ReplayFailure::from(&error)),
@@ -219,12 +222,13 @@ impl WorkspaceCell {
         self.wake_unlocked(state);
     }
 
-    /// Has a part of the log read for subscribers, of which `reader` is the first.
+    /// Requests a read of the log for subscribers; `reader` is the first of them.
     pub(super) fn ask_replay(&self, span: Span, reader: Option<ReaderId>) {
         self.push_read(span, Duration::ZERO, ReadOrigin::Replay { reader });
     }
 
-    /// The mark was looked at once more. Where the bus was out of reach, it is looked at again; what cannot be read may be so.
+    /// Handles the second look at the mark. If the bus was unreachable, it is repeated. A mark that
+    /// cannot be read counts as one.
     pub(super) fn looked(&self, number: u64, page: Result<LogPage, LogError>) {
         let mut state = self.state.lock();
         if matches!(page, Err(LogError::Unavailable(_))) {
@@ -256,12 +260,12 @@ impl WorkspaceCell {
         self.shared.read_queue.push(LogRead { workspace, span, pause, incarnation, asker });
     }
 
-    /// Wakes every subscriber that waits.
+    /// Wakes every waiting subscriber.
     pub(super) fn wake(&self) {
         self.wake_unlocked(self.state.lock());
     }
 
-    /// Wakes every subscriber that waits, after the lock is given back: who wakes up wants it.
+    /// Wakes every waiting subscriber after it releases the lock, because they need it next.
     fn wake_unlocked(&self, mut state: MutexGuard<'_, WorkspaceState>) {
         let mut waking = std::mem::take(&mut state.waking);
         waking.extend(state.waiting.iter_mut().filter_map(|(_, waiting)| waiting.take()));
@@ -279,12 +283,12 @@ impl WorkspaceCell {
 }
 
 impl WorkspaceState {
-    /// Whether a subscriber may be told that it has joined.
+    /// Whether a subscriber may join.
     pub(super) fn is_open(&self) -> bool {
         self.subscription == Subscription::Live && self.sequencer.is_followed()
     }
 
-    /// A subscriber has nothing to read and wants to be woken.
+    /// Registers a reader that has nothing to read and has to be woken.
     pub(super) fn wait(&mut self, slot: usize, context: &Context<'_>) {
         if let Some(waiting) = self.waiting.get_mut(slot) {
             match waiting {

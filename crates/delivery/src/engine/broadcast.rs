@@ -31,11 +31,13 @@ pub(super) struct Broadcast {
     pub(super) key: BroadcastKey,
     pub(super) buffer: BroadcastBuffer,
     pub(super) broadcast_cursors: BroadcastCursors,
-    /// How many clients have not everything and are not reached by rounds, because their sockets take no more for now.
+    /// How many clients have not everything and are not reached by rounds, because their sockets
+    /// take no more for now.
     pub(super) behind: usize,
     /// It stands in the queue of those that may have something to read.
     pub(super) reading: bool,
-    /// It stands in the queue of those through whose clients a round goes, which began when the head was here.
+    /// It stands in the queue of those through whose clients a round goes, which began when the
+    /// head was here.
     pub(super) pass: Option<u64>,
     /// Nothing more comes, and every client is told so.
     pub(super) closed: Option<ReconnectReason>,
@@ -124,10 +126,11 @@ impl Broadcast {
         self.ring_reader.cursor() == cursor && self.is_open()
     }
 
-    /// The heartbeat for a client that has everything, made once for all who get it at the same moment, and its
-    /// length without framing.
+    /// The heartbeat for a client that has everything, made once for all who get it at the same
+    /// moment, and its length without framing.
     pub(super) fn heartbeat(&mut self, now: Tick) -> (&[u8], usize) {
-        // Events may come within a tick, and who gave an older place than the client has would have it repeat them.
+        // Events may come within a tick, and who gave an older place than the client has would have
+        // it repeat them.
         let of = (now, self.ring_reader.cursor());
         let heartbeat_to = &mut self.heartbeat_to;
         if heartbeat_to.of != of || heartbeat_to.bytes.is_empty() {
@@ -140,7 +143,8 @@ impl Broadcast {
         (&heartbeat_to.bytes, heartbeat_to.length)
     }
 
-    /// What is left of the frame in whose middle a cursor stands. A large one is shared by all who need it.
+    /// What is left of the frame in whose middle a cursor stands. A large one is shared by all who
+    /// need it.
     pub(super) fn rest_of_frame(&mut self, cursor: u64) -> Bytes {
         let rest = self.buffer.rest_of_frame(cursor);
         if rest.len() <= COPIED_BYTES {

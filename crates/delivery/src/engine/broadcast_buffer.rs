@@ -1,5 +1,6 @@
-//! The recent events of a workspace as they stand on the wire: one contiguous run of chunks, whose bytes are numbered from
-//! the beginning of the log. A client is a number among them, its cursor; what it lacks is what lies behind it.
+//! The recent events of a workspace as they stand on the wire: one contiguous run of chunks, whose
+//! bytes are numbered from the beginning of the log. A client is a number among them, its cursor;
+//! what it lacks is what lies behind it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use super::chunk;
 use tidings_event::Frame;
 use tidings_event::UserKey;
 
-/// The part of its bounds by which a log may pass them before its oldest frames are cut, so that cutting is rare.
+/// The part of its bounds by which a log may pass them before its oldest frames are cut, so that
+/// cutting is rare.
 const SLACK: usize = 8;
 
 /// How many times its bounds a log may hold while not every client had its turn.
@@ -17,7 +19,8 @@ const HARD: usize = 4;
 /// A buffer that is larger than this is given back when nothing is in it.
 const KEPT_BYTES: usize = 16 * 1024;
 
-/// The bounds of a log. They are those of the ring, so that a client is too slow for both at the same point.
+/// The bounds of a log. They are those of the ring, so that a client is too slow for both at the
+/// same point.
 #[derive(Debug, Clone, Copy)]
 pub struct BroadcastBounds {
     /// Frames.
@@ -140,8 +143,8 @@ impl BroadcastBuffer {
         self.private.back().is_some_and(|last| last.end > cursor)
     }
 
-    /// Fills `runs` with what lies behind a cursor and is for the user, and answers how many runs that makes. What does not
-    /// fit into `runs` is left for another time.
+    /// Fills `runs` with what lies behind a cursor and is for the user, and answers how many runs
+    /// that makes. What does not fit into `runs` is left for another time.
     pub(super) fn runs<'a>(&'a self, cursor: u64, user: Option<UserKey>, runs: &mut [FrameRun<'a>]) -> usize {
         let mut count = 0;
         let mut from = cursor;
@@ -162,7 +165,8 @@ impl BroadcastBuffer {
         count
     }
 
-    /// The place after `cursor` from where on something is for the user: behind what it does not see.
+    /// The place after `cursor` from where on something is for the user: behind what it does not
+    /// see.
     pub(super) fn skip_hidden(&self, cursor: u64, user: Option<UserKey>) -> u64 {
         let first = self.private.partition_point(|private| private.end <= cursor);
         let mut at = cursor;
@@ -198,7 +202,8 @@ impl BroadcastBuffer {
         }
     }
 
-    /// What is left of the frame in whose middle the cursor stands; empty where it stands between two.
+    /// What is left of the frame in whose middle the cursor stands; empty where it stands between
+    /// two.
     pub(super) fn rest_of_frame(&self, cursor: u64) -> &[u8] {
         match self.frame_around(cursor) {
             Some((begin, end)) if begin < cursor => self.between(cursor, end),
@@ -222,14 +227,16 @@ impl BroadcastBuffer {
         self.offered = self.offered.max(head);
     }
 
-    /// Whether the log takes no more frames before each client had its turn. One frame alone is never too much.
+    /// Whether the log takes no more frames before each client had its turn. One frame alone is
+    /// never too much.
     pub(super) fn is_full(&self) -> bool {
         let (frames, bytes) = (self.marks.len(), self.bytes.len() - self.start);
         frames > 1 && (frames >= HARD * self.bounds.frames || bytes >= HARD * self.bounds.bytes)
     }
 
-    /// Where the log has to begin for its bounds to be kept, if it has passed them by so much that it is worth while. That
-    /// is never behind what each client was offered: nobody is too slow who had no turn. The newest frame stays.
+    /// Where the log has to begin for its bounds to be kept, if it has passed them by so much that
+    /// it is worth while. That is never behind what each client was offered: nobody is too slow who
+    /// had no turn. The newest frame stays.
     pub(super) fn excess(&self) -> Option<u64> {
         let (frames, bytes) = (self.marks.len(), self.bytes.len() - self.start);
         let passes = |is: usize, bound: usize| is > bound + bound / SLACK;
@@ -404,7 +411,8 @@ mod tests {
     }
 
     proptest! {
-        /// However a socket takes bytes, and whatever is cut behind it, a user gets what is for it, in whole frames.
+        /// However a socket takes bytes, and whatever is cut behind it, a user gets what is for it,
+        /// in whole frames.
         #[test]
         fn each_user_gets_what_is_for_it_however_the_socket_takes_it(
             audiences in proptest::collection::vec(0_usize..4, 1..24),

@@ -2,8 +2,8 @@
 
 /// Clients in no order, by number, and the place of a round.
 ///
-/// A round visits everybody who was there when it began and is still there when it ends, once; who joins meanwhile is
-/// visited too.
+/// A round visits everybody who was there when it began and is still there when it ends, once; who
+/// joins meanwhile is visited too.
 #[derive(Debug, Default)]
 pub(super) struct BroadcastCursors {
     clients: Vec<u32>,

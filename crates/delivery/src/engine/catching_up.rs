@@ -1,5 +1,6 @@
-//! The first part of a stream, which is the client's own: from `retry:` over the hello and what it missed to the place
-//! where it has everything that its node has. A client with a filter of its own stays here.
+//! The first part of a stream, which is the client's own: from `retry:` over the hello and what it
+//! missed to the place where it has everything that its node has. A client with a filter of its own
+//! stays here.
 
 use std::sync::Arc;
 use std::task::Context;

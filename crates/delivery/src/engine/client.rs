@@ -14,14 +14,15 @@ use crate::stream_stats::StreamStats;
 use tidings_event::UserKey;
 use tidings_hub::{NEVER, StreamEnds, SubscriptionGuard, Tick};
 
-/// How many runs of a log go out with one write, where something between them is not for the client.
+/// How many runs of a log go out with one write, where something between them is not for the
+/// client.
 const RUNS: usize = 16;
 
 /// How often a socket is read at a time to throw away what a client sends.
 const READS: usize = 4;
 
-/// A connection. Its fields are dropped in their order: the log line comes before the workspace is left, and the socket is
-/// closed before its place is given to another.
+/// A connection. Its fields are dropped in their order: the log line comes before the workspace is
+/// left, and the socket is closed before its place is given to another.
 pub(super) struct EngineClient {
     /// `None` when the stream's last byte is out.
     pub(super) stream_stats: Option<StreamStats>,
@@ -145,7 +146,8 @@ impl EngineClient {
                 (written, bytes.len())
             };
             if wanted == 0 && broadcast_cursor.cursor == from {
-                // A log is cut behind its slowest client, so this is not so; if it were, no write would ever change it.
+                // A log is cut behind its slowest client, so this is not so; if it were, no write
+                // would ever change it.
                 debug_assert!(false, "a cursor has fallen out of its log");
                 return Sent::Gone("has lost its place");
             }
@@ -171,8 +173,8 @@ impl EngineClient {
         }
     }
 
-    /// Sends bytes that many get, when nothing else waits for this connection. What the socket does not take waits for this
-    /// connection alone.
+    /// Sends bytes that many get, when nothing else waits for this connection. What the socket does
+    /// not take waits for this connection alone.
     pub(super) fn send_shared(&mut self, bytes: &[u8], now: Tick, counts: &mut EngineCounts) -> Sent {
         counts.writes += 1;
         let count = loop {
@@ -248,7 +250,8 @@ impl EngineClient {
     }
 }
 
-/// Writes what is for a client and moves its cursor on. Answers what was written and how much of it there was.
+/// Writes what is for a client and moves its cursor on. Answers what was written and how much of it
+/// there was.
 fn write_runs(
     mut socket: &TcpStream,
     buffer: &BroadcastBuffer,

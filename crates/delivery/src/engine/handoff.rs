@@ -12,7 +12,8 @@ use tidings_hub::Subscriber;
 use tidings_limits::AddressPlace;
 use tidings_metrics::Counted;
 
-/// A stream that was granted, and waits for the socket it is to be written to. It counts as open; dropped, it ends.
+/// A stream that was granted, and waits for the socket it is to be written to. It counts as open;
+/// dropped, it ends.
 pub struct PendingStream {
     pub(super) stream_stats: StreamStats,
     pub(super) place: Option<AddressPlace>,
@@ -61,8 +62,8 @@ pub struct ConnectionGuards {
     pub counted: Option<Counted>,
     /// What the end of the listener waits for.
     pub token: Option<TaskTrackerToken>,
-    /// Its places among those of its client's address, one for the connection and one for the stream, in a box since most
-    /// have none.
+    /// Its places among those of its client's address, one for the connection and one for the
+    /// stream, in a box since most have none.
     pub places: Option<Box<[Option<AddressPlace>; 2]>>,
 }
 

@@ -1,4 +1,5 @@
-//! When each connection gets its heartbeat: once an interval, at a point of the interval that follows from its number.
+//! When each connection gets its heartbeat: once an interval, at a point of the interval that
+//! follows from its number.
 
 use tidings_hub::Tick;
 
@@ -8,13 +9,13 @@ const POINTS_MAX: u64 = 128;
 /// The shortest time between two points, in milliseconds.
 const WIDTH_MIN: u64 = 10;
 
-/// From one point to the next it is this many numbers on, so that connections that came one after the other are apart. It is
-/// prime, so every number has its point however many points there are.
+/// From one point to the next it is this many numbers on, so that connections that came one after
+/// the other are apart. It is prime, so every number has its point however many points there are.
 const STRIDE: u64 = 79;
 
-/// A hand that goes round once an interval. Whose number leaves the remainder of a point, divided by the number of points,
-/// is due there. Numbers are given without holes, so those who came at the same moment are spread evenly, and
-/// nothing has to be kept for any of them.
+/// A hand that goes round once an interval. Whose number leaves the remainder of a point, divided
+/// by the number of points, is due there. Numbers are given without holes, so those who came at the
+/// same moment are spread evenly, and nothing has to be kept for any of them.
 #[derive(Debug)]
 pub(super) struct HeartbeatWheel {
     points: u64,

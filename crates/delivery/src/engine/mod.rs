@@ -1,9 +1,11 @@
-//! The engine: streams over HTTP/1.1 in the clear, whose sockets were taken out of hyper when the head of the answer was
-//! complete. A few threads write to them what many share, straight from where it stands.
+//! The engine: streams over HTTP/1.1 in the clear, whose sockets were taken out of hyper when the
+//! head of the answer was complete. A few threads write to them what many share, straight from
+//! where it stands.
 //!
-//! A stream begins as one of its own, with its own subscriber. When it has everything that its node has, it becomes a
-//! number: its place in the log that all clients of its workspace on its shard share. An event is then put into the log
-//! once, and each client is sent what lies between its place and the end of the log, with one call.
+//! A stream begins as one of its own, with its own subscriber. When it has everything that its node
+//! has, it becomes a number: its place in the log that all clients of its workspace on its shard
+//! share. An event is then put into the log once, and each client is sent what lies between its
+//! place and the end of the log, with one call.
 //!
 //! | part | what it holds |
 //! | --- | --- |
@@ -46,8 +48,8 @@ use shard_sender::{ShardMessage, ShardSender};
 #[cfg(test)]
 mod tests;
 
-/// Up to this many clients of a workspace share a shard before the next ones go to another: a small workspace costs one
-/// log, and a large one is written by all shards.
+/// Up to this many clients of a workspace share a shard before the next ones go to another: a small
+/// workspace costs one log, and a large one is written by all shards.
 const CLIENTS_PER_SHARD: usize = 512;
 
 /// What the shards of an engine have in common.

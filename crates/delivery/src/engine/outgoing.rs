@@ -59,7 +59,8 @@ impl Outgoing {
         &mut self.own
     }
 
-    /// Puts what is left of something shared before everything else. Only while nothing is left of another.
+    /// Puts what is left of something shared before everything else. Only while nothing is left of
+    /// another.
     pub(super) fn put_first(&mut self, rest: Bytes) {
         debug_assert!(self.first.is_empty());
         self.first = rest;

@@ -1,4 +1,5 @@
-//! What a shard does for a log: it reads, and goes in rounds through those who have not got what was read.
+//! What a shard does for a log: it reads, and goes in rounds through those who have not got what
+//! was read.
 
 use super::broadcast::BroadcastRead;
 use super::client::Phase;
@@ -51,7 +52,8 @@ impl Shard {
         }
     }
 
-    /// Visits some clients of a log, and goes on with it in its next turn if that was not all. Answers how many.
+    /// Visits some clients of a log, and goes on with it in its next turn if that was not all.
+    /// Answers how many.
     pub(super) fn deliver_some(&mut self, index: u32) -> usize {
         for delivered in 0..DELIVERIES {
             let Some(log) = self.broadcasts.get_mut(index as usize) else { return delivered };
@@ -86,7 +88,8 @@ impl Shard {
         self.send_broadcast(number);
     }
 
-    /// Every client had its turn: what is beyond the bounds can be cut, and if all have everything, everything can.
+    /// Every client had its turn: what is beyond the bounds can be cut, and if all have everything,
+    /// everything can.
     fn end_pass(&mut self, index: u32, began_at: u64) {
         let Some(log) = self.broadcasts.get_mut(index as usize) else { return };
         log.pass = None;
@@ -106,7 +109,8 @@ impl Shard {
         while let Some(begin) = self.broadcasts.get(index as usize).and_then(|log| log.buffer.excess()) {
             let Some(log) = self.broadcasts.get(index as usize) else { return };
             let mut place = if log.behind == 0 { 0 } else { log.broadcast_cursors.len() };
-            // From the end, since whoever is taken out is replaced by one that was looked at already.
+            // From the end, since whoever is taken out is replaced by one that was looked at
+            // already.
             while place > 0 {
                 place -= 1;
                 let number =

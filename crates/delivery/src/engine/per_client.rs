@@ -11,7 +11,8 @@ use crate::until::millis;
 use tidings_event::control::ReconnectReason;
 use tidings_hub::NEVER;
 
-/// Who has been there for no longer than this share of the interval between heartbeats needs none yet.
+/// Who has been there for no longer than this share of the interval between heartbeats needs none
+/// yet.
 const NEW_SHARE: f64 = 0.1;
 
 /// How often a connection is filled and written to before it is another one's turn.
@@ -28,7 +29,8 @@ impl Shard {
         }
     }
 
-    /// Does what a connection has to do by itself: throws away what it sent, and sends what it has not got.
+    /// Does what a connection has to do by itself: throws away what it sent, and sends what it has
+    /// not got.
     pub(super) fn flush(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         client.queued = false;
@@ -125,7 +127,8 @@ impl Shard {
         self.set_timer(number);
     }
 
-    /// Makes a client that has everything a cursor into the log of its workspace. Answers whether it is one now.
+    /// Makes a client that has everything a cursor into the log of its workspace. Answers whether
+    /// it is one now.
     fn join(&mut self, number: u32) -> bool {
         let Some(client) = self.clients.get_mut(number as usize) else { return false };
         let Phase::CatchingUp(catching_up) = &client.phase else { return false };
@@ -220,8 +223,8 @@ impl Shard {
         }
     }
 
-    /// Ends a stream with a word to its client. What waits for it alone goes out before, and the frame that it has a part
-    /// of goes out whole.
+    /// Ends a stream with a word to its client. What waits for it alone goes out before, and the
+    /// frame that it has a part of goes out whole.
     pub(super) fn end(&mut self, number: u32, reason: ReconnectReason) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if matches!(client.phase, Phase::Ending { .. } | Phase::Closing(_)) {
@@ -261,8 +264,8 @@ impl Shard {
         self.enqueue(number);
     }
 
-    /// All is said: tells the other side, and waits a moment for it to hang up, so that what is on its way is not lost to
-    /// it by a reset.
+    /// All is said: tells the other side, and waits a moment for it to hang up, so that what is on
+    /// its way is not lost to it by a reset.
     fn close(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         // The stream is over, and so is its place among the open ones.

@@ -1,7 +1,7 @@
 //! One thread of the engine. What it holds is its own; others reach it through its inbox.
 //!
-//! It works in turns. Each takes a bounded amount of every kind of work that waits, so that nothing, however large, keeps
-//! anything else waiting for longer than a turn lasts.
+//! It works in turns. Each takes a bounded amount of every kind of work that waits, so that
+//! nothing, however large, keeps anything else waiting for longer than a turn lasts.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -56,7 +56,8 @@ const DELIVERIES: usize = 256;
 /// What is read of a socket at a time to be thrown away.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
-/// A wall clock that differs by this much from where it would be was set. A stream ends longer than this before its token does.
+/// A wall clock that differs by this much from where it would be was set. A stream ends longer than
+/// this before its token does.
 const CLOCK_STEP_MS: u64 = 400;
 
 /// How long the other side may take to hang up after the end of its stream.
@@ -73,7 +74,8 @@ pub struct Shard {
     began: Instant,
     /// The time, as of the beginning of the turn.
     pub(super) now: Tick,
-    /// The wall clock at tick 0, in milliseconds since 1970, as it was when it was last found to have been set.
+    /// The wall clock at tick 0, in milliseconds since 1970, as it was when it was last found to
+    /// have been set.
     wall_offset: i64,
     pub(super) clients: Slab<EngineClient>,
     pub(super) broadcasts: Slab<Broadcast>,
@@ -148,8 +150,9 @@ impl Shard {
         self.counts.tell(&self.settings.streams.metrics);
     }
 
-    /// Waits, at most for a time, until there is something to do, and does some of it: one wait and one turn, of which
-    /// [`run`](Self::run) makes one after the other. For those who let a shard work only when they say so.
+    /// Waits, at most for a time, until there is something to do, and does some of it: one wait and
+    /// one turn, of which [`run`](Self::run) makes one after the other. For those who let a shard
+    /// work only when they say so.
     ///
     /// # Errors
     ///
@@ -216,7 +219,8 @@ impl Shard {
     /// One turn.
     fn turn(&mut self) {
         self.follow_wall_clock();
-        // What is read comes before the words that end streams: who is ended before an event is published does not get it.
+        // What is read comes before the words that end streams: who is ended before an event is
+        // published does not get it.
         let _ = self.receive_messages();
         // Who comes back into a queue has its next part in the next turn.
         for _ in 0..READS.min(self.reads.len()) {
@@ -224,7 +228,8 @@ impl Shard {
             self.read(log);
         }
         if !self.receive_messages() {
-            // One of those that are not heard yet may end a stream before what was just read was published.
+            // One of those that are not heard yet may end a stream before what was just read was
+            // published.
             return;
         }
         for _ in 0..TIMERS {
@@ -403,7 +408,8 @@ impl Shard {
         }
     }
 
-    /// Where the wall clock was set, moves the ends of those streams whose right to be open ends by it.
+    /// Where the wall clock was set, moves the ends of those streams whose right to be open ends by
+    /// it.
     fn follow_wall_clock(&mut self) {
         let offset =
             self.settings.streams.clock.now_ms().saturating_sub(signed(millis(self.began.elapsed())));

@@ -11,8 +11,9 @@ use mio::{Registry, Token};
 use super::handoff::Handoff;
 use tidings_limits::{Ending, OnClose};
 
-/// A word to a shard. There are no more of them at a time than connections and logs, since each has two words on its
-/// way at most; connections are bounded by the listener, and what those have left who are gone is heard in the turns that follow.
+/// A word to a shard. There are no more of them at a time than connections and logs, since each has
+/// two words on its way at most; connections are bounded by the listener, and what those have left
+/// who are gone is heard in the turns that follow.
 #[derive(Debug)]
 pub(super) enum ShardMessage {
     /// A connection is handed over.
@@ -59,8 +60,8 @@ impl ShardSender {
         }
     }
 
-    /// The shard is about to wait: whoever says something from here on wakes it. What was said before must be looked for
-    /// once more after this.
+    /// The shard is about to wait: whoever says something from here on wakes it. What was said
+    /// before must be looked for once more after this.
     pub(super) fn park(&self) {
         self.asleep.store(true, Ordering::SeqCst);
     }

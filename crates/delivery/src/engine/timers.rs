@@ -8,8 +8,8 @@ use tidings_hub::Tick;
 /// So many moments may be set that do not count, however few do.
 const SPARE: usize = 1024;
 
-/// The moments that are set. Each connection knows the earliest one that counts for it; others of it are passed over when
-/// they come.
+/// The moments that are set. Each connection knows the earliest one that counts for it; others of
+/// it are passed over when they come.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Tick, u32)>>);
 
@@ -19,7 +19,8 @@ impl Timers {
         self.0.push(Reverse((at, client)));
     }
 
-    /// Whether so many are set that, with this many connections, most count no more: those of connections that are gone.
+    /// Whether so many are set that, with this many connections, most count no more: those of
+    /// connections that are gone.
     pub(super) fn are_mostly_past(&self, clients: usize) -> bool {
         self.0.len() > 2 * clients + SPARE
     }

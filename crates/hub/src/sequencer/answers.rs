@@ -1,5 +1,6 @@
-//! What a read of the log says: what is missing is put into the order, a repetition is known, a log that was begun anew is told from
-//! the one before, and what the log does not hold is dropped.
+//! The results of reads of the log. Missing entries enter the order, repetitions are dropped, and
+//! so are announced events that the log does not hold. A log that began again is distinguished from
+//! its predecessor.
 
 use bytes::Bytes;
 
@@ -11,7 +12,7 @@ use tidings_event::envelope::Message;
 use tidings_event::log::{LiveMark, LogError, LogPage, Span, proves};
 
 impl Sequencer {
-    /// What was read, put into the order.
+    /// Applies a page to the order.
     pub(super) fn answered(&mut self, why: Why, page: &LogPage) -> SequencerOutcome {
         self.is_mixed |= self.shared.settings.live == LiveEvents::Auto && page.live != LiveMark::Absent;
         match why {
@@ -26,7 +27,7 @@ impl Sequencer {
                 self.record = page.record;
                 self.append_page(why, page)
             }
-            // A log that is begun anew while the subscription does not stand may have had events before.
+            // A log that began again without a subscription may have had events before.
             Why::Recovery => {
                 let knows_none = self.last == Some(EntryId::ZERO);
                 let reason = if knows_none { ResetReason::Interrupted } else { self.reason(page) };
@@ -39,20 +40,21 @@ impl Sequencer {
         }
     }
 
-    /// Whether a log is another one than that of the last event: its epoch began with its first entry, and of the other's none was
-    /// known, or none that had begun.
+    /// Whether a page belongs to another log than the last event. That is so if the epoch of the
+    /// page has begun, and the known log had no epoch or one that had not begun.
     fn is_of_another_log(&self, page: &LogPage) -> bool {
         self.record.is_none_or(|known| !known.is_born())
             && self.last.is_some_and(|last| last != EntryId::ZERO)
             && page.record.is_some_and(|record| record.first != EntryId::ZERO)
     }
 
-    /// A page that connects to the last event.
+    /// Appends a page that connects to the last event.
     fn append_page(&mut self, why: Why, page: &LogPage) -> SequencerOutcome {
-        // What was missed for a while may come at once.
+        // Events missed for a time may come at once.
         let is_paced = why == Why::Look;
         let until = if let Why::Gap(announced) = why { Some(announced.id) } else { None };
-        // Of a gap, all is wanted up to the announced event; elsewhere messages that wait keep their place.
+        // Of a gap, every entry up to the announced one is needed. Elsewhere messages that wait
+        // keep their place.
         let end =
             if until.is_some() { None } else { self.queue.announced_after(self.last.unwrap_or_default()) };
         let entries = page.entries.iter().take_while(|entry| end.is_none_or(|end| entry.id < end));
@@ -74,13 +76,13 @@ impl Sequencer {
         }
     }
 
-    /// Asks whether the log holds an announced event, and the last one of the order.
+    /// Requests a read of an announced entry and of the last one of the order.
     pub(super) fn verify(&mut self, announced: Announced) -> ReadRequest {
         let entries = [announced.id, self.last.unwrap_or_default()];
         self.read(Why::Verify(announced), Span::Held { entries })
     }
 
-    /// Whether the log holds an announced event that does not follow the last one is known now.
+    /// Handles the proof of an announced event that does not follow the last one.
     fn verified(&mut self, announced: Announced, page: &LogPage) -> SequencerOutcome {
         let Announced { id, previous } = announced;
         let last = self.last.unwrap_or_default();
@@ -91,13 +93,13 @@ impl Sequencer {
         let is_last_proven = proves(page.record.as_ref(), last, self.epoch(), holds(last).then_some(last));
         let is_same_epoch = self.record.zip(page.record).is_some_and(|(known, now)| known.epoch == now.epoch);
         if id <= last && is_last_proven && !self.is_of_another_log(page) {
-            // It was read from the log before it was announced, or is announced twice.
+            // A read brought it before its announcement, or it is announced twice.
             self.queue.pop_announcement(id);
             self.fruitless = self.fruitless.saturating_add(1);
             return SequencerOutcome::Complete;
         }
         if id <= last && is_same_epoch {
-            // The log has lost its end, or an event went out that it never held.
+            // The log has lost its end, or an announcement named an event that the log never held.
             self.fruitless = self.fruitless.saturating_add(1);
             return self.restart_at(previous, page.record, ResetReason::RolledBack);
         }
@@ -105,7 +107,8 @@ impl Sequencer {
             let resume = (previous > last).then_some(previous);
             return SequencerOutcome::Read(self.read(Why::Anew { resume }, Span::Oldest));
         }
-        // The subscription stood all the time, and nothing stood in the log between the last event and this one.
+        // The subscription was never lost, and the log held nothing between the last event and this
+        // one.
         self.fruitless = 0;
         self.record = page.record;
         if id <= last || !is_same_epoch {
@@ -117,7 +120,7 @@ impl Sequencer {
         SequencerOutcome::Complete
     }
 
-    /// The log from its beginning, after it did not hold the last event any more.
+    /// Handles the log from its beginning, after it no longer held the last event.
     fn begun_anew(&mut self, resume: Option<EntryId>, page: &LogPage) -> SequencerOutcome {
         let last = self.last.unwrap_or_default();
         let is_new = page.proven && !self.unproven && page.entries.iter().all(|entry| entry.id != last);
@@ -126,13 +129,13 @@ impl Sequencer {
             self.fruitless = self.fruitless.saturating_add(1);
             return self.restart_at(resume.unwrap_or(page.head), page.record, reason);
         }
-        // It has all that it ever had, and the subscription stood all the time.
+        // The page holds all entries that the log ever had, and the subscription was never lost.
         self.generations += 1;
         (self.last, self.record) = (Some(EntryId::ZERO), page.record);
         self.append_page(Why::Look, page)
     }
 
-    /// Why a log does not connect to the last event.
+    /// The reason for which a log does not connect to the last event.
     fn reason(&self, page: &LogPage) -> ResetReason {
         let is_same_log = self.record.zip(page.record).is_none_or(|(known, now)| known.epoch == now.epoch);
         if is_same_log && self.last.is_some_and(|last| page.head < last) {
@@ -142,7 +145,8 @@ impl Sequencer {
         }
     }
 
-    /// An announced event is not in the log: the message says what is not so, or the event is gone already.
+    /// Drops an announced event that the log does not hold: the announcement is wrong, or the log
+    /// no longer holds the event.
     fn refute(&mut self, announced: Announced) -> SequencerOutcome {
         self.fruitless = self.fruitless.saturating_add(1);
         if let Some(Message::Logged { payload, .. }) = self.queue.pop_announcement(announced.id) {
@@ -151,16 +155,16 @@ impl Sequencer {
         SequencerOutcome::Told
     }
 
-    /// The log cannot be read.
+    /// Handles a failed read of the log.
     pub(super) fn unreadable(&mut self, why: Why, error: &LogError) -> SequencerOutcome {
         self.fruitless = self.fruitless.saturating_add(1);
         if let Some(silenced) = self.shared.read_log.pass() {
             tracing::warn!(workspace = %self.workspace, %error, silenced, "cannot read a workspace's log");
         }
         let announced = match why {
-            // No subscriber has been told anything yet: what is announced from here on is all that was promised.
+            // No subscriber has joined yet: the events announced from here on are complete.
             Why::Head => return SequencerOutcome::Complete,
-            // It is the last event itself, once more.
+            // It is the last event itself, repeated.
             Why::Verify(announced) if self.last == Some(announced.id) => {
                 self.queue.pop_announcement(announced.id);
                 return SequencerOutcome::Complete;
@@ -173,7 +177,7 @@ impl Sequencer {
         let head =
             announced.filter(|previous| self.is_behind(*previous)).map(|previous| self.position(previous));
         self.push_reset_at(ResetReason::LogUnreadable, head.unwrap_or_else(|| self.ring.head_position()));
-        // Reading for it a second time would bring nothing.
+        // A second read for it would fail too.
         self.last = announced.or(self.last);
         SequencerOutcome::Told
     }

@@ -1,4 +1,5 @@
-//! Live events, which stand in no log: their place in the order, the mark that tells other nodes of them, and where some may be lost.
+//! Live events, which are in no log. This part gives them their place in the order, writes the mark
+//! that announces them to other nodes, and detects interruptions that may lose some.
 
 use bytes::Bytes;
 
@@ -11,21 +12,22 @@ use tidings_event::{EntryId, Frame, epoch};
 use tidings_metrics::EventKind;
 
 impl Sequencer {
-    /// Whether an interruption may have cost events that no log holds. It may, unless the workspace has shown that it logs
-    /// what it carries: logged events came, and no other, here or elsewhere.
+    /// Whether an interruption may have lost events that no log holds. It may not if logged events
+    /// came and no live ones, here or on another node.
     pub(super) fn may_have_lost_live(&self) -> bool {
         self.shared.settings.live != LiveEvents::Never && (self.is_mixed || !self.seen_logged)
     }
 
-    /// A live event has come: other nodes have to know that there are such.
+    /// Handles the arrival of a live event: other nodes have to know that the workspace carries
+    /// some.
     pub(super) fn note_live(&mut self) {
         self.is_mixed = true;
         self.last_live = Some(self.last.unwrap_or_default());
         self.want_mark();
     }
 
-    /// Has the mark of live events written, unless the one that stands reaches far enough. It is renewed in the middle of its
-    /// reach, so that a workspace with many live events has no time without one.
+    /// Requests a new mark of live events, unless the current one reaches far enough. It is renewed
+    /// in the middle of its reach, so that a busy workspace is never without one.
     fn want_mark(&mut self) {
         let now = self.shared.clock.now();
         if self.shared.settings.live == LiveEvents::Auto && self.mark_due.is_none_or(|due| now >= due) {
@@ -34,12 +36,12 @@ impl Sequencer {
         }
     }
 
-    /// The mark of live events was not written: the next live event wants it anew.
+    /// The mark of live events was not written: the next live event requests it again.
     pub(crate) fn mark_failed(&mut self) {
         self.mark_due = None;
     }
 
-    /// The mark was looked at once more after the subscription was confirmed.
+    /// Handles the mark that was read again after the confirmation of the subscription.
     pub(crate) fn looked(&mut self, mark: LiveMark) {
         self.is_mixed |= mark != LiveMark::Absent;
         if std::mem::take(&mut self.awaits_look) && mark != LiveMark::Absent {
@@ -47,7 +49,8 @@ impl Sequencer {
         }
     }
 
-    /// Whether this node has heard live events after an entry, as far as its own ring shows them to nobody any more.
+    /// Whether this node received live events after an entry, also if its ring no longer holds
+    /// them.
     pub(crate) fn has_heard_live_after(&self, entry: EntryId) -> bool {
         self.last_live.is_some_and(|last_live| last_live >= entry)
     }

@@ -1,4 +1,5 @@
-//! Where a client begins, and how it gets from there to the ring: what it missed is read from the log, page by page.
+//! Where a client begins and how it reaches the ring: it reads the events that it missed from the
+//! log, page by page.
 
 use std::sync::{Arc, Weak};
 
@@ -26,7 +27,8 @@ impl Subscriber {
             }
             Start::After(resume) => {
                 position = resume.position();
-                // Before the first entry of a log whose epoch is not known, only the node that gave the position knows the place.
+                // A position before the first entry of a log without a known epoch is valid only on
+                // the node that gave it.
                 let Some(named) = position.filter(|named| !is_of_one_node(named)) else {
                     let ring = state.sequencer.ring();
                     if let Some(named) = position
@@ -62,8 +64,8 @@ impl Subscriber {
         SubscriberStep::GoOn
     }
 
-    /// Goes on in the ring. A client that first came while the look was not done, and has come again, may have missed live events
-    /// the first time.
+    /// Continues in the ring. A client that connected before the look was done and resumes later
+    /// may have missed live events the first time.
     fn resume_in_ring(&mut self, state: &WorkspaceState, cursor: u64, position: Position) -> SubscriberStep {
         let is_doubted = self.cell().shared().settings.live == LiveEvents::Auto
             && state
@@ -77,7 +79,7 @@ impl Subscriber {
         SubscriberStep::Give(Next::Joined(Joined::Resumed { position: Some(position) }))
     }
 
-    /// Reads the log until it meets the ring.
+    /// Reads the log until it reaches the ring.
     pub(super) fn replay(&mut self, state: &mut WorkspaceState) -> SubscriberStep {
         let SubscriberStage::Replaying(replaying) = &mut self.stage else { return SubscriberStep::GoOn };
         let Some(page) = replaying.page.as_ref().and_then(Weak::upgrade) else {
@@ -107,7 +109,7 @@ impl Subscriber {
             return self.fail_replay(state, reason, Some(&page));
         }
         if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
-            // What was read ahead stands in this log too. All that follows comes through the ring.
+            // This log holds the entries read ahead too. All later events come through the ring.
             let ahead =
                 ReadAhead { until, told: false, epoch: page.epoch(), generation: page.asked.generation };
             let doubt = replaying.doubt.take();
@@ -120,7 +122,8 @@ impl Subscriber {
             }
             replaying.joined = true;
             if let Some(began) = replaying.began {
-                // What came after a place beside the log, only the node that gave it could tell, while its ring held the place.
+                // Only the node that gave a live position knows the events after it, while its ring
+                // holds the position.
                 let is_beside = replaying.position.is_some_and(|position| position.live.is_some());
                 replaying.misses_live = match self.waiter_slot.cell().shared().settings.live {
                     LiveEvents::Auto if is_beside => {
@@ -138,7 +141,7 @@ impl Subscriber {
             }));
         }
         let shared = self.waiter_slot.cell().shared();
-        // A live event that comes meanwhile may have left the ring before the client gets there.
+        // A live event that arrives meanwhile may leave the ring before the client reaches it.
         replaying.misses_live |= shared.settings.live == LiveEvents::Auto
             && replaying.began.is_some_and(|began| state.sequencer.has_heard_live_after(began));
         if let Some(frame) = page.frame(replaying.next, shared, replaying.misses_live) {
@@ -151,22 +154,23 @@ impl Subscriber {
         self.finish_page(state, &page)
     }
 
-    /// The page is delivered: goes over to the ring if it connects, else to the next page.
+    /// Ends a delivered page: goes on in the ring if the page connects to it, else with the next
+    /// page.
     fn finish_page(&mut self, state: &mut WorkspaceState, page: &ReplayPage) -> SubscriberStep {
         let SubscriberStage::Replaying(replaying) = &mut self.stage else { return SubscriberStep::GoOn };
         (replaying.page, replaying.taken) = (None, None);
         let (ring, generation) = (state.sequencer.ring(), state.sequencer.generation());
         if page.is_outrun(ring.oldest()) {
-            // It was kept for too long: read once more.
+            // It was kept for too long: the log is read again.
             return SubscriberStep::GoOn;
         }
         let here = page.asked.generation == generation;
         let stage = match page.last {
-            // Nothing in the log: what came since it was asked stands in the ring.
+            // The log has no entry: events since the read was requested are in the ring.
             None => Some((page.asked.at, None)),
             Some(last) => match ring.cursor_after(&page.position(last)) {
                 Some(cursor) => Some((cursor, None)),
-                // The announcement of what was just read is still on its way here.
+                // The announcement of the last entry has not reached this node yet.
                 None if here && state.sequencer.is_behind(last) => {
                     let ahead = ReadAhead {
                         until: last,
@@ -207,7 +211,7 @@ impl Subscriber {
         SubscriberStep::GoOn
     }
 
-    /// The log does not prove what the client has missed: tells it, and goes on from the head.
+    /// Sends a reset because the log does not prove a complete replay; goes on from the head.
     fn fail_replay(
         &mut self,
         state: &mut WorkspaceState,
@@ -239,8 +243,8 @@ impl Subscriber {
         SubscriberStep::Give(Next::Joined(Joined::Unproven { reason, from, head }))
     }
 
-    /// Goes on from the end of the log, which a page may have shown to lie beyond what this node was told: what the client is told to
-    /// fetch does not come a second time, and it is not sent back.
+    /// Goes on from the end of the log, which in `page` may be beyond the last event of this node.
+    /// So the client gets no event that its new state covers, and its position never moves back.
     fn read_from_head(&mut self, state: &WorkspaceState, page: Option<&ReplayPage>) -> Position {
         let (ring, generation) = (state.sequencer.ring(), state.sequencer.generation());
         let ahead =
@@ -254,13 +258,13 @@ impl Subscriber {
     }
 }
 
-/// Whether a position is good on the node that gave it alone: it lies before the first entry of a log of which the node knew no
-/// epoch.
+/// Whether only the node that gave a position can resume it: it is before the first entry of a log
+/// without a known epoch.
 fn is_of_one_node(position: &Position) -> bool {
     position.live.is_some() && position.entry == EntryId::ZERO && position.epoch.is_none()
 }
 
-/// The entry after which a span claims to bring everything; `None` where it claims nothing.
+/// The entry after which a span brings everything; `None` if it makes no such claim.
 fn began_at(span: Span) -> Option<EntryId> {
     match span {
         Span::After { after, .. } => Some(after),

@@ -37,7 +37,8 @@ fn a_private_event_reaches_its_users_and_moves_the_others_on() {
     assert_eq!([position(&one), position(&two), position(&nobody)], ["3-0"; 3]);
 }
 
-/// The last event that a client got is far behind, because all others were for somebody else or of another type.
+/// The last event that a client got is far behind, because all others were for somebody else or of
+/// another type.
 #[test]
 fn filters_and_private_events_do_not_hinder_resuming() {
     let fixture = fixture();

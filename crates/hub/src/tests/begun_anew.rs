@@ -1,4 +1,5 @@
-//! Logs that end and are begun anew while the subscription stands, and announcements that say what is not so.
+//! Logs that end and are begun anew while the subscription stands, and announcements that say what
+//! is not so.
 
 use super::*;
 
@@ -111,7 +112,8 @@ fn newcomers_do_not_wait_for_a_read_that_pauses() {
     assert_eq!(read_all(&fixture, &mut newcomer).last().unwrap(), "6");
 }
 
-/// Without the right to read the log, nothing can be verified: what is announced is delivered, and told once.
+/// Without the right to read the log, nothing can be verified: what is announced is delivered, and
+/// told once.
 #[test]
 fn log_that_ends_where_it_cannot_be_read_is_told_once() {
     let fixture = fixture();

@@ -121,7 +121,8 @@ fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not
     for name in ["a", "b", "c"] {
         drop(join(name).unwrap());
     }
-    // Somebody is back in the one that has been without for longest, and the next one was left a second time.
+    // Somebody is back in the one that has been without for longest, and the next one was left a
+    // second time.
     let _back = join("a").unwrap();
     drop(join("b").unwrap());
     let changes = || fixture.desired_subscriptions.take_changes();

@@ -10,7 +10,8 @@ fn hop(from: &Fixture, position: &str) -> (Fixture, Subscriber) {
     (to, subscriber)
 }
 
-/// A client with the logged event 1, and what came then; its node heard a live event and a logged one after it left.
+/// A client with the logged event 1, and what came then; its node heard a live event and a logged
+/// one after it left.
 fn left_before_a_live_event() -> Fixture {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
@@ -190,7 +191,8 @@ fn mark_is_written_once_for_many_live_events() {
     assert_eq!(marks(), 1, "a mark that was not written is wanted again");
 }
 
-/// What a read has brought ahead of its announcement waits for it, so that live events before it keep their place.
+/// What a read has brought ahead of its announcement waits for it, so that live events before it
+/// keep their place.
 #[test]
 fn live_events_keep_their_place_among_announced_ones() {
     let fixture = roomy();

@@ -69,8 +69,8 @@ impl Fixture {
         self.hub.join(&acme(), start, SubscriptionFilter::default()).unwrap()
     }
 
-    /// Answers every read that the hub wants, and those that the answers lead to, after the marks that it wants are written. Looks
-    /// at a mark do not count.
+    /// Answers every read that the hub wants, and those that the answers lead to, after the marks
+    /// that it wants are written. Looks at a mark do not count.
     fn answer_reads(&self) -> usize {
         let mut count = 0;
         self.write_marks();

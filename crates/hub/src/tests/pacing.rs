@@ -42,7 +42,8 @@ fn the_surplus_is_dropped_and_told_before_anything_later() {
     assert!(reset.contains("\"from\":\"4-0\"") && reset.contains("\"head\":\"6-0\""), "{reset}");
     assert_eq!(position(&subscriber), "7-0");
 
-    // The next word may come a second after the last; until then nothing passes, though the bucket fills.
+    // The next word may come a second after the last; until then nothing passes, though the bucket
+    // fills.
     say(&fixture, "too much");
     wait(&now, 999);
     log(&fixture, 8, "8");
@@ -101,7 +102,8 @@ fn what_an_empty_message_points_at_is_limited_and_what_an_interruption_left_out_
     assert_eq!(read_all(&fixture, &mut subscriber), ["21", "22", "23"]);
 }
 
-/// Nothing came after a dropped event when the log was asked; what has come since stands in the ring no longer.
+/// Nothing came after a dropped event when the log was asked; what has come since stands in the
+/// ring no longer.
 #[test]
 fn a_page_that_the_ring_has_outrun_is_read_once_more() {
     let (fixture, now) = limited();

@@ -107,7 +107,8 @@ fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
     assert_eq!(read_short(&mut other), ["a"], "only the one who came back is told");
 }
 
-/// The position of an empty log names its next epoch, and only that one resumes it, on whatever node.
+/// The position of an empty log names its next epoch, and only that one resumes it, on whatever
+/// node.
 #[test]
 fn position_before_the_first_event_resumes_in_its_epoch_alone() {
     let expected = ["resumed", "1", "2", "3", "4"];
@@ -136,7 +137,8 @@ fn position_before_the_first_event_resumes_in_its_epoch_alone() {
     }
 }
 
-/// Retention ends the log, and a first event begins another: nothing proves what the former one held.
+/// Retention ends the log, and a first event begins another: nothing proves what the former one
+/// held.
 #[test]
 fn log_begun_anew_proves_nothing_from_before_it() {
     let fixture = fixture();
@@ -304,8 +306,8 @@ fn live_position_of_a_workspace_given_up_is_told() {
     assert_eq!(read_all(&fixture, &mut back), ["resumed", "reset:live-events"]);
 }
 
-/// A subscriber that reads the log may be ahead of what the node was told. If just that is lost in a failover, the node does
-/// not notice.
+/// A subscriber that reads the log may be ahead of what the node was told. If just that is lost in
+/// a failover, the node does not notice.
 #[test]
 fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
     for reads_on_after_failover in [false, true] {
@@ -394,7 +396,8 @@ fn who_has_not_seen_a_reset_gets_it_after_resuming_at_the_event_before_it() {
     assert_eq!(read_short(&mut back), ["resumed", "reset:bad-envelope", "6"]);
 }
 
-/// The workspace was given up and has come back while a read was under way: what it brings is older than the subscription.
+/// The workspace was given up and has come back while a read was under way: what it brings is older
+/// than the subscription.
 #[test]
 fn an_answer_for_a_former_life_of_the_workspace_hides_nothing_from_the_next_one() {
     let fixture = fixture();

@@ -16,7 +16,8 @@ fn who_hangs_up_while_nothing_happens_is_gone_at_once() {
     scene.until("all are there", |scene| scene.streams_open() == 3);
     drop(client);
     scene.until("it is gone", |scene| scene.streams_open() == 2);
-    // Who closes its sending side while it listens counts as gone too, as it does for the other writer.
+    // Who closes its sending side while it listens counts as gone too, as it does for the other
+    // writer.
     half.socket.shutdown(std::net::Shutdown::Write).unwrap();
     scene.until("it is gone", |scene| scene.streams_open() == 1);
     drop(silent);

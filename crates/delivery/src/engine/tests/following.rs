@@ -50,7 +50,8 @@ fn a_burst_that_comes_before_the_shard_had_a_turn_reaches_everybody() {
     for client in &mut clients {
         scene.until("all of it", |_| client.data().len() == 200);
     }
-    // Nobody can be kept waiting for ever: what is far beyond the bounds is gone, and they are told to come back for it.
+    // Nobody can be kept waiting for ever: what is far beyond the bounds is gone, and they are told
+    // to come back for it.
     (0..400).for_each(|number| scene.publish("acme", &number.to_string()));
     for client in &mut clients {
         scene.until("it has ended", |_| client.has_ended());

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Below the size of a segment on the loopback, windows open only when a timer of the kernel has run out.
+/// Below the size of a segment on the loopback, windows open only when a timer of the kernel has
+/// run out.
 const SMALL: usize = 64 * 1024;
 
 fn small() -> Coming {
