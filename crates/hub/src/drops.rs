@@ -6,14 +6,14 @@ use tidings_event::Position;
 use tidings_event::control::ResetReason;
 
 /// The shortest time between two resets for dropped events if no event is delivered between them.
-const TELLING_INTERVAL: Duration = Duration::from_secs(1);
+const RESET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Dropped events without a reset so far. The reset precedes any later event. Otherwise there is
 /// one a second at most, so a flood of bad events causes no flood of resets.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
-    untold: Option<UnreportedDrops>,
-    told: Option<Duration>,
+    unreported: Option<UnreportedDrops>,
+    last_reset: Option<Duration>,
 }
 
 /// The dropped events that the next reset reports.
@@ -28,25 +28,25 @@ pub(super) struct UnreportedDrops {
 impl Drops {
     /// Records a dropped event.
     pub(super) fn add(&mut self, reason: ResetReason, position: Option<Position>) {
-        let earlier = self.untold.and_then(|untold| untold.position);
-        self.untold = Some(UnreportedDrops { reason, position: position.or(earlier) });
+        let earlier = self.unreported.and_then(|unreported| unreported.position);
+        self.unreported = Some(UnreportedDrops { reason, position: position.or(earlier) });
     }
 
     /// Whether a reset is pending.
     pub(super) fn is_pending(&self) -> bool {
-        self.untold.is_some()
+        self.unreported.is_some()
     }
 
     /// Whether a reset is pending and due.
     pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.is_pending() && self.told.is_none_or(|told| now.saturating_sub(told) >= TELLING_INTERVAL)
+        self.is_pending() && self.last_reset.is_none_or(|last_reset| now.saturating_sub(last_reset) >= RESET_INTERVAL)
     }
 
     /// Takes the dropped events; their reset counts as sent.
-    pub(super) fn tell(&mut self, now: Duration) -> Option<UnreportedDrops> {
-        let untold = self.untold.take()?;
-        self.told = Some(now);
-        Some(untold)
+    pub(super) fn take_unreported(&mut self, now: Duration) -> Option<UnreportedDrops> {
+        let unreported = self.unreported.take()?;
+        self.last_reset = Some(now);
+        Some(unreported)
     }
 }
 
@@ -62,7 +62,7 @@ mod tests {
         drops.add(ResetReason::TooLarge, None);
         assert!(drops.is_due(second));
         assert_eq!(
-            drops.tell(second),
+            drops.take_unreported(second),
             Some(UnreportedDrops { reason: ResetReason::TooLarge, position: None })
         );
         let position = Position::logged("7-0".parse().unwrap());
@@ -71,7 +71,7 @@ mod tests {
         assert!(!drops.is_due(second * 2 - Duration::from_millis(1)));
         assert!(drops.is_due(second * 2));
         assert_eq!(
-            drops.tell(second * 2),
+            drops.take_unreported(second * 2),
             Some(UnreportedDrops { reason: ResetReason::TooLarge, position: Some(position) })
         );
         assert!(!drops.is_pending());

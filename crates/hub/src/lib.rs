@@ -165,7 +165,7 @@ impl Hub {
         let cell = match workspaces.get(id) {
             Some(cell) => Arc::clone(cell),
             None => {
-                self.make_room(&mut workspaces)?;
+                self.free_lingering(&mut workspaces)?;
                 let cell = Arc::new(WorkspaceCell::new(id.clone(), Arc::clone(&self.shared)));
                 workspaces.insert(id.clone(), Arc::clone(&cell));
                 self.shared.metrics.workspaces.inc();
@@ -175,8 +175,8 @@ impl Hub {
         };
         // While the map is locked: a sweep must not release the workspace before the subscriber is
         // in it.
-        let (slot, ask_again) = cell.enter();
-        if ask_again {
+        let (slot, is_refused) = cell.enter();
+        if is_refused {
             self.desired_subscriptions.want(id);
         }
         drop(workspaces);
@@ -201,10 +201,10 @@ impl Hub {
         self.shared.lingering.retain(|id| workspaces.contains_key(id));
         drop(workspaces);
         self.shared.pages.sweep(now);
-        self.shared.read_queue.made_room();
-        if self.shared.take_untold() {
+        self.shared.read_queue.note_freed();
+        if self.shared.take_unreported() {
             for cell in self.cells() {
-                cell.tell_dropped();
+                cell.send_due_resets();
             }
         }
         released
@@ -212,17 +212,17 @@ impl Hub {
 
     /// Whether the hub is at its limit with this number of workspaces.
     fn is_full(&self, workspaces: usize) -> bool {
-        workspaces >= self.shared.settings.workspaces || self.shared.is_crowded()
+        workspaces >= self.shared.settings.workspaces || self.shared.is_memory_full()
     }
 
     /// Releases lingering workspaces, the longest first, until a further one fits. It looks at no
     /// other workspace, so many clients at a full hub cost little. The map is locked, so a later
     /// join requests its workspace after the release.
-    fn make_room(&self, workspaces: &mut HashMap<WorkspaceId, Arc<WorkspaceCell>>) -> Result<(), Full> {
+    fn free_lingering(&self, workspaces: &mut HashMap<WorkspaceId, Arc<WorkspaceCell>>) -> Result<(), Full> {
         while self.is_full(workspaces.len()) {
             let id = self.shared.lingering.take().ok_or(Full)?;
             // The workspace may have a subscriber again, or it may be gone.
-            if workspaces.get(&id).is_some_and(|cell| cell.is_taken_from_lingering()) {
+            if workspaces.get(&id).is_some_and(|cell| cell.take_from_lingering()) {
                 workspaces.remove(&id);
                 self.desired_subscriptions.release(&id);
                 self.shared.metrics.workspaces.dec();
@@ -248,16 +248,16 @@ impl Hub {
     /// result.
     pub fn answer(&self, read: &LogRead, page: Result<LogPage, LogError>) {
         // A workspace that was released meanwhile no longer needs it.
-        let cell = self.cell(&read.workspace).filter(|cell| cell.has_asked(read));
-        match (read.asker, cell) {
-            (ReadOrigin::Workspace(ticket), Some(cell)) => cell.caught_up(ticket, page),
+        let cell = self.cell(&read.workspace).filter(|cell| cell.has_requested(read));
+        match (read.origin, cell) {
+            (ReadOrigin::Workspace(read_id), Some(cell)) => cell.caught_up(read_id, page),
             (ReadOrigin::Look { number }, Some(cell)) => cell.looked(number, page),
             (ReadOrigin::Replay { reader }, cell) => {
                 if let Some(cell) = cell {
                     cell.replayed(read.span, reader, page);
                 }
                 self.shared.pages.end();
-                self.shared.read_queue.made_room();
+                self.shared.read_queue.note_freed();
             }
             (_, None) => {}
         }

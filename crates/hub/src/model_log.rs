@@ -1,5 +1,5 @@
-//! A log for tests, as simple as can be, with the record and the mark beside it as the publish
-//! script and nodes keep them.
+//! A simple log for tests, with the record and the mark beside it as the publish script and the
+//! nodes keep them.
 
 use bytes::Bytes;
 
@@ -9,16 +9,16 @@ use tidings_event::{EntryId, Epoch, EpochRecord};
 #[derive(Debug, Default)]
 pub(super) struct ModelLog {
     entries: Vec<LogEntry>,
-    /// An entry was lost since the log began.
+    /// The log has lost an entry since it began.
     torn: bool,
     pub(super) record: Option<EpochRecord>,
     pub(super) live: LiveMark,
-    /// What every read answers, if something is wrong.
+    /// The error of every read, if one is set.
     pub(super) failure: Option<LogError>,
 }
 
 impl ModelLog {
-    /// Appends an entry as the script does and answers the id before it.
+    /// Appends an entry as the publish script does; returns the id before it.
     pub(super) fn append(&mut self, id: EntryId, payload: &str) -> EntryId {
         self.append_to(id, payload, None)
     }
@@ -42,7 +42,7 @@ impl ModelLog {
         previous
     }
 
-    /// Appends an entry by a plain command and answers the id before it.
+    /// Appends an entry by a plain command; returns the id before it.
     pub(super) fn append_plainly(&mut self, id: EntryId, payload: &str, to: Option<&str>) -> EntryId {
         let previous = self.head();
         assert!(id > previous, "ids rise");
@@ -51,7 +51,7 @@ impl ModelLog {
         previous
     }
 
-    /// Puts an entry before all others.
+    /// Inserts an entry before all others.
     pub(super) fn append_before(&mut self, id: EntryId) {
         self.entries.insert(0, LogEntry { id, payload: Some(Bytes::from_static(b"first")), to: None });
     }
@@ -63,7 +63,7 @@ impl ModelLog {
         self.entries.drain(..surplus);
     }
 
-    /// Loses the newest entries, as a failover may, with what the record says of them.
+    /// Loses the newest entries, as a failover may, and their part of the record.
     pub(super) fn roll_back(&mut self, count: usize) {
         self.entries.truncate(self.entries.len().saturating_sub(count));
         let head = self.head();
@@ -82,9 +82,10 @@ impl ModelLog {
         self.entries.retain(|entry| entry.id != id);
     }
 
-    /// The log expires or is deleted; what stands beside it stays.
+    /// Ends the log, as expiry or deletion does; the record and the mark remain.
     ///
-    /// Where something else than the script began it and no node has read it, nothing could tell
+    /// If another program began the log and no node has read it, no later read could show that it
+    /// existed. Here a node has read it.
     /// later that it was there. Here a node has.
     pub(super) fn end(&mut self) {
         if !self.entries.is_empty() {
@@ -94,7 +95,7 @@ impl ModelLog {
         self.torn = false;
     }
 
-    /// The server forgets everything.
+    /// Empties the server.
     pub(super) fn flush(&mut self) {
         *self = Self::default();
     }
@@ -116,8 +117,8 @@ impl ModelLog {
             && !self.entries.is_empty()
             && self.record.is_some_and(|record| !record.is_born())
         {
-            // Something else began the log: the epoch that was named for it must not begin with a
-            // later one.
+            // Another program began the log, so a later log must not begin the epoch of this
+            // record.
             self.record = None;
         }
         Ok(LogPage { record: self.record, live: self.live, ..page })

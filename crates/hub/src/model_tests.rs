@@ -1,6 +1,8 @@
-//! Two nodes' hubs against a reference model: whatever is published, lost, trimmed, rolled back,
-//! begun anew, interrupted and resumed on whichever node, in any order, a client gets each event
-//! that is for it once, and logged ones in order, or is told; and none that is not for it.
+//! Compares the hubs of two nodes with a reference model. Events are published, lost, trimmed,
+//! rolled back, interrupted and resumed on either node, in any order. Logs end and begin again.
+//!
+//! Each client gets each of its events once, and logged ones in order, or a reset; and no event of
+//! other clients.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,19 +19,19 @@ use tidings_event::log::{LiveMark, Span};
 use tidings_event::{Audience, EntryId, envelope};
 use tidings_metrics::EventKind;
 
-/// What may happen.
+/// A step of a scenario.
 #[derive(Debug, Clone)]
 enum SubscriberStep {
-    /// An event is logged; its announcement arrives unless the link is down or it is lost.
+    /// Logs an event; its announcement arrives unless the link is down or loses it.
     Publish {
         announced: bool,
         to: To,
     },
-    /// As by plain commands: logged, and announced by an empty message.
+    /// Logs an event by plain commands; an empty message announces it.
     PublishPlainly {
         to: To,
     },
-    /// An event is published without the log.
+    /// Publishes a live event.
     PublishLive,
     Trim {
         keep: usize,
@@ -37,11 +39,11 @@ enum SubscriberStep {
     RollBack {
         count: usize,
     },
-    /// The log ends and may be begun anew; the clock perhaps goes back before its last entry.
+    /// Ends the log, which may begin again; the clock may go back before its last entry.
     EndLog {
         clock_back: u64,
     },
-    /// A message announces an event that was never logged.
+    /// Announces an event that was never logged.
     Forge {
         ahead: u64,
     },
@@ -51,33 +53,32 @@ enum SubscriberStep {
     Confirm {
         node: usize,
     },
-    /// The next read that a hub wants is answered.
+    /// Completes the next read of a hub.
     AnswerRead {
         node: usize,
     },
-    /// The marks of live events that a hub wants are written.
+    /// Writes the marks of live events that a hub needs.
     WriteMarks {
         node: usize,
     },
-    /// A client takes what there is for it, up to a number of events.
+    /// Lets a client take its events, up to a number.
     Poll {
         client: usize,
         count: usize,
     },
-    /// Time passes, and perhaps the hub is swept.
+    /// Lets time pass, and may sweep the hubs.
     Wait {
         milliseconds: u64,
         swept: bool,
     },
-    /// A client loses its connection and comes back with its position.
+    /// Lets a client reconnect with its position.
     Reconnect {
         client: usize,
         node: usize,
     },
 }
 
-/// For which of the clients an event is, a bit for each of those that have a user; none means
-/// everybody.
+/// The clients of an event, a bit for each client with a user; 0 means all clients.
 type To = u8;
 
 /// The third client has no user.
@@ -124,10 +125,10 @@ fn step() -> impl Strategy<Value = SubscriberStep> {
     ]
 }
 
-/// The same with logs that end and are begun anew, and with false announcements.
+/// The same with logs that end and begin again, and with false announcements.
 fn step_of_new_logs() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
-        // On a link that stands, each event is announced.
+        // On a link that is up, each event is announced.
         12 => step().prop_map(|step| match step {
             SubscriberStep::Publish { announced: false, to } => SubscriberStep::Publish { announced: true, to },
             step => step,
@@ -137,9 +138,8 @@ fn step_of_new_logs() -> impl Strategy<Value = SubscriberStep> {
     ]
 }
 
-/// The same with a clock that goes back, so that a log gives out the ids of the one before again.
-/// Of events that were rolled back or published by plain commands nothing would tell which of the
-/// two is meant.
+/// The same with a clock that goes back, so that a log repeats ids of its predecessor. It has no
+/// events that are rolled back or published by plain commands: such an id would be ambiguous.
 fn step_of_clocks() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         12 => step_of_new_logs().prop_map(|step| match step {
@@ -151,7 +151,7 @@ fn step_of_clocks() -> impl Strategy<Value = SubscriberStep> {
     ]
 }
 
-/// Clients that hop in mixed workspaces, on links that stand.
+/// Clients that change nodes in mixed workspaces, on links that are up.
 fn step_of_hops() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         4 => to().prop_map(|to| SubscriberStep::Publish { announced: true, to }),
@@ -164,8 +164,8 @@ fn step_of_hops() -> impl Strategy<Value = SubscriberStep> {
     ]
 }
 
-/// The same with failovers in the middle of replays: clients read the log ahead of what the node
-/// was told, and then the log loses just that.
+/// The same with failovers in the middle of replays: clients read the log ahead of their node, and
+/// then the log loses these entries.
 fn step_of_failovers() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         6 => publish(0.4),
@@ -182,7 +182,7 @@ fn wait() -> impl Strategy<Value = SubscriberStep> {
         .prop_map(|(milliseconds, swept)| SubscriberStep::Wait { milliseconds, swept })
 }
 
-/// The same with events that come faster than they may.
+/// The same with events beyond the rate limit.
 fn step_of_floods() -> impl Strategy<Value = SubscriberStep> {
     prop_oneof![
         6 => step(),
@@ -203,20 +203,20 @@ fn step_of_pure_floods() -> impl Strategy<Value = SubscriberStep> {
     ]
 }
 
-/// A client as a page has it: what it received, and its last event id.
+/// A client as a web page has it: its events and its last event id.
 struct Client {
     index: usize,
     subscriber: Option<Subscriber>,
     last_event_id: Option<String>,
-    /// Numbers of events that it knows of: by having got them, or by being told to fetch its state
-    /// anew.
+    /// The numbers of the events that it knows, because it got them or fetched its state after a
+    /// reset.
     known: BTreeSet<u64>,
-    /// The greatest number of a logged event received since it was last told to start over.
+    /// The greatest number of a logged event since it last fetched its state.
     greatest: u64,
-    /// Numbers of live events that a node has heard since the client first joined.
+    /// The numbers of live events that a node has received since the client first joined.
     owed: BTreeSet<u64>,
     joined: bool,
-    /// Where it is connected.
+    /// The node of its connection.
     node: usize,
 }
 
@@ -228,24 +228,24 @@ struct Published {
     to: To,
 }
 
-/// A node: its hub, and whether its subscription stands.
+/// A node: its hub, and whether its subscription is confirmed.
 struct Node {
     hub: Hub,
     metrics: Arc<Metrics>,
-    stands: bool,
+    is_confirmed: bool,
 }
 
 struct World {
     nodes: [Node; 2],
     log: Mutex<ModelLog>,
-    /// What the hubs' clock shows, in milliseconds.
+    /// The time of the hubs' clock in milliseconds.
     now: Arc<AtomicU64>,
     /// The events that were published and not rolled back, in order.
     alive: Vec<Published>,
     published: u64,
     milliseconds: u64,
     has_rates: bool,
-    /// A log that was begun anew may give out the ids of the one before.
+    /// A log that begins again may repeat the ids of its predecessor.
     repeats_ids: bool,
     clients: Vec<Client>,
 }
@@ -275,7 +275,7 @@ impl World {
                 Arc::clone(&metrics),
                 clock,
             );
-            Node { hub, metrics, stands: false }
+            Node { hub, metrics, is_confirmed: false }
         });
         let clients = (0..3)
             .map(|index| Client {
@@ -312,38 +312,38 @@ impl World {
                 let (id, previous, payload) = self.append(to, false);
                 if announced {
                     let audience = audience(to);
-                    self.say(&envelope::encode(id, previous, payload.as_bytes(), audience.as_ref()));
+                    self.send_message(&envelope::encode(id, previous, payload.as_bytes(), audience.as_ref()));
                 }
             }
             SubscriberStep::PublishPlainly { to } => {
                 self.append(to, true);
-                self.say(&Bytes::new());
+                self.send_message(&Bytes::new());
             }
             SubscriberStep::PublishLive => {
                 self.published += 1;
-                // What no node hears is lost, and nothing can tell.
-                if self.nodes.iter().any(|node| node.stands) {
+                // A live event that no node receives is lost, and no node can detect it.
+                if self.nodes.iter().any(|node| node.is_confirmed) {
                     for client in self.clients.iter_mut().filter(|client| client.last_event_id.is_some()) {
                         client.owed.insert(self.published);
                     }
                 }
-                self.say(&Bytes::from(format!("live {}", self.published)));
+                self.send_message(&Bytes::from(format!("live {}", self.published)));
             }
             SubscriberStep::EndLog { clock_back } => {
-                // What was published by plain commands and is gone before a node has read it,
-                // nothing can tell.
+                // No node can detect events that were published by plain commands and are gone
+                // before a node has read them.
                 for _ in 0..20 {
                     (0..2).for_each(|node| self.answer_read(node));
                 }
                 self.log.lock().end();
-                // Positions of the log that has ended must not be good in the next one, which may
-                // give out the same ids.
+                // Positions of the log that has ended must not be valid in the next one, which may
+                // repeat its ids.
                 self.milliseconds = self.milliseconds.saturating_sub(clock_back);
             }
             SubscriberStep::Forge { ahead } => {
                 let head = self.log.lock().head();
                 let id = EntryId { milliseconds: head.milliseconds + ahead, sequence: 1_000_000 };
-                self.say(&envelope::encode(id, EntryId::ZERO, b"false", None));
+                self.send_message(&envelope::encode(id, EntryId::ZERO, b"false", None));
             }
             SubscriberStep::Trim { keep } => self.log.lock().trim(keep),
             // A failover: the link to the old server is lost with it.
@@ -352,8 +352,8 @@ impl World {
                 self.log.lock().roll_back(count);
                 let head = self.log.lock().head();
                 self.alive.retain(|event| event.id <= head);
-                // The clock of the new server may be behind, but it never gives out an id below its
-                // own log's end.
+                // The clock of the new server may be behind, but it never creates an id below the
+                // end of its own log.
                 self.milliseconds = head.milliseconds;
             }
             SubscriberStep::Interrupt { node } => self.interrupt(node),
@@ -366,13 +366,13 @@ impl World {
         }
     }
 
-    /// Sees to it that everything that is under way arrives: the links stand, all reads are
-    /// answered, all clients read.
+    /// Delivers everything that is under way: the links are up, all reads are completed, all
+    /// clients read.
     fn settle(&mut self) {
         self.arrive();
-        // What was announced on a link that lost the announcement shows with the next event.
+        // The next event reveals events whose announcements were lost.
         self.run(&SubscriberStep::Publish { announced: true, to: 0 });
-        // What was dropped is told after a while, if nothing more comes.
+        // Without further events, the resets for dropped events come after a time.
         self.wait(1000, true);
         self.arrive();
         self.wait(1000, true);
@@ -392,9 +392,9 @@ impl World {
         }
     }
 
-    /// A message on the channel, which reaches each node whose subscription stands.
-    fn say(&self, message: &Bytes) {
-        for node in self.nodes.iter().filter(|node| node.stands) {
+    /// Sends a message on the channel to each node whose subscription is confirmed.
+    fn send_message(&self, message: &Bytes) {
+        for node in self.nodes.iter().filter(|node| node.is_confirmed) {
             node.hub.message(&workspace(), message.clone());
         }
     }
@@ -411,10 +411,10 @@ impl World {
     fn append(&mut self, to: To, plainly: bool) -> (EntryId, EntryId, String) {
         self.published += 1;
         let mut log = self.log.lock();
-        // A log gives out no id below its own end.
+        // A log creates no id below its own end.
         self.milliseconds = self.milliseconds.max(log.head().milliseconds) + 1;
-        // Ids of events that were rolled back are not given out again: their sequence part differs.
-        // Those of a log that has ended are.
+        // Ids of events that were rolled back are not repeated: their sequence part differs. Those
+        // of a log that has ended are.
         let sequence = if self.repeats_ids { 0 } else { self.published };
         let id = EntryId { milliseconds: self.milliseconds, sequence };
         let payload = self.published.to_string();
@@ -428,26 +428,26 @@ impl World {
     }
 
     fn interrupt(&mut self, node: usize) {
-        self.nodes[node].stands = false;
+        self.nodes[node].is_confirmed = false;
         self.nodes[node].hub.interrupted();
     }
 
-    /// The subscription to a workspace that a node holds is confirmed.
+    /// Confirms the subscription of a node that holds the workspace.
     fn confirm(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         if node.hub.workspaces() > 0 {
-            node.stands = true;
+            node.is_confirmed = true;
             node.hub.confirmed(&workspace());
         }
     }
 
     fn answer_read(&mut self, node: usize) {
-        // The log is on the server whose link this is; while it is down nothing is read.
-        if self.nodes[node].stands
+        // The log is on the server of this link; while the link is down, nothing is read.
+        if self.nodes[node].is_confirmed
             && let Some(read) = self.nodes[node].hub.read_queue().take()
         {
             if read.span == Span::LiveMark {
-                // It comes so much later that what was heard before is marked.
+                // The look comes so late that all earlier live events are marked.
                 (0..2).for_each(|node| self.write_marks(node));
             }
             let page = self.log.lock().read(read.span, 2);
@@ -455,8 +455,8 @@ impl World {
         }
     }
 
-    /// Marks reach right beyond the newest entry, so that each live event wants one; where time
-    /// stands for rates, beyond all.
+    /// Writes marks that reach right beyond the newest entry, so that each live event needs one. In
+    /// tests of rates, whose clock advances by itself, they reach beyond every entry.
     fn write_marks(&mut self, node: usize) {
         while self.nodes[node].hub.marks().take().is_some() {
             let mut log = self.log.lock();
@@ -465,7 +465,7 @@ impl World {
             log.live = LiveMark::Until(mark.max(known));
             drop(log);
             if !self.has_rates {
-                // The next live event wants a mark of its own.
+                // The next live event needs a mark of its own.
                 self.wait(u64::try_from(MARK_SLACK.as_millis()).unwrap(), false);
             }
         }
@@ -488,7 +488,7 @@ impl World {
             let Poll::Ready(next) = subscriber.poll_next(&Context::from_waker(Waker::noop())) else { return };
             match next {
                 Next::Joined(Joined::Fresh { position }) => {
-                    client.begin_anew(&self.alive);
+                    client.fetch_state(&self.alive);
                     client.last_event_id = Some(position.to_string());
                 }
                 Next::Joined(Joined::Resumed { position }) => {
@@ -496,7 +496,7 @@ impl World {
                     assert_eq!(position.unwrap().to_string(), *client.last_event_id.as_ref().unwrap());
                 }
                 Next::Joined(Joined::Unproven { head, .. }) => {
-                    client.begin_anew(&self.alive);
+                    client.fetch_state(&self.alive);
                     client.last_event_id = Some(head.to_string());
                 }
                 Next::Joined(Joined::Newest) => panic!("nobody asked for the newest"),
@@ -523,9 +523,9 @@ impl World {
 }
 
 impl Client {
-    /// The client fetches its state from the application: whatever was published up to now it
-    /// knows.
-    fn begin_anew(&mut self, alive: &[Published]) {
+    /// The client fetches its state from the application, so it knows every event published up to
+    /// now.
+    fn fetch_state(&mut self, alive: &[Published]) {
         self.joined = true;
         self.known.extend(alive.iter().map(|event| event.number));
         self.greatest = 0;
@@ -541,7 +541,7 @@ impl Client {
         let text = std::str::from_utf8(frame).unwrap();
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         if text.starts_with("event: tidings.reset") {
-            self.begin_anew(alive);
+            self.fetch_state(alive);
         } else if !text.starts_with("event: tidings.heartbeat") {
             let data = field("data: ").unwrap();
             if let Some(number) = data.strip_prefix("live ") {
@@ -550,8 +550,8 @@ impl Client {
                 return;
             }
             if data == "false" {
-                // It follows the last event by its own word: without a read of the log for each
-                // event it cannot be told.
+                // It claims to follow the last event. Only a read of the log for each event could
+                // disprove that.
                 self.last_event_id = field("id: ").or(self.last_event_id.take());
                 return;
             }
@@ -643,7 +643,7 @@ fn check_world(mut world: World, steps: &[SubscriberStep]) {
 fn check_flood(steps: &[SubscriberStep], rate: usize) {
     let mut world = World::new(Rates::new(rate, 0));
     world.confirm(0);
-    let mut told: Option<(u64, u64)> = None;
+    let mut last_told: Option<(u64, u64)> = None;
     for step in steps {
         world.answer_read(0);
         world.run(step);
@@ -654,11 +654,11 @@ fn check_flood(steps: &[SubscriberStep], rate: usize) {
         }
         let (now, resets) =
             (world.now.load(Ordering::Relaxed), metrics.resets(ResetReason::RateLimited.as_str()));
-        let (last, before) = told.map_or((None, 0), |(last, before)| (Some(last), before));
+        let (last, before) = last_told.map_or((None, 0), |(last, before)| (Some(last), before));
         if resets > before {
             assert_eq!(resets, before + 1, "told more than once at a time");
             assert!(last.is_none_or(|last| now >= last + 1000), "told at {now} and at {last:?}");
-            told = Some((now, resets));
+            last_told = Some((now, resets));
         }
         let passed = metrics.events(EventKind::Live) + metrics.events(EventKind::Logged);
         let most = 2 * rate as u64 + rate as u64 * now / 1000;

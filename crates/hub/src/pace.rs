@@ -21,7 +21,7 @@ use tidings_event::Position;
 const BURST_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 /// The shortest time between two resets for dropped events.
-const TELLING_INTERVAL: Duration = Duration::from_secs(1);
+const RESET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The clock of a hub, as the time since a fixed start; it never goes back.
 #[derive(Clone)]
@@ -69,9 +69,9 @@ pub(super) struct Pace {
     events: Option<Bucket>,
     bytes: Option<Bucket>,
     /// The time of the last reset for dropped events.
-    told: Option<Duration>,
+    last_reset: Option<Duration>,
     /// The events dropped since.
-    untold: Option<UnreportedLimit>,
+    unreported: Option<UnreportedLimit>,
 }
 
 /// Dropped events without a reset so far.
@@ -87,13 +87,13 @@ impl Pace {
         let bucket = |per_second| Bucket::new(per_second, clock.clone());
         let (events, bytes) = (rates.events.map(bucket), rates.bytes.map(bucket));
         let bounded = events.is_some() || bytes.is_some();
-        bounded.then(|| Self { clock: clock.clone(), events, bytes, told: None, untold: None })
+        bounded.then(|| Self { clock: clock.clone(), events, bytes, last_reset: None, unreported: None })
     }
 
     /// Whether an event of this size may be delivered now; if so, it takes tokens from the buckets.
     /// An event that exceeds the byte rate has used a token of the event rate.
     pub(super) fn admits(&self, bytes: usize) -> bool {
-        if self.untold.is_some() && !self.may_tell() {
+        if self.unreported.is_some() && !self.may_report() {
             return false;
         }
         let take = |bucket: &Option<Bucket>, count| bucket.as_ref().is_none_or(|bucket| bucket.take(count));
@@ -102,24 +102,24 @@ impl Pace {
 
     /// Records a dropped event; `position` is its place in the log, if it has one.
     pub(super) fn note_dropped(&mut self, position: Option<Position>) {
-        let untold = self.untold.get_or_insert(UnreportedLimit { position: None });
-        untold.position = position.or(untold.position);
+        let unreported = self.unreported.get_or_insert(UnreportedLimit { position: None });
+        unreported.position = position.or(unreported.position);
     }
 
     /// Whether a reset is due now.
     pub(super) fn is_due(&self) -> bool {
-        self.untold.is_some() && self.may_tell()
+        self.unreported.is_some() && self.may_report()
     }
 
     /// Takes the dropped events; their reset counts as sent now.
-    pub(super) fn tell(&mut self) -> Option<UnreportedLimit> {
-        let untold = self.untold.take()?;
-        self.told = Some(self.clock.now());
-        Some(untold)
+    pub(super) fn take_unreported(&mut self) -> Option<UnreportedLimit> {
+        let unreported = self.unreported.take()?;
+        self.last_reset = Some(self.clock.now());
+        Some(unreported)
     }
 
-    fn may_tell(&self) -> bool {
-        self.told.is_none_or(|told| self.clock.now().saturating_sub(told) >= TELLING_INTERVAL)
+    fn may_report(&self) -> bool {
+        self.last_reset.is_none_or(|last_reset| self.clock.now().saturating_sub(last_reset) >= RESET_INTERVAL)
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(admitted(&pace, 1), 20);
         pace.note_dropped(None);
         assert!(pace.is_due(), "the first may be told at once");
-        assert_eq!(pace.tell(), Some(UnreportedLimit { position: None }));
+        assert_eq!(pace.take_unreported(), Some(UnreportedLimit { position: None }));
         advance(400);
         let position = Position::logged("7-0".parse().unwrap());
         pace.note_dropped(Some(position));
@@ -204,7 +204,7 @@ mod tests {
         advance(600);
         assert!(pace.is_due());
         assert_eq!(admitted(&pace, 1), 10, "the bucket has filled meanwhile");
-        assert_eq!(pace.tell(), Some(UnreportedLimit { position: Some(position) }));
-        assert_eq!(pace.tell(), None);
+        assert_eq!(pace.take_unreported(), Some(UnreportedLimit { position: Some(position) }));
+        assert_eq!(pace.take_unreported(), None);
     }
 }

@@ -65,7 +65,7 @@ impl Pages {
         let mut state = self.state.lock();
         let wanted = self.page_bytes.saturating_mul(state.under_way + 1);
         if self.budget.lacks(wanted) {
-            self.make_room(&mut state, wanted, reader, now);
+            self.free_pages(&mut state, wanted, reader, now);
         }
         // A single page is always read.
         let is_alone = state.under_way == 0 && state.held.is_empty();
@@ -98,7 +98,7 @@ impl Pages {
 
     /// Frees pages, the oldest first. They are idle, old or finished, or belong to another client
     /// that has more than a quarter of all memory.
-    fn make_room(&self, state: &mut PagesState, wanted: usize, reader: Option<ReaderId>, now: Instant) {
+    fn free_pages(&self, state: &mut PagesState, wanted: usize, reader: Option<ReaderId>, now: Instant) {
         state.held.retain(|held| {
             let is_old = now.saturating_duration_since(held.since) >= AGE_MAX;
             // Its workspace has a reference to it, and each of its readers.

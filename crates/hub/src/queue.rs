@@ -91,18 +91,18 @@ impl MessageQueue {
     /// If one of them announces a first entry, they may belong to another log with the same ids.
     /// Then none is dropped.
     pub(super) fn drop_repetitions(&mut self, last: EntryId) {
-        let subscription = self.messages.iter().rposition(
+        let linked_at = self.messages.iter().rposition(
             |message| matches!(message, Message::Logged { id, previous, .. } if *id == last || *previous == last),
         );
-        let Some(subscription) = subscription else { return };
+        let Some(linked_at) = linked_at else { return };
         let begins = |message: &Message| matches!(message, Message::Logged { previous, .. } if *previous == EntryId::ZERO && last != EntryId::ZERO);
-        if self.messages.iter().take(subscription + 1).any(begins) {
+        if self.messages.iter().take(linked_at + 1).any(begins) {
             return;
         }
         let (mut index, mut freed) = (0, 0);
         self.messages.retain(|message| {
             let is_repetition =
-                index <= subscription && matches!(message, Message::Logged { id, .. } if *id <= last);
+                index <= linked_at && matches!(message, Message::Logged { id, .. } if *id <= last);
             index += 1;
             if is_repetition {
                 freed += weight(message);

@@ -44,9 +44,9 @@ pub struct LogRead {
     pub pause: Duration,
     /// The generation of the workspace on this node that made the request. A result for an earlier
     /// one is older than the subscription of the current one.
-    pub(super) incarnation: u64,
+    pub(super) generation: u64,
     /// The origin of the request.
-    pub(super) asker: ReadOrigin,
+    pub(super) origin: ReadOrigin,
 }
 
 /// The origin of a read.
@@ -71,7 +71,7 @@ pub(super) enum ReadOrigin {
 /// subscribers.
 #[derive(Debug)]
 pub struct ReadQueue {
-    wishes: Mutex<ReadRequests>,
+    requests: Mutex<ReadRequests>,
     added: Notify,
     pages: Arc<Pages>,
 }
@@ -79,11 +79,11 @@ pub struct ReadQueue {
 #[derive(Debug, Default)]
 struct ReadRequests {
     /// Connected subscribers wait for these.
-    of_workspaces: VecDeque<LogRead>,
+    workspace_reads: VecDeque<LogRead>,
     /// Looks at marks, which bring no page.
     looks: VecDeque<LogRead>,
     /// Resuming clients wait for these.
-    of_replays: Turns,
+    replay_reads: Turns,
     /// The number of workspace reads taken since the last other one.
     in_row: usize,
 }
@@ -93,25 +93,25 @@ struct ReadRequests {
 struct Turns {
     /// The clients with requests, the next one in front.
     readers: VecDeque<Option<ReaderId>>,
-    wishes: HashMap<Option<ReaderId>, VecDeque<LogRead>>,
+    requests: HashMap<Option<ReaderId>, VecDeque<LogRead>>,
 }
 
 impl Turns {
     fn push(&mut self, reader: Option<ReaderId>, read: LogRead) {
-        let wishes = self.wishes.entry(reader).or_default();
-        if wishes.is_empty() {
+        let requests = self.requests.entry(reader).or_default();
+        if requests.is_empty() {
             self.readers.push_back(reader);
         }
-        wishes.push_back(read);
+        requests.push_back(read);
     }
 
     /// Takes the next request whose page fits.
-    fn take(&mut self, mut has_room: impl FnMut(Option<ReaderId>) -> bool) -> Option<LogRead> {
+    fn take(&mut self, mut fits: impl FnMut(Option<ReaderId>) -> bool) -> Option<LogRead> {
         for _ in 0..self.readers.len().min(TRIED) {
             let reader = self.readers.pop_front()?;
-            let read = if has_room(reader) { self.wishes.get_mut(&reader)?.pop_front() } else { None };
-            if self.wishes.get(&reader).is_some_and(VecDeque::is_empty) {
-                self.wishes.remove(&reader);
+            let read = if fits(reader) { self.requests.get_mut(&reader)?.pop_front() } else { None };
+            if self.requests.get(&reader).is_some_and(VecDeque::is_empty) {
+                self.requests.remove(&reader);
             } else {
                 self.readers.push_back(reader);
             }
@@ -125,17 +125,17 @@ impl Turns {
 
 impl ReadQueue {
     pub(super) fn new(pages: Arc<Pages>) -> Self {
-        Self { wishes: Mutex::default(), added: Notify::new(), pages }
+        Self { requests: Mutex::default(), added: Notify::new(), pages }
     }
 
     pub(super) fn push(&self, read: LogRead) {
-        let mut wishes = self.wishes.lock();
-        match read.asker {
-            ReadOrigin::Workspace(_) => wishes.of_workspaces.push_back(read),
-            ReadOrigin::Look { .. } => wishes.looks.push_back(read),
-            ReadOrigin::Replay { reader } => wishes.of_replays.push(reader, read),
+        let mut requests = self.requests.lock();
+        match read.origin {
+            ReadOrigin::Workspace(_) => requests.workspace_reads.push_back(read),
+            ReadOrigin::Look { .. } => requests.looks.push_back(read),
+            ReadOrigin::Replay { reader } => requests.replay_reads.push(reader, read),
         }
-        drop(wishes);
+        drop(requests);
         self.added.notify_one();
     }
 
@@ -143,23 +143,23 @@ impl ReadQueue {
     /// first. Each [`SHARE`]th read is for resuming clients, so workspaces that read without pause
     /// delay no client. Resuming clients take turns, and wait while no page fits.
     pub fn take(&self) -> Option<LogRead> {
-        let mut wishes = self.wishes.lock();
-        if wishes.in_row < SHARE - 1
-            && let Some(read) = wishes.of_workspaces.pop_front()
+        let mut requests = self.requests.lock();
+        if requests.in_row < SHARE - 1
+            && let Some(read) = requests.workspace_reads.pop_front()
         {
-            wishes.in_row += 1;
+            requests.in_row += 1;
             return Some(read);
         }
-        wishes.in_row = 0;
+        requests.in_row = 0;
         let now = Instant::now();
-        let read = wishes.looks.pop_front();
-        let read = read.or_else(|| wishes.of_replays.take(|reader| self.pages.begin(reader, now)));
-        read.or_else(|| wishes.of_workspaces.pop_front())
+        let read = requests.looks.pop_front();
+        let read = read.or_else(|| requests.replay_reads.take(|reader| self.pages.begin(reader, now)));
+        read.or_else(|| requests.workspace_reads.pop_front())
     }
 
     /// Notes that a read for a client has ended or memory was freed, so a page may fit.
-    pub(super) fn made_room(&self) {
-        if !self.wishes.lock().of_replays.readers.is_empty() {
+    pub(super) fn note_freed(&self) {
+        if !self.requests.lock().replay_reads.readers.is_empty() {
             self.added.notify_one();
         }
     }
@@ -179,9 +179,9 @@ impl ReadQueue {
 mod tests {
     use super::*;
 
-    fn read(asker: ReadOrigin) -> LogRead {
+    fn read(origin: ReadOrigin) -> LogRead {
         let workspace = WorkspaceId::parse("acme").unwrap();
-        LogRead { workspace, span: Span::Head, pause: Duration::ZERO, incarnation: 0, asker }
+        LogRead { workspace, span: Span::Head, pause: Duration::ZERO, generation: 0, origin }
     }
 
     #[test]
@@ -189,9 +189,9 @@ mod tests {
         let pages = Pages::new(prometheus_client::metrics::gauge::Gauge::default(), 1 << 26, 1 << 20);
         let reads = ReadQueue::new(Arc::new(pages));
         let replay = ReadOrigin::Replay { reader: None };
-        (0..100).for_each(|ticket| reads.push(read(ReadOrigin::Workspace(ticket))));
+        (0..100).for_each(|read_id| reads.push(read(ReadOrigin::Workspace(read_id))));
         reads.push(read(replay));
-        let before = std::iter::from_fn(|| reads.take()).take_while(|read| read.asker != replay);
+        let before = std::iter::from_fn(|| reads.take()).take_while(|read| read.origin != replay);
         assert_eq!(before.count(), SHARE - 1);
         assert_eq!(std::iter::from_fn(|| reads.take()).count(), 100 - (SHARE - 1));
     }

@@ -210,7 +210,7 @@ pub(super) enum ReplayFailure {
 /// The state of a page.
 pub(super) enum Page {
     /// Not requested: the caller has to request it.
-    Unasked,
+    Unrequested,
     /// Requested, or too many others are. A result that wakes all waiting subscribers follows
     /// either way.
     Waiting,
@@ -241,7 +241,7 @@ impl Replays {
             return Page::Waiting;
         }
         self.0.insert(span, PageRead::Waiting(now, reader));
-        Page::Unasked
+        Page::Unrequested
     }
 
     /// The state at the request of a page that is still being read; `None` if no subscriber waits

@@ -65,7 +65,7 @@ pub(super) struct Sequencer {
     /// connect to theirs.
     unproven: bool,
     /// The id of the latest read; results of earlier reads are ignored.
-    ticket: u64,
+    read_id: u64,
     /// Counts the confirmations after a loss, and the logs that began again.
     generations: u64,
     /// The number of reads in a row without a result.
@@ -83,16 +83,16 @@ pub(super) struct Sequencer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LogState {
     /// No subscription: nothing is read until it is confirmed.
-    Adrift,
+    Unsubscribed,
     /// The log is being read.
-    Reading(Why),
+    Reading(ReadReason),
     /// No entry is missing: messages enter the order directly.
     Followed,
 }
 
 /// The reason of a read of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum ReadReason {
     /// To find the end of the log before the first subscriber joins.
     Head,
     /// To find the end of the log after a read failed.
@@ -109,7 +109,7 @@ enum Why {
     Look,
     /// The log no longer holds the last event: did it begin again? If not, the order goes on behind
     /// `resume`, or at the end.
-    Anew { resume: Option<EntryId> },
+    NewLog { resume: Option<EntryId> },
 }
 
 /// An announced event. Its message is the first of the queue.
@@ -124,7 +124,7 @@ enum SequencerOutcome {
     /// Another read is needed.
     Read(ReadRequest),
     /// A reset was sent.
-    Told,
+    ResetSent,
     /// Nothing is missing.
     Complete,
 }
@@ -134,7 +134,7 @@ enum SequencerOutcome {
 pub(super) struct ReadRequest {
     pub(super) span: Span,
     /// The id that its result has to carry.
-    pub(super) ticket: u64,
+    pub(super) read_id: u64,
     /// The pause before it.
     pub(super) pause: Duration,
 }
@@ -153,7 +153,7 @@ impl Sequencer {
             ring,
             pace,
             drops: Drops::default(),
-            log: LogState::Adrift,
+            log: LogState::Unsubscribed,
             last: None,
             record: None,
             queue: MessageQueue::default(),
@@ -162,7 +162,7 @@ impl Sequencer {
             seen_logged: false,
             mark_due: None,
             unproven: false,
-            ticket: 0,
+            read_id: 0,
             generations: 0,
             fruitless: 0,
             is_paused: false,
@@ -204,28 +204,28 @@ impl Sequencer {
 
     /// Handles a confirmation; returns a read if the subscription was lost or new.
     pub(super) fn confirmed(&mut self) -> Option<ReadRequest> {
-        if self.log != LogState::Adrift {
+        if self.log != LogState::Unsubscribed {
             return None;
         }
         self.generations += 1;
         self.fruitless = 0;
         Some(match self.last {
-            None => self.read(Why::Head, Span::Head),
-            Some(last) => self.read(Why::Recovery, Span::after(last, self.epoch())),
+            None => self.read(ReadReason::Head, Span::Head),
+            Some(last) => self.read(ReadReason::Recovery, Span::after(last, self.epoch())),
         })
     }
 
     /// Handles the loss of the subscription. Drops the queue: after the next confirmation the log
     /// is read, and live messages count as lost.
     pub(super) fn interrupted(&mut self) {
-        self.unproven |= self.log != LogState::Adrift && self.log != LogState::Reading(Why::Head);
-        self.log = LogState::Adrift;
+        self.unproven |= self.log != LogState::Unsubscribed && self.log != LogState::Reading(ReadReason::Head);
+        self.log = LogState::Unsubscribed;
         self.is_mixed |= self.queue.clear();
     }
 
     /// Handles a message of the workspace's channel.
     pub(super) fn message(&mut self, message: &Bytes) -> Option<ReadRequest> {
-        if self.log == LogState::Adrift {
+        if self.log == LogState::Unsubscribed {
             // A message of a former subscription: events may be missing between it and the next
             // one.
             return None;
@@ -253,32 +253,32 @@ impl Sequencer {
     }
 
     /// Handles the result of a read. Returns the next read, if one is needed.
-    pub(super) fn answer(&mut self, ticket: u64, page: Result<LogPage, LogError>) -> Option<ReadRequest> {
+    pub(super) fn on_read(&mut self, read_id: u64, page: Result<LogPage, LogError>) -> Option<ReadRequest> {
         let LogState::Reading(why) = self.log else { return None };
-        if ticket != self.ticket {
+        if read_id != self.read_id {
             return None;
         }
         self.is_paused = false;
         let outcome = match page {
-            Ok(page) => self.answered(why, &page),
+            Ok(page) => self.apply_page(why, &page),
             Err(error) => self.unreadable(why, &error),
         };
-        let told = match outcome {
-            SequencerOutcome::Read(wish) => return Some(wish),
-            SequencerOutcome::Told => true,
+        let has_reset = match outcome {
+            SequencerOutcome::Read(request) => return Some(request),
+            SequencerOutcome::ResetSent => true,
             SequencerOutcome::Complete => false,
         };
-        if matches!(why, Why::Head | Why::Recovery | Why::Anew { .. }) && std::mem::take(&mut self.unproven) {
+        if matches!(why, ReadReason::Head | ReadReason::Recovery | ReadReason::NewLog { .. }) && std::mem::take(&mut self.unproven) {
             // Without a known last event nothing connects, whatever the log holds now.
-            let may_miss = why == Why::Head || self.may_have_lost_live();
-            if may_miss && !told {
+            let may_miss = why == ReadReason::Head || self.may_have_lost_live();
+            if may_miss && !has_reset {
                 self.push_reset(ResetReason::Interrupted);
             }
             if may_miss && self.is_mixed {
                 // Earlier clients of this node may have come from another node, or go there.
                 self.note_live();
             }
-            self.awaits_look = !may_miss && !told && self.shared.settings.live == LiveEvents::Auto;
+            self.awaits_look = !may_miss && !has_reset && self.shared.settings.live == LiveEvents::Auto;
         }
         self.go_on()
     }
@@ -290,8 +290,8 @@ impl Sequencer {
             self.queue.drop_repetitions(last);
         }
         while let Some(message) = self.queue.pop() {
-            if let Some(wish) = self.take(message) {
-                return Some(wish);
+            if let Some(request) = self.take(message) {
+                return Some(request);
             }
         }
         // The reset follows the logged events, so a client that resumes before the lost events gets
@@ -311,8 +311,8 @@ impl Sequencer {
             }
             Message::LookAtLog => Some(match self.last {
                 // New entries of the log cannot be distinguished from old ones.
-                None => self.read(Why::LateHead, Span::Head),
-                Some(last) => self.read(Why::Look, Span::after(last, self.epoch())),
+                None => self.read(ReadReason::LateHead, Span::Head),
+                Some(last) => self.read(ReadReason::Look, Span::after(last, self.epoch())),
             }),
             Message::Logged { id, previous, payload, to } => match self.last {
                 Some(last) if previous != last => {
@@ -320,7 +320,7 @@ impl Sequencer {
                     self.queue.put_back(Message::Logged { id, previous, payload, to });
                     Some(if id > last {
                         let span = Span::After { after: last, epoch: self.epoch(), until: Some(id) };
-                        self.read(Why::Gap(announced), span)
+                        self.read(ReadReason::Gap(announced), span)
                     } else {
                         self.verify(announced)
                     })
@@ -333,20 +333,20 @@ impl Sequencer {
         }
     }
 
-    fn read(&mut self, why: Why, span: Span) -> ReadRequest {
+    fn read(&mut self, why: ReadReason, span: Span) -> ReadRequest {
         if matches!(span, Span::Head | Span::Oldest | Span::After { until: None, .. }) {
             self.queue.drop_looks();
         }
         self.log = LogState::Reading(why);
-        self.ticket = self.shared.next_ticket();
+        self.read_id = self.shared.next_id();
         let pause = match self.fruitless.checked_sub(2) {
             None => Duration::ZERO,
             Some(doublings) => {
                 FRUITLESS_PAUSE.saturating_mul(1 << doublings.min(10)).min(FRUITLESS_PAUSE_MAX)
             }
         };
-        self.is_paused = !pause.is_zero() && !matches!(why, Why::Head | Why::Recovery);
-        ReadRequest { span, ticket: self.ticket, pause }
+        self.is_paused = !pause.is_zero() && !matches!(why, ReadReason::Head | ReadReason::Recovery);
+        ReadRequest { span, read_id: self.read_id, pause }
     }
 
     /// The known epoch of the log.
@@ -402,9 +402,9 @@ impl Sequencer {
         self.shared.note_dropped(&self.workspace, reason, bytes);
         self.drops.add(reason, position);
         if self.drops.is_due(self.shared.clock.now()) {
-            self.tell_dropped();
+            self.send_drop_resets();
         } else {
-            self.shared.note_untold();
+            self.shared.note_unreported();
         }
     }
 
@@ -421,7 +421,7 @@ impl Sequencer {
         (self.last, self.record) = (Some(entry), record);
         let position = self.position(entry);
         self.push_reset_at(reason, position);
-        SequencerOutcome::Told
+        SequencerOutcome::ResetSent
     }
 
     /// Adds a reset to the order for all subscribers. It has the position of the event before it,
@@ -431,7 +431,7 @@ impl Sequencer {
     }
 
     fn push_reset_at(&mut self, reason: ResetReason, head: Position) {
-        self.tell_dropped();
+        self.send_drop_resets();
         self.put_reset(reason, head);
     }
 
@@ -445,24 +445,24 @@ impl Sequencer {
     }
 
     /// Sends the resets for dropped events that are due. Returns whether there was one.
-    pub(super) fn tell_what_is_due(&mut self) -> bool {
+    pub(super) fn send_due_resets(&mut self) -> bool {
         let is_due =
             self.pace.as_ref().is_some_and(Pace::is_due) || self.drops.is_due(self.shared.clock.now());
         if is_due {
-            self.tell_dropped();
+            self.send_drop_resets();
         } else if self.drops.is_pending() {
-            self.shared.note_untold();
+            self.shared.note_unreported();
         }
         is_due
     }
 
     /// Sends the resets for dropped events, at the position of the last that has one.
-    fn tell_dropped(&mut self) {
-        if let Some(untold) = self.pace.as_mut().and_then(Pace::tell) {
-            let head = untold.position.unwrap_or_else(|| self.ring.head_position());
+    fn send_drop_resets(&mut self) {
+        if let Some(unreported) = self.pace.as_mut().and_then(Pace::take_unreported) {
+            let head = unreported.position.unwrap_or_else(|| self.ring.head_position());
             self.put_reset(ResetReason::RateLimited, head);
         }
-        if let Some(drops::UnreportedDrops { reason, position }) = self.drops.tell(self.shared.clock.now()) {
+        if let Some(drops::UnreportedDrops { reason, position }) = self.drops.take_unreported(self.shared.clock.now()) {
             self.put_reset(reason, position.unwrap_or_else(|| self.ring.head_position()));
         }
     }
@@ -475,7 +475,7 @@ impl Sequencer {
 
     /// Appends an event, after the resets for events that were dropped before it.
     fn push(&mut self, frame: Frame) {
-        self.tell_dropped();
+        self.send_drop_resets();
         self.ring.push(frame);
     }
 }

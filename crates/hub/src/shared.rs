@@ -35,7 +35,7 @@ pub(super) struct HubShared {
     /// The budget of all rings.
     pub(super) budget: Arc<RingBudget>,
     /// A workspace has dropped events without a reset so far.
-    has_untold: AtomicBool,
+    has_unreported: AtomicBool,
     /// For log lines about events that are dropped.
     drop_log: Throttle,
     /// For log lines about logs that cannot be read.
@@ -44,7 +44,7 @@ pub(super) struct HubShared {
     /// created again never repeats a number.
     live_numbers: AtomicU64,
     /// Ids of reads and workspaces; one count of the node for the same reason.
-    tickets: AtomicU64,
+    ids: AtomicU64,
 }
 
 impl HubShared {
@@ -61,12 +61,12 @@ impl HubShared {
             read_queue: ReadQueue::new(Arc::clone(&pages)),
             pages,
             marks: Marks::default(),
-            has_untold: AtomicBool::new(false),
+            has_unreported: AtomicBool::new(false),
             lingering: Lingering::default(),
             drop_log: Throttle::default(),
             read_log: Throttle::default(),
             live_numbers: AtomicU64::new(0),
-            tickets: AtomicU64::new(0),
+            ids: AtomicU64::new(0),
         }
     }
 
@@ -76,7 +76,7 @@ impl HubShared {
     }
 
     /// Whether the rings leave too little memory for the largest event.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(super) fn is_memory_full(&self) -> bool {
         self.budget.lacks(self.settings.event_bytes + FRAME_OVERHEAD_BYTES)
     }
 
@@ -87,18 +87,18 @@ impl HubShared {
     }
 
     /// Notes that a workspace has dropped events whose reset has to wait.
-    pub(super) fn note_untold(&self) {
-        self.has_untold.store(true, Ordering::Relaxed);
+    pub(super) fn note_unreported(&self) {
+        self.has_unreported.store(true, Ordering::Relaxed);
     }
 
     /// Whether a workspace may have dropped events without a reset. Clears the note.
-    pub(super) fn take_untold(&self) -> bool {
-        self.settings.rates != Rates::default() || self.has_untold.swap(false, Ordering::Relaxed)
+    pub(super) fn take_unreported(&self) -> bool {
+        self.settings.rates != Rates::default() || self.has_unreported.swap(false, Ordering::Relaxed)
     }
 
     /// Returns a number that no other read or workspace of this node has.
-    pub(super) fn next_ticket(&self) -> u64 {
-        self.tickets.fetch_add(1, Ordering::Relaxed) + 1
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Returns a payload as text, if it can be delivered.

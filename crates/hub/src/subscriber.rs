@@ -70,7 +70,7 @@ struct Doubt {
 struct ReadAhead {
     until: EntryId,
     /// The client got a reset for live events up to `until` that may be missing.
-    told: bool,
+    has_reset: bool,
     epoch: Option<Epoch>,
     generation: u64,
 }
@@ -271,7 +271,7 @@ impl Subscriber {
     }
 
     /// Sends a reset to this client alone.
-    fn tell(&self, reason: ResetReason, from: Option<&str>, head: &Position) -> SubscriberStep {
+    fn send_reset(&self, reason: ResetReason, from: Option<&str>, head: &Position) -> SubscriberStep {
         self.cell().shared().metrics.count_reset(reason.as_str());
         SubscriberStep::Give(Next::Notice(control::reset(reason, from, head)))
     }
@@ -287,7 +287,7 @@ impl Subscriber {
             self.position = doubt.place.or(self.position);
             let place = self.position.unwrap_or_else(|| state.sequencer.ring().head_position());
             if found.mark.is_after(doubt.at) {
-                return self.tell(ResetReason::LiveEvents, doubt.from.as_deref(), &place);
+                return self.send_reset(ResetReason::LiveEvents, doubt.from.as_deref(), &place);
             }
             if doubt.place.is_some() {
                 return SubscriberStep::Give(Next::Notice(control::heartbeat(
@@ -335,10 +335,10 @@ impl Subscriber {
                     } else if let Some(reason) = frame.reset_reason() {
                         let reset = control::reset(reason, Some(&place.to_string()), &place);
                         return SubscriberStep::Give(Next::Notice(reset));
-                    } else if is_live && !ahead.told {
+                    } else if is_live && !ahead.has_reset {
                         // The live event would follow logged events that came after it.
-                        ahead.told = true;
-                        return self.tell(ResetReason::LiveEvents, Some(&place.to_string()), &place);
+                        ahead.has_reset = true;
+                        return self.send_reset(ResetReason::LiveEvents, Some(&place.to_string()), &place);
                     } else {
                         return SubscriberStep::GoOn;
                     }

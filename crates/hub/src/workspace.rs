@@ -33,7 +33,7 @@ pub(super) enum Subscription {
 pub(super) struct WorkspaceCell {
     id: WorkspaceId,
     /// Distinguishes it from an earlier workspace of the same id that was released.
-    incarnation: u64,
+    generation: u64,
     shared: Arc<HubShared>,
     state: Mutex<WorkspaceState>,
 }
@@ -69,7 +69,7 @@ impl WorkspaceCell {
             empty_since: None,
             lingers: false,
         };
-        Self { id, incarnation: shared.next_ticket(), shared, state: Mutex::new(state) }
+        Self { id, generation: shared.next_id(), shared, state: Mutex::new(state) }
     }
 
     pub(super) fn id(&self) -> &WorkspaceId {
@@ -77,8 +77,8 @@ impl WorkspaceCell {
     }
 
     /// Whether this very workspace requested a read.
-    pub(super) fn has_asked(&self, read: &LogRead) -> bool {
-        read.incarnation == self.incarnation
+    pub(super) fn has_requested(&self, read: &LogRead) -> bool {
+        read.generation == self.generation
     }
 
     pub(super) fn shared(&self) -> &HubShared {
@@ -94,13 +94,13 @@ impl WorkspaceCell {
     pub(super) fn enter(&self) -> (usize, bool) {
         let mut state = self.state.lock();
         state.empty_since = None;
-        let ask_again = state.subscription == Subscription::Refused;
-        if ask_again {
+        let is_refused = state.subscription == Subscription::Refused;
+        if is_refused {
             state.subscription = Subscription::Pending;
         }
         state.subscriber_count += 1;
         self.shared.metrics.subscribers.inc();
-        (state.waiting.insert(None), ask_again)
+        (state.waiting.insert(None), is_refused)
     }
 
     /// Removes a subscriber.
@@ -138,7 +138,7 @@ impl WorkspaceCell {
 
     /// Records that the workspace was taken from the list of lingering ones. Returns whether it has
     /// no subscriber.
-    pub(super) fn is_taken_from_lingering(&self) -> bool {
+    pub(super) fn take_from_lingering(&self) -> bool {
         let mut state = self.state.lock();
         state.lingers = false;
         state.subscriber_count == 0
@@ -153,9 +153,9 @@ impl WorkspaceCell {
     }
 
     /// Sends the resets for dropped events that are due.
-    pub(super) fn tell_dropped(&self) {
+    pub(super) fn send_due_resets(&self) {
         let mut state = self.state.lock();
-        if state.sequencer.tell_what_is_due() {
+        if state.sequencer.send_due_resets() {
             self.wake_unlocked(state);
         }
     }
@@ -163,12 +163,12 @@ impl WorkspaceCell {
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
         state.subscription = Subscription::Live;
-        let wish = state.sequencer.confirmed();
-        if wish.is_some() && self.shared.settings.live == LiveEvents::Auto {
+        let request = state.sequencer.confirmed();
+        if request.is_some() && self.shared.settings.live == LiveEvents::Auto {
             let number = state.look.begin();
             self.want_look(number);
         }
-        self.ask(wish);
+        self.request_read(request);
         self.wake_unlocked(state);
     }
 
@@ -192,16 +192,16 @@ impl WorkspaceCell {
     /// A message of the workspace's channel.
     pub(super) fn message(&self, message: &Bytes) {
         let mut state = self.state.lock();
-        let wish = state.sequencer.message(message);
-        self.ask(wish);
+        let request = state.sequencer.message(message);
+        self.request_read(request);
         self.wake_unlocked(state);
     }
 
     /// Handles the result of a read that the workspace itself requested.
-    pub(super) fn caught_up(&self, ticket: u64, page: Result<LogPage, LogError>) {
+    pub(super) fn caught_up(&self, read_id: u64, page: Result<LogPage, LogError>) {
         let mut state = self.state.lock();
-        let wish = state.sequencer.answer(ticket, page);
-        self.ask(wish);
+        let request = state.sequencer.on_read(read_id, page);
+        self.request_read(request);
         self.wake_unlocked(state);
     }
 
@@ -223,7 +223,7 @@ impl WorkspaceCell {
     }
 
     /// Requests a read of the log for subscribers; `reader` is the first of them.
-    pub(super) fn ask_replay(&self, span: Span, reader: Option<ReaderId>) {
+    pub(super) fn request_replay(&self, span: Span, reader: Option<ReaderId>) {
         self.push_read(span, Duration::ZERO, ReadOrigin::Replay { reader });
     }
 
@@ -245,9 +245,9 @@ impl WorkspaceCell {
         }
     }
 
-    fn ask(&self, wish: Option<ReadRequest>) {
-        if let Some(ReadRequest { span, ticket, pause }) = wish {
-            self.push_read(span, pause, ReadOrigin::Workspace(ticket));
+    fn request_read(&self, request: Option<ReadRequest>) {
+        if let Some(ReadRequest { span, read_id, pause }) = request {
+            self.push_read(span, pause, ReadOrigin::Workspace(read_id));
         }
     }
 
@@ -255,9 +255,9 @@ impl WorkspaceCell {
         self.push_read(Span::LiveMark, LOOK_PAUSE, ReadOrigin::Look { number });
     }
 
-    fn push_read(&self, span: Span, pause: Duration, asker: ReadOrigin) {
-        let (workspace, incarnation) = (self.id.clone(), self.incarnation);
-        self.shared.read_queue.push(LogRead { workspace, span, pause, incarnation, asker });
+    fn push_read(&self, span: Span, pause: Duration, origin: ReadOrigin) {
+        let (workspace, generation) = (self.id.clone(), self.generation);
+        self.shared.read_queue.push(LogRead { workspace, span, pause, generation, origin });
     }
 
     /// Wakes every waiting subscriber.

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::{Announced, ReadRequest, Sequencer, SequencerOutcome, Why};
+use super::{Announced, ReadRequest, Sequencer, SequencerOutcome, ReadReason};
 use crate::LiveEvents;
 use tidings_event::EntryId;
 use tidings_event::control::ResetReason;
@@ -13,46 +13,46 @@ use tidings_event::log::{LiveMark, LogError, LogPage, Span, proves};
 
 impl Sequencer {
     /// Applies a page to the order.
-    pub(super) fn answered(&mut self, why: Why, page: &LogPage) -> SequencerOutcome {
+    pub(super) fn apply_page(&mut self, why: ReadReason, page: &LogPage) -> SequencerOutcome {
         self.is_mixed |= self.shared.settings.live == LiveEvents::Auto && page.live != LiveMark::Absent;
         match why {
-            Why::Head => {
+            ReadReason::Head => {
                 (self.last, self.record) = (Some(page.head), page.record);
                 let position = self.position(page.head);
                 self.ring.begin_at(position);
                 SequencerOutcome::Complete
             }
-            Why::LateHead => self.restart_at(page.head, page.record, ResetReason::LogUnreadable),
-            Why::Recovery | Why::Gap(_) | Why::Look if page.proven && !self.is_of_another_log(page) => {
+            ReadReason::LateHead => self.restart_at(page.head, page.record, ResetReason::LogUnreadable),
+            ReadReason::Recovery | ReadReason::Gap(_) | ReadReason::Look if page.proven && !self.is_from_another_log(page) => {
                 self.record = page.record;
                 self.append_page(why, page)
             }
             // A log that began again without a subscription may have had events before.
-            Why::Recovery => {
+            ReadReason::Recovery => {
                 let knows_none = self.last == Some(EntryId::ZERO);
                 let reason = if knows_none { ResetReason::Interrupted } else { self.reason(page) };
                 self.restart_at(page.head, page.record, reason)
             }
-            Why::Gap(announced) => SequencerOutcome::Read(self.verify(announced)),
-            Why::Look => SequencerOutcome::Read(self.read(Why::Anew { resume: None }, Span::Oldest)),
-            Why::Verify(announced) => self.verified(announced, page),
-            Why::Anew { resume } => self.begun_anew(resume, page),
+            ReadReason::Gap(announced) => SequencerOutcome::Read(self.verify(announced)),
+            ReadReason::Look => SequencerOutcome::Read(self.read(ReadReason::NewLog { resume: None }, Span::Oldest)),
+            ReadReason::Verify(announced) => self.verified(announced, page),
+            ReadReason::NewLog { resume } => self.apply_new_log(resume, page),
         }
     }
 
     /// Whether a page belongs to another log than the last event. That is so if the epoch of the
     /// page has begun, and the known log had no epoch or one that had not begun.
-    fn is_of_another_log(&self, page: &LogPage) -> bool {
+    fn is_from_another_log(&self, page: &LogPage) -> bool {
         self.record.is_none_or(|known| !known.is_born())
             && self.last.is_some_and(|last| last != EntryId::ZERO)
             && page.record.is_some_and(|record| record.first != EntryId::ZERO)
     }
 
     /// Appends a page that connects to the last event.
-    fn append_page(&mut self, why: Why, page: &LogPage) -> SequencerOutcome {
+    fn append_page(&mut self, why: ReadReason, page: &LogPage) -> SequencerOutcome {
         // Events missed for a time may come at once.
-        let is_paced = why == Why::Look;
-        let until = if let Why::Gap(announced) = why { Some(announced.id) } else { None };
+        let is_paced = why == ReadReason::Look;
+        let until = if let ReadReason::Gap(announced) = why { Some(announced.id) } else { None };
         // Of a gap, every entry up to the announced one is needed. Elsewhere messages that wait
         // keep their place.
         let end =
@@ -71,7 +71,7 @@ impl Sequencer {
             return SequencerOutcome::Read(self.read(why, Span::After { after, epoch: self.epoch(), until }));
         }
         match why {
-            Why::Gap(announced) if self.last != Some(announced.id) => self.refute(announced),
+            ReadReason::Gap(announced) if self.last != Some(announced.id) => self.refute(announced),
             _ => SequencerOutcome::Complete,
         }
     }
@@ -79,7 +79,7 @@ impl Sequencer {
     /// Requests a read of an announced entry and of the last one of the order.
     pub(super) fn verify(&mut self, announced: Announced) -> ReadRequest {
         let entries = [announced.id, self.last.unwrap_or_default()];
-        self.read(Why::Verify(announced), Span::Held { entries })
+        self.read(ReadReason::Verify(announced), Span::Held { entries })
     }
 
     /// Handles the proof of an announced event that does not follow the last one.
@@ -92,7 +92,7 @@ impl Sequencer {
         }
         let is_last_proven = proves(page.record.as_ref(), last, self.epoch(), holds(last).then_some(last));
         let is_same_epoch = self.record.zip(page.record).is_some_and(|(known, now)| known.epoch == now.epoch);
-        if id <= last && is_last_proven && !self.is_of_another_log(page) {
+        if id <= last && is_last_proven && !self.is_from_another_log(page) {
             // A read brought it before its announcement, or it is announced twice.
             self.queue.pop_announcement(id);
             self.fruitless = self.fruitless.saturating_add(1);
@@ -105,7 +105,7 @@ impl Sequencer {
         }
         if previous > last || !self.queue.begins_with(id) {
             let resume = (previous > last).then_some(previous);
-            return SequencerOutcome::Read(self.read(Why::Anew { resume }, Span::Oldest));
+            return SequencerOutcome::Read(self.read(ReadReason::NewLog { resume }, Span::Oldest));
         }
         // The subscription was never lost, and the log held nothing between the last event and this
         // one.
@@ -121,7 +121,7 @@ impl Sequencer {
     }
 
     /// Handles the log from its beginning, after it no longer held the last event.
-    fn begun_anew(&mut self, resume: Option<EntryId>, page: &LogPage) -> SequencerOutcome {
+    fn apply_new_log(&mut self, resume: Option<EntryId>, page: &LogPage) -> SequencerOutcome {
         let last = self.last.unwrap_or_default();
         let is_new = page.proven && !self.unproven && page.entries.iter().all(|entry| entry.id != last);
         if !is_new || page.entries.is_empty() {
@@ -132,7 +132,7 @@ impl Sequencer {
         // The page holds all entries that the log ever had, and the subscription was never lost.
         self.generations += 1;
         (self.last, self.record) = (Some(EntryId::ZERO), page.record);
-        self.append_page(Why::Look, page)
+        self.append_page(ReadReason::Look, page)
     }
 
     /// The reason for which a log does not connect to the last event.
@@ -152,26 +152,26 @@ impl Sequencer {
         if let Some(Message::Logged { payload, .. }) = self.queue.pop_announcement(announced.id) {
             self.drop_event(ResetReason::BadEnvelope, payload.len(), None);
         }
-        SequencerOutcome::Told
+        SequencerOutcome::ResetSent
     }
 
     /// Handles a failed read of the log.
-    pub(super) fn unreadable(&mut self, why: Why, error: &LogError) -> SequencerOutcome {
+    pub(super) fn unreadable(&mut self, why: ReadReason, error: &LogError) -> SequencerOutcome {
         self.fruitless = self.fruitless.saturating_add(1);
         if let Some(silenced) = self.shared.read_log.pass() {
             tracing::warn!(workspace = %self.workspace, %error, silenced, "cannot read a workspace's log");
         }
         let announced = match why {
             // No subscriber has joined yet: the events announced from here on are complete.
-            Why::Head => return SequencerOutcome::Complete,
+            ReadReason::Head => return SequencerOutcome::Complete,
             // It is the last event itself, repeated.
-            Why::Verify(announced) if self.last == Some(announced.id) => {
+            ReadReason::Verify(announced) if self.last == Some(announced.id) => {
                 self.queue.pop_announcement(announced.id);
                 return SequencerOutcome::Complete;
             }
-            Why::Gap(announced) | Why::Verify(announced) => Some(announced.previous),
-            Why::Anew { resume } => resume,
-            Why::LateHead | Why::Recovery | Why::Look => None,
+            ReadReason::Gap(announced) | ReadReason::Verify(announced) => Some(announced.previous),
+            ReadReason::NewLog { resume } => resume,
+            ReadReason::LateHead | ReadReason::Recovery | ReadReason::Look => None,
         };
         // The announced event comes next, so everything before it may be missing.
         let head =
@@ -179,6 +179,6 @@ impl Sequencer {
         self.push_reset_at(ResetReason::LogUnreadable, head.unwrap_or_else(|| self.ring.head_position()));
         // A second read for it would fail too.
         self.last = announced.or(self.last);
-        SequencerOutcome::Told
+        SequencerOutcome::ResetSent
     }
 }

@@ -51,7 +51,7 @@ impl Sequencer {
 
     /// Whether this node received live events after an entry, also if its ring no longer holds
     /// them.
-    pub(crate) fn has_heard_live_after(&self, entry: EntryId) -> bool {
+    pub(crate) fn has_live_after(&self, entry: EntryId) -> bool {
         self.last_live.is_some_and(|last_live| last_live >= entry)
     }
 

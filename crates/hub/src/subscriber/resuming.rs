@@ -29,7 +29,7 @@ impl Subscriber {
                 position = resume.position();
                 // A position before the first entry of a log without a known epoch is valid only on
                 // the node that gave it.
-                let Some(named) = position.filter(|named| !is_of_one_node(named)) else {
+                let Some(named) = position.filter(|named| !is_bound_to_node(named)) else {
                     let ring = state.sequencer.ring();
                     if let Some(named) = position
                         && let Some(cursor) = ring.resumes_after(&named)
@@ -86,8 +86,8 @@ impl Subscriber {
             replaying.span = replaying.taken.take().unwrap_or(replaying.span);
             let (now, oldest) = (state.sequencer.asked_now(), state.sequencer.ring().oldest());
             return match state.replays.get(replaying.span, self.reader, now, oldest) {
-                Page::Unasked => {
-                    self.waiter_slot.cell().ask_replay(replaying.span, self.reader);
+                Page::Unrequested => {
+                    self.waiter_slot.cell().request_replay(replaying.span, self.reader);
                     SubscriberStep::Wait
                 }
                 Page::Waiting => SubscriberStep::Wait,
@@ -111,7 +111,7 @@ impl Subscriber {
         if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
             // This log holds the entries read ahead too. All later events come through the ring.
             let ahead =
-                ReadAhead { until, told: false, epoch: page.epoch(), generation: page.asked.generation };
+                ReadAhead { until, has_reset: false, epoch: page.epoch(), generation: page.asked.generation };
             let doubt = replaying.doubt.take();
             self.stage = SubscriberStage::Reading { cursor, read_until: Some(ahead), doubt };
             return SubscriberStep::GoOn;
@@ -143,7 +143,7 @@ impl Subscriber {
         let shared = self.waiter_slot.cell().shared();
         // A live event that arrives meanwhile may leave the ring before the client reaches it.
         replaying.misses_live |= shared.settings.live == LiveEvents::Auto
-            && replaying.began.is_some_and(|began| state.sequencer.has_heard_live_after(began));
+            && replaying.began.is_some_and(|began| state.sequencer.has_live_after(began));
         if let Some(frame) = page.frame(replaying.next, shared, replaying.misses_live) {
             replaying.next += 1;
             let position = *frame.position();
@@ -174,7 +174,7 @@ impl Subscriber {
                 None if here && state.sequencer.is_behind(last) => {
                     let ahead = ReadAhead {
                         until: last,
-                        told: replaying.misses_live,
+                        has_reset: replaying.misses_live,
                         epoch: page.epoch(),
                         generation,
                     };
@@ -199,7 +199,7 @@ impl Subscriber {
             };
             self.stage = SubscriberStage::Reading { cursor, read_until, doubt: None };
             self.position = Some(head);
-            return self.tell(ResetReason::LiveEvents, from.as_deref(), &head);
+            return self.send_reset(ResetReason::LiveEvents, from.as_deref(), &head);
         }
         if let Some(at) = replaying.began
             && self.waiter_slot.cell().shared().settings.live == LiveEvents::Auto
@@ -228,7 +228,7 @@ impl Subscriber {
             return self.begin_unproven(state, reason, from, page);
         }
         let head = self.read_from_head(state, page);
-        self.tell(reason, from.as_deref(), &head)
+        self.send_reset(reason, from.as_deref(), &head)
     }
 
     fn begin_unproven(
@@ -250,7 +250,7 @@ impl Subscriber {
         let ahead =
             page.filter(|page| page.asked.generation == generation && state.sequencer.is_behind(page.head));
         let read_until =
-            ahead.map(|page| ReadAhead { until: page.head, told: true, epoch: page.epoch(), generation });
+            ahead.map(|page| ReadAhead { until: page.head, has_reset: true, epoch: page.epoch(), generation });
         self.stage = SubscriberStage::Reading { cursor: ring.head(), read_until, doubt: None };
         let position = ahead.map_or_else(|| ring.head_position(), |page| page.position(page.head));
         self.position = Some(position);
@@ -260,7 +260,7 @@ impl Subscriber {
 
 /// Whether only the node that gave a position can resume it: it is before the first entry of a log
 /// without a known epoch.
-fn is_of_one_node(position: &Position) -> bool {
+fn is_bound_to_node(position: &Position) -> bool {
     position.live.is_some() && position.entry == EntryId::ZERO && position.epoch.is_none()
 }
 

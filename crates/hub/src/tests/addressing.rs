@@ -1,4 +1,4 @@
-//! Events that are not for everybody.
+//! Private events.
 
 use super::*;
 use tidings_event::Audience;
@@ -37,7 +37,7 @@ fn a_private_event_reaches_its_users_and_moves_the_others_on() {
     assert_eq!([position(&one), position(&two), position(&nobody)], ["3-0"; 3]);
 }
 
-/// The last event that a client got is far behind, because all others were for somebody else or of
+/// The last event of a client is far behind, because all later ones were for other users or of
 /// another type.
 #[test]
 fn filters_and_private_events_do_not_hinder_resuming() {
@@ -64,7 +64,7 @@ fn filters_and_private_events_do_not_hinder_resuming() {
         assert_eq!(read_all(&fixture, &mut nobody).len(), 1 + public.count(), "from {from}");
         assert_eq!(position(&nobody), "40-0", "who got nothing of it stands behind it all the same");
     }
-    // The next event connects for whoever has skipped everything.
+    // The next event connects for a client that has skipped all others.
     let mut back = join_as(&fixture, "u3", Start::After(Resume::new("40-0")));
     log(&fixture, 41, "41");
     assert_eq!(read_all(&fixture, &mut back), ["resumed", "41"]);
@@ -85,26 +85,26 @@ fn a_gap_that_is_filled_from_the_log_keeps_its_audiences() {
 #[test]
 fn an_entry_whose_audience_cannot_be_read_is_shown_to_nobody() {
     for to in ["", "[]", "null", "u1", "[\"u1\",1]", "{\"u1\":1}"] {
-        let fixture = roomy();
+        let fixture = large_ring();
         let mut one = join_as(&fixture, "u1", Start::Head);
         let mut nobody = joined(&fixture);
         read(&mut one);
         log(&fixture, 1, "1");
         fixture.log.lock().append_to(entry(2), "secret", Some(to));
-        say(&fixture, "");
+        send_message(&fixture, "");
         log(&fixture, 3, "3");
         let expected = ["1", "reset:bad-entry", "3"];
         assert_eq!(read_all(&fixture, &mut one), expected, "{to}");
         assert_eq!(read_short(&mut nobody), expected, "{to}");
         assert_eq!(fixture.metrics.dropped(ResetReason::BadEntry.as_str()), 1);
-        // The same on a node that gets it from the log alone.
+        // The same on a node that reads it from the log.
         let other = fixture_of(&fixture);
         let mut back = join_as(&other, "u1", Start::After(Resume::new("1-0")));
         other.confirm();
         assert_eq!(read_all(&other, &mut back), ["resumed", "reset:bad-entry", "3"], "{to}");
-        // And where the announcement says it.
-        say(&fixture, &format!("tidings/1 4-0 3-0 {to}\nsecret"));
-        say(&fixture, "next");
+        // And with the same audience in the announcement.
+        send_message(&fixture, &format!("tidings/1 4-0 3-0 {to}\nsecret"));
+        send_message(&fixture, "next");
         assert_eq!(read_short(&mut one), ["reset:bad-envelope", "next"], "{to}");
     }
 }

@@ -1,5 +1,4 @@
-//! Logs that end and are begun anew while the subscription stands, and announcements that say what
-//! is not so.
+//! Logs that end and begin again while the subscription is confirmed, and false announcements.
 
 use super::*;
 
@@ -23,7 +22,7 @@ fn first_event_after_a_log_has_ended_comes_without_a_reset() {
         for id in [9, 10] {
             fixture.log.lock().append_plainly(entry(id), &id.to_string(), None);
         }
-        say(&fixture, "");
+        send_message(&fixture, "");
         assert_eq!(read_all(&fixture, &mut subscriber), ["9", "10"]);
     }
 }
@@ -39,19 +38,19 @@ fn event_after_the_newest_was_removed_comes_without_a_reset() {
     assert_eq!(read_all(&fixture, &mut subscriber), ["5", "6", "7"]);
 }
 
-/// The last id lay ahead of the clock; after the log has ended, ids begin below it.
+/// The last id was ahead of the clock; after the log has ended, ids begin below it.
 #[test]
 fn log_begun_anew_below_the_last_id_is_no_repetition() {
-    let fixture = roomy();
+    let fixture = large_ring();
     let mut subscriber = joined(&fixture);
     log(&fixture, 1_000_000, "ahead");
     fixture.log.lock().end();
     (5..=9).for_each(|id| log(&fixture, id, &id.to_string()));
     assert_eq!(read_all(&fixture, &mut subscriber), ["ahead", "5", "6", "7", "8", "9"]);
-    let mut newcomer = fixture.join(Start::Head);
-    assert_eq!(read_short(&mut newcomer), ["joined"]);
+    let mut late = fixture.join(Start::Head);
+    assert_eq!(read_short(&mut late), ["joined"]);
     log(&fixture, 10, "10");
-    assert_eq!(read_all(&fixture, &mut newcomer), ["10"]);
+    assert_eq!(read_all(&fixture, &mut late), ["10"]);
     assert_eq!(fixture.metrics.resets(ResetReason::Trimmed.as_str()), 0);
 }
 
@@ -74,7 +73,8 @@ fn announced_event_that_the_log_does_not_hold_moves_nothing() {
     }
 }
 
-/// Each one costs a read, and the next reads wait longer and longer; others' reads come between.
+/// Each one costs a read, and the pauses before the reads grow; reads of other workspaces come in
+/// between.
 #[test]
 fn flood_of_false_announcements_pauses_and_is_told_once() {
     let fixture = fixture_with(HubSettings { ring_events: 1000, ..settings() });
@@ -105,15 +105,15 @@ fn newcomers_do_not_wait_for_a_read_that_pauses() {
         }
         fixture.hub.answer(&read, fixture.log.lock().read(read.span, 3));
     };
-    let mut newcomer = fixture.join(Start::Head);
-    assert_eq!(read(&mut newcomer), ["joined"]);
+    let mut late = fixture.join(Start::Head);
+    assert_eq!(read(&mut late), ["joined"]);
     log(&fixture, 6, "6");
     fixture.hub.answer(&paused, fixture.log.lock().read(paused.span, 3));
-    assert_eq!(read_all(&fixture, &mut newcomer).last().unwrap(), "6");
+    assert_eq!(read_all(&fixture, &mut late).last().unwrap(), "6");
 }
 
-/// Without the right to read the log, nothing can be verified: what is announced is delivered, and
-/// told once.
+/// Without the right to read the log, no announcement can be verified: the hub delivers its event
+/// and sends one reset.
 #[test]
 fn log_that_ends_where_it_cannot_be_read_is_told_once() {
     let fixture = fixture();
@@ -126,11 +126,11 @@ fn log_that_ends_where_it_cannot_be_read_is_told_once() {
     log(&fixture, 8, "8");
     assert_eq!(fixture.answer_reads(), 0);
     assert_eq!(read_all(&fixture, &mut subscriber), ["5", "reset:log-unreadable", "7", "8"]);
-    let mut newcomer = fixture.join(Start::Head);
-    assert_eq!(read(&mut newcomer), ["joined"]);
+    let mut late = fixture.join(Start::Head);
+    assert_eq!(read(&mut late), ["joined"]);
 }
 
-/// Empty messages on a workspace whose log can never be read: each attempt pauses longer.
+/// Empty messages for a workspace whose log can never be read: each attempt pauses longer.
 #[test]
 fn looking_at_a_log_that_cannot_be_read_pauses() {
     let fixture = fixture();
@@ -138,7 +138,7 @@ fn looking_at_a_log_that_cannot_be_read_pauses() {
     let mut subscriber = joined(&fixture);
     let mut pauses = Vec::new();
     for _ in 0..12 {
-        (0..100).for_each(|_| say(&fixture, ""));
+        (0..100).for_each(|_| send_message(&fixture, ""));
         let read = fixture.hub.read_queue().take().filter(|read| read.span != Span::LiveMark);
         let Some(read) = read.or_else(|| fixture.hub.read_queue().take()) else { continue };
         pauses.push(read.pause);

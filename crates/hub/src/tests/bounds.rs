@@ -1,4 +1,4 @@
-//! Bounds, and what happens at them.
+//! Limits, and the behaviour at them.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     assert_eq!(fixture.hub.sweep(later), 1);
     assert_eq!(fixture.desired_subscriptions.take_changes()[&acme()], SubscriptionChange::Release);
     assert_eq!(fixture.metrics.workspaces.get(), 0);
-    say(&fixture, "nobody is here, and that is fine");
+    send_message(&fixture, "nobody is here, and that is fine");
 }
 
 #[test]
@@ -25,11 +25,11 @@ fn whoever_falls_out_of_the_ring_lags_and_others_do_not_notice() {
     let fixture = fixture();
     let (mut slow, mut quick) = (joined(&fixture), joined(&fixture));
     for number in 0..5 {
-        say(&fixture, &number.to_string());
+        send_message(&fixture, &number.to_string());
         assert_eq!(read_short(&mut quick), [number.to_string()]);
     }
     assert_eq!(read(&mut slow), ["lagging"]);
-    say(&fixture, "5");
+    send_message(&fixture, "5");
     assert_eq!(read_short(&mut quick), ["5"]);
 }
 
@@ -38,19 +38,19 @@ fn a_subscriber_that_is_exactly_one_ring_behind_still_gets_everything() {
     let fixture = fixture();
     let mut slow = joined(&fixture);
     for number in 0..4 {
-        say(&fixture, &number.to_string());
+        send_message(&fixture, &number.to_string());
     }
     assert_eq!(read_short(&mut slow), ["0", "1", "2", "3"]);
 }
 
 #[test]
 fn messages_that_wait_for_the_log_are_bounded_and_a_loss_among_them_is_told() {
-    let fixture = roomy();
+    let fixture = large_ring();
     let mut subscriber = joined(&fixture);
     log_unannounced(&fixture, 1, "1");
     log(&fixture, 2, "2");
     for number in 0..40 {
-        say(&fixture, &format!("live {number}"));
+        send_message(&fixture, &format!("live {number}"));
     }
     let got = read_all(&fixture, &mut subscriber);
     assert!(got.starts_with(&["1".to_owned()]) && got.contains(&"2".to_owned()), "{got:?}");
@@ -85,7 +85,7 @@ fn when_rings_are_full_a_further_workspace_is_refused() {
     };
     let other = join("other").unwrap();
     for number in 0..100 {
-        say(&fixture, &number.to_string());
+        send_message(&fixture, &number.to_string());
         assert_eq!(read_short(&mut quick), [number.to_string()]);
     }
     let used = fixture.metrics.ring_bytes.get();
@@ -121,7 +121,7 @@ fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not
     for name in ["a", "b", "c"] {
         drop(join(name).unwrap());
     }
-    // Somebody is back in the one that has been without for longest, and the next one was left a
+    // The workspace that was empty for longest has a subscriber again, and the next one was left a
     // second time.
     let _back = join("a").unwrap();
     drop(join("b").unwrap());
@@ -133,7 +133,8 @@ fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not
     assert_eq!(changes().get(&id("c")), Some(&SubscriptionChange::Release));
     assert_eq!(join("f").unwrap_err(), Full);
 
-    // What was swept away does not stand in line any more, and what came back to life does once.
+    // A workspace that was swept is no longer in the list, and one that is in use again is in it
+    // once.
     drop((_back, _first));
     fixture.hub.sweep(Instant::now() + Duration::from_secs(3600));
     drop(join("a").unwrap());

@@ -1,4 +1,5 @@
-//! Channel and log put together: gaps, interruptions, refusals, and what cannot be delivered.
+//! The order of channel and log: gaps, interruptions, refusals, and events that cannot be
+//! delivered.
 
 use super::*;
 
@@ -130,9 +131,9 @@ fn a_gap_is_filled_from_the_log_before_the_event_goes_out() {
     log(&fixture, 5, "5");
     log_unannounced(&fixture, 6, "6");
     log_unannounced(&fixture, 7, "7");
-    say(&fixture, "live, before the gap shows");
+    send_message(&fixture, "live, before the gap shows");
     log(&fixture, 8, "8");
-    say(&fixture, "live, after it");
+    send_message(&fixture, "live, after it");
     log(&fixture, 9, "9");
     let got = read_all(&fixture, &mut subscriber);
     assert_eq!(got, ["5", "live, before the gap shows", "6", "7", "8", "live, after it", "9"]);
@@ -153,7 +154,7 @@ fn an_empty_message_means_to_look_at_the_log() {
     let mut subscriber = joined(&fixture);
     for id in 1..=2 {
         log_unannounced(&fixture, id, &id.to_string());
-        say(&fixture, "");
+        send_message(&fixture, "");
     }
     assert_eq!(
         fixture.answer_reads(),
@@ -165,7 +166,7 @@ fn an_empty_message_means_to_look_at_the_log() {
 
 #[test]
 fn logged_events_among_messages_that_could_not_wait_are_read() {
-    let fixture = roomy();
+    let fixture = large_ring();
     let mut subscriber = joined(&fixture);
     log_unannounced(&fixture, 1, "1");
     log(&fixture, 2, "2");
@@ -173,7 +174,7 @@ fn logged_events_among_messages_that_could_not_wait_are_read() {
         log(&fixture, id, &id.to_string());
     }
     for number in 0..13 {
-        say(&fixture, &format!("live {number}"));
+        send_message(&fixture, &format!("live {number}"));
     }
     let got = read_all(&fixture, &mut subscriber);
     let logged: Vec<_> =
@@ -204,11 +205,11 @@ fn an_interruption_is_told_also_where_the_log_could_never_be_read() {
     let fixture = fixture();
     fixture.log.lock().failure = Some(LogError::Unreadable("WRONGTYPE".to_owned()));
     let mut live = joined(&fixture);
-    say(&fixture, "a");
+    send_message(&fixture, "a");
     fixture.hub.interrupted();
     fixture.confirm();
     assert_eq!(read_short(&mut live), ["a", "reset:interrupted"]);
-    say(&fixture, "");
+    send_message(&fixture, "");
     assert_eq!(read_all(&fixture, &mut live), ["reset:log-unreadable"], "what is new in it cannot be told");
 }
 
@@ -217,7 +218,7 @@ fn live_events_stand_after_the_last_logged_one() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     log(&fixture, 5, "logged");
-    say(&fixture, "live");
+    send_message(&fixture, "live");
     assert_eq!(read_short(&mut subscriber), ["logged", "live"]);
     let position: Position = position(&subscriber).parse().unwrap();
     assert_eq!(position.entry, entry(5));
@@ -238,10 +239,10 @@ fn what_cannot_be_delivered_is_counted_and_told() {
         live: LiveEvents::Auto,
     });
     let mut subscriber = joined(&fixture);
-    say(&fixture, "1234");
-    say(&fixture, "12345");
+    send_message(&fixture, "1234");
+    send_message(&fixture, "12345");
     fixture.hub.message(&acme(), Bytes::from_static(b"\xff"));
-    say(&fixture, "tidings/1 nonsense");
+    send_message(&fixture, "tidings/1 nonsense");
     log(&fixture, 5, "too large for the limit");
     log(&fixture, 6, "ok");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Joining, being woken, and what a view shows.
+//! Joins, wake-ups and filters.
 
 use super::*;
 
@@ -11,11 +11,11 @@ fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
     assert_eq!(subscriber.position(), None);
     fixture.hub.confirmed(&acme());
     assert_eq!(next(&mut subscriber), Poll::Pending, "the end of the log is not known yet");
-    say(&fixture, "after the confirmation, before the hello");
+    send_message(&fixture, "after the confirmation, before the hello");
     fixture.answer_reads();
     assert_eq!(read(&mut subscriber), ["joined"], "the hello names the head at the time it is made");
-    say(&fixture, "one");
-    say(&fixture, "two");
+    send_message(&fixture, "one");
+    send_message(&fixture, "two");
     assert_eq!(read_short(&mut subscriber), ["one", "two"]);
     assert_eq!(next(&mut subscriber), Poll::Pending);
 }
@@ -41,7 +41,7 @@ fn the_hello_names_the_end_of_the_log() {
 fn a_frame_is_encoded_once_and_shared() {
     let fixture = fixture();
     let (mut one, mut two) = (joined(&fixture), joined(&fixture));
-    say(&fixture, "x");
+    send_message(&fixture, "x");
     let (Poll::Ready(Next::Event(one)), Poll::Ready(Next::Event(two))) = (next(&mut one), next(&mut two))
     else {
         panic!("both get the frame");
@@ -83,8 +83,8 @@ fn who_waits_is_woken_and_only_once() {
     let waker = Waker::from(Arc::clone(&wakes));
     assert_eq!(subscriber.poll_next(&Context::from_waker(&waker)), Poll::Pending);
     assert_eq!(subscriber.poll_next(&Context::from_waker(&waker)), Poll::Pending);
-    say(&fixture, "a");
-    say(&fixture, "b");
+    send_message(&fixture, "a");
+    send_message(&fixture, "b");
     assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "it has not come back to wait since");
     read(&mut subscriber);
     assert_eq!(subscriber.poll_next(&Context::from_waker(&waker)), Poll::Pending);

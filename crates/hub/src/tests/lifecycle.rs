@@ -1,14 +1,14 @@
-//! The rules of a stream's life, each once, without a writer.
+//! The rules of the stream lifecycle, without a writer.
 
 use super::*;
 use tidings_event::ConnectionId;
 use tidings_event::control::ReconnectReason;
 
-/// When a held stream ends, and when its first heartbeat is due.
+/// The end of a held stream, and the time of its first heartbeat.
 const HELD_UNTIL: Tick = 5_000;
 const HEARTBEAT_AT: Tick = 15_000;
 
-/// A stream of a workspace, polled at moments that a test chooses.
+/// A stream of a workspace that a test polls at chosen times.
 struct Stream {
     lifecycle: StreamLifecycle,
     ends: StreamEnds,
@@ -26,7 +26,7 @@ impl Stream {
         }
     }
 
-    /// A stream that has its `connected` event.
+    /// A stream that got its `connected` event.
     fn connected(fixture: &Fixture) -> Self {
         let mut stream = Self::open(fixture, Start::Head);
         fixture.confirm();

@@ -1,8 +1,8 @@
-//! Workspaces that carry live events beside logged ones, and more than one node.
+//! Workspaces with live and durable events, and more than one node.
 
 use super::*;
 
-/// Two nodes beside one log; the log moves to whichever is used.
+/// Two nodes with one log, which moves to the node that a test uses.
 fn hop(from: &Fixture, position: &str) -> (Fixture, Subscriber) {
     let to = fixture_of(from);
     let subscriber = resume(&to, position);
@@ -10,15 +10,15 @@ fn hop(from: &Fixture, position: &str) -> (Fixture, Subscriber) {
     (to, subscriber)
 }
 
-/// A client with the logged event 1, and what came then; its node heard a live event and a logged
-/// one after it left.
+/// A client with the logged event 1 and the events after it. When it had left, its node received a
+/// live event and a logged one.
 fn left_before_a_live_event() -> Fixture {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     log(&fixture, 1, "1");
     assert_eq!(read_short(&mut subscriber), ["1"]);
     drop(subscriber);
-    say(&fixture, "live");
+    send_message(&fixture, "live");
     log(&fixture, 2, "2");
     fixture
 }
@@ -59,7 +59,7 @@ fn mark_that_comes_late_is_told_late() {
     other.hub.answer(look, other.log.lock().read(look.span, 3));
     assert_eq!(read_all(&other, &mut back), ["reset:live-events"]);
     assert_eq!(position(&back), "2-0");
-    // Whoever broke off in between is told elsewhere.
+    // A client that reconnects in between gets the reset from another node.
     let (third, mut back) = hop(&other, &doubted);
     assert_eq!(read_all(&third, &mut back), ["resumed", "reset:live-events"]);
 }
@@ -154,13 +154,13 @@ fn setting_says_whether_workspaces_carry_live_events() {
         let expected: Vec<_> = ["resumed", "2"].iter().chain(told).copied().collect();
         let mut back = resume(&fixture, "1-0");
         assert_eq!(read_all(&fixture, &mut back), expected, "{live:?}");
-        say(&fixture, "live");
+        send_message(&fixture, "live");
         assert_eq!(fixture.hub.marks().take(), None, "no mark is kept");
         assert_eq!(read_all(&fixture, &mut back), ["live"]);
     }
 }
 
-/// A mark reaches for a while beyond its writing, and is renewed in the middle of that.
+/// A mark reaches beyond its writing for a time, and is renewed in the middle of that.
 #[test]
 fn mark_is_written_once_for_many_live_events() {
     let now = Arc::new(std::sync::atomic::AtomicU64::new(0));
@@ -178,31 +178,31 @@ fn mark_is_written_once_for_many_live_events() {
     let fixture = Fixture { hub, desired_subscriptions, metrics, log: Mutex::default() };
     let _keeps_the_workspace = joined(&fixture);
     let marks = || std::iter::from_fn(|| fixture.hub.marks().take()).count();
-    (0..10).for_each(|_| say(&fixture, "live"));
+    (0..10).for_each(|_| send_message(&fixture, "live"));
     assert_eq!(marks(), 1);
     now.store(u64::try_from(MARK_SLACK.as_millis() / 2).unwrap() - 1, Ordering::SeqCst);
-    say(&fixture, "live");
+    send_message(&fixture, "live");
     assert_eq!(marks(), 0);
     now.fetch_add(1, Ordering::SeqCst);
-    say(&fixture, "live");
+    send_message(&fixture, "live");
     assert_eq!(marks(), 1);
     fixture.hub.mark_failed(&acme());
-    say(&fixture, "live");
+    send_message(&fixture, "live");
     assert_eq!(marks(), 1, "a mark that was not written is wanted again");
 }
 
-/// What a read has brought ahead of its announcement waits for it, so that live events before it
+/// An entry that a read could bring before its announcement waits for it, so live events before it
 /// keep their place.
 #[test]
 fn live_events_keep_their_place_among_announced_ones() {
-    let fixture = roomy();
+    let fixture = large_ring();
     let mut subscriber = joined(&fixture);
     log(&fixture, 1, "1");
     fixture.log.lock().append_plainly(entry(2), "2", None);
-    say(&fixture, "");
-    say(&fixture, "live a");
+    send_message(&fixture, "");
+    send_message(&fixture, "live a");
     log(&fixture, 3, "3");
-    say(&fixture, "live b");
+    send_message(&fixture, "live b");
     log(&fixture, 4, "4");
     assert_eq!(read_all(&fixture, &mut subscriber), ["1", "2", "live a", "3", "live b", "4"]);
 }

@@ -1,4 +1,4 @@
-//! The hub by itself: no bus, no sockets, no runtime.
+//! The hub alone: no bus, no sockets, no runtime.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -69,8 +69,8 @@ impl Fixture {
         self.hub.join(&acme(), start, SubscriptionFilter::default()).unwrap()
     }
 
-    /// Answers every read that the hub wants, and those that the answers lead to, after the marks
-    /// that it wants are written. Looks at a mark do not count.
+    /// Completes every read that the hub needs, and those that follow from the results, after it
+    /// has written the marks. Looks at a mark do not count.
     fn answer_reads(&self) -> usize {
         let mut count = 0;
         self.write_marks();
@@ -81,7 +81,7 @@ impl Fixture {
         count
     }
 
-    /// Writes the marks of live events that the hub wants, each right beyond the newest entry.
+    /// Writes the marks of live events that the hub needs, each right beyond the newest entry.
     fn write_marks(&self) {
         while self.hub.marks().take().is_some() {
             let mut log = self.log.lock();
@@ -89,7 +89,7 @@ impl Fixture {
         }
     }
 
-    /// The subscription is confirmed, and the log is read.
+    /// Confirms the subscription and completes the reads.
     fn confirm(&self) {
         self.hub.confirmed(&acme());
         self.answer_reads();
@@ -104,7 +104,7 @@ fn next(subscriber: &mut Subscriber) -> Poll<Next> {
     subscriber.poll_next(&Context::from_waker(Waker::noop()))
 }
 
-/// Everything that a subscriber gets now, as text; the hello as `joined`.
+/// Returns all items of a subscriber as text; the `connected` event as `joined`.
 fn read(subscriber: &mut Subscriber) -> Vec<String> {
     let mut got = Vec::new();
     while let Poll::Ready(next) = next(subscriber) {
@@ -126,9 +126,9 @@ fn read(subscriber: &mut Subscriber) -> Vec<String> {
     got
 }
 
-/// The payloads, and the names of the broker's own events, that a subscriber gets now.
+/// Returns the payloads that a subscriber gets, and the names of the broker's events.
 ///
-/// Heartbeats say nothing here.
+/// Heartbeats are left out.
 fn read_short(subscriber: &mut Subscriber) -> Vec<String> {
     let short = |frame: String| match frame.split_once("event: tidings.") {
         Some((_, rest)) => {
@@ -141,7 +141,7 @@ fn read_short(subscriber: &mut Subscriber) -> Vec<String> {
     read(subscriber).into_iter().map(short).filter(|text| text != "heartbeat:").collect()
 }
 
-fn say(fixture: &Fixture, payload: &str) {
+fn send_message(fixture: &Fixture, payload: &str) {
     fixture.hub.message(&acme(), Bytes::from(payload.to_owned()));
 }
 
@@ -164,7 +164,7 @@ fn resume(fixture: &Fixture, from: &str) -> Subscriber {
     fixture.join(Start::After(Resume::new(from)))
 }
 
-/// What a subscriber gets once the reads that it causes are answered.
+/// Returns the items of a subscriber, including those that follow from the reads that it causes.
 fn read_all(fixture: &Fixture, subscriber: &mut Subscriber) -> Vec<String> {
     let mut got = read_short(subscriber);
     while fixture.answer_reads() > 0 {
@@ -173,7 +173,7 @@ fn read_all(fixture: &Fixture, subscriber: &mut Subscriber) -> Vec<String> {
     got
 }
 
-/// A subscriber of a confirmed workspace that has had its hello.
+/// A subscriber of a confirmed workspace that got its `connected` event.
 fn joined(fixture: &Fixture) -> Subscriber {
     let mut subscriber = fixture.join(Start::Head);
     fixture.confirm();
@@ -185,14 +185,14 @@ fn position(subscriber: &Subscriber) -> String {
     subscriber.position().unwrap().to_string()
 }
 
-/// A ring in which everything that these tests publish finds room.
-fn roomy() -> Fixture {
+/// A hub whose rings have space for all events of these tests.
+fn large_ring() -> Fixture {
     fixture_with(HubSettings { ring_events: 30, linger: Duration::ZERO, ..settings() })
 }
 
-/// Another node beside the same log.
+/// Another node with the same log.
 fn fixture_of(fixture: &Fixture) -> Fixture {
-    let other = roomy();
+    let other = large_ring();
     std::mem::swap(&mut *other.log.lock(), &mut *fixture.log.lock());
     other
 }

@@ -1,10 +1,10 @@
-//! Events that come too fast.
+//! Events beyond the rate limit.
 
 use std::sync::atomic::AtomicU64;
 
 use super::*;
 
-/// Two events per second, so four at once; with a clock that stands still.
+/// Two events per second, so four at once; the clock advances only in `wait`.
 fn limited() -> (Fixture, Arc<AtomicU64>) {
     let settings = HubSettings { rates: Rates::new(2, 0), ring_events: 30, ..settings() };
     let now = Arc::new(AtomicU64::new(0));
@@ -33,7 +33,7 @@ fn the_surplus_is_dropped_and_told_before_anything_later() {
     for id in 1..=6 {
         log(&fixture, id, &id.to_string());
     }
-    say(&fixture, "live");
+    send_message(&fixture, "live");
     assert_eq!(read_short(&mut subscriber), ["1", "2", "3", "4"]);
     assert_eq!(fixture.metrics.dropped(ResetReason::RateLimited.as_str()), 3);
     wait(&now, 500);
@@ -42,9 +42,9 @@ fn the_surplus_is_dropped_and_told_before_anything_later() {
     assert!(reset.contains("\"from\":\"4-0\"") && reset.contains("\"head\":\"6-0\""), "{reset}");
     assert_eq!(position(&subscriber), "7-0");
 
-    // The next word may come a second after the last; until then nothing passes, though the bucket
-    // fills.
-    say(&fixture, "too much");
+    // The next reset may come a second after the last one. Until then no event passes, although the
+    // bucket fills.
+    send_message(&fixture, "too much");
     wait(&now, 999);
     log(&fixture, 8, "8");
     assert_eq!(fixture.hub.sweep(Instant::now()), 0);
@@ -54,7 +54,7 @@ fn the_surplus_is_dropped_and_told_before_anything_later() {
     assert_eq!(read_short(&mut subscriber), ["reset:rate-limited", "9"]);
     assert_eq!(fixture.metrics.resets(ResetReason::RateLimited.as_str()), 2);
 
-    // What was dropped stands in the log, and on the way from there nothing is missing.
+    // The dropped events are in the log, and a replay from there is complete.
     let mut back = resume(&fixture, "5-0");
     let got = read_all(&fixture, &mut back);
     assert_eq!(got, ["resumed", "6", "7", "8", "reset:live-events", "reset:rate-limited", "9"]);
@@ -65,12 +65,12 @@ fn when_nothing_more_comes_the_sweep_tells() {
     let (fixture, now) = limited();
     let mut subscriber = joined(&fixture);
     for number in 0..5 {
-        say(&fixture, &number.to_string());
+        send_message(&fixture, &number.to_string());
     }
     assert_eq!(read_short(&mut subscriber), ["0", "1", "2", "3"]);
     fixture.hub.sweep(Instant::now());
     assert_eq!(read_short(&mut subscriber), ["reset:rate-limited"]);
-    say(&fixture, "dropped too");
+    send_message(&fixture, "dropped too");
     wait(&now, 300);
     fixture.hub.sweep(Instant::now());
     assert!(read_short(&mut subscriber).is_empty(), "told less than a second ago");
@@ -86,7 +86,7 @@ fn what_an_empty_message_points_at_is_limited_and_what_an_interruption_left_out_
     let (fixture, now) = limited();
     let mut subscriber = joined(&fixture);
     (1..=10).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
-    say(&fixture, "");
+    send_message(&fixture, "");
     assert_eq!(read_all(&fixture, &mut subscriber), ["1", "2", "3", "4"]);
     fixture.hub.interrupted();
     (11..=20).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
@@ -94,7 +94,7 @@ fn what_an_empty_message_points_at_is_limited_and_what_an_interruption_left_out_
     let expected: Vec<_> = (11..=20).map(|id| id.to_string()).collect();
     let got = read_all(&fixture, &mut subscriber);
     assert_eq!((got[0].as_str(), &got[1..]), ("reset:rate-limited", &expected[..]));
-    // A gap is filled too; the event behind it is as fast as any other.
+    // A gap is filled too; the event behind it is subject to the limit.
     wait(&now, 500);
     log_unannounced(&fixture, 21, "21");
     log_unannounced(&fixture, 22, "22");
@@ -102,8 +102,8 @@ fn what_an_empty_message_points_at_is_limited_and_what_an_interruption_left_out_
     assert_eq!(read_all(&fixture, &mut subscriber), ["21", "22", "23"]);
 }
 
-/// Nothing came after a dropped event when the log was asked; what has come since stands in the
-/// ring no longer.
+/// The log had nothing after a dropped event when it was read; the ring no longer has the events
+/// since then.
 #[test]
 fn a_page_that_the_ring_has_outrun_is_read_once_more() {
     let (fixture, now) = limited();
@@ -124,7 +124,7 @@ fn what_is_no_event_is_limited_as_well() {
     let (fixture, _) = limited();
     let mut subscriber = joined(&fixture);
     for _ in 0..10 {
-        say(&fixture, "tidings/1 x");
+        send_message(&fixture, "tidings/1 x");
     }
     assert_eq!(read_short(&mut subscriber), ["reset:bad-envelope"]);
     assert_eq!(fixture.metrics.dropped(ResetReason::BadEnvelope.as_str()), 4);

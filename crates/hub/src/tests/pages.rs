@@ -1,4 +1,4 @@
-//! What pages of logs take that clients read which come back, and their turns.
+//! The memory of the pages that resuming clients read, and the turns of the clients.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn client(fixture: &Fixture, name: &str, from: u64) -> Subscriber {
     resume(fixture, &format!("{from}-0")).reading_for(ReaderId::of(&name))
 }
 
-/// Answers one read, if one is wanted that has room.
+/// Completes one read, if the hub needs one whose page fits.
 fn answer_one(fixture: &Fixture) -> bool {
     let Some(read) = fixture.hub.read_queue().take() else { return false };
     fixture.hub.answer(&read, fixture.log.lock().read(read.span, 3));
@@ -25,7 +25,7 @@ fn used(fixture: &Fixture) -> i64 {
 
 #[test]
 fn page_goes_when_nobody_reads_from_it_and_its_reader_goes_on() {
-    let fixture = roomy();
+    let fixture = large_ring();
     logged(&fixture, 1..=10, 1);
     let _keeps_the_workspace = joined(&fixture);
     let mut slow = client(&fixture, "slow", 1);
@@ -35,7 +35,7 @@ fn page_goes_when_nobody_reads_from_it_and_its_reader_goes_on() {
         fixture.answer_reads();
         assert!(used(&fixture) > 0, "{round}");
         if round == 0 {
-            // The page that was not even begun is read again.
+            // A page without any read is read again.
             fixture.hub.sweep(Instant::now() + LATER);
             assert_eq!(next(&mut slow), Poll::Pending);
             fixture.answer_reads();
@@ -86,7 +86,7 @@ fn pages_are_bounded_and_those_of_a_greedy_client_make_room_for_another() {
     log(&fixture, 61, "61");
     assert_eq!(read_short(&mut live).last().unwrap(), "61");
 
-    // Those who waited get all of it in the end, a page at a time.
+    // The clients that waited get all of it in the end, a page at a time.
     for subscriber in &mut greedy {
         let mut got = Vec::new();
         while got.last().map(String::as_str) != Some("61") {
@@ -111,7 +111,7 @@ fn clients_take_turns_and_one_with_many_places_keeps_nobody_waiting() {
     assert_eq!(next(&mut other), Poll::Pending);
     assert!(answer_one(&fixture) && answer_one(&fixture));
     assert!(matches!(next(&mut other), Poll::Ready(Next::Joined(Joined::Resumed { .. }))));
-    // Few of one client's places wait at a time, and all are read in the end.
+    // A few positions of one client wait at a time, and all are read in the end.
     assert_eq!(fixture.answer_reads(), 7);
     let mut waiting = greedy;
     while !waiting.is_empty() {

@@ -1,4 +1,4 @@
-//! Coming back, and beginning in the past.
+//! Clients that resume, and clients that begin in the past.
 
 use super::*;
 
@@ -6,11 +6,11 @@ use super::*;
 fn resuming_from_the_ring_brings_what_was_missed_in_order_without_reading_the_log() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
-    say(&fixture, "a");
+    send_message(&fixture, "a");
     assert_eq!(read_short(&mut subscriber), ["a"]);
     let seen = position(&subscriber);
     drop(subscriber);
-    say(&fixture, "b");
+    send_message(&fixture, "b");
     log(&fixture, 7, "c");
     let mut back = resume(&fixture, &seen);
     assert_eq!(
@@ -107,8 +107,7 @@ fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
     assert_eq!(read_short(&mut other), ["a"], "only the one who came back is told");
 }
 
-/// The position of an empty log names its next epoch, and only that one resumes it, on whatever
-/// node.
+/// The position of an empty log names its next epoch, and only that epoch resumes it, on any node.
 #[test]
 fn position_before_the_first_event_resumes_in_its_epoch_alone() {
     let expected = ["resumed", "1", "2", "3", "4"];
@@ -137,8 +136,8 @@ fn position_before_the_first_event_resumes_in_its_epoch_alone() {
     }
 }
 
-/// Retention ends the log, and a first event begins another: nothing proves what the former one
-/// held.
+/// Retention ends the log, and a first event begins another one, which proves nothing about its
+/// predecessor.
 #[test]
 fn log_begun_anew_proves_nothing_from_before_it() {
     let fixture = fixture();
@@ -156,7 +155,7 @@ fn log_begun_anew_proves_nothing_from_before_it() {
     assert_eq!(read_all(&fixture, &mut since), ["resumed"]);
 }
 
-/// The clock was set right, and the new log gives out the ids of the former one again.
+/// The clock was corrected, and the new log repeats the ids of its predecessor.
 #[test]
 fn id_that_two_logs_had_resumes_in_its_epoch_alone() {
     let fixture = fixture();
@@ -172,7 +171,7 @@ fn id_that_two_logs_had_resumes_in_its_epoch_alone() {
     assert_eq!(read_all(&fixture, &mut back), ["resumed"], "no former log had this one");
 }
 
-/// The node lags: another one has shown the client more of the log than this one was told of.
+/// The node lags: another one has sent the client more of the log than this one knows.
 #[test]
 fn live_position_of_another_node_resumes_its_log_part() {
     let fixture = fixture();
@@ -197,7 +196,7 @@ fn live_position_of_another_node_resumes_its_log_part() {
     assert_eq!(read_all(&fixture, &mut stays), ["4", "5", "6"]);
 }
 
-/// The log does not hold the client's place, and the node was not told yet of what it does hold.
+/// The log does not hold the client's position, and the node does not know the end of the log yet.
 #[test]
 fn head_of_a_reset_never_lies_before_the_end_of_the_log() {
     let fixture = fixture();
@@ -218,7 +217,7 @@ fn head_of_a_reset_never_lies_before_the_end_of_the_log() {
     assert!(rest.ends_with("id: 6-0\ndata: 6\n\n"), "{rest}");
 }
 
-/// What is told does not depend on when the connection breaks.
+/// The reset does not depend on the time at which the connection breaks.
 #[test]
 fn client_that_misses_live_events_is_told_wherever_its_replay_breaks() {
     let fixture = fixture();
@@ -241,7 +240,7 @@ fn a_client_that_was_away_from_live_events_too_is_told() {
     log_unannounced(&fixture, 1, "1");
     log_unannounced(&fixture, 2, "2");
     let _other = joined(&fixture);
-    say(&fixture, "live");
+    send_message(&fixture, "live");
     let mut back = resume(&fixture, "1-0");
     assert_eq!(read_all(&fixture, &mut back), ["resumed", "2", "reset:live-events", "live"]);
 }
@@ -295,19 +294,19 @@ fn a_log_that_cannot_be_reached_or_read() {
 fn live_position_of_a_workspace_given_up_is_told() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
-    say(&fixture, "a");
+    send_message(&fixture, "a");
     read(&mut subscriber);
     let seen = position(&subscriber);
     drop(subscriber);
     fixture.hub.sweep(Instant::now() + Duration::from_secs(60));
     let mut back = resume(&fixture, &seen);
     fixture.confirm();
-    say(&fixture, "b");
+    send_message(&fixture, "b");
     assert_eq!(read_all(&fixture, &mut back), ["resumed", "reset:live-events"]);
 }
 
-/// A subscriber that reads the log may be ahead of what the node was told. If just that is lost in
-/// a failover, the node does not notice.
+/// A subscriber that reads the log may be ahead of its node. If a failover loses just these
+/// entries, the node does not notice.
 #[test]
 fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
     for reads_on_after_failover in [false, true] {
@@ -319,7 +318,7 @@ fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
         log_unannounced(&fixture, 8, "8");
         let mut subscriber = resume(&fixture, "1-0");
         if reads_on_after_failover {
-            // It has the page, and has read a part of it.
+            // It got the page and has read a part of it.
             assert!(next(&mut subscriber).is_pending());
             fixture.answer_reads();
             assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(Joined::Resumed { .. }))));
@@ -390,14 +389,14 @@ fn who_has_not_seen_a_reset_gets_it_after_resuming_at_the_event_before_it() {
     let mut subscriber = joined(&fixture);
     log(&fixture, 5, "5");
     assert_eq!(read_short(&mut subscriber), ["5"]);
-    say(&fixture, "tidings/1 nonsense");
+    send_message(&fixture, "tidings/1 nonsense");
     log(&fixture, 6, "6");
     let mut back = resume(&fixture, "5-0");
     assert_eq!(read_short(&mut back), ["resumed", "reset:bad-envelope", "6"]);
 }
 
-/// The workspace was given up and has come back while a read was under way: what it brings is older
-/// than the subscription.
+/// The workspace was released and created again during a read, whose result is older than the
+/// subscription.
 #[test]
 fn an_answer_for_a_former_life_of_the_workspace_hides_nothing_from_the_next_one() {
     let fixture = fixture();
