@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_ends_before_what_proves_its_right_and_at_its_age_if_that_is_sooner() {
+    fn stream_ends_before_its_token_or_at_its_age_limit() {
         let (now, minute) = (Instant::now(), Duration::from_secs(60));
         let until = |age, expires: Option<Duration>| {
             let settings = settings(age);

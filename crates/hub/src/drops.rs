@@ -39,7 +39,8 @@ impl Drops {
 
     /// Whether a reset is pending and due.
     pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.is_pending() && self.last_reset.is_none_or(|last_reset| now.saturating_sub(last_reset) >= RESET_INTERVAL)
+        self.is_pending()
+            && self.last_reset.is_none_or(|last_reset| now.saturating_sub(last_reset) >= RESET_INTERVAL)
     }
 
     /// Takes the dropped events; their reset counts as sent.
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_drop_is_due_at_once_and_the_next_after_a_second() {
+    fn drop_resets_come_at_once_then_once_a_second() {
         let mut drops = Drops::default();
         let second = Duration::from_secs(1);
         assert!(!drops.is_due(second));

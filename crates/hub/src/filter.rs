@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_leaves_out_other_types_and_untyped_events_but_never_the_broker() {
+    fn filter_excludes_other_types_but_no_event_of_the_broker() {
         let position = Position::logged(EntryId::ZERO);
         let filter = SubscriptionFilter {
             types: Some(TypeFilter::parse("A,B").unwrap()),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_event_is_shown_to_its_users_alone() {
+    fn filter_shows_a_private_event_to_its_users_only() {
         let audience = Arc::new(Audience::new(&["u1", "u2"]).unwrap());
         let frame = Frame::application(Position::logged(EntryId::ZERO), r#"{"type":"A"}"#).to(Some(audience));
         let of = |user: Option<&str>| SubscriptionFilter {

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn workspace_stands_once_until_it_is_taken() {
+    async fn workspace_is_listed_once_until_it_is_taken() {
         let marks = Marks::default();
         let [a, b] = ["a", "b"].map(|id| WorkspaceId::parse(id).unwrap());
         for id in [&a, &b, &a] {

@@ -499,7 +499,7 @@ impl World {
                     client.fetch_state(&self.alive);
                     client.last_event_id = Some(head.to_string());
                 }
-                Next::Joined(Joined::Newest) => panic!("nobody asked for the newest"),
+                Next::Joined(Joined::Newest) => panic!("no client asked for the newest"),
                 Next::Event(bytes) | Next::Notice(bytes) => client.take(&bytes, &self.alive),
                 Next::Lagging | Next::Unavailable => {
                     let node = client.node;
@@ -515,7 +515,7 @@ impl World {
             assert!(client.owed.is_empty(), "client {index} misses the live events {:?}", client.owed);
             assert!(
                 lost.is_empty(),
-                "client {index} misses {lost:?} and was not told; it has {:?}",
+                "client {index} misses {lost:?} and got no reset; it has {:?}",
                 client.last_event_id
             );
         }
@@ -537,7 +537,7 @@ impl Client {
     }
 
     fn take(&mut self, frame: &Bytes, alive: &[Published]) {
-        assert!(self.joined, "an event before the hello");
+        assert!(self.joined, "an event before connected");
         let text = std::str::from_utf8(frame).unwrap();
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         if text.starts_with("event: tidings.reset") {
@@ -561,7 +561,7 @@ impl Client {
             self.known.insert(number);
             for event in alive.iter().filter(|event| event.number <= number) {
                 assert!(event.number < number || is_for(event.to, self.index), "{number} is not for it");
-                assert!(!self.misses(event), "{number}, and nothing was said of {}", event.number);
+                assert!(!self.misses(event), "{number} without a reset for {}", event.number);
             }
         }
         self.last_event_id = field("id: ").or(self.last_event_id.take());
@@ -581,47 +581,47 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_in_silence(steps in proptest::collection::vec(step(), 0..60)) {
+    fn each_loss_causes_a_reset(steps in proptest::collection::vec(step(), 0..60)) {
         check(&steps, Rates::default());
     }
 
     #[test]
-    fn nothing_is_lost_in_silence_where_logs_are_begun_anew(
+    fn each_loss_causes_a_reset_when_logs_begin_again(
         steps in proptest::collection::vec(step_of_new_logs(), 0..60),
     ) {
         check(&steps, Rates::default());
     }
 
     #[test]
-    fn nothing_is_lost_in_silence_where_clocks_go_back(
+    fn each_loss_causes_a_reset_when_clocks_go_back(
         steps in proptest::collection::vec(step_of_clocks(), 0..60),
     ) {
         check_world(World { repeats_ids: true, ..World::new(Rates::default()) }, &steps);
     }
 
     #[test]
-    fn nothing_is_lost_in_silence_where_clients_hop(
+    fn each_loss_causes_a_reset_when_clients_change_nodes(
         steps in proptest::collection::vec(step_of_hops(), 0..60),
     ) {
         check(&steps, Rates::default());
     }
 
     #[test]
-    fn nothing_is_lost_in_silence_where_rates_are_limited(
+    fn each_loss_causes_a_reset_when_rates_are_limited(
         steps in proptest::collection::vec(step_of_floods(), 0..60), rate in 1usize..4,
     ) {
         check(&steps, Rates::new(rate, 0));
     }
 
     #[test]
-    fn a_flood_is_held_to_its_rate_and_told_once_a_second(
+    fn flood_keeps_its_rate_and_causes_one_reset_a_second(
         steps in proptest::collection::vec(step_of_pure_floods(), 0..80), rate in 1usize..4,
     ) {
         check_flood(&steps, rate);
     }
 
     #[test]
-    fn nothing_is_lost_in_silence_where_servers_fail_over(
+    fn each_loss_causes_a_reset_when_servers_fail_over(
         steps in proptest::collection::vec(step_of_failovers(), 0..60),
     ) {
         check(&steps, Rates::default());
@@ -643,7 +643,7 @@ fn check_world(mut world: World, steps: &[SubscriberStep]) {
 fn check_flood(steps: &[SubscriberStep], rate: usize) {
     let mut world = World::new(Rates::new(rate, 0));
     world.confirm(0);
-    let mut last_told: Option<(u64, u64)> = None;
+    let mut last_reset: Option<(u64, u64)> = None;
     for step in steps {
         world.answer_read(0);
         world.run(step);
@@ -654,11 +654,11 @@ fn check_flood(steps: &[SubscriberStep], rate: usize) {
         }
         let (now, resets) =
             (world.now.load(Ordering::Relaxed), metrics.resets(ResetReason::RateLimited.as_str()));
-        let (last, before) = last_told.map_or((None, 0), |(last, before)| (Some(last), before));
+        let (last, before) = last_reset.map_or((None, 0), |(last, before)| (Some(last), before));
         if resets > before {
-            assert_eq!(resets, before + 1, "told more than once at a time");
-            assert!(last.is_none_or(|last| now >= last + 1000), "told at {now} and at {last:?}");
-            last_told = Some((now, resets));
+            assert_eq!(resets, before + 1, "more than one reset at a time");
+            assert!(last.is_none_or(|last| now >= last + 1000), "resets at {now} and at {last:?}");
+            last_reset = Some((now, resets));
         }
         let passed = metrics.events(EventKind::Live) + metrics.events(EventKind::Logged);
         let most = 2 * rate as u64 + rate as u64 * now / 1000;

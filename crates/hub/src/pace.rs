@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn two_seconds_worth_may_come_at_once_and_then_the_rate() {
+    fn burst_of_two_seconds_passes_and_then_the_rate() {
         let (pace, advance) = pace(10, 0);
         assert_eq!(admitted(&pace, 1), 20);
         advance(500);
@@ -190,17 +190,17 @@ mod tests {
     }
 
     #[test]
-    fn between_a_drop_and_its_telling_nothing_passes() {
+    fn no_event_passes_between_a_drop_and_its_reset() {
         let (mut pace, advance) = pace(10, 0);
         assert_eq!(admitted(&pace, 1), 20);
         pace.note_dropped(None);
-        assert!(pace.is_due(), "the first may be told at once");
+        assert!(pace.is_due(), "the first reset may come at once");
         assert_eq!(pace.take_unreported(), Some(UnreportedLimit { position: None }));
         advance(400);
         let position = Position::logged("7-0".parse().unwrap());
         pace.note_dropped(Some(position));
         pace.note_dropped(None);
-        assert!(!pace.admits(1) && !pace.is_due(), "told less than a second ago");
+        assert!(!pace.admits(1) && !pace.is_due(), "the last reset was less than a second ago");
         advance(600);
         assert!(pace.is_due());
         assert_eq!(admitted(&pace, 1), 10, "the bucket has filled meanwhile");

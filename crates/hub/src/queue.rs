@@ -152,20 +152,24 @@ mod tests {
     }
 
     #[test]
-    fn only_what_stands_before_the_link_of_the_chain_is_a_repetition() {
+    fn only_announcements_up_to_the_linked_one_are_repetitions() {
         let mut found = queue([logged(3, 2), live(), logged(4, 3), logged(5, 4)]);
         found.drop_repetitions(entry(4));
         assert_eq!(found.messages, [live(), logged(5, 4)]);
         assert_eq!(found.bytes, 8);
-        let mut of_another_log = queue([logged(1, 0), logged(2, 1), logged(3, 2)]);
-        of_another_log.drop_repetitions(entry(2));
-        assert_eq!(of_another_log.messages.len(), 3);
+        let mut from_another_log = queue([logged(1, 0), logged(2, 1), logged(3, 2)]);
+        from_another_log.drop_repetitions(entry(2));
+        assert_eq!(from_another_log.messages.len(), 3);
         let mut unlinked = queue([logged(2, 1), logged(3, 2)]);
         unlinked.drop_repetitions(entry(7));
         assert_eq!(unlinked.messages.len(), 2);
         let mut beyond = queue([logged(6, 5), logged(9, 5)]);
         beyond.drop_repetitions(entry(5));
-        assert_eq!(beyond.messages.len(), 2, "an entry beyond the last is none, whatever stands behind it");
+        assert_eq!(
+            beyond.messages.len(),
+            2,
+            "an entry beyond the last is no repetition, whatever follows it"
+        );
     }
 
     #[test]

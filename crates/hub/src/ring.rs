@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn rings_together_are_bounded_and_only_the_one_that_grows_gives_up_frames() {
+    fn only_a_growing_ring_drops_frames_at_the_shared_limit() {
         let cost = cost(&Frame::application(position(1), "x"));
         let budget = budget(5 * cost);
         let ring = |count| filled(Ring::new(position(0), 100, 10_000, Arc::clone(&budget)), count);
@@ -277,7 +277,7 @@ mod tests {
     proptest! {
         /// A follower reads some frames from time to time while frames arrive.
         #[test]
-        fn what_a_follower_has_not_read_stays_up_to_a_harder_bound(
+        fn unread_frames_of_followers_are_kept_up_to_hard_limits(
             steps in proptest::collection::vec((0u64..30, 0u64..30), 1..40),
         ) {
             const EVENTS: u64 = 4;

@@ -218,7 +218,8 @@ impl Sequencer {
     /// Handles the loss of the subscription. Drops the queue: after the next confirmation the log
     /// is read, and live messages count as lost.
     pub(super) fn interrupted(&mut self) {
-        self.unproven |= self.log != LogState::Unsubscribed && self.log != LogState::Reading(ReadReason::Head);
+        self.unproven |=
+            self.log != LogState::Unsubscribed && self.log != LogState::Reading(ReadReason::Head);
         self.log = LogState::Unsubscribed;
         self.is_mixed |= self.queue.clear();
     }
@@ -268,7 +269,9 @@ impl Sequencer {
             SequencerOutcome::ResetSent => true,
             SequencerOutcome::Complete => false,
         };
-        if matches!(why, ReadReason::Head | ReadReason::Recovery | ReadReason::NewLog { .. }) && std::mem::take(&mut self.unproven) {
+        if matches!(why, ReadReason::Head | ReadReason::Recovery | ReadReason::NewLog { .. })
+            && std::mem::take(&mut self.unproven)
+        {
             // Without a known last event nothing connects, whatever the log holds now.
             let may_miss = why == ReadReason::Head || self.may_have_lost_live();
             if may_miss && !has_reset {
@@ -462,7 +465,9 @@ impl Sequencer {
             let head = unreported.position.unwrap_or_else(|| self.ring.head_position());
             self.put_reset(ResetReason::RateLimited, head);
         }
-        if let Some(drops::UnreportedDrops { reason, position }) = self.drops.take_unreported(self.shared.clock.now()) {
+        if let Some(drops::UnreportedDrops { reason, position }) =
+            self.drops.take_unreported(self.shared.clock.now())
+        {
             self.put_reset(reason, position.unwrap_or_else(|| self.ring.head_position()));
         }
     }

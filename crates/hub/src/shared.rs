@@ -134,7 +134,7 @@ impl HubShared {
         if let Some(silenced) = self.drop_log.pass() {
             tracing::warn!(
                 %workspace, reason = reason.as_str(), bytes, silenced,
-                "dropped an event that cannot be delivered; subscribers were told by tidings.reset"
+                "dropped an event that cannot be delivered; subscribers get tidings.reset"
             );
         }
     }

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_lacks_is_one_run() {
+    fn missing_bytes_of_a_client_are_one_run() {
         let mut log = BroadcastBuffer::new(false, BOUNDS);
         let frames: Vec<_> = (1..4).map(|number| frame(number, "x", &[])).collect();
         log.append(&frames[0]);
@@ -337,14 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn the_named_form_is_what_a_named_log_holds() {
+    fn named_buffer_holds_the_named_form() {
         let mut log = BroadcastBuffer::new(true, BOUNDS);
         log.append(&frame(1, r#"{"type":"A"}"#, &[]));
         assert!(String::from_utf8_lossy(log.after(0)).contains("event: A\n"));
     }
 
     #[test]
-    fn what_is_cut_is_what_everybody_was_offered_and_the_bounds_do_not_hold() {
+    fn only_frames_offered_to_each_client_are_dropped() {
         let mut log = BroadcastBuffer::new(false, BOUNDS);
         for number in 0..20 {
             log.append(&frame(number, "x", &[]));
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_takes_no_more_when_it_is_far_beyond_its_bounds() {
+    fn buffer_far_beyond_its_bounds_is_full() {
         let mut log = BroadcastBuffer::new(false, BOUNDS);
         while !log.is_full() {
             log.append(&frame(1, "x", &[]));
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_log_goes_on_where_it_was() {
+    fn cleared_buffer_continues_at_its_head() {
         let mut log = BroadcastBuffer::new(false, BOUNDS);
         log.append(&frame(1, &"x".repeat(KEPT_BYTES), &[]));
         let head = log.head();
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_frame_ends_where_it_does() {
+    fn rest_of_a_frame_ends_with_the_frame() {
         let mut log = BroadcastBuffer::new(false, BOUNDS);
         let (first, second) = (frame(1, "first", &[]), frame(2, "second", &[]));
         log.append(&first);
@@ -414,7 +414,7 @@ mod tests {
         /// However a socket takes bytes, and whatever is cut behind it, a user gets what is for it,
         /// in whole frames.
         #[test]
-        fn each_user_gets_what_is_for_it_however_the_socket_takes_it(
+        fn each_user_gets_its_frames_whole_from_any_socket(
             audiences in proptest::collection::vec(0_usize..4, 1..24),
             takes in proptest::collection::vec(1_usize..90, 1..200),
         ) {

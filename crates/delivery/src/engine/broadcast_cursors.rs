@@ -94,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_round_visits_everybody_once(steps in proptest::collection::vec(step(), 1..300)) {
+        fn pass_visits_each_client_once(steps in proptest::collection::vec(step(), 1..300)) {
             let mut broadcast_cursors = BroadcastCursors::default();
             let mut places: HashMap<u32, usize> = HashMap::new();
             let mut delivered: HashSet<u32> = HashSet::new();

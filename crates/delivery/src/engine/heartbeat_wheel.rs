@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heartbeats_of_20_000_who_came_at_once_are_spread_over_the_interval() {
+    fn heartbeats_of_20_000_simultaneous_clients_are_spread() {
         const CLIENTS: usize = 20_000;
         const INTERVAL: u64 = 15_000;
         let mut heartbeat_wheel = HeartbeatWheel::new(INTERVAL, 0);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_is_until_somebody_is_due() {
+    fn wait_ends_when_a_client_is_due() {
         let mut heartbeat_wheel = HeartbeatWheel::new(12_800, 0);
         assert_eq!(heartbeat_wheel.next_at(0, |_| true), None);
         assert_eq!(heartbeat_wheel.next_at(4, |_| false), None);

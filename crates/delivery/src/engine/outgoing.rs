@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shared_goes_out_before_what_is_its_own() {
+    fn shared_rest_is_sent_before_own_bytes() {
         let mut outgoing = Outgoing::new(b"own".to_vec());
         outgoing.put_first(Bytes::from_static(b"rest"));
         let mut sent = Vec::new();

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_of_those_who_are_gone_do_not_pile_up() {
+    fn timers_of_removed_clients_do_not_pile_up() {
         let mut timers = Timers::default();
         for client in 0..10_000 {
             timers.set(u64::from(client), client);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_come_in_their_order_and_not_before_their_time() {
+    fn timers_fire_in_order_and_not_early() {
         let mut timers = Timers::default();
         for (at, client) in [(30, 1), (10, 2), (20, 3)] {
             timers.set(at, client);

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::{Announced, ReadRequest, Sequencer, SequencerOutcome, ReadReason};
+use super::{Announced, ReadReason, ReadRequest, Sequencer, SequencerOutcome};
 use crate::LiveEvents;
 use tidings_event::EntryId;
 use tidings_event::control::ResetReason;
@@ -23,7 +23,9 @@ impl Sequencer {
                 SequencerOutcome::Complete
             }
             ReadReason::LateHead => self.restart_at(page.head, page.record, ResetReason::LogUnreadable),
-            ReadReason::Recovery | ReadReason::Gap(_) | ReadReason::Look if page.proven && !self.is_from_another_log(page) => {
+            ReadReason::Recovery | ReadReason::Gap(_) | ReadReason::Look
+                if page.proven && !self.is_from_another_log(page) =>
+            {
                 self.record = page.record;
                 self.append_page(why, page)
             }
@@ -34,7 +36,9 @@ impl Sequencer {
                 self.restart_at(page.head, page.record, reason)
             }
             ReadReason::Gap(announced) => SequencerOutcome::Read(self.verify(announced)),
-            ReadReason::Look => SequencerOutcome::Read(self.read(ReadReason::NewLog { resume: None }, Span::Oldest)),
+            ReadReason::Look => {
+                SequencerOutcome::Read(self.read(ReadReason::NewLog { resume: None }, Span::Oldest))
+            }
             ReadReason::Verify(announced) => self.verified(announced, page),
             ReadReason::NewLog { resume } => self.apply_new_log(resume, page),
         }

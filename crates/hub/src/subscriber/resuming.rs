@@ -249,8 +249,12 @@ impl Subscriber {
         let (ring, generation) = (state.sequencer.ring(), state.sequencer.generation());
         let ahead =
             page.filter(|page| page.asked.generation == generation && state.sequencer.is_behind(page.head));
-        let read_until =
-            ahead.map(|page| ReadAhead { until: page.head, has_reset: true, epoch: page.epoch(), generation });
+        let read_until = ahead.map(|page| ReadAhead {
+            until: page.head,
+            has_reset: true,
+            epoch: page.epoch(),
+            generation,
+        });
         self.stage = SubscriberStage::Reading { cursor: ring.head(), read_until, doubt: None };
         let position = ahead.map_or_else(|| ring.head_position(), |page| page.position(page.head));
         self.position = Some(position);

@@ -21,9 +21,9 @@ fn log_to(fixture: &Fixture, id: u64, payload: &str, users: &[&str]) {
 }
 
 #[test]
-fn a_private_event_reaches_its_users_and_moves_the_others_on() {
+fn private_event_reaches_only_its_users() {
     let fixture = fixture();
-    let mut nobody = joined(&fixture);
+    let mut other_user = joined(&fixture);
     let [mut one, mut two] = ["u1", "u2"].map(|user| join_as(&fixture, user, Start::Head));
     for subscriber in [&mut one, &mut two] {
         assert_eq!(read(subscriber), ["joined"]);
@@ -33,8 +33,8 @@ fn a_private_event_reaches_its_users_and_moves_the_others_on() {
     log_to(&fixture, 3, "for both", &["u2", "u1"]);
     assert_eq!(read_short(&mut one), ["public", "for one", "for both"]);
     assert_eq!(read_short(&mut two), ["public", "for both"]);
-    assert_eq!(read_short(&mut nobody), ["public"]);
-    assert_eq!([position(&one), position(&two), position(&nobody)], ["3-0"; 3]);
+    assert_eq!(read_short(&mut other_user), ["public"]);
+    assert_eq!([position(&one), position(&two), position(&other_user)], ["3-0"; 3]);
 }
 
 /// The last event of a client is far behind, because all later ones were for other users or of
@@ -58,11 +58,15 @@ fn filters_and_private_events_do_not_hinder_resuming() {
             fixture.hub.join(&acme(), start, SubscriptionFilter { types, ..filter("u1") }).unwrap();
         assert_eq!(read_all(&fixture, &mut back), ["resumed", r#"{"type":"A","n":40}"#], "from {from}");
         assert_eq!(position(&back), "40-0");
-        let mut nobody = resume(&fixture, from);
+        let mut other_user = resume(&fixture, from);
         let public =
             (2..40).filter(|id| id % 3 == 0 && *id > from.split('-').next().unwrap().parse().unwrap());
-        assert_eq!(read_all(&fixture, &mut nobody).len(), 1 + public.count(), "from {from}");
-        assert_eq!(position(&nobody), "40-0", "who got nothing of it stands behind it all the same");
+        assert_eq!(read_all(&fixture, &mut other_user).len(), 1 + public.count(), "from {from}");
+        assert_eq!(
+            position(&other_user),
+            "40-0",
+            "a client that got none of them is behind them all the same"
+        );
     }
     // The next event connects for a client that has skipped all others.
     let mut back = join_as(&fixture, "u3", Start::After(Resume::new("40-0")));
@@ -71,23 +75,23 @@ fn filters_and_private_events_do_not_hinder_resuming() {
 }
 
 #[test]
-fn a_gap_that_is_filled_from_the_log_keeps_its_audiences() {
+fn gap_filled_from_the_log_keeps_its_audiences() {
     let fixture = fixture();
-    let mut nobody = joined(&fixture);
+    let mut other_user = joined(&fixture);
     let mut one = join_as(&fixture, "u1", Start::Head);
     read(&mut one);
     fixture.log.lock().append_to(entry(1), "missed", Some(r#" [ "u1" ] "#));
     log(&fixture, 2, "2");
     assert_eq!(read_all(&fixture, &mut one), ["missed", "2"]);
-    assert_eq!(read_short(&mut nobody), ["2"]);
+    assert_eq!(read_short(&mut other_user), ["2"]);
 }
 
 #[test]
-fn an_entry_whose_audience_cannot_be_read_is_shown_to_nobody() {
+fn entry_with_an_unreadable_audience_reaches_no_client() {
     for to in ["", "[]", "null", "u1", "[\"u1\",1]", "{\"u1\":1}"] {
         let fixture = large_ring();
         let mut one = join_as(&fixture, "u1", Start::Head);
-        let mut nobody = joined(&fixture);
+        let mut other_user = joined(&fixture);
         read(&mut one);
         log(&fixture, 1, "1");
         fixture.log.lock().append_to(entry(2), "secret", Some(to));
@@ -95,7 +99,7 @@ fn an_entry_whose_audience_cannot_be_read_is_shown_to_nobody() {
         log(&fixture, 3, "3");
         let expected = ["1", "reset:bad-entry", "3"];
         assert_eq!(read_all(&fixture, &mut one), expected, "{to}");
-        assert_eq!(read_short(&mut nobody), expected, "{to}");
+        assert_eq!(read_short(&mut other_user), expected, "{to}");
         assert_eq!(fixture.metrics.dropped(ResetReason::BadEntry.as_str()), 1);
         // The same on a node that reads it from the log.
         let other = fixture_of(&fixture);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
+fn empty_workspace_is_released_after_the_linger() {
     let fixture = fixture();
     let subscriber = joined(&fixture);
     fixture.desired_subscriptions.take_changes();
@@ -12,16 +12,16 @@ fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     drop(subscriber);
     assert_eq!(fixture.hub.sweep(Instant::now() + Duration::from_secs(29)), 0);
     let back = fixture.join(Start::Head);
-    assert_eq!(fixture.hub.sweep(later), 0, "someone came back in time");
+    assert_eq!(fixture.hub.sweep(later), 0, "a client joined in time");
     drop(back);
     assert_eq!(fixture.hub.sweep(later), 1);
     assert_eq!(fixture.desired_subscriptions.take_changes()[&acme()], SubscriptionChange::Release);
     assert_eq!(fixture.metrics.workspaces.get(), 0);
-    send_message(&fixture, "nobody is here, and that is fine");
+    send_message(&fixture, "no client is here");
 }
 
 #[test]
-fn whoever_falls_out_of_the_ring_lags_and_others_do_not_notice() {
+fn lagging_client_ends_and_others_continue() {
     let fixture = fixture();
     let (mut slow, mut quick) = (joined(&fixture), joined(&fixture));
     for number in 0..5 {
@@ -34,7 +34,7 @@ fn whoever_falls_out_of_the_ring_lags_and_others_do_not_notice() {
 }
 
 #[test]
-fn a_subscriber_that_is_exactly_one_ring_behind_still_gets_everything() {
+fn subscriber_exactly_one_ring_behind_gets_every_event() {
     let fixture = fixture();
     let mut slow = joined(&fixture);
     for number in 0..4 {
@@ -44,7 +44,7 @@ fn a_subscriber_that_is_exactly_one_ring_behind_still_gets_everything() {
 }
 
 #[test]
-fn messages_that_wait_for_the_log_are_bounded_and_a_loss_among_them_is_told() {
+fn full_message_queue_drops_live_events_with_a_reset() {
     let fixture = large_ring();
     let mut subscriber = joined(&fixture);
     log_unannounced(&fixture, 1, "1");
@@ -60,7 +60,7 @@ fn messages_that_wait_for_the_log_are_bounded_and_a_loss_among_them_is_told() {
 }
 
 #[test]
-fn workspaces_are_bounded_and_those_that_only_linger_make_room() {
+fn lingering_workspaces_are_released_at_the_limit() {
     let fixture = fixture();
     let join = |number: u32| {
         let id = WorkspaceId::parse(&number.to_string()).unwrap();
@@ -69,13 +69,13 @@ fn workspaces_are_bounded_and_those_that_only_linger_make_room() {
     drop((0..99).map(|number| join(number).unwrap()).collect::<Vec<_>>());
     let held: Vec<_> = (100..200).map(|number| join(number).unwrap()).collect();
     assert_eq!(join(1).unwrap_err(), Full);
-    assert!(join(150).is_ok(), "one that is there already takes no room");
+    assert!(join(150).is_ok(), "an existing workspace is no further one");
     drop(held);
     assert!(join(1).is_ok());
 }
 
 #[test]
-fn when_rings_are_full_a_further_workspace_is_refused() {
+fn full_rings_reject_a_further_workspace() {
     let fixture = fixture_with(HubSettings { ring_events: 1000, ring_bytes_in_all: 3000, ..settings() });
     let mut quick = joined(&fixture);
     let mut slow = fixture.join(Start::Head);
@@ -92,15 +92,15 @@ fn when_rings_are_full_a_further_workspace_is_refused() {
     assert!((2000..=3000).contains(&used), "{used}");
     assert_eq!(read(&mut slow), ["lagging"]);
     assert_eq!(join("third").unwrap_err(), Full);
-    assert!(join("other").is_ok(), "who is there already takes no further workspace");
+    assert!(join("other").is_ok(), "an existing workspace is no further one");
     drop((slow, quick));
-    assert!(join("third").is_ok(), "the one that only lingers makes room");
+    assert!(join("third").is_ok(), "the lingering workspace is released");
     drop(other);
     assert_eq!(fixture.metrics.ring_bytes.get(), 0);
 }
 
 #[test]
-fn many_come_and_go_and_nothing_stays() {
+fn many_clients_come_and_go_without_a_leak() {
     let fixture = fixture();
     let keep = joined(&fixture);
     for _ in 0..10_000 {
@@ -114,7 +114,7 @@ fn many_come_and_go_and_nothing_stays() {
 }
 
 #[test]
-fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not() {
+fn longest_lingering_workspace_is_released_first() {
     let fixture = fixture_with(HubSettings { workspaces: 3, ..settings() });
     let id = |id| WorkspaceId::parse(id).unwrap();
     let join = |name| fixture.hub.join(&id(name), Start::Head, SubscriptionFilter::default());
@@ -139,7 +139,7 @@ fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not
     fixture.hub.sweep(Instant::now() + Duration::from_secs(3600));
     drop(join("a").unwrap());
     let _third = join("f").unwrap();
-    assert!(changes().get(&id("a")) != Some(&SubscriptionChange::Release), "there was room");
+    assert!(changes().get(&id("a")) != Some(&SubscriptionChange::Release), "there was space");
     let _fourth = join("g").unwrap();
     assert_eq!(changes().get(&id("a")), Some(&SubscriptionChange::Release));
     assert_eq!(join("h").unwrap_err(), Full);

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn an_interruption_is_told_once_to_everyone_when_live_events_may_be_lost() {
+fn interruption_that_may_lose_live_events_resets_each_client_once() {
     let fixture = fixture();
     let mut live = joined(&fixture);
     assert!(live.is_live());
@@ -12,17 +12,17 @@ fn an_interruption_is_told_once_to_everyone_when_live_events_may_be_lost() {
     assert!(!live.is_live());
     let mut held = fixture.join(Start::Head);
     assert_eq!(next(&mut live), Poll::Pending);
-    assert_eq!(next(&mut held), Poll::Pending, "no hello while the link is down");
+    assert_eq!(next(&mut held), Poll::Pending, "no `connected` event while the link is down");
     fixture.hub.interrupted();
     fixture.confirm();
     assert_eq!(read_short(&mut live), ["reset:interrupted"]);
-    assert_eq!(read(&mut held), ["joined"], "who joins after the interruption has missed nothing");
+    assert_eq!(read(&mut held), ["joined"], "a client that joins after the interruption has missed nothing");
     fixture.confirm();
     assert_eq!(next(&mut live), Poll::Pending, "a repeated confirmation says nothing new");
 }
 
 #[test]
-fn after_an_interruption_the_log_brings_what_was_missed() {
+fn log_replays_missed_events_after_an_interruption() {
     let fixture = fixture();
     log_unannounced(&fixture, 1, "1");
     let mut live = joined(&fixture);
@@ -41,7 +41,7 @@ fn after_an_interruption_the_log_brings_what_was_missed() {
 }
 
 #[test]
-fn an_answer_from_before_an_interruption_is_not_taken_for_one_after_it() {
+fn read_from_before_an_interruption_is_ignored_after_it() {
     let fixture = fixture();
     log_unannounced(&fixture, 1, "1");
     let mut live = joined(&fixture);
@@ -59,7 +59,7 @@ fn an_answer_from_before_an_interruption_is_not_taken_for_one_after_it() {
 }
 
 #[test]
-fn a_log_that_lost_what_was_known_is_told_after_an_interruption() {
+fn log_that_lost_events_causes_a_reset_after_interruption() {
     for (lose, reason) in [
         (ModelLog::roll_back as fn(&mut ModelLog, usize), "rolled-back"),
         (ModelLog::trim as fn(&mut ModelLog, usize), "trimmed"),
@@ -82,7 +82,7 @@ fn a_log_that_lost_what_was_known_is_told_after_an_interruption() {
 }
 
 #[test]
-fn a_gap_in_a_log_that_cannot_be_read_is_told_up_to_the_event_after_it() {
+fn gap_in_an_unreadable_log_causes_a_reset() {
     let fixture = fixture();
     log_unannounced(&fixture, 1, "1");
     let mut subscriber = joined(&fixture);
@@ -97,7 +97,7 @@ fn a_gap_in_a_log_that_cannot_be_read_is_told_up_to_the_event_after_it() {
 }
 
 #[test]
-fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
+fn refusal_ends_subscribers_and_the_next_join_tries_again() {
     let fixture = fixture();
     let mut live = joined(&fixture);
     let seen = position(&live);
@@ -110,11 +110,11 @@ fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
     assert_eq!(fixture.desired_subscriptions.take_changes()[&acme()], SubscriptionChange::Want);
     assert_eq!(next(&mut back), Poll::Pending);
     fixture.confirm();
-    assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"], "what was missed meanwhile is told");
+    assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"], "a reset reports the missed events");
 }
 
 #[test]
-fn a_gap_is_filled_from_the_log_before_the_event_goes_out() {
+fn gap_is_filled_from_the_log_before_the_event() {
     let settings = HubSettings {
         ring_events: 10,
         ring_bytes: 1 << 20,
@@ -187,9 +187,9 @@ fn logged_events_among_messages_that_could_not_wait_are_read() {
 }
 
 #[test]
-fn an_interruption_is_told_unless_the_workspace_has_shown_that_it_logs_what_it_carries() {
+fn interruption_of_a_durable_workspace_causes_no_reset() {
     let fixture = fixture();
-    log_unannounced(&fixture, 1, "long ago, by who knows whom");
+    log_unannounced(&fixture, 1, "long ago, by an unknown publisher");
     let mut live = joined(&fixture);
     fixture.hub.interrupted();
     fixture.confirm();
@@ -201,7 +201,7 @@ fn an_interruption_is_told_unless_the_workspace_has_shown_that_it_logs_what_it_c
 }
 
 #[test]
-fn an_interruption_is_told_also_where_the_log_could_never_be_read() {
+fn interruption_causes_a_reset_also_without_a_readable_log() {
     let fixture = fixture();
     fixture.log.lock().failure = Some(LogError::Unreadable("WRONGTYPE".to_owned()));
     let mut live = joined(&fixture);
@@ -210,7 +210,7 @@ fn an_interruption_is_told_also_where_the_log_could_never_be_read() {
     fixture.confirm();
     assert_eq!(read_short(&mut live), ["a", "reset:interrupted"]);
     send_message(&fixture, "");
-    assert_eq!(read_all(&fixture, &mut live), ["reset:log-unreadable"], "what is new in it cannot be told");
+    assert_eq!(read_all(&fixture, &mut live), ["reset:log-unreadable"], "new entries of the log are unknown");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn live_events_stand_after_the_last_logged_one() {
 }
 
 #[test]
-fn what_cannot_be_delivered_is_counted_and_told() {
+fn undeliverable_event_is_counted_and_causes_a_reset() {
     let fixture = fixture_with(HubSettings {
         ring_events: 100,
         ring_bytes: 1 << 20,
@@ -248,7 +248,7 @@ fn what_cannot_be_delivered_is_counted_and_told() {
     assert_eq!(
         read_short(&mut subscriber),
         ["1234", "reset:too-large", "reset:too-large", "ok"],
-        "the first is told at once, and the others together before the next event"
+        "the first reset comes at once, one for the others before the next event"
     );
     assert_eq!(fixture.metrics.dropped(ResetReason::TooLarge.as_str()), 2);
     assert_eq!(fixture.metrics.dropped(ResetReason::NotUtf8.as_str()), 1);

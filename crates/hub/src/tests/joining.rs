@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
+fn connected_waits_for_the_confirmation_and_no_event_is_missed() {
     let fixture = fixture();
     let mut subscriber = fixture.join(Start::Head);
     assert_eq!(fixture.desired_subscriptions.take_changes()[&acme()], SubscriptionChange::Want);
@@ -11,9 +11,9 @@ fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
     assert_eq!(subscriber.position(), None);
     fixture.hub.confirmed(&acme());
     assert_eq!(next(&mut subscriber), Poll::Pending, "the end of the log is not known yet");
-    send_message(&fixture, "after the confirmation, before the hello");
+    send_message(&fixture, "after the confirmation, before connected");
     fixture.answer_reads();
-    assert_eq!(read(&mut subscriber), ["joined"], "the hello names the head at the time it is made");
+    assert_eq!(read(&mut subscriber), ["joined"], "the event names the head at the time it is made");
     send_message(&fixture, "one");
     send_message(&fixture, "two");
     assert_eq!(read_short(&mut subscriber), ["one", "two"]);
@@ -21,7 +21,7 @@ fn the_hello_waits_for_the_confirmation_and_nothing_after_it_is_missed() {
 }
 
 #[test]
-fn the_hello_names_the_end_of_the_log() {
+fn connected_names_the_end_of_the_log() {
     let fixture = fixture();
     log_unannounced(&fixture, 7, "long ago");
     let mut subscriber = fixture.join(Start::Head);
@@ -32,7 +32,7 @@ fn the_hello_names_the_end_of_the_log() {
         next(&mut subscriber),
         Poll::Ready(Next::Joined(Joined::Fresh { position: Position::logged(entry(8)) }))
     );
-    assert_eq!(next(&mut subscriber), Poll::Pending, "what the hello's position covers does not come again");
+    assert_eq!(next(&mut subscriber), Poll::Pending, "events up to the position do not come again");
     log(&fixture, 9, "after it");
     assert_eq!(read_short(&mut subscriber), ["after it"]);
 }
@@ -50,7 +50,7 @@ fn a_frame_is_encoded_once_and_shared() {
 }
 
 #[test]
-fn one_subscription_for_all_who_share_a_workspace() {
+fn clients_share_the_subscription_of_a_workspace() {
     let fixture = fixture();
     let first = joined(&fixture);
     assert_eq!(fixture.desired_subscriptions.take_changes().len(), 1);
@@ -76,7 +76,7 @@ fn a_filter_holds_events_back_but_the_position_moves_on() {
 }
 
 #[test]
-fn who_waits_is_woken_and_only_once() {
+fn waiting_subscriber_is_woken_once() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     let wakes = Arc::new(Wakes::default());
@@ -85,7 +85,7 @@ fn who_waits_is_woken_and_only_once() {
     assert_eq!(subscriber.poll_next(&Context::from_waker(&waker)), Poll::Pending);
     send_message(&fixture, "a");
     send_message(&fixture, "b");
-    assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "it has not come back to wait since");
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "it has not waited again since");
     read(&mut subscriber);
     assert_eq!(subscriber.poll_next(&Context::from_waker(&waker)), Poll::Pending);
     fixture.hub.wake_all();

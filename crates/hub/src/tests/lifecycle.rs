@@ -106,7 +106,7 @@ fn held_stream_ends_when_its_time_is_over() {
 }
 
 #[test]
-fn heartbeat_of_a_held_stream_says_that_it_is_not_live() {
+fn heartbeat_of_a_held_stream_is_not_live() {
     let fixture = fixture();
     let mut stream = Stream::open(&fixture, Start::Head);
     stream.write(0);
@@ -160,7 +160,7 @@ fn resumed_stream_replays_before_it_goes_on() {
 }
 
 #[test]
-fn heartbeat_comes_at_its_moment_and_is_set_anew() {
+fn heartbeat_comes_on_time_and_is_set_again() {
     let fixture = fixture();
     let mut stream = Stream::connected(&fixture);
     assert_eq!(stream.wait(HEARTBEAT_AT - 1), HEARTBEAT_AT);

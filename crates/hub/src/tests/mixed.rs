@@ -24,7 +24,7 @@ fn left_before_a_live_event() -> Fixture {
 }
 
 #[test]
-fn node_that_resumes_from_the_log_tells_of_live_events_that_another_heard() {
+fn resume_resets_for_live_events_that_another_node_received() {
     let left = left_before_a_live_event();
     left.write_marks();
     let (other, mut back) = hop(&left, "1-0");
@@ -33,7 +33,7 @@ fn node_that_resumes_from_the_log_tells_of_live_events_that_another_heard() {
 }
 
 #[test]
-fn mark_that_comes_late_is_told_late() {
+fn late_mark_causes_a_late_reset() {
     let left = left_before_a_live_event();
     let (other, mut back) = hop(&left, "1-0");
     let mut looks = Vec::new();
@@ -65,7 +65,7 @@ fn mark_that_comes_late_is_told_late() {
 }
 
 #[test]
-fn look_that_the_bus_does_not_answer_is_made_again() {
+fn failed_look_is_repeated() {
     for (mark, told) in [(LiveMark::Absent, &[][..]), (LiveMark::Until(3), &["reset:live-events"])] {
         let first = fixture();
         let _subscriber = joined(&first);
@@ -116,7 +116,7 @@ fn workspace_whose_events_are_all_durable_gets_no_resets() {
 }
 
 #[test]
-fn interruption_is_told_where_another_node_heard_live_events() {
+fn interruption_causes_a_reset_if_another_node_received_live_events() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     log(&fixture, 1, "1");
@@ -146,7 +146,7 @@ fn mark_that_cannot_be_read_counts_as_live_events() {
 }
 
 #[test]
-fn setting_says_whether_workspaces_carry_live_events() {
+fn setting_decides_whether_workspaces_carry_live_events() {
     for (live, told) in [(LiveEvents::Never, &[][..]), (LiveEvents::Always, &["reset:live-events"])] {
         let fixture = fixture_with(HubSettings { live, ..settings() });
         (1..=2).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));

@@ -12,12 +12,12 @@ use tidings_event::log::{LiveMark, Span};
 use tidings_event::{EntryId, Position};
 
 mod addressing;
-mod begun_anew;
 mod bounds;
 mod following;
 mod joining;
 mod lifecycle;
 mod mixed;
+mod new_logs;
 mod pacing;
 mod pages;
 mod replaying;

@@ -27,7 +27,7 @@ fn wait(now: &AtomicU64, milliseconds: u64) {
 }
 
 #[test]
-fn the_surplus_is_dropped_and_told_before_anything_later() {
+fn reset_for_dropped_events_precedes_later_events() {
     let (fixture, now) = limited();
     let mut subscriber = joined(&fixture);
     for id in 1..=6 {
@@ -61,7 +61,7 @@ fn the_surplus_is_dropped_and_told_before_anything_later() {
 }
 
 #[test]
-fn when_nothing_more_comes_the_sweep_tells() {
+fn sweep_sends_the_reset_when_no_event_follows() {
     let (fixture, now) = limited();
     let mut subscriber = joined(&fixture);
     for number in 0..5 {
@@ -73,7 +73,7 @@ fn when_nothing_more_comes_the_sweep_tells() {
     send_message(&fixture, "dropped too");
     wait(&now, 300);
     fixture.hub.sweep(Instant::now());
-    assert!(read_short(&mut subscriber).is_empty(), "told less than a second ago");
+    assert!(read_short(&mut subscriber).is_empty(), "the last reset was less than a second ago");
     wait(&now, 700);
     fixture.hub.sweep(Instant::now());
     assert_eq!(read_short(&mut subscriber), ["reset:rate-limited"]);
@@ -82,7 +82,7 @@ fn when_nothing_more_comes_the_sweep_tells() {
 }
 
 #[test]
-fn what_an_empty_message_points_at_is_limited_and_what_an_interruption_left_out_is_not() {
+fn empty_messages_are_rate_limited_and_recoveries_are_not() {
     let (fixture, now) = limited();
     let mut subscriber = joined(&fixture);
     (1..=10).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
@@ -105,7 +105,7 @@ fn what_an_empty_message_points_at_is_limited_and_what_an_interruption_left_out_
 /// The log had nothing after a dropped event when it was read; the ring no longer has the events
 /// since then.
 #[test]
-fn a_page_that_the_ring_has_outrun_is_read_once_more() {
+fn page_that_the_ring_has_outrun_is_read_again() {
     let (fixture, now) = limited();
     let _keeps_the_workspace = joined(&fixture);
     (1..=5).for_each(|id| log(&fixture, id, &id.to_string()));
@@ -120,7 +120,7 @@ fn a_page_that_the_ring_has_outrun_is_read_once_more() {
 }
 
 #[test]
-fn what_is_no_event_is_limited_as_well() {
+fn invalid_messages_are_rate_limited() {
     let (fixture, _) = limited();
     let mut subscriber = joined(&fixture);
     for _ in 0..10 {

@@ -24,7 +24,7 @@ fn used(fixture: &Fixture) -> i64 {
 }
 
 #[test]
-fn page_goes_when_nobody_reads_from_it_and_its_reader_goes_on() {
+fn idle_page_is_freed_and_its_reader_continues() {
     let fixture = large_ring();
     logged(&fixture, 1..=10, 1);
     let _keeps_the_workspace = joined(&fixture);
@@ -55,7 +55,7 @@ fn page_goes_when_nobody_reads_from_it_and_its_reader_goes_on() {
 }
 
 #[test]
-fn pages_are_bounded_and_those_of_a_greedy_client_make_room_for_another() {
+fn pages_are_bounded_and_a_greedy_client_yields_its_pages() {
     const BYTES: usize = 16_000;
     let fixture = fixture_with(HubSettings {
         ring_events: 100,
@@ -99,7 +99,7 @@ fn pages_are_bounded_and_those_of_a_greedy_client_make_room_for_another() {
 }
 
 #[test]
-fn clients_take_turns_and_one_with_many_places_keeps_nobody_waiting() {
+fn clients_take_turns_and_many_positions_delay_no_other_client() {
     let fixture = fixture();
     logged(&fixture, 1..=1000, 1);
     let _keeps_the_workspace = joined(&fixture);

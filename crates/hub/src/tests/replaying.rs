@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn resuming_from_the_ring_brings_what_was_missed_in_order_without_reading_the_log() {
+fn ring_resume_is_ordered_and_reads_no_log() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     send_message(&fixture, "a");
@@ -25,7 +25,7 @@ fn resuming_from_the_ring_brings_what_was_missed_in_order_without_reading_the_lo
 }
 
 #[test]
-fn resuming_from_the_log_goes_over_into_the_ring_without_gap_or_repetition() {
+fn log_resume_joins_the_ring_without_gap_or_repetition() {
     let fixture = fixture();
     for id in 1..=9 {
         log_unannounced(&fixture, id, &id.to_string());
@@ -43,7 +43,7 @@ fn resuming_from_the_log_goes_over_into_the_ring_without_gap_or_repetition() {
 }
 
 #[test]
-fn a_log_that_is_ahead_of_the_channel_brings_nothing_twice() {
+fn log_ahead_of_the_channel_repeats_no_event() {
     let fixture = fixture();
     log_unannounced(&fixture, 1, "1");
     let mut live = joined(&fixture);
@@ -64,7 +64,7 @@ fn a_log_that_is_ahead_of_the_channel_brings_nothing_twice() {
 }
 
 #[test]
-fn all_who_come_back_to_one_place_share_one_read() {
+fn clients_that_resume_at_one_position_share_one_read() {
     let fixture = fixture();
     for id in 1..=3 {
         log_unannounced(&fixture, id, &id.to_string());
@@ -84,7 +84,7 @@ fn all_who_come_back_to_one_place_share_one_read() {
 }
 
 #[test]
-fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
+fn unproven_position_causes_a_reset_and_continues_at_the_head() {
     let fixture = fixture();
     let mut other = joined(&fixture);
     log(&fixture, 7, "a");
@@ -104,7 +104,7 @@ fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
         assert_eq!(next(&mut subscriber), Poll::Pending);
     }
     assert_eq!(fixture.metrics.resets(ResetReason::UnknownPosition.as_str()), 3);
-    assert_eq!(read_short(&mut other), ["a"], "only the one who came back is told");
+    assert_eq!(read_short(&mut other), ["a"], "only the client that resumed gets a reset");
 }
 
 /// The position of an empty log names its next epoch, and only that epoch resumes it, on any node.
@@ -139,7 +139,7 @@ fn position_before_the_first_event_resumes_in_its_epoch_alone() {
 /// Retention ends the log, and a first event begins another one, which proves nothing about its
 /// predecessor.
 #[test]
-fn log_begun_anew_proves_nothing_from_before_it() {
+fn new_log_proves_no_event_of_its_predecessor() {
     let fixture = fixture();
     log_unannounced(&fixture, 3, "3");
     fixture.log.lock().end();
@@ -198,7 +198,7 @@ fn live_position_of_another_node_resumes_its_log_part() {
 
 /// The log does not hold the client's position, and the node does not know the end of the log yet.
 #[test]
-fn head_of_a_reset_never_lies_before_the_end_of_the_log() {
+fn head_of_a_reset_is_never_before_the_log_end() {
     let fixture = fixture();
     log_unannounced(&fixture, 1, "1");
     let _lags = joined(&fixture);
@@ -219,7 +219,7 @@ fn head_of_a_reset_never_lies_before_the_end_of_the_log() {
 
 /// The reset does not depend on the time at which the connection breaks.
 #[test]
-fn client_that_misses_live_events_is_told_wherever_its_replay_breaks() {
+fn missed_live_events_cause_a_reset_wherever_the_replay_breaks() {
     let fixture = fixture();
     (1..=3).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
     fixture.log.lock().live = LiveMark::Until(2);
@@ -235,7 +235,7 @@ fn client_that_misses_live_events_is_told_wherever_its_replay_breaks() {
 }
 
 #[test]
-fn a_client_that_was_away_from_live_events_too_is_told() {
+fn client_that_missed_live_events_gets_a_reset() {
     let fixture = fixture();
     log_unannounced(&fixture, 1, "1");
     log_unannounced(&fixture, 2, "2");
@@ -275,7 +275,7 @@ fn a_log_that_cannot_be_reached_or_read() {
     let mut live = joined(&fixture);
     fixture.log.lock().failure = Some(LogError::Unavailable("away".to_owned()));
     let mut back = resume(&fixture, "0-7");
-    assert_eq!(read_all(&fixture, &mut back), ["unavailable"], "coming back later may help");
+    assert_eq!(read_all(&fixture, &mut back), ["unavailable"], "a later attempt may succeed");
     fixture.log.lock().failure = Some(LogError::Unreadable("WRONGTYPE".to_owned()));
     let mut other = resume(&fixture, "0-8");
     assert_eq!(read_all(&fixture, &mut other), ["unproven:log-unreadable"]);
@@ -284,14 +284,14 @@ fn a_log_that_cannot_be_reached_or_read() {
     assert_eq!(
         read_all(&fixture, &mut live),
         ["reset:log-unreadable", "3"],
-        "a gap that cannot be filled is told"
+        "a gap that cannot be filled causes a reset"
     );
     log(&fixture, 4, "4");
     assert_eq!(read_short(&mut live), ["4"]);
 }
 
 #[test]
-fn live_position_of_a_workspace_given_up_is_told() {
+fn live_position_of_a_released_workspace_causes_a_reset() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     send_message(&fixture, "a");
@@ -308,7 +308,7 @@ fn live_position_of_a_workspace_given_up_is_told() {
 /// A subscriber that reads the log may be ahead of its node. If a failover loses just these
 /// entries, the node does not notice.
 #[test]
-fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
+fn failover_that_loses_entries_read_ahead_causes_a_reset() {
     for reads_on_after_failover in [false, true] {
         let fixture = fixture();
         log_unannounced(&fixture, 1, "1");
@@ -331,19 +331,19 @@ fn who_has_read_ahead_of_the_node_what_a_failover_loses_is_told() {
         // The clock of the new server is behind.
         log(&fixture, 3, "3");
         let got = read_all(&fixture, &mut subscriber);
-        let told = if reads_on_after_failover {
+        let expected = if reads_on_after_failover {
             vec!["2", "5", "8", "reset:rolled-back"]
         } else {
             vec!["reset:rolled-back"]
         };
-        assert_eq!(got, told);
+        assert_eq!(got, expected);
         log(&fixture, 4, "4");
         assert_eq!(read_all(&fixture, &mut subscriber), ["4"]);
     }
 }
 
 #[test]
-fn who_begins_in_the_past_of_an_empty_log_misses_nothing_after_the_hello() {
+fn start_in_an_empty_log_misses_no_event_after_connected() {
     for start in [Start::Since { milliseconds: 1 }, Start::Newest { count: 3 }] {
         let fixture = fixture();
         let mut subscriber = fixture.join(start.clone());
@@ -351,13 +351,13 @@ fn who_begins_in_the_past_of_an_empty_log_misses_nothing_after_the_hello() {
         assert!(next(&mut subscriber).is_pending());
         fixture.answer_reads();
         assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(_))));
-        log(&fixture, 7, "after the hello");
-        assert_eq!(read_all(&fixture, &mut subscriber), ["after the hello"], "{start:?}");
+        log(&fixture, 7, "after connected");
+        assert_eq!(read_all(&fixture, &mut subscriber), ["after connected"], "{start:?}");
     }
 }
 
 #[test]
-fn who_resumes_across_an_interruption_is_told_too() {
+fn client_that_resumes_across_an_interruption_gets_a_reset() {
     let fixture = fixture();
     let subscriber = joined(&fixture);
     let seen = position(&subscriber);
@@ -369,7 +369,7 @@ fn who_resumes_across_an_interruption_is_told_too() {
 }
 
 #[test]
-fn an_empty_page_that_is_kept_hides_nothing_that_came_since() {
+fn kept_empty_page_hides_no_later_event() {
     let fixture = fixture();
     log_unannounced(&fixture, 1, "1");
     let _keeps_the_workspace = joined(&fixture);
@@ -384,7 +384,7 @@ fn an_empty_page_that_is_kept_hides_nothing_that_came_since() {
 }
 
 #[test]
-fn who_has_not_seen_a_reset_gets_it_after_resuming_at_the_event_before_it() {
+fn reset_is_repeated_for_clients_that_resume_before_it() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     log(&fixture, 5, "5");
@@ -398,7 +398,7 @@ fn who_has_not_seen_a_reset_gets_it_after_resuming_at_the_event_before_it() {
 /// The workspace was released and created again during a read, whose result is older than the
 /// subscription.
 #[test]
-fn an_answer_for_a_former_life_of_the_workspace_hides_nothing_from_the_next_one() {
+fn outdated_read_hides_no_event_from_a_new_workspace() {
     let fixture = fixture();
     log_unannounced(&fixture, 1, "1");
     log_unannounced(&fixture, 2, "2");

@@ -8,7 +8,7 @@ use super::*;
 use tidings_limits::Ending;
 
 #[test]
-fn who_hangs_up_while_nothing_happens_is_gone_at_once() {
+fn client_that_disconnects_while_idle_is_removed_at_once() {
     let mut scene = Scene::new(&Setting::default());
     let client = scene.join("acme", Coming::default());
     let half = scene.join("acme", Coming::default());
@@ -27,7 +27,7 @@ fn who_hangs_up_while_nothing_happens_is_gone_at_once() {
 }
 
 #[test]
-fn what_a_client_sends_is_thrown_away_and_does_not_hide_its_leaving() {
+fn bytes_of_a_client_are_discarded_and_hide_no_disconnect() {
     let mut scene = Scene::new(&Setting::default());
     let mut client = scene.join("acme", Coming::default());
     client.socket.set_nonblocking(false).unwrap();
@@ -41,7 +41,7 @@ fn what_a_client_sends_is_thrown_away_and_does_not_hide_its_leaving() {
 }
 
 #[test]
-fn who_is_disconnected_gets_nothing_that_came_after() {
+fn disconnected_client_gets_no_later_event() {
     let mut scene = Scene::new(&Setting::default());
     let mut clients: Vec<_> = (0..3).map(|_| scene.join("acme", Coming::default())).collect();
     clients[1].stream.end(Ending::Disconnected);
@@ -59,7 +59,7 @@ fn who_is_disconnected_gets_nothing_that_came_after() {
 }
 
 #[test]
-fn who_is_disconnected_gets_nothing_that_came_after_also_behind_many_words() {
+fn disconnected_client_gets_no_later_event_behind_many_messages() {
     let mut scene = Scene::new(&Setting::default());
     let mut client = scene.join("acme", Coming::default());
     let mut other = scene.join("acme", Coming::default());
@@ -126,7 +126,7 @@ fn expiry_follows_a_clock_that_is_set() {
 }
 
 #[test]
-fn stream_whose_client_does_not_read_its_end_is_cut() {
+fn stream_with_an_unread_end_is_aborted() {
     let mut scene = Scene::new(&Setting::default());
     let mut client = scene.join("acme", Coming { buffer: Some(4096), ..Coming::default() });
     for _ in 0..20 {
@@ -145,7 +145,7 @@ fn stream_whose_client_does_not_read_its_end_is_cut() {
 }
 
 #[test]
-fn who_is_held_for_too_long_is_told_to_come_back() {
+fn client_held_for_too_long_gets_reconnect() {
     let mut scene = Scene::new(&Setting { confirm: Duration::from_millis(50), ..Setting::default() });
     let mut client = scene.arrive("acme", Coming::default());
     scene.until("it has ended", |_| client.has_ended());
@@ -153,7 +153,7 @@ fn who_is_held_for_too_long_is_told_to_come_back() {
 }
 
 #[test]
-fn a_workspace_that_is_refused_ends_the_streams_of_all_its_clients() {
+fn refused_workspace_ends_the_streams_of_its_clients() {
     let mut scene = Scene::new(&Setting::default());
     let mut clients: Vec<_> = (0..200).map(|_| scene.join("acme", Coming::default())).collect();
     let mut other = scene.join("else", Coming::default());
@@ -171,7 +171,7 @@ fn a_workspace_that_is_refused_ends_the_streams_of_all_its_clients() {
 }
 
 #[test]
-fn a_drain_ends_every_stream_properly_and_whoever_comes_late() {
+fn drain_ends_each_stream_in_order_and_later_ones_too() {
     let mut scene = Scene::new(&Setting::default());
     let mut clients: Vec<_> = (0..50).map(|_| scene.join("acme", Coming::default())).collect();
     let mut held = scene.arrive("else", Coming::default());
@@ -188,7 +188,7 @@ fn a_drain_ends_every_stream_properly_and_whoever_comes_late() {
 }
 
 #[test]
-fn who_does_not_hang_up_after_the_end_is_cut_a_little_later() {
+fn client_that_keeps_an_ended_connection_is_removed() {
     let mut scene = Scene::new(&Setting::default());
     let mut client = scene.join("acme", Coming::default());
     client.stream.end(Ending::Disconnected);
@@ -198,7 +198,7 @@ fn who_does_not_hang_up_after_the_end_is_cut_a_little_later() {
 }
 
 #[test]
-fn what_is_left_at_the_end_is_cut_and_the_shard_ends() {
+fn abandon_aborts_the_remaining_streams_and_stop_ends_the_shard() {
     let mut scene = Scene::new(&Setting::default());
     let mut client = scene.join("acme", Coming::default());
     scene.engine.abandon();

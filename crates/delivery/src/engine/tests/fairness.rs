@@ -14,7 +14,7 @@ fn turns_until(scene: &mut Scene, client: &mut EngineClient, data: &str) -> usiz
 }
 
 #[test]
-fn one_client_does_not_wait_for_the_many_of_another_workspace() {
+fn client_does_not_wait_for_a_large_workspace() {
     const MANY: usize = 900;
     let mut scene = Scene::new(&Setting::default());
     let mut many: Vec<_> = (0..MANY).map(|_| scene.join("many", Coming::default())).collect();
@@ -40,7 +40,7 @@ fn one_client_does_not_wait_for_the_many_of_another_workspace() {
 }
 
 #[test]
-fn a_replay_of_10_000_events_does_not_hold_up_others() {
+fn replay_of_10_000_events_does_not_delay_others() {
     const EVENTS: usize = 10_000;
     let mut scene = Scene::new(&Setting { ring_events: EVENTS + 1000, ..Setting::default() });
     let mut quick = scene.join("acme", Coming::default());
@@ -80,7 +80,7 @@ fn a_replay_of_10_000_events_does_not_hold_up_others() {
 }
 
 #[test]
-fn a_storm_of_newcomers_does_not_hold_up_who_is_there() {
+fn storm_of_new_clients_does_not_delay_connected_ones() {
     const STORM: usize = 400;
     let mut scene = Scene::new(&Setting::default());
     let mut there = scene.join("acme", Coming::default());

@@ -4,7 +4,7 @@ use super::*;
 use tidings_hub::TypeFilter;
 
 #[test]
-fn everybody_gets_everything_from_its_hello_on() {
+fn each_client_gets_every_event_after_connected() {
     let mut scene = Scene::new(&Setting::default());
     let mut first = scene.join("acme", Coming::default());
     scene.publish("acme", "1");
@@ -43,7 +43,7 @@ fn many_joins_and_events_in_between_leave_no_hole() {
 }
 
 #[test]
-fn a_burst_that_comes_before_the_shard_had_a_turn_reaches_everybody() {
+fn burst_before_a_turn_of_the_shard_reaches_each_client() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });
     let mut clients: Vec<_> = (0..3).map(|_| scene.join("acme", Coming::default())).collect();
     (0..200).for_each(|number| scene.publish("acme", &number.to_string()));
@@ -60,7 +60,7 @@ fn a_burst_that_comes_before_the_shard_had_a_turn_reaches_everybody() {
 }
 
 #[test]
-fn a_heartbeat_has_the_place_of_its_client_also_within_one_tick() {
+fn heartbeat_has_the_client_position_also_within_one_tick() {
     let mut scene = Scene::new(&Setting { heartbeat: Duration::from_millis(10), ..Setting::default() });
     let _first = scene.join("acme", Coming::default());
     let mut second = scene.join("acme", Coming::default());
@@ -90,7 +90,7 @@ fn a_heartbeat_has_the_place_of_its_client_also_within_one_tick() {
 }
 
 #[test]
-fn a_named_stream_has_a_log_of_its_own() {
+fn named_stream_has_a_buffer_of_its_own() {
     let mut scene = Scene::new(&Setting::default());
     let mut plain = scene.join("acme", Coming::default());
     let mut named = scene.join(
@@ -111,7 +111,7 @@ fn a_named_stream_has_a_log_of_its_own() {
 }
 
 #[test]
-fn a_private_event_reaches_its_users_alone_among_those_who_share_a_log() {
+fn private_event_reaches_only_its_users_in_a_shared_buffer() {
     let mut scene = Scene::new(&Setting::default());
     let mut ann = scene.join("acme", Coming { filter: user("ann"), ..Coming::default() });
     let mut ben = scene.join("acme", Coming { filter: user("ben"), ..Coming::default() });
@@ -137,7 +137,7 @@ fn a_private_event_reaches_its_users_alone_among_those_who_share_a_log() {
 }
 
 #[test]
-fn a_filter_is_one_client_s_alone() {
+fn filter_applies_to_one_client_only() {
     let mut scene = Scene::new(&Setting::default());
     let types = Some(TypeFilter::parse("B").unwrap());
     let mut client = scene.join(
@@ -153,7 +153,7 @@ fn a_filter_is_one_client_s_alone() {
 }
 
 #[test]
-fn who_comes_back_gets_what_it_missed_and_then_what_is_new() {
+fn client_that_resumes_gets_missed_events_before_new_ones() {
     let mut scene = Scene::new(&Setting::default());
     let mut there = scene.join("acme", Coming::default());
     let known = scene.log("acme", "1", &[]);
@@ -168,7 +168,7 @@ fn who_comes_back_gets_what_it_missed_and_then_what_is_new() {
 }
 
 #[test]
-fn who_comes_is_held_until_its_workspace_is_confirmed() {
+fn client_is_held_until_its_workspace_is_confirmed() {
     let mut scene = Scene::new(&Setting::default());
     let mut client = scene.arrive("acme", Coming::default());
     scene.until("retry", |_| client.body().starts_with("retry: "));
@@ -185,7 +185,7 @@ fn who_comes_is_held_until_its_workspace_is_confirmed() {
 }
 
 #[test]
-fn heartbeats_reach_everybody_at_the_place_where_it_is() {
+fn heartbeat_has_the_position_of_its_client() {
     let setting = Setting { heartbeat: Duration::from_millis(100), ..Setting::default() };
     let mut scene = Scene::new(&setting);
     let mut held = scene.arrive("else", Coming::default());

@@ -11,7 +11,7 @@ fn small() -> Coming {
 }
 
 #[test]
-fn a_frame_that_a_socket_takes_in_parts_arrives_whole() {
+fn frame_taken_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
     let mut slow = scene.join("acme", small());
     let mut quick = scene.join("acme", Coming::default());
@@ -29,7 +29,7 @@ fn a_frame_that_a_socket_takes_in_parts_arrives_whole() {
 }
 
 #[test]
-fn a_private_event_that_a_socket_takes_in_parts_arrives_whole() {
+fn private_event_taken_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
     let mut ann = scene.join("acme", Coming { filter: user("ann"), ..small() });
     let mut ben = scene.join("acme", Coming { filter: user("ben"), ..small() });
@@ -44,7 +44,7 @@ fn a_private_event_that_a_socket_takes_in_parts_arrives_whole() {
 }
 
 #[test]
-fn who_falls_out_of_the_log_gets_whole_frames_and_is_told_while_others_do_not_notice() {
+fn lagging_engine_client_gets_whole_frames_and_reconnect() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });
     let mut slow: Vec<_> = (0..3).map(|_| scene.join("acme", small())).collect();
     let mut quick = scene.join("acme", Coming::default());
@@ -70,7 +70,7 @@ fn who_falls_out_of_the_log_gets_whole_frames_and_is_told_while_others_do_not_no
 }
 
 #[test]
-fn a_socket_that_is_never_writable_again_is_cut() {
+fn socket_that_is_never_writable_again_is_closed() {
     let mut scene = Scene::new(&Setting { write_timeout: Duration::from_secs(1), ..Setting::default() });
     let mut stuck = scene.join("acme", small());
     let mut idle = scene.join("acme", Coming::default());
@@ -94,7 +94,7 @@ fn a_socket_that_is_never_writable_again_is_cut() {
 }
 
 #[test]
-fn a_heartbeat_that_a_socket_takes_in_part_goes_on_where_it_was() {
+fn heartbeat_taken_in_part_continues_at_its_rest() {
     let mut scene = Scene::new(&Setting { heartbeat: Duration::from_millis(10), ..Setting::default() });
     let mut client = scene.join("acme", Coming { buffer: Some(4096), ..Coming::default() });
     // Nobody reads: heartbeats fill the buffers until one does not fit.

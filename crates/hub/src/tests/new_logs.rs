@@ -8,7 +8,7 @@ fn forge(fixture: &Fixture, id: EntryId, previous: u64) {
 }
 
 #[test]
-fn first_event_after_a_log_has_ended_comes_without_a_reset() {
+fn first_event_of_a_new_log_comes_without_a_reset() {
     for lose in [ModelLog::end, ModelLog::flush] {
         let fixture = fixture();
         let mut subscriber = joined(&fixture);
@@ -40,7 +40,7 @@ fn event_after_the_newest_was_removed_comes_without_a_reset() {
 
 /// The last id was ahead of the clock; after the log has ended, ids begin below it.
 #[test]
-fn log_begun_anew_below_the_last_id_is_no_repetition() {
+fn new_log_below_the_last_id_is_no_repetition() {
     let fixture = large_ring();
     let mut subscriber = joined(&fixture);
     log(&fixture, 1_000_000, "ahead");
@@ -55,7 +55,7 @@ fn log_begun_anew_below_the_last_id_is_no_repetition() {
 }
 
 #[test]
-fn announced_event_that_the_log_does_not_hold_moves_nothing() {
+fn announced_event_outside_the_log_changes_no_order() {
     for (id, previous) in
         [(EntryId { milliseconds: u64::MAX, sequence: 5 }, 0), (entry(9), 8), (entry(4), 0), (entry(4), 3)]
     {
@@ -76,7 +76,7 @@ fn announced_event_that_the_log_does_not_hold_moves_nothing() {
 /// Each one costs a read, and the pauses before the reads grow; reads of other workspaces come in
 /// between.
 #[test]
-fn flood_of_false_announcements_pauses_and_is_told_once() {
+fn flood_of_false_announcements_pauses_and_causes_one_reset() {
     let fixture = fixture_with(HubSettings { ring_events: 1000, ..settings() });
     let mut subscriber = joined(&fixture);
     log(&fixture, 5, "5");
@@ -94,7 +94,7 @@ fn flood_of_false_announcements_pauses_and_is_told_once() {
 }
 
 #[test]
-fn newcomers_do_not_wait_for_a_read_that_pauses() {
+fn new_subscribers_do_not_wait_for_a_read_that_pauses() {
     let fixture = fixture_with(HubSettings { ring_events: 1000, ..settings() });
     let _first = joined(&fixture);
     (100..110).for_each(|id| forge(&fixture, entry(id), 50));
@@ -115,7 +115,7 @@ fn newcomers_do_not_wait_for_a_read_that_pauses() {
 /// Without the right to read the log, no announcement can be verified: the hub delivers its event
 /// and sends one reset.
 #[test]
-fn log_that_ends_where_it_cannot_be_read_is_told_once() {
+fn unreadable_log_that_ends_causes_one_reset() {
     let fixture = fixture();
     let mut subscriber = joined(&fixture);
     log(&fixture, 5, "5");
