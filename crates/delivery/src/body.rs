@@ -1,5 +1,5 @@
-//! One client's stream as the body of an HTTP answer: polled by the connection when the socket
-//! takes bytes, so a slow client asks for less and nobody waits for it.
+//! The stream of one client as the body of an HTTP response. The connection polls it when the
+//! socket takes bytes, so a slow client delays no other.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -21,17 +21,17 @@ use tidings_event::spread;
 use tidings_hub::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep, Subscriber, Tick};
 use tidings_limits::{AddressPlace, CloseSignal};
 
-/// How far heartbeats are spread, as a share of their interval.
+/// The spread of heartbeats, as a share of their interval.
 const HEARTBEAT_SPREAD: f64 = 0.1;
 
-/// The longest that a timer is set for, in milliseconds from the stream's start: a hundred years.
+/// The longest timer, in milliseconds from the start of the stream: a hundred years.
 const LONGEST_WAIT_MS: u64 = 100 * 365 * 86_400_000;
 
 /// The stream of one client.
 ///
-/// Its items are whole frames, in bytes that all streams share: handing one on takes no memory. It
-/// ends after a `tidings.reconnect`, or is dropped when the client goes away; either way it writes
-/// the connection's log line.
+/// Its items are whole frames, whose bytes all streams share without a copy. It ends after a
+/// `tidings.reconnect`, or is dropped when the client disconnects. Either way it writes the log
+/// line of the stream.
 pub struct StreamBody {
     stream_stats: StreamStats,
     close_signal: Arc<CloseSignal>,
@@ -40,20 +40,20 @@ pub struct StreamBody {
     subscriber: Subscriber,
     lifecycle: StreamLifecycle,
     ends: StreamEnds,
-    /// The wall clock's part of the ends, which moves when the clock is set.
+    /// The ends by the wall clock, which move when the clock is set.
     until: Until,
     watch: Option<Arc<EndWatch>>,
     settings: Arc<StreamSettings>,
     /// Tick 0.
     began: Instant,
-    /// Fires at the next moment of the lifecycle.
+    /// Fires at the next time of the lifecycle.
     timer: Pin<Box<Sleep>>,
     drains: bool,
     has_ended: bool,
 }
 
 impl StreamBody {
-    /// The stream of a subscriber that has just joined.
+    /// Creates the stream of a subscriber that has just joined.
     #[must_use]
     pub fn new(
         subscriber: Subscriber,
@@ -85,8 +85,7 @@ impl StreamBody {
         }
     }
 
-    /// Has the stream's end watched too while the server asks it for no bytes, by the task that
-    /// writes it.
+    /// Lets the task that writes the stream watch its end, while the server polls no bytes.
     #[must_use]
     pub fn watched_by(mut self, watch: Arc<EndWatch>) -> Self {
         let (close_signal, settings) = (Arc::clone(&self.close_signal), Arc::clone(&self.settings));
@@ -95,7 +94,7 @@ impl StreamBody {
         self
     }
 
-    /// The time in ticks of this stream, with the ends as they are now.
+    /// The current tick of this stream; updates the ends.
     fn now(&mut self) -> Tick {
         let now = millis(self.began.elapsed());
         let left = self.until.left(&self.settings.clock);
@@ -142,7 +141,7 @@ impl StreamBody {
                 }
                 StreamStep::Wait(at) => at,
             };
-            // A millisecond more, since ticks are rounded down.
+            // A millisecond more, because ticks are rounded down.
             let at = self.began + Duration::from_millis(at.saturating_add(1).min(LONGEST_WAIT_MS));
             if self.timer.deadline() != at.into() {
                 self.timer.as_mut().reset(at.into());

@@ -1,6 +1,5 @@
-//! The end of a stream that the HTTP server writes, watched from beside it. The server asks a
-//! stream for bytes only while its client takes some, so that of a client that does not read the
-//! stream itself learns nothing.
+//! Watches the end of a stream that the HTTP server writes. The server polls a stream only while
+//! its client takes bytes, so the stream of a client that does not read notices no end.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,7 +15,7 @@ use super::until::Until;
 use tidings_event::control::ReconnectReason;
 use tidings_limits::CloseSignal;
 
-/// Watches the stream that a task writes, for the same task. Without a stream it watches nothing.
+/// Watches the stream that a task writes, for the same task. Without a stream it does nothing.
 #[derive(Default)]
 pub struct EndWatch {
     state: Mutex<EndWatchState>,
@@ -25,24 +24,24 @@ pub struct EndWatch {
 #[derive(Default)]
 struct EndWatchState {
     stream: Option<Box<WatchedEnd>>,
-    /// Until when a part of the answer may wait for the peer, while one does.
+    /// The time until which a part of the response may wait for the client, while one does.
     waiting_until: Option<Instant>,
-    /// Why the stream was cut, once it was.
+    /// The reason for which the stream was aborted.
     why: Option<&'static str>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What ends a stream, as its body sees it.
+/// The conditions that end a stream.
 pub(super) struct WatchedEnd {
     pub(super) close_signal: Arc<CloseSignal>,
     pub(super) until: Until,
     pub(super) settings: Arc<StreamSettings>,
-    /// Why it is to end, and when it has to have ended.
+    /// The reason of the end, and the time by which the stream has to have ended.
     pub(super) ending: Option<(ReconnectReason, Instant)>,
 }
 
 impl WatchedEnd {
-    /// The next moment at which something is to be done, if any is known.
+    /// The next known time at which the watch has work.
     fn next(&mut self, context: &Context<'_>, now: Instant) -> Option<Instant> {
         if let Some((_, by)) = self.ending {
             return Some(by);
@@ -58,36 +57,36 @@ impl WatchedEnd {
             self.ending = Some((reason, by));
             return Some(by);
         }
-        // The wall clock is looked at as often as the stream itself would.
+        // The wall clock is read as often as the stream itself would.
         let look = self.until.expires.map(|_| now + self.settings.heartbeat);
         own.map(|(at, _)| at).into_iter().chain(look).min()
     }
 }
 
 impl EndWatch {
-    /// A stream begins.
+    /// Begins to watch a stream.
     pub(super) fn begin(&self, stream: WatchedEnd) {
         self.state.lock().stream = Some(Box::new(stream));
     }
 
-    /// The stream is over.
+    /// Notes that the stream has ended.
     pub(super) fn finish(&self) {
         self.state.lock().stream = None;
     }
 
-    /// Why the stream was cut, if it was.
+    /// The reason for which the stream was aborted, if it was.
     pub(super) fn why(&self) -> Option<&'static str> {
         self.state.lock().why
     }
 
-    /// A part of the answer waits for the peer, which may let it wait for a time; or none does
-    /// (`None`).
+    /// Notes that a part of the response waits for the client, for `limit` at most; `None` if none
+    /// waits.
     pub fn set_waiting(&self, limit: Option<Duration>) {
         self.state.lock().waiting_until = limit.map(|limit| Instant::now() + limit);
     }
 
-    /// Waits until the stream has to be cut: it was to end a while ago, or a part of it has waited
-    /// for too long. Only for the task that writes the stream, which polls the stream first.
+    /// Waits until the stream has to be aborted: its end is overdue, or a part of it has waited for
+    /// too long. Only the task that writes the stream calls it, and polls the stream first.
     /// Cancellation safe.
     pub async fn overdue(&self) {
         std::future::poll_fn(|context| self.poll_overdue(context)).await;
@@ -114,8 +113,8 @@ impl EndWatch {
             }
             let Some(next) = next.into_iter().chain(state.waiting_until).min() else { return Poll::Pending };
             let timer = state.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next.into())));
-            // One that fires too early costs a look; one for each part of the stream would cost
-            // more.
+            // A timer that fires too early costs one poll; a timer for each part of the stream
+            // would cost more.
             if timer.deadline() > next.into() || timer.is_elapsed() {
                 timer.as_mut().reset(next.into());
             }

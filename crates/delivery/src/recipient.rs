@@ -1,18 +1,18 @@
-//! Whom a stream goes to.
+//! The client of a stream.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-/// Whom a stream goes to.
+/// The client of a stream.
 #[derive(Debug, Clone)]
 pub struct Recipient {
     /// The other end of the connection.
     pub address: SocketAddr,
-    /// The client behind it, as far as trusted proxies tell.
+    /// The client address, as trusted proxies report it.
     pub client: IpAddr,
-    /// Why the connection was cut, if it was; set by whoever cuts it.
+    /// The reason for which the connection was aborted; set by the code that aborts it.
     pub abort: CloseReason,
 }
 
-/// Why a connection was cut from outside its stream, if it was; shared by the two.
+/// The reason for which a connection was aborted outside its stream, if it was. Both share it.
 pub type CloseReason = Arc<OnceLock<&'static str>>;

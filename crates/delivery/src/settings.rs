@@ -1,4 +1,4 @@
-//! What all streams of a node have in common, and on what terms one is open.
+//! The settings that all streams of a node share, and the terms of one stream.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,51 +13,51 @@ use tidings_event::spread;
 use tidings_limits::{AddressPlace, StreamGuard};
 use tidings_metrics::Metrics;
 
-/// How far `retry:` values are spread, as a share of the configured one.
+/// The spread of `retry:` values, as a share of the configured one.
 const RETRY_SPREAD: f64 = 0.25;
 
-/// How long before the end of its token a stream ends, so that nobody reads on afterwards, and who
-/// comes back with the same one a little later finds that it has ended.
+/// The time by which a stream ends before its token. So no client reads on after the end, and a
+/// client that reconnects a little later with the same token is rejected.
 const EXPIRY_LEAD: Duration = Duration::from_secs(1);
 
-/// How far the lead is spread, as a share of it.
+/// The spread of that time, as a share of it.
 const EXPIRY_SPREAD: f64 = 0.5;
 
-/// How long a client may take over the end of its stream: what waits for it, and the last frame.
-/// One that does not read, or reads little by little, does not hold its place for longer.
+/// The time for the end of a stream: pending bytes and the last frame. A client that does not read,
+/// or reads slowly, holds its place no longer.
 pub(super) const END_GRACE: Duration = Duration::from_secs(5);
 
-/// How far the age at which streams end is spread, as a share of it.
+/// The spread of the age limit, as a share of it.
 const AGE_SPREAD: f64 = 0.2;
 
-/// What all streams of a node have in common.
+/// The settings that all streams of a node share.
 #[derive(Debug)]
 pub struct StreamSettings {
-    /// The heartbeat's interval, before it is spread.
+    /// The heartbeat interval, before it is spread.
     pub heartbeat: Duration,
-    /// What clients are told to wait before they reconnect, before it is spread.
+    /// The time after which clients reconnect, before it is spread.
     pub retry: Duration,
-    /// How long a client is held while its workspace is not confirmed.
+    /// The time for which a client is held while its workspace is not confirmed.
     pub confirm: Duration,
-    /// How long a stream may be open, before it is spread; `None` for as long as one likes.
+    /// The age limit, before it is spread; `None` without one.
     pub age: Option<Duration>,
-    /// The end of all streams.
+    /// The drain of the node.
     pub drain: Drain,
-    /// The clock by which tokens end.
+    /// The clock for the ends of tokens.
     pub clock: WallClock,
-    /// What is counted.
+    /// The metrics of the node.
     pub metrics: Arc<Metrics>,
 }
 
 impl StreamSettings {
-    /// A `retry:` value of its own for a stream, in milliseconds.
+    /// Draws the `retry:` value of a stream, in milliseconds.
     #[must_use]
     pub fn draw_retry_ms(&self) -> u64 {
         u64::try_from(spread(self.retry, RETRY_SPREAD).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// When a stream that is opened now ends by itself: a moment before what proves its right to be
-    /// open does, or when it has been open for as long as streams may be.
+    /// Draws the ends of a stream that opens now: shortly before the end of its authorization, and
+    /// at the age limit.
     #[must_use]
     pub fn draw_until(&self, expires: Option<SystemTime>) -> Until {
         let lead = spread(EXPIRY_LEAD, EXPIRY_SPREAD);
@@ -67,8 +67,8 @@ impl StreamSettings {
         }
     }
 
-    /// The last frame of a stream, which asks the client to reconnect; by itself, a whole stream
-    /// for a client that the node rejects for now. Counts the end.
+    /// Creates the last frame of a stream, which asks the client to reconnect. Alone, it is a whole
+    /// stream for a client that the node rejects for now. Counts the end.
     #[must_use]
     pub fn last_frame(&self, reason: ReconnectReason) -> Bytes {
         self.metrics.count_reconnect(reason.as_str());
@@ -76,14 +76,14 @@ impl StreamSettings {
     }
 }
 
-/// On what terms a stream is open.
+/// The terms of one stream.
 #[derive(Debug)]
 pub struct Terms {
-    /// Its place among the open ones.
+    /// Its registration as an open stream.
     pub stream_guard: StreamGuard,
-    /// Its place among those of its client's address, where that is counted by streams.
+    /// Its place among those of its client's address, if streams count there.
     pub place: Option<AddressPlace>,
-    /// When it ends by itself.
+    /// The times at which it ends by itself.
     pub until: Until,
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a stream for the line that the log has on its end.
+//! The data of a stream for its log line.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,24 +8,23 @@ use super::recipient::Recipient;
 use tidings_event::control::ReconnectReason;
 use tidings_limits::StreamGuard;
 
-/// A stream's account, and its place among the open ones. The log line is written when this is
-/// dropped.
+/// The statistics of a stream, and its registration. Dropping it writes the log line.
 pub(super) struct StreamStats {
     pub(super) stream_guard: StreamGuard,
     address: Address,
-    /// The client behind that address, where a proxy tells it.
+    /// The client behind that address, if a proxy reports it.
     client: Option<Box<IpAddr>>,
     began: Instant,
-    /// Events that it was given.
+    /// Events that the client got.
     pub(super) events: u64,
-    /// Bytes that it was given.
+    /// Bytes that the client got.
     pub(super) bytes: u64,
     ended: Option<ReconnectReason>,
-    /// Whether the line is written.
+    /// Whether the log line is written.
     told: bool,
 }
 
-/// An address in little room: there is one for each connection.
+/// An address in few bytes, because each connection has one.
 #[derive(Clone, Copy)]
 enum Address {
     V4([u8; 4], u16),
@@ -51,7 +50,7 @@ impl From<Address> for SocketAddr {
 }
 
 impl StreamStats {
-    /// The account of a stream that begins now.
+    /// Creates the statistics of a stream that begins now.
     pub(super) fn new(stream_guard: StreamGuard, to: &Recipient) -> Self {
         let address = Address::from(to.address);
         let client = (to.client != to.address.ip()).then(|| Box::new(to.client));
@@ -67,17 +66,17 @@ impl StreamStats {
         }
     }
 
-    /// How long it has been open.
+    /// The time since the stream began.
     pub(super) fn age(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// The stream ends with a word to the client.
+    /// Notes that the stream ends with a `tidings.reconnect`.
     pub(super) fn ended(&mut self, reason: ReconnectReason) {
         self.ended = Some(reason);
     }
 
-    /// The stream ends here, and without a word to the client unless it has had one.
+    /// Ends the stream here. The log line has `why`, unless a `tidings.reconnect` was sent.
     pub(super) fn abort(&mut self, why: &'static str) {
         self.tell(self.ended.map_or(why, ReconnectReason::as_str));
     }

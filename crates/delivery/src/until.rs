@@ -1,4 +1,4 @@
-//! When a stream ends by itself.
+//! The times at which a stream ends by itself.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,30 +6,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidings_event::control::ReconnectReason;
 
-/// The wall clock, which may be set while streams are open. Tests pass one that they set.
+/// The wall clock, which may be set while streams are open. Tests pass a clock of their own.
 #[derive(Clone)]
 pub struct WallClock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl WallClock {
-    /// A clock that is read by a function, which does not block.
+    /// Creates a clock that `read` reads; it must not block.
     pub fn new(read: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// The time.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         (self.0)()
     }
 
-    /// The time in milliseconds since 1970.
+    /// The current time in milliseconds since 1970.
     pub(super) fn now_ms(&self) -> i64 {
         unix_ms(self.now())
     }
 }
 
 impl Default for WallClock {
-    /// The machine's.
+    /// The system clock.
     fn default() -> Self {
         Self::new(SystemTime::now)
     }
@@ -41,23 +41,23 @@ impl fmt::Debug for WallClock {
     }
 }
 
-/// When a stream ends by itself: the sooner of two moments.
+/// The times at which a stream ends by itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Until {
-    /// It has been open for as long as streams may be.
+    /// The age limit.
     pub aged: Option<Instant>,
-    /// What proves its right to be open ends, by the wall clock as it stands then: a token says so.
+    /// The end of the authorization by the wall clock, such as that of a token.
     pub expires: Option<SystemTime>,
 }
 
 impl Until {
-    /// The time until the right to be open ends, as the clock is set now; `None` without such an
-    /// end.
+    /// The time left until the end of the authorization, by the clock as it is set now; `None`
+    /// without an end.
     pub(super) fn left(&self, clock: &WallClock) -> Option<Duration> {
         self.expires.map(|at| at.duration_since(clock.now()).unwrap_or(Duration::ZERO))
     }
 
-    /// The sooner moment as the clock stands now, and what the client is told then.
+    /// The earlier of the two ends by the current clock, and its reason.
     pub(super) fn next(&self, clock: &WallClock, now: Instant) -> Option<(Instant, ReconnectReason)> {
         let expires = self.left(clock).map(|left| (now + left, ReconnectReason::Expired));
         let aged = self.aged.map(|at| (at, ReconnectReason::Aged));
@@ -65,13 +65,13 @@ impl Until {
     }
 }
 
-/// A moment in milliseconds since 1970.
+/// A time in milliseconds since 1970.
 pub(super) fn unix_ms(at: SystemTime) -> i64 {
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     at.duration_since(UNIX_EPOCH).map_or_else(|before| -ms(before.duration()), ms)
 }
 
-/// A time in milliseconds, rounded down.
+/// A duration in milliseconds, rounded down.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,7 +16,7 @@ use tidings_hub::{Hub, HubSettings, LiveEvents, Start, SubscriptionFilter};
 use tidings_limits::{Candidate, StreamLimits, StreamRegistry};
 use tidings_metrics::Metrics;
 
-/// The stream of a client of a workspace that is confirmed, by a clock, until a moment of it.
+/// The stream of a client of a confirmed workspace, which expires at a time of a clock.
 fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
     let workspace = WorkspaceId::parse("acme").unwrap();
     let open = Arc::new(StreamRegistry::new(NodeId::random(), StreamLimits::default()));
@@ -57,7 +57,7 @@ fn hub() -> Hub {
     Hub::new(NodeId::random(), settings, Arc::new(DesiredSubscriptions::default()), Arc::new(Metrics::new()))
 }
 
-/// Reads until a part of the stream says something.
+/// Reads until a part of the stream contains a text.
 async fn read_until(body: &mut StreamBody, wanted: &str) {
     let reading = async {
         loop {
@@ -84,7 +84,7 @@ async fn expiry_follows_a_clock_that_is_set() {
     read_until(&mut body, r#""reason":"expired""#).await;
     assert!(body.next().await.is_none());
 
-    // No event comes after it, also where it waits already.
+    // No event comes after it, not even one that waits already.
     ahead.store(0, Ordering::Relaxed);
     let mut body = stream(&hub, &clock, clock.now() + Duration::from_secs(1800));
     read_until(&mut body, "connected").await;

@@ -1,4 +1,4 @@
-//! A log that many clients of a shard share, and what fills it.
+//! A broadcast: the buffer that many clients of a shard share, and its ring reader.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,30 +16,29 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_hub::Tick;
 use tidings_hub::{RingRead, RingReader};
 
-/// What is left of a frame is copied for each client up to this size, and shared beyond it.
+/// The rest of a frame is copied for each client up to this size, and shared beyond it.
 const COPIED_BYTES: usize = 1024;
 
-/// What a log is of: a workspace, in one of its two forms.
+/// The key of a broadcast: a workspace, in one of its two forms.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct BroadcastKey {
     pub(super) workspace: WorkspaceId,
     pub(super) named: bool,
 }
 
-/// A log with its clients. It is there for as long as it has some.
+/// A buffer with its clients. It exists as long as it has some.
 pub(super) struct Broadcast {
     pub(super) key: BroadcastKey,
     pub(super) buffer: BroadcastBuffer,
     pub(super) broadcast_cursors: BroadcastCursors,
-    /// How many clients have not everything and are not reached by rounds, because their sockets
-    /// take no more for now.
+    /// The number of clients that lack bytes and are skipped by passes, because their sockets take
+    /// no more for now.
     pub(super) behind: usize,
-    /// It stands in the queue of those that may have something to read.
+    /// It is in the queue of broadcasts to read.
     pub(super) reading: bool,
-    /// It stands in the queue of those through whose clients a round goes, which began when the
-    /// head was here.
+    /// The head at which the current pass began; such a broadcast is in the queue of passes.
     pub(super) pass: Option<u64>,
-    /// Nothing more comes, and every client is told so.
+    /// No frame follows, and every client gets `tidings.reconnect` with this reason.
     pub(super) closed: Option<ReconnectReason>,
     pub(super) client_waker: Arc<ClientWaker>,
     ring_reader: RingReader,
@@ -47,27 +46,27 @@ pub(super) struct Broadcast {
     rest: Option<(u64, Bytes)>,
 }
 
-/// The heartbeat that was made last.
+/// The last encoded heartbeat.
 #[derive(Default)]
 struct EncodedHeartbeat {
-    /// When, and at which place in the ring.
+    /// Its time, and its place in the ring.
     of: (Tick, u64),
     bytes: Vec<u8>,
     /// Its length without framing.
     length: usize,
 }
 
-/// What came of reading.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BroadcastRead {
-    /// Everything that was there.
+    /// All frames were read.
     All,
-    /// There may be more.
+    /// More frames may follow.
     Some,
 }
 
 impl Broadcast {
-    /// An empty log that begins where the tap does.
+    /// Creates an empty broadcast that begins at the cursor of the ring reader.
     pub(super) fn new(
         key: BroadcastKey,
         ring_reader: RingReader,
@@ -95,7 +94,7 @@ impl Broadcast {
         self.closed.is_none() && !self.buffer.is_full()
     }
 
-    /// Reads at most `most` frames out of the ring, into `scratch` and from there into the log.
+    /// Reads at most `most` frames from the ring, into `scratch` and from there into the buffer.
     pub(super) fn read(&mut self, most: usize, scratch: &mut Vec<Arc<Frame>>) -> BroadcastRead {
         if self.closed.is_some() {
             return BroadcastRead::All;
@@ -114,7 +113,7 @@ impl Broadcast {
         BroadcastRead::All
     }
 
-    /// Reads up to a place in the ring. Answers whether the log stands there now.
+    /// Reads up to a cursor in the ring. Returns whether the broadcast is there now.
     pub(super) fn read_up_to(&mut self, cursor: u64, scratch: &mut Vec<Arc<Frame>>) -> bool {
         while let Some(missing) = cursor.checked_sub(self.ring_reader.cursor()).filter(|&missing| missing > 0)
         {
@@ -126,11 +125,11 @@ impl Broadcast {
         self.ring_reader.cursor() == cursor && self.is_open()
     }
 
-    /// The heartbeat for a client that has everything, made once for all who get it at the same
-    /// moment, and its length without framing.
+    /// The heartbeat for a client that has every event, and its length without framing. It is
+    /// encoded once for all clients of the same time.
     pub(super) fn heartbeat(&mut self, now: Tick) -> (&[u8], usize) {
-        // Events may come within a tick, and who gave an older place than the client has would have
-        // it repeat them.
+        // Events may arrive within a tick. With an older position, a client would get them twice
+        // after it resumes.
         let of = (now, self.ring_reader.cursor());
         let heartbeat_to = &mut self.heartbeat_to;
         if heartbeat_to.of != of || heartbeat_to.bytes.is_empty() {
@@ -143,8 +142,7 @@ impl Broadcast {
         (&heartbeat_to.bytes, heartbeat_to.length)
     }
 
-    /// What is left of the frame in whose middle a cursor stands. A large one is shared by all who
-    /// need it.
+    /// The rest of the frame in whose middle a cursor is. Clients share a large one.
     pub(super) fn rest_of_frame(&mut self, cursor: u64) -> Bytes {
         let rest = self.buffer.rest_of_frame(cursor);
         if rest.len() <= COPIED_BYTES {
@@ -162,7 +160,7 @@ impl Broadcast {
         shared
     }
 
-    /// Every client has everything.
+    /// Drops every frame, because each client has them.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
         self.rest = None;

@@ -1,6 +1,6 @@
-//! The recent events of a workspace as they stand on the wire: one contiguous run of chunks, whose
-//! bytes are numbered from the beginning of the log. A client is a number among them, its cursor;
-//! what it lacks is what lies behind it.
+//! The recent events of a workspace in wire form: one contiguous run of chunks. Each byte has a
+//! number from the beginning of the broadcast. A client's cursor is such a number, and the bytes
+//! behind it are those that the client lacks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use super::chunk;
 use tidings_event::Frame;
 use tidings_event::UserKey;
 
-/// The part of its bounds by which a log may pass them before its oldest frames are cut, so that
-/// cutting is rare.
+/// The buffer drops its oldest frames when it exceeds its bounds by this part, so that it does so
+/// rarely.
 const SLACK: usize = 8;
 
-/// How many times its bounds a log may hold while not every client had its turn.
+/// The buffer may hold this multiple of its bounds while not every client had its turn.
 const HARD: usize = 4;
 
-/// A buffer that is larger than this is given back when nothing is in it.
+/// An empty buffer that is larger than this is freed.
 const KEPT_BYTES: usize = 16 * 1024;
 
-/// The bounds of a log. They are those of the ring, so that a client is too slow for both at the
+/// The bounds of a buffer. They are those of the ring, so that a client is too slow for both at the
 /// same point.
 #[derive(Debug, Clone, Copy)]
 pub struct BroadcastBounds {
@@ -29,10 +29,10 @@ pub struct BroadcastBounds {
     pub bytes: usize,
 }
 
-/// A run of bytes that a client may have.
+/// A run of bytes for one client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct FrameRun<'a> {
-    /// The number of the first.
+    /// The number of the first byte.
     pub(super) begin: u64,
     pub(super) bytes: &'a [u8],
 }
@@ -44,18 +44,18 @@ pub(super) struct BroadcastBuffer {
     named: bool,
     bounds: BroadcastBounds,
     bytes: Vec<u8>,
-    /// Where in `bytes` those begin that are kept.
+    /// The index in `bytes` of the first byte that is kept.
     start: usize,
     /// The number of the first byte that is kept.
     base: u64,
-    /// Where the frames that are kept end.
+    /// The ends of the kept frames.
     marks: VecDeque<Mark>,
-    /// Those of them that are not for everybody.
+    /// The private ones among the kept frames.
     private: VecDeque<Private>,
-    /// What was ever added, and what of it is kept no more.
+    /// The totals of all frames added so far, and of the frames dropped.
     passed: Passed,
     abort: Passed,
-    /// Up to here, each client was offered what there is.
+    /// Every client was offered the bytes before this one.
     offered: u64,
 }
 
@@ -63,11 +63,11 @@ pub(super) struct BroadcastBuffer {
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     end: u64,
-    /// What was added up to here.
+    /// The totals up to here.
     passed: Passed,
 }
 
-/// How much was added to a log.
+/// Totals of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Passed {
     /// Application events.
@@ -90,7 +90,7 @@ impl Private {
 }
 
 impl BroadcastBuffer {
-    /// An empty log.
+    /// Creates an empty buffer.
     pub(super) fn new(named: bool, bounds: BroadcastBounds) -> Self {
         Self {
             named,
@@ -106,12 +106,12 @@ impl BroadcastBuffer {
         }
     }
 
-    /// The cursor of a client that has everything.
+    /// The cursor of a client that has every byte.
     pub(super) fn head(&self) -> u64 {
         self.base + (self.bytes.len() - self.start) as u64
     }
 
-    /// Adds a frame at the end.
+    /// Appends a frame.
     pub(super) fn append(&mut self, frame: &Arc<Frame>) {
         let begin = self.head();
         let bytes = if self.named { frame.named() } else { frame.plain() };
@@ -125,7 +125,7 @@ impl BroadcastBuffer {
         }
     }
 
-    /// What lies between a cursor and the head; nothing where the cursor has fallen out.
+    /// The bytes between a cursor and the head; none if the cursor is before the kept bytes.
     pub(super) fn after(&self, cursor: u64) -> &[u8] {
         self.between(cursor, self.head())
     }
@@ -138,19 +138,19 @@ impl BroadcastBuffer {
         }
     }
 
-    /// Whether a frame behind the cursor is not for everybody.
+    /// Whether a frame behind the cursor is private.
     pub(super) fn has_private_after(&self, cursor: u64) -> bool {
         self.private.back().is_some_and(|last| last.end > cursor)
     }
 
-    /// Fills `runs` with what lies behind a cursor and is for the user, and answers how many runs
-    /// that makes. What does not fit into `runs` is left for another time.
+    /// Fills `runs` with the bytes behind a cursor that are for the user; returns the number of
+    /// runs. Further runs are left for the next call.
     pub(super) fn runs<'a>(&'a self, cursor: u64, user: Option<UserKey>, runs: &mut [FrameRun<'a>]) -> usize {
         let mut count = 0;
         let mut from = cursor;
         let first = self.private.partition_point(|private| private.end <= cursor);
         let hidden = self.private.iter().skip(first).filter(|private| !private.is_for(user));
-        // A client is never in the middle of what it does not see.
+        // A client is never in the middle of a frame that is hidden from it.
         let ends = hidden.map(|private| (private.begin, private.end));
         for (to, next) in ends.chain([(self.head(), self.head())]) {
             if count == runs.len() {
@@ -165,8 +165,7 @@ impl BroadcastBuffer {
         count
     }
 
-    /// The place after `cursor` from where on something is for the user: behind what it does not
-    /// see.
+    /// Moves a cursor past the frames that are hidden from the user.
     pub(super) fn skip_hidden(&self, cursor: u64, user: Option<UserKey>) -> u64 {
         let first = self.private.partition_point(|private| private.end <= cursor);
         let mut at = cursor;
@@ -179,7 +178,7 @@ impl BroadcastBuffer {
         at
     }
 
-    /// What a client has been given between two cursors, in whole frames.
+    /// The totals that a client got between two cursors, in whole frames.
     pub(super) fn given(&self, from: u64, to: u64, user: Option<UserKey>) -> Passed {
         let (before, after) = (self.passed_at(from), self.passed_at(to));
         let mut given = Passed { events: after.events - before.events, bytes: after.bytes - before.bytes };
@@ -202,8 +201,7 @@ impl BroadcastBuffer {
         }
     }
 
-    /// What is left of the frame in whose middle the cursor stands; empty where it stands between
-    /// two.
+    /// The rest of the frame in whose middle the cursor is; empty between two frames.
     pub(super) fn rest_of_frame(&self, cursor: u64) -> &[u8] {
         match self.frame_around(cursor) {
             Some((begin, end)) if begin < cursor => self.between(cursor, end),
@@ -211,7 +209,7 @@ impl BroadcastBuffer {
         }
     }
 
-    /// The frame in which, or before which, the cursor stands.
+    /// The frame in which, or before which, the cursor is.
     pub(super) fn whole_frame(&self, cursor: u64) -> &[u8] {
         self.frame_around(cursor).map_or(&[], |(begin, end)| self.between(begin, end))
     }
@@ -222,21 +220,21 @@ impl BroadcastBuffer {
         self.marks.get(passed).map(|mark| (begin, mark.end))
     }
 
-    /// Each client was offered what there was when the head was here.
+    /// Notes that every client was offered the bytes up to `head`.
     pub(super) fn note_offered(&mut self, head: u64) {
         self.offered = self.offered.max(head);
     }
 
-    /// Whether the log takes no more frames before each client had its turn. One frame alone is
-    /// never too much.
+    /// Whether the buffer takes no more frames before every client had its turn. A single frame
+    /// always fits.
     pub(super) fn is_full(&self) -> bool {
         let (frames, bytes) = (self.marks.len(), self.bytes.len() - self.start);
         frames > 1 && (frames >= HARD * self.bounds.frames || bytes >= HARD * self.bounds.bytes)
     }
 
-    /// Where the log has to begin for its bounds to be kept, if it has passed them by so much that
-    /// it is worth while. That is never behind what each client was offered: nobody is too slow who
-    /// had no turn. The newest frame stays.
+    /// The byte at which the buffer has to begin to keep its bounds, if it exceeds them far enough.
+    /// It is never behind the bytes that every client was offered: a client without a turn is not
+    /// too slow. The newest frame is kept.
     pub(super) fn excess(&self) -> Option<u64> {
         let (frames, bytes) = (self.marks.len(), self.bytes.len() - self.start);
         let passes = |is: usize, bound: usize| is > bound + bound / SLACK;
@@ -252,7 +250,7 @@ impl BroadcastBuffer {
         abort.checked_sub(1).map(|last| self.marks[last].end)
     }
 
-    /// Gives up what lies before `begin`, which is the end of a frame.
+    /// Drops the frames before `begin`, which is the end of a frame.
     pub(super) fn abort(&mut self, begin: u64) {
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.end <= begin) {
             self.abort = mark.passed;
@@ -266,7 +264,7 @@ impl BroadcastBuffer {
         }
     }
 
-    /// Gives up everything: every client has it.
+    /// Drops every frame, because each client has them.
     pub(super) fn clear(&mut self) {
         self.base = self.head();
         self.abort = self.passed;
@@ -307,7 +305,7 @@ mod tests {
         bytes
     }
 
-    /// What a user gets from a cursor on, in one go.
+    /// The bytes that a user gets from a cursor on, at once.
     fn seen(log: &BroadcastBuffer, cursor: u64, user: Option<UserKey>) -> Vec<u8> {
         let mut runs = [FrameRun::default(); 64];
         let count = log.runs(cursor, user, &mut runs);
@@ -411,8 +409,8 @@ mod tests {
     }
 
     proptest! {
-        /// However a socket takes bytes, and whatever is cut behind it, a user gets what is for it,
-        /// in whole frames.
+        /// However a socket takes bytes, and whatever is dropped behind it, a user gets its frames
+        /// whole.
         #[test]
         fn each_user_gets_its_frames_whole_from_any_socket(
             audiences in proptest::collection::vec(0_usize..4, 1..24),

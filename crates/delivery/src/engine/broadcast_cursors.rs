@@ -1,16 +1,16 @@
-//! The clients of a log, and how far a round through them has come.
+//! The clients of a broadcast, and the progress of a pass through them.
 
-/// Clients in no order, by number, and the place of a round.
+/// The numbers of the clients, unordered, and the progress of a pass.
 ///
-/// A round visits everybody who was there when it began and is still there when it ends, once; who
-/// joins meanwhile is visited too.
+/// A pass visits each client once that is there from its beginning to its end; it visits clients
+/// that join meanwhile too.
 #[derive(Debug, Default)]
 pub(super) struct BroadcastCursors {
     clients: Vec<u32>,
     next: usize,
 }
 
-/// A client that stands at another place now, because one left.
+/// A client with its new place, because another one was removed.
 pub(super) type Moved = (u32, usize);
 
 impl BroadcastCursors {
@@ -26,18 +26,18 @@ impl BroadcastCursors {
         self.clients.get(index).copied()
     }
 
-    /// Adds a client. Answers its place.
+    /// Adds a client. Returns its place.
     pub(super) fn add(&mut self, client: u32) -> usize {
         self.clients.push(client);
         self.clients.len() - 1
     }
 
-    /// Takes the client at a place out. Answers whom that moved.
+    /// Removes the client at a place. Returns the clients that moved.
     pub(super) fn remove(&mut self, index: usize) -> [Option<Moved>; 2] {
         let mut moved = [None; 2];
         let mut hole = index;
         if index < self.next {
-            // The hole is filled by one that was visited too, so that nobody is left out.
+            // The gap is filled with a client that was visited too, so that none is skipped.
             self.next -= 1;
             hole = self.next;
             if hole != index {
@@ -52,12 +52,12 @@ impl BroadcastCursors {
         moved
     }
 
-    /// Begins a round.
+    /// Begins a pass.
     pub(super) fn begin_pass(&mut self) {
         self.next = 0;
     }
 
-    /// The next client of the round; `None` when it is over.
+    /// The next client of the pass; `None` at its end.
     pub(super) fn deliver(&mut self) -> Option<u32> {
         let client = self.get(self.next)?;
         self.next += 1;

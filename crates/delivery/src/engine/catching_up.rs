@@ -1,6 +1,6 @@
-//! The first part of a stream, which is the client's own: from `retry:` over the hello and what it
-//! missed to the place where it has everything that its node has. A client with a filter of its own
-//! stays here.
+//! The first part of a stream, with a subscriber of its own. It sends `retry:`, the `connected`
+//! event and the missed events until the client has every event of its node. A client with a filter
+//! remains in this state.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -14,36 +14,36 @@ use tidings_event::control::ReconnectReason;
 use tidings_hub::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep, Subscriber, Tick};
 use tidings_limits::Ending;
 
-/// How many bytes are gathered before they are sent.
+/// The bytes that are collected before they are sent.
 const FILL_BYTES: usize = 16 * 1024;
 
-/// A subscriber that is read for one client.
+/// A subscriber that serves one client.
 #[derive(Debug)]
 pub(super) struct CatchingUp {
     pub(super) subscriber: Subscriber,
-    /// What the subscriber wakes when there is something.
+    /// The waker of the subscriber.
     pub(super) client_waker: Arc<ClientWaker>,
     pub(super) lifecycle: StreamLifecycle,
 }
 
-/// What came of filling.
+/// The result of filling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// There is something to send.
+    /// There are bytes to send.
     Some,
-    /// There is nothing: the client has everything.
+    /// There are none: the client has every event.
     Nothing,
-    /// There may be something to send, and then the stream ends.
+    /// There may be bytes to send, and then the stream ends.
     End(ReconnectReason),
 }
 
 impl CatchingUp {
-    /// The engine has a schedule of its own for heartbeats.
+    /// Creates the state of a new stream. The engine has a schedule of its own for heartbeats.
     pub(super) fn new(subscriber: Subscriber, client_waker: Arc<ClientWaker>, held_until: Tick) -> Self {
         Self { subscriber, client_waker, lifecycle: StreamLifecycle::new(held_until, NEVER) }
     }
 
-    /// Adds what comes next to `out`, as chunks.
+    /// Adds the next messages to `out`, as chunks.
     pub(super) fn fill(
         &mut self,
         now: Tick,
@@ -89,7 +89,7 @@ impl CatchingUp {
 }
 
 impl EngineCounts {
-    /// Adds a frame that is one client's alone.
+    /// Adds a frame for one client.
     pub(super) fn give(&mut self, stream_stats: &mut StreamStats, out: &mut Vec<u8>, frame: &[u8]) {
         chunk::put(out, frame);
         let bytes = frame.len() as u64;

@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 
-/// What ends such a body. Without it a proxy takes the end of the connection for an error.
+/// The last chunk of such a body. Without it, a proxy takes the end of the connection for an error.
 pub(super) const LAST: &[u8] = b"0\r\n\r\n";
 
-/// The most that framing adds to a chunk, in bytes.
+/// The most bytes that framing adds to a chunk.
 pub(super) const OVERHEAD: usize = 2 * size_of::<usize>() + 4;
 
-/// Writes bytes as one chunk. There must be some: an empty chunk would end the body.
+/// Appends bytes as one chunk. There must be some: an empty chunk would end the body.
 pub(super) fn put(buffer: &mut Vec<u8>, bytes: &[u8]) {
     debug_assert!(!bytes.is_empty());
     buffer.reserve(bytes.len() + OVERHEAD);

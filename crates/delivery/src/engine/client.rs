@@ -1,4 +1,4 @@
-//! One connection of a shard: its socket, what waits for it, and how far it has come.
+//! One connection of a shard: its socket, its pending bytes and its phase.
 
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
@@ -14,90 +14,89 @@ use crate::stream_stats::StreamStats;
 use tidings_event::UserKey;
 use tidings_hub::{NEVER, StreamEnds, SubscriptionGuard, Tick};
 
-/// How many runs of a log go out with one write, where something between them is not for the
-/// client.
+/// The most runs of a buffer in one write, if frames between them are not for the client.
 const RUNS: usize = 16;
 
-/// How often a socket is read at a time to throw away what a client sends.
+/// The most reads of a socket at a time to discard bytes of the client.
 const READS: usize = 4;
 
-/// A connection. Its fields are dropped in their order: the log line comes before the workspace is
-/// left, and the socket is closed before its place is given to another.
+/// A connection. Its fields are dropped in this order: the log line precedes the end of the
+/// subscription, and the socket is closed before its place is free.
 pub(super) struct EngineClient {
-    /// `None` when the stream's last byte is out.
+    /// `None` once the last byte of the stream is sent.
     pub(super) stream_stats: Option<StreamStats>,
     pub(super) phase: Phase,
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) socket: TcpStream,
-    /// When the stream ends by itself.
+    /// The times at which the stream ends by itself.
     pub(super) ends: StreamEnds,
-    /// The alarm that counts.
+    /// The valid timer; others of this connection are ignored.
     pub(super) timer_at: Tick,
-    /// Since when the socket has taken nothing of what waits.
+    /// The time since which the socket has taken no pending bytes.
     pub(super) stuck_since: Tick,
-    /// The socket takes no more until it says so.
+    /// The socket takes no more bytes until it reports that it is writable.
     pub(super) blocked: bool,
-    /// It may have sent more than was thrown away so far.
+    /// The client may have sent more than was discarded so far.
     pub(super) unread: bool,
-    /// It stands in the queue of those who have something to do.
+    /// It is in the queue of connections with work.
     pub(super) queued: bool,
-    /// It has not everything that its log holds, and is not reached by rounds.
+    /// It lacks bytes of its buffer, and passes skip it.
     pub(super) behind: bool,
-    /// Only kept.
+    /// Held for their `Drop` only.
     pub(super) _guards: ConnectionGuards,
 }
 
-/// How far a connection has come.
+/// The phase of a connection.
 pub(super) enum Phase {
-    /// It is read for alone.
+    /// It has a subscriber of its own.
     CatchingUp(Box<CatchingUp>),
-    /// It is a cursor into a log.
+    /// It has a cursor into a buffer.
     Live(BroadcastCursor),
-    /// The last bytes are on their way. Until they are out, the client counts as a subscriber.
+    /// The last bytes are on their way. Until they are sent, the client counts as a subscriber.
     Ending {
         _guard: Option<SubscriptionGuard>,
-        /// When they have to be out.
+        /// The time by which they have to be sent.
         by: Tick,
     },
-    /// All is said; until then the other side may hang up by itself.
+    /// Every byte is sent; until this time the client may close the connection.
     Closing(Tick),
 }
 
-/// A place in a log.
+/// A cursor into a `BroadcastBuffer`.
 pub(super) struct BroadcastCursor {
     pub(super) log: u32,
-    /// Its place among the log's clients.
+    /// Its place among the clients of the broadcast.
     pub(super) index: u32,
     pub(super) cursor: u64,
-    /// Who looks, where it matters.
+    /// The user, if the stream has one.
     pub(super) user: Option<UserKey>,
     pub(super) subscription_guard: SubscriptionGuard,
 }
 
-/// What came of sending.
+/// The result of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// Everything is out.
+    /// Every byte is sent.
     All,
-    /// The socket takes no more for now.
+    /// The socket takes no more bytes for now.
     Blocked,
     /// The connection is gone.
     Gone(&'static str),
 }
 
-/// What came of reading.
+/// The result of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Discarded {
-    /// There is nothing more.
+    /// No bytes are left.
     All,
-    /// There may be more.
+    /// More bytes may be left.
     Some,
     /// The connection is gone.
     Gone(&'static str),
 }
 
 impl EngineClient {
-    /// Sends what waits for this connection alone.
+    /// Sends the bytes that wait for this connection alone.
     pub(super) fn send_own(&mut self, now: Tick, counts: &mut EngineCounts) -> Sent {
         let Some(outgoing) = self.outgoing.as_mut() else { return Sent::All };
         while !outgoing.is_empty() {
@@ -117,13 +116,13 @@ impl EngineClient {
             }
         }
         if matches!(self.phase, Phase::Live(_)) {
-            // From here on it needs no memory of its own.
+            // From here on it needs no buffer of its own.
             self.outgoing = None;
         }
         Sent::All
     }
 
-    /// Sends what the log holds behind the cursor. Nothing may wait for this connection alone.
+    /// Sends the bytes behind the cursor. No bytes may wait for this connection alone.
     pub(super) fn send_broadcast(
         &mut self,
         buffer: &BroadcastBuffer,
@@ -146,8 +145,8 @@ impl EngineClient {
                 (written, bytes.len())
             };
             if wanted == 0 && broadcast_cursor.cursor == from {
-                // A log is cut behind its slowest client, so this is not so; if it were, no write
-                // would ever change it.
+                // Frames are dropped behind the slowest client only, so this cannot happen. If it
+                // did, no write would ever change it.
                 debug_assert!(false, "a cursor has fallen out of its log");
                 return Sent::Gone("has lost its place");
             }
@@ -173,8 +172,8 @@ impl EngineClient {
         }
     }
 
-    /// Sends bytes that many get, when nothing else waits for this connection. What the socket does
-    /// not take waits for this connection alone.
+    /// Sends shared bytes while no other bytes wait for this connection. The rest that the socket
+    /// does not take waits for this connection alone.
     pub(super) fn send_shared(&mut self, bytes: &[u8], now: Tick, counts: &mut EngineCounts) -> Sent {
         counts.writes += 1;
         let count = loop {
@@ -200,11 +199,11 @@ impl EngineClient {
         Sent::Blocked
     }
 
-    /// Throws away what the client sent: there is nothing that it could ask for any more.
+    /// Discards the bytes that the client sent; a stream accepts no further request.
     pub(super) fn discard(&mut self, scratch: &mut [u8]) -> Discarded {
         for _ in 0..READS {
             match self.socket.read(scratch) {
-                // Who closes one direction has left, as for hyper.
+                // A client that closes one direction has left, as for hyper.
                 Ok(0) => return Discarded::Gone("client left"),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -215,12 +214,12 @@ impl EngineClient {
         Discarded::Some
     }
 
-    /// Says that nothing more comes, and answers whether the other side can still hear it.
+    /// Closes the writing side; returns whether the client is still connected.
     pub(super) fn close_write(&self) -> bool {
         self.socket.shutdown(Shutdown::Write).is_ok()
     }
 
-    /// Why the kernel gave the connection up.
+    /// The reason for which the kernel closed the connection.
     pub(super) fn why_failed(&self) -> &'static str {
         match self.socket.take_error() {
             Ok(Some(error)) => why_gone(&error),
@@ -228,17 +227,17 @@ impl EngineClient {
         }
     }
 
-    /// Whether it was given nothing but its head, which goes out together with what comes first.
+    /// Whether only the response head is pending, which is sent together with the first message.
     pub(super) fn is_opening(&self) -> bool {
         matches!(&self.phase, Phase::CatchingUp(catching_up) if catching_up.lifecycle.is_opening())
     }
 
-    /// Where bytes for this connection alone are added.
+    /// The buffer for bytes of this connection alone.
     pub(super) fn outgoing(&mut self) -> &mut Outgoing {
         self.outgoing.get_or_insert_default()
     }
 
-    /// The earliest moment at which the connection has to be looked at.
+    /// The earliest time at which the connection needs work.
     pub(super) fn next_timer(&self, write_timeout: u64) -> Tick {
         let stuck = if self.blocked { self.stuck_since.saturating_add(write_timeout) } else { NEVER };
         match &self.phase {
@@ -250,8 +249,8 @@ impl EngineClient {
     }
 }
 
-/// Writes what is for a client and moves its cursor on. Answers what was written and how much of it
-/// there was.
+/// Writes runs of frames for a client and moves its cursor. Returns the number of bytes written,
+/// and the number to be written.
 fn write_runs(
     mut socket: &TcpStream,
     buffer: &BroadcastBuffer,
@@ -284,10 +283,10 @@ fn write_runs(
     (written, wanted)
 }
 
-/// What the log says of an error of a socket.
+/// The reason in the log line for an error of a socket.
 fn why_gone(error: &io::Error) -> &'static str {
     match error.kind() {
-        // The peer let the keepalive or the user timeout pass.
+        // The client exceeded the keepalive or the user timeout.
         ErrorKind::TimedOut => "takes no bytes, or is gone",
         _ => "client left",
     }

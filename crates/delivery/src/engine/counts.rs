@@ -1,20 +1,20 @@
-//! What a shard counts by itself, and tells all at once.
+//! The counts of a shard, which it adds to the metrics together.
 
 use tidings_metrics::Metrics;
 
-/// Counts since they were last told.
+/// Counts since they were last added to the metrics.
 #[derive(Debug, Default)]
 pub(super) struct EngineCounts {
-    /// Events that streams were given.
+    /// Events that streams got.
     pub(super) deliveries: u64,
-    /// Bytes of frames that streams were given.
+    /// Bytes of frames that streams got.
     pub(super) bytes: u64,
-    /// Calls that wrote to a socket, whether it took bytes or not.
+    /// Writes to sockets, whether they took bytes or not.
     pub(super) writes: u64,
 }
 
 impl EngineCounts {
-    /// Tells them, and begins anew.
+    /// Adds the counts to the metrics and resets them.
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         if self.bytes > 0 {
             metrics.deliveries.inc_by(std::mem::take(&mut self.deliveries));

@@ -1,4 +1,4 @@
-//! A stream on its way into the engine.
+//! A stream on its way to the engine.
 
 use std::fmt;
 use std::net::TcpStream;
@@ -12,8 +12,7 @@ use tidings_hub::Subscriber;
 use tidings_limits::AddressPlace;
 use tidings_metrics::Counted;
 
-/// A stream that was granted, and waits for the socket it is to be written to. It counts as open;
-/// dropped, it ends.
+/// A stream between its grant and its handoff. It counts as open; dropping it ends it.
 pub struct PendingStream {
     pub(super) stream_stats: StreamStats,
     pub(super) place: Option<AddressPlace>,
@@ -22,14 +21,14 @@ pub struct PendingStream {
 }
 
 impl PendingStream {
-    /// The stream of a subscriber that has just joined.
+    /// Creates the stream of a subscriber that has just joined.
     #[must_use]
     pub fn new(subscriber: Subscriber, terms: Terms, recipient: &Recipient) -> Self {
         let stream_stats = StreamStats::new(terms.stream_guard, recipient);
         Self { stream_stats, place: terms.place, subscriber, until: terms.until }
     }
 
-    /// The stream ends before it has begun.
+    /// Ends the stream before it has begun.
     pub fn abort(&mut self, why: &'static str) {
         self.stream_stats.abort(why);
     }
@@ -45,30 +44,30 @@ impl fmt::Debug for PendingStream {
 pub struct Handoff {
     /// The stream.
     pub pending_stream: PendingStream,
-    /// The socket, which does not block. Nothing of the answer was sent.
+    /// The socket, in non-blocking mode. No byte of the response was sent.
     pub socket: TcpStream,
-    /// The head of the answer, which announces a chunked body.
+    /// The head of the response, which announces a chunked body.
     pub head: Vec<u8>,
-    /// What is to be kept for as long as the socket is open.
+    /// The guards that are held as long as the socket is open.
     pub connection_guards: ConnectionGuards,
 }
 
-/// What a connection has for as long as it is open. All of it is only kept.
+/// The guards of an open connection, held for their `Drop` only.
 #[derive(Debug, Default)]
 pub struct ConnectionGuards {
-    /// Its room among all connections.
+    /// Its place within the limit of connections.
     pub permit: Option<OwnedSemaphorePermit>,
-    /// Its place in the count.
+    /// Its entry in the count of connections.
     pub counted: Option<Counted>,
-    /// What the end of the listener waits for.
+    /// The token that the listener waits for at its end.
     pub token: Option<TaskTrackerToken>,
-    /// Its places among those of its client's address, one for the connection and one for the
-    /// stream, in a box since most have none.
+    /// The places of its client's address, one for the connection and one for the stream. They are
+    /// boxed because most connections have none.
     pub places: Option<Box<[Option<AddressPlace>; 2]>>,
 }
 
 impl ConnectionGuards {
-    /// Keeps the place of the stream too.
+    /// Holds the place of the stream too.
     pub(super) fn with(mut self, place: Option<AddressPlace>) -> Self {
         if place.is_some() {
             self.places.get_or_insert_default()[1] = place;

@@ -1,35 +1,35 @@
-//! When each connection gets its heartbeat: once an interval, at a point of the interval that
-//! follows from its number.
+//! The heartbeat times of connections: once an interval, at a point that depends on the
+//! connection's number.
 
 use tidings_hub::Tick;
 
-/// The most points that an interval has.
+/// The most points of an interval.
 const POINTS_MAX: u64 = 128;
 
 /// The shortest time between two points, in milliseconds.
 const WIDTH_MIN: u64 = 10;
 
-/// From one point to the next it is this many numbers on, so that connections that came one after
-/// the other are apart. It is prime, so every number has its point however many points there are.
+/// The step in numbers from one point to the next, so that consecutive connections are apart. It is
+/// prime, so every number has a point for any number of points.
 const STRIDE: u64 = 79;
 
-/// A hand that goes round once an interval. Whose number leaves the remainder of a point, divided
-/// by the number of points, is due there. Numbers are given without holes, so those who came at the
-/// same moment are spread evenly, and nothing has to be kept for any of them.
+/// A wheel that turns once an interval. A connection is due at the point given by its number modulo
+/// the number of points. Numbers are assigned without gaps, so simultaneous connections are spread
+/// evenly, without memory for each of them.
 #[derive(Debug)]
 pub(super) struct HeartbeatWheel {
     points: u64,
     /// Milliseconds between two points.
     width: u64,
-    /// The point that is next, and when.
+    /// The next point, and its time.
     next: u64,
     next_at: Tick,
-    /// The next number that is due, while those of a point are gone through.
+    /// The next due number of the current point.
     number: Option<u64>,
 }
 
 impl HeartbeatWheel {
-    /// For an interval in milliseconds.
+    /// Creates the wheel for an interval in milliseconds.
     pub(super) fn new(interval: u64, now: Tick) -> Self {
         let points = (interval / WIDTH_MIN).clamp(1, POINTS_MAX);
         let width = (interval / points).max(1);
@@ -37,17 +37,18 @@ impl HeartbeatWheel {
     }
 
     fn remainder(&self, point: u64) -> u64 {
-        // Not where there are 79 points exactly, which would put all numbers at one.
+        // With exactly 79 points, the product would put all numbers at one point.
         if self.points == STRIDE { point } else { point * STRIDE % self.points }
     }
 
-    /// When somebody is due, if there are numbers below `count`, and whose of them `is_there` says.
+    /// The time at which the next connection is due, if there are numbers below `count`. `is_there`
+    /// returns whether a number is in use.
     pub(super) fn next_at(&self, count: usize, is_there: impl Fn(u32) -> bool) -> Option<Tick> {
         if self.number.is_some() {
             return Some(0);
         }
         let is_due = |point: u64| {
-            // Where there are many, somebody is due at every point.
+            // With many connections, one is due at every point.
             count as u64 > self.points
                 || u32::try_from(self.remainder(point % self.points)).is_ok_and(&is_there)
         };
@@ -55,7 +56,7 @@ impl HeartbeatWheel {
         Some(self.next_at + ahead * self.width)
     }
 
-    /// The next number below `count` that is due; `None` where that is all for now.
+    /// The next due number below `count`; `None` if no other is due now.
     pub(super) fn pop(&mut self, now: Tick, count: usize) -> Option<u32> {
         loop {
             if let Some(number) = self.number {
@@ -73,7 +74,7 @@ impl HeartbeatWheel {
             self.number = Some(self.remainder(self.next));
             self.next = (self.next + 1) % self.points;
             self.next_at += self.width;
-            // Points that were missed for more than an interval come once.
+            // Points missed for more than an interval come once.
             self.next_at = self.next_at.max(now.saturating_sub(self.points * self.width));
         }
     }

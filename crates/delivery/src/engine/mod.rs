@@ -1,21 +1,24 @@
-//! The engine: streams over HTTP/1.1 in the clear, whose sockets were taken out of hyper when the
-//! head of the answer was complete. A few threads write to them what many share, straight from
-//! where it stands.
+//! The engine: streams over HTTP/1.1 without TLS, whose sockets were taken from hyper with the
+//! response head complete. A few threads write shared bytes to them without a copy for each client.
 //!
-//! A stream begins as one of its own, with its own subscriber. When it has everything that its node
-//! has, it becomes a number: its place in the log that all clients of its workspace on its shard
-//! share. An event is then put into the log once, and each client is sent what lies between its
-//! place and the end of the log, with one call.
+//! A stream begins with a subscriber of its own. Once it has every event of its node, it becomes a
+//! cursor into the `BroadcastBuffer` of its workspace on its shard. An event is then added to the
+//! buffer once. Each client gets the bytes between its cursor and the end, with one call.
 //!
 //! | part | what it holds |
 //! | --- | --- |
-//! | [`shard`] | one thread: its turns, and what is heard in them |
-//! | [`per_client`], [`per_broadcast`] | what a shard does for one connection, and for one log |
-//! | [`client`], [`catching_up`], [`outgoing`] | a connection, its first part, and what waits for it alone |
-//! | [`broadcast`], [`broadcast_buffer`], [`broadcast_cursors`] | a log with what fills it, its bytes, its clients |
-//! | [`heartbeat_wheel`], [`timers`] | heartbeats, and other moments |
-//! | [`shard_sender`], [`handoff`] | how others reach a shard |
-//! | [`chunk`], [`counts`] | the framing of bodies, and counting |
+//! | [`shard`] | one thread: its turns and the messages that it receives |
+//! | [`per_client`] | the work of a shard for one connection |
+//! | [`per_broadcast`] | the work of a shard for one broadcast |
+//! | [`client`] | a connection: its socket and its phase |
+//! | [`catching_up`] | the first part of a stream, with a subscriber of its own |
+//! | [`outgoing`] | the bytes for one connection alone |
+//! | [`broadcast`] | a buffer with its clients and its ring reader |
+//! | [`broadcast_buffer`] | the recent frames of a workspace as bytes on the wire |
+//! | [`broadcast_cursors`] | the clients of a broadcast and the pass through them |
+//! | [`heartbeat_wheel`], [`timers`] | heartbeats and other deadlines |
+//! | [`shard_sender`], [`handoff`] | the messages to a shard, and the handoff of a stream |
+//! | [`chunk`], [`counts`] | the framing of bodies, and counts for the metrics |
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
@@ -48,18 +51,18 @@ use shard_sender::{ShardMessage, ShardSender};
 #[cfg(test)]
 mod tests;
 
-/// Up to this many clients of a workspace share a shard before the next ones go to another: a small
-/// workspace costs one log, and a large one is written by all shards.
+/// Up to this many clients of a workspace share a shard before the next ones go to another. So a
+/// small workspace needs one buffer, and all shards write a large one.
 const CLIENTS_PER_SHARD: usize = 512;
 
-/// What the shards of an engine have in common.
+/// The settings that the shards of an engine share.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
-    /// What all streams have in common.
+    /// The settings that all streams share.
     pub streams: Arc<StreamSettings>,
-    /// How long a client may take nothing of what waits for it.
+    /// The time for which a client may take none of its pending bytes.
     pub write_timeout: Duration,
-    /// The bounds of logs.
+    /// The bounds of buffers.
     pub bounds: BroadcastBounds,
 }
 
@@ -69,25 +72,26 @@ impl EngineSettings {
     }
 }
 
-/// All shards, for those who have something to say to them.
+/// The senders of all shards.
 #[derive(Debug)]
 pub struct Engine {
     shards: Vec<Arc<ShardSender>>,
 }
 
 impl Engine {
-    /// An engine of so many shards (at least 1), each of which is to be run on a thread of its own.
+    /// Creates an engine with this number of shards (at least 1); each is run on a thread of its
+    /// own.
     ///
     /// # Errors
     ///
-    /// When the system has no polls left.
+    /// If the system has no polls left.
     pub fn new(shards: usize, settings: &EngineSettings) -> io::Result<(Self, Vec<Shard>)> {
         let shards: Vec<_> =
             (0..shards.max(1)).map(|_| Shard::new(settings.clone())).collect::<Result<_, _>>()?;
         Ok((Self { shards: shards.iter().map(Shard::shard_sender).collect() }, shards))
     }
 
-    /// Takes a stream over.
+    /// Accepts a stream.
     pub fn open(&self, handoff: Handoff) {
         let subscriber = &handoff.pending_stream.subscriber;
         let mut hasher = DefaultHasher::new();
@@ -97,12 +101,12 @@ impl Engine {
         self.shards[shard].send(ShardMessage::Open(Box::new(handoff)));
     }
 
-    /// Tells the shards that the drain of the streams has begun.
+    /// Begins the drain of the streams on all shards.
     pub fn drain(&self) {
         self.tell_all(|| ShardMessage::Drain);
     }
 
-    /// Cuts every stream that is left.
+    /// Aborts every remaining stream.
     pub fn abandon(&self) {
         self.tell_all(|| ShardMessage::Abandon);
     }

@@ -1,39 +1,39 @@
-//! Bytes that wait for one connection alone.
+//! Bytes for one connection alone.
 
 use bytes::Bytes;
 
-/// A queue that keeps more memory than this gives it back when it is empty.
+/// An empty buffer with more memory than this is freed.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// What somebody idle may keep, so that small events take no memory each time.
+/// The memory that an idle connection may keep, so that small events need no allocation.
 const IDLE_BYTES: usize = 1024;
 
-/// What one connection is to be sent before anything that it shares with others.
+/// The bytes that one connection gets before any shared ones.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    /// Goes out first: what is left of something shared.
+    /// The rest of a shared frame, which is sent first.
     first: Bytes,
     own: Vec<u8>,
     sent: usize,
 }
 
 impl Outgoing {
-    /// Bytes of the connection's own.
+    /// Creates a buffer with bytes of the connection's own.
     pub(super) fn new(own: Vec<u8>) -> Self {
         Self { first: Bytes::new(), own, sent: 0 }
     }
 
-    /// What goes out next.
+    /// The bytes to send next.
     pub(super) fn next(&self) -> &[u8] {
         if self.first.is_empty() { &self.own[self.sent..] } else { &self.first }
     }
 
-    /// Whether nothing is left.
+    /// Whether no bytes are left.
     pub(super) fn is_empty(&self) -> bool {
         self.next().is_empty()
     }
 
-    /// So many bytes of [`next`](Self::next) are out.
+    /// Notes that so many bytes of [`next`](Self::next) were sent.
     pub(super) fn advance(&mut self, count: usize) {
         if !self.first.is_empty() {
             drop(self.first.split_to(count));
@@ -49,18 +49,17 @@ impl Outgoing {
         }
     }
 
-    /// Whether it keeps more memory than somebody idle should.
+    /// Whether it has more memory than an idle connection should.
     pub(super) fn is_large(&self) -> bool {
         self.own.capacity() > IDLE_BYTES
     }
 
-    /// Where more is added.
+    /// The end of the buffer, to append bytes.
     pub(super) fn end(&mut self) -> &mut Vec<u8> {
         &mut self.own
     }
 
-    /// Puts what is left of something shared before everything else. Only while nothing is left of
-    /// another.
+    /// Puts the rest of a shared frame before all other bytes. Only while no other rest is left.
     pub(super) fn put_first(&mut self, rest: Bytes) {
         debug_assert!(self.first.is_empty());
         self.first = rest;

@@ -1,19 +1,19 @@
-//! What a shard does for a log: it reads, and goes in rounds through those who have not got what
-//! was read.
+//! The work of a shard for a broadcast: it reads frames, and delivers them in passes through the
+//! clients.
 
 use super::broadcast::BroadcastRead;
 use super::client::Phase;
 use super::shard::Shard;
 use tidings_event::control::ReconnectReason;
 
-/// How many frames a log reads in a turn.
+/// The most frames that a broadcast reads in a turn.
 const FRAMES: usize = 256;
 
-/// How many clients of a log are visited before it is another log's turn.
+/// The most deliveries of a broadcast before the next broadcast's turn.
 const DELIVERIES: usize = 64;
 
 impl Shard {
-    /// Has a log read in its turn.
+    /// Queues a broadcast for reading.
     pub(super) fn read_later(&mut self, index: u32) {
         if let Some(log) = self.broadcasts.get_mut(index as usize)
             && !log.reading
@@ -23,13 +23,13 @@ impl Shard {
         }
     }
 
-    /// Reads what came for a log.
+    /// Reads new frames of a broadcast.
     pub(super) fn read(&mut self, index: u32) {
         let Some(log) = self.broadcasts.get_mut(index as usize).filter(|log| log.reading) else { return };
         log.reading = false;
         log.client_waker.received();
         let before = log.buffer.head();
-        // While it is full a round is under way, at whose end there is room.
+        // While the buffer is full, a pass is under way, whose end frees space.
         let is_full = log.buffer.is_full();
         let more = is_full || log.read(FRAMES, &mut self.frames) == BroadcastRead::Some;
         let has_news = is_full || log.closed.is_some() || log.buffer.head() != before;
@@ -41,7 +41,7 @@ impl Shard {
         }
     }
 
-    /// Begins a round through the clients of a log, unless one is under way.
+    /// Begins a pass through the clients of a broadcast, unless one is under way.
     pub(super) fn begin_pass(&mut self, index: u32) {
         if let Some(log) = self.broadcasts.get_mut(index as usize)
             && log.pass.is_none()
@@ -52,8 +52,8 @@ impl Shard {
         }
     }
 
-    /// Visits some clients of a log, and goes on with it in its next turn if that was not all.
-    /// Answers how many.
+    /// Delivers to some clients of a broadcast; the rest follows in its next turn. Returns the
+    /// number of deliveries.
     pub(super) fn deliver_some(&mut self, index: u32) -> usize {
         for delivered in 0..DELIVERIES {
             let Some(log) = self.broadcasts.get_mut(index as usize) else { return delivered };
@@ -72,7 +72,7 @@ impl Shard {
         DELIVERIES
     }
 
-    /// Offers a client of a log what it has not got, unless its socket takes nothing.
+    /// Sends a client of a broadcast the bytes that it lacks, unless its socket takes none.
     fn deliver(&mut self, number: u32, index: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         debug_assert!(
@@ -88,8 +88,8 @@ impl Shard {
         self.send_broadcast(number);
     }
 
-    /// Every client had its turn: what is beyond the bounds can be cut, and if all have everything,
-    /// everything can.
+    /// Ends a pass in which every client had its turn. Frames beyond the bounds can be dropped; if
+    /// every client has everything, all frames can.
     fn end_pass(&mut self, index: u32, began_at: u64) {
         let Some(log) = self.broadcasts.get_mut(index as usize) else { return };
         log.pass = None;
@@ -104,13 +104,13 @@ impl Shard {
         }
     }
 
-    /// Keeps a log within its bounds. Who has not got what is cut is too slow, and is told so.
+    /// Keeps a buffer within its bounds. A client that lacks dropped frames is too slow and gets
+    /// `tidings.reconnect`.
     fn trim(&mut self, index: u32) {
         while let Some(begin) = self.broadcasts.get(index as usize).and_then(|log| log.buffer.excess()) {
             let Some(log) = self.broadcasts.get(index as usize) else { return };
             let mut place = if log.behind == 0 { 0 } else { log.broadcast_cursors.len() };
-            // From the end, since whoever is taken out is replaced by one that was looked at
-            // already.
+            // From the end, because a removed client is replaced by one that was checked already.
             while place > 0 {
                 place -= 1;
                 let number =
@@ -118,7 +118,7 @@ impl Shard {
                 if let Some(number) = number
                     && self.lacks(number, begin)
                 {
-                    // Its socket may take bytes again since it was tried.
+                    // Its socket may take bytes again since the last attempt.
                     self.flush(number);
                     if self.lacks(number, begin) {
                         self.end(number, ReconnectReason::Lagging);
@@ -132,7 +132,7 @@ impl Shard {
         }
     }
 
-    /// Whether a client of a log has not got everything before a place.
+    /// Whether a client of a broadcast lacks bytes before a cursor.
     fn lacks(&self, number: u32, begin: u64) -> bool {
         self.clients
             .get(number as usize)

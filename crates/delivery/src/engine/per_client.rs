@@ -1,4 +1,4 @@
-//! What a shard does for one connection.
+//! The work of a shard for one connection.
 
 use super::broadcast::{Broadcast, BroadcastKey};
 use super::catching_up::Filled;
@@ -11,15 +11,14 @@ use crate::until::millis;
 use tidings_event::control::ReconnectReason;
 use tidings_hub::NEVER;
 
-/// Who has been there for no longer than this share of the interval between heartbeats needs none
-/// yet.
+/// A stream that is younger than this share of the heartbeat interval needs no heartbeat yet.
 const NEW_SHARE: f64 = 0.1;
 
-/// How often a connection is filled and written to before it is another one's turn.
+/// How often a connection is filled and flushed before the next connection's turn.
 const FILLS: usize = 4;
 
 impl Shard {
-    /// Has a connection looked at in its turn.
+    /// Queues a connection for its turn.
     pub(super) fn enqueue(&mut self, number: u32) {
         if let Some(client) = self.clients.get_mut(number as usize)
             && !client.queued
@@ -29,8 +28,8 @@ impl Shard {
         }
     }
 
-    /// Does what a connection has to do by itself: throws away what it sent, and sends what it has
-    /// not got.
+    /// Does the work of one connection: discards the bytes that it sent, and sends the bytes that
+    /// it lacks.
     pub(super) fn flush(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         client.queued = false;
@@ -63,7 +62,7 @@ impl Shard {
                     Filled::Nothing if self.join(number) => {}
                     Filled::Nothing => {
                         if let Some(client) = self.clients.get_mut(number as usize) {
-                            // Nothing is left in it, and it may be long until something comes.
+                            // The buffer is empty, and the next event may be far off.
                             client.outgoing.take_if(|outgoing| outgoing.is_large());
                         }
                         return self.set_timer(number);
@@ -93,7 +92,7 @@ impl Shard {
         catching_up.fill(self.now, ends, &self.settings.streams, stream_stats, &mut self.counts, out)
     }
 
-    /// Sends a client of a log what it has not got.
+    /// Sends a client of a broadcast the bytes that it lacks.
     pub(super) fn send_broadcast(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         let Phase::Live(broadcast_cursor) = &client.phase else { return };
@@ -103,7 +102,7 @@ impl Shard {
             Sent::All if client.behind => {
                 client.behind = false;
                 log.behind -= 1;
-                // It may have been the last for whose sake bytes were kept.
+                // It may have been the last client for which bytes were kept.
                 if log.behind == 0 {
                     self.begin_pass(index);
                 }
@@ -114,7 +113,7 @@ impl Shard {
         }
     }
 
-    /// The socket of a connection takes no more for now.
+    /// Notes that the socket of a connection takes no more bytes for now.
     fn fall_behind(&mut self, number: u32) {
         if let Some(client) = self.clients.get_mut(number as usize)
             && let Phase::Live(broadcast_cursor) = &client.phase
@@ -127,8 +126,8 @@ impl Shard {
         self.set_timer(number);
     }
 
-    /// Makes a client that has everything a cursor into the log of its workspace. Answers whether
-    /// it is one now.
+    /// Moves a client that has every event into the broadcast of its workspace. Returns whether it
+    /// is there now.
     fn join(&mut self, number: u32) -> bool {
         let Some(client) = self.clients.get_mut(number as usize) else { return false };
         let Phase::CatchingUp(catching_up) = &client.phase else { return false };
@@ -158,7 +157,7 @@ impl Shard {
         if stands && let Some(client) = self.clients.get_mut(number as usize) {
             let place = log.broadcast_cursors.add(number);
             let phase = std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER });
-            // Nothing is left in it, and from here on nothing is added.
+            // The buffer is empty, and from here on nothing is added.
             client.outgoing = None;
             if let Phase::CatchingUp(catching_up) = phase {
                 let user = catching_up.subscriber.filter().user;
@@ -175,14 +174,14 @@ impl Shard {
             self.begin_pass(index);
         }
         if is_new {
-            // The tap does not wait yet.
+            // The ring reader does not wait yet.
             self.read_later(index);
         }
         self.drop_if_empty(index);
         stands
     }
 
-    /// Gives a connection its heartbeat, unless other bytes are on their way to it.
+    /// Sends a connection its heartbeat, unless other bytes are on their way to it.
     pub(super) fn heartbeat_to(&mut self, number: u32) {
         let soon = self.settings.streams.heartbeat.mul_f64(NEW_SHARE);
         let Some(client) = self.clients.get_mut(number as usize) else { return };
@@ -223,8 +222,8 @@ impl Shard {
         }
     }
 
-    /// Ends a stream with a word to its client. What waits for it alone goes out before, and the
-    /// frame that it has a part of goes out whole.
+    /// Ends a stream with `tidings.reconnect`. Bytes that wait for this client alone are sent
+    /// before it, and a frame that was sent in part is completed.
     pub(super) fn end(&mut self, number: u32, reason: ReconnectReason) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if matches!(client.phase, Phase::Ending { .. } | Phase::Closing(_)) {
@@ -264,11 +263,11 @@ impl Shard {
         self.enqueue(number);
     }
 
-    /// All is said: tells the other side, and waits a moment for it to hang up, so that what is on
-    /// its way is not lost to it by a reset.
+    /// Closes the writing side after the last byte. It waits a moment for the client to close too,
+    /// so that a TCP reset does not destroy bytes on their way.
     fn close(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
-        // The stream is over, and so is its place among the open ones.
+        // The stream has ended, so it no longer counts as open.
         client.stream_stats = None;
         client.outgoing = None;
         client.phase = Phase::Closing(self.now + LINGER_MS);
@@ -279,7 +278,7 @@ impl Shard {
         }
     }
 
-    /// A connection is gone.
+    /// Removes a connection.
     pub(super) fn remove(&mut self, number: u32, why: &'static str) {
         let Some(mut client) = self.clients.try_remove(number as usize) else { return };
         if let Some(mut stream_stats) = client.stream_stats.take() {
@@ -294,7 +293,7 @@ impl Shard {
         self.settings.streams.metrics.handed_off.dec();
     }
 
-    /// A client leaves its log.
+    /// Removes a client from its broadcast.
     fn leave(&mut self, broadcast_cursor: &BroadcastCursor, is_behind: bool) {
         let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize) else { return };
         log.behind -= usize::from(is_behind);
@@ -312,7 +311,7 @@ impl Shard {
         self.drop_if_empty(broadcast_cursor.log);
     }
 
-    /// A log without clients is given up.
+    /// Drops a broadcast without clients.
     fn drop_if_empty(&mut self, index: u32) {
         if self.broadcasts.get(index as usize).is_some_and(|log| log.broadcast_cursors.is_empty()) {
             let log = self.broadcasts.remove(index as usize);

@@ -1,7 +1,7 @@
-//! One thread of the engine. What it holds is its own; others reach it through its inbox.
+//! One thread of the engine. It owns its state; others reach it through its `ShardSender`.
 //!
-//! It works in turns. Each takes a bounded amount of every kind of work that waits, so that
-//! nothing, however large, keeps anything else waiting for longer than a turn lasts.
+//! It works in turns. A turn takes a bounded amount of each kind of pending work, so no work delays
+//! other work for longer than a turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -29,38 +29,38 @@ use tidings_event::Frame;
 use tidings_hub::{NEVER, StreamEnds, Tick};
 use tidings_limits::OnClose;
 
-/// The token of the inbox.
+/// The token of the waker.
 const INBOX: Token = Token(usize::MAX);
 
-/// How many sockets tell of themselves at a time.
+/// The most socket events of one wait.
 const EVENTS: usize = 1024;
 
-/// How many words are heard in a turn.
+/// The most messages received at a time.
 const MESSAGES: usize = 1024;
 
-/// How many alarms are heeded in a turn.
+/// The most timers handled in a turn.
 const TIMERS: usize = 256;
 
-/// How many connections get their heartbeat in a turn.
+/// The most connections that get their heartbeat in a turn.
 const HEARTBEATS: usize = 64;
 
-/// How many connections that have something of their own to do are looked at in a turn.
+/// The most connections with bytes of their own that are flushed in a turn.
 const FLUSHES: usize = 64;
 
-/// How many logs are read in a turn.
+/// The most broadcasts read in a turn.
 const READS: usize = 64;
 
-/// How many clients of logs are visited in a turn.
+/// The most deliveries to clients of broadcasts in a turn.
 const DELIVERIES: usize = 256;
 
-/// What is read of a socket at a time to be thrown away.
+/// The bytes of a socket that are read and discarded at a time.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
-/// A wall clock that differs by this much from where it would be was set. A stream ends longer than
+/// A wall clock that differs by this much from the expected time was set. A stream ends longer than
 /// this before its token does.
 const CLOCK_STEP_MS: u64 = 400;
 
-/// How long the other side may take to hang up after the end of its stream.
+/// The time in which the client may close the connection after the end of its stream.
 pub(super) const LINGER_MS: u64 = 1_000;
 
 /// A shard, to be run on a thread of its own.
@@ -69,39 +69,39 @@ pub struct Shard {
     poll: Poll,
     pub(super) shard_sender: Arc<ShardSender>,
     messages: Receiver<ShardMessage>,
-    /// A word that came just before the shard would have slept.
+    /// A message that arrived just before the shard would have slept.
     early: Option<ShardMessage>,
     began: Instant,
-    /// The time, as of the beginning of the turn.
+    /// The time at the beginning of the turn.
     pub(super) now: Tick,
-    /// The wall clock at tick 0, in milliseconds since 1970, as it was when it was last found to
-    /// have been set.
+    /// The wall clock at tick 0, in milliseconds since 1970, corrected when the clock was last
+    /// found to have been set.
     wall_offset: i64,
     pub(super) clients: Slab<EngineClient>,
     pub(super) broadcasts: Slab<Broadcast>,
     pub(super) broadcast_of: HashMap<BroadcastKey, u32>,
-    /// Connections that have something of their own to do.
+    /// Connections with work of their own.
     pub(super) ready: VecDeque<u32>,
-    /// Logs that may have something to read.
+    /// Broadcasts that may have something to read.
     pub(super) reads: VecDeque<u32>,
-    /// Logs through whose clients a round goes.
+    /// Broadcasts with a pass through their clients.
     pub(super) passes: VecDeque<u32>,
     pub(super) timers: Timers,
     heartbeat_wheel: HeartbeatWheel,
     pub(super) counts: EngineCounts,
     pub(super) scratch: Vec<u8>,
     pub(super) frames: Vec<Arc<Frame>>,
-    /// Who comes now is cut at once.
+    /// New connections are aborted at once.
     abandoned: bool,
     stopped: bool,
 }
 
 impl Shard {
-    /// An empty shard.
+    /// Creates an empty shard.
     ///
     /// # Errors
     ///
-    /// When the system has no poll left.
+    /// If the system has no poll left.
     pub(super) fn new(settings: EngineSettings) -> io::Result<Self> {
         let poll = Poll::new()?;
         let (shard_sender, messages) = ShardSender::new(poll.registry(), INBOX)?;
@@ -141,7 +141,7 @@ impl Shard {
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopped {
             if let Err(error) = self.step(&mut events, Duration::MAX) {
-                // The poll itself does not work any more; without it nobody could be served.
+                // Without a working poll, the shard can serve no client.
                 tracing::error!(%error, "a thread that writes streams cannot wait for its sockets: it ends");
                 break;
             }
@@ -150,13 +150,12 @@ impl Shard {
         self.counts.tell(&self.settings.streams.metrics);
     }
 
-    /// Waits, at most for a time, until there is something to do, and does some of it: one wait and
-    /// one turn, of which [`run`](Self::run) makes one after the other. For those who let a shard
-    /// work only when they say so.
+    /// Waits for work, at most for a time, and does some of it: one wait and one turn.
+    /// [`run`](Self::run) repeats this; a test calls it step by step.
     ///
     /// # Errors
     ///
-    /// When the poll does not work any more.
+    /// If the poll fails.
     pub fn step(&mut self, events: &mut Events, longest: Duration) -> io::Result<()> {
         self.wait(events, longest)?;
         for event in &*events {
@@ -180,7 +179,7 @@ impl Shard {
             match (&self.early, moment) {
                 (Some(_), _) => Some(Duration::ZERO),
                 (None, moment) => moment.map(|at| {
-                    // A millisecond more, since moments are rounded down.
+                    // A millisecond more, because ticks are rounded down.
                     let at = self.began + Duration::from_millis(at.saturating_add(1));
                     at.saturating_duration_since(Instant::now())
                 }),
@@ -197,7 +196,7 @@ impl Shard {
         outcome
     }
 
-    /// A socket tells of itself.
+    /// Handles an event of a socket.
     fn on_event(&mut self, event: &Event) {
         let Ok(number) = u32::try_from(event.token().0) else { return };
         let Some(client) = self.clients.get_mut(number as usize) else { return };
@@ -206,7 +205,7 @@ impl Shard {
             return self.remove(number, why);
         }
         if event.is_read_closed() {
-            // Who closes one direction has left, as for hyper.
+            // A client that closes one direction has left, as for hyper.
             return self.remove(number, "client left");
         }
         client.unread |= event.is_readable();
@@ -219,17 +218,16 @@ impl Shard {
     /// One turn.
     fn turn(&mut self) {
         self.follow_wall_clock();
-        // What is read comes before the words that end streams: who is ended before an event is
-        // published does not get it.
+        // Broadcasts are read before messages that end streams. A client that is disconnected
+        // before a publication does not get its event.
         let _ = self.receive_messages();
-        // Who comes back into a queue has its next part in the next turn.
+        // A broadcast that returns to the queue continues in the next turn.
         for _ in 0..READS.min(self.reads.len()) {
             let Some(log) = self.reads.pop_front() else { break };
             self.read(log);
         }
         if !self.receive_messages() {
-            // One of those that are not heard yet may end a stream before what was just read was
-            // published.
+            // One of the messages left may end a stream before the events just read were published.
             return;
         }
         for _ in 0..TIMERS {
@@ -252,7 +250,7 @@ impl Shard {
         self.counts.tell(&self.settings.streams.metrics);
     }
 
-    /// Answers whether all there were are heard.
+    /// Receives messages. Returns whether the inbox is empty.
     fn receive_messages(&mut self) -> bool {
         for _ in 0..MESSAGES {
             let Some(message) = self.early.take().or_else(|| self.messages.try_recv().ok()) else {
@@ -273,7 +271,7 @@ impl Shard {
         false
     }
 
-    /// Takes a connection over.
+    /// Accepts a connection.
     fn open(&mut self, handoff: Handoff) {
         let Handoff { pending_stream, socket, head, connection_guards } = handoff;
         let streams = Arc::clone(&self.settings.streams);
@@ -287,7 +285,7 @@ impl Shard {
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(entry.key());
         let mut stream_stats = pending_stream.stream_stats;
-        // Whether it was said before is looked at before anything is sent.
+        // An earlier close signal is read before anything is sent.
         let _ = stream_stats.stream_guard.listen(Arc::clone(&self.shard_sender) as Arc<dyn OnClose>, number);
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::error!(%error, "cannot wait for a socket: its stream ends");
@@ -326,7 +324,7 @@ impl Shard {
         self.enqueue(number);
     }
 
-    /// A connection's subscriber has something, or it has to end.
+    /// Looks at a connection whose subscriber has items or whose stream has to end.
     fn look(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if let Phase::CatchingUp(catching_up) = &client.phase {
@@ -339,7 +337,7 @@ impl Shard {
         self.enqueue(number);
     }
 
-    /// An alarm of a connection has come.
+    /// Handles a timer of a connection.
     fn on_timer(&mut self, at: Tick, number: u32) {
         let (now, write_timeout) = (self.now, self.settings.write_timeout_ms());
         let Some(client) = self.clients.get_mut(number as usize).filter(|client| client.timer_at == at)
@@ -370,7 +368,7 @@ impl Shard {
         self.heartbeat_wheel.next_at(self.clients.capacity(), |number| self.clients.contains(number as usize))
     }
 
-    /// Every stream gets a moment at which it ends.
+    /// Draws the end of each stream for a drain.
     fn drain(&mut self) {
         let streams = Arc::clone(&self.settings.streams);
         let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
@@ -383,7 +381,7 @@ impl Shard {
         }
     }
 
-    /// Cuts what is left.
+    /// Aborts the remaining streams.
     fn abandon(&mut self) {
         let numbers: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for number in numbers {
@@ -391,7 +389,7 @@ impl Shard {
         }
     }
 
-    /// Sees to it that a connection is looked at when it has to be.
+    /// Sets the timer of a connection to its next deadline.
     pub(super) fn set_timer(&mut self, number: u32) {
         let write_timeout = self.settings.write_timeout_ms();
         let Some(client) = self.clients.get_mut(number as usize) else { return };
@@ -408,8 +406,7 @@ impl Shard {
         }
     }
 
-    /// Where the wall clock was set, moves the ends of those streams whose right to be open ends by
-    /// it.
+    /// Moves the ends of authorizations if the wall clock was set.
     fn follow_wall_clock(&mut self) {
         let offset =
             self.settings.streams.clock.now_ms().saturating_sub(signed(millis(self.began.elapsed())));
@@ -429,7 +426,7 @@ impl Shard {
         }
     }
 
-    /// The tick of a moment in milliseconds since 1970.
+    /// The tick of a time in milliseconds since 1970.
     fn tick_of_wall(&self, at: i64) -> Tick {
         u64::try_from(at.saturating_sub(self.wall_offset)).unwrap_or(0)
     }

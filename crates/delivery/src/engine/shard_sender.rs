@@ -1,4 +1,4 @@
-//! What others have to say to a shard, and how it is woken for it.
+//! The messages to a shard, and the waker for them.
 
 use std::io;
 use std::sync::Arc;
@@ -11,62 +11,63 @@ use mio::{Registry, Token};
 use super::handoff::Handoff;
 use tidings_limits::{Ending, OnClose};
 
-/// A word to a shard. There are no more of them at a time than connections and logs, since each has
-/// two words on its way at most; connections are bounded by the listener, and what those have left
-/// who are gone is heard in the turns that follow.
+/// A message to a shard. Their number is bounded, since each connection and broadcast has two on
+/// their way at most. The listener bounds the connections, and messages of removed connections are
+/// received in the following turns.
 #[derive(Debug)]
 pub(super) enum ShardMessage {
-    /// A connection is handed over.
+    /// A connection is handed off.
     Open(Box<Handoff>),
-    /// A connection may have something to do.
+    /// A connection may have work.
     Look(u32),
-    /// A log may have something to read.
+    /// A broadcast may have something to read.
     Read(u32),
     /// Streams end from now on.
     Drain,
-    /// Connections that are still there are cut.
+    /// Abort the remaining streams.
     Abandon,
-    /// The shard ends.
+    /// End the shard.
     Stop,
 }
 
-/// A shard's ear, for others.
+/// Sends messages to a shard and wakes it.
 #[derive(Debug)]
 pub(super) struct ShardSender {
     messages: Sender<ShardMessage>,
     waker: mio::Waker,
-    /// Whether the shard waits, or is about to.
+    /// Whether the shard is parked, or is about to be.
     asleep: AtomicBool,
 }
 
 impl ShardSender {
-    /// An inbox whose words wake the poll.
+    /// Creates the sender and receiver of a shard's messages, which wake its poll.
     ///
     /// # Errors
     ///
-    /// When the system has no means of waking left.
+    /// If the system has no waker left.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<(Arc<Self>, Receiver<ShardMessage>)> {
         let (messages, receiver) = mpsc::channel();
         let waker = mio::Waker::new(registry, token)?;
         Ok((Arc::new(Self { messages, waker, asleep: AtomicBool::new(false) }), receiver))
     }
 
-    /// Says something. A shard that is gone does not hear it, and what was handed over is dropped.
+    /// Sends a message. A shard that has ended does not receive it, and a connection in it is
+    /// dropped.
     pub(super) fn send(&self, message: ShardMessage) {
         let _ = self.messages.send(message);
         if self.asleep.swap(false, Ordering::SeqCst) {
-            // Only a poll that is gone cannot be woken.
+            // Waking fails only if the poll is gone.
             let _ = self.waker.wake();
         }
     }
 
-    /// The shard is about to wait: whoever says something from here on wakes it. What was said
-    /// before must be looked for once more after this.
+    /// Marks the shard as parked: later messages wake it. The shard checks for earlier messages
+    /// once more after this.
     pub(super) fn park(&self) {
         self.asleep.store(true, Ordering::SeqCst);
     }
 
-    /// The shard is awake.
+    /// Marks the shard as awake.
     pub(super) fn unpark(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }
@@ -78,21 +79,21 @@ impl OnClose for ShardSender {
     }
 }
 
-/// Wakes a shard for one of its connections or logs.
+/// Wakes a shard for one of its connections or broadcasts.
 #[derive(Debug)]
 pub(super) struct ClientWaker {
     shard_sender: Arc<ShardSender>,
     of: WakerOf,
-    /// Whether the word is on its way.
+    /// Whether a message is on its way.
     rung: AtomicBool,
 }
 
-/// For whom a bell is.
+/// The target of a waker.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum WakerOf {
     /// A connection.
     Client(u32),
-    /// A log.
+    /// A broadcast.
     Log(u32),
 }
 
@@ -101,12 +102,13 @@ impl ClientWaker {
         Arc::new(Self { shard_sender: Arc::clone(shard_sender), of, rung: AtomicBool::new(false) })
     }
 
-    /// The word was heard: a further one is said again. To be called before looking.
+    /// Notes that the message was received, so the next wake-up sends another one. The shard calls
+    /// it before it looks.
     pub(super) fn received(&self) {
         self.rung.store(false, Ordering::SeqCst);
     }
 
-    /// A waker that rings it.
+    /// The waker for a task context.
     pub(super) fn waker(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::clone(self))
     }

@@ -1,42 +1,40 @@
-//! Moments at which connections have to be looked at.
+//! The deadlines of connections.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use tidings_hub::Tick;
 
-/// So many moments may be set that do not count, however few do.
+/// The number of outdated timers that is always allowed.
 const SPARE: usize = 1024;
 
-/// The moments that are set. Each connection knows the earliest one that counts for it; others of
-/// it are passed over when they come.
+/// The timers. Each connection knows its earliest valid one; its others are ignored.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Tick, u32)>>);
 
 impl Timers {
-    /// Sets a moment for a connection.
+    /// Sets a timer for a connection.
     pub(super) fn set(&mut self, at: Tick, client: u32) {
         self.0.push(Reverse((at, client)));
     }
 
-    /// Whether so many are set that, with this many connections, most count no more: those of
-    /// connections that are gone.
+    /// Whether there are so many timers that most belong to removed connections.
     pub(super) fn are_mostly_past(&self, clients: usize) -> bool {
         self.0.len() > 2 * clients + SPARE
     }
 
-    /// Keeps the moments that count.
+    /// Keeps the valid timers.
     pub(super) fn keep(&mut self, counts: impl Fn(Tick, u32) -> bool) {
         self.0.retain(|Reverse((at, client))| counts(*at, *client));
         self.0.shrink_to_fit();
     }
 
-    /// The earliest moment.
+    /// The earliest time.
     pub(super) fn next_at(&self) -> Option<Tick> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes out the earliest moment, if it has come.
+    /// Takes the earliest timer, if it is due.
     pub(super) fn pop(&mut self, now: Tick) -> Option<(Tick, u32)> {
         if self.next_at()? > now {
             return None;

@@ -1,4 +1,4 @@
-//! How streams end.
+//! The ends of streams.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -16,8 +16,7 @@ fn client_that_disconnects_while_idle_is_removed_at_once() {
     scene.until("all are there", |scene| scene.streams_open() == 3);
     drop(client);
     scene.until("it is gone", |scene| scene.streams_open() == 2);
-    // Who closes its sending side while it listens counts as gone too, as it does for the other
-    // writer.
+    // A client that closes its sending side counts as gone too, as for the other writer.
     half.socket.shutdown(std::net::Shutdown::Write).unwrap();
     scene.until("it is gone", |scene| scene.streams_open() == 1);
     drop(silent);
@@ -64,7 +63,7 @@ fn disconnected_client_gets_no_later_event_behind_many_messages() {
     let mut client = scene.join("acme", Coming::default());
     let mut other = scene.join("acme", Coming::default());
     scene.publish("acme", "before");
-    // More than are heard in a turn.
+    // More than a shard receives in a turn.
     (0..3_000).for_each(|_| scene.shard.shard_sender.send(ShardMessage::Look(u32::MAX)));
     client.stream.end(Ending::Disconnected);
     scene.publish("acme", "after");
@@ -85,7 +84,7 @@ fn a_stream_ends_when_its_time_is_over() {
     assert!(client.body().contains(r#""reason":"expired""#) && late.body().contains(r#""reason":"expired""#));
 }
 
-/// A clock that is set by a test.
+/// A clock that a test sets.
 fn settable_clock() -> (WallClock, Arc<AtomicU64>) {
     let ahead = Arc::new(AtomicU64::new(0));
     let read = Arc::clone(&ahead);
@@ -104,7 +103,7 @@ fn expiry_follows_a_clock_that_is_set() {
     let mut other = scene.join("acme", Coming::default());
     scene.publish("acme", "1");
     scene.until("the event", |_| client.data() == ["1"]);
-    // Forward, and not far enough; then beyond it, while nothing happens.
+    // Forward, and not far enough; then beyond the end, while no event comes.
     ahead.store(1700, Ordering::Relaxed);
     scene.publish("acme", "2");
     scene.until("the event", |_| client.data() == ["1", "2"]);
@@ -113,7 +112,7 @@ fn expiry_follows_a_clock_that_is_set() {
     assert!(client.body().contains(r#""reason":"expired""#));
     scene.publish("acme", "3");
     scene.until("the other one goes on", |_| other.data() == ["1", "2", "3"]);
-    // A clock that is set back gives the time that the token has by it.
+    // By a clock that is set back, the token is valid for longer.
     let until = Until { expires: Some(clock.now() + Duration::from_millis(400)), aged: None };
     let mut again = scene.join("acme", Coming { until, ..Coming::default() });
     ahead.store(1000, Ordering::Relaxed);
@@ -135,7 +134,7 @@ fn stream_with_an_unread_end_is_aborted() {
     }
     client.stream.end(Ending::Disconnected);
     let began = Instant::now();
-    // It takes a little now and then, which keeps it from being stuck.
+    // It takes a little from time to time, so its socket does not count as stuck.
     scene.until("it is gone", |scene| {
         client.read_some(1);
         scene.streams_open() == 0
@@ -164,7 +163,7 @@ fn refused_workspace_ends_the_streams_of_its_clients() {
     }
     scene.publish("else", "1");
     scene.until("the other one goes on", |_| other.data() == ["1"]);
-    // The workspace can be had again.
+    // A new client can join the workspace.
     let mut again = scene.join("acme", Coming::default());
     scene.publish("acme", "2");
     scene.until("it works", |_| again.data() == ["2"]);

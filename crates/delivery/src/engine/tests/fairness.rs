@@ -1,8 +1,8 @@
-//! Nothing keeps anything else waiting for longer than a turn lasts.
+//! No work delays other work for longer than a turn.
 
 use super::*;
 
-/// How many turns it takes until a client has an event that was published just now.
+/// The number of turns until a client has an event that was just published.
 fn turns_until(scene: &mut Scene, client: &mut EngineClient, data: &str) -> usize {
     for turns in 0..1000 {
         if client.last() == data {
@@ -32,7 +32,7 @@ fn client_does_not_wait_for_a_large_workspace() {
     let reached_meanwhile = reached(&mut many);
     assert!(reached_meanwhile < MANY, "the many are still being served");
     scene.until("all of them are", |_| reached(&mut many) == MANY);
-    // What came in the middle of a round goes out with the rest of it.
+    // An event that arrives in the middle of a pass is sent with the rest of it.
     scene.publish("many", "a");
     scene.step();
     scene.publish("many", "b");

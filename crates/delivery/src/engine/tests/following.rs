@@ -1,4 +1,4 @@
-//! Who gets what.
+//! The events that each client gets.
 
 use super::*;
 use tidings_hub::TypeFilter;
@@ -50,8 +50,8 @@ fn burst_before_a_turn_of_the_shard_reaches_each_client() {
     for client in &mut clients {
         scene.until("all of it", |_| client.data().len() == 200);
     }
-    // Nobody can be kept waiting for ever: what is far beyond the bounds is gone, and they are told
-    // to come back for it.
+    // The shard cannot wait forever: frames far beyond the bounds are dropped, and the clients have
+    // to reconnect for them.
     (0..400).for_each(|number| scene.publish("acme", &number.to_string()));
     for client in &mut clients {
         scene.until("it has ended", |_| client.has_ended());

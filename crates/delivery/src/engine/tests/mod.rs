@@ -1,4 +1,4 @@
-//! A shard with real sockets, on the thread of the test: it works only when the test lets it.
+//! A shard with real sockets, which runs step by step on the thread of the test.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -33,7 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// How a scene differs from the usual one.
+/// The differences of a scene from the usual one.
 struct Setting {
     ring_events: usize,
     heartbeat: Duration,
@@ -55,7 +55,7 @@ impl Default for Setting {
     }
 }
 
-/// A hub, and one shard that writes what is in it.
+/// A hub, and a shard that writes its streams.
 struct Scene {
     hub: Hub,
     engine: Engine,
@@ -67,17 +67,17 @@ struct Scene {
     logged: HashMap<String, EntryId>,
 }
 
-/// How a client comes.
+/// The options of a new client.
 #[derive(Default)]
 struct Coming {
     filter: SubscriptionFilter,
     after: Option<String>,
-    /// The kernel's buffers on both ends, where they are to be small.
+    /// The sizes of the kernel's buffers on both ends, if they have to be small.
     buffer: Option<usize>,
     until: Until,
 }
 
-/// A client's end.
+/// The client side of a connection.
 struct EngineClient {
     socket: TcpStream,
     stream: StreamHandle,
@@ -85,20 +85,20 @@ struct EngineClient {
     closed: bool,
 }
 
-/// What has come of an answer.
+/// The parsed part of a response.
 #[derive(Default)]
 struct Answer {
-    /// What is not taken apart yet.
+    /// Bytes that are not parsed yet.
     raw: Vec<u8>,
-    /// Whether the head has come.
+    /// Whether the head is complete.
     has_head: bool,
-    /// The whole chunks, put together.
+    /// The contents of the complete chunks.
     body: String,
-    /// Up to here the body is taken apart into frames.
+    /// The body up to here is split into frames.
     taken: usize,
     /// The data of the application's events.
     data: Vec<String>,
-    /// Whether the last chunk has come.
+    /// Whether the last chunk is complete.
     ended: bool,
 }
 
@@ -179,7 +179,7 @@ impl Scene {
         EngineClient { socket, stream, answer: Answer::default(), closed: false }
     }
 
-    /// A client that has had its hello.
+    /// A client that got its `connected` event.
     fn join(&mut self, workspace: &str, coming: Coming) -> EngineClient {
         let mut client = self.arrive(workspace, coming);
         self.confirm(workspace);
@@ -199,7 +199,7 @@ impl Scene {
         self.hub.message(&WorkspaceId::parse(workspace).unwrap(), Bytes::from(payload.to_owned()));
     }
 
-    /// Publishes a logged event, for users alone if any are named.
+    /// Publishes a logged event, for some users only if `users` has any.
     fn log(&mut self, workspace: &str, payload: &str, users: &[&str]) -> String {
         let last = self.logged.entry(workspace.to_owned()).or_insert(EntryId::ZERO);
         let previous = *last;
@@ -211,12 +211,12 @@ impl Scene {
         id
     }
 
-    /// Lets the shard do something, or wait for a moment.
+    /// Runs one step of the shard, which may wait for a moment.
     fn step(&mut self) {
         self.shard.step(&mut self.events, Duration::from_millis(5)).unwrap();
     }
 
-    /// Lets the shard work until something is so.
+    /// Runs the shard until a condition holds.
     fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !is_so(self) {
@@ -231,12 +231,12 @@ impl Scene {
 }
 
 impl EngineClient {
-    /// Takes what has come.
+    /// Reads the available bytes.
     fn read(&mut self) -> &Answer {
         self.read_some(usize::MAX)
     }
 
-    /// Takes about so many bytes of what has come.
+    /// Reads about so many of the available bytes.
     fn read_some(&mut self, most: usize) -> &Answer {
         let mut buffer = vec![0; most.min(1 << 18)];
         let mut left = most;
@@ -259,7 +259,7 @@ impl EngineClient {
         &self.read().body
     }
 
-    /// Whether the body came to its proper end, and the connection with it.
+    /// Whether the body ended with its last chunk, and the connection with it.
     fn has_ended(&mut self) -> bool {
         self.read();
         self.closed && self.answer.ended
@@ -276,7 +276,7 @@ impl EngineClient {
 }
 
 impl Answer {
-    /// Takes apart what can be.
+    /// Parses the complete parts.
     fn take(&mut self) {
         if !self.has_head && self.raw.len() >= HEAD.len() {
             assert!(self.raw.starts_with(HEAD.as_bytes()), "the head comes first, and whole");

@@ -1,9 +1,8 @@
-//! Clients that read slowly, or not at all.
+//! Clients that read slowly or not at all.
 
 use super::*;
 
-/// Below the size of a segment on the loopback, windows open only when a timer of the kernel has
-/// run out.
+/// Below the size of a segment on the loopback, windows open only when a timer of the kernel fires.
 const SMALL: usize = 64 * 1024;
 
 fn small() -> Coming {
@@ -80,7 +79,7 @@ fn socket_that_is_never_writable_again_is_closed() {
     let began = Instant::now();
     scene.until("it is cut", |scene| {
         idle.read();
-        // One that takes a little now and then is not cut.
+        // A client that takes a little from time to time is not aborted.
         slow.read_some(10_000);
         scene.streams_open() == 2
     });
@@ -97,7 +96,7 @@ fn socket_that_is_never_writable_again_is_closed() {
 fn heartbeat_taken_in_part_continues_at_its_rest() {
     let mut scene = Scene::new(&Setting { heartbeat: Duration::from_millis(10), ..Setting::default() });
     let mut client = scene.join("acme", Coming { buffer: Some(4096), ..Coming::default() });
-    // Nobody reads: heartbeats fill the buffers until one does not fit.
+    // The client does not read: heartbeats fill the buffers until one does not fit.
     scene.until("it is blocked", |scene| scene.shard.clients.iter().any(|(_, client)| client.blocked));
     scene.publish("acme", "after");
     scene.until("the event", |_| client.data() == ["after"]);
