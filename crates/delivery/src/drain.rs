@@ -11,19 +11,19 @@ use tokio_util::sync::CancellationToken;
 pub struct Drain {
     /// Its start, and the window over which the ends of streams are spread.
     begun: OnceLock<(Instant, Duration)>,
-    told: CancellationToken,
+    signal: CancellationToken,
 }
 
 impl Drain {
     /// Begins the drain; the streams end within `window`. The caller wakes them too.
     pub fn begin(&self, window: Duration) {
         let _ = self.begun.set((Instant::now(), window));
-        self.told.cancel();
+        self.signal.cancel();
     }
 
     /// Waits until the drain begins, for requests without a stream. Cancellation safe.
     pub async fn begun(&self) {
-        self.told.cancelled().await;
+        self.signal.cancelled().await;
     }
 
     /// Draws the end of a stream within the window; `None` before the drain. Each call draws again,

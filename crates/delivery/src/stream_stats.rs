@@ -21,7 +21,7 @@ pub(super) struct StreamStats {
     pub(super) bytes: u64,
     ended: Option<ReconnectReason>,
     /// Whether the log line is written.
-    told: bool,
+    logged: bool,
 }
 
 /// An address in few bytes, because each connection has one.
@@ -62,7 +62,7 @@ impl StreamStats {
             events: 0,
             bytes: 0,
             ended: None,
-            told: false,
+            logged: false,
         }
     }
 
@@ -78,12 +78,12 @@ impl StreamStats {
 
     /// Ends the stream here. The log line has `why`, unless a `tidings.reconnect` was sent.
     pub(super) fn abort(&mut self, why: &'static str) {
-        self.tell(self.ended.map_or(why, ReconnectReason::as_str));
+        self.write_log_line(self.ended.map_or(why, ReconnectReason::as_str));
     }
 
-    fn tell(&mut self, why: &'static str) {
-        let Some(workspace) = self.stream_guard.workspace().filter(|_| !self.told) else { return };
-        self.told = true;
+    fn write_log_line(&mut self, why: &'static str) {
+        let Some(workspace) = self.stream_guard.workspace().filter(|_| !self.logged) else { return };
+        self.logged = true;
         let address = SocketAddr::from(self.address);
         tracing::info!(
             %workspace,
@@ -107,6 +107,6 @@ impl Drop for StreamStats {
 
 impl fmt::Debug for StreamStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamStats").field("lease", &self.stream_guard).finish_non_exhaustive()
+        f.debug_struct("StreamStats").field("stream_guard", &self.stream_guard).finish_non_exhaustive()
     }
 }

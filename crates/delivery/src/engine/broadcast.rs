@@ -42,7 +42,7 @@ pub(super) struct Broadcast {
     pub(super) closed: Option<ReconnectReason>,
     pub(super) client_waker: Arc<ClientWaker>,
     ring_reader: RingReader,
-    heartbeat_to: EncodedHeartbeat,
+    heartbeat: EncodedHeartbeat,
     rest: Option<(u64, Bytes)>,
 }
 
@@ -84,7 +84,7 @@ impl Broadcast {
             closed: None,
             client_waker,
             ring_reader,
-            heartbeat_to: EncodedHeartbeat::default(),
+            heartbeat: EncodedHeartbeat::default(),
             rest: None,
         }
     }
@@ -131,15 +131,15 @@ impl Broadcast {
         // Events may arrive within a tick. With an older position, a client would get them twice
         // after it resumes.
         let of = (now, self.ring_reader.cursor());
-        let heartbeat_to = &mut self.heartbeat_to;
-        if heartbeat_to.of != of || heartbeat_to.bytes.is_empty() {
-            heartbeat_to.of = of;
-            heartbeat_to.bytes.clear();
+        let heartbeat = &mut self.heartbeat;
+        if heartbeat.of != of || heartbeat.bytes.is_empty() {
+            heartbeat.of = of;
+            heartbeat.bytes.clear();
             let frame = control::heartbeat(Some(self.ring_reader.position()), self.ring_reader.is_live());
-            chunk::put(&mut heartbeat_to.bytes, &frame);
-            heartbeat_to.length = frame.len();
+            chunk::put(&mut heartbeat.bytes, &frame);
+            heartbeat.length = frame.len();
         }
-        (&heartbeat_to.bytes, heartbeat_to.length)
+        (&heartbeat.bytes, heartbeat.length)
     }
 
     /// The rest of the frame in whose middle a cursor is. Clients share a large one.

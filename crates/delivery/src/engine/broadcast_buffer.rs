@@ -54,7 +54,7 @@ pub(super) struct BroadcastBuffer {
     private: VecDeque<Private>,
     /// The totals of all frames added so far, and of the frames dropped.
     passed: Passed,
-    abort: Passed,
+    dropped: Passed,
     /// Every client was offered the bytes before this one.
     offered: u64,
 }
@@ -101,7 +101,7 @@ impl BroadcastBuffer {
             marks: VecDeque::new(),
             private: VecDeque::new(),
             passed: Passed::default(),
-            abort: Passed::default(),
+            dropped: Passed::default(),
             offered: 0,
         }
     }
@@ -197,7 +197,7 @@ impl BroadcastBuffer {
     fn passed_at(&self, cursor: u64) -> Passed {
         match self.marks.partition_point(|mark| mark.end <= cursor).checked_sub(1) {
             Some(passed) => self.marks[passed].passed,
-            None => self.abort,
+            None => self.dropped,
         }
     }
 
@@ -246,14 +246,14 @@ impl BroadcastBuffer {
         let by_bytes =
             self.marks.partition_point(|mark| mark.end < surplus) + usize::from(surplus > self.base);
         let offered = self.marks.partition_point(|mark| mark.end <= self.offered);
-        let abort = by_frames.max(by_bytes).min(offered).min(frames.saturating_sub(1));
-        abort.checked_sub(1).map(|last| self.marks[last].end)
+        let count = by_frames.max(by_bytes).min(offered).min(frames.saturating_sub(1));
+        count.checked_sub(1).map(|last| self.marks[last].end)
     }
 
     /// Drops the frames before `begin`, which is the end of a frame.
-    pub(super) fn abort(&mut self, begin: u64) {
+    pub(super) fn drop_before(&mut self, begin: u64) {
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.end <= begin) {
-            self.abort = mark.passed;
+            self.dropped = mark.passed;
             self.start += usize::try_from(mark.end - self.base).unwrap_or(usize::MAX);
             self.base = mark.end;
         }
@@ -267,7 +267,7 @@ impl BroadcastBuffer {
     /// Drops every frame, because each client has them.
     pub(super) fn clear(&mut self) {
         self.base = self.head();
-        self.abort = self.passed;
+        self.dropped = self.passed;
         self.start = 0;
         self.marks.clear();
         self.private.clear();
@@ -306,29 +306,29 @@ mod tests {
     }
 
     /// The bytes that a user gets from a cursor on, at once.
-    fn seen(log: &BroadcastBuffer, cursor: u64, user: Option<UserKey>) -> Vec<u8> {
+    fn seen(buffer: &BroadcastBuffer, cursor: u64, user: Option<UserKey>) -> Vec<u8> {
         let mut runs = [FrameRun::default(); 64];
-        let count = log.runs(cursor, user, &mut runs);
+        let count = buffer.runs(cursor, user, &mut runs);
         runs[..count].iter().flat_map(|run| run.bytes.iter().copied()).collect()
     }
 
     #[test]
     fn missing_bytes_of_a_client_are_one_run() {
-        let mut log = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
         let frames: Vec<_> = (1..4).map(|number| frame(number, "x", &[])).collect();
-        log.append(&frames[0]);
-        let cursor = log.head();
-        log.append(&frames[1]);
-        log.append(&frames[2]);
-        assert_eq!(log.after(cursor), [chunked(&frames[1]), chunked(&frames[2])].concat());
-        assert_eq!(log.after(log.head()), b"");
-        assert!(!log.has_private_after(0));
+        buffer.append(&frames[0]);
+        let cursor = buffer.head();
+        buffer.append(&frames[1]);
+        buffer.append(&frames[2]);
+        assert_eq!(buffer.after(cursor), [chunked(&frames[1]), chunked(&frames[2])].concat());
+        assert_eq!(buffer.after(buffer.head()), b"");
+        assert!(!buffer.has_private_after(0));
         assert_eq!(
             (
-                log.passed_at(0).events,
-                log.passed_at(cursor).events,
-                log.passed_at(cursor + 1).events,
-                log.passed_at(log.head()).events
+                buffer.passed_at(0).events,
+                buffer.passed_at(cursor).events,
+                buffer.passed_at(cursor + 1).events,
+                buffer.passed_at(buffer.head()).events
             ),
             (0, 1, 1, 3)
         );
@@ -336,76 +336,76 @@ mod tests {
 
     #[test]
     fn named_buffer_holds_the_named_form() {
-        let mut log = BroadcastBuffer::new(true, BOUNDS);
-        log.append(&frame(1, r#"{"type":"A"}"#, &[]));
-        assert!(String::from_utf8_lossy(log.after(0)).contains("event: A\n"));
+        let mut buffer = BroadcastBuffer::new(true, BOUNDS);
+        buffer.append(&frame(1, r#"{"type":"A"}"#, &[]));
+        assert!(String::from_utf8_lossy(buffer.after(0)).contains("event: A\n"));
     }
 
     #[test]
     fn only_frames_offered_to_each_client_are_dropped() {
-        let mut log = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
         for number in 0..20 {
-            log.append(&frame(number, "x", &[]));
+            buffer.append(&frame(number, "x", &[]));
         }
-        assert_eq!(log.excess(), None, "nobody was offered anything");
-        let fifth = log.marks[4].end;
-        log.note_offered(fifth);
-        assert_eq!(log.excess(), Some(fifth));
-        log.abort(fifth);
-        assert_eq!((log.base, log.marks.len(), log.passed_at(fifth).events), (fifth, 15, 5));
-        log.note_offered(log.head());
-        log.abort(log.excess().unwrap());
-        assert_eq!(log.marks.len(), BOUNDS.frames);
-        assert_eq!(log.excess(), None);
-        assert_eq!(log.after(fifth), b"", "the cursor has fallen out");
+        assert_eq!(buffer.excess(), None, "no frame was offered yet");
+        let fifth = buffer.marks[4].end;
+        buffer.note_offered(fifth);
+        assert_eq!(buffer.excess(), Some(fifth));
+        buffer.drop_before(fifth);
+        assert_eq!((buffer.base, buffer.marks.len(), buffer.passed_at(fifth).events), (fifth, 15, 5));
+        buffer.note_offered(buffer.head());
+        buffer.drop_before(buffer.excess().unwrap());
+        assert_eq!(buffer.marks.len(), BOUNDS.frames);
+        assert_eq!(buffer.excess(), None);
+        assert_eq!(buffer.after(fifth), b"", "the cursor has fallen out");
     }
 
     #[test]
     fn the_newest_frame_stays_however_large_it_is() {
-        let mut log = BroadcastBuffer::new(false, BOUNDS);
-        log.append(&frame(1, &"x".repeat(10_000), &[]));
-        log.note_offered(log.head());
-        assert_eq!(log.excess(), None);
-        log.append(&frame(2, "y", &[]));
-        log.note_offered(log.head());
-        log.abort(log.excess().unwrap());
-        assert_eq!(log.marks.len(), 1);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        buffer.append(&frame(1, &"x".repeat(10_000), &[]));
+        buffer.note_offered(buffer.head());
+        assert_eq!(buffer.excess(), None);
+        buffer.append(&frame(2, "y", &[]));
+        buffer.note_offered(buffer.head());
+        buffer.drop_before(buffer.excess().unwrap());
+        assert_eq!(buffer.marks.len(), 1);
     }
 
     #[test]
     fn buffer_far_beyond_its_bounds_is_full() {
-        let mut log = BroadcastBuffer::new(false, BOUNDS);
-        while !log.is_full() {
-            log.append(&frame(1, "x", &[]));
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        while !buffer.is_full() {
+            buffer.append(&frame(1, "x", &[]));
         }
-        assert_eq!(log.marks.len(), HARD * BOUNDS.frames);
-        log.note_offered(log.head());
-        log.abort(log.excess().unwrap());
-        assert!(!log.is_full());
+        assert_eq!(buffer.marks.len(), HARD * BOUNDS.frames);
+        buffer.note_offered(buffer.head());
+        buffer.drop_before(buffer.excess().unwrap());
+        assert!(!buffer.is_full());
     }
 
     #[test]
     fn cleared_buffer_continues_at_its_head() {
-        let mut log = BroadcastBuffer::new(false, BOUNDS);
-        log.append(&frame(1, &"x".repeat(KEPT_BYTES), &[]));
-        let head = log.head();
-        log.clear();
-        assert_eq!((log.head(), log.passed_at(head).events, log.bytes.capacity()), (head, 1, 0));
-        log.append(&frame(2, "y", &[]));
-        assert_eq!(log.after(head), chunked(&frame(2, "y", &[])));
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        buffer.append(&frame(1, &"x".repeat(KEPT_BYTES), &[]));
+        let head = buffer.head();
+        buffer.clear();
+        assert_eq!((buffer.head(), buffer.passed_at(head).events, buffer.bytes.capacity()), (head, 1, 0));
+        buffer.append(&frame(2, "y", &[]));
+        assert_eq!(buffer.after(head), chunked(&frame(2, "y", &[])));
     }
 
     #[test]
     fn rest_of_a_frame_ends_with_the_frame() {
-        let mut log = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
         let (first, second) = (frame(1, "first", &[]), frame(2, "second", &[]));
-        log.append(&first);
-        let between = log.head();
-        log.append(&second);
-        assert_eq!(log.rest_of_frame(between), b"");
-        assert_eq!(log.rest_of_frame(log.head()), b"");
-        assert_eq!(log.rest_of_frame(5), &chunked(&first)[5..]);
-        assert_eq!(log.rest_of_frame(between + 3), &chunked(&second)[3..]);
+        buffer.append(&first);
+        let between = buffer.head();
+        buffer.append(&second);
+        assert_eq!(buffer.rest_of_frame(between), b"");
+        assert_eq!(buffer.rest_of_frame(buffer.head()), b"");
+        assert_eq!(buffer.rest_of_frame(5), &chunked(&first)[5..]);
+        assert_eq!(buffer.rest_of_frame(between + 3), &chunked(&second)[3..]);
     }
 
     proptest! {
@@ -417,7 +417,7 @@ mod tests {
             takes in proptest::collection::vec(1_usize..90, 1..200),
         ) {
             let sets: [&[&str]; 4] = [&[], &["ann"], &["ben"], &["ann", "ben"]];
-            let mut log = BroadcastBuffer::new(false, BroadcastBounds { frames: 1000, bytes: 1 << 20 });
+            let mut buffer = BroadcastBuffer::new(false, BroadcastBounds { frames: 1000, bytes: 1 << 20 });
             let frames: Vec<_> = audiences.iter().zip(1..).map(|(&set, number)| frame(number, "payload", sets[set])).collect();
             for name in [Some("ann"), Some("cid"), None] {
                 let name = name.map(user);
@@ -426,14 +426,14 @@ mod tests {
                     .filter(|frame| frame.audience().is_none_or(|to| name.is_some_and(|name| to.contains(name))))
                     .flat_map(|frame| chunked(frame))
                     .collect();
-                let begin = log.head();
-                frames.iter().for_each(|frame| log.append(frame));
-                prop_assert_eq!(&seen(&log, begin, name), &expected);
+                let begin = buffer.head();
+                frames.iter().for_each(|frame| buffer.append(frame));
+                prop_assert_eq!(&seen(&buffer, begin, name), &expected);
                 let (mut cursor, mut got) = (begin, Vec::new());
                 for take in takes.iter().cycle() {
-                    cursor = log.skip_hidden(cursor, name);
+                    cursor = buffer.skip_hidden(cursor, name);
                     let mut runs = [FrameRun::default(); 2];
-                    let count = log.runs(cursor, name, &mut runs);
+                    let count = buffer.runs(cursor, name, &mut runs);
                     if count == 0 {
                         break;
                     }
@@ -448,7 +448,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(&got, &expected);
-                let given = log.given(begin, log.head(), name);
+                let given = buffer.given(begin, buffer.head(), name);
                 let whole = frames.iter().filter(|frame| frame.audience().is_none_or(|to| name.is_some_and(|name| to.contains(name)))).count();
                 prop_assert_eq!(given.events, whole as u64);
             }

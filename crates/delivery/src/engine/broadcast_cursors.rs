@@ -117,7 +117,7 @@ mod tests {
                     Step::Remove(_) => {}
                     Step::Visit => match broadcast_cursors.deliver() {
                         Some(client) => prop_assert!(delivered.insert(client), "visited twice"),
-                        None => prop_assert_eq!(delivered.len(), places.len(), "somebody was left out"),
+                        None => prop_assert_eq!(delivered.len(), places.len(), "a client was skipped"),
                     },
                     Step::Begin => {
                         broadcast_cursors.begin_pass();

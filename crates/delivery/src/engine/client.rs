@@ -20,7 +20,7 @@ const RUNS: usize = 16;
 /// The most reads of a socket at a time to discard bytes of the client.
 const READS: usize = 4;
 
-/// A connection. Its fields are dropped in this order: the log line precedes the end of the
+/// A connection. Its fields are dropped in this order. The log line precedes the end of the
 /// subscription, and the socket is closed before its place is free.
 pub(super) struct EngineClient {
     /// `None` once the last byte of the stream is sent.
@@ -64,7 +64,7 @@ pub(super) enum Phase {
 
 /// A cursor into a `BroadcastBuffer`.
 pub(super) struct BroadcastCursor {
-    pub(super) log: u32,
+    pub(super) broadcast: u32,
     /// Its place among the clients of the broadcast.
     pub(super) index: u32,
     pub(super) cursor: u64,
@@ -147,7 +147,7 @@ impl EngineClient {
             if wanted == 0 && broadcast_cursor.cursor == from {
                 // Frames are dropped behind the slowest client only, so this cannot happen. If it
                 // did, no write would ever change it.
-                debug_assert!(false, "a cursor has fallen out of its log");
+                debug_assert!(false, "a cursor has fallen out of its buffer");
                 return Sent::Gone("has lost its place");
             }
             counts.writes += u64::from(wanted > 0);

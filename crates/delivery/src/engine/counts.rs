@@ -15,7 +15,7 @@ pub(super) struct EngineCounts {
 
 impl EngineCounts {
     /// Adds the counts to the metrics and resets them.
-    pub(super) fn tell(&mut self, metrics: &Metrics) {
+    pub(super) fn add_to(&mut self, metrics: &Metrics) {
         if self.bytes > 0 {
             metrics.deliveries.inc_by(std::mem::take(&mut self.deliveries));
             metrics.delivered_bytes.inc_by(std::mem::take(&mut self.bytes));

@@ -36,7 +36,7 @@ impl PendingStream {
 
 impl fmt::Debug for PendingStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingStream").field("account", &self.stream_stats).finish_non_exhaustive()
+        f.debug_struct("PendingStream").field("stream_stats", &self.stream_stats).finish_non_exhaustive()
     }
 }
 
@@ -78,6 +78,6 @@ impl ConnectionGuards {
 
 impl fmt::Debug for Handoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handoff").field("granted", &self.pending_stream).finish_non_exhaustive()
+        f.debug_struct("Handoff").field("pending_stream", &self.pending_stream).finish_non_exhaustive()
     }
 }

@@ -103,20 +103,20 @@ impl Engine {
 
     /// Begins the drain of the streams on all shards.
     pub fn drain(&self) {
-        self.tell_all(|| ShardMessage::Drain);
+        self.send_all(|| ShardMessage::Drain);
     }
 
     /// Aborts every remaining stream.
     pub fn abandon(&self) {
-        self.tell_all(|| ShardMessage::Abandon);
+        self.send_all(|| ShardMessage::Abandon);
     }
 
     /// Ends the shards.
     pub fn stop(&self) {
-        self.tell_all(|| ShardMessage::Stop);
+        self.send_all(|| ShardMessage::Stop);
     }
 
-    fn tell_all(&self, message: impl Fn() -> ShardMessage) {
+    fn send_all(&self, message: impl Fn() -> ShardMessage) {
         self.shards.iter().for_each(|shard| shard.send(message()));
     }
 }

@@ -15,24 +15,27 @@ const DELIVERIES: usize = 64;
 impl Shard {
     /// Queues a broadcast for reading.
     pub(super) fn read_later(&mut self, index: u32) {
-        if let Some(log) = self.broadcasts.get_mut(index as usize)
-            && !log.reading
+        if let Some(broadcast) = self.broadcasts.get_mut(index as usize)
+            && !broadcast.reading
         {
-            log.reading = true;
+            broadcast.reading = true;
             self.reads.push_back(index);
         }
     }
 
     /// Reads new frames of a broadcast.
     pub(super) fn read(&mut self, index: u32) {
-        let Some(log) = self.broadcasts.get_mut(index as usize).filter(|log| log.reading) else { return };
-        log.reading = false;
-        log.client_waker.received();
-        let before = log.buffer.head();
+        let Some(broadcast) = self.broadcasts.get_mut(index as usize).filter(|broadcast| broadcast.reading)
+        else {
+            return;
+        };
+        broadcast.reading = false;
+        broadcast.client_waker.received();
+        let before = broadcast.buffer.head();
         // While the buffer is full, a pass is under way, whose end frees space.
-        let is_full = log.buffer.is_full();
-        let more = is_full || log.read(FRAMES, &mut self.frames) == BroadcastRead::Some;
-        let has_news = is_full || log.closed.is_some() || log.buffer.head() != before;
+        let is_full = broadcast.buffer.is_full();
+        let more = is_full || broadcast.read(FRAMES, &mut self.frames) == BroadcastRead::Some;
+        let has_news = is_full || broadcast.closed.is_some() || broadcast.buffer.head() != before;
         if more {
             self.read_later(index);
         }
@@ -43,11 +46,11 @@ impl Shard {
 
     /// Begins a pass through the clients of a broadcast, unless one is under way.
     pub(super) fn begin_pass(&mut self, index: u32) {
-        if let Some(log) = self.broadcasts.get_mut(index as usize)
-            && log.pass.is_none()
+        if let Some(broadcast) = self.broadcasts.get_mut(index as usize)
+            && broadcast.pass.is_none()
         {
-            log.pass = Some(log.buffer.head());
-            log.broadcast_cursors.begin_pass();
+            broadcast.pass = Some(broadcast.buffer.head());
+            broadcast.broadcast_cursors.begin_pass();
             self.passes.push_back(index);
         }
     }
@@ -56,13 +59,13 @@ impl Shard {
     /// number of deliveries.
     pub(super) fn deliver_some(&mut self, index: u32) -> usize {
         for delivered in 0..DELIVERIES {
-            let Some(log) = self.broadcasts.get_mut(index as usize) else { return delivered };
-            let Some(began_at) = log.pass else { return delivered };
-            let Some(number) = log.broadcast_cursors.deliver() else {
+            let Some(broadcast) = self.broadcasts.get_mut(index as usize) else { return delivered };
+            let Some(began_at) = broadcast.pass else { return delivered };
+            let Some(number) = broadcast.broadcast_cursors.deliver() else {
                 self.end_pass(index, began_at);
                 return delivered;
             };
-            let closed = log.closed;
+            let closed = broadcast.closed;
             self.deliver(number, index);
             if let Some(reason) = closed {
                 self.end(number, reason);
@@ -76,9 +79,9 @@ impl Shard {
     fn deliver(&mut self, number: u32, index: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         debug_assert!(
-            matches!(&client.phase, Phase::Live(broadcast_cursor) if broadcast_cursor.log == index)
+            matches!(&client.phase, Phase::Live(broadcast_cursor) if broadcast_cursor.broadcast == index)
         );
-        debug_assert!(client.behind || client.outgoing.is_none(), "a round would leave it out");
+        debug_assert!(client.behind || client.outgoing.is_none(), "a pass would skip it");
         if client.behind {
             return;
         }
@@ -91,14 +94,14 @@ impl Shard {
     /// Ends a pass in which every client had its turn. Frames beyond the bounds can be dropped; if
     /// every client has everything, all frames can.
     fn end_pass(&mut self, index: u32, began_at: u64) {
-        let Some(log) = self.broadcasts.get_mut(index as usize) else { return };
-        log.pass = None;
-        log.buffer.note_offered(began_at);
-        if log.buffer.head() > began_at {
+        let Some(broadcast) = self.broadcasts.get_mut(index as usize) else { return };
+        broadcast.pass = None;
+        broadcast.buffer.note_offered(began_at);
+        if broadcast.buffer.head() > began_at {
             self.trim(index);
             self.begin_pass(index);
-        } else if log.behind == 0 {
-            log.clear();
+        } else if broadcast.behind == 0 {
+            broadcast.clear();
         } else {
             self.trim(index);
         }
@@ -107,14 +110,18 @@ impl Shard {
     /// Keeps a buffer within its bounds. A client that lacks dropped frames is too slow and gets
     /// `tidings.reconnect`.
     fn trim(&mut self, index: u32) {
-        while let Some(begin) = self.broadcasts.get(index as usize).and_then(|log| log.buffer.excess()) {
-            let Some(log) = self.broadcasts.get(index as usize) else { return };
-            let mut place = if log.behind == 0 { 0 } else { log.broadcast_cursors.len() };
+        while let Some(begin) =
+            self.broadcasts.get(index as usize).and_then(|broadcast| broadcast.buffer.excess())
+        {
+            let Some(broadcast) = self.broadcasts.get(index as usize) else { return };
+            let mut place = if broadcast.behind == 0 { 0 } else { broadcast.broadcast_cursors.len() };
             // From the end, because a removed client is replaced by one that was checked already.
             while place > 0 {
                 place -= 1;
-                let number =
-                    self.broadcasts.get(index as usize).and_then(|log| log.broadcast_cursors.get(place));
+                let number = self
+                    .broadcasts
+                    .get(index as usize)
+                    .and_then(|broadcast| broadcast.broadcast_cursors.get(place));
                 if let Some(number) = number
                     && self.lacks(number, begin)
                 {
@@ -126,7 +133,7 @@ impl Shard {
                 }
             }
             match self.broadcasts.get_mut(index as usize) {
-                Some(log) => log.buffer.abort(begin),
+                Some(broadcast) => broadcast.buffer.drop_before(begin),
                 None => return,
             }
         }

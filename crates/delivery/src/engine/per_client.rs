@@ -96,14 +96,14 @@ impl Shard {
     pub(super) fn send_broadcast(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         let Phase::Live(broadcast_cursor) = &client.phase else { return };
-        let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize) else { return };
-        let index = broadcast_cursor.log;
-        match client.send_broadcast(&log.buffer, self.now, &mut self.counts) {
+        let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else { return };
+        let index = broadcast_cursor.broadcast;
+        match client.send_broadcast(&broadcast.buffer, self.now, &mut self.counts) {
             Sent::All if client.behind => {
                 client.behind = false;
-                log.behind -= 1;
+                broadcast.behind -= 1;
                 // It may have been the last client for which bytes were kept.
-                if log.behind == 0 {
+                if broadcast.behind == 0 {
                     self.begin_pass(index);
                 }
             }
@@ -118,10 +118,10 @@ impl Shard {
         if let Some(client) = self.clients.get_mut(number as usize)
             && let Phase::Live(broadcast_cursor) = &client.phase
             && !client.behind
-            && let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize)
+            && let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize)
         {
             client.behind = true;
-            log.behind += 1;
+            broadcast.behind += 1;
         }
         self.set_timer(number);
     }
@@ -144,27 +144,27 @@ impl Shard {
                 let Some(ring_reader) = subscriber.ring_reader() else { return false };
                 let entry = self.broadcasts.vacant_entry();
                 let Ok(index) = u32::try_from(entry.key()) else { return false };
-                let client_waker = ClientWaker::new(&self.shard_sender, WakerOf::Log(index));
+                let client_waker = ClientWaker::new(&self.shard_sender, WakerOf::Broadcast(index));
                 entry.insert(Broadcast::new(key.clone(), ring_reader, client_waker, self.settings.bounds));
                 self.broadcast_of.insert(key, index);
                 index
             }
         };
-        let Some(log) = self.broadcasts.get_mut(index as usize) else { return false };
-        let before = log.buffer.head();
-        let stands = log.read_up_to(cursor, &mut self.frames);
-        let has_news = log.buffer.head() > before;
-        if stands && let Some(client) = self.clients.get_mut(number as usize) {
-            let place = log.broadcast_cursors.add(number);
+        let Some(broadcast) = self.broadcasts.get_mut(index as usize) else { return false };
+        let before = broadcast.buffer.head();
+        let has_reached = broadcast.read_up_to(cursor, &mut self.frames);
+        let has_news = broadcast.buffer.head() > before;
+        if has_reached && let Some(client) = self.clients.get_mut(number as usize) {
+            let place = broadcast.broadcast_cursors.add(number);
             let phase = std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER });
             // The buffer is empty, and from here on nothing is added.
             client.outgoing = None;
             if let Phase::CatchingUp(catching_up) = phase {
                 let user = catching_up.subscriber.filter().user;
                 client.phase = Phase::Live(BroadcastCursor {
-                    log: index,
+                    broadcast: index,
                     index: u32::try_from(place).unwrap_or(u32::MAX),
-                    cursor: log.buffer.head(),
+                    cursor: broadcast.buffer.head(),
                     user,
                     subscription_guard: catching_up.subscriber.into_guard(),
                 });
@@ -178,7 +178,7 @@ impl Shard {
             self.read_later(index);
         }
         self.drop_if_empty(index);
-        stands
+        has_reached
     }
 
     /// Sends a connection its heartbeat, unless other bytes are on their way to it.
@@ -204,11 +204,13 @@ impl Shard {
             EngineClient {
                 phase: Phase::Live(broadcast_cursor), stream_stats: Some(stream_stats), ..
             } => {
-                let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize) else { return };
-                if broadcast_cursor.cursor != log.buffer.head() {
+                let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else {
+                    return;
+                };
+                if broadcast_cursor.cursor != broadcast.buffer.head() {
                     return;
                 }
-                let (bytes, length) = log.heartbeat(self.now);
+                let (bytes, length) = broadcast.heartbeat(self.now);
                 stream_stats.bytes += length as u64;
                 self.counts.bytes += length as u64;
                 client.send_shared(bytes, self.now, &mut self.counts)
@@ -234,9 +236,9 @@ impl Shard {
         let phase = std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER });
         let is_behind = std::mem::take(&mut client.behind);
         if let Phase::Live(broadcast_cursor) = &phase
-            && let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize)
+            && let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize)
         {
-            let rest = log.rest_of_frame(broadcast_cursor.cursor);
+            let rest = broadcast.rest_of_frame(broadcast_cursor.cursor);
             if !rest.is_empty() {
                 client.outgoing().put_first(rest);
             }
@@ -263,7 +265,7 @@ impl Shard {
         self.enqueue(number);
     }
 
-    /// Closes the writing side after the last byte. It waits a moment for the client to close too,
+    /// Closes the writing side after the last byte. It waits briefly for the client to close too,
     /// so that a TCP reset does not destroy bytes on their way.
     fn close(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
@@ -295,27 +297,28 @@ impl Shard {
 
     /// Removes a client from its broadcast.
     fn leave(&mut self, broadcast_cursor: &BroadcastCursor, is_behind: bool) {
-        let Some(log) = self.broadcasts.get_mut(broadcast_cursor.log as usize) else { return };
-        log.behind -= usize::from(is_behind);
+        let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else { return };
+        broadcast.behind -= usize::from(is_behind);
         for (moved, place) in
-            log.broadcast_cursors.remove(broadcast_cursor.index as usize).into_iter().flatten()
+            broadcast.broadcast_cursors.remove(broadcast_cursor.index as usize).into_iter().flatten()
         {
             if let Some(EngineClient { phase: Phase::Live(moved), .. }) = self.clients.get_mut(moved as usize)
             {
                 moved.index = u32::try_from(place).unwrap_or(u32::MAX);
             }
         }
-        if is_behind && log.behind == 0 {
-            self.begin_pass(broadcast_cursor.log);
+        if is_behind && broadcast.behind == 0 {
+            self.begin_pass(broadcast_cursor.broadcast);
         }
-        self.drop_if_empty(broadcast_cursor.log);
+        self.drop_if_empty(broadcast_cursor.broadcast);
     }
 
     /// Drops a broadcast without clients.
     fn drop_if_empty(&mut self, index: u32) {
-        if self.broadcasts.get(index as usize).is_some_and(|log| log.broadcast_cursors.is_empty()) {
-            let log = self.broadcasts.remove(index as usize);
-            self.broadcast_of.remove(&log.key);
+        if self.broadcasts.get(index as usize).is_some_and(|broadcast| broadcast.broadcast_cursors.is_empty())
+        {
+            let broadcast = self.broadcasts.remove(index as usize);
+            self.broadcast_of.remove(&broadcast.key);
         }
     }
 }

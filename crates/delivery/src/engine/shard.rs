@@ -147,7 +147,7 @@ impl Shard {
             }
         }
         self.abandon();
-        self.counts.tell(&self.settings.streams.metrics);
+        self.counts.add_to(&self.settings.streams.metrics);
     }
 
     /// Waits for work, at most for a time, and does some of it: one wait and one turn.
@@ -223,8 +223,8 @@ impl Shard {
         let _ = self.receive_messages();
         // A broadcast that returns to the queue continues in the next turn.
         for _ in 0..READS.min(self.reads.len()) {
-            let Some(log) = self.reads.pop_front() else { break };
-            self.read(log);
+            let Some(broadcast) = self.reads.pop_front() else { break };
+            self.read(broadcast);
         }
         if !self.receive_messages() {
             // One of the messages left may end a stream before the events just read were published.
@@ -244,10 +244,10 @@ impl Shard {
         }
         let mut deliveries = DELIVERIES;
         while deliveries > 0 {
-            let Some(log) = self.passes.pop_front() else { break };
-            deliveries = deliveries.saturating_sub(self.deliver_some(log).max(1));
+            let Some(broadcast) = self.passes.pop_front() else { break };
+            deliveries = deliveries.saturating_sub(self.deliver_some(broadcast).max(1));
         }
-        self.counts.tell(&self.settings.streams.metrics);
+        self.counts.add_to(&self.settings.streams.metrics);
     }
 
     /// Receives messages. Returns whether the inbox is empty.
@@ -259,7 +259,7 @@ impl Shard {
             match message {
                 ShardMessage::Open(handoff) => self.open(*handoff),
                 ShardMessage::Look(number) => self.look(number),
-                ShardMessage::Read(log) => self.read_later(log),
+                ShardMessage::Read(broadcast) => self.read_later(broadcast),
                 ShardMessage::Drain => self.drain(),
                 ShardMessage::Abandon => {
                     self.abandoned = true;

@@ -85,7 +85,7 @@ pub(super) struct ClientWaker {
     shard_sender: Arc<ShardSender>,
     of: WakerOf,
     /// Whether a message is on its way.
-    rung: AtomicBool,
+    is_sent: AtomicBool,
 }
 
 /// The target of a waker.
@@ -94,18 +94,18 @@ pub(super) enum WakerOf {
     /// A connection.
     Client(u32),
     /// A broadcast.
-    Log(u32),
+    Broadcast(u32),
 }
 
 impl ClientWaker {
     pub(super) fn new(shard_sender: &Arc<ShardSender>, of: WakerOf) -> Arc<Self> {
-        Arc::new(Self { shard_sender: Arc::clone(shard_sender), of, rung: AtomicBool::new(false) })
+        Arc::new(Self { shard_sender: Arc::clone(shard_sender), of, is_sent: AtomicBool::new(false) })
     }
 
     /// Notes that the message was received, so the next wake-up sends another one. The shard calls
     /// it before it looks.
     pub(super) fn received(&self) {
-        self.rung.store(false, Ordering::SeqCst);
+        self.is_sent.store(false, Ordering::SeqCst);
     }
 
     /// The waker for a task context.
@@ -120,10 +120,10 @@ impl Wake for ClientWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::SeqCst) {
+        if !self.is_sent.swap(true, Ordering::SeqCst) {
             self.shard_sender.send(match self.of {
                 WakerOf::Client(client) => ShardMessage::Look(client),
-                WakerOf::Log(log) => ShardMessage::Read(log),
+                WakerOf::Broadcast(broadcast) => ShardMessage::Read(broadcast),
             });
         }
     }

@@ -17,8 +17,8 @@ fn turns_until(scene: &mut Scene, client: &mut EngineClient, data: &str) -> usiz
 fn client_does_not_wait_for_a_large_workspace() {
     const MANY: usize = 900;
     let mut scene = Scene::new(&Setting::default());
-    let mut many: Vec<_> = (0..MANY).map(|_| scene.join("many", Coming::default())).collect();
-    let mut single = scene.join("single", Coming::default());
+    let mut many: Vec<_> = (0..MANY).map(|_| scene.join("many", ClientOptions::default())).collect();
+    let mut single = scene.join("single", ClientOptions::default());
     scene.publish("many", "to many");
     scene.step();
     let reached = |many: &mut [EngineClient]| {
@@ -43,7 +43,7 @@ fn client_does_not_wait_for_a_large_workspace() {
 fn replay_of_10_000_events_does_not_delay_others() {
     const EVENTS: usize = 10_000;
     let mut scene = Scene::new(&Setting { ring_events: EVENTS + 1000, ..Setting::default() });
-    let mut quick = scene.join("acme", Coming::default());
+    let mut quick = scene.join("acme", ClientOptions::default());
     let known = scene.log("acme", "known", &[]);
     let payload = "x".repeat(300);
     for number in 0..EVENTS {
@@ -53,7 +53,7 @@ fn replay_of_10_000_events_does_not_delay_others() {
         }
     }
     scene.until("the quick one has them", |_| quick.data().len() == EVENTS + 1);
-    let mut back = scene.arrive("acme", Coming { after: Some(known), ..Coming::default() });
+    let mut back = scene.connect("acme", ClientOptions { after: Some(known), ..ClientOptions::default() });
     let mut published = 0;
     scene.step();
     loop {
@@ -83,13 +83,13 @@ fn replay_of_10_000_events_does_not_delay_others() {
 fn storm_of_new_clients_does_not_delay_connected_ones() {
     const STORM: usize = 400;
     let mut scene = Scene::new(&Setting::default());
-    let mut there = scene.join("acme", Coming::default());
-    let mut storm: Vec<_> = (0..STORM).map(|_| scene.arrive("acme", Coming::default())).collect();
+    let mut there = scene.join("acme", ClientOptions::default());
+    let mut storm: Vec<_> = (0..STORM).map(|_| scene.connect("acme", ClientOptions::default())).collect();
     scene.publish("acme", "now");
     let turns = turns_until(&mut scene, &mut there, "now");
     assert!(turns <= 2, "{turns} turns");
     for client in &mut storm {
-        scene.until("the hello", |_| client.body().contains("connected"));
+        scene.until("connected", |_| client.body().contains("connected"));
     }
     scene.publish("acme", "later");
     for client in &mut storm {

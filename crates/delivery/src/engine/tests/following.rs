@@ -6,9 +6,9 @@ use tidings_hub::TypeFilter;
 #[test]
 fn each_client_gets_every_event_after_connected() {
     let mut scene = Scene::new(&Setting::default());
-    let mut first = scene.join("acme", Coming::default());
+    let mut first = scene.join("acme", ClientOptions::default());
     scene.publish("acme", "1");
-    let mut second = scene.join("acme", Coming::default());
+    let mut second = scene.join("acme", ClientOptions::default());
     scene.publish("acme", "2");
     scene.publish("acme", "3");
     scene.until("all of it", |_| first.data().len() == 3 && second.data().len() == 2);
@@ -26,7 +26,7 @@ fn many_joins_and_events_in_between_leave_no_hole() {
     let mut scene = Scene::new(&Setting::default());
     let mut clients = Vec::new();
     for number in 0..60 {
-        clients.push((number, scene.join("acme", Coming::default())));
+        clients.push((number, scene.join("acme", ClientOptions::default())));
         scene.publish("acme", &number.to_string());
         if number % 3 == 0 {
             scene.step();
@@ -45,7 +45,7 @@ fn many_joins_and_events_in_between_leave_no_hole() {
 #[test]
 fn burst_before_a_turn_of_the_shard_reaches_each_client() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });
-    let mut clients: Vec<_> = (0..3).map(|_| scene.join("acme", Coming::default())).collect();
+    let mut clients: Vec<_> = (0..3).map(|_| scene.join("acme", ClientOptions::default())).collect();
     (0..200).for_each(|number| scene.publish("acme", &number.to_string()));
     for client in &mut clients {
         scene.until("all of it", |_| client.data().len() == 200);
@@ -62,8 +62,8 @@ fn burst_before_a_turn_of_the_shard_reaches_each_client() {
 #[test]
 fn heartbeat_has_the_client_position_also_within_one_tick() {
     let mut scene = Scene::new(&Setting { heartbeat: Duration::from_millis(10), ..Setting::default() });
-    let _first = scene.join("acme", Coming::default());
-    let mut second = scene.join("acme", Coming::default());
+    let _first = scene.join("acme", ClientOptions::default());
+    let mut second = scene.join("acme", ClientOptions::default());
     scene.log("acme", "one", &[]);
     scene.until("they are no newcomers", |scene| {
         let ages = scene
@@ -92,12 +92,12 @@ fn heartbeat_has_the_client_position_also_within_one_tick() {
 #[test]
 fn named_stream_has_a_buffer_of_its_own() {
     let mut scene = Scene::new(&Setting::default());
-    let mut plain = scene.join("acme", Coming::default());
+    let mut plain = scene.join("acme", ClientOptions::default());
     let mut named = scene.join(
         "acme",
-        Coming {
+        ClientOptions {
             filter: SubscriptionFilter { named: true, ..SubscriptionFilter::default() },
-            ..Coming::default()
+            ..ClientOptions::default()
         },
     );
     scene.publish("acme", r#"{"type":"A"}"#);
@@ -113,23 +113,25 @@ fn named_stream_has_a_buffer_of_its_own() {
 #[test]
 fn private_event_reaches_only_its_users_in_a_shared_buffer() {
     let mut scene = Scene::new(&Setting::default());
-    let mut ann = scene.join("acme", Coming { filter: user("ann"), ..Coming::default() });
-    let mut ben = scene.join("acme", Coming { filter: user("ben"), ..Coming::default() });
-    let mut nobody = scene.join("acme", Coming::default());
+    let mut ann = scene.join("acme", ClientOptions { filter: user("ann"), ..ClientOptions::default() });
+    let mut ben = scene.join("acme", ClientOptions { filter: user("ben"), ..ClientOptions::default() });
+    let mut anonymous = scene.join("acme", ClientOptions::default());
     scene.log("acme", "all", &[]);
     scene.log("acme", "ann", &["ann"]);
     scene.log("acme", "both", &["ann", "ben"]);
     scene.log("acme", "all again", &[]);
-    scene.until("all of it", |_| ann.data().len() == 4 && ben.data().len() == 3 && nobody.data().len() == 2);
+    scene.until("all of it", |_| {
+        ann.data().len() == 4 && ben.data().len() == 3 && anonymous.data().len() == 2
+    });
     assert_eq!(ben.data(), ["all", "both", "all again"]);
-    assert_eq!(nobody.data(), ["all", "all again"]);
+    assert_eq!(anonymous.data(), ["all", "all again"]);
     assert_eq!(scene.metrics().deliveries.get(), 9);
     scene.log("acme", "ann alone", &["ann"]);
     scene.until("it", |_| ann.data().len() == 5);
     for _ in 0..5 {
         scene.step();
     }
-    assert_eq!((ben.data().len(), nobody.data().len()), (3, 2));
+    assert_eq!((ben.data().len(), anonymous.data().len()), (3, 2));
     assert_eq!(scene.metrics().deliveries.get(), 10);
     assert!(
         scene.shard.broadcasts.iter().all(|(_, log)| log.behind == 0 && !log.buffer.has_private_after(0))
@@ -142,7 +144,10 @@ fn filter_applies_to_one_client_only() {
     let types = Some(TypeFilter::parse("B").unwrap());
     let mut client = scene.join(
         "acme",
-        Coming { filter: SubscriptionFilter { types, ..SubscriptionFilter::default() }, ..Coming::default() },
+        ClientOptions {
+            filter: SubscriptionFilter { types, ..SubscriptionFilter::default() },
+            ..ClientOptions::default()
+        },
     );
     for kind in ["A", "B", "C", "B"] {
         scene.publish("acme", &format!(r#"{{"type":"{kind}"}}"#));
@@ -155,11 +160,11 @@ fn filter_applies_to_one_client_only() {
 #[test]
 fn client_that_resumes_gets_missed_events_before_new_ones() {
     let mut scene = Scene::new(&Setting::default());
-    let mut there = scene.join("acme", Coming::default());
+    let mut there = scene.join("acme", ClientOptions::default());
     let known = scene.log("acme", "1", &[]);
     scene.log("acme", "2", &[]);
     scene.until("both", |_| there.data().len() == 2);
-    let mut back = scene.join("acme", Coming { after: Some(known), ..Coming::default() });
+    let mut back = scene.join("acme", ClientOptions { after: Some(known), ..ClientOptions::default() });
     scene.log("acme", "3", &[]);
     scene.until("all of it", |_| back.data().len() == 2 && there.data().len() == 3);
     assert_eq!(back.data(), ["2", "3"]);
@@ -170,7 +175,7 @@ fn client_that_resumes_gets_missed_events_before_new_ones() {
 #[test]
 fn client_is_held_until_its_workspace_is_confirmed() {
     let mut scene = Scene::new(&Setting::default());
-    let mut client = scene.arrive("acme", Coming::default());
+    let mut client = scene.connect("acme", ClientOptions::default());
     scene.until("retry", |_| client.body().starts_with("retry: "));
     scene.publish("acme", "before");
     for _ in 0..5 {
@@ -178,7 +183,7 @@ fn client_is_held_until_its_workspace_is_confirmed() {
     }
     assert!(!client.body().contains("connected"));
     scene.confirm("acme");
-    scene.until("the hello", |_| client.body().contains("connected"));
+    scene.until("connected", |_| client.body().contains("connected"));
     scene.publish("acme", "after");
     scene.until("it", |_| client.data().len() == 1);
     assert_eq!(client.data(), ["after"]);
@@ -188,8 +193,8 @@ fn client_is_held_until_its_workspace_is_confirmed() {
 fn heartbeat_has_the_position_of_its_client() {
     let setting = Setting { heartbeat: Duration::from_millis(100), ..Setting::default() };
     let mut scene = Scene::new(&setting);
-    let mut held = scene.arrive("else", Coming::default());
-    let mut clients: Vec<_> = (0..20).map(|_| scene.join("acme", Coming::default())).collect();
+    let mut held = scene.connect("else", ClientOptions::default());
+    let mut clients: Vec<_> = (0..20).map(|_| scene.join("acme", ClientOptions::default())).collect();
     let id = scene.log("acme", "1", &[]);
     let heartbeat_to = format!("event: tidings.heartbeat\nid: {id}\ndata: {{\"live\":true}}\n\n");
     for client in &mut clients {

@@ -69,7 +69,7 @@ struct Scene {
 
 /// The options of a new client.
 #[derive(Default)]
-struct Coming {
+struct ClientOptions {
     filter: SubscriptionFilter,
     after: Option<String>,
     /// The sizes of the kernel's buffers on both ends, if they have to be small.
@@ -81,13 +81,13 @@ struct Coming {
 struct EngineClient {
     socket: TcpStream,
     stream: StreamHandle,
-    answer: Answer,
+    response: ParsedResponse,
     closed: bool,
 }
 
 /// The parsed part of a response.
 #[derive(Default)]
-struct Answer {
+struct ParsedResponse {
     /// Bytes that are not parsed yet.
     raw: Vec<u8>,
     /// Whether the head is complete.
@@ -151,10 +151,10 @@ impl Scene {
     }
 
     /// A client whose workspace may not be confirmed yet.
-    fn arrive(&mut self, workspace: &str, coming: Coming) -> EngineClient {
+    fn connect(&mut self, workspace: &str, options: ClientOptions) -> EngineClient {
         let socket = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         let (served, address) = self.listener.accept().unwrap();
-        if let Some(bytes) = coming.buffer {
+        if let Some(bytes) = options.buffer {
             SockRef::from(&served).set_send_buffer_size(bytes).unwrap();
             SockRef::from(&socket).set_recv_buffer_size(bytes).unwrap();
         }
@@ -162,12 +162,12 @@ impl Scene {
         served.set_nodelay(true).unwrap();
         socket.set_nonblocking(true).unwrap();
         let id = WorkspaceId::parse(workspace).unwrap();
-        let start = coming.after.as_deref().map_or(Start::Head, |text| Start::After(Resume::new(text)));
+        let start = options.after.as_deref().map_or(Start::Head, |text| Start::After(Resume::new(text)));
         let candidate = Candidate { workspace: id.clone(), identity: Identity::default() };
         let stream_guard = self.open.admit(candidate).unwrap();
         let stream = stream_guard.handle();
-        let subscriber = self.hub.join(&id, start, coming.filter).unwrap();
-        let terms = Terms { stream_guard, place: None, until: coming.until };
+        let subscriber = self.hub.join(&id, start, options.filter).unwrap();
+        let terms = Terms { stream_guard, place: None, until: options.until };
         let recipient = Recipient { address, client: address.ip(), abort: CloseReason::default() };
         let pending_stream = PendingStream::new(subscriber, terms, &recipient);
         self.engine.open(Handoff {
@@ -176,14 +176,14 @@ impl Scene {
             head: HEAD.into(),
             connection_guards: ConnectionGuards::default(),
         });
-        EngineClient { socket, stream, answer: Answer::default(), closed: false }
+        EngineClient { socket, stream, response: ParsedResponse::default(), closed: false }
     }
 
     /// A client that got its `connected` event.
-    fn join(&mut self, workspace: &str, coming: Coming) -> EngineClient {
-        let mut client = self.arrive(workspace, coming);
+    fn join(&mut self, workspace: &str, options: ClientOptions) -> EngineClient {
+        let mut client = self.connect(workspace, options);
         self.confirm(workspace);
-        self.until("the hello", |_| client.body().contains("connected"));
+        self.until("connected", |_| client.body().contains("connected"));
         client
     }
 
@@ -232,12 +232,12 @@ impl Scene {
 
 impl EngineClient {
     /// Reads the available bytes.
-    fn read(&mut self) -> &Answer {
+    fn read(&mut self) -> &ParsedResponse {
         self.read_some(usize::MAX)
     }
 
     /// Reads about so many of the available bytes.
-    fn read_some(&mut self, most: usize) -> &Answer {
+    fn read_some(&mut self, most: usize) -> &ParsedResponse {
         let mut buffer = vec![0; most.min(1 << 18)];
         let mut left = most;
         while !self.closed && left > 0 {
@@ -245,14 +245,14 @@ impl EngineClient {
                 Ok(0) => self.closed = true,
                 Ok(count) => {
                     left = left.saturating_sub(count);
-                    self.answer.raw.extend_from_slice(&buffer[..count]);
+                    self.response.raw.extend_from_slice(&buffer[..count]);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => self.closed = true,
             }
         }
-        self.answer.take();
-        &self.answer
+        self.response.take();
+        &self.response
     }
 
     fn body(&mut self) -> &str {
@@ -262,7 +262,7 @@ impl EngineClient {
     /// Whether the body ended with its last chunk, and the connection with it.
     fn has_ended(&mut self) -> bool {
         self.read();
-        self.closed && self.answer.ended
+        self.closed && self.response.ended
     }
 
     /// The data of the application's events so far.
@@ -275,7 +275,7 @@ impl EngineClient {
     }
 }
 
-impl Answer {
+impl ParsedResponse {
     /// Parses the complete parts.
     fn take(&mut self) {
         if !self.has_head && self.raw.len() >= HEAD.len() {

@@ -5,15 +5,15 @@ use super::*;
 /// Below the size of a segment on the loopback, windows open only when a timer of the kernel fires.
 const SMALL: usize = 64 * 1024;
 
-fn small() -> Coming {
-    Coming { buffer: Some(SMALL), ..Coming::default() }
+fn small() -> ClientOptions {
+    ClientOptions { buffer: Some(SMALL), ..ClientOptions::default() }
 }
 
 #[test]
 fn frame_taken_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
     let mut slow = scene.join("acme", small());
-    let mut quick = scene.join("acme", Coming::default());
+    let mut quick = scene.join("acme", ClientOptions::default());
     let payloads: Vec<_> = (0..5).map(|number| number.to_string().repeat(1_000_000)).collect();
     for payload in &payloads {
         scene.publish("acme", payload);
@@ -30,8 +30,8 @@ fn frame_taken_in_parts_arrives_whole() {
 #[test]
 fn private_event_taken_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
-    let mut ann = scene.join("acme", Coming { filter: user("ann"), ..small() });
-    let mut ben = scene.join("acme", Coming { filter: user("ben"), ..small() });
+    let mut ann = scene.join("acme", ClientOptions { filter: user("ann"), ..small() });
+    let mut ben = scene.join("acme", ClientOptions { filter: user("ben"), ..small() });
     for (number, users) in [&["ann"][..], &[], &["ben"], &["ann", "ben"], &["ben"]].into_iter().enumerate() {
         scene.log("acme", &number.to_string().repeat(800_000), users);
     }
@@ -46,7 +46,7 @@ fn private_event_taken_in_parts_arrives_whole() {
 fn lagging_engine_client_gets_whole_frames_and_reconnect() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });
     let mut slow: Vec<_> = (0..3).map(|_| scene.join("acme", small())).collect();
-    let mut quick = scene.join("acme", Coming::default());
+    let mut quick = scene.join("acme", ClientOptions::default());
     let payload = "x".repeat(200_000);
     for number in 1..=60 {
         scene.publish("acme", &format!("{number}:{payload}"));
@@ -72,12 +72,12 @@ fn lagging_engine_client_gets_whole_frames_and_reconnect() {
 fn socket_that_is_never_writable_again_is_closed() {
     let mut scene = Scene::new(&Setting { write_timeout: Duration::from_secs(1), ..Setting::default() });
     let mut stuck = scene.join("acme", small());
-    let mut idle = scene.join("acme", Coming::default());
+    let mut idle = scene.join("acme", ClientOptions::default());
     let mut slow = scene.join("acme", small());
     let payload = "x".repeat(1 << 20);
     (0..4).for_each(|_| scene.publish("acme", &payload));
     let began = Instant::now();
-    scene.until("it is cut", |scene| {
+    scene.until("it is closed", |scene| {
         idle.read();
         // A client that takes a little from time to time is not aborted.
         slow.read_some(10_000);
@@ -95,7 +95,7 @@ fn socket_that_is_never_writable_again_is_closed() {
 #[test]
 fn heartbeat_taken_in_part_continues_at_its_rest() {
     let mut scene = Scene::new(&Setting { heartbeat: Duration::from_millis(10), ..Setting::default() });
-    let mut client = scene.join("acme", Coming { buffer: Some(4096), ..Coming::default() });
+    let mut client = scene.join("acme", ClientOptions { buffer: Some(4096), ..ClientOptions::default() });
     // The client does not read: heartbeats fill the buffers until one does not fit.
     scene.until("it is blocked", |scene| scene.shard.clients.iter().any(|(_, client)| client.blocked));
     scene.publish("acme", "after");
