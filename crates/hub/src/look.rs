@@ -41,7 +41,7 @@ impl Look {
     }
 
     /// Stores the result of the look with this number. Returns whether it is the latest one.
-    pub(super) fn land(&mut self, number: u64, found: MarkFound) -> bool {
+    pub(super) fn store(&mut self, number: u64, found: MarkFound) -> bool {
         let is_latest = self.is_latest(number);
         if is_latest {
             self.done = Some(found);
@@ -64,9 +64,9 @@ mod tests {
         let mut look = Look::default();
         let (first, second) = (look.begin(), look.begin());
         let found = MarkFound { mark: LiveMark::Until(7), cursor: 3 };
-        assert!(!look.land(first, found));
+        assert!(!look.store(first, found));
         assert_eq!(look.found(), None);
-        assert!(look.land(second, found));
+        assert!(look.store(second, found));
         assert_eq!(look.found(), Some(found));
         look.begin();
         assert_eq!(look.found(), None);

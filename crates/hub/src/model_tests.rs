@@ -54,7 +54,7 @@ enum SubscriberStep {
         node: usize,
     },
     /// Completes the next read of a hub.
-    AnswerRead {
+    CompleteRead {
         node: usize,
     },
     /// Writes the marks of live events that a hub needs.
@@ -118,7 +118,7 @@ fn step() -> impl Strategy<Value = SubscriberStep> {
         1 => (1usize..4).prop_map(|count| SubscriberStep::RollBack { count }),
         1 => of_node(|node| SubscriberStep::Interrupt { node }),
         3 => of_node(|node| SubscriberStep::Confirm { node }),
-        8 => of_node(|node| SubscriberStep::AnswerRead { node }),
+        8 => of_node(|node| SubscriberStep::CompleteRead { node }),
         2 => of_node(|node| SubscriberStep::WriteMarks { node }),
         6 => poll(5),
         2 => reconnect(),
@@ -157,7 +157,7 @@ fn step_of_hops() -> impl Strategy<Value = SubscriberStep> {
         4 => to().prop_map(|to| SubscriberStep::Publish { announced: true, to }),
         2 => Just(SubscriberStep::PublishLive),
         3 => of_node(|node| SubscriberStep::Confirm { node }),
-        8 => of_node(|node| SubscriberStep::AnswerRead { node }),
+        8 => of_node(|node| SubscriberStep::CompleteRead { node }),
         2 => of_node(|node| SubscriberStep::WriteMarks { node }),
         6 => poll(4),
         4 => reconnect(),
@@ -171,7 +171,7 @@ fn step_of_failovers() -> impl Strategy<Value = SubscriberStep> {
         6 => publish(0.4),
         2 => (1usize..6).prop_map(|count| SubscriberStep::RollBack { count }),
         4 => of_node(|node| SubscriberStep::Confirm { node }),
-        8 => of_node(|node| SubscriberStep::AnswerRead { node }),
+        8 => of_node(|node| SubscriberStep::CompleteRead { node }),
         6 => poll(4),
         3 => reconnect(),
     ]
@@ -333,7 +333,7 @@ impl World {
                 // No node can detect events that were published by plain commands and are gone
                 // before a node has read them.
                 for _ in 0..20 {
-                    (0..2).for_each(|node| self.answer_read(node));
+                    (0..2).for_each(|node| self.complete_read(node));
                 }
                 self.log.lock().end();
                 // Positions of the log that has ended must not be valid in the next one, which may
@@ -358,7 +358,7 @@ impl World {
             }
             SubscriberStep::Interrupt { node } => self.interrupt(node),
             SubscriberStep::Confirm { node } => self.confirm(node),
-            SubscriberStep::AnswerRead { node } => self.answer_read(node),
+            SubscriberStep::CompleteRead { node } => self.complete_read(node),
             SubscriberStep::WriteMarks { node } => self.write_marks(node),
             SubscriberStep::Poll { client, count } => self.poll(client, count),
             SubscriberStep::Reconnect { client, node } => self.reconnect(client, node),
@@ -383,8 +383,8 @@ impl World {
         for _ in 0..100 {
             for node in 0..2 {
                 self.confirm(node);
-                self.answer_read(node);
-                self.answer_read(node);
+                self.complete_read(node);
+                self.complete_read(node);
             }
             for client in 0..3 {
                 self.poll(client, 100);
@@ -441,7 +441,7 @@ impl World {
         }
     }
 
-    fn answer_read(&mut self, node: usize) {
+    fn complete_read(&mut self, node: usize) {
         // The log is on the server of this link; while the link is down, nothing is read.
         if self.nodes[node].is_confirmed
             && let Some(read) = self.nodes[node].hub.read_queue().take()
@@ -645,7 +645,7 @@ fn check_flood(steps: &[SubscriberStep], rate: usize) {
     world.confirm(0);
     let mut last_reset: Option<(u64, u64)> = None;
     for step in steps {
-        world.answer_read(0);
+        world.complete_read(0);
         world.run(step);
         world.write_marks(0);
         let Node { hub, metrics, .. } = &world.nodes[0];

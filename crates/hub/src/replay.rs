@@ -48,7 +48,7 @@ pub(super) struct ReplayPage {
     /// The mark of live events.
     pub(super) live: LiveMark,
     /// The state of the workspace at the request of the page.
-    pub(super) asked: Asked,
+    pub(super) request: PageRequest,
     /// The memory of the frames, as a share of the budget of all pages.
     share: RingShare,
     since: Instant,
@@ -58,7 +58,7 @@ pub(super) struct ReplayPage {
 
 /// The state of a workspace at the request of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct PageRequest {
     /// The end of the ring: events after the page are in the ring from here on.
     pub(super) at: u64,
     /// The generation; in another one, the log may be another.
@@ -68,7 +68,7 @@ pub(super) struct Asked {
 impl ReplayPage {
     /// Encodes a page of the log, at most as many bytes as a ring may hold. An entry that cannot be
     /// delivered becomes a reset at its position.
-    pub(super) fn encode(shared: &HubShared, span: Span, page: &LogPage, asked: Asked) -> Self {
+    pub(super) fn encode(shared: &HubShared, span: Span, page: &LogPage, request: PageRequest) -> Self {
         let bytes_max = shared.settings.ring_bytes;
         let size = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
         let fitting = |entries: &mut dyn Iterator<Item = &LogEntry>| {
@@ -105,7 +105,7 @@ impl ReplayPage {
         let (since, used) = (Instant::now(), AtomicU64::new(0));
         let (LogPage { proven, head, record, live, .. }, beside) = (page, OnceLock::new());
         let (proven, head, record, live) = (*proven, *head, *record, *live);
-        Self { frames, beside, proven, last: place, head, record, live, asked, share, since, used }
+        Self { frames, beside, proven, last: place, head, record, live, request, share, since, used }
     }
 
     /// The memory of the frames in bytes.
@@ -165,7 +165,7 @@ impl ReplayPage {
     /// `oldest` is the cursor of the ring's oldest frame. A subscriber that went on from such a
     /// page would lag at once.
     pub(super) fn is_outrun(&self, oldest: u64) -> bool {
-        self.frames.is_empty() && self.asked.at < oldest
+        self.frames.is_empty() && self.request.at < oldest
     }
 
     /// The reason for which the page does not connect to `after`.
@@ -191,9 +191,9 @@ pub(super) struct Replays(HashMap<Span, PageRead>);
 #[derive(Debug)]
 enum PageRead {
     /// Requested, for a client.
-    Waiting(Asked, Option<ReaderId>),
+    Waiting(PageRequest, Option<ReaderId>),
     /// Read. A page that was freed counts as not requested.
-    Landed(Weak<ReplayPage>),
+    Done(Weak<ReplayPage>),
     /// Failed at this time.
     Failed(ReplayFailure, Instant),
 }
@@ -215,28 +215,34 @@ pub(super) enum Page {
     /// either way.
     Waiting,
     /// Read or failed.
-    Landed(Result<Arc<ReplayPage>, ReplayFailure>),
+    Ready(Result<Arc<ReplayPage>, ReplayFailure>),
 }
 
 impl Replays {
     /// Returns the state of a page. A page that was not requested in this generation, or that the
     /// ring has outrun, counts as requested from now on. `oldest` is the cursor of the ring's
     /// oldest frame.
-    pub(super) fn get(&mut self, span: Span, reader: Option<ReaderId>, now: Asked, oldest: u64) -> Page {
-        let is_stale = |page: &ReplayPage| page.asked.generation != now.generation || page.is_outrun(oldest);
+    pub(super) fn get(
+        &mut self,
+        span: Span,
+        reader: Option<ReaderId>,
+        now: PageRequest,
+        oldest: u64,
+    ) -> Page {
+        let is_stale =
+            |page: &ReplayPage| page.request.generation != now.generation || page.is_outrun(oldest);
         match self.0.get(&span) {
             // A request of an earlier generation is under way; its page will not count.
             Some(PageRead::Waiting(..)) => return Page::Waiting,
-            Some(PageRead::Failed(failure, _)) => return Page::Landed(Err(*failure)),
-            Some(PageRead::Landed(page)) => {
+            Some(PageRead::Failed(failure, _)) => return Page::Ready(Err(*failure)),
+            Some(PageRead::Done(page)) => {
                 if let Some(page) = page.upgrade().filter(|page| !is_stale(page)) {
-                    return Page::Landed(Ok(page));
+                    return Page::Ready(Ok(page));
                 }
             }
             None => {}
         }
-        let of_reader =
-            |flight: &&PageRead| matches!(flight, PageRead::Waiting(_, other) if *other == reader);
+        let of_reader = |read: &&PageRead| matches!(read, PageRead::Waiting(_, other) if *other == reader);
         if self.waiting() >= WAITING_MAX || self.0.values().filter(of_reader).count() >= WAITING_EACH_MAX {
             return Page::Waiting;
         }
@@ -246,42 +252,42 @@ impl Replays {
 
     /// The state at the request of a page that is still being read; `None` if no subscriber waits
     /// for it.
-    pub(super) fn asked(&self, span: Span) -> Option<Asked> {
+    pub(super) fn request(&self, span: Span) -> Option<PageRequest> {
         match self.0.get(&span) {
-            Some(PageRead::Waiting(asked, _)) => Some(*asked),
+            Some(PageRead::Waiting(request, _)) => Some(*request),
             _ => None,
         }
     }
 
     /// Stores the result of a read.
-    pub(super) fn land(&mut self, span: Span, page: Result<&Arc<ReplayPage>, ReplayFailure>, now: Instant) {
+    pub(super) fn store(&mut self, span: Span, page: Result<&Arc<ReplayPage>, ReplayFailure>, now: Instant) {
         self.sweep(now);
         if self.0.len() - self.waiting() >= KEPT_MAX {
             // Readers of these pages keep their references; only later clients have to request them
             // again.
-            self.forget_landed();
+            self.forget_results();
         }
-        let flight = match page {
-            Ok(page) => PageRead::Landed(Arc::downgrade(page)),
+        let read = match page {
+            Ok(page) => PageRead::Done(Arc::downgrade(page)),
             Err(failure) => PageRead::Failed(failure, now),
         };
-        self.0.insert(span, flight);
+        self.0.insert(span, read);
     }
 
     /// Forgets all results: the log may have become another one.
-    pub(super) fn forget_landed(&mut self) {
-        self.0.retain(|_, flight| matches!(flight, PageRead::Waiting(..)));
+    pub(super) fn forget_results(&mut self) {
+        self.0.retain(|_, read| matches!(read, PageRead::Waiting(..)));
     }
 
     fn waiting(&self) -> usize {
-        self.0.values().filter(|flight| matches!(flight, PageRead::Waiting(..))).count()
+        self.0.values().filter(|read| matches!(read, PageRead::Waiting(..))).count()
     }
 
     /// Forgets pages that were freed and failures that have expired.
     pub(super) fn sweep(&mut self, now: Instant) {
-        self.0.retain(|_, flight| match flight {
+        self.0.retain(|_, read| match read {
             PageRead::Waiting(..) => true,
-            PageRead::Landed(page) => page.strong_count() > 0,
+            PageRead::Done(page) => page.strong_count() > 0,
             PageRead::Failed(_, since) => now.saturating_duration_since(*since) < FAILURE_KEPT,
         });
         if self.0.is_empty() {

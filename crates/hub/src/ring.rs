@@ -156,8 +156,8 @@ impl Ring {
     /// nothing. The entry of the log at which the ring began proves nothing. The client got that
     /// entry from another node, and live events after it may not have reached this one.
     pub(super) fn resumes_after(&self, position: &Position) -> Option<u64> {
-        let is_unheard = self.begins_in_log && self.before.as_ref() == Some(position);
-        if is_unheard { None } else { self.cursor_after(position) }
+        let is_unproven = self.begins_in_log && self.before.as_ref() == Some(position);
+        if is_unproven { None } else { self.cursor_after(position) }
     }
 
     /// The cursor of a reader that has every event up to a position, if the ring still proves it.

@@ -4,8 +4,8 @@
 //! A message may show that the log holds an entry that is not in the order. Then this message and
 //! all later ones wait until the log is read, so the order remains that of the bus.
 
-mod answers;
 mod live;
+mod results;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::drops::Drops;
 use super::pace::Pace;
 use super::queue::MessageQueue;
-use super::replay::Asked;
+use super::replay::PageRequest;
 use super::ring::Ring;
 use super::shared::HubShared;
 use super::{LiveEvents, drops};
@@ -198,8 +198,8 @@ impl Sequencer {
     }
 
     /// The state of the workspace for a page that is requested now.
-    pub(super) fn asked_now(&self) -> Asked {
-        Asked { at: self.ring.head(), generation: self.generations }
+    pub(super) fn page_request(&self) -> PageRequest {
+        PageRequest { at: self.ring.head(), generation: self.generations }
     }
 
     /// Handles a confirmation; returns a read if the subscription was lost or new.

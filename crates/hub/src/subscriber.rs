@@ -47,14 +47,14 @@ enum SubscriberStage {
         /// announcements reached this node.
         read_until: Option<ReadAhead>,
         /// A check of live events that waits for the look at the mark.
-        doubt: Option<Box<Doubt>>,
+        live_check: Option<Box<LiveCheck>>,
     },
 }
 
 /// A client that resumed before the node looked at the mark of live events again. Another node may
 /// have received live events that it has not marked yet.
 #[derive(Debug)]
-struct Doubt {
+struct LiveCheck {
     /// The entry at which the client resumed.
     at: EntryId,
     /// The position that the client sent, for a reset.
@@ -88,7 +88,7 @@ struct Replaying {
     /// The client may have missed live events; it gets a reset at the end of the replay.
     misses_live: bool,
     /// A check that an earlier stage has left.
-    doubt: Option<Box<Doubt>>,
+    live_check: Option<Box<LiveCheck>>,
     /// The page of that span once it is read; it is freed when other pages need the memory.
     page: Option<Weak<ReplayPage>>,
     /// The index of the next frame of the page.
@@ -207,7 +207,7 @@ impl Subscriber {
     #[must_use]
     pub fn ring_cursor(&self) -> Option<u64> {
         match &self.stage {
-            SubscriberStage::Reading { cursor, read_until: None, doubt: None } => Some(*cursor),
+            SubscriberStage::Reading { cursor, read_until: None, live_check: None } => Some(*cursor),
             SubscriberStage::Reading { .. } | SubscriberStage::Held(_) | SubscriberStage::Replaying(_) => {
                 None
             }
@@ -278,18 +278,18 @@ impl Subscriber {
 
     /// Reads the ring.
     fn read(&mut self, state: &WorkspaceState) -> SubscriberStep {
-        let SubscriberStage::Reading { cursor, read_until, doubt } = &mut self.stage else {
+        let SubscriberStage::Reading { cursor, read_until, live_check } = &mut self.stage else {
             return SubscriberStep::GoOn;
         };
         if let Some(found) = state.look.found()
-            && let Some(doubt) = doubt.take()
+            && let Some(live_check) = live_check.take()
         {
-            self.position = doubt.place.or(self.position);
+            self.position = live_check.place.or(self.position);
             let place = self.position.unwrap_or_else(|| state.sequencer.ring().head_position());
-            if found.mark.is_after(doubt.at) {
-                return self.send_reset(ResetReason::LiveEvents, doubt.from.as_deref(), &place);
+            if found.mark.is_after(live_check.at) {
+                return self.send_reset(ResetReason::LiveEvents, live_check.from.as_deref(), &place);
             }
-            if doubt.place.is_some() {
+            if live_check.place.is_some() {
                 return SubscriberStep::Give(Next::Notice(control::heartbeat(
                     Some(&place),
                     state.subscription == Subscription::Live,
@@ -306,7 +306,7 @@ impl Subscriber {
                 span: Span::after(ahead.until, ahead.epoch),
                 began: None,
                 misses_live: false,
-                doubt: doubt.take(),
+                live_check: live_check.take(),
                 page: None,
                 next: 0,
                 taken: None,
@@ -319,9 +319,9 @@ impl Subscriber {
             RingEntry::Frame(frame) => {
                 *cursor += 1;
                 let position = frame.position();
-                if let Some(doubt) = doubt {
+                if let Some(live_check) = live_check {
                     // The frame moves the client to a position of its own.
-                    doubt.place = None;
+                    live_check.place = None;
                 }
                 if let Some(ahead) = read_until {
                     let is_live = position.live.is_some();
@@ -348,10 +348,10 @@ impl Subscriber {
                 }
                 show(&self.filter, frame)
             }
-            RingEntry::Head => match doubt {
-                Some(doubt) if doubt.place.is_none() => {
+            RingEntry::Head => match live_check {
+                Some(live_check) if live_check.place.is_none() => {
                     let place = self.position.unwrap_or_else(|| state.sequencer.ring().head_position());
-                    doubt.place = Some(place);
+                    live_check.place = Some(place);
                     let beside = self.waiter_slot.cell().shared().next_live(Position { live: None, ..place });
                     self.position = Some(beside);
                     SubscriberStep::Give(Next::Notice(control::heartbeat(

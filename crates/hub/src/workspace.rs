@@ -175,7 +175,7 @@ impl WorkspaceCell {
     pub(super) fn refused(&self) {
         let mut state = self.state.lock();
         state.sequencer.interrupted();
-        state.replays.forget_landed();
+        state.replays.forget_results();
         state.subscription = Subscription::Refused;
         self.wake_unlocked(state);
     }
@@ -184,7 +184,7 @@ impl WorkspaceCell {
         let mut state = self.state.lock();
         if state.subscription == Subscription::Live {
             state.sequencer.interrupted();
-            state.replays.forget_landed();
+            state.replays.forget_results();
             state.subscription = Subscription::Pending;
         }
     }
@@ -207,15 +207,15 @@ impl WorkspaceCell {
 
     /// Handles the result of a read that subscribers requested.
     pub(super) fn replayed(&self, span: Span, reader: Option<ReaderId>, page: Result<LogPage, LogError>) {
-        let Some(asked) = self.state.lock().replays.asked(span) else { return };
+        let Some(page_request) = self.state.lock().replays.request(span) else { return };
         // Encoded outside the lock, because live events need it meanwhile.
         let page = match page {
-            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, asked))),
+            Ok(page) => Ok(Arc::new(ReplayPage::encode(&self.shared, span, &page, page_request))),
             Err(error) => Err(ReplayFailure::from(&error)),
         };
         let now = Instant::now();
         let mut state = self.state.lock();
-        state.replays.land(span, page.as_ref().map_err(|failure| *failure), now);
+        state.replays.store(span, page.as_ref().map_err(|failure| *failure), now);
         if let Ok(page) = page {
             self.shared.pages.hold(page, reader, now);
         }
@@ -239,7 +239,7 @@ impl WorkspaceCell {
         }
         let mark = page.map_or(LiveMark::Unknown, |page| page.live);
         let found = MarkFound { mark, cursor: state.sequencer.ring().head() };
-        if state.look.land(number, found) {
+        if state.look.store(number, found) {
             state.sequencer.looked(mark);
             self.wake_unlocked(state);
         }

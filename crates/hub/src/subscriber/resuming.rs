@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{Doubt, Joined, Next, ReadAhead, Replaying, Subscriber, SubscriberStage, SubscriberStep, show};
+use super::{
+    Joined, LiveCheck, Next, ReadAhead, Replaying, Subscriber, SubscriberStage, SubscriberStep, show,
+};
 use crate::LiveEvents;
 use crate::replay::{Page, ReplayFailure, ReplayPage};
 use crate::start::Start;
@@ -54,7 +56,7 @@ impl Subscriber {
             span,
             began: began_at(span),
             misses_live: false,
-            doubt: None,
+            live_check: None,
             page: None,
             next: 0,
             taken: None,
@@ -67,14 +69,15 @@ impl Subscriber {
     /// Continues in the ring. A client that connected before the look was done and resumes later
     /// may have missed live events the first time.
     fn resume_in_ring(&mut self, state: &WorkspaceState, cursor: u64, position: Position) -> SubscriberStep {
-        let is_doubted = self.cell().shared().settings.live == LiveEvents::Auto
+        let needs_check = self.cell().shared().settings.live == LiveEvents::Auto
             && state
                 .look
                 .found()
                 .is_none_or(|found| cursor <= found.cursor && found.mark.is_after(position.entry));
         let from = || Some(position.to_string().into_boxed_str());
-        let doubt = is_doubted.then(|| Box::new(Doubt { at: position.entry, from: from(), place: None }));
-        self.stage = SubscriberStage::Reading { cursor, read_until: None, doubt };
+        let live_check =
+            needs_check.then(|| Box::new(LiveCheck { at: position.entry, from: from(), place: None }));
+        self.stage = SubscriberStage::Reading { cursor, read_until: None, live_check };
         self.position = Some(position);
         SubscriberStep::Give(Next::Joined(Joined::Resumed { position: Some(position) }))
     }
@@ -84,18 +87,18 @@ impl Subscriber {
         let SubscriberStage::Replaying(replaying) = &mut self.stage else { return SubscriberStep::GoOn };
         let Some(page) = replaying.page.as_ref().and_then(Weak::upgrade) else {
             replaying.span = replaying.taken.take().unwrap_or(replaying.span);
-            let (now, oldest) = (state.sequencer.asked_now(), state.sequencer.ring().oldest());
+            let (now, oldest) = (state.sequencer.page_request(), state.sequencer.ring().oldest());
             return match state.replays.get(replaying.span, self.reader, now, oldest) {
                 Page::Unrequested => {
                     self.waiter_slot.cell().request_replay(replaying.span, self.reader);
                     SubscriberStep::Wait
                 }
                 Page::Waiting => SubscriberStep::Wait,
-                Page::Landed(Err(ReplayFailure::Unavailable)) => SubscriberStep::Give(Next::Unavailable),
-                Page::Landed(Err(ReplayFailure::Unreadable)) => {
+                Page::Ready(Err(ReplayFailure::Unavailable)) => SubscriberStep::Give(Next::Unavailable),
+                Page::Ready(Err(ReplayFailure::Unreadable)) => {
                     self.fail_replay(state, ResetReason::LogUnreadable, None)
                 }
-                Page::Landed(Ok(page)) => {
+                Page::Ready(Ok(page)) => {
                     replaying.page = Some(Arc::downgrade(&page));
                     replaying.next = 0;
                     SubscriberStep::GoOn
@@ -110,10 +113,14 @@ impl Subscriber {
         }
         if let (Some(cursor), Some(until)) = (replaying.in_ring, after) {
             // This log holds the entries read ahead too. All later events come through the ring.
-            let ahead =
-                ReadAhead { until, has_reset: false, epoch: page.epoch(), generation: page.asked.generation };
-            let doubt = replaying.doubt.take();
-            self.stage = SubscriberStage::Reading { cursor, read_until: Some(ahead), doubt };
+            let ahead = ReadAhead {
+                until,
+                has_reset: false,
+                epoch: page.epoch(),
+                generation: page.request.generation,
+            };
+            let live_check = replaying.live_check.take();
+            self.stage = SubscriberStage::Reading { cursor, read_until: Some(ahead), live_check };
             return SubscriberStep::GoOn;
         }
         if !replaying.joined {
@@ -164,10 +171,10 @@ impl Subscriber {
             // It was kept for too long: the log is read again.
             return SubscriberStep::GoOn;
         }
-        let here = page.asked.generation == generation;
+        let here = page.request.generation == generation;
         let stage = match page.last {
             // The log has no entry: events since the read was requested are in the ring.
-            None => Some((page.asked.at, None)),
+            None => Some((page.request.at, None)),
             Some(last) => match ring.cursor_after(&page.position(last)) {
                 Some(cursor) => Some((cursor, None)),
                 // The announcement of the last entry has not reached this node yet.
@@ -180,7 +187,7 @@ impl Subscriber {
                     };
                     Some((ring.head(), Some(ahead)))
                 }
-                None if here && page.is_empty() => Some((page.asked.at, None)),
+                None if here && page.is_empty() => Some((page.request.at, None)),
                 None => {
                     replaying.span = Span::after(last, page.epoch());
                     None
@@ -189,7 +196,7 @@ impl Subscriber {
         };
         let Some((cursor, read_until)) = stage else { return SubscriberStep::GoOn };
         let (from, misses_live) = (replaying.from.take(), replaying.misses_live);
-        let mut doubt = replaying.doubt.take();
+        let mut live_check = replaying.live_check.take();
         let here = self.position.unwrap_or_else(|| ring.head_position());
         if misses_live {
             let head = match page.last.filter(|last| *last != EntryId::ZERO) {
@@ -197,16 +204,16 @@ impl Subscriber {
                 None if cursor == ring.head() => ring.head_position(),
                 None => Position { live: None, ..here },
             };
-            self.stage = SubscriberStage::Reading { cursor, read_until, doubt: None };
+            self.stage = SubscriberStage::Reading { cursor, read_until, live_check: None };
             self.position = Some(head);
             return self.send_reset(ResetReason::LiveEvents, from.as_deref(), &head);
         }
         if let Some(at) = replaying.began
             && self.waiter_slot.cell().shared().settings.live == LiveEvents::Auto
         {
-            doubt = Some(Box::new(Doubt { at, from, place: None }));
+            live_check = Some(Box::new(LiveCheck { at, from, place: None }));
         }
-        self.stage = SubscriberStage::Reading { cursor, read_until, doubt };
+        self.stage = SubscriberStage::Reading { cursor, read_until, live_check };
         self.position = Some(here);
         SubscriberStep::GoOn
     }
@@ -248,14 +255,14 @@ impl Subscriber {
     fn read_from_head(&mut self, state: &WorkspaceState, page: Option<&ReplayPage>) -> Position {
         let (ring, generation) = (state.sequencer.ring(), state.sequencer.generation());
         let ahead =
-            page.filter(|page| page.asked.generation == generation && state.sequencer.is_behind(page.head));
+            page.filter(|page| page.request.generation == generation && state.sequencer.is_behind(page.head));
         let read_until = ahead.map(|page| ReadAhead {
             until: page.head,
             has_reset: true,
             epoch: page.epoch(),
             generation,
         });
-        self.stage = SubscriberStage::Reading { cursor: ring.head(), read_until, doubt: None };
+        self.stage = SubscriberStage::Reading { cursor: ring.head(), read_until, live_check: None };
         let position = ahead.map_or_else(|| ring.head_position(), |page| page.position(page.head));
         self.position = Some(position);
         position

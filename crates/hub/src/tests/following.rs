@@ -18,7 +18,7 @@ fn interruption_that_may_lose_live_events_resets_each_client_once() {
     assert_eq!(read_short(&mut live), ["reset:interrupted"]);
     assert_eq!(read(&mut held), ["joined"], "a client that joins after the interruption has missed nothing");
     fixture.confirm();
-    assert_eq!(next(&mut live), Poll::Pending, "a repeated confirmation says nothing new");
+    assert_eq!(next(&mut live), Poll::Pending, "a repeated confirmation changes nothing");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn read_from_before_an_interruption_is_ignored_after_it() {
     fixture.hub.confirmed(&acme());
     fixture.hub.answer(&stale, page);
     assert_eq!(next(&mut live), Poll::Pending);
-    fixture.answer_reads();
+    fixture.complete_reads();
     assert_eq!(read_short(&mut live), ["2"]);
 }
 
@@ -90,7 +90,7 @@ fn gap_in_an_unreadable_log_causes_a_reset() {
     log_unannounced(&fixture, 3, "3");
     fixture.log.lock().failure = Some(LogError::Unreadable("no permission".to_owned()));
     log(&fixture, 4, "4");
-    fixture.answer_reads();
+    fixture.complete_reads();
     let got = read(&mut subscriber).join("");
     assert!(got.contains(r#"{"from":"1-0","head":"3-0","reason":"log-unreadable"}"#), "{got}");
     assert!(got.ends_with("id: 4-0\ndata: 4\n\n"), "{got}");
@@ -157,7 +157,7 @@ fn an_empty_message_means_to_look_at_the_log() {
         send_message(&fixture, "");
     }
     assert_eq!(
-        fixture.answer_reads(),
+        fixture.complete_reads(),
         2,
         "both looks were needed: the second came after the first read was asked for"
     );

@@ -12,7 +12,7 @@ fn connected_waits_for_the_confirmation_and_no_event_is_missed() {
     fixture.hub.confirmed(&acme());
     assert_eq!(next(&mut subscriber), Poll::Pending, "the end of the log is not known yet");
     send_message(&fixture, "after the confirmation, before connected");
-    fixture.answer_reads();
+    fixture.complete_reads();
     assert_eq!(read(&mut subscriber), ["joined"], "the event names the head at the time it is made");
     send_message(&fixture, "one");
     send_message(&fixture, "two");
@@ -27,7 +27,7 @@ fn connected_names_the_end_of_the_log() {
     let mut subscriber = fixture.join(Start::Head);
     fixture.hub.confirmed(&acme());
     log(&fixture, 8, "between confirmation and reading");
-    fixture.answer_reads();
+    fixture.complete_reads();
     assert_eq!(
         next(&mut subscriber),
         Poll::Ready(Next::Joined(Joined::Fresh { position: Position::logged(entry(8)) }))

@@ -52,27 +52,30 @@ fn late_mark_causes_a_late_reset() {
         got.extend(read_short(&mut back));
     }
     assert_eq!(got, ["resumed", "2"]);
-    let doubted = position(&back);
-    assert!(doubted.starts_with("2-0~"), "until the look, its place is one beside the log: {doubted}");
+    let live_position = position(&back);
+    assert!(
+        live_position.starts_with("2-0~"),
+        "until the look, its place is one beside the log: {live_position}"
+    );
     other.log.lock().live = LiveMark::Until(3);
     let [look] = &looks[..] else { panic!("{looks:?}") };
     other.hub.answer(look, other.log.lock().read(look.span, 3));
     assert_eq!(read_all(&other, &mut back), ["reset:live-events"]);
     assert_eq!(position(&back), "2-0");
     // A client that reconnects in between gets the reset from another node.
-    let (third, mut back) = hop(&other, &doubted);
+    let (third, mut back) = hop(&other, &live_position);
     assert_eq!(read_all(&third, &mut back), ["resumed", "reset:live-events"]);
 }
 
 #[test]
 fn failed_look_is_repeated() {
-    for (mark, told) in [(LiveMark::Absent, &[][..]), (LiveMark::Until(3), &["reset:live-events"])] {
+    for (mark, resets) in [(LiveMark::Absent, &[][..]), (LiveMark::Until(3), &["reset:live-events"])] {
         let first = fixture();
         let _subscriber = joined(&first);
         (1..=2).for_each(|id| log(&first, id, &id.to_string()));
         let (other, mut back) = hop(&first, "1-0");
         let mut fails = 2;
-        let mut answer_all = || {
+        let mut complete_all = || {
             while let Some(read) = other.hub.read_queue().take() {
                 let fails_now = read.span == Span::LiveMark && fails > 0;
                 fails -= i32::from(fails_now);
@@ -88,11 +91,11 @@ fn failed_look_is_repeated() {
             }
         };
         assert!(next(&mut back).is_pending());
-        answer_all();
+        complete_all();
         let mut got = read_short(&mut back);
-        answer_all();
+        complete_all();
         got.extend(read_short(&mut back));
-        let expected: Vec<_> = ["resumed", "2"].iter().chain(told).copied().collect();
+        let expected: Vec<_> = ["resumed", "2"].iter().chain(resets).copied().collect();
         assert_eq!(got, expected, "{mark:?}");
         assert_eq!(position(&back), "2-0");
     }
@@ -147,11 +150,11 @@ fn mark_that_cannot_be_read_counts_as_live_events() {
 
 #[test]
 fn setting_decides_whether_workspaces_carry_live_events() {
-    for (live, told) in [(LiveEvents::Never, &[][..]), (LiveEvents::Always, &["reset:live-events"])] {
+    for (live, resets) in [(LiveEvents::Never, &[][..]), (LiveEvents::Always, &["reset:live-events"])] {
         let fixture = fixture_with(HubSettings { live, ..settings() });
         (1..=2).for_each(|id| log_unannounced(&fixture, id, &id.to_string()));
         let _keeps_the_workspace = joined(&fixture);
-        let expected: Vec<_> = ["resumed", "2"].iter().chain(told).copied().collect();
+        let expected: Vec<_> = ["resumed", "2"].iter().chain(resets).copied().collect();
         let mut back = resume(&fixture, "1-0");
         assert_eq!(read_all(&fixture, &mut back), expected, "{live:?}");
         send_message(&fixture, "live");

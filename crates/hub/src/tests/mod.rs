@@ -71,7 +71,7 @@ impl Fixture {
 
     /// Completes every read that the hub needs, and those that follow from the results, after it
     /// has written the marks. Looks at a mark do not count.
-    fn answer_reads(&self) -> usize {
+    fn complete_reads(&self) -> usize {
         let mut count = 0;
         self.write_marks();
         while let Some(read) = self.hub.read_queue().take() {
@@ -92,7 +92,7 @@ impl Fixture {
     /// Confirms the subscription and completes the reads.
     fn confirm(&self) {
         self.hub.confirmed(&acme());
-        self.answer_reads();
+        self.complete_reads();
     }
 }
 
@@ -167,7 +167,7 @@ fn resume(fixture: &Fixture, from: &str) -> Subscriber {
 /// Returns the items of a subscriber, including those that follow from the reads that it causes.
 fn read_all(fixture: &Fixture, subscriber: &mut Subscriber) -> Vec<String> {
     let mut got = read_short(subscriber);
-    while fixture.answer_reads() > 0 {
+    while fixture.complete_reads() > 0 {
         got.extend(read_short(subscriber));
     }
     got

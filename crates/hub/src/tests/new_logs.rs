@@ -122,9 +122,9 @@ fn unreadable_log_that_ends_causes_one_reset() {
     fixture.log.lock().failure = Some(LogError::Unreadable("NOPERM".to_owned()));
     fixture.log.lock().end();
     log(&fixture, 7, "7");
-    assert_eq!(fixture.answer_reads(), 1);
+    assert_eq!(fixture.complete_reads(), 1);
     log(&fixture, 8, "8");
-    assert_eq!(fixture.answer_reads(), 0);
+    assert_eq!(fixture.complete_reads(), 0);
     assert_eq!(read_all(&fixture, &mut subscriber), ["5", "reset:log-unreadable", "7", "8"]);
     let mut late = fixture.join(Start::Head);
     assert_eq!(read(&mut late), ["joined"]);

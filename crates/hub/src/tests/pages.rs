@@ -13,7 +13,7 @@ fn client(fixture: &Fixture, name: &str, from: u64) -> Subscriber {
 }
 
 /// Completes one read, if the hub needs one whose page fits.
-fn answer_one(fixture: &Fixture) -> bool {
+fn complete_one(fixture: &Fixture) -> bool {
     let Some(read) = fixture.hub.read_queue().take() else { return false };
     fixture.hub.answer(&read, fixture.log.lock().read(read.span, 3));
     true
@@ -31,17 +31,17 @@ fn idle_page_is_freed_and_its_reader_continues() {
     let mut slow = client(&fixture, "slow", 1);
     assert_eq!(next(&mut slow), Poll::Pending);
     let mut got = Vec::new();
-    for round in 0..9 {
-        fixture.answer_reads();
-        assert!(used(&fixture) > 0, "{round}");
-        if round == 0 {
+    for index in 0..9 {
+        fixture.complete_reads();
+        assert!(used(&fixture) > 0, "{index}");
+        if index == 0 {
             // A page without any read is read again.
             fixture.hub.sweep(Instant::now() + LATER);
             assert_eq!(next(&mut slow), Poll::Pending);
-            fixture.answer_reads();
+            fixture.complete_reads();
             assert!(matches!(next(&mut slow), Poll::Ready(Next::Joined(_))));
         }
-        let Poll::Ready(Next::Event(bytes)) = next(&mut slow) else { panic!("{round}") };
+        let Poll::Ready(Next::Event(bytes)) = next(&mut slow) else { panic!("{index}") };
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         got.push(text.split_once("data: ").unwrap().1.trim_end().to_owned());
         fixture.hub.sweep(Instant::now() + LATER);
@@ -49,7 +49,7 @@ fn idle_page_is_freed_and_its_reader_continues() {
         assert_eq!(next(&mut slow), Poll::Pending);
     }
     assert_eq!(got, (2..=10).map(|number: u64| number.to_string()).collect::<Vec<_>>());
-    fixture.answer_reads();
+    fixture.complete_reads();
     log(&fixture, 11, "11");
     assert_eq!(read_short(&mut slow), ["11"]);
 }
@@ -72,7 +72,7 @@ fn pages_are_bounded_and_a_greedy_client_yields_its_pages() {
         for subscriber in &mut greedy {
             assert!(!matches!(next(subscriber), Poll::Ready(Next::Unavailable | Next::Lagging)));
         }
-        while answer_one(&fixture) {}
+        while complete_one(&fixture) {}
     }
     let most = i64::try_from(BYTES).unwrap();
     assert!((most / 2..=most).contains(&used(&fixture)), "{}", used(&fixture));
@@ -92,7 +92,7 @@ fn pages_are_bounded_and_a_greedy_client_yields_its_pages() {
         while got.last().map(String::as_str) != Some("61") {
             got.extend(read_short(subscriber));
             fixture.hub.sweep(Instant::now() + LATER);
-            fixture.answer_reads();
+            fixture.complete_reads();
         }
         assert!(got.iter().all(|text| !text.starts_with("reset")), "{got:?}");
     }
@@ -109,15 +109,15 @@ fn clients_take_turns_and_many_positions_delay_no_other_client() {
     }
     let mut other = client(&fixture, "other", 900);
     assert_eq!(next(&mut other), Poll::Pending);
-    assert!(answer_one(&fixture) && answer_one(&fixture));
+    assert!(complete_one(&fixture) && complete_one(&fixture));
     assert!(matches!(next(&mut other), Poll::Ready(Next::Joined(Joined::Resumed { .. }))));
     // A few positions of one client wait at a time, and all are read in the end.
-    assert_eq!(fixture.answer_reads(), 7);
+    assert_eq!(fixture.complete_reads(), 7);
     let mut waiting = greedy;
     while !waiting.is_empty() {
         let before = waiting.len();
         waiting.retain_mut(|subscriber| next(subscriber).is_pending());
-        fixture.answer_reads();
+        fixture.complete_reads();
         assert!(waiting.len() < before);
     }
 }

@@ -21,7 +21,7 @@ fn ring_resume_is_ordered_and_reads_no_log() {
     assert_eq!(position(&back), "7-0");
     let mut again = resume(&fixture, "7-0");
     assert_eq!(read(&mut again), ["resumed"]);
-    assert_eq!(fixture.answer_reads(), 0);
+    assert_eq!(fixture.complete_reads(), 0);
 }
 
 #[test]
@@ -74,13 +74,13 @@ fn clients_that_resume_at_one_position_share_one_read() {
     for subscriber in &mut crowd {
         assert_eq!(next(subscriber), Poll::Pending);
     }
-    assert_eq!(fixture.answer_reads(), 1);
+    assert_eq!(fixture.complete_reads(), 1);
     for subscriber in &mut crowd {
         assert_eq!(read_short(subscriber), ["resumed", "2", "3"]);
     }
     let mut late = resume(&fixture, "1-0");
     assert_eq!(read_short(&mut late), ["resumed", "2", "3"]);
-    assert_eq!(fixture.answer_reads(), 0);
+    assert_eq!(fixture.complete_reads(), 0);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn live_position_of_another_node_resumes_its_log_part() {
     fixture.log.lock().live = LiveMark::Until(5);
     let mut back = resume(&fixture, "4-0~abcdefgh.7");
     let got = read(&mut back).into_iter().chain({
-        fixture.answer_reads();
+        fixture.complete_reads();
         read(&mut back)
     });
     let got = got.collect::<Vec<_>>().join("");
@@ -211,7 +211,7 @@ fn head_of_a_reset_is_never_before_the_log_end() {
     fixture.hub.message(&acme(), message);
     log(&fixture, 6, "6");
     let rest = read(&mut back).join("");
-    assert!(fixture.answer_reads() > 0);
+    assert!(fixture.complete_reads() > 0);
     let rest = rest + &read(&mut back).join("");
     assert!(rest.contains(r#""head":"5-0""#) && !rest.contains("4-0") && !rest.contains("data: 5"), "{rest}");
     assert!(rest.ends_with("id: 6-0\ndata: 6\n\n"), "{rest}");
@@ -226,7 +226,7 @@ fn missed_live_events_cause_a_reset_wherever_the_replay_breaks() {
     let _keeps_the_workspace = joined(&fixture);
     let mut first = resume(&fixture, "1-0");
     assert!(next(&mut first).is_pending());
-    fixture.answer_reads();
+    fixture.complete_reads();
     assert!(matches!(next(&mut first), Poll::Ready(Next::Joined(_))));
     assert!(matches!(next(&mut first), Poll::Ready(Next::Event(_))));
     let broken_at = position(&first);
@@ -320,7 +320,7 @@ fn failover_that_loses_entries_read_ahead_causes_a_reset() {
         if reads_on_after_failover {
             // It got the page and has read a part of it.
             assert!(next(&mut subscriber).is_pending());
-            fixture.answer_reads();
+            fixture.complete_reads();
             assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(Joined::Resumed { .. }))));
         } else {
             assert_eq!(read_all(&fixture, &mut subscriber), ["resumed", "2", "5", "8"]);
@@ -349,7 +349,7 @@ fn start_in_an_empty_log_misses_no_event_after_connected() {
         let mut subscriber = fixture.join(start.clone());
         fixture.confirm();
         assert!(next(&mut subscriber).is_pending());
-        fixture.answer_reads();
+        fixture.complete_reads();
         assert!(matches!(next(&mut subscriber), Poll::Ready(Next::Joined(_))));
         log(&fixture, 7, "after connected");
         assert_eq!(read_all(&fixture, &mut subscriber), ["after connected"], "{start:?}");

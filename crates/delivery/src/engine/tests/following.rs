@@ -65,7 +65,7 @@ fn heartbeat_has_the_client_position_also_within_one_tick() {
     let _first = scene.join("acme", ClientOptions::default());
     let mut second = scene.join("acme", ClientOptions::default());
     scene.log("acme", "one", &[]);
-    scene.until("they are no newcomers", |scene| {
+    scene.until("they are no longer new", |scene| {
         let ages = scene
             .shard
             .clients
