@@ -1,27 +1,30 @@
-//! Who may see an event that is not for everybody.
+//! The users that may receive a private event.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::{UserId, UserKey};
 
-/// The most users that an audience names.
+/// Limits the user ids of one audience.
 pub const USERS_MAX: usize = 1_000;
 
-/// The longest text of an audience, in bytes: the longest ids, each character escaped.
+/// Limits the JSON of an audience, in bytes: [`USERS_MAX`] longest ids with each character escaped.
 pub const TEXT_BYTES_MAX: usize = USERS_MAX * (2 * crate::identity::ID_BYTES_MAX + 3) + 1;
 
-/// The users for whom an event is. Nobody else gets it, and neither does who has no name.
+/// Lists the users that receive a private event. Other users and clients without a user do not
+/// receive it.
 ///
-/// As text it is a JSON array of ids, `["u1","u2"]`, without blanks and line ends; so it stands in logs and envelopes.
+/// Its text is a JSON array of ids, `["u1","u2"]`, without spaces between them and without line
+/// ends. Logs and envelopes carry this text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Audience {
     text: Box<str>,
-    /// In order, each once, for looking up.
+    /// Sorted and without duplicates, for binary search.
     users: Box<[UserKey]>,
 }
 
-/// A text is not an audience. An event whose audience cannot be read is shown to nobody.
+/// Reports that a text is not an audience. A node delivers an event with such an audience to no
+/// client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an audience is an array of 1 to {USERS_MAX} user ids, of 1 to 256 bytes each and without control characters"
@@ -29,11 +32,12 @@ pub struct Audience {
 pub struct AudienceError;
 
 impl Audience {
-    /// An audience of these users.
+    /// Creates an audience of these users.
     ///
     /// # Errors
     ///
-    /// [`AudienceError`], when there are none or more than [`USERS_MAX`], or one is no [`UserId`].
+    /// Returns [`AudienceError`] if there are no ids or more than [`USERS_MAX`], or if one is not a
+    /// [`UserId`].
     pub fn new<T: AsRef<str>>(users: &[T]) -> Result<Self, AudienceError> {
         if !(1..=USERS_MAX).contains(&users.len()) {
             return Err(AudienceError);
@@ -48,11 +52,12 @@ impl Audience {
         Ok(Self { text, users: keys.into() })
     }
 
-    /// Reads an audience's JSON, with blanks or without.
+    /// Parses the JSON of an audience. Spaces between the ids are allowed.
     ///
     /// # Errors
     ///
-    /// [`AudienceError`], when it is anything else.
+    /// Returns [`AudienceError`] if the JSON is longer than [`TEXT_BYTES_MAX`] or is not an array
+    /// of 1 to [`USERS_MAX`] user ids.
     pub fn parse(json: &[u8]) -> Result<Self, AudienceError> {
         if json.len() > TEXT_BYTES_MAX {
             return Err(AudienceError);
@@ -61,19 +66,19 @@ impl Audience {
         Self::new(&users)
     }
 
-    /// The JSON, with the users in the order in which they were named.
+    /// Returns the JSON, with the users in the order in which they were given.
     #[must_use]
     pub fn as_json(&self) -> &str {
         &self.text
     }
 
-    /// Whether the event is for this user.
+    /// Returns whether this user receives the event.
     #[must_use]
     pub fn contains(&self, user: UserKey) -> bool {
         self.users.binary_search(&user).is_ok()
     }
 
-    /// What it takes in memory, about, in bytes.
+    /// Returns the approximate memory use in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.text.len() + size_of_val(&*self.users)
@@ -86,13 +91,15 @@ impl fmt::Debug for Audience {
     }
 }
 
-/// The audiences of the events of one publication, `None` for those that are for everybody, out of JSON: one audience for
-/// all of them, or an array with one for each, or null where it is for everybody.
+/// Parses the audiences of one publication with `events` events; `None` is an event for all users.
+///
+/// The JSON is one audience for all events, or an array with an audience or `null` for each event.
 ///
 /// # Errors
 ///
-/// [`AudienceError`], when it is anything else, and where all are null: whoever names audiences means somebody.
-pub fn of_each(json: &[u8], events: usize) -> Result<Vec<Option<Arc<Audience>>>, AudienceError> {
+/// Returns [`AudienceError`] if the JSON has another form, if the array has another length, or if
+/// all its items are `null`. A publisher that sends audiences means at least one.
+pub fn parse_each(json: &[u8], events: usize) -> Result<Vec<Option<Arc<Audience>>>, AudienceError> {
     if let Ok(for_all) = Audience::parse(json) {
         return Ok(vec![Some(Arc::new(for_all)); events]);
     }
@@ -113,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_named_is_in_it_and_nobody_else() {
+    fn only_named_users_are_in_an_audience() {
         let audience = Audience::parse(br#" [ "u2", "u1","u2", "\u00fc" ] "#).unwrap();
         assert_eq!(audience.as_json(), r#"["u2","u1","u2","ü"]"#);
         assert!(["u1", "u2", "ü"].iter().all(|id| audience.contains(user(id))));
@@ -121,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_audience_is_refused() {
+    fn text_of_another_form_is_rejected() {
         let many = serde_json::to_string(&vec!["u"; USERS_MAX + 1]).unwrap();
         let long = serde_json::to_string(&["x".repeat(257)]).unwrap();
         let blanks = format!("[\"u\"{}]", " ".repeat(TEXT_BYTES_MAX));
@@ -155,15 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn each_event_has_its_own_or_all_have_the_same() {
+    fn events_share_an_audience_or_have_their_own() {
         let json = |each: Vec<Option<Arc<Audience>>>| -> Vec<String> {
             each.iter()
                 .map(|one| one.as_ref().map_or("all".to_owned(), |one| one.as_json().to_owned()))
                 .collect()
         };
-        assert_eq!(json(of_each(br#"["a","b"]"#, 2).unwrap()), [r#"["a","b"]"#; 2]);
-        assert_eq!(json(of_each(br#"[["a"],null]"#, 2).unwrap()), [r#"["a"]"#, "all"]);
-        assert_eq!(json(of_each(br#"[["a"]]"#, 1).unwrap()), [r#"["a"]"#]);
+        assert_eq!(json(parse_each(br#"["a","b"]"#, 2).unwrap()), [r#"["a","b"]"#; 2]);
+        assert_eq!(json(parse_each(br#"[["a"],null]"#, 2).unwrap()), [r#"["a"]"#, "all"]);
+        assert_eq!(json(parse_each(br#"[["a"]]"#, 1).unwrap()), [r#"["a"]"#]);
         for (text, events) in [
             ("[null]", 1),
             ("[null,null]", 2),
@@ -174,22 +181,22 @@ mod tests {
             ("[[\"a\"],\"b\"]", 2),
             ("", 1),
         ] {
-            assert_eq!(of_each(text.as_bytes(), events), Err(AudienceError), "{text}");
+            assert_eq!(parse_each(text.as_bytes(), events), Err(AudienceError), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn written_and_read_again(ids in proptest::collection::vec("[^\\p{Cc}]{1,20}", 1..20)) {
+        fn audience_survives_its_text_form(ids in proptest::collection::vec("[^\\p{Cc}]{1,20}", 1..20)) {
             let audience = Audience::new(&ids).unwrap();
             prop_assert!(!audience.as_json().contains('\n'));
             prop_assert_eq!(Audience::parse(audience.as_json().as_bytes()), Ok(audience));
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(json: Vec<u8>, events in 0usize..4) {
+        fn any_bytes_parse_or_are_rejected(json: Vec<u8>, events in 0usize..4) {
             let _ = Audience::parse(&json);
-            let _ = of_each(&json, events);
+            let _ = parse_each(&json, events);
         }
     }
 }

@@ -1,29 +1,36 @@
-//! Where the bus delivers what it hears.
+//! The receiver of what a bus reports.
 
 use bytes::Bytes;
 
 use crate::workspace::WorkspaceId;
 
-/// Where a bus delivers to. Calls come from one place at a time for each workspace, in the order of the bus, and must
-/// return quickly: they are made while a socket waits to be drained.
+/// Receives what a bus reports.
+///
+/// For one workspace, a bus makes one call at a time, in the order of its messages. A call must
+/// return quickly, because the bus reads no further message until then.
 pub trait BusHandler: Send + Sync + 'static {
-    /// The subscription to a workspace stands: every message from now on is delivered.
+    /// Reports that the subscription to a workspace is confirmed. The bus delivers every later
+    /// message.
     fn confirmed(&self, workspace: &WorkspaceId);
 
-    /// The bus will not let this node subscribe to a workspace; it is tried again when the link is made anew and when
-    /// the workspace is wanted anew.
+    /// Reports that the bus rejects the subscription to a workspace. The bus subscribes again on
+    /// the next link, or when [`DesiredSubscriptions`](crate::DesiredSubscriptions) want the
+    /// workspace again.
     fn refused(&self, workspace: &WorkspaceId, reason: &str);
 
-    /// A message of a workspace's channel, as it was published.
+    /// Receives a message of a workspace's channel, as it was published.
     fn message(&self, workspace: &WorkspaceId, message: Bytes);
 
-    /// The subscription to the control channel stands (again): orders that were given before may have been missed.
-    /// A feed that takes no orders leaves this and the next one alone.
+    /// Reports that the subscription to the control channel is confirmed. After an interruption,
+    /// commands may have been lost.
+    ///
+    /// A handler without control commands keeps this empty method and the next one.
     fn control_confirmed(&self) {}
 
-    /// A message of the control channel: an order from a backend.
+    /// Receives a message of the control channel.
     fn control(&self, _message: Bytes) {}
 
-    /// Every subscription is lost, and messages with it perhaps. Each workspace is confirmed or refused again later.
+    /// Reports that all subscriptions are lost, perhaps with messages. The bus confirms or rejects
+    /// each workspace again later.
     fn interrupted(&self);
 }

@@ -1,23 +1,24 @@
-//! The name of a stream.
+//! The connection id: the name of one stream.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::position::NodeId;
 
-/// The id of a stream: the node that serves it, a dot, and a number that the node never uses twice. The hello tells it to
-/// the client.
+/// Names one stream: the id of its node, a dot, and a number that the node uses once.
+///
+/// The `connected` event carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
-    /// The node.
+    /// The node that serves the stream.
     pub node: NodeId,
-    /// The number, from 1.
+    /// The number of the stream on its node, from 1.
     pub number: u64,
 }
 
-/// A text is no id of a stream.
+/// Reports that a text is not a connection id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a connection id is a node, a dot and a number, as the hello has it")]
+#[error("expected a connection id: a node id, a dot and a number, as in the `connected` event")]
 pub struct ConnectionIdError;
 
 impl fmt::Display for ConnectionId {
@@ -35,7 +36,7 @@ impl FromStr for ConnectionId {
             node: node.parse().map_err(|_| ConnectionIdError)?,
             number: number.parse().map_err(|_| ConnectionIdError)?,
         };
-        // One spelling only.
+        // `017` and `+17` parse as numbers, but an id has one spelling.
         if id.to_string() == text { Ok(id) } else { Err(ConnectionIdError) }
     }
 }
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_id_has_one_spelling() {
+    fn connection_id_has_one_spelling() {
         let id = ConnectionId { node: NodeId::random(), number: 17 };
         assert_eq!(id.to_string().parse(), Ok(id));
         let node = id.node.as_str();

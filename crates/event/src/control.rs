@@ -1,5 +1,5 @@
-//! The broker's own events: the hello and everything named `tidings.*`. Each carries a `data:` field, since a browser
-//! dispatches no event without one (WHATWG HTML, section 9.2.6).
+//! The node's own events: the `connected` event and all events named `tidings.*`. Each has a
+//! `data:` field, because a browser dispatches no event without one (WHATWG HTML, section 9.2.6).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
@@ -9,31 +9,31 @@ use super::frame::{put_data, put_field, put_id};
 use super::position::Position;
 use crate::workspace::WorkspaceId;
 
-/// Why a stream is ended with the wish that the client come back.
+/// The reason for which a node ends a stream with `tidings.reconnect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReconnectReason {
-    /// The workspace's subscription could not be confirmed in time, or was refused by the bus.
+    /// The bus did not confirm the workspace's subscription in time, or rejected it.
     Unavailable,
-    /// The client was slower than its workspace's ring is long.
+    /// The workspace's ring has overtaken the client.
     Lagging,
-    /// The node is going away.
+    /// The node drains.
     Draining,
-    /// The node serves as many as it may.
+    /// The node has reached a limit.
     Overloaded,
-    /// The token that the stream was opened with is about to end.
+    /// The token of the stream is about to expire.
     Expired,
     /// A backend has disconnected the client.
     Disconnected,
-    /// Asked again, the app did not let the client in any more.
+    /// The app rejected the client when the node asked again.
     Unauthorized,
-    /// It cannot be found out at the moment who the client is.
+    /// The node cannot reach the app to verify the client.
     Unverified,
-    /// The stream has been open for as long as streams may be.
+    /// The stream has reached the age limit.
     Aged,
 }
 
 impl ReconnectReason {
-    /// All reasons.
+    /// All reasons, in the order of declaration.
     pub const ALL: [Self; 9] = [
         Self::Unavailable,
         Self::Lagging,
@@ -46,7 +46,7 @@ impl ReconnectReason {
         Self::Aged,
     ];
 
-    /// The word in the event's data.
+    /// Returns the text in the event's data.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,37 +63,38 @@ impl ReconnectReason {
     }
 }
 
-/// Why events may be missing.
+/// The reason for which events may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResetReason {
-    /// The link to the bus was lost for a while.
+    /// The link to the bus was down.
     Interrupted,
-    /// The client's `Last-Event-ID` is not known here (any more).
+    /// The node does not know the client's `Last-Event-ID`, or no longer.
     UnknownPosition,
-    /// The log does not reach back (any more) to what was known: its older part was trimmed, or it expired or was deleted.
+    /// The log no longer reaches back to the known position: it was trimmed, expired or deleted.
     Trimmed,
-    /// The log ends before what was known: a failover has lost acknowledged events.
+    /// The log ends before the known position: a failover lost acknowledged events.
     RolledBack,
     /// The log could not be read.
     LogUnreadable,
-    /// The client was away from a workspace that also carries events which are not logged.
+    /// The client was disconnected from a workspace that also carries live events.
     LiveEvents,
-    /// More events arrived than could be kept while the log was being read.
+    /// More events arrived during a read of the log than the node stores meanwhile.
     Overflow,
-    /// An entry of the log has no payload and was left out.
+    /// An entry of the log has no payload; the node left it out.
     BadEntry,
-    /// An event was larger than `limits.event_bytes` and was dropped.
+    /// An event exceeds `limits.event_bytes`; the node dropped it.
     TooLarge,
-    /// An event was not UTF-8 and was dropped.
+    /// An event is not UTF-8; the node dropped it.
     NotUtf8,
-    /// A message that claimed to be a logged event was not one, and was dropped.
+    /// A message begins like an envelope and is none; the node dropped it.
     BadEnvelope,
-    /// Events came faster than `limits.events_per_second` or `limits.event_bytes_per_second` lets them, and were dropped.
+    /// Events exceed `limits.events_per_second` or `limits.event_bytes_per_second`; the node
+    /// dropped some.
     RateLimited,
 }
 
 impl ResetReason {
-    /// All reasons.
+    /// All reasons, in the order of declaration.
     pub const ALL: [Self; 12] = [
         Self::Interrupted,
         Self::UnknownPosition,
@@ -109,11 +110,11 @@ impl ResetReason {
         Self::RateLimited,
     ];
 
-    /// Those that come with an event that was dropped.
+    /// The reasons that come with an event that the node dropped or left out.
     pub const OF_DROPS: [Self; 5] =
         [Self::TooLarge, Self::NotUtf8, Self::BadEnvelope, Self::BadEntry, Self::RateLimited];
 
-    /// The word in the event's data.
+    /// Returns the text in the event's data.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -133,7 +134,7 @@ impl ResetReason {
     }
 }
 
-/// The first bytes of a stream: how long the client waits before it reconnects, in milliseconds.
+/// Encodes the first bytes of a stream: the time in milliseconds after which the client reconnects.
 ///
 /// They are a field of the block that follows. A blank line would make them a block without data,
 /// which a browser ignores and other parsers dispatch as an empty message.
@@ -144,7 +145,9 @@ pub fn retry(retry_ms: u64) -> Bytes {
     buffer.freeze()
 }
 
-/// The hello: from here on nothing is missed. Without a position the client keeps the one it has.
+/// Encodes the `connected` event. Without a position the client keeps the one that it has.
+///
+/// A later event reaches the client, or the client gets a reset.
 #[must_use]
 pub fn connected(
     workspace: &WorkspaceId,
@@ -152,20 +155,23 @@ pub fn connected(
     resumed: bool,
     connection: ConnectionId,
 ) -> Bytes {
-    // The members stand in the order of the protocol's description, which `json!` would not keep.
+    // The members have the order of the protocol's description; `json!` would sort them.
     let data = format!(
         r#"{{"type":"connected","workspaceId":"{workspace}","resumed":{resumed},"connectionId":"{connection}"}}"#
     );
     encode(None, position, None, &data)
 }
 
-/// A sign of life, which also moves an idle client's position on.
+/// Encodes a heartbeat, which also moves the position of an idle client forward.
+///
+/// `live` is false while the subscription of the node is down.
 #[must_use]
 pub fn heartbeat(position: Option<&Position>, live: bool) -> Bytes {
     encode(Some("tidings.heartbeat"), position, None, &json!({ "live": live }).to_string())
 }
 
-/// Events may be missing between `from` and `head`: the client's state must be fetched anew.
+/// Encodes a reset: events may be missing between `from` and `head`, so the client has to fetch its
+/// state again.
 #[must_use]
 pub fn reset(reason: ResetReason, from: Option<&str>, head: &Position) -> Bytes {
     let data = json!({
@@ -176,7 +182,7 @@ pub fn reset(reason: ResetReason, from: Option<&str>, head: &Position) -> Bytes 
     encode(Some("tidings.reset"), Some(head), None, &data.to_string())
 }
 
-/// The stream ends; the client shall come back after `retry_ms`.
+/// Encodes the last event of a stream. The client reconnects after `retry_ms` milliseconds.
 #[must_use]
 pub fn reconnect(reason: ReconnectReason, retry_ms: u64) -> Bytes {
     let data = json!({ "reason": reason.as_str(), "retryMs": retry_ms });
@@ -209,18 +215,18 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_the_protocol() {
+    fn own_events_have_the_forms_of_the_protocol() {
         let workspace = WorkspaceId::parse("acme").unwrap();
         let position = Position::logged(EntryId { milliseconds: 7, sequence: 0 });
         assert_eq!(text(&retry(1999)), "retry: 1999\n");
         let connection = "abcdefgh.3".parse().unwrap();
-        let hello =
+        let connected_data =
             r#"data: {"type":"connected","workspaceId":"acme","resumed":false,"connectionId":"abcdefgh.3"}"#;
         assert_eq!(
             text(&connected(&workspace, Some(&position), false, connection)),
-            format!("id: 7-0\n{hello}\n\n")
+            format!("id: 7-0\n{connected_data}\n\n")
         );
-        assert_eq!(text(&connected(&workspace, None, false, connection)), format!("{hello}\n\n"));
+        assert_eq!(text(&connected(&workspace, None, false, connection)), format!("{connected_data}\n\n"));
         assert_eq!(
             text(&heartbeat(Some(&position), true)),
             "event: tidings.heartbeat\nid: 7-0\ndata: {\"live\":true}\n\n"

@@ -1,4 +1,4 @@
-//! Which workspaces a node wants to hear of.
+//! The workspaces to which the hub wants the bus to be subscribed.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -8,10 +8,11 @@ use tokio::sync::Notify;
 
 use crate::workspace::WorkspaceId;
 
-/// The set of workspaces that are wanted, and what changed in it since the bus last looked.
+/// Holds the wanted workspaces and the changes that the bus has not taken yet.
 ///
-/// Changes to the same workspace coalesce, and what comes and goes before the bus has heard of it leaves nothing behind;
-/// so what waits here is bounded by the workspaces that are wanted and those that the bus subscribes to.
+/// Changes to one workspace coalesce. A workspace that is wanted and released between two calls of
+/// [`take_changes`](Self::take_changes) leaves no change. So the changes are bounded by the wanted
+/// workspaces and those to which the bus is subscribed.
 #[derive(Debug, Default)]
 pub struct DesiredSubscriptions {
     state: Mutex<DesiredState>,
@@ -21,23 +22,23 @@ pub struct DesiredSubscriptions {
 #[derive(Debug, Default)]
 struct DesiredState {
     wanted: HashSet<WorkspaceId>,
-    /// What the bus was told to want, and not to release since.
+    /// The workspaces that the bus has taken as wanted and not as released since.
     known: HashSet<WorkspaceId>,
     changes: HashMap<WorkspaceId, SubscriptionChange>,
 }
 
-/// What a bus has to do for a workspace.
+/// The work of a bus for one workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscriptionChange {
-    /// Subscribe, or, where the subscription stands already, confirm it again: whoever wants it has not seen the first
-    /// confirmation.
+    /// Subscribe. If the subscription exists, confirm it again, because the caller has not seen the
+    /// first confirmation.
     Want,
-    /// End the subscription, if it stands.
+    /// End the subscription, if it exists.
     Release,
 }
 
 impl DesiredSubscriptions {
-    /// A workspace is wanted from now on. Never blocks.
+    /// Adds a workspace. Does not block on the bus.
     pub fn want(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
         state.wanted.insert(workspace.clone());
@@ -46,21 +47,21 @@ impl DesiredSubscriptions {
         self.changed.notify_one();
     }
 
-    /// A workspace is no longer wanted. Never blocks.
+    /// Removes a workspace. Does not block on the bus.
     pub fn release(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
         state.wanted.remove(workspace);
         if state.known.contains(workspace) {
             state.changes.insert(workspace.clone(), SubscriptionChange::Release);
         } else {
-            // The bus has not heard of it yet, and need not.
+            // The bus has not taken the change yet, so it has nothing to undo.
             state.changes.remove(workspace);
         }
         drop(state);
         self.changed.notify_one();
     }
 
-    /// Waits until there are changes. Cancellation safe; meant for one waiter.
+    /// Waits until there are changes. Cancellation safe; supports one waiter.
     pub async fn changed(&self) {
         loop {
             if !self.state.lock().changes.is_empty() {
@@ -70,7 +71,8 @@ impl DesiredSubscriptions {
         }
     }
 
-    /// Takes the changes since the last call, one for each workspace, in no order.
+    /// Returns and removes the changes since the last call, at most one for each workspace, in no
+    /// order.
     pub fn take_changes(&self) -> HashMap<WorkspaceId, SubscriptionChange> {
         let mut state = self.state.lock();
         let changes = std::mem::take(&mut state.changes);
@@ -83,7 +85,7 @@ impl DesiredSubscriptions {
         changes
     }
 
-    /// All that is wanted now; changes up to here are thereby taken. For a bus that begins anew.
+    /// Returns all wanted workspaces and removes the changes, for a bus with a new link.
     pub fn take_all(&self) -> Vec<WorkspaceId> {
         let mut state = self.state.lock();
         state.changes.clear();
@@ -91,13 +93,13 @@ impl DesiredSubscriptions {
         state.wanted.iter().cloned().collect()
     }
 
-    /// How many workspaces are wanted.
+    /// Returns the number of wanted workspaces.
     #[must_use]
     pub fn len(&self) -> usize {
         self.state.lock().wanted.len()
     }
 
-    /// Whether nothing is wanted.
+    /// Returns whether no workspace is wanted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_change_of_a_workspace_counts() {
+    fn last_change_of_a_workspace_counts() {
         let desired_subscriptions = DesiredSubscriptions::default();
         desired_subscriptions.want(&workspace("a"));
         desired_subscriptions.take_changes();
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_while_nobody_looks_leaves_nothing_behind() {
+    fn change_and_its_undo_leave_nothing_behind() {
         let desired_subscriptions = DesiredSubscriptions::default();
         for number in 0..1000 {
             desired_subscriptions.want(&workspace(&number.to_string()));
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_before_the_wait_ends_the_wait() {
+    async fn change_before_the_wait_ends_the_wait() {
         let desired_subscriptions = DesiredSubscriptions::default();
         desired_subscriptions.want(&workspace("a"));
         desired_subscriptions.changed().await;

@@ -1,6 +1,8 @@
-//! The form in which the publish script announces a logged event on the workspace's channel:
-//! `tidings/1 <id> <previous id> [audience] [key=value …]\n<payload>`. The audience is missing where the event is for everybody. A
-//! key that this version does not know is ignored, so that versions can be mixed. Any other message is a live payload.
+//! The envelope: the message with which the publish script announces a durable event.
+//!
+//! Its form is `tidings/1 <id> <previous id> [audience] [key=value …]\n<payload>`. An event for all
+//! users has no audience. A node ignores unknown keys, so that a fleet can mix versions. Any other
+//! message is an empty message or a live payload.
 
 use std::sync::Arc;
 
@@ -10,49 +12,51 @@ use serde::de::IgnoredAny;
 use super::audience::{self, Audience};
 use super::position::EntryId;
 
-/// What every envelope begins with.
+/// The first bytes of each envelope.
 const MAGIC: &[u8] = b"tidings/1 ";
 
-/// The most bytes of all `key=value` words together, each with the space before it.
-const WORDS_BYTES_MAX: usize = 4096;
+/// Limits all `key=value` fields together, in bytes, each with the space before it.
+const FIELDS_BYTES_MAX: usize = 4096;
 
-/// The longest line that can be an envelope's head: magic, two ids of at most 41 bytes, an audience, a space before each of
-/// the latter two, and the words.
-const HEAD_BYTES_MAX: usize = MAGIC.len() + 41 + 1 + 41 + 1 + audience::TEXT_BYTES_MAX + WORDS_BYTES_MAX;
+/// Limits the first line of an envelope, in bytes.
+///
+/// The line has the magic, two ids of at most 41 bytes, an audience and the fields. One space
+/// precedes the second id, one the audience.
+const HEAD_BYTES_MAX: usize = MAGIC.len() + 41 + 1 + 41 + 1 + audience::TEXT_BYTES_MAX + FIELDS_BYTES_MAX;
 
-/// A message of a workspace's channel, taken apart.
+/// A parsed message of a workspace's channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// An empty message: the log may hold something new.
+    /// An empty message: the log may have a new entry.
     LookAtLog,
-    /// A payload that was published without the log.
+    /// The payload of a live event.
     Live(Bytes),
-    /// An event that stands in the log.
+    /// A durable event.
     Logged {
-        /// Its id.
+        /// The id of its entry.
         id: EntryId,
-        /// The id of the entry before it; [`EntryId::ZERO`] for the first.
+        /// The id of the previous entry; [`EntryId::ZERO`] for the first one.
         previous: EntryId,
-        /// Its payload.
+        /// The payload.
         payload: Bytes,
-        /// For whom it is; `None` where it is for everybody.
+        /// The audience; `None` for an event for all users.
         to: Option<Arc<Audience>>,
     },
 }
 
-/// An envelope's head is not what the publish script writes.
+/// Reports that a message begins like an envelope and is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a message that begins with `tidings/1 ` is not an envelope: expected `tidings/1 <id> <previous id>`, an audience if it \
-     is not for everybody, words such as `key=value` if there are any, and a line feed"
+    "a message that begins with `tidings/1 ` is not an envelope: expected `tidings/1 <id> <previous id>`, \
+     an audience if the event is private, fields such as `key=value` if there are any, and a line feed"
 )]
 pub struct EnvelopeError;
 
-/// Takes a message apart. The payload shares the message's bytes.
+/// Parses a message. The payload shares the message's bytes.
 ///
 /// # Errors
 ///
-/// [`EnvelopeError`] when the message begins like an envelope and is none.
+/// Returns [`EnvelopeError`] if the message begins like an envelope and is none.
 pub fn parse(message: &Bytes) -> Result<Message, EnvelopeError> {
     if message.is_empty() {
         return Ok(Message::LookAtLog);
@@ -70,14 +74,15 @@ pub fn parse(message: &Bytes) -> Result<Message, EnvelopeError> {
     if previous >= id {
         return Err(EnvelopeError);
     }
-    let (audience, words) = split_audience(parts.next())?;
-    words.map_or(Ok(()), check_words)?;
+    let (audience, fields) = split_audience(parts.next())?;
+    fields.map_or(Ok(()), check_fields)?;
     let to = audience.map(|json| Audience::parse(json.as_bytes()).map(Arc::new));
     let to = to.transpose().map_err(|_| EnvelopeError)?;
     Ok(Message::Logged { id, previous, payload: message.slice(end + 1..), to })
 }
 
-/// Parts what stands behind the ids into the audience, which is JSON and may hold spaces, and the words behind it.
+/// Splits the text behind the ids into the audience, which is JSON and may contain spaces, and the
+/// fields.
 fn split_audience(rest: Option<&str>) -> Result<(Option<&str>, Option<&str>), EnvelopeError> {
     let Some(rest) = rest else { return Ok((None, None)) };
     if !rest.starts_with('[') {
@@ -85,32 +90,33 @@ fn split_audience(rest: Option<&str>) -> Result<(Option<&str>, Option<&str>), En
     }
     let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
     values.next().and_then(Result::ok).ok_or(EnvelopeError)?;
-    let (audience, words) = rest.split_at(values.byte_offset());
-    match words.strip_prefix(' ') {
-        Some(words) => Ok((Some(audience), Some(words))),
-        None if words.is_empty() => Ok((Some(audience), None)),
+    let (audience, fields) = rest.split_at(values.byte_offset());
+    match fields.strip_prefix(' ') {
+        Some(fields) => Ok((Some(audience), Some(fields))),
+        None if fields.is_empty() => Ok((Some(audience), None)),
         None => Err(EnvelopeError),
     }
 }
 
-/// Words are parted by one space each. A key has lower-case letters, digits and `-`, a value visible ASCII characters.
-fn check_words(words: &str) -> Result<(), EnvelopeError> {
+/// Checks that one space separates the fields, that a key consists of lower-case letters, digits
+/// and `-`, and a value of visible ASCII characters.
+fn check_fields(fields: &str) -> Result<(), EnvelopeError> {
     let is_key = |key: &str| {
         key.starts_with(|first: char| first.is_ascii_lowercase())
             && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
     };
-    let is_word = |word: &str| {
-        let (key, value) = word.split_once('=')?;
+    let is_field = |field: &str| {
+        let (key, value) = field.split_once('=')?;
         (is_key(key) && value.bytes().all(|byte| byte.is_ascii_graphic())).then_some(())
     };
-    if words.len() < WORDS_BYTES_MAX && words.split(' ').all(|word| is_word(word).is_some()) {
+    if fields.len() < FIELDS_BYTES_MAX && fields.split(' ').all(|field| is_field(field).is_some()) {
         Ok(())
     } else {
         Err(EnvelopeError)
     }
 }
 
-/// Writes an envelope, as the publish script does.
+/// Encodes an envelope as the publish script does.
 #[must_use]
 pub fn encode(id: EntryId, previous: EntryId, payload: &[u8], to: Option<&Audience>) -> Bytes {
     let mut message = match to {
@@ -128,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn tells_the_three_kinds_apart() {
+    fn message_is_empty_live_or_envelope() {
         assert_eq!(parse(&Bytes::new()), Ok(Message::LookAtLog));
         assert_eq!(parse(&Bytes::from_static(b"{}")), Ok(Message::Live(Bytes::from_static(b"{}"))));
         assert_eq!(
@@ -143,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn an_audience_is_the_rest_of_the_line() {
+    fn audience_may_contain_spaces() {
         let message = Bytes::from_static(b"tidings/1 5-1 0-0 [\"a b\",\"c\"]\n{}");
         let Ok(Message::Logged { payload, to: Some(to), .. }) = parse(&message) else { panic!() };
         assert_eq!((&*payload, to.as_json()), (&b"{}"[..], r#"["a b","c"]"#));
     }
 
     #[test]
-    fn a_key_that_is_not_known_is_ignored() {
+    fn unknown_key_is_ignored() {
         for (head, users) in [
             ("tidings/1 5-1 0-0 epoch=abcdefgh0123", None),
             ("tidings/1 5-1 0-0 a=1 trace-id=00-4bf92f-01 empty=", None),
@@ -164,15 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn words_are_bounded() {
+    fn fields_are_bounded() {
         let with =
             |value: usize| parse(&Bytes::from(format!("tidings/1 5-1 0-0 a={}\nx", "1".repeat(value))));
-        assert!(with(WORDS_BYTES_MAX - 3).is_ok());
-        assert_eq!(with(WORDS_BYTES_MAX - 2), Err(EnvelopeError));
+        assert!(with(FIELDS_BYTES_MAX - 3).is_ok());
+        assert_eq!(with(FIELDS_BYTES_MAX - 2), Err(EnvelopeError));
     }
 
     #[test]
-    fn refuses_what_only_begins_like_an_envelope() {
+    fn message_that_only_begins_like_an_envelope_is_rejected() {
         for message in [
             "tidings/1 ",
             "tidings/1 5-1",
@@ -204,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn written_and_read_again(
+        fn encoded_envelope_parses_to_the_same_message(
             milliseconds in 1u64.., sequence: u64, payload: Vec<u8>,
             users in proptest::option::of(proptest::collection::vec("[^\\p{Cc}]{1,9}", 1..5)),
         ) {
@@ -218,7 +224,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(tail: Vec<u8>, envelope: bool) {
+        fn any_bytes_parse_or_are_rejected(tail: Vec<u8>, envelope: bool) {
             let mut message = if envelope { MAGIC.to_vec() } else { Vec::new() };
             message.extend(tail);
             let _ = parse(&Bytes::from(message));

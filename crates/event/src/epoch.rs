@@ -1,5 +1,7 @@
-//! The epoch of a log: the time between its first entry and its end. A log that is deleted, expires or loses its entries and is
-//! begun anew is another log under the same name, and has another epoch.
+//! The epoch of a log: the time from its first entry to its end.
+//!
+//! A log can be deleted, expire or lose its entries. A log that begins again under the same name
+//! has another epoch.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +9,7 @@ use std::str::FromStr;
 use super::position::{EntryId, LivePart, Position, PositionError};
 use super::random_name::RandomName;
 
-/// The name of one epoch of a workspace's log, twelve characters of `a-z 0-9`.
+/// Names one epoch of a workspace's log with twelve characters of `a-z 0-9`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(RandomName<12>);
 
@@ -39,42 +41,48 @@ impl FromStr for Epoch {
     }
 }
 
-/// What is kept beside a log about its epoch, at the key `{<log>}/epoch`.
+/// The record beside a log about its epoch, at the key `{<log>}/epoch`.
 ///
-/// As text `<epoch> <first> <last> <earlier>`, so that a script can read it. An epoch is named before its first entry
-/// where a node gives out the position of an empty log; then `first` and `last` are [`EntryId::ZERO`].
+/// Its text is `<epoch> <first> <last> <earlier>`, so that the publish script can parse it. A node
+/// that gives out the position of an empty log names the epoch before its first entry. Until then,
+/// `first` and `last` are [`EntryId::ZERO`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochRecord {
-    /// The epoch's name.
+    /// The name of the epoch.
     pub epoch: Epoch,
-    /// The first entry of the epoch; [`EntryId::ZERO`] where it is not known, as something else began the log.
+    /// The first entry of the epoch; [`EntryId::ZERO`] if it is unknown, because another program
+    /// began the log.
     pub first: EntryId,
-    /// The last entry that was published by script; [`EntryId::ZERO`] where there is none yet.
+    /// The last entry that the publish script added; [`EntryId::ZERO`] if there is none yet.
     pub last: EntryId,
-    /// The highest entry that any earlier epoch is known to have had. Up to here an entry's id alone does not tell the epoch.
+    /// The highest entry of all earlier epochs, as far as it is known. The id of an entry up to
+    /// here does not identify the epoch.
     pub earlier: EntryId,
 }
 
 impl EpochRecord {
-    /// An epoch that has not begun, after one whose highest entry was `earlier`.
+    /// Creates the record of an epoch without entries, after epochs whose highest entry was
+    /// `earlier`.
     #[must_use]
-    pub fn unborn(epoch: Epoch, earlier: EntryId) -> Self {
+    pub fn not_begun(epoch: Epoch, earlier: EntryId) -> Self {
         Self { epoch, first: EntryId::ZERO, last: EntryId::ZERO, earlier }
     }
 
-    /// Whether the epoch has an entry, or had one.
+    /// Returns whether the epoch has or had an entry.
     #[must_use]
-    pub fn is_born(&self) -> bool {
+    pub fn has_begun(&self) -> bool {
         self.last != EntryId::ZERO
     }
 
-    /// Whether the id of an entry, or of the place before the first one, tells nothing of the epoch by itself.
+    /// Returns whether an entry's id, or the place before the first entry, does not identify the
+    /// epoch.
     #[must_use]
     pub fn is_ambiguous(&self, entry: EntryId) -> bool {
         entry == EntryId::ZERO || entry <= self.earlier
     }
 
-    /// The position of an entry in this epoch, which names the epoch where the entry's id alone does not tell it.
+    /// Returns the position of an entry in this epoch. The position names the epoch if the entry's
+    /// id does not identify it.
     #[must_use]
     pub fn position(&self, entry: EntryId) -> Position {
         let epoch = self.is_ambiguous(entry).then_some(self.epoch);
@@ -82,13 +90,14 @@ impl EpochRecord {
     }
 }
 
-/// The position of an entry, given what is known of the log's epoch.
+/// Returns the position of an entry, with the epoch from `record` if the entry's id does not
+/// identify it.
 #[must_use]
 pub fn position(record: Option<&EpochRecord>, entry: EntryId) -> Position {
     record.map_or_else(|| Position::logged(entry), |record| record.position(entry))
 }
 
-/// The position of a live event behind an entry.
+/// Returns the position of a live event behind an entry.
 #[must_use]
 pub fn live_position(record: Option<&EpochRecord>, entry: EntryId, live: LivePart) -> Position {
     Position { live: Some(live), ..position(record, entry) }
@@ -103,7 +112,7 @@ impl fmt::Display for EpochRecord {
 impl FromStr for EpochRecord {
     type Err = PositionError;
 
-    /// Further words are ignored, so that a later version can add some.
+    /// Parses a record. Further fields are ignored, so that a later version can add some.
     fn from_str(text: &str) -> Result<Self, PositionError> {
         let mut words = text.split(' ');
         let epoch = words.next().ok_or(PositionError)?.parse()?;
@@ -123,9 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn position_names_the_epoch_where_the_entry_does_not_tell_it() {
-        let record =
-            EpochRecord { first: entry(3), last: entry(9), ..EpochRecord::unborn(Epoch::random(), entry(5)) };
+    fn position_names_an_ambiguous_epoch() {
+        let record = EpochRecord {
+            first: entry(3),
+            last: entry(9),
+            ..EpochRecord::not_begun(Epoch::random(), entry(5))
+        };
         assert_eq!(record.position(EntryId::ZERO).epoch, Some(record.epoch));
         assert_eq!(record.position(entry(5)).epoch, Some(record.epoch));
         assert_eq!(record.position(entry(6)), Position::logged(entry(6)));
@@ -133,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn record_of_another_form_is_refused() {
+    fn record_of_another_form_is_rejected() {
         for text in [
             "",
             "x",
@@ -145,13 +157,13 @@ mod tests {
             assert_eq!(text.parse::<EpochRecord>(), Err(PositionError), "{text:?}");
         }
         assert!(
-            "abcdefghijkl 1-0 2-0 0-0 more=1".parse::<EpochRecord>().is_ok_and(|record| record.is_born())
+            "abcdefghijkl 1-0 2-0 0-0 more=1".parse::<EpochRecord>().is_ok_and(|record| record.has_begun())
         );
     }
 
     proptest! {
         #[test]
-        fn record_is_written_and_read_again(first: (u64, u64), last: (u64, u64), earlier: (u64, u64)) {
+        fn record_survives_its_text_form(first: (u64, u64), last: (u64, u64), earlier: (u64, u64)) {
             let id = |(milliseconds, sequence)| EntryId { milliseconds, sequence };
             let record = EpochRecord { epoch: Epoch::random(), first: id(first), last: id(last), earlier: id(earlier) };
             prop_assert_eq!(record.to_string().parse(), Ok(record));

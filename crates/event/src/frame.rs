@@ -1,5 +1,5 @@
-//! The bytes of one event on the wire (WHATWG HTML, section 9.2 "Server-sent events"), encoded once and shared by all
-//! subscribers.
+//! The bytes of one event on the wire (WHATWG HTML, section 9.2 "Server-sent events"). A node
+//! encodes them once for all subscribers.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -11,19 +11,20 @@ use super::audience::Audience;
 use super::control::{self, ResetReason};
 use super::position::Position;
 
-/// The longest payload `type` that is taken note of, in bytes; a longer one counts as none.
+/// Limits the payload's `type`, in bytes. A longer one counts as none.
 pub const EVENT_TYPE_BYTES_MAX: usize = 256;
 
-/// What the broker's own events are named after; a payload's `type` that begins so never becomes an `event:` field, so
-/// that nobody is taken for the broker.
+/// The prefix of the node's own event names. A payload's `type` with this prefix never becomes an
+/// `event:` field, so that no publisher can imitate a node.
 pub const RESERVED_PREFIX: &str = "tidings.";
 
-/// The events that a browser itself fires at an `EventSource` (WHATWG HTML, section 9.2.2). Such a
-/// `type` never becomes an `event:` field: `error` and `open` would call the page's handlers for its
-/// connection, and `message` is what an event without the field is.
+/// The events that a browser itself fires at an `EventSource` (WHATWG HTML, section 9.2.2).
+///
+/// Such a `type` never becomes an `event:` field. `error` and `open` would call the page's handlers
+/// for its connection, and `message` is the name of an event without the field.
 pub const BROWSER_EVENTS: [&str; 3] = ["error", "message", "open"];
 
-/// One event of a workspace, ready to be written.
+/// Holds one event of a workspace as bytes on the wire.
 pub struct Frame {
     position: Position,
     origin: Origin,
@@ -32,20 +33,20 @@ pub struct Frame {
     named: OnceLock<Bytes>,
 }
 
-/// Whose event it is.
+/// The source of an event.
 #[derive(Debug, PartialEq, Eq)]
 enum Origin {
-    /// An application's, with the payload's `type` if it is a JSON object that has one.
+    /// A publisher. The text is the payload's `type`, if the payload is a JSON object with one.
     Application(Option<Box<str>>),
-    /// The broker's own: events may be missing here. No filter applies to it.
+    /// The node: events may be missing here. No filter applies to it.
     Reset(ResetReason),
 }
 
 impl Frame {
-    /// Encodes an application's event.
+    /// Encodes a publisher's event.
     ///
-    /// The payload goes out as it is, except that its line ends (LF, CR, CRLF) part it into `data:` fields: the parser
-    /// on the other side puts LF between them.
+    /// The payload is not changed, but its line ends (LF, CR, CRLF) split it into `data:` fields.
+    /// The client's parser joins them with LF.
     #[must_use]
     pub fn application(position: Position, payload: &str) -> Self {
         let mut buffer = BytesMut::with_capacity(payload.len() + 64);
@@ -56,14 +57,14 @@ impl Frame {
         Self { position, origin, to: None, plain: buffer.freeze(), named: OnceLock::new() }
     }
 
-    /// The broker's own event that some may be missing between `from` and this position.
+    /// Encodes the node's event that events may be missing between `from` and this position.
     #[must_use]
     pub fn reset(reason: ResetReason, from: Option<&str>, position: Position) -> Self {
         let plain = control::reset(reason, from, &position);
         Self { position, origin: Origin::Reset(reason), to: None, plain, named: OnceLock::new() }
     }
 
-    /// Why events may be missing here, if this is an event that says so.
+    /// Returns the reason for which events may be missing, if this is a reset.
     #[must_use]
     pub fn reset_reason(&self) -> Option<ResetReason> {
         match self.origin {
@@ -72,7 +73,7 @@ impl Frame {
         }
     }
 
-    /// The same event at another position: only the field `id:` differs.
+    /// Returns the same event at another position. Only the `id:` field differs.
     #[must_use]
     pub fn at(&self, position: Position) -> Self {
         let (before, after) = around_id(&self.plain);
@@ -87,32 +88,32 @@ impl Frame {
         Self { position, origin, to: self.to.clone(), plain: buffer.freeze(), named: OnceLock::new() }
     }
 
-    /// The frame, for these users alone if any are given.
+    /// Returns the frame with this audience; `None` is for all users.
     #[must_use]
     pub fn to(mut self, audience: Option<Arc<Audience>>) -> Self {
         self.to = audience;
         self
     }
 
-    /// For whom it is; `None` where it is for everybody.
+    /// Returns the audience; `None` for an event for all users.
     #[must_use]
     pub fn audience(&self) -> Option<&Audience> {
         self.to.as_deref()
     }
 
-    /// The place in the workspace's order that a client has reached with this event.
+    /// Returns the position of a client that has received this event.
     #[must_use]
     pub fn position(&self) -> &Position {
         &self.position
     }
 
-    /// Whether this is an application's event.
+    /// Returns whether a publisher published this event.
     #[must_use]
     pub fn is_application(&self) -> bool {
         matches!(self.origin, Origin::Application(_))
     }
 
-    /// The payload's `type`, if this is an application's event and has one.
+    /// Returns the payload's `type`, if a publisher's event has one.
     #[must_use]
     pub fn event_type(&self) -> Option<&str> {
         match &self.origin {
@@ -121,14 +122,15 @@ impl Frame {
         }
     }
 
-    /// The frame without an `event:` field of the application's.
+    /// Returns the bytes without an `event:` field from the payload.
     #[must_use]
     pub fn plain(&self) -> &Bytes {
         &self.plain
     }
 
-    /// The frame with `event:` set from the payload's `type`; made when the first subscriber wants it so. The same as
-    /// [`plain`](Self::plain) where there is no type, or it cannot be an event's name.
+    /// Returns the bytes with `event:` from the payload's `type`. The first call encodes them.
+    ///
+    /// Returns [`plain`](Self::plain) if there is no type or if the type cannot be an event's name.
     #[must_use]
     pub fn named(&self) -> &Bytes {
         match self.event_type() {
@@ -155,8 +157,8 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Whether a text can name an application's event: it fits into a field, and neither the broker nor a
-/// browser uses the name.
+/// Returns whether a text can name a publisher's event: it fits into a field, and neither a node
+/// nor a browser uses it.
 fn is_event_name(text: &str) -> bool {
     !text.is_empty()
         && !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
@@ -164,7 +166,7 @@ fn is_event_name(text: &str) -> bool {
         && !BROWSER_EVENTS.contains(&text)
 }
 
-/// What stands before and after the field `id:`, which comes before any `data:`.
+/// Splits a frame into the bytes before and after its `id:` field, which precedes any `data:`.
 fn around_id(frame: &[u8]) -> (&[u8], &[u8]) {
     let mut start = 0;
     for line in frame.split_inclusive(|&byte| byte == b'\n') {
@@ -176,19 +178,19 @@ fn around_id(frame: &[u8]) -> (&[u8], &[u8]) {
     (&[], frame)
 }
 
-/// Writes an `id:` field.
 pub(super) fn put_id(buffer: &mut BytesMut, position: &Position) {
     put_field(buffer, "id", format_args!("{position}"));
 }
 
-/// Writes a field whose value is known to have no line end.
+/// Writes a field. The value must not contain a line end.
 pub(super) fn put_field(buffer: &mut BytesMut, name: &str, value: fmt::Arguments<'_>) {
     use fmt::Write as _;
-    // Writing to a growing buffer does not fail.
+    // Writing to a growing buffer never fails.
     let _ = writeln!(buffer, "{name}: {value}");
 }
 
-/// Writes a text as `data:` fields, one a line. The space after the colon keeps a line's own leading space.
+/// Writes a text as `data:` fields, one for each line. The space after the colon preserves a line's
+/// own leading space.
 pub(super) fn put_data(buffer: &mut BytesMut, text: &str) {
     let mut rest = text.as_bytes();
     loop {
@@ -202,8 +204,8 @@ pub(super) fn put_data(buffer: &mut BytesMut, text: &str) {
     }
 }
 
-/// The `type` of a payload: that of a JSON object's own member, if it is a string of bounded length. Everything else,
-/// JSON or not, has none.
+/// Returns the string member `type` of a JSON object, if it has at most [`EVENT_TYPE_BYTES_MAX`]
+/// bytes. Any other payload has none.
 fn event_type(payload: &str) -> Option<Box<str>> {
     let mut json = serde_json::Deserializer::from_str(payload);
     let found = json.deserialize_map(TypeVisitor).ok()?;
@@ -211,7 +213,7 @@ fn event_type(payload: &str) -> Option<Box<str>> {
     found.filter(|text| text.len() <= EVENT_TYPE_BYTES_MAX)
 }
 
-/// Looks through an object for its first `type`, and skips all else without keeping it.
+/// Finds the first `type` of an object and skips all other members without storing them.
 struct TypeVisitor;
 
 impl<'de> Visitor<'de> for TypeVisitor {
@@ -237,7 +239,7 @@ impl<'de> Visitor<'de> for TypeVisitor {
     }
 }
 
-/// Whether a key is `type`. The key is not kept, so that looking through an object takes no memory for each of them.
+/// Reports whether a key is `type`. The key is not stored, so that long objects cost no memory.
 struct IsType(bool);
 
 impl<'de> Deserialize<'de> for IsType {
@@ -277,19 +279,19 @@ mod tests {
         String::from_utf8(Frame::application(position(), payload).plain().to_vec()).unwrap()
     }
 
-    /// Reads frames with a parser that shares nothing with the encoder.
+    /// Parses frames with a parser that shares no code with the encoder.
     fn parsed(bytes: &Bytes) -> Vec<Sse> {
         let body = http_body_util::Full::new(bytes.clone());
         futures_util::FutureExt::now_or_never(SseStream::new(body).map(Result::unwrap).collect()).unwrap()
     }
 
-    /// What a page sees of a payload: every line end has become LF.
+    /// Returns the payload as a page receives it: every line end is LF.
     fn as_received(payload: &str) -> String {
         payload.replace("\r\n", "\n").replace('\r', "\n")
     }
 
     #[test]
-    fn one_line() {
+    fn one_line_is_one_data_field() {
         assert_eq!(plain("{\"a\":1}"), "id: 5-1\ndata: {\"a\":1}\n\n");
         assert_eq!(plain(""), "id: 5-1\ndata: \n\n");
     }
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_type_of_an_object_only() {
+    fn only_an_object_has_a_type() {
         for (payload, expected) in [
             (r#"{"type":"A"}"#, Some("A")),
             (r#" {"x":[{"type":"B"}],"type":"A","y":null} "#, Some("A")),
@@ -346,13 +348,13 @@ mod tests {
     }
 
     #[test]
-    fn named_sets_the_event_field() {
+    fn named_frame_has_the_event_field() {
         let frame = Frame::application(position(), r#"{"type":"A b"}"#);
         assert_eq!(frame.named(), &Bytes::from_static(b"event: A b\nid: 5-1\ndata: {\"type\":\"A b\"}\n\n"));
     }
 
     #[test]
-    fn a_type_that_cannot_stand_in_a_field_or_is_reserved_is_left_out() {
+    fn unusable_or_reserved_type_is_left_out() {
         for payload in [
             r#"{"type":"a\nid: 9-9"}"#,
             r#"{"type":"a\rb"}"#,
@@ -369,14 +371,14 @@ mod tests {
     }
 
     #[test]
-    fn the_named_form_is_made_once() {
+    fn named_form_is_encoded_once() {
         let frame = Frame::application(position(), r#"{"type":"A"}"#);
         assert_eq!(frame.named().as_ptr(), frame.named().as_ptr());
     }
 
     proptest! {
         #[test]
-        fn a_parser_gets_back_what_went_in(payload in "([a-z{}\": \u{feff}ü]|\r|\n|\0){0,40}") {
+        fn parser_returns_the_payload(payload in "([a-z{}\": \u{feff}ü]|\r|\n|\0){0,40}") {
             let frame = Frame::application(position(), &payload);
             let events = parsed(frame.plain());
             prop_assert_eq!(events.len(), 1);
@@ -386,7 +388,7 @@ mod tests {
         }
 
         #[test]
-        fn a_named_frame_is_one_event_of_that_name(name in "(error|open|message|tidings\\.)?.{0,9}|(.|\r|\n|\0){0,300}", rest in any::<String>()) {
+        fn named_frame_is_one_event_of_that_name(name in "(error|open|message|tidings\\.)?.{0,9}|(.|\r|\n|\0){0,300}", rest in any::<String>()) {
             let payload = serde_json::json!({ "type": name, "rest": rest }).to_string();
             let frame = Frame::application(position(), &payload);
             let events = parsed(frame.named());

@@ -1,4 +1,4 @@
-//! Who is on the other end.
+//! The identity of a client: ids of users and tokens.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -7,20 +7,23 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
-/// The longest user or token id, in bytes.
+/// Limits a user or token id, in bytes.
 pub const ID_BYTES_MAX: usize = 256;
 
-/// A user, as the app that vouches for it calls it: 1 to 256 bytes without control characters. A clone shares the text.
+/// Names a user as the app or token names it: 1 to 256 bytes without control characters. A clone
+/// shares the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Arc<str>);
 
-/// The id of a token, its `jti` (RFC 7519 section 4.1.7): 1 to 256 bytes without control characters. A clone shares the
-/// text.
+/// Holds the id of a token, its `jti` (RFC 7519 section 4.1.7): 1 to 256 bytes without control
+/// characters. A clone shares the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(Arc<str>);
 
-/// What stands for an id where there is one for each stream: half of the id's SHA-256 (FIPS 180-4), in no memory but its own
-/// 16 bytes. For somebody to pass for another, the one's id would have to be found that has the other's 128 bits.
+/// Replaces an id in the data of each stream: the first 16 bytes of its SHA-256 (FIPS 180-4).
+///
+/// It needs no memory beside these bytes. To pass for another user, an attacker has to find an id
+/// with the same 128 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct IdentityKey(NonZeroU64, u64);
 
@@ -28,7 +31,7 @@ impl IdentityKey {
     fn of(text: &str) -> Self {
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         let (halves, _) = digest.as_chunks::<8>();
-        // Not zero, so that it takes no room to say that there is none.
+        // Without zero, an `Option` of a key has the size of a key.
         Self(
             NonZeroU64::new(u64::from_be_bytes(halves[0])).unwrap_or(NonZeroU64::MIN),
             u64::from_be_bytes(halves[1]),
@@ -36,41 +39,41 @@ impl IdentityKey {
     }
 }
 
-/// What stands for a [`UserId`].
+/// Replaces a [`UserId`] in the data of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserKey(IdentityKey);
 
-/// What stands for a [`TokenId`].
+/// Replaces a [`TokenId`] in the data of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenKey(IdentityKey);
 
-/// Who is there, as far as it is asked about while a stream is open.
+/// The user and token of a client, as each open stream stores them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// The user.
+    /// The key of the user, if authentication found one.
     pub user: Option<UserKey>,
-    /// The token.
+    /// The key of the token, if it has an id.
     pub token: Option<TokenKey>,
 }
 
-/// A text is no id of a user or token.
+/// Reports that a text is not the id of a user or token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an id has 1 to {ID_BYTES_MAX} bytes and no control characters")]
 pub struct IdError;
 
-/// Who is on the other end, as far as it was proven.
+/// The proven identity of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The user; `None` where nobody was named.
+    /// The user; `None` if authentication found none.
     pub user: Option<UserId>,
-    /// The token that proved it, where it has an id.
+    /// The token that proved it, if it has an id.
     pub token: Option<TokenId>,
-    /// When the proof ends; `None` where it does not end by itself.
+    /// The time at which the proof expires; `None` if it does not expire.
     pub expires: Option<SystemTime>,
 }
 
 impl Identity {
-    /// What is kept of it for a stream.
+    /// Returns the keys that a stream stores.
     #[must_use]
     pub fn keys(&self) -> Keys {
         Keys { user: self.user.as_ref().map(UserId::key), token: self.token.as_ref().map(TokenId::key) }
@@ -85,22 +88,23 @@ fn checked(text: &str) -> Result<Arc<str>, IdError> {
 macro_rules! id {
     ($name:ident, $key:ident) => {
         impl $name {
-            /// Checks a text and takes it as an id.
+            /// Parses an id.
             ///
             /// # Errors
             ///
-            /// [`IdError`], when it is empty, too long, or has control characters.
+            /// Returns [`IdError`] if the text is empty, has more than [`ID_BYTES_MAX`] bytes or
+            /// has control characters.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 checked(text).map(Self)
             }
 
-            /// What stands for the id.
+            /// Returns the key of the id.
             #[must_use]
             pub fn key(&self) -> $key {
                 $key(IdentityKey::of(&self.0))
             }
 
-            /// The id's text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -129,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_stands_for_one_id_and_takes_16_bytes() {
+    fn key_identifies_one_id_in_16_bytes() {
         let key = |text: &str| UserId::parse(text).unwrap().key();
         assert_eq!(key("ann"), key("ann"));
         assert!(key("ann") != key("Ann") && key("ann") != key("ann "));

@@ -1,45 +1,45 @@
-//! Reading a workspace's log.
+//! Parts of a workspace's log, and proofs that a part is complete.
 
 use bytes::Bytes;
 
 use crate::{EntryId, Epoch, EpochRecord};
 
-/// The field of an entry that holds the event's payload.
+/// The field of an entry that holds the payload.
 pub const PAYLOAD_FIELD: &[u8] = b"data";
 
-/// The field of an entry that says for whom the event is; where it is missing, for everybody.
+/// The field of an entry that holds the audience. An event for all users does not have it.
 pub const AUDIENCE_FIELD: &[u8] = b"to";
 
-/// Which part of a log is wanted.
+/// The part of a log that a reader requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Span {
-    /// No entries, only where the log ends. Where it has no entries, its next epoch is named, so that the position of the
-    /// empty log is good on every node.
+    /// No entries, only the position of the end. For an empty log the bus names the next epoch, so
+    /// that the position is valid on every node.
     Head,
-    /// What comes after an entry, up to and including another one if it is given.
+    /// The entries after another one, up to and including `until` if it is given.
     After {
-        /// The entry that is known; [`EntryId::ZERO`] for the place before the first.
+        /// The known entry; [`EntryId::ZERO`] for the place before the first.
         after: EntryId,
-        /// The epoch that it belongs to, where that is known.
+        /// The epoch of that entry, if it is known.
         epoch: Option<Epoch>,
-        /// The last one wanted.
+        /// The last requested entry.
         until: Option<EntryId>,
     },
-    /// What was logged at or after a time, in milliseconds since the Unix epoch.
+    /// The entries at or after a time.
     Since {
-        /// The time.
+        /// The time, in milliseconds since the Unix epoch.
         milliseconds: u64,
     },
-    /// The oldest entries. The page is proven where the log has never lost one since its first.
+    /// The oldest entries. The page is proven if the log has lost no entry since its first.
     Oldest,
     /// The newest entries.
     Newest {
-        /// How many.
+        /// The number of entries.
         count: usize,
     },
-    /// Those of two entries that the log holds, in this order.
+    /// Those of two entries that the log still has, in this order.
     Held {
-        /// The entries.
+        /// The two entries.
         entries: [EntryId; 2],
     },
     /// No entries, only the mark of live events.
@@ -47,27 +47,28 @@ pub enum Span {
 }
 
 impl Span {
-    /// All that comes after an entry.
+    /// Creates the span of all entries after one.
     #[must_use]
     pub fn after(after: EntryId, epoch: Option<Epoch>) -> Self {
         Self::After { after, epoch, until: None }
     }
 }
 
-/// What is known of live events in a workspace, from the mark beside its log that every node writes which hears one.
+/// The mark of live events beside a log. Every node that receives a live event writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LiveMark {
-    /// There is no mark: no node has heard a live event within the retention.
+    /// There is no mark: no node has received a live event within the retention.
     #[default]
     Absent,
-    /// Live events may have come until this time, in milliseconds since the Unix epoch by the clock of the bus.
+    /// Live events may have come until this time, in milliseconds since the Unix epoch by the clock
+    /// of the bus.
     Until(u64),
-    /// The mark cannot be read: the workspace counts as one that carries live events.
+    /// The mark cannot be read. The workspace counts as mixed.
     Unknown,
 }
 
 impl LiveMark {
-    /// Whether live events may have come after an entry of the log.
+    /// Returns whether live events may have come after an entry of the log.
     #[must_use]
     pub fn is_after(self, entry: EntryId) -> bool {
         match self {
@@ -78,42 +79,48 @@ impl LiveMark {
     }
 }
 
-/// An entry of a log.
+/// One entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// Its id.
     pub id: EntryId,
-    /// The event's payload; `None` when the entry has no field `data`, so that someone else wrote it.
+    /// The payload; `None` if the entry has no field `data`, because another program wrote it.
     pub payload: Option<Bytes>,
-    /// What its field `to` says, an [`Audience`](crate::Audience) if it is sound; `None` where it has no such field,
-    /// so that the event is for everybody.
+    /// The bytes of its field `to`, which [`Audience::parse`](crate::Audience::parse) reads; `None`
+    /// for an event for all users.
     pub to: Option<Bytes>,
 }
 
-/// A part of a log.
+/// One page of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogPage {
-    /// Entries in order.
+    /// The entries, in order.
     pub entries: Vec<LogEntry>,
-    /// Whether nothing is missing between what was known and the first entry; see [`proves`]. Where it does not hold, `entries` is
-    /// empty, except for [`Span::Oldest`].
+    /// Whether no entry is missing between the known place and the first entry; see [`proves`]. If
+    /// not, `entries` is empty, except for [`Span::Oldest`].
     pub proven: bool,
-    /// Whether the page was full, so that there may be more.
+    /// Whether the page was full, so that there may be more entries.
     pub more: bool,
-    /// The newest entry of the log, [`EntryId::ZERO`] where there is none. Known for [`Span::Head`] and where the page is
-    /// not proven; elsewhere at least the last entry of the page.
+    /// The newest entry of the log, [`EntryId::ZERO`] if there is none. It is exact for
+    /// [`Span::Head`] and for pages that are not proven; for other pages it is at least the last
+    /// entry of the page.
     pub head: EntryId,
-    /// What is kept beside the log about its epoch; `None` where there is nothing or it cannot be read.
+    /// The record of the log's epoch; `None` if there is none or it cannot be read.
     pub record: Option<EpochRecord>,
-    /// What is known of live events.
+    /// The mark of live events.
     pub live: LiveMark,
 }
 
-/// Whether a log proves that it holds all that came after `after`, where `epoch` is the one that the position named and
-/// `first` the first entry found from `after` on, that one included; for [`EntryId::ZERO`] the first of the log.
+/// Returns whether a log proves that it has every entry after `after`.
 ///
-/// An entry proves it by being there, unless its epoch is known to be another one, or an earlier log may have had one of the same id. The place before the first entry is proven by the epoch alone, and only while the log still has the epoch's first
-/// entry.
+/// `epoch` is the one that the position names. `first` is the first entry at or after `after`; for
+/// [`EntryId::ZERO`] it is the first entry of the log.
+///
+/// An entry that is in the log proves this by itself, with two exceptions. Its epoch is known to be
+/// another one, or an earlier log may have had an entry with the same id.
+///
+/// Only the epoch proves the place before the first entry, and only as long as the log has the
+/// epoch's first entry.
 #[must_use]
 pub fn proves(
     record: Option<&EpochRecord>,
@@ -126,30 +133,30 @@ pub fn proves(
     if after == EntryId::ZERO {
         return is_same_epoch
             && match first {
-                None => !record.is_born(),
+                None => !record.has_begun(),
                 Some(first) => record.first == first,
             };
     }
-    // An epoch whose first entry is not known was begun in the middle of a log.
+    // An epoch without a known first entry began in the middle of a log.
     let is_of_another_log = epoch.is_some() && !is_same_epoch && record.first != EntryId::ZERO;
     first == Some(after) && !is_of_another_log && (is_same_epoch || !record.is_ambiguous(after))
 }
 
-/// Whether a log proves that it holds all that was logged at or after a time: an `older` entry of the same log is there, and
-/// no earlier log reached so far.
+/// Returns whether a log proves that it has every entry at or after a time. The log must have an
+/// older entry, and no earlier log may reach that time.
 #[must_use]
 pub fn proves_since(record: Option<&EpochRecord>, milliseconds: u64, oldest: Option<EntryId>) -> bool {
     oldest.is_some_and(|oldest| oldest.milliseconds < milliseconds)
         && record.is_none_or(|record| record.earlier.milliseconds < milliseconds)
 }
 
-/// Why a log was not read.
+/// The reason for which a log was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// The bus cannot be reached, or did not answer in time; trying again may help.
+    /// The bus is unreachable or did not reply in time. A retry may help.
     #[error("the log cannot be reached: {0}")]
     Unavailable(String),
-    /// The bus answers with an error: the key is no log, or may not be read.
+    /// The bus replied with an error: the key is not a log, or access to it is denied.
     #[error("the log cannot be read: {0}")]
     Unreadable(String),
 }
@@ -163,25 +170,26 @@ mod tests {
     }
 
     #[test]
-    fn log_proves_nothing_from_before_it_began() {
+    fn log_proves_nothing_before_its_first_entry() {
         let (epoch, other) = (Epoch::random(), Epoch::random());
-        let unborn = EpochRecord::unborn(epoch, EntryId::ZERO);
-        let born = EpochRecord { first: entry(3), last: entry(9), ..unborn };
+        let not_begun = EpochRecord::not_begun(epoch, EntryId::ZERO);
+        let begun = EpochRecord { first: entry(3), last: entry(9), ..not_begun };
         let zero = EntryId::ZERO;
-        assert!(proves(Some(&unborn), zero, Some(epoch), None));
-        assert!(proves(Some(&born), zero, Some(epoch), Some(entry(3))));
-        assert!(!proves(Some(&unborn), zero, Some(epoch), Some(entry(3))), "something else began the log");
-        assert!(!proves(Some(&born), zero, Some(epoch), Some(entry(4))), "the first entry is gone");
-        assert!(!proves(Some(&born), zero, Some(epoch), None), "all entries are gone");
-        assert!(!proves(Some(&born), zero, Some(other), Some(entry(3))));
-        assert!(!proves(Some(&born), zero, None, Some(entry(3))));
+        assert!(proves(Some(&not_begun), zero, Some(epoch), None));
+        assert!(proves(Some(&begun), zero, Some(epoch), Some(entry(3))));
+        assert!(!proves(Some(&not_begun), zero, Some(epoch), Some(entry(3))), "something else began the log");
+        assert!(!proves(Some(&begun), zero, Some(epoch), Some(entry(4))), "the first entry is gone");
+        assert!(!proves(Some(&begun), zero, Some(epoch), None), "all entries are gone");
+        assert!(!proves(Some(&begun), zero, Some(other), Some(entry(3))));
+        assert!(!proves(Some(&begun), zero, None, Some(entry(3))));
         assert!(!proves(None, zero, Some(epoch), None));
     }
 
     #[test]
-    fn entry_proves_its_epoch_unless_an_earlier_one_reached_so_far() {
+    fn entry_proves_its_epoch_unless_an_earlier_one_reached_it() {
         let epoch = Epoch::random();
-        let record = EpochRecord { first: entry(3), last: entry(9), ..EpochRecord::unborn(epoch, entry(5)) };
+        let record =
+            EpochRecord { first: entry(3), last: entry(9), ..EpochRecord::not_begun(epoch, entry(5)) };
         assert!(proves(Some(&record), entry(6), None, Some(entry(6))));
         assert!(!proves(Some(&record), entry(6), Some(Epoch::random()), Some(entry(6))));
         let in_the_middle = EpochRecord { first: EntryId::ZERO, ..record };
@@ -194,8 +202,8 @@ mod tests {
     }
 
     #[test]
-    fn time_is_proven_by_an_older_entry_alone() {
-        let record = EpochRecord::unborn(Epoch::random(), entry(5));
+    fn only_an_older_entry_proves_a_time() {
+        let record = EpochRecord::not_begun(Epoch::random(), entry(5));
         assert!(proves_since(None, 4, Some(entry(3))));
         assert!(!proves_since(None, 3, Some(entry(3))));
         assert!(!proves_since(None, 3, None));

@@ -1,4 +1,4 @@
-//! Places in a workspace's order of events, and their text form.
+//! Positions of events in a workspace, and their text form.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,19 @@ use std::str::FromStr;
 use super::epoch::Epoch;
 use super::random_name::RandomName;
 
-/// The longest position text, in bytes. Longer `Last-Event-ID` headers cost browsers a CORS preflight (Fetch standard,
-/// "CORS-safelisted request-header").
+/// Limits the text of a position, in bytes. A longer `Last-Event-ID` header costs browsers a CORS
+/// preflight (Fetch standard, "CORS-safelisted request-header").
 pub const POSITION_BYTES_MAX: usize = 128;
 
-/// The id that Redis gives to an entry of a stream: milliseconds and a sequence number, `1795373098811-0`.
+/// The id that Redis gives to an entry of a log: milliseconds and a sequence number,
+/// `1795373098811-0`.
 ///
-/// Ids of one workspace are assigned once, by the bus, in total order.
+/// The bus assigns each id of a workspace once, in total order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EntryId {
     /// Milliseconds since the Unix epoch, by the clock of the server that assigned the id.
     pub milliseconds: u64,
-    /// Number within the millisecond.
+    /// The number within the millisecond.
     pub sequence: u64,
 }
 
@@ -32,7 +33,7 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// A text is not a position, an entry id or a node id.
+/// Reports that a text is not a position, an entry id, an epoch or a node id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an event id of this broker")]
 pub struct PositionError;
@@ -46,8 +47,8 @@ impl FromStr for EntryId {
     }
 }
 
-/// A canonical decimal number: digits only, no leading zero. One position has one text, so that equal ids compare equal
-/// as text too.
+/// Parses a decimal number without leading zeros. So one position has one text, and equal positions
+/// have equal texts.
 fn decimal(text: &str) -> Result<u64, PositionError> {
     let canonical = !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -55,8 +56,10 @@ fn decimal(text: &str) -> Result<u64, PositionError> {
     if canonical { text.parse().map_err(|_| PositionError) } else { Err(PositionError) }
 }
 
-/// The name of one run of a broker process, eight characters of `a-z 0-9`, drawn anew at each start: what a former run
-/// kept in memory is gone, so its name must not be mistaken for this one's.
+/// Names one run of a node with eight characters of `a-z 0-9`.
+///
+/// A node draws the name at each start, because a former run's memory is lost and its positions are
+/// not valid any more.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(RandomName<8>);
 
@@ -67,7 +70,7 @@ impl NodeId {
         Self(RandomName::draw())
     }
 
-    /// The name's text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -94,31 +97,33 @@ impl FromStr for NodeId {
     }
 }
 
-/// The part of a position that only one node understands: a count of what this node saw beside the log.
+/// The part of a position that only one node understands: its count of live events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LivePart {
     /// The node that counted.
     pub node: NodeId,
-    /// Its count, from 1.
+    /// The count, from 1.
     pub number: u64,
 }
 
-/// A place in a workspace's order: the last logged event at or before it, and what came after that without being logged.
+/// A place in the order of a workspace: the last durable event at or before it, and the live events
+/// after that.
 ///
-/// As text it is the `id:` of a frame: `1795373098811-0` for a logged event, `1795373098811-0~k3v9x2ab.17` for a place
-/// among live events, `0-0.4f2c91d07be3` for the place before a log's first event. The text uses only `A-Z a-z 0-9 . _ ~ -`.
+/// Its text is the `id:` of a frame. `1795373098811-0` is a durable event,
+/// `1795373098811-0~k3v9x2ab.17` a place among live events, `0-0.4f2c91d07be3` the place before a
+/// log's first event. The text has only the characters `A-Z a-z 0-9 . _ ~ -`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The last logged event; [`EntryId::ZERO`] when this node knows of none.
+    /// The last durable event; [`EntryId::ZERO`] if the node knows none.
     pub entry: EntryId,
-    /// The epoch of the log, where the entry's id alone does not tell it and the node knows it.
+    /// The epoch of the log, if the entry's id does not identify it and the node knows it.
     pub epoch: Option<Epoch>,
-    /// Where among the live events after it, if any.
+    /// The place among the live events after the entry, if there are any.
     pub live: Option<LivePart>,
 }
 
 impl Position {
-    /// The place of a logged event.
+    /// Returns the position of a durable event.
     #[must_use]
     pub fn logged(entry: EntryId) -> Self {
         Self { entry, epoch: None, live: None }
@@ -173,7 +178,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn reads_the_forms_of_the_protocol() {
+    fn texts_of_the_protocol_parse() {
         assert_eq!(
             "1795373098811-3".parse(),
             Ok(Position::logged(EntryId { milliseconds: 1_795_373_098_811, sequence: 3 }))
@@ -186,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_broker_wrote() {
+    fn text_that_no_node_writes_is_rejected() {
         for text in [
             "",
             "-",
@@ -219,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_back(
+        fn position_survives_its_text_form(
             milliseconds: u64, sequence: u64, epoch: bool, number in proptest::option::of(any::<u64>()),
         ) {
             let position = Position {
@@ -233,14 +238,14 @@ mod tests {
         }
 
         #[test]
-        fn one_position_has_one_text(text in "[0-9]{1,4}-[0-9]{1,4}(~[a-z0-9]{8}\\.[0-9]{1,4})?") {
+        fn position_has_one_text(text in "[0-9]{1,4}-[0-9]{1,4}(~[a-z0-9]{8}\\.[0-9]{1,4})?") {
             if let Ok(position) = text.parse::<Position>() {
                 prop_assert_eq!(position.to_string(), text);
             }
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in any::<String>()) {
+        fn any_text_parses_or_is_rejected(text in any::<String>()) {
             let _ = text.parse::<Position>();
         }
     }

@@ -1,25 +1,23 @@
-//! Names that are drawn at random, so that no two things have the same one.
+//! Random names.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::position::PositionError;
 
-/// A name of `N` characters of `a-z 0-9`.
+/// Holds a name of `N` characters of `a-z 0-9`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct RandomName<const N: usize>([u8; N]);
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 impl<const N: usize> RandomName<N> {
-    /// Draws a name.
     pub(super) fn draw() -> Self {
         Self(std::array::from_fn(|_| ALPHABET[fastrand::usize(..ALPHABET.len())]))
     }
 
-    /// The name's text.
     pub(super) fn as_str(&self) -> &str {
-        // Only ASCII ever gets in, by `draw` and by `from_str`; the fallback cannot be reached.
+        // `draw` and `from_str` produce ASCII only, so the fallback is unreachable.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

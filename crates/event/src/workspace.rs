@@ -1,19 +1,19 @@
-//! The name of a workspace: the unit of fan-out.
+//! The id of a workspace.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest workspace id, in bytes.
+/// Limits a workspace id, in bytes.
 pub const WORKSPACE_ID_BYTES_MAX: usize = 128;
 
-/// The id of a workspace: 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`, the unreserved characters of RFC 3986
-/// section 2.3, so that an id stands in a path and in a channel name without escaping.
+/// Names a workspace with 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`, the unreserved characters
+/// of RFC 3986 section 2.3. Paths and channel names contain an id without escaping.
 ///
 /// A clone shares the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkspaceId(Arc<str>);
 
-/// Why a text is not a workspace id.
+/// The reason for which a text is not a workspace id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WorkspaceIdError {
     /// The text is empty.
@@ -28,11 +28,11 @@ pub enum WorkspaceIdError {
 }
 
 impl WorkspaceId {
-    /// Checks a text and takes it as an id.
+    /// Parses an id.
     ///
     /// # Errors
     ///
-    /// [`WorkspaceIdError`] says which rule the text breaks.
+    /// Returns a [`WorkspaceIdError`] that names the broken rule.
     pub fn parse(text: &str) -> Result<Self, WorkspaceIdError> {
         if text.is_empty() {
             return Err(WorkspaceIdError::Empty);
@@ -46,14 +46,14 @@ impl WorkspaceId {
         Ok(Self(Arc::from(text)))
     }
 
-    /// The id's text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether a byte is an unreserved character of RFC 3986 section 2.3.
+/// Returns whether a byte is an unreserved character of RFC 3986 section 2.3.
 #[must_use]
 pub fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-')
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_rule_is_broken() {
+    fn error_names_the_broken_rule() {
         assert_eq!(WorkspaceId::parse(""), Err(WorkspaceIdError::Empty));
         assert_eq!(WorkspaceId::parse(&"x".repeat(129)), Err(WorkspaceIdError::TooLong));
         for text in ["a b", "a/b", "a:b", "ä", "a\n", "a\0", "a%20b", "*"] {

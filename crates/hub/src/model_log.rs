@@ -29,10 +29,10 @@ impl ModelLog {
         let was_empty = previous == EntryId::ZERO;
         let known = self
             .record
-            .filter(|record| record.is_born() != was_empty && (was_empty || record.last <= previous));
+            .filter(|record| record.has_begun() != was_empty && (was_empty || record.last <= previous));
         let mut record = known.unwrap_or_else(|| {
             let earlier = self.record.map_or(EntryId::ZERO, |record| record.last.max(record.earlier));
-            EpochRecord::unborn(Epoch::random(), earlier)
+            EpochRecord::not_begun(Epoch::random(), earlier)
         });
         if was_empty {
             record.first = id;
@@ -69,7 +69,7 @@ impl ModelLog {
         let head = self.head();
         match &mut self.record {
             Some(record) if head < record.first => {
-                *record = EpochRecord::unborn(record.epoch, record.earlier)
+                *record = EpochRecord::not_begun(record.epoch, record.earlier)
             }
             Some(record) => record.last = record.last.min(head),
             None => {}
@@ -89,7 +89,7 @@ impl ModelLog {
     /// later that it was there. Here a node has.
     pub(super) fn end(&mut self) {
         if !self.entries.is_empty() {
-            self.record = self.record.filter(EpochRecord::is_born);
+            self.record = self.record.filter(EpochRecord::has_begun);
         }
         self.entries.clear();
         self.torn = false;
@@ -110,12 +110,12 @@ impl ModelLog {
         }
         let page = self.page(span, count);
         let asks_for_end = span == Span::Head || !page.proven;
-        if asks_for_end && self.entries.is_empty() && self.record.is_none_or(|record| record.is_born()) {
+        if asks_for_end && self.entries.is_empty() && self.record.is_none_or(|record| record.has_begun()) {
             let earlier = self.record.map_or(EntryId::ZERO, |record| record.last.max(record.earlier));
-            self.record = Some(EpochRecord::unborn(Epoch::random(), earlier));
+            self.record = Some(EpochRecord::not_begun(Epoch::random(), earlier));
         } else if asks_for_end
             && !self.entries.is_empty()
-            && self.record.is_some_and(|record| !record.is_born())
+            && self.record.is_some_and(|record| !record.has_begun())
         {
             // Another program began the log, so a later log must not begin the epoch of this
             // record.

@@ -367,7 +367,7 @@ impl Sequencer {
     /// record names.
     fn append_announced(&mut self, id: EntryId, payload: &Bytes, to: Option<Arc<tidings_event::Audience>>) {
         if self.last == Some(EntryId::ZERO)
-            && let Some(record) = self.record.as_mut().filter(|record| !record.is_born())
+            && let Some(record) = self.record.as_mut().filter(|record| !record.has_begun())
         {
             (record.first, record.last) = (id, id);
         }

@@ -79,7 +79,7 @@ impl LogReader {
             Span::After { after: EntryId::ZERO, epoch, until } => {
                 let read = || ask(commands, keys, [range(log, "-", &bound(until), count)]);
                 let ([mut page], mut beside) = read().await?;
-                if page.is_empty() && beside.record.is_some_and(|record| record.is_born()) {
+                if page.is_empty() && beside.record.is_some_and(|record| record.has_begun()) {
                     // The first entry may have come between the two answers.
                     ([page], beside) = read().await?;
                 }
@@ -148,7 +148,7 @@ impl LogReader {
         let ([page], mut beside) = ask(commands, keys, [newest(&keys.log, 1)]).await?;
         let mut head = entries(page)?.first().map_or(EntryId::ZERO, |entry| entry.id);
         let is_empty = head == EntryId::ZERO;
-        if beside.record.map_or(is_empty, |record| record.is_born() == is_empty) {
+        if beside.record.map_or(is_empty, |record| record.has_begun() == is_empty) {
             let seconds = self.retention.as_secs().clamp(1, UNBORN_SECONDS_MAX);
             match commands.ask::<(String, String)>(&name_command(keys, seconds)).await {
                 Ok((newest, record)) => {

@@ -186,7 +186,7 @@ impl ScriptArguments {
 /// Events with their audiences.
 fn addressed(mut items: Vec<Item>, to: Option<&Bytes>) -> Result<Vec<Item>, CommandError> {
     let Some(to) = to else { return Ok(items) };
-    let each = audience::of_each(to, items.len()).map_err(|_| other(BAD_AUDIENCE))?;
+    let each = audience::parse_each(to, items.len()).map_err(|_| other(BAD_AUDIENCE))?;
     if each.iter().flatten().map(|to| to.as_json().len()).sum::<usize>() > AUDIENCE_BYTES_MAX {
         return Err(other(format!(
             "ERR tidings_publish: the audiences of all events of a call have at most {AUDIENCE_BYTES_MAX} bytes together"

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn value_ends_at_its_time_and_can_be_renewed() {
         let mut beside = KeysBesideLog::default();
-        let record = EpochRecord::unborn(Epoch::random(), EntryId::ZERO);
+        let record = EpochRecord::not_begun(Epoch::random(), EntryId::ZERO);
         beside.put_record(b"a", record, 10);
         beside.put_record(b"a", record, 20);
         beside.put_mark(b"a", 7, 15);

@@ -141,9 +141,9 @@ impl Logs {
     /// Names the next epoch of a log that has no entries, unless that was done.
     pub(super) fn name_epoch(&mut self, log: &Bytes) {
         let record = self.beside.record(log);
-        if record.is_none_or(|record| record.is_born()) {
+        if record.is_none_or(|record| record.has_begun()) {
             let earlier = record.map_or(EntryId::ZERO, |record| record.last.max(record.earlier));
-            let unborn = EpochRecord::unborn(Epoch::random(), earlier);
+            let unborn = EpochRecord::not_begun(Epoch::random(), earlier);
             self.keep_epoch(log, unborn, self.idle().min(UNBORN_MILLISECONDS_MAX));
         }
     }

@@ -17,7 +17,7 @@ impl Logs {
         let asks_for_end = span == Span::Head || !page.proven;
         if asks_for_end && page.head == EntryId::ZERO {
             self.name_epoch(log);
-        } else if asks_for_end && self.epoch(log).is_some_and(|record| !record.is_born()) {
+        } else if asks_for_end && self.epoch(log).is_some_and(|record| !record.has_begun()) {
             self.forget_epoch(log);
         }
         (page.record, page.live) = (self.epoch(log), self.live(log));

@@ -103,14 +103,14 @@ impl Logs {
         let (first, last) =
             (ids.first().copied().unwrap_or_default(), ids.last().copied().unwrap_or_default());
         let is_of_another = |record: &EpochRecord| {
-            record.is_born() != newest.is_some() || newest.is_some_and(|newest| record.last > newest)
+            record.has_begun() != newest.is_some() || newest.is_some_and(|newest| record.last > newest)
         };
         let known = self.epoch(log);
         let record = match known.filter(|known| !is_of_another(known)) {
             Some(known) => known,
             None => {
                 let earlier = known.map_or(EntryId::ZERO, |known| known.last.max(known.earlier));
-                EpochRecord::unborn(Epoch::random(), earlier)
+                EpochRecord::not_begun(Epoch::random(), earlier)
             }
         };
         let first = if newest.is_none() { first } else { record.first };

@@ -47,7 +47,7 @@ impl Sequencer {
     /// Whether a page belongs to another log than the last event. That is so if the epoch of the
     /// page has begun, and the known log had no epoch or one that had not begun.
     fn is_from_another_log(&self, page: &LogPage) -> bool {
-        self.record.is_none_or(|known| !known.is_born())
+        self.record.is_none_or(|known| !known.has_begun())
             && self.last.is_some_and(|last| last != EntryId::ZERO)
             && page.record.is_some_and(|record| record.first != EntryId::ZERO)
     }

@@ -243,7 +243,7 @@ proptest! {
                 CommandStep::Page(key) => {
                     let page = logs.page(&key, Span::Head, 1);
                     // The position of an empty log is one of an epoch that has not begun.
-                    assert!(page.head != EntryId::ZERO || page.record.is_some_and(|record| !record.is_born()));
+                    assert!(page.head != EntryId::ZERO || page.record.is_some_and(|record| !record.has_begun()));
                 }
                 CommandStep::Store => {
                     disk.apply(logs.take_changes());

@@ -108,7 +108,7 @@ impl Model {
     /// The record of an epoch that began with the first entry.
     fn record(&self) -> EpochRecord {
         let first = self.ever.first().map_or(EntryId::ZERO, |(id, _)| *id);
-        EpochRecord { first, last: self.last(), ..EpochRecord::unborn(epoch(), EntryId::ZERO) }
+        EpochRecord { first, last: self.last(), ..EpochRecord::not_begun(epoch(), EntryId::ZERO) }
     }
 }
 
