@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::request_context::RequestContext;
 use super::routes::PublicApi;
 use tidings_event::Keys;
-use tidings_limits::BodyRoom;
+use tidings_limits::BodyReservation;
 
 /// How much of a refused body is thrown away, and for how long: what a client sends before it can know of the refusal.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) bytes: Bytes,
-    _room: BodyRoom,
+    _reservation: BodyReservation,
 }
 
 /// Waits for room, then collects a body of at most `bytes_max` bytes. Each takes `server.body_timeout_seconds` at most.
@@ -56,8 +56,8 @@ pub(super) async fn receive<B: Buf>(
         return Err(too_large());
     }
     let bytes_max = announced.unwrap_or(bytes_max);
-    let waiting = app.bodies.enter(keys, request_context.peer.client.address, bytes_max);
-    let Ok(room) = tokio::time::timeout(app.body_timeout, waiting).await else {
+    let waiting = app.bodies.reserve(keys, request_context.peer.client.address, bytes_max);
+    let Ok(reservation) = tokio::time::timeout(app.body_timeout, waiting).await else {
         app.metrics.count_refusal("body-bytes");
         return Err(Problem::rate_limited(
             "too many bodies are being received, yours among them (limits.body_bytes): send fewer at a time",
@@ -72,7 +72,7 @@ pub(super) async fn receive<B: Buf>(
             "the request's body did not arrive in time",
         ))
     })?;
-    Ok(Received { bytes, _room: room })
+    Ok(Received { bytes, _reservation: reservation })
 }
 
 /// Whether a `Content-Encoding` leaves the body as it is.

@@ -120,7 +120,7 @@ impl ConnectionGate {
         if ticket.surplus.is_some() || self.proxies.trust(address) {
             return Some(ticket);
         }
-        match self.addresses.enter(address) {
+        match self.addresses.acquire(address) {
             Ok(place) => Some(ConnectionPermit { place, ..ticket }),
             Err(AddressFull) => {
                 drop(ticket);

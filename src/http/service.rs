@@ -85,7 +85,7 @@ impl Peer {
         match (self.surplus, &self.addresses) {
             (Some(surplus), _) => Err(surplus),
             (None, Some(addresses)) => {
-                addresses.enter(self.client.address).map_err(|AddressFull| LimitExceeded::Address)
+                addresses.acquire(self.client.address).map_err(|AddressFull| LimitExceeded::Address)
             }
             (None, None) => Ok(None),
         }

@@ -99,7 +99,7 @@ pub(super) async fn open(
         Err(denial) => return denied::stream_answer(app, &denial, by_status),
     };
     let candidate = Candidate { workspace: workspace.clone(), identity: connection_gate.identity.clone() };
-    let stream_guard = match app.open.admit(candidate) {
+    let stream_guard = match app.open.register(candidate) {
         Ok(stream_guard) => stream_guard,
         Err(bound) => {
             app.metrics.count_refusal(bound.as_str());

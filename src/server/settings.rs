@@ -127,7 +127,7 @@ pub(super) fn hub_settings(config: &Config) -> HubSettings {
 pub(super) fn stream_limits(config: &Config) -> StreamLimits {
     let limits = &config.limits;
     StreamLimits {
-        in_all: limits.connections,
+        per_node: limits.connections,
         per_workspace: limits.connections_per_workspace,
         per_user: limits.connections_per_user,
     }

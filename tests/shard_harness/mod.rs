@@ -94,7 +94,7 @@ impl ShardHarness {
             },
         };
         let until = Until { expires: identity.expires, aged: None };
-        let stream_guard = self.open.admit(Candidate { workspace: workspace.clone(), identity }).unwrap();
+        let stream_guard = self.open.register(Candidate { workspace: workspace.clone(), identity }).unwrap();
         let subscriber = self.hub.join(workspace, Start::Head, view).unwrap();
         (subscriber, Terms { stream_guard, place: None, until })
     }

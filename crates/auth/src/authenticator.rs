@@ -254,7 +254,7 @@ async fn by_app(
     credentials: &Credentials<'_>,
 ) -> MethodOutcome {
     let Credentials { headers, address, scheme, host, path, query, .. } = credentials;
-    let _place = askers.enter(*address).map_err(|AddressFull| {
+    let _place = askers.acquire(*address).map_err(|AddressFull| {
         Denial::passing(
             DenialReason::AppUnavailable,
             "too many of this address are being asked about at the moment: try again later",

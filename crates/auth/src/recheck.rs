@@ -209,7 +209,7 @@ mod tests {
         let workspace = WorkspaceId::parse("acme").unwrap();
         let enter = || -> StreamGuard {
             let identity = Identity::default();
-            let stream_guard = open.admit(Candidate { workspace: workspace.clone(), identity }).unwrap();
+            let stream_guard = open.register(Candidate { workspace: workspace.clone(), identity }).unwrap();
             let auth_request =
                 forward.auth_request(&http::HeaderMap::new(), [127, 0, 0, 1].into(), "http", None, "/");
             let (workspace, identity) = (workspace.clone(), Identity::default());

@@ -1,4 +1,4 @@
-//! How many connections or streams each client address has.
+//! Counts of connections or streams for each client address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,28 +7,30 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// What a client is counted by: a single IPv4 address, or the IPv6 network of 64 bits that a site gets as one and
-/// within which it may use any address (RFC 6177). In 64 bits, as there may be two for each connection: no site has
-/// an IPv6 network that begins with 32 zeros (RFC 4291 section 2.4), so these stand for IPv4.
+/// Identifies a client by its address: one IPv4 address, or an IPv6 network of 64 bits.
+///
+/// A site gets such a network as one and may use all its addresses (RFC 6177). The key has 64 bits,
+/// because there may be two for each connection. No site has a network that begins with 32 zeros
+/// (RFC 4291 section 2.4), so these keys are free for IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddressKey(u64);
 
-/// An address has as many places as it may.
+/// Reports that an address has reached its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressFull;
 
-/// Below this many addresses their table is not worth shrinking.
-const TABLE_KEPT: usize = 1024;
+/// Below this number of addresses, shrinking the table saves too little memory.
+const TABLE_SHRINK_MIN: usize = 1024;
 
-/// Counts what each address has against one bound for all.
+/// Counts the connections or streams of each address against one limit.
 #[derive(Debug)]
 pub struct AddressCounts {
-    most: Option<NonZeroU32>,
-    /// Holds no more keys than there are connections and streams.
+    limit: Option<NonZeroU32>,
+    /// Has at most one key for each connection and stream.
     counts: Mutex<HashMap<AddressKey, u32>>,
 }
 
-/// One place of an address, until it is dropped.
+/// Counts one connection or stream of an address until it is dropped.
 #[derive(Debug)]
 pub struct AddressPlace {
     key: AddressKey,
@@ -36,7 +38,7 @@ pub struct AddressPlace {
 }
 
 impl AddressKey {
-    /// The key of an address.
+    /// Returns the key of an address. An IPv4-mapped IPv6 address has the key of its IPv4 address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -47,30 +49,30 @@ impl AddressKey {
 }
 
 impl AddressCounts {
-    /// Counts up to `most` for each address; without a bound nothing is counted.
+    /// Creates counts that allow `limit` for each address; `None` counts nothing.
     #[must_use]
-    pub fn new(most: Option<NonZeroU32>) -> Arc<Self> {
-        Arc::new(Self { most, counts: Mutex::default() })
+    pub fn new(limit: Option<NonZeroU32>) -> Arc<Self> {
+        Arc::new(Self { limit, counts: Mutex::default() })
     }
 
-    /// Takes a place of an address, if it has one left; `Ok(None)` where there is no bound.
+    /// Counts one more for an address; returns `Ok(None)` without a limit.
     ///
     /// # Errors
     ///
-    /// [`AddressFull`], when it has none left.
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Option<AddressPlace>, AddressFull> {
-        let Some(most) = self.most else { return Ok(None) };
+    /// Returns [`AddressFull`] if the address has reached the limit.
+    pub fn acquire(self: &Arc<Self>, address: IpAddr) -> Result<Option<AddressPlace>, AddressFull> {
+        let Some(limit) = self.limit else { return Ok(None) };
         let key = AddressKey::of(address);
         let mut counts = self.counts.lock();
         let count = counts.entry(key).or_insert(0);
-        if *count >= most.get() {
+        if *count >= limit.get() {
             return Err(AddressFull);
         }
         *count += 1;
         Ok(Some(AddressPlace { key, counts: Arc::clone(self) }))
     }
 
-    /// Whether no address has a place.
+    /// Returns whether no address is counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts.lock().is_empty()
@@ -84,8 +86,8 @@ impl Drop for AddressPlace {
         *count -= 1;
         if *count == 0 {
             counts.remove(&self.key);
-            // A crowd that has left leaves no memory behind.
-            if counts.capacity() > TABLE_KEPT && counts.len() < counts.capacity() / 4 {
+            // After a peak, the table returns its memory.
+            if counts.capacity() > TABLE_SHRINK_MIN && counts.len() < counts.capacity() / 4 {
                 counts.shrink_to_fit();
             }
         }
@@ -97,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_counted_by_what_one_of_them_has() {
+    fn key_is_an_ipv4_address_or_an_ipv6_network() {
         let key = |address: &str| AddressKey::of(address.parse().unwrap());
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));

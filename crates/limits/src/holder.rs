@@ -1,23 +1,23 @@
-//! The client that something is counted for.
+//! The client for which something is counted.
 
 use std::net::IpAddr;
 
 use super::AddressKey;
 use tidings_event::{Keys, TokenKey, UserKey};
 
-/// A client: its user; where tokens name no user, its token; its address where neither is known.
+/// Identifies a client: by its user, else by its token, else by its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Holder {
-    /// All connections of a user.
+    /// All requests of a user.
     User(UserKey),
-    /// All connections with a token.
+    /// All requests with a token that names no user.
     Token(TokenKey),
-    /// All connections of an address.
+    /// All requests of an address without user and token.
     Address(AddressKey),
 }
 
 impl Holder {
-    /// The client with these keys at this address.
+    /// Returns the holder for these keys at this address.
     #[must_use]
     pub fn of(keys: Keys, address: IpAddr) -> Self {
         match keys {

@@ -17,7 +17,7 @@ pub mod selector;
 pub mod stream_guard;
 
 pub use address::{AddressCounts, AddressFull, AddressKey, AddressPlace};
-pub use bodies::{BodyBudget, BodyRoom};
+pub use bodies::{BodyBudget, BodyReservation};
 pub use holder::Holder;
 pub use registry::{Candidate, StreamBound, StreamLimits, StreamRegistry};
 pub use selector::Selector;

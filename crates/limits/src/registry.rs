@@ -1,4 +1,4 @@
-//! Every open stream of this node.
+//! The registry of a node's open streams.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -15,33 +15,33 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_event::{ConnectionId, NodeId};
 use tidings_event::{Identity, Keys, UserKey};
 
-/// How many streams may be open at a time; 0 is no bound.
+/// Limits the open streams of a node; 0 means no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StreamLimits {
-    /// On the node in all.
-    pub in_all: usize,
+    /// On the node.
+    pub per_node: usize,
     /// To one workspace.
     pub per_workspace: usize,
     /// Of one user.
     pub per_user: usize,
 }
 
-/// The bound that a further stream would pass. Nobody is ended to make room: who is there stays.
+/// The limit that a new stream would exceed. A registry ends no stream to admit another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamBound {
-    /// Streams in all.
-    #[error("this node has as many streams as it may (limits.connections)")]
+    /// The streams of the node.
+    #[error("this node has as many streams as limits.connections allows")]
     Node,
-    /// Streams of a workspace.
-    #[error("this workspace has as many streams on this node as it may (limits.connections_per_workspace)")]
+    /// The streams of a workspace.
+    #[error("this workspace has as many streams on this node as limits.connections_per_workspace allows")]
     Workspace,
-    /// Streams of a user.
-    #[error("this user has as many streams on this node as it may (limits.connections_per_user)")]
+    /// The streams of a user.
+    #[error("this user has as many streams on this node as limits.connections_per_user allows")]
     User,
 }
 
 impl StreamBound {
-    /// The word for it in metrics.
+    /// Returns the label in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,16 +52,16 @@ impl StreamBound {
     }
 }
 
-/// A stream that wants to be opened.
+/// A stream to register.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// Who is there.
+    /// The identity of its client.
     pub identity: Identity,
 }
 
-/// The open streams.
+/// Registers all open streams of a node.
 #[derive(Debug)]
 pub struct StreamRegistry {
     node: NodeId,
@@ -73,7 +73,7 @@ pub struct StreamRegistry {
 struct RegistryState {
     streams: Slab<OpenStream>,
     numbers: u64,
-    /// Counted whether or not it is bounded, so that all streams of a workspace share its name.
+    /// Counted even without a limit, so that all streams of a workspace share the text of its id.
     by_workspace: HashMap<WorkspaceId, usize>,
     by_user: HashMap<UserKey, usize>,
 }
@@ -84,18 +84,18 @@ struct OpenStream {
     keys: Keys,
     number: u64,
     began: UnixMilliseconds,
-    /// Who hears that it ends.
+    /// The receiver of the stream's ending.
     close_signal: Option<Arc<dyn OnClose>>,
-    /// What that one calls it.
-    called: u32,
-    /// What was said. The first word counts.
+    /// The number of the stream at its receiver.
+    number_at_signal: u32,
+    /// The first ending counts.
     ending: Option<Ending>,
 }
 
-/// Where a stream stands among the open ones.
+/// The index of a stream in the registry.
 pub(super) type StreamSlot = u32;
 
-/// A moment in half the room that the system's own type takes: there is one for each stream.
+/// A time in half the bytes of `SystemTime`, because each stream has one.
 type UnixMilliseconds = u64;
 
 fn unix_milliseconds(at: SystemTime) -> UnixMilliseconds {
@@ -104,23 +104,23 @@ fn unix_milliseconds(at: SystemTime) -> UnixMilliseconds {
 }
 
 impl StreamRegistry {
-    /// None are open.
+    /// Creates a registry without streams.
     #[must_use]
     pub fn new(node: NodeId, limits: StreamLimits) -> Self {
         Self { node, limits, state: Mutex::default() }
     }
 
-    /// Opens a stream, if it fits. It is open until the lease is dropped.
+    /// Registers a stream until its guard is dropped.
     ///
     /// # Errors
     ///
-    /// The [`StreamBound`] that it would pass.
-    pub fn admit(self: &Arc<Self>, candidate: Candidate) -> Result<StreamGuard, StreamBound> {
+    /// Returns the [`StreamBound`] that the stream would exceed.
+    pub fn register(self: &Arc<Self>, candidate: Candidate) -> Result<StreamGuard, StreamBound> {
         let mut state = self.state.lock();
         let RegistryState { streams, numbers, by_workspace, by_user } = &mut *state;
         let limits = &self.limits;
-        // One connection of HTTP/2 carries many streams.
-        if limits.in_all > 0 && streams.len() >= limits.in_all {
+        // The limit of connections does not cover this: one HTTP/2 connection carries many streams.
+        if limits.per_node > 0 && streams.len() >= limits.per_node {
             return Err(StreamBound::Node);
         }
         if is_full(by_workspace, &candidate.workspace, limits.per_workspace) {
@@ -133,15 +133,15 @@ impl StreamRegistry {
         {
             return Err(StreamBound::User);
         }
-        let workspace = one_more(by_workspace, workspace);
-        // What is not bounded is not counted.
+        let workspace = increment(by_workspace, workspace);
+        // Without a limit, users are not counted.
         if limits.per_user > 0
             && let Some(user) = keys.user
         {
             *by_user.entry(user).or_default() += 1;
         }
         let entry = streams.vacant_entry();
-        // There are not so many sockets.
+        // A node never has 2^32 open streams, so this error does not happen.
         let slot = StreamSlot::try_from(entry.key()).map_err(|_| StreamBound::Node)?;
         *numbers += 1;
         entry.insert(OpenStream {
@@ -150,22 +150,22 @@ impl StreamRegistry {
             number: *numbers,
             began: unix_milliseconds(SystemTime::now()),
             close_signal: None,
-            called: 0,
+            number_at_signal: 0,
             ending: None,
         });
         Ok(StreamGuard::new(Arc::clone(self), slot))
     }
 
-    pub(super) fn leave(&self, slot: StreamSlot) {
+    pub(super) fn remove(&self, slot: StreamSlot) {
         let mut state = self.state.lock();
         let Some(stream) = state.streams.try_remove(slot as usize) else { return };
-        one_less(&mut state.by_workspace, &stream.workspace);
+        decrement(&mut state.by_workspace, &stream.workspace);
         if let Some(user) = &stream.keys.user {
-            one_less(&mut state.by_user, user);
+            decrement(&mut state.by_user, user);
         }
     }
 
-    /// The id of the stream in a slot; number 0, which is never given, where there is none.
+    /// Returns the id of the stream in a slot; number 0, which no stream has, if the slot is free.
     pub(super) fn id(&self, slot: StreamSlot) -> ConnectionId {
         let number = self.state.lock().streams.get(slot as usize).map_or(0, |stream| stream.number);
         ConnectionId { node: self.node, number }
@@ -175,15 +175,15 @@ impl StreamRegistry {
         self.state.lock().streams.get(slot as usize).map(|stream| stream.workspace.clone())
     }
 
-    pub(super) fn listen(
+    pub(super) fn notify_on_close(
         &self,
         slot: StreamSlot,
         close_signal: Arc<dyn OnClose>,
-        called: u32,
+        number: u32,
     ) -> Option<Ending> {
         let mut state = self.state.lock();
         let stream = state.streams.get_mut(slot as usize)?;
-        (stream.close_signal, stream.called) = (Some(close_signal), called);
+        (stream.close_signal, stream.number_at_signal) = (Some(close_signal), number);
         stream.ending
     }
 
@@ -194,61 +194,63 @@ impl StreamRegistry {
     pub(super) fn end_one(&self, slot: StreamSlot, id: ConnectionId, ending: Ending) {
         let mut state = self.state.lock();
         let stream = state.streams.get_mut(slot as usize).filter(|stream| stream.number == id.number);
-        let told = stream.and_then(|stream| stream.end(ending));
+        let signal = stream.and_then(|stream| stream.end(ending));
         drop(state);
-        if let Some((close_signal, called)) = told {
-            close_signal.on_close(called, ending);
+        if let Some((close_signal, number)) = signal {
+            close_signal.on_close(number, ending);
         }
     }
 
-    /// Ends the streams that are meant and that were opened before a moment. Answers how many.
-    pub fn end(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
-        // What began in the future began before somebody set the clock back.
+    /// Ends the streams that match and were opened before a time; returns the count.
+    pub fn end_opened_before(&self, selector: &Selector, before: SystemTime, ending: Ending) -> usize {
+        // A stream from the future was opened before the clock was set back.
         let (now, before) = (unix_milliseconds(SystemTime::now()), unix_milliseconds(before));
         let is_old = |stream: &OpenStream| stream.began <= before || stream.began > now;
-        self.end_where(ending, |stream| is_old(stream) && self.means(selector, stream))
+        self.end_streams(ending, |stream| is_old(stream) && self.is_selected(selector, stream))
     }
 
-    /// Ends the streams that are meant, whenever they were opened. Answers how many.
-    pub fn end_all(&self, selector: &Selector, ending: Ending) -> usize {
-        self.end_where(ending, |stream| self.means(selector, stream))
+    /// Ends the streams that match, whenever they were opened; returns the count.
+    pub fn end_matching(&self, selector: &Selector, ending: Ending) -> usize {
+        self.end_streams(ending, |stream| self.is_selected(selector, stream))
     }
 
-    /// Ends the streams of those of whom this is so, which must not open or close any. Answers how many.
-    pub fn end_those(&self, ending: Ending, is_so: impl Fn(&WorkspaceId, Keys) -> bool) -> usize {
-        self.end_where(ending, |stream| is_so(&stream.workspace, stream.keys))
+    /// Ends the streams that `predicate` matches; returns the count. `predicate` must not register
+    /// or drop streams, because the registry is locked.
+    pub fn end_where(&self, ending: Ending, predicate: impl Fn(&WorkspaceId, Keys) -> bool) -> usize {
+        self.end_streams(ending, |stream| predicate(&stream.workspace, stream.keys))
     }
 
-    fn means(&self, selector: &Selector, stream: &OpenStream) -> bool {
+    fn is_selected(&self, selector: &Selector, stream: &OpenStream) -> bool {
         let id = ConnectionId { node: self.node, number: stream.number };
         selector.matches(&stream.workspace, stream.keys, Some(id))
     }
 
-    fn end_where(&self, ending: Ending, meant: impl Fn(&OpenStream) -> bool) -> usize {
-        let (count, told) = {
+    fn end_streams(&self, ending: Ending, is_selected: impl Fn(&OpenStream) -> bool) -> usize {
+        let (count, signals) = {
             let mut state = self.state.lock();
-            let meant = state.streams.iter_mut().map(|(_, stream)| stream).filter(|stream| meant(stream));
-            let (mut count, mut told) = (0, Vec::new());
-            for stream in meant {
+            let selected =
+                state.streams.iter_mut().map(|(_, stream)| stream).filter(|stream| is_selected(stream));
+            let (mut count, mut signals) = (0, Vec::new());
+            for stream in selected {
                 count += 1;
-                told.extend(stream.end(ending));
+                signals.extend(stream.end(ending));
             }
-            (count, told)
+            (count, signals)
         };
-        // Whoever hears it may leave at once, which takes the lock.
-        for (close_signal, called) in told {
-            close_signal.on_close(called, ending);
+        // A receiver may drop its stream at once, which takes the lock.
+        for (close_signal, number) in signals {
+            close_signal.on_close(number, ending);
         }
         count
     }
 
-    /// How many streams are open.
+    /// Returns the number of open streams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.state.lock().streams.len()
     }
 
-    /// Whether none is open.
+    /// Returns whether no stream is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -256,13 +258,14 @@ impl StreamRegistry {
 }
 
 impl OpenStream {
-    /// Says that it ends. Answers who has to hear it, if anybody does who has not.
+    /// Records the first ending; returns the receiver to notify, if there is one and it has not
+    /// been notified.
     fn end(&mut self, ending: Ending) -> Option<(Arc<dyn OnClose>, u32)> {
         if self.ending.is_some() {
             return None;
         }
         self.ending = Some(ending);
-        self.close_signal.clone().map(|close_signal| (close_signal, self.called))
+        self.close_signal.clone().map(|close_signal| (close_signal, self.number_at_signal))
     }
 }
 
@@ -270,8 +273,8 @@ fn is_full<K: Eq + Hash>(counts: &HashMap<K, usize>, key: &K, limit: usize) -> b
     limit > 0 && counts.get(key).is_some_and(|count| *count >= limit)
 }
 
-/// Counts one more, and answers the key that is counted under.
-fn one_more<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: K) -> K {
+/// Counts one more; returns the key of the map.
+fn increment<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: K) -> K {
     match counts.entry(key) {
         MapEntry::Occupied(mut entry) => {
             *entry.get_mut() += 1;
@@ -285,7 +288,7 @@ fn one_more<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: K) -> K {
     }
 }
 
-fn one_less<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: &K) {
+fn decrement<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: &K) {
     if let MapEntry::Occupied(mut entry) = counts.entry(key.clone()) {
         *entry.get_mut() -= 1;
         if *entry.get() == 0 {
@@ -314,7 +317,7 @@ mod tests {
         Arc::new(StreamRegistry::new(NodeId::random(), limits))
     }
 
-    fn heard(close_signal: &CloseSignal) -> Option<Ending> {
+    fn signalled(close_signal: &CloseSignal) -> Option<Ending> {
         match close_signal.poll_ending(&Context::from_waker(Waker::noop())) {
             Poll::Ready(ending) => Some(ending),
             Poll::Pending => None,
@@ -322,72 +325,72 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_are_turned_away_at_each_bound_and_let_in_when_somebody_leaves() {
-        let open = open(StreamLimits { in_all: 5, per_workspace: 3, per_user: 2 });
-        let admit = |workspace, user| open.admit(candidate(workspace, user));
-        let first = admit("a", Some("ann")).unwrap();
-        let _second = admit("b", Some("ann")).unwrap();
-        assert_eq!(admit("c", Some("ann")).unwrap_err(), StreamBound::User);
-        let _third = admit("a", None).unwrap();
-        let _fourth = admit("a", None).unwrap();
-        assert_eq!(admit("a", None).unwrap_err(), StreamBound::Workspace);
-        let fifth = admit("c", None).unwrap();
-        assert_eq!(admit("d", None).unwrap_err(), StreamBound::Node);
+    fn each_bound_rejects_until_a_stream_is_dropped() {
+        let open = open(StreamLimits { per_node: 5, per_workspace: 3, per_user: 2 });
+        let register = |workspace, user| open.register(candidate(workspace, user));
+        let first = register("a", Some("ann")).unwrap();
+        let _second = register("b", Some("ann")).unwrap();
+        assert_eq!(register("c", Some("ann")).unwrap_err(), StreamBound::User);
+        let _third = register("a", None).unwrap();
+        let _fourth = register("a", None).unwrap();
+        assert_eq!(register("a", None).unwrap_err(), StreamBound::Workspace);
+        let fifth = register("c", None).unwrap();
+        assert_eq!(register("d", None).unwrap_err(), StreamBound::Node);
         drop(fifth);
         assert_eq!(open.len(), 4);
 
         drop(first);
-        let _fifth = admit("a", Some("ann")).unwrap();
+        let _fifth = register("a", Some("ann")).unwrap();
         assert_eq!(open.len(), 4);
     }
 
     #[test]
-    fn without_bounds_nothing_is_counted_and_nobody_turned_away() {
+    fn without_bounds_no_user_is_counted_and_no_stream_rejected() {
         let open = open(StreamLimits::default());
-        let leases: Vec<_> = (0..100).map(|_| open.admit(candidate("a", Some("ann"))).unwrap()).collect();
+        let guards: Vec<_> = (0..100).map(|_| open.register(candidate("a", Some("ann"))).unwrap()).collect();
         assert!(open.state.lock().by_user.is_empty());
-        drop(leases);
+        drop(guards);
         assert!(open.is_empty() && open.state.lock().by_workspace.is_empty());
     }
 
     #[test]
-    fn only_the_streams_that_are_meant_hear_that_they_end() {
+    fn only_selected_streams_end_and_the_first_ending_counts() {
         let open = open(StreamLimits::default());
-        let ann = open.admit(candidate("a", Some("ann"))).unwrap();
-        let ben = open.admit(candidate("a", Some("ben"))).unwrap();
+        let ann = open.register(candidate("a", Some("ann"))).unwrap();
+        let ben = open.register(candidate("a", Some("ben"))).unwrap();
         let selector =
             Selector { user: UserId::parse("ann").ok().map(|user| user.key()), ..Selector::default() };
         let past = SystemTime::now() - Duration::from_secs(10);
-        assert_eq!(open.end(&selector, past, Ending::Disconnected), 0, "it came later");
-        assert_eq!(open.end_those(Ending::Disconnected, |of, _| of.as_str() == "b"), 0);
-        assert_eq!(open.end(&selector, SystemTime::now(), Ending::Disconnected), 1);
-        assert_eq!(open.end(&selector, SystemTime::now(), Ending::Unauthorized), 1);
-        // The first word counts, for those who listen from then on too.
+        assert_eq!(open.end_opened_before(&selector, past, Ending::Disconnected), 0, "it was opened later");
+        assert_eq!(open.end_where(Ending::Disconnected, |of, _| of.as_str() == "b"), 0);
+        assert_eq!(open.end_opened_before(&selector, SystemTime::now(), Ending::Disconnected), 1);
+        assert_eq!(open.end_opened_before(&selector, SystemTime::now(), Ending::Unauthorized), 1);
+        // A receiver that registers later gets the first ending too.
         assert_eq!((ann.ending(), ben.ending()), (Some(Ending::Disconnected), None));
         let (ann, ben) = (CloseSignal::of(&ann), CloseSignal::of(&ben));
-        assert_eq!((heard(&ann), heard(&ben)), (Some(Ending::Disconnected), None));
+        assert_eq!((signalled(&ann), signalled(&ben)), (Some(Ending::Disconnected), None));
     }
 
     #[test]
-    fn a_handle_ends_its_own_stream_and_none_that_has_its_slot_by_now() {
+    fn handle_ends_only_its_own_stream() {
         let open = open(StreamLimits::default());
-        let ann = open.admit(candidate("a", Some("ann"))).unwrap();
+        let ann = open.register(candidate("a", Some("ann"))).unwrap();
         let (close_signal, handle) = (CloseSignal::of(&ann), ann.handle());
-        assert!(handle.is_open() && heard(&close_signal).is_none());
+        assert!(handle.is_open() && signalled(&close_signal).is_none());
         handle.end(Ending::Unauthorized);
-        assert_eq!(heard(&close_signal), Some(Ending::Unauthorized));
+        assert_eq!(signalled(&close_signal), Some(Ending::Unauthorized));
         drop(ann);
-        let ben = open.admit(candidate("a", Some("ben"))).unwrap();
+        let ben = open.register(candidate("a", Some("ben"))).unwrap();
         assert!(!handle.is_open());
         handle.end(Ending::Unauthorized);
         assert_eq!(ben.ending(), None);
     }
 
     #[test]
-    fn the_streams_of_a_workspace_share_its_name() {
+    fn streams_of_a_workspace_share_the_text_of_its_id() {
         let open = open(StreamLimits::default());
-        let names = || open.admit(candidate("a", None)).unwrap();
-        let (first, second) = (names(), names());
+        let stream = || open.register(candidate("a", None)).unwrap();
+        let (first, second) = (stream(), stream());
         let [first, second] = [&first, &second].map(|stream_guard| stream_guard.workspace().unwrap());
         assert!(std::ptr::eq(first.as_str(), second.as_str()));
     }

@@ -1,37 +1,38 @@
-//! Which streams are meant.
+//! The selection of streams by user, workspace, token or connection id.
 
 use tidings_event::ConnectionId;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Keys, TokenKey, UserKey};
 
-/// What a stream must have to be meant: all that is given here. At least one is, or nothing would keep it from meaning
-/// everybody.
+/// Selects the streams that have all the given properties. A selector without properties selects no
+/// stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selector {
-    /// Its user.
+    /// The user of the stream.
     pub user: Option<UserKey>,
-    /// Its workspace.
+    /// The workspace of the stream.
     pub workspace: Option<WorkspaceId>,
-    /// The token that it was opened with.
+    /// The token with which the stream was opened.
     pub token: Option<TokenKey>,
-    /// The stream itself.
+    /// The id of the stream.
     pub connection: Option<ConnectionId>,
 }
 
 impl Selector {
-    /// Whether nothing is asked of a stream.
+    /// Returns whether no property is given.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a stream is meant, or, without a connection, one that somebody wants to open.
+    /// Returns whether a stream is selected. `connection` is `None` for a stream that is not open
+    /// yet.
     #[must_use]
     pub fn matches(&self, workspace: &WorkspaceId, keys: Keys, connection: Option<ConnectionId>) -> bool {
-        let agrees = !self.is_empty()
+        let matches = !self.is_empty()
             && self.workspace.as_ref().is_none_or(|wanted| wanted == workspace)
             && self.connection.is_none_or(|wanted| Some(wanted) == connection);
-        agrees
+        matches
             && self.user.is_none_or(|wanted| keys.user == Some(wanted))
             && self.token.is_none_or(|wanted| keys.token == Some(wanted))
     }
@@ -44,7 +45,7 @@ mod tests {
     use tidings_event::{TokenId, UserId};
 
     #[test]
-    fn all_that_is_given_must_agree_and_nothing_means_nobody() {
+    fn all_properties_must_match_and_an_empty_selector_matches_nothing() {
         let acme = WorkspaceId::parse("acme").unwrap();
         let (ann, ben) = (UserId::parse("ann").unwrap().key(), UserId::parse("ben").unwrap().key());
         let token = TokenId::parse("t1").unwrap().key();
@@ -62,8 +63,8 @@ mod tests {
         assert!(matches(Selector { connection: Some(here), ..Selector::default() }));
         let next = Selector { connection: Some(ConnectionId { node, number: 8 }), ..Selector::default() };
         assert!(!matches(next.clone()));
-        assert!(!next.matches(&acme, keys, None), "a stream that is not open yet is nobody's connection");
-        let nobody = Selector { user: Some(ann), ..Selector::default() };
-        assert!(!nobody.matches(&acme, Keys::default(), Some(here)));
+        assert!(!next.matches(&acme, keys, None), "a stream that is not open yet has no connection id");
+        let user_only = Selector { user: Some(ann), ..Selector::default() };
+        assert!(!user_only.matches(&acme, Keys::default(), Some(here)));
     }
 }

@@ -1,4 +1,4 @@
-//! A stream's place among the open ones, and the word that ends it.
+//! The guard of a registered stream, and the signal that ends the stream.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,17 +12,17 @@ use tidings_event::ConnectionId;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
 
-/// Why a stream is ended from outside it.
+/// The reason for which the node ends a stream from outside its writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// A backend has disconnected it.
+    /// A backend has disconnected the client.
     Disconnected,
-    /// It was found out that it may not be open any more.
+    /// A repeated authentication rejected the client.
     Unauthorized,
 }
 
 impl Ending {
-    /// What the client is told.
+    /// Returns the reason that the client receives.
     #[must_use]
     pub fn reason(self) -> ReconnectReason {
         match self {
@@ -32,65 +32,67 @@ impl Ending {
     }
 }
 
-/// Whoever writes streams, and has to hear that one of them ends.
+/// Receives the endings of streams; a writer of streams implements it.
 pub trait OnClose: fmt::Debug + Send + Sync {
-    /// The stream that the writer has given this number to has to end. It may be gone already. Does not block.
+    /// Reports that a stream has to end. `stream` is the number that the writer gave to
+    /// [`StreamGuard::notify_on_close`]. The stream may be gone already. Must not block.
     fn on_close(&self, stream: u32, ending: Ending);
 }
 
-const GOES_ON: u8 = 0;
+const OPEN: u8 = 0;
 const DISCONNECTED: u8 = 1;
 const UNAUTHORIZED: u8 = 2;
 
-/// The ear of a task that writes a single stream. Looking takes no lock.
+/// Notifies the task of a single stream. Reading it takes no lock.
 #[derive(Debug, Default)]
 pub struct CloseSignal {
-    heard: AtomicU8,
+    ending: AtomicU8,
     waker: AtomicWaker,
 }
 
 impl CloseSignal {
-    /// The ear of the task that writes a stream.
+    /// Creates the signal of a stream and registers it with the stream's guard.
     #[must_use]
     pub fn of(stream_guard: &StreamGuard) -> Arc<Self> {
         let close_signal = Arc::new(Self::default());
-        if let Some(ending) = stream_guard.listen(Arc::clone(&close_signal) as Arc<dyn OnClose>, 0) {
+        if let Some(ending) = stream_guard.notify_on_close(Arc::clone(&close_signal) as Arc<dyn OnClose>, 0) {
             close_signal.on_close(0, ending);
         }
         close_signal
     }
 
-    fn heard(&self) -> Option<Ending> {
-        match self.heard.load(Ordering::Acquire) {
-            GOES_ON => None,
+    fn ending(&self) -> Option<Ending> {
+        match self.ending.load(Ordering::Acquire) {
+            OPEN => None,
             DISCONNECTED => Some(Ending::Disconnected),
             _ => Some(Ending::Unauthorized),
         }
     }
 
-    /// Whether the stream has to end; wakes the task of the last call when it does. Cancellation safe.
+    /// Returns `Ready` once the stream has to end; wakes the task of the last call. Cancellation
+    /// safe.
     pub fn poll_ending(&self, context: &Context<'_>) -> Poll<Ending> {
-        if let Some(ending) = self.heard() {
+        if let Some(ending) = self.ending() {
             return Poll::Ready(ending);
         }
         self.waker.register(context.waker());
-        // The word may have come between the look and the registration.
-        self.heard().map_or(Poll::Pending, Poll::Ready)
+        // The ending may have come between the first load and the registration.
+        self.ending().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl OnClose for CloseSignal {
     fn on_close(&self, _stream: u32, ending: Ending) {
-        let word = match ending {
+        let value = match ending {
             Ending::Disconnected => DISCONNECTED,
             Ending::Unauthorized => UNAUTHORIZED,
         };
-        self.heard.store(word, Ordering::Release);
+        self.ending.store(value, Ordering::Release);
         self.waker.wake();
     }
 }
 
-/// A stream, for those who may end it and do not keep it open.
+/// Ends a stream from elsewhere, without keeping it registered.
 #[derive(Debug)]
 pub struct StreamHandle {
     registry: Weak<StreamRegistry>,
@@ -99,10 +101,10 @@ pub struct StreamHandle {
 }
 
 impl StreamHandle {
-    /// Whether the stream is still open.
+    /// Returns whether the stream is still open.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        // Another stream may have its slot by now.
+        // Another stream may have the slot by now.
         self.registry.upgrade().is_some_and(|registry| registry.id(self.slot) == self.id)
     }
 
@@ -114,7 +116,7 @@ impl StreamHandle {
     }
 }
 
-/// A stream's place among the open ones. The stream counts until this is dropped.
+/// Registers a stream until it is dropped.
 #[derive(Debug)]
 pub struct StreamGuard {
     registry: Arc<StreamRegistry>,
@@ -126,31 +128,32 @@ impl StreamGuard {
         Self { registry, slot }
     }
 
-    /// The stream's id.
+    /// Returns the stream's id.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         self.registry.id(self.slot)
     }
 
-    /// The stream's workspace.
+    /// Returns the stream's workspace.
     #[must_use]
     pub fn workspace(&self) -> Option<WorkspaceId> {
         self.registry.workspace(self.slot)
     }
 
-    /// A way to end the stream from elsewhere.
+    /// Returns a handle that can end the stream.
     #[must_use]
     pub fn handle(&self) -> StreamHandle {
         StreamHandle { registry: Arc::downgrade(&self.registry), slot: self.slot, id: self.id() }
     }
 
-    /// Has whoever writes the stream told when it has to end. Answers what was said before that, which is not said again.
+    /// Sets the receiver of the stream's ending; `stream` is passed to it. Returns an earlier
+    /// ending, which the receiver does not get again.
     #[must_use]
-    pub fn listen(&self, close_signal: Arc<dyn OnClose>, stream: u32) -> Option<Ending> {
-        self.registry.listen(self.slot, close_signal, stream)
+    pub fn notify_on_close(&self, close_signal: Arc<dyn OnClose>, stream: u32) -> Option<Ending> {
+        self.registry.notify_on_close(self.slot, close_signal, stream)
     }
 
-    /// Whether the stream has to end, and why.
+    /// Returns the ending, if the stream has to end.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         self.registry.ending(self.slot)
@@ -159,6 +162,6 @@ impl StreamGuard {
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        self.registry.leave(self.slot);
+        self.registry.remove(self.slot);
     }
 }

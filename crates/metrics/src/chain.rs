@@ -1,6 +1,6 @@
-//! Errors in log lines.
+//! Causes of errors in log lines.
 
-/// An error with what caused it, in one line.
+/// Formats an error and its chain of causes as one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

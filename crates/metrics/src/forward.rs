@@ -1,4 +1,4 @@
-//! What is counted of the app's decisions.
+//! The counters of forward auth.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,16 +6,16 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// What came of a question.
+/// The outcome of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardOutcome {
-    /// The app let in.
+    /// The app accepted the client.
     Allowed,
-    /// The app refused.
+    /// The app rejected the client.
     Denied,
-    /// There was no answer that counts.
+    /// The app gave no valid response.
     Failed,
-    /// An answer that the app gave before was used again.
+    /// The node used an earlier response again.
     Cached,
 }
 
@@ -24,11 +24,11 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
-/// The counters of forward authentication. A clone counts into the same.
+/// Counts the decisions of forward auth. Clones share the counters.
 #[derive(Debug, Clone, Default)]
 pub struct ForwardMetrics {
     outcomes: Family<OutcomeLabel, Counter>,
-    /// Requests to the app that are under way.
+    /// The open requests to the app.
     pub in_flight: Gauge,
 }
 
@@ -46,23 +46,23 @@ impl ForwardOutcome {
 }
 
 impl ForwardMetrics {
-    /// All counters at zero, written with those of a registry.
+    /// Creates counters at zero and adds them to a registry.
     pub fn registered(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         for outcome in ForwardOutcome::ALL {
             metrics.counter(outcome);
         }
-        registry.register("forward", "Questions to the app, by what came of them", metrics.outcomes.clone());
-        registry.register("forward_in_flight", "Requests to the app under way", metrics.in_flight.clone());
+        registry.register("forward", "Decisions of the app, by outcome", metrics.outcomes.clone());
+        registry.register("forward_in_flight", "Open requests to the app", metrics.in_flight.clone());
         metrics
     }
 
-    /// Counts one.
+    /// Counts one decision.
     pub fn count(&self, outcome: ForwardOutcome) {
         self.counter(outcome).inc();
     }
 
-    /// How many there were.
+    /// Returns the number of decisions with an outcome.
     #[must_use]
     pub fn counted(&self, outcome: ForwardOutcome) -> u64 {
         self.counter(outcome).get()

@@ -17,12 +17,12 @@ pub use chain::chain;
 pub use forward::{ForwardMetrics, ForwardOutcome};
 pub use throttle::Throttle;
 
-/// Whether an event stands in the log.
+/// Whether an event is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// Published without the log.
+    /// A live event, without an entry in the log.
     Live,
-    /// Logged.
+    /// A durable event.
     Logged,
 }
 
@@ -36,47 +36,48 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// How a connection or stream ended, and why an event was dropped: a label each.
+/// Counters with one label, the reason.
 type ByReason = Family<ReasonLabel, Counter>;
 
-/// The counters and gauges of a node. They count from the start of the process.
+/// Holds the counters and gauges of a node, from the start of the process.
 pub struct Metrics {
     registry: Registry,
     /// Open connections on the public listener.
     pub connections: Gauge,
     /// Connections accepted on the public listener.
     pub connections_accepted: Counter,
-    /// Connections that the engine writes to.
+    /// Connections to which the engine writes.
     pub handed_off: Gauge,
     /// Subscribers in workspaces.
     pub subscribers: Gauge,
-    /// Workspaces held, lingering ones included.
+    /// Workspaces that the node holds, with those that linger.
     pub workspaces: Gauge,
-    /// Bytes of recent events in memory.
+    /// Bytes of all rings.
     pub ring_bytes: Gauge,
-    /// Bytes of pages of logs in memory.
+    /// Bytes of log pages in memory.
     pub replay_bytes: Gauge,
-    /// Events handed to streams.
+    /// Events that were written to streams.
     pub deliveries: Counter,
-    /// Bytes handed to streams.
+    /// Bytes that were written to streams.
     pub delivered_bytes: Counter,
     /// Calls that wrote to sockets of the public listener.
     pub socket_writes: Counter,
     /// Events published through this node's HTTP interface.
     pub published: Counter,
-    /// Publishes through HTTP that failed.
+    /// Publications over HTTP that failed.
     pub publish_failures: Counter,
-    /// Orders of backends that were carried out.
-    pub orders: Counter,
-    /// Orders of backends that were not understood.
-    pub orders_refused: Counter,
-    /// The app's decisions.
+    /// Commands of the control channel that the node carried out.
+    pub control_commands: Counter,
+    /// Messages of the control channel that are not a valid command.
+    pub control_commands_invalid: Counter,
+    /// The decisions of the app.
     pub forward: ForwardMetrics,
-    /// Times that the keys for tokens were fetched.
+    /// Fetches of the key set for tokens.
     pub jwks_fetches: Counter,
-    /// Times that the keys for tokens could not be fetched.
+    /// Fetches of the key set for tokens that failed.
     pub jwks_fetch_failures: Counter,
-    /// When the certificate of the public listener ends, in seconds since 1970; 0 without TLS.
+    /// The time at which the certificate of the public listener expires, in seconds since 1970; 0
+    /// without TLS.
     pub tls_not_after: Gauge,
     /// Log lines that could not be written.
     pub log_lines_dropped: Counter,
@@ -89,7 +90,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All counters at zero.
+    /// Creates all counters at zero.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("tidings");
@@ -104,29 +105,25 @@ impl Metrics {
         let handed_off = Gauge::default();
         registry.register(
             "connections_handed_off",
-            "Open connections that the delivery engine writes to, beside the HTTP server",
+            "Open connections that the engine writes to, beside the HTTP server",
             handed_off.clone(),
         );
         let subscribers = Gauge::default();
         registry.register("subscribers", "Subscribers in workspaces", subscribers.clone());
         let workspaces = Gauge::default();
-        registry.register("workspaces", "Workspaces held, lingering ones included", workspaces.clone());
+        registry.register(
+            "workspaces",
+            "Workspaces that the node holds, with those that linger",
+            workspaces.clone(),
+        );
         let ring_bytes = Gauge::default();
-        registry.register(
-            "ring_bytes",
-            "Bytes of recent events in memory, all workspaces together",
-            ring_bytes.clone(),
-        );
+        registry.register("ring_bytes", "Bytes of the rings of all workspaces", ring_bytes.clone());
         let replay_bytes = Gauge::default();
-        registry.register(
-            "replay_bytes",
-            "Bytes of logs in memory that clients which come back read",
-            replay_bytes.clone(),
-        );
+        registry.register("replay_bytes", "Bytes of logs in memory for replays", replay_bytes.clone());
         let deliveries = Counter::default();
-        registry.register("deliveries", "Events handed to streams", deliveries.clone());
+        registry.register("deliveries", "Events written to streams", deliveries.clone());
         let delivered_bytes = Counter::default();
-        registry.register("delivered_bytes", "Bytes handed to streams", delivered_bytes.clone());
+        registry.register("delivered_bytes", "Bytes written to streams", delivered_bytes.clone());
         let socket_writes = Counter::default();
         registry.register(
             "socket_writes",
@@ -134,13 +131,13 @@ impl Metrics {
             socket_writes.clone(),
         );
         let published = Counter::default();
-        registry.register("published", "Events published through HTTP", published.clone());
+        registry.register("published", "Events published over HTTP", published.clone());
         let publish_failures = Counter::default();
-        registry.register("publish_failures", "Publishes through HTTP that failed", publish_failures.clone());
+        registry.register("publish_failures", "Publications over HTTP that failed", publish_failures.clone());
         let tls_not_after = Gauge::default();
         registry.register(
             "tls_certificate_not_after_seconds",
-            "When the certificate of the public listener ends, since 1970; 0 without TLS",
+            "When the certificate of the public listener expires, since 1970; 0 without TLS",
             tls_not_after.clone(),
         );
         let log_lines_dropped = Counter::default();
@@ -149,47 +146,43 @@ impl Metrics {
             "Log lines that could not be written",
             log_lines_dropped.clone(),
         );
-        let orders = Counter::default();
-        registry.register("orders", "Orders of backends that were carried out", orders.clone());
-        let orders_refused = Counter::default();
+        let control_commands = Counter::default();
+        registry.register("orders", "Disconnects that the node carried out", control_commands.clone());
+        let control_commands_invalid = Counter::default();
         registry.register(
             "orders_refused",
-            "Orders of backends that were not understood",
-            orders_refused.clone(),
+            "Messages on the control channel that are not a valid disconnect",
+            control_commands_invalid.clone(),
         );
         let forward = ForwardMetrics::registered(&mut registry);
         let jwks_fetches = Counter::default();
-        registry.register(
-            "jwks_fetches",
-            "Times that the keys for tokens were fetched",
-            jwks_fetches.clone(),
-        );
+        registry.register("jwks_fetches", "Fetches of the key set for tokens", jwks_fetches.clone());
         let jwks_fetch_failures = Counter::default();
         registry.register(
             "jwks_fetch_failures",
-            "Times that the keys for tokens could not be fetched",
+            "Fetches of the key set for tokens that failed",
             jwks_fetch_failures.clone(),
         );
         let events = Family::default();
         registry.register("events", "Events that arrived from the bus", events.clone());
         let dropped = ByReason::default();
-        registry.register("events_dropped", "Events that could not be delivered", dropped.clone());
+        registry.register("events_dropped", "Events that the node dropped", dropped.clone());
         let resets = ByReason::default();
-        registry.register(
-            "resets",
-            "Times that subscribers were told that events may be missing",
-            resets.clone(),
-        );
+        registry.register("resets", "Resets, by the reason for which events may be missing", resets.clone());
         let reconnects = ByReason::default();
         registry.register(
             "reconnects",
-            "Streams that the node ended, asking to come back",
+            "Streams that the node ended with a request to reconnect",
             reconnects.clone(),
         );
         let refusals = ByReason::default();
-        registry.register("refusals", "Clients turned away at a limit, for now", refusals.clone());
+        registry.register("refusals", "Connections, streams and bodies beyond a limit", refusals.clone());
         let denials = ByReason::default();
-        registry.register("denials", "Requests that were not let in, by the check", denials.clone());
+        registry.register(
+            "denials",
+            "Requests that authentication rejected, by the check that failed",
+            denials.clone(),
+        );
         Self {
             registry,
             connections,
@@ -204,8 +197,8 @@ impl Metrics {
             socket_writes,
             published,
             publish_failures,
-            orders,
-            orders_refused,
+            control_commands,
+            control_commands_invalid,
             forward,
             jwks_fetches,
             jwks_fetch_failures,
@@ -220,65 +213,65 @@ impl Metrics {
         }
     }
 
-    /// An event arrived.
+    /// Counts an event from the bus.
     pub fn count_event(&self, kind: EventKind) {
         self.events.get_or_create(&KindLabel { kind: kind.as_str() }).inc();
     }
 
-    /// Somebody was not let in, for being beyond the bound that `reason` names.
+    /// Counts a connection, stream or body beyond the limit that `reason` names.
     pub fn count_refusal(&self, reason: &'static str) {
         self.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// An event could not be delivered.
+    /// Counts an event that the node dropped.
     pub fn count_dropped(&self, reason: &'static str) {
         self.dropped.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Subscribers were told that something may be missing.
+    /// Counts a reset.
     pub fn count_reset(&self, reason: &'static str) {
         self.resets.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// A stream was ended with the wish that the client come back.
+    /// Counts a stream that the node ended with a request to reconnect.
     pub fn count_reconnect(&self, reason: &'static str) {
         self.reconnects.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// A request was not let in.
-    pub fn count_denial(&self, check: &'static str) {
-        self.denials.get_or_create(&ReasonLabel { reason: check }).inc();
+    /// Counts a request that authentication rejected.
+    pub fn count_denial(&self, reason: &'static str) {
+        self.denials.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// How many events of a kind arrived.
+    /// Returns the number of events of a kind from the bus.
     #[must_use]
     pub fn events(&self, kind: EventKind) -> u64 {
         self.events.get_or_create(&KindLabel { kind: kind.as_str() }).get()
     }
 
-    /// How many events were dropped for a reason.
+    /// Returns the number of events that were dropped for a reason.
     #[must_use]
     pub fn dropped(&self, reason: &'static str) -> u64 {
         self.dropped.get_or_create(&ReasonLabel { reason }).get()
     }
 
-    /// How often something was reset for a reason.
+    /// Returns the number of resets for a reason.
     #[must_use]
     pub fn resets(&self, reason: &'static str) -> u64 {
         self.resets.get_or_create(&ReasonLabel { reason }).get()
     }
 
-    /// How many streams were ended for a reason.
+    /// Returns the number of streams that the node ended for a reason.
     #[must_use]
     pub fn reconnects(&self, reason: &'static str) -> u64 {
         self.reconnects.get_or_create(&ReasonLabel { reason }).get()
     }
 
-    /// The Prometheus text form (OpenMetrics 1.0).
+    /// Encodes all metrics in the Prometheus text form (OpenMetrics 1.0).
     ///
     /// # Errors
     ///
-    /// Only when a metric cannot write itself, which none of these does.
+    /// Returns an error only if a metric cannot encode itself; none of these fails.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
@@ -286,12 +279,12 @@ impl Metrics {
     }
 }
 
-/// A connection that counts as open while this lives.
+/// Counts a connection as open until it is dropped.
 #[derive(Debug)]
 pub struct Counted(Arc<Metrics>);
 
 impl Counted {
-    /// A connection that was accepted just now.
+    /// Counts an accepted connection.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
         metrics.connections.inc();
@@ -299,7 +292,7 @@ impl Counted {
         Self(metrics)
     }
 
-    /// The count of writes that it takes part in.
+    /// Returns the counter of writes to which the connection adds.
     #[must_use]
     pub fn writes(&self) -> Counter {
         self.0.socket_writes.clone()
@@ -338,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_what_was_counted() {
+    fn encoded_text_has_the_counted_values() {
         let metrics = Metrics::new();
         metrics.count_event(EventKind::Live);
         metrics.count_reset("interrupted");

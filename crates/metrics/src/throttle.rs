@@ -1,24 +1,25 @@
-//! Log lines that others can cause.
+//! A limit on log lines that clients can cause.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lets one log line a second through and counts the others, for lines that the network can cause.
+/// Allows one log line a second and counts the others.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<ThrottleState>);
 
 #[derive(Debug, Default)]
 struct ThrottleState {
     last: Option<Instant>,
-    silenced: u64,
+    suppressed: u64,
 }
 
 impl Throttle {
     /// The shortest time between two lines.
     pub const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Whether a line may be written now: if so, the number of lines that were held back since the last one.
+    /// Returns whether a line may be written now: the number of lines suppressed since the last
+    /// one, or `None`.
     pub fn pass(&self) -> Option<u64> {
         self.pass_at(Instant::now())
     }
@@ -26,11 +27,11 @@ impl Throttle {
     fn pass_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock();
         if state.last.is_some_and(|last| now.saturating_duration_since(last) < Self::INTERVAL) {
-            state.silenced += 1;
+            state.suppressed += 1;
             return None;
         }
         state.last = Some(now);
-        Some(std::mem::take(&mut state.silenced))
+        Some(std::mem::take(&mut state.suppressed))
     }
 }
 
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_second_that_says_how_many_were_held_back() {
+    fn one_line_a_second_has_the_count_of_suppressed_ones() {
         let throttle = Throttle::default();
         let start = Instant::now();
         assert_eq!(throttle.pass_at(start), Some(0));

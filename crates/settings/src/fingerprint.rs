@@ -1,10 +1,10 @@
-//! Tells whether a file was written or replaced.
+//! Detection of files that were written or replaced.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// The part of a file's metadata that changes when the file is written or replaced.
+/// Holds the part of a file's metadata that changes when the file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     modified: (i64, i64),
@@ -13,7 +13,8 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Reads the metadata of a file, through symbolic links; `None` where there is no such file. Blocks.
+    /// Reads the metadata of a file through symbolic links; returns `None` if there is no such
+    /// file. Blocks.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let file = fs::metadata(path).ok()?;

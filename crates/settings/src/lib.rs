@@ -15,5 +15,5 @@ pub use seconds::Seconds;
 pub use secret_text::SecretText;
 pub use texts::Texts;
 
-/// What stands in the place of a secret where one is shown.
+/// Replaces a secret in output.
 pub const MASK: &str = "***";

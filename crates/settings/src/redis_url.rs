@@ -1,4 +1,4 @@
-//! The address of a Redis server.
+//! The URL of a Redis server.
 
 use std::fmt;
 
@@ -6,25 +6,26 @@ use serde::Deserialize;
 
 use super::MASK;
 
-/// The address of a Redis server, which may hold a password. `Debug` and `Display` show it with the password masked.
+/// Holds the URL of a Redis server, which may contain a password. `Debug` and `Display` mask the
+/// password.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct RedisUrl(String);
 
 impl RedisUrl {
-    /// Takes an address as it stands.
+    /// Creates a URL without validating it.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self(url.into())
     }
 
-    /// The address with its password: for the Redis client alone.
+    /// Returns the URL with its password. Only the Redis client may use it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether no Redis is configured.
+    /// Returns whether no Redis is configured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -37,7 +38,7 @@ impl fmt::Display for RedisUrl {
             return Ok(());
         }
         let Some((scheme, rest)) = self.0.split_once("://") else {
-            // Not an address: it may be a password that was put in the wrong place.
+            // Without a scheme the text may be a misplaced password.
             return f.write_str(MASK);
         };
         match shown(scheme, rest) {
@@ -47,19 +48,20 @@ impl fmt::Display for RedisUrl {
     }
 }
 
-/// What of an address may be seen after its scheme. `None` where it is not certain which part is the password.
+/// Masks the password in the part of a URL after its scheme; returns `None` if it is not certain
+/// which part is the password.
 fn shown(scheme: &str, rest: &str) -> Option<String> {
     let before_query = rest.split_once('?').map_or(rest, |(before, _)| before);
     if scheme == "unix" || scheme.ends_with("+unix") {
-        // The path of a socket; the password is in the query.
+        // A socket's path, with the password in the query.
         return (!before_query.contains('@')).then(|| before_query.to_owned());
     }
-    // The last `@` ends the credentials, even when someone left an `@` in a password unescaped.
+    // The last `@` ends the credentials, because a password may contain an `@` that is not escaped.
     let Some((credentials, _)) = rest.rsplit_once('@') else {
         return is_host(before_query).then(|| before_query.to_owned());
     };
     if credentials.contains(['/', '?', '#']) {
-        // A password with such a character unescaped, or an `@` after the host.
+        // The password contains such a character unescaped, or there is an `@` after the host.
         return None;
     }
     let host = before_query.rsplit_once('@').map_or("", |(_, host)| host);
@@ -72,8 +74,8 @@ fn shown(scheme: &str, rest: &str) -> Option<String> {
     }
 }
 
-/// Whether this is `host[:port][/database][#insecure]`, and not a password, or the end of one, whose `@host` was
-/// forgotten.
+/// Returns whether the text is `host[:port][/database][#insecure]`. Any other text may be a
+/// password, or the end of one, without its `@host`.
 fn is_host(text: &str) -> bool {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_suffix("#insecure").unwrap_or(text);

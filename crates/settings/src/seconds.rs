@@ -1,4 +1,4 @@
-//! Durations, addresses and paths as they stand in configuration files.
+//! Durations, addresses and paths in configuration files.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,21 +8,21 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// The longest duration that a key takes: a day.
+/// Limits a duration: one day.
 const SECONDS_MAX: f64 = 86_400.0;
 
-/// A duration given in seconds, 0 to 86,400; fractions are allowed.
+/// Holds a duration in seconds, 0 to 86,400; fractions are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(Duration);
 
 impl Seconds {
-    /// Takes a duration.
+    /// Creates seconds from a duration, without checking the range.
     #[must_use]
     pub const fn new(duration: Duration) -> Self {
         Self(duration)
     }
 
-    /// The duration.
+    /// Returns the duration.
     #[must_use]
     pub const fn duration(self) -> Duration {
         self.0
@@ -46,12 +46,12 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-/// An address, told in words where it is not one.
+/// Deserializes an address; the error says which form it expects.
 pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     optional_address(deserializer)?.ok_or_else(not_an_address)
 }
 
-/// An address, or nothing where the text is empty.
+/// Deserializes an address; an empty text is `None`.
 pub fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(deserializer).map_err(|_| not_an_address())?;
     if text.is_empty() {
@@ -60,7 +60,7 @@ pub fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
     text.parse().map(Some).map_err(|_| not_an_address())
 }
 
-/// A path, or nothing where the text is empty.
+/// Deserializes a path; an empty text is `None`.
 pub fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))

@@ -1,28 +1,28 @@
-//! A text that must not be shown.
+//! A secret text.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A secret, such as a key. `Debug` masks it, and there is no `Display`.
+/// Holds a secret, such as a key. `Debug` masks it, and there is no `Display`.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct SecretText(String);
 
 impl SecretText {
-    /// Takes a secret as it stands.
+    /// Creates a secret from a text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The secret itself: for whoever uses it, and never for a message.
+    /// Returns the secret. Messages and logs must never contain it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Returns whether the text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_whether_there_is_one_and_no_more() {
+    fn debug_shows_only_whether_the_text_is_empty() {
         assert_eq!(format!("{:?}", SecretText::new("s3cret")), "\"***\"");
         assert_eq!(format!("{:?}", SecretText::default()), "\"\"");
     }

@@ -1,16 +1,16 @@
-//! Lists of texts in which one text may stand for itself.
+//! Lists of texts; one text is a list too.
 
 use std::ops::Deref;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// A list of texts. A single text stands for a list of one; an empty one for the empty list.
+/// Holds a list of texts. A single text is a list of one, an empty text is the empty list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Texts(Vec<String>);
 
 impl Texts {
-    /// Takes a list as it stands.
+    /// Creates a list.
     #[must_use]
     pub fn new(texts: Vec<String>) -> Self {
         Self(texts)
@@ -25,7 +25,7 @@ impl Deref for Texts {
     }
 }
 
-/// What can be written for it.
+/// The two forms in a configuration.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum TextsForm {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_text_stands_for_itself() {
+    fn one_text_is_a_list_of_one() {
         let read = |json| serde_json::from_value::<Texts>(json).ok().map(|texts| texts.0);
         assert_eq!(read(json!("")), Some(vec![]));
         assert_eq!(read(json!("a, b")), Some(vec!["a, b".to_owned()]));

@@ -122,14 +122,14 @@ impl DisconnectHandler {
         let command = match ControlCommand::parse(text) {
             Ok(command) => command,
             Err(error) => {
-                self.metrics.orders_refused.inc();
+                self.metrics.control_commands_invalid.inc();
                 if let Some(silenced) = self.bad_log.pass() {
                     tracing::warn!(%error, silenced, "an order of a backend was not understood, and nothing done");
                 }
                 return None;
             }
         };
-        self.metrics.orders.inc();
+        self.metrics.control_commands.inc();
         let streams = self.carry_out(&command, at);
         tracing::info!(
             user = command.user.as_ref().map(tracing::field::display),
@@ -154,14 +154,14 @@ impl DisconnectHandler {
             if self.ban(&command, at, now) {
                 banned = true;
             } else {
-                self.streams.end(&command.selector, at, Ending::Disconnected);
+                self.streams.end_opened_before(&command.selector, at, Ending::Disconnected);
             }
         }
         if banned {
             let is_banned = |workspace: &WorkspaceId, keys: Keys| {
                 self.bans.until(workspace, keys, SystemTime::now()).is_some()
             };
-            self.streams.end_those(Ending::Disconnected, is_banned);
+            self.streams.end_where(Ending::Disconnected, is_banned);
         }
     }
 
@@ -169,9 +169,9 @@ impl DisconnectHandler {
         // The ban first: who is ended must not come back in between. Whoever is to stay away is also ended if it has come since
         // the order was given, as nothing kept it out until now.
         if self.ban(command, at, SystemTime::now()) {
-            self.streams.end_all(&command.selector, Ending::Disconnected)
+            self.streams.end_matching(&command.selector, Ending::Disconnected)
         } else {
-            self.streams.end(&command.selector, at, Ending::Disconnected)
+            self.streams.end_opened_before(&command.selector, at, Ending::Disconnected)
         }
     }
 

@@ -21,7 +21,7 @@ fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
     let workspace = WorkspaceId::parse("acme").unwrap();
     let open = Arc::new(StreamRegistry::new(NodeId::random(), StreamLimits::default()));
     let candidate = Candidate { workspace: workspace.clone(), identity: Identity::default() };
-    let stream_guard = open.admit(candidate).unwrap();
+    let stream_guard = open.register(candidate).unwrap();
     let subscriber = hub.join(&workspace, Start::Head, SubscriptionFilter::default()).unwrap();
     hub.confirmed(&workspace);
     while let Some(read) = hub.read_queue().take() {

@@ -164,7 +164,7 @@ impl Scene {
         let id = WorkspaceId::parse(workspace).unwrap();
         let start = options.after.as_deref().map_or(Start::Head, |text| Start::After(Resume::new(text)));
         let candidate = Candidate { workspace: id.clone(), identity: Identity::default() };
-        let stream_guard = self.open.admit(candidate).unwrap();
+        let stream_guard = self.open.register(candidate).unwrap();
         let stream = stream_guard.handle();
         let subscriber = self.hub.join(&id, start, options.filter).unwrap();
         let terms = Terms { stream_guard, place: None, until: options.until };
