@@ -77,7 +77,7 @@ impl Node {
                 "since": rfc3339(bus.since),
                 "error": error,
                 "interruptions": bus.interruptions,
-                "heardSecondsAgo": bus.heard.map(|age| age.as_secs_f64()),
+                "heardSecondsAgo": bus.last_received.map(|age| age.as_secs_f64()),
                 "probeRefused": bus.probe_refused,
                 "subscriptionRefused": bus.subscription_refused,
                 "controlRefused": bus.control_refused,
@@ -138,7 +138,7 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
     match &bus.link {
         LinkState::Down { error } => reasons.push(format!("no link to the bus: {error}")),
         LinkState::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
-        LinkState::Up => match bus.heard {
+        LinkState::Up => match bus.last_received {
             _ if bus.subscription_refused.is_some() => {}
             Some(age) if age <= silence_max => {}
             Some(age) => {

@@ -73,7 +73,7 @@ fn open_files(config: &Config) -> Finding {
         Ok(budget) => budget,
         Err(error) => {
             let fix = "raise the limit where the broker is started".to_owned();
-            return Finding { what: WHAT, found: error.to_string(), fix: Some(fix) };
+            return Finding { check: WHAT, result: error.to_string(), fix: Some(fix) };
         }
     };
     let FileBudget { limit, wanted, connections, embedded_clients, .. } = budget;
@@ -87,7 +87,7 @@ fn open_files(config: &Config) -> Finding {
         "raise the limit to {wanted} (`ulimit -n`, LimitNOFILE= of systemd, ulimits of a container), or lower \
          limits.connections or embedded.clients"
     );
-    Finding { what: WHAT, found, fix: Some(fix) }
+    Finding { check: WHAT, result: found, fix: Some(fix) }
 }
 
 /// Whether there is as much memory as all configured bounds come to.
@@ -102,7 +102,7 @@ fn memory(config: &Config) -> Finding {
     }
     let fix = "lower limits.ring_bytes, limits.connections, limits.replay_bytes, limits.body_bytes or those of [embedded], or give \
                the broker more memory";
-    Finding { what: WHAT, found, fix: Some(fix.to_owned()) }
+    Finding { check: WHAT, result: found, fix: Some(fix.to_owned()) }
 }
 
 /// Reads or fetches the keys that tokens are checked with.
@@ -112,7 +112,7 @@ async fn tokens(config: &JwtConfig) -> Finding {
         Ok(verifier) => verifier,
         Err(error) => {
             let fix = "correct [auth.jwt], or the file that it names".to_owned();
-            return Finding { what: WHAT, found: error.to_string(), fix: Some(fix) };
+            return Finding { check: WHAT, result: error.to_string(), fix: Some(fix) };
         }
     };
     verifier.fetch_once().await;
@@ -122,13 +122,13 @@ async fn tokens(config: &JwtConfig) -> Finding {
     }
     let fix =
         "see that it answers 200 with a set of keys, some of which are for auth.jwt.algorithm".to_owned();
-    Finding { what: WHAT, found: format!("none that can be used from {without}"), fix: Some(fix) }
+    Finding { check: WHAT, result: format!("none that can be used from {without}"), fix: Some(fix) }
 }
 
 /// Asks the app about a client without credentials, as the broker would.
 async fn app(config: &ForwardConfig) -> Finding {
     const WHAT: &str = "app at auth.forward.url";
-    let bad = |found: String, fix: &str| Finding { what: WHAT, found, fix: Some(fix.to_owned()) };
+    let bad = |found: String, fix: &str| Finding { check: WHAT, result: found, fix: Some(fix.to_owned()) };
     let workspace = match WorkspaceId::parse("tidings-check") {
         Ok(workspace) => workspace,
         Err(error) => return bad(error.to_string(), "report it; it is a defect"),
@@ -166,7 +166,8 @@ async fn app(config: &ForwardConfig) -> Finding {
 /// Whether the certificate and its key can be used, and for how long.
 fn certificate(config: &Config) -> Option<Finding> {
     let (certificate, key) = config.server.tls.files()?;
-    let bad = |found: String, fix: &str| Finding { what: "certificate", found, fix: Some(fix.to_owned()) };
+    let bad =
+        |found: String, fix: &str| Finding { check: "certificate", result: found, fix: Some(fix.to_owned()) };
     let pair = match (PairFiles { certificate, key }).read() {
         Ok(pair) => pair,
         Err(error) => return Some(bad(error.to_string(), "name a certificate and its key in [server.tls]")),
@@ -188,7 +189,7 @@ fn report(findings: &[Finding]) -> Result<(), CommandFailure> {
     for finding in findings {
         let mark = if finding.fix.is_none() { "ok  " } else { "FAIL" };
         // Whether or not anyone reads it, the exit code tells the outcome.
-        let _ = output::line(&format!("{mark}  {}: {}", finding.what, finding.found));
+        let _ = output::line(&format!("{mark}  {}: {}", finding.check, finding.result));
         if let Some(fix) = &finding.fix {
             let _ = output::line(&format!("      to fix it: {fix}"));
         }

@@ -133,7 +133,7 @@ impl Tickets {
             until: milliseconds(SystemTime::now() + self.lifetime),
         };
         let value = serde_json::to_vec(&stub).map_err(|error| StoreError::Refused(error.to_string()))?;
-        self.bus.keep(&ticket.name(), Bytes::from(value), self.lifetime).await?;
+        self.bus.put_once(&ticket.name(), Bytes::from(value), self.lifetime).await?;
         Ok(ticket)
     }
 
@@ -168,7 +168,7 @@ impl Tickets {
     /// fails the bearer needs a new one.
     pub async fn put_back(&self, used: UsedTicket) {
         let Ok(left) = used.until.duration_since(SystemTime::now()) else { return };
-        if let Err(error) = self.bus.keep(&used.ticket.name(), used.stub, left).await {
+        if let Err(error) = self.bus.put_once(&used.ticket.name(), used.stub, left).await {
             tracing::debug!(%error, "a ticket that opened nothing was not put back");
         }
     }

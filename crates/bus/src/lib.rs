@@ -24,20 +24,23 @@ use tidings_event::BusHandler;
 use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 
-/// A source of events and a place to publish them.
+/// Delivers events, publishes events and reads logs.
 pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
-    /// Keeps the subscriptions in line with the interest and delivers to the feed, until it is told to stop.
+    /// Keeps the subscriptions equal to the desired ones and reports to `bus_handler`, until `stop`
+    /// is cancelled.
     fn run(
         self: Arc<Self>,
         bus_handler: Arc<dyn BusHandler>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()>;
 
-    /// Publishes durably: events are logged, then announced. Answers their ids, in order.
+    /// Publishes durable events: adds them to the log, then announces them. Returns their ids, in
+    /// order.
     ///
     /// # Errors
     ///
-    /// [`PublishError`]. Unless it is [`PublishError::Refused`] the event may have been published all the same.
+    /// Returns a [`PublishError`]. Only [`PublishError::Refused`] and [`PublishError::Busy`] mean
+    /// that no event was published.
     fn publish<'a>(
         &'a self,
         workspace: &'a WorkspaceId,
@@ -48,7 +51,7 @@ pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`LogError`], within a bounded time.
+    /// Returns a [`LogError`], within a bounded time.
     fn read_log<'a>(
         &'a self,
         workspace: &'a WorkspaceId,
@@ -56,32 +59,35 @@ pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
         count: usize,
     ) -> BoxFuture<'a, Result<LogPage, LogError>>;
 
-    /// Marks a workspace as one that carries live events, for all nodes: until `slack` from now by the clock of the bus, and
-    /// beyond the newest entry of the log. Answers the mark that stands then, in milliseconds since the Unix epoch.
+    /// Marks a workspace as mixed, for all nodes. Returns the resulting mark in milliseconds since
+    /// the Unix epoch.
+    ///
+    /// The mark reaches `slack` beyond now, by the clock of the bus, and beyond the newest entry of
+    /// the log.
     ///
     /// # Errors
     ///
-    /// [`LogError`], within a bounded time.
+    /// Returns a [`LogError`], within a bounded time.
     fn mark_live<'a>(
         &'a self,
         workspace: &'a WorkspaceId,
         slack: Duration,
     ) -> BoxFuture<'a, Result<u64, LogError>>;
 
-    /// What is known of the link now.
+    /// Returns the state of the link.
     fn state(&self) -> BusState;
 }
 
-/// Why an event was not published, or not surely.
+/// The reason for which a publication failed or may have failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// The bus cannot be reached, or did not answer in time.
+    /// The bus is unreachable or did not reply in time. The events may have been published.
     #[error("the bus cannot be reached: {0}")]
     Unavailable(String),
-    /// The bus takes no such event now, and published nothing; trying again later helps.
+    /// The bus accepts no events now and published none. A later retry helps.
     #[error("nothing was published: {0}")]
     Busy(String),
-    /// The bus answered with an error.
-    #[error("the bus refused the event: {0}")]
+    /// The bus replied with an error and published no event.
+    #[error("the bus rejected the event: {0}")]
     Refused(String),
 }

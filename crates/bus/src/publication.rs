@@ -1,4 +1,4 @@
-//! What is to be published.
+//! Publications: events for the bus.
 
 use std::sync::Arc;
 
@@ -6,87 +6,89 @@ use bytes::Bytes;
 
 use tidings_event::{Audience, EntryId};
 
-/// The most events in one publication.
+/// Limits the events of one publication.
 pub const EVENTS_MAX: usize = 1_000;
 
-/// The longest idempotency key, in bytes.
+/// Limits an idempotency key, in bytes.
 pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
-/// An event to be published.
+/// One event to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Its payload.
+    /// The payload.
     pub payload: Bytes,
-    /// For whom it is; `None` where it is for everybody.
+    /// The audience; `None` for an event for all users.
     pub to: Option<Arc<Audience>>,
 }
 
 impl From<Bytes> for Item {
-    /// An event for everybody.
+    /// Creates an event for all users.
     fn from(payload: Bytes) -> Self {
         Self { payload, to: None }
     }
 }
 
-/// Events to be published to one workspace as one: all or none, next to each other.
+/// The events of one publication to one workspace. The bus publishes all or none, next to each
+/// other in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// In order; at least one.
+    /// In order, at least one.
     items: Vec<Item>,
     idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Publication {
-    /// One event.
+    /// Creates a publication of one event.
     #[must_use]
     pub fn one(item: impl Into<Item>) -> Self {
         Self { items: vec![item.into()], idempotency_key: None }
     }
 
-    /// Several events; `None` where there is none.
+    /// Creates a publication of several events; returns `None` if there are none.
     #[must_use]
     pub fn several(items: Vec<Item>) -> Option<Self> {
         (!items.is_empty()).then_some(Self { items, idempotency_key: None })
     }
 
-    /// Published with the same key within five minutes, it is published once.
+    /// Sets the idempotency key. Within five minutes, a publication with the same key publishes
+    /// nothing.
     #[must_use]
     pub fn with_idempotency_key(mut self, key: Option<IdempotencyKey>) -> Self {
         self.idempotency_key = key;
         self
     }
 
-    /// The events in order; at least one.
+    /// Returns the events, at least one, in order.
     #[must_use]
     pub fn items(&self) -> &[Item] {
         &self.items
     }
 
-    /// The key, if there is one.
+    /// Returns the idempotency key, if there is one.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
         self.idempotency_key.as_ref()
     }
 }
 
-/// What a publication was given.
+/// The ids of the published events, in order.
 pub type Published = Vec<EntryId>;
 
-/// A key that makes publishing twice the same as publishing once: 1 to 128 visible ASCII characters.
+/// Names a publication, so that a repetition publishes nothing: 1 to 128 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Box<str>);
 
-/// A text is not an idempotency key.
+/// Reports that a text is not an idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters")]
 pub struct IdempotencyKeyError;
 
 impl IdempotencyKey {
-    /// Checks a text and takes it as a key.
+    /// Parses a key.
     ///
     /// # Errors
     ///
-    /// When it is empty, too long, or has other characters.
+    /// Returns an error if the text is empty, longer than 128 bytes or has other characters.
     pub fn parse(text: &str) -> Result<Self, IdempotencyKeyError> {
         let fits = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&text.len());
         if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -96,7 +98,7 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key's text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

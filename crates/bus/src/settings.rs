@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use tidings_settings::{RedisUrl, Seconds, seconds};
 
-/// `[redis]`: the Redis server and the link to it.
+/// `[redis]`: the Redis server and the links to it.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct RedisConfig {
     pub url: RedisUrl,
-    /// `None` when the key is empty: the password stands in the address, or there is none.
+    /// `None` if the key is empty: the password is in the URL, or there is none.
     #[serde(deserialize_with = "seconds::optional_path")]
     pub password_file: Option<PathBuf>,
     pub channel_prefix: String,
@@ -29,33 +29,33 @@ pub struct RedisConfig {
     pub sentinel: SentinelConfig,
 }
 
-/// `[redis.tls]`: the files for TLS towards Redis and its Sentinels.
+/// `[redis.tls]`: the files for TLS to Redis and its Sentinels.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RedisTlsConfig {
-    /// `None` when the key is empty: the authorities that the system trusts.
+    /// The authorities; `None` if the key is empty, for those that the system trusts.
     #[serde(deserialize_with = "seconds::optional_path")]
     pub ca: Option<PathBuf>,
-    /// `None` when the key is empty: no certificate is shown.
+    /// The client certificate; `None` if the key is empty.
     #[serde(deserialize_with = "seconds::optional_path")]
     pub cert: Option<PathBuf>,
-    /// `None` when the key is empty.
+    /// The key of the certificate; `None` if the key is empty.
     #[serde(deserialize_with = "seconds::optional_path")]
     pub key: Option<PathBuf>,
 }
 
-/// `[redis.sentinel]`: following a primary through failovers.
+/// `[redis.sentinel]`: finding the primary after failovers.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct SentinelConfig {
     pub nodes: Vec<RedisUrl>,
-    /// `None` when the key is empty: passwords stand in the addresses, or there are none.
+    /// `None` if the key is empty: the passwords are in the URLs, or there are none.
     #[serde(deserialize_with = "seconds::optional_path")]
     pub password_file: Option<PathBuf>,
     pub primary: String,
     pub poll_seconds: Seconds,
 }
 
-/// `[retention]`: what logs keep of what this node publishes.
+/// `[retention]`: the retention of the logs to which this node publishes.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct RetentionConfig {
@@ -65,7 +65,7 @@ pub struct RetentionConfig {
 }
 
 impl RedisTlsConfig {
-    /// Whether any file is named.
+    /// Returns whether any file is configured.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.ca.is_some() || self.cert.is_some() || self.key.is_some()
@@ -73,13 +73,13 @@ impl RedisTlsConfig {
 }
 
 impl RedisConfig {
-    /// Whether a Redis is configured at all, by its address or by its Sentinels.
+    /// Returns whether a Redis is configured, by its URL or by its Sentinels.
     #[must_use]
     pub fn is_configured(&self) -> bool {
         !self.url.is_empty() || !self.sentinel.nodes.is_empty()
     }
 
-    /// Where Redis is, fit to be shown.
+    /// Describes the address of Redis for output, without passwords.
     #[must_use]
     pub fn describe(&self) -> String {
         if self.sentinel.nodes.is_empty() {
@@ -89,7 +89,7 @@ impl RedisConfig {
         format!("{} by the Sentinels {}", self.sentinel.primary, nodes.join(", "))
     }
 
-    /// The longest time that a link which died silently goes unnoticed.
+    /// Returns the longest time until a lost link without a closed connection is found.
     #[must_use]
     pub fn silence_max(&self) -> Duration {
         self.ping_seconds.duration() + self.ping_timeout_seconds.duration()

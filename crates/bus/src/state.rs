@@ -1,63 +1,65 @@
-//! What is known of the link to the bus, for readiness and `/status`.
+//! The state of the link to the bus, for readiness and `/status`.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-/// How the link stands.
+/// The state of the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkState {
-    /// Not connected, with the last error.
+    /// There is no link.
     Down {
-        /// What went wrong, fit to be shown.
+        /// The last error, for output.
         error: String,
     },
-    /// Connected; the subscriptions are being made.
+    /// There is a link, and its subscriptions are not complete.
     Resubscribing,
-    /// Connected, and every wanted subscription was confirmed or refused.
+    /// There is a link, and each desired subscription was confirmed or rejected.
     Up,
 }
 
-/// A snapshot of what is known of the bus.
+/// A snapshot of the state of the bus.
 #[derive(Debug, Clone)]
 pub struct BusState {
     /// `"embedded"` or `"redis"`.
     pub kind: &'static str,
-    /// How the link stands.
+    /// The state of the link.
     pub link: LinkState,
-    /// Since when it stands so.
+    /// The time of the last change of the link's state.
     pub since: SystemTime,
-    /// How often the link was lost since the start.
+    /// The number of interruptions since the start.
     pub interruptions: u64,
-    /// Workspaces that the bus will not let this node subscribe to: how many, and the last reason.
+    /// The number of workspaces whose subscription the bus rejects, and the last reason.
     pub refused: Option<(usize, String)>,
-    /// The age of the last sign that messages arrive: a probe that came back through the bus, or, where the bus does
-    /// not let the node publish probes, an answered ping. `None` when there was none on this link.
-    pub heard: Option<Duration>,
-    /// Why the node cannot publish probes, where it cannot.
+    /// The time since a message last arrived; `None` if none did over this link.
+    ///
+    /// The message is a probe or, if the bus rejects probes, the reply to a ping.
+    pub last_received: Option<Duration>,
+    /// The reason for which the node cannot publish probes, if it cannot.
     pub probe_refused: Option<String>,
-    /// Why the node cannot subscribe to its own probes, where it cannot: most likely it may not subscribe to anything.
+    /// The reason for which the node cannot subscribe to its probes, if it cannot. Most likely it
+    /// may not subscribe to any channel.
     pub subscription_refused: Option<String>,
-    /// Why the node does not hear the orders of backends, where it does not.
+    /// The reason for which the node does not receive control commands, if it does not.
     pub control_refused: Option<String>,
-    /// What the server says it is, such as `redis 7.0.15`.
+    /// The name and version of the server, such as `redis 7.0.15`, if it reports them.
     pub server: Option<String>,
-    /// Whether the publish function is on the server, in words; `None` until it was tried.
+    /// The outcome of loading the publish function, for output; `None` before the first attempt.
     pub function: Option<String>,
 }
 
-/// The changing state behind [`BusState`] snapshots.
+/// Holds the current state, of which [`BusState`] is a snapshot.
 #[derive(Debug)]
 pub struct StateCell(Mutex<StateInner>);
 
 #[derive(Debug)]
 struct StateInner {
     state: BusState,
-    heard_at: Option<Instant>,
+    received_at: Option<Instant>,
 }
 
 impl StateCell {
-    /// A link that has not been made yet.
+    /// Creates the state before the first link.
     #[must_use]
     pub fn new(kind: &'static str) -> Self {
         let state = BusState {
@@ -66,28 +68,28 @@ impl StateCell {
             since: SystemTime::now(),
             interruptions: 0,
             refused: None,
-            heard: None,
+            last_received: None,
             probe_refused: None,
             subscription_refused: None,
             control_refused: None,
             server: None,
             function: None,
         };
-        Self(Mutex::new(StateInner { state, heard_at: None }))
+        Self(Mutex::new(StateInner { state, received_at: None }))
     }
 
-    /// What is known now.
+    /// Returns the current state.
     #[must_use]
     pub fn snapshot(&self) -> BusState {
         let inner = self.0.lock();
-        BusState { heard: inner.heard_at.map(|at| at.elapsed()), ..inner.state.clone() }
+        BusState { last_received: inner.received_at.map(|at| at.elapsed()), ..inner.state.clone() }
     }
 
-    /// The link stands otherwise now. A link that goes down is forgotten with all that was learned on it.
+    /// Sets the state of the link. `Down` clears all that was learned over the link.
     pub fn set_link(&self, link: LinkState) {
         let mut inner = self.0.lock();
         if let LinkState::Down { .. } = link {
-            inner.heard_at = None;
+            inner.received_at = None;
             inner.state.refused = None;
             inner.state.probe_refused = None;
             inner.state.subscription_refused = None;
@@ -104,37 +106,38 @@ impl StateCell {
         self.0.lock().state.interruptions += 1;
     }
 
-    /// A message or an answer arrived just now.
-    pub fn heard(&self) {
-        self.0.lock().heard_at = Some(Instant::now());
+    /// Records that a message or a reply arrived.
+    pub fn set_received(&self) {
+        self.0.lock().received_at = Some(Instant::now());
     }
 
-    /// What the server says it is.
+    /// Sets the name and version of the server.
     pub fn set_server(&self, server: String) {
         self.0.lock().state.server = Some(server);
     }
 
-    /// Whether the publish function is on the server, in words.
+    /// Sets the outcome of loading the publish function, for output.
     pub fn set_function(&self, outcome: String) {
         self.0.lock().state.function = Some(outcome);
     }
 
-    /// The refused workspaces: how many, and the last reason.
+    /// Sets the number of rejected workspaces and the last reason.
     pub fn set_refused(&self, refused: Option<(usize, String)>) {
         self.0.lock().state.refused = refused;
     }
 
-    /// Whether the bus refuses probes, and why.
+    /// Sets the reason for which the bus rejects probes, or that it accepts them.
     pub fn set_probe_refused(&self, reason: Option<String>) {
         self.0.lock().state.probe_refused = reason;
     }
 
-    /// Whether the bus refuses the subscription to orders, and why.
+    /// Sets the reason for which the bus rejects the subscription to the control channel, or that
+    /// it accepts it.
     pub fn set_control_refused(&self, reason: Option<String>) {
         self.0.lock().state.control_refused = reason;
     }
 
-    /// Whether the bus refuses the subscription to probes, and why.
+    /// Sets the reason for which the bus rejects the subscription to probes, or that it accepts it.
     pub fn set_subscription_refused(&self, reason: Option<String>) {
         self.0.lock().state.subscription_refused = reason;
     }

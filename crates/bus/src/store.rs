@@ -1,61 +1,65 @@
-//! The few things that nodes share beside events.
+//! The store that all nodes on a bus share: one-time values and bans.
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-/// What all nodes on a bus share: values that one of them takes once, and the orders of backends that are in force.
+/// Stores the values that all nodes on a bus share: values that one node takes once, and bans.
 pub trait Store {
-    /// Keeps a value under a name for a time, so that one node can take it once. Names are of the alphabet of workspace
-    /// ids; a name that is taken keeps its value.
+    /// Stores a value under a name for a time, so that one node can take it once.
+    ///
+    /// A name has the characters of a workspace id. If the name has a value already, the value
+    /// stays and the call succeeds.
     ///
     /// # Errors
     ///
-    /// [`StoreError`], within a bounded time; the value may have been kept all the same.
-    fn keep<'a>(
+    /// Returns a [`StoreError`], within a bounded time. The value may be stored all the same.
+    fn put_once<'a>(
         &'a self,
         name: &'a str,
         value: Bytes,
         lifetime: Duration,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Takes a value; nobody else gets it. `None` where there is none (any more).
+    /// Returns and deletes a value, so that no other node gets it. `None` means that there is none,
+    /// or no longer.
     ///
     /// # Errors
     ///
-    /// [`StoreError`], within a bounded time; the value may be gone all the same.
+    /// Returns a [`StoreError`], within a bounded time. The value may be deleted all the same.
     fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 
-    /// Reads a value and leaves it for whoever takes it. `None` where there is none (any more).
+    /// Returns a value without deleting it. `None` means that there is none, or no longer.
     ///
     /// # Errors
     ///
-    /// [`StoreError`], within a bounded time.
+    /// Returns a [`StoreError`], within a bounded time.
     fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 
-    /// Remembers an order until a moment, for nodes that did not hear it. The same order again only moves the moment.
+    /// Stores a control command until its ban ends, for nodes that did not receive it. The same
+    /// command again only changes the end.
     ///
     /// # Errors
     ///
-    /// [`StoreError`], within a bounded time.
-    fn remember(&self, order: Bytes, until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Returns a [`StoreError`], within a bounded time. The command may be stored all the same.
+    fn put_ban(&self, command: Bytes, until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// The orders that are remembered, each with its moment.
+    /// Returns the stored control commands whose bans have not ended, each with the end of its ban.
     ///
     /// # Errors
     ///
-    /// [`StoreError`], within a bounded time.
-    fn recall(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>>;
+    /// Returns a [`StoreError`], within a bounded time.
+    fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>>;
 }
 
-/// Nothing was kept, taken, read or remembered, or not surely.
+/// The reason for which an operation of the store failed or may have failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The bus cannot be reached, or did not answer in time; trying again may help.
+    /// The bus is unreachable or did not reply in time. A retry may help.
     #[error("the bus cannot be reached: {0}")]
     Unavailable(String),
-    /// The bus answered with an error; somebody has to do something about it.
-    #[error("the bus refused: {0}")]
+    /// The bus replied with an error, which an operator has to fix.
+    #[error("the bus rejected the operation: {0}")]
     Refused(String),
 }

@@ -243,12 +243,12 @@ impl Bus for EmbeddedBus {
             state.link = LinkState::Down { error: "the logs are not kept any more".to_owned() };
         }
         let heard = (state.link == LinkState::Up).then_some(Duration::ZERO);
-        BusState { heard, ..state }
+        BusState { last_received, ..state }
     }
 }
 
 impl Store for EmbeddedBus {
-    fn keep<'a>(
+    fn put_once<'a>(
         &'a self,
         name: &'a str,
         value: Bytes,
@@ -270,11 +270,11 @@ impl Store for EmbeddedBus {
     }
 
     /// There is one node, and it heard the order.
-    fn remember(&self, _order: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn put_ban(&self, _command: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
         async { Ok(()) }.boxed()
     }
 
-    fn recall(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
+    fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
         async { Ok(Vec::new()) }.boxed()
     }
 }

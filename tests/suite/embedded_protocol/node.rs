@@ -167,7 +167,7 @@ async fn feed_and_clients_see_one_order() {
 async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
     let mut embedded = Embedded::start().await;
     eventually("it runs", || embedded.bus.state().link == LinkState::Up).await;
-    assert_eq!(embedded.bus.state().heard, Some(Duration::ZERO));
+    assert_eq!(embedded.bus.state().last_received, Some(Duration::ZERO));
     embedded.interest.want(&workspace("a"));
     let mut idle = Wire::tcp(embedded.address).await;
     let mut subscriber = Wire::tcp(embedded.address).await;
@@ -175,7 +175,7 @@ async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
     subscriber.ask(&words("SUBSCRIBE a")).await;
     embedded.stop().await;
     assert!(matches!(embedded.bus.state().link, LinkState::Down { .. }));
-    assert_eq!(embedded.bus.state().heard, None);
+    assert_eq!(embedded.bus.state().last_received, None);
     for wire in [&mut idle, &mut subscriber] {
         assert_eq!(wire.read_to_end().await, b"");
     }

@@ -92,7 +92,7 @@ async fn file_that_cannot_be_used_is_named_until_it_can() {
     std::fs::remove_file(&file).unwrap();
     run(std::process::Command::new("mkfifo").arg(&file));
     eventually("a pipe is refused", DEADLINE, async || {
-        why_not_ready(&broker).await.contains("no regular file")
+        why_not_ready(&broker).await.contains("not a regular file")
     })
     .await;
     std::fs::remove_file(&file).unwrap();

@@ -34,7 +34,7 @@ async fn a_server_that_falls_silent_is_found_within_5_seconds() {
     );
     assert!(!broker.is_ready().await);
     let log = broker.logged("no link to Redis").await;
-    assert!(log.contains("no answer to a ping within") || log.contains("did not answer in time"), "{log}");
+    assert!(log.contains("no reply to a ping within") || log.contains("did not reply in time"), "{log}");
     // It connects to the frozen server again and again, in vain; the kernel takes its connections.
     tokio::time::sleep_until((frozen + Duration::from_secs(8)).into()).await;
     assert_ne!(broker.status().await["bus"]["state"], "up");

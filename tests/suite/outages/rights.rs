@@ -74,7 +74,7 @@ async fn a_node_that_may_not_subscribe_to_anything_is_not_ready() {
     .await;
     // It is in the log too, before the first client finds out.
     broker.logged("NOPERM").await;
-    assert_eq!(broker.log().matches("refuses a subscription").count(), 1, "{}", broker.log());
+    assert_eq!(broker.log().matches("rejects a subscription").count(), 1, "{}", broker.log());
     set_user(&server, &["&workspace:*"]).await;
     broker.ready().await;
     assert_eq!(broker.status().await["bus"]["subscriptionRefused"], serde_json::Value::Null);

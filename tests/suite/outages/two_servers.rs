@@ -192,7 +192,7 @@ async fn address_of_two_primaries_is_named_and_no_link() {
     proxy.point_once_to(other.port());
     let check = run_tidings(&["check"], &[("redis.url", &url)]).await;
     assert_eq!(check.code, Some(1), "{}", check.stdout);
-    assert!(check.stdout.contains("came to two servers"), "{}", check.stdout);
+    assert!(check.stdout.contains("reached two servers"), "{}", check.stdout);
 
     proxy.point_once_to(other.port());
     let broker = Broker::start_ready(BrokerOptions::embedded().set("redis.url", &url)).await;

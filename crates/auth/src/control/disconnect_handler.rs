@@ -195,7 +195,7 @@ impl DisconnectHandler {
 async fn remember(bus: &dyn Bus, mut control: mpsc::Receiver<(Bytes, SystemTime)>) {
     let throttle = Throttle::default();
     while let Some((command, until)) = control.recv().await {
-        while let Err(error) = bus.remember(command.clone(), until).await {
+        while let Err(error) = bus.put_ban(command.clone(), until).await {
             note_store_error(
                 &throttle,
                 &error,
@@ -220,7 +220,7 @@ async fn recall_when_missed(
     let throttle = Throttle::default();
     while missed.changed().await.is_ok() {
         loop {
-            match bus.recall().await {
+            match bus.list_bans().await {
                 Ok(control) => {
                     let _ = recalled.send(control).await;
                     break;

@@ -1,4 +1,4 @@
-//! What a server lets a node do: tried for real, one thing after the other, for `tidings check`.
+//! The rights of a node's Redis user: `tidings check` tries them one after the other.
 
 use std::time::Duration;
 
@@ -10,37 +10,38 @@ use super::connection::RedisConnection;
 use super::identity::ServerIdentity;
 use super::publisher::PUBLISH_SCRIPT;
 use super::reader;
-use super::session::is_refusal;
+use super::session::is_forbidden_command;
 use super::store;
 use crate::settings::RedisConfig;
 use tidings_event::NodeId;
 
-/// What was tried, what came of it, and what to do about it.
+/// The result of one check, with the fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was tried.
-    pub what: &'static str,
-    /// What came of it.
-    pub found: String,
-    /// What to do; `None` where nothing needs to be done.
+    /// The name of the check.
+    pub check: &'static str,
+    /// The result.
+    pub result: String,
+    /// The fix; `None` if the check passed.
     pub fix: Option<String>,
 }
 
 impl Finding {
-    /// Something that is as it should be.
+    /// Creates the result of a check that passed.
     #[must_use]
-    pub fn good(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, found: found.into(), fix: None }
+    pub fn good(check: &'static str, result: impl Into<String>) -> Self {
+        Self { check, result: result.into(), fix: None }
     }
 
-    fn bad(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what, found: found.into(), fix: Some(fix.into()) }
+    fn bad(check: &'static str, result: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check, result: result.into(), fix: Some(fix.into()) }
     }
 }
 
-/// Connects as a node does and tries everything that a node needs. What it writes expires after a second.
+/// Connects as a node does and tries every right that a node needs. Keys that it writes expire
+/// after a second.
 ///
-/// Takes at most the configured timeouts for each step.
+/// Each step takes at most the configured timeouts.
 pub async fn examine(config: &RedisConfig) -> Vec<Finding> {
     match Connector::new(config) {
         Err(error) => vec![Finding::bad("redis.url", error.to_string(), "correct redis.url")],
@@ -62,16 +63,16 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
         Ok(server) => server,
         Err(error) => return vec![unreachable(&error.into(), config)],
     };
-    let mut findings = vec![Finding::good("connection", format!("{} answers", config.describe()))];
+    let mut findings = vec![Finding::good("connection", format!("{} responds", config.describe()))];
     findings.push(kind(&target, &server));
-    // What else such a server allows says nothing.
+    // Other rights on an unsuitable server mean nothing.
     if server.unfit().is_some() {
         return findings;
     }
     let subscribed = link.subscribe(channels.probe()).await;
     findings.push(finding("subscribing", subscribed, config));
-    let heard = link.subscribe(channels.control()).await;
-    findings.push(finding("hearing the orders of backends", heard, config));
+    let control = link.subscribe(channels.control()).await;
+    findings.push(finding("subscribing to the control channel", control, config));
     let timeout = config.command_timeout_seconds.duration();
     let mut commands = match connector.command_connection(&target, timeout).await {
         Ok(commands) => commands,
@@ -84,8 +85,8 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
         Ok(other) if server.differs_from(&other) || other.unfit().is_some() => {
             findings.push(Finding::bad(
                 "one server",
-                "two connections to the address came to two servers",
-                "see that all connections to the address go to the primary",
+                "two connections to the address reached two servers",
+                "configure the address so that all connections reach the primary",
             ));
             return findings;
         }
@@ -109,21 +110,23 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
     let marked = ask(&mut commands, &reader::mark_command(&keys, Duration::ZERO, second)).await;
     findings.push(finding("marking live events", marked, config));
     findings.push(finding(
-        "sharing tickets and orders",
+        "sharing tickets and bans",
         store::examine(&mut commands, &channels).await,
         config,
     ));
     findings
 }
 
-/// Whether the server is of a kind that can be the bus.
+/// Checks that the server is suitable as a bus.
 fn kind(target: &LinkTarget, server: &ServerIdentity) -> Finding {
-    const WHAT: &str = "server";
+    const CHECK: &str = "server";
     match (target.check(server), &server.server) {
-        (Err(ConnectError::Unfit(unfit)), _) => Finding::bad(WHAT, unfit.kind(), unfit.remedy()),
-        (Err(error), _) => Finding::bad(WHAT, error.to_string(), "wait until the Sentinels name another one"),
-        (Ok(()), Some(name)) => Finding::good(WHAT, format!("{name}, which can be written to")),
-        (Ok(()), None) => Finding::good(WHAT, "it does not say what it is"),
+        (Err(ConnectError::Unfit(unfit)), _) => Finding::bad(CHECK, unfit.kind(), unfit.remedy()),
+        (Err(error), _) => {
+            Finding::bad(CHECK, error.to_string(), "wait until the Sentinels name another one")
+        }
+        (Ok(()), Some(name)) => Finding::good(CHECK, format!("{name}, which accepts writes")),
+        (Ok(()), None) => Finding::good(CHECK, "its name and version are hidden"),
     }
 }
 
@@ -131,11 +134,11 @@ async fn ask(connection: &mut RedisConnection, command: &Cmd) -> RedisResult<()>
     command.query_async::<Value>(connection).await.map(|_| ())
 }
 
-fn finding(what: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
+fn finding(check: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
     match outcome {
-        Ok(()) => Finding::good(what, "allowed"),
-        Err(error) if is_forbidden(&error) => Finding::bad(what, describe(&error), access_rule(config)),
-        Err(error) => Finding::bad(what, describe(&error), "see what the server says, and its log"),
+        Ok(()) => Finding::good(check, "allowed"),
+        Err(error) if is_forbidden(&error) => Finding::bad(check, describe(&error), access_rule(config)),
+        Err(error) => Finding::bad(check, describe(&error), "read the error of the server, and its log"),
     }
 }
 
@@ -143,39 +146,40 @@ fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
     if let ConnectError::Unfit(unfit) = error {
         return Finding::bad("server", unfit.kind(), unfit.remedy());
     }
-    let found = format!("{}: {error}", config.describe());
+    let result = format!("{}: {error}", config.describe());
     let text = error.to_string();
     let fix = if text.starts_with("no Sentinel") {
         "start the Sentinels, or correct redis.sentinel.nodes, redis.sentinel.primary, or the password in redis.sentinel.password_file"
     } else if text.contains("NOAUTH") {
-        "the server wants a password: put it into redis.url, as in redis://:password@host:port, or into redis.password_file"
+        "the server requires a password: put it into redis.url, as in redis://:password@host:port, or into redis.password_file"
     } else if text.contains("WRONGPASS") {
-        "user or password are wrong: correct redis.url, or the file at redis.password_file"
+        "the user or the password is wrong: correct redis.url, or the file at redis.password_file"
     } else if text.contains("CertificateRequired") {
-        "the server asks for a certificate: set redis.tls.cert and redis.tls.key"
+        "the server requires a certificate: set redis.tls.cert and redis.tls.key"
     } else if matches!(error, ConnectError::TooLong(_)) {
-        "see that the address is that of a Redis, and that no event or log in it is larger than redis.reply_bytes"
+        "check that the address is that of a Redis, and that no event or log in it is larger than redis.reply_bytes"
     } else if text.contains(TOO_MANY_CLIENTS) {
-        "raise maxclients of the server, or end clients that it does not need"
+        "raise maxclients of the server, or close clients that it does not need"
     } else {
         "start the server, or correct redis.url"
     };
-    Finding::bad("connection", found, fix)
+    Finding::bad("connection", result, fix)
 }
 
-/// What Redis and its kin say before they close a connection beyond `maxclients`.
+/// The error of Redis and compatible servers for a connection beyond `maxclients`.
 const TOO_MANY_CLIENTS: &str = "max number of clients reached";
 
-/// Whether the user lacks a right, itself or through a script: the errors of scripts carry no code of their own. The first text is that
-/// of Redis 6.2 and 7.0, the second that of later ones and of Valkey.
+/// Returns whether the user lacks a right, itself or in a script. Errors of scripts have no code of
+/// their own. The first text is that of Redis 6.2 and 7.0, the second that of later versions and of
+/// Valkey.
 fn is_forbidden(error: &RedisError) -> bool {
     const IN_SCRIPTS: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
     let in_script = |detail: &str| IN_SCRIPTS.iter().any(|text| detail.contains(text));
-    is_refusal(error) || error.detail().is_some_and(in_script)
+    is_forbidden_command(error) || error.detail().is_some_and(in_script)
 }
 
-/// The access rule that gives a user all that a node needs. It has no command that Redis 6 has not heard of, because a
-/// server refuses such a rule as a whole.
+/// Returns the access rule with all rights of a node. It has no command that Redis 6 does not know,
+/// because a server rejects such a rule as a whole.
 fn access_rule(config: &RedisConfig) -> String {
     let (prefix, control) = (&config.channel_prefix, &config.control_channel);
     format!(

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Pauses that double from a least to a greatest length, each drawn from the upper half of its range, so that nodes
-/// which lost the same server do not come back in step.
+/// Returns pauses that double from a minimum to a maximum. Each is drawn from the upper half of its
+/// range, so that nodes which lost the same server do not reconnect at the same time.
 #[derive(Debug)]
 pub(super) struct Backoff {
     min: Duration,
@@ -16,19 +16,19 @@ impl Backoff {
         Self { min, max, next: min }
     }
 
-    /// The next pause.
+    /// Returns the next pause.
     pub(super) fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = pause.saturating_mul(2).min(self.max);
         pause.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// The longest pause.
+    /// Returns the longest pause.
     pub(super) fn max(&self) -> Duration {
         self.max
     }
 
-    /// It worked: the next pause is the least again.
+    /// Resets the next pause to the minimum, after a success.
     pub(super) fn reset(&mut self) {
         self.next = self.min;
     }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_up_to_the_bound_without_end() {
+    fn pauses_double_up_to_the_bound() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
         for expected in [100, 200, 400, 500, 500, 500] {
             let pause = backoff.pause().as_millis();

@@ -1,6 +1,8 @@
-//! A bound on what a server may send at once. The client library keeps an answer until it is
-//! complete, so without a bound a server that never completes one, or something else at its
-//! address, fills the memory of the node.
+//! A limit on the size of a reply or message.
+//!
+//! The client library stores a reply until it is complete. Without a limit, a server that never
+//! completes a reply could fill the memory of the node, and so could another program at its
+//! address.
 
 use std::fmt;
 use std::io;
@@ -13,24 +15,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use tidings_metrics::Throttle;
 
-/// What each value counts on top of its bytes: about the memory that the client library takes for
-/// one.
+/// The bytes that each value counts beside its own: about the memory that the client library uses
+/// for one.
 const VALUE_BYTES: u64 = 64;
 
-/// The longest line, in bytes: an error, a status or a number. The client library searches an
+/// Limits a line (an error, a status or a number), in bytes. The client library searches an
 /// incomplete line from its start each time.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 
-/// The longest line that states a length, in bytes: far more than the digits of any.
+/// Limits a line with a length, in bytes: far more than the digits of any length.
 const LENGTH_BYTES_MAX: usize = 32;
 
-/// What an error of a command begins with.
+/// The start of the error of a command.
 const TOO_LONG: &str = "the connection was closed";
 
-/// Values that contain each other at most. The client library takes 100.
+/// Limits the depth of nested values. The client library accepts 100.
 const DEPTH_MAX: usize = 128;
 
-/// The bound for all connections of a node, and their lines in the log.
+/// The limit for all connections of a node, and its log lines.
 #[derive(Debug)]
 pub(super) struct Bound {
     bytes: u64,
@@ -43,21 +45,21 @@ impl Bound {
     }
 }
 
-/// A server sends a reply or message that is too long.
+/// Reports that a server sends a reply or message over the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server sends a longer answer or message than redis.reply_bytes ({bytes}) allows")]
+#[error("the server sends a longer reply or message than redis.reply_bytes ({bytes}) allows")]
 pub struct TooLong {
     bytes: u64,
 }
 
 impl TooLong {
-    /// The error of a command whose answer may have been this one.
-    pub(super) fn of_command(self) -> RedisError {
+    /// Returns the error for a command whose reply may have been too long.
+    pub(super) fn command_error(self) -> RedisError {
         RedisError::from((ErrorKind::Io, TOO_LONG, self.to_string()))
     }
 
-    /// Whether an error comes from [`Self::of_command`].
-    pub(super) fn is(error: &RedisError) -> bool {
+    /// Returns whether an error comes from [`Self::command_error`].
+    pub(super) fn is_cause_of(error: &RedisError) -> bool {
         error.kind() == ErrorKind::Io && {
             let text = error.to_string();
             text.starts_with(TOO_LONG) && text.contains("redis.reply_bytes")
@@ -65,18 +67,19 @@ impl TooLong {
     }
 }
 
-/// Whether the server of a connection has sent too much. Set before the connection fails.
+/// Says whether the server of a connection exceeded the limit. It is set before the connection
+/// fails.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BoundExceeded(Arc<OnceLock<TooLong>>);
 
 impl BoundExceeded {
-    /// What ended the connection, if it was this.
+    /// Returns the error that ended the connection, if the limit did.
     pub(super) fn get(&self) -> Option<TooLong> {
         self.0.get().copied()
     }
 }
 
-/// A socket that fails as soon as its server sends too much.
+/// A socket that fails as soon as its server exceeds the limit.
 pub(super) struct Bounded<S> {
     socket: S,
     meter: Meter,
@@ -89,7 +92,7 @@ impl<S> Bounded<S> {
         Self { socket, meter: Meter::new(bound.bytes), bound, excess: BoundExceeded::default() }
     }
 
-    /// What is asked for the reason after a failure.
+    /// Returns the value to query for the cause after a failure.
     pub(super) fn excess(&self) -> BoundExceeded {
         self.excess.clone()
     }
@@ -102,11 +105,11 @@ impl<S> Bounded<S> {
             tracing::warn!(
                 reply_bytes = error.bytes,
                 silenced,
-                "the server at the address of Redis sends a reply or message that is too long (redis.reply_bytes): the connection \
-                 is closed and made again"
+                "the server at the address of Redis sends a reply or message that is too long (redis.reply_bytes): the node \
+                 closes the connection and connects again"
             );
         }
-        // A kind after which the client library gives a connection up.
+        // After an error of this kind, the client library gives up the connection.
         io::Error::new(io::ErrorKind::ConnectionAborted, error)
     }
 }
@@ -153,20 +156,20 @@ impl<S> fmt::Debug for Bounded<S> {
     }
 }
 
-/// The value that is being read, or one that it contains, goes over the bound.
+/// Reports that the current value, or one that it contains, exceeds the limit.
 #[derive(Debug, PartialEq, Eq)]
 struct OverBound;
 
-/// Follows the values in a stream of RESP, and counts what each takes that no other one contains.
-/// It judges no syntax: the client library does.
+/// Follows the values in a stream of RESP and counts the bytes of each outermost value. It does not
+/// check the syntax, which the client library does.
 #[derive(Debug)]
 struct Meter {
     max: u64,
-    /// What the current outermost value takes, as far as it is known.
-    taken: u64,
-    at: MeterState,
-    /// How many values are still to come in each value around the current one.
-    open: Vec<u64>,
+    /// The bytes of the current outermost value, as far as they are known.
+    counted: u64,
+    state: MeterState,
+    /// The number of values that are still missing in each value around the current one.
+    missing: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -175,7 +178,7 @@ enum MeterState {
     Start,
     /// In the first line of a value.
     Line(ReplyLine),
-    /// In a text of which so many bytes are still to come, line end included.
+    /// In a text with this number of bytes left, line end included.
     Text(u64),
 }
 
@@ -190,22 +193,22 @@ struct ReplyLine {
 
 impl Meter {
     fn new(max: u64) -> Self {
-        Self { max, taken: 0, at: MeterState::Start, open: Vec::new() }
+        Self { max, counted: 0, state: MeterState::Start, missing: Vec::new() }
     }
 
     fn read(&mut self, mut bytes: &[u8]) -> Result<(), OverBound> {
         while let Some((&first, rest)) = bytes.split_first() {
-            match &mut self.at {
+            match &mut self.state {
                 MeterState::Start => {
-                    self.take(VALUE_BYTES)?;
-                    self.at = MeterState::Line(ReplyLine::new(first));
+                    self.count(VALUE_BYTES)?;
+                    self.state = MeterState::Line(ReplyLine::new(first));
                     bytes = rest;
                 }
                 MeterState::Line(line) => {
                     let ended = line.push(first)?;
                     bytes = rest;
                     if ended {
-                        let line = std::mem::replace(&mut self.at, MeterState::Start);
+                        let line = std::mem::replace(&mut self.state, MeterState::Start);
                         if let MeterState::Line(line) = line {
                             self.end_line(&line)?;
                         }
@@ -224,22 +227,22 @@ impl Meter {
         Ok(())
     }
 
-    /// Counts bytes that came or were announced.
-    fn take(&mut self, bytes: u64) -> Result<(), OverBound> {
-        self.taken = self.taken.saturating_add(bytes);
-        if self.taken > self.max { Err(OverBound) } else { Ok(()) }
+    /// Counts bytes that were received or announced.
+    fn count(&mut self, bytes: u64) -> Result<(), OverBound> {
+        self.counted = self.counted.saturating_add(bytes);
+        if self.counted > self.max { Err(OverBound) } else { Ok(()) }
     }
 
     fn end_line(&mut self, line: &ReplyLine) -> Result<(), OverBound> {
-        self.take(line.bytes)?;
+        self.count(line.bytes)?;
         let values = match line.kind {
             b'$' | b'!' | b'=' => {
                 return match line.length() {
-                    // The client library takes it into memory as a whole.
+                    // The client library stores it as a whole.
                     Some(length) => {
                         let text = length.saturating_add(2);
-                        self.take(text)?;
-                        self.at = MeterState::Text(text);
+                        self.count(text)?;
+                        self.state = MeterState::Text(text);
                         Ok(())
                     }
                     None => {
@@ -250,7 +253,7 @@ impl Meter {
             }
             b'*' | b'~' | b'>' => line.length().unwrap_or(0),
             b'%' => line.length().unwrap_or(0).saturating_mul(2),
-            // Pairs, and behind them the value that they are about.
+            // Pairs, followed by the value that they describe.
             b'|' => line.length().unwrap_or(0).saturating_mul(2).saturating_add(1),
             _ => 0,
         };
@@ -258,25 +261,24 @@ impl Meter {
             self.end_value();
             return Ok(());
         }
-        // Values that are announced count when they come; those that could never fit are not waited
-        // for.
-        if self.open.len() == DEPTH_MAX || values.saturating_mul(VALUE_BYTES) > self.max - self.taken {
+        // Announced values count when they are received. Fail at once if they can never fit.
+        if self.missing.len() == DEPTH_MAX || values.saturating_mul(VALUE_BYTES) > self.max - self.counted {
             return Err(OverBound);
         }
-        self.open.push(values);
+        self.missing.push(values);
         Ok(())
     }
 
     fn end_value(&mut self) {
-        self.at = MeterState::Start;
-        while let Some(left) = self.open.last_mut() {
+        self.state = MeterState::Start;
+        while let Some(left) = self.missing.last_mut() {
             *left -= 1;
             if *left > 0 {
                 return;
             }
-            self.open.pop();
+            self.missing.pop();
         }
-        self.taken = 0;
+        self.counted = 0;
     }
 }
 
@@ -285,7 +287,7 @@ impl ReplyLine {
         Self { kind, bytes: 0, after_return: false, length: [0; LENGTH_BYTES_MAX] }
     }
 
-    /// Whether the line ends with this byte.
+    /// Adds a byte; returns whether it ends the line.
     fn push(&mut self, byte: u8) -> Result<bool, OverBound> {
         let states_length = matches!(self.kind, b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|');
         if states_length {
@@ -298,8 +300,8 @@ impl ReplyLine {
         if self.bytes > LINE_BYTES_MAX { Err(OverBound) } else { Ok(ended) }
     }
 
-    /// The length that the line states, read as the client library does; `None` where it states
-    /// none, or a negative one for "nothing".
+    /// Returns the length in the line, parsed as the client library does. Returns `None` without a
+    /// length, and for the negative one of a null.
     fn length(&self) -> Option<u64> {
         let digits = self.length.get(..usize::try_from(self.bytes).ok()?)?;
         let length = std::str::from_utf8(digits).ok()?.trim().parse::<i64>().ok()?;
@@ -333,7 +335,7 @@ mod tests {
         b"(12345678901234567890\r\n",
     ];
 
-    /// Reads in pieces of so many bytes.
+    /// Reads in pieces of `piece` bytes.
     fn read(meter: &mut Meter, bytes: &[u8], piece: usize) -> Result<(), OverBound> {
         bytes.chunks(piece).try_for_each(|piece| meter.read(piece))
     }
@@ -343,29 +345,29 @@ mod tests {
     }
 
     #[test]
-    fn error_of_a_command_is_one_of_the_connection_and_known_again() {
-        let error = TooLong { bytes: 7 }.of_command();
-        assert!(TooLong::is(&error) && error.is_io_error() && error.is_connection_dropped());
+    fn error_of_a_command_is_an_error_of_its_connection() {
+        let error = TooLong { bytes: 7 }.command_error();
+        assert!(TooLong::is_cause_of(&error) && error.is_io_error() && error.is_connection_dropped());
         assert!(error.to_string().contains("redis.reply_bytes (7)"), "{error}");
-        assert!(!TooLong::is(&RedisError::from(io::Error::other("the connection was closed"))));
+        assert!(!TooLong::is_cause_of(&RedisError::from(io::Error::other("the connection was closed"))));
     }
 
     #[test]
-    fn values_end_where_the_client_library_sees_their_end() {
+    fn values_end_as_in_the_client_library() {
         for value in VALUES {
             assert!(redis::parse_redis_value(value).is_ok(), "{}", value.escape_ascii());
             for piece in 1..=value.len() {
                 let mut meter = Meter::new(MAX);
                 read(&mut meter, &value[..value.len() - 1], piece).unwrap();
-                assert_ne!(meter.taken, 0, "{}", value.escape_ascii());
+                assert_ne!(meter.counted, 0, "{}", value.escape_ascii());
                 meter.read(&value[value.len() - 1..]).unwrap();
-                assert!(meter.taken == 0 && meter.open.is_empty(), "{}", value.escape_ascii());
+                assert!(meter.counted == 0 && meter.missing.is_empty(), "{}", value.escape_ascii());
             }
         }
     }
 
     #[test]
-    fn values_that_end_are_taken_without_end() {
+    fn any_number_of_small_values_passes() {
         let all = VALUES.concat();
         let mut meter = Meter::new(2000);
         for _ in 0..10_000 {
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn announced_text_over_the_bound_is_refused_before_it_comes() {
+    fn announced_text_over_the_bound_is_rejected_before_its_bytes() {
         assert!(over_bound(b"$1048576\r\n"));
         assert!(over_bound(b"$9223372036854775807\r\n"));
         assert!(over_bound(b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1048576\r\n"));
@@ -382,17 +384,17 @@ mod tests {
     }
 
     #[test]
-    fn values_over_the_bound_together_are_refused() {
+    fn nested_values_over_the_bound_are_rejected() {
         let text = [b"$1000\r\n".as_slice(), &[b'x'; 1000], b"\r\n"].concat();
         assert!(!over_bound(&[b"*1000\r\n".as_slice(), &text.repeat(900)].concat()));
         assert!(over_bound(&[b"*1000\r\n".as_slice(), &text.repeat(1000)].concat()));
-        assert!(over_bound(b"*1000000\r\n"), "small values take memory too");
+        assert!(over_bound(b"*1000000\r\n"), "small values use memory too");
         assert!(over_bound(&[b"*10000\r\n".as_slice(), &b"*1\r\n:1\r\n".repeat(9000)].concat()));
         assert!(over_bound(&b"*1\r\n".repeat(200)));
     }
 
     #[test]
-    fn lines_without_end_are_refused() {
+    fn lines_over_the_bound_are_rejected() {
         assert!(!over_bound(&[b"-".as_slice(), &[b'x'; 60_000]].concat()));
         assert!(over_bound(&[b"-".as_slice(), &[b'x'; 70_000]].concat()));
         assert!(over_bound(&[b"$".as_slice(), &[b'0'; 40]].concat()));

@@ -1,5 +1,5 @@
-//! Publishing many events at a time, for `tidings bench`: a server is kept busy by one connection, and the order in each
-//! workspace is that in which the events are given.
+//! Publication of many events at a time, for `tidings bench`. One connection is enough to load a
+//! server, and the events of each workspace keep their order.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use super::publisher::PUBLISH_SCRIPT;
 use crate::settings::{RedisConfig, RetentionConfig};
 use tidings_event::workspace::WorkspaceId;
 
-/// How long the logs that are written stay: they are of no use when they were measured.
+/// The time in seconds after which the logs of a measurement expire.
 const LOG_SECONDS: u64 = 600;
 
-/// How events are published.
+/// The way in which events are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BulkWay {
-    /// By `PUBLISH`: they stand in no log.
+    /// `PUBLISH`: the events are in no log.
     Live,
-    /// By the publish script: logged and announced in one step.
+    /// The publish script, which adds events to the log and announces them in one step.
     Durable,
 }
 
-/// A connection that publishes.
+/// A connection that publishes many events.
 pub struct BulkPublisher {
     connector: Connector,
     target: LinkTarget,
     timeout: Duration,
-    /// `None` after it was lost.
+    /// `None` after the connection was lost.
     connection: Option<RedisConnection>,
     script: Script,
     prefix: String,
@@ -37,13 +37,12 @@ pub struct BulkPublisher {
 }
 
 impl BulkPublisher {
-    /// Connects, and sees that the server answers.
-    ///
-    /// Takes at most the configured timeouts.
+    /// Connects and checks that the server responds. Takes at most the configured timeouts.
     ///
     /// # Errors
     ///
-    /// The address is none, or the server cannot be reached, or does not let us in.
+    /// Returns an error if the address is invalid, or if the server is unreachable or rejects the
+    /// login.
     pub async fn connect(
         config: &RedisConfig,
         retention: &RetentionConfig,
@@ -67,11 +66,11 @@ impl BulkPublisher {
         Ok(publisher)
     }
 
-    /// Publishes events in their order, and answers for each whether it was taken, or what was said instead. Where the
-    /// connection is lost it is not known which of them were taken; they all count as failed, and the next call connects
-    /// again.
+    /// Publishes events in order; returns for each success or the error text.
     ///
-    /// Dropping the future leaves it open which of them are published.
+    /// If the connection is lost, all events count as failed, although the server may have
+    /// published some. The next call connects again. If the future is dropped, some of the events
+    /// may be published.
     pub async fn publish(&mut self, events: &[(&WorkspaceId, String)]) -> Vec<Result<(), String>> {
         let mut pipeline = Pipeline::with_capacity(events.len());
         for (workspace, payload) in events {
@@ -101,22 +100,23 @@ impl BulkPublisher {
             Ok(answers) if answers.len() == events.len() => {
                 answers.into_iter().map(|answer| answer.map(drop).map_err(|error| describe(&error))).collect()
             }
-            Ok(_) => vec![Err("the server answered less than it was asked".to_owned()); events.len()],
+            Ok(_) => vec![Err("the server sent fewer replies than commands".to_owned()); events.len()],
             Err(error) => vec![Err(describe(&error)); events.len()],
         }
     }
 
-    /// How many times logs were read (`XRANGE`) since the server began to count; `None` where it does not say, as the embedded
-    /// bus and servers that do not let us ask.
+    /// Returns the number of reads of logs (`XRANGE`) that the server has counted.
+    ///
+    /// Returns `None` if it does not count, as the embedded bus, or denies access.
     pub async fn xranges(&mut self) -> Option<u64> {
         let mut info = redis::cmd("INFO");
         let mut connection = self.connection().await.ok()?;
         let text: String = info.arg("commandstats").query_async(&mut connection).await.ok()?;
-        // A server that counts names the commands that it was sent.
+        // A server that counts lists the commands that it has received.
         text.contains("cmdstat_").then(|| calls(&text, "xrange"))
     }
 
-    /// Makes the script known, or at least sees that the server answers.
+    /// Loads the script, or at least checks that the server responds.
     async fn prepare(&self, connection: &mut RedisConnection) -> RedisResult<()> {
         let command = match self.way {
             BulkWay::Live => redis::cmd("PING"),
@@ -129,7 +129,7 @@ impl BulkPublisher {
         command.query_async::<Value>(connection).await.map(drop)
     }
 
-    /// The connection, made if there is none.
+    /// Returns the connection and opens one if there is none.
     async fn connection(&mut self) -> Result<RedisConnection, ConnectError> {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
@@ -145,7 +145,7 @@ impl std::fmt::Debug for BulkPublisher {
     }
 }
 
-/// How often a command was called, by `INFO commandstats`.
+/// Returns the number of calls of a command, from `INFO commandstats`.
 fn calls(commandstats: &str, command: &str) -> u64 {
     let start = format!("cmdstat_{command}:calls=");
     let line = commandstats.lines().find_map(|line| line.strip_prefix(&start));
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_found_by_their_command() {
+    fn calls_are_counted_by_command() {
         let text = "# Commandstats\r\ncmdstat_xrevrange:calls=9,usec=1\r\ncmdstat_xrange:calls=12,usec=40,usec_per_call=3.3\r\n";
         assert_eq!((calls(text, "xrange"), calls(text, "xadd")), (12, 0));
     }

@@ -1,19 +1,20 @@
-//! Names of channels.
+//! Names of channels and keys.
 
 use tidings_event::NodeId;
 use tidings_event::workspace::WorkspaceId;
 
-/// What stands between the prefix and a node's name in the channel of its probes. The slash cannot stand in a workspace
-/// id, and the common prefix puts the channel under the same access rule as the workspaces'.
+/// The text between the prefix and a node id in the channel of the node's probes. A workspace id
+/// cannot contain a slash. The common prefix puts the channel under the access rule of the
+/// workspaces.
 const PROBE: &str = "tidings/probe/";
 
-/// What stands between the prefix and the name of a kept value.
-const KEPT: &str = "tidings/kept/";
+/// The text between the prefix and the name of a one-time value.
+const ONE_TIME: &str = "tidings/kept/";
 
-/// The set of the orders that are in force.
-const ORDERS: &str = "tidings/orders";
+/// The name of the sorted set of bans.
+const BANS: &str = "tidings/orders";
 
-/// How this node's channels are called.
+/// Names the channels and keys of a node.
 #[derive(Debug, Clone)]
 pub(super) struct Channels {
     prefix: String,
@@ -21,10 +22,11 @@ pub(super) struct Channels {
     control: String,
 }
 
-/// The keys of a log and of what stands beside it. All have the same hash tag, so that a cluster keeps them in one slot.
+/// The keys of a log and of its metadata. All have one hash tag, so that a cluster stores them in
+/// one slot.
 #[derive(Debug, Clone)]
 pub(super) struct LogKeys {
-    /// The log, which is the channel too.
+    /// The log, whose key is also the name of the channel.
     pub(super) log: String,
     /// The record of the log's epoch.
     pub(super) epoch: String,
@@ -37,22 +39,22 @@ impl LogKeys {
         Self { epoch: format!("{{{log}}}/epoch"), live: format!("{{{log}}}/live"), log }
     }
 
-    /// What is kept of a publication with an idempotency key.
-    pub(super) fn once(&self, key: &str) -> String {
+    /// Returns the key of a publication with an idempotency key.
+    pub(super) fn idempotency(&self, key: &str) -> String {
         format!("{{{}}}/once/{key}", self.log)
     }
 }
 
-/// Whose channel it is.
+/// The owner of a channel.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// A workspace's.
+    /// A workspace.
     Workspace(WorkspaceId),
-    /// This node's own, for probes.
+    /// This node, for its probes.
     Probe,
-    /// That of backends, for orders.
+    /// Backends, for control commands.
     Control,
-    /// None that this node subscribes to.
+    /// None to which this node subscribes.
     Unknown,
 }
 
@@ -62,37 +64,37 @@ impl Channels {
         Self { prefix: prefix.to_owned(), probe, control: control.to_owned() }
     }
 
-    /// The channel, and log key, of a workspace.
-    pub(super) fn of(&self, workspace: &WorkspaceId) -> String {
+    /// Returns the channel of a workspace, which is also the key of its log.
+    pub(super) fn workspace(&self, workspace: &WorkspaceId) -> String {
         format!("{}{workspace}", self.prefix)
     }
 
-    /// The keys of a workspace's log and of what stands beside it.
+    /// Returns the keys of a workspace's log and its metadata.
     pub(super) fn log(&self, workspace: &WorkspaceId) -> LogKeys {
-        LogKeys::new(self.of(workspace))
+        LogKeys::new(self.workspace(workspace))
     }
 
-    /// The channel of this node's probes.
+    /// Returns the channel of this node's probes.
     pub(super) fn probe(&self) -> &str {
         &self.probe
     }
 
-    /// The channel of orders.
+    /// Returns the control channel.
     pub(super) fn control(&self) -> &str {
         &self.control
     }
 
-    /// The key of a kept value.
-    pub(super) fn kept(&self, name: &str) -> String {
-        format!("{}{KEPT}{name}", self.prefix)
+    /// Returns the key of a one-time value.
+    pub(super) fn one_time(&self, name: &str) -> String {
+        format!("{}{ONE_TIME}{name}", self.prefix)
     }
 
-    /// The key of the orders that are in force.
-    pub(super) fn orders(&self) -> String {
-        format!("{}{ORDERS}", self.prefix)
+    /// Returns the key of the bans.
+    pub(super) fn bans(&self) -> String {
+        format!("{}{BANS}", self.prefix)
     }
 
-    /// Whose channel a name is.
+    /// Returns the owner of a channel.
     pub(super) fn owner(&self, channel: &[u8]) -> Owner {
         if channel == self.probe.as_bytes() {
             return Owner::Probe;
@@ -112,14 +114,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_back() {
+    fn channel_names_identify_their_owners() {
         let channels = Channels::new("workspace:", "tidings:control", NodeId::random());
         let acme = WorkspaceId::parse("acme").unwrap();
-        assert_eq!(channels.of(&acme), "workspace:acme");
+        assert_eq!(channels.workspace(&acme), "workspace:acme");
         let keys = channels.log(&acme);
         assert_eq!([keys.epoch.as_str(), &keys.live], ["{workspace:acme}/epoch", "{workspace:acme}/live"]);
         assert_eq!(
-            (keys.once("k"), keys.log),
+            (keys.idempotency("k"), keys.log),
             ("{workspace:acme}/once/k".to_owned(), "workspace:acme".to_owned())
         );
         assert_eq!(channels.owner(b"workspace:acme"), Owner::Workspace(acme));

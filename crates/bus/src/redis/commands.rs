@@ -16,33 +16,35 @@ use super::connection::RedisConnection;
 use super::identity::ServerIdentity;
 use crate::settings::RedisConfig;
 
-/// Commands have a connection of their own, made when first used and made again when it was lost. While a subscription
-/// link stands, it leads to the same server or it is not made.
+/// Runs commands on a connection of their own.
+///
+/// The first command opens it, and the next command reopens a lost one. While there is a link for
+/// events, commands go to the same server only.
 pub(super) struct Commands(Arc<CommandsInner>);
 
 struct CommandsInner {
     connector: Arc<Connector>,
     timeout: Duration,
     route: Mutex<Route>,
-    /// The two links were found not to be with one primary.
+    /// Notifies that the two links do not lead to one primary.
     mismatched: Notify,
 }
 
-/// Where commands go.
+/// The destination of commands.
 struct Route {
-    /// Which server the subscription link is with; `None` while none stands.
+    /// The server of the link for events; `None` without such a link.
     pin: Option<Arc<Pin>>,
-    /// Counts pins: what was begun under another one does not count any more.
+    /// The number of the current pin. Attempts under an earlier pin do not count.
     pins: u64,
-    /// Counts links.
+    /// The number of the current link.
     links: u64,
     state: CommandsState,
-    /// Pauses between attempts; as long as links do not last, they grow.
+    /// The pauses between attempts. They grow as long as links do not last.
     backoff: Backoff,
     next_attempt: Instant,
-    /// Why the last attempt failed.
+    /// The error of the last attempt.
     failure: Option<ConnectError>,
-    /// Why the links cannot be with one primary.
+    /// The reason for which the two links cannot lead to one primary.
     mismatch: Option<String>,
 }
 
@@ -53,12 +55,12 @@ struct Pin {
 
 enum CommandsState {
     Idle,
-    /// Driven by all who wait for it.
+    /// All waiting commands drive the attempt.
     Connecting(Attempt),
     Linked(CommandLink),
 }
 
-/// `None` when the pin changed meanwhile.
+/// `None` if the pin has changed meanwhile.
 type Attempt = Shared<BoxFuture<'static, Option<Result<CommandLink, ConnectError>>>>;
 
 #[derive(Clone)]
@@ -71,7 +73,7 @@ struct CommandLink {
 impl Commands {
     pub(super) fn new(connector: Arc<Connector>, config: &RedisConfig) -> Self {
         let timeout = config.command_timeout_seconds.duration();
-        // A command that waits for the link sees several attempts.
+        // A command that waits for the link outlasts several attempts.
         let pause_max = config.backoff_max_seconds.duration().min(timeout / 4);
         let pause_min = config.backoff_min_seconds.duration().min(pause_max);
         let route = Route {
@@ -92,7 +94,8 @@ impl Commands {
         }))
     }
 
-    /// A subscription link was made with this server: commands go there, over a new connection, and nowhere else.
+    /// Sends commands to this server only, over a new connection. It is the server of the new link
+    /// for events.
     pub(super) fn pin(&self, target: LinkTarget, server: ServerIdentity) {
         let mut route = self.0.route.lock();
         route.set_pin(Some(Arc::new(Pin { target, server })));
@@ -100,13 +103,14 @@ impl Commands {
         route.failure = None;
     }
 
-    /// The subscription link is lost: the server is looked for before the next command.
+    /// Removes the pin, because the link for events is lost. The next command looks for a server
+    /// again.
     pub(super) fn unpin(&self) {
         self.0.route.lock().set_pin(None);
     }
 
-    /// Waits until it turns out that the two links are not with one primary, and answers why. Cancellation safe; for one
-    /// waiter.
+    /// Waits until the two links are found to lead to different servers, or to a replica; returns
+    /// the reason. Cancellation safe, for one waiter.
     pub(super) async fn mismatch(&self) -> String {
         loop {
             if let Some(reason) = self.0.route.lock().mismatch.take() {
@@ -116,18 +120,20 @@ impl Commands {
         }
     }
 
-    /// One command, answered or failed within the timeout however many attempts the connection takes.
+    /// Runs one command. It succeeds or fails within the timeout, however many attempts the
+    /// connection takes.
     pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         self.run(self.0.timeout, async |mut connection| command.query_async(&mut connection).await).await
     }
 
-    /// Several commands in one round trip, under the same bound. An answer that is an error is one of the answers.
+    /// Runs several commands in one round trip, within the same timeout. An error of one command is
+    /// one of the replies.
     pub(super) async fn ask_all(&self, pipeline: &Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
         self.run(self.0.timeout, async |mut connection| pipeline.query_async(&mut connection).await).await
     }
 
-    /// Makes the link if there is none, and sees that it answers within a time and that its server is a primary. One that
-    /// does not answer is given up.
+    /// Checks that the link responds within a time and that its server is a primary. Opens the link
+    /// if there is none, and gives it up if it does not respond.
     pub(super) async fn check(&self, within: Duration) {
         let asked =
             self.run(within, async |mut connection| ServerIdentity::ask_role(&mut connection).await).await;
@@ -141,19 +147,19 @@ impl Commands {
                 }
             }
             Err(error) => {
-                tracing::debug!(error = describe(&error), "the link for commands does not answer");
+                tracing::debug!(error = describe(&error), "the link for commands does not respond");
             }
         }
     }
 
-    /// Asks over the link, within a time, and judges the link by the outcome.
+    /// Runs commands over the link within a time, and gives the link up after errors of the link.
     async fn run<T>(
         &self,
         within: Duration,
         ask: impl AsyncFnOnce(RedisConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
-        let came = Instant::now();
-        let deadline = (came + within).into();
+        let started = Instant::now();
+        let deadline = (started + within).into();
         let link = match timeout_at(deadline, self.link()).await {
             Ok(link) => link.map_err(|error| unreachable(&error))?,
             Err(_) => {
@@ -165,24 +171,26 @@ impl Commands {
         let excess = link.connection.excess().clone();
         let mut outcome =
             timeout_at(deadline, ask(link.connection)).await.unwrap_or_else(|_| Err(timed_out()));
-        // Which of the commands under way got the long answer is not known.
+        // It is not known which of the open commands got the long reply.
         if let (Err(error), Some(reason)) = (&outcome, excess.get())
             && error.is_io_error()
         {
-            outcome = Err(reason.of_command());
+            outcome = Err(reason.command_error());
         }
         if let Err(error) = &outcome {
             let mut route = self.0.route.lock();
             if is_readonly(error) {
-                // What was the primary is a replica now. An answer from an earlier link says nothing about this one.
+                // The former primary is a replica now. A reply over an earlier link does not
+                // concern this one.
                 if route.give_up(link.number) {
                     self.0.note_mismatch(
                         &mut route,
-                        "the server takes no writes any more: READONLY".to_owned(),
+                        "the server accepts no writes any more: READONLY".to_owned(),
                     );
                 }
             } else if error.is_timeout() {
-                // One that had to wait for the link for most of its time says nothing about it.
+                // A command that waited for the link for most of its time says nothing about the
+                // link.
                 if asked.elapsed() >= within / 2 {
                     route.give_up(link.number);
                 }
@@ -213,12 +221,12 @@ impl Commands {
         }
     }
 
-    /// One attempt, after the pause that is due.
+    /// Returns one attempt to connect, after the current pause.
     fn attempt(
         &self,
         route: &Route,
     ) -> impl Future<Output = Option<Result<CommandLink, ConnectError>>> + use<> {
-        // Not the whole: it holds the attempt.
+        // A strong reference would be a cycle, because `inner` holds the attempt.
         let inner = Arc::downgrade(&self.0);
         let (connector, timeout) = (Arc::clone(&self.0.connector), self.0.timeout);
         let (pin, pins, pause) = (route.pin.clone(), route.pins, route.next_attempt);
@@ -231,7 +239,7 @@ impl Commands {
 }
 
 impl CommandsInner {
-    /// Notes what came of an attempt.
+    /// Records the outcome of an attempt.
     fn settle(
         &self,
         pins: u64,
@@ -264,7 +272,8 @@ impl CommandsInner {
         })
     }
 
-    /// The two links are not with one primary. Without a subscription link there is nothing to tell.
+    /// Records that the two links do not lead to one primary. Without a link for events there is
+    /// nothing to record.
     fn note_mismatch(&self, route: &mut Route, reason: String) {
         if route.pin.is_some() {
             route.mismatch = Some(reason);
@@ -281,8 +290,8 @@ impl Route {
         self.mismatch = None;
     }
 
-    /// Gives a link up, if it is still the one in use; returns whether it was. The next one is made after a pause, which is
-    /// short where the link had lasted.
+    /// Gives up a link if it is still in use; returns whether it was. The pause before the next
+    /// link is short if this one lasted.
     fn give_up(&mut self, number: u64) -> bool {
         let CommandsState::Linked(link) = &self.state else { return false };
         if link.number != number {
@@ -297,7 +306,7 @@ impl Route {
     }
 }
 
-/// Makes a connection to a primary, the pinned one if there is a pin.
+/// Connects to a primary: to the pinned server, if there is a pin.
 async fn connect(
     connector: &Connector,
     timeout: Duration,

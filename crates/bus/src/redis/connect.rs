@@ -1,4 +1,4 @@
-//! How connections to the server are made.
+//! Connections to the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,41 +12,42 @@ use redis::{
 use super::bounded::{Bound, TooLong};
 use super::connection::{ConnectionOpenError, RedisConnection};
 use super::credentials::{CredentialsError, RedisCredentials};
-use super::farewell;
+use super::early_error;
 use super::identity::{ServerIdentity, Unfit};
 use super::sentinel::{Primary, Sentinels};
 use crate::settings::RedisConfig;
 
-/// Idle time after which TCP probes the server. The pings find a dead link sooner; this is for the command connection.
+/// The idle time after which TCP probes the server. Pings find a dead link sooner; this serves the
+/// connection for commands.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// A connection to the server cannot be prepared or made.
+/// The reason for which there is no connection to the server.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectError {
-    /// The address is not one. Its text is left out, as it may hold a password.
+    /// The address is invalid. The error does not contain it, because it may contain a password.
     #[error(
         "redis.url is not a Redis address: expected redis://[user:password@]host:port, rediss://… for TLS, or redis+unix:///path"
     )]
     Address,
-    /// The address of a Sentinel is not one.
-    #[error("redis.sentinel.nodes has something that is not an address such as redis://host:26379")]
+    /// The address of a Sentinel is invalid.
+    #[error("redis.sentinel.nodes has an item that is not an address such as redis://host:26379")]
     SentinelAddress,
-    /// A file of passwords or certificates cannot be used.
+    /// A file with a password or certificate is not usable.
     #[error(transparent)]
     RedisCredentials(#[from] CredentialsError),
     /// The server is of a kind that cannot be the bus.
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    /// Sentinels name a server that is no primary.
-    #[error("{0} is no primary, by its own word")]
+    /// The Sentinels name a server that is not a primary.
+    #[error("the Sentinels name {0} as the primary, but it is a replica: wait for the end of the failover")]
     Demoted(String),
-    /// The connection for commands came to another server than the one for events.
-    #[error("the address leads to two servers: see that all connections go to the primary")]
+    /// The connection for commands reached another server than the one for events.
+    #[error("the address leads to two servers: configure it so that all connections reach the primary")]
     OtherServer,
-    /// The server, or something else at its address, sends an answer that is too long.
+    /// The server, or another program at its address, sends a reply that is too long.
     #[error(transparent)]
     TooLong(#[from] TooLong),
-    /// The server cannot be reached, or does not let us in.
+    /// The server is unreachable or rejects the login.
     #[error("{0}")]
     Server(String),
 }
@@ -69,7 +70,7 @@ impl From<RedisError> for ConnectError {
     }
 }
 
-/// What an error of the server or of the link says, fit to be shown.
+/// Returns the text of an error of the server or the link, for output.
 pub(super) fn describe(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -78,10 +79,12 @@ pub(super) fn describe(error: &RedisError) -> String {
     }
 }
 
-/// The errors of a server that refuses because of the state it is in, and not because of what was asked: it is loading its data, is in
-/// the middle of a failover or of a rotation of passwords, runs somebody's long script, has no memory left, cannot write to its disk,
-/// or has handed the key to another server. It decides so before the first write, so nothing was done.
-const PASSING: [&str; 13] = [
+/// The errors with which a server rejects a command because of its own state.
+///
+/// The server loads its data, is in a failover or a rotation of passwords, or runs a long script.
+/// Or it lacks memory, cannot write to its disk, or has moved the key to another server. It checks
+/// this before the first write, so it has changed nothing.
+const TEMPORARY: [&str; 13] = [
     "LOADING",
     "MASTERDOWN",
     "NOREPLICAS",
@@ -97,22 +100,22 @@ const PASSING: [&str; 13] = [
     "WRONGPASS",
 ];
 
-/// Whether an error is one of those that pass, and says that nothing was done.
-pub(super) fn is_passing(error: &RedisError) -> bool {
-    PASSING.iter().any(|code| is_code(error, code))
+/// Returns whether an error is temporary; then the server has changed nothing.
+pub(super) fn is_temporary(error: &RedisError) -> bool {
+    TEMPORARY.iter().any(|code| is_code(error, code))
 }
 
-/// Whether the server takes no writes because it is a replica.
+/// Returns whether the server rejects writes because it is a replica.
 pub(super) fn is_readonly(error: &RedisError) -> bool {
     is_code(error, "READONLY")
 }
 
-/// Whether the server does not know the user of a connection any more.
+/// Returns whether the server no longer knows the user of a connection.
 pub(super) fn is_unauthenticated(error: &RedisError) -> bool {
     is_code(error, "NOAUTH") || is_code(error, "WRONGPASS")
 }
 
-/// Whether an error has this code. Scripts on Redis 6 wrap what their commands say.
+/// Returns whether an error has this code. Scripts on Redis 6 wrap the errors of their commands.
 fn is_code(error: &RedisError, code: &str) -> bool {
     let wrapped = |detail: &str| {
         detail
@@ -126,12 +129,12 @@ fn is_code(error: &RedisError, code: &str) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct LinkTarget {
     info: ConnectionInfo,
-    /// Where it is, if Sentinels said so.
+    /// The address of the primary, if Sentinels named it.
     pub(super) primary: Option<Primary>,
 }
 
 impl LinkTarget {
-    /// Whether a server that says this of itself can be the bus.
+    /// Checks that a server with this identity can be the bus.
     pub(super) fn check(&self, server: &ServerIdentity) -> Result<(), ConnectError> {
         match (server.unfit(), &self.primary) {
             (None, _) => Ok(()),
@@ -141,10 +144,10 @@ impl LinkTarget {
     }
 }
 
-/// Makes connections of the configured kind.
+/// Opens connections of the configured kind.
 #[derive(Debug)]
 pub(super) struct Connector {
-    /// What all connections have in common; with Sentinels, without the address.
+    /// The settings that all connections share; with Sentinels, without the address.
     info: ConnectionInfo,
     credentials: RedisCredentials,
     sentinels: Option<Sentinels>,
@@ -155,7 +158,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
-        // With Sentinels the address may give user, password and TLS, and its host does not count.
+        // With Sentinels, the URL may give user, password and TLS; its host is not used.
         let url = if config.url.is_empty() { "redis://primary" } else { config.url.reveal() };
         let info = url.into_connection_info().map_err(|_| ConnectError::Address)?;
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
@@ -163,7 +166,8 @@ impl Connector {
         );
         #[cfg(target_os = "linux")]
         let tcp = tcp.set_user_timeout(config.silence_max());
-        // RESP3 lets a subscribed connection answer pings, and confirms each channel in order with the messages.
+        // With RESP3, a subscribed connection replies to pings and confirms each channel in order
+        // with the messages.
         let settings = info
             .redis_settings()
             .clone()
@@ -181,7 +185,7 @@ impl Connector {
         })
     }
 
-    /// Finds the server to connect to.
+    /// Returns the server to connect to.
     pub(super) async fn find(&self) -> Result<LinkTarget, ConnectError> {
         let primary = match &self.sentinels {
             Some(sentinels) => Some(sentinels.primary().await?),
@@ -194,19 +198,20 @@ impl Connector {
         Ok(LinkTarget { info, primary })
     }
 
-    /// Whether a server that was found is still the one to be connected to: `Err` says why not. What cannot be asked
-    /// now is left open.
+    /// Checks that a server is still the one to connect to; `Err` has the reason. Without a reply
+    /// of the Sentinels, the server stays.
     pub(super) async fn confirm(&self, target: &LinkTarget) -> Result<(), String> {
         let (Some(sentinels), Some(known)) = (&self.sentinels, &target.primary) else { return Ok(()) };
         match sentinels.primary().await {
-            Ok(primary) if primary != *known => Err(format!(
-                "the primary is now {primary} and no longer {known}, by the word of the Sentinels"
-            )),
+            Ok(primary) if primary != *known => {
+                Err(format!("the Sentinels name {primary} as the primary, and no longer {known}"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// A connection for subscriptions. What the server pushes goes to `push`, in order, as it is read.
+    /// Opens a connection for subscriptions. `push` receives the messages of the server, in order,
+    /// as they are read.
     pub(super) async fn subscription_link(
         &self,
         target: &LinkTarget,
@@ -221,7 +226,7 @@ impl Connector {
         self.make(target, config).await
     }
 
-    /// A connection for commands, each of which gets its answer within a time or fails.
+    /// Opens a connection for commands. Each command gets its reply within `timeout` or fails.
     pub(super) async fn command_connection(
         &self,
         target: &LinkTarget,
@@ -230,7 +235,8 @@ impl Connector {
         self.make(target, AsyncConnectionConfig::new().set_response_timeout(Some(timeout))).await
     }
 
-    /// Makes a connection. Where the server closes it at once, the error is what the server says.
+    /// Opens a connection. If the server closes it at once, the error is the text that the server
+    /// sends.
     async fn make(
         &self,
         target: &LinkTarget,
@@ -241,8 +247,8 @@ impl Connector {
             Err(ConnectionOpenError::Redis(error))
                 if error.is_connection_dropped() && !error.is_connection_refusal() =>
             {
-                let said = farewell::of(target.info.addr()).await;
-                Err(said.map_or_else(|| error.into(), ConnectError::Server))
+                let sent = early_error::read(target.info.addr()).await;
+                Err(sent.map_or_else(|| error.into(), ConnectError::Server))
             }
             made => Ok(made?),
         }
@@ -253,14 +259,14 @@ impl Connector {
 mod tests {
     use super::*;
 
-    fn said(line: &str) -> RedisError {
+    fn server_error(line: &str) -> RedisError {
         let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
         let redis::Value::ServerError(error) = value else { panic!("{line} is no error") };
         error.into()
     }
 
     #[test]
-    fn errors_of_a_server_that_cannot_now_are_passing() {
+    fn errors_of_the_servers_state_are_temporary() {
         for line in [
             "LOADING Redis is loading the dataset in memory",
             "NOREPLICAS Not enough good replicas to write.",
@@ -272,7 +278,7 @@ mod tests {
             "WRONGPASS invalid username-password pair or user is disabled.",
             "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed",
         ] {
-            assert!(is_passing(&said(line)), "{line}");
+            assert!(is_temporary(&server_error(line)), "{line}");
         }
         for line in [
             "NOPERM this user has no permissions to run the 'xadd' command",
@@ -280,7 +286,7 @@ mod tests {
             "ERR unknown command 'OOM '",
             "ERR Error running script (call to f_1): the text -OOM of an event",
         ] {
-            assert!(!is_passing(&said(line)), "{line}");
+            assert!(!is_temporary(&server_error(line)), "{line}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One connection to a server: its socket, TLS, login, and the bound on what comes over it.
+//! One connection to a server: its socket, TLS, login, and the limit on replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +20,22 @@ use tokio_util::task::AbortOnDropHandle;
 use super::bounded::{Bound, BoundExceeded, Bounded, TooLong};
 use super::credentials::Login;
 
-/// A connection that several can use at a time. It is closed when the last copy is dropped.
+/// A connection that several tasks can use. It closes when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct RedisConnection {
     commands: MultiplexedConnection,
     excess: BoundExceeded,
-    /// Reads and writes.
+    /// The task that reads and writes.
     _driver: Arc<AbortOnDropHandle<()>>,
 }
 
-/// Why there is no connection.
+/// The reason for which there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionOpenError {
-    /// The server sends more than the bound allows.
+    /// The server exceeds the limit on replies.
     #[error(transparent)]
     TooLong(#[from] TooLong),
-    /// Anything else.
+    /// Any other error.
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
@@ -69,17 +69,15 @@ impl RedisConnection {
         }
     }
 
-    /// Subscribes to one or more channels.
     pub(super) async fn subscribe(&mut self, channels: impl ToRedisArgs) -> RedisResult<()> {
         self.commands.subscribe(channels).await
     }
 
-    /// Ends subscriptions.
     pub(super) async fn unsubscribe(&mut self, channels: impl ToRedisArgs) -> RedisResult<()> {
         self.commands.unsubscribe(channels).await
     }
 
-    /// Whether the connection ended because its server sent too much.
+    /// Returns the value that says whether the server exceeded the limit.
     pub(super) fn excess(&self) -> &BoundExceeded {
         &self.excess
     }
@@ -104,7 +102,6 @@ impl ConnectionLike for RedisConnection {
     }
 }
 
-/// Bytes to and from a server.
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
@@ -124,7 +121,7 @@ async fn connect(login: &Login) -> RedisResult<Box<dyn Socket>> {
     })
 }
 
-/// Connects to whichever address of a host answers first.
+/// Connects to the address of a host that accepts first.
 async fn connect_tcp(host: &str, port: u16, settings: &TcpSettings) -> std::io::Result<TcpStream> {
     let attempts: Vec<_> = tokio::net::lookup_host((host, port))
         .await?

@@ -1,5 +1,6 @@
-//! The files that prove a node's right to connect: password, certificate and key. They are read for each new connection, so
-//! a rotation needs no restart, and a connection that was refused is tried again with what the files hold by then.
+//! The files that authenticate a node at Redis: password, certificate and key. A node reads them
+//! for each new connection. So a rotation needs no restart: after a rejected login, the next
+//! attempt uses the new contents.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -16,13 +17,13 @@ use super::connect::ConnectError;
 use crate::settings::{RedisConfig, RedisTlsConfig};
 use tidings_settings::MASK;
 
-/// The largest file that is read, in bytes: far more than any bundle of authorities.
+/// Limits a file, in bytes: far more than any bundle of authorities.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Bound on reading all of them.
+/// Limits the time to read all files.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A file cannot be used. Nothing of what it holds is ever in the message.
+/// Reports that a file is not usable. The message never has contents of the file.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{key}: {}: {reason}", path.display())]
 pub struct CredentialsError {
@@ -34,18 +35,18 @@ pub struct CredentialsError {
 /// The files for one kind of server.
 #[derive(Debug, Clone)]
 pub(super) struct RedisCredentials {
-    /// With the key of the configuration that names it.
+    /// With the key of the configuration that names the file.
     password: Option<(&'static str, PathBuf)>,
     tls: RedisTlsConfig,
 }
 
 impl RedisCredentials {
-    /// The files for the server that carries the events.
+    /// Returns the files for the server that is the bus.
     pub(super) fn of_server(config: &RedisConfig) -> Self {
         Self::new("redis.password_file", config.password_file.as_ref(), config)
     }
 
-    /// The files for the Sentinels that watch it.
+    /// Returns the files for the Sentinels.
     pub(super) fn of_sentinels(config: &RedisConfig) -> Self {
         Self::new("redis.sentinel.password_file", config.sentinel.password_file.as_ref(), config)
     }
@@ -54,7 +55,7 @@ impl RedisCredentials {
         Self { password: password.map(|path| (key, path.clone())), tls: config.tls.clone() }
     }
 
-    /// What a new connection to a server needs, with what the files hold now.
+    /// Returns the login for a new connection, from the current contents of the files.
     pub(super) async fn login(&self, info: &ConnectionInfo) -> Result<Login, ConnectError> {
         let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         if self.password.is_none() && !is_tls {
@@ -63,7 +64,8 @@ impl RedisCredentials {
         let (credentials, info) = (self.clone(), info.clone());
         let read = tokio::task::spawn_blocking(move || credentials.read(info));
         let late = |_| {
-            let reason = "the files of passwords and certificates cannot be read in time";
+            let reason =
+                "the files of passwords and certificates cannot be read within 3 s: check their disk";
             Err(ConnectError::Server(reason.to_owned()))
         };
         tokio::time::timeout(READ_TIMEOUT, read).await.map_or_else(late, |read| {
@@ -71,7 +73,7 @@ impl RedisCredentials {
         })
     }
 
-    /// Blocks.
+    /// Reads the files. Blocks.
     fn read(&self, mut info: ConnectionInfo) -> Result<Login, ConnectError> {
         if let Some((key, path)) = &self.password {
             let settings = info.redis_settings().clone().set_password(password(key, path)?);
@@ -79,7 +81,7 @@ impl RedisCredentials {
         }
         let tls = match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => {
-                let reason = "an address with #insecure is not supported: name the authority in redis.tls.ca";
+                let reason = "an address with #insecure is not supported: set redis.tls.ca to the authority";
                 return Err(ConnectError::Server(reason.to_owned()));
             }
             ConnectionAddr::TcpTls { .. } => Some(Arc::new(self.tls_config()?)),
@@ -88,7 +90,7 @@ impl RedisCredentials {
         Ok(Login { info, tls })
     }
 
-    /// Blocks.
+    /// Reads the files for TLS. Blocks.
     fn tls_config(&self) -> Result<ClientConfig, ConnectError> {
         let tls = &self.tls;
         let unfit = |reason: String| ConnectError::Server(format!("[redis.tls]: {reason}"));
@@ -120,16 +122,16 @@ impl RedisCredentials {
     }
 }
 
-/// What a connection to a server needs.
+/// The data for a connection to a server.
 #[derive(Debug)]
 pub(super) struct Login {
     /// The address, user, password and settings of the socket.
     pub(super) info: ConnectionInfo,
-    /// For an address with TLS.
+    /// The configuration of TLS, for an address with TLS.
     pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
-/// The certificates in a file.
+/// Reads the certificates in a file.
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
     let pem = pem(key, path, "CERTIFICATE")?;
     CertificateDer::pem_slice_iter(&pem)
@@ -137,10 +139,11 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
         .map_err(|error| ConnectError::Server(format!("[redis.tls]: {}: {error}", path.display())))
 }
 
-/// A password; editors end a file with a line break, which is no part of it.
+/// Reads a password. The line break at the end of the file is not part of it, because editors add
+/// one.
 fn password(key: &'static str, path: &Path) -> Result<String, CredentialsError> {
     let unfit = |reason: &str| CredentialsError { key, path: path.to_owned(), reason: reason.to_owned() };
-    let text = String::from_utf8(read(key, path)?).map_err(|_| unfit("it holds no text in UTF-8"))?;
+    let text = String::from_utf8(read(key, path)?).map_err(|_| unfit("it is not UTF-8 text"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     match line.strip_suffix('\r').unwrap_or(line) {
         "" => Err(unfit("it is empty")),
@@ -155,15 +158,15 @@ fn pem(key: &'static str, path: &Path, label: &str) -> Result<Vec<u8>, Credentia
     if bytes.windows(end.len()).any(|window| window == end.as_bytes()) {
         return Ok(bytes);
     }
-    let reason = format!("there is no {} in it, in PEM", label.to_ascii_lowercase());
+    let reason = format!("it has no {} in PEM", label.to_ascii_lowercase());
     Err(CredentialsError { key, path: path.to_owned(), reason })
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, CredentialsError> {
     let unreadable = |reason: String| CredentialsError { key, path: path.to_owned(), reason };
-    // Another end of a pipe may never write; each try would hold a thread.
+    // A pipe without a writer would block a thread for each attempt.
     if std::fs::metadata(path).is_ok_and(|file| !file.is_file()) {
-        return Err(unreadable("it is no regular file".to_owned()));
+        return Err(unreadable("it is not a regular file".to_owned()));
     }
     let mut bytes = Vec::new();
     File::open(path)

@@ -1,5 +1,5 @@
-//! The publish script as a function of the server (Redis 7 and Valkey), so that `redis-cli FCALL tidings_publish` works from
-//! any machine without the script's text.
+//! The publish script as a function of the server (Redis 7 and Valkey). `redis-cli FCALL
+//! tidings_publish` then works on any machine without the text of the script.
 
 use redis::{ErrorKind, Value};
 
@@ -7,7 +7,7 @@ use super::commands::Commands;
 use super::connect::describe;
 use super::publisher::PUBLISH_SCRIPT;
 
-/// Loads the function, in place of an older one. Answers what `/status` shows: whether it could.
+/// Loads the function and replaces an older one. Returns the text for `/status`.
 pub(super) async fn load(commands: &Commands) -> String {
     let mut load = redis::cmd("FUNCTION");
     load.arg("LOAD").arg("REPLACE").arg(library());
@@ -16,11 +16,11 @@ pub(super) async fn load(commands: &Commands) -> String {
         Err(error) if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) => {
             format!("not loaded: {}", describe(&error))
         }
-        Err(error) => format!("not loaded, the server did not answer: {}", describe(&error)),
+        Err(error) => format!("not loaded, no reply of the server: {}", describe(&error)),
     }
 }
 
-/// The library's text: the script with its arguments under the names that it uses.
+/// Returns the text of the library: the script, with its arguments under the names that it uses.
 fn library() -> String {
     format!(
         "#!lua name=tidings\nredis.register_function('tidings_publish', function(KEYS, ARGV)\n{PUBLISH_SCRIPT}\nend)\n"

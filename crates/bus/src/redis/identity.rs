@@ -1,4 +1,4 @@
-//! What a server says of itself: of which kind it is, and which one.
+//! The identity of a server: its kind, and which server it is.
 
 use std::collections::HashMap;
 
@@ -9,32 +9,32 @@ use redis::{ErrorKind, RedisResult, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", self.kind(), self.remedy())]
 pub enum Unfit {
-    /// It replicates another server and takes no writes.
+    /// A replica, which rejects writes.
     Replica,
-    /// It is one of several servers among which the keys are divided.
+    /// A node of a Redis Cluster, which has a part of the keys.
     ClusterNode,
-    /// It watches servers and holds no data.
+    /// A Sentinel, which watches servers and has no data.
     Sentinel,
-    /// It is older than Redis 6.2, or does not speak RESP3.
+    /// A server before Redis 6.2, or one without RESP3.
     Old,
 }
 
-/// The oldest version that a node works with.
+/// The oldest version with which a node works.
 const OLDEST: (u32, u32) = (6, 2);
 
 impl Unfit {
-    /// Of which kind the server is.
+    /// Returns the kind of the server, as a clause.
     #[must_use]
     pub const fn kind(self) -> &'static str {
         match self {
-            Self::Replica => "the server is a replica, which takes no events",
-            Self::ClusterNode => "the server is a node of a Redis Cluster, which Tidings does not work with",
+            Self::Replica => "the server is a replica, which rejects events",
+            Self::ClusterNode => "the server is a node of a Redis Cluster, which Tidings does not support",
             Self::Sentinel => "the server is a Sentinel",
             Self::Old => "the server is older than Redis 6.2",
         }
     }
 
-    /// What to set.
+    /// Returns the fix.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         match self {
@@ -48,23 +48,25 @@ impl Unfit {
     }
 }
 
-/// What a server says of itself; `None` for what it does not say, or what the user may not ask for.
+/// The identity of a server; `None` for each part that the server does not report or that the user
+/// may not read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ServerIdentity {
-    /// Its name and version, such as `redis 7.0.15`.
+    /// The name and version, such as `redis 7.0.15`.
     pub(super) server: Option<String>,
     mode: Option<String>,
     role: Option<String>,
-    /// Drawn anew by each start of a server.
+    /// A server draws it at each start.
     run_id: Option<String>,
-    /// The same for a primary and its replicas, and another one after a promotion.
+    /// A primary and its replicas share it; a promotion changes it.
     replication_id: Option<String>,
 }
 
 impl ServerIdentity {
-    /// Asks for all of it. The ids need the right to `INFO`.
+    /// Reads the whole identity. The ids require the right to `INFO`.
     ///
-    /// Fails only where the connection does: an error of the server is the answer that it does not say.
+    /// Only an error of the connection is an error. A part for which the server replies with an
+    /// error is `None`.
     pub(super) async fn ask(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Self> {
         let mut identity = Self::ask_role(connection).await?;
         if let Some(server) = info(connection, "server").await? {
@@ -75,20 +77,23 @@ impl ServerIdentity {
         Ok(identity)
     }
 
-    /// Asks for what can change on a connection that stands: mode and role.
+    /// Reads the parts that can change during a connection: mode and role.
     ///
-    /// `HELLO` is allowed to every user. It names the version, as it is an error without arguments on Redis 6.0.
+    /// Every user may run `HELLO`. The command names the version, because Redis 6.0 rejects it
+    /// without arguments.
     pub(super) async fn ask_role(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Self> {
         let mut hello = redis::cmd("HELLO");
         hello.arg(3);
-        let said = said::<HashMap<String, Value>>(hello.query_async(connection).await)?.unwrap_or_default();
-        let text = |name| said.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
+        let reply =
+            optional::<HashMap<String, Value>>(hello.query_async(connection).await)?.unwrap_or_default();
+        let text = |name| reply.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
         let server =
             text("server").zip(text("version")).map(|(server, version)| format!("{server} {version}"));
         Ok(Self { server, mode: text("mode"), role: text("role"), ..Self::default() })
     }
 
-    /// Why the server cannot be a node's bus, if it cannot. One that does not say is believed to be able.
+    /// Returns the reason for which the server cannot be the bus. A server without this data counts
+    /// as suitable.
     pub(super) fn unfit(&self) -> Option<Unfit> {
         if self.version().is_some_and(|version| version < OLDEST) {
             return Some(Unfit::Old);
@@ -101,14 +106,15 @@ impl ServerIdentity {
         }
     }
 
-    /// The first two numbers of its version. Its kin say a version of their own, none of which is older, or Redis' own.
+    /// Returns the first two numbers of the version. Compatible servers report the version of
+    /// Redis, or one of their own that is never older.
     fn version(&self) -> Option<(u32, u32)> {
         let (_, version) = self.server.as_ref()?.rsplit_once(' ')?;
         let mut numbers = version.split('.').map(str::parse);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 
-    /// Whether two connections are known to be with two servers.
+    /// Returns whether two connections are known to lead to two servers.
     pub(super) fn differs_from(&self, other: &Self) -> bool {
         let differ = |one: &Option<String>, other: &Option<String>| {
             one.as_ref().zip(other.as_ref()).map(|(one, other)| one != other)
@@ -122,19 +128,19 @@ impl ServerIdentity {
 async fn info(connection: &mut (impl ConnectionLike + Send), section: &str) -> RedisResult<Option<String>> {
     let mut info = redis::cmd("INFO");
     info.arg(section);
-    said(info.query_async(connection).await)
+    optional(info.query_async(connection).await)
 }
 
-/// A line of `INFO`: `name:value`.
+/// Returns the value of a line `name:value` of `INFO`.
 fn field(info: &str, name: &str) -> Option<String> {
     let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// What the server said; `None` where it answered with an error, or with something else.
-fn said<T>(outcome: RedisResult<T>) -> RedisResult<Option<T>> {
+/// Returns the reply; `None` for an error of the server or a reply of another type.
+fn optional<T>(outcome: RedisResult<T>) -> RedisResult<Option<T>> {
     match outcome {
-        Ok(said) => Ok(Some(said)),
+        Ok(reply) => Ok(Some(reply)),
         Err(error) => match error.kind() {
             ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType => Ok(None),
             _ => Err(error),
@@ -152,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn only_servers_that_say_so_are_unfit() {
+    fn only_servers_that_report_it_are_unfit() {
         for (mode, role, unfit) in [
             ("standalone", "master", None),
             ("standalone", "active-replica", None),
@@ -184,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn run_ids_tell_servers_apart_and_replication_ids_stand_in() {
+    fn servers_differ_by_run_id_or_by_replication_id() {
         let server = |run_id: Option<&str>, replication_id: Option<&str>| ServerIdentity {
             run_id: run_id.map(str::to_owned),
             replication_id: replication_id.map(str::to_owned),
@@ -198,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn info_is_read_by_whole_names() {
+    fn field_of_info_needs_its_whole_name() {
         let text = "# Server\r\nrun_id_x:no\r\nrun_id:abc\r\nmaster_replid:\r\n";
         assert_eq!(field(text, "run_id").as_deref(), Some("abc"));
         assert_eq!(field(text, "master_replid"), None);

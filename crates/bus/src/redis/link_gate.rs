@@ -1,5 +1,7 @@
-//! What a subscription link pushes goes through a gate into the feed, until the link is given up. After that nothing
-//! passes: a link that was silent may still have messages of the past in it, and they must not come after newer ones.
+//! The gate between a link for events and the `BusHandler`.
+//!
+//! The gate passes messages on until the link is given up. A link that was silent may still contain
+//! old messages, which must not follow newer ones.
 
 use std::sync::Arc;
 
@@ -13,54 +15,63 @@ use crate::StateCell;
 use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
 
-/// The gate of one link.
+/// Passes the messages of one link on to a `BusHandler`.
 pub(super) struct LinkGate {
-    /// Taken out when the gate is shut. The lock is held while the feed takes a message, so that shutting waits for it.
+    /// `None` once the gate is closed. The lock is held while the handler runs, so `close` waits
+    /// for it.
     bus_handler: Mutex<Option<Arc<dyn BusHandler>>>,
     channels: Channels,
     state: Arc<StateCell>,
-    closed: Notify,
-    /// The last probe that came back.
-    heard: watch::Sender<u64>,
+    disconnected: Notify,
+    /// The number of the last probe that was received.
+    last_probe: watch::Sender<u64>,
 }
 
 impl LinkGate {
     pub(super) fn new(bus_handler: Arc<dyn BusHandler>, channels: Channels, state: Arc<StateCell>) -> Self {
-        let heard = watch::Sender::new(0);
-        Self { bus_handler: Mutex::new(Some(bus_handler)), channels, state, closed: Notify::new(), heard }
+        let last_probe = watch::Sender::new(0);
+        Self {
+            bus_handler: Mutex::new(Some(bus_handler)),
+            channels,
+            state,
+            disconnected: Notify::new(),
+            last_probe,
+        }
     }
 
-    /// Lets nothing through from now on.
-    pub(super) fn shut(&self) {
+    /// Closes the gate: no message passes any more.
+    pub(super) fn close(&self) {
         self.bus_handler.lock().take();
     }
 
-    /// A subscription that stands already is confirmed once more.
+    /// Confirms an existing subscription again.
     pub(super) fn confirm(&self, workspace: &WorkspaceId) {
         if let Some(bus_handler) = self.bus_handler.lock().as_ref() {
             bus_handler.confirmed(workspace);
         }
     }
 
-    /// A subscription was refused.
-    pub(super) fn refuse(&self, workspace: &WorkspaceId, reason: &str) {
+    /// Reports that a subscription was rejected.
+    pub(super) fn reject(&self, workspace: &WorkspaceId, reason: &str) {
         if let Some(bus_handler) = self.bus_handler.lock().as_ref() {
             bus_handler.refused(workspace, reason);
         }
     }
 
-    /// Waits until the client library says that the connection is closed. Cancellation safe; for one waiter.
-    pub(super) async fn closed(&self) {
-        self.closed.notified().await;
+    /// Waits until the client library reports that the connection is closed. Cancellation safe, for
+    /// one waiter.
+    pub(super) async fn disconnected(&self) {
+        self.disconnected.notified().await;
     }
 
-    /// Waits until a probe of this number, or a later one, has come back. Cancellation safe.
-    pub(super) async fn heard(&self, probe: u64) {
-        // The sender lives as long as the gate.
-        let _ = self.heard.subscribe().wait_for(|&heard| heard >= probe).await;
+    /// Waits until a probe with this number or a later one was received. Cancellation safe.
+    pub(super) async fn probe_received(&self, probe: u64) {
+        // The sender lives as long as the gate, so this cannot fail.
+        let _ = self.last_probe.subscribe().wait_for(|&last| last >= probe).await;
     }
 
-    /// Takes what the server pushed: parse, deliver, never more. Runs where the socket is read.
+    /// Parses and passes on one message of the server. It runs in the task that reads the socket,
+    /// so it must return quickly.
     pub(super) fn push(&self, info: PushInfo) {
         let bus_handler = self.bus_handler.lock();
         let Some(bus_handler) = bus_handler.as_ref() else { return };
@@ -68,7 +79,7 @@ impl LinkGate {
         let channel = match data.next() {
             Some(Value::BulkString(channel)) => channel,
             _ if info.kind == PushKind::Disconnection => {
-                self.closed.notify_one();
+                self.disconnected.notify_one();
                 return;
             }
             _ => return,
@@ -79,15 +90,16 @@ impl LinkGate {
             }
             (PushKind::Message, Owner::Probe, Some(Value::BulkString(number))) => {
                 if let Some(number) = std::str::from_utf8(&number).ok().and_then(|text| text.parse().ok()) {
-                    self.state.heard();
-                    self.heard.send_replace(number);
+                    self.state.set_received();
+                    self.last_probe.send_replace(number);
                 }
             }
-            (PushKind::Message, Owner::Control, Some(Value::BulkString(order))) => {
-                bus_handler.control(Bytes::from(order));
+            (PushKind::Message, Owner::Control, Some(Value::BulkString(command))) => {
+                bus_handler.control(Bytes::from(command));
             }
             (PushKind::Subscribe, Owner::Control, _) => bus_handler.control_confirmed(),
-            // The confirmation stands in line with the messages: what comes after it here was published after it.
+            // The server sends confirmations in order with the messages, so later messages were
+            // published later.
             (PushKind::Subscribe, Owner::Workspace(workspace), _) => bus_handler.confirmed(&workspace),
             _ => {}
         }

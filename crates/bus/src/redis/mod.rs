@@ -1,25 +1,28 @@
-//! The bus over a Redis server, or one that speaks its protocol: Redis 6.2 or later, Valkey, KeyDB, Dragonfly.
+//! The bus over a Redis server or a compatible one: Redis 6.2 or later, Valkey, KeyDB, Dragonfly.
 //!
-//! | part | what it holds |
+//! | part | contents |
 //! | --- | --- |
-//! | [`connect`], [`credentials`] | how connections are made, and with which passwords and certificates |
-//! | [`connection`], [`bounded`] | one connection, and the bound on what a server may send over it |
-//! | [`farewell`] | the words of a server that closes a connection at once |
-//! | [`sentinel`] | finding the primary by asking Sentinels |
-//! | [`supervisor`] | makes the subscription link, and makes it again when it is lost, without end |
-//! | [`session`] | the life of one link: subscriptions, changes, pings |
-//! | [`link_gate`] | takes messages off the link into the feed |
-//! | [`commands`] | the command connection |
-//! | [`identity`] | what a server says of itself |
-//! | [`probe`] | whether what goes out over one connection comes in over the other |
-//! | [`publisher`], [`reader`] | publishing; reading logs |
+//! | [`connect`], [`credentials`] | opening connections, with passwords and certificates |
+//! | [`connection`], [`bounded`] | one connection, and the limit on replies |
+//! | [`early_error`] | the error of a server that closes a connection at once |
+//! | [`sentinel`] | the address of the primary, from Sentinels |
+//! | [`supervisor`] | opens the link for events, again and again |
+//! | [`session`] | one link for events: subscriptions, changes, pings |
+//! | [`link_gate`] | passes the messages of a link on |
+//! | [`commands`] | the link for commands |
+//! | [`identity`] | the identity of a server |
+//! | [`probe`] | checks that messages over one link arrive over the other |
+//! | [`publisher`], [`reader`] | publishing, and reading logs |
+//! | [`store`] | tickets and bans |
 //! | [`function`] | the publish script as a function of the server |
 //! | [`bulk`] | publishing many events at a time, for `tidings bench` |
-//! | [`access`] | what a server lets a node do, for `tidings check` |
+//! | [`access`] | the rights of the Redis user, for `tidings check` |
 //!
-//! Subscriptions and commands have connections of their own, to one and the same primary: where they are found to be with
-//! two servers, or with a replica, both are given up and the address is resolved anew. The subscription link is not left to the client library's
-//! connection manager, which gives up after some attempts and does not report failed resubscriptions.
+//! Events and commands have links of their own to one primary. If the links lead to two servers or
+//! to a replica, the node gives up both and resolves the address again.
+//!
+//! The node opens the link for events itself. The client library's connection manager gives up
+//! after some attempts and does not report failed subscriptions.
 
 pub mod access;
 mod backoff;
@@ -30,7 +33,7 @@ mod commands;
 mod connect;
 mod connection;
 mod credentials;
-mod farewell;
+mod early_error;
 mod function;
 mod identity;
 mod link_gate;
@@ -64,7 +67,7 @@ use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{BusHandler, DesiredSubscriptions};
 
-/// The bus over a Redis server.
+/// Implements [`Bus`] and [`Store`] with a Redis server.
 pub struct RedisBus {
     connector: Arc<Connector>,
     channels: Channels,
@@ -77,12 +80,12 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    /// A bus for a server that need not be there yet: nothing is connected before [`Bus::run`] or [`Bus::publish`].
-    /// Must be called within a tokio runtime.
+    /// Creates a bus without connecting: [`Bus::run`] and the first command connect. Must run
+    /// within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// When the configured address is not one.
+    /// Returns a [`ConnectError`] if a configured address is invalid.
     pub fn new(
         config: &RedisConfig,
         retention: &RetentionConfig,
@@ -109,16 +112,16 @@ impl RedisBus {
 }
 
 impl RedisBus {
-    /// Tries whether the mark of live events can be written, on a key of the node's own, once for each link. Where it cannot be, every
-    /// workspace counts as one that carries live events.
-    async fn learn_marks(&self) {
+    /// Tries to write the mark of live events of the node's probe channel, once for each link.
+    /// Without the right to, every workspace counts as mixed.
+    async fn try_mark(&self) {
         let keys = LogKeys::new(self.channels.probe().to_owned());
         if let Err(LogError::Unreadable(reason)) =
             self.reader.mark_live(&self.commands, &keys, Duration::ZERO).await
         {
             tracing::warn!(
                 reason,
-                "Redis does not let this node mark workspaces that carry live events: all count as such; `tidings check` tells what to allow"
+                "Redis rejects the mark of live events: all workspaces count as mixed; `tidings check` shows what to allow"
             );
         }
     }
@@ -175,13 +178,13 @@ impl Bus for RedisBus {
 }
 
 impl Store for RedisBus {
-    fn keep<'a>(
+    fn put_once<'a>(
         &'a self,
         name: &'a str,
         value: Bytes,
         lifetime: Duration,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { store::keep(self, name, &value, lifetime).await })
+        Box::pin(async move { store::put_once(self, name, &value, lifetime).await })
     }
 
     fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
@@ -192,12 +195,12 @@ impl Store for RedisBus {
         Box::pin(store::read(self, name))
     }
 
-    fn remember(&self, order: Bytes, until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { store::remember(self, &order, until).await })
+    fn put_ban(&self, command: Bytes, until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { store::put_ban(self, &command, until).await })
     }
 
-    fn recall(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
-        Box::pin(store::recall(self))
+    fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
+        Box::pin(store::list_bans(self))
     }
 }
 

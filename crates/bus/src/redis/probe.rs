@@ -1,5 +1,7 @@
-//! Messages of a node to itself, published over the link for commands and heard over the one for events. One that stays
-//! out says that the two are not with one server, or that one of them is deaf.
+//! Probes: messages of a node to itself, published over the link for commands and received over the
+//! link for events.
+//!
+//! A missing probe means that the links lead to two servers, or that one link does not deliver.
 
 use std::convert::Infallible;
 
@@ -7,71 +9,73 @@ use redis::Value;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::RedisBus;
-use super::connect::{describe, is_passing};
+use super::connect::{describe, is_temporary};
 use super::link_gate::LinkGate;
 use super::session::Lost;
 
-/// The link is given up when so many probes in a row stay out.
-const UNHEARD_MAX: u32 = 2;
+/// The number of missing probes in a row after which the link is given up.
+const MISSING_MAX: u32 = 2;
 
-/// The probes of one link.
+/// Sends the probes of one link.
 pub(super) struct Probes<'a> {
     bus: &'a RedisBus,
     link_gate: &'a LinkGate,
     sent: u64,
-    unheard: u32,
+    missing: u32,
 }
 
-/// What became of a probe.
+/// The outcome of a probe.
 enum ProbeOutcome {
-    /// It came back.
-    Heard,
-    /// The user may not publish or not hear probes. A node can be sound all the same.
+    /// The node received it.
+    Received,
+    /// The user may not publish or receive probes. The links may work all the same.
     Refused,
-    /// It was not published.
+    /// The node could not publish it.
     Unpublished(String),
-    /// It was published and did not come back. `alone`: the server says that it has no subscriber for it.
-    Unheard { alone: bool },
+    /// The node published it and did not receive it. `alone` is true if the server had no
+    /// subscriber for it.
+    Missing { alone: bool },
 }
 
 impl<'a> Probes<'a> {
     pub(super) fn new(bus: &'a RedisBus, link_gate: &'a LinkGate) -> Self {
-        Self { bus, link_gate, sent: 0, unheard: 0 }
+        Self { bus, link_gate, sent: 0, missing: 0 }
     }
 
-    /// Sends the first one: only a link on which it comes back is one.
+    /// Sends the first probe. The link counts as up only if it arrives.
     pub(super) async fn begin(&mut self) -> Result<(), Lost> {
         match self.send().await {
-            ProbeOutcome::Heard | ProbeOutcome::Refused => Ok(()),
+            ProbeOutcome::Received | ProbeOutcome::Refused => Ok(()),
             ProbeOutcome::Unpublished(error) => Err(Lost(error)),
-            ProbeOutcome::Unheard { .. } => Err(unheard()),
+            ProbeOutcome::Missing { .. } => Err(missing()),
         }
     }
 
-    /// Sends one each `redis.probe_seconds`, and looks after the link for commands, until the links have to be given up.
-    pub(super) async fn live(&mut self) -> Lost {
+    /// Sends a probe each `redis.probe_seconds` and checks the link for commands, until the links
+    /// have to be given up.
+    pub(super) async fn run(&mut self) -> Lost {
         let bus = self.bus;
         tokio::select! {
-            lost = self.send_on() => lost,
+            lost = self.send_repeatedly() => lost,
             never = check_commands(bus) => match never {},
         }
     }
 
-    async fn send_on(&mut self) -> Lost {
+    async fn send_repeatedly(&mut self) -> Lost {
         let mut tick = interval(self.bus.config.probe_seconds.duration());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first one has just been sent.
+        // `begin` has just sent the first one.
         tick.tick().await;
         loop {
             tick.tick().await;
             match self.send().await {
-                ProbeOutcome::Heard | ProbeOutcome::Refused => self.unheard = 0,
-                // The link for commands is looked after by itself.
+                ProbeOutcome::Received | ProbeOutcome::Refused => self.missing = 0,
+                // `check_commands` checks the link for commands.
                 ProbeOutcome::Unpublished(error) => tracing::debug!(error, "a probe was not published"),
-                ProbeOutcome::Unheard { alone } => {
-                    self.unheard += 1;
-                    if alone || self.unheard == UNHEARD_MAX {
-                        return unheard();
+                ProbeOutcome::Missing { alone } => {
+                    self.missing += 1;
+                    if alone || self.missing == MISSING_MAX {
+                        return missing();
                     }
                 }
             }
@@ -84,10 +88,10 @@ impl<'a> Probes<'a> {
         publish.arg(self.bus.channels.probe()).arg(self.sent);
         let receivers = match self.bus.commands.ask::<Value>(&publish).await {
             Ok(receivers) => receivers,
-            Err(error) if error.is_io_error() || is_passing(&error) => {
+            Err(error) if error.is_io_error() || is_temporary(&error) => {
                 return ProbeOutcome::Unpublished(describe(&error));
             }
-            // Then answered pings have to do.
+            // Then pings have to suffice.
             Err(error) => {
                 self.bus.state.set_probe_refused(Some(describe(&error)));
                 return ProbeOutcome::Refused;
@@ -98,14 +102,14 @@ impl<'a> Probes<'a> {
             return ProbeOutcome::Refused;
         }
         let patience = self.bus.config.ping_timeout_seconds.duration();
-        match timeout(patience, self.link_gate.heard(self.sent)).await {
-            Ok(()) => ProbeOutcome::Heard,
-            Err(_) => ProbeOutcome::Unheard { alone: receivers == Value::Int(0) },
+        match timeout(patience, self.link_gate.probe_received(self.sent)).await {
+            Ok(()) => ProbeOutcome::Received,
+            Err(_) => ProbeOutcome::Missing { alone: receivers == Value::Int(0) },
         }
     }
 }
 
-/// Sees at each ping that the link for commands answers, without end.
+/// Checks with each ping that the link for commands responds. Never ends.
 async fn check_commands(bus: &RedisBus) -> Infallible {
     let within = bus.config.ping_timeout_seconds.duration();
     let mut tick = interval(bus.config.ping_seconds.duration());
@@ -116,6 +120,9 @@ async fn check_commands(bus: &RedisBus) -> Infallible {
     }
 }
 
-fn unheard() -> Lost {
-    Lost("what is published over the link for commands does not come back over the one for events".to_owned())
+fn missing() -> Lost {
+    Lost(
+        "messages that are published over the link for commands do not arrive over the link for events"
+            .to_owned(),
+    )
 }

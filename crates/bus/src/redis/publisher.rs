@@ -1,4 +1,4 @@
-//! Publishing.
+//! Publishing durable events with the publish script.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,20 +6,22 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Va
 
 use super::channel::LogKeys;
 use super::commands::Commands;
-use super::connect::{describe, is_passing};
-use super::session::is_refusal;
+use super::connect::{describe, is_temporary};
+use super::session::is_forbidden_command;
 use crate::settings::RetentionConfig;
 use crate::{IdempotencyKey, Item, Publication, PublishError, Published};
 
-/// The script that logs an event and announces it, in one step; also for `redis-cli --eval`.
+/// The script that adds events to the log and announces them in one step. `redis-cli --eval` runs
+/// it too.
 pub(super) const PUBLISH_SCRIPT: &str = include_str!("../../../../scripts/publish.lua");
 
 /// Runs the publish script.
 pub(super) struct Publisher {
     script: Script,
     retention: RetentionConfig,
-    /// The user may not touch the keys beside the log. Undeclared, the script does without the record of the epoch.
-    is_bare: AtomicBool,
+    /// The user may not access the metadata of the log. If the call declares no such keys, the
+    /// script works without the record of the epoch.
+    declares_log_only: AtomicBool,
 }
 
 impl Publisher {
@@ -27,11 +29,11 @@ impl Publisher {
         Self {
             script: Script::new(PUBLISH_SCRIPT),
             retention: retention.clone(),
-            is_bare: AtomicBool::new(false),
+            declares_log_only: AtomicBool::new(false),
         }
     }
 
-    /// Logs events and announces each on the channel of the same name.
+    /// Adds events to the log and announces each on the channel of the same name.
     pub(super) async fn publish(
         &self,
         commands: &Commands,
@@ -39,7 +41,9 @@ impl Publisher {
         publication: &Publication,
     ) -> Result<Published, PublishError> {
         let mut outcome = self.run(commands, keys, publication).await;
-        if outcome.as_ref().is_err_and(is_refusal) && !self.is_bare.swap(true, Ordering::Relaxed) {
+        if outcome.as_ref().is_err_and(is_forbidden_command)
+            && !self.declares_log_only.swap(true, Ordering::Relaxed)
+        {
             outcome = self.run(commands, keys, publication).await;
         }
         let ids: Vec<String> = match outcome {
@@ -47,11 +51,11 @@ impl Publisher {
             Ok(ids) => redis::from_redis_value(ids).unwrap_or_default(),
             Err(error) => return Err(publish_error(&error)),
         };
-        let strange =
-            || PublishError::Refused("the publish script answered something that is no id".to_owned());
+        let unexpected =
+            || PublishError::Refused("the publish script returned a value that is not an id".to_owned());
         let ids: Published =
-            ids.iter().map(|id| id.parse().map_err(|_| strange())).collect::<Result<_, _>>()?;
-        if ids.is_empty() { Err(strange()) } else { Ok(ids) }
+            ids.iter().map(|id| id.parse().map_err(|_| unexpected())).collect::<Result<_, _>>()?;
+        if ids.is_empty() { Err(unexpected()) } else { Ok(ids) }
     }
 
     async fn run(
@@ -61,7 +65,7 @@ impl Publisher {
         publication: &Publication,
     ) -> RedisResult<Value> {
         match commands.ask(&self.call("EVALSHA", self.script.get_hash(), keys, publication)).await {
-            // The server has never seen the script, or has forgotten it: send it along.
+            // The server does not have the script, or no longer: send its text.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 commands.ask(&self.call("EVAL", PUBLISH_SCRIPT, keys, publication)).await
             }
@@ -73,9 +77,9 @@ impl Publisher {
         let mut call = redis::cmd(command);
         let mut payloads = publication.items().iter().map(|item| &*item.payload);
         let mut declared = vec![keys.log.clone()];
-        if !self.is_bare.load(Ordering::Relaxed) {
+        if !self.declares_log_only.load(Ordering::Relaxed) {
             declared.push(keys.epoch.clone());
-            declared.extend(publication.idempotency_key().map(|key| keys.once(key.as_str())));
+            declared.extend(publication.idempotency_key().map(|key| keys.idempotency(key.as_str())));
         }
         call.arg(script).arg(declared.len()).arg(declared).arg(payloads.next().unwrap_or_default());
         call.arg(self.retention.events).arg(self.retention.seconds.duration().as_secs().max(1));
@@ -88,8 +92,10 @@ impl Publisher {
     }
 }
 
-/// For whom events are, as the script takes it: nothing where all are for everybody, the audience where they have one in
-/// common, otherwise a list with one for each.
+/// Encodes the audiences for the script.
+///
+/// The text is empty if all events are for all users. It is the audience if all events share one,
+/// and otherwise a list with one for each event.
 fn audiences(items: &[Item]) -> String {
     let to = |item: &Item| item.to.as_ref().map(|to| to.as_json().to_owned());
     match items {
@@ -105,7 +111,7 @@ fn audiences(items: &[Item]) -> String {
 
 fn publish_error(error: &RedisError) -> PublishError {
     match error.kind() {
-        _ if is_passing(error) => PublishError::Busy(describe(error)),
+        _ if is_temporary(error) => PublishError::Busy(describe(error)),
         ErrorKind::Server(_) | ErrorKind::Extension => PublishError::Refused(describe(error)),
         _ => PublishError::Unavailable(describe(error)),
     }
@@ -121,7 +127,7 @@ mod tests {
     use tidings_event::Audience;
 
     #[test]
-    fn refusal_that_passes_says_that_nothing_was_published() {
+    fn temporary_error_means_that_nothing_was_published() {
         let error = |line: &[u8]| {
             let value = redis::parse_redis_value(line).unwrap();
             let Value::ServerError(error) = value else { panic!("no error") };
@@ -136,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn audiences_are_written_as_the_script_takes_them() {
+    fn audiences_have_the_form_that_the_script_expects() {
         let item = |users: &[&str]| Item {
             payload: Bytes::from_static(b"x"),
             to: (!users.is_empty()).then(|| Arc::new(Audience::new(users).unwrap())),

@@ -1,4 +1,5 @@
-//! Reading logs, with XRANGE and its kin, and what stands beside each: the record of its epoch and the mark of live events.
+//! Reading logs with XRANGE and similar commands, and their metadata: the record of the epoch and
+//! the mark of live events.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,36 +11,39 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 use super::bounded::TooLong;
 use super::channel::LogKeys;
 use super::commands::Commands;
-use super::connect::{describe, is_passing};
+use super::connect::{describe, is_temporary};
 use crate::settings::RetentionConfig;
 use tidings_event::log::{
     AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span, proves, proves_since,
 };
 use tidings_event::{EntryId, Epoch, EpochRecord};
 
-/// Names the next epoch of a log that has no entries, unless that was done, and forgets the name where something else than the publish
-/// script has begun the log: KEYS the log and its record, ARGV a lifetime in seconds and a name.
-/// Returns the newest entry's id, `0-0` where there is none, and the record.
+/// Names the next epoch of an empty log, unless it has a name; removes the name if another program
+/// has begun the log.
+///
+/// KEYS: the log and its record. ARGV: a lifetime in seconds and a name. Returns the newest entry's
+/// id, `0-0` if there is none, and the record.
 const NAME_EPOCH: &str = include_str!("name_epoch.lua");
 
-/// Writes the mark of live events: KEYS the log and its mark, ARGV how far it reaches and how long it is kept, in milliseconds.
-/// Returns the mark.
+/// Writes the mark of live events and returns it.
+///
+/// KEYS: the log and its mark. ARGV: how far the mark reaches and its lifetime, in milliseconds.
 const MARK_LIVE: &str = include_str!("mark_live.lua");
 
-/// The longest time for which the epoch of an empty log stays named, in seconds: clients may come to any number of workspaces
-/// that never get an event.
-const UNBORN_SECONDS_MAX: u64 = 3600;
+/// Limits the lifetime of the epoch's name of an empty log, in seconds. Clients may open any number
+/// of workspaces that never get an event.
+const EMPTY_EPOCH_SECONDS_MAX: u64 = 3600;
 
-/// Reads logs.
+/// Reads logs and marks workspaces.
 #[derive(Debug)]
 pub(super) struct LogReader {
     retention: Duration,
-    /// This node may not write marks of live events. Other nodes are not told of those that it hears, so all workspaces count as such
-    /// that carry some.
-    may_not_mark: AtomicBool,
+    /// This node may not write marks. Other nodes do not learn of the live events that it
+    /// receives, so all workspaces count as mixed.
+    cannot_mark: AtomicBool,
 }
 
-/// What stands beside a log.
+/// The metadata of a log.
 #[derive(Debug, Clone, Copy, Default)]
 struct LogMetadata {
     record: Option<EpochRecord>,
@@ -48,7 +52,7 @@ struct LogMetadata {
 
 impl LogReader {
     pub(super) fn new(retention: &RetentionConfig) -> Self {
-        Self { retention: retention.seconds.duration(), may_not_mark: AtomicBool::new(false) }
+        Self { retention: retention.seconds.duration(), cannot_mark: AtomicBool::new(false) }
     }
 
     /// Reads a part of a log.
@@ -60,7 +64,7 @@ impl LogReader {
         count: usize,
     ) -> Result<LogPage, LogError> {
         let mut page = self.read_page(commands, keys, span, count).await?;
-        if self.may_not_mark.load(Ordering::Relaxed) {
+        if self.cannot_mark.load(Ordering::Relaxed) {
             page.live = LiveMark::Unknown;
         }
         Ok(page)
@@ -78,36 +82,38 @@ impl LogReader {
             Span::Head => self.head(commands, keys).await,
             Span::After { after: EntryId::ZERO, epoch, until } => {
                 let read = || ask(commands, keys, [range(log, "-", &bound(until), count)]);
-                let ([mut page], mut beside) = read().await?;
-                if page.is_empty() && beside.record.is_some_and(|record| record.has_begun()) {
-                    // The first entry may have come between the two answers.
-                    ([page], beside) = read().await?;
+                let ([mut page], mut metadata) = read().await?;
+                if page.is_empty() && metadata.record.is_some_and(|record| record.has_begun()) {
+                    // The first entry may have been added between the two replies.
+                    ([page], metadata) = read().await?;
                 }
                 let page = entries(page)?;
-                if proves(beside.record.as_ref(), EntryId::ZERO, epoch, page.first().map(|first| first.id)) {
-                    Ok(proven(page, count, beside))
+                if proves(metadata.record.as_ref(), EntryId::ZERO, epoch, page.first().map(|first| first.id))
+                {
+                    Ok(proven(page, count, metadata))
                 } else {
                     self.unproven(commands, keys).await
                 }
             }
             Span::After { after, epoch, until } => {
-                // The known entry is read along: only if the log still holds it is nothing missing after it.
+                // The page includes the known entry, because its presence proves that none after it
+                // is missing.
                 let read = range(log, &after.to_string(), &bound(until), count + 1);
-                let ([page], beside) = ask(commands, keys, [read]).await?;
+                let ([page], metadata) = ask(commands, keys, [read]).await?;
                 let mut page = entries(page)?;
-                if !proves(beside.record.as_ref(), after, epoch, page.first().map(|first| first.id)) {
+                if !proves(metadata.record.as_ref(), after, epoch, page.first().map(|first| first.id)) {
                     return self.unproven(commands, keys).await;
                 }
                 let is_full = page.len() > count;
                 page.remove(0);
-                Ok(LogPage { more: is_full, ..proven(page, count, beside) })
+                Ok(LogPage { more: is_full, ..proven(page, count, metadata) })
             }
             Span::Since { milliseconds } => {
                 let read = [range(log, &milliseconds.to_string(), "+", count), range(log, "-", "+", 1)];
-                let ([page, oldest], beside) = ask(commands, keys, read).await?;
+                let ([page, oldest], metadata) = ask(commands, keys, read).await?;
                 let oldest = entries(oldest)?.first().map(|oldest| oldest.id);
-                if proves_since(beside.record.as_ref(), milliseconds, oldest) {
-                    Ok(proven(entries(page)?, count, beside))
+                if proves_since(metadata.record.as_ref(), milliseconds, oldest) {
+                    Ok(proven(entries(page)?, count, metadata))
                 } else {
                     self.unproven(commands, keys).await
                 }
@@ -116,51 +122,53 @@ impl LogReader {
                 let mut inspect = redis::cmd("XINFO");
                 inspect.arg("STREAM").arg(log);
                 let read = [LogCommand::Needed(range(log, "-", "+", count)), LogCommand::Optional(inspect)];
-                let ([page, inspected], beside) = ask_each(commands, keys, read).await?;
+                let ([page, inspected], metadata) = ask_each(commands, keys, read).await?;
                 let page = entries(page)?;
                 let is_whole = has_lost_none(&inspected)
                     || page
                         .first()
-                        .is_some_and(|first| beside.record.is_some_and(|record| record.first == first.id));
-                Ok(LogPage { proven: is_whole, ..proven(page, count, beside) })
+                        .is_some_and(|first| metadata.record.is_some_and(|record| record.first == first.id));
+                Ok(LogPage { proven: is_whole, ..proven(page, count, metadata) })
             }
             Span::Newest { count } => {
-                let ([page], beside) = ask(commands, keys, [newest(log, count)]).await?;
+                let ([page], metadata) = ask(commands, keys, [newest(log, count)]).await?;
                 let mut page = entries(page)?;
                 page.reverse();
-                Ok(LogPage { more: false, ..proven(page, count, beside) })
+                Ok(LogPage { more: false, ..proven(page, count, metadata) })
             }
             Span::Held { entries: [first, second] } => {
                 let one = |entry: EntryId| range(log, &entry.to_string(), &entry.to_string(), 1);
-                let ([first, second], beside) = ask(commands, keys, [one(first), one(second)]).await?;
+                let ([first, second], metadata) = ask(commands, keys, [one(first), one(second)]).await?;
                 let held = [entries(first)?, entries(second)?].concat();
-                Ok(LogPage { more: false, ..proven(held, count, beside) })
+                Ok(LogPage { more: false, ..proven(held, count, metadata) })
             }
             Span::LiveMark => {
-                let ([], beside) = ask(commands, keys, []).await?;
-                Ok(LogPage { more: false, ..proven(Vec::new(), count, beside) })
+                let ([], metadata) = ask(commands, keys, []).await?;
+                Ok(LogPage { more: false, ..proven(Vec::new(), count, metadata) })
             }
         }
     }
 
-    /// Where a log ends. The next epoch of an empty one is named, and the name is forgotten where it was not used, if the user may do so.
+    /// Reads the head of a log. For an empty log, names the next epoch; removes the name if another
+    /// program has begun the log.
     async fn head(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
-        let ([page], mut beside) = ask(commands, keys, [newest(&keys.log, 1)]).await?;
+        let ([page], mut metadata) = ask(commands, keys, [newest(&keys.log, 1)]).await?;
         let mut head = entries(page)?.first().map_or(EntryId::ZERO, |entry| entry.id);
         let is_empty = head == EntryId::ZERO;
-        if beside.record.map_or(is_empty, |record| record.has_begun() == is_empty) {
-            let seconds = self.retention.as_secs().clamp(1, UNBORN_SECONDS_MAX);
+        if metadata.record.map_or(is_empty, |record| record.has_begun() == is_empty) {
+            let seconds = self.retention.as_secs().clamp(1, EMPTY_EPOCH_SECONDS_MAX);
             match commands.ask::<(String, String)>(&name_command(keys, seconds)).await {
                 Ok((newest, record)) => {
                     head = newest.parse().unwrap_or(EntryId::ZERO);
-                    beside.record = record.parse().ok();
+                    metadata.record = record.parse().ok();
                 }
-                // Without the right to, positions before the first entry are good on this node alone.
-                Err(error) if is_answer(&error) => beside.record = None,
+                // Without the right to, positions before the first entry are valid on this node
+                // only.
+                Err(error) if is_server_error(&error) => metadata.record = None,
                 Err(error) => return Err(log_error(&error)),
             }
         }
-        Ok(LogPage { head, more: false, ..proven(Vec::new(), 1, beside) })
+        Ok(LogPage { head, more: false, ..proven(Vec::new(), 1, metadata) })
     }
 
     async fn unproven(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
@@ -176,16 +184,17 @@ impl LogReader {
     ) -> Result<u64, LogError> {
         let mark = commands.ask(&mark_command(keys, slack, self.retention)).await;
         match &mark {
-            Ok(_) => self.may_not_mark.store(false, Ordering::Relaxed),
-            // Also where that passes, as with a server that has no memory left: until then nothing tells of live events.
-            Err(error) if is_answer(error) => self.may_not_mark.store(true, Ordering::Relaxed),
+            Ok(_) => self.cannot_mark.store(false, Ordering::Relaxed),
+            // Temporary errors count too, such as a lack of memory: until a mark succeeds, other
+            // nodes do not learn of live events.
+            Err(error) if is_server_error(error) => self.cannot_mark.store(true, Ordering::Relaxed),
             Err(_) => {}
         }
         mark.map_err(|error| log_error(&error))
     }
 }
 
-/// The command that writes the mark of live events of a log that is kept so long.
+/// Returns the command that writes the mark of live events of a log with this retention.
 pub(super) fn mark_command(keys: &LogKeys, slack: Duration, retention: Duration) -> Cmd {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut mark = redis::cmd("EVAL");
@@ -194,17 +203,17 @@ pub(super) fn mark_command(keys: &LogKeys, slack: Duration, retention: Duration)
     mark
 }
 
-/// The command that names the next epoch of a log without entries, for so many seconds.
+/// Returns the command that names the next epoch of an empty log for a number of seconds.
 pub(super) fn name_command(keys: &LogKeys, seconds: u64) -> Cmd {
     let mut name = redis::cmd("EVAL");
     name.arg(NAME_EPOCH).arg(2).arg(&keys.log).arg(&keys.epoch).arg(seconds).arg(Epoch::random().to_string());
     name
 }
 
-/// A page that connects; a full one may have more behind it.
-fn proven(entries: Vec<LogEntry>, count: usize, beside: LogMetadata) -> LogPage {
+/// Creates a proven page; a full one may have more entries behind it.
+fn proven(entries: Vec<LogEntry>, count: usize, metadata: LogMetadata) -> LogPage {
     let head = entries.last().map_or(EntryId::ZERO, |entry| entry.id);
-    let LogMetadata { record, live } = beside;
+    let LogMetadata { record, live } = metadata;
     LogPage { proven: true, more: entries.len() >= count, head, record, live, entries }
 }
 
@@ -224,7 +233,8 @@ fn newest(log: &str, count: usize) -> Cmd {
     read
 }
 
-/// Whether a log has never lost an entry since its first. Servers before Redis 7 do not say; then nothing is proven.
+/// Returns whether a log has lost no entry since its first. Servers before Redis 7 do not report
+/// it; then nothing is proven.
 fn has_lost_none(inspected: &[Value]) -> bool {
     let pairs = inspected.as_chunks::<2>().0.iter();
     let fields: HashMap<String, &Value> =
@@ -235,13 +245,14 @@ fn has_lost_none(inspected: &[Value]) -> bool {
 
 /// One of several commands.
 enum LogCommand {
-    /// An error of it is an error of all.
+    /// Its error is the error of all.
     Needed(Cmd),
-    /// An error of it counts as nothing.
+    /// Its error counts as an empty reply.
     Optional(Cmd),
 }
 
-/// Sends commands whose answers are lists, and asks in the same round trip what stands beside the log.
+/// Sends commands whose replies are lists, and reads the metadata of the log in the same round
+/// trip.
 async fn ask<const N: usize>(
     commands: &Commands,
     keys: &LogKeys,
@@ -261,21 +272,21 @@ async fn ask_each<const N: usize>(
         pipeline.add_command(command.clone());
     }
     pipeline.get(&keys.epoch).get(&keys.live).ignore_errors();
-    let answers = commands.ask_all(&pipeline).await.map_err(|error| log_error(&error))?;
-    let mut answers = answers.into_iter();
+    let replies = commands.ask_all(&pipeline).await.map_err(|error| log_error(&error))?;
+    let mut replies = replies.into_iter();
     let mut lists = [const { Vec::new() }; N];
     for (read, list) in reads.iter().zip(&mut lists) {
-        *list = match (answers.next().ok_or_else(strange)?, read) {
+        *list = match (replies.next().ok_or_else(unexpected)?, read) {
             (Ok(Value::Array(values)), _) => values,
             (Ok(Value::Map(pairs)), _) => pairs.into_iter().flat_map(<[Value; 2]>::from).collect(),
-            (Ok(_), _) => return Err(strange()),
-            (Err(error), LogCommand::Optional(_)) if is_answer(&error) => Vec::new(),
+            (Ok(_), _) => return Err(unexpected()),
+            (Err(error), LogCommand::Optional(_)) if is_server_error(&error) => Vec::new(),
             (Err(error), _) => return Err(log_error(&error)),
         };
     }
-    // What may not be read proves nothing of the epoch, and live events may have come.
-    let record = text(answers.next().ok_or_else(strange)?)?;
-    let live = match text(answers.next().ok_or_else(strange)?)? {
+    // An unreadable record proves nothing; with an unreadable mark, live events may have come.
+    let record = text(replies.next().ok_or_else(unexpected)?)?;
+    let live = match text(replies.next().ok_or_else(unexpected)?)? {
         Ok(None) => LiveMark::Absent,
         Ok(Some(mark)) => mark.parse().map_or(LiveMark::Unknown, LiveMark::Until),
         Err(NotReadable) => LiveMark::Unknown,
@@ -283,55 +294,55 @@ async fn ask_each<const N: usize>(
     Ok((lists, LogMetadata { record: record.ok().flatten().and_then(|record| record.parse().ok()), live }))
 }
 
-/// The server does not let the user read a key, or it holds something else.
+/// Reports that the user may not read a key, or that its value has another type.
 struct NotReadable;
 
-/// A text beside the log.
-fn text(answer: RedisResult<Value>) -> Result<Result<Option<String>, NotReadable>, LogError> {
-    match answer {
+/// Returns the text of a metadata key.
+fn text(reply: RedisResult<Value>) -> Result<Result<Option<String>, NotReadable>, LogError> {
+    match reply {
         Ok(value) => Ok(redis::from_redis_value(value).map_err(|_| NotReadable)),
-        Err(error) if is_answer(&error) && !is_passing(&error) => Ok(Err(NotReadable)),
+        Err(error) if is_server_error(&error) && !is_temporary(&error) => Ok(Err(NotReadable)),
         Err(error) => Err(log_error(&error)),
     }
 }
 
-/// Whether an error is the server's answer to the command, such as WRONGTYPE and NOPERM.
-fn is_answer(error: &RedisError) -> bool {
+/// Returns whether an error is the server's reply to the command, such as WRONGTYPE and NOPERM.
+fn is_server_error(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
 fn log_error(error: &RedisError) -> LogError {
-    // A log whose pages are too long stays so: each further read would end the link for all.
-    if is_answer(error) && !is_passing(error) || TooLong::is(error) {
+    // A log whose pages are too long remains so, and each read ends the link for all commands.
+    if is_server_error(error) && !is_temporary(error) || TooLong::is_cause_of(error) {
         LogError::Unreadable(describe(error))
     } else {
         LogError::Unavailable(describe(error))
     }
 }
 
-fn strange() -> LogError {
-    LogError::Unreadable("the server answered something that is no list of entries".to_owned())
+fn unexpected() -> LogError {
+    LogError::Unreadable("the server returned a value that is not a list of entries".to_owned())
 }
 
-/// Entries as `[[id, [field, value, …]], …]`.
+/// Parses entries in the form `[[id, [field, value, …]], …]`.
 fn entries(values: Vec<Value>) -> Result<Vec<LogEntry>, LogError> {
     values
         .into_iter()
         .map(|value| {
-            let Value::Array(parts) = value else { return Err(strange()) };
+            let Value::Array(parts) = value else { return Err(unexpected()) };
             let mut parts = parts.into_iter();
             let (Some(Value::BulkString(id)), Some(Value::Array(fields))) = (parts.next(), parts.next())
             else {
-                return Err(strange());
+                return Err(unexpected());
             };
-            let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).ok_or_else(strange)?;
+            let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).ok_or_else(unexpected)?;
             let field = |name| field(&fields, name);
             Ok(LogEntry { id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD) })
         })
         .collect()
 }
 
-/// The value of the first field of this name.
+/// Returns the value of the first field with this name.
 fn field(fields: &[Value], wanted: &[u8]) -> Option<Bytes> {
     let (pairs, _) = fields.as_chunks();
     pairs.iter().find_map(|pair| match pair {

@@ -1,4 +1,4 @@
-//! Finding the primary by asking Sentinels.
+//! The address of the primary, from Sentinels.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::connection::RedisConnection;
 use super::credentials::RedisCredentials;
 use crate::settings::RedisConfig;
 
-/// Bound on asking all Sentinels, which are asked at the same time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Limits the time to query all Sentinels, in parallel.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where a primary is.
+/// The address of a primary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Primary {
     pub(super) host: String,
@@ -35,12 +35,13 @@ struct SentinelNode {
     info: ConnectionInfo,
     credentials: RedisCredentials,
     bound: Arc<Bound>,
-    /// The connection that gave the last answer. One that gave none in time is not kept, as it may never give any.
+    /// The connection of the last reply. After a timeout it is dropped, because it may never reply
+    /// again.
     connection: Mutex<Option<RedisConnection>>,
 }
 
 impl Sentinels {
-    /// `None` where none are configured. Nothing is connected yet.
+    /// Creates the Sentinels without connecting; returns `None` if none are configured.
     pub(super) fn new(config: &RedisConfig, bound: &Arc<Bound>) -> Result<Option<Self>, ConnectError> {
         let credentials = RedisCredentials::of_sentinels(config);
         let node = |url: &tidings_settings::RedisUrl| {
@@ -52,16 +53,16 @@ impl Sentinels {
         Ok((!nodes.is_empty()).then(|| Self { name: config.sentinel.primary.clone(), nodes }))
     }
 
-    /// Where the primary is, by the word of the Sentinel that knows of the latest failover.
+    /// Returns the primary that the Sentinel with the latest failover names.
     ///
-    /// Each failover has an epoch of its own, and a Sentinel that was cut off still tells of an earlier one (Redis
-    /// Sentinel, "Configuration epochs").
+    /// Each failover has an epoch of its own. A Sentinel that was disconnected from the others
+    /// still names an earlier primary (Redis Sentinel, "Configuration epochs").
     pub(super) async fn primary(&self) -> Result<Primary, ConnectError> {
-        let answers = join_all(self.nodes.iter().map(|node| self.ask(node))).await;
+        let replies = join_all(self.nodes.iter().map(|node| self.ask(node))).await;
         let mut latest: Option<(u64, Primary)> = None;
         let mut errors = Vec::new();
-        for answer in answers {
-            match answer {
+        for reply in replies {
+            match reply {
                 Ok((epoch, primary)) => {
                     if latest.as_ref().is_none_or(|(known, _)| epoch > *known) {
                         latest = Some((epoch, primary));
@@ -80,45 +81,45 @@ impl Sentinels {
     }
 
     async fn ask(&self, node: &SentinelNode) -> Result<(u64, Primary), String> {
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, node.master(&self.name))
+        let reply = tokio::time::timeout(REPLY_TIMEOUT, node.master(&self.name))
             .await
-            .unwrap_or_else(|_| Err(ConnectError::Server("no answer in time".to_owned())));
-        let fields = answer.map_err(|error| error.to_string())?;
+            .unwrap_or_else(|_| Err(ConnectError::Server("no reply in time".to_owned())));
+        let fields = reply.map_err(|error| error.to_string())?;
         let number = |name: &str| fields.get(name).and_then(|text| text.parse::<u64>().ok());
         let host = fields.get("ip").filter(|host| !host.is_empty());
         let port = number("port").and_then(|port| u16::try_from(port).ok());
         match (host, port, number("config-epoch")) {
             (Some(host), Some(port), Some(epoch)) => Ok((epoch, Primary { host: host.clone(), port })),
-            _ => Err("a Sentinel answered without address or epoch".to_owned()),
+            _ => Err("a Sentinel replied without address or epoch".to_owned()),
         }
     }
 }
 
 impl SentinelNode {
-    /// What it says of a primary.
+    /// Returns the Sentinel's data of a primary.
     async fn master(&self, name: &str) -> Result<HashMap<String, String>, ConnectError> {
-        let kept = self.connection.lock().take();
-        let mut connection = match kept {
+        let last = self.connection.lock().take();
+        let mut connection = match last {
             Some(connection) => connection,
             None => {
-                let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIMEOUT));
+                let config = AsyncConnectionConfig::new().set_response_timeout(Some(REPLY_TIMEOUT));
                 let login = self.credentials.login(&self.info).await?;
-                RedisConnection::open(&login, config, &self.bound, ANSWER_TIMEOUT).await?
+                RedisConnection::open(&login, config, &self.bound, REPLY_TIMEOUT).await?
             }
         };
         let mut ask = redis::cmd("SENTINEL");
-        let answer = ask.arg("MASTER").arg(name).query_async(&mut connection).await;
-        let answer = match connection.excess().get() {
+        let reply = ask.arg("MASTER").arg(name).query_async(&mut connection).await;
+        let reply = match connection.excess().get() {
             Some(error) => return Err(error.into()),
-            None => answer?,
+            None => reply?,
         };
         *self.connection.lock() = Some(connection);
-        Ok(answer)
+        Ok(reply)
     }
 }
 
 impl Primary {
-    /// Its address, reached in the same way as another one: with TLS or without.
+    /// Returns the address of the primary in the form of another one: with TLS or without.
     pub(super) fn address_like(&self, other: &ConnectionAddr) -> ConnectionAddr {
         match other {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {

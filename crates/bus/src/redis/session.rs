@@ -1,4 +1,4 @@
-//! The life of one subscription link.
+//! One link for events, from its first subscription to its loss.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use redis::{RedisError, Value};
 
 use super::RedisBus;
-use super::connect::{LinkTarget, describe, is_passing};
+use super::connect::{LinkTarget, describe, is_temporary};
 use super::connection::RedisConnection;
 use super::identity::ServerIdentity;
 use super::link_gate::LinkGate;
@@ -15,15 +15,15 @@ use tidings_event::SubscriptionChange;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::Throttle;
 
-/// Channels in one SUBSCRIBE: large enough to make thousands in a few round trips, small enough that no single answer
-/// holds the link up.
+/// The number of channels in one SUBSCRIBE. Thousands of channels need few round trips, and no
+/// single reply delays the link.
 const CHUNK: usize = 100;
 
-/// Why a link was given up.
+/// The reason for which a link was given up.
 #[derive(Debug)]
 pub(super) struct Lost(pub(super) String);
 
-/// One link and what is subscribed on it.
+/// One link and its subscriptions.
 pub(super) struct SubscriptionSession<'a> {
     bus: &'a RedisBus,
     link_gate: &'a LinkGate,
@@ -31,9 +31,9 @@ pub(super) struct SubscriptionSession<'a> {
     target: LinkTarget,
     subscribed: HashSet<WorkspaceId>,
     refused: HashMap<WorkspaceId, String>,
-    /// The server will not have the subscription to the node's own probes.
+    /// The server rejects the subscription to the node's probes.
     probe_refused: bool,
-    /// The server will not have the subscription to orders.
+    /// The server rejects the subscription to the control channel.
     control_refused: bool,
     refusal_log: Throttle,
 }
@@ -60,13 +60,15 @@ impl<'a> SubscriptionSession<'a> {
         }
     }
 
-    /// How many workspaces are subscribed.
+    /// Returns the number of subscribed workspaces.
     pub(super) fn subscribed(&self) -> usize {
         self.subscribed.len()
     }
 
-    /// Sees that the server does its work, then subscribes to everything that is wanted. A server that loads its data or has
-    /// lost its primary takes subscriptions too, and nobody must be told that events come from it.
+    /// Checks that the server works, then subscribes to all desired workspaces.
+    ///
+    /// A server that loads its data or has lost its primary accepts subscriptions too. No client
+    /// may get a `connected` event then.
     pub(super) async fn begin(&mut self, probes: &mut Probes<'_>) -> Result<(), Lost> {
         self.ping().await?;
         self.read_log().await?;
@@ -77,8 +79,8 @@ impl<'a> SubscriptionSession<'a> {
         self.subscribe(&wanted).await
     }
 
-    /// Follows the interest and pings, until the link is lost.
-    pub(super) async fn live(&mut self) -> Lost {
+    /// Applies changes of the desired subscriptions and sends pings, until the link is lost.
+    pub(super) async fn run(&mut self) -> Lost {
         let mut ping = tokio::time::interval(self.bus.config.ping_seconds.duration());
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut poll = tokio::time::interval(self.bus.config.sentinel.poll_seconds.duration());
@@ -87,7 +89,7 @@ impl<'a> SubscriptionSession<'a> {
             let outcome = tokio::select! {
                 _ = ping.tick() => self.ping().await,
                 _ = poll.tick(), if self.target.primary.is_some() => self.check_primary().await,
-                () = self.bus.desired_subscriptions.changed() => self.follow().await,
+                () = self.bus.desired_subscriptions.changed() => self.apply_changes().await,
             };
             if let Err(lost) = outcome {
                 return lost;
@@ -95,8 +97,8 @@ impl<'a> SubscriptionSession<'a> {
         }
     }
 
-    /// Brings the subscriptions in line with what changed in the interest.
-    async fn follow(&mut self) -> Result<(), Lost> {
+    /// Applies the changes of the desired subscriptions.
+    async fn apply_changes(&mut self) -> Result<(), Lost> {
         let mut wanted = Vec::new();
         let mut released = Vec::new();
         for (workspace, change) in self.bus.desired_subscriptions.take_changes() {
@@ -114,16 +116,18 @@ impl<'a> SubscriptionSession<'a> {
             }
         }
         for chunk in released.chunks(CHUNK) {
-            let channels: Vec<_> = chunk.iter().map(|workspace| self.bus.channels.of(workspace)).collect();
+            let channels: Vec<_> =
+                chunk.iter().map(|workspace| self.bus.channels.workspace(workspace)).collect();
             self.connection.unsubscribe(&channels).await.map_err(lost)?;
         }
         self.subscribe(&wanted).await
     }
 
-    /// Subscribes to workspaces; each is confirmed through the gate, or refused here.
+    /// Subscribes to workspaces. The gate confirms each one; a rejected one is reported here.
     async fn subscribe(&mut self, workspaces: &[WorkspaceId]) -> Result<(), Lost> {
         for chunk in workspaces.chunks(CHUNK) {
-            let channels: Vec<_> = chunk.iter().map(|workspace| self.bus.channels.of(workspace)).collect();
+            let channels: Vec<_> =
+                chunk.iter().map(|workspace| self.bus.channels.workspace(workspace)).collect();
             match self.connection.subscribe(&channels).await {
                 Ok(()) => {
                     for workspace in chunk {
@@ -131,8 +135,8 @@ impl<'a> SubscriptionSession<'a> {
                         self.subscribed.insert(workspace.clone());
                     }
                 }
-                // One channel that is not allowed makes the server refuse the whole command: find out which.
-                Err(error) if is_refusal(&error) => self.subscribe_one_by_one(chunk).await?,
+                // One forbidden channel makes the server reject the whole command: find out which.
+                Err(error) if is_forbidden_command(&error) => self.subscribe_one_by_one(chunk).await?,
                 Err(error) => return Err(lost(error)),
             }
         }
@@ -143,15 +147,15 @@ impl<'a> SubscriptionSession<'a> {
 
     async fn subscribe_one_by_one(&mut self, workspaces: &[WorkspaceId]) -> Result<(), Lost> {
         for workspace in workspaces {
-            match self.connection.subscribe(self.bus.channels.of(workspace)).await {
+            match self.connection.subscribe(self.bus.channels.workspace(workspace)).await {
                 Ok(()) => {
                     self.refused.remove(workspace);
                     self.subscribed.insert(workspace.clone());
                 }
-                Err(error) if is_refusal(&error) => {
+                Err(error) if is_forbidden_command(&error) => {
                     let reason = describe(&error);
-                    self.log_refusal(&self.bus.channels.of(workspace), &reason);
-                    self.link_gate.refuse(workspace, &reason);
+                    self.log_refusal(&self.bus.channels.workspace(workspace), &reason);
+                    self.link_gate.reject(workspace, &reason);
                     self.refused.insert(workspace.clone(), reason);
                 }
                 Err(error) => return Err(lost(error)),
@@ -160,12 +164,12 @@ impl<'a> SubscriptionSession<'a> {
         Ok(())
     }
 
-    /// Subscribes to the node's own probes. Where that is refused, it is tried again with each ping: an administrator
-    /// may give the right at any time, and nobody tells.
+    /// Subscribes to the node's probes. After a rejection, each ping tries again, because the
+    /// server does not report a new right.
     async fn subscribe_probe(&mut self) -> Result<(), Lost> {
         let refused = match self.connection.subscribe(self.bus.channels.probe()).await {
             Ok(()) => None,
-            Err(error) if is_refusal(&error) => Some(describe(&error)),
+            Err(error) if is_forbidden_command(&error) => Some(describe(&error)),
             Err(error) => return Err(lost(error)),
         };
         if let (Some(reason), false) = (&refused, self.probe_refused) {
@@ -176,19 +180,19 @@ impl<'a> SubscriptionSession<'a> {
         Ok(())
     }
 
-    /// Subscribes to the orders of backends; where that is refused, it is tried again with each ping.
+    /// Subscribes to the control channel. After a rejection, each ping tries again.
     async fn subscribe_control(&mut self) -> Result<(), Lost> {
         let channel = self.bus.channels.control();
         let refused = match self.connection.subscribe(channel).await {
             Ok(()) => None,
-            Err(error) if is_refusal(&error) => Some(describe(&error)),
+            Err(error) if is_forbidden_command(&error) => Some(describe(&error)),
             Err(error) => return Err(lost(error)),
         };
         if let (Some(reason), false) = (&refused, self.control_refused) {
             tracing::warn!(
                 channel,
                 reason,
-                "Redis does not let this node hear the orders of backends: nobody can be disconnected from it; give the user access, as in `ACL SETUSER … &{channel}`"
+                "Redis rejects the subscription to the control channel: disconnects do not reach this node; give the user access, as in `ACL SETUSER … &{channel}`"
             );
         }
         self.control_refused = refused.is_some();
@@ -202,7 +206,7 @@ impl<'a> SubscriptionSession<'a> {
                 channel,
                 reason,
                 silenced,
-                "Redis refuses a subscription: give the user access to the channels, as in `ACL SETUSER … &{}*`; `tidings check` tells more",
+                "Redis rejects a subscription: give the user access to the channels, as in `ACL SETUSER … &{}*`; `tidings check` shows more",
                 self.bus.config.channel_prefix
             );
         }
@@ -212,11 +216,13 @@ impl<'a> SubscriptionSession<'a> {
         let asked = Instant::now();
         match redis::cmd("PING").query_async::<Value>(&mut self.connection).await {
             Ok(_) => {}
-            // An answer is an answer: what is published still comes. While a script runs, nothing is.
-            Err(error) if is_refusal(&error) || matches!(error.code(), Some("BUSY" | "MISCONF")) => {}
+            // These errors are replies, so the link works. A running script (BUSY) delays
+            // publications only.
+            Err(error)
+                if is_forbidden_command(&error) || matches!(error.code(), Some("BUSY" | "MISCONF")) => {}
             Err(error) if error.is_timeout() => {
                 return Err(Lost(format!(
-                    "no answer to a ping within {:.1} s",
+                    "no reply to a ping within {:.1} s",
                     asked.elapsed().as_secs_f64()
                 )));
             }
@@ -230,46 +236,47 @@ impl<'a> SubscriptionSession<'a> {
             return self.subscribe_probe().await;
         }
         if self.bus.state.snapshot().probe_refused.is_some() {
-            self.bus.state.heard();
+            self.bus.state.set_received();
         }
         Ok(())
     }
 
-    /// Whether this is still the primary. A primary that was cut off from the others keeps its clients connected, silent
-    /// and ignorant of its successor.
+    /// Checks that the server is still the primary. A primary that is disconnected from the other
+    /// servers keeps its clients and does not learn of its successor.
     async fn check_primary(&mut self) -> Result<(), Lost> {
         self.bus.connector.confirm(&self.target).await.map_err(Lost)?;
         self.check_role().await
     }
 
-    /// Whether the server is a primary by its own word. One that was demoted keeps its clients connected, and says so to
-    /// those who ask.
+    /// Checks that the server reports itself as a primary. A demoted server keeps its clients
+    /// connected and reports the change only on request.
     async fn check_role(&mut self) -> Result<(), Lost> {
         let server = ServerIdentity::ask_role(&mut self.connection).await.map_err(lost)?;
         self.target.check(&server).map_err(|error| Lost(error.to_string()))
     }
 
-    /// Reads a log over the link for commands, any: it is the node's own, which holds nothing. What the server forbids is an
-    /// answer.
+    /// Reads a log over the link for commands. It is the empty log of the node's probe channel. An
+    /// error of the server other than a temporary one counts as success.
     async fn read_log(&self) -> Result<(), Lost> {
         let mut read = redis::cmd("XREVRANGE");
         read.arg(self.bus.channels.probe()).arg("+").arg("-").arg("COUNT").arg(1);
         match self.bus.commands.ask::<Value>(&read).await {
-            Err(error) if error.is_io_error() || is_passing(&error) => Err(lost(error)),
+            Err(error) if error.is_io_error() || is_temporary(&error) => Err(lost(error)),
             _ => Ok(()),
         }
     }
 }
 
-/// Whether an error is the server's decision about this one command, and the link stands.
-pub(super) fn is_refusal(error: &RedisError) -> bool {
+/// Returns whether the server rejects this one command for lack of a right, so that the link still
+/// works.
+pub(super) fn is_forbidden_command(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "passed to map_err")]
 fn lost(error: RedisError) -> Lost {
     if error.is_timeout() {
-        Lost("the server did not answer in time".to_owned())
+        Lost("the server did not reply in time".to_owned())
     } else {
         Lost(describe(&error))
     }

@@ -1,5 +1,5 @@
-//! What nodes share in Redis beside events. All of it lies under the channel prefix, and so under the workspaces' access
-//! rule.
+//! The tickets and bans that nodes share in Redis. All keys have the channel prefix, and so the
+//! access rule of the workspaces.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,28 +8,29 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 
 use super::RedisBus;
 use super::channel::Channels;
-use super::connect::{describe, is_passing};
+use super::connect::{describe, is_temporary};
 use super::connection::RedisConnection;
 use crate::StoreError;
 
-/// The most orders that are remembered: as many as are read within the time for a command with ease.
-const ORDERS_MAX: usize = 20_000;
+/// Limits the stored bans, so that one command reads all of them within its timeout.
+const BANS_MAX: usize = 20_000;
 
-/// Reads and removes a value in one step, so that one node gets it. GETDEL would do, from Redis 6.2 on.
+/// Returns and deletes a value in one step, so that one node gets it. From Redis 6.2 on, GETDEL
+/// would suffice.
 const TAKE: &str =
     "local value = redis.call('GET', KEYS[1]) if value then redis.call('DEL', KEYS[1]) end return value";
 
-/// Adds an order with the moment of its end, and removes those that have ended, and beyond a number those that end first. The
-/// set ends with its last order.
-const REMEMBER: &str = "
+/// Adds a ban with its end. Deletes bans that have ended and, beyond a number, those that end
+/// first. The key expires with its last ban.
+const PUT_BAN: &str = "
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[4]))
 local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 redis.call('PEXPIREAT', KEYS[1], last[2])";
 
-/// Keeps a value that one node can take.
-pub(super) async fn keep(
+/// Stores a value that one node can take.
+pub(super) async fn put_once(
     bus: &RedisBus,
     name: &str,
     value: &[u8],
@@ -37,54 +38,54 @@ pub(super) async fn keep(
 ) -> Result<(), StoreError> {
     let mut set = redis::cmd("SET");
     let milliseconds = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX).max(1);
-    set.arg(bus.channels.kept(name)).arg(value).arg("NX").arg("PX").arg(milliseconds);
+    set.arg(bus.channels.one_time(name)).arg(value).arg("NX").arg("PX").arg(milliseconds);
     ask::<Option<()>>(bus, &set).await.map(|_| ())
 }
 
-/// Takes a value.
+/// Returns and deletes a value.
 pub(super) async fn take(bus: &RedisBus, name: &str) -> Result<Option<Bytes>, StoreError> {
     let mut take = redis::cmd("EVAL");
-    take.arg(TAKE).arg(1).arg(bus.channels.kept(name));
+    take.arg(TAKE).arg(1).arg(bus.channels.one_time(name));
     Ok(ask::<Option<Vec<u8>>>(bus, &take).await?.map(Bytes::from))
 }
 
-/// Reads a value, which stays.
+/// Returns a value without deleting it.
 pub(super) async fn read(bus: &RedisBus, name: &str) -> Result<Option<Bytes>, StoreError> {
     let mut get = redis::cmd("GET");
-    get.arg(bus.channels.kept(name));
+    get.arg(bus.channels.one_time(name));
     Ok(ask::<Option<Vec<u8>>>(bus, &get).await?.map(Bytes::from))
 }
 
-/// Remembers an order until a moment.
-pub(super) async fn remember(bus: &RedisBus, order: &[u8], until: SystemTime) -> Result<(), StoreError> {
-    let mut remember = redis::cmd("EVAL");
-    remember.arg(REMEMBER).arg(1).arg(bus.channels.orders()).arg(order);
-    remember.arg(milliseconds(until)).arg(milliseconds(SystemTime::now())).arg(ORDERS_MAX);
-    ask::<Value>(bus, &remember).await.map(|_| ())
+/// Stores a control command with a ban until the ban's end.
+pub(super) async fn put_ban(bus: &RedisBus, command: &[u8], until: SystemTime) -> Result<(), StoreError> {
+    let mut put = redis::cmd("EVAL");
+    put.arg(PUT_BAN).arg(1).arg(bus.channels.bans()).arg(command);
+    put.arg(milliseconds(until)).arg(milliseconds(SystemTime::now())).arg(BANS_MAX);
+    ask::<Value>(bus, &put).await.map(|_| ())
 }
 
-/// The orders that have not ended.
-pub(super) async fn recall(bus: &RedisBus) -> Result<Vec<(Bytes, SystemTime)>, StoreError> {
-    let mut recall = redis::cmd("ZRANGEBYSCORE");
-    recall.arg(bus.channels.orders()).arg(milliseconds(SystemTime::now())).arg("+inf").arg("WITHSCORES");
-    let orders: Vec<(Vec<u8>, f64)> = ask(bus, &recall).await?;
-    // Whoever is on Redis can write there what is no moment.
+/// Returns the commands whose bans have not ended, each with the ban's end.
+pub(super) async fn list_bans(bus: &RedisBus) -> Result<Vec<(Bytes, SystemTime)>, StoreError> {
+    let mut list = redis::cmd("ZRANGEBYSCORE");
+    list.arg(bus.channels.bans()).arg(milliseconds(SystemTime::now())).arg("+inf").arg("WITHSCORES");
+    let bans: Vec<(Vec<u8>, f64)> = ask(bus, &list).await?;
+    // Other programs can write scores to Redis that are not times.
     let moment = |score: f64| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(score / 1000.0).ok()?);
-    Ok(orders.into_iter().filter_map(|(order, score)| Some((Bytes::from(order), moment(score)?))).collect())
+    Ok(bans.into_iter().filter_map(|(command, score)| Some((Bytes::from(command), moment(score)?))).collect())
 }
 
-/// Tries what the above needs, on keys of its own that end within a second.
+/// Tries the commands of this file on a key that expires within a second.
 pub(super) async fn examine(connection: &mut RedisConnection, channels: &Channels) -> RedisResult<()> {
-    let kept = channels.kept("check");
+    let key = channels.one_time("check");
     let (now, soon) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(1));
-    redis::cmd("SET").arg(&kept).arg("").arg("PX").arg(1000).query_async::<Value>(connection).await?;
-    redis::cmd("GET").arg(&kept).query_async::<Value>(connection).await?;
-    redis::cmd("EVAL").arg(TAKE).arg(1).arg(&kept).query_async::<Value>(connection).await?;
-    let mut remember = redis::cmd("EVAL");
-    remember.arg(REMEMBER).arg(1).arg(&kept).arg("").arg(milliseconds(soon)).arg(milliseconds(now)).arg(1);
-    remember.query_async::<Value>(connection).await?;
-    let mut recall = redis::cmd("ZRANGEBYSCORE");
-    recall.arg(&kept).arg(0).arg("+inf").query_async::<Value>(connection).await.map(|_| ())
+    redis::cmd("SET").arg(&key).arg("").arg("PX").arg(1000).query_async::<Value>(connection).await?;
+    redis::cmd("GET").arg(&key).query_async::<Value>(connection).await?;
+    redis::cmd("EVAL").arg(TAKE).arg(1).arg(&key).query_async::<Value>(connection).await?;
+    let mut put = redis::cmd("EVAL");
+    put.arg(PUT_BAN).arg(1).arg(&key).arg("").arg(milliseconds(soon)).arg(milliseconds(now)).arg(1);
+    put.query_async::<Value>(connection).await?;
+    let mut list = redis::cmd("ZRANGEBYSCORE");
+    list.arg(&key).arg(0).arg("+inf").query_async::<Value>(connection).await.map(|_| ())
 }
 
 fn milliseconds(moment: SystemTime) -> u64 {
@@ -98,7 +99,7 @@ async fn ask<T: redis::FromRedisValue>(bus: &RedisBus, command: &Cmd) -> Result<
 
 fn store_error(error: &RedisError) -> StoreError {
     match error.kind() {
-        ErrorKind::Server(_) | ErrorKind::Extension if !is_passing(error) => {
+        ErrorKind::Server(_) | ErrorKind::Extension if !is_temporary(error) => {
             StoreError::Refused(describe(error))
         }
         _ => StoreError::Unavailable(describe(error)),

@@ -1,4 +1,5 @@
-//! Makes the subscription link, watches over it, and makes it again whenever it is lost, without end.
+//! The supervisor of the link for events: it opens the link and, whenever it is lost, opens it
+//! again.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::LinkState;
 use tidings_event::BusHandler;
 use tidings_metrics::Throttle;
 
-/// Runs until it is dropped.
+/// Keeps a link until the future is dropped.
 pub(super) async fn run(bus: &RedisBus, bus_handler: Arc<dyn BusHandler>) {
     let mut backoff =
         Backoff::new(bus.config.backoff_min_seconds.duration(), bus.config.backoff_max_seconds.duration());
@@ -24,7 +25,7 @@ pub(super) async fn run(bus: &RedisBus, bus_handler: Arc<dyn BusHandler>) {
             Arc::new(LinkGate::new(Arc::clone(&bus_handler), bus.channels.clone(), Arc::clone(&bus.state)));
         let error = match link(bus, &link_gate, &mut backoff).await {
             Ok(lost) => {
-                link_gate.shut();
+                link_gate.close();
                 bus_handler.interrupted();
                 if bus.state.snapshot().link == LinkState::Up {
                     bus.state.count_interruption();
@@ -32,11 +33,11 @@ pub(super) async fn run(bus: &RedisBus, bus_handler: Arc<dyn BusHandler>) {
                 lost.0
             }
             Err(error) => {
-                link_gate.shut();
+                link_gate.close();
                 error.to_string()
             }
         };
-        // The next link may be with another server, and commands go where it goes.
+        // The next link may lead to another server, and commands have to follow it.
         bus.commands.unpin();
         let pause = backoff.pause();
         if let Some(silenced) = warnings.pass() {
@@ -44,7 +45,7 @@ pub(super) async fn run(bus: &RedisBus, bus_handler: Arc<dyn BusHandler>) {
                 error,
                 pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                 silenced,
-                "no link to Redis: trying again; live streams stay open and will be told what they may have missed"
+                "no link to Redis: trying again; streams stay open and get a reset if events may be missing"
             );
         }
         bus.state.set_link(LinkState::Down { error });
@@ -52,15 +53,15 @@ pub(super) async fn run(bus: &RedisBus, bus_handler: Arc<dyn BusHandler>) {
     }
 }
 
-/// Sees to the publish function and to the rights to marks, once for each link: another server may have come in the old one's place.
-/// Never ends by itself.
-async fn learn_rights(bus: &RedisBus) -> Lost {
+/// Loads the publish function and tries the right to marks, once for each link, because the link
+/// may lead to a new server. Never ends.
+async fn prepare_server(bus: &RedisBus) -> Lost {
     bus.state.set_function(function::load(&bus.commands).await);
-    bus.learn_marks().await;
+    bus.try_mark().await;
     std::future::pending().await
 }
 
-/// Makes one link and lives with it until it is lost.
+/// Opens one link and runs it until it is lost.
 async fn link(
     bus: &RedisBus,
     link_gate: &Arc<LinkGate>,
@@ -74,7 +75,8 @@ async fn link(
     if let Some(server) = &server.server {
         bus.state.set_server(server.clone());
     }
-    // Anew for commands too: whatever cut off the old link may have left that connection half open.
+    // Commands get a new connection too, because the old one may be half open after an
+    // interruption.
     bus.commands.pin(target.clone(), server);
     let excess = connection.excess().clone();
     let mut session = SubscriptionSession::new(bus, link_gate, connection, target);
@@ -85,18 +87,18 @@ async fn link(
             if let Err(lost) = session.begin(&mut probes).await {
                 return lost;
             }
-            // A ping was answered, a log was read, and a probe came back.
+            // A ping, a read of a log and a probe have succeeded.
             backoff.reset();
             bus.state.set_link(LinkState::Up);
             tracing::info!(workspaces = session.subscribed(), "linked to Redis");
             tokio::select! {
-                lost = session.live() => lost,
-                lost = probes.live() => lost,
-                lost = learn_rights(bus) => lost,
+                lost = session.run() => lost,
+                lost = probes.run() => lost,
+                lost = prepare_server(bus) => lost,
             }
         } => lost,
         reason = bus.commands.mismatch() => Lost(reason),
-        () = link_gate.closed() => Lost("the server closed the connection".to_owned()),
+        () = link_gate.disconnected() => Lost("the server closed the connection".to_owned()),
     };
     Ok(excess.get().map_or(lost, |reason| Lost(reason.to_string())))
 }
