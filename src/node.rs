@@ -164,7 +164,7 @@ mod tests {
             since: SystemTime::UNIX_EPOCH,
             interruptions: 0,
             refused: None,
-            heard: heard.map(Duration::from_secs),
+            last_received: heard.map(Duration::from_secs),
             probe_refused: None,
             subscription_refused: None,
             control_refused: None,

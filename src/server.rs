@@ -50,7 +50,7 @@ mod settings;
 mod shutdown;
 
 use settings::{
-    admin_admission, admin_hosts, askers_per_address, connection_settings, engine_settings, files,
+    admin_admission, admin_hosts, app_requests_per_address, connection_settings, engine_settings, files,
     hub_settings, public_admission, public_hosts, socket_settings, stream_limits, warn_of_memory,
 };
 
@@ -423,7 +423,7 @@ impl Access {
                     };
                     access.recheck =
                         (!interval.is_zero()).then(|| Arc::new(Recheck::new(forward.clone(), interval)));
-                    Method::Forward { forward, askers: AddressCounts::new(askers_per_address(settings)) }
+                    Method::Forward { forward, requests_per_address: AddressCounts::new(app_requests_per_address(settings)) }
                 }
             });
         }

@@ -143,7 +143,7 @@ async fn app(config: &ForwardConfig) -> Finding {
             "it lets a client without credentials read a workspace".to_owned(),
             "answer 401 where nobody is signed in, as docs/guides/cookies-of-your-app.md shows",
         ),
-        Err(denial) => match denial.standing {
+        Err(denial) => match denial.kind {
             DenialKind::Unauthenticated => {
                 Finding::good(WHAT, "it answers 401 to a client without credentials")
             }

@@ -96,9 +96,9 @@ fn write(request: &[Bytes]) -> Vec<u8> {
 pub fn order(data: &[u8]) {
     let Ok(order) = ControlCommand::parse(data) else { return };
     assert!(!order.selector.is_empty());
-    if let Some(time) = order.stay_away {
+    if let Some(time) = order.ban {
         assert!(time.as_secs() <= YEAR_SECONDS && order.selector.connection.is_none(), "{order:?}");
     }
-    assert!(order.remembered() >= order.stay_away.unwrap_or_default());
+    assert!(order.stored_for() >= order.ban.unwrap_or_default());
     assert_eq!(ControlCommand::parse(data), Ok(order));
 }

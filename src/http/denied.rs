@@ -14,13 +14,13 @@ use tidings_event::control::ReconnectReason;
 /// and an end that is final by 204, which an `EventSource` takes for one (WHATWG HTML section 9.2.3), unless the client
 /// wants such things told by a status.
 pub(super) fn stream_answer(app: &PublicApi, denial: &Denial, by_status: bool) -> Result<Response, Problem> {
-    match denial.standing {
+    match denial.kind {
         DenialKind::Passing if !by_status => {
-            app.metrics.count_denial(denial.check.as_str());
+            app.metrics.count_denial(denial.reason.as_str());
             Ok(stream::refusal(app, ReconnectReason::Unverified))
         }
         DenialKind::Final if !by_status => {
-            app.metrics.count_denial(denial.check.as_str());
+            app.metrics.count_denial(denial.reason.as_str());
             let mut response = Response::new("".into());
             *response.status_mut() = StatusCode::NO_CONTENT;
             Ok(response)
@@ -31,16 +31,16 @@ pub(super) fn stream_answer(app: &PublicApi, denial: &Denial, by_status: bool) -
 
 /// The answer to any other request.
 pub(super) fn problem(app: &PublicApi, denial: &Denial) -> Problem {
-    app.metrics.count_denial(denial.check.as_str());
+    app.metrics.count_denial(denial.reason.as_str());
     let detail = denial.detail.clone();
-    let problem = match denial.standing {
+    let problem = match denial.kind {
         DenialKind::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
-            .with_header(WWW_AUTHENTICATE, challenge(denial.check)),
+            .with_header(WWW_AUTHENTICATE, challenge(denial.reason)),
         DenialKind::Forbidden => Problem::new(StatusCode::FORBIDDEN, "forbidden", detail),
         DenialKind::Final => Problem::new(StatusCode::FORBIDDEN, "disconnected", detail),
         DenialKind::Passing => Problem::unavailable(detail, app.streams.retry),
     };
-    problem.with_check(denial.check.as_str())
+    problem.with_check(denial.reason.as_str())
 }
 
 /// RFC 6750 section 3: an error is named only where a token was brought.

@@ -45,7 +45,7 @@ async fn accept<B: Buf>(
     let workspace = workspace(id)?;
     let connection_gate = app
         .authenticator
-        .admit(Action::Publish, &workspace, &request_context.credentials(None))
+        .authenticate(Action::Publish, &workspace, &request_context.credentials(None))
         .await
         .map_err(|denial| denied::problem(app, &denial))?;
     let PublishForm { batch, envelope } = PublishForm::of(&request_context.query, &request_context.headers)?;

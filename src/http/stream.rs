@@ -94,16 +94,17 @@ pub(super) async fn open(
         }
     };
     let credentials = request_context.credentials(query.ticket.as_deref());
-    let connection_gate = match app.authenticator.admit(Action::Subscribe, &workspace, &credentials).await {
-        Ok(connection_gate) => connection_gate,
-        Err(denial) => return denied::stream_answer(app, &denial, by_status),
-    };
+    let connection_gate =
+        match app.authenticator.authenticate(Action::Subscribe, &workspace, &credentials).await {
+            Ok(connection_gate) => connection_gate,
+            Err(denial) => return denied::stream_answer(app, &denial, by_status),
+        };
     let candidate = Candidate { workspace: workspace.clone(), identity: connection_gate.identity.clone() };
     let stream_guard = match app.open.register(candidate) {
         Ok(stream_guard) => stream_guard,
         Err(bound) => {
             app.metrics.count_refusal(bound.as_str());
-            app.authenticator.turn_away(connection_gate).await;
+            app.authenticator.release_ticket(connection_gate).await;
             return full(app, bound.to_string(), by_status);
         }
     };
@@ -117,7 +118,7 @@ pub(super) async fn open(
         Ok(subscriber) => subscriber.reading_for(ReaderId::of(&holder)),
         Err(error) => {
             app.metrics.count_refusal("workspaces");
-            app.authenticator.turn_away(connection_gate).await;
+            app.authenticator.release_ticket(connection_gate).await;
             return full(app, error.to_string(), by_status);
         }
     };

@@ -55,7 +55,7 @@ async fn grant<B: Buf>(
     let workspace = workspace(&wish.workspace)?;
     let connection_gate = app
         .authenticator
-        .admit(Action::Subscribe, &workspace, &request_context.credentials(None))
+        .authenticate(Action::Subscribe, &workspace, &request_context.credentials(None))
         .await
         .map_err(|denial| denied::problem(app, &denial))?;
     let tickets = app.authenticator.tickets();

@@ -66,7 +66,7 @@ pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
 }
 
 /// Questions to the app of one client address at a time: a quarter of all that may be asked and wait.
-pub(super) fn askers_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
+pub(super) fn app_requests_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
     let share = config.concurrent.saturating_add(config.queue).div_ceil(4);
     u32::try_from(share).ok().and_then(NonZeroU32::new)
 }

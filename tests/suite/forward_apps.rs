@@ -128,7 +128,7 @@ impl Client {
         let client = [192, 0, 2, 7].into();
         let asking = self.auth.auth_request(&headers, client, "https", Some("app.example"), "/api/events");
         let decision = self.auth.ask(&WorkspaceId::parse(workspace).unwrap(), action, &asking).await;
-        let decision = decision.map_err(|Denial { standing, check, .. }| (standing, check))?;
+        let decision = decision.map_err(|Denial { kind, reason, .. }| (kind, reason))?;
         assert!(decision.until.is_some(), "the answer may be used again");
         Ok(decision.identity.user.unwrap().to_string())
     }

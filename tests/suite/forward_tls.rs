@@ -69,7 +69,7 @@ async fn an_app_is_believed_only_with_a_certificate_that_is_trusted() {
     let address: SocketAddr = listener.local_addr().unwrap();
     let asks = async {
         let denial = ask(address.port()).await.unwrap_err();
-        assert_eq!((denial.standing, denial.check), (DenialKind::Passing, DenialReason::AppUnavailable));
+        assert_eq!((denial.kind, denial.reason), (DenialKind::Passing, DenialReason::AppUnavailable));
         let mut itself = Command::new(std::env::current_exe().unwrap());
         itself.args(["--exact", "forward_tls::an_app_is_believed_only_with_a_certificate_that_is_trusted"]);
         itself.env(TRUSTING, address.port().to_string()).env("SSL_CERT_FILE", &certificates.authority);

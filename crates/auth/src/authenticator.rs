@@ -1,4 +1,4 @@
-//! Whether somebody is let in.
+//! The decision whether a request is authenticated and authorized.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,62 +15,63 @@ use tidings_event::Identity;
 use tidings_event::workspace::WorkspaceId;
 use tidings_limits::{AddressCounts, AddressFull, StreamHandle};
 
-/// A token that has less than this left counts as one that is good by the leeway for clocks.
+/// If a token has less time left than this, it counts as valid by the leeway for clocks only.
 const LEEWAY_FROM: Duration = Duration::from_secs(2);
 
-/// What of a request says who it is from.
+/// The parts of a request that can authenticate its client.
 #[derive(Debug)]
 pub struct Credentials<'a> {
     /// The request's headers.
     pub headers: &'a HeaderMap,
-    /// Its query, as it stands.
+    /// The query of the request, not decoded.
     pub query: &'a str,
-    /// The ticket in the query, where one is taken.
+    /// The ticket in the query, if the route accepts tickets.
     pub ticket: Option<&'a str>,
-    /// Its path.
+    /// The path of the request.
     pub path: &'a str,
     /// The client's address.
     pub address: std::net::IpAddr,
-    /// `http` or `https`, as the client has it.
+    /// `http` or `https`, as the client used it.
     pub scheme: &'a str,
-    /// The host that the client asked.
+    /// The host in the request.
     pub host: Option<&'a str>,
 }
 
-/// Somebody is let in.
+/// The result of a successful authentication.
 #[derive(Debug)]
 pub struct Grant {
-    /// Who it is.
+    /// The identity of the client.
     pub identity: Identity,
-    /// What the app was asked with, where it was the app that let in.
+    /// The request to the app, if the app accepted the client.
     auth_request: Option<AuthRequest>,
-    /// The ticket that let in, if it was one.
+    /// The ticket, if the client used one.
     ticket: Option<UsedTicket>,
 }
 
-/// A way to find out who is there.
+/// A method of authentication.
 #[derive(Debug)]
 pub enum Method {
-    /// By a token.
+    /// A token in the request.
     Jwt {
-        /// Where tokens are looked for.
+        /// The places in which a request may carry its token.
         sources: TokenSources,
-        /// What is made of them.
+        /// The verifier of the tokens.
         verifier: Arc<Verifier>,
     },
-    /// By asking the app.
+    /// A request to the app.
     Forward {
-        /// Who asks.
+        /// The client of the app.
         forward: ForwardAuth,
-        /// How many questions each client address has under way: nobody alone may fill the queue before the app.
-        askers: Arc<AddressCounts>,
+        /// The open decisions of each client address, so that no address can fill the queue to the
+        /// app.
+        requests_per_address: Arc<AddressCounts>,
     },
 }
 
-/// Decides who is let in, by all that is configured.
+/// Authenticates requests with all configured methods.
 #[derive(Debug)]
 pub struct Authenticator {
-    /// In the order in which they are tried. Empty: everybody is let in.
+    /// In the order in which they are tried. Without methods, every request is accepted.
     methods: Vec<Method>,
     tickets: Tickets,
     bans: Arc<Bans>,
@@ -78,7 +79,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// A door. Without methods it is open to everybody whom no order keeps out.
+    /// Creates an authenticator. Without methods it accepts each request to which no ban applies.
     #[must_use]
     pub fn new(
         methods: Vec<Method>,
@@ -89,19 +90,22 @@ impl Authenticator {
         Self { methods, tickets, bans, recheck }
     }
 
-    /// Tickets of this node.
+    /// Returns the tickets of this node.
     #[must_use]
     pub fn tickets(&self) -> &Tickets {
         &self.tickets
     }
 
-    /// Decides about one request: a ticket counts first, then each method is tried, and the first that lets in decides.
-    /// Not cancellation safe where a ticket is brought: it may be gone.
+    /// Authenticates one request. A ticket counts first, then each method in order; the first one
+    /// that accepts decides.
+    ///
+    /// Not cancellation safe for a request with a ticket: the ticket may be used up.
     ///
     /// # Errors
     ///
-    /// The [`Denial`], in words that may be shown: the one that says most, where several methods deny.
-    pub async fn admit(
+    /// Returns the most specific [`Denial`] of the ticket and all methods. Its text may be shown to
+    /// the client.
+    pub async fn authenticate(
         &self,
         action: Action,
         workspace: &WorkspaceId,
@@ -117,14 +121,15 @@ impl Authenticator {
                 Err(error) => denial = Some(error),
             }
         }
-        self.by_methods(action, workspace, credentials, denial).await
+        self.try_methods(action, workspace, credentials, denial).await
     }
 
-    /// Decides whether the workspace may be read, as [`admit`](Self::admit) does, and leaves a ticket that is brought. Cancellation safe.
+    /// Decides whether the client may read the workspace, as [`authenticate`](Self::authenticate)
+    /// does, but does not use up a ticket. Cancellation safe.
     ///
     /// # Errors
     ///
-    /// The [`Denial`], in words that may be shown.
+    /// Returns a [`Denial`], whose text may be shown to the client.
     pub async fn inspect(
         &self,
         workspace: &WorkspaceId,
@@ -137,10 +142,10 @@ impl Authenticator {
                 Err(error) => denial = Some(error),
             }
         }
-        self.by_methods(Action::Subscribe, workspace, credentials, denial).await.map(|_| ())
+        self.try_methods(Action::Subscribe, workspace, credentials, denial).await.map(|_| ())
     }
 
-    async fn by_methods(
+    async fn try_methods(
         &self,
         action: Action,
         workspace: &WorkspaceId,
@@ -148,26 +153,26 @@ impl Authenticator {
         mut denial: Option<Denial>,
     ) -> Result<Grant, Denial> {
         if self.methods.is_empty() {
-            return self.let_in(workspace, Identity::default(), None);
+            return self.grant(workspace, Identity::default(), None);
         }
         for method in &self.methods {
             let outcome = match method {
                 Method::Jwt { sources, verifier } => {
-                    by_token(sources, verifier, action, workspace, credentials).await
+                    authenticate_token(sources, verifier, action, workspace, credentials).await
                 }
-                Method::Forward { forward, askers } => {
-                    by_app(forward, askers, action, workspace, credentials).await
+                Method::Forward { forward, requests_per_address } => {
+                    authenticate_with_app(forward, requests_per_address, action, workspace, credentials).await
                 }
             };
             match outcome {
-                Ok((identity, auth_request)) => return self.let_in(workspace, identity, auth_request),
-                Err(error) => denial = Some(more_telling(denial, error)),
+                Ok((identity, auth_request)) => return self.grant(workspace, identity, auth_request),
+                Err(error) => denial = Some(more_specific(denial, error)),
             }
         }
         Err(denial.unwrap_or_else(no_credentials))
     }
 
-    fn let_in(
+    fn grant(
         &self,
         workspace: &WorkspaceId,
         identity: Identity,
@@ -177,52 +182,54 @@ impl Authenticator {
         Ok(Grant { identity, auth_request, ticket: None })
     }
 
-    /// Refuses whom a backend told to stay away. To be asked again when a stream stands among the open ones, since an
-    /// order may have come while it was decided about.
+    /// Rejects a client with a ban. Call it again after the registration of the stream, because a
+    /// ban may have been added in between.
     ///
     /// # Errors
     ///
-    /// A final [`Denial`].
+    /// Returns a final [`Denial`].
     pub fn check_bans(&self, workspace: &WorkspaceId, identity: &Identity) -> Result<(), Denial> {
         match self.bans.until(workspace, identity.keys(), SystemTime::now()) {
             None => Ok(()),
             Some(_) => Err(Denial::new(
                 DenialKind::Final,
                 DenialReason::Disconnected,
-                "a backend has disconnected this client and told it to stay away",
+                "a backend has disconnected and banned this client: do not reconnect",
             )),
         }
     }
 
-    /// Somebody was let in and there is no room: a ticket counts once more.
-    pub async fn turn_away(&self, admission: Grant) {
-        if let Some(used) = admission.ticket {
+    /// Makes the ticket of a grant valid again, because its stream was rejected at a limit.
+    pub async fn release_ticket(&self, grant: Grant) {
+        if let Some(used) = grant.ticket {
             self.tickets.put_back(used).await;
         }
     }
 
-    /// What a ticket stands for that is issued on this admission. The app's word is not asked for again by way of a ticket, so
-    /// it counts for no longer than it would otherwise until it is asked for again.
+    /// Returns the identity for a ticket that is issued for this grant.
+    ///
+    /// The node does not ask the app again about a ticket. So the app's decision expires after the
+    /// interval after which the node would ask again.
     #[must_use]
-    pub fn ticket_identity(&self, admission: &Grant) -> Identity {
-        let mut identity = admission.identity.clone();
-        if let (Some(recheck), Some(_)) = (&self.recheck, &admission.auth_request) {
+    pub fn ticket_identity(&self, grant: &Grant) -> Identity {
+        let mut identity = grant.identity.clone();
+        if let (Some(recheck), Some(_)) = (&self.recheck, &grant.auth_request) {
             identity.expires = Some(SystemTime::now() + recheck.interval());
         }
         identity
     }
 
-    /// Has an open stream's right to be open looked at again now and then, where it is the app's word.
-    pub fn watch(&self, stream: StreamHandle, workspace: WorkspaceId, admission: Grant) {
-        if let (Some(recheck), Some(auth_request)) = (&self.recheck, admission.auth_request) {
-            recheck.watch(Watched { stream, workspace, identity: admission.identity, auth_request });
+    /// Starts repeated authentication of an open stream, if the app accepted it.
+    pub fn watch(&self, stream: StreamHandle, workspace: WorkspaceId, grant: Grant) {
+        if let (Some(recheck), Some(auth_request)) = (&self.recheck, grant.auth_request) {
+            recheck.watch(Watched { stream, workspace, identity: grant.identity, auth_request });
         }
     }
 }
 
 type MethodOutcome = Result<(Identity, Option<AuthRequest>), Denial>;
 
-async fn by_token(
+async fn authenticate_token(
     sources: &TokenSources,
     verifier: &Verifier,
     action: Action,
@@ -232,32 +239,35 @@ async fn by_token(
     let token = bearer::find(credentials.headers, credentials.query, sources)?.ok_or_else(no_credentials)?;
     let VerifiedToken { mut identity, scope, accepted_until } = verifier.verify(token.reveal()).await?;
     if scope.permits(action, workspace) {
-        // A token that is only good by the leeway for clocks is good until that has passed: a stream that ended at once
-        // would come back with the same one, again and again.
+        // Without the leeway, such a token would expire at once. The stream would end and the
+        // client reconnect with the same token, again and again.
         if identity.expires.is_some_and(|at| at <= SystemTime::now() + LEEWAY_FROM) {
             identity.expires = Some(accepted_until);
         }
         return Ok((identity, None));
     }
-    let (check, what) = match action {
+    let (reason, access) = match action {
         Action::Subscribe => (DenialReason::Subscribe, "reading"),
         Action::Publish => (DenialReason::Publish, "publishing to"),
     };
-    Err(Denial::forbidden(check, format!("the token does not allow {what} this workspace")))
+    Err(Denial::forbidden(
+        reason,
+        format!("the token does not allow {access} this workspace: get another token"),
+    ))
 }
 
-async fn by_app(
+async fn authenticate_with_app(
     forward: &ForwardAuth,
-    askers: &Arc<AddressCounts>,
+    requests_per_address: &Arc<AddressCounts>,
     action: Action,
     workspace: &WorkspaceId,
     credentials: &Credentials<'_>,
 ) -> MethodOutcome {
     let Credentials { headers, address, scheme, host, path, query, .. } = credentials;
-    let _place = askers.acquire(*address).map_err(|AddressFull| {
+    let _place = requests_per_address.acquire(*address).map_err(|AddressFull| {
         Denial::passing(
             DenialReason::AppUnavailable,
-            "too many of this address are being asked about at the moment: try again later",
+            "too many decisions about clients of this address are open: try again later",
         )
     })?;
     let uri = if query.is_empty() { (*path).to_owned() } else { format!("{path}?{query}") };
@@ -269,15 +279,17 @@ async fn by_app(
 fn no_credentials() -> Denial {
     Denial::unauthenticated(
         DenialReason::Credentials,
-        "this broker wants to know who you are: send a token in `Authorization: Bearer`, or a ticket",
+        "the request has no credentials: send a token in `Authorization: Bearer`, or a ticket",
     )
 }
 
-/// Of two denials the one that is told. What may pass comes first, for the method that cannot decide now might let in, and a
-/// 4xx would end an `EventSource` for good. Then what somebody known may not do, then what is wrong with credentials,
-/// and at last that there are none.
-fn more_telling(known: Option<Denial>, other: Denial) -> Denial {
-    let rank = |denial: &Denial| match (denial.standing, denial.check) {
+/// Returns the more specific of two denials.
+///
+/// A temporary one comes first, because its method may accept the client later, and a 4xx ends an
+/// `EventSource` for good. Next are missing rights of a known client, then wrong credentials, then
+/// missing credentials.
+fn more_specific(known: Option<Denial>, other: Denial) -> Denial {
+    let rank = |denial: &Denial| match (denial.kind, denial.reason) {
         (DenialKind::Final, _) => 4,
         (DenialKind::Passing, _) => 3,
         (DenialKind::Forbidden, _) => 2,
@@ -295,17 +307,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_denials_the_one_that_says_more_is_told() {
+    fn more_specific_denial_is_returned() {
         let none = no_credentials;
         let expired = || Denial::unauthenticated(DenialReason::Expiry, "");
         let forbidden = || Denial::forbidden(DenialReason::App, "");
         let passing = || Denial::passing(DenialReason::AppUnavailable, "");
-        assert_eq!(more_telling(None, none()), none());
+        assert_eq!(more_specific(None, none()), none());
         for (one, other) in [(none(), expired()), (expired(), forbidden()), (forbidden(), passing())] {
-            assert_eq!(more_telling(Some(one.clone()), other.clone()), other);
-            assert_eq!(more_telling(Some(other.clone()), one), other);
+            assert_eq!(more_specific(Some(one.clone()), other.clone()), other);
+            assert_eq!(more_specific(Some(other.clone()), one), other);
         }
         let first = Denial::unauthenticated(DenialReason::Signature, "");
-        assert_eq!(more_telling(Some(first.clone()), expired()), first, "of equals the first method's");
+        assert_eq!(
+            more_specific(Some(first.clone()), expired()),
+            first,
+            "of equal ones, that of the first method"
+        );
     }
 }

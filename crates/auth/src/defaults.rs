@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 const DEFAULT_TOML: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/default.toml"));
 
-/// A section, with other values for some of its keys.
+/// Returns a section with other values for some of its keys.
 pub(crate) fn section<T: DeserializeOwned>(name: &str, settings: &[(&str, &str)]) -> T {
     let file = File::from_str(DEFAULT_TOML, FileFormat::Toml);
     let defaults = Config::builder().add_source(file.clone()).build().unwrap();

@@ -1,48 +1,48 @@
-//! Why somebody is not let in, in words that may be shown to whoever asks.
+//! Denials: the results of failed authentication, with texts for the client.
 
-/// The check that was not passed. Its word is part of the answer, so that a client and its developer know what to mend.
+/// The check that failed. The response contains it, so that a developer knows the value to correct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DenialReason {
-    /// The request brings nothing that proves who it is from.
+    /// The request has no credentials.
     Credentials,
-    /// The token is no token: its form, its encoding, or its size.
+    /// The token has a wrong form, encoding or size.
     Form,
-    /// The token is signed in a way that the configuration does not allow.
+    /// The configuration does not allow the algorithm of the token.
     Algorithm,
-    /// No key is known for the token.
+    /// No key for the token is known.
     Key,
-    /// The signature is not that of the key.
+    /// The signature does not match the key.
     Signature,
-    /// The token has ended, or does not say when it ends.
+    /// The token has expired, or has no expiry.
     Expiry,
-    /// The token's time has not come yet.
+    /// The token is not valid yet.
     NotBefore,
-    /// The token is from somebody else.
+    /// The token is from another issuer.
     Issuer,
-    /// The token is meant for somebody else.
+    /// The token is for another audience.
     Audience,
-    /// A claim is not what it should be.
+    /// A claim has an invalid value.
     Claims,
-    /// The workspace may not be read.
+    /// The client may not read the workspace.
     Subscribe,
-    /// The workspace may not be written to.
+    /// The client may not publish to the workspace.
     Publish,
-    /// The app was asked, and said no.
+    /// The app rejected the client.
     App,
-    /// The app was asked, and gave no answer that counts; trying again may help.
+    /// The app gave no valid response. A retry may help.
     AppUnavailable,
-    /// The keys cannot be had at the moment; trying again may help.
+    /// The keys are not available now. A retry may help.
     KeysUnavailable,
-    /// The ticket is not known (any more), or is for another workspace.
+    /// The ticket is unknown or no longer known, or is for another workspace.
     Ticket,
-    /// Tickets cannot be read at the moment; trying again may help.
+    /// Tickets cannot be read now. A retry may help.
     TicketsUnavailable,
-    /// A backend has disconnected this client, and it is to stay away.
+    /// A backend has banned this client.
     Disconnected,
 }
 
 impl DenialReason {
-    /// Its word.
+    /// Returns the text in the response and the label in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,53 +68,54 @@ impl DenialReason {
     }
 }
 
-/// How a denial is meant.
+/// The kind of a denial, which determines the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DenialKind {
-    /// Nobody is known to be there: 401.
+    /// The client is not authenticated: 401.
     Unauthenticated,
-    /// Somebody is, and may not: 403.
+    /// The client is authenticated and lacks the right: 403.
     Forbidden,
-    /// It cannot be decided now: closed, in a way that an `EventSource` survives.
+    /// The decision is not possible now. The response is one after which an `EventSource`
+    /// reconnects.
     Passing,
-    /// The client shall stay away, and not try again: 204.
+    /// The client has a ban and must not retry: 204.
     Final,
 }
 
-/// Somebody is not let in.
+/// The result of a failed authentication.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Denial {
-    /// How it is meant.
-    pub standing: DenialKind,
-    /// Which check was not passed.
-    pub check: DenialReason,
-    /// What is wrong and what to do, without anything secret.
+    /// The kind, which determines the response.
+    pub kind: DenialKind,
+    /// The check that failed.
+    pub reason: DenialReason,
+    /// The error and its fix, without secrets.
     pub detail: String,
 }
 
 impl Denial {
-    /// A denial.
+    /// Creates a denial.
     #[must_use]
-    pub fn new(standing: DenialKind, check: DenialReason, detail: impl Into<String>) -> Self {
-        Self { standing, check, detail: detail.into() }
+    pub fn new(kind: DenialKind, reason: DenialReason, detail: impl Into<String>) -> Self {
+        Self { kind, reason, detail: detail.into() }
     }
 
-    /// Nobody is known to be there.
+    /// Creates a denial for a client that is not authenticated.
     #[must_use]
-    pub fn unauthenticated(check: DenialReason, detail: impl Into<String>) -> Self {
-        Self::new(DenialKind::Unauthenticated, check, detail)
+    pub fn unauthenticated(reason: DenialReason, detail: impl Into<String>) -> Self {
+        Self::new(DenialKind::Unauthenticated, reason, detail)
     }
 
-    /// Somebody is, and may not.
+    /// Creates a denial for a known client without the right.
     #[must_use]
-    pub fn forbidden(check: DenialReason, detail: impl Into<String>) -> Self {
-        Self::new(DenialKind::Forbidden, check, detail)
+    pub fn forbidden(reason: DenialReason, detail: impl Into<String>) -> Self {
+        Self::new(DenialKind::Forbidden, reason, detail)
     }
 
-    /// It cannot be decided now.
+    /// Creates a denial that may be temporary.
     #[must_use]
-    pub fn passing(check: DenialReason, detail: impl Into<String>) -> Self {
-        Self::new(DenialKind::Passing, check, detail)
+    pub fn passing(reason: DenialReason, detail: impl Into<String>) -> Self {
+        Self::new(DenialKind::Passing, reason, detail)
     }
 }

@@ -1,14 +1,16 @@
-//! TLS towards the app and identity providers.
+//! TLS to the app and identity providers.
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 
-/// Connections over TLS or without. With `tls` this reads the authorities that the system trusts (`SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` count), and thus blocks; a system that names none gets those that browsers trust.
+/// Returns a connector with or without TLS.
+///
+/// With `tls` it reads the authorities that the system trusts, also from `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR`, and so blocks. If the system has none, it uses those that browsers trust.
 ///
 /// # Errors
 ///
-/// When the cryptography has no use for TLS 1.2 or 1.3, which ring has.
+/// Returns an error if the cryptography supports neither TLS 1.2 nor 1.3; ring supports both.
 pub(super) fn connector(
     mut http: HttpConnector,
     tls: bool,

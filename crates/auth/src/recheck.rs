@@ -1,7 +1,8 @@
-//! Open streams whose right to be open is the app's word: the app is asked again now and then.
+//! Repeated authentication of open streams that the app accepted.
 //!
-//! An app that says no ends the stream. An app that says nothing does not at once, since it is most often being deployed;
-//! but after a while without a yes the stream ends too, and its client finds the door as closed as any newcomer does.
+//! A stream ends if the app rejects it. Without a response it does not end at once, because most
+//! such apps are being deployed. After some intervals without acceptance it ends too, and its
+//! client is rejected as a new client is.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,16 +21,16 @@ use tidings_event::spread;
 use tidings_event::workspace::WorkspaceId;
 use tidings_limits::{Ending, StreamHandle};
 
-/// How far the moments are spread, as a share of the interval.
+/// The spread of the checks, as a share of the interval.
 const SPREAD: f64 = 0.2;
 
-/// After this many intervals without an answer that counts a stream ends.
-const PATIENCE: u32 = 3;
+/// The number of intervals without acceptance after which a stream ends.
+const INTERVALS_MAX: u32 = 3;
 
-/// Streams that are being asked about at a time; the requests themselves are bounded by `auth.forward.concurrent`.
+/// Limits the checks at a time. `auth.forward.concurrent` limits the requests themselves.
 const CONCURRENT: usize = 256;
 
-/// Streams that the app let in, in the order in which it is asked about them again.
+/// Checks open streams that the app accepted, in the order of their next checks.
 #[derive(Debug)]
 pub struct Recheck {
     forward: ForwardAuth,
@@ -38,47 +39,48 @@ pub struct Recheck {
     sooner: Notify,
 }
 
-/// A stream that the app let in.
+/// A stream that the app accepted.
 #[derive(Debug)]
 pub struct Watched {
-    /// The stream.
+    /// The handle of the stream.
     pub stream: StreamHandle,
-    /// Its workspace.
+    /// The workspace of the stream.
     pub workspace: WorkspaceId,
-    /// Who the app said it is.
+    /// The identity that the app named.
     pub identity: Identity,
-    /// What the app was asked with.
+    /// The data for the app.
     pub auth_request: AuthRequest,
 }
 
 #[derive(Debug)]
 struct Due {
     at: Instant,
-    /// The last yes.
-    agreed: Instant,
+    /// The time of the last acceptance.
+    accepted: Instant,
     watched: Watched,
 }
 
-/// Streams by the moment at which the app is asked about them.
+/// Orders streams by their next checks.
 #[derive(Debug)]
 struct RecheckQueue {
     due: BinaryHeap<Reverse<Due>>,
-    /// At this length those that have ended are taken out: else whoever opens and closes streams all the time would fill it
-    /// with what it brought to each.
-    tidied_at: usize,
+    /// At this length the ended streams are removed. Otherwise a client that opens and closes
+    /// streams all the time could fill the queue.
+    clean_at: usize,
 }
 
-/// Below this many streams a queue is not worth tidying.
-const TIDIED_FROM: usize = 1024;
+/// Below this length, removal of ended streams saves too little memory.
+const CLEAN_MIN: usize = 1024;
 
 impl RecheckQueue {
-    /// Puts a stream in its place. Answers whether it is the next one. Takes constant time but for tidying, which comes
-    /// once in as many calls as there were open streams at the last time.
+    /// Adds a stream; returns whether it is the next one.
+    ///
+    /// Takes logarithmic time at most, apart from the rare removal of ended streams.
     fn put(&mut self, stream: Due) -> bool {
-        if self.due.len() >= self.tidied_at {
+        if self.due.len() >= self.clean_at {
             self.due.retain(|Reverse(due)| due.watched.stream.is_open());
-            self.tidied_at = TIDIED_FROM.max(self.due.len() * 2);
-            self.due.shrink_to(self.tidied_at);
+            self.clean_at = CLEAN_MIN.max(self.due.len() * 2);
+            self.due.shrink_to(self.clean_at);
         }
         let is_next = self.due.peek().is_none_or(|Reverse(next)| stream.at < next.at);
         self.due.push(Reverse(stream));
@@ -88,7 +90,7 @@ impl RecheckQueue {
 
 impl Default for RecheckQueue {
     fn default() -> Self {
-        Self { due: BinaryHeap::new(), tidied_at: TIDIED_FROM }
+        Self { due: BinaryHeap::new(), clean_at: CLEAN_MIN }
     }
 }
 
@@ -113,34 +115,34 @@ impl PartialEq for Due {
 impl Eq for Due {}
 
 impl Recheck {
-    /// Nothing is watched yet. `interval` is more than zero.
+    /// Creates a queue without streams. `interval` must be more than zero.
     #[must_use]
     pub fn new(forward: ForwardAuth, interval: Duration) -> Self {
         Self { forward, interval, queue: Mutex::default(), sooner: Notify::new() }
     }
 
-    /// How long a word of the app counts for an open stream.
+    /// Returns the time for which a decision of the app is valid for an open stream.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// Has the app asked about a stream again and again, until the stream is gone.
+    /// Starts repeated checks of a stream, until the stream ends.
     pub fn watch(&self, watched: Watched) {
         self.put(watched, Instant::now());
     }
 
-    fn put(&self, watched: Watched, agreed: Instant) {
+    fn put(&self, watched: Watched, accepted: Instant) {
         let at = Instant::now() + spread(self.interval, SPREAD);
-        let is_next = self.queue.lock().put(Due { at, agreed, watched });
+        let is_next = self.queue.lock().put(Due { at, accepted, watched });
         if is_next {
             self.sooner.notify_one();
         }
     }
 
-    /// Asks until it is told to stop.
+    /// Runs the checks until `stop` is cancelled.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut auth_request = JoinSet::new();
+        let mut checks = JoinSet::new();
         loop {
             let next = self.queue.lock().due.peek().map(|Reverse(next)| next.at);
             let wait = async {
@@ -151,11 +153,11 @@ impl Recheck {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(_) = auth_request.join_next(), if !auth_request.is_empty() => {}
+                Some(_) = checks.join_next(), if !checks.is_empty() => {}
                 () = self.sooner.notified() => {}
-                () = wait, if auth_request.len() < CONCURRENT => {
+                () = wait, if checks.len() < CONCURRENT => {
                     if let Some(due) = self.take_due(Instant::now()) {
-                        auth_request.spawn(Arc::clone(&self).ask(due));
+                        checks.spawn(Arc::clone(&self).check(due));
                     }
                 }
             }
@@ -166,7 +168,7 @@ impl Recheck {
         let due = &mut self.queue.lock().due;
         while due.peek().is_some_and(|Reverse(next)| next.at <= now) {
             let Reverse(next) = due.pop()?;
-            // Most streams have ended by themselves before they are asked about.
+            // Most streams have ended before their check.
             if next.watched.stream.is_open() {
                 return Some(next);
             }
@@ -174,8 +176,8 @@ impl Recheck {
         None
     }
 
-    async fn ask(self: Arc<Self>, due: Due) {
-        let Due { agreed, watched, .. } = due;
+    async fn check(self: Arc<Self>, due: Due) {
+        let Due { accepted, watched, .. } = due;
         let outcome =
             self.forward.ask_again(&watched.workspace, Action::Subscribe, &watched.auth_request).await;
         match outcome {
@@ -183,11 +185,13 @@ impl Recheck {
                 self.put(watched, Instant::now());
             }
             Err(denial)
-                if denial.standing == DenialKind::Passing && agreed.elapsed() < self.interval * PATIENCE =>
+                if denial.kind == DenialKind::Passing
+                    && accepted.elapsed() < self.interval * INTERVALS_MAX =>
             {
-                self.put(watched, agreed);
+                self.put(watched, accepted);
             }
-            // No, or no word for too long, or the session is somebody else's by now.
+            // The app rejected the stream, gave no response for too long, or names another user
+            // now.
             _ => watched.stream.end(Ending::Unauthorized),
         }
     }
@@ -202,7 +206,7 @@ mod tests {
     use tidings_metrics::ForwardMetrics;
 
     #[tokio::test]
-    async fn streams_that_have_ended_do_not_pile_up() {
+    async fn ended_streams_do_not_accumulate() {
         let forward = ForwardAuth::new(&section("auth.forward", &[]), ForwardMetrics::default()).unwrap();
         let recheck = Recheck::new(forward.clone(), Duration::from_secs(300));
         let open = Arc::new(StreamRegistry::new(NodeId::random(), StreamLimits::default()));
@@ -217,12 +221,12 @@ mod tests {
             stream_guard
         };
         let kept: Vec<StreamGuard> = (0..100).map(|_| enter()).collect();
-        for _ in 0..20 * TIDIED_FROM {
+        for _ in 0..20 * CLEAN_MIN {
             drop(enter());
         }
         let queue = recheck.queue.lock();
-        assert!(queue.due.len() <= TIDIED_FROM && queue.due.capacity() <= 4 * TIDIED_FROM);
+        assert!(queue.due.len() <= CLEAN_MIN && queue.due.capacity() <= 4 * CLEAN_MIN);
         let watched = queue.due.iter().filter(|Reverse(due)| due.watched.stream.is_open()).count();
-        assert_eq!(watched, kept.len(), "whoever is there is still watched");
+        assert_eq!(watched, kept.len(), "open streams stay in the queue");
     }
 }

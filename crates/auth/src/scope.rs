@@ -1,18 +1,18 @@
-//! Which workspaces somebody may read and write.
+//! The workspaces that a client may read and to which it may publish.
 
 use tidings_event::workspace::WorkspaceId;
 
-/// What somebody wants to do with a workspace.
+/// An action of a client on a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Read its events.
+    /// Read events.
     Subscribe,
-    /// Write events to it.
+    /// Publish events.
     Publish,
 }
 
 impl Action {
-    /// The word for it.
+    /// Returns the text for the app and for logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -22,29 +22,31 @@ impl Action {
     }
 }
 
-/// A workspace id, or a pattern such as `team-*`: a `*` stands for any number of characters, none included.
+/// A workspace id, or a pattern such as `team-*`: a `*` matches any number of characters, also
+/// none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
-    /// Takes a pattern. One that no workspace can match is allowed, and matches none.
+    /// Creates a pattern. A pattern that no workspace id can match is allowed.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(Box::from(text))
     }
 
-    /// The pattern's text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it matches a workspace. Takes time linear in the lengths for each `*`, whatever the pattern is.
+    /// Returns whether the pattern matches a workspace. Takes linear time for each `*`, for any
+    /// pattern.
     #[must_use]
     pub fn matches(&self, workspace: &WorkspaceId) -> bool {
         let mut rest = workspace.as_str();
         let mut parts = self.0.split('*');
-        // `split` gives at least one part: what must stand at the beginning.
+        // `split` returns at least one part: the prefix.
         let first = parts.next().unwrap_or_default();
         let Some(after) = rest.strip_prefix(first) else { return false };
         rest = after;
@@ -57,17 +59,17 @@ impl Pattern {
     }
 }
 
-/// What somebody may do: patterns of workspaces, for reading and for writing.
+/// The workspaces that a client may read and to which it may publish.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// What may be read.
+    /// The workspaces that may be read.
     pub subscribe: Vec<Pattern>,
-    /// What may be written.
+    /// The workspaces to which the client may publish.
     pub publish: Vec<Pattern>,
 }
 
 impl Scope {
-    /// Whether an action is allowed.
+    /// Returns whether an action is allowed.
     #[must_use]
     pub fn permits(&self, action: Action, workspace: &WorkspaceId) -> bool {
         let patterns = match action {
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_characters_and_nothing_else_does() {
+    fn star_matches_any_characters() {
         let matches =
             |pattern: &str, id: &str| Pattern::new(pattern).matches(&WorkspaceId::parse(id).unwrap());
         for (pattern, id) in [
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_and_writing_are_two_things() {
+    fn reading_and_publishing_are_separate() {
         let scope = Scope { subscribe: vec![Pattern::new("team-*")], publish: vec![Pattern::new("team-a")] };
         let id = |id| WorkspaceId::parse(id).unwrap();
         assert!(scope.permits(Action::Subscribe, &id("team-b")));

@@ -1,4 +1,4 @@
-//! How many tickets a node issues to one user.
+//! The rate of tickets for each user.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -11,41 +11,41 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tidings_event::Identity;
 use tidings_limits::Holder;
 
-/// Below this many users their buckets are not worth tidying.
-const TIDIED_FROM: usize = 1024;
+/// Below this number of users, removal of full buckets saves too little memory.
+const CLEAN_MIN: usize = 1024;
 
-/// A bucket of tickets for each user, which fills within the lifetime of a ticket.
+/// Holds a bucket of tickets for each user. A bucket fills within the lifetime of a ticket.
 #[derive(Debug)]
 pub(super) struct TicketRate {
     buckets: Option<DefaultKeyedRateLimiter<Holder>>,
-    /// At this number of buckets the full ones are dropped.
-    tidied_at: AtomicUsize,
+    /// At this number of buckets, the full ones are removed.
+    clean_at: AtomicUsize,
 }
 
 impl TicketRate {
-    /// `most` tickets within `lifetime`; `None`: any number.
+    /// Allows `most` tickets within `lifetime`; `None` allows any number.
     pub(super) fn new(most: Option<NonZeroU32>, lifetime: Duration) -> Self {
         let quota = most.and_then(|most| Some(Quota::with_period(lifetime / most.get())?.allow_burst(most)));
-        Self { buckets: quota.map(RateLimiter::keyed), tidied_at: AtomicUsize::new(TIDIED_FROM) }
+        Self { buckets: quota.map(RateLimiter::keyed), clean_at: AtomicUsize::new(CLEAN_MIN) }
     }
 
-    /// Counts a ticket. Otherwise returns how long it takes until there may be one.
+    /// Counts a ticket. At the limit, returns the time until the next ticket is allowed.
     pub(super) fn check(&self, identity: &Identity, address: IpAddr) -> Result<(), Duration> {
         let Some(buckets) = &self.buckets else { return Ok(()) };
         let holder = Holder::of(identity.keys(), address);
         let outcome = buckets.check_key(&holder);
-        self.tidy(buckets);
+        self.clean(buckets);
         outcome.map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
     }
 
-    /// Drops full buckets, once in as many calls as there were users at the last time.
-    fn tidy(&self, buckets: &DefaultKeyedRateLimiter<Holder>) {
-        if buckets.len() < self.tidied_at.load(Ordering::Relaxed) {
+    /// Removes full buckets, once in as many calls as there were users the last time.
+    fn clean(&self, buckets: &DefaultKeyedRateLimiter<Holder>) {
+        if buckets.len() < self.clean_at.load(Ordering::Relaxed) {
             return;
         }
         buckets.retain_recent();
         buckets.shrink_to_fit();
-        self.tidied_at.store(TIDIED_FROM.max(buckets.len().saturating_mul(2)), Ordering::Relaxed);
+        self.clean_at.store(CLEAN_MIN.max(buckets.len().saturating_mul(2)), Ordering::Relaxed);
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn each_user_has_a_number_of_its_own() {
+    fn each_user_has_its_own_limit() {
         let rate = TicketRate::new(NonZeroU32::new(2), Duration::from_secs(3600));
         let [home, work] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
         let ann = identity(Some("ann"), Some("t1"));
@@ -69,21 +69,21 @@ mod tests {
         let wait = rate.check(&identity(Some("ann"), Some("t2")), home).unwrap_err();
         assert!(wait > Duration::from_secs(1000) && wait <= Duration::from_secs(1800), "{wait:?}");
         assert_eq!(rate.check(&identity(Some("bob"), None), home), Ok(()));
-        // Without a user the token counts, and without its id the address.
-        for nobody in [identity(None, Some("t1")), identity(None, None)] {
-            assert_eq!((rate.check(&nobody, home), rate.check(&nobody, home)), (Ok(()), Ok(())));
-            assert!(rate.check(&nobody, home).is_err());
+        // Without a user the token counts, and without a token the address.
+        for anonymous in [identity(None, Some("t1")), identity(None, None)] {
+            assert_eq!((rate.check(&anonymous, home), rate.check(&anonymous, home)), (Ok(()), Ok(())));
+            assert!(rate.check(&anonymous, home).is_err());
         }
         assert_eq!(rate.check(&identity(None, None), work), Ok(()));
     }
 
     #[test]
-    fn users_whose_buckets_are_full_are_forgotten() {
+    fn full_buckets_are_removed() {
         let rate = TicketRate::new(NonZeroU32::new(1000), Duration::from_millis(1000));
-        for number in 0..20 * TIDIED_FROM {
+        for number in 0..20 * CLEAN_MIN {
             rate.check(&identity(Some(&number.to_string()), None), [127, 0, 0, 1].into()).unwrap();
         }
         let kept = rate.buckets.as_ref().unwrap().len();
-        assert!(kept <= 4 * TIDIED_FROM, "{kept}");
+        assert!(kept <= 4 * CLEAN_MIN, "{kept}");
     }
 }

@@ -1,5 +1,7 @@
-//! Tickets: a word that lets its bearer open one stream, within seconds, on any node. A page gets one with its token and
-//! puts it into the stream's address, where a token that lives longer has no place: addresses end up in logs.
+//! Tickets: a ticket opens one stream within seconds, on any node.
+//!
+//! A page gets a ticket with its token and puts it into the URL of the stream. A token, which lives
+//! longer, must not be there, because URLs appear in logs.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,15 +18,15 @@ use tidings_bus::{Bus, StoreError};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Identity, TokenId, UserId};
 
-/// Random bytes in a ticket: as many as in a key, so that nobody guesses one.
+/// The random bytes of a ticket, as many as in a key, so that no attacker can guess one.
 const SECRET_BYTES: usize = 32;
 
-/// A ticket's text; `Debug` masks it.
+/// Holds the text of a ticket; `Debug` masks it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket(String);
 
 impl Ticket {
-    /// Takes what a client sent. `None` where it cannot be a ticket.
+    /// Parses a ticket; returns `None` if the text cannot be one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
@@ -37,7 +39,7 @@ impl Ticket {
         Ok(Self(secret.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
-    /// The text: for its bearer alone.
+    /// Returns the text, for the client of the ticket only.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -54,7 +56,7 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// What a ticket stands for, as the bus keeps it.
+/// The value of a ticket on the bus.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stub {
     workspace: String,
@@ -65,11 +67,11 @@ struct Stub {
     /// Milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<u64>,
-    /// When the ticket itself ends, likewise.
+    /// The end of the ticket itself, in the same unit.
     until: u64,
 }
 
-/// A ticket that was taken, and may be put back as long as it opened nothing.
+/// A redeemed ticket, which can become valid again as long as it opened no stream.
 #[derive(Debug)]
 pub struct UsedTicket {
     ticket: Ticket,
@@ -77,7 +79,7 @@ pub struct UsedTicket {
     until: SystemTime,
 }
 
-/// Issues tickets and takes them.
+/// Issues and redeems tickets.
 #[derive(Debug)]
 pub struct Tickets {
     bus: Arc<dyn Bus>,
@@ -85,38 +87,40 @@ pub struct Tickets {
     rate: TicketRate,
 }
 
-/// A ticket cannot be issued now.
+/// The reason for which a ticket was not issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// The system gives no random bytes.
-    #[error("the system gives no random numbers")]
+    /// The system has no random bytes.
+    #[error("the system has no random numbers")]
     Random,
-    /// The user has as many as may be issued to one for now; there may be one after this time.
-    #[error("this user has as many tickets as a node issues to one (auth.tickets_per_user)")]
+    /// The user has reached the limit; the next ticket is allowed after this time.
+    #[error("this user has as many tickets as auth.tickets_per_user allows on a node: try again later")]
     TooMany(Duration),
-    /// The bus does not keep it.
+    /// The bus did not store the ticket.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Tickets {
-    /// Tickets that are good for a time, within which one user gets `per_user` of them; `None`: any number.
+    /// Creates tickets with a lifetime, within which one user gets `per_user` of them; `None`
+    /// allows any number.
     #[must_use]
     pub fn new(bus: Arc<dyn Bus>, lifetime: Duration, per_user: Option<NonZeroU32>) -> Self {
         Self { bus, lifetime, rate: TicketRate::new(per_user, lifetime) }
     }
 
-    /// How long a ticket is good.
+    /// Returns the lifetime of a ticket.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// Issues a ticket with which whoever bears it may read one workspace as this identity. `address` is the client's.
+    /// Issues a ticket with which its holder may read one workspace as this identity. `address` is
+    /// the client's.
     ///
     /// # Errors
     ///
-    /// [`IssueError`], within a bounded time.
+    /// Returns an [`IssueError`], within a bounded time.
     pub async fn issue(
         &self,
         workspace: &WorkspaceId,
@@ -137,12 +141,14 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// Takes a ticket, which is worth nothing afterwards, and answers for whom it was issued.
+    /// Redeems a ticket, which becomes invalid; returns its identity.
     ///
     /// # Errors
     ///
-    /// A [`Denial`] where it is unknown, used, ended, or for another workspace, or where that cannot be found out now.
-    /// Not cancellation safe: a ticket may be gone.
+    /// Returns a [`Denial`] if the ticket is unknown, used, expired or for another workspace, or if
+    /// the bus is unreachable.
+    ///
+    /// Not cancellation safe: the ticket may be used up.
     pub async fn redeem(
         &self,
         text: &str,
@@ -153,28 +159,28 @@ impl Tickets {
         open(ticket, value, workspace)
     }
 
-    /// Answers for whom a ticket was issued, and leaves it.
+    /// Returns the identity of a ticket without using it up.
     ///
     /// # Errors
     ///
-    /// As [`redeem`](Self::redeem). Cancellation safe.
+    /// Returns the errors of [`redeem`](Self::redeem). Cancellation safe.
     pub async fn inspect(&self, text: &str, workspace: &WorkspaceId) -> Result<Identity, Denial> {
         let ticket = Ticket::parse(text).ok_or_else(unknown)?;
         let value = self.bus.read(&ticket.name()).await;
         open(ticket, value, workspace).map(|(identity, _)| identity)
     }
 
-    /// Puts a ticket back for what it is still good: there was no room for its stream, and its bearer shall try again. Where that
-    /// fails the bearer needs a new one.
+    /// Makes a ticket valid again for the rest of its lifetime, because its stream was rejected at
+    /// a limit. If that fails, the client needs a new ticket.
     pub async fn put_back(&self, used: UsedTicket) {
         let Ok(left) = used.until.duration_since(SystemTime::now()) else { return };
         if let Err(error) = self.bus.put_once(&used.ticket.name(), used.stub, left).await {
-            tracing::debug!(%error, "a ticket that opened nothing was not put back");
+            tracing::debug!(%error, "a ticket that opened no stream was not stored again");
         }
     }
 }
 
-/// What a ticket stands for by what the bus keeps under its name, if it is for this workspace.
+/// Returns the identity of a ticket from its value on the bus, if it is for this workspace.
 fn open(
     ticket: Ticket,
     value: Result<Option<Bytes>, StoreError>,
@@ -186,7 +192,7 @@ fn open(
         Err(_) => {
             return Err(Denial::passing(
                 DenialReason::TicketsUnavailable,
-                "tickets cannot be read at the moment: try again later, with a new one",
+                "tickets cannot be read now: try again later, with a new one",
             ));
         }
     };
@@ -206,11 +212,12 @@ fn open(
 fn unknown() -> Denial {
     Denial::unauthenticated(
         DenialReason::Ticket,
-        "the ticket is unknown, used or has ended: a ticket opens one stream, within seconds",
+        "the ticket is unknown, used or expired: a ticket opens one stream, within seconds",
     )
 }
 
-/// Whoever is on the bus can write there what is no moment; that one has passed.
+/// Converts milliseconds to a time. Other programs can write values to the bus that are not times;
+/// these become the past.
 fn moment(milliseconds: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).unwrap_or(UNIX_EPOCH)
 }
@@ -225,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tickets_are_long_unlike_each_other_and_never_shown() {
+    fn tickets_are_long_different_and_masked() {
         let (one, other) = (Ticket::draw().unwrap(), Ticket::draw().unwrap());
         assert_ne!(one, other);
         assert_eq!(Ticket::parse(one.reveal()), Some(one.clone()));

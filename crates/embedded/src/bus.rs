@@ -242,7 +242,7 @@ impl Bus for EmbeddedBus {
         if state.link == LinkState::Up && !self.log_writer.is_running() {
             state.link = LinkState::Down { error: "the logs are not kept any more".to_owned() };
         }
-        let heard = (state.link == LinkState::Up).then_some(Duration::ZERO);
+        let last_received = (state.link == LinkState::Up).then_some(Duration::ZERO);
         BusState { last_received, ..state }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn run(options: &GlobalOptions, args: &ExplainArgs) -> Result<(), Com
         verifier.fetch_once().await;
         let explanation = verifier.explain(token.trim()).await;
         for step in explanation.steps {
-            let (check, seen) = (step.check.as_str(), step.seen);
+            let (check, seen) = (step.reason.as_str(), step.seen);
             match step.result {
                 Ok(()) => line("ok", &format!("{check}: {seen}")),
                 Err(denial) => line("FAIL", &format!("{check}: {seen}: {denial}")),
@@ -50,7 +50,7 @@ pub(super) fn run(options: &GlobalOptions, args: &ExplainArgs) -> Result<(), Com
         let verified = match explanation.outcome {
             Ok(verified) => verified,
             Err(denial) => {
-                line("no", &format!("it is refused by the check `{}`: {denial}", denial.check.as_str()));
+                line("no", &format!("it is refused by the check `{}`: {denial}", denial.reason.as_str()));
                 return Err(CommandFailure::Silent(FAILURE));
             }
         };

@@ -97,7 +97,7 @@ async fn an_order_that_is_not_understood_ends_nothing(bus: Bus) {
     .await;
     cluster.publish_live("acme", "still here").await;
     assert_eq!(client.application_event().await.data, "still here");
-    cluster.broker.logged("an order of a backend was not understood").await;
+    cluster.broker.logged("a control command is not valid").await;
 }
 
 #[tokio::test]

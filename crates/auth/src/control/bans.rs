@@ -1,4 +1,4 @@
-//! Who is to stay away.
+//! Bans: clients that a node rejects until a time.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -9,10 +9,12 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Keys, TokenKey, UserKey};
 use tidings_limits::Selector;
 
-/// The most bans at a time. Beyond it the one that ends first is lifted early, which the caller logs.
+/// Limits the bans of a node. Beyond it, the ban that ends first is removed early, and the caller
+/// logs it.
 const BANS_MAX: usize = 100_000;
 
-/// Who is to stay away, until when. Looked at for each newcomer, so bans are found by what they name.
+/// Stores the bans of a node. Each new request searches them, so they are indexed by their most
+/// specific property.
 #[derive(Debug, Default)]
 pub struct Bans(Mutex<BanTable>);
 
@@ -22,7 +24,7 @@ struct BanTable {
     count: usize,
 }
 
-/// What a ban is found by: the most telling thing that it names.
+/// The most specific property of a ban, which indexes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Name {
     Token(TokenKey),
@@ -37,8 +39,8 @@ struct Ban {
 }
 
 impl Bans {
-    /// Bans whoever is meant until a moment; the same ban again moves its end, to whichever moment is later. Answers
-    /// `false` where another ban had to be lifted early to make room.
+    /// Adds a ban until a time. The same ban again extends the time and never shortens it. Returns
+    /// false if another ban had to be removed early.
     pub fn add(&self, selector: &Selector, until: SystemTime, now: SystemTime) -> bool {
         let Some(name) = name(selector) else { return true };
         let mut table = self.0.lock();
@@ -50,20 +52,20 @@ impl Bans {
             known.until = known.until.max(until);
             return true;
         }
-        let mut roomy = true;
+        let mut fits = true;
         if table.count >= BANS_MAX {
             table.drop_ended(now);
             if table.count >= BANS_MAX {
                 table.drop_first_to_end();
-                roomy = false;
+                fits = false;
             }
         }
         table.by_name.entry(name).or_default().push(Ban { selector: selector.clone(), until });
         table.count += 1;
-        roomy
+        fits
     }
 
-    /// Whether somebody who wants to read or write a workspace is to stay away, and until when.
+    /// Returns the end of a client's ban for a workspace, if there is one.
     #[must_use]
     pub fn until(&self, workspace: &WorkspaceId, keys: Keys, now: SystemTime) -> Option<SystemTime> {
         let table = self.0.lock();
@@ -76,11 +78,11 @@ impl Bans {
             Some(Name::Workspace(workspace.clone())),
         ];
         let bans = names.iter().flatten().filter_map(|name| table.by_name.get(name)).flatten();
-        let stands = bans.filter(|ban| ban.until > now && ban.selector.matches(workspace, keys, None));
-        stands.map(|ban| ban.until).max()
+        let current = bans.filter(|ban| ban.until > now && ban.selector.matches(workspace, keys, None));
+        current.map(|ban| ban.until).max()
     }
 
-    /// Drops the bans that have ended. To be called now and then.
+    /// Removes the bans that have ended. Call it from time to time.
     pub fn tidy(&self, now: SystemTime) {
         self.0.lock().drop_ended(now);
     }
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_keeps_out_whom_it_names_until_it_ends() {
+    fn ban_applies_to_its_clients_until_it_ends() {
         let (bans, now) = (Bans::default(), SystemTime::now());
         let minute = now + Duration::from_secs(60);
         let (acme, other) = (WorkspaceId::parse("acme").unwrap(), WorkspaceId::parse("other").unwrap());
@@ -166,17 +168,17 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_ends_first_makes_room() {
+    fn ban_that_ends_first_is_removed_beyond_the_limit() {
         let (bans, now) = (Bans::default(), SystemTime::now());
         let at = |seconds| now + Duration::from_secs(seconds);
         for number in 0..BANS_MAX as u64 {
             assert!(bans.add(&of_user(&number.to_string(), None), at(1000 + number), now));
         }
-        assert!(!bans.add(&of_user("more", None), at(500_000), now), "somebody was let in early");
+        assert!(!bans.add(&of_user("more", None), at(500_000), now), "a ban was removed early");
         let acme = WorkspaceId::parse("acme").unwrap();
         assert_eq!(bans.until(&acme, keys("0", "t"), now), None);
         assert_eq!(bans.until(&acme, keys("1", "t"), now), Some(at(1001)));
         assert_eq!(bans.until(&acme, keys("more", "t"), now), Some(at(500_000)));
-        assert!(bans.add(&of_user("again", None), at(500_000), at(1001)), "those that have ended make room");
+        assert!(bans.add(&of_user("again", None), at(500_000), at(1001)), "ended bans are removed first");
     }
 }

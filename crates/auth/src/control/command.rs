@@ -1,4 +1,4 @@
-//! What an order says.
+//! Commands of the control channel.
 
 use std::time::Duration;
 
@@ -8,53 +8,55 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_event::{TokenId, UserId};
 use tidings_limits::Selector;
 
-/// The longest order, in bytes.
+/// Limits a command, in bytes.
 const BYTES_MAX: usize = 4096;
 
-/// The longest time that somebody can be told to stay away: a year.
+/// Limits the duration of a ban: one year, in seconds.
 const SECONDS_MAX: f64 = 31_536_000.0;
 
-/// How long a token stays out that is named without a time. It is meant to be worth nothing any more, and most tokens
-/// do not live longer.
-const TOKEN_STAYS_OUT: Duration = Duration::from_secs(86_400);
+/// The duration of the ban of a token without `for`. Most tokens expire sooner.
+const TOKEN_BAN: Duration = Duration::from_secs(86_400);
 
-/// How long an order is remembered for nodes that missed it, if it keeps nobody away for longer.
-const REMEMBERED: Duration = Duration::from_secs(60);
+/// The shortest time for which a command is stored for nodes that missed it.
+const STORED_MIN: Duration = Duration::from_secs(60);
 
-/// An order to disconnect.
+/// A command to disconnect clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlCommand {
-    /// Whose streams end.
+    /// Selects the streams to end.
     pub selector: Selector,
-    /// The user that is named, as it was written.
+    /// The id of the user, for the log.
     pub user: Option<UserId>,
-    /// The token that is named, as it was written.
+    /// The id of the token, for the log.
     pub token: Option<TokenId>,
-    /// How long they stay out; `None` where they may come back at once.
-    pub stay_away: Option<Duration>,
+    /// The duration of the ban; `None` if the clients may reconnect at once.
+    pub ban: Option<Duration>,
 }
 
-/// Why an order is not one. Nothing is done then: half an order might mean everybody.
+/// The reason for which a message is not a valid command. A node ignores such a message, because a
+/// part of it could match all clients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlCommandError {
-    /// It is too long.
-    #[error("an order has at most {BYTES_MAX} bytes")]
+    /// The message is too long.
+    #[error("a command has at most {BYTES_MAX} bytes")]
     TooLong,
-    /// It is not of the form.
-    #[error("an order is {{\"disconnect\":{{…}}}} with user, workspace, connection, jti and for: {0}")]
+    /// The message has another form.
+    #[error("expected {{\"disconnect\":{{…}}}} with user, workspace, connection, jti and for: {0}")]
     Form(String),
-    /// It names nobody.
-    #[error("an order names at least one of user, workspace, connection and jti")]
-    Nobody,
-    /// What it names cannot exist.
-    #[error("`{0}` is none: no stream has it")]
+    /// The command selects no stream.
+    #[error("a command needs at least one of user, workspace, connection and jti")]
+    Empty,
+    /// A value can match no stream.
+    #[error("`{0}` is not valid: no stream can have it")]
     Value(&'static str),
-    /// The time is out of range.
-    #[error("`for` is a number of seconds, more than 0 and at most a year")]
+    /// The duration is out of range.
+    #[error("`for` must be a number of seconds, more than 0 and at most a year")]
     Time,
-    /// A single stream is ended and told to stay away.
-    #[error("a connection is not used again: with `for`, name the user or the jti")]
-    ConnectionStays,
+    /// The command bans a connection id.
+    #[error(
+        "a connection id is not used again, so it cannot be banned: with `for`, name the user or the jti"
+    )]
+    ConnectionBan,
 }
 
 #[derive(Deserialize)]
@@ -74,11 +76,11 @@ struct Disconnect {
 }
 
 impl ControlCommand {
-    /// Reads an order as it came over the bus.
+    /// Parses a message of the control channel.
     ///
     /// # Errors
     ///
-    /// [`ControlCommandError`] says what is wrong with it.
+    /// Returns a [`ControlCommandError`] with the reason.
     pub fn parse(text: &[u8]) -> Result<Self, ControlCommandError> {
         if text.len() > BYTES_MAX {
             return Err(ControlCommandError::TooLong);
@@ -94,25 +96,25 @@ impl ControlCommand {
             connection: read(disconnect.connection, "connection", |text| text.parse().ok())?,
         };
         if selector.is_empty() {
-            return Err(ControlCommandError::Nobody);
+            return Err(ControlCommandError::Empty);
         }
-        let stay_away = match disconnect.r#for {
-            None => selector.token.map(|_| TOKEN_STAYS_OUT),
-            Some(_) if selector.connection.is_some() => return Err(ControlCommandError::ConnectionStays),
+        let ban = match disconnect.r#for {
+            None => selector.token.map(|_| TOKEN_BAN),
+            Some(_) if selector.connection.is_some() => return Err(ControlCommandError::ConnectionBan),
             Some(seconds) if seconds > 0.0 && seconds <= SECONDS_MAX => {
                 Some(Duration::from_secs_f64(seconds))
             }
             Some(_) => return Err(ControlCommandError::Time),
         };
-        // One stream that is named by its own id is done with when it has ended.
-        let stay_away = stay_away.filter(|_| selector.connection.is_none());
-        Ok(Self { selector, user, token, stay_away })
+        // A connection id is never used again, so a ban of it has no use.
+        let ban = ban.filter(|_| selector.connection.is_none());
+        Ok(Self { selector, user, token, ban })
     }
 
-    /// How long nodes remember it.
+    /// Returns the time for which nodes store the command.
     #[must_use]
-    pub fn remembered(&self) -> Duration {
-        self.stay_away.unwrap_or_default().max(REMEMBERED)
+    pub fn stored_for(&self) -> Duration {
+        self.ban.unwrap_or_default().max(STORED_MIN)
     }
 }
 
@@ -131,26 +133,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_says_whom_and_for_how_long() {
+    fn command_has_a_selector_and_a_ban() {
         let command =
             ControlCommand::parse(br#"{"disconnect":{"user":"u1","workspace":"acme","for":1.5}}"#).unwrap();
         assert_eq!(command.user, UserId::parse("u1").ok());
         assert_eq!(command.selector.user, command.user.as_ref().map(UserId::key));
         assert_eq!(command.selector.workspace, WorkspaceId::parse("acme").ok());
-        assert_eq!(command.stay_away, Some(Duration::from_millis(1500)));
-        assert_eq!(command.remembered(), REMEMBERED);
+        assert_eq!(command.ban, Some(Duration::from_millis(1500)));
+        assert_eq!(command.stored_for(), STORED_MIN);
 
-        assert_eq!(ControlCommand::parse(br#"{"disconnect":{"user":"u1"}}"#).unwrap().stay_away, None);
+        assert_eq!(ControlCommand::parse(br#"{"disconnect":{"user":"u1"}}"#).unwrap().ban, None);
         let token = ControlCommand::parse(br#"{"disconnect":{"jti":"t1"}}"#).unwrap();
-        assert_eq!(token.stay_away, Some(TOKEN_STAYS_OUT));
-        assert_eq!(token.remembered(), TOKEN_STAYS_OUT);
+        assert_eq!(token.ban, Some(TOKEN_BAN));
+        assert_eq!(token.stored_for(), TOKEN_BAN);
         let connection =
             ControlCommand::parse(br#"{"disconnect":{"connection":"abcdefgh.7","jti":"t"}}"#).unwrap();
-        assert_eq!(connection.stay_away, None);
+        assert_eq!(connection.ban, None);
     }
 
     #[test]
-    fn half_an_order_is_none() {
+    fn incomplete_command_is_rejected() {
         for text in [
             "",
             "{}",
@@ -178,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_an_order_or_refused(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_text_parses_or_is_rejected(text in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = ControlCommand::parse(&text);
         }
     }

@@ -1,8 +1,8 @@
-//! Taking orders.
+//! The handler of control commands.
 //!
-//! Every node hears every order and carries it out for its own streams. It also has the bus remember the order, so that a
-//! node which starts later, or whose link was broken, learns of it: when the control channel is confirmed, all that is
-//! remembered is carried out once more.
+//! Every node receives every command and applies it to its own streams. It also stores the command
+//! on the bus, for nodes that start later or whose link was down. When the control channel is
+//! confirmed, a node applies all stored commands again.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,43 +21,45 @@ use tidings_limits::{Ending, StreamRegistry};
 use tidings_metrics::Metrics;
 use tidings_metrics::Throttle;
 
-/// Orders that may wait. One is carried out in microseconds to milliseconds; beyond this they are lost, and that is logged.
+/// Limits the waiting commands. A node applies one in microseconds to milliseconds. Beyond the
+/// limit commands are lost, which the node logs.
 const QUEUE: usize = 4096;
 
-/// Pause before remembered orders are asked for again, and between looks for bans that have ended.
+/// The pause before stored commands are read again, and between removals of ended bans.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Where the bus puts orders. Never waits.
+/// Receives control commands from the bus without waiting.
 #[derive(Debug, Clone)]
 pub struct ControlInbox {
-    /// Orders, each with the moment when it came.
+    /// The commands, each with the time at which it was received.
     control: mpsc::Sender<(Bytes, SystemTime)>,
-    /// Changes when orders may have been missed.
+    /// Changes when commands may have been missed.
     missed: Arc<watch::Sender<()>>,
     full_log: Arc<Throttle>,
 }
 
 impl ControlInbox {
-    /// The control channel is heard, perhaps after a time when it was not.
+    /// Reports that the control channel is confirmed, perhaps after an interruption.
     pub fn confirmed(&self) {
         self.missed.send_replace(());
     }
 
-    /// An order came. One for which there is no room is learned again from those that other nodes have remembered, if they did.
+    /// Queues a command. If the queue is full, the node reads it later from the commands that other
+    /// nodes have stored.
     pub fn command(&self, text: Bytes) {
         if self.control.try_send((text, SystemTime::now())).is_err() {
             self.missed.send_replace(());
             if let Some(silenced) = self.full_log.pass() {
                 tracing::error!(
                     silenced,
-                    "an order of a backend was lost: more came than could be carried out"
+                    "a control command was lost: more arrived than the node could apply"
                 );
             }
         }
     }
 }
 
-/// Carries orders out.
+/// Applies control commands.
 #[derive(Debug)]
 pub struct DisconnectHandler {
     control: mpsc::Receiver<(Bytes, SystemTime)>,
@@ -70,7 +72,7 @@ pub struct DisconnectHandler {
 }
 
 impl DisconnectHandler {
-    /// A desk and the way to it.
+    /// Creates a handler and its inbox.
     #[must_use]
     pub fn new(
         streams: Arc<StreamRegistry>,
@@ -84,73 +86,75 @@ impl DisconnectHandler {
         (Self { control, missed, streams, bans, bus, metrics, bad_log: Throttle::default() }, inbox)
     }
 
-    /// Carries orders out until it is told to stop.
+    /// Applies commands until `stop` is cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
-        // Remembering asks the bus and may take its time; carrying out must not wait for it.
-        let (to_remember, remembering) = mpsc::channel(QUEUE);
-        let (recalled, mut recalling) = mpsc::channel(1);
+        // Storing waits for the bus, and applying must not wait for it.
+        let (to_store, storing) = mpsc::channel(QUEUE);
+        let (listed, mut listing) = mpsc::channel(1);
         let (bus, missed) = (Arc::clone(&self.bus), self.missed.clone());
-        let carry_out = async {
+        let apply = async {
             let mut tidy = tokio::time::interval(PAUSE);
             tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     command = self.control.recv() => match command {
                         Some((text, at)) => {
-                            if let Some(until) = self.take(&text, at) {
-                                // Full: other nodes have heard it too, and have it remembered.
-                                let _ = to_remember.try_send((text, until));
+                            if let Some(until) = self.handle(&text, at) {
+                                // If the queue is full: other nodes have received the command too
+                                // and store it.
+                                let _ = to_store.try_send((text, until));
                             }
                         }
                         None => return,
                     },
-                    Some(control) = recalling.recv() => self.take_recalled(control),
+                    Some(control) = listing.recv() => self.apply_stored(control),
                     _ = tidy.tick() => self.bans.tidy(SystemTime::now()),
                 }
             }
         };
         tokio::select! {
-            () = carry_out => {}
-            () = remember(&*bus, remembering) => {}
-            () = recall_when_missed(&*bus, missed, recalled) => {}
+            () = apply => {}
+            () = store_bans(&*bus, storing) => {}
+            () = list_bans_when_missed(&*bus, missed, listed) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    /// Carries out an order that was given at a moment. Answers until when it is to be remembered.
-    fn take(&self, text: &[u8], at: SystemTime) -> Option<SystemTime> {
+    /// Applies a command that was received at a time. Returns the time until which it has to be
+    /// stored.
+    fn handle(&self, text: &[u8], at: SystemTime) -> Option<SystemTime> {
         let command = match ControlCommand::parse(text) {
             Ok(command) => command,
             Err(error) => {
                 self.metrics.control_commands_invalid.inc();
                 if let Some(silenced) = self.bad_log.pass() {
-                    tracing::warn!(%error, silenced, "an order of a backend was not understood, and nothing done");
+                    tracing::warn!(%error, silenced, "a control command is not valid, and the node ignores it");
                 }
                 return None;
             }
         };
         self.metrics.control_commands.inc();
-        let streams = self.carry_out(&command, at);
+        let streams = self.apply(&command, at);
         tracing::info!(
             user = command.user.as_ref().map(tracing::field::display),
             workspace = command.selector.workspace.as_ref().map(tracing::field::display),
             connection = command.selector.connection.map(tracing::field::display),
             jti = command.token.as_ref().map(tracing::field::display),
-            stay_away_seconds = command.stay_away.map(|time| time.as_secs_f64()),
+            stay_away_seconds = command.ban.map(|time| time.as_secs_f64()),
             streams,
-            "disconnected by the order of a backend"
+            "disconnected by a control command"
         );
-        Some(at + command.remembered())
+        Some(at + command.stored_for())
     }
 
-    /// Carries out what other nodes have heard, as of the moments when they did. There may be as many orders as bans, so all
-    /// bans are held against each stream once.
-    fn take_recalled(&self, control: Vec<(Bytes, SystemTime)>) {
+    /// Applies commands that other nodes have stored, as of the times at which they received them.
+    /// There may be as many commands as bans, so each stream is compared with all bans once.
+    fn apply_stored(&self, control: Vec<(Bytes, SystemTime)>) {
         let now = SystemTime::now();
         let mut banned = false;
         for (text, until) in control {
             let Ok(command) = ControlCommand::parse(&text) else { continue };
-            let Some(at) = until.checked_sub(command.remembered()) else { continue };
+            let Some(at) = until.checked_sub(command.stored_for()) else { continue };
             if self.ban(&command, at, now) {
                 banned = true;
             } else {
@@ -165,9 +169,9 @@ impl DisconnectHandler {
         }
     }
 
-    fn carry_out(&self, command: &ControlCommand, at: SystemTime) -> usize {
-        // The ban first: who is ended must not come back in between. Whoever is to stay away is also ended if it has come since
-        // the order was given, as nothing kept it out until now.
+    fn apply(&self, command: &ControlCommand, at: SystemTime) -> usize {
+        // The ban comes first, so that no client reconnects in between. A ban also ends the streams
+        // that were opened after the command was received.
         if self.ban(command, at, SystemTime::now()) {
             self.streams.end_matching(&command.selector, Ending::Disconnected)
         } else {
@@ -175,31 +179,29 @@ impl DisconnectHandler {
         }
     }
 
-    /// Has those stay away whom an order of a moment keeps out now. Answers whether there are any.
+    /// Adds the ban of a command. Returns whether the ban applies now.
     fn ban(&self, command: &ControlCommand, at: SystemTime, now: SystemTime) -> bool {
-        let until = command.stay_away.map(|time| at + time).filter(|until| *until > now);
+        let until = command.ban.map(|time| at + time).filter(|until| *until > now);
         let Some(until) = until else { return false };
         if !self.bans.add(&command.selector, until, now)
             && let Some(silenced) = self.bad_log.pass()
         {
-            tracing::error!(
-                silenced,
-                "as many are told to stay away as can be remembered: somebody may come back early"
-            );
+            tracing::error!(silenced, "the number of bans is at its limit: one ends early");
         }
         true
     }
 }
 
-/// Has the bus remember orders, one after the other; while it cannot be reached, each is tried again until it has ended.
-async fn remember(bus: &dyn Bus, mut control: mpsc::Receiver<(Bytes, SystemTime)>) {
+/// Stores commands on the bus, one after the other. If the bus is unreachable, it retries each
+/// until its ban ends.
+async fn store_bans(bus: &dyn Bus, mut control: mpsc::Receiver<(Bytes, SystemTime)>) {
     let throttle = Throttle::default();
     while let Some((command, until)) = control.recv().await {
         while let Err(error) = bus.put_ban(command.clone(), until).await {
             note_store_error(
                 &throttle,
                 &error,
-                "an order cannot be remembered: nodes that did not hear it will not know of it",
+                "a control command cannot be stored: nodes that did not receive it will not apply it",
             );
             if matches!(error, StoreError::Refused(_)) || until <= SystemTime::now() {
                 break;
@@ -207,29 +209,30 @@ async fn remember(bus: &dyn Bus, mut control: mpsc::Receiver<(Bytes, SystemTime)
             tokio::time::sleep(PAUSE).await;
         }
     }
-    // The sender ends together with this.
+    // The sender ends at the same time as this task.
     std::future::pending().await
 }
 
-/// Asks the bus for the orders that are in force each time that some may have been missed, until it answers.
-async fn recall_when_missed(
+/// Reads the stored commands from the bus each time that some may have been missed, until it
+/// succeeds.
+async fn list_bans_when_missed(
     bus: &dyn Bus,
     mut missed: watch::Receiver<()>,
-    recalled: mpsc::Sender<Vec<(Bytes, SystemTime)>>,
+    listed: mpsc::Sender<Vec<(Bytes, SystemTime)>>,
 ) {
     let throttle = Throttle::default();
     while missed.changed().await.is_ok() {
         loop {
             match bus.list_bans().await {
                 Ok(control) => {
-                    let _ = recalled.send(control).await;
+                    let _ = listed.send(control).await;
                     break;
                 }
                 Err(error) => {
                     note_store_error(
                         &throttle,
                         &error,
-                        "cannot learn which orders are in force: trying again",
+                        "cannot read the stored control commands: trying again",
                     );
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -239,8 +242,8 @@ async fn recall_when_missed(
     std::future::pending().await
 }
 
-fn note_store_error(throttle: &Throttle, error: &StoreError, what: &'static str) {
+fn note_store_error(throttle: &Throttle, error: &StoreError, message: &'static str) {
     if let Some(silenced) = throttle.pass() {
-        tracing::warn!(%error, silenced, "{what}");
+        tracing::warn!(%error, silenced, "{message}");
     }
 }

@@ -1,11 +1,11 @@
-//! Orders of backends: whom to disconnect, and for how long. They come over the bus, so only those who are on Redis can
-//! give them.
+//! Control commands: backends disconnect and ban clients. Commands come over the bus, so only
+//! programs with access to Redis can send them.
 //!
-//! | part | what it holds |
+//! | part | contents |
 //! | --- | --- |
-//! | [`command`] | what an order says |
-//! | [`bans`] | who is to stay away, and until when |
-//! | [`disconnect_handler`] | taking orders, and learning those that were missed |
+//! | [`command`] | parsing a command |
+//! | [`bans`] | the bans of a node |
+//! | [`disconnect_handler`] | applying commands, and reading those that were missed |
 
 pub mod bans;
 pub mod command;

@@ -1,4 +1,4 @@
-//! What an answer of the app means, and for how long it may be used.
+//! The meaning of the app's response, and the time for which it may be used again.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use tidings_event::{Identity, UserId};
 const X_TIDINGS_USER: HeaderName = HeaderName::from_static("x-tidings-user");
 const X_TIDINGS_PUBLISH: HeaderName = HeaderName::from_static("x-tidings-publish");
 
-/// The app lets somebody in.
+/// The app's decision to accept a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Who it is, as far as the app said.
+    /// The identity, as far as the app named it.
     pub identity: Identity,
-    /// Until when the app's answer is used again without asking; `None` where the app did not allow that.
+    /// The time until which the response may be used again; `None` if the app did not allow that.
     pub until: Option<Instant>,
 }
 
-/// What the app said, by 2xx, 401 or 403.
+/// A valid response of the app: 2xx, 401 or 403.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AppResponse {
     pub(super) verdict: Verdict,
@@ -30,21 +30,21 @@ pub(super) struct AppResponse {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    LetIn(Option<UserId>),
-    /// The app answered 2xx to the wish to publish, and did not say that it means that.
-    NotToPublish,
+    Accepted(Option<UserId>),
+    /// 2xx to a request to publish, without the header that allows it.
+    PublishNotAllowed,
     Unauthenticated,
     Forbidden,
 }
 
-/// Why there is no answer that counts. For the log: nothing here is the client's business.
+/// The reason for which there is no valid response. It is for the log only, never for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoAnswer {
+pub(super) enum NoResponse {
     #[error("status {0}, which is none of 2xx, 401 and 403")]
     Status(u16),
     #[error("X-Tidings-User must be one value of 1 to 256 bytes of UTF-8 without control characters")]
     User,
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    #[error("no response within {} s (auth.forward.timeout_seconds)", .0.as_secs_f64())]
     Timeout(Duration),
     #[error("{0}")]
     Unreachable(String),
@@ -53,76 +53,76 @@ pub(super) enum NoAnswer {
 }
 
 impl AppResponse {
-    /// Reads the head of an answer to a question that was asked at `asked`. A cached one is used for `cache_max` at most.
+    /// Interprets the head of a response to a request that was sent at `asked`. The response is
+    /// used again for at most `cache_max`.
     pub(super) fn read(
         head: &response::Parts,
         action: Action,
         asked: Instant,
         cache_max: Duration,
-    ) -> Result<Self, NoAnswer> {
+    ) -> Result<Self, NoResponse> {
         let verdict = match head.status {
             StatusCode::UNAUTHORIZED => Verdict::Unauthenticated,
             StatusCode::FORBIDDEN => Verdict::Forbidden,
-            status if !status.is_success() => return Err(NoAnswer::Status(status.as_u16())),
-            // A route that knows nothing of actions must not let every reader write.
-            _ if action == Action::Publish && !may_publish(&head.headers) => Verdict::NotToPublish,
-            _ => Verdict::LetIn(user(&head.headers)?),
+            status if !status.is_success() => return Err(NoResponse::Status(status.as_u16())),
+            // A route that does not know actions must not allow every reader to publish.
+            _ if action == Action::Publish && !may_publish(&head.headers) => Verdict::PublishNotAllowed,
+            _ => Verdict::Accepted(user(&head.headers)?),
         };
-        // From the question on and not from the answer: the app decided at some time in between.
+        // From the request on, because the app decided at some time after that.
         let until = lifetime(&head.headers).map(|lifetime| asked + lifetime.min(cache_max));
         Ok(Self { verdict, until })
     }
 
-    /// The decision that it is.
+    /// Returns the decision.
     pub(super) fn decide(&self) -> Result<Decision, Denial> {
         match &self.verdict {
-            Verdict::LetIn(user) => Ok(Decision {
+            Verdict::Accepted(user) => Ok(Decision {
                 identity: Identity { user: user.clone(), ..Identity::default() },
                 until: self.until,
             }),
-            Verdict::NotToPublish => Err(Denial::forbidden(
+            Verdict::PublishNotAllowed => Err(Denial::forbidden(
                 DenialReason::Publish,
-                "the app does not let this client publish here: for that its answer has X-Tidings-Publish: true",
+                "the app does not allow this client to publish here: for that its response needs X-Tidings-Publish: true",
             )),
             Verdict::Unauthenticated => Err(Denial::unauthenticated(
                 DenialReason::App,
-                "the app knows nobody by what this request brings: sign in there, then try again",
+                "the app does not know the credentials of this request: sign in there, then try again",
             )),
             Verdict::Forbidden => Err(Denial::forbidden(
                 DenialReason::App,
-                "the app does not let this client into the workspace",
+                "the app does not allow this client to use the workspace",
             )),
         }
     }
 }
 
-/// Nobody is let in where there is no answer; it may be there the next time.
+/// Returns the denial for a missing response. The next request may get one.
 pub(super) fn unavailable() -> Denial {
-    Denial::passing(
-        DenialReason::AppUnavailable,
-        "the app that decides gave no answer that counts: try again later",
-    )
+    Denial::passing(DenialReason::AppUnavailable, "the app gave no valid response: try again later")
 }
 
 fn may_publish(headers: &HeaderMap) -> bool {
     headers.get(X_TIDINGS_PUBLISH).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-/// The user that the app names. One that is none is no answer at all: a stream of nobody in particular would slip
-/// through what is decided by user.
-fn user(headers: &HeaderMap) -> Result<Option<UserId>, NoAnswer> {
+/// Returns the user that the app names. An invalid user makes the whole response invalid, because a
+/// stream without a user would escape all decisions by user.
+fn user(headers: &HeaderMap) -> Result<Option<UserId>, NoResponse> {
     let mut values = headers.get_all(X_TIDINGS_USER).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| NoAnswer::User)?;
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| NoResponse::User)?;
     if values.next().is_some() {
-        return Err(NoAnswer::User);
+        return Err(NoResponse::User);
     }
-    UserId::parse(text).map(Some).map_err(|_| NoAnswer::User)
+    UserId::parse(text).map(Some).map_err(|_| NoResponse::User)
 }
 
-/// For how long an answer may be used again (RFC 9111 section 4.2): its `max-age` less its `Age`, where it is there.
-/// `private` is no hindrance, since an answer is only ever used for the very request that it answered; `s-maxage`,
-/// which is for caches that many share, does not count. Where anything is in doubt the answer is not used again.
+/// Returns the time for which a response may be used again (RFC 9111 section 4.2): its `max-age`
+/// less its `Age`, if there is one.
+///
+/// `private` does not prevent it, because a response is only used again for an equal request.
+/// `s-maxage` is for shared caches and does not count. In doubt the response is not used again.
 fn lifetime(headers: &HeaderMap) -> Option<Duration> {
     let mut max_age = None;
     for value in headers.get_all(header::CACHE_CONTROL) {
@@ -132,7 +132,7 @@ fn lifetime(headers: &HeaderMap) -> Option<Duration> {
                 "no-store" | "no-cache" => return None,
                 "max-age" => {
                     let seconds = seconds(argument.trim().trim_matches('"'))?;
-                    // Of two that differ, the shorter.
+                    // Of two different values, the shorter one counts.
                     max_age = Some(max_age.map_or(seconds, |other: u64| other.min(seconds)));
                 }
                 _ => {}
@@ -150,10 +150,11 @@ fn lifetime(headers: &HeaderMap) -> Option<Duration> {
     (left > 0).then(|| Duration::from_secs(left))
 }
 
-/// Delta-seconds (RFC 9111 section 1.2.2); a number too large to be held is as good as the largest.
+/// Parses delta-seconds (RFC 9111 section 1.2.2); a number that is too large becomes the largest
+/// one.
 fn seconds(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    // The largest has to leave room for sums with times.
+    // 32 bits, so that sums with times cannot overflow.
     digits.then(|| text.parse::<u32>().unwrap_or(u32::MAX).into())
 }
 
@@ -169,54 +170,54 @@ mod tests {
         map
     }
 
-    fn read(status: u16, lines: &[(&'static str, &str)], action: Action) -> Result<Verdict, NoAnswer> {
+    fn read(status: u16, lines: &[(&'static str, &str)], action: Action) -> Result<Verdict, NoResponse> {
         let mut response = http::Response::new(());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         *response.headers_mut() = headers(lines);
         let (head, ()) = response.into_parts();
-        AppResponse::read(&head, action, Instant::now(), Duration::ZERO).map(|answer| answer.verdict)
+        AppResponse::read(&head, action, Instant::now(), Duration::ZERO).map(|response| response.verdict)
     }
 
     #[test]
     fn every_status_has_one_meaning() {
         for status in 100..=599 {
             let expected = match status {
-                200..=299 => Ok(Verdict::LetIn(None)),
+                200..=299 => Ok(Verdict::Accepted(None)),
                 401 => Ok(Verdict::Unauthenticated),
                 403 => Ok(Verdict::Forbidden),
-                _ => Err(NoAnswer::Status(status)),
+                _ => Err(NoResponse::Status(status)),
             };
             assert_eq!(read(status, &[], Action::Subscribe), expected);
         }
     }
 
     #[test]
-    fn publishing_takes_a_word_of_its_own() {
+    fn publishing_needs_its_own_header() {
         for value in ["true", "True"] {
             let verdict = read(204, &[("x-tidings-publish", value)], Action::Publish);
-            assert_eq!(verdict, Ok(Verdict::LetIn(None)));
+            assert_eq!(verdict, Ok(Verdict::Accepted(None)));
         }
         for lines in [&[][..], &[("x-tidings-publish", "false")], &[("x-tidings-publish", "1")]] {
-            assert_eq!(read(204, lines, Action::Publish), Ok(Verdict::NotToPublish));
-            assert_eq!(read(204, lines, Action::Subscribe), Ok(Verdict::LetIn(None)));
+            assert_eq!(read(204, lines, Action::Publish), Ok(Verdict::PublishNotAllowed));
+            assert_eq!(read(204, lines, Action::Subscribe), Ok(Verdict::Accepted(None)));
         }
         assert_eq!(read(403, &[("x-tidings-publish", "true")], Action::Publish), Ok(Verdict::Forbidden));
     }
 
     #[test]
-    fn a_user_that_is_none_is_no_answer() {
+    fn invalid_user_makes_the_response_invalid() {
         let user = |lines: &[_]| read(200, lines, Action::Subscribe);
         let jorg = UserId::parse("Jörg").unwrap();
-        assert_eq!(user(&[("x-tidings-user", "Jörg")]), Ok(Verdict::LetIn(Some(jorg))));
+        assert_eq!(user(&[("x-tidings-user", "Jörg")]), Ok(Verdict::Accepted(Some(jorg))));
         let long = "x".repeat(257);
         for value in ["", "a\tb", &long] {
-            assert_eq!(user(&[("x-tidings-user", value)]), Err(NoAnswer::User), "{value:?}");
+            assert_eq!(user(&[("x-tidings-user", value)]), Err(NoResponse::User), "{value:?}");
         }
-        assert_eq!(user(&[("x-tidings-user", "a"), ("x-tidings-user", "b")]), Err(NoAnswer::User));
+        assert_eq!(user(&[("x-tidings-user", "a"), ("x-tidings-user", "b")]), Err(NoResponse::User));
     }
 
     #[test]
-    fn an_answer_is_used_again_only_as_it_allows() {
+    fn response_is_used_again_only_as_it_allows() {
         let lifetime = |lines: &[_]| lifetime(&headers(lines)).map(|lifetime| lifetime.as_secs());
         for (value, expected) in [
             ("max-age=60", Some(60)),

@@ -1,4 +1,4 @@
-//! What the app is told of a client's request.
+//! The data of a client's request that the app receives.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,25 +16,31 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
-/// Parameters of the query that let somebody in by themselves, and are nothing that the app needs.
+/// Parameters of the query that authenticate a client by themselves, and that the app does not
+/// need.
 const SECRET_PARAMETERS: [&str; 2] = ["token", "ticket"];
 
-/// What is taken from a client's request to ask the app with: Cookie, Authorization, User-Agent, the configured further
-/// headers, and where the request came from. A clone shares it, so a stream can keep it to ask again. `Debug` shows the
-/// names of headers alone.
+/// Holds the data of a client's request for the app: Cookie, Authorization, User-Agent, the
+/// configured further headers, and the request's origin.
+///
+/// Clones share the data, so a stream can store it for later requests. `Debug` shows only the names
+/// of headers.
 #[derive(Clone)]
 pub struct AuthRequest(Arc<[(HeaderName, HeaderValue)]>, AddressKey);
 
-/// A question to the app as a whole, by its digest: everything that the app is told stands in it, so two clients share
-/// an answer only where the app could not tell them apart. Nobody can look for two questions with one digest (SHA-256),
-/// and no cookie can be read out of it.
+/// Identifies a request to the app by its digest (SHA-256).
+///
+/// The digest covers all data that the app receives. So two clients share a response only if the
+/// app cannot distinguish them. It does not reveal cookies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct AuthRequestKey([u8; 32]);
 
 impl AuthRequest {
-    /// Takes what is needed from a request. `extra` are the further headers to pass on; `client` is the address of the
-    /// client, that of a trusted proxy resolved; `proto` is `http` or `https`, `host` the host that the client asked, and
-    /// `uri` its path and query.
+    /// Copies the data from a request.
+    ///
+    /// `extra` are the further headers. `client` is the client's address, behind trusted proxies
+    /// too. `proto` is `http` or `https`, `host` the host in the request, and `uri` its path and
+    /// query.
     pub(super) fn new(
         extra: &[HeaderName],
         headers: &HeaderMap,
@@ -43,19 +49,20 @@ impl AuthRequest {
         host: Option<&str>,
         uri: &str,
     ) -> Self {
-        let mut taken = Vec::new();
+        let mut copied = Vec::new();
         let single_hop = single_hop(headers);
         for name in [header::COOKIE, header::AUTHORIZATION, header::USER_AGENT].iter().chain(extra) {
-            if single_hop.contains(name) || taken.iter().any(|(other, _)| other == name) {
+            if single_hop.contains(name) || copied.iter().any(|(other, _)| other == name) {
                 continue;
             }
             if *name == header::COOKIE {
-                taken.extend(cookies(headers).map(|value| (name.clone(), value)));
+                copied.extend(cookies(headers).map(|value| (name.clone(), value)));
                 continue;
             }
             for value in headers.get_all(name) {
-                // A copy: the value is a part of the buffer that holds the whole head, and would keep it.
-                taken.extend(sensitive(value.as_bytes()).map(|value| (name.clone(), value)));
+                // A copy, because the value is a part of the buffer of the whole head and would
+                // keep it in memory.
+                copied.extend(sensitive(value.as_bytes()).map(|value| (name.clone(), value)));
             }
         }
         for (name, value) in [
@@ -64,25 +71,25 @@ impl AuthRequest {
             (X_FORWARDED_HOST, host.map(str::to_owned)),
             (X_FORWARDED_URI, Some(redacted(uri))),
         ] {
-            taken.extend(value.and_then(|value| sensitive(value.as_bytes())).map(|value| (name, value)));
+            copied.extend(value.and_then(|value| sensitive(value.as_bytes())).map(|value| (name, value)));
         }
-        Self(taken.into(), AddressKey::of(client))
+        Self(copied.into(), AddressKey::of(client))
     }
 
-    /// What the client's requests take turns by.
+    /// Returns the address by which requests take turns.
     pub(super) fn address(&self) -> AddressKey {
         self.1
     }
 
-    /// The headers to ask with.
+    /// Returns the headers of the request to the app.
     pub(super) fn headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.iter()
     }
 
-    /// The name of the question whether this client may do that.
+    /// Returns the key of the request about this client, workspace and action.
     pub(super) fn key(&self, workspace: &WorkspaceId, action: Action) -> AuthRequestKey {
         let mut hash = Sha256::new();
-        // Each part is preceded by its length, so that no two lists of parts are the same bytes.
+        // The length precedes each part, so that different lists of parts have different bytes.
         let mut put = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -109,21 +116,21 @@ fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The headers that a client declares to be for the next hop only (RFC 9110 section 7.6.1).
+/// Returns the headers that a client declares to be for the next hop only (RFC 9110 section 7.6.1).
 fn single_hop(headers: &HeaderMap) -> Vec<HeaderName> {
     let listed =
         headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     listed.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
-/// All cookies in one value: over HTTP/2 they may come in several (RFC 9113 section 8.2.3), of which many servers of
-/// HTTP/1.1 read the first alone.
+/// Joins all cookies into one value. HTTP/2 allows several values (RFC 9113 section 8.2.3), but
+/// many HTTP/1.1 servers read the first one only.
 fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let values: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if values.is_empty() { None } else { sensitive(&values.join(&b"; "[..])) }
 }
 
-/// A path and query without what lets somebody in.
+/// Returns a path and query without secret values.
 fn redacted(uri: &str) -> String {
     let Some((path, query)) = uri.split_once('?') else { return uri.to_owned() };
     let pairs = query.split('&').map(|pair| {
@@ -170,7 +177,7 @@ mod tests {
     ];
 
     #[test]
-    fn only_what_is_listed_goes_on_and_what_the_broker_says_is_not_the_clients() {
+    fn only_listed_headers_and_those_of_the_node_are_sent() {
         let given = auth_request(&[
             ("cookie", "a=1"),
             ("cookie", "b=2"),
@@ -192,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_the_next_hop_only_stays_here() {
+    fn header_for_the_next_hop_is_not_sent() {
         let given = auth_request(&[
             ("connection", "close, X-Api-Key"),
             ("connection", "keep-alive"),
@@ -202,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_the_query_does_not_go_on() {
+    fn token_in_the_query_is_not_sent() {
         for (uri, shown) in [
             ("/e", "/e"),
             ("/e?", "/e?"),
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn debug_shows_no_secret() {
         let given =
             auth_request(&[("cookie", "s3cret"), ("authorization", "s3cret"), ("x-api-key", "s3cret")]);
         let shown = format!("{given:?} {:?}", given.headers().collect::<Vec<_>>());
@@ -224,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_differ_in_all_that_the_app_is_told() {
+    fn key_covers_all_data_for_the_app() {
         let (acme, other) = (WorkspaceId::parse("acme").unwrap(), WorkspaceId::parse("other").unwrap());
         let base = [("cookie", "a=1"), ("x-api-key", "k")];
         let key = auth_request(&base).key(&acme, Action::Subscribe);

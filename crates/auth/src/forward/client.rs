@@ -21,33 +21,37 @@ const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-meth
 const X_TIDINGS_WORKSPACE: HeaderName = HeaderName::from_static("x-tidings-workspace");
 const X_TIDINGS_ACTION: HeaderName = HeaderName::from_static("x-tidings-action");
 
-/// Connections that are idle for this long are closed, before servers do: those of Node.js wait for 5 s.
+/// The time after which an idle connection closes. It is shorter than that of servers; Node.js
+/// waits for 5 s.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// The largest head of an answer.
+/// Limits the head of a response, in bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Bodies say nothing. One that is short is read, so that the connection can be used again; more is not worth it.
+/// Limits the body of a response, in bytes. A body has no meaning; a short one is read so that the
+/// connection can be used again.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The question whether a client may do something.
-pub(super) struct Question {
+/// A request to the app: may a client do something?
+pub(super) struct AppRequest {
     pub(super) uri: Uri,
     pub(super) workspace: WorkspaceId,
     pub(super) action: Action,
     pub(super) auth_request: AuthRequest,
 }
 
-/// The app, over pooled connections of HTTP/1.1.
+/// Sends requests to the app over pooled HTTP/1.1 connections.
 pub(super) struct AppClient(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
 impl AppClient {
-    /// Prepares a client that keeps at most `connections_max` idle connections. Opens none. With `tls` it reads the
-    /// authorities that the system trusts, and thus blocks; a system that names none gets those that browsers trust.
+    /// Creates a client with at most `connections_max` idle connections, without connecting.
+    ///
+    /// With `tls` it reads the authorities that the system trusts, and so blocks. If the system has
+    /// none, it uses those that browsers trust.
     pub(super) fn new(timeout: Duration, connections_max: usize, tls: bool) -> Result<Self, rustls::Error> {
         let mut http = HttpConnector::new();
-        // Within the whole time there is a second address to try, or at least a clear word.
+        // Half of the time, so that a second address can be tried or the error is clear.
         http.set_connect_timeout(Some(timeout / 2));
         http.set_nodelay(true);
         let connector = https::connector(http, tls)?;
@@ -60,29 +64,29 @@ impl AppClient {
         Ok(Self(client))
     }
 
-    /// Asks, and answers the head of what comes back: redirects are not followed. A failure is told in words without
-    /// anything of the request. Dropping the future ends the request.
+    /// Sends a request and returns the head of the response. Redirects are not followed. The error
+    /// text has no data of the request. If the future is dropped, the request ends.
     ///
-    /// A request that broke off on its connection is sent once more: it is a GET, which may be repeated (RFC 9110 section
-    /// 9.2.2), and most likely the app had closed a connection that was kept for it.
-    pub(super) async fn ask(&self, question: &Question) -> Result<response::Parts, String> {
-        let answer = match self.0.request(question.request()?).await {
-            Err(error) if !error.is_connect() => self.0.request(question.request()?).await,
-            answer => answer,
+    /// A request whose connection broke is sent once more. It is a GET, which may be repeated (RFC
+    /// 9110 section 9.2.2), and most likely the app had closed an idle connection.
+    pub(super) async fn send(&self, request: &AppRequest) -> Result<response::Parts, String> {
+        let response = match self.0.request(request.request()?).await {
+            Err(error) if !error.is_connect() => self.0.request(request.request()?).await,
+            response => response,
         };
-        let (head, body) = answer.map_err(|error| chain(&error)).map(Response::into_parts)?;
-        read_away(body).await;
+        let (head, body) = response.map_err(|error| chain(&error)).map(Response::into_parts)?;
+        discard(body).await;
         Ok(head)
     }
 }
 
-impl Question {
+impl AppRequest {
     fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
         let method = match self.action {
             Action::Subscribe => "GET",
             Action::Publish => "POST",
         };
-        // Where HTML is taken, frameworks redirect to a login page; where it is not, they answer 401.
+        // For `text/html`, frameworks redirect to a login page; otherwise they respond with 401.
         let mut request = Request::get(&self.uri)
             .header(header::ACCEPT, HeaderValue::from_static("application/json"))
             .header(X_FORWARDED_METHOD, HeaderValue::from_static(method))
@@ -95,10 +99,10 @@ impl Question {
     }
 }
 
-async fn read_away(body: Incoming) {
+async fn discard(body: Incoming) {
     if body.size_hint().lower() <= BODY_BYTES_MAX {
         let limited = Limited::new(body, BODY_BYTES_MAX as usize);
-        // Whatever comes of it: a body that is not read to its end costs the connection, and nothing else.
+        // Errors do not matter: a body that is not read to its end costs only the connection.
         let _ = tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await;
     }
 }

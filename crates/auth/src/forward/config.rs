@@ -1,4 +1,4 @@
-//! `[auth.forward]`: asking the app who may come in.
+//! The section `[auth.forward]`: authentication by the app.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use tidings_event::workspace::WorkspaceId;
 use tidings_settings::{MASK, Seconds};
 
-/// What stands for the workspace's id in the URL.
-const PLACE: &str = "{workspace}";
+/// The placeholder for the workspace's id in the URL.
+const PLACEHOLDER: &str = "{workspace}";
 
-/// `[auth.forward]`: asking the app who may come in.
+/// `[auth.forward]`: authentication by the app.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct ForwardConfig {
@@ -23,49 +23,54 @@ pub struct ForwardConfig {
     pub headers: Vec<String>,
 }
 
-/// The URL at which the app is asked, with `{workspace}` where the workspace's id goes. `Debug` and `Display` leave out
-/// what may be secret: the query, and everything of what is no such URL.
+/// Holds the URL of the app, with `{workspace}` for the workspace's id.
+///
+/// `Debug` and `Display` mask the query, which may be secret, and the whole text if it is not a
+/// valid URL.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct ForwardUrl(String);
 
 impl ForwardUrl {
-    /// Takes a text as it stands.
+    /// Creates a URL without validating it.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self(url.into())
     }
 
-    /// Whether none is configured.
+    /// Returns whether no URL is configured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the app is asked over TLS.
+    /// Returns whether the URL uses TLS.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }
 
-    /// The URL for a workspace. Its id consists of unreserved characters (RFC 3986 section 2.3), so nothing of it is to
-    /// be escaped and it cannot leave its place, with one exception: the ids `.` and `..` may stand for a part of a path
-    /// that servers resolve away (section 5.2.4), so that another page would answer. For these there is `None`, as there
-    /// is where the text is no URL at all.
+    /// Returns the URL for a workspace.
+    ///
+    /// An id has unreserved characters only (RFC 3986 section 2.3), so it needs no escaping and
+    /// cannot leave its segment. The ids `.` and `..` are an exception: servers remove such
+    /// segments (section 5.2.4), so another page would respond. Returns `None` for them, and for a
+    /// text that is not a URL.
     #[must_use]
-    pub fn of(&self, workspace: &WorkspaceId) -> Option<Uri> {
-        let uri: Uri = self.0.replace(PLACE, workspace.as_str()).parse().ok()?;
+    pub fn for_workspace(&self, workspace: &WorkspaceId) -> Option<Uri> {
+        let uri: Uri = self.0.replace(PLACEHOLDER, workspace.as_str()).parse().ok()?;
         let is_plain = uri.path().split('/').all(|segment| !matches!(segment, "." | ".."));
         is_plain.then_some(uri)
     }
 
-    /// Whether it is a URL that can be asked: absolute, http or https, without user, password and fragment, and with
-    /// the workspace nowhere but in path and query. A client chooses the workspace, and must not choose the host.
+    /// Returns whether the URL is valid: absolute, http or https, without user, password and
+    /// fragment. The placeholder may be in path and query only, because a client chooses the
+    /// workspace and must not choose the host.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let Some((scheme, rest)) = self.0.split_once("://") else { return false };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let filled = self.0.replace(PLACE, "w");
+        let filled = self.0.replace(PLACEHOLDER, "w");
         matches!(scheme, "http" | "https")
             && !authority.contains(['@', '{'])
             && !filled.contains(['{', '}', '#'])
@@ -109,7 +114,7 @@ mod tests {
     ];
 
     #[test]
-    fn only_what_can_be_asked_is_a_url() {
+    fn only_absolute_http_urls_are_valid() {
         for url in GOOD {
             assert!(ForwardUrl::new(url).is_valid(), "{url}");
         }
@@ -132,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn the_workspace_stands_in_its_place_and_cannot_leave_it() {
+    fn workspace_cannot_leave_its_segment() {
         let of = |url: &str, id: &str| {
-            ForwardUrl::new(url).of(&WorkspaceId::parse(id).unwrap()).map(|uri| uri.to_string())
+            ForwardUrl::new(url).for_workspace(&WorkspaceId::parse(id).unwrap()).map(|uri| uri.to_string())
         };
         assert_eq!(of(GOOD[0], "a.b~c_d-e").unwrap(), "http://127.0.0.1:3000/internal/tidings/a.b~c_d-e");
         assert_eq!(of(GOOD[1], "..").unwrap(), "https://app.example.com/may?workspace=..");
@@ -145,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_secret_is_not_shown() {
+    fn secrets_in_the_url_are_masked() {
         for (url, shown) in [
             (GOOD[0], GOOD[0]),
             ("http://app/{workspace}?key=s3cret", "http://app/{workspace}?***"),

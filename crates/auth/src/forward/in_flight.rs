@@ -1,4 +1,4 @@
-//! Questions that are under way, and answers to those that were.
+//! Open requests to the app, and the responses to earlier ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,51 +8,53 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::answer::{AppResponse, NoAnswer};
+use super::answer::{AppResponse, NoResponse};
 use super::auth_request::AuthRequestKey;
 use super::cache::Cache;
 
-/// What came of a question.
-pub(super) type RequestOutcome = Result<AppResponse, NoAnswer>;
+/// The outcome of a request.
+pub(super) type RequestOutcome = Result<AppResponse, NoResponse>;
 
-/// A question under way. All who have the same one wait for it together: whoever of them is there drives it, so it goes on
-/// when the first one leaves, and it ends, unanswered, when the last one does.
+/// An open request to the app. All clients with an equal request wait for it together, and each of
+/// them drives it. It goes on when the first client leaves, and ends without a response when the
+/// last one leaves.
 pub(super) type InFlightRequest = Shared<BoxFuture<'static, RequestOutcome>>;
 
-/// Who asks, and what for.
+/// Whether an earlier response suffices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Freshness {
-    /// An answer that may be used again will do.
-    Kept,
-    /// The app is to be asked.
+    /// An earlier response suffices, if it may be used again.
+    Cached,
+    /// The app has to decide now.
     New,
 }
 
-/// What a question meets.
+/// The result of a lookup.
 pub(super) enum Lookup {
-    Answer(AppResponse),
+    Response(AppResponse),
     InFlightRequest(InFlightRequest),
 }
 
-/// Questions and answers under one lock, so that whoever finds no answer finds the flight that brings it.
+/// Holds open requests and responses under one lock, so that a lookup without a response finds the
+/// open request.
 pub(super) struct InFlightRequests {
     pages: Mutex<CachePages>,
 }
 
 struct CachePages {
     cache: Cache,
-    /// Each is taken out by its [`InFlightGuard`]. Those that wait for a slot are bounded there.
-    flights: HashMap<AuthRequestKey, InFlightEntry>,
+    /// Its [`InFlightGuard`] removes each. `Slots` bounds those that wait.
+    requests: HashMap<AuthRequestKey, InFlightEntry>,
     numbered: u64,
 }
 
-/// A flight, as the book knows it.
+/// An open request in the table.
 struct InFlightEntry {
     number: u64,
-    flight: WeakShared<BoxFuture<'static, RequestOutcome>>,
+    request: WeakShared<BoxFuture<'static, RequestOutcome>>,
 }
 
-/// Takes a flight out of the book when it ends, however that is.
+/// Removes a request from the table when it ends for any reason.
 pub(super) struct InFlightGuard {
     in_flight: Arc<InFlightRequests>,
     key: AuthRequestKey,
@@ -60,14 +62,14 @@ pub(super) struct InFlightGuard {
 }
 
 impl InFlightRequests {
-    /// An empty book.
+    /// Creates an empty table.
     pub(super) fn new(cache_entries: usize) -> Self {
-        let pages = CachePages { cache: Cache::new(cache_entries), flights: HashMap::new(), numbered: 0 };
+        let pages = CachePages { cache: Cache::new(cache_entries), requests: HashMap::new(), numbered: 0 };
         Self { pages: Mutex::new(pages) }
     }
 
-    /// Finds the answer, or a flight that brings it. Where there is neither, `begin` makes one, which must keep what it is
-    /// given, and must not use the book right away.
+    /// Returns the response or the open request. If there is neither, `begin` creates a request.
+    /// `begin` must store the guard, and must not use this table itself, which is locked.
     pub(super) fn find(
         self: &Arc<Self>,
         key: AuthRequestKey,
@@ -75,63 +77,63 @@ impl InFlightRequests {
         begin: impl FnOnce(InFlightGuard) -> BoxFuture<'static, RequestOutcome>,
     ) -> Lookup {
         let mut pages = self.pages.lock();
-        if freshness == Freshness::Kept
-            && let Some(answer) = pages.cache.get(&key, Instant::now())
+        if freshness == Freshness::Cached
+            && let Some(response) = pages.cache.get(&key, Instant::now())
         {
-            return Lookup::Answer(answer);
+            return Lookup::Response(response);
         }
-        if let Some(flight) = pages.flights.get(&key).and_then(|entry| entry.flight.upgrade()) {
-            return Lookup::InFlightRequest(flight);
+        if let Some(request) = pages.requests.get(&key).and_then(|entry| entry.request.upgrade()) {
+            return Lookup::InFlightRequest(request);
         }
         pages.numbered += 1;
         let number = pages.numbered;
-        let flight = begin(InFlightGuard { in_flight: Arc::clone(self), key, number }).shared();
-        // A flight that nobody has polled yet can be pointed at.
-        if let Some(pointer) = flight.downgrade() {
-            // One that is replaced ended, and its landing has not come yet.
-            pages.flights.insert(key, InFlightEntry { number, flight: pointer });
+        let request = begin(InFlightGuard { in_flight: Arc::clone(self), key, number }).shared();
+        // `downgrade` cannot fail for a future that was not polled to its end.
+        if let Some(pointer) = request.downgrade() {
+            // A replaced request has ended, and its guard has not removed it yet.
+            pages.requests.insert(key, InFlightEntry { number, request: pointer });
         }
-        Lookup::InFlightRequest(flight)
+        Lookup::InFlightRequest(request)
     }
 
     #[cfg(test)]
-    pub(super) fn flights(&self) -> usize {
-        self.pages.lock().flights.len()
+    pub(super) fn open_requests(&self) -> usize {
+        self.pages.lock().requests.len()
     }
 
-    /// How many wait for an answer.
+    /// Returns the number of clients that wait for a response.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        let flights: Vec<InFlightRequest> =
-            self.pages.lock().flights.values().filter_map(|entry| entry.flight.upgrade()).collect();
-        // Less the one that counts.
-        flights.iter().filter_map(InFlightRequest::strong_count).map(|count| count - 1).sum()
+        let requests: Vec<InFlightRequest> =
+            self.pages.lock().requests.values().filter_map(|entry| entry.request.upgrade()).collect();
+        // Without the reference of this count.
+        requests.iter().filter_map(InFlightRequest::strong_count).map(|count| count - 1).sum()
     }
 }
 
 impl InFlightGuard {
-    /// The flight brings an answer: whoever asks from now on finds it in the cache, if it may be used again. An answer
-    /// that does not count leaves alone what the app said before.
-    pub(super) fn land(self, outcome: &RequestOutcome) {
+    /// Ends a request. A response that may be used again is in the cache from now on. A failure
+    /// does not change the cache.
+    pub(super) fn finish(self, outcome: &RequestOutcome) {
         let mut pages = self.in_flight.pages.lock();
-        if let Ok(answer) = outcome {
-            pages.cache.put(self.key, answer, Instant::now());
+        if let Ok(response) = outcome {
+            pages.cache.put(self.key, response, Instant::now());
         }
-        pages.take_out(self.key, self.number);
+        pages.remove(self.key, self.number);
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.in_flight.pages.lock().take_out(self.key, self.number);
+        self.in_flight.pages.lock().remove(self.key, self.number);
     }
 }
 
 impl CachePages {
-    /// Takes out a flight, and not the next one to the same question, which may have begun already.
-    fn take_out(&mut self, key: AuthRequestKey, number: u64) {
-        if self.flights.get(&key).is_some_and(|other| other.number == number) {
-            self.flights.remove(&key);
+    /// Removes a request, but not the next one with the same key, which may have begun already.
+    fn remove(&mut self, key: AuthRequestKey, number: u64) {
+        if self.requests.get(&key).is_some_and(|other| other.number == number) {
+            self.requests.remove(&key);
         }
     }
 }

@@ -1,13 +1,14 @@
-//! `auth.mode = "forward"`: the app is asked who may come in. `docs/guides/cookies-of-your-app.md` is the app's side of it.
+//! `auth.mode = "forward"`: the app decides about each request.
+//! `docs/guides/cookies-of-your-app.md` describes the app's part.
 //!
-//! | part | what it holds |
+//! | part | contents |
 //! | --- | --- |
-//! | [`auth_request`](AuthRequest) | what the app is told of a client's request, and the digest of a question |
+//! | [`auth_request`](AuthRequest) | the data of a client's request for the app, and its digest |
 //! | `client` | requests to the app |
-//! | `answer` | what an answer means, and for how long it may be used |
-//! | `cache` | answers that may be used again |
-//! | `slots` | requests at a time, in turns by client address |
-//! | `in_flight` | questions under way, so that all who have the same one share one request |
+//! | `answer` | the meaning of a response, and the time for which it may be used |
+//! | `cache` | responses that may be used again |
+//! | `slots` | the requests at a time, in turns by client address |
+//! | `in_flight` | open requests, which clients with equal requests share |
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,9 +30,9 @@ mod slots;
 mod tests;
 
 pub use answer::Decision;
-use answer::{AppResponse, NoAnswer, Verdict, unavailable};
+use answer::{AppResponse, NoResponse, Verdict, unavailable};
 pub use auth_request::AuthRequest;
-use client::{AppClient, Question};
+use client::{AppClient, AppRequest};
 pub use config::{ForwardConfig, ForwardUrl};
 use in_flight::{Freshness, InFlightGuard, InFlightRequests, Lookup, RequestOutcome};
 use slots::{AddressTurn, Crowded, RequestSlot, Slots};
@@ -40,7 +41,7 @@ use crate::{Action, Denial, DenialReason};
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::{ForwardMetrics, ForwardOutcome, Throttle};
 
-/// Asks the app who may come in. A clone shares connections, questions and answers.
+/// Authenticates clients with the app. Clones share connections, requests and responses.
 #[derive(Clone)]
 pub struct ForwardAuth(Arc<Inner>);
 
@@ -51,41 +52,45 @@ struct Inner {
     /// The configured further headers.
     extra: Vec<HeaderName>,
     app: AppClient,
-    /// Requests for newcomers under way, and such for open streams beyond their share.
+    /// The slots of requests for new clients. Checks of open streams beyond their share use them
+    /// too.
     slots: Arc<Slots>,
-    /// The share of requests that only open streams get.
+    /// The slots for checks of open streams only.
     recheck_slots: Semaphore,
     in_flight: Arc<InFlightRequests>,
     metrics: ForwardMetrics,
     failures: Throttle,
 }
 
-/// Why the app cannot be asked with a configuration.
+/// The reason for which a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// TLS cannot be prepared.
-    #[error("cannot prepare TLS: {0}")]
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// A name in `auth.forward.headers` is none; a configuration that was checked has no such name.
-    #[error("not the name of a header: {0}")]
+    /// A name in `auth.forward.headers` is not a header name. Validation of the configuration
+    /// rejects it earlier.
+    #[error("auth.forward.headers has an item that is not the name of a header: {0}")]
     Header(#[from] http::header::InvalidHeaderName),
 }
 
 impl ForwardAuth {
-    /// Prepares asking. Opens no connection. For https it reads the system's authorities, and thus blocks.
+    /// Creates a client of the app without connecting. For https it reads the system's authorities,
+    /// and so blocks.
     ///
     /// # Errors
     ///
-    /// [`SetupError`], when TLS has no use for this system, or a configured header is none.
+    /// Returns a [`SetupError`] if TLS cannot be set up or a configured header name is invalid.
     pub fn new(config: &ForwardConfig, metrics: ForwardMetrics) -> Result<Self, SetupError> {
         Self::with_share(config, 0, metrics)
     }
 
-    /// The same, with a quarter of the requests for [`Self::ask_again`] alone, so that newcomers cannot end open streams.
+    /// Like [`Self::new`], but reserves a quarter of the requests for [`Self::ask_again`]. So new
+    /// clients cannot end open streams.
     ///
     /// # Errors
     ///
-    /// As those of [`Self::new`].
+    /// Returns the errors of [`Self::new`].
     pub fn with_rechecks(config: &ForwardConfig, metrics: ForwardMetrics) -> Result<Self, SetupError> {
         let share = (config.concurrent / 4).max(1).min(config.concurrent / 2);
         Self::with_share(config, share, metrics)
@@ -109,9 +114,11 @@ impl ForwardAuth {
         })))
     }
 
-    /// Takes from a client's request what the app is told of it. `client` is the client's address, that of a trusted proxy
-    /// resolved; `proto` is `http` or `https`, `host` the host that the client asked, `uri` its path and query, of which
-    /// the values of `token` and `ticket` are left out.
+    /// Copies the data for the app from a client's request.
+    ///
+    /// `client` is the client's address, behind trusted proxies too. `proto` is `http` or `https`,
+    /// `host` the host in the request, `uri` its path and query. The values of `token` and `ticket`
+    /// are left out.
     #[must_use]
     pub fn auth_request(
         &self,
@@ -124,30 +131,31 @@ impl ForwardAuth {
         AuthRequest::new(&self.0.extra, headers, client, proto, host, uri)
     }
 
-    /// Asks whether a client may do something with a workspace, or uses what the app said before, where the app allowed
-    /// that. Takes `auth.forward.timeout_seconds` at most.
+    /// Asks the app whether a client may do something with a workspace, or uses an earlier response
+    /// if the app allowed that. Takes at most `auth.forward.timeout_seconds`.
     ///
-    /// May be dropped at any time: others who wait for the same answer get it nevertheless.
+    /// Cancellation safe: other clients that wait for the same response get it nevertheless.
     ///
     /// # Errors
     ///
-    /// The [`Denial`]: [`DenialReason::App`] for 401 and 403, [`DenialReason::Publish`] where the app lets read only, and
-    /// [`DenialReason::AppUnavailable`], which may pass, where there is no answer that counts.
+    /// Returns a [`Denial`]. The reason is [`DenialReason::App`] for 401 and 403,
+    /// [`DenialReason::Publish`] if the app allows reading only, and
+    /// [`DenialReason::AppUnavailable`], which is temporary, without a valid response.
     pub async fn ask(
         &self,
         workspace: &WorkspaceId,
         action: Action,
         auth_request: &AuthRequest,
     ) -> Result<Decision, Denial> {
-        self.decide(workspace, action, auth_request, Freshness::Kept).await
+        self.decide(workspace, action, auth_request, Freshness::Cached).await
     }
 
-    /// The same, but never by an answer that was given before: the app is asked, or an answer is awaited for which it is
-    /// being asked at this moment. What it says replaces what it said before.
+    /// Like [`Self::ask`], but without an earlier response: it sends a request or waits for an open
+    /// one. The response replaces earlier ones.
     ///
     /// # Errors
     ///
-    /// As those of [`Self::ask`].
+    /// Returns the errors of [`Self::ask`].
     pub async fn ask_again(
         &self,
         workspace: &WorkspaceId,
@@ -165,90 +173,92 @@ impl ForwardAuth {
         freshness: Freshness,
     ) -> Result<Decision, Denial> {
         let inner = &self.0;
-        let Some(uri) = inner.url.of(workspace) else {
+        let Some(uri) = inner.url.for_workspace(workspace) else {
             return Err(Denial::forbidden(
                 DenialReason::App,
-                "the app cannot be asked about a workspace of this name",
+                "auth.forward.url cannot contain this workspace id: use another id",
             ));
         };
         let found = inner.in_flight.find(auth_request.key(workspace, action), freshness, |in_flight_guard| {
-            let question =
-                Question { uri, workspace: workspace.clone(), action, auth_request: auth_request.clone() };
-            Arc::clone(inner).fly(in_flight_guard, question, freshness).boxed()
+            let request =
+                AppRequest { uri, workspace: workspace.clone(), action, auth_request: auth_request.clone() };
+            Arc::clone(inner).run_request(in_flight_guard, request, freshness).boxed()
         });
         let outcome = match found {
-            Lookup::Answer(answer) => {
+            Lookup::Response(response) => {
                 inner.metrics.count(ForwardOutcome::Cached);
-                return answer.decide();
+                return response.decide();
             }
-            Lookup::InFlightRequest(flight) => flight.await,
+            Lookup::InFlightRequest(request) => request.await,
         };
-        outcome.map_or_else(|_| Err(unavailable()), |answer| answer.decide())
+        outcome.map_or_else(|_| Err(unavailable()), |response| response.decide())
     }
 }
 
 impl Inner {
-    /// Brings one answer: waits for a slot, asks, and leaves the answer in the book. In the log and the counters it
-    /// stands once, however many wait for it.
-    async fn fly(
+    /// Runs one request: waits for a slot, sends the request, and stores the response. It logs and
+    /// counts once for all clients that wait.
+    async fn run_request(
         self: Arc<Self>,
         in_flight_guard: InFlightGuard,
-        question: Question,
+        request: AppRequest,
         freshness: Freshness,
     ) -> RequestOutcome {
-        let outcome = match tokio::time::timeout(self.timeout, self.exchange(&question, freshness)).await {
+        let outcome = match tokio::time::timeout(self.timeout, self.request(&request, freshness)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(NoAnswer::Timeout(self.timeout)),
+            Err(_) => Err(NoResponse::Timeout(self.timeout)),
         };
         match &outcome {
-            Ok(AppResponse { verdict: Verdict::LetIn(_), .. }) => self.metrics.count(ForwardOutcome::Allowed),
+            Ok(AppResponse { verdict: Verdict::Accepted(_), .. }) => {
+                self.metrics.count(ForwardOutcome::Allowed)
+            }
             Ok(_) => self.metrics.count(ForwardOutcome::Denied),
-            Err(no_answer) => self.fail(no_answer),
+            Err(no_response) => self.fail(no_response),
         }
-        in_flight_guard.land(&outcome);
+        in_flight_guard.finish(&outcome);
         outcome
     }
 
-    async fn exchange(&self, question: &Question, freshness: Freshness) -> RequestOutcome {
-        let busy = |Crowded| NoAnswer::Busy;
+    async fn request(&self, request: &AppRequest, freshness: Freshness) -> RequestOutcome {
+        let busy = |Crowded| NoResponse::Busy;
         let _slot = match freshness {
-            Freshness::Kept => {
-                let turn = AddressTurn::Address(question.auth_request.address());
+            Freshness::Cached => {
+                let turn = AddressTurn::Address(request.auth_request.address());
                 AnySlot::Shared(self.slots.acquire(turn).await.map_err(busy)?)
             }
             Freshness::New => tokio::select! {
                 biased;
-                // The semaphore is never closed.
-                slot = self.recheck_slots.acquire() => AnySlot::Recheck(slot.map_err(|_| NoAnswer::Busy)?),
+                // The semaphore is never closed, so this does not fail.
+                slot = self.recheck_slots.acquire() => AnySlot::Recheck(slot.map_err(|_| NoResponse::Busy)?),
                 slot = self.slots.acquire(AddressTurn::Recheck) => AnySlot::Shared(slot.map_err(busy)?),
             },
         };
         let _counted = Counted::new(&self.metrics);
         let asked = Instant::now();
-        let head = self.app.ask(question).await.map_err(NoAnswer::Unreachable)?;
-        AppResponse::read(&head, question.action, asked, self.cache_max)
+        let head = self.app.send(request).await.map_err(NoResponse::Unreachable)?;
+        AppResponse::read(&head, request.action, asked, self.cache_max)
     }
 
-    fn fail(&self, no_answer: &NoAnswer) {
+    fn fail(&self, no_response: &NoResponse) {
         self.metrics.count(ForwardOutcome::Failed);
         if let Some(silenced) = self.failures.pass() {
             tracing::warn!(
                 url = %self.url,
-                error = %no_answer,
+                error = %no_response,
                 silenced,
-                "the app gave no answer that counts: nobody new is let in by it"
+                "the app gave no valid response: it accepts no new client"
             );
         }
     }
 }
 
-/// A slot of either kind, until it is dropped.
+/// Holds a slot of either kind until it is dropped.
 enum AnySlot<'a> {
     Recheck(#[expect(dead_code, reason = "kept for its drop")] SemaphorePermit<'a>),
     Shared(#[expect(dead_code, reason = "kept for its drop")] RequestSlot),
 }
 
-/// A request under way, counted as long as it is.
+/// Counts an open request until it is dropped.
 struct Counted<'a>(&'a ForwardMetrics);
 
 impl<'a> Counted<'a> {

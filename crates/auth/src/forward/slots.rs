@@ -1,8 +1,10 @@
-//! Requests to the app at a time, in turns by client address.
+//! The requests to the app at a time, in turns by client address.
 //!
-//! A slot that is free goes to the address with the fewest requests under way, of those that wait; of equals, to the one that has waited
-//! for longest. No address takes more slots than it leaves free, so one has at most half of them, the next one half of the rest, and a
-//! few that ask for as much as they may leave some to others. Where too many wait, the address of which most wait gives up its newest.
+//! A free slot goes to the waiting address with the fewest open requests; among equals, to the one
+//! that has waited longest. No address uses more slots than it leaves free. So one address has at
+//! most half of them, the next one half of the rest, and some slots remain for others.
+//!
+//! If too many requests wait, the address with the most waiting requests loses its newest one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,17 +14,17 @@ use tokio::sync::oneshot;
 
 use tidings_limits::AddressKey;
 
-/// Whose turn it is.
+/// The owner of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum AddressTurn {
-    /// A newcomer's, by its address.
+    /// A new client's address.
     Address(AddressKey),
-    /// That of open streams, which are asked about again. They are not counted among those that wait: fewer are asked about at a
-    /// time.
+    /// The checks of open streams. They do not count among the waiting requests, because `Recheck`
+    /// bounds them.
     Recheck,
 }
 
-/// More wait than may, and of no other address more.
+/// Reports that too many requests wait, and no other address has more of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Crowded;
 
@@ -36,46 +38,46 @@ pub(super) struct Slots {
 struct SlotsState {
     free: usize,
     numbered: u64,
-    /// Those of which some wait, in the order of their turns.
+    /// The owners with waiting requests, in the order of their turns.
     turns: VecDeque<AddressTurn>,
     waiting: HashMap<AddressTurn, VecDeque<WaitingRequest>>,
-    /// How many wait of all addresses.
-    newcomers: usize,
-    /// How many slots each has.
+    /// The number of waiting requests of all addresses.
+    new_clients: usize,
+    /// The number of slots that each owner uses.
     running: HashMap<AddressTurn, usize>,
 }
 
 #[derive(Debug)]
 struct WaitingRequest {
     number: u64,
-    tell: oneshot::Sender<()>,
+    notify: oneshot::Sender<()>,
 }
 
-/// A slot, until it is dropped.
+/// Holds a slot until it is dropped.
 #[derive(Debug)]
 pub(super) struct RequestSlot {
     slots: Arc<Slots>,
     turn: AddressTurn,
 }
 
-/// A place among those who wait; it is left when this is dropped.
+/// Holds a place among the waiting requests until it is dropped.
 struct SlotPlace {
     slots: Arc<Slots>,
     turn: AddressTurn,
     number: u64,
-    told: oneshot::Receiver<()>,
+    notified: oneshot::Receiver<()>,
     is_done: bool,
 }
 
 impl Slots {
-    /// So many slots, for which so many newcomers may wait.
+    /// Creates `count` slots, for which at most `waiting_max` requests of new clients may wait.
     pub(super) fn new(count: usize, waiting_max: usize) -> Arc<Self> {
         let state = SlotsState {
             free: count,
             numbered: 0,
             turns: VecDeque::new(),
             waiting: HashMap::new(),
-            newcomers: 0,
+            new_clients: 0,
             running: HashMap::new(),
         };
         Arc::new(Self { waiting_max, state: Mutex::new(state) })
@@ -89,56 +91,57 @@ impl Slots {
                 state.start(turn);
                 return Ok(RequestSlot { slots: Arc::clone(self), turn });
             }
-            if turn != AddressTurn::Recheck && state.newcomers >= self.waiting_max {
-                state.make_room(turn)?;
+            if turn != AddressTurn::Recheck && state.new_clients >= self.waiting_max {
+                state.evict_for(turn)?;
             }
-            let (number, told) = state.wait(turn);
-            SlotPlace { slots: Arc::clone(self), turn, number, told, is_done: false }
+            let (number, notified) = state.wait(turn);
+            SlotPlace { slots: Arc::clone(self), turn, number, notified, is_done: false }
         };
-        let told = (&mut place.told).await;
+        let notified = (&mut place.notified).await;
         place.is_done = true;
-        told.map(|()| RequestSlot { slots: Arc::clone(self), turn }).map_err(|_| Crowded)
+        notified.map(|()| RequestSlot { slots: Arc::clone(self), turn }).map_err(|_| Crowded)
     }
 }
 
 impl SlotsState {
     fn wait(&mut self, turn: AddressTurn) -> (u64, oneshot::Receiver<()>) {
-        let (tell, told) = oneshot::channel();
+        let (notify, notified) = oneshot::channel();
         self.numbered += 1;
         let waiting = self.waiting.entry(turn).or_default();
         if waiting.is_empty() {
             self.turns.push_back(turn);
         }
-        waiting.push_back(WaitingRequest { number: self.numbered, tell });
-        self.newcomers += usize::from(turn != AddressTurn::Recheck);
-        (self.numbered, told)
+        waiting.push_back(WaitingRequest { number: self.numbered, notify });
+        self.new_clients += usize::from(turn != AddressTurn::Recheck);
+        (self.numbered, notified)
     }
 
-    /// Sends away the newest of the address of which most wait, for one of another of which fewer do.
-    fn make_room(&mut self, newcomer: AddressTurn) -> Result<(), Crowded> {
+    /// Rejects the newest request of the address with the most waiting ones, for an address with
+    /// fewer.
+    fn evict_for(&mut self, new: AddressTurn) -> Result<(), Crowded> {
         let of = |turn: AddressTurn| self.waiting.get(&turn).map_or(0, VecDeque::len);
         let addresses = self.turns.iter().copied().filter(|turn| *turn != AddressTurn::Recheck);
         let greedy = addresses.max_by_key(|turn| of(*turn)).ok_or(Crowded)?;
-        if of(greedy) <= of(newcomer) + 1 {
+        if of(greedy) <= of(new) + 1 {
             return Err(Crowded);
         }
         let newest =
             self.waiting.get(&greedy).and_then(|waiting| waiting.back()).map(|waiting| waiting.number);
-        self.leave(greedy, newest.ok_or(Crowded)?);
+        self.remove(greedy, newest.ok_or(Crowded)?);
         Ok(())
     }
 
-    /// Takes one out of those who wait, if it is there.
-    fn leave(&mut self, turn: AddressTurn, number: u64) -> Option<WaitingRequest> {
+    /// Removes a waiting request and returns it, if it still waits.
+    fn remove(&mut self, turn: AddressTurn, number: u64) -> Option<WaitingRequest> {
         let waiting = self.waiting.get_mut(&turn)?;
         let index = waiting.iter().position(|waiting| waiting.number == number)?;
-        let left = waiting.remove(index);
+        let removed = waiting.remove(index);
         if waiting.is_empty() {
             self.waiting.remove(&turn);
             self.turns.retain(|other| *other != turn);
         }
-        self.newcomers -= usize::from(turn != AddressTurn::Recheck);
-        left
+        self.new_clients -= usize::from(turn != AddressTurn::Recheck);
+        removed
     }
 
     fn running(&self, turn: AddressTurn) -> usize {
@@ -160,27 +163,27 @@ impl SlotsState {
         }
     }
 
-    /// A slot of `turn` is free: it is the next one's.
+    /// Frees a slot of `turn` and gives it to the next waiting request.
     fn pass_on(&mut self, turn: AddressTurn) {
         self.stop(turn);
         while let Some((next, waiting)) = self.next() {
-            if waiting.tell.send(()).is_ok() {
+            if waiting.notify.send(()).is_ok() {
                 self.start(next);
             }
         }
     }
 
-    /// The next one that may have a slot.
+    /// Returns the next waiting request that may have a slot.
     fn next(&mut self) -> Option<(AddressTurn, WaitingRequest)> {
         let (index, turn) = self.turns.iter().enumerate().min_by_key(|(_, turn)| self.running(**turn))?;
         if self.running(*turn) >= self.free {
             return None;
         }
         let turn = self.turns.remove(index)?;
-        // Behind the others, if there are more of it.
+        // Further requests of the same owner wait behind the other owners.
         self.turns.push_back(turn);
         let number = self.waiting.get(&turn)?.front()?.number;
-        Some((turn, self.leave(turn, number)?))
+        Some((turn, self.remove(turn, number)?))
     }
 }
 
@@ -196,8 +199,8 @@ impl Drop for SlotPlace {
             return;
         }
         let mut state = self.slots.state.lock();
-        // It may have been told right before; it is told with the lock held.
-        if state.leave(self.turn, self.number).is_none() && self.told.try_recv().is_ok() {
+        // The request may have been notified right before this lock, which the notifier holds too.
+        if state.remove(self.turn, self.number).is_none() && self.notified.try_recv().is_ok() {
             state.pass_on(self.turn);
         }
     }
@@ -216,7 +219,7 @@ mod tests {
         AddressTurn::Address(AddressKey::of([192, 0, 2, last].into()))
     }
 
-    /// Asks for a slot. What is not there at once waits.
+    /// Requests a slot; the future waits if none is free.
     fn ask(slots: &Arc<Slots>, turn: AddressTurn) -> Acquiring {
         let slots = Arc::clone(slots);
         let mut acquiring: Acquiring = Box::pin(async move { slots.acquire(turn).await });
@@ -226,23 +229,23 @@ mod tests {
         acquiring
     }
 
-    fn look(acquiring: &mut Acquiring) -> Poll<Result<RequestSlot, Crowded>> {
+    fn poll(acquiring: &mut Acquiring) -> Poll<Result<RequestSlot, Crowded>> {
         acquiring.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
     fn got(acquiring: &mut Acquiring) -> RequestSlot {
-        match look(acquiring) {
+        match poll(acquiring) {
             Poll::Ready(Ok(slot)) => slot,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn few_addresses_leave_a_slot_to_others_and_the_one_with_fewest_is_next() {
+    fn free_slot_goes_to_the_address_with_the_fewest() {
         let slots = Slots::new(8, 100);
         let mut greedy: Vec<_> = (0..30).map(|number| ask(&slots, address(number / 10))).collect();
         let mut running: Vec<_> = Vec::new();
-        greedy.retain_mut(|acquiring| match look(acquiring) {
+        greedy.retain_mut(|acquiring| match poll(acquiring) {
             Poll::Ready(slot) => {
                 running.push(slot.unwrap());
                 false
@@ -253,46 +256,46 @@ mod tests {
         assert_eq!((count(0), count(1), count(2)), (4, 2, 1));
         let other = got(&mut ask(&slots, address(9)));
         let mut another = ask(&slots, address(10));
-        assert!(look(&mut another).is_pending());
+        assert!(poll(&mut another).is_pending());
         drop(running.remove(0));
         let another = got(&mut another);
         drop(other);
         assert!(
-            greedy.iter_mut().all(|acquiring| look(acquiring).is_pending()),
+            greedy.iter_mut().all(|acquiring| poll(acquiring).is_pending()),
             "each has more than is free"
         );
         drop((another, running));
-        assert!(greedy.iter_mut().any(|acquiring| look(acquiring).is_ready()));
+        assert!(greedy.iter_mut().any(|acquiring| poll(acquiring).is_ready()));
     }
 
     #[test]
-    fn where_too_many_wait_the_address_with_most_gives_up_its_newest() {
+    fn address_with_most_waiting_requests_loses_its_newest() {
         let slots = Slots::new(1, 4);
         let _running = got(&mut ask(&slots, address(1)));
         let mut greedy: Vec<_> = (0..4).map(|_| ask(&slots, address(1))).collect();
-        assert_eq!(look(&mut ask(&slots, address(1))).map(Result::unwrap_err), Poll::Ready(Crowded));
+        assert_eq!(poll(&mut ask(&slots, address(1))).map(Result::unwrap_err), Poll::Ready(Crowded));
         let mut others = [ask(&slots, address(2)), ask(&slots, address(2)), ask(&slots, address(2))];
-        assert!(look(&mut others[0]).is_pending() && look(&mut others[1]).is_pending());
-        assert!(matches!(look(&mut others[2]), Poll::Ready(Err(Crowded))), "each has its half");
-        let sent_away =
-            greedy.iter_mut().map(look).filter(|looked| matches!(looked, Poll::Ready(Err(Crowded))));
-        assert_eq!(sent_away.count(), 2);
-        assert!(look(&mut ask(&slots, AddressTurn::Recheck)).is_pending(), "these are bounded elsewhere");
+        assert!(poll(&mut others[0]).is_pending() && poll(&mut others[1]).is_pending());
+        assert!(matches!(poll(&mut others[2]), Poll::Ready(Err(Crowded))), "each has its half");
+        let rejected =
+            greedy.iter_mut().map(poll).filter(|polled| matches!(polled, Poll::Ready(Err(Crowded))));
+        assert_eq!(rejected.count(), 2);
+        assert!(poll(&mut ask(&slots, AddressTurn::Recheck)).is_pending(), "these are bounded elsewhere");
     }
 
     #[test]
-    fn who_leaves_takes_no_slot_along() {
+    fn dropped_request_leaves_its_slot() {
         let slots = Slots::new(1, 4);
         let running = got(&mut ask(&slots, address(1)));
-        let (left, told) = (ask(&slots, address(2)), ask(&slots, address(3)));
+        let (left, notified) = (ask(&slots, address(2)), ask(&slots, address(3)));
         drop(left);
         drop(running);
-        // It was told, and leaves before it looks.
-        drop(told);
+        // It was notified, and is dropped before it is polled.
+        drop(notified);
         let slot = got(&mut ask(&slots, address(4)));
         drop(slot);
         let state = slots.state.lock();
-        assert_eq!((state.free, state.newcomers), (1, 0));
+        assert_eq!((state.free, state.new_clients), (1, 0));
         assert!(state.turns.is_empty() && state.waiting.is_empty() && state.running.is_empty());
     }
 }

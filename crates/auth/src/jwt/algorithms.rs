@@ -1,4 +1,4 @@
-//! `auth.jwt.algorithm`: the ways of signing that are accepted.
+//! `auth.jwt.algorithm`: the accepted signature algorithms.
 
 use std::fmt;
 
@@ -6,13 +6,15 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// The algorithms that tokens may be signed with (RFC 7518 section 3.1, RFC 8037 section 3.1), each once. Either all of
-/// them use a shared secret or none does, so that a public key is never taken for a secret.
+/// Lists the accepted signature algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1), each once.
+///
+/// Either all use a shared secret or none does, so that a public key is never used as a secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Algorithms(Vec<Algorithm>);
 
 impl Algorithms {
-    /// Takes algorithms; `None` where shared secrets and public keys are mixed, or one stands twice.
+    /// Creates a list; returns `None` if it mixes shared secrets and public keys, or has an
+    /// algorithm twice.
     #[must_use]
     pub fn new(algorithms: Vec<Algorithm>) -> Option<Self> {
         let twice = algorithms.iter().enumerate().any(|(at, one)| algorithms[..at].contains(one));
@@ -20,19 +22,20 @@ impl Algorithms {
         (!twice && (secrets == 0 || secrets == algorithms.len())).then_some(Self(algorithms))
     }
 
-    /// The algorithms in their order; empty where none is configured.
+    /// Returns the algorithms in order; empty if none is configured.
     #[must_use]
     pub fn as_slice(&self) -> &[Algorithm] {
         &self.0
     }
 
-    /// Whether they use a shared secret; `None` where there are none.
+    /// Returns whether they use a shared secret; `None` for an empty list.
     #[must_use]
     pub fn use_secret(&self) -> Option<bool> {
         self.0.first().map(|first| uses_secret(*first))
     }
 
-    /// The fewest bytes that a shared secret must have: as many as the longest hash in use (RFC 7518 section 3.2).
+    /// Returns the least length of a shared secret in bytes: that of the longest hash (RFC 7518
+    /// section 3.2).
     #[must_use]
     pub fn secret_bytes_min(&self) -> usize {
         let bytes = |algorithm: &Algorithm| match algorithm {
@@ -58,7 +61,7 @@ impl fmt::Display for Algorithms {
     }
 }
 
-/// A list, or one text in which commas separate the algorithms, as an environment variable has it.
+/// A list, or one text with commas between the algorithms, as in an environment variable.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum AlgorithmsText {
@@ -91,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn algorithms_of_one_kind_stand_in_a_list_or_in_a_text() {
+    fn algorithms_of_one_kind_form_a_list_or_a_text() {
         let read = |json| serde_json::from_value::<Algorithms>(json).ok();
         let shown = |json| read(json).map(|algorithms| algorithms.to_string());
         assert_eq!(shown(json!("")), Some(String::new()));
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_as_long_as_the_longest_hash() {
+    fn secret_is_as_long_as_the_longest_hash() {
         let bytes =
             |text: &str| serde_json::from_value::<Algorithms>(text.into()).unwrap().secret_bytes_min();
         assert_eq!((bytes("HS256"), bytes("HS384"), bytes("HS256,HS512")), (32, 48, 64));

@@ -1,4 +1,4 @@
-//! Where a request may carry its token.
+//! The token in a request.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
@@ -7,17 +7,17 @@ use super::Token;
 use crate::JwtConfig;
 use crate::{Denial, DenialReason};
 
-/// The places besides `Authorization` that are looked at.
+/// The places beside `Authorization` in which a request may carry its token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenSources {
     /// The name of a cookie.
     pub cookie: Option<String>,
-    /// Whether `?token=` counts.
+    /// Whether the query parameter `token` counts.
     pub query: bool,
 }
 
 impl TokenSources {
-    /// The places that the configuration names.
+    /// Returns the places in the configuration.
     #[must_use]
     pub fn new(config: &JwtConfig) -> Self {
         let cookie = (!config.cookie.is_empty()).then(|| config.cookie.clone());
@@ -25,31 +25,32 @@ impl TokenSources {
     }
 }
 
-/// The token of a request: from `Authorization: Bearer` (RFC 6750 section 2.1), else from the cookie, else from the
-/// query, which is percent-encoded as forms are. `None` where there is none; credentials of another scheme are none.
+/// Returns the token of a request: from `Authorization: Bearer` (RFC 6750 section 2.1), the cookie
+/// or the query, which is decoded as a form. Returns `None` without a token; credentials of another
+/// scheme do not count.
 ///
 /// # Errors
 ///
-/// A denial, when what stands there is no token, or when two different ones are brought: it would be left to chance
-/// which of them counts.
+/// Returns a denial if a text is not a token, or if there are two different tokens, because it is
+/// undefined which one counts.
 pub fn find(headers: &HeaderMap, query: &str, sources: &TokenSources) -> Result<Option<Token>, Denial> {
     let mut found = FoundToken::default();
     for value in headers.get_all(AUTHORIZATION) {
         if let Some(text) = bearer(value.as_bytes())? {
-            found.take(text)?;
+            found.add(text)?;
         }
     }
     if let Some(name) = &sources.cookie {
         for header in headers.get_all(COOKIE) {
             for text in cookies(header.as_bytes(), name) {
-                found.take(utf8(text)?)?;
+                found.add(utf8(text)?)?;
             }
         }
     }
     if sources.query {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if name == "token" && !value.is_empty() {
-                found.take(&value)?;
+                found.add(&value)?;
             }
         }
     }
@@ -60,12 +61,12 @@ pub fn find(headers: &HeaderMap, query: &str, sources: &TokenSources) -> Result<
 struct FoundToken(Option<Token>);
 
 impl FoundToken {
-    fn take(&mut self, text: &str) -> Result<(), Denial> {
+    fn add(&mut self, text: &str) -> Result<(), Denial> {
         let token = Token::parse(text)?;
         match &self.0 {
             Some(first) if *first != token => Err(Denial::unauthenticated(
                 DenialReason::Credentials,
-                "the request brings two different tokens: send one",
+                "the request has two different tokens: send one",
             )),
             Some(_) => Ok(()),
             None => {
@@ -76,7 +77,7 @@ impl FoundToken {
     }
 }
 
-/// What stands behind the scheme `Bearer`, in whatever case (RFC 9110 section 11.1).
+/// Returns the text behind the scheme `Bearer`, in upper or lower case (RFC 9110 section 11.1).
 fn bearer(value: &[u8]) -> Result<Option<&str>, Denial> {
     let value = value.trim_ascii();
     let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
@@ -87,8 +88,8 @@ fn bearer(value: &[u8]) -> Result<Option<&str>, Denial> {
     utf8(rest.trim_ascii()).map(Some)
 }
 
-/// The values of a cookie by its name (RFC 6265 section 4.2.1), without the quotes that may stand around them. An empty
-/// one is none: so a page clears a cookie.
+/// Returns the values of a cookie (RFC 6265 section 4.2.1) without quotes. An empty value does not
+/// count, because pages clear a cookie in this way.
 fn cookies<'a>(header: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     header.split(|b| *b == b';').filter_map(move |pair| {
         let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
@@ -99,7 +100,10 @@ fn cookies<'a>(header: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]
 
 fn utf8(bytes: &[u8]) -> Result<&str, Denial> {
     std::str::from_utf8(bytes).map_err(|_| {
-        Denial::unauthenticated(DenialReason::Form, "the token has characters that no token has")
+        Denial::unauthenticated(
+            DenialReason::Form,
+            "the token has characters that are not allowed in a token",
+        )
     })
 }
 
@@ -110,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn everywhere() -> TokenSources {
+    fn all_sources() -> TokenSources {
         TokenSources { cookie: Some("session".to_owned()), query: true }
     }
 
@@ -123,12 +127,12 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let found = find(&map, query, sources).map_err(|denial| denial.check)?;
+        let found = find(&map, query, sources).map_err(|denial| denial.reason)?;
         Ok(found.map(|token| token.reveal().to_owned()))
     }
 
     #[test]
-    fn a_token_stands_in_the_header_in_the_cookie_or_in_the_query() {
+    fn token_is_in_the_header_the_cookie_or_the_query() {
         for (headers, query) in [
             (&[("authorization", "Bearer a.b.c")][..], ""),
             (&[("authorization", "bEARER   a.b.c ")], ""),
@@ -142,7 +146,7 @@ mod tests {
             (&[("authorization", "Bearer a.b.c"), ("cookie", "session=a.b.c")], "token=a.b.c"),
         ] {
             assert_eq!(
-                found(headers, query, &everywhere()),
+                found(headers, query, &all_sources()),
                 Ok(Some("a.b.c".to_owned())),
                 "{headers:?} {query}"
             );
@@ -154,13 +158,13 @@ mod tests {
         let headers = [("cookie", "session=a.b.c"), ("authorization", "Digest x")];
         assert_eq!(found(&headers, "token=d", &TokenSources::default()), Ok(None));
         for name in ["Session=a", "xsession=a", "session2=a", "session", "x=session=a"] {
-            assert_eq!(found(&[("cookie", name)], "ticket=a&Token=b", &everywhere()), Ok(None), "{name}");
+            assert_eq!(found(&[("cookie", name)], "ticket=a&Token=b", &all_sources()), Ok(None), "{name}");
         }
-        assert_eq!(found(&[("authorization", "Bearerx a")], "", &everywhere()), Ok(None));
+        assert_eq!(found(&[("authorization", "Bearerx a")], "", &all_sources()), Ok(None));
     }
 
     #[test]
-    fn what_is_no_token_is_refused_and_not_passed_over() {
+    fn invalid_token_is_rejected_and_not_skipped() {
         for headers in [
             &[("authorization", "Bearer")][..],
             &[("authorization", "Bearer ")],
@@ -170,14 +174,14 @@ mod tests {
             &[("authorization", "Bearer \"a\""), ("cookie", "session=a.b.c")],
             &[("cookie", "session=a b")],
         ] {
-            assert_eq!(found(headers, "", &everywhere()), Err(DenialReason::Form), "{headers:?}");
+            assert_eq!(found(headers, "", &all_sources()), Err(DenialReason::Form), "{headers:?}");
         }
         let long = format!("Bearer {}", "x".repeat(9_000));
-        assert_eq!(found(&[("authorization", &long)], "", &everywhere()), Err(DenialReason::Form));
+        assert_eq!(found(&[("authorization", &long)], "", &all_sources()), Err(DenialReason::Form));
     }
 
     #[test]
-    fn two_different_tokens_are_refused() {
+    fn two_different_tokens_are_rejected() {
         for (headers, query) in [
             (&[("authorization", "Bearer a"), ("authorization", "Bearer b")][..], ""),
             (&[("authorization", "Bearer a"), ("cookie", "session=b")], ""),
@@ -186,7 +190,7 @@ mod tests {
             (&[], "token=a&token=b"),
         ] {
             assert_eq!(
-                found(headers, query, &everywhere()),
+                found(headers, query, &all_sources()),
                 Err(DenialReason::Credentials),
                 "{headers:?} {query}"
             );
@@ -195,14 +199,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_and_no_query_makes_it_panic(value in any::<Vec<u8>>(), query in ".*", bearer in any::<bool>()) {
+        fn any_header_and_query_are_read_without_panic(value in any::<Vec<u8>>(), query in ".*", bearer in any::<bool>()) {
             let value = if bearer { [b"Bearer ", &*value].concat() } else { value };
             let mut map = HeaderMap::new();
             if let Ok(value) = HeaderValue::from_bytes(&value) {
                 map.append(AUTHORIZATION, value.clone());
                 map.append(COOKIE, value);
             }
-            if let Ok(Some(token)) = find(&map, &query, &everywhere()) {
+            if let Ok(Some(token)) = find(&map, &query, &all_sources()) {
                 prop_assert!(Token::parse(token.reveal()).is_ok());
             }
         }

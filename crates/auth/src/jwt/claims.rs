@@ -1,4 +1,4 @@
-//! What a token says, and the rules for it (RFC 7519 section 4.1).
+//! The claims of a token, and the rules for them (RFC 7519 section 4.1).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,20 +9,20 @@ use crate::JwtConfig;
 use crate::{Denial, DenialReason, Pattern, Scope};
 use tidings_event::{Identity, TokenId, UserId};
 
-/// The most workspaces that a claim may name.
+/// Limits the workspaces in one claim.
 const PATTERNS_MAX: usize = 256;
 
-/// The longest pattern, in bytes: twice the longest id of a workspace.
+/// Limits a pattern, in bytes: twice the longest workspace id.
 const PATTERN_BYTES_MAX: usize = 256;
 
-/// The last second of the year 9999. A later time is most often one in milliseconds.
+/// The last second of the year 9999. A later time is most likely in milliseconds.
 const TIME_MAX: f64 = 253_402_300_799.0;
 
-/// The claims of a token, proven or not.
+/// The claims of a token, verified or not.
 #[derive(Debug)]
 pub(super) struct Claims(Map<String, Value>);
 
-/// A claim that should be a time is none.
+/// Reports that a claim is not a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotATime;
 
@@ -31,24 +31,25 @@ impl Claims {
         Self(claims)
     }
 
-    /// A claim by its name or path, as [`find`] takes it. `null` is no claim.
+    /// Returns a claim by its name or path; see [`find`]. `null` counts as missing.
     fn get(&self, path: &str) -> Option<&Value> {
         find(&self.0, path).filter(|value| !value.is_null())
     }
 
-    /// A claim that is a text.
+    /// Returns a claim that is a text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(Value::as_str)
     }
 
-    /// A claim that is a time: seconds since 1970, fractions allowed (`NumericDate` of RFC 7519 section 2).
+    /// Returns a claim that is a time: seconds since 1970, fractions allowed (`NumericDate` of RFC
+    /// 7519 section 2).
     pub(super) fn time(&self, name: &str) -> Result<Option<SystemTime>, NotATime> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let seconds = value.as_f64().filter(|seconds| (0.0..=TIME_MAX).contains(seconds)).ok_or(NotATime)?;
         Ok(Some(UNIX_EPOCH + Duration::from_secs_f64(seconds)))
     }
 
-    /// A claim as it may be shown on a terminal: as JSON, with every control character escaped.
+    /// Formats a claim for a terminal: as JSON, with every control character escaped.
     pub(super) fn shown(&self, name: &str) -> String {
         let Some(value) = self.get(name) else { return format!("no {name}") };
         let json = value.to_string();
@@ -57,7 +58,7 @@ impl Claims {
         format!("{name} {}", escaped.collect::<String>())
     }
 
-    /// A claim that is a text, or a list of texts.
+    /// Returns a claim that is a text or a list of texts.
     fn texts(&self, name: &str) -> Option<Vec<&str>> {
         match self.get(name)? {
             Value::String(text) => Some(vec![text]),
@@ -66,10 +67,12 @@ impl Claims {
         }
     }
 
-    /// Workspaces: a list of patterns, or a text in which spaces separate them. None where the claim is missing.
+    /// Returns the patterns of workspaces: a list, or a text with spaces between them. A missing
+    /// claim has none.
     fn patterns(&self, name: &str) -> Result<Vec<Pattern>, Denial> {
-        let denied =
-            |why: &str| Denial::unauthenticated(DenialReason::Claims, format!("the claim `{name}` {why}"));
+        let denied = |error: &str| {
+            Denial::unauthenticated(DenialReason::Claims, format!("the claim `{name}` {error}"))
+        };
         let words: Vec<&str> = match self.get(name) {
             None => vec![],
             Some(Value::String(text)) => text.split_ascii_whitespace().collect(),
@@ -87,8 +90,8 @@ impl Claims {
     }
 }
 
-/// A value by its path: names with dots between them. A name may have dots of its own, as those that are addresses do, so
-/// the longest name that is there counts first.
+/// Returns a value by its path: names with dots between them. A name may contain dots itself, as
+/// URLs do, so the longest existing name counts first.
 fn find<'json>(object: &'json Map<String, Value>, path: &str) -> Option<&'json Value> {
     object.get(path).or_else(|| {
         path.rmatch_indices('.').find_map(|(dot, _)| {
@@ -100,7 +103,7 @@ fn find<'json>(object: &'json Map<String, Value>, path: &str) -> Option<&'json V
     })
 }
 
-/// The rules that claims must meet.
+/// The configured rules for claims.
 #[derive(Debug)]
 pub(super) struct Rules {
     issuers: Vec<String>,
@@ -123,12 +126,12 @@ impl Rules {
         }
     }
 
-    /// The names of the claims that say who somebody is and what they may do.
+    /// Returns the names of the claims for the user, the token and the workspaces.
     pub(super) fn names(&self) -> [&str; 4] {
         [&self.claim_user, "jti", &self.claim_workspaces, &self.claim_publish]
     }
 
-    /// Every rule for the time and the purpose of a token, with what came of it.
+    /// Checks every rule for the time and the purpose of a token; returns each outcome.
     pub(super) fn check(&self, claims: &Claims, now: SystemTime) -> [(DenialReason, Result<(), Denial>); 4] {
         [
             (DenialReason::Expiry, self.expiry(claims, now)),
@@ -138,18 +141,18 @@ impl Rules {
         ]
     }
 
-    /// RFC 7519 section 4.1.4: on or after `exp` a token is not accepted. One without is not accepted at all, because it
-    /// could never be got rid of.
+    /// RFC 7519 section 4.1.4: on or after `exp` a token is not accepted. A token without `exp` is
+    /// never accepted, because it could not be revoked.
     fn expiry(&self, claims: &Claims, now: SystemTime) -> Result<(), Denial> {
         let denied = |detail: String| Err(Denial::unauthenticated(DenialReason::Expiry, detail));
         match claims.time("exp") {
             Ok(Some(end)) if now < end + self.leeway => Ok(()),
             Ok(Some(end)) => {
                 let seconds = now.duration_since(end).unwrap_or_default().as_secs();
-                denied(format!("the token ended {seconds} s ago (`exp`): get a new one"))
+                denied(format!("the token expired {seconds} s ago (`exp`): get a new one"))
             }
-            Ok(None) => denied("the token does not say when it ends: it needs `exp`".to_owned()),
-            Err(NotATime) => denied("`exp` is no time in seconds since 1970".to_owned()),
+            Ok(None) => denied("the token has no expiry: it needs `exp`".to_owned()),
+            Err(NotATime) => denied("`exp` is not a time in seconds since 1970".to_owned()),
         }
     }
 
@@ -159,10 +162,10 @@ impl Rules {
         match claims.time("nbf") {
             Ok(Some(begin)) if begin > now + self.leeway => {
                 let seconds = begin.duration_since(now).unwrap_or_default().as_secs();
-                denied(format!("the token is good only in {seconds} s (`nbf`): check the clocks"))
+                denied(format!("the token is valid only in {seconds} s (`nbf`): check the clocks"))
             }
             Ok(_) => Ok(()),
-            Err(NotATime) => denied("`nbf` is no time in seconds since 1970".to_owned()),
+            Err(NotATime) => denied("`nbf` is not a time in seconds since 1970".to_owned()),
         }
     }
 
@@ -176,33 +179,33 @@ impl Rules {
             Some(_) => {
                 Err(issuer_denied("the token is from an issuer (`iss`) that is not in auth.jwt.issuer"))
             }
-            None => Err(issuer_denied("the token does not say who issued it (`iss`)")),
+            None => Err(issuer_denied("the token has no issuer (`iss`), and auth.jwt.issuer requires one")),
         }
     }
 
-    /// RFC 7519 section 4.1.3: who is not among those that a token is meant for must refuse it, and a broker without a
-    /// name of its own is never among them.
+    /// RFC 7519 section 4.1.3: a receiver outside the audience of a token must reject it. A broker
+    /// without a configured audience is outside of every audience.
     fn audience(&self, claims: &Claims) -> Result<(), Denial> {
         let denied = |detail: &str| Err(Denial::unauthenticated(DenialReason::Audience, detail));
         if claims.get("aud").is_none() {
             return if self.audience.is_empty() {
                 Ok(())
             } else {
-                denied("the token does not say whom it is meant for (`aud`)")
+                denied("the token has no audience (`aud`), and auth.jwt.audience requires one")
             };
         }
-        let meant = claims.texts("aud").unwrap_or_default();
-        if self.audience.iter().any(|name| meant.contains(&name.as_str())) {
+        let audience = claims.texts("aud").unwrap_or_default();
+        if self.audience.iter().any(|name| audience.contains(&name.as_str())) {
             return Ok(());
         }
-        denied("the token is meant for somebody (`aud`) who is not in auth.jwt.audience")
+        denied("the token is for an audience (`aud`) that is not in auth.jwt.audience")
     }
 
-    /// Who somebody is and what they may do, by claims that were proven and have met the rules.
-    pub(super) fn take(&self, claims: &Claims) -> Result<VerifiedToken, Denial> {
+    /// Returns the identity and scope of verified claims.
+    pub(super) fn read(&self, claims: &Claims) -> Result<VerifiedToken, Denial> {
         let denied = |name: &str| {
             let detail =
-                format!("the claim `{name}` is no text of 1 to 256 bytes without control characters");
+                format!("the claim `{name}` is not a text of 1 to 256 bytes without control characters");
             Denial::unauthenticated(DenialReason::Claims, detail)
         };
         let text = |name: &str| match claims.get(name) {
@@ -223,7 +226,7 @@ impl Rules {
     }
 }
 
-/// A token from somebody else.
+/// Returns the denial for another issuer.
 pub(super) fn issuer_denied(detail: &str) -> Denial {
     Denial::unauthenticated(DenialReason::Issuer, detail)
 }

@@ -1,4 +1,4 @@
-//! `[auth.jwt]`: tokens, and the keys that vouch for them.
+//! The section `[auth.jwt]`: tokens and the keys that verify them.
 
 use http::Uri;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::algorithms::Algorithms;
 use tidings_settings::{Seconds, SecretText, Texts};
 
-/// `[auth.jwt]`: tokens that somebody trusted has signed.
+/// `[auth.jwt]`: tokens and the keys that verify them.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct JwtConfig {
@@ -14,7 +14,7 @@ pub struct JwtConfig {
     pub secret: SecretText,
     pub secret_previous: SecretText,
     pub secret_file: Texts,
-    /// No secret by itself; but who mistakes one half of a pair of keys for the other writes the private one here.
+    /// Not a secret, but an operator may write a private key here by mistake.
     pub public_key: SecretText,
     pub public_key_file: Texts,
     pub key_reload_seconds: Seconds,
@@ -33,23 +33,23 @@ pub struct JwtConfig {
     pub claim_user: String,
 }
 
-/// Where keys come from.
+/// The source of the keys.
 #[derive(Debug, Clone, Copy)]
 pub enum KeySource<'a> {
-    /// A shared secret, written out, and the one before it, which may be empty.
+    /// A shared secret, and the previous one, which may be empty.
     Secret(&'a SecretText, &'a SecretText),
-    /// Files that hold a shared secret each; never empty.
+    /// Files with one shared secret each; never empty.
     SecretFile(&'a [String]),
-    /// Public keys in PEM, written out.
+    /// Public keys in PEM.
     PublicKey(&'a SecretText),
-    /// Files that hold public keys in PEM; never empty.
+    /// Files with public keys in PEM; never empty.
     PublicKeyFile(&'a [String]),
-    /// Addresses of key sets (RFC 7517 section 5); never empty.
+    /// URLs of key sets (RFC 7517 section 5); never empty.
     Jwks(&'a [String]),
 }
 
 impl JwtConfig {
-    /// Every source of keys that is configured. A verifier wants exactly one.
+    /// Returns every configured source of keys. A verifier needs exactly one.
     #[must_use]
     pub fn key_sources(&self) -> Vec<KeySource<'_>> {
         [
@@ -64,14 +64,14 @@ impl JwtConfig {
         .collect()
     }
 
-    /// Whether the configured key signs too, as a shared secret does.
+    /// Returns whether the configured key can sign tokens, as a shared secret can.
     #[must_use]
     pub fn can_mint(&self) -> bool {
         matches!(self.key_sources()[..], [KeySource::Secret(..) | KeySource::SecretFile(_)])
     }
 
-    /// Whether each key set has the issuer that it vouches for: with several sets their issuers stand in the same order,
-    /// so that the keys of one issuer never vouch for another.
+    /// Returns whether each key set has its own issuer. With several sets, the issuers have the
+    /// same order, so that the keys of one issuer never verify tokens of another.
     #[must_use]
     pub fn binds_issuers(&self) -> bool {
         self.jwks_url.len() < 2 || self.jwks_url.len() == self.issuer.len()
@@ -79,7 +79,7 @@ impl JwtConfig {
 }
 
 impl KeySource<'_> {
-    /// The key of the configuration that it is written in.
+    /// Returns the key of the configuration.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
@@ -91,16 +91,18 @@ impl KeySource<'_> {
         }
     }
 
-    /// Whether it gives a secret that signs and verifies, and not a public key.
+    /// Returns whether the source is a secret, which signs and verifies, and not a public key.
     #[must_use]
     pub fn is_secret(self) -> bool {
         matches!(self, Self::Secret(..) | Self::SecretFile(_))
     }
 }
 
-/// Whether keys may be fetched from an address: over https, or from this machine itself, so that nobody on the way can
-/// put a key of their own into the set; with `over_http` also from other machines in the clear. Names and passwords in
-/// addresses are refused: nothing would send them.
+/// Returns whether keys may be fetched from a URL: over https, or from this machine, so that no
+/// attacker on the network can replace keys.
+///
+/// With `over_http`, other machines without TLS are allowed too. URLs with a user or password are
+/// rejected, because the request would not contain them.
 #[must_use]
 pub fn is_jwks_url(text: &str, over_http: bool) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_fetched_over_https_or_from_this_machine() {
+    fn keys_come_over_https_or_from_this_machine() {
         for url in [
             "https://id.example.com/.well-known/jwks.json",
             "https://id.example.com:8443/keys?app=1",

@@ -1,4 +1,4 @@
-//! The keys that a configuration gives itself or by files: read at the start, and again when a file has changed.
+//! The configured keys: read at the start, and again when a file has changed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use crate::JwtConfig;
 use crate::jwt::config::KeySource;
 use tidings_settings::Fingerprint;
 
-/// The keys of a configuration that fetches none.
+/// Holds the keys of a configuration without URLs of key sets.
 #[derive(Debug)]
 pub(super) struct ConfiguredKeys {
     /// Never empty.
     current: ArcSwap<Vec<Arc<VerificationKey>>>,
-    /// `None` where the configuration holds the keys itself, or names what is no regular file.
+    /// `None` if the configuration contains the keys, or names a file that is not a regular one.
     files: Option<Box<KeyFiles>>,
-    asked: Notify,
+    requested: Notify,
 }
 
 #[derive(Debug)]
 struct KeyFiles {
     config: JwtConfig,
     paths: Vec<PathBuf>,
-    /// How the files were before they were read at the start.
-    seen: Vec<Option<Fingerprint>>,
-    /// A secret at the start was short, which the start allows on this machine alone.
+    /// The state of the files before they were read at the start.
+    last_seen: Vec<Option<Fingerprint>>,
+    /// A secret was too short at the start, which is allowed on this machine only.
     may_be_short: bool,
     interval: Duration,
 }
 
 impl ConfiguredKeys {
-    /// Reads the keys; `None` where the configuration names addresses. Reads files and thus blocks.
+    /// Reads the keys; returns `None` if the configuration names URLs. Reads files, and so blocks.
     pub(super) fn open(config: &JwtConfig) -> Result<Option<Self>, JwtSetupError> {
         let source = material::source(config)?;
         let paths: Vec<PathBuf> = match source {
@@ -46,51 +46,53 @@ impl ConfiguredKeys {
             }
             KeySource::Secret(..) | KeySource::PublicKey(_) | KeySource::Jwks(_) => Vec::new(),
         };
-        // Before the files are read: what is written meanwhile shows as a change.
-        let seen = fingerprints(&paths);
+        // Before the files are read, so that a write in between counts as a change.
+        let last_seen = fingerprints(&paths);
         let Some(keys) = material::keys(source, &config.algorithm)? else { return Ok(None) };
         let may_be_short = material::short_secret(config)?.is_some();
         let interval = config.key_reload_seconds.duration();
-        // A pipe, as a shell makes one for `<(…)`, is read once: at another time its other end may never write.
+        // A pipe, as the shell's `<(…)`, is read once, because its other end may never write again.
         let is_regular = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.is_file());
         let files = (!paths.is_empty() && paths.iter().all(is_regular))
-            .then(|| Box::new(KeyFiles { config: config.clone(), paths, seen, may_be_short, interval }));
-        Ok(Some(Self { current: ArcSwap::from_pointee(keys), files, asked: Notify::new() }))
+            .then(|| Box::new(KeyFiles { config: config.clone(), paths, last_seen, may_be_short, interval }));
+        Ok(Some(Self { current: ArcSwap::from_pointee(keys), files, requested: Notify::new() }))
     }
 
-    /// The keys that may have signed a token of this algorithm; never none, as they suit each configured algorithm.
+    /// Returns the keys that may have signed a token of this algorithm; never empty, because they
+    /// cover each configured algorithm.
     pub(super) fn candidates(&self, algorithm: Algorithm) -> Vec<Arc<VerificationKey>> {
         self.current.load().iter().filter(|key| key.suits(algorithm)).map(Arc::clone).collect()
     }
 
-    /// Has the files read again, whether or not they have changed; returns whether there are any.
+    /// Requests that [`watch`](Self::watch) reads the files, changed or not; returns whether there
+    /// are any.
     pub(super) fn reload(&self) -> bool {
-        self.asked.notify_one();
+        self.requested.notify_one();
         self.files.is_some()
     }
 
-    /// Looks at the files again and again, and reads them when one has changed, until `stop`. Files that are no good leave the
-    /// current keys in place, and are read again when they change once more.
+    /// Reads the files whenever one has changed, until `stop`. If the files are invalid, the
+    /// current keys stay, and the next change is read again.
     pub(super) async fn watch(&self, stop: &CancellationToken) {
         let Some(files) = &self.files else { return stop.cancelled().await };
-        let mut seen = files.seen.clone();
+        let mut last_seen = files.last_seen.clone();
         loop {
-            let asked = tokio::select! {
+            let requested = tokio::select! {
                 () = tokio::time::sleep(files.interval) => false,
-                () = self.asked.notified() => true,
+                () = self.requested.notified() => true,
                 () = stop.cancelled() => return,
             };
             let paths = files.paths.clone();
             let Ok(now) = tokio::task::spawn_blocking(move || fingerprints(&paths)).await else { continue };
-            if !asked && now == seen {
+            if !requested && now == last_seen {
                 continue;
             }
-            seen = now;
+            last_seen = now;
             self.read_again().await;
         }
     }
 
-    /// Reads the files; returns whether their keys count now. Cancellation safe.
+    /// Reads the files; returns whether their keys are in use now. Cancellation safe.
     pub(super) async fn read_again(&self) -> bool {
         let Some(files) = &self.files else { return false };
         let (config, may_be_short) = (files.config.clone(), files.may_be_short);
@@ -105,7 +107,7 @@ impl ConfiguredKeys {
         };
         tracing::error!(
             error,
-            "the keys for tokens cannot be read again: the ones before count; correct the file"
+            "the keys for tokens cannot be read again: the previous ones stay in use; correct the file"
         );
         false
     }

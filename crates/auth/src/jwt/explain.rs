@@ -1,4 +1,4 @@
-//! A decision, step by step, for people.
+//! The checks of a token step by step, for `tidings token`.
 
 use std::time::SystemTime;
 
@@ -6,31 +6,31 @@ use super::form::TokenForm;
 use super::verifier::{VerifiedToken, Verifier, VerifierKeys, signed};
 use crate::{Denial, DenialReason};
 
-/// How it was decided whether a token counts.
+/// The checks of a token and the decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// Every check that could be made, in order. After the first that failed, the others speak of what the token claims
-    /// and nobody has proven.
+    /// Each possible check, in order. After the first failed one, the others describe claims that
+    /// are not verified.
     pub steps: Vec<ExplainStep>,
-    /// The decision, which is that of [`Verifier::verify`].
+    /// The decision, equal to that of [`Verifier::verify`].
     pub outcome: Result<VerifiedToken, Denial>,
 }
 
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExplainStep {
-    /// Which.
-    pub check: DenialReason,
-    /// What it looked at. Texts of the token stand in quotes, with control characters escaped.
+    /// The name of the check.
+    pub reason: DenialReason,
+    /// The checked value. Texts of the token are in quotes, with control characters escaped.
     pub seen: String,
-    /// What came of it.
+    /// The outcome.
     pub result: Result<(), Denial>,
 }
 
 pub(super) async fn explain(verifier: &Verifier, token: &str) -> Explanation {
     let outcome = verifier.verify(token).await;
     let mut steps = Vec::new();
-    let mut step = |check, seen, result| steps.push(ExplainStep { check, seen, result });
+    let mut step = |reason, seen, result| steps.push(ExplainStep { reason, seen, result });
     let form = match TokenForm::parse(token) {
         Ok(form) => form,
         Err(denial) => {
@@ -62,18 +62,18 @@ pub(super) async fn explain(verifier: &Verifier, token: &str) -> Explanation {
     }
 
     let now = SystemTime::now();
-    for (check, result) in verifier.rules.check(&form.claims, now) {
-        let seen = match check {
+    for (reason, result) in verifier.rules.check(&form.claims, now) {
+        let seen = match reason {
             DenialReason::Expiry => time(&form, "exp", now),
             DenialReason::NotBefore => time(&form, "nbf", now),
             DenialReason::Issuer => form.claims.shown("iss"),
             _ => form.claims.shown("aud"),
         };
-        step(check, seen, result);
+        step(reason, seen, result);
     }
-    let taken = verifier.rules.take(&form.claims).map(|_| ());
+    let read = verifier.rules.read(&form.claims).map(|_| ());
     let claims = verifier.rules.names().map(|name| form.claims.shown(name)).join(", ");
-    step(DenialReason::Claims, claims, taken);
+    step(DenialReason::Claims, claims, read);
     Explanation { steps, outcome }
 }
 
@@ -90,7 +90,7 @@ fn keys(keys: &VerifierKeys) -> String {
     }
 }
 
-/// A time as RFC 3339, and how far off it is.
+/// Formats a time as RFC 3339, with its distance from now.
 fn time(form: &TokenForm<'_>, name: &str, now: SystemTime) -> String {
     let Ok(Some(time)) = form.claims.time(name) else { return form.claims.shown(name) };
     let off = match time.duration_since(now) {

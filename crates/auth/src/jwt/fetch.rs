@@ -1,4 +1,4 @@
-//! Fetches sets of keys over HTTP.
+//! Fetching of key sets over HTTP.
 
 use std::time::Duration;
 
@@ -14,37 +14,37 @@ use hyper_util::rt::TokioExecutor;
 use crate::https;
 use tidings_metrics::chain;
 
-/// The largest set that is read, in bytes. Those of providers have some thousand.
+/// Limits a key set, in bytes. Those of providers have some thousand.
 const SET_BYTES_MAX: usize = 256 * 1024;
 
-/// An HTTP client that asks one question and trusts nothing that comes back: it follows no redirects, because the address
-/// in the configuration is the one that is trusted, and keeps no connections open from one fetch to the next.
+/// Fetches key sets. It follows no redirects, because only the configured URL is trusted, and
+/// closes each connection after its fetch.
 #[derive(Debug)]
 pub(super) struct Fetcher {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     timeout: Duration,
 }
 
-/// A set could not be fetched.
+/// The reason for which a key set was not fetched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    /// No connection, or one that broke.
+    /// There is no connection, or it broke.
     #[error("{0}")]
     Connection(String),
-    /// Another answer than 200; redirects are not followed.
-    #[error("the answer is {0}, and only 200 is taken")]
+    /// The status is not 200; redirects are not followed.
+    #[error("the status is {0}, and only 200 is accepted")]
     Status(StatusCode),
-    /// The body is too large or broke off.
-    #[error("the answer broke off, or is larger than {SET_BYTES_MAX} bytes")]
+    /// The body is too large or incomplete.
+    #[error("the response is incomplete or larger than {SET_BYTES_MAX} bytes")]
     Body,
-    /// Not in time.
-    #[error("no whole answer within {} s (auth.jwt.jwks_timeout_seconds)", .0.as_secs_f64())]
+    /// The response is late.
+    #[error("no complete response within {} s (auth.jwt.jwks_timeout_seconds)", .0.as_secs_f64())]
     Timeout(Duration),
 }
 
 impl Fetcher {
-    /// A client whose every fetch takes at most this long. With `tls` it reads the authorities that the system trusts, and
-    /// thus blocks.
+    /// Creates a fetcher whose fetches take at most `timeout`. With `tls` it reads the authorities
+    /// that the system trusts, and so blocks.
     pub(super) fn new(timeout: Duration, tls: bool) -> Result<Self, rustls::Error> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(timeout));
@@ -53,14 +53,14 @@ impl Fetcher {
         Ok(Self { client, timeout })
     }
 
-    /// The body at an address. Cancellation safe: the connection is closed.
+    /// Returns the body at a URL. Cancellation safe: the connection closes.
     pub(super) async fn fetch(&self, address: &Uri) -> Result<Bytes, FetchError> {
-        tokio::time::timeout(self.timeout, self.answer(address))
+        tokio::time::timeout(self.timeout, self.body(address))
             .await
             .unwrap_or(Err(FetchError::Timeout(self.timeout)))
     }
 
-    async fn answer(&self, address: &Uri) -> Result<Bytes, FetchError> {
+    async fn body(&self, address: &Uri) -> Result<Bytes, FetchError> {
         let request = Request::get(address.clone())
             .header(ACCEPT, "application/jwk-set+json, application/json")
             .body(Empty::new())

@@ -9,28 +9,28 @@ use super::claims::Claims;
 use super::token::TOKEN_BYTES_MAX;
 use crate::{Denial, DenialReason};
 
-/// The longest id of a key, in bytes.
+/// Limits the id of a key, in bytes.
 pub(super) const KEY_ID_BYTES_MAX: usize = 256;
 
-/// A token taken apart. Nothing in it is proven.
+/// A parsed token. Nothing in it is verified.
 #[derive(Debug)]
 pub(super) struct TokenForm<'a> {
-    /// What it says it is signed with; `None` where that is no algorithm known here, such as `none`.
+    /// The algorithm in the header; `None` if it is not known, such as `none`.
     pub(super) algorithm: Option<Algorithm>,
-    /// The same as it stands there.
+    /// The text of the algorithm.
     pub(super) algorithm_text: String,
-    /// The key that it names.
+    /// The id of the key in the header.
     pub(super) key_id: Option<String>,
-    /// What is signed: header and claims as they stand.
+    /// The signed text: the encoded header and claims.
     pub(super) signed: &'a str,
-    /// The signature as it stands.
+    /// The encoded signature.
     pub(super) signature: &'a str,
-    /// What it says.
+    /// The claims.
     pub(super) claims: Claims,
 }
 
 impl<'a> TokenForm<'a> {
-    /// Takes a token apart, after a look at its size.
+    /// Parses a token after a check of its size.
     pub(super) fn parse(token: &'a str) -> Result<Self, Denial> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(denied("it is too long"));
@@ -40,19 +40,19 @@ impl<'a> TokenForm<'a> {
         if claims.contains('.') {
             return Err(denied(PARTS));
         }
-        let header = object(header).ok_or_else(|| denied("its header is no JSON object in base64url"))?;
-        let claims = object(claims).ok_or_else(|| denied("its claims are no JSON object in base64url"))?;
-        // RFC 7515 section 4.1.11: who does not understand an extension that is called critical must refuse the token,
-        // and no extension is understood here.
+        let header = object(header).ok_or_else(|| denied("its header is not a JSON object in base64url"))?;
+        let claims = object(claims).ok_or_else(|| denied("its claims are not a JSON object in base64url"))?;
+        // RFC 7515 section 4.1.11: a receiver must reject a token with a critical extension that it
+        // does not support. This verifier supports none.
         if header.contains_key("crit") {
-            return Err(denied("its header has `crit`, and no extension is understood here"));
+            return Err(denied("its header has `crit`, and no extension is supported"));
         }
         let algorithm_text =
             header.get("alg").and_then(Value::as_str).ok_or_else(|| denied("its header has no `alg`"))?;
         let key_id = match header.get("kid") {
             None => None,
             Some(Value::String(id)) if id.len() <= KEY_ID_BYTES_MAX => Some(id.clone()),
-            Some(_) => return Err(denied("its `kid` is no text, or is too long")),
+            Some(_) => return Err(denied("its `kid` is not a text, or is too long")),
         };
         Ok(Self {
             algorithm: algorithm_text.parse().ok(),
@@ -65,10 +65,10 @@ impl<'a> TokenForm<'a> {
     }
 }
 
-const PARTS: &str = "it has not three parts separated by dots";
+const PARTS: &str = "it does not have three parts separated by dots";
 
-fn denied(why: &str) -> Denial {
-    Denial::unauthenticated(DenialReason::Form, format!("the token is no signed JWT: {why}"))
+fn denied(error: &str) -> Denial {
+    Denial::unauthenticated(DenialReason::Form, format!("the token is not a signed JWT: {error}"))
 }
 
 fn object(part: &str) -> Option<Map<String, Value>> {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_apart() {
+    fn token_has_a_header_claims_and_a_signature() {
         let text = token(r#"{"alg":"RS256","kid":"a","typ":"JWT"}"#, r#"{"sub":"u"}"#);
         let form = TokenForm::parse(&text).unwrap();
         assert_eq!((form.algorithm, form.key_id.as_deref()), (Some(Algorithm::RS256), Some("a")));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_signed_token_is_refused() {
+    fn text_that_is_no_signed_token_is_rejected() {
         let good = token(r#"{"alg":"HS256"}"#, "{}");
         assert!(TokenForm::parse(&good).is_ok());
         let parts: Vec<&str> = good.split('.').collect();
@@ -122,13 +122,13 @@ mod tests {
             token(&format!(r#"{{"alg":"HS256","kid":"{}"}}"#, "x".repeat(257)), "{}"),
             format!("{good}{}", "x".repeat(TOKEN_BYTES_MAX)),
         ] {
-            assert_eq!(TokenForm::parse(&text).unwrap_err().check, DenialReason::Form, "{text}");
+            assert_eq!(TokenForm::parse(&text).unwrap_err().reason, DenialReason::Form, "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_and_no_header_makes_it_panic(text in ".*", header in any::<Vec<u8>>(), claims in any::<Vec<u8>>()) {
+        fn any_text_and_header_parse_without_panic(text in ".*", header in any::<Vec<u8>>(), claims in any::<Vec<u8>>()) {
             let _ = TokenForm::parse(&text);
             let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
             let _ = TokenForm::parse(&format!("{}.{}.{text}", parts[0], parts[1]));

@@ -1,4 +1,4 @@
-//! Keys, and the algorithms that each is for.
+//! Keys and their algorithms.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,72 +11,72 @@ use super::form::KEY_ID_BYTES_MAX;
 use crate::Algorithms;
 use tidings_settings::MASK;
 
-/// The most keys that are tried for one token: each costs a signature.
+/// Limits the keys that are tried for one token, because each try costs a signature check.
 pub(super) const KEYS_MAX: usize = 8;
 
-/// The sizes of an RSA modulus that are taken, in bytes: 2048 bits as RFC 7518 section 3.3 demands, to 4096, beyond which
-/// checking a signature takes long enough to be an attack.
+/// The accepted sizes of an RSA modulus, in bytes. RFC 7518 section 3.3 requires 2048 bits. Beyond
+/// 4096 bits, a signature check is slow enough for an attack.
 const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
 
-/// A key that checks signatures.
+/// Verifies signatures.
 #[derive(Debug)]
 pub(super) struct VerificationKey {
-    /// What tokens call it (`kid`), where it has a name.
+    /// The id in tokens (`kid`), if the key has one.
     pub(super) id: Option<String>,
-    /// Those of the configured algorithms that it is for; never empty.
+    /// The configured algorithms that the key supports; never empty.
     algorithms: Vec<Algorithm>,
     decoding: DecodingKey,
 }
 
-/// Something is no key that can be used.
+/// The reason for which a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Too short for the algorithm (RFC 7518 section 3.2): whoever holds a token can try secrets for as long as they like.
-    #[error("it has {found} bytes and needs at least {least}: make one with `openssl rand -base64 48`")]
+    /// The secret is too short for the algorithm (RFC 7518 section 3.2). An attacker with a token
+    /// can try secrets without limit.
+    #[error("it has {found} bytes and needs at least {least}: create one with `openssl rand -base64 48`")]
     ShortSecret {
-        /// How many bytes it has.
+        /// Its bytes.
         found: usize,
-        /// How many it needs.
+        /// The required bytes.
         least: usize,
     },
-    /// A key in PEM where a secret belongs: if it is public, everybody could sign.
-    #[error("it is a key in PEM, and no secret: set auth.jwt.public_key_file and an algorithm such as RS256")]
+    /// A PEM key instead of a secret. If it is public, every client could sign.
+    #[error("it is a PEM key, and not a secret: set auth.jwt.public_key_file and an algorithm such as RS256")]
     PemForSecret,
-    /// A private key where a public one belongs.
-    #[error(
-        "it is a private key: the broker needs the public one (`openssl pkey -in FILE -pubout`) and nothing more"
-    )]
+    /// A private key instead of a public one.
+    #[error("it is a private key: the broker needs only the public one (`openssl pkey -in FILE -pubout`)")]
     Private,
-    /// Not PEM, or PEM of something else.
-    #[error("it is no public key in PEM, which begins with -----BEGIN PUBLIC KEY-----")]
+    /// Not PEM, or PEM with other contents.
+    #[error("it is not a public key in PEM, which begins with -----BEGIN PUBLIC KEY-----")]
     NotPem,
-    /// No key of a kind that is known here.
-    #[error("it is no RSA, P-256, P-384 or Ed25519 key")]
+    /// A key of an unsupported kind.
+    #[error("it is not an RSA, P-256, P-384 or Ed25519 key")]
     Kind,
-    /// An RSA key of a size that is not taken.
-    #[error("it is an RSA key of {0} bits, and 2048 to 4096 are taken")]
+    /// An RSA key of an unsupported size.
+    #[error("it is an RSA key of {0} bits: use one of 2048 to 4096 bits")]
     RsaSize(usize),
-    /// A coordinate of the wrong length, or a part that is no base64url.
-    #[error("its parts are not those of its kind of key")]
+    /// A coordinate has the wrong length, or a part is not base64url.
+    #[error("its parts do not match its kind of key")]
     Parts,
-    /// It is for something else than checking signatures.
-    #[error("it is not meant for signatures")]
+    /// The key is not for verifying signatures.
+    #[error("it is not for signatures (`use`, `key_ops`)")]
     Use,
-    /// It does not suit the configured algorithms.
-    #[error("it is for none of the algorithms in auth.jwt.algorithm, or not for each of them")]
+    /// The key does not support the configured algorithms.
+    #[error("it supports none of the algorithms in auth.jwt.algorithm, or not each of them")]
     Algorithm,
-    /// What stands in the place of a secret where a configuration is shown.
-    #[error("it is ***, which `tidings config` shows in the place of a secret: give the secret itself")]
+    /// The mask of a secret in the output of `tidings config`.
+    #[error("it is ***, which `tidings config` shows instead of a secret: set the secret itself")]
     Mask,
     /// More keys than are tried for one token.
-    #[error("there are more than {KEYS_MAX} keys: leave out those that no token is signed with any more")]
+    #[error("there are more than {KEYS_MAX} keys: remove those that sign no tokens any more")]
     TooMany,
-    /// A name longer than tokens may use.
+    /// The id is longer than that of a token may be.
     #[error("its `kid` is too long")]
     Id,
 }
 
-/// A key as a set holds it (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2), of what matters here.
+/// A key in a set, with the members that matter here (RFC 7517 section 4, RFC 7518 section 6, RFC
+/// 8037 section 2).
 #[derive(Debug, Deserialize)]
 struct RawKey {
     kty: String,
@@ -93,7 +93,7 @@ struct RawKey {
 }
 
 impl VerificationKey {
-    /// A shared secret.
+    /// Creates a key from a shared secret.
     pub(super) fn secret(secret: &[u8], algorithms: &Algorithms) -> Result<Self, KeyError> {
         if algorithms.use_secret() != Some(true) {
             return Err(KeyError::Algorithm);
@@ -111,7 +111,7 @@ impl VerificationKey {
         Ok(Self { id: None, algorithms: algorithms.as_slice().to_vec(), decoding })
     }
 
-    /// A public key in PEM.
+    /// Creates a key from a public key in PEM.
     pub(super) fn pem(pem: &str, algorithms: &Algorithms) -> Result<Self, KeyError> {
         if pem.trim() == MASK {
             return Err(KeyError::Mask);
@@ -130,12 +130,13 @@ impl VerificationKey {
             .or_else(|_| DecodingKey::from_ec_pem(pem))
             .or_else(|_| DecodingKey::from_ed_pem(pem))
             .map_err(|_| KeyError::Kind)?;
-        // The one way to a key leads through its JWK, so that the same rules hold wherever it comes from.
+        // Every key is created from its JWK, so that the same rules apply to each source.
         let jwk = Jwk::from_decoding_key(&decoding, None).map_err(|_| KeyError::Kind)?;
         Self::jwk(&serde_json::to_value(jwk).map_err(|_| KeyError::Kind)?, algorithms)
     }
 
-    /// A public key of a set. A symmetric one (`oct`) is never taken: whoever can read the address could sign.
+    /// Creates a key from a public key of a set. A symmetric key (`oct`) is rejected, because every
+    /// program that can read the URL could sign.
     pub(super) fn jwk(jwk: &Value, algorithms: &Algorithms) -> Result<Self, KeyError> {
         let raw = RawKey::deserialize(jwk).map_err(|_| KeyError::Parts)?;
         // RFC 7517 sections 4.2 and 4.3.
@@ -149,7 +150,7 @@ impl VerificationKey {
             return Err(KeyError::Id);
         }
         let (kind, decoding) = raw.decode()?;
-        // RFC 7517 section 4.4: a key that names its algorithm is for no other.
+        // RFC 7517 section 4.4: a key with an algorithm supports no other one.
         let named =
             |algorithm: &Algorithm| raw.alg.as_ref().is_none_or(|alg| *alg == format!("{algorithm:?}"));
         let suits = |algorithm: &&Algorithm| kind.suits(**algorithm) && named(algorithm);
@@ -160,13 +161,13 @@ impl VerificationKey {
         Ok(Self { id: raw.kid, algorithms, decoding })
     }
 
-    /// Whether it may check signatures of an algorithm.
+    /// Returns whether the key can verify signatures of an algorithm.
     pub(super) fn suits(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
     }
 
-    /// Whether a signature, in base64url, is that of a text by this key. Never so with an algorithm that it does not
-    /// suit.
+    /// Returns whether a signature in base64url is that of a text by this key. Returns false for an
+    /// algorithm that the key does not support.
     pub(super) fn verifies(&self, algorithm: Algorithm, signed: &str, signature: &str) -> bool {
         self.suits(algorithm)
             && jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.decoding, algorithm)
@@ -197,7 +198,7 @@ impl KeyKind {
 }
 
 impl RawKey {
-    /// Checks the lengths of all parts before the cryptography sees them: some of it counts on them.
+    /// Checks the lengths of all parts, because parts of the cryptography rely on them.
     fn decode(&self) -> Result<(KeyKind, DecodingKey), KeyError> {
         let crv = self.crv.as_deref();
         let (kind, key) = match (self.kty.as_str(), crv) {

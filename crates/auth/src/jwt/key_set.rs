@@ -9,44 +9,45 @@ use serde_json::Value;
 use super::key::{KEYS_MAX as TRIES_MAX, VerificationKey};
 use crate::Algorithms;
 
-/// The most keys that are taken of a set. Providers publish two or three, and some of them a dozen.
+/// Limits the keys of a set. Most providers publish two or three, some a dozen.
 const KEYS_MAX: usize = 64;
 
-/// The keys of an address that can be used, as they stood there at some time.
+/// Holds the usable keys of a URL, as of one time.
 #[derive(Debug)]
 pub(super) struct KeySet {
     keys: Vec<Arc<VerificationKey>>,
-    /// When they were asked for.
-    pub(super) asked: SystemTime,
+    /// The time of the request.
+    pub(super) requested: SystemTime,
 }
 
-/// A text is no set of keys.
+/// The reason for which a text is not a usable key set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum KeySetError {
-    /// Not the JSON of a set.
-    #[error("the answer is no JSON object with a list of `keys`")]
+    /// The text is not the JSON of a set.
+    #[error("the response is not a JSON object with a list of `keys`")]
     Form,
-    /// Keys that cannot be used here, or none at all.
-    #[error("none of its {0} keys is for signatures and suits auth.jwt.algorithm")]
+    /// The set is empty, or none of its keys is usable.
+    #[error("none of its {0} keys is for signatures and supports auth.jwt.algorithm")]
     Empty(usize),
 }
 
 impl KeySet {
-    /// Reads a set and takes the keys that suit. Others are passed over: sets hold keys for other purposes too.
+    /// Parses a set and keeps the usable keys. It skips others, because sets also have keys for
+    /// other purposes.
     pub(super) fn parse(
         text: &[u8],
         algorithms: &Algorithms,
-        asked: SystemTime,
+        requested: SystemTime,
     ) -> Result<Self, KeySetError> {
         let set: Value = serde_json::from_slice(text).map_err(|_| KeySetError::Form)?;
         let raw = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Form)?;
         let usable = raw.iter().filter_map(|raw| VerificationKey::jwk(raw, algorithms).ok());
         let keys: Vec<Arc<VerificationKey>> = usable.take(KEYS_MAX).map(Arc::new).collect();
-        if keys.is_empty() { Err(KeySetError::Empty(raw.len())) } else { Ok(Self { keys, asked }) }
+        if keys.is_empty() { Err(KeySetError::Empty(raw.len())) } else { Ok(Self { keys, requested }) }
     }
 
-    /// The keys that may have signed a token: those of the name that it gives, or, where it gives none, those that suit
-    /// its algorithm.
+    /// Returns the keys that may have signed a token: those with the token's key id or, without an
+    /// id, those that support its algorithm.
     pub(super) fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<Arc<VerificationKey>> {
         let fits = |key: &&Arc<VerificationKey>| {
             key.suits(algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id))
@@ -54,7 +55,7 @@ impl KeySet {
         self.keys.iter().filter(fits).take(TRIES_MAX).map(Arc::clone).collect()
     }
 
-    /// How many keys it has; at least one.
+    /// Returns the number of keys, at least one.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn only_keys_that_suit_are_taken() {
+    fn only_usable_keys_are_kept() {
         let all = algorithms("RS256,ES256,ES384,EdDSA");
         let rsa = Pair::Rsa.jwk("a");
         for good in [
@@ -118,7 +119,7 @@ mod tests {
             json!("a"),
         ] {
             assert_eq!(parse(&json!([bad]), &all).map(|set| set.len()), Err(KeySetError::Empty(1)), "{bad}");
-            // And it does not stand in the way of one that suits.
+            // A usable key beside it is kept.
             assert_eq!(parse(&json!([bad, Pair::P256.jwk("b")]), &all).map(|set| set.len()), Ok(1));
         }
         assert!(parse(&json!([Pair::P256.jwk("a")]), &algorithms("RS256")).is_err());
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_chooses_by_name_and_algorithm() {
+    fn token_selects_keys_by_id_and_algorithm() {
         let all = algorithms("RS256,RS512,ES256");
         let only = with(Pair::Rsa.jwk("c"), "alg", json!("RS512"));
         let set = parse(&json!([Pair::Rsa.jwk("a"), Pair::P256.jwk("a"), Pair::P256.jwk("b"), only]), &all)

@@ -1,4 +1,4 @@
-//! Reads the configured key, and says what is wrong with it.
+//! Reading of the configured keys, with errors that name the fix.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,51 +8,51 @@ use super::key::{KEYS_MAX, KeyError, VerificationKey};
 use crate::jwt::config::KeySource;
 use crate::{Algorithms, JwtConfig};
 
-/// The largest file that is read for a key: far more than any key, far less than what hurts.
+/// Limits a key file, in bytes: far more than any key.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// A verifier or minter cannot be made from a configuration. Nothing of a key is ever in the message.
+/// The reason for which a configuration has no usable key. The message never has parts of a key.
 #[derive(Debug, thiserror::Error)]
 pub enum JwtSetupError {
-    /// No algorithm.
-    #[error("auth.jwt.algorithm is not set")]
+    /// There is no algorithm.
+    #[error("auth.jwt.algorithm is not set: set the algorithm of your tokens, such as RS256")]
     NoAlgorithm,
-    /// No key, or several.
+    /// There is no source of keys, or several.
     #[error(
         "tokens need exactly one of auth.jwt.secret, auth.jwt.secret_file, auth.jwt.public_key, \
          auth.jwt.public_key_file, auth.jwt.jwks_url"
     )]
     Sources,
-    /// Several sets of keys and not as many issuers.
-    #[error("auth.jwt.jwks_url and auth.jwt.issuer must have as many entries")]
+    /// The number of key sets differs from the number of issuers.
+    #[error("auth.jwt.jwks_url and auth.jwt.issuer must have the same number of entries")]
     Issuers,
-    /// A file cannot be read.
+    /// A file is not readable.
     #[error("{key}: cannot read {}: {reason}", path.display())]
     File {
-        /// Who names it: a key of the configuration, or a flag.
+        /// The key of the configuration, or the flag.
         key: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A key cannot be used.
+    /// A key is not usable.
     #[error("{key}: {source}")]
     Key {
-        /// Who gives it: a key of the configuration, or a flag.
+        /// The key of the configuration, or the flag.
         key: &'static str,
-        /// Why.
+        /// The reason.
         source: KeyError,
     },
-    /// Not the address of a set of keys.
-    #[error("auth.jwt.jwks_url: `{0}` is no address of keys")]
+    /// A text is not the URL of a key set.
+    #[error("auth.jwt.jwks_url: `{0}` is not an https URL, or an http URL of this machine")]
     Address(String),
-    /// The client for fetching keys cannot be made.
-    #[error("cannot prepare TLS: {0}")]
+    /// The client that fetches keys cannot be created.
+    #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// The one source of keys that a configuration has, with its algorithms.
+/// Returns the one configured source of keys.
 pub(super) fn source(config: &JwtConfig) -> Result<KeySource<'_>, JwtSetupError> {
     if config.algorithm.as_slice().is_empty() {
         return Err(JwtSetupError::NoAlgorithm);
@@ -63,8 +63,8 @@ pub(super) fn source(config: &JwtConfig) -> Result<KeySource<'_>, JwtSetupError>
     }
 }
 
-/// The keys of a source that is no address; never none. Together they suit each algorithm: there are no others for the rest.
-/// Reads files and thus blocks.
+/// Returns the keys of a source; `None` for URLs. The keys are never empty and together support
+/// each algorithm, because no others exist. Reads files, and so blocks.
 pub(super) fn keys(
     source: KeySource<'_>,
     algorithms: &Algorithms,
@@ -93,7 +93,7 @@ pub(super) fn keys(
     Ok(Some(keys.into_iter().map(Arc::new).collect()))
 }
 
-/// The keys of a text that has one PEM after the other.
+/// Returns the keys of a text with several PEM blocks.
 fn public_keys(text: &str, algorithms: &Algorithms) -> Result<Vec<VerificationKey>, KeyError> {
     let mut blocks: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -113,11 +113,13 @@ fn public_keys(text: &str, algorithms: &Algorithms) -> Result<Vec<VerificationKe
     blocks.iter().map(|block| VerificationKey::pem(block, algorithms)).collect()
 }
 
-/// Whether a configured secret is shorter than its algorithms want (RFC 7518 section 3.2). Reads a file and thus blocks.
+/// Returns an error if a configured secret is shorter than its algorithms require (RFC 7518 section
+/// 3.2). Reads a file, and so blocks.
 ///
 /// # Errors
 ///
-/// [`JwtSetupError`], when there is no one source of keys, or its file cannot be read.
+/// Returns a [`JwtSetupError`] if there is not exactly one source of keys, or its file is not
+/// readable.
 pub fn short_secret(config: &JwtConfig) -> Result<Option<JwtSetupError>, JwtSetupError> {
     let source = source(config)?;
     let least = config.algorithm.secret_bytes_min();
@@ -128,8 +130,8 @@ pub fn short_secret(config: &JwtConfig) -> Result<Option<JwtSetupError>, JwtSetu
     }))
 }
 
-/// The bytes of each shared secret, the one that signs first; none where the source gives public keys. Reads files and thus
-/// blocks.
+/// Returns each shared secret, the signing one first; empty if the source has public keys. Reads
+/// files, and so blocks.
 pub(super) fn secrets(source: KeySource<'_>) -> Result<Vec<Vec<u8>>, JwtSetupError> {
     match source {
         KeySource::Secret(secret, previous) => {
@@ -143,8 +145,8 @@ pub(super) fn secrets(source: KeySource<'_>) -> Result<Vec<Vec<u8>>, JwtSetupErr
     }
 }
 
-/// The bytes of files, without those that are empty where another is not: so a key is retired without a change of the
-/// configuration.
+/// Returns the contents of files. Empty files are left out if another one is not empty. So an
+/// operator can retire a key without a change of the configuration.
 fn files(key: &'static str, paths: &[String]) -> Result<Vec<Vec<u8>>, JwtSetupError> {
     let mut texts: Vec<_> =
         paths.iter().map(|path| file(key, Path::new(path))).collect::<Result<_, JwtSetupError>>()?;
@@ -154,7 +156,7 @@ fn files(key: &'static str, paths: &[String]) -> Result<Vec<Vec<u8>>, JwtSetupEr
     Ok(texts)
 }
 
-/// The bytes of a file, bounded.
+/// Returns the contents of a file, bounded.
 pub(super) fn file(key: &'static str, path: &Path) -> Result<Vec<u8>, JwtSetupError> {
     let unreadable = |reason: String| JwtSetupError::File { key, path: path.to_owned(), reason };
     let mut bytes = Vec::new();
@@ -162,12 +164,12 @@ pub(super) fn file(key: &'static str, path: &Path) -> Result<Vec<u8>, JwtSetupEr
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(error.to_string()))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable("it is larger than 64 KiB, and so no key".to_owned()));
+        return Err(unreadable("it is larger than 64 KiB, and so not a key".to_owned()));
     }
     Ok(bytes)
 }
 
-/// Editors and `openssl rand` end a file with a line break, which is no part of the secret.
+/// Removes the line break that editors and `openssl rand` add at the end of a file.
 fn without_line_break(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.last() == Some(&b'\n') {
         bytes.pop();

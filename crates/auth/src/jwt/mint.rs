@@ -1,4 +1,4 @@
-//! Makes tokens for development.
+//! Creation of tokens for development.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,47 +13,49 @@ use crate::Denial;
 use crate::JwtConfig;
 use tidings_event::{TokenId, UserId};
 
-/// What a new token is to say.
+/// The contents of a new token.
 #[derive(Debug, Clone)]
 pub struct NewToken {
     /// The workspaces that may be read: ids or patterns.
     pub workspaces: Vec<String>,
-    /// The workspaces that may be written to.
+    /// The workspaces to which the client may publish.
     pub publish: Vec<String>,
-    /// Whose it is.
+    /// The user.
     pub user: Option<UserId>,
-    /// What it is called.
+    /// The id of the token.
     pub id: Option<TokenId>,
-    /// How long it is good.
+    /// The lifetime.
     pub ttl: Duration,
-    /// The name of the key (`kid`), where there are several.
+    /// The id of the key (`kid`), if there are several.
     pub key_id: Option<String>,
 }
 
-/// A token cannot be made.
+/// The reason for which a token cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
-    /// The configuration or the key is not right.
+    /// The configuration or the key is invalid.
     #[error(transparent)]
     Setup(#[from] JwtSetupError),
-    /// The broker has public keys, and with these nobody can sign.
-    #[error("the configured key only checks signatures: name the private one with --key")]
+    /// The broker has public keys, which cannot sign.
+    #[error("the configured key only verifies signatures: name the private key with --key")]
     PublicKey,
     /// The key does not sign.
     #[error("cannot sign: {0}")]
     Sign(String),
-    /// It would be refused.
+    /// The verifier would reject the token.
     #[error("{0}")]
     Refused(Denial),
 }
 
-/// Makes a token as the configuration wants it: signed with the configured secret or with the private key (PKCS#8 in PEM)
-/// in a file, by the first configured algorithm that suits, from the first issuer, for the first audience. Reads files and
-/// thus blocks.
+/// Creates a token that the configuration accepts.
+///
+/// The configured secret signs it, or a private key in a file (PKCS#8 in PEM). The algorithm is the
+/// first configured one that the key supports. Issuer and audience are the first ones. Reads files,
+/// and so blocks.
 ///
 /// # Errors
 ///
-/// [`MintError`] says what is missing.
+/// Returns a [`MintError`] with the reason.
 pub fn mint(
     config: &JwtConfig,
     key: Option<&Path>,
@@ -73,7 +75,7 @@ fn signing_key(config: &JwtConfig, file: Option<&Path>) -> Result<(Algorithm, En
     let first = *algorithms.first().ok_or(JwtSetupError::NoAlgorithm)?;
     let Some(path) = file else {
         let source = material::source(config)?;
-        // The same rules as for checking: what is signed with another key would be refused.
+        // The rules of the verifier apply, because it would reject a token by another key.
         material::keys(source, &config.algorithm)?;
         let secret = material::secrets(source)?.into_iter().next().ok_or(MintError::PublicKey)?;
         return Ok((first, EncodingKey::from_secret(&secret)));
@@ -87,7 +89,7 @@ fn signing_key(config: &JwtConfig, file: Option<&Path>) -> Result<(Algorithm, En
     let found = families.into_iter().find_map(|(family, key)| Some((family, key.ok()?)));
     let failed = |source| JwtSetupError::Key { key: "--key", source };
     let (family, key) = found.ok_or_else(|| failed(KeyError::Kind))?;
-    // The two curves are told apart by trying.
+    // A try distinguishes the two curves.
     let signs = |algorithm: &&Algorithm| {
         algorithm.family() == family && jsonwebtoken::crypto::sign(b"", &key, **algorithm).is_ok()
     };

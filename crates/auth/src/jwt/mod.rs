@@ -1,20 +1,20 @@
-//! Tokens: JWTs (RFC 7519) in the compact form of RFC 7515, signed by somebody trusted.
+//! Tokens: signed JWTs (RFC 7519) in the compact form of RFC 7515.
 //!
-//! | part | what it does |
+//! | part | contents |
 //! | --- | --- |
 //! | [`bearer`] | finds the token of a request |
-//! | [`token`] | a token that was found and proves nothing yet |
-//! | `form` | takes a token apart |
-//! | `key`, `key_set` | keys and sets of keys (RFC 7517), and which algorithm each is for |
-//! | `material`, `configured` | reads the configured keys, and files of keys again when they change |
-//! | `source`, `fetch` | a set at an address: fetched, kept, fetched again |
-//! | `claims` | what a token says, and the rules for it |
-//! | [`verifier`] | puts these together |
-//! | [`explain`] | the same, step by step, for people |
-//! | [`mint`] | makes tokens for development |
+//! | [`token`] | a token that is not verified yet |
+//! | `form` | parses a token |
+//! | `key`, `key_set` | keys and key sets (RFC 7517), with their algorithms |
+//! | `material`, `configured` | reads the configured keys, and key files again when they change |
+//! | `source`, `fetch` | a key set at a URL: fetched, stored, fetched again |
+//! | `claims` | the claims of a token, and the rules for them |
+//! | [`verifier`] | combines these parts |
+//! | [`explain`] | the checks step by step, for people |
+//! | [`mint`] | creates tokens for development |
 //!
-//! Two rules stand above all: the algorithm is one of those in the configuration, whatever the token says; and a key is
-//! used with the algorithms of its own kind alone.
+//! Two rules come first. The algorithm of a token is one of the configured ones. A key is used only
+//! with the algorithms of its own kind.
 
 mod algorithms;
 pub mod bearer;

@@ -1,8 +1,9 @@
-//! The keys at one address: fetched, kept, and fetched again when it is time or when a token names a key that is not
-//! among them.
+//! The keys at one URL: fetched, stored, and fetched again after a time or when a token names an
+//! unknown key.
 //!
-//! One task, [`KeySetSource::run`], does all the fetching. Requests that miss a key ask it and wait for what comes of it; so
-//! however many ask, there is one fetch at a time, and one that is given up does not end it for the others.
+//! One task, [`KeySetSource::run`], fetches. Requests with an unknown key notify it and wait for
+//! the outcome. So there is one fetch at a time for any number of requests, and a cancelled request
+//! does not end it for the others.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,31 +22,31 @@ use crate::{Algorithms, JwtConfig};
 use tidings_metrics::Metrics;
 use tidings_metrics::Throttle;
 
-/// An address of keys, and what was found there last. The last known keys stay for as long as nothing newer can be had.
+/// Holds the URL of a key set and its last keys. The last keys stay until newer ones are fetched.
 #[derive(Debug)]
 pub(super) struct KeySetSource {
     address: Uri,
-    /// The issuer that these keys vouch for, and no other; `None` where the rules for claims alone decide.
+    /// The issuer whose tokens these keys verify; `None` if only the rules for claims apply.
     pub(super) issuer: Option<String>,
     settings: SourceSettings,
     keys: ArcSwapOption<KeySet>,
     fetches: Mutex<Fetches>,
     /// Wakes the task that fetches.
-    asked: Notify,
+    requested: Notify,
     /// Changes when a fetch has ended.
     ended: watch::Sender<()>,
     failure_log: Throttle,
 }
 
-/// What all addresses share.
+/// The settings that all URLs share.
 #[derive(Debug, Clone)]
 pub(super) struct SourceSettings {
     algorithms: Algorithms,
-    /// Between two fetches, while they succeed.
+    /// The time between two successful fetches.
     refresh: Duration,
-    /// Before a token may cause a further fetch, and before a failed one is tried again.
+    /// The shortest time before a token may cause a fetch, and before a failed fetch is repeated.
     min_interval: Duration,
-    /// How long a request waits for a fetch.
+    /// The time for which a request waits for a fetch.
     timeout: Duration,
     fetched: Counter,
     failed: Counter,
@@ -53,22 +54,22 @@ pub(super) struct SourceSettings {
 
 #[derive(Debug, Default)]
 struct Fetches {
-    /// One was asked for, or is on its way.
+    /// A fetch is requested or under way.
     pending: bool,
-    /// When the last one began.
+    /// The start of the last fetch.
     began: Option<Instant>,
-    /// How many in a row failed, up to now.
+    /// The number of failures in a row.
     failures: u32,
 }
 
-/// What came of asking for the keys again.
+/// The outcome of a request for new keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refreshed {
-    /// They were fetched just now.
+    /// The keys were fetched just now.
     Yes,
-    /// They were not, because that was done a moment ago.
+    /// The keys were fetched too short a time ago.
     TooSoon,
-    /// They could not be fetched, or not in time.
+    /// The fetch failed or was late.
     Failed,
 }
 
@@ -93,24 +94,24 @@ impl KeySetSource {
             settings,
             keys: ArcSwapOption::empty(),
             fetches: Mutex::default(),
-            asked: Notify::new(),
+            requested: Notify::new(),
             ended: watch::Sender::new(()),
             failure_log: Throttle::default(),
         }
     }
 
-    /// Where the keys are, without the query, which need not be public.
+    /// Returns the URL without its query, which may be secret.
     pub(super) fn name(&self) -> String {
         let text = self.address.to_string();
         text.split_once('?').map_or(text.as_str(), |(before, _)| before).to_owned()
     }
 
-    /// The last known keys.
+    /// Returns the last keys.
     pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
         self.keys.load_full()
     }
 
-    /// Fetches at once, then again and again, until it is told to stop.
+    /// Fetches at once, then repeatedly, until `stop` is cancelled.
     pub(super) async fn run(&self, fetcher: &Fetcher, stop: &CancellationToken) {
         loop {
             tokio::select! {
@@ -118,41 +119,42 @@ impl KeySetSource {
                 () = self.fetch(fetcher) => {}
             }
             let next = Instant::now() + self.pause();
-            // A permit that is left over from a wish which was fulfilled meanwhile wakes nobody for nothing.
+            // A notification of a request that was already served has no effect.
             while !self.fetches.lock().pending {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep_until(next) => break,
-                    () = self.asked.notified() => {}
+                    () = self.requested.notified() => {}
                 }
             }
         }
     }
 
-    /// Fetches the keys. What cannot be used leaves the last known ones in place.
+    /// Fetches the keys. If that fails, the last ones stay.
     ///
-    /// For [`KeySetSource::run`], and for commands that fetch once; not cancellation safe with regard to those who wait.
+    /// [`KeySetSource::run`] calls it, and commands that fetch once. Not cancellation safe:
+    /// requests that wait would not be notified.
     pub(super) async fn fetch(&self, fetcher: &Fetcher) {
         {
             let mut fetches = self.fetches.lock();
             fetches.pending = true;
             fetches.began = Some(Instant::now());
         }
-        let asked = SystemTime::now();
+        let requested = SystemTime::now();
         let outcome = match fetcher.fetch(&self.address).await {
             Ok(body) => {
-                KeySet::parse(&body, &self.settings.algorithms, asked).map_err(|error| error.to_string())
+                KeySet::parse(&body, &self.settings.algorithms, requested).map_err(|error| error.to_string())
             }
             Err(error) => Err(error.to_string()),
         };
         match outcome {
-            Ok(keys) => self.take(keys),
+            Ok(keys) => self.store(keys),
             Err(error) => self.fail(&error),
         }
         self.ended.send_replace(());
     }
 
-    fn take(&self, keys: KeySet) {
+    fn store(&self, keys: KeySet) {
         let count = keys.len();
         let before = self.keys.swap(Some(Arc::new(keys)));
         let failures = {
@@ -181,12 +183,13 @@ impl KeySetSource {
                 error,
                 known,
                 silenced,
-                "cannot fetch the keys for tokens; the last known ones count"
+                "cannot fetch the keys for tokens; the last known ones stay in use"
             );
         }
     }
 
-    /// How long to wait before the next fetch, with jitter: the refresh time, or after failures less, doubling.
+    /// Returns the pause before the next fetch, with jitter: the refresh time, or after failures a
+    /// shorter one that doubles.
     fn pause(&self) -> Duration {
         let failures = self.fetches.lock().failures;
         let pause = match failures {
@@ -200,12 +203,12 @@ impl KeySetSource {
         pause.mul_f64(0.9 + 0.2 * fastrand::f64())
     }
 
-    /// Has the keys fetched again, unless that was done a moment ago, and waits for it no longer than a fetch may take.
-    /// Whoever asks while a fetch is pending waits for that one.
+    /// Requests new keys, unless they were fetched a moment ago, and waits for at most the timeout
+    /// of a fetch. If a fetch is pending, it waits for that one.
     ///
-    /// Cancellation safe: the fetch goes on without whoever asked.
+    /// Cancellation safe: the fetch goes on.
     pub(super) async fn refresh(&self) -> Refreshed {
-        // Before the look, so that no end is missed.
+        // Subscribed before the check, so that no end is missed.
         let mut ended = self.ended.subscribe();
         {
             let mut fetches = self.fetches.lock();
@@ -214,7 +217,7 @@ impl KeySetSource {
                     return if fetches.failures > 0 { Refreshed::Failed } else { Refreshed::TooSoon };
                 }
                 fetches.pending = true;
-                self.asked.notify_one();
+                self.requested.notify_one();
             }
         }
         match tokio::time::timeout(self.settings.timeout, ended.changed()).await {

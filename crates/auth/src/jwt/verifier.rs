@@ -1,4 +1,4 @@
-//! Decides whether a token counts.
+//! The verification of tokens.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,18 +22,18 @@ use crate::{Denial, DenialReason, Scope};
 use tidings_event::Identity;
 use tidings_metrics::Metrics;
 
-/// What a token proves.
+/// The result of a successful verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
-    /// Who brings it. Its `expires` is the token's `exp`: always there, and past where the leeway was needed.
+    /// The identity. Its `expires` is `exp`: always set, and in the past if the leeway was needed.
     pub identity: Identity,
-    /// What it allows.
+    /// The allowed workspaces.
     pub scope: Scope,
-    /// Until when it is accepted: `exp` and the leeway.
+    /// The time until which the token is accepted: `exp` and the leeway.
     pub accepted_until: SystemTime,
 }
 
-/// Checks tokens by the configured algorithms, keys and rules.
+/// Verifies tokens by the configured algorithms, keys and rules.
 #[derive(Debug)]
 pub struct Verifier {
     pub(super) algorithms: Algorithms,
@@ -41,21 +41,21 @@ pub struct Verifier {
     pub(super) keys: VerifierKeys,
 }
 
-/// The keys that vouch for tokens.
+/// The keys that verify tokens.
 #[derive(Debug)]
 pub(super) enum VerifierKeys {
     /// Those of the configuration and of its files.
     Configured(ConfiguredKeys),
-    /// Those at addresses. There is at least one.
+    /// Those at URLs; at least one.
     Fetched(Box<Fetcher>, Vec<KeySetSource>),
 }
 
 impl Verifier {
-    /// Takes a configuration. Reads the files of keys and thus blocks; fetches nothing yet.
+    /// Creates a verifier. Reads the key files, and so blocks; fetches nothing yet.
     ///
     /// # Errors
     ///
-    /// [`JwtSetupError`] says which key of the configuration is to be mended.
+    /// Returns a [`JwtSetupError`] that names the key of the configuration to correct.
     pub fn new(config: &JwtConfig, metrics: &Metrics) -> Result<Self, JwtSetupError> {
         let keys = match (material::source(config)?, ConfiguredKeys::open(config)?) {
             (_, Some(keys)) => VerifierKeys::Configured(keys),
@@ -70,8 +70,8 @@ impl Verifier {
         Ok(Self { algorithms: config.algorithm.clone(), rules: Rules::new(config), keys })
     }
 
-    /// Keeps keys at addresses and in files fresh until it is told to stop. Without it, keys at addresses are never had. Where
-    /// there are neither it only waits for the end.
+    /// Updates the keys at URLs and in files until `stop` is cancelled. Without it, keys at URLs
+    /// are never fetched. Without both it only waits.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         match &self.keys {
             VerifierKeys::Configured(keys) => keys.watch(&stop).await,
@@ -81,8 +81,8 @@ impl Verifier {
         }
     }
 
-    /// Has the files of keys read again by [`Verifier::run`], whether or not they have changed; returns whether there are any.
-    /// Keys at addresses are left alone.
+    /// Requests that [`Verifier::run`] reads the key files, changed or not; returns whether there
+    /// are any. Keys at URLs are not fetched.
     pub fn reload(&self) -> bool {
         match &self.keys {
             VerifierKeys::Configured(keys) => keys.reload(),
@@ -90,15 +90,15 @@ impl Verifier {
         }
     }
 
-    /// Fetches all keys once: for a command that checks one token and has no use for [`Verifier::run`]. Takes as long as
-    /// the slowest fetch may; what cannot be fetched is found missing when a token needs it.
+    /// Fetches all keys once, for a command that verifies one token without [`Verifier::run`].
+    /// Takes as long as the slowest fetch. Failures show when a token needs a missing key.
     pub async fn fetch_once(&self) {
         if let VerifierKeys::Fetched(fetcher, sources) = &self.keys {
             join_all(sources.iter().map(|source| source.fetch(fetcher))).await;
         }
     }
 
-    /// The addresses whose keys were never had, without their queries.
+    /// Returns the URLs without any keys yet, without their queries.
     #[must_use]
     pub fn without_keys(&self) -> Vec<String> {
         match &self.keys {
@@ -109,14 +109,14 @@ impl Verifier {
         }
     }
 
-    /// Checks a token: form, algorithm, key, signature, time, issuer, audience, claims, in this order. A key that is not
-    /// known is asked for, which takes up to `auth.jwt.jwks_timeout_seconds`.
+    /// Verifies a token: form, algorithm, key, signature, time, issuer, audience, claims, in this
+    /// order. For an unknown key it waits for a fetch, at most `auth.jwt.jwks_timeout_seconds`.
     ///
     /// Cancellation safe.
     ///
     /// # Errors
     ///
-    /// The first check that the token does not pass.
+    /// Returns the denial of the first failed check.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, Denial> {
         let form = TokenForm::parse(token)?;
         let algorithm = self.algorithm(&form)?;
@@ -125,15 +125,16 @@ impl Verifier {
         for (_, checked) in self.rules.check(&form.claims, SystemTime::now()) {
             checked?;
         }
-        self.rules.take(&form.claims)
+        self.rules.read(&form.claims)
     }
 
-    /// Checks a token as [`Verifier::verify`] does, and goes on after what it does not pass, so as to tell everything.
+    /// Verifies a token as [`Verifier::verify`] does, and continues after a failed check to report
+    /// all of them.
     pub async fn explain(&self, token: &str) -> Explanation {
         explain(self, token).await
     }
 
-    /// The algorithm of a token, if it is one of those that are configured.
+    /// Returns the algorithm of a token, if it is configured.
     pub(super) fn algorithm(&self, form: &TokenForm<'_>) -> Result<Algorithm, Denial> {
         form.algorithm.filter(|algorithm| self.algorithms.as_slice().contains(algorithm)).ok_or_else(|| {
             let detail = "the token is signed with an algorithm that is not in auth.jwt.algorithm";
@@ -141,7 +142,7 @@ impl Verifier {
         })
     }
 
-    /// The keys that may have signed a token; never none.
+    /// Returns the keys that may have signed a token; never empty.
     pub(super) async fn candidates(
         &self,
         form: &TokenForm<'_>,
@@ -151,8 +152,8 @@ impl Verifier {
             VerifierKeys::Configured(keys) => return Ok(keys.candidates(algorithm)),
             VerifierKeys::Fetched(_, sources) => sources,
         };
-        // Keys vouch for the issuer that they are bound to and for no other; whose keys are looked at is up to the token,
-        // and which issuer it names is part of what its signature covers.
+        // Keys verify tokens of their own issuer only. The token's issuer selects the keys, and the
+        // signature covers the issuer.
         let issuer = form.claims.text("iss");
         let bound = |source: &&KeySetSource| source.issuer.is_none() || source.issuer.as_deref() == issuer;
         let sources: Vec<&KeySetSource> = sources.iter().filter(bound).collect();
@@ -178,7 +179,7 @@ impl Verifier {
             Refreshed::TooSoon => younger(&form.claims, source),
         });
         Err(if undecided {
-            let detail = "the keys for this token cannot be had at the moment: try again";
+            let detail = "the keys for this token are not available now: try again later";
             Denial::passing(DenialReason::KeysUnavailable, detail)
         } else {
             let detail = "no key is known for this token: its `kid` is not among the published keys";
@@ -187,14 +188,15 @@ impl Verifier {
     }
 }
 
-/// Whether a token may be younger than the keys that are known: then its key may be too, and it is to be tried again once
-/// they may be fetched again. What it says of its age is not proven, and decides only how it is refused.
+/// Returns whether a token may be younger than the known keys. Then its key may be younger too, and
+/// the client should retry after the next fetch. The token's age is not verified, and only selects
+/// the denial.
 fn younger(claims: &Claims, source: &KeySetSource) -> bool {
     let Some(keys) = source.keys() else { return true };
-    claims.time("iat").ok().flatten().is_none_or(|issued| issued >= keys.asked)
+    claims.time("iat").ok().flatten().is_none_or(|issued| issued >= keys.requested)
 }
 
-/// Whether one of these keys has signed a token.
+/// Checks that one of these keys has signed a token.
 pub(super) fn signed(
     form: &TokenForm<'_>,
     algorithm: Algorithm,
@@ -203,7 +205,7 @@ pub(super) fn signed(
     if candidates.iter().any(|key| key.verifies(algorithm, form.signed, form.signature)) {
         return Ok(());
     }
-    Err(Denial::unauthenticated(DenialReason::Signature, "the signature is not that of the key"))
+    Err(Denial::unauthenticated(DenialReason::Signature, "the signature does not match the key"))
 }
 
 fn sources(config: &JwtConfig, settings: &SourceSettings) -> Result<Vec<KeySetSource>, JwtSetupError> {

@@ -1,4 +1,4 @@
-//! Answers that are used again, and those that are not.
+//! Responses that are used again, and those that are not.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,15 +9,15 @@ use crate::DenialKind;
 async fn naming_app(cache_control: &'static str) -> TestApp {
     TestApp::start(move |seen| async move {
         let user = seen.header("cookie").trim_start_matches("session=").to_owned();
-        let mut answer = answered(200, &[("cache-control", cache_control)]);
-        answer.headers_mut().insert("x-tidings-user", HeaderValue::from_str(&user).unwrap());
-        answer
+        let mut response = response(200, &[("cache-control", cache_control)]);
+        response.headers_mut().insert("x-tidings-user", HeaderValue::from_str(&user).unwrap());
+        response
     })
     .await
 }
 
 #[tokio::test]
-async fn an_answer_is_used_again_for_the_same_question_only() {
+async fn response_is_used_again_for_equal_requests_only() {
     let app = naming_app("private, max-age=60").await;
     let auth = app.auth();
     for name in ["u1", "u2", "u1", "u2"] {
@@ -27,7 +27,7 @@ async fn an_answer_is_used_again_for_the_same_question_only() {
     let until = read(&auth, &of_user(&auth, "u1")).await.unwrap().until.unwrap();
     assert!(until > Instant::now() + Duration::from_secs(40), "{until:?}");
 
-    // Another workspace, another action, another address: other questions.
+    // Another workspace, action or address makes another request.
     let other = WorkspaceId::parse("other").unwrap();
     auth.ask(&other, Action::Subscribe, &of_user(&auth, "u1")).await.unwrap();
     auth.ask(&acme(), Action::Publish, &of_user(&auth, "u1")).await.unwrap_err();
@@ -36,7 +36,7 @@ async fn an_answer_is_used_again_for_the_same_question_only() {
 }
 
 #[tokio::test]
-async fn without_leave_the_app_is_asked_each_time() {
+async fn app_decides_each_time_without_permission_to_cache() {
     for cache_control in ["no-store", "max-age=60, no-cache", "max-age=0", "s-maxage=60"] {
         let app = naming_app(cache_control).await;
         let auth = app.auth();
@@ -47,7 +47,7 @@ async fn without_leave_the_app_is_asked_each_time() {
 }
 
 #[tokio::test]
-async fn no_answer_is_kept_longer_than_configured() {
+async fn response_is_stored_no_longer_than_configured() {
     let app = naming_app("max-age=3600").await;
     let auth = app.auth_with(|config| config.cache_max_seconds = seconds(0.3));
     let first = read(&auth, &of_user(&auth, "u1")).await.unwrap().until.unwrap();
@@ -58,7 +58,7 @@ async fn no_answer_is_kept_longer_than_configured() {
 }
 
 #[tokio::test]
-async fn the_number_of_answers_is_bounded() {
+async fn number_of_stored_responses_is_bounded() {
     let app = naming_app("max-age=60").await;
     let auth = app.auth_with(|config| config.cache_entries = 1);
     for name in ["u1", "u2", "u2", "u1"] {
@@ -68,7 +68,7 @@ async fn the_number_of_answers_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_used_again_only_where_the_app_allows_that() {
+async fn rejection_is_used_again_only_as_the_app_allows() {
     for (status, headers, asked) in [
         (401, &[][..], 2),
         (403, &[], 2),
@@ -77,7 +77,7 @@ async fn a_refusal_is_used_again_only_where_the_app_allows_that() {
         (404, &[("cache-control", "max-age=60")], 2),
         (500, &[("cache-control", "max-age=60")], 2),
     ] {
-        let app = TestApp::saying(status, headers).await;
+        let app = TestApp::responding(status, headers).await;
         let auth = app.auth();
         for _ in 0..2 {
             read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
@@ -87,13 +87,13 @@ async fn a_refusal_is_used_again_only_where_the_app_allows_that() {
 }
 
 #[tokio::test]
-async fn a_changed_mind_counts_at_once_when_the_app_is_asked_again() {
+async fn repeated_check_replaces_a_stored_response() {
     let member = Arc::new(AtomicBool::new(true));
     let is_member = Arc::clone(&member);
     let app = TestApp::start(move |_| {
         let is_member = is_member.load(Ordering::SeqCst);
         async move {
-            if is_member { answered(200, &[("cache-control", "max-age=60")]) } else { answered(403, &[]) }
+            if is_member { response(200, &[("cache-control", "max-age=60")]) } else { response(403, &[]) }
         }
     })
     .await;
@@ -104,8 +104,8 @@ async fn a_changed_mind_counts_at_once_when_the_app_is_asked_again() {
     read(&auth, &auth_request).await.unwrap();
     assert_eq!(app.asked(), 1);
     let denial = auth.ask_again(&acme(), Action::Subscribe, &auth_request).await.unwrap_err();
-    assert_eq!(denial.standing, DenialKind::Forbidden);
-    // What it said before is forgotten too.
+    assert_eq!(denial.kind, DenialKind::Forbidden);
+    // The earlier response is no longer stored.
     read(&auth, &auth_request).await.unwrap_err();
     assert_eq!(app.asked(), 3);
 }

@@ -1,4 +1,4 @@
-//! Asking a real HTTP server.
+//! Requests to a real HTTP server.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,10 +26,10 @@ mod outages;
 mod rules;
 mod sharing;
 
-/// Longer than anything takes that comes at all.
+/// Longer than any event of these tests takes.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// What the app was asked: path and query, and headers.
+/// A request that the app received.
 #[derive(Debug, Clone)]
 struct Seen {
     method: String,
@@ -37,33 +37,33 @@ struct Seen {
     headers: HashMap<String, String>,
 }
 
-/// An app that answers as it is told, and remembers what it was asked.
+/// An app with given responses, which stores the requests that it received.
 struct TestApp {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     _server: JoinSet<()>,
 }
 
-type Answered = Response<Full<Bytes>>;
+type TestResponse = Response<Full<Bytes>>;
 
 impl TestApp {
-    async fn start<F: Future<Output = Answered> + Send + 'static>(
-        answer: impl Fn(Seen) -> F + Send + Sync + 'static,
+    async fn start<F: Future<Output = TestResponse> + Send + 'static>(
+        respond: impl Fn(Seen) -> F + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (seen, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answer));
+        let (seen, respond) = (Arc::new(Mutex::new(Vec::new())), Arc::new(respond));
         let mut server = JoinSet::new();
         let noted = Arc::clone(&seen);
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (noted, answer) = (Arc::clone(&noted), Arc::clone(&answer));
+                let (noted, respond) = (Arc::clone(&noted), Arc::clone(&respond));
                 let service = service_fn(move |request: Request<Incoming>| {
                     let seen = Seen::of(&request);
                     noted.lock().push(seen.clone());
-                    let answer = answer(seen);
-                    async move { Ok::<_, std::convert::Infallible>(answer.await) }
+                    let response = respond(seen);
+                    async move { Ok::<_, std::convert::Infallible>(response.await) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
@@ -73,12 +73,12 @@ impl TestApp {
         Self { address, seen, _server: server }
     }
 
-    /// An app that always gives the same answer.
-    async fn saying(status: u16, headers: &[(&'static str, &'static str)]) -> Self {
+    /// An app that always gives the same response.
+    async fn responding(status: u16, headers: &[(&'static str, &'static str)]) -> Self {
         let headers = headers.to_vec();
         Self::start(move |_| {
-            let answer = answered(status, &headers);
-            async move { answer }
+            let response = response(status, &headers);
+            async move { response }
         })
         .await
     }
@@ -112,7 +112,7 @@ impl Seen {
     }
 }
 
-fn answered(status: u16, headers: &[(&'static str, &'static str)]) -> Answered {
+fn response(status: u16, headers: &[(&'static str, &'static str)]) -> TestResponse {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
@@ -136,7 +136,7 @@ fn seconds(seconds: f64) -> Seconds {
     Seconds::new(Duration::from_secs_f64(seconds))
 }
 
-/// What a client with a session cookie asks with.
+/// The data for the app of a client with a session cookie.
 fn of_user(auth: &ForwardAuth, user: &str) -> AuthRequest {
     from(auth, user, "192.0.2.7")
 }
@@ -156,16 +156,16 @@ async fn read(auth: &ForwardAuth, auth_request: &AuthRequest) -> Result<Decision
     tokio::time::timeout(DEADLINE, auth.ask(&acme(), Action::Subscribe, auth_request)).await.unwrap()
 }
 
-/// The user that is let in.
+/// Returns the user that the app accepts.
 async fn user(auth: &ForwardAuth, name: &str) -> String {
     let decision = read(auth, &of_user(auth, name)).await.unwrap();
     decision.identity.user.map(|user| user.to_string()).unwrap_or_default()
 }
 
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+async fn eventually(description: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
+        assert!(Instant::now() < deadline, "not in time: {description}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! An app that is away, slow, or gives up a connection.
+//! An app that is down, slow, or closes connections.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -6,7 +6,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::*;
 use crate::{DenialKind, DenialReason};
 
-/// Reads the head of one request; `None` where the client has closed.
+/// Reads the head of one request; returns `None` if the client has closed.
 async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -22,10 +22,11 @@ const FINE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
 async fn passing(auth: &ForwardAuth) {
     let denial = read(auth, &of_user(auth, "u1")).await.unwrap_err();
-    assert_eq!((denial.standing, denial.check), (DenialKind::Passing, DenialReason::AppUnavailable));
+    assert_eq!((denial.kind, denial.reason), (DenialKind::Passing, DenialReason::AppUnavailable));
 }
 
-/// Two sockets on one port, of which neither listens yet: so the port is refused until one does, and nobody else's.
+/// Returns two sockets on one port. The port refuses connections until one listens, and no other
+/// program can take it.
 fn two_sockets() -> [TcpSocket; 2] {
     let socket = |address| {
         let socket = TcpSocket::new_v4().unwrap();
@@ -38,7 +39,7 @@ fn two_sockets() -> [TcpSocket; 2] {
     [first, socket(address)]
 }
 
-/// Answers one request on a new connection, which it leaves open.
+/// Responds to one request on a new connection, which it leaves open.
 async fn serve_one(listener: &TcpListener) -> TcpStream {
     let (mut stream, _) = listener.accept().await.unwrap();
     request(&mut stream).await.unwrap();
@@ -47,13 +48,13 @@ async fn serve_one(listener: &TcpListener) -> TcpStream {
 }
 
 #[tokio::test]
-async fn an_app_that_is_away_refuses_and_lets_in_when_it_is_back() {
+async fn unreachable_app_denies_until_it_is_back() {
     let [first, second] = two_sockets();
     let auth = auth(first.local_addr().unwrap(), |_| {});
     passing(&auth).await;
     let listener = first.listen(8).unwrap();
     let (_, stream) = tokio::join!(user(&auth, "u1"), serve_one(&listener));
-    // It goes, and takes the connection that was kept with it.
+    // The app stops and closes the idle connection.
     drop((stream, listener));
     passing(&auth).await;
     let listener = second.listen(8).unwrap();
@@ -61,12 +62,12 @@ async fn an_app_that_is_away_refuses_and_lets_in_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_breaks_under_a_request_is_replaced() {
+async fn broken_idle_connection_is_replaced() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let auth = auth(listener.local_addr().unwrap(), |_| {});
     let app = async {
         let mut first = serve_one(&listener).await;
-        // The second request comes over the same connection, which ends without an answer.
+        // The second request uses the same connection, which ends without a response.
         request(&mut first).await.unwrap();
         drop(first);
         let (mut second, _) = listener.accept().await.unwrap();
@@ -82,7 +83,7 @@ async fn a_kept_connection_that_breaks_under_a_request_is_replaced() {
 }
 
 #[tokio::test]
-async fn an_app_that_breaks_off_always_is_asked_twice_and_no_more() {
+async fn request_is_repeated_once_after_a_broken_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let auth = auth(listener.local_addr().unwrap(), |_| {});
     let mut app = JoinSet::new();
@@ -100,25 +101,25 @@ async fn an_app_that_breaks_off_always_is_asked_twice_and_no_more() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_in_time_does_not_count() {
+async fn late_response_does_not_count() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let auth = auth(listener.local_addr().unwrap(), |config| config.timeout_seconds = seconds(0.2));
-    // The system accepts; nobody answers.
+    // The system accepts the connection; no program responds.
     let begun = Instant::now();
     passing(&auth).await;
     assert!(begun.elapsed() >= Duration::from_millis(200));
 }
 
 #[tokio::test]
-async fn a_body_is_not_waited_for_and_its_head_decides() {
+async fn head_decides_without_waiting_for_the_body() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let auth = auth(listener.local_addr().unwrap(), |_| {});
     for length in ["10", "9999999999"] {
-        let answer = format!("HTTP/1.1 200 OK\r\nx-tidings-user: u1\r\ncontent-length: {length}\r\n\r\nx");
+        let response = format!("HTTP/1.1 200 OK\r\nx-tidings-user: u1\r\ncontent-length: {length}\r\n\r\nx");
         let (name, stream) = tokio::join!(user(&auth, "u1"), async {
             let (mut stream, _) = listener.accept().await.unwrap();
             request(&mut stream).await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(response.as_bytes()).await.unwrap();
             stream
         });
         assert_eq!(name, "u1");
@@ -127,22 +128,22 @@ async fn a_body_is_not_waited_for_and_its_head_decides() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_or_too_much_of_it_does_not_count() {
+async fn response_that_is_invalid_or_too_large_does_not_count() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let auth = auth(listener.local_addr().unwrap(), |_| {});
-    for answer in
+    for response in
         ["no HTTP\r\n\r\n".to_owned(), format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(100_000))]
     {
         let mut app = JoinSet::new();
         tokio::join!(passing(&auth), async {
-            // Each of the two times.
+            // The request is repeated once.
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 request(&mut stream).await.unwrap();
-                let answer = answer.clone();
+                let response = response.clone();
                 app.spawn(async move {
-                    // The client may have seen enough before the end.
-                    let _ = stream.write_all(answer.as_bytes()).await;
+                    // The client may close before it has read everything.
+                    let _ = stream.write_all(response.as_bytes()).await;
                     let _ = stream.read_u8().await;
                 });
             }

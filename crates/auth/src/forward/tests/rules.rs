@@ -1,11 +1,11 @@
-//! What the app is told, and what its answers mean.
+//! The data that the app receives, and the meaning of its responses.
 
 use super::*;
 use crate::{DenialKind, DenialReason};
 
 #[tokio::test]
-async fn the_app_is_told_who_asks_and_what_for() {
-    let app = TestApp::saying(200, &[("x-tidings-user", "u1")]).await;
+async fn app_receives_the_client_and_its_action() {
+    let app = TestApp::responding(200, &[("x-tidings-user", "u1")]).await;
     let auth = app.auth_with(|config| config.headers = vec!["X-Api-Key".to_owned()]);
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -53,8 +53,8 @@ async fn the_app_is_told_who_asks_and_what_for() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_final_only_when_the_app_says_so() {
-    for (status, standing, check) in [
+async fn denial_is_final_only_for_401_and_403() {
+    for (status, kind, reason) in [
         (401, DenialKind::Unauthenticated, DenialReason::App),
         (403, DenialKind::Forbidden, DenialReason::App),
         (404, DenialKind::Passing, DenialReason::AppUnavailable),
@@ -62,56 +62,56 @@ async fn a_refusal_is_final_only_when_the_app_says_so() {
         (500, DenialKind::Passing, DenialReason::AppUnavailable),
         (503, DenialKind::Passing, DenialReason::AppUnavailable),
     ] {
-        let app = TestApp::saying(status, &[("x-tidings-user", "u1")]).await;
+        let app = TestApp::responding(status, &[("x-tidings-user", "u1")]).await;
         let auth = app.auth();
         let denial = read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
-        assert_eq!((denial.standing, denial.check), (standing, check), "{status}");
+        assert_eq!((denial.kind, denial.reason), (kind, reason), "{status}");
     }
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn redirect_is_not_followed() {
     let app = TestApp::start(|seen| async move {
         match seen.target.as_str() {
-            "/login" => answered(200, &[]),
-            _ => answered(302, &[("location", "/login")]),
+            "/login" => response(200, &[]),
+            _ => response(302, &[("location", "/login")]),
         }
     })
     .await;
     let auth = app.auth();
     let denial = read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
-    assert_eq!(denial.check, DenialReason::AppUnavailable);
+    assert_eq!(denial.reason, DenialReason::AppUnavailable);
     assert_eq!(app.asked(), 1);
 }
 
 #[tokio::test]
-async fn who_reads_does_not_write_unless_the_app_means_it() {
+async fn publishing_needs_the_header_of_the_app() {
     for (headers, allowed) in [(&[][..], false), (&[("x-tidings-publish", "true")], true)] {
-        let app = TestApp::saying(204, headers).await;
+        let app = TestApp::responding(204, headers).await;
         let auth = app.auth();
         let auth_request = of_user(&auth, "u1");
         read(&auth, &auth_request).await.unwrap();
         let published = auth.ask(&acme(), Action::Publish, &auth_request).await;
-        let denied = published.err().map(|denial| (denial.standing, denial.check));
+        let denied = published.err().map(|denial| (denial.kind, denial.reason));
         assert_eq!(denied, (!allowed).then_some((DenialKind::Forbidden, DenialReason::Publish)));
     }
 }
 
 #[tokio::test]
-async fn a_user_that_is_none_lets_nobody_in() {
-    let app = TestApp::saying(200, &[("x-tidings-user", "")]).await;
+async fn invalid_user_is_not_accepted() {
+    let app = TestApp::responding(200, &[("x-tidings-user", "")]).await;
     let auth = app.auth();
     let denial = read(&auth, &of_user(&auth, "u1")).await.unwrap_err();
-    assert_eq!((denial.standing, denial.check), (DenialKind::Passing, DenialReason::AppUnavailable));
+    assert_eq!((denial.kind, denial.reason), (DenialKind::Passing, DenialReason::AppUnavailable));
 }
 
 #[tokio::test]
-async fn another_page_is_not_asked_for_a_workspace_of_dots() {
-    let app = TestApp::saying(200, &[]).await;
+async fn workspace_of_dots_sends_no_request() {
+    let app = TestApp::responding(200, &[]).await;
     let auth = app.auth();
     let dots = WorkspaceId::parse("..").unwrap();
     let denial = auth.ask(&dots, Action::Subscribe, &of_user(&auth, "u1")).await.unwrap_err();
-    assert_eq!((denial.standing, denial.check), (DenialKind::Forbidden, DenialReason::App));
+    assert_eq!((denial.kind, denial.reason), (DenialKind::Forbidden, DenialReason::App));
     assert_eq!(app.asked(), 0);
 }
 
@@ -119,9 +119,9 @@ async fn another_page_is_not_asked_for_a_workspace_of_dots() {
 async fn outcomes_are_counted() {
     let app = TestApp::start(|seen| async move {
         match seen.header("cookie") {
-            "session=in" => answered(200, &[("cache-control", "max-age=60")]),
-            "session=out" => answered(403, &[]),
-            _ => answered(500, &[]),
+            "session=in" => response(200, &[("cache-control", "max-age=60")]),
+            "session=out" => response(403, &[]),
+            _ => response(500, &[]),
         }
     })
     .await;
@@ -136,8 +136,8 @@ async fn outcomes_are_counted() {
 }
 
 #[tokio::test]
-async fn nothing_secret_is_shown() {
-    let app = TestApp::saying(200, &[]).await;
+async fn debug_shows_no_secret() {
+    let app = TestApp::responding(200, &[]).await;
     let auth = app.auth_with(|config| {
         config.url = ForwardUrl::new(format!("http://{}/?key=s3cret", app.address));
     });
@@ -145,7 +145,7 @@ async fn nothing_secret_is_shown() {
     assert!(shown.contains("cookie") && !shown.contains("s3cret"), "{shown}");
 }
 
-/// Log lines, kept for the test.
+/// Stores log lines for a test.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -161,7 +161,7 @@ impl std::io::Write for Lines {
 }
 
 #[tokio::test]
-async fn a_failure_is_logged_once_a_second_without_anything_secret() {
+async fn failure_is_logged_once_a_second_without_secrets() {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -169,11 +169,11 @@ async fn a_failure_is_logged_once_a_second_without_anything_secret() {
         .with_writer(move || writer.clone())
         .with_max_level(tracing::Level::TRACE);
     let _subscribed = tracing::subscriber::set_default(subscriber.finish());
-    let app = TestApp::saying(500, &[("x-tidings-user", "u1")]).await;
+    let app = TestApp::responding(500, &[("x-tidings-user", "u1")]).await;
     let auth = app.auth_with(|config| {
         config.url = ForwardUrl::new(format!("http://{}/may/{{workspace}}?key=s3cret", app.address));
     });
-    // The first time that any test comes to the place of the line, tracing may not see yet that somebody listens here.
+    // On the first call of any test, tracing may not know yet that this test subscribes.
     read(&app.auth(), &of_user(&auth, "u1")).await.unwrap_err();
     tracing::callsite::rebuild_interest_cache();
     lines.0.lock().clear();
@@ -183,7 +183,7 @@ async fn a_failure_is_logged_once_a_second_without_anything_secret() {
     let text = String::from_utf8(lines.0.lock().clone()).unwrap();
     let ours: Vec<&str> = text.lines().filter(|line| line.contains("tidings_auth::")).collect();
     let expected = format!(
-        "the app gave no answer that counts: nobody new is let in by it url=http://{}/may/{{workspace}}?*** \
+        "the app gave no valid response: it accepts no new client url=http://{}/may/{{workspace}}?*** \
          error=status 500, which is none of 2xx, 401 and 403 silenced=0",
         app.address
     );

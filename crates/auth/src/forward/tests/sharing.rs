@@ -1,11 +1,11 @@
-//! Many who ask at the same time.
+//! Many clients at the same time.
 
 use tokio::sync::Semaphore;
 
 use super::*;
 use crate::DenialKind;
 
-/// An app that answers as many questions as it is allowed to.
+/// An app that responds once for each permit.
 async fn gated_app() -> (TestApp, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let opened = Arc::clone(&gate);
@@ -13,52 +13,52 @@ async fn gated_app() -> (TestApp, Arc<Semaphore>) {
         let gate = Arc::clone(&opened);
         async move {
             gate.acquire().await.unwrap().forget();
-            answered(200, &[])
+            response(200, &[])
         }
     })
     .await;
     (app, gate)
 }
 
-/// Asks in a task.
+/// Sends a request in a task.
 fn auth_request(
     auth: &ForwardAuth,
     tasks: &mut JoinSet<Result<Decision, Denial>>,
     user: &str,
 ) -> tokio::task::AbortHandle {
-    // Of one address not all slots may be taken.
+    // One address may not use all slots.
     let last: u8 = user.bytes().fold(0, u8::wrapping_add);
     let (auth, auth_request) = (auth.clone(), from(auth, user, &format!("192.0.2.{last}")));
     tasks.spawn(async move { auth.ask(&acme(), Action::Subscribe, &auth_request).await })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_who_have_the_same_question_share_one_request() {
+async fn clients_with_equal_requests_share_one() {
     let (app, gate) = gated_app().await;
     let auth = app.auth();
     let mut tasks = JoinSet::new();
     for _ in 0..50 {
         auth_request(&auth, &mut tasks, "u1");
     }
-    eventually("the question", || app.asked() == 1 && auth.0.in_flight.waiting() == 50).await;
+    eventually("the request", || app.asked() == 1 && auth.0.in_flight.waiting() == 50).await;
     gate.add_permits(1);
     while let Some(outcome) = tasks.join_next().await {
         outcome.unwrap().unwrap();
     }
     assert_eq!(app.asked(), 1);
-    assert_eq!(auth.0.in_flight.flights(), 0);
+    assert_eq!(auth.0.in_flight.open_requests(), 0);
 }
 
 #[tokio::test]
-async fn the_request_goes_on_when_the_first_one_leaves() {
+async fn request_goes_on_when_its_first_client_leaves() {
     let (app, gate) = gated_app().await;
     let auth = app.auth();
     let mut tasks = JoinSet::new();
     let first = auth_request(&auth, &mut tasks, "u1");
-    eventually("the question", || app.asked() == 1).await;
+    eventually("the request", || app.asked() == 1).await;
     auth_request(&auth, &mut tasks, "u1");
     auth_request(&auth, &mut tasks, "u1");
-    eventually("three who wait", || auth.0.in_flight.waiting() == 3).await;
+    eventually("three clients wait", || auth.0.in_flight.waiting() == 3).await;
     first.abort();
     assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
     gate.add_permits(1);
@@ -69,32 +69,32 @@ async fn the_request_goes_on_when_the_first_one_leaves() {
 }
 
 #[tokio::test]
-async fn a_request_that_nobody_waits_for_ends_and_leaves_nothing() {
+async fn request_without_clients_ends() {
     let (app, gate) = gated_app().await;
     let auth = app.auth_with(|config| (config.concurrent, config.queue) = (1, 0));
     let mut tasks = JoinSet::new();
     auth_request(&auth, &mut tasks, "u1");
-    eventually("the question", || app.asked() == 1).await;
+    eventually("the request", || app.asked() == 1).await;
     tasks.shutdown().await;
-    assert_eq!((auth.0.in_flight.flights(), auth.0.metrics.in_flight.get()), (0, 0));
+    assert_eq!((auth.0.in_flight.open_requests(), auth.0.metrics.in_flight.get()), (0, 0));
     // Its slot is free again.
     gate.add_permits(2);
     user(&auth, "u2").await;
 }
 
 #[tokio::test]
-async fn requests_are_bounded_and_so_are_those_who_wait() {
+async fn open_and_waiting_requests_are_bounded() {
     let (app, gate) = gated_app().await;
     let auth = app.auth_with(|config| (config.concurrent, config.queue) = (2, 3));
     let mut tasks = JoinSet::new();
     for name in ["u1", "u2", "u3", "u4", "u5"] {
         auth_request(&auth, &mut tasks, name);
     }
-    eventually("two requests", || app.asked() == 2 && auth.0.in_flight.flights() == 5).await;
+    eventually("two requests", || app.asked() == 2 && auth.0.in_flight.open_requests() == 5).await;
     assert_eq!(auth.0.metrics.in_flight.get(), 2);
     let denial = read(&auth, &of_user(&auth, "u6")).await.unwrap_err();
-    assert_eq!(denial.standing, DenialKind::Passing);
-    // Who has a question that is under way already takes no place.
+    assert_eq!(denial.kind, DenialKind::Passing);
+    // A client with an equal open request needs no slot.
     auth_request(&auth, &mut tasks, "u5");
     gate.add_permits(1);
     eventually("a third request", || app.asked() == 3).await;
@@ -106,7 +106,7 @@ async fn requests_are_bounded_and_so_are_those_who_wait() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_slot_counts_towards_the_deadline() {
+async fn wait_for_a_slot_counts_towards_the_deadline() {
     let (app, _gate) = gated_app().await;
     let auth = app.auth_with(|config| {
         config.concurrent = 1;
@@ -118,15 +118,15 @@ async fn waiting_for_a_slot_counts_towards_the_deadline() {
         auth_request(&auth, &mut tasks, name);
     }
     while let Some(outcome) = tasks.join_next().await {
-        assert_eq!(outcome.unwrap().unwrap_err().standing, DenialKind::Passing);
+        assert_eq!(outcome.unwrap().unwrap_err().kind, DenialKind::Passing);
     }
-    // One after the other, three would take three times as long.
+    // One after the other, three would need three times the timeout.
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
-    assert_eq!(auth.0.in_flight.flights(), 0);
+    assert_eq!(auth.0.in_flight.open_requests(), 0);
 }
 
 #[tokio::test]
-async fn newcomers_do_not_keep_open_streams_waiting() {
+async fn new_clients_do_not_delay_checks_of_open_streams() {
     let (app, gate) = gated_app().await;
     let config = settings(app.address, |config| (config.concurrent, config.queue) = (4, 4));
     let auth = ForwardAuth::with_rechecks(&config, ForwardMetrics::default()).unwrap();
@@ -134,24 +134,27 @@ async fn newcomers_do_not_keep_open_streams_waiting() {
     for number in 0..8 {
         auth_request(&auth, &mut tasks, &format!("newcomer-{number}"));
     }
-    eventually("all slots of newcomers are taken", || app.asked() == 3 && auth.0.in_flight.flights() == 8)
-        .await;
+    eventually("all slots of new clients are used", || {
+        app.asked() == 3 && auth.0.in_flight.open_requests() == 8
+    })
+    .await;
     let denial = read(&auth, &of_user(&auth, "one more")).await.unwrap_err();
-    assert_eq!(denial.standing, DenialKind::Passing);
+    assert_eq!(denial.kind, DenialKind::Passing);
 
-    // Those that are asked about again have a slot of their own, one after the other.
+    // Checks of open streams have a slot of their own, one after the other.
     let mut rechecks = JoinSet::new();
     for number in 0..3 {
         let (auth, auth_request) = (auth.clone(), of_user(&auth, &format!("open-{number}")));
         rechecks.spawn(async move { auth.ask_again(&acme(), Action::Subscribe, &auth_request).await });
     }
-    eventually("one of them is asked about", || app.asked() == 4 && auth.0.in_flight.flights() == 11).await;
-    assert_eq!(auth.0.metrics.in_flight.get(), 4, "all together keep to the bound");
+    eventually("one of them is asked about", || app.asked() == 4 && auth.0.in_flight.open_requests() == 11)
+        .await;
+    assert_eq!(auth.0.metrics.in_flight.get(), 4, "all together stay within the bound");
     tasks.shutdown().await;
     gate.add_permits(20);
     while let Some(outcome) = rechecks.join_next().await {
         outcome.unwrap().unwrap();
     }
-    assert_eq!(auth.0.in_flight.flights(), 0);
+    assert_eq!(auth.0.in_flight.open_requests(), 0);
     user(&auth, "newcomer").await;
 }

@@ -1,4 +1,4 @@
-//! Keys that are configured, and what is wrong with them.
+//! Configured keys, and errors about them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn key_error(config: &JwtConfig) -> KeyError {
 }
 
 #[tokio::test]
-async fn a_secret_stands_in_a_file_with_or_without_a_line_break() {
+async fn secret_file_may_end_with_a_line_break() {
     let directory = tempfile::tempdir().unwrap();
     for text in [SECRET.to_owned(), format!("{SECRET}\n"), format!("{SECRET}\r\n")] {
         let path = directory.path().join("secret");
@@ -40,7 +40,7 @@ async fn a_secret_stands_in_a_file_with_or_without_a_line_break() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_told() {
+fn error_names_the_defect_of_a_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = |text: &str| {
         let path = directory.path().join("key");
@@ -66,9 +66,8 @@ fn a_key_that_cannot_be_used_is_told() {
     assert!(error.starts_with("auth.jwt.public_key_file: cannot read /nowhere/key.pem"), "{error}");
 }
 
-/// A configuration that was not loaded, and so not checked, is refused all the same.
 #[test]
-fn the_verifier_does_not_count_on_the_rules_of_the_configuration() {
+fn verifier_checks_a_configuration_that_was_not_validated() {
     let nothing = config(&[]);
     assert!(matches!(error(&nothing), JwtSetupError::NoAlgorithm));
     let mut several = config(&[("algorithm", "HS256"), ("secret", SECRET)]);
@@ -93,7 +92,7 @@ fn debug_shows_no_key() {
     }
 }
 
-/// A key whose other half nobody has.
+/// A public key whose private key does not exist.
 const OTHER_P256: &str = "-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEW9CMMDpUZqXAynvnnoE8LNkABBai
 LgZ8ZVSw0mKbO+5l+Mxi2Qj+E2B9872b6gEvdZ8hZvuh3PjSKx9GRSdrJg==
@@ -110,7 +109,7 @@ fn by_pair(algorithm: Algorithm, pair: Pair) -> String {
     signed(algorithm, &pair.signing(), None, &claims(&json!({})))
 }
 
-async fn counts(verifier: &Verifier, token: &str) -> bool {
+async fn accepts(verifier: &Verifier, token: &str) -> bool {
     match verifier.verify(token).await {
         Ok(_) => true,
         Err(denial) => {
@@ -121,7 +120,7 @@ async fn counts(verifier: &Verifier, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn two_secrets_count_at_once() {
+async fn two_secrets_are_accepted_at_once() {
     let written = verifier(&[("algorithm", "HS256"), ("secret", OTHER), ("secret_previous", SECRET)]);
     let directory = tempfile::tempdir().unwrap();
     let files = ["new", "old", "retired"].map(|name| directory.path().join(name).display().to_string());
@@ -130,13 +129,13 @@ async fn two_secrets_count_at_once() {
     }
     let filed = verifier(&[("algorithm", "HS256"), ("secret_file", &files.join(","))]);
     for verifier in [written, filed] {
-        assert!(counts(&verifier, &by(OTHER)).await && counts(&verifier, &by(SECRET)).await);
-        assert!(!counts(&verifier, &by("none of the two, but long enough for a hash of this size")).await);
+        assert!(accepts(&verifier, &by(OTHER)).await && accepts(&verifier, &by(SECRET)).await);
+        assert!(!accepts(&verifier, &by("none of the two, but long enough for a hash of this size")).await);
     }
 }
 
 #[tokio::test]
-async fn several_public_keys_count_at_once() {
+async fn several_public_keys_are_accepted_at_once() {
     let pems = format!("a comment\n{}\n{}", Pair::Rsa.public(), Pair::P256.public());
     let written = verifier(&[("algorithm", "RS256,ES256"), ("public_key", &pems)]);
     let directory = tempfile::tempdir().unwrap();
@@ -145,8 +144,8 @@ async fn several_public_keys_count_at_once() {
     std::fs::write(&files[1], Pair::P256.public()).unwrap();
     let filed = verifier(&[("algorithm", "RS256,ES256"), ("public_key_file", &files.join(","))]);
     for verifier in [written, filed] {
-        assert!(counts(&verifier, &by_pair(Algorithm::RS256, Pair::Rsa)).await);
-        assert!(counts(&verifier, &by_pair(Algorithm::ES256, Pair::P256)).await);
+        assert!(accepts(&verifier, &by_pair(Algorithm::RS256, Pair::Rsa)).await);
+        assert!(accepts(&verifier, &by_pair(Algorithm::ES256, Pair::P256)).await);
     }
     let many = Pair::Rsa.public().repeat(9);
     assert_eq!(key_error(&config(&[("algorithm", "RS256"), ("public_key", &many)])), KeyError::TooMany);
@@ -155,7 +154,7 @@ async fn several_public_keys_count_at_once() {
 }
 
 #[test]
-fn mask_of_a_shown_configuration_is_no_key() {
+fn mask_of_a_secret_is_not_a_key() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("key");
     std::fs::write(&path, "***\n").unwrap();
@@ -165,17 +164,17 @@ fn mask_of_a_shown_configuration_is_no_key() {
     }
 }
 
-/// Replaces a file in one step, as its writers should.
+/// Replaces a file in one step, as writers should.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, path).unwrap();
 }
 
-async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+async fn eventually(description: &str, condition: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(15);
     while !condition().await {
-        assert!(Instant::now() < deadline, "{what}");
+        assert!(Instant::now() < deadline, "{description}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -192,37 +191,37 @@ async fn key_files_are_read_again_when_they_change() {
     replace(&path, OTHER);
     let stop = CancellationToken::new();
     let running = tokio::spawn(Arc::clone(&verifier).run(stop.clone()));
-    eventually("the other secret counts", async || counts(&verifier, &by(OTHER)).await).await;
-    assert!(!counts(&verifier, &by(SECRET)).await, "the replaced secret counts no more");
+    eventually("the other secret counts", async || accepts(&verifier, &by(OTHER)).await).await;
+    assert!(!accepts(&verifier, &by(SECRET)).await, "the replaced secret counts no more");
 
-    // What cannot be used leaves the secret before in place; one that can is taken all the same.
+    // Invalid contents leave the previous secret in use; valid ones are read all the same.
     for bad in ["short", "***", Pair::Rsa.public()] {
         replace(&path, bad);
         let VerifierKeys::Configured(keys) = &verifier.keys else { panic!("{:?}", verifier.keys) };
         assert!(!keys.read_again().await, "{bad}");
-        assert!(counts(&verifier, &by(OTHER)).await, "{bad}");
+        assert!(accepts(&verifier, &by(OTHER)).await, "{bad}");
     }
     replace(&path, SECRET);
-    eventually("the first secret counts again", async || counts(&verifier, &by(SECRET)).await).await;
+    eventually("the first secret counts again", async || accepts(&verifier, &by(SECRET)).await).await;
     stop.cancel();
     running.await.unwrap();
 }
 
 #[tokio::test]
-async fn key_files_are_read_again_when_asked() {
+async fn key_files_are_read_again_on_request() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("key.pem");
     std::fs::write(&path, Pair::P256.public()).unwrap();
     let file = path.to_str().unwrap();
     let settings = [("algorithm", "ES256"), ("public_key_file", file), ("key_reload_seconds", "86400")];
     let verifier = Arc::new(verifier(&settings));
-    assert!(counts(&verifier, &by_pair(Algorithm::ES256, Pair::P256)).await);
+    assert!(accepts(&verifier, &by_pair(Algorithm::ES256, Pair::P256)).await);
     let stop = CancellationToken::new();
     let running = tokio::spawn(Arc::clone(&verifier).run(stop.clone()));
     replace(&path, OTHER_P256);
     verifier.reload();
     eventually("the first key counts no more", async || {
-        !counts(&verifier, &by_pair(Algorithm::ES256, Pair::P256)).await
+        !accepts(&verifier, &by_pair(Algorithm::ES256, Pair::P256)).await
     })
     .await;
     stop.cancel();

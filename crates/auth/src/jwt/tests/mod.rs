@@ -1,4 +1,4 @@
-//! The verifier as a whole: every algorithm, every rule, and keys that come from real HTTP servers.
+//! The verifier as a whole: every algorithm, every rule, and keys from real HTTP servers.
 
 mod keys;
 mod rules;

@@ -1,4 +1,4 @@
-//! Time, issuer, audience, and what claims mean.
+//! Time, issuer, audience and the meaning of claims.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ use crate::jwt::token::TOKEN_BYTES_MAX;
 use crate::{Action, Denial, DenialReason};
 use tidings_event::workspace::WorkspaceId;
 
-/// Checks a token with these claims over the usual ones, under these settings beside the usual ones.
+/// Verifies a token with these claims and settings beside the usual ones.
 async fn check(others: Value, settings: &[(&str, &str)]) -> Result<VerifiedToken, Denial> {
     let settings = [&[("algorithm", "HS256"), ("secret", SECRET)], settings].concat();
     verifier(&settings).verify(&with_secret(&claims(&others))).await
 }
 
 #[tokio::test]
-async fn a_token_has_its_time() {
+async fn token_is_valid_in_its_time_only() {
     let leeway = [("leeway_seconds", "60")];
     let exact = [("leeway_seconds", "0")];
     for (others, settings, expected) in [
@@ -41,13 +41,13 @@ async fn a_token_has_its_time() {
         (json!({ "nbf": -1 }), &leeway, Some(DenialReason::NotBefore)),
     ] {
         let denial = check(others.clone(), settings).await.err();
-        assert_eq!(denial.as_ref().map(|denial| denial.check), expected, "{others}: {denial:?}");
-        assert!(denial.is_none_or(|denial| refused(denial.check, &denial)));
+        assert_eq!(denial.as_ref().map(|denial| denial.reason), expected, "{others}: {denial:?}");
+        assert!(denial.is_none_or(|denial| refused(denial.reason, &denial)));
     }
 }
 
 #[tokio::test]
-async fn the_end_of_a_token_is_told_with_and_without_leeway() {
+async fn leeway_extends_acceptance_but_not_expiry() {
     let end = now() - 30;
     let verified = check(json!({ "exp": end }), &[("leeway_seconds", "60")]).await.unwrap();
     let seconds = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -56,10 +56,10 @@ async fn the_end_of_a_token_is_told_with_and_without_leeway() {
 }
 
 #[tokio::test]
-async fn a_token_comes_from_one_who_may_issue_it() {
+async fn issuer_must_be_configured() {
     let issuers = [("issuer", "https://a,https://b")];
     for (others, settings, expected) in [
-        (json!({ "iss": "anybody" }), &[][..], None),
+        (json!({ "iss": "any" }), &[][..], None),
         (json!({ "iss": "https://b" }), &issuers, None),
         (json!({ "iss": "https://c" }), &issuers, Some(DenialReason::Issuer)),
         (json!({ "iss": "https://a/" }), &issuers, Some(DenialReason::Issuer)),
@@ -68,12 +68,12 @@ async fn a_token_comes_from_one_who_may_issue_it() {
         (json!({ "iss": ["https://a"] }), &issuers, Some(DenialReason::Issuer)),
     ] {
         let denial = check(others.clone(), settings).await.err();
-        assert_eq!(denial.map(|denial| denial.check), expected, "{others}");
+        assert_eq!(denial.map(|denial| denial.reason), expected, "{others}");
     }
 }
 
 #[tokio::test]
-async fn a_token_is_meant_for_the_broker() {
+async fn audience_must_be_configured() {
     let audience = [("audience", "tidings,https://events")];
     for (others, settings, expected) in [
         (json!({}), &[][..], None),
@@ -84,17 +84,17 @@ async fn a_token_is_meant_for_the_broker() {
         (json!({ "aud": ["tidings", 7] }), &audience, Some(DenialReason::Audience)),
         (json!({ "aud": 7 }), &audience, Some(DenialReason::Audience)),
         (json!({}), &audience, Some(DenialReason::Audience)),
-        // Meant for somebody, and this broker has no name.
+        // With an audience, and without a configured one.
         (json!({ "aud": "other" }), &[], Some(DenialReason::Audience)),
         (json!({ "aud": 7 }), &[], Some(DenialReason::Audience)),
     ] {
         let denial = check(others.clone(), settings).await.err();
-        assert_eq!(denial.map(|denial| denial.check), expected, "{others} {settings:?}");
+        assert_eq!(denial.map(|denial| denial.reason), expected, "{others} {settings:?}");
     }
 }
 
 #[tokio::test]
-async fn workspaces_are_a_list_or_a_text() {
+async fn workspaces_form_a_list_or_a_text() {
     let subscribes = async |others: Value, settings: &[(&str, &str)], id: &str| {
         let verified = check(others, settings).await.unwrap();
         verified.scope.permits(Action::Subscribe, &WorkspaceId::parse(id).unwrap())
@@ -107,7 +107,7 @@ async fn workspaces_are_a_list_or_a_text() {
         (json!({ "workspaces": "" }), "acme", false),
         (json!({ "workspaces": [] }), "acme", false),
         (json!({ "workspaces": null }), "acme", false),
-        // Two entries of a list are two patterns; a space in one of them separates nothing.
+        // Two entries of a list are two patterns; a space within an entry separates nothing.
         (json!({ "workspaces": ["acme team-*"] }), "team-a", false),
     ] {
         assert_eq!(subscribes(others.clone(), &[], id).await, expected, "{others}");
@@ -121,7 +121,7 @@ async fn workspaces_are_a_list_or_a_text() {
 }
 
 #[tokio::test]
-async fn claims_are_what_they_should_be() {
+async fn claims_have_their_types_and_bounds() {
     let many: Vec<String> = (0..256).map(|n| format!("{n}")).collect();
     let more: Vec<String> = (0..257).map(|n| format!("{n}")).collect();
     assert_eq!(check(json!({ "workspaces": many }), &[]).await.unwrap().scope.subscribe.len(), 256);
@@ -149,7 +149,7 @@ async fn claims_are_what_they_should_be() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_too_long_is_not_looked_at() {
+async fn token_over_the_bound_is_rejected() {
     let verifier = verifier(&[("algorithm", "HS256"), ("secret", SECRET)]);
     let padded = |length| with_secret(&claims(&json!({ "padding": "x".repeat(length) })));
     let fits = padded(5_900);
@@ -172,7 +172,7 @@ async fn claim_is_found_by_its_path() {
     assert_eq!(read(nested.clone(), "app_metadata.a.b").await, ["c", "d"]);
     assert_eq!(read(nested.clone(), "realm_access.groups").await, [""; 0]);
     assert_eq!(read(nested, "workspaces.roles").await, [""; 0]);
-    // A name with dots of its own, alone and with an object under it; and beside the path.
+    // A name with dots of its own, alone, above an object, and beside the path.
     let url = json!({ "https://example.com/app": { "may.read": "acme" } });
     assert_eq!(read(url, "https://example.com/app.may.read").await, ["acme"]);
     let both = json!({ "realm_access.roles": "flat", "realm_access": { "roles": "nested" } });

@@ -1,4 +1,4 @@
-//! Keys that are fetched from real servers, which change them, fail, stall and lie.
+//! Keys from real servers, which change them, fail, stall and send wrong ones.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,47 +28,47 @@ use tidings_metrics::Metrics;
 const DEADLINE: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
-struct Answer {
+struct KeyResponse {
     status: StatusCode,
     body: String,
     delay: Duration,
 }
 
-impl Answer {
+impl KeyResponse {
     fn keys(keys: &[Value]) -> Self {
         let body = json!({ "keys": keys }).to_string();
         Self { status: StatusCode::OK, body, delay: Duration::ZERO }
     }
 }
 
-/// A server that publishes keys and counts how often they are fetched.
+/// A server that publishes keys and counts their fetches.
 struct Provider {
     address: SocketAddr,
     fetches: Arc<AtomicUsize>,
-    answer: Arc<Mutex<Answer>>,
+    response: Arc<Mutex<KeyResponse>>,
     task: JoinHandle<()>,
 }
 
 impl Provider {
-    async fn start(answer: Answer) -> Self {
+    async fn start(response: KeyResponse) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let fetches = Arc::new(AtomicUsize::new(0));
-        let answer = Arc::new(Mutex::new(answer));
-        let shared = (Arc::clone(&fetches), Arc::clone(&answer));
+        let response = Arc::new(Mutex::new(response));
+        let shared = (Arc::clone(&fetches), Arc::clone(&response));
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (fetches, answer) = shared.clone();
+                let (fetches, response) = shared.clone();
                 let service = service_fn(move |_| {
                     fetches.fetch_add(1, Ordering::SeqCst);
-                    let answer = answer.lock().clone();
+                    let response = response.lock().clone();
                     async move {
-                        tokio::time::sleep(answer.delay).await;
+                        tokio::time::sleep(response.delay).await;
                         let response = Response::builder()
-                            .status(answer.status)
+                            .status(response.status)
                             .header("location", "/elsewhere")
-                            .body(Full::new(Bytes::from(answer.body)));
+                            .body(Full::new(Bytes::from(response.body)));
                         Ok::<_, Infallible>(response.unwrap())
                     }
                 });
@@ -76,7 +76,7 @@ impl Provider {
                 tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
             }
         });
-        Self { address, fetches, answer, task }
+        Self { address, fetches, response, task }
     }
 
     fn url(&self) -> String {
@@ -87,8 +87,8 @@ impl Provider {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    fn publish(&self, answer: Answer) {
-        *self.answer.lock() = answer;
+    fn publish(&self, response: KeyResponse) {
+        *self.response.lock() = response;
     }
 }
 
@@ -98,7 +98,7 @@ impl Drop for Provider {
     }
 }
 
-/// A verifier whose keys are kept fresh until the test ends.
+/// A verifier that updates its keys until the test ends.
 struct Running {
     verifier: Arc<Verifier>,
     metrics: Metrics,
@@ -120,10 +120,10 @@ impl Running {
         self.verifier.verify(token).await.map(|_| ())
     }
 
-    async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
+    async fn until(&self, description: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !holds(self).await {
-            assert!(Instant::now() < deadline, "{what}");
+            assert!(Instant::now() < deadline, "{description}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -140,7 +140,7 @@ fn token(pair: Pair, id: &str, others: &Value) -> String {
     signed(algorithm, &pair.signing(), Some(id), &claims(others))
 }
 
-/// A token whose signature nobody looks at, because no key of that name is known.
+/// A token whose signature is never checked, because its key id is unknown.
 fn unsigned(id: &str, others: &Value) -> String {
     let header = json!({ "alg": "ES384", "kid": id });
     let parts = [header, claims(others)].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
@@ -148,17 +148,17 @@ fn unsigned(id: &str, others: &Value) -> String {
 }
 
 fn passing(denial: &Denial) -> bool {
-    denial.standing == DenialKind::Passing && denial.check == DenialReason::KeysUnavailable
+    denial.kind == DenialKind::Passing && denial.reason == DenialReason::KeysUnavailable
 }
 
 #[tokio::test]
-async fn a_new_key_is_found_and_an_old_one_is_gone() {
-    let provider = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
+async fn new_key_is_found_and_old_key_is_gone() {
+    let provider = Provider::start(KeyResponse::keys(&[Pair::P256.jwk("a")])).await;
     let running = Running::start(&[("jwks_url", &provider.url()), ("jwks_min_interval_seconds", "0.01")]);
     let (old, new) = (token(Pair::P256, "a", &json!({})), token(Pair::P384, "b", &json!({})));
     // The very first token waits for the first fetch.
     running.check(&old).await.unwrap();
-    provider.publish(Answer::keys(&[Pair::P384.jwk("b")]));
+    provider.publish(KeyResponse::keys(&[Pair::P384.jwk("b")]));
     running.until("the new key is found", async |running| running.check(&new).await.is_ok()).await;
     running
         .until("the old key is gone", async |running| {
@@ -168,8 +168,8 @@ async fn a_new_key_is_found_and_an_old_one_is_gone() {
 }
 
 #[tokio::test]
-async fn the_last_known_keys_outlive_their_server() {
-    let provider = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
+async fn last_known_keys_outlive_their_server() {
+    let provider = Provider::start(KeyResponse::keys(&[Pair::P256.jwk("a")])).await;
     let settings = [
         ("jwks_url", &*provider.url()),
         ("jwks_refresh_seconds", "0.02"),
@@ -180,16 +180,19 @@ async fn the_last_known_keys_outlive_their_server() {
     running.check(&known).await.unwrap();
     let failures = |running: &Running| running.metrics.jwks_fetch_failures.get();
     for broken in [
-        Answer { status: StatusCode::INTERNAL_SERVER_ERROR, ..Answer::keys(&[Pair::P384.jwk("b")]) },
-        Answer { status: StatusCode::FOUND, ..Answer::keys(&[Pair::P384.jwk("b")]) },
-        Answer { body: "<html>".to_owned(), ..Answer::keys(&[]) },
-        Answer { body: " ".repeat(300_000), ..Answer::keys(&[]) },
-        Answer::keys(&[]),
-        Answer::keys(&[json!({ "kty": "oct", "k": "AAAA", "kid": "b" })]),
+        KeyResponse {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            ..KeyResponse::keys(&[Pair::P384.jwk("b")])
+        },
+        KeyResponse { status: StatusCode::FOUND, ..KeyResponse::keys(&[Pair::P384.jwk("b")]) },
+        KeyResponse { body: "<html>".to_owned(), ..KeyResponse::keys(&[]) },
+        KeyResponse { body: " ".repeat(300_000), ..KeyResponse::keys(&[]) },
+        KeyResponse::keys(&[]),
+        KeyResponse::keys(&[json!({ "kty": "oct", "k": "AAAA", "kid": "b" })]),
     ] {
         provider.publish(broken);
         let before = failures(&running);
-        // One fetch may have been on its way with the answer of before.
+        // One fetch may be under way with the previous response.
         running.until("fetches fail", async |running| failures(running) >= before + 2).await;
         running.check(&known).await.unwrap();
     }
@@ -202,12 +205,12 @@ async fn the_last_known_keys_outlive_their_server() {
 }
 
 #[tokio::test]
-async fn a_storm_of_unknown_keys_costs_one_fetch() {
-    let provider = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
+async fn many_unknown_keys_cost_one_fetch() {
+    let provider = Provider::start(KeyResponse::keys(&[Pair::P256.jwk("a")])).await;
     let settings = [("jwks_url", &*provider.url()), ("jwks_min_interval_seconds", "2")];
     let running = Running::start(&settings);
     running.check(&token(Pair::P256, "a", &json!({}))).await.unwrap();
-    let storm = async |others: Value| {
+    let burst = async |others: Value| {
         let tasks: Vec<_> = (0..200)
             .map(|n| {
                 let verifier = Arc::clone(&running.verifier);
@@ -221,28 +224,33 @@ async fn a_storm_of_unknown_keys_costs_one_fetch() {
         }
         denials
     };
-    // The keys have just been fetched: those of an old token are not among them for good; a young one may try again.
+    // The keys were just fetched. The key of an old token is not among them for good; a younger
+    // token may try again.
     let began = Instant::now();
-    let old = storm(json!({ "iat": now() - 60 })).await;
-    let young = storm(json!({ "iat": now() + 5 })).await;
+    let old = burst(json!({ "iat": now() - 60 })).await;
+    let young = burst(json!({ "iat": now() + 5 })).await;
     if began.elapsed() < Duration::from_secs(1) {
         assert_eq!(provider.fetches(), 1);
         assert!(young.iter().all(passing), "{young:?}");
     }
     assert!(old.iter().all(|denial| refused(DenialReason::Key, denial)), "{old:?}");
 
-    // Later they are fetched once for all who ask while that goes on.
-    provider.publish(Answer { delay: Duration::from_millis(400), ..Answer::keys(&[Pair::P256.jwk("a")]) });
+    // Later, one fetch serves all requests that come while it is under way.
+    provider.publish(KeyResponse {
+        delay: Duration::from_millis(400),
+        ..KeyResponse::keys(&[Pair::P256.jwk("a")])
+    });
     tokio::time::sleep_until(tokio::time::Instant::from_std(began) + Duration::from_millis(2200)).await;
     let before = provider.fetches();
-    let denials = storm(json!({ "iat": now() + 5 })).await;
+    let denials = burst(json!({ "iat": now() + 5 })).await;
     assert_eq!(provider.fetches(), before + 1);
     assert!(denials.iter().any(|denial| refused(DenialReason::Key, denial)));
 }
 
 #[tokio::test]
-async fn keys_that_were_never_had_are_waited_for_and_come_later() {
-    let stalled = Answer { delay: Duration::from_secs(3600), ..Answer::keys(&[Pair::P256.jwk("a")]) };
+async fn first_keys_are_awaited_and_may_come_later() {
+    let stalled =
+        KeyResponse { delay: Duration::from_secs(3600), ..KeyResponse::keys(&[Pair::P256.jwk("a")]) };
     let provider = Provider::start(stalled).await;
     let settings = [
         ("jwks_url", &*provider.url()),
@@ -254,14 +262,14 @@ async fn keys_that_were_never_had_are_waited_for_and_come_later() {
     let began = Instant::now();
     assert!(running.check(&token).await.is_err_and(|denial| passing(&denial)));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    provider.publish(Answer::keys(&[Pair::P256.jwk("a")]));
+    provider.publish(KeyResponse::keys(&[Pair::P256.jwk("a")]));
     running.until("the keys are had", async |running| running.check(&token).await.is_ok()).await;
 }
 
 #[tokio::test]
-async fn the_keys_of_one_issuer_do_not_vouch_for_another() {
-    let one = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
-    let other = Provider::start(Answer::keys(&[Pair::P384.jwk("a")])).await;
+async fn keys_of_one_issuer_do_not_verify_for_another() {
+    let one = Provider::start(KeyResponse::keys(&[Pair::P256.jwk("a")])).await;
+    let other = Provider::start(KeyResponse::keys(&[Pair::P384.jwk("a")])).await;
     let urls = format!("{},{}", one.url(), other.url());
     let settings = [("jwks_url", &*urls), ("issuer", "one,other"), ("jwks_min_interval_seconds", "0.01")];
     let running = Running::start(&settings);
@@ -275,14 +283,14 @@ async fn the_keys_of_one_issuer_do_not_vouch_for_another() {
         (Pair::P256, json!(["one"]), Some(DenialReason::Issuer)),
     ] {
         let token = token(pair, "a", &json!({ "iss": issuer, "iat": now() - 60 }));
-        let check = running.check(&token).await.err().map(|denial| denial.check);
+        let check = running.check(&token).await.err().map(|denial| denial.reason);
         assert_eq!(check, expected, "{pair:?} {issuer}");
     }
 }
 
 #[tokio::test]
-async fn fetching_ends_when_it_is_told_to() {
-    let stalled = Answer { delay: Duration::from_secs(3600), ..Answer::keys(&[]) };
+async fn fetching_ends_on_cancellation() {
+    let stalled = KeyResponse { delay: Duration::from_secs(3600), ..KeyResponse::keys(&[]) };
     let provider = Provider::start(stalled).await;
     let mut running = Running::start(&[("jwks_url", &provider.url())]);
     running.until("a fetch is on its way", async |_| provider.fetches() > 0).await;

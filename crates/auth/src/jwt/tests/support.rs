@@ -15,7 +15,7 @@ use tidings_metrics::Metrics;
 /// Long enough for HS512.
 pub(crate) const SECRET: &str = "a secret of sixty-four bytes, which is enough for every HS hash.";
 
-/// A pair of keys.
+/// A key pair.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pair {
     Rsa,
@@ -59,7 +59,7 @@ impl Pair {
         .unwrap()
     }
 
-    /// The public key as a set holds it.
+    /// The public key as a member of a set.
     pub(crate) fn jwk(self, id: &str) -> Value {
         let pem = self.public().as_bytes();
         let key = match self {
@@ -73,7 +73,7 @@ impl Pair {
     }
 }
 
-/// `[auth.jwt]` with these keys.
+/// `[auth.jwt]` with these settings.
 pub(crate) fn config(settings: &[(&str, &str)]) -> JwtConfig {
     section("auth.jwt", settings)
 }
@@ -87,7 +87,7 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Claims of a token that is good for an hour, with others over them. `null` takes one away.
+/// The claims of a token that is valid for an hour, with others over them. `null` removes a claim.
 pub(crate) fn claims(others: &Value) -> Value {
     let mut claims = json!({ "sub": "u1", "workspaces": ["acme"], "exp": now() + 3600 });
     for (name, value) in others.as_object().unwrap() {
@@ -103,11 +103,11 @@ pub(crate) fn signed(algorithm: Algorithm, key: &EncodingKey, id: Option<&str>, 
     jsonwebtoken::encode(&header, claims, key).unwrap()
 }
 
-/// A token that is signed with [`SECRET`].
+/// A token that [`SECRET`] signed.
 pub(crate) fn with_secret(claims: &Value) -> String {
     signed(Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()), None, claims)
 }
 
-pub(crate) fn refused(check: DenialReason, denial: &Denial) -> bool {
-    denial.check == check && denial.standing == DenialKind::Unauthenticated
+pub(crate) fn refused(reason: DenialReason, denial: &Denial) -> bool {
+    denial.reason == reason && denial.kind == DenialKind::Unauthenticated
 }

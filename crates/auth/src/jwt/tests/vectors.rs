@@ -1,4 +1,4 @@
-//! Tokens that other programs signed, and tokens that nobody should take.
+//! Tokens that other programs signed, and tokens that must be rejected.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use tidings_event::workspace::WorkspaceId;
 
 const TOKENS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/keys/tokens.txt"));
 
-/// Each algorithm with the key that its token was signed with.
+/// Each algorithm with the key that signed its token.
 fn vectors() -> impl Iterator<Item = (&'static str, &'static str, [(&'static str, &'static str); 2])> {
     TOKENS.lines().map(|line| {
         let (algorithm, token) = line.split_once(' ').unwrap();
@@ -29,7 +29,7 @@ fn vectors() -> impl Iterator<Item = (&'static str, &'static str, [(&'static str
     })
 }
 
-/// The same token with another character at a place.
+/// The same token with another character at one place.
 fn changed(token: &str, at: usize) -> String {
     let mut bytes = token.as_bytes().to_vec();
     bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
@@ -37,7 +37,7 @@ fn changed(token: &str, at: usize) -> String {
 }
 
 #[tokio::test]
-async fn tokens_of_every_algorithm_are_taken_and_changed_ones_are_not() {
+async fn tokens_of_every_algorithm_are_accepted_and_changed_ones_rejected() {
     let mut algorithms = Vec::new();
     for (algorithm, token, settings) in vectors() {
         let verifier = verifier(&settings);
@@ -50,12 +50,12 @@ async fn tokens_of_every_algorithm_are_taken_and_changed_ones_are_not() {
         assert!(verified.scope.permits(Action::Publish, &WorkspaceId::parse("acme").unwrap()));
         algorithms.push(algorithm);
 
-        // In the middle of the claims, where it stays JSON or not, and in the signature.
+        // In the middle of the claims, which remain JSON or not, and in the signature.
         let last = token.rfind('.').unwrap();
         for at in [last - 40, last - 20, last + 1, last + 10] {
             let denial = verifier.verify(&changed(token, at)).await.unwrap_err();
             assert!(
-                [DenialReason::Form, DenialReason::Signature].contains(&denial.check),
+                [DenialReason::Form, DenialReason::Signature].contains(&denial.reason),
                 "{algorithm} {at}: {denial:?}"
             );
         }
@@ -65,7 +65,7 @@ async fn tokens_of_every_algorithm_are_taken_and_changed_ones_are_not() {
 }
 
 #[tokio::test]
-async fn the_algorithm_is_that_of_the_configuration() {
+async fn algorithm_is_that_of_the_configuration() {
     for (algorithm, _, settings) in vectors() {
         let verifier = verifier(&settings);
         for (other, token, _) in vectors().filter(|(other, ..)| *other != algorithm) {
@@ -84,7 +84,7 @@ async fn the_algorithm_is_that_of_the_configuration() {
 }
 
 #[tokio::test]
-async fn a_public_key_is_no_secret() {
+async fn public_key_is_not_a_secret() {
     for pair in [Pair::Rsa, Pair::P256, Pair::Ed25519] {
         let algorithm = match pair {
             Pair::Rsa => "RS256",
@@ -105,7 +105,7 @@ async fn a_public_key_is_no_secret() {
 }
 
 #[tokio::test]
-async fn another_key_of_the_same_kind_does_not_do() {
+async fn another_key_of_the_same_kind_is_rejected() {
     let verifier = verifier(&[("algorithm", "HS256"), ("secret", &SECRET.to_uppercase())]);
     let denial = verifier.verify(&with_secret(&claims(&json!({})))).await.unwrap_err();
     assert!(refused(DenialReason::Signature, &denial), "{denial:?}");
@@ -113,7 +113,7 @@ async fn another_key_of_the_same_kind_does_not_do() {
 
 /// The examples of RFC 7515 appendix A.1 and A.3 and of RFC 8037 appendix A.4.
 #[test]
-fn the_examples_of_the_standards() {
+fn examples_of_the_standards_are_verified() {
     const PAYLOAD: &str =
         "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
     let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
@@ -159,7 +159,7 @@ fn the_examples_of_the_standards() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn nothing_that_is_brought_makes_it_panic_or_let_in(header in ".*", payload in any::<Vec<u8>>(), tail in ".*") {
+    fn any_token_is_rejected_without_panic(header in ".*", payload in any::<Vec<u8>>(), tail in ".*") {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let verifier = verifier(&[("algorithm", "RS256,PS256"), ("public_key", Pair::Rsa.public())]);
         let encoded = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
