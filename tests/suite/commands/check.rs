@@ -99,8 +99,8 @@ async fn a_wrong_password_is_named_and_not_shown() {
     let server = RedisServer::start_with(options).await;
     let port = server.port();
     for (url, code, advice) in [
-        (format!("redis://:hidden@127.0.0.1:{port}"), "WRONGPASS", "user or password are wrong"),
-        (format!("redis://127.0.0.1:{port}"), "NOAUTH", "the server wants a password"),
+        (format!("redis://:hidden@127.0.0.1:{port}"), "WRONGPASS", "the user or the password is wrong"),
+        (format!("redis://127.0.0.1:{port}"), "NOAUTH", "the server requires a password"),
     ] {
         let finished = check(&url).await;
         let [(found, fix)] = &wrong(&finished)[..] else { panic!("{finished:?}") };
