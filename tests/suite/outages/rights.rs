@@ -178,5 +178,5 @@ async fn user_without_rights_beside_logs_publishes_and_is_told() {
         assert!(line.contains("FAIL"), "{}", check.stdout);
     }
     assert!(check.stdout.contains("'~{workspace:*'"), "{}", check.stdout);
-    assert!(first.logged("mark workspaces").await.contains("tidings check"), "{}", first.log());
+    assert!(first.logged("the mark of live events").await.contains("tidings check"), "{}", first.log());
 }
