@@ -3,6 +3,7 @@
 //! Events flow one way: [`bus`] (Redis or embedded) → [`hub`] (workspaces, rings, cursors; no I/O) → [`delivery`]
 //! (what a connection gets). [`http`], [`config`] and [`cli`] stand around it.
 
+pub mod admin;
 pub mod bus_handler;
 pub mod cli;
 pub mod config;
@@ -13,6 +14,5 @@ pub mod http;
 pub mod live_marks;
 pub mod log_reader;
 pub mod memory;
-pub mod node;
 pub mod server;
 pub mod telemetry;

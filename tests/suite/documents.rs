@@ -137,7 +137,8 @@ fn problem_kinds(source: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn every_problem_type_is_explained() {
-    let sources: Vec<String> = files(&root().join("src/http"), ".rs").iter().map(|path| text(path)).collect();
+    let folders = ["src/http", "src/admin"].map(|folder| files(&root().join(folder), ".rs"));
+    let sources: Vec<String> = folders.iter().flatten().map(|path| text(path)).collect();
     let kinds: BTreeSet<String> =
         sources.iter().flat_map(|source| problem_kinds(source)).map(str::to_owned).collect();
     assert!(kinds.contains("unavailable") && kinds.contains("bad-workspace"), "{kinds:?}");

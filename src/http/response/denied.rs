@@ -1,0 +1,52 @@
+//! How a denial is answered.
+
+use http::StatusCode;
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use warp::reply::Response;
+
+use super::problem::Problem;
+use crate::http::api::routes::PublicApi;
+use crate::http::api::stream;
+use tidings_auth::{Denial, DenialKind, DenialReason};
+use tidings_event::control::ReconnectReason;
+
+/// The answer to a request for a stream. What will pass is said in the stream, so that an `EventSource` survives it,
+/// and an end that is final by 204, which an `EventSource` takes for one (WHATWG HTML section 9.2.3), unless the client
+/// wants such things told by a status.
+pub(crate) fn stream_answer(app: &PublicApi, denial: &Denial, by_status: bool) -> Result<Response, Problem> {
+    match denial.standing {
+        DenialKind::Passing if !by_status => {
+            app.metrics.count_denial(denial.check.as_str());
+            Ok(stream::refusal(app, ReconnectReason::Unverified))
+        }
+        DenialKind::Final if !by_status => {
+            app.metrics.count_denial(denial.check.as_str());
+            let mut response = Response::new("".into());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(response)
+        }
+        _ => Err(problem(app, denial)),
+    }
+}
+
+/// The answer to any other request.
+pub(crate) fn problem(app: &PublicApi, denial: &Denial) -> Problem {
+    app.metrics.count_denial(denial.check.as_str());
+    let detail = denial.detail.clone();
+    let problem = match denial.standing {
+        DenialKind::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+            .with_header(WWW_AUTHENTICATE, challenge(denial.check)),
+        DenialKind::Forbidden => Problem::new(StatusCode::FORBIDDEN, "forbidden", detail),
+        DenialKind::Final => Problem::new(StatusCode::FORBIDDEN, "disconnected", detail),
+        DenialKind::Passing => Problem::unavailable(detail, app.streams.retry),
+    };
+    problem.with_check(denial.check.as_str())
+}
+
+/// RFC 6750 section 3: an error is named only where a token was brought.
+fn challenge(check: DenialReason) -> HeaderValue {
+    HeaderValue::from_static(match check {
+        DenialReason::Credentials | DenialReason::App => r#"Bearer realm="tidings""#,
+        _ => r#"Bearer realm="tidings", error="invalid_token""#,
+    })
+}

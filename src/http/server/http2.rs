@@ -1,0 +1,192 @@
+//! HTTP/2 on a connection: many streams, with bounds on what each and all of them may take.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::TaskTracker;
+use warp::reply::Response;
+
+use super::drive::{Ends, Watch};
+use super::http2_stall::{Flow, TrackedBody};
+use super::service::{HttpResponse, PeerService};
+use tidings_delivery::EndWatch;
+
+/// What of a stream's answer is kept for the peer's window beside the part that is at hand, in bytes.
+const SEND_BUFFER_BYTES: usize = 32 * 1024;
+
+/// What a peer may send of a request's body before it is read, for each stream and for all of them, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// The largest head of a request after decompression, in bytes. A larger one is answered with 431.
+const HEAD_BYTES: u32 = 64 * 1024;
+
+/// Streams that the peer has cancelled before they were looked at (CVE-2023-44487), and streams that were cancelled here
+/// because of what the peer did: beyond so many the connection is ended.
+const CANCELLED_STREAMS_MAX: usize = 64;
+
+/// How long a connection in the reserve is kept once it was told to come back later.
+const SURPLUS_IDLE: Duration = Duration::from_millis(100);
+
+/// The bounds of an HTTP/2 connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Http2Settings {
+    /// Streams at a time.
+    pub streams: u32,
+    /// How often the peer is pinged.
+    pub ping: Duration,
+    /// How long a ping may stay unanswered.
+    pub ping_timeout: Duration,
+    /// How long a connection without streams is kept.
+    pub idle: Duration,
+    /// How long a peer may give no window for a stream on which something waits for it, or for any of them, although pings are
+    /// answered.
+    pub stall: Duration,
+}
+
+/// Serves a connection that has begun, or begins, with the preface, until it ends.
+pub(super) async fn serve<IO>(
+    io: IO,
+    service: PeerService,
+    watch: Watch,
+    settings: Http2Settings,
+    header_timeout: Duration,
+    tasks: TaskTracker,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let http2_stall = Arc::new(Flow::new());
+    let idle = if service.is_surplus() { SURPLUS_IDLE } else { settings.idle };
+    let mut builder = http2::Builder::new(Tasks(tasks));
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(settings.ping)
+        .keep_alive_timeout(settings.ping_timeout)
+        .max_concurrent_streams(settings.streams)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEAD_BYTES)
+        .max_pending_accept_reset_streams(CANCELLED_STREAMS_MAX)
+        .max_local_error_reset_streams(CANCELLED_STREAMS_MAX);
+    let bounds = Bounds { idle, stall: settings.stall, header_timeout };
+    // Where all streams are stuck, the connection ends before each of them does.
+    let stall = bounds.stall + 2 * bounds.pause();
+    let service = FlowService { service, http2_stall: Arc::clone(&http2_stall), stall };
+    // Pinned where it is made: one that is moved has room in the future twice.
+    let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
+    let (cut, progress) = (Arc::clone(&watch.cut), Arc::clone(&watch.progress));
+    let oversee = async {
+        loop {
+            tokio::time::sleep(bounds.pause()).await;
+            let standing = http2_stall.standing();
+            if standing.floods {
+                let _ = cut.set("cancels its requests");
+                ends.abandon.cancel();
+            } else if standing.stalled >= bounds.stall {
+                let _ = cut.set("takes no bytes");
+                ends.abandon.cancel();
+            } else if standing.idle >= if progress.asked() { bounds.idle } else { bounds.header_timeout } {
+                close(&ends, header_timeout).await;
+            }
+        }
+    };
+    let watch = Watch { ends: ends.clone(), times_requests: false, ..watch };
+    tokio::select! {
+        () = watch.drive(connection) => {}
+        () = oversee => {}
+    }
+}
+
+/// Takes leave of the peer, and does not wait for its answer for ever.
+async fn close(ends: &Ends, patience: Duration) {
+    ends.stop.cancel();
+    tokio::time::sleep(patience).await;
+    ends.abandon.cancel();
+}
+
+struct Bounds {
+    idle: Duration,
+    stall: Duration,
+    header_timeout: Duration,
+}
+
+impl Bounds {
+    /// How often to look whether one is passed: a quarter of the shortest of them is late enough.
+    fn pause(&self) -> Duration {
+        let shortest = self.idle.min(self.stall).min(self.header_timeout);
+        (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
+    }
+}
+
+/// The service of one connection, whose answers tell how they are taken.
+struct FlowService {
+    service: PeerService,
+    http2_stall: Arc<Flow>,
+    stall: Duration,
+}
+
+impl hyper::service::Service<Request<Incoming>> for FlowService {
+    type Response = http::Response<TrackedBody<<Response as HttpResponse>::Body>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let exchange = self.http2_stall.begin();
+        let (answer, stall) = (self.service.call(request), self.stall);
+        Box::pin(async move { Ok(answer.await?.map(|body| exchange.answer(body, end_watch(), stall))) })
+    }
+}
+
+/// Runs the streams of a connection as tasks that its listener waits for. They end with the connection, or when their end is overdue.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let watch = Arc::<EndWatch>::default();
+        let stream = Severable { future: Box::pin(future), watch: Arc::clone(&watch) };
+        self.0.spawn(END_WATCH.scope(watch, stream));
+    }
+}
+
+tokio::task_local! {
+    /// Watches the end of the stream that the task writes.
+    static END_WATCH: Arc<EndWatch>;
+}
+
+/// What watches the end of the stream that this task writes; `None` outside of the streams of HTTP/2.
+pub(crate) fn end_watch() -> Option<Arc<EndWatch>> {
+    END_WATCH.try_with(Arc::clone).ok()
+}
+
+/// One stream of a connection, which is reset alone when its end is overdue.
+struct Severable<F> {
+    future: Pin<Box<F>>,
+    watch: Arc<EndWatch>,
+}
+
+impl<F: Future> Future for Severable<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.future.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        // Dropped, the future resets its stream (RFC 9113 section 5.4.2).
+        self.watch.poll_overdue(context)
+    }
+}

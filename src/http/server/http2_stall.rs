@@ -1,0 +1,226 @@
+//! What goes on over one HTTP/2 connection, whose streams share a socket: so a peer that takes nothing, that has no
+//! business any more, or that only begins and cancels requests cannot be told by the socket alone.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+
+use tidings_delivery::EndWatch;
+
+/// How many requests a peer may cancel before they are answered, in a row.
+const CANCELLED_BURST: f64 = 200.0;
+
+/// How many of those are forgiven each second.
+const CANCELLED_PER_SECOND: f64 = 20.0;
+
+/// What is going on over a connection.
+#[derive(Debug)]
+pub(super) struct Flow(Mutex<StallState>);
+
+#[derive(Debug)]
+struct StallState {
+    /// Requests that have begun and not ended.
+    open: usize,
+    /// Answers of which a part is ready that the peer gives no window for.
+    waiting: usize,
+    /// When a part was last taken, or began to wait while none did.
+    moved: Instant,
+    /// When the last request ended, or the connection began.
+    idle_since: Instant,
+    /// Requests that were cancelled before they were answered, less those forgiven.
+    cancelled: f64,
+    cancelled_at: Instant,
+}
+
+/// How a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamState {
+    /// For how long no request has been open.
+    pub(super) idle: Duration,
+    /// For how long the peer has taken nothing of what waits for it, over all streams.
+    pub(super) stalled: Duration,
+    /// Whether it cancels more requests than anybody with business would.
+    pub(super) floods: bool,
+}
+
+/// One request, from its head to the end of its answer.
+#[derive(Debug)]
+pub(super) struct Http2Exchange {
+    flow: Arc<Flow>,
+    answered: bool,
+    waiting: bool,
+}
+
+/// An answer's body that tells how its connection takes it.
+#[derive(Debug)]
+pub(super) struct TrackedBody<B> {
+    body: B,
+    exchange: Http2Exchange,
+    watch: Option<Arc<EndWatch>>,
+    stall: Duration,
+}
+
+impl Flow {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Self(Mutex::new(StallState {
+            open: 0,
+            waiting: 0,
+            moved: now,
+            idle_since: now,
+            cancelled: 0.0,
+            cancelled_at: now,
+        }))
+    }
+
+    /// A request has come.
+    pub(crate) fn begin(self: &Arc<Self>) -> Http2Exchange {
+        self.0.lock().open += 1;
+        Http2Exchange { flow: Arc::clone(self), answered: false, waiting: false }
+    }
+
+    pub(crate) fn standing(&self) -> StreamState {
+        self.standing_at(Instant::now())
+    }
+
+    fn standing_at(&self, now: Instant) -> StreamState {
+        let state = self.0.lock();
+        let since = |then: Instant| now.saturating_duration_since(then);
+        StreamState {
+            idle: if state.open == 0 { since(state.idle_since) } else { Duration::ZERO },
+            stalled: if state.waiting > 0 { since(state.moved) } else { Duration::ZERO },
+            floods: state.cancelled > CANCELLED_BURST,
+        }
+    }
+}
+
+impl Http2Exchange {
+    /// The answer's body. Its stream is watched by `watch`, and may wait for the peer's window for `stall`.
+    pub(crate) fn answer<B>(
+        mut self,
+        body: B,
+        watch: Option<Arc<EndWatch>>,
+        stall: Duration,
+    ) -> TrackedBody<B> {
+        self.answered = true;
+        TrackedBody { body, exchange: self, watch, stall }
+    }
+
+    /// A part of the answer is ready, and is asked for again only when it was taken.
+    fn set_waiting(&mut self, waiting: bool) {
+        if self.waiting == waiting {
+            return;
+        }
+        self.waiting = waiting;
+        let mut state = self.flow.0.lock();
+        if waiting {
+            if state.waiting == 0 {
+                state.moved = Instant::now();
+            }
+            state.waiting += 1;
+        } else {
+            state.waiting -= 1;
+            state.moved = Instant::now();
+        }
+    }
+}
+
+impl Drop for Http2Exchange {
+    fn drop(&mut self) {
+        self.set_waiting(false);
+        let now = Instant::now();
+        let mut state = self.flow.0.lock();
+        state.open -= 1;
+        state.idle_since = now;
+        if !self.answered {
+            let forgiven =
+                now.saturating_duration_since(state.cancelled_at).as_secs_f64() * CANCELLED_PER_SECOND;
+            state.cancelled = (state.cancelled - forgiven).max(0.0) + 1.0;
+            state.cancelled_at = now;
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for TrackedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        // hyper keeps one part at hand and comes for the next when the peer's window took it.
+        self.exchange.set_waiting(false);
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let waiting = matches!(polled, Poll::Ready(Some(Ok(_))));
+        self.exchange.set_waiting(waiting);
+        if let Some(watch) = &self.watch {
+            watch.set_waiting(waiting.then_some(self.stall));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+
+    fn body() -> Full<Bytes> {
+        Full::from("x")
+    }
+
+    #[test]
+    fn idle_while_no_request_is_open() {
+        let flow = Arc::new(Flow::new());
+        let later = Instant::now() + Duration::from_secs(5);
+        assert!(flow.standing_at(later).idle >= Duration::from_secs(4));
+        let exchange = flow.begin();
+        assert_eq!(flow.standing_at(later).idle, Duration::ZERO);
+        drop(exchange.answer(body(), None, Duration::ZERO));
+        assert!(flow.standing_at(later).idle >= Duration::from_secs(4));
+    }
+
+    #[test]
+    fn stalled_while_what_is_ready_is_not_taken() {
+        let flow = Arc::new(Flow::new());
+        let later = Instant::now() + Duration::from_secs(5);
+        let mut one = flow.begin().answer(body(), None, Duration::ZERO);
+        let mut other = flow.begin().answer(body(), None, Duration::ZERO);
+        assert_eq!(flow.standing_at(later).stalled, Duration::ZERO, "nothing is ready");
+        assert!(one.frame().now_or_never().is_some());
+        assert!(other.frame().now_or_never().is_some());
+        assert!(flow.standing_at(later).stalled >= Duration::from_secs(4));
+        assert!(one.frame().now_or_never().unwrap().is_none());
+        drop(other);
+        assert_eq!(flow.standing_at(later).stalled, Duration::ZERO, "all was taken");
+    }
+
+    #[test]
+    fn who_cancels_all_its_requests_floods() {
+        let flow = Arc::new(Flow::new());
+        for _ in 0..1000 {
+            drop(flow.begin().answer(body(), None, Duration::ZERO));
+        }
+        assert!(!flow.standing().floods);
+        for _ in 0..1000 {
+            drop(flow.begin());
+        }
+        assert!(flow.standing().floods);
+    }
+}
