@@ -12,17 +12,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
-use super::budget::ClientBudget;
-use super::connection::ClientRules;
-use super::database::OpenError;
-use super::disk::DiskSettings;
-use super::listener::listen;
-use super::log::{LogSettings, NotPublished, OnceBounds, Publish};
-use super::log_writer::{Announcement, Committed, LogWriter};
-use super::login::Password;
-use super::one_time_store::OneTimeStore;
-use super::pubsub::PubSub;
-use super::unauthenticated::Unauthenticated;
+use crate::disk::DiskSettings;
+use crate::disk::database::OpenError;
+use crate::listener::accept::listen;
+use crate::listener::budget::ClientBudget;
+use crate::listener::connection::ClientRules;
+use crate::listener::login::Password;
+use crate::listener::unauthenticated::Unauthenticated;
+use crate::log::log_writer::{Announcement, Committed, LogWriter};
+use crate::log::{LogSettings, NotPublished, OnceBounds, Publish};
+use crate::one_time_store::OneTimeStore;
+use crate::pubsub::PubSub;
 use crate::settings::EmbeddedConfig;
 use tidings_bus::settings::RetentionConfig;
 use tidings_bus::{

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::database::{Database, OpenError};
-use super::log::{LogChange, Logs};
+use crate::disk::database::{Database, OpenError};
+use crate::log::{LogChange, Logs};
 use crate::settings::LogSync;
+
+pub(crate) mod database;
 
 /// How often a disk that failed is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -15,14 +17,14 @@ const LAZY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Where logs are kept on disk, and how safely.
 #[derive(Debug, Clone)]
-pub(super) struct DiskSettings {
-    pub(super) path: PathBuf,
-    pub(super) sync: LogSync,
+pub(crate) struct DiskSettings {
+    pub(crate) path: PathBuf,
+    pub(crate) sync: LogSync,
 }
 
 /// The logs' file, while it can be written and while it cannot.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     settings: DiskSettings,
     database: Result<Database, DiskFailure>,
     /// Changes were stored that a crash would take back.
@@ -38,20 +40,20 @@ struct DiskFailure {
 
 impl Disk {
     /// Opens the file and puts what it holds into `logs`. Blocks.
-    pub(super) fn open(settings: DiskSettings, logs: &mut Logs) -> Result<Self, OpenError> {
+    pub(crate) fn open(settings: DiskSettings, logs: &mut Logs) -> Result<Self, OpenError> {
         let database = Database::open(&settings.path)?;
         database.load(&settings.path, logs)?;
         Ok(Self { settings, database: Ok(database), is_ahead: false, synced: Instant::now() })
     }
 
     /// Whether the file can be written, as far as is known.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         self.database.is_ok()
     }
 
     /// Stores changes, as safely as the settings ask for. Blocks. After an error nothing is stored before
     /// [`Self::reopen`] succeeds.
-    pub(super) fn store(&mut self, changes: &[LogChange]) -> Result<(), String> {
+    pub(crate) fn store(&mut self, changes: &[LogChange]) -> Result<(), String> {
         let interval = match self.settings.sync {
             LogSync::Always => Duration::ZERO,
             LogSync::EverySecond => Duration::from_secs(1),
@@ -84,7 +86,7 @@ impl Disk {
 
     /// Where the disk had failed, tries it again now and then. Once it can be read, answers true and puts what it holds
     /// into `logs`, which is empty. Blocks.
-    pub(super) fn reopen(&mut self, logs: &mut Logs) -> bool {
+    pub(crate) fn reopen(&mut self, logs: &mut Logs) -> bool {
         match &mut self.database {
             Err(failure) if failure.tried.elapsed() >= RETRY_INTERVAL => failure.tried = Instant::now(),
             _ => return false,
@@ -102,7 +104,7 @@ impl Disk {
     }
 
     /// Writes what waits to be written, and closes the file. Blocks.
-    pub(super) fn close(&mut self) -> Result<(), String> {
+    pub(crate) fn close(&mut self) -> Result<(), String> {
         if self.is_ahead {
             self.write(&[], true)?;
         }

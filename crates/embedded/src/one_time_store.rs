@@ -11,11 +11,11 @@ const VALUES_MAX: usize = 100_000;
 
 /// The kept values.
 #[derive(Debug, Default)]
-pub(super) struct OneTimeStore(Mutex<HashMap<String, (Bytes, Instant)>>);
+pub(crate) struct OneTimeStore(Mutex<HashMap<String, (Bytes, Instant)>>);
 
 impl OneTimeStore {
     /// Keeps a value until `lifetime` after `now`, unless its name is taken. Answers whether there was room.
-    pub(super) fn keep(&self, name: &str, value: Bytes, lifetime: Duration, now: Instant) -> bool {
+    pub(crate) fn keep(&self, name: &str, value: Bytes, lifetime: Duration, now: Instant) -> bool {
         let mut values = self.0.lock();
         // Those that have ended go when the shelf is tidied, not now: a full one must not cost more than an empty one.
         if values.len() >= VALUES_MAX && !values.contains_key(name) {
@@ -31,18 +31,18 @@ impl OneTimeStore {
     }
 
     /// Takes a value.
-    pub(super) fn take(&self, name: &str, now: Instant) -> Option<Bytes> {
+    pub(crate) fn take(&self, name: &str, now: Instant) -> Option<Bytes> {
         let (value, until) = self.0.lock().remove(name)?;
         (until > now).then_some(value)
     }
 
     /// Reads a value, which stays.
-    pub(super) fn read(&self, name: &str, now: Instant) -> Option<Bytes> {
+    pub(crate) fn read(&self, name: &str, now: Instant) -> Option<Bytes> {
         self.0.lock().get(name).filter(|(_, until)| *until > now).map(|(value, _)| value.clone())
     }
 
     /// Drops what has ended.
-    pub(super) fn tidy(&self, now: Instant) {
+    pub(crate) fn tidy(&self, now: Instant) {
         self.0.lock().retain(|_, (_, until)| *until > now);
     }
 }

@@ -10,18 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::glob;
-use super::output_buffer::OutputBuffer;
-use super::reply::{Reply, SharedReply};
+use crate::listener::output_buffer::OutputBuffer;
+use crate::protocol::reply::{Reply, SharedReply};
 use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
+
+pub(crate) mod glob;
+pub(crate) mod subscriber;
 
 /// Channels, patterns, and the node's own subscriptions.
 ///
 /// One lock holds a message until its last receiver has it, so that all messages have one order, the same for the feed and
 /// for every Redis client. Nothing waits under the lock: an [`OutputBuffer`] takes or cuts off, a [`BusHandler`] returns
 /// quickly. The feed must not call back into the exchange.
-pub(super) struct PubSub {
+pub(crate) struct PubSub {
     prefix: String,
     control: String,
     clients: AtomicU64,
@@ -39,18 +41,18 @@ struct PubSubState {
 
 /// A Redis client, as the exchange knows it.
 #[derive(Debug, Clone)]
-pub(super) struct PubSubClient {
-    pub(super) id: ClientId,
-    pub(super) output_buffer: Arc<OutputBuffer>,
+pub(crate) struct PubSubClient {
+    pub(crate) id: ClientId,
+    pub(crate) output_buffer: Arc<OutputBuffer>,
 }
 
 /// The number of a Redis client, from 1, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ClientId(pub(super) u64);
+pub(crate) struct ClientId(pub(crate) u64);
 
 /// What a Redis client subscribes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SubscriptionKind {
+pub(crate) enum SubscriptionKind {
     /// One channel.
     Channel,
     /// All channels whose names match.
@@ -60,7 +62,7 @@ pub(super) enum SubscriptionKind {
 impl PubSub {
     /// An exchange without subscribers. A workspace's channel is the prefix and its id; the feed gets what comes on the
     /// control channel as orders.
-    pub(super) fn new(channel_prefix: &str, control: &str) -> Self {
+    pub(crate) fn new(channel_prefix: &str, control: &str) -> Self {
         Self {
             prefix: channel_prefix.to_owned(),
             control: control.to_owned(),
@@ -70,17 +72,17 @@ impl PubSub {
     }
 
     /// The next client's number.
-    pub(super) fn next_client(&self) -> ClientId {
+    pub(crate) fn next_client(&self) -> ClientId {
         ClientId(self.clients.fetch_add(1, Ordering::Relaxed))
     }
 
     /// What stands before a workspace's id in its channel's name.
-    pub(super) fn prefix(&self) -> &str {
+    pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// The workspace that a channel belongs to, if it is a workspace's.
-    pub(super) fn workspace(&self, channel: &[u8]) -> Option<WorkspaceId> {
+    pub(crate) fn workspace(&self, channel: &[u8]) -> Option<WorkspaceId> {
         self.workspace_text(channel).and_then(|text| WorkspaceId::parse(text).ok())
     }
 
@@ -89,14 +91,14 @@ impl PubSub {
     }
 
     /// Messages of confirmed workspaces go to this feed from now on.
-    pub(super) fn attach(&self, bus_handler: Arc<dyn BusHandler>) {
+    pub(crate) fn attach(&self, bus_handler: Arc<dyn BusHandler>) {
         let mut state = self.state.lock();
         bus_handler.control_confirmed();
         state.bus_handler = Some(bus_handler);
     }
 
     /// Ends all that the feed gets.
-    pub(super) fn detach(&self) {
+    pub(crate) fn detach(&self) {
         let mut state = self.state.lock();
         state.fed.clear();
         let bus_handler = state.bus_handler.take();
@@ -105,7 +107,7 @@ impl PubSub {
     }
 
     /// Subscribes the feed to a workspace, or confirms a subscription that stands once more.
-    pub(super) fn confirm(&self, workspace: &WorkspaceId) {
+    pub(crate) fn confirm(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
         state.fed.insert(workspace.clone());
         if let Some(bus_handler) = &state.bus_handler {
@@ -114,18 +116,18 @@ impl PubSub {
     }
 
     /// Ends the feed's subscription to a workspace.
-    pub(super) fn release(&self, workspace: &WorkspaceId) {
+    pub(crate) fn release(&self, workspace: &WorkspaceId) {
         self.state.lock().fed.remove(workspace);
     }
 
     /// Passes a message on to all who listen to a channel. Answers how many got it: Redis clients, one that listens in
     /// several ways as many times, and the node itself.
-    pub(super) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
+    pub(crate) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
         self.deliver(&self.state.lock(), channel, message)
     }
 
     /// How many would get a message of a channel now.
-    pub(super) fn receivers(&self, channel: &Bytes) -> usize {
+    pub(crate) fn receivers(&self, channel: &Bytes) -> usize {
         let state = self.state.lock();
         let node = self.fed(&state, channel).is_some() || self.orders_to(&state, channel).is_some();
         let patterns = state.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
@@ -134,7 +136,7 @@ impl PubSub {
     }
 
     /// Tells the feed that messages may be lost, and confirms its subscriptions anew.
-    pub(super) fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         let state = self.state.lock();
         if let Some(bus_handler) = &state.bus_handler {
             bus_handler.interrupted();
@@ -185,7 +187,7 @@ impl PubSub {
     }
 
     /// Subscribes a client that is not subscribed yet, and tells it so before any message can.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &self,
         kind: SubscriptionKind,
         name: &Bytes,
@@ -201,7 +203,7 @@ impl PubSub {
     }
 
     /// Ends a client's subscription. No message of it comes after this.
-    pub(super) fn leave(&self, kind: SubscriptionKind, name: &Bytes, client: ClientId) {
+    pub(crate) fn leave(&self, kind: SubscriptionKind, name: &Bytes, client: ClientId) {
         let mut state = self.state.lock();
         match kind {
             SubscriptionKind::Channel => {
@@ -223,7 +225,7 @@ impl PubSub {
 
     /// The channels that somebody listens to by name, the node included, as far as the pattern matches. `None` where
     /// a reply that names them takes more than so many bytes.
-    pub(super) fn channels(&self, pattern: Option<&[u8]>, bytes_max: usize) -> Option<Vec<Bytes>> {
+    pub(crate) fn channels(&self, pattern: Option<&[u8]>, bytes_max: usize) -> Option<Vec<Bytes>> {
         let state = self.state.lock();
         let clients = state.channels.keys().cloned();
         let node = state
@@ -241,7 +243,7 @@ impl PubSub {
     }
 
     /// How many listen to a channel by name, the node included.
-    pub(super) fn listeners(&self, channel: &[u8]) -> usize {
+    pub(crate) fn listeners(&self, channel: &[u8]) -> usize {
         let state = self.state.lock();
         let node = self.workspace_text(channel).is_some_and(|text| state.fed.contains(text))
             || self.orders_to(&state, channel).is_some();
@@ -249,7 +251,7 @@ impl PubSub {
     }
 
     /// How many patterns somebody listens to.
-    pub(super) fn patterns(&self) -> usize {
+    pub(crate) fn patterns(&self) -> usize {
         self.state.lock().patterns.len()
     }
 }
@@ -274,5 +276,4 @@ fn is_empty_without(members: &mut Vec<PubSubClient>, client: ClientId) -> bool {
 }
 
 #[cfg(test)]
-#[path = "pubsub_tests.rs"]
 mod tests;

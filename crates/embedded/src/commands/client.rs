@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::ids::integer;
 use super::{CommandError, CommandOutcome, other, shown};
-use crate::reply::{Protocol, Reply};
-use crate::session::Session;
-use crate::subscriber::NAME_BYTES_MAX;
+use crate::commands::session::Session;
+use crate::protocol::reply::{Protocol, Reply};
+use crate::pubsub::subscriber::NAME_BYTES_MAX;
 
 /// The version of Redis whose replies these are. Clients choose features by it.
 pub(super) const REDIS_VERSION: &str = "7.0.0";

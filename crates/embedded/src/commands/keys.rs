@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::ids::checked_integer;
 use super::{CommandError, CommandStep, other};
-use crate::log_writer::Committed;
-use crate::reply::Reply;
-use crate::session::Session;
-use crate::subscriber::NAME_BYTES_MAX;
+use crate::commands::session::Session;
+use crate::log::log_writer::Committed;
+use crate::protocol::reply::Reply;
+use crate::pubsub::subscriber::NAME_BYTES_MAX;
 
 const MILLISECONDS: i64 = 1000;
 

@@ -7,34 +7,35 @@ mod pubsub;
 mod room;
 mod script;
 mod server;
-pub(super) mod streams;
+pub(crate) mod session;
+pub(crate) mod streams;
 mod transaction;
 mod trimming;
 
 use bytes::Bytes;
 
-pub(super) use room::Room;
-pub(super) use transaction::Transaction;
+pub(crate) use room::Room;
+pub(crate) use transaction::Transaction;
 
-use super::budget::OverBudget;
-use super::log::Logs;
-use super::log_writer::Committed;
-use super::reply::Reply;
-use super::session::Session;
-use super::subscriber::SubscriberError;
+use crate::commands::session::Session;
+use crate::listener::budget::OverBudget;
+use crate::log::Logs;
+use crate::log::log_writer::Committed;
+use crate::protocol::reply::Reply;
+use crate::pubsub::subscriber::SubscriberError;
 
 /// What a handler answers; `None` where everything that the client gets is in its outbox already.
 type CommandOutcome = Result<Option<Reply>, CommandError>;
 
 /// What is to be done with the logs, and what the client is told then, as far as there is room for it.
-pub(super) type CommandStep = Box<dyn FnOnce(&mut Logs, &mut Room) -> Committed<Reply> + Send>;
+pub(crate) type CommandStep = Box<dyn FnOnce(&mut Logs, &mut Room) -> Committed<Reply> + Send>;
 
 type CommandFunction = fn(&mut Session, &[Bytes]) -> CommandOutcome;
 type Prepare = fn(&mut Session, &[Bytes]) -> Result<CommandStep, CommandError>;
 
 /// What runs a command with what stands behind its name.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Handler {
+pub(crate) enum Handler {
     /// It is done at once.
     Now(CommandFunction),
     /// It is done at once, and is not taken inside a transaction.
@@ -51,7 +52,7 @@ pub(super) enum Handler {
 
 /// One command, or one subcommand, whose name is then `command|subcommand`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CommandEntry {
+pub(crate) struct CommandEntry {
     name: &'static str,
     /// How many arguments it takes at least, and at most. Handlers rely on it.
     arguments: (usize, usize),
@@ -61,19 +62,19 @@ pub(super) struct CommandEntry {
     is_urgent: bool,
     /// Whether a client may run it that has not given the password.
     before_login: bool,
-    pub(super) handler: Handler,
+    pub(crate) handler: Handler,
 }
 
 /// A command as a client wants it run.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
-    pub(super) command: &'static CommandEntry,
-    pub(super) arguments: &'a [Bytes],
+pub(crate) struct Call<'a> {
+    pub(crate) command: &'static CommandEntry,
+    pub(crate) arguments: &'a [Bytes],
 }
 
 impl Call<'_> {
     /// Whether it waits for `EXEC` inside a transaction.
-    pub(super) fn waits_in_transaction(&self) -> bool {
+    pub(crate) fn waits_in_transaction(&self) -> bool {
         !self.command.is_urgent
     }
 }
@@ -155,7 +156,7 @@ const COMMANDS: &[CommandEntry] = &[
 
 /// Why a command was not run. The texts are those of Redis 7.0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum CommandError {
+pub(crate) enum CommandError {
     #[error(
         "ERR unknown command '{0}'. This is the embedded bus of Tidings: it takes PUBLISH, SUBSCRIBE, PSUBSCRIBE, PUBSUB, FCALL tidings_publish, EVAL of its script, XADD, XRANGE, XREVRANGE, XLEN, XTRIM, XINFO STREAM, DEL, EXISTS, EXPIRE, TTL, TYPE, MULTI and EXEC; for everything else set redis.url to a Redis server"
     )]
@@ -182,7 +183,7 @@ pub(super) enum CommandError {
 }
 
 /// Finds what a client wants, and whether it may have it now. A request without a name is none.
-pub(super) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Option<Call<'a>>, CommandError> {
+pub(crate) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Option<Call<'a>>, CommandError> {
     let Some((name, arguments)) = request.split_first() else { return Ok(None) };
     let (command, arguments) = find(name, arguments)?;
     let (least, most) = command.arguments;
@@ -229,12 +230,12 @@ fn sub(command: &'static CommandEntry, container: &[u8]) -> Option<&'static str>
 }
 
 /// Whether a command has this name, subcommands apart.
-pub(super) fn is_name(name: &[u8]) -> bool {
+pub(crate) fn is_name(name: &[u8]) -> bool {
     COMMANDS.iter().any(|command| first_word(command).as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Whether a command's name begins like this.
-pub(super) fn begins_name(begin: &[u8]) -> bool {
+pub(crate) fn begins_name(begin: &[u8]) -> bool {
     COMMANDS.iter().any(|command| {
         first_word(command).as_bytes().get(..begin.len()).is_some_and(|part| part.eq_ignore_ascii_case(begin))
     })

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{CommandError, CommandOutcome, CommandStep, other};
-use crate::log_writer::{Announcement, Committed};
-use crate::output_buffer::too_large;
+use crate::commands::session::Session;
+use crate::listener::output_buffer::too_large;
+use crate::log::log_writer::{Announcement, Committed};
+use crate::protocol::reply::Reply;
 use crate::pubsub::SubscriptionKind;
-use crate::reply::Reply;
-use crate::session::Session;
 
 /// `PUBLISH channel message`: a live event; answers how many got it.
 pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::output_buffer::too_large;
-use crate::reply::Reply;
+use crate::listener::output_buffer::too_large;
+use crate::protocol::reply::Reply;
 
 /// What is left of the largest reply that the client gets. All commands of a transaction share it.
 #[derive(Debug)]

@@ -8,12 +8,12 @@ use redis::Script;
 use super::ids::integer;
 use super::streams::id_reply;
 use super::{CommandError, CommandOutcome, CommandStep, other, shown};
-use crate::glob;
+use crate::commands::session::Session;
+use crate::log::log_writer::{Announcement, Committed};
 use crate::log::{LogSettings, NotPublished, Publish};
-use crate::log_writer::{Announcement, Committed};
-use crate::reply::Reply;
-use crate::session::Session;
-use crate::subscriber::NAME_BYTES_MAX;
+use crate::protocol::reply::Reply;
+use crate::pubsub::glob;
+use crate::pubsub::subscriber::NAME_BYTES_MAX;
 use tidings_bus::Item;
 use tidings_event::{EntryId, audience};
 

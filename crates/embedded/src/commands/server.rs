@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::client::REDIS_VERSION;
 use super::{COMMANDS, CommandOutcome};
-use crate::reply::Reply;
-use crate::session::Session;
+use crate::commands::session::Session;
+use crate::protocol::reply::Reply;
 
 /// `COMMAND`: no details, which no client needs.
 pub(super) fn command(_session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {

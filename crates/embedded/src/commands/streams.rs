@@ -6,10 +6,10 @@ use super::ids::{checked_integer, integer, range, wish};
 use super::keys::log_key;
 use super::trimming::{Trim, TrimOptions};
 use super::{CommandError, CommandStep, Room, other};
+use crate::commands::session::Session;
+use crate::log::log_writer::Committed;
 use crate::log::{Excess, Fields, ID_MAX, IdWish, LogStream, StreamEntry};
-use crate::log_writer::Committed;
-use crate::reply::{Reply, decimal_digits};
-use crate::session::Session;
+use crate::protocol::reply::{Reply, decimal_digits};
 use tidings_event::EntryId;
 
 /// How many entries Redis keeps in a node of a stream unless it is told otherwise. There are no nodes here; `XINFO` answers
@@ -226,7 +226,7 @@ fn arity(command: &'static str) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Protocol;
+    use crate::protocol::reply::Protocol;
 
     #[test]
     fn entries_are_written_as_replies_are_and_measured_before() {

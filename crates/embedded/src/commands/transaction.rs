@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::{Call, CommandError, CommandOutcome, CommandStep, Handler, Room, other};
-use crate::budget::Charge;
-use crate::log_writer::Committed;
-use crate::reply::Reply;
-use crate::session::Session;
+use crate::commands::session::Session;
+use crate::listener::budget::Charge;
+use crate::log::log_writer::Committed;
+use crate::protocol::reply::Reply;
 
 /// The most commands in a transaction.
 const COMMANDS_MAX: usize = 4096;

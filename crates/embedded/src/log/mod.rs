@@ -14,6 +14,7 @@ mod beside;
 mod change;
 mod entry;
 mod idempotency_cache;
+pub(crate) mod log_writer;
 mod logs;
 mod page;
 mod publish;

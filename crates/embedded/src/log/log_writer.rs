@@ -11,24 +11,24 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::database::OpenError;
-use super::disk::{Disk, DiskSettings};
-use super::log::{LogSettings, Logs};
-use super::pubsub::PubSub;
+use crate::disk::database::OpenError;
+use crate::disk::{Disk, DiskSettings};
+use crate::log::{LogSettings, Logs};
+use crate::pubsub::PubSub;
 use tidings_bus::{LinkState, StateCell};
 
 /// How much work may wait. Whoever brings more waits; each of them waits for one answer, or a few.
 const QUEUE_MAX: usize = 256;
 
 /// How long an answer may take. Only a disk that does not answer comes near it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much new entries may take that are stored together: they are in memory beside all logs, and again in messages.
 const TOGETHER_BYTES_MAX: usize = 16 << 20;
 
 /// Gives work to the thread. It ends when the last of these is dropped, or one is told to close.
 #[derive(Debug, Clone)]
-pub(super) struct LogWriter {
+pub(crate) struct LogWriter {
     queue: mpsc::Sender<WriterMessage>,
 }
 
@@ -45,23 +45,23 @@ type Say = Box<dyn FnOnce(Result<&PubSub, LogWriterError>) + Send>;
 
 /// What work leads to.
 #[derive(Debug)]
-pub(super) struct Committed<T> {
+pub(crate) struct Committed<T> {
     /// For whoever brought it.
-    pub(super) answer: T,
+    pub(crate) answer: T,
     /// For everybody.
-    pub(super) announcements: Vec<Announcement>,
+    pub(crate) announcements: Vec<Announcement>,
 }
 
 /// A message that is published when the work behind it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Announcement {
-    pub(super) channel: Bytes,
-    pub(super) message: Bytes,
+pub(crate) struct Announcement {
+    pub(crate) channel: Bytes,
+    pub(crate) message: Bytes,
 }
 
 /// Work was not done, or not surely.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LogWriterError {
+pub(crate) enum LogWriterError {
     #[error("the bus was stopped")]
     Stopped,
     #[error("the disk does not answer")]
@@ -74,18 +74,18 @@ pub(super) enum LogWriterError {
 
 /// An answer to come.
 #[derive(Debug)]
-pub(super) struct Pending<T>(oneshot::Receiver<Result<T, LogWriterError>>);
+pub(crate) struct Pending<T>(oneshot::Receiver<Result<T, LogWriterError>>);
 
 impl<T> Committed<T> {
     /// Nobody else is told.
-    pub(super) fn quietly(answer: T) -> Self {
+    pub(crate) fn quietly(answer: T) -> Self {
         Self { answer, announcements: Vec::new() }
     }
 }
 
 impl<T> Pending<T> {
     /// Waits for the answer. Dropped, the work is done all the same.
-    pub(super) async fn answer(self) -> Result<T, LogWriterError> {
+    pub(crate) async fn answer(self) -> Result<T, LogWriterError> {
         match timeout(PATIENCE, self.0).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(LogWriterError::Stopped),
@@ -96,7 +96,7 @@ impl<T> Pending<T> {
 
 impl LogWriter {
     /// Starts the thread, on logs that are kept on disk or in memory only, and waits until it has read them.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         settings: LogSettings,
         disk: Option<DiskSettings>,
         pubsub: Arc<PubSub>,
@@ -124,13 +124,13 @@ impl LogWriter {
 
     /// On new logs that are kept in memory only.
     #[cfg(test)]
-    pub(super) async fn in_memory(pubsub: &Arc<PubSub>) -> Self {
+    pub(crate) async fn in_memory(pubsub: &Arc<PubSub>) -> Self {
         let settings = LogSettings {
             events: 1000,
             age: Duration::from_secs(60),
             bytes: 1 << 20,
             memory: 16 << 20,
-            idempotency_cache: super::log::OnceBounds { log: 1 << 20, all: 4 << 20 },
+            idempotency_cache: crate::log::OnceBounds { log: 1 << 20, all: 4 << 20 },
         };
         let state = Arc::new(StateCell::new("embedded"));
         Self::start(settings, None, Arc::clone(pubsub), state).await.unwrap()
@@ -139,7 +139,7 @@ impl LogWriter {
     /// Brings work, waiting for a place in the queue. The answer comes when it is done and stored.
     ///
     /// Cancellation safe: either the work is in the queue or it is not.
-    pub(super) async fn submit<T: Send + 'static>(
+    pub(crate) async fn submit<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Logs) -> Committed<T> + Send + 'static,
     ) -> Pending<T> {
@@ -154,7 +154,7 @@ impl LogWriter {
     }
 
     /// Brings work and waits for the answer.
-    pub(super) async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Logs) -> Committed<T> + Send + 'static,
     ) -> Result<T, LogWriterError> {
@@ -162,13 +162,13 @@ impl LogWriter {
     }
 
     /// Has what has ended removed, and what waits written. Meant to be called about once a second.
-    pub(super) async fn tidy(&self) {
+    pub(crate) async fn tidy(&self) {
         // Where the thread has stopped there is nothing to tidy.
         let _ = self.queue.send(WriterMessage::Tidy).await;
     }
 
     /// Ends the thread once all work that came before is done and on the disk.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let (closed, closing) = oneshot::channel();
         if self.queue.send(WriterMessage::Close(closed)).await.is_ok() {
             // An error says that the thread has ended, which is what was wanted.
@@ -177,7 +177,7 @@ impl LogWriter {
     }
 
     /// Whether the thread takes work.
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         !self.queue.is_closed()
     }
 }
@@ -303,5 +303,4 @@ fn now() -> u64 {
 }
 
 #[cfg(test)]
-#[path = "log_writer_tests.rs"]
 mod tests;

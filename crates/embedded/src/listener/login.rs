@@ -9,42 +9,42 @@ use subtle::ConstantTimeEq as _;
 use tidings_settings::SecretText;
 
 /// A client that has not given the password after this time is cut off. Libraries give it with their first command.
-pub(super) const LOGIN_TIME: Duration = Duration::from_secs(10);
+pub(crate) const LOGIN_TIME: Duration = Duration::from_secs(10);
 
 /// The most arguments of a command before the password was given, as in Redis.
-pub(super) const STRANGER_ARGUMENTS_MAX: usize = 10;
+pub(crate) const STRANGER_ARGUMENTS_MAX: usize = 10;
 
 /// The longest argument before the password was given, in bytes, as in Redis.
-pub(super) const STRANGER_ARGUMENT_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const STRANGER_ARGUMENT_BYTES_MAX: usize = 16 * 1024;
 
 /// The most bytes that wait for a client that has not given the password. Only refusals do.
-pub(super) const STRANGER_OUTPUT_BYTES: usize = 64 * 1024;
+pub(crate) const STRANGER_OUTPUT_BYTES: usize = 64 * 1024;
 
 const USER: &[u8] = b"default";
 
 /// What a client has to know.
 #[derive(Debug)]
-pub(super) struct Password(SecretText);
+pub(crate) struct Password(SecretText);
 
 impl Password {
     /// An empty text is no password: everybody is let in.
-    pub(super) fn new(text: SecretText) -> Self {
+    pub(crate) fn new(text: SecretText) -> Self {
         Self(text)
     }
 
     /// Whether clients have to give it.
-    pub(super) fn is_needed(&self) -> bool {
+    pub(crate) fn is_needed(&self) -> bool {
         !self.0.is_empty()
     }
 
     /// Whether somebody is let in with a name and a password. How long it takes tells at most whether the length is right.
-    pub(super) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
+    pub(crate) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
         let right = !self.is_needed() || bool::from(self.0.reveal().as_bytes().ct_eq(password));
         right && user == USER
     }
 
     /// Whether somebody is let in who gives no name.
-    pub(super) fn admits_nameless(&self, password: &[u8]) -> bool {
+    pub(crate) fn admits_nameless(&self, password: &[u8]) -> bool {
         self.admits(USER, password)
     }
 }

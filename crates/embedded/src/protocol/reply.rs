@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::budget::{ClientBudget, SharedCharge};
+use crate::listener::budget::{ClientBudget, SharedCharge};
 
 /// The version of the protocol that a client speaks: RESP2 until it says `HELLO 3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     #[default]
     Resp2,
     Resp3,
@@ -18,7 +18,7 @@ pub(super) enum Protocol {
 
 /// What a client is told. Forms that RESP2 lacks are written there as Redis writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// `+OK`. No line breaks.
     Status(&'static str),
     /// `-ERR ...`. Line breaks become spaces, since the protocol has no other way to write them.
@@ -43,20 +43,20 @@ pub(super) enum Reply {
 
 impl Reply {
     /// The status `OK`.
-    pub(super) const OK: Self = Self::Status("OK");
+    pub(crate) const OK: Self = Self::Status("OK");
 
     /// A bulk string of fixed text.
-    pub(super) const fn name(text: &'static str) -> Self {
+    pub(crate) const fn name(text: &'static str) -> Self {
         Self::Bulk(Bytes::from_static(text.as_bytes()))
     }
 
     /// A count. What is counted here is bounded far below the bound of the type.
-    pub(super) fn count(count: usize) -> Self {
+    pub(crate) fn count(count: usize) -> Self {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
     /// What it takes in memory and on the wire, about, in bytes; rather more than less.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let bytes = match self {
             Self::Status(_) | Self::Integer(_) | Self::Null | Self::NullArray => 0,
             Self::Error(text) | Self::Text(text) => text.len(),
@@ -70,7 +70,7 @@ impl Reply {
     }
 
     /// The bytes for the wire.
-    pub(super) fn encode(&self, protocol: Protocol) -> Bytes {
+    pub(crate) fn encode(&self, protocol: Protocol) -> Bytes {
         if let Self::Encoded(bytes) = self {
             return bytes.clone();
         }
@@ -80,22 +80,22 @@ impl Reply {
     }
 
     /// Begins an array of so many replies, which are written behind it.
-    pub(super) fn write_array_head(count: usize, out: &mut BytesMut) {
+    pub(crate) fn write_array_head(count: usize, out: &mut BytesMut) {
         line(out, format_args!("*{count}"));
     }
 
     /// How many bytes the beginning of an array of so many replies takes on the wire.
-    pub(super) fn array_head_bytes(count: usize) -> usize {
+    pub(crate) fn array_head_bytes(count: usize) -> usize {
         "*\r\n".len() + decimal_digits(count as u64)
     }
 
     /// How many bytes a bulk string of so many bytes takes on the wire.
-    pub(super) fn bulk_bytes(length: usize) -> usize {
+    pub(crate) fn bulk_bytes(length: usize) -> usize {
         "$\r\n\r\n".len() + decimal_digits(length as u64) + length
     }
 
     /// Writes a bulk string behind others.
-    pub(super) fn write_bulk(data: &[u8], out: &mut BytesMut) {
+    pub(crate) fn write_bulk(data: &[u8], out: &mut BytesMut) {
         line(out, format_args!("${}", data.len()));
         text(out, data);
     }
@@ -153,7 +153,7 @@ fn all(out: &mut BytesMut, mark: char, replies: &[Reply], protocol: Protocol) {
 }
 
 /// How many digits a number has in decimal.
-pub(super) fn decimal_digits(number: u64) -> usize {
+pub(crate) fn decimal_digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
@@ -163,19 +163,19 @@ fn one_line(text: &str) -> String {
 
 /// One reply for many clients: it is encoded at most once for each version of the protocol, and its bytes are shared.
 #[derive(Debug)]
-pub(super) struct SharedReply {
+pub(crate) struct SharedReply {
     reply: Reply,
     resp2: OnceCell<(Bytes, Arc<SharedCharge>)>,
     resp3: OnceCell<(Bytes, Arc<SharedCharge>)>,
 }
 
 impl SharedReply {
-    pub(super) fn new(reply: Reply) -> Self {
+    pub(crate) fn new(reply: Reply) -> Self {
         Self { reply, resp2: OnceCell::new(), resp3: OnceCell::new() }
     }
 
     /// The bytes for the wire, which count in the budget while anybody holds them.
-    pub(super) fn bytes(&self, protocol: Protocol, budget: &Arc<ClientBudget>) -> (Bytes, Arc<SharedCharge>) {
+    pub(crate) fn bytes(&self, protocol: Protocol, budget: &Arc<ClientBudget>) -> (Bytes, Arc<SharedCharge>) {
         let cell = match protocol {
             Protocol::Resp2 => &self.resp2,
             Protocol::Resp3 => &self.resp3,

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::budget::{Charge, ClientBudget, ClientUsage, OverBudget, SharedCharge};
-use super::reply::{Protocol, Reply, SharedReply};
+use crate::listener::budget::{Charge, ClientBudget, ClientUsage, OverBudget, SharedCharge};
+use crate::protocol::reply::{Protocol, Reply, SharedReply};
 
 /// The most that is gathered for one write. More would only be copied for nothing: the kernel takes about so much.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const CHUNK_OVERHEAD: usize = size_of::<OutputChunk>();
 /// It is bounded in bytes. A client that falls behind further is cut off, as Redis does it: it alone loses something,
 /// and it notices.
 #[derive(Debug)]
-pub(super) struct OutputBuffer {
+pub(crate) struct OutputBuffer {
     account: Arc<ClientUsage>,
     queue: Mutex<OutputQueue>,
     /// For the one writer: there is something to write, or nothing more will come.
@@ -49,8 +49,8 @@ impl OutputQueue {
 
 /// Bytes to write, with what they count as until they are written.
 #[derive(Debug)]
-pub(super) struct OutputChunk {
-    pub(super) bytes: Bytes,
+pub(crate) struct OutputChunk {
+    pub(crate) bytes: Bytes,
     _charge: Charge,
     _shared: Option<Arc<SharedCharge>>,
 }
@@ -69,12 +69,12 @@ enum OutputEnd {
 impl OutputBuffer {
     /// An empty queue that holds at most so many bytes, of a client of its own.
     #[cfg(test)]
-    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         Self::within(&ClientBudget::new(usize::MAX), bytes_max)
     }
 
     /// An empty queue that holds at most so many bytes, which count among those of all clients.
-    pub(super) fn within(budget: &Arc<ClientBudget>, bytes_max: usize) -> Arc<Self> {
+    pub(crate) fn within(budget: &Arc<ClientBudget>, bytes_max: usize) -> Arc<Self> {
         Arc::new_cyclic(|output_buffer| Self {
             account: ClientUsage::new(budget, output_buffer.clone()),
             queue: Mutex::new(OutputQueue { bytes_max, ..OutputQueue::default() }),
@@ -85,28 +85,28 @@ impl OutputBuffer {
     }
 
     /// What the client holds in memory.
-    pub(super) fn account(&self) -> &Arc<ClientUsage> {
+    pub(crate) fn account(&self) -> &Arc<ClientUsage> {
         &self.account
     }
 
     /// Holds at most so many bytes from now on. Nothing that waits already is discarded by it.
-    pub(super) fn set_bytes_max(&self, bytes_max: usize) {
+    pub(crate) fn set_bytes_max(&self, bytes_max: usize) {
         self.queue.lock().bytes_max = bytes_max;
     }
 
     /// The version of the protocol that the client speaks.
-    pub(super) fn protocol(&self) -> Protocol {
+    pub(crate) fn protocol(&self) -> Protocol {
         self.queue.lock().protocol
     }
 
     /// The client speaks another version from the next reply on.
-    pub(super) fn set_protocol(&self, protocol: Protocol) {
+    pub(crate) fn set_protocol(&self, protocol: Protocol) {
         self.queue.lock().protocol = protocol;
     }
 
     /// Queues a reply. One that takes more than half of the bound is refused to the client, who can ask for less; so a reply
     /// alone cuts off nobody who waits for [`Self::has_room`] before it.
-    pub(super) fn reply(&self, reply: &Reply) {
+    pub(crate) fn reply(&self, reply: &Reply) {
         let (most, protocol) = (self.reply_bytes_max(), self.protocol());
         let mut bytes = reply.encode(protocol);
         if bytes.len() > most {
@@ -120,12 +120,12 @@ impl OutputBuffer {
     }
 
     /// The largest reply that the client gets.
-    pub(super) fn reply_bytes_max(&self) -> usize {
+    pub(crate) fn reply_bytes_max(&self) -> usize {
         self.queue.lock().bytes_max / 2
     }
 
     /// Queues what goes to many clients.
-    pub(super) fn broadcast(&self, broadcast: &SharedReply) {
+    pub(crate) fn broadcast(&self, broadcast: &SharedReply) {
         let (bytes, shared) = broadcast.bytes(self.protocol(), self.account.budget());
         match self.account.try_hold_shared(CHUNK_OVERHEAD, bytes.len()) {
             Ok(charge) => self.push(OutputChunk { bytes, _charge: charge, _shared: Some(shared) }),
@@ -149,7 +149,7 @@ impl OutputBuffer {
     }
 
     /// Cuts the client off, since all together hold too much and this one the most.
-    pub(super) fn evict(&self) {
+    pub(crate) fn evict(&self) {
         self.cut(OutputEnd::Evicted);
     }
 
@@ -165,24 +165,24 @@ impl OutputBuffer {
     }
 
     /// Whether the client was cut off, by the bound on its own output or by that on all.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         matches!(self.queue.lock().end, Some(OutputEnd::Overrun | OutputEnd::Evicted))
     }
 
     /// Whether the client was cut off by the bound on all.
-    pub(super) fn is_evicted(&self) -> bool {
+    pub(crate) fn is_evicted(&self) -> bool {
         self.queue.lock().end == Some(OutputEnd::Evicted)
     }
 
     /// Ends the conversation once what waits is written.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.queue.lock().end.get_or_insert(OutputEnd::Finished);
         self.filled.notify_one();
     }
 
     /// Waits for the next bytes to write; `None` when nothing more will come. What it answers is no longer counted as
     /// waiting. Cancellation safe; meant for one waiter.
-    pub(super) async fn next(&self) -> Option<OutputChunk> {
+    pub(crate) async fn next(&self) -> Option<OutputChunk> {
         loop {
             if let Some(bytes) = self.take() {
                 self.drained.notify_one();
@@ -215,7 +215,7 @@ impl OutputBuffer {
     }
 
     /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant for one waiter.
-    pub(super) async fn overrun(&self) {
+    pub(crate) async fn overrun(&self) {
         while !self.is_cut() {
             self.overrun.notified().await;
         }
@@ -223,7 +223,7 @@ impl OutputBuffer {
 
     /// Waits until less than half of the bound waits, so that a client which sends commands and reads no replies is
     /// made to wait before it is cut off. Cancellation safe; meant for one waiter.
-    pub(super) async fn has_room(&self) {
+    pub(crate) async fn has_room(&self) {
         while !self.queue.lock().has_room() {
             self.drained.notified().await;
         }
@@ -231,7 +231,7 @@ impl OutputBuffer {
 }
 
 /// What a client is told whose reply is too large.
-pub(super) fn too_large(most: usize) -> Reply {
+pub(crate) fn too_large(most: usize) -> Reply {
     Reply::Error(format!(
         "ERR the reply has more than {most} bytes, half of embedded.output_bytes: ask for less, as with COUNT"
     ))

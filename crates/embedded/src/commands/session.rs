@@ -7,15 +7,15 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::budget::Charge;
-use super::commands::{self, Call, CommandStep, Handler, Room, Transaction, streams};
-use super::log_writer::{Committed, LogWriter, LogWriterError, PATIENCE, Pending};
-use super::login::Password;
-use super::output_buffer::OutputBuffer;
-use super::pubsub::PubSub;
-use super::reply::{Protocol, Reply};
-use super::request::Request;
-use super::subscriber::RedisSubscriber;
+use crate::commands::{self, Call, CommandStep, Handler, Room, Transaction, streams};
+use crate::listener::budget::Charge;
+use crate::listener::login::Password;
+use crate::listener::output_buffer::OutputBuffer;
+use crate::log::log_writer::{Committed, LogWriter, LogWriterError, PATIENCE, Pending};
+use crate::protocol::reply::{Protocol, Reply};
+use crate::protocol::request::Request;
+use crate::pubsub::PubSub;
+use crate::pubsub::subscriber::RedisSubscriber;
 
 /// How many commands that work with the logs a client may have under way. They share a write to the disk.
 const WAITING_MAX: usize = 128;
@@ -35,7 +35,7 @@ const READS_MAX: [usize; 2] = [2, 4];
 /// The reads of logs that are under way for all clients. Each holds as much as the largest reply at most, and takes the time of
 /// those who publish. Short ones do not wait for long ones.
 #[derive(Debug)]
-pub(super) struct LogReadSlots {
+pub(crate) struct LogReadSlots {
     long: Semaphore,
     short: Semaphore,
 }
@@ -49,7 +49,7 @@ impl Default for LogReadSlots {
 
 /// A client's side of the conversation. Its subscriptions end when this is dropped.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     pubsub: Arc<PubSub>,
     log_writer: LogWriter,
     password: Arc<Password>,
@@ -76,7 +76,7 @@ struct WaitingRead {
 
 /// Whether the conversation goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadTurn {
+pub(crate) enum ReadTurn {
     /// The next command may come.
     Next,
     /// The client wants to go: no further command is run; what waits is written.
@@ -89,7 +89,7 @@ pub(super) enum ReadTurn {
 
 impl Session {
     /// A client that has just connected, and what is written to it.
-    pub(super) fn new(
+    pub(crate) fn new(
         pubsub: Arc<PubSub>,
         log_writer: LogWriter,
         password: Arc<Password>,
@@ -115,7 +115,7 @@ impl Session {
 
     /// Runs a command that came without framing. Where it leads to an error, nothing behind it is run: a page that makes a
     /// browser connect here may have written it.
-    pub(super) async fn run_inline(&mut self, request: &Request) -> ReadTurn {
+    pub(crate) async fn run_inline(&mut self, request: &Request) -> ReadTurn {
         self.settle_all().await;
         self.has_failed = false;
         let turn = self.run(request).await;
@@ -124,7 +124,7 @@ impl Session {
     }
 
     /// Runs one command. Its replies are queued, or will be by [`Self::settle_next`].
-    pub(super) async fn run(&mut self, request: &Request) -> ReadTurn {
+    pub(crate) async fn run(&mut self, request: &Request) -> ReadTurn {
         match commands::look_up(self, request) {
             Ok(Some(call)) => self.call(&call).await,
             Ok(None) => {}
@@ -221,12 +221,12 @@ impl Session {
     }
 
     /// Whether answers are still to come.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Waits for the next answer to come, and queues it. Not cancellation safe: the answer is lost.
-    pub(super) async fn settle_next(&mut self) {
+    pub(crate) async fn settle_next(&mut self) {
         let Some(waiting) = self.waiting.pop_front() else { return };
         self.waiting_bytes -= waiting.bytes;
         let reply = waiting.ticket.answer().await.unwrap_or_else(|error| refusal(&error));
@@ -234,14 +234,14 @@ impl Session {
     }
 
     /// Waits for all answers to come, and queues them. Not cancellation safe: an answer is lost.
-    pub(super) async fn settle_all(&mut self) {
+    pub(crate) async fn settle_all(&mut self) {
         while self.is_waiting() {
             self.settle_next().await;
         }
     }
 
     /// Queues an error, behind all answers to come.
-    pub(super) async fn refuse(&mut self, text: String) {
+    pub(crate) async fn refuse(&mut self, text: String) {
         self.reply(&Reply::Error(text)).await;
     }
 
@@ -256,68 +256,68 @@ impl Session {
         self.subscriber.output_buffer().reply(reply);
     }
 
-    pub(super) fn pubsub(&self) -> &Arc<PubSub> {
+    pub(crate) fn pubsub(&self) -> &Arc<PubSub> {
         &self.pubsub
     }
 
-    pub(super) fn subscriber(&mut self) -> &mut RedisSubscriber {
+    pub(crate) fn subscriber(&mut self) -> &mut RedisSubscriber {
         &mut self.subscriber
     }
 
     /// The commands that wait for `EXEC`; `None` outside of a transaction.
-    pub(super) fn transaction(&mut self) -> &mut Option<Transaction> {
+    pub(crate) fn transaction(&mut self) -> &mut Option<Transaction> {
         &mut self.transaction
     }
 
     /// What clients have to know.
-    pub(super) fn password(&self) -> &Password {
+    pub(crate) fn password(&self) -> &Password {
         &self.password
     }
 
     /// Whether the client has given the password, or needs none.
-    pub(super) fn is_let_in(&self) -> bool {
+    pub(crate) fn is_let_in(&self) -> bool {
         self.is_let_in
     }
 
     /// The client has given the password.
-    pub(super) fn let_in(&mut self) {
+    pub(crate) fn let_in(&mut self) {
         self.is_let_in = true;
     }
 
     /// The client has to give the password again, where there is one.
-    pub(super) fn forget_login(&mut self) {
+    pub(crate) fn forget_login(&mut self) {
         self.is_let_in = !self.password.is_needed();
     }
 
     /// Whether the client may run only a few commands, because in RESP2 it could not tell replies from messages.
-    pub(super) fn is_restricted(&self) -> bool {
+    pub(crate) fn is_restricted(&self) -> bool {
         self.subscriber.count() > 0 && self.protocol() == Protocol::Resp2
     }
 
-    pub(super) fn protocol(&self) -> Protocol {
+    pub(crate) fn protocol(&self) -> Protocol {
         self.subscriber.output_buffer().protocol()
     }
 
-    pub(super) fn set_protocol(&self, protocol: Protocol) {
+    pub(crate) fn set_protocol(&self, protocol: Protocol) {
         self.subscriber.output_buffer().set_protocol(protocol);
     }
 
     /// The name that the client gave itself; empty for none.
-    pub(super) fn name(&self) -> Bytes {
+    pub(crate) fn name(&self) -> Bytes {
         self.name.clone()
     }
 
-    pub(super) fn set_name(&mut self, name: Bytes) {
+    pub(crate) fn set_name(&mut self, name: Bytes) {
         self.name = name;
     }
 
     /// Ends the conversation after this command.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.end = Some(ReadTurn::Over);
     }
 
     /// Ends the conversation: the client speaks HTTP.
-    pub(super) fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         self.end = Some(ReadTurn::Http);
     }
 }

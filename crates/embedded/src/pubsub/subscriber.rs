@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::budget::{Charge, OverBudget};
-use super::output_buffer::OutputBuffer;
-use super::pubsub::{ClientId, PubSub, PubSubClient, SubscriptionKind};
-use super::reply::Reply;
+use crate::listener::budget::{Charge, OverBudget};
+use crate::listener::output_buffer::OutputBuffer;
+use crate::protocol::reply::Reply;
+use crate::pubsub::{ClientId, PubSub, PubSubClient, SubscriptionKind};
 
 /// The longest name of a channel and the longest pattern, in bytes. Redis has no such bound; here it bounds the time that
 /// matching takes while everybody waits.
-pub(super) const NAME_BYTES_MAX: usize = 1024;
+pub(crate) const NAME_BYTES_MAX: usize = 1024;
 
 /// The most that the names of one client's subscriptions may take, in bytes: some 10,000 subscriptions.
 const SUBSCRIPTIONS_BYTES_MAX: usize = 1024 * 1024;
@@ -25,7 +25,7 @@ const SUBSCRIPTION_MEMORY: usize = 192;
 
 /// A client's subscriptions. They end when this is dropped.
 #[derive(Debug)]
-pub(super) struct RedisSubscriber {
+pub(crate) struct RedisSubscriber {
     pubsub: Arc<PubSub>,
     member: PubSubClient,
     channels: HashSet<Bytes>,
@@ -36,7 +36,7 @@ pub(super) struct RedisSubscriber {
 
 /// A client wants more than it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SubscriberError {
+pub(crate) enum SubscriberError {
     /// A name is longer than [`NAME_BYTES_MAX`].
     #[error("ERR a channel or pattern of the embedded bus has at most {NAME_BYTES_MAX} bytes")]
     Name,
@@ -52,29 +52,29 @@ pub(super) enum SubscriberError {
 
 impl RedisSubscriber {
     /// A client without subscriptions.
-    pub(super) fn new(pubsub: Arc<PubSub>, output_buffer: Arc<OutputBuffer>) -> Self {
+    pub(crate) fn new(pubsub: Arc<PubSub>, output_buffer: Arc<OutputBuffer>) -> Self {
         let charge = output_buffer.account().hold(0, 0);
         let member = PubSubClient { id: pubsub.next_client(), output_buffer };
         Self { pubsub, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0, charge }
     }
 
     /// The client's number.
-    pub(super) fn id(&self) -> ClientId {
+    pub(crate) fn id(&self) -> ClientId {
         self.member.id
     }
 
     /// What waits to be written to the client.
-    pub(super) fn output_buffer(&self) -> &Arc<OutputBuffer> {
+    pub(crate) fn output_buffer(&self) -> &Arc<OutputBuffer> {
         &self.member.output_buffer
     }
 
     /// How many subscriptions there are.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.channels.len() + self.patterns.len()
     }
 
     /// Subscribes, and confirms it to the client, also where the subscription stands already.
-    pub(super) fn subscribe(&mut self, kind: SubscriptionKind, name: &Bytes) -> Result<(), SubscriberError> {
+    pub(crate) fn subscribe(&mut self, kind: SubscriptionKind, name: &Bytes) -> Result<(), SubscriberError> {
         if name.len() > NAME_BYTES_MAX {
             return Err(SubscriberError::Name);
         }
@@ -97,7 +97,7 @@ impl RedisSubscriber {
     }
 
     /// Ends a subscription, and confirms it to the client, also where there was none.
-    pub(super) fn unsubscribe(&mut self, kind: SubscriptionKind, name: &Bytes) {
+    pub(crate) fn unsubscribe(&mut self, kind: SubscriptionKind, name: &Bytes) {
         if self.names(kind).remove(name) {
             self.bytes -= name.len() + SUBSCRIPTION_OVERHEAD;
             self.pubsub.leave(kind, name, self.member.id);
@@ -108,7 +108,7 @@ impl RedisSubscriber {
     }
 
     /// Ends all subscriptions of a kind, and confirms each; where there is none, that.
-    pub(super) fn unsubscribe_all(&mut self, kind: SubscriptionKind) {
+    pub(crate) fn unsubscribe_all(&mut self, kind: SubscriptionKind) {
         let names: Vec<Bytes> = self.names(kind).iter().cloned().collect();
         if names.is_empty() {
             self.output_buffer().reply(&self.change(kind, false, None));
@@ -119,7 +119,7 @@ impl RedisSubscriber {
     }
 
     /// Ends all subscriptions and says nothing.
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         for kind in [SubscriptionKind::Channel, SubscriptionKind::Pattern] {
             for name in std::mem::take(self.names(kind)) {
                 self.pubsub.leave(kind, &name, self.member.id);

@@ -1,7 +1,7 @@
 use futures_util::FutureExt;
 
 use super::*;
-use crate::subscriber::{NAME_BYTES_MAX, RedisSubscriber, SubscriberError};
+use crate::pubsub::subscriber::{NAME_BYTES_MAX, RedisSubscriber, SubscriberError};
 
 /// A feed that writes down what it gets.
 #[derive(Default)]

@@ -11,9 +11,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, ClientRules, ConnectionEnd};
-use super::log_writer::LogWriter;
-use super::pubsub::PubSub;
+use crate::listener::connection::{self, ClientRules, ConnectionEnd};
+use crate::log::log_writer::LogWriter;
+use crate::pubsub::PubSub;
 use tidings_metrics::Throttle;
 use tidings_settings::SecretText;
 
@@ -51,7 +51,7 @@ pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListe
 }
 
 /// Accepts clients and owns their tasks, until it is told to stop; no task is left when it returns.
-pub(super) async fn listen(
+pub(crate) async fn listen(
     listener: TcpListener,
     pubsub: Arc<PubSub>,
     log_writer: LogWriter,

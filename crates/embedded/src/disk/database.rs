@@ -16,7 +16,7 @@ use redb::{
     TableHandle,
 };
 
-use super::log::{Fields, Header, LogChange, Logs, StreamEntry, StreamTally};
+use crate::log::{Fields, Header, LogChange, Logs, StreamEntry, StreamTally};
 use tidings_event::EntryId;
 
 /// The number of the form that is written below.
@@ -42,7 +42,7 @@ const ONCE: TableDefinition<'_, &[u8], StoredOnce> = TableDefinition::new("once"
 
 /// An open file of logs. No other process can open it.
 #[derive(Debug)]
-pub(super) struct Database(Redb);
+pub(crate) struct Database(Redb);
 
 /// Why the logs on disk cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum OpenError {
 
 impl Database {
     /// Opens a file, which is made where there is none, and checks the whole of it. Blocks.
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let file = open_file(path)
             .map_err(|error| OpenError::Io { path: path.to_owned(), reason: error.to_string() })?;
         let database = FileBackend::new(file)
@@ -124,7 +124,7 @@ impl Database {
     }
 
     /// Puts all that is stored into `logs`. Blocks. `path` stands in errors.
-    pub(super) fn load(&self, path: &Path, logs: &mut Logs) -> Result<(), OpenError> {
+    pub(crate) fn load(&self, path: &Path, logs: &mut Logs) -> Result<(), OpenError> {
         match self.read(logs) {
             Ok(true) => Ok(()),
             Ok(false) => Err(damaged(path, "an entry is not whole")),
@@ -175,7 +175,7 @@ impl Database {
 
     /// Stores changes as one. Once this returns they are kept over a crash of the process and of the machine, if `durable`;
     /// otherwise when the next durable ones are. Blocks.
-    pub(super) fn store(&self, changes: &[LogChange], durable: bool) -> Result<(), redb::Error> {
+    pub(crate) fn store(&self, changes: &[LogChange], durable: bool) -> Result<(), redb::Error> {
         let mut transaction = self.0.begin_write()?;
         transaction.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
         {
@@ -224,7 +224,7 @@ impl Database {
     }
 
     /// Closes the file. Blocks.
-    pub(super) fn close(self) -> Result<(), redb::Error> {
+    pub(crate) fn close(self) -> Result<(), redb::Error> {
         Ok(self.0.close()?)
     }
 }
@@ -284,5 +284,4 @@ fn open_error(path: &Path, error: redb::Error) -> OpenError {
 }
 
 #[cfg(test)]
-#[path = "database_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@
 ///
 /// A set that is never closed ends with the pattern. Only the last `*` is ever tried again, so the time is at most the
 /// product of both lengths; the recursion that Redis uses can take exponentially long.
-pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut read) = (0, 0);
     // Where to go on when the bytes behind the last `*` do not fit: the pattern behind it, and one byte more for it.
     let mut retry = None;

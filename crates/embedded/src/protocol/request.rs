@@ -12,9 +12,9 @@ use redis_protocol::resp2::decode::decode_bytes_mut;
 use redis_protocol::resp2::types::BytesFrame;
 use tokio_util::codec::Decoder;
 
-use super::budget::{Charge, ClientUsage};
-use super::commands;
-use super::login::{STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX};
+use crate::commands;
+use crate::listener::budget::{Charge, ClientUsage};
+use crate::listener::login::{STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX};
 
 /// The most arguments of a command, its name included. `SUBSCRIBE` of all channels after a reconnect is the longest that
 /// clients send.
@@ -91,7 +91,7 @@ impl RequestDecoder {
     }
 
     /// Counts input that waits as held by this client.
-    pub(super) fn counting(self, account: &Arc<ClientUsage>) -> Self {
+    pub(crate) fn counting(self, account: &Arc<ClientUsage>) -> Self {
         Self { charge: Some(account.hold(0, 0)), ..self }
     }
 

@@ -11,7 +11,7 @@ const SHARE: usize = 4;
 
 /// Connections without the password, from the oldest on.
 #[derive(Debug)]
-pub(super) struct Unauthenticated {
+pub(crate) struct Unauthenticated {
     most: usize,
     state: Mutex<UnauthenticatedState>,
 }
@@ -24,7 +24,7 @@ struct UnauthenticatedState {
 
 /// A connection's place among those without the password. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct UnauthenticatedPlace {
+pub(crate) struct UnauthenticatedPlace {
     all: Arc<Unauthenticated>,
     number: u64,
     cut: CancellationToken,
@@ -32,13 +32,13 @@ pub(super) struct UnauthenticatedPlace {
 
 impl Unauthenticated {
     /// Takes a quarter of all connections, at least one.
-    pub(super) fn new(clients_max: usize) -> Arc<Self> {
+    pub(crate) fn new(clients_max: usize) -> Arc<Self> {
         Arc::new(Self { most: (clients_max / SHARE).max(1), state: Mutex::default() })
     }
 
     /// Takes a connection in. Cuts the oldest off where the share is full: clients give the password at once, and a connection
     /// that only waits must not keep them out.
-    pub(super) fn enter(self: &Arc<Self>) -> UnauthenticatedPlace {
+    pub(crate) fn enter(self: &Arc<Self>) -> UnauthenticatedPlace {
         let mut state = self.state.lock();
         let number = state.entered;
         state.entered += 1;
@@ -53,7 +53,7 @@ impl Unauthenticated {
     }
 
     /// Cuts the oldest off. Returns whether there was one.
-    pub(super) fn cut_oldest(&self) -> bool {
+    pub(crate) fn cut_oldest(&self) -> bool {
         let oldest = self.state.lock().connections.pop_first();
         oldest.inspect(|(_, oldest)| oldest.cancel()).is_some()
     }
@@ -61,7 +61,7 @@ impl Unauthenticated {
 
 impl UnauthenticatedPlace {
     /// Waits until the connection has to make room. Cancellation safe.
-    pub(super) async fn lost(&self) {
+    pub(crate) async fn lost(&self) {
         self.cut.cancelled().await;
     }
 }

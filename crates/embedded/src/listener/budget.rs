@@ -9,14 +9,14 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::output_buffer::OutputBuffer;
+use crate::listener::output_buffer::OutputBuffer;
 
 /// A client that holds no more than so many bytes is never cut off for the memory of all.
 const SMALL: usize = 64 * 1024;
 
 /// The bound on all clients, and the clients.
 #[derive(Debug)]
-pub(super) struct ClientBudget {
+pub(crate) struct ClientBudget {
     bytes_max: usize,
     /// What clients hold, shared messages apart.
     owned: AtomicUsize,
@@ -33,7 +33,7 @@ struct Clients {
 
 /// What one client holds.
 #[derive(Debug)]
-pub(super) struct ClientUsage {
+pub(crate) struct ClientUsage {
     budget: Arc<ClientBudget>,
     number: u64,
     owned: AtomicUsize,
@@ -43,7 +43,7 @@ pub(super) struct ClientUsage {
 
 /// Bytes that a client holds; they are given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(crate) struct Charge {
     account: Arc<ClientUsage>,
     owned: usize,
     shared: usize,
@@ -51,7 +51,7 @@ pub(super) struct Charge {
 
 /// Bytes of a message that waits for several clients; they are given back when the last of them has it.
 #[derive(Debug)]
-pub(super) struct SharedCharge {
+pub(crate) struct SharedCharge {
     budget: Arc<ClientBudget>,
     bytes: usize,
 }
@@ -61,11 +61,11 @@ pub(super) struct SharedCharge {
 #[error(
     "ERR all clients of the embedded bus take embedded.clients_bytes together: ask for less, or again when less is under way"
 )]
-pub(super) struct OverBudget;
+pub(crate) struct OverBudget;
 
 impl ClientBudget {
     /// A bound of so many bytes, and no clients.
-    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
             bytes_max,
             owned: AtomicUsize::new(0),
@@ -75,7 +75,7 @@ impl ClientBudget {
     }
 
     /// Counts a message that is to wait for several clients.
-    pub(super) fn share(self: &Arc<Self>, bytes: usize) -> Arc<SharedCharge> {
+    pub(crate) fn share(self: &Arc<Self>, bytes: usize) -> Arc<SharedCharge> {
         self.shared.fetch_add(bytes, Ordering::Relaxed);
         Arc::new(SharedCharge { budget: Arc::clone(self), bytes })
     }
@@ -109,7 +109,7 @@ impl ClientBudget {
 
 impl ClientUsage {
     /// A client that holds nothing yet. The outbox is the one that has this account.
-    pub(super) fn new(budget: &Arc<ClientBudget>, output_buffer: Weak<OutputBuffer>) -> Arc<Self> {
+    pub(crate) fn new(budget: &Arc<ClientBudget>, output_buffer: Weak<OutputBuffer>) -> Arc<Self> {
         let mut clients = budget.clients.lock();
         let number = clients.entered;
         clients.entered += 1;
@@ -119,7 +119,7 @@ impl ClientUsage {
     }
 
     /// The bound on all clients.
-    pub(super) fn budget(&self) -> &Arc<ClientBudget> {
+    pub(crate) fn budget(&self) -> &Arc<ClientBudget> {
         &self.budget
     }
 
@@ -132,7 +132,7 @@ impl ClientUsage {
     /// # Errors
     ///
     /// [`OverBudget`], where there is no room for them.
-    pub(super) fn try_hold(self: &Arc<Self>, bytes: usize) -> Result<Charge, OverBudget> {
+    pub(crate) fn try_hold(self: &Arc<Self>, bytes: usize) -> Result<Charge, OverBudget> {
         self.try_hold_shared(bytes, 0)
     }
 
@@ -141,7 +141,7 @@ impl ClientUsage {
     /// # Errors
     ///
     /// [`OverBudget`], where there is no room for them.
-    pub(super) fn try_hold_shared(
+    pub(crate) fn try_hold_shared(
         self: &Arc<Self>,
         owned: usize,
         shared: usize,
@@ -154,7 +154,7 @@ impl ClientUsage {
     }
 
     /// Holds so many bytes, whether there is room for them or not.
-    pub(super) fn hold(self: &Arc<Self>, owned: usize, shared: usize) -> Charge {
+    pub(crate) fn hold(self: &Arc<Self>, owned: usize, shared: usize) -> Charge {
         self.owned.fetch_add(owned, Ordering::Relaxed);
         self.budget.owned.fetch_add(owned, Ordering::Relaxed);
         self.shared.fetch_add(shared, Ordering::Relaxed);
@@ -168,7 +168,7 @@ impl Charge {
     /// # Errors
     ///
     /// [`OverBudget`], where there is no room for them; those before are held on.
-    pub(super) fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
         match bytes.checked_sub(self.owned) {
             Some(0) => Ok(()),
             Some(more) => {
@@ -186,7 +186,7 @@ impl Charge {
     }
 
     /// Becomes one with another charge of the same client.
-    pub(super) fn absorb(&mut self, mut other: Self) {
+    pub(crate) fn absorb(&mut self, mut other: Self) {
         self.owned += std::mem::take(&mut other.owned);
         self.shared += std::mem::take(&mut other.shared);
     }
@@ -217,7 +217,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::reply::{Reply, SharedReply};
+    use crate::protocol::reply::{Reply, SharedReply};
 
     const KIB: usize = 1024;
 

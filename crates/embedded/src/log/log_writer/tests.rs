@@ -93,9 +93,9 @@ async fn a_file_is_open_once() {
 
 #[tokio::test]
 async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored() {
-    use crate::output_buffer::OutputBuffer;
+    use crate::listener::output_buffer::OutputBuffer;
     use crate::pubsub::SubscriptionKind;
-    use crate::subscriber::RedisSubscriber;
+    use crate::pubsub::subscriber::RedisSubscriber;
     use futures_util::FutureExt as _;
 
     let directory = tempfile::tempdir().unwrap();

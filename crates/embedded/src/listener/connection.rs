@@ -15,14 +15,14 @@ use tokio::time::timeout;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::ClientBudget;
-use super::log_writer::LogWriter;
-use super::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
-use super::output_buffer::OutputBuffer;
-use super::pubsub::PubSub;
-use super::request::{Request, RequestDecoder, RequestError};
-use super::session::{LogReadSlots, ReadTurn, Session};
-use super::unauthenticated::{Unauthenticated, UnauthenticatedPlace};
+use crate::commands::session::{LogReadSlots, ReadTurn, Session};
+use crate::listener::budget::ClientBudget;
+use crate::listener::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
+use crate::listener::output_buffer::OutputBuffer;
+use crate::listener::unauthenticated::{Unauthenticated, UnauthenticatedPlace};
+use crate::log::log_writer::LogWriter;
+use crate::protocol::request::{Request, RequestDecoder, RequestError};
+use crate::pubsub::PubSub;
 
 /// A client that takes no byte of what waits for it for this long is cut off.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
@@ -33,24 +33,24 @@ const READ_STALL_MAX: Duration = LOGIN_TIME;
 
 /// What holds for every client.
 #[derive(Debug, Clone)]
-pub(super) struct ClientRules {
+pub(crate) struct ClientRules {
     /// What a client has to know before it may do anything.
-    pub(super) password: Arc<Password>,
+    pub(crate) password: Arc<Password>,
     /// The largest payload of an event, in bytes.
-    pub(super) event_bytes: usize,
+    pub(crate) event_bytes: usize,
     /// The most bytes that may wait for the client.
-    pub(super) output_bytes: usize,
+    pub(crate) output_bytes: usize,
     /// What all clients together may hold.
-    pub(super) budget: Arc<ClientBudget>,
+    pub(crate) budget: Arc<ClientBudget>,
     /// The reads of logs that may be under way for all clients.
-    pub(super) reads: Arc<LogReadSlots>,
+    pub(crate) reads: Arc<LogReadSlots>,
     /// The connections that have yet to give the password.
-    pub(super) unauthenticated: Arc<Unauthenticated>,
+    pub(crate) unauthenticated: Arc<Unauthenticated>,
 }
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectionEnd {
+pub(crate) enum ConnectionEnd {
     #[error("the client left")]
     Left,
     #[error("the bus stops")]
@@ -78,7 +78,7 @@ pub(super) enum ConnectionEnd {
 }
 
 /// Serves a client until it leaves, is cut off, or the bus stops. Its subscriptions end with this future.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     mut stream: TcpStream,
     pubsub: Arc<PubSub>,
     log_writer: LogWriter,
