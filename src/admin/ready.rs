@@ -50,6 +50,7 @@ mod tests {
         }
     }
 
+    /// A node is ready only if its own messages return through the bus.
     #[test]
     fn ready_only_when_messages_come_back() {
         let silence_max = Duration::from_secs(6);

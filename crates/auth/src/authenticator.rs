@@ -294,6 +294,7 @@ fn more_telling(known: Option<Denial>, other: Denial) -> Denial {
 mod tests {
     use super::*;
 
+    /// A temporary denial wins over a final one if another method may still grant.
     #[test]
     fn of_two_denials_the_one_that_says_more_is_told() {
         let none = no_credentials;

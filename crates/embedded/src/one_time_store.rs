@@ -51,6 +51,7 @@ impl OneTimeStore {
 mod tests {
     use super::*;
 
+    /// A stored value is taken once, within its time.
     #[test]
     fn a_value_is_taken_once_and_only_in_its_time() {
         let (one_time_store, now) = (OneTimeStore::default(), Instant::now());

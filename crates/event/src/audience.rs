@@ -154,6 +154,7 @@ mod tests {
         assert!(Audience::parse(longest.as_json().as_bytes()).is_ok());
     }
 
+    /// A batch has one audience for all events or one for each; another count is an error.
     #[test]
     fn each_event_has_its_own_or_all_have_the_same() {
         let json = |each: Vec<Option<Arc<Audience>>>| -> Vec<String> {

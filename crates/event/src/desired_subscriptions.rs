@@ -112,6 +112,7 @@ mod tests {
         WorkspaceId::parse(text).unwrap()
     }
 
+    /// The last change of a workspace decides whether the bus is to be subscribed.
     #[test]
     fn the_last_change_of_a_workspace_counts() {
         let desired_subscriptions = DesiredSubscriptions::default();
@@ -127,6 +128,7 @@ mod tests {
         assert_eq!(desired_subscriptions.take_all(), [workspace("b")]);
     }
 
+    /// A workspace that is released and wanted again is confirmed again.
     #[test]
     fn released_and_wanted_again_is_confirmed_again() {
         let desired_subscriptions = DesiredSubscriptions::default();

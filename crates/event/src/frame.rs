@@ -368,6 +368,7 @@ mod tests {
         }
     }
 
+    /// The form with `event:` is made once and shared.
     #[test]
     fn the_named_form_is_made_once() {
         let frame = Frame::application(position(), r#"{"type":"A"}"#);
@@ -375,6 +376,7 @@ mod tests {
     }
 
     proptest! {
+        /// A parser gets each payload back; no payload can add a field of its own.
         #[test]
         fn a_parser_gets_back_what_went_in(payload in "([a-z{}\": \u{feff}ü]|\r|\n|\0){0,40}") {
             let frame = Frame::application(position(), &payload);
@@ -385,6 +387,7 @@ mod tests {
             prop_assert_eq!(events[0].event.as_deref(), None);
         }
 
+        /// A frame with `event:` is one event of that name, whatever its type contains.
         #[test]
         fn a_named_frame_is_one_event_of_that_name(name in "(error|open|message|tidings\\.)?.{0,9}|(.|\r|\n|\0){0,300}", rest in any::<String>()) {
             let payload = serde_json::json!({ "type": name, "rest": rest }).to_string();
@@ -398,6 +401,7 @@ mod tests {
             prop_assert_eq!(events[0].event.as_deref(), expected);
         }
 
+        /// Frames that follow each other are parsed as separate events.
         #[test]
         fn frames_follow_each_other_without_mixing(payloads in proptest::collection::vec(any::<String>(), 0..8)) {
             let mut stream = BytesMut::new();

@@ -116,6 +116,7 @@ mod tests {
         assert!(filter.bytes(&reset).is_some());
     }
 
+    /// A private event is visible to its audience alone.
     #[test]
     fn a_private_event_is_shown_to_its_users_alone() {
         let audience = Arc::new(Audience::new(&["u1", "u2"]).unwrap());

@@ -568,6 +568,8 @@ fn workspace() -> WorkspaceId {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
+    /// In any order of publishing, trimming, rollback, interruption and resuming, a client gets
+    /// each durable event once and in order, or a reset.
     #[test]
     fn nothing_is_lost_in_silence(steps in proptest::collection::vec(step(), 0..60)) {
         check(&steps, Rates::default());
@@ -580,6 +582,8 @@ proptest! {
         check(&steps, Rates::default());
     }
 
+    /// Clients get each durable event once or a reset, also if a log begins again below its last
+    /// id.
     #[test]
     fn nothing_is_lost_in_silence_where_clocks_go_back(
         steps in proptest::collection::vec(step_of_clocks(), 0..60),
@@ -587,6 +591,8 @@ proptest! {
         check_world(World { repeats_ids: true, ..World::new(Rates::default()) }, &steps);
     }
 
+    /// Clients that change nodes get each durable event once, and a reset if live events may be
+    /// missing.
     #[test]
     fn nothing_is_lost_in_silence_where_clients_hop(
         steps in proptest::collection::vec(step_of_hops(), 0..60),
@@ -594,6 +600,7 @@ proptest! {
         check(&steps, Rates::default());
     }
 
+    /// Clients get each event or a reset, also under a rate limit.
     #[test]
     fn nothing_is_lost_in_silence_where_rates_are_limited(
         steps in proptest::collection::vec(step_of_floods(), 0..60), rate in 1usize..4,
@@ -601,6 +608,7 @@ proptest! {
         check(&steps, Rates::new(rate, 0));
     }
 
+    /// A flood is held to its rate, with at most one reset a second.
     #[test]
     fn a_flood_is_held_to_its_rate_and_told_once_a_second(
         steps in proptest::collection::vec(step_of_pure_floods(), 0..80), rate in 1usize..4,
@@ -608,6 +616,7 @@ proptest! {
         check_flood(&steps, rate);
     }
 
+    /// Clients get each durable event once or a reset, also across failovers.
     #[test]
     fn nothing_is_lost_in_silence_where_servers_fail_over(
         steps in proptest::collection::vec(step_of_failovers(), 0..60),

@@ -230,6 +230,7 @@ mod tests {
         assert_eq!(ring(100, 1, 10).frames.len(), 1);
     }
 
+    /// All rings share one limit, and the ring that grows drops its own frames.
     #[test]
     fn rings_together_are_bounded_and_only_the_one_that_grows_gives_up_frames() {
         let cost = cost(&Frame::application(position(1), "x"));
@@ -296,6 +297,7 @@ mod tests {
             prop_assert!(ring.frames.len() as u64 <= EVENTS);
         }
 
+        /// A reader of the ring gets every frame in order, or is overtaken.
         #[test]
         fn a_reader_gets_everything_in_order_or_falls_out(
             events_max in 1usize..6, count in 0u64..20, start in 0u64..20,

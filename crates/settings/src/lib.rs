@@ -5,7 +5,7 @@
 //!
 //! Read first: [`Seconds`], [`SecretText`], [`RedisUrl`].
 //!
-//! This crate must never know which settings exist, nor read files or the environment.
+//! This crate must never know which settings exist, nor read a configuration.
 
 mod fingerprint;
 mod redis_url;

@@ -78,6 +78,7 @@ mod tests {
         }
     }
 
+    /// A mistake in an envelope is an error; it never publishes to all clients.
     #[test]
     fn what_is_no_envelope_is_refused() {
         for json in [

@@ -183,12 +183,14 @@ mod tests {
     }
 
     proptest! {
+        /// A client cannot choose the address that a node counts for it.
         #[test]
         fn a_client_cannot_choose_its_address(forged in "[ -~]{0,80}") {
             let appended = format!("{forged}, 198.51.100.1");
             prop_assert_eq!(address("10.0.0.1", &appended), "198.51.100.1");
         }
 
+        /// A client cannot choose its address by `Forwarded` either.
         #[test]
         fn a_client_cannot_choose_its_address_by_forwarded(forged in "[ -~]{0,80}|[for=\",;\\\\1. ]{0,40}") {
             let rules = proxies(ForwardedHeader::Forwarded);

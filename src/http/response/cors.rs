@@ -194,6 +194,7 @@ mod tests {
         headers
     }
 
+    /// Pages of other hosts get no CORS header unless their origin is listed.
     #[test]
     fn nothing_is_said_where_nothing_is_configured() {
         assert!(decorated(&[], Some("https://a.example")).is_empty());
@@ -251,6 +252,7 @@ mod tests {
         }
     }
 
+    /// Only pages of listed origins may publish.
     #[test]
     fn only_pages_that_are_let_in_publish() {
         let check = |list: &[&str], origin: Option<&'static str>, scheme: Option<Scheme>| {

@@ -214,6 +214,7 @@ mod tests {
         connection_gate.identify(ticket, address.parse().unwrap())
     }
 
+    /// Beyond the limit there are overflow connections; beyond those a client waits in the queue.
     #[tokio::test]
     async fn beyond_the_bound_stands_a_reserve_and_beyond_that_one_waits() {
         let connection_gate = connection_gate(SETTINGS);

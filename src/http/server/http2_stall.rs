@@ -196,6 +196,7 @@ mod tests {
         assert!(flow.standing_at(later).idle >= Duration::from_secs(4));
     }
 
+    /// An HTTP/2 connection is stalled while its peer takes nothing of the ready parts.
     #[test]
     fn stalled_while_what_is_ready_is_not_taken() {
         let flow = Arc::new(Flow::new());
@@ -211,6 +212,7 @@ mod tests {
         assert_eq!(flow.standing_at(later).stalled, Duration::ZERO, "all was taken");
     }
 
+    /// A peer that cancels all its requests counts as a flood.
     #[test]
     fn who_cancels_all_its_requests_floods() {
         let flow = Arc::new(Flow::new());

@@ -212,6 +212,8 @@ pub(super) async fn hung_up(stream: &TcpStream, is_streaming: impl Fn() -> bool)
 mod tests {
     use super::*;
 
+    /// A connection counts as blocked from the first write that waits to the next one that
+    /// succeeds.
     #[tokio::test]
     async fn a_write_that_waits_is_noticed_and_one_that_goes_through_clears_it() {
         let blockage = Blockage::new();

@@ -133,6 +133,7 @@ mod tests {
         Selector { user: user(id), workspace, ..Selector::default() }
     }
 
+    /// A ban rejects the clients that it names until it ends.
     #[test]
     fn a_ban_keeps_out_whom_it_names_until_it_ends() {
         let (bans, now) = (Bans::default(), SystemTime::now());

@@ -149,6 +149,7 @@ mod tests {
         assert_eq!(connection.stay_away, None);
     }
 
+    /// A command that lacks a part is not a command.
     #[test]
     fn half_an_order_is_none() {
         for text in [

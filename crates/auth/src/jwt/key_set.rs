@@ -81,6 +81,7 @@ mod tests {
         jwk
     }
 
+    /// A key serves its own kind of algorithm alone.
     #[test]
     fn only_keys_that_suit_are_taken() {
         let all = algorithms("RS256,ES256,ES384,EdDSA");

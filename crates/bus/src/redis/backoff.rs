@@ -38,6 +38,7 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    /// Attempts to reconnect never end; their pauses are bounded.
     #[test]
     fn doubles_up_to_the_bound_without_end() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));

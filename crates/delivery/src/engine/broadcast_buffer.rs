@@ -336,6 +336,7 @@ mod tests {
         assert!(String::from_utf8_lossy(log.after(0)).contains("event: A\n"));
     }
 
+    /// A buffer drops bytes only after a pass has offered them to every client.
     #[test]
     fn what_is_cut_is_what_everybody_was_offered_and_the_bounds_do_not_hold() {
         let mut log = BroadcastBuffer::new(false, BOUNDS);

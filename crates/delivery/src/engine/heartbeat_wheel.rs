@@ -82,6 +82,7 @@ impl HeartbeatWheel {
 mod tests {
     use super::*;
 
+    /// Heartbeats are spread over the interval, also of clients that connected at once.
     #[test]
     fn the_heartbeats_of_20_000_who_came_at_once_are_spread_over_the_interval() {
         const CLIENTS: usize = 20_000;

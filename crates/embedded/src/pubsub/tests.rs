@@ -168,6 +168,7 @@ fn after_an_interruption_the_feed_is_confirmed_anew() {
     assert_eq!(feed.take(), ["confirmed a", "interrupted", "confirmed a", "a x"]);
 }
 
+/// The embedded bus has one order for the node and for every Redis client.
 #[test]
 fn feed_and_clients_see_one_order() {
     let (pubsub, feed) = pubsub();

@@ -81,6 +81,7 @@ fn a_gap_that_is_filled_from_the_log_keeps_its_audiences() {
     assert_eq!(read_short(&mut nobody), ["2"]);
 }
 
+/// An entry with an unreadable audience is delivered to no client.
 #[test]
 fn an_entry_whose_audience_cannot_be_read_is_shown_to_nobody() {
     for to in ["", "[]", "null", "u1", "[\"u1\",1]", "{\"u1\":1}"] {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// A workspace is released after the linger, and never while it has a client.
 #[test]
 fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     let fixture = fixture();
@@ -20,6 +21,7 @@ fn a_workspace_is_released_after_the_linger_and_not_while_someone_is_there() {
     say(&fixture, "nobody is here, and that is fine");
 }
 
+/// A client that the ring overtakes is lagging; other clients are not affected.
 #[test]
 fn whoever_falls_out_of_the_ring_lags_and_others_do_not_notice() {
     let fixture = fixture();
@@ -74,6 +76,7 @@ fn workspaces_are_bounded_and_those_that_only_linger_make_room() {
     assert!(join(1).is_ok());
 }
 
+/// With full rings a node rejects a new workspace; it evicts no client.
 #[test]
 fn when_rings_are_full_a_further_workspace_is_refused() {
     let fixture = fixture_with(HubSettings { ring_events: 1000, ring_bytes_in_all: 3000, ..settings() });
@@ -99,6 +102,7 @@ fn when_rings_are_full_a_further_workspace_is_refused() {
     assert_eq!(fixture.metrics.ring_bytes.get(), 0);
 }
 
+/// A dropped subscriber leaves its workspace at once.
 #[test]
 fn many_come_and_go_and_nothing_stays() {
     let fixture = fixture();
@@ -113,6 +117,7 @@ fn many_come_and_go_and_nothing_stays() {
     assert_eq!(fixture.hub.workspaces(), 0);
 }
 
+/// A full hub drops the workspace that lingers longest, and never one with subscribers.
 #[test]
 fn the_workspace_that_lingers_longest_makes_room_and_one_that_is_in_use_does_not() {
     let fixture = fixture_with(HubSettings { workspaces: 3, ..settings() });

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// An interruption that may lose live events leads to one reset for each client.
 #[test]
 fn an_interruption_is_told_once_to_everyone_when_live_events_may_be_lost() {
     let fixture = fixture();
@@ -20,6 +21,7 @@ fn an_interruption_is_told_once_to_everyone_when_live_events_may_be_lost() {
     assert_eq!(next(&mut live), Poll::Pending, "a repeated confirmation says nothing new");
 }
 
+/// After an interruption a node delivers the logged events of that time before newer ones.
 #[test]
 fn after_an_interruption_the_log_brings_what_was_missed() {
     let fixture = fixture();
@@ -112,6 +114,7 @@ fn a_refusal_ends_subscribers_and_the_next_one_makes_the_bus_try_again() {
     assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"], "what was missed meanwhile is told");
 }
 
+/// A node fills a gap from the log before it delivers the event behind the gap.
 #[test]
 fn a_gap_is_filled_from_the_log_before_the_event_goes_out() {
     let settings = HubSettings {
@@ -224,6 +227,7 @@ fn live_events_stand_after_the_last_logged_one() {
     assert!(position.live.is_some());
 }
 
+/// An event that cannot be delivered is counted and replaced by a reset.
 #[test]
 fn what_cannot_be_delivered_is_counted_and_told() {
     let fixture = fixture_with(HubSettings {

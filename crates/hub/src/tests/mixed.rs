@@ -22,6 +22,7 @@ fn left_before_a_live_event() -> Fixture {
     fixture
 }
 
+/// A client that resumes from the log gets a reset if another node received live events.
 #[test]
 fn node_that_resumes_from_the_log_tells_of_live_events_that_another_heard() {
     let left = left_before_a_live_event();
@@ -31,6 +32,7 @@ fn node_that_resumes_from_the_log_tells_of_live_events_that_another_heard() {
     assert_eq!(position(&back), "2-0");
 }
 
+/// A mark that appears after the confirmation still leads to a reset.
 #[test]
 fn mark_that_comes_late_is_told_late() {
     let left = left_before_a_live_event();

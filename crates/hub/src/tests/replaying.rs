@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// A position that the ring holds is resumed from the ring, in order and without a read.
 #[test]
 fn resuming_from_the_ring_brings_what_was_missed_in_order_without_reading_the_log() {
     let fixture = fixture();
@@ -24,6 +25,7 @@ fn resuming_from_the_ring_brings_what_was_missed_in_order_without_reading_the_lo
     assert_eq!(fixture.answer_reads(), 0);
 }
 
+/// A replay from the log continues in the ring without a gap and without a repetition.
 #[test]
 fn resuming_from_the_log_goes_over_into_the_ring_without_gap_or_repetition() {
     let fixture = fixture();
@@ -63,6 +65,7 @@ fn a_log_that_is_ahead_of_the_channel_brings_nothing_twice() {
     assert_eq!(read_short(&mut back), ["4"]);
 }
 
+/// All clients that resume at the same place cost one read of the log.
 #[test]
 fn all_who_come_back_to_one_place_share_one_read() {
     let fixture = fixture();
@@ -83,6 +86,8 @@ fn all_who_come_back_to_one_place_share_one_read() {
     assert_eq!(fixture.answer_reads(), 0);
 }
 
+/// A position that neither ring nor log proves leads to a reset, and the stream continues at the
+/// head.
 #[test]
 fn a_position_that_cannot_be_proven_is_told_and_the_head_is_where_it_goes_on() {
     let fixture = fixture();
@@ -289,6 +294,8 @@ fn a_log_that_cannot_be_reached_or_read() {
     assert_eq!(read_short(&mut live), ["4"]);
 }
 
+/// The live part of a position is void once the node has released the workspace; the client gets a
+/// reset.
 #[test]
 fn live_position_of_a_workspace_given_up_is_told() {
     let fixture = fixture();
@@ -355,6 +362,7 @@ fn who_begins_in_the_past_of_an_empty_log_misses_nothing_after_the_hello() {
     }
 }
 
+/// A client that resumes across an interruption gets a reset too.
 #[test]
 fn who_resumes_across_an_interruption_is_told_too() {
     let fixture = fixture();

@@ -167,6 +167,7 @@ async fn a_new_key_is_found_and_an_old_one_is_gone() {
         .await;
 }
 
+/// An outage of the key server keeps the known keys.
 #[tokio::test]
 async fn the_last_known_keys_outlive_their_server() {
     let provider = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
@@ -201,6 +202,7 @@ async fn the_last_known_keys_outlive_their_server() {
     assert!(running.check(&unknown).await.is_err_and(|denial| passing(&denial)));
 }
 
+/// Unknown keys cost a bounded number of fetches.
 #[tokio::test]
 async fn a_storm_of_unknown_keys_costs_one_fetch() {
     let provider = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;
@@ -258,6 +260,7 @@ async fn keys_that_were_never_had_are_waited_for_and_come_later() {
     running.until("the keys are had", async |running| running.check(&token).await.is_ok()).await;
 }
 
+/// A key of one issuer never verifies a token of another.
 #[tokio::test]
 async fn the_keys_of_one_issuer_do_not_vouch_for_another() {
     let one = Provider::start(Answer::keys(&[Pair::P256.jwk("a")])).await;

@@ -39,6 +39,7 @@ fn what_a_client_sends_is_thrown_away_and_does_not_hide_its_leaving() {
     scene.until("it is gone", |scene| scene.streams_open() == 0);
 }
 
+/// A stream that ends before an event is published does not get the event.
 #[test]
 fn who_is_disconnected_gets_nothing_that_came_after() {
     let mut scene = Scene::new(&Setting::default());

@@ -42,6 +42,7 @@ fn many_joins_and_events_in_between_leave_no_hole() {
     }
 }
 
+/// A burst ends no fast client, up to 4 times the bytes or 16 times the events of a ring.
 #[test]
 fn a_burst_that_comes_before_the_shard_had_a_turn_reaches_everybody() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });

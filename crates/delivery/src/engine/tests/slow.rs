@@ -9,6 +9,7 @@ fn small() -> Coming {
     Coming { buffer: Some(SMALL), ..Coming::default() }
 }
 
+/// A client gets whole frames, also from a socket that takes them in parts.
 #[test]
 fn a_frame_that_a_socket_takes_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
@@ -27,6 +28,7 @@ fn a_frame_that_a_socket_takes_in_parts_arrives_whole() {
     });
 }
 
+/// A private event arrives whole, also from a socket that takes it in parts.
 #[test]
 fn a_private_event_that_a_socket_takes_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
@@ -42,6 +44,7 @@ fn a_private_event_that_a_socket_takes_in_parts_arrives_whole() {
     assert_eq!(scene.metrics().deliveries.get(), 7);
 }
 
+/// A lagging client gets the end of its frame, `tidings.reconnect` and a proper end.
 #[test]
 fn who_falls_out_of_the_log_gets_whole_frames_and_is_told_while_others_do_not_notice() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });
@@ -68,6 +71,7 @@ fn who_falls_out_of_the_log_gets_whole_frames_and_is_told_while_others_do_not_no
     scene.until("the quick one goes on", |_| quick.data().len() == 61);
 }
 
+/// The engine closes a connection that takes no bytes for the write timeout.
 #[test]
 fn a_socket_that_is_never_writable_again_is_cut() {
     let mut scene = Scene::new(&Setting { write_timeout: Duration::from_secs(1), ..Setting::default() });

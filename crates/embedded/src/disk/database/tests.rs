@@ -59,6 +59,7 @@ fn work(logs: &mut Logs) {
     logs.trim(&key("workspace:"), Excess::Entries(0), usize::MAX);
 }
 
+/// A file that is opened again holds all stored logs.
 #[test]
 fn what_was_stored_is_there_again() {
     let directory = tempfile::tempdir().unwrap();

@@ -91,6 +91,7 @@ async fn a_file_is_open_once() {
     log_writer(&path, LogSync::Always).await.unwrap().close().await;
 }
 
+/// A command is acknowledged and announced only after it is stored.
 #[tokio::test]
 async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored() {
     use crate::listener::output_buffer::OutputBuffer;

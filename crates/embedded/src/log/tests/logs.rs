@@ -218,6 +218,7 @@ fn steps() -> impl Strategy<Value = Vec<CommandStep>> {
 }
 
 proptest! {
+    /// The stored changes reproduce all logs.
     #[test]
     fn the_changes_tell_everything(steps in steps()) {
         let (mut logs, mut disk, mut now) = (Logs::new(SETTINGS, true), Disk::default(), 1000);

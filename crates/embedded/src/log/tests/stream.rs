@@ -157,6 +157,7 @@ fn spans() -> impl Strategy<Value = Span> {
 }
 
 proptest! {
+    /// A log holds the written entries less the dropped ones, and a page proves no more than that.
     #[test]
     fn a_log_is_what_was_written_less_what_was_dropped(
         steps in steps(),
