@@ -70,7 +70,7 @@ const REPLACED: &[&str] = &[
 const SHARES: &str = "shares its name with";
 
 /// The sources of the program, without its tests.
-fn sources(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -87,8 +87,8 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// The types that a source defines, each with the comment above it.
-fn types(source: &str) -> Vec<(String, String)> {
-    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+pub(crate) fn types(source: &str) -> Vec<(String, String)> {
+    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let (mut comment, mut found) = (String::new(), Vec::new());
     for line in source.lines() {
         let line = line.trim_start();

@@ -223,6 +223,7 @@ mod tests {
         assert!(shown.contains("cookie") && !shown.contains("s3cret"), "{shown}");
     }
 
+    /// Two requests to the app are the same only if all their content is.
     #[test]
     fn questions_differ_in_all_that_the_app_is_told() {
         let (acme, other) = (WorkspaceId::parse("acme").unwrap(), WorkspaceId::parse("other").unwrap());

@@ -223,7 +223,7 @@ impl Inner {
                 slot = self.slots.acquire(AddressTurn::Recheck) => AnySlot::Shared(slot.map_err(busy)?),
             },
         };
-        let _counted = Counted::new(&self.metrics);
+        let _counted = CountedRequest::new(&self.metrics);
         let asked = Instant::now();
         let head = self.app.ask(question).await.map_err(NoAnswer::Unreachable)?;
         AppResponse::read(&head, question.action, asked, self.cache_max)
@@ -249,16 +249,16 @@ enum AnySlot<'a> {
 }
 
 /// A request under way, counted as long as it is.
-struct Counted<'a>(&'a ForwardMetrics);
+struct CountedRequest<'a>(&'a ForwardMetrics);
 
-impl<'a> Counted<'a> {
+impl<'a> CountedRequest<'a> {
     fn new(metrics: &'a ForwardMetrics) -> Self {
         metrics.in_flight.inc();
         Self(metrics)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedRequest<'_> {
     fn drop(&mut self) {
         self.0.in_flight.dec();
     }

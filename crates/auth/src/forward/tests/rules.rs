@@ -52,6 +52,7 @@ async fn the_app_is_told_who_asks_and_what_for() {
     assert_eq!(seen[1].header("x-tidings-action"), "publish");
 }
 
+/// A denial of the app is final only if the app says so.
 #[tokio::test]
 async fn a_refusal_is_final_only_when_the_app_says_so() {
     for (status, standing, check) in [

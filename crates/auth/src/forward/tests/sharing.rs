@@ -32,6 +32,7 @@ fn auth_request(
     tasks.spawn(async move { auth.ask(&acme(), Action::Subscribe, &auth_request).await })
 }
 
+/// Clients with the same credentials share one request to the app.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_who_have_the_same_question_share_one_request() {
     let (app, gate) = gated_app().await;
@@ -82,6 +83,7 @@ async fn a_request_that_nobody_waits_for_ends_and_leaves_nothing() {
     user(&auth, "u2").await;
 }
 
+/// Requests to the app are bounded, and so are the clients that wait for one.
 #[tokio::test]
 async fn requests_are_bounded_and_so_are_those_who_wait() {
     let (app, gate) = gated_app().await;
