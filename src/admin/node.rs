@@ -24,7 +24,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Creates the state of a node that starts now. `probe` is the interval at which the bus is probed.
+    /// Creates the state of a node that starts now. `probe` is the interval at which the bus is
+    /// probed.
     #[must_use]
     pub fn new(id: NodeId, bus: Arc<dyn Bus>, metrics: Arc<Metrics>, probe: Duration) -> Self {
         let silence_max = probe * PROBES_MISSED_MAX;

@@ -1,16 +1,17 @@
-//! The public HTTP surface: connections, requests, handlers and responses. A handler asks the hub for a subscriber and
-//! passes it to delivery; it never touches a frame.
+//! The public HTTP surface: connections, requests, handlers and responses. A handler asks the hub
+//! for a subscriber and passes it to delivery; it never touches a frame.
 //!
 //! A request passes the four parts in this order:
 //!
 //! | part | contents |
 //! | --- | --- |
-//! | [`server`] | sockets: the listener, limits on connections, PROXY header, TLS, HTTP/1.1 and HTTP/2, the handoff |
-//! | [`request`] | reading a request: client address, host, `Accept`, query, `Last-Event-ID`, body |
+//! | [`server`] | listener, limits on connections, PROXY header, TLS, HTTP/1.1, HTTP/2, handoff |
+//! | [`request`] | client address, host, `Accept`, query, `Last-Event-ID`, body |
 //! | [`api`] | the public paths: streams, publishing, tickets |
 //! | [`response`] | problem documents, denials, CORS headers |
 //!
-//! Read first: [`Listener`], [`Service`], [`PublicApi`]. The operations paths are in [`crate::admin`].
+//! Read first: [`Listener`], [`Service`], [`PublicApi`]. The operations paths are in
+//! [`crate::admin`].
 
 pub(crate) mod api;
 pub(crate) mod request;

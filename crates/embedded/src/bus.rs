@@ -1,4 +1,4 @@
-//! The bus itself: the exchange, kept in line with the interest, and the logs.
+//! The bus itself: `PubSub`, kept in line with the desired subscriptions, and the logs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,15 +32,15 @@ use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{BusHandler, DesiredSubscriptions, SubscriptionChange};
 
-/// How often logs that have ended are removed, and what waits to be written is written.
+/// The interval at which ended logs are removed and waiting changes are written.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How channels are called.
+/// The names of channels.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelNames<'a> {
-    /// What stands before a workspace's id.
+    /// The prefix of a workspace's channel.
     pub prefix: &'a str,
-    /// The channel of the orders of backends.
+    /// The channel for commands of backends.
     pub control: &'a str,
 }
 
@@ -59,9 +59,10 @@ pub struct EmbeddedBus {
 }
 
 impl EmbeddedBus {
-    /// A bus whose logs are read from disk, where there are any, and that does nothing else until it is run. The listener
-    /// comes from [`bind`](super::bind). `event_bytes` is the largest payload of an event; a somewhat larger one reaches the
-    /// feed, which refuses it, and commands beyond that are not read.
+    /// A bus whose logs are read from disk, if there are any, and that does nothing else until it
+    /// runs. The listener comes from [`bind`](super::bind). `event_bytes` is the largest payload
+    /// of an event. A somewhat larger one reaches the handler, which rejects it; larger commands
+    /// are not read.
     ///
     /// # Errors
     ///
@@ -115,7 +116,7 @@ impl EmbeddedBus {
         Bytes::from(format!("{}{workspace}", self.pubsub.prefix()))
     }
 
-    /// Brings the feed's subscriptions in line with the interest as it changes, forever.
+    /// Follows the changes of the desired subscriptions, without end.
     async fn follow_interest(&self) {
         for workspace in self.desired_subscriptions.take_all() {
             self.pubsub.confirm(&workspace);
@@ -235,8 +236,8 @@ impl Bus for EmbeddedBus {
         .boxed()
     }
 
-    /// While the bus runs it was heard just now: a message reaches the feed within the call that publishes it, and
-    /// there is no link between them that could be silent.
+    /// The bus and the node are one process: a message reaches the handler within the call that
+    /// publishes it. So the link counts as alive.
     fn state(&self) -> BusState {
         let mut state = self.state.snapshot();
         if state.link == LinkState::Up && !self.log_writer.is_running() {
@@ -269,7 +270,7 @@ impl Store for EmbeddedBus {
         async move { Ok(value) }.boxed()
     }
 
-    /// There is one node, and it heard the order.
+    /// There is one node, and it has received the command.
     fn remember(&self, _order: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
         async { Ok(()) }.boxed()
     }

@@ -1,4 +1,4 @@
-//! When logs are written to disk for good, and what happens when the disk fails.
+//! When logs are synced to disk, and what happens when the disk fails.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,13 +9,14 @@ use crate::settings::LogSync;
 
 pub(crate) mod database;
 
-/// How often a disk that failed is tried again.
+/// The interval of attempts after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the disk is written to where nothing asks for it; Linux does so with its own buffers (`dirty_expire_centisecs`).
+/// The interval of writes without a need for one; Linux writes its own buffers as often
+/// (`dirty_expire_centisecs`).
 const LAZY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Where logs are kept on disk, and how safely.
+/// The file of the logs, and how safely it is written.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskSettings {
     pub(crate) path: PathBuf,
@@ -39,7 +40,7 @@ struct DiskFailure {
 }
 
 impl Disk {
-    /// Opens the file and puts what it holds into `logs`. Blocks.
+    /// Opens the file and reads it into `logs`. Blocks.
     pub(crate) fn open(settings: DiskSettings, logs: &mut Logs) -> Result<Self, OpenError> {
         let database = Database::open(&settings.path)?;
         database.load(&settings.path, logs)?;
@@ -51,8 +52,8 @@ impl Disk {
         self.database.is_ok()
     }
 
-    /// Stores changes, as safely as the settings ask for. Blocks. After an error nothing is stored before
-    /// [`Self::reopen`] succeeds.
+    /// Stores changes, as safely as the settings ask for. Blocks. After an error nothing is stored
+    /// before [`Self::reopen`] succeeds.
     pub(crate) fn store(&mut self, changes: &[LogChange]) -> Result<(), String> {
         let interval = match self.settings.sync {
             LogSync::Always => Duration::ZERO,
@@ -84,8 +85,8 @@ impl Disk {
         }
     }
 
-    /// Where the disk had failed, tries it again now and then. Once it can be read, answers true and puts what it holds
-    /// into `logs`, which is empty. Blocks.
+    /// After a failure of the disk, tries it again now and then. If it can be read, returns true
+    /// and reads it into `logs`, which is empty. Blocks.
     pub(crate) fn reopen(&mut self, logs: &mut Logs) -> bool {
         match &mut self.database {
             Err(failure) if failure.tried.elapsed() >= RETRY_INTERVAL => failure.tried = Instant::now(),
@@ -103,7 +104,7 @@ impl Disk {
         }
     }
 
-    /// Writes what waits to be written, and closes the file. Blocks.
+    /// Writes the waiting changes, and closes the file. Blocks.
     pub(crate) fn close(&mut self) -> Result<(), String> {
         if self.is_ahead {
             self.write(&[], true)?;

@@ -1,4 +1,5 @@
-//! Values that are kept for a time and taken once. On the embedded bus there is one node, so its memory is enough.
+//! Values that are kept for a time and taken once. On the embedded bus there is one node, so its
+//! memory is enough.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,10 +15,12 @@ const VALUES_MAX: usize = 100_000;
 pub(crate) struct OneTimeStore(Mutex<HashMap<String, (Bytes, Instant)>>);
 
 impl OneTimeStore {
-    /// Keeps a value until `lifetime` after `now`, unless its name is taken. Answers whether there was room.
+    /// Stores a value until `lifetime` after `now`, unless its name is used. Returns whether it
+    /// did.
     pub(crate) fn keep(&self, name: &str, value: Bytes, lifetime: Duration, now: Instant) -> bool {
         let mut values = self.0.lock();
-        // Those that have ended go when the shelf is tidied, not now: a full one must not cost more than an empty one.
+        // Values that have ended are removed later, not now: a full store must not cost more than
+        // an empty one.
         if values.len() >= VALUES_MAX && !values.contains_key(name) {
             return false;
         }
@@ -41,7 +44,7 @@ impl OneTimeStore {
         self.0.lock().get(name).filter(|(_, until)| *until > now).map(|(value, _)| value.clone())
     }
 
-    /// Drops what has ended.
+    /// Drops the values that have ended.
     pub(crate) fn tidy(&self, now: Instant) {
         self.0.lock().retain(|_, (_, until)| *until > now);
     }

@@ -1,4 +1,4 @@
-//! Who gets what: the in-process core of the bus. No I/O.
+//! Channels, patterns and their subscribers: the core of the bus. No I/O.
 
 use std::collections::btree_map::Entry as PatternEntry;
 use std::collections::hash_map::Entry as ChannelEntry;
@@ -20,9 +20,10 @@ pub(crate) mod subscriber;
 
 /// Channels, patterns, and the node's own subscriptions.
 ///
-/// One lock holds a message until its last receiver has it, so that all messages have one order, the same for the feed and
-/// for every Redis client. Nothing waits under the lock: an [`OutputBuffer`] takes or cuts off, a [`BusHandler`] returns
-/// quickly. The feed must not call back into the exchange.
+/// One lock holds a message until its last receiver has it. So all messages have one order, the
+/// same for the node and for every Redis client. No step waits under the lock: an [`OutputBuffer`]
+/// takes bytes or disconnects its client, a [`BusHandler`] returns quickly. The handler must not
+/// call back.
 pub(crate) struct PubSub {
     prefix: String,
     control: String,
@@ -33,13 +34,13 @@ pub(crate) struct PubSub {
 #[derive(Default)]
 struct PubSubState {
     bus_handler: Option<Arc<dyn BusHandler>>,
-    /// The workspaces whose subscription was confirmed to the feed.
+    /// The workspaces whose subscription was confirmed to the handler.
     fed: HashSet<WorkspaceId>,
     channels: HashMap<Bytes, Vec<PubSubClient>>,
     patterns: BTreeMap<Bytes, Vec<PubSubClient>>,
 }
 
-/// A Redis client, as the exchange knows it.
+/// A Redis client, as `PubSub` knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct PubSubClient {
     pub(crate) id: ClientId,
@@ -50,7 +51,7 @@ pub(crate) struct PubSubClient {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClientId(pub(crate) u64);
 
-/// What a Redis client subscribes to.
+/// The two kinds of subscriptions of a Redis client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SubscriptionKind {
     /// One channel.
@@ -60,8 +61,8 @@ pub(crate) enum SubscriptionKind {
 }
 
 impl PubSub {
-    /// An exchange without subscribers. A workspace's channel is the prefix and its id; the feed gets what comes on the
-    /// control channel as orders.
+    /// Creates it without subscribers. A workspace's channel is the prefix and its id; the handler
+    /// gets the messages of the control channel as commands.
     pub(crate) fn new(channel_prefix: &str, control: &str) -> Self {
         Self {
             prefix: channel_prefix.to_owned(),
@@ -76,7 +77,7 @@ impl PubSub {
         ClientId(self.clients.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// What stands before a workspace's id in its channel's name.
+    /// The prefix of a workspace's channel.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -90,14 +91,14 @@ impl PubSub {
         std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()
     }
 
-    /// Messages of confirmed workspaces go to this feed from now on.
+    /// Delivers messages of confirmed workspaces to this handler from now on.
     pub(crate) fn attach(&self, bus_handler: Arc<dyn BusHandler>) {
         let mut state = self.state.lock();
         bus_handler.control_confirmed();
         state.bus_handler = Some(bus_handler);
     }
 
-    /// Ends all that the feed gets.
+    /// Ends all delivery to the handler.
     pub(crate) fn detach(&self) {
         let mut state = self.state.lock();
         state.fed.clear();
@@ -106,7 +107,7 @@ impl PubSub {
         drop(bus_handler);
     }
 
-    /// Subscribes the feed to a workspace, or confirms a subscription that stands once more.
+    /// Subscribes the node to a workspace, or confirms an existing subscription again.
     pub(crate) fn confirm(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
         state.fed.insert(workspace.clone());
@@ -115,18 +116,18 @@ impl PubSub {
         }
     }
 
-    /// Ends the feed's subscription to a workspace.
+    /// Ends the node's subscription to a workspace.
     pub(crate) fn release(&self, workspace: &WorkspaceId) {
         self.state.lock().fed.remove(workspace);
     }
 
-    /// Passes a message on to all who listen to a channel. Answers how many got it: Redis clients, one that listens in
-    /// several ways as many times, and the node itself.
+    /// Delivers a message to all subscribers of a channel. Returns their number: Redis clients,
+    /// each once for each way in which it is subscribed, and the node itself.
     pub(crate) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
         self.deliver(&self.state.lock(), channel, message)
     }
 
-    /// How many would get a message of a channel now.
+    /// The number of receivers of a message on a channel now.
     pub(crate) fn receivers(&self, channel: &Bytes) -> usize {
         let state = self.state.lock();
         let node = self.fed(&state, channel).is_some() || self.orders_to(&state, channel).is_some();
@@ -135,7 +136,7 @@ impl PubSub {
         usize::from(node) + state.channels.get(channel).map_or(0, Vec::len) + by_pattern
     }
 
-    /// Tells the feed that messages may be lost, and confirms its subscriptions anew.
+    /// Reports an interruption to the handler, and confirms its subscriptions again.
     pub(crate) fn interrupt(&self) {
         let state = self.state.lock();
         if let Some(bus_handler) = &state.bus_handler {
@@ -146,7 +147,7 @@ impl PubSub {
         }
     }
 
-    /// The feed and the workspace, where the channel is one whose messages the feed gets.
+    /// The handler and the workspace, if the handler gets the messages of the channel.
     fn fed<'a>(
         &self,
         state: &'a PubSubState,
@@ -155,7 +156,7 @@ impl PubSub {
         Some((state.bus_handler.as_ref()?, state.fed.get(self.workspace_text(channel)?)?))
     }
 
-    /// The feed, where the channel is the one of orders.
+    /// The handler, if the channel is the control channel.
     fn orders_to<'a>(&self, state: &'a PubSubState, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
         state.bus_handler.as_ref().filter(|_| channel == self.control.as_bytes())
     }
@@ -186,7 +187,8 @@ impl PubSub {
         receivers
     }
 
-    /// Subscribes a client that is not subscribed yet, and tells it so before any message can.
+    /// Subscribes a client that is not subscribed yet, and confirms it before any message can
+    /// follow.
     pub(crate) fn enter(
         &self,
         kind: SubscriptionKind,
@@ -202,7 +204,7 @@ impl PubSub {
         }
     }
 
-    /// Ends a client's subscription. No message of it comes after this.
+    /// Ends a client's subscription. No message of it follows.
     pub(crate) fn leave(&self, kind: SubscriptionKind, name: &Bytes, client: ClientId) {
         let mut state = self.state.lock();
         match kind {
@@ -223,8 +225,8 @@ impl PubSub {
         }
     }
 
-    /// The channels that somebody listens to by name, the node included, as far as the pattern matches. `None` where
-    /// a reply that names them takes more than so many bytes.
+    /// The channels with subscribers by name, the node included, that match the pattern. `None` if
+    /// a reply with their names takes more than so many bytes.
     pub(crate) fn channels(&self, pattern: Option<&[u8]>, bytes_max: usize) -> Option<Vec<Bytes>> {
         let state = self.state.lock();
         let clients = state.channels.keys().cloned();
@@ -242,7 +244,7 @@ impl PubSub {
         clients.chain(node).filter(wanted).map(within).collect()
     }
 
-    /// How many listen to a channel by name, the node included.
+    /// The number of subscribers of a channel by name, the node included.
     pub(crate) fn listeners(&self, channel: &[u8]) -> usize {
         let state = self.state.lock();
         let node = self.workspace_text(channel).is_some_and(|text| state.fed.contains(text))
@@ -250,7 +252,7 @@ impl PubSub {
         state.channels.get(channel).map_or(0, Vec::len) + usize::from(node)
     }
 
-    /// How many patterns somebody listens to.
+    /// The number of patterns with subscribers.
     pub(crate) fn patterns(&self) -> usize {
         self.state.lock().patterns.len()
     }

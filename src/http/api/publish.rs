@@ -20,8 +20,8 @@ use tidings_event::workspace::WorkspaceId;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Publishes the request's body, which is a payload, or with `?envelope=1` an envelope, or with `?batch=1` one of these a line,
-/// and answers what ids it got.
+/// Publishes the request's body and returns the ids. The body is a payload; with `?envelope=1` it
+/// is an envelope, with `?batch=1` one of these a line.
 pub(crate) async fn publish<B: Buf>(
     app: &PublicApi,
     id: &str,
@@ -54,7 +54,7 @@ async fn accept<B: Buf>(
     let (bytes_max, what, setting) = if batch {
         (app.batch_bytes, "a batch", "limits.batch_bytes")
     } else if envelope {
-        // Around a payload stand its audience and, where it is a text, escapes.
+        // An envelope adds the audience to a payload, and escapes if the payload is a text.
         (app.batch_bytes.max(app.event_bytes), "an envelope", "limits.batch_bytes")
     } else {
         (app.event_bytes, "an event", "limits.event_bytes")
@@ -113,13 +113,13 @@ fn published(ids: &Published, batch: bool) -> Response {
     response
 }
 
-/// What a body is.
+/// The form of a body.
 #[derive(Debug, Clone, Copy)]
 struct PublishForm {
     /// Several events, one a line.
     batch: bool,
-    /// Each event stands in an envelope. Said by the query or by the media type: an envelope that is taken for a payload would
-    /// go to everybody.
+    /// Each event is in an envelope. The query or the media type says so: an envelope that counts
+    /// as a payload would reach all clients.
     envelope: bool,
 }
 
@@ -143,8 +143,8 @@ impl PublishForm {
     }
 }
 
-/// The `Idempotency-Key` header. Its value may stand in quotes, as a string does in structured fields (RFC 9651 section
-/// 3.3.3), or without.
+/// The `Idempotency-Key` header. Its value may be in quotes, as a string of structured fields is
+/// (RFC 9651 section 3.3.3).
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-idempotency-key", detail);

@@ -1,4 +1,4 @@
-//! How fast this node takes events for each workspace over HTTP.
+//! The rate limit on publications over HTTP, for each workspace.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,33 +9,35 @@ use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::rate::{Rates, quota};
 
-/// How many seconds' worth may come at once.
+/// The burst, in seconds of the rate.
 const BURST_SECONDS: NonZeroU32 = NonZeroU32::MIN;
 
-/// A token bucket for events and one for bytes, for each workspace that something was published to within the last second.
+/// A token bucket for events and one for bytes, for each workspace that something was published to
+/// within the last second.
 #[derive(Debug)]
 pub struct PublishRate {
     events: Option<Buckets>,
     bytes: Option<Buckets>,
 }
 
-/// Why a publication is not let in.
+/// The reason for which a publication is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exceeded {
-    /// It may be after this time, if nothing else comes.
+    /// It passes after this time, unless other publications do.
     For(Duration),
-    /// It never may: it holds more than comes together in a second.
+    /// It never passes: it holds more than the burst.
     Always,
 }
 
 impl PublishRate {
-    /// Full buckets; none where nothing is bounded.
+    /// Creates full buckets; none without a limit.
     #[must_use]
     pub fn new(rates: Rates) -> Self {
         Self { events: rates.events.map(Buckets::new), bytes: rates.bytes.map(Buckets::new) }
     }
 
-    /// Lets a publication in, or says why not. What is refused for its bytes has used up its places among the events.
+    /// Counts a publication, or returns the reason for its rejection. A publication with too many
+    /// bytes still counts its events.
     pub(crate) fn check(&self, workspace: &WorkspaceId, events: usize, bytes: usize) -> Result<(), Exceeded> {
         let check = |buckets: &Option<Buckets>, count| match buckets {
             Some(buckets) => buckets.take(workspace, count),
@@ -45,8 +47,8 @@ impl PublishRate {
         check(&self.bytes, bytes)
     }
 
-    /// Forgets workspaces whose buckets are full again. To be called every second or so: it bounds what is kept to the
-    /// workspaces of that time.
+    /// Drops the workspaces whose buckets are full again. A call every second bounds the memory to
+    /// the workspaces of that time.
     pub fn forget_idle(&self) {
         for buckets in self.events.iter().chain(&self.bytes) {
             buckets.0.retain_recent();

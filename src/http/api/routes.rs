@@ -1,5 +1,5 @@
-//! The public paths. Errors are answered inside the handlers; a rejection only means "not this route", because a tree of
-//! routes reports the rejection of whichever branch it likes best.
+//! The public paths. Handlers return errors as responses, and a rejection only means "not this
+//! route". A tree of routes reports the rejection of any of its branches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,27 +27,27 @@ use tidings_hub::Hub;
 use tidings_limits::{BodyBudget, StreamRegistry};
 use tidings_metrics::Metrics;
 
-/// What an events path takes.
+/// The methods of an events path.
 pub(super) const EVENTS_ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 
-/// What the path of tickets takes.
+/// The methods of the path of tickets.
 pub(super) const TICKETS_ALLOW: &str = "POST, OPTIONS";
 
-/// What the public handlers work with.
+/// The parts that the public handlers use.
 pub struct PublicApi {
     /// All workspaces.
     pub hub: Arc<Hub>,
-    /// Where events are published.
+    /// The bus that publishes events.
     pub bus: Arc<dyn Bus>,
-    /// What streams have in common.
+    /// The settings of all streams.
     pub streams: Arc<StreamSettings>,
-    /// What is counted.
+    /// The counters of the node.
     pub metrics: Arc<Metrics>,
-    /// Who is let in.
+    /// Authenticates requests.
     pub authenticator: Arc<Authenticator>,
     /// The streams that are open.
     pub open: Arc<StreamRegistry>,
-    /// Who may publish from a page.
+    /// The origins whose pages may publish.
     pub origins: Origins,
     /// Whether streams are `named` unless they say otherwise.
     pub named: bool,
@@ -57,9 +57,9 @@ pub struct PublicApi {
     pub event_bytes: usize,
     /// Bytes of a batch's body.
     pub batch_bytes: usize,
-    /// Room for bodies.
+    /// The memory for bodies.
     pub bodies: Arc<BodyBudget>,
-    /// How fast workspaces may be published to.
+    /// The rate limit on publications to a workspace.
     pub publish_rate: Arc<PublishRate>,
     /// Bound on receiving a request body.
     pub body_timeout: Duration,
@@ -176,8 +176,8 @@ fn answer(result: Result<Response, Problem>) -> Response {
     result.unwrap_or_else(Problem::into_response)
 }
 
-/// The workspace that a path segment names. Percent-encoding of characters that need none means the same (RFC 3986
-/// section 6.2.2.2).
+/// The workspace that a path segment names. Percent-encoding of characters that need none means
+/// the same (RFC 3986 section 6.2.2.2).
 pub(super) fn workspace(segment: &str) -> Result<WorkspaceId, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-workspace", detail);
     let decoded = percent_decode_str(segment)

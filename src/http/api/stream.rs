@@ -28,11 +28,11 @@ use tidings_limits::{Candidate, Holder};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// What a request says about the stream that it is for.
+/// The stream that a request asks for.
 struct StreamRequest {
     workspace: WorkspaceId,
     query: StreamQuery,
-    /// Whether temporary trouble is told by a status.
+    /// Whether temporary trouble is reported by a status.
     by_status: bool,
 }
 
@@ -53,8 +53,8 @@ impl StreamRequest {
     }
 }
 
-/// Answers `HEAD` with the head that `GET` gets, as far as the request decides it. Opens nothing, takes no place and leaves a ticket as
-/// it is.
+/// Returns the head that `GET` gets, as far as the request decides it. Opens no stream, takes no
+/// place and spends no ticket.
 pub(crate) async fn head(
     app: &PublicApi,
     id: &str,
@@ -70,15 +70,16 @@ pub(crate) async fn head(
     }
 }
 
-/// Opens a stream. Its head goes out at once, also while the workspace is not confirmed yet, unless the client is one
-/// that wants such trouble told by a status.
+/// Opens a stream. Its head goes out at once, also before the workspace is confirmed. A client
+/// that wants temporary trouble as a status gets the head later.
 pub(crate) async fn open(
     app: &PublicApi,
     id: &str,
     request_context: RequestContext,
 ) -> Result<Response, Problem> {
     let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &request_context)?;
-    // The header is newer than the query: a browser keeps the query of its first request when it reconnects.
+    // The header is newer than the query: a browser keeps the query of its first request when it
+    // reconnects.
     let start = last_event_id::of_header(&request_context.headers)
         .map(Start::After)
         .or(query.start)
@@ -87,7 +88,7 @@ pub(crate) async fn open(
         Ok(place) => place,
         Err(surplus) => {
             if request_context.peer.surplus.is_none() {
-                // Connections were counted when they came.
+                // Connections are counted when they are accepted.
                 app.metrics.count_refusal(surplus.reason());
             }
             return full(app, surplus.to_string(), by_status);
@@ -150,16 +151,19 @@ pub(crate) async fn open(
     Ok(as_stream(warp::reply::stream(body).into_response()))
 }
 
-/// An answer whose body never begins and has no known length: of a stream that the engine writes, or of none.
+/// A response whose body never begins and has no known length: for a stream that the engine
+/// writes, or for `HEAD`.
 ///
-/// Nothing in it says that the connection ends. Some clients, Node's `fetch` among them, take the end of a connection that was
-/// announced for the end of the answer, and would not see that a stream was cut.
+/// No header says that the connection ends. Some clients, Node's `fetch` among them, take an
+/// announced end of the connection for the end of the response. They would not see that a stream
+/// was aborted.
 fn without_length() -> Response {
     let nothing = futures_util::stream::pending::<Result<Bytes, Infallible>>();
     warp::reply::stream(nothing).into_response()
 }
 
-/// The answer to a newcomer for whom there is no room: who is there stays, and the newcomer shall try again.
+/// The response to a new client at a limit: open streams continue, and the new client tries again
+/// later.
 fn full(app: &PublicApi, detail: String, by_status: bool) -> Result<Response, Problem> {
     if by_status {
         return Err(Problem::unavailable(detail, app.streams.retry));
@@ -167,12 +171,12 @@ fn full(app: &PublicApi, detail: String, by_status: bool) -> Result<Response, Pr
     Ok(refusal(app, ReconnectReason::Overloaded))
 }
 
-/// A stream that only says to come back later.
+/// A stream that consists of `tidings.reconnect`.
 pub(crate) fn refusal(app: &PublicApi, reason: ReconnectReason) -> Response {
     as_stream(Response::new(app.streams.refusal(reason).into()))
 }
 
-/// Puts the head of an event stream on an answer.
+/// Sets the headers of an event stream.
 fn as_stream(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));

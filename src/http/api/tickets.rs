@@ -1,4 +1,4 @@
-//! `POST …/tickets`: a one-use word for a stream's address.
+//! `POST …/tickets`: a ticket for a stream's URL.
 
 use bytes::Buf;
 use futures_util::Stream;
@@ -26,7 +26,7 @@ struct TicketRequest {
     workspace: String,
 }
 
-/// Issues a ticket to whoever may read the workspace.
+/// Issues a ticket to a client that may read the workspace.
 pub(super) async fn issue<B: Buf>(
     app: &PublicApi,
     request_context: &RequestContext,

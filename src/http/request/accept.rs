@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-/// What a request says about `text/event-stream`.
+/// The meaning of a request's `Accept` for `text/event-stream`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventStream {
     /// By its own name: an EventSource, which any status but 200 stops for good.
@@ -14,8 +14,9 @@ pub(crate) enum EventStream {
     Excluded,
 }
 
-/// Reads all `Accept` headers of a request. The most specific range that covers `text/event-stream` decides; a range of
-/// weight 0 excludes. A range that cannot be read covers nothing.
+/// Reads all `Accept` headers of a request. The most specific range that covers
+/// `text/event-stream` decides; a range of weight 0 excludes. A range that cannot be read covers
+/// nothing.
 pub(crate) fn event_stream(headers: &HeaderMap) -> EventStream {
     let mut ranges =
         headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
@@ -41,7 +42,8 @@ pub(crate) fn event_stream(headers: &HeaderMap) -> EventStream {
     }
 }
 
-/// How specifically a range covers `text/event-stream`, and whether its weight is above 0; `None` where it does not.
+/// How specifically a range covers `text/event-stream`, and whether its weight is above 0; `None`
+/// if it does not.
 fn covers(range: &str) -> Option<(u8, bool)> {
     let mut parts = range.split(';').map(str::trim);
     let specificity = match parts.next()? {

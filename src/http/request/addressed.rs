@@ -1,4 +1,4 @@
-//! Events in JSON envelopes, which say for whom they are: `{"data": …, "to": ["u1"]}`.
+//! Events in JSON envelopes, which name an audience: `{"data": …, "to": ["u1"]}`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ struct Envelope<'a> {
     to: Option<Vec<Cow<'a, str>>>,
 }
 
-/// A list. Null is none: what was to be a list shall not become everybody.
+/// A list. Null is an error: a mistake must not turn a private event into a public one.
 fn users<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Vec<Cow<'de, str>>>, D::Error> {
     Vec::deserialize(json).map(Some)
 }
@@ -34,11 +34,12 @@ pub(crate) fn is_announced(headers: &HeaderMap) -> bool {
     value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MEDIA_TYPE)
 }
 
-/// Opens an envelope. Where `data` is a string, its text is the payload; any other JSON is the payload as it stands.
+/// Opens an envelope. A string in `data` is the payload as text; any other JSON is the payload as
+/// it is written.
 ///
 /// # Errors
 ///
-/// What is wrong, in words for the sender.
+/// Returns the mistake as a text for the publisher.
 pub(crate) fn open(envelope: &Bytes) -> Result<Item, String> {
     let opened: Envelope<'_> = serde_json::from_slice(envelope).map_err(|error| error.to_string())?;
     let data = opened.data.get();

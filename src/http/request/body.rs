@@ -13,23 +13,26 @@ use crate::http::response::problem::Problem;
 use tidings_event::Keys;
 use tidings_limits::BodyRoom;
 
-/// How much of a refused body is thrown away, and for how long: what a client sends before it can know of the refusal.
+/// The bytes and the time for which a rejected body is read on and dropped: the client sends them
+/// before it can see the rejection.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A body that was received, and the room that it takes until it is dropped.
+/// A received body. It takes its part of the memory for bodies until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
     _room: BodyRoom,
 }
 
-/// Waits for room, then collects a body of at most `bytes_max` bytes. Each takes `server.body_timeout_seconds` at most.
+/// Waits for memory, then collects a body of at most `bytes_max` bytes. Each of the two takes
+/// `server.body_timeout_seconds` at most.
 ///
 /// # Errors
 ///
-/// 415 where it is compressed; `too_large` where it is, as early as that is known; 429 where there is no room in time; 408 where it
-/// does not arrive in time; 400 where it breaks off.
+/// Returns 415 for a compressed body, and `too_large` as early as the size is known. Returns 429
+/// without memory in time, 408 for a body that is not complete in time, and 400 for one that
+/// breaks off.
 pub(crate) async fn receive<B: Buf>(
     app: &PublicApi,
     request_context: &RequestContext,
@@ -81,9 +84,9 @@ fn is_identity(coding: &HeaderValue) -> bool {
     codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// Passes an outcome on. Before a refusal goes out over HTTP/2, what is on its way of the body is thrown away: the stream of a
-/// request whose body nobody read is reset, and some clients then do not see the answer (RFC 9113 section 8.1). Over
-/// HTTP/1.1 reading would invite a body that waits for `100 Continue`.
+/// Returns an outcome. Over HTTP/2 a rejection first reads and drops the rest of the body. An
+/// unread body resets its stream, and some clients then miss the response (RFC 9113 section 8.1).
+/// Over HTTP/1.1 reading would invite a body that waits for `100 Continue`.
 pub(crate) async fn unless_refused<T, B: Buf>(
     outcome: Result<T, Problem>,
     body: impl Stream<Item = Result<B, warp::Error>>,
@@ -98,7 +101,7 @@ pub(crate) async fn unless_refused<T, B: Buf>(
                 left = rest;
             }
         };
-        // Whatever comes of it: the answer goes out.
+        // The response is sent, whatever the outcome.
         let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard).await;
     }
     outcome
@@ -110,7 +113,7 @@ async fn collect<B: Buf>(
     too_large: impl Fn() -> Problem,
 ) -> Result<Bytes, Problem> {
     let mut body = std::pin::pin!(body);
-    // Room is taken for all of it; memory is, as it comes.
+    // The budget counts the whole body; memory grows with the bytes that arrive.
     let mut collected = BytesMut::with_capacity(bytes_max);
     while let Some(part) = body.next().await {
         let mut part = part.map_err(|_| {

@@ -1,7 +1,7 @@
-//! Who a request is from, where proxies may stand in between.
+//! The client of a request, also behind proxies.
 //!
-//! Anybody can write the headers by which a proxy names its client. So they are read from their end, and only as far as
-//! each word on the way was added by a trusted proxy.
+//! Any client can write the headers by which a proxy names its client. So they are read from their
+//! end, and only as far as trusted proxies added them.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::forwarded::{self, Scheme};
 use crate::config::ForwardedHeader;
 
-/// Whose word on a client counts, and which word.
+/// The trusted proxies and the header that they set.
 #[derive(Debug, Clone)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
@@ -22,12 +22,13 @@ pub struct TrustedProxies {
 /// The client of a request, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientAddress {
-    /// Its address, or that of the outermost proxy that is not known to be one. IPv4 is never in its IPv6 form.
+    /// Its address, or that of the outermost proxy that is not known to be one. IPv4 is never in
+    /// its IPv6 form.
     pub address: IpAddr,
-    /// How the client speaks. `None` where it is not known: a connection in the clear may come from a proxy that nobody
-    /// named as trusted.
+    /// The scheme that the client used. `None` if it is not known: a connection without TLS may
+    /// come from a proxy that is not listed as trusted.
     pub scheme: Option<Scheme>,
-    /// The host that the client asked for, with its port if it was named.
+    /// The host of the client's request, with its port if the client named one.
     pub host: Option<String>,
 }
 
@@ -38,7 +39,7 @@ impl TrustedProxies {
         Self { networks, header }
     }
 
-    /// Trusts nobody.
+    /// Trusts no proxy.
     #[must_use]
     pub fn none() -> Self {
         Self::new(Vec::new(), ForwardedHeader::XForwardedFor)
@@ -59,12 +60,13 @@ impl TrustedProxies {
 
     /// The client of a request that arrived from `peer`, over TLS if so `secure`.
     ///
-    /// It is the nearest address that is no trusted proxy, or the farthest one where all are. What cannot be read ends
-    /// the search: then the proxy that said it is the farthest that is known.
+    /// The client is the nearest address that is no trusted proxy, or the farthest one if all are.
+    /// An unreadable entry ends the search: then the client is the proxy that added it.
     #[must_use]
     pub fn client(&self, peer: IpAddr, secure: bool, uri: &Uri, headers: &HeaderMap) -> ClientAddress {
         let host = match uri.authority() {
-            // HTTP/2 has no other; in HTTP/1.1 it stands above the header (RFC 9112 section 3.2.2).
+            // HTTP/2 has no other; in HTTP/1.1 it takes precedence over the header (RFC 9112
+            // section 3.2.2).
             Some(authority) => Some(authority.as_str()),
             None => headers.get(HOST).and_then(|host| host.to_str().ok()),
         };
@@ -77,7 +79,7 @@ impl TrustedProxies {
             return client;
         }
         for hop in forwarded::hops(headers, self.header) {
-            // What a hop says was said by the proxy at the address reached so far.
+            // The entry of a hop comes from the proxy at the address reached so far.
             client.scheme = hop.scheme.or(client.scheme);
             client.host = hop.host.or(client.host);
             let Some(address) = hop.address else { break };
@@ -169,7 +171,7 @@ mod tests {
         assert_eq!(told(&[host]), (None, "live.example".to_owned()));
         assert_eq!(told(&[proto, host]), (Some(Scheme::Https), "live.example".to_owned()));
         assert_eq!(told(&[("x-forwarded-for", "unknown"), proto]), (Some(Scheme::Https), own.clone()));
-        // Appended to what a client wrote: the nearest word is the proxy's own.
+        // Appended to a client's own entry, the nearest one is the proxy's.
         assert_eq!(told(&[("x-forwarded-proto", "https, http")]), (Some(Scheme::Http), own.clone()));
         let stranger = client("203.0.113.9", &[proto, host]);
         assert_eq!((stranger.scheme, stranger.host), (None, Some(own)));
@@ -199,9 +201,10 @@ mod tests {
                 let peer = "10.0.0.1".parse().unwrap();
                 rules.client(peer, false, &Uri::from_static("/"), &headers(lines)).address.to_string()
             };
-            // In a line of its own the proxy's word stands by itself.
+            // In a line of its own the proxy's entry is separate.
             prop_assert_eq!(seen(&[("forwarded", &forged), ("forwarded", told)]), "2001:db8::7");
-            // Appended to a line with a quote left open it may become unreadable; nobody else's word takes its place.
+            // Appended to a line with an open quote, it may become unreadable; no other entry
+            // takes its place.
             let joined = seen(&[("forwarded", &format!("{forged}, {told}"))]);
             prop_assert!(joined == "2001:db8::7" || joined == "10.0.0.1", "{}", joined);
         }

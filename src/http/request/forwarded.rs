@@ -1,7 +1,8 @@
-//! What proxies say about the requests that they pass on: `Forwarded` (RFC 7239), and `X-Forwarded-For` with its kin.
+//! The headers by which proxies describe a request: `Forwarded` (RFC 7239), and `X-Forwarded-For`
+//! and similar ones.
 //!
-//! Everything here is what a header says. Whether it is to be believed is decided in
-//! [`client_address`](super::client_address).
+//! This module only parses. [`client_address`](super::client_address) decides which entries a node
+//! trusts.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,13 +17,14 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The most hops that are looked at, the nearest ones; more proxies than this stand in no row.
+/// The most hops that are read, beginning with the nearest one.
 const HOPS_MAX: usize = 32;
 
-/// The longest name of a host with its port: 255 bytes of name (RFC 1035 section 2.3.4), a colon, five digits.
+/// The longest name of a host with its port: 255 bytes of name (RFC 1035 section 2.3.4), a colon,
+/// five digits.
 const HOST_BYTES_MAX: usize = 261;
 
-/// How a client spoke to whoever it spoke to.
+/// The scheme of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// In the clear.
@@ -31,10 +33,10 @@ pub enum Scheme {
     Https,
 }
 
-/// One proxy's word on the request that it received.
+/// The entry of one proxy about the request that it received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Hop {
-    /// Who sent it; `None` where that is not an address, or not to be read.
+    /// The sender; `None` if it is no readable address.
     pub address: Option<IpAddr>,
     /// How.
     pub scheme: Option<Scheme>,
@@ -61,8 +63,8 @@ impl Scheme {
     }
 }
 
-/// The hops that the headers of a request tell of, the nearest one first, at most 32. Several lines of one header are
-/// one list (RFC 9110 section 5.2).
+/// Returns the hops in the headers of a request, the nearest one first, at most 32. Several lines
+/// of one header are one list (RFC 9110 section 5.2).
 #[must_use]
 pub(crate) fn hops(headers: &HeaderMap, header: ForwardedHeader) -> Vec<Hop> {
     match header {
@@ -73,22 +75,24 @@ pub(crate) fn hops(headers: &HeaderMap, header: ForwardedHeader) -> Vec<Hop> {
         ForwardedHeader::XForwardedFor => {
             let [clients, schemes, hosts] = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST]
                 .map(|name| newest(headers, name, HOPS_MAX));
-            // A proxy may append to these headers, as it does to the first, or write them anew: then the one value is
-            // that of the outermost proxy which did.
+            // A proxy appends to these headers, or replaces them. A replaced one has a single
+            // value, that of the outermost proxy which did so.
             let at = |list: &[&[u8]], hop: usize| list.get(hop).or(list.last()).copied().and_then(text);
             let hop = |number: usize| Hop {
                 address: clients.get(number).copied().and_then(text).as_deref().and_then(bare_node),
                 scheme: at(&schemes, number).as_deref().and_then(Scheme::parse),
                 host: at(&hosts, number).filter(|host| is_host(host)),
             };
-            // Each header counts by itself: a proxy that names no client still says how and where it was asked.
+            // Each header counts by itself: a proxy that names no client may still name scheme and
+            // host.
             let told = usize::from(!schemes.is_empty() || !hosts.is_empty());
             (0..clients.len().max(told)).map(hop).collect()
         }
     }
 }
 
-/// The last elements of a header's list, the last one first. Empty elements do not count (RFC 9110 section 5.6.1).
+/// The last elements of a header's list, the last one first. Empty elements do not count (RFC 9110
+/// section 5.6.1).
 fn newest<'headers>(headers: &'headers HeaderMap, name: &HeaderName, max: usize) -> Vec<&'headers [u8]> {
     let quoted = *name == FORWARDED;
     let mut last = VecDeque::with_capacity(4);
@@ -137,7 +141,7 @@ impl<'text> Iterator for Split<'text> {
     }
 }
 
-/// One element of `Forwarded` (RFC 7239 section 4); `None` where it is malformed.
+/// One element of `Forwarded` (RFC 7239 section 4); `None` if it is malformed.
 fn element_of_forwarded(element: &[u8]) -> Option<Hop> {
     let mut hop = Hop::default();
     let mut seen = [false; 3];
@@ -161,7 +165,7 @@ fn element_of_forwarded(element: &[u8]) -> Option<Hop> {
     Some(hop)
 }
 
-/// A token, or what a quoted string stands for (RFC 9110 section 5.6.4).
+/// A token, or the content of a quoted string (RFC 9110 section 5.6.4).
 fn value(bytes: &[u8]) -> Option<String> {
     let Some(rest) = bytes.strip_prefix(b"\"") else {
         return is_token(bytes).then(|| text(bytes)).flatten();
@@ -178,8 +182,8 @@ fn value(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// An address as `Forwarded` writes it (RFC 7239 section 6), with or without a port; `None` for `unknown` and for names
-/// by which a proxy hides an address.
+/// Parses an address of `Forwarded` (RFC 7239 section 6), with or without a port. Returns `None`
+/// for `unknown` and for names that hide an address.
 fn node(text: &str) -> Option<IpAddr> {
     let (address, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -214,7 +218,7 @@ fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| token(byte))
 }
 
-/// Whether this may stand in `Host`: a name or an address, perhaps with a port.
+/// Whether this is valid in `Host`: a name or an address, with or without a port.
 fn is_host(host: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
     host.len() <= HOST_BYTES_MAX && host.bytes().all(allowed) && host::name_of(host).is_some()

@@ -1,7 +1,8 @@
 //! Which hosts a request may be meant for.
 //!
-//! A page may have its own name resolve to 127.0.0.1 and then talk to a program on its visitor's machine as if it were its
-//! own server (DNS rebinding); the browser's same-origin rules do not help, but the `Host` header still tells the name.
+//! A page may have its own name resolve to 127.0.0.1 and then use a program on its visitor's
+//! machine as its own server (DNS rebinding). The browser's same-origin rules do not help, but the
+//! `Host` header still has the name.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,10 +11,10 @@ use http::{Request, StatusCode, Version};
 
 use crate::http::response::problem::Problem;
 
-/// What hosts a listener answers to.
+/// The hosts that a listener accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hosts {
-    /// Any: who may connect was decided by the configuration.
+    /// Any host: the configuration has decided which clients may connect.
     Any,
     /// Names that only this machine gives itself: loopback addresses and `localhost`.
     Local,
@@ -24,7 +25,8 @@ impl Hosts {
     ///
     /// # Errors
     ///
-    /// 400 where the host is missing, given twice or malformed; 421 where it is not one of the listener's.
+    /// Returns 400 for a host that is missing, given twice or malformed, and 421 for one that is
+    /// not the listener's.
     pub(crate) fn check<B>(self, request: &Request<B>) -> Result<(), Problem> {
         let host =
             host(request).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail))?;
@@ -41,11 +43,11 @@ impl Hosts {
     }
 }
 
-/// The host that a request names, without its port; `None` where HTTP/1.0 names none.
+/// The host of a request, without its port; `None` if HTTP/1.0 names none.
 ///
-/// Every other request names exactly one: in the `Host` header over HTTP/1.1 (RFC 9112 section 3.2), in `:authority` over HTTP/2,
-/// which a `Host` header may repeat (RFC 9113 section 8.3.1). In HTTP/1.1 an absolute target stands above the header, which must be
-/// there all the same.
+/// Every other request names exactly one host: in `Host` over HTTP/1.1 (RFC 9112 section 3.2), in
+/// `:authority` over HTTP/2. `Host` may repeat that one (RFC 9113 section 8.3.1). In HTTP/1.1 an
+/// absolute target takes precedence over the header, which is required nevertheless.
 fn host<B>(request: &Request<B>) -> Result<Option<&str>, &'static str> {
     const TWICE: &str = "the request names its host more than once: send one Host header";
     const MALFORMED: &str =
@@ -76,8 +78,8 @@ fn host<B>(request: &Request<B>) -> Result<Option<&str>, &'static str> {
     Ok(authority.or(header))
 }
 
-/// The host of a `host [":" port]`, with the brackets of an IPv6 address; `None` where it is anything else (RFC 3986 section 3.2),
-/// such as one with a user before an `@`, or without a host.
+/// The host of a `host [":" port]`, with the brackets of an IPv6 address. Returns `None` for
+/// anything else (RFC 3986 section 3.2), such as a user before an `@`, or no host.
 pub(super) fn name_of(authority: &str) -> Option<&str> {
     let end = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -99,7 +101,7 @@ pub(super) fn name_of(authority: &str) -> Option<&str> {
     (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)).then_some(host)
 }
 
-/// Whether a host is a name for this machine that no one else can hold (RFC 6761 section 6.3).
+/// Whether a host is a name of this machine that no other machine can have (RFC 6761 section 6.3).
 fn is_local(host: &str) -> bool {
     let name = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -112,7 +114,7 @@ fn is_local(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What a listener on loopback says to a request: its status, or 200.
+    /// The status that a listener on loopback returns, or 200.
     fn status(version: Version, target: &str, hosts: &[&str]) -> u16 {
         let mut request = Request::builder().version(version).uri(target);
         for host in hosts {

@@ -1,4 +1,5 @@
-//! The last event id of a request: in its header, and in the query by the names that client libraries use.
+//! The last event id of a request: in its header, and in the query by the names that client
+//! libraries use.
 
 use std::borrow::Cow;
 
@@ -15,8 +16,8 @@ pub(crate) fn of_header(headers: &HeaderMap) -> Option<Resume> {
     agreed(values.collect())
 }
 
-/// The ids in a query, of which the last one of each name counts: some libraries add theirs behind
-/// the page's parameters, which may hold an older one by the same name.
+/// The ids in a query. The last one of each name counts: some libraries append theirs behind the
+/// page's parameters, which may hold an older one.
 #[derive(Debug, Default)]
 pub(super) struct QueryIds {
     /// The page's own.
@@ -53,8 +54,8 @@ impl QueryIds {
 }
 
 /// The id that all values name. Where they differ, it is all of them, combined as the lines of a
-/// header are (RFC 9110 section 5.3). No position has a comma, so the hub finds it unknown and resets
-/// the client.
+/// header are (RFC 9110 section 5.3). No position has a comma, so the hub finds it unknown and
+/// resets the client.
 fn agreed(mut values: Vec<Cow<'_, str>>) -> Option<Resume> {
     values.retain(|value| !value.is_empty());
     values.dedup();

@@ -3,13 +3,14 @@
 //! | part | contents |
 //! | --- | --- |
 //! | [`request_context`] | a request as a handler sees it, without its body |
-//! | [`client_address`], [`forwarded`] | the client of a request that came through trusted proxies |
+//! | [`client_address`], [`forwarded`] | the client of a request behind trusted proxies |
 //! | [`host`] | the check of `Host` against `server.hosts` |
 //! | [`accept`] | whether a client takes `text/event-stream` |
-//! | [`query`], [`last_event_id`] | the parameters of a stream, and the position at which it resumes |
+//! | [`query`], [`last_event_id`] | the parameters of a stream, and its position |
 //! | [`body`], [`addressed`] | a body within its limits, and the envelope with an audience |
 //!
-//! Read first: [`request_context::RequestContext`], [`client_address::TrustedProxies`], [`query::StreamQuery`].
+//! Read first: [`request_context::RequestContext`], [`client_address::TrustedProxies`],
+//! [`query::StreamQuery`].
 
 pub(crate) mod accept;
 pub(crate) mod addressed;

@@ -4,21 +4,23 @@ use super::last_event_id::QueryIds;
 use crate::http::response::problem::Problem;
 use tidings_hub::{Start, SubscriptionFilter, TypeFilter};
 
-/// What a stream request asks for in its query. Parameters that are not ours are left alone: caches and proxies add some.
+/// The query of a stream request. Unknown parameters are ignored: caches and proxies add some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StreamQuery {
     /// `types=A,B` and `named=1`.
     pub(crate) filter: SubscriptionFilter,
-    /// `last_event_id=…`, by whatever name, or else `since=…` or `last=…`: where the stream begins.
+    /// `last_event_id=…` by any of its names, or else `since=…` or `last=…`: the place at which
+    /// the stream begins.
     pub(crate) start: Option<Start>,
-    /// `errors=http`: temporary trouble is answered with a status, not inside the stream.
+    /// `errors=http`: temporary trouble is reported by a status, not inside the stream.
     pub(crate) errors_by_status: bool,
-    /// `ticket=…`: a word that lets its bearer open this stream.
+    /// `ticket=…`: the ticket that opens this stream.
     pub(crate) ticket: Option<String>,
 }
 
 impl StreamQuery {
-    /// Reads a query string, percent-encoded as forms are. `named` is the configured default, `newest_max` bounds `last`.
+    /// Reads a query string, percent-encoded as forms are. `named` is the configured default,
+    /// `newest_max` bounds `last`.
     pub(crate) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
         let mut parsed =
             Self { filter: SubscriptionFilter { named, ..SubscriptionFilter::default() }, ..Self::default() };
@@ -74,7 +76,8 @@ impl StreamQuery {
                 _ => {}
             }
         }
-        // A library that reconnects keeps the page's `since` or `last` and adds its position to them.
+        // A library that reconnects keeps the page's `since` or `last` and adds its position to
+        // them.
         if let Some(resume) = ids.resume() {
             parsed.start = Some(Start::After(resume));
         }

@@ -6,21 +6,21 @@ use super::forwarded::Scheme;
 use crate::http::server::service::Peer;
 use tidings_auth::Credentials;
 
-/// What is known of a request besides its body.
+/// A request without its body.
 #[derive(Debug)]
 pub(crate) struct RequestContext {
-    /// Its path, as it stands.
+    /// Its path, not decoded.
     pub(crate) path: String,
-    /// Its query, as it stands, without the question mark; empty where there is none.
+    /// Its query without the question mark, not decoded; empty if there is none.
     pub(crate) query: String,
     /// Its headers.
     pub(crate) headers: HeaderMap,
-    /// Who is on the other end.
+    /// The other end of the connection.
     pub(crate) peer: Peer,
 }
 
 impl RequestContext {
-    /// Decides with what of the request, and with a ticket where one is taken.
+    /// The parts that authentication uses, with a ticket if the path accepts one.
     pub(crate) fn credentials<'a>(&'a self, ticket: Option<&'a str>) -> Credentials<'a> {
         Credentials {
             headers: &self.headers,

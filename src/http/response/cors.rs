@@ -14,10 +14,11 @@ use super::problem::Problem;
 use crate::http::request::client_address::ClientAddress;
 use crate::http::request::forwarded::Scheme;
 
-/// How long a browser may remember a preflight's answer. Chromium keeps none longer than two hours.
+/// The time for which a browser may cache a preflight. Chromium caches none longer than two hours.
 const PREFLIGHT_SECONDS: u32 = 7200;
 
-/// The request headers that pages may set: those that the broker reads, and those that tracing and HTTP libraries add by themselves.
+/// The request headers that pages may set: those that the broker reads, and those that tracing and
+/// HTTP libraries add by themselves.
 const REQUEST_HEADERS: [&str; 9] = [
     "authorization",
     "baggage",
@@ -30,10 +31,10 @@ const REQUEST_HEADERS: [&str; 9] = [
     "x-requested-with",
 ];
 
-/// The headers of answers that pages may read besides those that the Fetch standard lets them.
+/// The headers of responses that pages may read beside those of the Fetch standard.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, www-authenticate");
 
-/// The origins that are let in, and the request headers that their pages may set.
+/// The listed origins, and the request headers that their pages may set.
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     any: bool,
@@ -52,7 +53,8 @@ struct Subdomains {
 }
 
 impl Origins {
-    /// Takes the configured list; `*` stands for every origin, and at the beginning of a host for any subdomain.
+    /// Parses the configured list. `*` is every origin, and at the beginning of a host it is any
+    /// subdomain.
     #[must_use]
     pub fn new(list: &[String]) -> Self {
         let mut origins = Self::default();
@@ -87,8 +89,9 @@ impl Origins {
             || self.patterns.iter().any(|pattern| pattern.covers(origin))
     }
 
-    /// Puts the headers on an answer that let the page at `origin` read it. Cookies only go to and from origins that
-    /// are listed, by name or as subdomains: "every origin" together with credentials would let any page act as its visitor.
+    /// Sets the headers that let the page at `origin` read a response. Cookies go only to listed
+    /// origins, by name or as subdomains. "Every origin" together with credentials would let any
+    /// page act as its visitor.
     pub(crate) fn decorate(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
         if self.is_empty() {
             return;
@@ -106,7 +109,7 @@ impl Origins {
         response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     }
 
-    /// The answer to a preflight; the headers of [`decorate`](Self::decorate) come on top of it.
+    /// The response to a preflight; the headers of [`decorate`](Self::decorate) are added to it.
     pub(crate) fn preflight(&self, allow: &'static str) -> Response {
         let mut response = Response::new("".into());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -122,9 +125,10 @@ impl Origins {
         response
     }
 
-    /// Refuses a request that changes something when it comes from a page that is not let in. A browser sends such a
-    /// request without asking first, and CORS would only keep the page from reading the answer. "Every origin" lets pages
-    /// in that bring what they know themselves, and none that acts by what its visitor's browser adds.
+    /// Rejects a request that changes something if it comes from a page whose origin is not
+    /// listed. A browser sends such a request without a preflight, and CORS would only hide the
+    /// response. "Every origin" admits pages that send their own credentials, and no page that
+    /// uses those of the visitor's browser.
     pub(crate) fn check_sender(&self, headers: &HeaderMap, client: &ClientAddress) -> Result<(), Problem> {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         if self.lists(origin) || is_same_origin(origin, client) || self.any && !has_ambient(headers) {
@@ -158,8 +162,9 @@ impl Subdomains {
     }
 }
 
-/// Whether a request carries credentials that a browser adds by itself, whichever page sends it: cookies, and every scheme of
-/// `Authorization` but Bearer, which only a page's own script sets.
+/// Whether a request carries credentials that a browser adds by itself for any page. These are
+/// cookies, and every scheme of `Authorization` except Bearer, which only a page's own script
+/// sets.
 fn has_ambient(headers: &HeaderMap) -> bool {
     let is_bearer = |value: &HeaderValue| {
         value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
@@ -167,11 +172,12 @@ fn has_ambient(headers: &HeaderMap) -> bool {
     headers.contains_key(COOKIE) || !headers.get_all(AUTHORIZATION).iter().all(is_bearer)
 }
 
-/// Whether an origin is the one that the request was sent to. Where the client's scheme is not known, the host decides.
+/// Whether an origin is the one that the request was sent to. Where the client's scheme is not
+/// known, the host decides.
 fn is_same_origin(origin: &HeaderValue, client: &ClientAddress) -> bool {
     let (Ok(origin), Some(host)) = (origin.to_str(), &client.host) else { return false };
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    // A browser leaves the default port out of an origin; who writes a request may name it.
+    // A browser leaves the default port out of an origin; another client may name it.
     let host = match scheme {
         "http" => host.strip_suffix(":80").unwrap_or(host),
         "https" => host.strip_suffix(":443").unwrap_or(host),

@@ -1,4 +1,4 @@
-//! How a denial is answered.
+//! The response to a denial.
 
 use http::StatusCode;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -10,9 +10,9 @@ use crate::http::api::stream;
 use tidings_auth::{Denial, DenialKind, DenialReason};
 use tidings_event::control::ReconnectReason;
 
-/// The answer to a request for a stream. What will pass is said in the stream, so that an `EventSource` survives it,
-/// and an end that is final by 204, which an `EventSource` takes for one (WHATWG HTML section 9.2.3), unless the client
-/// wants such things told by a status.
+/// The response to a request for a stream. A temporary denial is `tidings.reconnect`, so that an
+/// `EventSource` survives it. A final one is 204, which ends an `EventSource` (WHATWG HTML section
+/// 9.2.3). A client that asks for a status gets a problem for both.
 pub(crate) fn stream_answer(app: &PublicApi, denial: &Denial, by_status: bool) -> Result<Response, Problem> {
     match denial.standing {
         DenialKind::Passing if !by_status => {
@@ -29,7 +29,7 @@ pub(crate) fn stream_answer(app: &PublicApi, denial: &Denial, by_status: bool) -
     }
 }
 
-/// The answer to any other request.
+/// The response to any other request.
 pub(crate) fn problem(app: &PublicApi, denial: &Denial) -> Problem {
     app.metrics.count_denial(denial.check.as_str());
     let detail = denial.detail.clone();
@@ -43,7 +43,7 @@ pub(crate) fn problem(app: &PublicApi, denial: &Denial) -> Problem {
     problem.with_check(denial.check.as_str())
 }
 
-/// RFC 6750 section 3: an error is named only where a token was brought.
+/// RFC 6750 section 3: the challenge names an error only if the request had a token.
 fn challenge(check: DenialReason) -> HeaderValue {
     HeaderValue::from_static(match check {
         DenialReason::Credentials | DenialReason::App => r#"Bearer realm="tidings""#,

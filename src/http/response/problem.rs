@@ -7,7 +7,7 @@ use http::{HeaderName, StatusCode};
 use serde_json::json;
 use warp::reply::Response;
 
-/// An error answer.
+/// An error response.
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
@@ -19,7 +19,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// An error of a kind, with a sentence on what is wrong and what to do.
+    /// Creates an error of a kind. The sentence says what is wrong and what to do.
     #[must_use]
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
         Self { status, kind, detail: detail.into(), headers: Vec::new(), check: None }
@@ -38,7 +38,7 @@ impl Problem {
             .with_header(header::ALLOW, HeaderValue::from_static(allow))
     }
 
-    /// A query parameter is not what it should be.
+    /// A query parameter has a wrong value.
     #[must_use]
     pub fn bad_query(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-query", detail)
@@ -51,7 +51,7 @@ impl Problem {
             .with_header(header::RETRY_AFTER, seconds(retry_after))
     }
 
-    /// More came than may come in this time.
+    /// The client sends more than the rate limit permits.
     #[must_use]
     pub fn rate_limited(detail: impl Into<String>, retry_after: Duration) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail)
@@ -72,7 +72,7 @@ impl Problem {
         self
     }
 
-    /// The answer.
+    /// The response with the problem as its body.
     #[must_use]
     pub fn into_response(self) -> Response {
         let mut body = json!({
@@ -94,8 +94,8 @@ impl Problem {
     }
 }
 
-/// Whole seconds, at least one (RFC 9110 section 10.2.3): the time or up to half as much again, so that those who were refused
-/// together do not come back together.
+/// Whole seconds, at least one (RFC 9110 section 10.2.3). A random share of up to half is added,
+/// so that clients rejected together do not return together.
 fn seconds(time: Duration) -> HeaderValue {
     HeaderValue::from((time.as_secs_f64() * (1.0 + fastrand::f64() / 2.0)).ceil().max(1.0) as u64)
 }

@@ -1,4 +1,5 @@
-//! The certificate and key of the public listener: reading them, and reading them again when they change.
+//! The certificate and key of the public listener: reading them, and reading them again when they
+//! change.
 
 use std::fmt;
 use std::fs;
@@ -23,13 +24,13 @@ use tidings_settings::Fingerprint;
 /// From when on the log warns that a certificate ends.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 86_400);
 
-/// How often it does.
+/// The interval of these warnings.
 const WARN_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// The largest file that is read as a certificate or key, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Where a certificate and its key stand.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone)]
 pub struct PairFiles {
     /// The certificate, and behind it those that lead to a known authority, in PEM.
@@ -42,7 +43,7 @@ pub struct PairFiles {
 #[derive(Debug)]
 pub struct Pair {
     certified: Arc<CertifiedKey>,
-    /// When the certificate ends; `None` where it does not say so in a way that is understood.
+    /// The end of the certificate's validity; `None` if it cannot be read.
     pub not_after: Option<SystemTime>,
 }
 
@@ -54,7 +55,7 @@ pub enum CertificateError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// A file is something else.
@@ -62,7 +63,7 @@ pub enum CertificateError {
     Missing {
         /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// The expected content.
         wanted: &'static str,
     },
     /// The two do not go together, or cannot be used.
@@ -72,7 +73,7 @@ pub enum CertificateError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What is wrong.
+        /// The mistake.
         reason: String,
     },
 }
@@ -80,7 +81,7 @@ pub enum CertificateError {
 /// The pair that new connections get, replaced when its files change.
 pub struct Certificates {
     files: PairFiles,
-    /// How the files were before they were read for the first time.
+    /// The state of the files before they were read for the first time.
     seen: [Option<Fingerprint>; 2],
     current: Resolver,
     asked: Notify,
@@ -96,7 +97,7 @@ impl PairFiles {
     ///
     /// # Errors
     ///
-    /// [`CertificateError`] names the file and what is wrong.
+    /// [`CertificateError`] names the file and the mistake.
     pub fn read(&self) -> Result<Pair, CertificateError> {
         let missing = |path: &Path, wanted| CertificateError::Missing { path: path.to_owned(), wanted };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&contents(&self.certificate)?)
@@ -133,7 +134,7 @@ impl Certificates {
     ///
     /// [`CertificateError`].
     pub async fn open(files: PairFiles, metrics: Arc<Metrics>) -> Result<Arc<Self>, CertificateError> {
-        // First, so that what is written before the watch begins shows as a change.
+        // First, so that a write before the watch begins counts as a change.
         let seen = prints(files.clone()).await;
         let pair = read(files.clone()).await?;
         note(&pair, &metrics);
@@ -145,13 +146,14 @@ impl Certificates {
         self.current.clone()
     }
 
-    /// Has the files read again, whether or not they have changed.
+    /// Reads the files again, changed or not.
     pub fn reload(&self) {
         self.asked.notify_one();
     }
 
-    /// Looks at the files every `interval`, and reads them when they have changed, until `stop`. A pair that is no good
-    /// leaves the current one in place, and is looked at again when it changes once more.
+    /// Looks at the files every `interval`, and reads them when they have changed, until `stop`. A
+    /// pair that is no good leaves the current one in place, and is looked at again when it
+    /// changes once more.
     pub async fn watch(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
         let mut seen = self.seen;
         let mut warned: Option<Instant> = None;
@@ -162,7 +164,7 @@ impl Certificates {
                 () = stop.cancelled() => return,
             };
             self.warn_of_end(&mut warned);
-            // Looked at before it is read: what is written meanwhile shows as a further change.
+            // Taken before the read: a write meanwhile counts as a further change.
             let now = prints(self.files.clone()).await;
             if asked || now != seen {
                 seen = now;
@@ -235,7 +237,7 @@ fn contents(path: &Path) -> Result<Vec<u8>, CertificateError> {
     fs::read(path).map_err(unreadable)
 }
 
-/// When a certificate ends (RFC 5280 section 4.1.2.5).
+/// The end of a certificate's validity (RFC 5280 section 4.1.2.5).
 fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
     Some(SystemTime::UNIX_EPOCH + certificate.tbs_certificate.validity.not_after.to_unix_duration())

@@ -1,4 +1,5 @@
-//! One connection, from the accepted socket to its end: whose it is, what it speaks, and its requests.
+//! One connection, from the accepted socket to its end: its address, its protocol, and its
+//! requests.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,46 +26,49 @@ use tidings_delivery::CloseReason;
 use tidings_delivery::engine::{ConnectionGuards, Engine, Handoff};
 use tidings_metrics::Counted;
 
-/// hyper's bound on a head. Ours is smaller and answered with a problem; a head beyond this one gets hyper's bare 431.
+/// hyper's limit on a head. The node's own limit is smaller and returns a problem; a head beyond
+/// this one gets hyper's bare 431.
 const HEAD_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The most header fields in a request.
 pub(super) const HEADERS_MAX: usize = 100;
 
-/// How long a connection in the reserve is kept, which is enough to ask once and to be told to come back later.
+/// The lifetime of an overflow connection: long enough for one request and its response.
 const SURPLUS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a listener's connections speak, and how long they may take at most for things that a peer can delay.
+/// The protocols of a listener's connections, and the timeouts for everything that a peer can
+/// delay.
 #[derive(Debug, Clone)]
 pub struct ConnectionSettings {
-    /// For the head of a request, and for whatever stands before it: PROXY header, TLS handshake.
+    /// For the head of a request, and for the bytes before it: PROXY header, TLS handshake.
     pub header_timeout: Duration,
     /// For the beginning of a further request, over HTTP/1.1.
     pub idle_timeout: Duration,
-    /// For taking any byte of what waits to be sent.
+    /// For taking any byte of the output that waits.
     pub write_timeout: Duration,
-    /// Whether a PROXY protocol header stands before everything else.
+    /// Whether the connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// TLS, where it is spoken.
+    /// TLS, if it is configured.
     pub tls: Option<Tls>,
     /// Bounds of HTTP/2.
     pub http2: Http2Settings,
 }
 
-/// What all connections of a listener share.
+/// The parts that all connections of a listener share.
 #[derive(Debug)]
 pub(super) struct ConnectionShared {
     pub(crate) service: Service,
     pub(super) settings: ConnectionSettings,
     pub(crate) connection_gate: ConnectionGate,
     pub(crate) ends: Ends,
-    /// What writes streams whose sockets can be taken out of hyper; `None` where all stay there.
+    /// The engine, which writes streams whose sockets can leave hyper; `None` if all stay there.
     pub(crate) engine: Option<Arc<Engine>>,
     /// The connections, and the tasks of their streams.
     pub(super) tasks: TaskTracker,
 }
 
-/// Serves one connection until it ends. After a stop it takes no further request; an open stream ends by itself.
+/// Serves one connection until it ends. After a stop it takes no further request; an open stream
+/// ends by itself.
 pub(super) async fn serve(
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -95,10 +99,10 @@ pub(super) async fn serve(
     }
 }
 
-/// What a connection has for as long as it is open.
+/// The guards of a connection while it is open.
 #[derive(Debug)]
 pub(super) struct ConnectionEntry {
-    /// Its room.
+    /// Its place.
     pub(crate) ticket: ConnectionPermit,
     /// Its place in the count.
     pub(crate) counted: Option<Counted>,
@@ -111,10 +115,10 @@ impl ConnectionEntry {
     }
 }
 
-/// What comes in time and before the connection has to end.
+/// Returns the outcome unless the deadline passes or the connection has to end first.
 async fn before_deadline<T>(shared: &ConnectionShared, future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
-        // First of all, so that what has arrived counts before the connection is told to stop.
+        // First, so that arrived bytes count before the connection stops.
         biased;
         outcome = future => Some(outcome),
         () = tokio::time::sleep(shared.settings.header_timeout) => None,
@@ -122,7 +126,8 @@ async fn before_deadline<T>(shared: &ConnectionShared, future: impl Future<Outpu
     }
 }
 
-/// The address that a PROXY header tells, where its sender is believed; `None` where there is no such header.
+/// The address in a PROXY header if its sender is trusted, otherwise the peer's. `None` if the
+/// header cannot be read.
 async fn named_by_proxy(
     stream: &mut TcpStream,
     peer: SocketAddr,
@@ -139,7 +144,7 @@ async fn named_by_proxy(
     }
 }
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy)]
 enum HttpProtocol<'a> {
     /// TLS, within which either version of HTTP is agreed on.
@@ -150,7 +155,7 @@ enum HttpProtocol<'a> {
     Http2,
 }
 
-/// A connection that is known by its address, before it is known what it speaks.
+/// A connection whose address is known and whose protocol is not.
 struct Begun {
     io: WatchedStream,
     service: PeerService,
@@ -180,7 +185,7 @@ impl Begun {
             Arc::clone(&cut),
             writes,
         );
-        // What TLS makes of a stream's bytes is not known outside of it.
+        // Outside of TLS the bytes on its socket cannot be made.
         let can_hand_off = shared.engine.is_some() && settings.tls.is_none();
         let handoff = can_hand_off.then(Arc::<HandoffRequest>::default);
         if let Some(handoff) = &handoff {
@@ -203,7 +208,7 @@ impl Begun {
         Self { io, service, watch, entry, handoff }
     }
 
-    /// What the connection speaks; `None` where it does not say so in time.
+    /// The protocol of the connection; `None` if it is not known in time.
     async fn protocol<'a>(&self, shared: &'a ConnectionShared) -> Option<HttpProtocol<'a>> {
         if let Some(tls) = &shared.settings.tls {
             return Some(HttpProtocol::Tls(tls));
@@ -217,7 +222,8 @@ impl Begun {
 
     /// Serves the connection until it ends, or until its stream goes to the engine.
     ///
-    /// The future is boxed, so that a connection takes what its own protocol needs, and not what the largest would.
+    /// The future is boxed: a connection takes the memory of its own protocol, not of the largest
+    /// one.
     fn serve<'a>(self, protocol: HttpProtocol<'a>, shared: &'a ConnectionShared) -> BoxFuture<'a, ()> {
         match protocol {
             HttpProtocol::Tls(tls) => Box::pin(self.over_tls(tls, shared)),
@@ -235,7 +241,8 @@ impl Begun {
         }
     }
 
-    /// Serves HTTP/1.1 until the connection ends, or until a stream is granted that the engine takes over.
+    /// Serves HTTP/1.1 until the connection ends, or until a stream is granted that the engine
+    /// takes over.
     async fn hand_over(self, handoff: Arc<HandoffRequest>, engine: &Engine, shared: &ConnectionShared) {
         let Self { io, service, watch, entry, .. } = self;
         let service = TimedService { service, progress: Arc::clone(&watch.progress) };
@@ -265,7 +272,8 @@ impl Begun {
     }
 
     async fn over_tls(self, tls: &Tls, shared: &ConnectionShared) {
-        // Boxed, so that what a handshake takes is given back after it, and HTTP/1.1 does not take what HTTP/2 would.
+        // Boxed: the memory of a handshake is freed after it, and HTTP/1.1 does not take that of
+        // HTTP/2.
         match Box::pin(before_deadline(shared, tls.accept(self.io))).await {
             Some(Ok((io, true))) => Box::pin(http2(io, self.service, self.watch, shared)).await,
             Some(Ok((io, false))) => {
@@ -286,7 +294,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let service = TimedService { service, progress: Arc::clone(&watch.progress) };
-    // Pinned where it is made: one that is moved has room in the future twice.
+    // Pinned in place: a connection that is moved takes its size in the future twice.
     let connection = std::pin::pin!(http1_builder().serve_connection(TokioIo::new(io), service));
     watch.drive(connection).await;
 }
@@ -294,7 +302,8 @@ where
 fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        // The connection's own timer tells a head that takes long from the wait before it, which hyper's does not.
+        // The connection's own timer separates a slow head from the wait before it; hyper's does
+        // not.
         .header_read_timeout(None)
         .max_buf_size(HEAD_BUFFER_BYTES)
         .max_headers(HEADERS_MAX);
@@ -326,7 +335,8 @@ mod tests {
 
     #[test]
     fn the_task_of_a_connection_is_small() {
-        // Every connection takes this much, whatever it speaks, until it ends or its stream goes to the engine.
+        // Every connection takes this much, whatever it speaks, until it ends or its stream goes
+        // to the engine.
         let bytes = size_of_future(serve);
         assert!(bytes <= 1792, "{bytes} bytes");
         // And one whose stream stays with hyper takes this much beside it.

@@ -1,8 +1,8 @@
-//! Who may have a connection: bounds on connections in all, on those of one address, and on how fast they come.
+//! Limits on connections: in all, of one address, and on their rate.
 //!
-//! Whoever is beyond a bound is not simply left outside, as a browser's EventSource takes a failed request for the end in some
-//! cases. A small reserve of connections is kept for telling such clients to come back later. Nobody who is inside is
-//! put out for a newcomer.
+//! A client beyond a limit still gets a response: a browser's EventSource takes some failed
+//! requests for the end. For that there are overflow connections, a bounded number. A node closes
+//! no open connection for a new one.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,17 +21,20 @@ use tidings_metrics::Metrics;
 pub struct ConnectionGateSettings {
     /// Connections at a time.
     pub connections: usize,
-    /// Further connections at a time, which are told to come back later. Without any, newcomers wait in the listen queue.
+    /// Overflow connections at a time, which get a response that asks them to return later.
+    /// Without any, new connections wait in the listen queue.
     pub reserve: usize,
-    /// Connections of one client address at a time, or its streams where a trusted proxy brings it; `None`: any number.
+    /// Connections of one client address at a time, or its streams behind a trusted proxy; `None`:
+    /// any number.
     pub per_address: Option<NonZeroU32>,
-    /// New connections each second, of whoever; `None`: any number.
+    /// New connections each second, of all clients; `None`: any number.
     pub per_second: Option<NonZeroU32>,
-    /// Whether the oldest connection is closed for a newcomer where there is no room, instead of letting that one wait.
+    /// Whether the oldest connection is closed for a new one at the limit. Otherwise the new one
+    /// waits.
     pub oldest_gives_way: bool,
 }
 
-/// The bound that a connection is beyond.
+/// The limit that a connection exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitExceeded {
     /// Connections in all.
@@ -53,7 +56,7 @@ pub(super) struct ConnectionGate {
     metrics: Option<Arc<Metrics>>,
 }
 
-/// Room for one connection, until it is dropped.
+/// A place for one connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     permit: OwnedSemaphorePermit,
@@ -78,7 +81,7 @@ impl ConnectionGate {
         }
     }
 
-    /// Waits until there is room for one more connection, in the reserve if need be. Cancellation safe.
+    /// Waits for a place for one more connection, an overflow place if need be. Cancellation safe.
     pub(crate) async fn room(&self) -> ConnectionPermit {
         let (permit, surplus) = tokio::select! {
             biased;
@@ -92,16 +95,16 @@ impl ConnectionGate {
         }
     }
 
-    /// Whether the next connection has to wait for room.
+    /// Whether the next connection has to wait for a place.
     pub(super) fn is_full(&self) -> bool {
         self.room.available_permits() == 0 && self.reserve.available_permits() == 0
     }
 
-    /// A connection has come, and takes the room that was kept for it. `None`: it is beyond a bound, and the reserve is
-    /// taken too.
+    /// Admits an accepted connection to its place. `None`: it is beyond a limit, and so are the
+    /// overflow connections.
     pub(crate) fn arrive(&self, ticket: ConnectionPermit) -> Option<ConnectionPermit> {
         let ticket = match (ticket.surplus, Arc::clone(&self.room).try_acquire_owned()) {
-            // Somebody left while it was being waited for.
+            // Another connection has ended in the meantime.
             (Some(_), Ok(permit)) => ConnectionPermit { permit, place: None, surplus: None },
             _ => ticket,
         };
@@ -148,19 +151,19 @@ impl ConnectionGate {
 }
 
 impl ConnectionPermit {
-    /// The bound that the connection is beyond, if it only has a place in the reserve.
+    /// The limit that the connection exceeds, if it is an overflow connection.
     pub(crate) fn surplus(&self) -> Option<LimitExceeded> {
         self.surplus
     }
 
-    /// What is to be kept of it for as long as the connection is open.
+    /// The guards of the place, for as long as the connection is open.
     pub(super) fn into_parts(self) -> (OwnedSemaphorePermit, Option<AddressPlace>) {
         (self.permit, self.place)
     }
 }
 
 impl LimitExceeded {
-    /// The word in the metric.
+    /// The label in the metric.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {

@@ -24,7 +24,7 @@ use tidings_delivery::CloseReason;
 /// The shortest pause between two looks at a peer that may be late.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
-/// What ends a connection from outside.
+/// The signals that end a connection from outside.
 #[derive(Debug, Clone)]
 pub(super) struct Ends {
     /// No further request; an open stream ends by itself.
@@ -33,7 +33,7 @@ pub(super) struct Ends {
     pub(super) abandon: CancellationToken,
 }
 
-/// What is watched while a connection is driven.
+/// The parts that are watched while a connection is driven.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(crate) stream: Arc<TcpStream>,
@@ -42,9 +42,10 @@ pub(super) struct Watch {
     pub(crate) progress: Arc<RequestProgress>,
     pub(crate) cut: CloseReason,
     pub(crate) ends: Ends,
-    /// How long the peer may take no byte of what waits to be sent.
+    /// The longest time for which the peer may take no byte of the output that waits.
     pub(super) write_timeout: Duration,
-    /// Whether requests come one after the other, as over HTTP/1.1, so that the wait for the next one is bounded.
+    /// Whether requests come one after the other, as over HTTP/1.1, so that the wait for the next
+    /// one is limited.
     pub(super) times_requests: bool,
 }
 
@@ -55,9 +56,10 @@ pub(super) trait ServedConnection: Future<Output = hyper::Result<()>> {
 }
 
 impl Watch {
-    /// Drives a connection until it ends, its peer leaves or takes nothing any more, or it is told to.
+    /// Drives a connection until it ends, its peer leaves or takes no more bytes, or the node ends
+    /// it.
     ///
-    /// Borrows it, as a future that is handed its parts by value keeps room for them twice.
+    /// Borrows it: a future that gets its parts by value holds their size twice.
     pub(super) async fn drive(&self, mut connection: Pin<&mut impl ServedConnection>) {
         let mut late = std::pin::pin!(self.late());
         let mut overdue = std::pin::pin!(self.progress.end_watch.overdue());
@@ -65,7 +67,7 @@ impl Watch {
         let mut stopping = false;
         loop {
             tokio::select! {
-                // First of all, so that a request that has arrived counts as one before the connection is told to stop.
+                // First, so that an arrived request counts before the connection stops.
                 biased;
                 outcome = connection.as_mut() => {
                     if let Err(error) = outcome {
@@ -89,7 +91,8 @@ impl Watch {
                 }
                 () = self.ends.stop.cancelled(), if !stopping => {
                     if !self.progress.asked() {
-                        // hyper takes a connection for busy before its first request, and would wait for one.
+                        // hyper takes a connection for busy before its first request, and would
+                        // wait for one.
                         return;
                     }
                     stopping = true;
@@ -99,7 +102,8 @@ impl Watch {
         }
     }
 
-    /// Waits until the peer is late: it has taken no bytes for too long, which is told, or has sent no request. Cancellation safe.
+    /// Waits until the peer is late. It took no bytes for too long, which is the returned reason,
+    /// or it sent no request. Cancellation safe.
     async fn late(&self) -> Option<&'static str> {
         loop {
             let blocked = self.blockage.lasting();
@@ -107,7 +111,7 @@ impl Watch {
                 return Some("takes no bytes");
             }
             let mut pause = self.write_timeout.saturating_sub(blocked);
-            // An open stream is an answer that lasts: its connections are not looked at more often than need be.
+            // An open stream is a long response: its connection is checked as rarely as possible.
             let streams = self.progress.streaming() && self.progress.timer.is_answering();
             if self.times_requests && !streams {
                 pause = pause.min(self.progress.timer.pause()?);
@@ -117,8 +121,8 @@ impl Watch {
     }
 }
 
-/// A connection over HTTP/1.1 that is driven until it ends, or until the head of a stream is complete that is to be handed
-/// over.
+/// A connection over HTTP/1.1 that is driven until it ends, or until the head of a stream is
+/// complete that is to be handed over.
 #[derive(Debug)]
 pub(super) struct HandoffFuture<'a, C> {
     pub(crate) connection: &'a mut C,

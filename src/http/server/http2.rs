@@ -1,4 +1,4 @@
-//! HTTP/2 on a connection: many streams, with bounds on what each and all of them may take.
+//! HTTP/2 on a connection: many streams, with limits on each and on all of them.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,21 +20,21 @@ use super::http2_stall::{Flow, TrackedBody};
 use super::service::{HttpResponse, PeerService};
 use tidings_delivery::EndWatch;
 
-/// What of a stream's answer is kept for the peer's window beside the part that is at hand, in bytes.
+/// Bytes of a response that wait for the peer's window, beside the part that is being sent.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 
-/// What a peer may send of a request's body before it is read, for each stream and for all of them, in bytes.
+/// Bytes of request bodies that a peer may send before they are read, for each stream and for all.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// The largest head of a request after decompression, in bytes. A larger one is answered with 431.
+/// The largest head of a request after decompression, in bytes. A larger one gets 431.
 const HEAD_BYTES: u32 = 64 * 1024;
 
-/// Streams that the peer has cancelled before they were looked at (CVE-2023-44487), and streams that were cancelled here
-/// because of what the peer did: beyond so many the connection is ended.
+/// Streams that the peer cancelled before they were handled (CVE-2023-44487), and streams that
+/// this side cancelled because of the peer. Beyond this number the connection ends.
 const CANCELLED_STREAMS_MAX: usize = 64;
 
-/// How long a connection in the reserve is kept once it was told to come back later.
+/// The lifetime of an overflow connection after its response.
 const SURPLUS_IDLE: Duration = Duration::from_millis(100);
 
 /// The bounds of an HTTP/2 connection.
@@ -42,14 +42,14 @@ const SURPLUS_IDLE: Duration = Duration::from_millis(100);
 pub struct Http2Settings {
     /// Streams at a time.
     pub streams: u32,
-    /// How often the peer is pinged.
+    /// The interval of pings.
     pub ping: Duration,
-    /// How long a ping may stay unanswered.
+    /// The time in which the peer has to reply to a ping.
     pub ping_timeout: Duration,
-    /// How long a connection without streams is kept.
+    /// The time after which a connection without streams ends.
     pub idle: Duration,
-    /// How long a peer may give no window for a stream on which something waits for it, or for any of them, although pings are
-    /// answered.
+    /// The longest time for which a peer may open no window for waiting bytes, of one stream or of
+    /// all, although it replies to pings.
     pub stall: Duration,
 }
 
@@ -79,10 +79,10 @@ pub(super) async fn serve<IO>(
         .max_pending_accept_reset_streams(CANCELLED_STREAMS_MAX)
         .max_local_error_reset_streams(CANCELLED_STREAMS_MAX);
     let bounds = Bounds { idle, stall: settings.stall, header_timeout };
-    // Where all streams are stuck, the connection ends before each of them does.
+    // If all streams are stuck, the connection ends before each of them does.
     let stall = bounds.stall + 2 * bounds.pause();
     let service = FlowService { service, http2_stall: Arc::clone(&http2_stall), stall };
-    // Pinned where it is made: one that is moved has room in the future twice.
+    // Pinned in place: a connection that is moved takes its size in the future twice.
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
     let (cut, progress) = (Arc::clone(&watch.cut), Arc::clone(&watch.progress));
@@ -108,7 +108,7 @@ pub(super) async fn serve<IO>(
     }
 }
 
-/// Takes leave of the peer, and does not wait for its answer for ever.
+/// Stops accepting requests, and ends the connection if the peer does not react in time.
 async fn close(ends: &Ends, patience: Duration) {
     ends.stop.cancel();
     tokio::time::sleep(patience).await;
@@ -122,14 +122,14 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// How often to look whether one is passed: a quarter of the shortest of them is late enough.
+    /// The pause between two checks of the limits: a quarter of the shortest one is early enough.
     fn pause(&self) -> Duration {
         let shortest = self.idle.min(self.stall).min(self.header_timeout);
         (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
     }
 }
 
-/// The service of one connection, whose answers tell how they are taken.
+/// The service of one connection, which tracks how the peer takes its responses.
 struct FlowService {
     service: PeerService,
     http2_stall: Arc<Flow>,
@@ -148,7 +148,8 @@ impl hyper::service::Service<Request<Incoming>> for FlowService {
     }
 }
 
-/// Runs the streams of a connection as tasks that its listener waits for. They end with the connection, or when their end is overdue.
+/// Runs the streams of a connection as tasks that its listener waits for. They end with the
+/// connection, or when their end is overdue.
 #[derive(Clone)]
 struct Tasks(TaskTracker);
 
@@ -168,7 +169,7 @@ tokio::task_local! {
     static END_WATCH: Arc<EndWatch>;
 }
 
-/// What watches the end of the stream that this task writes; `None` outside of the streams of HTTP/2.
+/// The watch of the stream that this task writes; `None` outside of the streams of HTTP/2.
 pub(crate) fn end_watch() -> Option<Arc<EndWatch>> {
     END_WATCH.try_with(Arc::clone).ok()
 }

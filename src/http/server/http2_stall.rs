@@ -1,5 +1,5 @@
-//! What goes on over one HTTP/2 connection, whose streams share a socket: so a peer that takes nothing, that has no
-//! business any more, or that only begins and cancels requests cannot be told by the socket alone.
+//! The activity of one HTTP/2 connection, whose streams share a socket. The socket alone does not
+//! show a peer that takes nothing, is idle, or only opens and cancels requests.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 
 use tidings_delivery::EndWatch;
 
-/// How many requests a peer may cancel before they are answered, in a row.
+/// Requests in a row that a peer may cancel before their response.
 const CANCELLED_BURST: f64 = 200.0;
 
-/// How many of those are forgiven each second.
+/// The number of those that is forgiven each second.
 const CANCELLED_PER_SECOND: f64 = 20.0;
 
-/// What is going on over a connection.
+/// The activity of a connection.
 #[derive(Debug)]
 pub(super) struct Flow(Mutex<StallState>);
 
@@ -26,29 +26,29 @@ pub(super) struct Flow(Mutex<StallState>);
 struct StallState {
     /// Requests that have begun and not ended.
     open: usize,
-    /// Answers of which a part is ready that the peer gives no window for.
+    /// Responses with a ready part for which the peer opens no window.
     waiting: usize,
-    /// When a part was last taken, or began to wait while none did.
+    /// The time at which a part was last taken, or began to wait while none did.
     moved: Instant,
-    /// When the last request ended, or the connection began.
+    /// The end of the last request, or the beginning of the connection.
     idle_since: Instant,
-    /// Requests that were cancelled before they were answered, less those forgiven.
+    /// Requests that were cancelled before their response, less those forgiven.
     cancelled: f64,
     cancelled_at: Instant,
 }
 
-/// How a connection stands.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StreamState {
-    /// For how long no request has been open.
+    /// The time for which no request has been open.
     pub(super) idle: Duration,
-    /// For how long the peer has taken nothing of what waits for it, over all streams.
+    /// The time for which the peer has taken nothing of the waiting bytes, over all streams.
     pub(super) stalled: Duration,
-    /// Whether it cancels more requests than anybody with business would.
+    /// Whether it cancels more requests than a client has reason to.
     pub(super) floods: bool,
 }
 
-/// One request, from its head to the end of its answer.
+/// One request, from its head to the end of its response.
 #[derive(Debug)]
 pub(super) struct Http2Exchange {
     flow: Arc<Flow>,
@@ -56,7 +56,7 @@ pub(super) struct Http2Exchange {
     waiting: bool,
 }
 
-/// An answer's body that tells how its connection takes it.
+/// A response body that reports how its connection takes it.
 #[derive(Debug)]
 pub(super) struct TrackedBody<B> {
     body: B,
@@ -78,7 +78,7 @@ impl Flow {
         }))
     }
 
-    /// A request has come.
+    /// Counts a new request.
     pub(crate) fn begin(self: &Arc<Self>) -> Http2Exchange {
         self.0.lock().open += 1;
         Http2Exchange { flow: Arc::clone(self), answered: false, waiting: false }
@@ -100,7 +100,8 @@ impl Flow {
 }
 
 impl Http2Exchange {
-    /// The answer's body. Its stream is watched by `watch`, and may wait for the peer's window for `stall`.
+    /// Wraps the response's body. `watch` watches its stream, which may wait for the peer's window
+    /// for `stall`.
     pub(crate) fn answer<B>(
         mut self,
         body: B,
@@ -111,7 +112,7 @@ impl Http2Exchange {
         TrackedBody { body, exchange: self, watch, stall }
     }
 
-    /// A part of the answer is ready, and is asked for again only when it was taken.
+    /// A part of the response is ready; hyper polls again only after it was taken.
     fn set_waiting(&mut self, waiting: bool) {
         if self.waiting == waiting {
             return;
@@ -154,7 +155,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for TrackedBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        // hyper keeps one part at hand and comes for the next when the peer's window took it.
+        // hyper keeps one part and polls for the next when the peer's window took it.
         self.exchange.set_waiting(false);
         let polled = Pin::new(&mut self.body).poll_frame(context);
         let waiting = matches!(polled, Poll::Ready(Some(Ok(_))));

@@ -25,8 +25,8 @@ const BACKLOG: i32 = 4096;
 /// The pause after an accept that failed for want of something, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether an accepted socket has the options of the one that accepted it. Linux copies that one when the connection is
-/// made, which saves seven calls for each connection.
+/// Whether an accepted socket has the options of the one that accepted it. Linux copies that one
+/// when the connection is made, which saves seven calls for each connection.
 const INHERITED: bool = cfg!(target_os = "linux");
 
 /// Socket options of accepted connections.
@@ -34,28 +34,28 @@ const INHERITED: bool = cfg!(target_os = "linux");
 pub struct SocketSettings {
     /// Idle time after which the peer is probed.
     pub keepalive: Duration,
-    /// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`).
+    /// The time for which sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`).
     pub user_timeout: Duration,
     /// The kernel's send buffer, in bytes.
     pub send_buffer: usize,
 }
 
-/// A bound listener and what its connections get.
+/// A bound listener, and the settings of its connections.
 #[derive(Debug)]
 pub struct Listener {
     /// The bound socket.
     pub listener: TcpListener,
-    /// Routes and what stands around them.
+    /// The routes, and the checks around them.
     pub service: Service,
-    /// What connections speak, and their timeouts.
+    /// The protocols of connections, and their timeouts.
     pub connection: ConnectionSettings,
     /// Socket options.
     pub socket: SocketSettings,
     /// Bounds on connections.
     pub connection_gate: ConnectionGateSettings,
-    /// What writes streams whose sockets can be taken out of hyper; `None` where all stay there.
+    /// The engine, which writes streams whose sockets can leave hyper; `None` if all stay there.
     pub engine: Option<Arc<Engine>>,
-    /// Where to count connections; `None` for a listener that is not counted.
+    /// Counts connections; `None` for a listener that is not counted.
     pub metrics: Option<Arc<Metrics>>,
 }
 
@@ -63,7 +63,7 @@ pub struct Listener {
 ///
 /// # Errors
 ///
-/// When the address is in use or not of this machine, or may not be bound.
+/// The address is in use, is not one of this machine, or needs a right that the process lacks.
 pub fn bind(address: SocketAddr, options: &SocketSettings) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the former process to be forgotten.
@@ -78,8 +78,8 @@ pub fn bind(address: SocketAddr, options: &SocketSettings) -> io::Result<TcpList
 }
 
 impl Listener {
-    /// Accepts until `stop_accepting`, then closes the socket and waits for its connections, which `stop_accepting` also
-    /// tells to take no further request. Connections that are still open when `abandon` comes are cut.
+    /// Accepts until `stop_accepting`, then closes the socket and waits for its connections. From
+    /// then on they take no further request. `abandon` closes the connections that are still open.
     pub async fn run(self, stop_accepting: CancellationToken, abandon: CancellationToken) {
         let Self { listener, service, connection, socket, connection_gate, engine, metrics } = self;
         let open = connection_gate.oldest_gives_way.then(Arc::<OpenConnections>::default);
@@ -96,7 +96,8 @@ impl Listener {
         });
         let throttle = Throttle::default();
         loop {
-            // Room comes first: beyond all bounds, clients wait in the listen queue and cost no memory here.
+            // The place comes first: beyond all limits, clients wait in the listen queue and cost
+            // no memory here.
             let mut ticket = None;
             if open.is_none() {
                 ticket = stop_accepting.run_until_cancelled(shared.connection_gate.room()).await;
@@ -153,7 +154,8 @@ impl SocketSettings {
         let keepalive =
             TcpKeepalive::new().with_time(self.keepalive).with_interval(self.keepalive / 3).with_retries(3);
         socket.set_tcp_keepalive(&keepalive)?;
-        // With it, a peer that vanished is found also while bytes are under way to it; keepalive alone waits for silence.
+        // With it, a peer that vanished is found also while bytes are under way to it; keepalive
+        // alone waits for silence.
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.user_timeout))?;
         socket.set_send_buffer_size(self.send_buffer)

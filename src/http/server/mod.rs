@@ -3,7 +3,7 @@
 //! | part | contents |
 //! | --- | --- |
 //! | [`listener`] | accepts connections and sets socket options |
-//! | [`connection_gate`], [`open_connections`] | limits on connections, and the oldest one where it gives way |
+//! | [`connection_gate`], [`open_connections`] | limits on connections, and the oldest of them |
 //! | [`connection`] | one connection: its address, its protocol, its requests |
 //! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | the bytes before HTTP |
 //! | [`drive`], [`watched`], [`request_timer`] | hyper's connection, its timeouts, and its end |
@@ -11,7 +11,8 @@
 //! | [`service`] | the checks and headers around each request |
 //! | [`handoff`] | the transfer of a stream's socket from hyper to the engine |
 //!
-//! Read first: [`listener::Listener`], [`connection::ConnectionShared`], [`service::PeerService`], [`drive::Watch`].
+//! Read first: [`listener::Listener`], [`connection::ConnectionShared`], [`service::PeerService`],
+//! [`drive::Watch`].
 
 pub(crate) mod certificate;
 pub(crate) mod connection;

@@ -1,4 +1,4 @@
-//! The open connections of a listener on which the oldest one is closed for a newcomer.
+//! The open connections of a listener that closes the oldest one for a new one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// Open connections, by the order in which they came.
+/// Open connections, in the order of their beginning.
 #[derive(Debug, Default)]
 pub(super) struct OpenConnections(Mutex<Open>);
 
@@ -25,7 +25,7 @@ pub(super) struct OpenConnection {
 }
 
 impl OpenConnections {
-    /// A connection has come.
+    /// Registers a connection.
     pub(crate) fn enter(self: &Arc<Self>) -> OpenConnection {
         let closed = CancellationToken::new();
         let mut open = self.0.lock();

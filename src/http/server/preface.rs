@@ -1,5 +1,5 @@
-//! Telling HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes of a connection (RFC 9113 section 3.4), without
-//! taking them out of the socket.
+//! Distinguishes HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes of a connection (RFC
+//! 9113 section 3.4), and leaves them in the socket.
 
 use std::io;
 use std::time::Duration;
@@ -8,15 +8,16 @@ use tokio::net::TcpStream;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long to wait where the bytes so far leave it open; the socket stays readable meanwhile and would not say when more
-/// come. Only a preface, or a method that begins with P and comes in pieces, gets here. While nothing more comes each pause is
-/// twice as long, so that peers who stop there, however many, cost next to nothing.
+/// The pause while the bytes so far are ambiguous. The socket stays readable meanwhile and would
+/// not report further bytes. Only a preface, or a method that begins with P and arrives in pieces,
+/// gets here. Each pause without a new byte is twice as long, so that peers that stop there cost
+/// next to nothing.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest of these pauses.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Whether a connection begins with the preface of HTTP/2; `None` where it ends before that is known.
+/// Whether a connection begins with the preface of HTTP/2; `None` if it ends before that is known.
 ///
 /// Has no deadline of its own. Cancellation safe.
 pub(crate) async fn is_http2(stream: &TcpStream) -> io::Result<Option<bool>> {

@@ -1,7 +1,8 @@
-//! The PROXY protocol, versions 1 and 2: a header in front of everything else, by which a load balancer that passes
-//! bytes on says for whom ("The PROXY protocol", HAProxy Technologies, sections 2.1 and 2.2).
+//! The PROXY protocol, versions 1 and 2: a header before all other bytes, in which a load balancer
+//! for TCP names the client. The specification is "The PROXY protocol" of HAProxy Technologies,
+//! sections 2.1 and 2.2.
 //!
-//! What stands behind the header is HTTP or TLS and stays in the socket: not one byte too many is read.
+//! The bytes behind the header are HTTP or TLS and stay in the socket: not one of them is read.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,8 +19,8 @@ const WORD: &[u8] = b"PROXY ";
 /// The longest line of version 1, with its end (section 2.1).
 const LINE_BYTES_MAX: usize = 107;
 
-/// The most bytes behind the fixed part of version 2. Addresses take 36 of them; the rest are extensions, such as a client's
-/// certificate, which are skipped.
+/// The most bytes behind the fixed part of version 2. Addresses take 36 of them; the rest are
+/// extensions, such as a client's certificate, which are skipped.
 const BLOCK_BYTES_MAX: usize = 4096;
 
 /// Why there is no address of a client.
@@ -36,7 +37,8 @@ pub(super) enum HeaderError {
     Io(#[from] io::Error),
 }
 
-/// Reads the header and answers the client's address; `None` where the proxy speaks for itself, as in its health checks.
+/// Reads the header and returns the client's address; `None` for a connection of the proxy itself,
+/// as in its health checks.
 ///
 /// Has no deadline of its own. Not cancellation safe: part of the header may have been read.
 pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
@@ -83,7 +85,7 @@ fn version_1(line: &[u8]) -> Result<Option<SocketAddr>, HeaderError> {
     };
     let bad_address = |_| HeaderError::Malformed("an address is none");
     match parts[..] {
-        // Whatever follows is to be ignored.
+        // The rest is to be ignored.
         ["PROXY", "UNKNOWN", ..] => Ok(None),
         ["PROXY", "TCP4", source, destination, source_port, destination_port] => {
             let source: Ipv4Addr = source.parse().map_err(bad_address)?;
@@ -101,7 +103,7 @@ fn version_1(line: &[u8]) -> Result<Option<SocketAddr>, HeaderError> {
     }
 }
 
-/// What the bytes of version 2 behind the signature say.
+/// Parses the bytes of version 2 behind the signature.
 fn version_2(command: u8, family: u8, block: &[u8]) -> Result<Option<SocketAddr>, HeaderError> {
     match command {
         // LOCAL: whatever the block says is to be ignored.
@@ -157,7 +159,7 @@ mod tests {
         [&SIGNATURE[..], &[0x21, family], &length, &block].concat()
     }
 
-    /// Reads a header that arrives in two pieces, and what stands behind it.
+    /// Reads a header that arrives in two pieces, and the bytes behind it.
     async fn arrive(bytes: &[u8], cut: usize) -> (Result<Option<SocketAddr>, HeaderError>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

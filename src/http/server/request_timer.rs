@@ -1,4 +1,4 @@
-//! How long the peer of an HTTP/1.1 connection takes over its next request.
+//! The time that the peer of an HTTP/1.1 connection takes over its next request.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,18 +14,20 @@ use warp::reply::Response;
 
 use super::service::{HttpResponse, PeerService, RequestProgress};
 
-/// A request is being answered: the peer owes nothing.
+/// The node is responding to a request: the peer owes nothing.
 const ANSWERING: u64 = 0;
 
 /// The lowest bit: a part of the next head has arrived.
 const HEAD: u64 = 1;
 
-/// Measures a connection's wait for its next request. The first head has `header_timeout` from the beginning of the connection;
-/// a later one may begin `idle_timeout` after the last answer, and then has `header_timeout` too.
+/// Measures a connection's wait for its next request. The first head has `header_timeout` from the
+/// beginning of the connection. A later one may begin `idle_timeout` after the last response, and
+/// then has `header_timeout` too.
 #[derive(Debug)]
 pub(crate) struct RequestTimer {
     began: Instant,
-    /// [`ANSWERING`], or when the wait or the head began, in milliseconds since `began` plus one, shifted by one bit for [`HEAD`].
+    /// [`ANSWERING`], or when the wait or the head began, in milliseconds since `began` plus one,
+    /// shifted by one bit for [`HEAD`].
     state: AtomicU64,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -37,12 +39,12 @@ impl RequestTimer {
         Self { began: Instant::now(), state: AtomicU64::new(1 << 1 | HEAD), header_timeout, idle_timeout }
     }
 
-    /// How long the connection waits for the beginning of a further request.
+    /// The time in which a further request has to begin.
     pub(super) fn idle_timeout(&self) -> Duration {
         self.idle_timeout
     }
 
-    /// What stands before the first head, such as a TLS handshake, is over: the head has its time from now on.
+    /// Ends the part before the first head, such as a TLS handshake: the time for the head begins.
     pub(super) fn head_awaited(&self) {
         self.state.store(self.now() | HEAD, Ordering::Relaxed);
     }
@@ -65,17 +67,17 @@ impl RequestTimer {
     }
 
     fn now(&self) -> u64 {
-        // Two thousand years fit into what is left beside the lowest bit.
+        // Two thousand years fit into the bits beside the lowest one.
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX >> 2);
         (ms + 1) << 1
     }
 
-    /// Whether a request is being answered.
+    /// Whether the node is responding to a request.
     pub(super) fn is_answering(&self) -> bool {
         self.state.load(Ordering::Relaxed) == ANSWERING
     }
 
-    /// How much of its time the peer has left, zero when it has passed. `None` while a request is being answered.
+    /// The time that the peer has left, zero when it has passed. `None` during a response.
     fn left(&self) -> Option<Duration> {
         let state = self.state.load(Ordering::Relaxed);
         if state == ANSWERING {
@@ -86,8 +88,8 @@ impl RequestTimer {
         Some(limit.saturating_sub(self.began.elapsed().saturating_sub(since)))
     }
 
-    /// How long the timer need not be looked at; `None` when the peer's time has passed. No limit begins and passes unseen: neither
-    /// is shorter than the pause.
+    /// The time until the timer has to be checked again; `None` when the peer's time has passed.
+    /// No limit begins and passes unnoticed: both are longer than the pause.
     pub(super) fn pause(&self) -> Option<Duration> {
         let pause = self.header_timeout.min(self.idle_timeout);
         match self.left() {
@@ -98,7 +100,7 @@ impl RequestTimer {
     }
 }
 
-/// The service of one HTTP/1.1 connection, which times the waits between its answers.
+/// The service of one HTTP/1.1 connection, which times the waits between its responses.
 #[derive(Debug)]
 pub(super) struct TimedService {
     pub(crate) service: PeerService,
@@ -117,25 +119,25 @@ impl hyper::service::Service<Request<Incoming>> for TimedService {
     }
 }
 
-/// The body of an answer. When it is dropped, the next request is awaited.
+/// The body of a response. When it is dropped, the wait for the next request begins.
 #[derive(Debug)]
 pub(super) struct TimedBody<B> {
     body: B,
     _guard: ResponseGuard,
 }
 
-/// An answer that is not all sent yet.
+/// A response that is not complete yet.
 #[derive(Debug)]
 struct ResponseGuard(Arc<RequestProgress>);
 
 impl ResponseGuard {
-    /// A whole head has arrived, and its answer begins.
+    /// A whole head has arrived, and its response begins.
     fn new(progress: Arc<RequestProgress>) -> Self {
         progress.timer.request_received();
         Self(progress)
     }
 
-    /// The answer's body.
+    /// The response's body.
     fn body<B>(self, body: B) -> TimedBody<B> {
         TimedBody { body, _guard: self }
     }

@@ -1,4 +1,4 @@
-//! What stands around every request of a listener.
+//! The checks and headers around every request of a listener.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// The body of the routes' answers, which has no name of its own.
+/// The body of the routes' responses, whose type has no name of its own.
 pub(crate) trait HttpResponse {
     type Body;
 }
@@ -41,46 +41,47 @@ impl<B> HttpResponse for http::Response<B> {
 /// The other end of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
-    /// Its address, or that which a PROXY header told.
+    /// Its address, or that of a PROXY header.
     pub(crate) address: SocketAddr,
     /// Whether the connection is over TLS.
     pub(crate) secure: bool,
-    /// The bound that the connection is beyond, if it is only to be told to come back later.
+    /// The limit that the connection exceeds, if it is an overflow connection.
     pub(crate) surplus: Option<LimitExceeded>,
-    /// What is counted for each client address.
+    /// The counts of each client address.
     pub(crate) addresses: Arc<AddressCounts>,
-    /// Where to find out why the connection was cut, if it was.
+    /// The reason for which the connection was aborted, if it was.
     pub(crate) cut: CloseReason,
-    /// How far the connection has come.
+    /// The progress of the connection.
     pub(crate) progress: Arc<RequestProgress>,
-    /// Where a stream is left that the engine shall write, if it can.
+    /// Takes a stream for the engine, if the engine can write it.
     pub(crate) handoff: Option<Arc<HandoffRequest>>,
 }
 
-/// Who a request is from; travels with it. Behind a proxy, one connection carries the requests of many clients.
+/// The client of a request; an extension of the request. Behind a proxy, one connection carries
+/// requests of many clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// The other end of the connection.
     pub(crate) address: SocketAddr,
-    /// The client, as far as trusted proxies tell.
+    /// The client, as far as trusted proxies name it.
     pub(crate) client: ClientAddress,
-    /// The bound that the connection is beyond, if the request is to be refused for it.
+    /// The limit that the connection exceeds, if the request is to be rejected for it.
     pub(crate) surplus: Option<LimitExceeded>,
-    /// Where the client's streams are counted: one connection may carry many, a proxy's or one of HTTP/2. `None` for a trusted
-    /// proxy that does not tell whose they are.
+    /// Counts the client's streams: one connection may carry many, a proxy's or one of HTTP/2.
+    /// `None` for a trusted proxy that names no client.
     addresses: Option<Arc<AddressCounts>>,
-    /// Where to find out why the connection was cut, if it was.
+    /// The reason for which the connection was aborted, if it was.
     pub(crate) cut: CloseReason,
-    /// How far the connection has come.
+    /// The progress of the connection.
     pub(crate) progress: Arc<RequestProgress>,
     /// Whether it speaks HTTP/2.
     pub(crate) is_http2: bool,
-    /// Where a stream is left that the engine shall write, if it can.
+    /// Takes a stream for the engine, if the engine can write it.
     pub(crate) handoff: Option<Arc<HandoffRequest>>,
 }
 
 impl Peer {
-    /// Takes a place for a stream among those of the client's address, where there is a bound on them.
+    /// Takes a place for a stream of the client's address, if the address counts.
     pub(crate) fn enter(&self) -> Result<Option<AddressPlace>, LimitExceeded> {
         match (self.surplus, &self.addresses) {
             (Some(surplus), _) => Err(surplus),
@@ -92,14 +93,14 @@ impl Peer {
     }
 }
 
-/// How far a connection has come; shared by whoever serves it.
+/// The progress of a connection; its tasks share it.
 #[derive(Debug)]
 pub(crate) struct RequestProgress {
     asked: AtomicBool,
     streaming: AtomicBool,
-    /// How long the peer takes over its requests, where it speaks HTTP/1.1.
+    /// Times the peer's requests over HTTP/1.1.
     pub(crate) timer: RequestTimer,
-    /// Watches the stream that is the answer, where it speaks HTTP/1.1.
+    /// Watches the stream that is the response, over HTTP/1.1.
     pub(crate) end_watch: Arc<EndWatch>,
 }
 
@@ -130,7 +131,7 @@ impl RequestProgress {
     }
 }
 
-/// The routes of a listener and what stands around them; one for all connections.
+/// The routes of a listener and the checks around them; one for all connections.
 #[derive(Clone)]
 pub struct Service {
     routes: BoxedFilter<(Response,)>,
@@ -153,12 +154,12 @@ impl Service {
         Self { routes, origins: Arc::new(origins), hosts, proxies, header_bytes }
     }
 
-    /// Whose word on a client counts.
+    /// The trusted proxies.
     pub(crate) fn proxies(&self) -> Arc<TrustedProxies> {
         Arc::clone(&self.proxies)
     }
 
-    /// What every request has to pass before it is routed.
+    /// Checks a request before it is routed.
     fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
         if head_bytes(request) > self.header_bytes {
             return Err(Problem::new(
@@ -203,12 +204,12 @@ pub(crate) struct PeerService {
 }
 
 impl PeerService {
-    /// Whether the connection is only to be told to come back later.
+    /// Whether this is an overflow connection.
     pub(crate) fn is_surplus(&self) -> bool {
         self.remote.surplus.is_some()
     }
 
-    /// Who a request is from.
+    /// The client of a request.
     fn peer(&self, request: &Request<Incoming>) -> Peer {
         let Remote { address, secure, surplus, addresses, cut, progress, handoff } = self.remote.clone();
         // The engine writes chunks, which HTTP/1.0 does not know.
@@ -232,8 +233,8 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
         let origins = Arc::clone(&self.service.origins);
         let version = request.version();
         let checked = self.service.check(&request);
-        // HTTP/2 knows no such header, and ends a connection of its own accord. What stands behind a head that was refused may be a
-        // part of that request.
+        // HTTP/2 has no such header, and ends a connection by its own means. The bytes behind a
+        // rejected head may be a part of that request.
         let closes = (self.is_surplus() || checked.is_err()) && version < Version::HTTP_2;
         let progress = Arc::clone(&self.remote.progress);
         let finish = move |mut response: Response| {
@@ -257,15 +258,16 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
     }
 }
 
-/// Tells the client how long the connection waits for a further request, so that it does not send one when the wait is over.
+/// Announces how long the connection waits for a further request, so that the client sends none
+/// after that.
 fn announce_idle_timeout(headers: &mut HeaderMap, idle_timeout: Duration) {
     if let Ok(value) = HeaderValue::from_str(&format!("timeout={}", idle_timeout.as_secs())) {
         headers.insert(KEEP_ALIVE, value);
     }
 }
 
-/// Refuses a body in any coding but `chunked`, given once. hyper reads every body whose last coding that is, and leaves the
-/// codings below it as they are (RFC 9112 section 6.1).
+/// Refuses a body in any coding but `chunked`, given once. hyper reads every body whose last
+/// coding that is, and leaves the codings below it as they are (RFC 9112 section 6.1).
 fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     let lines = headers.get_all(TRANSFER_ENCODING).iter();
     let codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));

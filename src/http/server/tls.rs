@@ -1,4 +1,5 @@
-//! TLS in front of HTTP: versions 1.2 and 1.3, with HTTP/2 or HTTP/1.1 as the client prefers (RFC 7301).
+//! TLS in front of HTTP: versions 1.2 and 1.3, with HTTP/2 or HTTP/1.1 as the client prefers (RFC
+//! 7301).
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::certificate::Certificates;
 /// HTTP/2 in the words of ALPN.
 const H2: &[u8] = b"h2";
 
-/// What a listener needs to speak TLS.
+/// The TLS part of a listener.
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
 
@@ -33,8 +34,9 @@ impl Tls {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// Shakes hands, and tells whether HTTP/2 was agreed on. Has no deadline of its own; cancelled, the connection is
-    /// of no more use. What comes of it is large, and boxed so that it is not moved through the futures of the connection.
+    /// Does the handshake, and returns whether HTTP/2 was agreed on. Has no deadline of its own;
+    /// after a cancellation the connection is of no use. The result is large, and boxed so that
+    /// the futures of the connection do not move it.
     pub(crate) async fn accept<IO>(&self, io: IO) -> std::io::Result<(Box<TlsStream<IO>>, bool)>
     where
         IO: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,5 @@
-//! A socket that knows how long its peer has not been taking bytes, and says so when the kernel gives the peer up.
+//! A socket that knows how long its peer has not been taking bytes, and says so when the kernel
+//! gives the peer up.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -17,10 +18,10 @@ use super::handoff::HandoffRequest;
 use super::service::RequestProgress;
 use tidings_delivery::CloseReason;
 
-/// How often a socket with bytes that nobody reads is looked at.
+/// The pause between two checks of a socket with unread bytes.
 const UNREAD_PAUSE: Duration = Duration::from_millis(500);
 
-/// Since when a socket has been refusing bytes.
+/// The time since which a socket has accepted no bytes.
 #[derive(Debug)]
 pub(super) struct Blockage {
     began: Instant,
@@ -42,7 +43,7 @@ impl Blockage {
         }
     }
 
-    /// How long bytes have been waiting for the peer; zero while they go out.
+    /// The time for which bytes have waited for the peer; zero while they go out.
     pub(super) fn lasting(&self) -> Duration {
         match self.since_ms.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -59,12 +60,12 @@ pub(super) struct WatchedStream {
     progress: Arc<RequestProgress>,
     cut: CloseReason,
     handoff: Option<Arc<HandoffRequest>>,
-    /// How often the socket was written to, where that is counted.
+    /// Counts the writes to the socket, if they are counted.
     writes: Option<Counter>,
 }
 
 impl WatchedStream {
-    /// The socket stays shared with whoever watches for its peer's leaving.
+    /// The task that notices the peer's leaving shares the socket.
     pub(crate) fn new(
         stream: Arc<TcpStream>,
         blockage: Arc<Blockage>,
@@ -75,7 +76,7 @@ impl WatchedStream {
         Self { stream, blockage, progress, cut, handoff: None, writes }
     }
 
-    /// What is written is kept from the moment on at which a stream is granted.
+    /// Keeps written bytes from the moment at which a stream is granted.
     pub(super) fn set_hand_off(&mut self, handoff: Arc<HandoffRequest>) {
         self.handoff = Some(handoff);
     }
@@ -89,8 +90,8 @@ impl WatchedStream {
         self.handoff.as_deref().filter(|handoff| handoff.captures())
     }
 
-    /// Takes note of what the kernel says when a peer lets the keepalive or the user timeout pass: it is not there, or
-    /// its window stayed shut although all that was to be sent fits into the send buffer.
+    /// Records the error that the kernel reports after the keepalive or the user timeout. The peer
+    /// is gone, or its window stayed shut although all output fits into the send buffer.
     fn note<T>(&self, outcome: &Poll<io::Result<T>>) {
         if let Poll::Ready(Err(error)) = outcome
             && error.kind() == io::ErrorKind::TimedOut
@@ -115,7 +116,7 @@ impl WatchedStream {
                 writes.inc();
             }
             match send(&self.stream) {
-                // The kernel had less room than it said; the readiness is taken back.
+                // The kernel had less space than it reported; the readiness is reset.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => break Poll::Ready(outcome),
             }
@@ -138,7 +139,8 @@ impl AsyncRead for WatchedStream {
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
-            // Without filling it with zeros first: of an idle connection's buffer, hyper's 8 KiB, most is never touched.
+            // Without filling it with zeros first: of an idle connection's buffer, hyper's 8 KiB,
+            // most is never touched.
             match self.stream.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => {
@@ -180,7 +182,7 @@ impl AsyncWrite for WatchedStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What was written is with the kernel already, or kept.
+        // Written bytes are with the kernel already, or kept.
         if let Some(handoff) = self.capturing() {
             handoff.flush();
         }
@@ -196,8 +198,8 @@ impl AsyncWrite for WatchedStream {
     }
 }
 
-/// Waits until the peer has closed its side while a stream is open to it. hyper finds that out by itself, but not while bytes that nobody reads, such as
-/// a second request behind an endless answer, stand in front of the end. Cancellation safe.
+/// Waits until the peer has closed its side while a stream is open to it. hyper notices that by
+/// itself, unless unread bytes, such as a second request, precede the end. Cancellation safe.
 pub(super) async fn hung_up(stream: &TcpStream, is_streaming: impl Fn() -> bool) {
     loop {
         let closed = stream.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed());

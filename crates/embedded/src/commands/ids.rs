@@ -18,7 +18,7 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
     (number.to_string() == text).then_some(number)
 }
 
-/// A whole number, or what Redis says where it is none.
+/// A whole number, or the error of Redis.
 pub(super) fn checked_integer(text: &[u8]) -> Result<i64, CommandError> {
     integer(text).ok_or_else(|| other("ERR value is not an integer or out of range"))
 }
@@ -62,7 +62,7 @@ fn excluded(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"(").filter(|id| !id.is_empty())
 }
 
-/// An id as it stands in an entry, or its milliseconds alone.
+/// An id as an entry has it, or its milliseconds alone.
 pub(super) fn id(text: &[u8], sequence: u64) -> Result<EntryId, CommandError> {
     if text.len() > ID_BYTES_MAX {
         return Err(other(INVALID));

@@ -23,7 +23,7 @@ fn log_keys(keys: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
     keys.iter().map(log_key).collect()
 }
 
-/// `DEL key ...`: answers how many were there.
+/// `DEL key ...`: returns the number of deleted keys.
 pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let keys = log_keys(arguments)?;
     Ok(Box::new(move |logs, _| {
@@ -31,7 +31,7 @@ pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<Comm
     }))
 }
 
-/// `EXISTS key ...`: answers how many are there; a key that is named twice counts twice.
+/// `EXISTS key ...`: returns the number of existing keys; a key that is given twice counts twice.
 pub(super) fn exists(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let keys = log_keys(arguments)?;
     Ok(Box::new(move |logs, _| {
@@ -48,7 +48,8 @@ pub(super) fn kind(_session: &mut Session, arguments: &[Bytes]) -> Result<Comman
     }))
 }
 
-/// `TTL key`: seconds, rounded; -1 for a log whose end nobody told, though it ends when nobody writes to it; -2 for none.
+/// `TTL key`: seconds, rounded; -1 for a log without an `EXPIRE`, although it ends if no entry is
+/// added; -2 without a log.
 pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key] = arguments else { return Err(CommandError::Arguments("ttl".to_owned())) };
     let key = log_key(key)?;
@@ -65,7 +66,7 @@ pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Resul
     }))
 }
 
-/// When `EXPIRE` does nothing.
+/// The condition under which `EXPIRE` does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 struct Unless {
     has_end: bool,
@@ -74,7 +75,8 @@ struct Unless {
     is_later: bool,
 }
 
-/// `EXPIRE key seconds [NX|XX|GT|LT]`: answers 1 where it did something. A time that is over removes the log.
+/// `EXPIRE key seconds [NX|XX|GT|LT]`: returns 1 if it had an effect. A time in the past removes
+/// the log.
 pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, seconds, options @ ..] = arguments else {
         return Err(CommandError::Arguments("expire".to_owned()));
@@ -117,7 +119,7 @@ impl Unless {
         Ok(unless)
     }
 
-    /// A log whose end nobody told ends after any that was told.
+    /// A log without an `EXPIRE` ends after any that has one.
     fn holds(self, told: Option<u64>, at: u64) -> bool {
         match told {
             Some(told) => self.has_end || self.is_sooner && at <= told || self.is_later && at >= told,

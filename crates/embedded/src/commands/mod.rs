@@ -24,16 +24,16 @@ use crate::log::log_writer::Committed;
 use crate::protocol::reply::Reply;
 use crate::pubsub::subscriber::SubscriberError;
 
-/// What a handler answers; `None` where everything that the client gets is in its outbox already.
+/// The result of a handler; `None` if the whole reply is in the client's output buffer already.
 type CommandOutcome = Result<Option<Reply>, CommandError>;
 
-/// What is to be done with the logs, and what the client is told then, as far as there is room for it.
+/// The work on the logs, and the reply to the client, as far as the limit on replies permits.
 pub(crate) type CommandStep = Box<dyn FnOnce(&mut Logs, &mut Room) -> Committed<Reply> + Send>;
 
 type CommandFunction = fn(&mut Session, &[Bytes]) -> CommandOutcome;
 type Prepare = fn(&mut Session, &[Bytes]) -> Result<CommandStep, CommandError>;
 
-/// What runs a command with what stands behind its name.
+/// Runs a command with the arguments behind its name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Handler {
     /// It is done at once.
@@ -54,7 +54,7 @@ pub(crate) enum Handler {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommandEntry {
     name: &'static str,
-    /// How many arguments it takes at least, and at most. Handlers rely on it.
+    /// The least and the greatest number of arguments. Handlers rely on it.
     arguments: (usize, usize),
     /// Whether a RESP2 client that has subscriptions may run it.
     while_subscribed: bool,
@@ -148,8 +148,8 @@ const COMMANDS: &[CommandEntry] = &[
     command("command|info", (0, MANY), Handler::Now(server::command_info)),
     command("info", (0, MANY), Handler::Now(server::info)),
     command("time", (0, 0), Handler::Now(server::time)),
-    // A browser that a page on the web made to talk to this port sends one of these before anything that the page
-    // chose. Redis ends such connections, and so is this one.
+    // A browser that a page on the web made to talk to this port sends one of these before
+    // anything that the page chose. Redis ends such connections, and so is this one.
     open(urgent(always("post", (0, MANY), Handler::Alone(client::hang_up)))),
     open(urgent(always("host:", (0, MANY), Handler::Alone(client::hang_up)))),
 ];
@@ -182,7 +182,8 @@ pub(crate) enum CommandError {
     Other(String),
 }
 
-/// Finds what a client wants, and whether it may have it now. A request without a name is none.
+/// Finds the command of a request, and whether the client may run it now. A request without a name
+/// is none.
 pub(crate) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Option<Call<'a>>, CommandError> {
     let Some((name, arguments)) = request.split_first() else { return Ok(None) };
     let (command, arguments) = find(name, arguments)?;
@@ -200,7 +201,8 @@ pub(crate) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Opt
     Ok(Some(Call { command, arguments }))
 }
 
-/// The command of a name, or of a name and the first argument, with what stands behind that.
+/// Finds the command of a name, or of a name and the first argument, and returns the arguments
+/// behind it.
 fn find<'a>(
     name: &[u8],
     arguments: &'a [Bytes],
@@ -245,7 +247,7 @@ fn first_word(command: &CommandEntry) -> &'static str {
     command.name.split_once('|').map_or(command.name, |(container, _)| container)
 }
 
-/// A client's word as it may stand in an error: not more than 128 bytes of it, as Redis does it.
+/// A client's text in an error: at most 128 bytes of it, as in Redis.
 fn shown(word: &[u8]) -> String {
     String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned()
 }

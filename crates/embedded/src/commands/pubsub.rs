@@ -11,13 +11,13 @@ use crate::log::log_writer::{Announcement, Committed};
 use crate::protocol::reply::Reply;
 use crate::pubsub::SubscriptionKind;
 
-/// `PUBLISH channel message`: a live event; answers how many got it.
+/// `PUBLISH channel message`: a live event; returns the number of receivers.
 pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let [channel, message] = arguments else { return Ok(None) };
     Ok(Some(Reply::count(session.pubsub().publish(channel, message))))
 }
 
-/// `PUBLISH channel message` in a transaction: said when what stands before it is stored.
+/// `PUBLISH channel message` in a transaction: published when the commands before it are stored.
 pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [channel, message] = arguments else { return Err(CommandError::Arguments("publish".to_owned())) };
     let pubsub = Arc::clone(session.pubsub());

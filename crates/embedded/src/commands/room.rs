@@ -1,11 +1,11 @@
-//! How large a reply may become while it is made.
+//! The limit on a reply while it is made.
 
 use bytes::Bytes;
 
 use crate::listener::output_buffer::too_large;
 use crate::protocol::reply::Reply;
 
-/// What is left of the largest reply that the client gets. All commands of a transaction share it.
+/// The rest of the largest reply that the client may get. All commands of a transaction share it.
 #[derive(Debug)]
 pub(crate) struct Room {
     most: usize,
@@ -13,12 +13,12 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Room for a reply of at most so many bytes.
+    /// A limit of so many bytes.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, left: most }
     }
 
-    /// How many bytes there is room for.
+    /// The bytes that are left.
     pub(super) fn left(&self) -> usize {
         self.left
     }
@@ -28,7 +28,7 @@ impl Room {
         self.left = self.left.saturating_sub(bytes);
     }
 
-    /// A reply of encoded bytes, if there is room for it.
+    /// A reply of encoded bytes, if they are within the limit.
     pub(super) fn fill(&mut self, bytes: Bytes) -> Reply {
         if bytes.len() > self.left {
             return self.refuse();
@@ -37,7 +37,7 @@ impl Room {
         Reply::Encoded(bytes)
     }
 
-    /// The reply, if there is room for it.
+    /// The reply, if it is within the limit.
     pub(super) fn take(&mut self, reply: Reply) -> Reply {
         let weight = reply.weight();
         if weight > self.left {
@@ -47,7 +47,8 @@ impl Room {
         reply
     }
 
-    /// The error for a reply that there is no room for. There is none for any other either: to look for one would cost time.
+    /// The error for a reply beyond the limit. From then on every reply is beyond it: another
+    /// attempt would cost time.
     pub(super) fn refuse(&mut self) -> Reply {
         self.left = 0;
         too_large(self.most)

@@ -35,11 +35,12 @@ const BAD_AUDIENCE: &str = "ERR tidings_publish: the audience is a JSON array of
 /// The script's arguments up to the further payloads.
 const ARGUMENTS_OF_ONE: usize = 6;
 
-/// The audiences of all events of a call together, in bytes: one for all stands in the log with each of them.
+/// The audiences of all events of a call together, in bytes: one for all events is in the log with
+/// each of them.
 const AUDIENCE_BYTES_MAX: usize = 16 << 20;
 
-/// `FCALL tidings_publish 1 channel payload [count] [seconds] [idempotency key] [bytes] [audience] [payload ...]`: durable
-/// events; answers their ids.
+/// `FCALL tidings_publish 1 channel payload [count] [seconds] [idempotency key] [bytes] [audience]
+/// [payload ...]`: publishes durable events; returns their ids.
 pub(super) fn call(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [function, keys, rest @ ..] = arguments else { return Err(arity("fcall")) };
     if function != FUNCTION {
@@ -71,7 +72,7 @@ fn number_of_keys(keys: &[u8]) -> Result<i64, CommandError> {
     integer(keys).ok_or_else(|| other("ERR value is not an integer or out of range"))
 }
 
-/// The script is known by its text, whatever blanks somebody put around it.
+/// The script is known by its text, whatever blanks are around it.
 fn is_ours(script: &[u8]) -> bool {
     script.trim_ascii() == TEXT.trim_ascii().as_bytes()
 }
@@ -137,7 +138,7 @@ struct ScriptArguments {
     seconds: Option<usize>,
     bytes: Option<usize>,
     idempotency_key: Option<Bytes>,
-    /// Whether all ids are to be answered, and not the first alone.
+    /// Whether the reply has all ids, or the first alone.
     is_batch: bool,
 }
 
@@ -162,7 +163,7 @@ impl ScriptArguments {
         Ok(Self { items, events, seconds, bytes, idempotency_key, is_batch })
     }
 
-    /// With what the configuration says where the order says nothing.
+    /// With the configured bounds for those that the command leaves out.
     fn within(&self, settings: &LogSettings) -> Publish {
         let age = u64::try_from(settings.age.as_millis()).unwrap_or(u64::MAX);
         let told_age = self.seconds.map(|seconds| (seconds as u64).saturating_mul(1000));
@@ -207,7 +208,7 @@ fn number(text: Option<&Bytes>) -> Result<Option<usize>, CommandError> {
     }
 }
 
-/// `SCRIPT LOAD script`: answers the hash.
+/// `SCRIPT LOAD script`: returns the hash.
 pub(super) fn load(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     match arguments {
         [script] if is_ours(script) => Ok(Some(Reply::Bulk(HASH.clone().into()))),

@@ -1,4 +1,4 @@
-//! What is remembered of one Redis client while it is connected.
+//! The session of one Redis client.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,23 +17,23 @@ use crate::protocol::request::Request;
 use crate::pubsub::PubSub;
 use crate::pubsub::subscriber::RedisSubscriber;
 
-/// How many commands that work with the logs a client may have under way. They share a write to the disk.
+/// The commands on logs that a client may have pending. They share a write to the disk.
 const WAITING_MAX: usize = 128;
 
-/// How much these may take. One that is larger is under way alone.
+/// The memory of these. A larger command is pending alone.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// What a command under way takes for each of its bytes: there is a copy in a log, or in a message.
+/// The copies of a pending command's bytes: one in a log, or in a message.
 const COPIES: usize = 2;
 
-/// What a command under way takes for each of its arguments, with what is said of it.
+/// The memory of each argument of a pending command, with its reply.
 const ARGUMENT_OVERHEAD: usize = 128;
 
-/// How many long reads of logs may be under way for all clients, and how many short ones.
+/// The long reads of logs at a time for all clients, and the short ones.
 const READS_MAX: [usize; 2] = [2, 4];
 
-/// The reads of logs that are under way for all clients. Each holds as much as the largest reply at most, and takes the time of
-/// those who publish. Short ones do not wait for long ones.
+/// The reads of logs of all clients at a time. Each holds the largest reply at most, and takes
+/// time from publishers. Short reads do not wait for long ones.
 #[derive(Debug)]
 pub(crate) struct LogReadSlots {
     long: Semaphore,
@@ -57,7 +57,7 @@ pub(crate) struct Session {
     subscriber: RedisSubscriber,
     name: Bytes,
     transaction: Option<Transaction>,
-    /// Answers to come, in the order in which the client gets them.
+    /// Pending replies, in the order in which the client gets them.
     waiting: VecDeque<WaitingRead>,
     waiting_bytes: usize,
     reads: Arc<LogReadSlots>,
@@ -66,7 +66,7 @@ pub(crate) struct Session {
     has_failed: bool,
 }
 
-/// An answer to come, and what its command takes until then.
+/// A pending reply, and the memory of its command until then.
 #[derive(Debug)]
 struct WaitingRead {
     ticket: Pending<Reply>,
@@ -77,9 +77,9 @@ struct WaitingRead {
 /// Whether the conversation goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadTurn {
-    /// The next command may come.
+    /// The next command may follow.
     Next,
-    /// The client wants to go: no further command is run; what waits is written.
+    /// The client leaves: no further command is run, and the output is written.
     Over,
     /// The client speaks HTTP: the same.
     Http,
@@ -88,7 +88,7 @@ pub(crate) enum ReadTurn {
 }
 
 impl Session {
-    /// A client that has just connected, and what is written to it.
+    /// The session of a new client, and its output.
     pub(crate) fn new(
         pubsub: Arc<PubSub>,
         log_writer: LogWriter,
@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    /// Runs a command that came without framing. Where it leads to an error, nothing behind it is run: a page that makes a
+    /// Runs a command without framing. After an error no further one is run: a page that makes a
     /// browser connect here may have written it.
     pub(crate) async fn run_inline(&mut self, request: &Request) -> ReadTurn {
         self.settle_all().await;
@@ -173,7 +173,7 @@ impl Session {
                 (handler(self), reads)
             }
             Handler::Now(handler) | Handler::Alone(handler) | Handler::Live(handler, _) => {
-                // What this command says comes behind what was said before it.
+                // The reply follows those of the commands before it.
                 self.settle_all().await;
                 match handler(self, call.arguments) {
                     Ok(Some(reply)) => self.reply(&reply).await,
@@ -202,8 +202,8 @@ impl Session {
         self.log_writer.submit(move |logs| -> Committed<Reply> { step(logs, &mut Room::new(most)) }).await
     }
 
-    /// Has logs read, in turn with other clients, and waits for the answer. Until it counts as output, one of the few reads under
-    /// way stands for it.
+    /// Has logs read, in turn with other clients, and waits for the reply. Until the reply counts
+    /// as output, it counts as one of the few reads.
     async fn read(&mut self, step: CommandStep, is_short: bool) {
         self.settle_all().await;
         self.subscriber.output_buffer().has_room().await;
@@ -220,12 +220,12 @@ impl Session {
         self.queue(&reply).await;
     }
 
-    /// Whether answers are still to come.
+    /// Whether replies are pending.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Waits for the next answer to come, and queues it. Not cancellation safe: the answer is lost.
+    /// Waits for the next pending reply, and queues it. Not cancellation safe: the reply is lost.
     pub(crate) async fn settle_next(&mut self) {
         let Some(waiting) = self.waiting.pop_front() else { return };
         self.waiting_bytes -= waiting.bytes;
@@ -233,14 +233,14 @@ impl Session {
         self.queue(&reply).await;
     }
 
-    /// Waits for all answers to come, and queues them. Not cancellation safe: an answer is lost.
+    /// Waits for all pending replies, and queues them. Not cancellation safe: a reply is lost.
     pub(crate) async fn settle_all(&mut self) {
         while self.is_waiting() {
             self.settle_next().await;
         }
     }
 
-    /// Queues an error, behind all answers to come.
+    /// Queues an error, behind all pending replies.
     pub(crate) async fn refuse(&mut self, text: String) {
         self.reply(&Reply::Error(text)).await;
     }
@@ -269,7 +269,7 @@ impl Session {
         &mut self.transaction
     }
 
-    /// What clients have to know.
+    /// The password of clients.
     pub(crate) fn password(&self) -> &Password {
         &self.password
     }
@@ -284,12 +284,13 @@ impl Session {
         self.is_let_in = true;
     }
 
-    /// The client has to give the password again, where there is one.
+    /// The client has to send the password again, if there is one.
     pub(crate) fn forget_login(&mut self) {
         self.is_let_in = !self.password.is_needed();
     }
 
-    /// Whether the client may run only a few commands, because in RESP2 it could not tell replies from messages.
+    /// Whether the client may run only a few commands, because RESP2 does not distinguish replies
+    /// from messages.
     pub(crate) fn is_restricted(&self) -> bool {
         self.subscriber.count() > 0 && self.protocol() == Protocol::Resp2
     }
@@ -322,7 +323,8 @@ impl Session {
     }
 }
 
-/// What a client is told whose command was not done, or not surely; `MISCONF` is what Redis says when it cannot write.
+/// The error for a command that was not done, or not certainly; Redis uses `MISCONF` when it
+/// cannot write.
 fn refusal(error: &LogWriterError) -> Reply {
     Reply::Error(match error {
         LogWriterError::Disk(_) => format!("MISCONF {error}"),

@@ -1,4 +1,4 @@
-//! Logs as streams: `XADD`, `XRANGE` and their kin.
+//! Logs as streams: `XADD`, `XRANGE` and similar commands.
 
 use bytes::{Bytes, BytesMut};
 
@@ -12,15 +12,16 @@ use crate::log::{Excess, Fields, ID_MAX, IdWish, LogStream, StreamEntry};
 use crate::protocol::reply::{Reply, decimal_digits};
 use tidings_event::EntryId;
 
-/// How many entries Redis keeps in a node of a stream unless it is told otherwise. There are no nodes here; `XINFO` answers
-/// as many as there would be about.
+/// The entries that Redis keeps in a node of a stream by default. There are no nodes here; `XINFO`
+/// returns about as many as there would be.
 const NODE_ENTRIES: usize = 100;
 
 /// A read of so many entries is a short one.
 const SHORT_COUNT_MAX: i64 = 100;
 
-/// `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]`: an entry that
-/// nobody is told of. A log that is written to without a bound keeps as many entries as the configuration says.
+/// `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value
+/// [field value ...]`: adds an entry without an announcement. A log without a bound keeps as many
+/// entries as the configuration says.
 pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xadd")) };
     let (options, rest) = TrimOptions::parse(options, true)?;
@@ -54,7 +55,8 @@ pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<Command
     }))
 }
 
-/// `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]`: answers how many entries went. `~` is exact here.
+/// `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]`: returns the number of removed entries.
+/// `~` is exact here.
 pub(super) fn trim(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xtrim")) };
     let (options, _) = TrimOptions::parse(options, false)?;
@@ -160,8 +162,8 @@ fn read(
     }))
 }
 
-/// The entries, encoded at once: as replies of their own they would take many times as much memory. Stops where there is no
-/// room for more.
+/// The entries, encoded at once: as replies of their own they would take many times as much
+/// memory. Stops at the limit.
 fn entries_reply<'a>(entries: impl Iterator<Item = &'a StreamEntry>, room: &mut Room) -> Reply {
     let mut fitting = Vec::new();
     let mut bytes = 0;
@@ -180,7 +182,7 @@ fn entries_reply<'a>(entries: impl Iterator<Item = &'a StreamEntry>, room: &mut 
     room.fill(encoded.freeze())
 }
 
-/// How many bytes [`write_entry`] writes.
+/// The number of bytes that [`write_entry`] writes.
 fn entry_bytes(entry: &StreamEntry) -> usize {
     let (mut parts, mut bytes) = (0, 0);
     for part in entry.fields.parts() {
@@ -202,7 +204,7 @@ fn write_entry(entry: &StreamEntry, out: &mut BytesMut) {
     }
 }
 
-/// Whether a read has a short reply, as far as its arguments tell: it names no range, or a small count.
+/// Whether a read has a short reply, as far as its arguments show: no range, or a small count.
 pub(crate) fn is_short(arguments: &[Bytes]) -> bool {
     match arguments {
         [_key, _from, _to] => false,

@@ -14,17 +14,17 @@ const COMMANDS_MAX: usize = 4096;
 /// The most bytes that the commands of a transaction take together.
 const BYTES_MAX: usize = 8 << 20;
 
-/// What a command, and each of its arguments, takes besides its bytes.
+/// The memory of a command, and of each of its arguments, besides its bytes.
 const OVERHEAD: usize = 64;
 
-/// What the reply of a command takes that is no read, as a rule.
+/// The usual size of a reply to a command that is no read.
 const SHORT_REPLY: usize = 64;
 
 /// The commands of a client between `MULTI` and `EXEC`.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     queued: Vec<Queued>,
-    /// What the queued commands take, in bytes.
+    /// The memory of the queued commands, in bytes.
     bytes: usize,
     charge: Charge,
     /// A command was refused, so that none of them will be run.
@@ -52,7 +52,8 @@ impl Transaction {
             over.into()
         } else {
             self.bytes = bytes;
-            // Copies: what came in is a part of a whole input buffer, and would keep all of it.
+            // Copies: the arguments are parts of a whole input buffer and would keep all of it in
+            // memory.
             let arguments = call.arguments.iter().map(|argument| Bytes::copy_from_slice(argument)).collect();
             self.queued.push(Queued { handler: call.command.handler, arguments });
             return Ok(());
@@ -92,7 +93,8 @@ pub(super) fn discard(session: &mut Session, _arguments: &[Bytes]) -> CommandOut
     Ok(Some(Reply::OK))
 }
 
-/// `EXEC`: all commands are done next to each other, stored as one, and announced next to each other.
+/// `EXEC`: all commands are done next to each other, stored as one, and announced next to each
+/// other.
 pub(super) fn exec(session: &mut Session) -> Result<CommandStep, CommandError> {
     let transaction = session.transaction().take().ok_or_else(|| other("ERR EXEC without MULTI"))?;
     if transaction.is_spoilt {
@@ -105,7 +107,7 @@ pub(super) fn exec(session: &mut Session) -> Result<CommandStep, CommandError> {
     let free = said.left();
     let steps: Vec<CommandStep> =
         queued.into_iter().map(|queued| step(session, &queued, &mut said)).collect();
-    // What was said already is held until all of it is sent.
+    // Earlier replies are held until all are sent.
     let taken = most - said.left();
     let said = session.subscriber().output_buffer().account().try_hold(free - said.left())?;
     Ok(Box::new(move |logs, room| {

@@ -1,7 +1,7 @@
 //! Logs on disk: one file, whose form and crash safety are redb's.
 //!
-//! A file holds a number for the form of what is in it, entries by log and id, a header for each log, and remembered
-//! publications. All that a commit brings is there after a crash, or nothing of it.
+//! A file holds the number of its form, entries by log and id, a header for each log, and
+//! remembered publications. After a crash it has all of a commit, or nothing of it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,11 +22,12 @@ use tidings_event::EntryId;
 /// The number of the form that is written below.
 const FORM: u64 = 1;
 
-/// What redb may keep in memory. The logs are in memory anyway; this is for what is being written.
+/// The memory of redb. The logs are in memory anyway; this is for waiting writes.
 const CACHE_BYTES: usize = 16 << 20;
 
 type Id = (u64, u64);
-/// Last id, entries ever added, newest entry lost, end in milliseconds, whether somebody told the end.
+/// Last id, entries ever added, newest lost entry, end in milliseconds, whether an `EXPIRE` set
+/// the end.
 type StoredHeader = (Id, u64, Option<Id>, u64, bool);
 /// Ids, and until when they are remembered, in milliseconds.
 type StoredOnce = (Vec<Id>, u64);
@@ -55,7 +56,7 @@ pub enum OpenError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The mistake.
         reason: String,
     },
     /// The file was written by another version of the program.
@@ -66,7 +67,7 @@ pub enum OpenError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
     /// The thread that keeps the logs did not start.
@@ -75,7 +76,7 @@ pub enum OpenError {
 }
 
 impl Database {
-    /// Opens a file, which is made where there is none, and checks the whole of it. Blocks.
+    /// Opens a file, or creates it, and checks all of it. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let file = open_file(path)
             .map_err(|error| OpenError::Io { path: path.to_owned(), reason: error.to_string() })?;
@@ -83,7 +84,7 @@ impl Database {
             .and_then(|file| {
                 Redb::builder()
                     .set_cache_size(CACHE_BYTES)
-                    // Without it a page that was altered on disk would be taken for what was written.
+                    // Without it a page that was altered on disk would count as written.
                     .set_check_integrity_on_open(true)
                     .create_with_backend(file)
             })
@@ -97,7 +98,7 @@ impl Database {
         }
     }
 
-    /// The form of the file, which a new one gets; `None` for a file that somebody else made.
+    /// The form of the file, which a new one gets; `None` for a file of another program.
     fn form(&self) -> Result<Option<u64>, redb::Error> {
         let transaction = self.0.begin_write()?;
         let is_new = transaction.list_tables()?.next().is_none();
@@ -123,7 +124,7 @@ impl Database {
         Ok(if is_new { Some(FORM) } else { form })
     }
 
-    /// Puts all that is stored into `logs`. Blocks. `path` stands in errors.
+    /// Reads the whole file into `logs`. Blocks. `path` is for errors.
     pub(crate) fn load(&self, path: &Path, logs: &mut Logs) -> Result<(), OpenError> {
         match self.read(logs) {
             Ok(true) => Ok(()),
@@ -132,7 +133,7 @@ impl Database {
         }
     }
 
-    /// Answers whether all was understood.
+    /// Returns whether all of it was valid.
     fn read(&self, logs: &mut Logs) -> Result<bool, redb::Error> {
         let transaction = self.0.begin_read()?;
         let entries = transaction.open_table(ENTRIES)?;
@@ -173,8 +174,8 @@ impl Database {
         Ok(true)
     }
 
-    /// Stores changes as one. Once this returns they are kept over a crash of the process and of the machine, if `durable`;
-    /// otherwise when the next durable ones are. Blocks.
+    /// Stores changes as one. Once this returns they are kept over a crash of the process and of
+    /// the machine, if `durable`; otherwise when the next durable ones are. Blocks.
     pub(crate) fn store(&self, changes: &[LogChange], durable: bool) -> Result<(), redb::Error> {
         let mut transaction = self.0.begin_write()?;
         transaction.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
@@ -229,7 +230,8 @@ impl Database {
     }
 }
 
-/// Opens a file that only its owner may read, and makes sure that a new one is found again after a crash.
+/// Opens a file that only its owner may read, and makes sure that a new one is found again after a
+/// crash.
 fn open_file(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

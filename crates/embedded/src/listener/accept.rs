@@ -17,7 +17,8 @@ use crate::pubsub::PubSub;
 use tidings_metrics::Throttle;
 use tidings_settings::SecretText;
 
-/// The pause after a failed accept. It fails for as long as the process has no file descriptors left.
+/// The pause after a failed accept. It fails for as long as the process has no file descriptors
+/// left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the embedded bus cannot listen.
@@ -33,7 +34,7 @@ pub enum BindError {
     Io {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
 }
@@ -42,7 +43,8 @@ pub enum BindError {
 ///
 /// # Errors
 ///
-/// [`BindError`], when the address is not a loopback address and there is no password, or when it cannot be bound.
+/// [`BindError`], when the address is not a loopback address and there is no password, or when it
+/// cannot be bound.
 pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListener, BindError> {
     if password.is_empty() && !address.ip().to_canonical().is_loopback() {
         return Err(BindError::OpenToOthers(address));
@@ -50,7 +52,7 @@ pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListe
     TcpListener::bind(address).await.map_err(|error| BindError::Io { address, error })
 }
 
-/// Accepts clients and owns their tasks, until it is told to stop; no task is left when it returns.
+/// Accepts clients and owns their tasks until `stop`; no task is left when it returns.
 pub(crate) async fn listen(
     listener: TcpListener,
     pubsub: Arc<PubSub>,
@@ -63,7 +65,7 @@ pub(crate) async fn listen(
     let (accept_log, full_log, cut_log) =
         (Throttle::default(), Throttle::default(), Arc::new(CutLog::default()));
     loop {
-        // Those that ended come first, so that they make room for the next.
+        // Ended tasks come first, so that they free their place.
         select! {
             biased;
             () = stop.cancelled() => break,
@@ -101,7 +103,7 @@ pub(crate) async fn listen(
     }
 }
 
-/// Lets one line a second through of each reason for which clients are cut off.
+/// Passes one line a second for each reason for which clients are disconnected.
 #[derive(Debug, Default)]
 struct CutLog {
     refused: Throttle,

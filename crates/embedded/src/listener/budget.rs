@@ -1,7 +1,8 @@
-//! What all Redis clients together take in memory: output that waits, commands under way, subscriptions, unfinished input.
+//! The memory of all Redis clients: waiting output, pending commands, subscriptions, incomplete
+//! input.
 //!
-//! Where the bound is reached, the client that holds the most is cut off, or refused if it is the one that wants more. A client
-//! that holds little is neither, so that it does not notice what others do.
+//! At the limit the node disconnects the client that holds the most, or rejects the command if
+//! that client sent it. Clients that hold little are not affected by others.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,16 +12,16 @@ use parking_lot::Mutex;
 
 use crate::listener::output_buffer::OutputBuffer;
 
-/// A client that holds no more than so many bytes is never cut off for the memory of all.
+/// A client that holds at most so many bytes is never disconnected for the memory of all.
 const SMALL: usize = 64 * 1024;
 
 /// The bound on all clients, and the clients.
 #[derive(Debug)]
 pub(crate) struct ClientBudget {
     bytes_max: usize,
-    /// What clients hold, shared messages apart.
+    /// The memory of clients, shared messages apart.
     owned: AtomicUsize,
-    /// What messages take that wait for several clients.
+    /// The memory of messages that wait for several clients.
     shared: AtomicUsize,
     clients: Mutex<Clients>,
 }
@@ -31,7 +32,7 @@ struct Clients {
     outboxes: HashMap<u64, Weak<OutputBuffer>>,
 }
 
-/// What one client holds.
+/// The memory of one client.
 #[derive(Debug)]
 pub(crate) struct ClientUsage {
     budget: Arc<ClientBudget>,
@@ -49,14 +50,15 @@ pub(crate) struct Charge {
     shared: usize,
 }
 
-/// Bytes of a message that waits for several clients; they are given back when the last of them has it.
+/// Bytes of a message that waits for several clients; they are given back when the last of them
+/// has it.
 #[derive(Debug)]
 pub(crate) struct SharedCharge {
     budget: Arc<ClientBudget>,
     bytes: usize,
 }
 
-/// All clients together hold as much as they may, and nobody holds more than this one.
+/// All clients together hold as much as they may, and this one holds the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "ERR all clients of the embedded bus take embedded.clients_bytes together: ask for less, or again when less is under way"
@@ -85,8 +87,9 @@ impl ClientBudget {
         used > self.bytes_max
     }
 
-    /// Cuts off clients that hold more than this one, the largest first, until the others are within the bound. What a client
-    /// that was cut off still holds goes with its connection, and no longer counts here.
+    /// Disconnects clients that hold more than this one, the largest first, until the others are
+    /// within the limit. The memory of a disconnected client ends with its connection, and no
+    /// longer counts here.
     fn make_room(&self, wanting: &ClientUsage) -> Result<(), OverBudget> {
         let outboxes: Vec<_> = self.clients.lock().outboxes.values().filter_map(Weak::upgrade).collect();
         loop {
@@ -108,7 +111,7 @@ impl ClientBudget {
 }
 
 impl ClientUsage {
-    /// A client that holds nothing yet. The outbox is the one that has this account.
+    /// A client that holds nothing yet, and its output buffer.
     pub(crate) fn new(budget: &Arc<ClientBudget>, output_buffer: Weak<OutputBuffer>) -> Arc<Self> {
         let mut clients = budget.clients.lock();
         let number = clients.entered;
@@ -131,7 +134,7 @@ impl ClientUsage {
     ///
     /// # Errors
     ///
-    /// [`OverBudget`], where there is no room for them.
+    /// [`OverBudget`], if they are beyond the limit.
     pub(crate) fn try_hold(self: &Arc<Self>, bytes: usize) -> Result<Charge, OverBudget> {
         self.try_hold_shared(bytes, 0)
     }
@@ -140,7 +143,7 @@ impl ClientUsage {
     ///
     /// # Errors
     ///
-    /// [`OverBudget`], where there is no room for them.
+    /// [`OverBudget`], if they are beyond the limit.
     pub(crate) fn try_hold_shared(
         self: &Arc<Self>,
         owned: usize,
@@ -153,7 +156,7 @@ impl ClientUsage {
         Ok(charge)
     }
 
-    /// Holds so many bytes, whether there is room for them or not.
+    /// Holds so many bytes, also beyond the limit.
     pub(crate) fn hold(self: &Arc<Self>, owned: usize, shared: usize) -> Charge {
         self.owned.fetch_add(owned, Ordering::Relaxed);
         self.budget.owned.fetch_add(owned, Ordering::Relaxed);
@@ -167,7 +170,7 @@ impl Charge {
     ///
     /// # Errors
     ///
-    /// [`OverBudget`], where there is no room for them; those before are held on.
+    /// [`OverBudget`], if they are beyond the limit; the earlier ones stay held.
     pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
         match bytes.checked_sub(self.owned) {
             Some(0) => Ok(()),

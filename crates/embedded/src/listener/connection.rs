@@ -24,23 +24,23 @@ use crate::log::log_writer::LogWriter;
 use crate::protocol::request::{Request, RequestDecoder, RequestError};
 use crate::pubsub::PubSub;
 
-/// A client that takes no byte of what waits for it for this long is cut off.
+/// The time after which a client that takes no byte of its output is disconnected.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
-/// A client that has begun a command and sends no byte of it for this long is cut off, within twice
-/// the time. Between commands a client may wait for as long as it likes.
+/// A client that has begun a command and sends no further byte is disconnected after this time, at
+/// the latest after twice the time. Between commands a client may wait without limit.
 const READ_STALL_MAX: Duration = LOGIN_TIME;
 
-/// What holds for every client.
+/// The rules for every client.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientRules {
-    /// What a client has to know before it may do anything.
+    /// The password of clients.
     pub(crate) password: Arc<Password>,
     /// The largest payload of an event, in bytes.
     pub(crate) event_bytes: usize,
     /// The most bytes that may wait for the client.
     pub(crate) output_bytes: usize,
-    /// What all clients together may hold.
+    /// The memory of all clients.
     pub(crate) budget: Arc<ClientBudget>,
     /// The reads of logs that may be under way for all clients.
     pub(crate) reads: Arc<LogReadSlots>,
@@ -77,7 +77,8 @@ pub(crate) enum ConnectionEnd {
     Socket(io::Error),
 }
 
-/// Serves a client until it leaves, is cut off, or the bus stops. Its subscriptions end with this future.
+/// Serves a client until it leaves, is disconnected, or the bus stops. Its subscriptions end with
+/// this future.
 pub(crate) async fn serve(
     mut stream: TcpStream,
     pubsub: Arc<PubSub>,
@@ -114,8 +115,8 @@ fn cut(output_buffer: &OutputBuffer) -> ConnectionEnd {
     if output_buffer.is_evicted() { ConnectionEnd::Evicted } else { ConnectionEnd::Overrun }
 }
 
-/// Runs what the client sends: little, and not for long, before it has given the password, where there is one.
-/// Returns its place among those without the password, where it has one.
+/// Runs the commands of the client. Before the password it takes few of them, for a short time.
+/// Returns the client's place among those without the password, if it has one.
 async fn run_commands(
     input: ReadHalf<'_>,
     mut session: Session,
@@ -147,7 +148,7 @@ async fn run_commands(
     (ended, place)
 }
 
-/// Waits until a connection without the password has to make room; others never have to.
+/// Waits until an unauthenticated connection loses its place; others never do.
 async fn lost(place: Option<&UnauthenticatedPlace>) {
     match place {
         Some(place) => place.lost().await,
@@ -155,8 +156,8 @@ async fn lost(place: Option<&UnauthenticatedPlace>) {
     }
 }
 
-/// Runs one command after the other. A command that is there already need not wait until the one before it is on the
-/// disk. `None` when the client is let in now and was not before, or the other way round.
+/// Runs one command after the other. A command that has arrived does not wait until the one before
+/// it is on the disk. Returns `None` when the client's authentication changes.
 async fn converse(
     requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
     session: &mut Session,
@@ -208,7 +209,7 @@ async fn converse(
     None
 }
 
-/// The next command; `None` where the client has begun one and does not go on. Cancellation safe.
+/// The next command; `None` if the client has begun one and does not go on. Cancellation safe.
 async fn next(
     requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
 ) -> Option<Option<Result<Request, RequestError>>> {
@@ -216,14 +217,14 @@ async fn next(
         let begun = requests.read_buffer().len();
         match timeout(READ_STALL_MAX, requests.next()).await {
             Ok(request) => return Some(request),
-            // What is there of a command only grows until it is whole.
+            // The bytes of a command only grow until it is whole.
             Err(_) if begun > 0 && requests.read_buffer().len() == begun => return None,
             Err(_) => {}
         }
     }
 }
 
-/// Writes what waits, until there is an end of it.
+/// Writes the output until it ends.
 async fn write_replies(mut output: WriteHalf<'_>, output_buffer: &OutputBuffer) -> ConnectionEnd {
     while let Some(mut chunk) = output_buffer.next().await {
         while !chunk.bytes.is_empty() {
@@ -284,8 +285,8 @@ mod tests {
         Served { client, pubsub, serving }
     }
 
-    /// The clock stands still in these tests, and jumps to the next deadline whenever nothing else
-    /// can go on.
+    /// The clock of these tests is paused, and jumps to the next deadline whenever no task can go
+    /// on.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_cut_off() {
         let Served { mut client, pubsub, serving } = served().await;

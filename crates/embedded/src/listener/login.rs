@@ -1,4 +1,4 @@
-//! The password of Redis clients, and what clients may do before they have given it.
+//! The password of Redis clients, and the commands before it.
 //!
 //! There is one user, `default`, as in a Redis with `requirepass`.
 
@@ -8,7 +8,8 @@ use subtle::ConstantTimeEq as _;
 
 use tidings_settings::SecretText;
 
-/// A client that has not given the password after this time is cut off. Libraries give it with their first command.
+/// The time after which a client without the password is disconnected. Libraries send it with
+/// their first command.
 pub(crate) const LOGIN_TIME: Duration = Duration::from_secs(10);
 
 /// The most arguments of a command before the password was given, as in Redis.
@@ -22,12 +23,12 @@ pub(crate) const STRANGER_OUTPUT_BYTES: usize = 64 * 1024;
 
 const USER: &[u8] = b"default";
 
-/// What a client has to know.
+/// The password.
 #[derive(Debug)]
 pub(crate) struct Password(SecretText);
 
 impl Password {
-    /// An empty text is no password: everybody is let in.
+    /// An empty text is no password: every client is authenticated.
     pub(crate) fn new(text: SecretText) -> Self {
         Self(text)
     }
@@ -37,13 +38,14 @@ impl Password {
         !self.0.is_empty()
     }
 
-    /// Whether somebody is let in with a name and a password. How long it takes tells at most whether the length is right.
+    /// Whether a name and a password are right. The time that it takes reveals at most whether the
+    /// length is right.
     pub(crate) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
         let right = !self.is_needed() || bool::from(self.0.reveal().as_bytes().ct_eq(password));
         right && user == USER
     }
 
-    /// Whether somebody is let in who gives no name.
+    /// Whether a password without a name is right.
     pub(crate) fn admits_nameless(&self, password: &[u8]) -> bool {
         self.admits(USER, password)
     }

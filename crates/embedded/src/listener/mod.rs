@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`accept`] | binds the listener and accepts connections |
 //! | [`connection`] | the tasks that read, run and write for one client |
-//! | [`login`], [`unauthenticated`] | the password, and the limits on clients that have not sent it |
+//! | [`login`], [`unauthenticated`] | the password, and limits on clients that have not sent it |
 //! | [`budget`] | the memory of all clients together |
 //! | [`output_buffer`] | the bytes that wait for one client |
 //!

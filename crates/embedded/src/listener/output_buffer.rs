@@ -1,4 +1,4 @@
-//! What waits to be written to one Redis client.
+//! The output that waits for one Redis client.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,23 +10,25 @@ use tokio::sync::Notify;
 use crate::listener::budget::{Charge, ClientBudget, ClientUsage, OverBudget, SharedCharge};
 use crate::protocol::reply::{Protocol, Reply, SharedReply};
 
-/// The most that is gathered for one write. More would only be copied for nothing: the kernel takes about so much.
+/// The most that is gathered for one write. More would only be copied for nothing: the kernel
+/// takes about so much.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// What a waiting chunk costs besides its bytes, so that many small ones are bounded too.
+/// The memory of a waiting chunk besides its bytes, so that many small ones are bounded too.
 const CHUNK_OVERHEAD: usize = size_of::<OutputChunk>();
 
-/// The output queue of one client: replies and messages, in the order in which the client gets them.
+/// The output queue of one client: replies and messages, in the order in which the client gets
+/// them.
 ///
-/// It is bounded in bytes. A client that falls behind further is cut off, as Redis does it: it alone loses something,
-/// and it notices.
+/// It is bounded in bytes. A client that falls behind further is disconnected, as in Redis: it
+/// alone loses messages, and it notices.
 #[derive(Debug)]
 pub(crate) struct OutputBuffer {
     account: Arc<ClientUsage>,
     queue: Mutex<OutputQueue>,
-    /// For the one writer: there is something to write, or nothing more will come.
+    /// Notifies the writer of bytes to write, or of the end.
     filled: Notify,
-    /// For the one who cuts the client off.
+    /// Notifies the task that disconnects the client.
     overrun: Notify,
     /// For the one reader of commands: less waits than before.
     drained: Notify,
@@ -47,7 +49,7 @@ impl OutputQueue {
     }
 }
 
-/// Bytes to write, with what they count as until they are written.
+/// Bytes to write, and their charge until they are written.
 #[derive(Debug)]
 pub(crate) struct OutputChunk {
     pub(crate) bytes: Bytes,
@@ -58,11 +60,11 @@ pub(crate) struct OutputChunk {
 /// Why nothing is queued any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OutputEnd {
-    /// The conversation is over; what waits is still written.
+    /// The session is over; the output is still written.
     Finished,
-    /// The client fell behind by more than the bound; what waited is discarded.
+    /// The client fell behind by more than the limit; its output is dropped.
     Overrun,
-    /// All clients together held too much, and this one the most; what waited is discarded.
+    /// All clients together held too much, and this one the most; its output is dropped.
     Evicted,
 }
 
@@ -84,7 +86,7 @@ impl OutputBuffer {
         })
     }
 
-    /// What the client holds in memory.
+    /// The memory of the client.
     pub(crate) fn account(&self) -> &Arc<ClientUsage> {
         &self.account
     }
@@ -104,8 +106,9 @@ impl OutputBuffer {
         self.queue.lock().protocol = protocol;
     }
 
-    /// Queues a reply. One that takes more than half of the bound is refused to the client, who can ask for less; so a reply
-    /// alone cuts off nobody who waits for [`Self::has_room`] before it.
+    /// Queues a reply. One that takes more than half of the limit becomes an error, and the client
+    /// can ask for less. So a reply alone disconnects no client that waits for [`Self::has_room`]
+    /// before it.
     pub(crate) fn reply(&self, reply: &Reply) {
         let (most, protocol) = (self.reply_bytes_max(), self.protocol());
         let mut bytes = reply.encode(protocol);
@@ -124,7 +127,7 @@ impl OutputBuffer {
         self.queue.lock().bytes_max / 2
     }
 
-    /// Queues what goes to many clients.
+    /// Queues a message for many clients.
     pub(crate) fn broadcast(&self, broadcast: &SharedReply) {
         let (bytes, shared) = broadcast.bytes(self.protocol(), self.account.budget());
         match self.account.try_hold_shared(CHUNK_OVERHEAD, bytes.len()) {
@@ -148,7 +151,7 @@ impl OutputBuffer {
         }
     }
 
-    /// Cuts the client off, since all together hold too much and this one the most.
+    /// Disconnects the client, because all together hold too much and this one the most.
     pub(crate) fn evict(&self) {
         self.cut(OutputEnd::Evicted);
     }
@@ -164,24 +167,24 @@ impl OutputBuffer {
         self.overrun.notify_one();
     }
 
-    /// Whether the client was cut off, by the bound on its own output or by that on all.
+    /// Whether the client was disconnected, by the limit on its own output or by that on all.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self.queue.lock().end, Some(OutputEnd::Overrun | OutputEnd::Evicted))
     }
 
-    /// Whether the client was cut off by the bound on all.
+    /// Whether the client was disconnected by the limit on all.
     pub(crate) fn is_evicted(&self) -> bool {
         self.queue.lock().end == Some(OutputEnd::Evicted)
     }
 
-    /// Ends the conversation once what waits is written.
+    /// Ends the session once the output is written.
     pub(crate) fn finish(&self) {
         self.queue.lock().end.get_or_insert(OutputEnd::Finished);
         self.filled.notify_one();
     }
 
-    /// Waits for the next bytes to write; `None` when nothing more will come. What it answers is no longer counted as
-    /// waiting. Cancellation safe; meant for one waiter.
+    /// Waits for the next bytes to write; `None` at the end. The returned bytes no longer count as
+    /// waiting. Cancellation safe; for one waiter.
     pub(crate) async fn next(&self) -> Option<OutputChunk> {
         loop {
             if let Some(bytes) = self.take() {
@@ -199,7 +202,8 @@ impl OutputBuffer {
         let mut queue = self.queue.lock();
         let first = queue.chunks.pop_front()?;
         queue.bytes -= first.bytes.len() + CHUNK_OVERHEAD;
-        // A large chunk goes out as it is, shared with the other subscribers; small ones go out together.
+        // A large chunk goes out as it is, shared with the other subscribers; small ones go out
+        // together.
         if queue.chunks.is_empty() || first.bytes.len() >= WRITE_BYTES {
             return Some(first);
         }
@@ -214,15 +218,16 @@ impl OutputBuffer {
         Some(OutputChunk { bytes: batch.freeze(), _charge: charge, _shared: None })
     }
 
-    /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant for one waiter.
+    /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant
+    /// for one waiter.
     pub(crate) async fn overrun(&self) {
         while !self.is_cut() {
             self.overrun.notified().await;
         }
     }
 
-    /// Waits until less than half of the bound waits, so that a client which sends commands and reads no replies is
-    /// made to wait before it is cut off. Cancellation safe; meant for one waiter.
+    /// Waits until less than half of the limit waits. So a client that sends commands and reads no
+    /// replies has to wait before it is disconnected. Cancellation safe; for one waiter.
     pub(crate) async fn has_room(&self) {
         while !self.queue.lock().has_room() {
             self.drained.notified().await;
@@ -230,7 +235,7 @@ impl OutputBuffer {
     }
 }
 
-/// What a client is told whose reply is too large.
+/// The error for a reply that is too large.
 pub(crate) fn too_large(most: usize) -> Reply {
     Reply::Error(format!(
         "ERR the reply has more than {most} bytes, half of embedded.output_bytes: ask for less, as with COUNT"

@@ -1,4 +1,5 @@
-//! The connections that have yet to give the password: a bounded share of all, of which the oldest makes room.
+//! Connections without the password: a bounded share of all. At the bound the oldest one is
+//! closed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ impl Unauthenticated {
         Arc::new(Self { most: (clients_max / SHARE).max(1), state: Mutex::default() })
     }
 
-    /// Takes a connection in. Cuts the oldest off where the share is full: clients give the password at once, and a connection
-    /// that only waits must not keep them out.
+    /// Adds a connection. Closes the oldest one if the share is full: clients send the password at
+    /// once, and a connection that only waits must not block them.
     pub(crate) fn enter(self: &Arc<Self>) -> UnauthenticatedPlace {
         let mut state = self.state.lock();
         let number = state.entered;
@@ -52,7 +53,7 @@ impl Unauthenticated {
         UnauthenticatedPlace { all: Arc::clone(self), number, cut }
     }
 
-    /// Cuts the oldest off. Returns whether there was one.
+    /// Closes the oldest one. Returns whether there was one.
     pub(crate) fn cut_oldest(&self) -> bool {
         let oldest = self.state.lock().connections.pop_first();
         oldest.inspect(|(_, oldest)| oldest.cancel()).is_some()
@@ -60,7 +61,7 @@ impl Unauthenticated {
 }
 
 impl UnauthenticatedPlace {
-    /// Waits until the connection has to make room. Cancellation safe.
+    /// Waits until the connection loses its place. Cancellation safe.
     pub(crate) async fn lost(&self) {
         self.cut.cancelled().await;
     }

@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tidings_event::EntryId;
 use tidings_event::log::PAYLOAD_FIELD;
 
-/// What an entry's piece of memory takes besides its bytes.
+/// The memory of an entry besides its bytes.
 const ALLOCATION_OVERHEAD: usize = 64;
 
 /// The highest id there is.
@@ -19,27 +19,27 @@ pub(crate) struct StreamEntry {
 }
 
 impl StreamEntry {
-    /// How much payload it holds, in bytes; where somebody else wrote it, all of it counts.
+    /// The bytes of its payload; of an entry that another program wrote, all bytes count.
     pub(crate) fn payload_bytes(&self) -> usize {
         self.fields.get(PAYLOAD_FIELD).map_or(self.fields.bytes(), |payload| payload.len())
     }
 
-    /// What it takes in memory, about, in bytes.
+    /// Its memory, about, in bytes.
     pub(crate) fn memory(&self) -> usize {
         size_of::<Self>() + ALLOCATION_OVERHEAD + self.fields.bytes()
     }
 }
 
-/// Names and values, one after the other, as they were given; a name may come twice.
+/// Names and values, one after the other, as they were given; a name may be there twice.
 ///
-/// They stand in one piece of memory, each behind its length in four bytes, least significant first; the same bytes are
-/// stored on disk.
+/// They are in one piece of memory, each behind its length in four bytes, least significant first;
+/// the same bytes are stored on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fields(Bytes);
 
 impl Fields {
-    /// Takes names and values in turn. They are copied: what came in is a part of a whole input buffer, and would keep all
-    /// of it.
+    /// Takes names and values in turn. They are copied: the arguments are parts of a whole input
+    /// buffer and would keep all of it in memory.
     pub(crate) fn new<T: AsRef<[u8]>>(parts: &[T]) -> Self {
         let length = |part: &T| size_of::<u32>() + part.as_ref().len();
         let mut bytes = BytesMut::with_capacity(parts.iter().map(length).sum());
@@ -52,7 +52,7 @@ impl Fields {
         Self(bytes.freeze())
     }
 
-    /// Takes stored bytes; `None` where they are not whole.
+    /// Takes stored bytes; `None` if they are not whole.
     pub(crate) fn from_stored(bytes: Bytes) -> Option<Self> {
         let fields = Self(bytes);
         let mut parts = fields.parts();
@@ -81,7 +81,7 @@ impl Fields {
         None
     }
 
-    /// What they take, in bytes.
+    /// Their size, in bytes.
     fn bytes(&self) -> usize {
         self.0.len()
     }
@@ -118,8 +118,8 @@ pub(crate) enum IdWish {
 }
 
 impl IdWish {
-    /// The id behind `last`; `None` where the wish is not beyond it. `now` are milliseconds since the Unix epoch; where the
-    /// clock has gone back, ids do not.
+    /// The id behind `last`; `None` if the wish is not beyond it. `now` are milliseconds since the
+    /// Unix epoch; if the clock goes back, ids do not.
     pub(crate) fn behind(self, last: EntryId, now: u64) -> Option<EntryId> {
         let id = match self {
             Self::Any if now > last.milliseconds => EntryId { milliseconds: now, sequence: 0 },

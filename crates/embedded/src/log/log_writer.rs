@@ -1,8 +1,9 @@
-//! The thread that keeps the logs: everything that reads or writes one is done here, in the order in which it comes.
+//! The thread that writes the logs: it does every read and write of one, in the order in which
+//! they arrive.
 //!
-//! What has come meanwhile is done together and stored together, so that many publishers share one write to the disk. Only
-//! then is anybody answered and anything announced: nobody has seen an event that a crash could take back, and the order
-//! on a channel is the order in its log.
+//! It takes all waiting commands together and stores their changes with one write, so that many
+//! publishers share it. Only then does it reply and announce. So no client has an event that a
+//! crash could lose, and the order on a channel is the order in its log.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,16 +18,18 @@ use crate::log::{LogSettings, Logs};
 use crate::pubsub::PubSub;
 use tidings_bus::{LinkState, StateCell};
 
-/// How much work may wait. Whoever brings more waits; each of them waits for one answer, or a few.
+/// The commands that may wait. A further one waits outside; each client waits for one reply, or a
+/// few.
 const QUEUE_MAX: usize = 256;
 
-/// How long an answer may take. Only a disk that does not answer comes near it.
+/// The longest time for a reply. Only a disk that does not respond takes nearly as long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How much new entries may take that are stored together: they are in memory beside all logs, and again in messages.
+/// The bytes of new entries in one write: they are in memory beside all logs, and again in
+/// messages.
 const TOGETHER_BYTES_MAX: usize = 16 << 20;
 
-/// Gives work to the thread. It ends when the last of these is dropped, or one is told to close.
+/// Sends commands to the thread. The thread ends when the last of these is dropped, or by a close.
 #[derive(Debug, Clone)]
 pub(crate) struct LogWriter {
     queue: mpsc::Sender<WriterMessage>,
@@ -34,21 +37,21 @@ pub(crate) struct LogWriter {
 
 enum WriterMessage {
     Work(Work),
-    /// Remove what has ended, write what waits to be written.
+    /// Remove ended logs, write waiting changes.
     Tidy,
     Close(oneshot::Sender<()>),
 }
 
-/// Works with the logs, and answers what is to be said when that is stored.
+/// Works with the logs, and returns the function that replies when the changes are stored.
 type Work = Box<dyn FnOnce(&mut Logs) -> Say + Send>;
 type Say = Box<dyn FnOnce(Result<&PubSub, LogWriterError>) + Send>;
 
-/// What work leads to.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Committed<T> {
-    /// For whoever brought it.
+    /// For the client that sent the command.
     pub(crate) answer: T,
-    /// For everybody.
+    /// For the subscribers of the channels.
     pub(crate) announcements: Vec<Announcement>,
 }
 
@@ -72,19 +75,19 @@ pub(crate) enum LogWriterError {
     Disk(String),
 }
 
-/// An answer to come.
+/// A pending reply.
 #[derive(Debug)]
 pub(crate) struct Pending<T>(oneshot::Receiver<Result<T, LogWriterError>>);
 
 impl<T> Committed<T> {
-    /// Nobody else is told.
+    /// A reply without an announcement.
     pub(crate) fn quietly(answer: T) -> Self {
         Self { answer, announcements: Vec::new() }
     }
 }
 
 impl<T> Pending<T> {
-    /// Waits for the answer. Dropped, the work is done all the same.
+    /// Waits for the reply. If this is dropped, the command is done nevertheless.
     pub(crate) async fn answer(self) -> Result<T, LogWriterError> {
         match timeout(PATIENCE, self.0).await {
             Ok(Ok(answer)) => answer,
@@ -95,7 +98,8 @@ impl<T> Pending<T> {
 }
 
 impl LogWriter {
-    /// Starts the thread, on logs that are kept on disk or in memory only, and waits until it has read them.
+    /// Starts the thread, on logs that are kept on disk or in memory only, and waits until it has
+    /// read them.
     pub(crate) async fn start(
         settings: LogSettings,
         disk: Option<DiskSettings>,
@@ -110,7 +114,7 @@ impl LogWriter {
                     let _ = opened.send(Ok(()));
                     keeping.run(work);
                 }
-                // Whoever wanted it may be gone.
+                // The receiver may be gone.
                 Err(error) => drop(opened.send(Err(error))),
             }
         };
@@ -136,7 +140,8 @@ impl LogWriter {
         Self::start(settings, None, Arc::clone(pubsub), state).await.unwrap()
     }
 
-    /// Brings work, waiting for a place in the queue. The answer comes when it is done and stored.
+    /// Sends a command, and waits for a place in the queue. The reply comes when it is done and
+    /// stored.
     ///
     /// Cancellation safe: either the work is in the queue or it is not.
     pub(crate) async fn submit<T: Send + 'static>(
@@ -153,7 +158,7 @@ impl LogWriter {
         Pending(answered)
     }
 
-    /// Brings work and waits for the answer.
+    /// Sends a command and waits for the reply.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Logs) -> Committed<T> + Send + 'static,
@@ -161,17 +166,17 @@ impl LogWriter {
         self.submit(work).await.answer().await
     }
 
-    /// Has what has ended removed, and what waits written. Meant to be called about once a second.
+    /// Removes ended logs, and writes waiting changes. Meant for a call every second.
     pub(crate) async fn tidy(&self) {
-        // Where the thread has stopped there is nothing to tidy.
+        // Without the thread there is nothing to remove.
         let _ = self.queue.send(WriterMessage::Tidy).await;
     }
 
-    /// Ends the thread once all work that came before is done and on the disk.
+    /// Ends the thread once all earlier commands are done and on the disk.
     pub(crate) async fn close(&self) {
         let (closed, closing) = oneshot::channel();
         if self.queue.send(WriterMessage::Close(closed)).await.is_ok() {
-            // An error says that the thread has ended, which is what was wanted.
+            // An error says that the thread has ended, as intended.
             let _ = closing.await;
         }
     }
@@ -193,12 +198,12 @@ fn say<T: Send + 'static>(done: Committed<T>, answer: oneshot::Sender<Result<T, 
             }
             Err(error) => answer.send(Err(error)),
         };
-        // Whoever asked may be gone.
+        // The receiver may be gone.
         drop(answered);
     })
 }
 
-/// What the thread works with.
+/// The state of the thread.
 struct Keeping {
     logs: Logs,
     settings: LogSettings,
@@ -232,7 +237,8 @@ impl Keeping {
         self.close();
     }
 
-    /// Does what has come, stores it, and says so. Answers who wants the end of it all, if somebody does.
+    /// Does the waiting commands, stores the changes, and replies. Returns the sender of a close,
+    /// if there is one.
     fn process(&mut self, messages: impl Iterator<Item = WriterMessage>) -> Option<oneshot::Sender<()>> {
         self.recover();
         self.logs.begin(now());
@@ -252,7 +258,7 @@ impl Keeping {
         closed
     }
 
-    /// Stores what was done, and says so.
+    /// Stores the changes, and replies.
     fn finish(&mut self, said: impl Iterator<Item = Say>) {
         self.logs.make_room();
         let stored = self.store();
@@ -274,8 +280,8 @@ impl Keeping {
         stored.map_err(LogWriterError::Disk)
     }
 
-    /// Where the disk had failed: begins anew with what is on it, as soon as it can be read again. What is in memory cannot
-    /// be relied on, since the work that failed is in it.
+    /// After a failure of the disk, begins again with its content as soon as it can be read. The
+    /// logs in memory are not valid, because they have the changes that failed.
     fn recover(&mut self) {
         let Some(disk) = &mut self.disk else { return };
         let mut logs = Logs::new(self.settings, true);

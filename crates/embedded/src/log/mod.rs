@@ -1,4 +1,4 @@
-//! The logs of the embedded bus. No I/O, no clock: whoever works with them says what time it is.
+//! The logs of the embedded bus. No I/O, no clock: the caller passes the time.
 //!
 //! | part | what it holds |
 //! | --- | --- |
@@ -6,9 +6,9 @@
 //! | `stream` | one log, and what it drops |
 //! | `page` | reading a log, and whether what is read connects to what was known |
 //! | `logs` | all logs: when each ends, what they take together |
-//! | `publish`, `idempotency_cache` | publishing as the script does it, and once where that is asked for |
-//! | `beside` | what stands beside each log: its epoch, and the mark of live events |
-//! | `change` | what changed, for whoever stores it |
+//! | `publish`, `idempotency_cache` | publishing as the script does, and idempotency keys |
+//! | `beside` | the data beside each log: its epoch, and the mark of live events |
+//! | `change` | changes, for the disk |
 
 mod beside;
 mod change;

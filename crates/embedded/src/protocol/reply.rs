@@ -16,7 +16,7 @@ pub(crate) enum Protocol {
     Resp3,
 }
 
-/// What a client is told. Forms that RESP2 lacks are written there as Redis writes them.
+/// A reply to a client. RESP2 writes the forms that it lacks as Redis does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// `+OK`. No line breaks.
@@ -26,7 +26,7 @@ pub(crate) enum Reply {
     Integer(i64),
     Bulk(Bytes),
     Null,
-    /// Nothing in the place of an array, which RESP2 tells from nothing in the place of text.
+    /// A null array, which RESP2 distinguishes from a null text.
     NullArray,
     /// Text for people; a bulk string in RESP2.
     Text(String),
@@ -35,9 +35,9 @@ pub(crate) enum Reply {
     Set(Vec<Self>),
     /// A flat array in RESP2.
     Map(Vec<(Self, Self)>),
-    /// What is encoded already, the same in both versions.
+    /// Encoded bytes, the same in both versions.
     Encoded(Bytes),
-    /// What comes without having been asked for; an array in RESP2.
+    /// A message that no command asked for; an array in RESP2.
     Push(Vec<Self>),
 }
 
@@ -55,7 +55,7 @@ impl Reply {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
-    /// What it takes in memory and on the wire, about, in bytes; rather more than less.
+    /// Its size in memory and on the wire, about, in bytes; rather more than less.
     pub(crate) fn weight(&self) -> usize {
         let bytes = match self {
             Self::Status(_) | Self::Integer(_) | Self::Null | Self::NullArray => 0,
@@ -84,12 +84,12 @@ impl Reply {
         line(out, format_args!("*{count}"));
     }
 
-    /// How many bytes the beginning of an array of so many replies takes on the wire.
+    /// The bytes of the beginning of an array of so many replies.
     pub(crate) fn array_head_bytes(count: usize) -> usize {
         "*\r\n".len() + decimal_digits(count as u64)
     }
 
-    /// How many bytes a bulk string of so many bytes takes on the wire.
+    /// The bytes of a bulk string of so many bytes.
     pub(crate) fn bulk_bytes(length: usize) -> usize {
         "$\r\n\r\n".len() + decimal_digits(length as u64) + length
     }
@@ -152,7 +152,7 @@ fn all(out: &mut BytesMut, mark: char, replies: &[Reply], protocol: Protocol) {
     }
 }
 
-/// How many digits a number has in decimal.
+/// The number of decimal digits of a number.
 pub(crate) fn decimal_digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
@@ -161,7 +161,8 @@ fn one_line(text: &str) -> String {
     text.replace(['\r', '\n'], " ")
 }
 
-/// One reply for many clients: it is encoded at most once for each version of the protocol, and its bytes are shared.
+/// One reply for many clients: it is encoded at most once for each version of the protocol, and
+/// its bytes are shared.
 #[derive(Debug)]
 pub(crate) struct SharedReply {
     reply: Reply,
@@ -174,7 +175,7 @@ impl SharedReply {
         Self { reply, resp2: OnceCell::new(), resp3: OnceCell::new() }
     }
 
-    /// The bytes for the wire, which count in the budget while anybody holds them.
+    /// The bytes for the wire, which count in the budget while they are held.
     pub(crate) fn bytes(&self, protocol: Protocol, budget: &Arc<ClientBudget>) -> (Bytes, Arc<SharedCharge>) {
         let cell = match protocol {
             Protocol::Resp2 => &self.resp2,

@@ -1,8 +1,9 @@
-//! Commands as they come in, and the bounds on them.
+//! Commands of clients, and the limits on them.
 //!
-//! The codec crate decodes. It knows no bounds, calls itself for each level of nested arrays, and starts from the beginning
-//! whenever bytes are missing. So what it gets is first measured here: a whole command of the only form that clients
-//! send, an array of bulk strings, within all bounds, once.
+//! The codec crate decodes. It has no limits, recurses for each level of nested arrays, and begins
+//! again whenever bytes are missing. So this module first measures the input. The codec gets a
+//! whole command within all limits, once, in the only form that clients send: an array of bulk
+//! strings.
 
 use std::io;
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use crate::commands;
 use crate::listener::budget::{Charge, ClientUsage};
 use crate::listener::login::{STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX};
 
-/// The most arguments of a command, its name included. `SUBSCRIBE` of all channels after a reconnect is the longest that
-/// clients send.
+/// The most arguments of a command, its name included. `SUBSCRIBE` of all channels after a
+/// reconnect is the longest that clients send.
 const ARGUMENTS_MAX: usize = 16_384;
 
 /// The longest line without line end, as in Redis (`PROTO_INLINE_MAX_SIZE`).
@@ -26,14 +27,15 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 /// A line without framing has its first word within so many bytes.
 const LINE_BEGIN_BYTES: usize = 64;
 
-/// What a command may take beyond the largest payload: its other arguments, and a payload that is somewhat too large. Such
-/// a payload is let in, so that the hub refuses it as it refuses any other, and says so.
+/// The bytes of a command beyond the largest payload: its other arguments, and a payload that is
+/// somewhat too large. Such a payload passes, so that the hub drops it like any other and reports
+/// it.
 const BESIDES_PAYLOAD_BYTES: usize = 1024 * 1024;
 
 /// An idle client keeps an input buffer of at most this size.
 const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 
-/// A command's name and arguments. The decoder answers none that is empty.
+/// A command's name and arguments. The decoder returns no empty one.
 pub type Request = Vec<Bytes>;
 
 /// Takes commands out of a client's bytes.
@@ -43,29 +45,29 @@ pub struct RequestDecoder {
     /// Whether the client has yet to give the password.
     is_stranger: bool,
     measured: Measured,
-    /// How much of a line without framing was searched for its end.
+    /// The part of a line without framing that was searched for its end.
     searched: usize,
-    /// Whether the last command came without framing.
+    /// Whether the last command had no framing.
     is_inline: bool,
-    /// What the input that waits counts as, where somebody counts.
+    /// The charge for waiting input, if it is counted.
     charge: Option<Charge>,
 }
 
-/// How far the command at the start of the buffer was measured.
+/// The part of the command at the start of the buffer that was measured.
 #[derive(Debug, Default)]
 struct Measured {
     /// So many bytes are measured.
     bytes: usize,
-    /// How far behind them the end of a line was looked for.
+    /// The part behind them that was searched for the end of a line.
     searched: usize,
-    /// So many arguments are still to come; `None` before it is known that there are any.
+    /// The number of missing arguments; `None` before it is known.
     arguments: Option<usize>,
 }
 
 /// Why a client's bytes are not read any further.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// They are no command, or beyond a bound. The text is what Redis tells the client.
+    /// They are no command, or beyond a limit. The text is that of Redis.
     #[error("Protocol error: {0}")]
     Protocol(String),
     /// All clients together hold as much as they may.
@@ -95,19 +97,20 @@ impl RequestDecoder {
         Self { charge: Some(account.hold(0, 0)), ..self }
     }
 
-    /// Counts the input that waits: what an idle client keeps counts as nothing.
+    /// Counts the waiting input: the buffer of an idle client counts as nothing.
     fn count(&mut self, buffer: &BytesMut) -> Result<(), RequestError> {
         let Some(charge) = &mut self.charge else { return Ok(()) };
         let bytes = if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { 0 };
         charge.resize(bytes).map_err(|over| RequestError::OverBudget(over.to_string()))
     }
 
-    /// From the next command on, takes only small ones, as from a client that has yet to give the password, or not.
+    /// From the next command on, takes only small ones, as from a client that has yet to give the
+    /// password, or not.
     pub fn set_stranger(&mut self, is_stranger: bool) {
         self.is_stranger = is_stranger;
     }
 
-    /// Whether the command that was decoded last came without framing.
+    /// Whether the last decoded command had no framing.
     pub fn is_inline(&self) -> bool {
         self.is_inline
     }
@@ -141,7 +144,7 @@ impl Decoder for RequestDecoder {
                 Some(b'*') => self.array(buffer)?,
                 Some(_) => inline(buffer, &mut self.searched)?,
             };
-            // A request that is complete has left the buffer: what stood before it says how it came.
+            // A complete request has left the buffer: the bytes before it show its form.
             self.is_inline = is_inline;
             match request {
                 Some(request) if request.is_empty() => {}
@@ -168,7 +171,7 @@ impl Decoder for RequestDecoder {
 }
 
 impl Measured {
-    /// Measures on. Answers the length of the command once all of it is there.
+    /// Continues to measure. Returns the length of the command once it is complete.
     fn advance(
         &mut self,
         buffer: &[u8],
@@ -219,11 +222,12 @@ impl Measured {
     }
 }
 
-/// A command without framing, as people type it into telnet: words between blanks. What was searched for its end stays
-/// searched, so that a line that comes byte by byte costs no more than one that comes at once.
+/// A command without framing, as typed into telnet: words between blanks. The search for its end
+/// continues at the same place: a line that arrives byte by byte costs no more than a whole one.
 ///
-/// A page can make a browser connect here and send bytes of its choice behind a TLS, HTTP or FTP opening. So the first bytes of a
-/// line decide: a line that does not begin with a command, or holds control characters, is an error and ends the connection.
+/// A page can make a browser connect here and send bytes of its choice behind a TLS, HTTP or FTP
+/// opening. So the first bytes of a line decide. A line that does not begin with a command, or
+/// holds control characters, is an error and ends the connection.
 fn inline(buffer: &mut BytesMut, searched: &mut usize) -> Result<Option<Request>, RequestError> {
     if !is_plain(buffer, *searched) || !begins_with_command(buffer) {
         return Err(protocol("neither RESP nor a command of the embedded bus"));
@@ -252,7 +256,8 @@ fn is_plain(bytes: &[u8], from: usize) -> bool {
     line.copied().all(|byte| !byte.is_ascii_control() || matches!(byte, b'\t' | b'\r'))
 }
 
-/// Whether the line at the start of the bytes is blank, or begins with a command's name, as far as it is there.
+/// Whether the line at the start of the bytes is blank, or begins with a command's name, as far as
+/// it is there.
 fn begins_with_command(bytes: &[u8]) -> bool {
     let bytes = &bytes[..bytes.len().min(LINE_BEGIN_BYTES)];
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -267,8 +272,8 @@ fn begins_with_command(bytes: &[u8]) -> bool {
     }
 }
 
-/// The line at the start of the bytes, without its end, once all of it is there. Where it is not, `searched` keeps how far its
-/// end was looked for.
+/// The line at the start of the bytes, without its end, once all of it is there. Where it is not,
+/// `searched` keeps how far its end was looked for.
 fn line<'a>(bytes: &'a [u8], searched: &mut usize, what: &str) -> Result<Option<&'a [u8]>, RequestError> {
     let Some(end) = find(bytes, std::mem::take(searched), b'\r') else {
         *searched = bytes.len();
@@ -285,7 +290,7 @@ fn line<'a>(bytes: &'a [u8], searched: &mut usize, what: &str) -> Result<Option<
     }
 }
 
-/// Where a byte is within the longest line, looked for from a place on.
+/// The place of a byte within the longest line, searched from a place on.
 fn find(bytes: &[u8], from: usize, wanted: u8) -> Option<usize> {
     let line = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
     line.get(from..)?.iter().position(|&byte| byte == wanted).map(|at| from + at)

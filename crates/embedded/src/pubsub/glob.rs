@@ -1,13 +1,15 @@
 //! Patterns as `PSUBSCRIBE` takes them.
 
-/// Whether a pattern matches a whole name, as Redis 7.0 decides it: `?` is one byte, `*` any bytes, `[a-z]`, `[^a-z]` a
-/// byte of a set or outside it, `\` takes the special meaning from the byte behind it.
+/// Whether a pattern matches a whole name, as in Redis 7.0. `?` is one byte, `*` any bytes,
+/// `[a-z]` and `[^a-z]` a byte inside or outside of a set. `\` removes the special meaning of the
+/// byte behind it.
 ///
-/// A set that is never closed ends with the pattern. Only the last `*` is ever tried again, so the time is at most the
-/// product of both lengths; the recursion that Redis uses can take exponentially long.
+/// A set without an end ends with the pattern. Only the last `*` is tried again, so the time is at
+/// most the product of both lengths. The recursion of Redis can take exponential time.
 pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut read) = (0, 0);
-    // Where to go on when the bytes behind the last `*` do not fit: the pattern behind it, and one byte more for it.
+    // The place to go on if the bytes behind the last `*` do not fit: the pattern behind it, and
+    // one byte more for it.
     let mut retry = None;
     while read < name.len() {
         if pattern.get(at) == Some(&b'*') {
@@ -29,7 +31,7 @@ pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     rest.is_empty() || (!name.is_empty() && rest.iter().all(|&byte| byte == b'*'))
 }
 
-/// How many bytes of the pattern take this one byte, if they do.
+/// The number of bytes of the pattern that match this one byte, if they do.
 fn step(pattern: &[u8], byte: u8) -> Option<usize> {
     match *pattern {
         [] => None,

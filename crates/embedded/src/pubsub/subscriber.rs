@@ -10,17 +10,18 @@ use crate::listener::output_buffer::OutputBuffer;
 use crate::protocol::reply::Reply;
 use crate::pubsub::{ClientId, PubSub, PubSubClient, SubscriptionKind};
 
-/// The longest name of a channel and the longest pattern, in bytes. Redis has no such bound; here it bounds the time that
-/// matching takes while everybody waits.
+/// The longest name of a channel and the longest pattern, in bytes. Redis has no such limit; here
+/// it bounds the time of a match under the lock.
 pub(crate) const NAME_BYTES_MAX: usize = 1024;
 
-/// The most that the names of one client's subscriptions may take, in bytes: some 10,000 subscriptions.
+/// The most that the names of one client's subscriptions may take, in bytes: some 10,000
+/// subscriptions.
 const SUBSCRIPTIONS_BYTES_MAX: usize = 1024 * 1024;
 
-/// What a subscription takes besides its name.
+/// The charge for a subscription besides its name.
 const SUBSCRIPTION_OVERHEAD: usize = 64;
 
-/// What a subscription takes in memory besides, at the client and where messages are passed on.
+/// Its memory besides, in the client and in `PubSub`.
 const SUBSCRIPTION_MEMORY: usize = 192;
 
 /// A client's subscriptions. They end when this is dropped.
@@ -63,17 +64,17 @@ impl RedisSubscriber {
         self.member.id
     }
 
-    /// What waits to be written to the client.
+    /// The output of the client.
     pub(crate) fn output_buffer(&self) -> &Arc<OutputBuffer> {
         &self.member.output_buffer
     }
 
-    /// How many subscriptions there are.
+    /// The number of subscriptions.
     pub(crate) fn count(&self) -> usize {
         self.channels.len() + self.patterns.len()
     }
 
-    /// Subscribes, and confirms it to the client, also where the subscription stands already.
+    /// Subscribes, and confirms it to the client, also if it is subscribed already.
     pub(crate) fn subscribe(&mut self, kind: SubscriptionKind, name: &Bytes) -> Result<(), SubscriberError> {
         if name.len() > NAME_BYTES_MAX {
             return Err(SubscriberError::Name);
@@ -88,7 +89,7 @@ impl RedisSubscriber {
         }
         self.charge.resize(bytes + SUBSCRIPTION_MEMORY * (self.count() + 1))?;
         self.bytes = bytes;
-        // A copy: the name that came in is a part of the whole input buffer, and would keep all of it.
+        // A copy: the name is a part of the whole input buffer and would keep all of it in memory.
         let name = Bytes::copy_from_slice(name);
         self.names(kind).insert(name.clone());
         let confirmation = self.change(kind, true, Some(&name));
@@ -96,7 +97,7 @@ impl RedisSubscriber {
         Ok(())
     }
 
-    /// Ends a subscription, and confirms it to the client, also where there was none.
+    /// Ends a subscription, and confirms it to the client, also if there was none.
     pub(crate) fn unsubscribe(&mut self, kind: SubscriptionKind, name: &Bytes) {
         if self.names(kind).remove(name) {
             self.bytes -= name.len() + SUBSCRIPTION_OVERHEAD;
@@ -107,7 +108,7 @@ impl RedisSubscriber {
         self.output_buffer().reply(&self.change(kind, false, Some(name)));
     }
 
-    /// Ends all subscriptions of a kind, and confirms each; where there is none, that.
+    /// Ends all subscriptions of a kind, and confirms each; without one it confirms that.
     pub(crate) fn unsubscribe_all(&mut self, kind: SubscriptionKind) {
         let names: Vec<Bytes> = self.names(kind).iter().cloned().collect();
         if names.is_empty() {

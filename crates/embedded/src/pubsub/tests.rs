@@ -3,7 +3,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::pubsub::subscriber::{NAME_BYTES_MAX, RedisSubscriber, SubscriberError};
 
-/// A feed that writes down what it gets.
+/// A handler that records its calls.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<String>>);
 
@@ -64,7 +64,7 @@ fn subscriber(pubsub: &Arc<PubSub>, output_bytes: usize) -> RedisSubscriber {
     RedisSubscriber::new(Arc::clone(pubsub), OutputBuffer::new(output_bytes))
 }
 
-/// What waits for a subscriber, with line ends made visible.
+/// The output of a subscriber, with visible line ends.
 fn waiting(subscriber: &RedisSubscriber) -> String {
     let mut text = String::new();
     while let Some(Some(bytes)) = subscriber.output_buffer().next().now_or_never() {

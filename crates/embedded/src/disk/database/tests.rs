@@ -89,7 +89,7 @@ fn what_is_not_durable_yet_is_lost_as_a_whole() {
     let stored = logs.get(b"workspace:a").unwrap().len();
     work(&mut logs);
     database.store(&logs.take_changes(), false).unwrap();
-    // What a crash leaves: the file as it is while it is open.
+    // The state after a crash: the file as it is while it is open.
     std::fs::copy(&path, &copy).unwrap();
     let (after_crash, mut restored) = open(&copy);
     assert_eq!(restored.get(b"workspace:a").unwrap().len(), stored);
@@ -141,7 +141,7 @@ fn files_that_are_none_of_ours_are_refused() {
     assert!(refusal(&path("newer")).ends_with("was written by another version of Tidings"));
 }
 
-/// Damage is told, or does no harm; it is never taken for events.
+/// Damage is reported, or has no effect; it never becomes an event.
 #[test]
 fn a_damaged_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
@@ -161,7 +161,7 @@ fn a_damaged_file_is_refused() {
         random.fill(&mut bytes[at..at + 64]);
         let damaged = directory.path().join("damaged");
         std::fs::write(&damaged, &bytes).unwrap();
-        // Where this is built for tests, redb says by a panic that it sees what it never wrote.
+        // In a build for tests, redb panics if it reads pages that it never wrote.
         let outcome = std::panic::catch_unwind(|| {
             let database = Database::open(&damaged)?;
             let mut restored = new_logs();

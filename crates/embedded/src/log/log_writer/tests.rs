@@ -12,7 +12,7 @@ const SETTINGS: LogSettings = LogSettings {
 
 const LOG: Bytes = Bytes::from_static(b"workspace:a");
 
-/// A keeper on a file, and all that it was given to tell.
+/// A writer on a file, and all that it announced.
 async fn log_writer(path: &std::path::Path, sync: LogSync) -> Result<LogWriter, OpenError> {
     let disk = DiskSettings { path: path.to_owned(), sync };
     let state = Arc::new(StateCell::new("embedded"));

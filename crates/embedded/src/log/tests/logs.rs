@@ -1,4 +1,4 @@
-//! All logs together: their ends, their memory, and whether the changes tell all.
+//! All logs together: their ends, their memory, and whether the changes are complete.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -110,7 +110,7 @@ fn beyond_the_memory_the_log_nearest_to_its_end_goes() {
     logs.make_room();
     assert!(logs.get(b"soon").is_none());
     assert!(logs.get(b"late").is_some() && logs.get(b"later").is_some());
-    // The last one standing loses its older half instead.
+    // The last one left loses its older half instead.
     for _ in 0..10 {
         logs.append(&key("later"), IdWish::Any, fields()).unwrap();
     }
@@ -121,7 +121,7 @@ fn beyond_the_memory_the_log_nearest_to_its_end_goes() {
     assert!(later.tally().lost.is_some());
 }
 
-/// What a disk would hold: nothing but what the changes said.
+/// The content of a disk: the changes, and nothing else.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Disk {
     entries: BTreeMap<(Bytes, EntryId), Fields>,
@@ -256,7 +256,7 @@ proptest! {
                         prop_assert_eq!(restored.epoch(key), logs.epoch(key));
                         prop_assert_eq!(restored.live(key), logs.live(key));
                     }
-                    // Going on with what was stored is as good as going on.
+                    // A restart from the stored state makes no difference.
                     if fastrand::bool() {
                         restored.take_changes();
                         logs = restored;

@@ -119,7 +119,8 @@ fn a_log_is_bounded_by_count_age_and_bytes() {
     logs.publish(&key("a"), &Publish { age: 10, ..of(&["7"]) }).unwrap();
     assert_eq!(ids(&logs, "a")[0], id(1050, 0));
     assert_eq!(logs.expires(b"a"), Some(1070));
-    // The oldest stays for as long as there is no more than this behind it; however large, the newest stays.
+    // The oldest stays for as long as there is no more than this behind it; however large, the
+    // newest stays.
     for (bytes, payload, expected) in [(10, "12345", 6), (6, "6", 3), (1, "a large one", 1)] {
         logs.publish(&key("a"), &Publish { bytes, ..of(&[payload]) }).unwrap();
         assert_eq!(ids(&logs, "a").len(), expected, "{bytes}");

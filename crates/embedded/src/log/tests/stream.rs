@@ -48,7 +48,7 @@ impl Model {
         }
     }
 
-    /// What a reader is told: by what was ever written, not by what a log can know.
+    /// The page for a reader: by all entries ever written, which a log itself cannot know.
     fn page(&self, span: Span, count: usize) -> LogPage {
         let entry = |(id, payload): &(EntryId, Vec<u8>)| LogEntry {
             id: *id,
