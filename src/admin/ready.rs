@@ -52,7 +52,7 @@ mod tests {
 
     /// A node is ready only if its own messages return through the bus.
     #[test]
-    fn ready_only_when_messages_come_back() {
+    fn ready_only_while_probes_return() {
         let silence_max = Duration::from_secs(6);
         assert!(unready(&up(Some(1)), false, silence_max).is_empty());
         assert_eq!(

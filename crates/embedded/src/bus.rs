@@ -20,7 +20,7 @@ use crate::listener::connection::ClientRules;
 use crate::listener::login::Password;
 use crate::listener::unauthenticated::Unauthenticated;
 use crate::log::log_writer::{Announcement, Committed, LogWriter};
-use crate::log::{LogSettings, NotPublished, OnceBounds, Publish};
+use crate::log::{IdempotencyBounds, LogSettings, NotPublished, Publish};
 use crate::one_time_store::OneTimeStore;
 use crate::pubsub::PubSub;
 use crate::settings::EmbeddedConfig;
@@ -83,7 +83,7 @@ impl EmbeddedBus {
             age: retention.seconds.duration(),
             bytes: retention.bytes,
             memory: config.log_bytes,
-            idempotency_cache: OnceBounds {
+            idempotency_cache: IdempotencyBounds {
                 log: config.idempotency_workspace_bytes,
                 all: config.idempotency_bytes,
             },
@@ -194,13 +194,13 @@ impl Bus for EmbeddedBus {
                 Ok(publishing) => {
                     let announce = |message| Announcement { channel: channel.clone(), message };
                     let announcements = publishing.messages.into_iter().map(announce).collect();
-                    Committed { answer: Ok(publishing.ids), announcements }
+                    Committed { reply: Ok(publishing.ids), announcements }
                 }
                 Err(error @ NotPublished::NoId(_)) => {
-                    Committed::quietly(Err(PublishError::Refused(error.to_string())))
+                    Committed::without_announcements(Err(PublishError::Refused(error.to_string())))
                 }
                 Err(error @ NotPublished::KeysFull(_)) => {
-                    Committed::quietly(Err(PublishError::Busy(error.to_string())))
+                    Committed::without_announcements(Err(PublishError::Busy(error.to_string())))
                 }
             });
             work.await.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
@@ -216,7 +216,9 @@ impl Bus for EmbeddedBus {
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
         let key = self.channel(workspace);
         async move {
-            let work = self.log_writer.ask(move |logs| Committed::quietly(logs.page(&key, span, count)));
+            let work = self
+                .log_writer
+                .ask(move |logs| Committed::without_announcements(logs.page(&key, span, count)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()
@@ -230,7 +232,9 @@ impl Bus for EmbeddedBus {
         let key = self.channel(workspace);
         let slack = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
         async move {
-            let work = self.log_writer.ask(move |logs| Committed::quietly(logs.mark_live(&key, slack)));
+            let work = self
+                .log_writer
+                .ask(move |logs| Committed::without_announcements(logs.mark_live(&key, slack)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()

@@ -56,7 +56,7 @@ mod tests {
 
     /// A stored value is taken once, within its time.
     #[test]
-    fn a_value_is_taken_once_and_only_in_its_time() {
+    fn value_is_taken_once_within_its_time() {
         let (one_time_store, now) = (OneTimeStore::default(), Instant::now());
         let (one, two) = (Bytes::from_static(b"1"), Bytes::from_static(b"2"));
         let second = Duration::from_secs(1);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many_and_again_when_they_have_ended() {
+    fn limit_holds_and_ended_connections_free_places() {
         let (one_time_store, now, second) = (OneTimeStore::default(), Instant::now(), Duration::from_secs(1));
         for number in 0..VALUES_MAX {
             assert!(one_time_store.keep(&number.to_string(), Bytes::new(), second, now));

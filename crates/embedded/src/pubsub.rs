@@ -35,7 +35,7 @@ pub(crate) struct PubSub {
 struct PubSubState {
     bus_handler: Option<Arc<dyn BusHandler>>,
     /// The workspaces whose subscription was confirmed to the handler.
-    fed: HashSet<WorkspaceId>,
+    confirmed: HashSet<WorkspaceId>,
     channels: HashMap<Bytes, Vec<PubSubClient>>,
     patterns: BTreeMap<Bytes, Vec<PubSubClient>>,
 }
@@ -101,7 +101,7 @@ impl PubSub {
     /// Ends all delivery to the handler.
     pub(crate) fn detach(&self) {
         let mut state = self.state.lock();
-        state.fed.clear();
+        state.confirmed.clear();
         let bus_handler = state.bus_handler.take();
         drop(state);
         drop(bus_handler);
@@ -110,7 +110,7 @@ impl PubSub {
     /// Subscribes the node to a workspace, or confirms an existing subscription again.
     pub(crate) fn confirm(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
-        state.fed.insert(workspace.clone());
+        state.confirmed.insert(workspace.clone());
         if let Some(bus_handler) = &state.bus_handler {
             bus_handler.confirmed(workspace);
         }
@@ -118,7 +118,7 @@ impl PubSub {
 
     /// Ends the node's subscription to a workspace.
     pub(crate) fn release(&self, workspace: &WorkspaceId) {
-        self.state.lock().fed.remove(workspace);
+        self.state.lock().confirmed.remove(workspace);
     }
 
     /// Delivers a message to all subscribers of a channel. Returns their number: Redis clients,
@@ -130,7 +130,8 @@ impl PubSub {
     /// The number of receivers of a message on a channel now.
     pub(crate) fn receivers(&self, channel: &Bytes) -> usize {
         let state = self.state.lock();
-        let node = self.fed(&state, channel).is_some() || self.orders_to(&state, channel).is_some();
+        let node =
+            self.confirmed(&state, channel).is_some() || self.control_handler(&state, channel).is_some();
         let patterns = state.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
         let by_pattern: usize = patterns.map(|(_, members)| members.len()).sum();
         usize::from(node) + state.channels.get(channel).map_or(0, Vec::len) + by_pattern
@@ -141,33 +142,33 @@ impl PubSub {
         let state = self.state.lock();
         if let Some(bus_handler) = &state.bus_handler {
             bus_handler.interrupted();
-            for workspace in &state.fed {
+            for workspace in &state.confirmed {
                 bus_handler.confirmed(workspace);
             }
         }
     }
 
     /// The handler and the workspace, if the handler gets the messages of the channel.
-    fn fed<'a>(
+    fn confirmed<'a>(
         &self,
         state: &'a PubSubState,
         channel: &[u8],
     ) -> Option<(&'a Arc<dyn BusHandler>, &'a WorkspaceId)> {
-        Some((state.bus_handler.as_ref()?, state.fed.get(self.workspace_text(channel)?)?))
+        Some((state.bus_handler.as_ref()?, state.confirmed.get(self.workspace_text(channel)?)?))
     }
 
     /// The handler, if the channel is the control channel.
-    fn orders_to<'a>(&self, state: &'a PubSubState, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
+    fn control_handler<'a>(&self, state: &'a PubSubState, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
         state.bus_handler.as_ref().filter(|_| channel == self.control.as_bytes())
     }
 
     fn deliver(&self, state: &PubSubState, channel: &Bytes, message: &Bytes) -> usize {
         let mut receivers = 0;
-        if let Some((bus_handler, workspace)) = self.fed(state, channel) {
+        if let Some((bus_handler, workspace)) = self.confirmed(state, channel) {
             bus_handler.message(workspace, message.clone());
             receivers += 1;
         }
-        if let Some(bus_handler) = self.orders_to(state, channel) {
+        if let Some(bus_handler) = self.control_handler(state, channel) {
             bus_handler.control(message.clone());
             receivers += 1;
         }
@@ -231,7 +232,7 @@ impl PubSub {
         let state = self.state.lock();
         let clients = state.channels.keys().cloned();
         let node = state
-            .fed
+            .confirmed
             .iter()
             .map(|workspace| Bytes::from(format!("{}{workspace}", self.prefix)))
             .filter(|channel| !state.channels.contains_key(channel));
@@ -247,8 +248,8 @@ impl PubSub {
     /// The number of subscribers of a channel by name, the node included.
     pub(crate) fn listeners(&self, channel: &[u8]) -> usize {
         let state = self.state.lock();
-        let node = self.workspace_text(channel).is_some_and(|text| state.fed.contains(text))
-            || self.orders_to(&state, channel).is_some();
+        let node = self.workspace_text(channel).is_some_and(|text| state.confirmed.contains(text))
+            || self.control_handler(&state, channel).is_some();
         state.channels.get(channel).map_or(0, Vec::len) + usize::from(node)
     }
 

@@ -39,8 +39,8 @@ async fn accept<B: Buf>(
     request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
-    if let Some(surplus) = request_context.peer.surplus {
-        return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
+    if let Some(exceeded) = request_context.peer.exceeded {
+        return Err(Problem::unavailable(exceeded.to_string(), app.streams.retry));
     }
     app.origins.check_sender(&request_context.headers, &request_context.peer.client)?;
     let workspace = workspace(id)?;

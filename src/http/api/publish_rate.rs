@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn workspaces_whose_buckets_are_full_are_forgotten() {
+    fn workspaces_with_full_buckets_are_dropped() {
         let rate = PublishRate::new(Rates::new(1_000_000, 0));
         for number in 0..1000 {
             rate.check(&WorkspaceId::parse(&number.to_string()).unwrap(), 1, 1).unwrap();

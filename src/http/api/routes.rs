@@ -99,7 +99,7 @@ pub fn public(app: &Arc<PublicApi>, base_path: &str) -> BoxedFilter<(Response,)>
     let subscribe = warp::get().and(events.clone()).and(request_context.clone()).then(
         move |id: String, request_context: RequestContext| {
             let app = Arc::clone(&subscriber_app);
-            async move { answer(stream::open(&app, &id, request_context).await) }
+            async move { respond(stream::open(&app, &id, request_context).await) }
         },
     );
 
@@ -107,7 +107,7 @@ pub fn public(app: &Arc<PublicApi>, base_path: &str) -> BoxedFilter<(Response,)>
     let inspect = warp::head().and(events.clone()).and(request_context.clone()).then(
         move |id: String, request_context: RequestContext| {
             let app = Arc::clone(&inspector_app);
-            async move { answer(stream::head(&app, &id, request_context).await) }
+            async move { respond(stream::head(&app, &id, request_context).await) }
         },
     );
 
@@ -116,7 +116,7 @@ pub fn public(app: &Arc<PublicApi>, base_path: &str) -> BoxedFilter<(Response,)>
         warp::post().and(events.clone()).and(request_context.clone()).and(warp::body::stream()).then(
             move |id: String, request_context: RequestContext, body| {
                 let app = Arc::clone(&publisher_app);
-                async move { answer(publish::publish(&app, &id, &request_context, body).await) }
+                async move { respond(publish::publish(&app, &id, &request_context, body).await) }
             },
         );
 
@@ -124,7 +124,7 @@ pub fn public(app: &Arc<PublicApi>, base_path: &str) -> BoxedFilter<(Response,)>
     let issue = warp::post().and(ticket_path.clone()).and(request_context).and(warp::body::stream()).then(
         move |request_context: RequestContext, body| {
             let app = Arc::clone(&issuer_app);
-            async move { answer(tickets::issue(&app, &request_context, body).await) }
+            async move { respond(tickets::issue(&app, &request_context, body).await) }
         },
     );
     let ticket_preflight = {
@@ -172,7 +172,7 @@ pub(crate) fn end() -> impl Filter<Extract = (), Error = Rejection> + Clone {
     warp::path::end().and(warp::path::full()).and_then(ended).untuple_one()
 }
 
-fn answer(result: Result<Response, Problem>) -> Response {
+fn respond(result: Result<Response, Problem>) -> Response {
     result.unwrap_or_else(Problem::into_response)
 }
 

@@ -61,12 +61,12 @@ pub(crate) async fn head(
     request_context: RequestContext,
 ) -> Result<Response, Problem> {
     let StreamRequest { workspace, query, by_status } = StreamRequest::of(app, id, &request_context)?;
-    if let Some(surplus) = request_context.peer.surplus {
-        return full(app, surplus.to_string(), by_status);
+    if let Some(exceeded) = request_context.peer.exceeded {
+        return full(app, exceeded.to_string(), by_status);
     }
     match app.authenticator.inspect(&workspace, &request_context.credentials(query.ticket.as_deref())).await {
         Ok(()) => Ok(as_stream(without_length())),
-        Err(denial) => denied::stream_answer(app, &denial, by_status),
+        Err(denial) => denied::stream_response(app, &denial, by_status),
     }
 }
 
@@ -86,18 +86,18 @@ pub(crate) async fn open(
         .unwrap_or(Start::Head);
     let place = match request_context.peer.enter() {
         Ok(place) => place,
-        Err(surplus) => {
-            if request_context.peer.surplus.is_none() {
+        Err(exceeded) => {
+            if request_context.peer.exceeded.is_none() {
                 // Connections are counted when they are accepted.
-                app.metrics.count_refusal(surplus.reason());
+                app.metrics.count_refusal(exceeded.reason());
             }
-            return full(app, surplus.to_string(), by_status);
+            return full(app, exceeded.to_string(), by_status);
         }
     };
     let credentials = request_context.credentials(query.ticket.as_deref());
     let connection_gate = match app.authenticator.admit(Action::Subscribe, &workspace, &credentials).await {
         Ok(connection_gate) => connection_gate,
-        Err(denial) => return denied::stream_answer(app, &denial, by_status),
+        Err(denial) => return denied::stream_response(app, &denial, by_status),
     };
     let candidate = Candidate { workspace: workspace.clone(), identity: connection_gate.identity.clone() };
     let stream_guard = match app.open.admit(candidate) {
@@ -109,7 +109,7 @@ pub(crate) async fn open(
         }
     };
     if let Err(denial) = app.authenticator.check_bans(&workspace, &connection_gate.identity) {
-        return denied::stream_answer(app, &denial, by_status);
+        return denied::stream_response(app, &denial, by_status);
     }
     let filter =
         SubscriptionFilter { user: connection_gate.identity.user.as_ref().map(UserId::key), ..query.filter };
@@ -141,7 +141,7 @@ pub(crate) async fn open(
     let until = app.streams.draw_until(connection_gate.identity.expires);
     app.authenticator.watch(stream_guard.handle(), workspace, connection_gate);
     let terms = Terms { stream_guard, place, until };
-    let recipient = Recipient { address: peer.address, client: peer.client.address, cut: peer.cut };
+    let recipient = Recipient { address: peer.address, client: peer.client.address, cut: peer.close_reason };
     if let Some(handoff) = peer.handoff {
         handoff.grant(PendingStream::new(subscriber, terms, &recipient));
         return Ok(as_stream(without_length()));

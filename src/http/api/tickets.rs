@@ -42,8 +42,8 @@ async fn grant<B: Buf>(
     request_context: &RequestContext,
     stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Problem> {
-    if let Some(surplus) = request_context.peer.surplus {
-        return Err(Problem::unavailable(surplus.to_string(), app.streams.retry));
+    if let Some(exceeded) = request_context.peer.exceeded {
+        return Err(Problem::unavailable(exceeded.to_string(), app.streams.retry));
     }
     // A page elsewhere must not get a ticket with its visitor's cookie.
     app.origins.check_sender(&request_context.headers, &request_context.peer.client)?;

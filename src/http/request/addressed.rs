@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_is_the_text_or_the_json_as_it_stands() {
+    fn payload_is_the_text_or_the_json_as_written() {
         for (json, payload, to) in [
             (r#"{"data":"a \"b\"\n"}"#, "a \"b\"\n", None),
             (
@@ -81,7 +81,7 @@ mod tests {
 
     /// A mistake in an envelope is an error; it never publishes to all clients.
     #[test]
-    fn what_is_no_envelope_is_refused() {
+    fn malformed_envelope_is_rejected() {
         for json in [
             "",
             "{}",

@@ -22,7 +22,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
-    _room: BodyRoom,
+    _permit: BodyRoom,
 }
 
 /// Waits for memory, then collects a body of at most `bytes_max` bytes. Each of the two takes
@@ -60,7 +60,7 @@ pub(crate) async fn receive<B: Buf>(
     }
     let bytes_max = announced.unwrap_or(bytes_max);
     let waiting = app.bodies.enter(keys, request_context.peer.client.address, bytes_max);
-    let Ok(room) = tokio::time::timeout(app.body_timeout, waiting).await else {
+    let Ok(permit) = tokio::time::timeout(app.body_timeout, waiting).await else {
         app.metrics.count_refusal("body-bytes");
         return Err(Problem::rate_limited(
             "too many bodies are being received, yours among them (limits.body_bytes): send fewer at a time",
@@ -75,7 +75,7 @@ pub(crate) async fn receive<B: Buf>(
             "the request's body did not arrive in time",
         ))
     })?;
-    Ok(Received { bytes, _room: room })
+    Ok(Received { bytes, _permit: permit })
 }
 
 /// Whether a `Content-Encoding` leaves the body as it is.

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_header_is_not_believed() {
+    fn other_header_is_not_trusted() {
         let forged = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "198.51.100.1")];
         assert_eq!(client("10.0.0.1", &forged).address.to_string(), "198.51.100.1");
         let rules = proxies(ForwardedHeader::Forwarded);
@@ -161,18 +161,18 @@ mod tests {
     #[test]
     fn scheme_and_host_count_each_by_itself() {
         let (proto, host) = (("x-forwarded-proto", "https"), ("x-forwarded-host", "live.example"));
-        let told = |lines: &[(&'static str, &str)]| {
+        let found = |lines: &[(&'static str, &str)]| {
             let seen = client("10.0.0.1", lines);
             assert_eq!(seen.address.to_string(), "10.0.0.1");
             (seen.scheme, seen.host.unwrap_or_default())
         };
         let own = "broker.internal:8080".to_owned();
-        assert_eq!(told(&[proto]), (Some(Scheme::Https), own.clone()));
-        assert_eq!(told(&[host]), (None, "live.example".to_owned()));
-        assert_eq!(told(&[proto, host]), (Some(Scheme::Https), "live.example".to_owned()));
-        assert_eq!(told(&[("x-forwarded-for", "unknown"), proto]), (Some(Scheme::Https), own.clone()));
+        assert_eq!(found(&[proto]), (Some(Scheme::Https), own.clone()));
+        assert_eq!(found(&[host]), (None, "live.example".to_owned()));
+        assert_eq!(found(&[proto, host]), (Some(Scheme::Https), "live.example".to_owned()));
+        assert_eq!(found(&[("x-forwarded-for", "unknown"), proto]), (Some(Scheme::Https), own.clone()));
         // Appended to a client's own entry, the nearest one is the proxy's.
-        assert_eq!(told(&[("x-forwarded-proto", "https, http")]), (Some(Scheme::Http), own.clone()));
+        assert_eq!(found(&[("x-forwarded-proto", "https, http")]), (Some(Scheme::Http), own.clone()));
         let stranger = client("203.0.113.9", &[proto, host]);
         assert_eq!((stranger.scheme, stranger.host), (None, Some(own)));
     }
@@ -196,16 +196,16 @@ mod tests {
         #[test]
         fn a_client_cannot_choose_its_address_by_forwarded(forged in "[ -~]{0,80}|[for=\",;\\\\1. ]{0,40}") {
             let rules = proxies(ForwardedHeader::Forwarded);
-            let told = r#"for="[2001:db8::7]:443";proto=https;by="_edge""#;
+            let found = r#"for="[2001:db8::7]:443";proto=https;by="_edge""#;
             let seen = |lines: &[(&'static str, &str)]| {
                 let peer = "10.0.0.1".parse().unwrap();
                 rules.client(peer, false, &Uri::from_static("/"), &headers(lines)).address.to_string()
             };
             // In a line of its own the proxy's entry is separate.
-            prop_assert_eq!(seen(&[("forwarded", &forged), ("forwarded", told)]), "2001:db8::7");
+            prop_assert_eq!(seen(&[("forwarded", &forged), ("forwarded", found)]), "2001:db8::7");
             // Appended to a line with an open quote, it may become unreadable; no other entry
             // takes its place.
-            let joined = seen(&[("forwarded", &format!("{forged}, {told}"))]);
+            let joined = seen(&[("forwarded", &format!("{forged}, {found}"))]);
             prop_assert!(joined == "2001:db8::7" || joined == "10.0.0.1", "{}", joined);
         }
     }

@@ -85,8 +85,8 @@ pub(crate) fn hops(headers: &HeaderMap, header: ForwardedHeader) -> Vec<Hop> {
             };
             // Each header counts by itself: a proxy that names no client may still name scheme and
             // host.
-            let told = usize::from(!schemes.is_empty() || !hosts.is_empty());
-            (0..clients.len().max(told)).map(hop).collect()
+            let found = usize::from(!schemes.is_empty() || !hosts.is_empty());
+            (0..clients.len().max(found)).map(hop).collect()
         }
     }
 }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_with_ports_quotes_and_brackets() {
+    fn address_may_have_port_quotes_and_brackets() {
         for (element, expected) in [
             (r#"for="192.0.2.43:47011""#, Some("192.0.2.43")),
             (r#"for="192.0.2.43:_port""#, Some("192.0.2.43")),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kin_of_x_forwarded_for_are_appended_to_or_written_once() {
+    fn x_forwarded_headers_are_appended_to_or_replaced() {
         let appended = headers(&[
             ("x-forwarded-for", "203.0.113.7, 2001:db8::1"),
             ("x-forwarded-for", "10.0.0.2:1234"),
@@ -313,26 +313,26 @@ mod tests {
     #[test]
     fn no_more_hops_than_the_bound_and_those_the_nearest() {
         let many: Vec<String> = (0..200).map(|number| format!("192.0.2.{number}")).collect();
-        let told = hops(&headers(&[("x-forwarded-for", &many.join(","))]), ForwardedHeader::XForwardedFor);
-        assert_eq!(told.len(), HOPS_MAX);
-        assert_eq!(told[0], hop(Some("192.0.2.199"), None, None));
+        let found = hops(&headers(&[("x-forwarded-for", &many.join(","))]), ForwardedHeader::XForwardedFor);
+        assert_eq!(found.len(), HOPS_MAX);
+        assert_eq!(found[0], hop(Some("192.0.2.199"), None, None));
     }
 
     proptest! {
         #[test]
-        fn whatever_stands_in_a_header_is_taken_apart(lines in proptest::collection::vec("[ -~]{0,80}", 0..4)) {
+        fn any_header_is_parsed(lines in proptest::collection::vec("[ -~]{0,80}", 0..4)) {
             for (header, name) in
                 [(ForwardedHeader::Forwarded, "forwarded"), (ForwardedHeader::XForwardedFor, "x-forwarded-for")]
             {
                 let lines: Vec<_> = lines.iter().map(|line| (name, line.as_str())).collect();
-                let told = hops(&headers(&lines), header);
-                prop_assert!(told.len() <= HOPS_MAX);
-                prop_assert!(told.iter().flat_map(|hop| &hop.host).all(|host| is_host(host)));
+                let found = hops(&headers(&lines), header);
+                prop_assert!(found.len() <= HOPS_MAX);
+                prop_assert!(found.iter().flat_map(|hop| &hop.host).all(|host| is_host(host)));
             }
         }
 
         #[test]
-        fn a_quoted_string_stands_for_what_was_quoted(content in "[ -~]{0,40}") {
+        fn quoted_string_is_its_content(content in "[ -~]{0,40}") {
             let quoted = format!("\"{}\"", content.replace('\\', "\\\\").replace('"', "\\\""));
             prop_assert_eq!(value(quoted.as_bytes()), Some(content));
         }

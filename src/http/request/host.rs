@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn local_names_are_those_that_nobody_else_can_hold() {
+    fn local_names_belong_to_this_machine_alone() {
         for host in [
             "127.0.0.1",
             "127.0.0.1:8080",
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_host_is_refused_whoever_may_connect() {
+    fn malformed_host_is_always_rejected() {
         for host in [
             "",
             ":8080",

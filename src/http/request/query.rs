@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_is_ours_and_leaves_the_rest() {
+    fn known_parameters_are_read_and_others_ignored() {
         let parsed = parse("_=1&types=A%2CB&named=1&last_event_id=5-1&errors=http&x").unwrap();
         assert_eq!(
             parsed.filter,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_a_parameter_takes() {
+    fn wrong_parameter_is_rejected() {
         for query in [
             "types=",
             "types=A&types=B",
@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_query_is_read_or_refused(query in any::<String>()) {
+        fn any_query_is_accepted_or_rejected(query in any::<String>()) {
             let _ = parse(&query);
         }
     }

@@ -202,7 +202,7 @@ mod tests {
 
     /// Pages of other hosts get no CORS header unless their origin is listed.
     #[test]
-    fn nothing_is_said_where_nothing_is_configured() {
+    fn no_configured_origin_means_no_cors_header() {
         assert!(decorated(&[], Some("https://a.example")).is_empty());
     }
 
@@ -260,7 +260,7 @@ mod tests {
 
     /// Only pages of listed origins may publish.
     #[test]
-    fn only_pages_that_are_let_in_publish() {
+    fn only_pages_of_listed_origins_publish() {
         let check = |list: &[&str], origin: Option<&'static str>, scheme: Option<Scheme>| {
             let list: Vec<String> = list.iter().map(|&origin| origin.to_owned()).collect();
             let mut headers = HeaderMap::new();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn every_origin_publishes_by_what_its_page_knows_and_not_by_its_visitors_cookies() {
+    fn every_origin_publishes_by_its_own_credentials_alone() {
         let check = |origin: &'static str, more: Option<(http::HeaderName, &'static str)>| {
             let mut headers = HeaderMap::new();
             headers.insert(ORIGIN, HeaderValue::from_static(origin));

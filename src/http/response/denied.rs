@@ -13,7 +13,11 @@ use tidings_event::control::ReconnectReason;
 /// The response to a request for a stream. A temporary denial is `tidings.reconnect`, so that an
 /// `EventSource` survives it. A final one is 204, which ends an `EventSource` (WHATWG HTML section
 /// 9.2.3). A client that asks for a status gets a problem for both.
-pub(crate) fn stream_answer(app: &PublicApi, denial: &Denial, by_status: bool) -> Result<Response, Problem> {
+pub(crate) fn stream_response(
+    app: &PublicApi,
+    denial: &Denial,
+    by_status: bool,
+) -> Result<Response, Problem> {
     match denial.standing {
         DenialKind::Passing if !by_status => {
             app.metrics.count_denial(denial.check.as_str());

@@ -84,7 +84,7 @@ pub struct Certificates {
     /// The state of the files before they were read for the first time.
     seen: [Option<Fingerprint>; 2],
     current: Resolver,
-    asked: Notify,
+    reload_requested: Notify,
     metrics: Arc<Metrics>,
 }
 
@@ -139,7 +139,7 @@ impl Certificates {
         let pair = read(files.clone()).await?;
         note(&pair, &metrics);
         let current = Resolver(Arc::new(ArcSwap::new(pair.certified)));
-        Ok(Arc::new(Self { files, seen, current, asked: Notify::new(), metrics }))
+        Ok(Arc::new(Self { files, seen, current, reload_requested: Notify::new(), metrics }))
     }
 
     pub(super) fn resolver(&self) -> Resolver {
@@ -148,7 +148,7 @@ impl Certificates {
 
     /// Reads the files again, changed or not.
     pub fn reload(&self) {
-        self.asked.notify_one();
+        self.reload_requested.notify_one();
     }
 
     /// Looks at the files every `interval`, and reads them when they have changed, until `stop`. A
@@ -158,15 +158,15 @@ impl Certificates {
         let mut seen = self.seen;
         let mut warned: Option<Instant> = None;
         loop {
-            let asked = tokio::select! {
+            let reload_requested = tokio::select! {
                 () = tokio::time::sleep(interval) => false,
-                () = self.asked.notified() => true,
+                () = self.reload_requested.notified() => true,
                 () = stop.cancelled() => return,
             };
             self.warn_of_end(&mut warned);
             // Taken before the read: a write meanwhile counts as a further change.
             let now = prints(self.files.clone()).await;
-            if asked || now != seen {
+            if reload_requested || now != seen {
                 seen = now;
                 if self.replace().await {
                     warned = None;

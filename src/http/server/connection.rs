@@ -34,7 +34,7 @@ const HEAD_BUFFER_BYTES: usize = 64 * 1024;
 pub(super) const HEADERS_MAX: usize = 100;
 
 /// The lifetime of an overflow connection: long enough for one request and its response.
-const SURPLUS_TIMEOUT: Duration = Duration::from_secs(3);
+const OVERFLOW_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The protocols of a listener's connections, and the timeouts for everything that a peer can
 /// delay.
@@ -85,15 +85,15 @@ pub(super) async fn serve(
         peer
     };
     let Some(entry) = entry.identify(&shared.connection_gate, address.ip()) else { return };
-    let is_surplus = entry.ticket.surplus().is_some();
+    let is_overflow = entry.connection_permit.exceeded().is_some();
     let begun = Begun::new(stream, address, entry, &shared);
     let serving = std::pin::pin!(async {
         if let Some(protocol) = begun.protocol(&shared).await {
             begun.serve(protocol, &shared).await;
         }
     });
-    if is_surplus {
-        let _ = tokio::time::timeout(SURPLUS_TIMEOUT, serving).await;
+    if is_overflow {
+        let _ = tokio::time::timeout(OVERFLOW_TIMEOUT, serving).await;
     } else {
         serving.await;
     }
@@ -103,15 +103,15 @@ pub(super) async fn serve(
 #[derive(Debug)]
 pub(super) struct ConnectionEntry {
     /// Its place.
-    pub(crate) ticket: ConnectionPermit,
+    pub(crate) connection_permit: ConnectionPermit,
     /// Its place in the count.
     pub(crate) counted: Option<Counted>,
 }
 
 impl ConnectionEntry {
     fn identify(self, connection_gate: &ConnectionGate, address: IpAddr) -> Option<Self> {
-        let ticket = connection_gate.identify(self.ticket, address)?;
-        Some(Self { ticket, ..self })
+        let connection_permit = connection_gate.identify(self.connection_permit, address)?;
+        Some(Self { connection_permit, ..self })
     }
 }
 
@@ -171,7 +171,7 @@ impl Begun {
         entry: ConnectionEntry,
         shared: &ConnectionShared,
     ) -> Self {
-        let cut = CloseReason::default();
+        let close_reason = CloseReason::default();
         let settings = &shared.settings;
         let timer = RequestTimer::new(settings.header_timeout, settings.idle_timeout);
         let progress = Arc::new(RequestProgress::new(timer));
@@ -182,7 +182,7 @@ impl Begun {
             Arc::clone(&stream),
             Arc::clone(&blockage),
             Arc::clone(&progress),
-            Arc::clone(&cut),
+            Arc::clone(&close_reason),
             writes,
         );
         // Outside of TLS the bytes on its socket cannot be made.
@@ -194,17 +194,25 @@ impl Begun {
         let remote = Remote {
             address,
             secure: settings.tls.is_some(),
-            surplus: entry.ticket.surplus(),
+            exceeded: entry.connection_permit.exceeded(),
             addresses: shared.connection_gate.streams(),
-            cut: Arc::clone(&cut),
+            close_reason: Arc::clone(&close_reason),
             progress: Arc::clone(&progress),
             handoff: handoff.clone(),
         };
         let service = shared.service.for_remote(remote);
         let ends = shared.ends.clone();
         let write_timeout = settings.write_timeout;
-        let watch =
-            Watch { stream, address, blockage, progress, cut, ends, write_timeout, times_requests: true };
+        let watch = Watch {
+            stream,
+            address,
+            blockage,
+            progress,
+            close_reason,
+            ends,
+            write_timeout,
+            times_requests: true,
+        };
         Self { io, service, watch, entry, handoff }
     }
 
@@ -249,7 +257,7 @@ impl Begun {
         let mut connection = http1_builder().serve_connection(TokioIo::new(io), service);
         watch.drive(std::pin::pin!(HandoffFuture { connection: &mut connection, handoff: &handoff })).await;
         let Some((mut pending_stream, head)) = handoff.take() else { return };
-        let why = watch.cut.get().copied();
+        let why = watch.close_reason.get().copied();
         let stream = connection.into_parts().io.into_inner().into_stream();
         drop(watch);
         let socket = match Arc::try_unwrap(stream) {
@@ -258,7 +266,7 @@ impl Begun {
         };
         match socket {
             Ok(socket) => {
-                let (permit, place) = entry.ticket.into_parts();
+                let (permit, place) = entry.connection_permit.into_parts();
                 let connection_guards = ConnectionGuards {
                     permit: Some(permit),
                     counted: entry.counted,

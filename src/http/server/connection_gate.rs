@@ -23,7 +23,7 @@ pub struct ConnectionGateSettings {
     pub connections: usize,
     /// Overflow connections at a time, which get a response that asks them to return later.
     /// Without any, new connections wait in the listen queue.
-    pub reserve: usize,
+    pub overflow: usize,
     /// Connections of one client address at a time, or its streams behind a trusted proxy; `None`:
     /// any number.
     pub per_address: Option<NonZeroU32>,
@@ -47,8 +47,8 @@ pub enum LimitExceeded {
 
 /// Counts connections against their bounds.
 pub(super) struct ConnectionGate {
-    room: Arc<Semaphore>,
-    reserve: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    overflow: Arc<Semaphore>,
     addresses: Arc<AddressCounts>,
     streams: Arc<AddressCounts>,
     rate: Option<DefaultDirectRateLimiter>,
@@ -61,7 +61,7 @@ pub(super) struct ConnectionGate {
 pub(super) struct ConnectionPermit {
     permit: OwnedSemaphorePermit,
     place: Option<AddressPlace>,
-    surplus: Option<LimitExceeded>,
+    exceeded: Option<LimitExceeded>,
 }
 
 impl ConnectionGate {
@@ -71,8 +71,8 @@ impl ConnectionGate {
         metrics: Option<Arc<Metrics>>,
     ) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(settings.connections)),
-            reserve: Arc::new(Semaphore::new(settings.reserve)),
+            places: Arc::new(Semaphore::new(settings.connections)),
+            overflow: Arc::new(Semaphore::new(settings.overflow)),
             addresses: AddressCounts::new(settings.per_address),
             streams: AddressCounts::new(settings.per_address),
             rate: settings.per_second.map(|per_second| RateLimiter::direct(Quota::per_second(per_second))),
@@ -82,14 +82,14 @@ impl ConnectionGate {
     }
 
     /// Waits for a place for one more connection, an overflow place if need be. Cancellation safe.
-    pub(crate) async fn room(&self) -> ConnectionPermit {
-        let (permit, surplus) = tokio::select! {
+    pub(crate) async fn acquire(&self) -> ConnectionPermit {
+        let (permit, exceeded) = tokio::select! {
             biased;
-            permit = Arc::clone(&self.room).acquire_owned() => (permit, None),
-            permit = Arc::clone(&self.reserve).acquire_owned() => (permit, Some(LimitExceeded::Connections)),
+            permit = Arc::clone(&self.places).acquire_owned() => (permit, None),
+            permit = Arc::clone(&self.overflow).acquire_owned() => (permit, Some(LimitExceeded::Connections)),
         };
         match permit {
-            Ok(permit) => ConnectionPermit { permit, place: None, surplus },
+            Ok(permit) => ConnectionPermit { permit, place: None, exceeded },
             // Neither is ever closed.
             Err(_) => std::future::pending().await,
         }
@@ -97,37 +97,42 @@ impl ConnectionGate {
 
     /// Whether the next connection has to wait for a place.
     pub(super) fn is_full(&self) -> bool {
-        self.room.available_permits() == 0 && self.reserve.available_permits() == 0
+        self.places.available_permits() == 0 && self.overflow.available_permits() == 0
     }
 
     /// Admits an accepted connection to its place. `None`: it is beyond a limit, and so are the
     /// overflow connections.
-    pub(crate) fn arrive(&self, ticket: ConnectionPermit) -> Option<ConnectionPermit> {
-        let ticket = match (ticket.surplus, Arc::clone(&self.room).try_acquire_owned()) {
-            // Another connection has ended in the meantime.
-            (Some(_), Ok(permit)) => ConnectionPermit { permit, place: None, surplus: None },
-            _ => ticket,
-        };
-        if let Some(surplus) = ticket.surplus {
-            self.count(surplus);
-            return Some(ticket);
+    pub(crate) fn arrive(&self, connection_permit: ConnectionPermit) -> Option<ConnectionPermit> {
+        let connection_permit =
+            match (connection_permit.exceeded, Arc::clone(&self.places).try_acquire_owned()) {
+                // Another connection has ended in the meantime.
+                (Some(_), Ok(permit)) => ConnectionPermit { permit, place: None, exceeded: None },
+                _ => connection_permit,
+            };
+        if let Some(exceeded) = connection_permit.exceeded {
+            self.count(exceeded);
+            return Some(connection_permit);
         }
         match &self.rate {
-            Some(rate) if rate.check().is_err() => self.put_into_reserve(LimitExceeded::Rate),
-            _ => Some(ticket),
+            Some(rate) if rate.check().is_err() => self.to_overflow(LimitExceeded::Rate),
+            _ => Some(connection_permit),
         }
     }
 
     /// The connection turns out to be of an address. `None` as above.
-    pub(super) fn identify(&self, ticket: ConnectionPermit, address: IpAddr) -> Option<ConnectionPermit> {
-        if ticket.surplus.is_some() || self.proxies.trust(address) {
-            return Some(ticket);
+    pub(super) fn identify(
+        &self,
+        connection_permit: ConnectionPermit,
+        address: IpAddr,
+    ) -> Option<ConnectionPermit> {
+        if connection_permit.exceeded.is_some() || self.proxies.trust(address) {
+            return Some(connection_permit);
         }
         match self.addresses.enter(address) {
-            Ok(place) => Some(ConnectionPermit { place, ..ticket }),
+            Ok(place) => Some(ConnectionPermit { place, ..connection_permit }),
             Err(AddressFull) => {
-                drop(ticket);
-                self.put_into_reserve(LimitExceeded::Address)
+                drop(connection_permit);
+                self.to_overflow(LimitExceeded::Address)
             }
         }
     }
@@ -137,23 +142,23 @@ impl ConnectionGate {
         Arc::clone(&self.streams)
     }
 
-    fn put_into_reserve(&self, surplus: LimitExceeded) -> Option<ConnectionPermit> {
-        self.count(surplus);
-        let permit = Arc::clone(&self.reserve).try_acquire_owned().ok()?;
-        Some(ConnectionPermit { permit, place: None, surplus: Some(surplus) })
+    fn to_overflow(&self, exceeded: LimitExceeded) -> Option<ConnectionPermit> {
+        self.count(exceeded);
+        let permit = Arc::clone(&self.overflow).try_acquire_owned().ok()?;
+        Some(ConnectionPermit { permit, place: None, exceeded: Some(exceeded) })
     }
 
-    fn count(&self, surplus: LimitExceeded) {
+    fn count(&self, exceeded: LimitExceeded) {
         if let Some(metrics) = &self.metrics {
-            metrics.count_refusal(surplus.reason());
+            metrics.count_refusal(exceeded.reason());
         }
     }
 }
 
 impl ConnectionPermit {
     /// The limit that the connection exceeds, if it is an overflow connection.
-    pub(crate) fn surplus(&self) -> Option<LimitExceeded> {
-        self.surplus
+    pub(crate) fn exceeded(&self) -> Option<LimitExceeded> {
+        self.exceeded
     }
 
     /// The guards of the place, for as long as the connection is open.
@@ -186,7 +191,7 @@ impl fmt::Display for LimitExceeded {
 
 impl fmt::Debug for ConnectionGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionGate").field("room", &self.room).finish_non_exhaustive()
+        f.debug_struct("ConnectionGate").field("places", &self.places).finish_non_exhaustive()
     }
 }
 
@@ -202,7 +207,7 @@ mod tests {
 
     const SETTINGS: ConnectionGateSettings = ConnectionGateSettings {
         connections: 2,
-        reserve: 1,
+        overflow: 1,
         per_address: None,
         per_second: None,
         oldest_gives_way: false,
@@ -213,38 +218,38 @@ mod tests {
     }
 
     async fn enter(connection_gate: &ConnectionGate, address: &str) -> Option<ConnectionPermit> {
-        let ticket = connection_gate.arrive(connection_gate.room().await)?;
-        connection_gate.identify(ticket, address.parse().unwrap())
+        let connection_permit = connection_gate.arrive(connection_gate.acquire().await)?;
+        connection_gate.identify(connection_permit, address.parse().unwrap())
     }
 
     /// Beyond the limit there are overflow connections; beyond those a client waits in the queue.
     #[tokio::test]
-    async fn beyond_the_bound_stands_a_reserve_and_beyond_that_one_waits() {
+    async fn beyond_the_limit_connections_overflow_then_wait() {
         let connection_gate = connection_gate(SETTINGS);
         let first = enter(&connection_gate, "192.0.2.1").await.unwrap();
         let _second = enter(&connection_gate, "192.0.2.1").await.unwrap();
-        assert_eq!(first.surplus(), None);
+        assert_eq!(first.exceeded(), None);
         let third = enter(&connection_gate, "192.0.2.1").await.unwrap();
-        assert_eq!(third.surplus(), Some(LimitExceeded::Connections));
-        assert!(is_ready(connection_gate.room()).is_none());
+        assert_eq!(third.exceeded(), Some(LimitExceeded::Connections));
+        assert!(is_ready(connection_gate.acquire()).is_none());
         drop(first);
         let fourth = enter(&connection_gate, "192.0.2.1").await.unwrap();
-        assert_eq!(fourth.surplus(), None, "nobody inside was put out, and there is room again");
+        assert_eq!(fourth.exceeded(), None, "no open connection was closed, and a place is free again");
     }
 
     #[tokio::test]
-    async fn room_that_comes_free_while_waiting_is_taken() {
+    async fn place_that_is_freed_while_waiting_is_used() {
         let connection_gate = connection_gate(SETTINGS);
         let first = enter(&connection_gate, "192.0.2.1").await;
         let _second = enter(&connection_gate, "192.0.2.1").await;
-        let waiting = connection_gate.room().await;
+        let waiting = connection_gate.acquire().await;
         drop(first);
-        assert_eq!(connection_gate.arrive(waiting).unwrap().surplus(), None);
-        assert_eq!(connection_gate.reserve.available_permits(), 1);
+        assert_eq!(connection_gate.arrive(waiting).unwrap().exceeded(), None);
+        assert_eq!(connection_gate.overflow.available_permits(), 1);
     }
 
     #[tokio::test]
-    async fn one_address_leaves_room_for_others() {
+    async fn one_address_leaves_places_for_others() {
         let connection_gate = connection_gate(ConnectionGateSettings {
             connections: 10,
             per_address: NonZeroU32::new(1),
@@ -252,19 +257,21 @@ mod tests {
         });
         let first = enter(&connection_gate, "2001:db8::1").await.unwrap();
         let second = enter(&connection_gate, "2001:db8::2").await.unwrap();
-        assert_eq!((first.surplus(), second.surplus()), (None, Some(LimitExceeded::Address)));
+        assert_eq!((first.exceeded(), second.exceeded()), (None, Some(LimitExceeded::Address)));
         assert!(enter(&connection_gate, "2001:db8::3").await.is_none(), "the reserve is taken");
-        assert_eq!(enter(&connection_gate, "2001:db8:1::1").await.unwrap().surplus(), None);
+        assert_eq!(enter(&connection_gate, "2001:db8:1::1").await.unwrap().exceeded(), None);
         let proxied = [enter(&connection_gate, "10.0.0.1").await, enter(&connection_gate, "10.0.0.1").await];
-        assert!(proxied.iter().all(|ticket| ticket.as_ref().unwrap().surplus().is_none()));
+        assert!(
+            proxied.iter().all(|connection_permit| connection_permit.as_ref().unwrap().exceeded().is_none())
+        );
         drop((first, second));
-        assert_eq!(enter(&connection_gate, "2001:db8::1").await.unwrap().surplus(), None);
+        assert_eq!(enter(&connection_gate, "2001:db8::1").await.unwrap().exceeded(), None);
         drop(proxied);
         assert!(connection_gate.addresses.is_empty(), "who has left is not remembered");
     }
 
     #[tokio::test]
-    async fn those_who_come_too_fast_are_surplus() {
+    async fn connections_beyond_the_rate_overflow() {
         let connection_gate = connection_gate(ConnectionGateSettings {
             connections: 10,
             per_second: NonZeroU32::new(2),
@@ -272,9 +279,9 @@ mod tests {
         });
         let mut held = Vec::new();
         for expected in [None, None, Some(LimitExceeded::Rate)] {
-            let ticket = enter(&connection_gate, "192.0.2.1").await.unwrap();
-            assert_eq!(ticket.surplus(), expected);
-            held.push(ticket);
+            let connection_permit = enter(&connection_gate, "192.0.2.1").await.unwrap();
+            assert_eq!(connection_permit.exceeded(), expected);
+            held.push(connection_permit);
         }
     }
 }

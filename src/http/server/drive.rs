@@ -40,7 +40,7 @@ pub(super) struct Watch {
     pub(crate) address: SocketAddr,
     pub(super) blockage: Arc<Blockage>,
     pub(crate) progress: Arc<RequestProgress>,
-    pub(crate) cut: CloseReason,
+    pub(crate) close_reason: CloseReason,
     pub(crate) ends: Ends,
     /// The longest time for which the peer may take no byte of the output that waits.
     pub(super) write_timeout: Duration,
@@ -78,7 +78,7 @@ impl Watch {
                 why = late.as_mut() => {
                     // Dropping the connection drops the stream's body, which writes the log line.
                     if let Some(why) = why {
-                        let _ = self.cut.set(why);
+                        let _ = self.close_reason.set(why);
                     }
                     return;
                 }
@@ -86,11 +86,11 @@ impl Watch {
                 () = overdue.as_mut() => return,
                 () = hung_up.as_mut() => return,
                 () = self.ends.abandon.cancelled() => {
-                    let _ = self.cut.set("cut at the end of the drain");
+                    let _ = self.close_reason.set("cut at the end of the drain");
                     return;
                 }
                 () = self.ends.stop.cancelled(), if !stopping => {
-                    if !self.progress.asked() {
+                    if !self.progress.has_request() {
                         // hyper takes a connection for busy before its first request, and would
                         // wait for one.
                         return;
@@ -112,7 +112,7 @@ impl Watch {
             }
             let mut pause = self.write_timeout.saturating_sub(blocked);
             // An open stream is a long response: its connection is checked as rarely as possible.
-            let streams = self.progress.streaming() && self.progress.timer.is_answering();
+            let streams = self.progress.streaming() && self.progress.timer.is_responding();
             if self.times_requests && !streams {
                 pause = pause.min(self.progress.timer.pause()?);
             }

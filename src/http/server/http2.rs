@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use warp::reply::Response;
 
 use super::drive::{Ends, Watch};
-use super::http2_stall::{Flow, TrackedBody};
+use super::http2_stall::{Http2Stall, TrackedBody};
 use super::service::{HttpResponse, PeerService};
 use tidings_delivery::EndWatch;
 
@@ -35,7 +35,7 @@ const HEAD_BYTES: u32 = 64 * 1024;
 const CANCELLED_STREAMS_MAX: usize = 64;
 
 /// The lifetime of an overflow connection after its response.
-const SURPLUS_IDLE: Duration = Duration::from_millis(100);
+const OVERFLOW_IDLE: Duration = Duration::from_millis(100);
 
 /// The bounds of an HTTP/2 connection.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +64,8 @@ pub(super) async fn serve<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let http2_stall = Arc::new(Flow::new());
-    let idle = if service.is_surplus() { SURPLUS_IDLE } else { settings.idle };
+    let http2_stall = Arc::new(Http2Stall::new());
+    let idle = if service.is_overflow() { OVERFLOW_IDLE } else { settings.idle };
     let mut builder = http2::Builder::new(Tasks(tasks));
     builder
         .timer(TokioTimer::new())
@@ -81,22 +81,22 @@ pub(super) async fn serve<IO>(
     let bounds = Bounds { idle, stall: settings.stall, header_timeout };
     // If all streams are stuck, the connection ends before each of them does.
     let stall = bounds.stall + 2 * bounds.pause();
-    let service = FlowService { service, http2_stall: Arc::clone(&http2_stall), stall };
+    let service = StallService { service, http2_stall: Arc::clone(&http2_stall), stall };
     // Pinned in place: a connection that is moved takes its size in the future twice.
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
-    let (cut, progress) = (Arc::clone(&watch.cut), Arc::clone(&watch.progress));
+    let (close_reason, progress) = (Arc::clone(&watch.close_reason), Arc::clone(&watch.progress));
     let oversee = async {
         loop {
             tokio::time::sleep(bounds.pause()).await;
-            let standing = http2_stall.standing();
-            if standing.floods {
-                let _ = cut.set("cancels its requests");
+            let state = http2_stall.state();
+            if state.floods {
+                let _ = close_reason.set("cancels its requests");
                 ends.abandon.cancel();
-            } else if standing.stalled >= bounds.stall {
-                let _ = cut.set("takes no bytes");
+            } else if state.stalled >= bounds.stall {
+                let _ = close_reason.set("takes no bytes");
                 ends.abandon.cancel();
-            } else if standing.idle >= if progress.asked() { bounds.idle } else { bounds.header_timeout } {
+            } else if state.idle >= if progress.has_request() { bounds.idle } else { bounds.header_timeout } {
                 close(&ends, header_timeout).await;
             }
         }
@@ -130,21 +130,21 @@ impl Bounds {
 }
 
 /// The service of one connection, which tracks how the peer takes its responses.
-struct FlowService {
+struct StallService {
     service: PeerService,
-    http2_stall: Arc<Flow>,
+    http2_stall: Arc<Http2Stall>,
     stall: Duration,
 }
 
-impl hyper::service::Service<Request<Incoming>> for FlowService {
+impl hyper::service::Service<Request<Incoming>> for StallService {
     type Response = http::Response<TrackedBody<<Response as HttpResponse>::Body>>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let exchange = self.http2_stall.begin();
-        let (answer, stall) = (self.service.call(request), self.stall);
-        Box::pin(async move { Ok(answer.await?.map(|body| exchange.answer(body, end_watch(), stall))) })
+        let (respond, stall) = (self.service.call(request), self.stall);
+        Box::pin(async move { Ok(respond.await?.map(|body| exchange.respond(body, end_watch(), stall))) })
     }
 }
 

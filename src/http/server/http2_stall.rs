@@ -20,7 +20,7 @@ const CANCELLED_PER_SECOND: f64 = 20.0;
 
 /// The activity of a connection.
 #[derive(Debug)]
-pub(super) struct Flow(Mutex<StallState>);
+pub(super) struct Http2Stall(Mutex<StallState>);
 
 #[derive(Debug)]
 struct StallState {
@@ -51,8 +51,8 @@ pub(super) struct StreamState {
 /// One request, from its head to the end of its response.
 #[derive(Debug)]
 pub(super) struct Http2Exchange {
-    flow: Arc<Flow>,
-    answered: bool,
+    http2_stall: Arc<Http2Stall>,
+    responded: bool,
     waiting: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct TrackedBody<B> {
     stall: Duration,
 }
 
-impl Flow {
+impl Http2Stall {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self(Mutex::new(StallState {
@@ -81,14 +81,14 @@ impl Flow {
     /// Counts a new request.
     pub(crate) fn begin(self: &Arc<Self>) -> Http2Exchange {
         self.0.lock().open += 1;
-        Http2Exchange { flow: Arc::clone(self), answered: false, waiting: false }
+        Http2Exchange { http2_stall: Arc::clone(self), responded: false, waiting: false }
     }
 
-    pub(crate) fn standing(&self) -> StreamState {
-        self.standing_at(Instant::now())
+    pub(crate) fn state(&self) -> StreamState {
+        self.state_at(Instant::now())
     }
 
-    fn standing_at(&self, now: Instant) -> StreamState {
+    fn state_at(&self, now: Instant) -> StreamState {
         let state = self.0.lock();
         let since = |then: Instant| now.saturating_duration_since(then);
         StreamState {
@@ -102,13 +102,13 @@ impl Flow {
 impl Http2Exchange {
     /// Wraps the response's body. `watch` watches its stream, which may wait for the peer's window
     /// for `stall`.
-    pub(crate) fn answer<B>(
+    pub(crate) fn respond<B>(
         mut self,
         body: B,
         watch: Option<Arc<EndWatch>>,
         stall: Duration,
     ) -> TrackedBody<B> {
-        self.answered = true;
+        self.responded = true;
         TrackedBody { body, exchange: self, watch, stall }
     }
 
@@ -118,7 +118,7 @@ impl Http2Exchange {
             return;
         }
         self.waiting = waiting;
-        let mut state = self.flow.0.lock();
+        let mut state = self.http2_stall.0.lock();
         if waiting {
             if state.waiting == 0 {
                 state.moved = Instant::now();
@@ -135,10 +135,10 @@ impl Drop for Http2Exchange {
     fn drop(&mut self) {
         self.set_waiting(false);
         let now = Instant::now();
-        let mut state = self.flow.0.lock();
+        let mut state = self.http2_stall.0.lock();
         state.open -= 1;
         state.idle_since = now;
-        if !self.answered {
+        if !self.responded {
             let forgiven =
                 now.saturating_duration_since(state.cancelled_at).as_secs_f64() * CANCELLED_PER_SECOND;
             state.cancelled = (state.cancelled - forgiven).max(0.0) + 1.0;
@@ -188,42 +188,42 @@ mod tests {
 
     #[test]
     fn idle_while_no_request_is_open() {
-        let flow = Arc::new(Flow::new());
+        let http2_stall = Arc::new(Http2Stall::new());
         let later = Instant::now() + Duration::from_secs(5);
-        assert!(flow.standing_at(later).idle >= Duration::from_secs(4));
-        let exchange = flow.begin();
-        assert_eq!(flow.standing_at(later).idle, Duration::ZERO);
-        drop(exchange.answer(body(), None, Duration::ZERO));
-        assert!(flow.standing_at(later).idle >= Duration::from_secs(4));
+        assert!(http2_stall.state_at(later).idle >= Duration::from_secs(4));
+        let exchange = http2_stall.begin();
+        assert_eq!(http2_stall.state_at(later).idle, Duration::ZERO);
+        drop(exchange.respond(body(), None, Duration::ZERO));
+        assert!(http2_stall.state_at(later).idle >= Duration::from_secs(4));
     }
 
     /// An HTTP/2 connection is stalled while its peer takes nothing of the ready parts.
     #[test]
-    fn stalled_while_what_is_ready_is_not_taken() {
-        let flow = Arc::new(Flow::new());
+    fn stalled_while_ready_parts_are_not_taken() {
+        let http2_stall = Arc::new(Http2Stall::new());
         let later = Instant::now() + Duration::from_secs(5);
-        let mut one = flow.begin().answer(body(), None, Duration::ZERO);
-        let mut other = flow.begin().answer(body(), None, Duration::ZERO);
-        assert_eq!(flow.standing_at(later).stalled, Duration::ZERO, "nothing is ready");
+        let mut one = http2_stall.begin().respond(body(), None, Duration::ZERO);
+        let mut other = http2_stall.begin().respond(body(), None, Duration::ZERO);
+        assert_eq!(http2_stall.state_at(later).stalled, Duration::ZERO, "nothing is ready");
         assert!(one.frame().now_or_never().is_some());
         assert!(other.frame().now_or_never().is_some());
-        assert!(flow.standing_at(later).stalled >= Duration::from_secs(4));
+        assert!(http2_stall.state_at(later).stalled >= Duration::from_secs(4));
         assert!(one.frame().now_or_never().unwrap().is_none());
         drop(other);
-        assert_eq!(flow.standing_at(later).stalled, Duration::ZERO, "all was taken");
+        assert_eq!(http2_stall.state_at(later).stalled, Duration::ZERO, "all was taken");
     }
 
     /// A peer that cancels all its requests counts as a flood.
     #[test]
-    fn who_cancels_all_its_requests_floods() {
-        let flow = Arc::new(Flow::new());
+    fn peer_that_cancels_all_requests_floods() {
+        let http2_stall = Arc::new(Http2Stall::new());
         for _ in 0..1000 {
-            drop(flow.begin().answer(body(), None, Duration::ZERO));
+            drop(http2_stall.begin().respond(body(), None, Duration::ZERO));
         }
-        assert!(!flow.standing().floods);
+        assert!(!http2_stall.state().floods);
         for _ in 0..1000 {
-            drop(flow.begin());
+            drop(http2_stall.begin());
         }
-        assert!(flow.standing().floods);
+        assert!(http2_stall.state().floods);
     }
 }

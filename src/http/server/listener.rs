@@ -98,10 +98,11 @@ impl Listener {
         loop {
             // The place comes first: beyond all limits, clients wait in the listen queue and cost
             // no memory here.
-            let mut ticket = None;
+            let mut connection_permit = None;
             if open.is_none() {
-                ticket = stop_accepting.run_until_cancelled(shared.connection_gate.room()).await;
-                if ticket.is_none() {
+                connection_permit =
+                    stop_accepting.run_until_cancelled(shared.connection_gate.acquire()).await;
+                if connection_permit.is_none() {
                     break;
                 }
             }
@@ -123,19 +124,19 @@ impl Listener {
             if let Some(open) = open.as_ref().filter(|_| shared.connection_gate.is_full()) {
                 open.close_oldest();
             }
-            let ticket = match ticket {
-                Some(ticket) => ticket,
-                None => match stop_accepting.run_until_cancelled(shared.connection_gate.room()).await {
-                    Some(ticket) => ticket,
+            let connection_permit = match connection_permit {
+                Some(connection_permit) => connection_permit,
+                None => match stop_accepting.run_until_cancelled(shared.connection_gate.acquire()).await {
+                    Some(connection_permit) => connection_permit,
                     None => break,
                 },
             };
-            let Some(ticket) = shared.connection_gate.arrive(ticket) else { continue };
+            let Some(connection_permit) = shared.connection_gate.arrive(connection_permit) else { continue };
             if !INHERITED && socket.apply(&SockRef::from(&stream)).is_err() {
                 // The peer is gone already.
                 continue;
             }
-            let entry = ConnectionEntry { ticket, counted: metrics.clone().map(Counted::new) };
+            let entry = ConnectionEntry { connection_permit, counted: metrics.clone().map(Counted::new) };
             let serving = connection::serve(stream, address, entry, Arc::clone(&shared));
             match &open {
                 None => tasks.spawn(serving),

@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
 
-    async fn told(pieces: &[&[u8]]) -> (Option<bool>, Vec<u8>) {
+    async fn found(pieces: &[&[u8]]) -> (Option<bool>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -63,14 +63,14 @@ mod tests {
             }
             sender.shutdown().await.unwrap();
         };
-        let (told, ()) = tokio::join!(is_http2(&stream), sending);
+        let (found, ()) = tokio::join!(is_http2(&stream), sending);
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.unwrap();
-        (told.unwrap(), rest)
+        (found.unwrap(), rest)
     }
 
     #[tokio::test]
-    async fn told_by_the_preface_and_nothing_is_taken() {
+    async fn preface_decides_and_stays_in_the_socket() {
         for (pieces, expected) in [
             (&[&PREFACE[..]][..], Some(true)),
             (&[&PREFACE[..3], &PREFACE[3..20], &PREFACE[20..], b"more"], Some(true)),
@@ -80,8 +80,8 @@ mod tests {
             (&[b"PRI * HT"], None),
             (&[], None),
         ] {
-            let (told, rest) = told(pieces).await;
-            assert_eq!(told, expected, "{pieces:?}");
+            let (found, rest) = found(pieces).await;
+            assert_eq!(found, expected, "{pieces:?}");
             assert_eq!(rest, pieces.concat());
         }
     }

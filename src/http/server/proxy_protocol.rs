@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_versions_leave_what_stands_behind_them() {
+    async fn both_versions_leave_the_bytes_behind_them() {
         for source in ["192.0.2.1:56324", "[2001:db8::7]:1"] {
             let source = source.parse().unwrap();
             for header in [as_version_1(source), as_version_2(source, b""), as_version_2(source, &[7; 300])] {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn anything_else_is_refused() {
+    async fn any_other_form_is_rejected() {
         let endless = [b"PROXY TCP4 ".to_vec(), vec![b'1'; 200]].concat();
         let long = [&SIGNATURE[..], &[0x21, 0x11, 0xff, 0xff], &[0; 16]].concat();
         for bytes in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &endless, &long, b"PROXY TCP4 1.1.1.1", b""]
@@ -241,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn addresses_come_back(address: u128, v4: bool, port: u16) {
+        fn address_is_free_again_after_its_connections(address: u128, v4: bool, port: u16) {
             let ip = if v4 { IpAddr::from(Ipv4Addr::from(address as u32)) } else { Ipv6Addr::from(address).into() };
             prop_assume!(ip.to_canonical() == ip);
             let source = SocketAddr::new(ip, port);

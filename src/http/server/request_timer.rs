@@ -15,7 +15,7 @@ use warp::reply::Response;
 use super::service::{HttpResponse, PeerService, RequestProgress};
 
 /// The node is responding to a request: the peer owes nothing.
-const ANSWERING: u64 = 0;
+const RESPONDING: u64 = 0;
 
 /// The lowest bit: a part of the next head has arrived.
 const HEAD: u64 = 1;
@@ -26,7 +26,7 @@ const HEAD: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct RequestTimer {
     began: Instant,
-    /// [`ANSWERING`], or when the wait or the head began, in milliseconds since `began` plus one,
+    /// [`RESPONDING`], or when the wait or the head began, in milliseconds since `began` plus one,
     /// shifted by one bit for [`HEAD`].
     state: AtomicU64,
     header_timeout: Duration,
@@ -52,14 +52,14 @@ impl RequestTimer {
     /// Bytes have arrived: if a request is awaited, its head has begun.
     pub(super) fn bytes_received(&self) {
         let state = self.state.load(Ordering::Relaxed);
-        if state != ANSWERING && state & HEAD == 0 {
+        if state != RESPONDING && state & HEAD == 0 {
             self.state.store(self.now() | HEAD, Ordering::Relaxed);
         }
     }
 
     /// A whole head has arrived.
     fn request_received(&self) {
-        self.state.store(ANSWERING, Ordering::Relaxed);
+        self.state.store(RESPONDING, Ordering::Relaxed);
     }
 
     fn response_sent(&self) {
@@ -73,14 +73,14 @@ impl RequestTimer {
     }
 
     /// Whether the node is responding to a request.
-    pub(super) fn is_answering(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == ANSWERING
+    pub(super) fn is_responding(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == RESPONDING
     }
 
     /// The time that the peer has left, zero when it has passed. `None` during a response.
     fn left(&self) -> Option<Duration> {
         let state = self.state.load(Ordering::Relaxed);
-        if state == ANSWERING {
+        if state == RESPONDING {
             return None;
         }
         let limit = if state & HEAD == 0 { self.idle_timeout } else { self.header_timeout };
@@ -114,8 +114,8 @@ impl hyper::service::Service<Request<Incoming>> for TimedService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let guard = ResponseGuard::new(Arc::clone(&self.progress));
-        let answer = self.service.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| guard.body(body))) })
+        let response = self.service.call(request);
+        Box::pin(async move { Ok(response.await?.map(|body| guard.body(body))) })
     }
 }
 

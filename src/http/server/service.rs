@@ -46,11 +46,11 @@ pub(crate) struct Remote {
     /// Whether the connection is over TLS.
     pub(crate) secure: bool,
     /// The limit that the connection exceeds, if it is an overflow connection.
-    pub(crate) surplus: Option<LimitExceeded>,
+    pub(crate) exceeded: Option<LimitExceeded>,
     /// The counts of each client address.
     pub(crate) addresses: Arc<AddressCounts>,
     /// The reason for which the connection was aborted, if it was.
-    pub(crate) cut: CloseReason,
+    pub(crate) close_reason: CloseReason,
     /// The progress of the connection.
     pub(crate) progress: Arc<RequestProgress>,
     /// Takes a stream for the engine, if the engine can write it.
@@ -66,12 +66,12 @@ pub(crate) struct Peer {
     /// The client, as far as trusted proxies name it.
     pub(crate) client: ClientAddress,
     /// The limit that the connection exceeds, if the request is to be rejected for it.
-    pub(crate) surplus: Option<LimitExceeded>,
+    pub(crate) exceeded: Option<LimitExceeded>,
     /// Counts the client's streams: one connection may carry many, a proxy's or one of HTTP/2.
     /// `None` for a trusted proxy that names no client.
     addresses: Option<Arc<AddressCounts>>,
     /// The reason for which the connection was aborted, if it was.
-    pub(crate) cut: CloseReason,
+    pub(crate) close_reason: CloseReason,
     /// The progress of the connection.
     pub(crate) progress: Arc<RequestProgress>,
     /// Whether it speaks HTTP/2.
@@ -83,8 +83,8 @@ pub(crate) struct Peer {
 impl Peer {
     /// Takes a place for a stream of the client's address, if the address counts.
     pub(crate) fn enter(&self) -> Result<Option<AddressPlace>, LimitExceeded> {
-        match (self.surplus, &self.addresses) {
-            (Some(surplus), _) => Err(surplus),
+        match (self.exceeded, &self.addresses) {
+            (Some(exceeded), _) => Err(exceeded),
             (None, Some(addresses)) => {
                 addresses.enter(self.client.address).map_err(|AddressFull| LimitExceeded::Address)
             }
@@ -96,7 +96,7 @@ impl Peer {
 /// The progress of a connection; its tasks share it.
 #[derive(Debug)]
 pub(crate) struct RequestProgress {
-    asked: AtomicBool,
+    has_request: AtomicBool,
     streaming: AtomicBool,
     /// Times the peer's requests over HTTP/1.1.
     pub(crate) timer: RequestTimer,
@@ -108,7 +108,7 @@ impl RequestProgress {
     /// A connection that has just begun.
     pub(crate) fn new(timer: RequestTimer) -> Self {
         Self {
-            asked: AtomicBool::new(false),
+            has_request: AtomicBool::new(false),
             streaming: AtomicBool::new(false),
             timer,
             end_watch: Arc::default(),
@@ -116,8 +116,8 @@ impl RequestProgress {
     }
 
     /// Whether a request has arrived.
-    pub(crate) fn asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+    pub(crate) fn has_request(&self) -> bool {
+        self.has_request.load(Ordering::Relaxed)
     }
 
     /// Whether a stream was opened, which only the client or the node ends.
@@ -205,20 +205,21 @@ pub(crate) struct PeerService {
 
 impl PeerService {
     /// Whether this is an overflow connection.
-    pub(crate) fn is_surplus(&self) -> bool {
-        self.remote.surplus.is_some()
+    pub(crate) fn is_overflow(&self) -> bool {
+        self.remote.exceeded.is_some()
     }
 
     /// The client of a request.
     fn peer(&self, request: &Request<Incoming>) -> Peer {
-        let Remote { address, secure, surplus, addresses, cut, progress, handoff } = self.remote.clone();
+        let Remote { address, secure, exceeded, addresses, close_reason, progress, handoff } =
+            self.remote.clone();
         // The engine writes chunks, which HTTP/1.0 does not know.
         let handoff = handoff.filter(|_| request.version() == Version::HTTP_11);
         let proxies = &self.service.proxies;
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
         let addresses = (!proxies.trust(client.address)).then_some(addresses);
         let is_http2 = request.version() == Version::HTTP_2;
-        Peer { address, client, surplus, addresses, cut, progress, is_http2, handoff }
+        Peer { address, client, exceeded, addresses, close_reason, progress, is_http2, handoff }
     }
 }
 
@@ -228,14 +229,14 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.remote.progress.asked.store(true, Ordering::Relaxed);
+        self.remote.progress.has_request.store(true, Ordering::Relaxed);
         let origin = request.headers().get(ORIGIN).cloned();
         let origins = Arc::clone(&self.service.origins);
         let version = request.version();
         let checked = self.service.check(&request);
         // HTTP/2 has no such header, and ends a connection by its own means. The bytes behind a
         // rejected head may be a part of that request.
-        let closes = (self.is_surplus() || checked.is_err()) && version < Version::HTTP_2;
+        let closes = (self.is_overflow() || checked.is_err()) && version < Version::HTTP_2;
         let progress = Arc::clone(&self.remote.progress);
         let finish = move |mut response: Response| {
             let headers = response.headers_mut();

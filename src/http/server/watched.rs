@@ -58,7 +58,7 @@ pub(super) struct WatchedStream {
     stream: Arc<TcpStream>,
     blockage: Arc<Blockage>,
     progress: Arc<RequestProgress>,
-    cut: CloseReason,
+    close_reason: CloseReason,
     handoff: Option<Arc<HandoffRequest>>,
     /// Counts the writes to the socket, if they are counted.
     writes: Option<Counter>,
@@ -70,10 +70,10 @@ impl WatchedStream {
         stream: Arc<TcpStream>,
         blockage: Arc<Blockage>,
         progress: Arc<RequestProgress>,
-        cut: CloseReason,
+        close_reason: CloseReason,
         writes: Option<Counter>,
     ) -> Self {
-        Self { stream, blockage, progress, cut, handoff: None, writes }
+        Self { stream, blockage, progress, close_reason, handoff: None, writes }
     }
 
     /// Keeps written bytes from the moment at which a stream is granted.
@@ -96,7 +96,7 @@ impl WatchedStream {
         if let Poll::Ready(Err(error)) = outcome
             && error.kind() == io::ErrorKind::TimedOut
         {
-            let _ = self.cut.set("takes no bytes, or is gone");
+            let _ = self.close_reason.set("takes no bytes, or is gone");
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
     /// A connection counts as blocked from the first write that waits to the next one that
     /// succeeds.
     #[tokio::test]
-    async fn a_write_that_waits_is_noticed_and_one_that_goes_through_clears_it() {
+    async fn waiting_write_blocks_and_a_finished_one_clears_it() {
         let blockage = Blockage::new();
         blockage.note(&Poll::<()>::Pending);
         tokio::time::sleep(Duration::from_millis(20)).await;

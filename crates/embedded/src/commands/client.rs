@@ -66,7 +66,7 @@ pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> CommandOutcom
             _ => return Err(other(format!("ERR Syntax error in HELLO option '{}'", shown(option)))),
         };
     }
-    if !session.is_let_in() {
+    if !session.is_authenticated() {
         return Err(other(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         ));
@@ -116,7 +116,7 @@ pub(super) fn auth(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome
 
 fn log_in(session: &mut Session, admitted: bool) -> Result<(), CommandError> {
     if admitted {
-        session.let_in();
+        session.set_authenticated();
         return Ok(());
     }
     Err(other("WRONGPASS invalid username-password pair or user is disabled."))

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::{CommandError, other};
-use crate::log::{ID_MAX, IdWish};
+use crate::log::{ID_MAX, RequestedId};
 use tidings_event::EntryId;
 
 /// The longest text of an id, in bytes.
@@ -24,14 +24,14 @@ pub(super) fn checked_integer(text: &[u8]) -> Result<i64, CommandError> {
 }
 
 /// The id of `XADD`: `*`, `5-*`, `5-1`, or `5`, which is `5-0`.
-pub(super) fn wish(text: &[u8]) -> Result<IdWish, CommandError> {
+pub(super) fn requested_id(text: &[u8]) -> Result<RequestedId, CommandError> {
     if text == b"*" {
-        return Ok(IdWish::Any);
+        return Ok(RequestedId::Any);
     }
     if let Some(milliseconds) = text.strip_suffix(b"-*") {
-        return number(milliseconds).map(IdWish::Within).ok_or_else(|| other(INVALID));
+        return number(milliseconds).map(RequestedId::Within).ok_or_else(|| other(INVALID));
     }
-    id(text, 0).map(IdWish::Exactly)
+    id(text, 0).map(RequestedId::Exactly)
 }
 
 /// An end of a range: an id, or `-` or `+`.

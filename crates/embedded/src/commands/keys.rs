@@ -27,7 +27,7 @@ fn log_keys(keys: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
 pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let keys = log_keys(arguments)?;
     Ok(Box::new(move |logs, _| {
-        Committed::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
+        Committed::without_announcements(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
     }))
 }
 
@@ -35,7 +35,9 @@ pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<Comm
 pub(super) fn exists(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let keys = log_keys(arguments)?;
     Ok(Box::new(move |logs, _| {
-        Committed::quietly(Reply::count(keys.iter().filter(|key| logs.get(key).is_some()).count()))
+        Committed::without_announcements(Reply::count(
+            keys.iter().filter(|key| logs.get(key).is_some()).count(),
+        ))
     }))
 }
 
@@ -44,7 +46,11 @@ pub(super) fn kind(_session: &mut Session, arguments: &[Bytes]) -> Result<Comman
     let [key] = arguments else { return Err(CommandError::Arguments("type".to_owned())) };
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
-        Committed::quietly(Reply::Status(if logs.get(&key).is_some() { "stream" } else { "none" }))
+        Committed::without_announcements(Reply::Status(if logs.get(&key).is_some() {
+            "stream"
+        } else {
+            "none"
+        }))
     }))
 }
 
@@ -54,7 +60,7 @@ pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Resul
     let [key] = arguments else { return Err(CommandError::Arguments("ttl".to_owned())) };
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
-        Committed::quietly(Reply::Integer(match (logs.get(&key), logs.expires(&key)) {
+        Committed::without_announcements(Reply::Integer(match (logs.get(&key), logs.expires(&key)) {
             (None, _) => -2,
             (Some(_), None) => -1,
             (Some(_), Some(ends)) => {
@@ -89,12 +95,12 @@ pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<Comm
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
         let at = logs.now().saturating_add_signed(milliseconds);
-        let told = logs.expires(&key);
-        let done = logs.get(&key).is_some() && !unless.holds(told, at);
+        let end = logs.expires(&key);
+        let done = logs.get(&key).is_some() && !unless.holds(end, at);
         if done {
             logs.expire(&key, at);
         }
-        Committed::quietly(Reply::Integer(done.into()))
+        Committed::without_announcements(Reply::Integer(done.into()))
     }))
 }
 
@@ -120,9 +126,9 @@ impl Unless {
     }
 
     /// A log without an `EXPIRE` ends after any that has one.
-    fn holds(self, told: Option<u64>, at: u64) -> bool {
-        match told {
-            Some(told) => self.has_end || self.is_sooner && at <= told || self.is_later && at >= told,
+    fn holds(self, end: Option<u64>, at: u64) -> bool {
+        match end {
+            Some(end) => self.has_end || self.is_sooner && at <= end || self.is_later && at >= end,
             None => self.has_none || self.is_sooner,
         }
     }

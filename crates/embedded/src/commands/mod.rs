@@ -4,7 +4,7 @@ mod client;
 mod ids;
 mod keys;
 mod pubsub;
-mod room;
+mod reply_limit;
 mod script;
 mod server;
 pub(crate) mod session;
@@ -14,7 +14,7 @@ mod trimming;
 
 use bytes::Bytes;
 
-pub(crate) use room::Room;
+pub(crate) use reply_limit::ReplyLimit;
 pub(crate) use transaction::Transaction;
 
 use crate::commands::session::Session;
@@ -28,7 +28,7 @@ use crate::pubsub::subscriber::SubscriberError;
 type CommandOutcome = Result<Option<Reply>, CommandError>;
 
 /// The work on the logs, and the reply to the client, as far as the limit on replies permits.
-pub(crate) type CommandStep = Box<dyn FnOnce(&mut Logs, &mut Room) -> Committed<Reply> + Send>;
+pub(crate) type CommandStep = Box<dyn FnOnce(&mut Logs, &mut ReplyLimit) -> Committed<Reply> + Send>;
 
 type CommandFunction = fn(&mut Session, &[Bytes]) -> CommandOutcome;
 type Prepare = fn(&mut Session, &[Bytes]) -> Result<CommandStep, CommandError>;
@@ -191,7 +191,7 @@ pub(crate) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Opt
     if arguments.len() < least || arguments.len() > most {
         return Err(CommandError::Arguments(command.name.to_owned()));
     }
-    if !command.before_login && !session.is_let_in() {
+    if !command.before_login && !session.is_authenticated() {
         let ends_transaction = matches!(command.handler, Handler::Exec(_));
         return Err(if ends_transaction { CommandError::StrangerExec } else { CommandError::Stranger });
     }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_command_is_told_what_there_is() {
+    fn unknown_command_gets_the_list_of_commands() {
         let Err(error) = find(b"GET", &[]) else { panic!("GET was found") };
         let text = error.to_string();
         assert!(text.starts_with("ERR unknown command 'GET'. "), "{text}");

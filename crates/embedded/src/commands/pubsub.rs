@@ -23,7 +23,7 @@ pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Resul
     let pubsub = Arc::clone(session.pubsub());
     let announcement = Announcement { channel: channel.clone(), message: message.clone() };
     Ok(Box::new(move |_, _| Committed {
-        answer: Reply::count(pubsub.receivers(&announcement.channel)),
+        reply: Reply::count(pubsub.receivers(&announcement.channel)),
         announcements: vec![announcement],
     }))
 }

@@ -89,7 +89,7 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<CommandS
     let Some((1..=3, Some((key, _)), arguments)) = arguments
         .split_at_checked(keys)
         .map(|(keys, arguments)| (keys.len(), keys.split_first(), arguments))
-        .filter(|(_, keys, _)| keys.is_some_and(|(key, beside)| stand_beside(key, beside)))
+        .filter(|(_, keys, _)| keys.is_some_and(|(key, beside)| are_beside(key, beside)))
     else {
         return Err(other(
             "ERR tidings_publish takes the workspace's channel as its key, and may be given the keys beside its log",
@@ -102,28 +102,30 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<CommandS
             "ERR tidings_publish: the key is `{prefix}` and a workspace id, got `{got}`"
         )));
     }
-    let (key, order) = (key.clone(), ScriptArguments::parse(arguments)?);
+    let (key, call) = (key.clone(), ScriptArguments::parse(arguments)?);
     Ok(Box::new(move |logs, _| {
-        let publish = order.within(logs.settings());
+        let publish = call.within(logs.settings());
         let publishing = match logs.publish(&key, &publish) {
             Ok(publishing) => publishing,
             Err(NotPublished::NoId(_)) => {
                 let text = "ERR The stream has exhausted the last possible ID, unable to add more items";
-                return Committed::quietly(Reply::Error(text.to_owned()));
+                return Committed::without_announcements(Reply::Error(text.to_owned()));
             }
             // `OOM` is the code of a server that takes no more for want of memory.
             Err(NotPublished::KeysFull(full)) => {
-                return Committed::quietly(Reply::Error(format!("OOM tidings_publish: {full}")));
+                return Committed::without_announcements(Reply::Error(format!(
+                    "OOM tidings_publish: {full}"
+                )));
             }
         };
         let announce = |message| Announcement { channel: key.clone(), message };
         let announcements = publishing.messages.into_iter().map(announce).collect();
-        Committed { answer: order.answer(&publishing.ids), announcements }
+        Committed { reply: call.reply(&publishing.ids), announcements }
     }))
 }
 
 /// Whether keys are those of the epoch and of an idempotency key beside a log.
-fn stand_beside(log: &[u8], keys: &[Bytes]) -> bool {
+fn are_beside(log: &[u8], keys: &[Bytes]) -> bool {
     let names = [&b"/epoch"[..], b"/once/"];
     keys.iter().zip(names).all(|(key, name)| {
         let rest = key.strip_prefix(b"{").and_then(|key| key.strip_prefix(log)?.strip_prefix(b"}"));
@@ -176,7 +178,7 @@ impl ScriptArguments {
         }
     }
 
-    fn answer(&self, ids: &[EntryId]) -> Reply {
+    fn reply(&self, ids: &[EntryId]) -> Reply {
         if self.is_batch {
             return Reply::Array(ids.iter().copied().map(id_reply).collect());
         }

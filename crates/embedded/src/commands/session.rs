@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::commands::{self, Call, CommandStep, Handler, Room, Transaction, streams};
+use crate::commands::{self, Call, CommandStep, Handler, ReplyLimit, Transaction, streams};
 use crate::listener::budget::Charge;
 use crate::listener::login::Password;
 use crate::listener::output_buffer::OutputBuffer;
@@ -53,7 +53,7 @@ pub(crate) struct Session {
     pubsub: Arc<PubSub>,
     log_writer: LogWriter,
     password: Arc<Password>,
-    is_let_in: bool,
+    is_authenticated: bool,
     subscriber: RedisSubscriber,
     name: Bytes,
     transaction: Option<Transaction>,
@@ -69,7 +69,7 @@ pub(crate) struct Session {
 /// A pending reply, and the memory of its command until then.
 #[derive(Debug)]
 struct WaitingRead {
-    ticket: Pending<Reply>,
+    pending: Pending<Reply>,
     bytes: usize,
     _charge: Charge,
 }
@@ -100,7 +100,7 @@ impl Session {
         Self {
             pubsub,
             log_writer,
-            is_let_in: !password.is_needed(),
+            is_authenticated: !password.is_needed(),
             password,
             subscriber,
             name: Bytes::new(),
@@ -146,7 +146,7 @@ impl Session {
         {
             self.settle_next().await;
         }
-        let charge = match self.subscriber.output_buffer().account().try_hold(ARGUMENT_OVERHEAD + bytes) {
+        let charge = match self.subscriber.output_buffer().usage().try_hold(ARGUMENT_OVERHEAD + bytes) {
             Ok(charge) => charge,
             Err(over) => {
                 if let Some(transaction) = &mut self.transaction {
@@ -189,9 +189,9 @@ impl Session {
                 self.read(step, is_short && streams::is_short(call.arguments)).await;
             }
             Ok(step) => {
-                let ticket = self.submit(step).await;
+                let pending = self.submit(step).await;
                 self.waiting_bytes += bytes;
-                self.waiting.push_back(WaitingRead { ticket, bytes, _charge: charge });
+                self.waiting.push_back(WaitingRead { pending, bytes, _charge: charge });
             }
             Err(error) => self.refuse(error.to_string()).await,
         }
@@ -199,20 +199,22 @@ impl Session {
 
     async fn submit(&self, step: CommandStep) -> Pending<Reply> {
         let most = self.subscriber.output_buffer().reply_bytes_max();
-        self.log_writer.submit(move |logs| -> Committed<Reply> { step(logs, &mut Room::new(most)) }).await
+        self.log_writer
+            .submit(move |logs| -> Committed<Reply> { step(logs, &mut ReplyLimit::new(most)) })
+            .await
     }
 
     /// Has logs read, in turn with other clients, and waits for the reply. Until the reply counts
     /// as output, it counts as one of the few reads.
     async fn read(&mut self, step: CommandStep, is_short: bool) {
         self.settle_all().await;
-        self.subscriber.output_buffer().has_room().await;
+        self.subscriber.output_buffer().has_space().await;
         let reads = Arc::clone(&self.reads);
         let reads = if is_short { &reads.short } else { &reads.long };
         // The semaphores are never closed.
         let reply = match timeout(PATIENCE, reads.acquire()).await {
             Ok(_permit) => {
-                let reply = self.submit(step).await.answer().await.unwrap_or_else(|error| refusal(&error));
+                let reply = self.submit(step).await.reply().await.unwrap_or_else(|error| refusal(&error));
                 return self.queue(&reply).await;
             }
             Err(_) => refusal(&LogWriterError::Busy),
@@ -229,7 +231,7 @@ impl Session {
     pub(crate) async fn settle_next(&mut self) {
         let Some(waiting) = self.waiting.pop_front() else { return };
         self.waiting_bytes -= waiting.bytes;
-        let reply = waiting.ticket.answer().await.unwrap_or_else(|error| refusal(&error));
+        let reply = waiting.pending.reply().await.unwrap_or_else(|error| refusal(&error));
         self.queue(&reply).await;
     }
 
@@ -252,7 +254,7 @@ impl Session {
 
     async fn queue(&mut self, reply: &Reply) {
         self.has_failed |= matches!(reply, Reply::Error(_));
-        self.subscriber.output_buffer().has_room().await;
+        self.subscriber.output_buffer().has_space().await;
         self.subscriber.output_buffer().reply(reply);
     }
 
@@ -275,18 +277,18 @@ impl Session {
     }
 
     /// Whether the client has given the password, or needs none.
-    pub(crate) fn is_let_in(&self) -> bool {
-        self.is_let_in
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.is_authenticated
     }
 
     /// The client has given the password.
-    pub(crate) fn let_in(&mut self) {
-        self.is_let_in = true;
+    pub(crate) fn set_authenticated(&mut self) {
+        self.is_authenticated = true;
     }
 
     /// The client has to send the password again, if there is one.
     pub(crate) fn forget_login(&mut self) {
-        self.is_let_in = !self.password.is_needed();
+        self.is_authenticated = !self.password.is_needed();
     }
 
     /// Whether the client may run only a few commands, because RESP2 does not distinguish replies

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Call, CommandError, CommandOutcome, CommandStep, Handler, Room, other};
+use super::{Call, CommandError, CommandOutcome, CommandStep, Handler, ReplyLimit, other};
 use crate::commands::session::Session;
 use crate::listener::budget::Charge;
 use crate::log::log_writer::Committed;
@@ -82,7 +82,7 @@ pub(super) fn multi(session: &mut Session, _arguments: &[Bytes]) -> CommandOutco
     if session.transaction().is_some() {
         return Err(other("ERR MULTI calls can not be nested"));
     }
-    let charge = session.subscriber().output_buffer().account().try_hold(0)?;
+    let charge = session.subscriber().output_buffer().usage().try_hold(0)?;
     *session.transaction() = Some(Transaction { queued: Vec::new(), bytes: 0, charge, is_spoilt: false });
     Ok(Some(Reply::OK))
 }
@@ -102,41 +102,41 @@ pub(super) fn exec(session: &mut Session) -> Result<CommandStep, CommandError> {
     }
     let Transaction { queued, charge, .. } = transaction;
     let most = session.subscriber().output_buffer().reply_bytes_max();
-    let mut said = Room::new(most);
-    said.set_aside(SHORT_REPLY * queued.len());
-    let free = said.left();
+    let mut replied = ReplyLimit::new(most);
+    replied.set_aside(SHORT_REPLY * queued.len());
+    let free = replied.left();
     let steps: Vec<CommandStep> =
-        queued.into_iter().map(|queued| step(session, &queued, &mut said)).collect();
+        queued.into_iter().map(|queued| step(session, &queued, &mut replied)).collect();
     // Earlier replies are held until all are sent.
-    let taken = most - said.left();
-    let said = session.subscriber().output_buffer().account().try_hold(free - said.left())?;
-    Ok(Box::new(move |logs, room| {
-        let _held = (charge, said);
-        room.set_aside(taken);
+    let taken = most - replied.left();
+    let replied = session.subscriber().output_buffer().usage().try_hold(free - replied.left())?;
+    Ok(Box::new(move |logs, limit| {
+        let _held = (charge, replied);
+        limit.set_aside(taken);
         let (mut replies, mut announcements) = (Vec::with_capacity(steps.len()), Vec::new());
         for step in steps {
-            let done = step(logs, room);
-            replies.push(done.answer);
+            let done = step(logs, limit);
+            replies.push(done.reply);
             announcements.extend(done.announcements);
         }
-        Committed { answer: Reply::Array(replies), announcements }
+        Committed { reply: Reply::Array(replies), announcements }
     }))
 }
 
 /// One command as a part of the whole. What has nothing to do with the logs is done at once.
-fn step(session: &mut Session, queued: &Queued, room: &mut Room) -> CommandStep {
+fn step(session: &mut Session, queued: &Queued, limit: &mut ReplyLimit) -> CommandStep {
     let step = match queued.handler {
         Handler::Log(handler) | Handler::Read(handler) | Handler::Live(_, handler) => {
             handler(session, &queued.arguments)
         }
         Handler::Now(handler) | Handler::Alone(handler) => {
-            handler(session, &queued.arguments).map(|reply| said(room.take(reply.unwrap_or(Reply::Null))))
+            handler(session, &queued.arguments).map(|reply| replied(limit.take(reply.unwrap_or(Reply::Null))))
         }
         Handler::Exec(handler) => handler(session),
     };
-    step.unwrap_or_else(|error| said(Reply::Error(error.to_string())))
+    step.unwrap_or_else(|error| replied(Reply::Error(error.to_string())))
 }
 
-fn said(reply: Reply) -> CommandStep {
-    Box::new(|_, _| Committed::quietly(reply))
+fn replied(reply: Reply) -> CommandStep {
+    Box::new(|_, _| Committed::without_announcements(reply))
 }

@@ -262,12 +262,12 @@ fn from_stored((milliseconds, sequence): Id) -> EntryId {
 
 fn header_to_stored(header: &Header) -> StoredHeader {
     let StreamTally { last, added, lost } = header.tally;
-    (to_stored(last), added, lost.map(to_stored), header.ends, header.is_told)
+    (to_stored(last), added, lost.map(to_stored), header.ends, header.is_set)
 }
 
-fn header_from_stored((last, added, lost, ends, is_told): StoredHeader) -> Header {
+fn header_from_stored((last, added, lost, ends, is_set): StoredHeader) -> Header {
     let tally = StreamTally { last: from_stored(last), added, lost: lost.map(from_stored) };
-    Header { tally, ends, is_told }
+    Header { tally, ends, is_set }
 }
 
 fn damaged(path: &Path, reason: &str) -> OpenError {

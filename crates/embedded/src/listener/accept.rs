@@ -62,8 +62,8 @@ pub(crate) async fn listen(
     stop: CancellationToken,
 ) {
     let mut clients = JoinSet::new();
-    let (accept_log, full_log, cut_log) =
-        (Throttle::default(), Throttle::default(), Arc::new(CutLog::default()));
+    let (accept_log, full_log, disconnect_log) =
+        (Throttle::default(), Throttle::default(), Arc::new(DisconnectLog::default()));
     loop {
         // Ended tasks come first, so that they free their place.
         select! {
@@ -71,7 +71,7 @@ pub(crate) async fn listen(
             () = stop.cancelled() => break,
             Some(ended) = clients.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if clients.len() >= clients_max && !rules.unauthenticated.cut_oldest() => {
+                Ok((stream, _)) if clients.len() >= clients_max && !rules.unauthenticated.close_oldest() => {
                     if let Some(silenced) = full_log.pass() {
                         tracing::warn!(clients_max, silenced, "the embedded bus turns clients away: embedded.clients is reached");
                     }
@@ -85,8 +85,8 @@ pub(crate) async fn listen(
                     let place = rules.password.is_needed().then(|| rules.unauthenticated.enter());
                     let (pubsub, log_writer, rules) = (Arc::clone(&pubsub), log_writer.clone(), rules.clone());
                     let served = connection::serve(stream, pubsub, log_writer, rules, place, stop.clone());
-                    let cut_log = Arc::clone(&cut_log);
-                    clients.spawn(async move { cut_log.say(address, &served.await) });
+                    let disconnect_log = Arc::clone(&disconnect_log);
+                    clients.spawn(async move { disconnect_log.log(address, &served.await) });
                 }
                 Err(error) => {
                     if let Some(silenced) = accept_log.pass() {
@@ -105,7 +105,7 @@ pub(crate) async fn listen(
 
 /// Passes one line a second for each reason for which clients are disconnected.
 #[derive(Debug, Default)]
-struct CutLog {
+struct DisconnectLog {
     refused: Throttle,
     failed: Throttle,
     http: Throttle,
@@ -113,12 +113,12 @@ struct CutLog {
     evicted: Throttle,
     stalled: Throttle,
     unfinished: Throttle,
-    stranger: Throttle,
+    unauthenticated: Throttle,
     displaced: Throttle,
 }
 
-impl CutLog {
-    fn say(&self, address: SocketAddr, ended: &ConnectionEnd) {
+impl DisconnectLog {
+    fn log(&self, address: SocketAddr, ended: &ConnectionEnd) {
         let throttle = match ended {
             ConnectionEnd::Left | ConnectionEnd::Stopped | ConnectionEnd::Socket(_) => {
                 tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
@@ -131,7 +131,7 @@ impl CutLog {
             ConnectionEnd::Evicted => &self.evicted,
             ConnectionEnd::Stalled => &self.stalled,
             ConnectionEnd::Unfinished => &self.unfinished,
-            ConnectionEnd::Stranger => &self.stranger,
+            ConnectionEnd::Stranger => &self.unauthenticated,
             ConnectionEnd::Displaced => &self.displaced,
         };
         if let Some(silenced) = throttle.pass() {

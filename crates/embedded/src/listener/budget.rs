@@ -45,7 +45,7 @@ pub(crate) struct ClientUsage {
 /// Bytes that a client holds; they are given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
-    account: Arc<ClientUsage>,
+    usage: Arc<ClientUsage>,
     owned: usize,
     shared: usize,
 }
@@ -90,19 +90,19 @@ impl ClientBudget {
     /// Disconnects clients that hold more than this one, the largest first, until the others are
     /// within the limit. The memory of a disconnected client ends with its connection, and no
     /// longer counts here.
-    fn make_room(&self, wanting: &ClientUsage) -> Result<(), OverBudget> {
+    fn evict_larger(&self, wanting: &ClientUsage) -> Result<(), OverBudget> {
         let outboxes: Vec<_> = self.clients.lock().outboxes.values().filter_map(Weak::upgrade).collect();
         loop {
-            let staying = outboxes.iter().filter(|output_buffer| !output_buffer.is_cut());
+            let staying = outboxes.iter().filter(|output_buffer| !output_buffer.is_disconnected());
             let owned: usize = staying
                 .clone()
-                .map(|output_buffer| output_buffer.account().owned.load(Ordering::Relaxed))
+                .map(|output_buffer| output_buffer.usage().owned.load(Ordering::Relaxed))
                 .sum();
             if owned.saturating_add(self.shared.load(Ordering::Relaxed)) <= self.bytes_max {
                 return Ok(());
             }
-            match staying.max_by_key(|output_buffer| output_buffer.account().held()) {
-                Some(largest) if largest.account().held() > wanting.held().max(SMALL) => largest.evict(),
+            match staying.max_by_key(|output_buffer| output_buffer.usage().held()) {
+                Some(largest) if largest.usage().held() > wanting.held().max(SMALL) => largest.evict(),
                 _ if wanting.held() <= SMALL => return Ok(()),
                 _ => return Err(OverBudget),
             }
@@ -151,7 +151,7 @@ impl ClientUsage {
     ) -> Result<Charge, OverBudget> {
         let charge = self.hold(owned, shared);
         if self.budget.is_exceeded() {
-            self.budget.make_room(self)?;
+            self.budget.evict_larger(self)?;
         }
         Ok(charge)
     }
@@ -161,7 +161,7 @@ impl ClientUsage {
         self.owned.fetch_add(owned, Ordering::Relaxed);
         self.budget.owned.fetch_add(owned, Ordering::Relaxed);
         self.shared.fetch_add(shared, Ordering::Relaxed);
-        Charge { account: Arc::clone(self), owned, shared }
+        Charge { usage: Arc::clone(self), owned, shared }
     }
 }
 
@@ -175,14 +175,14 @@ impl Charge {
         match bytes.checked_sub(self.owned) {
             Some(0) => Ok(()),
             Some(more) => {
-                let more = self.account.try_hold(more)?;
+                let more = self.usage.try_hold(more)?;
                 self.absorb(more);
                 Ok(())
             }
             None => {
                 let less = self.owned - bytes;
                 self.owned = bytes;
-                drop(Self { account: Arc::clone(&self.account), owned: less, shared: 0 });
+                drop(Self { usage: Arc::clone(&self.usage), owned: less, shared: 0 });
                 Ok(())
             }
         }
@@ -197,9 +197,9 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.owned.fetch_sub(self.owned, Ordering::Relaxed);
-        self.account.budget.owned.fetch_sub(self.owned, Ordering::Relaxed);
-        self.account.shared.fetch_sub(self.shared, Ordering::Relaxed);
+        self.usage.owned.fetch_sub(self.owned, Ordering::Relaxed);
+        self.usage.budget.owned.fetch_sub(self.owned, Ordering::Relaxed);
+        self.usage.shared.fetch_sub(self.shared, Ordering::Relaxed);
     }
 }
 
@@ -225,15 +225,15 @@ mod tests {
     const KIB: usize = 1024;
 
     #[test]
-    fn largest_is_refused_and_others_get_what_they_want() {
+    fn largest_client_is_rejected_and_others_are_served() {
         let budget = ClientBudget::new(1024 * KIB);
         let (large, small) =
             (OutputBuffer::within(&budget, usize::MAX), OutputBuffer::within(&budget, usize::MAX));
-        let held = large.account().try_hold(900 * KIB).unwrap();
-        assert_eq!(large.account().try_hold(200 * KIB).unwrap_err(), OverBudget);
-        assert!(!large.is_cut());
-        let other = small.account().try_hold(200 * KIB).unwrap();
-        assert!(large.is_cut() && !small.is_cut());
+        let held = large.usage().try_hold(900 * KIB).unwrap();
+        assert_eq!(large.usage().try_hold(200 * KIB).unwrap_err(), OverBudget);
+        assert!(!large.is_disconnected());
+        let other = small.usage().try_hold(200 * KIB).unwrap();
+        assert!(large.is_disconnected() && !small.is_disconnected());
         drop((held, other));
         assert_eq!(budget.owned.load(Ordering::Relaxed), 0);
         drop((large, small));
@@ -241,13 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn small_client_is_never_refused() {
+    fn small_client_is_never_rejected() {
         let budget = ClientBudget::new(10 * KIB);
         let clients: Vec<_> = (0..8).map(|_| OutputBuffer::within(&budget, usize::MAX)).collect();
-        let charges: Vec<_> =
-            clients.iter().map(|client| client.account().try_hold(SMALL).unwrap()).collect();
-        assert!(clients.iter().all(|client| !client.is_cut()));
-        assert!(clients[0].account().try_hold(1).is_err());
+        let charges: Vec<_> = clients.iter().map(|client| client.usage().try_hold(SMALL).unwrap()).collect();
+        assert!(clients.iter().all(|client| !client.is_disconnected()));
+        assert!(clients[0].usage().try_hold(1).is_err());
         drop(charges);
     }
 
@@ -260,7 +259,7 @@ mod tests {
             client.broadcast(&message);
         }
         drop(message);
-        assert!(clients.iter().all(|client| !client.is_cut()));
+        assert!(clients.iter().all(|client| !client.is_disconnected()));
         let used = budget.shared.load(Ordering::Relaxed);
         assert!((256 * KIB..257 * KIB).contains(&used), "{used}");
         drop(clients);

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::session::{LogReadSlots, ReadTurn, Session};
 use crate::listener::budget::ClientBudget;
-use crate::listener::login::{LOGIN_TIME, Password, STRANGER_OUTPUT_BYTES};
+use crate::listener::login::{LOGIN_TIME, Password, UNAUTHENTICATED_OUTPUT_BYTES};
 use crate::listener::output_buffer::OutputBuffer;
 use crate::listener::unauthenticated::{Unauthenticated, UnauthenticatedPlace};
 use crate::log::log_writer::LogWriter;
@@ -95,23 +95,23 @@ pub(crate) async fn serve(
     let (ended, place) = select! {
         ended = run_commands(input, session, &rules, place) => ended,
         ended = &mut writing => return ended,
-        () = output_buffer.overrun() => return cut(&output_buffer),
+        () = output_buffer.overrun() => return overrun_end(&output_buffer),
         () = stop.cancelled() => return ConnectionEnd::Stopped,
     };
     // The client's last replies still go out, above all the one that says why it is refused.
     output_buffer.finish();
     select! {
-        cut = timeout(WRITE_STALL_MAX, writing) => match cut.unwrap_or(ConnectionEnd::Stalled) {
+        end = timeout(WRITE_STALL_MAX, writing) => match end.unwrap_or(ConnectionEnd::Stalled) {
             ConnectionEnd::Left => ended,
-            cut => cut,
+            end => end,
         },
         () = lost(place.as_ref()) => ConnectionEnd::Displaced,
-        () = output_buffer.overrun() => cut(&output_buffer),
+        () = output_buffer.overrun() => overrun_end(&output_buffer),
         () = stop.cancelled() => ConnectionEnd::Stopped,
     }
 }
 
-fn cut(output_buffer: &OutputBuffer) -> ConnectionEnd {
+fn overrun_end(output_buffer: &OutputBuffer) -> ConnectionEnd {
     if output_buffer.is_evicted() { ConnectionEnd::Evicted } else { ConnectionEnd::Overrun }
 }
 
@@ -125,14 +125,18 @@ async fn run_commands(
 ) -> (ConnectionEnd, Option<UnauthenticatedPlace>) {
     let output_buffer = Arc::clone(session.subscriber().output_buffer());
     let mut requests =
-        FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(output_buffer.account()));
+        FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(output_buffer.usage()));
     let ended = loop {
-        let is_let_in = session.is_let_in();
-        requests.decoder_mut().set_stranger(!is_let_in);
-        output_buffer.set_bytes_max(if is_let_in { rules.output_bytes } else { STRANGER_OUTPUT_BYTES });
-        place = if is_let_in { None } else { place.or_else(|| Some(rules.unauthenticated.enter())) };
+        let is_authenticated = session.is_authenticated();
+        requests.decoder_mut().set_unauthenticated(!is_authenticated);
+        output_buffer.set_bytes_max(if is_authenticated {
+            rules.output_bytes
+        } else {
+            UNAUTHENTICATED_OUTPUT_BYTES
+        });
+        place = if is_authenticated { None } else { place.or_else(|| Some(rules.unauthenticated.enter())) };
         let conversation = converse(&mut requests, &mut session, &output_buffer);
-        let ended = if is_let_in {
+        let ended = if is_authenticated {
             conversation.await
         } else {
             select! {
@@ -163,8 +167,8 @@ async fn converse(
     session: &mut Session,
     output_buffer: &OutputBuffer,
 ) -> Option<ConnectionEnd> {
-    let is_let_in = session.is_let_in();
-    while session.is_let_in() == is_let_in {
+    let is_authenticated = session.is_authenticated();
+    while session.is_authenticated() == is_authenticated {
         let request = if session.is_waiting() {
             match requests.next().now_or_never() {
                 Some(request) => request,
@@ -192,7 +196,7 @@ async fn converse(
                     ReadTurn::Http => return Some(ConnectionEnd::Http),
                     ReadTurn::Failed => return Some(ConnectionEnd::Failed),
                 }
-                output_buffer.has_room().await;
+                output_buffer.has_space().await;
             }
             Some(Err(RequestError::Io(error))) => return Some(ConnectionEnd::Socket(error)),
             Some(Err(RequestError::OverBudget(error))) => {
@@ -288,7 +292,7 @@ mod tests {
     /// The clock of these tests is paused, and jumps to the next deadline whenever no task can go
     /// on.
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_cut_off() {
+    async fn client_that_takes_no_bytes_is_disconnected() {
         let Served { mut client, pubsub, serving } = served().await;
         client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
         let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn client_that_does_not_finish_a_command_is_cut_off() {
+    async fn client_that_does_not_finish_a_command_is_disconnected() {
         for begun in [&b"*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$262144\r\nxxx"[..], b"*", b"PIN"] {
             let Served { mut client, serving, .. } = served().await;
             client.write_all(begun).await.unwrap();
@@ -324,9 +328,9 @@ mod tests {
         for command in [&b"*1\r\n$4\r\nPING\r\n"[..], b"PING\r\n"] {
             sleep(100 * READ_STALL_MAX).await;
             client.write_all(command).await.unwrap();
-            let mut answer = [0; 7];
-            client.read_exact(&mut answer).await.unwrap();
-            assert_eq!(&answer, b"+PONG\r\n");
+            let mut reply = [0; 7];
+            client.read_exact(&mut reply).await.unwrap();
+            assert_eq!(&reply, b"+PONG\r\n");
         }
         client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
         sleep(100 * READ_STALL_MAX).await;
@@ -334,15 +338,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn client_that_sends_a_command_slowly_is_answered() {
+    async fn client_that_sends_a_command_slowly_gets_its_reply() {
         let Served { mut client, serving, .. } = served().await;
         for byte in b"*1\r\n$4\r\nPING\r\n" {
             client.write_all(&[*byte]).await.unwrap();
             sleep(READ_STALL_MAX * 3 / 4).await;
         }
-        let mut answer = [0; 7];
-        client.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"+PONG\r\n");
+        let mut reply = [0; 7];
+        client.read_exact(&mut reply).await.unwrap();
+        assert_eq!(&reply, b"+PONG\r\n");
         assert!(!serving.is_finished());
     }
 }

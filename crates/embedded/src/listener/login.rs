@@ -13,13 +13,13 @@ use tidings_settings::SecretText;
 pub(crate) const LOGIN_TIME: Duration = Duration::from_secs(10);
 
 /// The most arguments of a command before the password was given, as in Redis.
-pub(crate) const STRANGER_ARGUMENTS_MAX: usize = 10;
+pub(crate) const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 
 /// The longest argument before the password was given, in bytes, as in Redis.
-pub(crate) const STRANGER_ARGUMENT_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const UNAUTHENTICATED_ARGUMENT_BYTES_MAX: usize = 16 * 1024;
 
 /// The most bytes that wait for a client that has not given the password. Only refusals do.
-pub(crate) const STRANGER_OUTPUT_BYTES: usize = 64 * 1024;
+pub(crate) const UNAUTHENTICATED_OUTPUT_BYTES: usize = 64 * 1024;
 
 const USER: &[u8] = b"default";
 

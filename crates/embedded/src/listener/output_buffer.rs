@@ -24,7 +24,7 @@ const CHUNK_OVERHEAD: usize = size_of::<OutputChunk>();
 /// alone loses messages, and it notices.
 #[derive(Debug)]
 pub(crate) struct OutputBuffer {
-    account: Arc<ClientUsage>,
+    usage: Arc<ClientUsage>,
     queue: Mutex<OutputQueue>,
     /// Notifies the writer of bytes to write, or of the end.
     filled: Notify,
@@ -44,7 +44,7 @@ struct OutputQueue {
 }
 
 impl OutputQueue {
-    fn has_room(&self) -> bool {
+    fn has_space(&self) -> bool {
         self.bytes <= self.bytes_max / 2
     }
 }
@@ -78,7 +78,7 @@ impl OutputBuffer {
     /// An empty queue that holds at most so many bytes, which count among those of all clients.
     pub(crate) fn within(budget: &Arc<ClientBudget>, bytes_max: usize) -> Arc<Self> {
         Arc::new_cyclic(|output_buffer| Self {
-            account: ClientUsage::new(budget, output_buffer.clone()),
+            usage: ClientUsage::new(budget, output_buffer.clone()),
             queue: Mutex::new(OutputQueue { bytes_max, ..OutputQueue::default() }),
             filled: Notify::new(),
             overrun: Notify::new(),
@@ -87,8 +87,8 @@ impl OutputBuffer {
     }
 
     /// The memory of the client.
-    pub(crate) fn account(&self) -> &Arc<ClientUsage> {
-        &self.account
+    pub(crate) fn usage(&self) -> &Arc<ClientUsage> {
+        &self.usage
     }
 
     /// Holds at most so many bytes from now on. Nothing that waits already is discarded by it.
@@ -107,7 +107,7 @@ impl OutputBuffer {
     }
 
     /// Queues a reply. One that takes more than half of the limit becomes an error, and the client
-    /// can ask for less. So a reply alone disconnects no client that waits for [`Self::has_room`]
+    /// can ask for less. So a reply alone disconnects no client that waits for [`Self::has_space`]
     /// before it.
     pub(crate) fn reply(&self, reply: &Reply) {
         let (most, protocol) = (self.reply_bytes_max(), self.protocol());
@@ -115,9 +115,9 @@ impl OutputBuffer {
         if bytes.len() > most {
             bytes = too_large(most).encode(protocol);
         }
-        let charge = self.account.try_hold(bytes.len() + CHUNK_OVERHEAD).unwrap_or_else(|over| {
+        let charge = self.usage.try_hold(bytes.len() + CHUNK_OVERHEAD).unwrap_or_else(|over| {
             bytes = Reply::Error(over.to_string()).encode(protocol);
-            self.account.hold(bytes.len() + CHUNK_OVERHEAD, 0)
+            self.usage.hold(bytes.len() + CHUNK_OVERHEAD, 0)
         });
         self.push(OutputChunk { bytes, _charge: charge, _shared: None });
     }
@@ -129,8 +129,8 @@ impl OutputBuffer {
 
     /// Queues a message for many clients.
     pub(crate) fn broadcast(&self, broadcast: &SharedReply) {
-        let (bytes, shared) = broadcast.bytes(self.protocol(), self.account.budget());
-        match self.account.try_hold_shared(CHUNK_OVERHEAD, bytes.len()) {
+        let (bytes, shared) = broadcast.bytes(self.protocol(), self.usage.budget());
+        match self.usage.try_hold_shared(CHUNK_OVERHEAD, bytes.len()) {
             Ok(charge) => self.push(OutputChunk { bytes, _charge: charge, _shared: Some(shared) }),
             Err(OverBudget) => self.evict(),
         }
@@ -144,7 +144,7 @@ impl OutputBuffer {
         queue.bytes += chunk.bytes.len() + CHUNK_OVERHEAD;
         if queue.bytes > queue.bytes_max {
             drop(queue);
-            self.cut(OutputEnd::Overrun);
+            self.disconnect(OutputEnd::Overrun);
         } else {
             queue.chunks.push_back(chunk);
             self.filled.notify_one();
@@ -153,10 +153,10 @@ impl OutputBuffer {
 
     /// Disconnects the client, because all together hold too much and this one the most.
     pub(crate) fn evict(&self) {
-        self.cut(OutputEnd::Evicted);
+        self.disconnect(OutputEnd::Evicted);
     }
 
-    fn cut(&self, end: OutputEnd) {
+    fn disconnect(&self, end: OutputEnd) {
         let mut queue = self.queue.lock();
         if queue.end.is_none_or(|end| end == OutputEnd::Finished) {
             queue.end = Some(end);
@@ -168,7 +168,7 @@ impl OutputBuffer {
     }
 
     /// Whether the client was disconnected, by the limit on its own output or by that on all.
-    pub(crate) fn is_cut(&self) -> bool {
+    pub(crate) fn is_disconnected(&self) -> bool {
         matches!(self.queue.lock().end, Some(OutputEnd::Overrun | OutputEnd::Evicted))
     }
 
@@ -214,22 +214,22 @@ impl OutputBuffer {
             queue.bytes -= bytes.len() + CHUNK_OVERHEAD;
             batch.extend_from_slice(&bytes);
         }
-        let charge = self.account.hold(batch.len(), 0);
+        let charge = self.usage.hold(batch.len(), 0);
         Some(OutputChunk { bytes: batch.freeze(), _charge: charge, _shared: None })
     }
 
     /// Waits until the client has fallen behind by more than the bound. Cancellation safe; meant
     /// for one waiter.
     pub(crate) async fn overrun(&self) {
-        while !self.is_cut() {
+        while !self.is_disconnected() {
             self.overrun.notified().await;
         }
     }
 
     /// Waits until less than half of the limit waits. So a client that sends commands and reads no
     /// replies has to wait before it is disconnected. Cancellation safe; for one waiter.
-    pub(crate) async fn has_room(&self) {
-        while !self.queue.lock().has_room() {
+    pub(crate) async fn has_space(&self) {
+        while !self.queue.lock().has_space() {
             self.drained.notified().await;
         }
     }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_is_too_large_is_refused_and_nobody_is_cut_off() {
+    fn too_large_reply_is_an_error_and_disconnects_no_client() {
         let output_buffer = OutputBuffer::new(1000);
         output_buffer.reply(&bulk(600));
         let Some(Some(reply)) = next(&output_buffer) else { panic!("no reply") };
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn small_chunks_go_out_together_and_in_order() {
+    fn small_chunks_are_written_together_in_order() {
         let output_buffer = OutputBuffer::new(1000);
         output_buffer.reply(&Reply::Integer(1));
         output_buffer.reply(&Reply::Integer(2));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn over_the_bound_the_client_is_cut_off() {
+    fn client_over_the_limit_is_disconnected() {
         let output_buffer = OutputBuffer::new(1000);
         output_buffer.broadcast(&message(450));
         assert_eq!(output_buffer.overrun().now_or_never(), None);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_at_the_end_is_written() {
+    fn close_writes_waiting_changes() {
         let output_buffer = OutputBuffer::new(1000);
         output_buffer.reply(&Reply::OK);
         output_buffer.finish();
@@ -320,10 +320,10 @@ mod tests {
     #[test]
     fn commands_wait_while_half_of_the_bound_waits() {
         let output_buffer = OutputBuffer::new(1000);
-        assert_eq!(output_buffer.has_room().now_or_never(), Some(()));
+        assert_eq!(output_buffer.has_space().now_or_never(), Some(()));
         output_buffer.broadcast(&message(600));
-        assert_eq!(output_buffer.has_room().now_or_never(), None);
+        assert_eq!(output_buffer.has_space().now_or_never(), None);
         assert!(matches!(next(&output_buffer), Some(Some(_))));
-        assert_eq!(output_buffer.has_room().now_or_never(), Some(()));
+        assert_eq!(output_buffer.has_space().now_or_never(), Some(()));
     }
 }

@@ -28,7 +28,7 @@ struct UnauthenticatedState {
 pub(crate) struct UnauthenticatedPlace {
     all: Arc<Unauthenticated>,
     number: u64,
-    cut: CancellationToken,
+    closed: CancellationToken,
 }
 
 impl Unauthenticated {
@@ -43,18 +43,18 @@ impl Unauthenticated {
         let mut state = self.state.lock();
         let number = state.entered;
         state.entered += 1;
-        let cut = CancellationToken::new();
-        state.connections.insert(number, cut.clone());
+        let closed = CancellationToken::new();
+        state.connections.insert(number, closed.clone());
         while state.connections.len() > self.most
             && let Some((_, oldest)) = state.connections.pop_first()
         {
             oldest.cancel();
         }
-        UnauthenticatedPlace { all: Arc::clone(self), number, cut }
+        UnauthenticatedPlace { all: Arc::clone(self), number, closed }
     }
 
     /// Closes the oldest one. Returns whether there was one.
-    pub(crate) fn cut_oldest(&self) -> bool {
+    pub(crate) fn close_oldest(&self) -> bool {
         let oldest = self.state.lock().connections.pop_first();
         oldest.inspect(|(_, oldest)| oldest.cancel()).is_some()
     }
@@ -63,7 +63,7 @@ impl Unauthenticated {
 impl UnauthenticatedPlace {
     /// Waits until the connection loses its place. Cancellation safe.
     pub(crate) async fn lost(&self) {
-        self.cut.cancelled().await;
+        self.closed.cancelled().await;
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn oldest_makes_room_for_newest() {
+    fn oldest_connection_is_closed_for_the_newest() {
         let all = Unauthenticated::new(8);
         let (first, second) = (all.enter(), all.enter());
         assert_eq!((first.lost().now_or_never(), second.lost().now_or_never()), (None, None));
@@ -89,7 +89,7 @@ mod tests {
         drop((second, first));
         let fourth = all.enter();
         assert_eq!((third.lost().now_or_never(), fourth.lost().now_or_never()), (None, None));
-        assert!(all.cut_oldest() && third.lost().now_or_never().is_some());
-        assert!(all.cut_oldest() && !all.cut_oldest());
+        assert!(all.close_oldest() && third.lost().now_or_never().is_some());
+        assert!(all.close_oldest() && !all.close_oldest());
     }
 }

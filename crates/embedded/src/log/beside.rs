@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn mark_that_had_to_go_counts_for_all_logs() {
+    fn evicted_mark_counts_for_all_logs() {
         let mut beside = KeysBesideLog::default();
         for number in 0..KEPT_MAX as u64 {
             assert!(beside.put_mark(number.to_string().as_bytes(), number, number).is_empty());

@@ -35,5 +35,5 @@ pub(crate) struct Header {
     /// Its end, in milliseconds since the Unix epoch.
     pub(crate) ends: u64,
     /// Whether an `EXPIRE` set it.
-    pub(crate) is_told: bool,
+    pub(crate) is_set: bool,
 }

@@ -108,7 +108,7 @@ impl Iterator for Parts {
 
 /// The id that is wanted for a new entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IdWish {
+pub(crate) enum RequestedId {
     /// `*`: any id behind the last one, of this moment if that is possible.
     Any,
     /// `5-*`: any number within this millisecond.
@@ -117,7 +117,7 @@ pub(crate) enum IdWish {
     Exactly(EntryId),
 }
 
-impl IdWish {
+impl RequestedId {
     /// The id behind `last`; `None` if the wish is not beyond it. `now` are milliseconds since the
     /// Unix epoch; if the clock goes back, ids do not.
     pub(crate) fn behind(self, last: EntryId, now: u64) -> Option<EntryId> {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_what_was_given() {
+    fn fields_keep_names_and_values() {
         let parts: [&[u8]; 6] = [b"data", b"{}", b"", b"\x00\xff", b"data", b"second"];
         let fields = Fields::new(&parts);
         assert_eq!(fields.parts().collect::<Vec<_>>(), parts);
@@ -166,23 +166,23 @@ mod tests {
 
     #[test]
     fn ids_rise_also_when_the_clock_goes_back() {
-        for (wish, last, now, expected) in [
-            (IdWish::Any, id(0, 0), 5, Some(id(5, 0))),
-            (IdWish::Any, id(5, 0), 5, Some(id(5, 1))),
-            (IdWish::Any, id(5, 1), 3, Some(id(5, 2))),
-            (IdWish::Any, id(0, 0), 0, Some(id(0, 1))),
-            (IdWish::Any, id(7, u64::MAX), 7, Some(id(8, 0))),
-            (IdWish::Any, ID_MAX, 7, None),
-            (IdWish::Within(5), id(4, 9), 0, Some(id(5, 0))),
-            (IdWish::Within(5), id(5, 9), 0, Some(id(5, 10))),
-            (IdWish::Within(5), id(5, u64::MAX), 0, None),
-            (IdWish::Within(4), id(5, 0), 9, None),
-            (IdWish::Within(0), id(0, 0), 0, Some(id(0, 1))),
-            (IdWish::Exactly(id(5, 1)), id(5, 0), 9, Some(id(5, 1))),
-            (IdWish::Exactly(id(5, 0)), id(5, 0), 9, None),
-            (IdWish::Exactly(id(4, 9)), id(5, 0), 9, None),
+        for (requested_id, last, now, expected) in [
+            (RequestedId::Any, id(0, 0), 5, Some(id(5, 0))),
+            (RequestedId::Any, id(5, 0), 5, Some(id(5, 1))),
+            (RequestedId::Any, id(5, 1), 3, Some(id(5, 2))),
+            (RequestedId::Any, id(0, 0), 0, Some(id(0, 1))),
+            (RequestedId::Any, id(7, u64::MAX), 7, Some(id(8, 0))),
+            (RequestedId::Any, ID_MAX, 7, None),
+            (RequestedId::Within(5), id(4, 9), 0, Some(id(5, 0))),
+            (RequestedId::Within(5), id(5, 9), 0, Some(id(5, 10))),
+            (RequestedId::Within(5), id(5, u64::MAX), 0, None),
+            (RequestedId::Within(4), id(5, 0), 9, None),
+            (RequestedId::Within(0), id(0, 0), 0, Some(id(0, 1))),
+            (RequestedId::Exactly(id(5, 1)), id(5, 0), 9, Some(id(5, 1))),
+            (RequestedId::Exactly(id(5, 0)), id(5, 0), 9, None),
+            (RequestedId::Exactly(id(4, 9)), id(5, 0), 9, None),
         ] {
-            assert_eq!(wish.behind(last, now), expected, "{wish:?} behind {last} at {now}");
+            assert_eq!(requested_id.behind(last, now), expected, "{requested_id:?} behind {last} at {now}");
         }
     }
 }

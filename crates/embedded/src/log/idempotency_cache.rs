@@ -17,7 +17,7 @@ const OVERHEAD: usize = 256;
 
 /// The memory of remembered publications, in bytes. A publication beyond it is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OnceBounds {
+pub(crate) struct IdempotencyBounds {
     /// Those of one log.
     pub(crate) log: usize,
     /// Those of all logs.
@@ -45,7 +45,7 @@ pub(crate) enum KeysFull {
 /// time.
 #[derive(Debug)]
 pub(crate) struct IdempotencyCache {
-    bounds: OnceBounds,
+    bounds: IdempotencyBounds,
     known: HashMap<Bytes, Vec<EntryId>>,
     /// The end of each key, in milliseconds since the Unix epoch.
     ends: BTreeSet<(u64, Bytes)>,
@@ -61,7 +61,7 @@ pub(super) fn name(log: &[u8], key: &[u8]) -> Bytes {
 
 impl IdempotencyCache {
     /// Nothing is remembered.
-    pub(super) fn new(bounds: OnceBounds) -> Self {
+    pub(super) fn new(bounds: IdempotencyBounds) -> Self {
         Self { bounds, known: HashMap::new(), ends: BTreeSet::new(), bytes: 0, logs: HashMap::new() }
     }
 
@@ -137,7 +137,7 @@ fn weight(name: &[u8], events: usize) -> usize {
 mod tests {
     use super::*;
 
-    const BOUNDS: OnceBounds = OnceBounds { log: 10_000, all: 25_000 };
+    const BOUNDS: IdempotencyBounds = IdempotencyBounds { log: 10_000, all: 25_000 };
 
     fn cache() -> IdempotencyCache {
         IdempotencyCache::new(BOUNDS)
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_forgotten() {
+    fn ended_records_are_dropped() {
         let mut cache = cache();
         cache.remember(key(1), vec![EntryId::ZERO], 100);
         cache.remember(key(2), vec![], 200);

@@ -43,14 +43,14 @@ enum WriterMessage {
 }
 
 /// Works with the logs, and returns the function that replies when the changes are stored.
-type Work = Box<dyn FnOnce(&mut Logs) -> Say + Send>;
-type Say = Box<dyn FnOnce(Result<&PubSub, LogWriterError>) + Send>;
+type Work = Box<dyn FnOnce(&mut Logs) -> Completion + Send>;
+type Completion = Box<dyn FnOnce(Result<&PubSub, LogWriterError>) + Send>;
 
 /// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Committed<T> {
     /// For the client that sent the command.
-    pub(crate) answer: T,
+    pub(crate) reply: T,
     /// For the subscribers of the channels.
     pub(crate) announcements: Vec<Announcement>,
 }
@@ -81,16 +81,16 @@ pub(crate) struct Pending<T>(oneshot::Receiver<Result<T, LogWriterError>>);
 
 impl<T> Committed<T> {
     /// A reply without an announcement.
-    pub(crate) fn quietly(answer: T) -> Self {
-        Self { answer, announcements: Vec::new() }
+    pub(crate) fn without_announcements(reply: T) -> Self {
+        Self { reply, announcements: Vec::new() }
     }
 }
 
 impl<T> Pending<T> {
     /// Waits for the reply. If this is dropped, the command is done nevertheless.
-    pub(crate) async fn answer(self) -> Result<T, LogWriterError> {
+    pub(crate) async fn reply(self) -> Result<T, LogWriterError> {
         match timeout(PATIENCE, self.0).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(reply)) => reply,
             Ok(Err(_)) => Err(LogWriterError::Stopped),
             Err(_) => Err(LogWriterError::Late),
         }
@@ -109,7 +109,7 @@ impl LogWriter {
         let (queue, work) = mpsc::channel(QUEUE_MAX);
         let (opened, opening) = oneshot::channel();
         let keep = move || {
-            match Keeping::open(settings, disk, pubsub, state) {
+            match WriterState::open(settings, disk, pubsub, state) {
                 Ok(mut keeping) => {
                     let _ = opened.send(Ok(()));
                     keeping.run(work);
@@ -134,7 +134,7 @@ impl LogWriter {
             age: Duration::from_secs(60),
             bytes: 1 << 20,
             memory: 16 << 20,
-            idempotency_cache: crate::log::OnceBounds { log: 1 << 20, all: 4 << 20 },
+            idempotency_cache: crate::log::IdempotencyBounds { log: 1 << 20, all: 4 << 20 },
         };
         let state = Arc::new(StateCell::new("embedded"));
         Self::start(settings, None, Arc::clone(pubsub), state).await.unwrap()
@@ -148,14 +148,16 @@ impl LogWriter {
         &self,
         work: impl FnOnce(&mut Logs) -> Committed<T> + Send + 'static,
     ) -> Pending<T> {
-        let (answer, answered) = oneshot::channel();
+        let (reply, replied) = oneshot::channel();
         match timeout(PATIENCE, self.queue.reserve()).await {
-            Ok(Ok(place)) => place.send(WriterMessage::Work(Box::new(move |logs| say(work(logs), answer)))),
+            Ok(Ok(place)) => {
+                place.send(WriterMessage::Work(Box::new(move |logs| complete(work(logs), reply))))
+            }
             // Dropped, the sender says that the thread has stopped.
-            Ok(Err(_)) => drop(answer),
-            Err(_) => drop(answer.send(Err(LogWriterError::Late))),
+            Ok(Err(_)) => drop(reply),
+            Err(_) => drop(reply.send(Err(LogWriterError::Late))),
         }
-        Pending(answered)
+        Pending(replied)
     }
 
     /// Sends a command and waits for the reply.
@@ -163,7 +165,7 @@ impl LogWriter {
         &self,
         work: impl FnOnce(&mut Logs) -> Committed<T> + Send + 'static,
     ) -> Result<T, LogWriterError> {
-        self.submit(work).await.answer().await
+        self.submit(work).await.reply().await
     }
 
     /// Removes ended logs, and writes waiting changes. Meant for a call every second.
@@ -187,24 +189,27 @@ impl LogWriter {
     }
 }
 
-fn say<T: Send + 'static>(done: Committed<T>, answer: oneshot::Sender<Result<T, LogWriterError>>) -> Say {
+fn complete<T: Send + 'static>(
+    done: Committed<T>,
+    reply: oneshot::Sender<Result<T, LogWriterError>>,
+) -> Completion {
     Box::new(move |stored| {
-        let answered = match stored {
+        let replied = match stored {
             Ok(pubsub) => {
                 for Announcement { channel, message } in &done.announcements {
                     pubsub.publish(channel, message);
                 }
-                answer.send(Ok(done.answer))
+                reply.send(Ok(done.reply))
             }
-            Err(error) => answer.send(Err(error)),
+            Err(error) => reply.send(Err(error)),
         };
         // The receiver may be gone.
-        drop(answered);
+        drop(replied);
     })
 }
 
 /// The state of the thread.
-struct Keeping {
+struct WriterState {
     logs: Logs,
     settings: LogSettings,
     disk: Option<Disk>,
@@ -212,7 +217,7 @@ struct Keeping {
     state: Arc<StateCell>,
 }
 
-impl Keeping {
+impl WriterState {
     fn open(
         settings: LogSettings,
         disk: Option<DiskSettings>,
@@ -243,27 +248,27 @@ impl Keeping {
         self.recover();
         self.logs.begin(now());
         let mut closed = None;
-        let mut said = Vec::new();
+        let mut completions = Vec::new();
         for message in messages {
             match message {
-                WriterMessage::Work(work) => said.push(work(&mut self.logs)),
+                WriterMessage::Work(work) => completions.push(work(&mut self.logs)),
                 WriterMessage::Tidy => {}
                 WriterMessage::Close(sender) => closed = Some(sender),
             }
             if self.logs.appended_bytes() > TOGETHER_BYTES_MAX {
-                self.finish(said.drain(..));
+                self.finish(completions.drain(..));
             }
         }
-        self.finish(said.drain(..));
+        self.finish(completions.drain(..));
         closed
     }
 
     /// Stores the changes, and replies.
-    fn finish(&mut self, said: impl Iterator<Item = Say>) {
-        self.logs.make_room();
+    fn finish(&mut self, completions: impl Iterator<Item = Completion>) {
+        self.logs.evict();
         let stored = self.store();
-        for say in said {
-            say(stored.as_ref().map(|()| &*self.pubsub).map_err(Clone::clone));
+        for complete in completions {
+            complete(stored.as_ref().map(|()| &*self.pubsub).map_err(Clone::clone));
         }
     }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::beside::KeysBesideLog;
 use super::change::{Header, LogChange};
-use super::entry::{Fields, IdWish, StreamEntry};
-use super::idempotency_cache::{IdempotencyCache, OnceBounds};
+use super::entry::{Fields, RequestedId, StreamEntry};
+use super::idempotency_cache::{IdempotencyBounds, IdempotencyCache};
 use super::stream::{Excess, LogStream};
 use tidings_event::log::LiveMark;
 use tidings_event::{EntryId, Epoch, EpochRecord};
@@ -33,7 +33,7 @@ pub(crate) struct LogSettings {
     /// first.
     pub(crate) memory: usize,
     /// The memory of remembered publications.
-    pub(crate) idempotency_cache: OnceBounds,
+    pub(crate) idempotency_cache: IdempotencyBounds,
 }
 
 /// All logs, by key.
@@ -63,7 +63,7 @@ struct Log {
     /// Its end, in milliseconds since the Unix epoch.
     ends: u64,
     /// Whether an `EXPIRE` set its end; otherwise it ends because no entry is added.
-    is_told: bool,
+    is_set: bool,
     /// Its part of the memory of all logs, in bytes.
     memory: usize,
 }
@@ -102,7 +102,7 @@ impl Logs {
     pub(crate) fn restore(&mut self, key: &[u8], header: Header, entries: VecDeque<StreamEntry>) {
         self.update(key, |log| {
             log.stream = LogStream::restore(entries, header.tally);
-            (log.ends, log.is_told) = (header.ends, header.is_told);
+            (log.ends, log.is_set) = (header.ends, header.is_set);
         });
     }
 
@@ -188,7 +188,7 @@ impl Logs {
     }
 
     /// Brings the memory that all logs take back within its bound.
-    pub(crate) fn make_room(&mut self) {
+    pub(crate) fn evict(&mut self) {
         self.appended = 0;
         while self.memory > self.settings.memory
             && let Some((_, key)) = self.ends.first()
@@ -215,8 +215,8 @@ impl Logs {
         let Some(changes) = &mut self.changes else { return Vec::new() };
         let Changes { mut list, touched } = std::mem::take(changes);
         list.extend(touched.into_iter().filter_map(|key| {
-            let Log { stream, ends, is_told, .. } = self.logs.get(&key)?;
-            let header = Header { tally: stream.tally(), ends: *ends, is_told: *is_told };
+            let Log { stream, ends, is_set, .. } = self.logs.get(&key)?;
+            let header = Header { tally: stream.tally(), ends: *ends, is_set: *is_set };
             Some(LogChange::Header { log: key, header })
         }));
         list
@@ -228,15 +228,20 @@ impl Logs {
     }
 
     /// Adds an entry to a log, or creates the log.
-    pub(crate) fn append(&mut self, key: &Bytes, wish: IdWish, fields: Fields) -> Result<EntryId, NoId> {
-        let id = self.id(key, wish)?;
+    pub(crate) fn append(
+        &mut self,
+        key: &Bytes,
+        requested_id: RequestedId,
+        fields: Fields,
+    ) -> Result<EntryId, NoId> {
+        let id = self.id(key, requested_id)?;
         let entry = StreamEntry { id, fields };
         self.appended = self.appended.saturating_add(entry.memory());
         self.record(LogChange::Appended { log: key.clone(), entry: entry.clone() });
         let idle_ends = self.now.saturating_add(self.idle());
         self.update(key, |log| {
             log.stream.push(entry);
-            if !log.is_told {
+            if !log.is_set {
                 log.ends = idle_ends;
             }
         });
@@ -244,13 +249,13 @@ impl Logs {
     }
 
     /// The id that a new entry would get.
-    pub(super) fn id(&self, key: &[u8], wish: IdWish) -> Result<EntryId, NoId> {
-        let last = match (self.get(key), wish) {
+    pub(super) fn id(&self, key: &[u8], requested_id: RequestedId) -> Result<EntryId, NoId> {
+        let last = match (self.get(key), requested_id) {
             (Some(stream), _) => stream.tally().last,
-            (None, IdWish::Any) => self.floor,
+            (None, RequestedId::Any) => self.floor,
             (None, _) => EntryId::ZERO,
         };
-        wish.behind(last, self.now).ok_or(NoId)
+        requested_id.behind(last, self.now).ok_or(NoId)
     }
 
     /// Removes the entries beyond a bound, at most `limit` of them. Returns their number.
@@ -274,13 +279,13 @@ impl Logs {
         if at <= self.now {
             self.remove(key);
         } else if self.logs.contains_key(key) {
-            self.update(key, |log| (log.ends, log.is_told) = (at, true));
+            self.update(key, |log| (log.ends, log.is_set) = (at, true));
         }
     }
 
     /// The end that an `EXPIRE` set for a log; `None` without one.
     pub(crate) fn expires(&self, key: &[u8]) -> Option<u64> {
-        self.logs.get(key).filter(|log| log.is_told).map(|log| log.ends)
+        self.logs.get(key).filter(|log| log.is_set).map(|log| log.ends)
     }
 
     /// Removes a log. Returns whether there was one.

@@ -23,8 +23,8 @@ mod stream;
 mod tests;
 
 pub(crate) use change::{Header, LogChange};
-pub(crate) use entry::{Fields, ID_MAX, IdWish, StreamEntry};
-pub(crate) use idempotency_cache::OnceBounds;
+pub(crate) use entry::{Fields, ID_MAX, RequestedId, StreamEntry};
+pub(crate) use idempotency_cache::IdempotencyBounds;
 pub(crate) use logs::{LogSettings, Logs};
 pub(crate) use publish::{NotPublished, Publish};
 pub(crate) use stream::{Excess, LogStream, StreamTally};

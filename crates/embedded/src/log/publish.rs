@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::change::LogChange;
-use super::entry::{Fields, IdWish};
+use super::entry::{Fields, RequestedId};
 use super::idempotency_cache::{self, KeysFull, REMEMBERED_MILLISECONDS};
 use super::logs::{Logs, NoId};
 use super::stream::Excess;
@@ -78,7 +78,7 @@ impl Logs {
             if let Some(to) = to {
                 fields.extend([AUDIENCE_FIELD, to.as_json().as_bytes()]);
             }
-            self.append(log, IdWish::Exactly(id), Fields::new(&fields))?;
+            self.append(log, RequestedId::Exactly(id), Fields::new(&fields))?;
             messages.push(envelope::encode(id, previous, payload, to.as_deref()));
             previous = id;
         }
@@ -124,8 +124,8 @@ impl Logs {
         let mut ids: Vec<EntryId> = Vec::with_capacity(count);
         for _ in 0..count {
             ids.push(match ids.last() {
-                None => self.id(log, IdWish::Any)?,
-                Some(&last) => IdWish::Any.behind(last, self.now()).ok_or(NoId)?,
+                None => self.id(log, RequestedId::Any)?,
+                Some(&last) => RequestedId::Any.behind(last, self.now()).ok_or(NoId)?,
             });
         }
         Ok(ids)

@@ -15,7 +15,7 @@ use tokio_util::codec::Decoder;
 
 use crate::commands;
 use crate::listener::budget::{Charge, ClientUsage};
-use crate::listener::login::{STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX};
+use crate::listener::login::{UNAUTHENTICATED_ARGUMENT_BYTES_MAX, UNAUTHENTICATED_ARGUMENTS_MAX};
 
 /// The most arguments of a command, its name included. `SUBSCRIBE` of all channels after a
 /// reconnect is the longest that clients send.
@@ -43,7 +43,7 @@ pub type Request = Vec<Bytes>;
 pub struct RequestDecoder {
     bytes_max: usize,
     /// Whether the client has yet to give the password.
-    is_stranger: bool,
+    is_unauthenticated: bool,
     measured: Measured,
     /// The part of a line without framing that was searched for its end.
     searched: usize,
@@ -84,7 +84,7 @@ impl RequestDecoder {
         let bytes_max = event_bytes.saturating_add(BESIDES_PAYLOAD_BYTES);
         Self {
             bytes_max,
-            is_stranger: false,
+            is_unauthenticated: false,
             measured: Measured::default(),
             searched: 0,
             is_inline: false,
@@ -93,8 +93,8 @@ impl RequestDecoder {
     }
 
     /// Counts input that waits as held by this client.
-    pub(crate) fn counting(self, account: &Arc<ClientUsage>) -> Self {
-        Self { charge: Some(account.hold(0, 0)), ..self }
+    pub(crate) fn counting(self, usage: &Arc<ClientUsage>) -> Self {
+        Self { charge: Some(usage.hold(0, 0)), ..self }
     }
 
     /// Counts the waiting input: the buffer of an idle client counts as nothing.
@@ -106,8 +106,8 @@ impl RequestDecoder {
 
     /// From the next command on, takes only small ones, as from a client that has yet to give the
     /// password, or not.
-    pub fn set_stranger(&mut self, is_stranger: bool) {
-        self.is_stranger = is_stranger;
+    pub fn set_unauthenticated(&mut self, is_unauthenticated: bool) {
+        self.is_unauthenticated = is_unauthenticated;
     }
 
     /// Whether the last decoded command had no framing.
@@ -116,7 +116,7 @@ impl RequestDecoder {
     }
 
     fn array(&mut self, buffer: &mut BytesMut) -> Result<Option<Request>, RequestError> {
-        let Some(bytes) = self.measured.advance(buffer, self.bytes_max, self.is_stranger)? else {
+        let Some(bytes) = self.measured.advance(buffer, self.bytes_max, self.is_unauthenticated)? else {
             return Ok(None);
         };
         let mut command = buffer.split_to(bytes);
@@ -176,7 +176,7 @@ impl Measured {
         &mut self,
         buffer: &[u8],
         bytes_max: usize,
-        is_stranger: bool,
+        is_unauthenticated: bool,
     ) -> Result<Option<usize>, RequestError> {
         let mut missing = match self.arguments {
             Some(missing) => missing,
@@ -186,7 +186,7 @@ impl Measured {
                 };
                 let count = number(&line[1..]).filter(|&count| count <= ARGUMENTS_MAX as i64);
                 let count = count.ok_or_else(|| protocol("invalid multibulk length"))?;
-                if is_stranger && count > STRANGER_ARGUMENTS_MAX as i64 {
+                if is_unauthenticated && count > UNAUTHENTICATED_ARGUMENTS_MAX as i64 {
                     return Err(protocol("unauthenticated multibulk length"));
                 }
                 self.bytes = line.len() + 2;
@@ -205,7 +205,7 @@ impl Measured {
             let length = number(&line[1..]).and_then(|length| usize::try_from(length).ok());
             let length = length.filter(|&length| length <= bytes_max);
             let length = length.ok_or_else(|| protocol("invalid bulk length"))?;
-            if is_stranger && length > STRANGER_ARGUMENT_BYTES_MAX {
+            if is_unauthenticated && length > UNAUTHENTICATED_ARGUMENT_BYTES_MAX {
                 return Err(protocol("unauthenticated bulk length"));
             }
             let end = self.bytes + line.len() + 2 + length + 2;
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_claims_before_the_bytes_come() {
+    fn claim_beyond_a_limit_is_rejected_before_its_bytes() {
         for (bytes, expected) in [
             (&b"*1000000000\r\n"[..], "invalid multibulk length"),
             (b"*99999999999999999999\r\n", "invalid multibulk length"),
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn framed_commands_are_told_from_inline_ones() {
+    fn framed_and_inline_commands_are_distinguished() {
         let mut decoder = RequestDecoder::new(1000);
         let mut buffer = BytesMut::from(&b"PING\r\n*1\r\n$4\r\nPING\r\n\r\nPING\r\n"[..]);
         for is_inline in [true, false, true] {
@@ -453,7 +453,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_taken_or_refused(bytes in "[*$0-9a\r\n\\-]{0,40}") {
+        fn any_bytes_are_accepted_or_rejected(bytes in "[*$0-9a\r\n\\-]{0,40}") {
             let _ = decode_all(&mut RequestDecoder::new(1000), &mut BytesMut::from(bytes.as_bytes()));
         }
     }

@@ -54,7 +54,7 @@ pub(crate) enum SubscriberError {
 impl RedisSubscriber {
     /// A client without subscriptions.
     pub(crate) fn new(pubsub: Arc<PubSub>, output_buffer: Arc<OutputBuffer>) -> Self {
-        let charge = output_buffer.account().hold(0, 0);
+        let charge = output_buffer.usage().hold(0, 0);
         let member = PubSubClient { id: pubsub.next_client(), output_buffer };
         Self { pubsub, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0, charge }
     }

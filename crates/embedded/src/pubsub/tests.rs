@@ -77,7 +77,7 @@ fn waiting(subscriber: &RedisSubscriber) -> String {
 }
 
 #[test]
-fn the_feed_gets_confirmed_workspaces_and_no_others() {
+fn handler_gets_confirmed_workspaces_alone() {
     let (pubsub, bus_handler) = pubsub();
     assert_eq!(publish(&pubsub, "workspace:a", "too early"), 0);
     pubsub.confirm(&workspace("a"));
@@ -98,7 +98,7 @@ fn the_feed_gets_confirmed_workspaces_and_no_others() {
 }
 
 #[test]
-fn a_detached_feed_gets_nothing() {
+fn detached_handler_gets_nothing() {
     let (pubsub, bus_handler) = pubsub();
     pubsub.confirm(&workspace("a"));
     pubsub.detach();
@@ -143,8 +143,8 @@ fn a_dropped_subscriber_leaves_nothing_behind() {
 }
 
 #[test]
-fn one_that_falls_behind_is_cut_off_and_the_others_are_not() {
-    let (pubsub, feed) = pubsub();
+fn only_the_client_that_falls_behind_is_disconnected() {
+    let (pubsub, handler) = pubsub();
     pubsub.confirm(&workspace("a"));
     let (mut slow, mut quick) = (subscriber(&pubsub, 1000), subscriber(&pubsub, 1000));
     slow.subscribe(SubscriptionKind::Channel, &bytes("workspace:a")).unwrap();
@@ -156,22 +156,22 @@ fn one_that_falls_behind_is_cut_off_and_the_others_are_not() {
     }
     assert_eq!(received, 100);
     assert_eq!(waiting(&slow), "overrun");
-    assert_eq!(feed.take().len(), 101);
+    assert_eq!(handler.take().len(), 101);
 }
 
 #[test]
-fn after_an_interruption_the_feed_is_confirmed_anew() {
-    let (pubsub, feed) = pubsub();
+fn interruption_confirms_the_handler_again() {
+    let (pubsub, handler) = pubsub();
     pubsub.confirm(&workspace("a"));
     pubsub.interrupt();
     publish(&pubsub, "workspace:a", "x");
-    assert_eq!(feed.take(), ["confirmed a", "interrupted", "confirmed a", "a x"]);
+    assert_eq!(handler.take(), ["confirmed a", "interrupted", "confirmed a", "a x"]);
 }
 
 /// The embedded bus has one order for the node and for every Redis client.
 #[test]
-fn feed_and_clients_see_one_order() {
-    let (pubsub, feed) = pubsub();
+fn handler_and_clients_see_one_order() {
+    let (pubsub, handler) = pubsub();
     pubsub.confirm(&workspace("a"));
     let mut client = subscriber(&pubsub, 1 << 20);
     client.subscribe(SubscriptionKind::Channel, &bytes("workspace:a")).unwrap();
@@ -190,7 +190,7 @@ fn feed_and_clients_see_one_order() {
     let by_client: Vec<String> =
         seen.split(' ').filter(|word| word.contains('.')).map(|word| format!("a {word}")).collect();
     assert_eq!(by_client.len(), 400);
-    assert_eq!(feed.take()[1..], by_client);
+    assert_eq!(handler.take()[1..], by_client);
 }
 
 #[test]

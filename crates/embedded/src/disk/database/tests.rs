@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::log::{Excess, IdWish, LogSettings, OnceBounds, Publish};
+use crate::log::{Excess, IdempotencyBounds, LogSettings, Publish, RequestedId};
 use tidings_bus::Item;
 use tidings_event::Audience;
 
@@ -11,7 +11,7 @@ const SETTINGS: LogSettings = LogSettings {
     age: Duration::from_secs(3600),
     bytes: 1 << 20,
     memory: 16 << 20,
-    idempotency_cache: OnceBounds { log: 1 << 20, all: 4 << 20 },
+    idempotency_cache: IdempotencyBounds { log: 1 << 20, all: 4 << 20 },
 };
 
 const LOGS: [&str; 3] = ["workspace:a", "workspace:b", "workspace:gone"];
@@ -51,17 +51,17 @@ fn work(logs: &mut Logs) {
     logs.publish(&key("workspace:gone"), &publish(None)).unwrap();
     logs.remove(&key("workspace:gone"));
     for _ in 0..10 {
-        logs.append(&key("workspace:b"), IdWish::Any, Fields::new(&["x", "\0", "data", ""])).unwrap();
+        logs.append(&key("workspace:b"), RequestedId::Any, Fields::new(&["x", "\0", "data", ""])).unwrap();
     }
     logs.trim(&key("workspace:b"), Excess::Entries(4), usize::MAX);
     // A log whose key begins as another's does.
-    logs.append(&key("workspace:"), IdWish::Any, Fields::new(&["data", "x"])).unwrap();
+    logs.append(&key("workspace:"), RequestedId::Any, Fields::new(&["data", "x"])).unwrap();
     logs.trim(&key("workspace:"), Excess::Entries(0), usize::MAX);
 }
 
 /// A file that is opened again holds all stored logs.
 #[test]
-fn what_was_stored_is_there_again() {
+fn stored_logs_are_there_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let (database, mut logs) = open(&path);
@@ -80,7 +80,7 @@ fn what_was_stored_is_there_again() {
 }
 
 #[test]
-fn what_is_not_durable_yet_is_lost_as_a_whole() {
+fn unsynced_commit_is_lost_as_a_whole() {
     let directory = tempfile::tempdir().unwrap();
     let (path, copy) = (directory.path().join("log"), directory.path().join("copy"));
     let (database, mut logs) = open(&path);
@@ -112,7 +112,7 @@ fn a_file_is_for_its_owner_alone() {
 }
 
 #[test]
-fn files_that_are_none_of_ours_are_refused() {
+fn file_of_another_program_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let refusal = |path: &Path| Database::open(path).unwrap_err().to_string();
@@ -143,7 +143,7 @@ fn files_that_are_none_of_ours_are_refused() {
 
 /// Damage is reported, or has no effect; it never becomes an event.
 #[test]
-fn a_damaged_file_is_refused() {
+fn damaged_file_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let (database, mut logs) = open(&path);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::log::{Fields, IdWish, OnceBounds, Publish};
+use crate::log::{Fields, IdempotencyBounds, Publish, RequestedId};
 use crate::settings::LogSync;
 
 const SETTINGS: LogSettings = LogSettings {
@@ -7,7 +7,7 @@ const SETTINGS: LogSettings = LogSettings {
     age: Duration::from_secs(3600),
     bytes: 1 << 20,
     memory: 16 << 20,
-    idempotency_cache: OnceBounds { log: 1 << 20, all: 4 << 20 },
+    idempotency_cache: IdempotencyBounds { log: 1 << 20, all: 4 << 20 },
 };
 
 const LOG: Bytes = Bytes::from_static(b"workspace:a");
@@ -29,7 +29,7 @@ async fn publish(log_writer: &LogWriter, payload: &str, idempotency_key: Option<
         idempotency_key: idempotency_key.map(|key| Bytes::from_static(key.as_bytes())),
     };
     let ids = log_writer
-        .ask(move |logs| Committed::quietly(logs.publish(&LOG, &publish).unwrap().ids))
+        .ask(move |logs| Committed::without_announcements(logs.publish(&LOG, &publish).unwrap().ids))
         .await
         .unwrap();
     ids[0].to_string()
@@ -39,7 +39,7 @@ async fn publish(log_writer: &LogWriter, payload: &str, idempotency_key: Option<
 async fn read(log_writer: &LogWriter) -> Vec<(String, Bytes)> {
     let read = log_writer.ask(|logs| {
         let entries = logs.get(&LOG).map(|stream| stream.entries().cloned().collect::<Vec<_>>());
-        Committed::quietly(entries.unwrap_or_default())
+        Committed::without_announcements(entries.unwrap_or_default())
     });
     let entries = read.await.unwrap();
     entries.into_iter().map(|entry| (entry.id.to_string(), entry.fields.get(b"data").unwrap())).collect()
@@ -71,12 +71,12 @@ async fn logs_and_keys_are_there_again_after_a_proper_end() {
 }
 
 #[tokio::test]
-async fn what_is_asked_of_a_stopped_keeper_is_refused() {
+async fn stopped_writer_rejects_commands() {
     let log_writer = LogWriter::in_memory(&Arc::new(PubSub::new("workspace:", "tidings:control"))).await;
     log_writer.close().await;
     log_writer.close().await;
     log_writer.tidy().await;
-    let refused = log_writer.ask(|logs| Committed::quietly(logs.now())).await;
+    let refused = log_writer.ask(|logs| Committed::without_announcements(logs.now())).await;
     assert_eq!(refused, Err(LogWriterError::Stopped));
 }
 
@@ -93,7 +93,7 @@ async fn a_file_is_open_once() {
 
 /// A command is acknowledged and announced only after it is stored.
 #[tokio::test]
-async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored() {
+async fn announcements_follow_the_order_of_stored_commands() {
     use crate::listener::output_buffer::OutputBuffer;
     use crate::pubsub::SubscriptionKind;
     use crate::pubsub::subscriber::RedisSubscriber;
@@ -112,31 +112,31 @@ async fn announcements_come_in_the_order_of_the_work_and_only_when_it_is_stored(
 
     // All of it waits while the first piece of work takes its time: it is stored together.
     let (go, wait) = std::sync::mpsc::channel::<()>();
-    let busy = log_writer.submit(move |_| Committed::quietly(wait.recv().is_ok())).await;
+    let busy = log_writer.submit(move |_| Committed::without_announcements(wait.recv().is_ok())).await;
     let mut tickets = Vec::new();
     for number in 0..100 {
-        let ticket = log_writer.submit(move |logs| {
-            logs.append(&LOG, IdWish::Any, Fields::new(&["data", "x"])).unwrap();
+        let pending = log_writer.submit(move |logs| {
+            logs.append(&LOG, RequestedId::Any, Fields::new(&["data", "x"])).unwrap();
             let message = Bytes::from(format!("number-{number}"));
             Committed {
-                answer: (),
+                reply: (),
                 announcements: vec![Announcement { channel: Bytes::from_static(b"a"), message }],
             }
         });
-        tickets.push(ticket.await);
+        tickets.push(pending.await);
     }
     assert!(output_buffer.next().now_or_never().is_none());
     go.send(()).unwrap();
-    assert_eq!(busy.answer().await, Ok(true));
-    for ticket in tickets {
-        ticket.answer().await.unwrap();
+    assert_eq!(busy.reply().await, Ok(true));
+    for pending in tickets {
+        pending.reply().await.unwrap();
     }
-    let mut heard = String::new();
+    let mut output = String::new();
     while let Some(Some(bytes)) = output_buffer.next().now_or_never() {
-        heard += std::str::from_utf8(&bytes.bytes).unwrap();
+        output += std::str::from_utf8(&bytes.bytes).unwrap();
     }
     let numbers: Vec<usize> =
-        heard.lines().filter_map(|line| line.strip_prefix("number-")?.parse().ok()).collect();
+        output.lines().filter_map(|line| line.strip_prefix("number-")?.parse().ok()).collect();
     assert_eq!(numbers, (0..100).collect::<Vec<_>>());
     log_writer.close().await;
 }

@@ -7,12 +7,12 @@ use crate::protocol::reply::Reply;
 
 /// The rest of the largest reply that the client may get. All commands of a transaction share it.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct ReplyLimit {
     most: usize,
     left: usize,
 }
 
-impl Room {
+impl ReplyLimit {
     /// A limit of so many bytes.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, left: most }
