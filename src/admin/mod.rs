@@ -2,7 +2,7 @@
 //!
 //! | part | contents |
 //! | --- | --- |
-//! | [`routes`] | the paths and their responses |
+//! | [`mod@routes`] | the paths and their responses |
 //! | [`node`] | the state of the node that they show |
 //! | [`ready`] | the reasons for which a node is not ready |
 //! | [`status`] | the document of `/status` |

@@ -12,14 +12,14 @@ pub(super) fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> 
     }
     match &bus.link {
         LinkState::Down { error } => reasons.push(format!("no link to the bus: {error}")),
-        LinkState::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
+        LinkState::Resubscribing => reasons.push("the node subscribes to its channels again".to_owned()),
         LinkState::Up => match bus.heard {
             _ if bus.subscription_refused.is_some() => {}
             Some(age) if age <= silence_max => {}
             Some(age) => {
-                reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
+                reasons.push(format!("nothing has returned through the bus for {:.1} s", age.as_secs_f64()))
             }
-            None => reasons.push("nothing has come back through the bus yet".to_owned()),
+            None => reasons.push("nothing has returned through the bus yet".to_owned()),
         },
     }
     if let Some(reason) = &bus.subscription_refused {
@@ -57,9 +57,9 @@ mod tests {
         assert!(unready(&up(Some(1)), false, silence_max).is_empty());
         assert_eq!(
             unready(&up(Some(7)), false, silence_max),
-            ["nothing has come back through the bus for 7.0 s"]
+            ["nothing has returned through the bus for 7.0 s"]
         );
-        assert_eq!(unready(&up(None), false, silence_max), ["nothing has come back through the bus yet"]);
+        assert_eq!(unready(&up(None), false, silence_max), ["nothing has returned through the bus yet"]);
         assert_eq!(unready(&up(Some(1)), true, silence_max), ["the node is draining"]);
         let down = BusState { link: LinkState::Down { error: "refused".to_owned() }, ..up(Some(1)) };
         assert_eq!(unready(&down, false, silence_max), ["no link to the bus: refused"]);

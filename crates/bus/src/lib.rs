@@ -1,7 +1,7 @@
 //! The source of events: the trait [`Bus`], and its implementation for [`redis`].
 //!
 //! Data flows out of the bus into a [`BusHandler`]. The hub writes the workspaces that it wants
-//! into [`DesiredSubscriptions`]. That is a set, not a queue: changes to a workspace coalesce, and
+//! into `DesiredSubscriptions`. That is a set, not a queue: changes to a workspace coalesce, and
 //! the bus adjusts its subscriptions at its own pace. The crate `tidings-embedded` has the other
 //! implementation.
 //!

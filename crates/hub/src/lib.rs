@@ -243,7 +243,7 @@ impl Hub {
         &self.shared.read_queue
     }
 
-    /// Brings the answer to a wish from [`read_queue`](Self::reads). Each wish wants one.
+    /// Brings the answer to a wish from [`read_queue`](Self::read_queue). Each wish wants one.
     pub fn answer(&self, read: &LogRead, page: Result<LogPage, LogError>) {
         // A workspace that was given up meanwhile wants it no more.
         let cell = self.cell(&read.workspace).filter(|cell| cell.has_asked(read));

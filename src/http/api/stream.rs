@@ -45,7 +45,7 @@ impl StreamRequest {
             return Err(Problem::new(
                 StatusCode::NOT_ACCEPTABLE,
                 "not-acceptable",
-                "this path answers with text/event-stream: name it in Accept, or leave Accept out",
+                "this path returns text/event-stream: name it in Accept, or leave Accept out",
             ));
         }
         let by_status = query.errors_by_status || accepted != EventStream::Named;

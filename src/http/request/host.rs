@@ -37,8 +37,8 @@ impl Hosts {
         Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "unknown-host",
-            "this listener answers to local names only, as pages could make their own name lead here: use 127.0.0.1 or \
-             localhost, or write auth.mode out if a proxy or others shall reach it",
+            "this listener accepts local names only, because a page could make its own name resolve here: use 127.0.0.1 or \
+             localhost, or set auth.mode if a proxy or other machines are to reach it",
         ))
     }
 }

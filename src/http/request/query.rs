@@ -35,7 +35,7 @@ impl StreamQuery {
                         TypeFilter::parse(&value).map_err(|error| Problem::bad_query(error.to_string()))?;
                     if parsed.filter.types.replace(types).is_some() {
                         return Err(Problem::bad_query(
-                            "`types` stands twice: list all types in one, as in types=A,B",
+                            "`types` is given twice: list all types in one, as in types=A,B",
                         ));
                     }
                 }

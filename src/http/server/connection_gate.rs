@@ -184,7 +184,7 @@ impl fmt::Display for LimitExceeded {
         f.write_str(match self {
             Self::Connections => "the node has as many connections as it may: try again later",
             Self::Address => "this address has as many connections as it may: close one, or try again later",
-            Self::Rate => "more clients connect at this moment than the node lets in: try again later",
+            Self::Rate => "more clients connect at this moment than the node accepts: try again later",
         })
     }
 }

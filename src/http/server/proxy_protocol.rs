@@ -112,7 +112,7 @@ fn version_2(command: u8, family: u8, block: &[u8]) -> Result<Option<SocketAddr>
         _ => return Err(HeaderError::Malformed("its version or command is unknown")),
     }
     let port = |at: usize| block.get(at..at + 2).map(|port| u16::from_be_bytes([port[0], port[1]]));
-    let short = HeaderError::Malformed("its addresses are cut short");
+    let short = HeaderError::Malformed("its addresses are incomplete");
     match family {
         // TCP over IPv4: source, destination, source port, destination port.
         0x11 => match (block.first_chunk::<4>(), port(8), port(10)) {

@@ -73,7 +73,7 @@ pub(crate) async fn listen(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if clients.len() >= clients_max && !rules.unauthenticated.close_oldest() => {
                     if let Some(silenced) = full_log.pass() {
-                        tracing::warn!(clients_max, silenced, "the embedded bus turns clients away: embedded.clients is reached");
+                        tracing::warn!(clients_max, silenced, "the embedded bus rejects clients: embedded.clients is reached");
                     }
                     turn_away(&stream);
                 }
@@ -135,7 +135,7 @@ impl DisconnectLog {
             ConnectionEnd::Displaced => &self.displaced,
         };
         if let Some(silenced) = throttle.pass() {
-            tracing::warn!(client.address = %address, silenced, "a client of the embedded bus was cut off: {ended}");
+            tracing::warn!(client.address = %address, silenced, "the embedded bus disconnected a client: {ended}");
         }
     }
 }
@@ -143,7 +143,7 @@ impl DisconnectLog {
 /// Says why, as far as a new socket takes it at once, and closes.
 fn turn_away(stream: &TcpStream) {
     if let Err(error) = stream.try_write(b"-ERR max number of clients reached\r\n") {
-        tracing::debug!(%error, "cannot tell the client that it is turned away");
+        tracing::debug!(%error, "cannot send the client its rejection");
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct Announcement {
 pub(crate) enum LogWriterError {
     #[error("the bus was stopped")]
     Stopped,
-    #[error("the disk does not answer")]
+    #[error("the disk does not respond")]
     Late,
     #[error("too many clients read logs at the same time: try again")]
     Busy,
