@@ -12,18 +12,19 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin;
+use crate::admin::Node;
 use crate::bus_handler::NodeHandler;
 use crate::config::{AuthMethod, AuthMode, Config, Writer};
 use crate::files::TooFewFiles;
 use crate::http;
 use crate::http::{
     CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublicApi, PublishRate,
-    Service, SocketSettings, Tls, TrustedProxies, admin,
+    Service, SocketSettings, Tls, TrustedProxies,
 };
 use crate::live_marks;
 use crate::log_reader;
 use crate::log_reader::LogReaderSettings;
-use crate::node::Node;
 use tidings_auth::Authenticator;
 use tidings_auth::authenticator::Method;
 use tidings_auth::control::{Bans, DisconnectHandler};

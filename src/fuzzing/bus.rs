@@ -62,9 +62,9 @@ pub fn resp_requests(data: &[u8]) {
 }
 
 /// All commands that a decoder takes out of pieces of bytes, and whether it refused to read on.
-fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, is_stranger: bool) -> (Vec<Request>, bool) {
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, is_unauthenticated: bool) -> (Vec<Request>, bool) {
     let mut decoder = RequestDecoder::new(1000);
-    decoder.set_stranger(is_stranger);
+    decoder.set_unauthenticated(is_unauthenticated);
     let (mut buffer, mut requests) = (BytesMut::new(), Vec::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);

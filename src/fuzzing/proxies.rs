@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::config::ForwardedHeader;
 use crate::http::TrustedProxies;
-use crate::http::forwarded::hops;
+use crate::http::request::forwarded::hops;
 
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));

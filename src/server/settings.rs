@@ -47,7 +47,7 @@ pub(super) fn warn_of_memory(config: &Config) {
 pub(super) fn public_admission(config: &Config, files: &FileBudget) -> ConnectionGateSettings {
     ConnectionGateSettings {
         connections: files.connections,
-        reserve: files.surplus,
+        overflow: files.surplus,
         per_address: NonZeroU32::new(config.limits.connections_per_address),
         per_second: NonZeroU32::new(config.limits.connects_per_second),
         oldest_gives_way: false,
@@ -58,7 +58,7 @@ pub(super) fn public_admission(config: &Config, files: &FileBudget) -> Connectio
 pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
     ConnectionGateSettings {
         connections: files.admin,
-        reserve: 0,
+        overflow: 0,
         per_address: None,
         per_second: None,
         oldest_gives_way: true,

@@ -25,6 +25,7 @@ const PART: u32 = 4;
 /// An event of the single client: when it was published, and how long it took.
 type Delivery = (Instant, Duration);
 
+/// A small workspace does not wait for a large one on the same shard, at full size.
 #[tokio::test]
 async fn one_client_does_not_wait_for_17_000_on_its_shard() {
     let _alone = ALONE.lock().await;

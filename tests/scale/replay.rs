@@ -23,6 +23,7 @@ const BEFORE: u64 = 40;
 /// While the replay lasts, nine of ten events reach the others within this part of its time.
 const PART: u32 = 4;
 
+/// A long replay does not delay other clients, at full size.
 #[tokio::test]
 async fn a_replay_of_10_000_events_holds_up_nobody_else() {
     let _alone = ALONE.lock().await;

@@ -19,6 +19,7 @@ const PAUSE_OF_STORM: Duration = Duration::from_millis(500);
 /// The longest that one of the served may get nothing on a machine that stands still now and then, whatever the storm.
 const STANDSTILL: Duration = Duration::from_secs(3);
 
+/// A storm of new clients does not delay others, at full size.
 #[tokio::test]
 async fn a_storm_of_10_000_disturbs_nobody_who_is_served() {
     storm("handoff", 10_000).await;

@@ -1,7 +1,7 @@
 //! Compares the documents with the program: each word that the program uses has an explanation, and
 //! each link leads to a heading.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use tidings::http::LimitExceeded;
 use tidings_auth::DenialReason;
 use tidings_event::control::{ReconnectReason, ResetReason};
 use tidings_metrics::{EventKind, Metrics};
+
+use crate::names;
 
 /// Directories whose documents are not ours.
 const FOREIGN: [&str; 2] = ["target", "node_modules"];
@@ -137,7 +139,8 @@ fn problem_kinds(source: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn every_problem_type_is_explained() {
-    let sources: Vec<String> = files(&root().join("src/http"), ".rs").iter().map(|path| text(path)).collect();
+    let folders = ["src/http", "src/admin"].map(|folder| files(&root().join(folder), ".rs"));
+    let sources: Vec<String> = folders.iter().flatten().map(|path| text(path)).collect();
     let kinds: BTreeSet<String> =
         sources.iter().flat_map(|source| problem_kinds(source)).map(str::to_owned).collect();
     assert!(kinds.contains("unavailable") && kinds.contains("bad-workspace"), "{kinds:?}");
@@ -272,18 +275,80 @@ fn every_metric_is_explained() {
     assert_eq!(explained, names);
 }
 
-#[test]
-fn the_map_of_the_house_names_what_is_there() {
-    let architecture = read("docs/architecture.md");
-    let named = in_backticks(&architecture);
-    let missing: Vec<&str> = named
-        .filter(|word| {
-            ["src/", "crates/", "config/", "docs/", "scripts/"].iter().any(|start| word.starts_with(start))
-        })
-        .filter(|path| !root().join(path).exists())
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
+/// A name from code in a document: a type, or a member of one.
+fn type_and_member(span: &str) -> Option<(&str, Option<&str>)> {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let (name, member) = span.split_once("::").map_or((span, None), |(name, member)| (name, Some(member)));
+    let is_type = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.contains(|c: char| c.is_ascii_lowercase())
+        && is_name(name);
+    (is_type && member.is_none_or(is_name)).then_some((name, member))
+}
 
+/// Whether a source defines or names a word as a whole.
+fn has_word(source: &str, word: &str) -> bool {
+    source.match_indices(word).any(|(at, _)| {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        !source[..at].ends_with(is_part) && !source[at + word.len()..].starts_with(is_part)
+    })
+}
+
+#[test]
+fn architecture_names_existing_files_and_types() {
+    /// Names of HTTP and of libraries.
+    const FOREIGN_NAMES: [&str; 2] = ["Accept", "Bytes"];
+    let architecture = prose(&read("docs/architecture.md"));
+    let starts = ["src/", "crates/", "config/", "docs/", "scripts/", "tests/"];
+    let (mut paths, mut types) = (0, 0);
+    let mut missing = Vec::new();
+    let sources = ["src", "crates"].map(|directory| names::sources(&root().join(directory)));
+    let sources: Vec<String> = sources.iter().flatten().map(|path| text(path)).collect();
+    let mut places: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for source in &sources {
+        for (name, _) in names::types(source) {
+            places.entry(name).or_default().push(source);
+        }
+    }
+    for span in in_backticks(&architecture) {
+        if starts.iter().any(|start| span.starts_with(start)) {
+            paths += 1;
+            if !root().join(span).exists() {
+                missing.push(span);
+            }
+        } else if let Some((name, member)) =
+            type_and_member(span).filter(|(name, _)| !FOREIGN_NAMES.contains(name))
+        {
+            types += 1;
+            let defined_in = places.get(name).map_or(&[][..], Vec::as_slice);
+            // The methods of a type may be in several files.
+            let has_member = |member: &str| {
+                let function = format!("fn {member}");
+                let mut others = sources.iter().filter(|source| has_word(source, &format!("impl {name}")));
+                defined_in.iter().any(|source| has_word(source, member))
+                    || others.any(|source| has_word(source, &function))
+            };
+            let is_there = !defined_in.is_empty() && member.is_none_or(has_member);
+            if !is_there {
+                missing.push(span);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/architecture.md names what is not there: {missing:#?}");
+    assert!(paths > 40 && types > 60, "only {paths} paths and {types} types were found");
+}
+
+#[test]
+fn types_and_members_are_found_in_backticks() {
+    assert_eq!(type_and_member("Hub::join"), Some(("Hub", Some("join"))));
+    assert_eq!(type_and_member("Sequencer"), Some(("Sequencer", None)));
+    for span in ["GET", "lagging", "src/lib.rs", "Last-Event-ID", "control::heartbeat", "a Type"] {
+        assert_eq!(type_and_member(span), None, "{span}");
+    }
+    assert!(has_word("fn join(self)", "fn join") && !has_word("fn join_all()", "fn join"));
+}
+
+#[test]
+fn security_names_existing_tests() {
     let mut code = String::new();
     for directory in ["src", "crates", "tests"] {
         for path in files(&root().join(directory), ".rs") {
@@ -291,14 +356,10 @@ fn the_map_of_the_house_names_what_is_there() {
         }
     }
     let security = read("docs/security.md");
-    for (document, heading) in
-        [(&architecture, "## Invariants"), (&security, "## Threats, defences and tests")]
-    {
-        let tests = column(section(document, heading), 2);
-        let tests: Vec<&String> = tests.iter().filter(|name| name.contains('_')).collect();
-        assert!(tests.len() > 10, "{tests:?}");
-        for test in tests {
-            assert!(code.contains(&format!("fn {test}(")), "{test} is not a test");
-        }
+    let tests = column(section(&security, "## Threats, defences and tests"), 2);
+    let tests: Vec<&String> = tests.iter().filter(|name| name.contains('_')).collect();
+    assert!(tests.len() > 10, "{tests:?}");
+    for test in tests {
+        assert!(code.contains(&format!("fn {test}(")), "{test} is not a test");
     }
 }

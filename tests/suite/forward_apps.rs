@@ -166,6 +166,7 @@ async fn check_with(
     }
 }
 
+/// The route in the guide works as it is printed.
 #[tokio::test]
 async fn the_route_for_express() {
     let directory = Directory::new();
@@ -185,6 +186,7 @@ async fn django(directory: &Directory) -> (Program, SocketAddr) {
     start("the Django app", installed("python/bin/python"), directory.file("serve.py")).await
 }
 
+/// The route in the guide works as it is printed.
 #[tokio::test]
 async fn the_route_for_django() {
     let directory = Directory::new();

@@ -19,6 +19,7 @@ const REPLACED: &[&str] = &[
     "Book",
     "Check",
     "Crowd",
+    "CutLog",
     "Desk",
     "Diary",
     "Door",
@@ -27,13 +28,16 @@ const REPLACED: &[&str] = &[
     "Exchange",
     "Feed",
     "Flight",
+    "Flow",
     "Gate",
     "Granted",
     "HandOff",
     "Handed",
     "Handing",
+    "IdWish",
     "Interest",
     "Keeper",
+    "Keeping",
     "Kept",
     "Landing",
     "Lane",
@@ -41,6 +45,7 @@ const REPLACED: &[&str] = &[
     "Link",
     "Member",
     "Once",
+    "OnceBounds",
     "OpenStreams",
     "Order",
     "Outbox",
@@ -48,6 +53,8 @@ const REPLACED: &[&str] = &[
     "Presence",
     "Press",
     "Reads",
+    "Room",
+    "Say",
     "Seat",
     "Shared",
     "SharedLog",
@@ -70,7 +77,7 @@ const REPLACED: &[&str] = &[
 const SHARES: &str = "shares its name with";
 
 /// The sources of the program, without its tests.
-fn sources(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -87,8 +94,8 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// The types that a source defines, each with the comment above it.
-fn types(source: &str) -> Vec<(String, String)> {
-    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+pub(crate) fn types(source: &str) -> Vec<(String, String)> {
+    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let (mut comment, mut found) = (String::new(), Vec::new());
     for line in source.lines() {
         let line = line.trim_start();

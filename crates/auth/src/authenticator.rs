@@ -306,6 +306,7 @@ fn more_specific(known: Option<Denial>, other: Denial) -> Denial {
 mod tests {
     use super::*;
 
+    /// A temporary denial wins over a final one if another method may still grant.
     #[test]
     fn more_specific_denial_is_returned() {
         let none = no_credentials;

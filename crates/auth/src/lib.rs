@@ -1,15 +1,19 @@
-//! Who may read and write which workspace. It stands before the hub, which knows nothing of it.
+//! Authentication and permission: which workspaces a request may read and write.
 //!
-//! | part | what it holds |
+//! | part | contents |
 //! | --- | --- |
-//! | [`authenticator`] | the decision |
-//! | [`scope`] | which workspaces somebody may read and write |
-//! | [`jwt`] | tokens that somebody trusted has signed |
-//! | [`denial`] | why somebody is not let in, in words that may be shown |
-//! | [`forward`] | asking the app |
-//! | [`recheck`] | asking again for open streams |
-//! | [`tickets`], [`ticket_rate`] | one-use words for addresses, where tokens have no place |
-//! | [`control`] | backends disconnecting somebody |
+//! | [`authenticator`] | the decision about one request |
+//! | [`scope`] | patterns of workspaces that a user may read or write |
+//! | [`jwt`] | tokens and the keys that verify them |
+//! | [`forward`] | forward auth: requests to the app |
+//! | [`recheck`] | repeated requests to the app for open streams |
+//! | [`tickets`], [`ticket_rate`] | tickets, and the rate at which a client may get them |
+//! | [`control`] | disconnects and bans |
+//! | [`denial`] | the check that failed, with a text for the client |
+//!
+//! Read first: [`Authenticator`], [`Credentials`], [`Denial`], [`control::DisconnectHandler`].
+//!
+//! This crate must never know the hub, delivery, routes or responses.
 
 pub mod authenticator;
 pub mod control;

@@ -241,6 +241,7 @@ mod tests {
     }
 
     proptest! {
+        /// The ledger agrees with plain sets about lost, repeated and reordered events.
         #[test]
         fn it_agrees_with_sets(
             sequences in prop::collection::vec(0_u64..30, 0..60),

@@ -1,16 +1,19 @@
-//! The parts of `tidings bench` that need no network: what is published and how it is read back, the account of every
-//! client, what the figures come to, and how they are shown.
+//! The parts of `tidings bench` that need no network.
 //!
-//! | module | is |
+//! | part | contents |
 //! | --- | --- |
-//! | [`command`] | the command line, fit to be shown |
-//! | [`tag`] | what each event carries |
-//! | [`answer`], [`sse`] | reading a stream as it comes |
-//! | [`ledger`] | who received what |
-//! | [`latency`] | how long it took |
-//! | [`host`] | what the server uses, when it runs on this machine |
+//! | [`command`] | the command line in a form that may be printed |
+//! | [`tag`] | the data that each event carries |
+//! | [`answer`], [`sse`] | a response head and a stream, read as the bytes arrive |
+//! | [`ledger`] | the events that each client received |
+//! | [`latency`] | histograms of delays |
+//! | [`host`] | CPU and memory of the server, if it runs on this machine |
 //! | [`outcome`] | all figures of a run, and its verdict |
-//! | [`table`], [`report`] | showing them |
+//! | [`table`], [`report`] | the output |
+//!
+//! Read first: [`ledger::Ledger`], [`outcome::Outcome`].
+//!
+//! This crate must never know the broker's own types: it measures a server from outside.
 
 pub mod answer;
 pub mod command;

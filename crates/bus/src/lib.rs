@@ -1,8 +1,13 @@
-//! The bus: where events come from. One trait, two implementations: [`redis`] and [`embedded`].
+//! The source of events: the trait [`Bus`], and its implementation for [`redis`].
 //!
-//! Data flows one way, out of the bus into a [`BusHandler`] (the hub). What the rest of the program wants from the bus, which
-//! workspaces to subscribe to, stands in a shared [`DesiredSubscriptions`], a set and not a queue: the bus brings its subscriptions
-//! in line with it at its own pace, and no burst of joins can overflow anything.
+//! Data flows out of the bus into a [`BusHandler`]. The hub writes the workspaces that it wants
+//! into `DesiredSubscriptions`. That is a set, not a queue: changes to a workspace coalesce, and
+//! the bus adjusts its subscriptions at its own pace. The crate `tidings-embedded` has the other
+//! implementation.
+//!
+//! Read first: [`Bus`], [`Store`], [`StateCell`], [`redis::RedisBus`].
+//!
+//! This crate must never know the hub, streams, authentication or HTTP.
 
 mod publication;
 pub mod redis;

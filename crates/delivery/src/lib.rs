@@ -1,19 +1,23 @@
-//! Delivery: what a connection gets, from its first byte to its last.
+//! Streams on the wire, from the first byte to the last.
 //!
-//! Two writers do the same: [`body`] for connections that stay with hyper, [`engine`] for those whose socket was taken out of
-//! it. Nothing before delivery knows which one serves a client.
+//! Two writers do the same: [`StreamBody`] for connections that stay with hyper, [`engine`] for
+//! sockets that were taken out of hyper. No code before delivery knows which of them serves a
+//! client.
 //!
-//! | part | what it holds |
+//! | part | contents |
 //! | --- | --- |
-//! | [`body`] | the stream of one client, as the body of an HTTP answer |
-//! | [`engine`] | the streams of many clients, written to their sockets by few threads |
-//! | [`settings`] | what all streams have in common, and the terms of one |
-//! | [`recipient`] | whom a stream goes to |
-//! | [`connected`] | the first word once a workspace is confirmed |
-//! | [`stream_stats`] | what is kept of a stream for its line in the log |
-//! | [`until`], [`end_watch`] | when a stream ends by itself, also where its client does not read |
+//! | [`body`] | the stream of one client as the body of an HTTP response |
+//! | [`engine`] | the streams of many clients, written by few threads |
+//! | [`settings`] | settings of all streams, and the terms of one |
+//! | [`recipient`] | the addresses of a client, for its log line |
+//! | [`connected`] | the `connected` event |
+//! | [`stream_stats`] | the counts and the log line of a stream |
+//! | [`until`], [`end_watch`] | the end of a stream by time, also if its client does not read |
 //! | [`drain`] | the end of all streams, spread over time |
-//! | [`jitter`] | the spreading of pauses |
+//!
+//! Read first: [`StreamBody`], [`engine::Shard`], [`Terms`].
+//!
+//! This crate must never know the bus, authentication, routes or headers.
 
 mod body;
 mod drain;

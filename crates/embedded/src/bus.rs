@@ -1,4 +1,4 @@
-//! The bus itself: the exchange, kept in line with the interest, and the logs.
+//! The bus itself: `PubSub`, kept in line with the desired subscriptions, and the logs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,17 +12,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
-use super::budget::ClientBudget;
-use super::connection::ClientRules;
-use super::database::OpenError;
-use super::disk::DiskSettings;
-use super::listener::listen;
-use super::log::{LogSettings, NotPublished, OnceBounds, Publish};
-use super::log_writer::{Announcement, Committed, LogWriter};
-use super::login::Password;
-use super::one_time_store::OneTimeStore;
-use super::pubsub::PubSub;
-use super::unauthenticated::Unauthenticated;
+use crate::disk::DiskSettings;
+use crate::disk::database::OpenError;
+use crate::listener::accept::listen;
+use crate::listener::budget::ClientBudget;
+use crate::listener::connection::ClientRules;
+use crate::listener::login::Password;
+use crate::listener::unauthenticated::Unauthenticated;
+use crate::log::log_writer::{Announcement, Committed, LogWriter};
+use crate::log::{IdempotencyBounds, LogSettings, NotPublished, Publish};
+use crate::one_time_store::OneTimeStore;
+use crate::pubsub::PubSub;
 use crate::settings::EmbeddedConfig;
 use tidings_bus::settings::RetentionConfig;
 use tidings_bus::{
@@ -32,15 +32,15 @@ use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{BusHandler, DesiredSubscriptions, SubscriptionChange};
 
-/// How often logs that have ended are removed, and what waits to be written is written.
+/// The interval at which ended logs are removed and waiting changes are written.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How channels are called.
+/// The names of channels.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelNames<'a> {
-    /// What stands before a workspace's id.
+    /// The prefix of a workspace's channel.
     pub prefix: &'a str,
-    /// The channel of the orders of backends.
+    /// The channel for commands of backends.
     pub control: &'a str,
 }
 
@@ -59,9 +59,10 @@ pub struct EmbeddedBus {
 }
 
 impl EmbeddedBus {
-    /// A bus whose logs are read from disk, where there are any, and that does nothing else until it is run. The listener
-    /// comes from [`bind`](super::bind). `event_bytes` is the largest payload of an event; a somewhat larger one reaches the
-    /// feed, which refuses it, and commands beyond that are not read.
+    /// A bus whose logs are read from disk, if there are any, and that does nothing else until it
+    /// runs. The listener comes from [`bind`](super::bind). `event_bytes` is the largest payload
+    /// of an event. A somewhat larger one reaches the handler, which rejects it; larger commands
+    /// are not read.
     ///
     /// # Errors
     ///
@@ -82,7 +83,7 @@ impl EmbeddedBus {
             age: retention.seconds.duration(),
             bytes: retention.bytes,
             memory: config.log_bytes,
-            idempotency_cache: OnceBounds {
+            idempotency_cache: IdempotencyBounds {
                 log: config.idempotency_workspace_bytes,
                 all: config.idempotency_bytes,
             },
@@ -115,7 +116,7 @@ impl EmbeddedBus {
         Bytes::from(format!("{}{workspace}", self.pubsub.prefix()))
     }
 
-    /// Brings the feed's subscriptions in line with the interest as it changes, forever.
+    /// Follows the changes of the desired subscriptions, without end.
     async fn follow_interest(&self) {
         for workspace in self.desired_subscriptions.take_all() {
             self.pubsub.confirm(&workspace);
@@ -193,13 +194,13 @@ impl Bus for EmbeddedBus {
                 Ok(publishing) => {
                     let announce = |message| Announcement { channel: channel.clone(), message };
                     let announcements = publishing.messages.into_iter().map(announce).collect();
-                    Committed { answer: Ok(publishing.ids), announcements }
+                    Committed { reply: Ok(publishing.ids), announcements }
                 }
                 Err(error @ NotPublished::NoId(_)) => {
-                    Committed::quietly(Err(PublishError::Refused(error.to_string())))
+                    Committed::without_announcements(Err(PublishError::Refused(error.to_string())))
                 }
                 Err(error @ NotPublished::KeysFull(_)) => {
-                    Committed::quietly(Err(PublishError::Busy(error.to_string())))
+                    Committed::without_announcements(Err(PublishError::Busy(error.to_string())))
                 }
             });
             work.await.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
@@ -215,7 +216,9 @@ impl Bus for EmbeddedBus {
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
         let key = self.channel(workspace);
         async move {
-            let work = self.log_writer.ask(move |logs| Committed::quietly(logs.page(&key, span, count)));
+            let work = self
+                .log_writer
+                .ask(move |logs| Committed::without_announcements(logs.page(&key, span, count)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()
@@ -229,14 +232,16 @@ impl Bus for EmbeddedBus {
         let key = self.channel(workspace);
         let slack = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
         async move {
-            let work = self.log_writer.ask(move |logs| Committed::quietly(logs.mark_live(&key, slack)));
+            let work = self
+                .log_writer
+                .ask(move |logs| Committed::without_announcements(logs.mark_live(&key, slack)));
             work.await.map_err(|error| LogError::Unavailable(error.to_string()))
         }
         .boxed()
     }
 
-    /// While the bus runs it was heard just now: a message reaches the feed within the call that publishes it, and
-    /// there is no link between them that could be silent.
+    /// The bus and the node are one process: a message reaches the handler within the call that
+    /// publishes it. So the link counts as alive.
     fn state(&self) -> BusState {
         let mut state = self.state.snapshot();
         if state.link == LinkState::Up && !self.log_writer.is_running() {
@@ -269,8 +274,8 @@ impl Store for EmbeddedBus {
         async move { Ok(value) }.boxed()
     }
 
-    /// There is one node, and it heard the order.
-    fn put_ban(&self, _command: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+    /// There is one node, and it has received the command.
+    fn put_ban(&self, _order: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
         async { Ok(()) }.boxed()
     }
 

@@ -1,28 +1,31 @@
-//! When logs are written to disk for good, and what happens when the disk fails.
+//! When logs are synced to disk, and what happens when the disk fails.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::database::{Database, OpenError};
-use super::log::{LogChange, Logs};
+use crate::disk::database::{Database, OpenError};
+use crate::log::{LogChange, Logs};
 use crate::settings::LogSync;
 
-/// How often a disk that failed is tried again.
+pub(crate) mod database;
+
+/// The interval of attempts after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the disk is written to where nothing asks for it; Linux does so with its own buffers (`dirty_expire_centisecs`).
+/// The interval of writes without a need for one; Linux writes its own buffers as often
+/// (`dirty_expire_centisecs`).
 const LAZY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Where logs are kept on disk, and how safely.
+/// The file of the logs, and how safely it is written.
 #[derive(Debug, Clone)]
-pub(super) struct DiskSettings {
-    pub(super) path: PathBuf,
-    pub(super) sync: LogSync,
+pub(crate) struct DiskSettings {
+    pub(crate) path: PathBuf,
+    pub(crate) sync: LogSync,
 }
 
 /// The logs' file, while it can be written and while it cannot.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     settings: DiskSettings,
     database: Result<Database, DiskFailure>,
     /// Changes were stored that a crash would take back.
@@ -37,21 +40,21 @@ struct DiskFailure {
 }
 
 impl Disk {
-    /// Opens the file and puts what it holds into `logs`. Blocks.
-    pub(super) fn open(settings: DiskSettings, logs: &mut Logs) -> Result<Self, OpenError> {
+    /// Opens the file and reads it into `logs`. Blocks.
+    pub(crate) fn open(settings: DiskSettings, logs: &mut Logs) -> Result<Self, OpenError> {
         let database = Database::open(&settings.path)?;
         database.load(&settings.path, logs)?;
         Ok(Self { settings, database: Ok(database), is_ahead: false, synced: Instant::now() })
     }
 
     /// Whether the file can be written, as far as is known.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         self.database.is_ok()
     }
 
-    /// Stores changes, as safely as the settings ask for. Blocks. After an error nothing is stored before
-    /// [`Self::reopen`] succeeds.
-    pub(super) fn store(&mut self, changes: &[LogChange]) -> Result<(), String> {
+    /// Stores changes, as safely as the settings ask for. Blocks. After an error nothing is stored
+    /// before [`Self::reopen`] succeeds.
+    pub(crate) fn store(&mut self, changes: &[LogChange]) -> Result<(), String> {
         let interval = match self.settings.sync {
             LogSync::Always => Duration::ZERO,
             LogSync::EverySecond => Duration::from_secs(1),
@@ -82,9 +85,9 @@ impl Disk {
         }
     }
 
-    /// Where the disk had failed, tries it again now and then. Once it can be read, answers true and puts what it holds
-    /// into `logs`, which is empty. Blocks.
-    pub(super) fn reopen(&mut self, logs: &mut Logs) -> bool {
+    /// After a failure of the disk, tries it again now and then. If it can be read, returns true
+    /// and reads it into `logs`, which is empty. Blocks.
+    pub(crate) fn reopen(&mut self, logs: &mut Logs) -> bool {
         match &mut self.database {
             Err(failure) if failure.tried.elapsed() >= RETRY_INTERVAL => failure.tried = Instant::now(),
             _ => return false,
@@ -101,8 +104,8 @@ impl Disk {
         }
     }
 
-    /// Writes what waits to be written, and closes the file. Blocks.
-    pub(super) fn close(&mut self) -> Result<(), String> {
+    /// Writes the waiting changes, and closes the file. Blocks.
+    pub(crate) fn close(&mut self) -> Result<(), String> {
         if self.is_ahead {
             self.write(&[], true)?;
         }

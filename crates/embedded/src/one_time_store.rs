@@ -1,4 +1,5 @@
-//! Values that are kept for a time and taken once. On the embedded bus there is one node, so its memory is enough.
+//! Values that are kept for a time and taken once. On the embedded bus there is one node, so its
+//! memory is enough.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,13 +12,15 @@ const VALUES_MAX: usize = 100_000;
 
 /// The kept values.
 #[derive(Debug, Default)]
-pub(super) struct OneTimeStore(Mutex<HashMap<String, (Bytes, Instant)>>);
+pub(crate) struct OneTimeStore(Mutex<HashMap<String, (Bytes, Instant)>>);
 
 impl OneTimeStore {
-    /// Keeps a value until `lifetime` after `now`, unless its name is taken. Answers whether there was room.
-    pub(super) fn keep(&self, name: &str, value: Bytes, lifetime: Duration, now: Instant) -> bool {
+    /// Stores a value until `lifetime` after `now`, unless its name is used. Returns whether it
+    /// did.
+    pub(crate) fn keep(&self, name: &str, value: Bytes, lifetime: Duration, now: Instant) -> bool {
         let mut values = self.0.lock();
-        // Those that have ended go when the shelf is tidied, not now: a full one must not cost more than an empty one.
+        // Values that have ended are removed later, not now: a full store must not cost more than
+        // an empty one.
         if values.len() >= VALUES_MAX && !values.contains_key(name) {
             return false;
         }
@@ -31,18 +34,18 @@ impl OneTimeStore {
     }
 
     /// Takes a value.
-    pub(super) fn take(&self, name: &str, now: Instant) -> Option<Bytes> {
+    pub(crate) fn take(&self, name: &str, now: Instant) -> Option<Bytes> {
         let (value, until) = self.0.lock().remove(name)?;
         (until > now).then_some(value)
     }
 
     /// Reads a value, which stays.
-    pub(super) fn read(&self, name: &str, now: Instant) -> Option<Bytes> {
+    pub(crate) fn read(&self, name: &str, now: Instant) -> Option<Bytes> {
         self.0.lock().get(name).filter(|(_, until)| *until > now).map(|(value, _)| value.clone())
     }
 
-    /// Drops what has ended.
-    pub(super) fn tidy(&self, now: Instant) {
+    /// Drops the values that have ended.
+    pub(crate) fn tidy(&self, now: Instant) {
         self.0.lock().retain(|_, (_, until)| *until > now);
     }
 }
@@ -51,8 +54,9 @@ impl OneTimeStore {
 mod tests {
     use super::*;
 
+    /// A stored value is taken once, within its time.
     #[test]
-    fn a_value_is_taken_once_and_only_in_its_time() {
+    fn value_is_taken_once_within_its_time() {
         let (one_time_store, now) = (OneTimeStore::default(), Instant::now());
         let (one, two) = (Bytes::from_static(b"1"), Bytes::from_static(b"2"));
         let second = Duration::from_secs(1);
@@ -71,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many_and_again_when_they_have_ended() {
+    fn limit_holds_and_ended_connections_free_places() {
         let (one_time_store, now, second) = (OneTimeStore::default(), Instant::now(), Duration::from_secs(1));
         for number in 0..VALUES_MAX {
             assert!(one_time_store.keep(&number.to_string(), Bytes::new(), second, now));

@@ -1,4 +1,4 @@
-//! Who gets what: the in-process core of the bus. No I/O.
+//! Channels, patterns and their subscribers: the core of the bus. No I/O.
 
 use std::collections::btree_map::Entry as PatternEntry;
 use std::collections::hash_map::Entry as ChannelEntry;
@@ -10,18 +10,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::glob;
-use super::output_buffer::OutputBuffer;
-use super::reply::{Reply, SharedReply};
+use crate::listener::output_buffer::OutputBuffer;
+use crate::protocol::reply::{Reply, SharedReply};
 use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
 
+pub(crate) mod glob;
+pub(crate) mod subscriber;
+
 /// Channels, patterns, and the node's own subscriptions.
 ///
-/// One lock holds a message until its last receiver has it, so that all messages have one order, the same for the feed and
-/// for every Redis client. Nothing waits under the lock: an [`OutputBuffer`] takes or cuts off, a [`BusHandler`] returns
-/// quickly. The feed must not call back into the exchange.
-pub(super) struct PubSub {
+/// One lock holds a message until its last receiver has it. So all messages have one order, the
+/// same for the node and for every Redis client. No step waits under the lock: an [`OutputBuffer`]
+/// takes bytes or disconnects its client, a [`BusHandler`] returns quickly. The handler must not
+/// call back.
+pub(crate) struct PubSub {
     prefix: String,
     control: String,
     clients: AtomicU64,
@@ -31,26 +34,26 @@ pub(super) struct PubSub {
 #[derive(Default)]
 struct PubSubState {
     bus_handler: Option<Arc<dyn BusHandler>>,
-    /// The workspaces whose subscription was confirmed to the feed.
-    fed: HashSet<WorkspaceId>,
+    /// The workspaces whose subscription was confirmed to the handler.
+    confirmed: HashSet<WorkspaceId>,
     channels: HashMap<Bytes, Vec<PubSubClient>>,
     patterns: BTreeMap<Bytes, Vec<PubSubClient>>,
 }
 
-/// A Redis client, as the exchange knows it.
+/// A Redis client, as `PubSub` knows it.
 #[derive(Debug, Clone)]
-pub(super) struct PubSubClient {
-    pub(super) id: ClientId,
-    pub(super) output_buffer: Arc<OutputBuffer>,
+pub(crate) struct PubSubClient {
+    pub(crate) id: ClientId,
+    pub(crate) output_buffer: Arc<OutputBuffer>,
 }
 
 /// The number of a Redis client, from 1, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ClientId(pub(super) u64);
+pub(crate) struct ClientId(pub(crate) u64);
 
-/// What a Redis client subscribes to.
+/// The two kinds of subscriptions of a Redis client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SubscriptionKind {
+pub(crate) enum SubscriptionKind {
     /// One channel.
     Channel,
     /// All channels whose names match.
@@ -58,9 +61,9 @@ pub(super) enum SubscriptionKind {
 }
 
 impl PubSub {
-    /// An exchange without subscribers. A workspace's channel is the prefix and its id; the feed gets what comes on the
-    /// control channel as orders.
-    pub(super) fn new(channel_prefix: &str, control: &str) -> Self {
+    /// Creates it without subscribers. A workspace's channel is the prefix and its id; the handler
+    /// gets the messages of the control channel as commands.
+    pub(crate) fn new(channel_prefix: &str, control: &str) -> Self {
         Self {
             prefix: channel_prefix.to_owned(),
             control: control.to_owned(),
@@ -70,17 +73,17 @@ impl PubSub {
     }
 
     /// The next client's number.
-    pub(super) fn next_client(&self) -> ClientId {
+    pub(crate) fn next_client(&self) -> ClientId {
         ClientId(self.clients.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// What stands before a workspace's id in its channel's name.
-    pub(super) fn prefix(&self) -> &str {
+    /// The prefix of a workspace's channel.
+    pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// The workspace that a channel belongs to, if it is a workspace's.
-    pub(super) fn workspace(&self, channel: &[u8]) -> Option<WorkspaceId> {
+    pub(crate) fn workspace(&self, channel: &[u8]) -> Option<WorkspaceId> {
         self.workspace_text(channel).and_then(|text| WorkspaceId::parse(text).ok())
     }
 
@@ -88,83 +91,84 @@ impl PubSub {
         std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()
     }
 
-    /// Messages of confirmed workspaces go to this feed from now on.
-    pub(super) fn attach(&self, bus_handler: Arc<dyn BusHandler>) {
+    /// Delivers messages of confirmed workspaces to this handler from now on.
+    pub(crate) fn attach(&self, bus_handler: Arc<dyn BusHandler>) {
         let mut state = self.state.lock();
         bus_handler.control_confirmed();
         state.bus_handler = Some(bus_handler);
     }
 
-    /// Ends all that the feed gets.
-    pub(super) fn detach(&self) {
+    /// Ends all delivery to the handler.
+    pub(crate) fn detach(&self) {
         let mut state = self.state.lock();
-        state.fed.clear();
+        state.confirmed.clear();
         let bus_handler = state.bus_handler.take();
         drop(state);
         drop(bus_handler);
     }
 
-    /// Subscribes the feed to a workspace, or confirms a subscription that stands once more.
-    pub(super) fn confirm(&self, workspace: &WorkspaceId) {
+    /// Subscribes the node to a workspace, or confirms an existing subscription again.
+    pub(crate) fn confirm(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
-        state.fed.insert(workspace.clone());
+        state.confirmed.insert(workspace.clone());
         if let Some(bus_handler) = &state.bus_handler {
             bus_handler.confirmed(workspace);
         }
     }
 
-    /// Ends the feed's subscription to a workspace.
-    pub(super) fn release(&self, workspace: &WorkspaceId) {
-        self.state.lock().fed.remove(workspace);
+    /// Ends the node's subscription to a workspace.
+    pub(crate) fn release(&self, workspace: &WorkspaceId) {
+        self.state.lock().confirmed.remove(workspace);
     }
 
-    /// Passes a message on to all who listen to a channel. Answers how many got it: Redis clients, one that listens in
-    /// several ways as many times, and the node itself.
-    pub(super) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
+    /// Delivers a message to all subscribers of a channel. Returns their number: Redis clients,
+    /// each once for each way in which it is subscribed, and the node itself.
+    pub(crate) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
         self.deliver(&self.state.lock(), channel, message)
     }
 
-    /// How many would get a message of a channel now.
-    pub(super) fn receivers(&self, channel: &Bytes) -> usize {
+    /// The number of receivers of a message on a channel now.
+    pub(crate) fn receivers(&self, channel: &Bytes) -> usize {
         let state = self.state.lock();
-        let node = self.fed(&state, channel).is_some() || self.orders_to(&state, channel).is_some();
+        let node =
+            self.confirmed(&state, channel).is_some() || self.control_handler(&state, channel).is_some();
         let patterns = state.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
         let by_pattern: usize = patterns.map(|(_, members)| members.len()).sum();
         usize::from(node) + state.channels.get(channel).map_or(0, Vec::len) + by_pattern
     }
 
-    /// Tells the feed that messages may be lost, and confirms its subscriptions anew.
-    pub(super) fn interrupt(&self) {
+    /// Reports an interruption to the handler, and confirms its subscriptions again.
+    pub(crate) fn interrupt(&self) {
         let state = self.state.lock();
         if let Some(bus_handler) = &state.bus_handler {
             bus_handler.interrupted();
-            for workspace in &state.fed {
+            for workspace in &state.confirmed {
                 bus_handler.confirmed(workspace);
             }
         }
     }
 
-    /// The feed and the workspace, where the channel is one whose messages the feed gets.
-    fn fed<'a>(
+    /// The handler and the workspace, if the handler gets the messages of the channel.
+    fn confirmed<'a>(
         &self,
         state: &'a PubSubState,
         channel: &[u8],
     ) -> Option<(&'a Arc<dyn BusHandler>, &'a WorkspaceId)> {
-        Some((state.bus_handler.as_ref()?, state.fed.get(self.workspace_text(channel)?)?))
+        Some((state.bus_handler.as_ref()?, state.confirmed.get(self.workspace_text(channel)?)?))
     }
 
-    /// The feed, where the channel is the one of orders.
-    fn orders_to<'a>(&self, state: &'a PubSubState, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
+    /// The handler, if the channel is the control channel.
+    fn control_handler<'a>(&self, state: &'a PubSubState, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
         state.bus_handler.as_ref().filter(|_| channel == self.control.as_bytes())
     }
 
     fn deliver(&self, state: &PubSubState, channel: &Bytes, message: &Bytes) -> usize {
         let mut receivers = 0;
-        if let Some((bus_handler, workspace)) = self.fed(state, channel) {
+        if let Some((bus_handler, workspace)) = self.confirmed(state, channel) {
             bus_handler.message(workspace, message.clone());
             receivers += 1;
         }
-        if let Some(bus_handler) = self.orders_to(state, channel) {
+        if let Some(bus_handler) = self.control_handler(state, channel) {
             bus_handler.control(message.clone());
             receivers += 1;
         }
@@ -184,8 +188,9 @@ impl PubSub {
         receivers
     }
 
-    /// Subscribes a client that is not subscribed yet, and tells it so before any message can.
-    pub(super) fn enter(
+    /// Subscribes a client that is not subscribed yet, and confirms it before any message can
+    /// follow.
+    pub(crate) fn enter(
         &self,
         kind: SubscriptionKind,
         name: &Bytes,
@@ -200,8 +205,8 @@ impl PubSub {
         }
     }
 
-    /// Ends a client's subscription. No message of it comes after this.
-    pub(super) fn leave(&self, kind: SubscriptionKind, name: &Bytes, client: ClientId) {
+    /// Ends a client's subscription. No message of it follows.
+    pub(crate) fn leave(&self, kind: SubscriptionKind, name: &Bytes, client: ClientId) {
         let mut state = self.state.lock();
         match kind {
             SubscriptionKind::Channel => {
@@ -221,13 +226,13 @@ impl PubSub {
         }
     }
 
-    /// The channels that somebody listens to by name, the node included, as far as the pattern matches. `None` where
-    /// a reply that names them takes more than so many bytes.
-    pub(super) fn channels(&self, pattern: Option<&[u8]>, bytes_max: usize) -> Option<Vec<Bytes>> {
+    /// The channels with subscribers by name, the node included, that match the pattern. `None` if
+    /// a reply with their names takes more than so many bytes.
+    pub(crate) fn channels(&self, pattern: Option<&[u8]>, bytes_max: usize) -> Option<Vec<Bytes>> {
         let state = self.state.lock();
         let clients = state.channels.keys().cloned();
         let node = state
-            .fed
+            .confirmed
             .iter()
             .map(|workspace| Bytes::from(format!("{}{workspace}", self.prefix)))
             .filter(|channel| !state.channels.contains_key(channel));
@@ -240,16 +245,16 @@ impl PubSub {
         clients.chain(node).filter(wanted).map(within).collect()
     }
 
-    /// How many listen to a channel by name, the node included.
-    pub(super) fn listeners(&self, channel: &[u8]) -> usize {
+    /// The number of subscribers of a channel by name, the node included.
+    pub(crate) fn listeners(&self, channel: &[u8]) -> usize {
         let state = self.state.lock();
-        let node = self.workspace_text(channel).is_some_and(|text| state.fed.contains(text))
-            || self.orders_to(&state, channel).is_some();
+        let node = self.workspace_text(channel).is_some_and(|text| state.confirmed.contains(text))
+            || self.control_handler(&state, channel).is_some();
         state.channels.get(channel).map_or(0, Vec::len) + usize::from(node)
     }
 
-    /// How many patterns somebody listens to.
-    pub(super) fn patterns(&self) -> usize {
+    /// The number of patterns with subscribers.
+    pub(crate) fn patterns(&self) -> usize {
         self.state.lock().patterns.len()
     }
 }
@@ -274,5 +279,4 @@ fn is_empty_without(members: &mut Vec<PubSubClient>, client: ClientId) -> bool {
 }
 
 #[cfg(test)]
-#[path = "pubsub_tests.rs"]
 mod tests;

@@ -27,7 +27,7 @@ pub struct EmbeddedConfig {
     pub idempotency_workspace_bytes: usize,
 }
 
-/// When the embedded bus has events on the disk.
+/// When the embedded bus syncs events to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum LogSync {
     /// Before they are acknowledged.

@@ -161,6 +161,7 @@ mod tests {
         assert!(Audience::parse(longest.as_json().as_bytes()).is_ok());
     }
 
+    /// A batch has one audience for all events or one for each; another count is an error.
     #[test]
     fn events_share_an_audience_or_have_their_own() {
         let json = |each: Vec<Option<Arc<Audience>>>| -> Vec<String> {

@@ -114,6 +114,7 @@ mod tests {
         WorkspaceId::parse(text).unwrap()
     }
 
+    /// The last change of a workspace decides whether the bus is to be subscribed.
     #[test]
     fn last_change_of_a_workspace_counts() {
         let desired_subscriptions = DesiredSubscriptions::default();
@@ -129,6 +130,7 @@ mod tests {
         assert_eq!(desired_subscriptions.take_all(), [workspace("b")]);
     }
 
+    /// A workspace that is released and wanted again is confirmed again.
     #[test]
     fn released_and_wanted_again_is_confirmed_again() {
         let desired_subscriptions = DesiredSubscriptions::default();

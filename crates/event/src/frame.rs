@@ -370,6 +370,7 @@ mod tests {
         }
     }
 
+    /// The form with `event:` is made once and shared.
     #[test]
     fn named_form_is_encoded_once() {
         let frame = Frame::application(position(), r#"{"type":"A"}"#);
@@ -377,6 +378,7 @@ mod tests {
     }
 
     proptest! {
+        /// A parser gets each payload back; no payload can add a field of its own.
         #[test]
         fn parser_returns_the_payload(payload in "([a-z{}\": \u{feff}ü]|\r|\n|\0){0,40}") {
             let frame = Frame::application(position(), &payload);
@@ -387,6 +389,7 @@ mod tests {
             prop_assert_eq!(events[0].event.as_deref(), None);
         }
 
+        /// A frame with `event:` is one event of that name, whatever its type contains.
         #[test]
         fn named_frame_is_one_event_of_that_name(name in "(error|open|message|tidings\\.)?.{0,9}|(.|\r|\n|\0){0,300}", rest in any::<String>()) {
             let payload = serde_json::json!({ "type": name, "rest": rest }).to_string();
@@ -400,6 +403,7 @@ mod tests {
             prop_assert_eq!(events[0].event.as_deref(), expected);
         }
 
+        /// Frames that follow each other are parsed as separate events.
         #[test]
         fn frames_follow_each_other_without_mixing(payloads in proptest::collection::vec(any::<String>(), 0..8)) {
             let mut stream = BytesMut::new();

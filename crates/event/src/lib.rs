@@ -1,17 +1,22 @@
-//! Events: how they are named, what they carry, and the bytes that go out for them. All of it is pure.
+//! Events and their bytes on the wire, and the contract between bus and hub. All of it is pure.
 //!
-//! | part | what it holds |
+//! | part | contents |
 //! | --- | --- |
-//! | [`position`] | ids of events and places in a workspace's order |
-//! | [`epoch`] | which of the logs that had a name one after the other |
-//! | [`audience`] | who may see an event that is not for everybody |
-//! | [`envelope`] | the wire form in which the publish script announces a logged event |
+//! | [`position`] | entry ids, and the positions of a workspace |
+//! | [`epoch`] | the life of a log: a log that begins again has another epoch |
+//! | [`audience`] | the users of a private event |
+//! | [`envelope`] | the form in which the publish script announces a durable event |
 //! | [`frame`] | the SSE encoding of an event, made once and shared |
-//! | [`control`] | the broker's own `tidings.*` events |
-//! | [`workspace`] | ids of workspaces |
-//! | [`identity`] | ids of users and tokens, as data |
-//! | [`log`] | parts of logs, and what they prove |
+//! | [`control`] | the broker's own events: `connected` and `tidings.*` |
+//! | [`workspace`] | workspace ids |
+//! | [`identity`] | user and token ids, as data |
+//! | [`log`] | pages and spans of logs, and what a page proves |
 //! | [`BusHandler`], [`DesiredSubscriptions`] | the contract between bus and hub |
+//!
+//! Read first: [`Frame`], [`Position`], [`BusHandler`], [`log::LogPage`].
+//!
+//! This crate must never know sockets, Redis, HTTP or a clock. It depends on no other crate of
+//! ours.
 
 pub mod audience;
 mod bus_handler;

@@ -117,6 +117,7 @@ mod tests {
         assert!(filter.bytes(&reset).is_some());
     }
 
+    /// A private event is visible to its audience alone.
     #[test]
     fn filter_shows_a_private_event_to_its_users_only() {
         let audience = Arc::new(Audience::new(&["u1", "u2"]).unwrap());

@@ -1,28 +1,31 @@
-//! The hub: every workspace with subscribers on this node, its recent frames, and who has read how far. No I/O, no HTTP,
-//! no Redis types: the bus delivers into it through [`BusHandler`], subscribers read out of it by polling.
+//! Workspaces with subscribers on this node: their recent frames, their order, and their cursors.
 //!
-//! | part | what it holds |
+//! The bus delivers into the hub through [`BusHandler`]; subscribers read from it by polling.
+//!
+//! | part | contents |
 //! | --- | --- |
-//! | [`workspace`] | one workspace: its link to the bus, its order of events, who waits for them |
-//! | [`sequencer`] | the order: channel and log put together without loss or repetition |
-//! | [`pace`] | how fast events may come, and what is dropped because they came faster |
-//! | [`ring`] | the recent part of the order, as frames, numbered and bounded |
-//! | [`replay`] | older parts, read from the log for clients that come back |
-//! | [`pages`] | what these parts may take together |
-//! | [`subscriber`] | one client's cursor and view, and what it gets next |
-//! | [`lifecycle`] | what a stream does over time, for every writer |
-//! | [`ring_reader`] | the ring, read once for many clients |
-//! | [`waiter_slot`] | being in a workspace: who counts, and who is woken |
-//! | [`budget`] | what all rings may take together |
-//! | [`lingering`] | workspaces without subscribers, which make room |
-//! | [`read_queue`] | what the hub wants read of logs |
+//! | [`workspace`] | one workspace: its subscription, its events, its waiting subscribers |
+//! | [`sequencer`] | puts channel and log into one order without loss or repetition |
+//! | [`pace`] | the rate limit on events, and what it drops |
+//! | [`ring`] | the recent frames, numbered and bounded |
+//! | [`replay`] | older frames, read from the log once for all clients at the same place |
+//! | [`pages`] | the memory of these parts of logs |
+//! | [`subscriber`] | the cursor and the filter of one client, and its next frame |
+//! | [`ring_reader`] | one reader of the ring for many clients |
+//! | [`waiter_slot`] | membership in a workspace, and the waker of a subscriber |
+//! | [`budget`] | the memory of all rings |
+//! | [`lingering`] | workspaces without subscribers, which are dropped first |
+//! | [`read_queue`] | the reads of logs that the hub wants |
 //! | [`queue`] | messages that wait for a read |
-//! | [`marks`] | which workspaces want their mark of live events written |
-//! | [`look`] | looking at that mark once more after a subscription was confirmed |
-//! | [`drops`] | what was dropped, and when that is told |
+//! | [`marks`], [`look`] | marks of live events: those to write, and the second look at one |
+//! | [`drops`] | dropped events that subscribers do not know of yet |
 //!
-//! Locks are taken in the order map, then workspace, each for as long as it takes to move a few
-//! pointers.
+//! Read first: [`Hub`], [`Subscriber`], [`Next`], `Sequencer`.
+//!
+//! This crate must never know sockets, HTTP, Redis types or a runtime. It reads no log itself: it
+//! asks through [`ReadQueue`] and gets the page by [`Hub::answer`].
+//!
+//! Locks are taken in the order map, then workspace. They are held while pointers move, no longer.
 
 mod budget;
 mod connected;
@@ -244,8 +247,7 @@ impl Hub {
         &self.shared.read_queue
     }
 
-    /// Handles the result of a read from [`read_queue`](Self::read_queue). Each read needs one
-    /// result.
+    /// Takes the page of a read from [`read_queue`](Self::read_queue). Each read gets one.
     pub fn answer(&self, read: &LogRead, page: Result<LogPage, LogError>) {
         // A workspace that was released meanwhile no longer needs it.
         let cell = self.cell(&read.workspace).filter(|cell| cell.has_requested(read));

@@ -580,6 +580,8 @@ fn workspace() -> WorkspaceId {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
+    /// In any order of publishing, trimming, rollback, interruption and resuming, a client gets
+    /// each durable event once and in order, or a reset.
     #[test]
     fn each_loss_causes_a_reset(steps in proptest::collection::vec(step(), 0..60)) {
         check(&steps, Rates::default());
@@ -592,6 +594,8 @@ proptest! {
         check(&steps, Rates::default());
     }
 
+    /// Clients get each durable event once or a reset, also if a log begins again below its last
+    /// id.
     #[test]
     fn each_loss_causes_a_reset_when_clocks_go_back(
         steps in proptest::collection::vec(step_of_clocks(), 0..60),
@@ -599,6 +603,8 @@ proptest! {
         check_world(World { repeats_ids: true, ..World::new(Rates::default()) }, &steps);
     }
 
+    /// Clients that change nodes get each durable event once, and a reset if live events may be
+    /// missing.
     #[test]
     fn each_loss_causes_a_reset_when_clients_change_nodes(
         steps in proptest::collection::vec(step_of_hops(), 0..60),
@@ -606,6 +612,7 @@ proptest! {
         check(&steps, Rates::default());
     }
 
+    /// Clients get each event or a reset, also under a rate limit.
     #[test]
     fn each_loss_causes_a_reset_when_rates_are_limited(
         steps in proptest::collection::vec(step_of_floods(), 0..60), rate in 1usize..4,
@@ -613,6 +620,7 @@ proptest! {
         check(&steps, Rates::new(rate, 0));
     }
 
+    /// A flood is held to its rate, with at most one reset a second.
     #[test]
     fn flood_keeps_its_rate_and_causes_one_reset_a_second(
         steps in proptest::collection::vec(step_of_pure_floods(), 0..80), rate in 1usize..4,
@@ -620,6 +628,7 @@ proptest! {
         check_flood(&steps, rate);
     }
 
+    /// Clients get each durable event once or a reset, also across failovers.
     #[test]
     fn each_loss_causes_a_reset_when_servers_fail_over(
         steps in proptest::collection::vec(step_of_failovers(), 0..60),

@@ -189,6 +189,7 @@ mod tests {
         assert!(Pace::new(Rates::default(), &Clock::default()).is_none());
     }
 
+    /// A reset for dropped events goes out before any later event.
     #[test]
     fn no_event_passes_between_a_drop_and_its_reset() {
         let (mut pace, advance) = pace(10, 0);

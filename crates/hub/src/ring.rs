@@ -235,6 +235,7 @@ mod tests {
         assert_eq!(ring(100, 1, 10).frames.len(), 1);
     }
 
+    /// All rings share one limit, and the ring that grows drops its own frames.
     #[test]
     fn only_a_growing_ring_drops_frames_at_the_shared_limit() {
         let cost = cost(&Frame::application(position(1), "x"));
@@ -302,6 +303,7 @@ mod tests {
             prop_assert!(ring.frames.len() as u64 <= EVENTS);
         }
 
+        /// A reader of the ring gets every frame in order, or is overtaken.
         #[test]
         fn a_reader_gets_everything_in_order_or_falls_out(
             events_max in 1usize..6, count in 0u64..20, start in 0u64..20,

@@ -1,13 +1,18 @@
-//! The open streams of this node: how many there may be, whose they are, and how one is told to end.
+//! The open streams of a node: limits on their number, and the signal that closes one.
 //!
-//! | part | what it holds |
+//! | part | contents |
 //! | --- | --- |
-//! | [`address`] | how many connections or streams each client address has |
-//! | [`bodies`] | the memory that bodies of requests take |
-//! | [`holder`] | the client that something is counted for |
-//! | [`registry`] | every open stream, counted by workspace, user and address |
-//! | [`stream_guard`] | a stream's place among them, and the word that ends it |
-//! | [`selector`] | which streams are meant by a backend that ends some |
+//! | [`registry`] | every open stream, counted by workspace and user |
+//! | [`stream_guard`] | the registration of one stream, and its close signal |
+//! | [`selector`] | the streams that a disconnect matches |
+//! | [`address`] | connections or streams of each client address |
+//! | [`holder`] | the client for which a node counts |
+//! | [`bodies`] | the memory of request bodies |
+//!
+//! Read first: [`StreamRegistry`], [`StreamGuard`], [`CloseSignal`].
+//!
+//! This crate must never know events, the hub, sockets or HTTP. It compares 16-byte keys of users
+//! and tokens, not the ids.
 
 pub mod address;
 pub mod bodies;

@@ -1,4 +1,12 @@
-//! What is counted, for `/metrics` and `/status`. Names follow the Prometheus conventions; all begin with `tidings_`.
+//! The counters of a node, for `/metrics` and `/status`. Names follow the Prometheus conventions.
+//!
+//! All names begin with `tidings_`. [`Throttle`] bounds log lines, and [`chain()`] formats the
+//! causes of an error.
+//!
+//! Read first: [`Metrics`].
+//!
+//! This crate must never know what it counts: labels are strings. It depends on no other crate of
+//! ours.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,11 @@
-//! The kinds of values that settings have: durations, addresses, paths, lists and secrets, each with how it is written in a
-//! configuration and how it is shown. Nothing of what they configure is known here.
+//! Types of setting values: durations, addresses, lists and secrets.
+//!
+//! Each type has the form in which a configuration writes it and the form in which `tidings
+//! config` prints it.
 //!
 //! Read first: [`Seconds`], [`SecretText`], [`RedisUrl`].
+//!
+//! This crate must never know which settings exist, nor read a configuration.
 
 mod fingerprint;
 mod redis_url;

@@ -98,6 +98,7 @@ impl fmt::Debug for RedisUrl {
 mod tests {
     use super::*;
 
+    /// No form of a Redis address shows its password.
     #[test]
     fn masks_every_form_of_password() {
         for (url, shown) in [

@@ -54,6 +54,7 @@ async fn a_session_of_the_app_opens_a_stream(bus: Bus) {
     assert!(!cluster.broker.log().contains("session="), "{}", cluster.broker.log());
 }
 
+/// No client reads after its right to read has ended: a recheck ends the streams of a session.
 async fn a_session_that_ends_ends_its_streams(bus: Bus) {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
@@ -78,6 +79,7 @@ async fn a_session_that_ends_ends_its_streams(bus: Bus) {
     assert_eq!(ben.event_named("tidings.reconnect").await.json()["reason"], "unauthorized");
 }
 
+/// While the app is away, new streams get a temporary denial and open streams continue.
 #[tokio::test]
 async fn an_app_that_is_away_lets_nobody_new_in_and_ends_nothing_at_once() {
     let app = App::start().await;

@@ -83,6 +83,7 @@ async fn an_order_closes_an_event_source_in_time(bus: Bus) {
     eventually("the source is closed", closed, async || source.closed().is_some()).await;
 }
 
+/// A command that a node does not understand ends no stream.
 async fn an_order_that_is_not_understood_ends_nothing(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     cluster.broker.ready().await;
@@ -100,6 +101,7 @@ async fn an_order_that_is_not_understood_ends_nothing(bus: Bus) {
     cluster.broker.logged("a control command is not valid").await;
 }
 
+/// A node that missed a disconnect learns the ban from the store.
 #[tokio::test]
 async fn a_node_that_was_cut_off_or_not_yet_there_learns_who_is_to_stay_away() {
     let server = RedisServer::start().await;

@@ -9,6 +9,7 @@ use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(newcomers_wait_outside_until_somebody_leaves, streams_end_when_they_are_old);
 
+/// At a limit a node rejects new streams and ends no open one.
 async fn newcomers_wait_outside_until_somebody_leaves(bus: Bus) {
     let settings = [("limits.connections_per_workspace", "2"), ("sse.retry_ms", "100")];
     let cluster = TestCluster::start_with(bus, &settings).await;

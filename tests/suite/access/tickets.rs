@@ -37,6 +37,7 @@ async fn check(broker: &Broker, workspace: &str, ticket: &str) -> (u16, Value) {
     (answer.status.as_u16(), answer.json()["check"].clone())
 }
 
+/// A ticket opens one stream, of its workspace, within its time.
 async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &JWT).await;
     let good = token("ann", &["acme", "other"], 60, &json!({}));

@@ -82,6 +82,7 @@ async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
     }
 }
 
+/// No client reads after its right to read has ended: a stream ends before its token does.
 async fn a_stream_ends_a_moment_before_its_token_does(bus: Bus) {
     let settings = [&JWT[..], &[("sse.retry_ms", "100")]].concat();
     let cluster = TestCluster::start_with(bus, &settings).await;

@@ -68,6 +68,7 @@ async fn every_event_arrives_however_it_is_published(bus: Bus) {
     }
 }
 
+/// `tidings bench` counts a dropped event as missing with a reset.
 async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
     let load =

@@ -120,6 +120,7 @@ fn counts(figures: &Value) -> [u64; 6] {
         .map(|count| figures["receiving"][count].as_u64().unwrap())
 }
 
+/// `tidings bench` finds events that are lost, repeated or reordered without a reset.
 #[tokio::test]
 async fn what_is_lost_or_repeated_or_turned_round_in_silence_is_found_out() {
     let url = format!("http://{}/api", faulty().await);
@@ -139,6 +140,7 @@ async fn so_it_is_at_a_server_with_other_paths_that_sends_no_hello() {
     assert_eq!(figures["load"]["publish"], "url");
 }
 
+/// `tidings bench` ends although an event never arrives.
 #[tokio::test]
 async fn who_waits_for_an_event_that_is_lost_gives_up() {
     let url = format!("http://{}/api", faulty().await);

@@ -102,6 +102,7 @@ async fn listen(broker: &Broker, told: Told) -> impl Future<Output = ()> + use<>
     }
 }
 
+/// An acknowledged or announced event is in the log after a crash.
 #[tokio::test]
 async fn what_was_acknowledged_or_announced_is_there_after_a_kill() {
     let directory = Directory::new();

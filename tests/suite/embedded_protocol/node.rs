@@ -133,6 +133,7 @@ async fn the_publish_function_says_what_it_takes() {
     }
 }
 
+/// The embedded bus has one order for the node and for every Redis client.
 #[tokio::test]
 async fn feed_and_clients_see_one_order() {
     let embedded = Embedded::start().await;

@@ -82,7 +82,7 @@ async fn clients_beyond_the_limit_are_few_lines() {
         };
         let _ = timeout(DEADLINE, refusal).await.expect("nobody is turned away");
     }
-    let lines = counted(&broker.log(), "turns clients away").0;
+    let lines = counted(&broker.log(), "the embedded bus rejects clients").0;
     assert!((1..=began.elapsed().as_secs() + 2).contains(&lines), "{lines} lines");
 }
 

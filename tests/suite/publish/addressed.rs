@@ -54,6 +54,7 @@ async fn history(cluster: &TestCluster, bus: Bus) -> BTreeMap<String, Value> {
         .collect()
 }
 
+/// A private event reaches its audience alone, in whatever way it was published.
 async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let mut client = cluster.broker.connect("acme").await;

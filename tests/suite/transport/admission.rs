@@ -28,6 +28,7 @@ async fn refusals(broker: &Broker, reason: &str) -> f64 {
     broker.metric(&format!("tidings_refusals_total{{reason=\"{reason}\"}}")).await.unwrap_or(0.0)
 }
 
+/// An EventSource beyond the limit reconnects, and gets its stream when one has ended.
 #[tokio::test]
 async fn an_event_source_beyond_the_bound_survives_and_gets_in_later() {
     let options = BrokerOptions::embedded().set("limits.connections", 3).set("sse.retry_ms", 200);

@@ -154,6 +154,7 @@ async fn a_drain_ends_the_streams_and_takes_leave() {
     assert_eq!(broker.ended(DEADLINE).await.code(), Some(0));
 }
 
+/// A node closes a connection that floods it with cancelled requests; others continue.
 #[tokio::test]
 async fn who_begins_and_cancels_is_cut_and_others_keep_receiving() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
@@ -249,6 +250,7 @@ async fn a_connection_beyond_the_bound_is_told_so_and_closed() {
     assert_eq!(inside.end(), None);
 }
 
+/// A node closes an HTTP/2 connection whose peer opens no window, also if it replies to pings.
 #[tokio::test]
 async fn a_peer_that_gives_no_window_is_cut() {
     const INITIAL_WINDOW_SIZE: u16 = 4;

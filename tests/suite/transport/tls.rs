@@ -166,6 +166,7 @@ async fn a_new_certificate_is_taken_without_a_restart() {
     }
 }
 
+/// An invalid certificate never replaces a valid one.
 #[tokio::test]
 async fn a_pair_that_is_no_good_leaves_the_one_before() {
     let [old, new] = [Certificates::make(), Certificates::make()];

@@ -135,6 +135,7 @@ mod tests {
         Selector { user: user(id), workspace, ..Selector::default() }
     }
 
+    /// A ban rejects the clients that it names until it ends.
     #[test]
     fn ban_applies_to_its_clients_until_it_ends() {
         let (bans, now) = (Bans::default(), SystemTime::now());

@@ -151,6 +151,7 @@ mod tests {
         assert_eq!(connection.ban, None);
     }
 
+    /// A command that lacks a part is not a command.
     #[test]
     fn incomplete_command_is_rejected() {
         for text in [

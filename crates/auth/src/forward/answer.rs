@@ -178,6 +178,7 @@ mod tests {
         AppResponse::read(&head, action, Instant::now(), Duration::ZERO).map(|response| response.verdict)
     }
 
+    /// Only a 2xx response of the app grants access; a status without a meaning is no decision.
     #[test]
     fn every_status_has_one_meaning() {
         for status in 100..=599 {

@@ -230,6 +230,7 @@ mod tests {
         assert!(shown.contains("cookie") && !shown.contains("s3cret"), "{shown}");
     }
 
+    /// Two requests to the app are the same only if all their content is.
     #[test]
     fn key_covers_all_data_for_the_app() {
         let (acme, other) = (WorkspaceId::parse("acme").unwrap(), WorkspaceId::parse("other").unwrap());

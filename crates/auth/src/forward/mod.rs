@@ -233,7 +233,7 @@ impl Inner {
                 slot = self.slots.acquire(AddressTurn::Recheck) => AnySlot::Shared(slot.map_err(busy)?),
             },
         };
-        let _counted = Counted::new(&self.metrics);
+        let _counted = CountedRequest::new(&self.metrics);
         let asked = Instant::now();
         let head = self.app.send(request).await.map_err(NoResponse::Unreachable)?;
         AppResponse::read(&head, request.action, asked, self.cache_max)
@@ -258,17 +258,17 @@ enum AnySlot<'a> {
     Shared(#[expect(dead_code, reason = "kept for its drop")] RequestSlot),
 }
 
-/// Counts an open request until it is dropped.
-struct Counted<'a>(&'a ForwardMetrics);
+/// A request under way, counted as long as it is.
+struct CountedRequest<'a>(&'a ForwardMetrics);
 
-impl<'a> Counted<'a> {
+impl<'a> CountedRequest<'a> {
     fn new(metrics: &'a ForwardMetrics) -> Self {
         metrics.in_flight.inc();
         Self(metrics)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedRequest<'_> {
     fn drop(&mut self) {
         self.0.in_flight.dec();
     }

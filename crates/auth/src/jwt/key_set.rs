@@ -82,6 +82,7 @@ mod tests {
         jwk
     }
 
+    /// A key serves its own kind of algorithm alone.
     #[test]
     fn only_usable_keys_are_kept() {
         let all = algorithms("RS256,ES256,ES384,EdDSA");

@@ -38,6 +38,7 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    /// Attempts to reconnect never end; their pauses are bounded.
     #[test]
     fn pauses_double_up_to_the_bound() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));

@@ -341,6 +341,7 @@ mod tests {
         assert!(String::from_utf8_lossy(buffer.after(0)).contains("event: A\n"));
     }
 
+    /// A buffer drops bytes only after a pass has offered them to every client.
     #[test]
     fn only_frames_offered_to_each_client_are_dropped() {
         let mut buffer = BroadcastBuffer::new(false, BOUNDS);

@@ -93,6 +93,7 @@ mod tests {
     }
 
     proptest! {
+        /// A pass visits every client once, also if clients join or leave meanwhile.
         #[test]
         fn pass_visits_each_client_once(steps in proptest::collection::vec(step(), 1..300)) {
             let mut broadcast_cursors = BroadcastCursors::default();

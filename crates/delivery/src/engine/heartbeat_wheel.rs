@@ -84,6 +84,7 @@ impl HeartbeatWheel {
 mod tests {
     use super::*;
 
+    /// Heartbeats are spread over the interval, also of clients that connected at once.
     #[test]
     fn heartbeats_of_20_000_simultaneous_clients_are_spread() {
         const CLIENTS: usize = 20_000;

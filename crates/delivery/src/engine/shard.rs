@@ -286,7 +286,9 @@ impl Shard {
         let token = Token(entry.key());
         let mut stream_stats = pending_stream.stream_stats;
         // An earlier close signal is read before anything is sent.
-        let _ = stream_stats.stream_guard.notify_on_close(Arc::clone(&self.shard_sender) as Arc<dyn OnClose>, number);
+        let _ = stream_stats
+            .stream_guard
+            .notify_on_close(Arc::clone(&self.shard_sender) as Arc<dyn OnClose>, number);
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::error!(%error, "cannot wait for a socket: its stream ends");
             stream_stats.abort("cannot be waited for");

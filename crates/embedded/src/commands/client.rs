@@ -1,12 +1,12 @@
-//! What a client says about itself and its connection.
+//! Commands of a client about itself and its connection.
 
 use bytes::Bytes;
 
 use super::ids::integer;
 use super::{CommandError, CommandOutcome, other, shown};
-use crate::reply::{Protocol, Reply};
-use crate::session::Session;
-use crate::subscriber::NAME_BYTES_MAX;
+use crate::commands::session::Session;
+use crate::protocol::reply::{Protocol, Reply};
+use crate::pubsub::subscriber::NAME_BYTES_MAX;
 
 /// The version of Redis whose replies these are. Clients choose features by it.
 pub(super) const REDIS_VERSION: &str = "7.0.0";
@@ -32,7 +32,7 @@ pub(super) fn quit(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcom
     Ok(Some(Reply::OK))
 }
 
-/// Ends the connection without a word.
+/// Ends the connection without a reply.
 pub(super) fn hang_up(session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     session.hang_up();
     Ok(None)
@@ -48,8 +48,8 @@ pub(super) fn reset(session: &mut Session, _arguments: &[Bytes]) -> CommandOutco
     Ok(Some(Reply::Status("RESET")))
 }
 
-/// `HELLO [2|3 [AUTH user password] [SETNAME name]]`. As in Redis, a name stays given when an option behind it is wrong,
-/// and the version changes only when all of it is right.
+/// `HELLO [2|3 [AUTH user password] [SETNAME name]]`. As in Redis, a name stays given when an
+/// option behind it is wrong, and the version changes only when all of it is right.
 pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let protocol = arguments.first().map(|version| protocol(version)).transpose()?;
     let mut options = arguments.get(1..).unwrap_or_default();
@@ -66,7 +66,7 @@ pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> CommandOutcom
             _ => return Err(other(format!("ERR Syntax error in HELLO option '{}'", shown(option)))),
         };
     }
-    if !session.is_let_in() {
+    if !session.is_authenticated() {
         return Err(other(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         ));
@@ -98,7 +98,8 @@ fn protocol(version: &[u8]) -> Result<Protocol, CommandError> {
     }
 }
 
-/// `AUTH [user] password`. A client that is let in stays so when a later try is wrong, as in Redis.
+/// `AUTH [user] password`. An authenticated client stays so after a later wrong password, as in
+/// Redis.
 pub(super) fn auth(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let admitted = match arguments {
         [_password] if !session.password().is_needed() => {
@@ -115,7 +116,7 @@ pub(super) fn auth(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome
 
 fn log_in(session: &mut Session, admitted: bool) -> Result<(), CommandError> {
     if admitted {
-        session.let_in();
+        session.set_authenticated();
         return Ok(());
     }
     Err(other("WRONGPASS invalid username-password pair or user is disabled."))
@@ -162,11 +163,12 @@ fn checked_name(name: &Bytes) -> Result<Bytes, CommandError> {
             "ERR a client name of the embedded bus has at most {NAME_BYTES_MAX} bytes"
         )));
     }
-    // A copy: what came in is a part of the whole input buffer, and would keep all of it.
+    // A copy: the argument is a part of the whole input buffer and would keep all of it in memory.
     Ok(Bytes::copy_from_slice(name))
 }
 
-/// `CLIENT SETINFO LIB-NAME|LIB-VER text`, which is of Redis 7.2: libraries send it when they connect. Nobody reads it.
+/// `CLIENT SETINFO LIB-NAME|LIB-VER text`, of Redis 7.2: libraries send it when they connect. The
+/// value is not used.
 pub(super) fn set_info(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let [attribute, text] = arguments else { return Ok(None) };
     let shown = shown(attribute);
@@ -180,7 +182,8 @@ pub(super) fn set_info(_session: &mut Session, arguments: &[Bytes]) -> CommandOu
     }
 }
 
-/// `CLIENT NO-EVICT on|off` and `CLIENT NO-TOUCH on|off`: nothing is evicted here, and there is nothing to touch.
+/// `CLIENT NO-EVICT on|off` and `CLIENT NO-TOUCH on|off`: nothing is evicted here, and there is
+/// nothing to touch.
 pub(super) fn on_or_off(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     match arguments.first() {
         Some(word) if word.eq_ignore_ascii_case(b"on") || word.eq_ignore_ascii_case(b"off") => {

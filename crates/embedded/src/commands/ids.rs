@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::{CommandError, other};
-use crate::log::{ID_MAX, IdWish};
+use crate::log::{ID_MAX, RequestedId};
 use tidings_event::EntryId;
 
 /// The longest text of an id, in bytes.
@@ -18,20 +18,20 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
     (number.to_string() == text).then_some(number)
 }
 
-/// A whole number, or what Redis says where it is none.
+/// A whole number, or the error of Redis.
 pub(super) fn checked_integer(text: &[u8]) -> Result<i64, CommandError> {
     integer(text).ok_or_else(|| other("ERR value is not an integer or out of range"))
 }
 
 /// The id of `XADD`: `*`, `5-*`, `5-1`, or `5`, which is `5-0`.
-pub(super) fn wish(text: &[u8]) -> Result<IdWish, CommandError> {
+pub(super) fn requested_id(text: &[u8]) -> Result<RequestedId, CommandError> {
     if text == b"*" {
-        return Ok(IdWish::Any);
+        return Ok(RequestedId::Any);
     }
     if let Some(milliseconds) = text.strip_suffix(b"-*") {
-        return number(milliseconds).map(IdWish::Within).ok_or_else(|| other(INVALID));
+        return number(milliseconds).map(RequestedId::Within).ok_or_else(|| other(INVALID));
     }
-    id(text, 0).map(IdWish::Exactly)
+    id(text, 0).map(RequestedId::Exactly)
 }
 
 /// An end of a range: an id, or `-` or `+`.
@@ -62,7 +62,7 @@ fn excluded(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"(").filter(|id| !id.is_empty())
 }
 
-/// An id as it stands in an entry, or its milliseconds alone.
+/// An id as an entry has it, or its milliseconds alone.
 pub(super) fn id(text: &[u8], sequence: u64) -> Result<EntryId, CommandError> {
     if text.len() > ID_BYTES_MAX {
         return Err(other(INVALID));

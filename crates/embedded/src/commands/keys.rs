@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::ids::checked_integer;
 use super::{CommandError, CommandStep, other};
-use crate::log_writer::Committed;
-use crate::reply::Reply;
-use crate::session::Session;
-use crate::subscriber::NAME_BYTES_MAX;
+use crate::commands::session::Session;
+use crate::log::log_writer::Committed;
+use crate::protocol::reply::Reply;
+use crate::pubsub::subscriber::NAME_BYTES_MAX;
 
 const MILLISECONDS: i64 = 1000;
 
@@ -23,19 +23,21 @@ fn log_keys(keys: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
     keys.iter().map(log_key).collect()
 }
 
-/// `DEL key ...`: answers how many were there.
+/// `DEL key ...`: returns the number of deleted keys.
 pub(super) fn delete(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let keys = log_keys(arguments)?;
     Ok(Box::new(move |logs, _| {
-        Committed::quietly(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
+        Committed::without_announcements(Reply::count(keys.iter().filter(|key| logs.remove(key)).count()))
     }))
 }
 
-/// `EXISTS key ...`: answers how many are there; a key that is named twice counts twice.
+/// `EXISTS key ...`: returns the number of existing keys; a key that is given twice counts twice.
 pub(super) fn exists(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let keys = log_keys(arguments)?;
     Ok(Box::new(move |logs, _| {
-        Committed::quietly(Reply::count(keys.iter().filter(|key| logs.get(key).is_some()).count()))
+        Committed::without_announcements(Reply::count(
+            keys.iter().filter(|key| logs.get(key).is_some()).count(),
+        ))
     }))
 }
 
@@ -44,16 +46,21 @@ pub(super) fn kind(_session: &mut Session, arguments: &[Bytes]) -> Result<Comman
     let [key] = arguments else { return Err(CommandError::Arguments("type".to_owned())) };
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
-        Committed::quietly(Reply::Status(if logs.get(&key).is_some() { "stream" } else { "none" }))
+        Committed::without_announcements(Reply::Status(if logs.get(&key).is_some() {
+            "stream"
+        } else {
+            "none"
+        }))
     }))
 }
 
-/// `TTL key`: seconds, rounded; -1 for a log whose end nobody told, though it ends when nobody writes to it; -2 for none.
+/// `TTL key`: seconds, rounded; -1 for a log without an `EXPIRE`, although it ends if no entry is
+/// added; -2 without a log.
 pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key] = arguments else { return Err(CommandError::Arguments("ttl".to_owned())) };
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
-        Committed::quietly(Reply::Integer(match (logs.get(&key), logs.expires(&key)) {
+        Committed::without_announcements(Reply::Integer(match (logs.get(&key), logs.expires(&key)) {
             (None, _) => -2,
             (Some(_), None) => -1,
             (Some(_), Some(ends)) => {
@@ -65,7 +72,7 @@ pub(super) fn time_to_live(_session: &mut Session, arguments: &[Bytes]) -> Resul
     }))
 }
 
-/// When `EXPIRE` does nothing.
+/// The condition under which `EXPIRE` does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 struct Unless {
     has_end: bool,
@@ -74,7 +81,8 @@ struct Unless {
     is_later: bool,
 }
 
-/// `EXPIRE key seconds [NX|XX|GT|LT]`: answers 1 where it did something. A time that is over removes the log.
+/// `EXPIRE key seconds [NX|XX|GT|LT]`: returns 1 if it had an effect. A time in the past removes
+/// the log.
 pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, seconds, options @ ..] = arguments else {
         return Err(CommandError::Arguments("expire".to_owned()));
@@ -87,12 +95,12 @@ pub(super) fn expire(_session: &mut Session, arguments: &[Bytes]) -> Result<Comm
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
         let at = logs.now().saturating_add_signed(milliseconds);
-        let told = logs.expires(&key);
-        let done = logs.get(&key).is_some() && !unless.holds(told, at);
+        let end = logs.expires(&key);
+        let done = logs.get(&key).is_some() && !unless.holds(end, at);
         if done {
             logs.expire(&key, at);
         }
-        Committed::quietly(Reply::Integer(done.into()))
+        Committed::without_announcements(Reply::Integer(done.into()))
     }))
 }
 
@@ -117,10 +125,10 @@ impl Unless {
         Ok(unless)
     }
 
-    /// A log whose end nobody told ends after any that was told.
-    fn holds(self, told: Option<u64>, at: u64) -> bool {
-        match told {
-            Some(told) => self.has_end || self.is_sooner && at <= told || self.is_later && at >= told,
+    /// A log without an `EXPIRE` ends after any that has one.
+    fn holds(self, end: Option<u64>, at: u64) -> bool {
+        match end {
+            Some(end) => self.has_end || self.is_sooner && at <= end || self.is_later && at >= end,
             None => self.has_none || self.is_sooner,
         }
     }

@@ -4,37 +4,38 @@ mod client;
 mod ids;
 mod keys;
 mod pubsub;
-mod room;
+mod reply_limit;
 mod script;
 mod server;
-pub(super) mod streams;
+pub(crate) mod session;
+pub(crate) mod streams;
 mod transaction;
 mod trimming;
 
 use bytes::Bytes;
 
-pub(super) use room::Room;
-pub(super) use transaction::Transaction;
+pub(crate) use reply_limit::ReplyLimit;
+pub(crate) use transaction::Transaction;
 
-use super::budget::OverBudget;
-use super::log::Logs;
-use super::log_writer::Committed;
-use super::reply::Reply;
-use super::session::Session;
-use super::subscriber::SubscriberError;
+use crate::commands::session::Session;
+use crate::listener::budget::OverBudget;
+use crate::log::Logs;
+use crate::log::log_writer::Committed;
+use crate::protocol::reply::Reply;
+use crate::pubsub::subscriber::SubscriberError;
 
-/// What a handler answers; `None` where everything that the client gets is in its outbox already.
+/// The result of a handler; `None` if the whole reply is in the client's output buffer already.
 type CommandOutcome = Result<Option<Reply>, CommandError>;
 
-/// What is to be done with the logs, and what the client is told then, as far as there is room for it.
-pub(super) type CommandStep = Box<dyn FnOnce(&mut Logs, &mut Room) -> Committed<Reply> + Send>;
+/// The work on the logs, and the reply to the client, as far as the limit on replies permits.
+pub(crate) type CommandStep = Box<dyn FnOnce(&mut Logs, &mut ReplyLimit) -> Committed<Reply> + Send>;
 
 type CommandFunction = fn(&mut Session, &[Bytes]) -> CommandOutcome;
 type Prepare = fn(&mut Session, &[Bytes]) -> Result<CommandStep, CommandError>;
 
-/// What runs a command with what stands behind its name.
+/// Runs a command with the arguments behind its name.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Handler {
+pub(crate) enum Handler {
     /// It is done at once.
     Now(CommandFunction),
     /// It is done at once, and is not taken inside a transaction.
@@ -51,9 +52,9 @@ pub(super) enum Handler {
 
 /// One command, or one subcommand, whose name is then `command|subcommand`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CommandEntry {
+pub(crate) struct CommandEntry {
     name: &'static str,
-    /// How many arguments it takes at least, and at most. Handlers rely on it.
+    /// The least and the greatest number of arguments. Handlers rely on it.
     arguments: (usize, usize),
     /// Whether a RESP2 client that has subscriptions may run it.
     while_subscribed: bool,
@@ -61,19 +62,19 @@ pub(super) struct CommandEntry {
     is_urgent: bool,
     /// Whether a client may run it that has not given the password.
     before_login: bool,
-    pub(super) handler: Handler,
+    pub(crate) handler: Handler,
 }
 
 /// A command as a client wants it run.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
-    pub(super) command: &'static CommandEntry,
-    pub(super) arguments: &'a [Bytes],
+pub(crate) struct Call<'a> {
+    pub(crate) command: &'static CommandEntry,
+    pub(crate) arguments: &'a [Bytes],
 }
 
 impl Call<'_> {
     /// Whether it waits for `EXEC` inside a transaction.
-    pub(super) fn waits_in_transaction(&self) -> bool {
+    pub(crate) fn waits_in_transaction(&self) -> bool {
         !self.command.is_urgent
     }
 }
@@ -147,15 +148,15 @@ const COMMANDS: &[CommandEntry] = &[
     command("command|info", (0, MANY), Handler::Now(server::command_info)),
     command("info", (0, MANY), Handler::Now(server::info)),
     command("time", (0, 0), Handler::Now(server::time)),
-    // A browser that a page on the web made to talk to this port sends one of these before anything that the page
-    // chose. Redis ends such connections, and so is this one.
+    // A browser that a page on the web made to talk to this port sends one of these before
+    // anything that the page chose. Redis ends such connections, and so is this one.
     open(urgent(always("post", (0, MANY), Handler::Alone(client::hang_up)))),
     open(urgent(always("host:", (0, MANY), Handler::Alone(client::hang_up)))),
 ];
 
 /// Why a command was not run. The texts are those of Redis 7.0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum CommandError {
+pub(crate) enum CommandError {
     #[error(
         "ERR unknown command '{0}'. This is the embedded bus of Tidings: it takes PUBLISH, SUBSCRIBE, PSUBSCRIBE, PUBSUB, FCALL tidings_publish, EVAL of its script, XADD, XRANGE, XREVRANGE, XLEN, XTRIM, XINFO STREAM, DEL, EXISTS, EXPIRE, TTL, TYPE, MULTI and EXEC; for everything else set redis.url to a Redis server"
     )]
@@ -181,15 +182,16 @@ pub(super) enum CommandError {
     Other(String),
 }
 
-/// Finds what a client wants, and whether it may have it now. A request without a name is none.
-pub(super) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Option<Call<'a>>, CommandError> {
+/// Finds the command of a request, and whether the client may run it now. A request without a name
+/// is none.
+pub(crate) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Option<Call<'a>>, CommandError> {
     let Some((name, arguments)) = request.split_first() else { return Ok(None) };
     let (command, arguments) = find(name, arguments)?;
     let (least, most) = command.arguments;
     if arguments.len() < least || arguments.len() > most {
         return Err(CommandError::Arguments(command.name.to_owned()));
     }
-    if !command.before_login && !session.is_let_in() {
+    if !command.before_login && !session.is_authenticated() {
         let ends_transaction = matches!(command.handler, Handler::Exec(_));
         return Err(if ends_transaction { CommandError::StrangerExec } else { CommandError::Stranger });
     }
@@ -199,7 +201,8 @@ pub(super) fn look_up<'a>(session: &Session, request: &'a [Bytes]) -> Result<Opt
     Ok(Some(Call { command, arguments }))
 }
 
-/// The command of a name, or of a name and the first argument, with what stands behind that.
+/// Finds the command of a name, or of a name and the first argument, and returns the arguments
+/// behind it.
 fn find<'a>(
     name: &[u8],
     arguments: &'a [Bytes],
@@ -229,12 +232,12 @@ fn sub(command: &'static CommandEntry, container: &[u8]) -> Option<&'static str>
 }
 
 /// Whether a command has this name, subcommands apart.
-pub(super) fn is_name(name: &[u8]) -> bool {
+pub(crate) fn is_name(name: &[u8]) -> bool {
     COMMANDS.iter().any(|command| first_word(command).as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Whether a command's name begins like this.
-pub(super) fn begins_name(begin: &[u8]) -> bool {
+pub(crate) fn begins_name(begin: &[u8]) -> bool {
     COMMANDS.iter().any(|command| {
         first_word(command).as_bytes().get(..begin.len()).is_some_and(|part| part.eq_ignore_ascii_case(begin))
     })
@@ -244,7 +247,7 @@ fn first_word(command: &CommandEntry) -> &'static str {
     command.name.split_once('|').map_or(command.name, |(container, _)| container)
 }
 
-/// A client's word as it may stand in an error: not more than 128 bytes of it, as Redis does it.
+/// A client's text in an error: at most 128 bytes of it, as in Redis.
 fn shown(word: &[u8]) -> String {
     String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned()
 }
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_command_is_told_what_there_is() {
+    fn unknown_command_gets_the_list_of_commands() {
         let Err(error) = find(b"GET", &[]) else { panic!("GET was found") };
         let text = error.to_string();
         assert!(text.starts_with("ERR unknown command 'GET'. "), "{text}");

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{CommandError, CommandOutcome, CommandStep, other};
-use crate::log_writer::{Announcement, Committed};
-use crate::output_buffer::too_large;
+use crate::commands::session::Session;
+use crate::listener::output_buffer::too_large;
+use crate::log::log_writer::{Announcement, Committed};
+use crate::protocol::reply::Reply;
 use crate::pubsub::SubscriptionKind;
-use crate::reply::Reply;
-use crate::session::Session;
 
-/// `PUBLISH channel message`: a live event; answers how many got it.
+/// `PUBLISH channel message`: a live event; returns the number of receivers.
 pub(super) fn publish(session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     let [channel, message] = arguments else { return Ok(None) };
     Ok(Some(Reply::count(session.pubsub().publish(channel, message))))
 }
 
-/// `PUBLISH channel message` in a transaction: said when what stands before it is stored.
+/// `PUBLISH channel message` in a transaction: published when the commands before it are stored.
 pub(super) fn publish_later(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [channel, message] = arguments else { return Err(CommandError::Arguments("publish".to_owned())) };
     let pubsub = Arc::clone(session.pubsub());
     let announcement = Announcement { channel: channel.clone(), message: message.clone() };
     Ok(Box::new(move |_, _| Committed {
-        answer: Reply::count(pubsub.receivers(&announcement.channel)),
+        reply: Reply::count(pubsub.receivers(&announcement.channel)),
         announcements: vec![announcement],
     }))
 }

@@ -8,12 +8,12 @@ use redis::Script;
 use super::ids::integer;
 use super::streams::id_reply;
 use super::{CommandError, CommandOutcome, CommandStep, other, shown};
-use crate::glob;
+use crate::commands::session::Session;
+use crate::log::log_writer::{Announcement, Committed};
 use crate::log::{LogSettings, NotPublished, Publish};
-use crate::log_writer::{Announcement, Committed};
-use crate::reply::Reply;
-use crate::session::Session;
-use crate::subscriber::NAME_BYTES_MAX;
+use crate::protocol::reply::Reply;
+use crate::pubsub::glob;
+use crate::pubsub::subscriber::NAME_BYTES_MAX;
 use tidings_bus::Item;
 use tidings_event::{EntryId, audience};
 
@@ -35,11 +35,12 @@ const BAD_AUDIENCE: &str = "ERR tidings_publish: the audience is a JSON array of
 /// The script's arguments up to the further payloads.
 const ARGUMENTS_OF_ONE: usize = 6;
 
-/// The audiences of all events of a call together, in bytes: one for all stands in the log with each of them.
+/// The audiences of all events of a call together, in bytes: one for all events is in the log with
+/// each of them.
 const AUDIENCE_BYTES_MAX: usize = 16 << 20;
 
-/// `FCALL tidings_publish 1 channel payload [count] [seconds] [idempotency key] [bytes] [audience] [payload ...]`: durable
-/// events; answers their ids.
+/// `FCALL tidings_publish 1 channel payload [count] [seconds] [idempotency key] [bytes] [audience]
+/// [payload ...]`: publishes durable events; returns their ids.
 pub(super) fn call(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [function, keys, rest @ ..] = arguments else { return Err(arity("fcall")) };
     if function != FUNCTION {
@@ -71,7 +72,7 @@ fn number_of_keys(keys: &[u8]) -> Result<i64, CommandError> {
     integer(keys).ok_or_else(|| other("ERR value is not an integer or out of range"))
 }
 
-/// The script is known by its text, whatever blanks somebody put around it.
+/// The script is known by its text, whatever blanks are around it.
 fn is_ours(script: &[u8]) -> bool {
     script.trim_ascii() == TEXT.trim_ascii().as_bytes()
 }
@@ -88,7 +89,7 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<CommandS
     let Some((1..=3, Some((key, _)), arguments)) = arguments
         .split_at_checked(keys)
         .map(|(keys, arguments)| (keys.len(), keys.split_first(), arguments))
-        .filter(|(_, keys, _)| keys.is_some_and(|(key, beside)| stand_beside(key, beside)))
+        .filter(|(_, keys, _)| keys.is_some_and(|(key, beside)| are_beside(key, beside)))
     else {
         return Err(other(
             "ERR tidings_publish takes the workspace's channel as its key, and may be given the keys beside its log",
@@ -101,28 +102,30 @@ fn publish(session: &Session, keys: i64, arguments: &[Bytes]) -> Result<CommandS
             "ERR tidings_publish: the key is `{prefix}` and a workspace id, got `{got}`"
         )));
     }
-    let (key, order) = (key.clone(), ScriptArguments::parse(arguments)?);
+    let (key, call) = (key.clone(), ScriptArguments::parse(arguments)?);
     Ok(Box::new(move |logs, _| {
-        let publish = order.within(logs.settings());
+        let publish = call.within(logs.settings());
         let publishing = match logs.publish(&key, &publish) {
             Ok(publishing) => publishing,
             Err(NotPublished::NoId(_)) => {
                 let text = "ERR The stream has exhausted the last possible ID, unable to add more items";
-                return Committed::quietly(Reply::Error(text.to_owned()));
+                return Committed::without_announcements(Reply::Error(text.to_owned()));
             }
             // `OOM` is the code of a server that takes no more for want of memory.
             Err(NotPublished::KeysFull(full)) => {
-                return Committed::quietly(Reply::Error(format!("OOM tidings_publish: {full}")));
+                return Committed::without_announcements(Reply::Error(format!(
+                    "OOM tidings_publish: {full}"
+                )));
             }
         };
         let announce = |message| Announcement { channel: key.clone(), message };
         let announcements = publishing.messages.into_iter().map(announce).collect();
-        Committed { answer: order.answer(&publishing.ids), announcements }
+        Committed { reply: call.reply(&publishing.ids), announcements }
     }))
 }
 
 /// Whether keys are those of the epoch and of an idempotency key beside a log.
-fn stand_beside(log: &[u8], keys: &[Bytes]) -> bool {
+fn are_beside(log: &[u8], keys: &[Bytes]) -> bool {
     let names = [&b"/epoch"[..], b"/once/"];
     keys.iter().zip(names).all(|(key, name)| {
         let rest = key.strip_prefix(b"{").and_then(|key| key.strip_prefix(log)?.strip_prefix(b"}"));
@@ -137,7 +140,7 @@ struct ScriptArguments {
     seconds: Option<usize>,
     bytes: Option<usize>,
     idempotency_key: Option<Bytes>,
-    /// Whether all ids are to be answered, and not the first alone.
+    /// Whether the reply has all ids, or the first alone.
     is_batch: bool,
 }
 
@@ -162,7 +165,7 @@ impl ScriptArguments {
         Ok(Self { items, events, seconds, bytes, idempotency_key, is_batch })
     }
 
-    /// With what the configuration says where the order says nothing.
+    /// With the configured bounds for those that the command leaves out.
     fn within(&self, settings: &LogSettings) -> Publish {
         let age = u64::try_from(settings.age.as_millis()).unwrap_or(u64::MAX);
         let told_age = self.seconds.map(|seconds| (seconds as u64).saturating_mul(1000));
@@ -175,7 +178,7 @@ impl ScriptArguments {
         }
     }
 
-    fn answer(&self, ids: &[EntryId]) -> Reply {
+    fn reply(&self, ids: &[EntryId]) -> Reply {
         if self.is_batch {
             return Reply::Array(ids.iter().copied().map(id_reply).collect());
         }
@@ -207,7 +210,7 @@ fn number(text: Option<&Bytes>) -> Result<Option<usize>, CommandError> {
     }
 }
 
-/// `SCRIPT LOAD script`: answers the hash.
+/// `SCRIPT LOAD script`: returns the hash.
 pub(super) fn load(_session: &mut Session, arguments: &[Bytes]) -> CommandOutcome {
     match arguments {
         [script] if is_ours(script) => Ok(Some(Reply::Bulk(HASH.clone().into()))),

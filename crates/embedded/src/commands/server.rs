@@ -1,4 +1,4 @@
-//! What clients ask about the server.
+//! Commands about the server.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::client::REDIS_VERSION;
 use super::{COMMANDS, CommandOutcome};
-use crate::reply::Reply;
-use crate::session::Session;
+use crate::commands::session::Session;
+use crate::protocol::reply::Reply;
 
 /// `COMMAND`: no details, which no client needs.
 pub(super) fn command(_session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
@@ -32,7 +32,7 @@ pub(super) fn command_info(_session: &mut Session, arguments: &[Bytes]) -> Comma
     Ok(Some(Reply::Array(arguments.iter().map(|_| Reply::Null).collect())))
 }
 
-/// `INFO [section ...]`: what libraries look at before they use a server, whatever the section.
+/// `INFO [section ...]`: the fields that libraries read before they use a server, in any section.
 pub(super) fn info(_session: &mut Session, _arguments: &[Bytes]) -> CommandOutcome {
     let version = env!("CARGO_PKG_VERSION");
     Ok(Some(Reply::Text(format!(

@@ -1,60 +1,62 @@
-//! Logs as streams: `XADD`, `XRANGE` and their kin.
+//! Logs as streams: `XADD`, `XRANGE` and similar commands.
 
 use bytes::{Bytes, BytesMut};
 
-use super::ids::{checked_integer, integer, range, wish};
+use super::ids::{checked_integer, integer, range, requested_id};
 use super::keys::log_key;
 use super::trimming::{Trim, TrimOptions};
-use super::{CommandError, CommandStep, Room, other};
-use crate::log::{Excess, Fields, ID_MAX, IdWish, LogStream, StreamEntry};
-use crate::log_writer::Committed;
-use crate::reply::{Reply, decimal_digits};
-use crate::session::Session;
+use super::{CommandError, CommandStep, ReplyLimit, other};
+use crate::commands::session::Session;
+use crate::log::log_writer::Committed;
+use crate::log::{Excess, Fields, ID_MAX, LogStream, RequestedId, StreamEntry};
+use crate::protocol::reply::{Reply, decimal_digits};
 use tidings_event::EntryId;
 
-/// How many entries Redis keeps in a node of a stream unless it is told otherwise. There are no nodes here; `XINFO` answers
-/// as many as there would be about.
+/// The entries that Redis keeps in a node of a stream by default. There are no nodes here; `XINFO`
+/// returns about as many as there would be.
 const NODE_ENTRIES: usize = 100;
 
 /// A read of so many entries is a short one.
 const SHORT_COUNT_MAX: i64 = 100;
 
-/// `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]`: an entry that
-/// nobody is told of. A log that is written to without a bound keeps as many entries as the configuration says.
+/// `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value
+/// [field value ...]`: adds an entry without an announcement. A log without a bound keeps as many
+/// entries as the configuration says.
 pub(super) fn add(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xadd")) };
     let (options, rest) = TrimOptions::parse(options, true)?;
     let [id, fields @ ..] = rest else { return Err(arity("xadd")) };
-    let wish = wish(id)?;
+    let requested_id = requested_id(id)?;
     let (trim, must_exist) = (options.trim()?, options.must_exist);
     if fields.is_empty() || !fields.len().is_multiple_of(2) {
         return Err(arity("xadd"));
     }
-    if wish == IdWish::Exactly(EntryId::ZERO) {
+    if requested_id == RequestedId::Exactly(EntryId::ZERO) {
         return Err(other("ERR The ID specified in XADD must be greater than 0-0"));
     }
     let (key, fields) = (log_key(key)?, Fields::new(fields));
     Ok(Box::new(move |logs, _| {
         if must_exist && logs.get(&key).is_none() {
-            return Committed::quietly(Reply::Null);
+            return Committed::without_announcements(Reply::Null);
         }
         if logs.get(&key).is_some_and(|stream| stream.tally().last == ID_MAX) {
             let text = "ERR The stream has exhausted the last possible ID, unable to add more items";
-            return Committed::quietly(Reply::Error(text.to_owned()));
+            return Committed::without_announcements(Reply::Error(text.to_owned()));
         }
-        let Ok(id) = logs.append(&key, wish, fields) else {
+        let Ok(id) = logs.append(&key, requested_id, fields) else {
             let text = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
-            return Committed::quietly(Reply::Error(text.to_owned()));
+            return Committed::without_announcements(Reply::Error(text.to_owned()));
         };
         let (events, bytes) = (logs.settings().events, logs.settings().bytes);
         let trim = trim.unwrap_or(Trim { excess: Excess::Entries(events), limit: usize::MAX });
         logs.trim(&key, trim.excess, trim.limit);
         logs.trim(&key, Excess::Bytes(bytes), usize::MAX);
-        Committed::quietly(id_reply(id))
+        Committed::without_announcements(id_reply(id))
     }))
 }
 
-/// `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]`: answers how many entries went. `~` is exact here.
+/// `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]`: returns the number of removed entries.
+/// `~` is exact here.
 pub(super) fn trim(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xtrim")) };
     let (options, _) = TrimOptions::parse(options, false)?;
@@ -62,7 +64,7 @@ pub(super) fn trim(_session: &mut Session, arguments: &[Bytes]) -> Result<Comman
     let key = log_key(key)?;
     Ok(Box::new(move |logs, _| {
         let removed = trim.map_or(0, |trim| logs.trim(&key, trim.excess, trim.limit));
-        Committed::quietly(Reply::count(removed))
+        Committed::without_announcements(Reply::count(removed))
     }))
 }
 
@@ -88,16 +90,18 @@ pub(super) fn range_backwards(
 pub(super) fn length(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key] = arguments else { return Err(arity("xlen")) };
     let key = log_key(key)?;
-    Ok(Box::new(move |logs, _| Committed::quietly(Reply::count(logs.get(&key).map_or(0, LogStream::len)))))
+    Ok(Box::new(move |logs, _| {
+        Committed::without_announcements(Reply::count(logs.get(&key).map_or(0, LogStream::len)))
+    }))
 }
 
 /// `XINFO STREAM key`
 pub(super) fn info(_session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, CommandError> {
     let [key, options @ ..] = arguments else { return Err(arity("xinfo|stream")) };
     let (key, is_plain) = (log_key(key)?, options.is_empty());
-    Ok(Box::new(move |logs, room| {
-        Committed::quietly(match logs.get(&key) {
-            Some(stream) if is_plain => room.take(info_reply(stream)),
+    Ok(Box::new(move |logs, limit| {
+        Committed::without_announcements(match logs.get(&key) {
+            Some(stream) if is_plain => limit.take(info_reply(stream)),
             Some(_) => Reply::Error(
                 "ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP."
                     .to_owned(),
@@ -146,29 +150,31 @@ fn read(
         options = rest;
     }
     let key = log_key(key)?;
-    Ok(Box::new(move |logs, room| {
-        let Some(stream) = logs.get(&key) else { return Committed::quietly(Reply::Array(Vec::new())) };
+    Ok(Box::new(move |logs, limit| {
+        let Some(stream) = logs.get(&key) else {
+            return Committed::without_announcements(Reply::Array(Vec::new()));
+        };
         if count == 0 {
-            return Committed::quietly(Reply::NullArray);
+            return Committed::without_announcements(Reply::NullArray);
         }
         let entries = stream.range(ids);
-        Committed::quietly(if backwards {
-            entries_reply(entries.rev().take(count), room)
+        Committed::without_announcements(if backwards {
+            entries_reply(entries.rev().take(count), limit)
         } else {
-            entries_reply(entries.take(count), room)
+            entries_reply(entries.take(count), limit)
         })
     }))
 }
 
-/// The entries, encoded at once: as replies of their own they would take many times as much memory. Stops where there is no
-/// room for more.
-fn entries_reply<'a>(entries: impl Iterator<Item = &'a StreamEntry>, room: &mut Room) -> Reply {
+/// The entries, encoded at once: as replies of their own they would take many times as much
+/// memory. Stops at the limit.
+fn entries_reply<'a>(entries: impl Iterator<Item = &'a StreamEntry>, limit: &mut ReplyLimit) -> Reply {
     let mut fitting = Vec::new();
     let mut bytes = 0;
     for entry in entries {
         bytes += entry_bytes(entry);
-        if bytes > room.left() {
-            return room.refuse();
+        if bytes > limit.left() {
+            return limit.refuse();
         }
         fitting.push(entry);
     }
@@ -177,10 +183,10 @@ fn entries_reply<'a>(entries: impl Iterator<Item = &'a StreamEntry>, room: &mut 
     for entry in fitting {
         write_entry(entry, &mut encoded);
     }
-    room.fill(encoded.freeze())
+    limit.fill(encoded.freeze())
 }
 
-/// How many bytes [`write_entry`] writes.
+/// The number of bytes that [`write_entry`] writes.
 fn entry_bytes(entry: &StreamEntry) -> usize {
     let (mut parts, mut bytes) = (0, 0);
     for part in entry.fields.parts() {
@@ -202,7 +208,7 @@ fn write_entry(entry: &StreamEntry, out: &mut BytesMut) {
     }
 }
 
-/// Whether a read has a short reply, as far as its arguments tell: it names no range, or a small count.
+/// Whether a read has a short reply, as far as its arguments show: no range, or a small count.
 pub(crate) fn is_short(arguments: &[Bytes]) -> bool {
     match arguments {
         [_key, _from, _to] => false,
@@ -226,7 +232,7 @@ fn arity(command: &'static str) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Protocol;
+    use crate::protocol::reply::Protocol;
 
     #[test]
     fn entries_are_written_as_replies_are_and_measured_before() {
@@ -237,8 +243,8 @@ mod tests {
             (vec!["x"; 20], EntryId { milliseconds: 99, sequence: 100 }),
         ] {
             let entry = StreamEntry { id, fields: Fields::new(&parts) };
-            let mut room = Room::new(1 << 20);
-            let reply = entries_reply(std::iter::repeat_n(&entry, 12), &mut room);
+            let mut limit = ReplyLimit::new(1 << 20);
+            let reply = entries_reply(std::iter::repeat_n(&entry, 12), &mut limit);
             let expected = Reply::Array((0..12).map(|_| entry_reply(&entry)).collect());
             let Reply::Encoded(encoded) = &reply else { panic!("{reply:?}") };
             assert_eq!(*encoded, expected.encode(Protocol::Resp3));

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{Call, CommandError, CommandOutcome, CommandStep, Handler, Room, other};
-use crate::budget::Charge;
-use crate::log_writer::Committed;
-use crate::reply::Reply;
-use crate::session::Session;
+use super::{Call, CommandError, CommandOutcome, CommandStep, Handler, ReplyLimit, other};
+use crate::commands::session::Session;
+use crate::listener::budget::Charge;
+use crate::log::log_writer::Committed;
+use crate::protocol::reply::Reply;
 
 /// The most commands in a transaction.
 const COMMANDS_MAX: usize = 4096;
@@ -14,17 +14,17 @@ const COMMANDS_MAX: usize = 4096;
 /// The most bytes that the commands of a transaction take together.
 const BYTES_MAX: usize = 8 << 20;
 
-/// What a command, and each of its arguments, takes besides its bytes.
+/// The memory of a command, and of each of its arguments, besides its bytes.
 const OVERHEAD: usize = 64;
 
-/// What the reply of a command takes that is no read, as a rule.
+/// The usual size of a reply to a command that is no read.
 const SHORT_REPLY: usize = 64;
 
 /// The commands of a client between `MULTI` and `EXEC`.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     queued: Vec<Queued>,
-    /// What the queued commands take, in bytes.
+    /// The memory of the queued commands, in bytes.
     bytes: usize,
     charge: Charge,
     /// A command was refused, so that none of them will be run.
@@ -52,7 +52,8 @@ impl Transaction {
             over.into()
         } else {
             self.bytes = bytes;
-            // Copies: what came in is a part of a whole input buffer, and would keep all of it.
+            // Copies: the arguments are parts of a whole input buffer and would keep all of it in
+            // memory.
             let arguments = call.arguments.iter().map(|argument| Bytes::copy_from_slice(argument)).collect();
             self.queued.push(Queued { handler: call.command.handler, arguments });
             return Ok(());
@@ -81,7 +82,7 @@ pub(super) fn multi(session: &mut Session, _arguments: &[Bytes]) -> CommandOutco
     if session.transaction().is_some() {
         return Err(other("ERR MULTI calls can not be nested"));
     }
-    let charge = session.subscriber().output_buffer().account().try_hold(0)?;
+    let charge = session.subscriber().output_buffer().usage().try_hold(0)?;
     *session.transaction() = Some(Transaction { queued: Vec::new(), bytes: 0, charge, is_spoilt: false });
     Ok(Some(Reply::OK))
 }
@@ -92,7 +93,8 @@ pub(super) fn discard(session: &mut Session, _arguments: &[Bytes]) -> CommandOut
     Ok(Some(Reply::OK))
 }
 
-/// `EXEC`: all commands are done next to each other, stored as one, and announced next to each other.
+/// `EXEC`: all commands are done next to each other, stored as one, and announced next to each
+/// other.
 pub(super) fn exec(session: &mut Session) -> Result<CommandStep, CommandError> {
     let transaction = session.transaction().take().ok_or_else(|| other("ERR EXEC without MULTI"))?;
     if transaction.is_spoilt {
@@ -100,41 +102,41 @@ pub(super) fn exec(session: &mut Session) -> Result<CommandStep, CommandError> {
     }
     let Transaction { queued, charge, .. } = transaction;
     let most = session.subscriber().output_buffer().reply_bytes_max();
-    let mut said = Room::new(most);
-    said.set_aside(SHORT_REPLY * queued.len());
-    let free = said.left();
+    let mut replied = ReplyLimit::new(most);
+    replied.set_aside(SHORT_REPLY * queued.len());
+    let free = replied.left();
     let steps: Vec<CommandStep> =
-        queued.into_iter().map(|queued| step(session, &queued, &mut said)).collect();
-    // What was said already is held until all of it is sent.
-    let taken = most - said.left();
-    let said = session.subscriber().output_buffer().account().try_hold(free - said.left())?;
-    Ok(Box::new(move |logs, room| {
-        let _held = (charge, said);
-        room.set_aside(taken);
+        queued.into_iter().map(|queued| step(session, &queued, &mut replied)).collect();
+    // Earlier replies are held until all are sent.
+    let taken = most - replied.left();
+    let replied = session.subscriber().output_buffer().usage().try_hold(free - replied.left())?;
+    Ok(Box::new(move |logs, limit| {
+        let _held = (charge, replied);
+        limit.set_aside(taken);
         let (mut replies, mut announcements) = (Vec::with_capacity(steps.len()), Vec::new());
         for step in steps {
-            let done = step(logs, room);
-            replies.push(done.answer);
+            let done = step(logs, limit);
+            replies.push(done.reply);
             announcements.extend(done.announcements);
         }
-        Committed { answer: Reply::Array(replies), announcements }
+        Committed { reply: Reply::Array(replies), announcements }
     }))
 }
 
 /// One command as a part of the whole. What has nothing to do with the logs is done at once.
-fn step(session: &mut Session, queued: &Queued, room: &mut Room) -> CommandStep {
+fn step(session: &mut Session, queued: &Queued, limit: &mut ReplyLimit) -> CommandStep {
     let step = match queued.handler {
         Handler::Log(handler) | Handler::Read(handler) | Handler::Live(_, handler) => {
             handler(session, &queued.arguments)
         }
         Handler::Now(handler) | Handler::Alone(handler) => {
-            handler(session, &queued.arguments).map(|reply| said(room.take(reply.unwrap_or(Reply::Null))))
+            handler(session, &queued.arguments).map(|reply| replied(limit.take(reply.unwrap_or(Reply::Null))))
         }
         Handler::Exec(handler) => handler(session),
     };
-    step.unwrap_or_else(|error| said(Reply::Error(error.to_string())))
+    step.unwrap_or_else(|error| replied(Reply::Error(error.to_string())))
 }
 
-fn said(reply: Reply) -> CommandStep {
-    Box::new(|_, _| Committed::quietly(reply))
+fn replied(reply: Reply) -> CommandStep {
+    Box::new(|_, _| Committed::without_announcements(reply))
 }

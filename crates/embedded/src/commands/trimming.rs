@@ -15,21 +15,21 @@ pub(super) struct Trim {
     pub(super) limit: usize,
 }
 
-/// What stands before the id of `XADD`, and behind the key of `XTRIM`.
+/// The options before the id of `XADD`, and behind the key of `XTRIM`.
 #[derive(Debug, Default)]
 pub(super) struct TrimOptions {
     /// `XADD` makes no new log.
     pub(super) must_exist: bool,
     of_add: bool,
     excess: Option<Excess>,
-    /// `~`: Redis may keep somewhat more than it is told. Here it means nothing but that there may be a limit.
+    /// `~`: Redis may keep somewhat more than the threshold. Here it only permits a limit.
     is_about: bool,
     limit: Option<usize>,
 }
 
 impl TrimOptions {
-    /// Takes options off the front of the arguments. In `XADD` the first word that is none is the id; in `XTRIM` it is one
-    /// too many.
+    /// Takes options from the front of the arguments. In `XADD` the first other argument is the
+    /// id; in `XTRIM` it is an error.
     pub(super) fn parse(arguments: &[Bytes], of_add: bool) -> Result<(Self, &[Bytes]), CommandError> {
         let mut options = Self { of_add, ..Self::default() };
         let mut rest = arguments;
@@ -87,7 +87,7 @@ impl TrimOptions {
         Ok(rest)
     }
 
-    /// What is to go. `None` where nothing is, which only `XADD` may say.
+    /// The entries to remove. `None` without a bound, which only `XADD` permits.
     pub(super) fn trim(&self) -> Result<Option<Trim>, CommandError> {
         let Some(excess) = self.excess else {
             return match self.limit {

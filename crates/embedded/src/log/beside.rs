@@ -1,5 +1,5 @@
-//! What stands beside each log: the record of its epoch and the mark of live events. Each is kept until a time, whether the log is
-//! there or not.
+//! The data beside each log: the record of its epoch and the mark of live events. Each is kept
+//! until a time, with or without the log.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tidings_event::EpochRecord;
 use tidings_event::log::LiveMark;
 
-/// How many records, and how many marks, are kept at a time. Beyond it those that end first go.
+/// The most records, and the most marks, at a time. Beyond it those that end first are dropped.
 const KEPT_MAX: usize = 100_000;
 
 /// Records and marks, by the key of their log.
@@ -51,7 +51,8 @@ impl KeysBesideLog {
         gone.into_iter().map(|(log, _)| log).collect()
     }
 
-    /// Forgets what ends by `now`. Returns the logs whose records ended, and those whose marks did.
+    /// Drops all that end by `now`. Returns the logs whose records ended, and those whose marks
+    /// did.
     pub(super) fn forget(&mut self, now: u64) -> (Vec<Bytes>, Vec<Bytes>) {
         (self.records.forget(now), self.marks.forget(now))
     }
@@ -76,7 +77,7 @@ impl<T: Copy> ExpiringValues<T> {
     }
 
     fn put(&mut self, key: &[u8], value: T, until: u64) {
-        // A copy: the key that came in is a part of a whole input buffer, and would keep all of it.
+        // A copy: the key is a part of a whole input buffer and would keep all of it in memory.
         let key = Bytes::copy_from_slice(key);
         if let Some((_, former)) = self.values.insert(key.clone(), (value, until)) {
             self.ends.remove(&(former, key.clone()));
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn mark_that_had_to_go_counts_for_all_logs() {
+    fn evicted_mark_counts_for_all_logs() {
         let mut beside = KeysBesideLog::default();
         for number in 0..KEPT_MAX as u64 {
             assert!(beside.put_mark(number.to_string().as_bytes(), number, number).is_empty());

@@ -1,4 +1,4 @@
-//! What happened to logs, in the words of whoever stores them.
+//! Changes of logs, for the disk.
 
 use bytes::Bytes;
 
@@ -6,22 +6,23 @@ use super::entry::StreamEntry;
 use super::stream::StreamTally;
 use tidings_event::{EntryId, EpochRecord};
 
-/// A change. The order of changes matters; a header comes behind all else that happened to its log.
+/// A change. The order of changes matters; a header follows all other changes of its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LogChange {
     /// An entry was added.
     Appended { log: Bytes, entry: StreamEntry },
-    /// The entries before `first` are gone; all are where it is `None`.
+    /// The entries before `first` are gone; all are if it is `None`.
     Trimmed { log: Bytes, first: Option<EntryId> },
     /// The log is gone.
     Removed { log: Bytes },
-    /// What is known of the log besides its entries is this now.
+    /// The header of the log is this now.
     Header { log: Bytes, header: Header },
     /// A publication with an idempotency key was given ids.
     Remembered { key: Bytes, ids: Vec<EntryId>, until: u64 },
     /// A publication's idempotency key is forgotten.
     Forgotten { key: Bytes },
-    /// The record of a log's epoch is this now, until a time in milliseconds since the Unix epoch; `None` where it is gone.
+    /// The record of a log's epoch is this now, until a time in milliseconds since the Unix epoch;
+    /// `None` if it is gone.
     Recorded { log: Bytes, record: Option<(EpochRecord, u64)> },
     /// The mark of live events of a log, likewise.
     Marked { log: Bytes, mark: Option<(u64, u64)> },
@@ -31,8 +32,8 @@ pub(crate) enum LogChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) tally: StreamTally,
-    /// When it ends, in milliseconds since the Unix epoch.
+    /// Its end, in milliseconds since the Unix epoch.
     pub(crate) ends: u64,
-    /// Whether somebody said so.
-    pub(crate) is_told: bool,
+    /// Whether an `EXPIRE` set it.
+    pub(crate) is_set: bool,
 }

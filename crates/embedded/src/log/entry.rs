@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tidings_event::EntryId;
 use tidings_event::log::PAYLOAD_FIELD;
 
-/// What an entry's piece of memory takes besides its bytes.
+/// The memory of an entry besides its bytes.
 const ALLOCATION_OVERHEAD: usize = 64;
 
 /// The highest id there is.
@@ -19,27 +19,27 @@ pub(crate) struct StreamEntry {
 }
 
 impl StreamEntry {
-    /// How much payload it holds, in bytes; where somebody else wrote it, all of it counts.
+    /// The bytes of its payload; of an entry that another program wrote, all bytes count.
     pub(crate) fn payload_bytes(&self) -> usize {
         self.fields.get(PAYLOAD_FIELD).map_or(self.fields.bytes(), |payload| payload.len())
     }
 
-    /// What it takes in memory, about, in bytes.
+    /// Its memory, about, in bytes.
     pub(crate) fn memory(&self) -> usize {
         size_of::<Self>() + ALLOCATION_OVERHEAD + self.fields.bytes()
     }
 }
 
-/// Names and values, one after the other, as they were given; a name may come twice.
+/// Names and values, one after the other, as they were given; a name may be there twice.
 ///
-/// They stand in one piece of memory, each behind its length in four bytes, least significant first; the same bytes are
-/// stored on disk.
+/// They are in one piece of memory, each behind its length in four bytes, least significant first;
+/// the same bytes are stored on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fields(Bytes);
 
 impl Fields {
-    /// Takes names and values in turn. They are copied: what came in is a part of a whole input buffer, and would keep all
-    /// of it.
+    /// Takes names and values in turn. They are copied: the arguments are parts of a whole input
+    /// buffer and would keep all of it in memory.
     pub(crate) fn new<T: AsRef<[u8]>>(parts: &[T]) -> Self {
         let length = |part: &T| size_of::<u32>() + part.as_ref().len();
         let mut bytes = BytesMut::with_capacity(parts.iter().map(length).sum());
@@ -52,7 +52,7 @@ impl Fields {
         Self(bytes.freeze())
     }
 
-    /// Takes stored bytes; `None` where they are not whole.
+    /// Takes stored bytes; `None` if they are not whole.
     pub(crate) fn from_stored(bytes: Bytes) -> Option<Self> {
         let fields = Self(bytes);
         let mut parts = fields.parts();
@@ -81,7 +81,7 @@ impl Fields {
         None
     }
 
-    /// What they take, in bytes.
+    /// Their size, in bytes.
     fn bytes(&self) -> usize {
         self.0.len()
     }
@@ -108,7 +108,7 @@ impl Iterator for Parts {
 
 /// The id that is wanted for a new entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IdWish {
+pub(crate) enum RequestedId {
     /// `*`: any id behind the last one, of this moment if that is possible.
     Any,
     /// `5-*`: any number within this millisecond.
@@ -117,9 +117,9 @@ pub(crate) enum IdWish {
     Exactly(EntryId),
 }
 
-impl IdWish {
-    /// The id behind `last`; `None` where the wish is not beyond it. `now` are milliseconds since the Unix epoch; where the
-    /// clock has gone back, ids do not.
+impl RequestedId {
+    /// The id behind `last`; `None` if the wish is not beyond it. `now` are milliseconds since the
+    /// Unix epoch; if the clock goes back, ids do not.
     pub(crate) fn behind(self, last: EntryId, now: u64) -> Option<EntryId> {
         let id = match self {
             Self::Any if now > last.milliseconds => EntryId { milliseconds: now, sequence: 0 },
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_what_was_given() {
+    fn fields_keep_names_and_values() {
         let parts: [&[u8]; 6] = [b"data", b"{}", b"", b"\x00\xff", b"data", b"second"];
         let fields = Fields::new(&parts);
         assert_eq!(fields.parts().collect::<Vec<_>>(), parts);
@@ -166,23 +166,23 @@ mod tests {
 
     #[test]
     fn ids_rise_also_when_the_clock_goes_back() {
-        for (wish, last, now, expected) in [
-            (IdWish::Any, id(0, 0), 5, Some(id(5, 0))),
-            (IdWish::Any, id(5, 0), 5, Some(id(5, 1))),
-            (IdWish::Any, id(5, 1), 3, Some(id(5, 2))),
-            (IdWish::Any, id(0, 0), 0, Some(id(0, 1))),
-            (IdWish::Any, id(7, u64::MAX), 7, Some(id(8, 0))),
-            (IdWish::Any, ID_MAX, 7, None),
-            (IdWish::Within(5), id(4, 9), 0, Some(id(5, 0))),
-            (IdWish::Within(5), id(5, 9), 0, Some(id(5, 10))),
-            (IdWish::Within(5), id(5, u64::MAX), 0, None),
-            (IdWish::Within(4), id(5, 0), 9, None),
-            (IdWish::Within(0), id(0, 0), 0, Some(id(0, 1))),
-            (IdWish::Exactly(id(5, 1)), id(5, 0), 9, Some(id(5, 1))),
-            (IdWish::Exactly(id(5, 0)), id(5, 0), 9, None),
-            (IdWish::Exactly(id(4, 9)), id(5, 0), 9, None),
+        for (requested_id, last, now, expected) in [
+            (RequestedId::Any, id(0, 0), 5, Some(id(5, 0))),
+            (RequestedId::Any, id(5, 0), 5, Some(id(5, 1))),
+            (RequestedId::Any, id(5, 1), 3, Some(id(5, 2))),
+            (RequestedId::Any, id(0, 0), 0, Some(id(0, 1))),
+            (RequestedId::Any, id(7, u64::MAX), 7, Some(id(8, 0))),
+            (RequestedId::Any, ID_MAX, 7, None),
+            (RequestedId::Within(5), id(4, 9), 0, Some(id(5, 0))),
+            (RequestedId::Within(5), id(5, 9), 0, Some(id(5, 10))),
+            (RequestedId::Within(5), id(5, u64::MAX), 0, None),
+            (RequestedId::Within(4), id(5, 0), 9, None),
+            (RequestedId::Within(0), id(0, 0), 0, Some(id(0, 1))),
+            (RequestedId::Exactly(id(5, 1)), id(5, 0), 9, Some(id(5, 1))),
+            (RequestedId::Exactly(id(5, 0)), id(5, 0), 9, None),
+            (RequestedId::Exactly(id(4, 9)), id(5, 0), 9, None),
         ] {
-            assert_eq!(wish.behind(last, now), expected, "{wish:?} behind {last} at {now}");
+            assert_eq!(requested_id.behind(last, now), expected, "{requested_id:?} behind {last} at {now}");
         }
     }
 }

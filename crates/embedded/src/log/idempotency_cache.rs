@@ -6,25 +6,25 @@ use bytes::Bytes;
 
 use tidings_event::EntryId;
 
-/// For how long a publication is remembered, in milliseconds.
+/// The time for which a publication is remembered, in milliseconds.
 pub(super) const REMEMBERED_MILLISECONDS: u64 = 300_000;
 
-/// What stands between a log's name and an idempotency key. No workspace id holds a slash.
+/// The text between a log's name and an idempotency key. No workspace id holds a slash.
 const MARK: &[u8] = b"/once/";
 
-/// What one takes besides its key and its ids.
+/// The memory of one besides its key and its ids.
 const OVERHEAD: usize = 256;
 
-/// How much remembered publications may take, in bytes. A publication beyond it is refused.
+/// The memory of remembered publications, in bytes. A publication beyond it is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OnceBounds {
+pub(crate) struct IdempotencyBounds {
     /// Those of one log.
     pub(crate) log: usize,
     /// Those of all logs.
     pub(crate) all: usize,
 }
 
-/// There is no room for a further idempotency key. Nothing was published.
+/// The memory for idempotency keys is full. No event was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeysFull {
     /// The log has as many as it may have.
@@ -41,15 +41,16 @@ pub(crate) enum KeysFull {
     All,
 }
 
-/// The ids that publications were given, by log and idempotency key. None is forgotten before its time.
+/// The ids that publications were given, by log and idempotency key. None is forgotten before its
+/// time.
 #[derive(Debug)]
 pub(crate) struct IdempotencyCache {
-    bounds: OnceBounds,
+    bounds: IdempotencyBounds,
     known: HashMap<Bytes, Vec<EntryId>>,
-    /// When each key is forgotten, in milliseconds since the Unix epoch.
+    /// The end of each key, in milliseconds since the Unix epoch.
     ends: BTreeSet<(u64, Bytes)>,
     bytes: usize,
-    /// What the publications of each log take, in bytes.
+    /// The memory of the publications of each log, in bytes.
     logs: HashMap<Bytes, usize>,
 }
 
@@ -60,7 +61,7 @@ pub(super) fn name(log: &[u8], key: &[u8]) -> Bytes {
 
 impl IdempotencyCache {
     /// Nothing is remembered.
-    pub(super) fn new(bounds: OnceBounds) -> Self {
+    pub(super) fn new(bounds: IdempotencyBounds) -> Self {
         Self { bounds, known: HashMap::new(), ends: BTreeSet::new(), bytes: 0, logs: HashMap::new() }
     }
 
@@ -82,8 +83,8 @@ impl IdempotencyCache {
         Ok(())
     }
 
-    /// Remembers a publication that is not remembered yet, also beyond the bounds: those on disk were taken under the bounds
-    /// of their time.
+    /// Remembers a publication that is not remembered yet, also beyond the bounds: those on disk
+    /// were taken under the bounds of their time.
     pub(super) fn remember(&mut self, name: Bytes, ids: Vec<EntryId>, until: u64) {
         let weight = weight(&name, ids.len());
         self.bytes += weight;
@@ -96,7 +97,7 @@ impl IdempotencyCache {
         self.known.insert(name, ids);
     }
 
-    /// Forgets what is due at this time. Returns the names.
+    /// Drops the keys that end at this time. Returns their names.
     pub(super) fn forget(&mut self, now: u64) -> Vec<Bytes> {
         let mut forgotten = Vec::new();
         while let Some((until, _)) = self.ends.first()
@@ -136,7 +137,7 @@ fn weight(name: &[u8], events: usize) -> usize {
 mod tests {
     use super::*;
 
-    const BOUNDS: OnceBounds = OnceBounds { log: 10_000, all: 25_000 };
+    const BOUNDS: IdempotencyBounds = IdempotencyBounds { log: 10_000, all: 25_000 };
 
     fn cache() -> IdempotencyCache {
         IdempotencyCache::new(BOUNDS)
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_forgotten() {
+    fn ended_records_are_dropped() {
         let mut cache = cache();
         cache.remember(key(1), vec![EntryId::ZERO], 100);
         cache.remember(key(2), vec![], 200);

@@ -1,4 +1,4 @@
-//! All logs: when each ends, what they take together, and what of it changed.
+//! All logs: their ends, their memory, and their changes.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -7,32 +7,33 @@ use bytes::Bytes;
 
 use super::beside::KeysBesideLog;
 use super::change::{Header, LogChange};
-use super::entry::{Fields, IdWish, StreamEntry};
-use super::idempotency_cache::{IdempotencyCache, OnceBounds};
+use super::entry::{Fields, RequestedId, StreamEntry};
+use super::idempotency_cache::{IdempotencyBounds, IdempotencyCache};
 use super::stream::{Excess, LogStream};
 use tidings_event::log::LiveMark;
 use tidings_event::{EntryId, Epoch, EpochRecord};
 
-/// What a log takes in memory besides its key and its entries.
+/// The memory of a log besides its key and its entries.
 const LOG_OVERHEAD: usize = 512;
 
-/// The longest time for which the epoch of an empty log stays named, in milliseconds: clients may come to any number of
-/// workspaces that never get an event.
+/// The longest time for which the epoch of an empty log is kept, in milliseconds. Clients may open
+/// any number of workspaces that never get an event.
 const UNBORN_MILLISECONDS_MAX: u64 = 3_600_000;
 
-/// What logs keep.
+/// The bounds of logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogSettings {
-    /// Where a writer does not say otherwise: this many entries in each log,
+    /// Without bounds of the writer: this many entries in each log,
     pub(crate) events: usize,
-    /// for this long; a log that nobody writes to is kept as long too,
+    /// for this long; a log without new entries is kept as long too,
     pub(crate) age: Duration,
     /// and in each log this many bytes, whatever a plain `XADD` says.
     pub(crate) bytes: usize,
-    /// What all logs together may take in memory, in bytes. Beyond it the log that is nearest to its end goes first.
+    /// The memory of all logs, in bytes. Beyond it the log that is nearest to its end is removed
+    /// first.
     pub(crate) memory: usize,
-    /// What remembered publications may take.
-    pub(crate) idempotency_cache: OnceBounds,
+    /// The memory of remembered publications.
+    pub(crate) idempotency_cache: IdempotencyBounds,
 }
 
 /// All logs, by key.
@@ -40,10 +41,11 @@ pub(crate) struct LogSettings {
 pub(crate) struct Logs {
     settings: LogSettings,
     logs: HashMap<Bytes, Log>,
-    /// When each log ends, in milliseconds since the Unix epoch.
+    /// The end of each log, in milliseconds since the Unix epoch.
     ends: BTreeSet<(u64, Bytes)>,
     memory: usize,
-    /// The highest id of a log that is gone: a new one of its name begins behind it, whatever the clock says.
+    /// The highest id of a log that is gone: a new one of its name begins behind it, whatever the
+    /// clock says.
     floor: EntryId,
     /// Publications that were given an idempotency key.
     pub(super) idempotency_cache: IdempotencyCache,
@@ -51,22 +53,22 @@ pub(crate) struct Logs {
     /// The time of the work at hand, in milliseconds since the Unix epoch.
     now: u64,
     changes: Option<Changes>,
-    /// What the entries take that were added since room was made last, in bytes.
+    /// The bytes of the entries that were added since the last check of the memory.
     appended: usize,
 }
 
 #[derive(Debug, Default)]
 struct Log {
     stream: LogStream,
-    /// When it ends, in milliseconds since the Unix epoch.
+    /// Its end, in milliseconds since the Unix epoch.
     ends: u64,
-    /// Whether somebody said when it ends; otherwise it ends because nobody writes to it any more.
-    is_told: bool,
+    /// Whether an `EXPIRE` set its end; otherwise it ends because no entry is added.
+    is_set: bool,
     /// Its part of the memory of all logs, in bytes.
     memory: usize,
 }
 
-/// What changed since it was last asked for.
+/// The changes since they were last taken.
 #[derive(Debug, Default)]
 struct Changes {
     list: Vec<LogChange>,
@@ -80,7 +82,7 @@ struct Changes {
 pub(crate) struct NoId;
 
 impl Logs {
-    /// No logs. Changes are kept for [`Self::take_changes`] where `recording` says so.
+    /// No logs. `recording` keeps changes for [`Self::take_changes`].
     pub(crate) fn new(settings: LogSettings, recording: bool) -> Self {
         Self {
             settings,
@@ -100,7 +102,7 @@ impl Logs {
     pub(crate) fn restore(&mut self, key: &[u8], header: Header, entries: VecDeque<StreamEntry>) {
         self.update(key, |log| {
             log.stream = LogStream::restore(entries, header.tally);
-            (log.ends, log.is_told) = (header.ends, header.is_told);
+            (log.ends, log.is_set) = (header.ends, header.is_set);
         });
     }
 
@@ -119,12 +121,12 @@ impl Logs {
         self.beside.put_mark(log, mark, until);
     }
 
-    /// What is kept beside a log about its epoch.
+    /// The record of a log's epoch.
     pub(super) fn epoch(&self, log: &[u8]) -> Option<EpochRecord> {
         self.beside.record(log)
     }
 
-    /// What is known of live events in a log's workspace.
+    /// The mark of live events in a log's workspace.
     pub(super) fn live(&self, log: &[u8]) -> LiveMark {
         self.beside.live(log)
     }
@@ -154,8 +156,8 @@ impl Logs {
         self.record(LogChange::Recorded { log: log.clone(), record: None });
     }
 
-    /// Marks a log's workspace as one that carries live events: for `slack` milliseconds from now, and beyond the newest entry.
-    /// Returns the mark.
+    /// Marks a log's workspace as one that carries live events: for `slack` milliseconds from now,
+    /// and beyond the newest entry. Returns the mark.
     pub(crate) fn mark_live(&mut self, log: &Bytes, slack: u64) -> u64 {
         let newest = self.get(log).and_then(LogStream::newest).map_or(0, |newest| newest.id.milliseconds);
         let mark = self.now.max(newest).saturating_add(slack).max(self.beside.mark(log).unwrap_or(0));
@@ -167,7 +169,8 @@ impl Logs {
         mark
     }
 
-    /// The work from here on is of this time, in milliseconds since the Unix epoch. Logs that have ended are removed.
+    /// The work from here on is of this time, in milliseconds since the Unix epoch. Logs that have
+    /// ended are removed.
     pub(crate) fn begin(&mut self, now: u64) {
         self.now = now;
         while let Some((ends, key)) = self.ends.first()
@@ -185,7 +188,7 @@ impl Logs {
     }
 
     /// Brings the memory that all logs take back within its bound.
-    pub(crate) fn make_room(&mut self) {
+    pub(crate) fn evict(&mut self) {
         self.appended = 0;
         while self.memory > self.settings.memory
             && let Some((_, key)) = self.ends.first()
@@ -202,18 +205,18 @@ impl Logs {
         }
     }
 
-    /// What the entries take that were added since room was made last, in bytes.
+    /// The bytes of the entries that were added since the last check of the memory.
     pub(crate) fn appended_bytes(&self) -> usize {
         self.appended
     }
 
-    /// What changed since this was last called, in order.
+    /// Takes the changes since the last call, in order.
     pub(crate) fn take_changes(&mut self) -> Vec<LogChange> {
         let Some(changes) = &mut self.changes else { return Vec::new() };
         let Changes { mut list, touched } = std::mem::take(changes);
         list.extend(touched.into_iter().filter_map(|key| {
-            let Log { stream, ends, is_told, .. } = self.logs.get(&key)?;
-            let header = Header { tally: stream.tally(), ends: *ends, is_told: *is_told };
+            let Log { stream, ends, is_set, .. } = self.logs.get(&key)?;
+            let header = Header { tally: stream.tally(), ends: *ends, is_set: *is_set };
             Some(LogChange::Header { log: key, header })
         }));
         list
@@ -224,16 +227,21 @@ impl Logs {
         self.logs.get(key).map(|log| &log.stream)
     }
 
-    /// Adds an entry to a log, which is made where there is none.
-    pub(crate) fn append(&mut self, key: &Bytes, wish: IdWish, fields: Fields) -> Result<EntryId, NoId> {
-        let id = self.id(key, wish)?;
+    /// Adds an entry to a log, or creates the log.
+    pub(crate) fn append(
+        &mut self,
+        key: &Bytes,
+        requested_id: RequestedId,
+        fields: Fields,
+    ) -> Result<EntryId, NoId> {
+        let id = self.id(key, requested_id)?;
         let entry = StreamEntry { id, fields };
         self.appended = self.appended.saturating_add(entry.memory());
         self.record(LogChange::Appended { log: key.clone(), entry: entry.clone() });
         let idle_ends = self.now.saturating_add(self.idle());
         self.update(key, |log| {
             log.stream.push(entry);
-            if !log.is_told {
+            if !log.is_set {
                 log.ends = idle_ends;
             }
         });
@@ -241,16 +249,16 @@ impl Logs {
     }
 
     /// The id that a new entry would get.
-    pub(super) fn id(&self, key: &[u8], wish: IdWish) -> Result<EntryId, NoId> {
-        let last = match (self.get(key), wish) {
+    pub(super) fn id(&self, key: &[u8], requested_id: RequestedId) -> Result<EntryId, NoId> {
+        let last = match (self.get(key), requested_id) {
             (Some(stream), _) => stream.tally().last,
-            (None, IdWish::Any) => self.floor,
+            (None, RequestedId::Any) => self.floor,
             (None, _) => EntryId::ZERO,
         };
-        wish.behind(last, self.now).ok_or(NoId)
+        requested_id.behind(last, self.now).ok_or(NoId)
     }
 
-    /// Removes what a log has too much, but at most `limit` entries. Answers how many went.
+    /// Removes the entries beyond a bound, at most `limit` of them. Returns their number.
     pub(crate) fn trim(&mut self, key: &Bytes, excess: Excess, limit: usize) -> usize {
         if !self.logs.contains_key(key) {
             return 0;
@@ -265,27 +273,29 @@ impl Logs {
         removed
     }
 
-    /// A log ends at this time and no other, in milliseconds since the Unix epoch. It is removed if that is over.
+    /// A log ends at this time and no other, in milliseconds since the Unix epoch. It is removed
+    /// if that is over.
     pub(crate) fn expire(&mut self, key: &Bytes, at: u64) {
         if at <= self.now {
             self.remove(key);
         } else if self.logs.contains_key(key) {
-            self.update(key, |log| (log.ends, log.is_told) = (at, true));
+            self.update(key, |log| (log.ends, log.is_set) = (at, true));
         }
     }
 
-    /// When somebody said that a log ends; `None` where nobody did.
+    /// The end that an `EXPIRE` set for a log; `None` without one.
     pub(crate) fn expires(&self, key: &[u8]) -> Option<u64> {
-        self.logs.get(key).filter(|log| log.is_told).map(|log| log.ends)
+        self.logs.get(key).filter(|log| log.is_set).map(|log| log.ends)
     }
 
-    /// Removes a log. Answers whether there was one.
+    /// Removes a log. Returns whether there was one.
     pub(crate) fn remove(&mut self, key: &Bytes) -> bool {
         let Some(log) = self.logs.remove(key) else { return false };
         self.memory -= log.memory;
         self.ends.remove(&(log.ends, key.clone()));
         let last = log.stream.tally().last;
-        // Somebody may have asked for an id of the far future; that must not become everybody's.
+        // A client may have chosen an id of the far future; that must not become the time of all
+        // logs.
         if last.milliseconds <= self.now {
             self.floor = self.floor.max(last);
         }
@@ -298,21 +308,22 @@ impl Logs {
         self.now
     }
 
-    /// What logs keep.
+    /// The bounds of logs.
     pub(crate) fn settings(&self) -> &LogSettings {
         &self.settings
     }
 
-    /// Notes a change for whoever stores it.
+    /// Records a change for the disk.
     pub(super) fn record(&mut self, change: LogChange) {
         if let Some(changes) = &mut self.changes {
             changes.list.push(change);
         }
     }
 
-    /// Changes a log, which is made where there is none, and brings what is known of all of them in line with it.
+    /// Changes a log, or creates it, and updates the ends and the memory of all logs.
     fn update<T>(&mut self, key: &[u8], change: impl FnOnce(&mut Log) -> T) -> T {
-        // A copy for a new one: the key that came in is a part of a whole input buffer, and would keep all of it.
+        // A copy for a new log: the key is a part of a whole input buffer and would keep all of it
+        // in memory.
         let known = self.logs.get_key_value(key).map(|(key, _)| key.clone());
         let key = known.unwrap_or_else(|| Bytes::copy_from_slice(key));
         let log = self.logs.entry(key.clone()).or_default();
@@ -331,7 +342,7 @@ impl Logs {
         outcome
     }
 
-    /// For how many milliseconds a log is kept that nobody writes to.
+    /// The milliseconds for which a log without new entries is kept.
     fn idle(&self) -> u64 {
         u64::try_from(self.settings.age.as_millis()).unwrap_or(u64::MAX)
     }

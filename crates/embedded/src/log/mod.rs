@@ -1,4 +1,4 @@
-//! The logs of the embedded bus. No I/O, no clock: whoever works with them says what time it is.
+//! The logs of the embedded bus. No I/O, no clock: the caller passes the time.
 //!
 //! | part | what it holds |
 //! | --- | --- |
@@ -6,14 +6,15 @@
 //! | `stream` | one log, and what it drops |
 //! | `page` | reading a log, and whether what is read connects to what was known |
 //! | `logs` | all logs: when each ends, what they take together |
-//! | `publish`, `idempotency_cache` | publishing as the script does it, and once where that is asked for |
-//! | `beside` | what stands beside each log: its epoch, and the mark of live events |
-//! | `change` | what changed, for whoever stores it |
+//! | `publish`, `idempotency_cache` | publishing as the script does, and idempotency keys |
+//! | `beside` | the data beside each log: its epoch, and the mark of live events |
+//! | `change` | changes, for the disk |
 
 mod beside;
 mod change;
 mod entry;
 mod idempotency_cache;
+pub(crate) mod log_writer;
 mod logs;
 mod page;
 mod publish;
@@ -22,8 +23,8 @@ mod stream;
 mod tests;
 
 pub(crate) use change::{Header, LogChange};
-pub(crate) use entry::{Fields, ID_MAX, IdWish, StreamEntry};
-pub(crate) use idempotency_cache::OnceBounds;
+pub(crate) use entry::{Fields, ID_MAX, RequestedId, StreamEntry};
+pub(crate) use idempotency_cache::IdempotencyBounds;
 pub(crate) use logs::{LogSettings, Logs};
 pub(crate) use publish::{NotPublished, Publish};
 pub(crate) use stream::{Excess, LogStream, StreamTally};

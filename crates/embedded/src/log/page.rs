@@ -1,4 +1,4 @@
-//! Reading a log as the hub does: a page, and whether it connects to what was known.
+//! Reading a log as the hub does: a page, and whether it connects to the known part.
 
 use bytes::Bytes;
 
@@ -9,8 +9,9 @@ use tidings_event::log::{AUDIENCE_FIELD, LogEntry, LogPage, PAYLOAD_FIELD, Span,
 use tidings_event::{EntryId, EpochRecord};
 
 impl Logs {
-    /// A part of a log, at most `count` entries of it. A log that does not exist is one without entries; where it is asked for its end,
-    /// its next epoch is named, and the name is forgotten where something else than publishing has begun the log.
+    /// A part of a log, at most `count` entries. A log that does not exist has no entries. A read
+    /// of its end names its next epoch. The name is dropped if an entry begins the log without the
+    /// publish script.
     pub(crate) fn page(&mut self, log: &Bytes, span: Span, count: usize) -> LogPage {
         let none = LogStream::default();
         let mut page = page(self.get(log).unwrap_or(&none), self.epoch(log).as_ref(), span, count);
@@ -38,7 +39,7 @@ pub(super) fn page(stream: &LogStream, record: Option<&EpochRecord>, span: Span,
             let is_proven = proves(record, after, epoch, first);
             match behind(after) {
                 Some(from) if is_proven => range(stream, from, until.unwrap_or(ID_MAX), count),
-                // Nothing can come behind the highest id.
+                // No id follows the highest one.
                 None if is_proven => found(stream, Vec::new()),
                 _ => LogPage { proven: false, ..found(stream, Vec::new()) },
             }

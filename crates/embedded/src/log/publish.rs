@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::change::LogChange;
-use super::entry::{Fields, IdWish};
+use super::entry::{Fields, RequestedId};
 use super::idempotency_cache::{self, KeysFull, REMEMBERED_MILLISECONDS};
 use super::logs::{Logs, NoId};
 use super::stream::Excess;
@@ -11,10 +11,11 @@ use tidings_bus::Item;
 use tidings_event::log::{AUDIENCE_FIELD, PAYLOAD_FIELD};
 use tidings_event::{EntryId, Epoch, EpochRecord, envelope};
 
-/// The field of an entry that holds the sum of all payload bytes up to it, by which the script counts.
+/// The field of an entry that holds the sum of all payload bytes up to it, by which the script
+/// counts.
 const SUM_FIELD: &[u8] = b"sum";
 
-/// What is to be published to one log, and what the log keeps then.
+/// A publication to one log, and the bounds of the log after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Publish {
     /// The events, in order.
@@ -29,12 +30,12 @@ pub(crate) struct Publish {
     pub(crate) idempotency_key: Option<Bytes>,
 }
 
-/// What became of a publication.
+/// The result of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PublishTransaction {
     /// The events' ids, in order.
     pub(crate) ids: Vec<EntryId>,
-    /// What is to be said on the channel of the log's name; nothing where all was published before.
+    /// The announcements on the channel of the log; none if all was published before.
     pub(crate) messages: Vec<Bytes>,
 }
 
@@ -50,7 +51,8 @@ pub(crate) enum NotPublished {
 }
 
 impl Logs {
-    /// Logs events next to each other; all of them, or none where ids or the room for idempotency keys have run out.
+    /// Adds events to a log next to each other: all of them, or none if ids or the memory for
+    /// idempotency keys have run out.
     pub(crate) fn publish(
         &mut self,
         log: &Bytes,
@@ -76,7 +78,7 @@ impl Logs {
             if let Some(to) = to {
                 fields.extend([AUDIENCE_FIELD, to.as_json().as_bytes()]);
             }
-            self.append(log, IdWish::Exactly(id), Fields::new(&fields))?;
+            self.append(log, RequestedId::Exactly(id), Fields::new(&fields))?;
             messages.push(envelope::encode(id, previous, payload, to.as_deref()));
             previous = id;
         }
@@ -97,8 +99,8 @@ impl Logs {
         Ok(PublishTransaction { ids, messages })
     }
 
-    /// The record of a log's epoch after entries have come behind `newest`. Where it is that of another log, one that has ended or that
-    /// something else began, another epoch begins.
+    /// The record of a log's epoch behind `newest`. If it belongs to another log, which has ended
+    /// or which another command began, another epoch begins.
     fn epoch_of_publication(&self, log: &[u8], newest: Option<EntryId>, ids: &[EntryId]) -> EpochRecord {
         let (first, last) =
             (ids.first().copied().unwrap_or_default(), ids.last().copied().unwrap_or_default());
@@ -122,8 +124,8 @@ impl Logs {
         let mut ids: Vec<EntryId> = Vec::with_capacity(count);
         for _ in 0..count {
             ids.push(match ids.last() {
-                None => self.id(log, IdWish::Any)?,
-                Some(&last) => IdWish::Any.behind(last, self.now()).ok_or(NoId)?,
+                None => self.id(log, RequestedId::Any)?,
+                Some(&last) => RequestedId::Any.behind(last, self.now()).ok_or(NoId)?,
             });
         }
         Ok(ids)

@@ -1,4 +1,4 @@
-//! One log: what a Redis Stream is, without consumer groups.
+//! One log: a Redis Stream without consumer groups.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::entry::StreamEntry;
 use tidings_event::EntryId;
 
-/// Entries in the order of their ids, and what is known of those that are gone.
+/// Entries in the order of their ids, and the tally of removed ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LogStream {
     entries: VecDeque<StreamEntry>,
@@ -15,12 +15,12 @@ pub(crate) struct LogStream {
     memory: usize,
 }
 
-/// What is known of a log besides its entries.
+/// The tally of a log besides its entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct StreamTally {
     /// The highest id that was ever given, [`EntryId::ZERO`] before the first.
     pub(crate) last: EntryId,
-    /// How many entries there ever were.
+    /// The number of entries ever added.
     pub(crate) added: u64,
     /// The newest entry that is gone, if one is.
     pub(crate) lost: Option<EntryId>,
@@ -38,7 +38,7 @@ pub(crate) enum Excess {
 }
 
 impl LogStream {
-    /// Puts a log together from what was stored: entries in ascending order.
+    /// Restores a log from its stored entries, in ascending order.
     pub(crate) fn restore(entries: VecDeque<StreamEntry>, tally: StreamTally) -> Self {
         let payload_bytes = entries.iter().map(StreamEntry::payload_bytes).sum();
         let memory = entries.iter().map(StreamEntry::memory).sum();
@@ -55,7 +55,7 @@ impl LogStream {
         self.entries.push_back(entry);
     }
 
-    /// Removes what is too many, but at most `limit` entries. Answers how many went.
+    /// Removes the entries beyond a bound, at most `limit` of them. Returns their number.
     pub(crate) fn trim(&mut self, excess: Excess, limit: usize) -> usize {
         let mut removed = 0;
         while removed < limit && self.front_is(excess) {
@@ -108,17 +108,17 @@ impl LogStream {
         self.entries.back()
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// What is known besides the entries.
+    /// The tally besides the entries.
     pub(crate) fn tally(&self) -> StreamTally {
         self.tally
     }
 
-    /// What the entries take in memory, about, in bytes.
+    /// The memory of the entries, about, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.memory
     }

@@ -86,6 +86,7 @@ fn gap_filled_from_the_log_keeps_its_audiences() {
     assert_eq!(read_short(&mut other_user), ["2"]);
 }
 
+/// An entry with an unreadable audience is delivered to no client.
 #[test]
 fn entry_with_an_unreadable_audience_reaches_no_client() {
     for to in ["", "[]", "null", "u1", "[\"u1\",1]", "{\"u1\":1}"] {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// A workspace is released after the linger, and never while it has a client.
 #[test]
 fn empty_workspace_is_released_after_the_linger() {
     let fixture = fixture();
@@ -20,6 +21,7 @@ fn empty_workspace_is_released_after_the_linger() {
     send_message(&fixture, "no client is here");
 }
 
+/// A client that the ring overtakes is lagging; other clients are not affected.
 #[test]
 fn lagging_client_ends_and_others_continue() {
     let fixture = fixture();
@@ -74,6 +76,7 @@ fn lingering_workspaces_are_released_at_the_limit() {
     assert!(join(1).is_ok());
 }
 
+/// With full rings a node rejects a new workspace; it evicts no client.
 #[test]
 fn full_rings_reject_a_further_workspace() {
     let fixture = fixture_with(HubSettings { ring_events: 1000, ring_bytes_in_all: 3000, ..settings() });
@@ -99,6 +102,7 @@ fn full_rings_reject_a_further_workspace() {
     assert_eq!(fixture.metrics.ring_bytes.get(), 0);
 }
 
+/// A dropped subscriber leaves its workspace at once.
 #[test]
 fn many_clients_come_and_go_without_a_leak() {
     let fixture = fixture();
@@ -113,6 +117,7 @@ fn many_clients_come_and_go_without_a_leak() {
     assert_eq!(fixture.hub.workspaces(), 0);
 }
 
+/// A full hub drops the workspace that lingers longest, and never one with subscribers.
 #[test]
 fn longest_lingering_workspace_is_released_first() {
     let fixture = fixture_with(HubSettings { workspaces: 3, ..settings() });

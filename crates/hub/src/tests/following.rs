@@ -3,6 +3,7 @@
 
 use super::*;
 
+/// An interruption that may lose live events leads to one reset for each client.
 #[test]
 fn interruption_that_may_lose_live_events_resets_each_client_once() {
     let fixture = fixture();
@@ -21,6 +22,7 @@ fn interruption_that_may_lose_live_events_resets_each_client_once() {
     assert_eq!(next(&mut live), Poll::Pending, "a repeated confirmation changes nothing");
 }
 
+/// After an interruption a node delivers the logged events of that time before newer ones.
 #[test]
 fn log_replays_missed_events_after_an_interruption() {
     let fixture = fixture();
@@ -113,6 +115,7 @@ fn refusal_ends_subscribers_and_the_next_join_tries_again() {
     assert_eq!(read_short(&mut back), ["resumed", "reset:interrupted"], "a reset reports the missed events");
 }
 
+/// A node fills a gap from the log before it delivers the event behind the gap.
 #[test]
 fn gap_is_filled_from_the_log_before_the_event() {
     let settings = HubSettings {
@@ -225,6 +228,7 @@ fn live_events_stand_after_the_last_logged_one() {
     assert!(position.live.is_some());
 }
 
+/// An event that cannot be delivered is counted and replaced by a reset.
 #[test]
 fn undeliverable_event_is_counted_and_causes_a_reset() {
     let fixture = fixture_with(HubSettings {

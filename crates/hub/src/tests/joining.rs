@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// The `connected` event follows the confirmation of the subscription, and no event after it is
+/// missed.
 #[test]
 fn connected_waits_for_the_confirmation_and_no_event_is_missed() {
     let fixture = fixture();
@@ -37,6 +39,7 @@ fn connected_names_the_end_of_the_log() {
     assert_eq!(read_short(&mut subscriber), ["after it"]);
 }
 
+/// A frame is encoded once, and all subscribers share its bytes.
 #[test]
 fn a_frame_is_encoded_once_and_shared() {
     let fixture = fixture();
@@ -49,6 +52,7 @@ fn a_frame_is_encoded_once_and_shared() {
     assert_eq!(one.as_ptr(), two.as_ptr());
 }
 
+/// All clients of a workspace share one subscription.
 #[test]
 fn clients_share_the_subscription_of_a_workspace() {
     let fixture = fixture();

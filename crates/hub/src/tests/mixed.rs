@@ -23,6 +23,7 @@ fn left_before_a_live_event() -> Fixture {
     fixture
 }
 
+/// A client that resumes from the log gets a reset if another node received live events.
 #[test]
 fn resume_resets_for_live_events_that_another_node_received() {
     let left = left_before_a_live_event();
@@ -32,6 +33,7 @@ fn resume_resets_for_live_events_that_another_node_received() {
     assert_eq!(position(&back), "2-0");
 }
 
+/// A mark that appears after the confirmation still leads to a reset.
 #[test]
 fn late_mark_causes_a_late_reset() {
     let left = left_before_a_live_event();

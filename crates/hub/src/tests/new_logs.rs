@@ -7,6 +7,7 @@ fn forge(fixture: &Fixture, id: EntryId, previous: u64) {
     fixture.hub.message(&acme(), envelope::encode(id, entry(previous), b"forged", None));
 }
 
+/// The first event of a new epoch continues the order without a reset.
 #[test]
 fn first_event_of_a_new_log_comes_without_a_reset() {
     for lose in [ModelLog::end, ModelLog::flush] {
@@ -54,6 +55,7 @@ fn new_log_below_the_last_id_is_no_repetition() {
     assert_eq!(fixture.metrics.resets(ResetReason::Trimmed.as_str()), 0);
 }
 
+/// An announced event that the log does not hold moves no position.
 #[test]
 fn announced_event_outside_the_log_changes_no_order() {
     for (id, previous) in

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// A position that the ring holds is resumed from the ring, in order and without a read.
 #[test]
 fn ring_resume_is_ordered_and_reads_no_log() {
     let fixture = fixture();
@@ -24,6 +25,7 @@ fn ring_resume_is_ordered_and_reads_no_log() {
     assert_eq!(fixture.complete_reads(), 0);
 }
 
+/// A replay from the log continues in the ring without a gap and without a repetition.
 #[test]
 fn log_resume_joins_the_ring_without_gap_or_repetition() {
     let fixture = fixture();
@@ -63,6 +65,7 @@ fn log_ahead_of_the_channel_repeats_no_event() {
     assert_eq!(read_short(&mut back), ["4"]);
 }
 
+/// All clients that resume at the same place cost one read of the log.
 #[test]
 fn clients_that_resume_at_one_position_share_one_read() {
     let fixture = fixture();
@@ -83,6 +86,8 @@ fn clients_that_resume_at_one_position_share_one_read() {
     assert_eq!(fixture.complete_reads(), 0);
 }
 
+/// A position that neither ring nor log proves leads to a reset, and the stream continues at the
+/// head.
 #[test]
 fn unproven_position_causes_a_reset_and_continues_at_the_head() {
     let fixture = fixture();
@@ -290,6 +295,8 @@ fn a_log_that_cannot_be_reached_or_read() {
     assert_eq!(read_short(&mut live), ["4"]);
 }
 
+/// The live part of a position is void once the node has released the workspace; the client gets a
+/// reset.
 #[test]
 fn live_position_of_a_released_workspace_causes_a_reset() {
     let fixture = fixture();
@@ -356,6 +363,7 @@ fn start_in_an_empty_log_misses_no_event_after_connected() {
     }
 }
 
+/// A client that resumes across an interruption gets a reset too.
 #[test]
 fn client_that_resumes_across_an_interruption_gets_a_reset() {
     let fixture = fixture();

@@ -16,6 +16,7 @@ async fn naming_app(cache_control: &'static str) -> TestApp {
     .await
 }
 
+/// A cached decision of the app serves the same request alone.
 #[tokio::test]
 async fn response_is_used_again_for_equal_requests_only() {
     let app = naming_app("private, max-age=60").await;

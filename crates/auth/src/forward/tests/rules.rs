@@ -52,6 +52,7 @@ async fn app_receives_the_client_and_its_action() {
     assert_eq!(seen[1].header("x-tidings-action"), "publish");
 }
 
+/// A denial of the app is final only if the app says so.
 #[tokio::test]
 async fn denial_is_final_only_for_401_and_403() {
     for (status, kind, reason) in [

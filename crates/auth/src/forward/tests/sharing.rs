@@ -32,6 +32,7 @@ fn auth_request(
     tasks.spawn(async move { auth.ask(&acme(), Action::Subscribe, &auth_request).await })
 }
 
+/// Clients with the same credentials share one request to the app.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_with_equal_requests_share_one() {
     let (app, gate) = gated_app().await;
@@ -82,6 +83,7 @@ async fn request_without_clients_ends() {
     user(&auth, "u2").await;
 }
 
+/// Requests to the app are bounded, and so are the clients that wait for one.
 #[tokio::test]
 async fn open_and_waiting_requests_are_bounded() {
     let (app, gate) = gated_app().await;

@@ -167,6 +167,7 @@ async fn new_key_is_found_and_old_key_is_gone() {
         .await;
 }
 
+/// An outage of the key server keeps the known keys.
 #[tokio::test]
 async fn last_known_keys_outlive_their_server() {
     let provider = Provider::start(KeyResponse::keys(&[Pair::P256.jwk("a")])).await;
@@ -204,6 +205,7 @@ async fn last_known_keys_outlive_their_server() {
     assert!(running.check(&unknown).await.is_err_and(|denial| passing(&denial)));
 }
 
+/// Unknown keys cost a bounded number of fetches.
 #[tokio::test]
 async fn many_unknown_keys_cost_one_fetch() {
     let provider = Provider::start(KeyResponse::keys(&[Pair::P256.jwk("a")])).await;
@@ -266,6 +268,7 @@ async fn first_keys_are_awaited_and_may_come_later() {
     running.until("the keys are had", async |running| running.check(&token).await.is_ok()).await;
 }
 
+/// A key of one issuer never verifies a token of another.
 #[tokio::test]
 async fn keys_of_one_issuer_do_not_verify_for_another() {
     let one = Provider::start(KeyResponse::keys(&[Pair::P256.jwk("a")])).await;

@@ -64,6 +64,7 @@ async fn tokens_of_every_algorithm_are_accepted_and_changed_ones_rejected() {
     assert_eq!(algorithms.len(), 12);
 }
 
+/// A token is verified with a configured algorithm alone.
 #[tokio::test]
 async fn algorithm_is_that_of_the_configuration() {
     for (algorithm, _, settings) in vectors() {
@@ -83,6 +84,7 @@ async fn algorithm_is_that_of_the_configuration() {
     }
 }
 
+/// A public key never serves as a secret of a symmetric algorithm.
 #[tokio::test]
 async fn public_key_is_not_a_secret() {
     for pair in [Pair::Rsa, Pair::P256, Pair::Ed25519] {

@@ -39,6 +39,7 @@ fn bytes_of_a_client_are_discarded_and_hide_no_disconnect() {
     scene.until("it is gone", |scene| scene.streams_open() == 0);
 }
 
+/// A stream that ends before an event is published does not get the event.
 #[test]
 fn disconnected_client_gets_no_later_event() {
     let mut scene = Scene::new(&Setting::default());

@@ -13,6 +13,7 @@ fn turns_until(scene: &mut Scene, client: &mut EngineClient, data: &str) -> usiz
     panic!("it never came");
 }
 
+/// A small workspace does not wait for a large one on the same shard.
 #[test]
 fn client_does_not_wait_for_a_large_workspace() {
     const MANY: usize = 900;
@@ -39,6 +40,7 @@ fn client_does_not_wait_for_a_large_workspace() {
     scene.until("both", |_| many.iter_mut().all(|client| client.last() == "b"));
 }
 
+/// A long replay does not delay other clients of its shard.
 #[test]
 fn replay_of_10_000_events_does_not_delay_others() {
     const EVENTS: usize = 10_000;
@@ -79,6 +81,7 @@ fn replay_of_10_000_events_does_not_delay_others() {
     assert_eq!(data[EVENTS..], (0..published).map(|number| format!("live {number}")).collect::<Vec<_>>());
 }
 
+/// A storm of new clients does not delay the clients that a shard already serves.
 #[test]
 fn storm_of_new_clients_does_not_delay_connected_ones() {
     const STORM: usize = 400;

@@ -42,6 +42,7 @@ fn many_joins_and_events_in_between_leave_no_hole() {
     }
 }
 
+/// A burst ends no fast client, up to 4 times the bytes or 16 times the events of a ring.
 #[test]
 fn burst_before_a_turn_of_the_shard_reaches_each_client() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });

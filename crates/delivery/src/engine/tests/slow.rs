@@ -9,6 +9,7 @@ fn small() -> ClientOptions {
     ClientOptions { buffer: Some(SMALL), ..ClientOptions::default() }
 }
 
+/// A client gets whole frames, also from a socket that takes them in parts.
 #[test]
 fn frame_taken_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
@@ -27,6 +28,7 @@ fn frame_taken_in_parts_arrives_whole() {
     });
 }
 
+/// A private event arrives whole, also from a socket that takes it in parts.
 #[test]
 fn private_event_taken_in_parts_arrives_whole() {
     let mut scene = Scene::new(&Setting::default());
@@ -42,6 +44,7 @@ fn private_event_taken_in_parts_arrives_whole() {
     assert_eq!(scene.metrics().deliveries.get(), 7);
 }
 
+/// A lagging client gets the end of its frame, `tidings.reconnect` and a proper end.
 #[test]
 fn lagging_engine_client_gets_whole_frames_and_reconnect() {
     let mut scene = Scene::new(&Setting { ring_events: 16, ..Setting::default() });
@@ -68,6 +71,7 @@ fn lagging_engine_client_gets_whole_frames_and_reconnect() {
     scene.until("the quick one goes on", |_| quick.data().len() == 61);
 }
 
+/// The engine closes a connection that takes no bytes for the write timeout.
 #[test]
 fn socket_that_is_never_writable_again_is_closed() {
     let mut scene = Scene::new(&Setting { write_timeout: Duration::from_secs(1), ..Setting::default() });

@@ -1,4 +1,4 @@
-//! All logs together: their ends, their memory, and whether the changes tell all.
+//! All logs together: their ends, their memory, and whether the changes are complete.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use super::{id, key};
 use crate::log::logs::NoId;
 use crate::log::{
-    Excess, Fields, Header, IdWish, LogChange, LogSettings, LogStream, Logs, OnceBounds, Publish, StreamEntry,
+    Excess, Fields, Header, IdempotencyBounds, LogChange, LogSettings, LogStream, Logs, Publish, RequestedId,
+    StreamEntry,
 };
 use tidings_bus::Item;
 use tidings_event::log::Span;
@@ -21,7 +22,7 @@ const SETTINGS: LogSettings = LogSettings {
     age: Duration::from_millis(100),
     bytes: 1000,
     memory: 1 << 20,
-    idempotency_cache: OnceBounds { log: 1 << 20, all: 4 << 20 },
+    idempotency_cache: IdempotencyBounds { log: 1 << 20, all: 4 << 20 },
 };
 
 fn logs() -> Logs {
@@ -29,7 +30,7 @@ fn logs() -> Logs {
 }
 
 fn append(logs: &mut Logs, key: &'static str) -> EntryId {
-    logs.append(&super::key(key), IdWish::Any, Fields::new(&["data", "x"])).unwrap()
+    logs.append(&super::key(key), RequestedId::Any, Fields::new(&["data", "x"])).unwrap()
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn an_idle_log_ends_and_a_busy_one_does_not() {
 }
 
 #[test]
-fn an_end_that_was_told_stands_whatever_is_written() {
+fn expire_holds_whatever_is_written() {
     let mut logs = logs();
     logs.begin(1000);
     append(&mut logs, "a");
@@ -68,7 +69,7 @@ fn an_end_that_was_told_stands_whatever_is_written() {
 }
 
 #[test]
-fn ids_of_a_log_that_is_gone_are_not_given_again() {
+fn ids_of_a_removed_log_are_not_reused() {
     let mut logs = logs();
     logs.begin(1000);
     assert_eq!(append(&mut logs, "a"), id(1000, 0));
@@ -77,7 +78,7 @@ fn ids_of_a_log_that_is_gone_are_not_given_again() {
     logs.begin(900);
     assert_eq!(append(&mut logs, "a"), id(1000, 1));
     // An id of the future is its log's alone.
-    logs.append(&key("future"), IdWish::Exactly(id(9_000_000, 0)), Fields::new(&["data", "x"])).unwrap();
+    logs.append(&key("future"), RequestedId::Exactly(id(9_000_000, 0)), Fields::new(&["data", "x"])).unwrap();
     logs.remove(&key("future"));
     logs.begin(2000);
     assert_eq!(append(&mut logs, "future"), id(2000, 0));
@@ -89,39 +90,39 @@ fn an_id_must_be_beyond_the_last() {
     logs.begin(1000);
     append(&mut logs, "a");
     let fields = || Fields::new(&["data", "x"]);
-    assert_eq!(logs.append(&key("a"), IdWish::Exactly(id(1000, 0)), fields()), Err(NoId));
-    assert_eq!(logs.append(&key("b"), IdWish::Exactly(EntryId::ZERO), fields()), Err(NoId));
+    assert_eq!(logs.append(&key("a"), RequestedId::Exactly(id(1000, 0)), fields()), Err(NoId));
+    assert_eq!(logs.append(&key("b"), RequestedId::Exactly(EntryId::ZERO), fields()), Err(NoId));
     assert!(logs.get(b"b").is_none(), "a refused entry makes no log");
 }
 
 #[test]
-fn beyond_the_memory_the_log_nearest_to_its_end_goes() {
+fn full_memory_evicts_the_log_nearest_to_its_end() {
     let mut logs = Logs::new(LogSettings { memory: 20_000, ..SETTINGS }, false);
     logs.begin(1000);
     let fields = || Fields::new(&["data", &"x".repeat(6000)]);
     for (key, ends) in [("late", 9000), ("soon", 1500), ("later", 9500)] {
         let key = super::key(key);
-        logs.append(&key, IdWish::Any, fields()).unwrap();
+        logs.append(&key, RequestedId::Any, fields()).unwrap();
         logs.expire(&key, ends);
     }
-    logs.make_room();
+    logs.evict();
     assert!(logs.get(b"soon").is_some());
-    logs.append(&key("later"), IdWish::Any, fields()).unwrap();
-    logs.make_room();
+    logs.append(&key("later"), RequestedId::Any, fields()).unwrap();
+    logs.evict();
     assert!(logs.get(b"soon").is_none());
     assert!(logs.get(b"late").is_some() && logs.get(b"later").is_some());
-    // The last one standing loses its older half instead.
+    // The last one left loses its older half instead.
     for _ in 0..10 {
-        logs.append(&key("later"), IdWish::Any, fields()).unwrap();
+        logs.append(&key("later"), RequestedId::Any, fields()).unwrap();
     }
-    logs.make_room();
+    logs.evict();
     assert!(logs.get(b"late").is_none());
     let later = logs.get(b"later").unwrap();
     assert!((1..4).contains(&later.len()), "{}", later.len());
     assert!(later.tally().lost.is_some());
 }
 
-/// What a disk would hold: nothing but what the changes said.
+/// The content of a disk: the changes, and nothing else.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Disk {
     entries: BTreeMap<(Bytes, EntryId), Fields>,
@@ -218,8 +219,9 @@ fn steps() -> impl Strategy<Value = Vec<CommandStep>> {
 }
 
 proptest! {
+    /// The stored changes reproduce all logs.
     #[test]
-    fn the_changes_tell_everything(steps in steps()) {
+    fn changes_reproduce_all_logs(steps in steps()) {
         let (mut logs, mut disk, mut now) = (Logs::new(SETTINGS, true), Disk::default(), 1000);
         logs.begin(now);
         for step in steps.into_iter().chain([CommandStep::Store]) {
@@ -228,7 +230,7 @@ proptest! {
                     now += milliseconds;
                     logs.begin(now);
                 }
-                CommandStep::Append(key) => drop(logs.append(&key, IdWish::Any, Fields::new(&["data", "x"]))),
+                CommandStep::Append(key) => drop(logs.append(&key, RequestedId::Any, Fields::new(&["data", "x"]))),
                 CommandStep::Publish(key, idempotency_key) => {
                     let private = Audience::new(&["u1"]).unwrap();
                     let two = Item { payload: Bytes::from_static(b"two"), to: Some(Arc::new(private)) };
@@ -255,7 +257,7 @@ proptest! {
                         prop_assert_eq!(restored.epoch(key), logs.epoch(key));
                         prop_assert_eq!(restored.live(key), logs.live(key));
                     }
-                    // Going on with what was stored is as good as going on.
+                    // A restart from the stored state makes no difference.
                     if fastrand::bool() {
                         restored.take_changes();
                         logs = restored;

@@ -8,7 +8,7 @@ use super::{id, key};
 use crate::log::idempotency_cache::KeysFull;
 use crate::log::logs::NoId;
 use crate::log::publish::PublishTransaction;
-use crate::log::{Fields, ID_MAX, IdWish, LogSettings, Logs, NotPublished, OnceBounds, Publish};
+use crate::log::{Fields, ID_MAX, IdempotencyBounds, LogSettings, Logs, NotPublished, Publish, RequestedId};
 use tidings_event::EntryId;
 
 fn logs() -> Logs {
@@ -17,7 +17,7 @@ fn logs() -> Logs {
         age: Duration::from_secs(60),
         bytes: 1 << 20,
         memory: 1 << 20,
-        idempotency_cache: OnceBounds { log: 1 << 20, all: 4 << 20 },
+        idempotency_cache: IdempotencyBounds { log: 1 << 20, all: 4 << 20 },
     };
     let mut logs = Logs::new(settings, false);
     logs.begin(1000);
@@ -78,7 +78,7 @@ fn the_same_key_publishes_once_within_five_minutes() {
 }
 
 #[test]
-fn flood_of_another_log_pushes_no_key_out() {
+fn flood_of_another_log_evicts_no_key() {
     let mut logs = logs();
     let idempotency_cache = |number: usize| Publish {
         idempotency_key: Some(Bytes::from(format!("{number:0>36}"))),
@@ -119,7 +119,8 @@ fn a_log_is_bounded_by_count_age_and_bytes() {
     logs.publish(&key("a"), &Publish { age: 10, ..of(&["7"]) }).unwrap();
     assert_eq!(ids(&logs, "a")[0], id(1050, 0));
     assert_eq!(logs.expires(b"a"), Some(1070));
-    // The oldest stays for as long as there is no more than this behind it; however large, the newest stays.
+    // The oldest stays for as long as there is no more than this behind it; however large, the
+    // newest stays.
     for (bytes, payload, expected) in [(10, "12345", 6), (6, "6", 3), (1, "a large one", 1)] {
         logs.publish(&key("a"), &Publish { bytes, ..of(&[payload]) }).unwrap();
         assert_eq!(ids(&logs, "a").len(), expected, "{bytes}");
@@ -130,17 +131,17 @@ fn a_log_is_bounded_by_count_age_and_bytes() {
 fn all_events_or_none() {
     let mut logs = logs();
     let last_but_one = EntryId { sequence: u64::MAX - 1, ..ID_MAX };
-    logs.append(&key("a"), IdWish::Exactly(last_but_one), Fields::new(&["data", "x"])).unwrap();
+    logs.append(&key("a"), RequestedId::Exactly(last_but_one), Fields::new(&["data", "x"])).unwrap();
     assert_eq!(logs.publish(&key("a"), &of(&["one", "two"])), Err(NotPublished::NoId(NoId)));
     assert_eq!(ids(&logs, "a"), [last_but_one]);
     assert_eq!(logs.publish(&key("a"), &of(&["one"])).unwrap().ids, [ID_MAX]);
 }
 
 #[test]
-fn a_sum_that_somebody_else_wrote_does_no_harm() {
+fn sum_of_another_program_is_harmless() {
     let mut logs = logs();
     let sum = u64::MAX.to_string();
-    logs.append(&key("a"), IdWish::Any, Fields::new(&["sum", &sum])).unwrap();
+    logs.append(&key("a"), RequestedId::Any, Fields::new(&["sum", &sum])).unwrap();
     logs.publish(&key("a"), &of(&["x"])).unwrap();
     assert_eq!(logs.get(b"a").unwrap().newest().unwrap().fields.get(b"sum").unwrap(), sum);
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::id;
 use crate::log::page::page;
-use crate::log::{Excess, Fields, ID_MAX, IdWish, LogStream, StreamEntry};
+use crate::log::{Excess, Fields, ID_MAX, LogStream, RequestedId, StreamEntry};
 use tidings_event::log::{LogEntry, LogPage, Span};
 use tidings_event::{EntryId, Epoch, EpochRecord};
 
@@ -17,7 +17,7 @@ struct Model {
 
 #[derive(Debug, Clone)]
 enum CommandStep {
-    Append { wish: IdWish, now: u64, payload: Vec<u8> },
+    Append { requested_id: RequestedId, now: u64, payload: Vec<u8> },
     Trim { excess: Excess, limit: usize },
 }
 
@@ -48,7 +48,7 @@ impl Model {
         }
     }
 
-    /// What a reader is told: by what was ever written, not by what a log can know.
+    /// The page for a reader: by all entries ever written, which a log itself cannot know.
     fn page(&self, span: Span, count: usize) -> LogPage {
         let entry = |(id, payload): &(EntryId, Vec<u8>)| LogEntry {
             id: *id,
@@ -126,10 +126,10 @@ fn ids() -> impl Strategy<Value = EntryId> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<CommandStep>> {
-    let wish = prop_oneof![
-        4 => Just(IdWish::Any),
-        1 => (0u64..12).prop_map(IdWish::Within),
-        1 => ids().prop_map(IdWish::Exactly),
+    let requested_id = prop_oneof![
+        4 => Just(RequestedId::Any),
+        1 => (0u64..12).prop_map(RequestedId::Within),
+        1 => ids().prop_map(RequestedId::Exactly),
     ];
     let excess = prop_oneof![
         (0usize..6).prop_map(Excess::Entries),
@@ -138,7 +138,7 @@ fn steps() -> impl Strategy<Value = Vec<CommandStep>> {
     ];
     let payload = prop::collection::vec(any::<u8>(), 0..20);
     let step = prop_oneof![
-        4 => (wish, 0u64..12, payload).prop_map(|(wish, now, payload)| CommandStep::Append { wish, now, payload }),
+        4 => (requested_id, 0u64..12, payload).prop_map(|(requested_id, now, payload)| CommandStep::Append { requested_id, now, payload }),
         1 => (excess, prop_oneof![Just(usize::MAX), 0usize..3]).prop_map(|(excess, limit)| CommandStep::Trim { excess, limit }),
     ];
     prop::collection::vec(step, 0..30)
@@ -157,8 +157,9 @@ fn spans() -> impl Strategy<Value = Span> {
 }
 
 proptest! {
+    /// A log holds the written entries less the dropped ones, and a page proves no more than that.
     #[test]
-    fn a_log_is_what_was_written_less_what_was_dropped(
+    fn log_is_the_written_less_the_dropped_entries(
         steps in steps(),
         spans in prop::collection::vec((spans(), 1usize..6), 8),
         (from, to) in (ids(), ids()),
@@ -166,9 +167,9 @@ proptest! {
         let (mut stream, mut model) = (LogStream::default(), Model::default());
         for step in steps {
             match step {
-                CommandStep::Append { wish, now, payload } => {
-                    let id = wish.behind(stream.tally().last, now);
-                    prop_assert_eq!(id, wish.behind(model.last(), now));
+                CommandStep::Append { requested_id, now, payload } => {
+                    let id = requested_id.behind(stream.tally().last, now);
+                    prop_assert_eq!(id, requested_id.behind(model.last(), now));
                     let Some(id) = id else { continue };
                     stream.push(StreamEntry { id, fields: Fields::new(&[b"data", &payload[..]]) });
                     model.ever.push((id, payload));
@@ -200,7 +201,7 @@ proptest! {
 }
 
 #[test]
-fn an_entry_that_somebody_else_wrote_has_no_payload() {
+fn entry_of_another_program_has_no_payload() {
     let mut stream = LogStream::default();
     stream.push(StreamEntry { id: id(5, 0), fields: Fields::new(&["other", "data"]) });
     let page = page(&stream, None, Span::Newest { count: 1 }, 1);

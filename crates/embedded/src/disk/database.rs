@@ -1,0 +1,289 @@
+//! Logs on disk: one file, whose form and crash safety are redb's.
+//!
+//! A file holds the number of its form, entries by log and id, a header for each log, and
+//! remembered publications. After a crash it has all of a commit, or nothing of it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use redb::backends::FileBackend;
+use redb::{
+    Database as Redb, Durability, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
+    TableHandle,
+};
+
+use crate::log::{Fields, Header, LogChange, Logs, StreamEntry, StreamTally};
+use tidings_event::EntryId;
+
+/// The number of the form that is written below.
+const FORM: u64 = 1;
+
+/// The memory of redb. The logs are in memory anyway; this is for waiting writes.
+const CACHE_BYTES: usize = 16 << 20;
+
+type Id = (u64, u64);
+/// Last id, entries ever added, newest lost entry, end in milliseconds, whether an `EXPIRE` set
+/// the end.
+type StoredHeader = (Id, u64, Option<Id>, u64, bool);
+/// Ids, and until when they are remembered, in milliseconds.
+type StoredOnce = (Vec<Id>, u64);
+
+const FORMS: TableDefinition<'_, &str, u64> = TableDefinition::new("form");
+const HEADERS: TableDefinition<'_, &[u8], StoredHeader> = TableDefinition::new("logs");
+const ENTRIES: TableDefinition<'_, (&[u8], Id), &[u8]> = TableDefinition::new("entries");
+/// The record of an epoch as text, and until when it is kept, in milliseconds.
+const EPOCHS: TableDefinition<'_, &[u8], (&str, u64)> = TableDefinition::new("epochs");
+/// The mark of live events, likewise.
+const MARKS: TableDefinition<'_, &[u8], (u64, u64)> = TableDefinition::new("live");
+const ONCE: TableDefinition<'_, &[u8], StoredOnce> = TableDefinition::new("once");
+
+/// An open file of logs. No other process can open it.
+#[derive(Debug)]
+pub(crate) struct Database(Redb);
+
+/// Why the logs on disk cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the file open.
+    #[error("the log {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The file is damaged, or is none of ours.
+    #[error("the log {} is damaged or no log ({reason}): move it away to start with an empty one", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The mistake.
+        reason: String,
+    },
+    /// The file was written by another version of the program.
+    #[error("the log {} was written by another version of Tidings", .0.display())]
+    OtherVersion(PathBuf),
+    /// The file cannot be read or written.
+    #[error("the log {} cannot be opened: {reason}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        reason: String,
+    },
+    /// The thread that keeps the logs did not start.
+    #[error("the logs cannot be kept: {0}")]
+    Thread(String),
+}
+
+impl Database {
+    /// Opens a file, or creates it, and checks all of it. Blocks.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = open_file(path)
+            .map_err(|error| OpenError::Io { path: path.to_owned(), reason: error.to_string() })?;
+        let database = FileBackend::new(file)
+            .and_then(|file| {
+                Redb::builder()
+                    .set_cache_size(CACHE_BYTES)
+                    // Without it a page that was altered on disk would count as written.
+                    .set_check_integrity_on_open(true)
+                    .create_with_backend(file)
+            })
+            .map_err(|error| open_error(path, error.into()))?;
+        let database = Self(database);
+        match database.form() {
+            Ok(Some(FORM)) => Ok(database),
+            Ok(Some(_)) => Err(OpenError::OtherVersion(path.to_owned())),
+            Ok(None) => Err(damaged(path, "it belongs to another program")),
+            Err(error) => Err(open_error(path, error)),
+        }
+    }
+
+    /// The form of the file, which a new one gets; `None` for a file of another program.
+    fn form(&self) -> Result<Option<u64>, redb::Error> {
+        let transaction = self.0.begin_write()?;
+        let is_new = transaction.list_tables()?.next().is_none();
+        let is_ours = transaction.list_tables()?.any(|table| table.name() == FORMS.name());
+        if !is_new && !is_ours {
+            return Ok(None);
+        }
+        let mut forms = transaction.open_table(FORMS)?;
+        let form = forms.get("form")?.map(|form| form.value());
+        if is_new {
+            forms.insert("form", FORM)?;
+            transaction.open_table(HEADERS)?;
+            transaction.open_table(ENTRIES)?;
+            transaction.open_table(ONCE)?;
+        }
+        if is_new || form == Some(FORM) {
+            // A file may be older than these.
+            transaction.open_table(EPOCHS)?;
+            transaction.open_table(MARKS)?;
+        }
+        drop(forms);
+        transaction.commit()?;
+        Ok(if is_new { Some(FORM) } else { form })
+    }
+
+    /// Reads the whole file into `logs`. Blocks. `path` is for errors.
+    pub(crate) fn load(&self, path: &Path, logs: &mut Logs) -> Result<(), OpenError> {
+        match self.read(logs) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(damaged(path, "an entry is not whole")),
+            Err(error) => Err(open_error(path, error)),
+        }
+    }
+
+    /// Returns whether all of it was valid.
+    fn read(&self, logs: &mut Logs) -> Result<bool, redb::Error> {
+        let transaction = self.0.begin_read()?;
+        let entries = transaction.open_table(ENTRIES)?;
+        for row in transaction.open_table(HEADERS)?.iter()? {
+            let (key, header) = row?;
+            let log = key.value();
+            let mut list = VecDeque::new();
+            for row in entries.range((log, (0, 0))..=(log, (u64::MAX, u64::MAX)))? {
+                let (key, fields) = row?;
+                let Some(fields) = Fields::from_stored(Bytes::copy_from_slice(fields.value())) else {
+                    return Ok(false);
+                };
+                list.push_back(StreamEntry { id: from_stored(key.value().1), fields });
+            }
+            let header = header_from_stored(header.value());
+            if list.back().is_some_and(|newest| newest.id > header.tally.last) {
+                return Ok(false);
+            }
+            logs.restore(log, header, list);
+        }
+        for row in transaction.open_table(ONCE)?.iter()? {
+            let (key, stored) = row?;
+            let (ids, until) = stored.value();
+            let ids = ids.into_iter().map(from_stored).collect();
+            logs.restore_once(Bytes::copy_from_slice(key.value()), ids, until);
+        }
+        for row in transaction.open_table(EPOCHS)?.iter()? {
+            let (key, stored) = row?;
+            let (record, until) = stored.value();
+            let Ok(record) = record.parse() else { return Ok(false) };
+            logs.restore_record(key.value(), record, until);
+        }
+        for row in transaction.open_table(MARKS)?.iter()? {
+            let (key, stored) = row?;
+            let (mark, until) = stored.value();
+            logs.restore_mark(key.value(), mark, until);
+        }
+        Ok(true)
+    }
+
+    /// Stores changes as one. Once this returns they are kept over a crash of the process and of
+    /// the machine, if `durable`; otherwise when the next durable ones are. Blocks.
+    pub(crate) fn store(&self, changes: &[LogChange], durable: bool) -> Result<(), redb::Error> {
+        let mut transaction = self.0.begin_write()?;
+        transaction.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
+        {
+            let mut headers = transaction.open_table(HEADERS)?;
+            let mut entries = transaction.open_table(ENTRIES)?;
+            let mut idempotency_cache = transaction.open_table(ONCE)?;
+            let mut epochs = transaction.open_table(EPOCHS)?;
+            let mut marks = transaction.open_table(MARKS)?;
+            for change in changes {
+                match change {
+                    LogChange::Appended { log, entry } => {
+                        entries.insert((&**log, to_stored(entry.id)), entry.fields.as_stored())?;
+                    }
+                    LogChange::Trimmed { log, first } => remove_before(&mut entries, log, *first)?,
+                    LogChange::Removed { log } => {
+                        remove_before(&mut entries, log, None)?;
+                        headers.remove(&**log)?;
+                    }
+                    LogChange::Header { log, header } => {
+                        headers.insert(&**log, header_to_stored(header))?;
+                    }
+                    LogChange::Remembered { key, ids, until } => {
+                        let ids = ids.iter().copied().map(to_stored).collect();
+                        idempotency_cache.insert(&**key, (ids, *until))?;
+                    }
+                    LogChange::Forgotten { key } => {
+                        idempotency_cache.remove(&**key)?;
+                    }
+                    LogChange::Recorded { log, record: Some((record, until)) } => {
+                        epochs.insert(&**log, (&*record.to_string(), *until))?;
+                    }
+                    LogChange::Recorded { log, record: None } => {
+                        epochs.remove(&**log)?;
+                    }
+                    LogChange::Marked { log, mark: Some(mark) } => {
+                        marks.insert(&**log, mark)?;
+                    }
+                    LogChange::Marked { log, mark: None } => {
+                        marks.remove(&**log)?;
+                    }
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Closes the file. Blocks.
+    pub(crate) fn close(self) -> Result<(), redb::Error> {
+        Ok(self.0.close()?)
+    }
+}
+
+/// Opens a file that only its owner may read, and makes sure that a new one is found again after a
+/// crash.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(file)
+}
+
+/// Removes a log's entries before an id, or all of them.
+fn remove_before(
+    entries: &mut Table<'_, (&'static [u8], Id), &'static [u8]>,
+    log: &[u8],
+    first: Option<EntryId>,
+) -> Result<(), StorageError> {
+    let none_of_it = |_: (&[u8], Id), _: &[u8]| false;
+    match first {
+        Some(first) => entries.retain_in((log, (0, 0))..(log, to_stored(first)), none_of_it),
+        None => entries.retain_in((log, (0, 0))..=(log, (u64::MAX, u64::MAX)), none_of_it),
+    }
+}
+
+fn to_stored(id: EntryId) -> Id {
+    (id.milliseconds, id.sequence)
+}
+
+fn from_stored((milliseconds, sequence): Id) -> EntryId {
+    EntryId { milliseconds, sequence }
+}
+
+fn header_to_stored(header: &Header) -> StoredHeader {
+    let StreamTally { last, added, lost } = header.tally;
+    (to_stored(last), added, lost.map(to_stored), header.ends, header.is_set)
+}
+
+fn header_from_stored((last, added, lost, ends, is_set): StoredHeader) -> Header {
+    let tally = StreamTally { last: from_stored(last), added, lost: lost.map(from_stored) };
+    Header { tally, ends, is_set }
+}
+
+fn damaged(path: &Path, reason: &str) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+fn open_error(path: &Path, error: redb::Error) -> OpenError {
+    match error {
+        redb::Error::DatabaseAlreadyOpen => OpenError::InUse(path.to_owned()),
+        redb::Error::UpgradeRequired(_) => OpenError::OtherVersion(path.to_owned()),
+        redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+            OpenError::Io { path: path.to_owned(), reason: error.to_string() }
+        }
+        other => damaged(path, &other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,352 @@
+//! One Redis client's socket.
+
+use std::future::pending;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::select;
+use tokio::time::timeout;
+use tokio_util::codec::FramedRead;
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::session::{LogReadSlots, ReadTurn, Session};
+use crate::listener::budget::ClientBudget;
+use crate::listener::login::{LOGIN_TIME, Password, UNAUTHENTICATED_OUTPUT_BYTES};
+use crate::listener::output_buffer::OutputBuffer;
+use crate::listener::unauthenticated::{Unauthenticated, UnauthenticatedPlace};
+use crate::log::log_writer::LogWriter;
+use crate::protocol::request::{Request, RequestDecoder, RequestError};
+use crate::pubsub::PubSub;
+
+/// The time after which a client that takes no byte of its output is disconnected.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// A client that has begun a command and sends no further byte is disconnected after this time, at
+/// the latest after twice the time. Between commands a client may wait without limit.
+const READ_STALL_MAX: Duration = LOGIN_TIME;
+
+/// The rules for every client.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientRules {
+    /// The password of clients.
+    pub(crate) password: Arc<Password>,
+    /// The largest payload of an event, in bytes.
+    pub(crate) event_bytes: usize,
+    /// The most bytes that may wait for the client.
+    pub(crate) output_bytes: usize,
+    /// The memory of all clients.
+    pub(crate) budget: Arc<ClientBudget>,
+    /// The reads of logs that may be under way for all clients.
+    pub(crate) reads: Arc<LogReadSlots>,
+    /// The connections that have yet to give the password.
+    pub(crate) unauthenticated: Arc<Unauthenticated>,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionEnd {
+    #[error("the client left")]
+    Left,
+    #[error("the bus stops")]
+    Stopped,
+    #[error("{0}")]
+    Refused(RequestError),
+    #[error("the client fell behind by more than embedded.output_bytes")]
+    Overrun,
+    #[error("all clients took embedded.clients_bytes together, and this one the most")]
+    Evicted,
+    #[error("the client took no bytes for {} seconds", WRITE_STALL_MAX.as_secs())]
+    Stalled,
+    #[error("the client sent nothing more of a command for {} seconds", READ_STALL_MAX.as_secs())]
+    Unfinished,
+    #[error("the client did not give the password within {} seconds", LOGIN_TIME.as_secs())]
+    Stranger,
+    #[error("newer connections without the password took its place")]
+    Displaced,
+    #[error("it speaks HTTP")]
+    Http,
+    #[error("an inline command led to an error")]
+    Failed,
+    #[error("the socket failed: {0}")]
+    Socket(io::Error),
+}
+
+/// Serves a client until it leaves, is disconnected, or the bus stops. Its subscriptions end with
+/// this future.
+pub(crate) async fn serve(
+    mut stream: TcpStream,
+    pubsub: Arc<PubSub>,
+    log_writer: LogWriter,
+    rules: ClientRules,
+    place: Option<UnauthenticatedPlace>,
+    stop: CancellationToken,
+) -> ConnectionEnd {
+    let output_buffer = OutputBuffer::within(&rules.budget, rules.output_bytes);
+    let (password, reads) = (Arc::clone(&rules.password), Arc::clone(&rules.reads));
+    let session = Session::new(pubsub, log_writer, password, Arc::clone(&output_buffer), reads);
+    let (input, output) = stream.split();
+    let mut writing = pin!(write_replies(output, &output_buffer));
+    let (ended, place) = select! {
+        ended = run_commands(input, session, &rules, place) => ended,
+        ended = &mut writing => return ended,
+        () = output_buffer.overrun() => return overrun_end(&output_buffer),
+        () = stop.cancelled() => return ConnectionEnd::Stopped,
+    };
+    // The client's last replies still go out, above all the one that says why it is refused.
+    output_buffer.finish();
+    select! {
+        end = timeout(WRITE_STALL_MAX, writing) => match end.unwrap_or(ConnectionEnd::Stalled) {
+            ConnectionEnd::Left => ended,
+            end => end,
+        },
+        () = lost(place.as_ref()) => ConnectionEnd::Displaced,
+        () = output_buffer.overrun() => overrun_end(&output_buffer),
+        () = stop.cancelled() => ConnectionEnd::Stopped,
+    }
+}
+
+fn overrun_end(output_buffer: &OutputBuffer) -> ConnectionEnd {
+    if output_buffer.is_evicted() { ConnectionEnd::Evicted } else { ConnectionEnd::Overrun }
+}
+
+/// Runs the commands of the client. Before the password it takes few of them, for a short time.
+/// Returns the client's place among those without the password, if it has one.
+async fn run_commands(
+    input: ReadHalf<'_>,
+    mut session: Session,
+    rules: &ClientRules,
+    mut place: Option<UnauthenticatedPlace>,
+) -> (ConnectionEnd, Option<UnauthenticatedPlace>) {
+    let output_buffer = Arc::clone(session.subscriber().output_buffer());
+    let mut requests =
+        FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(output_buffer.usage()));
+    let ended = loop {
+        let is_authenticated = session.is_authenticated();
+        requests.decoder_mut().set_unauthenticated(!is_authenticated);
+        output_buffer.set_bytes_max(if is_authenticated {
+            rules.output_bytes
+        } else {
+            UNAUTHENTICATED_OUTPUT_BYTES
+        });
+        place = if is_authenticated { None } else { place.or_else(|| Some(rules.unauthenticated.enter())) };
+        let conversation = converse(&mut requests, &mut session, &output_buffer);
+        let ended = if is_authenticated {
+            conversation.await
+        } else {
+            select! {
+                ended = timeout(LOGIN_TIME, conversation) => ended.unwrap_or(Some(ConnectionEnd::Stranger)),
+                () = lost(place.as_ref()) => Some(ConnectionEnd::Displaced),
+            }
+        };
+        if let Some(ended) = ended {
+            break ended;
+        }
+    };
+    session.settle_all().await;
+    (ended, place)
+}
+
+/// Waits until an unauthenticated connection loses its place; others never do.
+async fn lost(place: Option<&UnauthenticatedPlace>) {
+    match place {
+        Some(place) => place.lost().await,
+        None => pending().await,
+    }
+}
+
+/// Runs one command after the other. A command that has arrived does not wait until the one before
+/// it is on the disk. Returns `None` when the client's authentication changes.
+async fn converse(
+    requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
+    session: &mut Session,
+    output_buffer: &OutputBuffer,
+) -> Option<ConnectionEnd> {
+    let is_authenticated = session.is_authenticated();
+    while session.is_authenticated() == is_authenticated {
+        let request = if session.is_waiting() {
+            match requests.next().now_or_never() {
+                Some(request) => request,
+                None => {
+                    session.settle_next().await;
+                    continue;
+                }
+            }
+        } else {
+            match next(requests).await {
+                Some(request) => request,
+                None => return Some(ConnectionEnd::Unfinished),
+            }
+        };
+        match request {
+            Some(Ok(request)) => {
+                let turn = if requests.decoder().is_inline() {
+                    session.run_inline(&request).await
+                } else {
+                    session.run(&request).await
+                };
+                match turn {
+                    ReadTurn::Next => {}
+                    ReadTurn::Over => return Some(ConnectionEnd::Left),
+                    ReadTurn::Http => return Some(ConnectionEnd::Http),
+                    ReadTurn::Failed => return Some(ConnectionEnd::Failed),
+                }
+                output_buffer.has_space().await;
+            }
+            Some(Err(RequestError::Io(error))) => return Some(ConnectionEnd::Socket(error)),
+            Some(Err(RequestError::OverBudget(error))) => {
+                session.refuse(error).await;
+                return Some(ConnectionEnd::Evicted);
+            }
+            Some(Err(error @ RequestError::Protocol(_))) => {
+                session.refuse(format!("ERR {error}")).await;
+                return Some(ConnectionEnd::Refused(error));
+            }
+            None => return Some(ConnectionEnd::Left),
+        }
+    }
+    None
+}
+
+/// The next command; `None` if the client has begun one and does not go on. Cancellation safe.
+async fn next(
+    requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
+) -> Option<Option<Result<Request, RequestError>>> {
+    loop {
+        let begun = requests.read_buffer().len();
+        match timeout(READ_STALL_MAX, requests.next()).await {
+            Ok(request) => return Some(request),
+            // The bytes of a command only grow until it is whole.
+            Err(_) if begun > 0 && requests.read_buffer().len() == begun => return None,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Writes the output until it ends.
+async fn write_replies(mut output: WriteHalf<'_>, output_buffer: &OutputBuffer) -> ConnectionEnd {
+    while let Some(mut chunk) = output_buffer.next().await {
+        while !chunk.bytes.is_empty() {
+            match timeout(WRITE_STALL_MAX, output.write_buf(&mut chunk.bytes)).await {
+                Ok(Ok(0)) => return ConnectionEnd::Socket(io::ErrorKind::WriteZero.into()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return ConnectionEnd::Socket(error),
+                Err(_) => return ConnectionEnd::Stalled,
+            }
+        }
+    }
+    ConnectionEnd::Left
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use tidings_settings::SecretText;
+
+    /// A client, and the task that serves it.
+    struct Served {
+        client: TcpStream,
+        pubsub: Arc<PubSub>,
+        serving: JoinHandle<ConnectionEnd>,
+    }
+
+    async fn served() -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let pubsub = Arc::new(PubSub::new("workspace:", "tidings:control"));
+        let password = Arc::new(Password::new(SecretText::default()));
+        let (budget, reads) = (ClientBudget::new(1 << 30), Arc::default());
+        let unauthenticated = Unauthenticated::new(4);
+        let rules = ClientRules {
+            password,
+            event_bytes: 1 << 18,
+            output_bytes: 1 << 28,
+            budget,
+            reads,
+            unauthenticated,
+        };
+        let log_writer = LogWriter::in_memory(&pubsub).await;
+        let serving = tokio::spawn(serve(
+            stream,
+            Arc::clone(&pubsub),
+            log_writer,
+            rules,
+            None,
+            CancellationToken::new(),
+        ));
+        Served { client, pubsub, serving }
+    }
+
+    /// The clock of these tests is paused, and jumps to the next deadline whenever no task can go
+    /// on.
+    #[tokio::test(start_paused = true)]
+    async fn client_that_takes_no_bytes_is_disconnected() {
+        let Served { mut client, pubsub, serving } = served().await;
+        client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
+        let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
+        while pubsub.publish(&channel, &message) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // More than the buffers of both sockets take.
+        for _ in 0..64 {
+            pubsub.publish(&channel, &message);
+        }
+        let ended = serving.await.unwrap();
+        assert!(matches!(ended, ConnectionEnd::Stalled), "{ended}");
+        assert_eq!(pubsub.publish(&channel, &message), 0);
+        drop(client);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_does_not_finish_a_command_is_disconnected() {
+        for begun in [&b"*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$262144\r\nxxx"[..], b"*", b"PIN"] {
+            let Served { mut client, serving, .. } = served().await;
+            client.write_all(begun).await.unwrap();
+            let began = Instant::now();
+            let ended = timeout(100 * READ_STALL_MAX, serving).await.expect("it ends").unwrap();
+            assert!(matches!(ended, ConnectionEnd::Unfinished), "{ended}");
+            assert!(began.elapsed() <= 2 * READ_STALL_MAX, "{:?}", began.elapsed());
+            drop(client);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_waits_between_commands_stays() {
+        let Served { mut client, serving, .. } = served().await;
+        for command in [&b"*1\r\n$4\r\nPING\r\n"[..], b"PING\r\n"] {
+            sleep(100 * READ_STALL_MAX).await;
+            client.write_all(command).await.unwrap();
+            let mut reply = [0; 7];
+            client.read_exact(&mut reply).await.unwrap();
+            assert_eq!(&reply, b"+PONG\r\n");
+        }
+        client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
+        sleep(100 * READ_STALL_MAX).await;
+        assert!(!serving.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_sends_a_command_slowly_gets_its_reply() {
+        let Served { mut client, serving, .. } = served().await;
+        for byte in b"*1\r\n$4\r\nPING\r\n" {
+            client.write_all(&[*byte]).await.unwrap();
+            sleep(READ_STALL_MAX * 3 / 4).await;
+        }
+        let mut reply = [0; 7];
+        client.read_exact(&mut reply).await.unwrap();
+        assert_eq!(&reply, b"+PONG\r\n");
+        assert!(!serving.is_finished());
+    }
+}

@@ -1,0 +1,57 @@
+//! The state of a node that the admin paths show.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::ready;
+use tidings_bus::Bus;
+use tidings_event::NodeId;
+use tidings_metrics::Metrics;
+
+/// The probe intervals without a probe's return after which a node is not ready.
+const PROBES_MISSED_MAX: u32 = 3;
+
+/// A broker process.
+pub struct Node {
+    pub(super) id: NodeId,
+    pub(super) began: Instant,
+    pub(super) bus: Arc<dyn Bus>,
+    metrics: Arc<Metrics>,
+    /// The longest time without a probe's return in which the node is ready.
+    silence_max: Duration,
+    draining: AtomicBool,
+}
+
+impl Node {
+    /// Creates the state of a node that starts now. `probe` is the interval at which the bus is
+    /// probed.
+    #[must_use]
+    pub fn new(id: NodeId, bus: Arc<dyn Bus>, metrics: Arc<Metrics>, probe: Duration) -> Self {
+        let silence_max = probe * PROBES_MISSED_MAX;
+        Self { id, began: Instant::now(), bus, metrics, silence_max, draining: AtomicBool::new(false) }
+    }
+
+    /// Marks the node as draining; it is not ready from now on.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the reasons for which the node is not ready; none if it is ready.
+    #[must_use]
+    pub fn unready(&self) -> Vec<String> {
+        ready::unready(&self.bus.state(), self.draining.load(Ordering::Relaxed), self.silence_max)
+    }
+
+    /// The counters of the node.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("id", &self.id).finish_non_exhaustive()
+    }
+}

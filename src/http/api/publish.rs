@@ -1,0 +1,240 @@
+//! `POST …/events`: publish durably, one event or a batch.
+
+use bytes::{Buf, Bytes};
+use futures_util::Stream;
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use warp::reply::Response;
+
+use super::publish_rate::Exceeded;
+use super::routes::{PublicApi, workspace};
+use crate::http::request::addressed;
+use crate::http::request::body;
+use crate::http::request::request_context::RequestContext;
+use crate::http::response::denied;
+use crate::http::response::problem::Problem;
+use tidings_auth::Action;
+use tidings_bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
+use tidings_event::workspace::WorkspaceId;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Publishes the request's body and returns the ids. The body is a payload; with `?envelope=1` it
+/// is an envelope, with `?batch=1` one of these a line.
+pub(crate) async fn publish<B: Buf>(
+    app: &PublicApi,
+    id: &str,
+    request_context: &RequestContext,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<Response, Problem> {
+    let mut stream = std::pin::pin!(stream);
+    let outcome = accept(app, id, request_context, stream.as_mut()).await;
+    body::unless_refused(outcome, stream, request_context).await
+}
+
+async fn accept<B: Buf>(
+    app: &PublicApi,
+    id: &str,
+    request_context: &RequestContext,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<Response, Problem> {
+    if let Some(exceeded) = request_context.peer.exceeded {
+        return Err(Problem::unavailable(exceeded.to_string(), app.streams.retry));
+    }
+    app.origins.check_sender(&request_context.headers, &request_context.peer.client)?;
+    let workspace = workspace(id)?;
+    let grant = app
+        .authenticator
+        .authenticate(Action::Publish, &workspace, &request_context.credentials(None))
+        .await
+        .map_err(|denial| denied::problem(app, &denial))?;
+    let PublishForm { batch, envelope } = PublishForm::of(&request_context.query, &request_context.headers)?;
+    let key = idempotency_key(&request_context.headers)?;
+    let (bytes_max, what, setting) = if batch {
+        (app.batch_bytes, "a batch", "limits.batch_bytes")
+    } else if envelope {
+        // An envelope adds the audience to a payload, and escapes if the payload is a text.
+        (app.batch_bytes.max(app.event_bytes), "an envelope", "limits.batch_bytes")
+    } else {
+        (app.event_bytes, "an event", "limits.event_bytes")
+    };
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "event-too-large",
+            format!(
+                "{what} has at most {bytes_max} bytes ({setting}): publish a reference instead of the content"
+            ),
+        )
+    };
+    let keys = grant.identity.keys();
+    let body = body::receive(app, request_context, keys, stream, bytes_max, too_large).await?;
+    let parts = if batch { lines(&body.bytes) } else { vec![body.bytes.clone()] };
+    let items = items(parts, envelope)?;
+    check(&items, app.event_bytes)?;
+    check_rate(app, &workspace, &items)?;
+    let Some(publication) = Publication::several(items) else { return Err(empty()) };
+    let publication = publication.with_idempotency_key(key);
+    match app.bus.publish(&workspace, publication).await {
+        Ok(ids) => {
+            app.metrics.published.inc_by(ids.len() as u64);
+            Ok(published(&ids, batch))
+        }
+        Err(error) => {
+            app.metrics.publish_failures.inc();
+            Err(match error {
+                PublishError::Unavailable(_) => Problem::unavailable(
+                    "the bus did not confirm the event, which may or may not have been published: try again later, \
+                     with the same Idempotency-Key if you gave one",
+                    app.streams.retry,
+                ),
+                error @ PublishError::Busy(_) => Problem::unavailable(error.to_string(), app.streams.retry),
+                PublishError::Refused(reason) => Problem::new(
+                    StatusCode::BAD_GATEWAY,
+                    "refused-by-bus",
+                    format!("the bus refused the event: {reason}"),
+                ),
+            })
+        }
+    }
+}
+
+fn published(ids: &Published, batch: bool) -> Response {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let body: Value = match (batch, ids.first()) {
+        (false, Some(id)) => json!({ "id": id }),
+        _ => json!({ "ids": ids }),
+    };
+    let mut response = Response::new(format!("{body}\n").into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The form of a body.
+#[derive(Debug, Clone, Copy)]
+struct PublishForm {
+    /// Several events, one a line.
+    batch: bool,
+    /// Each event is in an envelope. The query or the media type says so: an envelope that counts
+    /// as a payload would reach all clients.
+    envelope: bool,
+}
+
+impl PublishForm {
+    fn of(query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut form = Self { batch: false, envelope: false };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let wish = match &*name {
+                "batch" => &mut form.batch,
+                "envelope" => &mut form.envelope,
+                _ => continue,
+            };
+            *wish = match &*value {
+                "1" | "true" => true,
+                "0" | "false" => false,
+                _ => return Err(Problem::bad_query(format!("`{name}` is 1 or 0"))),
+            };
+        }
+        form.envelope |= addressed::is_announced(headers);
+        Ok(form)
+    }
+}
+
+/// The `Idempotency-Key` header. Its value may be in quotes, as a string of structured fields is
+/// (RFC 9651 section 3.3.3).
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-idempotency-key", detail);
+    let text = value.to_str().map_err(|_| bad("the Idempotency-Key header is not ASCII".to_owned()))?.trim();
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    IdempotencyKey::parse(text).map(Some).map_err(|error| bad(error.to_string()))
+}
+
+/// The lines of a batch; empty ones do not count, so that the last line may or may not end.
+fn lines(body: &Bytes) -> Vec<Bytes> {
+    body.split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .filter(|line| !line.is_empty())
+        .map(|line| body.slice_ref(line))
+        .take(EVENTS_MAX + 1)
+        .collect()
+}
+
+/// The events in the parts of a body.
+fn items(parts: Vec<Bytes>, envelope: bool) -> Result<Vec<Item>, Problem> {
+    let count = parts.len();
+    if count > EVENTS_MAX {
+        return Err(batch_too_large(format!("a batch has at most {EVENTS_MAX} events: send several")));
+    }
+    let item = |(number, part): (usize, Bytes)| {
+        if std::str::from_utf8(&part).is_err() {
+            let which = which(number, count);
+            let detail = format!("{which} is not UTF-8");
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "not-utf8", detail));
+        }
+        if !envelope || part.is_empty() {
+            return Ok(Item::from(part));
+        }
+        addressed::open(&part).map_err(|error| {
+            let which = which(number, count);
+            let detail = format!(
+                "{which} is not an envelope such as {{\"data\":{{\"type\":\"A\"}},\"to\":[\"user-1\"]}}: {error}"
+            );
+            Problem::new(StatusCode::BAD_REQUEST, "bad-envelope", detail)
+        })
+    };
+    parts.into_iter().enumerate().map(item).collect()
+}
+
+fn which(number: usize, count: usize) -> String {
+    if count > 1 { format!("event {} of the batch", number + 1) } else { "the event".to_owned() }
+}
+
+fn batch_too_large(detail: String) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-too-large", detail)
+}
+
+/// Whether the workspace takes so much now.
+fn check_rate(app: &PublicApi, workspace: &WorkspaceId, items: &[Item]) -> Result<(), Problem> {
+    let bytes = items.iter().map(|item| item.payload.len()).sum();
+    app.publish_rate.check(workspace, items.len(), bytes).map_err(|exceeded| match exceeded {
+        Exceeded::For(wait) => Problem::rate_limited(
+            "this is more than the workspace takes in a second (limits.events_per_second, \
+             limits.event_bytes_per_second): try again later",
+            wait,
+        ),
+        Exceeded::Always => batch_too_large(
+            "the batch is more than the workspace ever takes at once (limits.events_per_second, \
+             limits.event_bytes_per_second): send several"
+                .to_owned(),
+        ),
+    })
+}
+
+fn check(items: &[Item], event_bytes: usize) -> Result<(), Problem> {
+    for (number, Item { payload, .. }) in items.iter().enumerate() {
+        if payload.is_empty() {
+            return Err(empty());
+        }
+        if payload.len() > event_bytes {
+            let which = which(number, items.len());
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "event-too-large",
+                format!("{which} has more than {event_bytes} bytes (limits.event_bytes)"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn empty() -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "empty-event",
+        "the request's body is the event's payload, and it is empty",
+    )
+}

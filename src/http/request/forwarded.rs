@@ -1,0 +1,340 @@
+//! The headers by which proxies describe a request: `Forwarded` (RFC 7239), and `X-Forwarded-For`
+//! and similar ones.
+//!
+//! This module only parses. [`client_address`](super::client_address) decides which entries a node
+//! trusts.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::HeaderMap;
+use http::header::{FORWARDED, HeaderName};
+
+use super::host;
+use crate::config::ForwardedHeader;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The most hops that are read, beginning with the nearest one.
+const HOPS_MAX: usize = 32;
+
+/// The longest name of a host with its port: 255 bytes of name (RFC 1035 section 2.3.4), a colon,
+/// five digits.
+const HOST_BYTES_MAX: usize = 261;
+
+/// The scheme of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// The entry of one proxy about the request that it received.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// The sender; `None` if it is no readable address.
+    pub address: Option<IpAddr>,
+    /// How.
+    pub scheme: Option<Scheme>,
+    /// To which host, with its port if it was named.
+    pub host: Option<String>,
+}
+
+impl Scheme {
+    /// The scheme of a URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            _ if text.eq_ignore_ascii_case("http") => Some(Self::Http),
+            _ if text.eq_ignore_ascii_case("https") => Some(Self::Https),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the hops in the headers of a request, the nearest one first, at most 32. Several lines
+/// of one header are one list (RFC 9110 section 5.2).
+#[must_use]
+pub(crate) fn hops(headers: &HeaderMap, header: ForwardedHeader) -> Vec<Hop> {
+    match header {
+        ForwardedHeader::Forwarded => {
+            let elements = newest(headers, &FORWARDED, HOPS_MAX);
+            elements.into_iter().map(|element| element_of_forwarded(element).unwrap_or_default()).collect()
+        }
+        ForwardedHeader::XForwardedFor => {
+            let [clients, schemes, hosts] = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST]
+                .map(|name| newest(headers, name, HOPS_MAX));
+            // A proxy appends to these headers, or replaces them. A replaced one has a single
+            // value, that of the outermost proxy which did so.
+            let at = |list: &[&[u8]], hop: usize| list.get(hop).or(list.last()).copied().and_then(text);
+            let hop = |number: usize| Hop {
+                address: clients.get(number).copied().and_then(text).as_deref().and_then(bare_node),
+                scheme: at(&schemes, number).as_deref().and_then(Scheme::parse),
+                host: at(&hosts, number).filter(|host| is_host(host)),
+            };
+            // Each header counts by itself: a proxy that names no client may still name scheme and
+            // host.
+            let found = usize::from(!schemes.is_empty() || !hosts.is_empty());
+            (0..clients.len().max(found)).map(hop).collect()
+        }
+    }
+}
+
+/// The last elements of a header's list, the last one first. Empty elements do not count (RFC 9110
+/// section 5.6.1).
+fn newest<'headers>(headers: &'headers HeaderMap, name: &HeaderName, max: usize) -> Vec<&'headers [u8]> {
+    let quoted = *name == FORWARDED;
+    let mut last = VecDeque::with_capacity(4);
+    let elements = headers.get_all(name).iter().flat_map(|line| Split::new(line.as_bytes(), b',', quoted));
+    for element in elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty()) {
+        if last.len() == max {
+            last.pop_front();
+        }
+        last.push_back(element);
+    }
+    last.into_iter().rev().collect()
+}
+
+/// Parts of a text at a separator; one within a quoted string does not separate.
+struct Split<'text> {
+    rest: Option<&'text [u8]>,
+    separator: u8,
+    quoted: bool,
+}
+
+impl<'text> Split<'text> {
+    fn new(text: &'text [u8], separator: u8, quoted: bool) -> Self {
+        Self { rest: Some(text), separator, quoted }
+    }
+}
+
+impl<'text> Iterator for Split<'text> {
+    type Item = &'text [u8];
+
+    fn next(&mut self) -> Option<&'text [u8]> {
+        let rest = self.rest.take()?;
+        let (mut within, mut escaped) = (false, false);
+        for (at, &byte) in rest.iter().enumerate() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if within => escaped = true,
+                b'"' if self.quoted => within = !within,
+                _ if byte == self.separator && !within => {
+                    self.rest = Some(&rest[at + 1..]);
+                    return Some(&rest[..at]);
+                }
+                _ => {}
+            }
+        }
+        Some(rest)
+    }
+}
+
+/// One element of `Forwarded` (RFC 7239 section 4); `None` if it is malformed.
+fn element_of_forwarded(element: &[u8]) -> Option<Hop> {
+    let mut hop = Hop::default();
+    let mut seen = [false; 3];
+    for pair in Split::new(element, b';', true).map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()) {
+        let at = pair.iter().position(|&byte| byte == b'=')?;
+        let (name, value) = (text(&pair[..at])?, value(&pair[at + 1..])?);
+        if !is_token(name.as_bytes()) {
+            return None;
+        }
+        let which = ["for", "proto", "host"].iter().position(|known| name.eq_ignore_ascii_case(known));
+        let Some(which) = which else { continue };
+        if std::mem::replace(&mut seen[which], true) {
+            return None;
+        }
+        match which {
+            0 => hop.address = node(&value),
+            1 => hop.scheme = Scheme::parse(&value),
+            _ => hop.host = Some(value).filter(|host| is_host(host)),
+        }
+    }
+    Some(hop)
+}
+
+/// A token, or the content of a quoted string (RFC 9110 section 5.6.4).
+fn value(bytes: &[u8]) -> Option<String> {
+    let Some(rest) = bytes.strip_prefix(b"\"") else {
+        return is_token(bytes).then(|| text(bytes)).flatten();
+    };
+    let mut content = Vec::with_capacity(rest.len());
+    let mut rest = rest.iter().copied();
+    loop {
+        match rest.next()? {
+            // The closing quote is the end of the value.
+            b'"' => return rest.next().is_none().then(|| text(&content)).flatten(),
+            b'\\' => content.push(rest.next()?),
+            byte => content.push(byte),
+        }
+    }
+}
+
+/// Parses an address of `Forwarded` (RFC 7239 section 6), with or without a port. Returns `None`
+/// for `unknown` and for names that hide an address.
+fn node(text: &str) -> Option<IpAddr> {
+    let (address, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            (IpAddr::from(address.parse::<Ipv6Addr>().ok()?), port)
+        }
+        None => {
+            let (address, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (IpAddr::V4(address.parse().ok()?), port)
+        }
+    };
+    let is_port = |port: &str| match port.strip_prefix('_') {
+        Some(hidden) => !hidden.is_empty() && is_token(hidden.as_bytes()),
+        None => (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    let named = port.strip_prefix(':');
+    (port.is_empty() || named.is_some_and(is_port)).then(|| address.to_canonical())
+}
+
+/// An address as `X-Forwarded-For` has it: as above, or IPv6 without brackets.
+fn bare_node(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical()).or_else(|| node(text))
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    bytes.is_ascii().then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(bytes: &[u8]) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !bytes.is_empty() && bytes.iter().all(|&byte| token(byte))
+}
+
+/// Whether this is valid in `Host`: a name or an address, with or without a port.
+fn is_host(host: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+    host.len() <= HOST_BYTES_MAX && host.bytes().all(allowed) && host::name_of(host).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn hop(address: Option<&str>, scheme: Option<Scheme>, host: Option<&str>) -> Hop {
+        let address = address.map(|address| address.parse().unwrap());
+        Hop { address, scheme, host: host.map(str::to_owned) }
+    }
+
+    fn addresses(lines: &[&str]) -> Vec<Option<String>> {
+        let lines: Vec<_> = lines.iter().map(|&line| ("forwarded", line)).collect();
+        let hops = hops(&headers(&lines), ForwardedHeader::Forwarded);
+        hops.into_iter().map(|hop| hop.address.map(|address| address.to_string())).collect()
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7239() {
+        assert_eq!(addresses([r#"for="_gazonk""#].as_slice()), [None]);
+        assert_eq!(addresses(&[r#"For="[2001:db8:cafe::17]:4711""#]), [Some("2001:db8:cafe::17".to_owned())]);
+        let one = headers(&[("forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43")]);
+        let expected = [hop(Some("192.0.2.60"), Some(Scheme::Http), None)];
+        assert_eq!(hops(&one, ForwardedHeader::Forwarded), expected);
+        let several = ["for=192.0.2.43, for=198.51.100.17", "for=unknown"];
+        let expected = [None, Some("198.51.100.17".to_owned()), Some("192.0.2.43".to_owned())];
+        assert_eq!(addresses(&several), expected);
+    }
+
+    #[test]
+    fn address_may_have_port_quotes_and_brackets() {
+        for (element, expected) in [
+            (r#"for="192.0.2.43:47011""#, Some("192.0.2.43")),
+            (r#"for="192.0.2.43:_port""#, Some("192.0.2.43")),
+            (r#"for="[::ffff:192.0.2.43]""#, Some("192.0.2.43")),
+            (r#"for="\1\9\2.0.2.43""#, Some("192.0.2.43")),
+            ("FOR=192.0.2.43 ; proto=https", Some("192.0.2.43")),
+            (";;for=192.0.2.43;", Some("192.0.2.43")),
+            (r#"x="a,b;c\"";for=192.0.2.43"#, Some("192.0.2.43")),
+            (r#"for="2001:db8::1""#, None),
+            ("for=[2001:db8::1]", None),
+            (r#"for="192.0.2.43:""#, None),
+            (r#"for="192.0.2.43:123456""#, None),
+            ("for=192.0.2.43;for=192.0.2.44", None),
+            ("for=192.0.2.43;x", None),
+            ("for = 192.0.2.43", None),
+            (r#"for="192.0.2.43"#, None),
+            (r#"for="192.0.2.43"x"#, None),
+            ("for=", None),
+            ("secret", None),
+        ] {
+            assert_eq!(addresses(&[element]), [expected.map(str::to_owned)], "{element}");
+        }
+        assert_eq!(addresses(&[" , ,", ""]), Vec::<Option<String>>::new());
+    }
+
+    #[test]
+    fn x_forwarded_headers_are_appended_to_or_replaced() {
+        let appended = headers(&[
+            ("x-forwarded-for", "203.0.113.7, 2001:db8::1"),
+            ("x-forwarded-for", "10.0.0.2:1234"),
+            ("x-forwarded-proto", "https, http, http"),
+            ("x-forwarded-host", "live.example"),
+        ]);
+        let expected = [
+            hop(Some("10.0.0.2"), Some(Scheme::Http), Some("live.example")),
+            hop(Some("2001:db8::1"), Some(Scheme::Http), Some("live.example")),
+            hop(Some("203.0.113.7"), Some(Scheme::Https), Some("live.example")),
+        ];
+        assert_eq!(hops(&appended, ForwardedHeader::XForwardedFor), expected);
+        let alone = headers(&[("x-forwarded-proto", "https")]);
+        assert_eq!(hops(&alone, ForwardedHeader::XForwardedFor), [hop(None, Some(Scheme::Https), None)]);
+        let alone = headers(&[("x-forwarded-host", "a.example, b.example")]);
+        assert_eq!(hops(&alone, ForwardedHeader::XForwardedFor), [hop(None, None, Some("b.example"))]);
+        let odd = headers(&[("x-forwarded-for", "me"), ("x-forwarded-host", "a b")]);
+        assert_eq!(hops(&odd, ForwardedHeader::XForwardedFor), [Hop::default()]);
+    }
+
+    #[test]
+    fn no_more_hops_than_the_bound_and_those_the_nearest() {
+        let many: Vec<String> = (0..200).map(|number| format!("192.0.2.{number}")).collect();
+        let found = hops(&headers(&[("x-forwarded-for", &many.join(","))]), ForwardedHeader::XForwardedFor);
+        assert_eq!(found.len(), HOPS_MAX);
+        assert_eq!(found[0], hop(Some("192.0.2.199"), None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_parsed(lines in proptest::collection::vec("[ -~]{0,80}", 0..4)) {
+            for (header, name) in
+                [(ForwardedHeader::Forwarded, "forwarded"), (ForwardedHeader::XForwardedFor, "x-forwarded-for")]
+            {
+                let lines: Vec<_> = lines.iter().map(|line| (name, line.as_str())).collect();
+                let found = hops(&headers(&lines), header);
+                prop_assert!(found.len() <= HOPS_MAX);
+                prop_assert!(found.iter().flat_map(|hop| &hop.host).all(|host| is_host(host)));
+            }
+        }
+
+        #[test]
+        fn quoted_string_is_its_content(content in "[ -~]{0,40}") {
+            let quoted = format!("\"{}\"", content.replace('\\', "\\\\").replace('"', "\\\""));
+            prop_assert_eq!(value(quoted.as_bytes()), Some(content));
+        }
+    }
+}

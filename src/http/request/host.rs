@@ -1,0 +1,228 @@
+//! Which hosts a request may be meant for.
+//!
+//! A page may have its own name resolve to 127.0.0.1 and then use a program on its visitor's
+//! machine as its own server (DNS rebinding). The browser's same-origin rules do not help, but the
+//! `Host` header still has the name.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::header::HOST;
+use http::{Request, StatusCode, Version};
+
+use crate::http::response::problem::Problem;
+
+/// The hosts that a listener accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hosts {
+    /// Any host: the configuration has decided which clients may connect.
+    Any,
+    /// Names that only this machine gives itself: loopback addresses and `localhost`.
+    Local,
+}
+
+impl Hosts {
+    /// Refuses a request that does not name one host, and one that is meant for another machine.
+    ///
+    /// # Errors
+    ///
+    /// Returns 400 for a host that is missing, given twice or malformed, and 421 for one that is
+    /// not the listener's.
+    pub(crate) fn check<B>(self, request: &Request<B>) -> Result<(), Problem> {
+        let host =
+            host(request).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail))?;
+        // Only a client of HTTP/1.0 names none, and browsers speak a later version.
+        if self == Self::Any || host.is_none_or(is_local) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "unknown-host",
+            "this listener accepts local names only, because a page could make its own name resolve here: use 127.0.0.1 or \
+             localhost, or set auth.mode if a proxy or other machines are to reach it",
+        ))
+    }
+}
+
+/// The host of a request, without its port; `None` if HTTP/1.0 names none.
+///
+/// Every other request names exactly one host: in `Host` over HTTP/1.1 (RFC 9112 section 3.2), in
+/// `:authority` over HTTP/2. `Host` may repeat that one (RFC 9113 section 8.3.1). In HTTP/1.1 an
+/// absolute target takes precedence over the header, which is required nevertheless.
+fn host<B>(request: &Request<B>) -> Result<Option<&str>, &'static str> {
+    const TWICE: &str = "the request names its host more than once: send one Host header";
+    const MALFORMED: &str =
+        "the request's host is malformed: send a name or an address, and a port if need be";
+    let mut headers = request.headers().get_all(HOST).iter();
+    let header = headers.next();
+    if headers.next().is_some() {
+        return Err(TWICE);
+    }
+    let header = header.map(|value| value.to_str().map_err(|_| MALFORMED)).transpose()?;
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    let missing = match request.version() {
+        Version::HTTP_09 | Version::HTTP_10 => false,
+        Version::HTTP_11 => header.is_none(),
+        _ => header.or(authority).is_none(),
+    };
+    if missing {
+        return Err("the request names no host: send a Host header");
+    }
+    if request.version() >= Version::HTTP_2
+        && let (Some(header), Some(authority)) = (header, authority)
+        && !header.eq_ignore_ascii_case(authority)
+    {
+        return Err(TWICE);
+    }
+    let header = header.map(|header| name_of(header).ok_or(MALFORMED)).transpose()?;
+    let authority = authority.map(|authority| name_of(authority).ok_or(MALFORMED)).transpose()?;
+    Ok(authority.or(header))
+}
+
+/// The host of a `host [":" port]`, with the brackets of an IPv6 address. Returns `None` for
+/// anything else (RFC 3986 section 3.2), such as a user before an `@`, or no host.
+pub(super) fn name_of(authority: &str) -> Option<&str> {
+    let end = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, _) = rest.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            address.len() + 2
+        }
+        None => {
+            let end = authority.find(':').unwrap_or(authority.len());
+            let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+            if end == 0 || !authority.as_bytes()[..end].iter().copied().all(name) {
+                return None;
+            }
+            end
+        }
+    };
+    let (host, port) = authority.split_at(end);
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok() && !port.starts_with('+');
+    (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)).then_some(host)
+}
+
+/// Whether a host is a name of this machine that no other machine can have (RFC 6761 section 6.3).
+fn is_local(host: &str) -> bool {
+    let name = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The status that a listener on loopback returns, or 200.
+    fn status(version: Version, target: &str, hosts: &[&str]) -> u16 {
+        let mut request = Request::builder().version(version).uri(target);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let problem = Hosts::Local.check(&request.body(()).unwrap()).err();
+        problem.map_or(200, |problem| problem.into_response().status().as_u16())
+    }
+
+    #[test]
+    fn local_names_belong_to_this_machine_alone() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "127.9.9.9:1",
+            "[::1]:8080",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "localhost",
+            "localhost.:80",
+            "localhost:",
+            "LOCALHOST:80",
+            "app.localhost:3000",
+        ] {
+            assert_eq!(status(Version::HTTP_11, "/", &[host]), 200, "{host}");
+            let target = format!("http://{host}/");
+            assert_eq!(status(Version::HTTP_2, &target, &[]), 200, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "10.0.0.1:8080",
+            "127.0.0.1.evil.example",
+            "[::2]:1",
+            "notlocalhost",
+        ] {
+            assert_eq!(status(Version::HTTP_11, "/", &[host]), 421, "{host}");
+            let target = format!("http://{host}/");
+            assert_eq!(status(Version::HTTP_2, &target, &[]), 421, "{host}");
+        }
+    }
+
+    #[test]
+    fn malformed_host_is_always_rejected() {
+        for host in [
+            "",
+            ":8080",
+            "[::1].evil.example",
+            "[::1]evil.example:80",
+            "[::1",
+            "[localhost]",
+            "[::1%25lo]",
+            "evil.example@localhost",
+            "localhost@evil.example",
+            "localhost:80@evil.example",
+            "localhost:80:80",
+            "localhost:x",
+            "localhost:+80",
+            "localhost:65536",
+            "localhost, evil.example",
+            "local host",
+            "localhost/",
+            "localhost?",
+            "http://localhost",
+        ] {
+            let request = Request::builder().header(HOST, host).body(()).unwrap();
+            assert!(Hosts::Any.check(&request).is_err(), "{host}");
+            assert_eq!(status(Version::HTTP_11, "/", &[host]), 400, "{host}");
+            assert_eq!(status(Version::HTTP_10, "/", &[host]), 400, "{host}");
+            assert_eq!(status(Version::HTTP_2, "http://localhost/", &[host]), 400, "{host}");
+        }
+        let request = Request::builder().header(HOST, &b"local\xffhost"[..]).body(()).unwrap();
+        assert!(Hosts::Any.check(&request).is_err());
+    }
+
+    #[test]
+    fn exactly_one_host_over_http_1_1() {
+        assert_eq!(status(Version::HTTP_11, "/", &[]), 400);
+        assert_eq!(status(Version::HTTP_11, "/", &["localhost", "localhost"]), 400);
+        assert_eq!(status(Version::HTTP_11, "/", &["localhost", "evil.example"]), 400);
+        assert_eq!(status(Version::HTTP_11, "http://localhost/", &[]), 400);
+        assert_eq!(
+            status(Version::HTTP_11, "http://localhost/", &["evil.example"]),
+            200,
+            "the target counts"
+        );
+        assert_eq!(status(Version::HTTP_11, "http://evil.example/", &["localhost"]), 421);
+        assert_eq!(status(Version::HTTP_11, "http://evil.example@localhost/", &["localhost"]), 400);
+        assert_eq!(status(Version::HTTP_10, "/", &[]), 200);
+        assert_eq!(status(Version::HTTP_10, "/", &["localhost", "localhost"]), 400);
+    }
+
+    #[test]
+    fn authority_and_host_agree_over_http_2() {
+        assert_eq!(status(Version::HTTP_2, "/", &[]), 400);
+        assert_eq!(status(Version::HTTP_2, "/", &["localhost"]), 200);
+        assert_eq!(status(Version::HTTP_2, "http://localhost:80/", &["localhost:80"]), 200);
+        assert_eq!(status(Version::HTTP_2, "http://localhost/", &["evil.example"]), 400);
+        assert_eq!(status(Version::HTTP_2, "http://localhost/", &["localhost", "localhost"]), 400);
+        assert_eq!(status(Version::HTTP_2, "http://evil.example@localhost/", &[]), 400);
+        assert_eq!(status(Version::HTTP_2, "http://localhost@evil.example/", &[]), 400);
+    }
+
+    #[test]
+    fn any_host_where_the_configuration_decided() {
+        let request = Request::builder().header(HOST, "evil.example").body(()).unwrap();
+        assert!(Hosts::Any.check(&request).is_ok());
+        assert!(Hosts::Local.check(&request).is_err());
+    }
+}

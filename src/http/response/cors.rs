@@ -1,0 +1,323 @@
+//! Which pages on other hosts may use the broker (Fetch standard, "CORS protocol").
+
+use std::collections::BTreeSet;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION,
+    COOKIE, HeaderValue, ORIGIN, VARY,
+};
+use http::{HeaderMap, StatusCode};
+use warp::reply::Response;
+
+use super::problem::Problem;
+use crate::http::request::client_address::ClientAddress;
+use crate::http::request::forwarded::Scheme;
+
+/// The time for which a browser may cache a preflight. Chromium caches none longer than two hours.
+const PREFLIGHT_SECONDS: u32 = 7200;
+
+/// The request headers that pages may set: those that the broker reads, and those that tracing and
+/// HTTP libraries add by themselves.
+const REQUEST_HEADERS: [&str; 9] = [
+    "authorization",
+    "baggage",
+    "cache-control",
+    "content-type",
+    "idempotency-key",
+    "last-event-id",
+    "traceparent",
+    "tracestate",
+    "x-requested-with",
+];
+
+/// The headers of responses that pages may read beside those of the Fetch standard.
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, www-authenticate");
+
+/// The listed origins, and the request headers that their pages may set.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    any: bool,
+    exact: Vec<String>,
+    patterns: Vec<Subdomains>,
+    headers: BTreeSet<String>,
+}
+
+/// All subdomains of a domain, at one scheme and port.
+#[derive(Debug, Clone)]
+struct Subdomains {
+    /// Up to the star: `https://`.
+    before: String,
+    /// Behind it: `.example.com`, perhaps with a port.
+    behind: String,
+}
+
+impl Origins {
+    /// Parses the configured list. `*` is every origin, and at the beginning of a host it is any
+    /// subdomain.
+    #[must_use]
+    pub fn new(list: &[String]) -> Self {
+        let mut origins = Self::default();
+        for origin in list {
+            match origin.split_once('*') {
+                Some(("", "")) => origins.any = true,
+                Some((before, behind)) => {
+                    origins
+                        .patterns
+                        .push(Subdomains { before: before.to_owned(), behind: behind.to_owned() });
+                }
+                None => origins.exact.push(origin.clone()),
+            }
+        }
+        origins.with_headers(&REQUEST_HEADERS)
+    }
+
+    /// Lets pages set further request headers.
+    #[must_use]
+    pub fn with_headers<T: AsRef<str>>(mut self, names: &[T]) -> Self {
+        self.headers.extend(names.iter().map(|name| name.as_ref().to_ascii_lowercase()));
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.any && self.exact.is_empty() && self.patterns.is_empty()
+    }
+
+    fn lists(&self, origin: &HeaderValue) -> bool {
+        let Ok(origin) = origin.to_str() else { return false };
+        self.exact.iter().any(|exact| exact == origin)
+            || self.patterns.iter().any(|pattern| pattern.covers(origin))
+    }
+
+    /// Sets the headers that let the page at `origin` read a response. Cookies go only to listed
+    /// origins, by name or as subdomains. "Every origin" together with credentials would let any
+    /// page act as its visitor.
+    pub(crate) fn decorate(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
+        if self.is_empty() {
+            return;
+        }
+        response.append(VARY, HeaderValue::from_static("Origin"));
+        let Some(origin) = origin else { return };
+        if self.lists(origin) {
+            response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        } else if self.any {
+            response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        } else {
+            return;
+        }
+        response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    }
+
+    /// The response to a preflight; the headers of [`decorate`](Self::decorate) are added to it.
+    pub(crate) fn preflight(&self, allow: &'static str) -> Response {
+        let mut response = Response::new("".into());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        headers.insert(http::header::ALLOW, HeaderValue::from_static(allow));
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
+        let names: Vec<&str> = self.headers.iter().map(String::as_str).collect();
+        // The configuration takes names of headers alone, which are all visible.
+        if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
+        }
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_SECONDS));
+        response
+    }
+
+    /// Rejects a request that changes something if it comes from a page whose origin is not
+    /// listed. A browser sends such a request without a preflight, and CORS would only hide the
+    /// response. "Every origin" admits pages that send their own credentials, and no page that
+    /// uses those of the visitor's browser.
+    pub(crate) fn check_sender(&self, headers: &HeaderMap, client: &ClientAddress) -> Result<(), Problem> {
+        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+        if self.lists(origin) || is_same_origin(origin, client) || self.any && !has_ambient(headers) {
+            return Ok(());
+        }
+        if self.any {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "origin-not-allowed",
+                "\"*\" in cors.origins lets no page publish with its visitor's cookies: name this origin there, or send no \
+                 cookies",
+            ));
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "origin-not-allowed",
+            "pages of this origin may not publish: add it to cors.origins, or publish from the backend",
+        ))
+    }
+}
+
+impl Subdomains {
+    /// Whether an origin is one or more whole labels below the domain.
+    fn covers(&self, origin: &str) -> bool {
+        let labels = origin
+            .strip_prefix(&*self.before)
+            .and_then(|rest| rest.strip_suffix(&*self.behind))
+            .unwrap_or("");
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        labels.split('.').all(|label| !label.is_empty() && label.bytes().all(allowed))
+    }
+}
+
+/// Whether a request carries credentials that a browser adds by itself for any page. These are
+/// cookies, and every scheme of `Authorization` except Bearer, which only a page's own script
+/// sets.
+fn has_ambient(headers: &HeaderMap) -> bool {
+    let is_bearer = |value: &HeaderValue| {
+        value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    };
+    headers.contains_key(COOKIE) || !headers.get_all(AUTHORIZATION).iter().all(is_bearer)
+}
+
+/// Whether an origin is the one that the request was sent to. Where the client's scheme is not
+/// known, the host decides.
+fn is_same_origin(origin: &HeaderValue, client: &ClientAddress) -> bool {
+    let (Ok(origin), Some(host)) = (origin.to_str(), &client.host) else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    // A browser leaves the default port out of an origin; another client may name it.
+    let host = match scheme {
+        "http" => host.strip_suffix(":80").unwrap_or(host),
+        "https" => host.strip_suffix(":443").unwrap_or(host),
+        _ => return false,
+    };
+    authority.eq_ignore_ascii_case(host)
+        && client.scheme.map(Scheme::as_str).is_none_or(|known| known == scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decorated(list: &[&str], origin: Option<&'static str>) -> HeaderMap {
+        let list: Vec<String> = list.iter().map(|&origin| origin.to_owned()).collect();
+        let mut headers = HeaderMap::new();
+        Origins::new(&list).decorate(origin.map(HeaderValue::from_static).as_ref(), &mut headers);
+        headers
+    }
+
+    /// Pages of other hosts get no CORS header unless their origin is listed.
+    #[test]
+    fn no_configured_origin_means_no_cors_header() {
+        assert!(decorated(&[], Some("https://a.example")).is_empty());
+    }
+
+    #[test]
+    fn a_listed_origin_is_named_and_may_send_cookies() {
+        let headers = decorated(&["https://a.example", "https://b.example"], Some("https://b.example"));
+        assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], "https://b.example");
+        assert_eq!(headers[ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
+        assert_eq!(headers[VARY], "Origin");
+    }
+
+    #[test]
+    fn others_get_nothing_but_vary() {
+        for origin in [None, Some("https://c.example"), Some("https://a.example.evil"), Some("null")] {
+            let headers = decorated(&["https://a.example"], origin);
+            assert_eq!(headers.len(), 1, "{origin:?}");
+            assert_eq!(headers[VARY], "Origin");
+        }
+    }
+
+    #[test]
+    fn every_origin_never_comes_with_credentials() {
+        let headers = decorated(&["*"], Some("https://c.example"));
+        assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert!(!headers.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS));
+    }
+
+    #[test]
+    fn subdomains_are_whole_labels_at_one_scheme_and_port() {
+        let list = ["https://*.example.com", "http://*.localhost:3000"];
+        for (origin, listed) in [
+            ("https://a.example.com", true),
+            ("https://a.b-c.example.com", true),
+            ("http://app.localhost:3000", true),
+            ("https://example.com", false),
+            ("https://.example.com", false),
+            ("https://a..example.com", false),
+            ("https://evilexample.com", false),
+            ("https://a.example.com.evil", false),
+            ("https://evil/.example.com", false),
+            ("https://evil:1.example.com", false),
+            ("https://u@.example.com", false),
+            ("http://a.example.com", false),
+            ("https://a.example.com:8443", false),
+            ("http://app.localhost", false),
+            ("https://*.example.com", false),
+        ] {
+            let headers = decorated(&list, Some(origin));
+            assert_eq!(headers[VARY], "Origin");
+            let named = headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).is_some_and(|named| named == origin);
+            assert_eq!(named, listed, "{origin}");
+            assert_eq!(headers.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS), listed, "{origin}");
+        }
+    }
+
+    /// Only pages of listed origins may publish.
+    #[test]
+    fn only_pages_of_listed_origins_publish() {
+        let check = |list: &[&str], origin: Option<&'static str>, scheme: Option<Scheme>| {
+            let list: Vec<String> = list.iter().map(|&origin| origin.to_owned()).collect();
+            let mut headers = HeaderMap::new();
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            }
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            let client = ClientAddress { address, scheme, host: Some("live.example:443".to_owned()) };
+            Origins::new(&list).check_sender(&headers, &client).is_ok()
+        };
+        let (plain, tls) = (Some(Scheme::Http), Some(Scheme::Https));
+        assert!(check(&[], None, plain), "a backend sends no Origin");
+        assert!(check(&[], Some("https://live.example"), tls), "the broker's own origin");
+        assert!(check(&[], Some("https://live.example"), None), "the same behind a proxy that is not known");
+        assert!(check(&[], Some("http://live.example:443"), None));
+        assert!(
+            !check(&[], Some("http://live.example:443"), tls),
+            "a page that came in the clear is another's"
+        );
+        assert!(!check(&[], Some("https://evil.example"), tls));
+        assert!(!check(&[], Some("null"), tls));
+        assert!(!check(&[], Some("ftp://live.example:443"), None));
+        assert!(check(&["https://a.example"], Some("https://a.example"), plain));
+        assert!(!check(&["https://a.example"], Some("https://evil.example"), plain));
+        assert!(check(&["https://*.a.example"], Some("https://b.a.example"), plain));
+    }
+
+    #[test]
+    fn every_origin_publishes_by_its_own_credentials_alone() {
+        let check = |origin: &'static str, more: Option<(http::HeaderName, &'static str)>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            if let Some((name, value)) = more {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            let client = ClientAddress { address, scheme: None, host: Some("live.example".to_owned()) };
+            let list = ["*", "https://a.example"].map(str::to_owned);
+            Origins::new(&list).check_sender(&headers, &client).is_ok()
+        };
+        assert!(check("https://c.example", None));
+        assert!(check("https://c.example", Some((AUTHORIZATION, "bearer abc"))));
+        for more in [(COOKIE, "session=1"), (AUTHORIZATION, "Basic dTpw"), (AUTHORIZATION, "Negotiate YII")] {
+            for evil in ["https://evil.example", "null"] {
+                assert!(!check(evil, Some(more.clone())), "{evil} {more:?}");
+            }
+            assert!(check("https://a.example", Some(more.clone())), "listed by name");
+            assert!(check("https://live.example", Some(more)), "the broker's own");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_covers_nothing_that_a_browser_sends_from_elsewhere(host in "[a-z0-9.-]{1,30}") {
+            let origins = Origins::new(&["https://*.example.com".to_owned()]);
+            let origin = HeaderValue::from_str(&format!("https://{host}")).unwrap();
+            prop_assert!(!origins.lists(&origin) || host.ends_with(".example.com"));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Responses that several handlers share.
+//!
+//! | part | contents |
+//! | --- | --- |
+//! | [`problem`] | errors as `application/problem+json` (RFC 9457) |
+//! | [`denied`] | the response to a request that authentication denies |
+//! | [`cors`] | the origins that may read streams and publish, and the headers for them |
+//!
+//! Read first: [`problem::Problem`], [`cors::Origins`].
+
+pub(crate) mod cors;
+pub(crate) mod denied;
+pub(crate) mod problem;

@@ -1,0 +1,302 @@
+//! The checks and headers around every request of a listener.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Request, StatusCode, Version};
+use hyper::body::Incoming;
+use tower_service::Service as _;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::connection::HEADERS_MAX;
+use super::connection_gate::LimitExceeded;
+use super::handoff::HandoffRequest;
+use super::request_timer::RequestTimer;
+use crate::http::request::client_address::{ClientAddress, TrustedProxies};
+use crate::http::request::host::Hosts;
+use crate::http::response::cors::Origins;
+use crate::http::response::problem::Problem;
+use tidings_delivery::{CloseReason, EndWatch};
+use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// The body of the routes' responses, whose type has no name of its own.
+pub(crate) trait HttpResponse {
+    type Body;
+}
+
+impl<B> HttpResponse for http::Response<B> {
+    type Body = B;
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    /// Its address, or that of a PROXY header.
+    pub(crate) address: SocketAddr,
+    /// Whether the connection is over TLS.
+    pub(crate) secure: bool,
+    /// The limit that the connection exceeds, if it is an overflow connection.
+    pub(crate) exceeded: Option<LimitExceeded>,
+    /// The counts of each client address.
+    pub(crate) addresses: Arc<AddressCounts>,
+    /// The reason for which the connection was aborted, if it was.
+    pub(crate) close_reason: CloseReason,
+    /// The progress of the connection.
+    pub(crate) progress: Arc<RequestProgress>,
+    /// Takes a stream for the engine, if the engine can write it.
+    pub(crate) handoff: Option<Arc<HandoffRequest>>,
+}
+
+/// The client of a request; an extension of the request. Behind a proxy, one connection carries
+/// requests of many clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// The other end of the connection.
+    pub(crate) address: SocketAddr,
+    /// The client, as far as trusted proxies name it.
+    pub(crate) client: ClientAddress,
+    /// The limit that the connection exceeds, if the request is to be rejected for it.
+    pub(crate) exceeded: Option<LimitExceeded>,
+    /// Counts the client's streams: one connection may carry many, a proxy's or one of HTTP/2.
+    /// `None` for a trusted proxy that names no client.
+    addresses: Option<Arc<AddressCounts>>,
+    /// The reason for which the connection was aborted, if it was.
+    pub(crate) close_reason: CloseReason,
+    /// The progress of the connection.
+    pub(crate) progress: Arc<RequestProgress>,
+    /// Whether it speaks HTTP/2.
+    pub(crate) is_http2: bool,
+    /// Takes a stream for the engine, if the engine can write it.
+    pub(crate) handoff: Option<Arc<HandoffRequest>>,
+}
+
+impl Peer {
+    /// Takes a place for a stream of the client's address, if the address counts.
+    pub(crate) fn enter(&self) -> Result<Option<AddressPlace>, LimitExceeded> {
+        match (self.exceeded, &self.addresses) {
+            (Some(exceeded), _) => Err(exceeded),
+            (None, Some(addresses)) => {
+                addresses.acquire(self.client.address).map_err(|AddressFull| LimitExceeded::Address)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// The progress of a connection; its tasks share it.
+#[derive(Debug)]
+pub(crate) struct RequestProgress {
+    has_request: AtomicBool,
+    streaming: AtomicBool,
+    /// Times the peer's requests over HTTP/1.1.
+    pub(crate) timer: RequestTimer,
+    /// Watches the stream that is the response, over HTTP/1.1.
+    pub(crate) end_watch: Arc<EndWatch>,
+}
+
+impl RequestProgress {
+    /// A connection that has just begun.
+    pub(crate) fn new(timer: RequestTimer) -> Self {
+        Self {
+            has_request: AtomicBool::new(false),
+            streaming: AtomicBool::new(false),
+            timer,
+            end_watch: Arc::default(),
+        }
+    }
+
+    /// Whether a request has arrived.
+    pub(crate) fn has_request(&self) -> bool {
+        self.has_request.load(Ordering::Relaxed)
+    }
+
+    /// Whether a stream was opened, which only the client or the node ends.
+    pub(crate) fn streaming(&self) -> bool {
+        self.streaming.load(Ordering::Relaxed)
+    }
+
+    /// A stream is opened.
+    pub(crate) fn begin_streaming(&self) {
+        self.streaming.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The routes of a listener and the checks around them; one for all connections.
+#[derive(Clone)]
+pub struct Service {
+    routes: BoxedFilter<(Response,)>,
+    origins: Arc<Origins>,
+    hosts: Hosts,
+    proxies: Arc<TrustedProxies>,
+    header_bytes: usize,
+}
+
+impl Service {
+    /// Puts routes behind the bounds and headers that all of them share.
+    #[must_use]
+    pub fn new(
+        routes: BoxedFilter<(Response,)>,
+        origins: Origins,
+        hosts: Hosts,
+        proxies: Arc<TrustedProxies>,
+        header_bytes: usize,
+    ) -> Self {
+        Self { routes, origins: Arc::new(origins), hosts, proxies, header_bytes }
+    }
+
+    /// The trusted proxies.
+    pub(crate) fn proxies(&self) -> Arc<TrustedProxies> {
+        Arc::clone(&self.proxies)
+    }
+
+    /// Checks a request before it is routed.
+    fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        if head_bytes(request) > self.header_bytes {
+            return Err(Problem::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                format!(
+                    "the request's head has more than {} bytes (server.header_bytes): send fewer or smaller headers, \
+                     cookies above all",
+                    self.header_bytes
+                ),
+            ));
+        }
+        // Over HTTP/1.1 the HTTP library has counted them already.
+        if request.headers().len() > HEADERS_MAX {
+            return Err(Problem::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                format!("the request's head has more than {HEADERS_MAX} fields: send fewer headers"),
+            ));
+        }
+        check_transfer_encoding(request.headers())?;
+        self.hosts.check(request)
+    }
+
+    /// The service of one connection.
+    pub(crate) fn for_remote(&self, remote: Remote) -> PeerService {
+        PeerService { service: self.clone(), remote }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("header_bytes", &self.header_bytes).finish_non_exhaustive()
+    }
+}
+
+/// The service of one connection.
+#[derive(Debug)]
+pub(crate) struct PeerService {
+    service: Service,
+    remote: Remote,
+}
+
+impl PeerService {
+    /// Whether this is an overflow connection.
+    pub(crate) fn is_overflow(&self) -> bool {
+        self.remote.exceeded.is_some()
+    }
+
+    /// The client of a request.
+    fn peer(&self, request: &Request<Incoming>) -> Peer {
+        let Remote { address, secure, exceeded, addresses, close_reason, progress, handoff } =
+            self.remote.clone();
+        // The engine writes chunks, which HTTP/1.0 does not know.
+        let handoff = handoff.filter(|_| request.version() == Version::HTTP_11);
+        let proxies = &self.service.proxies;
+        let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
+        let addresses = (!proxies.trust(client.address)).then_some(addresses);
+        let is_http2 = request.version() == Version::HTTP_2;
+        Peer { address, client, exceeded, addresses, close_reason, progress, is_http2, handoff }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for PeerService {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.remote.progress.has_request.store(true, Ordering::Relaxed);
+        let origin = request.headers().get(ORIGIN).cloned();
+        let origins = Arc::clone(&self.service.origins);
+        let version = request.version();
+        let checked = self.service.check(&request);
+        // HTTP/2 has no such header, and ends a connection by its own means. The bytes behind a
+        // rejected head may be a part of that request.
+        let closes = (self.is_overflow() || checked.is_err()) && version < Version::HTTP_2;
+        let progress = Arc::clone(&self.remote.progress);
+        let finish = move |mut response: Response| {
+            let headers = response.headers_mut();
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if closes {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            } else if version == Version::HTTP_11 && !progress.streaming() {
+                announce_idle_timeout(headers, progress.timer.idle_timeout());
+            }
+            origins.decorate(origin.as_ref(), headers);
+            response
+        };
+        if let Err(problem) = checked {
+            return Box::pin(async move { Ok(finish(problem.into_response())) });
+        }
+        let peer = self.peer(&request);
+        request.extensions_mut().insert(peer);
+        let mut routes = warp::service(self.service.routes.clone());
+        Box::pin(async move { Ok(finish(routes.call(request).await?)) })
+    }
+}
+
+/// Announces how long the connection waits for a further request, so that the client sends none
+/// after that.
+fn announce_idle_timeout(headers: &mut HeaderMap, idle_timeout: Duration) {
+    if let Ok(value) = HeaderValue::from_str(&format!("timeout={}", idle_timeout.as_secs())) {
+        headers.insert(KEEP_ALIVE, value);
+    }
+}
+
+/// Refuses a body in any coding but `chunked`, given once. hyper reads every body whose last
+/// coding that is, and leaves the codings below it as they are (RFC 9112 section 6.1).
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let mut chunked = 0;
+    for coding in codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty()) {
+        if !coding.eq_ignore_ascii_case(b"chunked") {
+            return Err(Problem::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "unknown-transfer-coding",
+                "the request's body is in a transfer coding other than chunked: send it with chunked alone, or with its length",
+            ));
+        }
+        chunked += 1;
+    }
+    if chunked > 1 {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-transfer-encoding",
+            "the request's body is chunked more than once: name chunked once in Transfer-Encoding",
+        ));
+    }
+    Ok(())
+}
+
+/// The size of a request's head as HTTP/1.1 writes it.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let line = request.method().as_str().len() + request.uri().to_string().len() + " HTTP/1.1\r\n ".len();
+    let fields =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    line + fields.sum::<usize>() + "\r\n".len()
+}
