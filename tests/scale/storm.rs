@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::backend::LoadPublisher;
 use super::crowd::{Coming, ScaleClients};
-use super::figures::print;
+use super::figures::{print, tenths};
 use super::following::Following;
 use super::patience::Patience;
 use super::support::Broker;
@@ -16,8 +16,9 @@ const SERVED: usize = 500;
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_OF_STORM: Duration = Duration::from_millis(500);
 
-/// The longest that one of the served may get nothing on a machine that stands still now and then, whatever the storm.
-const STANDSTILL: Duration = Duration::from_secs(3);
+/// In how many tenths of the storm the served get events at least. A machine that stands still for a
+/// moment empties one or two; a node that serves only the storm empties nearly all.
+const TENTHS: usize = 6;
 
 #[tokio::test]
 async fn a_storm_of_10_000_disturbs_nobody_who_is_served() {
@@ -34,36 +35,41 @@ async fn storm(writer: &str, clients: usize) {
     let broker = Broker::start_ready(quiet().set("delivery.writer", writer)).await;
     let mut served = ScaleClients::gathered(broker.address(), "served", SERVED);
     let press = LoadPublisher::default();
-    let (took, following) = std::thread::scope(|scope| {
+    let ((began, took), (following, moments)) = std::thread::scope(|scope| {
         let stop = press.stop_on_drop();
         scope.spawn(|| press.run(&broker, "served", PAUSE));
         let serving = scope.spawn(|| follow(&mut served, &press));
-        let took = come(&broker, clients);
+        let storm = come(&broker, clients);
         drop(stop);
-        (took, serving.join().unwrap())
+        (storm, serving.join().unwrap())
     });
+    let moments = moments.iter().map(|at| at.saturating_duration_since(began));
+    let tenths = tenths(moments, Duration::ZERO, took);
     print(&format!(
         "storm ({writer}): {clients} came within {took:?}; meanwhile {SERVED} got {} events with pauses of {PAUSE:?}, \
-         the longest gap of any was {:?}",
+         in tenths of the storm {tenths:?}, the longest gap of any was {:?}",
         following.events(),
         following.longest_gap(),
     ));
-    assert!(following.longest_gap() < took / 2 + STANDSTILL, "they were not served meanwhile");
+    assert!(tenths.iter().filter(|tenth| **tenth > 0).count() >= TENTHS, "{tenths:?}");
 }
 
-/// Reads until all have everything that was published.
-fn follow(crowd: &mut ScaleClients, press: &LoadPublisher) -> Following {
+/// Reads until all have everything that was published. Returns the moment of each event too.
+fn follow(crowd: &mut ScaleClients, press: &LoadPublisher) -> (Following, Vec<Instant>) {
     let patience = Patience::for_what("those who are served have every event");
-    let mut following = Following::of(crowd.len());
+    let (mut following, mut moments) = (Following::of(crowd.len()), Vec::new());
     while !press.total().is_some_and(|total| following.all_have(total)) {
-        crowd.turn(&patience, |seen| following.see(seen));
+        crowd.turn(&patience, |seen| {
+            moments.push(seen.at);
+            following.see(seen);
+        });
     }
-    following
+    (following, moments)
 }
 
 /// Has a crowd come while events are published to it. Answers how long it took until everybody had a hello; each gets every
 /// event from the first that it got.
-fn come(broker: &Broker, clients: usize) -> Duration {
+fn come(broker: &Broker, clients: usize) -> (Instant, Duration) {
     let press = LoadPublisher::default();
     std::thread::scope(|scope| {
         let stop = press.stop_on_drop();
@@ -78,6 +84,6 @@ fn come(broker: &Broker, clients: usize) -> Duration {
         while !press.total().is_some_and(|total| following.all_have(total)) {
             crowd.turn(&patience, |seen| following.see(seen));
         }
-        took
+        (began, took)
     })
 }

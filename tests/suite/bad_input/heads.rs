@@ -48,6 +48,7 @@ async fn a_head_that_is_too_large_is_refused() {
 #[tokio::test]
 async fn a_head_that_does_not_arrive_is_not_waited_for() {
     const TIMEOUT: Duration = Duration::from_millis(400);
+    const DEFAULT: Duration = Duration::from_secs(10);
     let broker = Broker::start(BrokerOptions::embedded().set("server.header_timeout_seconds", 0.4)).await;
     let cut = async |address: SocketAddr, begin: &str| {
         // The time begins when the connection is accepted.
@@ -56,7 +57,7 @@ async fn a_head_that_does_not_arrive_is_not_waited_for() {
         connection.send(begin).await;
         connection.closed(DEADLINE).await;
         assert!(began.elapsed() >= TIMEOUT, "{begin:?} after {:?}", began.elapsed());
-        assert!(began.elapsed() < TIMEOUT * 10, "{begin:?} after {:?}", began.elapsed());
+        assert!(began.elapsed() < DEFAULT, "{begin:?} after {:?}", began.elapsed());
     };
     for address in [broker.address(), broker.admin()] {
         tokio::join!(
@@ -75,7 +76,7 @@ async fn a_head_that_trickles_in_is_cut_too() {
     let mut connection = RawConnection::open(broker.address()).await;
     connection.send(format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\n")).await;
     let trickle = async {
-        for _ in 0..200 {
+        for _ in 0..150 {
             connection.send("X: y\r\n").await;
             // Far more often than the timeout, which is for the whole head and does not begin anew.
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -83,7 +84,7 @@ async fn a_head_that_trickles_in_is_cut_too() {
                 return;
             }
         }
-        panic!("not cut within ten seconds");
+        panic!("not closed before the default of ten seconds");
     };
     trickle.await;
     check_sound(&broker).await;

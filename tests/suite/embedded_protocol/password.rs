@@ -132,12 +132,10 @@ async fn large_commands_of_strangers_end_the_connection_as_in_redis() {
 async fn a_stranger_who_reads_nothing_is_made_to_wait_and_then_cut() {
     let embedded = embedded().await;
     let mut deaf = Wire::tcp(embedded.address).await;
-    let began = Instant::now();
     // Each is answered with a refusal. What the sockets do not take waits for at most 64 KiB.
     let commands = words("PING").repeat(1 << 10);
     let sending = async { while deaf.try_send(&commands).await {} };
     tokio::time::timeout(DEADLINE * 2, sending).await.expect("never cut");
-    assert!(began.elapsed() < DEADLINE * 2);
     Wire::tcp(embedded.address).await.ask_until(&words(&format!("AUTH {PASSWORD}")), b"+OK\r\n").await;
 }
 

@@ -73,7 +73,7 @@ async fn by_default_a_client_is_held_for_5_seconds() {
     let mut client = broker.connect("acme").await;
     check_asked_to_come_back(&mut client, "unavailable").await;
     let held = came.elapsed();
-    assert!(held >= Duration::from_secs(5) && held < Duration::from_secs(10), "{held:?}");
+    assert!(held >= Duration::from_secs(5), "{held:?}");
 }
 
 #[tokio::test]

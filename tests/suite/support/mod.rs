@@ -29,4 +29,4 @@ pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};
 pub use tcp_proxy::TcpProxy;
 pub use test_cluster::{Bus, TestCluster};
-pub use wait::{DEADLINE, eventually, eventually_some};
+pub use wait::{DEADLINE, eventually, eventually_some, median, some_round_within};

@@ -11,8 +11,9 @@ use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, SseClient, T
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const WINDOW_UPDATE: u8 = 8;
 
-/// How long a client may take over the end of its stream, and what a busy machine needs on top.
-const GRACE: Duration = Duration::from_secs(5 + 3);
+/// A client may take 5 seconds for the end of its stream. The rest is for a busy machine. A stream
+/// without this bound ends after a minute, by the write timeout of these tests.
+const GRACE: Duration = Duration::from_secs(5 + 20);
 
 /// A broker that would wait a minute for a client that takes nothing.
 async fn patient(writer: &str, more: &[(&str, &str)]) -> TestCluster {
@@ -76,9 +77,7 @@ async fn client_that_does_not_read_does_not_hold_a_drain() {
         let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "1")];
         let mut cluster = patient(writer, &settings).await;
         let _client = stuck(&cluster, Connect::default()).await;
-        let told = Instant::now();
-        assert_eq!(cluster.broker.terminate(DEADLINE).await, Some(0));
-        assert!(told.elapsed() < Duration::from_secs(1) + GRACE, "{writer}: {:?}", told.elapsed());
+        assert_eq!(cluster.broker.terminate(Duration::from_secs(1) + GRACE).await, Some(0), "{writer}");
     }
 }
 
@@ -120,10 +119,10 @@ async fn http2_stream_with_a_shut_window_is_reset_beside_moving_ones() {
     let options = BrokerOptions::embedded().set("server.write_timeout_seconds", 1);
     let broker = Broker::start_ready(options.set("sse.heartbeat_seconds", 0.5)).await;
     let mut frames = FrameConnection::open(broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    let began = Instant::now();
     let requests = [frames.get(1, "shut"), frames.get(3, "moving")].concat();
     assert!(frames.send(&requests).await);
     assert!(frames.send(&frame(WINDOW_UPDATE, 0, 3, &1_000_000_u32.to_be_bytes())).await);
-    let began = Instant::now();
     let watching = async {
         let mut moved = 0;
         loop {

@@ -261,8 +261,8 @@ async fn a_peer_that_gives_no_window_is_cut() {
     reader.hello().await;
     let mut greedy = FrameConnection::open(broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     let request = greedy.get(1, "acme");
-    assert!(greedy.send(&request).await);
     let begun = Instant::now();
+    assert!(greedy.send(&request).await);
     let kinds = greedy.closed(DEADLINE).await;
     assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
     assert!(kinds.contains(&PING) && !kinds.contains(&DATA), "{kinds:?}");

@@ -61,10 +61,11 @@ async fn a_connection_without_the_header_is_cut() {
     let mut plain = RawConnection::open(broker.address()).await;
     plain.send(head("GET", TARGET, &[])).await;
     assert_eq!(plain.closed(DEADLINE).await, b"");
+    // The default is 10 seconds.
     for partial in [&b""[..], b"PROXY TCP4 192.0.2", &version_2(0x21)[..20]] {
         let mut partial_header = RawConnection::open(broker.address()).await;
         partial_header.send(partial).await;
-        assert_eq!(partial_header.closed(Duration::from_secs(5)).await, b"");
+        assert_eq!(partial_header.closed(Duration::from_secs(9)).await, b"");
     }
 }
 

@@ -197,7 +197,8 @@ async fn what_is_no_tls_is_cut() {
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     let mut silent = RawConnection::open(broker.address()).await;
     silent.closed(DEADLINE).await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    // The default is 10 seconds.
+    assert!(begun.elapsed() < Duration::from_secs(10));
     publish(&broker, &certificates.authority, "others are served").await;
 }
 
