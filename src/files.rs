@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_without_room_says_what_is_needed() {
+    fn too_low_a_limit_names_the_needed_one() {
         let error = budget(Some(64)).unwrap_err().to_string();
         assert!(error.contains("64 open files") && error.contains("17579"), "{error}");
     }

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn least_of_machine_and_groups_is_what_there_is() {
+    fn memory_is_the_least_of_machine_and_groups() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);

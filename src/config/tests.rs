@@ -181,7 +181,7 @@ fn unknown_keys_are_named_all_at_once() {
 }
 
 #[test]
-fn values_of_the_wrong_type_name_key_source_and_what_was_expected() {
+fn wrong_type_names_key_source_and_expected_type() {
     const ADDRESS: &str = "expected an address and a port such as 127.0.0.1:8080";
     for (text, expected) in [
         ("[server]\nlisten = \"localhost\"", format!("server.listen is \"localhost\": {ADDRESS}")),
@@ -453,7 +453,7 @@ fn texts_that_break_a_rule_are_shown_with_it() {
 }
 
 #[test]
-fn an_address_that_others_reach_needs_a_word_on_who_may_connect() {
+fn reachable_address_needs_an_explicit_auth_mode() {
     for (listen, refused) in [
         ("0.0.0.0:8080", true),
         ("[::]:8080", true),

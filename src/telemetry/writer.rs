@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_delays_no_caller() {
+    fn pipe_without_reader_delays_no_caller() {
         let (reader, sink) = io::pipe().unwrap();
         let writer = BackgroundWriter::start("test", sink, ignore).unwrap();
         let dropped = Counter::default();

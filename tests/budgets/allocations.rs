@@ -21,7 +21,7 @@ const MANY: usize = 200;
 
 /// Who is there, and whom events are for.
 #[derive(Clone, Copy)]
-struct Scene {
+struct Case {
     /// The view of the client with a number.
     view: fn(usize) -> SubscriptionFilter,
     /// The users that the event with a number is for; everybody where there are none.
@@ -33,7 +33,7 @@ struct Scene {
 }
 
 /// Anybody, and logged events for all of them.
-const PLAIN: Scene = Scene { view: |_| SubscriptionFilter::default(), to: |_| &[], logged: true, most: 5.1 };
+const PLAIN: Case = Case { view: |_| SubscriptionFilter::default(), to: |_| &[], logged: true, most: 5.1 };
 
 fn user(name: &str) -> SubscriptionFilter {
     SubscriptionFilter { user: Some(UserId::parse(name).unwrap().key()), ..SubscriptionFilter::default() }
@@ -44,7 +44,7 @@ fn ann_or_ben(number: usize) -> SubscriptionFilter {
     user(["ann", "ben"][number % 2])
 }
 
-impl Scene {
+impl Case {
     /// How many of so many clients get the event with a number.
     fn reached(&self, event: usize, clients: usize) -> u64 {
         let to = (self.to)(event);
@@ -112,19 +112,19 @@ fn an_event_takes_memory_once_however_many_clients_get_it() {
 #[test]
 fn a_live_event_takes_no_more() {
     let _alone = ALONE.lock();
-    Scene { logged: false, most: 4.1, ..PLAIN }.check();
+    Case { logged: false, most: 4.1, ..PLAIN }.check();
 }
 
 #[test]
 fn that_clients_have_names_and_terms_takes_nothing() {
     let _alone = ALONE.lock();
-    Scene { view: |number| user(&format!("user-{number}")), ..PLAIN }.check();
+    Case { view: |number| user(&format!("user-{number}")), ..PLAIN }.check();
 }
 
 #[test]
-fn the_named_form_takes_memory_once_for_all_who_want_it() {
+fn named_form_takes_memory_once_for_all_clients() {
     let _alone = ALONE.lock();
-    Scene {
+    Case {
         view: |_| SubscriptionFilter { named: true, ..SubscriptionFilter::default() },
         most: 6.1,
         ..PLAIN
@@ -133,29 +133,29 @@ fn the_named_form_takes_memory_once_for_all_who_want_it() {
 }
 
 #[test]
-fn a_private_event_takes_memory_for_neither_who_gets_it_nor_who_does_not() {
+fn private_event_takes_no_memory_for_any_client() {
     let _alone = ALONE.lock();
-    Scene { view: ann_or_ben, to: |_| &["ann"], most: 13.1, ..PLAIN }.check();
+    Case { view: ann_or_ben, to: |_| &["ann"], most: 13.1, ..PLAIN }.check();
 }
 
 #[test]
-fn events_of_all_audiences_in_turn_take_nothing_for_a_client() {
+fn events_of_changing_audiences_take_no_memory_for_a_client() {
     let _alone = ALONE.lock();
     let to = |event| [&[][..], &["ann"], &["ben"], &["ann", "ben"]][event % 4];
-    Scene { view: ann_or_ben, to, most: 11.6, ..PLAIN }.check();
+    Case { view: ann_or_ben, to, most: 11.6, ..PLAIN }.check();
 }
 
 /// Who has a filter is woken and read for alone: that takes a word in the inbox, which has memory for some dozens of them
 /// at a time, and no more.
 #[test]
-fn a_client_with_a_filter_takes_no_more_than_a_word() {
+fn client_with_a_filter_takes_eight_bytes_more() {
     let _alone = ALONE.lock();
     let view = |_| SubscriptionFilter {
         types: TypeFilter::parse("CHANNEL_UPDATED").ok(),
         ..SubscriptionFilter::default()
     };
-    let scene = Scene { view, ..PLAIN };
-    let (few, many) = (scene.takes(FEW, 1), scene.takes(MANY, 1));
+    let case = Case { view, ..PLAIN };
+    let (few, many) = (case.takes(FEW, 1), case.takes(MANY, 1));
     let more = (MANY - FEW) * EVENTS;
     assert!(many - few < more / 24, "{few} with {FEW} clients, {many} with {MANY}: {more} deliveries more");
 }

@@ -20,9 +20,9 @@ const EVENTS: usize = 256;
 
 /// Counts how often a connection's task was woken.
 #[derive(Default)]
-struct Bell(AtomicU64);
+struct TestWaker(AtomicU64);
 
-impl Wake for Bell {
+impl Wake for TestWaker {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -31,7 +31,7 @@ impl Wake for Bell {
 /// A stream, and what wakes the task that polls it.
 struct Client {
     body: StreamBody,
-    bell: Arc<Bell>,
+    bell: Arc<TestWaker>,
 }
 
 impl Client {
@@ -86,7 +86,7 @@ fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize
 }
 
 #[test]
-fn a_delivery_by_the_http_server_takes_no_memory_before_it_is_the_server_s() {
+fn delivery_takes_memory_in_the_http_server_alone() {
     let _alone = ALONE.lock();
     // Streams have timers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -48,7 +48,7 @@ impl WriteClients {
 }
 
 #[test]
-fn a_client_takes_one_write_for_an_event_and_one_for_64() {
+fn client_takes_one_write_for_1_or_64_events() {
     let _alone = ALONE.lock();
     const CLIENTS: usize = 200;
     let mut crowd = WriteClients::new(CLIENTS, &["ann"]);
@@ -57,7 +57,7 @@ fn a_client_takes_one_write_for_an_event_and_one_for_64() {
 }
 
 #[test]
-fn what_is_left_out_for_a_client_costs_it_no_write() {
+fn filtered_event_costs_a_client_no_write() {
     let _alone = ALONE.lock();
     const EACH: u64 = 50;
     let mut crowd = WriteClients::new(2 * EACH as usize, &["ann", "ben"]);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::book::{Attempt, Book, EntryId, Kind, Moment, Outcome, Tag};
+use super::records::{Attempt, EntryId, Kind, Moment, Outcome, Records, Tag};
 
 /// How long a client may have had something later than a missing live event, connected, before it is told.
 ///
@@ -39,7 +39,7 @@ pub struct Reset {
     pub reason: String,
     pub from: EntryId,
     pub head: EntryId,
-    /// Where in its diary the client stood at `from` for the last time, if it ever did.
+    /// Where in its trace the client stood at `from` for the last time, if it ever did.
     pub stood: Option<usize>,
     /// The life of the log that the client had events of.
     pub life: u64,
@@ -77,7 +77,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn of(book: &Book) -> Self {
+    pub fn of(book: &Records) -> Self {
         let is_gone = |id: EntryId, tag: Tag| {
             book.survivors.as_ref().is_some_and(|survivors| survivors.get(&id) != Some(&tag))
         };

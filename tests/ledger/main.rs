@@ -6,25 +6,25 @@
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | [`book`] | what was written down |
+//! | [`records`] | what was written down |
 //! | [`facts`] | what publishers know, and what a reset says about it |
 //! | [`verdict`] | the judgement, pure |
 //! | [`publisher`] | publishes numbered events in every way there is |
-//! | [`listener`] | an EventSource that goes to another broker each time it reconnects |
-//! | [`scene`] | a Redis server, brokers, publishers and listeners |
-//! | [`server`] | the server of a scene on either bus |
+//! | [`client`] | an EventSource that goes to another broker each time it reconnects |
+//! | [`setup`] | a Redis server, brokers, publishers and listeners |
+//! | [`server`] | the server of a setup on either bus |
 //! | [`scenarios`] | what goes wrong |
 
 #![expect(clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
-mod book;
+mod client;
 mod facts;
-mod listener;
 mod publisher;
+mod records;
 mod scenarios;
-mod scene;
 mod server;
+mod setup;
 #[path = "../suite/support/mod.rs"]
 #[allow(unused_macros, reason = "the harness offers more than this binary needs")]
 mod support;

@@ -11,7 +11,7 @@ use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKin
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::book::{Attempt, Kind, Outcome, Tag};
+use super::records::{Attempt, Kind, Outcome, Tag};
 use super::support::http::{self, Failure};
 
 /// As a backend has it, from a file of the repository.
@@ -104,7 +104,7 @@ impl Publisher {
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = watch::channel(false);
         let (pace, paced) = watch::channel(settings.pace);
-        let press = FinalPublisher {
+        let publisher = FinalPublisher {
             workspace: workspace.to_owned(),
             publisher: number,
             target,
@@ -115,7 +115,7 @@ impl Publisher {
             number: 0,
             next_sparse: Instant::now(),
         };
-        let task = tokio::spawn(press.run(stopped, paced));
+        let task = tokio::spawn(publisher.run(stopped, paced));
         Self { workspace: workspace.to_owned(), attempts, pace, stop, task }
     }
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::crowd::ScaleClients;
+use super::client::Sight;
+use super::clients::ScaleClients;
 use super::figures::{print, tenths, unevenness};
-use super::member::Sight;
 use super::patience::{PATIENCE, Patience};
 use super::support::Broker;
 
@@ -25,7 +25,7 @@ pub async fn drain(writer: &str, broker: &mut Broker, crowd: &mut ScaleClients) 
     let mut ends = Vec::new();
     let began = Instant::now();
     broker.signal(Signal::SIGTERM);
-    let patience = Patience::for_what("all streams have ended");
+    let patience = Patience::waiting_for("all streams have ended");
     while crowd.len() > 0 {
         crowd.turn(&patience, |seen| match seen.what {
             Sight::Reconnect => assert!(told.insert(seen.client), "client {} was told twice", seen.client),

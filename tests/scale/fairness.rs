@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::backend::{Backend, StopOnDrop};
-use super::crowd::{ScaleClients, Seen};
+use super::client::Sight;
+use super::clients::{ScaleClients, Seen};
 use super::figures::{Times, print};
-use super::member::Sight;
 use super::patience::Patience;
 use super::support::Broker;
 use super::{ALONE, quiet};
@@ -26,7 +26,7 @@ const PART: f64 = 0.25;
 type Delivery = (Instant, Duration);
 
 #[tokio::test]
-async fn one_client_does_not_wait_for_17_000_on_its_shard() {
+async fn one_client_is_served_beside_17_000_on_its_shard() {
     let _alone = ALONE.lock().await;
     let broker = Broker::start_ready(quiet().set("delivery.shards", 1)).await;
     let mut many = ScaleClients::gathered(broker.address(), "many", MANY);
@@ -81,7 +81,7 @@ fn sweep(broker: &Broker, many: &mut ScaleClients) -> Vec<(Instant, Instant)> {
     for burst in 0..BURSTS {
         let last = (burst + 1) * EVENTS;
         let began = backend.publish("many", burst * EVENTS..last);
-        let patience = Patience::for_what("all have the burst");
+        let patience = Patience::waiting_for("all have the burst");
         let mut reached = 0;
         let mut ended = began;
         while reached < MANY {
@@ -110,7 +110,7 @@ fn serve_single(broker: &Broker, stop: &AtomicBool) -> Vec<Delivery> {
             break;
         }
         let began = backend.publish("single", number..number + 1);
-        let patience = Patience::for_what("the single one has its event");
+        let patience = Patience::waiting_for("the single one has its event");
         let mut come = None;
         while come.is_none() {
             crowd.turn(&patience, |seen| {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::crowd::{Coming, ScaleClients};
+use super::client::Sight;
+use super::clients::{Coming, ScaleClients};
 use super::figures::{print, tenths, unevenness};
-use super::member::Sight;
 use super::patience::Patience;
 use super::support::{Broker, RedisOptions, RedisServer};
 use super::{ALONE, CLIENTS_MAX, PATIENCE, quiet};
@@ -20,7 +20,7 @@ const UNEVENNESS_MAX: f64 = 1.5;
 /// They come at once because all of them wait for the bus: their streams begin when it is there. A machine that stands still
 /// for a moment makes one interval uneven; heartbeats that are not spread make each of them so.
 #[tokio::test]
-async fn heartbeats_of_18_000_who_came_at_once_are_spread_over_the_interval() {
+async fn heartbeats_of_18_000_clients_are_spread_over_the_interval() {
     let _alone = ALONE.lock().await;
     let mut redis = RedisServer::prepare(RedisOptions::default());
     let options = quiet()
@@ -39,10 +39,10 @@ async fn heartbeats_of_18_000_who_came_at_once_are_spread_over_the_interval() {
     redis.restart().await;
     let mut hellos = Vec::new();
     let mut beats: Vec<(usize, Instant)> = Vec::new();
-    let patience = Patience::for_what("everybody has a hello");
+    let patience = Patience::waiting_for("everybody has a hello");
     while hellos.len() < CLIENTS_MAX {
         crowd.turn(&patience, |seen| match seen.what {
-            Sight::Hello => hellos.push(seen.at),
+            Sight::Connected => hellos.push(seen.at),
             Sight::Heartbeat => beats.push((seen.client, seen.at)),
             what => panic!("{what:?}"),
         });
@@ -56,7 +56,7 @@ async fn heartbeats_of_18_000_who_came_at_once_are_spread_over_the_interval() {
     while intervals.len() < INTERVALS && intervals.iter().map(unevenness).all(|most| most >= UNEVENNESS_MAX) {
         let begin = settled + INTERVAL * intervals.len() as u32;
         let wanted = intervals.len() + 1;
-        let patience = Patience::for_what("each client has another heartbeat");
+        let patience = Patience::waiting_for("each client has another heartbeat");
         while Instant::now() < first + begin + INTERVAL || counts.iter().any(|&count| count < wanted) {
             crowd.turn(&patience, |seen| {
                 assert_eq!(seen.what, Sight::Heartbeat);

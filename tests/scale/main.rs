@@ -7,7 +7,7 @@
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | [`crowd`], [`member`] | many clients on one thread, and what one of them has seen |
+//! | [`clients`], [`client`] | many clients on one thread, and what one of them has seen |
 //! | [`backend`] | publishes numbered events through the embedded bus |
 //! | [`following`] | whether each client of a crowd gets each event |
 //! | [`figures`], [`patience`] | percentiles and printing; how long to wait |
@@ -16,14 +16,14 @@
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod backend;
-mod crowd;
+mod client;
+mod clients;
 mod drain;
 mod fairness;
 mod figures;
 mod following;
 mod heartbeats;
 mod leaving;
-mod member;
 mod patience;
 mod replay;
 mod storm;

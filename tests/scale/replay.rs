@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
-use super::crowd::{Coming, ScaleClients};
+use super::client::Sight;
+use super::clients::{Coming, ScaleClients};
 use super::figures::{Times, print};
 use super::following::Following;
-use super::member::Sight;
 use super::patience::Patience;
 use super::support::Broker;
 use super::{ALONE, quiet};
@@ -29,7 +29,7 @@ const BEFORE: u64 = 40;
 const PART: u32 = 4;
 
 #[tokio::test]
-async fn a_replay_of_10_000_events_holds_up_nobody_else() {
+async fn replay_of_10_000_events_delays_no_other_client() {
     let _alone = ALONE.lock().await;
     let options = quiet().set("delivery.shards", 1).set("retention.events", 2 * MISSED);
     let broker = Broker::start_ready(options).await;
@@ -76,7 +76,7 @@ fn replay(broker: &Broker, known: &str) -> Duration {
     let coming = Coming { query: format!("?last_event_id={known}"), ..Coming::in_order(1) };
     let began = Instant::now();
     crowd.come("past", coming, |seen| following.see(seen));
-    let patience = Patience::for_what("everything that was missed");
+    let patience = Patience::waiting_for("everything that was missed");
     while !following.all_have(MISSED + 1) {
         crowd.turn(&patience, |seen| following.see(seen));
     }
@@ -102,7 +102,7 @@ impl Others {
         let number = self.next;
         let began = self.backend.publish("others", number..number + 1);
         let before = self.taken.len();
-        let patience = Patience::for_what("the others have their event");
+        let patience = Patience::waiting_for("the others have their event");
         while self.taken.len() < before + OTHERS {
             self.crowd.turn(&patience, |seen| {
                 assert_eq!(seen.what, Sight::Event(number));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::backend::LoadPublisher;
-use super::crowd::{Coming, ScaleClients};
+use super::clients::{Coming, ScaleClients};
 use super::figures::{print, tenths};
 use super::following::Following;
 use super::patience::Patience;
@@ -21,12 +21,12 @@ const PAUSE_OF_STORM: Duration = Duration::from_millis(500);
 const TENTHS: usize = 6;
 
 #[tokio::test]
-async fn a_storm_of_10_000_disturbs_nobody_who_is_served() {
+async fn storm_of_10_000_leaves_served_clients_their_events() {
     storm("handoff", 10_000).await;
 }
 
 #[tokio::test]
-async fn a_storm_of_2_000_disturbs_nobody_whom_the_http_server_serves() {
+async fn storm_of_2_000_leaves_http_server_clients_their_events() {
     storm("body", 2_000).await;
 }
 
@@ -34,11 +34,11 @@ async fn storm(writer: &str, clients: usize) {
     let _alone = ALONE.lock().await;
     let broker = Broker::start_ready(quiet().set("delivery.writer", writer)).await;
     let mut served = ScaleClients::gathered(broker.address(), "served", SERVED);
-    let press = LoadPublisher::default();
+    let publisher = LoadPublisher::default();
     let ((began, took), (following, moments)) = std::thread::scope(|scope| {
-        let stop = press.stop_on_drop();
-        scope.spawn(|| press.run(&broker, "served", PAUSE));
-        let serving = scope.spawn(|| follow(&mut served, &press));
+        let stop = publisher.stop_on_drop();
+        scope.spawn(|| publisher.run(&broker, "served", PAUSE));
+        let serving = scope.spawn(|| follow(&mut served, &publisher));
         let storm = come(&broker, clients);
         drop(stop);
         (storm, serving.join().unwrap())
@@ -55,10 +55,10 @@ async fn storm(writer: &str, clients: usize) {
 }
 
 /// Reads until all have everything that was published. Returns the moment of each event too.
-fn follow(crowd: &mut ScaleClients, press: &LoadPublisher) -> (Following, Vec<Instant>) {
-    let patience = Patience::for_what("those who are served have every event");
+fn follow(crowd: &mut ScaleClients, publisher: &LoadPublisher) -> (Following, Vec<Instant>) {
+    let patience = Patience::waiting_for("those who are served have every event");
     let (mut following, mut moments) = (Following::of(crowd.len()), Vec::new());
-    while !press.total().is_some_and(|total| following.all_have(total)) {
+    while !publisher.total().is_some_and(|total| following.all_have(total)) {
         crowd.turn(&patience, |seen| {
             moments.push(seen.at);
             following.see(seen);
@@ -70,18 +70,18 @@ fn follow(crowd: &mut ScaleClients, press: &LoadPublisher) -> (Following, Vec<In
 /// Has a crowd come while events are published to it. Answers how long it took until everybody had a hello; each gets every
 /// event from the first that it got.
 fn come(broker: &Broker, clients: usize) -> (Instant, Duration) {
-    let press = LoadPublisher::default();
+    let publisher = LoadPublisher::default();
     std::thread::scope(|scope| {
-        let stop = press.stop_on_drop();
-        scope.spawn(|| press.run(broker, "storm", PAUSE_OF_STORM));
+        let stop = publisher.stop_on_drop();
+        scope.spawn(|| publisher.run(broker, "storm", PAUSE_OF_STORM));
         let mut crowd = ScaleClients::of(broker.address());
         let mut following = Following::of(clients);
         let began = Instant::now();
         crowd.come("storm", Coming::at_once(clients), |seen| following.see(seen));
         let took = began.elapsed();
         drop(stop);
-        let patience = Patience::for_what("everybody of the storm has the last event");
-        while !press.total().is_some_and(|total| following.all_have(total)) {
+        let patience = Patience::waiting_for("everybody of the storm has the last event");
+        while !publisher.total().is_some_and(|total| following.all_have(total)) {
             crowd.turn(&patience, |seen| following.see(seen));
         }
         (began, took)

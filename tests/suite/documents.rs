@@ -376,7 +376,7 @@ fn every_metric_is_explained() {
 }
 
 #[test]
-fn the_map_of_the_house_names_what_is_there() {
+fn architecture_names_existing_files_and_tests() {
     let architecture = read("docs/architecture.md");
     let named = in_backticks(&architecture);
     let missing: Vec<&str> = named

@@ -329,7 +329,7 @@ async fn the_route_for_next_auth_4() {
 /// The whole way: a client over https, `deploy/nginx-host.conf`, a broker with the page's settings, and an app that
 /// redirects to https.
 #[tokio::test]
-async fn an_app_hears_of_https_only_by_a_trusted_proxy() {
+async fn app_gets_https_from_a_trusted_proxy_only() {
     let directory = Directory::new();
     let (_program, app) = django(&directory).await;
     let page = code("tidings.toml").replace("127.0.0.1:3000", &app.to_string());

@@ -59,7 +59,7 @@ async fn serve(listener: TcpListener, certificates: &Certificates) {
 }
 
 #[tokio::test]
-async fn an_app_is_believed_only_with_a_certificate_that_is_trusted() {
+async fn app_needs_a_trusted_certificate() {
     if let Ok(port) = std::env::var(TRUSTING) {
         ask(port.parse().unwrap()).await.unwrap();
         return;
@@ -71,7 +71,7 @@ async fn an_app_is_believed_only_with_a_certificate_that_is_trusted() {
         let denial = ask(address.port()).await.unwrap_err();
         assert_eq!((denial.standing, denial.check), (DenialKind::Passing, DenialReason::AppUnavailable));
         let mut itself = Command::new(std::env::current_exe().unwrap());
-        itself.args(["--exact", "forward_tls::an_app_is_believed_only_with_a_certificate_that_is_trusted"]);
+        itself.args(["--exact", "forward_tls::app_needs_a_trusted_certificate"]);
         itself.env(TRUSTING, address.port().to_string()).env("SSL_CERT_FILE", &certificates.authority);
         let output = timeout(DEADLINE, itself.kill_on_drop(true).output()).await.expect("an end").unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

@@ -208,7 +208,7 @@ async fn event_source_polyfill_comes_back_to_a_restarted_node() {
 }
 
 #[tokio::test]
-async fn react_native_sse_comes_back_after_an_end_and_a_break() {
+async fn react_native_sse_reconnects_after_an_end_and_a_break() {
     let mut page = Page::prepare().await;
     page.open("native").await;
     page.broker.publish("demo", "before").await;

@@ -22,7 +22,7 @@ const AT_ONCE: Duration = Duration::from_millis(800);
 async fn connect(proxy: &Proxy) -> SseClient {
     let mut client = SseClient::connect(proxy.address(), WORKSPACE, Connect::default()).await;
     assert_eq!(client.status(), 200);
-    client.hello().await;
+    client.connected().await;
     client
 }
 
@@ -115,7 +115,7 @@ async fn an_idle_stream_outlives_70_seconds_by_its_heartbeat() {
 
 /// The opposite of the test above: it can fail.
 #[tokio::test]
-async fn a_timeout_below_the_heartbeat_cuts_an_idle_stream() {
+async fn timeout_below_the_heartbeat_closes_an_idle_stream() {
     let broker = Broker::start_ready(BrokerOptions::embedded().set("sse.heartbeat_seconds", 60)).await;
     for (kind, timeout) in [
         (Kind::Nginx, [("proxy_read_timeout 60s", "proxy_read_timeout 1s")]),
@@ -127,7 +127,7 @@ async fn a_timeout_below_the_heartbeat_cuts_an_idle_stream() {
     ] {
         let proxy = Proxy::start(kind, [&broker, &broker], &timeout).await;
         let end = connect(&proxy).await.wait_end(DEADLINE).await;
-        assert!(matches!(end, End::Cut(_)), "{kind:?}: {end:?}");
+        assert!(matches!(end, End::Aborted(_)), "{kind:?}: {end:?}");
     }
 }
 
@@ -151,7 +151,7 @@ async fn an_event_source_outlives_a_time_without_brokers(kind: Kind) {
     let mut broker = Broker::start_ready(options).await;
     let proxy = Proxy::start(kind, [&broker, &broker], soon(kind)).await;
     let mut source = EventSource::open(proxy.address(), WORKSPACE, Connect::default());
-    source.hello().await;
+    source.connected().await;
     broker.kill();
     let away = source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
     assert_eq!(away.json()["reason"], "unavailable");
@@ -173,7 +173,7 @@ async fn an_event_source_outlives_a_time_without_brokers(kind: Kind) {
     assert_eq!(body.matches("\n\n").count(), 1, "{body:?}");
 
     broker.restart().await;
-    source.hello().await;
+    source.connected().await;
     assert_eq!(source.closed(), None);
 }
 
@@ -183,7 +183,7 @@ async fn traefik_ends_an_event_source_while_there_is_no_broker() {
     let mut broker = Broker::start_ready(BrokerOptions::embedded().set("sse.retry_ms", 100)).await;
     let proxy = Proxy::start(Kind::Traefik, [&broker, &broker], &[]).await;
     let mut source = EventSource::open(proxy.address(), WORKSPACE, Connect::default());
-    source.hello().await;
+    source.connected().await;
     broker.kill();
     eventually("the source is closed for good", DEADLINE, async || source.closed().is_some()).await;
 }
@@ -212,7 +212,7 @@ async fn clients_of_a_broker_that_ends_move_to_the_other(kind: Kind) {
     let mut sources: Vec<_> =
         (0..4).map(|_| EventSource::open(proxy.address(), WORKSPACE, Connect::default())).collect();
     for source in &mut sources {
-        source.hello().await;
+        source.connected().await;
     }
 
     assert_eq!(one.terminate(DEADLINE).await, Some(0));
@@ -220,7 +220,7 @@ async fn clients_of_a_broker_that_ends_move_to_the_other(kind: Kind) {
     eventually("all clients are with the other broker", DEADLINE, async || {
         let is_all = two.status().await["subscribers"] == sources.len();
         let asked = count(&sources, |event| event.kind == "tidings.reconnect");
-        is_all && asked > 0 && count(&sources, Event::is_hello) == sources.len() + asked
+        is_all && asked > 0 && count(&sources, Event::is_connected) == sources.len() + asked
     })
     .await;
     two.publish(WORKSPACE, "for all").await;

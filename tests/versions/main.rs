@@ -8,16 +8,16 @@
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 #![allow(dead_code, reason = "the ledger and the harness offer more than this binary needs")]
 
-#[path = "../ledger/book.rs"]
-mod book;
+#[path = "../ledger/client.rs"]
+mod client;
 #[path = "../ledger/facts.rs"]
 mod facts;
-#[path = "../ledger/listener.rs"]
-mod listener;
 #[path = "../ledger/publisher.rs"]
 mod publisher;
-#[path = "../ledger/scene.rs"]
-mod scene;
+#[path = "../ledger/records.rs"]
+mod records;
+#[path = "../ledger/setup.rs"]
+mod setup;
 #[path = "../suite/support/mod.rs"]
 #[allow(unused_macros, reason = "the harness offers more than this binary needs")]
 mod support;
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use publisher::{LiveShare, Settings, Way};
-use scene::{Clients, Mixed, Scene, Setting};
+use setup::{Clients, Mixed, Setting, Setup};
 use support::{BrokerOptions, RedisServer};
 
 const VARIABLE: &str = "TIDINGS_OTHER_PROGRAM";
@@ -95,15 +95,15 @@ async fn exchange_nodes(other: &Path) {
     // The first node of each version stays.
     let programs = [None, Some(other), Some(other), Some(other)];
     let nodes = programs.iter().map(|program| options(*program)).collect();
-    let mut scene = Scene::open_with("nodes of two versions", setting(), nodes, &redis.url()).await;
+    let mut setup = Setup::open_with("nodes of two versions", setting(), nodes, &redis.url()).await;
     // Forward, and back again.
     for (node, program) in [(2, None), (3, None), (2, Some(other)), (3, Some(other)), (2, None)] {
-        scene.more(20).await;
-        assert_eq!(scene.brokers[node].terminate(END).await, Some(0));
-        scene.brokers[node].set_program(program);
-        scene.brokers[node].restart().await;
-        scene.brokers[node].ready().await;
+        setup.more(20).await;
+        assert_eq!(setup.brokers[node].terminate(END).await, Some(0));
+        setup.brokers[node].set_program(program);
+        setup.brokers[node].restart().await;
+        setup.brokers[node].ready().await;
     }
-    scene.more(30).await;
-    scene.close().await;
+    setup.more(30).await;
+    setup.close().await;
 }

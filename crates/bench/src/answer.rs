@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_badly_framed_is_refused() {
+    fn wrong_framing_is_rejected() {
         for body in ["x\r\n", "\r\n", "5\r\nhellox", "10000000000000000\r\n"] {
             assert_eq!(read(&[format!("{CHUNKED}{body}").as_bytes()]), Err(Malformed), "{body}");
         }
@@ -211,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_does_not_matter_where_it_is_cut(
+        fn any_split_gives_the_same_response(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
         ) {

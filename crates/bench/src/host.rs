@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_found_says_why() {
+    fn missing_process_has_a_reason() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = Processes::listening_on(free).unwrap_err();
         assert!(matches!(error, Unknown::Hidden(port) if port == free.port()), "{error}");

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_come_is_missing_at_the_front_in_the_middle_and_at_the_end() {
+    fn events_are_missing_at_the_front_middle_and_end() {
         let ledger = after(&[1, 4]);
         assert_eq!(ledger.close(7, &[]).missing, missing(0, 5));
         assert_eq!(
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_is_not_missing_and_what_comes_again_is_counted() {
+    fn late_event_is_not_missing_and_a_repeated_one_counts() {
         let mut ledger = after(&[0, 5]);
         assert_eq!(ledger.receive(3), Receipt::Late);
         assert_eq!(ledger.receive(3), Receipt::Again);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_told_where_it_is_told() {
+    fn reset_reports_a_loss_at_its_place() {
         let mut ledger = after(&[0]);
         ledger.reset();
         ledger.receive(3);

@@ -366,7 +366,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_is_said() {
+    fn every_problem_is_reported() {
         let account = DeliveryCounts {
             missing: Missing { told: 2, untold: 3 },
             duplicates: 1,

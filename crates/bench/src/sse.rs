@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_does_not_matter_where_it_is_cut(
+        fn any_split_gives_the_same_response(
             lines in prop::collection::vec("(data|id|event|retry|x)?:? ?[a-c0-9]{0,3}(\n|\r|\r\n|\n\n|\r\n\r\n)", 0..20),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
         ) {

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_stands_in_the_table() {
+    fn table_has_every_figure() {
         let outcome = good();
         let text = text(&outcome);
         for words in [
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_stands_at_the_end() {
+    fn problems_are_at_the_end() {
         let mut outcome = good();
         outcome.receiving.missing = 3;
         outcome.server = None;

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_another_run_or_not_whole_has_no_tag() {
+    fn payload_of_another_run_or_in_part_has_no_tag() {
         let tagger = Tagger::new(&RunId::random(), 200);
         let tag = Tag { workspace: 1, sequence: 2, due_ns: 3 };
         let payload = tagger.payload(tag);
@@ -120,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(workspace: u32, sequence: u64, due_ns: u64, bytes in 0_usize..1000) {
+        fn written_tag_is_read(workspace: u32, sequence: u64, due_ns: u64, bytes in 0_usize..1000) {
             let tagger = Tagger::new(&RunId::random(), bytes);
             let tag = Tag { workspace, sequence, due_ns };
             let payload = tagger.payload(tag);

@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_run_is_said() {
+    fn impossible_load_is_rejected() {
         for (arguments, words) in [
             ("--connections 0", "--connections"),
             ("--connections 400001", "--connections"),

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_is_woken_when_there_are_enough() {
+    fn waiter_wakes_at_the_wanted_count() {
         let arrivals = Arc::new(Arrivals::default());
         let adding = Arc::clone(&arrivals);
         let thread = std::thread::spawn(move || (0..1000).for_each(|_| adding.add(3)));

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_with_the_way_out() {
+    fn contradicting_settings_are_rejected_with_a_fix() {
         for (settings, words) in [
             (&[("mode", "jwt")][..], &["tokens need a key", "TIDINGS__AUTH__JWT__SECRET"][..]),
             (&[("mode", "jwt"), ("jwt.secret", SECRET)], &["auth.jwt.algorithm", "never taken from a token"]),

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::publisher::Way;
-use crate::scene::{Scene, Setting, print};
+use crate::setup::{Setting, Setup, print};
 use crate::support::{RedisServer, http};
 
 const CROWD: usize = 5_000;
@@ -36,15 +36,15 @@ async fn a_crowd_comes_back_to_one_position() {
     setting.publishers.pace = Duration::from_hours(1);
     // The crowd is held until the first page is there, and who takes that long is not to be sent away.
     setting.brokers.push(("redis.confirm_seconds", PATIENCE.as_secs().to_string()));
-    let (redis, mut scene) = Scene::open("a crowd comes back", setting).await;
-    let broker = scene.brokers[0].address();
+    let (redis, mut setup) = Setup::open("a crowd comes back", setting).await;
+    let broker = setup.brokers[0].address();
     let first = publish(broker, 0).await;
     for number in 1..=EVENTS {
         publish(broker, number).await;
     }
     // Nobody has anything in memory any more.
-    scene.brokers[0].restart().await;
-    scene.brokers[0].ready().await;
+    setup.brokers[0].restart().await;
+    setup.brokers[0].ready().await;
 
     let before = range_reads(&redis).await;
     let began = Instant::now();
@@ -68,7 +68,7 @@ async fn a_crowd_comes_back_to_one_position() {
     assert_eq!(wrong, 0);
     let reads_max = PAGES * (1 + took.as_secs().div_ceil(KEPT.as_secs()));
     assert!((1..=reads_max).contains(&reads), "{reads} reads in {took:?}");
-    scene.close().await;
+    setup.close().await;
 }
 
 async fn publish(broker: SocketAddr, number: usize) -> String {

@@ -2,6 +2,6 @@
 
 mod app;
 mod control;
-mod room;
+mod limits;
 mod tickets;
 mod tokens;

@@ -11,7 +11,7 @@ const TARGET: &str = "/api/workspaces/acme/events";
 async fn transfer_codings_beside_one_chunked_are_refused() {
     let broker = broker().await;
     let mut victim = broker.connect("acme").await;
-    victim.hello().await;
+    victim.connected().await;
     let body = "5\r\nhello\r\n0\r\n\r\n";
     for (lines, status, kind) in [
         ("Transfer-Encoding: gzip, chunked\r\n", 501, "unknown-transfer-coding"),

@@ -71,7 +71,7 @@ async fn a_head_that_does_not_arrive_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_head_that_trickles_in_is_cut_too() {
+async fn trickling_head_is_closed() {
     let broker = Broker::start(BrokerOptions::embedded().set("server.header_timeout_seconds", 0.4)).await;
     let mut connection = RawConnection::open(broker.address()).await;
     connection.send(format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\n")).await;
@@ -103,7 +103,7 @@ async fn a_second_request_on_a_connection_has_its_time_too() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_not_answered_for_long() {
+async fn bytes_that_are_not_http_close_the_connection() {
     let broker = Broker::start(BrokerOptions::embedded()).await;
     let no_http: &[&[u8]] = &[
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS client\r\n\r\n",

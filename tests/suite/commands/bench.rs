@@ -14,7 +14,7 @@ use crate::support::{Bus, RedisOptions, RedisServer, TestCluster};
 
 on_both_buses!(
     every_event_arrives_however_it_is_published,
-    what_is_dropped_is_missing_and_was_told,
+    dropped_event_is_missing_with_a_reset,
     a_storm_loses_nothing,
     slow_readers_harm_only_themselves,
 );
@@ -68,7 +68,7 @@ async fn every_event_arrives_however_it_is_published(bus: Bus) {
     }
 }
 
-async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
+async fn dropped_event_is_missing_with_a_reset(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
     let load =
         "--connections 20 --workspaces 1 --rate 100 --duration 1s --warm-up 0s --grace 2s --publish redis";
@@ -197,7 +197,7 @@ async fn a_token_lets_it_in() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_is_said() {
+async fn impossible_load_is_rejected() {
     for (arguments, code, word) in [
         ("--url http://127.0.0.1:1/api", 1, "cannot reach http://127.0.0.1:1/api"),
         ("--url nonsense", 2, "not a URL"),
@@ -217,7 +217,7 @@ async fn what_cannot_be_run_is_said() {
 }
 
 #[tokio::test]
-async fn a_bus_that_cannot_be_reached_is_said_before_anything_is_opened() {
+async fn unreachable_bus_is_reported_before_any_stream_opens() {
     let cluster = TestCluster::start(Bus::Embedded).await;
     let server = RedisServer::start_with(RedisOptions {
         password: Some("secret".to_owned()),
@@ -235,7 +235,7 @@ async fn a_bus_that_cannot_be_reached_is_said_before_anything_is_opened() {
 }
 
 #[tokio::test]
-async fn too_low_a_limit_of_open_files_is_said_with_what_to_do() {
+async fn too_few_open_files_are_reported_with_a_fix() {
     let mut command = std::process::Command::new("sh");
     let line = "ulimit -n 300 && exec \"$0\" bench --connections 1000";
     command.args(["-c", line]).arg(tidings().get_program());

@@ -121,7 +121,7 @@ fn counts(figures: &Value) -> [u64; 6] {
 }
 
 #[tokio::test]
-async fn what_is_lost_or_repeated_or_turned_round_in_silence_is_found_out() {
+async fn silent_loss_repetition_and_disorder_are_found() {
     let url = format!("http://{}/api", faulty().await);
     let figures = failed_bench(&format!("--url {url} --rate 50 --duration 1s")).await;
     assert_eq!(counts(&figures), [150, 147, 0, 3, 3, 3], "{figures}");
@@ -129,7 +129,7 @@ async fn what_is_lost_or_repeated_or_turned_round_in_silence_is_found_out() {
 }
 
 #[tokio::test]
-async fn so_it_is_at_a_server_with_other_paths_that_sends_no_hello() {
+async fn the_same_holds_without_a_connected_event() {
     let url = format!("http://{}", faulty().await);
     let places = format!("--path /sub/{{workspace}} --publish-url {url}/pub/{{workspace}} --no-hello");
     let figures = failed_bench(&format!("--url {url} {places} --rate 50 --duration 1s")).await;
@@ -140,14 +140,14 @@ async fn so_it_is_at_a_server_with_other_paths_that_sends_no_hello() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_event_that_is_lost_gives_up() {
+async fn wait_for_a_lost_event_ends() {
     let url = format!("http://{}/api", faulty().await);
     let figures = failed_bench(&format!("--url {url} --in-flight 1 --duration 20s --grace 500ms")).await;
     assert_eq!(counts(&figures), [15, 12, 0, 3, 0, 0], "{figures}");
 }
 
 #[tokio::test]
-async fn events_that_a_url_does_not_take_are_failed_and_nobody_waits_for_them() {
+async fn rejected_publications_fail_without_a_wait() {
     let url = format!("http://{}/api", faulty().await);
     // Nobody listens there.
     let elsewhere = "--publish-url http://127.0.0.1:1/{workspace} --in-flight 1 --duration 200ms";

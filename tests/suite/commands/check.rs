@@ -51,7 +51,7 @@ async fn all_is_well() {
 }
 
 #[tokio::test]
-async fn memory_that_is_not_there_is_told_by_check_and_at_the_start() {
+async fn too_little_memory_is_reported_by_check_and_start() {
     let more_than_any = ("limits.ring_bytes", "1000000000000000");
     let wrong = wrong(&run_tidings(&["check"], &[more_than_any]).await);
     assert_eq!(wrong.len(), 1, "{wrong:?}");
@@ -65,7 +65,7 @@ async fn memory_that_is_not_there_is_told_by_check_and_at_the_start() {
 }
 
 #[tokio::test]
-async fn what_it_tries_leaves_nothing_behind() {
+async fn trial_leaves_no_key_behind() {
     let server = RedisServer::start().await;
     check(&server.url()).await.success();
     crate::support::eventually("nothing is left", crate::support::DEADLINE, async || {
@@ -111,7 +111,7 @@ async fn a_wrong_password_is_named_and_not_shown() {
 }
 
 #[tokio::test]
-async fn each_missing_right_is_named_with_the_rule_that_gives_it() {
+async fn each_missing_right_is_named_with_its_rule() {
     for (missing, tried) in [
         ("-subscribe", "subscribing"),
         ("-publish", "publishing"),

@@ -13,7 +13,7 @@ use crate::support::{Bus, DEADLINE, TestCluster};
 on_both_buses!(
     payloads_are_printed_as_they_come,
     with_json_everything_is_one_object_a_line,
-    types_choose_what_is_printed,
+    types_select_the_printed_events,
     a_reader_that_has_enough_ends_it_quietly,
     it_comes_back_when_the_broker_does,
 );
@@ -66,7 +66,7 @@ async fn with_json_everything_is_one_object_a_line(bus: Bus) {
     assert_eq!(next().await["event"], "tidings.reset");
 }
 
-async fn types_choose_what_is_printed(bus: Bus) {
+async fn types_select_the_printed_events(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let command = tail(&cluster, &["--types", "A,with space", "--count", "2"]).await;
     for payload in [r#"{"type":"B"}"#, r#"{"type":"A"}"#, "text", r#"{"type":"with space"}"#] {
@@ -194,7 +194,7 @@ async fn control_characters_do_not_reach_a_terminal() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_followed_is_said() {
+async fn stream_that_cannot_open_is_reported() {
     let cluster = TestCluster::start(Bus::Redis).await;
     let url = url(&cluster.broker);
     for (arguments, code, word) in [

@@ -82,7 +82,7 @@ async fn a_new_token_lets_in_where_it_says() {
 }
 
 #[tokio::test]
-async fn every_check_that_fails_is_told() {
+async fn every_failed_check_is_reported() {
     let token = new(&["--workspace", "acme", "--ttl", "1s"], &WITH_SECRET).await;
     let other = SECRET.to_uppercase();
     let settings = [
@@ -159,7 +159,7 @@ async fn keys_at_an_address_are_fetched_and_named() {
 }
 
 #[tokio::test]
-async fn keys_come_over_http_from_elsewhere_where_a_setting_says_so() {
+async fn keys_over_http_from_another_host_need_a_setting() {
     let url = keys(json!({ "keys": [] })).await;
     // The resolver knows this address, and the rule for this machine does not.
     let elsewhere = url.replace("127.0.0.1", "127.1");
@@ -183,7 +183,7 @@ async fn keys_come_over_http_from_elsewhere_where_a_setting_says_so() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_usage() {
+async fn impossible_request_is_a_usage_error() {
     let public = key("rsa.public.pem");
     for (arguments, settings, word) in [
         (&["new", "--workspace", "acme"][..], &[][..], "auth.jwt.algorithm is not set"),

@@ -146,7 +146,7 @@ fn program_compiles_from_the_copied_files_alone() {
 }
 
 #[test]
-fn it_runs_as_nobody_in_particular_and_is_ended_as_the_broker_expects() {
+fn image_runs_unprivileged_and_stops_by_sigterm() {
     assert!(only("USER").split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)));
     assert_eq!(only("STOPSIGNAL"), "SIGTERM");
     let listen = environment();
@@ -154,7 +154,7 @@ fn it_runs_as_nobody_in_particular_and_is_ended_as_the_broker_expects() {
 }
 
 #[tokio::test]
-async fn its_command_starts_a_broker_only_where_auth_mode_is_written_out() {
+async fn image_starts_only_with_an_explicit_auth_mode() {
     let mut command = exec(&only("ENTRYPOINT"));
     command.extend(exec(&only("CMD")));
     assert_eq!(command, ["tidings", "serve"], "what the harness runs");
@@ -173,7 +173,7 @@ async fn its_command_starts_a_broker_only_where_auth_mode_is_written_out() {
 }
 
 #[tokio::test]
-async fn its_health_check_tells_a_live_broker_from_a_dead_one() {
+async fn health_check_distinguishes_a_live_node_from_a_dead_one() {
     let command = health_check();
     assert_eq!(command[0], "tidings");
     let mut broker = Broker::start(BrokerOptions::embedded()).await;

@@ -105,7 +105,7 @@ impl Manifest {
         assert!(container["lifecycle"].is_null(), "the broker's own delay does for a preStop hook");
 
         let (name, value) = self.credentials();
-        broker.connect_with(WORKSPACE, Connect::default().header(name, &value)).await.hello().await;
+        broker.connect_with(WORKSPACE, Connect::default().header(name, &value)).await.connected().await;
         for method in ["GET", "POST"] {
             let stranger = http::request(broker.address(), method, EVENTS, &[], "x").await;
             assert_eq!(stranger.status, 401, "{path}: {method} without credentials");

@@ -203,7 +203,7 @@ async fn subscribing_and_publishing() {
 }
 
 #[tokio::test]
-async fn what_a_subscriber_may_do() {
+async fn commands_of_a_subscriber() {
     compare(&script(
         "0 SUBSCRIBE a
          0 ECHO hello

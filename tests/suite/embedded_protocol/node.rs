@@ -99,7 +99,7 @@ async fn a_redis_client_sees_the_announcement() {
 }
 
 #[tokio::test]
-async fn the_publish_function_says_what_it_takes() {
+async fn publish_function_describes_its_arguments() {
     let embedded = Embedded::start().await;
     let mut wire = Wire::tcp(embedded.address).await;
     for (line, expected) in [
@@ -164,7 +164,7 @@ async fn feed_and_clients_see_one_order() {
 }
 
 #[tokio::test]
-async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
+async fn state_shows_a_run_and_a_stop_leaves_nothing() {
     let mut embedded = Embedded::start().await;
     eventually("it runs", || embedded.bus.state().link == LinkState::Up).await;
     assert_eq!(embedded.bus.state().heard, Some(Duration::ZERO));

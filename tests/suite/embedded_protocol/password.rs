@@ -23,14 +23,14 @@ async fn compare(steps: &[Step]) {
         theirs.push(Wire::unix(&redis.socket()).await);
     }
     for (client, bytes) in steps {
-        let ours = show(&ours[*client].ask_as_stranger(bytes).await);
-        let theirs = show(&theirs[*client].ask_as_stranger(bytes).await);
+        let ours = show(&ours[*client].ask_unauthenticated(bytes).await);
+        let theirs = show(&theirs[*client].ask_unauthenticated(bytes).await);
         assert_eq!(ours, theirs, "{client}> {}", show(bytes));
     }
 }
 
 #[tokio::test]
-async fn who_has_not_given_it_may_only_give_it() {
+async fn unauthenticated_client_may_only_authenticate() {
     compare(&script(
         "0 PING
          0 PING hello
@@ -98,7 +98,7 @@ async fn it_lets_in_and_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn hello_with_it_lets_in() {
+async fn hello_with_the_password_authenticates() {
     let embedded = embedded().await;
     let mut wire = Wire::tcp(embedded.address).await;
     let hello = show(&wire.ask(&words(&format!("HELLO 3 AUTH default {PASSWORD} SETNAME me"))).await);
@@ -107,7 +107,7 @@ async fn hello_with_it_lets_in() {
 }
 
 #[tokio::test]
-async fn large_commands_of_strangers_end_the_connection_as_in_redis() {
+async fn large_command_without_password_closes_as_in_redis() {
     let embedded = embedded().await;
     let redis = RedisServer::start_with(&["--requirepass", PASSWORD]).await;
     let auth = words(&format!("AUTH {PASSWORD}"));
@@ -129,7 +129,7 @@ async fn large_commands_of_strangers_end_the_connection_as_in_redis() {
 }
 
 #[tokio::test]
-async fn a_stranger_who_reads_nothing_is_made_to_wait_and_then_cut() {
+async fn unauthenticated_client_that_reads_nothing_is_closed() {
     let embedded = embedded().await;
     let mut deaf = Wire::tcp(embedded.address).await;
     // Each is answered with a refusal. What the sockets do not take waits for at most 64 KiB.
@@ -140,7 +140,7 @@ async fn a_stranger_who_reads_nothing_is_made_to_wait_and_then_cut() {
 }
 
 #[tokio::test]
-async fn who_does_not_give_it_in_time_is_cut() {
+async fn client_without_password_in_time_is_closed() {
     const LOGIN_TIME: Duration = Duration::from_secs(10);
     let embedded = embedded().await;
     let mut silent = Wire::tcp(embedded.address).await;
@@ -149,7 +149,7 @@ async fn who_does_not_give_it_in_time_is_cut() {
     known.ask_until(&words(&format!("AUTH {PASSWORD}")), b"+OK\r\n").await;
     let began = Instant::now();
     let asking = async {
-        while busy.ask_as_stranger(b"").await.ends_with(b"\r\n") {
+        while busy.ask_unauthenticated(b"").await.ends_with(b"\r\n") {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

@@ -41,7 +41,7 @@ impl Wire {
     }
 
     /// The same with a mark in a command that is answered, with an error, before the password was given too.
-    pub(super) async fn ask_as_stranger(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) async fn ask_unauthenticated(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.asked += 1;
         let mark = format!("mark-{:06}", self.asked);
         self.send(&[bytes, &command(&["HELLO", "2", &mark])].concat()).await;

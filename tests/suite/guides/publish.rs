@@ -20,7 +20,7 @@ async fn every_block_of_the_page_publishes() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let (document, terminal) = (Document::read("docs/guides/publish.md"), Terminal::beside(&broker));
     let mut client = broker.connect("demo").await;
-    client.hello().await;
+    client.connected().await;
 
     let [plain, repeated] = document.blocks("Over HTTP", "sh")[..] else { panic!("two blocks") };
     terminal.run(plain).await;
@@ -117,7 +117,7 @@ async fn django_publishes_after_the_commit_only() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let (document, terminal) = (Document::read("docs/guides/publish.md"), Terminal::beside(&broker));
     let mut client = broker.connect("demo").await;
-    client.hello().await;
+    client.connected().await;
     terminal.write("rename.py", document.file("rename.py"));
     terminal.program("python", "test.py", DJANGO).await;
     delivers_durably(&mut client, "committed").await;
@@ -128,7 +128,7 @@ async fn outbox_publishes_each_row_once_and_in_order() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let (document, terminal) = (Document::read("docs/guides/publish.md"), Terminal::beside(&broker));
     let mut client = broker.connect("demo").await;
-    client.hello().await;
+    client.connected().await;
     terminal.write("outbox.py", document.file("outbox.py"));
     terminal.program("python", "test.py", OUTBOX).await;
     delivers_durably(&mut client, "first").await;

@@ -82,7 +82,7 @@ async fn unfinished_bodies_of_one_user_are_bounded_and_others_publish() {
 }
 
 #[tokio::test]
-async fn unfinished_bodies_of_a_few_addresses_are_bounded_and_others_publish() {
+async fn unfinished_bodies_are_bounded_and_other_addresses_publish() {
     let broker = broker(Duration::from_secs(600)).await;
     publish(&broker, "ann", [127, 0, 0, 1]).await;
     let before = peak(&broker);
@@ -100,7 +100,7 @@ async fn unfinished_bodies_of_a_few_addresses_are_bounded_and_others_publish() {
 }
 
 #[tokio::test]
-async fn body_without_room_in_time_is_told_when_to_come_back() {
+async fn body_beyond_the_bound_gets_retry_after() {
     let broker = broker(Duration::from_secs(3)).await;
     let mut held = join_all((0..4).map(|_| begin_body(&broker, "mallory", [127, 0, 0, 1], true))).await;
     let answers = join_all(held.iter_mut().map(|stream| async {

@@ -79,7 +79,7 @@ fn told(what: &str, counts: &[(usize, usize)], began: Instant, broker: &Broker) 
 
 /// `HOSTILE_WORKSPACES=1000000` makes it a million.
 #[tokio::test]
-async fn a_million_workspaces_from_one_address_cost_no_more_than_the_bound_on_workspaces() {
+async fn million_workspaces_of_one_address_are_bounded() {
     const WORKSPACES: usize = 500;
     let count = setting("HOSTILE_WORKSPACES", 10_000);
     let broker = Broker::start(BrokerOptions::embedded().set("limits.workspaces", WORKSPACES)).await;
@@ -107,7 +107,7 @@ async fn a_million_workspaces_from_one_address_cost_no_more_than_the_bound_on_wo
 
 /// `HOSTILE_WORKSPACES=1000000` makes it a million.
 #[tokio::test]
-async fn a_million_logs_cost_no_more_than_the_bound_on_logs() {
+async fn million_logs_are_bounded() {
     let count = setting("HOSTILE_WORKSPACES", 10_000);
     const LOG_BYTES: u64 = 16 * MIB;
     let options = BrokerOptions::embedded().set("embedded.log_bytes", LOG_BYTES).set("retention.bytes", MIB);
@@ -129,7 +129,7 @@ fn files_max() -> usize {
 }
 
 #[tokio::test]
-async fn ten_thousand_connections_on_which_nothing_is_said_are_cut() {
+async fn ten_thousand_silent_connections_are_closed() {
     const TIMEOUT: Duration = Duration::from_secs(4);
     // A connection costs at most this, in bytes, while its head is awaited.
     const CONNECTION_BYTES: u64 = 24 * 1024;

@@ -64,7 +64,7 @@ async fn control_characters_are_refused_or_harmless_wherever_they_stand() {
     ] {
         for query in [format!("last_event_id={id}"), format!("types=A{id}"), format!("named=1&types={id}")] {
             let mut client = broker.connect_with("acme", Connect::query(&query)).await;
-            client.hello().await;
+            client.connected().await;
             let body = String::from_utf8(client.body()).unwrap();
             let is_ours = |line: &str| {
                 ["", "id: ", "data: {", "event: tidings.", "retry: "]
@@ -78,7 +78,7 @@ async fn control_characters_are_refused_or_harmless_wherever_they_stand() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_refused() {
+async fn too_long_ids_are_rejected() {
     let broker = broker().await;
     let observer = Observer::start(&broker).await;
     let long = |count| "x".repeat(count);

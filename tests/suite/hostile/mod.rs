@@ -33,7 +33,7 @@ struct Observer {
 impl Observer {
     async fn start(broker: &Broker) -> Self {
         let mut client = broker.connect("observer").await;
-        client.hello().await;
+        client.connected().await;
         let stop = CancellationToken::new();
         let publishing = tokio::spawn(publish(broker.address(), stop.clone()));
         Self { client, publishing, stop, memory_before: broker.memory_bytes() }

@@ -53,7 +53,7 @@ async fn read_all(broker: &Broker, ids: &[String]) {
 }
 
 #[tokio::test]
-async fn readers_that_take_nothing_hold_no_more_than_is_configured_and_refuse_nobody() {
+async fn stalled_readers_are_bounded_and_reject_no_client() {
     let (broker, ids) = broker().await;
     read_all(&broker, &ids).await;
     let before = peak(&broker);
@@ -66,9 +66,9 @@ async fn readers_that_take_nothing_hold_no_more_than_is_configured_and_refuse_no
     // Newcomers of this and of other workspaces come in, and events go on.
     for number in 0..20 {
         let mut client = broker.connect(&format!("other-{number}")).await;
-        client.hello().await;
+        client.connected().await;
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         broker.publish("acme", &number.to_string()).await;
         assert_eq!(client.next_event(DEADLINE).await.data, number.to_string());
     }

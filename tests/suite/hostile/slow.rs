@@ -39,7 +39,7 @@ async fn trickle(address: SocketAddr, begin: &str, piece: &str, pause: Duration)
 }
 
 #[tokio::test]
-async fn slow_heads_and_bodies_and_headers_without_end_are_cut() {
+async fn slow_heads_and_bodies_and_endless_headers_are_closed() {
     const EACH: usize = 100;
     let broker = broker().await;
     let observer = Observer::start(&broker).await;
@@ -71,7 +71,7 @@ async fn slow_heads_and_bodies_and_headers_without_end_are_cut() {
 }
 
 #[tokio::test]
-async fn who_closes_its_half_is_gone() {
+async fn client_that_closes_its_half_is_gone() {
     let broker = broker().await;
     let observer = Observer::start(&broker).await;
     let stream_head =

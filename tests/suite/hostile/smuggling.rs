@@ -27,7 +27,7 @@ async fn a_body_of_two_lengths_is_never_two_requests() {
     let broker = Broker::start(options.set("server.body_timeout_seconds", 1)).await;
     let observer = Observer::start(&broker).await;
     let mut victim = broker.connect("hidden").await;
-    victim.hello().await;
+    victim.connected().await;
 
     let hidden = hidden();
     let all = hidden.len();

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 on_both_buses!(
-    streams_are_asked_to_come_back_spread_over_the_drain,
+    streams_get_reconnects_spread_over_the_drain,
     the_broker_goes_on_serving_until_the_delay_is_over,
     whole_events_only_also_at_the_end,
     idle_connections_do_not_hold_the_drain,
@@ -25,13 +25,13 @@ async fn greeted(broker: &Broker, count: usize) -> Vec<SseClient> {
     let mut clients = Vec::new();
     for _ in 0..count {
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     clients
 }
 
-async fn streams_are_asked_to_come_back_spread_over_the_drain(bus: Bus) {
+async fn streams_get_reconnects_spread_over_the_drain(bus: Bus) {
     const CLIENTS: usize = 60;
     let settings =
         [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "2"), ("sse.retry_ms", "4000")];
@@ -165,7 +165,7 @@ async fn a_second_signal_ends_it_at_once() {
         assert_eq!(client.end(), None);
         broker.signal(second);
         assert_eq!(broker.ended(DEADLINE).await.code(), Some(code));
-        assert!(matches!(client.wait_end(DEADLINE).await, End::Cut(_)));
+        assert!(matches!(client.wait_end(DEADLINE).await, End::Aborted(_)));
     }
 }
 
@@ -179,7 +179,7 @@ async fn ctrl_c_on_a_terminal_ends_every_stream_at_once() {
         let options = settings.iter().fold(options, |options, (key, value)| options.set(key, value));
         let mut broker = Broker::start(options).await;
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         broker.signal(Signal::SIGINT);
         assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "draining");
         assert_eq!(client.wait_end(DEADLINE).await, End::Clean);
@@ -203,7 +203,7 @@ async fn default_drain_is_over_before_a_container_is_killed() {
         // The node closes the connection of a client that never reads the end of its stream.
         let stalled = Connect { receive_buffer: Some(8192), ..Connect::default() };
         let mut stalled = broker.connect_with("acme", stalled).await;
-        stalled.hello().await;
+        stalled.connected().await;
         stalled.stop_reading();
         for _ in 0..20 {
             broker.publish("acme", &"x".repeat(50_000)).await;
@@ -221,7 +221,7 @@ async fn default_drain_is_over_before_a_container_is_killed() {
 async fn signals_that_are_no_orders_end_nothing() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGPIPE] {
         broker.signal(signal);
         broker.publish("acme", "still there").await;
@@ -245,7 +245,7 @@ async fn a_client_that_never_reads_does_not_hold_the_end() {
     let mut cluster = TestCluster::start_with(Bus::Redis, &options).await;
     let stalled = Connect { receive_buffer: Some(8192), ..Connect::default() };
     let mut stalled = cluster.broker.connect_with("acme", stalled).await;
-    stalled.hello().await;
+    stalled.connected().await;
     stalled.stop_reading();
     let mut connection = cluster.connection().await;
     for _ in 0..20 {
@@ -297,12 +297,12 @@ async fn an_event_source_moves_on_to_the_next_process() {
     let options = options.set("server.drain_seconds", 0.2).set("sse.retry_ms", 200);
     let mut broker = Broker::start(options).await;
     let mut source = EventSource::open(broker.address(), "acme", Connect::default());
-    source.hello().await;
+    source.connected().await;
     assert_eq!(broker.terminate(DEADLINE).await, Some(0));
     broker.restart().await;
     // The position of the empty log is good on the new one too.
     let resumed = source.wait_for(DEADLINE, |event| event.data.contains("\"resumed\":true")).await;
-    assert!(resumed.is_hello(), "{resumed:?}");
+    assert!(resumed.is_connected(), "{resumed:?}");
     server.publish("workspace:acme", "to the new one").await;
     source.wait_for(DEADLINE, |event| event.data == "to the new one").await;
     assert_eq!((source.opened(), source.closed()), (2, None));
@@ -316,7 +316,7 @@ async fn live_events_delivered_before_the_end_are_marked() {
     let mut clients = Vec::new();
     for index in 0..WORKSPACES {
         let mut client = cluster.broker.connect(&format!("w{index}")).await;
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     let mut publish = redis::pipe();

@@ -42,7 +42,7 @@ async fn the_soft_limit_is_raised_to_the_hard_one() {
 }
 
 #[tokio::test]
-async fn more_streams_than_files_are_told_to_come_back() {
+async fn streams_beyond_open_files_get_a_reconnect() {
     let options = BrokerOptions::embedded().open_files(256, 256).set("log.format", "json");
     let broker = Broker::start_ready(options).await;
     let log = broker.logged("raise the limit of open files").await;

@@ -19,10 +19,10 @@ async fn start() -> (RedisServer, TcpProxy, Broker) {
 }
 
 #[tokio::test]
-async fn swallowed_command_link_is_made_anew_under_publishers() {
+async fn swallowed_command_link_is_made_again_under_publishers() {
     let (_server, proxy, broker) = start().await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     broker.publish("acme", "before").await;
     proxy.swallow_commands();
     eventually("publishing works again", BOUND, async || broker.try_publish("acme", "after").await.is_some())

@@ -35,7 +35,7 @@ async fn rotated_password_is_read_again() {
     }
     let broker = Broker::start_ready(options).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     run_tidings(&["check"], &settings(&url, &file)).await.success();
 
     // The server is first: its connections stand, and new ones are refused until the file follows.
@@ -143,7 +143,7 @@ async fn certificate_is_shown_to_a_server_that_asks_for_one() {
 }
 
 #[tokio::test]
-async fn sentinel_password_stands_in_a_file() {
+async fn sentinel_password_comes_from_a_file() {
     let server = server_with_user().await;
     let sentinel =
         crate::support::sentinel::Sentinel::start_with(server.port(), &[&format!("requirepass {SECOND}")]);

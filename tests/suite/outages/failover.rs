@@ -27,7 +27,7 @@ async fn the_primary_dies() {
     let mut group = SentinelGroup::start().await;
     let broker = broker_of(&group).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     check_going_on(&broker, &mut client, "before").await;
     let position = client.last_event_id();
     eventually("the replica has it", DEADLINE, async || {
@@ -42,7 +42,7 @@ async fn the_primary_dies() {
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
 
     let mut back = broker.connect_with("acme", crate::support::Connect::after(&position)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(back.application_event().await.data, "after");
 }
 
@@ -53,7 +53,7 @@ async fn the_primary_freezes_and_comes_back_as_a_replica() {
     let group = SentinelGroup::start().await;
     let broker = broker_of(&group).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     check_going_on(&broker, &mut client, "before").await;
     group.servers[0].freeze();
     group.wait_for_primary(1).await;
@@ -66,7 +66,7 @@ async fn the_primary_freezes_and_comes_back_as_a_replica() {
 
 /// The connections to the Sentinels hang behind something that acknowledges all and answers nothing.
 #[tokio::test]
-async fn swallowed_sentinel_links_are_made_anew() {
+async fn swallowed_sentinel_links_are_made_again() {
     let group = SentinelGroup::start().await;
     let mut proxies = Vec::new();
     for port in group.sentinel_ports() {
@@ -77,7 +77,7 @@ async fn swallowed_sentinel_links_are_made_anew() {
     let options = BrokerOptions::embedded().set("redis.sentinel.nodes", nodes.join(",")).set(key, name);
     let broker = Broker::start_ready(options).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for proxy in &proxies {
         proxy.swallow_commands();
     }

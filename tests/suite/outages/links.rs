@@ -17,7 +17,7 @@ async fn a_server_that_falls_silent_is_found_within_5_seconds() {
     let broker = Broker::start_ready(BrokerOptions::redis(&server)).await;
     let mut audience = Audience::gather(&broker, 3).await;
     let mut source = EventSource::open(broker.address(), "workspace-1", Connect::default());
-    source.hello().await;
+    source.connected().await;
 
     let frozen = Instant::now();
     server.freeze();
@@ -41,11 +41,12 @@ async fn a_server_that_falls_silent_is_found_within_5_seconds() {
     assert_ne!(broker.status().await["bus"]["state"], "up");
     server.thaw();
 
-    audience.check_told_and_hearing(&server, "after").await;
+    audience.check_reset_and_receiving(&server, "after").await;
     source.wait_for(RECOVERY, |event| event.data == "after").await;
     // The late one was either greeted in the end or asked to come back.
-    let word = late.wait_for(RECOVERY, |event| event.is_hello() || event.kind == "tidings.reconnect").await;
-    assert!(word.is_hello() || late.wait_end(DEADLINE).await == crate::support::End::Clean);
+    let word =
+        late.wait_for(RECOVERY, |event| event.is_connected() || event.kind == "tidings.reconnect").await;
+    assert!(word.is_connected() || late.wait_end(DEADLINE).await == crate::support::End::Clean);
     broker.ready().await;
 }
 
@@ -64,13 +65,13 @@ async fn a_pause_of_the_server_is_no_interruption() {
 }
 
 #[tokio::test]
-async fn links_that_are_cut_are_made_again() {
+async fn closed_links_are_made_again() {
     let server = RedisServer::start().await;
     let broker = Broker::start_ready(BrokerOptions::redis(&server)).await;
     let mut audience = Audience::gather(&broker, 3).await;
     for round in 0..5 {
         assert_eq!(server.kill_subscribers().await, 1);
-        audience.check_told_and_hearing(&server, &format!("round {round}")).await;
+        audience.check_reset_and_receiving(&server, &format!("round {round}")).await;
     }
     assert_eq!(broker.status().await["bus"]["interruptions"], 5);
 
@@ -85,7 +86,7 @@ async fn links_that_are_cut_are_made_again() {
 }
 
 #[tokio::test]
-async fn whatever_is_lost_with_a_link_is_told() {
+async fn lost_live_event_of_a_link_causes_a_reset() {
     const LAST: u64 = 3000;
     let cluster = TestCluster::start_with(
         Bus::Redis,
@@ -95,7 +96,7 @@ async fn whatever_is_lost_with_a_link_is_told() {
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = cluster.broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     let mut connection = cluster.connection().await;
@@ -122,14 +123,14 @@ async fn whatever_is_lost_with_a_link_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_logged_is_not_lost_with_a_link() {
+async fn durable_event_is_not_lost_with_a_link() {
     const LAST: u64 = 600;
     let cluster = TestCluster::start_with(Bus::Redis, &[("redis.backoff_min_seconds", "0.01")]).await;
     cluster.broker.publish("acme", "before anybody came").await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = cluster.broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     let script = include_str!("../../../scripts/publish.lua");
@@ -157,14 +158,14 @@ async fn what_is_logged_is_not_lost_with_a_link() {
 }
 
 #[tokio::test]
-async fn a_node_that_redis_cut_off_for_being_slow_tells_its_clients() {
+async fn node_dropped_by_redis_sends_resets() {
     let configuration = vec!["client-output-buffer-limit pubsub 1mb 1mb 1".to_owned()];
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
     let ring = 64 * 1024 * 1024;
     let options = BrokerOptions::redis(&server).set("ring.bytes", ring).set("limits.replay_bytes", 8 * ring);
     let broker = Broker::start(options).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     broker.signal(Signal::SIGSTOP);
     // More than all buffers between Redis and the broker hold.
     let payload = "x".repeat(200_000);

@@ -33,7 +33,7 @@ impl Audience {
         for number in 0..workspaces * 2 {
             let workspace = format!("workspace-{}", number / 2);
             let mut client = broker.connect(&workspace).await;
-            client.hello().await;
+            client.connected().await;
             clients.push((workspace, client));
         }
         Self(clients)
@@ -41,7 +41,7 @@ impl Audience {
 
     /// Waits until every client was told that it may have missed something, then publishes in every workspace and checks
     /// that every client gets it.
-    async fn check_told_and_hearing(&mut self, server: &RedisServer, text: &str) {
+    async fn check_reset_and_receiving(&mut self, server: &RedisServer, text: &str) {
         for (workspace, client) in &mut self.0 {
             let reset = client.wait_for(RECOVERY, |event| event.kind == "tidings.reset").await;
             assert_eq!(reset.json()["reason"], "interrupted", "{workspace}");

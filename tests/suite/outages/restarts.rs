@@ -25,7 +25,7 @@ async fn outage(lasting: Duration) {
     let broker = Broker::start_ready(options).await;
     let mut audience = Audience::gather(&broker, 3).await;
     let mut source = EventSource::open(broker.address(), "workspace-0", Connect::default());
-    source.hello().await;
+    source.connected().await;
     audience.check_hearing(&server, "before").await;
 
     let back = tokio::time::Instant::now() + lasting;
@@ -34,7 +34,7 @@ async fn outage(lasting: Duration) {
     tokio::time::sleep_until(back).await;
     server.restart().await;
 
-    audience.check_told_and_hearing(&server, "after").await;
+    audience.check_reset_and_receiving(&server, "after").await;
     source.wait_for(RECOVERY, |event| event.data == "after").await;
     assert_eq!((source.opened(), source.closed()), (1, None), "it stayed connected all the time");
     broker.ready().await;
@@ -69,7 +69,7 @@ async fn check_away(broker: &Broker, audience: &mut Audience) {
     for workspace in ["workspace-0", "workspace-new"] {
         let mut late = broker.connect(workspace).await;
         check_asked_to_come_back(&mut late, "unavailable").await;
-        assert!(!late.events().iter().any(|event| event.is_hello()));
+        assert!(!late.events().iter().any(|event| event.is_connected()));
     }
     broker.logged("no link to Redis").await;
 }

@@ -61,7 +61,7 @@ async fn check_server(program: PathBuf, version: &str) {
     let from = Connect { last_event_id: Some(start), ..Connect::default() };
     let fresh = Broker::start_ready(BrokerOptions::embedded().set("redis.url", &url)).await;
     let mut returning = fresh.connect_with("quiet", from).await;
-    assert_eq!(returning.hello().await.json()["resumed"], true);
+    assert_eq!(returning.connected().await.json()["resumed"], true);
     assert_eq!(returning.application_event().await.id, last);
     let resets = returning.events().iter().filter(|event| event.kind == "tidings.reset").count();
     assert_eq!(resets, 0, "{:?}", returning.events());

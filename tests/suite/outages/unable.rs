@@ -53,7 +53,7 @@ async fn loading_server_is_asked_with_pauses() {
     let proxy = TcpProxy::start(server.port()).await;
     let broker = broker_behind(&proxy).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
 
     server.launch();
     eventually("the server loads", DEADLINE, async || {
@@ -82,7 +82,7 @@ async fn replica_without_its_primary_is_asked_with_pauses() {
     let proxy = TcpProxy::start(server.port()).await;
     let broker = broker_behind(&proxy).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     server.command::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     eventually("the link is lost", DEADLINE, async || broker.status().await["bus"]["interruptions"] == 1)
         .await;
@@ -104,7 +104,7 @@ async fn long_script_is_no_interruption() {
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
     let broker = Broker::start_ready(BrokerOptions::redis(&server)).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(server.command::<String>(&["EVAL", SCRIPT, "0"]).await, "done");
     server.publish("workspace:acme", "after").await;
     client.wait_for(DEADLINE, |event| event.data == "after").await;
@@ -119,7 +119,7 @@ async fn failed_snapshot_is_no_interruption() {
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
     let broker = Broker::start_ready(BrokerOptions::redis(&server).set("redis.ping_seconds", 0.1)).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     drop(data);
     server.command::<String>(&["BGSAVE"]).await;
     let failing = async || {

@@ -11,11 +11,11 @@ use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, TestCluster};
 
 on_both_buses!(
-    however_it_is_addressed_a_stranger_does_not_get_it,
-    an_envelope_without_an_audience_is_for_everybody,
-    what_is_no_envelope_is_refused,
+    private_event_reaches_only_its_audience_by_every_way,
+    envelope_without_an_audience_reaches_every_client,
+    wrong_envelope_is_rejected,
     an_audience_that_is_none_publishes_nothing,
-    a_log_entry_with_a_bad_audience_is_told_and_not_shown,
+    log_entry_with_a_bad_audience_causes_a_reset,
 );
 
 const SCRIPT: &str = include_str!("../../../scripts/publish.lua");
@@ -54,10 +54,10 @@ async fn history(cluster: &TestCluster, bus: Bus) -> BTreeMap<String, Value> {
         .collect()
 }
 
-async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
+async fn private_event_reaches_only_its_audience_by_every_way(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    let hello = client.hello().await;
+    let hello = client.connected().await;
     let envelope = |payload: &str, users: &[&str]| json!({ "data": payload, "to": users }).to_string();
     let vendor = "application/vnd.tidings.event+json; charset=utf-8";
     assert_eq!(post(&cluster, "?envelope=1", "text/plain", envelope("1", &["u1"])).await.status, 200);
@@ -107,10 +107,10 @@ async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
     }
 }
 
-async fn an_envelope_without_an_audience_is_for_everybody(bus: Bus) {
+async fn envelope_without_an_audience_reaches_every_client(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for (envelope, payload) in [
         (r#"{"data":"text \"as it is\"\n"}"#, "text \"as it is\"\n"),
         (r#" { "data" : { "b":1.0, "a" : [] } } "#, r#"{ "b":1.0, "a" : [] }"#),
@@ -124,10 +124,10 @@ async fn an_envelope_without_an_audience_is_for_everybody(bus: Bus) {
     assert_eq!(client.application_event().await.data, payload);
 }
 
-async fn what_is_no_envelope_is_refused(bus: Bus) {
+async fn wrong_envelope_is_rejected(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for (query, body, status, kind) in [
         ("?envelope=1", "text".to_owned(), 400, "bad-envelope"),
         ("?envelope=1", r#"{"data":1,"to":null}"#.to_owned(), 400, "bad-envelope"),
@@ -169,10 +169,10 @@ async fn an_audience_that_is_none_publishes_nothing(bus: Bus) {
     assert!(said.contains("--to"), "{said}");
 }
 
-async fn a_log_entry_with_a_bad_audience_is_told_and_not_shown(bus: Bus) {
+async fn log_entry_with_a_bad_audience_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut connection = cluster.connection().await;
     let mut add = redis::cmd("XADD");
     add.arg("workspace:acme").arg("*").arg("data").arg("secret").arg("to").arg("u1");

@@ -34,7 +34,7 @@ async fn while_redis_is_away_the_answer_is_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_is_not_waited_for_longer_than_configured() {
+async fn silent_redis_is_waited_for_as_configured() {
     let server = RedisServer::start().await;
     let broker = Broker::start(BrokerOptions::redis(&server).set("redis.command_timeout_seconds", 0.5)).await;
     assert_eq!(post(&broker).await.status, 200);
@@ -53,7 +53,7 @@ async fn a_redis_that_does_not_answer_is_not_waited_for_longer_than_configured()
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_writes_for_now_is_away_too() {
+async fn server_without_writes_counts_as_away() {
     // A replica without its primary, as a node meets one in the middle of a failover.
     let configuration = vec!["replicaof 127.0.0.1 1".to_owned()];
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
@@ -64,7 +64,7 @@ async fn a_server_that_takes_no_writes_for_now_is_away_too() {
 }
 
 #[tokio::test]
-async fn what_redis_forbids_is_named() {
+async fn missing_right_is_named() {
     let users = vec!["publisher on >secret ~* &* +@all -xadd".to_owned()];
     let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
     let url = server.url_as("publisher", "secret");

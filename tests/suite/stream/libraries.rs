@@ -115,7 +115,7 @@ async fn end_for_fetch(writer: &str, end: impl AsyncFn(&mut Broker)) -> Value {
 }
 
 #[tokio::test]
-async fn fetch_of_node_tells_a_killed_node_from_a_clean_end() {
+async fn fetch_in_node_distinguishes_a_kill_from_a_clean_end() {
     for writer in ["handoff", "body"] {
         let killed = end_for_fetch(writer, async |broker| broker.kill()).await;
         assert_eq!(killed["ended"], "error", "{writer}: {killed}");

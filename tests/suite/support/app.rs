@@ -93,7 +93,7 @@ impl App {
     }
 
     /// From now on answers to those without a session wait until this is taken back.
-    pub fn set_slow_for_strangers(&self, slow: bool) {
+    pub fn set_slow_without_credentials(&self, slow: bool) {
         self.shared.slow_for_strangers.send_replace(slow);
     }
 

@@ -106,7 +106,7 @@ impl ChaosProxy {
     }
 
     /// Ends all connections after taking, and losing, what the server sends for a while.
-    pub async fn cut_losing_tail(&self, during: Duration) {
+    pub async fn close_losing_tail(&self, during: Duration) {
         self.set_open(Toward::Client, Flow::Swallow);
         tokio::time::sleep(during).await;
         self.cut();

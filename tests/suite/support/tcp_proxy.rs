@@ -100,12 +100,12 @@ impl TcpProxy {
     }
 
     /// Closes the open connections that subscribe to nothing.
-    pub fn cut_commands(&self) {
+    pub fn close_commands(&self) {
         self.set(Mode::Cut, |link| !link.subscribes);
     }
 
     /// Closes all open connections.
-    pub fn cut_all(&self) {
+    pub fn close_all(&self) {
         self.set(Mode::Cut, |_| true);
     }
 
@@ -119,7 +119,7 @@ impl TcpProxy {
 impl Drop for TcpProxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.cut_all();
+        self.close_all();
     }
 }
 

@@ -18,7 +18,7 @@ async fn full_broker(options: BrokerOptions, connections: usize) -> (Broker, Vec
     let mut inside = Vec::new();
     for _ in 0..connections {
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         inside.push(client);
     }
     (broker, inside)
@@ -29,7 +29,7 @@ async fn refusals(broker: &Broker, reason: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn an_event_source_beyond_the_bound_survives_and_gets_in_later() {
+async fn event_source_beyond_the_bound_connects_later() {
     let options = BrokerOptions::embedded().set("limits.connections", 3).set("sse.retry_ms", 200);
     let (broker, mut inside) = full_broker(options, 3).await;
     let mut source = EventSource::open(broker.address(), "acme", Connect::default());
@@ -42,13 +42,13 @@ async fn an_event_source_beyond_the_bound_survives_and_gets_in_later() {
     assert!(inside.iter().all(|client| client.end().is_none()), "nobody inside was put out");
     // One place for it, and one for who publishes.
     inside.truncate(1);
-    source.hello().await;
+    source.connected().await;
     broker.publish("acme", "for all").await;
     source.wait_for(DEADLINE, |event| event.data == "for all").await;
 }
 
 #[tokio::test]
-async fn who_wants_a_status_gets_one_and_the_connection_closes() {
+async fn tool_beyond_the_bound_gets_a_status() {
     let options = BrokerOptions::embedded().set("limits.connections", 1);
     let (broker, inside) = full_broker(options, 1).await;
     for (method, target) in [("GET", TARGET), ("GET", &format!("{TARGET}?errors=http")), ("POST", TARGET)] {
@@ -164,13 +164,13 @@ async fn clients_of_a_trusted_proxy_are_counted_by_their_streams() {
 }
 
 #[tokio::test]
-async fn a_rush_is_let_in_little_by_little() {
+async fn rush_of_clients_is_accepted_bit_by_bit() {
     let options = BrokerOptions::embedded().set("limits.connects_per_second", 5).set("sse.retry_ms", 300);
     let broker = Broker::start_ready(options).await;
     let mut rush: Vec<_> =
         (0..15).map(|_| EventSource::open(broker.address(), "acme", Connect::default())).collect();
     for source in &mut rush {
-        source.wait_for(Duration::from_secs(30), crate::support::Event::is_hello).await;
+        source.wait_for(Duration::from_secs(30), crate::support::Event::is_connected).await;
     }
     assert!(refusals(&broker, "connects-per-second").await >= 5.0);
     assert!(rush.iter().all(|source| source.closed().is_none()));

@@ -27,7 +27,7 @@ async fn patient(writer: &str, more: &[(&str, &str)]) -> TestCluster {
 async fn stuck(cluster: &TestCluster, options: Connect) -> SseClient {
     let mut client =
         cluster.broker.connect_with("acme", Connect { receive_buffer: Some(8192), ..options }).await;
-    client.hello().await;
+    client.connected().await;
     client.stop_reading();
     for _ in 0..15 {
         cluster.publish_live("acme", "x".repeat(50_000)).await;
@@ -51,7 +51,7 @@ async fn disconnect(cluster: &TestCluster) {
 }
 
 #[tokio::test]
-async fn client_that_does_not_read_is_gone_soon_after_its_token() {
+async fn stalled_client_is_gone_soon_after_its_token() {
     for writer in ["handoff", "body"] {
         let cluster = patient(writer, &JWT).await;
         // One with less than two seconds left at the first look would be good by the leeway for clocks.
@@ -62,7 +62,7 @@ async fn client_that_does_not_read_is_gone_soon_after_its_token() {
 }
 
 #[tokio::test]
-async fn client_that_does_not_read_is_gone_soon_after_its_disconnect() {
+async fn stalled_client_is_gone_soon_after_its_disconnect() {
     for writer in ["handoff", "body"] {
         let cluster = patient(writer, &[]).await;
         let _client = stuck(&cluster, Connect::default()).await;
@@ -72,7 +72,7 @@ async fn client_that_does_not_read_is_gone_soon_after_its_disconnect() {
 }
 
 #[tokio::test]
-async fn client_that_does_not_read_does_not_hold_a_drain() {
+async fn stalled_client_does_not_hold_a_drain() {
     for writer in ["handoff", "body"] {
         let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "1")];
         let mut cluster = patient(writer, &settings).await;
@@ -94,7 +94,7 @@ async fn client_that_reads_gets_its_whole_end() {
 }
 
 #[tokio::test]
-async fn http2_stream_with_a_shut_window_is_reset_soon_after_its_disconnect() {
+async fn http2_stream_with_shut_window_is_reset_after_its_disconnect() {
     let cluster = patient("handoff", &[]).await;
     let mut frames = FrameConnection::open(cluster.broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     let request = frames.get(1, "acme");
@@ -115,7 +115,7 @@ async fn http2_stream_with_a_shut_window_is_reset_soon_after_its_disconnect() {
 }
 
 #[tokio::test]
-async fn http2_stream_with_a_shut_window_is_reset_beside_moving_ones() {
+async fn http2_stream_with_shut_window_is_reset_beside_moving_ones() {
     let options = BrokerOptions::embedded().set("server.write_timeout_seconds", 1);
     let broker = Broker::start_ready(options.set("sse.heartbeat_seconds", 0.5)).await;
     let mut frames = FrameConnection::open(broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;

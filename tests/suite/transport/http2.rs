@@ -155,10 +155,10 @@ async fn a_drain_ends_the_streams_and_takes_leave() {
 }
 
 #[tokio::test]
-async fn who_begins_and_cancels_is_cut_and_others_keep_receiving() {
+async fn client_that_begins_and_cancels_streams_is_closed() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let mut reader = broker.connect("acme").await;
-    reader.hello().await;
+    reader.connected().await;
     let before = broker.memory_bytes();
     for _ in 0..3 {
         let mut flood = FrameConnection::open(broker.address(), &[]).await;
@@ -183,10 +183,10 @@ async fn who_begins_and_cancels_is_cut_and_others_keep_receiving() {
 }
 
 #[tokio::test]
-async fn floods_of_control_frames_harm_nobody() {
+async fn floods_of_control_frames_harm_no_other_client() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let mut reader = broker.connect("acme").await;
-    reader.hello().await;
+    reader.connected().await;
     let before = broker.memory_bytes();
     for (kind, payload) in [(PING, &[7; 8][..]), (SETTINGS, &[])] {
         let mut flood = FrameConnection::open(broker.address(), &[]).await;
@@ -207,7 +207,7 @@ async fn floods_of_control_frames_harm_nobody() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_cut() {
+async fn endless_head_is_closed() {
     const HEADERS: u8 = 1;
     const CONTINUATION: u8 = 9;
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
@@ -238,10 +238,10 @@ async fn a_head_of_more_than_100_fields_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_bound_is_told_so_and_closed() {
+async fn connection_beyond_the_bound_gets_overloaded_and_closes() {
     let broker = Broker::start_ready(BrokerOptions::embedded().set("limits.connections", 1)).await;
     let mut inside = broker.connect("acme").await;
-    inside.hello().await;
+    inside.connected().await;
     let client = Client::connect(&broker).await;
     let mut body = client.stream().await;
     read_until(&mut body, "\"overloaded\"").await;
@@ -250,7 +250,7 @@ async fn a_connection_beyond_the_bound_is_told_so_and_closed() {
 }
 
 #[tokio::test]
-async fn a_peer_that_gives_no_window_is_cut() {
+async fn peer_without_window_is_closed() {
     const INITIAL_WINDOW_SIZE: u16 = 4;
     let options = BrokerOptions::embedded()
         .set("server.write_timeout_seconds", 1)
@@ -258,7 +258,7 @@ async fn a_peer_that_gives_no_window_is_cut() {
         .set("http2.ping_seconds", 0.2);
     let broker = Broker::start_ready(options).await;
     let mut reader = broker.connect("acme").await;
-    reader.hello().await;
+    reader.connected().await;
     let mut greedy = FrameConnection::open(broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     let request = greedy.get(1, "acme");
     let begun = Instant::now();

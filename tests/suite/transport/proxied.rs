@@ -32,7 +32,7 @@ fn version_2(command: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_proxy_header_tells_the_client() {
+async fn proxy_header_gives_the_client_address() {
     let options = BrokerOptions::embedded().set("server.proxy_protocol", true);
     let broker = Broker::start_ready(options).await;
     let version_1 = b"PROXY TCP6 2001:db8::7 2001:db8::1 4096 443\r\n";
@@ -52,7 +52,7 @@ async fn a_proxy_header_is_believed_from_trusted_proxies_only() {
 }
 
 #[tokio::test]
-async fn a_connection_without_the_header_is_cut() {
+async fn connection_without_the_header_is_closed() {
     let options = BrokerOptions::embedded()
         .set("server.proxy_protocol", true)
         .set("admin.proxy_protocol", false)
@@ -114,7 +114,7 @@ async fn a_real_proxy_speaks_http_2_and_names_its_clients() {
     for _ in 0..5 {
         let mut client = SseClient::connect(proxy.address(), "acme", Connect::default()).await;
         assert_eq!(client.status(), 200);
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     let answer = http::request(proxy.address(), "POST", TARGET, &[], "by HTTP/2").await;

@@ -186,7 +186,7 @@ async fn a_pair_that_is_no_good_leaves_the_one_before() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_cut() {
+async fn plain_text_on_a_tls_port_is_closed() {
     let certificates = Certificates::make();
     let files = Files::holding(&certificates);
     let broker = Broker::start_ready(files.options().set("server.header_timeout_seconds", 0.5)).await;
@@ -203,7 +203,7 @@ async fn what_is_no_tls_is_cut() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_bytes_is_cut_over_tls_too() {
+async fn client_that_takes_no_bytes_over_tls_is_closed() {
     let certificates = Certificates::make();
     let files = Files::holding(&certificates);
     let options =

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::publisher::{LiveShare, Settings, Way};
-use crate::scene::{Clients, Mixed, Setting};
+use crate::setup::{Clients, Mixed, Setting};
 
 /// A broker that stands still keeps those waiting that publish over HTTP.
 pub const WITHOUT_HTTP: [Way; 3] = [Way::Script, Way::Function, Way::Plain];

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_come_apart_however_they_are_cut() {
+    fn chunks_are_decoded_at_any_split() {
         let bytes = b"4\r\nWiki\r\n7;name=value\r\npedia i\r\nB\r\nn \r\nchunks.\r\n0\r\nTrailer: x\r\n\r\n";
         for size in 1..bytes.len() {
             let mut framing = Framing::Chunked(Chunks::default());

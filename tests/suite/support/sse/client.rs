@@ -170,8 +170,8 @@ impl SseClient {
     }
 
     /// The broker's greeting: what is published from now on arrives.
-    pub async fn hello(&mut self) -> Event {
-        self.record.wait_for(DEADLINE, "the hello", Event::is_hello).await
+    pub async fn connected(&mut self) -> Event {
+        self.record.wait_for(DEADLINE, "the hello", Event::is_connected).await
     }
 
     /// The next event of the application.
@@ -279,9 +279,9 @@ impl Reader {
             };
             match read {
                 Ok(0) if self.framing.may_end_here() => break self.end_meant(),
-                Ok(0) => break End::Cut("the connection ended".to_owned()),
+                Ok(0) => break End::Aborted("the connection ended".to_owned()),
                 Ok(count) => self.take(&buffer[..count]),
-                Err(error) => break End::Cut(error.to_string()),
+                Err(error) => break End::Aborted(error.to_string()),
             }
         };
         self.record.update(|seen| seen.end = Some(end));

@@ -35,8 +35,8 @@ impl EventSource {
     }
 
     /// The next greeting of the broker.
-    pub async fn hello(&mut self) -> Event {
-        self.record.wait_for(DEADLINE, "the hello", Event::is_hello).await
+    pub async fn connected(&mut self) -> Event {
+        self.record.wait_for(DEADLINE, "the hello", Event::is_connected).await
     }
 
     /// All events so far, over all connections.
@@ -95,7 +95,7 @@ async fn run(address: SocketAddr, workspace: String, mut options: Connect, recor
 fn failure_for_good(client: &SseClient) -> Option<End> {
     let is_stream = client.header("content-type").split(';').next() == Some("text/event-stream");
     let goes_on = client.status() == 200 && is_stream;
-    (!goes_on).then(|| End::Cut(format!("{} {}", client.status(), client.header("content-type"))))
+    (!goes_on).then(|| End::Aborted(format!("{} {}", client.status(), client.header("content-type"))))
 }
 
 /// Passes the events of a connection on until it ends.

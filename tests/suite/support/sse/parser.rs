@@ -21,14 +21,14 @@ impl Event {
     }
 
     /// Whether it is the broker's greeting, which arrives as a plain message.
-    pub fn is_hello(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         self.kind == "message"
             && serde_json::from_str::<Value>(&self.data).is_ok_and(|data| data["type"] == "connected")
     }
 
     /// Whether it is the application's, and not one of the broker's own.
     pub fn is_from_application(&self) -> bool {
-        !self.kind.starts_with("tidings.") && !self.is_hello()
+        !self.kind.starts_with("tidings.") && !self.is_connected()
     }
 }
 
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn any_line_end_and_any_cut_give_the_same() {
+    fn any_line_end_and_split_give_the_same() {
         let expected = [event("7", "named", "a\nb"), event("8", "message", "c")];
         for end in ["\n", "\r", "\r\n"] {
             let text = ["\u{feff}id: 7", "event: named", "data: a", "data: b", "", "id:8", "data:c", "", ""]

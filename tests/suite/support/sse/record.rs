@@ -16,7 +16,7 @@ pub enum End {
     /// As the server meant it, within an event, which is thereby lost.
     WithinEvent,
     /// By the end of the connection where more was to come.
-    Cut(String),
+    Aborted(String),
 }
 
 /// A growing record.
@@ -101,7 +101,7 @@ impl Record {
         });
         let next = next.await;
         self.check();
-        next.unwrap_or(Err(End::Cut("no deadline is that far".to_owned())))
+        next.unwrap_or(Err(End::Aborted("no deadline is that far".to_owned())))
     }
 
     /// The next event that the test has not taken yet and that fulfils the condition; those before it are thereby

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::member::{Leave, Member, Sight};
+use super::client::{Leave, ScaleClient, Sight};
 use super::patience::Patience;
 
 /// How many sockets tell of themselves at a time.
@@ -54,7 +54,7 @@ pub struct ScaleClients {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
-    members: Vec<Option<Member>>,
+    members: Vec<Option<ScaleClient>>,
     asked: usize,
 }
 
@@ -74,7 +74,7 @@ impl ScaleClients {
     /// A crowd of which everybody has its hello.
     pub fn gathered(address: SocketAddr, workspace: &str, clients: usize) -> Self {
         let mut crowd = Self::of(address);
-        crowd.come(workspace, Coming::in_order(clients), |seen| assert_eq!(seen.what, Sight::Hello));
+        crowd.come(workspace, Coming::in_order(clients), |seen| assert_eq!(seen.what, Sight::Connected));
         crowd
     }
 
@@ -92,7 +92,7 @@ impl ScaleClients {
             "GET /api/workspaces/{workspace}/events{query} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"
         );
         let (mut begun, mut greeted, before) = (0, 0, self.asked);
-        let patience = Patience::for_what("everybody has come");
+        let patience = Patience::waiting_for("everybody has come");
         loop {
             let done = if unanswered { self.asked - before } else { greeted };
             if done == clients {
@@ -103,7 +103,7 @@ impl ScaleClients {
                 begun += 1;
             }
             self.turn(&patience, |seen| {
-                greeted += usize::from(seen.what == Sight::Hello);
+                greeted += usize::from(seen.what == Sight::Connected);
                 see(seen);
             });
         }
@@ -111,7 +111,7 @@ impl ScaleClients {
 
     fn begin(&mut self, request: &str) {
         let number = self.members.len();
-        let mut member = Member::connect(self.address, request.to_owned());
+        let mut member = ScaleClient::connect(self.address, request.to_owned());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(member.socket(), Token(number), interest).expect("wait for a socket");
         self.members.push(Some(member));

@@ -111,7 +111,7 @@ pub enum Seen {
     /// It asked for the stream, with this `Last-Event-ID`.
     Connecting { after: Option<Place> },
     /// It was greeted.
-    Hello { position: Option<Place> },
+    Connected { position: Option<Place> },
     /// An event of a publisher.
     Event { place: Place, tag: Tag },
     /// A sign of life moved its position.
@@ -135,10 +135,10 @@ pub struct ClientTrace {
 
 /// One workspace.
 #[derive(Debug, Clone, Default)]
-pub struct Book {
+pub struct Records {
     /// Of each publisher in the order of its numbers: one event at a time.
     pub attempts: Vec<Attempt>,
-    pub diaries: Vec<ClientTrace>,
+    pub traces: Vec<ClientTrace>,
     /// What the server's log holds in the end, where a server has lost entries that it had acknowledged; `None` where none
     /// has, so that nothing may be excused that way.
     pub survivors: Option<BTreeMap<EntryId, Tag>>,
@@ -148,18 +148,18 @@ pub struct Book {
     pub may_count_as_mixed: bool,
 }
 
-impl Book {
+impl Records {
     /// All that was written down, a line each, to find out how something was lost.
     pub fn lines(&self) -> String {
         let attempts = self.attempts.iter().map(|Attempt { tag, kind, began, ended, outcome }| {
             format!("{:.3} to {:.3}: {kind:?} {tag}: {outcome:?}\n", began.as_secs_f64(), ended.as_secs_f64())
         });
-        let diaries = self.diaries.iter().flat_map(|ClientTrace { client, sightings }| {
+        let traces = self.traces.iter().flat_map(|ClientTrace { client, sightings }| {
             let line = move |Sighting { at, what }: &Sighting| {
                 format!("{client}: {:.3}: {what:?}\n", at.as_secs_f64())
             };
             sightings.iter().map(line)
         });
-        attempts.chain(diaries).collect()
+        attempts.chain(traces).collect()
     }
 }

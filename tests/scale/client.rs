@@ -28,7 +28,7 @@ pub enum Leave {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
     /// The hello of its stream.
-    Hello,
+    Connected,
     /// An event of the backend, by its number.
     Event(u64),
     Heartbeat,
@@ -44,7 +44,7 @@ pub enum Sight {
 
 /// A client.
 #[derive(Debug)]
-pub struct Member {
+pub struct ScaleClient {
     socket: TcpStream,
     /// What is still to be asked.
     request: Option<String>,
@@ -56,7 +56,7 @@ pub struct Member {
     last_chunk: bool,
 }
 
-impl Member {
+impl ScaleClient {
     /// Begins to connect, to send a request when that is done.
     pub fn connect(address: SocketAddr, request: String) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -139,7 +139,7 @@ impl Member {
                 let number = data.strip_prefix(r#"{"number":"#).and_then(|rest| rest.split(',').next());
                 self.coming = Some(match number {
                     Some(number) => Sight::Event(number.parse().expect("a number")),
-                    None => Sight::Hello,
+                    None => Sight::Connected,
                 });
             }
         } else if line == "0\r" {
