@@ -10,7 +10,8 @@ const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Connections beyond the bounds of the public listener that are told to come back later at a time.
 const SURPLUS_CONNECTIONS_MAX: usize = 256;
 
-/// Files of the process itself: listeners, polls, links to Redis and what they resolve, certificates, keys, logs.
+/// Files of the process itself: listeners, polls, links to Redis and what they resolve,
+/// certificates, keys, logs.
 const OWN_FILES: usize = 64;
 
 /// Files of each thread of the engine, at most.
@@ -44,7 +45,8 @@ pub struct TooFewFiles {
     wanted: usize,
 }
 
-/// Raises the limit of open files of this process as far as it may, and returns what holds then; `None`: any number.
+/// Raises the limit of open files of this process as far as it may, and returns what holds then;
+/// `None`: any number.
 #[must_use]
 pub fn raise_limit() -> Option<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -60,7 +62,8 @@ fn saturating(files: u64) -> usize {
 }
 
 impl FileBudget {
-    /// The configured bounds, or what `limit` leaves of them. The operations listener and Redis clients keep their share.
+    /// The configured bounds, or what `limit` leaves of them. The operations listener and Redis
+    /// clients keep their share.
     ///
     /// # Errors
     ///

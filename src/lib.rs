@@ -1,7 +1,8 @@
-//! Tidings, a standalone Server-Sent Events broker. `docs/architecture.md` is the map of this house.
+//! Tidings, a standalone Server-Sent Events broker. `docs/architecture.md` is the map of this
+//! house.
 //!
-//! Events flow one way: [`bus`] (Redis or embedded) → [`hub`] (workspaces, rings, cursors; no I/O) → [`delivery`]
-//! (what a connection gets). [`http`], [`config`] and [`cli`] stand around it.
+//! Events flow one way: [`bus`] (Redis or embedded) → [`hub`] (workspaces, rings, cursors; no I/O)
+//! → [`delivery`] (what a connection gets). [`http`], [`config`] and [`cli`] stand around it.
 
 pub mod bus_handler;
 pub mod cli;

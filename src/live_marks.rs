@@ -1,4 +1,5 @@
-//! Writes the marks of live events that the hub wants: takes the workspaces, and has the bus mark each.
+//! Writes the marks of live events that the hub wants: takes the workspaces, and has the bus mark
+//! each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +20,12 @@ const CONCURRENT: usize = 16;
 /// The first pause before a mark that was not written is tried again; it doubles.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long the marks that are still wanted at the end may take: without them the next node would not know of the last live events.
+/// How long the marks that are still wanted at the end may take: without them the next node would
+/// not know of the last live events.
 const LAST_MARKS: Duration = Duration::from_secs(1);
 
-/// Writes marks until `stop`, and then those that are wanted still. A mark that cannot be written is tried for as long as `patience`;
-/// then the next live event of its workspace wants it anew.
+/// Writes marks until `stop`, and then those that are wanted still. A mark that cannot be written
+/// is tried for as long as `patience`; then the next live event of its workspace wants it anew.
 pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, patience: Duration, stop: CancellationToken) {
     let writer = MarkWriter { hub, bus, patience, log: Throttle::default() };
     let writer = Arc::new(writer);

@@ -1,4 +1,5 @@
-//! One broker process as others see it: who it is, how it is, and whether it should be sent clients.
+//! One broker process as others see it: who it is, how it is, and whether it should be sent
+//! clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -303,8 +303,9 @@ impl Server {
         self.addresses
     }
 
-    /// Serves until `shutdown`, then drains: not ready at once, accepting for a little longer, then ending streams
-    /// spread over the drain's time, unless all is to end at once. Returns when every connection is gone, or was cut because it would not go.
+    /// Serves until `shutdown`, then drains: not ready at once, accepting for a little longer, then
+    /// ending streams spread over the drain's time, unless all is to end at once. Returns when
+    /// every connection is gone, or was cut because it would not go.
     pub async fn run(self, shutdown: impl Future<Output = Shutdown>) -> Ended {
         let stop_accepting = CancellationToken::new();
         let abandon = CancellationToken::new();
@@ -334,7 +335,8 @@ impl Server {
             rest.spawn(certificates.watch(self.certificates_interval, stop_rest.clone()));
         }
 
-        // Each of these ends only when it is told to; without any one of them clients would wait for nothing.
+        // Each of these ends only when it is told to; without any one of them clients would wait
+        // for nothing.
         let (broken, shutdown) = tokio::select! {
             shutdown = shutdown => (false, shutdown),
             _ = &mut connections => (true, Shutdown::Drain),
@@ -514,7 +516,8 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(StartError::Address)
 }
 
-/// Gives up workspaces that nobody came back to, and forgets who has not published lately, again and again.
+/// Gives up workspaces that nobody came back to, and forgets who has not published lately, again
+/// and again.
 async fn sweep(hub: Arc<Hub>, publish_rate: Arc<PublishRate>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     loop {

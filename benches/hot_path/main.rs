@@ -1,5 +1,5 @@
-//! How long the steps take that each event goes through, from its payload to the sockets. What they may take of memory and
-//! writes stands in `tests/budgets`.
+//! How long the steps take that each event goes through, from its payload to the sockets. What they
+//! may take of memory and writes stands in `tests/budgets`.
 
 #![expect(clippy::unwrap_used, reason = "a failed step ends the bench, with a backtrace")]
 

@@ -1,17 +1,20 @@
-//! The least that a server of event streams can do: one `send` for each client and event, and nothing else.
+//! The least that a server of event streams can do: one `send` for each client and event, and
+//! nothing else.
 //!
 //! ```text
 //! floor ADDRESS REDIS_ADDRESS
 //! ```
 //!
-//! It is what `scripts/compare` measures servers against: no server that sends each event to each client by itself can
-//! take less than this takes, on the same machine at the same time. It has one thread and one poller. Each message of a
-//! `workspace:*` channel is framed once, and goes to every client that is there.
+//! It is what `scripts/compare` measures servers against: no server that sends each event to each
+//! client by itself can take less than this takes, on the same machine at the same time. It has one
+//! thread and one poller. Each message of a `workspace:*` channel is framed once, and goes to every
+//! client that is there.
 //!
-//! What it lacks is what makes a server: it does not read requests, whatever a client sends is answered by a stream; it
-//! knows no workspaces, everybody gets everything; it keeps nothing, for nobody who comes back; it has no heartbeats, so
-//! that it learns of a client that has gone by the next event; and a client whose socket buffer is full is cut off, where a
-//! server would keep its place.
+//! What it lacks is what makes a server: it does not read requests, whatever a client sends is
+//! answered by a stream; it knows no workspaces, everybody gets everything; it keeps nothing, for
+//! nobody who comes back; it has no heartbeats, so that it learns of a client that has gone by the
+//! next event; and a client whose socket buffer is full is cut off, where a server would keep its
+//! place.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -129,7 +132,8 @@ impl Floor {
     }
 }
 
-/// An event as it goes out, of `["pmessage", pattern, channel, payload]`; `None` for what else Redis says.
+/// An event as it goes out, of `["pmessage", pattern, channel, payload]`; `None` for what else
+/// Redis says.
 fn chunk(frame: &OwnedFrame) -> Option<Vec<u8>> {
     let OwnedFrame::Array(parts) = frame else { return None };
     let [_, _, _, OwnedFrame::BulkString(payload)] = parts.as_slice() else { return None };

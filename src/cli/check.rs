@@ -31,7 +31,8 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Arguments of `tidings check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Only ask the broker that runs with this configuration whether it is alive, as a container's health check does
+    /// Only ask the broker that runs with this configuration whether it is alive, as a container's
+    /// health check does
     ///
     /// The configuration has to be the one that `tidings serve` has: give both the same flags, or
     /// set TIDINGS_CONFIG and other variables where both see them. Only admin.listen counts.
@@ -66,7 +67,8 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
     })
 }
 
-/// Whether the limit of open files, which a broker raises as this command does, leaves room for the configured bounds.
+/// Whether the limit of open files, which a broker raises as this command does, leaves room for the
+/// configured bounds.
 fn open_files(config: &Config) -> Finding {
     const WHAT: &str = "open files";
     let budget = match FileBudget::new(config, files::raise_limit()) {

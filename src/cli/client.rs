@@ -127,7 +127,8 @@ pub(super) async fn json_body(response: Response<Incoming>) -> Result<Value, Str
     Ok(serde_json::from_slice(&body.to_bytes()).unwrap_or_default())
 }
 
-/// The token in the environment, where other users of the machine cannot see it as they can see arguments.
+/// The token in the environment, where other users of the machine cannot see it as they can see
+/// arguments.
 fn authorization() -> Result<Option<HeaderValue>, CommandFailure> {
     let Ok(token) = std::env::var(TOKEN_VARIABLE) else { return Ok(None) };
     let mut header = HeaderValue::try_from(format!("Bearer {}", token.trim()))

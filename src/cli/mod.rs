@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Exit codes: 0 success; 1 the command failed, or `check` found something to fix; 2 wrong usage or configuration;
-//! 128 + the signal's number when `serve` was told a second time to stop.
+//! Exit codes: 0 success; 1 the command failed, or `check` found something to fix; 2 wrong usage or
+//! configuration; 128 + the signal's number when `serve` was told a second time to stop.
 
 mod bench;
 mod check;
@@ -27,10 +27,11 @@ const FAILURE: u8 = 1;
 /// Wrong usage or configuration; also what clap exits with.
 const USAGE: u8 = 2;
 
-/// Tidings streams what a backend writes to Redis to every browser that has the workspace open, as Server-Sent Events.
+/// Tidings streams what a backend writes to Redis to every browser that has the workspace open, as
+/// Server-Sent Events.
 ///
-/// Without a command it serves. Without a configured Redis it runs a bus of its own, so that one command is enough to
-/// try it.
+/// Without a command it serves. Without a configured Redis it runs a bus of its own, so that one
+/// command is enough to try it.
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, after_help = AFTER_HELP)]
 pub struct Cli {
@@ -55,7 +56,8 @@ struct GlobalOptions {
     listen: Option<String>,
     /// Use this Redis server: redis://…, rediss://… or redis+unix:///… [redis.url]
     ///
-    /// An address with a password belongs in TIDINGS__REDIS__URL or in a file: other users of the machine can see arguments.
+    /// An address with a password belongs in TIDINGS__REDIS__URL or in a file: other users of the
+    /// machine can see arguments.
     #[arg(long, global = true, value_name = "URL")]
     redis: Option<String>,
 }

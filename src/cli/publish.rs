@@ -28,7 +28,8 @@ pub(super) struct PublishArgs {
     payload: Option<String>,
     /// Publish through the broker at this address, such as http://127.0.0.1:8080/api
     ///
-    /// Without it the event goes straight to the configured Redis, or, where there is none, to the broker on this machine.
+    /// Without it the event goes straight to the configured Redis, or, where there is none, to the
+    /// broker on this machine.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Publish once, however often this is called with the same key within five minutes

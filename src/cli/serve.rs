@@ -81,7 +81,8 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFail
     Ok(())
 }
 
-/// Has the certificate and the files of keys read again at each SIGHUP, which ends no program that watches for it.
+/// Has the certificate and the files of keys read again at each SIGHUP, which ends no program that
+/// watches for it.
 async fn reload(
     mut hangups: Signal,
     certificates: Option<Arc<Certificates>>,
@@ -98,7 +99,8 @@ async fn reload(
     }
 }
 
-/// Whether a signal is Ctrl-C on a terminal: then somebody waits for the end, and supervisors send another signal.
+/// Whether a signal is Ctrl-C on a terminal: then somebody waits for the end, and supervisors send
+/// another signal.
 fn is_from_terminal(number: u8) -> bool {
     number == INTERRUPT && std::io::stdin().is_terminal()
 }
@@ -111,7 +113,8 @@ const INTERRUPT: u8 = 2;
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Signals that other daemons take for orders, such as opening their logs anew. Unwatched, they end a process.
+    /// Signals that other daemons take for orders, such as opening their logs anew. Unwatched, they
+    /// end a process.
     _ignored: [Signal; 2],
 }
 

@@ -1,4 +1,5 @@
-//! `tidings tail`: an SSE client that behaves as a browser's EventSource does (WHATWG HTML, section 9.2).
+//! `tidings tail`: an SSE client that behaves as a browser's EventSource does (WHATWG HTML, section
+//! 9.2).
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use super::{CommandFailure, GlobalOptions, block_on, output};
 use tidings_event::spread;
 use tidings_event::workspace::WorkspaceId;
 
-/// A stream that has been silent for this long is taken for dead: heartbeats come every 15 seconds by default, and rarely
-/// does anyone configure more than a minute.
+/// A stream that has been silent for this long is taken for dead: heartbeats come every 15 seconds
+/// by default, and rarely does anyone configure more than a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
 /// The pause before a reconnect while no stream has said otherwise.
@@ -45,8 +46,8 @@ pub(super) struct TailArgs {
     /// Print the id of each event and a tab before its payload
     #[arg(long, conflicts_with = "json")]
     ids: bool,
-    /// Begin with what was logged at or after a time: how long ago (90s, 30m, 1h), milliseconds since 1970, or RFC 3339
-    /// such as 2026-11-22T10:00:00Z
+    /// Begin with what was logged at or after a time: how long ago (90s, 30m, 1h), milliseconds
+    /// since 1970, or RFC 3339 such as 2026-11-22T10:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "last_event_id")]
     since: Option<String>,
     /// Begin with the newest N logged events
@@ -127,7 +128,8 @@ impl<'a> Tail<'a> {
         };
         match response.status() {
             StatusCode::OK => {}
-            // An intermediary in trouble, which passes; an EventSource would give up here, a tool need not.
+            // An intermediary in trouble, which passes; an EventSource would give up here, a tool
+            // need not.
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 return Ok(TailEnd::Again(format!("the answer was {status}")));
             }
@@ -161,7 +163,8 @@ impl<'a> Tail<'a> {
         }
     }
 
-    /// The query of a request. Where to begin is asked for only until the stream itself has said where it is.
+    /// The query of a request. Where to begin is asked for only until the stream itself has said
+    /// where it is.
     fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::from("?"));
         if let Some(types) = &self.args.types {
@@ -178,7 +181,8 @@ impl<'a> Tail<'a> {
         query.finish()
     }
 
-    /// Prints an event: payloads to standard output, the broker's own words to standard error, unless all is wanted.
+    /// Prints an event: payloads to standard output, the broker's own words to standard error,
+    /// unless all is wanted.
     fn print(&mut self, event: &Sse) -> Result<ControlFlow<()>, CommandFailure> {
         let data = event.data.as_deref().unwrap_or_default();
         let name = event.event.as_deref();
@@ -203,7 +207,8 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// A time in the past as the broker takes it. `text` is a length of time before `now`, or what the broker takes already.
+/// A time in the past as the broker takes it. `text` is a length of time before `now`, or what the
+/// broker takes already.
 fn since(text: &str, now: Timestamp) -> String {
     let ago = text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive);
     // A plain number is milliseconds since 1970, to the broker.

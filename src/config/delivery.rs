@@ -5,7 +5,8 @@ use std::thread::available_parallelism;
 
 use serde::Deserialize;
 
-/// The most threads that are taken where their number is not configured. Few write much: it is the kernel that takes the time.
+/// The most threads that are taken where their number is not configured. Few write much: it is the
+/// kernel that takes the time.
 const SHARDS_DEFAULT_MAX: usize = 4;
 
 /// `[delivery]`: who writes streams to their sockets.

@@ -1,5 +1,5 @@
-//! What can be wrong with a configuration. Every problem names where it stands; a value is shown only after the masking
-//! of [`secret`](super::secret).
+//! What can be wrong with a configuration. Every problem names where it stands; a value is shown
+//! only after the masking of [`secret`](super::secret).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use super::load::EffectiveValue;
 use super::source::Source;
 
-/// Why a configuration was refused: everything that is wrong with it. `Display` gives one line for each problem.
+/// Why a configuration was refused: everything that is wrong with it. `Display` gives one line for
+/// each problem.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<ConfigProblem>,

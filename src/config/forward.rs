@@ -5,9 +5,9 @@ use http::HeaderName;
 use super::validate::Checks;
 use super::{AuthMethod, AuthMode, Config};
 
-/// Whether the name of a request header may be listed in `auth.forward.headers`. Those that concern one connection
-/// (RFC 9110 section 7.6.1) or the message itself are not the client's to give, and those that the broker sets must not
-/// come from a client.
+/// Whether the name of a request header may be listed in `auth.forward.headers`. Those that concern
+/// one connection (RFC 9110 section 7.6.1) or the message itself are not the client's to give, and
+/// those that the broker sets must not come from a client.
 fn is_passable(name: &str) -> bool {
     const OWN: [&str; 15] = [
         "accept",

@@ -1,9 +1,10 @@
-//! The configuration: one struct a section of `config/default.toml`, where each key is explained. A section that only one
-//! crate reads is a struct of that crate.
+//! The configuration: one struct a section of `config/default.toml`, where each key is explained. A
+//! section that only one crate reads is a struct of that crate.
 //!
-//! [`Sources::load`] lays the file, the environment and the flags over the defaults and gives [`Loaded`]: the checked
-//! [`Config`] and, for `tidings config`, where each value comes from. Or it gives a [`ConfigError`] with everything that
-//! is wrong. The keys themselves are read out of `config/default.toml` by [`mod@reference`].
+//! [`Sources::load`] lays the file, the environment and the flags over the defaults and gives
+//! [`Loaded`]: the checked [`Config`] and, for `tidings config`, where each value comes from. Or it
+//! gives a [`ConfigError`] with everything that is wrong. The keys themselves are read out of
+//! `config/default.toml` by [`mod@reference`].
 
 use std::net::SocketAddr;
 

@@ -1,8 +1,8 @@
-//! The reference of all keys, read out of the comments of `config/default.toml`: keys, defaults and meanings are written
-//! there, and nowhere a second time. `docs/configuration.md` is made from it.
+//! The reference of all keys, read out of the comments of `config/default.toml`: keys, defaults and
+//! meanings are written there, and nowhere a second time. `docs/configuration.md` is made from it.
 //!
-//! The file keeps to a plain form, which tests hold it to: one line a setting, its meaning in the comment lines directly
-//! above it.
+//! The file keeps to a plain form, which tests hold it to: one line a setting, its meaning in the
+//! comment lines directly above it.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! The configuration in force, as `tidings config` prints it. Secrets are masked when a configuration is loaded; what is
-//! shown here has none.
+//! The configuration in force, as `tidings config` prints it. Secrets are masked when a
+//! configuration is loaded; what is shown here has none.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Loading as a whole: layers, every class of error with its exact message, and that no secret is ever shown.
+//! Loading as a whole: layers, every class of error with its exact message, and that no secret is
+//! ever shown.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

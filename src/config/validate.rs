@@ -1,4 +1,5 @@
-//! Checks of values whose types are right: what each key takes, and which values do not go together.
+//! Checks of values whose types are right: what each key takes, and which values do not go
+//! together.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,17 +17,19 @@ use tidings_settings::Seconds;
 mod credentials;
 mod jwt;
 
-/// What an event needs in a ring and in a buffer on top of its payload: the head of its frame, with room to spare.
+/// What an event needs in a ring and in a buffer on top of its payload: the head of its frame, with
+/// room to spare.
 const FRAME_HEAD_BYTES: usize = 1024;
 
 /// The most connections that make sense to ask for, well above the file descriptors of a machine.
 const CONNECTIONS_MAX: usize = 10_000_000;
 
-/// The shortest password, in characters, where others can try. The listener does not slow down guessing, so the password has to.
+/// The shortest password, in characters, where others can try. The listener does not slow down
+/// guessing, so the password has to.
 const PASSWORD_CHARACTERS_MIN: usize = 16;
 
-/// Linux keeps the idle time of TCP keepalive in whole seconds and takes no more than this (`tcp(7)`); a third of it,
-/// the interval, must be at least one second.
+/// Linux keeps the idle time of TCP keepalive in whole seconds and takes no more than this
+/// (`tcp(7)`); a third of it, the interval, must be at least one second.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 3..=32_767;
 
 /// Everything that is wrong with a configuration whose values stand in `values`.
@@ -342,8 +345,8 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// A value by its key. A rule for a key that does not exist is a defect, whether the rule holds or not: so no such
-    /// rule gets past the first load.
+    /// A value by its key. A rule for a key that does not exist is a defect, whether the rule holds
+    /// or not: so no such rule gets past the first load.
     fn find(&mut self, key: &str) -> Option<&'a EffectiveValue> {
         let found = self.values.iter().find(|value| value.key == key);
         if found.is_none() {

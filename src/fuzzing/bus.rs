@@ -14,7 +14,8 @@ use tidings_event::envelope::Message;
 
 const YEAR_SECONDS: u64 = 31_536_000;
 
-/// The envelope: a message is told apart as it was written, and any payload is wrapped and unwrapped unchanged.
+/// The envelope: a message is told apart as it was written, and any payload is wrapped and
+/// unwrapped unchanged.
 pub fn envelope(data: &[u8]) {
     let message = Bytes::copy_from_slice(data);
     match form::parse(&message) {
@@ -23,7 +24,8 @@ pub fn envelope(data: &[u8]) {
         Ok(Message::Logged { id, previous, payload, to }) => {
             assert!(previous < id, "{previous} is not before {id}");
             let written = form::encode(id, previous, &payload, to.as_deref());
-            // An audience has several spellings in JSON, and words that are not known may stand behind it; the rest has one.
+            // An audience has several spellings in JSON, and words that are not known may stand
+            // behind it; the rest has one.
             let head = written.split(|&byte| byte == b'\n').next().unwrap_or_default();
             let has_words = message.strip_prefix(head).is_some_and(|rest| rest.starts_with(b" "));
             assert!(to.is_some() || has_words || written == message, "an envelope has one spelling");
@@ -38,9 +40,9 @@ pub fn envelope(data: &[u8]) {
     assert_eq!(form::parse(&wrapped), Ok(unwrapped));
 }
 
-/// The embedded bus' requests: how bytes are cut into packets changes nothing of what they say; what was read is written and
-/// read again the same; and a client that has yet to give a password gets no large command in. The first byte says how
-/// the others are cut.
+/// The embedded bus' requests: how bytes are cut into packets changes nothing of what they say;
+/// what was read is written and read again the same; and a client that has yet to give a password
+/// gets no large command in. The first byte says how the others are cut.
 pub fn resp_requests(data: &[u8]) {
     let Some((&cut, bytes)) = data.split_first() else { return };
     let (whole, refused) = decode([bytes], false);
@@ -92,7 +94,8 @@ fn write(request: &[Bytes]) -> Vec<u8> {
     bytes
 }
 
-/// An order: one that is taken names somebody, keeps nobody away for more than a year, and ends a single stream only once.
+/// An order: one that is taken names somebody, keeps nobody away for more than a year, and ends a
+/// single stream only once.
 pub fn order(data: &[u8]) {
     let Ok(order) = ControlCommand::parse(data) else { return };
     assert!(!order.selector.is_empty());

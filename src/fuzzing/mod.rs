@@ -1,7 +1,9 @@
-//! What holds for every input, however hostile: one function for each thing that the network can write to.
+//! What holds for every input, however hostile: one function for each thing that the network can
+//! write to.
 //!
-//! Each takes any bytes and panics where a property does not hold. The fuzzer in `fuzz/` calls them, and so do the tests
-//! below, with the same corpus and mutations of it. They are in no other build.
+//! Each takes any bytes and panics where a property does not hold. The fuzzer in `fuzz/` calls
+//! them, and so do the tests below, with the same corpus and mutations of it. They are in no other
+//! build.
 //!
 //! | module | what is fed |
 //! | --- | --- |

@@ -19,8 +19,9 @@ const HOST_BYTES_MAX: usize = 261;
 
 static NETWORKS: LazyLock<Vec<IpNet>> = LazyLock::new(|| vec![IpNet::from(PROXY)]);
 
-/// `Forwarded` and `X-Forwarded-For`, one header a line: what is taken from them is bounded and of the form that it should have, and
-/// nothing that a client writes hides the address that a trusted proxy adds behind it.
+/// `Forwarded` and `X-Forwarded-For`, one header a line: what is taken from them is bounded and of
+/// the form that it should have, and nothing that a client writes hides the address that a trusted
+/// proxy adds behind it.
 pub fn forwarded(data: &[u8]) {
     for (header, name, client) in [
         (ForwardedHeader::Forwarded, FORWARDED, format!("for={CLIENT}")),
@@ -45,8 +46,8 @@ pub fn forwarded(data: &[u8]) {
             |peer, headers: &HeaderMap| proxies.client(peer, false, &Uri::from_static("/"), headers).address;
         assert_eq!(address(CLIENT, &headers), CLIENT, "who is no proxy is believed nothing");
 
-        // The proxy adds to the last line. A quote that the client left open hides what is added, and then only the
-        // proxy is known.
+        // The proxy adds to the last line. A quote that the client left open hides what is added,
+        // and then only the proxy is known.
         if let Some(last) = lines.last() {
             let line = [last.as_bytes(), b", ", client.as_bytes()].concat();
             let mut headers = headers.clone();

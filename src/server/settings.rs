@@ -14,7 +14,8 @@ use tidings_delivery::engine::{EngineSettings, LogBounds};
 use tidings_hub::{HubSettings, LiveEvents};
 use tidings_limits::StreamLimits;
 
-/// What the limit of open files leaves of the configured bounds, once it is raised as far as it may be.
+/// What the limit of open files leaves of the configured bounds, once it is raised as far as it may
+/// be.
 pub(super) fn files(config: &Config) -> Result<FileBudget, TooFewFiles> {
     let budget = FileBudget::new(config, files::raise_limit())?;
     if budget.is_cut() {
@@ -54,7 +55,8 @@ pub(super) fn public_admission(config: &Config, files: &FileBudget) -> Connectio
     }
 }
 
-/// Who may have a connection on the operations listener: connections on which nothing is asked keep no probe out.
+/// Who may have a connection on the operations listener: connections on which nothing is asked keep
+/// no probe out.
 pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
     ConnectionGateSettings {
         connections: files.admin,
@@ -65,7 +67,8 @@ pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
     }
 }
 
-/// Questions to the app of one client address at a time: a quarter of all that may be asked and wait.
+/// Questions to the app of one client address at a time: a quarter of all that may be asked and
+/// wait.
 pub(super) fn askers_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
     let share = config.concurrent.saturating_add(config.queue).div_ceil(4);
     u32::try_from(share).ok().and_then(NonZeroU32::new)

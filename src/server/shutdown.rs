@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long connections may take to end after the last stream was told to. With the default delay and window, all of it is over within the
-/// ten seconds after which container runtimes kill.
+/// How long connections may take to end after the last stream was told to. With the default delay
+/// and window, all of it is over within the ten seconds after which container runtimes kill.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_millis(1500);
 
 /// How a server is told to stop.

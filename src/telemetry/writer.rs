@@ -1,4 +1,5 @@
-//! A bounded queue of lines with a thread that writes them, so that no caller ever waits for the reader of the log.
+//! A bounded queue of lines with a thread that writes them, so that no caller ever waits for the
+//! reader of the log.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -44,8 +45,9 @@ struct LineQueue {
 }
 
 impl BackgroundWriter {
-    /// Starts the thread, which ends with the process. After lines were dropped and others could be written again, it calls
-    /// `report` with how many were dropped; what `report` writes is always queued.
+    /// Starts the thread, which ends with the process. After lines were dropped and others could be
+    /// written again, it calls `report` with how many were dropped; what `report` writes is always
+    /// queued.
     ///
     /// # Errors
     ///
@@ -70,7 +72,8 @@ impl BackgroundWriter {
         self.0.filled.notify_one();
     }
 
-    /// Waits until everything that was queued is written or dropped; `false` when it is not within the time.
+    /// Waits until everything that was queued is written or dropped; `false` when it is not within
+    /// the time.
     pub(super) fn flush(&self, longest: Duration) -> bool {
         let mut queue = self.0.queue.lock();
         let waited = self.0.settled.wait_while_for(&mut queue, |queue| !queue.is_settled(), longest);
@@ -140,7 +143,8 @@ impl WriterShared {
     }
 }
 
-/// Writes lines and returns those that could not be written. `is_torn`: the last written line has no end yet.
+/// Writes lines and returns those that could not be written. `is_torn`: the last written line has
+/// no end yet.
 fn write_lines<'a>(target: &impl AsFd, lines: &'a [u8], is_torn: &mut bool) -> &'a [u8] {
     if *is_torn && write_bytes(target, b"\n").is_err() {
         return lines;
@@ -152,7 +156,8 @@ fn write_lines<'a>(target: &impl AsFd, lines: &'a [u8], is_torn: &mut bool) -> &
     lost
 }
 
-/// Writes all bytes, for however long it takes; otherwise returns how many were written before an error.
+/// Writes all bytes, for however long it takes; otherwise returns how many were written before an
+/// error.
 fn write_bytes(target: &impl AsFd, bytes: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while written < bytes.len() {

@@ -1,7 +1,8 @@
-//! How often an event takes memory on its way from the bus to the sockets of its workspace, through the engine.
+//! How often an event takes memory on its way from the bus to the sockets of its workspace, through
+//! the engine.
 //!
-//! What a client and what a delivery takes is the same figure twice: were it more than nothing for either, it would differ
-//! between few clients and many, to whom the same events go.
+//! What a client and what a delivery takes is the same figure twice: were it more than nothing for
+//! either, it would differ between few clients and many, to whom the same events go.
 
 use bytes::Bytes;
 use tidings_event::UserId;
@@ -55,7 +56,8 @@ impl Case {
         (0..clients).filter(gets).count() as u64
     }
 
-    /// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at a time.
+    /// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at
+    /// a time.
     fn takes(&self, clients: usize, burst: usize) -> usize {
         let mut shard_harness = ShardHarness::new();
         let workspace = WorkspaceId::parse("acme").unwrap();
@@ -91,7 +93,8 @@ impl Case {
     fn check(&self) {
         for burst in [1, 64] {
             let (few, many) = (self.takes(FEW, burst), self.takes(MANY, burst));
-            // The shard's inbox takes memory for some dozens of words at a time, so it may do so once more or less.
+            // The shard's inbox takes memory for some dozens of words at a time, so it may do so
+            // once more or less.
             assert!(
                 few.abs_diff(many) <= 1,
                 "{few} with {FEW} clients, {many} with {MANY}, {burst} at a time"
@@ -145,8 +148,8 @@ fn events_of_changing_audiences_take_no_memory_for_a_client() {
     Case { view: ann_or_ben, to, most: 11.6, ..PLAIN }.check();
 }
 
-/// Who has a filter is woken and read for alone: that takes a word in the inbox, which has memory for some dozens of them
-/// at a time, and no more.
+/// Who has a filter is woken and read for alone: that takes a word in the inbox, which has memory
+/// for some dozens of them at a time, and no more.
 #[test]
 fn client_with_a_filter_takes_eight_bytes_more() {
     let _alone = ALONE.lock();

@@ -1,5 +1,5 @@
-//! How often a delivery takes memory where the HTTP server writes it. What the server itself takes for its buffers is not
-//! counted here.
+//! How often a delivery takes memory where the HTTP server writes it. What the server itself takes
+//! for its buffers is not counted here.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -56,8 +56,8 @@ impl Client {
     }
 }
 
-/// How often memory is taken while [`EVENTS`] events for some users go to so many clients with the same view, `burst` of them at
-/// a time.
+/// How often memory is taken while [`EVENTS`] events for some users go to so many clients with the
+/// same view, `burst` of them at a time.
 fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize) -> usize {
     let shard_harness = ShardHarness::new();
     let workspace = WorkspaceId::parse("acme").unwrap();

@@ -33,8 +33,8 @@ impl WriteClients {
         Self { shard_harness, workspace, publisher: Publisher::default() }
     }
 
-    /// How many writes it takes until events, published while the shard is busy, have made so many deliveries. Each has its
-    /// audience.
+    /// How many writes it takes until events, published while the shard is busy, have made so many
+    /// deliveries. Each has its audience.
     fn writes(&mut self, audiences: &[&[&str]], deliveries: u64) -> u64 {
         let messages: Vec<Bytes> = audiences.iter().map(|users| self.publisher.logged("{}", users)).collect();
         let before = self.shard_harness.streams.metrics.socket_writes.get();

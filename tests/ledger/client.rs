@@ -1,4 +1,5 @@
-//! An EventSource with a trace. Each time it reconnects it goes to another broker, as a load balancer may send it.
+//! An EventSource with a trace. Each time it reconnects it goes to another broker, as a load
+//! balancer may send it.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -26,8 +27,8 @@ pub enum Route {
     Next(usize),
     /// To any.
     Random,
-    /// To the one that this names. All clients of a workspace share it, and whichever loses its connection first moves
-    /// them all to the next one.
+    /// To the one that this names. All clients of a workspace share it, and whichever loses its
+    /// connection first moves them all to the next one.
     Together(Arc<AtomicUsize>),
     /// Always to this one.
     Only(usize),
@@ -37,7 +38,8 @@ pub enum Route {
 #[derive(Debug, Clone)]
 pub struct Habits {
     pub route: Route,
-    /// It leaves a connection on which nothing came for this long, and waits no longer for an answer.
+    /// It leaves a connection on which nothing came for this long, and waits no longer for an
+    /// answer.
     pub patience: Option<Duration>,
     /// It leaves by itself after a time between these.
     pub stay: Option<Range<Duration>>,

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::records::{Attempt, EntryId, Kind, Moment, Outcome, Records, Tag};
 
-/// How long a client may have had something later than a missing live event, connected, before it is told.
+/// How long a client may have had something later than a missing live event, connected, before it
+/// is told.
 ///
-/// A node that was cut off sends what the log holds before it tells of the interruption. A node that resumes a client from
-/// the log looks for live events at once and once more some seconds later.
+/// A node that was cut off sends what the log holds before it tells of the interruption. A node
+/// that resumes a client from the log looks for live events at once and once more some seconds
+/// later.
 const LATE_MAX: Duration = Duration::from_secs(6);
 
 /// An event that was acknowledged.
@@ -88,7 +90,8 @@ impl Facts {
         attempts.sort_by_key(|attempt| attempt.tag);
         let mut lives: Vec<Moment> = Vec::new();
         let mut acknowledged = Vec::new();
-        // Of the publisher whose attempts are looked at: its last place, and the life that it is in.
+        // Of the publisher whose attempts are looked at: its last place, and the life that it is
+        // in.
         let (mut publisher, mut last, mut life) = (None, EntryId::default(), 0);
         for attempt in attempts {
             if publisher.replace(attempt.tag.publisher) != Some(attempt.tag.publisher) {
@@ -155,9 +158,10 @@ impl Facts {
 
     /// Whether a reset tells that a durable event may be missing.
     ///
-    /// Ids order the entries of one history of the log: what is told is what lies after `from`, up to `head`. Where the
-    /// server lost the entry at `from`, or the log's ids began anew, the ids after it may begin anywhere; there the order
-    /// of publishing counts: what was published after the event at `from`, and is in the log up to `head` or was lost too.
+    /// Ids order the entries of one history of the log: what is told is what lies after `from`, up
+    /// to `head`. Where the server lost the entry at `from`, or the log's ids began anew, the ids
+    /// after it may begin anywhere; there the order of publishing counts: what was published after
+    /// the event at `from`, and is in the log up to `head` or was lost too.
     pub fn covers(&self, reset: &Reset, event: &Fact, logged: Logged) -> bool {
         if event.began >= reset.at {
             return false;
@@ -177,11 +181,13 @@ impl Facts {
         logged.gone && event.began < reset.at && self.breaks(reset)
     }
 
-    /// Whether a reset tells that a live event may be missing. `passed` is `None` where the client has nothing later.
+    /// Whether a reset tells that a live event may be missing. `passed` is `None` where the client
+    /// has nothing later.
     ///
-    /// A live event has no place that others could name. It may be missing between two events that the client has, so
-    /// either the client is told before it has the later one, or the span that it is told reaches back to before that; or it
-    /// is told soon after, on the same connection, or on another one if the word is `live-events`.
+    /// A live event has no place that others could name. It may be missing between two events that
+    /// the client has, so either the client is told before it has the later one, or the span that
+    /// it is told reaches back to before that; or it is told soon after, on the same connection, or
+    /// on another one if the word is `live-events`.
     pub fn covers_live(reset: &Reset, event: &Fact, passed: Option<&Passed>) -> bool {
         if event.began >= reset.at {
             return false;

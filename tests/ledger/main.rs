@@ -1,8 +1,9 @@
 //! The loss ledger: the proof that no event is lost in silence.
 //!
-//! Publishers number their events and write down what was acknowledged; clients write down what they got and what they
-//! were told; a scenario breaks something meanwhile. At the end [`verdict`] compares the two. A line of sums for each
-//! scenario goes to stderr past the test harness, so that it shows where tests pass.
+//! Publishers number their events and write down what was acknowledged; clients write down what
+//! they got and what they were told; a scenario breaks something meanwhile. At the end [`verdict`]
+//! compares the two. A line of sums for each scenario goes to stderr past the test harness, so that
+//! it shows where tests pass.
 //!
 //! | part | what it is |
 //! | --- | --- |

@@ -1,5 +1,5 @@
-//! Publishes numbered events to one workspace, one after the other, in every way there is, and writes down what was
-//! acknowledged. Several publishers may share a workspace.
+//! Publishes numbered events to one workspace, one after the other, in every way there is, and
+//! writes down what was acknowledged. Several publishers may share a workspace.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ pub struct Settings {
     pub padding: usize,
     /// How many events a log keeps.
     pub retention: usize,
-    /// How many seconds a log keeps an event, and an idle log itself; for scripts and functions, the broker has a setting.
+    /// How many seconds a log keeps an event, and an idle log itself; for scripts and functions,
+    /// the broker has a setting.
     pub retention_seconds: u64,
     /// Whether nothing is published before the pace is set.
     pub waits: bool,
@@ -221,7 +222,8 @@ impl FinalPublisher {
         let outcome = outcome.await.unwrap_or(Outcome::Unknown);
         let ended = self.opened.elapsed();
         if outcome == Outcome::Unknown {
-            // What was written to it may be answered yet, and must not be taken for another's answer.
+            // What was written to it may be answered yet, and must not be taken for another's
+            // answer.
             self.connection = None;
         }
         self.attempts.lock().push(Attempt { tag, kind, began, ended, outcome });

@@ -21,7 +21,8 @@ impl fmt::Display for EntryId {
 impl FromStr for EntryId {
     type Err = String;
 
-    /// Takes an `id:` of a stream; what a node adds behind the two numbers says nothing about the log.
+    /// Takes an `id:` of a stream; what a node adds behind the two numbers says nothing about the
+    /// log.
     fn from_str(text: &str) -> Result<Self, String> {
         let numbers = text.split_once('-').and_then(|(milliseconds, rest)| {
             let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
@@ -54,7 +55,8 @@ impl From<EntryId> for Place {
     }
 }
 
-/// The name of an event of a workspace. Each publisher numbers its events, durable and live ones together, from 1.
+/// The name of an event of a workspace. Each publisher numbers its events, durable and live ones
+/// together, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag {
     pub publisher: usize,
@@ -91,7 +93,8 @@ pub struct Attempt {
 pub enum Outcome {
     /// The event is in the log, at this place.
     Acknowledged(EntryId),
-    /// The server sent the live event to so many subscribers. Where there was none, no node heard it.
+    /// The server sent the live event to so many subscribers. Where there was none, no node heard
+    /// it.
     Heard(u64),
     /// It surely was not published.
     Failed,
@@ -139,12 +142,14 @@ pub struct Records {
     /// Of each publisher in the order of its numbers: one event at a time.
     pub attempts: Vec<Attempt>,
     pub traces: Vec<ClientTrace>,
-    /// What the server's log holds in the end, where a server has lost entries that it had acknowledged; `None` where none
-    /// has, so that nothing may be excused that way.
+    /// What the server's log holds in the end, where a server has lost entries that it had
+    /// acknowledged; `None` where none has, so that nothing may be excused that way.
     pub survivors: Option<BTreeMap<EntryId, Tag>>,
-    /// From when to when a broker was about to be killed. What only one node could hear meanwhile, it may not have heard.
+    /// From when to when a broker was about to be killed. What only one node could hear meanwhile,
+    /// it may not have heard.
     pub deaths: Vec<(Moment, Moment)>,
-    /// Whether nodes cannot find out that the workspace carries no live events, and have to say that it may.
+    /// Whether nodes cannot find out that the workspace carries no live events, and have to say
+    /// that it may.
     pub may_count_as_mixed: bool,
 }
 

@@ -15,7 +15,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A setup of the brokers that the setting wants, or of one with a bus of its own, and its server.
+    /// A setup of the brokers that the setting wants, or of one with a bus of its own, and its
+    /// server.
     pub async fn open(bus: Bus, name: &str, setting: Setting) -> (Self, Setup) {
         match bus {
             Bus::Redis => {

@@ -19,15 +19,16 @@ use super::verdict::Verdict;
 
 /// How long clients may take to have everything, after all is well again.
 const CATCH_UP: Duration = Duration::from_secs(40);
-/// After this long without reaching all clients, another last event is published: a client that was told by a reset that
-/// it missed the former one gets this one.
+/// After this long without reaching all clients, another last event is published: a client that was
+/// told by a reset that it missed the former one gets this one.
 const LAST_EVENT_PAUSE: Duration = Duration::from_secs(3);
 
 /// How long a reset that is late may take to come, where events that are missing may still be told.
 const LATE_RESETS: Duration = Duration::from_secs(8);
 /// How long a broker may have had messages in its sockets when it is killed.
 const UNREAD: Duration = Duration::from_millis(300);
-/// A client with patience leaves a broker of which nothing came for this long. Heartbeats come every second.
+/// A client with patience leaves a broker of which nothing came for this long. Heartbeats come
+/// every second.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Which brokers the clients of a workspace go to.
@@ -48,7 +49,8 @@ pub struct Mixed {
     /// In each workspace.
     pub clients: usize,
     pub go: Clients,
-    /// One more client stays on the first broker: whatever happens to the others, that node hears every live event.
+    /// One more client stays on the first broker: whatever happens to the others, that node hears
+    /// every live event.
     pub resident: bool,
     /// Clients leave by themselves after a time between these.
     pub stay: Option<Range<Duration>>,
@@ -149,7 +151,8 @@ impl Setup {
         (redis, setup)
     }
 
-    /// The same on a server that stands already: brokers that know how to find it, and its address for publishers.
+    /// The same on a server that stands already: brokers that know how to find it, and its address
+    /// for publishers.
     pub async fn open_on(name: &str, setting: Setting, options: BrokerOptions, url: &str) -> Self {
         let options = vec![options; setting.nodes];
         Self::open_with(name, setting, options, url).await
@@ -240,8 +243,8 @@ impl Setup {
         self.more_within(count, DEADLINE * 2).await;
     }
 
-    /// The same with patience of its own: how long nothing may be acknowledged. A machine that is slow, and gets on, has all the time
-    /// that it needs.
+    /// The same with patience of its own: how long nothing may be acknowledged. A machine that is
+    /// slow, and gets on, has all the time that it needs.
     pub async fn more_within(&self, count: usize, within: Duration) {
         let wanted: Vec<_> =
             self.publishers.iter().map(|publisher| publisher.acknowledged() + count).collect();
@@ -260,10 +263,12 @@ impl Setup {
         }
     }
 
-    /// Waits until each client has the last event that is acknowledged by now, or a later one. Publishing goes on.
+    /// Waits until each client has the last event that is acknowledged by now, or a later one.
+    /// Publishing goes on.
     ///
-    /// Who was only greeted may stand before the first event of its log, where no other node can prove anything; and a slow
-    /// machine may show an event to a client long after it was acknowledged.
+    /// Who was only greeted may stand before the first event of its log, where no other node can
+    /// prove anything; and a slow machine may show an event to a client long after it was
+    /// acknowledged.
     pub async fn delivered(&self) {
         let mut wanted = Vec::new();
         for publisher in &self.publishers {
@@ -290,14 +295,14 @@ impl Setup {
         url.clone_into(&mut self.target.redis.lock());
     }
 
-    /// Ends publishing, waits until all clients have the last event, and prints and judges what was written down. Fails
-    /// the test unless the ledger is clean.
+    /// Ends publishing, waits until all clients have the last event, and prints and judges what was
+    /// written down. Fails the test unless the ledger is clean.
     pub async fn close(self) -> Verdict {
         self.close_with(None).await
     }
 
-    /// The same where a server has lost entries that it had acknowledged: `redis` holds what there is now. Its logs must
-    /// not have been trimmed. See [`Records::survivors`].
+    /// The same where a server has lost entries that it had acknowledged: `redis` holds what there
+    /// is now. Its logs must not have been trimmed. See [`Records::survivors`].
     pub async fn close_after_loss(self, redis: &RedisServer) -> Verdict {
         self.close_with(Some(redis)).await
     }
@@ -359,7 +364,8 @@ impl Setup {
     }
 }
 
-/// Publishes last events until every client of the workspace has one, or the time is over. Answers whether all have.
+/// Publishes last events until every client of the workspace has one, or the time is over. Answers
+/// whether all have.
 async fn reach_all(publisher: &mut FinalPublisher, clients: &[&LedgerClient]) -> bool {
     let deadline = Instant::now() + CATCH_UP;
     while Instant::now() < deadline {
@@ -393,7 +399,8 @@ async fn survivors(redis: &RedisServer, workspace: &str) -> BTreeMap<EntryId, Ta
     numbered.collect()
 }
 
-/// Writes what was written down to a file in the directory that `TIDINGS_LEDGER_BOOKS` names, if it names one.
+/// Writes what was written down to a file in the directory that `TIDINGS_LEDGER_BOOKS` names, if it
+/// names one.
 fn keep(setup: &str, books: &[Records]) {
     if let Some(directory) = std::env::var_os("TIDINGS_LEDGER_BOOKS") {
         let lines: String = books.iter().map(Records::lines).collect();

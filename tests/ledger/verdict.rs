@@ -1,4 +1,5 @@
-//! Whether a client got every event once and in order, or was told. Pure: a judgement on [`Records`]s.
+//! Whether a client got every event once and in order, or was told. Pure: a judgement on
+//! [`Records`]s.
 //!
 //! | an acknowledged event that began after the client's first hello | counts as |
 //! | --- | --- |
@@ -8,13 +9,16 @@
 //! | was not | lost |
 //! | was received, the server lost it, and no reset told so afterwards | lost: the client believes in what never was |
 //!
-//! A live event counts as acknowledged when the server sent it to at least one node. It cannot be rolled back.
+//! A live event counts as acknowledged when the server sent it to at least one node. It cannot be
+//! rolled back.
 //!
-//! The events of one publisher have to come in the order of its numbers, durable and live ones alike. Durable events of
-//! several publishers have to come in the order of the log; live events of several publishers have no order among them.
+//! The events of one publisher have to come in the order of its numbers, durable and live ones
+//! alike. Durable events of several publishers have to come in the order of the log; live events of
+//! several publishers have no order among them.
 //!
-//! Behind a reset a client fetches the state anew, and live events begin anew: a node that lags may send such as the client
-//! has from another node, and cannot know. Behind no reset they may come only once, and in order.
+//! Behind a reset a client fetches the state anew, and live events begin anew: a node that lags may
+//! send such as the client has from another node, and cannot know. Behind no reset they may come
+//! only once, and in order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -41,8 +45,8 @@ pub struct Sums {
     pub rolled_back: u64,
     /// Events that a client got once more than it should have.
     pub duplicates: u64,
-    /// Events that a client got out of order, or at another place than was acknowledged. A live event on one side of such
-    /// a pair is enough to count it among the live ones.
+    /// Events that a client got out of order, or at another place than was acknowledged. A live
+    /// event on one side of such a pair is enough to count it among the live ones.
     pub disorder: u64,
     /// Acknowledged events that a client did not get and was not told about.
     pub lost: u64,
@@ -219,7 +223,8 @@ struct Story {
     greeted: Option<Moment>,
     /// Where in the trace each event is, and at which entry.
     received: HashMap<Tag, (usize, EntryId)>,
-    /// In the order of the trace, for each event: when the latest publication of an event up to here began.
+    /// In the order of the trace, for each event: when the latest publication of an event up to
+    /// here began.
     progress: Vec<(Moment, Passed)>,
     resets: Vec<Reset>,
     /// Of each publisher the greatest number received that the server has lost.
@@ -342,8 +347,8 @@ impl<'a> Reader<'a> {
         self.story
     }
 
-    /// A client that is told that nothing can be proven to it goes on from where it is, or from a later place: what it has
-    /// would come again. It is another thing where the log is another one.
+    /// A client that is told that nothing can be proven to it goes on from where it is, or from a
+    /// later place: what it has would come again. It is another thing where the log is another one.
     fn check_head(&mut self, at: Moment, reason: &str, head: EntryId) {
         let is_other_log = head == EntryId::default()
             || self.facts.life_at(at) > self.life

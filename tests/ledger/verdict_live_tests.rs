@@ -1,4 +1,5 @@
-//! The verdict can fail on live events, on several publishers, and on logs that begin anew: ledgers that were tampered with.
+//! The verdict can fail on live events, on several publishers, and on logs that begin anew: ledgers
+//! that were tampered with.
 
 use std::time::Duration;
 
@@ -89,7 +90,8 @@ fn live(verdict: &Verdict) -> [u64; 5] {
     [received, covered, duplicates, disorder, lost]
 }
 
-/// With the live events 3 and 6 missing; the trace index of each event is its number as long as nothing is removed.
+/// With the live events 3 and 6 missing; the trace index of each event is its number as long as
+/// nothing is removed.
 fn without_two(told: Vec<(usize, Sighting)>) -> [u64; 5] {
     let verdict = judge(|trace| {
         for (index, sighting) in told.into_iter().rev() {
@@ -231,7 +233,8 @@ fn live_event_of_a_killed_node_is_not_promised() {
 
 #[test]
 fn one_publishers_events_out_of_order_are_disorder() {
-    // A live event behind the durable one that was published after it, and before the one that came first.
+    // A live event behind the durable one that was published after it, and before the one that came
+    // first.
     for (at, with) in [(3, 4), (2, 3)] {
         let verdict = judge(|trace| trace.swap(at, with));
         assert!(!verdict.is_clean());
@@ -306,7 +309,8 @@ fn live_events_need_resets_in_mixed_workspaces_only() {
     assert!(judge_durable("interrupted", false).is_clean());
 }
 
-/// One publisher without live events; the ids of the events from the 6th on begin anew below the others.
+/// One publisher without live events; the ids of the events from the 6th on begin anew below the
+/// others.
 fn begun_again() -> Records {
     let mut book = whole(1);
     book.attempts.retain(|attempt| attempt.kind == Kind::Durable);

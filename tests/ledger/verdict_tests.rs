@@ -171,7 +171,8 @@ fn uncertain_event_may_arrive_or_not() {
     }
 }
 
-/// The server lost the events 4 to 6 at the moment 6; the new one gave 7 to 9 ids from its own clock.
+/// The server lost the events 4 to 6 at the moment 6; the new one gave 7 to 9 ids from its own
+/// clock.
 fn rolled_back(ids_after: [EntryId; 3]) -> Records {
     let mut book = whole();
     for (index, id) in (6..9).zip(ids_after) {

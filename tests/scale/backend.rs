@@ -22,7 +22,8 @@ impl Backend {
         Self(client.get_connection().expect("a connection to the bus"))
     }
 
-    /// Publishes live events with these numbers at once, and answers when the first of them set out.
+    /// Publishes live events with these numbers at once, and answers when the first of them set
+    /// out.
     pub fn publish(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Instant {
         let mut pipe = redis::pipe();
         for number in numbers {
@@ -62,7 +63,8 @@ pub struct LoadPublisher {
 }
 
 impl LoadPublisher {
-    /// Publishes to a workspace, and once more when it was told to stop: so whoever is there by then gets an event.
+    /// Publishes to a workspace, and once more when it was told to stop: so whoever is there by
+    /// then gets an event.
     pub fn run(&self, broker: &Broker, workspace: &str, pause: Duration) {
         let mut backend = Backend::of(broker);
         for number in 0.. {
@@ -75,7 +77,8 @@ impl LoadPublisher {
         }
     }
 
-    /// Tells it to stop when the value goes out of scope, so that a test that fails does not wait for it.
+    /// Tells it to stop when the value goes out of scope, so that a test that fails does not wait
+    /// for it.
     pub fn stop_on_drop(&self) -> StopOnDrop<'_> {
         StopOnDrop(&self.stopped)
     }

@@ -1,4 +1,5 @@
-//! One client of a crowd: its socket, and what comes over it, taken apart as far as these tests have to know.
+//! One client of a crowd: its socket, and what comes over it, taken apart as far as these tests
+//! have to know.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,8 +9,8 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-/// Clients that share an address, one of 127.0.0.0/8: an address has about 28,000 ports, those of connections that ended just
-/// now are not free, and one is found slowly when most are taken.
+/// Clients that share an address, one of 127.0.0.0/8: an address has about 28,000 ports, those of
+/// connections that ended just now are not free, and one is found slowly when most are taken.
 const CLIENTS_OF_ADDRESS: usize = 4_000;
 
 /// How many clients there were.

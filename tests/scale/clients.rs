@@ -86,7 +86,8 @@ impl ScaleClients {
     /// Lets clients come, and answers when the last had what it came for.
     pub fn come(&mut self, workspace: &str, coming: Coming, mut see: impl FnMut(Seen)) {
         let Coming { clients, query, at_a_time, unanswered } = coming;
-        // Who names the event stream is answered at once, and others when the workspace is confirmed.
+        // Who names the event stream is answered at once, and others when the workspace is
+        // confirmed.
         let accept = if unanswered { "" } else { "Accept: text/event-stream\r\n" };
         let request = format!(
             "GET /api/workspaces/{workspace}/events{query} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"
@@ -117,7 +118,8 @@ impl ScaleClients {
         self.members.push(Some(member));
     }
 
-    /// Waits for a moment for something to come, and takes it. Fails the test when the patience is over.
+    /// Waits for a moment for something to come, and takes it. Fails the test when the patience is
+    /// over.
     pub fn turn(&mut self, patience: &Patience, mut see: impl FnMut(Seen)) {
         patience.check();
         match self.poll.poll(&mut self.events, Some(Duration::from_millis(20))) {

@@ -1,9 +1,9 @@
-//! Tests with as many connections as a process may have, against the real program: what holds for ten clients must hold
-//! for ten thousand.
+//! Tests with as many connections as a process may have, against the real program: what holds for
+//! ten clients must hold for ten thousand.
 //!
-//! Each test takes the whole machine, so they run one after the other. What they assert are counts, and ratios of times
-//! within one run; no time has a bound that a slow machine would pass. What was measured goes to stderr past the test
-//! harness, a line for each test.
+//! Each test takes the whole machine, so they run one after the other. What they assert are counts,
+//! and ratios of times within one run; no time has a bound that a slow machine would pass. What was
+//! measured goes to stderr past the test harness, a line for each test.
 //!
 //! | part | what it is |
 //! | --- | --- |

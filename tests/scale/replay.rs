@@ -14,12 +14,12 @@ use super::{ALONE, quiet};
 /// What was missed: far more than the node holds in its ring, so most of it is read from the log.
 const MISSED: u64 = 10_000;
 
-/// Clients that are served meanwhile, with one event after the other. The time of an event for all of
-/// them is far below the time of a replay.
+/// Clients that are served meanwhile, with one event after the other. The time of an event for all
+/// of them is far below the time of a replay.
 const OTHERS: usize = 100;
 
-/// How often the replay is repeated at most, until one leaves the others alone. A busy machine disturbs
-/// some of them; a shard that does a replay in one go delays the others in each.
+/// How often the replay is repeated at most, until one leaves the others alone. A busy machine
+/// disturbs some of them; a shard that does a replay in one go delays the others in each.
 const ROUNDS: usize = 5;
 
 /// How many events the others get before, to compare with.

@@ -1,5 +1,6 @@
-//! A hub and one shard of the engine on the thread of whoever has them: the shard works only when it is told to, so that what
-//! an event costs can be counted exactly, and timed without the waking of threads. The budgets and the benches share it.
+//! A hub and one shard of the engine on the thread of whoever has them: the shard works only when
+//! it is told to, so that what an event costs can be counted exactly, and timed without the waking
+//! of threads. The budgets and the benches share it.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{TcpListener, TcpStream};
@@ -154,7 +155,8 @@ impl ShardHarness {
         messages.into_iter().for_each(|message| self.hub.message(workspace, message));
     }
 
-    /// Lets the shard work until so many events more were written to sockets, and it waits for the next.
+    /// Lets the shard work until so many events more were written to sockets, and it waits for the
+    /// next.
     pub(crate) fn deliver(&mut self, deliveries: u64) {
         let (wanted, deadline) = (self.deliveries() + deliveries, Instant::now() + DEADLINE);
         while self.deliveries() < wanted {

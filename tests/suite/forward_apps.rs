@@ -28,7 +28,8 @@ const SLOW: Duration = Duration::from_secs(60);
 /// The guide on cookies, and the pages with its routes.
 const PAGES: [&str; 3] = ["cookies-of-your-app", "route-in-node", "route-in-python-and-rails"];
 
-/// The names of all blocks of these pages that are run: the first line of each, without its comment sign.
+/// The names of all blocks of these pages that are run: the first line of each, without its comment
+/// sign.
 const BLOCKS: [&str; 14] = [
     "tidings.toml",
     "tidings.js",
@@ -326,8 +327,8 @@ async fn the_route_for_next_auth_4() {
     check_with(next.port.address(), "u1", "u2", sign_in_by_form).await;
 }
 
-/// The whole way: a client over https, `deploy/nginx-host.conf`, a broker with the page's settings, and an app that
-/// redirects to https.
+/// The whole way: a client over https, `deploy/nginx-host.conf`, a broker with the page's settings,
+/// and an app that redirects to https.
 #[tokio::test]
 async fn app_gets_https_from_a_trusted_proxy_only() {
     let directory = Directory::new();

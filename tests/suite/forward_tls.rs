@@ -23,7 +23,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::support::DEADLINE;
 use crate::support::tls::Certificates;
 
-/// The port of the app, for the run of the test in a process of its own, which trusts the authority in `SSL_CERT_FILE`.
+/// The port of the app, for the run of the test in a process of its own, which trusts the authority
+/// in `SSL_CERT_FILE`.
 const TRUSTING: &str = "TIDINGS_TEST_FORWARD_TLS_PORT";
 
 async fn ask(port: u16) -> Result<Decision, Denial> {

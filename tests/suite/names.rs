@@ -66,7 +66,8 @@ const REPLACED: &[&str] = &[
     "Word",
 ];
 
-/// A type that shares its name with another one says so in its doc comment by these words, with the reason.
+/// A type that shares its name with another one says so in its doc comment by these words, with the
+/// reason.
 const SHARES: &str = "shares its name with";
 
 /// The sources of the program, without its tests.
@@ -175,7 +176,8 @@ const REPLACED_IN_TESTS: &[&str] = &[
 
 const WORDS_MAX: usize = 10;
 
-/// The names of the functions that have an attribute of a test, and of those that a macro makes one.
+/// The names of the functions that have an attribute of a test, and of those that a macro makes
+/// one.
 fn tests(source: &str) -> Vec<String> {
     let (mut found, mut is_test) = (Vec::new(), false);
     for line in source.lines().map(str::trim) {
@@ -183,7 +185,8 @@ fn tests(source: &str) -> Vec<String> {
         if line.ends_with("test]") || line.contains("::test(") {
             is_test = true;
         } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| !line.starts_with("//")) {
-            // Tests that run on several buses, proxies or servers have one argument that says which.
+            // Tests that run on several buses, proxies or servers have one argument that says
+            // which.
             if std::mem::take(&mut is_test) || rest.contains("(bus: Bus)") || rest.contains("(kind: Kind)") {
                 found.push(name(rest));
             }

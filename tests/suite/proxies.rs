@@ -131,7 +131,8 @@ async fn timeout_below_the_heartbeat_closes_an_idle_stream() {
     }
 }
 
-/// Changes by which clients come back sooner than the shipped files ask for, so that a test is short.
+/// Changes by which clients come back sooner than the shipped files ask for, so that a test is
+/// short.
 fn soon(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
         Kind::Nginx => {

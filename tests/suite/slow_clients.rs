@@ -35,7 +35,8 @@ async fn stalled_client(cluster: &TestCluster) -> SseClient {
     client
 }
 
-/// Publishes numbered events, and goes on only when the readers have got some, so that these stay within the ring.
+/// Publishes numbered events, and goes on only when the readers have got some, so that these stay
+/// within the ring.
 async fn publish_to(cluster: &TestCluster, count: usize, readers: &mut [SseClient]) {
     let mut connection = cluster.connection().await;
     for number in 0..count {
@@ -151,7 +152,8 @@ async fn client_that_takes_no_bytes_is_closed(bus: Bus) {
 async fn client_with_a_shut_window_is_closed(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("server.write_timeout_seconds", "1")]).await;
     let _stalled = stalled_client(&cluster).await;
-    // More than the client's buffer holds, and less than the broker's: every write goes through, into the kernel.
+    // More than the client's buffer holds, and less than the broker's: every write goes through,
+    // into the kernel.
     publish_to(&cluster, 10, &mut []).await;
     eventually("it is cut", DEADLINE, async || cluster.broker.status().await["subscribers"] == 0).await;
     eventually("the log says so", DEADLINE, async || end_line(&cluster, "takes no bytes").is_some()).await;
@@ -181,7 +183,8 @@ async fn memory_is_bounded_without_a_reader(bus: Bus) {
     let before = cluster.broker.memory_bytes();
     publish_some(200).await;
     let after = cluster.broker.memory_bytes();
-    // 20 MiB came since. A client pins the events that are on their way to it; the ring is everybody's.
+    // 20 MiB came since. A client pins the events that are on their way to it; the ring is
+    // everybody's.
     assert!(after < before + 8 * MIB, "{} MiB, then {} MiB", before / MIB, after / MIB);
     assert_eq!(cluster.broker.status().await["subscribers"], CLIENTS + 1);
 }

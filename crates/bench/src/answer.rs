@@ -1,4 +1,5 @@
-//! Reading an HTTP/1.1 answer as it comes: its head, and its body out of the chunks (RFC 9112 section 7.1) it is sent in.
+//! Reading an HTTP/1.1 answer as it comes: its head, and its body out of the chunks (RFC 9112
+//! section 7.1) it is sent in.
 
 /// The longest head that is read, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;

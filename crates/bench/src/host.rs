@@ -1,5 +1,5 @@
-//! What the kernel tells about a server that runs on this machine: which process it is, its CPU time and its memory
-//! (proc(5)).
+//! What the kernel tells about a server that runs on this machine: which process it is, its CPU
+//! time and its memory (proc(5)).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Ticks of the kernel's clock in which it tells CPU time (`USER_HZ`): 100 a second on every architecture that this
-/// program is built for.
+/// Ticks of the kernel's clock in which it tells CPU time (`USER_HZ`): 100 a second on every
+/// architecture that this program is built for.
 const TICK: Duration = Duration::from_millis(10);
 
 /// The state of a socket that listens, in the tables of `/proc/net`.
@@ -197,7 +197,8 @@ fn parent(stat: &str) -> Option<u32> {
     behind_name.split(' ').nth(1)?.parse().ok()
 }
 
-/// The CPU time in `/proc/PID/stat`. The second field is the program's name in parentheses, which may hold anything.
+/// The CPU time in `/proc/PID/stat`. The second field is the program's name in parentheses, which
+/// may hold anything.
 fn cpu(stat: &str) -> Option<Duration> {
     let (_, behind_name) = stat.rsplit_once(") ")?;
     let mut fields = behind_name.split(' ').skip(11);
@@ -210,8 +211,9 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok())
 }
 
-/// The address of this machine's loopback network that the connection of a number shall come from, so that many
-/// connections to one address do not run out of ports; `None` where the target is elsewhere and the kernel chooses.
+/// The address of this machine's loopback network that the connection of a number shall come from,
+/// so that many connections to one address do not run out of ports; `None` where the target is
+/// elsewhere and the kernel chooses.
 #[must_use]
 pub fn source_of(number: usize, target: SocketAddr) -> Option<IpAddr> {
     /// A port range of 28,232, which is Linux's own choice, is enough for 400,000 connections then.
@@ -249,7 +251,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let processes = Processes::listening_on(listener.local_addr().unwrap()).unwrap();
         assert!(processes.pids().any(|pid| pid == std::process::id()), "{processes:?}");
-        // A child that another test is about to start holds the socket too, until it runs its program.
+        // A child that another test is about to start holds the socket too, until it runs its
+        // program.
         let usage = || Processes::listening_on(listener.local_addr().unwrap()).ok()?.usage().ok();
         let usage = (0..1000).find_map(|_| usage()).unwrap();
         assert!(usage.memory.rss_kib > 1000 && usage.memory.pss_kib > 100, "{usage:?}");

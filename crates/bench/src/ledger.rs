@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-/// The most holes that are kept open for events that come late. Of those beyond it the oldest are given up as missing.
+/// The most holes that are kept open for events that come late. Of those beyond it the oldest are
+/// given up as missing.
 const HOLES_MAX: usize = 256;
 
 /// What an event was to the client that got it.
@@ -91,8 +92,8 @@ impl Ledger {
         self.told = true;
     }
 
-    /// The account when so many events, numbered from 0, were published. `failed` are, in order, those of them that were not:
-    /// they need not have come, and may have.
+    /// The account when so many events, numbered from 0, were published. `failed` are, in order,
+    /// those of them that were not: they need not have come, and may have.
     #[must_use]
     pub fn close(&self, published: u64, failed: &[u64]) -> DeliveryCounts {
         let mut missing = self.settled;

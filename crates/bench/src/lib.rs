@@ -1,5 +1,5 @@
-//! The parts of `tidings bench` that need no network: what is published and how it is read back, the account of every
-//! client, what the figures come to, and how they are shown.
+//! The parts of `tidings bench` that need no network: what is published and how it is read back,
+//! the account of every client, what the figures come to, and how they are shown.
 //!
 //! | module | is |
 //! | --- | --- |

@@ -1,4 +1,5 @@
-//! All figures of a run, in the form in which `tidings bench --json` prints them, and whether it went well.
+//! All figures of a run, in the form in which `tidings bench --json` prints them, and whether it
+//! went well.
 
 use std::collections::BTreeMap;
 
@@ -99,13 +100,14 @@ pub struct Receiving {
     pub strange: u64,
 }
 
-/// What became of streams, from the first attempt to the last word. A stream that was ended is opened again.
+/// What became of streams, from the first attempt to the last word. A stream that was ended is
+/// opened again.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Streams {
     /// Open at the end, those of clients that do not read left out.
     pub live: usize,
-    /// How many ended, by why: the reason in `tidings.reconnect`, `ended` for a clean end without a reason, `cut` for one that
-    /// was not clean.
+    /// How many ended, by why: the reason in `tidings.reconnect`, `ended` for a clean end without a
+    /// reason, `cut` for one that was not clean.
     pub ended: BTreeMap<String, u64>,
     /// Attempts that came to nothing, by why.
     pub failed: BTreeMap<String, u64>,

@@ -1,7 +1,8 @@
-//! An event stream as it comes (HTML standard, section 9.2), with no more memory for a client between two events than its
-//! last event id takes.
+//! An event stream as it comes (HTML standard, section 9.2), with no more memory for a client
+//! between two events than its last event id takes.
 
-/// The longest line and the most data of an event that are kept, in bytes. What is longer is cut off, and shows by that.
+/// The longest line and the most data of an event that are kept, in bytes. What is longer is cut
+/// off, and shows by that.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// An event, as an EventSource would dispatch it, or a word to the EventSource itself.
@@ -133,7 +134,8 @@ mod tests {
 
     use super::*;
 
-    /// What a stream in these parts brings: events with the id after each, and the words on retrying.
+    /// What a stream in these parts brings: events with the id after each, and the words on
+    /// retrying.
     fn read(parts: &[&[u8]]) -> Vec<String> {
         let mut parser = Parser::default();
         let mut seen = Vec::new();

@@ -1,4 +1,5 @@
-//! What every published event carries: which run it is of, its workspace, its number there, and when it was due.
+//! What every published event carries: which run it is of, its workspace, its number there, and
+//! when it was due.
 
 use std::fmt::Write as _;
 

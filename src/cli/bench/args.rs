@@ -14,7 +14,8 @@ use tidings_bench::tag::{PAYLOAD_BYTES_MIN, RunId};
 use tidings_bench::{command, host};
 use tidings_event::workspace::WorkspaceId;
 
-/// The most connections of one process: as many as 16 addresses of the loopback network have ports for.
+/// The most connections of one process: as many as 16 addresses of the loopback network have ports
+/// for.
 const CONNECTIONS_MAX: usize = 400_000;
 
 /// The largest payload.
@@ -29,7 +30,8 @@ const IN_FLIGHT_MAX: usize = 10_000;
 /// Where a broker has its streams, below its base.
 const PATH: &str = "/workspaces/{workspace}/events";
 
-/// Files that are open beside the connections: of the runtime, of publishing, of looking at `/proc`.
+/// Files that are open beside the connections: of the runtime, of publishing, of looking at
+/// `/proc`.
 const OTHER_FILES: u64 = 100;
 
 /// Arguments of `tidings bench`.
@@ -40,7 +42,8 @@ counts from the moment at which an event was due, so that a publisher that is he
 explains the figures and the members of --json. TIDINGS_TOKEN may hold a token, which has to let in to bench-* and to write there.
 Exit codes: 0 every event arrived; 1 something is missing, came twice or out of order, or the run failed; 2 wrong usage.")]
 pub(crate) struct BenchArgs {
-    /// The broker, such as http://127.0.0.1:8080/api; without it the one that the configuration describes
+    /// The broker, such as http://127.0.0.1:8080/api; without it the one that the configuration
+    /// describes
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// Streams to open
@@ -52,13 +55,15 @@ pub(crate) struct BenchArgs {
     /// Events per second, in all workspaces together
     #[arg(long, value_name = "EVENTS", default_value_t = 100.0)]
     rate: f64,
-    /// Instead of at a rate, publish the next event as soon as fewer than so many have not been received by everybody
+    /// Instead of at a rate, publish the next event as soon as fewer than so many have not been
+    /// received by everybody
     #[arg(long, value_name = "N", conflicts_with_all = ["rate", "storm"])]
     in_flight: Option<usize>,
     /// How long to publish, such as 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// Publish for so long before anything is measured; what is published then is checked all the same
+    /// Publish for so long before anything is measured; what is published then is checked all the
+    /// same
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     warm_up: Duration,
     /// Wait for so long at the end for what has not arrived
@@ -67,12 +72,12 @@ pub(crate) struct BenchArgs {
     /// The size of each event's payload
     #[arg(long, value_name = "BYTES", default_value_t = 200)]
     payload_bytes: usize,
-    /// How to publish: through the broker, or on the bus: the configured Redis (--redis, TIDINGS__REDIS__URL), or, where there is
-    /// none, the embedded bus at embedded.listen
+    /// How to publish: through the broker, or on the bus: the configured Redis (--redis,
+    /// TIDINGS__REDIS__URL), or, where there is none, the embedded bus at embedded.listen
     #[arg(long, value_enum, default_value_t = PublishTarget::Http)]
     publish: PublishTarget,
-    /// Post each event to a URL of its own, as other servers want it, such as http://127.0.0.1:8080/pub/{workspace}; any status
-    /// of 2xx means that it was taken
+    /// Post each event to a URL of its own, as other servers want it, such as
+    /// http://127.0.0.1:8080/pub/{workspace}; any status of 2xx means that it was taken
     #[arg(long, value_name = "URL", value_parser = Template::url)]
     publish_url: Option<Template>,
     /// The path of a stream, behind that of --url, for servers that have it elsewhere
@@ -87,8 +92,8 @@ pub(crate) struct BenchArgs {
     /// With --publish redis: by the publish script; over HTTP events are always durable
     #[arg(long)]
     durable: bool,
-    /// A third through, drop all connections together; they come back with their Last-Event-ID at once, or after the time that
-    /// `retry:` told them
+    /// A third through, drop all connections together; they come back with their Last-Event-ID at
+    /// once, or after the time that `retry:` told them
     #[arg(
         long,
         value_enum,
@@ -104,7 +109,8 @@ pub(crate) struct BenchArgs {
     /// Threads for the streams; without it half of the cores, and four at most
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// The server's process, where it cannot be found by its port; those that it has started count too
+    /// The server's process, where it cannot be found by its port; those that it has started count
+    /// too
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
     /// Print one JSON object instead of a table

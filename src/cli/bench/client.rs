@@ -1,4 +1,5 @@
-//! One client: it keeps a stream of its workspace open, as an EventSource does, and keeps account of what it gets.
+//! One client: it keeps a stream of its workspace open, as an EventSource does, and keeps account
+//! of what it gets.
 
 use std::future::poll_fn;
 use std::io;
@@ -21,7 +22,8 @@ use tidings_bench::latency::nanoseconds;
 use tidings_bench::ledger::{Ledger, Receipt};
 use tidings_bench::sse::{Parser, SseEvent};
 
-/// Bound on connecting, which in a storm waits for room in the listen queue, and then on the time to the hello.
+/// Bound on connecting, which in a storm waits for room in the listen queue, and then on the time
+/// to the hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The wait before another attempt where no stream has said how long to wait.
@@ -67,7 +69,8 @@ pub(super) struct BenchClient {
     ledger: Ledger,
     last_event_id: String,
     retry: Duration,
-    /// Its place among those that open their first stream at the same time, given back with the first hello.
+    /// Its place among those that open their first stream at the same time, given back with the
+    /// first hello.
     permit: Option<OwnedSemaphorePermit>,
     greeted: bool,
     /// The stream of now has had its hello.
@@ -167,7 +170,8 @@ impl BenchClient {
     async fn open(&self, worker: &Worker) -> io::Result<TcpStream> {
         let target = worker.scene.target;
         let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Closed sockets leave at once: many that linger would take the ports of those that come back.
+        // Closed sockets leave at once: many that linger would take the ports of those that come
+        // back.
         SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
         if self.slow {
             socket.set_recv_buffer_size(SLOW_BUFFER)?;
@@ -207,7 +211,8 @@ impl BenchClient {
         to_hello: bool,
     ) -> Option<StreamEnd> {
         loop {
-            // The thread's buffer is taken only while there is something to read, and given back before anyone else's turn.
+            // The thread's buffer is taken only while there is something to read, and given back
+            // before anyone else's turn.
             let end = poll_fn(|context| {
                 let mut buffer = worker.buffer.borrow_mut();
                 let mut read = ReadBuf::new(&mut buffer);

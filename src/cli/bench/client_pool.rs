@@ -1,8 +1,8 @@
 //! The clients of a run: some threads, each with a runtime, one buffer and many clients.
 //!
-//! A client is a task of some hundred bytes. It owns no buffer: all of a thread read into the same one, and what is kept
-//! of a stream between two reads is what the parser could not finish. So a machine that can hold the sockets can hold the
-//! clients.
+//! A client is a task of some hundred bytes. It owns no buffer: all of a thread read into the same
+//! one, and what is kept of a stream between two reads is what the parser could not finish. So a
+//! machine that can hold the sockets can hold the clients.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,8 +29,8 @@ use tidings_bench::tag::Tagger;
 /// The buffer of a thread.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Clients of a thread that open their first stream at the same time: enough to keep the server busy, and too few to
-/// overflow a listen queue.
+/// Clients of a thread that open their first stream at the same time: enough to keep the server
+/// busy, and too few to overflow a listen queue.
 const ENTRANCE: usize = 128;
 
 /// The most different words for ends and failures that are counted apart; a broker has some ten.
@@ -66,7 +66,8 @@ pub(super) struct Worker {
     pub(super) buffer: RefCell<Vec<u8>>,
 }
 
-/// What the clients of a thread have seen so far. The clients that do not read count only as greeted.
+/// What the clients of a thread have seen so far. The clients that do not read count only as
+/// greeted.
 #[derive(Debug, Clone)]
 pub(super) struct PoolTally {
     /// Clients that have had a hello.
@@ -119,7 +120,8 @@ impl Scene {
         if let Some(authorization) = &self.authorization {
             header(&mut request, "Authorization: ", authorization.as_bytes());
         }
-        // An id with other characters is none of the broker's, and must not become a header of its own.
+        // An id with other characters is none of the broker's, and must not become a header of its
+        // own.
         if !last_event_id.is_empty() && last_event_id.bytes().all(|byte| byte.is_ascii_graphic()) {
             header(&mut request, "Last-Event-ID: ", last_event_id.as_bytes());
         }
@@ -204,7 +206,8 @@ impl ClientPool {
         sum
     }
 
-    /// How many clients have had a hello, how many streams are live, and how many deliveries there were: cheaper than all.
+    /// How many clients have had a hello, how many streams are live, and how many deliveries there
+    /// were: cheaper than all.
     pub(super) fn glance(&self) -> (usize, usize, u64) {
         self.tallies.iter().fold((0, 0, 0), |(greeted, live, received), tally| {
             let tally = tally.lock();

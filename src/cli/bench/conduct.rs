@@ -50,7 +50,8 @@ struct BenchRun {
     client_pool: ClientPool,
     empty: PoolTally,
     progress: Progress,
-    /// The server's processes and what they used before the first connection, or why that is not known.
+    /// The server's processes and what they used before the first connection, or why that is not
+    /// known.
     server: Result<(Processes, Usage), Unknown>,
     bus: Option<BenchBus>,
 }
@@ -162,8 +163,8 @@ impl BenchRun {
         }
     }
 
-    /// Publishes everything, and drops all connections on the way if that was asked for; answers then how often logs had been
-    /// read before.
+    /// Publishes everything, and drops all connections on the way if that was asked for; answers
+    /// then how often logs had been read before.
     async fn publish(&mut self, outlet: Outlet) -> Result<(PublishedEvent, Option<u64>), CommandFailure> {
         let scene = Arc::clone(&self.scene);
         let plan = &scene.plan;
@@ -193,7 +194,8 @@ impl BenchRun {
         Ok((published, xranges_before))
     }
 
-    /// Waits for what is under way: until everything is there and everybody is back, or nothing more comes.
+    /// Waits for what is under way: until everything is there and everybody is back, or nothing
+    /// more comes.
     async fn stragglers(&self, published: &PublishedEvent) {
         let plan = &self.scene.plan;
         let expected = summing::expected(plan, published);

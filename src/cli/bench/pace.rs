@@ -1,8 +1,9 @@
 //! When events are published: at a rate, or as soon as those before them have arrived.
 //!
-//! At a rate each event is due at a moment that is fixed before the run begins. However long a lane is held up, the moments
-//! of the events behind stay what they are, so that what they had to wait counts as latency. Where each event waits for
-//! others instead, there is no such moment: it is due when it may go, and the server is asked for as much as it can do.
+//! At a rate each event is due at a moment that is fixed before the run begins. However long a lane
+//! is held up, the moments of the events behind stay what they are, so that what they had to wait
+//! counts as latency. Where each event waits for others instead, there is no such moment: it is due
+//! when it may go, and the server is asked for as much as it can do.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,7 +52,8 @@ impl Arrivals {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Waits until there are so many in all; false when there are not after that time. For one thread only.
+    /// Waits until there are so many in all; false when there are not after that time. For one
+    /// thread only.
     fn wait(&self, awaited: u64, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         self.awaited.store(awaited, Ordering::SeqCst);
@@ -65,8 +67,8 @@ impl Arrivals {
     }
 }
 
-/// Hands each event to its lane when it is due, and answers how long publishing took. On a thread of its own, because timers
-/// of a runtime are a millisecond coarse.
+/// Hands each event to its lane when it is due, and answers how long publishing took. On a thread
+/// of its own, because timers of a runtime are a millisecond coarse.
 pub(super) fn keep(scene: &Scene, lanes: &[Sender<Tag>], start: Duration) -> Duration {
     match scene.plan.pace {
         PublishPace::Rate(rate) => {
@@ -95,8 +97,9 @@ fn events_at(rate: f64, time: Duration) -> u64 {
     (rate * time.as_secs_f64()).ceil() as u64
 }
 
-/// Publishes while there is time, and waits for the arrival of what was published. Where an event takes longer than the
-/// grace to arrive everywhere, nothing more is published: what is missing is found in the accounts of the clients.
+/// Publishes while there is time, and waits for the arrival of what was published. Where an event
+/// takes longer than the grace to arrive everywhere, nothing more is published: what is missing is
+/// found in the accounts of the clients.
 fn as_they_arrive(scene: &Scene, lanes: &[Sender<Tag>], start: Duration, most: usize) {
     let plan = &scene.plan;
     let readers = plan.readers();

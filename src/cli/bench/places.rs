@@ -1,4 +1,5 @@
-//! Where streams are and where events go to: addresses, and templates of them with a place for the workspace.
+//! Where streams are and where events go to: addresses, and templates of them with a place for the
+//! workspace.
 
 use http::Uri;
 

@@ -1,4 +1,5 @@
-//! What is seen to before a run: that the broker lets us in, that the bus can be reached, and where the server is.
+//! What is seen to before a run: that the broker lets us in, that the bus can be reached, and where
+//! the server is.
 
 use std::net::SocketAddr;
 

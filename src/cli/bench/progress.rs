@@ -30,7 +30,8 @@ impl Progress {
         Self { bar, shown, written: None }
     }
 
-    /// Whether the line is to be written anew: often enough for the eye, and never where nobody sees it.
+    /// Whether the line is to be written anew: often enough for the eye, and never where nobody
+    /// sees it.
     pub(super) fn is_due(&mut self) -> bool {
         let due = self.shown && self.written.is_none_or(|written| written.elapsed() >= PAUSE);
         if due {

@@ -1,4 +1,5 @@
-//! Publishing: a thread that says when, and lanes that send. All events of a workspace go through one lane, in order.
+//! Publishing: a thread that says when, and lanes that send. All events of a workspace go through
+//! one lane, in order.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +27,8 @@ use tidings_bus::redis::bulk::{BulkPublisher, BulkWay};
 /// Requests over HTTP at a time, each by a lane of its own.
 const LANES: usize = 32;
 
-/// Events that may wait for a lane. Beyond it the thread that says when waits too; the moments stay what they are.
+/// Events that may wait for a lane. Beyond it the thread that says when waits too; the moments stay
+/// what they are.
 const QUEUE: usize = 16 * 1024;
 
 /// Events that are sent together, at most.
@@ -226,7 +228,8 @@ impl PublishWorker {
         self.published
     }
 
-    /// Publishes events of one workspace: several are those that had to wait, and go together as a batch.
+    /// Publishes events of one workspace: several are those that had to wait, and go together as a
+    /// batch.
     async fn post(&self, broker: &Broker, tags: &[Tag]) -> Result<(), String> {
         let plan = &self.scene.plan;
         let workspace = tags.first().and_then(|tag| plan.workspaces.get(tag.workspace as usize));

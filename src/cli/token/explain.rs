@@ -20,7 +20,8 @@ The exit code is 0 when the token lets its bearer subscribe to the workspace, an
 pub(super) struct ExplainArgs {
     /// The token; `-` reads it from standard input, where other users of the machine cannot see it
     ///
-    /// Whoever has a token may use it, and other users of the machine can see arguments: so let one that counts come in by `-`.
+    /// Whoever has a token may use it, and other users of the machine can see arguments: so let one
+    /// that counts come in by `-`.
     #[arg(value_name = "TOKEN|-", allow_hyphen_values = true)]
     token: String,
     /// The workspace, such as `acme`

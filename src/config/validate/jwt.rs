@@ -1,4 +1,5 @@
-//! Rules for `[auth.jwt]`. What can be told without reading a file is told here; the rest when the verifier is made.
+//! Rules for `[auth.jwt]`. What can be told without reading a file is told here; the rest when the
+//! verifier is made.
 
 use super::{Checks, Config};
 use crate::config::AuthMethod;
@@ -65,7 +66,8 @@ fn values(checks: &mut Checks<'_>, jwt: &JwtConfig) {
     }
 }
 
-/// A token in the sense of RFC 9110 section 5.6.2, as RFC 6265 section 4.1.1 wants the name of a cookie.
+/// A token in the sense of RFC 9110 section 5.6.2, as RFC 6265 section 4.1.1 wants the name of a
+/// cookie.
 fn is_cookie_name(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -6,7 +6,8 @@ use crate::publisher::Way;
 use crate::setup::{Setting, Setup};
 use crate::support::RedisServer;
 
-/// Opens a setup in which nothing is published before every client was greeted, so that the log of each is empty until then.
+/// Opens a setup in which nothing is published before every client was greeted, so that the log of
+/// each is empty until then.
 async fn open_before_the_log_begins(name: &str) -> (RedisServer, Setup) {
     let mut setting = Setting::default();
     // A log that plain commands began proves no position from before it.
@@ -37,7 +38,8 @@ async fn clients_stay_away_and_come_back_within_the_retention() {
     assert!(verdict.resets.is_empty(), "nothing had to be given up: {verdict}");
 }
 
-/// The position of an empty log names the epoch that its first event begins, and is good on every node.
+/// The position of an empty log names the epoch that its first event begins, and is good on every
+/// node.
 #[tokio::test]
 async fn clients_leave_before_the_log_begins_and_change_nodes() {
     let (_redis, setup) = open_before_the_log_begins("clients away before the log began").await;

@@ -12,8 +12,8 @@ use crate::support::{RedisServer, http};
 
 const CROWD: usize = 5_000;
 const EVENTS: usize = 150;
-/// How long a broker keeps a page for others who come back to the same place. The crowd needs longer to connect where two
-/// cores serve both sides and other tests run.
+/// How long a broker keeps a page for others who come back to the same place. The crowd needs
+/// longer to connect where two cores serve both sides and other tests run.
 const KEPT: Duration = Duration::from_secs(10);
 /// Reads that one client needs: two pages of `replay.page_events`.
 const PAGES: u64 = 2;
@@ -34,7 +34,8 @@ async fn a_crowd_comes_back_to_one_position() {
     // The script reads the log's oldest entry for itself, which would count.
     setting.publishers.ways = vec![Way::Plain];
     setting.publishers.pace = Duration::from_hours(1);
-    // The crowd is held until the first page is there, and who takes that long is not to be sent away.
+    // The crowd is held until the first page is there, and who takes that long is not to be sent
+    // away.
     setting.brokers.push(("redis.confirm_seconds", PATIENCE.as_secs().to_string()));
     let (redis, mut setup) = Setup::open("a crowd comes back", setting).await;
     let broker = setup.brokers[0].address();

@@ -1,5 +1,5 @@
-//! Another server takes over, by the word of Sentinels, under load. Replication is asynchronous: the new primary may lack
-//! what the old one acknowledged.
+//! Another server takes over, by the word of Sentinels, under load. Replication is asynchronous:
+//! the new primary may lack what the old one acknowledged.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -67,8 +67,8 @@ async fn a_failover_that_rolls_the_log_back() {
     assert!(verdict.resets.values().sum::<u64>() >= clients, "every client is told: {verdict}");
 }
 
-/// The ids of the new primary begin below those that clients have. Here it is the old one's clock that is ahead: an entry
-/// an hour in the future, after which all its ids lie there.
+/// The ids of the new primary begin below those that clients have. Here it is the old one's clock
+/// that is ahead: an entry an hour in the future, after which all its ids lie there.
 #[tokio::test]
 async fn failover_to_a_server_with_a_clock_behind() {
     let (mut group, setup) = open("failover, clock of the new primary behind").await;

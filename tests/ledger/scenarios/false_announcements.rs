@@ -1,5 +1,5 @@
-//! What a channel or a log says is false, or the log cannot be read. Each attempt to read it makes progress or pauses, a reset is
-//! told once, and other workspaces notice nothing.
+//! What a channel or a log says is false, or the log cannot be read. Each attempt to read it makes
+//! progress or pauses, a reset is told once, and other workspaces notice nothing.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,8 @@ use crate::verdict::Verdict;
 on_both_buses!(envelope_announces_an_event_outside_the_log);
 
 const ANNOUNCED: [Way; 2] = [Way::Script, Way::Function];
-/// Reads of logs that a setup of a few seconds may take beside those of the publish script, one for each event.
+/// Reads of logs that a setup of a few seconds may take beside those of the publish script, one for
+/// each event.
 const READS_MAX: u64 = 1_000;
 const PACE: Duration = Duration::from_millis(40);
 
@@ -67,7 +68,8 @@ fn check_reads(verdict: &Verdict, reads: u64) {
     );
 }
 
-/// No client was told more often than this, no client of the spared workspace at all, and nobody lost a connection.
+/// No client was told more often than this, no client of the spared workspace at all, and nobody
+/// lost a connection.
 fn check_resets(verdict: &Verdict, most: u64) {
     let most_told = verdict.told.values().copied().max().unwrap_or_default();
     assert!(most_told <= most, "{most} resets at most: {:?}; {verdict}", verdict.told);

@@ -1,4 +1,5 @@
-//! A broker does not keep up with what the server sends it, and the server cuts it off with all that was pending.
+//! A broker does not keep up with what the server sends it, and the server cuts it off with all
+//! that was pending.
 
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ async fn server_drops_a_node_with_a_full_output_buffer() {
     setup.more(20).await;
     for round in 0..2 {
         setup.brokers[round].signal(Signal::SIGSTOP);
-        // What fits into the kernel's buffers is still sent; the rest piles up in the server, which ends no link for
-        // another reason.
+        // What fits into the kernel's buffers is still sent; the rest piles up in the server, which
+        // ends no link for another reason.
         eventually("the server cuts the broker off", DEADLINE * 2, async || {
             subscribers(&redis).await == Some(1)
         })

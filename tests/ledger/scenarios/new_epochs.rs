@@ -1,5 +1,5 @@
-//! A log ends while its workspace lives on: it is deleted, it expires, its newest entry is taken out. The next event begins
-//! another log, whose ids need not lie behind those of the former.
+//! A log ends while its workspace lives on: it is deleted, it expires, its newest entry is taken
+//! out. The next event begins another log, whose ids need not lie behind those of the former.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -160,7 +160,8 @@ async fn a_log_expires_before_each_event_under_clients_that_hop() {
     check_steady_among_hopping(&setup.close().await);
 }
 
-/// The clock of the server was ahead and is set right: ids of the log lie ahead of it until the log is deleted.
+/// The clock of the server was ahead and is set right: ids of the log lie ahead of it until the log
+/// is deleted.
 async fn clock_ahead(server: &Server, setup: &Setup, rounds: usize) {
     for _ in 0..rounds {
         setup.more(10).await;

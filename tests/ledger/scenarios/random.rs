@@ -1,4 +1,5 @@
-//! Faults drawn from a seed, on servers, brokers and clients at the same time. `TIDINGS_LEDGER_SEED` repeats a run.
+//! Faults drawn from a seed, on servers, brokers and clients at the same time.
+//! `TIDINGS_LEDGER_SEED` repeats a run.
 
 use std::time::Duration;
 

@@ -61,7 +61,8 @@ async fn server_freezes_for_less_than_a_ping() {
     assert!(verdict.resets.is_empty(), "{verdict}");
 }
 
-/// Without a file the server has lost everything that it had acknowledged. Whoever has seen something is told.
+/// Without a file the server has lost everything that it had acknowledged. Whoever has seen
+/// something is told.
 #[tokio::test]
 async fn a_server_comes_back_empty() {
     let mut setting = Setting::default();
@@ -70,7 +71,8 @@ async fn a_server_comes_back_empty() {
     let (mut redis, setup) = Setup::open("Redis restarted empty", setting).await;
     setup.more(50).await;
     setup.delivered().await;
-    // One client of each workspace is away meanwhile, and comes back to a log that does not know its position.
+    // One client of each workspace is away meanwhile, and comes back to a log that does not know
+    // its position.
     for listener in setup.listeners.iter().step_by(3) {
         listener.leave();
     }

@@ -135,7 +135,8 @@ async fn banned_client_is_disconnected_once_the_node_knows() {
     let mut other = broker.connect("other").await;
     other.connected().await;
 
-    // What another node would have had remembered of an order that was given half a minute before the stream was opened.
+    // What another node would have had remembered of an order that was given half a minute before
+    // the stream was opened.
     let order = json!({ "disconnect": { "workspace": "acme", "for": 60 } });
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let until = u64::try_from((since + Duration::from_secs(30)).as_millis()).unwrap();

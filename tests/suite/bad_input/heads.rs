@@ -34,7 +34,8 @@ async fn a_head_that_is_too_large_is_refused() {
     let many: Vec<_> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
     check_problem(&open().await.exchange(head("GET", TARGET, &many)).await, 431, "head-too-large");
 
-    // What is larger than the broker is ready to read is refused without a word on how to do it better.
+    // What is larger than the broker is ready to read is refused without a word on how to do it
+    // better.
     assert_eq!(open().await.exchange(cookie(500_000)).await.status, 431);
     let fields = "a: b\r\n".repeat(200);
     let too_many = format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");

@@ -1,4 +1,5 @@
-//! Requests that are wrong, and what they are answered. No event is needed for any of it, so the bus does not matter.
+//! Requests that are wrong, and what they are answered. No event is needed for any of it, so the
+//! bus does not matter.
 
 mod cors;
 mod framing;

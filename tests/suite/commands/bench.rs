@@ -19,7 +19,8 @@ on_both_buses!(
     slow_readers_harm_only_themselves,
 );
 
-/// Runs `tidings bench` against a broker with further arguments, and answers its exit code and what `--json` printed.
+/// Runs `tidings bench` against a broker with further arguments, and answers its exit code and what
+/// `--json` printed.
 async fn bench(cluster: &TestCluster, bus: Bus, arguments: &str) -> (Option<i32>, Value) {
     let finished = run(cluster, bus, &format!("--json {arguments}")).await;
     let figures =

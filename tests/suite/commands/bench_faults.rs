@@ -1,4 +1,5 @@
-//! `tidings bench` against a server that makes mistakes on purpose: what no broker here does has to be found out too.
+//! `tidings bench` against a server that makes mistakes on purpose: what no broker here does has to
+//! be found out too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// Sends an event to everybody: but the fifth is lost, the tenth goes out twice, and the fifteenth behind the next.
+    /// Sends an event to everybody: but the fifth is lost, the tenth goes out twice, and the
+    /// fifteenth behind the next.
     fn publish(&mut self, payload: &str) {
         self.published += 1;
         let frame = format!("data: {payload}\n\n");
@@ -41,7 +43,8 @@ impl Faulty {
     }
 }
 
-/// Starts the server. Below `/sub/` there is no hello, and below `/pub/` an event is taken with 201 and nothing said.
+/// Starts the server. Below `/sub/` there is no hello, and below `/pub/` an event is taken with 201
+/// and nothing said.
 async fn faulty() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -104,7 +107,8 @@ async fn follow(mut stream: TcpStream, faulty: &Mutex<Faulty>, hello: &str) {
     }
 }
 
-/// Runs `tidings bench` with three clients against a server, and answers what `--json` printed. It does not pass.
+/// Runs `tidings bench` with three clients against a server, and answers what `--json` printed. It
+/// does not pass.
 async fn failed_bench(arguments: &str) -> Value {
     let arguments = format!("bench --json --connections 3 --workspaces 1 --warm-up 0s {arguments}");
     let finished = run_tidings(&arguments.split_whitespace().collect::<Vec<_>>(), &[]).await;

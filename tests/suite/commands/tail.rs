@@ -169,7 +169,8 @@ async fn a_place_to_begin_can_be_given() {
     assert_eq!(tail(&["--since", "1h", "--ids"], "1").await.split_once('\t').unwrap().1, "first\n");
 }
 
-/// A payload that would set the terminal's title, among others. `script` runs the command on a terminal.
+/// A payload that would set the terminal's title, among others. `script` runs the command on a
+/// terminal.
 #[tokio::test]
 async fn control_characters_do_not_reach_a_terminal() {
     let cluster = TestCluster::start(Bus::Embedded).await;

@@ -130,7 +130,8 @@ async fn a_private_key_signs_for_each_kind_of_public_key() {
 #[tokio::test]
 async fn keys_at_an_address_are_fetched_and_named() {
     let pem = repository_file("tests/keys/ed25519.public.pem");
-    // The last 32 bytes of the key's DER, of which the base64 in the PEM has 60 characters: 12 bytes stand before them.
+    // The last 32 bytes of the key's DER, of which the base64 in the PEM has 60 characters: 12
+    // bytes stand before them.
     let x = pem.lines().nth(1).unwrap()[16..].trim_end_matches('=').replace('+', "-").replace('/', "_");
     let url =
         keys(json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k1", "use": "sig" }] }))

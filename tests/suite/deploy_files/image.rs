@@ -104,7 +104,8 @@ fn image_has_the_version_of_the_program() {
         for (line, tag) in
             repository_file(path).lines().filter_map(|line| Some((line, line.split_once("tidings:")?.1)))
         {
-            // `kubectl set image` in the guide to upgrades names a later one, and is not in these files.
+            // `kubectl set image` in the guide to upgrades names a later one, and is not in these
+            // files.
             if tag.starts_with(|c: char| c.is_ascii_digit()) {
                 let tag = tag.split(|c: char| c.is_whitespace()).next();
                 assert_eq!(tag, Some(version), "{path}: {line}");
@@ -160,7 +161,8 @@ async fn image_starts_only_with_an_explicit_auth_mode() {
     assert_eq!(command, ["tidings", "serve"], "what the harness runs");
     Broker::start_ready(BrokerOptions::embedded().on_all_addresses().set("auth.mode", "none")).await;
 
-    // The address of the image, on a port that the system picks, should the broker start in spite of all.
+    // The address of the image, on a port that the system picks, should the broker start in spite
+    // of all.
     let mut refused = tidings();
     refused.args(&command[1..]).stdin(Stdio::null());
     refused.envs(environment().into_iter().map(|(name, value)| (name, value.replace(":8080", ":0"))));

@@ -53,7 +53,8 @@ impl Manifest {
         Self { path: "deploy/kubernetes/sidecar.yaml", redis: None, app }
     }
 
-    /// The options that the manifest sets, with secrets, addresses and the app's address of this test.
+    /// The options that the manifest sets, with secrets, addresses and the app's address of this
+    /// test.
     fn options(&self) -> BrokerOptions {
         let options = self.redis.as_ref().map_or_else(BrokerOptions::embedded, BrokerOptions::redis);
         let (_, container) = deployment(self.path);
@@ -130,8 +131,8 @@ async fn the_sidecar_runs_as_described() {
     Manifest::sidecar().await.runs_as_described().await;
 }
 
-/// The sum that the broker compares with its memory at the start, and the buffers of the sockets, which count for the
-/// container too. The kernel doubles a send buffer.
+/// The sum that the broker compares with its memory at the start, and the buffers of the sockets,
+/// which count for the container too. The kernel doubles a send buffer.
 #[test]
 fn bounds_sum_up_to_less_than_the_memory_limit() {
     for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {

@@ -56,7 +56,8 @@ async fn restart_without_a_file_sends_a_reset() {
     assert_eq!(client.application_event().await.data, "two");
 }
 
-/// Publishes over the Redis port with one key after the other until that is refused. Returns the ids and the refusal.
+/// Publishes over the Redis port with one key after the other until that is refused. Returns the
+/// ids and the refusal.
 async fn fill(broker: &Broker, workspace: &str) -> (Vec<String>, String) {
     let mut connection = connection(broker).await;
     let channel = format!("workspace:{workspace}");

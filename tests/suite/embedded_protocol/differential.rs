@@ -9,7 +9,8 @@ pub(super) type Step = (usize, Vec<u8>);
 
 const CLIENTS: usize = 3;
 
-/// Takes steps from lines: a client's number, then a command whose words are parted by single blanks.
+/// Takes steps from lines: a client's number, then a command whose words are parted by single
+/// blanks.
 pub(super) fn script(text: &str) -> Vec<Step> {
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty());
     lines
@@ -34,7 +35,8 @@ async fn transcript(clients: &mut [Wire], prelude: &[u8], steps: &[Step]) -> Vec
     answers
 }
 
-/// Runs a script in both versions of the protocol against both servers, with an exact copy of every answer expected.
+/// Runs a script in both versions of the protocol against both servers, with an exact copy of every
+/// answer expected.
 pub(super) async fn compare(steps: &[Step]) {
     compare_as(steps, |answers| answers).await;
 }
@@ -42,7 +44,8 @@ pub(super) async fn compare(steps: &[Step]) {
 /// The same, with answers as `normal` puts them: without what must differ.
 pub(super) async fn compare_as(steps: &[Step], normal: fn(Vec<String>) -> Vec<String>) {
     for prelude in [Vec::new(), words("HELLO 3")] {
-        // Servers of its own for each version: subscriptions of clients that are leaving would be counted.
+        // Servers of its own for each version: subscriptions of clients that are leaving would be
+        // counted.
         let (embedded, redis) = (Embedded::start().await, RedisServer::start().await);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..CLIENTS {

@@ -13,7 +13,8 @@ async fn embedded() -> Embedded {
     Embedded::with_password(1000, 8 << 20, PASSWORD).await
 }
 
-/// Runs steps against both servers, with an exact copy of every answer expected. No client is let in at first.
+/// Runs steps against both servers, with an exact copy of every answer expected. No client is let
+/// in at first.
 async fn compare(steps: &[Step]) {
     let embedded = embedded().await;
     let redis = RedisServer::start_with(&["--requirepass", PASSWORD]).await;

@@ -32,7 +32,8 @@ impl Wire {
         let _ = timeout(DEADLINE, self.stream.write_all(bytes)).await.expect("nobody takes the bytes");
     }
 
-    /// Sends bytes, then a PING with a mark, and answers all that comes, up to the mark or the end of the connection.
+    /// Sends bytes, then a PING with a mark, and answers all that comes, up to the mark or the end
+    /// of the connection.
     pub(super) async fn ask(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.asked += 1;
         let mark = format!("mark-{:06}", self.asked);
@@ -40,7 +41,8 @@ impl Wire {
         self.read_until(format!("{mark}\r\n").as_bytes()).await
     }
 
-    /// The same with a mark in a command that is answered, with an error, before the password was given too.
+    /// The same with a mark in a command that is answered, with an error, before the password was
+    /// given too.
     pub(super) async fn ask_unauthenticated(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.asked += 1;
         let mark = format!("mark-{:06}", self.asked);
@@ -48,7 +50,8 @@ impl Wire {
         self.read_until(format!("'{mark}'\r\n").as_bytes()).await
     }
 
-    /// Sends bytes, and answers whether the other side is still there to take them, which may be long after.
+    /// Sends bytes, and answers whether the other side is still there to take them, which may be
+    /// long after.
     pub(super) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }

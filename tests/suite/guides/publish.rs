@@ -4,7 +4,8 @@ use super::Document;
 use super::terminal::Terminal;
 use crate::support::{Broker, BrokerOptions, Event, SseClient};
 
-/// Whether an event is in the log: the position of a live event has a part of its node behind a `~`.
+/// Whether an event is in the log: the position of a live event has a part of its node behind a
+/// `~`.
 fn is_durable(event: &Event) -> bool {
     !event.id.contains('~')
 }

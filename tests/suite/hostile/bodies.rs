@@ -1,4 +1,5 @@
-//! Bodies that are sent and never finished: they cost no more than is configured, and others publish as before.
+//! Bodies that are sent and never finished: they cost no more than is configured, and others
+//! publish as before.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -111,7 +112,8 @@ async fn body_beyond_the_bound_gets_retry_after() {
     }))
     .await;
     let told = |status: &str| answers.iter().filter(|answer| answer.starts_with(status)).count();
-    // One has the room of its user. When its time is up, so is that of the others, of which the next may just get in.
+    // One has the room of its user. When its time is up, so is that of the others, of which the
+    // next may just get in.
     let refused = broker.metric("tidings_refusals_total{reason=\"body-bytes\"}").await;
     assert!(refused >= Some(2.0) && told("HTTP/1.1 408") >= 1, "{refused:?}, {answers:?}");
     assert!(

@@ -31,7 +31,8 @@ impl Numbers {
     }
 }
 
-/// Asks for a stream of one workspace after the other. A refusal leaves the connection as it is; a stream is left at once.
+/// Asks for a stream of one workspace after the other. A refusal leaves the connection as it is; a
+/// stream is left at once.
 async fn join(address: SocketAddr, numbers: Numbers) -> (usize, usize) {
     let (mut joined, mut refused) = (0, 0);
     let mut connection = None;

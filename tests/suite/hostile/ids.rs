@@ -24,7 +24,8 @@ async fn a_target_in_absolute_form_is_the_path_in_it() {
     let response = http::request(broker.address(), "PUT", TARGET, &[], "").await;
     let mut connection = RawConnection::open(broker.address()).await;
     assert_eq!(connection.exchange(head("PUT", &absolute, &[])).await.status, response.status);
-    // The name in the target stands above the header (RFC 9112, section 3.2.2), and is looked at as well as that.
+    // The name in the target stands above the header (RFC 9112, section 3.2.2), and is looked at as
+    // well as that.
     for target in ["http://evil.example", "http://evil.example:80", "http://user@evil.example", "http://"] {
         let mut connection = RawConnection::open(broker.address()).await;
         connection.send(head("GET", &format!("{target}{TARGET}"), &[STREAM, ("Connection", "close")])).await;

@@ -1,5 +1,5 @@
-//! Clients that mean harm, against the real broker: each gets a clear error or is cut, memory stays within a stated bound, and
-//! all the while an observer gets every event, in order.
+//! Clients that mean harm, against the real broker: each gets a clear error or is cut, memory stays
+//! within a stated bound, and all the while an observer gets every event, in order.
 
 mod bodies;
 mod crowds;
@@ -22,7 +22,8 @@ const MIB: u64 = 1 << 20;
 /// How often an event is published to the observer.
 const PACE: Duration = Duration::from_millis(50);
 
-/// A client that minds its own business beside hostile ones, and the broker's memory before they came.
+/// A client that minds its own business beside hostile ones, and the broker's memory before they
+/// came.
 struct Observer {
     client: SseClient,
     publishing: JoinHandle<u64>,
@@ -39,8 +40,8 @@ impl Observer {
         Self { client, publishing, stop, memory_before: broker.memory_bytes() }
     }
 
-    /// Checks that all that was published has come, in order, and that the broker is sound and has grown by at most so many
-    /// bytes.
+    /// Checks that all that was published has come, in order, and that the broker is sound and has
+    /// grown by at most so many bytes.
     async fn finish(self, broker: &Broker, growth_max: u64) {
         let memory = broker.memory_bytes();
         self.stop.cancel();

@@ -130,7 +130,8 @@ async fn broker_with_log(events: usize) -> Broker {
     broker
 }
 
-/// Publishes, and has a small part of the log read, again and again, and answers the longest time that this took.
+/// Publishes, and has a small part of the log read, again and again, and answers the longest time
+/// that this took.
 async fn go_on_as_others(broker: &Broker, rounds: usize) -> Duration {
     let mut client = TcpStream::connect(broker.embedded()).await.unwrap();
     let mut longest = Duration::ZERO;

@@ -17,7 +17,8 @@ async fn broker() -> Broker {
     Broker::start(options.set("server.body_timeout_seconds", 1)).await
 }
 
-/// Sends a beginning, then pieces with pauses until the broker has had enough; answers what it said.
+/// Sends a beginning, then pieces with pauses until the broker has had enough; answers what it
+/// said.
 async fn trickle(address: SocketAddr, begin: &str, piece: &str, pause: Duration) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connect");
     let mut answer = Vec::new();

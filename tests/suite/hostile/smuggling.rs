@@ -1,4 +1,5 @@
-//! Requests that two readers could part differently (RFC 9112, section 11.2): none is ever taken as two.
+//! Requests that two readers could part differently (RFC 9112, section 11.2): none is ever taken as
+//! two.
 
 use super::{MIB, Observer};
 use crate::support::raw::{RawConnection, head};

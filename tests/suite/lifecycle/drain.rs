@@ -55,8 +55,8 @@ async fn streams_get_reconnects_spread_over_the_drain(bus: Bus) {
     }
     assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
 
-    // Over two seconds: 60 ends fill most of 20 tenths of a second. A busy machine joins some of them.
-    // Ends at once are in one or two.
+    // Over two seconds: 60 ends fill most of 20 tenths of a second. A busy machine joins some of
+    // them. Ends at once are in one or two.
     let tenths: HashSet<_> = ends.iter().map(|end| end.as_millis() / 100).collect();
     assert!(tenths.len() >= 8, "{ends:?}");
     assert!(ends.iter().max().unwrap() >= &Duration::from_millis(1400), "{ends:?}");

@@ -1,4 +1,5 @@
-//! A small limit of open files bounds connections, and takes nothing away from probes and from publishing.
+//! A small limit of open files bounds connections, and takes nothing away from probes and from
+//! publishing.
 
 use std::process::Stdio;
 
@@ -8,8 +9,8 @@ use crate::support::{Broker, BrokerOptions, DEADLINE, eventually, http};
 
 const EVENTS: &str = "/api/workspaces/acme/events";
 
-/// Opens streams and holds them; answers how many were greeted and how many were told to come back. Fails the test where one
-/// is told neither.
+/// Opens streams and holds them; answers how many were greeted and how many were told to come back.
+/// Fails the test where one is told neither.
 async fn open_streams(broker: &Broker, count: usize) -> (Vec<RawConnection>, usize, usize) {
     let (mut held, mut greeted, mut refused) = (Vec::new(), 0, 0);
     for _ in 0..count {

@@ -1,11 +1,12 @@
-//! The link for commands hangs behind something that acknowledges all and answers nothing, such as a sidecar.
+//! The link for commands hangs behind something that acknowledges all and answers nothing, such as
+//! a sidecar.
 
 use std::time::{Duration, Instant};
 
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, TcpProxy, eventually};
 
-/// From the fault to the first publication the node needs 15 seconds at most. The rest is for a busy
-/// machine. Without a bound the link hangs for good.
+/// From the fault to the first publication the node needs 15 seconds at most. The rest is for a
+/// busy machine. Without a bound the link hangs for good.
 const BOUND: Duration = Duration::from_secs(15 + 10);
 
 /// `redis.command_timeout_seconds`: a command on a link that hangs takes as long.

@@ -1,4 +1,5 @@
-//! What a node shows to be let in: passwords and certificates, out of files that are rotated while it runs.
+//! What a node shows to be let in: passwords and certificates, out of files that are rotated while
+//! it runs.
 
 use std::path::Path;
 

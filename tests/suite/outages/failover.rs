@@ -14,7 +14,8 @@ async fn broker_of(group: &SentinelGroup) -> Broker {
     broker
 }
 
-/// Publishes until the broker has found a server that takes it, and checks that the client gets the event.
+/// Publishes until the broker has found a server that takes it, and checks that the client gets the
+/// event.
 async fn check_going_on(broker: &Broker, client: &mut SseClient, text: &str) {
     eventually("an event is published", RECOVERY, async || broker.try_publish("acme", text).await.is_some())
         .await;
@@ -46,8 +47,8 @@ async fn the_primary_dies() {
     assert_eq!(back.application_event().await.data, "after");
 }
 
-/// The old primary is cut off and neither closes connections nor answers; thawed, it believes for a moment that nothing
-/// has happened.
+/// The old primary is cut off and neither closes connections nor answers; thawed, it believes for a
+/// moment that nothing has happened.
 #[tokio::test]
 async fn the_primary_freezes_and_comes_back_as_a_replica() {
     let group = SentinelGroup::start().await;
@@ -64,7 +65,8 @@ async fn the_primary_freezes_and_comes_back_as_a_replica() {
     assert_eq!(fresh, ["before", "while frozen", "after"]);
 }
 
-/// The connections to the Sentinels hang behind something that acknowledges all and answers nothing.
+/// The connections to the Sentinels hang behind something that acknowledges all and answers
+/// nothing.
 #[tokio::test]
 async fn swallowed_sentinel_links_are_made_again() {
     let group = SentinelGroup::start().await;

@@ -1,4 +1,5 @@
-//! The address names a server that is no place for a node: a replica, a node of a cluster, a Sentinel, an old one.
+//! The address names a server that is no place for a node: a replica, a node of a cluster, a
+//! Sentinel, an old one.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

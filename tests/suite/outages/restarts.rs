@@ -65,7 +65,8 @@ async fn check_away(broker: &Broker, audience: &mut Audience) {
             })
             .await;
     }
-    // Who comes now is held for a while and then asked to come back, in a workspace that is known and in a new one.
+    // Who comes now is held for a while and then asked to come back, in a workspace that is known
+    // and in a new one.
     for workspace in ["workspace-0", "workspace-new"] {
         let mut late = broker.connect(workspace).await;
         check_asked_to_come_back(&mut late, "unavailable").await;

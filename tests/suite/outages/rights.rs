@@ -154,7 +154,8 @@ async fn tool_gets_a_status() {
     }
 }
 
-/// The rule of an earlier version has no right to the keys beside logs. Publishing and reading go on; what cannot be known is told.
+/// The rule of an earlier version has no right to the keys beside logs. Publishing and reading go
+/// on; what cannot be known is told.
 #[tokio::test]
 async fn user_without_rights_beside_logs_publishes_with_a_warning() {
     let users = vec!["broker on >secret ~workspace:* &* +@all".to_owned()];

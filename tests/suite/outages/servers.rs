@@ -1,4 +1,5 @@
-//! The servers that a node works with, each with the documented access rule: Debian's Redis, and those that come as Python packages.
+//! The servers that a node works with, each with the documented access rule: Debian's Redis, and
+//! those that come as Python packages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +34,8 @@ async fn check_server(program: PathBuf, version: &str) {
     let options = RedisOptions { program: Some(program), users, ..RedisOptions::default() };
     let server = RedisServer::start_with(options).await;
 
-    // The line of the document, as an administrator copies it, over a user who has had every channel.
+    // The line of the document, as an administrator copies it, over a user who has had every
+    // channel.
     server.command::<String>(&["ACL", "SETUSER", "tidings", "allchannels"]).await;
     let document = repository_file("docs/protocol.md");
     let line = document.lines().find(|line| line.starts_with("redis-cli ACL SETUSER tidings")).unwrap();

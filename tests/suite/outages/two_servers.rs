@@ -1,5 +1,5 @@
-//! The address leads to another server than before, and the old one goes on answering: a demoted primary behind a name, a
-//! virtual address or a proxy, without Sentinels.
+//! The address leads to another server than before, and the old one goes on answering: a demoted
+//! primary behind a name, a virtual address or a proxy, without Sentinels.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ const DOCUMENTED: &str = "node on >secret ~workspace:* ~{workspace:* &workspace:
 /// A port on which nothing listens.
 const NOWHERE: &str = "1";
 
-/// Two servers of which the second replicates the first, and a broker that reaches the first through a proxy.
+/// Two servers of which the second replicates the first, and a broker that reaches the first
+/// through a proxy.
 struct Pair {
     // Ends first, so that its log is not about the end of the others.
     broker: Broker,
@@ -62,7 +63,8 @@ impl Pair {
         self.proxy.point_to(self.new.port());
     }
 
-    /// Publishes numbers through the broker until each is acknowledged, and checks that they come, in order.
+    /// Publishes numbers through the broker until each is acknowledged, and checks that they come,
+    /// in order.
     async fn check_acknowledged_comes(&self, client: &mut SseClient, numbers: std::ops::Range<u32>) {
         for number in numbers.clone() {
             eventually("an event is acknowledged", DEADLINE, async || {

@@ -1,5 +1,5 @@
-//! The server takes connections and subscriptions, and cannot do its work: it loads its data, is a replica without its
-//! primary, or runs a long script.
+//! The server takes connections and subscriptions, and cannot do its work: it loads its data, is a
+//! replica without its primary, or runs a long script.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use crate::support::{
 /// How long connections are counted.
 const WATCHED: Duration = Duration::from_secs(14);
 
-/// By the default pauses of 0.1 s to 5 s, each at least half of that, 12 attempts fit into the time. Each may take a
-/// connection for events and one for commands.
+/// By the default pauses of 0.1 s to 5 s, each at least half of that, 12 attempts fit into the
+/// time. Each may take a connection for events and one for commands.
 const CONNECTIONS_MAX: usize = 24;
 
 async fn broker_behind(proxy: &TcpProxy) -> Broker {
@@ -21,7 +21,8 @@ async fn broker_behind(proxy: &TcpProxy) -> Broker {
     Broker::start(options.set("sse.heartbeat_seconds", 0.3).set("redis.confirm_seconds", 60)).await
 }
 
-/// Watches a broker over a server that cannot work: few connections and few lines, and nothing that says that events come.
+/// Watches a broker over a server that cannot work: few connections and few lines, and nothing that
+/// says that events come.
 async fn check_waiting(proxy: &TcpProxy, broker: &Broker, client: &mut SseClient) {
     let (made, logged, began) = (proxy.connections(), broker.log().len(), Instant::now());
     let beats = client.events().len();
@@ -111,7 +112,8 @@ async fn long_script_is_no_interruption() {
     assert_eq!(broker.status().await["bus"]["interruptions"], 0);
 }
 
-/// While a snapshot cannot be written, the server answers pings with an error, and delivers all the same.
+/// While a snapshot cannot be written, the server answers pings with an error, and delivers all the
+/// same.
 #[tokio::test]
 async fn failed_snapshot_is_no_interruption() {
     let data = Directory::new();

@@ -111,7 +111,8 @@ async fn a_script_that_redis_forgot_is_sent_again() {
         let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).unwrap();
         line.split("calls=").nth(1).unwrap().split(',').next().unwrap().parse::<u64>().unwrap()
     };
-    // Beside that, the epoch of the empty log was named, and the right to mark live events was tried.
+    // Beside that, the epoch of the empty log was named, and the right to mark live events was
+    // tried.
     assert_eq!((calls("eval"), calls("evalsha")), (3 + 2, 6));
 }
 

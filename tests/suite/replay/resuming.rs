@@ -198,7 +198,8 @@ async fn any_node_replays_missed_events() {
     assert_eq!(read(&mut back, 5).await, numbers(0..5));
 }
 
-/// Whoever was connected all the time misses nothing when Redis goes away for a moment, and is not told to start over.
+/// Whoever was connected all the time misses nothing when Redis goes away for a moment, and is not
+/// told to start over.
 #[tokio::test]
 async fn an_interruption_is_filled_from_the_log() {
     let server = RedisServer::start().await;

@@ -10,7 +10,8 @@ on_both_buses!(
     flood_of_too_large_events_causes_one_reset_a_second,
 );
 
-/// Publishes something that cannot be delivered between two events that can, and checks who is told what.
+/// Publishes something that cannot be delivered between two events that can, and checks who is told
+/// what.
 async fn check_drop(cluster: &TestCluster, undeliverable: &[u8], reason: &str) {
     let mut client = cluster.broker.connect("acme").await;
     client.connected().await;
@@ -88,7 +89,8 @@ async fn flood_of_too_large_events_causes_one_reset_a_second(bus: Bus) {
     assert!(lines <= seconds + 2, "{lines} lines in {seconds} s");
 }
 
-/// What only Redis can do: durable events that no broker accepted, and logs that grow behind a broker's back.
+/// What only Redis can do: durable events that no broker accepted, and logs that grow behind a
+/// broker's back.
 #[tokio::test]
 async fn entry_without_announcement_is_found() {
     let cluster = TestCluster::start(Bus::Redis).await;
@@ -104,7 +106,8 @@ async fn entry_without_announcement_is_found() {
     assert_eq!((event.data.as_str(), &event.id), ("silent", &silent));
     assert_eq!(client.next_event(DEADLINE).await.data, "second");
 
-    // One that the log lost before anybody read it: the announcement of the next cannot be connected.
+    // One that the log lost before anybody read it: the announcement of the next cannot be
+    // connected.
     cluster.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
     cluster.redis().command::<i64>(&["XTRIM", "workspace:acme", "MAXLEN", "1"]).await;
     cluster.broker.publish("acme", "told").await;

@@ -88,7 +88,8 @@ async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
         assert_eq!(heartbeat.json(), serde_json::json!({ "live": true }));
         assert_eq!(heartbeat.id, hello.id);
     }
-    // Four intervals, each at least 90 % of the configured one; the one after the first heartbeat may be shorter.
+    // Four intervals, each at least 90 % of the configured one; the one after the first heartbeat
+    // may be shorter.
     assert!(began.elapsed() >= Duration::from_millis(720), "{:?}", began.elapsed());
 
     // The client does not get this event, and need not be sent it when it comes back.
@@ -143,7 +144,8 @@ async fn the_head_and_the_retry_do_not_wait_for_redis() {
     let broker = Broker::start(options).await;
     let mut client = broker.connect("acme").await;
     assert_eq!(client.status(), 200);
-    // Held back is only what the hello promises; bytes flow, so that no proxy takes the connection for dead.
+    // Held back is only what the hello promises; bytes flow, so that no proxy takes the connection
+    // for dead.
     for _ in 0..3 {
         let heartbeat = client.event_named("tidings.heartbeat").await;
         assert_eq!((heartbeat.kind.as_str(), heartbeat.id.as_str()), ("tidings.heartbeat", ""));

@@ -70,7 +70,8 @@ async fn durable_payloads_arrive_as_they_are(bus: Bus) {
         check(&event, payload);
         assert_eq!(event.id, id);
     }
-    // Also something that a live payload cannot be: an event of the application, and nothing of the broker's.
+    // Also something that a live payload cannot be: an event of the application, and nothing of the
+    // broker's.
     let id = cluster.broker.publish("acme", "tidings/1 5-0 4-0\nx").await;
     let event = client.next_event(DEADLINE).await;
     assert_eq!((event.id, event.data.as_str()), (id, "tidings/1 5-0 4-0\nx"));

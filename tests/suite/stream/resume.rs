@@ -117,7 +117,8 @@ async fn the_names_of_client_libraries_are_understood(bus: Bus) {
     }
 }
 
-/// A page's own parameters stay in the address with which a library reconnects; some libraries only add theirs to them.
+/// A page's own parameters stay in the address with which a library reconnects; some libraries only
+/// add theirs to them.
 async fn position_of_a_library_has_priority_over_since(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut first = cluster.broker.connect("acme").await;
@@ -204,7 +205,8 @@ async fn unknown_position_causes_a_reset(bus: Bus) {
         let mut client = cluster.broker.connect_with("acme", Connect::after(position)).await;
         let hello = client.next_event(DEADLINE).await;
         assert_eq!(hello.json()["resumed"], false);
-        // A client that is cut off right here comes back with the position that it came with, and is told again.
+        // A client that is cut off right here comes back with the position that it came with, and
+        // is told again.
         assert_eq!(hello.id, "", "{position}");
         let reset = client.next_event(DEADLINE).await;
         assert_eq!((reset.kind.as_str(), &reset.id), ("tidings.reset", &id));
@@ -233,7 +235,8 @@ async fn position_outside_the_ring_causes_a_reset(bus: Bus) {
     }
     let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
 
-    // The ring holds the last four; the place right before the oldest of them is the oldest that it can prove.
+    // The ring holds the last four; the place right before the oldest of them is the oldest that it
+    // can prove.
     let mut client = cluster.broker.connect_with("acme", Connect::after(&positions[2])).await;
     assert_eq!(client.connected().await.json()["resumed"], true);
     expect(&mut client, &published[2..]).await;

@@ -39,8 +39,8 @@ impl Browser {
         })
         .await;
 
-        // The sandbox does not work as root, and the rest keeps the browser from talking to anybody but the test. Over
-        // a pipe, the browser notices when its driver has ended, and ends too.
+        // The sandbox does not work as root, and the rest keeps the browser from talking to anybody
+        // but the test. Over a pipe, the browser notices when its driver has ended, and ends too.
         let arguments = json!([
             "--headless",
             "--no-sandbox",
@@ -77,8 +77,8 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// Ends the session, which ends the browser before its driver, and waits for that: what goes on running would
-    /// write into a directory that has been removed.
+    /// Ends the session, which ends the browser before its driver, and waits for that: what goes on
+    /// running would write into a directory that has been removed.
     fn drop(&mut self) {
         let delete = || -> std::io::Result<()> {
             let mut driver = std::net::TcpStream::connect(self.port.address())?;
@@ -116,7 +116,8 @@ impl PageServer {
         );
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A browser opens connections that it does not use, so each is answered in its own time.
+                // A browser opens connections that it does not use, so each is answered in its own
+                // time.
                 tokio::spawn(answer_once(stream, answer.clone()));
             }
         });

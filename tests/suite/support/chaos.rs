@@ -1,4 +1,5 @@
-//! A TCP proxy that does what networks do: it is slow, it swallows one direction or both, it cuts, it loses the tail.
+//! A TCP proxy that does what networks do: it is slow, it swallows one direction or both, it cuts,
+//! it loses the tail.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -89,7 +90,8 @@ impl ChaosProxy {
         }
     }
 
-    /// Passes everything on again. A connection of which something was swallowed ends, since what follows would make no sense.
+    /// Passes everything on again. A connection of which something was swallowed ends, since what
+    /// follows would make no sense.
     pub fn heal(&self) {
         *self.shared.flows.lock() = [Flow::Pass; 2];
         self.shared.connections.lock().retain(|connection| {

@@ -34,8 +34,8 @@ impl Finished {
     }
 }
 
-/// Runs a command to its end, with keys of the configuration in its environment and nothing on stdin. Fails the test
-/// when it does not end.
+/// Runs a command to its end, with keys of the configuration in its environment and nothing on
+/// stdin. Fails the test when it does not end.
 pub async fn run_tidings(arguments: &[&str], settings: &[(&str, &str)]) -> Finished {
     run_tidings_with_input(arguments, settings, "").await
 }
@@ -120,7 +120,8 @@ impl RunningCommand {
         self.stdout = None;
     }
 
-    /// Waits for the end by itself, and answers what it left behind; of stdout what was not read before.
+    /// Waits for the end by itself, and answers what it left behind; of stdout what was not read
+    /// before.
     pub async fn finished(mut self) -> Finished {
         let status = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("the command ends");
         let mut stdout = String::new();

@@ -79,8 +79,8 @@ pub async fn try_request(
     tokio::time::timeout(DEADLINE, exchange(address, request)).await?
 }
 
-/// Makes a request like a tool, and answers the status alone: that of a stream, whose body does not end. The connection
-/// ends with the call.
+/// Makes a request like a tool, and answers the status alone: that of a stream, whose body does not
+/// end. The connection ends with the call.
 pub async fn exchange_head(address: SocketAddr, target: &'static str) -> StatusCode {
     let stream = TcpStream::connect(address).await.expect("connect");
     let (mut sender, connection) =

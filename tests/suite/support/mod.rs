@@ -1,4 +1,5 @@
-//! What the tests stand on: programs that end with their test, and clients written without the product's code.
+//! What the tests stand on: programs that end with their test, and clients written without the
+//! product's code.
 
 #![allow(dead_code, unused_imports, reason = "the harness offers more than each test needs")]
 

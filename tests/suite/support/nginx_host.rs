@@ -99,8 +99,8 @@ pub fn curl_over_http2(port: u16, path: &str, authority: &Path) -> Command {
 fn main_file(directory: &Directory, text: &str) -> String {
     let included = directory.write("tidings.conf", text);
     let root = directory.path().display();
-    // Where nginx is started by root, its workers have to stay root to get into the directory; otherwise it ignores
-    // the line.
+    // Where nginx is started by root, its workers have to stay root to get into the directory;
+    // otherwise it ignores the line.
     format!(
         "user root root;
         pid {root}/pid;

@@ -19,8 +19,8 @@ const SHOWN_BYTES_MAX: usize = 16 * 1024;
 /// How long a program that was asked to end may take before it is killed.
 const POLITE_END: Duration = Duration::from_secs(3);
 
-/// A running program. What it writes to stdout and stderr goes to one file, and is shown when the test fails. When the
-/// value goes out of scope, so does the program.
+/// A running program. What it writes to stdout and stderr goes to one file, and is shown when the
+/// test fails. When the value goes out of scope, so does the program.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -85,8 +85,8 @@ impl Program {
         Self { name: name.to_owned(), child, log, polite: false, _directory: directory }
     }
 
-    /// Ends the program by SIGTERM, and by SIGKILL only if that does not help: for programs that have children, which
-    /// would otherwise stay.
+    /// Ends the program by SIGTERM, and by SIGKILL only if that does not help: for programs that
+    /// have children, which would otherwise stay.
     pub fn ended_politely(mut self) -> Self {
         self.polite = true;
         self
@@ -184,7 +184,8 @@ pub fn example(name: &str) -> PathBuf {
     path
 }
 
-/// Runs a command to its end and answers what it wrote to stdout. Fails the test when the command fails.
+/// Runs a command to its end and answers what it wrote to stdout. Fails the test when the command
+/// fails.
 pub fn run(command: &mut Command) -> String {
     let output = command
         .stdin(Stdio::null())

@@ -35,7 +35,8 @@ impl RawConnection {
             .expect("an answer")
     }
 
-    /// Reads until something has come, and answers all that has. Fails the test where it does not come.
+    /// Reads until something has come, and answers all that has. Fails the test where it does not
+    /// come.
     pub async fn read_until(&mut self, wanted: &str) -> String {
         let mut bytes = Vec::new();
         let reading = async {
@@ -53,7 +54,8 @@ impl RawConnection {
         self.answer().await
     }
 
-    /// Waits until the other side closes, and answers what it sent before. Fails the test when it stays open.
+    /// Waits until the other side closes, and answers what it sent before. Fails the test when it
+    /// stays open.
     pub async fn closed(&mut self, within: Duration) -> Vec<u8> {
         let mut bytes = Vec::new();
         let reading = tokio::time::timeout(within, self.0.read_to_end(&mut bytes)).await;
@@ -62,8 +64,8 @@ impl RawConnection {
         bytes
     }
 
-    /// Reads an answer and tells its status: that of a stream, whose body does not end, when its head is there. Fails the test
-    /// when there is none.
+    /// Reads an answer and tells its status: that of a stream, whose body does not end, when its
+    /// head is there. Fails the test when there is none.
     pub async fn status(&mut self) -> StatusCode {
         let reading = async {
             let (status, headers, rest) = read_head(&mut self.0).await?;

@@ -73,7 +73,8 @@ impl TestCluster {
         .await;
     }
 
-    /// Publishes to a workspace's channel, as a backend does, and answers how many subscribers the bus sent it to.
+    /// Publishes to a workspace's channel, as a backend does, and answers how many subscribers the
+    /// bus sent it to.
     pub async fn publish_live(&self, workspace: &str, payload: impl AsRef<[u8]>) -> u64 {
         publish_live(&mut self.connection().await, workspace, payload).await
     }

@@ -2,21 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-/// Long enough for anything that happens at once, on a machine that is busy with other tests. A test that passes never
-/// waits this long.
+/// Long enough for anything that happens at once, on a machine that is busy with other tests. A
+/// test that passes never waits this long.
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The pause between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until a condition holds. Fails the test, with `what` was awaited, when it does not within the time.
+/// Waits until a condition holds. Fails the test, with `what` was awaited, when it does not within
+/// the time.
 pub async fn eventually(what: &str, within: Duration, mut condition: impl AsyncFnMut() -> bool) {
     eventually_some(what, within, async || condition().await.then_some(())).await;
 }
 
 /// Waits until there is a value, and answers it. Fails the test when there is none within the time.
 ///
-/// The last look is after the deadline, so that a machine which stood still does not fail a test by itself.
+/// The last look is after the deadline, so that a machine which stood still does not fail a test by
+/// itself.
 pub async fn eventually_some<T>(
     what: &str,
     within: Duration,

@@ -82,7 +82,8 @@ async fn the_reserve_is_not_to_be_sat_upon() {
     drop(silent);
 }
 
-/// Opens a stream from a loopback address of one's choice; answers what comes until the end or the hello.
+/// Opens a stream from a loopback address of one's choice; answers what comes until the end or the
+/// hello.
 async fn stream_from(source: Ipv4Addr, broker: &Broker) -> (tokio::net::TcpStream, String) {
     stream_for("unknown", source, broker).await
 }

@@ -54,7 +54,8 @@ async fn disconnect(cluster: &TestCluster) {
 async fn stalled_client_is_gone_soon_after_its_token() {
     for writer in ["handoff", "body"] {
         let cluster = patient(writer, &JWT).await;
-        // One with less than two seconds left at the first look would be good by the leeway for clocks.
+        // One with less than two seconds left at the first look would be good by the leeway for
+        // clocks.
         let authorization = bearer(&token("ann", &["acme"], 7, &json!({})));
         let _client = stuck(&cluster, Connect::default().header("Authorization", &authorization)).await;
         is_over(&cluster, Duration::from_secs(7) + GRACE, "expired").await;

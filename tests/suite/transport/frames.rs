@@ -68,8 +68,8 @@ impl FrameConnection {
         Some(Frame { kind: head[3], stream, flags: head[4], payload })
     }
 
-    /// Reads until the connection ends, answering pings, and tells what kinds of frames came. Fails the test when it
-    /// stays open.
+    /// Reads until the connection ends, answering pings, and tells what kinds of frames came. Fails
+    /// the test when it stays open.
     pub async fn closed(&mut self, within: Duration) -> Vec<u8> {
         let reading = async {
             let mut kinds = Vec::new();

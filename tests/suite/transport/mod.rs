@@ -1,4 +1,5 @@
-//! What connections speak beneath the stream: TLS, HTTP/2, the PROXY protocol; and which of them are let in.
+//! What connections speak beneath the stream: TLS, HTTP/2, the PROXY protocol; and which of them
+//! are let in.
 
 mod admission;
 mod deadlines;

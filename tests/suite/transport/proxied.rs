@@ -8,7 +8,8 @@ use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, SseClient, eventu
 
 const TARGET: &str = "/api/workspaces/acme/events";
 
-/// A stream through a connection that begins with these bytes, and the address that the log has for it.
+/// A stream through a connection that begins with these bytes, and the address that the log has for
+/// it.
 async fn logged_address(broker: &Broker, header: &[u8]) -> String {
     let mut connection = RawConnection::open(broker.address()).await;
     connection.send(header).await;

@@ -1,4 +1,5 @@
-//! The report of a run: one page with figures and plots that needs nothing else, no network and no scripts.
+//! The report of a run: one page with figures and plots that needs nothing else, no network and no
+//! scripts.
 
 pub mod plot;
 pub mod scale;

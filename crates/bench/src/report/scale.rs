@@ -68,7 +68,8 @@ fn nines(share: f64) -> f64 {
     -(1.0 - share).log10()
 }
 
-/// The distance of ticks on an axis up to a number: 1, 2 or 5 times a power of ten, so that there are 3 to 8 of them.
+/// The distance of ticks on an axis up to a number: 1, 2 or 5 times a power of ten, so that there
+/// are 3 to 8 of them.
 fn step(largest: f64) -> f64 {
     if largest <= 0.0 || !largest.is_finite() {
         return 1.0;

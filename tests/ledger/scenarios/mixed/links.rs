@@ -1,4 +1,5 @@
-//! The links between two of the brokers and the server are as networks are. The first broker's works.
+//! The links between two of the brokers and the server are as networks are. The first broker's
+//! works.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

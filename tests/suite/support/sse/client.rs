@@ -25,7 +25,8 @@ pub struct Connect {
     pub headers: Vec<(String, String)>,
     pub last_event_id: Option<String>,
     pub base_path: String,
-    /// The kernel's buffer for what the client has not read yet, in bytes (`SO_RCVBUF`); the system's choice by default.
+    /// The kernel's buffer for what the client has not read yet, in bytes (`SO_RCVBUF`); the
+    /// system's choice by default.
     pub receive_buffer: Option<u32>,
 }
 
@@ -81,7 +82,8 @@ impl Connect {
     }
 }
 
-/// An answer whose body is read and parsed as it comes, in a task, until the value goes out of scope.
+/// An answer whose body is read and parsed as it comes, in a task, until the value goes out of
+/// scope.
 #[derive(Debug)]
 pub struct SseClient {
     status: StatusCode,
@@ -164,7 +166,8 @@ impl SseClient {
         self.record.next().await
     }
 
-    /// The next event that fulfils the condition; those before it are skipped. Fails the test when there is none.
+    /// The next event that fulfils the condition; those before it are skipped. Fails the test when
+    /// there is none.
     pub async fn wait_for(&mut self, within: Duration, wanted: impl FnMut(&Event) -> bool) -> Event {
         self.record.wait_for(within, "a certain event", wanted).await
     }

@@ -13,8 +13,8 @@ use crate::support::wait::DEADLINE;
 /// How long a browser waits before it reconnects as long as the stream says nothing of it.
 const RETRY_DEFAULT: Duration = Duration::from_secs(3);
 
-/// A stream that is opened again whenever it ends, with the last event id, until an answer forbids it: any status but
-/// 200, or another content type, ends it for good.
+/// A stream that is opened again whenever it ends, with the last event id, until an answer forbids
+/// it: any status but 200, or another content type, ends it for good.
 #[derive(Debug)]
 pub struct EventSource {
     record: Record,
@@ -29,7 +29,8 @@ impl EventSource {
         Self { record, task }
     }
 
-    /// The next event that fulfils the condition, over all connections; those before it are skipped.
+    /// The next event that fulfils the condition, over all connections; those before it are
+    /// skipped.
     pub async fn wait_for(&mut self, within: Duration, wanted: impl FnMut(&Event) -> bool) -> Event {
         self.record.wait_for(within, "a certain event", wanted).await
     }

@@ -34,7 +34,8 @@ impl Event {
 
 /// Makes events of bytes, however these are cut.
 ///
-/// A block without data is a fault: the standard ignores it, but other parsers hand it on as an empty message.
+/// A block without data is a fault: the standard ignores it, but other parsers hand it on as an
+/// empty message.
 #[derive(Debug, Default)]
 pub struct Parser {
     line: Vec<u8>,
@@ -69,7 +70,8 @@ impl Parser {
         events
     }
 
-    /// The last event id as it is sent when reconnecting: set at each blank line, also where no event is dispatched.
+    /// The last event id as it is sent when reconnecting: set at each blank line, also where no
+    /// event is dispatched.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
