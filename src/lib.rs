@@ -1,8 +1,7 @@
-//! Tidings, a standalone Server-Sent Events broker. `docs/architecture.md` is the map of this
-//! house.
+//! Tidings, a standalone Server-Sent Events broker. `docs/architecture.md` is the map of the code.
 //!
 //! Events flow one way: [`bus`] (Redis or embedded) → [`hub`] (workspaces, rings, cursors; no I/O)
-//! → [`delivery`] (what a connection gets). [`http`], [`config`] and [`cli`] stand around it.
+//! → [`delivery`] (streams to clients). [`http`], [`config`] and [`cli`] surround them.
 
 pub mod bus_handler;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Reads logs for the hub: takes its wishes, asks the bus, brings the answers back.
+//! Reads logs for the hub: takes its requests, reads from the bus, returns the pages.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,8 +63,8 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
     readings.wait().await;
 }
 
-/// An answer that the hub waits for. However the reading ends, the hub gets one: without it, a
-/// workspace would wait for ever.
+/// A reply that the hub waits for. However the read ends, the hub gets one: without it, a workspace
+/// waits forever.
 struct Owed {
     hub: Arc<Hub>,
     read: Option<LogRead>,

@@ -1,5 +1,4 @@
-//! One broker process as others see it: who it is, how it is, and whether it should be sent
-//! clients.
+//! One broker process as others see it: its name, its state, and whether it wants clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +11,7 @@ use tidings_event::NodeId;
 use tidings_event::control::{ReconnectReason, ResetReason};
 use tidings_metrics::{EventKind, Metrics};
 
-/// How many probe intervals may pass without a probe coming back before a node is not ready.
+/// The number of probe intervals without a returned probe after which a node is not ready.
 const PROBES_MISSED_MAX: u32 = 3;
 
 /// A broker process.
@@ -21,7 +20,7 @@ pub struct Node {
     began: Instant,
     bus: Arc<dyn Bus>,
     metrics: Arc<Metrics>,
-    /// The longest that nothing may be heard from the bus.
+    /// The longest time without a message of the bus.
     silence_max: Duration,
     draining: AtomicBool,
 }
@@ -138,14 +137,14 @@ fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String>
     }
     match &bus.link {
         LinkState::Down { error } => reasons.push(format!("no link to the bus: {error}")),
-        LinkState::Resubscribing => reasons.push("subscriptions are being made anew".to_owned()),
+        LinkState::Resubscribing => reasons.push("subscriptions are being made again".to_owned()),
         LinkState::Up => match bus.heard {
             _ if bus.subscription_refused.is_some() => {}
             Some(age) if age <= silence_max => {}
             Some(age) => {
-                reasons.push(format!("nothing has come back through the bus for {:.1} s", age.as_secs_f64()))
+                reasons.push(format!("no probe has returned through the bus for {:.1} s", age.as_secs_f64()))
             }
-            None => reasons.push("nothing has come back through the bus yet".to_owned()),
+            None => reasons.push("no probe has returned through the bus yet".to_owned()),
         },
     }
     if let Some(reason) = &bus.subscription_refused {
@@ -180,9 +179,9 @@ mod tests {
         assert!(unready(&up(Some(1)), false, silence_max).is_empty());
         assert_eq!(
             unready(&up(Some(7)), false, silence_max),
-            ["nothing has come back through the bus for 7.0 s"]
+            ["no probe has returned through the bus for 7.0 s"]
         );
-        assert_eq!(unready(&up(None), false, silence_max), ["nothing has come back through the bus yet"]);
+        assert_eq!(unready(&up(None), false, silence_max), ["no probe has returned through the bus yet"]);
         assert_eq!(unready(&up(Some(1)), true, silence_max), ["the node is draining"]);
         let down = BusState { link: LinkState::Down { error: "refused".to_owned() }, ..up(Some(1)) };
         assert_eq!(unready(&down, false, silence_max), ["no link to the bus: refused"]);

@@ -303,9 +303,9 @@ impl Server {
         self.addresses
     }
 
-    /// Serves until `shutdown`, then drains: not ready at once, accepting for a little longer, then
-    /// ending streams spread over the drain's time, unless all is to end at once. Returns when
-    /// every connection is gone, or was cut because it would not go.
+    /// Serves until `shutdown`, then drains. It is not ready at once and accepts for a little
+    /// longer. Then it ends streams over the time of the drain, unless all end at once. Returns
+    /// when every connection has ended; it closes those that do not end in time.
     pub async fn run(self, shutdown: impl Future<Output = Shutdown>) -> Ended {
         let stop_accepting = CancellationToken::new();
         let abandon = CancellationToken::new();
@@ -335,8 +335,8 @@ impl Server {
             rest.spawn(certificates.watch(self.certificates_interval, stop_rest.clone()));
         }
 
-        // Each of these ends only when it is told to; without any one of them clients would wait
-        // for nothing.
+        // Each of these ends only at the shutdown; without one of them clients would wait for
+        // nothing.
         let (broken, shutdown) = tokio::select! {
             shutdown = shutdown => (false, shutdown),
             _ = &mut connections => (true, Shutdown::Drain),
@@ -391,7 +391,7 @@ impl Server {
     }
 }
 
-/// What it takes to find out who is there.
+/// The parts that authentication needs.
 struct Access {
     methods: Vec<Method>,
     verifier: Option<Arc<Verifier>>,
@@ -516,8 +516,7 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(StartError::Address)
 }
 
-/// Gives up workspaces that nobody came back to, and forgets who has not published lately, again
-/// and again.
+/// Removes workspaces without clients and publish rates without recent use, again and again.
 async fn sweep(hub: Arc<Hub>, publish_rate: Arc<PublishRate>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     loop {

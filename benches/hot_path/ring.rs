@@ -1,4 +1,4 @@
-//! A workspace's ring: what comes in, who reads it, and where a client goes on that comes back.
+//! A workspace's ring: writes, reads, and the place of a client that resumes.
 
 use std::hint::black_box;
 

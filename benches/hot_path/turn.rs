@@ -31,7 +31,7 @@ impl Scene {
         Self { shard_harness, workspaces, clients }
     }
 
-    /// How many deliveries it takes until everybody has `events` of its workspace.
+    /// The number of deliveries until each client has `events` of its workspace.
     fn deliveries(&self, events: usize) -> u64 {
         (self.workspaces.len() * self.clients * events) as u64
     }

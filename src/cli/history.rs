@@ -90,8 +90,8 @@ fn as_json(entry: &LogEntry) -> String {
     let mut object =
         json!({ "id": entry.id.to_string(), "time": time(entry.id), "data": text(entry.payload.as_ref()) });
     if let Some(to) = text(entry.to.as_ref()) {
-        // What is no JSON is no audience either: it is shown as it stands, and the event is shown
-        // to nobody.
+        // Text that is not JSON is no audience either. It is shown unchanged, and no client gets
+        // the event.
         object["to"] = serde_json::from_str(&to).unwrap_or_else(|_| to.into());
     }
     object.to_string()

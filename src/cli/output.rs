@@ -33,7 +33,7 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes a line to standard error. There is nobody left to tell when that fails.
+/// Writes a line to standard error. A failure has no reader, so it is ignored.
 pub(super) fn error(text: &str) {
     let mut err = io::stderr().lock();
     let text = shown(text, err.is_terminal());

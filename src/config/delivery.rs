@@ -1,4 +1,4 @@
-//! `[delivery]`: who writes streams to their sockets.
+//! `[delivery]`: the writer of streams.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// kernel that takes the time.
 const SHARDS_DEFAULT_MAX: usize = 4;
 
-/// `[delivery]`: who writes streams to their sockets.
+/// `[delivery]`: the writer of streams.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct DeliveryConfig {
@@ -17,7 +17,7 @@ pub struct DeliveryConfig {
     pub shards: usize,
 }
 
-/// Who writes streams over HTTP/1.1 in the clear. All others are written by the HTTP server.
+/// The writer of streams over HTTP/1.1 without TLS. The HTTP server writes all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Writer {

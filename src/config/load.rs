@@ -116,8 +116,8 @@ fn pointer(key: &str) -> String {
     format!("/{}", key.replace('.', "/"))
 }
 
-/// Lays settings over the defaults, later ones over earlier ones, and tells who set each key that
-/// is set.
+/// Lays settings over the defaults, later ones over earlier ones. Returns the source of each key
+/// that is set too.
 fn merge(settings: Vec<Setting>) -> Result<(Json, HashMap<String, Source>), ConfigProblem> {
     let mut origins = HashMap::new();
     let defaults = config::File::from_str(DEFAULT_TOML, FileFormat::Toml);
@@ -154,9 +154,8 @@ fn json(kind: ValueKind) -> Json {
     }
 }
 
-/// Reads the merged tree into its types. A value that its type refuses is noted and put back to its
-/// default, so that the next round finds the next one: whoever starts the broker sees all of them
-/// at once.
+/// Reads the merged tree into its types. A refused value is recorded and reset to its default, so
+/// that the next round finds the next one. The operator sees all of them at once.
 fn read(mut tree: Json, defaults: &Json, values: &[EffectiveValue]) -> Result<Config, Vec<ConfigProblem>> {
     let mut problems = Vec::new();
     loop {
@@ -185,8 +184,8 @@ fn covers(key: &str, path: &str) -> bool {
     path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
 }
 
-/// What a type wanted, in the words of somebody who writes TOML. Of serde's message only what
-/// follows the last "expected" is used: what stands before repeats the value, which may be secret.
+/// The values that a type accepts, in words of TOML. Only the text behind the last "expected" of
+/// serde's message counts: the text before it repeats the value, which may be secret.
 fn expected(error: &serde_json::Error) -> String {
     let message = error.to_string();
     match message.rsplit_once("expected ") {

@@ -1,10 +1,10 @@
 //! The configuration: one struct a section of `config/default.toml`, where each key is explained. A
 //! section that only one crate reads is a struct of that crate.
 //!
-//! [`Sources::load`] lays the file, the environment and the flags over the defaults and gives
-//! [`Loaded`]: the checked [`Config`] and, for `tidings config`, where each value comes from. Or it
-//! gives a [`ConfigError`] with everything that is wrong. The keys themselves are read out of
-//! `config/default.toml` by [`mod@reference`].
+//! [`Sources::load`] lays the file, the environment and the flags over the defaults. It returns
+//! [`Loaded`]: the checked [`Config`], and the source of each value for `tidings config`. Or it
+//! returns a [`ConfigError`] with every problem. [`mod@reference`] reads the keys themselves out of
+//! `config/default.toml`.
 
 use std::net::SocketAddr;
 
@@ -117,7 +117,7 @@ pub struct RingConfig {
     pub linger_seconds: Seconds,
 }
 
-/// `[replay]`: reading logs for clients that come back.
+/// `[replay]`: reading logs for clients that resume.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct ReplayConfig {
@@ -154,7 +154,7 @@ impl LimitsConfig {
     }
 }
 
-/// `[auth]`: who may connect and publish.
+/// `[auth]`: the right to connect and publish.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct AuthConfig {

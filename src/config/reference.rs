@@ -33,7 +33,7 @@ pub(super) struct Section {
 pub(super) struct ReferenceEntry {
     /// The dotted key, such as `server.listen`.
     pub(super) key: String,
-    /// The default as it stands in the file.
+    /// The default as the file has it.
     pub(super) default: String,
     /// The comment above it, on one line.
     pub(super) meaning: String,
@@ -94,7 +94,7 @@ impl Section {
     }
 }
 
-/// What stands above the tables of `docs/configuration.md`.
+/// The text above the tables of `docs/configuration.md`.
 const INTRODUCTION: &str = "\
 # Configuration
 

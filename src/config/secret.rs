@@ -29,8 +29,8 @@ fn show_public_key(pem: &str) -> String {
     if public { pem.to_owned() } else { show_nothing(pem) }
 }
 
-/// An address without its query, which may hold a key, and without a name and password in it: one
-/// that has these is refused later, and must not be shown then.
+/// An address without its query, which may hold a key, and without its name and password. A rule
+/// refuses an address with these later; no message may show them before.
 fn show_address(url: &str) -> String {
     match url.split_once('?') {
         _ if url.contains('@') => MASK.to_owned(),

@@ -22,7 +22,7 @@ fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Loads a file with this text. In what is returned `FILE` stands for its path.
+/// Loads a file with this text. In the result `FILE` replaces its path.
 fn load_file(text: &str) -> Result<Loaded, String> {
     let file = file(text);
     let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
@@ -284,8 +284,7 @@ fn values_out_of_bounds_name_key_source_and_rule() {
         ),
         (
             "[redis]\nurl = \"redis://host\"\nreply_bytes = 17000000",
-            "redis.reply_bytes is 17000000, and retention.bytes is 16777216 (default): redis.reply_bytes must have room for a page \
-             of a log: replay.page_events and replay.newest_max times the largest event, or retention.bytes and one event where that \
+            "redis.reply_bytes is 17000000, and retention.bytes is 16777216 (default): redis.reply_bytes must hold a page of a log: replay.page_events and replay.newest_max times the largest event, or retention.bytes and one event where that \
              is less"
                 .to_owned(),
         ),
@@ -402,7 +401,7 @@ fn values_out_of_bounds_name_key_source_and_rule() {
         "redis.probe_seconds",
         "sse.heartbeat_seconds",
     ] {
-        // The second is not zero as it stands, but becomes it in nanoseconds.
+        // The second is not zero as written, but becomes zero in nanoseconds.
         for value in ["0", "0.0000000001"] {
             let problem = load_file(&format!("{key} = {value}")).unwrap_err();
             let found: serde_json::Value = value.parse().unwrap();
@@ -468,8 +467,8 @@ fn reachable_address_needs_an_explicit_auth_mode() {
         let flags = vec![("server.listen", listen.to_owned(), "--listen")];
         let mut sources = Sources { flags, ..Sources::default() };
         let refusal = format!(
-            "--listen: server.listen is {listen}, which others can reach, and nobody has said who may connect: \
-             set auth.mode (for example auth.mode = \"none\" to let everybody in), or listen on 127.0.0.1"
+            "--listen: server.listen is {listen}, which other machines can reach, and auth.mode is not set: \
+             set auth.mode (for example auth.mode = \"none\" to accept every client), or listen on 127.0.0.1"
         );
         let problem = sources.load().err().map(|error| error.to_string());
         assert_eq!(problem, refused.then_some(refusal));

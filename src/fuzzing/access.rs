@@ -1,4 +1,4 @@
-//! What clients write to be let in.
+//! The input of clients that authenticate.
 
 use std::sync::LazyLock;
 
@@ -30,8 +30,8 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     verifier
 });
 
-/// A token: it counts if it was signed as it stands, to the byte. The explanation of the decision
-/// is the decision.
+/// A token: it is valid if exactly these bytes were signed. The explanation of the decision is the
+/// decision.
 pub fn token(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     // Nothing is fetched, so nothing is waited for.
@@ -47,8 +47,7 @@ pub fn token(data: &[u8]) {
 }
 
 /// The places of tokens. The input is a query, `Authorization` and any number of `Cookie` headers,
-/// one a line. A token that is found stands in one of these places, and none is found where none is
-/// looked for.
+/// one a line. A token that is found is in one of these places. Other places give none.
 pub fn token_places(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let query = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();

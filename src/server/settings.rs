@@ -38,13 +38,13 @@ pub(super) fn warn_of_memory(config: &Config) {
         tracing::warn!(
             configured_mib,
             available_mib,
-            "the configured bounds on memory together are more than this process may have: lower limits.ring_bytes and its kin \
+            "the configured bounds on memory together are more than this process may have: lower limits.ring_bytes and the other bounds \
              (docs/operations.md, Limits of the machine)"
         );
     }
 }
 
-/// Who may have a connection on the public listener.
+/// The bounds of connections to the public listener.
 pub(super) fn public_admission(config: &Config, files: &FileBudget) -> ConnectionGateSettings {
     ConnectionGateSettings {
         connections: files.connections,
@@ -55,8 +55,7 @@ pub(super) fn public_admission(config: &Config, files: &FileBudget) -> Connectio
     }
 }
 
-/// Who may have a connection on the operations listener: connections on which nothing is asked keep
-/// no probe out.
+/// The bounds of connections to the admin listener: idle connections keep no probe out.
 pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
     ConnectionGateSettings {
         connections: files.admin,
@@ -94,7 +93,7 @@ pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
     }
 }
 
-/// Without a word on who may connect the broker is this machine's alone.
+/// Without an explicit `auth.mode` only this machine may connect.
 pub(super) fn public_hosts(config: &Config) -> Hosts {
     match config.auth.mode {
         AuthMode::Unset => Hosts::Local,

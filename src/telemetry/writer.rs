@@ -59,7 +59,7 @@ impl BackgroundWriter {
         Ok(writer)
     }
 
-    /// Queues whole lines. Never waits: lines for which there is no room are dropped.
+    /// Queues whole lines. Never waits: it drops lines that do not fit.
     pub(super) fn write(&self, lines: &[u8]) {
         let mut queue = self.0.queue.lock();
         let is_report = queue.thread == Some(thread::current().id());
@@ -213,7 +213,7 @@ mod tests {
         assert!(!writer.flush(Duration::from_millis(50)), "it waits for the reader");
         let lost = dropped.get();
         assert!(lost >= 1024, "{lost}");
-        // As soon as somebody reads, the rest arrives, and the queue takes lines again.
+        // Once a reader reads, the rest arrives, and the queue takes lines again.
         let mut lines = BufReader::new(reader).lines();
         let read = (&mut lines).take(4096 - usize::try_from(lost).unwrap()).count();
         assert_eq!(read as u64, 4096 - lost);

@@ -1,8 +1,8 @@
 //! How often an event takes memory on its way from the bus to the sockets of its workspace, through
 //! the engine.
 //!
-//! What a client and what a delivery takes is the same figure twice: were it more than nothing for
-//! either, it would differ between few clients and many, to whom the same events go.
+//! The cost of a client and of a delivery is one figure. A cost of either would show as a
+//! difference between few clients and many that get the same events.
 
 use bytes::Bytes;
 use tidings_event::UserId;
@@ -20,20 +20,20 @@ const PAYLOAD: &str = r#"{"type":"CHANNEL_UPDATED","id":12345}"#;
 const FEW: usize = 2;
 const MANY: usize = 200;
 
-/// Who is there, and whom events are for.
+/// The clients, and the audiences of the events.
 #[derive(Clone, Copy)]
 struct Case {
     /// The view of the client with a number.
     view: fn(usize) -> SubscriptionFilter,
-    /// The users that the event with a number is for; everybody where there are none.
+    /// The audience of the event with a number; empty for every client.
     to: fn(usize) -> &'static [&'static str],
-    /// Whether they stand in the log, and come as envelopes.
+    /// Whether they are in the log and arrive as envelopes.
     logged: bool,
     /// How often an event may take memory in all: for its bytes, its type, the frame, its audience.
     most: f64,
 }
 
-/// Anybody, and logged events for all of them.
+/// Clients without a filter, and logged events for all of them.
 const PLAIN: Case = Case { view: |_| SubscriptionFilter::default(), to: |_| &[], logged: true, most: 5.1 };
 
 fn user(name: &str) -> SubscriptionFilter {
@@ -148,8 +148,8 @@ fn events_of_changing_audiences_take_no_memory_for_a_client() {
     Case { view: ann_or_ben, to, most: 11.6, ..PLAIN }.check();
 }
 
-/// Who has a filter is woken and read for alone: that takes a word in the inbox, which has memory
-/// for some dozens of them at a time, and no more.
+/// A client with a filter is woken and read for alone. That takes eight bytes in the inbox, which
+/// has memory for some dozens of them at a time.
 #[test]
 fn client_with_a_filter_takes_eight_bytes_more() {
     let _alone = ALONE.lock();

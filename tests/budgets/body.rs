@@ -43,7 +43,7 @@ impl Client {
         Self { body, bell: Arc::default() }
     }
 
-    /// Takes frames until there are none, and answers how many.
+    /// Takes frames until there are none, and returns their number.
     fn frames(&mut self) -> usize {
         let waker = Waker::from(Arc::clone(&self.bell));
         let mut context = Context::from_waker(&waker);
@@ -56,8 +56,8 @@ impl Client {
     }
 }
 
-/// How often memory is taken while [`EVENTS`] events for some users go to so many clients with the
-/// same view, `burst` of them at a time.
+/// The number of allocations while [`EVENTS`] events go to clients with the same filter, `burst` of
+/// them at a time.
 fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize) -> usize {
     let shard_harness = ShardHarness::new();
     let workspace = WorkspaceId::parse("acme").unwrap();

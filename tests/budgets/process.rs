@@ -39,7 +39,7 @@ pub fn connect(broker: &Broker) -> TcpStream {
     socket
 }
 
-/// Sends something, and reads until so many streams have their hello.
+/// Sends a request, and reads until so many streams have their `connected` event.
 pub fn ask(wire: &mut (impl Read + Write), request: &[u8], streams: usize) {
     const HELLO: &[u8] = b"\"connected\"";
     wire.write_all(request).unwrap();

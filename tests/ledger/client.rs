@@ -38,8 +38,7 @@ pub enum Route {
 #[derive(Debug, Clone)]
 pub struct Habits {
     pub route: Route,
-    /// It leaves a connection on which nothing came for this long, and waits no longer for an
-    /// answer.
+    /// It leaves a connection without bytes after this time, and waits no longer for a response.
     pub patience: Option<Duration>,
     /// It leaves by itself after a time between these.
     pub stay: Option<Range<Duration>>,
@@ -52,7 +51,7 @@ enum Command {
     Read,
     /// Stay connected and take nothing more.
     Hang,
-    /// Leave, as a closed laptop does, and come back when told.
+    /// Leave, as a closed laptop does, and reconnect on request.
     StayAway,
 }
 
@@ -106,12 +105,12 @@ impl LedgerClient {
         self.command.send_replace(Command::Hang);
     }
 
-    /// Closes its connection and stays away.
+    /// Closes its connection until `come_back`.
     pub fn leave(&self) {
         self.command.send_replace(Command::StayAway);
     }
 
-    /// Reads on, or comes back.
+    /// Reads on, or reconnects.
     pub fn come_back(&self) {
         self.command.send_replace(Command::Read);
     }
@@ -234,7 +233,7 @@ impl Source {
     }
 }
 
-/// Why an EventSource would give up for good on an answer.
+/// The reason for which an EventSource gives up for good after a response.
 fn refusal(client: &SseClient) -> Option<String> {
     let is_stream = client.header("content-type").split(';').next() == Some("text/event-stream");
     (client.status() != 200 || !is_stream)

@@ -31,7 +31,7 @@ const SPARSE_MS: std::ops::Range<u64> = 500..3_000;
 pub enum Way {
     /// `POST` to one of the brokers.
     Post,
-    /// The same with an `Idempotency-Key`, repeated under the same number until it is answered.
+    /// The same with an `Idempotency-Key`, repeated under the same number until a response arrives.
     PostOnce,
     /// `EVALSHA`, and `EVAL` where the server does not know the script.
     Script,
@@ -124,7 +124,7 @@ impl Publisher {
         &self.workspace
     }
 
-    /// How many events were acknowledged so far. A live event counts also where nobody heard it.
+    /// The number of acknowledged events so far. A live event counts also without a subscriber.
     pub fn acknowledged(&self) -> usize {
         let is_answered =
             |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Acknowledged(_) | Outcome::Heard(_));
@@ -147,7 +147,7 @@ impl Publisher {
         self.pace.send_modify(|_| {});
     }
 
-    /// Lets the event that is under way end, and answers who can publish further ones.
+    /// Ends with the event under way, and returns a publisher for the last events.
     pub async fn stop(self) -> FinalPublisher {
         self.stop.send_replace(true);
         self.task.await.expect("a publisher that does not fail")
@@ -181,7 +181,7 @@ impl FinalPublisher {
             let kind = self.next_kind();
             self.publish(kind).await;
             let pace = *paced.borrow_and_update();
-            // Whoever changes the pace, or stops, is not kept waiting for the old one.
+            // A change of the pace, or the end, does not wait for the old one.
             tokio::select! {
                 () = tokio::time::sleep(pace) => {}
                 _ = stopped.changed() => {}
@@ -202,7 +202,7 @@ impl FinalPublisher {
         }
     }
 
-    /// Publishes the next number, and answers its name if it was acknowledged.
+    /// Publishes the next number, and returns its name if it was acknowledged.
     pub async fn publish(&mut self, kind: Kind) -> Option<Tag> {
         self.number += 1;
         let tag = Tag { publisher: self.publisher, number: self.number };
@@ -222,8 +222,7 @@ impl FinalPublisher {
         let outcome = outcome.await.unwrap_or(Outcome::Unknown);
         let ended = self.opened.elapsed();
         if outcome == Outcome::Unknown {
-            // What was written to it may be answered yet, and must not be taken for another's
-            // answer.
+            // A late reply on this connection must not count as the reply to another command.
             self.connection = None;
         }
         self.attempts.lock().push(Attempt { tag, kind, began, ended, outcome });
@@ -258,7 +257,7 @@ impl FinalPublisher {
         outcome(answer, Outcome::Heard)
     }
 
-    /// The connection to the server, made anew where there is none; `None`: nothing was sent.
+    /// The connection to the server, made again if there is none; `None`: nothing was sent.
     async fn connection(&mut self) -> Option<MultiplexedConnection> {
         if self.connection.is_none() {
             self.connection = self.connect().await;
@@ -364,7 +363,7 @@ fn outcome<T>(answer: Result<T, RedisError>, acknowledged: impl FnOnce(T) -> Out
     }
 }
 
-/// Whether the server answered, with an error: then nothing was published.
+/// Whether the server replied with an error: then nothing was published.
 fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }

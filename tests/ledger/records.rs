@@ -88,17 +88,16 @@ pub struct Attempt {
     pub outcome: Outcome,
 }
 
-/// What became of it, as far as the publisher was told.
+/// The outcome, as far as the publisher knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The event is in the log, at this place.
     Acknowledged(EntryId),
-    /// The server sent the live event to so many subscribers. Where there was none, no node heard
-    /// it.
+    /// The server sent the live event to so many subscribers. With none, no node received it.
     Heard(u64),
     /// It surely was not published.
     Failed,
-    /// No answer: it may be in the log, or come into it later; a live event may have been heard.
+    /// No reply: it may be in the log, or enter it later; nodes may have received a live event.
     Unknown,
 }
 
@@ -119,13 +118,13 @@ pub enum Seen {
     Event { place: Place, tag: Tag },
     /// A sign of life moved its position.
     Heartbeat { position: Option<Place> },
-    /// It was told that events may be missing to it.
+    /// It got a reset: events may be missing.
     Reset { reason: String, from: Option<Place>, head: Place },
-    /// It was asked to come back.
+    /// It got a reconnect.
     Reconnect,
     /// Its connection ended.
     Disconnected,
-    /// An answer after which an EventSource gives up.
+    /// A response after which an EventSource gives up.
     GaveUp(String),
 }
 
@@ -142,11 +141,11 @@ pub struct Records {
     /// Of each publisher in the order of its numbers: one event at a time.
     pub attempts: Vec<Attempt>,
     pub traces: Vec<ClientTrace>,
-    /// What the server's log holds in the end, where a server has lost entries that it had
-    /// acknowledged; `None` where none has, so that nothing may be excused that way.
+    /// The final log of a server that has lost acknowledged entries. `None` if no server has; then
+    /// no loss has this excuse.
     pub survivors: Option<BTreeMap<EntryId, Tag>>,
-    /// From when to when a broker was about to be killed. What only one node could hear meanwhile,
-    /// it may not have heard.
+    /// The times in which a broker was about to be killed. Events that only one node received then
+    /// may be lost.
     pub deaths: Vec<(Moment, Moment)>,
     /// Whether nodes cannot find out that the workspace carries no live events, and have to say
     /// that it may.

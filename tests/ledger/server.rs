@@ -39,7 +39,7 @@ impl Server {
         answer
     }
 
-    /// The same for a command whose answer does not matter.
+    /// The same for a command whose reply does not matter.
     pub async fn tell(&self, words: &[&str]) {
         self.command::<Value>(words).await;
     }

@@ -19,11 +19,11 @@ use super::verdict::Verdict;
 
 /// How long clients may take to have everything, after all is well again.
 const CATCH_UP: Duration = Duration::from_secs(40);
-/// After this long without reaching all clients, another last event is published: a client that was
-/// told by a reset that it missed the former one gets this one.
+/// After this time without reaching all clients, another last event is published. A client that
+/// missed the former one, and got a reset, gets this one.
 const LAST_EVENT_PAUSE: Duration = Duration::from_secs(3);
 
-/// How long a reset that is late may take to come, where events that are missing may still be told.
+/// How long a late reset may take.
 const LATE_RESETS: Duration = Duration::from_secs(8);
 /// How long a broker may have had messages in its sockets when it is killed.
 const UNREAD: Duration = Duration::from_millis(300);
@@ -49,8 +49,8 @@ pub struct Mixed {
     /// In each workspace.
     pub clients: usize,
     pub go: Clients,
-    /// One more client stays on the first broker: whatever happens to the others, that node hears
-    /// every live event.
+    /// One more client remains on the first broker: that node receives every live event, whatever
+    /// happens to the others.
     pub resident: bool,
     /// Clients leave by themselves after a time between these.
     pub stay: Option<Range<Duration>>,
@@ -143,7 +143,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Starts a server and all that stands on it, and waits until every client was greeted.
+    /// Starts a server and everything on it, and waits until every client is connected.
     pub async fn open(name: &str, setting: Setting) -> (RedisServer, Self) {
         let options = RedisOptions { append_only: setting.append_only, ..RedisOptions::default() };
         let redis = RedisServer::start_with(options).await;
@@ -151,7 +151,7 @@ impl Setup {
         (redis, setup)
     }
 
-    /// The same on a server that stands already: brokers that know how to find it, and its address
+    /// The same on a server that runs already: brokers that know how to find it, and its address
     /// for publishers.
     pub async fn open_on(name: &str, setting: Setting, options: BrokerOptions, url: &str) -> Self {
         let options = vec![options; setting.nodes];
@@ -266,9 +266,9 @@ impl Setup {
     /// Waits until each client has the last event that is acknowledged by now, or a later one.
     /// Publishing goes on.
     ///
-    /// Who was only greeted may stand before the first event of its log, where no other node can
-    /// prove anything; and a slow machine may show an event to a client long after it was
-    /// acknowledged.
+    /// A client without an event may be before the first event of its log, where no other node can
+    /// prove anything. A slow machine may also show an event to a client long after its
+    /// acknowledgement.
     pub async fn delivered(&self) {
         let mut wanted = Vec::new();
         for publisher in &self.publishers {
@@ -364,7 +364,7 @@ impl Setup {
     }
 }
 
-/// Publishes last events until every client of the workspace has one, or the time is over. Answers
+/// Publishes last events until every client of the workspace has one, or the time is over. Returns
 /// whether all have.
 async fn reach_all(publisher: &mut FinalPublisher, clients: &[&LedgerClient]) -> bool {
     let deadline = Instant::now() + CATCH_UP;
@@ -414,7 +414,7 @@ pub fn print(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// A command whose answer does not matter.
+/// A command whose reply does not matter.
 pub async fn tell(redis: &RedisServer, words: &[&str]) {
     let _: Value = redis.command(words).await;
 }

@@ -1,13 +1,13 @@
-//! Whether a client got every event once and in order, or was told. Pure: a judgement on
-//! [`Records`]s.
+//! Whether a client got every event once and in order, or a reset. Pure: a judgement on
+//! [`Records`].
 //!
-//! | an acknowledged event that began after the client's first hello | counts as |
+//! | an acknowledged event that began after the first `connected` event | counts as |
 //! | --- | --- |
 //! | was received | received |
-//! | was not, and lies in a span that a reset told the client about | covered |
-//! | was not, and the server lost it before the client had anything later of the same history | rolled back |
+//! | was not, and is in the span of a reset | covered |
+//! | was not, and the server lost it before the client had a later one | rolled back |
 //! | was not | lost |
-//! | was received, the server lost it, and no reset told so afterwards | lost: the client believes in what never was |
+//! | was received, the server lost it, and no reset followed | lost |
 //!
 //! A live event counts as acknowledged when the server sent it to at least one node. It cannot be
 //! rolled back.
@@ -16,9 +16,9 @@
 //! alike. Durable events of several publishers have to come in the order of the log; live events of
 //! several publishers have no order among them.
 //!
-//! Behind a reset a client fetches the state anew, and live events begin anew: a node that lags may
-//! send such as the client has from another node, and cannot know. Behind no reset they may come
-//! only once, and in order.
+//! Behind a reset a client fetches the state again, and live events begin again. A lagging node may
+//! send events that the client has from another node, and cannot know. Without a reset they may
+//! come only once, and in order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -39,7 +39,7 @@ pub struct Sums {
     pub acknowledged: u64,
     /// Events that clients got.
     pub received: u64,
-    /// Acknowledged events that a client did not get and was told about.
+    /// Acknowledged events that a client did not get, with a reset.
     pub covered: u64,
     /// Acknowledged events that the server itself lost before the client could have seen them.
     pub rolled_back: u64,
@@ -48,7 +48,7 @@ pub struct Sums {
     /// Events that a client got out of order, or at another place than was acknowledged. A live
     /// event on one side of such a pair is enough to count it among the live ones.
     pub disorder: u64,
-    /// Acknowledged events that a client did not get and was not told about.
+    /// Acknowledged events that a client did not get, without a reset.
     pub lost: u64,
     /// Live events that a client got once more behind a reset.
     pub again: u64,
@@ -61,7 +61,7 @@ pub struct Verdict {
     pub live: Sums,
     /// Resets, for each reason.
     pub resets: BTreeMap<String, u64>,
-    /// Resets of each client that was told of any.
+    /// Resets of each client that got any.
     pub told: BTreeMap<String, u64>,
     /// Connections that clients made after their first.
     pub reconnects: u64,
@@ -252,14 +252,14 @@ struct Reader<'a> {
     facts: &'a Facts,
     trace: &'a ClientTrace,
     story: Story,
-    /// Where the client stands: everything up to here it has, or knows that it misses it.
+    /// The place of the client: it has every event up to here, or knows that it misses it.
     floor: EntryId,
     life: u64,
     latest: Moment,
     greatest: HashMap<usize, Progress>,
     places: HashSet<(EntryId, Tag)>,
     live_since_reset: HashSet<Tag>,
-    /// Where each place stands in the trace for the last time.
+    /// The last position of each place in the trace.
     stood: HashMap<&'a str, usize>,
     /// How many connections the client began so far.
     connections: usize,
@@ -347,8 +347,8 @@ impl<'a> Reader<'a> {
         self.story
     }
 
-    /// A client that is told that nothing can be proven to it goes on from where it is, or from a
-    /// later place: what it has would come again. It is another thing where the log is another one.
+    /// A client may get a reset because nothing can be proven to it. It continues from its place or
+    /// a later one; its own events would come again. That differs if the log is another one.
     fn check_head(&mut self, at: Moment, reason: &str, head: EntryId) {
         let is_other_log = head == EntryId::default()
             || self.facts.life_at(at) > self.life
@@ -387,7 +387,7 @@ impl<'a> Reader<'a> {
         if let Some(logged) = acknowledged
             && logged.life > self.life
         {
-            // The ids of the log have begun anew.
+            // The ids of the log have begun again.
             self.life = logged.life;
             self.floor = EntryId::default();
         }
@@ -440,7 +440,7 @@ impl<'a> Reader<'a> {
     fn live(&mut self, index: usize, entry: EntryId, tag: Tag) {
         let before = self.greatest.entry(tag.publisher).or_default();
         let any = before.any;
-        // One without an answer may be published after later ones.
+        // One without a reply may be published after later ones.
         let is_acknowledged = self.facts.get(tag).is_some();
         if is_acknowledged {
             before.any = any.max(tag.number);

@@ -1,5 +1,5 @@
-//! The verdict can fail on live events, on several publishers, and on logs that begin anew: ledgers
-//! that were tampered with.
+//! The verdict can fail on live events, on several publishers, and on logs that begin again:
+//! ledgers with false entries.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn began(tag: Tag) -> Duration {
         + Duration::from_millis(500) * u32::try_from(tag.publisher).expect("a small number")
 }
 
-/// A live event stands behind the last durable one of its publisher, which is good enough here.
+/// A live event is behind the last durable one of its publisher, which is good enough here.
 fn place(tag: Tag) -> Place {
     let entry = |number: u64| EntryId(number * 10, tag.publisher as u64);
     match kind(tag.number) {
@@ -309,7 +309,7 @@ fn live_events_need_resets_in_mixed_workspaces_only() {
     assert!(judge_durable("interrupted", false).is_clean());
 }
 
-/// One publisher without live events; the ids of the events from the 6th on begin anew below the
+/// One publisher without live events; the ids of the events from the 6th on begin again below the
 /// others.
 fn begun_again() -> Records {
     let mut book = whole(1);
@@ -351,7 +351,7 @@ fn log_that_begins_again_continues_with_lower_ids() {
 
 #[test]
 fn reset_covers_both_sides_of_a_new_epoch() {
-    // Away from the 2nd on, the client comes back at 8.5 s to a log that holds 7 and 8.
+    // Away from the 2nd on, the client reconnects at 8.5 s to a log that holds 7 and 8.
     let away = |head: u64, missing: std::ops::Range<usize>| {
         let mut book = begun_again();
         let from = EntryId(1_020, 0);

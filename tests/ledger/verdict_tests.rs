@@ -92,7 +92,7 @@ fn the_last_event_is_missed_too() {
 #[test]
 fn an_event_twice_is_a_duplicate() {
     assert_eq!(sums(&judge(|trace| trace.insert(5, event(4)))), [9, 0, 0, 1, 0, 0]);
-    // Also after coming back, where the client named the place after it.
+    // Also after a reconnect, where the client named the place after it.
     let verdict = judge(|trace| drop(trace.splice(5..5, [connecting(4, 4), event(4)])));
     assert_eq!(sums(&verdict), [9, 0, 0, 1, 0, 0]);
 }
@@ -150,7 +150,7 @@ fn publication_before_the_first_connected_event_is_not_promised() {
         trace[0] = sighting(3, Seen::Connected { position: Some(id(3).into()) });
     });
     assert!(verdict.is_clean(), "{verdict:?}");
-    // Whoever was never greeted proves nothing.
+    // A client that never connected proves nothing.
     assert!(!judge(Vec::clear).is_clean());
 }
 
@@ -203,7 +203,7 @@ fn client_with_a_lost_event_needs_a_reset() {
         book.traces[0].sightings.insert(7, reset(6, 6, 3));
         let verdict = Verdict::of([&book]);
         assert!(verdict.is_clean(), "{verdict:?}");
-        // Being told before the fact is not enough.
+        // A reset before the fact is not enough.
         let mut book = rolled_back(ids);
         book.traces[0].sightings.insert(3, reset(2, 2, 2));
         assert!(!Verdict::of([&book]).is_clean());
@@ -217,7 +217,7 @@ fn event_lost_before_any_delivery_is_rolled_back() {
         book.traces[0].sightings.drain(4..7);
         assert_eq!(sums(&Verdict::of([&book])), [6, 0, 3, 0, 0, 0]);
     }
-    // But not what lies before something that the client has of the same history.
+    // But not the events before one that the client has of the same history.
     let mut book = rolled_back(CLOCK_AHEAD);
     book.traces[0].sightings.remove(4);
     book.traces[0].sightings.insert(6, reset(6, 6, 3));
@@ -227,7 +227,7 @@ fn event_lost_before_any_delivery_is_rolled_back() {
 #[test]
 fn reset_covers_events_up_to_its_head_only() {
     for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
-        // Away since 6, the client is told at the moment 8 that the log now ends with 8.
+        // Away since 6, the client gets a reset at the moment 8: the log now ends with 8.
         let mut book = rolled_back(ids);
         let sightings = &mut book.traces[0].sightings;
         sightings.drain(7..9);

@@ -1,5 +1,4 @@
-//! One client of a crowd: its socket, and what comes over it, taken apart as far as these tests
-//! have to know.
+//! One client of a crowd: its socket, and its bytes, parsed as far as these tests need it.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,8 +8,8 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-/// Clients that share an address, one of 127.0.0.0/8: an address has about 28,000 ports, those of
-/// connections that ended just now are not free, and one is found slowly when most are taken.
+/// Clients that share an address of 127.0.0.0/8. An address has about 28,000 ports, without those
+/// of connections that ended just now. A free one is found slowly when most are taken.
 const CLIENTS_OF_ADDRESS: usize = 4_000;
 
 /// How many clients there were.
@@ -28,16 +27,16 @@ pub enum Leave {
 /// What a client sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
-    /// The hello of its stream.
+    /// The `connected` event of its stream.
     Connected,
     /// An event of the backend, by its number.
     Event(u64),
     Heartbeat,
-    /// It is told that it may have missed something.
+    /// A reset: it may have missed events.
     Reset,
-    /// It is told to come back.
+    /// A reconnect.
     Reconnect,
-    /// The connection is over; `whole` if the answer came to its proper end before.
+    /// The connection has ended; `whole` if the response was complete.
     Closed {
         whole: bool,
     },
@@ -80,7 +79,7 @@ impl ScaleClient {
         &mut self.socket
     }
 
-    /// The socket takes bytes: asks, if that was not done yet. Answers whether it did.
+    /// The socket takes bytes: sends the request, if that was not done yet. Returns whether it did.
     pub fn ask(&mut self) -> bool {
         let Some(request) = self.request.take() else { return false };
         // A request is far smaller than the buffer of a new socket.

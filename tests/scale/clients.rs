@@ -8,7 +8,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::client::{Leave, ScaleClient, Sight};
 use super::patience::Patience;
 
-/// How many sockets tell of themselves at a time.
+/// The number of sockets that report readiness at a time.
 const EVENTS: usize = 1024;
 
 /// How many bytes are read at a time.
@@ -20,14 +20,14 @@ pub struct Coming {
     pub clients: usize,
     /// What they say behind the path.
     pub query: String,
-    /// How many have not got their hello at a time.
+    /// The number without a `connected` event at a time.
     pub at_a_time: usize,
-    /// Whether they are content with having asked, since no hello comes yet.
+    /// Whether a sent request is enough, since no `connected` event comes yet.
     pub unanswered: bool,
 }
 
 impl Coming {
-    /// In a number that nobody is in the way of the others.
+    /// So few at a time that none disturbs the others.
     pub fn in_order(clients: usize) -> Self {
         Self { clients, query: String::new(), at_a_time: 400, unanswered: false }
     }
@@ -59,7 +59,7 @@ pub struct ScaleClients {
 }
 
 impl ScaleClients {
-    /// Nobody yet.
+    /// No clients yet.
     pub fn of(address: SocketAddr) -> Self {
         Self {
             address,
@@ -71,7 +71,7 @@ impl ScaleClients {
         }
     }
 
-    /// A crowd of which everybody has its hello.
+    /// A crowd of connected clients.
     pub fn gathered(address: SocketAddr, workspace: &str, clients: usize) -> Self {
         let mut crowd = Self::of(address);
         crowd.come(workspace, Coming::in_order(clients), |seen| assert_eq!(seen.what, Sight::Connected));
@@ -83,10 +83,10 @@ impl ScaleClients {
         self.members.iter().flatten().count()
     }
 
-    /// Lets clients come, and answers when the last had what it came for.
+    /// Connects clients, and returns when the last is ready.
     pub fn come(&mut self, workspace: &str, coming: Coming, mut see: impl FnMut(Seen)) {
         let Coming { clients, query, at_a_time, unanswered } = coming;
-        // Who names the event stream is answered at once, and others when the workspace is
+        // A request for an event stream gets its head at once, others when the workspace is
         // confirmed.
         let accept = if unanswered { "" } else { "Accept: text/event-stream\r\n" };
         let request = format!(

@@ -13,12 +13,12 @@ use super::support::Broker;
 /// Over which the ends are spread: `server.drain_seconds`.
 pub const WINDOW: Duration = Duration::from_secs(4);
 
-/// How much fuller a tenth of the window may be than the average. A machine that stands still for a
+/// How much fuller a tenth of the window may be than the average. A machine that freezes for a
 /// while makes one fuller; ends that are not spread are all in one.
 const UNEVENNESS_MAX: f64 = 4.0;
 
-/// Has a broker end: each stream of the crowd is told to come back, and its answer comes to its
-/// proper end; they end one after the other; and then the program does.
+/// Ends a broker. Each stream of the crowd gets a reconnect and a complete response. They end one
+/// after the other; then the program ends.
 pub async fn drain(writer: &str, broker: &mut Broker, crowd: &mut ScaleClients) {
     let clients = crowd.len();
     let mut told = std::collections::HashSet::new();

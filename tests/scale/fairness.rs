@@ -18,8 +18,8 @@ const BURSTS: u64 = 8;
 /// Events in a burst.
 const EVENTS: u64 = 10;
 
-/// The single client gets its events, in the worst hundredth of cases, within this part of the time
-/// in which a burst reaches all of the many.
+/// In 99 of 100 cases the single client gets its event within this part of the time of a burst to
+/// all others.
 const PART: f64 = 0.25;
 
 /// An event of the single client: when it was published, and how long it took.
@@ -42,8 +42,7 @@ async fn one_client_is_served_beside_17_000_on_its_shard() {
     let during = |(at, _): &&Delivery| bursts.iter().any(|(from, to)| (from..to).contains(&at));
     let beside = Times::new(alone.iter().filter(during).map(|(_, took)| *took).collect());
     let between = Times::new(alone.iter().filter(|it| !during(it)).map(|(_, took)| *took).collect());
-    // A burst during which the machine stands still is no measure, so the middle one of all bursts
-    // counts.
+    // A frozen machine spoils a burst, so the middle one of all bursts counts.
     let mut parts: Vec<f64> = bursts.iter().filter_map(|burst| part_of_burst(burst, &alone)).collect();
     parts.sort_unstable_by(f64::total_cmp);
     let sweeps = Times::new(bursts.iter().map(|(from, to)| to.duration_since(*from)).collect());
@@ -74,7 +73,7 @@ fn part_of_burst((from, to): &(Instant, Instant), alone: &[Delivery]) -> Option<
     Some(Times::new(times).percentile(99).as_secs_f64() / to.duration_since(*from).as_secs_f64())
 }
 
-/// Publishes bursts, and answers when each set out and when the last of the many had all of it.
+/// Publishes bursts, and returns when each began and when the last of the many had all of it.
 fn sweep(broker: &Broker, many: &mut ScaleClients) -> Vec<(Instant, Instant)> {
     let mut backend = Backend::of(broker);
     let mut numbers = vec![0; MANY];

@@ -20,7 +20,7 @@ impl Following {
         Self { next: vec![None; clients], events: 0, longest_gap: Duration::ZERO }
     }
 
-    /// One client that has had an event, and comes back for those behind it.
+    /// One client that has had an event, and resumes behind it.
     pub fn after(number: u64) -> Self {
         Self { next: vec![Some((number + 1, Instant::now()))], ..Self::of(1) }
     }

@@ -17,9 +17,9 @@ const INTERVALS: usize = 4;
 /// How much fuller than the average a tenth of an even interval may be.
 const UNEVENNESS_MAX: f64 = 1.5;
 
-/// They come at once because all of them wait for the bus: their streams begin when it is there. A
-/// machine that stands still for a moment makes one interval uneven; heartbeats that are not spread
-/// make each of them so.
+/// They connect at once because all of them wait for the bus: their streams begin when it is up. A
+/// machine that freezes for a moment makes one interval uneven; heartbeats that are not spread make
+/// each of them so.
 #[tokio::test]
 async fn heartbeats_of_18_000_clients_are_spread_over_the_interval() {
     let _alone = ALONE.lock().await;

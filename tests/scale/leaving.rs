@@ -23,8 +23,8 @@ async fn http_server_notices_leaving_clients_and_drains_the_others() {
     leave("body", FEWER).await;
 }
 
-/// Nothing is sent to those who leave, and nothing probes them before the patience of this test is
-/// over: they are missed because the kernel tells.
+/// Nothing is sent to the clients that leave, and nothing probes them within the patience of this
+/// test: the kernel reports them.
 async fn leave(writer: &str, (clients, stay): (usize, usize)) {
     let _alone = ALONE.lock().await;
     let options = quiet()

@@ -41,7 +41,7 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 /// The most clients of a test: the broker and the test may each have 20,000 files open.
 const CLIENTS_MAX: usize = 18_000;
 
-/// A broker that lets everybody in and sends nothing by itself.
+/// A broker that accepts every client and sends nothing by itself.
 fn quiet() -> BrokerOptions {
     BrokerOptions::embedded()
         .set("limits.connections", CLIENTS_MAX + 500)

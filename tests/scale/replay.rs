@@ -1,4 +1,4 @@
-//! A client that comes back after ten thousand events, on a shard that is busy with others.
+//! A client that resumes after ten thousand events, on a shard that is busy with others.
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ async fn replay_of_10_000_events_delays_no_other_client() {
     assert!(!waited, "the others waited for each replay");
 }
 
-/// Has a client come back, and answers how long it took until it had everything, in order.
+/// Resumes a client, and returns how long it took until it had every event, in order.
 fn replay(broker: &Broker, known: &str) -> Duration {
     let mut crowd = ScaleClients::of(broker.address());
     let mut following = Following::after(0);

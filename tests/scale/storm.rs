@@ -12,12 +12,12 @@ use super::{ALONE, quiet};
 
 const SERVED: usize = 500;
 
-/// How often those who are served get an event, and how often those who come.
+/// The pause between events for the served clients, and for the new ones.
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_OF_STORM: Duration = Duration::from_millis(500);
 
-/// In how many tenths of the storm the served get events at least. A machine that stands still for
-/// a moment empties one or two; a node that serves only the storm empties nearly all.
+/// The number of tenths of the storm in which the served get events, at least. A machine that
+/// freezes for a moment empties one or two; a node that serves only the storm empties nearly all.
 const TENTHS: usize = 6;
 
 #[tokio::test]
@@ -67,8 +67,8 @@ fn follow(crowd: &mut ScaleClients, publisher: &LoadPublisher) -> (Following, Ve
     (following, moments)
 }
 
-/// Has a crowd come while events are published to it. Answers how long it took until everybody had
-/// a hello; each gets every event from the first that it got.
+/// Connects a crowd while events are published to it. Returns how long it took until each client
+/// was connected; each gets every event from its first one.
 fn come(broker: &Broker, clients: usize) -> (Instant, Duration) {
     let publisher = LoadPublisher::default();
     std::thread::scope(|scope| {

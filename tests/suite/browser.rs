@@ -7,8 +7,8 @@ use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually, e
 
 const WORKSPACE: &str = "demo";
 
-/// The page keeps all that its `EventSource` tells it, in order. It is opened with the stream's URL
-/// behind `#`.
+/// The page keeps everything that its `EventSource` reports, in order. Its address has the URL of
+/// the stream behind `#`.
 const PAGE: &str = r#"<!doctype html>
 <meta charset="utf-8">
 <title>Events</title>
@@ -51,8 +51,7 @@ impl Page {
         self.browser.run("return source.readyState").await.as_u64().unwrap()
     }
 
-    /// Waits for something at or behind a place in what was seen; answers the place behind it, and
-    /// the thing.
+    /// Waits for a record at or behind a place; returns the place behind it, and the record.
     async fn wait_for(&self, from: usize, what: &str, wanted: impl Fn(&Value) -> bool) -> (usize, Value) {
         eventually_some(what, DEADLINE, async || {
             let seen = self.seen().await;

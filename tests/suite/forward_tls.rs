@@ -35,7 +35,7 @@ async fn ask(port: u16) -> Result<Decision, Denial> {
     auth.ask(&WorkspaceId::parse("acme").unwrap(), Action::Subscribe, &asking).await
 }
 
-/// An app that lets everybody in, with a certificate. Serves until it is dropped.
+/// An app that accepts every client, with a certificate. Serves until it is dropped.
 async fn serve(listener: TcpListener, certificates: &Certificates) {
     let chain = CertificateDer::from_pem_file(&certificates.certificate).unwrap();
     let key = PrivateKeyDer::from_pem_file(&certificates.key).unwrap();

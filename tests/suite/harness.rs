@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::chaos::{ChaosProxy, Flow, Toward};
 use crate::support::{Connect, DEADLINE, End, EventSource, RedisOptions, RedisServer, SseClient};
 
-/// Answers one connection after the other with the given bytes, and hands out the requests' heads.
+/// Sends the given bytes to one connection after the other, and returns the heads of the requests.
 async fn canned(answers: Vec<&'static str>) -> (std::net::SocketAddr, tokio::task::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -140,7 +140,7 @@ async fn echo_behind_a_proxy() -> (ChaosProxy, TcpStream) {
     (proxy, stream)
 }
 
-/// Sends a text and answers what comes back within a while; `None` where the connection ended.
+/// Sends a text and returns its echo within a while; `None` if the connection ended.
 async fn echoed(stream: &mut TcpStream, text: &str) -> Option<String> {
     stream.write_all(text.as_bytes()).await.ok()?;
     let mut buffer = [0; 100];

@@ -122,7 +122,7 @@ async fn timeout_below_the_heartbeat_closes_an_idle_stream() {
         (Kind::HaProxy, [("timeout server 60s", "timeout server 1s")]),
         (Kind::Apache, [("timeout=60", "timeout=1")]),
         (Kind::Envoy, [("stream_idle_timeout: 60s", "stream_idle_timeout: 1s")]),
-        // Envoy's bound on a whole answer, which is 15 s where the file does not take it away.
+        // Envoy's bound on a whole response, which is 15 s unless the file removes it.
         (Kind::Envoy, [("timeout: 0s", "timeout: 1s")]),
     ] {
         let proxy = Proxy::start(kind, [&broker, &broker], &timeout).await;
@@ -131,7 +131,7 @@ async fn timeout_below_the_heartbeat_closes_an_idle_stream() {
     }
 }
 
-/// Changes by which clients come back sooner than the shipped files ask for, so that a test is
+/// Changes with which clients reconnect sooner than with the shipped files, so that a test is
 /// short.
 fn soon(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
@@ -217,7 +217,8 @@ async fn clients_of_a_broker_that_ends_move_to_the_other(kind: Kind) {
     }
 
     assert_eq!(one.terminate(DEADLINE).await, Some(0));
-    // Who left was asked to, and the count of greetings says that everybody has arrived.
+    // Each client left because of a reconnect, and the count of `connected` events shows that all
+    // have arrived.
     eventually("all clients are with the other broker", DEADLINE, async || {
         let is_all = two.status().await["subscribers"] == sources.len();
         let asked = count(&sources, |event| event.kind == "tidings.reconnect");
@@ -231,7 +232,7 @@ async fn clients_of_a_broker_that_ends_move_to_the_other(kind: Kind) {
     }
 }
 
-/// As when all containers are made anew: their names lead elsewhere afterwards.
+/// As if all containers were made again: their names lead elsewhere afterwards.
 async fn brokers_that_come_back_at_other_addresses_are_found(kind: Kind) {
     const FOUND: Duration = Duration::from_secs(30);
     let address = |last| Ipv4Addr::new(127, 0, 0, last);
@@ -269,7 +270,7 @@ async fn more_streams_are_carried_than_by_default(kind: Kind) {
     let streams = if kind == Kind::Apache { 300 } else { 1100 };
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let proxy = match kind {
-        // Its file says that somebody else has to raise the limit.
+        // The operator has to raise its limit, as its file says.
         Kind::Envoy => Proxy::start(kind, [&broker, &broker], &[]).await,
         _ => Proxy::start_with_few_files(kind, &broker).await,
     };

@@ -101,7 +101,7 @@ async fn lagging_client_gets_a_reset_when_it_resumes(bus: Bus) {
     stalled.wait_end(DEADLINE).await;
     let position = stalled.last_event_id();
     let mut back = cluster.broker.connect_with("acme", Connect::after(&position)).await;
-    // The log part of its place is proven, and the events that it missed stand in no log.
+    // The log part of its position is proven, and the missed events are in no log.
     assert_eq!(back.connected().await.json()["resumed"], true);
     let reset = back.next_event(DEADLINE).await;
     let expected = serde_json::json!({ "reason": "live-events", "from": position, "head": head });
@@ -183,8 +183,8 @@ async fn memory_is_bounded_without_a_reader(bus: Bus) {
     let before = cluster.broker.memory_bytes();
     publish_some(200).await;
     let after = cluster.broker.memory_bytes();
-    // 20 MiB came since. A client pins the events that are on their way to it; the ring is
-    // everybody's.
+    // 20 MiB came since. A client pins the events that are on their way to it; all clients share
+    // the ring.
     assert!(after < before + 8 * MIB, "{} MiB, then {} MiB", before / MIB, after / MIB);
     assert_eq!(cluster.broker.status().await["subscribers"], CLIENTS + 1);
 }

@@ -1,9 +1,9 @@
-//! Nodes of another version and of this one, side by side over one Redis: nothing is lost untold
-//! while they are exchanged.
+//! Nodes of another version and of this one, side by side over one Redis. No event is lost without
+//! a reset while nodes are exchanged.
 //!
 //! The other program is at the path in `TIDINGS_OTHER_PROGRAM`. `scripts/mixed-versions` builds one
-//! and runs this. There is nothing to test against without it, which is why this program has a
-//! `main` of its own: it says that nothing ran, and lists no test that did not.
+//! and runs this. Without it there is nothing to compare. So this program has its own `main`: it
+//! reports that nothing ran, and lists no test that did not.
 
 #![expect(clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
@@ -61,9 +61,9 @@ fn main() {
     println!("test {TEST} ... ok");
 }
 
-/// Durable workspaces whose clients hop over nodes of both versions, beside a mixed one with a
-/// client on the node of this version that stays: an older node need not know how to tell of live
-/// events that it did not hear.
+/// Durable workspaces with clients that hop over nodes of both versions. A mixed workspace has a
+/// client on a node of this version: an older node need not report live events that it did not
+/// receive.
 fn setting() -> Setting {
     let publisher = |live| Settings { pace: Duration::from_millis(40), ..Settings::mixed(&Way::ALL, live) };
     let durable = Mixed {

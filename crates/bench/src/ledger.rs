@@ -58,7 +58,7 @@ pub struct DeliveryCounts {
     pub duplicates: u64,
     /// Events that came behind others that follow them.
     pub out_of_order: u64,
-    /// Times that the client was told that events may be missing.
+    /// The number of resets that the client got.
     pub resets: u64,
     /// Events that did not come.
     pub missing: Missing,
@@ -115,7 +115,7 @@ impl Ledger {
         self.holes.push(hole);
     }
 
-    /// Takes a number out of the hole that it stands in; false where it stands in none.
+    /// Takes a number out of its hole; returns false if it is in none.
     fn fill(&mut self, sequence: u64) -> bool {
         let at = self.holes.partition_point(|hole| hole.range.end <= sequence);
         let Some(hole) = self.holes.get_mut(at).filter(|hole| hole.range.contains(&sequence)) else {
@@ -221,7 +221,7 @@ mod tests {
         ledger.reset();
         let account = ledger.close(8, &[]);
         assert_eq!((account.resets, account.missing), (2, missing(4, 1)));
-        // Being told and missing nothing is no loss, and does not excuse a later one.
+        // A reset without a missing event is no loss, and does not excuse a later one.
         let mut ledger = after(&[0]);
         ledger.reset();
         ledger.receive(1);

@@ -1,14 +1,14 @@
-//! The parts of `tidings bench` that need no network: what is published and how it is read back,
-//! the account of every client, what the figures come to, and how they are shown.
+//! The parts of `tidings bench` that need no network. They make and read payloads, keep the account
+//! of every client, and compute and show the figures.
 //!
-//! | module | is |
+//! | module | content |
 //! | --- | --- |
-//! | [`command`] | the command line, fit to be shown |
-//! | [`tag`] | what each event carries |
-//! | [`answer`], [`sse`] | reading a stream as it comes |
-//! | [`ledger`] | who received what |
-//! | [`latency`] | how long it took |
-//! | [`host`] | what the server uses, when it runs on this machine |
+//! | [`command`] | the command line without its secrets |
+//! | [`tag`] | the tag in each event |
+//! | [`answer`], [`sse`] | reading a stream as it arrives |
+//! | [`ledger`] | the events that each client received |
+//! | [`latency`] | latencies |
+//! | [`host`] | the resources of a server on this machine |
 //! | [`outcome`] | all figures of a run, and its verdict |
 //! | [`table`], [`report`] | showing them |
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-/// What stands before the name of a run in a payload.
+/// The text before the name of a run in a payload.
 const OPENING: &str = r#"{"type":"bench","run":""#;
 
 /// The fewest bytes of payload that hold a tag with the longest numbers.
@@ -12,7 +12,7 @@ pub const PAYLOAD_BYTES_MIN: usize = 128;
 /// How many characters the name of a run has.
 const RUN_CHARACTERS: usize = 8;
 
-/// The name of a run, by which its events are told from those of others: 8 characters of `a-z 0-9`.
+/// The name of a run, which distinguishes its events from others: 8 characters of `a-z 0-9`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunId(String);
 

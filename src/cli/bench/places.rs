@@ -6,7 +6,7 @@ use http::Uri;
 use super::CommandFailure;
 use tidings_event::workspace::WorkspaceId;
 
-/// What stands in a template for the name of a workspace.
+/// The text in a template for the name of a workspace.
 const PLACE: &str = "{workspace}";
 
 /// A text that comes to another one for each workspace.
@@ -18,9 +18,9 @@ pub(super) struct Template(String);
 pub(super) struct BenchTarget {
     /// Host and port, to be looked up.
     pub(super) host: (String, u16),
-    /// Host and port, as they stand in requests.
+    /// Host and port, as in requests.
     pub(super) authority: String,
-    /// What stands before all paths.
+    /// The prefix of all paths.
     pub(super) base_path: String,
 }
 

@@ -1,5 +1,4 @@
-//! Rules for `[auth.jwt]`. What can be told without reading a file is told here; the rest when the
-//! verifier is made.
+//! Rules for `[auth.jwt]` that need no file. The verifier checks the rest when it is made.
 
 use super::{Checks, Config};
 use crate::config::AuthMethod;

@@ -1,4 +1,4 @@
-//! Brokers end and come back.
+//! Brokers end and restart.
 
 use std::time::Duration;
 

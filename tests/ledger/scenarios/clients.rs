@@ -1,4 +1,4 @@
-//! Clients that stay away, or do not read.
+//! Clients that are away, or do not read.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ async fn open_before_the_log_begins(name: &str) -> (RedisServer, Setup) {
     (redis, setup)
 }
 
-/// A client that comes back within the retention gets all it missed, whichever node answers.
+/// A client that reconnects within the retention gets all missed events from any node.
 #[tokio::test]
 async fn clients_stay_away_and_come_back_within_the_retention() {
     let (_redis, setup) = open_before_the_log_begins("clients away, log kept").await;
-    // From here on everybody has a place in the log.
+    // From here on each client has a place in the log.
     setup.more(1).await;
     setup.delivered().await;
     for round in 0..4 {
@@ -53,7 +53,7 @@ async fn clients_leave_before_the_log_begins_and_change_nodes() {
     assert!(verdict.resets.is_empty(), "{verdict}");
 }
 
-/// The log is trimmed past the positions of those who are away.
+/// The log is trimmed past the positions of the absent clients.
 #[tokio::test]
 async fn the_log_is_trimmed_faster_than_clients_return() {
     let mut setting = Setting::default();

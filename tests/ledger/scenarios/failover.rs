@@ -56,7 +56,7 @@ async fn a_failover_that_rolls_the_log_back() {
     stop_replication(&group).await;
     setup.more(50).await;
     setup.delivered().await;
-    // Some stand on what is about to be lost, and are not there when it is.
+    // Some have positions that are about to be lost, and are away meanwhile.
     setup.listeners.iter().step_by(3).for_each(|listener| listener.leave());
     setup.more(10).await;
     fail_over(&mut group, &setup).await;

@@ -1,5 +1,5 @@
-//! What a channel or a log says is false, or the log cannot be read. Each attempt to read it makes
-//! progress or pauses, a reset is told once, and other workspaces notice nothing.
+//! A message of a channel or an entry of a log is false, or the log cannot be read. Each attempt to
+//! read makes progress or pauses. A client gets one reset, and other workspaces get none.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -68,8 +68,8 @@ fn check_reads(verdict: &Verdict, reads: u64) {
     );
 }
 
-/// No client was told more often than this, no client of the spared workspace at all, and nobody
-/// lost a connection.
+/// No client got more resets than this, no client of the spared workspace any, and no client lost a
+/// connection.
 fn check_resets(verdict: &Verdict, most: u64) {
     let most_told = verdict.told.values().copied().max().unwrap_or_default();
     assert!(most_told <= most, "{most} resets at most: {:?}; {verdict}", verdict.told);
@@ -112,7 +112,7 @@ async fn key_of_a_log_has_another_type_meanwhile() {
     for _ in 0..rounds {
         setup.more(15).await;
         for log in STRUCK {
-            // An event is announced of a log that nobody can read any more.
+            // The event belongs to a log that no node can read any more.
             let mut transaction = redis::pipe();
             transaction.atomic();
             transaction.cmd("DEL").arg(log);

@@ -1,5 +1,5 @@
-//! A broker does not keep up with what the server sends it, and the server cuts it off with all
-//! that was pending.
+//! A broker is slower than the server, and the server closes its connection with all pending
+//! messages.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn subscribers(redis: &RedisServer) -> Option<u64> {
 #[tokio::test]
 async fn server_drops_a_node_with_a_full_output_buffer() {
     let mut setting = Setting::default();
-    // A request to a broker that stands still would keep the publisher.
+    // A request to a frozen broker would hold the publisher.
     setting.publishers.ways = vec![Way::Script];
     setting.publishers.padding = 30_000;
     setting.publishers.pace = Duration::from_millis(4);

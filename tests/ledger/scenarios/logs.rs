@@ -1,4 +1,4 @@
-//! What publishers stand on is taken away.
+//! Scripts and functions of publishers are removed.
 
 use crate::setup::{Setting, Setup, tell};
 
@@ -14,7 +14,7 @@ async fn scripts_are_flushed_in_the_middle() {
     assert!(verdict.resets.is_empty(), "{verdict}");
 }
 
-/// Functions are gone until a broker makes a link anew; nothing else depends on them.
+/// Functions are missing until a broker makes a link again; nothing else depends on them.
 #[tokio::test]
 async fn functions_are_flushed_in_the_middle() {
     let (redis, setup) = Setup::open("FUNCTION FLUSH", Setting::default()).await;

@@ -1,4 +1,4 @@
-//! What goes wrong, each a test.
+//! The faults, each a test.
 
 mod brokers;
 mod clients;

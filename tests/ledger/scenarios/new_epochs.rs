@@ -9,7 +9,7 @@ use crate::setup::{Clients, Mixed, Setting, Setup};
 use crate::support::{Bus, DEADLINE, eventually, test_cluster::on_both_buses};
 use crate::verdict::Verdict;
 
-/// What plain commands published may be gone before any node reads it, and then nobody can know.
+/// Events of plain commands may vanish before any node reads them, and then no node can know.
 const ANNOUNCED: [Way; 3] = [Way::Post, Way::Script, Way::Function];
 const HOUR_MS: u128 = 3_600_000;
 
@@ -55,7 +55,7 @@ async fn delete(server: &Server, setup: &Setup) {
     }
 }
 
-/// Whoever was connected all the time got everything, and nothing was said to be missing.
+/// Each connected client got every event, and no reset.
 fn check_steady(verdict: &Verdict) {
     assert!(verdict.resets.is_empty(), "{verdict}");
     assert_eq!((verdict.durable.covered, verdict.live.covered), (0, 0), "{verdict}");
@@ -71,7 +71,7 @@ async fn a_log_is_deleted_under_connected_clients(bus: Bus) {
     check_steady(&setup.close().await);
 }
 
-/// The same of those who were connected, where others hop.
+/// The same for the connected clients, while others hop.
 fn check_steady_among_hopping(verdict: &Verdict) {
     let is_steady = |client: &str| client.ends_with("ledger-0") || client.ends_with("mixed-0-0");
     let told = verdict.told.keys().find(|client| is_steady(client));

@@ -1,4 +1,4 @@
-//! The Redis server goes away and comes back.
+//! The Redis server goes away and returns.
 
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ async fn server_freezes_for_less_than_a_ping() {
     assert!(verdict.resets.is_empty(), "{verdict}");
 }
 
-/// Without a file the server has lost everything that it had acknowledged. Whoever has seen
-/// something is told.
+/// Without a file the server has lost every acknowledged event. Each client with an event gets a
+/// reset.
 #[tokio::test]
 async fn a_server_comes_back_empty() {
     let mut setting = Setting::default();
@@ -71,7 +71,7 @@ async fn a_server_comes_back_empty() {
     let (mut redis, setup) = Setup::open("Redis restarted empty", setting).await;
     setup.more(50).await;
     setup.delivered().await;
-    // One client of each workspace is away meanwhile, and comes back to a log that does not know
+    // One client of each workspace is away meanwhile, and reconnects to a log that does not know
     // its position.
     for listener in setup.listeners.iter().step_by(3) {
         listener.leave();
@@ -89,7 +89,7 @@ async fn a_server_comes_back_empty() {
     assert!(resets >= clients, "every client is told: {verdict}");
 }
 
-/// The link of a broker is cut again and again, faster than all workspaces can be read.
+/// The link of a broker is closed again and again, faster than all workspaces can be read.
 #[tokio::test]
 async fn subscribers_are_killed_five_times_a_second() {
     let (redis, setup) = Setup::open("CLIENT KILL TYPE pubsub every 200 ms", Setting::default()).await;

@@ -79,8 +79,7 @@ async fn configured_origins_are_allowed() {
         assert_eq!(allowed_origin(&response), None, "{origin}");
         assert_eq!(response.header("vary"), "Origin");
     }
-    // A cache must not hand the answer for one origin to another, so it is told also where none is
-    // named.
+    // A cache must not give the response for one origin to another, so every response has `Vary`.
     let client = broker.connect("acme").await;
     assert_eq!(client.header("vary"), "Origin");
 }

@@ -1,4 +1,4 @@
-//! How a request says to whom it goes, and how its body is coded.
+//! The host of a request, and the framing of its body.
 
 use super::{broker, check_problem};
 use crate::support::http;
@@ -52,7 +52,7 @@ async fn compressed_body_is_an_unsupported_media_type() {
     assert_eq!(http::request(broker.address(), "POST", TARGET, &headers, "x").await.status, 200);
 }
 
-/// Whoever may connect, and on either listener.
+/// For every client, and on either listener.
 #[tokio::test]
 async fn request_names_exactly_one_well_formed_host() {
     let local = broker().await;

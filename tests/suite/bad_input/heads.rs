@@ -34,8 +34,7 @@ async fn a_head_that_is_too_large_is_refused() {
     let many: Vec<_> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
     check_problem(&open().await.exchange(head("GET", TARGET, &many)).await, 431, "head-too-large");
 
-    // What is larger than the broker is ready to read is refused without a word on how to do it
-    // better.
+    // A head above the last bound gets a status without advice.
     assert_eq!(open().await.exchange(cookie(500_000)).await.status, 431);
     let fields = "a: b\r\n".repeat(200);
     let too_many = format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
@@ -79,7 +78,8 @@ async fn trickling_head_is_closed() {
     let trickle = async {
         for _ in 0..150 {
             connection.send("X: y\r\n").await;
-            // Far more often than the timeout, which is for the whole head and does not begin anew.
+            // Far more often than the timeout, which is for the whole head and does not begin
+            // again.
             tokio::time::sleep(Duration::from_millis(50)).await;
             if broker.status().await["connections"] == 0 {
                 return;

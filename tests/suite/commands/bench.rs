@@ -19,8 +19,8 @@ on_both_buses!(
     slow_readers_harm_only_themselves,
 );
 
-/// Runs `tidings bench` against a broker with further arguments, and answers its exit code and what
-/// `--json` printed.
+/// Runs `tidings bench` against a broker with further arguments. Returns its exit code and the
+/// output of `--json`.
 async fn bench(cluster: &TestCluster, bus: Bus, arguments: &str) -> (Option<i32>, Value) {
     let finished = run(cluster, bus, &format!("--json {arguments}")).await;
     let figures =
@@ -82,7 +82,7 @@ async fn dropped_event_is_missing_with_a_reset(bus: Bus) {
     assert_eq!((count("duplicates"), count("out_of_order")), (0, 0), "{figures}");
     assert!(figures["problems"][0].as_str().unwrap().contains("deliveries are missing, at 20 clients"));
 
-    // The same for people: the verdict stands at the end of the table.
+    // The same for people: the verdict is at the end of the table.
     let finished = run(&cluster, bus, load).await;
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(1), ""), "{finished:?}");
     let last = finished.stdout.lines().last().unwrap();
@@ -99,7 +99,7 @@ async fn a_storm_loses_nothing(bus: Bus) {
         assert_eq!(seen["back_ms"]["count"], 200, "{figures}");
         let soonest = if storm == "--storm" { 0.0 } else { 200.0 };
         assert!(seen["back_ms"]["p50"].as_f64().unwrap() > soonest, "{figures}");
-        // Redis counts; the embedded bus does not tell.
+        // Redis counts them; the embedded bus does not.
         assert_eq!(seen["xranges"].is_u64(), bus == Bus::Redis, "{figures}");
         assert_eq!(figures["receiving"]["missing"], 0);
     }

@@ -23,8 +23,8 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// Sends an event to everybody: but the fifth is lost, the tenth goes out twice, and the
-    /// fifteenth behind the next.
+    /// Sends an event to every client. The fifth is lost, the tenth is sent twice, and the
+    /// fifteenth follows the next.
     fn publish(&mut self, payload: &str) {
         self.published += 1;
         let frame = format!("data: {payload}\n\n");
@@ -43,8 +43,8 @@ impl Faulty {
     }
 }
 
-/// Starts the server. Below `/sub/` there is no hello, and below `/pub/` an event is taken with 201
-/// and nothing said.
+/// Starts the server. Below `/sub/` there is no `connected` event, and below `/pub/` a publication
+/// gets 201 without a body.
 async fn faulty() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -107,7 +107,7 @@ async fn follow(mut stream: TcpStream, faulty: &Mutex<Faulty>, hello: &str) {
     }
 }
 
-/// Runs `tidings bench` with three clients against a server, and answers what `--json` printed. It
+/// Runs `tidings bench` with three clients against a server, and returns the output of `--json`. It
 /// does not pass.
 async fn failed_bench(arguments: &str) -> Value {
     let arguments = format!("bench --json --connections 3 --workspaces 1 --warm-up 0s {arguments}");
@@ -118,7 +118,8 @@ async fn failed_bench(arguments: &str) -> Value {
     figures
 }
 
-/// What was expected, received, missed with and without a word, received again, and out of order.
+/// The events that were expected, received, missed with and without a reset, repeated, and out of
+/// order.
 fn counts(figures: &Value) -> [u64; 6] {
     ["expected", "received", "missing_told", "missing_untold", "duplicates", "out_of_order"]
         .map(|count| figures["receiving"][count].as_u64().unwrap())
@@ -135,7 +136,7 @@ async fn silent_loss_repetition_and_disorder_are_found() {
 #[tokio::test]
 async fn the_same_holds_without_a_connected_event() {
     let url = format!("http://{}", faulty().await);
-    let places = format!("--path /sub/{{workspace}} --publish-url {url}/pub/{{workspace}} --no-hello");
+    let places = format!("--path /sub/{{workspace}} --publish-url {url}/pub/{{workspace}} --no-connected");
     let figures = failed_bench(&format!("--url {url} {places} --rate 50 --duration 1s")).await;
     assert_eq!(counts(&figures), [150, 147, 0, 3, 3, 3], "{figures}");
     let publishing = &figures["publishing"];
@@ -153,7 +154,7 @@ async fn wait_for_a_lost_event_ends() {
 #[tokio::test]
 async fn rejected_publications_fail_without_a_wait() {
     let url = format!("http://{}/api", faulty().await);
-    // Nobody listens there.
+    // No program listens there.
     let elsewhere = "--publish-url http://127.0.0.1:1/{workspace} --in-flight 1 --duration 200ms";
     let figures = failed_bench(&format!("--url {url} {elsewhere}")).await;
     let publishing = &figures["publishing"];

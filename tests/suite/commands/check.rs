@@ -17,7 +17,7 @@ async fn check(redis: &str) -> Finished {
     run_tidings(&["check"], &[("redis.url", redis)]).await
 }
 
-/// The lines on what was found wrong, each with the line on how to mend it.
+/// The lines of problems, each with the line of its fix.
 fn wrong(finished: &Finished) -> Vec<(String, String)> {
     assert_eq!(finished.code, Some(1), "{finished:?}");
     let lines: Vec<_> = finished.stdout.lines().collect();
@@ -199,9 +199,9 @@ async fn the_app_behind_the_forward_url_is_asked() {
     let check =
         async || run_tidings(&["check"], &[("auth.mode", "forward"), ("auth.forward.url", &url)]).await;
     let stdout = check().await.success();
-    assert!(stdout.contains("ok    app at auth.forward.url: it answers 401"), "{stdout}");
+    assert!(stdout.contains("ok    app at auth.forward.url: it returns 401"), "{stdout}");
     app.set_broken(true);
     let [(found, fix)] = &wrong(&check().await)[..] else { panic!("one thing is wrong") };
-    assert!(found.starts_with("app at auth.forward.url: no answer that counts"), "{found}");
+    assert!(found.starts_with("app at auth.forward.url: no valid response"), "{found}");
     assert!(fix.contains("docs/guides/cookies-of-your-app.md"), "{fix}");
 }

@@ -121,7 +121,10 @@ async fn remote_client_needs_an_explicit_auth_mode() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
         for arguments in [&["serve", "--listen", address][..], &["--listen", address]] {
             let stderr = run_tidings(arguments, &[]).await.failure(2);
-            assert!(stderr.contains("auth.mode") && stderr.contains("which others can reach"), "{stderr}");
+            assert!(
+                stderr.contains("auth.mode") && stderr.contains("which other machines can reach"),
+                "{stderr}"
+            );
         }
     }
     run_tidings(&["config", "--listen", "0.0.0.0:8080"], &[("auth.mode", "none")]).await.success();

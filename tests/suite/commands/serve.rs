@@ -1,4 +1,4 @@
-//! `tidings serve`, as somebody meets it who starts it for the first time.
+//! `tidings serve` at its first start.
 
 use std::process::Command;
 
@@ -36,7 +36,7 @@ async fn printed_commands_work_with_tokens(bus: Bus) {
     copy_and_paste(&cluster, bus, &format!("TOKEN={token}; ")).await;
 }
 
-/// Does what the lines say that the broker printed; `first` stands before each.
+/// Runs the printed commands; `first` precedes each.
 async fn copy_and_paste(cluster: &TestCluster, bus: Bus, first: &str) {
     let printed = cluster.broker.logged("Operations: ").await;
     let lines: Vec<_> = printed.lines().map(str::trim).collect();

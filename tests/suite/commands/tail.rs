@@ -18,20 +18,20 @@ on_both_buses!(
     it_comes_back_when_the_broker_does,
 );
 
-/// Starts `tidings tail acme` with further arguments.
+/// Starts `tidings tail acme` with further arguments, and waits until it is connected.
 fn start(cluster: &TestCluster, arguments: &[&str]) -> RunningCommand {
     let url = url(&cluster.broker);
     RunningCommand::tidings(&[&["tail", "acme", "--url", &url], arguments].concat(), &[])
 }
 
-/// Starts `tidings tail acme` with further arguments, and waits until it has its hello.
+/// Starts `tidings tail acme` with further arguments, and waits until it is connected.
 async fn tail(cluster: &TestCluster, arguments: &[&str]) -> RunningCommand {
     let command = start(cluster, arguments);
     command.said(HELLO, 1).await;
     command
 }
 
-/// What stands on stderr when a stream has begun.
+/// The text on stderr when a stream has begun.
 const HELLO: &str = "connected {";
 
 async fn payloads_are_printed_as_they_come(bus: Bus) {
@@ -202,7 +202,7 @@ async fn stream_that_cannot_open_is_reported() {
         (&["tail", "a b"][..], 2, "A-Z a-z 0-9 . _ ~ -"),
         (&["tail", "acme", "--url", "nonsense"], 2, "`nonsense` is not a URL"),
         (&["tail", "acme", "--url", &url, "--types", "A,,B"], 1, "400 Bad Request: `types`"),
-        (&["tail", "acme", "--url", &url, "--last-event-id", "a\nb"], 2, "cannot stand in a header"),
+        (&["tail", "acme", "--url", &url, "--last-event-id", "a\nb"], 2, "does not fit into a header"),
         (&["tail", "acme", "--url", &url.replace("/api", "/nowhere")], 1, "404"),
         (&["tail", "acme", "--count", "x"], 2, "--count"),
         (&["tail"], 2, "<WORKSPACE>"),

@@ -34,7 +34,7 @@ fn line<'a>(printed: &'a str, mark: &str, check: &str) -> &'a str {
     printed.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{start} in {printed}"))
 }
 
-/// A server that answers every request with these keys.
+/// A server that returns these keys to every request.
 async fn keys(jwks: Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/jwks", listener.local_addr().unwrap());
@@ -123,7 +123,7 @@ async fn a_private_key_signs_for_each_kind_of_public_key() {
         let token = new(&["--workspace", "acme", "--key", &private], &settings).await;
         let printed = explain(&token, "acme", &settings).await.success();
         assert!(line(&printed, "ok", "signature").contains(algorithm), "{printed}");
-        line(&printed, "yes", "somebody without a name may subscribe");
+        line(&printed, "yes", "a user without an id may subscribe");
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_private_key_signs_for_each_kind_of_public_key() {
 async fn keys_at_an_address_are_fetched_and_named() {
     let pem = repository_file("tests/keys/ed25519.public.pem");
     // The last 32 bytes of the key's DER, of which the base64 in the PEM has 60 characters: 12
-    // bytes stand before them.
+    // bytes precede them.
     let x = pem.lines().nth(1).unwrap()[16..].trim_end_matches('=').replace('+', "-").replace('/', "_");
     let url =
         keys(json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k1", "use": "sig" }] }))

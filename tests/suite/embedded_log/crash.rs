@@ -16,7 +16,7 @@ use crate::support::{Broker, http};
 const WORKSPACE: &str = "workspace:acme";
 const EVENTS: &str = "/api/workspaces/acme/events";
 
-/// Events by id, as somebody was told of them.
+/// Events by id, as they were acknowledged or announced.
 type Reported = Arc<Mutex<Vec<(String, String)>>>;
 
 /// The ways over the Redis protocol to publish a durable event.

@@ -1,4 +1,4 @@
-//! The process ends and starts again: clients that come back.
+//! The process ends and starts again: clients that resume.
 
 use std::time::Duration;
 

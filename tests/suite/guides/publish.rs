@@ -26,7 +26,7 @@ async fn every_block_of_the_page_publishes() {
     let [plain, repeated] = document.blocks("Over HTTP", "sh")[..] else { panic!("two blocks") };
     terminal.run(plain).await;
     delivers_durably(&mut client, "curl").await;
-    // The next event tells that the second publication with the same key is none.
+    // The next event shows that the second publication with the same key was none.
     terminal.run(repeated).await;
     terminal.run(repeated).await;
     delivers_durably(&mut client, "ORDER_PAID").await;

@@ -10,8 +10,8 @@ use crate::support::directory::{Directory, repository};
 use crate::support::programs::installed;
 use crate::support::{Broker, RedisServer};
 
-/// A directory of its own, with `tidings` and `redis-cli` on the path, and the addresses of a
-/// test's servers in place of those that documents name.
+/// A directory with `tidings` and `redis-cli` on the path. The addresses of the servers of a test
+/// replace those of the documents.
 #[derive(Debug)]
 pub struct Terminal {
     directory: Directory,

@@ -1,4 +1,4 @@
-//! Private events. Here everybody is a stranger: a stream whose user nobody has vouched for.
+//! Private events. Here no client has a user: no authentication names one.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ async fn post(
     http::request(cluster.broker.address(), "POST", &target, &[("content-type", content_type)], body).await
 }
 
-/// Runs the script with an audience, and answers the id of the last event.
+/// Runs the script with an audience, and returns the id of the last event.
 async fn evaluate(cluster: &TestCluster, to: &str, payloads: &[&str]) -> Result<String, redis::RedisError> {
     let mut call = redis::cmd("EVAL");
     call.arg(SCRIPT).arg(1).arg("workspace:acme").arg(payloads[0]).arg("").arg("").arg("").arg("").arg(to);
@@ -78,7 +78,7 @@ async fn private_event_reaches_only_its_audience_by_every_way(bus: Bus) {
     client.wait_for(DEADLINE, |event| event.kind == "tidings.heartbeat" && event.id == last).await;
     assert_eq!(client.application_data(), ["public", "public too"]);
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"));
-    // The same for who comes back, from memory and from the log.
+    // The same for a client that resumes, from the ring and from the log.
     cluster.broker.publish("acme", "after").await;
     for connect in [Connect::after(&hello.id), Connect::after(&last), Connect::query("last=100")] {
         let mut back = cluster.broker.connect_with("acme", connect).await;
@@ -118,7 +118,7 @@ async fn envelope_without_an_audience_reaches_every_client(bus: Bus) {
         assert_eq!(post(&cluster, "?envelope=1", "application/json", envelope).await.status, 200);
         assert_eq!(client.application_event().await.data, payload);
     }
-    // What nobody calls an envelope is a payload.
+    // Without the flag for an envelope it is a payload.
     let payload = r#"{"data":1,"to":["u1"]}"#;
     assert_eq!(post(&cluster, "?envelope=0", "application/json", payload).await.status, 200);
     assert_eq!(client.application_event().await.data, payload);

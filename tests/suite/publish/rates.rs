@@ -44,7 +44,7 @@ async fn over_http_the_surplus_is_refused(bus: Bus) {
         })
         .await;
     }
-    // What was let in was not dropped on its way.
+    // An accepted event was not dropped on its way.
     assert_eq!(cluster.broker.status().await["counters"]["eventsDropped"]["rate-limited"], 0);
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"));
 }
@@ -72,7 +72,7 @@ async fn excess_events_of_the_bus_are_dropped_with_a_reset(bus: Bus) {
         (client.events().into_iter().filter(is_reset).count() as u64, client.application_data());
     assert!(resets <= 1 + seconds, "{resets} resets within {seconds} s");
     assert!(data.len() as u64 <= 20 + 10 * seconds, "{} events within {seconds} s", data.len());
-    // Before whatever comes behind something that is missing, stands a word.
+    // A reset precedes each event behind a gap.
     let events = client.events();
     let mut expected = Some(0);
     for event in events.iter().filter(|event| is_reset(event) || event.data.parse::<u64>().is_ok()) {

@@ -1,4 +1,4 @@
-//! Many who come back at once.
+//! Many clients that resume at once.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ async fn crowd_at_one_position_costs_few_reads() {
         assert_eq!(read(&mut client, 50).await, numbers(0..50));
     }
     let spent = calls(&server, "xrange").await - before;
-    // The publish script runs XRANGE too, but nobody publishes here.
+    // The publish script runs XRANGE too, but no publisher is active here.
     assert!((1..=5).contains(&spent), "{spent} XRANGE for {CROWD} clients");
 }
 

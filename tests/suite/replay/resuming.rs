@@ -1,4 +1,4 @@
-//! Coming back.
+//! Streams that resume.
 
 use super::{broker_on, numbers, read};
 use crate::support::test_cluster::on_both_buses;
@@ -96,7 +96,7 @@ async fn new_epoch_proves_nothing_from_before_it(bus: Bus) {
     }
 }
 
-/// A client that has come before the first event, and comes back after it.
+/// A client that connects before the first event, and resumes after it.
 async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("ring.linger_seconds", "0")]).await;
     let mut client = cluster.broker.connect("acme").await;
@@ -175,7 +175,7 @@ async fn trimmed_position_causes_a_reset(bus: Bus) {
     assert_eq!((reset.json()["from"].as_str(), &reset.id), (Some(ids[0].as_str()), &ids[8]));
 }
 
-/// A laptop is closed and opened again, and another node answers.
+/// A laptop is closed and opened again, and reaches another node.
 #[tokio::test]
 async fn any_node_replays_missed_events() {
     let server = RedisServer::start().await;
@@ -198,8 +198,8 @@ async fn any_node_replays_missed_events() {
     assert_eq!(read(&mut back, 5).await, numbers(0..5));
 }
 
-/// Whoever was connected all the time misses nothing when Redis goes away for a moment, and is not
-/// told to start over.
+/// A client that remains connected misses nothing when Redis goes away for a moment, and gets no
+/// reset.
 #[tokio::test]
 async fn an_interruption_is_filled_from_the_log() {
     let server = RedisServer::start().await;
@@ -210,7 +210,7 @@ async fn an_interruption_is_filled_from_the_log() {
     assert_eq!(read(&mut client, 1).await, ["0"]);
     for number in 1..6 {
         server.kill_subscribers().await;
-        // Published while nobody listens, or while the link is being made anew.
+        // Published without a subscriber, or while the link is being made again.
         let script = include_str!("../../../scripts/publish.lua");
         server.command::<String>(&["EVAL", script, "1", "workspace:acme", &number.to_string()]).await;
         assert_eq!(read(&mut client, 1).await, [number.to_string()]);

@@ -1,4 +1,4 @@
-//! Brokers end, or stand still, and their clients go to others.
+//! Brokers end, or freeze, and their clients go to others.
 
 use std::time::Duration;
 

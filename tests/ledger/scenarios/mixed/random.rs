@@ -49,7 +49,7 @@ async fn faults_drawn_from_a_seed() {
     tokio::join!(
         random::strike_server(&mut redis, of_server),
         strike_links(&proxies, of_links),
-        // The first broker hears every live event that the server can send.
+        // The first broker receives every live event that the server can send.
         random::strike_brokers(&mut setup.brokers[1..], of_brokers),
     );
     links::all_ready(&setup.brokers, RECOVERY).await;

@@ -1,4 +1,4 @@
-//! The Redis server stands still, or is restarted.
+//! The Redis server freezes, or is restarted.
 
 use std::time::Duration;
 
