@@ -73,7 +73,7 @@ async fn a_session_that_ends_ends_its_streams(bus: Bus) {
         .await;
     assert!(ben.end().is_none());
 
-    // Asked again, the session is somebody else's.
+    // The next request finds the session of another user.
     app.sign_in("s2", "eve", &["acme"]);
     assert_eq!(ben.event_named("tidings.reconnect").await.json()["reason"], "unauthorized");
 }

@@ -20,7 +20,7 @@ on_both_buses!(
 /// How soon every node has to carry an order out.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Gives an order as a backend does, and answers how many heard it.
+/// Publishes a disconnect as a backend does, and returns the number of its receivers.
 pub(super) async fn order(cluster: &TestCluster, order: serde_json::Value) -> u64 {
     let mut publish = redis::cmd("PUBLISH");
     publish.arg("tidings:control").arg(order.to_string());
@@ -58,7 +58,7 @@ async fn a_workspace_is_closed_for_a_while(bus: Bus) {
     eventually("the client has given up for good", DEADLINE, async || source.closed().is_some()).await;
     assert_eq!(cluster.broker.connect("acme").await.status(), 204);
 
-    // Whoever asks for a status gets one that says why, and so does a publisher.
+    // A tool gets a status with the reason, and so does a publisher.
     let path = "/api/workspaces/acme/events";
     for (method, query) in [("GET", "?errors=http"), ("POST", "")] {
         let target = format!("{path}{query}");

@@ -1,4 +1,4 @@
-//! Streams beyond a bound are turned away, in a way that passes.
+//! Streams beyond a bound are rejected, in a way that passes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who is let in, who is sent away, and how.
+//! Authentication, rejections and disconnects.
 
 mod app;
 mod control;

@@ -1,4 +1,4 @@
-//! Tickets: one-use words for addresses.
+//! Tickets: random values for addresses.
 
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ async fn head_spends_neither_a_ticket_nor_a_place(bus: Bus) {
 }
 
 async fn one_user_takes_no_more_tickets_than_its_share(bus: Bus) {
-    // None comes back within the test.
+    // No ticket expires within the test.
     let settings = [&JWT[..], &[("auth.tickets_per_user", "3"), ("auth.ticket_seconds", "3000")]].concat();
     let cluster = TestCluster::start_with(bus, &settings).await;
     let ann = |jti: &str| token("ann", &["acme", "other"], 60, &json!({ "jti": jti }));

@@ -198,7 +198,7 @@ async fn private_event_reaches_only_its_users(bus: Bus) {
     assert_eq!(ann.application_event().await.data, "for all");
     assert_eq!(ben.application_event().await.data, "for all");
 
-    // The same holds for those who come back, from whichever place.
+    // The same holds for clients that resume, from any position.
     for from in [start, ann.events()[1].id.clone()] {
         let again = Connect { last_event_id: Some(from), ..of("ben") };
         let mut again = cluster.broker.connect_with("acme", again).await;

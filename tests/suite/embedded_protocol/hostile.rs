@@ -1,4 +1,4 @@
-//! Clients that are broken, greedy or hostile: they harm nobody but themselves.
+//! Clients that are broken, greedy or hostile: they harm no other client.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -84,7 +84,7 @@ async fn half_commands_wait_and_are_never_run() {
     let mut listener = Wire::tcp(embedded.address).await;
     listener.ask(&words("SUBSCRIBE a")).await;
     let whole = words("PUBLISH a hello");
-    // Cut at every byte: the first half alone does nothing, also when the client leaves there.
+    // Split at every byte: the first half alone does nothing, also when the client leaves there.
     for cut in 1..whole.len() {
         let mut leaves = TcpStream::connect(embedded.address).await.unwrap();
         leaves.write_all(&whole[..cut]).await.unwrap();

@@ -28,7 +28,7 @@ async fn the_feed_follows_the_interest() {
     assert!(publisher.ask(&words("PUBLISH workspace:b x")).await.starts_with(b":0\r\n"));
     let channels = publisher.ask(&words("PUBSUB CHANNELS")).await;
     assert!(show(&channels).starts_with("*1 $11 workspace:a "), "{}", show(&channels));
-    // Whoever wants it once more has not seen the first confirmation.
+    // A second request for it has not seen the first confirmation.
     embedded.interest.want(&workspace("a"));
     eventually("a is confirmed again", || embedded.feed.seen().len() == 3).await;
     embedded.interest.release(&workspace("a"));

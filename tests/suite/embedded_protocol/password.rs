@@ -13,8 +13,8 @@ async fn embedded() -> Embedded {
     Embedded::with_password(1000, 8 << 20, PASSWORD).await
 }
 
-/// Runs steps against both servers, with an exact copy of every answer expected. No client is let
-/// in at first.
+/// Runs steps against both servers, and expects an exact copy of every reply. No client is
+/// authenticated at first.
 async fn compare(steps: &[Step]) {
     let embedded = embedded().await;
     let redis = RedisServer::start_with(&["--requirepass", PASSWORD]).await;
@@ -122,7 +122,7 @@ async fn large_command_without_password_closes_as_in_redis() {
             assert_eq!(show(&wire.read_to_end().await), refusal);
         }
     }
-    // The bounds end with the password, also for what came along behind it.
+    // The bounds end with the password, also for the bytes behind it.
     for mut wire in [Wire::tcp(embedded.address).await, Wire::unix(&redis.socket()).await] {
         let answer = wire.ask(&[&auth[..], &large].concat()).await;
         assert!(answer.starts_with(b"+OK\r\n$16385\r\nxxx"), "{}", show(&answer[..20]));
@@ -133,7 +133,7 @@ async fn large_command_without_password_closes_as_in_redis() {
 async fn unauthenticated_client_that_reads_nothing_is_closed() {
     let embedded = embedded().await;
     let mut deaf = Wire::tcp(embedded.address).await;
-    // Each is answered with a refusal. What the sockets do not take waits for at most 64 KiB.
+    // Each gets a refusal. Bytes that do not fit into the sockets wait, at most 64 KiB.
     let commands = words("PING").repeat(1 << 10);
     let sending = async { while deaf.try_send(&commands).await {} };
     tokio::time::timeout(DEADLINE * 2, sending).await.expect("never cut");
@@ -172,7 +172,7 @@ async fn connections_without_it_hold_no_places() {
     for _ in 0..4 * CLIENTS {
         silent.push(Wire::tcp(embedded.address).await);
     }
-    // Others come in at once, and those that were let in stay.
+    // Others connect at once, and authenticated clients remain.
     let mut others = Vec::new();
     for _ in 0..CLIENTS - CLIENTS / 4 - 1 {
         let mut other = Wire::tcp(embedded.address).await;
@@ -180,7 +180,7 @@ async fn connections_without_it_hold_no_places() {
         others.push(other);
     }
     assert!(known.ask(b"").await.starts_with(b"$11\r\nmark-"));
-    // The oldest of the silent ones made room, though their ten seconds are not over.
+    // The oldest of the silent ones lost its place, though its ten seconds are not over.
     assert_eq!(show(&silent[0].read_to_end().await), "");
     // A client that is put back among them by RESET counts as one of them.
     others[0].send(&words("RESET")).await;

@@ -13,7 +13,7 @@ use super::{MIB, Observer, setting};
 use crate::support::raw::{RawConnection, head};
 use crate::support::{Broker, BrokerOptions};
 
-/// Connections of the one who visits many workspaces.
+/// Connections of the client that visits many workspaces.
 const VISITORS: usize = 32;
 
 /// Numbers that are handed out, each once.
@@ -87,7 +87,7 @@ async fn million_workspaces_of_one_address_are_bounded() {
     let observer = Observer::start(&broker).await;
     let address = broker.address();
 
-    // Who comes and goes makes room for the next at once.
+    // A client that leaves frees its place for the next at once.
     let (numbers, began) = (Numbers::to(count), Instant::now());
     let visits = join_all((0..VISITORS).map(|_| join(address, numbers.clone()))).await;
     let (joined, refused) = told("joined", &visits, began, &broker);
@@ -95,7 +95,7 @@ async fn million_workspaces_of_one_address_are_bounded() {
     assert!(joined > count / 2, "{joined} joined, {refused} refused");
     assert!(broker.status().await["workspaces"].as_u64().unwrap() <= WORKSPACES as u64);
 
-    // Who stays takes a place; one of them is the observer's.
+    // A client that remains takes a place; one of them is the observer.
     let mut held = Vec::new();
     for number in 1..WORKSPACES {
         held.push(broker.connect(&format!("held-{number}")).await);
@@ -151,7 +151,7 @@ async fn ten_thousand_silent_connections_are_closed() {
     assert!(growth < count as u64 * CONNECTION_BYTES + 16 * MIB, "{} MiB", growth / MIB);
     let cuts = silent.iter_mut().map(|stream| async {
         let mut rest = [0; 1];
-        // Cut without a word, by an end or a reset.
+        // Closed without a response, by an end or a reset.
         assert!(matches!(stream.read(&mut rest).await, Ok(0) | Err(_)));
     });
     tokio::time::timeout(TIMEOUT * 5, join_all(cuts)).await.expect("all are cut in time");

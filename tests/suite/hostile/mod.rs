@@ -1,5 +1,5 @@
-//! Clients that mean harm, against the real broker: each gets a clear error or is cut, memory stays
-//! within a stated bound, and all the while an observer gets every event, in order.
+//! Hostile clients against the real broker. Each gets a clear error or is closed, and memory
+//! remains within a stated bound. Meanwhile an observer gets every event, in order.
 
 mod bodies;
 mod crowds;

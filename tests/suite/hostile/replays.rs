@@ -63,7 +63,7 @@ async fn stalled_readers_are_bounded_and_reject_no_client() {
         pages + broker.metric("tidings_ring_bytes").await.unwrap_or_default() > REPLAY_BYTES as f64 / 4.0
     })
     .await;
-    // Newcomers of this and of other workspaces come in, and events go on.
+    // New clients of this and of other workspaces connect, and events go on.
     for number in 0..20 {
         let mut client = broker.connect(&format!("other-{number}")).await;
         client.connected().await;
@@ -80,7 +80,7 @@ async fn stalled_readers_are_bounded_and_reject_no_client() {
     let configured = REPLAY_BYTES + READERS as u64 * CONNECTION_BYTES;
     assert!(added < configured + configured / 4, "{} MiB", added / MIB);
     read_all(&broker, &ids).await;
-    // Nobody reads from the pages, so their room goes to others.
+    // No client reads from the pages, so others get their memory.
     eventually("the pages are given up", DEADLINE, async || {
         broker.metric("tidings_replay_bytes").await == Some(0.0)
     })

@@ -1,4 +1,4 @@
-//! Clients that take their time: each is cut, however many there are.
+//! Clients that take their time: each is closed, however many there are.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ async fn broker() -> Broker {
     Broker::start(options.set("server.body_timeout_seconds", 1)).await
 }
 
-/// Sends a beginning, then pieces with pauses until the broker has had enough; answers what it
+/// Sends a beginning, then pieces with pauses until the broker has had enough; returns what it
 /// said.
 async fn trickle(address: SocketAddr, begin: &str, piece: &str, pause: Duration) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connect");
@@ -30,7 +30,7 @@ async fn trickle(address: SocketAddr, begin: &str, piece: &str, pause: Duration)
             while output.write_all(piece.as_bytes()).await.is_ok() {
                 tokio::time::sleep(pause).await;
             }
-            // A write that fails and an answer that was read come in any order.
+            // A write that fails and a response that was read come in any order.
             tokio::time::sleep(DEADLINE).await;
         };
         tokio::select! { _ = reading => {}, () = writing => panic!("never cut") }
@@ -60,7 +60,7 @@ async fn slow_heads_and_bodies_and_endless_headers_are_closed() {
     let all = attacks.into_iter().flat_map(|(begin, piece, pause, expected)| {
         (0..EACH).map(move |_| async move {
             let answer = trickle(address, begin, piece, pause).await;
-            // A reset may overtake the answer where bytes are still on their way.
+            // A reset may overtake the response where bytes are still on their way.
             assert!(answer.is_empty() || answer.contains(expected), "{begin:?}{piece:?}: {answer}");
             !answer.is_empty()
         })

@@ -44,7 +44,8 @@ async fn client_that_leaves_an_idle_stream_is_gone(bus: Bus) {
     no_client_left(&cluster.broker).await;
 }
 
-/// A second request behind a stream is never answered, and must not hide that the client is gone.
+/// A second request behind a stream never gets a response, and must not hide that the client is
+/// gone.
 async fn client_with_bytes_behind_its_request_is_noticed_to_leave(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &LATE).await;
     for more in ["X", "GET /api/workspaces/acme/events HTTP/1.1\r\n"] {
@@ -110,7 +111,8 @@ async fn ten_thousand_come_and_go_and_nothing_stays(bus: Bus) {
     assert_eq!(stayed.application_event().await.data, "still here");
 }
 
-/// One short visit, over a bare socket: reads up to the hello, and leaves in one of three ways.
+/// One short visit, over a bare socket: reads up to the `connected` event, and leaves in one of
+/// three ways.
 async fn come_and_go(broker: &Broker, round: usize, client: usize) {
     let workspace =
         if client.is_multiple_of(10) { format!("own-{round}-{client}") } else { "common".to_owned() };

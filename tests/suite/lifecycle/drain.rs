@@ -1,4 +1,4 @@
-//! The end of a broker that was told to stop.
+//! The end of a broker after a signal.
 
 use std::collections::HashSet;
 use std::os::fd::AsRawFd as _;
@@ -265,7 +265,7 @@ async fn a_client_that_never_reads_does_not_hold_the_end() {
     cluster.broker.signal(Signal::SIGTERM);
     assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
     assert!(cluster.broker.log().contains("did not end in time were closed"), "{}", cluster.broker.log());
-    // The last word may have found room in a buffer, where it waited in vain.
+    // The reconnect may have gone into a buffer, where it waited in vain.
     let log = cluster.broker.log();
     let line = log.lines().find(|line| line.contains("stream ended")).unwrap();
     assert!(

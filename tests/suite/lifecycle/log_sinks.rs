@@ -1,4 +1,4 @@
-//! A log that cannot be written, or that nobody reads, changes nothing for clients.
+//! A log that cannot be written, or has no reader, changes nothing for clients.
 
 use std::io::{PipeReader, Read as _};
 use std::time::{Duration, Instant};

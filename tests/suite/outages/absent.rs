@@ -1,4 +1,4 @@
-//! The server is not there, or does not let the broker in, from the start.
+//! The server is missing, or rejects the broker, from the start.
 
 use std::time::{Duration, Instant};
 

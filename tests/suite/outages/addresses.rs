@@ -8,7 +8,7 @@ use crate::support::directory::{Directory, repository_file};
 use crate::support::programs::run;
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually, http};
 
-/// Streams, publishes, and does both again after the links were cut.
+/// Streams, publishes, and does both again after the links were closed.
 async fn check_works(server: &RedisServer, broker: &Broker) {
     broker.ready().await;
     let mut audience = Audience::gather(broker, 1).await;

@@ -1,5 +1,5 @@
-//! The link for commands hangs behind something that acknowledges all and answers nothing, such as
-//! a sidecar.
+//! The link for commands hangs behind a peer that acknowledges all bytes and sends none, such as a
+//! sidecar.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn swallowed_command_link_is_made_again_under_publishers() {
     eventually("publishing works again", BOUND, async || broker.try_publish("acme", "after").await.is_some())
         .await;
     client.wait_for(DEADLINE, |event| event.data == "after").await;
-    // Nothing was missed on the link for events, and nobody is told otherwise.
+    // Nothing was missed on the link for events, and no client gets a reset.
     assert_eq!(client.application_data(), ["before", "after"]);
     assert_eq!(broker.status().await["bus"]["interruptions"], 0);
 }

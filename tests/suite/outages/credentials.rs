@@ -1,5 +1,4 @@
-//! What a node shows to be let in: passwords and certificates, out of files that are rotated while
-//! it runs.
+//! Credentials of a node: passwords and certificates, out of files that are rotated while it runs.
 
 use std::path::Path;
 
@@ -39,7 +38,8 @@ async fn rotated_password_is_read_again() {
     client.connected().await;
     run_tidings(&["check"], &settings(&url, &file)).await.success();
 
-    // The server is first: its connections stand, and new ones are refused until the file follows.
+    // The server is first: open connections remain, and new ones are refused until the file
+    // follows.
     server.command::<String>(&["ACL", "SETUSER", "broker", "resetpass", &format!(">{SECOND}")]).await;
     broker.publish("acme", "over the standing connections").await;
     assert_eq!(client.application_event().await.data, "over the standing connections");
@@ -52,7 +52,7 @@ async fn rotated_password_is_read_again() {
     broker.publish("acme", "with the second").await;
     client.wait_for(DEADLINE, |event| event.data == "with the second").await;
 
-    // Each link by itself: the one for commands alone is lost and made anew.
+    // Each link by itself: the one for commands alone is lost and made again.
     let third = "the-third-password";
     server.command::<String>(&["ACL", "SETUSER", "broker", "resetpass", &format!(">{third}")]).await;
     directory.write("password", third);

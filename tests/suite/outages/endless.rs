@@ -1,5 +1,5 @@
-//! A server, or something else at its address, sends an answer without end. The client library
-//! keeps an answer until it is complete.
+//! A server, or something else at its address, sends a response without end. The client library
+//! keeps a response until it is complete.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisServer, TcpP
 /// The bound of these tests, in bytes.
 const REPLY_BYTES: usize = 2 << 20;
 
-/// What the broker and its connections take at most. One answer without a bound takes more within a
-/// second.
+/// What the broker and its connections take at most. One response without a bound takes more within
+/// a second.
 const MEMORY_MAX: u64 = 150 << 20;
 
 const WARNING: &str = "sends a reply or message that is too long";

@@ -39,7 +39,7 @@ async fn the_primary_dies() {
     group.wait_for_primary(1).await;
     check_going_on(&broker, &mut client, "after").await;
     assert_eq!(client.application_data(), ["before", "after"]);
-    // Nothing was lost, and the log proves it: nobody is told to start over.
+    // Nothing was lost, and the log proves it: no client gets a reset.
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
 
     let mut back = broker.connect_with("acme", crate::support::Connect::after(&position)).await;
@@ -47,8 +47,8 @@ async fn the_primary_dies() {
     assert_eq!(back.application_event().await.data, "after");
 }
 
-/// The old primary is cut off and neither closes connections nor answers; thawed, it believes for a
-/// moment that nothing has happened.
+/// The old primary hangs: it neither closes connections nor responds. Thawed, it acts for a moment
+/// as if nothing had happened.
 #[tokio::test]
 async fn the_primary_freezes_and_comes_back_as_a_replica() {
     let group = SentinelGroup::start().await;
@@ -65,8 +65,7 @@ async fn the_primary_freezes_and_comes_back_as_a_replica() {
     assert_eq!(fresh, ["before", "while frozen", "after"]);
 }
 
-/// The connections to the Sentinels hang behind something that acknowledges all and answers
-/// nothing.
+/// The connections to the Sentinels hang behind a peer that acknowledges all bytes and sends none.
 #[tokio::test]
 async fn swallowed_sentinel_links_are_made_again() {
     let group = SentinelGroup::start().await;

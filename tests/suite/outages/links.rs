@@ -21,7 +21,7 @@ async fn a_server_that_falls_silent_is_found_within_5_seconds() {
 
     let frozen = Instant::now();
     server.freeze();
-    // Who comes before it is found waits like everybody else.
+    // A client that connects before the discovery waits like the others.
     let mut late = broker.connect("workspace-late").await;
     // Pings find it after 4 seconds. The rest is for a busy machine.
     eventually("the broker knows", Duration::from_secs(8), async || {
@@ -43,7 +43,7 @@ async fn a_server_that_falls_silent_is_found_within_5_seconds() {
 
     audience.check_reset_and_receiving(&server, "after").await;
     source.wait_for(RECOVERY, |event| event.data == "after").await;
-    // The late one was either greeted in the end or asked to come back.
+    // The late one was either greeted in the end or sent a reconnect.
     let word =
         late.wait_for(RECOVERY, |event| event.is_connected() || event.kind == "tidings.reconnect").await;
     assert!(word.is_connected() || late.wait_end(DEADLINE).await == crate::support::End::Clean);
@@ -75,7 +75,7 @@ async fn closed_links_are_made_again() {
     }
     assert_eq!(broker.status().await["bus"]["interruptions"], 5);
 
-    // The connection for commands is another one, and nobody notices when it is made anew.
+    // The connection for commands is another one, and no client notices that it is made again.
     server.command::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
     eventually("publishing works again", DEADLINE, async || {
         let target = "/api/workspaces/workspace-0/events";
@@ -106,7 +106,7 @@ async fn lost_live_event_of_a_link_causes_a_reset() {
         }
         publish_live(&mut connection, "acme", number.to_string()).await;
         if number % 500 == 499 || number == LAST - 1 {
-            // So that the link is there to be cut again, and hears the last one.
+            // So that the link is there to be closed again, and receives the last one.
             eventually("the link stands", RECOVERY, async || {
                 cluster.redis().subscribers("workspace:acme").await == 1
             })

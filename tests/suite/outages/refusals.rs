@@ -1,5 +1,5 @@
-//! The server answers and takes nothing: it lacks replicas, memory, a disk, or room for a
-//! connection. Then a publisher is told to come back, since nothing was published.
+//! The server responds and accepts no writes: it lacks replicas, memory, a disk, or connections.
+//! Then a publisher gets `Retry-After`, since nothing was published.
 
 use crate::support::commands::run_tidings;
 use crate::support::directory::Directory;
@@ -23,7 +23,7 @@ async fn server_with(configuration: &[&str]) -> RedisServer {
     RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await
 }
 
-/// Checks that a publisher is told to come back while a setting makes the server refuse writes, and
+/// Checks that a publisher gets `Retry-After` while a setting makes the server refuse writes, and
 /// is served after.
 pub(super) async fn check_refused_for_a_while(server: &RedisServer, broker: &Broker, code: &str) {
     let (setting, value) = if code == "OOM" { ("maxmemory", "1") } else { ("min-replicas-to-write", "1") };

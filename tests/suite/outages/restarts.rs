@@ -40,7 +40,7 @@ async fn outage(lasting: Duration) {
     broker.ready().await;
     let bus = broker.status().await["bus"].clone();
     assert_eq!((&bus["state"], &bus["interruptions"]), (&"up".into(), &1.into()), "{bus}");
-    // One telling is enough.
+    // One reset is enough.
     for (_, client) in &audience.0 {
         let resets = client.events().iter().filter(|event| event.kind == "tidings.reset").count();
         assert_eq!(resets, 1);
@@ -57,7 +57,7 @@ async fn check_away(broker: &Broker, audience: &mut Audience) {
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("no link to the bus"), "{}", ready.text());
 
-    // Streams stay open, and say that they are cut off.
+    // Streams stay open, and report the interruption.
     for (_, client) in &mut audience.0 {
         client
             .wait_for(DEADLINE, |event| {
@@ -65,8 +65,8 @@ async fn check_away(broker: &Broker, audience: &mut Audience) {
             })
             .await;
     }
-    // Who comes now is held for a while and then asked to come back, in a workspace that is known
-    // and in a new one.
+    // A new client is held for a while and then gets a reconnect, in a known workspace and in a new
+    // one.
     for workspace in ["workspace-0", "workspace-new"] {
         let mut late = broker.connect(workspace).await;
         check_asked_to_come_back(&mut late, "unavailable").await;

@@ -1,4 +1,4 @@
-//! The server lets the broker in and does not let it do its work.
+//! The server accepts the broker and refuses its commands.
 
 use super::{Audience, RECOVERY, check_asked_to_come_back, tool};
 use crate::support::commands::run_tidings;
@@ -6,7 +6,7 @@ use crate::support::{
     Broker, BrokerOptions, Connect, DEADLINE, EventSource, RedisOptions, RedisServer, eventually, http,
 };
 
-/// A server with a user `broker` who may do everything, but on the given channels only.
+/// A server with a user `broker` that may do everything, but on the given channels only.
 async fn server_with_channels(channels: &str) -> RedisServer {
     let users = vec![format!("broker on >secret ~* resetchannels {channels} +@all")];
     RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await
@@ -52,7 +52,7 @@ async fn missing_channel_right_is_named_and_works_once_given() {
     assert_eq!(check.code, Some(1));
     assert!(check.stdout.contains("NOPERM") && check.stdout.contains("'&workspace:*'"), "{}", check.stdout);
 
-    // An administrator does what it says, and nobody has to restart anything.
+    // An administrator applies the printed rule, without a restart.
     set_user(&server, &["&workspace:*", "&tidings:control"]).await;
     source.connected().await;
     server.publish("workspace:acme", "heard").await;
@@ -89,7 +89,7 @@ async fn rights_for_some_workspaces_are_enough_for_these() {
     check_asked_to_come_back(&mut refused, "unavailable").await;
     audience.check_hearing(&server, "undisturbed").await;
 
-    // Also when all of them are subscribed to anew in one command.
+    // Also when all of them are subscribed to again in one command.
     let mut other = broker.connect("acme").await;
     server.kill_subscribers().await;
     audience.check_reset_and_receiving(&server, "after").await;
@@ -121,7 +121,7 @@ async fn rights_that_are_taken_away_are_noticed_at_once() {
     .await;
     server.publish("workspace:workspace-0", "allowed again").await;
     source.wait_for(RECOVERY, |event| event.data == "allowed again").await;
-    // What was published while it had no right may be missing to it, and it was told.
+    // The client may have missed events of the time without the right, and it got a reset.
     assert!(source.events().iter().any(|event| event.kind == "tidings.reset"));
     assert_eq!(source.closed(), None);
     kept.check_hearing(&server, "undisturbed").await;
@@ -154,8 +154,8 @@ async fn tool_gets_a_status() {
     }
 }
 
-/// The rule of an earlier version has no right to the keys beside logs. Publishing and reading go
-/// on; what cannot be known is told.
+/// The rule of an earlier version has no right to the keys beside logs. Publishing and reading
+/// continue, with a reset for each doubt.
 #[tokio::test]
 async fn user_without_rights_beside_logs_publishes_with_a_warning() {
     let users = vec!["broker on >secret ~workspace:* &* +@all".to_owned()];

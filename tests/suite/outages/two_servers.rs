@@ -1,5 +1,5 @@
-//! The address leads to another server than before, and the old one goes on answering: a demoted
-//! primary behind a name, a virtual address or a proxy, without Sentinels.
+//! The address leads to another server than before, and the old one continues to respond. It is a
+//! demoted primary behind a name, a virtual address or a proxy, without Sentinels.
 
 use std::time::Duration;
 

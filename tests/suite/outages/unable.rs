@@ -1,4 +1,4 @@
-//! The server takes connections and subscriptions, and cannot do its work: it loads its data, is a
+//! The server takes connections and subscriptions, and cannot do its work. It loads its data, is a
 //! replica without its primary, or runs a long script.
 
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ async fn check_waiting(proxy: &TcpProxy, broker: &Broker, client: &mut SseClient
 
 #[tokio::test]
 async fn loading_server_is_asked_with_pauses() {
-    // 160 keys take 0.1 s each; the server answers in between.
+    // 160 keys take 0.1 s each; the server responds in between.
     let configuration =
         vec!["key-load-delay 100000".to_owned(), "loading-process-events-interval-bytes 1024".to_owned()];
     let mut server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
@@ -112,8 +112,8 @@ async fn long_script_is_no_interruption() {
     assert_eq!(broker.status().await["bus"]["interruptions"], 0);
 }
 
-/// While a snapshot cannot be written, the server answers pings with an error, and delivers all the
-/// same.
+/// While a snapshot cannot be written, the server responds to pings with an error, and delivers all
+/// the same.
 #[tokio::test]
 async fn failed_snapshot_is_no_interruption() {
     let data = Directory::new();

@@ -1,4 +1,4 @@
-//! Events that cannot be delivered: their absence is told, counted and logged.
+//! Events that cannot be delivered: a reset, a counter and a log line report them.
 
 use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, TestCluster};
@@ -10,8 +10,7 @@ on_both_buses!(
     flood_of_too_large_events_causes_one_reset_a_second,
 );
 
-/// Publishes something that cannot be delivered between two events that can, and checks who is told
-/// what.
+/// Publishes an undeliverable event between two others, and checks which client gets which reset.
 async fn check_drop(cluster: &TestCluster, undeliverable: &[u8], reason: &str) {
     let mut client = cluster.broker.connect("acme").await;
     client.connected().await;
@@ -28,7 +27,7 @@ async fn check_drop(cluster: &TestCluster, undeliverable: &[u8], reason: &str) {
     assert_eq!(reset.json(), expected);
     assert_eq!(client.next_event(DEADLINE).await.data, "after");
 
-    // A client that was cut off right before the reset is told when it comes back.
+    // A client that lost its connection right before the reset gets one when it resumes.
     let mut back = cluster.broker.connect_with("acme", Connect::after(&before.id)).await;
     assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(back.next_event(DEADLINE).await, reset);
@@ -99,15 +98,14 @@ async fn entry_without_announcement_is_found() {
     cluster.broker.publish("acme", "first").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "first");
 
-    // An entry that nobody announced: the next announcement gives it away.
+    // An entry without an announcement: the next announcement reveals it.
     let silent: String = cluster.redis().command(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
     cluster.broker.publish("acme", "second").await;
     let event = client.next_event(DEADLINE).await;
     assert_eq!((event.data.as_str(), &event.id), ("silent", &silent));
     assert_eq!(client.next_event(DEADLINE).await.data, "second");
 
-    // One that the log lost before anybody read it: the announcement of the next cannot be
-    // connected.
+    // One that the log lost before any read: the announcement of the next cannot be connected.
     cluster.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
     cluster.redis().command::<i64>(&["XTRIM", "workspace:acme", "MAXLEN", "1"]).await;
     cluster.broker.publish("acme", "told").await;
@@ -115,7 +113,7 @@ async fn entry_without_announcement_is_found() {
     assert_eq!((reset.kind.as_str(), reset.json()["reason"].as_str()), ("tidings.reset", Some("trimmed")));
     assert_eq!(client.next_event(DEADLINE).await.data, "told");
 
-    // A durable event that is not UTF-8: it is told at its place in the order.
+    // A durable event that is not UTF-8: its reset is at its place in the order.
     let script = include_str!("../../../scripts/publish.lua");
     let eval: &[&[u8]] = &[b"EVAL", script.as_bytes(), b"1", b"workspace:acme", b"\xff\xfe"];
     let id: String = cluster.redis().command(eval).await;

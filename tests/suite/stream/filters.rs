@@ -71,7 +71,7 @@ async fn named_streams_carry_the_type(bus: Bus) {
         (r#"{"type":"CHANNEL_UPDATED"}"#, "CHANNEL_UPDATED"),
         (r#"{"type":"with space: and colon"}"#, "with space: and colon"),
         (r#"{"type":"🎉"}"#, "🎉"),
-        // These cannot stand in a field, or would be taken for the broker's own.
+        // These do not fit into a field, or look like an event of the broker.
         (r#"{"type":"a\nb"}"#, "message"),
         (r#"{"type":"a\rdata: x"}"#, "message"),
         (r#"{"type":"a\u0000b"}"#, "message"),

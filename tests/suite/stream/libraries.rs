@@ -50,7 +50,7 @@ enum Begin {
     BehindState,
 }
 
-/// A reader loses its node when half of the events are out, and comes back to a run of it that has
+/// A reader loses its node when half of the events are out, and reconnects to a run of it that has
 /// nothing in memory. The rest was published meanwhile and afterwards.
 async fn loses_nothing_when_its_node_is_killed(script: &str, begin: Begin) {
     let redis = RedisServer::start().await;

@@ -32,7 +32,7 @@ async fn the_head_is_that_of_an_event_stream(bus: Bus) {
     }
 }
 
-/// What stands behind its request is not answered: a stream is the last answer of its connection.
+/// Bytes behind its request get no response: a stream is the last response of its connection.
 async fn a_stream_comes_behind_the_answers_before_it(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut connection = RawConnection::open(cluster.broker.address()).await;
@@ -92,7 +92,7 @@ async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
     // may be shorter.
     assert!(began.elapsed() >= Duration::from_millis(720), "{:?}", began.elapsed());
 
-    // The client does not get this event, and need not be sent it when it comes back.
+    // The client does not get this event, and need not be sent it when it reconnects.
     let id = cluster.broker.publish("acme", r#"{"type":"OTHER"}"#).await;
     client.wait_for(DEADLINE, |event| event.kind == "tidings.heartbeat" && event.id == id).await;
     assert!(client.application_data().is_empty());
@@ -144,8 +144,8 @@ async fn the_head_and_the_retry_do_not_wait_for_redis() {
     let broker = Broker::start(options).await;
     let mut client = broker.connect("acme").await;
     assert_eq!(client.status(), 200);
-    // Held back is only what the hello promises; bytes flow, so that no proxy takes the connection
-    // for dead.
+    // Held back is only what the `connected` event promises; bytes flow, so that no proxy takes the
+    // connection for dead.
     for _ in 0..3 {
         let heartbeat = client.event_named("tidings.heartbeat").await;
         assert_eq!((heartbeat.kind.as_str(), heartbeat.id.as_str()), ("tidings.heartbeat", ""));
@@ -180,7 +180,7 @@ async fn stream_ended_before_its_connected_event_has_whole_events() {
     assert_eq!(String::from_utf8(client.body()).unwrap(), expected);
 }
 
-/// An answer by HTTP/1.0 has no chunks and is written by the HTTP server.
+/// A response by HTTP/1.0 has no chunks and is written by the HTTP server.
 async fn stream_over_http10_begins_with_the_same_bytes(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut connection = RawConnection::open(cluster.broker.address()).await;

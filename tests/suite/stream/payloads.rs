@@ -10,7 +10,7 @@ on_both_buses!(
     live_and_durable_events_keep_their_order,
 );
 
-/// Payloads that a careless encoder would change, cut, or take for something else.
+/// Payloads that a careless encoder would change, split, or take for something else.
 const PAYLOADS: &[&str] = &[
     r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1","name":"general"}}"#,
     "plain text",

@@ -1,4 +1,4 @@
-//! Coming back with a position.
+//! Streams that resume with a position.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ on_both_buses!(
     restarted_node_rejects_its_old_positions,
 );
 
-/// Publishes numbered events, every second one durable, and answers their data.
+/// Publishes numbered events, every second one durable, and returns their data.
 async fn publish_some(cluster: &TestCluster, numbers: std::ops::Range<u32>) -> Vec<String> {
     let mut connection = cluster.connection().await;
     let mut published = Vec::new();
@@ -205,8 +205,8 @@ async fn unknown_position_causes_a_reset(bus: Bus) {
         let mut client = cluster.broker.connect_with("acme", Connect::after(position)).await;
         let hello = client.next_event(DEADLINE).await;
         assert_eq!(hello.json()["resumed"], false);
-        // A client that is cut off right here comes back with the position that it came with, and
-        // is told again.
+        // A client that loses its connection right here resumes with its old position, and gets the
+        // reset again.
         assert_eq!(hello.id, "", "{position}");
         let reset = client.next_event(DEADLINE).await;
         assert_eq!((reset.kind.as_str(), &reset.id), ("tidings.reset", &id));
@@ -247,7 +247,7 @@ async fn position_outside_the_ring_causes_a_reset(bus: Bus) {
     }
 }
 
-/// What no log holds is gone with memory, and that is told.
+/// An event outside the log is gone with the ring, and a reset says so.
 async fn logged_position_outside_the_ring_resumes_from_the_log(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
     let mut first = cluster.broker.connect("acme").await;
@@ -317,7 +317,7 @@ async fn restarted_node_rejects_its_old_positions(bus: Bus) {
     cluster.publish_live("acme", "one").await;
     source.wait_for(DEADLINE, |event| event.data == "one").await;
     if bus == Bus::Redis {
-        // The broker is killed, and only the mark tells the next one of live events.
+        // The broker is killed, and only the mark shows the next one that there are live events.
         cluster.is_marked("acme").await;
     }
     cluster.broker.restart().await;

@@ -53,7 +53,7 @@ async fn each_write_to_a_socket_counts_whichever_writer_it_is() {
         }
     }
     eventually("one write for each delivery", DEADLINE, async || writes().await >= before + 20.0).await;
-    // A client may have its hello before the write of it is told.
+    // A client may have its `connected` event before the write of it is counted.
     assert!(writes().await <= before + 22.0);
 }
 

@@ -215,7 +215,7 @@ impl Broker {
         SseClient::connect(self.address(), workspace, options).await
     }
 
-    /// Publishes through the HTTP interface and answers the event's id. Fails the test when it is
+    /// Publishes through the HTTP interface and returns the event's id. Fails the test when it is
     /// refused.
     pub async fn publish(&self, workspace: &str, payload: &str) -> String {
         let target = format!("/api/workspaces/{workspace}/events");
@@ -247,12 +247,12 @@ impl Broker {
         self.admin_get("/ready").await.is_some_and(|response| response.status == 200)
     }
 
-    /// What `/status` answers.
+    /// The response of `/status`.
     pub async fn status(&self) -> serde_json::Value {
         http::get(self.admin(), "/status").await.json()
     }
 
-    /// What `/metrics` answers.
+    /// The response of `/metrics`.
     pub async fn metrics(&self) -> String {
         http::get(self.admin(), "/metrics").await.text().to_owned()
     }
@@ -270,7 +270,7 @@ impl Broker {
         self.program.log()
     }
 
-    /// Waits until the log has a text, and answers the log. Lines are written beside what they are
+    /// Waits until the log has a text, and returns the log. Lines are written beside what they are
     /// about.
     pub async fn logged(&self, text: &str) -> String {
         let what = format!("the log has {text:?}");
@@ -309,7 +309,7 @@ impl Broker {
         self.program.signal(signal);
     }
 
-    /// Asks the broker to end (SIGTERM) and answers its exit code, `None` when a signal ended it.
+    /// Asks the broker to end (SIGTERM) and returns its exit code, `None` when a signal ended it.
     pub async fn terminate(&mut self, within: Duration) -> Option<i32> {
         self.program.terminate(within).await
     }
@@ -319,7 +319,7 @@ impl Broker {
         self.program.ended(within).await
     }
 
-    /// Ends the broker at once (SIGKILL): its connections are cut.
+    /// Ends the broker at once (SIGKILL): its connections are closed.
     pub fn kill(&mut self) {
         self.program.kill();
     }

@@ -1,5 +1,5 @@
-//! A TCP proxy that does what networks do: it is slow, it swallows one direction or both, it cuts,
-//! it loses the tail.
+//! A TCP proxy that behaves like networks: it is slow, swallows one direction or both, closes
+//! connections, or loses the tail.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! What the tests stand on: programs that end with their test, and clients written without the
-//! product's code.
+//! The harness of the tests: programs that end with their test, and clients without code of the
+//! product.
 
 #![allow(dead_code, unused_imports, reason = "the harness offers more than each test needs")]
 

@@ -20,7 +20,7 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// Starts a server that knows these names. Answers may be kept for a second.
+    /// Starts a server that knows these names. Responses may be kept for a second.
     pub async fn start(names: &[(&str, Ipv4Addr)]) -> Self {
         // Port 53 is the only one that every resolver asks at. The claimed port makes the address
         // one of its own.

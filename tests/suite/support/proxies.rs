@@ -15,11 +15,11 @@ use super::programs::{Program, installed, run};
 use super::tls::Certificates;
 use super::wait::{DEADLINE, eventually};
 
-/// On loopback a broker's admin listener answers to local names alone; the checks of some proxies
-/// name the broker.
+/// On loopback a broker's admin listener accepts local names alone; the checks of some proxies name
+/// the broker.
 const CADDY_HOST: &str = "health_headers {\n\t\t\tHost localhost\n\t\t}";
 
-/// Clients come back sooner than the shipped file asks for, so that tests are short.
+/// Clients reconnect sooner than the shipped file asks for, so that tests are short.
 const APACHE_RETRY_MS: &str = "200";
 const STREAM: &str = "/api/workspaces/is-there-a-route/events";
 

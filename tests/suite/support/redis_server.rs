@@ -46,12 +46,12 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server without passwords and persistence, and waits until it answers.
+    /// Starts a server without passwords and persistence, and waits until it responds.
     pub async fn start() -> Self {
         Self::start_with(RedisOptions::default()).await
     }
 
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it responds.
     pub async fn start_with(options: RedisOptions) -> Self {
         let mut server = Self::prepare(options);
         server.restart().await;
@@ -71,7 +71,7 @@ impl RedisServer {
     }
 
     /// Starts the server, if need be after ending it, at the same addresses, and does not wait for
-    /// an answer.
+    /// a response.
     pub fn launch(&mut self) {
         self.stop();
         let configuration = self.directory.write("redis.conf", self.configuration());
@@ -82,7 +82,7 @@ impl RedisServer {
     }
 
     /// Starts the server, if need be after ending it, at the same addresses, and waits until it
-    /// answers.
+    /// responds.
     pub async fn restart(&mut self) {
         self.launch();
         eventually_some("redis-server answers", DEADLINE, async || {
@@ -138,7 +138,7 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// The server does not run, or does not answer.
+    /// The server does not run, or does not respond.
     pub async fn connection(&self) -> RedisResult<MultiplexedConnection> {
         let url = format!("{}?user={HARNESS_USER}&pass={HARNESS_USER}", self.socket_url());
         connect(&Client::open(url)?).await
@@ -163,7 +163,7 @@ impl RedisServer {
         command.query_async(&mut self.connection().await?).await
     }
 
-    /// Publishes a message and answers how many subscribers the server sent it to.
+    /// Publishes a message and returns how many subscribers the server sent it to.
     pub async fn publish(&self, channel: &str, message: &str) -> u64 {
         self.command(&["PUBLISH", channel, message]).await
     }
@@ -174,7 +174,7 @@ impl RedisServer {
         count
     }
 
-    /// Cuts off all subscribers and answers how many there were.
+    /// Closes all subscribers and returns how many there were.
     pub async fn kill_subscribers(&self) -> u64 {
         self.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await
     }
@@ -226,7 +226,7 @@ impl RedisServer {
 ///
 /// # Errors
 ///
-/// The server does not run, or does not answer.
+/// The server does not run, or does not respond.
 pub async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(DEADLINE))

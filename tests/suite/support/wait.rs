@@ -15,9 +15,9 @@ pub async fn eventually(what: &str, within: Duration, mut condition: impl AsyncF
     eventually_some(what, within, async || condition().await.then_some(())).await;
 }
 
-/// Waits until there is a value, and answers it. Fails the test when there is none within the time.
+/// Waits until there is a value, and returns it. Fails the test when there is none within the time.
 ///
-/// The last look is after the deadline, so that a machine which stood still does not fail a test by
+/// The last look is after the deadline, so that a machine that froze does not fail a test by
 /// itself.
 pub async fn eventually_some<T>(
     what: &str,

@@ -1,4 +1,4 @@
-//! Bounds on connections: who is beyond one comes back later, and nobody inside is put out.
+//! Bounds on connections: a client beyond one retries later, and no connected client is closed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn event_source_beyond_the_bound_connects_later() {
     assert_eq!(source.closed(), None);
     assert!(refusals(&broker, "connections").await >= 2.0);
     assert!(inside.iter().all(|client| client.end().is_none()), "nobody inside was put out");
-    // One place for it, and one for who publishes.
+    // One place for it, and one for the publisher.
     inside.truncate(1);
     source.connected().await;
     broker.publish("acme", "for all").await;
@@ -82,8 +82,8 @@ async fn the_reserve_is_not_to_be_sat_upon() {
     drop(silent);
 }
 
-/// Opens a stream from a loopback address of one's choice; answers what comes until the end or the
-/// hello.
+/// Opens a stream from a chosen loopback address; returns its bytes until the end or the
+/// `connected` event.
 async fn stream_from(source: Ipv4Addr, broker: &Broker) -> (tokio::net::TcpStream, String) {
     stream_for("unknown", source, broker).await
 }

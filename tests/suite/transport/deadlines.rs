@@ -23,7 +23,8 @@ async fn patient(writer: &str, more: &[(&str, &str)]) -> TestCluster {
     cluster
 }
 
-/// A client that reads no more after its hello, and has far more waiting than fits into any buffer.
+/// A client that reads no more after its `connected` event, and has far more waiting than fits into
+/// any buffer.
 async fn stuck(cluster: &TestCluster, options: Connect) -> SseClient {
     let mut client =
         cluster.broker.connect_with("acme", Connect { receive_buffer: Some(8192), ..options }).await;

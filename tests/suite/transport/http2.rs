@@ -191,7 +191,7 @@ async fn floods_of_control_frames_harm_no_other_client() {
     for (kind, payload) in [(PING, &[7; 8][..]), (SETTINGS, &[])] {
         let mut flood = FrameConnection::open(broker.address(), &[]).await;
         let frames = frame(kind, 0, 0, payload).repeat(1000);
-        // It reads none of the answers: at some point the broker does not read on either, or ends
+        // It reads none of the responses: at some point the broker does not read on either, or ends
         // it.
         for round in 0..200 {
             let sending = tokio::time::timeout(Duration::from_millis(200), flood.send(&frames)).await;

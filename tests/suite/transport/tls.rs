@@ -22,7 +22,7 @@ use crate::support::{Broker, BrokerOptions, DEADLINE, eventually};
 
 const PATH: &str = "/api/workspaces/acme/events";
 
-/// The files that a broker is told of, whose contents change.
+/// The files of a broker, whose contents change.
 struct Files {
     directory: Directory,
 }
@@ -69,7 +69,7 @@ async fn connect(
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
-/// Opens a stream and reads until the hello.
+/// Opens a stream and reads until the `connected` event.
 async fn open_stream(broker: &Broker, authority: &Path, receive_buffer: Option<u32>) -> TlsStream<TcpStream> {
     let mut stream = connect(broker, authority, receive_buffer).await.expect("a handshake");
     let head = format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");

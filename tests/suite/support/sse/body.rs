@@ -13,7 +13,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// The framing that an answer's head announces.
+    /// The framing that a response's head announces.
     pub fn of(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         match (text("transfer-encoding"), text("content-length")) {
@@ -26,7 +26,7 @@ impl Framing {
         }
     }
 
-    /// Takes bytes of the connection and answers those of the body.
+    /// Takes bytes of the connection and returns those of the body.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Chunked(chunks) => chunks.feed(bytes),

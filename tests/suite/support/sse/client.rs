@@ -82,7 +82,7 @@ impl Connect {
     }
 }
 
-/// An answer whose body is read and parsed as it comes, in a task, until the value goes out of
+/// A response whose body is read and parsed as it comes, in a task, until the value goes out of
 /// scope.
 #[derive(Debug)]
 pub struct SseClient {
@@ -95,18 +95,18 @@ pub struct SseClient {
 }
 
 impl SseClient {
-    /// Makes a request and waits for the answer's head. Fails the test when there is none.
+    /// Makes a request and waits for the response's head. Fails the test when there is none.
     pub async fn connect(address: SocketAddr, workspace: &str, options: Connect) -> Self {
         Self::try_connect(address, workspace, &options, Record::default())
             .await
             .unwrap_or_else(|error| panic!("GET the events of {workspace} at {address}: {error}"))
     }
 
-    /// Makes a request and waits for the answer's head.
+    /// Makes a request and waits for the response's head.
     ///
     /// # Errors
     ///
-    /// There is none: refused, cut, or not in time.
+    /// There is none: refused, closed, or not in time.
     pub async fn try_open(address: SocketAddr, workspace: &str, options: &Connect) -> std::io::Result<Self> {
         Self::try_connect(address, workspace, options, Record::default()).await
     }
@@ -257,7 +257,7 @@ impl Drop for SseClient {
     }
 }
 
-/// Reads the body of an answer.
+/// Reads the body of a response.
 struct Reader {
     stream: TcpStream,
     framing: Framing,
@@ -310,7 +310,7 @@ impl Reader {
     }
 }
 
-/// Reads an answer's head, and what came along behind it.
+/// Reads the head of a response, and the bytes behind it.
 pub(crate) async fn read_head(stream: &mut TcpStream) -> std::io::Result<(StatusCode, HeaderMap, Vec<u8>)> {
     let mut bytes = Vec::new();
     let head_end = loop {

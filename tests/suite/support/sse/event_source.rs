@@ -13,8 +13,8 @@ use crate::support::wait::DEADLINE;
 /// How long a browser waits before it reconnects as long as the stream says nothing of it.
 const RETRY_DEFAULT: Duration = Duration::from_secs(3);
 
-/// A stream that is opened again whenever it ends, with the last event id, until an answer forbids
-/// it: any status but 200, or another content type, ends it for good.
+/// A stream that is opened again whenever it ends, with the last event id, until a response forbids
+/// it. Any status but 200, or another content type, ends it for good.
 #[derive(Debug)]
 pub struct EventSource {
     record: Record,

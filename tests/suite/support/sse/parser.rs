@@ -32,7 +32,7 @@ impl Event {
     }
 }
 
-/// Makes events of bytes, however these are cut.
+/// Makes events of bytes, at any split.
 ///
 /// A block without data is a fault: the standard ignores it, but other parsers hand it on as an
 /// empty message.
@@ -52,7 +52,7 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Takes the next bytes and answers the events that they complete.
+    /// Takes the next bytes and returns the events that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();
         for &byte in bytes {
