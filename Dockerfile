@@ -3,8 +3,8 @@
 #   docker build -t tidings:0.1.0 .
 #   docker run --rm -p 127.0.0.1:8080:8080 -e TIDINGS__AUTH__MODE=none tidings:0.1.0
 #
-# In a container the broker has to listen on all addresses, and then it does not start until auth.mode is written out.
-# That is left to whoever runs the image: an image that lets everybody in by default would be a trap.
+# In a container the broker listens on all addresses. Then it starts only if auth.mode is set, which
+# the operator has to do: an image must not accept every client by default.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
@@ -16,7 +16,8 @@ COPY config config
 COPY scripts/publish.lua scripts/publish.lua
 COPY crates crates
 COPY src src
-# The caches stay on the build machine, so that a change of the sources does not build every dependency anew.
+# The caches remain on the build machine, so a change of the sources does not build every dependency
+# again.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --release --locked --bin tidings && cp target/release/tidings /usr/local/bin/tidings
@@ -27,14 +28,13 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/tidings /usr/local/bin/tidings
-# A number, because Kubernetes cannot tell whether a name is root.
+# A number, because Kubernetes cannot find out whether a name is root.
 USER 10001:10001
 ENV TIDINGS__SERVER__LISTEN=0.0.0.0:8080
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# "Is the process alive", not "is Redis there": a restart would not bring Redis back, and would cut every stream.
-# It reads the same variables as the broker, and no flags of it: name a file of settings by
-# TIDINGS_CONFIG, not by --config.
+# It checks the process and not Redis: a restart does not help Redis, and ends every stream. It
+# reads the variables of the broker and none of its flags: set TIDINGS_CONFIG instead of --config.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=3 CMD ["tidings", "check", "--health"]
 ENTRYPOINT ["tidings"]
 CMD ["serve"]

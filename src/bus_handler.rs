@@ -1,4 +1,4 @@
-//! What the bus delivers, to each who wants it: events to the hub, orders to the desk.
+//! Passes events of the bus to the hub, and disconnects to the disconnect handler.
 
 use std::sync::Arc;
 

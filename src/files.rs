@@ -1,4 +1,4 @@
-//! The limit of open files, and how many connections of each kind it leaves room for.
+//! The limit of open files, and the connections of each kind that it allows.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -7,10 +7,11 @@ use crate::config::{AuthMethod, Config, Writer};
 /// Connections at a time on the operations listener.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 
-/// Connections beyond the bounds of the public listener that are told to come back later at a time.
+/// Connections beyond the bounds of the public listener that may get a response at a time.
 const SURPLUS_CONNECTIONS_MAX: usize = 256;
 
-/// Files of the process itself: listeners, polls, links to Redis and what they resolve, certificates, keys, logs.
+/// Files of the process itself: listeners, polls, links to Redis and what they resolve,
+/// certificates, keys, logs.
 const OWN_FILES: usize = 64;
 
 /// Files of each thread of the engine, at most.
@@ -25,7 +26,7 @@ pub struct FileBudget {
     pub wanted: usize,
     /// Connections on the public listener.
     pub connections: usize,
-    /// Further ones there, which are told to come back later.
+    /// Overflow connections there, which get a response and are closed.
     pub surplus: usize,
     /// Connections on the operations listener.
     pub admin: usize,
@@ -33,10 +34,10 @@ pub struct FileBudget {
     pub embedded_clients: usize,
 }
 
-/// The limit of open files leaves no room for connections.
+/// The limit of open files allows no connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this process may have {limit} open files, which leaves no room for connections: raise the limit to {wanted} \
+    "this process may have {limit} open files, which allows no connections: raise the limit to {wanted} \
      (`ulimit -n`, LimitNOFILE= of systemd, ulimits of a container)"
 )]
 pub struct TooFewFiles {
@@ -44,7 +45,8 @@ pub struct TooFewFiles {
     wanted: usize,
 }
 
-/// Raises the limit of open files of this process as far as it may, and returns what holds then; `None`: any number.
+/// Raises the limit of open files of this process as far as it may, and returns what holds then;
+/// `None`: any number.
 #[must_use]
 pub fn raise_limit() -> Option<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -60,11 +62,12 @@ fn saturating(files: u64) -> usize {
 }
 
 impl FileBudget {
-    /// The configured bounds, or what `limit` leaves of them. The operations listener and Redis clients keep their share.
+    /// The configured bounds, or a part of them within `limit`. The admin listener and Redis
+    /// clients keep their share.
     ///
     /// # Errors
     ///
-    /// [`TooFewFiles`], when the limit leaves no room for a connection.
+    /// [`TooFewFiles`], if the limit allows no connection.
     pub fn new(config: &Config, limit: Option<usize>) -> Result<Self, TooFewFiles> {
         let own = own_files(config);
         let has_clients = !config.redis.is_configured() && config.embedded.listen.is_some();
@@ -91,7 +94,7 @@ impl FileBudget {
         }
     }
 
-    /// Whether the limit cuts a configured bound.
+    /// Whether the limit lowers a configured bound.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.limit.is_some_and(|limit| limit < self.wanted)
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_without_room_says_what_is_needed() {
+    fn too_low_a_limit_names_the_needed_one() {
         let error = budget(Some(64)).unwrap_err().to_string();
         assert!(error.contains("64 open files") && error.contains("17579"), "{error}");
     }

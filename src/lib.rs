@@ -1,10 +1,7 @@
-//! Tidings, a standalone Server-Sent Events broker. `docs/architecture.md` describes its parts.
+//! Tidings, a standalone Server-Sent Events broker. `docs/architecture.md` is the map of the code.
 //!
-//! Events flow one way: [`tidings_bus`] (Redis) or [`tidings_embedded`], then [`tidings_hub`]
-//! (workspaces, rings, cursors; no I/O), then [`tidings_delivery`] (sockets). This package builds the
-//! node from them.
-//!
-//! Read first: [`server::Server`], [`config::Config`], [`http::PublicApi`].
+//! Events flow one way: [`bus`] (Redis or embedded) → [`hub`] (workspaces, rings, cursors; no I/O)
+//! → [`delivery`] (streams to clients). [`http`], [`config`] and [`cli`] surround them.
 
 pub mod admin;
 pub mod bus_handler;

@@ -1,4 +1,5 @@
-//! Writes the marks of live events that the hub wants: takes the workspaces, and has the bus mark each.
+//! Writes the marks of live events that the hub wants: takes the workspaces, and has the bus mark
+//! each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +20,12 @@ const CONCURRENT: usize = 16;
 /// The first pause before a mark that was not written is tried again; it doubles.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long the marks that are still wanted at the end may take: without them the next node would not know of the last live events.
+/// How long the last marks may take at the end. Without them the next node does not know of the
+/// last live events.
 const LAST_MARKS: Duration = Duration::from_secs(1);
 
-/// Writes marks until `stop`, and then those that are wanted still. A mark that cannot be written is tried for as long as `patience`;
-/// then the next live event of its workspace wants it anew.
+/// Writes marks until `stop`, and then the remaining ones. It retries a failed mark for `patience`;
+/// then the next live event of its workspace wants it again.
 pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, patience: Duration, stop: CancellationToken) {
     let writer = MarkWriter { hub, bus, patience, log: Throttle::default() };
     let writer = Arc::new(writer);
@@ -37,7 +39,7 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, patience: Duration, stop: Can
         });
     };
     loop {
-        // The permit first: workspaces that wait stand once each in the hub.
+        // The permit first: a waiting workspace is in the hub once.
         let permit = tokio::select! {
             permit = Arc::clone(&permits).acquire_owned() => permit,
             () = stop.cancelled() => break,
@@ -74,7 +76,7 @@ impl MarkWriter {
         if let Some(silenced) = self.log.pass() {
             tracing::warn!(
                 %workspace, %error, silenced,
-                "cannot mark a workspace as one that carries live events; `tidings check` tells more"
+                "cannot mark a workspace as one that carries live events; run `tidings check`"
             );
         }
     }

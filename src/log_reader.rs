@@ -1,4 +1,4 @@
-//! Reads logs for the hub: takes its wishes, asks the bus, brings the answers back.
+//! Reads logs for the hub: takes its requests, reads from the bus, returns the pages.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +30,8 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
     let permits = Arc::new(Semaphore::new(settings.concurrent));
     let readings = TaskTracker::new();
     loop {
-        // The permit first: wishes that wait are kept in order by the hub, the urgent ones in front.
+        // The permit first: wishes that wait are kept in order by the hub, the urgent ones in
+        // front.
         let permit = tokio::select! {
             permit = Arc::clone(&permits).acquire_owned() => permit,
             () = stop.cancelled() => break,
@@ -46,7 +47,8 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
             tokio::select! {
                 () = async {
                     let _permit = if pause.is_zero() { permit } else {
-                        // A read that waits before it begins holds up no other. There are no more of them than workspaces want one.
+                        // A read that waits before it begins holds up no other. There are no more
+                        // of them than workspaces want one.
                         drop(permit);
                         tokio::time::sleep(pause).await;
                         permits.acquire_owned().await
@@ -61,7 +63,8 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
     readings.wait().await;
 }
 
-/// An answer that the hub waits for. However the reading ends, the hub gets one: without it, a workspace would wait for ever.
+/// A reply that the hub waits for. However the read ends, the hub gets one: without it, a workspace
+/// waits forever.
 struct Owed {
     hub: Arc<Hub>,
     read: Option<LogRead>,

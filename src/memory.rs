@@ -7,8 +7,8 @@ use crate::config::Config;
 
 const MIB: usize = 1 << 20;
 
-/// What a connection takes at most while its request is read or its stream is behind: its buffers and its task. An idle stream takes far
-/// less.
+/// What a connection takes at most while its request is read or its stream is behind: its buffers
+/// and its task. An idle stream takes far less.
 const CONNECTION_BYTES: usize = 24 * 1024;
 
 /// What the process takes by itself.
@@ -22,12 +22,14 @@ const EMBEDDED_BYTES: usize = 48 * MIB;
 pub struct MemoryBudget {
     /// The sum of all configured bounds, in bytes.
     pub configured: usize,
-    /// What the machine, or the control group of the process, has, in bytes; `None` where that is not known.
+    /// What the machine, or the control group of the process, has, in bytes; `None` where that is
+    /// not known.
     pub available: Option<usize>,
 }
 
 impl MemoryBudget {
-    /// Adds up what is configured, and looks what there is. Reads small files of `/proc` and `/sys`.
+    /// Adds up what is configured, and looks what there is. Reads small files of `/proc` and
+    /// `/sys`.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self { configured: configured(config), available: available(Path::new("/")) }
@@ -80,7 +82,8 @@ fn available(root: &Path) -> Option<usize> {
     machine.into_iter().chain(bounds).min()
 }
 
-/// The files with the bound of a control group and those around it, of a line such as `0::/system.slice/tidings.service`.
+/// The files with the bound of a control group and those around it, of a line such as
+/// `0::/system.slice/tidings.service`.
 fn files(root: &Path, line: &str) -> Vec<PathBuf> {
     let mut parts = line.splitn(3, ':');
     let (_, Some(controllers), Some(group)) = (parts.next(), parts.next(), parts.next()) else {
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn least_of_machine_and_groups_is_what_there_is() {
+    fn memory_is_the_least_of_machine_and_groups() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);

@@ -51,8 +51,8 @@ mod settings;
 mod shutdown;
 
 use settings::{
-    admin_admission, admin_hosts, app_requests_per_address, connection_settings, engine_settings, files,
-    hub_settings, public_admission, public_hosts, socket_settings, stream_limits, warn_of_memory,
+    admin_admission, admin_hosts, connection_settings, engine_settings, files, hub_settings,
+    public_admission, public_hosts, requests_per_address, socket_settings, stream_limits, warn_of_memory,
 };
 
 use shutdown::DRAIN_GRACE;
@@ -304,8 +304,9 @@ impl Server {
         self.addresses
     }
 
-    /// Serves until `shutdown`, then drains: not ready at once, accepting for a little longer, then ending streams
-    /// spread over the drain's time, unless all is to end at once. Returns when every connection is gone, or was cut because it would not go.
+    /// Serves until `shutdown`, then drains. It is not ready at once and accepts for a little
+    /// longer. Then it ends streams over the time of the drain, unless all end at once. Returns
+    /// when every connection has ended; it closes those that do not end in time.
     pub async fn run(self, shutdown: impl Future<Output = Shutdown>) -> Ended {
         let stop_accepting = CancellationToken::new();
         let abandon = CancellationToken::new();
@@ -335,7 +336,8 @@ impl Server {
             rest.spawn(certificates.watch(self.certificates_interval, stop_rest.clone()));
         }
 
-        // Each of these ends only when it is told to; without any one of them clients would wait for nothing.
+        // Each of these ends only at the shutdown; without one of them clients would wait for
+        // nothing.
         let (broken, shutdown) = tokio::select! {
             shutdown = shutdown => (false, shutdown),
             _ = &mut connections => (true, Shutdown::Drain),
@@ -390,7 +392,7 @@ impl Server {
     }
 }
 
-/// What it takes to find out who is there.
+/// The parts that authentication needs.
 struct Access {
     methods: Vec<Method>,
     verifier: Option<Arc<Verifier>>,
@@ -424,7 +426,7 @@ impl Access {
                     };
                     access.recheck =
                         (!interval.is_zero()).then(|| Arc::new(Recheck::new(forward.clone(), interval)));
-                    Method::Forward { forward, requests_per_address: AddressCounts::new(app_requests_per_address(settings)) }
+                    Method::Forward { forward, requests_per_address: AddressCounts::new(requests_per_address(settings)) }
                 }
             });
         }
@@ -515,7 +517,7 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(StartError::Address)
 }
 
-/// Gives up workspaces that nobody came back to, and forgets who has not published lately, again and again.
+/// Removes workspaces without clients and publish rates without recent use, again and again.
 async fn sweep(hub: Arc<Hub>, publish_rate: Arc<PublishRate>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     loop {

@@ -26,8 +26,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a panic waits for its line to be written, as the process may end by it.
 const PANIC_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Everything that a server prints: log lines on standard error and lines for people on standard output. Both go through
-/// bounded queues, and no caller waits for a reader.
+/// Everything that a server prints: log lines on standard error and lines for people on standard
+/// output. Both go through bounded queues, and no caller waits for a reader.
 #[derive(Debug)]
 pub struct Telemetry {
     log: BackgroundWriter,
@@ -54,7 +54,8 @@ impl Telemetry {
     ///
     /// # Errors
     ///
-    /// [`InstallError`], when the level is not one, or the process has no thread left or another log.
+    /// [`InstallError`], when the level is not one, or the process has no thread left or another
+    /// log.
     pub fn install(config: &LogConfig) -> Result<Self, InstallError> {
         let filter = EnvFilter::try_new(&config.level)?;
         let log = BackgroundWriter::start("tidings-log", io::stderr(), report_dropped)?;
@@ -62,7 +63,8 @@ impl Telemetry {
         let output = BackgroundWriter::start("tidings-output", io::stdout(), |_| {})?;
         let flood = FloodFilter::new(NonZeroU32::new(config.lines_per_second));
         let target = log.clone();
-        // What the formatter reports of its own errors goes to standard error directly, and panics where that is closed.
+        // What the formatter reports of its own errors goes to standard error directly, and panics
+        // where that is closed.
         let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(move || target.clone())

@@ -1,5 +1,5 @@
-//! How long the steps take that each event goes through, from its payload to the sockets. What they may take of memory and
-//! writes stands in `tests/budgets`.
+//! Measures the time of the steps of each event, from its payload to the sockets. `tests/budgets`
+//! bounds their memory and writes.
 
 #![expect(clippy::unwrap_used, reason = "a failed step ends the bench, with a backtrace")]
 

@@ -1,4 +1,4 @@
-//! A workspace of the hub: an event arrives, a client reads, and a client comes back with a position.
+//! A workspace's ring: writes, reads, and the place of a client that resumes.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -31,13 +31,13 @@ impl Scene {
         Self { shard_harness, workspaces, clients }
     }
 
-    /// How many deliveries it takes until everybody has `events` of its workspace.
+    /// The number of deliveries until each client has `events` of its workspace.
     fn deliveries(&self, events: usize) -> u64 {
         (self.workspaces.len() * self.clients * events) as u64
     }
 
-    /// How long it takes, so many times, until `events` events of each workspace are in the sockets of all clients. That
-    /// they are made, and taken out again, does not count.
+    /// How long it takes, so many times, until `events` events of each workspace are in the sockets
+    /// of all clients. That they are made, and taken out again, does not count.
     fn time(&mut self, events: usize, times: u64) -> Duration {
         let payload = payload(200);
         let deliveries = self.deliveries(events);

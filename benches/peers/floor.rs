@@ -1,17 +1,19 @@
-//! The least that a server of event streams can do: one `send` for each client and event, and nothing else.
+//! The least that a server of event streams can do: one `send` for each client and event, and
+//! nothing else.
 //!
 //! ```text
 //! floor ADDRESS REDIS_ADDRESS
 //! ```
 //!
-//! It is what `scripts/compare` measures servers against: no server that sends each event to each client by itself can
-//! take less than this takes, on the same machine at the same time. It has one thread and one poller. Each message of a
-//! `workspace:*` channel is framed once, and goes to every client that is there.
+//! `scripts/compare` measures other servers against it. A server that sends each event to each
+//! client needs more than this one, on the same machine at the same time. It has one thread and one
+//! poller. It frames each message of a `workspace:*` channel once and sends it to every connected
+//! client.
 //!
-//! What it lacks is what makes a server: it does not read requests, whatever a client sends is answered by a stream; it
-//! knows no workspaces, everybody gets everything; it keeps nothing, for nobody who comes back; it has no heartbeats, so
-//! that it learns of a client that has gone by the next event; and a client whose socket buffer is full is cut off, where a
-//! server would keep its place.
+//! A server does more. This one does not read requests: any bytes of a client get a stream. It has
+//! no workspaces, so every client gets every event. It keeps no events for clients that reconnect.
+//! It has no heartbeats, so it notices a closed client with the next event. It closes a client with
+//! a full socket buffer, whose place a server would keep.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -25,7 +27,7 @@ use slab::Slab;
 const LISTENER: Token = Token(usize::MAX);
 const REDIS: Token = Token(usize::MAX - 1);
 
-/// The head of every answer, and the hello in its first chunk.
+/// The head of every response, with the `connected` event in its first chunk.
 const GREETING: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Content-Type: text/event-stream\r\n\
     Cache-Control: no-cache\r\n\
@@ -39,7 +41,7 @@ struct Floor {
     poll: Poll,
     listener: TcpListener,
     redis: TcpStream,
-    /// What Redis has sent and is not whole yet.
+    /// Unfinished bytes of Redis.
     unread: Vec<u8>,
     /// Those that have not asked for anything yet.
     waiting: Slab<TcpStream>,
@@ -108,7 +110,7 @@ impl Floor {
         Ok(())
     }
 
-    /// Sends what Redis has sent to everybody.
+    /// Sends the messages of Redis to every client.
     fn pass_on(&mut self) -> io::Result<()> {
         let mut buffer = [0; 64 * 1024];
         while let Some(length) = ready(self.redis.read(&mut buffer))? {
@@ -129,7 +131,8 @@ impl Floor {
     }
 }
 
-/// An event as it goes out, of `["pmessage", pattern, channel, payload]`; `None` for what else Redis says.
+/// An event as it goes out, of `["pmessage", pattern, channel, payload]`; `None` for what else
+/// Redis says.
 fn chunk(frame: &OwnedFrame) -> Option<Vec<u8>> {
     let OwnedFrame::Array(parts) = frame else { return None };
     let [_, _, _, OwnedFrame::BulkString(payload)] = parts.as_slice() else { return None };

@@ -31,10 +31,10 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Arguments of `tidings check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Only ask the broker that runs with this configuration whether it is alive, as a container's health check does
+    /// Only check that the broker with this configuration is alive, for health checks of containers
     ///
-    /// The configuration has to be the one that `tidings serve` has: give both the same flags, or
-    /// set TIDINGS_CONFIG and other variables where both see them. Only admin.listen counts.
+    /// The configuration has to be that of `tidings serve`: give both the same flags, or set
+    /// TIDINGS_CONFIG and other variables for both. Only admin.listen counts.
     #[arg(long)]
     health: bool,
 }
@@ -66,7 +66,8 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
     })
 }
 
-/// Whether the limit of open files, which a broker raises as this command does, leaves room for the configured bounds.
+/// Whether the limit of open files allows the configured bounds. A broker raises the limit as this
+/// command does.
 fn open_files(config: &Config) -> Finding {
     const WHAT: &str = "open files";
     let budget = match FileBudget::new(config, files::raise_limit()) {
@@ -81,8 +82,7 @@ fn open_files(config: &Config) -> Finding {
     if !budget.is_cut() {
         return Finding::good(WHAT, format!("{limit}, and all configured bounds together need {wanted}"));
     }
-    let found =
-        format!("{limit} leaves room for {connections} connections and {embedded_clients} Redis clients");
+    let found = format!("{limit} allows {connections} connections and {embedded_clients} Redis clients");
     let fix = format!(
         "raise the limit to {wanted} (`ulimit -n`, LimitNOFILE= of systemd, ulimits of a container), or lower \
          limits.connections or embedded.clients"
@@ -120,8 +120,7 @@ async fn tokens(config: &JwtConfig) -> Finding {
     if without.is_empty() {
         return Finding::good(WHAT, format!("there, for {}", config.algorithm));
     }
-    let fix =
-        "see that it answers 200 with a set of keys, some of which are for auth.jwt.algorithm".to_owned();
+    let fix = "let it return 200 and a set of keys, with one for auth.jwt.algorithm".to_owned();
     Finding { check: WHAT, result: format!("none that can be used from {without}"), fix: Some(fix) }
 }
 
@@ -141,22 +140,22 @@ async fn app(config: &ForwardConfig) -> Finding {
     match auth.ask(&workspace, Action::Subscribe, &asking).await {
         Ok(_) => bad(
             "it lets a client without credentials read a workspace".to_owned(),
-            "answer 401 where nobody is signed in, as docs/guides/cookies-of-your-app.md shows",
+            "return 401 to a client without a session, as docs/guides/cookies-of-your-app.md shows",
         ),
         Err(denial) => match denial.kind {
             DenialKind::Unauthenticated => {
-                Finding::good(WHAT, "it answers 401 to a client without credentials")
+                Finding::good(WHAT, "it returns 401 to a client without credentials")
             }
             DenialKind::Passing => bad(
                 format!(
-                    "no answer that counts within {} s: it redirects, fails, or cannot be reached",
+                    "no valid response within {} s: it redirects, fails, or is unreachable",
                     config.timeout_seconds.duration().as_secs_f64()
                 ),
                 "ask that URL by curl, with `X-Forwarded-Proto: https`; docs/guides/cookies-of-your-app.md has what frameworks need",
             ),
             DenialKind::Forbidden | DenialKind::Final => Finding::good(
                 WHAT,
-                "it answers 403 to a client without credentials. If everybody gets 403, add the URL's host to the hosts \
+                "it returns 403 to a client without credentials. If every client gets 403, add the host of the URL to the hosts \
                  that the app serves",
             ),
         },
@@ -188,7 +187,7 @@ fn certificate(config: &Config) -> Option<Finding> {
 fn report(findings: &[Finding]) -> Result<(), CommandFailure> {
     for finding in findings {
         let mark = if finding.fix.is_none() { "ok  " } else { "FAIL" };
-        // Whether or not anyone reads it, the exit code tells the outcome.
+        // The exit code reports the outcome, with or without a reader.
         let _ = output::line(&format!("{mark}  {}: {}", finding.check, finding.result));
         if let Some(fix) = &finding.fix {
             let _ = output::line(&format!("      to fix it: {fix}"));
@@ -225,7 +224,7 @@ async fn health(config: &Config) -> Result<(), CommandFailure> {
             Err(CommandFailure::Failed(format!("no broker at {address}: {error}. {OTHER_ADDRESS}")))
         }
         Err(_) => Err(CommandFailure::Failed(format!(
-            "no answer from {address} within {} s",
+            "no response from {address} within {} s",
             HEALTH_TIMEOUT.as_secs()
         ))),
     }

@@ -18,13 +18,13 @@ use crate::config::Config;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::chain;
 
-/// Bound on connecting and on the head of an answer.
+/// Bound on connecting and on the head of a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The environment variable that holds a token for brokers that want one.
 const TOKEN_VARIABLE: &str = "TIDINGS_TOKEN";
 
-/// The most that is read of an answer that is no stream.
+/// The bound on a response that is no stream.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// A broker's HTTP interface.
@@ -32,7 +32,7 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Broker {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
-    /// The header that says who we are.
+    /// The header with the token.
     authorization: Option<HeaderValue>,
 }
 
@@ -62,7 +62,7 @@ impl Broker {
         &self.base
     }
 
-    /// The header that says who we are, for who makes requests of their own.
+    /// The header with the token, for callers with requests of their own.
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
@@ -98,12 +98,12 @@ impl Broker {
         })
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Sends a request and waits for the head of the response.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
         self.send_to(&self.base, request).await
     }
 
-    /// The same for a request that need not be to the broker: `place` stands in messages.
+    /// The same for a request to another server, which messages call `place`.
     pub(super) async fn send_to(
         &self,
         place: &str,
@@ -112,22 +112,23 @@ impl Broker {
         match tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(format!("cannot reach {place}: {}", chain(&error))),
-            Err(_) => Err(format!("no answer from {place} within {} s", ANSWER_TIMEOUT.as_secs())),
+            Err(_) => Err(format!("no response from {place} within {} s", ANSWER_TIMEOUT.as_secs())),
         }
     }
 }
 
-/// The body of an answer as JSON; null where it is none.
+/// The body of a response as JSON; null if it is something else.
 pub(super) async fn json_body(response: Response<Incoming>) -> Result<Value, String> {
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
     let body = tokio::time::timeout(ANSWER_TIMEOUT, body)
         .await
-        .map_err(|_| "the answer did not arrive in time".to_owned())?
-        .map_err(|error| format!("the answer broke off: {error}"))?;
+        .map_err(|_| "the response did not arrive in time".to_owned())?
+        .map_err(|error| format!("the response broke off: {error}"))?;
     Ok(serde_json::from_slice(&body.to_bytes()).unwrap_or_default())
 }
 
-/// The token in the environment, where other users of the machine cannot see it as they can see arguments.
+/// The token in the environment, where other users of the machine cannot see it as they can see
+/// arguments.
 fn authorization() -> Result<Option<HeaderValue>, CommandFailure> {
     let Ok(token) = std::env::var(TOKEN_VARIABLE) else { return Ok(None) };
     let mut header = HeaderValue::try_from(format!("Bearer {}", token.trim()))

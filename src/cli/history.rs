@@ -58,8 +58,8 @@ pub(super) fn run(options: &GlobalOptions, args: &HistoryArgs) -> Result<(), Com
     })
 }
 
-/// The bus whose log is read: the configured Redis, or the embedded bus of the broker on this machine, which speaks the
-/// same protocol.
+/// The bus whose log is read: the configured Redis, or the embedded bus of the broker on this
+/// machine, which speaks the same protocol.
 fn bus(mut config: Config) -> Result<RedisBus, CommandFailure> {
     if !config.redis.is_configured() {
         let address = config.embedded.listen.ok_or_else(|| {
@@ -90,7 +90,8 @@ fn as_json(entry: &LogEntry) -> String {
     let mut object =
         json!({ "id": entry.id.to_string(), "time": time(entry.id), "data": text(entry.payload.as_ref()) });
     if let Some(to) = text(entry.to.as_ref()) {
-        // What is no JSON is no audience either: it is shown as it stands, and the event is shown to nobody.
+        // Text that is not JSON is no audience either. It is shown unchanged, and no client gets
+        // the event.
         object["to"] = serde_json::from_str(&to).unwrap_or_else(|_| to.into());
     }
     object.to_string()

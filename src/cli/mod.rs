@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Exit codes: 0 success; 1 the command failed, or `check` found something to fix; 2 wrong usage or configuration;
-//! 128 + the signal's number when `serve` was told a second time to stop.
+//! Exit codes: 0 success; 1 the command failed, or `check` found a problem; 2 wrong usage or
+//! configuration. A second signal ends `serve` with 128 + its number.
 
 mod bench;
 mod check;
@@ -27,10 +27,10 @@ const FAILURE: u8 = 1;
 /// Wrong usage or configuration; also what clap exits with.
 const USAGE: u8 = 2;
 
-/// Tidings streams what a backend writes to Redis to every browser that has the workspace open, as Server-Sent Events.
+/// Tidings streams the events of backends from Redis to browsers, as Server-Sent Events.
 ///
-/// Without a command it serves. Without a configured Redis it runs a bus of its own, so that one command is enough to
-/// try it.
+/// Without a command it serves. Without a configured Redis it runs an embedded bus, so one command
+/// is enough to try it.
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, after_help = AFTER_HELP)]
 pub struct Cli {
@@ -46,8 +46,7 @@ Exit codes: 0 success; 1 failure; 2 wrong usage or configuration; 128 + signal a
 
 #[derive(Debug, Args)]
 struct GlobalOptions {
-    /// Read settings from a TOML file (those of config/default.toml, as many as you like) [env:
-    /// TIDINGS_CONFIG]
+    /// Read settings from a TOML file, with any of the keys of config/default.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Listen for clients on this address [server.listen]
@@ -55,7 +54,8 @@ struct GlobalOptions {
     listen: Option<String>,
     /// Use this Redis server: redis://…, rediss://… or redis+unix:///… [redis.url]
     ///
-    /// An address with a password belongs in TIDINGS__REDIS__URL or in a file: other users of the machine can see arguments.
+    /// An address with a password belongs in TIDINGS__REDIS__URL or in a file: other users of the
+    /// machine can see arguments.
     #[arg(long, global = true, value_name = "URL")]
     redis: Option<String>,
 }
@@ -66,17 +66,17 @@ enum CliCommand {
     Serve,
     /// Publish one event and print its id
     Publish(publish::PublishArgs),
-    /// Print a workspace's events as they come, and reconnect when the stream ends
+    /// Print the events of a workspace as they arrive, and reconnect when the stream ends
     Tail(tail::TailArgs),
-    /// List what a workspace's log holds
+    /// List the entries of a workspace's log
     History(history::HistoryArgs),
-    /// Check the configuration and the way to Redis, and say what to fix
+    /// Check the configuration and the path to Redis, and print fixes
     Check(check::CheckArgs),
     /// Put load on a broker, check that every event arrives, and measure
     Bench(Box<bench::BenchArgs>),
-    /// Make tokens for development, and explain what a token allows
+    /// Make tokens for development, and explain the access that a token gives
     Token(token::TokenArgs),
-    /// Show the settings in force and where each comes from; secrets are masked
+    /// Show each setting and its source; secrets are masked
     Config(show::ShowArgs),
 }
 
@@ -136,7 +136,7 @@ impl From<ConfigError> for CommandFailure {
     }
 }
 
-/// Reads the arguments, runs the command, and answers the exit code.
+/// Reads the arguments, runs the command, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = parse();

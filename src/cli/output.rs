@@ -1,6 +1,8 @@
-//! Writing to the terminal. `println!` panics when the reader of a pipe has gone away; here that ends the command.
+//! Writing to the terminal. `println!` panics when the reader of a pipe has gone away; here that
+//! ends the command.
 //!
-//! Payloads and errors hold bytes that others chose, and a terminal acts on control characters: on one they are escaped.
+//! Payloads and errors hold bytes that others chose, and a terminal acts on control characters: on
+//! one they are escaped.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -8,8 +10,8 @@ use std::ops::ControlFlow;
 
 use super::CommandFailure;
 
-/// Writes a line that is what a command is for. `Break`: the reader has gone away, as `head` does, which ends the command
-/// quietly.
+/// Writes a line that is what a command is for. `Break`: the reader has gone away, as `head` does,
+/// which ends the command quietly.
 ///
 /// # Errors
 ///
@@ -31,14 +33,15 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes a line to standard error. There is nobody left to tell when that fails.
+/// Writes a line to standard error. A failure has no reader, so it is ignored.
 pub(super) fn error(text: &str) {
     let mut err = io::stderr().lock();
     let text = shown(text, err.is_terminal());
     let _ = writeln!(err, "{text}");
 }
 
-/// The text with control characters other than line feeds and tabs as `\u001b`, the way JSON writes them, for a terminal.
+/// The text with control characters other than line feeds and tabs as `\u001b`, the way JSON writes
+/// them, for a terminal.
 fn shown(text: &str, is_terminal: bool) -> Cow<'_, str> {
     let acts = |c: char| c.is_control() && c != '\n' && c != '\t';
     if !is_terminal || !text.contains(acts) {

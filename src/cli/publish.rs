@@ -28,13 +28,13 @@ pub(super) struct PublishArgs {
     payload: Option<String>,
     /// Publish through the broker at this address, such as http://127.0.0.1:8080/api
     ///
-    /// Without it the event goes straight to the configured Redis, or, where there is none, to the broker on this machine.
+    /// Without it the event goes to the configured Redis, or to the broker on this machine.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Publish once, however often this is called with the same key within five minutes
+    /// Publish once for all calls with this key within five minutes
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-    /// Only for this user; several may be given
+    /// Deliver the event to this user only; repeat the flag for several
     #[arg(long, value_name = "USER")]
     to: Vec<String>,
 }
@@ -56,7 +56,7 @@ pub(super) fn run(options: &GlobalOptions, args: &PublishArgs) -> Result<(), Com
                 over_redis(&config, &workspace, item, key).await?
             }
         };
-        // The event is out, whoever reads this or not.
+        // The event is published, with or without a reader of its id.
         let _ = output::line(&id);
         Ok(())
     })
@@ -142,7 +142,7 @@ async fn over_http(
         (StatusCode::OK, Some(id)) => Ok(id.to_owned()),
         _ => {
             let detail = answer["detail"].as_str().unwrap_or("this does not look like Tidings: check --url");
-            Err(CommandFailure::Failed(format!("the broker answered {status}: {detail}")))
+            Err(CommandFailure::Failed(format!("the broker responded with {status}: {detail}")))
         }
     }
 }

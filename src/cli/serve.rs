@@ -20,7 +20,7 @@ pub(super) fn run(options: &GlobalOptions) -> Result<(), CommandFailure> {
         InstallError::Thread(_) | InstallError::Taken(_) => CommandFailure::Failed(error.to_string()),
     })?;
     let outcome = start(&config, &telemetry);
-    // By the same way as the log: nobody may read standard error.
+    // By the same way as the log: standard error may have no reader.
     let outcome = outcome.map_err(|failure| failure.report(|line| telemetry.print_error(line)));
     telemetry.finish();
     outcome.map_err(CommandFailure::Silent)
@@ -62,7 +62,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFail
             tokio::select! {
                 ended = &mut running => ended,
                 number = signals.next() => {
-                    tracing::warn!("told twice to stop: exiting at once");
+                    tracing::warn!("second signal: exiting at once");
                     return Err(CommandFailure::Silent(128 + number));
                 }
             }
@@ -70,7 +70,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFail
     };
     match ended {
         Ok(Ended::Drained) => tracing::info!("stopped: every connection ended"),
-        Ok(Ended::Cut) => tracing::warn!("stopped: connections that did not end in time were cut"),
+        Ok(Ended::Cut) => tracing::warn!("stopped: connections that did not end in time were closed"),
         Ok(Ended::Broken) => {
             return Err(CommandFailure::Failed(
                 "a part of the broker ended by itself; see the log".to_owned(),
@@ -81,7 +81,8 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFail
     Ok(())
 }
 
-/// Has the certificate and the files of keys read again at each SIGHUP, which ends no program that watches for it.
+/// Has the certificate and the files of keys read again at each SIGHUP, which ends no program that
+/// watches for it.
 async fn reload(
     mut hangups: Signal,
     certificates: Option<Arc<Certificates>>,
@@ -98,7 +99,8 @@ async fn reload(
     }
 }
 
-/// Whether a signal is Ctrl-C on a terminal: then somebody waits for the end, and supervisors send another signal.
+/// Whether a signal is Ctrl-C on a terminal: then a person waits for the end. Supervisors send
+/// another signal.
 fn is_from_terminal(number: u8) -> bool {
     number == INTERRUPT && std::io::stdin().is_terminal()
 }
@@ -111,7 +113,8 @@ const INTERRUPT: u8 = 2;
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Signals that other daemons take for orders, such as opening their logs anew. Unwatched, they end a process.
+    /// Signals that are commands to other daemons, such as opening their logs again. Unwatched,
+    /// they end a process.
     _ignored: [Signal; 2],
 }
 
@@ -122,7 +125,7 @@ impl Signals {
         Ok(Self { terminate, interrupt, _ignored: ignored })
     }
 
-    /// Waits for the next one and answers its number.
+    /// Waits for the next one and returns its number.
     async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.terminate.recv() => TERMINATE,
@@ -177,7 +180,7 @@ fn announce(config: &Config, addresses: Addresses, telemetry: &Telemetry) {
         lines.push("  TOKEN=$(tidings token new --workspace demo --publish demo)".to_owned());
         r#" -H "Authorization: Bearer $TOKEN""#
     } else if matches!(auth.mode, AuthMode::Methods(_)) {
-        lines.push("Only who is let in gets an answer (auth.mode): add a token or a cookie.".to_owned());
+        lines.push("Streams need authentication (auth.mode): add a token or a cookie.".to_owned());
         ""
     } else {
         ""

@@ -1,4 +1,5 @@
-//! `tidings tail`: an SSE client that behaves as a browser's EventSource does (WHATWG HTML, section 9.2).
+//! `tidings tail`: an SSE client that behaves as a browser's EventSource does (WHATWG HTML, section
+//! 9.2).
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use super::{CommandFailure, GlobalOptions, block_on, output};
 use tidings_event::spread;
 use tidings_event::workspace::WorkspaceId;
 
-/// A stream that has been silent for this long is taken for dead: heartbeats come every 15 seconds by default, and rarely
-/// does anyone configure more than a minute.
+/// A stream without bytes for this time counts as dead. Heartbeats come every 15 seconds by
+/// default, and rarely at more than a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
 /// The pause before a reconnect while no stream has said otherwise.
@@ -45,8 +46,8 @@ pub(super) struct TailArgs {
     /// Print the id of each event and a tab before its payload
     #[arg(long, conflicts_with = "json")]
     ids: bool,
-    /// Begin with what was logged at or after a time: how long ago (90s, 30m, 1h), milliseconds since 1970, or RFC 3339
-    /// such as 2026-11-22T10:00:00Z
+    /// Begin with the first event logged at or after a time: an age (90s, 30m, 1h), milliseconds
+    /// since 1970, or RFC 3339 such as 2026-11-22T10:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "last_event_id")]
     since: Option<String>,
     /// Begin with the newest N logged events
@@ -69,9 +70,9 @@ pub(super) fn run(options: &GlobalOptions, args: &TailArgs) -> Result<(), Comman
 
 /// What a stream left behind when it ended.
 enum TailEnd {
-    /// Come back later.
+    /// Retry later.
     Again(String),
-    /// As many events as were asked for, or nobody reads them any more.
+    /// The wanted number of events has arrived, or the output has no reader.
     Done,
 }
 
@@ -117,7 +118,7 @@ impl<'a> Tail<'a> {
         }
         let request = request
             .body(Full::new(Bytes::new()))
-            .map_err(|_| CommandFailure::Usage("the last event id cannot stand in a header".to_owned()))?;
+            .map_err(|_| CommandFailure::Usage("the last event id does not fit into a header".to_owned()))?;
         let response = match self.broker.send(request).await {
             Ok(response) => response,
             Err(why) => {
@@ -127,13 +128,14 @@ impl<'a> Tail<'a> {
         };
         match response.status() {
             StatusCode::OK => {}
-            // An intermediary in trouble, which passes; an EventSource would give up here, a tool need not.
+            // An intermediary in trouble, which passes; an EventSource would give up here, a tool
+            // need not.
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Ok(TailEnd::Again(format!("the answer was {status}")));
+                return Ok(TailEnd::Again(format!("the response was {status}")));
             }
             status => {
                 let detail = detail(response).await.unwrap_or_default();
-                return Err(CommandFailure::Failed(format!("the broker answered {status}{detail}")));
+                return Err(CommandFailure::Failed(format!("the broker responded with {status}{detail}")));
             }
         }
         let mut events = SseStream::new(response.into_body());
@@ -161,7 +163,8 @@ impl<'a> Tail<'a> {
         }
     }
 
-    /// The query of a request. Where to begin is asked for only until the stream itself has said where it is.
+    /// The query of a request. Where to begin is asked for only until the stream itself has said
+    /// where it is.
     fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::from("?"));
         if let Some(types) = &self.args.types {
@@ -178,11 +181,13 @@ impl<'a> Tail<'a> {
         query.finish()
     }
 
-    /// Prints an event: payloads to standard output, the broker's own words to standard error, unless all is wanted.
+    /// Prints an event: payloads to standard output, the broker's own words to standard error,
+    /// unless all is wanted.
     fn print(&mut self, event: &Sse) -> Result<ControlFlow<()>, CommandFailure> {
         let data = event.data.as_deref().unwrap_or_default();
         let name = event.event.as_deref();
-        let own = name.is_some_and(|name| name.starts_with("tidings.")) || (name.is_none() && is_hello(data));
+        let own =
+            name.is_some_and(|name| name.starts_with("tidings.")) || (name.is_none() && is_connected(data));
         if !own {
             self.printed += 1;
         }
@@ -203,7 +208,8 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// A time in the past as the broker takes it. `text` is a length of time before `now`, or what the broker takes already.
+/// A time in the past as the broker takes it. `text` is a length of time before `now`, or what the
+/// broker takes already.
 fn since(text: &str, now: Timestamp) -> String {
     let ago = text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive);
     // A plain number is milliseconds since 1970, to the broker.
@@ -217,8 +223,8 @@ async fn detail(response: Response<Incoming>) -> Option<String> {
     Some(format!(": {}", answer["detail"].as_str()?))
 }
 
-/// Whether a plain message is the broker's hello.
-fn is_hello(data: &str) -> bool {
+/// Whether a plain message is the `connected` event.
+fn is_connected(data: &str) -> bool {
     data.starts_with(r#"{"type":"connected","workspaceId":"#)
 }
 

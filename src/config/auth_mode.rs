@@ -1,23 +1,23 @@
-//! `auth.mode`: how requests are let in.
+//! `auth.mode`: how requests authenticate.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// How requests are let in.
+/// How requests authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Not written out: everybody, on a loopback address only.
+    /// Not set: every client, on a loopback address only.
     Unset,
-    /// Everybody, on any address.
+    /// Every client, on any address.
     None,
-    /// Whoever passes one of these, tried in this order; never empty.
+    /// A client that passes one of these, tried in this order; never empty.
     Methods(Vec<AuthMethod>),
 }
 
-/// A way to find out who is on the other end.
+/// A way to authenticate a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMethod {
-    /// By a token that somebody trusted has signed.
+    /// By a token with a trusted signature.
     Jwt,
     /// By asking the app.
     Forward,

@@ -1,14 +1,15 @@
-//! `[delivery]`: who writes streams to their sockets.
+//! `[delivery]`: the writer of streams.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use serde::Deserialize;
 
-/// The most threads that are taken where their number is not configured. Few write much: it is the kernel that takes the time.
+/// The most threads that are taken where their number is not configured. Few write much: it is the
+/// kernel that takes the time.
 const SHARDS_DEFAULT_MAX: usize = 4;
 
-/// `[delivery]`: who writes streams to their sockets.
+/// `[delivery]`: the writer of streams.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct DeliveryConfig {
@@ -16,7 +17,7 @@ pub struct DeliveryConfig {
     pub shards: usize,
 }
 
-/// Who writes streams over HTTP/1.1 in the clear. All others are written by the HTTP server.
+/// The writer of streams over HTTP/1.1 without TLS. The HTTP server writes all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Writer {

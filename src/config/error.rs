@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration. Every problem names where it stands; a value is shown only after the masking
+//! The problems of a configuration. Each names its place; a value is shown only after the masking
 //! of [`secret`](super::secret).
 
 use std::fmt;
@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use super::load::EffectiveValue;
 use super::source::Source;
 
-/// Why a configuration was refused: everything that is wrong with it. `Display` gives one line for each problem.
+/// Why a configuration was refused: everything that is wrong with it. `Display` gives one line for
+/// each problem.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<ConfigProblem>,
@@ -56,7 +57,7 @@ pub enum ConfigProblem {
     Syntax {
         /// The file as it was given.
         path: PathBuf,
-        /// Where, if the parser told.
+        /// The place, if the parser reports one.
         at: FilePosition,
         /// What the parser stumbled over. It never quotes the file.
         message: String,
@@ -64,7 +65,7 @@ pub enum ConfigProblem {
     /// A key that does not exist.
     #[error("{origin}: unknown key `{key}`{}", Hint(*nearest, origin))]
     UnknownKey {
-        /// Who sets it.
+        /// Its source.
         origin: Source,
         /// The key as it was written.
         key: String,
@@ -74,7 +75,7 @@ pub enum ConfigProblem {
     /// A value where a section belongs, such as `server = 3`.
     #[error("{origin}: `{section}` is a section: write its keys below a line [{section}]")]
     NotASection {
-        /// Who sets it.
+        /// Its source.
         origin: Source,
         /// The section.
         section: String,
@@ -97,13 +98,13 @@ pub enum ConfigProblem {
         /// What must hold between the two.
         rule: &'static str,
     },
-    /// A listener that others can reach, and no word on who may connect.
+    /// A listener that other machines can reach, without an explicit `auth.mode`.
     #[error(
-        "{origin}: server.listen is {listen}, which others can reach, and nobody has said who may connect: \
-         set auth.mode (for example auth.mode = \"none\" to let everybody in), or listen on 127.0.0.1"
+        "{origin}: server.listen is {listen}, which other machines can reach, and auth.mode is not set: \
+         set auth.mode (for example auth.mode = \"none\" to accept every client), or listen on 127.0.0.1"
     )]
     OpenToOthers {
-        /// Who sets `server.listen`.
+        /// The source of `server.listen`.
         origin: Source,
         /// The address.
         listen: SocketAddr,
@@ -120,7 +121,7 @@ pub struct Found {
     pub key: &'static str,
     /// The value as JSON, masked where it is secret.
     pub value: String,
-    /// Who sets it.
+    /// Its source.
     pub origin: Source,
 }
 
@@ -146,7 +147,7 @@ impl fmt::Display for FilePosition {
     }
 }
 
-/// The question after an unknown key. Who wrote a variable is told the variable.
+/// The question after an unknown key. After a variable it names a variable.
 struct Hint<'a>(Option<&'static str>, &'a Source);
 
 impl fmt::Display for Hint<'_> {

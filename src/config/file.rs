@@ -65,9 +65,9 @@ fn parse(path: &Path, text: &str) -> Result<TomlTable, ConfigProblem> {
     })
 }
 
-/// Takes the position and the message out of a parser's report, and leaves out the line of the file that it quotes: a
-/// password may stand there. The report has the position in its first line, the quote in the three that follow, and
-/// then the message; or the message alone.
+/// Takes the position and the message out of a parser's report. It leaves out the quoted line,
+/// which may hold a password. The report has the position in its first line, the quote in the next
+/// three, and then the message; or the message alone.
 fn without_quote(report: &str) -> (FilePosition, String) {
     let Some(position) = report.strip_prefix("TOML parse error at line ") else {
         return (FilePosition(None), one_line(report));
@@ -118,8 +118,9 @@ impl Leaves {
     }
 }
 
-/// A name as TOML writes it. A quoted `"server.listen"` is one name with a dot in it and stays apart from the key
-/// `server.listen`: otherwise a file could set a key twice, and which of the two wins would be left to chance.
+/// A name as TOML writes it. A quoted `"server.listen"` is one name with a dot in it and differs
+/// from the key `server.listen`. Otherwise a file could set a key twice, and chance would decide
+/// which value counts.
 fn bare_or_quoted(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { format!("{name:?}") }

@@ -5,9 +5,9 @@ use http::HeaderName;
 use super::validate::Checks;
 use super::{AuthMethod, AuthMode, Config};
 
-/// Whether the name of a request header may be listed in `auth.forward.headers`. Those that concern one connection
-/// (RFC 9110 section 7.6.1) or the message itself are not the client's to give, and those that the broker sets must not
-/// come from a client.
+/// Whether `auth.forward.headers` may list the name of a request header. A client cannot give those
+/// that concern one connection (RFC 9110 section 7.6.1) or the message itself. Those that the
+/// broker sets must not come from a client.
 fn is_passable(name: &str) -> bool {
     const OWN: [&str; 15] = [
         "accept",
@@ -43,7 +43,7 @@ pub(super) fn check(checks: &mut Checks<'_>, config: &Config) {
         !auth.mode.uses(AuthMethod::Forward) || !forward.url.is_empty(),
         "to ask the app, the broker must know where: set auth.forward.url",
     );
-    // A mode that is written out decides; one that was forgotten would let everybody in.
+    // An explicit mode decides; a forgotten one would accept every client.
     checks.pair(
         ["auth.forward.url", "auth.mode"],
         auth.mode != AuthMode::Unset || forward.url.is_empty(),
@@ -56,7 +56,7 @@ pub(super) fn check(checks: &mut Checks<'_>, config: &Config) {
         "1 to 10000 requests",
     );
     checks.value("auth.forward.queue", forward.queue <= 1_000_000, "0 to 1000000 decisions");
-    checks.value("auth.forward.cache_entries", forward.cache_entries <= 1_000_000, "0 to 1000000 answers");
+    checks.value("auth.forward.cache_entries", forward.cache_entries <= 1_000_000, "0 to 1000000 responses");
     checks.value("auth.forward.headers", forward.headers.iter().all(|name| is_passable(name)), HEADERS);
 }
 

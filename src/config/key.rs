@@ -26,7 +26,8 @@ pub(super) fn of_variable(name: &str) -> String {
     name.strip_prefix(PREFIX).unwrap_or(name).to_ascii_lowercase().replace("__", ".")
 }
 
-/// The variable that was meant by one with single underscores, such as `TIDINGS_SERVER_LISTEN`, if it is like one of ours.
+/// The variable that was meant by one with single underscores, such as `TIDINGS_SERVER_LISTEN`, if
+/// it is like one of ours.
 pub(super) fn meant(name: &str) -> Option<String> {
     let single = |name: &str| name.replace("__", "_");
     let name = (!is_variable(name)).then(|| single(name))?;
@@ -47,7 +48,8 @@ pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
     nearest
 }
 
-/// Compares whole keys, and also last segments, because a forgotten or wrong section is a common slip.
+/// Compares whole keys, and also last segments, because a forgotten or wrong section is a common
+/// slip.
 fn likeness(unknown: &str, key: &str) -> f64 {
     let whole = strsim::normalized_damerau_levenshtein(unknown, key);
     let last = strsim::normalized_damerau_levenshtein(last_segment(unknown), last_segment(key));

@@ -26,7 +26,8 @@ pub(super) fn settings(
     environment.sort();
     let environment = environment.into_iter().map(|(name, text)| {
         let key = key::of_variable(name);
-        // In other letters than the documented ones a variable would be a second name for the same key.
+        // In other letters than the documented ones a variable would be a second name for the same
+        // key.
         let known = key::variable(&key) == *name;
         (key, known, text, Source::Environment(name.clone()))
     });
@@ -43,8 +44,8 @@ pub(super) fn settings(
     (settings, problems)
 }
 
-/// Reads text as the type that the key's default has. What cannot be read so stays text, for the key's own type to
-/// refuse and name.
+/// Reads text as the type that the key's default has. What cannot be read so stays text, for the
+/// key's own type to refuse and name.
 fn typed(text: &str, default: &serde_json::Value) -> ValueKind {
     let word = text.trim();
     match default {

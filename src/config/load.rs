@@ -70,7 +70,8 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong: first with files, keys and types, and where these are right, with values.
+    /// Everything that is wrong: first with files, keys and types, and where these are right, with
+    /// values.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let (defaults, _) = merge(vec![]).map_err(|problem| ConfigError::new(vec![problem]))?;
         let (settings, mut problems) = layers::settings(self, &defaults);
@@ -116,7 +117,8 @@ fn pointer(key: &str) -> String {
     format!("/{}", key.replace('.', "/"))
 }
 
-/// Lays settings over the defaults, later ones over earlier ones, and tells who set each key that is set.
+/// Lays settings over the defaults, later ones over earlier ones. Returns the source of each key
+/// that is set too.
 fn merge(settings: Vec<Setting>) -> Result<(Json, HashMap<String, Source>), ConfigProblem> {
     let mut origins = HashMap::new();
     let defaults = config::File::from_str(DEFAULT_TOML, FileFormat::Toml);
@@ -133,8 +135,8 @@ fn defect(error: &config::ConfigError) -> ConfigProblem {
     ConfigProblem::Defaults(error.to_string())
 }
 
-/// The same value as JSON. `config` itself would deserialize too leniently: it rounds 1.5 to 2 where a whole number is
-/// wanted, and takes "yes" for true.
+/// The same value as JSON. `config` itself would deserialize too leniently: it rounds 1.5 to 2
+/// where a whole number is wanted, and takes "yes" for true.
 fn json(kind: ValueKind) -> Json {
     match kind {
         ValueKind::Nil => Json::Null,
@@ -143,7 +145,8 @@ fn json(kind: ValueKind) -> Json {
         ValueKind::U64(value) => value.into(),
         ValueKind::I128(value) => value.to_string().into(),
         ValueKind::U128(value) => value.to_string().into(),
-        // JSON has no infinity and no NaN; neither is a value of any key, and the text says what was found.
+        // JSON has no infinity and no NaN; neither is a value of any key, and the text says what
+        // was found.
         ValueKind::Float(value) if !value.is_finite() => value.to_string().into(),
         ValueKind::Float(value) => value.into(),
         ValueKind::String(value) => value.into(),
@@ -152,8 +155,8 @@ fn json(kind: ValueKind) -> Json {
     }
 }
 
-/// Reads the merged tree into its types. A value that its type refuses is noted and put back to its default, so that
-/// the next round finds the next one: whoever starts the broker sees all of them at once.
+/// Reads the merged tree into its types. A refused value is recorded and reset to its default, so
+/// that the next round finds the next one. The operator sees all of them at once.
 fn read(mut tree: Json, defaults: &Json, values: &[EffectiveValue]) -> Result<Config, Vec<ConfigProblem>> {
     let mut problems = Vec::new();
     loop {
@@ -182,8 +185,8 @@ fn covers(key: &str, path: &str) -> bool {
     path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
 }
 
-/// What a type wanted, in the words of somebody who writes TOML. Of serde's message only what follows the last
-/// "expected" is used: what stands before repeats the value, which may be secret.
+/// The values that a type accepts, in words of TOML. Only the text behind the last "expected" of
+/// serde's message counts: the text before it repeats the value, which may be secret.
 fn expected(error: &serde_json::Error) -> String {
     let message = error.to_string();
     match message.rsplit_once("expected ") {

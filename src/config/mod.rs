@@ -1,9 +1,10 @@
-//! The configuration: one struct a section of `config/default.toml`, where each key is explained. A section that only one
-//! crate reads is a struct of that crate.
+//! The configuration: one struct a section of `config/default.toml`, where each key is explained. A
+//! section that only one crate reads is a struct of that crate.
 //!
-//! [`Sources::load`] lays the file, the environment and the flags over the defaults and gives [`Loaded`]: the checked
-//! [`Config`] and, for `tidings config`, where each value comes from. Or it gives a [`ConfigError`] with everything that
-//! is wrong. The keys themselves are read out of `config/default.toml` by [`mod@reference`].
+//! [`Sources::load`] lays the file, the environment and the flags over the defaults. It returns
+//! [`Loaded`]: the checked [`Config`], and the source of each value for `tidings config`. Or it
+//! returns a [`ConfigError`] with every problem. [`mod@reference`] reads the keys themselves out of
+//! `config/default.toml`.
 
 use std::net::SocketAddr;
 
@@ -116,7 +117,7 @@ pub struct RingConfig {
     pub linger_seconds: Seconds,
 }
 
-/// `[replay]`: reading logs for clients that come back.
+/// `[replay]`: reading logs for clients that resume.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct ReplayConfig {
@@ -153,7 +154,7 @@ impl LimitsConfig {
     }
 }
 
-/// `[auth]`: who may connect and publish.
+/// `[auth]`: the right to connect and publish.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct AuthConfig {
@@ -192,12 +193,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a frame of the log has besides the payload of its event, in bytes.
+/// The bytes of a log entry besides its payload.
 const ENTRY_HEAD_BYTES: usize = 1024;
 
 impl Config {
-    /// Raises `redis.reply_bytes` to the size of the largest page of a log that the publish script writes: as many events as a
-    /// page may have, or `retention.bytes` and one event where that is less. A smaller bound would make such logs unreadable.
+    /// Raises `redis.reply_bytes` to the largest page of a log, because a smaller bound makes such a
+    /// log unreadable. A page has as many events as a read asks for, and at most `retention.bytes`
+    /// and one event.
     pub(crate) fn fit_reply_bytes(&mut self) {
         let largest = self.limits.event_bytes.saturating_add(ENTRY_HEAD_BYTES);
         let events = self.replay.page_events.max(self.replay.newest_max).saturating_add(1);

@@ -1,12 +1,13 @@
-//! `server.trusted_proxies` and `server.forwarded_header`: whose word on a client's address counts, and which word.
+//! `server.trusted_proxies` and `server.forwarded_header`: whose word on a client's address counts,
+//! and which word.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
-/// The header by which trusted proxies tell who their client is. One only: a proxy that sets one of them passes the
-/// other on as its client wrote it.
+/// The header in which trusted proxies write the address of a client. Only one counts: a proxy that
+/// sets one of them passes the other on as its client wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {

@@ -1,8 +1,8 @@
-//! The reference of all keys, read out of the comments of `config/default.toml`: keys, defaults and meanings are written
-//! there, and nowhere a second time. `docs/configuration.md` is made from it.
+//! The reference of all keys, read out of the comments of `config/default.toml`: keys, defaults and
+//! meanings are written there, and nowhere a second time. `docs/configuration.md` is made from it.
 //!
-//! The file keeps to a plain form, which tests hold it to: one line a setting, its meaning in the comment lines directly
-//! above it.
+//! The file keeps to a plain form, which tests hold it to: one line a setting, its meaning in the
+//! comment lines directly above it.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -33,7 +33,7 @@ pub(super) struct Section {
 pub(super) struct ReferenceEntry {
     /// The dotted key, such as `server.listen`.
     pub(super) key: String,
-    /// The default as it stands in the file.
+    /// The default as the file has it.
     pub(super) default: String,
     /// The comment above it, on one line.
     pub(super) meaning: String,
@@ -94,7 +94,7 @@ impl Section {
     }
 }
 
-/// What stands above the tables of `docs/configuration.md`.
+/// The text above the tables of `docs/configuration.md`.
 const INTRODUCTION: &str = "\
 # Configuration
 

@@ -1,4 +1,5 @@
-//! Rules for single texts: what a base path, a channel prefix, an origin and a log level may look like.
+//! Rules for single texts: what a base path, a channel prefix, an origin and a log level may look
+//! like.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -6,23 +7,26 @@ use tracing_subscriber::filter::LevelFilter;
 /// The longest channel prefix, in bytes.
 const PREFIX_BYTES_MAX: usize = 128;
 
-/// Empty, or segments that each begin with a slash. Segments consist of unreserved characters (RFC 3986, section 2.3),
-/// so that the path has one spelling; `.` and `..` are left out because clients resolve them away (section 5.2.4).
+/// Empty, or segments that each begin with a slash. Segments consist of unreserved characters (RFC
+/// 3986, section 2.3), so that the path has one spelling. Clients resolve `.` and `..` away
+/// (section 5.2.4), so they are not allowed.
 pub(super) fn is_base_path(path: &str) -> bool {
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     let segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
     path.is_empty() || path.strip_prefix('/').is_some_and(|segments| segments.split('/').all(segment))
 }
 
-/// Printable ASCII without space, and without what Redis reads as a pattern in `PSUBSCRIBE` and in ACL rules.
+/// Printable ASCII without space, and without what Redis reads as a pattern in `PSUBSCRIBE` and in
+/// ACL rules.
 pub(super) fn is_channel_prefix(prefix: &str) -> bool {
     (1..=PREFIX_BYTES_MAX).contains(&prefix.len())
         && prefix.bytes().all(|b| b.is_ascii_graphic() && !br"*?[]\".contains(&b))
 }
 
-/// `*`, or an origin exactly as browsers send it in `Origin` (RFC 6454, section 6.2): lower case, no path, no slash at
-/// its end, no port that is the scheme's default; anything else would never match. Or one whose host begins with `*.`,
-/// for all subdomains of a domain of at least two labels, or of `localhost`.
+/// `*`, or an origin exactly as browsers send it in `Origin` (RFC 6454, section 6.2). It is in
+/// lower case, without a path, a slash at its end, or the default port of its scheme; another text
+/// never matches. A host may begin with `*.` for all subdomains of `localhost`, or of a domain of
+/// two labels or more.
 pub(super) fn is_origin(origin: &str) -> bool {
     if origin == "*" {
         return true;
@@ -60,10 +64,11 @@ fn is_port(scheme: &str, port: &str) -> bool {
         && !matches!((scheme, port), ("http", "80") | ("https", "443"))
 }
 
-/// Directives of [`EnvFilter`], separated by commas. A bare word must be a level: the filter itself reads a misspelt
-/// level as the name of a module and shows nothing of any other.
+/// Directives of [`EnvFilter`], separated by commas. A word alone must be a level. The filter
+/// itself reads a misspelt level as the name of a module, and shows nothing of other modules.
 pub(super) fn is_log_level(directives: &str) -> bool {
-    // The parser of directives cuts text by bytes; without spaces and within ASCII no cut can go wrong.
+    // The parser of directives splits text at bytes. Without spaces and within ASCII every place is
+    // safe.
     directives.bytes().all(|b| b.is_ascii_graphic())
         && directives.split(',').all(|directive| {
             let names_a_target = directive.contains(['=', '[', ']', '{', '}']);

@@ -6,8 +6,8 @@ use tidings_settings::{MASK, RedisUrl};
 /// Shows a secret with everything masked that must not be seen.
 type Show = fn(&str) -> String;
 
-/// Every key whose value is secret, with the way to show it. A key that is added here is masked in errors, in
-/// `tidings config` and in every other place that shows values by key.
+/// Every key whose value is secret, with the way to show it. A key that is added here is masked in
+/// errors, in `tidings config` and in every other place that shows values by key.
 const SECRETS: &[(&str, Show)] = &[
     ("redis.url", show_url),
     ("redis.sentinel.nodes", show_url),
@@ -29,8 +29,8 @@ fn show_public_key(pem: &str) -> String {
     if public { pem.to_owned() } else { show_nothing(pem) }
 }
 
-/// An address without its query, which may hold a key, and without a name and password in it: one that has these is refused
-/// later, and must not be shown then.
+/// An address without its query, which may hold a key, and without its name and password. A rule
+/// refuses an address with these later; no message may show them before.
 fn show_address(url: &str) -> String {
     match url.split_once('?') {
         _ if url.contains('@') => MASK.to_owned(),
@@ -43,7 +43,8 @@ fn show_url(url: &str) -> String {
     RedisUrl::new(url).to_string()
 }
 
-/// Whether a secret, or one of a list, is what [`masked`] makes of one: it was copied from where a configuration is shown.
+/// Whether a secret, or one of a list, is what [`masked`] makes of one: it was copied from where a
+/// configuration is shown.
 pub(super) fn is_mask(key: &str, value: &Value) -> bool {
     let Some((_, show)) = SECRETS.iter().find(|(secret, _)| *secret == key) else { return false };
     let copied = |text: &str| text.contains(MASK) && show(text) == text;

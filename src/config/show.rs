@@ -1,5 +1,5 @@
-//! The configuration in force, as `tidings config` prints it. Secrets are masked when a configuration is loaded; what is
-//! shown here has none.
+//! The configuration in force, as `tidings config` prints it. Secrets are masked when a
+//! configuration is loaded; what is shown here has none.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::load::{EffectiveValue, Loaded};
 use super::reference::REFERENCE;
 use super::source::Source;
 
-/// The widest setting that moves the comments of the others; longer ones stand out.
+/// The widest setting that moves the comments of the others; longer ones stick out.
 const WIDTH_MAX: usize = 60;
 
 impl Loaded {

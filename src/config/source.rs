@@ -29,20 +29,23 @@ impl fmt::Display for Source {
     }
 }
 
-/// What a configuration is read from, on top of the defaults that are compiled in. Of two values for a key the one
-/// from the later field wins.
+/// What a configuration is read from, on top of the defaults that are compiled in. Of two values
+/// for a key the one from the later field wins.
 #[derive(Clone, Default)]
 pub struct Sources {
     /// The file given by `--config`.
     pub file: Option<PathBuf>,
-    /// Environment variables as name and value. Those that do not begin with `TIDINGS__` are left alone.
+    /// Environment variables as name and value. Those that do not begin with `TIDINGS__` are left
+    /// alone.
     pub environment: Vec<(String, String)>,
-    /// Flags as dotted key, value and the flag's name, for example `("server.listen", "[::]:80", "--listen")`.
+    /// Flags as dotted key, value and the flag's name, for example `("server.listen", "[::]:80",
+    /// "--listen")`.
     pub flags: Vec<(&'static str, String, &'static str)>,
 }
 
 impl Sources {
-    /// A file and flags, and the environment of this process. Bytes that are not UTF-8 are replaced by U+FFFD.
+    /// A file and flags, and the environment of this process. Bytes that are not UTF-8 are replaced
+    /// by U+FFFD.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String, &'static str)>) -> Self {
         let environment = std::env::vars_os()

@@ -1,4 +1,5 @@
-//! Loading as a whole: layers, every class of error with its exact message, and that no secret is ever shown.
+//! Loading as a whole: layers, every class of error with its exact message, and that no secret is
+//! ever shown.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -21,7 +22,7 @@ fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Loads a file with this text. In what is returned `FILE` stands for its path.
+/// Loads a file with this text. In the result `FILE` replaces its path.
 fn load_file(text: &str) -> Result<Loaded, String> {
     let file = file(text);
     let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
@@ -181,7 +182,7 @@ fn unknown_keys_are_named_all_at_once() {
 }
 
 #[test]
-fn values_of_the_wrong_type_name_key_source_and_what_was_expected() {
+fn wrong_type_names_key_source_and_expected_type() {
     const ADDRESS: &str = "expected an address and a port such as 127.0.0.1:8080";
     for (text, expected) in [
         ("[server]\nlisten = \"localhost\"", format!("server.listen is \"localhost\": {ADDRESS}")),
@@ -280,6 +281,12 @@ fn values_out_of_bounds_name_key_source_and_rule() {
         (
             "[redis]\nreply_bytes = 1048575",
             "redis.reply_bytes is 1048575: expected 1048576 to 1073741824 bytes".to_owned(),
+        ),
+        (
+            "[redis]\nurl = \"redis://host\"\nreply_bytes = 17000000",
+            "redis.reply_bytes is 17000000, and retention.bytes is 16777216 (default): redis.reply_bytes must hold a page of a log: replay.page_events and replay.newest_max times the largest event, or retention.bytes and one event where that \
+             is less"
+                .to_owned(),
         ),
         (
             "[limits]\nconnections = 0",
@@ -394,7 +401,7 @@ fn values_out_of_bounds_name_key_source_and_rule() {
         "redis.probe_seconds",
         "sse.heartbeat_seconds",
     ] {
-        // The second is not zero as it stands, but becomes it in nanoseconds.
+        // The second is not zero as written, but becomes zero in nanoseconds.
         for value in ["0", "0.0000000001"] {
             let problem = load_file(&format!("{key} = {value}")).unwrap_err();
             let found: serde_json::Value = value.parse().unwrap();
@@ -446,7 +453,7 @@ fn texts_that_break_a_rule_are_shown_with_it() {
 }
 
 #[test]
-fn an_address_that_others_reach_needs_a_word_on_who_may_connect() {
+fn reachable_address_needs_an_explicit_auth_mode() {
     for (listen, refused) in [
         ("0.0.0.0:8080", true),
         ("[::]:8080", true),
@@ -460,8 +467,8 @@ fn an_address_that_others_reach_needs_a_word_on_who_may_connect() {
         let flags = vec![("server.listen", listen.to_owned(), "--listen")];
         let mut sources = Sources { flags, ..Sources::default() };
         let refusal = format!(
-            "--listen: server.listen is {listen}, which others can reach, and nobody has said who may connect: \
-             set auth.mode (for example auth.mode = \"none\" to let everybody in), or listen on 127.0.0.1"
+            "--listen: server.listen is {listen}, which other machines can reach, and auth.mode is not set: \
+             set auth.mode (for example auth.mode = \"none\" to accept every client), or listen on 127.0.0.1"
         );
         let problem = sources.load().err().map(|error| error.to_string());
         assert_eq!(problem, refused.then_some(refusal));

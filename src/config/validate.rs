@@ -1,4 +1,5 @@
-//! Checks of values whose types are right: what each key takes, and which values do not go together.
+//! Checks of values whose types are right: what each key takes, and which values do not go
+//! together.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,20 +17,22 @@ use tidings_settings::Seconds;
 mod credentials;
 mod jwt;
 
-/// What an event needs in a ring and in a buffer on top of its payload: the head of its frame, with room to spare.
+/// The bytes that an event needs in a ring and in a buffer besides its payload: the head of its
+/// frame, generously.
 const FRAME_HEAD_BYTES: usize = 1024;
 
 /// The most connections that make sense to ask for, well above the file descriptors of a machine.
 const CONNECTIONS_MAX: usize = 10_000_000;
 
-/// The shortest password, in characters, where others can try. The listener does not slow down guessing, so the password has to.
+/// The shortest password, in characters, where others can try. The listener does not slow down
+/// guessing, so the password has to.
 const PASSWORD_CHARACTERS_MIN: usize = 16;
 
-/// Linux keeps the idle time of TCP keepalive in whole seconds and takes no more than this (`tcp(7)`); a third of it,
-/// the interval, must be at least one second.
+/// Linux keeps the idle time of TCP keepalive in whole seconds and has this maximum (`tcp(7)`). A
+/// third of it is the interval, which must be at least one second.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 3..=32_767;
 
-/// Everything that is wrong with a configuration whose values stand in `values`.
+/// All problems of a configuration with these values.
 pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<ConfigProblem> {
     let mut checks = Checks { values, problems: Vec::new() };
     server(&mut checks, config);
@@ -98,7 +101,7 @@ fn redis(checks: &mut Checks<'_>, config: &Config) {
     checks.pair(
         ["redis.control_channel", "redis.channel_prefix"],
         !of_workspace,
-        "redis.control_channel must not be the channel of a workspace, or whoever publishes to it could give orders",
+        "redis.control_channel must not be the channel of a workspace, or its publishers could disconnect clients",
     );
     credentials::problems(checks, redis);
     checks.positive("redis.connect_timeout_seconds", redis.connect_timeout_seconds);
@@ -209,6 +212,17 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     );
     if limited {
         let least = event_bytes + FRAME_HEAD_BYTES;
+        let page_events = config.replay.page_events.max(config.replay.newest_max);
+        let page = page_events
+            .saturating_add(1)
+            .saturating_mul(least)
+            .min(config.retention.bytes.saturating_add(least));
+        checks.pair(
+            ["redis.reply_bytes", "retention.bytes"],
+            !config.redis.is_configured() || config.redis.reply_bytes >= page,
+            "redis.reply_bytes must hold a page of a log: replay.page_events and replay.newest_max times the largest \
+             event, or retention.bytes and one event where that is less",
+        );
         checks.pair(
             ["ring.bytes", "limits.event_bytes"],
             config.ring.bytes >= least,
@@ -290,7 +304,7 @@ const LOG_LEVEL: &str =
 const CONNECTIONS: &str = "1 to 10000000 connections";
 const DIFFER: &str = "two listeners cannot share an address";
 
-/// Collects problems, and finds for each the value as it may be shown and who set it.
+/// Collects problems, and finds for each the printable value and its source.
 pub(super) struct Checks<'a> {
     values: &'a [EffectiveValue],
     problems: Vec<ConfigProblem>,
@@ -309,7 +323,7 @@ impl<'a> Checks<'a> {
         self.value(key, seconds.duration() > Duration::ZERO, "more than 0 seconds");
     }
 
-    /// A rule for two values. The one that somebody set is named first.
+    /// A rule for two values. A value that is not a default is named first.
     pub(super) fn pair(&mut self, keys: [&str; 2], holds: bool, rule: &'static str) {
         let [Some(mut value), Some(mut other)] = keys.map(|key| self.find(key)) else { return };
         if holds {
@@ -331,8 +345,8 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// A value by its key. A rule for a key that does not exist is a defect, whether the rule holds or not: so no such
-    /// rule gets past the first load.
+    /// A value by its key. A rule for a missing key is a defect, whether the rule holds or not. So
+    /// no such rule gets past the first load.
     fn find(&mut self, key: &str) -> Option<&'a EffectiveValue> {
         let found = self.values.iter().find(|value| value.key == key);
         if found.is_none() {

@@ -9,7 +9,7 @@ pub struct WorkspacesConfig {
     pub live: LiveConfig,
 }
 
-/// Whether workspaces carry live events, which stand in no log.
+/// Whether workspaces carry live events, which are in no log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LiveConfig {

@@ -1,4 +1,4 @@
-//! What clients write to be let in.
+//! The input of clients that authenticate.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,8 @@ use tidings_metrics::Metrics;
 /// The secret behind [`GENUINE`]; of no use anywhere else.
 const SECRET: &str = "a secret that is public, for tests only";
 
-/// All tokens of the corpus that were signed with the secret and keep to the rules. They are good until the year 2100.
+/// All tokens of the corpus that were signed with the secret and keep to the rules. They are good
+/// until the year 2100.
 const GENUINE: &[&str] = &[
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1MSIsImV4cCI6NDEwMjQ0NDgwMCwid29ya3NwYWNlcyI6WyJhY21lIiwidGVhbS0qIl19.8aqE0IS018_Uvp0CeoK01glcy0pbKwn0HKnbdiRfy6g",
     "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQxMDI0NDQ4MDAsIndvcmtzcGFjZXMiOiIqIiwicHVibGlzaCI6WyJhY21lIl0sImp0aSI6InQxIiwibmJmIjoxfQ.t4F6foZgxP64DolYZ9BUujSPnS-MgDOU2LFXpf806us",
@@ -29,7 +30,8 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     verifier
 });
 
-/// A token: it counts if it was signed as it stands, to the byte. The explanation of the decision is the decision.
+/// A token: it is valid if exactly these bytes were signed. The explanation of the decision is the
+/// decision.
 pub fn token(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     // Nothing is fetched, so nothing is waited for.
@@ -44,8 +46,8 @@ pub fn token(data: &[u8]) {
     );
 }
 
-/// The places of tokens. The input is a query, `Authorization` and any number of `Cookie` headers, one a line. A token that is
-/// found stands in one of these places, and none is found where none is looked for.
+/// The places of tokens. The input is a query, `Authorization` and any number of `Cookie` headers,
+/// one a line. A token that is found is in one of these places. Other places give none.
 pub fn token_places(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let query = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();

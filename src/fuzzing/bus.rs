@@ -1,4 +1,4 @@
-//! What backends write, and whoever reaches the bus.
+//! The input of backends, and of other programs that reach the bus.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use tidings_event::envelope::Message;
 
 const YEAR_SECONDS: u64 = 31_536_000;
 
-/// The envelope: a message is told apart as it was written, and any payload is wrapped and unwrapped unchanged.
+/// The envelope: a message is parsed as it was written, and any payload is wrapped and unwrapped
+/// unchanged.
 pub fn envelope(data: &[u8]) {
     let message = Bytes::copy_from_slice(data);
     match form::parse(&message) {
@@ -23,7 +24,8 @@ pub fn envelope(data: &[u8]) {
         Ok(Message::Logged { id, previous, payload, to }) => {
             assert!(previous < id, "{previous} is not before {id}");
             let written = form::encode(id, previous, &payload, to.as_deref());
-            // An audience has several spellings in JSON, and words that are not known may stand behind it; the rest has one.
+            // An audience has several spellings in JSON, and unknown words may follow it; the rest
+            // has one.
             let head = written.split(|&byte| byte == b'\n').next().unwrap_or_default();
             let has_words = message.strip_prefix(head).is_some_and(|rest| rest.starts_with(b" "));
             assert!(to.is_some() || has_words || written == message, "an envelope has one spelling");
@@ -38,9 +40,9 @@ pub fn envelope(data: &[u8]) {
     assert_eq!(form::parse(&wrapped), Ok(unwrapped));
 }
 
-/// The embedded bus' requests: how bytes are cut into packets changes nothing of what they say; what was read is written and
-/// read again the same; and a client that has yet to give a password gets no large command in. The first byte says how
-/// the others are cut.
+/// The embedded bus' requests. The split of bytes into packets does not change the requests. A
+/// request that was read is written and read again unchanged. An unauthenticated client cannot send
+/// a large command. The first byte chooses the split of the others.
 pub fn resp_requests(data: &[u8]) {
     let Some((&cut, bytes)) = data.split_first() else { return };
     let (whole, refused) = decode([bytes], false);
@@ -52,7 +54,8 @@ pub fn resp_requests(data: &[u8]) {
     let written: Vec<u8> = whole.iter().flat_map(|request| write(request)).collect();
     assert_eq!(decode([&*written], false), (whole, false));
 
-    // What a stranger's bytes say is the beginning of what they would say of a known client.
+    // The requests of an unauthenticated client are the beginning of the requests of an
+    // authenticated one.
     let (strange, refused) = decode([&*written], true);
     assert!(strange.len() <= pieces.0.len() && strange == pieces.0[..strange.len()]);
     for request in &strange {
@@ -92,7 +95,8 @@ fn write(request: &[Bytes]) -> Vec<u8> {
     bytes
 }
 
-/// An order: one that is taken names somebody, keeps nobody away for more than a year, and ends a single stream only once.
+/// A disconnect: a parsed one names its clients, bans for at most a year, and ends a single stream
+/// only once.
 pub fn order(data: &[u8]) {
     let Ok(order) = ControlCommand::parse(data) else { return };
     assert!(!order.selector.is_empty());

@@ -1,13 +1,14 @@
-//! What holds for every input, however hostile: one function for each thing that the network can write to.
+//! Properties that hold for every input, however hostile: one function for each kind of input from
+//! the network.
 //!
-//! Each takes any bytes and panics where a property does not hold. The fuzzer in `fuzz/` calls them, and so do the tests
-//! below, with the same corpus and mutations of it. They are in no other build.
+//! Each takes any bytes and panics if a property does not hold. The fuzzer in `fuzz/` calls them,
+//! and so do the tests below, with the same corpus and mutations of it. They are in no other build.
 //!
-//! | module | what is fed |
+//! | module | input |
 //! | --- | --- |
-//! | `streams` | `Last-ParsedEvent-ID`, the query, and the encoder of events |
-//! | `bus` | the envelope, the embedded bus' requests, the orders of backends |
-//! | `proxies` | what proxies say about their clients |
+//! | `streams` | `Last-Event-ID`, the query, and the encoder of events |
+//! | `bus` | the envelope, the embedded bus' requests, the disconnects of backends |
+//! | `proxies` | the headers of proxies |
 //! | `access` | tokens and the places where requests carry them |
 
 mod access;

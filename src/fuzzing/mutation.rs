@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// Longer inputs are cut to this, in bytes, so that a test makes many.
+/// The maximum of an input, in bytes, so that a test makes many.
 const BYTES_MAX: usize = 64 * 1024;
 
 /// What matters to the formats here more often than chance brings it about.

@@ -19,8 +19,8 @@ const HOST_BYTES_MAX: usize = 261;
 
 static NETWORKS: LazyLock<Vec<IpNet>> = LazyLock::new(|| vec![IpNet::from(PROXY)]);
 
-/// `Forwarded` and `X-Forwarded-For`, one header a line: what is taken from them is bounded and of the form that it should have, and
-/// nothing that a client writes hides the address that a trusted proxy adds behind it.
+/// `Forwarded` and `X-Forwarded-For`, one header a line. The parsed parts are bounded and
+/// well-formed. A client cannot hide the address that a trusted proxy adds behind its text.
 pub fn forwarded(data: &[u8]) {
     for (header, name, client) in [
         (ForwardedHeader::Forwarded, FORWARDED, format!("for={CLIENT}")),
@@ -43,10 +43,10 @@ pub fn forwarded(data: &[u8]) {
         let proxies = TrustedProxies::new(NETWORKS.clone(), header);
         let address =
             |peer, headers: &HeaderMap| proxies.client(peer, false, &Uri::from_static("/"), headers).address;
-        assert_eq!(address(CLIENT, &headers), CLIENT, "who is no proxy is believed nothing");
+        assert_eq!(address(CLIENT, &headers), CLIENT, "an untrusted proxy changes nothing");
 
-        // The proxy adds to the last line. A quote that the client left open hides what is added, and then only the
-        // proxy is known.
+        // The proxy adds to the last line. A quote that the client left open hides what is added,
+        // and then only the proxy is known.
         if let Some(last) = lines.last() {
             let line = [last.as_bytes(), b", ", client.as_bytes()].concat();
             let mut headers = headers.clone();

@@ -9,14 +9,15 @@ use tidings_hub::{Resume, Start};
 
 const NEWEST_MAX: usize = 1000;
 
-/// `Last-ParsedEvent-ID`: a text that is taken for a position is the one text of that position, and fit for an `id:` field.
+/// `Last-Event-ID`: a text that is taken for a position is the one text of that position, and
+/// fit for an `id:` field.
 pub fn last_event_id(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(position) = text.parse::<Position>() {
         assert_eq!(position.to_string(), text, "a position has one text");
         assert!(text.len() <= POSITION_BYTES_MAX && text.bytes().all(is_unreserved), "{text:?}");
     }
-    // Whatever it is, it is taken as a place to come back to, and is kept in bounds.
+    // Any text is a position to resume from, within bounds.
     let kept = Resume::new(&text);
     assert_eq!(kept, Resume::new(&text));
 }
@@ -37,8 +38,8 @@ pub fn query(data: &[u8]) {
     }
 }
 
-/// The encoder: a reader of the stream finds the event that went in, under the id that it was given, and nothing else.
-/// Two frames behind one another are two events.
+/// The encoder: a reader of the stream finds the event that went in, under the id that it was
+/// given, and nothing else. Two frames behind one another are two events.
 pub fn frame(data: &[u8]) {
     let payload = String::from_utf8_lossy(data);
     let first = Position::logged(EntryId { milliseconds: 5, sequence: 1 });
@@ -73,8 +74,9 @@ struct ParsedEvent {
     data: String,
 }
 
-/// Reads a stream as the standard says (WHATWG HTML, section 9.2.6), and panics at what no frame of ours has: unknown fields,
-/// comments, a field twice, a carriage return, a NUL in a name or an id, and an event that is not ended.
+/// Reads a stream as the standard says (WHATWG HTML, section 9.2.6). Panics at a part that no frame
+/// of the broker has. Such parts are unknown fields, comments, a field twice, a carriage return, a
+/// NUL in a name or an id, and an unfinished event.
 fn read(bytes: &[u8]) -> Vec<ParsedEvent> {
     let Ok(text) = std::str::from_utf8(bytes) else { panic!("a stream in UTF-8") };
     assert!(text.ends_with("\n\n") && !text.contains('\r'), "{text:?}");

@@ -1,4 +1,5 @@
-//! Each target on its corpus, and for two seconds on mutations of it. `FUZZ_SEED` and `FUZZ_SECONDS` set other ones.
+//! Each target on its corpus, and for two seconds on mutations of it. `FUZZ_SEED` and
+//! `FUZZ_SECONDS` set other ones.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -14,7 +14,8 @@ use tidings_delivery::engine::{BroadcastBounds, EngineSettings};
 use tidings_hub::{HubSettings, LiveEvents};
 use tidings_limits::StreamLimits;
 
-/// What the limit of open files leaves of the configured bounds, once it is raised as far as it may be.
+/// What the limit of open files leaves of the configured bounds, once it is raised as far as it may
+/// be.
 pub(super) fn files(config: &Config) -> Result<FileBudget, TooFewFiles> {
     let budget = FileBudget::new(config, files::raise_limit())?;
     if budget.is_cut() {
@@ -37,13 +38,13 @@ pub(super) fn warn_of_memory(config: &Config) {
         tracing::warn!(
             configured_mib,
             available_mib,
-            "the configured bounds on memory together are more than this process may have: lower limits.ring_bytes and its kin \
+            "the configured bounds on memory together are more than this process may have: lower limits.ring_bytes and the other bounds \
              (docs/operations.md, Limits of the machine)"
         );
     }
 }
 
-/// Who may have a connection on the public listener.
+/// The bounds of connections to the public listener.
 pub(super) fn public_admission(config: &Config, files: &FileBudget) -> ConnectionGateSettings {
     ConnectionGateSettings {
         connections: files.connections,
@@ -54,7 +55,7 @@ pub(super) fn public_admission(config: &Config, files: &FileBudget) -> Connectio
     }
 }
 
-/// Who may have a connection on the operations listener: connections on which nothing is asked keep no probe out.
+/// The bounds of connections to the admin listener: idle connections keep no probe out.
 pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
     ConnectionGateSettings {
         connections: files.admin,
@@ -65,8 +66,9 @@ pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
     }
 }
 
-/// Questions to the app of one client address at a time: a quarter of all that may be asked and wait.
-pub(super) fn app_requests_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
+/// Questions to the app of one client address at a time: a quarter of all that may be asked and
+/// wait.
+pub(super) fn requests_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
     let share = config.concurrent.saturating_add(config.queue).div_ceil(4);
     u32::try_from(share).ok().and_then(NonZeroU32::new)
 }
@@ -91,7 +93,7 @@ pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
     }
 }
 
-/// Without a word on who may connect the broker is this machine's alone.
+/// Without an explicit `auth.mode` only this machine may connect.
 pub(super) fn public_hosts(config: &Config) -> Hosts {
     match config.auth.mode {
         AuthMode::Unset => Hosts::Local,

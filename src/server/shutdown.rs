@@ -1,17 +1,17 @@
-//! How a server is told to stop, and how it ended.
+//! How a server stops, and how it ended.
 
 use std::time::Duration;
 
-/// How long connections may take to end after the last stream was told to. With the default delay and window, all of it is over within the
-/// ten seconds after which container runtimes kill.
+/// How long connections may take to end after the last stream has ended. With the default delay and
+/// window, the process ends within ten seconds, after which container runtimes kill.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_millis(1500);
 
-/// How a server is told to stop.
+/// How a server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
     /// After the delay, with the ends of streams spread over the window.
     Drain,
-    /// Without either: every stream is told to come back and ends now.
+    /// Without either: every stream gets a reconnect and ends now.
     AtOnce,
 }
 
@@ -20,7 +20,7 @@ pub enum Shutdown {
 pub enum Ended {
     /// Every connection ended by itself.
     Drained,
-    /// Connections that were still open after the drain were cut.
+    /// The server closed connections that were still open after the drain.
     Cut,
     /// A part that never ends did.
     Broken,

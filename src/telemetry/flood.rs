@@ -1,4 +1,5 @@
-//! Bounds on lines of one kind. A kind is the place in the code that writes the line, so no line is left without a bound.
+//! Bounds on lines of one kind. A kind is the place in the code that writes the line, so no line is
+//! left without a bound.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -19,7 +20,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// The longest message that names a kind, in characters.
 const MESSAGE_CHARS_MAX: usize = 120;
 
-/// Lets a number of lines of each kind through in a second, and counts the others. A clone has the same counts.
+/// Lets a number of lines of each kind through in a second, and counts the others. A clone has the
+/// same counts.
 #[derive(Debug, Clone)]
 pub(super) struct FloodFilter(Arc<FloodCounts>);
 

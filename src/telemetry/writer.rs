@@ -1,4 +1,5 @@
-//! A bounded queue of lines with a thread that writes them, so that no caller ever waits for the reader of the log.
+//! A bounded queue of lines with a thread that writes them, so that no caller ever waits for the
+//! reader of the log.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -44,8 +45,9 @@ struct LineQueue {
 }
 
 impl BackgroundWriter {
-    /// Starts the thread, which ends with the process. After lines were dropped and others could be written again, it calls
-    /// `report` with how many were dropped; what `report` writes is always queued.
+    /// Starts the thread, which ends with the process. After lines were dropped and others could be
+    /// written again, it calls `report` with how many were dropped; what `report` writes is always
+    /// queued.
     ///
     /// # Errors
     ///
@@ -57,7 +59,7 @@ impl BackgroundWriter {
         Ok(writer)
     }
 
-    /// Queues whole lines. Never waits: lines for which there is no room are dropped.
+    /// Queues whole lines. Never waits: it drops lines that do not fit.
     pub(super) fn write(&self, lines: &[u8]) {
         let mut queue = self.0.queue.lock();
         let is_report = queue.thread == Some(thread::current().id());
@@ -70,7 +72,8 @@ impl BackgroundWriter {
         self.0.filled.notify_one();
     }
 
-    /// Waits until everything that was queued is written or dropped; `false` when it is not within the time.
+    /// Waits until everything that was queued is written or dropped; `false` when it is not within
+    /// the time.
     pub(super) fn flush(&self, longest: Duration) -> bool {
         let mut queue = self.0.queue.lock();
         let waited = self.0.settled.wait_while_for(&mut queue, |queue| !queue.is_settled(), longest);
@@ -140,7 +143,8 @@ impl WriterShared {
     }
 }
 
-/// Writes lines and returns those that could not be written. `is_torn`: the last written line has no end yet.
+/// Writes lines and returns those that could not be written. `is_torn`: the last written line has
+/// no end yet.
 fn write_lines<'a>(target: &impl AsFd, lines: &'a [u8], is_torn: &mut bool) -> &'a [u8] {
     if *is_torn && write_bytes(target, b"\n").is_err() {
         return lines;
@@ -152,7 +156,8 @@ fn write_lines<'a>(target: &impl AsFd, lines: &'a [u8], is_torn: &mut bool) -> &
     lost
 }
 
-/// Writes all bytes, for however long it takes; otherwise returns how many were written before an error.
+/// Writes all bytes, for however long it takes; otherwise returns how many were written before an
+/// error.
 fn write_bytes(target: &impl AsFd, bytes: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while written < bytes.len() {
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_delays_no_caller() {
+    fn pipe_without_reader_delays_no_caller() {
         let (reader, sink) = io::pipe().unwrap();
         let writer = BackgroundWriter::start("test", sink, ignore).unwrap();
         let dropped = Counter::default();
@@ -208,7 +213,7 @@ mod tests {
         assert!(!writer.flush(Duration::from_millis(50)), "it waits for the reader");
         let lost = dropped.get();
         assert!(lost >= 1024, "{lost}");
-        // As soon as somebody reads, the rest arrives, and the queue takes lines again.
+        // Once a reader reads, the rest arrives, and the queue takes lines again.
         let mut lines = BufReader::new(reader).lines();
         let read = (&mut lines).take(4096 - usize::try_from(lost).unwrap()).count();
         assert_eq!(read as u64, 4096 - lost);

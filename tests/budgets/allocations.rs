@@ -1,7 +1,8 @@
-//! How often an event takes memory on its way from the bus to the sockets of its workspace, through the engine.
+//! How often an event takes memory on its way from the bus to the sockets of its workspace, through
+//! the engine.
 //!
-//! What a client and what a delivery takes is the same figure twice: were it more than nothing for either, it would differ
-//! between few clients and many, to whom the same events go.
+//! The cost of a client and of a delivery is one figure. A cost of either would show as a
+//! difference between few clients and many that get the same events.
 
 use bytes::Bytes;
 use tidings_event::UserId;
@@ -19,21 +20,21 @@ const PAYLOAD: &str = r#"{"type":"CHANNEL_UPDATED","id":12345}"#;
 const FEW: usize = 2;
 const MANY: usize = 200;
 
-/// Who is there, and whom events are for.
+/// The clients, and the audiences of the events.
 #[derive(Clone, Copy)]
-struct Scene {
+struct Case {
     /// The view of the client with a number.
     view: fn(usize) -> SubscriptionFilter,
-    /// The users that the event with a number is for; everybody where there are none.
+    /// The audience of the event with a number; empty for every client.
     to: fn(usize) -> &'static [&'static str],
-    /// Whether they stand in the log, and come as envelopes.
+    /// Whether they are in the log and arrive as envelopes.
     logged: bool,
     /// How often an event may take memory in all: for its bytes, its type, the frame, its audience.
     most: f64,
 }
 
-/// Anybody, and logged events for all of them.
-const PLAIN: Scene = Scene { view: |_| SubscriptionFilter::default(), to: |_| &[], logged: true, most: 5.1 };
+/// Clients without a filter, and logged events for all of them.
+const PLAIN: Case = Case { view: |_| SubscriptionFilter::default(), to: |_| &[], logged: true, most: 5.1 };
 
 fn user(name: &str) -> SubscriptionFilter {
     SubscriptionFilter { user: Some(UserId::parse(name).unwrap().key()), ..SubscriptionFilter::default() }
@@ -44,7 +45,7 @@ fn ann_or_ben(number: usize) -> SubscriptionFilter {
     user(["ann", "ben"][number % 2])
 }
 
-impl Scene {
+impl Case {
     /// How many of so many clients get the event with a number.
     fn reached(&self, event: usize, clients: usize) -> u64 {
         let to = (self.to)(event);
@@ -55,7 +56,8 @@ impl Scene {
         (0..clients).filter(gets).count() as u64
     }
 
-    /// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at a time.
+    /// How often memory is taken while [`EVENTS`] events go to so many clients, `burst` of them at
+    /// a time.
     fn takes(&self, clients: usize, burst: usize) -> usize {
         let mut shard_harness = ShardHarness::new();
         let workspace = WorkspaceId::parse("acme").unwrap();
@@ -91,7 +93,8 @@ impl Scene {
     fn check(&self) {
         for burst in [1, 64] {
             let (few, many) = (self.takes(FEW, burst), self.takes(MANY, burst));
-            // The shard's inbox takes memory for some dozens of words at a time, so it may do so once more or less.
+            // The shard's inbox takes memory for some dozens of words at a time, so it may do so
+            // once more or less.
             assert!(
                 few.abs_diff(many) <= 1,
                 "{few} with {FEW} clients, {many} with {MANY}, {burst} at a time"
@@ -112,19 +115,19 @@ fn an_event_takes_memory_once_however_many_clients_get_it() {
 #[test]
 fn a_live_event_takes_no_more() {
     let _alone = ALONE.lock();
-    Scene { logged: false, most: 4.1, ..PLAIN }.check();
+    Case { logged: false, most: 4.1, ..PLAIN }.check();
 }
 
 #[test]
 fn that_clients_have_names_and_terms_takes_nothing() {
     let _alone = ALONE.lock();
-    Scene { view: |number| user(&format!("user-{number}")), ..PLAIN }.check();
+    Case { view: |number| user(&format!("user-{number}")), ..PLAIN }.check();
 }
 
 #[test]
-fn the_named_form_takes_memory_once_for_all_who_want_it() {
+fn named_form_takes_memory_once_for_all_clients() {
     let _alone = ALONE.lock();
-    Scene {
+    Case {
         view: |_| SubscriptionFilter { named: true, ..SubscriptionFilter::default() },
         most: 6.1,
         ..PLAIN
@@ -133,29 +136,29 @@ fn the_named_form_takes_memory_once_for_all_who_want_it() {
 }
 
 #[test]
-fn a_private_event_takes_memory_for_neither_who_gets_it_nor_who_does_not() {
+fn private_event_takes_no_memory_for_any_client() {
     let _alone = ALONE.lock();
-    Scene { view: ann_or_ben, to: |_| &["ann"], most: 13.1, ..PLAIN }.check();
+    Case { view: ann_or_ben, to: |_| &["ann"], most: 13.1, ..PLAIN }.check();
 }
 
 #[test]
-fn events_of_all_audiences_in_turn_take_nothing_for_a_client() {
+fn events_of_changing_audiences_take_no_memory_for_a_client() {
     let _alone = ALONE.lock();
     let to = |event| [&[][..], &["ann"], &["ben"], &["ann", "ben"]][event % 4];
-    Scene { view: ann_or_ben, to, most: 11.6, ..PLAIN }.check();
+    Case { view: ann_or_ben, to, most: 11.6, ..PLAIN }.check();
 }
 
-/// Who has a filter is woken and read for alone: that takes a word in the inbox, which has memory for some dozens of them
-/// at a time, and no more.
+/// A client with a filter is woken and read for alone. That takes eight bytes in the inbox, which
+/// has memory for some dozens of them at a time.
 #[test]
-fn a_client_with_a_filter_takes_no_more_than_a_word() {
+fn client_with_a_filter_takes_eight_bytes_more() {
     let _alone = ALONE.lock();
     let view = |_| SubscriptionFilter {
         types: TypeFilter::parse("CHANNEL_UPDATED").ok(),
         ..SubscriptionFilter::default()
     };
-    let scene = Scene { view, ..PLAIN };
-    let (few, many) = (scene.takes(FEW, 1), scene.takes(MANY, 1));
+    let case = Case { view, ..PLAIN };
+    let (few, many) = (case.takes(FEW, 1), case.takes(MANY, 1));
     let more = (MANY - FEW) * EVENTS;
     assert!(many - few < more / 24, "{few} with {FEW} clients, {many} with {MANY}: {more} deliveries more");
 }

@@ -1,5 +1,5 @@
-//! How often a delivery takes memory where the HTTP server writes it. What the server itself takes for its buffers is not
-//! counted here.
+//! How often a delivery takes memory where the HTTP server writes it. What the server itself takes
+//! for its buffers is not counted here.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -20,9 +20,9 @@ const EVENTS: usize = 256;
 
 /// Counts how often a connection's task was woken.
 #[derive(Default)]
-struct Bell(AtomicU64);
+struct TestWaker(AtomicU64);
 
-impl Wake for Bell {
+impl Wake for TestWaker {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -31,7 +31,7 @@ impl Wake for Bell {
 /// A stream, and what wakes the task that polls it.
 struct Client {
     body: StreamBody,
-    bell: Arc<Bell>,
+    bell: Arc<TestWaker>,
 }
 
 impl Client {
@@ -43,7 +43,7 @@ impl Client {
         Self { body, bell: Arc::default() }
     }
 
-    /// Takes frames until there are none, and answers how many.
+    /// Takes frames until there are none, and returns their number.
     fn frames(&mut self) -> usize {
         let waker = Waker::from(Arc::clone(&self.bell));
         let mut context = Context::from_waker(&waker);
@@ -56,8 +56,8 @@ impl Client {
     }
 }
 
-/// How often memory is taken while [`EVENTS`] events for some users go to so many clients with the same view, `burst` of them at
-/// a time.
+/// The number of allocations while [`EVENTS`] events go to clients with the same filter, `burst` of
+/// them at a time.
 fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize) -> usize {
     let shard_harness = ShardHarness::new();
     let workspace = WorkspaceId::parse("acme").unwrap();
@@ -86,7 +86,7 @@ fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize
 }
 
 #[test]
-fn a_delivery_by_the_http_server_takes_no_memory_before_it_is_the_server_s() {
+fn delivery_takes_memory_in_the_http_server_alone() {
     let _alone = ALONE.lock();
     // Streams have timers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

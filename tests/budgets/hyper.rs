@@ -1,9 +1,10 @@
-//! What an idle stream takes of the program's memory where it stays with hyper: over TLS, over HTTP/2, or because the
-//! configuration says so.
+//! What an idle stream takes of the program's memory where it stays with hyper: over TLS, over
+//! HTTP/2, or because the configuration says so.
 //!
-//! Nearly all of it is the libraries' and cannot be configured: buffers of 16 KiB (HTTP/1.1) or 28 KiB (HTTP/2) a connection, of which
-//! about half is ever touched, and with TLS a buffer of 4 KiB and the state of a session, 4 KiB. The budgets lie a
-//! little above what was measured, so that what is added shows.
+//! Nearly all of it belongs to the libraries and cannot be configured. A connection has buffers of
+//! 16 KiB (HTTP/1.1) or 28 KiB (HTTP/2), of which about half is ever touched. With TLS it has a
+//! buffer of 4 KiB and the state of a session, 4 KiB. The budgets are a little above the
+//! measurements, so that an addition shows.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use super::process::{REQUEST, ask, connect, memory_bytes, quiet, start};
 use super::support::tls::Certificates;
 use super::support::{Broker, BrokerOptions};
 
-/// Connections that come before anything is measured, for what the first of them bring along for all that follow.
+/// Connections that come before anything is measured, for what the first of them bring along for
+/// all that follow.
 const FIRST: usize = 50;
 
 /// What is measured.

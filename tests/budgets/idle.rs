@@ -5,7 +5,8 @@ use super::process::{REQUEST, ask, connect, memory_bytes, quiet, start};
 
 const CLIENTS: usize = 10_000;
 
-/// The most that an idle connection may take, in bytes of user space. The kernel's part comes on top, for any server.
+/// The most that an idle connection may take, in bytes of user space. The kernel's part comes on
+/// top, for any server.
 const BUDGET_BYTES: usize = 512;
 
 #[test]

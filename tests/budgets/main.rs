@@ -1,5 +1,5 @@
-//! Budgets: how much memory and how many writes things may take. They are on counts and sizes, not on times, so they hold
-//! on any machine.
+//! Budgets: how much memory and how many writes things may take. They are on counts and sizes, not
+//! on times, so they hold on any machine.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
@@ -39,7 +39,8 @@ fn taken(work: impl FnOnce()) -> usize {
     change.allocations + change.reallocations
 }
 
-/// The least of some rounds. What others in the process take, such as the one that starts the tests, only ever adds to it.
+/// The least of some rounds. What others in the process take, such as the one that starts the
+/// tests, only ever adds to it.
 fn least(round: impl FnMut() -> usize) -> usize {
     std::iter::repeat_with(round).take(5).min().unwrap_or_default()
 }

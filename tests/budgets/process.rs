@@ -23,8 +23,9 @@ pub fn start(options: BrokerOptions) -> Broker {
     runtime.block_on(Broker::start_ready(options))
 }
 
-/// What a broker has in memory of its own, in bytes (`Anonymous` of `proc(5)`). What the kernel holds for its sockets comes on top,
-/// for any server. `Pss` would jump when another process of the same program ends, as the pages of its file are shared.
+/// What a broker has in memory of its own, in bytes (`Anonymous` of `proc(5)`). What the kernel
+/// holds for its sockets comes on top, for any server. `Pss` would jump when another process of the
+/// same program ends, as the pages of its file are shared.
 pub fn memory_bytes(broker: &Broker) -> usize {
     let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", broker.pid())).unwrap();
     let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
@@ -38,7 +39,7 @@ pub fn connect(broker: &Broker) -> TcpStream {
     socket
 }
 
-/// Sends something, and reads until so many streams have their hello.
+/// Sends a request, and reads until so many streams have their `connected` event.
 pub fn ask(wire: &mut (impl Read + Write), request: &[u8], streams: usize) {
     const HELLO: &[u8] = b"\"connected\"";
     wire.write_all(request).unwrap();

@@ -46,7 +46,8 @@ fn memory_of_released_rings_goes_back() {
     }
 }
 
-/// Has a client in each workspace, and live events published to it; returns the clients when the hub has all events.
+/// Has a client in each workspace, and live events published to it; returns the clients when the
+/// hub has all events.
 fn fill(broker: &Broker, workspaces: &[String], events: usize, bytes: usize) -> Vec<TcpStream> {
     let clients = workspaces.iter().map(|workspace| {
         let mut client = connect(broker);

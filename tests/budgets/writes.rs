@@ -33,8 +33,8 @@ impl WriteClients {
         Self { shard_harness, workspace, publisher: Publisher::default() }
     }
 
-    /// How many writes it takes until events, published while the shard is busy, have made so many deliveries. Each has its
-    /// audience.
+    /// How many writes it takes until events, published while the shard is busy, have made so many
+    /// deliveries. Each has its audience.
     fn writes(&mut self, audiences: &[&[&str]], deliveries: u64) -> u64 {
         let messages: Vec<Bytes> = audiences.iter().map(|users| self.publisher.logged("{}", users)).collect();
         let before = self.shard_harness.streams.metrics.socket_writes.get();
@@ -48,7 +48,7 @@ impl WriteClients {
 }
 
 #[test]
-fn a_client_takes_one_write_for_an_event_and_one_for_64() {
+fn client_takes_one_write_for_1_or_64_events() {
     let _alone = ALONE.lock();
     const CLIENTS: usize = 200;
     let mut crowd = WriteClients::new(CLIENTS, &["ann"]);
@@ -57,7 +57,7 @@ fn a_client_takes_one_write_for_an_event_and_one_for_64() {
 }
 
 #[test]
-fn what_is_left_out_for_a_client_costs_it_no_write() {
+fn filtered_event_costs_a_client_no_write() {
     let _alone = ALONE.lock();
     const EACH: u64 = 50;
     let mut crowd = WriteClients::new(2 * EACH as usize, &["ann", "ben"]);

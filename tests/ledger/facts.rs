@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::book::{Attempt, Book, EntryId, Kind, Moment, Outcome, Tag};
+use super::records::{Attempt, EntryId, Kind, Moment, Outcome, Records, Tag};
 
-/// How long a client may have had something later than a missing live event, connected, before it is told.
+/// How late a reset may follow a missing live event that a connected client did not get.
 ///
-/// A node that was cut off sends what the log holds before it tells of the interruption. A node that resumes a client from
-/// the log looks for live events at once and once more some seconds later.
+/// A node with an interrupted link sends logged events before it reports the interruption. A node
+/// that resumes a client from the log looks for live events at once, and once more some seconds
+/// later.
 const LATE_MAX: Duration = Duration::from_secs(6);
 
 /// An event that was acknowledged.
@@ -25,13 +26,13 @@ pub struct Fact {
 #[derive(Debug, Clone, Copy)]
 pub struct Logged {
     pub id: EntryId,
-    /// How often the log's ids had begun anew before it.
+    /// The number of times that the log's ids had begun again before it.
     pub life: u64,
     /// The server has lost it, though the log was not trimmed.
     pub gone: bool,
 }
 
-/// What a client was told, and when.
+/// A reset of a client, and its moment.
 #[derive(Debug)]
 pub struct Reset {
     pub index: usize,
@@ -39,7 +40,7 @@ pub struct Reset {
     pub reason: String,
     pub from: EntryId,
     pub head: EntryId,
-    /// Where in its diary the client stood at `from` for the last time, if it ever did.
+    /// The place in the trace at which the client was at `from` for the last time, if ever.
     pub stood: Option<usize>,
     /// The life of the log that the client had events of.
     pub life: u64,
@@ -55,7 +56,7 @@ pub struct Reset {
 #[derive(Debug)]
 pub struct Passed {
     pub index: usize,
-    /// The entry at which the client stood then.
+    /// The entry at which the client was then.
     pub entry: EntryId,
     /// How many connections the client had begun by then.
     pub connections: usize,
@@ -77,7 +78,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn of(book: &Book) -> Self {
+    pub fn of(book: &Records) -> Self {
         let is_gone = |id: EntryId, tag: Tag| {
             book.survivors.as_ref().is_some_and(|survivors| survivors.get(&id) != Some(&tag))
         };
@@ -88,7 +89,8 @@ impl Facts {
         attempts.sort_by_key(|attempt| attempt.tag);
         let mut lives: Vec<Moment> = Vec::new();
         let mut acknowledged = Vec::new();
-        // Of the publisher whose attempts are looked at: its last place, and the life that it is in.
+        // Of the publisher whose attempts are looked at: its last place, and the life that it is
+        // in.
         let (mut publisher, mut last, mut life) = (None, EntryId::default(), 0);
         for attempt in attempts {
             if publisher.replace(attempt.tag.publisher) != Some(attempt.tag.publisher) {
@@ -143,7 +145,7 @@ impl Facts {
         self.by_entry.get(&id).map(|&index| &self.acknowledged[index])
     }
 
-    /// Whether the client stood at a place of a history that is no more.
+    /// Whether the client was at a place of a lost history.
     fn breaks(&self, reset: &Reset) -> bool {
         reset.from > reset.head || self.is_gone(reset.from)
     }
@@ -153,11 +155,12 @@ impl Facts {
         self.at(id).and_then(|fact| fact.logged).is_some_and(|logged| logged.gone)
     }
 
-    /// Whether a reset tells that a durable event may be missing.
+    /// Whether a reset says that a durable event may be missing.
     ///
-    /// Ids order the entries of one history of the log: what is told is what lies after `from`, up to `head`. Where the
-    /// server lost the entry at `from`, or the log's ids began anew, the ids after it may begin anywhere; there the order
-    /// of publishing counts: what was published after the event at `from`, and is in the log up to `head` or was lost too.
+    /// Ids order the entries of one history of the log: a reset covers the ids after `from`, up to
+    /// `head`. If the server lost the entry at `from`, or the ids of the log began again, the ids
+    /// after it may begin anywhere. Then the order of publishing counts. The reset covers events
+    /// published after the event at `from` that are in the log up to `head`, or lost too.
     pub fn covers(&self, reset: &Reset, event: &Fact, logged: Logged) -> bool {
         if event.began >= reset.at {
             return false;
@@ -172,16 +175,18 @@ impl Facts {
         is_after_from && is_up_to_head
     }
 
-    /// Whether a reset tells that an event which the client has is not in the log.
+    /// Whether a reset says that an event of the client is not in the log.
     pub fn revokes(&self, reset: &Reset, event: &Fact, logged: Logged) -> bool {
         logged.gone && event.began < reset.at && self.breaks(reset)
     }
 
-    /// Whether a reset tells that a live event may be missing. `passed` is `None` where the client has nothing later.
+    /// Whether a reset says that a live event may be missing. `passed` is `None` if the client has
+    /// nothing later.
     ///
-    /// A live event has no place that others could name. It may be missing between two events that the client has, so
-    /// either the client is told before it has the later one, or the span that it is told reaches back to before that; or it
-    /// is told soon after, on the same connection, or on another one if the word is `live-events`.
+    /// A live event has no place that others could name. It may be missing between two events of
+    /// the client. So the reset comes before the later one, or its span reaches back to before it.
+    /// Or the reset follows soon after on the same connection; with the reason `live-events`, also
+    /// on another one.
     pub fn covers_live(reset: &Reset, event: &Fact, passed: Option<&Passed>) -> bool {
         if event.began >= reset.at {
             return false;

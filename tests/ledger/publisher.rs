@@ -1,5 +1,5 @@
-//! Publishes numbered events to one workspace, one after the other, in every way there is, and writes down what was
-//! acknowledged. Several publishers may share a workspace.
+//! Publishes numbered events to one workspace, one after the other, in every way there is, and
+//! writes down what was acknowledged. Several publishers may share a workspace.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKin
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::book::{Attempt, Kind, Outcome, Tag};
+use super::records::{Attempt, Kind, Outcome, Tag};
 use super::support::http::{self, Failure};
 
 /// As a backend has it, from a file of the repository.
@@ -31,7 +31,7 @@ const SPARSE_MS: std::ops::Range<u64> = 500..3_000;
 pub enum Way {
     /// `POST` to one of the brokers.
     Post,
-    /// The same with an `Idempotency-Key`, repeated under the same number until it is answered.
+    /// The same with an `Idempotency-Key`, repeated under the same number until a response arrives.
     PostOnce,
     /// `EVALSHA`, and `EVAL` where the server does not know the script.
     Script,
@@ -68,7 +68,8 @@ pub struct Settings {
     pub padding: usize,
     /// How many events a log keeps.
     pub retention: usize,
-    /// How many seconds a log keeps an event, and an idle log itself; for scripts and functions, the broker has a setting.
+    /// How many seconds a log keeps an event, and an idle log itself; for scripts and functions,
+    /// the broker has a setting.
     pub retention_seconds: u64,
     /// Whether nothing is published before the pace is set.
     pub waits: bool,
@@ -104,7 +105,7 @@ impl Publisher {
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = watch::channel(false);
         let (pace, paced) = watch::channel(settings.pace);
-        let press = FinalPublisher {
+        let publisher = FinalPublisher {
             workspace: workspace.to_owned(),
             publisher: number,
             target,
@@ -115,7 +116,7 @@ impl Publisher {
             number: 0,
             next_sparse: Instant::now(),
         };
-        let task = tokio::spawn(press.run(stopped, paced));
+        let task = tokio::spawn(publisher.run(stopped, paced));
         Self { workspace: workspace.to_owned(), attempts, pace, stop, task }
     }
 
@@ -123,7 +124,7 @@ impl Publisher {
         &self.workspace
     }
 
-    /// How many events were acknowledged so far. A live event counts also where nobody heard it.
+    /// The number of acknowledged events so far. A live event counts also without a subscriber.
     pub fn acknowledged(&self) -> usize {
         let is_answered =
             |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Acknowledged(_) | Outcome::Heard(_));
@@ -146,7 +147,7 @@ impl Publisher {
         self.pace.send_modify(|_| {});
     }
 
-    /// Lets the event that is under way end, and answers who can publish further ones.
+    /// Ends with the event under way, and returns a publisher for the last events.
     pub async fn stop(self) -> FinalPublisher {
         self.stop.send_replace(true);
         self.task.await.expect("a publisher that does not fail")
@@ -180,7 +181,7 @@ impl FinalPublisher {
             let kind = self.next_kind();
             self.publish(kind).await;
             let pace = *paced.borrow_and_update();
-            // Whoever changes the pace, or stops, is not kept waiting for the old one.
+            // A change of the pace, or the end, does not wait for the old one.
             tokio::select! {
                 () = tokio::time::sleep(pace) => {}
                 _ = stopped.changed() => {}
@@ -201,7 +202,7 @@ impl FinalPublisher {
         }
     }
 
-    /// Publishes the next number, and answers its name if it was acknowledged.
+    /// Publishes the next number, and returns its name if it was acknowledged.
     pub async fn publish(&mut self, kind: Kind) -> Option<Tag> {
         self.number += 1;
         let tag = Tag { publisher: self.publisher, number: self.number };
@@ -221,7 +222,7 @@ impl FinalPublisher {
         let outcome = outcome.await.unwrap_or(Outcome::Unknown);
         let ended = self.opened.elapsed();
         if outcome == Outcome::Unknown {
-            // What was written to it may be answered yet, and must not be taken for another's answer.
+            // A late reply on this connection must not count as the reply to another command.
             self.connection = None;
         }
         self.attempts.lock().push(Attempt { tag, kind, began, ended, outcome });
@@ -256,7 +257,7 @@ impl FinalPublisher {
         outcome(answer, Outcome::Heard)
     }
 
-    /// The connection to the server, made anew where there is none; `None`: nothing was sent.
+    /// The connection to the server, made again if there is none; `None`: nothing was sent.
     async fn connection(&mut self) -> Option<MultiplexedConnection> {
         if self.connection.is_none() {
             self.connection = self.connect().await;
@@ -362,7 +363,7 @@ fn outcome<T>(answer: Result<T, RedisError>, acknowledged: impl FnOnce(T) -> Out
     }
 }
 
-/// Whether the server answered, with an error: then nothing was published.
+/// Whether the server replied with an error: then nothing was published.
 fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }

@@ -1,30 +1,31 @@
-//! The server of a scene on either bus, for what a scenario does to it by commands.
+//! The server of a setup on either bus, for what a scenario does to it by commands.
 
 use redis::{Client, FromRedisValue, Value};
 
-use super::scene::{Scene, Setting};
+use super::setup::{Setting, Setup};
 use super::support::redis_server::connect;
 use super::support::{Bus, RedisServer};
 
-/// Where the logs of a scene are.
+/// Where the logs of a setup are.
 #[derive(Debug)]
 pub struct Server {
     url: String,
-    /// None on the embedded bus, whose server is the scene's broker.
+    /// None on the embedded bus, whose server is the setup's broker.
     pub redis: Option<RedisServer>,
 }
 
 impl Server {
-    /// A scene of the brokers that the setting wants, or of one with a bus of its own, and its server.
-    pub async fn open(bus: Bus, name: &str, setting: Setting) -> (Self, Scene) {
+    /// A setup of the brokers that the setting wants, or of one with a bus of its own, and its
+    /// server.
+    pub async fn open(bus: Bus, name: &str, setting: Setting) -> (Self, Setup) {
         match bus {
             Bus::Redis => {
-                let (redis, scene) = Scene::open(name, setting).await;
-                (Self { url: redis.url(), redis: Some(redis) }, scene)
+                let (redis, setup) = Setup::open(name, setting).await;
+                (Self { url: redis.url(), redis: Some(redis) }, setup)
             }
             Bus::Embedded => {
-                let scene = Scene::open_embedded(&format!("{name}, embedded bus"), setting).await;
-                (Self { url: format!("redis://{}", scene.brokers[0].embedded()), redis: None }, scene)
+                let setup = Setup::open_embedded(&format!("{name}, embedded bus"), setting).await;
+                (Self { url: format!("redis://{}", setup.brokers[0].embedded()), redis: None }, setup)
             }
         }
     }
@@ -38,7 +39,7 @@ impl Server {
         answer
     }
 
-    /// The same for a command whose answer does not matter.
+    /// The same for a command whose reply does not matter.
     pub async fn tell(&self, words: &[&str]) {
         self.command::<Value>(words).await;
     }

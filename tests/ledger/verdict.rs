@@ -1,27 +1,31 @@
-//! Whether a client got every event once and in order, or was told. Pure: a judgement on [`Book`]s.
+//! Whether a client got every event once and in order, or a reset. Pure: a judgement on
+//! [`Records`].
 //!
-//! | an acknowledged event that began after the client's first hello | counts as |
+//! | an acknowledged event that began after the first `connected` event | counts as |
 //! | --- | --- |
 //! | was received | received |
-//! | was not, and lies in a span that a reset told the client about | covered |
-//! | was not, and the server lost it before the client had anything later of the same history | rolled back |
+//! | was not, and is in the span of a reset | covered |
+//! | was not, and the server lost it before the client had a later one | rolled back |
 //! | was not | lost |
-//! | was received, the server lost it, and no reset told so afterwards | lost: the client believes in what never was |
+//! | was received, the server lost it, and no reset followed | lost |
 //!
-//! A live event counts as acknowledged when the server sent it to at least one node. It cannot be rolled back.
+//! A live event counts as acknowledged when the server sent it to at least one node. It cannot be
+//! rolled back.
 //!
-//! The events of one publisher have to come in the order of its numbers, durable and live ones alike. Durable events of
-//! several publishers have to come in the order of the log; live events of several publishers have no order among them.
+//! The events of one publisher have to come in the order of its numbers, durable and live ones
+//! alike. Durable events of several publishers have to come in the order of the log; live events of
+//! several publishers have no order among them.
 //!
-//! Behind a reset a client fetches the state anew, and live events begin anew: a node that lags may send such as the client
-//! has from another node, and cannot know. Behind no reset they may come only once, and in order.
+//! Behind a reset a client fetches the state again, and live events begin again. A lagging node may
+//! send events that the client has from another node, and cannot know. Without a reset they may
+//! come only once, and in order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::book::{Book, ClientTrace, EntryId, Kind, Moment, Outcome, Place, Seen, Tag};
 use super::facts::{Fact, Facts, Logged, Passed, Reset};
+use super::records::{ClientTrace, EntryId, Kind, Moment, Outcome, Place, Records, Seen, Tag};
 
 /// How many problems are described; all are counted.
 const DESCRIBED_MAX: usize = 20;
@@ -35,16 +39,16 @@ pub struct Sums {
     pub acknowledged: u64,
     /// Events that clients got.
     pub received: u64,
-    /// Acknowledged events that a client did not get and was told about.
+    /// Acknowledged events that a client did not get, with a reset.
     pub covered: u64,
     /// Acknowledged events that the server itself lost before the client could have seen them.
     pub rolled_back: u64,
     /// Events that a client got once more than it should have.
     pub duplicates: u64,
-    /// Events that a client got out of order, or at another place than was acknowledged. A live event on one side of such
-    /// a pair is enough to count it among the live ones.
+    /// Events that a client got out of order, or at another place than was acknowledged. A live
+    /// event on one side of such a pair is enough to count it among the live ones.
     pub disorder: u64,
-    /// Acknowledged events that a client did not get and was not told about.
+    /// Acknowledged events that a client did not get, without a reset.
     pub lost: u64,
     /// Live events that a client got once more behind a reset.
     pub again: u64,
@@ -57,7 +61,7 @@ pub struct Verdict {
     pub live: Sums,
     /// Resets, for each reason.
     pub resets: BTreeMap<String, u64>,
-    /// Resets of each client that was told of any.
+    /// Resets of each client that got any.
     pub told: BTreeMap<String, u64>,
     /// Connections that clients made after their first.
     pub reconnects: u64,
@@ -67,7 +71,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Judges workspaces.
-    pub fn of<'a>(books: impl IntoIterator<Item = &'a Book>) -> Self {
+    pub fn of<'a>(books: impl IntoIterator<Item = &'a Records>) -> Self {
         let mut verdict = Self::default();
         for book in books {
             let facts = Facts::of(book);
@@ -79,8 +83,8 @@ impl Verdict {
             }
             let is_mixed = book.attempts.iter().any(|attempt| attempt.kind == Kind::Live);
             let may_tell_of_live = is_mixed || book.may_count_as_mixed;
-            for diary in &book.diaries {
-                verdict.judge(&facts, diary, may_tell_of_live);
+            for trace in &book.traces {
+                verdict.judge(&facts, trace, may_tell_of_live);
             }
         }
         verdict
@@ -99,19 +103,19 @@ impl Verdict {
         }
     }
 
-    fn judge(&mut self, facts: &Facts, diary: &ClientTrace, may_tell_of_live: bool) {
-        let story = Reader::new(self, facts, diary).read();
+    fn judge(&mut self, facts: &Facts, trace: &ClientTrace, may_tell_of_live: bool) {
+        let story = Reader::new(self, facts, trace).read();
         let Some(greeted) = story.greeted else {
-            self.problem(format!("{} was never greeted", diary.client));
+            self.problem(format!("{} was never greeted", trace.client));
             return;
         };
         if !may_tell_of_live && story.resets.iter().any(|reset| reset.reason == "live-events") {
-            self.problem(format!("{} was told of live events where there are none", diary.client));
+            self.problem(format!("{} was told of live events where there are none", trace.client));
         }
         for event in facts.acknowledged.iter().filter(|event| event.began > greeted) {
             match event.logged {
-                Some(logged) => self.judge_durable(facts, diary, &story, event, logged),
-                None => self.judge_live(diary, &story, event),
+                Some(logged) => self.judge_durable(facts, trace, &story, event, logged),
+                None => self.judge_live(trace, &story, event),
             }
         }
     }
@@ -119,7 +123,7 @@ impl Verdict {
     fn judge_durable(
         &mut self,
         facts: &Facts,
-        diary: &ClientTrace,
+        trace: &ClientTrace,
         story: &Story,
         event: &Fact,
         logged: Logged,
@@ -132,7 +136,7 @@ impl Verdict {
             (Some(&(index, _)), true) => {
                 let mut later = story.resets.iter().filter(|reset| reset.index > index);
                 if !later.any(|reset| facts.revokes(reset, event, logged)) {
-                    self.lose(Kind::Durable, diary, |client| {
+                    self.lose(Kind::Durable, trace, |client| {
                         format!(
                             "{client} got {tag} at {}, which the server lost, and was not told",
                             logged.id
@@ -142,13 +146,13 @@ impl Verdict {
             }
             (None, _) if is_covered() => self.durable.covered += 1,
             (None, true) if last_gone() < tag.number => self.durable.rolled_back += 1,
-            (None, _) => self.lose(Kind::Durable, diary, |client| {
+            (None, _) => self.lose(Kind::Durable, trace, |client| {
                 format!("{client} misses {tag} at {} and was not told", logged.id)
             }),
         }
     }
 
-    fn judge_live(&mut self, diary: &ClientTrace, story: &Story, event: &Fact) {
+    fn judge_live(&mut self, trace: &ClientTrace, story: &Story, event: &Fact) {
         let Fact { tag, began, ended, .. } = event;
         if story.received.contains_key(tag) {
             return;
@@ -158,7 +162,7 @@ impl Verdict {
             self.live.covered += 1;
             return;
         }
-        self.lose(Kind::Live, diary, |client| {
+        self.lose(Kind::Live, trace, |client| {
             let later = passed.map_or("the end".to_owned(), |passed| {
                 format!(
                     "what it got {:.3} s after its greeting, at {}",
@@ -173,9 +177,9 @@ impl Verdict {
         });
     }
 
-    fn lose(&mut self, kind: Kind, diary: &ClientTrace, problem: impl FnOnce(&str) -> String) {
+    fn lose(&mut self, kind: Kind, trace: &ClientTrace, problem: impl FnOnce(&str) -> String) {
         self.sums(kind).lost += 1;
-        self.problem(problem(&diary.client));
+        self.problem(problem(&trace.client));
     }
 
     fn problem(&mut self, problem: String) {
@@ -217,9 +221,10 @@ impl fmt::Display for Verdict {
 #[derive(Default)]
 struct Story {
     greeted: Option<Moment>,
-    /// Where in the diary each event is, and at which entry.
+    /// Where in the trace each event is, and at which entry.
     received: HashMap<Tag, (usize, EntryId)>,
-    /// In the order of the diary, for each event: when the latest publication of an event up to here began.
+    /// In the order of the trace, for each event: when the latest publication of an event up to
+    /// here began.
     progress: Vec<(Moment, Passed)>,
     resets: Vec<Reset>,
     /// Of each publisher the greatest number received that the server has lost.
@@ -241,20 +246,20 @@ struct Progress {
     any: u64,
 }
 
-/// Reads a diary once, in its order.
+/// Reads a trace once, in its order.
 struct Reader<'a> {
     verdict: &'a mut Verdict,
     facts: &'a Facts,
-    diary: &'a ClientTrace,
+    trace: &'a ClientTrace,
     story: Story,
-    /// Where the client stands: everything up to here it has, or knows that it misses it.
+    /// The place of the client: it has every event up to here, or knows that it misses it.
     floor: EntryId,
     life: u64,
     latest: Moment,
     greatest: HashMap<usize, Progress>,
     places: HashSet<(EntryId, Tag)>,
     live_since_reset: HashSet<Tag>,
-    /// Where each place stands in the diary for the last time.
+    /// The last position of each place in the trace.
     stood: HashMap<&'a str, usize>,
     /// How many connections the client began so far.
     connections: usize,
@@ -264,11 +269,11 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(verdict: &'a mut Verdict, facts: &'a Facts, diary: &'a ClientTrace) -> Self {
+    fn new(verdict: &'a mut Verdict, facts: &'a Facts, trace: &'a ClientTrace) -> Self {
         Self {
             verdict,
             facts,
-            diary,
+            trace,
             story: Story::default(),
             floor: EntryId::default(),
             life: 0,
@@ -284,14 +289,14 @@ impl<'a> Reader<'a> {
     }
 
     fn read(mut self) -> Story {
-        for (index, sighting) in self.diary.sightings.iter().enumerate() {
+        for (index, sighting) in self.trace.sightings.iter().enumerate() {
             if let Some(since) = &mut self.since {
                 self.connected += sighting.at.saturating_sub(*since);
                 *since = sighting.at;
             }
             match &sighting.what {
                 Seen::Connecting { after } => self.connecting(after.as_ref()),
-                Seen::Hello { position } => {
+                Seen::Connected { position } => {
                     self.story.greeted.get_or_insert(sighting.at);
                     self.since = Some(sighting.at);
                     self.stand(index, position.as_ref());
@@ -299,7 +304,7 @@ impl<'a> Reader<'a> {
                 Seen::Heartbeat { position } => self.stand(index, position.as_ref()),
                 Seen::Reset { reason, from, head } => {
                     *self.verdict.resets.entry(reason.clone()).or_default() += 1;
-                    *self.verdict.told.entry(self.diary.client.clone()).or_default() += 1;
+                    *self.verdict.told.entry(self.trace.client.clone()).or_default() += 1;
                     self.check_head(sighting.at, reason, head.entry);
                     self.story.resets.push(Reset {
                         index,
@@ -342,8 +347,8 @@ impl<'a> Reader<'a> {
         self.story
     }
 
-    /// A client that is told that nothing can be proven to it goes on from where it is, or from a later place: what it has
-    /// would come again. It is another thing where the log is another one.
+    /// A client may get a reset because nothing can be proven to it. It continues from its place or
+    /// a later one; its own events would come again. That differs if the log is another one.
     fn check_head(&mut self, at: Moment, reason: &str, head: EntryId) {
         let is_other_log = head == EntryId::default()
             || self.facts.life_at(at) > self.life
@@ -382,7 +387,7 @@ impl<'a> Reader<'a> {
         if let Some(logged) = acknowledged
             && logged.life > self.life
         {
-            // The ids of the log have begun anew.
+            // The ids of the log have begun again.
             self.life = logged.life;
             self.floor = EntryId::default();
         }
@@ -435,7 +440,7 @@ impl<'a> Reader<'a> {
     fn live(&mut self, index: usize, entry: EntryId, tag: Tag) {
         let before = self.greatest.entry(tag.publisher).or_default();
         let any = before.any;
-        // One without an answer may be published after later ones.
+        // One without a reply may be published after later ones.
         let is_acknowledged = self.facts.get(tag).is_some();
         if is_acknowledged {
             before.any = any.max(tag.number);
@@ -456,6 +461,6 @@ impl<'a> Reader<'a> {
     }
 
     fn problem(&mut self, problem: &str) {
-        self.verdict.problem(format!("{} {problem}", self.diary.client));
+        self.verdict.problem(format!("{} {problem}", self.trace.client));
     }
 }

@@ -1,8 +1,9 @@
-//! The verdict can fail on live events, on several publishers, and on logs that begin anew: ledgers that were tampered with.
+//! The verdict can fail on live events, on several publishers, and on logs that begin again:
+//! ledgers with false entries.
 
 use std::time::Duration;
 
-use super::book::{Attempt, Book, ClientTrace, EntryId, Kind, Outcome, Place, Seen, Sighting, Tag};
+use super::records::{Attempt, ClientTrace, EntryId, Kind, Outcome, Place, Records, Seen, Sighting, Tag};
 use super::verdict::{Sums, Verdict};
 
 /// Of each publisher, every third of them live.
@@ -22,7 +23,7 @@ fn began(tag: Tag) -> Duration {
         + Duration::from_millis(500) * u32::try_from(tag.publisher).expect("a small number")
 }
 
-/// A live event stands behind the last durable one of its publisher, which is good enough here.
+/// A live event is behind the last durable one of its publisher, which is good enough here.
 fn place(tag: Tag) -> Place {
     let entry = |number: u64| EntryId(number * 10, tag.publisher as u64);
     match kind(tag.number) {
@@ -56,7 +57,7 @@ fn told(at: f64, reason: &str, behind: u64) -> Sighting {
     reset(at, reason, place.clone(), place)
 }
 
-fn whole(publishers: usize) -> Book {
+fn whole(publishers: usize) -> Records {
     let mut tags: Vec<_> = (1..=EVENTS)
         .flat_map(|number| (0..publishers).map(move |publisher| tag(publisher, number)))
         .collect();
@@ -71,15 +72,15 @@ fn whole(publishers: usize) -> Book {
             Kind::Live => Outcome::Heard(1),
         },
     };
-    let hello = sighting(seconds(0.1), Seen::Hello { position: Some(EntryId(0, 0).into()) });
+    let hello = sighting(seconds(0.1), Seen::Connected { position: Some(EntryId(0, 0).into()) });
     let sightings = std::iter::once(hello).chain(tags.iter().map(|tag| event(*tag))).collect();
-    let diary = ClientTrace { client: "a".to_owned(), sightings };
-    Book { attempts: tags.iter().map(attempt).collect(), diaries: vec![diary], ..Book::default() }
+    let trace = ClientTrace { client: "a".to_owned(), sightings };
+    Records { attempts: tags.iter().map(attempt).collect(), traces: vec![trace], ..Records::default() }
 }
 
 fn judge(change: impl FnOnce(&mut Vec<Sighting>)) -> Verdict {
     let mut book = whole(1);
-    change(&mut book.diaries[0].sightings);
+    change(&mut book.traces[0].sightings);
     Verdict::of([&book])
 }
 
@@ -89,13 +90,14 @@ fn live(verdict: &Verdict) -> [u64; 5] {
     [received, covered, duplicates, disorder, lost]
 }
 
-/// With the live events 3 and 6 missing; the diary index of each event is its number as long as nothing is removed.
+/// With the live events 3 and 6 missing; the trace index of each event is its number as long as
+/// nothing is removed.
 fn without_two(told: Vec<(usize, Sighting)>) -> [u64; 5] {
-    let verdict = judge(|diary| {
+    let verdict = judge(|trace| {
         for (index, sighting) in told.into_iter().rev() {
-            diary.insert(index, sighting);
+            trace.insert(index, sighting);
         }
-        diary.retain(|sighting| !matches!(sighting.what, Seen::Event { tag: Tag { number: 3 | 6, .. }, .. }));
+        trace.retain(|sighting| !matches!(sighting.what, Seen::Event { tag: Tag { number: 3 | 6, .. }, .. }));
     });
     assert_eq!(verdict.durable.lost, 0, "{verdict:?}");
     live(&verdict)
@@ -113,11 +115,11 @@ fn a_whole_mixed_ledger_is_clean() {
 
 #[test]
 fn a_live_event_that_is_dropped_is_lost() {
-    let verdict = judge(|diary| drop(diary.remove(3)));
+    let verdict = judge(|trace| drop(trace.remove(3)));
     assert!(!verdict.is_clean());
     assert_eq!(live(&verdict), [3, 0, 0, 0, 1]);
     assert!(verdict.problems[0].contains("live number 3"), "{verdict:?}");
-    assert_eq!(live(&judge(|diary| drop(diary.pop()))), [3, 0, 0, 0, 1], "the last one too");
+    assert_eq!(live(&judge(|trace| drop(trace.pop()))), [3, 0, 0, 0, 1], "the last one too");
 }
 
 #[test]
@@ -125,16 +127,16 @@ fn a_live_event_that_no_node_heard_is_not_promised() {
     for (outcome, lost) in [(Outcome::Heard(0), 0), (Outcome::Unknown, 0), (Outcome::Heard(2), 1)] {
         let mut book = whole(1);
         book.attempts[2].outcome = outcome;
-        book.diaries[0].sightings.remove(3);
+        book.traces[0].sightings.remove(3);
         assert_eq!(Verdict::of([&book]).live.lost, lost, "{outcome:?}");
     }
 }
 
 #[test]
-fn a_live_event_before_the_first_hello_is_not_promised() {
-    let verdict = judge(|diary| {
-        diary.drain(1..=3);
-        diary[0] = sighting(seconds(3.15), Seen::Hello { position: Some(place(tag(0, 2))) });
+fn live_event_before_the_first_connected_event_is_not_promised() {
+    let verdict = judge(|trace| {
+        trace.drain(1..=3);
+        trace[0] = sighting(seconds(3.15), Seen::Connected { position: Some(place(tag(0, 2))) });
     });
     assert!(verdict.is_clean(), "{verdict:?}");
 }
@@ -148,12 +150,12 @@ fn any_reset_before_the_next_event_covers_a_live_event() {
 }
 
 #[test]
-fn a_reset_before_a_live_event_began_does_not_cover_it() {
+fn reset_before_a_live_event_does_not_cover_it() {
     assert_eq!(without_two(vec![(3, told(2.9, "interrupted", 2))]), [2, 0, 0, 0, 2]);
 }
 
 #[test]
-fn a_later_reset_covers_a_live_event_only_where_its_span_reaches_back() {
+fn later_reset_covers_a_live_event_in_its_span_only() {
     let told_at_8 = |from: Place| {
         let connecting = sighting(seconds(8.4), Seen::Connecting { after: Some(place(tag(0, 8))) });
         let told = reset(8.5, "unknown-position", from, place(tag(0, 8)));
@@ -170,7 +172,7 @@ fn a_later_reset_covers_a_live_event_only_where_its_span_reaches_back() {
 }
 
 #[test]
-fn an_interruption_may_be_told_behind_what_the_log_held() {
+fn reset_of_an_interruption_may_follow_logged_events() {
     let told_at =
         |index: usize, at: f64| without_two(vec![(index, told(at, "interrupted", index as u64 - 1))]);
     assert_eq!(told_at(9, 8.5), [2, 2, 0, 0, 0]);
@@ -178,7 +180,7 @@ fn an_interruption_may_be_told_behind_what_the_log_held() {
 }
 
 #[test]
-fn live_events_may_be_told_some_seconds_late_and_no_later() {
+fn reset_of_live_events_may_be_seconds_late() {
     let late =
         |at: f64, behind: u64| vec![(usize::try_from(behind).unwrap() + 1, told(at, "live-events", behind))];
     assert_eq!(without_two(late(8.5, 8)), [2, 2, 0, 0, 0]);
@@ -186,21 +188,21 @@ fn live_events_may_be_told_some_seconds_late_and_no_later() {
     // Time without a connection does not count.
     let mut told = late(11.5, 11);
     told.insert(0, (5, sighting(seconds(4.3), Seen::Disconnected)));
-    told.insert(1, (8, sighting(seconds(7.3), Seen::Hello { position: None })));
+    told.insert(1, (8, sighting(seconds(7.3), Seen::Connected { position: None })));
     assert_eq!(without_two(told), [2, 2, 0, 0, 0]);
 }
 
 #[test]
 fn a_live_event_twice_is_a_duplicate() {
-    let verdict = judge(|diary| diary.insert(5, event(tag(0, 3))));
+    let verdict = judge(|trace| trace.insert(5, event(tag(0, 3))));
     assert_eq!(live(&verdict), [4, 0, 1, 0, 0]);
     assert!(!verdict.is_clean());
 }
 
 #[test]
-fn live_events_begin_anew_behind_a_reset() {
+fn live_events_begin_again_behind_a_reset() {
     let behind = |reason: &str, more: Vec<Sighting>| {
-        judge(|diary| drop(diary.splice(5..5, std::iter::once(told(4.5, reason, 4)).chain(more))))
+        judge(|trace| drop(trace.splice(5..5, std::iter::once(told(4.5, reason, 4)).chain(more))))
     };
     let verdict = behind("live-events", vec![event(tag(0, 3))]);
     assert!(verdict.is_clean(), "{verdict:?}");
@@ -213,7 +215,7 @@ fn live_events_begin_anew_behind_a_reset() {
 }
 
 #[test]
-fn what_only_a_node_that_was_killed_could_hear_is_not_promised() {
+fn live_event_of_a_killed_node_is_not_promised() {
     for (outcome, death, lost) in [
         (Outcome::Heard(1), (2.9, 3.05), 0),
         (Outcome::Heard(1), (3.05, 3.5), 0),
@@ -224,34 +226,35 @@ fn what_only_a_node_that_was_killed_could_hear_is_not_promised() {
         let mut book = whole(1);
         book.deaths.push((seconds(death.0), seconds(death.1)));
         book.attempts[2].outcome = outcome;
-        book.diaries[0].sightings.remove(3);
+        book.traces[0].sightings.remove(3);
         assert_eq!(Verdict::of([&book]).live.lost, lost, "{outcome:?} {death:?}");
     }
 }
 
 #[test]
 fn one_publishers_events_out_of_order_are_disorder() {
-    // A live event behind the durable one that was published after it, and before the one that came first.
+    // A live event behind the durable one that was published after it, and before the one that came
+    // first.
     for (at, with) in [(3, 4), (2, 3)] {
-        let verdict = judge(|diary| diary.swap(at, with));
+        let verdict = judge(|trace| trace.swap(at, with));
         assert!(!verdict.is_clean());
         assert_eq!(live(&verdict)[3], 1, "{verdict:?}");
         assert_eq!(verdict.durable.disorder, 0, "{verdict:?}");
     }
-    let verdict = judge(|diary| diary.swap(1, 2));
+    let verdict = judge(|trace| trace.swap(1, 2));
     assert_eq!((verdict.durable.disorder, live(&verdict)[3]), (1, 0), "{verdict:?}");
 }
 
 #[test]
-fn several_publishers_are_judged_by_the_log_and_each_by_its_numbers() {
+fn publishers_are_judged_by_log_and_numbers() {
     let swapped = |one: Tag, other: Tag| {
         let mut book = whole(2);
-        let index = |book: &Book, wanted: Tag| {
+        let index = |book: &Records, wanted: Tag| {
             let of = |sighting: &Sighting| matches!(sighting.what, Seen::Event { tag, .. } if tag == wanted);
-            book.diaries[0].sightings.iter().position(of).unwrap()
+            book.traces[0].sightings.iter().position(of).unwrap()
         };
         let (one, other) = (index(&book, one), index(&book, other));
-        book.diaries[0].sightings.swap(one, other);
+        book.traces[0].sightings.swap(one, other);
         Verdict::of([&book])
     };
     // Neither is before the other in a log.
@@ -261,7 +264,7 @@ fn several_publishers_are_judged_by_the_log_and_each_by_its_numbers() {
     assert_eq!(verdict.durable.disorder, 1, "{verdict:?}");
     // One that is missing to a client is missed, whatever came of the same number of another.
     let mut book = whole(2);
-    book.diaries[0].sightings.retain(|sighting| {
+    book.traces[0].sightings.retain(|sighting| {
         !matches!(sighting.what, Seen::Event { tag: Tag { publisher: 1, number: 3 | 4 }, .. })
     });
     let verdict = Verdict::of([&book]);
@@ -271,7 +274,7 @@ fn several_publishers_are_judged_by_the_log_and_each_by_its_numbers() {
 #[test]
 fn a_head_before_the_place_of_the_client_is_disorder() {
     let told = |reason: &str, head: u64| {
-        judge(|diary| diary.insert(8, reset(8.0, reason, place(tag(0, 7)), place(tag(0, head)))))
+        judge(|trace| trace.insert(8, reset(8.0, reason, place(tag(0, 7)), place(tag(0, head)))))
             .durable
             .disorder
     };
@@ -281,20 +284,20 @@ fn a_head_before_the_place_of_the_client_is_disorder() {
 }
 
 #[test]
-fn an_event_that_nobody_published_is_a_problem() {
-    let verdict = judge(|diary| {
-        diary.push(sighting(seconds(13.0), Seen::Event { place: EntryId(999, 0).into(), tag: tag(7, 1) }));
+fn event_without_a_publication_is_a_problem() {
+    let verdict = judge(|trace| {
+        trace.push(sighting(seconds(13.0), Seen::Event { place: EntryId(999, 0).into(), tag: tag(7, 1) }));
     });
     assert!(!verdict.is_clean());
 }
 
 #[test]
-fn live_events_are_told_in_mixed_workspaces_only() {
+fn live_events_need_resets_in_mixed_workspaces_only() {
     let judge_durable = |reason: &str, may_count_as_mixed: bool| {
         let mut book = whole(1);
         book.may_count_as_mixed = may_count_as_mixed;
         book.attempts.retain(|attempt| attempt.kind == Kind::Durable);
-        let sightings = &mut book.diaries[0].sightings;
+        let sightings = &mut book.traces[0].sightings;
         sightings.retain(
             |sighting| !matches!(sighting.what, Seen::Event { tag, .. } if kind(tag.number) == Kind::Live),
         );
@@ -306,11 +309,12 @@ fn live_events_are_told_in_mixed_workspaces_only() {
     assert!(judge_durable("interrupted", false).is_clean());
 }
 
-/// One publisher without live events; the ids of the events from the 6th on begin anew below the others.
-fn begun_anew() -> Book {
+/// One publisher without live events; the ids of the events from the 6th on begin again below the
+/// others.
+fn begun_again() -> Records {
     let mut book = whole(1);
     book.attempts.retain(|attempt| attempt.kind == Kind::Durable);
-    book.diaries[0].sightings.retain(
+    book.traces[0].sightings.retain(
         |sighting| !matches!(sighting.what, Seen::Event { tag, .. } if kind(tag.number) == Kind::Live),
     );
     let ahead = |id: EntryId| EntryId(id.0 + 1_000, id.1);
@@ -319,7 +323,7 @@ fn begun_anew() -> Book {
             *id = ahead(*id);
         }
     }
-    for sighting in &mut book.diaries[0].sightings {
+    for sighting in &mut book.traces[0].sightings {
         if let Seen::Event { place, tag } = &mut sighting.what
             && tag.number < 6
         {
@@ -330,29 +334,29 @@ fn begun_anew() -> Book {
 }
 
 #[test]
-fn a_log_that_begins_anew_goes_on_with_lower_ids() {
-    let book = begun_anew();
+fn log_that_begins_again_continues_with_lower_ids() {
+    let book = begun_again();
     let verdict = Verdict::of([&book]);
     assert!(verdict.is_clean(), "{verdict:?}");
     assert_eq!(verdict.durable.received, 8);
     // Its first event, the 7th, is promised like any other.
-    let mut book = begun_anew();
-    book.diaries[0].sightings.remove(5);
+    let mut book = begun_again();
+    book.traces[0].sightings.remove(5);
     assert_eq!(Verdict::of([&book]).durable.lost, 1);
     // Back to the old ids it does not go.
-    let mut book = begun_anew();
-    book.diaries[0].sightings.swap(4, 5);
+    let mut book = begun_again();
+    book.traces[0].sightings.swap(4, 5);
     assert_eq!(Verdict::of([&book]).durable.disorder, 1);
 }
 
 #[test]
-fn a_reset_covers_both_sides_of_a_log_that_begins_anew() {
-    // Away from the 2nd on, the client comes back at 8.5 s to a log that holds 7 and 8.
+fn reset_covers_both_sides_of_a_new_epoch() {
+    // Away from the 2nd on, the client reconnects at 8.5 s to a log that holds 7 and 8.
     let away = |head: u64, missing: std::ops::Range<usize>| {
-        let mut book = begun_anew();
+        let mut book = begun_again();
         let from = EntryId(1_020, 0);
         let told = reset(8.5, "trimmed", from.into(), EntryId(head, 0).into());
-        drop(book.diaries[0].sightings.splice(missing, [told]));
+        drop(book.traces[0].sightings.splice(missing, [told]));
         let verdict = Verdict::of([&book]);
         (verdict.durable.covered, verdict.durable.lost)
     };

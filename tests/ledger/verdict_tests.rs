@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::book::{Attempt, Book, ClientTrace, EntryId, Kind, Outcome, Seen, Sighting, Tag};
+use super::records::{Attempt, ClientTrace, EntryId, Kind, Outcome, Records, Seen, Sighting, Tag};
 use super::verdict::Verdict;
 
 const EVENTS: u64 = 9;
@@ -42,7 +42,7 @@ fn connecting(moment: u64, after: u64) -> Sighting {
 }
 
 /// Nine events at the moments 1 to 9, and a client that got them all.
-fn whole() -> Book {
+fn whole() -> Records {
     let attempts = (1..=EVENTS).map(|number| Attempt {
         tag: tag(number),
         kind: Kind::Durable,
@@ -50,15 +50,15 @@ fn whole() -> Book {
         ended: at(number) + Duration::from_millis(100),
         outcome: Outcome::Acknowledged(id(number)),
     });
-    let hello = sighting(0, Seen::Hello { position: Some(EntryId(0, 0).into()) });
+    let hello = sighting(0, Seen::Connected { position: Some(EntryId(0, 0).into()) });
     let sightings = std::iter::once(hello).chain((1..=EVENTS).map(event)).collect();
-    let diary = ClientTrace { client: "a".to_owned(), sightings };
-    Book { attempts: attempts.collect(), diaries: vec![diary], ..Book::default() }
+    let trace = ClientTrace { client: "a".to_owned(), sightings };
+    Records { attempts: attempts.collect(), traces: vec![trace], ..Records::default() }
 }
 
 fn judge(change: impl FnOnce(&mut Vec<Sighting>)) -> Verdict {
     let mut book = whole();
-    change(&mut book.diaries[0].sightings);
+    change(&mut book.traces[0].sightings);
     Verdict::of([&book])
 }
 
@@ -78,7 +78,7 @@ fn a_whole_ledger_is_clean() {
 
 #[test]
 fn a_dropped_event_is_lost() {
-    let verdict = judge(|diary| drop(diary.remove(4)));
+    let verdict = judge(|trace| drop(trace.remove(4)));
     assert!(!verdict.is_clean());
     assert_eq!(sums(&verdict), [8, 0, 0, 0, 0, 1]);
     assert!(verdict.problems[0].contains("number 4"), "{verdict:?}");
@@ -86,43 +86,43 @@ fn a_dropped_event_is_lost() {
 
 #[test]
 fn the_last_event_is_missed_too() {
-    assert_eq!(sums(&judge(|diary| drop(diary.pop()))), [8, 0, 0, 0, 0, 1]);
+    assert_eq!(sums(&judge(|trace| drop(trace.pop()))), [8, 0, 0, 0, 0, 1]);
 }
 
 #[test]
 fn an_event_twice_is_a_duplicate() {
-    assert_eq!(sums(&judge(|diary| diary.insert(5, event(4)))), [9, 0, 0, 1, 0, 0]);
-    // Also after coming back, where the client named the place after it.
-    let verdict = judge(|diary| drop(diary.splice(5..5, [connecting(4, 4), event(4)])));
+    assert_eq!(sums(&judge(|trace| trace.insert(5, event(4)))), [9, 0, 0, 1, 0, 0]);
+    // Also after a reconnect, where the client named the place after it.
+    let verdict = judge(|trace| drop(trace.splice(5..5, [connecting(4, 4), event(4)])));
     assert_eq!(sums(&verdict), [9, 0, 0, 1, 0, 0]);
 }
 
 #[test]
-fn who_asks_for_the_past_gets_it_again() {
-    let verdict = judge(|diary| drop(diary.splice(5..5, [connecting(4, 2), event(3), event(4)])));
+fn client_that_asks_for_the_past_gets_it_again() {
+    let verdict = judge(|trace| drop(trace.splice(5..5, [connecting(4, 2), event(3), event(4)])));
     assert!(verdict.is_clean(), "{verdict:?}");
     assert_eq!(sums(&verdict), [9, 0, 0, 0, 0, 0]);
 }
 
 #[test]
 fn a_swapped_pair_is_disorder() {
-    let verdict = judge(|diary| diary.swap(4, 5));
+    let verdict = judge(|trace| trace.swap(4, 5));
     assert!(!verdict.is_clean());
     assert_eq!(verdict.durable.disorder, 1, "{verdict:?}");
 }
 
 #[test]
 fn an_event_at_another_place_than_was_acknowledged_is_disorder() {
-    let verdict = judge(|diary| {
-        diary[4] = event_at(4, EntryId(41, 0));
+    let verdict = judge(|trace| {
+        trace[4] = event_at(4, EntryId(41, 0));
     });
     assert_eq!(verdict.durable.disorder, 1, "{verdict:?}");
 }
 
 #[test]
 fn a_number_at_two_places_was_published_twice() {
-    let verdict = judge(|diary| {
-        diary.insert(5, event_at(4, EntryId(41, 0)));
+    let verdict = judge(|trace| {
+        trace.insert(5, event_at(4, EntryId(41, 0)));
     });
     assert_eq!(verdict.durable.duplicates + verdict.durable.disorder, 1, "{verdict:?}");
 }
@@ -130,7 +130,7 @@ fn a_number_at_two_places_was_published_twice() {
 #[test]
 fn a_reset_covers_its_span_and_no_more() {
     // The events 4, 5 and 6 are missing.
-    let with = |told: Sighting| sums(&judge(|diary| drop(diary.splice(4..7, [told]))));
+    let with = |told: Sighting| sums(&judge(|trace| drop(trace.splice(4..7, [told]))));
     assert_eq!(with(reset(6, 3, 6)), [6, 3, 0, 0, 0, 0]);
     assert_eq!(with(reset(6, 4, 6)), [6, 2, 0, 0, 0, 1]);
     assert_eq!(with(reset(6, 3, 5)), [6, 2, 0, 0, 0, 1]);
@@ -139,44 +139,45 @@ fn a_reset_covers_its_span_and_no_more() {
 
 #[test]
 fn a_reset_covers_nothing_that_was_published_after_it() {
-    let verdict = judge(|diary| drop(diary.splice(4..7, [reset(4, 3, 6)])));
+    let verdict = judge(|trace| drop(trace.splice(4..7, [reset(4, 3, 6)])));
     assert_eq!(sums(&verdict), [6, 1, 0, 0, 0, 2]);
 }
 
 #[test]
-fn what_began_before_the_first_hello_was_not_promised() {
-    let verdict = judge(|diary| {
-        diary.drain(1..4);
-        diary[0] = sighting(3, Seen::Hello { position: Some(id(3).into()) });
+fn publication_before_the_first_connected_event_is_not_promised() {
+    let verdict = judge(|trace| {
+        trace.drain(1..4);
+        trace[0] = sighting(3, Seen::Connected { position: Some(id(3).into()) });
     });
     assert!(verdict.is_clean(), "{verdict:?}");
-    // Whoever was never greeted proves nothing.
+    // A client that never connected proves nothing.
     assert!(!judge(Vec::clear).is_clean());
 }
 
 #[test]
 fn an_answer_that_ends_an_event_source_is_a_problem() {
-    assert!(!judge(|diary| diary.push(sighting(9, Seen::GaveUp("503".to_owned())))).is_clean());
+    assert!(!judge(|trace| trace.push(sighting(9, Seen::GaveUp("503".to_owned())))).is_clean());
 }
 
 #[test]
-fn what_may_be_there_may_come_or_not() {
+fn uncertain_event_may_arrive_or_not() {
     for come in [true, false] {
         let mut book = whole();
         book.attempts[3].outcome = Outcome::Unknown;
         if !come {
-            book.diaries[0].sightings.remove(4);
+            book.traces[0].sightings.remove(4);
         }
         assert!(Verdict::of([&book]).is_clean());
     }
 }
 
-/// The server lost the events 4 to 6 at the moment 6; the new one gave 7 to 9 ids from its own clock.
-fn rolled_back(ids_after: [EntryId; 3]) -> Book {
+/// The server lost the events 4 to 6 at the moment 6; the new one gave 7 to 9 ids from its own
+/// clock.
+fn rolled_back(ids_after: [EntryId; 3]) -> Records {
     let mut book = whole();
     for (index, id) in (6..9).zip(ids_after) {
         book.attempts[index].outcome = Outcome::Acknowledged(id);
-        book.diaries[0].sightings[index + 1] = event_at(index as u64 + 1, id);
+        book.traces[0].sightings[index + 1] = event_at(index as u64 + 1, id);
     }
     let survivors: BTreeMap<_, _> = book
         .attempts
@@ -195,40 +196,40 @@ const CLOCK_AHEAD: [EntryId; 3] = [EntryId(70, 0), EntryId(80, 0), EntryId(90, 0
 const CLOCK_BEHIND: [EntryId; 3] = [EntryId(32, 0), EntryId(41, 0), EntryId(53, 0)];
 
 #[test]
-fn whoever_has_what_the_server_lost_must_be_told() {
+fn client_with_a_lost_event_needs_a_reset() {
     for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
         let mut book = rolled_back(ids);
         assert_eq!(Verdict::of([&book]).durable.lost, 3);
-        book.diaries[0].sightings.insert(7, reset(6, 6, 3));
+        book.traces[0].sightings.insert(7, reset(6, 6, 3));
         let verdict = Verdict::of([&book]);
         assert!(verdict.is_clean(), "{verdict:?}");
-        // Being told before the fact is not enough.
+        // A reset before the fact is not enough.
         let mut book = rolled_back(ids);
-        book.diaries[0].sightings.insert(3, reset(2, 2, 2));
+        book.traces[0].sightings.insert(3, reset(2, 2, 2));
         assert!(!Verdict::of([&book]).is_clean());
     }
 }
 
 #[test]
-fn what_the_server_lost_before_anyone_saw_it_is_rolled_back() {
+fn event_lost_before_any_delivery_is_rolled_back() {
     for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
         let mut book = rolled_back(ids);
-        book.diaries[0].sightings.drain(4..7);
+        book.traces[0].sightings.drain(4..7);
         assert_eq!(sums(&Verdict::of([&book])), [6, 0, 3, 0, 0, 0]);
     }
-    // But not what lies before something that the client has of the same history.
+    // But not the events before one that the client has of the same history.
     let mut book = rolled_back(CLOCK_AHEAD);
-    book.diaries[0].sightings.remove(4);
-    book.diaries[0].sightings.insert(6, reset(6, 6, 3));
+    book.traces[0].sightings.remove(4);
+    book.traces[0].sightings.insert(6, reset(6, 6, 3));
     assert_eq!(sums(&Verdict::of([&book])), [8, 0, 0, 0, 0, 1]);
 }
 
 #[test]
-fn events_of_the_new_history_are_covered_up_to_the_head_only() {
+fn reset_covers_events_up_to_its_head_only() {
     for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
-        // Away since 6, the client is told at the moment 8 that the log now ends with 8.
+        // Away since 6, the client gets a reset at the moment 8: the log now ends with 8.
         let mut book = rolled_back(ids);
-        let sightings = &mut book.diaries[0].sightings;
+        let sightings = &mut book.traces[0].sightings;
         sightings.drain(7..9);
         let reason = "rolled-back".to_owned();
         sightings
@@ -237,7 +238,7 @@ fn events_of_the_new_history_are_covered_up_to_the_head_only() {
         assert!(verdict.is_clean(), "{verdict:?}");
         assert_eq!(sums(&verdict), [7, 2, 0, 0, 0, 0]);
         // The 9th was published later.
-        book.diaries[0].sightings.pop();
+        book.traces[0].sightings.pop();
         assert_eq!(Verdict::of([&book]).durable.lost, 1);
     }
 }
@@ -246,6 +247,6 @@ fn events_of_the_new_history_are_covered_up_to_the_head_only() {
 fn without_evidence_of_a_rollback_nothing_is_excused_by_one() {
     let mut book = rolled_back(CLOCK_AHEAD);
     book.survivors = None;
-    book.diaries[0].sightings.drain(4..7);
+    book.traces[0].sightings.drain(4..7);
     assert_eq!(Verdict::of([&book]).durable.lost, 3);
 }

@@ -22,7 +22,7 @@ impl Backend {
         Self(client.get_connection().expect("a connection to the bus"))
     }
 
-    /// Publishes live events with these numbers at once, and answers when the first of them set out.
+    /// Publishes live events with these numbers at once, and returns the moment of the first.
     pub fn publish(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Instant {
         let mut pipe = redis::pipe();
         for number in numbers {
@@ -33,7 +33,7 @@ impl Backend {
         began
     }
 
-    /// Publishes durable events with these numbers, and answers their ids.
+    /// Publishes durable events with these numbers, and returns their ids.
     pub fn log(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Vec<String> {
         let mut pipe = redis::pipe();
         for number in numbers {
@@ -53,7 +53,7 @@ fn payload(number: u64) -> String {
     format!(r#"{{"number":{number},"padding":"{}"}}"#, "x".repeat(PADDING))
 }
 
-/// A backend that publishes an event now and then, until it is told to stop.
+/// A backend that publishes an event now and then, until it is stopped.
 #[derive(Debug, Default)]
 pub struct LoadPublisher {
     stopped: AtomicBool,
@@ -62,7 +62,8 @@ pub struct LoadPublisher {
 }
 
 impl LoadPublisher {
-    /// Publishes to a workspace, and once more when it was told to stop: so whoever is there by then gets an event.
+    /// Publishes to a workspace, and once more at the stop: so each client that is connected by
+    /// then gets an event.
     pub fn run(&self, broker: &Broker, workspace: &str, pause: Duration) {
         let mut backend = Backend::of(broker);
         for number in 0.. {
@@ -75,7 +76,7 @@ impl LoadPublisher {
         }
     }
 
-    /// Tells it to stop when the value goes out of scope, so that a test that fails does not wait for it.
+    /// Stops it when the value goes out of scope, so that a failed test does not wait for it.
     pub fn stop_on_drop(&self) -> StopOnDrop<'_> {
         StopOnDrop(&self.stopped)
     }

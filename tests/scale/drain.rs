@@ -4,28 +4,28 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::crowd::ScaleClients;
+use super::client::Sight;
+use super::clients::ScaleClients;
 use super::figures::{print, tenths, unevenness};
-use super::member::Sight;
 use super::patience::{PATIENCE, Patience};
 use super::support::Broker;
 
 /// Over which the ends are spread: `server.drain_seconds`.
 pub const WINDOW: Duration = Duration::from_secs(4);
 
-/// How much fuller a tenth of the window may be than the average. A machine that stands still for a while makes one fuller; ends
-/// that are not spread are all in one.
+/// How much fuller a tenth of the window may be than the average. A machine that freezes for a
+/// while makes one fuller; ends that are not spread are all in one.
 const UNEVENNESS_MAX: f64 = 4.0;
 
-/// Has a broker end: each stream of the crowd is told to come back, and its answer comes to its proper end; they end one after
-/// the other; and then the program does.
+/// Ends a broker. Each stream of the crowd gets a reconnect and a complete response. They end one
+/// after the other; then the program ends.
 pub async fn drain(writer: &str, broker: &mut Broker, crowd: &mut ScaleClients) {
     let clients = crowd.len();
     let mut told = std::collections::HashSet::new();
     let mut ends = Vec::new();
     let began = Instant::now();
     broker.signal(Signal::SIGTERM);
-    let patience = Patience::for_what("all streams have ended");
+    let patience = Patience::waiting_for("all streams have ended");
     while crowd.len() > 0 {
         crowd.turn(&patience, |seen| match seen.what {
             Sight::Reconnect => assert!(told.insert(seen.client), "client {} was told twice", seen.client),

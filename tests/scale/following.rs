@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::crowd::Seen;
-use super::member::Sight;
+use super::client::Sight;
+use super::clients::Seen;
 
 /// What some clients have seen of the events of a workspace, which are numbered.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Following {
         Self { next: vec![None; clients], events: 0, longest_gap: Duration::ZERO }
     }
 
-    /// One client that has had an event, and comes back for those behind it.
+    /// One client that has had an event, and resumes behind it.
     pub fn after(number: u64) -> Self {
         Self { next: vec![Some((number + 1, Instant::now()))], ..Self::of(1) }
     }
@@ -28,7 +28,7 @@ impl Following {
     /// Takes note. Fails the test when an event is missing, or repeated, or out of order.
     pub fn see(&mut self, Seen { client, what, at }: Seen) {
         match what {
-            Sight::Hello | Sight::Heartbeat => {}
+            Sight::Connected | Sight::Heartbeat => {}
             Sight::Event(number) => {
                 if let Some((next, before)) = self.next[client] {
                     assert_eq!(number, next, "client {client}");

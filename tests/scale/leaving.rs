@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::crowd::ScaleClients;
+use super::client::Leave;
+use super::clients::ScaleClients;
 use super::figures::print;
-use super::member::Leave;
 use super::patience::{PATIENCE, Patience};
 use super::support::{Broker, eventually};
 use super::{ALONE, drain, quiet};
@@ -14,17 +14,17 @@ const MANY: (usize, usize) = (15_000, 10_000);
 const FEWER: (usize, usize) = (3_000, 2_000);
 
 #[tokio::test]
-async fn of_15_000_idle_clients_5_000_that_leave_are_missed_at_once_and_the_others_are_drained() {
+async fn leaving_5_000_of_15_000_are_noticed_others_drained() {
     leave("handoff", MANY).await;
 }
 
 #[tokio::test]
-async fn of_3_000_idle_clients_1_000_that_leave_are_missed_by_the_http_server_and_the_others_are_drained() {
+async fn http_server_notices_leaving_clients_and_drains_the_others() {
     leave("body", FEWER).await;
 }
 
-/// Nothing is sent to those who leave, and nothing probes them before the patience of this test is over: they are missed because
-/// the kernel tells.
+/// Nothing is sent to the clients that leave, and nothing probes them within the patience of this
+/// test: the kernel reports them.
 async fn leave(writer: &str, (clients, stay): (usize, usize)) {
     let _alone = ALONE.lock().await;
     let options = quiet()
@@ -51,7 +51,7 @@ async fn leave(writer: &str, (clients, stay): (usize, usize)) {
         clients - stay,
         began.elapsed()
     ));
-    let patience = Patience::for_what("a moment has passed");
+    let patience = Patience::waiting_for("a moment has passed");
     let end = Instant::now() + Duration::from_millis(100);
     while Instant::now() < end {
         crowd.turn(&patience, |seen| panic!("something was sent: {seen:?}"));

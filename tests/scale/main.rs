@@ -1,13 +1,13 @@
-//! Tests with as many connections as a process may have, against the real program: what holds for ten clients must hold
-//! for ten thousand.
+//! Tests with as many connections as a process may have, against the real program: what holds for
+//! ten clients must hold for ten thousand.
 //!
-//! Each test takes the whole machine, so they run one after the other. What they assert are counts, and ratios of times
-//! within one run; no time has a bound that a slow machine would pass. What was measured goes to stderr past the test
-//! harness, a line for each test.
+//! Each test takes the whole machine, so they run one after the other. What they assert are counts,
+//! and ratios of times within one run; no time has a bound that a slow machine would pass. What was
+//! measured goes to stderr past the test harness, a line for each test.
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | [`crowd`], [`member`] | many clients on one thread, and what one of them has seen |
+//! | [`clients`], [`client`] | many clients on one thread, and what one of them has seen |
 //! | [`backend`] | publishes numbered events through the embedded bus |
 //! | [`following`] | whether each client of a crowd gets each event |
 //! | [`figures`], [`patience`] | percentiles and printing; how long to wait |
@@ -16,14 +16,14 @@
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod backend;
-mod crowd;
+mod client;
+mod clients;
 mod drain;
 mod fairness;
 mod figures;
 mod following;
 mod heartbeats;
 mod leaving;
-mod member;
 mod patience;
 mod replay;
 mod storm;
@@ -41,7 +41,7 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 /// The most clients of a test: the broker and the test may each have 20,000 files open.
 const CLIENTS_MAX: usize = 18_000;
 
-/// A broker that lets everybody in and sends nothing by itself.
+/// A broker that accepts every client and sends nothing by itself.
 fn quiet() -> BrokerOptions {
     BrokerOptions::embedded()
         .set("limits.connections", CLIENTS_MAX + 500)

@@ -14,7 +14,7 @@ pub struct Patience {
 
 impl Patience {
     /// From now on, for what is awaited.
-    pub fn for_what(what: &'static str) -> Self {
+    pub fn waiting_for(what: &'static str) -> Self {
         Self { what, until: Instant::now() + PATIENCE }
     }
 

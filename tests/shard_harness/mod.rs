@@ -1,5 +1,6 @@
-//! A hub and one shard of the engine on the thread of whoever has them: the shard works only when it is told to, so that what
-//! an event costs can be counted exactly, and timed without the waking of threads. The budgets and the benches share it.
+//! A hub and one shard of the engine on the thread of the caller. The shard works only when it is
+//! stepped. So the cost of an event can be counted exactly, and measured without waking threads.
+//! The budgets and the benches share it.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{TcpListener, TcpStream};
@@ -127,7 +128,7 @@ impl ShardHarness {
         }
     }
 
-    /// Lets the shard work until every client had its hello.
+    /// Steps the shard until every client has its `connected` event.
     pub(crate) fn greet(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         let mut buffer = vec![0; 4096];
@@ -154,7 +155,7 @@ impl ShardHarness {
         messages.into_iter().for_each(|message| self.hub.message(workspace, message));
     }
 
-    /// Lets the shard work until so many events more were written to sockets, and it waits for the next.
+    /// Steps the shard until every client has its `connected` event.
     pub(crate) fn deliver(&mut self, deliveries: u64) {
         let (wanted, deadline) = (self.deliveries() + deliveries, Instant::now() + DEADLINE);
         while self.deliveries() < wanted {
@@ -168,7 +169,7 @@ impl ShardHarness {
         self.streams.metrics.deliveries.get()
     }
 
-    /// Takes what has come out of the clients' sockets, so that they always have room.
+    /// Takes the bytes out of the clients' sockets, so that these are never full.
     pub(crate) fn drain(&mut self) {
         let mut buffer = [0; 16 * 1024];
         for reader in &mut self.readers {

@@ -7,7 +7,8 @@ use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually, e
 
 const WORKSPACE: &str = "demo";
 
-/// The page keeps all that its `EventSource` tells it, in order. It is opened with the stream's URL behind `#`.
+/// The page keeps everything that its `EventSource` reports, in order. Its address has the URL of
+/// the stream behind `#`.
 const PAGE: &str = r#"<!doctype html>
 <meta charset="utf-8">
 <title>Events</title>
@@ -50,7 +51,7 @@ impl Page {
         self.browser.run("return source.readyState").await.as_u64().unwrap()
     }
 
-    /// Waits for something at or behind a place in what was seen; answers the place behind it, and the thing.
+    /// Waits for a record at or behind a place; returns the place behind it, and the record.
     async fn wait_for(&self, from: usize, what: &str, wanted: impl Fn(&Value) -> bool) -> (usize, Value) {
         eventually_some(what, DEADLINE, async || {
             let seen = self.seen().await;
@@ -60,9 +61,9 @@ impl Page {
         .await
     }
 
-    async fn wait_for_hello(&self, from: usize) -> usize {
-        let is_hello = |seen: &Value| seen["kind"] == "message" && data(seen)["type"] == "connected";
-        self.wait_for(from, "the hello in onmessage", is_hello).await.0
+    async fn wait_for_connected(&self, from: usize) -> usize {
+        let is_connected = |seen: &Value| seen["kind"] == "message" && data(seen)["type"] == "connected";
+        self.wait_for(from, "the hello in onmessage", is_connected).await.0
     }
 }
 
@@ -77,7 +78,7 @@ async fn a_page_of_another_origin_receives_events() {
     let broker = Broker::start_ready(options).await;
 
     page.open(&broker, "").await;
-    let place = page.wait_for_hello(0).await;
+    let place = page.wait_for_connected(0).await;
     let payload = "{\"type\":\"CHANNEL_UPDATED\",\n\"channel\":{\"id\":\"c1\",\"name\":\"größer & älter\"}}";
     let id = broker.publish(WORKSPACE, payload).await;
     let (_, event) = page.wait_for(place, "the event in onmessage", |seen| seen["kind"] == "message").await;
@@ -86,20 +87,20 @@ async fn a_page_of_another_origin_receives_events() {
 
     page.open(&broker, "?named=1").await;
     page.browser.run("location.reload()").await;
-    let place = page.wait_for_hello(0).await;
+    let place = page.wait_for_connected(0).await;
     broker.publish(WORKSPACE, payload).await;
     let (_, event) = page.wait_for(place, "the named event", |seen| seen["kind"] == "CHANNEL_UPDATED").await;
     assert_eq!(event["data"], payload);
 }
 
 #[tokio::test]
-async fn no_event_of_an_application_fires_the_handlers_of_a_page_s_connection() {
+async fn no_event_fires_the_connection_handlers_of_a_page() {
     let page = Page::prepare().await;
     let options =
         BrokerOptions::embedded().set("cors.origins", page.server.origin()).set("sse.named", "true");
     let broker = Broker::start_ready(options).await;
     page.open(&broker, "").await;
-    let place = page.wait_for_hello(0).await;
+    let place = page.wait_for_connected(0).await;
     for kind in ["open", "error", "message", "CHANNEL_UPDATED"] {
         broker.publish(WORKSPACE, &format!(r#"{{"type":"{kind}"}}"#)).await;
     }
@@ -109,7 +110,7 @@ async fn no_event_of_an_application_fires_the_handlers_of_a_page_s_connection() 
 }
 
 #[tokio::test]
-async fn a_page_of_an_origin_that_is_not_listed_is_kept_out() {
+async fn page_of_an_unlisted_origin_is_rejected() {
     let page = Page::prepare().await;
     let options = BrokerOptions::embedded().set("cors.origins", "https://app.example.com");
     let broker = Broker::start_ready(options).await;
@@ -120,7 +121,7 @@ async fn a_page_of_an_origin_that_is_not_listed_is_kept_out() {
 }
 
 #[tokio::test]
-async fn a_page_survives_a_restart_of_the_broker_and_is_told_what_it_may_have_missed() {
+async fn page_survives_a_restart_and_gets_a_reset() {
     let page = Page::prepare().await;
     let redis = RedisServer::start().await;
     let options =
@@ -129,7 +130,7 @@ async fn a_page_survives_a_restart_of_the_broker_and_is_told_what_it_may_have_mi
     let channel = format!("workspace:{WORKSPACE}");
 
     page.open(&broker, "").await;
-    let place = page.wait_for_hello(0).await;
+    let place = page.wait_for_connected(0).await;
     redis.publish(&channel, "before").await;
     let (place, _) = page.wait_for(place, "a live event", |seen| seen["data"] == "before").await;
 
@@ -142,7 +143,7 @@ async fn a_page_survives_a_restart_of_the_broker_and_is_told_what_it_may_have_mi
     let is_reset = |seen: &Value| seen["kind"] == "tidings.reset";
     let (_, reset) = page.wait_for(place, "the reset", is_reset).await;
     assert!(data(&reset)["reason"].is_string(), "{reset}");
-    let place = page.wait_for_hello(place).await;
+    let place = page.wait_for_connected(place).await;
     redis.publish(&channel, "after").await;
     page.wait_for(place, "an event of the new broker", |seen| seen["data"] == "after").await;
     let missed = page.seen().await.iter().any(|seen| seen["data"] == "missed");
@@ -150,7 +151,7 @@ async fn a_page_survives_a_restart_of_the_broker_and_is_told_what_it_may_have_mi
 }
 
 #[tokio::test]
-async fn a_page_survives_what_passes_and_gives_up_when_it_is_sent_away() {
+async fn page_survives_outages_and_gives_up_after_a_final_rejection() {
     let page = Page::prepare().await;
     let redis = RedisServer::start().await;
     let options = BrokerOptions::redis(&redis)
@@ -165,7 +166,7 @@ async fn a_page_survives_what_passes_and_gives_up_when_it_is_sent_away() {
     let (place, refusal) = page.wait_for(0, "the refusal", is_reconnect).await;
     assert_eq!(data(&refusal)["reason"], "overloaded");
     drop(first);
-    let place = page.wait_for_hello(place).await;
+    let place = page.wait_for_connected(place).await;
 
     let order = r#"{"disconnect":{"workspace":"demo","for":60}}"#;
     assert_eq!(redis.publish("tidings:control", order).await, 1);

@@ -247,6 +247,109 @@ fn every_direct_dependency_has_a_reason() {
     assert_eq!(named("workspace.dependencies"), shared, "what the workspace names and what its crates use");
 }
 
+/// The keys of a table of a manifest.
+fn table(manifest: &str, name: &str) -> Vec<String> {
+    let Some((_, rest)) = manifest.split_once(&format!("\n[{name}]\n")) else { return Vec::new() };
+    let lines = rest.lines().take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| Some(line.split_once(['.', '='])?.0.trim().to_owned())).collect()
+}
+
+/// Whether a source names a crate: in a path, or as a whole word in an import.
+fn names_crate(source: &str, package: &str) -> bool {
+    let name = package.replace('-', "_");
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    source.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
+        line.match_indices(&name).any(|(start, _)| {
+            let (before, behind) = (&line[..start], &line[start + name.len()..]);
+            !before.ends_with(is_part)
+                && !before.ends_with('.')
+                && (behind.starts_with("::")
+                    || line.trim_start().starts_with("use ") && !behind.starts_with(is_part))
+        })
+    })
+}
+
+#[test]
+fn every_dependency_of_a_crate_is_used_by_it() {
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let (mut unused, mut checked) = (Vec::new(), 0);
+    for folder in crates.chain([root().to_owned()]) {
+        let manifest = text(&folder.join("Cargo.toml"));
+        let sources = |names: &[&str]| -> String {
+            let folders = names.iter().map(|name| folder.join(name)).filter(|path| path.exists());
+            folders.flat_map(|path| files(&path, ".rs")).map(|path| text(&path)).collect()
+        };
+        let program = sources(&["src"]);
+        let tests = sources(&["src", "tests", "benches"]);
+        for (name, source) in [("dependencies", &program), ("dev-dependencies", &tests)] {
+            for package in table(&manifest, name) {
+                checked += 1;
+                if !names_crate(source, &package) {
+                    unused.push(format!("{}: {package} in [{name}]", folder.display()));
+                }
+            }
+        }
+    }
+    assert!(unused.is_empty(), "no source names these crates: {unused:#?}");
+    assert!(checked > 100, "only {checked} dependencies were found");
+}
+
+#[test]
+fn names_of_crates_are_found_in_paths_and_imports() {
+    for used in ["use a_b::C;", "use a_b as c;", "    a_b::c()", "#[a_b::main]", "use {a_b, c};"] {
+        assert!(names_crate(used, "a-b"), "{used}");
+    }
+    for unused in ["use c::a_bc;", "// a_b::c()", "let a_b = 1;", "c.a_b::<D>()", "use ca_b::D;", "a_bc::d()"]
+    {
+        assert!(!names_crate(unused, "a-b"), "{unused}");
+    }
+}
+
+#[test]
+fn every_version_in_the_changelog_has_a_date() {
+    let changelog = read("CHANGELOG.md");
+    let mut headings = changelog.lines().filter_map(|line| line.strip_prefix("## "));
+    assert_eq!(headings.next(), Some("[Unreleased]"), "the newest changes are at the top");
+    let dated = |heading: &str| {
+        let (version, date) = heading.strip_prefix('[')?.split_once("] - ")?;
+        let numbers = version.split('.').filter(|number| number.parse::<u32>().is_ok()).count();
+        let (date, _) = date.split_once(' ').unwrap_or((date, ""));
+        (numbers == 3 && date.parse::<jiff::civil::Date>().is_ok()).then_some(())
+    };
+    let undated: Vec<_> = headings.filter(|heading| dated(heading).is_none()).collect();
+    assert!(undated.is_empty(), "not `[1.2.3] - 2026-12-31`: {undated:?}");
+    assert!(dated("[0.1.0] - 2026-12-01 [YANKED]").is_some() && dated("[0.1.0] - soon").is_none());
+    assert!(dated("0.1.0 - 2026-12-01").is_none() && dated("[0.1.0]").is_none());
+}
+
+#[test]
+fn contributing_lists_every_script_and_recipe() {
+    let contributing = read("CONTRIBUTING.md");
+    let commands = column(section(&contributing, "## Build and test"), 0);
+    let listed = |path: &str| commands.iter().any(|command| command.split(' ').any(|word| word == path));
+    // These run as a part of other scripts.
+    let parts = ["scripts/install-packages", "scripts/install-test-clients", "scripts/publish.lua"];
+    let scripts = fs::read_dir(root().join("scripts")).unwrap().map(|entry| entry.unwrap().path());
+    for path in scripts.filter(|path| path.is_file()) {
+        let name = format!("scripts/{}", path.file_name().unwrap().to_string_lossy());
+        assert!(listed(&name) || parts.contains(&name.as_str()), "{name} is not in CONTRIBUTING.md");
+    }
+
+    let recipes = read("justfile");
+    let mut checked = 0;
+    for body in
+        recipes.lines().filter_map(|line| line.strip_prefix("    ")).filter(|body| !body.starts_with('@'))
+    {
+        let command = body.split(" {{").next().unwrap().trim_end_matches(" --");
+        assert!(
+            commands.iter().any(|known| known.starts_with(command)),
+            "`{command}` is not in CONTRIBUTING.md"
+        );
+        checked += 1;
+    }
+    assert!(checked > 10, "only {checked} recipes were found");
+}
+
 #[test]
 fn every_metric_is_explained() {
     let metrics = Metrics::new();

@@ -1,4 +1,4 @@
-//! The routes that the guides on cookies show, as they stand there, in apps with real sessions.
+//! The routes of the guides on cookies, unchanged, in apps with real sessions.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,7 +28,8 @@ const SLOW: Duration = Duration::from_secs(60);
 /// The guide on cookies, and the pages with its routes.
 const PAGES: [&str; 3] = ["cookies-of-your-app", "route-in-node", "route-in-python-and-rails"];
 
-/// The names of all blocks of these pages that are run: the first line of each, without its comment sign.
+/// The names of all blocks of these pages that are run: the first line of each, without its comment
+/// sign.
 const BLOCKS: [&str; 14] = [
     "tidings.toml",
     "tidings.js",
@@ -90,10 +91,10 @@ async fn start(name: &str, program: impl Into<PathBuf>, script: PathBuf) -> (Pro
     (program, ([127, 0, 0, 1], port).into())
 }
 
-/// What a proxy tells an app behind it.
+/// The headers of a proxy for an app behind it.
 const HTTPS: [(&str, &str); 2] = [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "app.example")];
 
-/// The cookies that an answer sets, as a client sends them back.
+/// The cookies of a response, as a client returns them.
 fn cookies(answer: &Response) -> String {
     let set = answer.headers.get_all("set-cookie").iter();
     let pairs: Vec<_> = set.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap()).collect();
@@ -101,7 +102,7 @@ fn cookies(answer: &Response) -> String {
     pairs.join("; ")
 }
 
-/// Signs a user in over https, and answers the cookie of the session.
+/// Signs a user in over https, and returns the cookie of the session.
 async fn cookie(app: SocketAddr, user: &str) -> String {
     cookies(&request(app, "GET", &format!("/login/{user}"), &HTTPS, "").await)
 }
@@ -119,7 +120,7 @@ impl Client {
         Self { auth: ForwardAuth::new(&config, ForwardMetrics::default()).unwrap(), cookie }
     }
 
-    /// The user that is let in.
+    /// The authenticated user.
     async fn ask(&self, action: Action, workspace: &str) -> Result<String, (DenialKind, DenialReason)> {
         let mut headers = HeaderMap::new();
         if let Some(cookie) = &self.cookie {
@@ -134,7 +135,7 @@ impl Client {
     }
 }
 
-/// What every app has to answer: u1 owns two workspaces, u2 reads them.
+/// The rules of every app: u1 owns two workspaces, u2 reads them.
 async fn check(app: SocketAddr, owner: &str, reader: &str) {
     check_with(app, owner, reader, cookie).await;
 }
@@ -248,7 +249,7 @@ impl Next {
         for (file, block) in own {
             write(&directory.file(file), &code(block));
         }
-        // What stands beside the app is found before what is above it.
+        // A folder beside the app is found before one above it.
         fs::create_dir(directory.file("node_modules")).unwrap();
         let libraries = installed("node/node_modules");
         std::os::unix::fs::symlink(libraries.join(library), directory.file("node_modules/next-auth"))
@@ -309,7 +310,7 @@ async fn the_route_for_auth_js() {
         let _program = next.start(&[secret, trust]).await;
         check_with(app, "u1", "u2", sign_in_by_form).await;
     }
-    // With neither, everybody gets 401.
+    // With neither, every client gets 401.
     let program = next.start(&[secret, ("AUTH_TRUST_HOST", "true")]).await;
     let cookie = sign_in_by_form(app, "u1").await;
     drop(program);
@@ -328,10 +329,10 @@ async fn the_route_for_next_auth_4() {
     check_with(next.port.address(), "u1", "u2", sign_in_by_form).await;
 }
 
-/// The whole way: a client over https, `deploy/nginx-host.conf`, a broker with the page's settings, and an app that
-/// redirects to https.
+/// The whole way: a client over https, `deploy/nginx-host.conf`, a broker with the page's settings,
+/// and an app that redirects to https.
 #[tokio::test]
-async fn an_app_hears_of_https_only_by_a_trusted_proxy() {
+async fn app_gets_https_from_a_trusted_proxy_only() {
     let directory = Directory::new();
     let (_program, app) = django(&directory).await;
     let page = code("tidings.toml").replace("127.0.0.1:3000", &app.to_string());

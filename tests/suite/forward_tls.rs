@@ -23,7 +23,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::support::DEADLINE;
 use crate::support::tls::Certificates;
 
-/// The port of the app, for the run of the test in a process of its own, which trusts the authority in `SSL_CERT_FILE`.
+/// The port of the app, for the run of the test in a process of its own, which trusts the authority
+/// in `SSL_CERT_FILE`.
 const TRUSTING: &str = "TIDINGS_TEST_FORWARD_TLS_PORT";
 
 async fn ask(port: u16) -> Result<Decision, Denial> {
@@ -34,7 +35,7 @@ async fn ask(port: u16) -> Result<Decision, Denial> {
     auth.ask(&WorkspaceId::parse("acme").unwrap(), Action::Subscribe, &asking).await
 }
 
-/// An app that lets everybody in, with a certificate. Serves until it is dropped.
+/// An app that accepts every client, with a certificate. Serves until it is dropped.
 async fn serve(listener: TcpListener, certificates: &Certificates) {
     let chain = CertificateDer::from_pem_file(&certificates.certificate).unwrap();
     let key = PrivateKeyDer::from_pem_file(&certificates.key).unwrap();
@@ -59,7 +60,7 @@ async fn serve(listener: TcpListener, certificates: &Certificates) {
 }
 
 #[tokio::test]
-async fn an_app_is_believed_only_with_a_certificate_that_is_trusted() {
+async fn app_needs_a_trusted_certificate() {
     if let Ok(port) = std::env::var(TRUSTING) {
         ask(port.parse().unwrap()).await.unwrap();
         return;
@@ -71,7 +72,7 @@ async fn an_app_is_believed_only_with_a_certificate_that_is_trusted() {
         let denial = ask(address.port()).await.unwrap_err();
         assert_eq!((denial.kind, denial.reason), (DenialKind::Passing, DenialReason::AppUnavailable));
         let mut itself = Command::new(std::env::current_exe().unwrap());
-        itself.args(["--exact", "forward_tls::an_app_is_believed_only_with_a_certificate_that_is_trusted"]);
+        itself.args(["--exact", "forward_tls::app_needs_a_trusted_certificate"]);
         itself.env(TRUSTING, address.port().to_string()).env("SSL_CERT_FILE", &certificates.authority);
         let output = timeout(DEADLINE, itself.kill_on_drop(true).output()).await.expect("an end").unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::chaos::{ChaosProxy, Flow, Toward};
 use crate::support::{Connect, DEADLINE, End, EventSource, RedisOptions, RedisServer, SseClient};
 
-/// Answers one connection after the other with the given bytes, and hands out the requests' heads.
+/// Sends the given bytes to one connection after the other, and returns the heads of the requests.
 async fn canned(answers: Vec<&'static str>) -> (std::net::SocketAddr, tokio::task::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -34,13 +34,13 @@ async fn head(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_client_tells_a_clean_end_from_a_cut() {
+async fn client_distinguishes_a_clean_end_from_a_cut() {
     const HEAD: &str =
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let ends = [
         ("9\r\ndata: a\n\n\r\n0\r\n\r\n", End::Clean),
         ("8\r\ndata: a\n\r\n0\r\n\r\n", End::WithinEvent),
-        ("9\r\ndata: a\n\n\r\n", End::Cut("the connection ended".to_owned())),
+        ("9\r\ndata: a\n\n\r\n", End::Aborted("the connection ended".to_owned())),
     ];
     for (body, expected) in ends {
         let (address, _task) = canned(vec![Box::leak(format!("{HEAD}{body}").into_boxed_str())]).await;
@@ -51,7 +51,7 @@ async fn a_client_tells_a_clean_end_from_a_cut() {
 }
 
 #[tokio::test]
-async fn an_event_source_comes_back_with_its_position_until_it_is_told_not_to() {
+async fn event_source_reconnects_with_its_position_until_a_final_rejection() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n";
     let first =
         Box::leak(format!("{HEAD}retry: 10\nid: 7-0\ndata: a\n\nid: 8-0\ndata\n\nid: 9").into_boxed_str());
@@ -80,7 +80,7 @@ async fn a_block_without_data_fails_the_test_that_waits() {
 
 #[tokio::test]
 #[should_panic(expected = r#"a block without data: ["retry: 10"]"#)]
-async fn a_block_without_data_fails_the_test_that_has_looked_away() {
+async fn block_without_data_fails_a_test_that_skipped_it() {
     let (address, _task) = canned(vec![FAULTY]).await;
     let client = SseClient::connect(address, "demo", Connect::default()).await;
     crate::support::eventually("it has come", DEADLINE, async || client.end().is_some()).await;
@@ -88,7 +88,7 @@ async fn a_block_without_data_fails_the_test_that_has_looked_away() {
 
 #[tokio::test]
 #[should_panic(expected = r#"a block without data: ["retry: 10"]"#)]
-async fn a_block_without_data_fails_the_test_of_an_event_source() {
+async fn block_without_data_fails_a_test_of_event_source() {
     let (address, _task) = canned(vec![FAULTY]).await;
     EventSource::open(address, "demo", Connect::default())
         .wait_for(DEADLINE, |event| event.data == "b")
@@ -140,7 +140,7 @@ async fn echo_behind_a_proxy() -> (ChaosProxy, TcpStream) {
     (proxy, stream)
 }
 
-/// Sends a text and answers what comes back within a while; `None` where the connection ended.
+/// Sends a text and returns its echo within a while; `None` if the connection ended.
 async fn echoed(stream: &mut TcpStream, text: &str) -> Option<String> {
     stream.write_all(text.as_bytes()).await.ok()?;
     let mut buffer = [0; 100];
@@ -163,7 +163,7 @@ async fn a_chaos_proxy_delays_and_keeps_the_order() {
 }
 
 #[tokio::test]
-async fn a_chaos_proxy_swallows_a_direction_and_ends_what_lost_something() {
+async fn chaos_proxy_swallows_a_direction_and_ends_its_connections() {
     for toward in [Toward::Server, Toward::Client] {
         let (proxy, mut stream) = echo_behind_a_proxy().await;
         proxy.set_open(toward, Flow::Swallow);
@@ -181,10 +181,10 @@ async fn a_chaos_proxy_swallows_a_direction_and_ends_what_lost_something() {
 }
 
 #[tokio::test]
-async fn a_chaos_proxy_cuts_and_loses_the_tail() {
+async fn chaos_proxy_closes_and_loses_the_tail() {
     let (proxy, mut stream) = echo_behind_a_proxy().await;
     let (cut, answer) =
-        tokio::join!(proxy.cut_losing_tail(Duration::from_millis(100)), echoed(&mut stream, "lost"));
+        tokio::join!(proxy.close_losing_tail(Duration::from_millis(100)), echoed(&mut stream, "lost"));
     assert_eq!((cut, answer), ((), None));
     assert_eq!(proxy.connections(), 0);
 }

@@ -1,7 +1,7 @@
 //! Integration tests: the real `tidings` program, real servers and real clients around it.
 //!
-//! All tests share this binary and run side by side, so each takes its own ports, directories and workspaces from
-//! [`support`] and waits for conditions with a deadline.
+//! All tests share this binary and run side by side. So each takes its own ports, directories and
+//! workspaces from [`support`], and waits for conditions with a deadline.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]

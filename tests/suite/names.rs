@@ -73,7 +73,8 @@ const REPLACED: &[&str] = &[
     "Word",
 ];
 
-/// A type that shares its name with another one says so in its doc comment by these words, with the reason.
+/// A type that shares its name with another one says so in its doc comment by these words, with the
+/// reason.
 const SHARES: &str = "shares its name with";
 
 /// The sources of the program, without its tests.
@@ -147,4 +148,95 @@ fn types_are_found_with_their_comments() {
     let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["A", "C"]);
     assert!(found[0].1.contains(SHARES) && found[1].1.is_empty(), "{found:?}");
+}
+
+/// Words that no name of a test has. `docs/glossary.md` has the words instead.
+const REPLACED_IN_TESTS: &[&str] = &[
+    "anew",
+    "anybody",
+    "anyone",
+    "desk",
+    "ear",
+    "everybody",
+    "everyone",
+    "hear",
+    "hears",
+    "newcomer",
+    "newcomers",
+    "nobody",
+    "room",
+    "seat",
+    "somebody",
+    "stands",
+    "stranger",
+    "strangers",
+    "tell",
+    "tells",
+    "told",
+    "what",
+    "whatever",
+    "who",
+    "whoever",
+    "whom",
+    "whose",
+];
+
+const WORDS_MAX: usize = 10;
+
+/// The names of the functions that have an attribute of a test, and of those that a macro makes
+/// one.
+fn tests(source: &str) -> Vec<String> {
+    let (mut found, mut is_test) = (Vec::new(), false);
+    for line in source.lines().map(str::trim) {
+        let name = |rest: &str| rest.split(['(', '<']).next().unwrap().to_owned();
+        if line.ends_with("test]") || line.contains("::test(") {
+            is_test = true;
+        } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| !line.starts_with("//")) {
+            // Tests that run on several buses, proxies or servers have one argument that says
+            // which.
+            if std::mem::take(&mut is_test) || rest.contains("(bus: Bus)") || rest.contains("(kind: Kind)") {
+                found.push(name(rest));
+            }
+        }
+    }
+    found
+}
+
+/// The problem of a name, if it has one.
+fn problem(name: &str) -> Option<String> {
+    let words: Vec<_> = name.split('_').collect();
+    if words.len() > WORDS_MAX {
+        return Some(format!("{name}: {} words, at most {WORDS_MAX}", words.len()));
+    }
+    let word = words.iter().find(|word| REPLACED_IN_TESTS.contains(word))?;
+    Some(format!("{name}: `{word}`"))
+}
+
+#[test]
+fn test_names_are_short_and_in_words_of_the_glossary() {
+    let (mut problems, mut count) = (Vec::new(), 0);
+    let mut folders: Vec<_> = ["tests", "src/cli", "src/config", "src/telemetry"].map(PathBuf::from).to_vec();
+    folders.push("crates/bench".into());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(repository().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let names = tests(&fs::read_to_string(&path).unwrap());
+                count += names.len();
+                problems.extend(names.iter().filter_map(|name| problem(name)));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+    assert!(count > 500, "{count} tests are too few to be all");
+}
+
+#[test]
+fn names_of_tests_are_found() {
+    let source = "#[test]\n#[ignore]\nfn a() {}\nfn b() {}\n#[tokio::test]\nasync fn c() {}\nasync fn d(bus: Bus) {}\n";
+    assert_eq!(tests(source), ["a", "c", "d"]);
+    assert_eq!(problem("private_event_reaches_only_its_users"), None);
+    assert!(problem("a_stream_is_told").is_some() && problem("a_b_c_d_e_f_g_h_i_j_k").is_some());
 }

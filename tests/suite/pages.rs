@@ -64,7 +64,8 @@ impl Page {
                 ("events.js", "SILENCE_MS = 40_000", "SILENCE_MS = 4_000".to_owned()),
                 ("vite.config.js", "http://127.0.0.1:8080", format!("http://{}", broker.address())),
                 ("native.js", "SILENCE_MS = 40_000", "SILENCE_MS = 4_000".to_owned()),
-                // The entry of this package is CommonJS around a module, which React Native's bundler joins and Vite does not.
+                // The entry of this package is CommonJS around a module, which React Native's
+                // bundler joins and Vite does not.
                 ("native.js", "'react-native-sse'", "'react-native-sse/src/EventSource.js'".to_owned()),
                 ("vite.config.js", "3000", "200".to_owned()),
             ] {
@@ -208,7 +209,7 @@ async fn event_source_polyfill_comes_back_to_a_restarted_node() {
 }
 
 #[tokio::test]
-async fn react_native_sse_comes_back_after_an_end_and_a_break() {
+async fn react_native_sse_reconnects_after_an_end_and_a_break() {
     let mut page = Page::prepare().await;
     page.open("native").await;
     page.broker.publish("demo", "before").await;

@@ -1,23 +1,24 @@
-//! Nodes of another version and of this one, side by side over one Redis: nothing is lost untold while they are exchanged.
+//! Nodes of another version and of this one, side by side over one Redis. No event is lost without
+//! a reset while nodes are exchanged.
 //!
-//! The other program is at the path in `TIDINGS_OTHER_PROGRAM`. `scripts/mixed-versions` builds one and runs this. There is
-//! nothing to test against without it, which is why this program has a `main` of its own: it says that nothing ran, and
-//! lists no test that did not.
+//! The other program is at the path in `TIDINGS_OTHER_PROGRAM`. `scripts/mixed-versions` builds one
+//! and runs this. Without it there is nothing to compare. So this program has its own `main`: it
+//! reports that nothing ran, and lists no test that did not.
 
 #![expect(clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
 #![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 #![allow(dead_code, reason = "the ledger and the harness offer more than this binary needs")]
 
-#[path = "../ledger/book.rs"]
-mod book;
+#[path = "../ledger/client.rs"]
+mod client;
 #[path = "../ledger/facts.rs"]
 mod facts;
-#[path = "../ledger/listener.rs"]
-mod listener;
 #[path = "../ledger/publisher.rs"]
 mod publisher;
-#[path = "../ledger/scene.rs"]
-mod scene;
+#[path = "../ledger/records.rs"]
+mod records;
+#[path = "../ledger/setup.rs"]
+mod setup;
 #[path = "../suite/support/mod.rs"]
 #[allow(unused_macros, reason = "the harness offers more than this binary needs")]
 mod support;
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use publisher::{LiveShare, Settings, Way};
-use scene::{Clients, Mixed, Scene, Setting};
+use setup::{Clients, Mixed, Setting, Setup};
 use support::{BrokerOptions, RedisServer};
 
 const VARIABLE: &str = "TIDINGS_OTHER_PROGRAM";
@@ -60,8 +61,9 @@ fn main() {
     println!("test {TEST} ... ok");
 }
 
-/// Durable workspaces whose clients hop over nodes of both versions, beside a mixed one with a client on the node of this
-/// version that stays: an older node need not know how to tell of live events that it did not hear.
+/// Durable workspaces with clients that hop over nodes of both versions. A mixed workspace has a
+/// client on a node of this version: an older node need not report live events that it did not
+/// receive.
 fn setting() -> Setting {
     let publisher = |live| Settings { pace: Duration::from_millis(40), ..Settings::mixed(&Way::ALL, live) };
     let durable = Mixed {
@@ -95,15 +97,15 @@ async fn exchange_nodes(other: &Path) {
     // The first node of each version stays.
     let programs = [None, Some(other), Some(other), Some(other)];
     let nodes = programs.iter().map(|program| options(*program)).collect();
-    let mut scene = Scene::open_with("nodes of two versions", setting(), nodes, &redis.url()).await;
+    let mut setup = Setup::open_with("nodes of two versions", setting(), nodes, &redis.url()).await;
     // Forward, and back again.
     for (node, program) in [(2, None), (3, None), (2, Some(other)), (3, Some(other)), (2, None)] {
-        scene.more(20).await;
-        assert_eq!(scene.brokers[node].terminate(END).await, Some(0));
-        scene.brokers[node].set_program(program);
-        scene.brokers[node].restart().await;
-        scene.brokers[node].ready().await;
+        setup.more(20).await;
+        assert_eq!(setup.brokers[node].terminate(END).await, Some(0));
+        setup.brokers[node].set_program(program);
+        setup.brokers[node].restart().await;
+        setup.brokers[node].ready().await;
     }
-    scene.more(30).await;
-    scene.close().await;
+    setup.more(30).await;
+    setup.close().await;
 }

@@ -1,4 +1,5 @@
-//! Reading an HTTP/1.1 answer as it comes: its head, and its body out of the chunks (RFC 9112 section 7.1) it is sent in.
+//! Reads an HTTP/1.1 response as it arrives: its head, and its body out of the chunks (RFC 9112
+//! section 7.1).
 
 /// The longest head that is read, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -6,12 +7,12 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The most digits that the size of a chunk has.
 const SIZE_DIGITS_MAX: u32 = 15;
 
-/// The answer is no HTTP/1.1, or badly framed.
+/// The response is not HTTP/1.1, or its framing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the answer is not well-formed HTTP/1.1")]
+#[error("the response is not well-formed HTTP/1.1")]
 pub struct Malformed;
 
-/// How far an answer has been read.
+/// The state of reading a response.
 #[derive(Debug)]
 pub struct BenchResponse {
     stage: ResponseStage,
@@ -27,7 +28,7 @@ enum ResponseStage {
     Chunks(ChunkState),
 }
 
-/// Where in its framing a body of chunks stands.
+/// The place within the framing of a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
     /// In the size of a chunk, with so many digits read.
@@ -44,7 +45,7 @@ enum ChunkState {
     Done,
 }
 
-/// The next thing in the bytes of an answer.
+/// The next part of the bytes of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// The head is complete; this is its status.
@@ -90,7 +91,7 @@ impl BenchResponse {
     }
 }
 
-/// Takes bytes up to the end of the head, and answers the status when that has come.
+/// Takes bytes up to the end of the head; returns the status once the head is complete.
 fn take_head(head: &mut Vec<u8>, bytes: &mut &[u8]) -> Result<Option<u16>, Malformed> {
     while let Some((&byte, rest)) = bytes.split_first() {
         *bytes = rest;
@@ -136,7 +137,7 @@ fn next_of_chunks<'a>(chunk: &mut ChunkState, bytes: &mut &'a [u8]) -> Result<Op
     Ok(None)
 }
 
-/// Where a body stands after one byte of its framing.
+/// The place in a body after one byte of its framing.
 fn after(chunk: ChunkState, byte: u8) -> Result<ChunkState, Malformed> {
     let data =
         |size| if size == 0 { ChunkState::Trailer { line: false } } else { ChunkState::Data { left: size } };
@@ -164,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// All of an answer that comes in these parts: status, body, and whether it is complete.
+    /// A whole response that arrives in these parts: status, body, and whether it is complete.
     fn read(parts: &[&[u8]]) -> Result<(Option<u16>, Vec<u8>, bool), Malformed> {
         let (mut answer, mut status, mut body, mut ended) =
             (BenchResponse::default(), None, Vec::new(), false);
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_badly_framed_is_refused() {
+    fn wrong_framing_is_rejected() {
         for body in ["x\r\n", "\r\n", "5\r\nhellox", "10000000000000000\r\n"] {
             assert_eq!(read(&[format!("{CHUNKED}{body}").as_bytes()]), Err(Malformed), "{body}");
         }
@@ -211,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_does_not_matter_where_it_is_cut(
+        fn any_split_gives_the_same_response(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
         ) {

@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
-/// What stands in the place of a secret.
+/// The replacement of a secret.
 const MASK: &str = "***";
 
-/// The arguments of a process as a shell takes them. Of addresses and paths, user, password and
-/// query are masked: tokens and passwords stand there.
+/// The arguments of a process as a shell takes them. User, password and query of addresses and
+/// paths are masked, because they may hold tokens and passwords.
 #[must_use]
 pub fn shown(arguments: impl IntoIterator<Item = OsString>) -> String {
     let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
@@ -34,8 +34,8 @@ pub fn without_secrets(text: &str) -> String {
         None if text.starts_with('/') => (String::new(), text),
         None => return text.to_owned(),
     };
-    // A password may hold any character, also those that end it by right: what stands before the
-    // last @ may be part of it.
+    // A password may hold any character, also one that normally ends it. So the text before the
+    // last @ may be a part of it.
     let (user, rest) = match rest.rsplit_once('@') {
         Some((_, rest)) => (format!("{MASK}@"), rest),
         None => (String::new(), rest),

@@ -1,4 +1,4 @@
-//! What the kernel tells about a server that runs on this machine: which process it is, its CPU time and its memory
+//! Data of the kernel about a server on this machine: its process, its CPU time and its memory
 //! (proc(5)).
 
 use std::collections::BTreeSet;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Ticks of the kernel's clock in which it tells CPU time (`USER_HZ`): 100 a second on every architecture that this
-/// program is built for.
+/// Ticks of the kernel's clock for CPU time (`USER_HZ`): 100 a second on every architecture of this
+/// program.
 const TICK: Duration = Duration::from_millis(10);
 
 /// The state of a socket that listens, in the tables of `/proc/net`.
@@ -45,9 +45,9 @@ pub struct Machine {
     pub cores: usize,
     /// Kernel, its release, and the architecture.
     pub system: String,
-    /// The model of the processor, where the kernel tells.
+    /// The model of the processor, if the kernel reports it.
     pub processor: Option<String>,
-    /// Memory, where the kernel tells.
+    /// The memory, if the kernel reports it.
     pub memory_mib: Option<u64>,
 }
 
@@ -75,8 +75,8 @@ pub enum Unknown {
     /// It runs elsewhere.
     #[error("the server is not on this machine")]
     Elsewhere,
-    /// This machine does not tell.
-    #[error("/proc does not tell: {0}")]
+    /// The kernel does not report it.
+    #[error("/proc cannot be read: {0}")]
     Untold(#[from] io::Error),
     /// The process that listens cannot be found.
     #[error(
@@ -86,11 +86,11 @@ pub enum Unknown {
 }
 
 impl Processes {
-    /// This process, which need not be the one that listens, and those that descend from it now.
+    /// This process, which need not be the one that listens, and its present descendants.
     ///
     /// # Errors
     ///
-    /// When this machine does not tell.
+    /// If the kernel does not report it.
     pub fn family(pid: u32) -> io::Result<Self> {
         let mut parents = Vec::new();
         for process in fs::read_dir("/proc")?.flatten() {
@@ -169,7 +169,7 @@ impl Processes {
 ///
 /// # Errors
 ///
-/// When this machine does not tell.
+/// If the kernel does not report it.
 pub fn open_files_max() -> io::Result<u64> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
@@ -197,7 +197,8 @@ fn parent(stat: &str) -> Option<u32> {
     behind_name.split(' ').nth(1)?.parse().ok()
 }
 
-/// The CPU time in `/proc/PID/stat`. The second field is the program's name in parentheses, which may hold anything.
+/// The CPU time in `/proc/PID/stat`. The second field is the program's name in parentheses, which
+/// may hold anything.
 fn cpu(stat: &str) -> Option<Duration> {
     let (_, behind_name) = stat.rsplit_once(") ")?;
     let mut fields = behind_name.split(' ').skip(11);
@@ -210,8 +211,8 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok())
 }
 
-/// The address of this machine's loopback network that the connection of a number shall come from, so that many
-/// connections to one address do not run out of ports; `None` where the target is elsewhere and the kernel chooses.
+/// The address of the loopback network for the connection of this number. Many addresses offer
+/// enough ports for connections to one target. `None` for a target elsewhere: the kernel chooses.
 #[must_use]
 pub fn source_of(number: usize, target: SocketAddr) -> Option<IpAddr> {
     /// A port range of 28,232, which is Linux's own choice, is enough for 400,000 connections then.
@@ -249,7 +250,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let processes = Processes::listening_on(listener.local_addr().unwrap()).unwrap();
         assert!(processes.pids().any(|pid| pid == std::process::id()), "{processes:?}");
-        // A child that another test is about to start holds the socket too, until it runs its program.
+        // A child that another test is about to start holds the socket too, until it runs its
+        // program.
         let usage = || Processes::listening_on(listener.local_addr().unwrap()).ok()?.usage().ok();
         let usage = (0..1000).find_map(|_| usage()).unwrap();
         assert!(usage.memory.rss_kib > 1000 && usage.memory.pss_kib > 100, "{usage:?}");
@@ -275,11 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_found_says_why() {
+    fn missing_process_has_a_reason() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = Processes::listening_on(free).unwrap_err();
         assert!(matches!(error, Unknown::Hidden(port) if port == free.port()), "{error}");
-        // An address for documents (RFC 5737), which is nobody's.
+        // An address for documents (RFC 5737), which no host has.
         let error = Processes::listening_on("192.0.2.1:80".parse().unwrap()).unwrap_err();
         assert!(matches!(error, Unknown::Elsewhere), "{error}");
     }

@@ -1,14 +1,17 @@
-//! How long events took, from the moment at which each was due to be published to the moment at which a client had it.
+//! The latency of events: from the moment at which each was due to the moment at which a client had
+//! it.
 //!
-//! Counted from when an event was *due* and not from when it was sent, a publisher that was held up does not hide what its
-//! events had to wait: everybody who counts only from the sending leaves out the worst of them (coordinated omission).
+//! It counts from the *due* moment instead of the sending, so a delayed publisher does not hide the
+//! wait of its events. A count from the sending leaves out the worst of them (coordinated
+//! omission).
 
 use std::time::Duration;
 
 use hdrhistogram::{CreationError, Histogram};
 use serde::Serialize;
 
-/// The longest latency that is told apart, in microseconds: an hour. What is longer counts as this long.
+/// The longest latency with a value of its own, in microseconds: an hour. A longer one counts as
+/// this long.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 
 /// The most intervals that a run is parted into for the course of its latency.
@@ -59,8 +62,8 @@ impl Durations {
         percentiles(&self.0)
     }
 
-    /// The whole distribution: shares of the events, from 0 up to all but one, and the latency in milliseconds that so
-    /// many of them did not exceed. Ten points for each further nine.
+    /// The whole distribution: shares of the events, from 0 up to all but one, with the latency in
+    /// milliseconds that each share did not exceed. Ten points for each further nine.
     #[must_use]
     pub fn curve(&self) -> Vec<(f64, f64)> {
         let count = self.0.len();
@@ -109,7 +112,8 @@ impl Latencies {
         self.from_ns = nanoseconds(moment);
     }
 
-    /// An event that was due at one time was received at another, both in nanoseconds on the run's clock.
+    /// An event that was due at one time was received at another, both in nanoseconds on the run's
+    /// clock.
     pub fn record(&mut self, due_ns: u64, received_ns: u64) {
         let Some(since) = due_ns.checked_sub(self.from_ns) else { return };
         let latency = Duration::from_nanos(received_ns.saturating_sub(due_ns));

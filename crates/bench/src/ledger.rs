@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-/// The most holes that are kept open for events that come late. Of those beyond it the oldest are given up as missing.
+/// The most holes that are kept open for events that come late. Of those beyond it the oldest are
+/// given up as missing.
 const HOLES_MAX: usize = 256;
 
 /// What an event was to the client that got it.
@@ -57,7 +58,7 @@ pub struct DeliveryCounts {
     pub duplicates: u64,
     /// Events that came behind others that follow them.
     pub out_of_order: u64,
-    /// Times that the client was told that events may be missing.
+    /// The number of resets that the client got.
     pub resets: u64,
     /// Events that did not come.
     pub missing: Missing,
@@ -91,8 +92,8 @@ impl Ledger {
         self.told = true;
     }
 
-    /// The account when so many events, numbered from 0, were published. `failed` are, in order, those of them that were not:
-    /// they need not have come, and may have.
+    /// The account when so many events, numbered from 0, were published. `failed` are, in order,
+    /// those of them that were not: they need not have come, and may have.
     #[must_use]
     pub fn close(&self, published: u64, failed: &[u64]) -> DeliveryCounts {
         let mut missing = self.settled;
@@ -114,7 +115,7 @@ impl Ledger {
         self.holes.push(hole);
     }
 
-    /// Takes a number out of the hole that it stands in; false where it stands in none.
+    /// Takes a number out of its hole; returns false if it is in none.
     fn fill(&mut self, sequence: u64) -> bool {
         let at = self.holes.partition_point(|hole| hole.range.end <= sequence);
         let Some(hole) = self.holes.get_mut(at).filter(|hole| hole.range.contains(&sequence)) else {
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_come_is_missing_at_the_front_in_the_middle_and_at_the_end() {
+    fn events_are_missing_at_the_front_middle_and_end() {
         let ledger = after(&[1, 4]);
         assert_eq!(ledger.close(7, &[]).missing, missing(0, 5));
         assert_eq!(
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_is_not_missing_and_what_comes_again_is_counted() {
+    fn late_event_is_not_missing_and_a_repeated_one_counts() {
         let mut ledger = after(&[0, 5]);
         assert_eq!(ledger.receive(3), Receipt::Late);
         assert_eq!(ledger.receive(3), Receipt::Again);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_told_where_it_is_told() {
+    fn reset_reports_a_loss_at_its_place() {
         let mut ledger = after(&[0]);
         ledger.reset();
         ledger.receive(3);
@@ -220,7 +221,7 @@ mod tests {
         ledger.reset();
         let account = ledger.close(8, &[]);
         assert_eq!((account.resets, account.missing), (2, missing(4, 1)));
-        // Being told and missing nothing is no loss, and does not excuse a later one.
+        // A reset without a missing event is no loss, and does not excuse a later one.
         let mut ledger = after(&[0]);
         ledger.reset();
         ledger.receive(1);

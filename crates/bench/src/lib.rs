@@ -1,13 +1,14 @@
-//! The parts of `tidings bench` that need no network.
+//! The parts of `tidings bench` that need no network. They make and read payloads, keep the account
+//! of every client, and compute and show the figures.
 //!
-//! | part | contents |
+//! | module | content |
 //! | --- | --- |
-//! | [`command`] | the command line in a form that may be printed |
-//! | [`tag`] | the data that each event carries |
-//! | [`answer`], [`sse`] | a response head and a stream, read as the bytes arrive |
+//! | [`command`] | the command line without its secrets |
+//! | [`tag`] | the tag in each event |
+//! | [`answer`], [`sse`] | reading a stream as it arrives |
 //! | [`ledger`] | the events that each client received |
-//! | [`latency`] | histograms of delays |
-//! | [`host`] | CPU and memory of the server, if it runs on this machine |
+//! | [`latency`] | latencies |
+//! | [`host`] | the resources of a server on this machine |
 //! | [`outcome`] | all figures of a run, and its verdict |
 //! | [`table`], [`report`] | the output |
 //!

@@ -1,4 +1,5 @@
-//! All figures of a run, in the form in which `tidings bench --json` prints them, and whether it went well.
+//! All figures of a run, in the form in which `tidings bench --json` prints them, and whether it
+//! went well.
 
 use std::collections::BTreeMap;
 
@@ -45,9 +46,9 @@ pub struct Load {
 /// How the streams were opened.
 #[derive(Debug, Clone, Serialize)]
 pub struct Connecting {
-    /// Streams that had their hello before anything was published.
+    /// Streams with a `connected` event before the first publication.
     pub live: usize,
-    /// From the first attempt to the last hello.
+    /// From the first attempt to the last `connected` event.
     pub seconds: f64,
     /// Hellos per second.
     pub per_second: f64,
@@ -62,13 +63,13 @@ pub struct Publishing {
     pub failed: u64,
     /// Events that were given up because the publishers were too far behind.
     pub unsent: u64,
-    /// What the first of the failed ones was answered.
+    /// The response to the first failed one.
     pub first_failure: Option<String>,
     /// Events taken per second of publishing.
     pub per_second: f64,
     /// How much later than due events were sent.
     pub behind_ms: Percentiles,
-    /// From the sending of an event, or of several together, until the answer.
+    /// From the sending of an event, or of several together, to the response.
     pub answer_ms: Percentiles,
 }
 
@@ -93,34 +94,35 @@ pub struct Receiving {
     pub duplicates: u64,
     /// Deliveries behind that of a later event.
     pub out_of_order: u64,
-    /// Times that a client was told that events may be missing.
+    /// The number of resets that clients got.
     pub resets: u64,
-    /// Events of another workspace, or of nobody.
+    /// Events of another workspace, or of no run.
     pub strange: u64,
 }
 
-/// What became of streams, from the first attempt to the last word. A stream that was ended is opened again.
+/// What became of streams, from the first attempt to the last word. A stream that was ended is
+/// opened again.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Streams {
     /// Open at the end, those of clients that do not read left out.
     pub live: usize,
-    /// How many ended, by why: the reason in `tidings.reconnect`, `ended` for a clean end without a reason, `cut` for one that
-    /// was not clean.
+    /// How many ended, by why: the reason in `tidings.reconnect`, `ended` for a clean end without a
+    /// reason, `cut` for one that was not clean.
     pub ended: BTreeMap<String, u64>,
     /// Attempts that came to nothing, by why.
     pub failed: BTreeMap<String, u64>,
 }
 
-/// All clients came back at once.
+/// All clients reconnected at once.
 #[derive(Debug, Clone, Serialize)]
 pub struct Storm {
     /// Connections that were dropped.
     pub dropped: usize,
-    /// Those that came back.
+    /// Clients that reconnected.
     pub came_back: usize,
     /// From the drop until the last one was live again.
     pub seconds: f64,
-    /// From the drop until each had its hello.
+    /// From the drop to the `connected` event of each.
     pub back_ms: Percentiles,
     /// Reads of logs that Redis has counted since the drop; `None` where it does not say.
     pub xranges: Option<u64>,
@@ -131,9 +133,9 @@ pub struct Storm {
 pub struct Slow {
     /// How many there were.
     pub clients: usize,
-    /// Told that they were too slow (`lagging`), as they found when they read at last.
+    /// Clients that got a reconnect as too slow (`lagging`) when they read at last.
     pub lagging: usize,
-    /// Cut off without a word.
+    /// Streams that ended without a reconnect event.
     pub cut: usize,
     /// Ended for another reason.
     pub ended_otherwise: usize,
@@ -175,7 +177,7 @@ pub struct RampPoint {
 
 /// All figures of a run.
 #[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "each is told at its type")]
+#[expect(missing_docs, reason = "each error is at its type")]
 pub struct Outcome {
     pub run: String,
     /// When the run began, as RFC 3339.
@@ -237,7 +239,7 @@ impl Outcome {
         find(
             r.missing,
             format!(
-                "{} deliveries are missing, at {} clients: of {} they were told, of {} not",
+                "{} deliveries are missing, at {} clients: {} with a reset, {} without",
                 r.missing, r.clients_missing, r.missing_told, r.missing_untold
             ),
         );
@@ -366,7 +368,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_is_said() {
+    fn every_problem_is_reported() {
         let account = DeliveryCounts {
             missing: Missing { told: 2, untold: 3 },
             duplicates: 1,
@@ -375,7 +377,10 @@ pub(super) mod tests {
         };
         type Wrong = (fn(&mut Outcome, DeliveryCounts), &'static str);
         let wrongs: [Wrong; 6] = [
-            (|o, account| o.receiving.add(account, 9), "5 deliveries are missing, at 1 clients: of 2"),
+            (
+                |o, account| o.receiving.add(account, 9),
+                "5 deliveries are missing, at 1 clients: 2 with a reset",
+            ),
             (|o, _| o.receiving.duplicates = 7, "7 deliveries came again"),
             (|o, _| o.receiving.strange = 8, "8 events came to clients"),
             (|o, _| o.publishing.failed = 9, "9 events could not be published"),

@@ -1,7 +1,8 @@
-//! An event stream as it comes (HTML standard, section 9.2), with no more memory for a client between two events than its
-//! last event id takes.
+//! Reads an event stream as it arrives (HTML standard, section 9.2). Between two events it keeps
+//! the last event id of a client and nothing else.
 
-/// The longest line and the most data of an event that are kept, in bytes. What is longer is cut off, and shows by that.
+/// The longest line and the most data of an event that it keeps, in bytes. The rest is dropped,
+/// which makes the event differ.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// An event, as an EventSource would dispatch it, or a word to the EventSource itself.
@@ -40,7 +41,7 @@ struct PendingEvent {
 }
 
 impl Parser {
-    /// A stream that begins after this event, by whose id an EventSource would come back.
+    /// A stream that begins after this event, with whose id an EventSource would reconnect.
     #[must_use]
     pub fn after(last_event_id: String) -> Self {
         Self { last_event_id, ..Self::default() }
@@ -79,7 +80,7 @@ impl Parser {
 
     fn take_line(&mut self, line: &[u8], dispatch: &mut impl FnMut(SseEvent<'_>)) {
         let line = match line.strip_prefix(b"\xef\xbb\xbf") {
-            // A byte order mark may stand before the first line.
+            // A byte order mark may precede the first line.
             Some(rest) if !self.begun => rest,
             _ => line,
         };
@@ -133,7 +134,8 @@ mod tests {
 
     use super::*;
 
-    /// What a stream in these parts brings: events with the id after each, and the words on retrying.
+    /// What a stream in these parts brings: events with the id after each, and the words on
+    /// retrying.
     fn read(parts: &[&[u8]]) -> Vec<String> {
         let mut parser = Parser::default();
         let mut seen = Vec::new();
@@ -175,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_does_not_matter_where_it_is_cut(
+        fn any_split_gives_the_same_response(
             lines in prop::collection::vec("(data|id|event|retry|x)?:? ?[a-c0-9]{0,3}(\n|\r|\r\n|\n\n|\r\n\r\n)", 0..20),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
         ) {

@@ -129,7 +129,7 @@ fn publishing(outcome: &Outcome) -> TableSection {
     let mut rows = vec![
         row("published", events),
         row("sent late by", spread(&publishing.behind_ms)),
-        row("answered in", spread(&publishing.answer_ms)),
+        row("response time", spread(&publishing.answer_ms)),
     ];
     if publishing.failed + publishing.unsent > 0 {
         let failed =
@@ -148,7 +148,7 @@ fn receiving(outcome: &Outcome) -> TableSection {
         grouped(receiving.per_second as u64)
     );
     let missing = format!(
-        "{} (told {}, untold {}), at {} clients",
+        "{} (with a reset {}, without {}), at {} clients",
         grouped(receiving.missing),
         grouped(receiving.missing_told),
         grouped(receiving.missing_untold),
@@ -159,7 +159,7 @@ fn receiving(outcome: &Outcome) -> TableSection {
         row("missing", missing),
         row("again", grouped(receiving.duplicates)),
         row("out of order", grouped(receiving.out_of_order)),
-        row("told of loss", format!("{} times", grouped(receiving.resets))),
+        row("resets", format!("{} times", grouped(receiving.resets))),
     ];
     TableSection { title: "Receiving", rows }
 }
@@ -181,7 +181,10 @@ fn latency(outcome: &Outcome) -> TableSection {
 fn storm(storm: &Storm) -> TableSection {
     let xranges = storm.xranges.map_or("not known".to_owned(), grouped);
     let rows = vec![
-        row("came back", format!("{} of {}", grouped(storm.came_back as u64), grouped(storm.dropped as u64))),
+        row(
+            "reconnected",
+            format!("{} of {}", grouped(storm.came_back as u64), grouped(storm.dropped as u64)),
+        ),
         row("all live again", format!("after {} s", short(storm.seconds))),
         row("each live again", format!("after {}", spread(&storm.back_ms))),
         row("XRANGEs", xranges),
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_stands_in_the_table() {
+    fn table_has_every_figure() {
         let outcome = good();
         let text = text(&outcome);
         for words in [
@@ -293,7 +296,7 @@ mod tests {
             "12 in 2 workspaces",
             "500/s of 200 bytes for 2 s, after 0.5 s of warming up, over the bus, live",
             "6,250 of 6,250, 2,500/s",
-            "0 (told 0, untold 0), at 0 clients",
+            "0 (with a reset 0, without 0), at 0 clients",
             "p99.9",
             "10 of 10",
             "1 lagging",
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_stands_at_the_end() {
+    fn problems_are_at_the_end() {
         let mut outcome = good();
         outcome.receiving.missing = 3;
         outcome.server = None;

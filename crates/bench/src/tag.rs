@@ -1,8 +1,9 @@
-//! What every published event carries: which run it is of, its workspace, its number there, and when it was due.
+//! What every published event carries: which run it is of, its workspace, its number there, and
+//! when it was due.
 
 use std::fmt::Write as _;
 
-/// What stands before the name of a run in a payload.
+/// The text before the name of a run in a payload.
 const OPENING: &str = r#"{"type":"bench","run":""#;
 
 /// The fewest bytes of payload that hold a tag with the longest numbers.
@@ -11,7 +12,7 @@ pub const PAYLOAD_BYTES_MIN: usize = 128;
 /// How many characters the name of a run has.
 const RUN_CHARACTERS: usize = 8;
 
-/// The name of a run, by which its events are told from those of others: 8 characters of `a-z 0-9`.
+/// The name of a run, which distinguishes its events from others: 8 characters of `a-z 0-9`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunId(String);
 
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_another_run_or_not_whole_has_no_tag() {
+    fn payload_of_another_run_or_in_part_has_no_tag() {
         let tagger = Tagger::new(&RunId::random(), 200);
         let tag = Tag { workspace: 1, sequence: 2, due_ns: 3 };
         let payload = tagger.payload(tag);
@@ -120,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(workspace: u32, sequence: u64, due_ns: u64, bytes in 0_usize..1000) {
+        fn written_tag_is_read(workspace: u32, sequence: u64, due_ns: u64, bytes in 0_usize..1000) {
             let tagger = Tagger::new(&RunId::random(), bytes);
             let tag = Tag { workspace, sequence, due_ns };
             let payload = tagger.payload(tag);

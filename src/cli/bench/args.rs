@@ -14,7 +14,8 @@ use tidings_bench::tag::{PAYLOAD_BYTES_MIN, RunId};
 use tidings_bench::{command, host};
 use tidings_event::workspace::WorkspaceId;
 
-/// The most connections of one process: as many as 16 addresses of the loopback network have ports for.
+/// The most connections of one process: as many as 16 addresses of the loopback network have ports
+/// for.
 const CONNECTIONS_MAX: usize = 400_000;
 
 /// The largest payload.
@@ -23,24 +24,25 @@ const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 /// The most events of a run: each number of a failed one is kept.
 const EVENTS_MAX: f64 = 1e9;
 
-/// The most events under way, which all fit into one lane's queue.
+/// The most events under way, which all fit into the queue of one worker.
 const IN_FLIGHT_MAX: usize = 10_000;
 
 /// Where a broker has its streams, below its base.
 const PATH: &str = "/workspaces/{workspace}/events";
 
-/// Files that are open beside the connections: of the runtime, of publishing, of looking at `/proc`.
+/// Files that are open beside the connections: of the runtime, of publishing, of looking at
+/// `/proc`.
 const OTHER_FILES: u64 = 100;
 
 /// Arguments of `tidings bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every event carries its number in its workspace, and every client checks that it gets each number once and in order. Latency \
-counts from the moment at which an event was due, so that a publisher that is held up hides nothing. docs/cli.md \
-explains the figures and the members of --json. TIDINGS_TOKEN may hold a token, which has to let in to bench-* and to write there.
-Exit codes: 0 every event arrived; 1 something is missing, came twice or out of order, or the run failed; 2 wrong usage.")]
+counts from the moment at which an event was due, so a delayed publisher hides nothing. docs/cli.md \
+explains the figures and the members of --json. TIDINGS_TOKEN may hold a token, which needs the right to read and write bench-*.
+Exit codes: 0 every event arrived; 1 an event is missing, repeated or out of order, or the run failed; 2 wrong usage.")]
 pub(crate) struct BenchArgs {
-    /// The broker, such as http://127.0.0.1:8080/api; without it the one that the configuration describes
+    /// The broker, such as http://127.0.0.1:8080/api; the configured one by default
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// Streams to open
@@ -52,43 +54,43 @@ pub(crate) struct BenchArgs {
     /// Events per second, in all workspaces together
     #[arg(long, value_name = "EVENTS", default_value_t = 100.0)]
     rate: f64,
-    /// Instead of at a rate, publish the next event as soon as fewer than so many have not been received by everybody
+    /// Instead of a rate: publish the next event once fewer than N events wait for a client
     #[arg(long, value_name = "N", conflicts_with_all = ["rate", "storm"])]
     in_flight: Option<usize>,
     /// How long to publish, such as 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// Publish for so long before anything is measured; what is published then is checked all the same
+    /// Publish this long before the measurement. These events are checked too
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     warm_up: Duration,
-    /// Wait for so long at the end for what has not arrived
+    /// Wait this long at the end for missing events
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     grace: Duration,
     /// The size of each event's payload
     #[arg(long, value_name = "BYTES", default_value_t = 200)]
     payload_bytes: usize,
-    /// How to publish: through the broker, or on the bus: the configured Redis (--redis, TIDINGS__REDIS__URL), or, where there is
-    /// none, the embedded bus at embedded.listen
+    /// Publish through the broker or on the bus. The bus is the configured Redis (--redis,
+    /// TIDINGS__REDIS__URL), or the embedded bus at embedded.listen
     #[arg(long, value_enum, default_value_t = PublishTarget::Http)]
     publish: PublishTarget,
-    /// Post each event to a URL of its own, as other servers want it, such as http://127.0.0.1:8080/pub/{workspace}; any status
-    /// of 2xx means that it was taken
+    /// Post each event to its own URL, for other servers, such as
+    /// http://127.0.0.1:8080/pub/{workspace}. Any 2xx status is a success
     #[arg(long, value_name = "URL", value_parser = Template::url)]
     publish_url: Option<Template>,
-    /// The path of a stream, behind that of --url, for servers that have it elsewhere
+    /// The path of a stream behind that of --url, for other servers
     #[arg(long, value_name = "PATH", default_value = PATH, value_parser = Template::path)]
     path: Template,
-    /// The server sends no hello: a stream is open when its head has come
+    /// A stream is open when its head arrives, for servers without a `connected` event
     #[arg(long)]
-    no_hello: bool,
+    no_connected: bool,
     /// With --publish redis: by PUBLISH, without the log (the default there)
     #[arg(long, conflicts_with = "durable")]
     live: bool,
     /// With --publish redis: by the publish script; over HTTP events are always durable
     #[arg(long)]
     durable: bool,
-    /// A third through, drop all connections together; they come back with their Last-Event-ID at once, or after the time that
-    /// `retry:` told them
+    /// After a third of the run, drop all connections. Clients reconnect with their Last-Event-ID
+    /// at once, or after the time of `retry:`
     #[arg(
         long,
         value_enum,
@@ -98,13 +100,13 @@ pub(crate) struct BenchArgs {
         default_missing_value = "at-once"
     )]
     storm: Option<Return>,
-    /// So many of the streams do not read until the end
+    /// This many streams do not read until the end
     #[arg(long, value_name = "N", default_value_t = 0)]
     slow: usize,
-    /// Threads for the streams; without it half of the cores, and four at most
+    /// Threads for the streams; by default half of the cores, and four at most
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// The server's process, where it cannot be found by its port; those that it has started count too
+    /// The process of the server, if its port does not identify it. Its child processes count too
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
     /// Print one JSON object instead of a table
@@ -124,7 +126,7 @@ enum PublishTarget {
     Redis,
 }
 
-/// When clients come back in a storm.
+/// When clients reconnect in a storm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Return {
     /// Without a pause: the worst case
@@ -142,7 +144,7 @@ pub(super) struct Plan {
     pub(super) command: String,
     /// The broker's address as it was given.
     pub(super) url: String,
-    /// Host and port, as they stand in requests.
+    /// Host and port, as in requests.
     pub(super) authority: String,
     /// Host and port, to be looked up.
     pub(super) host: (String, u16),
@@ -150,8 +152,8 @@ pub(super) struct Plan {
     pub(super) path: Template,
     /// Where events are posted to, if not to the broker.
     pub(super) publish_url: Option<Template>,
-    /// Streams count as open without a hello.
-    pub(super) no_hello: bool,
+    /// Streams count as open without a `connected` event.
+    pub(super) no_connected: bool,
     pub(super) connections: usize,
     pub(super) workspaces: Vec<WorkspaceId>,
     pub(super) pace: PublishPace,
@@ -181,7 +183,7 @@ impl BenchArgs {
             return usage("--workspaces is a number from 1 to that of the connections");
         }
         if self.slow >= self.connections {
-            return usage("--slow is less than the connections: somebody has to read");
+            return usage("--slow has to be less than --connections: one client has to read");
         }
         if !(PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&self.payload_bytes) {
             return usage("--payload-bytes is a number from 128 to 1048576");
@@ -212,7 +214,7 @@ impl BenchArgs {
             host,
             path: self.path.below(&base_path),
             publish_url: self.publish_url.clone(),
-            no_hello: self.no_hello,
+            no_connected: self.no_connected,
             connections: self.connections,
             workspaces: workspaces.map_err(|error| CommandFailure::Usage(error.to_string()))?,
             pace,
@@ -290,7 +292,7 @@ impl Plan {
 
 /// Every connection is an open file of this process.
 fn enough_files(connections: usize) -> Result<(), CommandFailure> {
-    // Where the machine does not tell, it is found out by trying.
+    // If the machine does not report a limit, opening finds it out.
     let allowed = host::open_files_max().unwrap_or(u64::MAX);
     let needed = connections as u64 + OTHER_FILES;
     if needed <= allowed {
@@ -358,12 +360,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_run_is_said() {
+    fn impossible_load_is_rejected() {
         for (arguments, words) in [
             ("--connections 0", "--connections"),
             ("--connections 400001", "--connections"),
             ("--connections 5 --workspaces 6", "--workspaces"),
-            ("--connections 10 --slow 10", "somebody has to read"),
+            ("--connections 10 --slow 10", "--slow has to be less"),
             ("--payload-bytes 100", "--payload-bytes"),
             ("--rate 0", "--rate"),
             ("--rate nan", "--rate"),

@@ -1,4 +1,5 @@
-//! One client: it keeps a stream of its workspace open, as an EventSource does, and keeps account of what it gets.
+//! One client: it keeps a stream of its workspace open, as an EventSource does, and keeps account
+//! of what it gets.
 
 use std::future::poll_fn;
 use std::io;
@@ -21,8 +22,9 @@ use tidings_bench::latency::nanoseconds;
 use tidings_bench::ledger::{Ledger, Receipt};
 use tidings_bench::sse::{Parser, SseEvent};
 
-/// Bound on connecting, which in a storm waits for room in the listen queue, and then on the time to the hello.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bound on connecting, with its time in the listen queue, and then on the time to the `connected`
+/// event.
+const CONNECTED_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The wait before another attempt where no stream has said how long to wait.
 const RETRY: Duration = Duration::from_millis(500);
@@ -38,13 +40,13 @@ const SLOW_BUFFER: u32 = 4096;
 pub(super) enum StreamEnd {
     /// The broker said why.
     Told(String),
-    /// Properly, and without a word.
+    /// Properly, and without a reconnect event.
     Clean,
     /// In the middle.
     Cut,
     /// By our own hand, in a storm.
     Dropped,
-    /// There was none: no connection, no answer in time, or one that is no stream.
+    /// There was no stream: no connection, no response in time, or another response.
     Failed(String),
 }
 
@@ -67,10 +69,11 @@ pub(super) struct BenchClient {
     ledger: Ledger,
     last_event_id: String,
     retry: Duration,
-    /// Its place among those that open their first stream at the same time, given back with the first hello.
+    /// Its place among the clients that open their first stream at the same time. The client
+    /// returns it with the first `connected` event.
     permit: Option<OwnedSemaphorePermit>,
     greeted: bool,
-    /// The stream of now has had its hello.
+    /// The current stream has had its `connected` event.
     live: bool,
     dropped: bool,
     back: bool,
@@ -141,7 +144,7 @@ impl BenchClient {
 
     /// One stream, from connecting to its end.
     async fn stream(&mut self, worker: &Worker) -> StreamEnd {
-        let opened = tokio::time::timeout(HELLO_TIMEOUT, self.open(worker)).await;
+        let opened = tokio::time::timeout(CONNECTED_TIMEOUT, self.open(worker)).await;
         let mut stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return StreamEnd::Failed(error.kind().to_string()),
@@ -167,7 +170,7 @@ impl BenchClient {
     async fn open(&self, worker: &Worker) -> io::Result<TcpStream> {
         let target = worker.scene.target;
         let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Closed sockets leave at once: many that linger would take the ports of those that come back.
+        // Closed sockets release their ports at once: otherwise reconnecting clients find too few.
         SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
         if self.slow {
             socket.set_recv_buffer_size(SLOW_BUFFER)?;
@@ -187,10 +190,10 @@ impl BenchClient {
         stream: &mut TcpStream,
         reader: &mut StreamReader,
     ) -> StreamEnd {
-        match tokio::time::timeout(HELLO_TIMEOUT, self.read(worker, stream, reader, true)).await {
+        match tokio::time::timeout(CONNECTED_TIMEOUT, self.read(worker, stream, reader, true)).await {
             Ok(None) => {}
             Ok(Some(end)) => return end,
-            Err(_) => return StreamEnd::Failed("no hello in time".to_owned()),
+            Err(_) => return StreamEnd::Failed("no connected event in time".to_owned()),
         }
         if self.slow {
             worker.scene.read_on.cancelled().await;
@@ -198,16 +201,17 @@ impl BenchClient {
         self.read(worker, stream, reader, false).await.unwrap_or(StreamEnd::Cut)
     }
 
-    /// Reads to the end, or, on the way there, to the hello.
+    /// Reads to the end, or to the `connected` event.
     async fn read(
         &mut self,
         worker: &Worker,
         stream: &mut TcpStream,
         reader: &mut StreamReader,
-        to_hello: bool,
+        to_connected: bool,
     ) -> Option<StreamEnd> {
         loop {
-            // The thread's buffer is taken only while there is something to read, and given back before anyone else's turn.
+            // The client holds the thread's buffer only while it reads, and returns it before the
+            // turn of another client.
             let end = poll_fn(|context| {
                 let mut buffer = worker.buffer.borrow_mut();
                 let mut read = ReadBuf::new(&mut buffer);
@@ -222,13 +226,13 @@ impl BenchClient {
                 })
             });
             let end = end.await;
-            if end.is_some() || (to_hello && self.live) {
+            if end.is_some() || (to_connected && self.live) {
                 return end;
             }
         }
     }
 
-    /// Takes bytes of the answer, and says so if the stream ends with them.
+    /// Takes bytes of the response. Returns the end of the stream if it is among them.
     fn take(
         &mut self,
         worker: &Worker,
@@ -258,7 +262,7 @@ impl BenchClient {
         loop {
             match answer.next(&mut bytes) {
                 Ok(None) => return None,
-                Ok(Some(Piece::Head(200))) if worker.scene.plan.no_hello => self.hello(worker, tally),
+                Ok(Some(Piece::Head(200))) if worker.scene.plan.no_connected => self.connected(worker, tally),
                 Ok(Some(Piece::Head(200))) => {}
                 Ok(Some(Piece::Head(status))) => {
                     let end = format!("status {status}");
@@ -298,7 +302,7 @@ impl BenchClient {
                         tally.latencies.record(tag.due_ns, now_ns);
                     }
                 }
-                None if is_hello(data) => self.hello(worker, tally),
+                None if is_connected(data) => self.connected(worker, tally),
                 _ => tally.strange += 1,
             },
             // Heartbeats, and what later versions of the broker may say.
@@ -306,7 +310,7 @@ impl BenchClient {
         }
     }
 
-    fn hello(&mut self, worker: &Worker, tally: &mut PoolTally) {
+    fn connected(&mut self, worker: &Worker, tally: &mut PoolTally) {
         if self.live {
             return;
         }
@@ -327,7 +331,7 @@ impl BenchClient {
     }
 }
 
-/// What has been read of one answer.
+/// The state of reading one response.
 struct StreamReader {
     answer: BenchResponse,
     parser: Parser,
@@ -346,7 +350,7 @@ impl StreamReader {
     }
 }
 
-/// Whether a plain message is the broker's hello.
-fn is_hello(data: &[u8]) -> bool {
+/// Whether a plain message is the `connected` event.
+fn is_connected(data: &[u8]) -> bool {
     data.starts_with(br#"{"type":"connected","workspaceId":"#)
 }

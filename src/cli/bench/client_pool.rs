@@ -1,8 +1,8 @@
 //! The clients of a run: some threads, each with a runtime, one buffer and many clients.
 //!
-//! A client is a task of some hundred bytes. It owns no buffer: all of a thread read into the same one, and what is kept
-//! of a stream between two reads is what the parser could not finish. So a machine that can hold the sockets can hold the
-//! clients.
+//! A client is a task of some hundred bytes without a buffer. All clients of a thread read into one
+//! buffer; between two reads a stream keeps only the unfinished part. So a machine that can hold
+//! the sockets can hold the clients.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,8 +29,8 @@ use tidings_bench::tag::Tagger;
 /// The buffer of a thread.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Clients of a thread that open their first stream at the same time: enough to keep the server busy, and too few to
-/// overflow a listen queue.
+/// Clients of a thread that open their first stream at the same time. Enough keep the server busy;
+/// too many overflow a listen queue.
 const ENTRANCE: usize = 128;
 
 /// The most different words for ends and failures that are counted apart; a broker has some ten.
@@ -46,7 +46,7 @@ pub(super) struct Scene {
     pub(super) tagger: Tagger,
     /// Deliveries to those that read, repetitions left out.
     pub(super) arrivals: Arrivals,
-    /// The header that says who we are.
+    /// The header with the token.
     pub(super) authorization: Option<HeaderValue>,
     /// A storm begins.
     pub(super) drop_all: CancellationToken,
@@ -66,10 +66,11 @@ pub(super) struct Worker {
     pub(super) buffer: RefCell<Vec<u8>>,
 }
 
-/// What the clients of a thread have seen so far. The clients that do not read count only as greeted.
+/// What the clients of a thread have seen so far. The clients that do not read count only as
+/// greeted.
 #[derive(Debug, Clone)]
 pub(super) struct PoolTally {
-    /// Clients that have had a hello.
+    /// Clients that have had a `connected` event.
     pub(super) greeted: usize,
     /// When the last of them had its first, on the run's clock.
     pub(super) greeted_at: Duration,
@@ -77,12 +78,12 @@ pub(super) struct PoolTally {
     pub(super) live: usize,
     /// Deliveries, repetitions left out.
     pub(super) received: u64,
-    /// Events of another workspace, or of nobody.
+    /// Events of another workspace, or of no run.
     pub(super) strange: u64,
     pub(super) latencies: Latencies,
     /// Clients that do not read whose streams have ended.
     pub(super) slow_ended: usize,
-    /// Clients that were dropped in a storm and have come back.
+    /// Clients that were dropped in a storm and have reconnected.
     pub(super) came_back: usize,
     /// How long they were away.
     pub(super) back: Durations,
@@ -119,7 +120,8 @@ impl Scene {
         if let Some(authorization) = &self.authorization {
             header(&mut request, "Authorization: ", authorization.as_bytes());
         }
-        // An id with other characters is none of the broker's, and must not become a header of its own.
+        // An id with other characters is none of the broker's, and must not become a header of its
+        // own.
         if !last_event_id.is_empty() && last_event_id.bytes().all(|byte| byte.is_ascii_graphic()) {
             header(&mut request, "Last-Event-ID: ", last_event_id.as_bytes());
         }
@@ -204,7 +206,7 @@ impl ClientPool {
         sum
     }
 
-    /// How many clients have had a hello, how many streams are live, and how many deliveries there were: cheaper than all.
+    /// The number of connected clients, of live streams and of deliveries: cheaper than all.
     pub(super) fn glance(&self) -> (usize, usize, u64) {
         self.tallies.iter().fold((0, 0, 0), |(greeted, live, received), tally| {
             let tally = tally.lock();

@@ -35,7 +35,7 @@ const OPENING: (Duration, usize) = (Duration::from_secs(30), 200);
 /// From the start of the publishing threads to the moment at which the first event is due.
 const LEAD: Duration = Duration::from_millis(300);
 
-/// What is expected may stay away for so long before no more is expected.
+/// After this time without an expected event no more is expected.
 const QUIET: Duration = Duration::from_secs(3);
 
 /// How long those that did not read may read what is there, at most.
@@ -50,7 +50,8 @@ struct BenchRun {
     client_pool: ClientPool,
     empty: PoolTally,
     progress: Progress,
-    /// The server's processes and what they used before the first connection, or why that is not known.
+    /// The server's processes and what they used before the first connection, or why that is not
+    /// known.
     server: Result<(Processes, Usage), Unknown>,
     bus: Option<BenchBus>,
 }
@@ -128,9 +129,9 @@ impl BenchRun {
                 return Ok((Connecting { live, seconds, per_second }, ramp));
             }
             let trouble = if let Some(status) = self.client_pool.refused() {
-                format!("the broker answered {status} to a stream")
+                format!("the broker responded to a stream with {status}")
             } else if began.elapsed() > until {
-                // A broker at its bound leaves further connections waiting, without a word.
+                // A broker at its bound leaves further connections waiting without a response.
                 format!(
                     "{live} of {all} streams are live after {seconds:.0} s (see limits.connections of the broker)"
                 )
@@ -145,12 +146,12 @@ impl BenchRun {
         }
     }
 
-    /// Notes what the memory has grown by, where that is known and there is room.
+    /// Records the growth of the memory, if it is known and the list is not full.
     fn add_to(&self, ramp: &mut Vec<RampPoint>, live: usize) {
         let moved = ramp.last().is_none_or(|last: &RampPoint| last.live < live);
         if let (true, Ok((_, before)), Some(now)) = (moved, &self.server, self.usage()) {
             if ramp.len() >= RAMP_POINTS_MAX {
-                // Every other one tells nearly as much.
+                // Every other one shows nearly as much.
                 let mut keep = false;
                 ramp.retain(|_| {
                     keep = !keep;
@@ -162,8 +163,8 @@ impl BenchRun {
         }
     }
 
-    /// Publishes everything, and drops all connections on the way if that was asked for; answers then how often logs had been
-    /// read before.
+    /// Publishes everything, and drops all connections on the way if the plan says so. Then it
+    /// returns how often logs had been read before.
     async fn publish(&mut self, outlet: Outlet) -> Result<(PublishedEvent, Option<u64>), CommandFailure> {
         let scene = Arc::clone(&self.scene);
         let plan = &scene.plan;
@@ -193,7 +194,7 @@ impl BenchRun {
         Ok((published, xranges_before))
     }
 
-    /// Waits for what is under way: until everything is there and everybody is back, or nothing more comes.
+    /// Waits for the events and clients under way, until all have arrived or no more come.
     async fn stragglers(&self, published: &PublishedEvent) {
         let plan = &self.scene.plan;
         let expected = summing::expected(plan, published);

@@ -12,7 +12,7 @@
 //! | [`summing`] | what it all comes to |
 //! | [`progress`] | the line on the terminal |
 //!
-//! What needs no network stands in [`tidings_bench`].
+//! The parts without a network are in [`tidings_bench`].
 
 mod args;
 mod client;

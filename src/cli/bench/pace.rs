@@ -1,8 +1,9 @@
 //! When events are published: at a rate, or as soon as those before them have arrived.
 //!
-//! At a rate each event is due at a moment that is fixed before the run begins. However long a lane is held up, the moments
-//! of the events behind stay what they are, so that what they had to wait counts as latency. Where each event waits for
-//! others instead, there is no such moment: it is due when it may go, and the server is asked for as much as it can do.
+//! At a rate each event is due at a moment that is fixed before the run begins. A delayed worker
+//! does not move the moments of later events. So their wait counts as latency. If each event waits
+//! for others instead, there is no such moment. It is due when it may go, and the server has to do
+//! as much as it can.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use tidings_bench::tag::Tag;
 pub(super) enum PublishPace {
     /// So many a second, in all workspaces together.
     Rate(f64),
-    /// Each when there are fewer than so many that have not been received by everybody.
+    /// Each when fewer than so many events wait for a client.
     InFlight(usize),
 }
 
@@ -51,7 +52,8 @@ impl Arrivals {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Waits until there are so many in all; false when there are not after that time. For one thread only.
+    /// Waits until there are so many in all; false when there are not after that time. For one
+    /// thread only.
     fn wait(&self, awaited: u64, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         self.awaited.store(awaited, Ordering::SeqCst);
@@ -65,26 +67,26 @@ impl Arrivals {
     }
 }
 
-/// Hands each event to its lane when it is due, and answers how long publishing took. On a thread of its own, because timers
-/// of a runtime are a millisecond coarse.
-pub(super) fn keep(scene: &Scene, lanes: &[Sender<Tag>], start: Duration) -> Duration {
+/// Passes each event to its worker when it is due, and returns how long publishing took. It runs on
+/// its own thread, because timers of a runtime are a millisecond coarse.
+pub(super) fn keep(scene: &Scene, workers: &[Sender<Tag>], start: Duration) -> Duration {
     match scene.plan.pace {
         PublishPace::Rate(rate) => {
-            at_rate(scene, lanes, start, rate);
+            at_rate(scene, workers, start, rate);
             scene.plan.warm_up + scene.plan.duration
         }
         PublishPace::InFlight(most) => {
-            as_they_arrive(scene, lanes, start, most);
+            as_they_arrive(scene, workers, start, most);
             scene.clock.elapsed().saturating_sub(start)
         }
     }
 }
 
-fn at_rate(scene: &Scene, lanes: &[Sender<Tag>], start: Duration, rate: f64) {
+fn at_rate(scene: &Scene, workers: &[Sender<Tag>], start: Duration, rate: f64) {
     for number in 0..events_at(rate, scene.plan.warm_up + scene.plan.duration) {
         let due = start + Duration::from_secs_f64(number as f64 / rate);
         sleep_until(scene, due);
-        if !hand_over(&scene.plan, lanes, number, due) {
+        if !hand_over(&scene.plan, workers, number, due) {
             return;
         }
     }
@@ -95,9 +97,10 @@ fn events_at(rate: f64, time: Duration) -> u64 {
     (rate * time.as_secs_f64()).ceil() as u64
 }
 
-/// Publishes while there is time, and waits for the arrival of what was published. Where an event takes longer than the
-/// grace to arrive everywhere, nothing more is published: what is missing is found in the accounts of the clients.
-fn as_they_arrive(scene: &Scene, lanes: &[Sender<Tag>], start: Duration, most: usize) {
+/// Publishes until the end of the run, and waits for the arrival of each event. An event may take
+/// longer than the grace to arrive everywhere. Then nothing more is published; the accounts of the
+/// clients show the missing events.
+fn as_they_arrive(scene: &Scene, workers: &[Sender<Tag>], start: Duration, most: usize) {
     let plan = &scene.plan;
     let readers = plan.readers();
     let end = start + plan.warm_up + plan.duration;
@@ -117,7 +120,7 @@ fn as_they_arrive(scene: &Scene, lanes: &[Sender<Tag>], start: Duration, most: u
             }
         }
         let due = scene.clock.elapsed();
-        if due >= end || !hand_over(plan, lanes, number, due) {
+        if due >= end || !hand_over(plan, workers, number, due) {
             break;
         }
         expected += readers.get(plan.workspace_of_event(number)).copied().unwrap_or(0);
@@ -133,16 +136,16 @@ fn sleep_until(scene: &Scene, moment: Duration) {
     }
 }
 
-/// Gives an event to its lane; false where publishing has broken down, which it tells itself.
-fn hand_over(plan: &Plan, lanes: &[Sender<Tag>], number: u64, due: Duration) -> bool {
+/// Passes an event to its worker. Returns false if publishing has failed; the worker reports that.
+fn hand_over(plan: &Plan, workers: &[Sender<Tag>], number: u64, due: Duration) -> bool {
     let workspace = plan.workspace_of_event(number);
     let tag = Tag {
         workspace: u32::try_from(workspace).unwrap_or(u32::MAX),
         sequence: number / plan.workspaces.len() as u64,
         due_ns: nanoseconds(due),
     };
-    let lane = lanes.get(workspace % lanes.len().max(1));
-    lane.is_some_and(|lane| lane.blocking_send(tag).is_ok())
+    let worker = workers.get(workspace % workers.len().max(1));
+    worker.is_some_and(|worker| worker.blocking_send(tag).is_ok())
 }
 
 #[cfg(test)]
@@ -152,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_is_woken_when_there_are_enough() {
+    fn waiter_wakes_at_the_wanted_count() {
         let arrivals = Arc::new(Arrivals::default());
         let adding = Arc::clone(&arrivals);
         let thread = std::thread::spawn(move || (0..1000).for_each(|_| adding.add(3)));

@@ -1,11 +1,12 @@
-//! Where streams are and where events go to: addresses, and templates of them with a place for the workspace.
+//! Where streams are and where events go to: addresses, and templates of them with a place for the
+//! workspace.
 
 use http::Uri;
 
 use super::CommandFailure;
 use tidings_event::workspace::WorkspaceId;
 
-/// What stands in a template for the name of a workspace.
+/// The text in a template for the name of a workspace.
 const PLACE: &str = "{workspace}";
 
 /// A text that comes to another one for each workspace.
@@ -17,9 +18,9 @@ pub(super) struct Template(String);
 pub(super) struct BenchTarget {
     /// Host and port, to be looked up.
     pub(super) host: (String, u16),
-    /// Host and port, as they stand in requests.
+    /// Host and port, as in requests.
     pub(super) authority: String,
-    /// What stands before all paths.
+    /// The prefix of all paths.
     pub(super) base_path: String,
 }
 

@@ -1,4 +1,5 @@
-//! What is seen to before a run: that the broker lets us in, that the bus can be reached, and where the server is.
+//! Checks before a run: the broker accepts our streams, the bus is reachable, and the process of
+//! the server is known.
 
 use std::net::SocketAddr;
 
@@ -56,10 +57,10 @@ pub(super) async fn look(plan: &Plan, broker: &Broker) -> Result<SocketAddr, Com
     let answer = json_body(response).await.map_err(CommandFailure::Failed)?;
     let detail =
         answer["detail"].as_str().unwrap_or("this does not look like Tidings: check --url and --path");
-    Err(CommandFailure::Failed(format!("the broker answered {status}: {detail}")))
+    Err(CommandFailure::Failed(format!("the broker responded with {status}: {detail}")))
 }
 
-/// Connects to the bus where events go to it, or where it can tell what a storm costs it.
+/// Connects to the bus if events go to it, or if it can report the cost of a storm.
 pub(super) async fn bus(plan: &Plan, config: &Config) -> Result<Option<BenchBus>, CommandFailure> {
     let way = match plan.way {
         Way::Http | Way::Url => None,
@@ -84,7 +85,7 @@ pub(super) async fn bus(plan: &Plan, config: &Config) -> Result<Option<BenchBus>
     let link = BulkPublisher::connect(&config.redis, &config.retention, way.unwrap_or(BulkWay::Live)).await;
     match link {
         Ok(link) => Ok(Some(BenchBus { link, outlet: way.map(|way| (Box::new(config), way)) })),
-        // Who only wanted to ask does without.
+        // A run without events on the bus works without it.
         Err(_) if way.is_none() => Ok(None),
         Err(error) => Err(CommandFailure::Failed(format!("cannot reach the bus at {described}: {error}"))),
     }

@@ -30,7 +30,7 @@ impl Progress {
         Self { bar, shown, written: None }
     }
 
-    /// Whether the line is to be written anew: often enough for the eye, and never where nobody sees it.
+    /// Whether to write the line again: often enough for the eye, and only on a terminal.
     pub(super) fn is_due(&mut self) -> bool {
         let due = self.shown && self.written.is_none_or(|written| written.elapsed() >= PAUSE);
         if due {
@@ -78,7 +78,7 @@ impl Drop for Progress {
     }
 }
 
-/// How things stand.
+/// The present state.
 pub(super) struct Now {
     pub(super) live: usize,
     pub(super) events: u64,

@@ -1,4 +1,5 @@
-//! Publishing: a thread that says when, and lanes that send. All events of a workspace go through one lane, in order.
+//! Publishing: a thread that says when, and workers that send. All events of a workspace go through
+//! one worker, in order.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,10 +24,11 @@ use tidings_bench::latency::{Durations, nanoseconds};
 use tidings_bench::tag::Tag;
 use tidings_bus::redis::bulk::{BulkPublisher, BulkWay};
 
-/// Requests over HTTP at a time, each by a lane of its own.
+/// Requests over HTTP at a time, each by its own worker.
 const LANES: usize = 32;
 
-/// Events that may wait for a lane. Beyond it the thread that says when waits too; the moments stay what they are.
+/// Events that may wait for a worker. Beyond it the thread of the clock waits too; the due moments
+/// do not move.
 const QUEUE: usize = 16 * 1024;
 
 /// Events that are sent together, at most.
@@ -43,7 +45,7 @@ pub(super) enum Outlet {
     Bus(Box<Config>, BulkWay),
 }
 
-/// What came of publishing.
+/// The result of publishing.
 #[derive(Debug)]
 pub(super) struct PublishedEvent {
     /// How many events each workspace has, those that failed included.
@@ -62,7 +64,7 @@ pub(super) struct PublishedEvent {
     pub(super) first_failure: Option<String>,
     /// How much later than due they were sent.
     pub(super) behind: Durations,
-    /// From sending to the answer.
+    /// From sending to the response.
     pub(super) answer: Durations,
 }
 
@@ -74,7 +76,7 @@ pub(super) struct PublishRun {
     clock: JoinHandle<Duration>,
 }
 
-/// What a lane needs.
+/// What a worker needs.
 struct PublishWorker {
     scene: Arc<Scene>,
     /// How many clients are to receive an event of each workspace.
@@ -124,7 +126,7 @@ impl PublishedEvent {
         }
     }
 
-    /// Adds what another lane did; no workspace has two lanes.
+    /// Adds what another worker did; no workspace has two workers.
     fn add(&mut self, other: Self) {
         if self.counts.len() < other.counts.len() {
             self.counts.resize(other.counts.len(), 0);
@@ -145,14 +147,14 @@ impl PublishedEvent {
 impl PublishRun {
     /// Begins to publish: the first event is due at `start` on the run's clock.
     pub(super) fn start(scene: &Arc<Scene>, outlet: Outlet, start: Duration) -> io::Result<Self> {
-        let lanes =
+        let workers =
             if matches!(outlet, Outlet::Http(_)) { LANES.min(scene.plan.workspaces.len()) } else { 1 };
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..lanes).map(|_| channel(QUEUE)).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channel(QUEUE)).unzip();
         let taken = Arc::new(AtomicU64::new(0));
-        let (counter, of_clock, of_lanes) = (Arc::clone(&taken), Arc::clone(scene), Arc::clone(scene));
+        let (counter, of_clock, of_workers) = (Arc::clone(&taken), Arc::clone(scene), Arc::clone(scene));
         let thread = std::thread::Builder::new()
             .name("publish".to_owned())
-            .spawn(move || send(&of_lanes, &outlet, receivers, start, &counter))?;
+            .spawn(move || send(&of_workers, &outlet, receivers, start, &counter))?;
         let clock = std::thread::Builder::new()
             .name("clock".to_owned())
             .spawn(move || pace::keep(&of_clock, &senders, start))?;
@@ -173,7 +175,7 @@ impl PublishRun {
     }
 }
 
-/// The thread of the lanes.
+/// The thread of the workers.
 fn send(
     scene: &Arc<Scene>,
     outlet: &Outlet,
@@ -186,21 +188,21 @@ fn send(
     let last_ns = nanoseconds(start + scene.plan.warm_up + scene.plan.duration + OVERTIME);
     let new = || PublishedEvent::new().map_err(io::Error::other);
     runtime.block_on(async {
-        let mut lanes = JoinSet::new();
+        let mut workers = JoinSet::new();
         for events in receivers {
             let (scene, taken, readers) = (Arc::clone(scene), Arc::clone(taken), Arc::clone(&readers));
-            let lane = PublishWorker { scene, readers, events, last_ns, taken, published: new()? };
+            let worker = PublishWorker { scene, readers, events, last_ns, taken, published: new()? };
             match outlet {
-                Outlet::Http(broker) => drop(lanes.spawn(lane.over_http(Arc::clone(broker)))),
+                Outlet::Http(broker) => drop(workers.spawn(worker.over_http(Arc::clone(broker)))),
                 Outlet::Bus(config, way) => {
                     let bus = BulkPublisher::connect(&config.redis, &config.retention, *way).await;
-                    lanes.spawn(lane.over_bus(bus.map_err(io::Error::other)?));
+                    workers.spawn(worker.over_bus(bus.map_err(io::Error::other)?));
                 }
             }
         }
         let mut all = new()?;
-        while let Some(lane) = lanes.join_next().await {
-            all.add(lane.map_err(|_| io::Error::other("a lane broke down"))?);
+        while let Some(worker) = workers.join_next().await {
+            all.add(worker.map_err(|_| io::Error::other("a worker broke down"))?);
         }
         all.counts.resize(scene.plan.workspaces.len(), 0);
         Ok(all)
@@ -226,7 +228,8 @@ impl PublishWorker {
         self.published
     }
 
-    /// Publishes events of one workspace: several are those that had to wait, and go together as a batch.
+    /// Publishes events of one workspace: several are those that had to wait, and go together as a
+    /// batch.
     async fn post(&self, broker: &Broker, tags: &[Tag]) -> Result<(), String> {
         let plan = &self.scene.plan;
         let workspace = tags.first().and_then(|tag| plan.workspaces.get(tag.workspace as usize));
@@ -245,7 +248,7 @@ impl PublishWorker {
             broker.send(request.map_err(|error| error.to_string())?).await?
         };
         let status = response.status();
-        // The whole answer, so that the connection serves the next one.
+        // The whole response, so that the connection serves the next one.
         let answer = json_body(response).await?;
         if status == StatusCode::OK || plan.publish_url.is_some() && status.is_success() {
             return Ok(());
@@ -300,7 +303,7 @@ impl PublishWorker {
         }
     }
 
-    /// An event was not published, so that nobody need wait for its arrival.
+    /// An event was not published, so no client waits for its arrival.
     fn fail(&mut self, tag: Tag, why: Option<String>) {
         self.published.fail(tag, why);
         let readers = self.readers.get(tag.workspace as usize).copied();

@@ -25,7 +25,8 @@ pub(super) struct Seen {
     pub(super) xranges: Option<u64>,
 }
 
-/// How many deliveries there are to be: for each event that was taken, the readers of its workspace.
+/// How many deliveries there are to be: for each event that was taken, the readers of its
+/// workspace.
 pub(super) fn expected(plan: &Plan, published: &PublishedEvent) -> u64 {
     (0..).zip(plan.readers()).map(|(workspace, readers)| readers * of_workspace(published, workspace)).sum()
 }

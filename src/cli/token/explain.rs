@@ -15,12 +15,13 @@ use tidings_metrics::Metrics;
 /// Arguments of `tidings token explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The same rules and keys count as for a broker with this configuration; keys at addresses are fetched once.
-The exit code is 0 when the token lets its bearer subscribe to the workspace, and 1 when not.")]
+The rules and keys are those of a broker with this configuration. Keys at addresses are fetched once.
+The exit code is 0 if the token permits a stream of the workspace, and 1 if not.")]
 pub(super) struct ExplainArgs {
     /// The token; `-` reads it from standard input, where other users of the machine cannot see it
     ///
-    /// Whoever has a token may use it, and other users of the machine can see arguments: so let one that counts come in by `-`.
+    /// Each holder of a token may use it, and other users of the machine can see arguments. So pass
+    /// a token of production by `-`.
     #[arg(value_name = "TOKEN|-", allow_hyphen_values = true)]
     token: String,
     /// The workspace, such as `acme`
@@ -66,11 +67,8 @@ fn decide(verified: &VerifiedToken, action: Action, workspace: &WorkspaceId) -> 
         Action::Subscribe => &verified.scope.subscribe,
         Action::Publish => &verified.scope.publish,
     };
-    let user = verified
-        .identity
-        .user
-        .as_ref()
-        .map_or("somebody without a name".to_owned(), |user| format!("{user:?}"));
+    let user =
+        verified.identity.user.as_ref().map_or("a user without an id".to_owned(), |user| format!("{user:?}"));
     let action = action.as_str();
     match patterns.iter().find(|pattern| pattern.matches(workspace)) {
         Some(pattern) => {
@@ -86,12 +84,12 @@ fn decide(verified: &VerifiedToken, action: Action, workspace: &WorkspaceId) -> 
     }
 }
 
-/// Whether or not anyone reads it, the exit code tells the outcome.
+/// The exit code reports the outcome, with or without a reader.
 fn line(mark: &str, text: &str) {
     let _ = output::line(&format!("{mark:<4}  {text}"));
 }
 
-/// The token on standard input: no more than the longest one, and what tells it from a longer one.
+/// The token on standard input: at most the longest one, and a byte that shows a longer one.
 fn standard_input() -> Result<String, CommandFailure> {
     let mut text = String::new();
     std::io::stdin().take(TOKEN_BYTES_MAX as u64 + 64).read_to_string(&mut text).map_err(|error| {

@@ -16,9 +16,9 @@ pub(super) struct TokenArgs {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Make a token for development, and print it and nothing else
+    /// Make a token for development and print it alone
     New(new::NewArgs),
-    /// Tell whether a token lets its bearer into a workspace, and every check on the way
+    /// Report whether a token gives access to a workspace, with each check on the way
     Explain(explain::ExplainArgs),
 }
 

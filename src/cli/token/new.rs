@@ -17,27 +17,28 @@ const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The token is signed with the configured secret (auth.jwt.secret or auth.jwt.secret_file) and the first of auth.jwt.algorithm, \
-or with a private key by --key. It has the first auth.jwt.issuer and the first auth.jwt.audience where these are set.")]
+or with a private key by --key. It has the first auth.jwt.issuer and the first auth.jwt.audience, if these are set.")]
 pub(super) struct NewArgs {
-    /// A workspace that may be read, or a pattern such as 'team-*'; may be given several times
+    /// A workspace that the token may read, or a pattern such as 'team-*'; repeat the flag for
+    /// several
     #[arg(long, value_name = "WORKSPACE")]
     workspace: Vec<String>,
-    /// A workspace that may be written to, or a pattern; may be given several times
+    /// A workspace that the token may write, or a pattern; repeat the flag for several
     #[arg(long, value_name = "WORKSPACE")]
     publish: Vec<String>,
-    /// Whose token it is
+    /// The user of the token
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// How long it is good, such as 90s, 30m or 1h
+    /// The time until it expires, such as 90s, 30m or 1h
     #[arg(long, value_name = "TIME", default_value = "1h")]
     ttl: String,
-    /// What the token is called (`jti`), so that it can be disconnected by that name
+    /// The id of the token (`jti`), by which it can be disconnected
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Sign with the private key in this file (PKCS#8 in PEM), for a broker that has the public one
+    /// Sign with the private key in this file (PKCS#8 in PEM), for a broker with the public one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The name of the key (`kid`), for a broker that has a set of keys
+    /// The name of the key (`kid`), for a broker with a set of keys
     #[arg(long, value_name = "KID", requires = "key")]
     kid: Option<String>,
 }
@@ -46,9 +47,7 @@ pub(super) fn run(options: &GlobalOptions, args: &NewArgs) -> Result<(), Command
     let config = options.load()?.config;
     let usage = |message: &str| CommandFailure::Usage(message.to_owned());
     if args.workspace.is_empty() && args.publish.is_empty() {
-        return Err(usage(
-            "a token without a workspace lets nobody in: name one with --workspace or --publish",
-        ));
+        return Err(usage("a token needs a workspace: name one with --workspace or --publish"));
     }
     if let Some(wrong) = args.workspace.iter().chain(&args.publish).find(|pattern| !is_pattern(pattern)) {
         return Err(CommandFailure::Usage(format!(

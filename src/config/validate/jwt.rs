@@ -1,4 +1,4 @@
-//! Rules for `[auth.jwt]`. What can be told without reading a file is told here; the rest when the verifier is made.
+//! Rules for `[auth.jwt]` that need no file. The verifier checks the rest when it is made.
 
 use super::{Checks, Config};
 use crate::config::AuthMethod;
@@ -65,7 +65,8 @@ fn values(checks: &mut Checks<'_>, jwt: &JwtConfig) {
     }
 }
 
-/// A token in the sense of RFC 9110 section 5.6.2, as RFC 6265 section 4.1.1 wants the name of a cookie.
+/// A token in the sense of RFC 9110 section 5.6.2, as RFC 6265 section 4.1.1 wants the name of a
+/// cookie.
 fn is_cookie_name(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_with_the_way_out() {
+    fn contradicting_settings_are_rejected_with_a_fix() {
         for (settings, words) in [
             (&[("mode", "jwt")][..], &["tokens need a key", "TIDINGS__AUTH__JWT__SECRET"][..]),
             (&[("mode", "jwt"), ("jwt.secret", SECRET)], &["auth.jwt.algorithm", "never taken from a token"]),

@@ -1,4 +1,4 @@
-//! A crowd comes back at once to the same position.
+//! A crowd reconnects at once at the same position.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::publisher::Way;
-use crate::scene::{Scene, Setting, print};
+use crate::setup::{Setting, Setup, print};
 use crate::support::{RedisServer, http};
 
 const CROWD: usize = 5_000;
 const EVENTS: usize = 150;
-/// How long a broker keeps a page for others who come back to the same place. The crowd needs longer to connect where two
-/// cores serve both sides and other tests run.
+/// How long a broker keeps a page for other clients at the same position. The crowd needs longer to
+/// connect on two cores beside other tests.
 const KEPT: Duration = Duration::from_secs(10);
 /// Reads that one client needs: two pages of `replay.page_events`.
 const PAGES: u64 = 2;
@@ -34,17 +34,18 @@ async fn a_crowd_comes_back_to_one_position() {
     // The script reads the log's oldest entry for itself, which would count.
     setting.publishers.ways = vec![Way::Plain];
     setting.publishers.pace = Duration::from_hours(1);
-    // The crowd is held until the first page is there, and who takes that long is not to be sent away.
+    // The crowd is held until the first page has arrived. A slow client must not get a reconnect
+    // meanwhile.
     setting.brokers.push(("redis.confirm_seconds", PATIENCE.as_secs().to_string()));
-    let (redis, mut scene) = Scene::open("a crowd comes back", setting).await;
-    let broker = scene.brokers[0].address();
+    let (redis, mut setup) = Setup::open("a crowd comes back", setting).await;
+    let broker = setup.brokers[0].address();
     let first = publish(broker, 0).await;
     for number in 1..=EVENTS {
         publish(broker, number).await;
     }
-    // Nobody has anything in memory any more.
-    scene.brokers[0].restart().await;
-    scene.brokers[0].ready().await;
+    // No broker has events in memory any more.
+    setup.brokers[0].restart().await;
+    setup.brokers[0].ready().await;
 
     let before = range_reads(&redis).await;
     let began = Instant::now();
@@ -68,7 +69,7 @@ async fn a_crowd_comes_back_to_one_position() {
     assert_eq!(wrong, 0);
     let reads_max = PAGES * (1 + took.as_secs().div_ceil(KEPT.as_secs()));
     assert!((1..=reads_max).contains(&reads), "{reads} reads in {took:?}");
-    scene.close().await;
+    setup.close().await;
 }
 
 async fn publish(broker: SocketAddr, number: usize) -> String {
@@ -77,7 +78,7 @@ async fn publish(broker: SocketAddr, number: usize) -> String {
     response.json()["id"].as_str().expect("an id").to_owned()
 }
 
-/// Connects, and answers the numbers of the events up to the last one.
+/// Connects, and returns the numbers of the events up to the last one.
 async fn come_back(broker: SocketAddr, request: String) -> Vec<usize> {
     let mut stream = TcpStream::connect(broker).await.expect("connect");
     stream.write_all(request.as_bytes()).await.expect("send");

@@ -1,18 +1,18 @@
-//! Another server takes over, by the word of Sentinels, under load. Replication is asynchronous: the new primary may lack
-//! what the old one acknowledged.
+//! Another server takes over, by the word of Sentinels, under load. Replication is asynchronous:
+//! the new primary may lack what the old one acknowledged.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
 use crate::publisher::Way;
-use crate::scene::{Scene, Setting, tell};
+use crate::setup::{Setting, Setup, tell};
 use crate::support::BrokerOptions;
 use crate::support::sentinel::SentinelGroup;
 
 const RECOVERY: Duration = Duration::from_secs(60);
 
-async fn open(name: &str) -> (SentinelGroup, Scene) {
+async fn open(name: &str) -> (SentinelGroup, Setup) {
     let group = SentinelGroup::start().await;
     let mut setting = Setting { workspaces: 2, ..Setting::default() };
     setting.publishers.ways = Way::NEVER_TWICE.to_vec();
@@ -20,16 +20,16 @@ async fn open(name: &str) -> (SentinelGroup, Scene) {
         .settings()
         .into_iter()
         .fold(BrokerOptions::embedded(), |options, (key, value)| options.set(key, value));
-    let scene = Scene::open_on(name, setting, options, &group.servers[0].url()).await;
-    (group, scene)
+    let setup = Setup::open_on(name, setting, options, &group.servers[0].url()).await;
+    (group, setup)
 }
 
 /// Ends the primary and waits until publishing goes on at the replica.
-async fn fail_over(group: &mut SentinelGroup, scene: &Scene) {
+async fn fail_over(group: &mut SentinelGroup, setup: &Setup) {
     group.servers[0].stop();
     group.wait_for_primary(1).await;
-    scene.move_publishers(&group.servers[1].url());
-    scene.more_within(30, RECOVERY).await;
+    setup.move_publishers(&group.servers[1].url());
+    setup.more_within(30, RECOVERY).await;
 }
 
 /// The replica gets nothing more, while the primary goes on acknowledging.
@@ -43,52 +43,52 @@ async fn stop_replication(group: &SentinelGroup) {
 
 #[tokio::test]
 async fn a_failover_under_load() {
-    let (mut group, scene) = open("Sentinel failover under load").await;
-    scene.more(50).await;
-    fail_over(&mut group, &scene).await;
-    scene.close_after_loss(&group.servers[1]).await;
+    let (mut group, setup) = open("Sentinel failover under load").await;
+    setup.more(50).await;
+    fail_over(&mut group, &setup).await;
+    setup.close_after_loss(&group.servers[1]).await;
 }
 
 #[tokio::test]
 async fn a_failover_that_rolls_the_log_back() {
-    let (mut group, scene) = open("failover, acknowledged events rolled back").await;
-    scene.more(50).await;
+    let (mut group, setup) = open("failover, acknowledged events rolled back").await;
+    setup.more(50).await;
     stop_replication(&group).await;
-    scene.more(50).await;
-    scene.delivered().await;
-    // Some stand on what is about to be lost, and are not there when it is.
-    scene.listeners.iter().step_by(3).for_each(|listener| listener.leave());
-    scene.more(10).await;
-    fail_over(&mut group, &scene).await;
-    scene.listeners.iter().for_each(|listener| listener.come_back());
-    scene.more(10).await;
-    let clients = scene.listeners.len() as u64;
-    let verdict = scene.close_after_loss(&group.servers[1]).await;
+    setup.more(50).await;
+    setup.delivered().await;
+    // Some have positions that are about to be lost, and are away meanwhile.
+    setup.listeners.iter().step_by(3).for_each(|listener| listener.leave());
+    setup.more(10).await;
+    fail_over(&mut group, &setup).await;
+    setup.listeners.iter().for_each(|listener| listener.come_back());
+    setup.more(10).await;
+    let clients = setup.listeners.len() as u64;
+    let verdict = setup.close_after_loss(&group.servers[1]).await;
     assert!(verdict.resets.values().sum::<u64>() >= clients, "every client is told: {verdict}");
 }
 
-/// The ids of the new primary begin below those that clients have. Here it is the old one's clock that is ahead: an entry
-/// an hour in the future, after which all its ids lie there.
+/// The ids of the new primary begin below those that clients have. Here it is the old one's clock
+/// that is ahead: an entry an hour in the future, after which all its ids lie there.
 #[tokio::test]
-async fn a_failover_to_a_server_whose_clock_is_behind() {
-    let (mut group, scene) = open("failover, clock of the new primary behind").await;
-    scene.more(50).await;
+async fn failover_to_a_server_with_a_clock_behind() {
+    let (mut group, setup) = open("failover, clock of the new primary behind").await;
+    setup.more(50).await;
     stop_replication(&group).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
-    for publisher in &scene.publishers {
+    for publisher in &setup.publishers {
         let log = format!("workspace:{}", publisher.workspace());
         let id = format!("{}-0", now + 3_600_000);
         let entry = ["XADD", &log, &id, "data", r#"{"type":"CLOCK"}"#];
         group.servers[0].command::<Value>(&entry).await;
     }
-    scene.more(50).await;
-    scene.delivered().await;
-    scene.listeners.iter().step_by(3).for_each(|listener| listener.leave());
-    scene.more(10).await;
-    fail_over(&mut group, &scene).await;
-    scene.listeners.iter().for_each(|listener| listener.come_back());
-    scene.more(10).await;
-    let clients = scene.listeners.len() as u64;
-    let verdict = scene.close_after_loss(&group.servers[1]).await;
+    setup.more(50).await;
+    setup.delivered().await;
+    setup.listeners.iter().step_by(3).for_each(|listener| listener.leave());
+    setup.more(10).await;
+    fail_over(&mut group, &setup).await;
+    setup.listeners.iter().for_each(|listener| listener.come_back());
+    setup.more(10).await;
+    let clients = setup.listeners.len() as u64;
+    let verdict = setup.close_after_loss(&group.servers[1]).await;
     assert!(verdict.resets.values().sum::<u64>() >= clients, "every client is told: {verdict}");
 }

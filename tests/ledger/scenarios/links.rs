@@ -1,11 +1,12 @@
-//! A broker does not keep up with what the server sends it, and the server cuts it off with all that was pending.
+//! A broker is slower than the server, and the server closes its connection with all pending
+//! messages.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::publisher::Way;
-use crate::scene::{Scene, Setting, tell};
+use crate::setup::{Setting, Setup, tell};
 use crate::support::{DEADLINE, RedisServer, eventually};
 
 /// Takes the bound on what may be pending for a subscriber down to something that a burst passes.
@@ -20,30 +21,30 @@ async fn subscribers(redis: &RedisServer) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn the_server_drops_a_broker_whose_output_buffer_is_full() {
+async fn server_drops_a_node_with_a_full_output_buffer() {
     let mut setting = Setting::default();
-    // A request to a broker that stands still would keep the publisher.
+    // A request to a frozen broker would hold the publisher.
     setting.publishers.ways = vec![Way::Script];
     setting.publishers.padding = 30_000;
     setting.publishers.pace = Duration::from_millis(4);
-    let (redis, scene) = Scene::open("output buffer of a broker full", setting).await;
+    let (redis, setup) = Setup::open("output buffer of a broker full", setting).await;
     bound_output(&redis).await;
-    scene.more(20).await;
+    setup.more(20).await;
     for round in 0..2 {
-        scene.brokers[round].signal(Signal::SIGSTOP);
-        // What fits into the kernel's buffers is still sent; the rest piles up in the server, which ends no link for
-        // another reason.
+        setup.brokers[round].signal(Signal::SIGSTOP);
+        // What fits into the kernel's buffers is still sent; the rest piles up in the server, which
+        // ends no link for another reason.
         eventually("the server cuts the broker off", DEADLINE * 2, async || {
             subscribers(&redis).await == Some(1)
         })
         .await;
-        scene.brokers[round].signal(Signal::SIGCONT);
+        setup.brokers[round].signal(Signal::SIGCONT);
         eventually("the broker is back", DEADLINE * 2, async || subscribers(&redis).await == Some(2)).await;
-        scene.more(20).await;
+        setup.more(20).await;
     }
-    for publisher in &scene.publishers {
+    for publisher in &setup.publishers {
         publisher.set_pace(Duration::from_millis(50));
     }
-    scene.more(20).await;
-    scene.close().await;
+    setup.more(20).await;
+    setup.close().await;
 }

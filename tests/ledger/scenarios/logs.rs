@@ -1,28 +1,28 @@
-//! What publishers stand on is taken away.
+//! Scripts and functions of publishers are removed.
 
-use crate::scene::{Scene, Setting, tell};
+use crate::setup::{Setting, Setup, tell};
 
 #[tokio::test]
 async fn scripts_are_flushed_in_the_middle() {
-    let (redis, scene) = Scene::open("SCRIPT FLUSH", Setting::default()).await;
+    let (redis, setup) = Setup::open("SCRIPT FLUSH", Setting::default()).await;
     for _ in 0..10 {
-        scene.more(10).await;
+        setup.more(10).await;
         tell(&redis, &["SCRIPT", "FLUSH", "SYNC"]).await;
     }
-    let verdict = scene.close().await;
+    let verdict = setup.close().await;
     assert_eq!(verdict.durable.published, verdict.durable.acknowledged, "nobody noticed: {verdict}");
     assert!(verdict.resets.is_empty(), "{verdict}");
 }
 
-/// Functions are gone until a broker makes a link anew; nothing else depends on them.
+/// Functions are missing until a broker makes a link again; nothing else depends on them.
 #[tokio::test]
 async fn functions_are_flushed_in_the_middle() {
-    let (redis, scene) = Scene::open("FUNCTION FLUSH", Setting::default()).await;
-    scene.more(20).await;
+    let (redis, setup) = Setup::open("FUNCTION FLUSH", Setting::default()).await;
+    setup.more(20).await;
     tell(&redis, &["FUNCTION", "FLUSH"]).await;
-    scene.more(50).await;
+    setup.more(50).await;
     redis.kill_subscribers().await;
-    scene.more(50).await;
-    let verdict = scene.close().await;
+    setup.more(50).await;
+    let verdict = setup.close().await;
     assert!(verdict.durable.acknowledged < verdict.durable.published, "FCALL failed meanwhile: {verdict}");
 }

@@ -1,13 +1,13 @@
-//! What goes wrong, each a test.
+//! The faults, each a test.
 
 mod brokers;
 mod clients;
 mod crowd;
 mod failover;
-mod false_words;
+mod false_announcements;
 mod links;
 mod logs;
-mod logs_anew;
 mod mixed;
+mod new_epochs;
 mod random;
 mod servers;

@@ -1,12 +1,13 @@
-//! Faults drawn from a seed, on servers, brokers and clients at the same time. `TIDINGS_LEDGER_SEED` repeats a run.
+//! Faults drawn from a seed, on servers, brokers and clients at the same time.
+//! `TIDINGS_LEDGER_SEED` repeats a run.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use nix::sys::signal::Signal;
 
-use crate::listener::Listener;
-use crate::scene::{Scene, Setting, print, tell};
+use crate::client::LedgerClient;
+use crate::setup::{Setting, Setup, print, tell};
 use crate::support::{Broker, DEADLINE, RedisServer, eventually};
 
 const DRAW: Draw = Draw { faults: 6, pause_max_ms: 2_000, lasting_max_ms: 3_000 };
@@ -117,18 +118,18 @@ async fn faults_drawn_from_a_seed() {
     say("brokers", &of_brokers);
     say("clients", &of_clients);
 
-    let (mut redis, mut scene) = Scene::open(&format!("random faults, seed {seed}"), setting).await;
+    let (mut redis, mut setup) = Setup::open(&format!("random faults, seed {seed}"), setting).await;
     tokio::join!(
         strike_server(&mut redis, of_server),
-        strike_brokers(&mut scene.brokers, of_brokers),
-        strike_clients(&scene.listeners, of_clients),
+        strike_brokers(&mut setup.brokers, of_brokers),
+        strike_clients(&setup.listeners, of_clients),
     );
     eventually("both brokers are ready", RECOVERY, async || {
-        scene.brokers[0].is_ready().await && scene.brokers[1].is_ready().await
+        setup.brokers[0].is_ready().await && setup.brokers[1].is_ready().await
     })
     .await;
-    scene.more_within(20, RECOVERY).await;
-    scene.close().await;
+    setup.more_within(20, RECOVERY).await;
+    setup.close().await;
 }
 
 pub async fn strike_server(redis: &mut RedisServer, faults: Vec<Fault<OfServer>>) {
@@ -183,15 +184,15 @@ pub async fn strike_brokers(brokers: &mut [Broker], faults: Vec<Fault<OfBroker>>
     }
 }
 
-async fn strike_clients(clients: &[Listener], faults: Vec<Fault<OfClients>>) {
+async fn strike_clients(clients: &[LedgerClient], faults: Vec<Fault<OfClients>>) {
     for fault in faults {
         tokio::time::sleep(fault.pause).await;
         let struck = || clients.iter().skip(fault.whom).step_by(2);
         match fault.kind {
-            OfClients::Leave => struck().for_each(Listener::leave),
-            OfClients::Hang => struck().for_each(Listener::hang),
+            OfClients::Leave => struck().for_each(LedgerClient::leave),
+            OfClients::Hang => struck().for_each(LedgerClient::hang),
         }
         tokio::time::sleep(fault.lasting).await;
-        struck().for_each(Listener::come_back);
+        struck().for_each(LedgerClient::come_back);
     }
 }

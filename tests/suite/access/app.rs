@@ -34,7 +34,7 @@ async fn a_session_of_the_app_opens_a_stream(bus: Bus) {
     app.sign_in("s2", "editor", &["acme"]);
     let cluster = start(bus, &app, &[]).await;
     let mut client = cluster.broker.connect_with("acme", session("s1")).await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(cluster.broker.connect_with("other", session("s1")).await.status(), 403);
     assert_eq!(cluster.broker.connect_with("acme", session("nobody")).await.status(), 401);
     assert_eq!(cluster.broker.connect("acme").await.status(), 401);
@@ -62,8 +62,8 @@ async fn a_session_that_ends_ends_its_streams(bus: Bus) {
     let cluster = start(bus, &app, &[("auth.recheck_seconds", "1")]).await;
     let mut ann = EventSource::open(cluster.broker.address(), "acme", session("s1"));
     let mut ben = cluster.broker.connect_with("acme", session("s2")).await;
-    ann.hello().await;
-    ben.hello().await;
+    ann.connected().await;
+    ben.connected().await;
 
     app.sign_out("s1");
     let last = ann.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
@@ -74,19 +74,19 @@ async fn a_session_that_ends_ends_its_streams(bus: Bus) {
         .await;
     assert!(ben.end().is_none());
 
-    // Asked again, the session is somebody else's.
+    // The next request finds the session of another user.
     app.sign_in("s2", "eve", &["acme"]);
     assert_eq!(ben.event_named("tidings.reconnect").await.json()["reason"], "unauthorized");
 }
 
 /// While the app is away, new streams get a temporary denial and open streams continue.
 #[tokio::test]
-async fn an_app_that_is_away_lets_nobody_new_in_and_ends_nothing_at_once() {
+async fn missing_app_rejects_new_clients_and_keeps_open_streams() {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
     let cluster = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "1")]).await;
     let mut client = cluster.broker.connect_with("acme", session("s1")).await;
-    client.hello().await;
+    client.connected().await;
 
     app.set_broken(true);
     let mut newcomer = EventSource::open(cluster.broker.address(), "acme", session("s1"));
@@ -105,12 +105,12 @@ async fn an_app_that_is_away_lets_nobody_new_in_and_ends_nothing_at_once() {
     let last = client.wait_for(Duration::from_secs(8), |event| event.kind == "tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "unauthorized");
     app.set_broken(false);
-    newcomer.hello().await;
+    newcomer.connected().await;
     assert_eq!(newcomer.closed(), None, "it has survived all that");
 }
 
 #[tokio::test]
-async fn by_a_ticket_the_word_of_the_app_counts_for_no_longer() {
+async fn ticket_does_not_extend_the_grant_of_the_app() {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
     let cluster = start(Bus::Embedded, &app, &[("auth.recheck_seconds", "2")]).await;
@@ -120,7 +120,7 @@ async fn by_a_ticket_the_word_of_the_app_counts_for_no_longer() {
     app.sign_out("s1");
     let ticket = issued.json()["ticket"].as_str().unwrap().to_owned();
     let mut client = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(client.event_named("tidings.reconnect").await.json()["reason"], "expired");
 }
 
@@ -145,7 +145,7 @@ async fn of_several_methods_the_first_that_lets_in_decides() {
 }
 
 #[tokio::test]
-async fn one_address_alone_does_not_fill_the_queue_before_the_app() {
+async fn one_address_cannot_fill_the_queue_of_the_app() {
     let app = App::start().await;
     app.sign_in("s1", "ann", &["acme"]);
     app.set_slow(true);
@@ -187,7 +187,7 @@ async fn one_address_alone_does_not_fill_the_queue_before_the_app() {
 }
 
 #[tokio::test]
-async fn a_crowd_of_newcomers_ends_no_open_stream() {
+async fn crowd_of_new_clients_ends_no_open_stream() {
     const STREAMS: usize = 5;
     let app = App::start().await;
     let settings = [
@@ -204,11 +204,11 @@ async fn a_crowd_of_newcomers_ends_no_open_stream() {
         let name = format!("s{number}");
         app.sign_in(&name, &name, &["acme"]);
         let mut client = cluster.broker.connect_with("acme", session(&name)).await;
-        client.hello().await;
+        client.connected().await;
         streams.push(client);
     }
 
-    app.set_slow_for_strangers(true);
+    app.set_slow_without_credentials(true);
     let mut crowd = tokio::task::JoinSet::new();
     for number in 0..40 {
         crowd.spawn(async move {
@@ -242,13 +242,13 @@ async fn a_crowd_of_newcomers_ends_no_open_stream() {
 }
 
 #[tokio::test]
-async fn newcomers_get_in_beside_a_crowd_of_a_few_addresses() {
+async fn new_clients_connect_beside_a_crowd_of_few_addresses() {
     const NEWCOMERS: usize = 12;
     let app = App::start().await;
     let settings = [("auth.forward.timeout_seconds", "3"), ("server.trusted_proxies", "127.0.0.1")];
     let cluster = start(Bus::Embedded, &app, &settings).await;
     let address = cluster.broker.address();
-    app.set_slow_for_strangers(true);
+    app.set_slow_without_credentials(true);
     let mut crowd = tokio::task::JoinSet::new();
     for number in 0..150 {
         crowd.spawn(async move {
@@ -273,7 +273,7 @@ async fn newcomers_get_in_beside_a_crowd_of_a_few_addresses() {
         let from = format!("198.51.100.{number}");
         let mut client =
             cluster.broker.connect_with("acme", session(&name).header("X-Forwarded-For", &from)).await;
-        client.hello().await;
+        client.connected().await;
     }
     crowd.shutdown().await;
 }

@@ -20,7 +20,7 @@ on_both_buses!(
 /// How soon every node has to carry an order out.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Gives an order as a backend does, and answers how many heard it.
+/// Publishes a disconnect as a backend does, and returns the number of its receivers.
 pub(super) async fn order(cluster: &TestCluster, order: serde_json::Value) -> u64 {
     let mut publish = redis::cmd("PUBLISH");
     publish.arg("tidings:control").arg(order.to_string());
@@ -31,14 +31,14 @@ async fn one_stream_is_ended_by_its_id(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
     cluster.broker.ready().await;
     let mut other = cluster.broker.connect("acme").await;
-    other.hello().await;
+    other.connected().await;
     let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
-    let id = source.hello().await.json()["connectionId"].clone();
+    let id = source.connected().await.json()["connectionId"].clone();
 
     assert_eq!(order(&cluster, json!({ "disconnect": { "connection": id } })).await, 1);
     let last = source.wait_for(SOON, |event| event.kind == "tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "disconnected");
-    let back = source.hello().await.json()["connectionId"].clone();
+    let back = source.connected().await.json()["connectionId"].clone();
     assert_ne!(back, id, "the client may come back, and has a new id");
     assert!(other.end().is_none());
     assert_eq!(cluster.broker.metric(r#"tidings_reconnects_total{reason="disconnected"}"#).await, Some(1.0));
@@ -49,16 +49,16 @@ async fn a_workspace_is_closed_for_a_while(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
     cluster.broker.ready().await;
     let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
-    source.hello().await;
+    source.connected().await;
     let mut other = cluster.broker.connect("other").await;
-    other.hello().await;
+    other.connected().await;
 
     assert_eq!(order(&cluster, json!({ "disconnect": { "workspace": "acme", "for": 3 } })).await, 1);
     source.wait_for(SOON, |event| event.kind == "tidings.reconnect").await;
     eventually("the client has given up for good", DEADLINE, async || source.closed().is_some()).await;
     assert_eq!(cluster.broker.connect("acme").await.status(), 204);
 
-    // Whoever asks for a status gets one that says why, and so does a publisher.
+    // A tool gets a status with the reason, and so does a publisher.
     let path = "/api/workspaces/acme/events";
     for (method, query) in [("GET", "?errors=http"), ("POST", "")] {
         let target = format!("{path}{query}");
@@ -77,7 +77,7 @@ async fn an_order_closes_an_event_source_in_time(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     cluster.broker.ready().await;
     let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
-    source.hello().await;
+    source.connected().await;
     assert_eq!(order(&cluster, json!({ "disconnect": { "workspace": "acme", "for": 60 } })).await, 1);
     let closed = Duration::from_millis(3500);
     eventually("the source is closed", closed, async || source.closed().is_some()).await;
@@ -88,7 +88,7 @@ async fn an_order_that_is_not_understood_ends_nothing(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     cluster.broker.ready().await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for bad in [json!({ "disconnect": {} }), json!({ "disconnect": { "usr": "x" } }), json!("disconnect")] {
         assert_eq!(order(&cluster, bad).await, 1);
     }
@@ -103,7 +103,7 @@ async fn an_order_that_is_not_understood_ends_nothing(bus: Bus) {
 
 /// A node that missed a disconnect learns the ban from the store.
 #[tokio::test]
-async fn a_node_that_was_cut_off_or_not_yet_there_learns_who_is_to_stay_away() {
+async fn disconnected_or_new_node_reads_the_bans() {
     let server = RedisServer::start().await;
     let options = || BrokerOptions::redis(&server).set("sse.retry_ms", 100);
     let here = Broker::start_ready(options()).await;
@@ -129,15 +129,16 @@ async fn a_node_that_was_cut_off_or_not_yet_there_learns_who_is_to_stay_away() {
 }
 
 #[tokio::test]
-async fn who_came_in_while_a_node_did_not_know_better_is_put_out_when_it_does() {
+async fn banned_client_is_disconnected_once_the_node_knows() {
     let server = RedisServer::start().await;
     let broker = Broker::start_ready(BrokerOptions::redis(&server).set("sse.retry_ms", 100)).await;
     let mut source = EventSource::open(broker.address(), "acme", Connect::default());
-    source.hello().await;
+    source.connected().await;
     let mut other = broker.connect("other").await;
-    other.hello().await;
+    other.connected().await;
 
-    // What another node would have had remembered of an order that was given half a minute before the stream was opened.
+    // What another node would have had remembered of an order that was given half a minute before
+    // the stream was opened.
     let order = json!({ "disconnect": { "workspace": "acme", "for": 60 } });
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let until = u64::try_from((since + Duration::from_secs(30)).as_millis()).unwrap();
@@ -155,10 +156,10 @@ async fn who_came_in_while_a_node_did_not_know_better_is_put_out_when_it_does() 
 }
 
 #[tokio::test]
-async fn nobody_can_give_orders_over_http() {
+async fn disconnect_over_http_is_rejected() {
     let cluster = TestCluster::start(Bus::Embedded).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let text = json!({ "disconnect": { "workspace": "acme" } }).to_string();
     for workspace in ["tidings:control", "tidings%3Acontrol", "..%2Ftidings:control"] {
         let target = format!("/api/workspaces/{workspace}/events");

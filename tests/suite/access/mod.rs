@@ -1,7 +1,7 @@
-//! Who is let in, who is sent away, and how.
+//! Authentication, rejections and disconnects.
 
 mod app;
 mod control;
-mod room;
+mod limits;
 mod tickets;
 mod tokens;

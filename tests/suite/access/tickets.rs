@@ -1,4 +1,4 @@
-//! Tickets: one-use words for addresses.
+//! Tickets: random values for addresses.
 
 use serde_json::{Value, json};
 
@@ -11,11 +11,11 @@ use crate::support::{Broker, BrokerOptions, Bus, DEADLINE, EventSource, RedisSer
 
 on_both_buses!(
     a_ticket_opens_one_stream_of_its_workspace,
-    only_who_may_read_gets_a_ticket,
-    a_ticket_that_is_not_used_in_time_is_worth_nothing,
-    what_a_ticket_opened_ends_with_its_user_and_its_token,
+    ticket_needs_the_right_to_read,
+    expired_ticket_is_rejected,
+    stream_of_a_ticket_ends_with_its_user_and_token,
     head_spends_neither_a_ticket_nor_a_place,
-    a_ticket_survives_a_refusal_for_want_of_room,
+    ticket_survives_a_rejection_by_a_limit,
     one_user_takes_no_more_tickets_than_its_share,
 );
 
@@ -43,7 +43,7 @@ async fn a_ticket_opens_one_stream_of_its_workspace(bus: Bus) {
     let good = token("ann", &["acme", "other"], 60, &json!({}));
     let ticket = issue(&cluster.broker, &good).await;
     let mut client = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(check(&cluster.broker, "acme", &ticket).await, (401, json!("ticket")), "it was used");
     cluster.publish_live("acme", "x").await;
     assert_eq!(client.application_event().await.data, "x");
@@ -79,7 +79,7 @@ async fn head_spends_neither_a_ticket_nor_a_place(bus: Bus) {
         assert_eq!(inspect("acme", &"0".repeat(64)).await, 401);
     }
     let mut client = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(inspect("acme", &ticket).await, 401, "it was used");
     // The one place of this user is taken, and HEAD needs none.
     let authorization = bearer(&token("ann", &["acme"], 60, &json!({})));
@@ -90,7 +90,7 @@ async fn head_spends_neither_a_ticket_nor_a_place(bus: Bus) {
 }
 
 async fn one_user_takes_no_more_tickets_than_its_share(bus: Bus) {
-    // None comes back within the test.
+    // No ticket expires within the test.
     let settings = [&JWT[..], &[("auth.tickets_per_user", "3"), ("auth.ticket_seconds", "3000")]].concat();
     let cluster = TestCluster::start_with(bus, &settings).await;
     let ann = |jti: &str| token("ann", &["acme", "other"], 60, &json!({ "jti": jti }));
@@ -108,11 +108,11 @@ async fn one_user_takes_no_more_tickets_than_its_share(bus: Bus) {
     issue(&cluster.broker, &token("bob", &["acme"], 60, &json!({}))).await;
     for ticket in tickets {
         let query = format!("ticket={ticket}");
-        cluster.broker.connect_with("acme", Connect::query(&query)).await.hello().await;
+        cluster.broker.connect_with("acme", Connect::query(&query)).await.connected().await;
     }
 }
 
-async fn only_who_may_read_gets_a_ticket(bus: Bus) {
+async fn ticket_needs_the_right_to_read(bus: Bus) {
     let settings = [&JWT[..], &[("auth.jwt.cookie", "live")]].concat();
     let cluster = TestCluster::start_with(bus, &settings).await;
     let wish = || json!({ "workspace": "acme" });
@@ -128,7 +128,7 @@ async fn only_who_may_read_gets_a_ticket(bus: Bus) {
     }
 }
 
-async fn a_ticket_that_is_not_used_in_time_is_worth_nothing(bus: Bus) {
+async fn expired_ticket_is_rejected(bus: Bus) {
     let settings = [&JWT[..], &[("auth.ticket_seconds", "0.2")]].concat();
     let cluster = TestCluster::start_with(bus, &settings).await;
     let ticket = issue(&cluster.broker, &token("ann", &["acme"], 60, &json!({}))).await;
@@ -136,18 +136,18 @@ async fn a_ticket_that_is_not_used_in_time_is_worth_nothing(bus: Bus) {
     assert_eq!(check(&cluster.broker, "acme", &ticket).await, (401, json!("ticket")));
 }
 
-async fn what_a_ticket_opened_ends_with_its_user_and_its_token(bus: Bus) {
+async fn stream_of_a_ticket_ends_with_its_user_and_token(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &JWT).await;
     cluster.broker.ready().await;
     let ticket = issue(&cluster.broker, &token("ann", &["acme"], 60, &json!({ "jti": "t1" }))).await;
     let mut kicked = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
-    kicked.hello().await;
+    kicked.connected().await;
     order(&cluster, json!({ "disconnect": { "jti": "t1", "user": "ann" } })).await;
     assert_eq!(kicked.event_named("tidings.reconnect").await.json()["reason"], "disconnected");
 
     let ticket = issue(&cluster.broker, &token("ann", &["acme"], 4, &json!({ "jti": "t2" }))).await;
     let mut expiring = cluster.broker.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
-    expiring.hello().await;
+    expiring.connected().await;
     assert_eq!(expiring.event_named("tidings.reconnect").await.json()["reason"], "expired");
 }
 
@@ -159,23 +159,23 @@ async fn a_ticket_is_good_on_any_node() {
     let (here, there) = (Broker::start_ready(options()).await, Broker::start_ready(options()).await);
     let ticket = issue(&here, &token("ann", &["acme"], 60, &json!({}))).await;
     let mut client = there.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(check(&here, "acme", &ticket).await, (401, json!("ticket")));
 }
 
-async fn a_ticket_survives_a_refusal_for_want_of_room(bus: Bus) {
+async fn ticket_survives_a_rejection_by_a_limit(bus: Bus) {
     let settings = [&JWT[..], &[("limits.connections_per_user", "1"), ("sse.retry_ms", "100")]].concat();
     let cluster = TestCluster::start_with(bus, &settings).await;
     let good = token("ann", &["acme"], 60, &json!({}));
     let header = Connect::default().header("Authorization", &bearer(&good));
     let mut first = cluster.broker.connect_with("acme", header).await;
-    first.hello().await;
+    first.connected().await;
     let ticket = issue(&cluster.broker, &good).await;
     let mut source =
         EventSource::open(cluster.broker.address(), "acme", Connect::query(&format!("ticket={ticket}")));
     let told = source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
     assert_eq!(told.json()["reason"], "overloaded");
     drop(first);
-    source.hello().await;
+    source.connected().await;
     assert_eq!(check(&cluster.broker, "acme", &ticket).await, (401, json!("ticket")), "now it was used");
 }

@@ -22,7 +22,7 @@ on_both_buses!(
     a_stream_ends_a_moment_before_its_token_does,
     a_user_is_disconnected_and_stays_out,
     a_revoked_token_is_worth_nothing_from_now_on,
-    an_event_for_somebody_reaches_nobody_else,
+    private_event_reaches_only_its_users,
 );
 
 const EVENTS: &str = "/api/workspaces/acme/events";
@@ -40,7 +40,7 @@ async fn a_token_opens_the_workspaces_that_it_names(bus: Bus) {
     let good = token("ann", &["acme", "team-*"], 60, &json!({}));
     for workspace in ["acme", "team-a"] {
         let mut client = cluster.broker.connect_with(workspace, with(&good)).await;
-        client.hello().await;
+        client.connected().await;
     }
     let authorization = bearer(&good);
     let posted = http::request(
@@ -88,7 +88,7 @@ async fn a_stream_ends_a_moment_before_its_token_does(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &settings).await;
     let began = std::time::Instant::now();
     let mut client = cluster.broker.connect_with("acme", with(&token("ann", &["acme"], 4, &json!({})))).await;
-    client.hello().await;
+    client.connected().await;
     let last = client.event_named("tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "expired");
     let after = began.elapsed();
@@ -103,8 +103,8 @@ async fn a_user_is_disconnected_and_stays_out(bus: Bus) {
         EventSource::open(cluster.broker.address(), "acme", with(&token(user, &["acme"], 60, &json!({}))))
     };
     let (mut ann, mut ben) = (open("ann"), open("ben"));
-    ann.hello().await;
-    ben.hello().await;
+    ann.connected().await;
+    ben.connected().await;
     assert_eq!(order(&cluster, json!({ "disconnect": { "user": "ann", "for": 60 } })).await, 1);
     let last = ann.wait_for(Duration::from_secs(1), |event| event.kind == "tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "disconnected");
@@ -120,8 +120,8 @@ async fn a_revoked_token_is_worth_nothing_from_now_on(bus: Bus) {
     let own = token("ann", &["acme"], 60, &json!({ "jti": "t2" }));
     let mut thief = cluster.broker.connect_with("acme", with(&stolen)).await;
     let mut ann = cluster.broker.connect_with("acme", with(&own)).await;
-    thief.hello().await;
-    ann.hello().await;
+    thief.connected().await;
+    ann.connected().await;
     assert_eq!(order(&cluster, json!({ "disconnect": { "jti": "t1" } })).await, 1);
     thief.event_named("tidings.reconnect").await;
     assert_eq!(cluster.broker.connect_with("acme", with(&stolen)).await.status(), 204);
@@ -130,7 +130,7 @@ async fn a_revoked_token_is_worth_nothing_from_now_on(bus: Bus) {
 }
 
 #[tokio::test]
-async fn a_token_may_stand_in_a_cookie_or_where_it_is_allowed_in_the_address() {
+async fn cookie_or_allowed_query_carries_the_token() {
     let settings = [&JWT[..], &[("auth.jwt.cookie", "live"), ("auth.jwt.query", "true")]].concat();
     let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
     let good = token("ann", &["acme"], 60, &json!({}));
@@ -170,23 +170,23 @@ async fn a_user_has_so_many_streams_and_no_more() {
     let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
     let (ann, ben) = (token("ann", &["acme"], 60, &json!({})), token("ben", &["acme"], 60, &json!({})));
     let mut first = cluster.broker.connect_with("acme", with(&ann)).await;
-    first.hello().await;
+    first.connected().await;
     let mut second = cluster.broker.connect_with("acme", with(&ann)).await;
     assert_eq!(second.event_named("tidings.reconnect").await.json()["reason"], "overloaded");
     let mut other = cluster.broker.connect_with("acme", with(&ben)).await;
-    other.hello().await;
+    other.connected().await;
     assert!(first.end().is_none());
 }
 
-async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
+async fn private_event_reaches_only_its_users(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &JWT).await;
     let of = |user: &str| with(&token(user, &["acme"], 60, &json!({})));
     let (mut ann, mut ben) = (
         cluster.broker.connect_with("acme", of("ann")).await,
         cluster.broker.connect_with("acme", of("ben")).await,
     );
-    ann.hello().await;
-    let start = ben.hello().await.id;
+    ann.connected().await;
+    let start = ben.connected().await.id;
     let authorization = bearer(&token("backend", &["acme"], 60, &json!({})));
     let headers = [("Authorization", authorization.as_str())];
     for event in [json!({ "data": "for ann", "to": ["ann", "eve"] }), json!({ "data": "for all" })] {
@@ -199,11 +199,11 @@ async fn an_event_for_somebody_reaches_nobody_else(bus: Bus) {
     assert_eq!(ann.application_event().await.data, "for all");
     assert_eq!(ben.application_event().await.data, "for all");
 
-    // The same holds for those who come back, from whichever place.
+    // The same holds for clients that resume, from any position.
     for from in [start, ann.events()[1].id.clone()] {
         let again = Connect { last_event_id: Some(from), ..of("ben") };
         let mut again = cluster.broker.connect_with("acme", again).await;
-        assert_eq!(again.hello().await.json()["resumed"], true);
+        assert_eq!(again.connected().await.json()["resumed"], true);
         assert_eq!(again.application_event().await.data, "for all");
     }
 }
@@ -242,7 +242,7 @@ async fn rotated_secret_throws_no_client_out() {
     let cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
     let ann = with(&token("ann", &["acme"], 60, &json!({})));
     let mut stream = cluster.broker.connect_with("acme", ann.clone()).await;
-    stream.hello().await;
+    stream.connected().await;
 
     let rotated = "another secret of thirty-two bytes, at least that long";
     let claims = json!({ "workspaces": ["acme"], "exp": 4_102_444_800_u64 });

@@ -20,7 +20,7 @@ fn allowed_origin(response: &Response) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn options_says_what_the_path_takes() {
+async fn options_lists_the_methods_of_a_path() {
     let broker = broker().await;
     let response = http::request(broker.address(), "OPTIONS", TARGET, &[], "").await;
     assert_eq!(response.status, 204);
@@ -29,7 +29,7 @@ async fn options_says_what_the_path_takes() {
 }
 
 #[tokio::test]
-async fn no_origin_is_let_in_by_default() {
+async fn no_origin_is_allowed_by_default() {
     let broker = broker().await;
     for method in ["GET", "POST"] {
         let response = preflight(&broker, "https://app.example", method).await;
@@ -43,7 +43,7 @@ async fn no_origin_is_let_in_by_default() {
 }
 
 #[tokio::test]
-async fn configured_origins_are_let_in() {
+async fn configured_origins_are_allowed() {
     let options = BrokerOptions::embedded().set("cors.origins", "https://app.example,http://localhost:3000");
     let broker = Broker::start(options).await;
     for origin in ["https://app.example", "http://localhost:3000"] {
@@ -79,7 +79,7 @@ async fn configured_origins_are_let_in() {
         assert_eq!(allowed_origin(&response), None, "{origin}");
         assert_eq!(response.header("vary"), "Origin");
     }
-    // A cache must not hand the answer for one origin to another, so it is told also where none is named.
+    // A cache must not give the response for one origin to another, so every response has `Vary`.
     let client = broker.connect("acme").await;
     assert_eq!(client.header("vary"), "Origin");
 }
@@ -120,7 +120,7 @@ async fn pages_read_when_to_come_back_and_how_to_authenticate() {
 }
 
 #[tokio::test]
-async fn a_page_can_read_what_is_wrong() {
+async fn page_can_read_a_problem() {
     let options = BrokerOptions::embedded().set("cors.origins", "https://app.example");
     let broker = Broker::start(options.set("server.header_bytes", 2048)).await;
     let long = "x".repeat(4096);
@@ -141,7 +141,7 @@ async fn a_page_can_read_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn every_origin_is_let_in_without_cookies() {
+async fn every_origin_is_allowed_without_cookies() {
     let broker = Broker::start(BrokerOptions::embedded().set("cors.origins", "*")).await;
     let response = preflight(&broker, "https://anyone.example", "POST").await;
     assert_eq!(allowed_origin(&response), Some("*"));

@@ -1,4 +1,4 @@
-//! How a request says to whom it goes, and how its body is coded.
+//! The host of a request, and the framing of its body.
 
 use super::{broker, check_problem};
 use crate::support::http;
@@ -11,7 +11,7 @@ const TARGET: &str = "/api/workspaces/acme/events";
 async fn transfer_codings_beside_one_chunked_are_refused() {
     let broker = broker().await;
     let mut victim = broker.connect("acme").await;
-    victim.hello().await;
+    victim.connected().await;
     let body = "5\r\nhello\r\n0\r\n\r\n";
     for (lines, status, kind) in [
         ("Transfer-Encoding: gzip, chunked\r\n", 501, "unknown-transfer-coding"),
@@ -52,7 +52,7 @@ async fn compressed_body_is_an_unsupported_media_type() {
     assert_eq!(http::request(broker.address(), "POST", TARGET, &headers, "x").await.status, 200);
 }
 
-/// Whoever may connect, and on either listener.
+/// For every client, and on either listener.
 #[tokio::test]
 async fn request_names_exactly_one_well_formed_host() {
     let local = broker().await;

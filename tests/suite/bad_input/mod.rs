@@ -1,4 +1,4 @@
-//! Requests that are wrong, and what they are answered. No event is needed for any of it, so the bus does not matter.
+//! Wrong requests and their responses. None needs an event, so the bus does not matter.
 
 mod cors;
 mod framing;

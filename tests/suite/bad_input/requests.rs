@@ -30,7 +30,7 @@ async fn a_workspace_id_may_be_written_with_escapes() {
         [("%61cm%65", "acme"), ("a.b_c~d-9", "a.b_c~d-9"), ("a%7Eb", "a~b"), (&longest, &longest)]
     {
         let mut client = cluster.broker.connect(written).await;
-        assert_eq!(client.hello().await.json()["workspaceId"], id);
+        assert_eq!(client.connected().await.json()["workspaceId"], id);
         cluster.publish_live(id, "for it").await;
         assert_eq!(client.application_event().await.data, "for it");
     }
@@ -74,7 +74,7 @@ async fn an_unknown_path_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_take_is_told_what_it_takes() {
+async fn wrong_method_gets_the_allowed_ones() {
     let broker = broker().await;
     let bad_id = "/api/workspaces/a%20b/events";
     for target in ["/api/workspaces/acme/events", "/api/workspaces/acme/events?types=", bad_id] {
@@ -176,7 +176,7 @@ async fn targets_that_are_no_paths_are_not_found() {
 
 /// A page whose own name was made to lead to this machine (DNS rebinding).
 #[tokio::test]
-async fn a_name_that_others_can_hold_is_answered_only_where_the_configuration_says_so() {
+async fn foreign_host_needs_a_setting() {
     let local = broker().await;
     let open = Broker::start(BrokerOptions::embedded().set("auth.mode", "none")).await;
     for (broker, refused) in [(&local, true), (&open, false)] {

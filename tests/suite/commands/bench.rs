@@ -14,12 +14,13 @@ use crate::support::{Bus, RedisOptions, RedisServer, TestCluster};
 
 on_both_buses!(
     every_event_arrives_however_it_is_published,
-    what_is_dropped_is_missing_and_was_told,
+    dropped_event_is_missing_with_a_reset,
     a_storm_loses_nothing,
     slow_readers_harm_only_themselves,
 );
 
-/// Runs `tidings bench` against a broker with further arguments, and answers its exit code and what `--json` printed.
+/// Runs `tidings bench` against a broker with further arguments. Returns its exit code and the
+/// output of `--json`.
 async fn bench(cluster: &TestCluster, bus: Bus, arguments: &str) -> (Option<i32>, Value) {
     let finished = run(cluster, bus, &format!("--json {arguments}")).await;
     let figures =
@@ -68,8 +69,7 @@ async fn every_event_arrives_however_it_is_published(bus: Bus) {
     }
 }
 
-/// `tidings bench` counts a dropped event as missing with a reset.
-async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
+async fn dropped_event_is_missing_with_a_reset(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
     let load =
         "--connections 20 --workspaces 1 --rate 100 --duration 1s --warm-up 0s --grace 2s --publish redis";
@@ -82,7 +82,7 @@ async fn what_is_dropped_is_missing_and_was_told(bus: Bus) {
     assert_eq!((count("duplicates"), count("out_of_order")), (0, 0), "{figures}");
     assert!(figures["problems"][0].as_str().unwrap().contains("deliveries are missing, at 20 clients"));
 
-    // The same for people: the verdict stands at the end of the table.
+    // The same for people: the verdict is at the end of the table.
     let finished = run(&cluster, bus, load).await;
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(1), ""), "{finished:?}");
     let last = finished.stdout.lines().last().unwrap();
@@ -99,7 +99,7 @@ async fn a_storm_loses_nothing(bus: Bus) {
         assert_eq!(seen["back_ms"]["count"], 200, "{figures}");
         let soonest = if storm == "--storm" { 0.0 } else { 200.0 };
         assert!(seen["back_ms"]["p50"].as_f64().unwrap() > soonest, "{figures}");
-        // Redis counts; the embedded bus does not tell.
+        // Redis counts them; the embedded bus does not.
         assert_eq!(seen["xranges"].is_u64(), bus == Bus::Redis, "{figures}");
         assert_eq!(figures["receiving"]["missing"], 0);
     }
@@ -198,7 +198,7 @@ async fn a_token_lets_it_in() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_is_said() {
+async fn impossible_load_is_rejected() {
     for (arguments, code, word) in [
         ("--url http://127.0.0.1:1/api", 1, "cannot reach http://127.0.0.1:1/api"),
         ("--url nonsense", 2, "not a URL"),
@@ -218,7 +218,7 @@ async fn what_cannot_be_run_is_said() {
 }
 
 #[tokio::test]
-async fn a_bus_that_cannot_be_reached_is_said_before_anything_is_opened() {
+async fn unreachable_bus_is_reported_before_any_stream_opens() {
     let cluster = TestCluster::start(Bus::Embedded).await;
     let server = RedisServer::start_with(RedisOptions {
         password: Some("secret".to_owned()),
@@ -236,7 +236,7 @@ async fn a_bus_that_cannot_be_reached_is_said_before_anything_is_opened() {
 }
 
 #[tokio::test]
-async fn too_low_a_limit_of_open_files_is_said_with_what_to_do() {
+async fn too_few_open_files_are_reported_with_a_fix() {
     let mut command = std::process::Command::new("sh");
     let line = "ulimit -n 300 && exec \"$0\" bench --connections 1000";
     command.args(["-c", line]).arg(tidings().get_program());

@@ -1,4 +1,5 @@
-//! `tidings bench` against a server that makes mistakes on purpose: what no broker here does has to be found out too.
+//! `tidings bench` against a server that makes mistakes on purpose: what no broker here does has to
+//! be found out too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// Sends an event to everybody: but the fifth is lost, the tenth goes out twice, and the fifteenth behind the next.
+    /// Sends an event to every client. The fifth is lost, the tenth is sent twice, and the
+    /// fifteenth follows the next.
     fn publish(&mut self, payload: &str) {
         self.published += 1;
         let frame = format!("data: {payload}\n\n");
@@ -41,7 +43,8 @@ impl Faulty {
     }
 }
 
-/// Starts the server. Below `/sub/` there is no hello, and below `/pub/` an event is taken with 201 and nothing said.
+/// Starts the server. Below `/sub/` there is no `connected` event, and below `/pub/` a publication
+/// gets 201 without a body.
 async fn faulty() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -104,7 +107,8 @@ async fn follow(mut stream: TcpStream, faulty: &Mutex<Faulty>, hello: &str) {
     }
 }
 
-/// Runs `tidings bench` with three clients against a server, and answers what `--json` printed. It does not pass.
+/// Runs `tidings bench` with three clients against a server, and returns the output of `--json`. It
+/// does not pass.
 async fn failed_bench(arguments: &str) -> Value {
     let arguments = format!("bench --json --connections 3 --workspaces 1 --warm-up 0s {arguments}");
     let finished = run_tidings(&arguments.split_whitespace().collect::<Vec<_>>(), &[]).await;
@@ -114,7 +118,8 @@ async fn failed_bench(arguments: &str) -> Value {
     figures
 }
 
-/// What was expected, received, missed with and without a word, received again, and out of order.
+/// The events that were expected, received, missed with and without a reset, repeated, and out of
+/// order.
 fn counts(figures: &Value) -> [u64; 6] {
     ["expected", "received", "missing_told", "missing_untold", "duplicates", "out_of_order"]
         .map(|count| figures["receiving"][count].as_u64().unwrap())
@@ -122,7 +127,7 @@ fn counts(figures: &Value) -> [u64; 6] {
 
 /// `tidings bench` finds events that are lost, repeated or reordered without a reset.
 #[tokio::test]
-async fn what_is_lost_or_repeated_or_turned_round_in_silence_is_found_out() {
+async fn silent_loss_repetition_and_disorder_are_found() {
     let url = format!("http://{}/api", faulty().await);
     let figures = failed_bench(&format!("--url {url} --rate 50 --duration 1s")).await;
     assert_eq!(counts(&figures), [150, 147, 0, 3, 3, 3], "{figures}");
@@ -130,9 +135,9 @@ async fn what_is_lost_or_repeated_or_turned_round_in_silence_is_found_out() {
 }
 
 #[tokio::test]
-async fn so_it_is_at_a_server_with_other_paths_that_sends_no_hello() {
+async fn the_same_holds_without_a_connected_event() {
     let url = format!("http://{}", faulty().await);
-    let places = format!("--path /sub/{{workspace}} --publish-url {url}/pub/{{workspace}} --no-hello");
+    let places = format!("--path /sub/{{workspace}} --publish-url {url}/pub/{{workspace}} --no-connected");
     let figures = failed_bench(&format!("--url {url} {places} --rate 50 --duration 1s")).await;
     assert_eq!(counts(&figures), [150, 147, 0, 3, 3, 3], "{figures}");
     let publishing = &figures["publishing"];
@@ -142,16 +147,16 @@ async fn so_it_is_at_a_server_with_other_paths_that_sends_no_hello() {
 
 /// `tidings bench` ends although an event never arrives.
 #[tokio::test]
-async fn who_waits_for_an_event_that_is_lost_gives_up() {
+async fn wait_for_a_lost_event_ends() {
     let url = format!("http://{}/api", faulty().await);
     let figures = failed_bench(&format!("--url {url} --in-flight 1 --duration 20s --grace 500ms")).await;
     assert_eq!(counts(&figures), [15, 12, 0, 3, 0, 0], "{figures}");
 }
 
 #[tokio::test]
-async fn events_that_a_url_does_not_take_are_failed_and_nobody_waits_for_them() {
+async fn rejected_publications_fail_without_a_wait() {
     let url = format!("http://{}/api", faulty().await);
-    // Nobody listens there.
+    // No program listens there.
     let elsewhere = "--publish-url http://127.0.0.1:1/{workspace} --in-flight 1 --duration 200ms";
     let figures = failed_bench(&format!("--url {url} {elsewhere}")).await;
     let publishing = &figures["publishing"];

@@ -79,7 +79,7 @@ async fn comparing_makes_a_row_for_every_server_and_scenario() {
 }
 
 #[tokio::test]
-async fn comparing_says_what_it_cannot_do() {
+async fn compare_reports_a_missing_server() {
     for (arguments, words) in [
         ("--servers floor,nothing", "there is no nothing"),
         ("--scale 2", "--scale"),

@@ -17,7 +17,7 @@ async fn check(redis: &str) -> Finished {
     run_tidings(&["check"], &[("redis.url", redis)]).await
 }
 
-/// The lines on what was found wrong, each with the line on how to mend it.
+/// The lines of problems, each with the line of its fix.
 fn wrong(finished: &Finished) -> Vec<(String, String)> {
     assert_eq!(finished.code, Some(1), "{finished:?}");
     let lines: Vec<_> = finished.stdout.lines().collect();
@@ -51,7 +51,7 @@ async fn all_is_well() {
 }
 
 #[tokio::test]
-async fn memory_that_is_not_there_is_told_by_check_and_at_the_start() {
+async fn too_little_memory_is_reported_by_check_and_start() {
     let more_than_any = ("limits.ring_bytes", "1000000000000000");
     let wrong = wrong(&run_tidings(&["check"], &[more_than_any]).await);
     assert_eq!(wrong.len(), 1, "{wrong:?}");
@@ -65,7 +65,7 @@ async fn memory_that_is_not_there_is_told_by_check_and_at_the_start() {
 }
 
 #[tokio::test]
-async fn what_it_tries_leaves_nothing_behind() {
+async fn trial_leaves_no_key_behind() {
     let server = RedisServer::start().await;
     check(&server.url()).await.success();
     crate::support::eventually("nothing is left", crate::support::DEADLINE, async || {
@@ -111,7 +111,7 @@ async fn a_wrong_password_is_named_and_not_shown() {
 }
 
 #[tokio::test]
-async fn each_missing_right_is_named_with_the_rule_that_gives_it() {
+async fn each_missing_right_is_named_with_its_rule() {
     for (missing, tried) in [
         ("-subscribe", "subscribing"),
         ("-publish", "publishing"),
@@ -199,9 +199,9 @@ async fn the_app_behind_the_forward_url_is_asked() {
     let check =
         async || run_tidings(&["check"], &[("auth.mode", "forward"), ("auth.forward.url", &url)]).await;
     let stdout = check().await.success();
-    assert!(stdout.contains("ok    app at auth.forward.url: it answers 401"), "{stdout}");
+    assert!(stdout.contains("ok    app at auth.forward.url: it returns 401"), "{stdout}");
     app.set_broken(true);
     let [(found, fix)] = &wrong(&check().await)[..] else { panic!("one thing is wrong") };
-    assert!(found.starts_with("app at auth.forward.url: no answer that counts"), "{found}");
+    assert!(found.starts_with("app at auth.forward.url: no valid response"), "{found}");
     assert!(fix.contains("docs/guides/cookies-of-your-app.md"), "{fix}");
 }

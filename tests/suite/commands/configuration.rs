@@ -66,7 +66,7 @@ async fn passwords_are_masked() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_named_with_its_place_and_the_nearest_one() {
+async fn unknown_key_is_named_with_place_and_nearest_key() {
     let (finished, path) = with_file("[server]\nlisen = \"127.0.0.1:1\"\n", &[]).await;
     let stderr = finished.failure(2);
     for word in [&*path, "`server.lisen`", "did you mean `server.listen`?"] {
@@ -80,7 +80,7 @@ async fn an_unknown_key_is_named_with_its_place_and_the_nearest_one() {
 }
 
 #[tokio::test]
-async fn a_bad_value_is_named_with_what_was_expected() {
+async fn bad_value_is_named_with_the_expected_one() {
     let (finished, path) = with_file("[ring]\nevents = \"many\"\n[sse]\nheartbeat_seconds = 0\n", &[]).await;
     let stderr = finished.failure(2);
     assert!(
@@ -117,11 +117,14 @@ async fn a_file_that_is_none_is_named() {
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_from_outside_by_default() {
+async fn remote_client_needs_an_explicit_auth_mode() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
         for arguments in [&["serve", "--listen", address][..], &["--listen", address]] {
             let stderr = run_tidings(arguments, &[]).await.failure(2);
-            assert!(stderr.contains("auth.mode") && stderr.contains("which others can reach"), "{stderr}");
+            assert!(
+                stderr.contains("auth.mode") && stderr.contains("which other machines can reach"),
+                "{stderr}"
+            );
         }
     }
     run_tidings(&["config", "--listen", "0.0.0.0:8080"], &[("auth.mode", "none")]).await.success();

@@ -9,7 +9,7 @@ on_both_buses!(an_argument_is_published_over_http, standard_input_is_published, 
 
 async fn greeted(cluster: &TestCluster) -> SseClient {
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     client
 }
 
@@ -76,7 +76,7 @@ async fn a_configured_redis_needs_no_broker() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_published_is_said() {
+async fn rejected_publication_is_reported() {
     let nobody = "http://127.0.0.1:1/api";
     for (arguments, input, code, word) in [
         (&["publish", "a b", "x"][..], "", 2, "A-Z a-z 0-9 . _ ~ -"),

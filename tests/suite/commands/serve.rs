@@ -1,4 +1,4 @@
-//! `tidings serve`, as somebody meets it who starts it for the first time.
+//! `tidings serve` at its first start.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::support::{
     Broker, BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, TestCluster, eventually, http,
 };
 
-on_both_buses!(what_it_prints_can_be_copied_and_pasted, what_it_prints_works_where_tokens_are_wanted);
+on_both_buses!(printed_commands_work_unchanged, printed_commands_work_with_tokens);
 
 fn shell(line: &str) -> Command {
     let mut command = Command::new("sh");
@@ -19,12 +19,12 @@ fn shell(line: &str) -> Command {
     command
 }
 
-async fn what_it_prints_can_be_copied_and_pasted(bus: Bus) {
+async fn printed_commands_work_unchanged(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     copy_and_paste(&cluster, bus, "").await;
 }
 
-async fn what_it_prints_works_where_tokens_are_wanted(bus: Bus) {
+async fn printed_commands_work_with_tokens(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &JWT).await;
     let printed = cluster.broker.logged("Operations: ").await;
     let line = printed.lines().find(|line| line.contains("tidings token new")).expect("how to make a token");
@@ -36,7 +36,7 @@ async fn what_it_prints_works_where_tokens_are_wanted(bus: Bus) {
     copy_and_paste(&cluster, bus, &format!("TOKEN={token}; ")).await;
 }
 
-/// Does what the lines say that the broker printed; `first` stands before each.
+/// Runs the printed commands; `first` precedes each.
 async fn copy_and_paste(cluster: &TestCluster, bus: Bus, first: &str) {
     let printed = cluster.broker.logged("Operations: ").await;
     let lines: Vec<_> = printed.lines().map(str::trim).collect();
@@ -114,7 +114,7 @@ async fn a_password_is_nowhere_to_be_seen() {
         let options = options.set("log.level", "trace").set("log.format", format);
         let broker = Broker::start_ready(options).await;
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         let events = "/api/workspaces/acme/events";
         let mut answers = vec![http::request(broker.address(), "POST", events, &[], "x").await];
         server.stop();

@@ -31,7 +31,7 @@ async fn a_closed_output_ends_every_command_quietly() {
 }
 
 #[tokio::test]
-async fn a_result_that_is_lost_on_a_full_disk_is_a_failure() {
+async fn result_lost_on_a_full_disk_is_a_failure() {
     let full = Sink::full_disk();
     for command in ["config", "config --json", "token new --workspace demo"] {
         assert_eq!(exit_code(command, &full, &full, &JWT).await, Some(1), "{command}");
@@ -39,7 +39,7 @@ async fn a_result_that_is_lost_on_a_full_disk_is_a_failure() {
 }
 
 #[tokio::test]
-async fn tail_ends_with_its_reader_and_fails_on_a_full_disk() {
+async fn tail_ends_with_its_reader_or_a_full_disk() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     broker.publish("acme", "one").await;
     let command = format!("tail acme --last 1 --url http://{}/api", broker.address());

@@ -13,25 +13,25 @@ use crate::support::{Bus, DEADLINE, TestCluster};
 on_both_buses!(
     payloads_are_printed_as_they_come,
     with_json_everything_is_one_object_a_line,
-    types_choose_what_is_printed,
+    types_select_the_printed_events,
     a_reader_that_has_enough_ends_it_quietly,
     it_comes_back_when_the_broker_does,
 );
 
-/// Starts `tidings tail acme` with further arguments.
+/// Starts `tidings tail acme` with further arguments, and waits until it is connected.
 fn start(cluster: &TestCluster, arguments: &[&str]) -> RunningCommand {
     let url = url(&cluster.broker);
     RunningCommand::tidings(&[&["tail", "acme", "--url", &url], arguments].concat(), &[])
 }
 
-/// Starts `tidings tail acme` with further arguments, and waits until it has its hello.
+/// Starts `tidings tail acme` with further arguments, and waits until it is connected.
 async fn tail(cluster: &TestCluster, arguments: &[&str]) -> RunningCommand {
     let command = start(cluster, arguments);
     command.said(HELLO, 1).await;
     command
 }
 
-/// What stands on stderr when a stream has begun.
+/// The text on stderr when a stream has begun.
 const HELLO: &str = "connected {";
 
 async fn payloads_are_printed_as_they_come(bus: Bus) {
@@ -66,7 +66,7 @@ async fn with_json_everything_is_one_object_a_line(bus: Bus) {
     assert_eq!(next().await["event"], "tidings.reset");
 }
 
-async fn types_choose_what_is_printed(bus: Bus) {
+async fn types_select_the_printed_events(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let command = tail(&cluster, &["--types", "A,with space", "--count", "2"]).await;
     for payload in [r#"{"type":"B"}"#, r#"{"type":"A"}"#, "text", r#"{"type":"with space"}"#] {
@@ -169,7 +169,8 @@ async fn a_place_to_begin_can_be_given() {
     assert_eq!(tail(&["--since", "1h", "--ids"], "1").await.split_once('\t').unwrap().1, "first\n");
 }
 
-/// A payload that would set the terminal's title, among others. `script` runs the command on a terminal.
+/// A payload that would set the terminal's title, among others. `script` runs the command on a
+/// terminal.
 #[tokio::test]
 async fn control_characters_do_not_reach_a_terminal() {
     let cluster = TestCluster::start(Bus::Embedded).await;
@@ -194,14 +195,14 @@ async fn control_characters_do_not_reach_a_terminal() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_followed_is_said() {
+async fn stream_that_cannot_open_is_reported() {
     let cluster = TestCluster::start(Bus::Redis).await;
     let url = url(&cluster.broker);
     for (arguments, code, word) in [
         (&["tail", "a b"][..], 2, "A-Z a-z 0-9 . _ ~ -"),
         (&["tail", "acme", "--url", "nonsense"], 2, "`nonsense` is not a URL"),
         (&["tail", "acme", "--url", &url, "--types", "A,,B"], 1, "400 Bad Request: `types`"),
-        (&["tail", "acme", "--url", &url, "--last-event-id", "a\nb"], 2, "cannot stand in a header"),
+        (&["tail", "acme", "--url", &url, "--last-event-id", "a\nb"], 2, "does not fit into a header"),
         (&["tail", "acme", "--url", &url.replace("/api", "/nowhere")], 1, "404"),
         (&["tail", "acme", "--count", "x"], 2, "--count"),
         (&["tail"], 2, "<WORKSPACE>"),

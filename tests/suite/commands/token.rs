@@ -34,7 +34,7 @@ fn line<'a>(printed: &'a str, mark: &str, check: &str) -> &'a str {
     printed.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{start} in {printed}"))
 }
 
-/// A server that answers every request with these keys.
+/// A server that returns these keys to every request.
 async fn keys(jwks: Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/jwks", listener.local_addr().unwrap());
@@ -82,7 +82,7 @@ async fn a_new_token_lets_in_where_it_says() {
 }
 
 #[tokio::test]
-async fn every_check_that_fails_is_told() {
+async fn every_failed_check_is_reported() {
     let token = new(&["--workspace", "acme", "--ttl", "1s"], &WITH_SECRET).await;
     let other = SECRET.to_uppercase();
     let settings = [
@@ -123,14 +123,15 @@ async fn a_private_key_signs_for_each_kind_of_public_key() {
         let token = new(&["--workspace", "acme", "--key", &private], &settings).await;
         let printed = explain(&token, "acme", &settings).await.success();
         assert!(line(&printed, "ok", "signature").contains(algorithm), "{printed}");
-        line(&printed, "yes", "somebody without a name may subscribe");
+        line(&printed, "yes", "a user without an id may subscribe");
     }
 }
 
 #[tokio::test]
 async fn keys_at_an_address_are_fetched_and_named() {
     let pem = repository_file("tests/keys/ed25519.public.pem");
-    // The last 32 bytes of the key's DER, of which the base64 in the PEM has 60 characters: 12 bytes stand before them.
+    // The last 32 bytes of the key's DER, of which the base64 in the PEM has 60 characters: 12
+    // bytes precede them.
     let x = pem.lines().nth(1).unwrap()[16..].trim_end_matches('=').replace('+', "-").replace('/', "_");
     let url =
         keys(json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k1", "use": "sig" }] }))
@@ -159,7 +160,7 @@ async fn keys_at_an_address_are_fetched_and_named() {
 }
 
 #[tokio::test]
-async fn keys_come_over_http_from_elsewhere_where_a_setting_says_so() {
+async fn keys_over_http_from_another_host_need_a_setting() {
     let url = keys(json!({ "keys": [] })).await;
     // The resolver knows this address, and the rule for this machine does not.
     let elsewhere = url.replace("127.0.0.1", "127.1");
@@ -183,7 +184,7 @@ async fn keys_come_over_http_from_elsewhere_where_a_setting_says_so() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_usage() {
+async fn impossible_request_is_a_usage_error() {
     let public = key("rsa.public.pem");
     for (arguments, settings, word) in [
         (&["new", "--workspace", "acme"][..], &[][..], "auth.jwt.algorithm is not set"),

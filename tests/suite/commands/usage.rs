@@ -45,7 +45,7 @@ const FLAGS: &[(&[&str], &[&str])] = &[
 ];
 
 #[tokio::test]
-async fn help_of_a_command_has_the_flags_that_change_what_it_does() {
+async fn help_of_a_command_has_its_flags() {
     for (command, used) in FLAGS {
         let help = run_tidings(&[command, &["--help"][..]].concat(), &[]).await.success();
         for flag in ["--config", "--listen", "--redis"] {
@@ -72,7 +72,7 @@ async fn flag_that_changes_nothing_is_wrong_usage() {
 }
 
 #[tokio::test]
-async fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
+async fn wrong_usage_has_exit_code_2_and_a_hint() {
     for (arguments, word) in [
         (&["nonsense"][..], "unrecognized subcommand"),
         (&["tial", "acme"], "tail"),

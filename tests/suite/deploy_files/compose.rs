@@ -53,7 +53,7 @@ async fn its_brokers_start_and_share_a_redis() {
         running.push(Broker::start_ready(options).await);
     }
     let mut client = running[1].connect("demo").await;
-    client.hello().await;
+    client.connected().await;
     running[0].publish("demo", "from one to the other").await;
     assert_eq!(client.application_event().await.data, "from one to the other");
 }
@@ -111,7 +111,7 @@ async fn the_publish_line_in_its_comment_works() {
     let redis = RedisServer::start().await;
     let broker = Broker::start_ready(BrokerOptions::redis(&redis)).await;
     let mut client = broker.connect("demo").await;
-    client.hello().await;
+    client.connected().await;
     let shell = format!("redis-cli -p {} {line}", redis.port());
     assert_eq!(run(Command::new("sh").args(["-c", &shell])), "1\n");
     assert_eq!(client.application_event().await.json()["type"], "GREETING");

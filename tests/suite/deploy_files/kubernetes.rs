@@ -53,7 +53,8 @@ impl Manifest {
         Self { path: "deploy/kubernetes/sidecar.yaml", redis: None, app }
     }
 
-    /// The options that the manifest sets, with secrets, addresses and the app's address of this test.
+    /// The options that the manifest sets, with secrets, addresses and the app's address of this
+    /// test.
     fn options(&self) -> BrokerOptions {
         let options = self.redis.as_ref().map_or_else(BrokerOptions::embedded, BrokerOptions::redis);
         let (_, container) = deployment(self.path);
@@ -105,7 +106,7 @@ impl Manifest {
         assert!(container["lifecycle"].is_null(), "the broker's own delay does for a preStop hook");
 
         let (name, value) = self.credentials();
-        broker.connect_with(WORKSPACE, Connect::default().header(name, &value)).await.hello().await;
+        broker.connect_with(WORKSPACE, Connect::default().header(name, &value)).await.connected().await;
         for method in ["GET", "POST"] {
             let stranger = http::request(broker.address(), method, EVENTS, &[], "x").await;
             assert_eq!(stranger.status, 401, "{path}: {method} without credentials");
@@ -130,8 +131,8 @@ async fn the_sidecar_runs_as_described() {
     Manifest::sidecar().await.runs_as_described().await;
 }
 
-/// The sum that the broker compares with its memory at the start, and the buffers of the sockets, which count for the
-/// container too. The kernel doubles a send buffer.
+/// The sum that the broker compares with its memory at the start, and the buffers of the sockets,
+/// which count for the container too. The kernel doubles a send buffer.
 #[test]
 fn bounds_sum_up_to_less_than_the_memory_limit() {
     for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {

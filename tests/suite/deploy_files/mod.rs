@@ -21,7 +21,8 @@ fn texts(value: &Value) -> Vec<String> {
     list.iter().map(|text| text.as_str().unwrap_or_else(|| panic!("a text: {text}")).to_owned()).collect()
 }
 
-/// How long a broker takes at most to end after SIGTERM, in seconds, with what a file sets on top of the defaults.
+/// How long a broker takes at most to end after SIGTERM, in seconds, with what a file sets on top
+/// of the defaults.
 fn seconds_to_end(set: &[(String, String)]) -> f64 {
     ["server.drain_delay_seconds", "server.drain_seconds"].map(|key| variables::value(key, set)).iter().sum()
 }

@@ -36,7 +36,7 @@ async fn its_command_starts_a_broker_that_its_signal_ends() {
 }
 
 #[test]
-fn it_allows_what_the_broker_needs() {
+fn unit_allows_the_needs_of_a_node() {
     // A margin above the 1.5 s after which the broker closes the remaining connections.
     assert!(setting("TimeoutStopSec").parse::<f64>().unwrap() > seconds_to_end(&[]) + 5.0);
     let files = setting("LimitNOFILE").parse::<f64>().unwrap();

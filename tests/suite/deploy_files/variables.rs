@@ -25,7 +25,8 @@ fn defaults() -> config::Config {
     config::Config::builder().add_source(config::File::from_str(&text, FileFormat::Toml)).build().unwrap()
 }
 
-/// The value of a key in seconds or bytes or whatever its unit is: the one that is set, or the default.
+/// The value of a key in seconds or bytes or whatever its unit is: the one that is set, or the
+/// default.
 pub(super) fn value(key: &str, set: &[(String, String)]) -> f64 {
     match set.iter().find(|(name, _)| *name == variable(key)) {
         Some((_, text)) => text.parse().unwrap(),

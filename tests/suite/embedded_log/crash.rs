@@ -16,8 +16,8 @@ use crate::support::{Broker, http};
 const WORKSPACE: &str = "workspace:acme";
 const EVENTS: &str = "/api/workspaces/acme/events";
 
-/// Events by id, as somebody was told of them.
-type Told = Arc<Mutex<Vec<(String, String)>>>;
+/// Events by id, as they were acknowledged or announced.
+type Reported = Arc<Mutex<Vec<(String, String)>>>;
 
 /// The ways over the Redis protocol to publish a durable event.
 #[derive(Clone, Copy)]
@@ -60,7 +60,7 @@ async fn publish_over_redis(
     broker: &Broker,
     way: Way,
     name: String,
-    told: Told,
+    told: Reported,
 ) -> impl Future<Output = ()> + use<> {
     let mut connection = connection(broker).await;
     async move {
@@ -72,7 +72,7 @@ async fn publish_over_redis(
     }
 }
 
-async fn publish_over_http(address: std::net::SocketAddr, name: String, told: Told) {
+async fn publish_over_http(address: std::net::SocketAddr, name: String, told: Reported) {
     for number in 0.. {
         let payload = format!("{name}.{number}");
         let Ok(response) = http::try_request(address, "POST", EVENTS, &[], payload.clone()).await else {
@@ -86,7 +86,7 @@ async fn publish_over_http(address: std::net::SocketAddr, name: String, told: To
 }
 
 /// Writes down the announcements on the channel.
-async fn listen(broker: &Broker, told: Told) -> impl Future<Output = ()> + use<> {
+async fn listen(broker: &Broker, told: Reported) -> impl Future<Output = ()> + use<> {
     let client = redis::Client::open(format!("redis://{}", broker.embedded())).unwrap();
     let mut channel = client.get_async_pubsub().await.unwrap();
     channel.subscribe(WORKSPACE).await.unwrap();
@@ -104,13 +104,13 @@ async fn listen(broker: &Broker, told: Told) -> impl Future<Output = ()> + use<>
 
 /// An acknowledged or announced event is in the log after a crash.
 #[tokio::test]
-async fn what_was_acknowledged_or_announced_is_there_after_a_kill() {
+async fn acknowledged_or_announced_event_survives_a_kill() {
     let directory = Directory::new();
     let bounds = [("retention.events", 1_000_000), ("retention.bytes", 64 << 20)];
     let options =
         bounds.iter().fold(options(&directory, "always"), |options, (key, value)| options.set(key, value));
     let mut broker = Broker::start(options).await;
-    let (acknowledged, announced) = (Told::default(), Told::default());
+    let (acknowledged, announced) = (Reported::default(), Reported::default());
     for round in 0..4 {
         let mut running = JoinSet::new();
         running.spawn(listen(&broker, Arc::clone(&announced)).await);
@@ -161,7 +161,7 @@ fn check(log: &[(String, String)], acknowledged: &[(String, String)], announced:
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_a_second_ago_is_there_after_a_kill() {
+async fn event_acknowledged_a_second_ago_survives_a_kill() {
     let directory = Directory::new();
     let mut broker = Broker::start(options(&directory, "everysec")).await;
     let id = broker.publish("acme", "early").await;

@@ -23,7 +23,7 @@ async fn refusal(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_stops_the_start_and_says_why() {
+async fn unusable_file_stops_the_start_with_a_reason() {
     let directory = Directory::new();
     let path = directory.file("log").display().to_string();
     let broker = Broker::start(options(&directory, "always")).await;
@@ -51,14 +51,14 @@ fn bound_files(broker: &Broker, bytes: &str) {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_publishing_goes_on_when_there_is_room() {
+async fn full_disk_is_reported_and_publishing_continues_afterwards() {
     let directory = Directory::new();
     let bounds = [("retention.events", 1_000_000), ("retention.bytes", 64 << 20)];
     let options =
         bounds.iter().fold(options(&directory, "always"), |options, (key, value)| options.set(key, value));
     let broker = Broker::start_ready(options.ignoring("XFSZ")).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let payload = "x".repeat(100_000);
     let post = async || http::request(broker.address(), "POST", EVENTS, &[], payload.clone()).await;
 

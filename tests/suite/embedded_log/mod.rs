@@ -1,4 +1,5 @@
-//! The logs of the embedded bus over the end of the process: what is there again, and what is told where nothing is.
+//! The logs of the embedded bus over the end of the process: the events that remain, and the resets
+//! without them.
 
 mod crash;
 mod disk;
@@ -18,7 +19,8 @@ fn options(directory: &Directory, sync: &str) -> BrokerOptions {
 
 async fn connection(broker: &Broker) -> MultiplexedConnection {
     let client = redis::Client::open(format!("redis://{}", broker.embedded())).unwrap();
-    // The library's own patience is half a second, which a busy machine can take for a large answer.
+    // The library's own timeout is half a second, and a busy machine can need that for a large
+    // reply.
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }

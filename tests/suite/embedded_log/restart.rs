@@ -1,4 +1,4 @@
-//! The process ends and starts again: clients that come back.
+//! The process ends and starts again: clients that resume.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, http};
 const END: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_client_gets_what_it_missed_over_restarts() {
+async fn client_gets_missed_events_after_restarts() {
     for sync in ["always", "everysec", "no"] {
         let directory = Directory::new();
         let mut broker = Broker::start(options(&directory, sync).set("server.drain_delay_seconds", 0)).await;
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         let first = broker.publish("acme", "one").await;
         assert_eq!(client.next_event(DEADLINE).await.id, first);
         drop(client);
@@ -27,7 +27,7 @@ async fn a_client_gets_what_it_missed_over_restarts() {
         assert!(place(&third) > place(&first));
 
         let mut client = broker.connect_with("acme", Connect::after(&first)).await;
-        assert_eq!(client.hello().await.json()["resumed"], true);
+        assert_eq!(client.connected().await.json()["resumed"], true);
         for payload in ["two", "three"] {
             let event = client.next_event(DEADLINE).await;
             assert_eq!((event.kind.as_str(), event.data.as_str()), ("message", payload), "{sync}");
@@ -39,24 +39,25 @@ async fn a_client_gets_what_it_missed_over_restarts() {
 }
 
 #[tokio::test]
-async fn without_a_file_the_log_is_gone_and_the_client_is_told() {
+async fn restart_without_a_file_sends_a_reset() {
     let mut broker = Broker::start(BrokerOptions::embedded()).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let seen = broker.publish("acme", "one").await;
     assert_eq!(client.next_event(DEADLINE).await.id, seen);
     drop(client);
     broker.publish("acme", "missed").await;
     broker.restart().await;
     let mut client = broker.connect_with("acme", Connect::after(&seen)).await;
-    assert_eq!(client.hello().await.json()["resumed"], false);
+    assert_eq!(client.connected().await.json()["resumed"], false);
     let reset = client.event_named("tidings.reset").await;
     assert_eq!(reset.json()["from"], seen.as_str());
     broker.publish("acme", "two").await;
     assert_eq!(client.application_event().await.data, "two");
 }
 
-/// Publishes over the Redis port with one key after the other until that is refused. Returns the ids and the refusal.
+/// Publishes over the Redis port with one key after the other until that is refused. Returns the
+/// ids and the refusal.
 async fn fill(broker: &Broker, workspace: &str) -> (Vec<String>, String) {
     let mut connection = connection(broker).await;
     let channel = format!("workspace:{workspace}");

@@ -1,4 +1,4 @@
-//! The same bytes go to the embedded bus and to a real Redis server; the same bytes come back.
+//! The same bytes go to the embedded bus and to a real Redis server; both return the same bytes.
 
 use super::Embedded;
 use super::redis_server::RedisServer;
@@ -9,7 +9,8 @@ pub(super) type Step = (usize, Vec<u8>);
 
 const CLIENTS: usize = 3;
 
-/// Takes steps from lines: a client's number, then a command whose words are parted by single blanks.
+/// Takes steps from lines: a client's number, then a command whose words are parted by single
+/// blanks.
 pub(super) fn script(text: &str) -> Vec<Step> {
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty());
     lines
@@ -20,7 +21,7 @@ pub(super) fn script(text: &str) -> Vec<Step> {
         .collect()
 }
 
-/// What comes back for each step, up to the answer of a PING behind it.
+/// The replies to each step, up to the reply to a PING behind it.
 async fn transcript(clients: &mut [Wire], prelude: &[u8], steps: &[Step]) -> Vec<String> {
     let mut answers = Vec::new();
     if !prelude.is_empty() {
@@ -34,15 +35,17 @@ async fn transcript(clients: &mut [Wire], prelude: &[u8], steps: &[Step]) -> Vec
     answers
 }
 
-/// Runs a script in both versions of the protocol against both servers, with an exact copy of every answer expected.
+/// Runs a script in both versions of the protocol against both servers, and expects an exact copy
+/// of every reply.
 pub(super) async fn compare(steps: &[Step]) {
     compare_as(steps, |answers| answers).await;
 }
 
-/// The same, with answers as `normal` puts them: without what must differ.
+/// The same, with replies as `normal` makes them: without the parts that must differ.
 pub(super) async fn compare_as(steps: &[Step], normal: fn(Vec<String>) -> Vec<String>) {
     for prelude in [Vec::new(), words("HELLO 3")] {
-        // Servers of its own for each version: subscriptions of clients that are leaving would be counted.
+        // Servers of its own for each version: subscriptions of clients that are leaving would be
+        // counted.
         let (embedded, redis) = (Embedded::start().await, RedisServer::start().await);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..CLIENTS {
@@ -203,7 +206,7 @@ async fn subscribing_and_publishing() {
 }
 
 #[tokio::test]
-async fn what_a_subscriber_may_do() {
+async fn commands_of_a_subscriber() {
     compare(&script(
         "0 SUBSCRIBE a
          0 ECHO hello
@@ -226,7 +229,7 @@ async fn what_a_subscriber_may_do() {
     .await;
 }
 
-/// A RESP3 client hears itself; what comes first, the message or the count, is Redis' order.
+/// A RESP3 client receives its own message; the order of message and count is that of Redis.
 #[tokio::test]
 async fn a_publisher_that_listens() {
     let steps = script(
@@ -255,7 +258,7 @@ async fn a_publisher_that_listens() {
         let (ours, theirs) = (ours.ask(&words(line)).await, theirs.ask(&words(line)).await);
         assert_eq!(show(&ours), show(&theirs), "{line}");
     }
-    // Back in RESP2 the subscriptions stand, and with them the restriction.
+    // Back in RESP2 the subscriptions remain, and with them the restriction.
     for wire in [&mut ours, &mut theirs] {
         wire.ask(&words("HELLO 2")).await;
     }
@@ -331,7 +334,7 @@ async fn malformed_commands() {
     compare(&harmless.map(|bytes| (0, bytes.to_vec()))).await;
 }
 
-/// Random patterns and names: who matches is Redis' decision.
+/// Random patterns and names: Redis decides which match.
 #[tokio::test]
 async fn patterns() {
     let mut random = fastrand::Rng::with_seed(7);

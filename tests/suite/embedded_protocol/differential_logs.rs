@@ -1,12 +1,13 @@
-//! Logs through the commands of streams: the same bytes go to the embedded bus and to a real Redis server; the same bytes
-//! come back.
+//! Logs through the commands of streams: the same bytes go to the embedded bus and to a real Redis
+//! server. Both return the same bytes.
 
 use super::differential::{Step, compare, compare_as, script};
 use super::wire::{command, show, words};
 
 const PUBLISH_SCRIPT: &str = include_str!("../../../scripts/publish.lua");
 
-/// Leaves the script's text out, and puts numbers in the place of ids that a server drew from its clock, in the order in which they first appear.
+/// Leaves the text of the script out. Ids that a server drew from its clock become numbers, in the
+/// order in which they first appear.
 fn without_clock(answers: Vec<String>) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
     let mut normal = Vec::new();
@@ -37,8 +38,8 @@ fn without_clock(answers: Vec<String>) -> Vec<String> {
     normal
 }
 
-/// Drops the length of what ends a text, where that is an id or an envelope: they are as long as the clock and the number
-/// of entries in its millisecond make them.
+/// Drops the length of a text that ends with an id or an envelope. Its length depends on the clock
+/// and the number of entries in its millisecond.
 fn without_length(text: String) -> String {
     let Some((before, last)) = text.rsplit_once('$') else { return text };
     match last.split_once(' ') {
@@ -276,8 +277,8 @@ async fn logs_as_keys() {
     .await;
 }
 
-/// Takes steps from lines as [`script`] does, but the commands of a line are parted by ` | `: inside a transaction nothing
-/// can be asked for that would show that it is over.
+/// Takes steps from lines as [`script`] does, but ` | ` separates the commands of a line. Inside a
+/// transaction no request would show that it is over.
 fn blocks(text: &str) -> Vec<Step> {
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty());
     lines
@@ -397,7 +398,8 @@ async fn the_publish_script_and_its_function() {
     compare_as(&steps, without_clock).await;
 }
 
-/// For whom events are: what is taken, how it is written down and announced, and that nothing else is.
+/// Audiences: the accepted ones, their form in the log and in the announcement, and that no other
+/// form is accepted.
 #[tokio::test]
 async fn audiences() {
     let many = |count: usize| serde_json::to_string(&vec!["u"; count]).unwrap();
@@ -474,7 +476,7 @@ async fn audiences() {
     let mut steps = vec![(1, words("SUBSCRIBE workspace:a"))];
     steps.extend(one.iter().map(|to| eval(to.as_bytes(), &[])));
     steps.extend(several.iter().map(|to| eval(to.as_bytes(), &["y", "z"])));
-    // Bytes that are no UTF-8: cut off, overlong, of surrogates, beyond the last character.
+    // Bytes that are no UTF-8: truncated, overlong, of surrogates, beyond the last character.
     for id in [
         &b"\xff"[..],
         b"\xe2\x82",
@@ -543,7 +545,7 @@ async fn pipelines_are_answered_in_order() {
     .await;
 }
 
-/// Random work: whatever Redis makes of it is what comes out here.
+/// Random work: the results are those of Redis.
 #[tokio::test]
 async fn random_work() {
     let mut random = fastrand::Rng::with_seed(3);

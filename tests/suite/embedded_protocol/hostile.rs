@@ -1,4 +1,4 @@
-//! Clients that are broken, greedy or hostile: they harm nobody but themselves.
+//! Clients that are broken, greedy or hostile: they harm no other client.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,7 +24,7 @@ async fn claims_beyond_the_bounds_end_the_connection_at_once() {
 }
 
 #[tokio::test]
-async fn what_never_ends_is_ended() {
+async fn endless_command_is_closed() {
     let embedded = Embedded::start().await;
     let line_without_end = [&b"PING "[..], &vec![b'x'; 1 << 20]].concat();
     let number_without_end = [&b"*1"[..], &vec![b'1'; 1 << 20]].concat();
@@ -64,7 +64,7 @@ async fn a_transaction_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_reply_that_is_too_large_is_refused_and_a_part_of_it_is_not() {
+async fn too_large_a_reply_is_refused_a_part_is_sent() {
     let embedded = Embedded::with(1000, 1 << 20).await;
     let mut wire = Wire::tcp(embedded.address).await;
     for _ in 0..4 {
@@ -84,7 +84,7 @@ async fn half_commands_wait_and_are_never_run() {
     let mut listener = Wire::tcp(embedded.address).await;
     listener.ask(&words("SUBSCRIBE a")).await;
     let whole = words("PUBLISH a hello");
-    // Cut at every byte: the first half alone does nothing, also when the client leaves there.
+    // Split at every byte: the first half alone does nothing, also when the client leaves there.
     for cut in 1..whole.len() {
         let mut leaves = TcpStream::connect(embedded.address).await.unwrap();
         leaves.write_all(&whole[..cut]).await.unwrap();
@@ -101,7 +101,7 @@ async fn half_commands_wait_and_are_never_run() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_after_its_command_still_gets_the_reply() {
+async fn client_that_closes_its_half_gets_the_reply() {
     let embedded = Embedded::start().await;
     let mut stream = TcpStream::connect(embedded.address).await.unwrap();
     stream.write_all(b"PING\r\n").await.unwrap();
@@ -112,7 +112,7 @@ async fn a_client_that_leaves_after_its_command_still_gets_the_reply() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_never_reads_is_cut_off_and_the_others_are_served() {
+async fn stalled_subscriber_is_closed_and_others_are_served() {
     let embedded = Embedded::with(10, 1 << 20).await;
     let mut deaf = Wire::tcp(embedded.address).await;
     deaf.ask(&words("SUBSCRIBE a")).await;
@@ -134,7 +134,7 @@ async fn a_subscriber_that_never_reads_is_cut_off_and_the_others_are_served() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_late_is_made_to_wait_and_loses_no_reply() {
+async fn late_reader_waits_and_loses_no_reply() {
     let embedded = Embedded::with(10, 256 << 10).await;
     let (mut input, mut output) = TcpStream::connect(embedded.address).await.unwrap().into_split();
     const COMMANDS: usize = 400;
@@ -159,7 +159,7 @@ async fn a_client_that_reads_late_is_made_to_wait_and_loses_no_reply() {
 }
 
 #[tokio::test]
-async fn clients_beyond_the_limit_are_turned_away() {
+async fn clients_beyond_the_limit_are_rejected() {
     let embedded = Embedded::with(2, 1 << 20).await;
     let mut first = Wire::tcp(embedded.address).await;
     let mut second = Wire::tcp(embedded.address).await;

@@ -28,7 +28,7 @@ async fn the_feed_follows_the_interest() {
     assert!(publisher.ask(&words("PUBLISH workspace:b x")).await.starts_with(b":0\r\n"));
     let channels = publisher.ask(&words("PUBSUB CHANNELS")).await;
     assert!(show(&channels).starts_with("*1 $11 workspace:a "), "{}", show(&channels));
-    // Whoever wants it once more has not seen the first confirmation.
+    // A second request for it has not seen the first confirmation.
     embedded.interest.want(&workspace("a"));
     eventually("a is confirmed again", || embedded.feed.seen().len() == 3).await;
     embedded.interest.release(&workspace("a"));
@@ -99,7 +99,7 @@ async fn a_redis_client_sees_the_announcement() {
 }
 
 #[tokio::test]
-async fn the_publish_function_says_what_it_takes() {
+async fn publish_function_describes_its_arguments() {
     let embedded = Embedded::start().await;
     let mut wire = Wire::tcp(embedded.address).await;
     for (line, expected) in [
@@ -165,7 +165,7 @@ async fn feed_and_clients_see_one_order() {
 }
 
 #[tokio::test]
-async fn the_state_says_whether_it_runs_and_nothing_is_left_when_it_stopped() {
+async fn state_shows_a_run_and_a_stop_leaves_nothing() {
     let mut embedded = Embedded::start().await;
     eventually("it runs", || embedded.bus.state().link == LinkState::Up).await;
     assert_eq!(embedded.bus.state().last_received, Some(Duration::ZERO));

@@ -32,7 +32,8 @@ impl Wire {
         let _ = timeout(DEADLINE, self.stream.write_all(bytes)).await.expect("nobody takes the bytes");
     }
 
-    /// Sends bytes, then a PING with a mark, and answers all that comes, up to the mark or the end of the connection.
+    /// Sends bytes, then a PING with a mark, and returns all that comes, up to the mark or the end
+    /// of the connection.
     pub(super) async fn ask(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.asked += 1;
         let mark = format!("mark-{:06}", self.asked);
@@ -40,20 +41,21 @@ impl Wire {
         self.read_until(format!("{mark}\r\n").as_bytes()).await
     }
 
-    /// The same with a mark in a command that is answered, with an error, before the password was given too.
-    pub(super) async fn ask_as_stranger(&mut self, bytes: &[u8]) -> Vec<u8> {
+    /// The same with a mark in a command that gets an error before the password too.
+    pub(super) async fn ask_unauthenticated(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.asked += 1;
         let mark = format!("mark-{:06}", self.asked);
         self.send(&[bytes, &command(&["HELLO", "2", &mark])].concat()).await;
         self.read_until(format!("'{mark}'\r\n").as_bytes()).await
     }
 
-    /// Sends bytes, and answers whether the other side is still there to take them, which may be long after.
+    /// Sends bytes, and returns whether the other side is still there to take them, which may be
+    /// long after.
     pub(super) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }
 
-    /// Sends bytes again and again until the answer begins as expected.
+    /// Sends bytes again and again until the response begins as expected.
     pub(super) async fn ask_until(&mut self, bytes: &[u8], expected: &[u8]) {
         let asking = async {
             while !self.ask(bytes).await.starts_with(expected) {
@@ -74,7 +76,7 @@ impl Wire {
         read
     }
 
-    /// Reads the end of the connection and what comes before it.
+    /// Reads to the end of the connection.
     pub(super) async fn read_to_end(&mut self) -> Vec<u8> {
         self.read_until(b"an ending that never comes").await
     }

@@ -25,7 +25,8 @@ fn metrics() -> BTreeSet<String> {
     names.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
 }
 
-/// Words that look like a metric: the function in Redis, a file of an app, and the beginning of all.
+/// Words that look like a metric: the function in Redis, a file of an app, and the beginning of
+/// all.
 const OTHERS: [&str; 3] = ["tidings_publish", "tidings_controller", "tidings_"];
 
 /// The words of a text that name a metric.

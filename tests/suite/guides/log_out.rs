@@ -42,9 +42,9 @@ async fn closes(by: By, block: &str) {
         Connect::default().header("Authorization", &bearer(&token))
     };
     let mut named = EventSource::open(broker.address(), "acme", with("u1", "session-17"));
-    named.hello().await;
+    named.connected().await;
     let mut other = broker.connect_with("acme", with("u2", "session-18")).await;
-    other.hello().await;
+    other.connected().await;
 
     let told = match by {
         By::Shell => terminal.run(block).await,

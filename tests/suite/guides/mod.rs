@@ -1,4 +1,4 @@
-//! The commands and programs that documents show, run against a real node as they stand there.
+//! The commands and programs of the documents, run unchanged against a real node.
 
 mod alerts;
 mod document;

@@ -4,7 +4,8 @@ use super::Document;
 use super::terminal::Terminal;
 use crate::support::{Broker, BrokerOptions, Event, SseClient};
 
-/// Whether an event is in the log: the position of a live event has a part of its node behind a `~`.
+/// Whether an event is in the log: the position of a live event has a part of its node behind a
+/// `~`.
 fn is_durable(event: &Event) -> bool {
     !event.id.contains('~')
 }
@@ -20,12 +21,12 @@ async fn every_block_of_the_page_publishes() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let (document, terminal) = (Document::read("docs/guides/publish.md"), Terminal::beside(&broker));
     let mut client = broker.connect("demo").await;
-    client.hello().await;
+    client.connected().await;
 
     let [plain, repeated] = document.blocks("Over HTTP", "sh")[..] else { panic!("two blocks") };
     terminal.run(plain).await;
     delivers_durably(&mut client, "curl").await;
-    // The next event tells that the second publication with the same key is none.
+    // The next event shows that the second publication with the same key was none.
     terminal.run(repeated).await;
     terminal.run(repeated).await;
     delivers_durably(&mut client, "ORDER_PAID").await;
@@ -117,7 +118,7 @@ async fn django_publishes_after_the_commit_only() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let (document, terminal) = (Document::read("docs/guides/publish.md"), Terminal::beside(&broker));
     let mut client = broker.connect("demo").await;
-    client.hello().await;
+    client.connected().await;
     terminal.write("rename.py", document.file("rename.py"));
     terminal.program("python", "test.py", DJANGO).await;
     delivers_durably(&mut client, "committed").await;
@@ -128,7 +129,7 @@ async fn outbox_publishes_each_row_once_and_in_order() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let (document, terminal) = (Document::read("docs/guides/publish.md"), Terminal::beside(&broker));
     let mut client = broker.connect("demo").await;
-    client.hello().await;
+    client.connected().await;
     terminal.write("outbox.py", document.file("outbox.py"));
     terminal.program("python", "test.py", OUTBOX).await;
     delivers_durably(&mut client, "first").await;

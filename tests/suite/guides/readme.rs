@@ -7,7 +7,7 @@ use crate::support::directory::repository_file;
 use crate::support::{Broker, BrokerOptions, DEADLINE, eventually};
 
 #[tokio::test]
-async fn page_of_the_readme_shows_what_is_published() {
+async fn page_of_the_readme_shows_published_events() {
     let document = Document::read("README.md");
     let [start, publish] = document.blocks("Run it", "sh")[..] else { panic!("two blocks") };
     assert_eq!(start, "TIDINGS__CORS__ORIGINS='*' cargo run --release\n");
@@ -30,7 +30,7 @@ async fn page_of_the_readme_shows_what_is_published() {
 }
 
 #[test]
-fn pages_for_strangers_are_short() {
+fn first_pages_are_short() {
     for (path, lines) in [("README.md", 150), ("docs/quickstart.md", 250), ("docs/concepts.md", 250)] {
         let length = repository_file(path).lines().count();
         assert!(length <= lines, "{path} has {length} lines");

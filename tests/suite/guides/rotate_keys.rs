@@ -43,7 +43,7 @@ async fn rotation_by_files_rejects_no_client() {
     let with = |token: &str| Connect::default().header("Authorization", &bearer(token));
     let status = async |token: &str| broker.connect_with("acme", with(token)).await.status().as_u16();
     let mut open = broker.connect_with("acme", with(&old)).await;
-    open.hello().await;
+    open.connected().await;
 
     terminal.run(give).await;
     let new = token(&terminal, "secret-next");

@@ -10,8 +10,8 @@ use crate::support::directory::{Directory, repository};
 use crate::support::programs::installed;
 use crate::support::{Broker, RedisServer};
 
-/// A directory of its own, with `tidings` and `redis-cli` on the path, and the addresses of a test's servers in place of
-/// those that documents name.
+/// A directory with `tidings` and `redis-cli` on the path. The addresses of the servers of a test
+/// replace those of the documents.
 #[derive(Debug)]
 pub struct Terminal {
     directory: Directory,
@@ -81,7 +81,8 @@ impl Terminal {
         RunningCommand::start(shell)
     }
 
-    /// Runs lines of a shell to their end, and returns what they wrote. Fails the test when they fail.
+    /// Runs lines of a shell to their end, and returns what they wrote. Fails the test when they
+    /// fail.
     pub async fn run(&self, lines: &str) -> String {
         self.finish(lines).await.success()
     }

@@ -1,4 +1,5 @@
-//! Bodies that are sent and never finished: they cost no more than is configured, and others publish as before.
+//! Bodies that are sent and never finished: they cost no more than is configured, and others
+//! publish as before.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,12 +46,12 @@ async fn begin_body(broker: &Broker, user: &str, from: [u8; 4], is_sized: bool) 
     let head = head("POST", TARGET, &[("Authorization", &authorization), length]);
     let begin = if is_sized { head } else { format!("{head}{SENT_BYTES:x}\r\n") };
     let bytes = [begin.as_bytes(), &vec![b'x'; SENT_BYTES]].concat();
-    // A body for which there is no room stays on its way.
+    // A body beyond the bound remains on its way.
     let _ = timeout(Duration::from_secs(2), stream.write_all(&bytes)).await;
     stream
 }
 
-/// Publishes as somebody else, and answers how long that took.
+/// Publishes as another user, and returns how long that took.
 async fn publish(broker: &Broker, user: &str, from: [u8; 4]) -> Duration {
     let began = Instant::now();
     let mut stream = connect(broker, from).await;
@@ -82,7 +83,7 @@ async fn unfinished_bodies_of_one_user_are_bounded_and_others_publish() {
 }
 
 #[tokio::test]
-async fn unfinished_bodies_of_a_few_addresses_are_bounded_and_others_publish() {
+async fn unfinished_bodies_are_bounded_and_other_addresses_publish() {
     let broker = broker(Duration::from_secs(600)).await;
     publish(&broker, "ann", [127, 0, 0, 1]).await;
     let before = peak(&broker);
@@ -100,18 +101,19 @@ async fn unfinished_bodies_of_a_few_addresses_are_bounded_and_others_publish() {
 }
 
 #[tokio::test]
-async fn body_without_room_in_time_is_told_when_to_come_back() {
+async fn body_beyond_the_bound_gets_retry_after() {
     let broker = broker(Duration::from_secs(3)).await;
     let mut held = join_all((0..4).map(|_| begin_body(&broker, "mallory", [127, 0, 0, 1], true))).await;
     let answers = join_all(held.iter_mut().map(|stream| async {
         let mut answer = Vec::new();
-        // A reset may overtake the answer where bytes are still on their way.
+        // A reset may overtake the response where bytes are still on their way.
         let _ = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an end");
         String::from_utf8_lossy(&answer).into_owned()
     }))
     .await;
     let told = |status: &str| answers.iter().filter(|answer| answer.starts_with(status)).count();
-    // One has the room of its user. When its time is up, so is that of the others, of which the next may just get in.
+    // One uses the bound of its user. When its time is up, so is that of the others, and the next
+    // may be accepted.
     let refused = broker.metric("tidings_refusals_total{reason=\"body-bytes\"}").await;
     assert!(refused >= Some(2.0) && told("HTTP/1.1 408") >= 1, "{refused:?}, {answers:?}");
     assert!(

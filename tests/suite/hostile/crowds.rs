@@ -13,7 +13,7 @@ use super::{MIB, Observer, setting};
 use crate::support::raw::{RawConnection, head};
 use crate::support::{Broker, BrokerOptions};
 
-/// Connections of the one who visits many workspaces.
+/// Connections of the client that visits many workspaces.
 const VISITORS: usize = 32;
 
 /// Numbers that are handed out, each once.
@@ -31,7 +31,8 @@ impl Numbers {
     }
 }
 
-/// Asks for a stream of one workspace after the other. A refusal leaves the connection as it is; a stream is left at once.
+/// Asks for a stream of one workspace after the other. A refusal leaves the connection as it is; a
+/// stream is left at once.
 async fn join(address: SocketAddr, numbers: Numbers) -> (usize, usize) {
     let (mut joined, mut refused) = (0, 0);
     let mut connection = None;
@@ -79,14 +80,14 @@ fn told(what: &str, counts: &[(usize, usize)], began: Instant, broker: &Broker) 
 
 /// `HOSTILE_WORKSPACES=1000000` makes it a million.
 #[tokio::test]
-async fn a_million_workspaces_from_one_address_cost_no_more_than_the_bound_on_workspaces() {
+async fn million_workspaces_of_one_address_are_bounded() {
     const WORKSPACES: usize = 500;
     let count = setting("HOSTILE_WORKSPACES", 10_000);
     let broker = Broker::start(BrokerOptions::embedded().set("limits.workspaces", WORKSPACES)).await;
     let observer = Observer::start(&broker).await;
     let address = broker.address();
 
-    // Who comes and goes makes room for the next at once.
+    // A client that leaves frees its place for the next at once.
     let (numbers, began) = (Numbers::to(count), Instant::now());
     let visits = join_all((0..VISITORS).map(|_| join(address, numbers.clone()))).await;
     let (joined, refused) = told("joined", &visits, began, &broker);
@@ -94,7 +95,7 @@ async fn a_million_workspaces_from_one_address_cost_no_more_than_the_bound_on_wo
     assert!(joined > count / 2, "{joined} joined, {refused} refused");
     assert!(broker.status().await["workspaces"].as_u64().unwrap() <= WORKSPACES as u64);
 
-    // Who stays takes a place; one of them is the observer's.
+    // A client that remains takes a place; one of them is the observer.
     let mut held = Vec::new();
     for number in 1..WORKSPACES {
         held.push(broker.connect(&format!("held-{number}")).await);
@@ -107,7 +108,7 @@ async fn a_million_workspaces_from_one_address_cost_no_more_than_the_bound_on_wo
 
 /// `HOSTILE_WORKSPACES=1000000` makes it a million.
 #[tokio::test]
-async fn a_million_logs_cost_no_more_than_the_bound_on_logs() {
+async fn million_logs_are_bounded() {
     let count = setting("HOSTILE_WORKSPACES", 10_000);
     const LOG_BYTES: u64 = 16 * MIB;
     let options = BrokerOptions::embedded().set("embedded.log_bytes", LOG_BYTES).set("retention.bytes", MIB);
@@ -129,7 +130,7 @@ fn files_max() -> usize {
 }
 
 #[tokio::test]
-async fn ten_thousand_connections_on_which_nothing_is_said_are_cut() {
+async fn ten_thousand_silent_connections_are_closed() {
     const TIMEOUT: Duration = Duration::from_secs(4);
     // A connection costs at most this, in bytes, while its head is awaited.
     const CONNECTION_BYTES: u64 = 24 * 1024;
@@ -150,7 +151,7 @@ async fn ten_thousand_connections_on_which_nothing_is_said_are_cut() {
     assert!(growth < count as u64 * CONNECTION_BYTES + 16 * MIB, "{} MiB", growth / MIB);
     let cuts = silent.iter_mut().map(|stream| async {
         let mut rest = [0; 1];
-        // Cut without a word, by an end or a reset.
+        // Closed without a response, by an end or a reset.
         assert!(matches!(stream.read(&mut rest).await, Ok(0) | Err(_)));
     });
     tokio::time::timeout(TIMEOUT * 5, join_all(cuts)).await.expect("all are cut in time");

@@ -24,7 +24,8 @@ async fn a_target_in_absolute_form_is_the_path_in_it() {
     let response = http::request(broker.address(), "PUT", TARGET, &[], "").await;
     let mut connection = RawConnection::open(broker.address()).await;
     assert_eq!(connection.exchange(head("PUT", &absolute, &[])).await.status, response.status);
-    // The name in the target stands above the header (RFC 9112, section 3.2.2), and is looked at as well as that.
+    // The name in the target has priority over the header (RFC 9112, section 3.2.2), and both are
+    // checked.
     for target in ["http://evil.example", "http://evil.example:80", "http://user@evil.example", "http://"] {
         let mut connection = RawConnection::open(broker.address()).await;
         connection.send(head("GET", &format!("{target}{TARGET}"), &[STREAM, ("Connection", "close")])).await;
@@ -53,7 +54,7 @@ async fn control_characters_are_refused_or_harmless_wherever_they_stand() {
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{byte:?}: {answer}");
         }
     }
-    // Escaped: what is a place to come back to is told back, and never as a line of its own.
+    // Escaped: a position appears in the response, and never as a line of its own.
     for id in [
         "5-1%0Adata:%20injected",
         "5-1%0D%0A%0D%0Adata:%20injected",
@@ -64,7 +65,7 @@ async fn control_characters_are_refused_or_harmless_wherever_they_stand() {
     ] {
         for query in [format!("last_event_id={id}"), format!("types=A{id}"), format!("named=1&types={id}")] {
             let mut client = broker.connect_with("acme", Connect::query(&query)).await;
-            client.hello().await;
+            client.connected().await;
             let body = String::from_utf8(client.body()).unwrap();
             let is_ours = |line: &str| {
                 ["", "id: ", "data: {", "event: tidings.", "retry: "]
@@ -78,7 +79,7 @@ async fn control_characters_are_refused_or_harmless_wherever_they_stand() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_refused() {
+async fn too_long_ids_are_rejected() {
     let broker = broker().await;
     let observer = Observer::start(&broker).await;
     let long = |count| "x".repeat(count);
@@ -102,7 +103,7 @@ async fn what_is_too_long_is_refused() {
             RawConnection::open(broker.address()).await.exchange(head("GET", &target, &headers)).await;
         assert_eq!(answer.status, status, "{} {}", &target[..target.len().min(60)], answer.text());
     }
-    // A place to come back to that is too long is none, and what is told back of it is cut.
+    // A position that is too long is none, and the response has a part of it.
     let mut client = broker.connect_with("acme", Connect::after(&long(10_000))).await;
     assert!(client.event_named("tidings.reset").await.data.len() < 500);
     for key in [long(10_000), "\u{7f}".to_owned(), String::new()] {

@@ -1,5 +1,5 @@
-//! Clients that mean harm, against the real broker: each gets a clear error or is cut, memory stays within a stated bound, and
-//! all the while an observer gets every event, in order.
+//! Hostile clients against the real broker. Each gets a clear error or is closed, and memory
+//! remains within a stated bound. Meanwhile an observer gets every event, in order.
 
 mod bodies;
 mod crowds;
@@ -22,7 +22,8 @@ const MIB: u64 = 1 << 20;
 /// How often an event is published to the observer.
 const PACE: Duration = Duration::from_millis(50);
 
-/// A client that minds its own business beside hostile ones, and the broker's memory before they came.
+/// A client that minds its own business beside hostile ones, and the broker's memory before they
+/// came.
 struct Observer {
     client: SseClient,
     publishing: JoinHandle<u64>,
@@ -33,14 +34,14 @@ struct Observer {
 impl Observer {
     async fn start(broker: &Broker) -> Self {
         let mut client = broker.connect("observer").await;
-        client.hello().await;
+        client.connected().await;
         let stop = CancellationToken::new();
         let publishing = tokio::spawn(publish(broker.address(), stop.clone()));
         Self { client, publishing, stop, memory_before: broker.memory_bytes() }
     }
 
-    /// Checks that all that was published has come, in order, and that the broker is sound and has grown by at most so many
-    /// bytes.
+    /// Checks that all that was published has come, in order, and that the broker is sound and has
+    /// grown by at most so many bytes.
     async fn finish(self, broker: &Broker, growth_max: u64) {
         let memory = broker.memory_bytes();
         self.stop.cancel();

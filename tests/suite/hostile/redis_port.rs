@@ -130,7 +130,8 @@ async fn broker_with_log(events: usize) -> Broker {
     broker
 }
 
-/// Publishes, and has a small part of the log read, again and again, and answers the longest time that this took.
+/// Publishes, and has a small part of the log read, again and again, and returns the longest time
+/// that this took.
 async fn go_on_as_others(broker: &Broker, rounds: usize) -> Duration {
     let mut client = TcpStream::connect(broker.embedded()).await.unwrap();
     let mut longest = Duration::ZERO;
@@ -209,7 +210,7 @@ async fn unfinished_commands_of_many_clients_are_bounded_in_all() {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         let mut client = TcpStream::connect(broker.embedded()).await.unwrap();
-        // A client that is cut off meanwhile cannot send all of it.
+        // A client that is disconnected meanwhile cannot send all of it.
         let _ = timeout(DEADLINE, client.write_all(&part)).await.expect("nobody takes the bytes");
         clients.push(client);
     }

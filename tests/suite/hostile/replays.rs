@@ -53,7 +53,7 @@ async fn read_all(broker: &Broker, ids: &[String]) {
 }
 
 #[tokio::test]
-async fn readers_that_take_nothing_hold_no_more_than_is_configured_and_refuse_nobody() {
+async fn stalled_readers_are_bounded_and_reject_no_client() {
     let (broker, ids) = broker().await;
     read_all(&broker, &ids).await;
     let before = peak(&broker);
@@ -63,12 +63,12 @@ async fn readers_that_take_nothing_hold_no_more_than_is_configured_and_refuse_no
         pages + broker.metric("tidings_ring_bytes").await.unwrap_or_default() > REPLAY_BYTES as f64 / 4.0
     })
     .await;
-    // Newcomers of this and of other workspaces come in, and events go on.
+    // New clients of this and of other workspaces connect, and events go on.
     for number in 0..20 {
         let mut client = broker.connect(&format!("other-{number}")).await;
-        client.hello().await;
+        client.connected().await;
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         broker.publish("acme", &number.to_string()).await;
         assert_eq!(client.next_event(DEADLINE).await.data, number.to_string());
     }
@@ -80,7 +80,7 @@ async fn readers_that_take_nothing_hold_no_more_than_is_configured_and_refuse_no
     let configured = REPLAY_BYTES + READERS as u64 * CONNECTION_BYTES;
     assert!(added < configured + configured / 4, "{} MiB", added / MIB);
     read_all(&broker, &ids).await;
-    // Nobody reads from the pages, so their room goes to others.
+    // No client reads from the pages, so others get their memory.
     eventually("the pages are given up", DEADLINE, async || {
         broker.metric("tidings_replay_bytes").await == Some(0.0)
     })

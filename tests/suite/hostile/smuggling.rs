@@ -1,4 +1,5 @@
-//! Requests that two readers could part differently (RFC 9112, section 11.2): none is ever taken as two.
+//! Requests that two readers could part differently (RFC 9112, section 11.2): none is ever taken as
+//! two.
 
 use super::{MIB, Observer};
 use crate::support::raw::{RawConnection, head};
@@ -6,7 +7,7 @@ use crate::support::{Broker, BrokerOptions, DEADLINE};
 
 const TARGET: &str = "/api/workspaces/acme/events";
 
-/// A request that would publish, if anybody took it for one.
+/// A request that would publish, if a server took it for one.
 fn hidden() -> String {
     let body = "smuggled";
     format!(
@@ -27,7 +28,7 @@ async fn a_body_of_two_lengths_is_never_two_requests() {
     let broker = Broker::start(options.set("server.body_timeout_seconds", 1)).await;
     let observer = Observer::start(&broker).await;
     let mut victim = broker.connect("hidden").await;
-    victim.hello().await;
+    victim.connected().await;
 
     let hidden = hidden();
     let all = hidden.len();
@@ -45,7 +46,7 @@ async fn a_body_of_two_lengths_is_never_two_requests() {
         request(&format!("Content-Length: 0\r\nContent-Length: {all}"), &hidden),
         request(&format!("Content-Length: {all}\r\nContent-Length: 0"), &hidden),
         request(&format!("Content-Length: 0, {all}"), &hidden),
-        // A length that is not a number to everybody.
+        // A length that some parsers reject.
         request("Content-Length: +0", &hidden),
         request("Content-Length: 0x0", &hidden),
         request("Content-Length: -0", &hidden),
@@ -54,7 +55,7 @@ async fn a_body_of_two_lengths_is_never_two_requests() {
         request("Content-Length\0: 0", &hidden),
         request(" Content-Length: 0", &hidden),
         request("X: y\r\n Content-Length: 0", &hidden),
-        // A coding that not everybody sees.
+        // A coding that some parsers miss.
         request("Transfer-Encoding: xchunked", &ended),
         request("Transfer-Encoding: chunked, identity", &ended),
         request("Transfer-Encoding: identity", &ended),
@@ -103,7 +104,7 @@ async fn requests_behind_one_another_are_answered_in_order_and_bounded() {
     let statuses: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(statuses, ["405", "404"].repeat(20));
 
-    // Behind a stream nothing is answered, and what comes there is not kept without bound.
+    // Behind a stream there is no response, and further bytes are not kept without bound.
     let mut connection = RawConnection::open(broker.address()).await;
     connection.send(head("GET", TARGET, &[("Accept", "text/event-stream")])).await;
     let flood = put.repeat(1000);

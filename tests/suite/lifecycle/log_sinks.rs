@@ -1,4 +1,4 @@
-//! A log that cannot be written, or that nobody reads, changes nothing for clients.
+//! A log that cannot be written, or has no reader, changes nothing for clients.
 
 use std::io::{PipeReader, Read as _};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ async fn delivers(broker: &Broker, client: &mut SseClient) {
 async fn loses_only_lines(sink: Sink) {
     let mut broker = Broker::start_ready(options(&sink)).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     end_streams(&broker, 10).await;
     eventually("lost lines are counted", DEADLINE, async || dropped(&broker).await > 10.0).await;
     delivers(&broker, &mut client).await;
@@ -64,11 +64,11 @@ async fn a_log_that_is_closed_loses_only_lines() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_holds_up_neither_streams_nor_the_end() {
+async fn unread_log_delays_neither_streams_nor_the_end() {
     let (sink, _unread) = Sink::pipe();
     let mut broker = Broker::start_ready(options(&sink)).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     // Each line has more than 200 bytes.
     end_streams(&broker, 500).await;
     delivers(&broker, &mut client).await;
@@ -89,7 +89,7 @@ fn read_all(mut pipe: PipeReader) -> std::sync::Arc<Mutex<Vec<u8>>> {
 }
 
 #[tokio::test]
-async fn lines_that_were_lost_are_reported_once_the_log_is_read() {
+async fn lost_lines_are_reported_once_the_log_is_read() {
     let (sink, pipe) = Sink::pipe();
     // Of every request some kilobytes.
     let mut broker = Broker::start(options(&sink).set("log.level", "trace")).await;
@@ -124,7 +124,7 @@ async fn lines_that_were_lost_are_reported_once_the_log_is_read() {
 }
 
 #[tokio::test]
-async fn a_flood_of_one_kind_of_line_is_limited_and_counted() {
+async fn flood_of_one_line_is_limited_and_counted() {
     const STREAMS: usize = 100;
     let options = BrokerOptions::embedded().set("log.format", "json").set("log.lines_per_second", 10);
     let broker = Broker::start_ready(options).await;

@@ -17,13 +17,13 @@ fn with_message(broker: &Broker, message: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_line_is_json_whatever_happens() {
+async fn every_line_is_json() {
     let mut server = RedisServer::start().await;
     let options = BrokerOptions::redis(&server).set("log.format", "json").set("log.level", "debug");
     let options = options.set("server.drain_delay_seconds", 0).set("server.drain_seconds", 0);
     let mut broker = Broker::start_ready(options).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     server.publish("workspace:acme", "tidings/1 \"quotes\"\nand lines").await;
     client.event_named("tidings.reset").await;
     http::get(broker.address(), "/%22%0A").await;
@@ -50,9 +50,9 @@ async fn each_stream_is_one_line_at_its_end() {
     let mut broker = Broker::start(options).await;
     let ended = "stream ended";
     let mut leaves = broker.connect("acme").await;
-    leaves.hello().await;
+    leaves.connected().await;
     let mut stays = broker.connect("other").await;
-    stays.hello().await;
+    stays.connected().await;
     for text in ["one", "two"] {
         server.publish("workspace:acme", text).await;
         leaves.application_event().await;
@@ -75,7 +75,7 @@ async fn each_stream_is_one_line_at_its_end() {
 }
 
 #[tokio::test]
-async fn requests_that_are_no_streams_are_not_logged_one_by_one() {
+async fn requests_without_a_stream_are_not_logged() {
     let broker = Broker::start(BrokerOptions::embedded()).await;
     let before = broker.logged("Operations: ").await;
     for target in ["/nowhere", "/api/workspaces/a%20b/events"] {
@@ -86,12 +86,12 @@ async fn requests_that_are_no_streams_are_not_logged_one_by_one() {
 }
 
 #[tokio::test]
-async fn the_level_is_what_the_configuration_says() {
+async fn level_follows_the_configuration() {
     let server = RedisServer::start().await;
     let options = BrokerOptions::redis(&server).set("log.format", "json").set("log.level", "error");
     let broker = Broker::start(options).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     drop(client);
     eventually("the client is gone", DEADLINE, async || broker.status().await["connections"] == 0).await;
     assert_eq!(broker.log(), "");

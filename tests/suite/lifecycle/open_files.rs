@@ -1,4 +1,5 @@
-//! A small limit of open files bounds connections, and takes nothing away from probes and from publishing.
+//! A small limit of open files bounds connections, and takes nothing away from probes and from
+//! publishing.
 
 use std::process::Stdio;
 
@@ -8,14 +9,14 @@ use crate::support::{Broker, BrokerOptions, DEADLINE, eventually, http};
 
 const EVENTS: &str = "/api/workspaces/acme/events";
 
-/// Opens streams and holds them; answers how many were greeted and how many were told to come back. Fails the test where one
-/// is told neither.
+/// Opens streams and holds them. Returns how many were connected and how many got a reconnect;
+/// fails the test if one got neither.
 async fn open_streams(broker: &Broker, count: usize) -> (Vec<RawConnection>, usize, usize) {
     let (mut held, mut greeted, mut refused) = (Vec::new(), 0, 0);
     for _ in 0..count {
         let mut client = RawConnection::open(broker.address()).await;
         client.send(head("GET", EVENTS, &[("Accept", "text/event-stream")])).await;
-        // The name of an event stands before its data; the greeting has none.
+        // The name of an event precedes its data; the `connected` event has none.
         let is_refused = client.read_until("data: ").await.contains("tidings.reconnect");
         *(if is_refused { &mut refused } else { &mut greeted }) += 1;
         held.push(client);
@@ -23,7 +24,7 @@ async fn open_streams(broker: &Broker, count: usize) -> (Vec<RawConnection>, usi
     (held, greeted, refused)
 }
 
-/// The operations listener and the Redis port serve newcomers.
+/// The admin listener and the Redis port serve new clients.
 async fn check_the_rest_serves(broker: &Broker) {
     for target in ["/live", "/ready", "/metrics"] {
         assert_eq!(http::get(broker.admin(), target).await.status, 200, "{target}");
@@ -42,7 +43,7 @@ async fn the_soft_limit_is_raised_to_the_hard_one() {
 }
 
 #[tokio::test]
-async fn more_streams_than_files_are_told_to_come_back() {
+async fn streams_beyond_open_files_get_a_reconnect() {
     let options = BrokerOptions::embedded().open_files(256, 256).set("log.format", "json");
     let broker = Broker::start_ready(options).await;
     let log = broker.logged("raise the limit of open files").await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster, eventually, http};
 
-on_both_buses!(the_probes_answer, the_status_tells_all_that_is_known, the_metrics_count_what_happens);
+on_both_buses!(the_probes_answer, status_has_all_fields, metrics_count_events_and_streams);
 
 async fn the_probes_answer(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
@@ -24,13 +24,13 @@ async fn the_probes_answer(bus: Bus) {
     }
 }
 
-async fn the_status_tells_all_that_is_known(bus: Bus) {
+async fn status_has_all_fields(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     cluster.broker.ready().await;
     let mut clients = Vec::new();
     for workspace in ["one", "one", "other"] {
         let mut client = cluster.broker.connect(workspace).await;
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     cluster.publish_live("one", "live").await;
@@ -70,10 +70,10 @@ async fn the_status_tells_all_that_is_known(bus: Bus) {
     }
 }
 
-async fn the_metrics_count_what_happens(bus: Bus) {
+async fn metrics_count_events_and_streams(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     cluster.publish_live("acme", "live").await;
     cluster.broker.publish("acme", "durable").await;
     cluster.publish_live("acme", "x".repeat(101)).await;

@@ -8,7 +8,7 @@ use crate::support::directory::{Directory, repository_file};
 use crate::support::programs::run;
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually, http};
 
-/// Streams, publishes, and does both again after the links were cut.
+/// Streams, publishes, and does both again after the links were closed.
 async fn check_works(server: &RedisServer, broker: &Broker) {
     broker.ready().await;
     let mut audience = Audience::gather(broker, 1).await;
@@ -18,11 +18,11 @@ async fn check_works(server: &RedisServer, broker: &Broker) {
         assert_eq!(client.application_event().await.data, "durable");
     }
     server.kill_subscribers().await;
-    audience.check_told_and_hearing(server, "after").await;
+    audience.check_reset_and_receiving(server, "after").await;
 }
 
 #[tokio::test]
-async fn a_user_and_a_password_with_the_rights_that_check_asks_for() {
+async fn user_with_the_documented_rights_is_enough() {
     let users = vec!["broker on >p@ss/word resetkeys resetchannels -@all".to_owned()];
     let options = RedisOptions { password: Some("other".to_owned()), users, ..RedisOptions::default() };
     let server = RedisServer::start_with(options).await;
@@ -63,7 +63,7 @@ async fn a_unix_socket() {
 }
 
 #[tokio::test]
-async fn tls_with_a_certificate_of_an_authority_that_the_system_trusts() {
+async fn tls_with_an_authority_of_the_system() {
     let options = RedisOptions { tls: true, password: Some("secret".to_owned()), ..RedisOptions::default() };
     let server = RedisServer::start_with(options).await;
     let (url, certificates) = server.tls_url();
@@ -88,7 +88,7 @@ async fn another_prefix() {
     let server = RedisServer::start().await;
     let broker = Broker::start(BrokerOptions::redis(&server).set("redis.channel_prefix", "app:{ws}:")).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(server.publish("workspace:acme", "not here").await, 0);
     assert_eq!(server.publish("app:{ws}:acme", "here").await, 1);
     assert_eq!(client.next_event(DEADLINE).await.data, "here");
@@ -109,7 +109,7 @@ async fn the_prefix_that_laravel_adds() {
     let options = BrokerOptions::redis(&server).argument("--config").argument(file.to_str().unwrap());
     let broker = Broker::start_ready(options).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(server.publish("laravel-database-workspace:acme", "here").await, 1);
     assert_eq!(client.next_event(DEADLINE).await.data, "here");
     let order = r#"{"disconnect":{"workspace":"acme"}}"#;

@@ -1,11 +1,16 @@
-//! The link for commands hangs behind something that acknowledges all and answers nothing, such as a sidecar.
+//! The link for commands hangs behind a peer that acknowledges all bytes and sends none, such as a
+//! sidecar.
 
 use std::time::{Duration, Instant};
 
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, TcpProxy, eventually};
 
-/// The bound on the time from the fault to the first publication.
-const BOUND: Duration = Duration::from_secs(15);
+/// From the fault to the first publication the node needs 15 seconds at most. The rest is for a
+/// busy machine. Without a bound the link hangs for good.
+const BOUND: Duration = Duration::from_secs(15 + 10);
+
+/// `redis.command_timeout_seconds`: a command on a link that hangs takes as long.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn start() -> (RedisServer, TcpProxy, Broker) {
     let server = RedisServer::start().await;
@@ -15,18 +20,16 @@ async fn start() -> (RedisServer, TcpProxy, Broker) {
 }
 
 #[tokio::test]
-async fn swallowed_command_link_is_made_anew_under_publishers() {
+async fn swallowed_command_link_is_made_again_under_publishers() {
     let (_server, proxy, broker) = start().await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     broker.publish("acme", "before").await;
     proxy.swallow_commands();
-    let fault = Instant::now();
     eventually("publishing works again", BOUND, async || broker.try_publish("acme", "after").await.is_some())
         .await;
-    assert!(fault.elapsed() < BOUND, "{:?}", fault.elapsed());
     client.wait_for(DEADLINE, |event| event.data == "after").await;
-    // Nothing was missed on the link for events, and nobody is told otherwise.
+    // Nothing was missed on the link for events, and no client gets a reset.
     assert_eq!(client.application_data(), ["before", "after"]);
     assert_eq!(broker.status().await["bus"]["interruptions"], 0);
 }
@@ -40,7 +43,7 @@ async fn swallowed_command_link_is_found_without_traffic() {
     eventually("the link is made anew", BOUND, async || proxy.connections() > made).await;
     let asked = Instant::now();
     broker.publish("acme", "after").await;
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < COMMAND_TIMEOUT, "{:?}", asked.elapsed());
     broker.ready().await;
 }
 

@@ -1,4 +1,4 @@
-//! What a node shows to be let in: passwords and certificates, out of files that are rotated while it runs.
+//! Credentials of a node: passwords and certificates, out of files that are rotated while it runs.
 
 use std::path::Path;
 
@@ -35,10 +35,11 @@ async fn rotated_password_is_read_again() {
     }
     let broker = Broker::start_ready(options).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     run_tidings(&["check"], &settings(&url, &file)).await.success();
 
-    // The server is first: its connections stand, and new ones are refused until the file follows.
+    // The server is first: open connections remain, and new ones are refused until the file
+    // follows.
     server.command::<String>(&["ACL", "SETUSER", "broker", "resetpass", &format!(">{SECOND}")]).await;
     broker.publish("acme", "over the standing connections").await;
     assert_eq!(client.application_event().await.data, "over the standing connections");
@@ -51,7 +52,7 @@ async fn rotated_password_is_read_again() {
     broker.publish("acme", "with the second").await;
     client.wait_for(DEADLINE, |event| event.data == "with the second").await;
 
-    // Each link by itself: the one for commands alone is lost and made anew.
+    // Each link by itself: the one for commands alone is lost and made again.
     let third = "the-third-password";
     server.command::<String>(&["ACL", "SETUSER", "broker", "resetpass", &format!(">{third}")]).await;
     directory.write("password", third);
@@ -143,7 +144,7 @@ async fn certificate_is_shown_to_a_server_that_asks_for_one() {
 }
 
 #[tokio::test]
-async fn sentinel_password_stands_in_a_file() {
+async fn sentinel_password_comes_from_a_file() {
     let server = server_with_user().await;
     let sentinel =
         crate::support::sentinel::Sentinel::start_with(server.port(), &[&format!("requirepass {SECOND}")]);

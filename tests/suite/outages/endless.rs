@@ -1,5 +1,5 @@
-//! A server, or something else at its address, sends an answer without end. The client library
-//! keeps an answer until it is complete.
+//! A server, or something else at its address, sends a response without end. The client library
+//! keeps a response until it is complete.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisServer, TcpP
 /// The bound of these tests, in bytes.
 const REPLY_BYTES: usize = 2 << 20;
 
-/// What the broker and its connections take at most. One answer without a bound takes more within a
-/// second.
+/// What the broker and its connections take at most. One response without a bound takes more within
+/// a second.
 const MEMORY_MAX: u64 = 150 << 20;
 
 const WARNING: &str = "sends a reply or message that is too long";
@@ -132,12 +132,12 @@ async fn check_names_the_bound_that_an_answer_passes() {
 }
 
 #[tokio::test]
-async fn link_for_events_is_made_again_after_an_answer_without_end() {
+async fn endless_reply_makes_the_event_link_again() {
     let server = RedisServer::start().await;
     let proxy = TcpProxy::start(server.port()).await;
     let broker = Broker::start_ready(options(&proxy.url(""))).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     server.publish("workspace:acme", "before").await;
     client.wait_for(DEADLINE, |event| event.data == "before").await;
     proxy.flood_events();
@@ -153,12 +153,12 @@ async fn link_for_events_is_made_again_after_an_answer_without_end() {
 }
 
 #[tokio::test]
-async fn link_for_commands_is_made_again_after_an_answer_without_end() {
+async fn endless_reply_makes_the_command_link_again() {
     let server = RedisServer::start().await;
     let proxy = TcpProxy::start(server.port()).await;
     let broker = Broker::start_ready(options(&proxy.url(""))).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     broker.publish("acme", "before").await;
     proxy.flood_commands();
     broker.logged(WARNING).await;
@@ -174,7 +174,7 @@ async fn link_for_commands_is_made_again_after_an_answer_without_end() {
 
 /// Such entries are none of the broker's own, which are bounded.
 #[tokio::test]
-async fn log_with_pages_over_the_bound_cannot_be_read_and_harms_no_other() {
+async fn log_with_too_large_pages_harms_no_other() {
     let server = RedisServer::start().await;
     let broker = Broker::start_ready(options(&server.url())).await;
     let large = "x".repeat(REPLY_BYTES / 4);
@@ -185,7 +185,7 @@ async fn log_with_pages_over_the_bound_cannot_be_read_and_harms_no_other() {
     let reset = client.wait_for(RECOVERY, |event| event.kind == "tidings.reset").await;
     assert_eq!(reset.json()["reason"], "log-unreadable");
     let mut other = broker.connect("other").await;
-    other.hello().await;
+    other.connected().await;
     eventually("publishing works", RECOVERY, async || broker.try_publish("other", "event").await.is_some())
         .await;
     other.wait_for(DEADLINE, |event| event.data == "event").await;

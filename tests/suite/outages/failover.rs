@@ -14,7 +14,8 @@ async fn broker_of(group: &SentinelGroup) -> Broker {
     broker
 }
 
-/// Publishes until the broker has found a server that takes it, and checks that the client gets the event.
+/// Publishes until the broker has found a server that takes it, and checks that the client gets the
+/// event.
 async fn check_going_on(broker: &Broker, client: &mut SseClient, text: &str) {
     eventually("an event is published", RECOVERY, async || broker.try_publish("acme", text).await.is_some())
         .await;
@@ -27,7 +28,7 @@ async fn the_primary_dies() {
     let mut group = SentinelGroup::start().await;
     let broker = broker_of(&group).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     check_going_on(&broker, &mut client, "before").await;
     let position = client.last_event_id();
     eventually("the replica has it", DEADLINE, async || {
@@ -38,22 +39,22 @@ async fn the_primary_dies() {
     group.wait_for_primary(1).await;
     check_going_on(&broker, &mut client, "after").await;
     assert_eq!(client.application_data(), ["before", "after"]);
-    // Nothing was lost, and the log proves it: nobody is told to start over.
+    // Nothing was lost, and the log proves it: no client gets a reset.
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
 
     let mut back = broker.connect_with("acme", crate::support::Connect::after(&position)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(back.application_event().await.data, "after");
 }
 
-/// The old primary is cut off and neither closes connections nor answers; thawed, it believes for a moment that nothing
-/// has happened.
+/// The old primary hangs: it neither closes connections nor responds. Thawed, it acts for a moment
+/// as if nothing had happened.
 #[tokio::test]
 async fn the_primary_freezes_and_comes_back_as_a_replica() {
     let group = SentinelGroup::start().await;
     let broker = broker_of(&group).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     check_going_on(&broker, &mut client, "before").await;
     group.servers[0].freeze();
     group.wait_for_primary(1).await;
@@ -64,9 +65,9 @@ async fn the_primary_freezes_and_comes_back_as_a_replica() {
     assert_eq!(fresh, ["before", "while frozen", "after"]);
 }
 
-/// The connections to the Sentinels hang behind something that acknowledges all and answers nothing.
+/// The connections to the Sentinels hang behind a peer that acknowledges all bytes and sends none.
 #[tokio::test]
-async fn swallowed_sentinel_links_are_made_anew() {
+async fn swallowed_sentinel_links_are_made_again() {
     let group = SentinelGroup::start().await;
     let mut proxies = Vec::new();
     for port in group.sentinel_ports() {
@@ -77,7 +78,7 @@ async fn swallowed_sentinel_links_are_made_anew() {
     let options = BrokerOptions::embedded().set("redis.sentinel.nodes", nodes.join(",")).set(key, name);
     let broker = Broker::start_ready(options).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for proxy in &proxies {
         proxy.swallow_commands();
     }

@@ -1,4 +1,5 @@
-//! The address names a server that is no place for a node: a replica, a node of a cluster, a Sentinel, an old one.
+//! The address names a server that is no place for a node: a replica, a node of a cluster, a
+//! Sentinel, an old one.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,7 +45,7 @@ async fn replica_is_named() {
 
 #[tokio::test]
 async fn cluster_node_is_named() {
-    // By default its second port is the first plus 10,000, which somebody else may have.
+    // By default its second port is the first plus 10,000, which another program may have.
     let port = Port::claim();
     let configuration = vec!["cluster-enabled yes".to_owned(), format!("cluster-port {}", port.number())];
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;

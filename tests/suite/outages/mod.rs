@@ -1,5 +1,5 @@
-//! Redis goes away in every way it can, under live subscribers. Whatever happens: nobody is left connected and deaf, and
-//! nobody misses an event without being told.
+//! Redis goes away in every possible way, under live subscribers. No client remains connected
+//! without events, and none misses an event without a reset.
 
 mod absent;
 mod addresses;
@@ -33,15 +33,15 @@ impl Audience {
         for number in 0..workspaces * 2 {
             let workspace = format!("workspace-{}", number / 2);
             let mut client = broker.connect(&workspace).await;
-            client.hello().await;
+            client.connected().await;
             clients.push((workspace, client));
         }
         Self(clients)
     }
 
-    /// Waits until every client was told that it may have missed something, then publishes in every workspace and checks
-    /// that every client gets it.
-    async fn check_told_and_hearing(&mut self, server: &RedisServer, text: &str) {
+    /// Waits until every client was sent a reset, then publishes in every workspace and checks that
+    /// every client gets it.
+    async fn check_reset_and_receiving(&mut self, server: &RedisServer, text: &str) {
         for (workspace, client) in &mut self.0 {
             let reset = client.wait_for(RECOVERY, |event| event.kind == "tidings.reset").await;
             assert_eq!(reset.json()["reason"], "interrupted", "{workspace}");
@@ -63,8 +63,8 @@ impl Audience {
     }
 }
 
-/// A client was refused in a way that an EventSource survives: 200, a time to come back after, a word on why, and a clean
-/// end.
+/// A client was refused in a way that an EventSource survives: 200, a time for the retry, a reason,
+/// and a clean end.
 async fn check_asked_to_come_back(client: &mut SseClient, reason: &str) {
     let reconnect = client.event_named("tidings.reconnect").await;
     let data = reconnect.json();
@@ -75,7 +75,7 @@ async fn check_asked_to_come_back(client: &mut SseClient, reason: &str) {
     assert_eq!(client.retries().last(), Some(&retry));
 }
 
-/// Checks that events with numbers for data came in order, and that a client was told wherever one is missing.
+/// Checks that events with numbers for data came in order, and that a reset marks each gap.
 fn check_no_silent_loss(events: &[Event], last: u64) {
     let mut expected = 0;
     let mut told = false;

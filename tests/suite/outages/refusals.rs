@@ -1,5 +1,5 @@
-//! The server answers and takes nothing: it lacks replicas, memory, a disk, or room for a connection. Then a publisher is
-//! told to come back, since nothing was published.
+//! The server responds and accepts no writes: it lacks replicas, memory, a disk, or connections.
+//! Then a publisher gets `Retry-After`, since nothing was published.
 
 use crate::support::commands::run_tidings;
 use crate::support::directory::Directory;
@@ -10,7 +10,7 @@ async fn publish(broker: &Broker) -> Response {
     http::request(broker.address(), "POST", "/api/workspaces/acme/events", &[], "x").await
 }
 
-async fn check_told_to_come_back(broker: &Broker, code: &str) {
+async fn check_asked_to_retry(broker: &Broker, code: &str) {
     let refused = publish(broker).await;
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds >= 1));
@@ -23,17 +23,18 @@ async fn server_with(configuration: &[&str]) -> RedisServer {
     RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await
 }
 
-/// Checks that a publisher is told to come back while a setting makes the server refuse writes, and is served after.
+/// Checks that a publisher gets `Retry-After` while a setting makes the server refuse writes, and
+/// is served after.
 pub(super) async fn check_refused_for_a_while(server: &RedisServer, broker: &Broker, code: &str) {
     let (setting, value) = if code == "OOM" { ("maxmemory", "1") } else { ("min-replicas-to-write", "1") };
     server.command::<String>(&["CONFIG", "SET", setting, value]).await;
-    check_told_to_come_back(broker, code).await;
+    check_asked_to_retry(broker, code).await;
     server.command::<String>(&["CONFIG", "SET", setting, "0"]).await;
     assert_eq!(publish(broker).await.status, 200, "{code}");
 }
 
 #[tokio::test]
-async fn publisher_is_told_to_come_back_to_a_server_that_takes_nothing() {
+async fn publisher_gets_retry_after_from_a_full_server() {
     let server = server_with(&[]).await;
     let broker = Broker::start_ready(BrokerOptions::redis(&server)).await;
     for code in ["NOREPLICAS", "OOM"] {
@@ -43,7 +44,7 @@ async fn publisher_is_told_to_come_back_to_a_server_that_takes_nothing() {
 }
 
 #[tokio::test]
-async fn publisher_is_told_to_come_back_while_the_disk_takes_nothing() {
+async fn publisher_gets_retry_after_while_the_disk_is_full() {
     let data = Directory::new();
     let server = server_with(&[&format!("dir {}", data.path().display()), "save 3600 1"]).await;
     let broker = Broker::start_ready(BrokerOptions::redis(&server)).await;
@@ -54,13 +55,13 @@ async fn publisher_is_told_to_come_back_while_the_disk_takes_nothing() {
         server.info("persistence").await.contains("rdb_last_bgsave_status:err")
     })
     .await;
-    check_told_to_come_back(&broker, "MISCONF").await;
+    check_asked_to_retry(&broker, "MISCONF").await;
     server.command::<String>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]).await;
     assert_eq!(publish(&broker).await.status, 200);
 }
 
 #[tokio::test]
-async fn full_server_is_told_in_its_own_words() {
+async fn full_server_is_reported_with_its_message() {
     const WORDS: &str = "max number of clients reached";
     let server = server_with(&["maxclients 2"]).await;
     // Both places, one of which is the harness's own.

@@ -25,7 +25,7 @@ async fn outage(lasting: Duration) {
     let broker = Broker::start_ready(options).await;
     let mut audience = Audience::gather(&broker, 3).await;
     let mut source = EventSource::open(broker.address(), "workspace-0", Connect::default());
-    source.hello().await;
+    source.connected().await;
     audience.check_hearing(&server, "before").await;
 
     let back = tokio::time::Instant::now() + lasting;
@@ -34,13 +34,13 @@ async fn outage(lasting: Duration) {
     tokio::time::sleep_until(back).await;
     server.restart().await;
 
-    audience.check_told_and_hearing(&server, "after").await;
+    audience.check_reset_and_receiving(&server, "after").await;
     source.wait_for(RECOVERY, |event| event.data == "after").await;
     assert_eq!((source.opened(), source.closed()), (1, None), "it stayed connected all the time");
     broker.ready().await;
     let bus = broker.status().await["bus"].clone();
     assert_eq!((&bus["state"], &bus["interruptions"]), (&"up".into(), &1.into()), "{bus}");
-    // One telling is enough.
+    // One reset is enough.
     for (_, client) in &audience.0 {
         let resets = client.events().iter().filter(|event| event.kind == "tidings.reset").count();
         assert_eq!(resets, 1);
@@ -57,7 +57,7 @@ async fn check_away(broker: &Broker, audience: &mut Audience) {
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("no link to the bus"), "{}", ready.text());
 
-    // Streams stay open, and say that they are cut off.
+    // Streams stay open, and report the interruption.
     for (_, client) in &mut audience.0 {
         client
             .wait_for(DEADLINE, |event| {
@@ -65,11 +65,12 @@ async fn check_away(broker: &Broker, audience: &mut Audience) {
             })
             .await;
     }
-    // Who comes now is held for a while and then asked to come back, in a workspace that is known and in a new one.
+    // A new client is held for a while and then gets a reconnect, in a known workspace and in a new
+    // one.
     for workspace in ["workspace-0", "workspace-new"] {
         let mut late = broker.connect(workspace).await;
         check_asked_to_come_back(&mut late, "unavailable").await;
-        assert!(!late.events().iter().any(|event| event.is_hello()));
+        assert!(!late.events().iter().any(|event| event.is_connected()));
     }
     broker.logged("no link to Redis").await;
 }

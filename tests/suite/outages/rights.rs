@@ -1,4 +1,4 @@
-//! The server lets the broker in and does not let it do its work.
+//! The server accepts the broker and refuses its commands.
 
 use super::{Audience, RECOVERY, check_asked_to_come_back, tool};
 use crate::support::commands::run_tidings;
@@ -6,7 +6,7 @@ use crate::support::{
     Broker, BrokerOptions, Connect, DEADLINE, EventSource, RedisOptions, RedisServer, eventually, http,
 };
 
-/// A server with a user `broker` who may do everything, but on the given channels only.
+/// A server with a user `broker` that may do everything, but on the given channels only.
 async fn server_with_channels(channels: &str) -> RedisServer {
     let users = vec![format!("broker on >secret ~* resetchannels {channels} +@all")];
     RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await
@@ -25,13 +25,13 @@ async fn set_user(server: &RedisServer, rules: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_user_without_channels_is_named_everywhere_and_works_once_it_has_them() {
+async fn missing_channel_right_is_named_and_works_once_given() {
     let server = server_with_channels("").await;
     let broker = broker_of(&server).await;
     let mut source = EventSource::open(broker.address(), "acme", Connect::default());
     let mut client = broker.connect("acme").await;
     check_asked_to_come_back(&mut client, "unavailable").await;
-    assert!(!client.events().iter().any(|event| event.is_hello()));
+    assert!(!client.events().iter().any(|event| event.is_connected()));
 
     // A tool gets a status; it need not wait for that until the time for confirming is over.
     let response = http::request(broker.address(), "GET", "/api/workspaces/acme/events", &[], "").await;
@@ -52,9 +52,9 @@ async fn a_user_without_channels_is_named_everywhere_and_works_once_it_has_them(
     assert_eq!(check.code, Some(1));
     assert!(check.stdout.contains("NOPERM") && check.stdout.contains("'&workspace:*'"), "{}", check.stdout);
 
-    // An administrator does what it says, and nobody has to restart anything.
+    // An administrator applies the printed rule, without a restart.
     set_user(&server, &["&workspace:*", "&tidings:control"]).await;
-    source.hello().await;
+    source.connected().await;
     server.publish("workspace:acme", "heard").await;
     source.wait_for(DEADLINE, |event| event.data == "heard").await;
     assert_eq!(source.closed(), None);
@@ -65,7 +65,7 @@ async fn a_user_without_channels_is_named_everywhere_and_works_once_it_has_them(
 }
 
 #[tokio::test]
-async fn a_node_that_may_not_subscribe_to_anything_is_not_ready() {
+async fn node_without_a_right_to_subscribe_is_not_ready() {
     let server = server_with_channels("").await;
     let broker = broker_of(&server).await;
     eventually("the reason is known", DEADLINE, async || {
@@ -89,10 +89,10 @@ async fn rights_for_some_workspaces_are_enough_for_these() {
     check_asked_to_come_back(&mut refused, "unavailable").await;
     audience.check_hearing(&server, "undisturbed").await;
 
-    // Also when all of them are subscribed to anew in one command.
+    // Also when all of them are subscribed to again in one command.
     let mut other = broker.connect("acme").await;
     server.kill_subscribers().await;
-    audience.check_told_and_hearing(&server, "after").await;
+    audience.check_reset_and_receiving(&server, "after").await;
     check_asked_to_come_back(&mut other, "unavailable").await;
 }
 
@@ -103,7 +103,7 @@ async fn rights_that_are_taken_away_are_noticed_at_once() {
     broker.ready().await;
     let mut audience = Audience::gather(&broker, 2).await;
     let mut source = EventSource::open(broker.address(), "workspace-0", Connect::default());
-    source.hello().await;
+    source.connected().await;
 
     set_user(&server, &["resetchannels", "&workspace:workspace-1"]).await;
     let (mut refused, kept): (Vec<_>, Vec<_>) =
@@ -112,23 +112,23 @@ async fn rights_that_are_taken_away_are_noticed_at_once() {
         check_asked_to_come_back(client, "unavailable").await;
     }
     let mut kept = Audience(kept);
-    kept.check_told_and_hearing(&server, "still allowed").await;
+    kept.check_reset_and_receiving(&server, "still allowed").await;
 
     set_user(&server, &["&workspace:*"]).await;
     eventually("the source is greeted again", RECOVERY, async || {
-        source.events().iter().filter(|event| event.is_hello()).count() >= 2
+        source.events().iter().filter(|event| event.is_connected()).count() >= 2
     })
     .await;
     server.publish("workspace:workspace-0", "allowed again").await;
     source.wait_for(RECOVERY, |event| event.data == "allowed again").await;
-    // What was published while it had no right may be missing to it, and it was told.
+    // The client may have missed events of the time without the right, and it got a reset.
     assert!(source.events().iter().any(|event| event.kind == "tidings.reset"));
     assert_eq!(source.closed(), None);
     kept.check_hearing(&server, "undisturbed").await;
 }
 
 #[tokio::test]
-async fn a_user_who_may_only_listen_is_enough_for_streams() {
+async fn right_to_subscribe_is_enough_for_streams() {
     let users = vec!["broker on >secret ~* &workspace:* -@all +subscribe +unsubscribe +ping".to_owned()];
     let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
     let broker = broker_of(&server).await;
@@ -143,7 +143,7 @@ async fn a_user_who_may_only_listen_is_enough_for_streams() {
 }
 
 #[tokio::test]
-async fn a_tool_is_told_by_a_status() {
+async fn tool_gets_a_status() {
     let server = server_with_channels("").await;
     let broker = broker_of(&server).await;
     for options in [tool(), Connect::query("errors=http")] {
@@ -154,19 +154,20 @@ async fn a_tool_is_told_by_a_status() {
     }
 }
 
-/// The rule of an earlier version has no right to the keys beside logs. Publishing and reading go on; what cannot be known is told.
+/// The rule of an earlier version has no right to the keys beside logs. Publishing and reading
+/// continue, with a reset for each doubt.
 #[tokio::test]
-async fn user_without_rights_beside_logs_publishes_and_is_told() {
+async fn user_without_rights_beside_logs_publishes_with_a_warning() {
     let users = vec!["broker on >secret ~workspace:* &* +@all".to_owned()];
     let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
     let (first, second) = (broker_of(&server).await, broker_of(&server).await);
     let mut client = first.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let id = first.publish("acme", "1").await;
     assert_eq!(client.application_event().await.id, id);
     first.publish("acme", "2").await;
     let mut back = second.connect_with("acme", Connect::after(&id)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(back.application_event().await.data, "2");
     assert_eq!(back.event_named("tidings.reset").await.json()["reason"], "live-events");
 

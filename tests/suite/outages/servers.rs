@@ -1,4 +1,5 @@
-//! The servers that a node works with, each with the documented access rule: Debian's Redis, and those that come as Python packages.
+//! The servers that a node works with, each with the documented access rule: Debian's Redis, and
+//! those that come as Python packages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,7 @@ use crate::support::directory::repository_file;
 use crate::support::programs::{installed, run};
 use crate::support::{Broker, BrokerOptions, Connect, RedisOptions, RedisServer};
 
-/// A program out of a Python package, wherever it stands there.
+/// A program out of a Python package, wherever it is there.
 fn packaged(package: &str, program: &str) -> PathBuf {
     let entries = |directory: &Path| {
         let entries = std::fs::read_dir(directory).into_iter().flatten();
@@ -33,7 +34,8 @@ async fn check_server(program: PathBuf, version: &str) {
     let options = RedisOptions { program: Some(program), users, ..RedisOptions::default() };
     let server = RedisServer::start_with(options).await;
 
-    // The line of the document, as an administrator copies it, over a user who has had every channel.
+    // The line of the document, as an administrator copies it, for a user that has had every
+    // channel.
     server.command::<String>(&["ACL", "SETUSER", "tidings", "allchannels"]).await;
     let document = repository_file("docs/protocol.md");
     let line = document.lines().find(|line| line.starts_with("redis-cli ACL SETUSER tidings")).unwrap();
@@ -52,7 +54,7 @@ async fn check_server(program: PathBuf, version: &str) {
     }
     let mut audience = Audience::gather(&broker, 2).await;
     audience.check_hearing(&server, "live").await;
-    // A node that has nothing in memory reads the log and what stands beside it.
+    // A node with an empty ring reads the log and the keys beside it.
     let settings = BrokerOptions::embedded().set("redis.url", &url);
     let other = Broker::start_ready(settings).await;
     broker.publish("quiet", "first").await;
@@ -61,7 +63,7 @@ async fn check_server(program: PathBuf, version: &str) {
     let from = Connect { last_event_id: Some(start), ..Connect::default() };
     let fresh = Broker::start_ready(BrokerOptions::embedded().set("redis.url", &url)).await;
     let mut returning = fresh.connect_with("quiet", from).await;
-    assert_eq!(returning.hello().await.json()["resumed"], true);
+    assert_eq!(returning.connected().await.json()["resumed"], true);
     assert_eq!(returning.application_event().await.id, last);
     let resets = returning.events().iter().filter(|event| event.kind == "tidings.reset").count();
     assert_eq!(resets, 0, "{:?}", returning.events());

@@ -1,5 +1,5 @@
-//! The address leads to another server than before, and the old one goes on answering: a demoted primary behind a name, a
-//! virtual address or a proxy, without Sentinels.
+//! The address leads to another server than before, and the old one continues to respond. It is a
+//! demoted primary behind a name, a virtual address or a proxy, without Sentinels.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ const DOCUMENTED: &str = "node on >secret ~workspace:* ~{workspace:* &workspace:
 /// A port on which nothing listens.
 const NOWHERE: &str = "1";
 
-/// Two servers of which the second replicates the first, and a broker that reaches the first through a proxy.
+/// Two servers of which the second replicates the first, and a broker that reaches the first
+/// through a proxy.
 struct Pair {
     // Ends first, so that its log is not about the end of the others.
     broker: Broker,
@@ -62,7 +63,8 @@ impl Pair {
         self.proxy.point_to(self.new.port());
     }
 
-    /// Publishes numbers through the broker until each is acknowledged, and checks that they come, in order.
+    /// Publishes numbers through the broker until each is acknowledged, and checks that they come,
+    /// in order.
     async fn check_acknowledged_comes(&self, client: &mut SseClient, numbers: std::ops::Range<u32>) {
         for number in numbers.clone() {
             eventually("an event is acknowledged", DEADLINE, async || {
@@ -82,7 +84,7 @@ impl Pair {
 async fn demoted_primary_is_left_for_its_successor() {
     let pair = Pair::start("").await;
     let mut client = pair.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     pair.check_acknowledged_comes(&mut client, 0..5).await;
     pair.settle().await;
     pair.fail_over().await;
@@ -91,7 +93,7 @@ async fn demoted_primary_is_left_for_its_successor() {
     assert_eq!((resets, client.end()), (0, None), "the log proves that nothing is missing");
 
     let mut late = pair.broker.connect("acme").await;
-    late.hello().await;
+    late.connected().await;
     assert_eq!(pair.new.publish("workspace:acme", "live").await, 1);
     late.wait_for(DEADLINE, |event| event.data == "live").await;
     client.wait_for(DEADLINE, |event| event.data == "live").await;
@@ -99,11 +101,11 @@ async fn demoted_primary_is_left_for_its_successor() {
 }
 
 #[tokio::test]
-async fn live_events_around_a_demotion_come_or_are_told() {
+async fn live_events_around_a_demotion_arrive_or_cause_a_reset() {
     const LAST: u64 = 150;
     let pair = Pair::start("").await;
     let mut client = pair.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for number in 0..=LAST {
         let primary = if number < 20 { &pair.old } else { &pair.new };
         primary.publish("workspace:acme", &number.to_string()).await;
@@ -125,10 +127,10 @@ async fn live_events_around_a_demotion_come_or_are_told() {
 }
 
 #[tokio::test]
-async fn demotion_without_successor_holds_newcomers() {
+async fn demotion_without_successor_holds_new_clients() {
     let pair = Pair::start_with("", |options| options.set("redis.confirm_seconds", 60)).await;
     let mut client = pair.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     client
         .wait_for(DEADLINE, |event| event.kind == "tidings.heartbeat" && event.json()["live"] == true)
         .await;
@@ -148,7 +150,7 @@ async fn demotion_without_successor_holds_newcomers() {
     assert!(late.events().iter().all(|event| event.kind == "tidings.heartbeat"), "{:?}", late.events());
 
     pair.proxy.point_to(pair.new.port());
-    late.wait_for(RECOVERY, |event| event.is_hello()).await;
+    late.wait_for(RECOVERY, |event| event.is_connected()).await;
     pair.broker.ready().await;
     pair.new.publish("workspace:acme", "heard").await;
     late.wait_for(DEADLINE, |event| event.data == "heard").await;
@@ -159,12 +161,12 @@ async fn demotion_without_successor_holds_newcomers() {
 async fn check_links_on_two_primaries(user: &str) {
     let pair = Pair::start(user).await;
     let mut client = pair.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     pair.check_acknowledged_comes(&mut client, 0..5).await;
     pair.settle().await;
     pair.new.command::<String>(&["REPLICAOF", "NO", "ONE"]).await;
     pair.proxy.point_to(pair.new.port());
-    pair.proxy.cut_commands();
+    pair.proxy.close_commands();
     pair.check_acknowledged_comes(&mut client, 5..25).await;
     eventually("the node left the old primary", DEADLINE, async || {
         pair.old.subscribers("workspace:acme").await == 0
@@ -180,7 +182,7 @@ async fn links_on_two_primaries_are_both_given_up() {
 }
 
 #[tokio::test]
-async fn links_on_two_primaries_are_given_up_with_the_documented_rights() {
+async fn documented_rights_give_up_links_on_two_primaries() {
     check_links_on_two_primaries("node:secret@").await;
 }
 
@@ -208,7 +210,7 @@ async fn probes_that_stay_out_are_a_lost_link() {
     let options = BrokerOptions::embedded().set("redis.url", proxy.url(""));
     let broker = Broker::start_ready(options).await;
     let mut client = broker.connect_with("acme", Connect::default()).await;
-    client.hello().await;
+    client.connected().await;
     server.publish("workspace:acme", "before").await;
     client.wait_for(DEADLINE, |event| event.data == "before").await;
 

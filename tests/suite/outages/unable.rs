@@ -1,5 +1,5 @@
-//! The server takes connections and subscriptions, and cannot do its work: it loads its data, is a replica without its
-//! primary, or runs a long script.
+//! The server takes connections and subscriptions, and cannot do its work. It loads its data, is a
+//! replica without its primary, or runs a long script.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use crate::support::{
 /// How long connections are counted.
 const WATCHED: Duration = Duration::from_secs(14);
 
-/// By the default pauses of 0.1 s to 5 s, each at least half of that, 12 attempts fit into the time. Each may take a
-/// connection for events and one for commands.
+/// By the default pauses of 0.1 s to 5 s, each at least half of that, 12 attempts fit into the
+/// time. Each may take a connection for events and one for commands.
 const CONNECTIONS_MAX: usize = 24;
 
 async fn broker_behind(proxy: &TcpProxy) -> Broker {
@@ -21,7 +21,8 @@ async fn broker_behind(proxy: &TcpProxy) -> Broker {
     Broker::start(options.set("sse.heartbeat_seconds", 0.3).set("redis.confirm_seconds", 60)).await
 }
 
-/// Watches a broker over a server that cannot work: few connections and few lines, and nothing that says that events come.
+/// Watches a broker over a server that cannot work: few connections and few lines, and nothing that
+/// says that events come.
 async fn check_waiting(proxy: &TcpProxy, broker: &Broker, client: &mut SseClient) {
     let (made, logged, began) = (proxy.connections(), broker.log().len(), Instant::now());
     let beats = client.events().len();
@@ -42,7 +43,7 @@ async fn check_waiting(proxy: &TcpProxy, broker: &Broker, client: &mut SseClient
 
 #[tokio::test]
 async fn loading_server_is_asked_with_pauses() {
-    // 160 keys take 0.1 s each; the server answers in between.
+    // 160 keys take 0.1 s each; the server responds in between.
     let configuration =
         vec!["key-load-delay 100000".to_owned(), "loading-process-events-interval-bytes 1024".to_owned()];
     let mut server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
@@ -53,7 +54,7 @@ async fn loading_server_is_asked_with_pauses() {
     let proxy = TcpProxy::start(server.port()).await;
     let broker = broker_behind(&proxy).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
 
     server.launch();
     eventually("the server loads", DEADLINE, async || {
@@ -82,7 +83,7 @@ async fn replica_without_its_primary_is_asked_with_pauses() {
     let proxy = TcpProxy::start(server.port()).await;
     let broker = broker_behind(&proxy).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     server.command::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     eventually("the link is lost", DEADLINE, async || broker.status().await["bus"]["interruptions"] == 1)
         .await;
@@ -104,14 +105,15 @@ async fn long_script_is_no_interruption() {
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
     let broker = Broker::start_ready(BrokerOptions::redis(&server)).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     assert_eq!(server.command::<String>(&["EVAL", SCRIPT, "0"]).await, "done");
     server.publish("workspace:acme", "after").await;
     client.wait_for(DEADLINE, |event| event.data == "after").await;
     assert_eq!(broker.status().await["bus"]["interruptions"], 0);
 }
 
-/// While a snapshot cannot be written, the server answers pings with an error, and delivers all the same.
+/// While a snapshot cannot be written, the server responds to pings with an error, and delivers all
+/// the same.
 #[tokio::test]
 async fn failed_snapshot_is_no_interruption() {
     let data = Directory::new();
@@ -119,7 +121,7 @@ async fn failed_snapshot_is_no_interruption() {
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
     let broker = Broker::start_ready(BrokerOptions::redis(&server).set("redis.ping_seconds", 0.1)).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     drop(data);
     server.command::<String>(&["BGSAVE"]).await;
     let failing = async || {

@@ -1,4 +1,4 @@
-//! Private events. Here everybody is a stranger: a stream whose user nobody has vouched for.
+//! Private events. Here no client has a user: no authentication names one.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, TestCluster};
 
 on_both_buses!(
-    however_it_is_addressed_a_stranger_does_not_get_it,
-    an_envelope_without_an_audience_is_for_everybody,
-    what_is_no_envelope_is_refused,
+    private_event_reaches_only_its_audience_by_every_way,
+    envelope_without_an_audience_reaches_every_client,
+    wrong_envelope_is_rejected,
     an_audience_that_is_none_publishes_nothing,
-    a_log_entry_with_a_bad_audience_is_told_and_not_shown,
+    log_entry_with_a_bad_audience_causes_a_reset,
 );
 
 const SCRIPT: &str = include_str!("../../../scripts/publish.lua");
@@ -30,7 +30,7 @@ async fn post(
     http::request(cluster.broker.address(), "POST", &target, &[("content-type", content_type)], body).await
 }
 
-/// Runs the script with an audience, and answers the id of the last event.
+/// Runs the script with an audience, and returns the id of the last event.
 async fn evaluate(cluster: &TestCluster, to: &str, payloads: &[&str]) -> Result<String, redis::RedisError> {
     let mut call = redis::cmd("EVAL");
     call.arg(SCRIPT).arg(1).arg("workspace:acme").arg(payloads[0]).arg("").arg("").arg("").arg("").arg(to);
@@ -54,11 +54,10 @@ async fn history(cluster: &TestCluster, bus: Bus) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// A private event reaches its audience alone, in whatever way it was published.
-async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
+async fn private_event_reaches_only_its_audience_by_every_way(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    let hello = client.hello().await;
+    let hello = client.connected().await;
     let envelope = |payload: &str, users: &[&str]| json!({ "data": payload, "to": users }).to_string();
     let vendor = "application/vnd.tidings.event+json; charset=utf-8";
     assert_eq!(post(&cluster, "?envelope=1", "text/plain", envelope("1", &["u1"])).await.status, 200);
@@ -79,7 +78,7 @@ async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
     client.wait_for(DEADLINE, |event| event.kind == "tidings.heartbeat" && event.id == last).await;
     assert_eq!(client.application_data(), ["public", "public too"]);
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"));
-    // The same for who comes back, from memory and from the log.
+    // The same for a client that resumes, from the ring and from the log.
     cluster.broker.publish("acme", "after").await;
     for connect in [Connect::after(&hello.id), Connect::after(&last), Connect::query("last=100")] {
         let mut back = cluster.broker.connect_with("acme", connect).await;
@@ -108,10 +107,10 @@ async fn however_it_is_addressed_a_stranger_does_not_get_it(bus: Bus) {
     }
 }
 
-async fn an_envelope_without_an_audience_is_for_everybody(bus: Bus) {
+async fn envelope_without_an_audience_reaches_every_client(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for (envelope, payload) in [
         (r#"{"data":"text \"as it is\"\n"}"#, "text \"as it is\"\n"),
         (r#" { "data" : { "b":1.0, "a" : [] } } "#, r#"{ "b":1.0, "a" : [] }"#),
@@ -119,16 +118,16 @@ async fn an_envelope_without_an_audience_is_for_everybody(bus: Bus) {
         assert_eq!(post(&cluster, "?envelope=1", "application/json", envelope).await.status, 200);
         assert_eq!(client.application_event().await.data, payload);
     }
-    // What nobody calls an envelope is a payload.
+    // Without the flag for an envelope it is a payload.
     let payload = r#"{"data":1,"to":["u1"]}"#;
     assert_eq!(post(&cluster, "?envelope=0", "application/json", payload).await.status, 200);
     assert_eq!(client.application_event().await.data, payload);
 }
 
-async fn what_is_no_envelope_is_refused(bus: Bus) {
+async fn wrong_envelope_is_rejected(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for (query, body, status, kind) in [
         ("?envelope=1", "text".to_owned(), 400, "bad-envelope"),
         ("?envelope=1", r#"{"data":1,"to":null}"#.to_owned(), 400, "bad-envelope"),
@@ -170,10 +169,10 @@ async fn an_audience_that_is_none_publishes_nothing(bus: Bus) {
     assert!(said.contains("--to"), "{said}");
 }
 
-async fn a_log_entry_with_a_bad_audience_is_told_and_not_shown(bus: Bus) {
+async fn log_entry_with_a_bad_audience_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut connection = cluster.connection().await;
     let mut add = redis::cmd("XADD");
     add.arg("workspace:acme").arg("*").arg("data").arg("secret").arg("to").arg("u1");

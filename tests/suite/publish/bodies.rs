@@ -8,7 +8,7 @@ use crate::support::{Bus, DEADLINE, TestCluster};
 
 on_both_buses!(
     a_body_that_is_too_large_is_refused,
-    an_empty_body_and_one_that_is_not_utf_8_are_refused,
+    empty_body_or_wrong_utf8_is_rejected,
     a_body_that_does_not_arrive_is_not_waited_for,
     a_body_that_breaks_off_is_not_published,
 );
@@ -35,7 +35,7 @@ fn chunks(bytes: usize) -> String {
 async fn a_body_that_is_too_large_is_refused(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[LIMIT]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let open = async || RawConnection::open(cluster.broker.address()).await;
     let chunked = head("POST", EVENTS, &[("Transfer-Encoding", "chunked")]);
 
@@ -63,10 +63,10 @@ async fn a_body_that_is_too_large_is_refused(bus: Bus) {
     }
 }
 
-async fn an_empty_body_and_one_that_is_not_utf_8_are_refused(bus: Bus) {
+async fn empty_body_or_wrong_utf8_is_rejected(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let post =
         async |body: &'static [u8]| http::request(cluster.broker.address(), "POST", EVENTS, &[], body).await;
     check_problem(&post(b"").await, 400, "empty-event");
@@ -80,7 +80,7 @@ async fn an_empty_body_and_one_that_is_not_utf_8_are_refused(bus: Bus) {
 async fn a_body_that_does_not_arrive_is_not_waited_for(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("server.body_timeout_seconds", "0.3")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut connection = RawConnection::open(cluster.broker.address()).await;
     let request = head("POST", EVENTS, &[("Content-Length", "10")]);
     let response = connection.exchange(format!("{request}short")).await;
@@ -93,7 +93,7 @@ async fn a_body_that_does_not_arrive_is_not_waited_for(bus: Bus) {
 async fn a_body_that_breaks_off_is_not_published(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for request in [
         format!("{}short", head("POST", EVENTS, &[("Content-Length", "10")])),
         format!("{}{}", head("POST", EVENTS, &[("Transfer-Encoding", "chunked")]), chunks(200)),

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::EVENTS;
 use crate::support::http::{self, Response};
-use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually};
+use crate::support::{
+    Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually, some_round_within,
+};
 
 async fn post(broker: &Broker) -> Response {
     http::request(broker.address(), "POST", EVENTS, &[], "x").await
@@ -32,21 +34,26 @@ async fn while_redis_is_away_the_answer_is_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_is_not_waited_for_longer_than_configured() {
+async fn silent_redis_is_waited_for_as_configured() {
     let server = RedisServer::start().await;
     let broker = Broker::start(BrokerOptions::redis(&server).set("redis.command_timeout_seconds", 0.5)).await;
     assert_eq!(post(&broker).await.status, 200);
-    server.freeze();
-    let asked = Instant::now();
-    check_unavailable(&post(&broker).await);
-    assert!(asked.elapsed() >= Duration::from_millis(500), "{:?}", asked.elapsed());
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-    server.thaw();
-    eventually("publishing works again", DEADLINE, async || post(&broker).await.status == 200).await;
+    // The default is 5 seconds.
+    some_round_within("the refusal of an event", Duration::from_secs(4), async || {
+        server.freeze();
+        let asked = Instant::now();
+        check_unavailable(&post(&broker).await);
+        let took = asked.elapsed();
+        assert!(took >= Duration::from_millis(500), "{took:?}");
+        server.thaw();
+        eventually("publishing works again", DEADLINE, async || post(&broker).await.status == 200).await;
+        took
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_writes_for_now_is_away_too() {
+async fn server_without_writes_counts_as_away() {
     // A replica without its primary, as a node meets one in the middle of a failover.
     let configuration = vec!["replicaof 127.0.0.1 1".to_owned()];
     let server = RedisServer::start_with(RedisOptions { configuration, ..RedisOptions::default() }).await;
@@ -57,7 +64,7 @@ async fn a_server_that_takes_no_writes_for_now_is_away_too() {
 }
 
 #[tokio::test]
-async fn what_redis_forbids_is_named() {
+async fn missing_right_is_named() {
     let users = vec!["publisher on >secret ~* &* +@all -xadd".to_owned()];
     let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
     let url = server.url_as("publisher", "secret");

@@ -9,13 +9,13 @@ use crate::support::programs::run;
 use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster, http};
 
-on_both_buses!(a_published_event_reaches_every_client, many_at_once_reach_everyone_in_the_order_of_their_ids);
+on_both_buses!(a_published_event_reaches_every_client, concurrent_publications_arrive_in_the_order_of_ids);
 
 async fn a_published_event_reaches_every_client(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let (mut one, mut other) = (cluster.broker.connect("acme").await, cluster.broker.connect("acme").await);
-    one.hello().await;
-    other.hello().await;
+    one.connected().await;
+    other.connected().await;
     let payload = r#"{"type":"CHANNEL_UPDATED"}"#;
     let response = http::request(cluster.broker.address(), "POST", EVENTS, &[], payload).await;
     assert_eq!(response.status, 200);
@@ -31,14 +31,14 @@ async fn a_published_event_reaches_every_client(bus: Bus) {
     assert_eq!(cluster.broker.status().await["counters"]["published"], 1);
 }
 
-async fn many_at_once_reach_everyone_in_the_order_of_their_ids(bus: Bus) {
+async fn concurrent_publications_arrive_in_the_order_of_ids(bus: Bus) {
     const PUBLISHERS: usize = 8;
     const EACH: usize = 25;
     let cluster = TestCluster::start(bus).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = cluster.broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     let address = cluster.broker.address();
@@ -77,7 +77,7 @@ async fn log(cluster: &TestCluster) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_published_event_stands_in_the_log() {
+async fn published_event_is_in_the_log() {
     let cluster = TestCluster::start(Bus::Redis).await;
     let payloads = ["{\"type\":\"A\"}", "two\nlines\r\n", "nul \0 and 🎉"];
     let mut expected = Vec::new();
@@ -94,7 +94,7 @@ async fn a_published_event_stands_in_the_log() {
 async fn a_script_that_redis_forgot_is_sent_again() {
     let cluster = TestCluster::start(Bus::Redis).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for number in 0..3 {
         cluster.redis().command::<String>(&["SCRIPT", "FLUSH"]).await;
         for half in ["a", "b"] {
@@ -111,7 +111,8 @@ async fn a_script_that_redis_forgot_is_sent_again() {
         let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).unwrap();
         line.split("calls=").nth(1).unwrap().split(',').next().unwrap().parse::<u64>().unwrap()
     };
-    // Beside that, the epoch of the empty log was named, and the right to mark live events was tried.
+    // Beside that, the epoch of the empty log was named, and the right to mark live events was
+    // tried.
     assert_eq!((calls("eval"), calls("evalsha")), (3 + 2, 6));
 }
 
@@ -119,7 +120,7 @@ async fn a_script_that_redis_forgot_is_sent_again() {
 async fn the_script_works_with_redis_cli() {
     let cluster = TestCluster::start(Bus::Redis).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1"}}"#;
     let publish = |arguments: &[&str]| {
         let mut command = Command::new("redis-cli");
@@ -150,7 +151,7 @@ async fn the_script_works_with_redis_cli() {
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_trimmed_and_an_idle_log_expires() {
+async fn old_entries_are_trimmed_and_an_idle_log_expires() {
     let cluster = TestCluster::start_with(Bus::Redis, &[("retention.seconds", "60")]).await;
     let mut connection = cluster.connection().await;
     let mut old = redis::pipe();

@@ -18,7 +18,7 @@ async fn post(cluster: &TestCluster, origin: &str, body: &'static str) -> Respon
 async fn pages_of_other_origins_cannot_publish(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let address = cluster.broker.address();
     let origins = [
         "https://evil.example",

@@ -5,7 +5,7 @@ use crate::support::http::{self, Response};
 use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, DEADLINE, TestCluster, eventually};
 
-on_both_buses!(over_http_the_surplus_is_refused, from_the_bus_the_surplus_is_dropped_and_told);
+on_both_buses!(over_http_the_surplus_is_refused, excess_events_of_the_bus_are_dropped_with_a_reset);
 
 async fn post(cluster: &TestCluster, target: &str, body: impl Into<bytes::Bytes>) -> Response {
     http::request(cluster.broker.address(), "POST", target, &[], body).await
@@ -19,7 +19,7 @@ async fn over_http_the_surplus_is_refused(bus: Bus) {
     ];
     let cluster = TestCluster::start_with(bus, &settings).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let batch = format!("{EVENTS}?batch=1");
     for too_much in ["x\n".repeat(21), format!("{0}\n{0}\n{0}", "x".repeat(700))] {
         let response = post(&cluster, &batch, too_much).await;
@@ -44,15 +44,15 @@ async fn over_http_the_surplus_is_refused(bus: Bus) {
         })
         .await;
     }
-    // What was let in was not dropped on its way.
+    // An accepted event was not dropped on its way.
     assert_eq!(cluster.broker.status().await["counters"]["eventsDropped"]["rate-limited"], 0);
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"));
 }
 
-async fn from_the_bus_the_surplus_is_dropped_and_told(bus: Bus) {
+async fn excess_events_of_the_bus_are_dropped_with_a_reset(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.events_per_second", "10")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut connection = cluster.connection().await;
     let began = std::time::Instant::now();
     for number in 0..200 {
@@ -72,7 +72,7 @@ async fn from_the_bus_the_surplus_is_dropped_and_told(bus: Bus) {
         (client.events().into_iter().filter(is_reset).count() as u64, client.application_data());
     assert!(resets <= 1 + seconds, "{resets} resets within {seconds} s");
     assert!(data.len() as u64 <= 20 + 10 * seconds, "{} events within {seconds} s", data.len());
-    // Before whatever comes behind something that is missing, stands a word.
+    // A reset precedes each event behind a gap.
     let events = client.events();
     let mut expected = Some(0);
     for event in events.iter().filter(|event| is_reset(event) || event.data.parse::<u64>().is_ok()) {

@@ -1,4 +1,5 @@
-//! Durable events: published in every way, replayed on any node, and filled in where the channel lost them.
+//! Durable events: published in every way, replayed on any node, and filled in where the channel
+//! lost them.
 
 mod crowd;
 mod publishing;

@@ -23,7 +23,7 @@ async fn a_batch_comes_in_order_and_whole(bus: Bus) {
     let cluster =
         TestCluster::start_with(bus, &[("limits.event_bytes", "100"), ("limits.batch_bytes", "20000")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let lines: Vec<_> = (0..1000).map(|number| format!("{{\"n\":{number}}}")).collect();
     let response = post(&cluster, "?batch=1", "", lines.join("\n")).await;
     assert_eq!(response.status, 200, "{}", response.text());
@@ -53,7 +53,7 @@ async fn a_batch_comes_in_order_and_whole(bus: Bus) {
 async fn the_same_key_publishes_once(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let first = post(&cluster, "", "\"order-7\"", "one").await.json();
     let again = post(&cluster, "", "order-7", "something else").await.json();
     assert_eq!(first, again, "a key in quotes is the same key");
@@ -72,7 +72,7 @@ async fn the_same_key_publishes_once(bus: Bus) {
 async fn the_function_publishes(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     if bus == Bus::Redis {
         eventually("the function is loaded", DEADLINE, async || {
             cluster.broker.status().await["bus"]["publishFunction"] == "loaded"
@@ -94,7 +94,7 @@ async fn the_function_publishes(bus: Bus) {
 async fn plain_commands_publish(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut connection = cluster.connection().await;
     for number in 0..3 {
         let mut transaction = redis::pipe();

@@ -1,14 +1,14 @@
-//! Coming back.
+//! Streams that resume.
 
 use super::{broker_on, numbers, read};
 use crate::support::test_cluster::on_both_buses;
 use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, RedisServer, TestCluster, eventually};
 
 on_both_buses!(
-    what_memory_has_forgotten_comes_from_the_log,
+    events_outside_the_ring_come_from_the_log,
     a_first_connection_may_begin_in_the_past,
-    a_place_that_was_trimmed_away_is_told,
-    log_begun_anew_proves_nothing_from_before_it,
+    trimmed_position_causes_a_reset,
+    new_epoch_proves_nothing_from_before_it,
     position_of_an_empty_workspace_is_good_on_every_node,
     first_event_after_a_log_has_expired_is_delivered,
     id_that_an_earlier_log_reached_names_its_epoch,
@@ -22,11 +22,11 @@ async fn publish(broker: &Broker, range: std::ops::Range<u32>) -> Vec<String> {
     ids
 }
 
-async fn what_memory_has_forgotten_comes_from_the_log(bus: Bus) {
+async fn events_outside_the_ring_come_from_the_log(bus: Bus) {
     let settings = [("ring.events", "3"), ("replay.page_events", "4"), ("ring.linger_seconds", "0")];
     let cluster = TestCluster::start_with(bus, &settings).await;
     let mut first = cluster.broker.connect("acme").await;
-    first.hello().await;
+    first.connected().await;
     let id = cluster.broker.publish("acme", "seen").await;
     assert_eq!(first.application_event().await.id, id);
     drop(first);
@@ -36,7 +36,7 @@ async fn what_memory_has_forgotten_comes_from_the_log(bus: Bus) {
     .await;
     publish(&cluster.broker, 0..20).await;
     let mut back = cluster.broker.connect_with("acme", Connect::after(&id)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(read(&mut back, 20).await, numbers(0..20));
     publish(&cluster.broker, 20..22).await;
     assert_eq!(read(&mut back, 2).await, numbers(20..22));
@@ -52,7 +52,7 @@ async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
     ids.extend(publish(&cluster.broker, 1..6).await);
     let begin = async |query: &str| {
         let mut client = cluster.broker.connect_with("acme", Connect::query(query)).await;
-        let resumed = client.hello().await.json()["resumed"].as_bool().unwrap();
+        let resumed = client.connected().await.json()["resumed"].as_bool().unwrap();
         (client, resumed)
     };
     let (mut newest, _) = begin("last=2").await;
@@ -75,7 +75,7 @@ async fn a_first_connection_may_begin_in_the_past(bus: Bus) {
 }
 
 /// Retention ends a log, and the next event begins another one.
-async fn log_begun_anew_proves_nothing_from_before_it(bus: Bus) {
+async fn new_epoch_proves_nothing_from_before_it(bus: Bus) {
     let cluster =
         TestCluster::start_with(bus, &[("retention.seconds", "1"), ("ring.linger_seconds", "0")]).await;
     let before = cluster.broker.publish("acme", "1").await;
@@ -89,18 +89,18 @@ async fn log_begun_anew_proves_nothing_from_before_it(bus: Bus) {
         format!("since={}", second.split_once('-').unwrap().0),
     ] {
         let mut client = cluster.broker.connect_with("acme", Connect::query(&query)).await;
-        assert_eq!(client.hello().await.json()["resumed"], false, "{query}");
+        assert_eq!(client.connected().await.json()["resumed"], false, "{query}");
         let reset = client.event_named("tidings.reset").await;
         assert_eq!(reset.json()["reason"], "trimmed", "{query}");
         assert_eq!(reset.json()["head"], second, "{query}");
     }
 }
 
-/// A client that has come before the first event, and comes back after it.
+/// A client that connects before the first event, and resumes after it.
 async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("ring.linger_seconds", "0")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    let position = client.hello().await.id.clone();
+    let position = client.connected().await.id.clone();
     drop(client);
     eventually("the workspace is forgotten", DEADLINE, async || {
         cluster.broker.status().await["workspaces"] == 0
@@ -108,7 +108,7 @@ async fn position_of_an_empty_workspace_is_good_on_every_node(bus: Bus) {
     .await;
     publish(&cluster.broker, 0..3).await;
     let mut back = cluster.broker.connect_with("acme", Connect::after(&position)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true, "{position}");
+    assert_eq!(back.connected().await.json()["resumed"], true, "{position}");
     assert_eq!(read(&mut back, 3).await, numbers(0..3));
     assert!(back.events().iter().all(|event| !event.kind.starts_with("tidings.re")), "{:?}", back.events());
 }
@@ -125,7 +125,7 @@ async fn id_that_an_earlier_log_reached_names_its_epoch(bus: Bus) {
         command.query_async::<redis::Value>(&mut connection).await.unwrap()
     };
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     command(&["XADD", "workspace:acme", &format!("{}-0", now + 3_600_000), "data", "ahead"]).await;
     cluster.broker.publish("acme", "behind it").await;
@@ -143,18 +143,18 @@ async fn id_that_an_earlier_log_reached_names_its_epoch(bus: Bus) {
     })
     .await;
     let mut back = cluster.broker.connect_with("acme", Connect::after(place)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(read(&mut back, 2).await, numbers(1..3));
     // The id alone may be one of the earlier log.
     let mut back = cluster.broker.connect_with("acme", Connect::after(&ids[0])).await;
-    assert_eq!(back.hello().await.json()["resumed"], false);
+    assert_eq!(back.connected().await.json()["resumed"], false);
     assert_eq!(back.event_named("tidings.reset").await.json()["reason"], "trimmed");
 }
 
 async fn first_event_after_a_log_has_expired_is_delivered(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("retention.seconds", "1")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for number in 0..3 {
         publish(&cluster.broker, number..number + 1).await;
         assert_eq!(read(&mut client, 1).await, numbers(number..number + 1));
@@ -163,53 +163,54 @@ async fn first_event_after_a_log_has_expired_is_delivered(bus: Bus) {
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"), "{:?}", client.events());
 }
 
-async fn a_place_that_was_trimmed_away_is_told(bus: Bus) {
+async fn trimmed_position_causes_a_reset(bus: Bus) {
     let settings = [("retention.events", "2"), ("retention.bytes", "3"), ("ring.events", "2")];
     let cluster = TestCluster::start_with(bus, &settings).await;
     let ids = publish(&cluster.broker, 0..9).await;
     let mut back = cluster.broker.connect_with("acme", Connect::after(&ids[0])).await;
-    let hello = back.hello().await;
+    let hello = back.connected().await;
     assert_eq!((hello.json()["resumed"].as_bool(), hello.id.as_str()), (Some(false), ""));
     let reset = back.event_named("tidings.reset").await;
     assert_eq!(reset.json()["reason"], "trimmed");
     assert_eq!((reset.json()["from"].as_str(), &reset.id), (Some(ids[0].as_str()), &ids[8]));
 }
 
-/// A laptop is closed and opened again, and another node answers.
+/// A laptop is closed and opened again, and reaches another node.
 #[tokio::test]
-async fn any_node_brings_what_was_missed() {
+async fn any_node_replays_missed_events() {
     let server = RedisServer::start().await;
     let (one, two) = (broker_on(&server).await, broker_on(&server).await);
     let mut client = one.connect("acme").await;
-    let before_anything = client.hello().await.id;
+    let before_anything = client.connected().await.id;
     publish(&one, 0..1).await;
     let position = client.application_event().await.id;
     drop(client);
     publish(&two, 1..4).await;
     let mut back = two.connect_with("acme", Connect::after(&position)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(read(&mut back, 3).await, numbers(1..4));
     publish(&one, 4..5).await;
     assert_eq!(read(&mut back, 1).await, ["4"]);
 
     // So is the place before the first event.
     let mut back = two.connect_with("acme", Connect::after(&before_anything)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(read(&mut back, 5).await, numbers(0..5));
 }
 
-/// Whoever was connected all the time misses nothing when Redis goes away for a moment, and is not told to start over.
+/// A client that remains connected misses nothing when Redis goes away for a moment, and gets no
+/// reset.
 #[tokio::test]
 async fn an_interruption_is_filled_from_the_log() {
     let server = RedisServer::start().await;
     let broker = broker_on(&server).await;
     let mut client = broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     publish(&broker, 0..1).await;
     assert_eq!(read(&mut client, 1).await, ["0"]);
     for number in 1..6 {
         server.kill_subscribers().await;
-        // Published while nobody listens, or while the link is being made anew.
+        // Published without a subscriber, or while the link is being made again.
         let script = include_str!("../../../scripts/publish.lua");
         server.command::<String>(&["EVAL", script, "1", "workspace:acme", &number.to_string()]).await;
         assert_eq!(read(&mut client, 1).await, [number.to_string()]);
@@ -222,7 +223,7 @@ async fn an_interruption_is_filled_from_the_log() {
 async fn a_gap_is_filled_before_the_next_event() {
     let cluster = TestCluster::start(Bus::Redis).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     publish(&cluster.broker, 0..1).await;
     for number in 1..4 {
         cluster
@@ -236,10 +237,10 @@ async fn a_gap_is_filled_before_the_next_event() {
 
 /// A key of the wrong type, and a log that is deleted.
 #[tokio::test]
-async fn a_log_that_is_none_or_gone_is_told() {
+async fn wrong_or_deleted_log_causes_a_reset() {
     let cluster = TestCluster::start(Bus::Redis).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let ids = publish(&cluster.broker, 0..1).await;
     assert_eq!(read(&mut client, 1).await, ["0"]);
     cluster.redis().command::<i64>(&["DEL", "workspace:acme"]).await;

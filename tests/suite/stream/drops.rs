@@ -1,19 +1,19 @@
-//! Events that cannot be delivered: their absence is told, counted and logged.
+//! Events that cannot be delivered: a reset, a counter and a log line report them.
 
 use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Bus, Connect, DEADLINE, TestCluster};
 
 on_both_buses!(
-    an_event_that_is_too_large_is_told,
-    an_event_that_is_not_utf_8_is_told,
-    an_envelope_that_is_none_is_told,
-    a_flood_of_events_that_are_too_large_is_told_once_a_second,
+    too_large_an_event_causes_a_reset,
+    event_with_wrong_utf8_causes_a_reset,
+    wrong_envelope_causes_a_reset,
+    flood_of_too_large_events_causes_one_reset_a_second,
 );
 
-/// Publishes something that cannot be delivered between two events that can, and checks who is told what.
+/// Publishes an undeliverable event between two others, and checks which client gets which reset.
 async fn check_drop(cluster: &TestCluster, undeliverable: &[u8], reason: &str) {
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut connection = cluster.connection().await;
     publish_live(&mut connection, "acme", "before").await;
     publish_live(&mut connection, "acme", undeliverable).await;
@@ -27,9 +27,9 @@ async fn check_drop(cluster: &TestCluster, undeliverable: &[u8], reason: &str) {
     assert_eq!(reset.json(), expected);
     assert_eq!(client.next_event(DEADLINE).await.data, "after");
 
-    // A client that was cut off right before the reset is told when it comes back.
+    // A client that lost its connection right before the reset gets one when it resumes.
     let mut back = cluster.broker.connect_with("acme", Connect::after(&before.id)).await;
-    assert_eq!(back.hello().await.json()["resumed"], true);
+    assert_eq!(back.connected().await.json()["resumed"], true);
     assert_eq!(back.next_event(DEADLINE).await, reset);
     assert_eq!(back.next_event(DEADLINE).await.data, "after");
 
@@ -44,27 +44,27 @@ async fn check_drop(cluster: &TestCluster, undeliverable: &[u8], reason: &str) {
     assert!(line.contains(&format!("bytes={}", undeliverable.len())), "{line}");
 }
 
-async fn an_event_that_is_too_large_is_told(bus: Bus) {
+async fn too_large_an_event_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "1000")]).await;
     check_drop(&cluster, &[b'x'; 1001], "too-large").await;
 }
 
-async fn an_event_that_is_not_utf_8_is_told(bus: Bus) {
+async fn event_with_wrong_utf8_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     check_drop(&cluster, b"caf\xe9", "not-utf8").await;
 }
 
-async fn an_envelope_that_is_none_is_told(bus: Bus) {
+async fn wrong_envelope_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     check_drop(&cluster, b"tidings/1 by hand", "bad-envelope").await;
 }
 
-async fn a_flood_of_events_that_are_too_large_is_told_once_a_second(bus: Bus) {
+async fn flood_of_too_large_events_causes_one_reset_a_second(bus: Bus) {
     const EVENTS: usize = 20_000;
     const AT_ONCE: usize = 500;
     let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "1000")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let began = std::time::Instant::now();
     let mut connection = cluster.connection().await;
     let mut pipe = redis::pipe();
@@ -88,23 +88,24 @@ async fn a_flood_of_events_that_are_too_large_is_told_once_a_second(bus: Bus) {
     assert!(lines <= seconds + 2, "{lines} lines in {seconds} s");
 }
 
-/// What only Redis can do: durable events that no broker accepted, and logs that grow behind a broker's back.
+/// What only Redis can do: durable events that no broker accepted, and logs that grow behind a
+/// broker's back.
 #[tokio::test]
-async fn what_came_by_the_log_alone_is_found() {
+async fn entry_without_announcement_is_found() {
     let cluster = TestCluster::start(Bus::Redis).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     cluster.broker.publish("acme", "first").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "first");
 
-    // An entry that nobody announced: the next announcement gives it away.
+    // An entry without an announcement: the next announcement reveals it.
     let silent: String = cluster.redis().command(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
     cluster.broker.publish("acme", "second").await;
     let event = client.next_event(DEADLINE).await;
     assert_eq!((event.data.as_str(), &event.id), ("silent", &silent));
     assert_eq!(client.next_event(DEADLINE).await.data, "second");
 
-    // One that the log lost before anybody read it: the announcement of the next cannot be connected.
+    // One that the log lost before any read: the announcement of the next cannot be connected.
     cluster.redis().command::<String>(&["XADD", "workspace:acme", "*", "data", "silent"]).await;
     cluster.redis().command::<i64>(&["XTRIM", "workspace:acme", "MAXLEN", "1"]).await;
     cluster.broker.publish("acme", "told").await;
@@ -112,7 +113,7 @@ async fn what_came_by_the_log_alone_is_found() {
     assert_eq!((reset.kind.as_str(), reset.json()["reason"].as_str()), ("tidings.reset", Some("trimmed")));
     assert_eq!(client.next_event(DEADLINE).await.data, "told");
 
-    // A durable event that is not UTF-8: it is told at its place in the order.
+    // A durable event that is not UTF-8: its reset is at its place in the order.
     let script = include_str!("../../../scripts/publish.lua");
     let eval: &[&[u8]] = &[b"EVAL", script.as_bytes(), b"1", b"workspace:acme", b"\xff\xfe"];
     let id: String = cluster.redis().command(eval).await;

@@ -50,8 +50,8 @@ enum Begin {
     BehindState,
 }
 
-/// A reader loses its node when half of the events are out, and comes back to a run of it that has nothing in memory. The rest
-/// was published meanwhile and afterwards.
+/// A reader loses its node when half of the events are out, and reconnects to a run of it that has
+/// nothing in memory. The rest was published meanwhile and afterwards.
 async fn loses_nothing_when_its_node_is_killed(script: &str, begin: Begin) {
     let redis = RedisServer::start().await;
     let options = BrokerOptions::redis(&redis).set("sse.retry_ms", 100);
@@ -115,7 +115,7 @@ async fn end_for_fetch(writer: &str, end: impl AsyncFn(&mut Broker)) -> Value {
 }
 
 #[tokio::test]
-async fn fetch_of_node_tells_a_killed_node_from_a_clean_end() {
+async fn fetch_in_node_distinguishes_a_kill_from_a_clean_end() {
     for writer in ["handoff", "body"] {
         let killed = end_for_fetch(writer, async |broker| broker.kill()).await;
         assert_eq!(killed["ended"], "error", "{writer}: {killed}");

@@ -11,13 +11,13 @@ use crate::support::{
 
 on_both_buses!(
     the_head_is_that_of_an_event_stream,
-    the_first_frames_are_a_retry_and_the_hello,
-    each_connection_is_told_its_own_retry,
+    first_block_has_retry_and_the_connected_event,
+    each_connection_gets_its_own_retry,
     heartbeats_move_the_position_of_an_idle_client,
     the_accept_header_decides_whether_there_is_a_stream,
-    after_the_hello_nothing_is_missed,
+    no_event_is_missed_after_the_connected_event,
     a_stream_comes_behind_the_answers_before_it,
-    a_stream_over_http_1_0_begins_with_the_same_bytes,
+    stream_over_http10_begins_with_the_same_bytes,
 );
 
 async fn the_head_is_that_of_an_event_stream(bus: Bus) {
@@ -32,7 +32,7 @@ async fn the_head_is_that_of_an_event_stream(bus: Bus) {
     }
 }
 
-/// What stands behind its request is not answered: a stream is the last answer of its connection.
+/// Bytes behind its request get no response: a stream is the last response of its connection.
 async fn a_stream_comes_behind_the_answers_before_it(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut connection = RawConnection::open(cluster.broker.address()).await;
@@ -46,10 +46,10 @@ async fn a_stream_comes_behind_the_answers_before_it(bus: Bus) {
     assert_eq!(answers, ["404", "200"], "{come}");
 }
 
-async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {
+async fn first_block_has_retry_and_the_connected_event(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    let hello = client.hello().await;
+    let hello = client.connected().await;
     assert_eq!(hello.kind, "message");
     let expected = r#"{"type":"connected","workspaceId":"acme","resumed":false,"connectionId":""#;
     assert!(hello.data.starts_with(expected), "{}", hello.data);
@@ -62,12 +62,12 @@ async fn the_first_frames_are_a_retry_and_the_hello(bus: Bus) {
     assert_eq!(String::from_utf8(client.body()).unwrap(), expected);
 }
 
-async fn each_connection_is_told_its_own_retry(bus: Bus) {
+async fn each_connection_gets_its_own_retry(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.retry_ms", "4000")]).await;
     let mut retries = Vec::new();
     for _ in 0..40 {
         let mut client = cluster.broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         retries.extend(client.retries());
     }
     assert_eq!(retries.len(), 40);
@@ -81,17 +81,18 @@ async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let began = Instant::now();
     let mut client = cluster.broker.connect_with("acme", Connect::query("types=WANTED")).await;
-    let hello = client.hello().await;
+    let hello = client.connected().await;
     for _ in 0..5 {
         let heartbeat = client.event_named("tidings.heartbeat").await;
         assert_eq!(heartbeat.kind, "tidings.heartbeat");
         assert_eq!(heartbeat.json(), serde_json::json!({ "live": true }));
         assert_eq!(heartbeat.id, hello.id);
     }
-    // Four intervals, each at least 90 % of the configured one; the one after the first heartbeat may be shorter.
+    // Four intervals, each at least 90 % of the configured one; the one after the first heartbeat
+    // may be shorter.
     assert!(began.elapsed() >= Duration::from_millis(720), "{:?}", began.elapsed());
 
-    // The client does not get this event, and need not be sent it when it comes back.
+    // The client does not get this event, and need not be sent it when it reconnects.
     let id = cluster.broker.publish("acme", r#"{"type":"OTHER"}"#).await;
     client.wait_for(DEADLINE, |event| event.kind == "tidings.heartbeat" && event.id == id).await;
     assert!(client.application_data().is_empty());
@@ -122,14 +123,14 @@ async fn the_accept_header_decides_whether_there_is_a_stream(bus: Bus) {
     .await;
 }
 
-async fn after_the_hello_nothing_is_missed(bus: Bus) {
+async fn no_event_is_missed_after_the_connected_event(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut connection = cluster.connection().await;
     for round in 0..20 {
         // A workspace of its own each time, so that its subscription is new.
         let workspace = format!("round-{round}");
         let mut client = cluster.broker.connect(&workspace).await;
-        client.hello().await;
+        client.connected().await;
         crate::support::test_cluster::publish_live(&mut connection, &workspace, "first").await;
         assert_eq!(client.next_event(DEADLINE).await.data, "first");
     }
@@ -143,7 +144,8 @@ async fn the_head_and_the_retry_do_not_wait_for_redis() {
     let broker = Broker::start(options).await;
     let mut client = broker.connect("acme").await;
     assert_eq!(client.status(), 200);
-    // Held back is only what the hello promises; bytes flow, so that no proxy takes the connection for dead.
+    // Held back is only what the `connected` event promises; bytes flow, so that no proxy takes the
+    // connection for dead.
     for _ in 0..3 {
         let heartbeat = client.event_named("tidings.heartbeat").await;
         assert_eq!((heartbeat.kind.as_str(), heartbeat.id.as_str()), ("tidings.heartbeat", ""));
@@ -167,7 +169,7 @@ async fn the_retry_comes_before_there_is_a_block_for_it() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_before_its_hello_ends_with_a_whole_event() {
+async fn stream_ended_before_its_connected_event_has_whole_events() {
     let server = RedisServer::prepare(RedisOptions::default());
     let broker = Broker::start(BrokerOptions::redis(&server).set("redis.confirm_seconds", 0.5)).await;
     let mut client = broker.connect("acme").await;
@@ -178,8 +180,8 @@ async fn a_stream_that_ends_before_its_hello_ends_with_a_whole_event() {
     assert_eq!(String::from_utf8(client.body()).unwrap(), expected);
 }
 
-/// An answer by HTTP/1.0 has no chunks and is written by the HTTP server.
-async fn a_stream_over_http_1_0_begins_with_the_same_bytes(bus: Bus) {
+/// A response by HTTP/1.0 has no chunks and is written by the HTTP server.
+async fn stream_over_http10_begins_with_the_same_bytes(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut connection = RawConnection::open(cluster.broker.address()).await;
     let request = head("GET", "/api/workspaces/acme/events", &[("Accept", "text/event-stream")]);

@@ -10,7 +10,7 @@ on_both_buses!(
     live_and_durable_events_keep_their_order,
 );
 
-/// Payloads that a careless encoder would change, cut, or take for something else.
+/// Payloads that a careless encoder would change, split, or take for something else.
 const PAYLOADS: &[&str] = &[
     r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1","name":"general"}}"#,
     "plain text",
@@ -51,7 +51,7 @@ fn as_parsed(payload: &str) -> String {
 async fn live_payloads_arrive_as_they_are(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut connection = cluster.connection().await;
     for payload in PAYLOADS {
         publish_live(&mut connection, "acme", payload).await;
@@ -63,14 +63,15 @@ async fn live_payloads_arrive_as_they_are(bus: Bus) {
 async fn durable_payloads_arrive_as_they_are(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     for payload in PAYLOADS {
         let id = cluster.broker.publish("acme", payload).await;
         let event = client.next_event(DEADLINE).await;
         check(&event, payload);
         assert_eq!(event.id, id);
     }
-    // Also something that a live payload cannot be: an event of the application, and nothing of the broker's.
+    // Also something that a live payload cannot be: an event of the application, and nothing of the
+    // broker's.
     let id = cluster.broker.publish("acme", "tidings/1 5-0 4-0\nx").await;
     let event = client.next_event(DEADLINE).await;
     assert_eq!((event.id, event.data.as_str()), (id, "tidings/1 5-0 4-0\nx"));
@@ -96,7 +97,7 @@ fn check_lines(body: &[u8]) {
 async fn a_payload_at_the_limit_arrives(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect_with("acme", Connect::query("types=BIG")).await;
-    client.hello().await;
+    client.connected().await;
     let payload = |bytes: usize| {
         let (begin, end) = (r#"{"type":"BIG","text":""#, r#""}"#);
         format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
@@ -112,7 +113,7 @@ async fn a_payload_at_the_limit_arrives(bus: Bus) {
 async fn live_and_durable_events_keep_their_order(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut connection = cluster.connection().await;
     let mut last_logged = "0-0".to_owned();
     for number in 0..30 {

@@ -1,4 +1,4 @@
-//! Coming back with a position.
+//! Streams that resume with a position.
 
 use serde_json::json;
 
@@ -6,20 +6,20 @@ use crate::support::test_cluster::{on_both_buses, publish_live};
 use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, EventSource, SseClient, TestCluster};
 
 on_both_buses!(
-    what_was_missed_comes_first,
+    missed_events_come_first,
     the_query_names_a_position_too,
     the_names_of_client_libraries_are_understood,
-    a_position_of_a_library_wins_over_where_the_page_began,
-    positions_that_contradict_each_other_are_told,
+    position_of_a_library_has_priority_over_since,
+    contradicting_positions_cause_a_reset,
     every_position_of_a_stream_can_be_resumed_from,
-    an_unknown_position_is_told,
-    a_position_that_fell_out_of_memory_is_told,
-    a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged,
-    a_position_of_another_workspace_is_told,
-    a_restarted_broker_does_not_take_old_positions_for_its_own,
+    unknown_position_causes_a_reset,
+    position_outside_the_ring_causes_a_reset,
+    logged_position_outside_the_ring_resumes_from_the_log,
+    position_of_another_workspace_causes_a_reset,
+    restarted_node_rejects_its_old_positions,
 );
 
-/// Publishes numbered events, every second one durable, and answers their data.
+/// Publishes numbered events, every second one durable, and returns their data.
 async fn publish_some(cluster: &TestCluster, numbers: std::ops::Range<u32>) -> Vec<String> {
     let mut connection = cluster.connection().await;
     let mut published = Vec::new();
@@ -43,10 +43,10 @@ async fn expect(client: &mut SseClient, expected: &[String]) {
     }
 }
 
-async fn what_was_missed_comes_first(bus: Bus) {
+async fn missed_events_come_first(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut first = cluster.broker.connect("acme").await;
-    first.hello().await;
+    first.connected().await;
     let seen = publish_some(&cluster, 0..6).await;
     expect(&mut first, &seen).await;
     let position = first.last_event_id();
@@ -54,7 +54,7 @@ async fn what_was_missed_comes_first(bus: Bus) {
 
     let missed = publish_some(&cluster, 6..12).await;
     let mut second = cluster.broker.connect_with("acme", Connect::after(&position)).await;
-    let hello = second.hello().await;
+    let hello = second.connected().await;
     let connection = hello.json()["connectionId"].clone();
     assert_eq!(
         hello.json(),
@@ -69,20 +69,20 @@ async fn what_was_missed_comes_first(bus: Bus) {
 async fn the_query_names_a_position_too(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut first = cluster.broker.connect("acme").await;
-    let begin = first.hello().await.id;
+    let begin = first.connected().await.id;
     let published = publish_some(&cluster, 0..4).await;
     expect(&mut first, &published).await;
     let end = first.last_event_id();
 
     let mut by_query =
         cluster.broker.connect_with("acme", Connect::query(&format!("last_event_id={begin}"))).await;
-    assert_eq!(by_query.hello().await.json()["resumed"], true);
+    assert_eq!(by_query.connected().await.json()["resumed"], true);
     expect(&mut by_query, &published).await;
 
     // A browser keeps the query of its first request and sends its position in the header.
     let both = Connect { last_event_id: Some(end), ..Connect::query(&format!("last_event_id={begin}")) };
     let mut by_header = cluster.broker.connect_with("acme", both).await;
-    assert_eq!(by_header.hello().await.json()["resumed"], true);
+    assert_eq!(by_header.connected().await.json()["resumed"], true);
     let later = publish_some(&cluster, 4..6).await;
     expect(&mut by_header, &later).await;
 }
@@ -90,7 +90,7 @@ async fn the_query_names_a_position_too(bus: Bus) {
 async fn the_names_of_client_libraries_are_understood(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut first = cluster.broker.connect("acme").await;
-    let begin = first.hello().await.id;
+    let begin = first.connected().await.id;
     let published = publish_some(&cluster, 0..3).await;
     expect(&mut first, &published).await;
     let escaped = begin.replace('~', "%7E").replace('-', "%2d");
@@ -106,22 +106,23 @@ async fn the_names_of_client_libraries_are_understood(bus: Bus) {
         format!("lastEventId=&last_event_id={begin}&lastEventID"),
     ] {
         let mut client = cluster.broker.connect_with("acme", Connect::query(&query)).await;
-        let hello = client.hello().await;
+        let hello = client.connected().await;
         assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), &begin), "{query}");
         expect(&mut client, &published).await;
     }
     for query in ["lastEventId=", "lastEventID", "Last-Event-ID=&last_event_id="] {
         let mut client = cluster.broker.connect_with("acme", Connect::query(query)).await;
-        let hello = client.hello().await;
+        let hello = client.connected().await;
         assert_eq!((hello.json()["resumed"].as_bool(), hello.id), (Some(false), first.last_event_id()));
     }
 }
 
-/// A page's own parameters stay in the address with which a library reconnects; some libraries only add theirs to them.
-async fn a_position_of_a_library_wins_over_where_the_page_began(bus: Bus) {
+/// A page's own parameters stay in the address with which a library reconnects; some libraries only
+/// add theirs to them.
+async fn position_of_a_library_has_priority_over_since(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut first = cluster.broker.connect("acme").await;
-    let begin = first.hello().await.id;
+    let begin = first.connected().await.id;
     let published = publish_some(&cluster, 0..4).await;
     expect(&mut first, &published).await;
     let ids: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
@@ -136,18 +137,18 @@ async fn a_position_of_a_library_wins_over_where_the_page_began(bus: Bus) {
         format!("since=0&last_event_id={newer}"),
     ] {
         let mut client = cluster.broker.connect_with("acme", Connect::query(&query)).await;
-        let hello = client.hello().await;
+        let hello = client.connected().await;
         assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), newer), "{query}");
         expect(&mut client, &published[2..]).await;
     }
     let query = format!("lastEventId={begin}&lastEventID=garbage");
     let both = Connect { last_event_id: Some(newer.clone()), ..Connect::query(&query) };
     let mut by_header = cluster.broker.connect_with("acme", both).await;
-    assert_eq!(by_header.hello().await.id, *newer);
+    assert_eq!(by_header.connected().await.id, *newer);
     expect(&mut by_header, &published[2..]).await;
 }
 
-async fn positions_that_contradict_each_other_are_told(bus: Bus) {
+async fn contradicting_positions_cause_a_reset(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let one = cluster.broker.publish("acme", "one").await;
     let two = cluster.broker.publish("acme", "two").await;
@@ -161,7 +162,7 @@ async fn positions_that_contradict_each_other_are_told(bus: Bus) {
     ] {
         let mut client = cluster.broker.connect_with("acme", options.clone()).await;
         assert_eq!(client.status(), 200);
-        assert_eq!(client.hello().await.json()["resumed"], false, "{options:?}");
+        assert_eq!(client.connected().await.json()["resumed"], false, "{options:?}");
         let reset = client.event_named("tidings.reset").await;
         assert_eq!(reset.json(), json!({ "reason": "unknown-position", "from": both, "head": head }));
         head = cluster.broker.publish("acme", "next").await;
@@ -172,22 +173,22 @@ async fn positions_that_contradict_each_other_are_told(bus: Bus) {
 async fn every_position_of_a_stream_can_be_resumed_from(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut first = cluster.broker.connect("acme").await;
-    first.hello().await;
+    first.connected().await;
     let published = publish_some(&cluster, 0..8).await;
     expect(&mut first, &published).await;
     let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
     for (index, position) in positions.iter().enumerate() {
         let mut client = cluster.broker.connect_with("acme", Connect::after(position)).await;
-        let hello = client.hello().await;
+        let hello = client.connected().await;
         assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), position));
         expect(&mut client, &published[index..]).await;
     }
 }
 
-async fn an_unknown_position_is_told(bus: Bus) {
+async fn unknown_position_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut watcher = cluster.broker.connect("acme").await;
-    watcher.hello().await;
+    watcher.connected().await;
     let id = cluster.broker.publish("acme", "before").await;
     watcher.application_event().await;
 
@@ -204,7 +205,8 @@ async fn an_unknown_position_is_told(bus: Bus) {
         let mut client = cluster.broker.connect_with("acme", Connect::after(position)).await;
         let hello = client.next_event(DEADLINE).await;
         assert_eq!(hello.json()["resumed"], false);
-        // A client that is cut off right here comes back with the position that it came with, and is told again.
+        // A client that loses its connection right here resumes with its old position, and gets the
+        // reset again.
         assert_eq!(hello.id, "", "{position}");
         let reset = client.next_event(DEADLINE).await;
         assert_eq!((reset.kind.as_str(), &reset.id), ("tidings.reset", &id));
@@ -221,10 +223,10 @@ async fn an_unknown_position_is_told(bus: Bus) {
     assert_eq!(client.events().len(), 3);
 }
 
-async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
+async fn position_outside_the_ring_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
     let mut first = cluster.broker.connect("acme").await;
-    let begin = first.hello().await.id;
+    let begin = first.connected().await.id;
     let published: Vec<_> = (0..6).map(|number| format!("live {number}")).collect();
     for payload in &published {
         cluster.publish_live("acme", payload).await;
@@ -233,22 +235,23 @@ async fn a_position_that_fell_out_of_memory_is_told(bus: Bus) {
     }
     let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
 
-    // The ring holds the last four; the place right before the oldest of them is the oldest that it can prove.
+    // The ring holds the last four; the place right before the oldest of them is the oldest that it
+    // can prove.
     let mut client = cluster.broker.connect_with("acme", Connect::after(&positions[2])).await;
-    assert_eq!(client.hello().await.json()["resumed"], true);
+    assert_eq!(client.connected().await.json()["resumed"], true);
     expect(&mut client, &published[2..]).await;
     for gone in [&positions[1], &begin] {
         let mut client = cluster.broker.connect_with("acme", Connect::after(gone)).await;
-        client.hello().await;
+        client.connected().await;
         assert_eq!(client.next_event(DEADLINE).await.json()["reason"], "live-events");
     }
 }
 
-/// What no log holds is gone with memory, and that is told.
-async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged(bus: Bus) {
+/// An event outside the log is gone with the ring, and a reset says so.
+async fn logged_position_outside_the_ring_resumes_from_the_log(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("ring.events", "4")]).await;
     let mut first = cluster.broker.connect("acme").await;
-    first.hello().await;
+    first.connected().await;
     let mut published = Vec::new();
     for number in 0..8 {
         published.extend(publish_some(&cluster, number..number + 1).await);
@@ -256,7 +259,7 @@ async fn a_logged_position_that_fell_out_of_memory_brings_back_what_was_logged(b
     }
     let begin = first.events()[1].id.clone();
     let mut client = cluster.broker.connect_with("acme", Connect::after(&begin)).await;
-    assert_eq!(client.hello().await.json()["resumed"], true);
+    assert_eq!(client.connected().await.json()["resumed"], true);
     assert_eq!(client.event_named("tidings.reset").await.json()["reason"], "live-events");
     let got = client.application_data();
     assert!(got.contains(&published[2]) && !got.contains(&published[1]), "{got:?}");
@@ -268,7 +271,7 @@ async fn a_logged_position_outlives_memory_and_node() {
     let cluster = TestCluster::start_with(Bus::Redis, &[("ring.events", "4")]).await;
     let other = Broker::start(BrokerOptions::redis(cluster.redis())).await;
     let mut client = cluster.broker.connect("acme").await;
-    client.hello().await;
+    client.connected().await;
     let mut published = Vec::new();
     for number in 0..12 {
         let id = cluster.broker.publish("acme", &format!("event {number}")).await;
@@ -278,7 +281,7 @@ async fn a_logged_position_outlives_memory_and_node() {
     for broker in [&cluster.broker, &other] {
         for (index, (position, _)) in published.iter().enumerate() {
             let mut back = broker.connect_with("acme", Connect::after(position)).await;
-            let hello = back.hello().await;
+            let hello = back.connected().await;
             assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), position));
             for (id, payload) in &published[index + 1..] {
                 let event = back.next_event(DEADLINE).await;
@@ -288,33 +291,33 @@ async fn a_logged_position_outlives_memory_and_node() {
     }
     // And so it goes on, on both.
     let mut back = other.connect_with("acme", Connect::after(&published[11].0)).await;
-    back.hello().await;
+    back.connected().await;
     let id = cluster.broker.publish("acme", "to everyone").await;
     for client in [&mut client, &mut back] {
         assert_eq!(client.next_event(DEADLINE).await.id, id);
     }
 }
 
-async fn a_position_of_another_workspace_is_told(bus: Bus) {
+async fn position_of_another_workspace_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut other = cluster.broker.connect("other").await;
-    other.hello().await;
+    other.connected().await;
     cluster.publish_live("other", "theirs").await;
     let position = other.application_event().await.id;
     let mut client = cluster.broker.connect_with("acme", Connect::after(&position)).await;
-    assert_eq!(client.hello().await.json()["resumed"], false);
+    assert_eq!(client.connected().await.json()["resumed"], false);
     assert_eq!(client.next_event(DEADLINE).await.kind, "tidings.reset");
     assert!(client.application_data().is_empty());
 }
 
-async fn a_restarted_broker_does_not_take_old_positions_for_its_own(bus: Bus) {
+async fn restarted_node_rejects_its_old_positions(bus: Bus) {
     let mut cluster = TestCluster::start_with(bus, &[("sse.retry_ms", "100")]).await;
     let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
-    source.hello().await;
+    source.connected().await;
     cluster.publish_live("acme", "one").await;
     source.wait_for(DEADLINE, |event| event.data == "one").await;
     if bus == Bus::Redis {
-        // The broker is killed, and only the mark tells the next one of live events.
+        // The broker is killed, and only the mark shows the next one that there are live events.
         cluster.is_marked("acme").await;
     }
     cluster.broker.restart().await;

@@ -8,8 +8,8 @@ on_both_buses!(workspaces_are_kept_apart, a_workspace_is_given_up_after_the_ling
 async fn workspaces_are_kept_apart(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let (mut one, mut other) = (cluster.broker.connect("one").await, cluster.broker.connect("one-2").await);
-    one.hello().await;
-    other.hello().await;
+    one.connected().await;
+    other.connected().await;
     cluster.broker.publish("one", "for one").await;
     cluster.broker.publish("one-2", "for the other").await;
     cluster.publish_live("one", "for one").await;
@@ -24,7 +24,7 @@ async fn a_workspace_is_given_up_after_the_linger(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("ring.linger_seconds", "0.3")]).await;
     let workspaces = async |count: u64| cluster.broker.status().await["workspaces"] == count;
     let mut client = cluster.broker.connect("acme").await;
-    let position = client.hello().await.id;
+    let position = client.connected().await.id;
     assert!(workspaces(1).await);
     drop(client);
     eventually("the workspace is given up", DEADLINE, async || workspaces(0).await).await;
@@ -32,7 +32,7 @@ async fn a_workspace_is_given_up_after_the_linger(bus: Bus) {
     // What was published meanwhile is unknown to the broker.
     cluster.publish_live("acme", "nobody listens").await;
     let mut client = cluster.broker.connect_with("acme", Connect::after(&position)).await;
-    assert_eq!(client.hello().await.json()["resumed"], true);
+    assert_eq!(client.connected().await.json()["resumed"], true);
     cluster.publish_live("acme", "again").await;
     assert_eq!(client.next_event(DEADLINE).await.data, "again");
 }
@@ -43,7 +43,7 @@ async fn each_write_to_a_socket_counts_whichever_writer_it_is() {
     let writes = async || cluster.broker.metric("tidings_socket_writes_total").await.unwrap();
     let mut clients = [cluster.broker.connect("acme").await, cluster.broker.connect("acme").await];
     for client in &mut clients {
-        client.hello().await;
+        client.connected().await;
     }
     let before = writes().await;
     for _ in 0..10 {
@@ -53,7 +53,7 @@ async fn each_write_to_a_socket_counts_whichever_writer_it_is() {
         }
     }
     eventually("one write for each delivery", DEADLINE, async || writes().await >= before + 20.0).await;
-    // A client may have its hello before the write of it is told.
+    // A client may have its `connected` event before the write of it is counted.
     assert!(writes().await <= before + 22.0);
 }
 
@@ -65,7 +65,7 @@ async fn a_node_subscribes_once_for_all_its_clients() {
     let mut clients = Vec::new();
     for broker in [&one, &one, &one, &one, &other, &other] {
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     assert_eq!(server.subscribers("workspace:acme").await, 2, "one for each node");
@@ -87,15 +87,15 @@ async fn a_node_subscribes_once_for_all_its_clients() {
 }
 
 #[tokio::test]
-async fn the_subscription_outlives_a_page_that_is_loaded_anew() {
+async fn subscription_outlives_the_reload_of_a_page() {
     let server = RedisServer::start().await;
     let broker = Broker::start(BrokerOptions::redis(&server).set("ring.linger_seconds", 30)).await;
     let mut client = broker.connect("acme").await;
-    let position = client.hello().await.id;
+    let position = client.connected().await.id;
     drop(client);
     eventually("the client is gone", DEADLINE, async || broker.status().await["subscribers"] == 0).await;
     assert_eq!(server.publish("workspace:acme", "in between").await, 1);
     let mut client = broker.connect_with("acme", Connect::after(&position)).await;
-    assert_eq!(client.hello().await.json()["resumed"], true);
+    assert_eq!(client.connected().await.json()["resumed"], true);
     assert_eq!(client.next_event(DEADLINE).await.data, "in between");
 }

@@ -71,7 +71,7 @@ impl App {
         format!("http://{}/may/{{workspace}}", self.address)
     }
 
-    /// Whoever brings this session is this user, and may see these workspaces.
+    /// A client with this session is this user, and may see these workspaces.
     pub fn sign_in(&self, session: &str, user: &str, workspaces: &[&str]) {
         let workspaces = workspaces.iter().map(|&id| id.to_owned()).collect();
         self.shared.sessions.lock().insert(session.to_owned(), (user.to_owned(), workspaces));
@@ -82,22 +82,22 @@ impl App {
         self.shared.sessions.lock().remove(session);
     }
 
-    /// From now on every answer is 500, or no more.
+    /// From now on every response is 500, or no more.
     pub fn set_broken(&self, broken: bool) {
         self.shared.broken.store(broken, Ordering::Relaxed);
     }
 
-    /// From now on answers wait until this is taken back.
+    /// From now on responses wait until this is taken back.
     pub fn set_slow(&self, slow: bool) {
         self.shared.slow.send_replace(slow);
     }
 
-    /// From now on answers to those without a session wait until this is taken back.
-    pub fn set_slow_for_strangers(&self, slow: bool) {
+    /// From now on responses to those without a session wait until this is taken back.
+    pub fn set_slow_without_credentials(&self, slow: bool) {
         self.shared.slow_for_strangers.send_replace(slow);
     }
 
-    /// How often the app let somebody in.
+    /// How often the app authenticated a client.
     pub fn confirmed(&self) -> usize {
         self.shared.confirmed.load(Ordering::Relaxed)
     }

@@ -67,7 +67,8 @@ impl BrokerOptions {
         Self::embedded().set("redis.url", server.url())
     }
 
-    /// Has the public and the admin listener on all addresses, as in a container, where `auth.mode` has to be set.
+    /// Has the public and the admin listener on all addresses, as in a container, where `auth.mode`
+    /// has to be set.
     pub fn on_all_addresses(mut self) -> Self {
         self.host = Ipv4Addr::UNSPECIFIED.into();
         self
@@ -93,7 +94,8 @@ impl BrokerOptions {
         self
     }
 
-    /// Starts the broker with a signal ignored, such as `XFSZ`, by which the system ends programs whose files grow too large.
+    /// Starts the broker with a signal ignored, such as `XFSZ`, by which the system ends programs
+    /// whose files grow too large.
     pub fn ignoring(mut self, signal: &'static str) -> Self {
         self.ignored_signal = Some(signal);
         self
@@ -158,7 +160,8 @@ impl Broker {
         Self::start_at(options, Arc::new(ports)).await
     }
 
-    /// Starts a broker with the ports of another, on an address of its own, and waits until it is ready.
+    /// Starts a broker with the ports of another, on an address of its own, and waits until it is
+    /// ready.
     pub async fn start_beside(other: &Self, host: Ipv4Addr) -> Self {
         let broker = Self::start_at(other.options.clone().on(host), Arc::clone(&other.ports)).await;
         broker.ready().await;
@@ -212,7 +215,8 @@ impl Broker {
         SseClient::connect(self.address(), workspace, options).await
     }
 
-    /// Publishes through the HTTP interface and answers the event's id. Fails the test when it is refused.
+    /// Publishes through the HTTP interface and returns the event's id. Fails the test when it is
+    /// refused.
     pub async fn publish(&self, workspace: &str, payload: &str) -> String {
         let target = format!("/api/workspaces/{workspace}/events");
         let response = http::request(self.address(), "POST", &target, &[], payload.to_owned()).await;
@@ -220,7 +224,8 @@ impl Broker {
         response.json()["id"].as_str().expect("the event's id").to_owned()
     }
 
-    /// Publishes an event once, however often this is called with the same payload; `None` while the broker cannot.
+    /// Publishes an event once, however often this is called with the same payload; `None` while
+    /// the broker cannot.
     pub async fn try_publish(&self, workspace: &str, payload: &str) -> Option<String> {
         let target = format!("/api/workspaces/{workspace}/events");
         let key: String = payload.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -242,17 +247,18 @@ impl Broker {
         self.admin_get("/ready").await.is_some_and(|response| response.status == 200)
     }
 
-    /// What `/status` answers.
+    /// The response of `/status`.
     pub async fn status(&self) -> serde_json::Value {
         http::get(self.admin(), "/status").await.json()
     }
 
-    /// What `/metrics` answers.
+    /// The response of `/metrics`.
     pub async fn metrics(&self) -> String {
         http::get(self.admin(), "/metrics").await.text().to_owned()
     }
 
-    /// The value of a metric, written as in the text form with its labels: `tidings_events_total{kind="live"}`.
+    /// The value of a metric, written as in the text form with its labels:
+    /// `tidings_events_total{kind="live"}`.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let metrics = self.metrics().await;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
@@ -264,7 +270,8 @@ impl Broker {
         self.program.log()
     }
 
-    /// Waits until the log has a text, and answers the log. Lines are written beside what they are about.
+    /// Waits until the log has a text, and returns the log. Lines are written beside what they are
+    /// about.
     pub async fn logged(&self, text: &str) -> String {
         let what = format!("the log has {text:?}");
         eventually_some(&what, DEADLINE, async || Some(self.log()).filter(|log| log.contains(text))).await
@@ -302,7 +309,7 @@ impl Broker {
         self.program.signal(signal);
     }
 
-    /// Asks the broker to end (SIGTERM) and answers its exit code, `None` when a signal ended it.
+    /// Asks the broker to end (SIGTERM) and returns its exit code, `None` when a signal ended it.
     pub async fn terminate(&mut self, within: Duration) -> Option<i32> {
         self.program.terminate(within).await
     }
@@ -312,19 +319,21 @@ impl Broker {
         self.program.ended(within).await
     }
 
-    /// Ends the broker at once (SIGKILL): its connections are cut.
+    /// Ends the broker at once (SIGKILL): its connections are closed.
     pub fn kill(&mut self) {
         self.program.kill();
     }
 
-    /// Kills the broker and starts it on another address, with the same ports. Waits until it is ready.
+    /// Kills the broker and starts it on another address, with the same ports. Waits until it is
+    /// ready.
     pub async fn move_to(&mut self, host: Ipv4Addr) {
         self.options = self.options.clone().on(host);
         self.restart().await;
         self.ready().await;
     }
 
-    /// Starts the broker, if need be after killing it, at the same addresses, and waits until it is live.
+    /// Starts the broker, if need be after killing it, at the same addresses, and waits until it is
+    /// live.
     pub async fn restart(&mut self) {
         self.kill();
         self.program = launch(&self.options, &self.ports, &self.directory);

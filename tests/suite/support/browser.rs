@@ -39,8 +39,8 @@ impl Browser {
         })
         .await;
 
-        // The sandbox does not work as root, and the rest keeps the browser from talking to anybody but the test. Over
-        // a pipe, the browser notices when its driver has ended, and ends too.
+        // The sandbox does not work as root, and the other flags keep the browser away from all but
+        // the test. Over a pipe, the browser notices when its driver has ended, and ends too.
         let arguments = json!([
             "--headless",
             "--no-sandbox",
@@ -70,15 +70,15 @@ impl Browser {
         self.client.goto(url).await.expect("open the page");
     }
 
-    /// Runs a script's function body in the page and answers what it returns.
+    /// Runs the body of a function in the page and returns its result.
     pub async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 }
 
 impl Drop for Browser {
-    /// Ends the session, which ends the browser before its driver, and waits for that: what goes on running would
-    /// write into a directory that has been removed.
+    /// Ends the session, which ends the browser before its driver, and waits for that. A running
+    /// browser would write into a removed directory.
     fn drop(&mut self) {
         let delete = || -> std::io::Result<()> {
             let mut driver = std::net::TcpStream::connect(self.port.address())?;
@@ -88,7 +88,7 @@ impl Drop for Browser {
                 "DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
                 self.session
             )?;
-            // The answer comes when the browser has ended; what it says does not matter.
+            // The response comes when the browser has ended; its text does not matter.
             driver.read(&mut [0; 512]).map(drop)
         };
         if let Err(error) = delete() {
@@ -116,7 +116,8 @@ impl PageServer {
         );
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A browser opens connections that it does not use, so each is answered in its own time.
+                // A browser opens connections that it does not use, so each gets its response in
+                // its own time.
                 tokio::spawn(answer_once(stream, answer.clone()));
             }
         });

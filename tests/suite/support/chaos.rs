@@ -1,4 +1,5 @@
-//! A TCP proxy that does what networks do: it is slow, it swallows one direction or both, it cuts, it loses the tail.
+//! A TCP proxy that behaves like networks: it is slow, swallows one direction or both, closes
+//! connections, or loses the tail.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -89,7 +90,8 @@ impl ChaosProxy {
         }
     }
 
-    /// Passes everything on again. A connection of which something was swallowed ends, since what follows would make no sense.
+    /// Passes everything on again. A connection of which something was swallowed ends, since what
+    /// follows would make no sense.
     pub fn heal(&self) {
         *self.shared.flows.lock() = [Flow::Pass; 2];
         self.shared.connections.lock().retain(|connection| {
@@ -106,7 +108,7 @@ impl ChaosProxy {
     }
 
     /// Ends all connections after taking, and losing, what the server sends for a while.
-    pub async fn cut_losing_tail(&self, during: Duration) {
+    pub async fn close_losing_tail(&self, during: Duration) {
         self.set_open(Toward::Client, Flow::Swallow);
         tokio::time::sleep(during).await;
         self.cut();

@@ -34,8 +34,8 @@ impl Finished {
     }
 }
 
-/// Runs a command to its end, with keys of the configuration in its environment and nothing on stdin. Fails the test
-/// when it does not end.
+/// Runs a command to its end, with keys of the configuration in its environment and nothing on
+/// stdin. Fails the test when it does not end.
 pub async fn run_tidings(arguments: &[&str], settings: &[(&str, &str)]) -> Finished {
     run_tidings_with_input(arguments, settings, "").await
 }
@@ -110,7 +110,7 @@ impl RunningCommand {
         line.expect("read stdout").expect("a line before the end")
     }
 
-    /// Waits until a text has stood on stderr so many times.
+    /// Waits until stderr has a text so many times.
     pub async fn said(&self, text: &str, times: usize) {
         eventually(text, DEADLINE, async || self.stderr.lock().matches(text).count() >= times).await;
     }
@@ -120,7 +120,8 @@ impl RunningCommand {
         self.stdout = None;
     }
 
-    /// Waits for the end by itself, and answers what it left behind; of stdout what was not read before.
+    /// Waits for the end by itself, and returns what it left behind; of stdout what was not read
+    /// before.
     pub async fn finished(mut self) -> Finished {
         let status = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("the command ends");
         let mut stdout = String::new();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long programs that were told to end may still write into a directory.
+/// How long programs that end may still write into a directory.
 const REMOVAL_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A new directory, removed at the end. Its path is short enough to hold unix sockets (108 bytes).
@@ -29,7 +29,7 @@ impl Directory {
         self.path().join(name)
     }
 
-    /// Writes a file and answers its path.
+    /// Writes a file and returns its path.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.file(name);
         std::fs::write(&path, text).expect("write a file of the test");

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::wait::DEADLINE;
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
 pub struct Response {
     pub status: StatusCode,
@@ -35,10 +35,10 @@ impl Response {
     }
 }
 
-/// Why there is no answer: refused, cut, or not in time.
+/// Why there is no response: refused, closed, or not in time.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes a request and fails the test when there is no answer. `target` is a path and a query.
+/// Makes a request and fails the test when there is no response. `target` is a path and a query.
 pub async fn request(
     address: SocketAddr,
     method: &str,
@@ -51,7 +51,7 @@ pub async fn request(
         .unwrap_or_else(|error| panic!("{method} http://{address}{target}: {error}"))
 }
 
-/// `GET` without special headers. Fails the test when there is no answer.
+/// `GET` without special headers. Fails the test when there is no response.
 pub async fn get(address: SocketAddr, target: &str) -> Response {
     request(address, "GET", target, &[], "").await
 }
@@ -60,7 +60,7 @@ pub async fn get(address: SocketAddr, target: &str) -> Response {
 ///
 /// # Errors
 ///
-/// Whatever stands between the request and a whole answer.
+/// Any failure before the end of the response.
 pub async fn try_request(
     address: SocketAddr,
     method: &str,
@@ -79,8 +79,8 @@ pub async fn try_request(
     tokio::time::timeout(DEADLINE, exchange(address, request)).await?
 }
 
-/// Makes a request like a tool, and answers the status alone: that of a stream, whose body does not end. The connection
-/// ends with the call.
+/// Makes a request like a tool, and returns the status alone: that of a stream, whose body does not
+/// end. The connection ends with the call.
 pub async fn exchange_head(address: SocketAddr, target: &'static str) -> StatusCode {
     let stream = TcpStream::connect(address).await.expect("connect");
     let (mut sender, connection) =

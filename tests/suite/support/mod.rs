@@ -1,4 +1,5 @@
-//! What the tests stand on: programs that end with their test, and clients written without the product's code.
+//! The harness of the tests: programs that end with their test, and clients without code of the
+//! product.
 
 #![allow(dead_code, unused_imports, reason = "the harness offers more than each test needs")]
 
@@ -29,4 +30,4 @@ pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};
 pub use tcp_proxy::TcpProxy;
 pub use test_cluster::{Bus, TestCluster};
-pub use wait::{DEADLINE, eventually, eventually_some};
+pub use wait::{DEADLINE, eventually, eventually_some, median, some_round_within};

@@ -20,9 +20,10 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// Starts a server that knows these names. Answers may be kept for a second.
+    /// Starts a server that knows these names. Responses may be kept for a second.
     pub async fn start(names: &[(&str, Ipv4Addr)]) -> Self {
-        // Port 53 is the only one that every resolver asks at. The claimed port makes the address one of its own.
+        // Port 53 is the only one that every resolver asks at. The claimed port makes the address
+        // one of its own.
         let claim = Port::claim();
         let [high, low] = claim.number().to_be_bytes();
         let address = Ipv4Addr::new(127, 53, high, low);
@@ -58,7 +59,8 @@ impl NameServer {
         self.program.signal(Signal::SIGHUP);
     }
 
-    /// The command in a view of the file system whose `/etc/resolv.conf` names this server. Only root can make one.
+    /// The command in a view of the file system whose `/etc/resolv.conf` names this server. Only
+    /// root can make one.
     pub fn view(&self, command: &Command) -> Command {
         let mut viewing = Command::new("unshare");
         let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";

@@ -10,7 +10,7 @@ use super::programs::Program;
 use super::tls::Certificates;
 use super::wait::{DEADLINE, eventually};
 
-/// Answers every request with its path.
+/// Responds to every request with its path.
 const APP: &str = "
     const server = require('http').createServer((request, answer) => answer.end(`the app at ${request.url}`));
     server.listen(Number(process.argv[1]), '127.0.0.1');
@@ -28,7 +28,7 @@ pub struct NginxHost {
 }
 
 impl NginxHost {
-    /// Starts both, and waits until the application answers through nginx.
+    /// Starts both, and waits until the application responds through nginx.
     pub async fn start(broker: &Broker) -> Self {
         let (port, plain, app_port) = (Port::claim(), Port::claim(), Port::claim());
         let (directory, certificates) = (Directory::new(), Certificates::make());
@@ -63,7 +63,7 @@ impl NginxHost {
         host
     }
 
-    /// Makes a request; answers head and body as text, nothing where there is no answer.
+    /// Makes a request; returns head and body as text, nothing where there is no response.
     pub async fn request(&self, method: &str, path: &str) -> String {
         let mut curl = self.curl(path);
         curl.args(["--max-time", "5", "--request", method]);
@@ -74,7 +74,7 @@ impl NginxHost {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Opens the stream of a workspace, with cookies; what came is in the program's log.
+    /// Opens the stream of a workspace, with cookies; its bytes are in the log of the program.
     pub fn stream(&self, workspace: &str, cookie: &str) -> Program {
         let mut curl = self.curl(&format!("/api/workspaces/{workspace}/events"));
         curl.args(["--cookie", cookie]);
@@ -99,8 +99,8 @@ pub fn curl_over_http2(port: u16, path: &str, authority: &Path) -> Command {
 fn main_file(directory: &Directory, text: &str) -> String {
     let included = directory.write("tidings.conf", text);
     let root = directory.path().display();
-    // Where nginx is started by root, its workers have to stay root to get into the directory; otherwise it ignores
-    // the line.
+    // Where nginx is started by root, its workers have to stay root to get into the directory;
+    // otherwise it ignores the line.
     format!(
         "user root root;
         pid {root}/pid;

@@ -19,8 +19,8 @@ const SHOWN_BYTES_MAX: usize = 16 * 1024;
 /// How long a program that was asked to end may take before it is killed.
 const POLITE_END: Duration = Duration::from_secs(3);
 
-/// A running program. What it writes to stdout and stderr goes to one file, and is shown when the test fails. When the
-/// value goes out of scope, so does the program.
+/// A running program. What it writes to stdout and stderr goes to one file, and is shown when the
+/// test fails. When the value goes out of scope, so does the program.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -40,7 +40,7 @@ impl Sink {
         Self(Arc::new(target.into()))
     }
 
-    /// A disk without room.
+    /// A full disk.
     pub fn full_disk() -> Self {
         Self::new(File::options().write(true).open("/dev/full").expect("open /dev/full"))
     }
@@ -62,7 +62,7 @@ impl Sink {
 }
 
 impl Program {
-    /// Starts a program. `name` stands in messages.
+    /// Starts a program. Messages use `name`.
     pub fn start(name: &str, command: Command) -> Self {
         let directory = Directory::new();
         let log = directory.file("log");
@@ -85,8 +85,8 @@ impl Program {
         Self { name: name.to_owned(), child, log, polite: false, _directory: directory }
     }
 
-    /// Ends the program by SIGTERM, and by SIGKILL only if that does not help: for programs that have children, which
-    /// would otherwise stay.
+    /// Ends the program by SIGTERM, and by SIGKILL only if that does not help: for programs that
+    /// have children, which would otherwise stay.
     pub fn ended_politely(mut self) -> Self {
         self.polite = true;
         self
@@ -134,7 +134,7 @@ impl Program {
         eventually_some(&what, within, async || self.child.try_wait().expect("ask for the exit status")).await
     }
 
-    /// Asks the program to end (SIGTERM) and answers its exit code, `None` when a signal ended it.
+    /// Asks the program to end (SIGTERM) and returns its exit code, `None` when a signal ended it.
     pub async fn terminate(&mut self, within: Duration) -> Option<i32> {
         self.signal(Signal::SIGTERM);
         self.ended(within).await.code()
@@ -175,7 +175,7 @@ pub fn installed(what: &str) -> PathBuf {
     path
 }
 
-/// An example of this package, which `cargo test` builds unless it is told to build something else.
+/// An example of this package, which `cargo test` builds unless its arguments exclude it.
 pub fn example(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_BIN_EXE_tidings")).with_file_name("examples").join(name);
     if !path.exists() {
@@ -184,7 +184,8 @@ pub fn example(name: &str) -> PathBuf {
     path
 }
 
-/// Runs a command to its end and answers what it wrote to stdout. Fails the test when the command fails.
+/// Runs a command to its end and returns what it wrote to stdout. Fails the test when the command
+/// fails.
 pub fn run(command: &mut Command) -> String {
     let output = command
         .stdin(Stdio::null())

@@ -15,10 +15,11 @@ use super::programs::{Program, installed, run};
 use super::tls::Certificates;
 use super::wait::{DEADLINE, eventually};
 
-/// On loopback a broker's admin listener answers to local names alone; the checks of some proxies name the broker.
+/// On loopback a broker's admin listener accepts local names alone; the checks of some proxies name
+/// the broker.
 const CADDY_HOST: &str = "health_headers {\n\t\t\tHost localhost\n\t\t}";
 
-/// Clients come back sooner than the shipped file asks for, so that tests are short.
+/// Clients reconnect sooner than the shipped file asks for, so that tests are short.
 const APACHE_RETRY_MS: &str = "200";
 const STREAM: &str = "/api/workspaces/is-there-a-route/events";
 
@@ -57,13 +58,15 @@ struct Setting<'a> {
 }
 
 impl Proxy {
-    /// Starts a proxy with the shipped configuration, in which each pair's first text is replaced by its second.
+    /// Starts a proxy with the shipped configuration, in which each pair's first text is replaced
+    /// by its second.
     pub async fn start(kind: Kind, brokers: [&Broker; 2], changes: &[(&str, &str)]) -> Self {
         let brokers = brokers.map(|b| (b.address().ip().to_string(), b.address().port(), b.admin().port()));
         Self::launch(kind, brokers, changes, |command| command).await
     }
 
-    /// Starts a proxy that finds its brokers, which have the same ports, as `broker-1` and `broker-2` at a name server.
+    /// Starts a proxy that finds its brokers, which have the same ports, as `broker-1` and
+    /// `broker-2` at a name server.
     pub async fn start_with_names(kind: Kind, broker: &Broker, names: &NameServer) -> Self {
         let (port, admin) = (broker.address().port(), broker.admin().port());
         let brokers = ["broker-1", "broker-2"].map(|name| (name.to_owned(), port, admin));
@@ -73,7 +76,8 @@ impl Proxy {
         Self::launch(kind, brokers, changes, |command| names.view(&command)).await
     }
 
-    /// Starts a proxy that may open 1,024 files unless it raises that itself, as many systems have it.
+    /// Starts a proxy that may open 1,024 files unless it raises that itself, as many systems have
+    /// it.
     pub async fn start_with_few_files(kind: Kind, broker: &Broker) -> Self {
         let broker = (broker.address().ip().to_string(), broker.address().port(), broker.admin().port());
         let limited = |command: Command| {

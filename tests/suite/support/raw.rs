@@ -27,7 +27,7 @@ impl RawConnection {
         let _ = self.0.write_all(bytes.as_ref()).await;
     }
 
-    /// Reads an answer whose body has an end. Fails the test when there is none.
+    /// Reads a response whose body has an end. Fails the test when there is none.
     pub async fn answer(&mut self) -> Response {
         tokio::time::timeout(DEADLINE, self.read_answer())
             .await
@@ -35,7 +35,8 @@ impl RawConnection {
             .expect("an answer")
     }
 
-    /// Reads until something has come, and answers all that has. Fails the test where it does not come.
+    /// Reads until something has come, and returns all that has. Fails the test if it does not
+    /// come.
     pub async fn read_until(&mut self, wanted: &str) -> String {
         let mut bytes = Vec::new();
         let reading = async {
@@ -47,13 +48,14 @@ impl RawConnection {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
     pub async fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
         self.send(request).await;
         self.answer().await
     }
 
-    /// Waits until the other side closes, and answers what it sent before. Fails the test when it stays open.
+    /// Waits until the other side closes, and returns what it sent before. Fails the test when it
+    /// stays open.
     pub async fn closed(&mut self, within: Duration) -> Vec<u8> {
         let mut bytes = Vec::new();
         let reading = tokio::time::timeout(within, self.0.read_to_end(&mut bytes)).await;
@@ -62,8 +64,8 @@ impl RawConnection {
         bytes
     }
 
-    /// Reads an answer and tells its status: that of a stream, whose body does not end, when its head is there. Fails the test
-    /// when there is none.
+    /// Reads a response and returns its status; for a stream, whose body does not end, once its
+    /// head has arrived. Fails the test when there is none.
     pub async fn status(&mut self) -> StatusCode {
         let reading = async {
             let (status, headers, rest) = read_head(&mut self.0).await?;

@@ -23,7 +23,8 @@ pub struct RedisOptions {
     pub program: Option<PathBuf>,
     /// The default user's password; none by default.
     pub password: Option<String>,
-    /// Further users, in the form of an ACL file without the word `user`: `"broker on >secret ~* &workspace:* +@all"`.
+    /// Further users, in the form of an ACL file without the word `user`: `"broker on >secret ~*
+    /// &workspace:* +@all"`.
     pub users: Vec<String>,
     /// Keep the data over a restart.
     pub append_only: bool,
@@ -33,7 +34,8 @@ pub struct RedisOptions {
     pub configuration: Vec<String>,
 }
 
-/// A Redis server with a TCP port and a unix socket, both kept over restarts. It ends with the value.
+/// A Redis server with a TCP port and a unix socket, both kept over restarts. It ends with the
+/// value.
 #[derive(Debug)]
 pub struct RedisServer {
     program: Option<Program>,
@@ -44,19 +46,20 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server without passwords and persistence, and waits until it answers.
+    /// Starts a server without passwords and persistence, and waits until it responds.
     pub async fn start() -> Self {
         Self::start_with(RedisOptions::default()).await
     }
 
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it responds.
     pub async fn start_with(options: RedisOptions) -> Self {
         let mut server = Self::prepare(options);
         server.restart().await;
         server
     }
 
-    /// A server that has its place but does not run: what connects is refused until [`Self::restart`].
+    /// A server that has its place but does not run: what connects is refused until
+    /// [`Self::restart`].
     pub fn prepare(options: RedisOptions) -> Self {
         let tls = options.tls.then(|| (Port::claim(), Certificates::make()));
         Self { program: None, options, port: Port::claim(), tls, directory: Directory::new() }
@@ -67,7 +70,8 @@ impl RedisServer {
         self.program = None;
     }
 
-    /// Starts the server, if need be after ending it, at the same addresses, and does not wait for an answer.
+    /// Starts the server, if need be after ending it, at the same addresses, and does not wait for
+    /// a response.
     pub fn launch(&mut self) {
         self.stop();
         let configuration = self.directory.write("redis.conf", self.configuration());
@@ -77,7 +81,8 @@ impl RedisServer {
         self.program = Some(Program::start("redis-server", command));
     }
 
-    /// Starts the server, if need be after ending it, at the same addresses, and waits until it answers.
+    /// Starts the server, if need be after ending it, at the same addresses, and waits until it
+    /// responds.
     pub async fn restart(&mut self) {
         self.launch();
         eventually_some("redis-server answers", DEADLINE, async || {
@@ -88,7 +93,8 @@ impl RedisServer {
         .await;
     }
 
-    /// The server keeps its connections and says nothing more, like one behind a cable that was pulled.
+    /// The server keeps its connections and says nothing more, like one behind a cable that was
+    /// pulled.
     pub fn freeze(&self) {
         self.running().freeze();
     }
@@ -121,7 +127,8 @@ impl RedisServer {
         format!("redis+unix://{}", self.socket().display())
     }
 
-    /// The URL of the TLS port, and the certificates, whose authority a client has to trust. Needs `options.tls`.
+    /// The URL of the TLS port, and the certificates, whose authority a client has to trust. Needs
+    /// `options.tls`.
     pub fn tls_url(&self) -> (String, &Certificates) {
         let (port, certificates) = self.tls.as_ref().expect("a server with options.tls");
         (format!("rediss://localhost:{}", port.number()), certificates)
@@ -131,14 +138,14 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// The server does not run, or does not answer.
+    /// The server does not run, or does not respond.
     pub async fn connection(&self) -> RedisResult<MultiplexedConnection> {
         let url = format!("{}?user={HARNESS_USER}&pass={HARNESS_USER}", self.socket_url());
         connect(&Client::open(url)?).await
     }
 
-    /// Sends one command with all rights, such as `["CLIENT", "KILL", "TYPE", "pubsub"]`, and fails the test when the
-    /// server refuses it.
+    /// Sends one command with all rights, such as `["CLIENT", "KILL", "TYPE", "pubsub"]`, and fails
+    /// the test when the server refuses it.
     pub async fn command<T: FromRedisValue>(&self, words: &[impl ToRedisArgs]) -> T {
         self.try_command(words).await.unwrap_or_else(|error| panic!("redis: {error}"))
     }
@@ -156,7 +163,7 @@ impl RedisServer {
         command.query_async(&mut self.connection().await?).await
     }
 
-    /// Publishes a message and answers how many subscribers the server sent it to.
+    /// Publishes a message and returns how many subscribers the server sent it to.
     pub async fn publish(&self, channel: &str, message: &str) -> u64 {
         self.command(&["PUBLISH", channel, message]).await
     }
@@ -167,7 +174,7 @@ impl RedisServer {
         count
     }
 
-    /// Cuts off all subscribers and answers how many there were.
+    /// Closes all subscribers and returns how many there were.
     pub async fn kill_subscribers(&self) -> u64 {
         self.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await
     }
@@ -219,7 +226,7 @@ impl RedisServer {
 ///
 /// # Errors
 ///
-/// The server does not run, or does not answer.
+/// The server does not run, or does not respond.
 pub async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(DEADLINE))

@@ -14,8 +14,8 @@ use super::wait::{DEADLINE, eventually};
 /// The name under which the primary is watched.
 pub const NAME: &str = "tidings-test";
 
-/// How long a failover may take: noticing, agreeing, promoting. A Sentinel that a busy machine let stand still for 2 s does nothing
-/// for 30 s, and a failed try is repeated after 10 s.
+/// How long a failover may take: noticing, agreeing, promoting. A Sentinel that a busy machine
+/// froze for 2 s does nothing for 30 s. A failed try is repeated after 10 s.
 pub const FAILOVER: Duration = Duration::from_secs(75);
 
 /// Two servers of which one replicates the other, and three Sentinels.
@@ -32,7 +32,8 @@ pub struct Sentinel {
 }
 
 impl SentinelGroup {
-    /// Starts all and waits until the Sentinels know the replica and each other. The first server is the primary.
+    /// Starts all and waits until the Sentinels know the replica and each other. The first server
+    /// is the primary.
     pub async fn start() -> Self {
         let options = || RedisOptions { append_only: true, ..RedisOptions::default() };
         let servers = [RedisServer::start_with(options()).await, RedisServer::start_with(options()).await];
@@ -63,14 +64,14 @@ impl SentinelGroup {
         self.sentinels.iter().map(|sentinel| sentinel.port.number()).collect()
     }
 
-    /// What a broker needs to be told, as settings.
+    /// The settings that a broker needs.
     pub fn settings(&self) -> [(&'static str, String); 2] {
         let nodes: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.url()).collect();
         [("redis.sentinel.nodes", nodes.join(",")), ("redis.sentinel.primary", NAME.to_owned())]
     }
 
-    /// Says how long the primary may be silent before it counts as down, in place of 1 s. A replica that was cut off before that for
-    /// longer than ten times this is not promoted, however long one waits.
+    /// Sets the silence of the primary before it counts as down, in place of 1 s. A replica that
+    /// was disconnected before for more than ten times this is never promoted.
     pub async fn set_patience(&self, patience: Duration) {
         let milliseconds = patience.as_millis().to_string();
         for sentinel in &self.sentinels {
@@ -115,7 +116,7 @@ impl Sentinel {
         Self { port, program, _directory: directory }
     }
 
-    /// Its address, as it stands in `redis.sentinel.nodes`.
+    /// Its address, as in `redis.sentinel.nodes`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.port.address())
     }

@@ -21,7 +21,7 @@ enum Mode {
     Deafen,
     /// The connection is closed.
     Cut,
-    /// The client gets one answer that never ends.
+    /// The client gets one response that never ends.
     Flood,
 }
 
@@ -59,7 +59,7 @@ impl TcpProxy {
         Self { address, shared, accepting }
     }
 
-    /// The proxy as `redis.url`, for a user such as `"broker:secret@"`, or for nobody.
+    /// The proxy as `redis.url`, for a user such as `"broker:secret@"`, or without one.
     pub fn url(&self, user: &str) -> String {
         format!("redis://{user}{}", self.address)
     }
@@ -79,33 +79,33 @@ impl TcpProxy {
         self.shared.lock().links.len()
     }
 
-    /// From now on the open connections that subscribe to nothing get no answer any more.
+    /// From now on the open connections that subscribe to nothing get no response any more.
     pub fn swallow_commands(&self) {
         self.set(Mode::Swallow, |link| !link.subscribes);
     }
 
-    /// From now on no published message comes out of the connections that are open. Answers do.
+    /// From now on no published message comes out of the connections that are open. Replies do.
     pub fn deafen(&self) {
         self.set(Mode::Deafen, |_| true);
     }
 
-    /// Sends one answer without end over the open connections that subscribe to nothing.
+    /// Sends one response without end over the open connections that subscribe to nothing.
     pub fn flood_commands(&self) {
         self.set(Mode::Flood, |link| !link.subscribes);
     }
 
-    /// Sends one answer without end over the open connections that subscribe.
+    /// Sends one response without end over the open connections that subscribe.
     pub fn flood_events(&self) {
         self.set(Mode::Flood, |link| link.subscribes);
     }
 
     /// Closes the open connections that subscribe to nothing.
-    pub fn cut_commands(&self) {
+    pub fn close_commands(&self) {
         self.set(Mode::Cut, |link| !link.subscribes);
     }
 
     /// Closes all open connections.
-    pub fn cut_all(&self) {
+    pub fn close_all(&self) {
         self.set(Mode::Cut, |_| true);
     }
 
@@ -119,7 +119,7 @@ impl TcpProxy {
 impl Drop for TcpProxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.cut_all();
+        self.close_all();
     }
 }
 
@@ -155,7 +155,7 @@ async fn accept(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
     }
 }
 
-/// Passes bytes on until one side ends or the connection is cut.
+/// Passes bytes on until one side ends or the connection is closed.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,

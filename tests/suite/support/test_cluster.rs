@@ -13,7 +13,7 @@ pub enum Bus {
     Redis,
 }
 
-/// A broker and what it stands on.
+/// A broker and its bus.
 #[derive(Debug)]
 pub struct TestCluster {
     // Ends before its server does, so that its log is not about that.
@@ -73,7 +73,8 @@ impl TestCluster {
         .await;
     }
 
-    /// Publishes to a workspace's channel, as a backend does, and answers how many subscribers the bus sent it to.
+    /// Publishes to a workspace's channel, as a backend does, and returns how many subscribers the
+    /// bus sent it to.
     pub async fn publish_live(&self, workspace: &str, payload: impl AsRef<[u8]>) -> u64 {
         publish_live(&mut self.connection().await, workspace, payload).await
     }

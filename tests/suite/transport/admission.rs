@@ -1,4 +1,4 @@
-//! Bounds on connections: who is beyond one comes back later, and nobody inside is put out.
+//! Bounds on connections: a client beyond one retries later, and no connected client is closed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn full_broker(options: BrokerOptions, connections: usize) -> (Broker, Vec
     let mut inside = Vec::new();
     for _ in 0..connections {
         let mut client = broker.connect("acme").await;
-        client.hello().await;
+        client.connected().await;
         inside.push(client);
     }
     (broker, inside)
@@ -30,7 +30,7 @@ async fn refusals(broker: &Broker, reason: &str) -> f64 {
 
 /// An EventSource beyond the limit reconnects, and gets its stream when one has ended.
 #[tokio::test]
-async fn an_event_source_beyond_the_bound_survives_and_gets_in_later() {
+async fn event_source_beyond_the_bound_connects_later() {
     let options = BrokerOptions::embedded().set("limits.connections", 3).set("sse.retry_ms", 200);
     let (broker, mut inside) = full_broker(options, 3).await;
     let mut source = EventSource::open(broker.address(), "acme", Connect::default());
@@ -41,15 +41,15 @@ async fn an_event_source_beyond_the_bound_survives_and_gets_in_later() {
     assert_eq!(source.closed(), None);
     assert!(refusals(&broker, "connections").await >= 2.0);
     assert!(inside.iter().all(|client| client.end().is_none()), "nobody inside was put out");
-    // One place for it, and one for who publishes.
+    // One place for it, and one for the publisher.
     inside.truncate(1);
-    source.hello().await;
+    source.connected().await;
     broker.publish("acme", "for all").await;
     source.wait_for(DEADLINE, |event| event.data == "for all").await;
 }
 
 #[tokio::test]
-async fn who_wants_a_status_gets_one_and_the_connection_closes() {
+async fn tool_beyond_the_bound_gets_a_status() {
     let options = BrokerOptions::embedded().set("limits.connections", 1);
     let (broker, inside) = full_broker(options, 1).await;
     for (method, target) in [("GET", TARGET), ("GET", &format!("{TARGET}?errors=http")), ("POST", TARGET)] {
@@ -83,7 +83,8 @@ async fn the_reserve_is_not_to_be_sat_upon() {
     drop(silent);
 }
 
-/// Opens a stream from a loopback address of one's choice; answers what comes until the end or the hello.
+/// Opens a stream from a chosen loopback address; returns its bytes until the end or the
+/// `connected` event.
 async fn stream_from(source: Ipv4Addr, broker: &Broker) -> (tokio::net::TcpStream, String) {
     stream_for("unknown", source, broker).await
 }
@@ -165,13 +166,13 @@ async fn clients_of_a_trusted_proxy_are_counted_by_their_streams() {
 }
 
 #[tokio::test]
-async fn a_rush_is_let_in_little_by_little() {
+async fn rush_of_clients_is_accepted_bit_by_bit() {
     let options = BrokerOptions::embedded().set("limits.connects_per_second", 5).set("sse.retry_ms", 300);
     let broker = Broker::start_ready(options).await;
     let mut rush: Vec<_> =
         (0..15).map(|_| EventSource::open(broker.address(), "acme", Connect::default())).collect();
     for source in &mut rush {
-        source.wait_for(Duration::from_secs(30), crate::support::Event::is_hello).await;
+        source.wait_for(Duration::from_secs(30), crate::support::Event::is_connected).await;
     }
     assert!(refusals(&broker, "connects-per-second").await >= 5.0);
     assert!(rush.iter().all(|source| source.closed().is_none()));

@@ -11,8 +11,9 @@ use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, SseClient, T
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const WINDOW_UPDATE: u8 = 8;
 
-/// How long a client may take over the end of its stream, and what a busy machine needs on top.
-const GRACE: Duration = Duration::from_secs(5 + 3);
+/// A client may take 5 seconds for the end of its stream. The rest is for a busy machine. A stream
+/// without this bound ends after a minute, by the write timeout of these tests.
+const GRACE: Duration = Duration::from_secs(5 + 20);
 
 /// A broker that would wait a minute for a client that takes nothing.
 async fn patient(writer: &str, more: &[(&str, &str)]) -> TestCluster {
@@ -22,11 +23,12 @@ async fn patient(writer: &str, more: &[(&str, &str)]) -> TestCluster {
     cluster
 }
 
-/// A client that reads no more after its hello, and has far more waiting than fits into any buffer.
+/// A client that reads no more after its `connected` event, and has far more waiting than fits into
+/// any buffer.
 async fn stuck(cluster: &TestCluster, options: Connect) -> SseClient {
     let mut client =
         cluster.broker.connect_with("acme", Connect { receive_buffer: Some(8192), ..options }).await;
-    client.hello().await;
+    client.connected().await;
     client.stop_reading();
     for _ in 0..15 {
         cluster.publish_live("acme", "x".repeat(50_000)).await;
@@ -50,10 +52,11 @@ async fn disconnect(cluster: &TestCluster) {
 }
 
 #[tokio::test]
-async fn client_that_does_not_read_is_gone_soon_after_its_token() {
+async fn stalled_client_is_gone_soon_after_its_token() {
     for writer in ["handoff", "body"] {
         let cluster = patient(writer, &JWT).await;
-        // One with less than two seconds left at the first look would be good by the leeway for clocks.
+        // One with less than two seconds left at the first look would be good by the leeway for
+        // clocks.
         let authorization = bearer(&token("ann", &["acme"], 7, &json!({})));
         let _client = stuck(&cluster, Connect::default().header("Authorization", &authorization)).await;
         is_over(&cluster, Duration::from_secs(7) + GRACE, "expired").await;
@@ -61,7 +64,7 @@ async fn client_that_does_not_read_is_gone_soon_after_its_token() {
 }
 
 #[tokio::test]
-async fn client_that_does_not_read_is_gone_soon_after_its_disconnect() {
+async fn stalled_client_is_gone_soon_after_its_disconnect() {
     for writer in ["handoff", "body"] {
         let cluster = patient(writer, &[]).await;
         let _client = stuck(&cluster, Connect::default()).await;
@@ -71,14 +74,12 @@ async fn client_that_does_not_read_is_gone_soon_after_its_disconnect() {
 }
 
 #[tokio::test]
-async fn client_that_does_not_read_does_not_hold_a_drain() {
+async fn stalled_client_does_not_hold_a_drain() {
     for writer in ["handoff", "body"] {
         let settings = [("server.drain_delay_seconds", "0"), ("server.drain_seconds", "1")];
         let mut cluster = patient(writer, &settings).await;
         let _client = stuck(&cluster, Connect::default()).await;
-        let told = Instant::now();
-        assert_eq!(cluster.broker.terminate(DEADLINE).await, Some(0));
-        assert!(told.elapsed() < Duration::from_secs(1) + GRACE, "{writer}: {:?}", told.elapsed());
+        assert_eq!(cluster.broker.terminate(Duration::from_secs(1) + GRACE).await, Some(0), "{writer}");
     }
 }
 
@@ -95,7 +96,7 @@ async fn client_that_reads_gets_its_whole_end() {
 }
 
 #[tokio::test]
-async fn http2_stream_with_a_shut_window_is_reset_soon_after_its_disconnect() {
+async fn http2_stream_with_shut_window_is_reset_after_its_disconnect() {
     let cluster = patient("handoff", &[]).await;
     let mut frames = FrameConnection::open(cluster.broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     let request = frames.get(1, "acme");
@@ -116,14 +117,14 @@ async fn http2_stream_with_a_shut_window_is_reset_soon_after_its_disconnect() {
 }
 
 #[tokio::test]
-async fn http2_stream_with_a_shut_window_is_reset_beside_moving_ones() {
+async fn http2_stream_with_shut_window_is_reset_beside_moving_ones() {
     let options = BrokerOptions::embedded().set("server.write_timeout_seconds", 1);
     let broker = Broker::start_ready(options.set("sse.heartbeat_seconds", 0.5)).await;
     let mut frames = FrameConnection::open(broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    let began = Instant::now();
     let requests = [frames.get(1, "shut"), frames.get(3, "moving")].concat();
     assert!(frames.send(&requests).await);
     assert!(frames.send(&frame(WINDOW_UPDATE, 0, 3, &1_000_000_u32.to_be_bytes())).await);
-    let began = Instant::now();
     let watching = async {
         let mut moved = 0;
         loop {

@@ -33,7 +33,7 @@ pub struct FrameConnection {
 }
 
 impl FrameConnection {
-    /// Connects and sends the preface, with settings as they stand in a frame.
+    /// Connects and sends the preface, with settings as in a frame.
     pub async fn open(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("connect");
         stream.write_all(PREFACE).await.expect("send the preface");
@@ -68,8 +68,8 @@ impl FrameConnection {
         Some(Frame { kind: head[3], stream, flags: head[4], payload })
     }
 
-    /// Reads until the connection ends, answering pings, and tells what kinds of frames came. Fails the test when it
-    /// stays open.
+    /// Reads until the connection ends, with replies to pings, and returns the kinds of the frames.
+    /// Fails the test when it stays open.
     pub async fn closed(&mut self, within: Duration) -> Vec<u8> {
         let reading = async {
             let mut kinds = Vec::new();

@@ -156,10 +156,10 @@ async fn a_drain_ends_the_streams_and_takes_leave() {
 
 /// A node closes a connection that floods it with cancelled requests; others continue.
 #[tokio::test]
-async fn who_begins_and_cancels_is_cut_and_others_keep_receiving() {
+async fn client_that_begins_and_cancels_streams_is_closed() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let mut reader = broker.connect("acme").await;
-    reader.hello().await;
+    reader.connected().await;
     let before = broker.memory_bytes();
     for _ in 0..3 {
         let mut flood = FrameConnection::open(broker.address(), &[]).await;
@@ -184,15 +184,16 @@ async fn who_begins_and_cancels_is_cut_and_others_keep_receiving() {
 }
 
 #[tokio::test]
-async fn floods_of_control_frames_harm_nobody() {
+async fn floods_of_control_frames_harm_no_other_client() {
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let mut reader = broker.connect("acme").await;
-    reader.hello().await;
+    reader.connected().await;
     let before = broker.memory_bytes();
     for (kind, payload) in [(PING, &[7; 8][..]), (SETTINGS, &[])] {
         let mut flood = FrameConnection::open(broker.address(), &[]).await;
         let frames = frame(kind, 0, 0, payload).repeat(1000);
-        // It reads none of the answers: at some point the broker does not read on either, or ends it.
+        // It reads none of the responses: at some point the broker does not read on either, or ends
+        // it.
         for round in 0..200 {
             let sending = tokio::time::timeout(Duration::from_millis(200), flood.send(&frames)).await;
             if !matches!(sending, Ok(true)) {
@@ -208,7 +209,7 @@ async fn floods_of_control_frames_harm_nobody() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_cut() {
+async fn endless_head_is_closed() {
     const HEADERS: u8 = 1;
     const CONTINUATION: u8 = 9;
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
@@ -239,10 +240,10 @@ async fn a_head_of_more_than_100_fields_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_bound_is_told_so_and_closed() {
+async fn connection_beyond_the_bound_gets_overloaded_and_closes() {
     let broker = Broker::start_ready(BrokerOptions::embedded().set("limits.connections", 1)).await;
     let mut inside = broker.connect("acme").await;
-    inside.hello().await;
+    inside.connected().await;
     let client = Client::connect(&broker).await;
     let mut body = client.stream().await;
     read_until(&mut body, "\"overloaded\"").await;
@@ -252,7 +253,7 @@ async fn a_connection_beyond_the_bound_is_told_so_and_closed() {
 
 /// A node closes an HTTP/2 connection whose peer opens no window, also if it replies to pings.
 #[tokio::test]
-async fn a_peer_that_gives_no_window_is_cut() {
+async fn peer_without_window_is_closed() {
     const INITIAL_WINDOW_SIZE: u16 = 4;
     let options = BrokerOptions::embedded()
         .set("server.write_timeout_seconds", 1)
@@ -260,11 +261,11 @@ async fn a_peer_that_gives_no_window_is_cut() {
         .set("http2.ping_seconds", 0.2);
     let broker = Broker::start_ready(options).await;
     let mut reader = broker.connect("acme").await;
-    reader.hello().await;
+    reader.connected().await;
     let mut greedy = FrameConnection::open(broker.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     let request = greedy.get(1, "acme");
-    assert!(greedy.send(&request).await);
     let begun = Instant::now();
+    assert!(greedy.send(&request).await);
     let kinds = greedy.closed(DEADLINE).await;
     assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
     assert!(kinds.contains(&PING) && !kinds.contains(&DATA), "{kinds:?}");

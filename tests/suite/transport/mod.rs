@@ -1,4 +1,4 @@
-//! What connections speak beneath the stream: TLS, HTTP/2, the PROXY protocol; and which of them are let in.
+//! The layers beneath the stream: TLS, HTTP/2, the PROXY protocol, and the bounds on connections.
 
 mod admission;
 mod deadlines;

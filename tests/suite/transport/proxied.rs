@@ -8,7 +8,8 @@ use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, SseClient, eventu
 
 const TARGET: &str = "/api/workspaces/acme/events";
 
-/// A stream through a connection that begins with these bytes, and the address that the log has for it.
+/// A stream through a connection that begins with these bytes, and the address that the log has for
+/// it.
 async fn logged_address(broker: &Broker, header: &[u8]) -> String {
     let mut connection = RawConnection::open(broker.address()).await;
     connection.send(header).await;
@@ -32,7 +33,7 @@ fn version_2(command: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_proxy_header_tells_the_client() {
+async fn proxy_header_gives_the_client_address() {
     let options = BrokerOptions::embedded().set("server.proxy_protocol", true);
     let broker = Broker::start_ready(options).await;
     let version_1 = b"PROXY TCP6 2001:db8::7 2001:db8::1 4096 443\r\n";
@@ -52,7 +53,7 @@ async fn a_proxy_header_is_believed_from_trusted_proxies_only() {
 }
 
 #[tokio::test]
-async fn a_connection_without_the_header_is_cut() {
+async fn connection_without_the_header_is_closed() {
     let options = BrokerOptions::embedded()
         .set("server.proxy_protocol", true)
         .set("admin.proxy_protocol", false)
@@ -61,10 +62,11 @@ async fn a_connection_without_the_header_is_cut() {
     let mut plain = RawConnection::open(broker.address()).await;
     plain.send(head("GET", TARGET, &[])).await;
     assert_eq!(plain.closed(DEADLINE).await, b"");
+    // The default is 10 seconds.
     for partial in [&b""[..], b"PROXY TCP4 192.0.2", &version_2(0x21)[..20]] {
         let mut partial_header = RawConnection::open(broker.address()).await;
         partial_header.send(partial).await;
-        assert_eq!(partial_header.closed(Duration::from_secs(5)).await, b"");
+        assert_eq!(partial_header.closed(Duration::from_secs(9)).await, b"");
     }
 }
 
@@ -113,7 +115,7 @@ async fn a_real_proxy_speaks_http_2_and_names_its_clients() {
     for _ in 0..5 {
         let mut client = SseClient::connect(proxy.address(), "acme", Connect::default()).await;
         assert_eq!(client.status(), 200);
-        client.hello().await;
+        client.connected().await;
         clients.push(client);
     }
     let answer = http::request(proxy.address(), "POST", TARGET, &[], "by HTTP/2").await;

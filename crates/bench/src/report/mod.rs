@@ -1,4 +1,5 @@
-//! The report of a run: one page with figures and plots that needs nothing else, no network and no scripts.
+//! The report of a run: one page with figures and plots that needs nothing else, no network and no
+//! scripts.
 
 pub mod plot;
 pub mod scale;
@@ -115,7 +116,7 @@ mod tests {
     use crate::outcome::tests::good;
 
     #[test]
-    fn a_page_has_all_plots_and_figures_and_needs_nothing_else() {
+    fn page_has_all_plots_and_figures_in_one_file() {
         let page = page(&good());
         assert_eq!(page.matches("<svg ").count(), 2 * 3);
         assert_eq!(page.matches("class=\"line l").count(), 2 * 5);
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_a_failed_run_shows_what_there_is() {
+    fn page_of_a_failed_run_shows_its_figures() {
         let mut outcome = good();
         (outcome.server, outcome.latency_curve, outcome.latency_course) = (None, Vec::new(), Vec::new());
         outcome.url = "http://<script>alert(1)</script>".to_owned();

@@ -1,18 +1,18 @@
-//! Plots as SVG that stands in a page: no scripts, and colours by the page's style sheet alone.
+//! Plots as SVG within a page: no scripts, and colours from the style sheet of the page alone.
 
 use std::fmt::Write as _;
 
 use super::scale::Scale;
 use super::text::escaped;
 
-/// The room of a picture, in the units of its text.
+/// The size of a picture, in the units of its text.
 #[derive(Debug)]
 pub struct PlotFrame {
     /// The class of the `svg` element; the style sheet shows one for each width of a page.
     class: &'static str,
     width: f64,
     height: f64,
-    /// What stands around the lines: numbers, names and air.
+    /// The margin around the lines, for numbers and names.
     left: f64,
     right: f64,
     top: f64,
@@ -46,13 +46,13 @@ pub const NARROW: PlotFrame = PlotFrame {
 const CHARACTER: f64 = 7.5;
 const GAP: f64 = 8.0;
 
-/// Up to so many points each is a mark that tells its numbers.
+/// Up to this number of points, each is a mark with its numbers.
 const MARKS_MAX: usize = 80;
 
 /// A plot of lines over two axes.
 #[derive(Debug)]
 pub struct Plot<'a> {
-    /// What it shows, for those who hear it.
+    /// Its description, for screen readers.
     pub description: &'a str,
     /// The axis to the right.
     pub x: Axis<'a>,
@@ -127,7 +127,7 @@ impl Plot<'_> {
         format!("<p class=\"legend\">{}</p>\n", names.collect::<Vec<_>>().join(" "))
     }
 
-    /// Where a point stands in the picture.
+    /// The place of a point in the picture.
     fn at(&self, frame: &PlotFrame, (x, y): (f64, f64)) -> (f64, f64) {
         let right = frame.left + self.x.scale.place(x) * frame.across();
         let down = frame.height - frame.bottom - self.y.scale.place(y) * frame.up();

@@ -1,4 +1,4 @@
-//! Where numbers stand on an axis, and which of them are written beside it.
+//! The places of numbers on an axis, and the numbers beside it.
 
 /// How numbers are spread over an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,7 +30,7 @@ impl Scale {
         Self::Nines { count: shares.map(nines).filter(|n| n.is_finite()).fold(1.0, f64::max) }
     }
 
-    /// Where a number stands: 0 is the beginning of the axis and 1 its end.
+    /// The place of a number: 0 is the beginning of the axis and 1 its end.
     #[must_use]
     pub fn place(self, value: f64) -> f64 {
         let place = match self {
@@ -68,7 +68,8 @@ fn nines(share: f64) -> f64 {
     -(1.0 - share).log10()
 }
 
-/// The distance of ticks on an axis up to a number: 1, 2 or 5 times a power of ten, so that there are 3 to 8 of them.
+/// The distance of ticks on an axis up to a number: 1, 2 or 5 times a power of ten. There are 3 to
+/// 8 ticks.
 fn step(largest: f64) -> f64 {
     if largest <= 0.0 || !largest.is_finite() {
         return 1.0;

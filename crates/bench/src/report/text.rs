@@ -1,6 +1,6 @@
 //! Text in a page.
 
-/// Text as it stands in HTML and SVG, between tags and in attributes.
+/// Text as HTML and SVG need it, between tags and in attributes.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

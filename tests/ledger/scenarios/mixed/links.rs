@@ -1,11 +1,12 @@
-//! The links between two of the brokers and the server are as networks are. The first broker's works.
+//! The links between two of the brokers and the server are as networks are. The first broker's
+//! works.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{WITHOUT_HTTP, setting, setting_with_residents};
 use crate::publisher::Way;
-use crate::scene::{Scene, Setting, tell};
+use crate::setup::{Setting, Setup, tell};
 use crate::support::chaos::{ChaosProxy, Flow, Toward};
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually};
 
@@ -14,8 +15,8 @@ const NOTICED: Duration = Duration::from_millis(2_500);
 /// Shorter than that.
 const UNNOTICED: Duration = Duration::from_millis(400);
 
-/// A server, a proxy in front of it for each broker but the first, and a scene.
-pub(super) async fn open(name: &str, mut setting: Setting) -> (RedisServer, Vec<ChaosProxy>, Scene) {
+/// A server, a proxy in front of it for each broker but the first, and a setup.
+pub(super) async fn open(name: &str, mut setting: Setting) -> (RedisServer, Vec<ChaosProxy>, Setup) {
     let options = RedisOptions { append_only: setting.append_only, ..RedisOptions::default() };
     let redis = RedisServer::start_with(options).await;
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, redis.port()));
@@ -33,8 +34,8 @@ pub(super) async fn open(name: &str, mut setting: Setting) -> (RedisServer, Vec<
         ("redis.command_timeout_seconds", "2"),
     ];
     setting.brokers.extend(quick.map(|(key, value)| (key, value.to_owned())));
-    let scene = Scene::open_with(name, setting, options, &redis.url()).await;
-    (redis, proxies, scene)
+    let setup = Setup::open_with(name, setting, options, &redis.url()).await;
+    (redis, proxies, setup)
 }
 
 pub(super) async fn all_ready(brokers: &[Broker], within: Duration) {
@@ -46,77 +47,77 @@ pub(super) async fn all_ready(brokers: &[Broker], within: Duration) {
 /// The open connections take everything and pass on nothing; new ones work.
 #[tokio::test]
 async fn a_link_is_half_open() {
-    let (_redis, proxies, scene) =
+    let (_redis, proxies, setup) =
         open("mixed, half-open links", setting_with_residents(&WITHOUT_HTTP)).await;
     for round in 0..3 {
-        scene.more(8).await;
+        setup.more(8).await;
         let proxy = &proxies[round % 2];
         proxy.set_open(Toward::Server, Flow::Swallow);
         proxy.set_open(Toward::Client, Flow::Swallow);
         tokio::time::sleep(NOTICED).await;
         proxy.heal();
-        all_ready(&scene.brokers, DEADLINE).await;
+        all_ready(&setup.brokers, DEADLINE).await;
     }
-    scene.more(8).await;
-    scene.close().await;
+    setup.more(8).await;
+    setup.close().await;
 }
 
 #[tokio::test]
 async fn a_link_works_in_one_direction_only() {
-    let (_redis, proxies, scene) = open("mixed, one-way links", setting_with_residents(&WITHOUT_HTTP)).await;
+    let (_redis, proxies, setup) = open("mixed, one-way links", setting_with_residents(&WITHOUT_HTTP)).await;
     for (round, toward) in [Toward::Client, Toward::Server, Toward::Client].into_iter().enumerate() {
-        scene.more(8).await;
+        setup.more(8).await;
         let proxy = &proxies[round % 2];
         proxy.set(toward, Flow::Swallow);
         tokio::time::sleep(NOTICED).await;
         proxy.heal();
-        all_ready(&scene.brokers, DEADLINE).await;
+        all_ready(&setup.brokers, DEADLINE).await;
     }
-    scene.more(8).await;
-    scene.close().await;
+    setup.more(8).await;
+    setup.close().await;
 }
 
 #[tokio::test]
 async fn a_link_is_slow() {
-    let (_redis, proxies, scene) = open("mixed, slow links", setting_with_residents(&WITHOUT_HTTP)).await;
+    let (_redis, proxies, setup) = open("mixed, slow links", setting_with_residents(&WITHOUT_HTTP)).await;
     let delays = [0.1, 0.3, 0.7, 1.0, 3.0];
     for (round, seconds) in delays.into_iter().enumerate() {
         let proxy = &proxies[round % 2];
         let toward = if round % 3 == 2 { Toward::Server } else { Toward::Client };
         proxy.set(toward, Flow::Delay(Duration::from_secs_f64(seconds)));
-        tokio::join!(scene.more(15), tokio::time::sleep(Duration::from_secs_f64(seconds)));
+        tokio::join!(setup.more(15), tokio::time::sleep(Duration::from_secs_f64(seconds)));
         proxy.heal();
     }
-    all_ready(&scene.brokers, DEADLINE).await;
-    scene.more(8).await;
-    scene.close().await;
+    all_ready(&setup.brokers, DEADLINE).await;
+    setup.more(8).await;
+    setup.close().await;
 }
 
 /// What the server sent last does not arrive, and the connection ends.
 #[tokio::test]
 async fn a_link_ends_and_its_tail_is_lost() {
-    let (_redis, proxies, scene) = open("mixed, lost tails", setting_with_residents(&Way::ALL)).await;
+    let (_redis, proxies, setup) = open("mixed, lost tails", setting_with_residents(&Way::ALL)).await;
     for round in 0..6 {
-        scene.more(4).await;
-        proxies[round % 2].cut_losing_tail(UNNOTICED).await;
-        all_ready(&scene.brokers, DEADLINE).await;
+        setup.more(4).await;
+        proxies[round % 2].close_losing_tail(UNNOTICED).await;
+        all_ready(&setup.brokers, DEADLINE).await;
     }
-    scene.more(8).await;
-    scene.close().await;
+    setup.more(8).await;
+    setup.close().await;
 }
 
 #[tokio::test]
 async fn links_are_killed_by_the_server() {
-    let (redis, scene) = Scene::open("mixed, CLIENT KILL", setting(&Way::ALL)).await;
+    let (redis, setup) = Setup::open("mixed, CLIENT KILL", setting(&Way::ALL)).await;
     for round in 0..10 {
-        scene.more(4).await;
+        setup.more(4).await;
         if round % 3 == 2 {
             tell(&redis, &["CLIENT", "KILL", "TYPE", "normal"]).await;
         } else {
             redis.kill_subscribers().await;
         }
-        all_ready(&scene.brokers, DEADLINE).await;
+        all_ready(&setup.brokers, DEADLINE).await;
     }
-    scene.more(8).await;
-    scene.close().await;
+    setup.more(8).await;
+    setup.close().await;
 }

@@ -1,6 +1,7 @@
-//! Workspaces that carry live and durable events, beside such as carry durable ones alone, on three brokers.
+//! Workspaces with live and durable events, beside workspaces with durable ones alone, on three
+//! brokers.
 //!
-//! A broker on which a workspace has no client knows nothing of it, unless another one has told.
+//! A broker without a client of a workspace knows nothing of it, unless another one has marked it.
 
 mod brokers;
 mod links;
@@ -11,16 +12,17 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::publisher::{LiveShare, Settings, Way};
-use crate::scene::{Clients, Mixed, Setting};
+use crate::setup::{Clients, Mixed, Setting};
 
-/// A broker that stands still keeps those waiting that publish over HTTP.
+/// A frozen broker holds publishers over HTTP.
 pub const WITHOUT_HTTP: [Way; 3] = [Way::Script, Way::Function, Way::Plain];
 
 const PACE: Duration = Duration::from_millis(60);
 /// How long a client that hops stays.
 const STAY: Range<Duration> = Duration::from_millis(400)..Duration::from_millis(1_500);
 
-/// Where a publisher has live events too, plain commands are left out: their place among live events is not promised.
+/// Where a publisher has live events too, plain commands are left out: their place among live
+/// events is not promised.
 fn publisher(ways: &[Way], live: LiveShare) -> Settings {
     let has_place = |way: &Way| live == LiveShare::None || *way != Way::Plain;
     let ways: Vec<Way> = ways.iter().copied().filter(has_place).collect();
@@ -51,7 +53,8 @@ fn hopping(ways: &[Way], live: LiveShare, publishers: usize) -> Mixed {
     }
 }
 
-/// Three brokers; few and many live events, one and several publishers, and the same without live events.
+/// Three brokers; few and many live events, one and several publishers, and the same without live
+/// events.
 fn setting(ways: &[Way]) -> Setting {
     let mixed = vec![
         together(ways, LiveShare::Sparse, 1),
@@ -63,12 +66,14 @@ fn setting(ways: &[Way]) -> Setting {
     let mut setting = Setting { workspaces: 1, nodes: 3, mixed, ..Setting::default() };
     setting.publishers.ways = ways.to_vec();
     setting.publishers.pace = PACE;
-    // A broker that was left forgets the workspace soon, so that a client that comes back meets one that knows nothing.
+    // A broker without clients forgets the workspace soon. So a client that reconnects meets one
+    // without knowledge.
     setting.brokers.push(("ring.linger_seconds", "1".to_owned()));
     setting
 }
 
-/// The same, where one client of each workspace stays on the first broker, which no fault strikes: it hears every live event.
+/// The same with one client of each workspace on the first broker, which no fault strikes: it
+/// receives every live event.
 fn setting_with_residents(ways: &[Way]) -> Setting {
     let mut setting = setting(ways);
     for mixed in &mut setting.mixed {

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{WITHOUT_HTTP, links, setting_with_residents};
 use crate::scenarios::random::{self, Draw, Fault, OfBroker, OfServer};
-use crate::scene::Setting;
+use crate::setup::Setting;
 use crate::support::chaos::{ChaosProxy, Flow, Toward};
 
 const DRAW: Draw = Draw { faults: 4, pause_max_ms: 1_500, lasting_max_ms: 2_500 };
@@ -45,16 +45,16 @@ async fn faults_drawn_from_a_seed() {
     random::say("brokers", &of_brokers);
 
     let name = format!("mixed, random faults, seed {seed}");
-    let (mut redis, proxies, mut scene) = links::open(&name, setting).await;
+    let (mut redis, proxies, mut setup) = links::open(&name, setting).await;
     tokio::join!(
         random::strike_server(&mut redis, of_server),
         strike_links(&proxies, of_links),
-        // The first broker hears every live event that the server can send.
-        random::strike_brokers(&mut scene.brokers[1..], of_brokers),
+        // The first broker receives every live event that the server can send.
+        random::strike_brokers(&mut setup.brokers[1..], of_brokers),
     );
-    links::all_ready(&scene.brokers, RECOVERY).await;
-    scene.more_within(10, RECOVERY).await;
-    scene.close().await;
+    links::all_ready(&setup.brokers, RECOVERY).await;
+    setup.more_within(10, RECOVERY).await;
+    setup.close().await;
 }
 
 async fn strike_links(proxies: &[ChaosProxy], faults: Vec<Fault<OfLink>>) {
@@ -63,7 +63,7 @@ async fn strike_links(proxies: &[ChaosProxy], faults: Vec<Fault<OfLink>>) {
         let proxy = &proxies[fault.whom];
         match fault.kind {
             OfLink::Cut => proxy.cut(),
-            OfLink::LoseTail => proxy.cut_losing_tail(fault.lasting / 4).await,
+            OfLink::LoseTail => proxy.close_losing_tail(fault.lasting / 4).await,
             OfLink::HalfOpen => {
                 proxy.set_open(Toward::Server, Flow::Swallow);
                 proxy.set_open(Toward::Client, Flow::Swallow);

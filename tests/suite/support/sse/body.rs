@@ -13,7 +13,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// The framing that an answer's head announces.
+    /// The framing that a response's head announces.
     pub fn of(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         match (text("transfer-encoding"), text("content-length")) {
@@ -26,7 +26,7 @@ impl Framing {
         }
     }
 
-    /// Takes bytes of the connection and answers those of the body.
+    /// Takes bytes of the connection and returns those of the body.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Chunked(chunks) => chunks.feed(bytes),
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_come_apart_however_they_are_cut() {
+    fn chunks_are_decoded_at_any_split() {
         let bytes = b"4\r\nWiki\r\n7;name=value\r\npedia i\r\nB\r\nn \r\nchunks.\r\n0\r\nTrailer: x\r\n\r\n";
         for size in 1..bytes.len() {
             let mut framing = Framing::Chunked(Chunks::default());

@@ -25,7 +25,8 @@ pub struct Connect {
     pub headers: Vec<(String, String)>,
     pub last_event_id: Option<String>,
     pub base_path: String,
-    /// The kernel's buffer for what the client has not read yet, in bytes (`SO_RCVBUF`); the system's choice by default.
+    /// The kernel's buffer for what the client has not read yet, in bytes (`SO_RCVBUF`); the
+    /// system's choice by default.
     pub receive_buffer: Option<u32>,
 }
 
@@ -81,7 +82,8 @@ impl Connect {
     }
 }
 
-/// An answer whose body is read and parsed as it comes, in a task, until the value goes out of scope.
+/// A response whose body is read and parsed as it comes, in a task, until the value goes out of
+/// scope.
 #[derive(Debug)]
 pub struct SseClient {
     status: StatusCode,
@@ -93,18 +95,18 @@ pub struct SseClient {
 }
 
 impl SseClient {
-    /// Makes a request and waits for the answer's head. Fails the test when there is none.
+    /// Makes a request and waits for the response's head. Fails the test when there is none.
     pub async fn connect(address: SocketAddr, workspace: &str, options: Connect) -> Self {
         Self::try_connect(address, workspace, &options, Record::default())
             .await
             .unwrap_or_else(|error| panic!("GET the events of {workspace} at {address}: {error}"))
     }
 
-    /// Makes a request and waits for the answer's head.
+    /// Makes a request and waits for the response's head.
     ///
     /// # Errors
     ///
-    /// There is none: refused, cut, or not in time.
+    /// There is none: refused, closed, or not in time.
     pub async fn try_open(address: SocketAddr, workspace: &str, options: &Connect) -> std::io::Result<Self> {
         Self::try_connect(address, workspace, options, Record::default()).await
     }
@@ -164,14 +166,15 @@ impl SseClient {
         self.record.next().await
     }
 
-    /// The next event that fulfils the condition; those before it are skipped. Fails the test when there is none.
+    /// The next event that fulfils the condition; those before it are skipped. Fails the test when
+    /// there is none.
     pub async fn wait_for(&mut self, within: Duration, wanted: impl FnMut(&Event) -> bool) -> Event {
         self.record.wait_for(within, "a certain event", wanted).await
     }
 
     /// The broker's greeting: what is published from now on arrives.
-    pub async fn hello(&mut self) -> Event {
-        self.record.wait_for(DEADLINE, "the hello", Event::is_hello).await
+    pub async fn connected(&mut self) -> Event {
+        self.record.wait_for(DEADLINE, "the hello", Event::is_connected).await
     }
 
     /// The next event of the application.
@@ -254,7 +257,7 @@ impl Drop for SseClient {
     }
 }
 
-/// Reads the body of an answer.
+/// Reads the body of a response.
 struct Reader {
     stream: TcpStream,
     framing: Framing,
@@ -279,9 +282,9 @@ impl Reader {
             };
             match read {
                 Ok(0) if self.framing.may_end_here() => break self.end_meant(),
-                Ok(0) => break End::Cut("the connection ended".to_owned()),
+                Ok(0) => break End::Aborted("the connection ended".to_owned()),
                 Ok(count) => self.take(&buffer[..count]),
-                Err(error) => break End::Cut(error.to_string()),
+                Err(error) => break End::Aborted(error.to_string()),
             }
         };
         self.record.update(|seen| seen.end = Some(end));
@@ -307,7 +310,7 @@ impl Reader {
     }
 }
 
-/// Reads an answer's head, and what came along behind it.
+/// Reads the head of a response, and the bytes behind it.
 pub(crate) async fn read_head(stream: &mut TcpStream) -> std::io::Result<(StatusCode, HeaderMap, Vec<u8>)> {
     let mut bytes = Vec::new();
     let head_end = loop {

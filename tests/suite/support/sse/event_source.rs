@@ -13,8 +13,8 @@ use crate::support::wait::DEADLINE;
 /// How long a browser waits before it reconnects as long as the stream says nothing of it.
 const RETRY_DEFAULT: Duration = Duration::from_secs(3);
 
-/// A stream that is opened again whenever it ends, with the last event id, until an answer forbids it: any status but
-/// 200, or another content type, ends it for good.
+/// A stream that is opened again whenever it ends, with the last event id, until a response forbids
+/// it. Any status but 200, or another content type, ends it for good.
 #[derive(Debug)]
 pub struct EventSource {
     record: Record,
@@ -29,14 +29,15 @@ impl EventSource {
         Self { record, task }
     }
 
-    /// The next event that fulfils the condition, over all connections; those before it are skipped.
+    /// The next event that fulfils the condition, over all connections; those before it are
+    /// skipped.
     pub async fn wait_for(&mut self, within: Duration, wanted: impl FnMut(&Event) -> bool) -> Event {
         self.record.wait_for(within, "a certain event", wanted).await
     }
 
     /// The next greeting of the broker.
-    pub async fn hello(&mut self) -> Event {
-        self.record.wait_for(DEADLINE, "the hello", Event::is_hello).await
+    pub async fn connected(&mut self) -> Event {
+        self.record.wait_for(DEADLINE, "the hello", Event::is_connected).await
     }
 
     /// All events so far, over all connections.
@@ -95,7 +96,7 @@ async fn run(address: SocketAddr, workspace: String, mut options: Connect, recor
 fn failure_for_good(client: &SseClient) -> Option<End> {
     let is_stream = client.header("content-type").split(';').next() == Some("text/event-stream");
     let goes_on = client.status() == 200 && is_stream;
-    (!goes_on).then(|| End::Cut(format!("{} {}", client.status(), client.header("content-type"))))
+    (!goes_on).then(|| End::Aborted(format!("{} {}", client.status(), client.header("content-type"))))
 }
 
 /// Passes the events of a connection on until it ends.

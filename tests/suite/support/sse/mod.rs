@@ -1,6 +1,7 @@
 //! SSE clients, written from the standard and not from the product.
 //!
-//! [`SseClient`] is one request; [`EventSource`] reconnects as a browser does. Either fails its test at a block without data.
+//! [`SseClient`] is one request; [`EventSource`] reconnects as a browser does. Either fails its
+//! test at a block without data.
 
 mod body;
 mod client;

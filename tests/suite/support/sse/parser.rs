@@ -21,20 +21,21 @@ impl Event {
     }
 
     /// Whether it is the broker's greeting, which arrives as a plain message.
-    pub fn is_hello(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         self.kind == "message"
             && serde_json::from_str::<Value>(&self.data).is_ok_and(|data| data["type"] == "connected")
     }
 
     /// Whether it is the application's, and not one of the broker's own.
     pub fn is_from_application(&self) -> bool {
-        !self.kind.starts_with("tidings.") && !self.is_hello()
+        !self.kind.starts_with("tidings.") && !self.is_connected()
     }
 }
 
-/// Makes events of bytes, however these are cut.
+/// Makes events of bytes, at any split.
 ///
-/// A block without data is a fault: the standard ignores it, but other parsers hand it on as an empty message.
+/// A block without data is a fault: the standard ignores it, but other parsers hand it on as an
+/// empty message.
 #[derive(Debug, Default)]
 pub struct Parser {
     line: Vec<u8>,
@@ -51,7 +52,7 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Takes the next bytes and answers the events that they complete.
+    /// Takes the next bytes and returns the events that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -69,7 +70,8 @@ impl Parser {
         events
     }
 
-    /// The last event id as it is sent when reconnecting: set at each blank line, also where no event is dispatched.
+    /// The last event id as it is sent when reconnecting: set at each blank line, also where no
+    /// event is dispatched.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn any_line_end_and_any_cut_give_the_same() {
+    fn any_line_end_and_split_give_the_same() {
         let expected = [event("7", "named", "a\nb"), event("8", "message", "c")];
         for end in ["\n", "\r", "\r\n"] {
             let text = ["\u{feff}id: 7", "event: named", "data: a", "data: b", "", "id:8", "data:c", "", ""]

@@ -16,7 +16,7 @@ pub enum End {
     /// As the server meant it, within an event, which is thereby lost.
     WithinEvent,
     /// By the end of the connection where more was to come.
-    Cut(String),
+    Aborted(String),
 }
 
 /// A growing record.
@@ -90,7 +90,8 @@ impl Record {
         }
     }
 
-    /// The next event that the test has not taken yet, however long it takes, or the end when there is none.
+    /// The next event that the test has not taken yet, however long it takes, or the end when there
+    /// is none.
     pub async fn next(&self) -> Result<(Instant, Event), End> {
         let next = self.wait(Duration::MAX, |seen| match seen.events.get(seen.taken) {
             Some(next) => {
@@ -101,11 +102,11 @@ impl Record {
         });
         let next = next.await;
         self.check();
-        next.unwrap_or(Err(End::Cut("no deadline is that far".to_owned())))
+        next.unwrap_or(Err(End::Aborted("no deadline is that far".to_owned())))
     }
 
-    /// The next event that the test has not taken yet and that fulfils the condition; those before it are thereby
-    /// taken too. Fails the test when none comes.
+    /// The next event that the test has not taken yet and that fulfils the condition; those before
+    /// it are thereby taken too. Fails the test when none comes.
     pub async fn wait_for(
         &self,
         within: Duration,

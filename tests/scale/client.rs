@@ -1,4 +1,4 @@
-//! One client of a crowd: its socket, and what comes over it, taken apart as far as these tests have to know.
+//! One client of a crowd: its socket, and its bytes, parsed as far as these tests need it.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-/// Clients that share an address, one of 127.0.0.0/8: an address has about 28,000 ports, those of connections that ended just
-/// now are not free, and one is found slowly when most are taken.
+/// Clients that share an address of 127.0.0.0/8. An address has about 28,000 ports, without those
+/// of connections that ended just now. A free one is found slowly when most are taken.
 const CLIENTS_OF_ADDRESS: usize = 4_000;
 
 /// How many clients there were.
@@ -27,16 +27,16 @@ pub enum Leave {
 /// What a client sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
-    /// The hello of its stream.
-    Hello,
+    /// The `connected` event of its stream.
+    Connected,
     /// An event of the backend, by its number.
     Event(u64),
     Heartbeat,
-    /// It is told that it may have missed something.
+    /// A reset: it may have missed events.
     Reset,
-    /// It is told to come back.
+    /// A reconnect.
     Reconnect,
-    /// The connection is over; `whole` if the answer came to its proper end before.
+    /// The connection has ended; `whole` if the response was complete.
     Closed {
         whole: bool,
     },
@@ -44,7 +44,7 @@ pub enum Sight {
 
 /// A client.
 #[derive(Debug)]
-pub struct Member {
+pub struct ScaleClient {
     socket: TcpStream,
     /// What is still to be asked.
     request: Option<String>,
@@ -56,7 +56,7 @@ pub struct Member {
     last_chunk: bool,
 }
 
-impl Member {
+impl ScaleClient {
     /// Begins to connect, to send a request when that is done.
     pub fn connect(address: SocketAddr, request: String) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -79,7 +79,7 @@ impl Member {
         &mut self.socket
     }
 
-    /// The socket takes bytes: asks, if that was not done yet. Answers whether it did.
+    /// The socket takes bytes: sends the request, if that was not done yet. Returns whether it did.
     pub fn ask(&mut self) -> bool {
         let Some(request) = self.request.take() else { return false };
         // A request is far smaller than the buffer of a new socket.
@@ -139,7 +139,7 @@ impl Member {
                 let number = data.strip_prefix(r#"{"number":"#).and_then(|rest| rest.split(',').next());
                 self.coming = Some(match number {
                     Some(number) => Sight::Event(number.parse().expect("a number")),
-                    None => Sight::Hello,
+                    None => Sight::Connected,
                 });
             }
         } else if line == "0\r" {

@@ -11,23 +11,24 @@ use parking_lot::Mutex;
 
 use redis::Value;
 
-use super::book::{Book, EntryId, Kind, Moment, Tag};
-use super::listener::{Habits, Listener, Route};
+use super::client::{Habits, LedgerClient, Route};
 use super::publisher::{FinalPublisher, LiveShare, Publisher, Settings, Target, Way};
+use super::records::{EntryId, Kind, Moment, Records, Tag};
 use super::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually};
 use super::verdict::Verdict;
 
 /// How long clients may take to have everything, after all is well again.
 const CATCH_UP: Duration = Duration::from_secs(40);
-/// After this long without reaching all clients, another last event is published: a client that was told by a reset that
-/// it missed the former one gets this one.
+/// After this time without reaching all clients, another last event is published. A client that
+/// missed the former one, and got a reset, gets this one.
 const LAST_EVENT_PAUSE: Duration = Duration::from_secs(3);
 
-/// How long a reset that is late may take to come, where events that are missing may still be told.
+/// How long a late reset may take.
 const LATE_RESETS: Duration = Duration::from_secs(8);
 /// How long a broker may have had messages in its sockets when it is killed.
 const UNREAD: Duration = Duration::from_millis(300);
-/// A client with patience leaves a broker of which nothing came for this long. Heartbeats come every second.
+/// A client with patience leaves a broker of which nothing came for this long. Heartbeats come
+/// every second.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Which brokers the clients of a workspace go to.
@@ -48,7 +49,8 @@ pub struct Mixed {
     /// In each workspace.
     pub clients: usize,
     pub go: Clients,
-    /// One more client stays on the first broker: whatever happens to the others, that node hears every live event.
+    /// One more client remains on the first broker: that node receives every live event, whatever
+    /// happens to the others.
     pub resident: bool,
     /// Clients leave by themselves after a time between these.
     pub stay: Option<Range<Duration>>,
@@ -56,7 +58,7 @@ pub struct Mixed {
     pub publishers: Vec<Settings>,
 }
 
-/// How a scene is set up.
+/// How a setup is set up.
 #[derive(Debug, Clone)]
 pub struct Setting {
     pub workspaces: usize,
@@ -68,7 +70,7 @@ pub struct Setting {
     pub nodes: usize,
     /// Workspaces that carry live events, and durable ones with habits of their own.
     pub mixed: Vec<Mixed>,
-    /// See [`Book::may_count_as_mixed`].
+    /// See [`Records::may_count_as_mixed`].
     pub may_count_as_mixed: bool,
     /// Keys of the brokers' configuration beside those that keep a test short.
     pub brokers: Vec<(&'static str, String)>,
@@ -119,7 +121,8 @@ impl Setting {
             .set("ring.events", 200)
             .set("retention.events", self.publishers.retention)
             .set("retention.seconds", self.publishers.retention_seconds)
-            .set("retention.bytes", 1_000_000_000)
+            // A page of the log has to fit into `redis.reply_bytes`.
+            .set("retention.bytes", 32_000_000)
             .set("embedded.log_bytes", 1_000_000_000);
         self.brokers.iter().fold(options, |options, (key, value)| options.set(key, value))
     }
@@ -127,28 +130,29 @@ impl Setting {
 
 /// Everything of one scenario but the server.
 #[derive(Debug)]
-pub struct Scene {
+pub struct Setup {
     name: String,
     opened: Instant,
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<LedgerClient>,
     pub publishers: Vec<Publisher>,
     pub brokers: Vec<Broker>,
     target: Target,
     may_count_as_mixed: bool,
-    /// See [`Book::deaths`].
+    /// See [`Records::deaths`].
     deaths: Vec<(Moment, Moment)>,
 }
 
-impl Scene {
-    /// Starts a server and all that stands on it, and waits until every client was greeted.
+impl Setup {
+    /// Starts a server and everything on it, and waits until every client is connected.
     pub async fn open(name: &str, setting: Setting) -> (RedisServer, Self) {
         let options = RedisOptions { append_only: setting.append_only, ..RedisOptions::default() };
         let redis = RedisServer::start_with(options).await;
-        let scene = Self::open_on(name, setting, BrokerOptions::redis(&redis), &redis.url()).await;
-        (redis, scene)
+        let setup = Self::open_on(name, setting, BrokerOptions::redis(&redis), &redis.url()).await;
+        (redis, setup)
     }
 
-    /// The same on a server that stands already: brokers that know how to find it, and its address for publishers.
+    /// The same on a server that runs already: brokers that know how to find it, and its address
+    /// for publishers.
     pub async fn open_on(name: &str, setting: Setting, options: BrokerOptions, url: &str) -> Self {
         let options = vec![options; setting.nodes];
         Self::open_with(name, setting, options, url).await
@@ -161,7 +165,7 @@ impl Scene {
         Self::begin(name, &setting, brokers, url).await
     }
 
-    /// A scene of one broker on the bus of its own.
+    /// A setup of one broker on the bus of its own.
     pub async fn open_embedded(name: &str, setting: Setting) -> Self {
         let broker = Broker::start_ready(setting.of_brokers(BrokerOptions::embedded())).await;
         let url = format!("redis://{}", broker.embedded());
@@ -173,7 +177,7 @@ impl Scene {
             brokers: brokers.iter().map(Broker::address).collect(),
             redis: Arc::new(Mutex::new(url.to_owned())),
         };
-        let mut scene = Self {
+        let mut setup = Self {
             name: name.to_owned(),
             opened: Instant::now(),
             listeners: Vec::new(),
@@ -186,20 +190,20 @@ impl Scene {
         for number in 0..setting.workspaces {
             let workspace = format!("ledger-{number}");
             for client in 0..setting.clients {
-                let route = Route::Next(client % scene.brokers.len());
-                scene.listen(client, &workspace, Habits { route, patience: None, stay: None });
+                let route = Route::Next(client % setup.brokers.len());
+                setup.listen(client, &workspace, Habits { route, patience: None, stay: None });
             }
-            scene.publish(&workspace, &setting.publishers);
+            setup.publish(&workspace, &setting.publishers);
         }
         for (group, mixed) in setting.mixed.iter().enumerate() {
             for number in 0..mixed.workspaces {
-                scene.open_mixed(&format!("mixed-{group}-{number}"), number, mixed);
+                setup.open_mixed(&format!("mixed-{group}-{number}"), number, mixed);
             }
         }
-        for listener in &scene.listeners {
+        for listener in &setup.listeners {
             listener.greeted().await;
         }
-        scene
+        setup
     }
 
     fn open_mixed(&mut self, workspace: &str, number: usize, mixed: &Mixed) {
@@ -225,7 +229,7 @@ impl Scene {
 
     fn listen(&mut self, client: usize, workspace: &str, habits: Habits) {
         let (name, brokers) = (format!("client {client}"), self.target.brokers.clone());
-        self.listeners.push(Listener::open(&name, workspace, brokers, habits, self.opened));
+        self.listeners.push(LedgerClient::open(&name, workspace, brokers, habits, self.opened));
     }
 
     fn publish(&mut self, workspace: &str, settings: &Settings) {
@@ -239,8 +243,8 @@ impl Scene {
         self.more_within(count, DEADLINE * 2).await;
     }
 
-    /// The same with patience of its own: how long nothing may be acknowledged. A machine that is slow, and gets on, has all the time
-    /// that it needs.
+    /// The same with patience of its own: how long nothing may be acknowledged. A machine that is
+    /// slow, and gets on, has all the time that it needs.
     pub async fn more_within(&self, count: usize, within: Duration) {
         let wanted: Vec<_> =
             self.publishers.iter().map(|publisher| publisher.acknowledged() + count).collect();
@@ -259,10 +263,12 @@ impl Scene {
         }
     }
 
-    /// Waits until each client has the last event that is acknowledged by now, or a later one. Publishing goes on.
+    /// Waits until each client has the last event that is acknowledged by now, or a later one.
+    /// Publishing goes on.
     ///
-    /// Who was only greeted may stand before the first event of its log, where no other node can prove anything; and a slow
-    /// machine may show an event to a client long after it was acknowledged.
+    /// A client without an event may be before the first event of its log, where no other node can
+    /// prove anything. A slow machine may also show an event to a client long after its
+    /// acknowledgement.
     pub async fn delivered(&self) {
         let mut wanted = Vec::new();
         for publisher in &self.publishers {
@@ -289,14 +295,14 @@ impl Scene {
         url.clone_into(&mut self.target.redis.lock());
     }
 
-    /// Ends publishing, waits until all clients have the last event, and prints and judges what was written down. Fails
-    /// the test unless the ledger is clean.
+    /// Ends publishing, waits until all clients have the last event, and prints and judges what was
+    /// written down. Fails the test unless the ledger is clean.
     pub async fn close(self) -> Verdict {
         self.close_with(None).await
     }
 
-    /// The same where a server has lost entries that it had acknowledged: `redis` holds what there is now. Its logs must
-    /// not have been trimmed. See [`Book::survivors`].
+    /// The same where a server has lost entries that it had acknowledged: `redis` holds what there
+    /// is now. Its logs must not have been trimmed. See [`Records::survivors`].
     pub async fn close_after_loss(self, redis: &RedisServer) -> Verdict {
         self.close_with(Some(redis)).await
     }
@@ -307,10 +313,10 @@ impl Scene {
             listener.come_back();
         }
         let mut workspaces: BTreeMap<String, Vec<FinalPublisher>> = BTreeMap::new();
-        for press in presses {
-            workspaces.entry(press.workspace.clone()).or_default().push(press);
+        for publisher in presses {
+            workspaces.entry(publisher.workspace.clone()).or_default().push(publisher);
         }
-        let listeners = |workspace: &str| -> Vec<&Listener> {
+        let listeners = |workspace: &str| -> Vec<&LedgerClient> {
             self.listeners.iter().filter(|listener| listener.workspace() == workspace).collect()
         };
         let reaching = workspaces.iter_mut().map(|(workspace, presses)| {
@@ -318,7 +324,7 @@ impl Scene {
             async move {
                 // What the others published is in the log already.
                 let are_reached = match presses.first_mut() {
-                    Some(press) => reach_all(press, &clients).await,
+                    Some(publisher) => reach_all(publisher, &clients).await,
                     None => true,
                 };
                 (!are_reached)
@@ -334,12 +340,12 @@ impl Scene {
             };
             let attempts = presses.iter().flat_map(FinalPublisher::attempts).collect();
             let (deaths, may_count_as_mixed) = (self.deaths.clone(), self.may_count_as_mixed);
-            books.push(Book { attempts, diaries: Vec::new(), survivors, deaths, may_count_as_mixed });
+            books.push(Records { attempts, traces: Vec::new(), survivors, deaths, may_count_as_mixed });
         }
         let deadline = Instant::now() + LATE_RESETS;
         let mut verdict = loop {
             for (book, workspace) in books.iter_mut().zip(workspaces.keys()) {
-                book.diaries = listeners(workspace).into_iter().map(Listener::diary).collect();
+                book.traces = listeners(workspace).into_iter().map(LedgerClient::trace).collect();
             }
             let verdict = Verdict::of(&books);
             if verdict.live.lost == 0 || Instant::now() >= deadline {
@@ -358,11 +364,12 @@ impl Scene {
     }
 }
 
-/// Publishes last events until every client of the workspace has one, or the time is over. Answers whether all have.
-async fn reach_all(press: &mut FinalPublisher, clients: &[&Listener]) -> bool {
+/// Publishes last events until every client of the workspace has one, or the time is over. Returns
+/// whether all have.
+async fn reach_all(publisher: &mut FinalPublisher, clients: &[&LedgerClient]) -> bool {
     let deadline = Instant::now() + CATCH_UP;
     while Instant::now() < deadline {
-        let Some(last) = press.publish(Kind::Durable).await else {
+        let Some(last) = publisher.publish(Kind::Durable).await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -392,11 +399,12 @@ async fn survivors(redis: &RedisServer, workspace: &str) -> BTreeMap<EntryId, Ta
     numbered.collect()
 }
 
-/// Writes what was written down to a file in the directory that `TIDINGS_LEDGER_BOOKS` names, if it names one.
-fn keep(scene: &str, books: &[Book]) {
+/// Writes what was written down to a file in the directory that `TIDINGS_LEDGER_BOOKS` names, if it
+/// names one.
+fn keep(setup: &str, books: &[Records]) {
     if let Some(directory) = std::env::var_os("TIDINGS_LEDGER_BOOKS") {
-        let lines: String = books.iter().map(Book::lines).collect();
-        let file = std::path::Path::new(&directory).join(format!("{scene}.txt"));
+        let lines: String = books.iter().map(Records::lines).collect();
+        let file = std::path::Path::new(&directory).join(format!("{setup}.txt"));
         std::fs::write(file, lines).expect("a directory in TIDINGS_LEDGER_BOOKS");
     }
 }
@@ -406,7 +414,7 @@ pub fn print(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// A command whose answer does not matter.
+/// A command whose reply does not matter.
 pub async fn tell(redis: &RedisServer, words: &[&str]) {
     let _: Value = redis.command(words).await;
 }

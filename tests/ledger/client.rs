@@ -1,4 +1,5 @@
-//! An EventSource with a diary. Each time it reconnects it goes to another broker, as a load balancer may send it.
+//! An EventSource with a trace. Each time it reconnects it goes to another broker, as a load
+//! balancer may send it.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::book::{ClientTrace, Moment, Place, Seen, Sighting, Tag};
+use super::records::{ClientTrace, Moment, Place, Seen, Sighting, Tag};
 use super::support::{Connect, DEADLINE, Event, SseClient, eventually};
 
 /// How long an EventSource waits before it reconnects as long as the stream says nothing of it.
@@ -26,8 +27,8 @@ pub enum Route {
     Next(usize),
     /// To any.
     Random,
-    /// To the one that this names. All clients of a workspace share it, and whichever loses its connection first moves
-    /// them all to the next one.
+    /// To the one that this names. All clients of a workspace share it, and whichever loses its
+    /// connection first moves them all to the next one.
     Together(Arc<AtomicUsize>),
     /// Always to this one.
     Only(usize),
@@ -37,7 +38,7 @@ pub enum Route {
 #[derive(Debug, Clone)]
 pub struct Habits {
     pub route: Route,
-    /// It leaves a connection on which nothing came for this long, and waits no longer for an answer.
+    /// It leaves a connection without bytes after this time, and waits no longer for a response.
     pub patience: Option<Duration>,
     /// It leaves by itself after a time between these.
     pub stay: Option<Range<Duration>>,
@@ -45,25 +46,25 @@ pub struct Habits {
 
 /// What a client is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum Command {
     /// Stay connected and read.
     Read,
     /// Stay connected and take nothing more.
     Hang,
-    /// Leave, as a closed laptop does, and come back when told.
+    /// Leave, as a closed laptop does, and reconnect on request.
     StayAway,
 }
 
 /// A client.
 #[derive(Debug)]
-pub struct Listener {
+pub struct LedgerClient {
     workspace: String,
-    diary: Arc<Mutex<ClientTrace>>,
-    wish: watch::Sender<Wish>,
+    trace: Arc<Mutex<ClientTrace>>,
+    command: watch::Sender<Command>,
     task: JoinHandle<()>,
 }
 
-impl Listener {
+impl LedgerClient {
     /// Begins to connect.
     pub fn open(
         client: &str,
@@ -72,13 +73,13 @@ impl Listener {
         habits: Habits,
         opened: Instant,
     ) -> Self {
-        let diary = ClientTrace { client: format!("{client} of {workspace}"), sightings: Vec::new() };
-        let diary = Arc::new(Mutex::new(diary));
-        let (wish, wished) = watch::channel(Wish::Read);
+        let trace = ClientTrace { client: format!("{client} of {workspace}"), sightings: Vec::new() };
+        let trace = Arc::new(Mutex::new(trace));
+        let (command, commands) = watch::channel(Command::Read);
         let workspace = workspace.to_owned();
         let source =
-            Source { workspace: workspace.clone(), brokers, habits, opened, diary: diary.clone(), wished };
-        Self { workspace, diary, wish, task: tokio::spawn(source.run()) }
+            Source { workspace: workspace.clone(), brokers, habits, opened, trace: trace.clone(), commands };
+        Self { workspace, trace, command, task: tokio::spawn(source.run()) }
     }
 
     pub fn workspace(&self) -> &str {
@@ -87,8 +88,10 @@ impl Listener {
 
     /// Waits until it was greeted.
     pub async fn greeted(&self) {
-        eventually("a hello", DEADLINE, async || self.has_seen(|seen| matches!(seen, Seen::Hello { .. })))
-            .await;
+        eventually("a hello", DEADLINE, async || {
+            self.has_seen(|seen| matches!(seen, Seen::Connected { .. }))
+        })
+        .await;
     }
 
     /// Whether it has this event or a later one of the same publisher.
@@ -99,31 +102,31 @@ impl Listener {
 
     /// Takes nothing more from its connection, and keeps it.
     pub fn hang(&self) {
-        self.wish.send_replace(Wish::Hang);
+        self.command.send_replace(Command::Hang);
     }
 
-    /// Closes its connection and stays away.
+    /// Closes its connection until `come_back`.
     pub fn leave(&self) {
-        self.wish.send_replace(Wish::StayAway);
+        self.command.send_replace(Command::StayAway);
     }
 
-    /// Reads on, or comes back.
+    /// Reads on, or reconnects.
     pub fn come_back(&self) {
-        self.wish.send_replace(Wish::Read);
+        self.command.send_replace(Command::Read);
     }
 
     /// What it has seen so far.
-    pub fn diary(&self) -> ClientTrace {
-        self.diary.lock().clone()
+    pub fn trace(&self) -> ClientTrace {
+        self.trace.lock().clone()
     }
 
     fn has_seen(&self, what: impl Fn(&Seen) -> bool) -> bool {
         // What is waited for is among the last.
-        self.diary.lock().sightings.iter().rev().any(|sighting| what(&sighting.what))
+        self.trace.lock().sightings.iter().rev().any(|sighting| what(&sighting.what))
     }
 }
 
-impl Drop for Listener {
+impl Drop for LedgerClient {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -134,8 +137,8 @@ struct Source {
     brokers: Vec<SocketAddr>,
     habits: Habits,
     opened: Instant,
-    diary: Arc<Mutex<ClientTrace>>,
-    wished: watch::Receiver<Wish>,
+    trace: Arc<Mutex<ClientTrace>>,
+    commands: watch::Receiver<Command>,
 }
 
 impl Source {
@@ -143,7 +146,7 @@ impl Source {
         let mut retry = RETRY_DEFAULT;
         let mut last_event_id = None;
         for turn in 0.. {
-            if self.wished.wait_for(|wish| *wish != Wish::StayAway).await.is_err() {
+            if self.commands.wait_for(|command| *command != Command::StayAway).await.is_err() {
                 return;
             }
             let broker = self.broker(turn);
@@ -198,13 +201,13 @@ impl Source {
             let next = tokio::select! {
                 next = tokio::time::timeout(self.patience_now(), client.next()) => next,
                 () = &mut leaving => return,
-                changed = self.wished.changed() => {
-                    let wish = *self.wished.borrow_and_update();
-                    match wish {
+                changed = self.commands.changed() => {
+                    let command = *self.commands.borrow_and_update();
+                    match command {
                         _ if changed.is_err() => return,
-                        Wish::Read => client.resume_reading(),
-                        Wish::Hang => client.stop_reading(),
-                        Wish::StayAway => return,
+                        Command::Read => client.resume_reading(),
+                        Command::Hang => client.stop_reading(),
+                        Command::StayAway => return,
                     }
                     continue;
                 }
@@ -221,16 +224,16 @@ impl Source {
 
     /// How long nothing may come. A client that hangs does not look at its watch.
     fn patience_now(&self) -> Duration {
-        let patience = if *self.wished.borrow() == Wish::Hang { None } else { self.habits.patience };
+        let patience = if *self.commands.borrow() == Command::Hang { None } else { self.habits.patience };
         patience.unwrap_or(Duration::MAX)
     }
 
     fn write(&self, at: Moment, what: Seen) {
-        self.diary.lock().sightings.push(Sighting { at, what });
+        self.trace.lock().sightings.push(Sighting { at, what });
     }
 }
 
-/// Why an EventSource would give up for good on an answer.
+/// The reason for which an EventSource gives up for good after a response.
 fn refusal(client: &SseClient) -> Option<String> {
     let is_stream = client.header("content-type").split(';').next() == Some("text/event-stream");
     (client.status() != 200 || !is_stream)
@@ -258,7 +261,7 @@ fn seen(event: &Event) -> Option<Seen> {
                     let publisher = usize::try_from(publisher).expect("a publisher's number");
                     Seen::Event { place: position.expect("an event's id"), tag: Tag { publisher, number } }
                 }
-                _ if data["type"] == "connected" => Seen::Hello { position },
+                _ if data["type"] == "connected" => Seen::Connected { position },
                 _ => return None,
             }
         }

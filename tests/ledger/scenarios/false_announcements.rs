@@ -1,22 +1,23 @@
-//! What a channel or a log says is false, or the log cannot be read. Each attempt to read it makes progress or pauses, a reset is
-//! told once, and other workspaces notice nothing.
+//! A message of a channel or an entry of a log is false, or the log cannot be read. Each attempt to
+//! read makes progress or pauses. A client gets one reset, and other workspaces get none.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
 use crate::publisher::{LiveShare, SCRIPT, Settings, Way};
-use crate::scene::{Clients, Mixed, Scene, Setting, tell};
 use crate::server::Server;
+use crate::setup::{Clients, Mixed, Setting, Setup, tell};
 use crate::support::{
     BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, eventually, test_cluster::on_both_buses,
 };
 use crate::verdict::Verdict;
 
-on_both_buses!(an_envelope_announces_what_the_log_does_not_hold);
+on_both_buses!(envelope_announces_an_event_outside_the_log);
 
 const ANNOUNCED: [Way; 2] = [Way::Script, Way::Function];
-/// Reads of logs that a scene of a few seconds may take beside those of the publish script, one for each event.
+/// Reads of logs that a setup of a few seconds may take beside those of the publish script, one for
+/// each event.
 const READS_MAX: u64 = 1_000;
 const PACE: Duration = Duration::from_millis(40);
 
@@ -67,8 +68,9 @@ fn check_reads(verdict: &Verdict, reads: u64) {
     );
 }
 
-/// No client was told more often than this, no client of the spared workspace at all, and nobody lost a connection.
-fn check_told(verdict: &Verdict, most: u64) {
+/// No client got more resets than this, no client of the spared workspace any, and no client lost a
+/// connection.
+fn check_resets(verdict: &Verdict, most: u64) {
     let most_told = verdict.told.values().copied().max().unwrap_or_default();
     assert!(most_told <= most, "{most} resets at most: {:?}; {verdict}", verdict.told);
     let spared = verdict.told.iter().find(|(client, _)| client.ends_with(SPARED));
@@ -76,8 +78,8 @@ fn check_told(verdict: &Verdict, most: u64) {
     assert_eq!(verdict.reconnects, 0, "{verdict}");
 }
 
-async fn an_envelope_announces_what_the_log_does_not_hold(bus: Bus) {
-    let (server, scene) = Server::open(bus, "false envelopes", setting()).await;
+async fn envelope_announces_an_event_outside_the_log(bus: Bus) {
+    let (server, setup) = Server::open(bus, "false envelopes", setting()).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
     let ids = [
         "18446744073709551614-5 0-0".to_owned(),
@@ -87,30 +89,30 @@ async fn an_envelope_announces_what_the_log_does_not_hold(bus: Bus) {
     ];
     let before = reads(server.redis.as_ref()).await;
     for id in &ids {
-        scene.more(15).await;
+        setup.more(15).await;
         for channel in STRUCK {
             server.tell(&["PUBLISH", channel, &format!("tidings/1 {id}\nx")]).await;
         }
     }
-    scene.more(40).await;
+    setup.more(40).await;
     let reads = reads(server.redis.as_ref()).await - before;
-    let verdict = scene.close().await;
+    let verdict = setup.close().await;
     check_reads(&verdict, reads);
-    check_told(&verdict, ids.len() as u64);
+    check_resets(&verdict, ids.len() as u64);
 }
 
 /// Publishing to the struck workspaces fails meanwhile.
 #[tokio::test]
-async fn the_key_of_a_log_is_no_stream_for_a_while() {
-    let (redis, scene) = Scene::open("the key of a log is no stream", setting()).await;
+async fn key_of_a_log_has_another_type_meanwhile() {
+    let (redis, setup) = Setup::open("the key of a log is no stream", setting()).await;
     let spared =
-        scene.publishers.iter().find(|publisher| publisher.workspace() == SPARED).expect("a publisher");
+        setup.publishers.iter().find(|publisher| publisher.workspace() == SPARED).expect("a publisher");
     let before = reads(Some(&redis)).await;
     let rounds = 2;
     for _ in 0..rounds {
-        scene.more(15).await;
+        setup.more(15).await;
         for log in STRUCK {
-            // An event is announced of a log that nobody can read any more.
+            // The event belongs to a log that no node can read any more.
             let mut transaction = redis::pipe();
             transaction.atomic();
             transaction.cmd("DEL").arg(log);
@@ -125,12 +127,12 @@ async fn the_key_of_a_log_is_no_stream_for_a_while() {
             tell(&redis, &["DEL", log]).await;
         }
     }
-    scene.more(20).await;
+    setup.more(20).await;
     let reads = reads(Some(&redis)).await - before;
-    let verdict = scene.close().await;
+    let verdict = setup.close().await;
     check_reads(&verdict, reads);
     // Once that the log cannot be read, and once that what lay between was trimmed.
-    check_told(&verdict, 2 * rounds);
+    check_resets(&verdict, 2 * rounds);
 }
 
 /// The nodes may do all but read logs.
@@ -140,18 +142,18 @@ async fn nodes_may_not_read_logs() {
     let redis = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
     let options = BrokerOptions::embedded().set("redis.url", redis.url_as("tidings", "secret"));
     let setting = Setting { may_count_as_mixed: true, ..setting() };
-    let scene = Scene::open_on("nodes may not read logs", setting, options, &redis.url()).await;
+    let setup = Setup::open_on("nodes may not read logs", setting, options, &redis.url()).await;
     let before = reads(Some(&redis)).await;
     let rounds = 3;
     for _ in 0..rounds {
-        scene.more(15).await;
+        setup.more(15).await;
         for log in STRUCK {
             tell(&redis, &["DEL", log]).await;
         }
     }
-    scene.more(40).await;
+    setup.more(40).await;
     let reads = reads(Some(&redis)).await - before;
-    let verdict = scene.close().await;
+    let verdict = setup.close().await;
     check_reads(&verdict, reads);
-    check_told(&verdict, rounds);
+    check_resets(&verdict, rounds);
 }

@@ -5,7 +5,7 @@ use crate::support::{Bus, Connect, DEADLINE, SseClient, TestCluster};
 
 on_both_buses!(
     types_choose_events,
-    a_filter_never_hides_what_the_broker_says,
+    filter_never_hides_events_of_the_broker,
     named_streams_carry_the_type,
     streams_are_named_where_the_configuration_says_so,
 );
@@ -28,7 +28,7 @@ const PAYLOADS: &[&str] = &[
 
 async fn ready_client(cluster: &TestCluster, query: &str) -> SseClient {
     let mut client = cluster.broker.connect_with("acme", Connect::query(query)).await;
-    client.hello().await;
+    client.connected().await;
     client
 }
 
@@ -56,7 +56,7 @@ async fn types_choose_events(bus: Bus) {
     }
 }
 
-async fn a_filter_never_hides_what_the_broker_says(bus: Bus) {
+async fn filter_never_hides_events_of_the_broker(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("limits.event_bytes", "100")]).await;
     let mut client = ready_client(&cluster, "types=NONE").await;
     cluster.publish_live("acme", "x".repeat(101)).await;
@@ -71,7 +71,7 @@ async fn named_streams_carry_the_type(bus: Bus) {
         (r#"{"type":"CHANNEL_UPDATED"}"#, "CHANNEL_UPDATED"),
         (r#"{"type":"with space: and colon"}"#, "with space: and colon"),
         (r#"{"type":"🎉"}"#, "🎉"),
-        // These cannot stand in a field, or would be taken for the broker's own.
+        // These do not fit into a field, or look like an event of the broker.
         (r#"{"type":"a\nb"}"#, "message"),
         (r#"{"type":"a\rdata: x"}"#, "message"),
         (r#"{"type":"a\u0000b"}"#, "message"),

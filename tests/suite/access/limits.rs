@@ -1,4 +1,4 @@
-//! Streams beyond a bound are turned away, in a way that passes.
+//! Streams beyond a bound are rejected, in a way that passes.
 
 use std::time::Duration;
 
@@ -7,16 +7,15 @@ use crate::support::sse::{Connect, EventSource};
 use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, TestCluster};
 
-on_both_buses!(newcomers_wait_outside_until_somebody_leaves, streams_end_when_they_are_old);
+on_both_buses!(new_stream_needs_the_end_of_another, streams_end_when_they_are_old);
 
-/// At a limit a node rejects new streams and ends no open one.
-async fn newcomers_wait_outside_until_somebody_leaves(bus: Bus) {
+async fn new_stream_needs_the_end_of_another(bus: Bus) {
     let settings = [("limits.connections_per_workspace", "2"), ("sse.retry_ms", "100")];
     let cluster = TestCluster::start_with(bus, &settings).await;
     let mut first = cluster.broker.connect("acme").await;
     let mut second = cluster.broker.connect("acme").await;
-    first.hello().await;
-    second.hello().await;
+    first.connected().await;
+    second.connected().await;
 
     let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
     let refusal = source.wait_for(DEADLINE, |event| event.kind == "tidings.reconnect").await;
@@ -27,11 +26,11 @@ async fn newcomers_wait_outside_until_somebody_leaves(bus: Bus) {
     assert!(refused.text().contains("limits.connections_per_workspace"), "{}", refused.text());
     assert!(!refused.header("retry-after").is_empty());
     let mut elsewhere = cluster.broker.connect("other").await;
-    elsewhere.hello().await;
+    elsewhere.connected().await;
     assert!(first.end().is_none() && second.end().is_none(), "nobody is sent away");
 
     drop(first);
-    source.hello().await;
+    source.connected().await;
     assert_eq!(source.closed(), None);
     let turned_away =
         cluster.broker.metric(r#"tidings_refusals_total{reason="connections-per-workspace"}"#).await;
@@ -42,9 +41,9 @@ async fn streams_end_when_they_are_old(bus: Bus) {
     let settings = [("limits.connection_age_seconds", "1"), ("sse.retry_ms", "100")];
     let cluster = TestCluster::start_with(bus, &settings).await;
     let mut source = EventSource::open(cluster.broker.address(), "acme", Connect::default());
-    source.hello().await;
+    source.connected().await;
     let last = source.wait_for(Duration::from_secs(3), |event| event.kind == "tidings.reconnect").await;
     assert_eq!(last.json()["reason"], "aged");
-    let again = source.hello().await;
+    let again = source.connected().await;
     assert!(!again.id.is_empty());
 }

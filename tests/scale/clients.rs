@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::member::{Leave, Member, Sight};
+use super::client::{Leave, ScaleClient, Sight};
 use super::patience::Patience;
 
-/// How many sockets tell of themselves at a time.
+/// The number of sockets that report readiness at a time.
 const EVENTS: usize = 1024;
 
 /// How many bytes are read at a time.
@@ -20,14 +20,14 @@ pub struct Coming {
     pub clients: usize,
     /// What they say behind the path.
     pub query: String,
-    /// How many have not got their hello at a time.
+    /// The number without a `connected` event at a time.
     pub at_a_time: usize,
-    /// Whether they are content with having asked, since no hello comes yet.
+    /// Whether a sent request is enough, since no `connected` event comes yet.
     pub unanswered: bool,
 }
 
 impl Coming {
-    /// In a number that nobody is in the way of the others.
+    /// So few at a time that none disturbs the others.
     pub fn in_order(clients: usize) -> Self {
         Self { clients, query: String::new(), at_a_time: 400, unanswered: false }
     }
@@ -54,12 +54,12 @@ pub struct ScaleClients {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
-    members: Vec<Option<Member>>,
+    members: Vec<Option<ScaleClient>>,
     asked: usize,
 }
 
 impl ScaleClients {
-    /// Nobody yet.
+    /// No clients yet.
     pub fn of(address: SocketAddr) -> Self {
         Self {
             address,
@@ -71,10 +71,10 @@ impl ScaleClients {
         }
     }
 
-    /// A crowd of which everybody has its hello.
+    /// A crowd of connected clients.
     pub fn gathered(address: SocketAddr, workspace: &str, clients: usize) -> Self {
         let mut crowd = Self::of(address);
-        crowd.come(workspace, Coming::in_order(clients), |seen| assert_eq!(seen.what, Sight::Hello));
+        crowd.come(workspace, Coming::in_order(clients), |seen| assert_eq!(seen.what, Sight::Connected));
         crowd
     }
 
@@ -83,16 +83,17 @@ impl ScaleClients {
         self.members.iter().flatten().count()
     }
 
-    /// Lets clients come, and answers when the last had what it came for.
+    /// Connects clients, and returns when the last is ready.
     pub fn come(&mut self, workspace: &str, coming: Coming, mut see: impl FnMut(Seen)) {
         let Coming { clients, query, at_a_time, unanswered } = coming;
-        // Who names the event stream is answered at once, and others when the workspace is confirmed.
+        // A request for an event stream gets its head at once, others when the workspace is
+        // confirmed.
         let accept = if unanswered { "" } else { "Accept: text/event-stream\r\n" };
         let request = format!(
             "GET /api/workspaces/{workspace}/events{query} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"
         );
         let (mut begun, mut greeted, before) = (0, 0, self.asked);
-        let patience = Patience::for_what("everybody has come");
+        let patience = Patience::waiting_for("everybody has come");
         loop {
             let done = if unanswered { self.asked - before } else { greeted };
             if done == clients {
@@ -103,7 +104,7 @@ impl ScaleClients {
                 begun += 1;
             }
             self.turn(&patience, |seen| {
-                greeted += usize::from(seen.what == Sight::Hello);
+                greeted += usize::from(seen.what == Sight::Connected);
                 see(seen);
             });
         }
@@ -111,13 +112,14 @@ impl ScaleClients {
 
     fn begin(&mut self, request: &str) {
         let number = self.members.len();
-        let mut member = Member::connect(self.address, request.to_owned());
+        let mut member = ScaleClient::connect(self.address, request.to_owned());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(member.socket(), Token(number), interest).expect("wait for a socket");
         self.members.push(Some(member));
     }
 
-    /// Waits for a moment for something to come, and takes it. Fails the test when the patience is over.
+    /// Waits for a moment for something to come, and takes it. Fails the test when the patience is
+    /// over.
     pub fn turn(&mut self, patience: &Patience, mut see: impl FnMut(Seen)) {
         patience.check();
         match self.poll.poll(&mut self.events, Some(Duration::from_millis(20))) {

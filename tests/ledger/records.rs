@@ -21,7 +21,8 @@ impl fmt::Display for EntryId {
 impl FromStr for EntryId {
     type Err = String;
 
-    /// Takes an `id:` of a stream; what a node adds behind the two numbers says nothing about the log.
+    /// Takes an `id:` of a stream; what a node adds behind the two numbers says nothing about the
+    /// log.
     fn from_str(text: &str) -> Result<Self, String> {
         let numbers = text.split_once('-').and_then(|(milliseconds, rest)| {
             let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
@@ -54,7 +55,8 @@ impl From<EntryId> for Place {
     }
 }
 
-/// The name of an event of a workspace. Each publisher numbers its events, durable and live ones together, from 1.
+/// The name of an event of a workspace. Each publisher numbers its events, durable and live ones
+/// together, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag {
     pub publisher: usize,
@@ -86,16 +88,16 @@ pub struct Attempt {
     pub outcome: Outcome,
 }
 
-/// What became of it, as far as the publisher was told.
+/// The outcome, as far as the publisher knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The event is in the log, at this place.
     Acknowledged(EntryId),
-    /// The server sent the live event to so many subscribers. Where there was none, no node heard it.
+    /// The server sent the live event to so many subscribers. With none, no node received it.
     Heard(u64),
     /// It surely was not published.
     Failed,
-    /// No answer: it may be in the log, or come into it later; a live event may have been heard.
+    /// No reply: it may be in the log, or enter it later; nodes may have received a live event.
     Unknown,
 }
 
@@ -111,18 +113,18 @@ pub enum Seen {
     /// It asked for the stream, with this `Last-Event-ID`.
     Connecting { after: Option<Place> },
     /// It was greeted.
-    Hello { position: Option<Place> },
+    Connected { position: Option<Place> },
     /// An event of a publisher.
     Event { place: Place, tag: Tag },
     /// A sign of life moved its position.
     Heartbeat { position: Option<Place> },
-    /// It was told that events may be missing to it.
+    /// It got a reset: events may be missing.
     Reset { reason: String, from: Option<Place>, head: Place },
-    /// It was asked to come back.
+    /// It got a reconnect.
     Reconnect,
     /// Its connection ended.
     Disconnected,
-    /// An answer after which an EventSource gives up.
+    /// A response after which an EventSource gives up.
     GaveUp(String),
 }
 
@@ -135,31 +137,33 @@ pub struct ClientTrace {
 
 /// One workspace.
 #[derive(Debug, Clone, Default)]
-pub struct Book {
+pub struct Records {
     /// Of each publisher in the order of its numbers: one event at a time.
     pub attempts: Vec<Attempt>,
-    pub diaries: Vec<ClientTrace>,
-    /// What the server's log holds in the end, where a server has lost entries that it had acknowledged; `None` where none
-    /// has, so that nothing may be excused that way.
+    pub traces: Vec<ClientTrace>,
+    /// The final log of a server that has lost acknowledged entries. `None` if no server has; then
+    /// no loss has this excuse.
     pub survivors: Option<BTreeMap<EntryId, Tag>>,
-    /// From when to when a broker was about to be killed. What only one node could hear meanwhile, it may not have heard.
+    /// The times in which a broker was about to be killed. Events that only one node received then
+    /// may be lost.
     pub deaths: Vec<(Moment, Moment)>,
-    /// Whether nodes cannot find out that the workspace carries no live events, and have to say that it may.
+    /// Whether nodes cannot find out that the workspace carries no live events, and have to say
+    /// that it may.
     pub may_count_as_mixed: bool,
 }
 
-impl Book {
+impl Records {
     /// All that was written down, a line each, to find out how something was lost.
     pub fn lines(&self) -> String {
         let attempts = self.attempts.iter().map(|Attempt { tag, kind, began, ended, outcome }| {
             format!("{:.3} to {:.3}: {kind:?} {tag}: {outcome:?}\n", began.as_secs_f64(), ended.as_secs_f64())
         });
-        let diaries = self.diaries.iter().flat_map(|ClientTrace { client, sightings }| {
+        let traces = self.traces.iter().flat_map(|ClientTrace { client, sightings }| {
             let line = move |Sighting { at, what }: &Sighting| {
                 format!("{client}: {:.3}: {what:?}\n", at.as_secs_f64())
             };
             sightings.iter().map(line)
         });
-        attempts.chain(diaries).collect()
+        attempts.chain(traces).collect()
     }
 }

@@ -1,0 +1,60 @@
+# The commands of CONTRIBUTING.md by short names. `just` alone lists them.
+
+_list:
+    @just --list --unsorted
+
+# Start a broker on the embedded bus, in a debug build
+run *ARGS:
+    cargo run -- {{ARGS}}
+
+# Run every test, or those whose names contain a text
+test *ARGS:
+    scripts/test {{ARGS}}
+
+# Run the integration tests with the writer of the HTTP server
+test-body *ARGS:
+    WRITER=body cargo test --test suite {{ARGS}}
+
+# Count allocations and writes, measure the memory of an idle stream
+budgets *ARGS:
+    cargo test --test budgets {{ARGS}}
+
+# Open 18,000 connections and print measurements
+scale *ARGS:
+    cargo test --test scale {{ARGS}}
+
+# Run the loss ledger
+ledger *ARGS:
+    cargo test --test ledger {{ARGS}}
+
+# Run random scenarios of the loss ledger for some minutes
+soak MINUTES *JOBS:
+    scripts/soak {{MINUTES}} {{JOBS}}
+
+# Run nodes of an older revision and of this one over one Redis
+mixed-versions *REVISION:
+    scripts/mixed-versions {{REVISION}}
+
+# Measure the steps of an event
+bench *ARGS:
+    cargo bench -- {{ARGS}}
+
+# Compare with other servers under the load of `tidings bench`
+compare *ARGS:
+    scripts/compare {{ARGS}}
+
+# Check words, sentences and lines of pages and comments
+prose *FILES:
+    scripts/check-prose {{FILES}}
+
+# Check shell scripts and spelling
+lint *FILES:
+    scripts/lint {{FILES}}
+
+# Check licences, sources, versions and advisories of dependencies
+deny:
+    scripts/deny
+
+# Run all checks of a change
+ci:
+    .ci/run
