@@ -197,9 +197,8 @@ pub enum LogFormat {
 const ENTRY_HEAD_BYTES: usize = 1024;
 
 impl Config {
-    /// Raises `redis.reply_bytes` to the largest page of a log, because a smaller bound makes such a
-    /// log unreadable. A page has as many events as a read asks for, and at most `retention.bytes`
-    /// and one event.
+    /// Raises `redis.reply_bytes` to the largest page of a log: a smaller bound makes the log
+    /// unreadable. A page has at most the events of a read, and `retention.bytes` and one event.
     pub(crate) fn fit_reply_bytes(&mut self) {
         let largest = self.limits.event_bytes.saturating_add(ENTRY_HEAD_BYTES);
         let events = self.replay.page_events.max(self.replay.newest_max).saturating_add(1);
