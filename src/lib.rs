@@ -1,7 +1,8 @@
-//! Tidings, a standalone Server-Sent Events broker. `docs/architecture.md` is the map of the code.
+//! Tidings, a standalone Server-Sent Events broker. `docs/architecture.md` describes the crates.
 //!
-//! Events flow one way: [`bus`] (Redis or embedded) → [`hub`] (workspaces, rings, cursors; no I/O)
-//! → [`delivery`] (streams to clients). [`http`], [`config`] and [`cli`] surround them.
+//! Events flow one way: `tidings_bus` and `tidings_embedded` → `tidings_hub` (workspaces, rings and
+//! cursors; no I/O) → `tidings_delivery` (streams to clients). [`http`], [`config`] and [`cli`] of
+//! this crate surround them.
 
 pub mod admin;
 pub mod bus_handler;

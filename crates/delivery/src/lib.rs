@@ -10,7 +10,6 @@
 //! | [`engine`] | the streams of many clients, written by few threads |
 //! | [`settings`] | settings of all streams, and the terms of one |
 //! | [`recipient`] | the addresses of a client, for its log line |
-//! | [`connected`] | the `connected` event |
 //! | [`stream_stats`] | the counts and the log line of a stream |
 //! | [`until`], [`end_watch`] | the end of a stream by time, also if its client does not read |
 //! | [`drain`] | the end of all streams, spread over time |

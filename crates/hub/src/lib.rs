@@ -8,6 +8,7 @@
 //! | [`sequencer`] | puts channel and log into one order without loss or repetition |
 //! | [`pace`] | the rate limit on events, and what it drops |
 //! | [`ring`] | the recent frames, numbered and bounded |
+//! | [`lifecycle`] | one stream over time, as a state machine for every writer |
 //! | [`replay`] | older frames, read from the log once for all clients at the same place |
 //! | [`pages`] | the memory of these parts of logs |
 //! | [`subscriber`] | the cursor and the filter of one client, and its next frame |
