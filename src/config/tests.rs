@@ -283,12 +283,6 @@ fn values_out_of_bounds_name_key_source_and_rule() {
             "redis.reply_bytes is 1048575: expected 1048576 to 1073741824 bytes".to_owned(),
         ),
         (
-            "[redis]\nurl = \"redis://host\"\nreply_bytes = 17000000",
-            "redis.reply_bytes is 17000000, and retention.bytes is 16777216 (default): redis.reply_bytes must hold a page of a log: replay.page_events and replay.newest_max times the largest event, or retention.bytes and one event where that \
-             is less"
-                .to_owned(),
-        ),
-        (
             "[limits]\nconnections = 0",
             "limits.connections is 0: expected 1 to 10000000 connections".to_owned(),
         ),

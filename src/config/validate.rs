@@ -212,17 +212,6 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
     );
     if limited {
         let least = event_bytes + FRAME_HEAD_BYTES;
-        let page_events = config.replay.page_events.max(config.replay.newest_max);
-        let page = page_events
-            .saturating_add(1)
-            .saturating_mul(least)
-            .min(config.retention.bytes.saturating_add(least));
-        checks.pair(
-            ["redis.reply_bytes", "retention.bytes"],
-            !config.redis.is_configured() || config.redis.reply_bytes >= page,
-            "redis.reply_bytes must hold a page of a log: replay.page_events and replay.newest_max times the largest \
-             event, or retention.bytes and one event where that is less",
-        );
         checks.pair(
             ["ring.bytes", "limits.event_bytes"],
             config.ring.bytes >= least,

@@ -101,7 +101,7 @@ async fn check_says_how_many_files_are_needed() {
             0,
             "a limit of 1024",
         ),
-        (32, &[], 1, "leaves no room for connections"),
+        (32, &[], 1, "allows no connections"),
     ] {
         let mut command = tidings_with_files(files, files);
         command.arg("check").envs(settings.iter().copied()).stdin(Stdio::null());
