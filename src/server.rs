@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin;
 use crate::admin::Node;
@@ -310,6 +311,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = Shutdown>) -> Ended {
         let stop_accepting = CancellationToken::new();
         let abandon = CancellationToken::new();
+        let stop_marks = CancellationToken::new();
         let stop_rest = CancellationToken::new();
         let mut connections = tokio::spawn(self.public.run(stop_accepting.clone(), abandon.clone()));
         let mut rest = JoinSet::new();
@@ -324,7 +326,8 @@ impl Server {
         }
         rest.spawn(sweep(Arc::clone(&self.hub), self.publish_rate, stop_rest.clone()));
         let (hub, bus) = (Arc::clone(&self.hub), Arc::clone(&self.bus));
-        rest.spawn(live_marks::run(hub, bus, self.log_reader.patience, stop_rest.clone()));
+        let marks = live_marks::run(hub, bus, self.log_reader.patience, stop_marks.clone());
+        let mut marks = AbortOnDropHandle::new(tokio::spawn(marks));
         rest.spawn(log_reader::run(Arc::clone(&self.hub), self.bus, self.log_reader, stop_rest.clone()));
         // Also where this future is dropped: the runtime waits for their threads.
         let _stop = StopOnDrop(self.engine.clone());
@@ -341,6 +344,7 @@ impl Server {
         let (broken, shutdown) = tokio::select! {
             shutdown = shutdown => (false, shutdown),
             _ = &mut connections => (true, Shutdown::Drain),
+            _ = &mut marks => (true, Shutdown::Drain),
             _ = rest.join_next() => (true, Shutdown::Drain),
         };
         let (delay, window) = match shutdown {
@@ -378,6 +382,11 @@ impl Server {
             }
             // Every connection ends at the token, so this cannot take long.
             let _ = connections.await;
+        }
+        // The bus writes the last marks, so it stops after them.
+        stop_marks.cancel();
+        if !marks.is_finished() {
+            let _ = marks.await;
         }
         stop_rest.cancel();
         if let Some(engine) = &self.engine {
