@@ -27,6 +27,8 @@ pub enum Leave {
 /// What a client sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
+    /// The head of a response with status 200.
+    Head,
     /// The `connected` event of its stream.
     Connected,
     /// An event of the backend, by its number.
@@ -79,16 +81,15 @@ impl ScaleClient {
         &mut self.socket
     }
 
-    /// The socket takes bytes: sends the request, if that was not done yet. Returns whether it did.
-    pub fn ask(&mut self) -> bool {
-        let Some(request) = self.request.take() else { return false };
+    /// Sends the request, if that was not done yet. The socket takes bytes.
+    pub fn ask(&mut self) {
+        let Some(request) = self.request.take() else { return };
         // A request is far smaller than the buffer of a new socket.
         match self.socket.write(request.as_bytes()) {
             Ok(count) => assert_eq!(count, request.len(), "the request was cut"),
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.request = Some(request),
             Err(error) => panic!("cannot connect: {error}"),
         }
-        self.request.is_none()
     }
 
     /// Takes all that has come.
@@ -146,6 +147,7 @@ impl ScaleClient {
             self.last_chunk = true;
         } else if line.starts_with("HTTP/1.1 ") {
             assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+            see(Sight::Head);
         }
     }
 

@@ -20,16 +20,16 @@ pub struct Coming {
     pub clients: usize,
     /// What they say behind the path.
     pub query: String,
-    /// The number without a `connected` event at a time.
+    /// The number at a time that have not come.
     pub at_a_time: usize,
-    /// Whether a sent request is enough, since no `connected` event comes yet.
-    pub unanswered: bool,
+    /// Whether a client has come with the head of its response, since its stream is held.
+    pub held: bool,
 }
 
 impl Coming {
     /// So few at a time that none disturbs the others.
     pub fn in_order(clients: usize) -> Self {
-        Self { clients, query: String::new(), at_a_time: 400, unanswered: false }
+        Self { clients, query: String::new(), at_a_time: 400, held: false }
     }
 
     /// All together; no more than the listen queue holds, as there the kernel drops them.
@@ -55,7 +55,8 @@ pub struct ScaleClients {
     events: Events,
     buffer: Vec<u8>,
     members: Vec<Option<ScaleClient>>,
-    asked: usize,
+    /// How many got the head of a response.
+    accepted: usize,
 }
 
 impl ScaleClients {
@@ -67,7 +68,7 @@ impl ScaleClients {
             events: Events::with_capacity(EVENTS),
             buffer: vec![0; BUFFER_BYTES],
             members: Vec::new(),
-            asked: 0,
+            accepted: 0,
         }
     }
 
@@ -85,17 +86,15 @@ impl ScaleClients {
 
     /// Connects clients, and returns when the last is ready.
     pub fn come(&mut self, workspace: &str, coming: Coming, mut see: impl FnMut(Seen)) {
-        let Coming { clients, query, at_a_time, unanswered } = coming;
-        // A request for an event stream gets its head at once, others when the workspace is
-        // confirmed.
-        let accept = if unanswered { "" } else { "Accept: text/event-stream\r\n" };
+        let Coming { clients, query, at_a_time, held } = coming;
         let request = format!(
-            "GET /api/workspaces/{workspace}/events{query} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"
+            "GET /api/workspaces/{workspace}/events{query} HTTP/1.1\r\nHost: localhost\r\n\
+             Accept: text/event-stream\r\n\r\n"
         );
-        let (mut begun, mut greeted, before) = (0, 0, self.asked);
+        let (mut begun, mut greeted, before) = (0, 0, self.accepted);
         let patience = Patience::waiting_for("everybody has come");
         loop {
-            let done = if unanswered { self.asked - before } else { greeted };
+            let done = if held { self.accepted - before } else { greeted };
             if done == clients {
                 return;
             }
@@ -129,8 +128,8 @@ impl ScaleClients {
         for event in &self.events {
             let client = event.token().0;
             let Some(member) = self.members[client].as_mut() else { continue };
-            if event.is_writable() && member.ask() {
-                self.asked += 1;
+            if event.is_writable() {
+                member.ask();
             }
             if !event.is_readable() {
                 continue;
@@ -139,7 +138,10 @@ impl ScaleClients {
             let mut closed = false;
             member.read(&mut self.buffer, |what| {
                 closed |= matches!(what, Sight::Closed { .. });
-                see(Seen { client, what, at });
+                match what {
+                    Sight::Head => self.accepted += 1,
+                    what => see(Seen { client, what, at }),
+                }
             });
             if closed {
                 self.members[client] = None;

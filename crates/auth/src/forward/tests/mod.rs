@@ -27,7 +27,7 @@ mod rules;
 mod sharing;
 
 /// Longer than any event of these tests takes.
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// A request that the app received.
 #[derive(Debug, Clone)]

@@ -25,7 +25,7 @@ use crate::jwt::Verifier;
 use crate::{Denial, DenialKind, DenialReason};
 use tidings_metrics::Metrics;
 
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 #[derive(Clone)]
 struct KeyResponse {
