@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::RECOVERY;
 use crate::support::commands::run_tidings;
-use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisServer, TcpProxy, eventually};
+use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, Flood, RedisServer, TcpProxy, eventually};
 
 /// The bound of these tests, in bytes.
 const REPLY_BYTES: usize = 2 << 20;
@@ -131,45 +131,52 @@ async fn check_names_the_bound_that_an_answer_passes() {
     }
 }
 
+/// What a proxy sends without end, and the log line of a node.
+const FLOODS: [(Flood, &str); 2] =
+    [(Flood::Reply, WARNING), (Flood::Confirmations, "confirms subscriptions that the node did not request")];
+
 #[tokio::test]
-async fn endless_reply_makes_the_event_link_again() {
-    let server = RedisServer::start().await;
-    let proxy = TcpProxy::start(server.port()).await;
-    let broker = Broker::start_ready(options(&proxy.url(""))).await;
-    let mut client = broker.connect("acme").await;
-    client.connected().await;
-    server.publish("workspace:acme", "before").await;
-    client.wait_for(DEADLINE, |event| event.data == "before").await;
-    proxy.flood_events();
-    let reset = client.wait_for(RECOVERY, |event| event.kind == "tidings.reset").await;
-    assert_eq!(reset.json()["reason"], "interrupted");
-    broker.logged(WARNING).await;
-    let log = broker.logged("no link to Redis").await;
-    assert!(log.contains("redis.reply_bytes"), "{log}");
-    broker.ready().await;
-    server.publish("workspace:acme", "after").await;
-    client.wait_for(DEADLINE, |event| event.data == "after").await;
-    check_memory(&broker);
+async fn endless_messages_make_the_event_link_again() {
+    for (flood, warning) in FLOODS {
+        let server = RedisServer::start().await;
+        let proxy = TcpProxy::start(server.port()).await;
+        let broker = Broker::start_ready(options(&proxy.url(""))).await;
+        let mut client = broker.connect("acme").await;
+        client.connected().await;
+        server.publish("workspace:acme", "before").await;
+        client.wait_for(DEADLINE, |event| event.data == "before").await;
+        proxy.flood_events(flood);
+        let reset = client.wait_for(RECOVERY, |event| event.kind == "tidings.reset").await;
+        assert_eq!(reset.json()["reason"], "interrupted");
+        broker.logged(warning).await;
+        broker.logged("no link to Redis").await;
+        broker.ready().await;
+        server.publish("workspace:acme", "after").await;
+        client.wait_for(DEADLINE, |event| event.data == "after").await;
+        check_memory(&broker);
+    }
 }
 
 #[tokio::test]
-async fn endless_reply_makes_the_command_link_again() {
-    let server = RedisServer::start().await;
-    let proxy = TcpProxy::start(server.port()).await;
-    let broker = Broker::start_ready(options(&proxy.url(""))).await;
-    let mut client = broker.connect("acme").await;
-    client.connected().await;
-    broker.publish("acme", "before").await;
-    proxy.flood_commands();
-    broker.logged(WARNING).await;
-    eventually("publishing works again", RECOVERY, async || {
-        broker.try_publish("acme", "after").await.is_some()
-    })
-    .await;
-    client.wait_for(DEADLINE, |event| event.data == "after").await;
-    assert_eq!(client.application_data(), ["before", "after"]);
-    assert_eq!(broker.status().await["bus"]["interruptions"], 0);
-    check_memory(&broker);
+async fn endless_messages_make_the_command_link_again() {
+    for (flood, warning) in FLOODS {
+        let server = RedisServer::start().await;
+        let proxy = TcpProxy::start(server.port()).await;
+        let broker = Broker::start_ready(options(&proxy.url(""))).await;
+        let mut client = broker.connect("acme").await;
+        client.connected().await;
+        broker.publish("acme", "before").await;
+        proxy.flood_commands(flood);
+        broker.logged(warning).await;
+        eventually("publishing works again", RECOVERY, async || {
+            broker.try_publish("acme", "after").await.is_some()
+        })
+        .await;
+        client.wait_for(DEADLINE, |event| event.data == "after").await;
+        assert_eq!(client.application_data(), ["before", "after"]);
+        assert_eq!(broker.status().await["bus"]["interruptions"], 0);
+        check_memory(&broker);
+    }
 }
 
 /// Such entries are none of the broker's own, which are bounded.

@@ -28,6 +28,6 @@ pub mod wait;
 pub use broker::{Broker, BrokerOptions};
 pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};
-pub use tcp_proxy::TcpProxy;
+pub use tcp_proxy::{Flood, TcpProxy};
 pub use test_cluster::{Bus, TestCluster};
 pub use wait::{DEADLINE, eventually, eventually_some, median, some_round_within};

@@ -21,8 +21,17 @@ enum Mode {
     Deafen,
     /// The connection is closed.
     Cut,
-    /// The client gets one response that never ends.
-    Flood,
+    /// The client gets this without end.
+    Flood(Flood),
+}
+
+/// What a flooded client gets without end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flood {
+    /// One reply.
+    Reply,
+    /// Confirmations of subscriptions, each of another channel.
+    Confirmations,
 }
 
 /// A connection that a client made.
@@ -89,14 +98,14 @@ impl TcpProxy {
         self.set(Mode::Deafen, |_| true);
     }
 
-    /// Sends one response without end over the open connections that subscribe to nothing.
-    pub fn flood_commands(&self) {
-        self.set(Mode::Flood, |link| !link.subscribes);
+    /// Floods the open connections that subscribe to nothing.
+    pub fn flood_commands(&self, flood: Flood) {
+        self.set(Mode::Flood(flood), |link| !link.subscribes);
     }
 
-    /// Sends one response without end over the open connections that subscribe.
-    pub fn flood_events(&self) {
-        self.set(Mode::Flood, |link| link.subscribes);
+    /// Floods the open connections that subscribe.
+    pub fn flood_events(&self, flood: Flood) {
+        self.set(Mode::Flood(flood), |link| link.subscribes);
     }
 
     /// Closes the open connections that subscribe to nothing.
@@ -172,8 +181,8 @@ async fn pump(
                 if changed.is_err() || mode == Mode::Cut {
                     return;
                 }
-                if mode == Mode::Flood && is_answering {
-                    return flood(&mut to).await;
+                if let Mode::Flood(flood) = mode && is_answering {
+                    return flood.send(&mut to).await;
                 }
                 continue;
             }
@@ -184,7 +193,7 @@ async fn pump(
         let bytes = &buffer[..count];
         note(bytes);
         let passed = match *modes.borrow() {
-            Mode::Pass | Mode::Flood => bytes.to_vec(),
+            Mode::Pass | Mode::Flood(_) => bytes.to_vec(),
             Mode::Deafen => without_messages(bytes),
             Mode::Swallow | Mode::Cut => Vec::new(),
         };
@@ -194,11 +203,25 @@ async fn pump(
     }
 }
 
-/// Sends a text that does not end, until the client closes the connection.
-async fn flood(to: &mut OwnedWriteHalf) {
-    let mut bytes = b"$2000000000\r\n".to_vec();
-    while to.write_all(&bytes).await.is_ok() {
-        bytes = vec![b'x'; 64 * 1024];
+impl Flood {
+    /// Sends until the client closes the connection.
+    async fn send(self, to: &mut OwnedWriteHalf) {
+        let mut bytes = match self {
+            Self::Reply => b"$2000000000\r\n".to_vec(),
+            Self::Confirmations => Vec::new(),
+        };
+        let mut confirmations = 0..;
+        while to.write_all(&bytes).await.is_ok() {
+            bytes = match self {
+                Self::Reply => vec![b'x'; 64 * 1024],
+                Self::Confirmations => (&mut confirmations)
+                    .take(1000)
+                    .flat_map(|number: u64| {
+                        format!(">3\r\n$9\r\nsubscribe\r\n$50\r\n{number:050}\r\n:1\r\n").into_bytes()
+                    })
+                    .collect(),
+            };
+        }
     }
 }
 

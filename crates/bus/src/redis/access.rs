@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::{Cmd, RedisError, RedisResult, Value};
 
+use super::bounded::ServerFault;
 use super::channel::{Channels, LogKeys};
 use super::connect::{ConnectError, Connector, LinkTarget, describe};
 use super::connection::RedisConnection;
@@ -156,7 +157,7 @@ fn unreachable(error: &ConnectError, config: &RedisConfig) -> Finding {
         "the user or the password is wrong: correct redis.url, or the file at redis.password_file"
     } else if text.contains("CertificateRequired") {
         "the server requires a certificate: set redis.tls.cert and redis.tls.key"
-    } else if matches!(error, ConnectError::TooLong(_)) {
+    } else if matches!(error, ConnectError::Fault(ServerFault::TooLong { .. })) {
         "check that the address is that of a Redis, and that no event or log in it is larger than redis.reply_bytes"
     } else if text.contains(TOO_MANY_CLIENTS) {
         "raise maxclients of the server, or close clients that it does not need"

@@ -1,16 +1,17 @@
-//! A limit on the size of a reply or message.
+//! Limits on the data that a server makes the client library store.
 //!
-//! The client library stores a reply until it is complete. Without a limit, a server that never
-//! completes a reply could fill the memory of the node, and so could another program at its
-//! address.
+//! The client library stores a reply until it is complete, and the name of every channel that a
+//! server confirms. Without limits, a server that never completes a reply or never stops confirming
+//! could fill the memory of the node. Another program at its address could do so too.
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use redis::{ErrorKind, RedisError};
+use redis::{ErrorKind, PushKind, RedisError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use tidings_metrics::Throttle;
@@ -27,7 +28,7 @@ const LINE_BYTES_MAX: u64 = 64 * 1024;
 const LENGTH_BYTES_MAX: usize = 32;
 
 /// The start of the error of a command.
-const TOO_LONG: &str = "the connection was closed";
+const CLOSED: &str = "the connection was closed";
 
 /// Limits the depth of nested values. The client library accepts 100.
 const DEPTH_MAX: usize = 128;
@@ -45,37 +46,70 @@ impl Bound {
     }
 }
 
-/// Reports that a server sends a reply or message over the limit.
+/// The reason for which the node closes the connection to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server sends a longer reply or message than redis.reply_bytes ({bytes}) allows")]
-pub struct TooLong {
-    bytes: u64,
+pub enum ServerFault {
+    /// A reply or message is over the limit.
+    #[error("the server sends a longer reply or message than redis.reply_bytes ({bytes}) allows")]
+    TooLong {
+        /// The limit.
+        bytes: u64,
+    },
+    /// The server confirms more subscriptions than the node requested.
+    #[error("the server confirms subscriptions that the node did not request")]
+    NotRequested,
 }
 
-impl TooLong {
-    /// Returns the error for a command whose reply may have been too long.
+impl ServerFault {
+    /// Returns the error for a command whose connection was closed.
     pub(super) fn command_error(self) -> RedisError {
-        RedisError::from((ErrorKind::Io, TOO_LONG, self.to_string()))
+        RedisError::from((ErrorKind::Io, CLOSED, self.to_string()))
     }
 
-    /// Returns whether an error comes from [`Self::command_error`].
-    pub(super) fn is_cause_of(error: &RedisError) -> bool {
+    /// Returns whether an error comes from [`Self::command_error`] of a reply over the limit.
+    pub(super) fn is_long_reply(error: &RedisError) -> bool {
         error.kind() == ErrorKind::Io && {
             let text = error.to_string();
-            text.starts_with(TOO_LONG) && text.contains("redis.reply_bytes")
+            text.starts_with(CLOSED) && text.contains("redis.reply_bytes")
         }
     }
 }
 
-/// Says whether the server of a connection exceeded the limit. It is set before the connection
-/// fails.
+/// The fault of a connection's server, if it has one, and the number of expected confirmations.
+/// The fault is set before the connection fails.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BoundExceeded(Arc<OnceLock<TooLong>>);
+pub(super) struct ServerConduct(Arc<Conduct>);
 
-impl BoundExceeded {
-    /// Returns the error that ended the connection, if the limit did.
-    pub(super) fn get(&self) -> Option<TooLong> {
-        self.0.get().copied()
+#[derive(Debug, Default)]
+struct Conduct {
+    fault: OnceLock<ServerFault>,
+    /// Subscriptions that were requested and are not confirmed.
+    unconfirmed: AtomicU64,
+}
+
+impl ServerConduct {
+    /// Returns the fault that ended the connection, if one did.
+    pub(super) fn fault(&self) -> Option<ServerFault> {
+        self.0.fault.get().copied()
+    }
+
+    /// Expects the confirmations of a number of channels. A rejected request leaves them expected,
+    /// so a server may confirm that many channels more.
+    pub(super) fn expect_confirmations(&self, count: usize) {
+        self.0.unconfirmed.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a message of the server. A confirmation that the node does not expect is a fault.
+    pub(super) fn check(&self, kind: &PushKind) {
+        let is_confirmation =
+            matches!(kind, PushKind::Subscribe | PushKind::PSubscribe | PushKind::SSubscribe);
+        let counted = |count: u64| count.checked_sub(1);
+        if is_confirmation
+            && self.0.unconfirmed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err()
+        {
+            // The next read of the socket fails.
+            let _ = self.0.fault.set(ServerFault::NotRequested);
+        }
     }
 }
 
@@ -84,33 +118,47 @@ pub(super) struct Bounded<S> {
     socket: S,
     meter: Meter,
     bound: Arc<Bound>,
-    excess: BoundExceeded,
+    conduct: ServerConduct,
+    /// The fault was logged.
+    is_logged: bool,
 }
 
 impl<S> Bounded<S> {
     pub(super) fn new(socket: S, bound: Arc<Bound>) -> Self {
-        Self { socket, meter: Meter::new(bound.bytes), bound, excess: BoundExceeded::default() }
+        Self {
+            socket,
+            meter: Meter::new(bound.bytes),
+            bound,
+            conduct: ServerConduct::default(),
+            is_logged: false,
+        }
     }
 
     /// Returns the value to query for the cause after a failure.
-    pub(super) fn excess(&self) -> BoundExceeded {
-        self.excess.clone()
+    pub(super) fn conduct(&self) -> ServerConduct {
+        self.conduct.clone()
     }
 
-    fn fail(&self) -> io::Error {
-        let error = TooLong { bytes: self.bound.bytes };
-        if self.excess.0.set(error).is_ok()
+    fn fail(&mut self, fault: ServerFault) -> io::Error {
+        if !std::mem::replace(&mut self.is_logged, true)
             && let Some(silenced) = self.bound.warnings.pass()
         {
-            tracing::warn!(
-                reply_bytes = error.bytes,
-                silenced,
-                "the server at the address of Redis sends a reply or message that is too long (redis.reply_bytes): the node \
-                 closes the connection and connects again"
-            );
+            match fault {
+                ServerFault::TooLong { bytes } => tracing::warn!(
+                    reply_bytes = bytes,
+                    silenced,
+                    "the server at the address of Redis sends a reply or message that is too long (redis.reply_bytes): the node \
+                     closes the connection and connects again"
+                ),
+                ServerFault::NotRequested => tracing::warn!(
+                    silenced,
+                    "the server at the address of Redis confirms subscriptions that the node did not request: the node closes \
+                     the connection and connects again"
+                ),
+            }
         }
         // After an error of this kind, the client library gives up the connection.
-        io::Error::new(io::ErrorKind::ConnectionAborted, error)
+        io::Error::new(io::ErrorKind::ConnectionAborted, fault)
     }
 }
 
@@ -120,14 +168,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.excess.get().is_some() {
-            return Poll::Ready(Err(self.fail()));
+        if let Some(fault) = self.conduct.fault() {
+            return Poll::Ready(Err(self.fail(fault)));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
         Poll::Ready(match self.meter.read(&buffer.filled()[before..]) {
             Ok(()) => Ok(()),
-            Err(OverBound) => Err(self.fail()),
+            Err(OverBound) => {
+                let fault = ServerFault::TooLong { bytes: self.bound.bytes };
+                let first = *self.conduct.0.fault.get_or_init(|| fault);
+                Err(self.fail(first))
+            }
         })
     }
 }
@@ -346,10 +398,27 @@ mod tests {
 
     #[test]
     fn error_of_a_command_is_an_error_of_its_connection() {
-        let error = TooLong { bytes: 7 }.command_error();
-        assert!(TooLong::is_cause_of(&error) && error.is_io_error() && error.is_connection_dropped());
+        let error = ServerFault::TooLong { bytes: 7 }.command_error();
+        assert!(ServerFault::is_long_reply(&error) && error.is_io_error() && error.is_connection_dropped());
         assert!(error.to_string().contains("redis.reply_bytes (7)"), "{error}");
-        assert!(!TooLong::is_cause_of(&RedisError::from(io::Error::other("the connection was closed"))));
+        assert!(!ServerFault::is_long_reply(&RedisError::from(io::Error::other(
+            "the connection was closed"
+        ))));
+        assert!(!ServerFault::is_long_reply(&ServerFault::NotRequested.command_error()));
+    }
+
+    #[test]
+    fn only_requested_subscriptions_may_be_confirmed() {
+        let conduct = ServerConduct::default();
+        conduct.expect_confirmations(2);
+        for _ in 0..2 {
+            conduct.check(&PushKind::Subscribe);
+            conduct.check(&PushKind::Message);
+            conduct.check(&PushKind::Unsubscribe);
+        }
+        assert_eq!(conduct.fault(), None);
+        conduct.check(&PushKind::Subscribe);
+        assert_eq!(conduct.fault(), Some(ServerFault::NotRequested));
     }
 
     #[test]

@@ -168,11 +168,11 @@ impl Commands {
             }
         };
         let asked = Instant::now();
-        let excess = link.connection.excess().clone();
+        let conduct = link.connection.conduct().clone();
         let mut outcome =
             timeout_at(deadline, ask(link.connection)).await.unwrap_or_else(|_| Err(timed_out()));
         // It is not known which of the open commands got the long reply.
-        if let (Err(error), Some(reason)) = (&outcome, excess.get())
+        if let (Err(error), Some(reason)) = (&outcome, conduct.fault())
             && error.is_io_error()
         {
             outcome = Err(reason.command_error());

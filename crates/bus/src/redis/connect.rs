@@ -9,7 +9,7 @@ use redis::{
     RedisError,
 };
 
-use super::bounded::{Bound, TooLong};
+use super::bounded::{Bound, ServerFault};
 use super::connection::{ConnectionOpenError, RedisConnection};
 use super::credentials::{CredentialsError, RedisCredentials};
 use super::early_error;
@@ -44,9 +44,9 @@ pub enum ConnectError {
     /// The connection for commands reached another server than the one for events.
     #[error("the address leads to two servers: configure it so that all connections reach the primary")]
     OtherServer,
-    /// The server, or another program at its address, sends a reply that is too long.
+    /// The server, or another program at its address, sends data that no Redis sends.
     #[error(transparent)]
-    TooLong(#[from] TooLong),
+    Fault(#[from] ServerFault),
     /// The server is unreachable or rejects the login.
     #[error("{0}")]
     Server(String),
@@ -55,7 +55,7 @@ pub enum ConnectError {
 impl From<ConnectionOpenError> for ConnectError {
     fn from(error: ConnectionOpenError) -> Self {
         match error {
-            ConnectionOpenError::TooLong(error) => error.into(),
+            ConnectionOpenError::Fault(error) => error.into(),
             ConnectionOpenError::Redis(error) => error.into(),
         }
     }
@@ -217,13 +217,8 @@ impl Connector {
         target: &LinkTarget,
         push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<RedisConnection, ConnectError> {
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(self.ping_timeout))
-            .set_push_sender(move |info| {
-                push(info);
-                Ok::<(), std::convert::Infallible>(())
-            });
-        self.make(target, config).await
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.ping_timeout));
+        self.make(target, config, push).await
     }
 
     /// Opens a connection for commands. Each command gets its reply within `timeout` or fails.
@@ -232,7 +227,8 @@ impl Connector {
         target: &LinkTarget,
         timeout: Duration,
     ) -> Result<RedisConnection, ConnectError> {
-        self.make(target, AsyncConnectionConfig::new().set_response_timeout(Some(timeout))).await
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(timeout));
+        self.make(target, config, drop).await
     }
 
     /// Opens a connection. If the server closes it at once, the error is the text that the server
@@ -241,9 +237,10 @@ impl Connector {
         &self,
         target: &LinkTarget,
         config: AsyncConnectionConfig,
+        push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<RedisConnection, ConnectError> {
         let login = self.credentials.login(&target.info).await?;
-        match RedisConnection::open(&login, config, &self.bound, self.connect_timeout).await {
+        match RedisConnection::open(&login, config, &self.bound, self.connect_timeout, push).await {
             Err(ConnectionOpenError::Redis(error))
                 if error.is_connection_dropped() && !error.is_connection_refusal() =>
             {

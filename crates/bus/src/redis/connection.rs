@@ -7,8 +7,8 @@ use futures_util::future::select_ok;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, Pipeline, RedisError, RedisFuture, RedisResult, ToRedisArgs,
-    Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, Pipeline, ProtocolVersion, PushInfo, RedisError, RedisFuture,
+    RedisResult, ToRedisArgs, Value,
 };
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
@@ -17,14 +17,14 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::bounded::{Bound, BoundExceeded, Bounded, TooLong};
+use super::bounded::{Bound, Bounded, ServerConduct, ServerFault};
 use super::credentials::Login;
 
 /// A connection that several tasks can use. It closes when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct RedisConnection {
     commands: MultiplexedConnection,
-    excess: BoundExceeded,
+    conduct: ServerConduct,
     /// The task that reads and writes.
     _driver: Arc<AbortOnDropHandle<()>>,
 }
@@ -32,44 +32,60 @@ pub(super) struct RedisConnection {
 /// The reason for which there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionOpenError {
-    /// The server exceeds the limit on replies.
+    /// The server sends data that no Redis sends.
     #[error(transparent)]
-    TooLong(#[from] TooLong),
+    Fault(#[from] ServerFault),
     /// Any other error.
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
 
 impl RedisConnection {
-    /// Connects and logs in, within a time. Cancellation safe.
+    /// Connects and logs in, within a time. `push` receives the messages of the server, in order,
+    /// as they are read. Cancellation safe.
     pub(super) async fn open(
         login: &Login,
         config: AsyncConnectionConfig,
         bound: &Arc<Bound>,
         within: Duration,
+        push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Self, ConnectionOpenError> {
-        tokio::time::timeout(within, Self::open_unbounded(login, config, bound)).await.unwrap_or_else(|_| {
-            Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)).into())
-        })
+        tokio::time::timeout(within, Self::open_unbounded(login, config, bound, push)).await.unwrap_or_else(
+            |_| Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)).into()),
+        )
     }
 
     async fn open_unbounded(
         login: &Login,
         config: AsyncConnectionConfig,
         bound: &Arc<Bound>,
+        push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Self, ConnectionOpenError> {
         let socket = Bounded::new(connect(login).await?, Arc::clone(bound));
-        let excess = socket.excess();
+        let conduct = socket.conduct();
+        let checked = conduct.clone();
+        let push = move |info: PushInfo| {
+            checked.check(&info.kind);
+            push(info);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        // RESP2 has no push messages.
+        let config = match login.info.redis_settings().protocol() {
+            ProtocolVersion::RESP2 => config,
+            _ => config.set_push_sender(push),
+        };
         match MultiplexedConnection::new_with_config(login.info.redis_settings(), socket, config).await {
             Ok((commands, driver)) => {
                 let driver = Arc::new(AbortOnDropHandle::new(tokio::spawn(driver)));
-                Ok(Self { commands, excess, _driver: driver })
+                Ok(Self { commands, conduct, _driver: driver })
             }
-            Err(error) => Err(excess.get().map_or_else(|| error.into(), ConnectionOpenError::TooLong)),
+            Err(error) => Err(conduct.fault().map_or_else(|| error.into(), ConnectionOpenError::Fault)),
         }
     }
 
     pub(super) async fn subscribe(&mut self, channels: impl ToRedisArgs) -> RedisResult<()> {
+        // Before the request, because the confirmations may precede the return of this call.
+        self.conduct.expect_confirmations(channels.num_of_args());
         self.commands.subscribe(channels).await
     }
 
@@ -77,9 +93,9 @@ impl RedisConnection {
         self.commands.unsubscribe(channels).await
     }
 
-    /// Returns the value that says whether the server exceeded the limit.
-    pub(super) fn excess(&self) -> &BoundExceeded {
-        &self.excess
+    /// Returns the value that says whether the connection ended for a fault of the server.
+    pub(super) fn conduct(&self) -> &ServerConduct {
+        &self.conduct
     }
 }
 

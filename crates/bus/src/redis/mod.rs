@@ -54,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bus, BusState, Publication, PublishError, Published, StateCell, Store, StoreError};
 use crate::settings::{RedisConfig, RetentionConfig};
-pub use bounded::TooLong;
+pub use bounded::ServerFault;
 use channel::{Channels, LogKeys};
 use commands::Commands;
 pub use connect::ConnectError;

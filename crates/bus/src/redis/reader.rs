@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
-use super::bounded::TooLong;
+use super::bounded::ServerFault;
 use super::channel::LogKeys;
 use super::commands::Commands;
 use super::connect::{describe, is_temporary};
@@ -313,7 +313,7 @@ fn is_server_error(error: &RedisError) -> bool {
 
 fn log_error(error: &RedisError) -> LogError {
     // A log whose pages are too long remains so, and each read ends the link for all commands.
-    if is_server_error(error) && !is_temporary(error) || TooLong::is_cause_of(error) {
+    if is_server_error(error) && !is_temporary(error) || ServerFault::is_long_reply(error) {
         LogError::Unreadable(describe(error))
     } else {
         LogError::Unavailable(describe(error))

@@ -104,12 +104,12 @@ impl SentinelNode {
             None => {
                 let config = AsyncConnectionConfig::new().set_response_timeout(Some(REPLY_TIMEOUT));
                 let login = self.credentials.login(&self.info).await?;
-                RedisConnection::open(&login, config, &self.bound, REPLY_TIMEOUT).await?
+                RedisConnection::open(&login, config, &self.bound, REPLY_TIMEOUT, drop).await?
             }
         };
         let mut ask = redis::cmd("SENTINEL");
         let reply = ask.arg("MASTER").arg(name).query_async(&mut connection).await;
-        let reply = match connection.excess().get() {
+        let reply = match connection.conduct().fault() {
             Some(error) => return Err(error.into()),
             None => reply?,
         };

@@ -78,7 +78,7 @@ async fn link(
     // Commands get a new connection too, because the old one may be half open after an
     // interruption.
     bus.commands.pin(target.clone(), server);
-    let excess = connection.excess().clone();
+    let conduct = connection.conduct().clone();
     let mut session = SubscriptionSession::new(bus, link_gate, connection, target);
     let mut probes = Probes::new(bus, link_gate);
     bus.state.set_link(LinkState::Resubscribing);
@@ -100,5 +100,5 @@ async fn link(
         reason = bus.commands.mismatch() => Lost(reason),
         () = link_gate.disconnected() => Lost("the server closed the connection".to_owned()),
     };
-    Ok(excess.get().map_or(lost, |reason| Lost(reason.to_string())))
+    Ok(conduct.fault().map_or(lost, |reason| Lost(reason.to_string())))
 }
