@@ -63,9 +63,8 @@ fn configured(config: &Config) -> usize {
             .fold(0, usize::saturating_add)
     };
     let connections = limits.connections.saturating_mul(CONNECTION_BYTES);
-    [limits.ring_bytes, limits.replay_bytes, limits.body_bytes, bus, connections, OWN_BYTES]
-        .into_iter()
-        .fold(0, usize::saturating_add)
+    let events = [limits.ring_bytes, limits.replay_bytes, limits.unsent_bytes];
+    events.into_iter().chain([limits.body_bytes, bus, connections, OWN_BYTES]).fold(0, usize::saturating_add)
 }
 
 /// The least of what the machine has and what each control group around the process may have.
@@ -112,8 +111,13 @@ mod tests {
     #[test]
     fn sum_grows_with_each_bound() {
         let before = configured(&config(&[]));
-        for key in ["LIMITS__RING_BYTES", "LIMITS__REPLAY_BYTES", "LIMITS__BODY_BYTES", "EMBEDDED__LOG_BYTES"]
-        {
+        for key in [
+            "LIMITS__RING_BYTES",
+            "LIMITS__REPLAY_BYTES",
+            "LIMITS__UNSENT_BYTES",
+            "LIMITS__BODY_BYTES",
+            "EMBEDDED__LOG_BYTES",
+        ] {
             let name = format!("TIDINGS__{key}");
             let more = configured(&config(&[(&name, "4000000000")]));
             assert!(more > before + 2_000_000_000, "{key}");

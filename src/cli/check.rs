@@ -100,7 +100,7 @@ fn memory(config: &Config) -> Finding {
     if !budget.is_exceeded() {
         return Finding::good(WHAT, found);
     }
-    let fix = "lower limits.ring_bytes, limits.connections, limits.replay_bytes, limits.body_bytes or those of [embedded], or give \
+    let fix = "lower limits.ring_bytes, limits.connections, limits.replay_bytes, limits.unsent_bytes, limits.body_bytes or those of [embedded], or give \
                the broker more memory";
     Finding { check: WHAT, result: found, fix: Some(fix.to_owned()) }
 }

@@ -142,6 +142,7 @@ pub struct LimitsConfig {
     pub connection_age_seconds: Seconds,
     pub ring_bytes: usize,
     pub replay_bytes: usize,
+    pub unsent_bytes: usize,
     pub events_per_second: usize,
     pub event_bytes_per_second: usize,
 }

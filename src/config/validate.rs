@@ -145,6 +145,11 @@ fn sizes(checks: &mut Checks<'_>, config: &Config) {
         config.limits.replay_bytes / 8 >= config.ring.bytes,
         "limits.replay_bytes must be at least eight times ring.bytes, so that several clients can read logs at a time",
     );
+    checks.pair(
+        ["limits.unsent_bytes", "ring.bytes"],
+        config.limits.unsent_bytes >= config.ring.bytes,
+        "limits.unsent_bytes must not be less than ring.bytes, so that slow clients of one workspace can lack that much",
+    );
     rates(checks, config);
     checks.value("embedded.clients", connections.contains(&config.embedded.clients), CONNECTIONS);
     checks.pair(

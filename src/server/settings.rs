@@ -150,5 +150,6 @@ pub(super) fn engine_settings(config: &Config, streams: Arc<StreamSettings>) -> 
         streams,
         write_timeout: config.server.write_timeout_seconds.duration(),
         bounds: BroadcastBounds { frames: config.ring.events, bytes: config.ring.bytes },
+        unsent_bytes: config.limits.unsent_bytes,
     }
 }

@@ -24,7 +24,7 @@ use tidings_limits::{Candidate, StreamLimits, StreamRegistry};
 use tidings_metrics::Metrics;
 
 /// How long something may take that is expected to happen.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// No heartbeat and no other moment comes while something is measured.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -70,7 +70,12 @@ impl ShardHarness {
             clock: WallClock::default(),
             metrics,
         });
-        let settings = EngineSettings { streams: Arc::clone(&streams), write_timeout: NEVER, bounds };
+        let settings = EngineSettings {
+            streams: Arc::clone(&streams),
+            write_timeout: NEVER,
+            bounds,
+            unsent_bytes: 1 << 27,
+        };
         let (engine, mut shards) = Engine::new(1, &settings).unwrap();
         Self {
             hub,

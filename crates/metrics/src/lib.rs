@@ -64,6 +64,8 @@ pub struct Metrics {
     pub ring_bytes: Gauge,
     /// Bytes of log pages in memory.
     pub replay_bytes: Gauge,
+    /// Bytes of events in the engine's buffers.
+    pub unsent_bytes: Gauge,
     /// Events that were written to streams.
     pub deliveries: Counter,
     /// Bytes that were written to streams.
@@ -128,6 +130,12 @@ impl Metrics {
         registry.register("ring_bytes", "Bytes of the rings of all workspaces", ring_bytes.clone());
         let replay_bytes = Gauge::default();
         registry.register("replay_bytes", "Bytes of logs in memory for replays", replay_bytes.clone());
+        let unsent_bytes = Gauge::default();
+        registry.register(
+            "unsent_bytes",
+            "Bytes of buffers with events for streams that have not received them",
+            unsent_bytes.clone(),
+        );
         let deliveries = Counter::default();
         registry.register("deliveries", "Events written to streams", deliveries.clone());
         let delivered_bytes = Counter::default();
@@ -200,6 +208,7 @@ impl Metrics {
             workspaces,
             ring_bytes,
             replay_bytes,
+            unsent_bytes,
             deliveries,
             delivered_bytes,
             socket_writes,

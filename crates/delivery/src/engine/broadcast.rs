@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::broadcast_buffer::{BroadcastBounds, BroadcastBuffer};
+use super::broadcast_buffer::BroadcastBuffer;
 use super::broadcast_cursors::BroadcastCursors;
 use super::chunk;
 use super::shard_sender::ClientWaker;
@@ -66,14 +66,13 @@ pub(super) enum BroadcastRead {
 }
 
 impl Broadcast {
-    /// Creates an empty broadcast that begins at the cursor of the ring reader.
+    /// Creates a broadcast with an empty buffer. It begins at the cursor of the ring reader.
     pub(super) fn new(
         key: BroadcastKey,
+        buffer: BroadcastBuffer,
         ring_reader: RingReader,
         client_waker: Arc<ClientWaker>,
-        bounds: BroadcastBounds,
     ) -> Self {
-        let buffer = BroadcastBuffer::new(key.named, bounds);
         Self {
             key,
             buffer,

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::chunk;
 use tidings_event::Frame;
@@ -27,6 +28,22 @@ pub struct BroadcastBounds {
     pub frames: usize,
     /// Bytes.
     pub bytes: usize,
+}
+
+/// The memory of all buffers of a shard, in bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UnsentBytes(Arc<AtomicUsize>);
+
+impl UnsentBytes {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts a buffer that had `before` bytes with `after` bytes.
+    fn change(&self, before: usize, after: usize) {
+        // It wraps around to the right sum.
+        self.0.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+    }
 }
 
 /// A run of bytes for one client.
@@ -57,6 +74,9 @@ pub(super) struct BroadcastBuffer {
     dropped: Passed,
     /// Every client was offered the bytes before this one.
     offered: u64,
+    /// The memory of all buffers of the shard, and the part of this one.
+    unsent: UnsentBytes,
+    counted: usize,
 }
 
 /// The end of a frame.
@@ -90,8 +110,8 @@ impl Private {
 }
 
 impl BroadcastBuffer {
-    /// Creates an empty buffer.
-    pub(super) fn new(named: bool, bounds: BroadcastBounds) -> Self {
+    /// Creates an empty buffer, whose memory is counted.
+    pub(super) fn new(named: bool, bounds: BroadcastBounds, unsent: UnsentBytes) -> Self {
         Self {
             named,
             bounds,
@@ -103,6 +123,21 @@ impl BroadcastBuffer {
             passed: Passed::default(),
             dropped: Passed::default(),
             offered: 0,
+            unsent,
+            counted: 0,
+        }
+    }
+
+    /// The memory of the buffer, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.marks.capacity() * size_of::<Mark>()
+    }
+
+    fn count(&mut self) {
+        let held = self.held_bytes();
+        if held != self.counted {
+            self.unsent.change(self.counted, held);
+            self.counted = held;
         }
     }
 
@@ -123,6 +158,7 @@ impl BroadcastBuffer {
         if frame.audience().is_some() {
             self.private.push_back(Private { begin, end, frame: Arc::clone(frame) });
         }
+        self.count();
     }
 
     /// The bytes between a cursor and the head; none if the cursor is before the kept bytes.
@@ -245,9 +281,29 @@ impl BroadcastBuffer {
         let surplus = self.base + bytes.saturating_sub(self.bounds.bytes) as u64;
         let by_bytes =
             self.marks.partition_point(|mark| mark.end < surplus) + usize::from(surplus > self.base);
-        let offered = self.marks.partition_point(|mark| mark.end <= self.offered);
-        let count = by_frames.max(by_bytes).min(offered).min(frames.saturating_sub(1));
+        let count = by_frames.max(by_bytes).min(self.offered_frames()).min(frames.saturating_sub(1));
         count.checked_sub(1).map(|last| self.marks[last].end)
+    }
+
+    /// The number of frames that every client was offered.
+    fn offered_frames(&self) -> usize {
+        self.marks.partition_point(|mark| mark.end <= self.offered)
+    }
+
+    /// The end of the older half of the frames that every client was offered; `None` without such
+    /// frames.
+    pub(super) fn older_half(&self) -> Option<u64> {
+        let count = self.offered_frames().div_ceil(2);
+        count.checked_sub(1).map(|last| self.marks[last].end)
+    }
+
+    /// Frees the memory that no frame needs.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.bytes.shrink_to_fit();
+        self.marks.shrink_to_fit();
+        self.count();
     }
 
     /// Drops the frames before `begin`, which is the end of a frame.
@@ -276,6 +332,13 @@ impl BroadcastBuffer {
             self.bytes = Vec::new();
             self.marks = VecDeque::new();
         }
+        self.count();
+    }
+}
+
+impl Drop for BroadcastBuffer {
+    fn drop(&mut self) {
+        self.unsent.change(self.counted, 0);
     }
 }
 
@@ -314,7 +377,7 @@ mod tests {
 
     #[test]
     fn missing_bytes_of_a_client_are_one_run() {
-        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS, UnsentBytes::default());
         let frames: Vec<_> = (1..4).map(|number| frame(number, "x", &[])).collect();
         buffer.append(&frames[0]);
         let cursor = buffer.head();
@@ -336,7 +399,7 @@ mod tests {
 
     #[test]
     fn named_buffer_holds_the_named_form() {
-        let mut buffer = BroadcastBuffer::new(true, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(true, BOUNDS, UnsentBytes::default());
         buffer.append(&frame(1, r#"{"type":"A"}"#, &[]));
         assert!(String::from_utf8_lossy(buffer.after(0)).contains("event: A\n"));
     }
@@ -344,7 +407,7 @@ mod tests {
     /// A buffer drops bytes only after a pass has offered them to every client.
     #[test]
     fn only_frames_offered_to_each_client_are_dropped() {
-        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS, UnsentBytes::default());
         for number in 0..20 {
             buffer.append(&frame(number, "x", &[]));
         }
@@ -363,7 +426,7 @@ mod tests {
 
     #[test]
     fn the_newest_frame_stays_however_large_it_is() {
-        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS, UnsentBytes::default());
         buffer.append(&frame(1, &"x".repeat(10_000), &[]));
         buffer.note_offered(buffer.head());
         assert_eq!(buffer.excess(), None);
@@ -375,7 +438,7 @@ mod tests {
 
     #[test]
     fn buffer_far_beyond_its_bounds_is_full() {
-        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS, UnsentBytes::default());
         while !buffer.is_full() {
             buffer.append(&frame(1, "x", &[]));
         }
@@ -387,7 +450,7 @@ mod tests {
 
     #[test]
     fn cleared_buffer_continues_at_its_head() {
-        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS, UnsentBytes::default());
         buffer.append(&frame(1, &"x".repeat(KEPT_BYTES), &[]));
         let head = buffer.head();
         buffer.clear();
@@ -397,8 +460,30 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_all_buffers_is_counted() {
+        let unsent = UnsentBytes::default();
+        let mut buffers = [(); 2].map(|()| BroadcastBuffer::new(false, BOUNDS, unsent.clone()));
+        for buffer in &mut buffers {
+            (0..9).for_each(|number| buffer.append(&frame(number, &"x".repeat(10_000), &[])));
+            buffer.note_offered(buffer.head());
+        }
+        assert!(unsent.get() >= 180_000, "{}", unsent.get());
+        assert_eq!(unsent.get(), buffers[0].held_bytes() + buffers[1].held_bytes());
+        let [mut first, second] = buffers;
+        drop(second);
+        for left in [4, 2, 1, 0] {
+            first.drop_before(first.older_half().unwrap());
+            first.shrink();
+            assert_eq!(first.marks.len(), left);
+            assert_eq!(unsent.get(), first.held_bytes());
+            assert!(unsent.get() < left * 11_000 + 1, "{left}: {}", unsent.get());
+        }
+        assert_eq!(first.older_half(), None);
+    }
+
+    #[test]
     fn rest_of_a_frame_ends_with_the_frame() {
-        let mut buffer = BroadcastBuffer::new(false, BOUNDS);
+        let mut buffer = BroadcastBuffer::new(false, BOUNDS, UnsentBytes::default());
         let (first, second) = (frame(1, "first", &[]), frame(2, "second", &[]));
         buffer.append(&first);
         let between = buffer.head();
@@ -418,7 +503,8 @@ mod tests {
             takes in proptest::collection::vec(1_usize..90, 1..200),
         ) {
             let sets: [&[&str]; 4] = [&[], &["ann"], &["ben"], &["ann", "ben"]];
-            let mut buffer = BroadcastBuffer::new(false, BroadcastBounds { frames: 1000, bytes: 1 << 20 });
+            let bounds = BroadcastBounds { frames: 1000, bytes: 1 << 20 };
+            let mut buffer = BroadcastBuffer::new(false, bounds, UnsentBytes::default());
             let frames: Vec<_> = audiences.iter().zip(1..).map(|(&set, number)| frame(number, "payload", sets[set])).collect();
             for name in [Some("ann"), Some("cid"), None] {
                 let name = name.map(user);

@@ -11,10 +11,13 @@ pub(super) struct EngineCounts {
     pub(super) bytes: u64,
     /// Writes to sockets, whether they took bytes or not.
     pub(super) writes: u64,
+    /// The memory of all buffers now, in bytes, and the part that the metrics have.
+    pub(super) unsent_bytes: usize,
+    unsent_bytes_added: usize,
 }
 
 impl EngineCounts {
-    /// Adds the counts to the metrics and resets them.
+    /// Adds the counts to the metrics and resets those of work that was done.
     pub(super) fn add_to(&mut self, metrics: &Metrics) {
         if self.bytes > 0 {
             metrics.deliveries.inc_by(std::mem::take(&mut self.deliveries));
@@ -22,6 +25,11 @@ impl EngineCounts {
         }
         if self.writes > 0 {
             metrics.socket_writes.inc_by(std::mem::take(&mut self.writes));
+        }
+        if self.unsent_bytes != self.unsent_bytes_added {
+            let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+            metrics.unsent_bytes.inc_by(signed(self.unsent_bytes) - signed(self.unsent_bytes_added));
+            self.unsent_bytes_added = self.unsent_bytes;
         }
     }
 }

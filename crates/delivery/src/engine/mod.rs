@@ -62,8 +62,10 @@ pub struct EngineSettings {
     pub streams: Arc<StreamSettings>,
     /// The time for which a client may take none of its pending bytes.
     pub write_timeout: Duration,
-    /// The bounds of buffers.
+    /// The bounds of a buffer.
     pub bounds: BroadcastBounds,
+    /// The memory of all buffers, in bytes. Each shard has an equal share.
+    pub unsent_bytes: usize,
 }
 
 impl EngineSettings {
@@ -86,8 +88,10 @@ impl Engine {
     ///
     /// If the system has no polls left.
     pub fn new(shards: usize, settings: &EngineSettings) -> io::Result<(Self, Vec<Shard>)> {
+        let shards = shards.max(1);
+        let unsent_max = settings.unsent_bytes / shards;
         let shards: Vec<_> =
-            (0..shards.max(1)).map(|_| Shard::new(settings.clone())).collect::<Result<_, _>>()?;
+            (0..shards).map(|_| Shard::new(settings.clone(), unsent_max)).collect::<Result<_, _>>()?;
         Ok((Self { shards: shards.iter().map(Shard::shard_sender).collect() }, shards))
     }
 

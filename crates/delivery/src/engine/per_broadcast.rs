@@ -107,35 +107,62 @@ impl Shard {
         }
     }
 
-    /// Keeps a buffer within its bounds. A client that lacks dropped frames is too slow and gets
-    /// `tidings.reconnect`.
+    /// Keeps a buffer within its bounds.
     fn trim(&mut self, index: u32) {
         while let Some(begin) =
             self.broadcasts.get(index as usize).and_then(|broadcast| broadcast.buffer.excess())
         {
-            let Some(broadcast) = self.broadcasts.get(index as usize) else { return };
-            let mut place = if broadcast.behind == 0 { 0 } else { broadcast.broadcast_cursors.len() };
-            // From the end, because a removed client is replaced by one that was checked already.
-            while place > 0 {
-                place -= 1;
-                let number = self
-                    .broadcasts
-                    .get(index as usize)
-                    .and_then(|broadcast| broadcast.broadcast_cursors.get(place));
-                if let Some(number) = number
-                    && self.lacks(number, begin)
-                {
-                    // Its socket may take bytes again since the last attempt.
-                    self.flush(number);
-                    if self.lacks(number, begin) {
-                        self.end(number, ReconnectReason::Lagging);
-                    }
+            self.drop_before(index, begin);
+        }
+    }
+
+    /// Keeps the memory of all buffers within its bound. The largest buffer drops the older half of
+    /// its frames, and then the next one that is the largest.
+    pub(super) fn shed(&mut self) {
+        while self.unsent.get() > self.unsent_max {
+            let sizes =
+                self.broadcasts.iter().map(|(index, broadcast)| (broadcast.buffer.held_bytes(), index));
+            let Some((before, index)) = sizes.max() else { return };
+            let Ok(index) = u32::try_from(index) else { return };
+            let older =
+                self.broadcasts.get(index as usize).and_then(|broadcast| broadcast.buffer.older_half());
+            if let Some(begin) = older {
+                self.drop_before(index, begin);
+            }
+            let Some(broadcast) = self.broadcasts.get_mut(index as usize) else { continue };
+            broadcast.buffer.shrink();
+            if broadcast.buffer.held_bytes() >= before {
+                // A pass through its clients is under way. The next turn tries again.
+                return;
+            }
+        }
+    }
+
+    /// Drops the frames of a buffer before `begin`. A client that lacks some of them is too slow
+    /// and gets `tidings.reconnect`.
+    fn drop_before(&mut self, index: u32, begin: u64) {
+        let Some(broadcast) = self.broadcasts.get(index as usize) else { return };
+        let mut place = if broadcast.behind == 0 { 0 } else { broadcast.broadcast_cursors.len() };
+        // From the end, because a removed client is replaced by one that was checked already.
+        while place > 0 {
+            place -= 1;
+            let number = self
+                .broadcasts
+                .get(index as usize)
+                .and_then(|broadcast| broadcast.broadcast_cursors.get(place));
+            if let Some(number) = number
+                && self.lacks(number, begin)
+            {
+                // Its socket may take bytes again since the last attempt.
+                self.flush(number);
+                if self.lacks(number, begin) {
+                    self.end(number, ReconnectReason::Lagging);
                 }
             }
-            match self.broadcasts.get_mut(index as usize) {
-                Some(broadcast) => broadcast.buffer.drop_before(begin),
-                None => return,
-            }
+        }
+        // The last client may be gone, and the broadcast with it.
+        if let Some(broadcast) = self.broadcasts.get_mut(index as usize) {
+            broadcast.buffer.drop_before(begin);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The work of a shard for one connection.
 
 use super::broadcast::{Broadcast, BroadcastKey};
+use super::broadcast_buffer::BroadcastBuffer;
 use super::catching_up::Filled;
 use super::chunk;
 use super::client::{BroadcastCursor, Discarded, EngineClient, Phase, Sent};
@@ -145,7 +146,8 @@ impl Shard {
                 let entry = self.broadcasts.vacant_entry();
                 let Ok(index) = u32::try_from(entry.key()) else { return false };
                 let client_waker = ClientWaker::new(&self.shard_sender, WakerOf::Broadcast(index));
-                entry.insert(Broadcast::new(key.clone(), ring_reader, client_waker, self.settings.bounds));
+                let buffer = BroadcastBuffer::new(key.named, self.settings.bounds, self.unsent.clone());
+                entry.insert(Broadcast::new(key.clone(), buffer, ring_reader, client_waker));
                 self.broadcast_of.insert(key, index);
                 index
             }

@@ -15,6 +15,7 @@ use slab::Slab;
 
 use super::EngineSettings;
 use super::broadcast::{Broadcast, BroadcastKey};
+use super::broadcast_buffer::UnsentBytes;
 use super::catching_up::CatchingUp;
 use super::client::{EngineClient, Phase};
 use super::counts::EngineCounts;
@@ -80,6 +81,9 @@ pub struct Shard {
     pub(super) clients: Slab<EngineClient>,
     pub(super) broadcasts: Slab<Broadcast>,
     pub(super) broadcast_of: HashMap<BroadcastKey, u32>,
+    /// The memory of all buffers, and its bound.
+    pub(super) unsent: UnsentBytes,
+    pub(super) unsent_max: usize,
     /// Connections with work of their own.
     pub(super) ready: VecDeque<u32>,
     /// Broadcasts that may have something to read.
@@ -102,7 +106,7 @@ impl Shard {
     /// # Errors
     ///
     /// If the system has no poll left.
-    pub(super) fn new(settings: EngineSettings) -> io::Result<Self> {
+    pub(super) fn new(settings: EngineSettings, unsent_max: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let (shard_sender, messages) = ShardSender::new(poll.registry(), INBOX)?;
         let interval = millis(settings.streams.heartbeat);
@@ -119,6 +123,8 @@ impl Shard {
             clients: Slab::new(),
             broadcasts: Slab::new(),
             broadcast_of: HashMap::new(),
+            unsent: UnsentBytes::default(),
+            unsent_max,
             ready: VecDeque::new(),
             reads: VecDeque::new(),
             passes: VecDeque::new(),
@@ -147,6 +153,11 @@ impl Shard {
             }
         }
         self.abandon();
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.counts.unsent_bytes = self.unsent.get();
         self.counts.add_to(&self.settings.streams.metrics);
     }
 
@@ -247,7 +258,8 @@ impl Shard {
             let Some(broadcast) = self.passes.pop_front() else { break };
             deliveries = deliveries.saturating_sub(self.deliver_some(broadcast).max(1));
         }
-        self.counts.add_to(&self.settings.streams.metrics);
+        self.shed();
+        self.count();
     }
 
     /// Receives messages. Returns whether the inbox is empty.

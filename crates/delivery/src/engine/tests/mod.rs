@@ -29,7 +29,7 @@ mod fairness;
 mod following;
 mod slow;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -39,6 +39,7 @@ struct Setting {
     heartbeat: Duration,
     confirm: Duration,
     write_timeout: Duration,
+    unsent_bytes: usize,
     clock: WallClock,
 }
 
@@ -50,6 +51,7 @@ impl Default for Setting {
             heartbeat: hour,
             confirm: hour,
             write_timeout: hour,
+            unsent_bytes: 1 << 30,
             clock: WallClock::default(),
         }
     }
@@ -132,6 +134,7 @@ impl Scene {
             streams: Arc::clone(&streams),
             write_timeout: setting.write_timeout,
             bounds: BroadcastBounds { frames: setting.ring_events, bytes: 1 << 23 },
+            unsent_bytes: setting.unsent_bytes,
         };
         let (engine, mut shards) = Engine::new(1, &settings).unwrap();
         Self {

@@ -71,6 +71,43 @@ fn lagging_engine_client_gets_whole_frames_and_reconnect() {
     scene.until("the quick one goes on", |_| quick.data().len() == 61);
 }
 
+/// Stalled clients of many workspaces share one bound on memory. Those with the most events that
+/// they lack get `tidings.reconnect`.
+#[test]
+fn stalled_clients_of_many_workspaces_share_one_bound() {
+    const BOUND: usize = 4 << 20;
+    const WORKSPACES: usize = 30;
+    let mut scene = Scene::new(&Setting { unsent_bytes: BOUND, ..Setting::default() });
+    let name = |number: usize| format!("w{number}");
+    let mut stalled: Vec<_> = (0..WORKSPACES).map(|number| scene.join(&name(number), small())).collect();
+    let mut quick: Vec<_> =
+        (0..WORKSPACES).map(|number| scene.join(&name(number), ClientOptions::default())).collect();
+    let mut little = scene.join("little", small());
+    scene.publish("little", &"x".repeat(60_000));
+    let payload = "x".repeat(150_000);
+    let mut most = 0;
+    for round in 1..=6 {
+        for number in 0..WORKSPACES {
+            scene.publish(&name(number), &format!("{round}:{payload}"));
+            scene.until("the quick one has it", |_| quick[number].data().len() == round);
+            most = most.max(scene.metrics().unsent_bytes.get());
+        }
+    }
+    // Without the bound it would be 27 MB. A turn may add one event before it applies the bound.
+    assert!(most > 3 << 20 && most <= (BOUND + 2 * payload.len()) as i64, "{most}");
+    assert!(scene.metrics().reconnects(ReconnectReason::Lagging.as_str()) >= 20);
+    assert!(!little.has_ended(), "it lacks less than others");
+    scene.until("it has everything", |_| little.data().len() == 1);
+    for client in &mut stalled {
+        scene.until("it ends, or gets everything", |_| client.has_ended() || client.data().len() == 6);
+        let is_complete = client.data().len() == 6;
+        assert!(is_complete || client.body().contains(r#""reason":"lagging""#));
+    }
+    drop((stalled, quick, little));
+    scene.until("all have left", |scene| scene.streams_open() == 0);
+    assert_eq!(scene.metrics().unsent_bytes.get(), 0);
+}
+
 /// The engine closes a connection that takes no bytes for the write timeout.
 #[test]
 fn socket_that_is_never_writable_again_is_closed() {
