@@ -20,8 +20,8 @@ use crate::config::{AuthMethod, AuthMode, Config, Writer};
 use crate::files::TooFewFiles;
 use crate::http;
 use crate::http::{
-    CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublicApi, PublishRate,
-    Service, SocketSettings, Tls, TrustedProxies,
+    BodyReceiver, CertificateError, Certificates, ConnectionSettings, Listener, Origins, PairFiles,
+    PublicHandlers, PublishHandler, PublishRate, Service, SocketSettings, StreamHandler, TicketHandler, Tls,
 };
 use crate::live_marks;
 use crate::log_reader;
@@ -53,7 +53,8 @@ mod shutdown;
 
 use settings::{
     admin_admission, admin_hosts, connection_settings, engine_settings, files, hub_settings,
-    public_admission, public_hosts, requests_per_address, socket_settings, stream_limits, warn_of_memory,
+    public_admission, public_hosts, requests_per_address, socket_settings, stream_limits, trusted_proxies,
+    warn_of_memory,
 };
 
 use shutdown::DRAIN_GRACE;
@@ -187,39 +188,58 @@ impl Server {
         let tickets = Tickets::new(Arc::clone(&bus), config.auth.ticket_seconds.duration(), tickets_per_user);
         let access = Access::prepare(config, &metrics)?;
         let authenticator = Authenticator::new(access.methods, tickets, bans, access.recheck.clone());
+        let authenticator = Arc::new(authenticator);
         let origins = Origins::new(&config.cors.origins)
             .with_headers(&config.cors.headers)
             .with_headers(&config.auth.forward.headers);
+        let origins = Arc::new(origins);
         let publish_rate = Arc::new(PublishRate::new(config.limits.rates()));
-        let app = Arc::new(PublicApi {
-            hub: Arc::clone(&hub),
-            bus: Arc::clone(&bus),
-            streams: Arc::clone(&streams),
+        let bodies = Arc::new(BodyReceiver {
+            budget: BodyBudget::new(config.limits.body_bytes),
+            timeout: config.server.body_timeout_seconds.duration(),
+            retry: streams.retry,
             metrics: Arc::clone(&metrics),
-            authenticator: Arc::new(authenticator),
-            open,
-            origins: origins.clone(),
-            named: config.sse.named,
-            newest_max: config.replay.newest_max,
-            event_bytes: config.limits.event_bytes,
-            batch_bytes: config.limits.batch_bytes,
-            bodies: BodyBudget::new(config.limits.body_bytes),
-            publish_rate: Arc::clone(&publish_rate),
-            body_timeout: config.server.body_timeout_seconds.duration(),
         });
+        let handlers = PublicHandlers {
+            stream: Arc::new(StreamHandler {
+                authenticator: Arc::clone(&authenticator),
+                registry: open,
+                hub: Arc::clone(&hub),
+                streams: Arc::clone(&streams),
+                named: config.sse.named,
+                newest_max: config.replay.newest_max,
+            }),
+            publish: Arc::new(PublishHandler {
+                authenticator: Arc::clone(&authenticator),
+                origins: Arc::clone(&origins),
+                bodies: Arc::clone(&bodies),
+                event_bytes: config.limits.event_bytes,
+                batch_bytes: config.limits.batch_bytes,
+                publish_rate: Arc::clone(&publish_rate),
+                bus: Arc::clone(&bus),
+                retry: streams.retry,
+                metrics: Arc::clone(&metrics),
+            }),
+            tickets: Arc::new(TicketHandler {
+                authenticator,
+                origins: Arc::clone(&origins),
+                bodies,
+                retry: streams.retry,
+                metrics: Arc::clone(&metrics),
+            }),
+            origins: Arc::clone(&origins),
+        };
 
         let header_bytes = config.server.header_bytes;
         let (certificates, tls) = tls(config, &metrics).await?;
-        let proxies =
-            TrustedProxies::new(config.server.trusted_proxies.clone(), config.server.forwarded_header);
-        let proxies = Arc::new(proxies);
+        let proxies = Arc::new(trusted_proxies(config));
         let connection = connection_settings(config);
         let (engine, shards) = engine(config, &streams)?.unzip();
         let engine = engine.map(Arc::new);
         let public = Listener {
             listener: public,
             service: Service::new(
-                http::public(&app, &config.server.base_path),
+                http::public(handlers, &config.server.base_path),
                 origins,
                 public_hosts(config),
                 Arc::clone(&proxies),
@@ -239,7 +259,7 @@ impl Server {
             listener: admin,
             service: Service::new(
                 admin::routes(&node),
-                Origins::default(),
+                Arc::new(Origins::default()),
                 admin_hosts(config),
                 proxies,
                 header_bytes,

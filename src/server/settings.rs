@@ -3,10 +3,13 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::config::{AuthMode, Config, LiveConfig};
+use crate::config::{AuthMode, Config, ForwardedHeader, LiveConfig};
 use crate::files;
 use crate::files::{FileBudget, TooFewFiles};
-use crate::http::{ConnectionGateSettings, ConnectionSettings, Hosts, Http2Settings, SocketSettings};
+use crate::http::{
+    ConnectionGateSettings, ConnectionSettings, Hosts, Http2Settings, ProxyHeader, SocketSettings,
+    TrustedProxies,
+};
 use crate::memory::MemoryBudget;
 use tidings_auth::ForwardConfig;
 use tidings_delivery::StreamSettings;
@@ -104,6 +107,15 @@ pub(super) fn public_hosts(config: &Config) -> Hosts {
 /// An operations listener on a loopback address is this machine's alone too.
 pub(super) fn admin_hosts(config: &Config) -> Hosts {
     if config.admin.listen.ip().to_canonical().is_loopback() { Hosts::Local } else { Hosts::Any }
+}
+
+/// The proxies that may name their clients, and the header in which they do.
+pub(super) fn trusted_proxies(config: &Config) -> TrustedProxies {
+    let header = match config.server.forwarded_header {
+        ForwardedHeader::XForwardedFor => ProxyHeader::XForwardedFor,
+        ForwardedHeader::Forwarded => ProxyHeader::Forwarded,
+    };
+    TrustedProxies::new(config.server.trusted_proxies.clone(), header)
 }
 
 /// The bounds of the hub.
