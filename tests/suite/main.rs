@@ -23,6 +23,7 @@ mod lifecycle;
 mod names;
 mod outages;
 mod pages;
+mod parts;
 mod proxies;
 mod publish;
 mod replay;

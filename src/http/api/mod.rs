@@ -2,12 +2,12 @@
 //!
 //! | part | contents |
 //! | --- | --- |
-//! | [`routes`] | the paths, and what their handlers share |
+//! | [`routes`] | the paths, each with its handler |
 //! | [`stream`] | `GET` and `HEAD` of a workspace's events |
 //! | [`publish`], [`publish_rate`] | `POST` of events, and its rate limit |
 //! | [`tickets`] | `POST` of a ticket |
 //!
-//! Read first: [`routes::PublicApi`], [`stream::open`].
+//! Read first: [`routes::public`], [`stream::StreamHandler`].
 
 pub(crate) mod publish;
 pub(crate) mod publish_rate;
