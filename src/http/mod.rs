@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`server`] | listener, limits on connections, PROXY header, TLS, HTTP/1.1, HTTP/2, handoff |
 //! | [`request`] | client address, host, `Accept`, query, `Last-Event-ID`, body |
-//! | [`api`] | the public paths: streams, publishing, tickets |
+//! | [`api`] | the public paths: streams, positions, publishing, tickets |
 //! | [`response`] | problem documents, event streams, denials, CORS headers |
 //!
 //! Read first: [`Listener`], [`Service`], [`StreamHandler`]. The operations paths are in
@@ -19,6 +19,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;
 
+pub use api::position::PositionHandler;
 pub use api::publish::PublishHandler;
 pub use api::publish_rate::PublishRate;
 pub use api::routes::{PublicHandlers, public};

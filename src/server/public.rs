@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::access::Access;
 use super::delivery::Delivery;
@@ -11,8 +12,8 @@ use super::listener::ListenerSettings;
 use super::start_error::StartError;
 use crate::http;
 use crate::http::{
-    BodyReceiver, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PublicHandlers,
-    PublishHandler, PublishRate, StreamHandler, TicketHandler, Tls,
+    BodyReceiver, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PositionHandler,
+    PublicHandlers, PublishHandler, PublishRate, StreamHandler, TicketHandler, Tls,
 };
 use tidings_bus::Bus;
 use tidings_hub::Hub;
@@ -35,6 +36,8 @@ pub(super) struct PublicSettings<'a> {
     pub(super) named: bool,
     /// The most events that a first connection may begin with.
     pub(super) newest_max: usize,
+    /// Reads of logs for positions at a time, and how long another one waits.
+    pub(super) position_reads: (usize, Duration),
     /// Bytes of a payload.
     pub(super) event_bytes: usize,
     /// Bytes of a batch's body.
@@ -114,15 +117,23 @@ fn handlers(
         retry: streams.retry,
         metrics: Arc::clone(metrics),
     });
+    let stream = Arc::new(StreamHandler {
+        authenticator: Arc::clone(authenticator),
+        registry: Arc::clone(&parts.access.registry),
+        hub: Arc::clone(parts.hub),
+        streams: Arc::clone(streams),
+        named: settings.named,
+        newest_max: settings.newest_max,
+    });
+    let (reads, patience) = settings.position_reads;
     PublicHandlers {
-        stream: Arc::new(StreamHandler {
-            authenticator: Arc::clone(authenticator),
-            registry: Arc::clone(&parts.access.registry),
-            hub: Arc::clone(parts.hub),
-            streams: Arc::clone(streams),
-            named: settings.named,
-            newest_max: settings.newest_max,
+        position: Arc::new(PositionHandler {
+            stream: Arc::clone(&stream),
+            bus: Arc::clone(parts.bus),
+            reads: Semaphore::new(reads),
+            patience,
         }),
+        stream,
         publish: Arc::new(PublishHandler {
             authenticator: Arc::clone(authenticator),
             origins: Arc::clone(origins),

@@ -202,6 +202,7 @@ pub(super) fn public<'a>(config: &'a Config, files: &FileBudget) -> PublicSettin
             .with_headers(&config.auth.forward.headers),
         named: config.sse.named,
         newest_max: config.replay.newest_max,
+        position_reads: (config.replay.concurrent, config.redis.command_timeout_seconds.duration()),
         event_bytes: config.limits.event_bytes,
         batch_bytes: config.limits.batch_bytes,
         body_bytes: config.limits.body_bytes,

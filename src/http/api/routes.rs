@@ -8,6 +8,7 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
 
+use super::position::PositionHandler;
 use super::publish::PublishHandler;
 use super::stream::StreamHandler;
 use super::tickets::TicketHandler;
@@ -20,6 +21,9 @@ use crate::http::response::problem::Problem;
 /// The methods of an events path.
 const EVENTS_ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 
+/// The methods of the paths of access and position.
+const QUERY_ALLOW: &str = "GET, HEAD, OPTIONS";
+
 /// The methods of the path of tickets.
 const TICKETS_ALLOW: &str = "POST, OPTIONS";
 
@@ -28,6 +32,8 @@ const TICKETS_ALLOW: &str = "POST, OPTIONS";
 pub struct PublicHandlers {
     /// Opens streams.
     pub stream: Arc<StreamHandler>,
+    /// Returns positions.
+    pub position: Arc<PositionHandler>,
     /// Publishes events.
     pub publish: Arc<PublishHandler>,
     /// Issues tickets.
@@ -38,22 +44,31 @@ pub struct PublicHandlers {
 
 /// The public routes under a base path such as `/api`.
 pub fn public(handlers: PublicHandlers, base_path: &str) -> BoxedFilter<(Response,)> {
-    let PublicHandlers { stream, publish, tickets, origins } = handlers;
+    let PublicHandlers { stream, position, publish, tickets, origins } = handlers;
     let base = base_path
         .split('/')
         .filter(|segment| !segment.is_empty())
         .fold(warp::any().boxed(), |path, segment| path.and(warp::path(segment.to_owned())).boxed());
     let ticket_path = base.clone().and(warp::path("tickets")).and(path::end()).boxed();
-    let events_path = base
-        .and(warp::path("workspaces"))
-        .and(warp::path::param::<String>())
-        .and(warp::path("events"))
-        .and(path::end())
-        .boxed();
+    let workspace_path = base.and(warp::path("workspaces")).and(warp::path::param::<String>()).boxed();
+    let below = |name: &'static str| workspace_path.clone().and(warp::path(name)).and(path::end()).boxed();
+    let access = Arc::clone(&stream);
+    let access = query(&below("access"), &origins, move |id, request_context| {
+        let stream = Arc::clone(&access);
+        async move { stream.access(&id, &request_context).await }
+    });
+    let position = query(&below("position"), &origins, move |id, request_context| {
+        let position = Arc::clone(&position);
+        async move { position.position(&id, &request_context).await }
+    });
     let hint =
         format!("there is nothing at this path: streams are at {base_path}/workspaces/{{workspace}}/events");
     let nothing = warp::any().map(move || Problem::not_found(hint.clone()).into_response());
-    events(&events_path, stream, publish, Arc::clone(&origins))
+    events(&below("events"), stream, publish, Arc::clone(&origins))
+        .or(access)
+        .unify()
+        .or(position)
+        .unify()
         .or(ticket_issue(&ticket_path, tickets, origins))
         .unify()
         .or(nothing)
@@ -90,6 +105,27 @@ fn events(
     let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(EVENTS_ALLOW));
     let other_method = path.clone().map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());
     subscribe.or(publish).unify().or(inspect).unify().or(preflight).unify().or(other_method).unify().boxed()
+}
+
+/// All methods of a path that is only read. The server removes the body of a response to `HEAD`.
+fn query<Answer>(
+    path: &BoxedFilter<(String,)>,
+    origins: &Arc<Origins>,
+    answer: impl Fn(String, RequestContext) -> Answer + Clone + Send + Sync + 'static,
+) -> BoxedFilter<(Response,)>
+where
+    Answer: Future<Output = Result<Response, Problem>> + Send,
+{
+    let origins = Arc::clone(origins);
+    let asked = warp::get().or(warp::head()).unify().and(path.clone()).and(request_context()).then(
+        move |id: String, request_context: RequestContext| {
+            let answer = answer(id, request_context);
+            async move { respond(answer.await) }
+        },
+    );
+    let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(QUERY_ALLOW));
+    let other_method = path.clone().map(|_| Problem::method_not_allowed(QUERY_ALLOW).into_response());
+    asked.or(preflight).unify().or(other_method).unify().boxed()
 }
 
 /// All methods of the path of tickets.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, HeaderValue};
 use warp::reply::Response;
 
 use crate::http::request::accept::{self, EventStream};
@@ -59,6 +60,38 @@ impl StreamHandler {
         match self.authenticator.inspect(&workspace, &credentials).await {
             Ok(()) => Ok(event_stream::head()),
             Err(denial) => denied::stream_response(&self.streams, &denial, by_status),
+        }
+    }
+
+    /// Returns 204 to a client that may open the stream, and otherwise the problem that says why it
+    /// may not. Opens no stream, takes no place and spends no ticket.
+    pub(super) async fn access(
+        &self,
+        id: &str,
+        request_context: &RequestContext,
+    ) -> Result<Response, Problem> {
+        self.check(id, request_context).await?;
+        let mut response = Response::new("".into());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    /// Does the checks of a request for a stream; returns the workspace.
+    pub(super) async fn check(
+        &self,
+        id: &str,
+        request_context: &RequestContext,
+    ) -> Result<WorkspaceId, Problem> {
+        let workspace = path::workspace(id)?;
+        let query = StreamQuery::parse(&request_context.query, self.named, self.newest_max)?;
+        if let Some(exceeded) = request_context.peer.exceeded {
+            return Err(Problem::unavailable(exceeded.to_string(), self.streams.retry));
+        }
+        let credentials = request_context.credentials(query.ticket.as_deref());
+        match self.authenticator.inspect(&workspace, &credentials).await {
+            Ok(()) => Ok(workspace),
+            Err(denial) => Err(denied::problem(&self.streams.metrics, self.streams.retry, &denial)),
         }
     }
 

@@ -32,7 +32,7 @@ fn secrets() -> Vec<String> {
 }
 
 #[test]
-fn commands_for_kubernetes_name_what_the_manifest_names() {
+fn commands_for_kubernetes_name_parts_of_the_manifest() {
     let deployment = manifest("Deployment");
     let (name, container) =
         (&deployment["metadata"]["name"], &deployment["spec"]["template"]["spec"]["containers"][0]["name"]);
@@ -62,7 +62,7 @@ fn commands_for_kubernetes_name_what_the_manifest_names() {
 
 /// The rules are tried as regular expressions, which is how ingress-nginx applies them.
 #[tokio::test]
-async fn ingress_leads_the_paths_of_streams_and_tickets_to_the_service() {
+async fn ingress_leads_streams_and_tickets_to_the_service() {
     let document = Document::read("docs/guides/kubernetes.md");
     let ingress = serde_saphyr::from_str::<Value>(document.block("The ingress", "yaml")).unwrap();
     let paths = ingress["spec"]["rules"][0]["http"]["paths"].as_array().unwrap();
@@ -76,6 +76,8 @@ async fn ingress_leads_the_paths_of_streams_and_tickets_to_the_service() {
     let terminal = Terminal::new().variable("RULE", &format!("^{rule}"));
     for (path, is_ours) in [
         ("/api/workspaces/demo/events", true),
+        ("/api/workspaces/demo/position", true),
+        ("/api/workspaces/demo/access", true),
         ("/api/tickets", true),
         ("/api/workspaces/demo", false),
         ("/api/workspaces/demo/events/7", false),
