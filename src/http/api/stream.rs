@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
+use tracing::field;
+use tracing::{Instrument as _, Span};
 use warp::reply::Response;
 
 use crate::http::request::accept::{self, EventStream};
@@ -98,7 +100,18 @@ impl StreamHandler {
     /// Opens a stream. Its head goes out at once, also before the workspace is confirmed. A client
     /// that wants temporary trouble as a status gets the head later.
     pub(super) async fn open(&self, id: &str, request_context: RequestContext) -> Result<Response, Problem> {
-        let StreamRequest { workspace, query, by_status } = self.request(id, &request_context)?;
+        let request = self.request(id, &request_context)?;
+        let span = tracing::error_span!("stream", workspace = %request.workspace, connection = field::Empty);
+        self.open_in_span(request, request_context).instrument(span).await
+    }
+
+    /// Opens a stream within its span.
+    async fn open_in_span(
+        &self,
+        request: StreamRequest,
+        request_context: RequestContext,
+    ) -> Result<Response, Problem> {
+        let StreamRequest { workspace, query, by_status } = request;
         // The header is newer than the query: a browser keeps the query of its first request when
         // it reconnects.
         let start = last_event_id::of_header(&request_context.headers)
@@ -129,6 +142,7 @@ impl StreamHandler {
                 return self.full(bound.to_string(), by_status);
             }
         };
+        Span::current().record("connection", field::display(stream_guard.id()));
         if let Err(denial) = self.authenticator.check_bans(&workspace, &grant.identity) {
             return denied::stream_response(&self.streams, &denial, by_status);
         }

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::connection_gate::{ConnectionGate, ConnectionPermit};
 use super::connection_state::ConnectionState;
@@ -69,6 +70,9 @@ pub(super) struct ConnectionShared {
 
 /// Serves one connection until it ends. After a stop it takes no further request; an open stream
 /// ends by itself.
+///
+/// The log lines of the connection are in its span, from the moment at which its address is known.
+/// The span ends with the task, so that a stream of the engine has none.
 pub(super) async fn serve(
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -87,11 +91,14 @@ pub(super) async fn serve(
     let Some(entry) = entry.identify(&shared.connection_gate, address.ip()) else { return };
     let is_overflow = entry.connection_permit.exceeded().is_some();
     let begun = Begun::new(stream, address, entry, &shared);
-    let serving = std::pin::pin!(async {
+    // Of the highest level, so that no `log.level` leaves the address out of a line.
+    let span = tracing::error_span!("connection", client.address = %address);
+    let serving = async {
         if let Some(protocol) = begun.protocol(&shared).await {
             begun.serve(protocol, &shared).await;
         }
-    });
+    };
+    let serving = std::pin::pin!(serving.instrument(span));
     if is_overflow {
         let _ = tokio::time::timeout(OVERFLOW_TIMEOUT, serving).await;
     } else {
@@ -138,7 +145,7 @@ async fn named_by_proxy(
         Ok(Some(named)) if proxies.is_empty() || proxies.trust(peer.ip()) => Some(named),
         Ok(_) => Some(peer),
         Err(error) => {
-            tracing::debug!(address = %peer, %error, "connection ended with an error");
+            tracing::debug!(client.address = %peer, %error, "connection ended with an error");
             None
         }
     }
@@ -199,7 +206,6 @@ impl Begun {
         let write_timeout = settings.write_timeout;
         let watch = Watch {
             stream,
-            address,
             blockage,
             connection_state,
             close_reason,
@@ -285,7 +291,7 @@ impl Begun {
                 Box::pin(http1(io, self.service, self.watch)).await;
             }
             Some(Err(error)) => {
-                tracing::debug!(address = %self.watch.address, %error, "connection ended with an error");
+                tracing::debug!(%error, "connection ended with an error");
             }
             None => {}
         }

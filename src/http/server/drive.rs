@@ -1,7 +1,6 @@
 //! Driving a connection of either version of HTTP to its end.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -37,7 +36,6 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(crate) stream: Arc<TcpStream>,
-    pub(crate) address: SocketAddr,
     pub(super) blockage: Arc<Blockage>,
     pub(crate) connection_state: Arc<ConnectionState>,
     pub(crate) close_reason: CloseReason,
@@ -72,7 +70,7 @@ impl Watch {
                 biased;
                 outcome = connection.as_mut() => {
                     if let Err(error) = outcome {
-                        tracing::debug!(address = %self.address, %error, "connection ended with an error");
+                        tracing::debug!(%error, "connection ended with an error");
                     }
                     return;
                 }

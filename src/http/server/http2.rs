@@ -13,6 +13,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 use warp::reply::Response;
 
 use super::drive::{Ends, Watch};
@@ -163,7 +164,8 @@ where
     fn execute(&self, future: F) {
         let watch = Arc::<EndWatch>::default();
         let stream = Severable { future: Box::pin(future), watch: Arc::clone(&watch) };
-        self.0.spawn(END_WATCH.scope(watch, stream));
+        // hyper calls this within the span of the connection.
+        self.0.spawn(END_WATCH.scope(watch, stream).in_current_span());
     }
 }
 
