@@ -426,7 +426,7 @@ impl Access {
                     Method::Jwt { sources: TokenSources::new(&config.auth.jwt), verifier }
                 }
                 AuthMethod::Forward => {
-                    let (settings, metrics) = (&config.auth.forward, metrics.forward.clone());
+                    let (settings, metrics) = (&config.auth.forward, metrics.forward());
                     let interval = config.auth.recheck_seconds.duration();
                     let forward = if interval.is_zero() {
                         ForwardAuth::new(settings, metrics)?
