@@ -7,9 +7,8 @@ use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
-use crate::config::ForwardedHeader;
-use crate::http::TrustedProxies;
-use crate::http::request::forwarded::hops;
+use tidings::config::ForwardedHeader;
+use tidings::http::{TrustedProxies, hops};
 
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
