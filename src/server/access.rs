@@ -91,8 +91,8 @@ impl Access {
                 }
                 MethodSettings::Forward { forward, recheck: interval, requests_per_address } => {
                     let forward = match interval {
-                        None => ForwardAuth::new(forward, metrics.forward.clone())?,
-                        Some(_) => ForwardAuth::with_rechecks(forward, metrics.forward.clone())?,
+                        None => ForwardAuth::new(forward, metrics.forward())?,
+                        Some(_) => ForwardAuth::with_rechecks(forward, metrics.forward())?,
                     };
                     recheck = interval.map(|interval| Arc::new(Recheck::new(forward.clone(), interval)));
                     let requests_per_address = AddressCounts::new(*requests_per_address);

@@ -44,12 +44,12 @@ pub enum Scheme {
 
 /// The entry of one proxy about the request that it received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Hop {
+pub struct Hop {
     /// The sender; `None` if it is no readable address.
     pub address: Option<IpAddr>,
-    /// How.
+    /// The scheme of the request.
     pub scheme: Option<Scheme>,
-    /// To which host, with its port if it was named.
+    /// The host of the request, with its port if the request named one.
     pub host: Option<String>,
 }
 
@@ -75,7 +75,7 @@ impl Scheme {
 /// Returns the hops in the headers of a request, the nearest one first, at most 32. Several lines
 /// of one header are one list (RFC 9110 section 5.2).
 #[must_use]
-pub(crate) fn hops(headers: &HeaderMap, header: ProxyHeader) -> Vec<Hop> {
+pub fn hops(headers: &HeaderMap, header: ProxyHeader) -> Vec<Hop> {
     match header {
         ProxyHeader::Forwarded => {
             let elements = newest(headers, &FORWARDED, HOPS_MAX);

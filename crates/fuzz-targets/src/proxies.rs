@@ -7,8 +7,7 @@ use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
-use crate::http::request::forwarded::hops;
-use crate::http::{ProxyHeader, TrustedProxies};
+use tidings::http::{ProxyHeader, TrustedProxies, hops};
 
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
