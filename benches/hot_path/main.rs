@@ -5,8 +5,6 @@
 
 mod encoder;
 mod ring;
-#[path = "../../tests/shard_harness/mod.rs"]
-mod shard_harness;
 mod turn;
 
 use tidings_event::{EntryId, Position};

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::SubscriptionFilter;
+use tidings_testkit::shard_harness::{Publisher, ShardHarness};
 
 use super::payload;
-use super::shard_harness::{Publisher, ShardHarness};
 
 /// Workspaces with the same number of clients each.
 struct Scene {

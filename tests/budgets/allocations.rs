@@ -9,7 +9,7 @@ use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::{SubscriptionFilter, TypeFilter};
 
-use super::shard_harness::{Publisher, RING_EVENTS, ShardHarness};
+use super::support::shard_harness::{Publisher, RING_EVENTS, ShardHarness};
 use super::{ALONE, least, taken};
 
 /// Events of a round; more than the ring holds, so that it is full from the second round on.

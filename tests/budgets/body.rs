@@ -13,7 +13,7 @@ use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::{SubscriptionFilter, TypeFilter};
 
-use super::shard_harness::{Publisher, ShardHarness};
+use super::support::shard_harness::{Publisher, ShardHarness};
 use super::{ALONE, least, taken};
 
 const EVENTS: usize = 256;

@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::ALONE;
-use super::frames::{PREFACE, SETTINGS, frame, get};
 use super::process::{REQUEST, ask, connect, memory_bytes, quiet, start};
+use super::support::http2_frames::{PREFACE, SETTINGS, frame, get};
 use super::support::tls::Certificates;
 use super::support::{Broker, BrokerOptions};
 

@@ -2,28 +2,20 @@
 //! on times, so they hold on any machine.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
-#![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod allocations;
 mod body;
-#[path = "../suite/transport/frames.rs"]
-#[allow(dead_code, reason = "it offers more than this binary needs")]
-mod frames;
 mod hyper;
 mod idle;
 mod process;
 mod rings;
-#[path = "../shard_harness/mod.rs"]
-mod shard_harness;
-#[path = "../suite/support/mod.rs"]
-#[allow(unused_macros, reason = "the harness offers more than this binary needs")]
-mod support;
 mod writes;
 
 use std::alloc::System;
 
 use parking_lot::Mutex;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tidings_testkit as support;
 
 /// The tests run one after the other: they count what the whole process does.
 static ALONE: Mutex<()> = Mutex::new(());

@@ -10,7 +10,7 @@ use super::support::{Broker, BrokerOptions};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A broker that sends nothing by itself.
-pub fn quiet() -> BrokerOptions {
+pub(crate) fn quiet() -> BrokerOptions {
     BrokerOptions::embedded()
         .set("sse.heartbeat_seconds", 3600)
         .set("http2.ping_seconds", 3600)
@@ -18,7 +18,7 @@ pub fn quiet() -> BrokerOptions {
 }
 
 /// Starts a broker, and waits until it is ready.
-pub fn start(options: BrokerOptions) -> Broker {
+pub(crate) fn start(options: BrokerOptions) -> Broker {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(Broker::start_ready(options))
 }
@@ -26,21 +26,21 @@ pub fn start(options: BrokerOptions) -> Broker {
 /// What a broker has in memory of its own, in bytes (`Anonymous` of `proc(5)`). What the kernel
 /// holds for its sockets comes on top, for any server. `Pss` would jump when another process of the
 /// same program ends, as the pages of its file are shared.
-pub fn memory_bytes(broker: &Broker) -> usize {
+pub(crate) fn memory_bytes(broker: &Broker) -> usize {
     let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", broker.pid())).unwrap();
     let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
 }
 
 /// A connection to a broker.
-pub fn connect(broker: &Broker) -> TcpStream {
+pub(crate) fn connect(broker: &Broker) -> TcpStream {
     let socket = TcpStream::connect(broker.address()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
 /// Sends a request, and reads until so many streams have their `connected` event.
-pub fn ask(wire: &mut (impl Read + Write), request: &[u8], streams: usize) {
+pub(crate) fn ask(wire: &mut (impl Read + Write), request: &[u8], streams: usize) {
     const HELLO: &[u8] = b"\"connected\"";
     wire.write_all(request).unwrap();
     let mut come = Vec::new();
@@ -53,5 +53,5 @@ pub fn ask(wire: &mut (impl Read + Write), request: &[u8], streams: usize) {
 }
 
 /// The head of a request for a stream over HTTP/1.1.
-pub const REQUEST: &[u8] =
+pub(crate) const REQUEST: &[u8] =
     b"GET /api/workspaces/acme/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";

@@ -6,7 +6,7 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_hub::SubscriptionFilter;
 
 use super::ALONE;
-use super::shard_harness::{Publisher, ShardHarness};
+use super::support::shard_harness::{Publisher, ShardHarness};
 
 /// A workspace with so many clients, which see what these users see in turn.
 struct WriteClients {

@@ -1,14 +1,14 @@
 //! The server of a setup on either bus, for what a scenario does to it by commands.
 
 use redis::{Client, FromRedisValue, Value};
+use tidings_testkit::ledger::{Setting, Setup};
 
-use super::setup::{Setting, Setup};
 use super::support::redis_server::connect;
 use super::support::{Bus, RedisServer};
 
 /// Where the logs of a setup are.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     url: String,
     /// None on the embedded bus, whose server is the setup's broker.
     pub redis: Option<RedisServer>,
@@ -17,7 +17,7 @@ pub struct Server {
 impl Server {
     /// A setup of the brokers that the setting wants, or of one with a bus of its own, and its
     /// server.
-    pub async fn open(bus: Bus, name: &str, setting: Setting) -> (Self, Setup) {
+    pub(crate) async fn open(bus: Bus, name: &str, setting: Setting) -> (Self, Setup) {
         match bus {
             Bus::Redis => {
                 let (redis, setup) = Setup::open(name, setting).await;
@@ -31,7 +31,7 @@ impl Server {
     }
 
     /// Sends one command. Fails the test when the server refuses it.
-    pub async fn command<T: FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) async fn command<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let mut pipe = redis::pipe();
         let command = pipe.cmd(words[0]);
         command.arg(&words[1..]);
@@ -40,12 +40,12 @@ impl Server {
     }
 
     /// The same for a command whose reply does not matter.
-    pub async fn tell(&self, words: &[&str]) {
+    pub(crate) async fn tell(&self, words: &[&str]) {
         self.command::<Value>(words).await;
     }
 
     /// Sends several commands at once, or a transaction.
-    pub async fn send<T: FromRedisValue>(&self, commands: &redis::Pipeline) -> T {
+    pub(crate) async fn send<T: FromRedisValue>(&self, commands: &redis::Pipeline) -> T {
         let client = Client::open(self.url.as_str()).expect("the server's address");
         let mut connection = connect(&client).await.expect("a connection to the server");
         commands.query_async(&mut connection).await.expect("an answer")

@@ -12,18 +12,18 @@ use super::support::Broker;
 const PADDING: usize = 120;
 
 /// A connection to the bus.
-pub struct Backend(Connection);
+pub(crate) struct Backend(Connection);
 
 impl Backend {
     /// Connects to a broker's own bus.
-    pub fn of(broker: &Broker) -> Self {
+    pub(crate) fn of(broker: &Broker) -> Self {
         let url = format!("redis://{}", broker.embedded());
         let client = redis::Client::open(url).expect("the address of the bus");
         Self(client.get_connection().expect("a connection to the bus"))
     }
 
     /// Publishes live events with these numbers at once, and returns the moment of the first.
-    pub fn publish(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Instant {
+    pub(crate) fn publish(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Instant {
         let mut pipe = redis::pipe();
         for number in numbers {
             pipe.cmd("PUBLISH").arg(channel(workspace)).arg(payload(number)).ignore();
@@ -34,7 +34,7 @@ impl Backend {
     }
 
     /// Publishes durable events with these numbers, and returns their ids.
-    pub fn log(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Vec<String> {
+    pub(crate) fn log(&mut self, workspace: &str, numbers: std::ops::Range<u64>) -> Vec<String> {
         let mut pipe = redis::pipe();
         for number in numbers {
             pipe.cmd("FCALL").arg("tidings_publish").arg(1).arg(channel(workspace)).arg(payload(number));
@@ -55,7 +55,7 @@ fn payload(number: u64) -> String {
 
 /// A backend that publishes an event now and then, until it is stopped.
 #[derive(Debug, Default)]
-pub struct LoadPublisher {
+pub(crate) struct LoadPublisher {
     stopped: AtomicBool,
     /// How many events it published, if it does not publish any more.
     total: OnceLock<u64>,
@@ -64,7 +64,7 @@ pub struct LoadPublisher {
 impl LoadPublisher {
     /// Publishes to a workspace, and once more at the stop: so each client that is connected by
     /// then gets an event.
-    pub fn run(&self, broker: &Broker, workspace: &str, pause: Duration) {
+    pub(crate) fn run(&self, broker: &Broker, workspace: &str, pause: Duration) {
         let mut backend = Backend::of(broker);
         for number in 0.. {
             let is_last = self.stopped.load(Ordering::Relaxed);
@@ -77,19 +77,19 @@ impl LoadPublisher {
     }
 
     /// Stops it when the value goes out of scope, so that a failed test does not wait for it.
-    pub fn stop_on_drop(&self) -> StopOnDrop<'_> {
+    pub(crate) fn stop_on_drop(&self) -> StopOnDrop<'_> {
         StopOnDrop(&self.stopped)
     }
 
     /// How many events there are; `None` while there may be more.
-    pub fn total(&self) -> Option<u64> {
+    pub(crate) fn total(&self) -> Option<u64> {
         self.total.get().copied()
     }
 }
 
 /// Raises a flag when it goes out of scope.
 #[derive(Debug)]
-pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+pub(crate) struct StopOnDrop<'a>(pub &'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {

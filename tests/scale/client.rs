@@ -17,7 +17,7 @@ static CLIENTS: AtomicUsize = AtomicUsize::new(0);
 
 /// How a client leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leave {
+pub(crate) enum Leave {
     /// As a program that ends does (FIN).
     Politely,
     /// As one that crashes may (RST).
@@ -26,7 +26,7 @@ pub enum Leave {
 
 /// What a client sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub(crate) enum Sight {
     /// The head of a response with status 200.
     Head,
     /// The `connected` event of its stream.
@@ -46,7 +46,7 @@ pub enum Sight {
 
 /// A client.
 #[derive(Debug)]
-pub struct ScaleClient {
+pub(crate) struct ScaleClient {
     socket: TcpStream,
     /// What is still to be asked.
     request: Option<String>,
@@ -60,7 +60,7 @@ pub struct ScaleClient {
 
 impl ScaleClient {
     /// Begins to connect, to send a request when that is done.
-    pub fn connect(address: SocketAddr, request: String) -> Self {
+    pub(crate) fn connect(address: SocketAddr, request: String) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let number = CLIENTS.fetch_add(1, Ordering::Relaxed);
         let host = u8::try_from(2 + number / CLIENTS_OF_ADDRESS).expect("fewer than a million clients");
@@ -77,12 +77,12 @@ impl ScaleClient {
         }
     }
 
-    pub fn socket(&mut self) -> &mut TcpStream {
+    pub(crate) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
     }
 
     /// Sends the request, if that was not done yet. The socket takes bytes.
-    pub fn ask(&mut self) {
+    pub(crate) fn ask(&mut self) {
         let Some(request) = self.request.take() else { return };
         // A request is far smaller than the buffer of a new socket.
         match self.socket.write(request.as_bytes()) {
@@ -93,7 +93,7 @@ impl ScaleClient {
     }
 
     /// Takes all that has come.
-    pub fn read(&mut self, buffer: &mut [u8], mut see: impl FnMut(Sight)) {
+    pub(crate) fn read(&mut self, buffer: &mut [u8], mut see: impl FnMut(Sight)) {
         loop {
             match self.socket.read(buffer) {
                 Ok(0) => return see(Sight::Closed { whole: self.last_chunk && self.coming.is_none() }),
@@ -152,7 +152,7 @@ impl ScaleClient {
     }
 
     /// Closes the connection.
-    pub fn leave(self, how: Leave) {
+    pub(crate) fn leave(self, how: Leave) {
         if how == Leave::Abruptly {
             SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).expect("set an option");
         }

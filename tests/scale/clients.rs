@@ -16,7 +16,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// How a crowd comes.
 #[derive(Debug, Clone)]
-pub struct Coming {
+pub(crate) struct Coming {
     pub clients: usize,
     /// What they say behind the path.
     pub query: String,
@@ -28,19 +28,19 @@ pub struct Coming {
 
 impl Coming {
     /// So few at a time that none disturbs the others.
-    pub fn in_order(clients: usize) -> Self {
+    pub(crate) fn in_order(clients: usize) -> Self {
         Self { clients, query: String::new(), at_a_time: 400, held: false }
     }
 
     /// All together; no more than the listen queue holds, as there the kernel drops them.
-    pub fn at_once(clients: usize) -> Self {
+    pub(crate) fn at_once(clients: usize) -> Self {
         Self { at_a_time: 3_000, ..Self::in_order(clients) }
     }
 }
 
 /// Something that a client saw.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The client, by its number.
     pub client: usize,
     pub what: Sight,
@@ -49,7 +49,7 @@ pub struct Seen {
 
 /// Clients, whose sockets are read when the test lets them be read.
 #[derive(Debug)]
-pub struct ScaleClients {
+pub(crate) struct ScaleClients {
     address: SocketAddr,
     poll: Poll,
     events: Events,
@@ -61,7 +61,7 @@ pub struct ScaleClients {
 
 impl ScaleClients {
     /// No clients yet.
-    pub fn of(address: SocketAddr) -> Self {
+    pub(crate) fn of(address: SocketAddr) -> Self {
         Self {
             address,
             poll: Poll::new().expect("a poll"),
@@ -73,19 +73,19 @@ impl ScaleClients {
     }
 
     /// A crowd of connected clients.
-    pub fn gathered(address: SocketAddr, workspace: &str, clients: usize) -> Self {
+    pub(crate) fn gathered(address: SocketAddr, workspace: &str, clients: usize) -> Self {
         let mut crowd = Self::of(address);
         crowd.come(workspace, Coming::in_order(clients), |seen| assert_eq!(seen.what, Sight::Connected));
         crowd
     }
 
     /// How many are connected.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.members.iter().flatten().count()
     }
 
     /// Connects clients, and returns when the last is ready.
-    pub fn come(&mut self, workspace: &str, coming: Coming, mut see: impl FnMut(Seen)) {
+    pub(crate) fn come(&mut self, workspace: &str, coming: Coming, mut see: impl FnMut(Seen)) {
         let Coming { clients, query, at_a_time, held } = coming;
         let request = format!(
             "GET /api/workspaces/{workspace}/events{query} HTTP/1.1\r\nHost: localhost\r\n\
@@ -119,7 +119,7 @@ impl ScaleClients {
 
     /// Waits for a moment for something to come, and takes it. Fails the test when the patience is
     /// over.
-    pub fn turn(&mut self, patience: &Patience, mut see: impl FnMut(Seen)) {
+    pub(crate) fn turn(&mut self, patience: &Patience, mut see: impl FnMut(Seen)) {
         patience.check();
         match self.poll.poll(&mut self.events, Some(Duration::from_millis(20))) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return,
@@ -150,7 +150,7 @@ impl ScaleClients {
     }
 
     /// Has a client close its connection.
-    pub fn leave(&mut self, client: usize, how: Leave) {
+    pub(crate) fn leave(&mut self, client: usize, how: Leave) {
         self.members[client].take().expect("a client that is there").leave(how);
     }
 }

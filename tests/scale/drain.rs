@@ -11,7 +11,7 @@ use super::patience::{PATIENCE, Patience};
 use super::support::Broker;
 
 /// Over which the ends are spread: `server.drain_seconds`.
-pub const WINDOW: Duration = Duration::from_secs(4);
+pub(crate) const WINDOW: Duration = Duration::from_secs(4);
 
 /// How much fuller a tenth of the window may be than the average. A machine that freezes for a
 /// while makes one fuller; ends that are not spread are all in one.
@@ -19,7 +19,7 @@ const UNEVENNESS_MAX: f64 = 4.0;
 
 /// Ends a broker. Each stream of the crowd gets a reconnect and a complete response. They end one
 /// after the other; then the program ends.
-pub async fn drain(writer: &str, broker: &mut Broker, crowd: &mut ScaleClients) {
+pub(crate) async fn drain(writer: &str, broker: &mut Broker, crowd: &mut ScaleClients) {
     let clients = crowd.len();
     let mut told = std::collections::HashSet::new();
     let mut ends = Vec::new();

@@ -5,36 +5,40 @@ use std::time::Duration;
 
 /// Measured times, in order.
 #[derive(Debug, Clone)]
-pub struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
     /// Fails the test when nothing was measured.
-    pub fn new(mut times: Vec<Duration>) -> Self {
+    pub(crate) fn new(mut times: Vec<Duration>) -> Self {
         assert!(!times.is_empty(), "nothing was measured");
         times.sort_unstable();
         Self(times)
     }
 
     /// The time that so many hundredths of all do not pass.
-    pub fn percentile(&self, hundredths: usize) -> Duration {
+    pub(crate) fn percentile(&self, hundredths: usize) -> Duration {
         self.0[(self.0.len() * hundredths / 100).min(self.0.len() - 1)]
     }
 
-    pub fn median(&self) -> Duration {
+    pub(crate) fn median(&self) -> Duration {
         self.percentile(50)
     }
 
-    pub fn longest(&self) -> Duration {
+    pub(crate) fn longest(&self) -> Duration {
         self.percentile(100)
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 }
 
 /// How often something came in each tenth of a time that begins `from` after the beginning.
-pub fn tenths(moments: impl Iterator<Item = Duration>, from: Duration, length: Duration) -> [usize; 10] {
+pub(crate) fn tenths(
+    moments: impl Iterator<Item = Duration>,
+    from: Duration,
+    length: Duration,
+) -> [usize; 10] {
     let mut tenths = [0; 10];
     for moment in moments {
         let Some(since) = moment.checked_sub(from).filter(|since| *since < length) else { continue };
@@ -45,13 +49,13 @@ pub fn tenths(moments: impl Iterator<Item = Duration>, from: Duration, length: D
 }
 
 /// How much more the fullest tenth has than all have on average.
-pub fn unevenness(tenths: &[usize; 10]) -> f64 {
+pub(crate) fn unevenness(tenths: &[usize; 10]) -> f64 {
     let all: usize = tenths.iter().sum();
     let fullest = tenths.iter().max().copied().unwrap_or_default();
     fullest as f64 * 10.0 / all.max(1) as f64
 }
 
 /// Prints past the test harness, which keeps back what passing tests print.
-pub fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "scale: {line}");
 }

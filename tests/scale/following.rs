@@ -7,7 +7,7 @@ use super::clients::Seen;
 
 /// What some clients have seen of the events of a workspace, which are numbered.
 #[derive(Debug)]
-pub struct Following {
+pub(crate) struct Following {
     /// For each client: the number that is next, if it had one, and when it had the one before.
     next: Vec<Option<(u64, Instant)>>,
     events: u64,
@@ -16,17 +16,17 @@ pub struct Following {
 
 impl Following {
     /// So many clients that had nothing yet.
-    pub fn of(clients: usize) -> Self {
+    pub(crate) fn of(clients: usize) -> Self {
         Self { next: vec![None; clients], events: 0, longest_gap: Duration::ZERO }
     }
 
     /// One client that has had an event, and resumes behind it.
-    pub fn after(number: u64) -> Self {
+    pub(crate) fn after(number: u64) -> Self {
         Self { next: vec![Some((number + 1, Instant::now()))], ..Self::of(1) }
     }
 
     /// Takes note. Fails the test when an event is missing, or repeated, or out of order.
-    pub fn see(&mut self, Seen { client, what, at }: Seen) {
+    pub(crate) fn see(&mut self, Seen { client, what, at }: Seen) {
         match what {
             Sight::Connected | Sight::Heartbeat => {}
             Sight::Event(number) => {
@@ -42,17 +42,17 @@ impl Following {
     }
 
     /// Whether all have everything up to a number.
-    pub fn all_have(&self, total: u64) -> bool {
+    pub(crate) fn all_have(&self, total: u64) -> bool {
         self.next.iter().all(|next| next.is_some_and(|(next, _)| next == total))
     }
 
     /// How many events came, of all clients together.
-    pub fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.events
     }
 
     /// The longest time between two events of one client.
-    pub fn longest_gap(&self) -> Duration {
+    pub(crate) fn longest_gap(&self) -> Duration {
         self.longest_gap
     }
 }

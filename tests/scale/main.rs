@@ -13,7 +13,6 @@
 //! | [`figures`], [`patience`] | percentiles and printing; how long to wait |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
-#![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod backend;
 mod client;
@@ -27,12 +26,10 @@ mod leaving;
 mod patience;
 mod replay;
 mod storm;
-#[path = "../suite/support/mod.rs"]
-#[allow(unused_macros, reason = "the harness offers more than this binary needs")]
-mod support;
 
 use patience::PATIENCE;
 use support::BrokerOptions;
+use tidings_testkit as support;
 use tokio::sync::Mutex;
 
 /// The tests run one after the other.

@@ -4,7 +4,6 @@
 //! workspaces from [`support`], and waits for conditions with a deadline.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
-#![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
 
 mod access;
 mod bad_input;
@@ -29,5 +28,6 @@ mod publish;
 mod replay;
 mod slow_clients;
 mod stream;
-mod support;
 mod transport;
+
+use tidings_testkit as support;

@@ -77,14 +77,14 @@ const REPLACED: &[&str] = &[
 /// reason.
 const SHARES: &str = "shares its name with";
 
-/// The sources of the program, without its tests.
+/// The sources of the program, without its tests and their harness.
 pub(crate) fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            if name != "tests" {
+            if !["tests", "testkit"].contains(&name.as_str()) {
                 found.extend(sources(&path));
             }
         } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
@@ -134,6 +134,16 @@ fn type_has_a_name_of_its_own_from_the_glossary() {
     assert!(places.len() > 400, "{} types are too few to be all", places.len());
     let replaced: Vec<_> = places.iter().filter(|(name, _)| REPLACED.contains(&name.as_str())).collect();
     assert!(replaced.is_empty(), "names that docs/glossary.md replaces: {replaced:#?}");
+    // The harness is written apart from the program, so both have an `Event` and a `Response`.
+    for path in sources(&repository().join("crates/testkit")) {
+        for (name, _) in types(&fs::read_to_string(&path).unwrap()) {
+            assert!(
+                !REPLACED.contains(&name.as_str()),
+                "docs/glossary.md replaces {name}: {}",
+                path.display()
+            );
+        }
+    }
     let twice: Vec<_> = places
         .iter()
         .filter(|(_, places)| places.len() > 1 && !places.iter().any(|(_, comment)| comment.contains(SHARES)))
@@ -216,7 +226,7 @@ fn problem(name: &str) -> Option<String> {
 fn test_names_are_short_and_in_words_of_the_glossary() {
     let (mut problems, mut count) = (Vec::new(), 0);
     let mut folders: Vec<_> = ["tests", "src/cli", "src/config", "src/telemetry"].map(PathBuf::from).to_vec();
-    folders.push("crates/bench".into());
+    folders.extend(["crates/bench", "crates/testkit"].map(PathBuf::from));
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(repository().join(folder)).unwrap() {
             let path = entry.unwrap().path();

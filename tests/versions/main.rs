@@ -6,31 +6,12 @@
 //! reports that nothing ran, and lists no test that did not.
 
 #![expect(clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
-#![allow(unreachable_pub, reason = "`pub` in a test binary says what a module offers to the tests")]
-#![allow(dead_code, reason = "the ledger and the harness offer more than this binary needs")]
-
-#[path = "../ledger/client.rs"]
-mod client;
-#[path = "../ledger/facts.rs"]
-mod facts;
-#[path = "../ledger/publisher.rs"]
-mod publisher;
-#[path = "../ledger/records.rs"]
-mod records;
-#[path = "../ledger/setup.rs"]
-mod setup;
-#[path = "../suite/support/mod.rs"]
-#[allow(unused_macros, reason = "the harness offers more than this binary needs")]
-mod support;
-#[path = "../ledger/verdict.rs"]
-mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use publisher::{LiveShare, Settings, Way};
-use setup::{Clients, Mixed, Setting, Setup};
-use support::{BrokerOptions, RedisServer};
+use tidings_testkit::ledger::{Clients, LiveShare, Mixed, Setting, Settings, Setup, Way};
+use tidings_testkit::{BrokerOptions, RedisServer};
 
 const VARIABLE: &str = "TIDINGS_OTHER_PROGRAM";
 const TEST: &str = "nodes_are_exchanged_for_those_of_another_version";

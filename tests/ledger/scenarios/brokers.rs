@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup};
+use tidings_testkit::ledger::{Setting, Setup, Way};
 
 /// How long a broker may take to end, when asked.
 const END: Duration = Duration::from_secs(10);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup};
+use tidings_testkit::ledger::{Setting, Setup, Way};
+
 use crate::support::RedisServer;
 
 /// Opens a setup in which nothing is published before every client was greeted, so that the log of

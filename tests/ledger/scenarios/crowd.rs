@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tidings_testkit::ledger::{Setting, Setup, Way, print};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup, print};
 use crate::support::{RedisServer, http};
 
 const CROWD: usize = 5_000;

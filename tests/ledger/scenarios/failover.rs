@@ -4,9 +4,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
+use tidings_testkit::ledger::{Setting, Setup, Way, tell};
 
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup, tell};
 use crate::support::BrokerOptions;
 use crate::support::sentinel::SentinelGroup;
 

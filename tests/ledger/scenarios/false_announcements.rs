@@ -4,14 +4,14 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
+use tidings_testkit::ledger::{
+    Clients, LiveShare, Mixed, SCRIPT, Setting, Settings, Setup, Verdict, Way, tell,
+};
 
-use crate::publisher::{LiveShare, SCRIPT, Settings, Way};
 use crate::server::Server;
-use crate::setup::{Clients, Mixed, Setting, Setup, tell};
 use crate::support::{
     BrokerOptions, Bus, DEADLINE, RedisOptions, RedisServer, eventually, test_cluster::on_both_buses,
 };
-use crate::verdict::Verdict;
 
 on_both_buses!(envelope_announces_an_event_outside_the_log);
 

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tidings_testkit::ledger::{Setting, Setup, Way, tell};
 
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup, tell};
 use crate::support::{DEADLINE, RedisServer, eventually};
 
 /// Takes the bound on what may be pending for a subscriber down to something that a burst passes.

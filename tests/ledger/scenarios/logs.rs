@@ -1,6 +1,6 @@
 //! Scripts and functions of publishers are removed.
 
-use crate::setup::{Setting, Setup, tell};
+use tidings_testkit::ledger::{Setting, Setup, tell};
 
 #[tokio::test]
 async fn scripts_are_flushed_in_the_middle() {

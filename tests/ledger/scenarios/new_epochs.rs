@@ -3,11 +3,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::publisher::{LiveShare, Settings, Way};
+use tidings_testkit::ledger::{Clients, LiveShare, Mixed, Setting, Settings, Setup, Verdict, Way};
+
 use crate::server::Server;
-use crate::setup::{Clients, Mixed, Setting, Setup};
 use crate::support::{Bus, DEADLINE, eventually, test_cluster::on_both_buses};
-use crate::verdict::Verdict;
 
 /// Events of plain commands may vanish before any node reads them, and then no node can know.
 const ANNOUNCED: [Way; 3] = [Way::Post, Way::Script, Way::Function];

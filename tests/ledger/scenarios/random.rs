@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use nix::sys::signal::Signal;
+use tidings_testkit::ledger::{LedgerClient, Setting, Setup, print, tell};
 
-use crate::client::LedgerClient;
-use crate::setup::{Setting, Setup, print, tell};
 use crate::support::{Broker, DEADLINE, RedisServer, eventually};
 
 const DRAW: Draw = Draw { faults: 6, pause_max_ms: 2_000, lasting_max_ms: 3_000 };
 const RECOVERY: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Clone, Copy)]
-pub enum OfServer {
+pub(crate) enum OfServer {
     Restart,
     Freeze,
     KillSubscribers,
@@ -24,7 +23,7 @@ pub enum OfServer {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum OfBroker {
+pub(crate) enum OfBroker {
     Kill,
     Terminate,
     Freeze,
@@ -38,7 +37,7 @@ enum OfClients {
 
 /// Something that happens after a pause, and for how long.
 #[derive(Debug, Clone, Copy)]
-pub struct Fault<Kind> {
+pub(crate) struct Fault<Kind> {
     pub pause: Duration,
     pub kind: Kind,
     /// Which of the brokers, links or clients.
@@ -48,7 +47,7 @@ pub struct Fault<Kind> {
 
 /// How faults are drawn.
 #[derive(Debug, Clone, Copy)]
-pub struct Draw {
+pub(crate) struct Draw {
     /// How many strike the server, and how many the brokers and so on.
     pub faults: usize,
     /// The longest pause before one.
@@ -58,7 +57,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    pub fn faults<Kind: Copy>(self, random: &mut Rng, kinds: &[Kind]) -> Vec<Fault<Kind>> {
+    pub(crate) fn faults<Kind: Copy>(self, random: &mut Rng, kinds: &[Kind]) -> Vec<Fault<Kind>> {
         let fault = |_| Fault {
             pause: Duration::from_millis(random.u64(..self.pause_max_ms)),
             kind: kinds[random.usize(..kinds.len())],
@@ -70,7 +69,7 @@ impl Draw {
 }
 
 /// The seed of the run, which it prints.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed = std::env::var("TIDINGS_LEDGER_SEED").ok();
     let seed =
         seed.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("TIDINGS_LEDGER_SEED is a number"));
@@ -78,7 +77,7 @@ pub fn seed() -> u64 {
     seed
 }
 
-pub fn say<Kind: std::fmt::Debug>(whose: &str, faults: &[Fault<Kind>]) {
+pub(crate) fn say<Kind: std::fmt::Debug>(whose: &str, faults: &[Fault<Kind>]) {
     let words: Vec<_> = faults
         .iter()
         .map(|fault| {
@@ -132,7 +131,7 @@ async fn faults_drawn_from_a_seed() {
     setup.close().await;
 }
 
-pub async fn strike_server(redis: &mut RedisServer, faults: Vec<Fault<OfServer>>) {
+pub(crate) async fn strike_server(redis: &mut RedisServer, faults: Vec<Fault<OfServer>>) {
     for fault in faults {
         tokio::time::sleep(fault.pause).await;
         match fault.kind {
@@ -160,7 +159,7 @@ pub async fn strike_server(redis: &mut RedisServer, faults: Vec<Fault<OfServer>>
     }
 }
 
-pub async fn strike_brokers(brokers: &mut [Broker], faults: Vec<Fault<OfBroker>>) {
+pub(crate) async fn strike_brokers(brokers: &mut [Broker], faults: Vec<Fault<OfBroker>>) {
     for fault in faults {
         tokio::time::sleep(fault.pause).await;
         let broker = &mut brokers[fault.whom];

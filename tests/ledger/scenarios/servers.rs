@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup};
+use tidings_testkit::ledger::{Setting, Setup, Way};
+
 use crate::support::{DEADLINE, eventually};
 
 /// Publishing fails while the server is away; when it is back, it has to go on within this time.

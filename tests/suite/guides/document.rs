@@ -19,7 +19,7 @@ struct Block {
 
 /// A document of the repository.
 #[derive(Debug)]
-pub struct Document {
+pub(crate) struct Document {
     path: &'static str,
     blocks: Vec<Block>,
     taken: RefCell<BTreeSet<usize>>,
@@ -27,7 +27,7 @@ pub struct Document {
 
 impl Document {
     /// Reads a document, such as `docs/quickstart.md`.
-    pub fn read(path: &'static str) -> Self {
+    pub(crate) fn read(path: &'static str) -> Self {
         let text = repository_file(path);
         let (mut blocks, mut heading) = (Vec::new(), String::new());
         let mut lines = text.lines();
@@ -47,7 +47,7 @@ impl Document {
     }
 
     /// The blocks in this language below a heading, which count as run.
-    pub fn blocks(&self, heading: &str, language: &str) -> Vec<&str> {
+    pub(crate) fn blocks(&self, heading: &str, language: &str) -> Vec<&str> {
         let found = self.blocks.iter().enumerate();
         let found: Vec<_> = found.filter(|(_, b)| b.heading == heading && b.language == language).collect();
         assert!(!found.is_empty(), "{}: no {language} below {heading:?}", self.path);
@@ -56,14 +56,14 @@ impl Document {
     }
 
     /// The only block in this language below a heading.
-    pub fn block(&self, heading: &str, language: &str) -> &str {
+    pub(crate) fn block(&self, heading: &str, language: &str) -> &str {
         let blocks = self.blocks(heading, language);
         assert_eq!(blocks.len(), 1, "{}: {language} below {heading:?}", self.path);
         blocks[0]
     }
 
     /// The block whose first line names this file behind a comment sign.
-    pub fn file(&self, name: &str) -> &str {
+    pub(crate) fn file(&self, name: &str) -> &str {
         let names = |block: &Block| {
             block.text.lines().next().is_some_and(|line| line.trim_start_matches(['/', '#', ' ']) == name)
         };
@@ -74,7 +74,7 @@ impl Document {
     }
 
     /// Fails the test when a block of the document was not run, these languages apart.
-    pub fn every_block_ran(&self, exempt: &[&str]) {
+    pub(crate) fn every_block_ran(&self, exempt: &[&str]) {
         let taken = self.taken.borrow();
         let left = self.blocks.iter().enumerate().filter(|(index, block)| {
             let language = block.language.as_str();

@@ -12,4 +12,4 @@ mod rotate_keys;
 mod silent_client;
 mod terminal;
 
-pub use document::Document;
+pub(crate) use document::Document;

@@ -13,7 +13,7 @@ use crate::support::{Broker, RedisServer};
 /// A directory with `tidings` and `redis-cli` on the path. The addresses of the servers of a test
 /// replace those of the documents.
 #[derive(Debug)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     directory: Directory,
     addresses: Vec<(&'static str, String)>,
     environment: Vec<(String, String)>,
@@ -21,7 +21,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// A terminal without a node.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = Directory::new();
         std::fs::create_dir(directory.file("bin")).unwrap();
         symlink(env!("CARGO_BIN_EXE_tidings"), directory.file("bin/tidings")).unwrap();
@@ -30,7 +30,7 @@ impl Terminal {
     }
 
     /// A terminal on the machine of a node.
-    pub fn beside(broker: &Broker) -> Self {
+    pub(crate) fn beside(broker: &Broker) -> Self {
         let port = broker.embedded().port();
         let mut terminal = Self::new();
         terminal.addresses = vec![
@@ -49,33 +49,33 @@ impl Terminal {
     }
 
     /// Has the Redis of documents be this server.
-    pub fn with_redis(mut self, server: &RedisServer) -> Self {
+    pub(crate) fn with_redis(mut self, server: &RedisServer) -> Self {
         self.addresses.push(("127.0.0.1:6379", format!("127.0.0.1:{}", server.port())));
         self
     }
 
     /// Sets a key of the configuration for commands of `tidings`.
-    pub fn set(self, key: &str, value: &str) -> Self {
+    pub(crate) fn set(self, key: &str, value: &str) -> Self {
         self.variable(&variable(key), value)
     }
 
     /// Sets a variable of the environment.
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// The text of a document with the addresses of this terminal.
-    pub fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         self.addresses.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
     /// Starts lines of a shell.
-    pub fn start(&self, lines: &str) -> RunningCommand {
+    pub(crate) fn start(&self, lines: &str) -> RunningCommand {
         let mut shell = self.command("bash");
         shell.args(["-euo", "pipefail", "-c", &self.text(lines)]);
         RunningCommand::start(shell)
@@ -83,23 +83,23 @@ impl Terminal {
 
     /// Runs lines of a shell to their end, and returns what they wrote. Fails the test when they
     /// fail.
-    pub async fn run(&self, lines: &str) -> String {
+    pub(crate) async fn run(&self, lines: &str) -> String {
         self.finish(lines).await.success()
     }
 
     /// Runs lines of a shell to their end.
-    pub async fn finish(&self, lines: &str) -> Finished {
+    pub(crate) async fn finish(&self, lines: &str) -> Finished {
         self.start(lines).finished().await
     }
 
     /// Writes a program that a document shows, and returns its name.
-    pub fn write(&self, name: &str, program: &str) -> String {
+    pub(crate) fn write(&self, name: &str, program: &str) -> String {
         self.directory.write(name, self.text(program));
         name.to_owned()
     }
 
     /// Runs a program that a document shows with its interpreter, and returns what it wrote.
-    pub async fn program(&self, interpreter: &str, name: &str, program: &str) -> String {
+    pub(crate) async fn program(&self, interpreter: &str, name: &str, program: &str) -> String {
         let file = self.write(name, program);
         let mut command = match interpreter {
             "python" => self.command(&installed("python/bin/python").display().to_string()),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::frames::{DATA, FrameConnection, RST_STREAM, frame};
+use crate::support::http2_frames::{DATA, FrameConnection, RST_STREAM, frame};
 use crate::support::token::{JWT, bearer, token};
 use crate::support::{Broker, BrokerOptions, Bus, Connect, DEADLINE, SseClient, TestCluster, eventually};
 

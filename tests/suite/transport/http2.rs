@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::frames::{DATA, FrameConnection, GOAWAY, PING, RST_STREAM, SETTINGS, frame};
+use crate::support::http2_frames::{DATA, FrameConnection, GOAWAY, PING, RST_STREAM, SETTINGS, frame};
 use crate::support::raw::RawConnection;
 use crate::support::redis_server::connect;
 use crate::support::sse::check_blocks;

@@ -2,7 +2,6 @@
 
 mod admission;
 mod deadlines;
-mod frames;
 mod http2;
 mod keep_alive;
 mod proxied;

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tidings_testkit::ledger::{Setting, Setup, Way};
 
 use super::{WITHOUT_HTTP, setting, setting_with_residents};
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup};
 
 /// How long a broker may take to end, when asked.
 const END: Duration = Duration::from_secs(10);

@@ -4,10 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use tidings_testkit::ledger::{Setting, Setup, Way, tell};
+
 use super::{WITHOUT_HTTP, setting, setting_with_residents};
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup, tell};
-use crate::support::chaos::{ChaosProxy, Flow, Toward};
+use crate::support::chaos::{ChaosProxy, Toward, Transfer};
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually};
 
 /// Longer than brokers here take to find that a link is dead.
@@ -52,8 +52,8 @@ async fn a_link_is_half_open() {
     for round in 0..3 {
         setup.more(8).await;
         let proxy = &proxies[round % 2];
-        proxy.set_open(Toward::Server, Flow::Swallow);
-        proxy.set_open(Toward::Client, Flow::Swallow);
+        proxy.set_open(Toward::Server, Transfer::Swallow);
+        proxy.set_open(Toward::Client, Transfer::Swallow);
         tokio::time::sleep(NOTICED).await;
         proxy.heal();
         all_ready(&setup.brokers, DEADLINE).await;
@@ -68,7 +68,7 @@ async fn a_link_works_in_one_direction_only() {
     for (round, toward) in [Toward::Client, Toward::Server, Toward::Client].into_iter().enumerate() {
         setup.more(8).await;
         let proxy = &proxies[round % 2];
-        proxy.set(toward, Flow::Swallow);
+        proxy.set(toward, Transfer::Swallow);
         tokio::time::sleep(NOTICED).await;
         proxy.heal();
         all_ready(&setup.brokers, DEADLINE).await;
@@ -84,7 +84,7 @@ async fn a_link_is_slow() {
     for (round, seconds) in delays.into_iter().enumerate() {
         let proxy = &proxies[round % 2];
         let toward = if round % 3 == 2 { Toward::Server } else { Toward::Client };
-        proxy.set(toward, Flow::Delay(Duration::from_secs_f64(seconds)));
+        proxy.set(toward, Transfer::Delay(Duration::from_secs_f64(seconds)));
         tokio::join!(setup.more(15), tokio::time::sleep(Duration::from_secs_f64(seconds)));
         proxy.heal();
     }

@@ -11,11 +11,10 @@ mod servers;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::publisher::{LiveShare, Settings, Way};
-use crate::setup::{Clients, Mixed, Setting};
+use tidings_testkit::ledger::{Clients, LiveShare, Mixed, Setting, Settings, Way};
 
 /// A frozen broker holds publishers over HTTP.
-pub const WITHOUT_HTTP: [Way; 3] = [Way::Script, Way::Function, Way::Plain];
+pub(crate) const WITHOUT_HTTP: [Way; 3] = [Way::Script, Way::Function, Way::Plain];
 
 const PACE: Duration = Duration::from_millis(60);
 /// How long a client that hops stays.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use tidings_testkit::ledger::Setting;
 
 use super::{WITHOUT_HTTP, links, setting_with_residents};
 use crate::scenarios::random::{self, Draw, Fault, OfBroker, OfServer};
-use crate::setup::Setting;
-use crate::support::chaos::{ChaosProxy, Flow, Toward};
+use crate::support::chaos::{ChaosProxy, Toward, Transfer};
 
 const DRAW: Draw = Draw { faults: 4, pause_max_ms: 1_500, lasting_max_ms: 2_500 };
 const RECOVERY: Duration = Duration::from_secs(45);
@@ -65,12 +65,12 @@ async fn strike_links(proxies: &[ChaosProxy], faults: Vec<Fault<OfLink>>) {
             OfLink::Cut => proxy.cut(),
             OfLink::LoseTail => proxy.close_losing_tail(fault.lasting / 4).await,
             OfLink::HalfOpen => {
-                proxy.set_open(Toward::Server, Flow::Swallow);
-                proxy.set_open(Toward::Client, Flow::Swallow);
+                proxy.set_open(Toward::Server, Transfer::Swallow);
+                proxy.set_open(Toward::Client, Transfer::Swallow);
             }
-            OfLink::Deaf => proxy.set(Toward::Client, Flow::Swallow),
-            OfLink::Mute => proxy.set(Toward::Server, Flow::Swallow),
-            OfLink::Slow => proxy.set(Toward::Client, Flow::Delay(fault.lasting / 2)),
+            OfLink::Deaf => proxy.set(Toward::Client, Transfer::Swallow),
+            OfLink::Mute => proxy.set(Toward::Server, Transfer::Swallow),
+            OfLink::Slow => proxy.set(Toward::Client, Transfer::Delay(fault.lasting / 2)),
         }
         tokio::time::sleep(fault.lasting).await;
         proxy.heal();

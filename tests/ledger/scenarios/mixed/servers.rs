@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use tidings_testkit::ledger::{Setting, Setup, Way};
+
 use super::{links, setting};
-use crate::publisher::Way;
-use crate::setup::{Setting, Setup};
 
 /// Publishing fails while the server is away; when it is back, it has to go on within this time.
 const RECOVERY: Duration = Duration::from_secs(40);
