@@ -48,7 +48,7 @@ pub struct Grant {
     ticket: Option<UsedTicket>,
 }
 
-/// A method of authentication.
+/// A way to find the user of a request: by a token, or by a request to the app.
 #[derive(Debug)]
 pub enum Method {
     /// A token in the request.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-/// The state of the link.
+/// The state of the link for events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkState {
     /// There is no link.

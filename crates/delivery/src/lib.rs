@@ -1,8 +1,8 @@
 //! Streams on the wire, from the first byte to the last.
 //!
 //! Two writers do the same: [`StreamBody`] for connections that stay with hyper, [`engine`] for
-//! sockets that were taken out of hyper. No code before delivery knows which of them serves a
-//! client.
+//! sockets that were taken out of hyper. Both drive [`tidings_hub::StreamLifecycle`]. The handler
+//! of streams chooses the writer; the hub does not know it.
 //!
 //! | part | contents |
 //! | --- | --- |

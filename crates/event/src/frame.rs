@@ -75,7 +75,7 @@ impl Frame {
 
     /// Returns the same event at another position. Only the `id:` field differs.
     #[must_use]
-    pub fn at(&self, position: Position) -> Self {
+    pub fn with_position(&self, position: Position) -> Self {
         let (before, after) = around_id(&self.plain);
         let mut buffer = BytesMut::with_capacity(self.plain.len() + 32);
         buffer.put_slice(before);
@@ -90,7 +90,7 @@ impl Frame {
 
     /// Returns the frame with this audience; `None` is for all users.
     #[must_use]
-    pub fn to(mut self, audience: Option<Arc<Audience>>) -> Self {
+    pub fn with_audience(mut self, audience: Option<Arc<Audience>>) -> Self {
         self.to = audience;
         self
     }
@@ -339,10 +339,10 @@ mod tests {
     #[test]
     fn moved_frame_differs_in_its_id_alone() {
         let to: Position = "7-0~k3v9x2ab.3".parse().unwrap();
-        let moved = Frame::application(position(), "{\"type\":\"A\"}\nid: x").at(to);
+        let moved = Frame::application(position(), "{\"type\":\"A\"}\nid: x").with_position(to);
         assert_eq!(&moved.plain()[..], b"id: 7-0~k3v9x2ab.3\ndata: {\"type\":\"A\"}\ndata: id: x\n\n");
         assert_eq!((moved.event_type(), *moved.position()), (None, to));
-        let reset = Frame::reset(ResetReason::BadEntry, None, position()).at(to);
+        let reset = Frame::reset(ResetReason::BadEntry, None, position()).with_position(to);
         let text = std::str::from_utf8(reset.plain()).unwrap();
         assert!(text.starts_with("event: tidings.reset\nid: 7-0~k3v9x2ab.3\ndata: {"), "{text}");
     }

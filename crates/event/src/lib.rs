@@ -1,4 +1,5 @@
-//! Events and their bytes on the wire, and the contract between bus and hub. All of it is pure.
+//! Events and their bytes on the wire, and the contract between bus and hub. It has no I/O and no
+//! clock.
 //!
 //! | part | contents |
 //! | --- | --- |

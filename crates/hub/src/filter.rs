@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn filter_shows_a_private_event_to_its_users_only() {
         let audience = Arc::new(Audience::new(&["u1", "u2"]).unwrap());
-        let frame = Frame::application(Position::logged(EntryId::ZERO), r#"{"type":"A"}"#).to(Some(audience));
+        let frame = Frame::application(Position::logged(EntryId::ZERO), r#"{"type":"A"}"#)
+            .with_audience(Some(audience));
         let of = |user: Option<&str>| SubscriptionFilter {
             user: user.map(|user| UserId::parse(user).unwrap().key()),
             ..SubscriptionFilter::default()

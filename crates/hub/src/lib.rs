@@ -26,7 +26,8 @@
 //! This crate must never know sockets, HTTP, Redis types or a runtime. It reads no log itself: it
 //! asks through [`ReadQueue`] and gets the page by [`Hub::answer`].
 //!
-//! Locks are taken in the order map, then workspace. They are held while pointers move, no longer.
+//! Locks are taken in the order map, then workspace. The lock of a workspace is held while one
+//! message is parsed and encoded. It is never held over I/O, a wake, or the encoding of a page.
 
 mod budget;
 mod connected;
@@ -92,7 +93,7 @@ pub struct HubSettings {
     pub replay_bytes: usize,
     /// The rates at which a workspace's channel may carry events.
     pub rates: Rates,
-    /// Bytes of a payload.
+    /// The largest payload in bytes. A larger one is dropped, with a reset.
     pub event_bytes: usize,
     /// The time for which a workspace without subscribers is kept.
     pub linger: Duration,

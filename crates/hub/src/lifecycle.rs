@@ -92,7 +92,7 @@ enum LifecycleStage {
     /// The workspace is not confirmed yet.
     Held,
     /// The writer has sent the `connected` event.
-    Live,
+    Joined,
 }
 
 /// The state of one stream until a broadcast serves it or until it ends.
@@ -160,7 +160,7 @@ impl StreamLifecycle {
         // A stream that is opening is polled at once, and most are confirmed by then.
         let held = match self.stage {
             LifecycleStage::Held => self.held_until.min(self.held_heartbeat_at),
-            LifecycleStage::Opening | LifecycleStage::Live => NEVER,
+            LifecycleStage::Opening | LifecycleStage::Joined => NEVER,
         };
         ends.next().min(held).min(self.heartbeat_at)
     }
@@ -194,7 +194,7 @@ impl StreamLifecycle {
         }
         match subscriber.poll_next(context) {
             Poll::Ready(Next::Joined(joined)) => {
-                self.stage = LifecycleStage::Live;
+                self.stage = LifecycleStage::Joined;
                 StreamStep::Write(connected(joined, subscriber.workspace(), connection, heartbeat_ms))
             }
             Poll::Ready(Next::Event(bytes)) => StreamStep::Deliver(bytes),

@@ -7,9 +7,9 @@ use governor::Quota;
 /// Limits on publishing to one workspace, per second; `None` without a limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// Events.
+    /// Events in a second; `None`: no limit.
     pub events: Option<NonZeroU32>,
-    /// Bytes of payload.
+    /// Bytes of payload in a second; `None`: no limit.
     pub bytes: Option<NonZeroU32>,
 }
 

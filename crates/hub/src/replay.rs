@@ -142,7 +142,9 @@ impl ReplayPage {
             return self.frames.get(index);
         }
         let beside = self.beside.get_or_init(|| {
-            let at = |frame: &Frame| frame.at(shared.next_live(Position { live: None, ..*frame.position() }));
+            let at = |frame: &Frame| {
+                frame.with_position(shared.next_live(Position { live: None, ..*frame.position() }))
+            };
             let frames: Vec<_> = self.frames.iter().map(at).collect();
             let mut share = RingShare::new(shared.page_budget());
             share.grow(frames.iter().map(page_cost).sum());

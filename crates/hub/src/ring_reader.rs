@@ -38,7 +38,7 @@ impl RingReader {
         Self { waiter_slot, follower, cursor, position }
     }
 
-    /// The workspace.
+    /// The workspace whose ring it reads.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {
         self.waiter_slot.cell().id()
@@ -59,7 +59,7 @@ impl RingReader {
     /// Whether events reach the node at the moment.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.waiter_slot.cell().lock().subscription == Subscription::Live
+        self.waiter_slot.cell().lock().subscription == Subscription::Confirmed
     }
 
     /// Adds the next frames to `frames`, at most `most` (at least 1). Wakes the task of the last

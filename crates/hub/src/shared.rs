@@ -37,9 +37,9 @@ pub(super) struct HubShared {
     /// A workspace has dropped events without a reset so far.
     has_unreported: AtomicBool,
     /// For log lines about events that are dropped.
-    drop_log: Throttle,
+    drop_warnings: Throttle,
     /// For log lines about logs that cannot be read.
-    pub(super) read_log: Throttle,
+    pub(super) read_warnings: Throttle,
     /// Numbers for live positions. The node has one count, so a workspace that is released and
     /// created again never repeats a number.
     live_numbers: AtomicU64,
@@ -63,8 +63,8 @@ impl HubShared {
             marks: Marks::default(),
             has_unreported: AtomicBool::new(false),
             lingering: Lingering::default(),
-            drop_log: Throttle::default(),
-            read_log: Throttle::default(),
+            drop_warnings: Throttle::default(),
+            read_warnings: Throttle::default(),
             live_numbers: AtomicU64::new(0),
             ids: AtomicU64::new(0),
         }
@@ -125,13 +125,13 @@ impl HubShared {
         payload: &Bytes,
         to: Option<Arc<Audience>>,
     ) -> Result<Frame, ResetReason> {
-        Ok(Frame::application(position, self.check(payload)?).to(to))
+        Ok(Frame::application(position, self.check(payload)?).with_audience(to))
     }
 
     /// Counts and logs an event that cannot be delivered; the caller sends the reset.
     pub(super) fn note_dropped(&self, workspace: &WorkspaceId, reason: ResetReason, bytes: usize) {
         self.metrics.count_dropped(reason.as_str());
-        if let Some(silenced) = self.drop_log.pass() {
+        if let Some(silenced) = self.drop_warnings.pass() {
             tracing::warn!(
                 %workspace, reason = reason.as_str(), bytes, silenced,
                 "dropped an event that cannot be delivered; subscribers get tidings.reset"

@@ -186,7 +186,7 @@ impl Subscriber {
     /// Whether events reach the node at the moment.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.cell().lock().subscription == Subscription::Live
+        self.cell().lock().subscription == Subscription::Confirmed
     }
 
     /// How many subscribers the workspace has on this node, this one included.
@@ -195,7 +195,7 @@ impl Subscriber {
         self.cell().subscriber_count()
     }
 
-    /// The filter.
+    /// The events that the client gets, and their form.
     #[must_use]
     pub fn filter(&self) -> &SubscriptionFilter {
         &self.filter
@@ -292,7 +292,7 @@ impl Subscriber {
             if live_check.place.is_some() {
                 return SubscriberStep::Give(Next::Notice(control::heartbeat(
                     Some(&place),
-                    state.subscription == Subscription::Live,
+                    state.subscription == Subscription::Confirmed,
                 )));
             }
             return SubscriberStep::GoOn;
@@ -356,7 +356,7 @@ impl Subscriber {
                     self.position = Some(beside);
                     SubscriberStep::Give(Next::Notice(control::heartbeat(
                         Some(&beside),
-                        state.subscription == Subscription::Live,
+                        state.subscription == Subscription::Confirmed,
                     )))
                 }
                 _ => SubscriberStep::Wait,

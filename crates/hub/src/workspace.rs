@@ -23,7 +23,7 @@ pub(super) enum Subscription {
     /// Requested, not confirmed yet; or lost and not confirmed again.
     Pending,
     /// Confirmed: every published event arrives.
-    Live,
+    Confirmed,
     /// The bus refuses it.
     Refused,
 }
@@ -162,7 +162,7 @@ impl WorkspaceCell {
 
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
-        state.subscription = Subscription::Live;
+        state.subscription = Subscription::Confirmed;
         let request = state.sequencer.confirmed();
         if request.is_some() && self.shared.settings.live == LiveEvents::Auto {
             let number = state.look.begin();
@@ -182,7 +182,7 @@ impl WorkspaceCell {
 
     pub(super) fn interrupted(&self) {
         let mut state = self.state.lock();
-        if state.subscription == Subscription::Live {
+        if state.subscription == Subscription::Confirmed {
             state.sequencer.interrupted();
             state.replays.forget_results();
             state.subscription = Subscription::Pending;
@@ -285,7 +285,7 @@ impl WorkspaceCell {
 impl WorkspaceState {
     /// Whether a subscriber may join.
     pub(super) fn is_open(&self) -> bool {
-        self.subscription == Subscription::Live && self.sequencer.is_followed()
+        self.subscription == Subscription::Confirmed && self.sequencer.is_followed()
     }
 
     /// Registers a reader that has nothing to read and has to be woken.

@@ -6,7 +6,7 @@
 //! | [`stream_guard`] | the registration of one stream, and its close signal |
 //! | [`selector`] | the streams that a disconnect matches |
 //! | [`address`] | connections or streams of each client address |
-//! | [`holder`] | the client for which a node counts |
+//! | [`holder`] | the user, token or address to which a use is counted |
 //! | [`bodies`] | the memory of request bodies |
 //!
 //! Read first: [`StreamRegistry`], [`StreamGuard`], [`CloseSignal`].

@@ -6,7 +6,7 @@
 //!
 //! Read first: [`Metrics`].
 //!
-//! This crate must never know what it counts: labels are strings. It depends on no other crate of
+//! This crate must never know the types of what it counts. It depends on no other crate of
 //! ours.
 
 mod chain;

@@ -96,7 +96,7 @@ metrics! {
             name: "resets",
             label: Some("reason"),
             more: "A [reset](protocol.md#the-brokers-own-events) counts once for a workspace, \
-                   and with `unknown-position` once for a client.",
+                   or once for a client that resumes.",
         }
 
         /// Streams that the node ended with a request to reconnect, by reason.

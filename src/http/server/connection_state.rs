@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::handoff::HandoffRequest;
+use super::handoff::HandoffSlot;
 use super::http2;
 use super::request_timer::RequestTimer;
 use crate::http::request::peer::StreamConnection;
@@ -21,7 +21,7 @@ pub(crate) struct ConnectionState {
     pub(crate) end_watch: Arc<EndWatch>,
     /// Takes a stream for the engine, if the engine can write it. Boxed, because it is larger than
     /// all else here, and most connections that stay have none.
-    handoff: Option<Box<HandoffRequest>>,
+    handoff: Option<Box<HandoffSlot>>,
 }
 
 impl ConnectionState {
@@ -53,7 +53,7 @@ impl ConnectionState {
     }
 
     /// The transfer of its stream to the engine; `None` if the engine cannot write it.
-    pub(super) fn handoff(&self) -> Option<&HandoffRequest> {
+    pub(super) fn handoff(&self) -> Option<&HandoffSlot> {
         self.handoff.as_deref()
     }
 }

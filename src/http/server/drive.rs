@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::connection_state::ConnectionState;
-use super::handoff::HandoffRequest;
+use super::handoff::HandoffSlot;
 use super::watched::{self, Blockage};
 use tidings_delivery::CloseReason;
 
@@ -125,7 +125,7 @@ impl Watch {
 #[derive(Debug)]
 pub(super) struct HandoffFuture<'a, C> {
     pub(crate) connection: &'a mut C,
-    pub(crate) handoff: &'a HandoffRequest,
+    pub(crate) handoff: &'a HandoffSlot,
 }
 
 impl<C: ServedConnection + Unpin> Future for HandoffFuture<'_, C> {

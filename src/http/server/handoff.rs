@@ -16,7 +16,7 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// A connection's stream on its way out of hyper; shared by its handler, its socket and its task.
 #[derive(Debug, Default)]
-pub(crate) struct HandoffRequest {
+pub(crate) struct HandoffSlot {
     /// Whether written bytes are kept.
     captures: AtomicBool,
     /// Whether all of it was written.
@@ -30,7 +30,7 @@ struct HandoffState {
     head: Vec<u8>,
 }
 
-impl HandoffRequest {
+impl HandoffSlot {
     /// Grants a stream: its head follows.
     pub(crate) fn grant(&self, pending_stream: PendingStream) {
         self.state.lock().pending_stream = Some(pending_stream);

@@ -39,7 +39,7 @@ struct StallState {
 
 /// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StreamState {
+pub(super) struct ConnectionActivity {
     /// The time for which no request has been open.
     pub(super) idle: Duration,
     /// The time for which the peer has taken nothing of the waiting bytes, over all streams.
@@ -84,14 +84,14 @@ impl Http2Stall {
         Http2Exchange { http2_stall: Arc::clone(self), responded: false, waiting: false }
     }
 
-    pub(crate) fn state(&self) -> StreamState {
+    pub(crate) fn state(&self) -> ConnectionActivity {
         self.state_at(Instant::now())
     }
 
-    fn state_at(&self, now: Instant) -> StreamState {
+    fn state_at(&self, now: Instant) -> ConnectionActivity {
         let state = self.0.lock();
         let since = |then: Instant| now.saturating_duration_since(then);
-        StreamState {
+        ConnectionActivity {
             idle: if state.open == 0 { since(state.idle_since) } else { Duration::ZERO },
             stalled: if state.waiting > 0 { since(state.moved) } else { Duration::ZERO },
             floods: state.cancelled > CANCELLED_BURST,

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection_state::ConnectionState;
-use super::handoff::HandoffRequest;
+use super::handoff::HandoffSlot;
 use tidings_delivery::CloseReason;
 
 /// The pause between two checks of a socket with unread bytes.
@@ -81,7 +81,7 @@ impl WatchedStream {
     }
 
     /// The transfer to the engine, from the moment at which a stream is granted.
-    fn capturing(&self) -> Option<&HandoffRequest> {
+    fn capturing(&self) -> Option<&HandoffSlot> {
         self.connection_state.handoff().filter(|handoff| handoff.captures())
     }
 

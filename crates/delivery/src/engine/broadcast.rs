@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::broadcast_buffer::BroadcastBuffer;
-use super::broadcast_cursors::BroadcastCursors;
+use super::broadcast_clients::BroadcastClients;
 use super::chunk;
-use super::shard_sender::ClientWaker;
+use super::shard_sender::ShardWaker;
 use tidings_event::Frame;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
@@ -30,7 +30,7 @@ pub(super) struct BroadcastKey {
 pub(super) struct Broadcast {
     pub(super) key: BroadcastKey,
     pub(super) buffer: BroadcastBuffer,
-    pub(super) broadcast_cursors: BroadcastCursors,
+    pub(super) broadcast_clients: BroadcastClients,
     /// The number of clients that lack bytes and are skipped by passes, because their sockets take
     /// no more for now.
     pub(super) behind: usize,
@@ -40,7 +40,7 @@ pub(super) struct Broadcast {
     pub(super) pass: Option<u64>,
     /// No frame follows, and every client gets `tidings.reconnect` with this reason.
     pub(super) closed: Option<ReconnectReason>,
-    pub(super) client_waker: Arc<ClientWaker>,
+    pub(super) shard_waker: Arc<ShardWaker>,
     ring_reader: RingReader,
     heartbeat: EncodedHeartbeat,
     rest: Option<(u64, Bytes)>,
@@ -71,17 +71,17 @@ impl Broadcast {
         key: BroadcastKey,
         buffer: BroadcastBuffer,
         ring_reader: RingReader,
-        client_waker: Arc<ClientWaker>,
+        shard_waker: Arc<ShardWaker>,
     ) -> Self {
         Self {
             key,
             buffer,
-            broadcast_cursors: BroadcastCursors::default(),
+            broadcast_clients: BroadcastClients::default(),
             behind: 0,
             reading: false,
             pass: None,
             closed: None,
-            client_waker,
+            shard_waker,
             ring_reader,
             heartbeat: EncodedHeartbeat::default(),
             rest: None,
@@ -98,7 +98,7 @@ impl Broadcast {
         if self.closed.is_some() {
             return BroadcastRead::All;
         }
-        let waker = self.client_waker.waker();
+        let waker = self.shard_waker.waker();
         let outcome = self.ring_reader.poll_frames(&Context::from_waker(&waker), most, scratch);
         for frame in scratch.drain(..) {
             self.buffer.append(&frame);

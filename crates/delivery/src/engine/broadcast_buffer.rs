@@ -24,9 +24,9 @@ const KEPT_BYTES: usize = 16 * 1024;
 /// same point.
 #[derive(Debug, Clone, Copy)]
 pub struct BroadcastBounds {
-    /// Frames.
+    /// The most frames that are kept while a client lacks them.
     pub frames: usize,
-    /// Bytes.
+    /// The most bytes that are kept while a client lacks them.
     pub bytes: usize,
 }
 
@@ -70,8 +70,8 @@ pub(super) struct BroadcastBuffer {
     /// The private ones among the kept frames.
     private: VecDeque<Private>,
     /// The totals of all frames added so far, and of the frames dropped.
-    passed: Passed,
-    dropped: Passed,
+    passed: FrameTotals,
+    dropped: FrameTotals,
     /// Every client was offered the bytes before this one.
     offered: u64,
     /// The memory of all buffers of the shard, and the part of this one.
@@ -84,12 +84,12 @@ pub(super) struct BroadcastBuffer {
 struct Mark {
     end: u64,
     /// The totals up to here.
-    passed: Passed,
+    passed: FrameTotals,
 }
 
 /// Totals of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Passed {
+pub(super) struct FrameTotals {
     /// Application events.
     pub(super) events: u64,
     /// Bytes of frames, without the framing of chunks.
@@ -120,8 +120,8 @@ impl BroadcastBuffer {
             base: 0,
             marks: VecDeque::new(),
             private: VecDeque::new(),
-            passed: Passed::default(),
-            dropped: Passed::default(),
+            passed: FrameTotals::default(),
+            dropped: FrameTotals::default(),
             offered: 0,
             unsent,
             counted: 0,
@@ -215,9 +215,10 @@ impl BroadcastBuffer {
     }
 
     /// The totals that a client got between two cursors, in whole frames.
-    pub(super) fn given(&self, from: u64, to: u64, user: Option<UserKey>) -> Passed {
+    pub(super) fn given(&self, from: u64, to: u64, user: Option<UserKey>) -> FrameTotals {
         let (before, after) = (self.passed_at(from), self.passed_at(to));
-        let mut given = Passed { events: after.events - before.events, bytes: after.bytes - before.bytes };
+        let mut given =
+            FrameTotals { events: after.events - before.events, bytes: after.bytes - before.bytes };
         if self.has_private_after(from) {
             let first = self.private.partition_point(|private| private.end <= from);
             let passed = self.private.iter().skip(first).take_while(|private| private.end <= to);
@@ -230,7 +231,7 @@ impl BroadcastBuffer {
         given
     }
 
-    fn passed_at(&self, cursor: u64) -> Passed {
+    fn passed_at(&self, cursor: u64) -> FrameTotals {
         match self.marks.partition_point(|mark| mark.end <= cursor).checked_sub(1) {
             Some(passed) => self.marks[passed].passed,
             None => self.dropped,
@@ -355,7 +356,7 @@ mod tests {
     fn frame(number: u64, payload: &str, users: &[&str]) -> Arc<Frame> {
         let position = Position::logged(EntryId { milliseconds: number, sequence: 0 });
         let audience = (!users.is_empty()).then(|| Arc::new(Audience::new(users).unwrap()));
-        Arc::new(Frame::application(position, payload).to(audience))
+        Arc::new(Frame::application(position, payload).with_audience(audience))
     }
 
     fn user(name: &str) -> UserKey {

@@ -7,7 +7,7 @@ use std::task::Context;
 
 use super::chunk;
 use super::counts::EngineCounts;
-use super::shard_sender::ClientWaker;
+use super::shard_sender::ShardWaker;
 use crate::StreamSettings;
 use crate::stream_stats::StreamStats;
 use crate::until::millis;
@@ -23,7 +23,7 @@ const FILL_BYTES: usize = 16 * 1024;
 pub(super) struct CatchingUp {
     pub(super) subscriber: Subscriber,
     /// The waker of the subscriber.
-    pub(super) client_waker: Arc<ClientWaker>,
+    pub(super) shard_waker: Arc<ShardWaker>,
     pub(super) lifecycle: StreamLifecycle,
 }
 
@@ -40,8 +40,8 @@ pub(super) enum Filled {
 
 impl CatchingUp {
     /// Creates the state of a new stream. The engine has a schedule of its own for heartbeats.
-    pub(super) fn new(subscriber: Subscriber, client_waker: Arc<ClientWaker>, held_until: Tick) -> Self {
-        Self { subscriber, client_waker, lifecycle: StreamLifecycle::new(held_until, NEVER) }
+    pub(super) fn new(subscriber: Subscriber, shard_waker: Arc<ShardWaker>, held_until: Tick) -> Self {
+        Self { subscriber, shard_waker, lifecycle: StreamLifecycle::new(held_until, NEVER) }
     }
 
     /// Adds the next messages to `out`, as chunks.
@@ -54,7 +54,7 @@ impl CatchingUp {
         counts: &mut EngineCounts,
         out: &mut Vec<u8>,
     ) -> Filled {
-        let waker = self.client_waker.waker();
+        let waker = self.shard_waker.waker();
         let context = Context::from_waker(&waker);
         let revoked = stream_stats.stream_guard.ending().map(Ending::reason);
         let moment = StreamMoment { now, ends, revoked, heartbeat_ms: millis(settings.heartbeat) };

@@ -51,7 +51,7 @@ pub(super) enum Phase {
     /// It has a subscriber of its own.
     CatchingUp(Box<CatchingUp>),
     /// It has a cursor into a buffer.
-    Live(BroadcastCursor),
+    Broadcasting(BroadcastCursor),
     /// The last bytes are on their way. Until they are sent, the client counts as a subscriber.
     Ending {
         _guard: Option<SubscriptionGuard>,
@@ -115,7 +115,7 @@ impl EngineClient {
                 Err(error) => return Sent::Gone(why_gone(&error)),
             }
         }
-        if matches!(self.phase, Phase::Live(_)) {
+        if matches!(self.phase, Phase::Broadcasting(_)) {
             // From here on it needs no buffer of its own.
             self.outgoing = None;
         }
@@ -129,7 +129,7 @@ impl EngineClient {
         now: Tick,
         counts: &mut EngineCounts,
     ) -> Sent {
-        let Phase::Live(broadcast_cursor) = &mut self.phase else { return Sent::All };
+        let Phase::Broadcasting(broadcast_cursor) = &mut self.phase else { return Sent::All };
         loop {
             if broadcast_cursor.cursor == buffer.head() {
                 return Sent::All;
@@ -242,7 +242,7 @@ impl EngineClient {
         let stuck = if self.blocked { self.stuck_since.saturating_add(write_timeout) } else { NEVER };
         match &self.phase {
             Phase::CatchingUp(catching_up) => catching_up.lifecycle.next_at(&self.ends).min(stuck),
-            Phase::Live(_) => self.ends.next().min(stuck),
+            Phase::Broadcasting(_) => self.ends.next().min(stuck),
             Phase::Ending { by, .. } => stuck.min(*by),
             Phase::Closing(at) => *at,
         }

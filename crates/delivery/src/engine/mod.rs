@@ -15,7 +15,7 @@
 //! | [`outgoing`] | the bytes for one connection alone |
 //! | [`broadcast`] | a buffer with its clients and its ring reader |
 //! | [`broadcast_buffer`] | the recent frames of a workspace as bytes on the wire |
-//! | [`broadcast_cursors`] | the clients of a broadcast and the pass through them |
+//! | [`broadcast_clients`] | the clients of a broadcast and the pass through them |
 //! | [`heartbeat_wheel`], [`timers`] | heartbeats and other deadlines |
 //! | [`shard_sender`], [`handoff`] | the messages to a shard, and the handoff of a stream |
 //! | [`chunk`], [`counts`] | the framing of bodies, and counts for the metrics |
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 mod broadcast;
 mod broadcast_buffer;
-mod broadcast_cursors;
+mod broadcast_clients;
 mod catching_up;
 mod chunk;
 mod client;

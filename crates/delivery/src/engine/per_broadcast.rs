@@ -30,7 +30,7 @@ impl Shard {
             return;
         };
         broadcast.reading = false;
-        broadcast.client_waker.received();
+        broadcast.shard_waker.received();
         let before = broadcast.buffer.head();
         // While the buffer is full, a pass is under way, whose end frees space.
         let is_full = broadcast.buffer.is_full();
@@ -50,7 +50,7 @@ impl Shard {
             && broadcast.pass.is_none()
         {
             broadcast.pass = Some(broadcast.buffer.head());
-            broadcast.broadcast_cursors.begin_pass();
+            broadcast.broadcast_clients.begin_pass();
             self.passes.push_back(index);
         }
     }
@@ -61,7 +61,7 @@ impl Shard {
         for delivered in 0..DELIVERIES {
             let Some(broadcast) = self.broadcasts.get_mut(index as usize) else { return delivered };
             let Some(began_at) = broadcast.pass else { return delivered };
-            let Some(number) = broadcast.broadcast_cursors.deliver() else {
+            let Some(number) = broadcast.broadcast_clients.next_client() else {
                 self.end_pass(index, began_at);
                 return delivered;
             };
@@ -79,7 +79,7 @@ impl Shard {
     fn deliver(&mut self, number: u32, index: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         debug_assert!(
-            matches!(&client.phase, Phase::Live(broadcast_cursor) if broadcast_cursor.broadcast == index)
+            matches!(&client.phase, Phase::Broadcasting(broadcast_cursor) if broadcast_cursor.broadcast == index)
         );
         debug_assert!(client.behind || client.outgoing.is_none(), "a pass would skip it");
         if client.behind {
@@ -142,14 +142,14 @@ impl Shard {
     /// and gets `tidings.reconnect`.
     fn drop_before(&mut self, index: u32, begin: u64) {
         let Some(broadcast) = self.broadcasts.get(index as usize) else { return };
-        let mut place = if broadcast.behind == 0 { 0 } else { broadcast.broadcast_cursors.len() };
+        let mut place = if broadcast.behind == 0 { 0 } else { broadcast.broadcast_clients.len() };
         // From the end, because a removed client is replaced by one that was checked already.
         while place > 0 {
             place -= 1;
             let number = self
                 .broadcasts
                 .get(index as usize)
-                .and_then(|broadcast| broadcast.broadcast_cursors.get(place));
+                .and_then(|broadcast| broadcast.broadcast_clients.get(place));
             if let Some(number) = number
                 && self.lacks(number, begin)
             {
@@ -170,6 +170,6 @@ impl Shard {
     fn lacks(&self, number: u32, begin: u64) -> bool {
         self.clients
             .get(number as usize)
-            .is_some_and(|client| matches!(&client.phase, Phase::Live(broadcast_cursor) if broadcast_cursor.cursor < begin))
+            .is_some_and(|client| matches!(&client.phase, Phase::Broadcasting(broadcast_cursor) if broadcast_cursor.cursor < begin))
     }
 }

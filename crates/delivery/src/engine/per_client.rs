@@ -6,7 +6,7 @@ use super::catching_up::Filled;
 use super::chunk;
 use super::client::{BroadcastCursor, Discarded, EngineClient, Phase, Sent};
 use super::shard::{LINGER_MS, Shard};
-use super::shard_sender::{ClientWaker, WakerOf};
+use super::shard_sender::{ShardWaker, WakerOf};
 use crate::settings::END_GRACE;
 use crate::until::millis;
 use tidings_event::control::ReconnectReason;
@@ -69,7 +69,7 @@ impl Shard {
                         return self.set_timer(number);
                     }
                 },
-                Phase::Live(_) => return self.send_broadcast(number),
+                Phase::Broadcasting(_) => return self.send_broadcast(number),
                 Phase::Ending { .. } => return self.close(number),
                 Phase::Closing(_) => return,
             }
@@ -96,7 +96,7 @@ impl Shard {
     /// Sends a client of a broadcast the bytes that it lacks.
     pub(super) fn send_broadcast(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
-        let Phase::Live(broadcast_cursor) = &client.phase else { return };
+        let Phase::Broadcasting(broadcast_cursor) = &client.phase else { return };
         let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else { return };
         let index = broadcast_cursor.broadcast;
         match client.send_broadcast(&broadcast.buffer, self.now, &mut self.counts) {
@@ -117,7 +117,7 @@ impl Shard {
     /// Notes that the socket of a connection takes no more bytes for now.
     fn fall_behind(&mut self, number: u32) {
         if let Some(client) = self.clients.get_mut(number as usize)
-            && let Phase::Live(broadcast_cursor) = &client.phase
+            && let Phase::Broadcasting(broadcast_cursor) = &client.phase
             && !client.behind
             && let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize)
         {
@@ -145,9 +145,9 @@ impl Shard {
                 let Some(ring_reader) = subscriber.ring_reader() else { return false };
                 let entry = self.broadcasts.vacant_entry();
                 let Ok(index) = u32::try_from(entry.key()) else { return false };
-                let client_waker = ClientWaker::new(&self.shard_sender, WakerOf::Broadcast(index));
+                let shard_waker = ShardWaker::new(&self.shard_sender, WakerOf::Broadcast(index));
                 let buffer = BroadcastBuffer::new(key.named, self.settings.bounds, self.unsent.clone());
-                entry.insert(Broadcast::new(key.clone(), buffer, ring_reader, client_waker));
+                entry.insert(Broadcast::new(key.clone(), buffer, ring_reader, shard_waker));
                 self.broadcast_of.insert(key, index);
                 index
             }
@@ -157,13 +157,13 @@ impl Shard {
         let has_reached = broadcast.read_up_to(cursor, &mut self.frames);
         let has_news = broadcast.buffer.head() > before;
         if has_reached && let Some(client) = self.clients.get_mut(number as usize) {
-            let place = broadcast.broadcast_cursors.add(number);
+            let place = broadcast.broadcast_clients.add(number);
             let phase = std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER });
             // The buffer is empty, and from here on nothing is added.
             client.outgoing = None;
             if let Phase::CatchingUp(catching_up) = phase {
                 let user = catching_up.subscriber.filter().user;
-                client.phase = Phase::Live(BroadcastCursor {
+                client.phase = Phase::Broadcasting(BroadcastCursor {
                     broadcast: index,
                     index: u32::try_from(place).unwrap_or(u32::MAX),
                     cursor: broadcast.buffer.head(),
@@ -204,7 +204,9 @@ impl Shard {
                 client.send_own(self.now, &mut self.counts)
             }
             EngineClient {
-                phase: Phase::Live(broadcast_cursor), stream_stats: Some(stream_stats), ..
+                phase: Phase::Broadcasting(broadcast_cursor),
+                stream_stats: Some(stream_stats),
+                ..
             } => {
                 let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else {
                     return;
@@ -237,7 +239,7 @@ impl Shard {
         let message = streams.last_frame(reason);
         let phase = std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER });
         let is_behind = std::mem::take(&mut client.behind);
-        if let Phase::Live(broadcast_cursor) = &phase
+        if let Phase::Broadcasting(broadcast_cursor) = &phase
             && let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize)
         {
             let rest = broadcast.rest_of_frame(broadcast_cursor.cursor);
@@ -253,7 +255,7 @@ impl Shard {
         }
         let subscription_guard = match phase {
             Phase::CatchingUp(catching_up) => Some(catching_up.subscriber.into_guard()),
-            Phase::Live(broadcast_cursor) => {
+            Phase::Broadcasting(broadcast_cursor) => {
                 self.leave(&broadcast_cursor, is_behind);
                 Some(broadcast_cursor.subscription_guard)
             }
@@ -289,7 +291,7 @@ impl Shard {
             stream_stats.abort(why);
         }
         let is_behind = client.behind;
-        if let Phase::Live(broadcast_cursor) =
+        if let Phase::Broadcasting(broadcast_cursor) =
             std::mem::replace(&mut client.phase, Phase::Ending { _guard: None, by: NEVER })
         {
             self.leave(&broadcast_cursor, is_behind);
@@ -302,9 +304,10 @@ impl Shard {
         let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else { return };
         broadcast.behind -= usize::from(is_behind);
         for (moved, place) in
-            broadcast.broadcast_cursors.remove(broadcast_cursor.index as usize).into_iter().flatten()
+            broadcast.broadcast_clients.remove(broadcast_cursor.index as usize).into_iter().flatten()
         {
-            if let Some(EngineClient { phase: Phase::Live(moved), .. }) = self.clients.get_mut(moved as usize)
+            if let Some(EngineClient { phase: Phase::Broadcasting(moved), .. }) =
+                self.clients.get_mut(moved as usize)
             {
                 moved.index = u32::try_from(place).unwrap_or(u32::MAX);
             }
@@ -317,7 +320,7 @@ impl Shard {
 
     /// Drops a broadcast without clients.
     fn drop_if_empty(&mut self, index: u32) {
-        if self.broadcasts.get(index as usize).is_some_and(|broadcast| broadcast.broadcast_cursors.is_empty())
+        if self.broadcasts.get(index as usize).is_some_and(|broadcast| broadcast.broadcast_clients.is_empty())
         {
             let broadcast = self.broadcasts.remove(index as usize);
             self.broadcast_of.remove(&broadcast.key);

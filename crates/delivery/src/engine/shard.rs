@@ -22,7 +22,7 @@ use super::counts::EngineCounts;
 use super::handoff::Handoff;
 use super::heartbeat_wheel::HeartbeatWheel;
 use super::outgoing::Outgoing;
-use super::shard_sender::{ClientWaker, ShardMessage, ShardSender, WakerOf};
+use super::shard_sender::{ShardMessage, ShardSender, ShardWaker, WakerOf};
 use super::timers::Timers;
 use crate::Until;
 use crate::until::{millis, unix_ms};
@@ -313,12 +313,12 @@ impl Shard {
             ends.drain(self.tick_of(at));
         }
         let held_until = self.now.saturating_add(millis(streams.confirm));
-        let client_waker = ClientWaker::new(&self.shard_sender, WakerOf::Client(number));
+        let shard_waker = ShardWaker::new(&self.shard_sender, WakerOf::Client(number));
         let client = EngineClient {
             stream_stats: Some(stream_stats),
             phase: Phase::CatchingUp(Box::new(CatchingUp::new(
                 pending_stream.subscriber,
-                client_waker,
+                shard_waker,
                 held_until,
             ))),
             outgoing: Some(Box::new(Outgoing::new(head))),
@@ -342,7 +342,7 @@ impl Shard {
     fn look(&mut self, number: u32) {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if let Phase::CatchingUp(catching_up) = &client.phase {
-            catching_up.client_waker.received();
+            catching_up.shard_waker.received();
         }
         let ending = client.stream_stats.as_ref().and_then(|stream_stats| stream_stats.stream_guard.ending());
         if let Some(ending) = ending {
@@ -367,7 +367,7 @@ impl Shard {
             Phase::Ending { by, .. } if *by <= now => return self.remove(number, "takes no bytes"),
             Phase::Ending { .. } | Phase::Closing(_) => None,
             Phase::CatchingUp(catching_up) => catching_up.lifecycle.due(now, &client.ends),
-            Phase::Live(_) => client.ends.due(now),
+            Phase::Broadcasting(_) => client.ends.due(now),
         };
         if let Some(reason) = reason {
             self.end(number, reason);

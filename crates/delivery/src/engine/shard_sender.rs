@@ -81,7 +81,7 @@ impl OnClose for ShardSender {
 
 /// Wakes a shard for one of its connections or broadcasts.
 #[derive(Debug)]
-pub(super) struct ClientWaker {
+pub(super) struct ShardWaker {
     shard_sender: Arc<ShardSender>,
     of: WakerOf,
     /// Whether a message is on its way.
@@ -97,7 +97,7 @@ pub(super) enum WakerOf {
     Broadcast(u32),
 }
 
-impl ClientWaker {
+impl ShardWaker {
     pub(super) fn new(shard_sender: &Arc<ShardSender>, of: WakerOf) -> Arc<Self> {
         Arc::new(Self { shard_sender: Arc::clone(shard_sender), of, is_sent: AtomicBool::new(false) })
     }
@@ -114,7 +114,7 @@ impl ClientWaker {
     }
 }
 
-impl Wake for ClientWaker {
+impl Wake for ShardWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

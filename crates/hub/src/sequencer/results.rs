@@ -162,7 +162,7 @@ impl Sequencer {
     /// Handles a failed read of the log.
     pub(super) fn unreadable(&mut self, why: ReadReason, error: &LogError) -> SequencerOutcome {
         self.fruitless = self.fruitless.saturating_add(1);
-        if let Some(silenced) = self.shared.read_log.pass() {
+        if let Some(silenced) = self.shared.read_warnings.pass() {
             tracing::warn!(workspace = %self.workspace, %error, silenced, "cannot read a workspace's log");
         }
         let announced = match why {

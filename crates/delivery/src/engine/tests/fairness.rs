@@ -99,7 +99,7 @@ fn storm_of_new_clients_does_not_delay_connected_ones() {
         scene.until("the event", |_| client.last() == "later");
     }
     assert_eq!(
-        scene.shard.broadcasts.iter().map(|(_, log)| log.broadcast_cursors.len()).sum::<usize>(),
+        scene.shard.broadcasts.iter().map(|(_, log)| log.broadcast_clients.len()).sum::<usize>(),
         STORM + 1
     );
 }

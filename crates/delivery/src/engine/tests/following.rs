@@ -170,7 +170,7 @@ fn client_that_resumes_gets_missed_events_before_new_ones() {
     scene.until("all of it", |_| back.data().len() == 2 && there.data().len() == 3);
     assert_eq!(back.data(), ["2", "3"]);
     assert!(back.body().contains(r#""resumed":true"#));
-    assert_eq!(scene.shard.broadcasts.iter().map(|(_, log)| log.broadcast_cursors.len()).sum::<usize>(), 2);
+    assert_eq!(scene.shard.broadcasts.iter().map(|(_, log)| log.broadcast_clients.len()).sum::<usize>(), 2);
 }
 
 #[test]

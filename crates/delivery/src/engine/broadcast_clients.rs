@@ -5,7 +5,7 @@
 /// A pass visits each client once that is there from its beginning to its end; it visits clients
 /// that join meanwhile too.
 #[derive(Debug, Default)]
-pub(super) struct BroadcastCursors {
+pub(super) struct BroadcastClients {
     clients: Vec<u32>,
     next: usize,
 }
@@ -13,7 +13,7 @@ pub(super) struct BroadcastCursors {
 /// A client with its new place, because another one was removed.
 pub(super) type Moved = (u32, usize);
 
-impl BroadcastCursors {
+impl BroadcastClients {
     pub(super) fn len(&self) -> usize {
         self.clients.len()
     }
@@ -58,7 +58,7 @@ impl BroadcastCursors {
     }
 
     /// The next client of the pass; `None` at its end.
-    pub(super) fn deliver(&mut self) -> Option<u32> {
+    pub(super) fn next_client(&mut self) -> Option<u32> {
         let client = self.get(self.next)?;
         self.next += 1;
         Some(client)
@@ -96,38 +96,38 @@ mod tests {
         /// A pass visits every client once, also if clients join or leave meanwhile.
         #[test]
         fn pass_visits_each_client_once(steps in proptest::collection::vec(step(), 1..300)) {
-            let mut broadcast_cursors = BroadcastCursors::default();
+            let mut broadcast_clients = BroadcastClients::default();
             let mut places: HashMap<u32, usize> = HashMap::new();
             let mut delivered: HashSet<u32> = HashSet::new();
             let mut number = 0;
             for step in steps {
                 match step {
                     Step::Add => {
-                        places.insert(number, broadcast_cursors.add(number));
+                        places.insert(number, broadcast_clients.add(number));
                         number += 1;
                     }
-                    Step::Remove(index) if !broadcast_cursors.is_empty() => {
-                        let index = index.index(broadcast_cursors.len());
-                        let client = broadcast_cursors.get(index).unwrap();
-                        for (client, place) in broadcast_cursors.remove(index).into_iter().flatten() {
+                    Step::Remove(index) if !broadcast_clients.is_empty() => {
+                        let index = index.index(broadcast_clients.len());
+                        let client = broadcast_clients.get(index).unwrap();
+                        for (client, place) in broadcast_clients.remove(index).into_iter().flatten() {
                             places.insert(client, place);
                         }
                         places.remove(&client);
                         delivered.remove(&client);
                     }
                     Step::Remove(_) => {}
-                    Step::Visit => match broadcast_cursors.deliver() {
+                    Step::Visit => match broadcast_clients.next_client() {
                         Some(client) => prop_assert!(delivered.insert(client), "visited twice"),
                         None => prop_assert_eq!(delivered.len(), places.len(), "a client was skipped"),
                     },
                     Step::Begin => {
-                        broadcast_cursors.begin_pass();
+                        broadcast_clients.begin_pass();
                         delivered.clear();
                     }
                 }
-                prop_assert_eq!(broadcast_cursors.len(), places.len());
+                prop_assert_eq!(broadcast_clients.len(), places.len());
                 for (&client, &place) in &places {
-                    prop_assert_eq!(broadcast_cursors.get(place), Some(client));
+                    prop_assert_eq!(broadcast_clients.get(place), Some(client));
                 }
             }
         }
