@@ -22,13 +22,13 @@ export function parseJson(text: string): any {
 
 /** Passes the payload of an event to the function of the application that is for its type. */
 export function deliver<E extends TypedEvent>(
-  { events, onEvent, onText }: ConnectOptions<E>,
+  { events, onEvent, onPayload }: ConnectOptions<E>,
   payload: string,
   id: string,
 ): void {
   const event = parseJson(payload);
   const type: E['type'] | undefined = event?.type;
-  if (typeof type !== 'string') return call(() => onText?.(payload, id));
+  if (typeof type !== 'string') return call(() => onPayload?.(payload, id));
   // A type may have the name of a member that all objects have.
   const handler = events && Object.hasOwn(events, type) ? events[type] : onEvent;
   call(() => handler?.(event, id));

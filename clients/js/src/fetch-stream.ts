@@ -7,8 +7,8 @@ import { noteBytes, noteHead, type OpenStream } from './stream.js';
 const EVENT_CHARACTERS_MAX = 64 * 1024 * 1024;
 
 /**
- * Opens a stream over `fetch`, and reads it as section 9.2.6 of the HTML standard defines it, with one
- * exception: the parser ignores an `id:` in a block without data. A node sends no such block.
+ * Opens a stream over `fetch`, and reads it as section 9.2.6 of the HTML standard defines it. There
+ * is one exception: the parser ignores an `id:` in a block without data. A node sends none.
  */
 export const openFetchStream: OpenStream = async (
   stream,

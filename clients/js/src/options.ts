@@ -50,7 +50,7 @@ export type ResetReason =
   | (string & {});
 
 export interface ConnectOptions<E extends TypedEvent = AnyEvent> {
-  /** The address of the broker with its base path, such as `/api`. A page may leave out its origin. */
+  /** The address of the broker with its base path. A page may leave out its origin: `/api`. */
   url: string;
   workspace: string;
   /**
@@ -70,14 +70,14 @@ export interface ConnectOptions<E extends TypedEvent = AnyEvent> {
   /** The position to resume from, as an earlier connection had it. */
   position?: string;
   /**
-   * The heartbeat interval of the nodes (`sse.heartbeat_seconds`) in milliseconds, 15,000 by default.
-   * `heartbeatMs` of the `connected` event has priority.
+   * The heartbeat interval of the nodes (`sse.heartbeat_seconds`) in milliseconds, 15,000 by
+   * default. `heartbeatMs` of the `connected` event has priority.
    */
   heartbeatMs?: number;
   /** Receives each event that `events` has no function for, with its id. */
   onEvent?(event: E, id: string): void;
   /** Receives each payload that is no JSON object with a `type`. */
-  onText?(payload: string, id: string): void;
+  onPayload?(payload: string, id: string): void;
   /**
    * Events between `from` and `head` may be missing: fetch the state again. `from` is null if the
    * place is not known.

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Broker } from './support/broker.mjs';
-import { NumberedPublisher, record, upTo } from './support/records.mjs';
+import { NumberedPublisher, record, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
 import { JWT, bearer, token } from './support/token.mjs';
 import { eventually } from './support/wait.mjs';
@@ -33,7 +33,7 @@ test('token is renewed before it ends while the stream remains live', async (t) 
   });
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
   assert.deepEqual(client.statuses, ['live']);
   assert.deepEqual(client.resets, []);
 });
@@ -49,7 +49,7 @@ test('user with room for one stream is renewed by closing first', async (t) => {
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
   assert.deepEqual(client.resets, []);
 });
 
@@ -65,7 +65,7 @@ test('successor without a response makes the old stream close first', async (t) 
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
   assert.deepEqual(client.resets, []);
 });
 
@@ -83,7 +83,7 @@ test('old stream that ends during a renewal costs no event', async (t) => {
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
 });
 
 test('app without a new token leaves the stream until its end', async (t) => {
@@ -101,7 +101,7 @@ test('app without a new token leaves the stream until its end', async (t) => {
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
   assert.equal(client.warnings.length, 1);
 });
 
@@ -160,7 +160,7 @@ test('each stream has a ticket of its own', async (t) => {
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
   assert.deepEqual(client.resets, []);
 });
 
@@ -179,5 +179,5 @@ test('stream of an opaque token ends and resumes', async (t) => {
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
 });

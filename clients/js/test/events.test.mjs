@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 
 import { Broker } from './support/broker.mjs';
-import { record, upTo } from './support/records.mjs';
+import { record, numbersTo } from './support/records.mjs';
 import { eventually } from './support/wait.mjs';
 
 test('event reaches its handler with its id', async (t) => {
@@ -68,7 +68,7 @@ test('connection resumes from a position that the application keeps', async (t) 
   const second = record(t, { url: broker.url, position: first.connection.position });
   await second.has(2);
   await second.reaches('live');
-  assert.deepEqual([...first.numbers(), ...second.numbers()], upTo(3));
+  assert.deepEqual([...first.numbers(), ...second.numbers()], numbersTo(3));
   assert.deepEqual(second.statuses, ['catching-up', 'live']);
 });
 

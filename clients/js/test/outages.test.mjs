@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 
 import { Broker } from './support/broker.mjs';
-import { NumberedPublisher, record, upTo } from './support/records.mjs';
+import { NumberedPublisher, record, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
 import { eventually } from './support/wait.mjs';
 
@@ -24,7 +24,7 @@ async function survives(t, end) {
   }
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
   assert.deepEqual(client.resets, []);
   assert.deepEqual(client.warnings, []);
 }
@@ -45,7 +45,7 @@ test('broken connections cost no event', async (t) => {
   }
   const count = await publisher.stop();
   await client.has(count);
-  assert.deepEqual(client.numbers(), upTo(count));
+  assert.deepEqual(client.numbers(), numbersTo(count));
   assert.deepEqual(client.resets, []);
 });
 

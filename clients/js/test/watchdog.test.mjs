@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 
 import { Broker } from './support/broker.mjs';
-import { record, upTo } from './support/records.mjs';
+import { record, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
 import { eventually, sleep } from './support/wait.mjs';
 
@@ -23,7 +23,7 @@ test('silent stream is replaced after 2.5 heartbeat intervals', async (t) => {
   // The last heartbeat is up to 1.1 s old, and the watchdog looks every 0.5 s.
   assert.ok(silenceMs >= 1_300, `${silenceMs} ms`);
   assert.ok(silenceMs < 2_500 + 500 + 2_000, `${silenceMs} ms`);
-  assert.deepEqual(client.numbers(), upTo(2));
+  assert.deepEqual(client.numbers(), numbersTo(2));
   assert.deepEqual(client.resets, []);
 });
 

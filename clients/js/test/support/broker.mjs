@@ -10,7 +10,7 @@ import { eventually } from './wait.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 
-/** The program: `TIDINGS_PROGRAM`, or the debug build of this repository, which is built if missing. */
+/** `TIDINGS_PROGRAM`, or the debug build of this repository. Cargo builds it if it is missing. */
 export function brokerProgram() {
   const named = process.env.TIDINGS_PROGRAM;
   if (named) return named;

@@ -11,7 +11,7 @@ export function record(test, options) {
     workspace: WORKSPACE,
     heartbeatMs: 1000,
     onEvent: (event, id) => records.events.push({ ...event, id }),
-    onText: (text) => records.texts.push(text),
+    onPayload: (text) => records.texts.push(text),
     onReset: (reason, from, head) => records.resets.push({ reason, from, head }),
     onStatus: (status) => records.statuses.push(status),
     onWarning: (text) => records.warnings.push(text),
@@ -29,7 +29,7 @@ export function record(test, options) {
 }
 
 /** The numbers from 1 to `count`: every event once, in order. */
-export const upTo = (count) => Array.from({ length: count }, (_, index) => index + 1);
+export const numbersTo = (count) => Array.from({ length: count }, (_, index) => index + 1);
 
 /** Publishes numbered events until it is stopped. */
 export class NumberedPublisher {
