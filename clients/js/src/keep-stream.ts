@@ -4,11 +4,7 @@ import { DeniedError } from './denied.js';
 import { openEventSourceStream } from './event-source-stream.js';
 import { openFetchStream } from './fetch-stream.js';
 import type { ConnectOptions, Connection, Status, TypedEvent } from './options.js';
-import {
-  DEFAULT_HEARTBEAT_MS,
-  DEFAULT_RETRY_MS,
-  retryPause,
-} from './pauses.js';
+import { DEFAULT_HEARTBEAT_MS, DEFAULT_RETRY_MS, retryPause } from './pauses.js';
 import type { Stream, StreamEnd } from './stream.js';
 
 /** The period of the watchdog. */
@@ -44,10 +40,7 @@ type Message = [stream: Stream, type: string, data: string, lastEventId: string]
  * delivers them and resumes behind them. So the application sees what one reconnection shows, in
  * both cases.
  */
-export function keepStream<E extends TypedEvent>(
-  options: ConnectOptions<E>,
-  url: URL,
-): Connection {
+export function keepStream<E extends TypedEvent>(options: ConnectOptions<E>, url: URL): Connection {
   const { auth } = options;
   const lifetime = new AbortController();
 
@@ -152,14 +145,20 @@ export function keepStream<E extends TypedEvent>(
   function lose(stream: Stream, end: StreamEnd, isSilent = false): void {
     stream.abort();
     if (end.isUnauthorized) token = undefined;
-    if (stream === successor) return loseSuccessor(end);
+    if (stream === successor) {
+      hasRenewed ||= !!end.isUnauthorized;
+      return loseSuccessor(end);
+    }
     current = undefined;
     // The successor takes over, or its deadline ends the wait.
     if (successor) return;
     const isRenewal = end.isUnauthorized && auth && !hasRenewed;
-    error = end.denied;
-    if (isRenewal) hasRenewed = true;
-    else if (error) return finish('denied');
+    if (isRenewal) {
+      hasRenewed = true;
+    } else if (end.denied) {
+      error = end.denied;
+      return finish('denied');
+    }
     // An EventSource hides the reason. A request over fetch finds it, or opens the stream.
     usesFetch ||= !!end.isHidden;
     if (isRenewal || end.isHidden || (isSilent && stream.isConnected)) current = attempt();

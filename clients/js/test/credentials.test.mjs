@@ -38,6 +38,25 @@ test('token is renewed before it ends while the stream remains live', async (t) 
   assert.deepEqual(client.resets, []);
 });
 
+test('live events survive a renewal on the same node', async (t) => {
+  const broker = await Broker.start(t, JWT);
+  const proxy = await TcpProxy.start(t, broker.port);
+  const auth = tokens(9, MINUTES);
+  const client = record(t, { url: proxy.url, auth });
+  await client.reaches('live');
+  let count = 0;
+  while (proxy.requests < 2 || count % 50 !== 0) {
+    count += 1;
+    const payload = JSON.stringify({ type: 'NUMBER', n: count });
+    // Every third one is durable.
+    if (count % 3 === 0) await broker.publish('acme', payload, bearer(token()));
+    else await broker.publishOnBus('workspace:acme', payload);
+  }
+  await client.has(count);
+  assert.deepEqual(client.numbers(), numbersTo(count));
+  assert.deepEqual(client.resets, []);
+});
+
 test('user with room for one stream is renewed by closing first', async (t) => {
   const broker = await Broker.start(t, { ...JWT, 'limits.connections_per_user': 1 });
   const auth = tokens(9, MINUTES);

@@ -1,13 +1,11 @@
 // Final refusals of the broker end a connection, with their reason.
 import assert from 'node:assert/strict';
-import { createConnection } from 'node:net';
 import { test } from 'node:test';
 
 import { DeniedError } from '../dist/index.js';
 import { Broker } from './support/broker.mjs';
 import { record } from './support/records.mjs';
 import { JWT, bearer, token } from './support/token.mjs';
-import { eventually } from './support/wait.mjs';
 
 async function isDenied(t, options, expected) {
   const client = record(t, options);
@@ -56,7 +54,7 @@ test('ban ends an open connection', async (t) => {
   const client = record(t, { url: broker.url, auth: async () => token() });
   await client.reaches('live');
   const command = JSON.stringify({ disconnect: { user: 'ann', for: 60 } });
-  await redis(broker.embedded, ['PUBLISH', 'tidings:control', command]);
+  await broker.publishOnBus('tidings:control', command);
   await client.reaches('denied');
   assert.equal(client.connection.error.reason, 'disconnected');
   assert.deepEqual(client.statuses, ['live', 'away', 'denied']);
@@ -86,15 +84,3 @@ test('other error of the application is temporary', async (t) => {
   assert.equal(calls, 3);
   assert.match(client.warnings[0], /auth failed: Error: the app is away/);
 });
-
-/** Sends one command to the embedded bus. */
-async function redis(port, parts) {
-  const socket = createConnection(port, '127.0.0.1');
-  const bulks = parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`);
-  socket.write(`*${parts.length}\r\n${bulks.join('')}`);
-  let reply = '';
-  socket.on('data', (data) => (reply += data));
-  await eventually('the bus replies', () => reply.endsWith('\r\n'));
-  socket.destroy();
-  assert.match(reply, /^:[1-9]/);
-}

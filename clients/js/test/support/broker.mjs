@@ -1,7 +1,7 @@
 // The real broker, as a process on ports of its own.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -125,6 +125,18 @@ export class Broker {
       if (response?.status >= 400 && response.status < 500) throw new Error(await response.text());
       return response?.ok ? (await response.json()).id : undefined;
     });
+  }
+
+  /** Publishes on a channel of the embedded bus: a live event, or a command. */
+  async publishOnBus(channel, message) {
+    const bulks = ['PUBLISH', channel, message].map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`);
+    const socket = connect(this.embedded, '127.0.0.1');
+    let reply = '';
+    socket.on('data', (data) => (reply += data));
+    socket.write(`*3\r\n${bulks.join('')}`);
+    await eventually('the bus replies', () => reply.endsWith('\r\n'));
+    socket.destroy();
+    if (!/^:[1-9]/.test(reply)) throw new Error(`no node received it: ${reply}`);
   }
 
   /** The number of open streams. */
