@@ -11,6 +11,10 @@ run *ARGS:
 test *ARGS:
     scripts/test {{ARGS}}
 
+# Run the checks and tests of the client for JavaScript
+test-client:
+    scripts/test-client
+
 # Run the integration tests with the writer of the HTTP server
 test-body *ARGS:
     WRITER=body cargo test --test suite {{ARGS}}

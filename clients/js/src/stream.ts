@@ -1,0 +1,50 @@
+import type { Refusal } from './denied.js';
+
+/** One stream, or the attempt to have it. Aborting it closes the stream. */
+export interface Stream extends AbortController {
+  /** The time of the request. */
+  openedAt?: number;
+  /** The time of the head. */
+  headAt?: number;
+  /** The time of the last byte, which begins with the time of the attempt. */
+  byteAt: number;
+  /** Whether something has arrived behind the head. */
+  hasBytes?: boolean;
+  /** Whether the `connected` event has arrived. */
+  isConnected?: boolean;
+}
+
+/** The end of a stream that its client did not close. */
+export interface StreamEnd extends Refusal {
+  /** Whether an EventSource has closed for good, which hides the reason. */
+  isHidden?: boolean;
+}
+
+/** Receives an event, as the HTML standard dispatches it. */
+export type OnMessage = (type: string, data: string, lastEventId: string) => void;
+
+/**
+ * Opens a stream, with cookies to another origin if `withCredentials` is set. Notes in the stream
+ * when its head and bytes arrive. Resolves or rejects at its end. `onRetry` receives the time in
+ * milliseconds after which the broker wants clients to reconnect. An aborted stream calls neither
+ * function.
+ */
+export type OpenStream = (
+  stream: Stream,
+  url: URL,
+  headers: Record<string, string>,
+  withCredentials: boolean,
+  onMessage: OnMessage,
+  onRetry: (ms: number) => void,
+) => Promise<StreamEnd>;
+
+/** Notes the head of a stream. */
+export function noteHead(stream: Stream): void {
+  stream.headAt = stream.byteAt = Date.now();
+}
+
+/** Notes bytes behind the head. */
+export function noteBytes(stream: Stream): void {
+  stream.byteAt = Date.now();
+  stream.hasBytes = true;
+}
