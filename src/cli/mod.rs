@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod client;
+mod generate;
 mod history;
 mod output;
 mod publish;
@@ -78,6 +79,10 @@ enum CliCommand {
     Token(token::TokenArgs),
     /// Show each setting and its source; secrets are masked
     Config(show::ShowArgs),
+    /// Print a script with which a shell completes commands and flags
+    Completions(generate::CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(generate::ManArgs),
 }
 
 /// The variable that names the file of settings where `--config` does not, so that every command of
@@ -85,12 +90,14 @@ enum CliCommand {
 const CONFIG_VARIABLE: &str = "TIDINGS_CONFIG";
 
 /// The global flags that change nothing of a command. They are left out of its help, and an error.
-const UNUSED_FLAGS: [(&str, &[&str]); 5] = [
+const UNUSED_FLAGS: [(&str, &[&str]); 7] = [
     ("publish", &["listen"]),
     ("tail", &["listen", "redis"]),
     ("history", &["listen"]),
     ("bench", &["listen"]),
     ("token", &["listen", "redis"]),
+    ("completions", &["config", "listen", "redis"]),
+    ("man", &["config", "listen", "redis"]),
 ];
 
 /// The command line, each command with the flags that it uses.
@@ -149,6 +156,8 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Bench(args)) => bench::run(&cli.options, args),
         Some(CliCommand::Token(args)) => token::run(&cli.options, args),
         Some(CliCommand::Config(args)) => show::run(&cli.options, args),
+        Some(CliCommand::Completions(args)) => generate::completions(args),
+        Some(CliCommand::Man(args)) => generate::man(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ mod bench_faults;
 mod bench_peers;
 mod check;
 mod configuration;
+mod generate;
 mod publish;
 mod serve;
 mod sinks;

@@ -2,7 +2,7 @@
 
 use crate::support::commands::run_tidings;
 
-const COMMANDS: &[&str] = &["serve", "publish", "tail", "check", "token", "config"];
+const COMMANDS: &[&str] = &["serve", "publish", "tail", "check", "token", "config", "completions", "man"];
 
 #[tokio::test]
 async fn help_is_asked_for_and_given() {
@@ -42,6 +42,8 @@ const FLAGS: &[(&[&str], &[&str])] = &[
     (&["token", "new"], &["--config"]),
     (&["token", "explain"], &["--config"]),
     (&["config"], &["--config", "--listen", "--redis"]),
+    (&["completions"], &[]),
+    (&["man"], &[]),
 ];
 
 #[tokio::test]
@@ -65,6 +67,7 @@ async fn flag_that_changes_nothing_is_wrong_usage() {
         &["history", "acme", "--listen", "127.0.0.1:9"],
         &["token", "new", "--workspace", "acme", "--listen", "127.0.0.1:9"],
         &["token", "--redis", "redis://host", "new", "--workspace", "acme"],
+        &["man", "--config", "tidings.toml"],
     ] {
         let stderr = run_tidings(arguments, &[]).await.failure(2);
         assert!(stderr.contains("changes nothing of `tidings"), "{arguments:?}: {stderr}");
