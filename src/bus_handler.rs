@@ -9,7 +9,7 @@ use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::Hub;
 
-/// The feed of a node.
+/// Receives what the bus of a node reports.
 #[derive(Debug)]
 pub struct NodeHandler {
     hub: Arc<Hub>,
@@ -17,7 +17,7 @@ pub struct NodeHandler {
 }
 
 impl NodeHandler {
-    /// Events go to the hub, orders to the inbox.
+    /// Events go to the hub, control commands to the inbox.
     #[must_use]
     pub fn new(hub: Arc<Hub>, control: ControlInbox) -> Self {
         Self { hub, control }

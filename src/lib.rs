@@ -9,8 +9,6 @@ pub mod bus_handler;
 pub mod cli;
 pub mod config;
 pub mod files;
-#[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
 pub mod http;
 pub mod live_marks;
 pub mod log_reader;

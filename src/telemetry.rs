@@ -73,7 +73,14 @@ impl Telemetry {
         let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
         match config.format {
             LogFormat::Text => lines.with_ansi(is_terminal).finish().with(flood.clone()).try_init()?,
-            LogFormat::Json => lines.json().flatten_event(true).finish().with(flood.clone()).try_init()?,
+            LogFormat::Json => lines
+                .json()
+                .flatten_event(true)
+                // The list of spans has it already.
+                .with_current_span(false)
+                .finish()
+                .with(flood.clone())
+                .try_init()?,
         }
         // The hook of the standard library would wait for the reader.
         let panics = log.clone();

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tidings::fuzzing::forwarded(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidings_fuzz_targets::forwarded(data));

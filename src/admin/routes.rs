@@ -11,7 +11,7 @@ use warp::{Filter, Reply};
 
 use super::node::Node;
 use crate::http::Problem;
-use crate::http::api::routes::end;
+use crate::http::request::path::end;
 
 const ALLOW: &str = "GET, HEAD";
 

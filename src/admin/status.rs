@@ -37,7 +37,7 @@ impl Node {
                 "since": rfc3339(bus.since),
                 "error": error,
                 "interruptions": bus.interruptions,
-                "heardSecondsAgo": bus.last_received.map(|age| age.as_secs_f64()),
+                "lastReceivedSecondsAgo": bus.last_received.map(|age| age.as_secs_f64()),
                 "probeRefused": bus.probe_refused,
                 "subscriptionRefused": bus.subscription_refused,
                 "controlRefused": bus.control_refused,

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
-/// The header in which trusted proxies write the address of a client. Only one counts: a proxy that
-/// sets one of them passes the other on as its client wrote it.
+/// `server.forwarded_header`: the header in which trusted proxies write the address of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {

@@ -1,16 +1,17 @@
 //! The public HTTP surface: connections, requests, handlers and responses. A handler asks the hub
 //! for a subscriber and passes it to delivery; it never touches a frame.
 //!
-//! A request passes the four parts in this order:
+//! A request passes the four parts in this order. `docs/architecture.md` has the direction of their
+//! imports, and a test keeps it:
 //!
 //! | part | contents |
 //! | --- | --- |
 //! | [`server`] | listener, limits on connections, PROXY header, TLS, HTTP/1.1, HTTP/2, handoff |
 //! | [`request`] | client address, host, `Accept`, query, `Last-Event-ID`, body |
-//! | [`api`] | the public paths: streams, publishing, tickets |
-//! | [`response`] | problem documents, denials, CORS headers |
+//! | [`api`] | the public paths: streams, positions, publishing, tickets |
+//! | [`response`] | problem documents, event streams, denials, CORS headers |
 //!
-//! Read first: [`Listener`], [`Service`], [`PublicApi`]. The operations paths are in
+//! Read first: [`Listener`], [`Service`], [`StreamHandler`]. The operations paths are in
 //! [`crate::admin`].
 
 pub(crate) mod api;
@@ -18,16 +19,23 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;
 
+pub use api::position::PositionHandler;
+pub use api::publish::PublishHandler;
 pub use api::publish_rate::PublishRate;
-pub use api::routes::{PublicApi, public};
+pub use api::routes::{PublicHandlers, public};
+pub use api::stream::StreamHandler;
+pub use api::tickets::TicketHandler;
+pub use request::body::BodyReceiver;
 pub use request::client_address::{ClientAddress, TrustedProxies};
-pub use request::forwarded::Scheme;
+pub use request::forwarded::{Hop, ProxyHeader, Scheme, hops};
 pub use request::host::Hosts;
+pub use request::limit_exceeded::LimitExceeded;
+pub use request::query::StreamQuery;
 pub use response::cors::Origins;
 pub use response::problem::Problem;
 pub use server::certificate::{CertificateError, Certificates, Pair, PairFiles};
 pub use server::connection::ConnectionSettings;
-pub use server::connection_gate::{ConnectionGateSettings, LimitExceeded};
+pub use server::connection_gate::ConnectionGateSettings;
 pub use server::http2::Http2Settings;
 pub use server::listener::{Listener, SocketSettings, bind};
 pub use server::service::Service;

@@ -1,18 +1,31 @@
-//! What of the configuration each part gets.
+//! The settings of each part, of the configuration. No other part of a server reads it.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{AuthMode, Config, LiveConfig};
+use super::access::{AccessSettings, MethodSettings};
+use super::bus::BusSettings;
+use super::listener::ListenerSettings;
+use super::public::PublicSettings;
+use super::shutdown::DrainSettings;
+use crate::config::{AuthMethod, AuthMode, Config, ForwardedHeader, LiveConfig, Writer};
 use crate::files;
 use crate::files::{FileBudget, TooFewFiles};
-use crate::http::{ConnectionGateSettings, ConnectionSettings, Hosts, Http2Settings, SocketSettings};
+use crate::http::{
+    ConnectionGateSettings, ConnectionSettings, Hosts, Http2Settings, Origins, PairFiles, ProxyHeader,
+    SocketSettings, TrustedProxies,
+};
+use crate::log_reader::LogReaderSettings;
 use crate::memory::MemoryBudget;
 use tidings_auth::ForwardConfig;
-use tidings_delivery::StreamSettings;
 use tidings_delivery::engine::{BroadcastBounds, EngineSettings};
+use tidings_delivery::{Drain, StreamSettings, WallClock};
+use tidings_embedded::ChannelNames;
+use tidings_embedded::settings::EmbeddedConfig;
 use tidings_hub::{HubSettings, LiveEvents};
 use tidings_limits::StreamLimits;
+use tidings_metrics::Metrics;
 
 /// What the limit of open files leaves of the configured bounds, once it is raised as far as it may
 /// be.
@@ -44,70 +57,19 @@ pub(super) fn warn_of_memory(config: &Config) {
     }
 }
 
-/// The bounds of connections to the public listener.
-pub(super) fn public_admission(config: &Config, files: &FileBudget) -> ConnectionGateSettings {
-    ConnectionGateSettings {
-        connections: files.connections,
-        overflow: files.surplus,
-        per_address: NonZeroU32::new(config.limits.connections_per_address),
-        per_second: NonZeroU32::new(config.limits.connects_per_second),
-        oldest_gives_way: false,
+/// The configured bus, with as many clients as there are files for.
+pub(super) fn bus<'a>(config: &'a Config, files: &FileBudget) -> BusSettings<'a> {
+    let Config { redis, retention, embedded, limits, .. } = config;
+    if redis.is_configured() {
+        return BusSettings::Redis { redis, retention };
     }
-}
-
-/// The bounds of connections to the admin listener: idle connections keep no probe out.
-pub(super) fn admin_admission(files: &FileBudget) -> ConnectionGateSettings {
-    ConnectionGateSettings {
-        connections: files.admin,
-        overflow: 0,
-        per_address: None,
-        per_second: None,
-        oldest_gives_way: true,
-    }
-}
-
-/// Questions to the app of one client address at a time: a quarter of all that may be asked and
-/// wait.
-pub(super) fn requests_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
-    let share = config.concurrent.saturating_add(config.queue).div_ceil(4);
-    u32::try_from(share).ok().and_then(NonZeroU32::new)
-}
-
-/// What both listeners have in common.
-pub(super) fn connection_settings(config: &Config) -> ConnectionSettings {
-    let write_timeout = config.server.write_timeout_seconds.duration();
-    ConnectionSettings {
-        header_timeout: config.server.header_timeout_seconds.duration(),
-        idle_timeout: config.server.idle_timeout_seconds.duration(),
-        write_timeout,
-        proxy_protocol: false,
-        tls: None,
-        http2: Http2Settings {
-            streams: config.http2.streams,
-            ping: config.http2.ping_seconds.duration(),
-            ping_timeout: config.http2.ping_timeout_seconds.duration(),
-            idle: config.http2.idle_seconds.duration(),
-            // Streams on which nothing waits say so only with their next heartbeat.
-            stall: write_timeout + config.sse.heartbeat_seconds.duration(),
-        },
-    }
-}
-
-/// Without an explicit `auth.mode` only this machine may connect.
-pub(super) fn public_hosts(config: &Config) -> Hosts {
-    match config.auth.mode {
-        AuthMode::Unset => Hosts::Local,
-        AuthMode::None | AuthMode::Methods(_) => Hosts::Any,
-    }
-}
-
-/// An operations listener on a loopback address is this machine's alone too.
-pub(super) fn admin_hosts(config: &Config) -> Hosts {
-    if config.admin.listen.ip().to_canonical().is_loopback() { Hosts::Local } else { Hosts::Any }
+    let names = ChannelNames { prefix: &redis.channel_prefix, control: &redis.control_channel };
+    let config = EmbeddedConfig { clients: files.embedded_clients, ..embedded.clone() };
+    BusSettings::Embedded { config, retention, names, event_bytes: limits.event_bytes }
 }
 
 /// The bounds of the hub.
-pub(super) fn hub_settings(config: &Config) -> HubSettings {
+pub(super) fn hub(config: &Config) -> HubSettings {
     HubSettings {
         ring_events: config.ring.events,
         ring_bytes: config.ring.bytes,
@@ -125,8 +87,78 @@ pub(super) fn hub_settings(config: &Config) -> HubSettings {
     }
 }
 
+/// The reads of logs for the hub.
+pub(super) fn log_reader(config: &Config) -> LogReaderSettings {
+    LogReaderSettings {
+        concurrent: config.replay.concurrent,
+        page_events: config.replay.page_events,
+        patience: config.redis.command_timeout_seconds.duration(),
+    }
+}
+
+/// What all streams share.
+pub(super) fn streams(config: &Config, metrics: &Arc<Metrics>) -> StreamSettings {
+    StreamSettings {
+        heartbeat: config.sse.heartbeat_seconds.duration(),
+        retry: Duration::from_millis(config.sse.retry_ms),
+        confirm: config.redis.confirm_seconds.duration(),
+        age: Some(config.limits.connection_age_seconds.duration()).filter(|age| !age.is_zero()),
+        drain: Drain::default(),
+        clock: WallClock::default(),
+        metrics: Arc::clone(metrics),
+    }
+}
+
+/// The number of shards of the engine, and their bounds; `None` if the HTTP server writes all
+/// streams.
+pub(super) fn engine(config: &Config, streams: Arc<StreamSettings>) -> Option<(usize, EngineSettings)> {
+    match config.delivery.writer {
+        Writer::Body => None,
+        Writer::Handoff => {
+            let settings = EngineSettings {
+                streams,
+                write_timeout: config.server.write_timeout_seconds.duration(),
+                bounds: BroadcastBounds { frames: config.ring.events, bytes: config.ring.bytes },
+                unsent_bytes: config.limits.unsent_bytes,
+            };
+            Some((config.delivery.shards(), settings))
+        }
+    }
+}
+
+/// The methods of authentication, and the bounds on open streams.
+pub(super) fn access(config: &Config) -> AccessSettings<'_> {
+    let AuthMode::Methods(methods) = &config.auth.mode else { return access_by(config, Vec::new()) };
+    let is_local = config.server.listen.ip().to_canonical().is_loopback();
+    let recheck = Some(config.auth.recheck_seconds.duration()).filter(|interval| !interval.is_zero());
+    let method = |method: &AuthMethod| match method {
+        AuthMethod::Jwt => MethodSettings::Jwt { jwt: &config.auth.jwt, may_be_short: is_local },
+        AuthMethod::Forward => {
+            let forward = &config.auth.forward;
+            MethodSettings::Forward { forward, recheck, requests_per_address: requests_per_address(forward) }
+        }
+    };
+    access_by(config, methods.iter().map(method).collect())
+}
+
+fn access_by<'a>(config: &'a Config, methods: Vec<MethodSettings<'a>>) -> AccessSettings<'a> {
+    AccessSettings {
+        methods,
+        ticket_lifetime: config.auth.ticket_seconds.duration(),
+        tickets_per_user: NonZeroU32::new(config.auth.tickets_per_user),
+        streams: stream_limits(config),
+    }
+}
+
+/// Questions to the app of one client address at a time: a quarter of all that may be asked and
+/// wait.
+fn requests_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
+    let share = config.concurrent.saturating_add(config.queue).div_ceil(4);
+    u32::try_from(share).ok().and_then(NonZeroU32::new)
+}
+
 /// The bounds on open streams.
-pub(super) fn stream_limits(config: &Config) -> StreamLimits {
+fn stream_limits(config: &Config) -> StreamLimits {
     let limits = &config.limits;
     StreamLimits {
         per_node: limits.connections,
@@ -135,8 +167,108 @@ pub(super) fn stream_limits(config: &Config) -> StreamLimits {
     }
 }
 
+/// The public listener and its handlers. Without an explicit `auth.mode` only this machine may
+/// connect.
+pub(super) fn public<'a>(config: &'a Config, files: &FileBudget) -> PublicSettings<'a> {
+    let hosts = match config.auth.mode {
+        AuthMode::Unset => Hosts::Local,
+        AuthMode::None | AuthMode::Methods(_) => Hosts::Any,
+    };
+    let connection_gate = ConnectionGateSettings {
+        connections: files.connections,
+        overflow: files.surplus,
+        per_address: NonZeroU32::new(config.limits.connections_per_address),
+        per_second: NonZeroU32::new(config.limits.connects_per_second),
+        oldest_gives_way: false,
+    };
+    let certificate = config.server.tls.files().map(|(certificate, key)| {
+        (PairFiles { certificate, key }, config.server.tls.reload_seconds.duration())
+    });
+    PublicSettings {
+        listener: ListenerSettings {
+            key: "server.listen",
+            address: config.server.listen,
+            socket: socket(config),
+            connection: connection(config, config.server.proxy_protocol),
+            connection_gate,
+            hosts,
+            proxies: trusted_proxies(config),
+            header_bytes: config.server.header_bytes,
+        },
+        certificate,
+        base_path: &config.server.base_path,
+        origins: Origins::new(&config.cors.origins)
+            .with_headers(&config.cors.headers)
+            .with_headers(&config.auth.forward.headers),
+        named: config.sse.named,
+        newest_max: config.replay.newest_max,
+        position_reads: (config.replay.concurrent, config.redis.command_timeout_seconds.duration()),
+        event_bytes: config.limits.event_bytes,
+        batch_bytes: config.limits.batch_bytes,
+        body_bytes: config.limits.body_bytes,
+        body_timeout: config.server.body_timeout_seconds.duration(),
+        rates: config.limits.rates(),
+    }
+}
+
+/// The admin listener. Idle connections keep no probe out, and one on a loopback address is this
+/// machine's alone.
+pub(super) fn admin(config: &Config, files: &FileBudget) -> ListenerSettings {
+    let is_local = config.admin.listen.ip().to_canonical().is_loopback();
+    let connection_gate = ConnectionGateSettings {
+        connections: files.admin,
+        overflow: 0,
+        per_address: None,
+        per_second: None,
+        oldest_gives_way: true,
+    };
+    ListenerSettings {
+        key: "admin.listen",
+        address: config.admin.listen,
+        socket: socket(config),
+        connection: connection(config, config.admin.proxy_protocol),
+        connection_gate,
+        hosts: if is_local { Hosts::Local } else { Hosts::Any },
+        proxies: trusted_proxies(config),
+        header_bytes: config.server.header_bytes,
+    }
+}
+
+/// The interval at which the bus is probed.
+pub(super) fn probe(config: &Config) -> Duration {
+    config.redis.probe_seconds.duration()
+}
+
+/// The times of a drain.
+pub(super) fn drain(config: &Config) -> DrainSettings {
+    DrainSettings {
+        delay: config.server.drain_delay_seconds.duration(),
+        window: config.server.drain_seconds.duration(),
+    }
+}
+
+/// The connections of a listener, without TLS.
+fn connection(config: &Config, proxy_protocol: bool) -> ConnectionSettings {
+    let write_timeout = config.server.write_timeout_seconds.duration();
+    ConnectionSettings {
+        header_timeout: config.server.header_timeout_seconds.duration(),
+        idle_timeout: config.server.idle_timeout_seconds.duration(),
+        write_timeout,
+        proxy_protocol,
+        tls: None,
+        http2: Http2Settings {
+            streams: config.http2.streams,
+            ping: config.http2.ping_seconds.duration(),
+            ping_timeout: config.http2.ping_timeout_seconds.duration(),
+            idle: config.http2.idle_seconds.duration(),
+            // Streams on which nothing waits say so only with their next heartbeat.
+            stall: write_timeout + config.sse.heartbeat_seconds.duration(),
+        },
+    }
+}
+
 /// The options of the sockets of both listeners.
-pub(super) fn socket_settings(config: &Config) -> SocketSettings {
+fn socket(config: &Config) -> SocketSettings {
     SocketSettings {
         keepalive: config.server.keepalive_seconds.duration(),
         user_timeout: config.server.write_timeout_seconds.duration(),
@@ -144,12 +276,11 @@ pub(super) fn socket_settings(config: &Config) -> SocketSettings {
     }
 }
 
-/// The bounds of the delivery engine.
-pub(super) fn engine_settings(config: &Config, streams: Arc<StreamSettings>) -> EngineSettings {
-    EngineSettings {
-        streams,
-        write_timeout: config.server.write_timeout_seconds.duration(),
-        bounds: BroadcastBounds { frames: config.ring.events, bytes: config.ring.bytes },
-        unsent_bytes: config.limits.unsent_bytes,
-    }
+/// The proxies that may name their clients, and the header in which they do.
+fn trusted_proxies(config: &Config) -> TrustedProxies {
+    let header = match config.server.forwarded_header {
+        ForwardedHeader::XForwardedFor => ProxyHeader::XForwardedFor,
+        ForwardedHeader::Forwarded => ProxyHeader::Forwarded,
+    };
+    TrustedProxies::new(config.server.trusted_proxies.clone(), header)
 }

@@ -6,6 +6,15 @@ use std::time::Duration;
 /// window, the process ends within ten seconds, after which container runtimes kill.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_millis(1500);
 
+/// The times of a drain.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DrainSettings {
+    /// The time for which a node that is not ready any more still accepts connections.
+    pub(super) delay: Duration,
+    /// The time over which streams end.
+    pub(super) window: Duration,
+}
+
 /// How a server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {

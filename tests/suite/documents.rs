@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidings::http::LimitExceeded;
 use tidings_auth::DenialReason;
 use tidings_event::control::{ReconnectReason, ResetReason};
-use tidings_metrics::{EventKind, Metrics};
 
 use crate::names;
 
@@ -234,14 +232,15 @@ fn every_direct_dependency_has_a_reason() {
         }
     }
     let harness = read("crates/testkit/Cargo.toml");
+    let is_foreign = |name: &String| name != "tidings" && !name.starts_with("tidings-");
     let named = |name: &str| -> BTreeSet<String> {
         let names = manifests.iter().flat_map(|manifest| table(manifest, name));
-        names.filter(|name| !name.starts_with("tidings-")).collect()
+        names.filter(is_foreign).collect()
     };
     let program = named("dependencies");
     // There some of the program's only have more features.
     let mut tests = named("dev-dependencies");
-    tests.extend(table(&harness, "dependencies").into_iter().filter(|name| !name.starts_with("tidings-")));
+    tests.extend(table(&harness, "dependencies").into_iter().filter(is_foreign));
     let tests: BTreeSet<String> = tests.difference(&program).cloned().collect();
     let document = read("docs/dependencies.md");
     assert_eq!(column(section(&document, "## Of the program"), 0), program);
@@ -351,34 +350,6 @@ fn contributing_lists_every_script_and_recipe() {
         checked += 1;
     }
     assert!(checked > 10, "only {checked} recipes were found");
-}
-
-#[test]
-fn every_metric_is_explained() {
-    let metrics = Metrics::new();
-    // A metric with labels shows itself once it has counted something.
-    metrics.count_event(EventKind::Live);
-    metrics.count_dropped(ResetReason::TooLarge.as_str());
-    metrics.count_reset(ResetReason::Trimmed.as_str());
-    metrics.count_reconnect(ReconnectReason::Lagging.as_str());
-    metrics.count_refusal("workspaces");
-    metrics.count_denial(DenialReason::Expiry.as_str());
-    metrics.count_refusal(LimitExceeded::Connections.reason());
-    let encoded = metrics.encode().unwrap();
-    let names: BTreeSet<String> = encoded
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split(['{', ' ']).next())
-        .map(str::to_owned)
-        .collect();
-    assert!(names.len() > 10, "{names:?}");
-    let document = read("docs/metrics.md");
-    let explained: BTreeSet<String> = column(section(&document, "## Metrics"), 0)
-        .iter()
-        .filter_map(|name| name.split('{').next())
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(explained, names);
 }
 
 /// A name from code in a document: a type, or a member of one.

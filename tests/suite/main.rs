@@ -22,6 +22,7 @@ mod lifecycle;
 mod names;
 mod outages;
 mod pages;
+mod parts;
 mod proxies;
 mod publish;
 mod replay;

@@ -320,6 +320,8 @@ async fn nginx_parts_an_application_from_its_broker() {
         );
     }
     assert!(ask("GET", "/internal/tidings/demo").await.starts_with("HTTP/2 404"));
+    assert!(ask("GET", "/api/workspaces/demo/position").await.contains(r#"{"position":""#));
+    assert!(ask("GET", "/api/workspaces/demo/access").await.starts_with("HTTP/2 204"));
     assert!(ask("POST", "/api/workspaces/demo/events").await.contains(r#"{"id":""#));
     let ticket = ask("POST", "/api/tickets").await;
     assert!(ticket.contains("urn:tidings:problem:bad-ticket-request"), "{ticket}");

@@ -25,7 +25,7 @@ pub struct Ledger {
     /// Numbers below `next` that did not come, in order.
     holes: Vec<Hole>,
     /// The broker said that events may be missing, and none came since.
-    told: bool,
+    reported: bool,
     received: u64,
     duplicates: u64,
     late: u64,
@@ -37,16 +37,16 @@ pub struct Ledger {
 #[derive(Debug, Clone)]
 struct Hole {
     range: Range<u64>,
-    told: bool,
+    reported: bool,
 }
 
 /// How many events are missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Missing {
     /// The broker said in the stream, right where they are missing, that some may be.
-    pub told: u64,
+    pub reported: u64,
     /// It said nothing.
-    pub untold: u64,
+    pub unreported: u64,
 }
 
 /// What a ledger comes to.
@@ -68,9 +68,9 @@ impl Ledger {
     /// An event came.
     pub fn receive(&mut self, sequence: u64) -> Receipt {
         if sequence >= self.next {
-            let told = std::mem::take(&mut self.told);
+            let reported = std::mem::take(&mut self.reported);
             if sequence > self.next {
-                self.open_hole(Hole { range: self.next..sequence, told });
+                self.open_hole(Hole { range: self.next..sequence, reported });
             }
             self.next = sequence.saturating_add(1);
             self.received += 1;
@@ -89,7 +89,7 @@ impl Ledger {
     /// The broker said that events may be missing here.
     pub fn reset(&mut self) {
         self.resets += 1;
-        self.told = true;
+        self.reported = true;
     }
 
     /// The account when so many events, numbered from 0, were published. `failed` are, in order,
@@ -97,11 +97,11 @@ impl Ledger {
     #[must_use]
     pub fn close(&self, published: u64, failed: &[u64]) -> DeliveryCounts {
         let mut missing = self.settled;
-        let tail = Hole { range: self.next..published.max(self.next), told: self.told };
+        let tail = Hole { range: self.next..published.max(self.next), reported: self.reported };
         for hole in self.holes.iter().chain([&tail]) {
             let count = hole.range.end - hole.range.start;
             let among = |limit: u64| failed.partition_point(|&sequence| sequence < limit) as u64;
-            missing.add(count - (among(hole.range.end) - among(hole.range.start)), hole.told);
+            missing.add(count - (among(hole.range.end) - among(hole.range.start)), hole.reported);
         }
         let Self { received, duplicates, late, resets, .. } = *self;
         DeliveryCounts { received, duplicates, out_of_order: late, resets, missing }
@@ -110,7 +110,7 @@ impl Ledger {
     fn open_hole(&mut self, hole: Hole) {
         if self.holes.len() >= HOLES_MAX {
             let oldest = self.holes.remove(0);
-            self.settled.add(oldest.range.end - oldest.range.start, oldest.told);
+            self.settled.add(oldest.range.end - oldest.range.start, oldest.reported);
         }
         self.holes.push(hole);
     }
@@ -127,9 +127,9 @@ impl Ledger {
             (true, false) => hole.range = after,
             (false, true) => hole.range = before,
             (false, false) => {
-                let told = hole.told;
+                let reported = hole.reported;
                 hole.range = before;
-                self.holes.insert(at + 1, Hole { range: after, told });
+                self.holes.insert(at + 1, Hole { range: after, reported });
             }
         }
         true
@@ -140,14 +140,14 @@ impl Missing {
     /// All of them.
     #[must_use]
     pub fn total(self) -> u64 {
-        self.told + self.untold
+        self.reported + self.unreported
     }
 
-    fn add(&mut self, count: u64, told: bool) {
-        if told {
-            self.told += count;
+    fn add(&mut self, count: u64, reported: bool) {
+        if reported {
+            self.reported += count;
         } else {
-            self.untold += count;
+            self.unreported += count;
         }
     }
 }
@@ -159,8 +159,8 @@ impl DeliveryCounts {
         self.duplicates += other.duplicates;
         self.out_of_order += other.out_of_order;
         self.resets += other.resets;
-        self.missing.told += other.missing.told;
-        self.missing.untold += other.missing.untold;
+        self.missing.reported += other.missing.reported;
+        self.missing.unreported += other.missing.unreported;
     }
 }
 
@@ -180,8 +180,8 @@ mod tests {
         ledger
     }
 
-    fn missing(told: u64, untold: u64) -> Missing {
-        Missing { told, untold }
+    fn missing(reported: u64, unreported: u64) -> Missing {
+        Missing { reported, unreported }
     }
 
     #[test]

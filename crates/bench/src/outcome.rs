@@ -47,10 +47,10 @@ pub struct Load {
 #[derive(Debug, Clone, Serialize)]
 pub struct Connecting {
     /// Streams with a `connected` event before the first publication.
-    pub live: usize,
+    pub open: usize,
     /// From the first attempt to the last `connected` event.
     pub seconds: f64,
-    /// Hellos per second.
+    /// Opened streams per second.
     pub per_second: f64,
 }
 
@@ -70,7 +70,7 @@ pub struct Publishing {
     /// How much later than due events were sent.
     pub behind_ms: Percentiles,
     /// From the sending of an event, or of several together, to the response.
-    pub answer_ms: Percentiles,
+    pub response_ms: Percentiles,
 }
 
 /// What the clients received. Those that do not read are left out.
@@ -85,9 +85,9 @@ pub struct Receiving {
     /// Deliveries that there were not.
     pub missing: u64,
     /// Those of them where the broker had said, in the stream, that some may be missing.
-    pub missing_told: u64,
+    pub missing_reported: u64,
     /// Those of them where it had said nothing.
-    pub missing_untold: u64,
+    pub missing_unreported: u64,
     /// Clients that miss something.
     pub clients_missing: u64,
     /// Deliveries of what the client had already.
@@ -97,7 +97,7 @@ pub struct Receiving {
     /// The number of resets that clients got.
     pub resets: u64,
     /// Events of another workspace, or of no run.
-    pub strange: u64,
+    pub misdelivered: u64,
 }
 
 /// What became of streams, from the first attempt to the last word. A stream that was ended is
@@ -105,9 +105,9 @@ pub struct Receiving {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Streams {
     /// Open at the end, those of clients that do not read left out.
-    pub live: usize,
+    pub open: usize,
     /// How many ended, by why: the reason in `tidings.reconnect`, `ended` for a clean end without a
-    /// reason, `cut` for one that was not clean.
+    /// reason, `aborted` for one that was not clean.
     pub ended: BTreeMap<String, u64>,
     /// Attempts that came to nothing, by why.
     pub failed: BTreeMap<String, u64>,
@@ -119,11 +119,11 @@ pub struct Storm {
     /// Connections that were dropped.
     pub dropped: usize,
     /// Clients that reconnected.
-    pub came_back: usize,
-    /// From the drop until the last one was live again.
+    pub reconnected: usize,
+    /// From the drop until the last stream was open again.
     pub seconds: f64,
     /// From the drop to the `connected` event of each.
-    pub back_ms: Percentiles,
+    pub reconnect_ms: Percentiles,
     /// Reads of logs that Redis has counted since the drop; `None` where it does not say.
     pub xranges: Option<u64>,
 }
@@ -136,7 +136,7 @@ pub struct Slow {
     /// Clients that got a reconnect as too slow (`lagging`) when they read at last.
     pub lagging: usize,
     /// Streams that ended without a reconnect event.
-    pub cut: usize,
+    pub aborted: usize,
     /// Ended for another reason.
     pub ended_otherwise: usize,
     /// Not ended: what waited for them fitted into the buffers on the way.
@@ -169,8 +169,8 @@ pub struct ServerOutcome {
 /// A moment while connections were made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RampPoint {
-    /// Streams that were live.
-    pub live: usize,
+    /// Open streams.
+    pub open: usize,
     /// `pss_kib` of the server, less what it was before.
     pub grown_kib: f64,
 }
@@ -217,8 +217,8 @@ impl Receiving {
         self.expected += expected;
         self.received += account.received;
         self.missing += account.missing.total();
-        self.missing_told += account.missing.told;
-        self.missing_untold += account.missing.untold;
+        self.missing_reported += account.missing.reported;
+        self.missing_unreported += account.missing.unreported;
         self.clients_missing += u64::from(account.missing.total() > 0);
         self.duplicates += account.duplicates;
         self.out_of_order += account.out_of_order;
@@ -240,12 +240,12 @@ impl Outcome {
             r.missing,
             format!(
                 "{} deliveries are missing, at {} clients: {} with a reset, {} without",
-                r.missing, r.clients_missing, r.missing_told, r.missing_untold
+                r.missing, r.clients_missing, r.missing_reported, r.missing_unreported
             ),
         );
         find(r.duplicates, format!("{} deliveries came again", r.duplicates));
         find(r.out_of_order, format!("{} deliveries came out of order", r.out_of_order));
-        find(r.strange, format!("{} events came to clients that they were not for", r.strange));
+        find(r.misdelivered, format!("{} events came to clients that they were not for", r.misdelivered));
         let p = &self.publishing;
         let why = p.first_failure.as_deref().unwrap_or_default();
         find(p.failed, format!("{} events could not be published: {why}", p.failed));
@@ -254,7 +254,7 @@ impl Outcome {
             format!("{} events were not sent: the publishers could not keep up with the rate", p.unsent),
         );
         let readers = self.load.connections - self.load.slow.min(self.load.connections);
-        let away = readers.saturating_sub(self.streams.live);
+        let away = readers.saturating_sub(self.streams.open);
         find(away as u64, format!("{away} streams were not open at the end"));
         if self.receiving.expected == 0 {
             problems.push("nothing was published".to_owned());
@@ -301,7 +301,7 @@ pub(super) mod tests {
                 slow: 2,
                 threads: 1,
             },
-            connecting: Connecting { live: 12, seconds: 0.5, per_second: 24.0 },
+            connecting: Connecting { open: 12, seconds: 0.5, per_second: 24.0 },
             publishing: Publishing {
                 events: 1250,
                 failed: 0,
@@ -309,7 +309,7 @@ pub(super) mod tests {
                 first_failure: None,
                 per_second: 500.0,
                 behind_ms: latency,
-                answer_ms: latency,
+                response_ms: latency,
             },
             receiving: Receiving {
                 expected: 6250,
@@ -324,15 +324,15 @@ pub(super) mod tests {
             ],
             latency_curve: vec![(0.0, 0.5), (0.5, 1.0), (0.99, 3.0)],
             streams: Streams {
-                live: 10,
+                open: 10,
                 ended: BTreeMap::from([("lagging".to_owned(), 1)]),
                 failed: BTreeMap::new(),
             },
             storm: Some(Storm {
                 dropped: 10,
-                came_back: 10,
+                reconnected: 10,
                 seconds: 0.3,
-                back_ms: latency,
+                reconnect_ms: latency,
                 xranges: Some(4),
             }),
             slow: Some(Slow { clients: 2, lagging: 1, open: 1, ..Slow::default() }),
@@ -346,9 +346,9 @@ pub(super) mod tests {
                 memory_after: memory(11_000),
                 pss_kib_per_connection: 10.0,
                 ramp: vec![
-                    RampPoint { live: 0, grown_kib: 0.0 },
-                    RampPoint { live: 6, grown_kib: 70.0 },
-                    RampPoint { live: 12, grown_kib: 120.0 },
+                    RampPoint { open: 0, grown_kib: 0.0 },
+                    RampPoint { open: 6, grown_kib: 70.0 },
+                    RampPoint { open: 12, grown_kib: 120.0 },
                 ],
             }),
             server_unknown: None,
@@ -370,7 +370,7 @@ pub(super) mod tests {
     #[test]
     fn every_problem_is_reported() {
         let account = DeliveryCounts {
-            missing: Missing { told: 2, untold: 3 },
+            missing: Missing { reported: 2, unreported: 3 },
             duplicates: 1,
             out_of_order: 1,
             ..DeliveryCounts::default()
@@ -382,10 +382,10 @@ pub(super) mod tests {
                 "5 deliveries are missing, at 1 clients: 2 with a reset",
             ),
             (|o, _| o.receiving.duplicates = 7, "7 deliveries came again"),
-            (|o, _| o.receiving.strange = 8, "8 events came to clients"),
+            (|o, _| o.receiving.misdelivered = 8, "8 events came to clients"),
             (|o, _| o.publishing.failed = 9, "9 events could not be published"),
             (|o, _| o.publishing.unsent = 10, "10 events were not sent"),
-            (|o, _| o.streams.live = 9, "1 streams were not open"),
+            (|o, _| o.streams.open = 9, "1 streams were not open"),
         ];
         for (wrong, words) in wrongs {
             let mut outcome = good();

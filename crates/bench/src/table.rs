@@ -129,7 +129,7 @@ fn publishing(outcome: &Outcome) -> TableSection {
     let mut rows = vec![
         row("published", events),
         row("sent late by", spread(&publishing.behind_ms)),
-        row("response time", spread(&publishing.answer_ms)),
+        row("response time", spread(&publishing.response_ms)),
     ];
     if publishing.failed + publishing.unsent > 0 {
         let failed =
@@ -150,8 +150,8 @@ fn receiving(outcome: &Outcome) -> TableSection {
     let missing = format!(
         "{} (with a reset {}, without {}), at {} clients",
         grouped(receiving.missing),
-        grouped(receiving.missing_told),
-        grouped(receiving.missing_untold),
+        grouped(receiving.missing_reported),
+        grouped(receiving.missing_unreported),
         grouped(receiving.clients_missing)
     );
     let rows = vec![
@@ -183,10 +183,10 @@ fn storm(storm: &Storm) -> TableSection {
     let rows = vec![
         row(
             "reconnected",
-            format!("{} of {}", grouped(storm.came_back as u64), grouped(storm.dropped as u64)),
+            format!("{} of {}", grouped(storm.reconnected as u64), grouped(storm.dropped as u64)),
         ),
-        row("all live again", format!("after {} s", short(storm.seconds))),
-        row("each live again", format!("after {}", spread(&storm.back_ms))),
+        row("all reconnected", format!("after {} s", short(storm.seconds))),
+        row("each reconnected", format!("after {}", spread(&storm.reconnect_ms))),
         row("XRANGEs", xranges),
     ];
     TableSection { title: "Reconnect storm", rows }
@@ -196,7 +196,7 @@ fn slow(slow: &Slow) -> TableSection {
     let rows = vec![
         row("did not read", grouped(slow.clients as u64)),
         row("ended as lagging", grouped(slow.lagging as u64)),
-        row("cut", grouped(slow.cut as u64)),
+        row("aborted", grouped(slow.aborted as u64)),
         row("ended otherwise", grouped(slow.ended_otherwise as u64)),
         row("still open", grouped(slow.open as u64)),
     ];

@@ -118,7 +118,8 @@ impl StreamBody {
                 Poll::Ready(ending) => Some(ending.reason()),
                 Poll::Pending => None,
             };
-            let moment = StreamMoment { now, ends: &self.ends, revoked };
+            let heartbeat_ms = millis(self.settings.heartbeat);
+            let moment = StreamMoment { now, ends: &self.ends, revoked, heartbeat_ms };
             let (connection, settings) = (self.stream_stats.stream_guard.id(), &self.settings);
             let retry_ms = || settings.draw_retry_ms();
             let step = self.lifecycle.poll(moment, connection, retry_ms, &mut self.subscriber, context);

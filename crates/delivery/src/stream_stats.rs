@@ -85,11 +85,13 @@ impl StreamStats {
         let Some(workspace) = self.stream_guard.workspace().filter(|_| !self.logged) else { return };
         self.logged = true;
         let address = SocketAddr::from(self.address);
+        // Outside of any span: the engine has none, and the lines of both writers are the same.
         tracing::info!(
+            parent: None,
             %workspace,
             connection = %self.stream_guard.id(),
-            %address,
-            client = %self.client.as_deref().copied().unwrap_or(address.ip()),
+            client.address = %address,
+            forwarded_for = %self.client.as_deref().copied().unwrap_or(address.ip()),
             seconds = self.began.elapsed().as_secs_f64(),
             events = self.events,
             bytes = self.bytes,

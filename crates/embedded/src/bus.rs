@@ -1,26 +1,27 @@
 //! The bus itself: `PubSub`, kept in line with the desired subscriptions, and the logs.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::session::READS_MAX;
 use crate::disk::DiskSettings;
 use crate::disk::database::OpenError;
 use crate::listener::accept::listen;
 use crate::listener::budget::ClientBudget;
-use crate::listener::connection::ClientRules;
-use crate::listener::login::Password;
+use crate::listener::connection::ClientContext;
 use crate::listener::unauthenticated::Unauthenticated;
-use crate::log::log_writer::{Announcement, Committed, LogWriter};
-use crate::log::{IdempotencyBounds, LogSettings, NotPublished, Publish};
+use crate::log::log_writer::{Committed, LogWriter};
+use crate::log::{IdempotencyBounds, LogSettings, Logs, NotPublished, Publish};
 use crate::one_time_store::OneTimeStore;
 use crate::pubsub::PubSub;
 use crate::settings::EmbeddedConfig;
@@ -47,15 +48,11 @@ pub struct ChannelNames<'a> {
 /// The bus that runs in the process, with a listener for Redis clients or without.
 #[derive(Debug)]
 pub struct EmbeddedBus {
-    pubsub: Arc<PubSub>,
-    log_writer: LogWriter,
+    context: ClientContext,
     one_time_store: OneTimeStore,
-    retention: LogSettings,
     desired_subscriptions: Arc<DesiredSubscriptions>,
     state: Arc<StateCell>,
     listener: Mutex<Option<TcpListener>>,
-    clients_max: usize,
-    rules: ClientRules,
 }
 
 impl EmbeddedBus {
@@ -92,20 +89,19 @@ impl EmbeddedBus {
         let pubsub = Arc::new(PubSub::new(names.prefix, names.control));
         let log_writer = LogWriter::start(retention, disk, Arc::clone(&pubsub), Arc::clone(&state)).await?;
         Ok(Self {
-            pubsub,
-            log_writer,
             one_time_store: OneTimeStore::default(),
-            retention,
             desired_subscriptions,
             state,
             listener: Mutex::new(listener),
-            clients_max: config.clients,
-            rules: ClientRules {
-                password: Arc::new(Password::new(config.password.clone())),
+            context: ClientContext {
+                pubsub,
+                log_writer,
+                clients_max: config.clients,
+                password: Arc::new(config.password.clone()),
                 event_bytes,
                 output_bytes: config.output_bytes,
                 budget: ClientBudget::new(config.clients_bytes),
-                reads: Arc::default(),
+                reads: Arc::new(READS_MAX.map(Semaphore::new)),
                 unauthenticated: Unauthenticated::new(config.clients),
             },
         })
@@ -113,20 +109,32 @@ impl EmbeddedBus {
 
     /// The channel of a workspace, and the key of its log.
     fn channel(&self, workspace: &WorkspaceId) -> Bytes {
-        Bytes::from(format!("{}{workspace}", self.pubsub.prefix()))
+        Bytes::from(format!("{}{workspace}", self.context.pubsub.prefix()))
+    }
+
+    /// Has a workspace's log read or changed, without an announcement.
+    fn with_log<T: Send + 'static>(
+        &self,
+        workspace: &WorkspaceId,
+        work: impl FnOnce(&mut Logs, &Bytes) -> T + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, LogError>> {
+        let key = self.channel(workspace);
+        let work =
+            self.context.log_writer.ask(move |logs| Committed::without_announcements(work(logs, &key)));
+        work.map(|done| done.map_err(|error| LogError::Unavailable(error.to_string()))).boxed()
     }
 
     /// Follows the changes of the desired subscriptions, without end.
     async fn follow_interest(&self) {
         for workspace in self.desired_subscriptions.take_all() {
-            self.pubsub.confirm(&workspace);
+            self.context.pubsub.confirm(&workspace);
         }
         loop {
             self.desired_subscriptions.changed().await;
             for (workspace, change) in self.desired_subscriptions.take_changes() {
                 match change {
-                    SubscriptionChange::Want => self.pubsub.confirm(&workspace),
-                    SubscriptionChange::Release => self.pubsub.release(&workspace),
+                    SubscriptionChange::Want => self.context.pubsub.confirm(&workspace),
+                    SubscriptionChange::Release => self.context.pubsub.release(&workspace),
                 }
             }
         }
@@ -135,8 +143,7 @@ impl EmbeddedBus {
     async fn serve_clients(&self, stop: &CancellationToken) {
         let listener = self.listener.lock().take();
         if let Some(listener) = listener {
-            let (pubsub, log_writer) = (Arc::clone(&self.pubsub), self.log_writer.clone());
-            listen(listener, pubsub, log_writer, self.clients_max, self.rules.clone(), stop.clone()).await;
+            listen(listener, self.context.clone(), stop.clone()).await;
         }
     }
 
@@ -146,7 +153,7 @@ impl EmbeddedBus {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.log_writer.tidy().await;
+            self.context.log_writer.tidy().await;
             self.one_time_store.tidy(Instant::now());
         }
     }
@@ -159,7 +166,7 @@ impl Bus for EmbeddedBus {
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         async move {
-            self.pubsub.attach(bus_handler);
+            self.context.pubsub.attach(bus_handler);
             self.state.set_link(LinkState::Up);
             let keeping = async {
                 select! {
@@ -169,8 +176,8 @@ impl Bus for EmbeddedBus {
                 }
             };
             join!(keeping, self.serve_clients(&stop));
-            self.log_writer.close().await;
-            self.pubsub.detach();
+            self.context.log_writer.close().await;
+            self.context.pubsub.detach();
             self.state.set_link(LinkState::Down { error: "the bus was stopped".to_owned() });
         }
         .boxed()
@@ -184,28 +191,18 @@ impl Bus for EmbeddedBus {
         let channel = self.channel(workspace);
         let publish = Publish {
             items: publication.items().to_vec(),
-            events: self.retention.events,
-            age: u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX),
-            bytes: self.retention.bytes,
             idempotency_key: publication.idempotency_key().map(|key| Bytes::from(key.as_str().to_owned())),
+            ..Publish::default()
         };
-        async move {
-            let work = self.log_writer.ask(move |logs| match logs.publish(&channel, &publish) {
-                Ok(publishing) => {
-                    let announce = |message| Announcement { channel: channel.clone(), message };
-                    let announcements = publishing.messages.into_iter().map(announce).collect();
-                    Committed { reply: Ok(publishing.ids), announcements }
-                }
-                Err(error @ NotPublished::NoId(_)) => {
-                    Committed::without_announcements(Err(PublishError::Refused(error.to_string())))
-                }
-                Err(error @ NotPublished::KeysFull(_)) => {
-                    Committed::without_announcements(Err(PublishError::Busy(error.to_string())))
-                }
-            });
-            work.await.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
-        }
-        .boxed()
+        let work = self.context.log_writer.ask(move |logs| match logs.publish(&channel, &publish) {
+            Ok(published) => Committed::announcing(Ok(published.ids), &channel, published.messages),
+            Err(error) => Committed::without_announcements(Err(match error {
+                NotPublished::NoId(_) => PublishError::Refused(error.to_string()),
+                NotPublished::KeysFull(_) => PublishError::Busy(error.to_string()),
+            })),
+        });
+        work.map(|done| done.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string()))))
+            .boxed()
     }
 
     fn read_log<'a>(
@@ -214,14 +211,7 @@ impl Bus for EmbeddedBus {
         span: Span,
         count: usize,
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
-        let key = self.channel(workspace);
-        async move {
-            let work = self
-                .log_writer
-                .ask(move |logs| Committed::without_announcements(logs.page(&key, span, count)));
-            work.await.map_err(|error| LogError::Unavailable(error.to_string()))
-        }
-        .boxed()
+        self.with_log(workspace, move |logs, key| logs.page(key, span, count))
     }
 
     fn mark_live<'a>(
@@ -229,22 +219,15 @@ impl Bus for EmbeddedBus {
         workspace: &'a WorkspaceId,
         slack: Duration,
     ) -> BoxFuture<'a, Result<u64, LogError>> {
-        let key = self.channel(workspace);
         let slack = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
-        async move {
-            let work = self
-                .log_writer
-                .ask(move |logs| Committed::without_announcements(logs.mark_live(&key, slack)));
-            work.await.map_err(|error| LogError::Unavailable(error.to_string()))
-        }
-        .boxed()
+        self.with_log(workspace, move |logs, key| logs.mark_live(key, slack))
     }
 
     /// The bus and the node are one process: a message reaches the handler within the call that
     /// publishes it. So the link counts as alive.
     fn state(&self) -> BusState {
         let mut state = self.state.snapshot();
-        if state.link == LinkState::Up && !self.log_writer.is_running() {
+        if state.link == LinkState::Up && !self.context.log_writer.is_running() {
             state.link = LinkState::Down { error: "the logs are not kept any more".to_owned() };
         }
         let last_received = (state.link == LinkState::Up).then_some(Duration::ZERO);
@@ -259,27 +242,16 @@ impl Store for EmbeddedBus {
         value: Bytes,
         lifetime: Duration,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let kept = self.one_time_store.keep(name, value, lifetime, Instant::now());
+        let is_kept = self.one_time_store.keep(name, value, lifetime, Instant::now());
         let full = || StoreError::Unavailable("as much is kept as may be".to_owned());
-        async move { if kept { Ok(()) } else { Err(full()) } }.boxed()
+        ready(is_kept.then_some(()).ok_or_else(full)).boxed()
     }
 
     fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        let taken = self.one_time_store.take(name, Instant::now());
-        async move { Ok(taken) }.boxed()
+        ready(Ok(self.one_time_store.take(name, Instant::now()))).boxed()
     }
 
     fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        let value = self.one_time_store.read(name, Instant::now());
-        async move { Ok(value) }.boxed()
-    }
-
-    /// There is one node, and it has received the command.
-    fn put_ban(&self, _order: Bytes, _until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
-        async { Ok(Vec::new()) }.boxed()
+        ready(Ok(self.one_time_store.read(name, Instant::now()))).boxed()
     }
 }

@@ -16,9 +16,9 @@
 //! This crate must never know the hub, delivery, authentication or HTTP: it delivers into a
 //! `tidings_event::BusHandler`, as Redis does.
 //!
-//! Replies are those of Redis 7.0, byte for byte, if a command exists in both. Three things
-//! differ. `~` in `XADD` and `XTRIM` is exact. A log without a bound or an expiry gets both. The
-//! two fields of `XINFO STREAM` about memory are estimates.
+//! A command that exists here and in Redis 7.0 returns the same values and codes of errors. The
+//! texts of errors differ, and so do three things. `~` in `XADD` is exact. A log without a bound or
+//! an expiry gets both. A pattern has `*` alone.
 //!
 //! A plain `PUBLISH` is not logged, as on Redis. A durable event is published in one of the ways
 //! that work on both buses.

@@ -1,8 +1,6 @@
 //! Channels, patterns and their subscribers: the core of the bus. No I/O.
 
-use std::collections::btree_map::Entry as PatternEntry;
-use std::collections::hash_map::Entry as ChannelEntry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,8 +34,8 @@ struct PubSubState {
     bus_handler: Option<Arc<dyn BusHandler>>,
     /// The workspaces whose subscription was confirmed to the handler.
     confirmed: HashSet<WorkspaceId>,
-    channels: HashMap<Bytes, Vec<PubSubClient>>,
-    patterns: BTreeMap<Bytes, Vec<PubSubClient>>,
+    /// The subscribers of each channel, and those of each pattern.
+    members: [HashMap<Bytes, Vec<PubSubClient>>; 2],
 }
 
 /// A Redis client, as `PubSub` knows it.
@@ -124,17 +122,12 @@ impl PubSub {
     /// Delivers a message to all subscribers of a channel. Returns their number: Redis clients,
     /// each once for each way in which it is subscribed, and the node itself.
     pub(crate) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
-        self.deliver(&self.state.lock(), channel, message)
+        self.deliver(channel, Some(message))
     }
 
     /// The number of receivers of a message on a channel now.
     pub(crate) fn receivers(&self, channel: &Bytes) -> usize {
-        let state = self.state.lock();
-        let node =
-            self.confirmed(&state, channel).is_some() || self.control_handler(&state, channel).is_some();
-        let patterns = state.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
-        let by_pattern: usize = patterns.map(|(_, members)| members.len()).sum();
-        usize::from(node) + state.channels.get(channel).map_or(0, Vec::len) + by_pattern
+        self.deliver(channel, None)
     }
 
     /// Reports an interruption to the handler, and confirms its subscriptions again.
@@ -148,41 +141,33 @@ impl PubSub {
         }
     }
 
-    /// The handler and the workspace, if the handler gets the messages of the channel.
-    fn confirmed<'a>(
-        &self,
-        state: &'a PubSubState,
-        channel: &[u8],
-    ) -> Option<(&'a Arc<dyn BusHandler>, &'a WorkspaceId)> {
-        Some((state.bus_handler.as_ref()?, state.confirmed.get(self.workspace_text(channel)?)?))
-    }
-
-    /// The handler, if the channel is the control channel.
-    fn control_handler<'a>(&self, state: &'a PubSubState, channel: &[u8]) -> Option<&'a Arc<dyn BusHandler>> {
-        state.bus_handler.as_ref().filter(|_| channel == self.control.as_bytes())
-    }
-
-    fn deliver(&self, state: &PubSubState, channel: &Bytes, message: &Bytes) -> usize {
+    /// Delivers a message, if there is one, to all receivers. Returns their number.
+    fn deliver(&self, channel: &Bytes, message: Option<&Bytes>) -> usize {
+        let state = self.state.lock();
         let mut receivers = 0;
-        if let Some((bus_handler, workspace)) = self.confirmed(state, channel) {
-            bus_handler.message(workspace, message.clone());
-            receivers += 1;
+        if let Some(bus_handler) = &state.bus_handler {
+            let workspace = self.workspace_text(channel).and_then(|text| state.confirmed.get(text));
+            let is_control = channel == self.control.as_bytes();
+            receivers += usize::from(workspace.is_some()) + usize::from(is_control);
+            if let (Some(workspace), Some(message)) = (workspace, message) {
+                bus_handler.message(workspace, message.clone());
+            }
+            if let (true, Some(message)) = (is_control, message) {
+                bus_handler.control(message.clone());
+            }
         }
-        if let Some(bus_handler) = self.control_handler(state, channel) {
-            bus_handler.control(message.clone());
-            receivers += 1;
-        }
-        let data = || [Reply::Bulk(channel.clone()), Reply::Bulk(message.clone())];
-        if let Some(members) = state.channels.get(channel) {
-            let mut parts = vec![Reply::name("message")];
-            parts.extend(data());
-            receivers += send(members, parts);
-        }
-        for (pattern, members) in &state.patterns {
-            if glob::matches(pattern, channel) {
-                let mut parts = vec![Reply::name("pmessage"), Reply::Bulk(pattern.clone())];
-                parts.extend(data());
-                receivers += send(members, parts);
+        let [channels, patterns] = &state.members;
+        let by_name = channels.get(channel).map(|members| (vec![Reply::name("message")], members));
+        let by_pattern = patterns
+            .iter()
+            .filter(|(pattern, _)| glob::matches(pattern, channel))
+            .map(|(pattern, members)| (vec![Reply::name("pmessage"), Reply::Bulk(pattern.clone())], members));
+        for (mut parts, members) in by_name.into_iter().chain(by_pattern) {
+            receivers += members.len();
+            if let Some(message) = message {
+                parts.extend([Reply::Bulk(channel.clone()), Reply::Bulk(message.clone())]);
+                let broadcast = SharedReply::new(Reply::Push(parts));
+                members.iter().for_each(|member| member.output_buffer.broadcast(&broadcast));
             }
         }
         receivers
@@ -199,63 +184,38 @@ impl PubSub {
     ) {
         let mut state = self.state.lock();
         member.output_buffer.reply(confirmation);
-        match kind {
-            SubscriptionKind::Channel => state.channels.entry(name.clone()).or_default().push(member.clone()),
-            SubscriptionKind::Pattern => state.patterns.entry(name.clone()).or_default().push(member.clone()),
-        }
+        state.members[kind as usize].entry(name.clone()).or_default().push(member.clone());
     }
 
     /// Ends a client's subscription. No message of it follows.
     pub(crate) fn leave(&self, kind: SubscriptionKind, name: &Bytes, client: ClientId) {
-        let mut state = self.state.lock();
-        match kind {
-            SubscriptionKind::Channel => {
-                if let ChannelEntry::Occupied(mut entry) = state.channels.entry(name.clone())
-                    && is_empty_without(entry.get_mut(), client)
-                {
-                    entry.remove();
-                }
-            }
-            SubscriptionKind::Pattern => {
-                if let PatternEntry::Occupied(mut entry) = state.patterns.entry(name.clone())
-                    && is_empty_without(entry.get_mut(), client)
-                {
-                    entry.remove();
-                }
+        let members = &mut self.state.lock().members[kind as usize];
+        if let Some(of_name) = members.get_mut(name) {
+            of_name.retain(|member| member.id != client);
+            if of_name.is_empty() {
+                members.remove(name);
             }
         }
     }
 
     /// The channels with subscribers by name, the node included, that match the pattern. `None` if
     /// a reply with their names takes more than so many bytes.
-    pub(crate) fn channels(&self, pattern: Option<&[u8]>, bytes_max: usize) -> Option<Vec<Bytes>> {
+    pub(crate) fn channels(&self, pattern: &[u8], bytes_max: usize) -> Option<Vec<Bytes>> {
         let state = self.state.lock();
-        let clients = state.channels.keys().cloned();
-        let node = state
-            .confirmed
-            .iter()
-            .map(|workspace| Bytes::from(format!("{}{workspace}", self.prefix)))
-            .filter(|channel| !state.channels.contains_key(channel));
-        let wanted = |channel: &Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, channel));
+        let [channels, _] = &state.members;
+        let of_node =
+            state.confirmed.iter().map(|workspace| Bytes::from(format!("{}{workspace}", self.prefix)));
         let mut bytes = 0;
-        let within = |channel: Bytes| {
-            bytes += size_of::<Reply>() + channel.len();
-            (bytes <= bytes_max).then_some(channel)
-        };
-        clients.chain(node).filter(wanted).map(within).collect()
-    }
-
-    /// The number of subscribers of a channel by name, the node included.
-    pub(crate) fn listeners(&self, channel: &[u8]) -> usize {
-        let state = self.state.lock();
-        let node = self.workspace_text(channel).is_some_and(|text| state.confirmed.contains(text))
-            || self.control_handler(&state, channel).is_some();
-        state.channels.get(channel).map_or(0, Vec::len) + usize::from(node)
-    }
-
-    /// The number of patterns with subscribers.
-    pub(crate) fn patterns(&self) -> usize {
-        self.state.lock().patterns.len()
+        channels
+            .keys()
+            .cloned()
+            .chain(of_node.filter(|channel| !channels.contains_key(channel)))
+            .filter(|channel| glob::matches(pattern, channel))
+            .map(|channel| {
+                bytes += size_of::<Reply>() + channel.len();
+                (bytes <= bytes_max).then_some(channel)
+            })
+            .collect()
     }
 }
 
@@ -263,19 +223,6 @@ impl fmt::Debug for PubSub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PubSub").field("prefix", &self.prefix).finish_non_exhaustive()
     }
-}
-
-fn send(members: &[PubSubClient], parts: Vec<Reply>) -> usize {
-    let broadcast = SharedReply::new(Reply::Push(parts));
-    for member in members {
-        member.output_buffer.broadcast(&broadcast);
-    }
-    members.len()
-}
-
-fn is_empty_without(members: &mut Vec<PubSubClient>, client: ClientId) -> bool {
-    members.retain(|member| member.id != client);
-    members.is_empty()
 }
 
 #[cfg(test)]

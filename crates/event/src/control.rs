@@ -147,17 +147,19 @@ pub fn retry(retry_ms: u64) -> Bytes {
 
 /// Encodes the `connected` event. Without a position the client keeps the one that it has.
 ///
-/// A later event reaches the client, or the client gets a reset.
+/// A later event reaches the client, or the client gets a reset. `heartbeat_ms` is the interval
+/// of heartbeats, in milliseconds.
 #[must_use]
 pub fn connected(
     workspace: &WorkspaceId,
     position: Option<&Position>,
     resumed: bool,
     connection: ConnectionId,
+    heartbeat_ms: u64,
 ) -> Bytes {
     // The members have the order of the protocol's description; `json!` would sort them.
     let data = format!(
-        r#"{{"type":"connected","workspaceId":"{workspace}","resumed":{resumed},"connectionId":"{connection}"}}"#
+        r#"{{"type":"connected","workspaceId":"{workspace}","resumed":{resumed},"connectionId":"{connection}","heartbeatMs":{heartbeat_ms}}}"#
     );
     encode(None, position, None, &data)
 }
@@ -220,13 +222,15 @@ mod tests {
         let position = Position::logged(EntryId { milliseconds: 7, sequence: 0 });
         assert_eq!(text(&retry(1999)), "retry: 1999\n");
         let connection = "abcdefgh.3".parse().unwrap();
-        let connected_data =
-            r#"data: {"type":"connected","workspaceId":"acme","resumed":false,"connectionId":"abcdefgh.3"}"#;
+        let connected_data = r#"data: {"type":"connected","workspaceId":"acme","resumed":false,"connectionId":"abcdefgh.3","heartbeatMs":15000}"#;
         assert_eq!(
-            text(&connected(&workspace, Some(&position), false, connection)),
+            text(&connected(&workspace, Some(&position), false, connection, 15_000)),
             format!("id: 7-0\n{connected_data}\n\n")
         );
-        assert_eq!(text(&connected(&workspace, None, false, connection)), format!("{connected_data}\n\n"));
+        assert_eq!(
+            text(&connected(&workspace, None, false, connection, 15_000)),
+            format!("{connected_data}\n\n")
+        );
         assert_eq!(
             text(&heartbeat(Some(&position), true)),
             "event: tidings.heartbeat\nid: 7-0\ndata: {\"live\":true}\n\n"

@@ -8,15 +8,22 @@ use tidings_event::control;
 use tidings_event::workspace::WorkspaceId;
 
 /// The `connected` event, and a reset if the client needs one at once.
-pub(super) fn connected(joined: Joined, workspace: &WorkspaceId, connection: ConnectionId) -> Bytes {
+pub(super) fn connected(
+    joined: Joined,
+    workspace: &WorkspaceId,
+    connection: ConnectionId,
+    heartbeat_ms: u64,
+) -> Bytes {
+    let connected =
+        |position, resumed| control::connected(workspace, position, resumed, connection, heartbeat_ms);
     match joined {
-        Joined::Fresh { position } => control::connected(workspace, Some(&position), false, connection),
-        Joined::Resumed { position } => control::connected(workspace, position.as_ref(), true, connection),
-        Joined::Newest => control::connected(workspace, None, false, connection),
+        Joined::Fresh { position } => connected(Some(&position), false),
+        Joined::Resumed { position } => connected(position.as_ref(), true),
+        Joined::Newest => connected(None, false),
         Joined::Unproven { reason, from, head } => {
             // This `connected` event has no id. A client whose connection breaks between the two
             // must not take the head for a position that it has reached.
-            let mut both = BytesMut::from(&control::connected(workspace, None, false, connection)[..]);
+            let mut both = BytesMut::from(&connected(None, false)[..]);
             both.extend_from_slice(&control::reset(reason, from.as_deref(), &head));
             both.freeze()
         }

@@ -27,6 +27,10 @@ pub type Tick = u64;
 /// A time that never comes.
 pub const NEVER: Tick = Tick::MAX;
 
+/// The time after which a held stream gets a heartbeat. So a client distinguishes a workspace that
+/// is not confirmed from a proxy that withholds the stream.
+const HELD_HEARTBEAT_MS: Tick = 1_000;
+
 /// The times at which a stream ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamEnds {
@@ -99,6 +103,8 @@ pub struct StreamLifecycle {
     held_until: Tick,
     /// The time of the next heartbeat; [`NEVER`] if the writer has a schedule of its own.
     heartbeat_at: Tick,
+    /// The time of the one heartbeat that a stream gets because it is held.
+    held_heartbeat_at: Tick,
 }
 
 /// The state of a stream at one time, as its writer knows it.
@@ -110,6 +116,8 @@ pub struct StreamMoment<'a> {
     pub ends: &'a StreamEnds,
     /// The reason for which the node closes the stream, if it does.
     pub revoked: Option<ReconnectReason>,
+    /// The interval of heartbeats, in milliseconds, which the client learns.
+    pub heartbeat_ms: u64,
 }
 
 /// The next action of a writer.
@@ -132,7 +140,7 @@ impl StreamLifecycle {
     /// `heartbeat_at`.
     #[must_use]
     pub fn new(held_until: Tick, heartbeat_at: Tick) -> Self {
-        Self { stage: LifecycleStage::Opening, held_until, heartbeat_at }
+        Self { stage: LifecycleStage::Opening, held_until, heartbeat_at, held_heartbeat_at: NEVER }
     }
 
     /// Whether the writer has sent nothing yet.
@@ -150,7 +158,10 @@ impl StreamLifecycle {
     #[must_use]
     pub fn next_at(&self, ends: &StreamEnds) -> Tick {
         // A stream that is opening is polled at once, and most are confirmed by then.
-        let held = if self.stage == LifecycleStage::Held { self.held_until } else { NEVER };
+        let held = match self.stage {
+            LifecycleStage::Held => self.held_until.min(self.held_heartbeat_at),
+            LifecycleStage::Opening | LifecycleStage::Live => NEVER,
+        };
         ends.next().min(held).min(self.heartbeat_at)
     }
 
@@ -172,9 +183,10 @@ impl StreamLifecycle {
         subscriber: &mut Subscriber,
         context: &Context<'_>,
     ) -> StreamStep {
-        let StreamMoment { now, ends, revoked } = moment;
+        let StreamMoment { now, ends, revoked, heartbeat_ms } = moment;
         if self.stage == LifecycleStage::Opening {
             self.stage = LifecycleStage::Held;
+            self.held_heartbeat_at = now.saturating_add(HELD_HEARTBEAT_MS);
             return StreamStep::Write(control::retry(retry_ms()));
         }
         if let Some(reason) = ends.due(now).or(revoked) {
@@ -183,7 +195,7 @@ impl StreamLifecycle {
         match subscriber.poll_next(context) {
             Poll::Ready(Next::Joined(joined)) => {
                 self.stage = LifecycleStage::Live;
-                StreamStep::Write(connected(joined, subscriber.workspace(), connection))
+                StreamStep::Write(connected(joined, subscriber.workspace(), connection, heartbeat_ms))
             }
             Poll::Ready(Next::Event(bytes)) => StreamStep::Deliver(bytes),
             Poll::Ready(Next::Notice(bytes)) => StreamStep::Write(bytes),
@@ -192,6 +204,10 @@ impl StreamLifecycle {
             Poll::Pending => match self.due(now, ends) {
                 Some(reason) => StreamStep::End(reason),
                 None if self.heartbeat_at <= now => StreamStep::Heartbeat(Self::heartbeat(subscriber)),
+                None if self.stage == LifecycleStage::Held && self.held_heartbeat_at <= now => {
+                    self.held_heartbeat_at = NEVER;
+                    StreamStep::Write(Self::heartbeat(subscriber))
+                }
                 None => StreamStep::Wait(self.next_at(ends)),
             },
         }

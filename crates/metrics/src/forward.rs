@@ -1,10 +1,9 @@
 //! The counters of forward auth.
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+
+use super::Metrics;
+use super::declare::CounterBy;
 
 /// The outcome of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,23 +18,19 @@ pub enum ForwardOutcome {
     Cached,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
 /// Counts the decisions of forward auth. Clones share the counters.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ForwardMetrics {
-    outcomes: Family<OutcomeLabel, Counter>,
+    decisions: CounterBy,
     /// The open requests to the app.
     pub in_flight: Gauge,
 }
 
 impl ForwardOutcome {
-    const ALL: [Self; 4] = [Self::Allowed, Self::Denied, Self::Failed, Self::Cached];
+    pub(crate) const VALUES: [&str; 4] =
+        [Self::Allowed.as_str(), Self::Denied.as_str(), Self::Failed.as_str(), Self::Cached.as_str()];
 
-    fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
             Self::Denied => "denied",
@@ -46,29 +41,25 @@ impl ForwardOutcome {
 }
 
 impl ForwardMetrics {
-    /// Creates counters at zero and adds them to a registry.
-    pub fn registered(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        for outcome in ForwardOutcome::ALL {
-            metrics.counter(outcome);
-        }
-        registry.register("forward", "Decisions of the app, by outcome", metrics.outcomes.clone());
-        registry.register("forward_in_flight", "Open requests to the app", metrics.in_flight.clone());
-        metrics
+    pub(crate) fn new(decisions: CounterBy, in_flight: Gauge) -> Self {
+        Self { decisions, in_flight }
     }
 
     /// Counts one decision.
     pub fn count(&self, outcome: ForwardOutcome) {
-        self.counter(outcome).inc();
+        self.decisions.inc(outcome.as_str());
     }
 
     /// Returns the number of decisions with an outcome.
     #[must_use]
     pub fn counted(&self, outcome: ForwardOutcome) -> u64 {
-        self.counter(outcome).get()
+        self.decisions.get(outcome.as_str())
     }
+}
 
-    fn counter(&self, outcome: ForwardOutcome) -> Counter {
-        self.outcomes.get_or_create_owned(&OutcomeLabel { outcome: outcome.as_str() })
+impl Default for ForwardMetrics {
+    /// Creates counters at zero that no node shows.
+    fn default() -> Self {
+        Metrics::new().forward()
     }
 }

@@ -30,6 +30,11 @@ pub struct NginxHost {
 impl NginxHost {
     /// Starts both, and waits until the application responds through nginx.
     pub async fn start(broker: &Broker) -> Self {
+        Self::start_with(broker, "").await
+    }
+
+    /// The same, with one more location.
+    pub async fn start_with(broker: &Broker, location: &str) -> Self {
         let (port, plain, app_port) = (Port::claim(), Port::claim(), Port::claim());
         let (directory, certificates) = (Directory::new(), Certificates::make());
         let mut text = repository_file("deploy/nginx-host.conf");
@@ -41,6 +46,7 @@ impl NginxHost {
             ("/etc/ssl/certs/app.example.com.pem", certificates.certificate.display().to_string()),
             ("/etc/ssl/private/app.example.com.key", certificates.key.display().to_string()),
             ("server_name app.example.com;", "server_name localhost;".to_owned()),
+            ("    location / {", format!("{location}\n    location / {{")),
         ] {
             assert!(text.contains(from), "no {from:?}");
             text = text.replace(from, &to);
@@ -79,6 +85,11 @@ impl NginxHost {
         let mut curl = self.curl(&format!("/api/workspaces/{workspace}/events"));
         curl.args(["--cookie", cookie]);
         Program::start("curl", curl)
+    }
+
+    /// Opens the stream at a path.
+    pub fn open(&self, path: &str) -> Program {
+        Program::start("curl", self.curl(path))
     }
 
     fn curl(&self, path: &str) -> Command {

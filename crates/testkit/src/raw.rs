@@ -22,6 +22,11 @@ impl RawConnection {
         Self(TcpStream::connect(address).await.expect("connect"))
     }
 
+    /// The address of this side.
+    pub fn local_address(&self) -> SocketAddr {
+        self.0.local_addr().expect("an address")
+    }
+
     /// Sends bytes. They may get lost where the other side has closed.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.0.write_all(bytes.as_ref()).await;

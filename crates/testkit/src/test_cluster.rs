@@ -66,9 +66,9 @@ impl TestCluster {
     pub async fn log_ends(&self, workspace: &str) {
         let mut connection = self.connection().await;
         eventually("the log has ended", DEADLINE, async || {
-            let mut exists = redis::cmd("EXISTS");
-            exists.arg(format!("workspace:{workspace}"));
-            exists.query_async::<u64>(&mut connection).await.expect("ask for a key") == 0
+            let mut length = redis::cmd("XLEN");
+            length.arg(format!("workspace:{workspace}"));
+            length.query_async::<u64>(&mut connection).await.expect("ask for a log") == 0
         })
         .await;
     }

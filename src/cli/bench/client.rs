@@ -38,12 +38,12 @@ const SLOW_BUFFER: u32 = 4096;
 /// How a stream came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StreamEnd {
-    /// The broker said why.
-    Told(String),
+    /// With a reconnect event, which has the reason.
+    Reconnect(String),
     /// Properly, and without a reconnect event.
     Clean,
     /// In the middle.
-    Cut,
+    Aborted,
     /// By our own hand, in a storm.
     Dropped,
     /// There was no stream: no connection, no response in time, or another response.
@@ -74,7 +74,7 @@ pub(super) struct BenchClient {
     permit: Option<OwnedSemaphorePermit>,
     greeted: bool,
     /// The current stream has had its `connected` event.
-    live: bool,
+    open: bool,
     dropped: bool,
     back: bool,
 }
@@ -91,7 +91,7 @@ impl BenchClient {
             retry: RETRY,
             permit: None,
             greeted: false,
-            live: false,
+            open: false,
             dropped: false,
             back: false,
         }
@@ -130,13 +130,13 @@ impl BenchClient {
     /// Counts the end of a stream.
     fn account(&mut self, worker: &Worker, end: &StreamEnd) {
         let mut tally = worker.tally.lock();
-        if std::mem::take(&mut self.live) && !self.slow {
-            tally.live -= 1;
+        if std::mem::take(&mut self.open) && !self.slow {
+            tally.open -= 1;
         }
         match end {
-            StreamEnd::Told(reason) => tally.end(reason),
+            StreamEnd::Reconnect(reason) => tally.end(reason),
             StreamEnd::Clean => tally.end("ended"),
-            StreamEnd::Cut => tally.end("cut"),
+            StreamEnd::Aborted => tally.end("aborted"),
             StreamEnd::Dropped => {}
             StreamEnd::Failed(why) => tally.fail(why),
         }
@@ -198,7 +198,7 @@ impl BenchClient {
         if self.slow {
             worker.scene.read_on.cancelled().await;
         }
-        self.read(worker, stream, reader, false).await.unwrap_or(StreamEnd::Cut)
+        self.read(worker, stream, reader, false).await.unwrap_or(StreamEnd::Aborted)
     }
 
     /// Reads to the end, or to the `connected` event.
@@ -222,11 +222,11 @@ impl BenchClient {
                         let now_ns = nanoseconds(worker.scene.clock.elapsed());
                         self.take(worker, reader, read.filled(), now_ns)
                     }
-                    Err(_) => Some(reader.reason.take().map_or(StreamEnd::Cut, StreamEnd::Told)),
+                    Err(_) => Some(reader.reason.take().map_or(StreamEnd::Aborted, StreamEnd::Reconnect)),
                 })
             });
             let end = end.await;
-            if end.is_some() || (to_connected && self.live) {
+            if end.is_some() || (to_connected && self.open) {
                 return end;
             }
         }
@@ -274,7 +274,9 @@ impl BenchClient {
                 Ok(Some(Piece::Body(body))) => {
                     parser.feed(body, |event| self.event(worker, tally, reason, &event, now_ns));
                 }
-                Ok(Some(Piece::End)) => return Some(reason.take().map_or(StreamEnd::Clean, StreamEnd::Told)),
+                Ok(Some(Piece::End)) => {
+                    return Some(reason.take().map_or(StreamEnd::Clean, StreamEnd::Reconnect));
+                }
                 Err(Malformed) => return Some(StreamEnd::Failed("not well-formed HTTP/1.1".to_owned())),
             }
         }
@@ -303,7 +305,7 @@ impl BenchClient {
                     }
                 }
                 None if is_connected(data) => self.connected(worker, tally),
-                _ => tally.strange += 1,
+                _ => tally.misdelivered += 1,
             },
             // Heartbeats, and what later versions of the broker may say.
             SseEvent::Message { .. } => {}
@@ -311,21 +313,21 @@ impl BenchClient {
     }
 
     fn connected(&mut self, worker: &Worker, tally: &mut PoolTally) {
-        if self.live {
+        if self.open {
             return;
         }
-        self.live = true;
+        self.open = true;
         self.permit = None;
         if !std::mem::replace(&mut self.greeted, true) {
             tally.greeted += 1;
             tally.greeted_at = worker.scene.clock.elapsed();
         }
         if !self.slow {
-            tally.live += 1;
+            tally.open += 1;
         }
         if self.dropped && !std::mem::replace(&mut self.back, true) {
             let dropped_at = *worker.scene.dropped_at.lock();
-            tally.came_back += 1;
+            tally.reconnected += 1;
             tally.back.record(worker.scene.clock.elapsed().saturating_sub(dropped_at));
         }
     }
@@ -343,9 +345,9 @@ impl StreamReader {
     /// What an end of file means here.
     fn end_of_file(&mut self) -> StreamEnd {
         match self.reason.take() {
-            Some(reason) => StreamEnd::Told(reason),
+            Some(reason) => StreamEnd::Reconnect(reason),
             None if self.answer.is_complete() => StreamEnd::Clean,
-            None => StreamEnd::Cut,
+            None => StreamEnd::Aborted,
         }
     }
 }

@@ -75,16 +75,16 @@ pub(super) struct PoolTally {
     /// When the last of them had its first, on the run's clock.
     pub(super) greeted_at: Duration,
     /// Streams that are open and have had theirs.
-    pub(super) live: usize,
+    pub(super) open: usize,
     /// Deliveries, repetitions left out.
     pub(super) received: u64,
     /// Events of another workspace, or of no run.
-    pub(super) strange: u64,
+    pub(super) misdelivered: u64,
     pub(super) latencies: Latencies,
     /// Clients that do not read whose streams have ended.
     pub(super) slow_ended: usize,
     /// Clients that were dropped in a storm and have reconnected.
-    pub(super) came_back: usize,
+    pub(super) reconnected: usize,
     /// How long they were away.
     pub(super) back: Durations,
     /// Streams that ended, by why.
@@ -136,12 +136,12 @@ impl PoolTally {
         Ok(Self {
             greeted: 0,
             greeted_at: Duration::ZERO,
-            live: 0,
+            open: 0,
             received: 0,
-            strange: 0,
+            misdelivered: 0,
             latencies,
             slow_ended: 0,
-            came_back: 0,
+            reconnected: 0,
             back: Durations::new()?,
             ended: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -162,12 +162,12 @@ impl PoolTally {
     fn add(&mut self, other: &Self) {
         self.greeted += other.greeted;
         self.greeted_at = self.greeted_at.max(other.greeted_at);
-        self.live += other.live;
+        self.open += other.open;
         self.received += other.received;
-        self.strange += other.strange;
+        self.misdelivered += other.misdelivered;
         self.latencies.add(&other.latencies);
         self.slow_ended += other.slow_ended;
-        self.came_back += other.came_back;
+        self.reconnected += other.reconnected;
         self.back.add(&other.back);
         other.ended.iter().for_each(|(why, number)| count(&mut self.ended, why, *number));
         other.failed.iter().for_each(|(why, number)| count(&mut self.failed, why, *number));
@@ -206,11 +206,11 @@ impl ClientPool {
         sum
     }
 
-    /// The number of connected clients, of live streams and of deliveries: cheaper than all.
+    /// The number of connected clients, of open streams and of deliveries: cheaper than all.
     pub(super) fn glance(&self) -> (usize, usize, u64) {
-        self.tallies.iter().fold((0, 0, 0), |(greeted, live, received), tally| {
+        self.tallies.iter().fold((0, 0, 0), |(greeted, open, received), tally| {
             let tally = tally.lock();
-            (greeted + tally.greeted, live + tally.live, received + tally.received)
+            (greeted + tally.greeted, open + tally.open, received + tally.received)
         })
     }
 

@@ -111,29 +111,29 @@ impl BenchRun {
         Ok(summing::outcome(&scene.plan, &server, seen))
     }
 
-    /// Waits until all streams are live.
+    /// Waits until all streams are open.
     async fn connect(&self) -> Result<(Connecting, Vec<RampPoint>), CommandFailure> {
         let plan = &self.scene.plan;
         let (began, all) = (Instant::now(), plan.connections);
         let until = OPENING.0 + Duration::from_secs((all / OPENING.1) as u64);
         let mut ramp = Vec::new();
         loop {
-            let (live, _, _) = self.client_pool.glance();
+            let (open, _, _) = self.client_pool.glance();
             let seconds = began.elapsed().as_secs_f64();
-            self.progress.connecting(live, all);
-            self.add_to(&mut ramp, live);
-            if live >= all {
+            self.progress.connecting(open, all);
+            self.add_to(&mut ramp, open);
+            if open >= all {
                 // The clock began with the first attempt.
                 let seconds = self.client_pool.tally(&self.empty).greeted_at.as_secs_f64();
-                let per_second = live as f64 / seconds.max(1e-3);
-                return Ok((Connecting { live, seconds, per_second }, ramp));
+                let per_second = open as f64 / seconds.max(1e-3);
+                return Ok((Connecting { open, seconds, per_second }, ramp));
             }
             let trouble = if let Some(status) = self.client_pool.refused() {
                 format!("the broker responded to a stream with {status}")
             } else if began.elapsed() > until {
                 // A broker at its bound leaves further connections waiting without a response.
                 format!(
-                    "{live} of {all} streams are live after {seconds:.0} s (see limits.connections of the broker)"
+                    "{open} of {all} streams are open after {seconds:.0} s (see limits.connections of the broker)"
                 )
             } else {
                 sleep(TICK).await;
@@ -147,8 +147,8 @@ impl BenchRun {
     }
 
     /// Records the growth of the memory, if it is known and the list is not full.
-    fn add_to(&self, ramp: &mut Vec<RampPoint>, live: usize) {
-        let moved = ramp.last().is_none_or(|last: &RampPoint| last.live < live);
+    fn add_to(&self, ramp: &mut Vec<RampPoint>, open: usize) {
+        let moved = ramp.last().is_none_or(|last: &RampPoint| last.open < open);
         if let (true, Ok((_, before)), Some(now)) = (moved, &self.server, self.usage()) {
             if ramp.len() >= RAMP_POINTS_MAX {
                 // Every other one shows nearly as much.
@@ -159,7 +159,7 @@ impl BenchRun {
                 });
             }
             let grown_kib = now.memory.pss_kib as f64 - before.memory.pss_kib as f64;
-            ramp.push(RampPoint { live, grown_kib });
+            ramp.push(RampPoint { open, grown_kib });
         }
     }
 
@@ -183,9 +183,9 @@ impl BenchRun {
                 scene.drop_all.cancel();
             }
             if self.progress.is_due() {
-                let (_, live, deliveries) = self.client_pool.glance();
+                let (_, open, deliveries) = self.client_pool.glance();
                 let events = publishing.taken.load(Ordering::Relaxed);
-                let now_is = Now { live, events, deliveries, latency: self.client_pool.latency() };
+                let now_is = Now { open, events, deliveries, latency: self.client_pool.latency() };
                 self.progress.publishing(now.saturating_sub(start), all, &now_is);
             }
             sleep(TICK).await;
@@ -201,14 +201,14 @@ impl BenchRun {
         let (until, mut last, mut moved) = (Instant::now() + plan.grace, 0, Instant::now());
         self.progress.waiting("what is under way arrives");
         while Instant::now() < until {
-            let (_, live, received) = self.client_pool.glance();
-            if received >= expected && live >= plan.connections - plan.slow {
+            let (_, open, received) = self.client_pool.glance();
+            if received >= expected && open >= plan.connections - plan.slow {
                 return;
             }
             if received != last {
                 (last, moved) = (received, Instant::now());
             }
-            if moved.elapsed() > QUIET && live >= plan.connections - plan.slow {
+            if moved.elapsed() > QUIET && open >= plan.connections - plan.slow {
                 return;
             }
             sleep(TICK).await;

@@ -40,11 +40,11 @@ impl Progress {
     }
 
     /// Streams are being opened.
-    pub(super) fn connecting(&self, live: usize, all: usize) {
+    pub(super) fn connecting(&self, open: usize, all: usize) {
         self.bar.set_prefix("connecting");
         self.bar.set_length(all as u64);
-        self.bar.set_position(live as u64);
-        self.bar.set_message(format!("{} of {} streams", grouped(live as u64), grouped(all as u64)));
+        self.bar.set_position(open as u64);
+        self.bar.set_message(format!("{} of {} streams", grouped(open as u64), grouped(all as u64)));
     }
 
     /// Events are being published; `latency` is that of all so far.
@@ -54,10 +54,10 @@ impl Progress {
         self.bar.set_length(milliseconds(all));
         self.bar.set_position(milliseconds(done.min(all)));
         self.bar.set_message(format!(
-            "{:.0}/{:.0} s, {} live, {} events, {} deliveries, p50 {} ms, p99 {} ms",
+            "{:.0}/{:.0} s, {} open, {} events, {} deliveries, p50 {} ms, p99 {} ms",
             done.min(all).as_secs_f64(),
             all.as_secs_f64(),
-            grouped(now.live as u64),
+            grouped(now.open as u64),
             grouped(now.events),
             grouped(now.deliveries),
             short(now.latency.p50),
@@ -80,7 +80,7 @@ impl Drop for Progress {
 
 /// The present state.
 pub(super) struct Now {
-    pub(super) live: usize,
+    pub(super) open: usize,
     pub(super) events: u64,
     pub(super) deliveries: u64,
     pub(super) latency: Percentiles,

@@ -74,7 +74,7 @@ pub(super) fn outcome(plan: &Plan, server: &Result<(Processes, Usage), Unknown>,
         latency_curve: tally.latencies.all().curve(),
         storm: plan.storm.map(|_| storm(plan, &tally, xranges)),
         slow: (plan.slow > 0).then(|| slow(&done)),
-        streams: Streams { live: tally.live, ended: tally.ended, failed: tally.failed },
+        streams: Streams { open: tally.open, ended: tally.ended, failed: tally.failed },
         publishing: publishing(published, seconds),
         receiving,
         server: server_figures,
@@ -112,12 +112,12 @@ fn publishing(published: PublishedEvent, seconds: f64) -> Publishing {
         first_failure: published.first_failure,
         per_second: published.taken as f64 / seconds,
         behind_ms: published.behind.percentiles(),
-        answer_ms: published.answer.percentiles(),
+        response_ms: published.answer.percentiles(),
     }
 }
 
 fn receiving(published: &PublishedEvent, tally: &PoolTally, done: &[ClientDone], seconds: f64) -> Receiving {
-    let mut receiving = Receiving { strange: tally.strange, ..Receiving::default() };
+    let mut receiving = Receiving { misdelivered: tally.misdelivered, ..Receiving::default() };
     for client in done.iter().filter(|client| client.slow.is_none()) {
         let count = published.counts.get(client.workspace).copied().unwrap_or(0);
         let account = client.ledger.close(count, failed(published, client.workspace));
@@ -128,12 +128,12 @@ fn receiving(published: &PublishedEvent, tally: &PoolTally, done: &[ClientDone],
 }
 
 fn storm(plan: &Plan, tally: &PoolTally, xranges: Option<u64>) -> Storm {
-    let back_ms = tally.back.percentiles();
+    let reconnect_ms = tally.back.percentiles();
     Storm {
         dropped: plan.connections - plan.slow,
-        came_back: tally.came_back,
-        seconds: back_ms.max / 1000.0,
-        back_ms,
+        reconnected: tally.reconnected,
+        seconds: reconnect_ms.max / 1000.0,
+        reconnect_ms,
         xranges,
     }
 }
@@ -143,8 +143,8 @@ fn slow(done: &[ClientDone]) -> Slow {
     for end in done.iter().filter_map(|client| client.slow.as_ref()) {
         slow.clients += 1;
         match end {
-            Some(StreamEnd::Told(reason)) if reason == "lagging" => slow.lagging += 1,
-            Some(StreamEnd::Cut) => slow.cut += 1,
+            Some(StreamEnd::Reconnect(reason)) if reason == "lagging" => slow.lagging += 1,
+            Some(StreamEnd::Aborted) => slow.aborted += 1,
             Some(_) => slow.ended_otherwise += 1,
             None => slow.open += 1,
         }

@@ -1,5 +1,8 @@
 //! `POST …/events`: publish durably, one event or a batch.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use http::StatusCode;
@@ -7,95 +10,148 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use warp::reply::Response;
 
-use super::publish_rate::Exceeded;
-use super::routes::{PublicApi, workspace};
+use super::publish_rate::{Exceeded, PublishRate};
 use crate::http::request::addressed;
-use crate::http::request::body;
+use crate::http::request::body::{self, BodyReceiver};
+use crate::http::request::path;
 use crate::http::request::request_context::RequestContext;
+use crate::http::response::cors::Origins;
 use crate::http::response::denied;
 use crate::http::response::problem::Problem;
-use tidings_auth::Action;
-use tidings_bus::{EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
+use tidings_auth::{Action, Authenticator};
+use tidings_bus::{Bus, EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
 use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::Metrics;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Publishes the request's body and returns the ids. The body is a payload; with `?envelope=1` it
-/// is an envelope, with `?batch=1` one of these a line.
-pub(crate) async fn publish<B: Buf>(
-    app: &PublicApi,
-    id: &str,
-    request_context: &RequestContext,
-    stream: impl Stream<Item = Result<B, warp::Error>>,
-) -> Result<Response, Problem> {
-    let mut stream = std::pin::pin!(stream);
-    let outcome = accept(app, id, request_context, stream.as_mut()).await;
-    body::unless_refused(outcome, stream, request_context).await
+/// Publishes events over HTTP.
+#[derive(Debug)]
+pub struct PublishHandler {
+    /// Authenticates publishers.
+    pub authenticator: Arc<Authenticator>,
+    /// The origins whose pages may publish.
+    pub origins: Arc<Origins>,
+    /// Receives the events.
+    pub bodies: Arc<BodyReceiver>,
+    /// Bytes of a payload.
+    pub event_bytes: usize,
+    /// Bytes of a batch's body.
+    pub batch_bytes: usize,
+    /// The rate limit on publications to a workspace.
+    pub publish_rate: Arc<PublishRate>,
+    /// The bus that publishes events.
+    pub bus: Arc<dyn Bus>,
+    /// The time after which a publisher tries again, if the node or the bus cannot serve it now.
+    pub retry: Duration,
+    /// The counters of the node.
+    pub metrics: Arc<Metrics>,
 }
 
-async fn accept<B: Buf>(
-    app: &PublicApi,
-    id: &str,
-    request_context: &RequestContext,
-    stream: impl Stream<Item = Result<B, warp::Error>>,
-) -> Result<Response, Problem> {
-    if let Some(exceeded) = request_context.peer.exceeded {
-        return Err(Problem::unavailable(exceeded.to_string(), app.streams.retry));
+impl PublishHandler {
+    /// Publishes the request's body and returns the ids. The body is a payload; with `?envelope=1`
+    /// it is an envelope, with `?batch=1` one of these a line.
+    pub(super) async fn publish<B: Buf>(
+        &self,
+        id: &str,
+        request_context: &RequestContext,
+        stream: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<Response, Problem> {
+        let mut stream = std::pin::pin!(stream);
+        let outcome = self.accept(id, request_context, stream.as_mut()).await;
+        body::unless_refused(outcome, stream, request_context).await
     }
-    app.origins.check_sender(&request_context.headers, &request_context.peer.client)?;
-    let workspace = workspace(id)?;
-    let grant = app
-        .authenticator
-        .authenticate(Action::Publish, &workspace, &request_context.credentials(None))
-        .await
-        .map_err(|denial| denied::problem(app, &denial))?;
-    let PublishForm { batch, envelope } = PublishForm::of(&request_context.query, &request_context.headers)?;
-    let key = idempotency_key(&request_context.headers)?;
-    let (bytes_max, what, setting) = if batch {
-        (app.batch_bytes, "a batch", "limits.batch_bytes")
-    } else if envelope {
-        // An envelope adds the audience to a payload, and escapes if the payload is a text.
-        (app.batch_bytes.max(app.event_bytes), "an envelope", "limits.batch_bytes")
-    } else {
-        (app.event_bytes, "an event", "limits.event_bytes")
-    };
-    let too_large = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "event-too-large",
-            format!(
-                "{what} has at most {bytes_max} bytes ({setting}): publish a reference instead of the content"
-            ),
-        )
-    };
-    let keys = grant.identity.keys();
-    let body = body::receive(app, request_context, keys, stream, bytes_max, too_large).await?;
-    let parts = if batch { lines(&body.bytes) } else { vec![body.bytes.clone()] };
-    let items = items(parts, envelope)?;
-    check(&items, app.event_bytes)?;
-    check_rate(app, &workspace, &items)?;
-    let Some(publication) = Publication::several(items) else { return Err(empty()) };
-    let publication = publication.with_idempotency_key(key);
-    match app.bus.publish(&workspace, publication).await {
-        Ok(ids) => {
-            app.metrics.published.inc_by(ids.len() as u64);
-            Ok(published(&ids, batch))
+
+    async fn accept<B: Buf>(
+        &self,
+        id: &str,
+        request_context: &RequestContext,
+        stream: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<Response, Problem> {
+        if let Some(exceeded) = request_context.peer.exceeded {
+            return Err(Problem::unavailable(exceeded.to_string(), self.retry));
         }
-        Err(error) => {
-            app.metrics.publish_failures.inc();
-            Err(match error {
-                PublishError::Unavailable(_) => Problem::unavailable(
-                    "the bus did not confirm the event, which may or may not have been published: try again later, \
-                     with the same Idempotency-Key if you gave one",
-                    app.streams.retry,
+        request_context.check_sender(&self.origins)?;
+        let workspace = path::workspace(id)?;
+        let grant = self
+            .authenticator
+            .authenticate(Action::Publish, &workspace, &request_context.credentials(None))
+            .await
+            .map_err(|denial| denied::problem(&self.metrics, self.retry, &denial))?;
+        let form = PublishForm::of(&request_context.query, &request_context.headers)?;
+        let key = idempotency_key(&request_context.headers)?;
+        let (bytes_max, name, setting) = self.bytes_max(form);
+        let too_large = || {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "event-too-large",
+                format!(
+                    "{name} has at most {bytes_max} bytes ({setting}): publish a reference instead of the content"
                 ),
-                error @ PublishError::Busy(_) => Problem::unavailable(error.to_string(), app.streams.retry),
-                PublishError::Refused(reason) => Problem::new(
-                    StatusCode::BAD_GATEWAY,
-                    "refused-by-bus",
-                    format!("the bus refused the event: {reason}"),
-                ),
-            })
+            )
+        };
+        let keys = grant.identity.keys();
+        let body = self.bodies.receive(request_context, keys, stream, bytes_max, too_large).await?;
+        let parts = if form.batch { lines(&body.bytes) } else { vec![body.bytes.clone()] };
+        let items = items(parts, form.envelope)?;
+        check(&items, self.event_bytes)?;
+        self.check_rate(&workspace, &items)?;
+        let Some(publication) = Publication::several(items) else { return Err(empty()) };
+        let publication = publication.with_idempotency_key(key);
+        match self.bus.publish(&workspace, publication).await {
+            Ok(ids) => {
+                self.metrics.published.inc_by(ids.len() as u64);
+                Ok(published(&ids, form.batch))
+            }
+            Err(error) => {
+                self.metrics.publish_failures.inc();
+                Err(self.not_published(error))
+            }
+        }
+    }
+
+    /// The bound on a body of this form, with the name of the body and the key of the bound.
+    fn bytes_max(&self, form: PublishForm) -> (usize, &'static str, &'static str) {
+        if form.batch {
+            (self.batch_bytes, "a batch", "limits.batch_bytes")
+        } else if form.envelope {
+            // An envelope adds the audience to a payload, and escapes if the payload is a text.
+            (self.batch_bytes.max(self.event_bytes), "an envelope", "limits.batch_bytes")
+        } else {
+            (self.event_bytes, "an event", "limits.event_bytes")
+        }
+    }
+
+    /// Whether the workspace takes so much now.
+    fn check_rate(&self, workspace: &WorkspaceId, items: &[Item]) -> Result<(), Problem> {
+        let bytes = items.iter().map(|item| item.payload.len()).sum();
+        self.publish_rate.check(workspace, items.len(), bytes).map_err(|exceeded| match exceeded {
+            Exceeded::For(wait) => Problem::rate_limited(
+                "this is more than the workspace takes in a second (limits.events_per_second, \
+                 limits.event_bytes_per_second): try again later",
+                wait,
+            ),
+            Exceeded::Always => batch_too_large(
+                "the batch is more than the workspace ever takes at once (limits.events_per_second, \
+                 limits.event_bytes_per_second): send several"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    fn not_published(&self, error: PublishError) -> Problem {
+        match error {
+            PublishError::Unavailable(_) => Problem::unavailable(
+                "the bus did not confirm the event, which may or may not have been published: try again later, \
+                 with the same Idempotency-Key if you gave one",
+                self.retry,
+            ),
+            error @ PublishError::Busy(_) => Problem::unavailable(error.to_string(), self.retry),
+            PublishError::Refused(reason) => Problem::new(
+                StatusCode::BAD_GATEWAY,
+                "refused-by-bus",
+                format!("the bus refused the event: {reason}"),
+            ),
         }
     }
 }
@@ -195,23 +251,6 @@ fn which(number: usize, count: usize) -> String {
 
 fn batch_too_large(detail: String) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-too-large", detail)
-}
-
-/// Whether the workspace takes so much now.
-fn check_rate(app: &PublicApi, workspace: &WorkspaceId, items: &[Item]) -> Result<(), Problem> {
-    let bytes = items.iter().map(|item| item.payload.len()).sum();
-    app.publish_rate.check(workspace, items.len(), bytes).map_err(|exceeded| match exceeded {
-        Exceeded::For(wait) => Problem::rate_limited(
-            "this is more than the workspace takes in a second (limits.events_per_second, \
-             limits.event_bytes_per_second): try again later",
-            wait,
-        ),
-        Exceeded::Always => batch_too_large(
-            "the batch is more than the workspace ever takes at once (limits.events_per_second, \
-             limits.event_bytes_per_second): send several"
-                .to_owned(),
-        ),
-    })
 }
 
 fn check(items: &[Item], event_bytes: usize) -> Result<(), Problem> {

@@ -1,5 +1,6 @@
 //! Receiving a request's body, within bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -8,15 +9,28 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 
 use super::request_context::RequestContext;
-use crate::http::api::routes::PublicApi;
 use crate::http::response::problem::Problem;
 use tidings_event::Keys;
-use tidings_limits::BodyReservation;
+use tidings_limits::{BodyBudget, BodyReservation};
+use tidings_metrics::Metrics;
 
 /// The bytes and the time for which a rejected body is read on and dropped: the client sends them
 /// before it can see the rejection.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Receives the bodies of requests.
+#[derive(Debug)]
+pub struct BodyReceiver {
+    /// The memory for bodies.
+    pub budget: Arc<BodyBudget>,
+    /// Bound on the wait for memory, and on receiving a body.
+    pub timeout: Duration,
+    /// The time after which a client that got no memory tries again.
+    pub retry: Duration,
+    /// The counters of the node.
+    pub metrics: Arc<Metrics>,
+}
 
 /// A received body. It takes its part of the memory for bodies until it is dropped.
 #[derive(Debug)]
@@ -25,57 +39,59 @@ pub(crate) struct Received {
     _permit: BodyReservation,
 }
 
-/// Waits for memory, then collects a body of at most `bytes_max` bytes. Each of the two takes
-/// `server.body_timeout_seconds` at most.
-///
-/// # Errors
-///
-/// Returns 415 for a compressed body, and `too_large` as early as the size is known. Returns 429
-/// without memory in time, 408 for a body that is not complete in time, and 400 for one that
-/// breaks off.
-pub(crate) async fn receive<B: Buf>(
-    app: &PublicApi,
-    request_context: &RequestContext,
-    keys: Keys,
-    body: impl Stream<Item = Result<B, warp::Error>>,
-    bytes_max: usize,
-    too_large: impl Fn() -> Problem,
-) -> Result<Received, Problem> {
-    let codings = request_context.headers.get_all(header::CONTENT_ENCODING);
-    if codings.iter().any(|coding| !is_identity(coding)) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-content-encoding",
-            "the request's body is compressed (Content-Encoding): send it as it is",
-        )
-        .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+impl BodyReceiver {
+    /// Waits for memory, then collects a body of at most `bytes_max` bytes. Each of the two takes
+    /// `server.body_timeout_seconds` at most.
+    ///
+    /// # Errors
+    ///
+    /// Returns 415 for a compressed body, and `too_large` as early as the size is known. Returns
+    /// 429 without memory in time, 408 for a body that is not complete in time, and 400 for one
+    /// that breaks off.
+    pub(crate) async fn receive<B: Buf>(
+        &self,
+        request_context: &RequestContext,
+        keys: Keys,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+        bytes_max: usize,
+        too_large: impl Fn() -> Problem,
+    ) -> Result<Received, Problem> {
+        let codings = request_context.headers.get_all(header::CONTENT_ENCODING);
+        if codings.iter().any(|coding| !is_identity(coding)) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-content-encoding",
+                "the request's body is compressed (Content-Encoding): send it as it is",
+            )
+            .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
+        // Said beforehand, so that a client that waits for `100 Continue` need not send it at all.
+        let announced = request_context
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|announced| announced > bytes_max) {
+            return Err(too_large());
+        }
+        let bytes_max = announced.unwrap_or(bytes_max);
+        let waiting = self.budget.reserve(keys, request_context.peer.client.address, bytes_max);
+        let Ok(permit) = tokio::time::timeout(self.timeout, waiting).await else {
+            self.metrics.count_refusal("body-bytes");
+            return Err(Problem::rate_limited(
+                "too many bodies are being received, yours among them (limits.body_bytes): send fewer at a time",
+                self.retry,
+            ));
+        };
+        let collecting = tokio::time::timeout(self.timeout, collect(body, bytes_max, too_large));
+        let bytes = collecting.await.unwrap_or_else(|_| {
+            Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body-timeout",
+                "the request's body did not arrive in time",
+            ))
+        })?;
+        Ok(Received { bytes, _permit: permit })
     }
-    // Said beforehand, so that a client that waits for `100 Continue` need not send it at all.
-    let announced = request_context
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|announced| announced > bytes_max) {
-        return Err(too_large());
-    }
-    let bytes_max = announced.unwrap_or(bytes_max);
-    let waiting = app.bodies.reserve(keys, request_context.peer.client.address, bytes_max);
-    let Ok(permit) = tokio::time::timeout(app.body_timeout, waiting).await else {
-        app.metrics.count_refusal("body-bytes");
-        return Err(Problem::rate_limited(
-            "too many bodies are being received, yours among them (limits.body_bytes): send fewer at a time",
-            app.streams.retry,
-        ));
-    };
-    let collecting = tokio::time::timeout(app.body_timeout, collect(body, bytes_max, too_large));
-    let bytes = collecting.await.unwrap_or_else(|_| {
-        Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "body-timeout",
-            "the request's body did not arrive in time",
-        ))
-    })?;
-    Ok(Received { bytes, _permit: permit })
 }
 
 /// Whether a `Content-Encoding` leaves the body as it is.

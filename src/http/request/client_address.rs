@@ -9,14 +9,13 @@ use http::header::HOST;
 use http::{HeaderMap, Uri};
 use ipnet::IpNet;
 
-use super::forwarded::{self, Scheme};
-use crate::config::ForwardedHeader;
+use super::forwarded::{self, ProxyHeader, Scheme};
 
 /// The trusted proxies and the header that they set.
 #[derive(Debug, Clone)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
-    header: ForwardedHeader,
+    header: ProxyHeader,
 }
 
 /// The client of a request, as far as it is known.
@@ -35,14 +34,14 @@ pub struct ClientAddress {
 impl TrustedProxies {
     /// Trusts the proxies of some networks to name their clients in a header.
     #[must_use]
-    pub fn new(networks: Vec<IpNet>, header: ForwardedHeader) -> Self {
+    pub fn new(networks: Vec<IpNet>, header: ProxyHeader) -> Self {
         Self { networks, header }
     }
 
     /// Trusts no proxy.
     #[must_use]
     pub fn none() -> Self {
-        Self::new(Vec::new(), ForwardedHeader::XForwardedFor)
+        Self::new(Vec::new(), ProxyHeader::XForwardedFor)
     }
 
     /// Whether no proxy is trusted.
@@ -98,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn proxies(header: ForwardedHeader) -> TrustedProxies {
+    fn proxies(header: ProxyHeader) -> TrustedProxies {
         TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], header)
     }
 
@@ -113,7 +112,7 @@ mod tests {
 
     fn client(peer: &str, lines: &[(&'static str, &str)]) -> ClientAddress {
         let peer = peer.parse().unwrap();
-        proxies(ForwardedHeader::XForwardedFor).client(peer, false, &Uri::from_static("/"), &headers(lines))
+        proxies(ProxyHeader::XForwardedFor).client(peer, false, &Uri::from_static("/"), &headers(lines))
     }
 
     fn address(peer: &str, chain: &str) -> String {
@@ -135,7 +134,7 @@ mod tests {
     fn other_header_is_not_trusted() {
         let forged = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "198.51.100.1")];
         assert_eq!(client("10.0.0.1", &forged).address.to_string(), "198.51.100.1");
-        let rules = proxies(ForwardedHeader::Forwarded);
+        let rules = proxies(ProxyHeader::Forwarded);
         let seen = rules.client(
             "10.0.0.1".parse().unwrap(),
             false,
@@ -195,7 +194,7 @@ mod tests {
         /// A client cannot choose its address by `Forwarded` either.
         #[test]
         fn a_client_cannot_choose_its_address_by_forwarded(forged in "[ -~]{0,80}|[for=\",;\\\\1. ]{0,40}") {
-            let rules = proxies(ForwardedHeader::Forwarded);
+            let rules = proxies(ProxyHeader::Forwarded);
             let found = r#"for="[2001:db8::7]:443";proto=https;by="_edge""#;
             let seen = |lines: &[(&'static str, &str)]| {
                 let peer = "10.0.0.1".parse().unwrap();

@@ -11,7 +11,6 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 
 use super::host;
-use crate::config::ForwardedHeader;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -24,6 +23,16 @@ const HOPS_MAX: usize = 32;
 /// five digits.
 const HOST_BYTES_MAX: usize = 261;
 
+/// The header in which trusted proxies write the address of a client. Only one counts: a proxy that
+/// sets one of them passes the other on as its client wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, with `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// The scheme of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
@@ -35,12 +44,12 @@ pub enum Scheme {
 
 /// The entry of one proxy about the request that it received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Hop {
+pub struct Hop {
     /// The sender; `None` if it is no readable address.
     pub address: Option<IpAddr>,
-    /// How.
+    /// The scheme of the request.
     pub scheme: Option<Scheme>,
-    /// To which host, with its port if it was named.
+    /// The host of the request, with its port if the request named one.
     pub host: Option<String>,
 }
 
@@ -66,13 +75,13 @@ impl Scheme {
 /// Returns the hops in the headers of a request, the nearest one first, at most 32. Several lines
 /// of one header are one list (RFC 9110 section 5.2).
 #[must_use]
-pub(crate) fn hops(headers: &HeaderMap, header: ForwardedHeader) -> Vec<Hop> {
+pub fn hops(headers: &HeaderMap, header: ProxyHeader) -> Vec<Hop> {
     match header {
-        ForwardedHeader::Forwarded => {
+        ProxyHeader::Forwarded => {
             let elements = newest(headers, &FORWARDED, HOPS_MAX);
             elements.into_iter().map(|element| element_of_forwarded(element).unwrap_or_default()).collect()
         }
-        ForwardedHeader::XForwardedFor => {
+        ProxyHeader::XForwardedFor => {
             let [clients, schemes, hosts] = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST]
                 .map(|name| newest(headers, name, HOPS_MAX));
             // A proxy appends to these headers, or replaces them. A replaced one has a single
@@ -245,7 +254,7 @@ mod tests {
 
     fn addresses(lines: &[&str]) -> Vec<Option<String>> {
         let lines: Vec<_> = lines.iter().map(|&line| ("forwarded", line)).collect();
-        let hops = hops(&headers(&lines), ForwardedHeader::Forwarded);
+        let hops = hops(&headers(&lines), ProxyHeader::Forwarded);
         hops.into_iter().map(|hop| hop.address.map(|address| address.to_string())).collect()
     }
 
@@ -255,7 +264,7 @@ mod tests {
         assert_eq!(addresses(&[r#"For="[2001:db8:cafe::17]:4711""#]), [Some("2001:db8:cafe::17".to_owned())]);
         let one = headers(&[("forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43")]);
         let expected = [hop(Some("192.0.2.60"), Some(Scheme::Http), None)];
-        assert_eq!(hops(&one, ForwardedHeader::Forwarded), expected);
+        assert_eq!(hops(&one, ProxyHeader::Forwarded), expected);
         let several = ["for=192.0.2.43, for=198.51.100.17", "for=unknown"];
         let expected = [None, Some("198.51.100.17".to_owned()), Some("192.0.2.43".to_owned())];
         assert_eq!(addresses(&several), expected);
@@ -301,19 +310,19 @@ mod tests {
             hop(Some("2001:db8::1"), Some(Scheme::Http), Some("live.example")),
             hop(Some("203.0.113.7"), Some(Scheme::Https), Some("live.example")),
         ];
-        assert_eq!(hops(&appended, ForwardedHeader::XForwardedFor), expected);
+        assert_eq!(hops(&appended, ProxyHeader::XForwardedFor), expected);
         let alone = headers(&[("x-forwarded-proto", "https")]);
-        assert_eq!(hops(&alone, ForwardedHeader::XForwardedFor), [hop(None, Some(Scheme::Https), None)]);
+        assert_eq!(hops(&alone, ProxyHeader::XForwardedFor), [hop(None, Some(Scheme::Https), None)]);
         let alone = headers(&[("x-forwarded-host", "a.example, b.example")]);
-        assert_eq!(hops(&alone, ForwardedHeader::XForwardedFor), [hop(None, None, Some("b.example"))]);
+        assert_eq!(hops(&alone, ProxyHeader::XForwardedFor), [hop(None, None, Some("b.example"))]);
         let odd = headers(&[("x-forwarded-for", "me"), ("x-forwarded-host", "a b")]);
-        assert_eq!(hops(&odd, ForwardedHeader::XForwardedFor), [Hop::default()]);
+        assert_eq!(hops(&odd, ProxyHeader::XForwardedFor), [Hop::default()]);
     }
 
     #[test]
     fn no_more_hops_than_the_bound_and_those_the_nearest() {
         let many: Vec<String> = (0..200).map(|number| format!("192.0.2.{number}")).collect();
-        let found = hops(&headers(&[("x-forwarded-for", &many.join(","))]), ForwardedHeader::XForwardedFor);
+        let found = hops(&headers(&[("x-forwarded-for", &many.join(","))]), ProxyHeader::XForwardedFor);
         assert_eq!(found.len(), HOPS_MAX);
         assert_eq!(found[0], hop(Some("192.0.2.199"), None, None));
     }
@@ -322,7 +331,7 @@ mod tests {
         #[test]
         fn any_header_is_parsed(lines in proptest::collection::vec("[ -~]{0,80}", 0..4)) {
             for (header, name) in
-                [(ForwardedHeader::Forwarded, "forwarded"), (ForwardedHeader::XForwardedFor, "x-forwarded-for")]
+                [(ProxyHeader::Forwarded, "forwarded"), (ProxyHeader::XForwardedFor, "x-forwarded-for")]
             {
                 let lines: Vec<_> = lines.iter().map(|line| (name, line.as_str())).collect();
                 let found = hops(&headers(&lines), header);

@@ -6,22 +6,26 @@ use tidings_hub::{Start, SubscriptionFilter, TypeFilter};
 
 /// The query of a stream request. Unknown parameters are ignored: caches and proxies add some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct StreamQuery {
+pub struct StreamQuery {
     /// `types=A,B` and `named=1`.
-    pub(crate) filter: SubscriptionFilter,
+    pub filter: SubscriptionFilter,
     /// `last_event_id=…` by any of its names, or else `since=…` or `last=…`: the place at which
     /// the stream begins.
-    pub(crate) start: Option<Start>,
+    pub start: Option<Start>,
     /// `errors=http`: temporary trouble is reported by a status, not inside the stream.
-    pub(crate) errors_by_status: bool,
+    pub errors_by_status: bool,
     /// `ticket=…`: the ticket that opens this stream.
-    pub(crate) ticket: Option<String>,
+    pub ticket: Option<String>,
 }
 
 impl StreamQuery {
     /// Reads a query string, percent-encoded as forms are. `named` is the configured default,
     /// `newest_max` bounds `last`.
-    pub(crate) fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    ///
+    /// A known parameter with an invalid value, or twice, is a [`Problem`] with status 400.
+    pub fn parse(query: &str, named: bool, newest_max: usize) -> Result<Self, Problem> {
         let mut parsed =
             Self { filter: SubscriptionFilter { named, ..SubscriptionFilter::default() }, ..Self::default() };
         let mut ids = QueryIds::default();

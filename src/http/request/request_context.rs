@@ -3,7 +3,9 @@
 use http::HeaderMap;
 
 use super::forwarded::Scheme;
-use crate::http::server::service::Peer;
+use super::peer::Peer;
+use crate::http::response::cors::Origins;
+use crate::http::response::problem::Problem;
 use tidings_auth::Credentials;
 
 /// A request without its body.
@@ -31,5 +33,15 @@ impl RequestContext {
             scheme: self.peer.client.scheme.map_or("http", Scheme::as_str),
             host: self.peer.client.host.as_deref(),
         }
+    }
+    /// Rejects a request that changes something if a page of another origin sends it, unless
+    /// `origins` lists that origin.
+    ///
+    /// # Errors
+    ///
+    /// Returns 403.
+    pub(crate) fn check_sender(&self, origins: &Origins) -> Result<(), Problem> {
+        let client = &self.peer.client;
+        origins.check_sender(&self.headers, client.scheme.map(Scheme::as_str), client.host.as_deref())
     }
 }

@@ -1,48 +1,53 @@
 //! The response to a denial.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use warp::reply::Response;
 
+use super::event_stream;
 use super::problem::Problem;
-use crate::http::api::routes::PublicApi;
-use crate::http::api::stream;
 use tidings_auth::{Denial, DenialKind, DenialReason};
+use tidings_delivery::StreamSettings;
 use tidings_event::control::ReconnectReason;
+use tidings_metrics::Metrics;
 
 /// The response to a request for a stream. A temporary denial is `tidings.reconnect`, so that an
 /// `EventSource` survives it. A final one is 204, which ends an `EventSource` (WHATWG HTML section
 /// 9.2.3). A client that asks for a status gets a problem for both.
 pub(crate) fn stream_response(
-    app: &PublicApi,
+    streams: &StreamSettings,
     denial: &Denial,
     by_status: bool,
 ) -> Result<Response, Problem> {
+    let metrics = &streams.metrics;
     match denial.kind {
         DenialKind::Passing if !by_status => {
-            app.metrics.count_denial(denial.reason.as_str());
-            Ok(stream::refusal(app, ReconnectReason::Unverified))
+            metrics.count_denial(denial.reason.as_str());
+            Ok(event_stream::reconnect(streams, ReconnectReason::Unverified))
         }
         DenialKind::Final if !by_status => {
-            app.metrics.count_denial(denial.reason.as_str());
+            metrics.count_denial(denial.reason.as_str());
             let mut response = Response::new("".into());
             *response.status_mut() = StatusCode::NO_CONTENT;
             Ok(response)
         }
-        _ => Err(problem(app, denial)),
+        _ => Err(problem(metrics, streams.retry, denial)),
     }
 }
 
-/// The response to any other request.
-pub(crate) fn problem(app: &PublicApi, denial: &Denial) -> Problem {
-    app.metrics.count_denial(denial.reason.as_str());
+/// The response to any other request. `retry` is the time after which its client tries again if
+/// the denial is temporary.
+pub(crate) fn problem(metrics: &Metrics, retry: Duration, denial: &Denial) -> Problem {
+    metrics.count_denial(denial.reason.as_str());
     let detail = denial.detail.clone();
     let problem = match denial.kind {
         DenialKind::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
             .with_header(WWW_AUTHENTICATE, challenge(denial.reason)),
         DenialKind::Forbidden => Problem::new(StatusCode::FORBIDDEN, "forbidden", detail),
         DenialKind::Final => Problem::new(StatusCode::FORBIDDEN, "disconnected", detail),
-        DenialKind::Passing => Problem::unavailable(detail, app.streams.retry),
+        DenialKind::Passing => Problem::unavailable(detail, retry),
     };
     problem.with_check(denial.reason.as_str())
 }

@@ -3,6 +3,7 @@
 //! | part | contents |
 //! | --- | --- |
 //! | [`problem`] | errors as `application/problem+json` (RFC 9457) |
+//! | [`event_stream`] | the head of a stream, and streams of one frame |
 //! | [`denied`] | the response to a request that authentication denies |
 //! | [`cors`] | the origins that may read streams and publish, and the headers for them |
 //!
@@ -10,4 +11,5 @@
 
 pub(crate) mod cors;
 pub(crate) mod denied;
+pub(crate) mod event_stream;
 pub(crate) mod problem;

@@ -11,15 +11,16 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::connection_gate::{ConnectionGate, ConnectionPermit};
+use super::connection_state::ConnectionState;
 use super::drive::{Ends, HandoffFuture, Watch};
-use super::handoff::HandoffRequest;
 use super::http2::{self, Http2Settings};
 use super::preface;
 use super::proxy_protocol;
 use super::request_timer::{RequestTimer, TimedService};
-use super::service::{PeerService, Remote, RequestProgress, Service};
+use super::service::{PeerService, Remote, Service};
 use super::tls::Tls;
 use super::watched::{Blockage, WatchedStream};
 use tidings_delivery::CloseReason;
@@ -69,6 +70,9 @@ pub(super) struct ConnectionShared {
 
 /// Serves one connection until it ends. After a stop it takes no further request; an open stream
 /// ends by itself.
+///
+/// The log lines of the connection are in its span, from the moment at which its address is known.
+/// The span ends with the task, so that a stream of the engine has none.
 pub(super) async fn serve(
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -87,11 +91,14 @@ pub(super) async fn serve(
     let Some(entry) = entry.identify(&shared.connection_gate, address.ip()) else { return };
     let is_overflow = entry.connection_permit.exceeded().is_some();
     let begun = Begun::new(stream, address, entry, &shared);
-    let serving = std::pin::pin!(async {
+    // Of the highest level, so that no `log.level` leaves the address out of a line.
+    let span = tracing::error_span!("connection", client.address = %address);
+    let serving = async {
         if let Some(protocol) = begun.protocol(&shared).await {
             begun.serve(protocol, &shared).await;
         }
-    });
+    };
+    let serving = std::pin::pin!(serving.instrument(span));
     if is_overflow {
         let _ = tokio::time::timeout(OVERFLOW_TIMEOUT, serving).await;
     } else {
@@ -138,7 +145,7 @@ async fn named_by_proxy(
         Ok(Some(named)) if proxies.is_empty() || proxies.trust(peer.ip()) => Some(named),
         Ok(_) => Some(peer),
         Err(error) => {
-            tracing::debug!(address = %peer, %error, "connection ended with an error");
+            tracing::debug!(client.address = %peer, %error, "connection ended with an error");
             None
         }
     }
@@ -161,7 +168,6 @@ struct Begun {
     service: PeerService,
     watch: Watch,
     entry: ConnectionEntry,
-    handoff: Option<Arc<HandoffRequest>>,
 }
 
 impl Begun {
@@ -174,46 +180,40 @@ impl Begun {
         let close_reason = CloseReason::default();
         let settings = &shared.settings;
         let timer = RequestTimer::new(settings.header_timeout, settings.idle_timeout);
-        let progress = Arc::new(RequestProgress::new(timer));
+        // Outside of TLS the bytes on its socket cannot be made.
+        let can_hand_off = shared.engine.is_some() && settings.tls.is_none();
+        let connection_state = Arc::new(ConnectionState::new(timer, can_hand_off));
         let blockage = Arc::new(Blockage::new());
         let stream = Arc::new(stream);
         let writes = entry.counted.as_ref().map(Counted::writes);
-        let mut io = WatchedStream::new(
+        let io = WatchedStream::new(
             Arc::clone(&stream),
             Arc::clone(&blockage),
-            Arc::clone(&progress),
+            Arc::clone(&connection_state),
             Arc::clone(&close_reason),
             writes,
         );
-        // Outside of TLS the bytes on its socket cannot be made.
-        let can_hand_off = shared.engine.is_some() && settings.tls.is_none();
-        let handoff = can_hand_off.then(Arc::<HandoffRequest>::default);
-        if let Some(handoff) = &handoff {
-            io.set_hand_off(Arc::clone(handoff));
-        }
         let remote = Remote {
             address,
             secure: settings.tls.is_some(),
             exceeded: entry.connection_permit.exceeded(),
             addresses: shared.connection_gate.streams(),
             close_reason: Arc::clone(&close_reason),
-            progress: Arc::clone(&progress),
-            handoff: handoff.clone(),
+            connection_state: Arc::clone(&connection_state),
         };
         let service = shared.service.for_remote(remote);
         let ends = shared.ends.clone();
         let write_timeout = settings.write_timeout;
         let watch = Watch {
             stream,
-            address,
             blockage,
-            progress,
+            connection_state,
             close_reason,
             ends,
             write_timeout,
             times_requests: true,
         };
-        Self { io, service, watch, entry, handoff }
+        Self { io, service, watch, entry }
     }
 
     /// The protocol of the connection; `None` if it is not known in time.
@@ -239,9 +239,9 @@ impl Begun {
                 let _entry = self.entry;
                 http2(self.io, self.service, self.watch, shared).await;
             }),
-            HttpProtocol::Http1 => match (self.handoff.clone(), &shared.engine) {
-                (Some(handoff), Some(engine)) => Box::pin(self.hand_over(handoff, engine, shared)),
-                _ => Box::pin(async {
+            HttpProtocol::Http1 => match &shared.engine {
+                Some(engine) => Box::pin(self.hand_over(engine, shared)),
+                None => Box::pin(async {
                     let _entry = self.entry;
                     http1(self.io, self.service, self.watch).await;
                 }),
@@ -251,11 +251,13 @@ impl Begun {
 
     /// Serves HTTP/1.1 until the connection ends, or until a stream is granted that the engine
     /// takes over.
-    async fn hand_over(self, handoff: Arc<HandoffRequest>, engine: &Engine, shared: &ConnectionShared) {
-        let Self { io, service, watch, entry, .. } = self;
-        let service = TimedService { service, progress: Arc::clone(&watch.progress) };
+    async fn hand_over(self, engine: &Engine, shared: &ConnectionShared) {
+        let Self { io, service, watch, entry } = self;
+        let connection_state = Arc::clone(&watch.connection_state);
+        let Some(handoff) = connection_state.handoff() else { return };
+        let service = TimedService { service, connection_state: Arc::clone(&watch.connection_state) };
         let mut connection = http1_builder().serve_connection(TokioIo::new(io), service);
-        watch.drive(std::pin::pin!(HandoffFuture { connection: &mut connection, handoff: &handoff })).await;
+        watch.drive(std::pin::pin!(HandoffFuture { connection: &mut connection, handoff })).await;
         let Some((mut pending_stream, head)) = handoff.take() else { return };
         let why = watch.close_reason.get().copied();
         let stream = connection.into_parts().io.into_inner().into_stream();
@@ -285,11 +287,11 @@ impl Begun {
         match Box::pin(before_deadline(shared, tls.accept(self.io))).await {
             Some(Ok((io, true))) => Box::pin(http2(io, self.service, self.watch, shared)).await,
             Some(Ok((io, false))) => {
-                self.watch.progress.timer.head_awaited();
+                self.watch.connection_state.timer.head_awaited();
                 Box::pin(http1(io, self.service, self.watch)).await;
             }
             Some(Err(error)) => {
-                tracing::debug!(address = %self.watch.address, %error, "connection ended with an error");
+                tracing::debug!(%error, "connection ended with an error");
             }
             None => {}
         }
@@ -301,7 +303,7 @@ async fn http1<IO>(io: IO, service: PeerService, watch: Watch)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = TimedService { service, progress: Arc::clone(&watch.progress) };
+    let service = TimedService { service, connection_state: Arc::clone(&watch.connection_state) };
     // Pinned in place: a connection that is moved takes its size in the future twice.
     let connection = std::pin::pin!(http1_builder().serve_connection(TokioIo::new(io), service));
     watch.drive(connection).await;

@@ -13,6 +13,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::request::client_address::TrustedProxies;
+use crate::http::request::limit_exceeded::LimitExceeded;
 use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
 use tidings_metrics::Metrics;
 
@@ -32,17 +33,6 @@ pub struct ConnectionGateSettings {
     /// Whether the oldest connection is closed for a new one at the limit. Otherwise the new one
     /// waits.
     pub oldest_gives_way: bool,
-}
-
-/// The limit that a connection exceeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitExceeded {
-    /// Connections in all.
-    Connections,
-    /// Connections of its address, or streams behind a proxy.
-    Address,
-    /// New connections each second.
-    Rate,
 }
 
 /// Counts connections against their bounds.
@@ -167,28 +157,6 @@ impl ConnectionPermit {
     }
 }
 
-impl LimitExceeded {
-    /// The label in the metric.
-    #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::Address => "connections-per-address",
-            Self::Rate => "connects-per-second",
-        }
-    }
-}
-
-impl fmt::Display for LimitExceeded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connections => "the node has as many connections as it may: try again later",
-            Self::Address => "this address has as many connections as it may: close one, or try again later",
-            Self::Rate => "more clients connect at this moment than the node accepts: try again later",
-        })
-    }
-}
-
 impl fmt::Debug for ConnectionGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionGate").field("places", &self.places).finish_non_exhaustive()
@@ -198,10 +166,10 @@ impl fmt::Debug for ConnectionGate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ForwardedHeader;
+    use crate::http::request::forwarded::ProxyHeader;
 
     fn connection_gate(settings: ConnectionGateSettings) -> ConnectionGate {
-        let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()], ForwardedHeader::Forwarded);
+        let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()], ProxyHeader::Forwarded);
         ConnectionGate::new(settings, Arc::new(proxies), None)
     }
 

@@ -1,7 +1,6 @@
 //! Driving a connection of either version of HTTP to its end.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,8 +15,8 @@ use hyper::service::HttpService;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::connection_state::ConnectionState;
 use super::handoff::HandoffRequest;
-use super::service::RequestProgress;
 use super::watched::{self, Blockage};
 use tidings_delivery::CloseReason;
 
@@ -37,9 +36,8 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(crate) stream: Arc<TcpStream>,
-    pub(crate) address: SocketAddr,
     pub(super) blockage: Arc<Blockage>,
-    pub(crate) progress: Arc<RequestProgress>,
+    pub(crate) connection_state: Arc<ConnectionState>,
     pub(crate) close_reason: CloseReason,
     pub(crate) ends: Ends,
     /// The longest time for which the peer may take no byte of the output that waits.
@@ -62,8 +60,9 @@ impl Watch {
     /// Borrows it: a future that gets its parts by value holds their size twice.
     pub(super) async fn drive(&self, mut connection: Pin<&mut impl ServedConnection>) {
         let mut late = std::pin::pin!(self.late());
-        let mut overdue = std::pin::pin!(self.progress.end_watch.overdue());
-        let mut hung_up = std::pin::pin!(watched::hung_up(&self.stream, || self.progress.streaming()));
+        let mut overdue = std::pin::pin!(self.connection_state.end_watch.overdue());
+        let mut hung_up =
+            std::pin::pin!(watched::hung_up(&self.stream, || self.connection_state.streaming()));
         let mut stopping = false;
         loop {
             tokio::select! {
@@ -71,7 +70,7 @@ impl Watch {
                 biased;
                 outcome = connection.as_mut() => {
                     if let Err(error) = outcome {
-                        tracing::debug!(address = %self.address, %error, "connection ended with an error");
+                        tracing::debug!(%error, "connection ended with an error");
                     }
                     return;
                 }
@@ -90,7 +89,7 @@ impl Watch {
                     return;
                 }
                 () = self.ends.stop.cancelled(), if !stopping => {
-                    if !self.progress.has_request() {
+                    if !self.connection_state.has_request() {
                         // hyper takes a connection for busy before its first request, and would
                         // wait for one.
                         return;
@@ -112,9 +111,9 @@ impl Watch {
             }
             let mut pause = self.write_timeout.saturating_sub(blocked);
             // An open stream is a long response: its connection is checked as rarely as possible.
-            let streams = self.progress.streaming() && self.progress.timer.is_responding();
+            let streams = self.connection_state.streaming() && self.connection_state.timer.is_responding();
             if self.times_requests && !streams {
-                pause = pause.min(self.progress.timer.pause()?);
+                pause = pause.min(self.connection_state.timer.pause()?);
             }
             tokio::time::sleep(pause.max(PAUSE_MIN)).await;
         }

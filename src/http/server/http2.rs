@@ -13,6 +13,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 use warp::reply::Response;
 
 use super::drive::{Ends, Watch};
@@ -85,7 +86,8 @@ pub(super) async fn serve<IO>(
     // Pinned in place: a connection that is moved takes its size in the future twice.
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ends = Ends { stop: watch.ends.stop.child_token(), abandon: watch.ends.abandon.child_token() };
-    let (close_reason, progress) = (Arc::clone(&watch.close_reason), Arc::clone(&watch.progress));
+    let (close_reason, connection_state) =
+        (Arc::clone(&watch.close_reason), Arc::clone(&watch.connection_state));
     let oversee = async {
         loop {
             tokio::time::sleep(bounds.pause()).await;
@@ -96,7 +98,9 @@ pub(super) async fn serve<IO>(
             } else if state.stalled >= bounds.stall {
                 let _ = close_reason.set("takes no bytes");
                 ends.abandon.cancel();
-            } else if state.idle >= if progress.has_request() { bounds.idle } else { bounds.header_timeout } {
+            } else if state.idle
+                >= if connection_state.has_request() { bounds.idle } else { bounds.header_timeout }
+            {
                 close(&ends, header_timeout).await;
             }
         }
@@ -160,7 +164,8 @@ where
     fn execute(&self, future: F) {
         let watch = Arc::<EndWatch>::default();
         let stream = Severable { future: Box::pin(future), watch: Arc::clone(&watch) };
-        self.0.spawn(END_WATCH.scope(watch, stream));
+        // hyper calls this within the span of the connection.
+        self.0.spawn(END_WATCH.scope(watch, stream).in_current_span());
     }
 }
 
@@ -170,7 +175,7 @@ tokio::task_local! {
 }
 
 /// The watch of the stream that this task writes; `None` outside of the streams of HTTP/2.
-pub(crate) fn end_watch() -> Option<Arc<EndWatch>> {
+pub(super) fn end_watch() -> Option<Arc<EndWatch>> {
     END_WATCH.try_with(Arc::clone).ok()
 }
 

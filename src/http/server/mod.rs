@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`listener`] | accepts connections and sets socket options |
 //! | [`connection_gate`], [`open_connections`] | limits on connections, and the oldest of them |
-//! | [`connection`] | one connection: its address, its protocol, its requests |
+//! | [`connection`], [`connection_state`] | one connection: its protocol, its requests, its state |
 //! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | the bytes before HTTP |
 //! | [`drive`], [`watched`], [`request_timer`] | hyper's connection, its timeouts, and its end |
 //! | [`http2`], [`http2_stall`] | limits of HTTP/2, and peers that open no window |
@@ -17,6 +17,7 @@
 pub(crate) mod certificate;
 pub(crate) mod connection;
 pub(crate) mod connection_gate;
+pub(crate) mod connection_state;
 pub(crate) mod drive;
 pub(crate) mod handoff;
 pub(crate) mod http2;

@@ -12,7 +12,8 @@ use http::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use warp::reply::Response;
 
-use super::service::{HttpResponse, PeerService, RequestProgress};
+use super::connection_state::ConnectionState;
+use super::service::{HttpResponse, PeerService};
 
 /// The node is responding to a request: the peer owes nothing.
 const RESPONDING: u64 = 0;
@@ -104,7 +105,7 @@ impl RequestTimer {
 #[derive(Debug)]
 pub(super) struct TimedService {
     pub(crate) service: PeerService,
-    pub(crate) progress: Arc<RequestProgress>,
+    pub(crate) connection_state: Arc<ConnectionState>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for TimedService {
@@ -113,7 +114,7 @@ impl hyper::service::Service<Request<Incoming>> for TimedService {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let guard = ResponseGuard::new(Arc::clone(&self.progress));
+        let guard = ResponseGuard::new(Arc::clone(&self.connection_state));
         let response = self.service.call(request);
         Box::pin(async move { Ok(response.await?.map(|body| guard.body(body))) })
     }
@@ -128,13 +129,13 @@ pub(super) struct TimedBody<B> {
 
 /// A response that is not complete yet.
 #[derive(Debug)]
-struct ResponseGuard(Arc<RequestProgress>);
+struct ResponseGuard(Arc<ConnectionState>);
 
 impl ResponseGuard {
     /// A whole head has arrived, and its response begins.
-    fn new(progress: Arc<RequestProgress>) -> Self {
-        progress.timer.request_received();
-        Self(progress)
+    fn new(connection_state: Arc<ConnectionState>) -> Self {
+        connection_state.timer.request_received();
+        Self(connection_state)
     }
 
     /// The response's body.

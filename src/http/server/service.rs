@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -17,15 +16,15 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::connection::HEADERS_MAX;
-use super::connection_gate::LimitExceeded;
-use super::handoff::HandoffRequest;
-use super::request_timer::RequestTimer;
-use crate::http::request::client_address::{ClientAddress, TrustedProxies};
+use super::connection_state::ConnectionState;
+use crate::http::request::client_address::TrustedProxies;
 use crate::http::request::host::Hosts;
+use crate::http::request::limit_exceeded::LimitExceeded;
+use crate::http::request::peer::Peer;
 use crate::http::response::cors::Origins;
 use crate::http::response::problem::Problem;
-use tidings_delivery::{CloseReason, EndWatch};
-use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
+use tidings_delivery::CloseReason;
+use tidings_limits::AddressCounts;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -51,84 +50,8 @@ pub(crate) struct Remote {
     pub(crate) addresses: Arc<AddressCounts>,
     /// The reason for which the connection was aborted, if it was.
     pub(crate) close_reason: CloseReason,
-    /// The progress of the connection.
-    pub(crate) progress: Arc<RequestProgress>,
-    /// Takes a stream for the engine, if the engine can write it.
-    pub(crate) handoff: Option<Arc<HandoffRequest>>,
-}
-
-/// The client of a request; an extension of the request. Behind a proxy, one connection carries
-/// requests of many clients.
-#[derive(Debug, Clone)]
-pub(crate) struct Peer {
-    /// The other end of the connection.
-    pub(crate) address: SocketAddr,
-    /// The client, as far as trusted proxies name it.
-    pub(crate) client: ClientAddress,
-    /// The limit that the connection exceeds, if the request is to be rejected for it.
-    pub(crate) exceeded: Option<LimitExceeded>,
-    /// Counts the client's streams: one connection may carry many, a proxy's or one of HTTP/2.
-    /// `None` for a trusted proxy that names no client.
-    addresses: Option<Arc<AddressCounts>>,
-    /// The reason for which the connection was aborted, if it was.
-    pub(crate) close_reason: CloseReason,
-    /// The progress of the connection.
-    pub(crate) progress: Arc<RequestProgress>,
-    /// Whether it speaks HTTP/2.
-    pub(crate) is_http2: bool,
-    /// Takes a stream for the engine, if the engine can write it.
-    pub(crate) handoff: Option<Arc<HandoffRequest>>,
-}
-
-impl Peer {
-    /// Takes a place for a stream of the client's address, if the address counts.
-    pub(crate) fn enter(&self) -> Result<Option<AddressPlace>, LimitExceeded> {
-        match (self.exceeded, &self.addresses) {
-            (Some(exceeded), _) => Err(exceeded),
-            (None, Some(addresses)) => {
-                addresses.acquire(self.client.address).map_err(|AddressFull| LimitExceeded::Address)
-            }
-            (None, None) => Ok(None),
-        }
-    }
-}
-
-/// The progress of a connection; its tasks share it.
-#[derive(Debug)]
-pub(crate) struct RequestProgress {
-    has_request: AtomicBool,
-    streaming: AtomicBool,
-    /// Times the peer's requests over HTTP/1.1.
-    pub(crate) timer: RequestTimer,
-    /// Watches the stream that is the response, over HTTP/1.1.
-    pub(crate) end_watch: Arc<EndWatch>,
-}
-
-impl RequestProgress {
-    /// A connection that has just begun.
-    pub(crate) fn new(timer: RequestTimer) -> Self {
-        Self {
-            has_request: AtomicBool::new(false),
-            streaming: AtomicBool::new(false),
-            timer,
-            end_watch: Arc::default(),
-        }
-    }
-
-    /// Whether a request has arrived.
-    pub(crate) fn has_request(&self) -> bool {
-        self.has_request.load(Ordering::Relaxed)
-    }
-
-    /// Whether a stream was opened, which only the client or the node ends.
-    pub(crate) fn streaming(&self) -> bool {
-        self.streaming.load(Ordering::Relaxed)
-    }
-
-    /// A stream is opened.
-    pub(crate) fn begin_streaming(&self) {
-        self.streaming.store(true, Ordering::Relaxed);
-    }
+    /// The state of the connection.
+    pub(crate) connection_state: Arc<ConnectionState>,
 }
 
 /// The routes of a listener and the checks around them; one for all connections.
@@ -146,12 +69,12 @@ impl Service {
     #[must_use]
     pub fn new(
         routes: BoxedFilter<(Response,)>,
-        origins: Origins,
+        origins: Arc<Origins>,
         hosts: Hosts,
         proxies: Arc<TrustedProxies>,
         header_bytes: usize,
     ) -> Self {
-        Self { routes, origins: Arc::new(origins), hosts, proxies, header_bytes }
+        Self { routes, origins, hosts, proxies, header_bytes }
     }
 
     /// The trusted proxies.
@@ -211,15 +134,15 @@ impl PeerService {
 
     /// The client of a request.
     fn peer(&self, request: &Request<Incoming>) -> Peer {
-        let Remote { address, secure, exceeded, addresses, close_reason, progress, handoff } =
+        let Remote { address, secure, exceeded, addresses, close_reason, connection_state: connection } =
             self.remote.clone();
         // The engine writes chunks, which HTTP/1.0 does not know.
-        let handoff = handoff.filter(|_| request.version() == Version::HTTP_11);
+        let can_hand_off = request.version() == Version::HTTP_11 && connection.handoff().is_some();
         let proxies = &self.service.proxies;
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
         let addresses = (!proxies.trust(client.address)).then_some(addresses);
         let is_http2 = request.version() == Version::HTTP_2;
-        Peer { address, client, exceeded, addresses, close_reason, progress, is_http2, handoff }
+        Peer { address, client, exceeded, addresses, close_reason, is_http2, can_hand_off, connection }
     }
 }
 
@@ -229,7 +152,7 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.remote.progress.has_request.store(true, Ordering::Relaxed);
+        self.remote.connection_state.request_arrived();
         let origin = request.headers().get(ORIGIN).cloned();
         let origins = Arc::clone(&self.service.origins);
         let version = request.version();
@@ -237,14 +160,14 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
         // HTTP/2 has no such header, and ends a connection by its own means. The bytes behind a
         // rejected head may be a part of that request.
         let closes = (self.is_overflow() || checked.is_err()) && version < Version::HTTP_2;
-        let progress = Arc::clone(&self.remote.progress);
+        let connection_state = Arc::clone(&self.remote.connection_state);
         let finish = move |mut response: Response| {
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             if closes {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            } else if version == Version::HTTP_11 && !progress.streaming() {
-                announce_idle_timeout(headers, progress.timer.idle_timeout());
+            } else if version == Version::HTTP_11 && !connection_state.streaming() {
+                announce_idle_timeout(headers, connection_state.timer.idle_timeout());
             }
             origins.decorate(origin.as_ref(), headers);
             response

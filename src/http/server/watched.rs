@@ -14,8 +14,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::connection_state::ConnectionState;
 use super::handoff::HandoffRequest;
-use super::service::RequestProgress;
 use tidings_delivery::CloseReason;
 
 /// The pause between two checks of a socket with unread bytes.
@@ -57,9 +57,8 @@ impl Blockage {
 pub(super) struct WatchedStream {
     stream: Arc<TcpStream>,
     blockage: Arc<Blockage>,
-    progress: Arc<RequestProgress>,
+    connection_state: Arc<ConnectionState>,
     close_reason: CloseReason,
-    handoff: Option<Arc<HandoffRequest>>,
     /// Counts the writes to the socket, if they are counted.
     writes: Option<Counter>,
 }
@@ -69,16 +68,11 @@ impl WatchedStream {
     pub(crate) fn new(
         stream: Arc<TcpStream>,
         blockage: Arc<Blockage>,
-        progress: Arc<RequestProgress>,
+        connection_state: Arc<ConnectionState>,
         close_reason: CloseReason,
         writes: Option<Counter>,
     ) -> Self {
-        Self { stream, blockage, progress, close_reason, handoff: None, writes }
-    }
-
-    /// Keeps written bytes from the moment at which a stream is granted.
-    pub(super) fn set_hand_off(&mut self, handoff: Arc<HandoffRequest>) {
-        self.handoff = Some(handoff);
+        Self { stream, blockage, connection_state, close_reason, writes }
     }
 
     /// The socket.
@@ -86,8 +80,9 @@ impl WatchedStream {
         self.stream
     }
 
+    /// The transfer to the engine, from the moment at which a stream is granted.
     fn capturing(&self) -> Option<&HandoffRequest> {
-        self.handoff.as_deref().filter(|handoff| handoff.captures())
+        self.connection_state.handoff().filter(|handoff| handoff.captures())
     }
 
     /// Records the error that the kernel reports after the keepalive or the user timeout. The peer
@@ -145,7 +140,7 @@ impl AsyncRead for WatchedStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => {
                     if outcome.as_ref().is_ok_and(|&count| count > 0) {
-                        self.progress.timer.bytes_received();
+                        self.connection_state.timer.bytes_received();
                     }
                     break Poll::Ready(outcome.map(drop));
                 }

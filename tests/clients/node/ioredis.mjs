@@ -15,7 +15,6 @@ const open = async () => {
 };
 const [publisher, subscriber] = [await open(), await open()];
 assert.equal(await publisher.ping(), 'PONG');
-assert.equal(await publisher.client('GETNAME'), 'worker');
 assert.equal(await publisher.client('SETINFO', 'LIB-NAME', 'tests'), 'OK');
 assert.ok(await publisher.hello(2));
 

@@ -23,20 +23,19 @@ for (const RESP of [2, 3]) {
   };
   const [publisher, subscriber] = [await open(), await open()];
   assert.equal(await publisher.ping(), 'PONG');
-  assert.equal(await publisher.clientGetName(), 'worker');
   assert.equal(await publisher.sendCommand(['CLIENT', 'SETINFO', 'LIB-NAME', 'tests']), 'OK');
   assert.ok(await publisher.sendCommand(['HELLO']));
 
   const [message, patternMessage] = [firstCall(), firstCall()];
   await subscriber.subscribe(`node-${RESP}`, message.callback);
-  await subscriber.pSubscribe(`nod?-${RESP}`, patternMessage.callback);
+  await subscriber.pSubscribe(`nod*-${RESP}`, patternMessage.callback);
   await subscriber.ping();
   assert.equal(await publisher.publish(`node-${RESP}`, '{"type":"x"}'), 2);
   assert.deepEqual(await message.called, ['{"type":"x"}', `node-${RESP}`]);
   assert.deepEqual(await patternMessage.called, ['{"type":"x"}', `node-${RESP}`]);
 
   await subscriber.unsubscribe(`node-${RESP}`);
-  await subscriber.pUnsubscribe(`nod?-${RESP}`);
+  await subscriber.pUnsubscribe(`nod*-${RESP}`);
   assert.equal(await publisher.publish(`node-${RESP}`, 'x'), 0);
   assert.equal(String(await subscriber.ping()), 'PONG');
   await assert.rejects(publisher.get('key'), /embedded bus/);
@@ -53,9 +52,7 @@ for (const RESP of [2, 3]) {
   assert.deepEqual(entries.map(({ id }) => id), [first, second, third]);
   assert.equal(entries[1].message.data, 'two');
   assert.equal((await publisher.xRevRange(log, '+', '-', { COUNT: 1 }))[0].id, third);
-  assert.equal((await publisher.xInfoStream(log)).length, 3);
   assert.equal(await publisher.xLen(log), 3);
-  assert.equal(await publisher.type(log), 'stream');
   assert.equal(await publisher.del(log), 1);
   assert.equal(await publisher.sendCommand(['QUIT']), 'OK');
   publisher.destroy();

@@ -126,7 +126,7 @@ async fn expire(server: &Server, setup: &Setup, rounds: usize) {
         eventually("every log expires", DEADLINE, async || {
             let mut left = 0;
             for log in logs(setup) {
-                left += server.command::<u64>(&["EXISTS", &log]).await;
+                left += server.command::<u64>(&["XLEN", &log]).await;
             }
             left == 0
         })

@@ -42,7 +42,7 @@ async fn one_stream_is_ended_by_its_id(bus: Bus) {
     assert_ne!(back, id, "the client may come back, and has a new id");
     assert!(other.end().is_none());
     assert_eq!(cluster.broker.metric(r#"tidings_reconnects_total{reason="disconnected"}"#).await, Some(1.0));
-    assert_eq!(cluster.broker.metric("tidings_orders_total").await, Some(1.0));
+    assert_eq!(cluster.broker.metric("tidings_control_commands_total").await, Some(1.0));
 }
 
 async fn a_workspace_is_closed_for_a_while(bus: Bus) {
@@ -93,7 +93,7 @@ async fn an_order_that_is_not_understood_ends_nothing(bus: Bus) {
         assert_eq!(order(&cluster, bad).await, 1);
     }
     eventually("all were looked at", DEADLINE, async || {
-        cluster.broker.metric("tidings_orders_refused_total").await == Some(3.0)
+        cluster.broker.metric("tidings_control_commands_invalid_total").await == Some(3.0)
     })
     .await;
     cluster.publish_live("acme", "still here").await;
@@ -145,7 +145,7 @@ async fn banned_client_is_disconnected_once_the_node_knows() {
     let client = redis::Client::open(server.url()).unwrap();
     let mut backend = crate::support::redis_server::connect(&client).await.unwrap();
     let mut remember = redis::cmd("ZADD");
-    remember.arg("workspace:tidings/orders").arg(until).arg(order.to_string());
+    remember.arg("workspace:tidings/disconnects").arg(until).arg(order.to_string());
     let () = remember.query_async(&mut backend).await.unwrap();
     assert_eq!(server.kill_subscribers().await, 1, "the node hears the control channel anew");
 
@@ -168,5 +168,5 @@ async fn disconnect_over_http_is_rejected() {
     }
     cluster.publish_live("acme", "still here").await;
     assert_eq!(client.application_event().await.data, "still here");
-    assert_eq!(cluster.broker.metric("tidings_orders_total").await, Some(0.0));
+    assert_eq!(cluster.broker.metric("tidings_control_commands_total").await, Some(0.0));
 }

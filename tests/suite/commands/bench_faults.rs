@@ -121,7 +121,7 @@ async fn failed_bench(arguments: &str) -> Value {
 /// The events that were expected, received, missed with and without a reset, repeated, and out of
 /// order.
 fn counts(figures: &Value) -> [u64; 6] {
-    ["expected", "received", "missing_told", "missing_untold", "duplicates", "out_of_order"]
+    ["expected", "received", "missing_reported", "missing_unreported", "duplicates", "out_of_order"]
         .map(|count| figures["receiving"][count].as_u64().unwrap())
 }
 

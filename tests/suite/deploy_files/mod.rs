@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::directory::repository_file;
 
 /// The documents of a YAML file.
-fn documents(path: &str) -> Vec<Value> {
+pub(crate) fn documents(path: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(&repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 

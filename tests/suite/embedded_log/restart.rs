@@ -38,6 +38,49 @@ async fn client_gets_missed_events_after_restarts() {
     }
 }
 
+/// The log and the mark of live events outlive the node. Events that it delivered in its last
+/// moment count too.
+#[tokio::test]
+async fn live_event_before_a_stop_is_reported_after_the_restart() {
+    const WORKSPACES: usize = 300;
+    let directory = Directory::new();
+    let options =
+        options(&directory, "everysec").set("server.drain_delay_seconds", 0).set("server.drain_seconds", 0);
+    let mut broker = Broker::start(options).await;
+    let (mut clients, mut logged) = (Vec::new(), Vec::new());
+    for index in 0..WORKSPACES {
+        let workspace = format!("w{index}");
+        let mut client = broker.connect(&workspace).await;
+        client.connected().await;
+        logged.push(broker.publish(&workspace, "logged").await);
+        assert_eq!(client.next_event(DEADLINE).await.data, "logged");
+        clients.push(client);
+    }
+    let mut publish = redis::pipe();
+    for index in 0..WORKSPACES {
+        publish.cmd("PUBLISH").arg(format!("workspace:w{index}")).arg("live").ignore();
+    }
+    publish.exec_async(&mut connection(&broker).await).await.unwrap();
+    assert_eq!(clients[0].application_event().await.data, "live");
+    broker.terminate(END).await;
+    let mut reported = 0;
+    for client in &mut clients {
+        client.wait_end(DEADLINE).await;
+        reported += usize::from(client.application_data().len() == 2);
+    }
+    assert!(reported > 0);
+
+    broker.restart().await;
+    for (index, client) in clients.iter().enumerate() {
+        if client.application_data().len() == 2 {
+            let after = Connect::after(&logged[index]);
+            let mut client = broker.connect_with(&format!("w{index}"), after).await;
+            let reset = client.event_named("tidings.reset").await;
+            assert_eq!(reset.json()["reason"], "live-events", "w{index}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn restart_without_a_file_sends_a_reset() {
     let mut broker = Broker::start(BrokerOptions::embedded()).await;

@@ -10,30 +10,31 @@ use super::{DEADLINE, Embedded};
 #[tokio::test]
 async fn claims_beyond_the_bounds_end_the_connection_at_once() {
     let embedded = Embedded::start().await;
-    for (claim, reply) in [
-        ("*2147483647\r\n", "-ERR Protocol error: invalid multibulk length "),
-        ("*2\r\n$4\r\nECHO\r\n$536870912\r\n", "-ERR Protocol error: invalid bulk length "),
-        ("*2\r\n$9223372036854775807\r\n", "-ERR Protocol error: invalid bulk length "),
-        ("*1\r\n*1\r\n*1\r\n*1\r\n", "-ERR Protocol error: expected '$', got '*' "),
+    for claim in [
+        "*2147483647\r\n",
+        "*2\r\n$4\r\nECHO\r\n$536870912\r\n",
+        "*2\r\n$9223372036854775807\r\n",
+        "*1\r\n*1\r\n*1\r\n*1\r\n",
     ] {
         let mut wire = Wire::tcp(embedded.address).await;
         wire.send(claim.as_bytes()).await;
-        let answer = String::from_utf8(wire.read_to_end().await).unwrap();
-        assert_eq!(answer.replace("\r\n", " "), reply);
+        let answer = show(&wire.read_to_end().await);
+        assert!(answer.starts_with("-ERR Protocol error: "), "{answer}");
     }
 }
 
 #[tokio::test]
 async fn endless_command_is_closed() {
     let embedded = Embedded::start().await;
-    let line_without_end = [&b"PING "[..], &vec![b'x'; 1 << 20]].concat();
     let number_without_end = [&b"*1"[..], &vec![b'1'; 1 << 20]].concat();
     let arguments =
         [b"*16384\r\n".to_vec(), [b"$60000\r\n", &vec![b'x'; 60_000][..], b"\r\n"].concat().repeat(30)];
     for (bytes, reply) in [
-        (line_without_end, "-ERR Protocol error: too big inline request\r\n"),
-        (number_without_end, "-ERR Protocol error: too big mbulk count string\r\n"),
-        (arguments.concat(), "-ERR Protocol error: a command has at most 1310720 bytes\r\n"),
+        (number_without_end, "-ERR Protocol error: expected an array of bulk strings\r\n"),
+        (
+            arguments.concat(),
+            "-ERR Protocol error: a command has at most 16384 arguments and 1310720 bytes\r\n",
+        ),
     ] {
         let mut wire = Wire::tcp(embedded.address).await;
         wire.send(&bytes).await;
@@ -45,14 +46,17 @@ async fn endless_command_is_closed() {
 async fn a_transaction_is_bounded() {
     let embedded = Embedded::start().await;
     let queued = |bytes: &[u8]| words("MULTI").into_iter().chain(bytes.to_vec()).collect::<Vec<u8>>();
-    let many = words("PING").repeat(4097);
-    let large = command(&[b"ECHO", &vec![b'x'; 1 << 20][..]]).repeat(9);
+    let many = words("XLEN a").repeat(4097);
+    let large = command(&[b"DEL", &vec![b'x'; 1000][..]]).repeat(8);
+    let large = [&large[..], &command(&[b"PUBLISH", &b"a"[..], &vec![b'x'; 1 << 20]]).repeat(8)].concat();
     let aborted = "-EXECABORT Transaction discarded because of previous errors.";
     for (commands, refusal) in [
-        (many, "-ERR a transaction of the embedded bus has at most 4096 commands and 8388608 bytes"),
-        (large, "-ERR a transaction of the embedded bus has at most 4096 commands and 8388608 bytes"),
+        (many, "-ERR a transaction of the embedded bus has at most 4096 commands and 16777216 bytes"),
+        (large, "-ERR a transaction of the embedded bus has at most 4096 commands and 16777216 bytes"),
         (words("SUBSCRIBE a"), "-ERR the embedded bus takes no 'subscribe' inside a transaction"),
-        (words("WATCH a"), "-ERR unknown command 'WATCH'. This is the embedded bus"),
+        (words("XRANGE a - +"), "-ERR the embedded bus takes no 'xrange' inside a transaction"),
+        (words("XADD a x data x"), "-ERR Invalid stream ID"),
+        (words("WATCH a"), "-ERR unknown command 'WATCH'"),
     ] {
         let mut wire = Wire::tcp(embedded.address).await;
         wire.send(&[queued(&commands), words("EXEC"), words("XLEN a")].concat()).await;
@@ -104,7 +108,7 @@ async fn half_commands_wait_and_are_never_run() {
 async fn client_that_closes_its_half_gets_the_reply() {
     let embedded = Embedded::start().await;
     let mut stream = TcpStream::connect(embedded.address).await.unwrap();
-    stream.write_all(b"PING\r\n").await.unwrap();
+    stream.write_all(&words("PING")).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut reply = Vec::new();
     timeout(DEADLINE, stream.read_to_end(&mut reply)).await.unwrap().unwrap();
@@ -217,19 +221,13 @@ async fn openings_of_other_protocols_run_no_command() {
         b"Host: 127.0.0.1:6380\r\n".to_vec(),
         b"EHLO page.example\r\n".to_vec(),
         b"USER anonymous\r\n".to_vec(),
-        // Known commands, which lead to an error.
-        b"AUTH TLS\r\n".to_vec(),
-        b"PING a b c\r\n".to_vec(),
-        b"XADD workspace:a 0-0 data x\r\n".to_vec(),
-        b"CLIENT NONSENSE\r\n".to_vec(),
+        b"PING\r\n".to_vec(),
+        b"\r\n".to_vec(),
     ] {
         let mut page = Wire::tcp(embedded.address).await;
         page.send(&[&opening[..], &attack].concat()).await;
         let answer = show(&page.read_to_end().await);
-        assert!(
-            answer.matches("-ERR").count() <= 1 && !answer.split(' ').any(|part| part.starts_with(':')),
-            "{answer}"
-        );
+        assert_eq!(answer, "-ERR Protocol error: expected an array of bulk strings ");
         assert_eq!(
             show(&wire.ask(&words("XLEN workspace:a")).await).split(' ').next(),
             Some(":1"),
@@ -237,16 +235,4 @@ async fn openings_of_other_protocols_run_no_command() {
         );
     }
     assert!(embedded.feed.seen().is_empty(), "{:?}", embedded.feed.seen());
-}
-
-#[tokio::test]
-async fn inline_commands_of_people_are_run_until_an_error() {
-    let embedded = Embedded::start().await;
-    let mut wire = Wire::tcp(embedded.address).await;
-    wire.send(b"\r\nping\r\n PUBLISH a x \nXADD k 5-1 data x\r\nGET k\r\nXADD k * data x\r\n").await;
-    let answer = show(&wire.read_to_end().await);
-    assert_eq!(
-        answer,
-        "+PONG :0 $3 5-1 -ERR Protocol error: neither RESP nor a command of the embedded bus "
-    );
 }

@@ -58,14 +58,14 @@ async fn rust_redis_in_resp2() {
     let mut publisher = client.get_multiplexed_async_connection().await.unwrap();
     let mut subscriber = client.get_async_pubsub().await.unwrap();
     subscriber.subscribe("a").await.unwrap();
-    subscriber.psubscribe("[a-b]").await.unwrap();
+    subscriber.psubscribe("*a").await.unwrap();
     assert_eq!(ping(&mut publisher).await, "PONG");
     let receivers: usize = publisher.publish("a", "hello").await.unwrap();
     assert_eq!(receivers, 2);
     let messages: Vec<redis::Msg> =
         timeout(DEADLINE, subscriber.on_message().take(2).collect()).await.unwrap();
     assert!(messages.iter().all(|message| message.get_payload_bytes() == b"hello"));
-    assert_eq!(messages[1].get_pattern::<String>().unwrap(), "[a-b]");
+    assert_eq!(messages[1].get_pattern::<String>().unwrap(), "*a");
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn redis_cli_publishes_and_asks() {
     assert!(id.trim_end().ends_with("-0"), "{id}");
     let refused = run(&mut redis_cli(&embedded, &["GET", "key"])).await;
     assert!(
-        refused.starts_with("ERR unknown command 'GET'. This is the embedded bus of Tidings"),
+        refused.starts_with("ERR unknown command 'GET'") && refused.contains("the embedded bus of Tidings"),
         "{refused}"
     );
 }

@@ -1,5 +1,5 @@
-//! The embedded bus as its Redis clients see it: the same as Redis, wherever a command exists in
-//! both.
+//! The embedded bus as its Redis clients see it. A command that exists in Redis too returns the
+//! same values and the same codes of errors.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails by that")]
 
 mod differential;

@@ -102,18 +102,18 @@ async fn a_redis_client_sees_the_announcement() {
 async fn publish_function_describes_its_arguments() {
     let embedded = Embedded::start().await;
     let mut wire = Wire::tcp(embedded.address).await;
+    let key = "-ERR tidings_publish takes as its key the channel of a workspace, `workspace:` and its id ";
+    let number = "-ERR value is not an integer or out of range ";
     for (line, expected) in [
         ("FCALL", "-ERR wrong number of arguments for 'fcall' command "),
         ("FCALL other 0", "-ERR Function not found "),
-        ("FCALL tidings_publish x", "-ERR Bad number of keys provided "),
-        ("FCALL tidings_publish -1", "-ERR Number of keys can't be negative "),
-        ("FCALL tidings_publish 2 a", "-ERR Number of keys can't be greater than number of args "),
-        ("FCALL tidings_publish 2 workspace:a b c", "-ERR tidings_publish takes the workspace's channel "),
-        (
-            "FCALL tidings_publish 2 workspace:a {workspace:b}/epoch c",
-            "-ERR tidings_publish takes the workspace's ",
-        ),
-        ("FCALL tidings_publish 0 workspace:a", "-ERR tidings_publish takes the workspace's channel "),
+        ("FCALL tidings_publish x", number),
+        ("FCALL tidings_publish -1", number),
+        ("FCALL tidings_publish 2 a", key),
+        ("FCALL tidings_publish 0 workspace:a", key),
+        ("FCALL tidings_publish 4 workspace:a b c d e", key),
+        ("FCALL tidings_publish 1 a b", key),
+        ("FCALL tidings_publish 1 workspace:a/b c", key),
         ("FCALL tidings_publish 1 workspace:a", "-ERR tidings_publish takes an argument, the payload "),
         (
             "FCALL tidings_publish 1 workspace:a b c",
@@ -121,11 +121,6 @@ async fn publish_function_describes_its_arguments() {
         ),
         ("FCALL tidings_publish 1 workspace:a b 0", "-ERR tidings_publish: `0` is no whole number "),
         ("FCALL tidings_publish 1 workspace:a b 1 -1", "-ERR tidings_publish: `-1` is no whole number "),
-        (
-            "FCALL tidings_publish 1 a b",
-            "-ERR tidings_publish: the key is `workspace:` and a workspace id, got `a` ",
-        ),
-        ("FCALL tidings_publish 1 workspace:a/b c", "-ERR tidings_publish: the key is "),
     ] {
         let answer = wire.ask(&words(line)).await;
         let answer = String::from_utf8(answer).unwrap().replace("\r\n", " ");

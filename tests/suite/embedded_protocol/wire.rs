@@ -41,12 +41,13 @@ impl Wire {
         self.read_until(format!("{mark}\r\n").as_bytes()).await
     }
 
-    /// The same with a mark in a command that gets an error before the password too.
+    /// The same with a mark in an unknown command, which gets an error before the password too.
     pub(super) async fn ask_unauthenticated(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.asked += 1;
         let mark = format!("mark-{:06}", self.asked);
-        self.send(&[bytes, &command(&["HELLO", "2", &mark])].concat()).await;
-        self.read_until(format!("'{mark}'\r\n").as_bytes()).await
+        self.send(&[bytes, &command(&[&mark])].concat()).await;
+        let has_mark = |read: &[u8]| read.windows(mark.len()).any(|part| part == mark.as_bytes());
+        self.read_while(|read| !(has_mark(read) && read.ends_with(b"\r\n")), &mark).await
     }
 
     /// Sends bytes, and returns whether the other side is still there to take them, which may be
@@ -67,12 +68,16 @@ impl Wire {
 
     /// Reads up to and with an ending, or up to the end of the connection.
     pub(super) async fn read_until(&mut self, ending: &[u8]) -> Vec<u8> {
+        self.read_while(|read| !read.ends_with(ending), &show(ending)).await
+    }
+
+    /// Reads while a condition holds on all that was read, up to the end of the connection.
+    async fn read_while(&mut self, goes_on: impl Fn(&[u8]) -> bool, awaited: &str) -> Vec<u8> {
         let mut read = Vec::new();
-        let reading = async {
-            while !read.ends_with(ending) && self.stream.read_buf(&mut read).await.unwrap_or(0) > 0 {}
-        };
+        let reading =
+            async { while goes_on(&read) && self.stream.read_buf(&mut read).await.unwrap_or(0) > 0 {} };
         let ended = timeout(DEADLINE, reading).await;
-        assert!(ended.is_ok(), "waited in vain for {:?} behind {:?}", show(ending), show(&read));
+        assert!(ended.is_ok(), "waited in vain for {awaited:?} behind {:?}", show(&read));
         read
     }
 
@@ -102,4 +107,11 @@ pub(super) fn words(line: &str) -> Vec<u8> {
 /// Bytes as a person reads them.
 pub(super) fn show(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\r\\n", " ")
+}
+
+/// The same, with the codes of errors and without their texts.
+pub(super) fn show_codes(bytes: &[u8]) -> String {
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    let code = |line: &[u8]| show(line).split(' ').next().unwrap_or_default().to_owned() + " ";
+    lines.map(|line| if line.starts_with(b"-") { code(line) } else { show(line) }).collect()
 }

@@ -4,6 +4,7 @@ mod alerts;
 mod document;
 mod figures_and_edits;
 mod log_out;
+mod operations;
 mod publish;
 mod quickstart;
 mod readme;

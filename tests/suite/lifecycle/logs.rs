@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually, http};
+use crate::support::raw::RawConnection;
+use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually, eventually_some, http};
 
 /// The lines of a log in JSON.
 fn lines(broker: &Broker) -> Vec<Value> {
@@ -63,7 +64,7 @@ async fn each_stream_is_one_line_at_its_end() {
     drop(leaves);
     eventually("the end is logged", DEADLINE, async || with_message(&broker, ended).len() == 1).await;
     let line = with_message(&broker, ended).remove(0);
-    assert_eq!((&line["workspace"], &line["address"]), (&"acme".into(), &address.into()), "{line}");
+    assert_eq!((&line["workspace"], &line["client.address"]), (&"acme".into(), &address.into()), "{line}");
     assert_eq!((&line["events"], &line["bytes"]), (&2.into(), &bytes.into()), "{line}");
     assert_eq!((&line["why"], &line["level"]), (&"client left".into(), &"INFO".into()), "{line}");
     assert!((0.0..60.0).contains(&line["seconds"].as_f64().unwrap()), "{line}");
@@ -72,6 +73,39 @@ async fn each_stream_is_one_line_at_its_end() {
     let lines = with_message(&broker, ended);
     assert_eq!(lines.len(), 2);
     assert_eq!((&lines[1]["workspace"], &lines[1]["why"]), (&"other".into(), &"draining".into()));
+}
+
+/// The fields of the spans around a line, the outermost first.
+async fn spans(broker: &Broker, message: &str) -> Vec<Value> {
+    let lines =
+        || lines(broker).into_iter().find(|line| line["message"].as_str().unwrap().starts_with(message));
+    let line = eventually_some("it is logged", DEADLINE, async || lines()).await;
+    line["spans"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn line_of_a_connection_has_its_address() {
+    let options = BrokerOptions::embedded().set("log.format", "json").set("log.level", "debug");
+    let broker = Broker::start_ready(options).await;
+    let mut connection = RawConnection::open(broker.address()).await;
+    let address = connection.local_address().to_string();
+    connection.send(b"no request at all\r\n\r\n").await;
+    let spans = spans(&broker, "connection ended with an error").await;
+    assert_eq!(spans.len(), 1, "{spans:?}");
+    assert_eq!((&spans[0]["name"], &spans[0]["client.address"]), (&"connection".into(), &address.into()));
+}
+
+#[tokio::test]
+async fn line_about_a_new_stream_has_its_workspace() {
+    // No app listens at that port.
+    let options = BrokerOptions::embedded().set("log.format", "json").set("log.level", "warn");
+    let options = options.set("auth.mode", "forward").set("auth.forward.url", "http://127.0.0.1:1/");
+    let broker = Broker::start_ready(options).await;
+    let _client = broker.connect("acme").await;
+    let spans = spans(&broker, "the app gave no valid response").await;
+    let names: Vec<_> = spans.iter().map(|span| &span["name"]).collect();
+    assert_eq!(names, ["connection", "stream"], "{spans:?}");
+    assert_eq!(spans[1]["workspace"], "acme");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! lost them.
 
 mod crowd;
+mod position;
 mod publishing;
 mod resuming;
 

@@ -53,6 +53,7 @@ async fn first_block_has_retry_and_the_connected_event(bus: Bus) {
     assert_eq!(hello.kind, "message");
     let expected = r#"{"type":"connected","workspaceId":"acme","resumed":false,"connectionId":""#;
     assert!(hello.data.starts_with(expected), "{}", hello.data);
+    assert!(hello.data.ends_with(r#"","heartbeatMs":15000}"#), "{}", hello.data);
     assert!((1..=128).contains(&hello.id.len()), "{:?}", hello.id);
     let needs_no_preflight = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
     assert!(hello.id.bytes().all(needs_no_preflight), "{:?}", hello.id);
@@ -60,6 +61,19 @@ async fn first_block_has_retry_and_the_connected_event(bus: Bus) {
     let retry = client.retries()[0];
     let expected = format!("retry: {retry}\nid: {}\ndata: {}\n\n", hello.id, hello.data);
     assert_eq!(String::from_utf8(client.body()).unwrap(), expected);
+}
+
+/// So a client distinguishes a bus that is away from a proxy that withholds the stream.
+#[tokio::test]
+async fn held_client_gets_a_heartbeat_after_a_second() {
+    let redis = RedisServer::prepare(RedisOptions::default());
+    let options =
+        BrokerOptions::redis(&redis).set("redis.confirm_seconds", 3600).set("sse.heartbeat_seconds", 3600);
+    let broker = Broker::start(options).await;
+    let mut client = broker.connect("acme").await;
+    let heartbeat = client.event_named("tidings.heartbeat").await;
+    assert_eq!((heartbeat.id.as_str(), heartbeat.data.as_str()), ("", r#"{"live":false}"#));
+    assert_eq!(client.events().len(), 1);
 }
 
 async fn each_connection_gets_its_own_retry(bus: Bus) {

@@ -58,7 +58,7 @@ async fn missed_events_come_first(bus: Bus) {
     let connection = hello.json()["connectionId"].clone();
     assert_eq!(
         hello.json(),
-        json!({ "type": "connected", "workspaceId": "acme", "resumed": true, "connectionId": connection })
+        json!({ "type": "connected", "workspaceId": "acme", "resumed": true, "connectionId": connection, "heartbeatMs": 15_000 })
     );
     assert_eq!(hello.id, position, "the hello does not move the client past what it is about to get");
     expect(&mut second, &missed).await;

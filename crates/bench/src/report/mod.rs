@@ -85,9 +85,9 @@ fn curve(outcome: &Outcome) -> String {
 
 fn ramp(outcome: &Outcome) -> Option<String> {
     let server = outcome.server.as_ref()?;
-    let points = server.ramp.iter().map(|point| (point.live as f64, point.grown_kib / 1024.0)).collect();
+    let points = server.ramp.iter().map(|point| (point.open as f64, point.grown_kib / 1024.0)).collect();
     let lines = [PlotLine { name: "memory", points }];
-    Some(drawn("Memory as connections are made", "live streams", "MiB", Scale::linear, &lines))
+    Some(drawn("Memory as connections are made", "open streams", "MiB", Scale::linear, &lines))
 }
 
 /// A plot whose axes hold all of its lines; the upward one begins at zero.

@@ -9,10 +9,10 @@ use tidings_event::workspace::WorkspaceId;
 const PROBE: &str = "tidings/probe/";
 
 /// The text between the prefix and the name of a one-time value.
-const ONE_TIME: &str = "tidings/kept/";
+const ONE_TIME: &str = "tidings/once/";
 
-/// The name of the sorted set of bans.
-const BANS: &str = "tidings/orders";
+/// The name of the sorted set of disconnects with their bans.
+const BANS: &str = "tidings/disconnects";
 
 /// Names the channels and keys of a node.
 #[derive(Debug, Clone)]

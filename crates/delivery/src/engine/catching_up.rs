@@ -10,6 +10,7 @@ use super::counts::EngineCounts;
 use super::shard_sender::ClientWaker;
 use crate::StreamSettings;
 use crate::stream_stats::StreamStats;
+use crate::until::millis;
 use tidings_event::control::ReconnectReason;
 use tidings_hub::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep, Subscriber, Tick};
 use tidings_limits::Ending;
@@ -56,7 +57,7 @@ impl CatchingUp {
         let waker = self.client_waker.waker();
         let context = Context::from_waker(&waker);
         let revoked = stream_stats.stream_guard.ending().map(Ending::reason);
-        let moment = StreamMoment { now, ends, revoked };
+        let moment = StreamMoment { now, ends, revoked, heartbeat_ms: millis(settings.heartbeat) };
         let connection = stream_stats.stream_guard.id();
         while out.len() < FILL_BYTES {
             let retry_ms = || settings.draw_retry_ms();

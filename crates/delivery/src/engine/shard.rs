@@ -373,6 +373,7 @@ impl Shard {
             self.end(number, reason);
         }
         self.set_timer(number);
+        self.enqueue(number);
     }
 
     fn next_heartbeat_at(&self) -> Option<Tick> {

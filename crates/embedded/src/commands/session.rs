@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::commands::{self, Call, CommandStep, Handler, ReplyLimit, Transaction, streams};
+use super::transaction::Transaction;
+use super::{CommandEntry, CommandStep, Handler, look_up, streams};
 use crate::listener::budget::Charge;
-use crate::listener::login::Password;
+use crate::listener::connection::ClientContext;
+use crate::listener::login::admits;
 use crate::listener::output_buffer::OutputBuffer;
-use crate::log::log_writer::{Committed, LogWriter, LogWriterError, PATIENCE, Pending};
+use crate::log::log_writer::{LogWriterError, PATIENCE, Pending};
 use crate::protocol::reply::{Protocol, Reply};
 use crate::protocol::request::Request;
-use crate::pubsub::PubSub;
 use crate::pubsub::subscriber::RedisSubscriber;
 
 /// The commands on logs that a client may have pending. They share a write to the disk.
@@ -26,196 +26,121 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// The copies of a pending command's bytes: one in a log, or in a message.
 const COPIES: usize = 2;
 
-/// The memory of each argument of a pending command, with its reply.
-const ARGUMENT_OVERHEAD: usize = 128;
+/// The memory of a pending command, and of each of its arguments, with its reply.
+const OVERHEAD: usize = 128;
 
-/// The long reads of logs at a time for all clients, and the short ones.
-const READS_MAX: [usize; 2] = [2, 4];
-
-/// The reads of logs of all clients at a time. Each holds the largest reply at most, and takes
-/// time from publishers. Short reads do not wait for long ones.
-#[derive(Debug)]
-pub(crate) struct LogReadSlots {
-    long: Semaphore,
-    short: Semaphore,
-}
-
-impl Default for LogReadSlots {
-    fn default() -> Self {
-        let [long, short] = READS_MAX.map(Semaphore::new);
-        Self { long, short }
-    }
-}
+/// The long reads of logs at a time for all clients, and the short ones. Each holds the largest
+/// reply at most, and takes time from publishers. Short reads do not wait for long ones.
+pub(crate) const READS_MAX: [usize; 2] = [2, 4];
 
 /// A client's side of the conversation. Its subscriptions end when this is dropped.
-#[derive(Debug)]
 pub(crate) struct Session {
-    pubsub: Arc<PubSub>,
-    log_writer: LogWriter,
-    password: Arc<Password>,
+    pub(crate) context: ClientContext,
     is_authenticated: bool,
-    subscriber: RedisSubscriber,
-    name: Bytes,
-    transaction: Option<Transaction>,
+    pub(super) subscriber: RedisSubscriber,
+    /// The commands that wait for `EXEC`; `None` outside of a transaction.
+    pub(super) transaction: Option<Transaction>,
     /// Pending replies, in the order in which the client gets them.
     waiting: VecDeque<WaitingRead>,
     waiting_bytes: usize,
-    reads: Arc<LogReadSlots>,
-    end: Option<ReadTurn>,
-    /// An error was queued since an inline command began.
-    has_failed: bool,
+    is_over: bool,
 }
 
 /// A pending reply, and the memory of its command until then.
-#[derive(Debug)]
 struct WaitingRead {
     pending: Pending<Reply>,
     bytes: usize,
     _charge: Charge,
 }
 
-/// Whether the conversation goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadTurn {
-    /// The next command may follow.
-    Next,
-    /// The client leaves: no further command is run, and the output is written.
-    Over,
-    /// The client speaks HTTP: the same.
-    Http,
-    /// An inline command led to an error: the same.
-    Failed,
-}
-
 impl Session {
     /// The session of a new client, and its output.
-    pub(crate) fn new(
-        pubsub: Arc<PubSub>,
-        log_writer: LogWriter,
-        password: Arc<Password>,
-        output_buffer: Arc<OutputBuffer>,
-        reads: Arc<LogReadSlots>,
-    ) -> Self {
-        let subscriber = RedisSubscriber::new(Arc::clone(&pubsub), output_buffer);
+    pub(crate) fn new(context: ClientContext, output_buffer: Arc<OutputBuffer>) -> Self {
         Self {
-            pubsub,
-            log_writer,
-            is_authenticated: !password.is_needed(),
-            password,
-            subscriber,
-            name: Bytes::new(),
+            is_authenticated: context.password.is_empty(),
+            subscriber: RedisSubscriber::new(Arc::clone(&context.pubsub), output_buffer),
+            context,
             transaction: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            reads,
-            end: None,
-            has_failed: false,
+            is_over: false,
         }
     }
 
-    /// Runs a command without framing. After an error no further one is run: a page that makes a
-    /// browser connect here may have written it.
-    pub(crate) async fn run_inline(&mut self, request: &Request) -> ReadTurn {
-        self.settle_all().await;
-        self.has_failed = false;
-        let turn = self.run(request).await;
-        self.settle_all().await;
-        if turn == ReadTurn::Next && self.has_failed { ReadTurn::Failed } else { turn }
-    }
-
-    /// Runs one command. Its replies are queued, or will be by [`Self::settle_next`].
-    pub(crate) async fn run(&mut self, request: &Request) -> ReadTurn {
-        match commands::look_up(self, request) {
-            Ok(Some(call)) => self.call(&call).await,
-            Ok(None) => {}
-            Err(error) => {
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.spoil();
-                }
-                self.refuse(error.to_string()).await;
+    /// Runs one command. Its replies are queued, or will be by [`Self::settle_next`]. Returns
+    /// whether the next command may follow: after `QUIT` the output is written, and no further one
+    /// is run.
+    pub(crate) async fn run(&mut self, request: &Request) -> bool {
+        let done = match look_up(self, request) {
+            Ok((command, arguments)) => self.call(command, arguments).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.spoil();
             }
+            self.reply(&error).await;
         }
-        self.end.unwrap_or(ReadTurn::Next)
+        !self.is_over
     }
 
-    async fn call(&mut self, call: &Call<'_>) {
-        let bytes: usize = call.arguments.iter().map(|part| ARGUMENT_OVERHEAD + COPIES * part.len()).sum();
+    async fn call(&mut self, command: &CommandEntry, arguments: &[Bytes]) -> Result<(), Reply> {
+        let bytes: usize = arguments.iter().map(|part| OVERHEAD + COPIES * part.len()).sum();
+        let bytes = OVERHEAD + bytes;
         // Before more is held: a client that has much under way waits for it and is not refused.
         while self.waiting.len() >= WAITING_MAX
             || self.is_waiting() && self.waiting_bytes + bytes > WAITING_BYTES_MAX
         {
             self.settle_next().await;
         }
-        let charge = match self.subscriber.output_buffer().usage().try_hold(ARGUMENT_OVERHEAD + bytes) {
-            Ok(charge) => charge,
-            Err(over) => {
+        let charge = self.output_buffer().usage().try_hold(bytes)?;
+        match command.handler {
+            Handler::Log(prepare) | Handler::Live(_, prepare) if self.transaction.is_some() => {
+                // Copies: the arguments are parts of a whole input buffer and would keep all of it
+                // in memory.
+                let copies = arguments.iter().map(|argument| Bytes::copy_from_slice(argument));
+                let step = prepare(self, &copies.collect::<Vec<_>>())?;
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.spoil();
+                    transaction.queue(step, bytes)?;
                 }
-                return self.refuse(over.to_string()).await;
+                self.reply(&Reply::Status("QUEUED")).await;
             }
-        };
-
-        if let Some(transaction) = &mut self.transaction
-            && call.waits_in_transaction()
-        {
-            match transaction.queue(call) {
-                Ok(()) => self.reply(&Reply::Status("QUEUED")).await,
-                Err(error) => self.refuse(error.to_string()).await,
+            Handler::Now(_) | Handler::Read(_) if self.transaction.is_some() => {
+                let text = format!("ERR the embedded bus takes no '{}' inside a transaction", command.name);
+                return Err(Reply::Error(text));
             }
-            return;
-        }
-        let (outcome, reads) = match call.command.handler {
-            Handler::Log(handler) => (handler(self, call.arguments), false),
-            Handler::Read(handler) => (handler(self, call.arguments), true),
-            Handler::Exec(handler) => {
-                let reads = self.transaction.as_ref().is_some_and(Transaction::reads);
-                (handler(self), reads)
-            }
-            Handler::Now(handler) | Handler::Alone(handler) | Handler::Live(handler, _) => {
+            Handler::Now(run) | Handler::Urgent(run) | Handler::Live(run, _) => {
                 // The reply follows those of the commands before it.
                 self.settle_all().await;
-                match handler(self, call.arguments) {
-                    Ok(Some(reply)) => self.reply(&reply).await,
-                    Ok(None) => {}
-                    Err(error) => self.refuse(error.to_string()).await,
+                if let Some(reply) = run(self, arguments)? {
+                    self.queue(&reply).await;
                 }
-                return;
             }
-        };
-        match outcome {
-            Ok(step) if reads => {
-                let is_short = !matches!(call.command.handler, Handler::Exec(_));
-                self.read(step, is_short && streams::is_short(call.arguments)).await;
-            }
-            Ok(step) => {
-                let pending = self.submit(step).await;
+            Handler::Log(prepare) | Handler::Exec(prepare) => {
+                let step = prepare(self, arguments)?;
+                let pending = self.context.log_writer.submit(step).await;
                 self.waiting_bytes += bytes;
                 self.waiting.push_back(WaitingRead { pending, bytes, _charge: charge });
             }
-            Err(error) => self.refuse(error.to_string()).await,
+            Handler::Read(prepare) => {
+                let step = prepare(self, arguments)?;
+                self.read(step, streams::is_short(arguments)).await;
+            }
         }
-    }
-
-    async fn submit(&self, step: CommandStep) -> Pending<Reply> {
-        let most = self.subscriber.output_buffer().reply_bytes_max();
-        self.log_writer
-            .submit(move |logs| -> Committed<Reply> { step(logs, &mut ReplyLimit::new(most)) })
-            .await
+        Ok(())
     }
 
     /// Has logs read, in turn with other clients, and waits for the reply. Until the reply counts
     /// as output, it counts as one of the few reads.
     async fn read(&mut self, step: CommandStep, is_short: bool) {
         self.settle_all().await;
-        self.subscriber.output_buffer().has_space().await;
-        let reads = Arc::clone(&self.reads);
-        let reads = if is_short { &reads.short } else { &reads.long };
-        // The semaphores are never closed.
-        let reply = match timeout(PATIENCE, reads.acquire()).await {
+        self.output_buffer().has_space().await;
+        let reads = Arc::clone(&self.context.reads);
+        let reply = match timeout(PATIENCE, reads[usize::from(is_short)].acquire()).await {
+            // The semaphores are never closed.
             Ok(_permit) => {
-                let reply = self.submit(step).await.reply().await.unwrap_or_else(|error| refusal(&error));
-                return self.queue(&reply).await;
+                let reply = replied(self.context.log_writer.submit(step).await).await;
+                return self.output_buffer().reply(&reply);
             }
             Err(_) => refusal(&LogWriterError::Busy),
         };
@@ -231,7 +156,7 @@ impl Session {
     pub(crate) async fn settle_next(&mut self) {
         let Some(waiting) = self.waiting.pop_front() else { return };
         self.waiting_bytes -= waiting.bytes;
-        let reply = waiting.pending.reply().await.unwrap_or_else(|error| refusal(&error));
+        let reply = replied(waiting.pending).await;
         self.queue(&reply).await;
     }
 
@@ -242,38 +167,20 @@ impl Session {
         }
     }
 
-    /// Queues an error, behind all pending replies.
-    pub(crate) async fn refuse(&mut self, text: String) {
-        self.reply(&Reply::Error(text)).await;
-    }
-
-    async fn reply(&mut self, reply: &Reply) {
+    /// Queues a reply, behind all pending ones.
+    pub(crate) async fn reply(&mut self, reply: &Reply) {
         self.settle_all().await;
         self.queue(reply).await;
     }
 
     async fn queue(&mut self, reply: &Reply) {
-        self.has_failed |= matches!(reply, Reply::Error(_));
-        self.subscriber.output_buffer().has_space().await;
-        self.subscriber.output_buffer().reply(reply);
+        self.output_buffer().has_space().await;
+        self.output_buffer().reply(reply);
     }
 
-    pub(crate) fn pubsub(&self) -> &Arc<PubSub> {
-        &self.pubsub
-    }
-
-    pub(crate) fn subscriber(&mut self) -> &mut RedisSubscriber {
-        &mut self.subscriber
-    }
-
-    /// The commands that wait for `EXEC`; `None` outside of a transaction.
-    pub(crate) fn transaction(&mut self) -> &mut Option<Transaction> {
-        &mut self.transaction
-    }
-
-    /// The password of clients.
-    pub(crate) fn password(&self) -> &Password {
-        &self.password
+    /// The output of the client.
+    pub(crate) fn output_buffer(&self) -> &Arc<OutputBuffer> {
+        self.subscriber.output_buffer()
     }
 
     /// Whether the client has given the password, or needs none.
@@ -281,55 +188,47 @@ impl Session {
         self.is_authenticated
     }
 
-    /// The client has given the password.
-    pub(crate) fn set_authenticated(&mut self) {
+    /// The client is authenticated if the name and the password are right.
+    pub(super) fn log_in(&mut self, user: &[u8], password: &[u8]) -> Result<(), Reply> {
+        if !admits(&self.context.password, user, password) {
+            return Err(Reply::error("WRONGPASS invalid username-password pair or user is disabled."));
+        }
         self.is_authenticated = true;
-    }
-
-    /// The client has to send the password again, if there is one.
-    pub(crate) fn forget_login(&mut self) {
-        self.is_authenticated = !self.password.is_needed();
+        Ok(())
     }
 
     /// Whether the client may run only a few commands, because RESP2 does not distinguish replies
     /// from messages.
-    pub(crate) fn is_restricted(&self) -> bool {
+    pub(super) fn is_restricted(&self) -> bool {
         self.subscriber.count() > 0 && self.protocol() == Protocol::Resp2
     }
 
-    pub(crate) fn protocol(&self) -> Protocol {
-        self.subscriber.output_buffer().protocol()
+    pub(super) fn protocol(&self) -> Protocol {
+        self.output_buffer().protocol()
     }
 
-    pub(crate) fn set_protocol(&self, protocol: Protocol) {
-        self.subscriber.output_buffer().set_protocol(protocol);
+    pub(super) fn set_protocol(&self, protocol: Protocol) {
+        self.output_buffer().set_protocol(protocol);
     }
 
-    /// The name that the client gave itself; empty for none.
-    pub(crate) fn name(&self) -> Bytes {
-        self.name.clone()
-    }
-
-    pub(crate) fn set_name(&mut self, name: Bytes) {
-        self.name = name;
+    /// The client's number.
+    pub(super) fn client_id(&self) -> i64 {
+        i64::try_from(self.subscriber.id().0).unwrap_or(i64::MAX)
     }
 
     /// Ends the conversation after this command.
-    pub(crate) fn close(&mut self) {
-        self.end = Some(ReadTurn::Over);
+    pub(super) fn close(&mut self) {
+        self.is_over = true;
     }
+}
 
-    /// Ends the conversation: the client speaks HTTP.
-    pub(crate) fn hang_up(&mut self) {
-        self.end = Some(ReadTurn::Http);
-    }
+async fn replied(pending: Pending<Reply>) -> Reply {
+    pending.reply().await.unwrap_or_else(|error| refusal(&error))
 }
 
 /// The error for a command that was not done, or not certainly; Redis uses `MISCONF` when it
 /// cannot write.
 fn refusal(error: &LogWriterError) -> Reply {
-    Reply::Error(match error {
-        LogWriterError::Disk(_) => format!("MISCONF {error}"),
-        LogWriterError::Stopped | LogWriterError::Late | LogWriterError::Busy => format!("ERR {error}"),
-    })
+    let code = if matches!(error, LogWriterError::Disk(_)) { "MISCONF" } else { "ERR" };
+    Reply::Error(format!("{code} {error}"))
 }

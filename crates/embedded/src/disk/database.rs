@@ -1,7 +1,7 @@
 //! Logs on disk: one file, whose form and crash safety are redb's.
 //!
-//! A file holds the number of its form, entries by log and id, a header for each log, and
-//! remembered publications. After a crash it has all of a commit, or nothing of it.
+//! A file holds the number of its form, entries by log and id, a header for each log, and the
+//! values beside logs. After a crash it has all of a commit, or nothing of it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -20,26 +20,20 @@ use crate::log::{Fields, Header, LogChange, Logs, StreamEntry, StreamTally};
 use tidings_event::EntryId;
 
 /// The number of the form that is written below.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
 
 /// The memory of redb. The logs are in memory anyway; this is for waiting writes.
 const CACHE_BYTES: usize = 16 << 20;
 
 type Id = (u64, u64);
-/// Last id, entries ever added, newest lost entry, end in milliseconds, whether an `EXPIRE` set
-/// the end.
-type StoredHeader = (Id, u64, Option<Id>, u64, bool);
-/// Ids, and until when they are remembered, in milliseconds.
-type StoredOnce = (Vec<Id>, u64);
+/// Last id, newest lost entry, end in milliseconds, whether an `EXPIRE` set the end.
+type StoredHeader = (Id, Option<Id>, u64, bool);
 
 const FORMS: TableDefinition<'_, &str, u64> = TableDefinition::new("form");
 const HEADERS: TableDefinition<'_, &[u8], StoredHeader> = TableDefinition::new("logs");
 const ENTRIES: TableDefinition<'_, (&[u8], Id), &[u8]> = TableDefinition::new("entries");
-/// The record of an epoch as text, and until when it is kept, in milliseconds.
-const EPOCHS: TableDefinition<'_, &[u8], (&str, u64)> = TableDefinition::new("epochs");
-/// The mark of live events, likewise.
-const MARKS: TableDefinition<'_, &[u8], (u64, u64)> = TableDefinition::new("live");
-const ONCE: TableDefinition<'_, &[u8], StoredOnce> = TableDefinition::new("once");
+/// The values beside logs by kind and key, and until when each is kept, in milliseconds.
+const BESIDE: TableDefinition<'_, (u8, &[u8]), (&str, u64)> = TableDefinition::new("beside");
 
 /// An open file of logs. No other process can open it.
 #[derive(Debug)]
@@ -112,12 +106,7 @@ impl Database {
             forms.insert("form", FORM)?;
             transaction.open_table(HEADERS)?;
             transaction.open_table(ENTRIES)?;
-            transaction.open_table(ONCE)?;
-        }
-        if is_new || form == Some(FORM) {
-            // A file may be older than these.
-            transaction.open_table(EPOCHS)?;
-            transaction.open_table(MARKS)?;
+            transaction.open_table(BESIDE)?;
         }
         drop(forms);
         transaction.commit()?;
@@ -154,22 +143,12 @@ impl Database {
             }
             logs.restore(log, header, list);
         }
-        for row in transaction.open_table(ONCE)?.iter()? {
+        for row in transaction.open_table(BESIDE)?.iter()? {
             let (key, stored) = row?;
-            let (ids, until) = stored.value();
-            let ids = ids.into_iter().map(from_stored).collect();
-            logs.restore_once(Bytes::copy_from_slice(key.value()), ids, until);
-        }
-        for row in transaction.open_table(EPOCHS)?.iter()? {
-            let (key, stored) = row?;
-            let (record, until) = stored.value();
-            let Ok(record) = record.parse() else { return Ok(false) };
-            logs.restore_record(key.value(), record, until);
-        }
-        for row in transaction.open_table(MARKS)?.iter()? {
-            let (key, stored) = row?;
-            let (mark, until) = stored.value();
-            logs.restore_mark(key.value(), mark, until);
+            let ((kind, key), (value, until)) = (key.value(), stored.value());
+            if logs.restore_beside(kind, key, value, until).is_none() {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -182,9 +161,7 @@ impl Database {
         {
             let mut headers = transaction.open_table(HEADERS)?;
             let mut entries = transaction.open_table(ENTRIES)?;
-            let mut idempotency_cache = transaction.open_table(ONCE)?;
-            let mut epochs = transaction.open_table(EPOCHS)?;
-            let mut marks = transaction.open_table(MARKS)?;
+            let mut beside = transaction.open_table(BESIDE)?;
             for change in changes {
                 match change {
                     LogChange::Appended { log, entry } => {
@@ -198,24 +175,11 @@ impl Database {
                     LogChange::Header { log, header } => {
                         headers.insert(&**log, header_to_stored(header))?;
                     }
-                    LogChange::Remembered { key, ids, until } => {
-                        let ids = ids.iter().copied().map(to_stored).collect();
-                        idempotency_cache.insert(&**key, (ids, *until))?;
+                    LogChange::Beside { kind, key, value: Some((value, until)) } => {
+                        beside.insert((*kind as u8, &**key), (&**value, *until))?;
                     }
-                    LogChange::Forgotten { key } => {
-                        idempotency_cache.remove(&**key)?;
-                    }
-                    LogChange::Recorded { log, record: Some((record, until)) } => {
-                        epochs.insert(&**log, (&*record.to_string(), *until))?;
-                    }
-                    LogChange::Recorded { log, record: None } => {
-                        epochs.remove(&**log)?;
-                    }
-                    LogChange::Marked { log, mark: Some(mark) } => {
-                        marks.insert(&**log, mark)?;
-                    }
-                    LogChange::Marked { log, mark: None } => {
-                        marks.remove(&**log)?;
+                    LogChange::Beside { kind, key, value: None } => {
+                        beside.remove((*kind as u8, &**key))?;
                     }
                 }
             }
@@ -261,12 +225,12 @@ fn from_stored((milliseconds, sequence): Id) -> EntryId {
 }
 
 fn header_to_stored(header: &Header) -> StoredHeader {
-    let StreamTally { last, added, lost } = header.tally;
-    (to_stored(last), added, lost.map(to_stored), header.ends, header.is_set)
+    let StreamTally { last, lost } = header.tally;
+    (to_stored(last), lost.map(to_stored), header.ends, header.is_set)
 }
 
-fn header_from_stored((last, added, lost, ends, is_set): StoredHeader) -> Header {
-    let tally = StreamTally { last: from_stored(last), added, lost: lost.map(from_stored) };
+fn header_from_stored((last, lost, ends, is_set): StoredHeader) -> Header {
+    let tally = StreamTally { last: from_stored(last), lost: lost.map(from_stored) };
     Header { tally, ends, is_set }
 }
 

@@ -1,19 +1,20 @@
 //! The listener for Redis clients.
 
+use std::collections::HashMap;
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::connection::{self, ClientRules, ConnectionEnd};
-use crate::log::log_writer::LogWriter;
-use crate::pubsub::PubSub;
+use crate::listener::connection::{self, ClientContext, ConnectionEnd};
 use tidings_metrics::Throttle;
 use tidings_settings::SecretText;
 
@@ -53,14 +54,7 @@ pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListe
 }
 
 /// Accepts clients and owns their tasks until `stop`; no task is left when it returns.
-pub(crate) async fn listen(
-    listener: TcpListener,
-    pubsub: Arc<PubSub>,
-    log_writer: LogWriter,
-    clients_max: usize,
-    rules: ClientRules,
-    stop: CancellationToken,
-) {
+pub(crate) async fn listen(listener: TcpListener, context: ClientContext, stop: CancellationToken) {
     let mut clients = JoinSet::new();
     let (accept_log, full_log, disconnect_log) =
         (Throttle::default(), Throttle::default(), Arc::new(DisconnectLog::default()));
@@ -71,9 +65,9 @@ pub(crate) async fn listen(
             () = stop.cancelled() => break,
             Some(ended) = clients.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if clients.len() >= clients_max && !rules.unauthenticated.close_oldest() => {
+                Ok((stream, _)) if clients.len() >= context.clients_max && !context.unauthenticated.close_oldest() => {
                     if let Some(silenced) = full_log.pass() {
-                        tracing::warn!(clients_max, silenced, "the embedded bus rejects clients: embedded.clients is reached");
+                        tracing::warn!(clients_max = context.clients_max, silenced, "the embedded bus rejects clients: embedded.clients is reached");
                     }
                     turn_away(&stream);
                 }
@@ -82,9 +76,8 @@ pub(crate) async fn listen(
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(client.address = %address, %error, "cannot set TCP_NODELAY");
                     }
-                    let place = rules.password.is_needed().then(|| rules.unauthenticated.enter());
-                    let (pubsub, log_writer, rules) = (Arc::clone(&pubsub), log_writer.clone(), rules.clone());
-                    let served = connection::serve(stream, pubsub, log_writer, rules, place, stop.clone());
+                    let place = (!context.password.is_empty()).then(|| context.unauthenticated.enter());
+                    let served = connection::serve(stream, context.clone(), place, stop.clone());
                     let disconnect_log = Arc::clone(&disconnect_log);
                     clients.spawn(async move { disconnect_log.log(address, &served.await) });
                 }
@@ -105,36 +98,13 @@ pub(crate) async fn listen(
 
 /// Passes one line a second for each reason for which clients are disconnected.
 #[derive(Debug, Default)]
-struct DisconnectLog {
-    refused: Throttle,
-    failed: Throttle,
-    http: Throttle,
-    overrun: Throttle,
-    evicted: Throttle,
-    stalled: Throttle,
-    unfinished: Throttle,
-    unauthenticated: Throttle,
-    displaced: Throttle,
-}
+struct DisconnectLog(Mutex<HashMap<Discriminant<ConnectionEnd>, Throttle>>);
 
 impl DisconnectLog {
     fn log(&self, address: SocketAddr, ended: &ConnectionEnd) {
-        let throttle = match ended {
-            ConnectionEnd::Left | ConnectionEnd::Stopped | ConnectionEnd::Socket(_) => {
-                tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
-                return;
-            }
-            ConnectionEnd::Refused(_) => &self.refused,
-            ConnectionEnd::Failed => &self.failed,
-            ConnectionEnd::Http => &self.http,
-            ConnectionEnd::Overrun => &self.overrun,
-            ConnectionEnd::Evicted => &self.evicted,
-            ConnectionEnd::Stalled => &self.stalled,
-            ConnectionEnd::Unfinished => &self.unfinished,
-            ConnectionEnd::Stranger => &self.unauthenticated,
-            ConnectionEnd::Displaced => &self.displaced,
-        };
-        if let Some(silenced) = throttle.pass() {
+        if let ConnectionEnd::Left | ConnectionEnd::Stopped | ConnectionEnd::Socket(_) = ended {
+            tracing::debug!(client.address = %address, "a client of the embedded bus is gone: {ended}");
+        } else if let Some(silenced) = self.0.lock().entry(discriminant(ended)).or_default().pass() {
             tracing::warn!(client.address = %address, silenced, "the embedded bus disconnected a client: {ended}");
         }
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::listener::output_buffer::OutputBuffer;
+use crate::protocol::reply::Reply;
 
 /// A client that holds at most so many bytes is never disconnected for the memory of all.
 const SMALL: usize = 64 * 1024;
@@ -61,9 +62,15 @@ pub(crate) struct SharedCharge {
 /// All clients together hold as much as they may, and this one holds the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "ERR all clients of the embedded bus take embedded.clients_bytes together: ask for less, or again when less is under way"
+    "all clients of the embedded bus take embedded.clients_bytes together: ask for less, or again when less is under way"
 )]
 pub(crate) struct OverBudget;
+
+impl From<OverBudget> for Reply {
+    fn from(over: OverBudget) -> Self {
+        Self::Error(format!("ERR {over}"))
+    }
+}
 
 impl ClientBudget {
     /// A bound of so many bytes, and no clients.
@@ -220,7 +227,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::protocol::reply::{Reply, SharedReply};
+    use crate::protocol::reply::SharedReply;
 
     const KIB: usize = 1024;
 

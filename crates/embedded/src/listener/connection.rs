@@ -11,18 +11,21 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::select;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::session::{LogReadSlots, ReadTurn, Session};
+use crate::commands::session::Session;
 use crate::listener::budget::ClientBudget;
-use crate::listener::login::{LOGIN_TIME, Password, UNAUTHENTICATED_OUTPUT_BYTES};
+use crate::listener::login::{LOGIN_TIME, UNAUTHENTICATED_OUTPUT_BYTES};
 use crate::listener::output_buffer::OutputBuffer;
 use crate::listener::unauthenticated::{Unauthenticated, UnauthenticatedPlace};
 use crate::log::log_writer::LogWriter;
+use crate::protocol::reply::Reply;
 use crate::protocol::request::{Request, RequestDecoder, RequestError};
 use crate::pubsub::PubSub;
+use tidings_settings::SecretText;
 
 /// The time after which a client that takes no byte of its output is disconnected.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
@@ -31,19 +34,23 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// the latest after twice the time. Between commands a client may wait without limit.
 const READ_STALL_MAX: Duration = LOGIN_TIME;
 
-/// The rules for every client.
+/// The parts of the bus that clients use, and the rules for each of them.
 #[derive(Debug, Clone)]
-pub(crate) struct ClientRules {
-    /// The password of clients.
-    pub(crate) password: Arc<Password>,
+pub(crate) struct ClientContext {
+    pub(crate) pubsub: Arc<PubSub>,
+    pub(crate) log_writer: LogWriter,
+    /// The most clients at a time.
+    pub(crate) clients_max: usize,
+    /// The password of clients; empty for none.
+    pub(crate) password: Arc<SecretText>,
     /// The largest payload of an event, in bytes.
     pub(crate) event_bytes: usize,
     /// The most bytes that may wait for the client.
     pub(crate) output_bytes: usize,
     /// The memory of all clients.
     pub(crate) budget: Arc<ClientBudget>,
-    /// The reads of logs that may be under way for all clients.
-    pub(crate) reads: Arc<LogReadSlots>,
+    /// The long and the short reads of logs that may be under way for all clients.
+    pub(crate) reads: Arc<[Semaphore; 2]>,
     /// The connections that have yet to give the password.
     pub(crate) unauthenticated: Arc<Unauthenticated>,
 }
@@ -69,10 +76,6 @@ pub(crate) enum ConnectionEnd {
     Stranger,
     #[error("newer connections without the password took its place")]
     Displaced,
-    #[error("it speaks HTTP")]
-    Http,
-    #[error("an inline command led to an error")]
-    Failed,
     #[error("the socket failed: {0}")]
     Socket(io::Error),
 }
@@ -81,19 +84,16 @@ pub(crate) enum ConnectionEnd {
 /// this future.
 pub(crate) async fn serve(
     mut stream: TcpStream,
-    pubsub: Arc<PubSub>,
-    log_writer: LogWriter,
-    rules: ClientRules,
-    place: Option<UnauthenticatedPlace>,
+    context: ClientContext,
+    mut place: Option<UnauthenticatedPlace>,
     stop: CancellationToken,
 ) -> ConnectionEnd {
-    let output_buffer = OutputBuffer::within(&rules.budget, rules.output_bytes);
-    let (password, reads) = (Arc::clone(&rules.password), Arc::clone(&rules.reads));
-    let session = Session::new(pubsub, log_writer, password, Arc::clone(&output_buffer), reads);
+    let output_buffer = OutputBuffer::within(&context.budget, context.output_bytes);
+    let session = Session::new(context, Arc::clone(&output_buffer));
     let (input, output) = stream.split();
     let mut writing = pin!(write_replies(output, &output_buffer));
-    let (ended, place) = select! {
-        ended = run_commands(input, session, &rules, place) => ended,
+    let ended = select! {
+        ended = run_commands(input, session, &mut place) => ended,
         ended = &mut writing => return ended,
         () = output_buffer.overrun() => return overrun_end(&output_buffer),
         () = stop.cancelled() => return ConnectionEnd::Stopped,
@@ -115,41 +115,34 @@ fn overrun_end(output_buffer: &OutputBuffer) -> ConnectionEnd {
     if output_buffer.is_evicted() { ConnectionEnd::Evicted } else { ConnectionEnd::Overrun }
 }
 
-/// Runs the commands of the client. Before the password it takes few of them, for a short time.
-/// Returns the client's place among those without the password, if it has one.
+/// Runs the commands of the client. Before the password it takes few of them, for a short time;
+/// until then the client keeps its place among those without the password.
 async fn run_commands(
     input: ReadHalf<'_>,
     mut session: Session,
-    rules: &ClientRules,
-    mut place: Option<UnauthenticatedPlace>,
-) -> (ConnectionEnd, Option<UnauthenticatedPlace>) {
-    let output_buffer = Arc::clone(session.subscriber().output_buffer());
-    let mut requests =
-        FramedRead::new(input, RequestDecoder::new(rules.event_bytes).counting(output_buffer.usage()));
-    let ended = loop {
-        let is_authenticated = session.is_authenticated();
-        requests.decoder_mut().set_unauthenticated(!is_authenticated);
-        output_buffer.set_bytes_max(if is_authenticated {
-            rules.output_bytes
-        } else {
-            UNAUTHENTICATED_OUTPUT_BYTES
-        });
-        place = if is_authenticated { None } else { place.or_else(|| Some(rules.unauthenticated.enter())) };
-        let conversation = converse(&mut requests, &mut session, &output_buffer);
-        let ended = if is_authenticated {
-            conversation.await
-        } else {
-            select! {
-                ended = timeout(LOGIN_TIME, conversation) => ended.unwrap_or(Some(ConnectionEnd::Stranger)),
-                () = lost(place.as_ref()) => Some(ConnectionEnd::Displaced),
+    place: &mut Option<UnauthenticatedPlace>,
+) -> ConnectionEnd {
+    let decoder = RequestDecoder::new(session.context.event_bytes);
+    let mut requests = FramedRead::new(input, decoder.counting(session.output_buffer().usage()));
+    if place.is_some() {
+        requests.decoder_mut().set_unauthenticated(true);
+        session.output_buffer().set_bytes_max(UNAUTHENTICATED_OUTPUT_BYTES);
+        let ended = select! {
+            ended = timeout(LOGIN_TIME, converse(&mut requests, &mut session)) => {
+                ended.unwrap_or(Some(ConnectionEnd::Stranger))
             }
+            () = lost(place.as_ref()) => Some(ConnectionEnd::Displaced),
         };
         if let Some(ended) = ended {
-            break ended;
+            return ended;
         }
-    };
+        requests.decoder_mut().set_unauthenticated(false);
+        session.output_buffer().set_bytes_max(session.context.output_bytes);
+        *place = None;
+    }
+    let ended = converse(&mut requests, &mut session).await;
     session.settle_all().await;
-    (ended, place)
+    ended.unwrap_or(ConnectionEnd::Left)
 }
 
 /// Waits until an unauthenticated connection loses its place; others never do.
@@ -161,14 +154,13 @@ async fn lost(place: Option<&UnauthenticatedPlace>) {
 }
 
 /// Runs one command after the other. A command that has arrived does not wait until the one before
-/// it is on the disk. Returns `None` when the client's authentication changes.
+/// it is on the disk. Returns `None` when the client has authenticated itself.
 async fn converse(
     requests: &mut FramedRead<ReadHalf<'_>, RequestDecoder>,
     session: &mut Session,
-    output_buffer: &OutputBuffer,
 ) -> Option<ConnectionEnd> {
-    let is_authenticated = session.is_authenticated();
-    while session.is_authenticated() == is_authenticated {
+    let was_authenticated = session.is_authenticated();
+    while session.is_authenticated() == was_authenticated {
         let request = if session.is_waiting() {
             match requests.next().now_or_never() {
                 Some(request) => request,
@@ -185,26 +177,14 @@ async fn converse(
         };
         match request {
             Some(Ok(request)) => {
-                let turn = if requests.decoder().is_inline() {
-                    session.run_inline(&request).await
-                } else {
-                    session.run(&request).await
-                };
-                match turn {
-                    ReadTurn::Next => {}
-                    ReadTurn::Over => return Some(ConnectionEnd::Left),
-                    ReadTurn::Http => return Some(ConnectionEnd::Http),
-                    ReadTurn::Failed => return Some(ConnectionEnd::Failed),
+                if !session.run(&request).await {
+                    return Some(ConnectionEnd::Left);
                 }
-                output_buffer.has_space().await;
+                session.output_buffer().has_space().await;
             }
             Some(Err(RequestError::Io(error))) => return Some(ConnectionEnd::Socket(error)),
-            Some(Err(RequestError::OverBudget(error))) => {
-                session.refuse(error).await;
-                return Some(ConnectionEnd::Evicted);
-            }
-            Some(Err(error @ RequestError::Protocol(_))) => {
-                session.refuse(format!("ERR {error}")).await;
+            Some(Err(error)) => {
+                session.reply(&Reply::Error(format!("ERR {error}"))).await;
                 return Some(ConnectionEnd::Refused(error));
             }
             None => return Some(ConnectionEnd::Left),
@@ -252,7 +232,6 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use tidings_settings::SecretText;
 
     /// A client, and the task that serves it.
     struct Served {
@@ -266,26 +245,18 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let pubsub = Arc::new(PubSub::new("workspace:", "tidings:control"));
-        let password = Arc::new(Password::new(SecretText::default()));
-        let (budget, reads) = (ClientBudget::new(1 << 30), Arc::default());
-        let unauthenticated = Unauthenticated::new(4);
-        let rules = ClientRules {
-            password,
+        let context = ClientContext {
+            pubsub: Arc::clone(&pubsub),
+            log_writer: LogWriter::in_memory(&pubsub).await,
+            clients_max: 1,
+            password: Arc::default(),
             event_bytes: 1 << 18,
             output_bytes: 1 << 28,
-            budget,
-            reads,
-            unauthenticated,
+            budget: ClientBudget::new(1 << 30),
+            reads: Arc::new([1, 1].map(Semaphore::new)),
+            unauthenticated: Unauthenticated::new(4),
         };
-        let log_writer = LogWriter::in_memory(&pubsub).await;
-        let serving = tokio::spawn(serve(
-            stream,
-            Arc::clone(&pubsub),
-            log_writer,
-            rules,
-            None,
-            CancellationToken::new(),
-        ));
+        let serving = tokio::spawn(serve(stream, context, None, CancellationToken::new()));
         Served { client, pubsub, serving }
     }
 
@@ -294,7 +265,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn client_that_takes_no_bytes_is_disconnected() {
         let Served { mut client, pubsub, serving } = served().await;
-        client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
+        client.write_all(b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n").await.unwrap();
         let (channel, message) = (Bytes::from_static(b"a"), Bytes::from(vec![b'x'; 1 << 20]));
         while pubsub.publish(&channel, &message) == 0 {
             tokio::task::yield_now().await;
@@ -311,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn client_that_does_not_finish_a_command_is_disconnected() {
-        for begun in [&b"*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$262144\r\nxxx"[..], b"*", b"PIN"] {
+        for begun in [&b"*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$262144\r\nxxx"[..], b"*", b"*1\r\n$"] {
             let Served { mut client, serving, .. } = served().await;
             client.write_all(begun).await.unwrap();
             let began = Instant::now();
@@ -325,14 +296,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn client_that_waits_between_commands_stays() {
         let Served { mut client, serving, .. } = served().await;
-        for command in [&b"*1\r\n$4\r\nPING\r\n"[..], b"PING\r\n"] {
+        for _ in 0..2 {
             sleep(100 * READ_STALL_MAX).await;
-            client.write_all(command).await.unwrap();
+            client.write_all(b"*1\r\n$4\r\nPING\r\n").await.unwrap();
             let mut reply = [0; 7];
             client.read_exact(&mut reply).await.unwrap();
             assert_eq!(&reply, b"+PONG\r\n");
         }
-        client.write_all(b"SUBSCRIBE a\r\n").await.unwrap();
+        client.write_all(b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n").await.unwrap();
         sleep(100 * READ_STALL_MAX).await;
         assert!(!serving.is_finished());
     }

@@ -21,34 +21,14 @@ pub(crate) const UNAUTHENTICATED_ARGUMENT_BYTES_MAX: usize = 16 * 1024;
 /// The most bytes that wait for a client that has not given the password. Only refusals do.
 pub(crate) const UNAUTHENTICATED_OUTPUT_BYTES: usize = 64 * 1024;
 
-const USER: &[u8] = b"default";
+/// The name of the one user.
+pub(crate) const USER: &[u8] = b"default";
 
-/// The password.
-#[derive(Debug)]
-pub(crate) struct Password(SecretText);
-
-impl Password {
-    /// An empty text is no password: every client is authenticated.
-    pub(crate) fn new(text: SecretText) -> Self {
-        Self(text)
-    }
-
-    /// Whether clients have to give it.
-    pub(crate) fn is_needed(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    /// Whether a name and a password are right. The time that it takes reveals at most whether the
-    /// length is right.
-    pub(crate) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
-        let right = !self.is_needed() || bool::from(self.0.reveal().as_bytes().ct_eq(password));
-        right && user == USER
-    }
-
-    /// Whether a password without a name is right.
-    pub(crate) fn admits_nameless(&self, password: &[u8]) -> bool {
-        self.admits(USER, password)
-    }
+/// Whether a client's name and password are right. An empty password is none: every client's is
+/// right. The time that it takes reveals at most whether the length is right.
+pub(crate) fn admits(password: &SecretText, user: &[u8], given: &[u8]) -> bool {
+    let is_right = password.is_empty() || bool::from(password.reveal().as_bytes().ct_eq(given));
+    is_right && user == USER
 }
 
 #[cfg(test)]
@@ -57,8 +37,8 @@ mod tests {
 
     #[test]
     fn only_the_whole_password_is_the_password() {
-        let password = Password::new(SecretText::new("correct horse"));
-        assert!(password.is_needed() && password.admits(b"default", b"correct horse"));
+        let password = SecretText::new("correct horse");
+        assert!(admits(&password, b"default", b"correct horse"));
         for (user, given) in [
             (&b"default"[..], &b""[..]),
             (b"default", b"correct"),
@@ -67,10 +47,9 @@ mod tests {
             (b"Default", b"correct horse"),
             (b"", b"correct horse"),
         ] {
-            assert!(!password.admits(user, given), "{given:?}");
+            assert!(!admits(&password, user, given), "{given:?}");
         }
-        let open = Password::new(SecretText::default());
-        assert!(!open.is_needed() && open.admits(b"default", b"whatever") && !open.admits(b"other", b""));
-        assert!(!format!("{password:?}").contains("horse"));
+        let none = SecretText::default();
+        assert!(admits(&none, b"default", b"whatever") && !admits(&none, b"other", b""));
     }
 }

@@ -116,7 +116,7 @@ impl OutputBuffer {
             bytes = too_large(most).encode(protocol);
         }
         let charge = self.usage.try_hold(bytes.len() + CHUNK_OVERHEAD).unwrap_or_else(|over| {
-            bytes = Reply::Error(over.to_string()).encode(protocol);
+            bytes = Reply::from(over).encode(protocol);
             self.usage.hold(bytes.len() + CHUNK_OVERHEAD, 0)
         });
         self.push(OutputChunk { bytes, _charge: charge, _shared: None });

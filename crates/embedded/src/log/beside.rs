@@ -22,21 +22,21 @@ pub(super) struct KeysBesideLog {
 
 impl KeysBesideLog {
     pub(super) fn record(&self, log: &[u8]) -> Option<EpochRecord> {
-        self.records.get(log)
+        self.records.get(log).copied()
     }
 
     pub(super) fn live(&self, log: &[u8]) -> LiveMark {
-        self.marks.get(log).max(self.forgotten).map_or(LiveMark::Absent, LiveMark::Until)
+        self.mark(log).max(self.forgotten).map_or(LiveMark::Absent, LiveMark::Until)
     }
 
     pub(super) fn mark(&self, log: &[u8]) -> Option<u64> {
-        self.marks.get(log)
+        self.marks.get(log).copied()
     }
 
     /// Keeps a record until a time. Returns the logs whose records had to go for it.
     pub(super) fn put_record(&mut self, log: &[u8], record: EpochRecord, until: u64) -> Vec<Bytes> {
         self.records.put(log, record, until);
-        self.records.shrink().into_iter().map(|(log, _)| log).collect()
+        names(self.records.shrink())
     }
 
     pub(super) fn remove_record(&mut self, log: &[u8]) {
@@ -48,19 +48,23 @@ impl KeysBesideLog {
         self.marks.put(log, mark, until);
         let gone = self.marks.shrink();
         self.forgotten = self.forgotten.max(gone.iter().map(|(_, mark)| *mark).max());
-        gone.into_iter().map(|(log, _)| log).collect()
+        names(gone)
     }
 
     /// Drops all that end by `now`. Returns the logs whose records ended, and those whose marks
     /// did.
     pub(super) fn forget(&mut self, now: u64) -> (Vec<Bytes>, Vec<Bytes>) {
-        (self.records.forget(now), self.marks.forget(now))
+        (names(self.records.forget(now)), names(self.marks.forget(now)))
     }
+}
+
+fn names<T>(values: Vec<(Bytes, T)>) -> Vec<Bytes> {
+    values.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Values by key, each until a time in milliseconds since the Unix epoch.
 #[derive(Debug)]
-struct ExpiringValues<T> {
+pub(super) struct ExpiringValues<T> {
     values: HashMap<Bytes, (T, u64)>,
     ends: BTreeSet<(u64, Bytes)>,
 }
@@ -71,12 +75,12 @@ impl<T> Default for ExpiringValues<T> {
     }
 }
 
-impl<T: Copy> ExpiringValues<T> {
-    fn get(&self, key: &[u8]) -> Option<T> {
-        self.values.get(key).map(|(value, _)| *value)
+impl<T> ExpiringValues<T> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<&T> {
+        self.values.get(key).map(|(value, _)| value)
     }
 
-    fn put(&mut self, key: &[u8], value: T, until: u64) {
+    pub(super) fn put(&mut self, key: &[u8], value: T, until: u64) {
         // A copy: the key is a part of a whole input buffer and would keep all of it in memory.
         let key = Bytes::copy_from_slice(key);
         if let Some((_, former)) = self.values.insert(key.clone(), (value, until)) {
@@ -97,10 +101,11 @@ impl<T: Copy> ExpiringValues<T> {
         Some((key, value))
     }
 
-    fn forget(&mut self, now: u64) -> Vec<Bytes> {
+    /// Drops the values that end by `now`, and returns them.
+    pub(super) fn forget(&mut self, now: u64) -> Vec<(Bytes, T)> {
         let mut forgotten = Vec::new();
         while self.ends.first().is_some_and(|(until, _)| *until <= now) {
-            forgotten.extend(self.pop().map(|(key, _)| key));
+            forgotten.extend(self.pop());
         }
         forgotten
     }

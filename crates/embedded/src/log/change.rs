@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::entry::StreamEntry;
 use super::stream::StreamTally;
-use tidings_event::{EntryId, EpochRecord};
+use tidings_event::EntryId;
 
 /// A change. The order of changes matters; a header follows all other changes of its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,15 +17,20 @@ pub(crate) enum LogChange {
     Removed { log: Bytes },
     /// The header of the log is this now.
     Header { log: Bytes, header: Header },
-    /// A publication with an idempotency key was given ids.
-    Remembered { key: Bytes, ids: Vec<EntryId>, until: u64 },
-    /// A publication's idempotency key is forgotten.
-    Forgotten { key: Bytes },
-    /// The record of a log's epoch is this now, until a time in milliseconds since the Unix epoch;
+    /// A value beside a log is this text now, until a time in milliseconds since the Unix epoch;
     /// `None` if it is gone.
-    Recorded { log: Bytes, record: Option<(EpochRecord, u64)> },
-    /// The mark of live events of a log, likewise.
-    Marked { log: Bytes, mark: Option<(u64, u64)> },
+    Beside { kind: BesideKind, key: Bytes, value: Option<(String, u64)> },
+}
+
+/// The kinds of values beside logs. The numbers are on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum BesideKind {
+    /// The record of a log's epoch.
+    Epoch = 0,
+    /// The mark of live events of a log.
+    Live = 1,
+    /// The ids of a publication with an idempotency key.
+    Once = 2,
 }
 
 /// A log without its entries.

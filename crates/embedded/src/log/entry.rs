@@ -111,8 +111,6 @@ impl Iterator for Parts {
 pub(crate) enum RequestedId {
     /// `*`: any id behind the last one, of this moment if that is possible.
     Any,
-    /// `5-*`: any number within this millisecond.
-    Within(u64),
     /// Exactly this id.
     Exactly(EntryId),
 }
@@ -127,10 +125,6 @@ impl RequestedId {
                 Some(sequence) => EntryId { sequence, ..last },
                 None => EntryId { milliseconds: last.milliseconds.checked_add(1)?, sequence: 0 },
             },
-            Self::Within(milliseconds) if milliseconds == last.milliseconds => {
-                EntryId { milliseconds, sequence: last.sequence.checked_add(1)? }
-            }
-            Self::Within(milliseconds) => EntryId { milliseconds, sequence: 0 },
             Self::Exactly(id) => id,
         };
         (id > last).then_some(id)
@@ -173,11 +167,6 @@ mod tests {
             (RequestedId::Any, id(0, 0), 0, Some(id(0, 1))),
             (RequestedId::Any, id(7, u64::MAX), 7, Some(id(8, 0))),
             (RequestedId::Any, ID_MAX, 7, None),
-            (RequestedId::Within(5), id(4, 9), 0, Some(id(5, 0))),
-            (RequestedId::Within(5), id(5, 9), 0, Some(id(5, 10))),
-            (RequestedId::Within(5), id(5, u64::MAX), 0, None),
-            (RequestedId::Within(4), id(5, 0), 9, None),
-            (RequestedId::Within(0), id(0, 0), 0, Some(id(0, 1))),
             (RequestedId::Exactly(id(5, 1)), id(5, 0), 9, Some(id(5, 1))),
             (RequestedId::Exactly(id(5, 0)), id(5, 0), 9, None),
             (RequestedId::Exactly(id(4, 9)), id(5, 0), 9, None),

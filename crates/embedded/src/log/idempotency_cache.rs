@@ -1,9 +1,10 @@
 //! Publications that are made once, however often they are asked for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use super::beside::ExpiringValues;
 use tidings_event::EntryId;
 
 /// The time for which a publication is remembered, in milliseconds.
@@ -46,9 +47,7 @@ pub(crate) enum KeysFull {
 #[derive(Debug)]
 pub(crate) struct IdempotencyCache {
     bounds: IdempotencyBounds,
-    known: HashMap<Bytes, Vec<EntryId>>,
-    /// The end of each key, in milliseconds since the Unix epoch.
-    ends: BTreeSet<(u64, Bytes)>,
+    known: ExpiringValues<Vec<EntryId>>,
     bytes: usize,
     /// The memory of the publications of each log, in bytes.
     logs: HashMap<Bytes, usize>,
@@ -62,7 +61,7 @@ pub(super) fn name(log: &[u8], key: &[u8]) -> Bytes {
 impl IdempotencyCache {
     /// Nothing is remembered.
     pub(super) fn new(bounds: IdempotencyBounds) -> Self {
-        Self { bounds, known: HashMap::new(), ends: BTreeSet::new(), bytes: 0, logs: HashMap::new() }
+        Self { bounds, known: ExpiringValues::default(), bytes: 0, logs: HashMap::new() }
     }
 
     /// The ids of the publication of this name, if it is remembered.
@@ -85,31 +84,20 @@ impl IdempotencyCache {
 
     /// Remembers a publication that is not remembered yet, also beyond the bounds: those on disk
     /// were taken under the bounds of their time.
-    pub(super) fn remember(&mut self, name: Bytes, ids: Vec<EntryId>, until: u64) {
-        let weight = weight(&name, ids.len());
+    pub(super) fn remember(&mut self, name: &[u8], ids: Vec<EntryId>, until: u64) {
+        let weight = weight(name, ids.len());
         self.bytes += weight;
-        match self.logs.get_mut(log(&name)) {
-            Some(of_log) => *of_log += weight,
-            // A copy: the log's name alone must not keep the whole key.
-            None => drop(self.logs.insert(Bytes::copy_from_slice(log(&name)), weight)),
-        }
-        self.ends.insert((until, name.clone()));
-        self.known.insert(name, ids);
+        *self.logs.entry(Bytes::copy_from_slice(log(name))).or_default() += weight;
+        self.known.put(name, ids, until);
     }
 
     /// Drops the keys that end at this time. Returns their names.
     pub(super) fn forget(&mut self, now: u64) -> Vec<Bytes> {
-        let mut forgotten = Vec::new();
-        while let Some((until, _)) = self.ends.first()
-            && *until <= now
-            && let Some((_, name)) = self.ends.pop_first()
-        {
-            if let Some(ids) = self.known.remove(&name) {
-                self.release(log(&name), weight(&name, ids.len()));
-            }
-            forgotten.push(name);
+        let forgotten = self.known.forget(now);
+        for (name, ids) in &forgotten {
+            self.release(log(name), weight(name, ids.len()));
         }
-        forgotten
+        forgotten.into_iter().map(|(name, _)| name).collect()
     }
 
     fn release(&mut self, log: &[u8], weight: usize) {
@@ -150,8 +138,8 @@ mod tests {
     #[test]
     fn ended_records_are_dropped() {
         let mut cache = cache();
-        cache.remember(key(1), vec![EntryId::ZERO], 100);
-        cache.remember(key(2), vec![], 200);
+        cache.remember(&key(1), vec![EntryId::ZERO], 100);
+        cache.remember(&key(2), vec![], 200);
         assert!(cache.forget(99).is_empty());
         assert_eq!(cache.recall(&key(1)), Some(&[EntryId::ZERO][..]));
         assert_eq!(cache.forget(100), [key(1)]);
@@ -163,8 +151,8 @@ mod tests {
     #[test]
     fn each_key_ends_in_its_time_whatever_the_order() {
         let mut cache = cache();
-        cache.remember(key(1), vec![], 300);
-        cache.remember(key(2), vec![], 100);
+        cache.remember(&key(1), vec![], 300);
+        cache.remember(&key(2), vec![], 100);
         assert_eq!(cache.forget(100), [key(2)]);
         assert_eq!(cache.forget(300), [key(1)]);
     }
@@ -174,7 +162,7 @@ mod tests {
         let mut cache = cache();
         let mut taken = 0;
         while cache.room_for(&key(taken), 1) == Ok(()) {
-            cache.remember(key(taken), vec![EntryId::ZERO], 100);
+            cache.remember(&key(taken), vec![EntryId::ZERO], 100);
             taken += 1;
         }
         assert_eq!(cache.room_for(&key(taken), 1), Err(KeysFull::Log));
@@ -194,7 +182,7 @@ mod tests {
         let of = |number: usize| name(format!("workspace:{number}").as_bytes(), b"1");
         let mut taken = 0;
         while cache.room_for(&of(taken), 100) == Ok(()) {
-            cache.remember(of(taken), vec![EntryId::ZERO; 100], 100);
+            cache.remember(&of(taken), vec![EntryId::ZERO; 100], 100);
             taken += 1;
         }
         assert_eq!(cache.room_for(&of(taken), 100), Err(KeysFull::All));

@@ -84,6 +84,12 @@ impl<T> Committed<T> {
     pub(crate) fn without_announcements(reply: T) -> Self {
         Self { reply, announcements: Vec::new() }
     }
+
+    /// A reply, and messages for the subscribers of one channel.
+    pub(crate) fn announcing(reply: T, channel: &Bytes, messages: Vec<Bytes>) -> Self {
+        let announce = |message| Announcement { channel: channel.clone(), message };
+        Self { reply, announcements: messages.into_iter().map(announce).collect() }
+    }
 }
 
 impl<T> Pending<T> {

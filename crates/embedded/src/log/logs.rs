@@ -1,12 +1,13 @@
 //! All logs: their ends, their memory, and their changes.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::beside::KeysBesideLog;
-use super::change::{Header, LogChange};
+use super::change::{BesideKind, Header, LogChange};
 use super::entry::{Fields, RequestedId, StreamEntry};
 use super::idempotency_cache::{IdempotencyBounds, IdempotencyCache};
 use super::stream::{Excess, LogStream};
@@ -106,19 +107,17 @@ impl Logs {
         });
     }
 
-    /// Puts a publication back that was stored.
-    pub(crate) fn restore_once(&mut self, key: Bytes, ids: Vec<EntryId>, until: u64) {
-        self.idempotency_cache.remember(key, ids, until);
-    }
-
-    /// Puts the record of a log's epoch back that was stored.
-    pub(crate) fn restore_record(&mut self, log: &[u8], record: EpochRecord, until: u64) {
-        self.beside.put_record(log, record, until);
-    }
-
-    /// Puts the mark of live events of a log back that was stored.
-    pub(crate) fn restore_mark(&mut self, log: &[u8], mark: u64, until: u64) {
-        self.beside.put_mark(log, mark, until);
+    /// Puts a value beside a log back that was stored; `None` if it is not valid.
+    pub(crate) fn restore_beside(&mut self, kind: u8, key: &[u8], value: &str, until: u64) -> Option<()> {
+        if kind == BesideKind::Epoch as u8 {
+            self.beside.put_record(key, value.parse().ok()?, until);
+        } else if kind == BesideKind::Live as u8 {
+            self.beside.put_mark(key, value.parse().ok()?, until);
+        } else {
+            let ids = value.split_whitespace().map(|id| id.parse().ok()).collect::<Option<_>>()?;
+            self.idempotency_cache.remember(key, ids, until);
+        }
+        Some(())
     }
 
     /// The record of a log's epoch.
@@ -134,10 +133,9 @@ impl Logs {
     /// Keeps the record of a log's epoch for so many milliseconds.
     pub(super) fn keep_epoch(&mut self, log: &Bytes, record: EpochRecord, lifetime: u64) {
         let until = self.now.saturating_add(lifetime);
-        for log in self.beside.put_record(log, record, until) {
-            self.record(LogChange::Recorded { log, record: None });
-        }
-        self.record(LogChange::Recorded { log: log.clone(), record: Some((record, until)) });
+        let gone = self.beside.put_record(log, record, until);
+        self.record_gone(BesideKind::Epoch, gone);
+        self.record_beside(BesideKind::Epoch, log.clone(), Some((&record, until)));
     }
 
     /// Names the next epoch of a log that has no entries, unless that was done.
@@ -153,7 +151,7 @@ impl Logs {
     /// Forgets the record of a log's epoch.
     pub(super) fn forget_epoch(&mut self, log: &Bytes) {
         self.beside.remove_record(log);
-        self.record(LogChange::Recorded { log: log.clone(), record: None });
+        self.record_beside(BesideKind::Epoch, log.clone(), None);
     }
 
     /// Marks a log's workspace as one that carries live events: for `slack` milliseconds from now,
@@ -162,10 +160,9 @@ impl Logs {
         let newest = self.get(log).and_then(LogStream::newest).map_or(0, |newest| newest.id.milliseconds);
         let mark = self.now.max(newest).saturating_add(slack).max(self.beside.mark(log).unwrap_or(0));
         let until = self.now.saturating_add(self.idle().saturating_mul(2));
-        for log in self.beside.put_mark(log, mark, until) {
-            self.record(LogChange::Marked { log, mark: None });
-        }
-        self.record(LogChange::Marked { log: log.clone(), mark: Some((mark, until)) });
+        let gone = self.beside.put_mark(log, mark, until);
+        self.record_gone(BesideKind::Live, gone);
+        self.record_beside(BesideKind::Live, log.clone(), Some((&mark, until)));
         mark
     }
 
@@ -179,12 +176,11 @@ impl Logs {
             let key = key.clone();
             self.remove(&key);
         }
-        for key in self.idempotency_cache.forget(now) {
-            self.record(LogChange::Forgotten { key });
-        }
+        let publications = self.idempotency_cache.forget(now);
         let (records, marks) = self.beside.forget(now);
-        records.into_iter().for_each(|log| self.record(LogChange::Recorded { log, record: None }));
-        marks.into_iter().for_each(|log| self.record(LogChange::Marked { log, mark: None }));
+        self.record_gone(BesideKind::Once, publications);
+        self.record_gone(BesideKind::Epoch, records);
+        self.record_gone(BesideKind::Live, marks);
     }
 
     /// Brings the memory that all logs take back within its bound.
@@ -199,7 +195,7 @@ impl Logs {
                 continue;
             }
             let half = self.get(&key).map_or(0, LogStream::len) / 2;
-            if self.trim(&key, Excess::Entries(half), usize::MAX) == 0 {
+            if self.trim(&key, Excess::Entries(half)) == 0 {
                 break;
             }
         }
@@ -258,13 +254,13 @@ impl Logs {
         requested_id.behind(last, self.now).ok_or(NoId)
     }
 
-    /// Removes the entries beyond a bound, at most `limit` of them. Returns their number.
-    pub(crate) fn trim(&mut self, key: &Bytes, excess: Excess, limit: usize) -> usize {
+    /// Removes the entries beyond a bound. Returns their number.
+    pub(crate) fn trim(&mut self, key: &Bytes, excess: Excess) -> usize {
         if !self.logs.contains_key(key) {
             return 0;
         }
         let (removed, first) = self.update(key, |log| {
-            let removed = log.stream.trim(excess, limit);
+            let removed = log.stream.trim(excess);
             (removed, log.stream.first().map(|first| first.id))
         });
         if removed > 0 {
@@ -284,6 +280,7 @@ impl Logs {
     }
 
     /// The end that an `EXPIRE` set for a log; `None` without one.
+    #[cfg(test)]
     pub(crate) fn expires(&self, key: &[u8]) -> Option<u64> {
         self.logs.get(key).filter(|log| log.is_set).map(|log| log.ends)
     }
@@ -313,8 +310,20 @@ impl Logs {
         &self.settings
     }
 
+    /// Records a value beside a log for the disk, until a time; `None` if it is gone.
+    pub(super) fn record_beside(&mut self, kind: BesideKind, key: Bytes, value: Option<(&dyn Display, u64)>) {
+        if self.changes.is_some() {
+            let value = value.map(|(value, until)| (value.to_string(), until));
+            self.record(LogChange::Beside { kind, key, value });
+        }
+    }
+
+    fn record_gone(&mut self, kind: BesideKind, keys: Vec<Bytes>) {
+        keys.into_iter().for_each(|key| self.record_beside(kind, key, None));
+    }
+
     /// Records a change for the disk.
-    pub(super) fn record(&mut self, change: LogChange) {
+    fn record(&mut self, change: LogChange) {
         if let Some(changes) = &mut self.changes {
             changes.list.push(change);
         }
@@ -343,7 +352,7 @@ impl Logs {
     }
 
     /// The milliseconds for which a log without new entries is kept.
-    fn idle(&self) -> u64 {
+    pub(super) fn idle(&self) -> u64 {
         u64::try_from(self.settings.age.as_millis()).unwrap_or(u64::MAX)
     }
 }

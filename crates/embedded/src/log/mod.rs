@@ -22,6 +22,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use change::BesideKind;
 pub(crate) use change::{Header, LogChange};
 pub(crate) use entry::{Fields, ID_MAX, RequestedId, StreamEntry};
 pub(crate) use idempotency_cache::IdempotencyBounds;

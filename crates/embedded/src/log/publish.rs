@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::change::LogChange;
+use super::change::BesideKind;
 use super::entry::{Fields, RequestedId};
 use super::idempotency_cache::{self, KeysFull, REMEMBERED_MILLISECONDS};
 use super::logs::{Logs, NoId};
@@ -15,17 +15,17 @@ use tidings_event::{EntryId, Epoch, EpochRecord, envelope};
 /// counts.
 const SUM_FIELD: &[u8] = b"sum";
 
-/// A publication to one log, and the bounds of the log after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A publication to one log, and the bounds of the log after it; `None` is the configured bound.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Publish {
     /// The events, in order.
     pub(crate) items: Vec<Item>,
     /// The log keeps this many events,
-    pub(crate) events: usize,
+    pub(crate) events: Option<usize>,
     /// each of them, and itself after the last, for so many milliseconds,
-    pub(crate) age: u64,
+    pub(crate) age: Option<u64>,
     /// and this many bytes of them.
-    pub(crate) bytes: usize,
+    pub(crate) bytes: Option<usize>,
     /// Published with the same key within five minutes, it is published once.
     pub(crate) idempotency_key: Option<Bytes>,
 }
@@ -82,19 +82,19 @@ impl Logs {
             messages.push(envelope::encode(id, previous, payload, to.as_deref()));
             previous = id;
         }
+        let age = publish.age.unwrap_or(self.idle());
         let record = self.epoch_of_publication(log, newest_id, &ids);
-        self.keep_epoch(log, record, publish.age.saturating_mul(2));
-        let oldest = previous.milliseconds.saturating_sub(publish.age);
-        let oldest = EntryId { milliseconds: oldest, sequence: 0 };
-        for excess in [Excess::Entries(publish.events), Excess::Before(oldest), Excess::Bytes(publish.bytes)]
-        {
-            self.trim(log, excess, usize::MAX);
-        }
-        self.expire(log, self.now().saturating_add(publish.age));
+        self.keep_epoch(log, record, age.saturating_mul(2));
+        let oldest = EntryId { milliseconds: previous.milliseconds.saturating_sub(age), sequence: 0 };
+        self.trim(log, Excess::Entries(publish.events.unwrap_or(self.settings().events)));
+        self.trim(log, Excess::Before(oldest));
+        self.trim(log, Excess::Bytes(publish.bytes.unwrap_or(self.settings().bytes)));
+        self.expire(log, self.now().saturating_add(age));
         if let Some(key) = idempotency_cache {
             let until = self.now().saturating_add(REMEMBERED_MILLISECONDS);
-            self.record(LogChange::Remembered { key: key.clone(), ids: ids.clone(), until });
-            self.idempotency_cache.remember(key, ids.clone(), until);
+            self.idempotency_cache.remember(&key, ids.clone(), until);
+            let text = ids.iter().map(|id| format!("{id} ")).collect::<String>();
+            self.record_beside(BesideKind::Once, key, Some((&text, until)));
         }
         Ok(PublishTransaction { ids, messages })
     }

@@ -20,8 +20,6 @@ pub(crate) struct LogStream {
 pub(crate) struct StreamTally {
     /// The highest id that was ever given, [`EntryId::ZERO`] before the first.
     pub(crate) last: EntryId,
-    /// The number of entries ever added.
-    pub(crate) added: u64,
     /// The newest entry that is gone, if one is.
     pub(crate) lost: Option<EntryId>,
 }
@@ -49,16 +47,15 @@ impl LogStream {
     pub(crate) fn push(&mut self, entry: StreamEntry) {
         debug_assert!(entry.id > self.tally.last, "ids rise");
         self.tally.last = entry.id;
-        self.tally.added = self.tally.added.saturating_add(1);
         self.payload_bytes += entry.payload_bytes();
         self.memory += entry.memory();
         self.entries.push_back(entry);
     }
 
-    /// Removes the entries beyond a bound, at most `limit` of them. Returns their number.
-    pub(crate) fn trim(&mut self, excess: Excess, limit: usize) -> usize {
+    /// Removes the entries beyond a bound. Returns their number.
+    pub(crate) fn trim(&mut self, excess: Excess) -> usize {
         let mut removed = 0;
-        while removed < limit && self.front_is(excess) {
+        while self.front_is(excess) {
             let Some(entry) = self.entries.pop_front() else { break };
             self.payload_bytes -= entry.payload_bytes();
             self.memory -= entry.memory();
@@ -82,7 +79,7 @@ impl LogStream {
     pub(crate) fn range(
         &self,
         ids: RangeInclusive<EntryId>,
-    ) -> impl DoubleEndedIterator<Item = &StreamEntry> {
+    ) -> impl DoubleEndedIterator<Item = &StreamEntry> + ExactSizeIterator + Clone {
         let from = self.entries.partition_point(|entry| entry.id < *ids.start());
         let to = self.entries.partition_point(|entry| entry.id <= *ids.end());
         self.entries.range(from..to.max(from))

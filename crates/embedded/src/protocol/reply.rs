@@ -17,6 +17,9 @@ pub(crate) enum Protocol {
 }
 
 /// A reply to a client. RESP2 writes the forms that it lacks as Redis does.
+///
+/// It is written here: a codec crate has types of its own for each version, and turning replies
+/// into both of them takes more code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// `+OK`. No line breaks.
@@ -26,19 +29,13 @@ pub(crate) enum Reply {
     Integer(i64),
     Bulk(Bytes),
     Null,
-    /// A null array, which RESP2 distinguishes from a null text.
-    NullArray,
-    /// Text for people; a bulk string in RESP2.
-    Text(String),
     Array(Vec<Self>),
-    /// An array in RESP2.
-    Set(Vec<Self>),
     /// A flat array in RESP2.
-    Map(Vec<(Self, Self)>),
-    /// Encoded bytes, the same in both versions.
-    Encoded(Bytes),
+    Map(Vec<(&'static str, Self)>),
     /// A message that no command asked for; an array in RESP2.
     Push(Vec<Self>),
+    /// Encoded bytes.
+    Encoded(Bytes),
 }
 
 impl Reply {
@@ -50,23 +47,14 @@ impl Reply {
         Self::Bulk(Bytes::from_static(text.as_bytes()))
     }
 
+    /// An error, whose text begins with its code.
+    pub(crate) fn error(text: impl Into<String>) -> Self {
+        Self::Error(text.into())
+    }
+
     /// A count. What is counted here is bounded far below the bound of the type.
     pub(crate) fn count(count: usize) -> Self {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
-    }
-
-    /// Its size in memory and on the wire, about, in bytes; rather more than less.
-    pub(crate) fn weight(&self) -> usize {
-        let bytes = match self {
-            Self::Status(_) | Self::Integer(_) | Self::Null | Self::NullArray => 0,
-            Self::Error(text) | Self::Text(text) => text.len(),
-            Self::Bulk(data) | Self::Encoded(data) => data.len(),
-            Self::Array(replies) | Self::Set(replies) | Self::Push(replies) => {
-                replies.iter().map(Self::weight).sum()
-            }
-            Self::Map(pairs) => pairs.iter().map(|(key, value)| key.weight() + value.weight()).sum(),
-        };
-        size_of::<Self>() + bytes
     }
 
     /// The bytes for the wire.
@@ -84,52 +72,30 @@ impl Reply {
         line(out, format_args!("*{count}"));
     }
 
-    /// The bytes of the beginning of an array of so many replies.
-    pub(crate) fn array_head_bytes(count: usize) -> usize {
-        "*\r\n".len() + decimal_digits(count as u64)
-    }
-
-    /// The bytes of a bulk string of so many bytes.
-    pub(crate) fn bulk_bytes(length: usize) -> usize {
-        "$\r\n\r\n".len() + decimal_digits(length as u64) + length
-    }
-
-    /// Writes a bulk string behind others.
-    pub(crate) fn write_bulk(data: &[u8], out: &mut BytesMut) {
-        line(out, format_args!("${}", data.len()));
-        text(out, data);
-    }
-
-    fn write(&self, protocol: Protocol, out: &mut BytesMut) {
-        let resp2 = protocol == Protocol::Resp2;
+    /// Writes it behind other replies.
+    pub(crate) fn write(&self, protocol: Protocol, out: &mut BytesMut) {
+        let is_resp2 = protocol == Protocol::Resp2;
         match self {
             Self::Status(text) => line(out, format_args!("+{text}")),
-            Self::Error(text) => line(out, format_args!("-{}", one_line(text))),
+            Self::Error(text) => line(out, format_args!("-{}", text.replace(['\r', '\n'], " "))),
             Self::Integer(number) => line(out, format_args!(":{number}")),
-            Self::Bulk(data) => Self::write_bulk(data, out),
-            Self::Encoded(data) => out.put_slice(data),
-            Self::Null => line(out, format_args!("{}", if resp2 { "$-1" } else { "_" })),
-            Self::NullArray => line(out, format_args!("{}", if resp2 { "*-1" } else { "_" })),
-            Self::Text(data) if resp2 => {
+            Self::Bulk(data) => {
                 line(out, format_args!("${}", data.len()));
-                text(out, data.as_bytes());
+                out.put_slice(data);
+                out.put_slice(b"\r\n");
             }
-            Self::Text(data) => {
-                line(out, format_args!("={}", data.len() + "txt:".len()));
-                out.put_slice(b"txt:");
-                text(out, data.as_bytes());
-            }
+            Self::Null => line(out, format_args!("{}", if is_resp2 { "$-1" } else { "_" })),
             Self::Array(replies) => all(out, '*', replies, protocol),
-            Self::Set(replies) => all(out, if resp2 { '*' } else { '~' }, replies, protocol),
-            Self::Push(replies) => all(out, if resp2 { '*' } else { '>' }, replies, protocol),
+            Self::Push(replies) => all(out, if is_resp2 { '*' } else { '>' }, replies, protocol),
             Self::Map(pairs) => {
-                let (mark, count) = if resp2 { ('*', 2 * pairs.len()) } else { ('%', pairs.len()) };
+                let (mark, count) = if is_resp2 { ('*', 2 * pairs.len()) } else { ('%', pairs.len()) };
                 line(out, format_args!("{mark}{count}"));
                 for (key, value) in pairs {
-                    key.write(protocol, out);
+                    Self::name(key).write(protocol, out);
                     value.write(protocol, out);
                 }
             }
+            Self::Encoded(data) => out.put_slice(data),
         }
     }
 }
@@ -140,11 +106,6 @@ fn line(out: &mut BytesMut, content: std::fmt::Arguments<'_>) {
     out.put_slice(b"\r\n");
 }
 
-fn text(out: &mut BytesMut, data: &[u8]) {
-    out.put_slice(data);
-    out.put_slice(b"\r\n");
-}
-
 fn all(out: &mut BytesMut, mark: char, replies: &[Reply], protocol: Protocol) {
     line(out, format_args!("{mark}{}", replies.len()));
     for reply in replies {
@@ -152,41 +113,30 @@ fn all(out: &mut BytesMut, mark: char, replies: &[Reply], protocol: Protocol) {
     }
 }
 
-/// The number of decimal digits of a number.
-pub(crate) fn decimal_digits(number: u64) -> usize {
-    number.checked_ilog10().map_or(1, |log| log as usize + 1)
-}
-
-fn one_line(text: &str) -> String {
-    text.replace(['\r', '\n'], " ")
-}
-
 /// One reply for many clients: it is encoded at most once for each version of the protocol, and
 /// its bytes are shared.
 #[derive(Debug)]
 pub(crate) struct SharedReply {
     reply: Reply,
-    resp2: OnceCell<(Bytes, Arc<SharedCharge>)>,
-    resp3: OnceCell<(Bytes, Arc<SharedCharge>)>,
+    /// The bytes in RESP2 and in RESP3.
+    encoded: [OnceCell<(Bytes, Arc<SharedCharge>)>; 2],
 }
 
 impl SharedReply {
     pub(crate) fn new(reply: Reply) -> Self {
-        Self { reply, resp2: OnceCell::new(), resp3: OnceCell::new() }
+        Self { reply, encoded: Default::default() }
     }
 
     /// The bytes for the wire, which count in the budget while they are held.
     pub(crate) fn bytes(&self, protocol: Protocol, budget: &Arc<ClientBudget>) -> (Bytes, Arc<SharedCharge>) {
-        let cell = match protocol {
-            Protocol::Resp2 => &self.resp2,
-            Protocol::Resp3 => &self.resp3,
-        };
+        let [resp2, resp3] = &self.encoded;
+        let encoded = if protocol == Protocol::Resp2 { resp2 } else { resp3 };
         let encode = || {
             let bytes = self.reply.encode(protocol);
             let charge = budget.share(bytes.len());
             (bytes, charge)
         };
-        cell.get_or_init(encode).clone()
+        encoded.get_or_init(encode).clone()
     }
 }
 
@@ -199,16 +149,13 @@ mod tests {
         let key = || Reply::name("key");
         for (reply, resp2, resp3) in [
             (Reply::OK, "+OK\r\n", "+OK\r\n"),
-            (Reply::Error("ERR a\r\nb".to_owned()), "-ERR a  b\r\n", "-ERR a  b\r\n"),
+            (Reply::error("ERR a\r\nb"), "-ERR a  b\r\n", "-ERR a  b\r\n"),
             (Reply::Integer(-7), ":-7\r\n", ":-7\r\n"),
             (key(), "$3\r\nkey\r\n", "$3\r\nkey\r\n"),
             (Reply::Null, "$-1\r\n", "_\r\n"),
-            (Reply::NullArray, "*-1\r\n", "_\r\n"),
-            (Reply::Text("a".to_owned()), "$1\r\na\r\n", "=5\r\ntxt:a\r\n"),
             (Reply::Array(Vec::new()), "*0\r\n", "*0\r\n"),
-            (Reply::Set(vec![key()]), "*1\r\n$3\r\nkey\r\n", "~1\r\n$3\r\nkey\r\n"),
             (
-                Reply::Map(vec![(key(), Reply::Integer(1))]),
+                Reply::Map(vec![("key", Reply::Integer(1))]),
                 "*2\r\n$3\r\nkey\r\n:1\r\n",
                 "%1\r\n$3\r\nkey\r\n:1\r\n",
             ),

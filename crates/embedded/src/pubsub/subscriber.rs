@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::listener::budget::{Charge, OverBudget};
+use crate::listener::budget::Charge;
 use crate::listener::output_buffer::OutputBuffer;
 use crate::protocol::reply::Reply;
-use crate::pubsub::{ClientId, PubSub, PubSubClient, SubscriptionKind};
+use crate::pubsub::{ClientId, PubSub, PubSubClient, SubscriptionKind, glob};
 
 /// The longest name of a channel and the longest pattern, in bytes. Redis has no such limit; here
 /// it bounds the time of a match under the lock.
@@ -29,26 +29,10 @@ const SUBSCRIPTION_MEMORY: usize = 192;
 pub(crate) struct RedisSubscriber {
     pubsub: Arc<PubSub>,
     member: PubSubClient,
-    channels: HashSet<Bytes>,
-    patterns: HashSet<Bytes>,
+    /// The channels, and the patterns.
+    names: [HashSet<Bytes>; 2],
     bytes: usize,
     charge: Charge,
-}
-
-/// A client wants more than it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SubscriberError {
-    /// A name is longer than [`NAME_BYTES_MAX`].
-    #[error("ERR a channel or pattern of the embedded bus has at most {NAME_BYTES_MAX} bytes")]
-    Name,
-    /// All names together take more than [`SUBSCRIPTIONS_BYTES_MAX`].
-    #[error(
-        "ERR the subscriptions of one client of the embedded bus take at most {SUBSCRIPTIONS_BYTES_MAX} bytes"
-    )]
-    Subscriptions,
-    /// All clients together hold as much as they may.
-    #[error(transparent)]
-    OverBudget(#[from] OverBudget),
 }
 
 impl RedisSubscriber {
@@ -56,7 +40,7 @@ impl RedisSubscriber {
     pub(crate) fn new(pubsub: Arc<PubSub>, output_buffer: Arc<OutputBuffer>) -> Self {
         let charge = output_buffer.usage().hold(0, 0);
         let member = PubSubClient { id: pubsub.next_client(), output_buffer };
-        Self { pubsub, member, channels: HashSet::new(), patterns: HashSet::new(), bytes: 0, charge }
+        Self { pubsub, member, names: Default::default(), bytes: 0, charge }
     }
 
     /// The client's number.
@@ -71,27 +55,35 @@ impl RedisSubscriber {
 
     /// The number of subscriptions.
     pub(crate) fn count(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+        self.names.iter().map(HashSet::len).sum()
     }
 
-    /// Subscribes, and confirms it to the client, also if it is subscribed already.
-    pub(crate) fn subscribe(&mut self, kind: SubscriptionKind, name: &Bytes) -> Result<(), SubscriberError> {
+    /// Subscribes, and confirms it to the client, also if it is subscribed already. Otherwise
+    /// returns the error.
+    pub(crate) fn subscribe(&mut self, kind: SubscriptionKind, name: &Bytes) -> Result<(), Reply> {
         if name.len() > NAME_BYTES_MAX {
-            return Err(SubscriberError::Name);
+            return Err(Reply::error(format!(
+                "ERR a channel or pattern of the embedded bus has at most {NAME_BYTES_MAX} bytes"
+            )));
         }
-        if self.names(kind).contains(name) {
+        if kind == SubscriptionKind::Pattern {
+            glob::check(name)?;
+        }
+        if self.names[kind as usize].contains(name) {
             self.output_buffer().reply(&self.change(kind, true, Some(name)));
             return Ok(());
         }
         let bytes = self.bytes + name.len() + SUBSCRIPTION_OVERHEAD;
         if bytes > SUBSCRIPTIONS_BYTES_MAX {
-            return Err(SubscriberError::Subscriptions);
+            return Err(Reply::error(format!(
+                "ERR the subscriptions of one client of the embedded bus take at most {SUBSCRIPTIONS_BYTES_MAX} bytes"
+            )));
         }
         self.charge.resize(bytes + SUBSCRIPTION_MEMORY * (self.count() + 1))?;
         self.bytes = bytes;
         // A copy: the name is a part of the whole input buffer and would keep all of it in memory.
         let name = Bytes::copy_from_slice(name);
-        self.names(kind).insert(name.clone());
+        self.names[kind as usize].insert(name.clone());
         let confirmation = self.change(kind, true, Some(&name));
         self.pubsub.enter(kind, &name, &self.member, &confirmation);
         Ok(())
@@ -99,7 +91,7 @@ impl RedisSubscriber {
 
     /// Ends a subscription, and confirms it to the client, also if there was none.
     pub(crate) fn unsubscribe(&mut self, kind: SubscriptionKind, name: &Bytes) {
-        if self.names(kind).remove(name) {
+        if self.names[kind as usize].remove(name) {
             self.bytes -= name.len() + SUBSCRIPTION_OVERHEAD;
             self.pubsub.leave(kind, name, self.member.id);
             // Less is never refused.
@@ -110,31 +102,12 @@ impl RedisSubscriber {
 
     /// Ends all subscriptions of a kind, and confirms each; without one it confirms that.
     pub(crate) fn unsubscribe_all(&mut self, kind: SubscriptionKind) {
-        let names: Vec<Bytes> = self.names(kind).iter().cloned().collect();
+        let names: Vec<Bytes> = self.names[kind as usize].iter().cloned().collect();
         if names.is_empty() {
             self.output_buffer().reply(&self.change(kind, false, None));
         }
         for name in names {
             self.unsubscribe(kind, &name);
-        }
-    }
-
-    /// Ends all subscriptions and says nothing.
-    pub(crate) fn leave(&mut self) {
-        for kind in [SubscriptionKind::Channel, SubscriptionKind::Pattern] {
-            for name in std::mem::take(self.names(kind)) {
-                self.pubsub.leave(kind, &name, self.member.id);
-            }
-        }
-        self.bytes = 0;
-        // Less is never refused.
-        let _ = self.charge.resize(0);
-    }
-
-    fn names(&mut self, kind: SubscriptionKind) -> &mut HashSet<Bytes> {
-        match kind {
-            SubscriptionKind::Channel => &mut self.channels,
-            SubscriptionKind::Pattern => &mut self.patterns,
         }
     }
 
@@ -152,6 +125,10 @@ impl RedisSubscriber {
 
 impl Drop for RedisSubscriber {
     fn drop(&mut self) {
-        self.leave();
+        for kind in [SubscriptionKind::Channel, SubscriptionKind::Pattern] {
+            for name in &self.names[kind as usize] {
+                self.pubsub.leave(kind, name, self.member.id);
+            }
+        }
     }
 }

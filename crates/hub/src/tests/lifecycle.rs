@@ -36,7 +36,8 @@ impl Stream {
     }
 
     fn poll(&mut self, now: Tick) -> StreamStep {
-        let moment = StreamMoment { now, ends: &self.ends, revoked: self.revoked };
+        let moment =
+            StreamMoment { now, ends: &self.ends, revoked: self.revoked, heartbeat_ms: HEARTBEAT_AT };
         let connection = ConnectionId { node: NodeId::random(), number: 1 };
         let context = Context::from_waker(Waker::noop());
         self.lifecycle.poll(moment, connection, || 2000, &mut self.subscriber, &context)
@@ -99,10 +100,30 @@ fn held_stream_ends_when_its_time_is_over() {
     let fixture = fixture();
     let mut stream = Stream::open(&fixture, Start::Head);
     stream.write(0);
-    assert_eq!(stream.wait(1), HELD_UNTIL);
+    stream.lifecycle.set_heartbeat(NEVER);
+    assert_eq!(stream.wait(1), 1_000);
+    stream.write(1_000);
+    assert_eq!(stream.wait(1_000), HELD_UNTIL);
     assert_eq!(stream.lifecycle.due(HELD_UNTIL - 1, &stream.ends), None);
     assert_eq!(stream.lifecycle.due(HELD_UNTIL, &stream.ends), Some(ReconnectReason::Unavailable));
     assert_eq!(stream.end(HELD_UNTIL), ReconnectReason::Unavailable);
+}
+
+#[test]
+fn held_stream_gets_one_heartbeat_after_a_second() {
+    let fixture = fixture();
+    let mut stream = Stream::open(&fixture, Start::Head);
+    assert_eq!(stream.write(500), "retry: 2000\n");
+    assert_eq!(stream.wait(1_499), 1_500);
+    let heartbeat = stream.write(1_500);
+    assert!(
+        heartbeat.contains("event: tidings.heartbeat") && heartbeat.contains(r#""live":false"#),
+        "{heartbeat}"
+    );
+    assert_eq!(stream.wait(1_500), HELD_UNTIL);
+
+    let mut stream = Stream::connected(&fixture);
+    assert_eq!(stream.wait(1_500), HEARTBEAT_AT, "a stream that is not held waits for its interval");
 }
 
 #[test]

@@ -42,9 +42,9 @@ fn private(payload: &'static str) -> Item {
 fn work(logs: &mut Logs) {
     let publish = |idempotency_key| Publish {
         items: vec![key("one").into(), private("two"), key("three").into()],
-        events: 100,
-        age: 60_000,
-        bytes: 1 << 20,
+        events: Some(100),
+        age: Some(60_000),
+        bytes: Some(1 << 20),
         idempotency_key,
     };
     logs.publish(&key("workspace:a"), &publish(Some(key("once")))).unwrap();
@@ -53,10 +53,10 @@ fn work(logs: &mut Logs) {
     for _ in 0..10 {
         logs.append(&key("workspace:b"), RequestedId::Any, Fields::new(&["x", "\0", "data", ""])).unwrap();
     }
-    logs.trim(&key("workspace:b"), Excess::Entries(4), usize::MAX);
+    logs.trim(&key("workspace:b"), Excess::Entries(4));
     // A log whose key begins as another's does.
     logs.append(&key("workspace:"), RequestedId::Any, Fields::new(&["data", "x"])).unwrap();
-    logs.trim(&key("workspace:"), Excess::Entries(0), usize::MAX);
+    logs.trim(&key("workspace:"), Excess::Entries(0));
 }
 
 /// A file that is opened again holds all stored logs.

@@ -23,9 +23,9 @@ async fn log_writer(path: &std::path::Path, sync: LogSync) -> Result<LogWriter, 
 async fn publish(log_writer: &LogWriter, payload: &str, idempotency_key: Option<&'static str>) -> String {
     let publish = Publish {
         items: vec![Bytes::from(payload.to_owned()).into()],
-        events: 1000,
-        age: 3_600_000,
-        bytes: 1 << 20,
+        events: Some(1000),
+        age: Some(3_600_000),
+        bytes: Some(1 << 20),
         idempotency_key: idempotency_key.map(|key| Bytes::from_static(key.as_bytes())),
     };
     let ids = log_writer

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::{id, key};
 use crate::log::logs::NoId;
 use crate::log::{
-    Excess, Fields, Header, IdempotencyBounds, LogChange, LogSettings, LogStream, Logs, Publish, RequestedId,
-    StreamEntry,
+    BesideKind, Excess, Fields, Header, IdempotencyBounds, LogChange, LogSettings, LogStream, Logs, Publish,
+    RequestedId, StreamEntry,
 };
 use tidings_bus::Item;
 use tidings_event::log::Span;
@@ -127,9 +127,7 @@ fn full_memory_evicts_the_log_nearest_to_its_end() {
 struct Disk {
     entries: BTreeMap<(Bytes, EntryId), Fields>,
     headers: BTreeMap<Bytes, Header>,
-    idempotency_cache: BTreeMap<Bytes, (Vec<EntryId>, u64)>,
-    records: BTreeMap<Bytes, (String, u64)>,
-    marks: BTreeMap<Bytes, (u64, u64)>,
+    beside: BTreeMap<(BesideKind, Bytes), (String, u64)>,
 }
 
 impl Disk {
@@ -148,16 +146,12 @@ impl Disk {
                     self.headers.remove(&log);
                 }
                 LogChange::Header { log, header } => drop(self.headers.insert(log, header)),
-                LogChange::Remembered { key, ids, until } => {
-                    drop(self.idempotency_cache.insert(key, (ids, until)))
+                LogChange::Beside { kind, key, value: Some(value) } => {
+                    drop(self.beside.insert((kind, key), value));
                 }
-                LogChange::Forgotten { key } => assert!(self.idempotency_cache.remove(&key).is_some()),
-                LogChange::Recorded { log, record: Some((record, until)) } => {
-                    drop(self.records.insert(log, (record.to_string(), until)));
+                LogChange::Beside { kind, key, value: None } => {
+                    assert!(self.beside.remove(&(kind, key)).is_some());
                 }
-                LogChange::Recorded { log, record: None } => assert!(self.records.remove(&log).is_some()),
-                LogChange::Marked { log, mark: Some(mark) } => drop(self.marks.insert(log, mark)),
-                LogChange::Marked { log, mark: None } => assert!(self.marks.remove(&log).is_some()),
             }
         }
     }
@@ -173,14 +167,8 @@ impl Disk {
                 .collect();
             logs.restore(key, *header, entries);
         }
-        for (key, (ids, until)) in &self.idempotency_cache {
-            logs.restore_once(key.clone(), ids.clone(), *until);
-        }
-        for (log, (record, until)) in &self.records {
-            logs.restore_record(log, record.parse().unwrap(), *until);
-        }
-        for (log, (mark, until)) in &self.marks {
-            logs.restore_mark(log, *mark, *until);
+        for ((kind, key), (value, until)) in &self.beside {
+            logs.restore_beside(*kind as u8, key, value, *until).unwrap();
         }
         logs
     }
@@ -235,10 +223,10 @@ proptest! {
                     let private = Audience::new(&["u1"]).unwrap();
                     let two = Item { payload: Bytes::from_static(b"two"), to: Some(Arc::new(private)) };
                     let items = vec![Bytes::from_static(b"one").into(), two];
-                    let publish = Publish { items, events: 3, age: 50, bytes: 6, idempotency_key };
+                    let publish = Publish { items, events: Some(3), age: Some(50), bytes: Some(6), idempotency_key };
                     logs.publish(&key, &publish).unwrap();
                 }
-                CommandStep::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most), usize::MAX)),
+                CommandStep::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most))),
                 CommandStep::Expire(key, at) => logs.expire(&key, at),
                 CommandStep::Remove(key) => drop(logs.remove(&key)),
                 CommandStep::Mark(key) => assert!(logs.mark_live(&key, 100) >= now + 100),

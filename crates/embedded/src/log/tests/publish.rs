@@ -26,7 +26,7 @@ fn logs() -> Logs {
 
 fn of(payloads: &[&'static str]) -> Publish {
     let items = payloads.iter().map(|payload| Bytes::from_static(payload.as_bytes()).into()).collect();
-    Publish { items, events: 100, age: 60_000, bytes: 1 << 20, idempotency_key: None }
+    Publish { items, events: Some(100), age: Some(60_000), bytes: Some(1 << 20), idempotency_key: None }
 }
 
 fn ids(logs: &Logs, log: &str) -> Vec<EntryId> {
@@ -114,15 +114,15 @@ fn a_log_is_bounded_by_count_age_and_bytes() {
         logs.publish(&key("a"), &bound).unwrap();
     }
     assert_eq!(ids(&logs, "a").len(), 5);
-    logs.publish(&key("a"), &Publish { events: 5, ..of(&["6"]) }).unwrap();
+    logs.publish(&key("a"), &Publish { events: Some(5), ..of(&["6"]) }).unwrap();
     assert_eq!(ids(&logs, "a")[0], id(1040, 0));
-    logs.publish(&key("a"), &Publish { age: 10, ..of(&["7"]) }).unwrap();
+    logs.publish(&key("a"), &Publish { age: Some(10), ..of(&["7"]) }).unwrap();
     assert_eq!(ids(&logs, "a")[0], id(1050, 0));
     assert_eq!(logs.expires(b"a"), Some(1070));
     // The oldest stays for as long as there is no more than this behind it; however large, the
     // newest stays.
     for (bytes, payload, expected) in [(10, "12345", 6), (6, "6", 3), (1, "a large one", 1)] {
-        logs.publish(&key("a"), &Publish { bytes, ..of(&[payload]) }).unwrap();
+        logs.publish(&key("a"), &Publish { bytes: Some(bytes), ..of(&[payload]) }).unwrap();
         assert_eq!(ids(&logs, "a").len(), expected, "{bytes}");
     }
 }

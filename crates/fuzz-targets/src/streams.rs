@@ -1,6 +1,6 @@
 //! What clients of streams write, and what is written to them.
 
-use crate::http::request::query::StreamQuery;
+use tidings::http::StreamQuery;
 use tidings_event::frame::{BROWSER_EVENTS, EVENT_TYPE_BYTES_MAX, RESERVED_PREFIX};
 use tidings_event::position::POSITION_BYTES_MAX;
 use tidings_event::workspace::is_unreserved;

@@ -7,9 +7,7 @@ use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
-use crate::config::ForwardedHeader;
-use crate::http::TrustedProxies;
-use crate::http::request::forwarded::hops;
+use tidings::http::{ProxyHeader, TrustedProxies, hops};
 
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
@@ -23,8 +21,8 @@ static NETWORKS: LazyLock<Vec<IpNet>> = LazyLock::new(|| vec![IpNet::from(PROXY)
 /// well-formed. A client cannot hide the address that a trusted proxy adds behind its text.
 pub fn forwarded(data: &[u8]) {
     for (header, name, client) in [
-        (ForwardedHeader::Forwarded, FORWARDED, format!("for={CLIENT}")),
-        (ForwardedHeader::XForwardedFor, HeaderName::from_static("x-forwarded-for"), CLIENT.to_string()),
+        (ProxyHeader::Forwarded, FORWARDED, format!("for={CLIENT}")),
+        (ProxyHeader::XForwardedFor, HeaderName::from_static("x-forwarded-for"), CLIENT.to_string()),
     ] {
         let lines = data.split(|byte| *byte == b'\n').take(64);
         let lines: Vec<_> = lines.filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
@@ -56,7 +54,7 @@ pub fn forwarded(data: &[u8]) {
                 headers.append(name.clone(), line);
             }
             let found = address(PROXY, &headers);
-            assert!(found == CLIENT || (found == PROXY && header == ForwardedHeader::Forwarded), "{found}");
+            assert!(found == CLIENT || (found == PROXY && header == ProxyHeader::Forwarded), "{found}");
         }
         // It adds a line of its own.
         if let Ok(client) = HeaderValue::from_str(&client) {

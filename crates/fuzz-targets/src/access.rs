@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
 
-use crate::config::Sources;
+use tidings::config::Sources;
 use tidings_auth::jwt::{TokenSources, Verifier, bearer};
 use tidings_metrics::Metrics;
 

@@ -95,14 +95,14 @@ fn write(request: &[Bytes]) -> Vec<u8> {
     bytes
 }
 
-/// A disconnect: a parsed one names its clients, bans for at most a year, and ends a single stream
-/// only once.
-pub fn order(data: &[u8]) {
-    let Ok(order) = ControlCommand::parse(data) else { return };
-    assert!(!order.selector.is_empty());
-    if let Some(time) = order.ban {
-        assert!(time.as_secs() <= YEAR_SECONDS && order.selector.connection.is_none(), "{order:?}");
+/// A control command: a parsed one names its clients, bans for at most a year, and ends a single
+/// stream only once.
+pub fn control_command(data: &[u8]) {
+    let Ok(command) = ControlCommand::parse(data) else { return };
+    assert!(!command.selector.is_empty());
+    if let Some(time) = command.ban {
+        assert!(time.as_secs() <= YEAR_SECONDS && command.selector.connection.is_none(), "{command:?}");
     }
-    assert!(order.stored_for() >= order.ban.unwrap_or_default());
-    assert_eq!(ControlCommand::parse(data), Ok(order));
+    assert!(command.stored_for() >= command.ban.unwrap_or_default());
+    assert_eq!(ControlCommand::parse(data), Ok(command));
 }

@@ -1,18 +1,22 @@
 //! Each target on its corpus, and for two seconds on mutations of it. `FUZZ_SEED` and
 //! `FUZZ_SECONDS` set other ones.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test")]
+
+mod mutation;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::mutation::Mutator;
+use mutation::Mutator;
 
 const SEED: u64 = 20_261_123;
 
 fn directory(part: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(part)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(part)
 }
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -56,11 +60,13 @@ macro_rules! targets {
     ($($name:ident),+ $(,)?) => {
         const TARGETS: &[&str] = &[$(stringify!($name)),+];
 
-        $(#[test] fn $name() { run(stringify!($name), super::$name) })+
+        $(#[test] fn $name() { run(stringify!($name), tidings_fuzz_targets::$name) })+
     };
 }
 
-targets! { last_event_id, query, frame, envelope, resp_requests, order, token, token_places, forwarded }
+targets! {
+    last_event_id, query, frame, envelope, resp_requests, control_command, token, token_places, forwarded
+}
 
 #[test]
 fn the_fuzzer_has_the_same_targets() {
@@ -77,6 +83,6 @@ fn the_fuzzer_has_the_same_targets() {
 
 #[test]
 fn a_property_that_does_not_hold_is_noticed() {
-    let silent = catch_unwind(|| run("order", |input| assert!(input.len() < 10, "too long")));
+    let silent = catch_unwind(|| run("control_command", |input| assert!(input.len() < 10, "too long")));
     assert!(silent.is_err());
 }

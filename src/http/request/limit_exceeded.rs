@@ -1,0 +1,36 @@
+//! The limit that rejects a connection or a stream.
+
+use std::fmt;
+
+/// The limit that a connection exceeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitExceeded {
+    /// Connections in all.
+    Connections,
+    /// Connections of its address, or streams behind a proxy.
+    Address,
+    /// New connections each second.
+    Rate,
+}
+
+impl LimitExceeded {
+    /// The label in the metric.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Address => "connections-per-address",
+            Self::Rate => "connects-per-second",
+        }
+    }
+}
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connections => "the node has as many connections as it may: try again later",
+            Self::Address => "this address has as many connections as it may: close one, or try again later",
+            Self::Rate => "more clients connect at this moment than the node accepts: try again later",
+        })
+    }
+}

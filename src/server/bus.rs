@@ -1,0 +1,84 @@
+//! Builds the bus: Redis, or the embedded one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::start_error::StartError;
+use tidings_bus::Bus;
+use tidings_bus::redis::RedisBus;
+use tidings_bus::settings::{RedisConfig, RetentionConfig};
+use tidings_embedded as embedded;
+use tidings_embedded::settings::EmbeddedConfig;
+use tidings_embedded::{ChannelNames, EmbeddedBus};
+use tidings_event::{DesiredSubscriptions, NodeId};
+
+/// The settings of the configured bus.
+#[derive(Debug)]
+pub(super) enum BusSettings<'a> {
+    /// A Redis.
+    Redis {
+        /// The server and the links to it.
+        redis: &'a RedisConfig,
+        /// The retention of the logs.
+        retention: &'a RetentionConfig,
+    },
+    /// The embedded bus.
+    Embedded {
+        /// The bus and its listener, with the clients that the limit of open files permits.
+        config: EmbeddedConfig,
+        /// The retention of the logs.
+        retention: &'a RetentionConfig,
+        /// The names of its channels.
+        names: ChannelNames<'a>,
+        /// Bytes of a payload.
+        event_bytes: usize,
+    },
+}
+
+/// The bus of a node.
+#[derive(Debug)]
+pub(super) struct NodeBus {
+    /// The bus; [`Bus::run`] runs it.
+    pub(super) bus: Arc<dyn Bus>,
+    /// The address of the embedded bus, if it runs and listens.
+    pub(super) address: Option<SocketAddr>,
+}
+
+impl NodeBus {
+    /// Opens the bus. Redis need not be there yet. The embedded bus listens, and reads its logs.
+    ///
+    /// Cancellation safe: what was bound is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], if an address is not valid or in use, or the logs cannot be opened.
+    pub(super) async fn open(
+        settings: BusSettings<'_>,
+        node: NodeId,
+        desired_subscriptions: Arc<DesiredSubscriptions>,
+    ) -> Result<Self, StartError> {
+        match settings {
+            BusSettings::Redis { redis, retention } => {
+                let bus = RedisBus::new(redis, retention, node, desired_subscriptions)?;
+                Ok(Self { bus: Arc::new(bus), address: None })
+            }
+            BusSettings::Embedded { config, retention, names, event_bytes } => {
+                let listener = match config.listen {
+                    Some(address) => Some(embedded::bind(address, &config.password).await?),
+                    None => None,
+                };
+                let address = listener.as_ref().map(|listener| listener.local_addr()).transpose();
+                let address = address.map_err(StartError::Address)?;
+                let bus = EmbeddedBus::open(
+                    &config,
+                    retention,
+                    names,
+                    event_bytes,
+                    desired_subscriptions,
+                    listener,
+                );
+                Ok(Self { bus: Arc::new(bus.await?), address })
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The reasons for which a server cannot start.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::files::TooFewFiles;
+use crate::http::CertificateError;
+use tidings_auth::forward;
+use tidings_auth::jwt::JwtSetupError;
+use tidings_bus::redis::ConnectError;
+use tidings_embedded as embedded;
+
+/// A server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no file left for a connection.
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Bind {
+        /// The configuration key of the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system does not say what was bound.
+    #[error("cannot learn the address of a listener: {0}")]
+    Address(#[source] io::Error),
+    /// The embedded bus cannot listen.
+    #[error("{0} (embedded.listen)")]
+    Embedded(#[from] embedded::BindError),
+    /// The logs of the embedded bus cannot be had.
+    #[error("{0} (embedded.path)")]
+    Log(#[from] embedded::OpenError),
+    /// The keys for tokens cannot be had.
+    #[error("{0} (auth.jwt)")]
+    Jwt(#[from] JwtSetupError),
+    /// Asking the app cannot be prepared.
+    #[error("{0} (auth.forward)")]
+    Forward(#[from] forward::SetupError),
+    /// There is no certificate to speak TLS with.
+    #[error("{0} (server.tls)")]
+    Certificate(#[from] CertificateError),
+    /// The cryptography provider does not serve.
+    #[error("cannot speak TLS: {0} (server.tls)")]
+    Tls(#[from] rustls::Error),
+    /// The threads that write streams cannot wait for sockets.
+    #[error("cannot prepare the threads that write streams: {0} (delivery.shards)")]
+    Engine(#[source] io::Error),
+    /// The link to Redis cannot be prepared.
+    #[error(transparent)]
+    Redis(#[from] ConnectError),
+}
