@@ -1,7 +1,7 @@
 //! Budgets: how much memory and how many writes things may take. They are on counts and sizes, not
 //! on times, so they hold on any machine.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step ends the test, with a backtrace")]
+#![expect(clippy::unwrap_used, reason = "a failed step ends the test, with a backtrace")]
 
 mod allocations;
 mod body;
