@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
 use tidings::config::Config;
@@ -20,7 +20,9 @@ use crate::support::http::{Response, request, try_request};
 use crate::support::nginx_host::NginxHost;
 use crate::support::ports::Port;
 use crate::support::programs::{Program, installed};
-use crate::support::{Broker, BrokerOptions, DEADLINE, eventually, eventually_some};
+use crate::support::{
+    Broker, BrokerOptions, Connect, DEADLINE, EventSource, SseClient, eventually, eventually_some,
+};
 
 /// How long a framework may take to start on a busy machine.
 const SLOW: Duration = Duration::from_secs(60);
@@ -354,4 +356,37 @@ async fn app_gets_https_from_a_trusted_proxy_only() {
 fn every_block_of_the_pages_is_run() {
     let shown: BTreeSet<_> = blocks().into_iter().map(|(name, _)| name).collect();
     assert_eq!(shown, BLOCKS.map(str::to_owned).into());
+}
+
+/// `docs/guides/development-servers.md` advises against the rewrites of Next.js. Each reason holds.
+#[tokio::test]
+async fn rewrites_of_next_end_streams() {
+    let options = BrokerOptions::embedded().set("sse.retry_ms", 100).set("sse.heartbeat_seconds", 3600);
+    let mut broker = Broker::start_ready(options).await;
+    let directory = Directory::new_in(&installed("node"));
+    lay(&directory, "next", &["package.json", "tsconfig.json", "app/layout.tsx"]);
+    let rewrites = format!(
+        "export default {{ rewrites: async () => [{{ source: '/api/:path*', destination: 'http://{}/api/:path*' }}] }};",
+        broker.address()
+    );
+    write(&directory.file("next.config.mjs"), &rewrites);
+    write(&directory.file("app/page.tsx"), "export default function Page() { return <p>the app</p>; }");
+    let next = Next { directory, port: Port::claim() };
+    next.run("next/dist/bin/next", &["build"]).await;
+    let _program = next.start(&[]).await;
+
+    let mut idle = SseClient::connect(next.port.address(), "acme", Connect::default()).await;
+    idle.connected().await;
+    let began = Instant::now();
+    broker.publish("acme", "through Next.js").await;
+    assert_eq!(idle.next_event(DEADLINE).await.data, "through Next.js");
+    idle.wait_end(SLOW).await;
+    assert!(began.elapsed() > Duration::from_secs(25), "{:?}", began.elapsed());
+
+    let mut source = EventSource::open(next.port.address(), "acme", Connect::default());
+    source.connected().await;
+    broker.kill();
+    eventually("the source is closed for good", DEADLINE, async || source.closed().is_some()).await;
+    let response = request(next.port.address(), "GET", "/api/workspaces/acme/events", &[], "").await;
+    assert_eq!(response.status, 500, "{}", response.text());
 }

@@ -159,6 +159,11 @@ async fn an_event_source_outlives_a_time_without_brokers(kind: Kind) {
     let retry_ms = away.json()["retryMs"].as_u64().unwrap();
     assert!((100..=200).contains(&retry_ms), "{away:?}");
     assert_eq!(publish(&proxy, "lost").await.status, 503, "who publishes has to know");
+    for question in ["position", "access"] {
+        let target = format!("/api/workspaces/{WORKSPACE}/{question}");
+        let response = http::get(proxy.address(), &target).await;
+        assert!(response.status.is_server_error(), "only a stream survives it: {}", response.status);
+    }
     let origin = "https://app.example.com";
     let options = Connect::default().header("Origin", origin);
     let mut client = SseClient::connect(proxy.address(), WORKSPACE, options).await;
@@ -336,4 +341,5 @@ async fn nginx_parts_an_application_from_its_broker() {
     assert!(body.starts_with("retry: ") && body.contains("\nevent: tidings.reconnect\ndata: {"), "{away}");
     assert_eq!(body.matches("\n\n").count(), 1, "{away}");
     assert!(ask("POST", "/api/workspaces/demo/events").await.starts_with("HTTP/2 503"));
+    assert!(ask("GET", "/api/workspaces/demo/access").await.starts_with("HTTP/2 503"));
 }

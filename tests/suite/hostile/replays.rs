@@ -17,6 +17,8 @@ const CONNECTION_BYTES: u64 = 64 * 1024;
 /// A broker with a log of 15 MB, and the ids of its events.
 async fn broker() -> (Broker, Vec<String>) {
     let options = BrokerOptions::embedded()
+        // The log keeps every event of the test.
+        .set("retention.events", 2 * EVENTS)
         .set("limits.ring_bytes", RING_BYTES)
         .set("limits.replay_bytes", REPLAY_BYTES)
         .set("server.trusted_proxies", "127.0.0.1")

@@ -30,7 +30,7 @@ async fn check_the_rest_serves(broker: &Broker) {
         assert_eq!(http::get(broker.admin(), target).await.status, 200, "{target}");
     }
     let mut redis = RawConnection::open(broker.embedded()).await;
-    redis.send("PING\r\n").await;
+    redis.send("*1\r\n$4\r\nPING\r\n").await;
     redis.read_until("PONG").await;
 }
 
