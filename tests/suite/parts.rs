@@ -1,4 +1,4 @@
-//! The direction of imports between the parts of `src/http`.
+//! The direction of imports between the parts of `src/http`, and the place of unit tests.
 
 use std::fs;
 
@@ -12,6 +12,9 @@ const IMPORTS: [(&str, &[&str]); 4] = [
     ("request", &["response"]),
     ("response", &[]),
 ];
+
+/// The lines of unit tests that may be in the file that they test.
+const INLINE_TESTS: usize = 60;
 
 /// The modules behind `crate::` that a source names: `http::request` for a path in a part, the
 /// first module for any other path. Comments and doc links do not count.
@@ -63,4 +66,19 @@ fn no_two_parts_import_each_other() {
 fn imports_are_found_in_paths() {
     let source = "use crate::http::api::routes::A;\n//! [`crate::admin`]\nfn a() { crate::config::b() }\nuse crate::http::{C, d};\npub(in crate::http) e";
     assert_eq!(imported(source), ["http::api", "config", "http::", "http"]);
+}
+
+#[test]
+fn long_unit_tests_have_a_file_of_their_own() {
+    let (mut long, mut inline) = (Vec::new(), 0);
+    for path in ["src", "crates"].iter().flat_map(|root| names::sources(&repository().join(root))) {
+        let source = fs::read_to_string(&path).unwrap();
+        let Some((_, tests)) = source.split_once("#[cfg(test)]\nmod tests {\n") else { continue };
+        inline += 1;
+        if tests.lines().count() > INLINE_TESTS {
+            long.push(path.display().to_string());
+        }
+    }
+    assert!(long.is_empty(), "move these tests into a file `tests.rs`: {long:#?}");
+    assert!(inline > 20, "{inline} files are too few to be all");
 }

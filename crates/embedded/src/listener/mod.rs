@@ -8,7 +8,7 @@
 //! | [`budget`] | the memory of all clients together |
 //! | [`output_buffer`] | the bytes that wait for one client |
 //!
-//! Read first: [`connection::ClientRules`], [`output_buffer::OutputBuffer`].
+//! Read first: [`connection::ClientContext`], [`output_buffer::OutputBuffer`].
 
 pub(crate) mod accept;
 pub(crate) mod budget;
