@@ -64,7 +64,7 @@ fn takes(view: &SubscriptionFilter, users: &[&str], clients: usize, burst: usize
     let mut clients: Vec<_> =
         (0..clients).map(|_| Client::join(&shard_harness, &workspace, view.clone())).collect();
     shard_harness.confirm(&workspace);
-    assert!(clients.iter_mut().all(|client| client.frames() == 2), "`retry:` and the hello");
+    assert!(clients.iter_mut().all(|client| client.frames() == 2), "`retry:` and the connected event");
     let mut publisher = Publisher::default();
     let mut round = || {
         let mut messages: Vec<_> = (0..EVENTS)

@@ -41,11 +41,11 @@ pub(crate) fn connect(broker: &Broker) -> TcpStream {
 
 /// Sends a request, and reads until so many streams have their `connected` event.
 pub(crate) fn ask(wire: &mut (impl Read + Write), request: &[u8], streams: usize) {
-    const HELLO: &[u8] = b"\"connected\"";
+    const CONNECTED: &[u8] = b"\"connected\"";
     wire.write_all(request).unwrap();
     let mut come = Vec::new();
     let mut buffer = [0; 4096];
-    while come.windows(HELLO.len()).filter(|window| *window == HELLO).count() < streams {
+    while come.windows(CONNECTED.len()).filter(|window| *window == CONNECTED).count() < streams {
         let count = wire.read(&mut buffer).unwrap();
         assert_ne!(count, 0, "cut: {}", String::from_utf8_lossy(&come));
         come.extend_from_slice(&buffer[..count]);

@@ -39,18 +39,18 @@ async fn heartbeats_of_18_000_clients_are_spread_over_the_interval() {
     crowd.come("acme", coming, |seen| assert_eq!(seen.what, Sight::Heartbeat, "too soon: {seen:?}"));
 
     redis.restart().await;
-    let mut hellos = Vec::new();
+    let mut connected = Vec::new();
     let mut beats: Vec<(usize, Instant)> = Vec::new();
-    let patience = Patience::waiting_for("everybody has a hello");
-    while hellos.len() < CLIENTS_MAX {
+    let patience = Patience::waiting_for("each client has its connected event");
+    while connected.len() < CLIENTS_MAX {
         crowd.turn(&patience, |seen| match seen.what {
-            Sight::Connected => hellos.push(seen.at),
+            Sight::Connected => connected.push(seen.at),
             Sight::Heartbeat => beats.push((seen.client, seen.at)),
             what => panic!("{what:?}"),
         });
     }
-    let first = *hellos.iter().min().unwrap();
-    let last = *hellos.iter().max().unwrap();
+    let first = *connected.iter().min().unwrap();
+    let last = *connected.iter().max().unwrap();
     let settled = last.duration_since(first) + INTERVAL;
     let mut counts = vec![0; CLIENTS_MAX];
     beats.iter().for_each(|(client, _)| counts[*client] += 1);
@@ -69,7 +69,7 @@ async fn heartbeats_of_18_000_clients_are_spread_over_the_interval() {
         let moments = beats.iter().map(|(_, at)| at.duration_since(first));
         intervals.push(tenths(moments, begin, INTERVAL));
     }
-    let arrivals = tenths(hellos.iter().map(|at| at.duration_since(first)), Duration::ZERO, INTERVAL);
+    let arrivals = tenths(connected.iter().map(|at| at.duration_since(first)), Duration::ZERO, INTERVAL);
     let most = intervals.iter().map(unevenness).fold(f64::INFINITY, f64::min);
     print(&format!(
         "heartbeats: {CLIENTS_MAX} clients within {:?}, in tenths of {INTERVAL:?}: {arrivals:?}; \

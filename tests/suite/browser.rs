@@ -63,7 +63,7 @@ impl Page {
 
     async fn wait_for_connected(&self, from: usize) -> usize {
         let is_connected = |seen: &Value| seen["kind"] == "message" && data(seen)["type"] == "connected";
-        self.wait_for(from, "the hello in onmessage", is_connected).await.0
+        self.wait_for(from, "the connected event in onmessage", is_connected).await.0
     }
 }
 

@@ -299,7 +299,7 @@ async fn haproxy_speaks_http_2_over_tls() {
     let path = format!("/api/workspaces/{WORKSPACE}/events");
     let curl = curl_over_http2(proxy.tls_address().port(), &path, proxy.authority());
     let curl = Program::start("curl", curl);
-    eventually("the hello", DEADLINE, async || curl.log().contains("connected")).await;
+    eventually("the connected event", DEADLINE, async || curl.log().contains("connected")).await;
     assert!(curl.log().starts_with("HTTP/2 200"), "{}", curl.log());
     assert!(publish(&proxy, "by HTTP/2").await.status.is_success());
     eventually("the event", DEADLINE, async || curl.log().contains("data: by HTTP/2\n")).await;
@@ -332,7 +332,7 @@ async fn nginx_parts_an_application_from_its_broker() {
     assert!(ticket.contains("urn:tidings:problem:bad-ticket-request"), "{ticket}");
 
     let curl = host.stream(WORKSPACE, "a=b");
-    eventually("the hello", DEADLINE, async || curl.log().contains("connected")).await;
+    eventually("the connected event", DEADLINE, async || curl.log().contains("connected")).await;
     assert!(curl.log().starts_with("HTTP/2 200"), "{}", curl.log());
     broker.kill();
     let away = ask("GET", "/api/workspaces/demo/events").await;

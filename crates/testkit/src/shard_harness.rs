@@ -143,7 +143,7 @@ impl ShardHarness {
         for place in 0..self.readers.len() {
             let mut come = Vec::new();
             while !String::from_utf8_lossy(&come).contains("connected") {
-                assert!(Instant::now() < deadline, "no hello");
+                assert!(Instant::now() < deadline, "no connected event");
                 self.step();
                 match self.readers[place].read(&mut buffer) {
                     Ok(count) => come.extend_from_slice(&buffer[..count]),

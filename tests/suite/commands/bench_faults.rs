@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::support::commands::run_tidings;
 
-const HELLO: &str = "data: {\"type\":\"connected\",\"workspaceId\":\"x\"}\n\n";
+const CONNECTED: &str = "data: {\"type\":\"connected\",\"workspaceId\":\"x\"}\n\n";
 
 /// Streams of one workspace that share what is published.
 #[derive(Default)]
@@ -77,8 +77,8 @@ async fn serve(stream: TcpStream, faulty: Arc<Mutex<Faulty>>) {
             lines.push(line);
         }
         if lines[0].starts_with("get ") {
-            let hello = if lines[0].starts_with("get /sub/bench-") { "" } else { HELLO };
-            return follow(stream.into_inner(), &faulty, hello).await;
+            let connected = if lines[0].starts_with("get /sub/bench-") { "" } else { CONNECTED };
+            return follow(stream.into_inner(), &faulty, connected).await;
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.unwrap();
@@ -95,9 +95,9 @@ async fn serve(stream: TcpStream, faulty: Arc<Mutex<Faulty>>) {
 }
 
 /// A stream that is not chunked: it ends with its connection.
-async fn follow(mut stream: TcpStream, faulty: &Mutex<Faulty>, hello: &str) {
+async fn follow(mut stream: TcpStream, faulty: &Mutex<Faulty>, connected: &str) {
     let (sender, mut frames) = unbounded_channel();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{hello}");
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{connected}");
     faulty.lock().streams.push(sender);
     let _ = stream.write_all(head.as_bytes()).await;
     while let Some(frame) = frames.recv().await {

@@ -27,12 +27,12 @@ fn start(cluster: &TestCluster, arguments: &[&str]) -> RunningCommand {
 /// Starts `tidings tail acme` with further arguments, and waits until it is connected.
 async fn tail(cluster: &TestCluster, arguments: &[&str]) -> RunningCommand {
     let command = start(cluster, arguments);
-    command.said(HELLO, 1).await;
+    command.said(CONNECTED, 1).await;
     command
 }
 
 /// The text on stderr when a stream has begun.
-const HELLO: &str = "connected {";
+const CONNECTED: &str = "connected {";
 
 async fn payloads_are_printed_as_they_come(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.1")]).await;
@@ -57,9 +57,9 @@ async fn with_json_everything_is_one_object_a_line(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut command = start(&cluster, &["--json"]);
     let mut next = async || serde_json::from_str::<Value>(&command.line().await).unwrap();
-    let hello = next().await;
-    assert_eq!(hello["event"], Value::Null);
-    assert!(hello["data"].as_str().unwrap().contains("connected"));
+    let connected = next().await;
+    assert_eq!(connected["event"], Value::Null);
+    assert!(connected["data"].as_str().unwrap().contains("connected"));
     let id = cluster.broker.publish("acme", "two\nlines and \"quotes\"").await;
     assert_eq!(next().await, json!({ "id": id, "event": null, "data": "two\nlines and \"quotes\"" }));
     cluster.publish_live("acme", b"\xff").await;
@@ -103,7 +103,7 @@ async fn it_comes_back_when_the_broker_does(bus: Bus) {
     assert_eq!(command.line().await, "before");
     cluster.broker.kill();
     cluster.broker.restart().await;
-    command.said(HELLO, 2).await;
+    command.said(CONNECTED, 2).await;
     cluster.publish_live("acme", "after").await;
     let finished = command.finished().await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));
@@ -138,7 +138,7 @@ async fn a_drain_makes_it_move_on() {
     cluster.broker.signal(Signal::SIGTERM);
     assert_eq!(cluster.broker.ended(DEADLINE).await.code(), Some(0));
     cluster.broker.restart().await;
-    command.said(HELLO, 2).await;
+    command.said(CONNECTED, 2).await;
     cluster.broker.publish("acme", "after").await;
     let finished = command.finished().await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "after\n"));

@@ -123,7 +123,7 @@ async fn come_and_go(broker: &Broker, round: usize, client: usize) {
     let mut answer = Vec::new();
     while !answer.windows(11).any(|window| window == b"\"connected\"") {
         let read = tokio::time::timeout(DEADLINE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
-        assert_ne!(read, 0, "the stream ended before the hello");
+        assert_ne!(read, 0, "the stream ended before the connected event");
     }
     match client % 3 {
         // Closes in order, or with what is still unread: a reset.

@@ -57,7 +57,7 @@ async fn history(cluster: &TestCluster, bus: Bus) -> BTreeMap<String, Value> {
 async fn private_event_reaches_only_its_audience_by_every_way(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let mut client = cluster.broker.connect("acme").await;
-    let hello = client.connected().await;
+    let connected = client.connected().await;
     let envelope = |payload: &str, users: &[&str]| json!({ "data": payload, "to": users }).to_string();
     let vendor = "application/vnd.tidings.event+json; charset=utf-8";
     assert_eq!(post(&cluster, "?envelope=1", "text/plain", envelope("1", &["u1"])).await.status, 200);
@@ -80,7 +80,7 @@ async fn private_event_reaches_only_its_audience_by_every_way(bus: Bus) {
     assert!(client.events().iter().all(|event| event.kind != "tidings.reset"));
     // The same for a client that resumes, from the ring and from the log.
     cluster.broker.publish("acme", "after").await;
-    for connect in [Connect::after(&hello.id), Connect::after(&last), Connect::query("last=100")] {
+    for connect in [Connect::after(&connected.id), Connect::after(&last), Connect::query("last=100")] {
         let mut back = cluster.broker.connect_with("acme", connect).await;
         back.wait_for(DEADLINE, |event| event.data == "after").await;
         let data = back.application_data();

@@ -168,8 +168,8 @@ async fn trimmed_position_causes_a_reset(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &settings).await;
     let ids = publish(&cluster.broker, 0..9).await;
     let mut back = cluster.broker.connect_with("acme", Connect::after(&ids[0])).await;
-    let hello = back.connected().await;
-    assert_eq!((hello.json()["resumed"].as_bool(), hello.id.as_str()), (Some(false), ""));
+    let connected = back.connected().await;
+    assert_eq!((connected.json()["resumed"].as_bool(), connected.id.as_str()), (Some(false), ""));
     let reset = back.event_named("tidings.reset").await;
     assert_eq!(reset.json()["reason"], "trimmed");
     assert_eq!((reset.json()["from"].as_str(), &reset.id), (Some(ids[0].as_str()), &ids[8]));

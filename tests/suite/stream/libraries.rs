@@ -66,7 +66,7 @@ async fn loses_nothing_when_its_node_is_killed(script: &str, begin: Begin) {
     let query = if begin == Begin::BehindState { format!("?last_event_id={state}") } else { String::new() };
     let url = format!("http://{}/api/workspaces/acme/events{query}", node.address());
     let mut reader = Reader::start(script, &url, 200);
-    eventually("the hello", DEADLINE, async || reader.events("message") == 1).await;
+    eventually("the connected event", DEADLINE, async || reader.events("message") == 1).await;
     publish(1..=100).await;
     eventually("the first half", DEADLINE, async || reader.numbers().len() == 100).await;
     assert_eq!(reader.opened(), 1);
@@ -106,9 +106,10 @@ async fn end_for_fetch(writer: &str, end: impl AsyncFn(&mut Broker)) -> Value {
     let mut command = Command::new("node");
     command.arg(script).arg(url);
     let mut reader = Reader { program: Program::start("fetch.mjs", command) };
-    let has_hello =
+    let has_connected_event =
         |line: &Value| line["part"].as_str().is_some_and(|part| part.contains(r#""type":"connected""#));
-    eventually("the hello", DEADLINE, async || reader.written().iter().any(has_hello)).await;
+    eventually("the connected event", DEADLINE, async || reader.written().iter().any(has_connected_event))
+        .await;
     end(&mut broker).await;
     assert!(reader.program.ended(DEADLINE).await.success());
     reader.written().pop().unwrap()

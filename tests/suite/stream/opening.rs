@@ -49,17 +49,17 @@ async fn a_stream_comes_behind_the_answers_before_it(bus: Bus) {
 async fn first_block_has_retry_and_the_connected_event(bus: Bus) {
     let cluster = TestCluster::start(bus).await;
     let mut client = cluster.broker.connect("acme").await;
-    let hello = client.connected().await;
-    assert_eq!(hello.kind, "message");
+    let connected = client.connected().await;
+    assert_eq!(connected.kind, "message");
     let expected = r#"{"type":"connected","workspaceId":"acme","resumed":false,"connectionId":""#;
-    assert!(hello.data.starts_with(expected), "{}", hello.data);
-    assert!(hello.data.ends_with(r#"","heartbeatMs":15000}"#), "{}", hello.data);
-    assert!((1..=128).contains(&hello.id.len()), "{:?}", hello.id);
+    assert!(connected.data.starts_with(expected), "{}", connected.data);
+    assert!(connected.data.ends_with(r#"","heartbeatMs":15000}"#), "{}", connected.data);
+    assert!((1..=128).contains(&connected.id.len()), "{:?}", connected.id);
     let needs_no_preflight = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
-    assert!(hello.id.bytes().all(needs_no_preflight), "{:?}", hello.id);
+    assert!(connected.id.bytes().all(needs_no_preflight), "{:?}", connected.id);
 
     let retry = client.retries()[0];
-    let expected = format!("retry: {retry}\nid: {}\ndata: {}\n\n", hello.id, hello.data);
+    let expected = format!("retry: {retry}\nid: {}\ndata: {}\n\n", connected.id, connected.data);
     assert_eq!(String::from_utf8(client.body()).unwrap(), expected);
 }
 
@@ -95,12 +95,12 @@ async fn heartbeats_move_the_position_of_an_idle_client(bus: Bus) {
     let cluster = TestCluster::start_with(bus, &[("sse.heartbeat_seconds", "0.2")]).await;
     let began = Instant::now();
     let mut client = cluster.broker.connect_with("acme", Connect::query("types=WANTED")).await;
-    let hello = client.connected().await;
+    let connected = client.connected().await;
     for _ in 0..5 {
         let heartbeat = client.event_named("tidings.heartbeat").await;
         assert_eq!(heartbeat.kind, "tidings.heartbeat");
         assert_eq!(heartbeat.json(), serde_json::json!({ "live": true }));
-        assert_eq!(heartbeat.id, hello.id);
+        assert_eq!(heartbeat.id, connected.id);
     }
     // Four intervals, each at least 90 % of the configured one; the one after the first heartbeat
     // may be shorter.

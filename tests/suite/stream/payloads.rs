@@ -131,5 +131,5 @@ async fn live_and_durable_events_keep_their_order(bus: Bus) {
         assert_eq!(live.is_some(), number % 3 != 0, "{}", event.id);
     }
     let ids: std::collections::HashSet<_> = client.events().into_iter().map(|event| event.id).collect();
-    assert_eq!(ids.len(), 31, "the hello and 30 events have 31 places");
+    assert_eq!(ids.len(), 31, "the connected event and 30 events have 31 places");
 }

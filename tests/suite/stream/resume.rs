@@ -54,13 +54,16 @@ async fn missed_events_come_first(bus: Bus) {
 
     let missed = publish_some(&cluster, 6..12).await;
     let mut second = cluster.broker.connect_with("acme", Connect::after(&position)).await;
-    let hello = second.connected().await;
-    let connection = hello.json()["connectionId"].clone();
+    let connected = second.connected().await;
+    let connection = connected.json()["connectionId"].clone();
     assert_eq!(
-        hello.json(),
+        connected.json(),
         json!({ "type": "connected", "workspaceId": "acme", "resumed": true, "connectionId": connection, "heartbeatMs": 15_000 })
     );
-    assert_eq!(hello.id, position, "the hello does not move the client past what it is about to get");
+    assert_eq!(
+        connected.id, position,
+        "the connected event does not move the client past what it is about to get"
+    );
     expect(&mut second, &missed).await;
     let later = publish_some(&cluster, 12..14).await;
     expect(&mut second, &later).await;
@@ -106,14 +109,17 @@ async fn the_names_of_client_libraries_are_understood(bus: Bus) {
         format!("lastEventId=&last_event_id={begin}&lastEventID"),
     ] {
         let mut client = cluster.broker.connect_with("acme", Connect::query(&query)).await;
-        let hello = client.connected().await;
-        assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), &begin), "{query}");
+        let connected = client.connected().await;
+        assert_eq!((connected.json()["resumed"].as_bool(), &connected.id), (Some(true), &begin), "{query}");
         expect(&mut client, &published).await;
     }
     for query in ["lastEventId=", "lastEventID", "Last-Event-ID=&last_event_id="] {
         let mut client = cluster.broker.connect_with("acme", Connect::query(query)).await;
-        let hello = client.connected().await;
-        assert_eq!((hello.json()["resumed"].as_bool(), hello.id), (Some(false), first.last_event_id()));
+        let connected = client.connected().await;
+        assert_eq!(
+            (connected.json()["resumed"].as_bool(), connected.id),
+            (Some(false), first.last_event_id())
+        );
     }
 }
 
@@ -137,8 +143,8 @@ async fn position_of_a_library_has_priority_over_since(bus: Bus) {
         format!("since=0&last_event_id={newer}"),
     ] {
         let mut client = cluster.broker.connect_with("acme", Connect::query(&query)).await;
-        let hello = client.connected().await;
-        assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), newer), "{query}");
+        let connected = client.connected().await;
+        assert_eq!((connected.json()["resumed"].as_bool(), &connected.id), (Some(true), newer), "{query}");
         expect(&mut client, &published[2..]).await;
     }
     let query = format!("lastEventId={begin}&lastEventID=garbage");
@@ -179,8 +185,8 @@ async fn every_position_of_a_stream_can_be_resumed_from(bus: Bus) {
     let positions: Vec<_> = first.events().into_iter().map(|event| event.id).collect();
     for (index, position) in positions.iter().enumerate() {
         let mut client = cluster.broker.connect_with("acme", Connect::after(position)).await;
-        let hello = client.connected().await;
-        assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), position));
+        let connected = client.connected().await;
+        assert_eq!((connected.json()["resumed"].as_bool(), &connected.id), (Some(true), position));
         expect(&mut client, &published[index..]).await;
     }
 }
@@ -203,11 +209,11 @@ async fn unknown_position_causes_a_reset(bus: Bus) {
         (&long, &told, unknown),
     ] {
         let mut client = cluster.broker.connect_with("acme", Connect::after(position)).await;
-        let hello = client.next_event(DEADLINE).await;
-        assert_eq!(hello.json()["resumed"], false);
+        let connected = client.next_event(DEADLINE).await;
+        assert_eq!(connected.json()["resumed"], false);
         // A client that loses its connection right here resumes with its old position, and gets the
         // reset again.
-        assert_eq!(hello.id, "", "{position}");
+        assert_eq!(connected.id, "", "{position}");
         let reset = client.next_event(DEADLINE).await;
         assert_eq!((reset.kind.as_str(), &reset.id), ("tidings.reset", &id));
         assert_eq!(reset.json(), json!({ "reason": reason, "from": told, "head": id }));
@@ -281,8 +287,8 @@ async fn a_logged_position_outlives_memory_and_node() {
     for broker in [&cluster.broker, &other] {
         for (index, (position, _)) in published.iter().enumerate() {
             let mut back = broker.connect_with("acme", Connect::after(position)).await;
-            let hello = back.connected().await;
-            assert_eq!((hello.json()["resumed"].as_bool(), &hello.id), (Some(true), position));
+            let connected = back.connected().await;
+            assert_eq!((connected.json()["resumed"].as_bool(), &connected.id), (Some(true), position));
             for (id, payload) in &published[index + 1..] {
                 let event = back.next_event(DEADLINE).await;
                 assert_eq!((&event.id, &event.data), (id, payload));

@@ -89,7 +89,7 @@ impl LedgerClient {
 
     /// Waits until it was greeted.
     pub(super) async fn greeted(&self) {
-        eventually("a hello", DEADLINE, async || {
+        eventually("a connected event", DEADLINE, async || {
             self.has_seen(|seen| matches!(seen, Seen::Connected { .. }))
         })
         .await;

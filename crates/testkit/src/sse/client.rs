@@ -176,7 +176,7 @@ impl SseClient {
 
     /// The broker's greeting: what is published from now on arrives.
     pub async fn connected(&mut self) -> Event {
-        self.record.wait_for(DEADLINE, "the hello", Event::is_connected).await
+        self.record.wait_for(DEADLINE, "the connected event", Event::is_connected).await
     }
 
     /// The next event of the application.

@@ -37,7 +37,7 @@ impl EventSource {
 
     /// The next greeting of the broker.
     pub async fn connected(&mut self) -> Event {
-        self.record.wait_for(DEADLINE, "the hello", Event::is_connected).await
+        self.record.wait_for(DEADLINE, "the connected event", Event::is_connected).await
     }
 
     /// All events so far, over all connections.

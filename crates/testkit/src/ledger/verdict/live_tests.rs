@@ -74,8 +74,8 @@ fn whole(publishers: usize) -> Records {
             Kind::Live => Outcome::Heard(1),
         },
     };
-    let hello = sighting(seconds(0.1), Seen::Connected { position: Some(EntryId(0, 0).into()) });
-    let sightings = std::iter::once(hello).chain(tags.iter().map(|tag| event(*tag))).collect();
+    let connected = sighting(seconds(0.1), Seen::Connected { position: Some(EntryId(0, 0).into()) });
+    let sightings = std::iter::once(connected).chain(tags.iter().map(|tag| event(*tag))).collect();
     let trace = ClientTrace { client: "a".to_owned(), sightings };
     Records { attempts: tags.iter().map(attempt).collect(), traces: vec![trace], ..Records::default() }
 }

@@ -50,8 +50,8 @@ fn whole() -> Records {
         ended: at(number) + Duration::from_millis(100),
         outcome: Outcome::Acknowledged(id(number)),
     });
-    let hello = sighting(0, Seen::Connected { position: Some(EntryId(0, 0).into()) });
-    let sightings = std::iter::once(hello).chain((1..=EVENTS).map(event)).collect();
+    let connected = sighting(0, Seen::Connected { position: Some(EntryId(0, 0).into()) });
+    let sightings = std::iter::once(connected).chain((1..=EVENTS).map(event)).collect();
     let trace = ClientTrace { client: "a".to_owned(), sightings };
     Records { attempts: attempts.collect(), traces: vec![trace], ..Records::default() }
 }
