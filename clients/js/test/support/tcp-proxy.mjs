@@ -10,7 +10,6 @@ export class TcpProxy {
   #pairs = new Set();
   #holdsBodies = false;
   #stallsNext = false;
-  #rewrite = (text) => text;
 
   /** Starts a proxy in front of a port. It ends with the test. */
   static async start(test, target) {
@@ -46,7 +45,7 @@ export class TcpProxy {
     });
     let head = '';
     server.on('data', (data) => {
-      if (!this.#holdsBodies) return void client.write(this.#rewrite(data.toString()));
+      if (!this.#holdsBodies) return void client.write(data);
       if (head === undefined) return;
       head += data;
       const end = head.indexOf('\r\n\r\n');
@@ -80,10 +79,5 @@ export class TcpProxy {
   /** Passes the heads of responses on, and keeps their bodies, as a buffering proxy does. */
   holdBodies() {
     this.#holdsBodies = true;
-  }
-
-  /** Changes the text of responses, for a broker of another version. */
-  rewrite(rewrite) {
-    this.#rewrite = rewrite;
   }
 }
