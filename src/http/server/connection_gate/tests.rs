@@ -66,7 +66,7 @@ async fn one_address_leaves_places_for_others() {
     drop((first, second));
     assert_eq!(enter(&connection_gate, "2001:db8::1").await.unwrap().exceeded(), None);
     drop(proxied);
-    assert!(connection_gate.addresses.is_empty(), "who has left is not remembered");
+    assert!(connection_gate.addresses.is_empty(), "an address without connections is not kept");
 }
 
 #[tokio::test]
