@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -10,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tidings_bus::Bus;
 use tidings_event::log::{LogError, LogPage};
 use tidings_hub::{Hub, LogRead};
+use tidings_metrics::Metrics;
 
 /// How a log reader works.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +28,13 @@ pub struct LogReaderSettings {
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Reads until `stop`, then drops what is under way.
-pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, stop: CancellationToken) {
+pub async fn run(
+    hub: Arc<Hub>,
+    bus: Arc<dyn Bus>,
+    settings: LogReaderSettings,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(settings.concurrent));
     let readings = TaskTracker::new();
     loop {
@@ -41,6 +49,7 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
             () = stop.cancelled() => break,
         };
         let (bus, stop, permits) = (Arc::clone(&bus), stop.clone(), Arc::clone(&permits));
+        let seconds = metrics.log_read_seconds.clone();
         let pause = read.pause;
         let owed = Owed { hub: Arc::clone(&hub), read: Some(read) };
         readings.spawn(async move {
@@ -53,7 +62,7 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
                         tokio::time::sleep(pause).await;
                         permits.acquire_owned().await
                     };
-                    owed.pay(&*bus, settings).await;
+                    owed.pay(&*bus, settings, &seconds).await;
                 } => {}
                 () = stop.cancelled() => {}
             }
@@ -71,9 +80,11 @@ struct Owed {
 }
 
 impl Owed {
-    async fn pay(mut self, bus: &dyn Bus, settings: LogReaderSettings) {
+    async fn pay(mut self, bus: &dyn Bus, settings: LogReaderSettings, seconds: &Histogram) {
         if let Some(read) = &self.read {
+            let began = Instant::now();
             let page = fetch(bus, read, settings).await;
+            seconds.observe(began.elapsed().as_secs_f64());
             self.hub.answer(read, page);
             self.read = None;
         }

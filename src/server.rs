@@ -5,6 +5,7 @@
 //! | [`settings`] | the settings of each part, of the configuration |
 //! | [`bus`], [`hub`], [`delivery`], [`access`] | builders of the parts behind the listeners |
 //! | [`public`], [`admin`], [`listener`] | builders of the two listeners |
+//! | [`metrics`] | all counters, with the series that exist from the start |
 //! | [`tasks`] | the tasks of all parts, and the signals that stop them |
 //! | [`shutdown`] | the ways to stop, and the ways in which a server ended |
 //! | [`start_error`] | the reasons for which a server cannot start |
@@ -24,7 +25,6 @@ use crate::http::{Certificates, Listener};
 use tidings_auth::jwt::Verifier;
 use tidings_bus::Bus;
 use tidings_event::{DesiredSubscriptions, NodeId};
-use tidings_metrics::Metrics;
 
 mod access;
 mod admin;
@@ -32,6 +32,7 @@ mod bus;
 mod delivery;
 mod hub;
 mod listener;
+mod metrics;
 mod public;
 mod settings;
 mod shutdown;
@@ -90,7 +91,7 @@ impl Server {
         let admin = settings::admin(config, &files);
         let (public_socket, admin_socket) = (public.listener.bind()?, admin.bind()?);
         let id = NodeId::random();
-        let metrics = Arc::new(Metrics::new());
+        let metrics = metrics::metrics(config, &files);
         let desired = Arc::new(DesiredSubscriptions::default());
         let NodeBus { bus, address: embedded } =
             NodeBus::open(settings::bus(config, &files), id, Arc::clone(&desired)).await?;

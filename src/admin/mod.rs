@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`mod@routes`] | the paths and their responses |
 //! | [`node`] | the state of the node that they show |
+//! | [`scrape`] | the text of `/metrics` |
 //! | [`ready`] | the reasons for which a node is not ready |
 //! | [`status`] | the document of `/status` |
 //!
@@ -12,6 +13,7 @@
 mod node;
 mod ready;
 mod routes;
+mod scrape;
 mod status;
 
 pub use node::Node;

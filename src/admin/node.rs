@@ -45,7 +45,7 @@ impl Node {
 
     /// The counters of the node.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 }

@@ -39,6 +39,7 @@ mod tests {
             kind: "redis",
             link: LinkState::Up,
             since: SystemTime::UNIX_EPOCH,
+            links: 1,
             interruptions: 0,
             refused: None,
             last_received: heard.map(Duration::from_secs),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -12,11 +12,9 @@ use warp::{Filter, Reply};
 use super::node::Node;
 use crate::http::Problem;
 use crate::http::request::path::end;
+use tidings_metrics::TextFormat;
 
 const ALLOW: &str = "GET, HEAD";
-
-/// The type of `/metrics`; Prometheus' older parser reads the text too.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Returns the routes of `/live`, `/ready`, `/status` and `/metrics`.
 pub fn routes(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
@@ -37,7 +35,7 @@ pub fn routes(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(page("status", |node| json_response(StatusCode::OK, &node.status())))
         .unify()
-        .or(page("metrics", metrics))
+        .or(metrics(node))
         .unify()
         .or(nothing)
         .unify()
@@ -54,11 +52,40 @@ fn ready(node: &Node) -> Response {
     }
 }
 
-fn metrics(node: &Node) -> Response {
-    match node.metrics().encode() {
-        Ok(metrics) => text(metrics, OPENMETRICS),
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "a metric could not be written")
-            .into_response(),
+/// Returns the route of `/metrics`. A scrape reads files of the system, so it runs on a thread that
+/// may block.
+fn metrics(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
+    let node = Arc::clone(node);
+    let got = warp::get().or(warp::head()).unify().and(warp::header::headers_cloned()).then(
+        move |headers: HeaderMap| {
+            let (node, format) = (Arc::clone(&node), text_format(&headers));
+            async move {
+                match tokio::task::spawn_blocking(move || node.scrape(format)).await {
+                    Ok(Ok(metrics)) => text(metrics, format.content_type()),
+                    Ok(Err(_)) | Err(_) => Problem::new(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "metrics",
+                        "a metric could not be written",
+                    )
+                    .into_response(),
+                }
+            }
+        },
+    );
+    let other = warp::any().map(|| Problem::method_not_allowed(ALLOW).into_response());
+    warp::path("metrics").and(end()).and(got.or(other).unify()).boxed()
+}
+
+/// Returns the format that a request asks for. Prometheus and every client that accepts OpenMetrics
+/// name it in `Accept`.
+fn text_format(headers: &HeaderMap) -> TextFormat {
+    let accepts = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|value| value.contains("application/openmetrics-text"))
+    };
+    if headers.get_all(header::ACCEPT).iter().any(accepts) {
+        TextFormat::OpenMetrics
+    } else {
+        TextFormat::Prometheus
     }
 }
 

@@ -109,7 +109,13 @@ impl Access {
             Arc::clone(metrics),
         );
         let tickets = Tickets::new(Arc::clone(bus), settings.ticket_lifetime, settings.tickets_per_user);
-        let authenticator = Arc::new(Authenticator::new(methods, tickets, bans, recheck.clone()));
+        let authenticator = Arc::new(Authenticator::new(
+            methods,
+            tickets,
+            bans,
+            recheck.clone(),
+            metrics.authentication.clone(),
+        ));
         Ok(Self { authenticator, registry, disconnects, inbox, verifier, recheck })
     }
 }

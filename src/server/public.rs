@@ -89,7 +89,7 @@ impl PublicListener {
         let (mut certificates, mut tls) = (None, None);
         if let Some((files, interval)) = settings.certificate {
             let current = Certificates::open(files, Arc::clone(parts.metrics)).await?;
-            tls = Some(Tls::new(&current)?);
+            tls = Some(Tls::new(&current, parts.metrics.tls_handshake_seconds.clone())?);
             certificates = Some((current, interval));
         }
         let listener = settings.listener.listener(bound, routes, origins);

@@ -1,7 +1,7 @@
 //! The decision whether a request is authenticated and authorized.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 
@@ -14,6 +14,7 @@ use super::{Action, Denial, DenialKind, DenialReason};
 use tidings_event::Identity;
 use tidings_event::workspace::WorkspaceId;
 use tidings_limits::{AddressCounts, AddressFull, StreamHandle};
+use tidings_metrics::{AuthenticationMethod, AuthenticationOutcome, AuthenticationTimes};
 
 /// If a token has less time left than this, it counts as valid by the leeway for clocks only.
 const LEEWAY_FROM: Duration = Duration::from_secs(2);
@@ -68,6 +69,15 @@ pub enum Method {
     },
 }
 
+impl Method {
+    fn label(&self) -> AuthenticationMethod {
+        match self {
+            Self::Jwt { .. } => AuthenticationMethod::Jwt,
+            Self::Forward { .. } => AuthenticationMethod::Forward,
+        }
+    }
+}
+
 /// Authenticates requests with all configured methods.
 #[derive(Debug)]
 pub struct Authenticator {
@@ -76,18 +86,21 @@ pub struct Authenticator {
     tickets: Tickets,
     bans: Arc<Bans>,
     recheck: Option<Arc<Recheck>>,
+    times: AuthenticationTimes,
 }
 
 impl Authenticator {
     /// Creates an authenticator. Without methods it accepts each request to which no ban applies.
+    /// Each attempt of a method adds its time to `times`.
     #[must_use]
     pub fn new(
         methods: Vec<Method>,
         tickets: Tickets,
         bans: Arc<Bans>,
         recheck: Option<Arc<Recheck>>,
+        times: AuthenticationTimes,
     ) -> Self {
-        Self { methods, tickets, bans, recheck }
+        Self { methods, tickets, bans, recheck, times }
     }
 
     /// Returns the tickets of this node.
@@ -113,7 +126,10 @@ impl Authenticator {
     ) -> Result<Grant, Denial> {
         let mut denial: Option<Denial> = None;
         if let (Some(ticket), Action::Subscribe) = (credentials.ticket, action) {
-            match self.tickets.redeem(ticket, workspace).await {
+            let began = Instant::now();
+            let redeemed = self.tickets.redeem(ticket, workspace).await;
+            self.observe(AuthenticationMethod::Ticket, began, &redeemed);
+            match redeemed {
                 Ok((identity, used)) => {
                     self.check_bans(workspace, &identity)?;
                     return Ok(Grant { identity, auth_request: None, ticket: Some(used) });
@@ -156,6 +172,7 @@ impl Authenticator {
             return self.grant(workspace, Identity::default(), None);
         }
         for method in &self.methods {
+            let began = Instant::now();
             let outcome = match method {
                 Method::Jwt { sources, verifier } => {
                     authenticate_token(sources, verifier, action, workspace, credentials).await
@@ -164,12 +181,23 @@ impl Authenticator {
                     authenticate_with_app(forward, requests_per_address, action, workspace, credentials).await
                 }
             };
+            self.observe(method.label(), began, &outcome);
             match outcome {
                 Ok((identity, auth_request)) => return self.grant(workspace, identity, auth_request),
                 Err(error) => denial = Some(more_specific(denial, error)),
             }
         }
         Err(denial.unwrap_or_else(no_credentials))
+    }
+
+    /// Adds the time of an attempt.
+    fn observe<T>(&self, method: AuthenticationMethod, began: Instant, outcome: &Result<T, Denial>) {
+        let outcome = match outcome {
+            Ok(_) => AuthenticationOutcome::Accepted,
+            Err(denial) if denial.kind == DenialKind::Passing => AuthenticationOutcome::Failed,
+            Err(_) => AuthenticationOutcome::Denied,
+        };
+        self.times.observe(method, outcome, began.elapsed());
     }
 
     fn grant(

@@ -42,6 +42,28 @@ pub enum DenialReason {
 }
 
 impl DenialReason {
+    /// All checks, in the order of declaration.
+    pub const ALL: [Self; 18] = [
+        Self::Credentials,
+        Self::Form,
+        Self::Algorithm,
+        Self::Key,
+        Self::Signature,
+        Self::Expiry,
+        Self::NotBefore,
+        Self::Issuer,
+        Self::Audience,
+        Self::Claims,
+        Self::Subscribe,
+        Self::Publish,
+        Self::App,
+        Self::AppUnavailable,
+        Self::KeysUnavailable,
+        Self::Ticket,
+        Self::TicketsUnavailable,
+        Self::Disconnected,
+    ];
+
     /// Returns the text in the response and the label in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

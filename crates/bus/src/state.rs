@@ -27,6 +27,8 @@ pub struct BusState {
     pub link: LinkState,
     /// The time of the last change of the link's state.
     pub since: SystemTime,
+    /// The number of links that were up since the start.
+    pub links: u64,
     /// The number of interruptions since the start.
     pub interruptions: u64,
     /// The number of workspaces whose subscription the bus rejects, and the last reason.
@@ -66,6 +68,7 @@ impl StateCell {
             kind,
             link: LinkState::Down { error: "not connected yet".to_owned() },
             since: SystemTime::now(),
+            links: 0,
             interruptions: 0,
             refused: None,
             last_received: None,
@@ -97,6 +100,7 @@ impl StateCell {
         }
         if std::mem::discriminant(&inner.state.link) != std::mem::discriminant(&link) {
             inner.state.since = SystemTime::now();
+            inner.state.links += u64::from(link == LinkState::Up);
         }
         inner.state.link = link;
     }

@@ -67,6 +67,14 @@ impl StreamSettings {
         }
     }
 
+    /// Adds the time from a durable event to now, for `/metrics`. `entered_ms` is the time in the
+    /// event's id, in milliseconds since 1970. If the clock of the bus is ahead, it counts as now.
+    pub(super) fn observe_delivery(&self, entered_ms: u64) {
+        let now = u64::try_from(self.clock.now_ms()).unwrap_or(0);
+        let time = Duration::from_millis(now.saturating_sub(entered_ms));
+        self.metrics.delivery_seconds.observe(time.as_secs_f64());
+    }
+
     /// Creates the last frame of a stream, which asks the client to reconnect. Alone, it is a whole
     /// stream for a client that the node rejects for now. Counts the end.
     #[must_use]

@@ -41,6 +41,9 @@ pub enum StreamBound {
 }
 
 impl StreamBound {
+    /// All limits, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Node, Self::Workspace, Self::User];
+
     /// Returns the label in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -8,8 +8,9 @@ use std::hash::{Hash, Hasher};
 use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 /// The beginning of all names.
@@ -28,9 +29,11 @@ pub(crate) struct Declaration {
     pub(crate) label: Option<&'static str>,
     /// The values of the label that exist from the start, with 0.
     pub(crate) values: &'static [&'static str],
+    /// The upper bounds of a histogram's buckets.
+    pub(crate) buckets: &'static [f64],
     /// Markdown that only the table has, behind the help.
     pub(crate) more: &'static str,
-    /// `counter` or `gauge`.
+    /// `counter`, `gauge` or `histogram`.
     pub(crate) kind: String,
 }
 
@@ -59,6 +62,14 @@ pub(crate) struct CounterBy {
     label: &'static str,
     counters: Family<LabelValue, Counter>,
 }
+
+/// A gauge that is always 1, with a value of one label.
+#[derive(Debug, Clone)]
+pub(crate) struct InfoBy(Family<LabelValue, Gauge>);
+
+/// Creates the histograms of a family, with the same buckets.
+#[derive(Debug, Clone)]
+pub(crate) struct NewHistogram(pub(crate) &'static [f64]);
 
 /// A label with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,8 +183,7 @@ impl Kind for CounterBy {
         let label = declaration.label.unwrap_or_default();
         let counter = Self { label, counters: Family::default() };
         for value in declaration.values {
-            // Reading a value creates it.
-            counter.get(value);
+            counter.create(value);
         }
         counter
     }
@@ -183,10 +193,50 @@ impl Kind for CounterBy {
     }
 }
 
+impl Kind for InfoBy {
+    type Registered = Family<LabelValue, Gauge>;
+
+    fn create(declaration: &Declaration) -> Self {
+        let label = declaration.label.unwrap_or_default();
+        let gauges = Family::<LabelValue, Gauge>::default();
+        for value in declaration.values {
+            gauges.get_or_create(&LabelValue { label, value }).set(1);
+        }
+        Self(gauges)
+    }
+
+    fn registered(&self) -> Self::Registered {
+        self.0.clone()
+    }
+}
+
+impl Kind for Histogram {
+    type Registered = Self;
+
+    fn create(declaration: &Declaration) -> Self {
+        Self::new(declaration.buckets.iter().copied())
+    }
+
+    fn registered(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl MetricConstructor<Histogram> for NewHistogram {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.iter().copied())
+    }
+}
+
 impl CounterBy {
     /// Counts one of a value.
     pub(crate) fn inc(&self, value: &'static str) {
         self.counters.get_or_create(&LabelValue { label: self.label, value }).inc();
+    }
+
+    /// Creates the series of a value.
+    pub(crate) fn create(&self, value: &'static str) {
+        let _created = self.counters.get_or_create(&LabelValue { label: self.label, value });
     }
 
     /// Returns the count of a value.

@@ -1,6 +1,7 @@
 //! The counters of forward auth.
 
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::Metrics;
 use super::declare::CounterBy;
@@ -24,6 +25,8 @@ pub struct ForwardMetrics {
     decisions: CounterBy,
     /// The open requests to the app.
     pub in_flight: Gauge,
+    /// The time of a request to the app, in seconds.
+    pub seconds: Histogram,
 }
 
 impl ForwardOutcome {
@@ -41,8 +44,8 @@ impl ForwardOutcome {
 }
 
 impl ForwardMetrics {
-    pub(crate) fn new(decisions: CounterBy, in_flight: Gauge) -> Self {
-        Self { decisions, in_flight }
+    pub(crate) fn new(decisions: CounterBy, in_flight: Gauge, seconds: Histogram) -> Self {
+        Self { decisions, in_flight, seconds }
     }
 
     /// Counts one decision.

@@ -9,15 +9,21 @@
 //! This crate must never know the types of what it counts. It depends on no other crate of
 //! ours.
 
+mod authentication;
 mod chain;
 mod counted;
 mod declare;
 mod forward;
 mod metrics;
+mod series;
+mod text_format;
 mod throttle;
 
+pub use authentication::{AuthenticationMethod, AuthenticationOutcome, AuthenticationTimes};
 pub use chain::chain;
 pub use counted::Counted;
 pub use forward::{ForwardMetrics, ForwardOutcome};
 pub use metrics::{EventKind, Metrics, markdown};
+pub use series::Series;
+pub use text_format::TextFormat;
 pub use throttle::Throttle;

@@ -4,10 +4,18 @@ use std::fmt;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Unit;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
 
-use super::declare::{CounterBy, metrics};
+use super::authentication::AuthenticationTimes;
+use super::declare::{CounterBy, InfoBy, metrics};
 use super::forward::{ForwardMetrics, ForwardOutcome};
+use super::series::Series;
+use super::text_format::{self, TextFormat};
+
+/// The buckets of durations within a node and its network, in seconds.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Whether an event is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +31,48 @@ metrics! {
     pub struct Metrics {
         /// Open connections on the public listener.
         pub connections: Gauge { name: "connections", more: "The limit is `limits.connections`." }
+
+        /// Bytes of rings that the node keeps at most.
+        pub ring_bytes_max: Gauge {
+            name: "ring_max",
+            unit: Some(Unit::Bytes),
+            more: "This is `limits.ring_bytes`.",
+        }
+
+        /// Bytes of logs that replays keep in memory at most.
+        pub replay_bytes_max: Gauge {
+            name: "replay_max",
+            unit: Some(Unit::Bytes),
+            more: "This is `limits.replay_bytes`.",
+        }
+
+        /// Bytes of buffers for streams that have not received their events, at most.
+        pub unsent_bytes_max: Gauge {
+            name: "unsent_max",
+            unit: Some(Unit::Bytes),
+            more: "This is `limits.unsent_bytes`.",
+        }
+
+        /// Connections that the public listener accepts at a time.
+        pub connections_max: Gauge { name: "connections_max", more: "This is `limits.connections`." }
+
+        /// The build, always 1.
+        _build: InfoBy { name: "build_info", label: Some("version"), values: &[env!("CARGO_PKG_VERSION")] }
+
+        /// Whether the node is ready for clients, 1 or 0.
+        pub ready: Gauge { name: "ready", more: "It is 1 while `/ready` returns 200." }
+
+        /// Whether the link to the bus is up with all its subscriptions, 1 or 0.
+        pub bus_up: Gauge { name: "bus_up" }
+
+        /// The time of the last change of the link to the bus, in seconds since 1970.
+        pub bus_since: Gauge { name: "bus_since_timestamp", unit: Some(Unit::Seconds) }
+
+        /// Links to the bus that were up.
+        pub bus_links: Counter { name: "bus_links", more: "The first one counts too." }
+
+        /// Links to the bus that were up and are lost.
+        pub bus_interruptions: Counter { name: "bus_interruptions" }
 
         /// Connections that the public listener has accepted.
         pub connections_accepted: Counter { name: "connections_accepted" }
@@ -60,10 +110,70 @@ metrics! {
             more: "The limit is `limits.unsent_bytes`.",
         }
 
+        /// Streams of the engine whose client takes no more bytes for now.
+        pub streams_behind: Gauge {
+            name: "streams_behind",
+            more: "`tidings_unsent_bytes` has the bytes that they lack.",
+        }
+
+        /// The time from an event to its last write, in seconds.
+        pub delivery_seconds: Histogram {
+            name: "delivery",
+            unit: Some(Unit::Seconds),
+            buckets: SECONDS,
+            more: "It begins with the time in the event's id, by the clock of the bus. It ends when \
+                   a thread of the engine has offered the event to each of its clients. Events that \
+                   come together count once, with the time of the oldest. Streams of the HTTP \
+                   server do not count.",
+        }
+
+        /// The time to publish over HTTP, in seconds.
+        pub publish_seconds: Histogram {
+            name: "publish",
+            unit: Some(Unit::Seconds),
+            buckets: SECONDS,
+            more: "It begins when the body is complete, and ends with the reply of the bus.",
+        }
+
+        /// The time to read a page of a log, in seconds.
+        pub log_read_seconds: Histogram {
+            name: "log_read",
+            unit: Some(Unit::Seconds),
+            buckets: SECONDS,
+            more: "It includes the retries while the bus is away.",
+        }
+
+        /// The time to authenticate a request, in seconds.
+        pub authentication: AuthenticationTimes {
+            name: "authentication",
+            unit: Some(Unit::Seconds),
+            label: Some("method,outcome"),
+            buckets: SECONDS,
+            more: "The method is `jwt`, `forward` or `ticket`. The outcome is `accepted`, `denied`, \
+                   or `failed` where a later attempt may succeed.",
+        }
+
+        /// The time of a request to the app, in seconds.
+        forward_seconds: Histogram {
+            name: "forward_request",
+            unit: Some(Unit::Seconds),
+            buckets: SECONDS,
+            more: "It includes the wait for a slot. A request without a valid response counts too.",
+        }
+
+        /// The time of a TLS handshake on the public listener, in seconds.
+        pub tls_handshake_seconds: Histogram {
+            name: "tls_handshake",
+            unit: Some(Unit::Seconds),
+            buckets: SECONDS,
+            more: "Handshakes that fail count too.",
+        }
+
         /// Events from the bus.
         events: CounterBy {
             name: "events",
             label: Some("kind"),
+            values: &EventKind::VALUES,
             more: "The kind is `live`, or `logged` for durable events.",
         }
 
@@ -199,10 +309,30 @@ impl Metrics {
         Self::declared().0
     }
 
+    /// Creates the series of these label values, with 0. A rate of a series that begins with its
+    /// first count lacks that count.
+    pub fn create(&self, series: &Series<'_>) {
+        for (counter, values) in [
+            (&self.resets, series.resets),
+            (&self.dropped, series.dropped),
+            (&self.reconnects, series.reconnects),
+            (&self.refusals, series.refusals),
+            (&self.denials, series.denials),
+        ] {
+            for value in values {
+                counter.create(value);
+            }
+        }
+    }
+
     /// Returns the metrics of forward auth, as handles to those of the node.
     #[must_use]
     pub fn forward(&self) -> ForwardMetrics {
-        ForwardMetrics::new(self.forward_decisions.clone(), self.forward_in_flight.clone())
+        ForwardMetrics::new(
+            self.forward_decisions.clone(),
+            self.forward_in_flight.clone(),
+            self.forward_seconds.clone(),
+        )
     }
 
     /// Counts an event from the bus.
@@ -259,20 +389,29 @@ impl Metrics {
         self.reconnects.get(reason)
     }
 
-    /// Encodes all metrics in the Prometheus text form (OpenMetrics 1.0).
+    /// Encodes all metrics in a text format.
     ///
     /// # Errors
     ///
     /// Returns an error only if a metric cannot encode itself; none of these fails.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+    pub fn encode(&self, format: TextFormat) -> Result<String, fmt::Error> {
+        text_format::encode(&[&self.registry], format)
+    }
+
+    /// Encodes all metrics and those of another registry in a text format.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error only if a metric cannot encode itself; none of these fails.
+    pub fn encode_with(&self, other: &Registry, format: TextFormat) -> Result<String, fmt::Error> {
+        text_format::encode(&[&self.registry, other], format)
     }
 }
 
 impl EventKind {
-    fn as_str(self) -> &'static str {
+    const VALUES: [&str; 2] = [Self::Live.as_str(), Self::Logged.as_str()];
+
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Logged => "logged",

@@ -1,7 +1,7 @@
 //! `POST …/events`: publish durably, one event or a batch.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
@@ -98,7 +98,10 @@ impl PublishHandler {
         self.check_rate(&workspace, &items)?;
         let Some(publication) = Publication::several(items) else { return Err(empty()) };
         let publication = publication.with_idempotency_key(key);
-        match self.bus.publish(&workspace, publication).await {
+        let began = Instant::now();
+        let outcome = self.bus.publish(&workspace, publication).await;
+        self.metrics.publish_seconds.observe(began.elapsed().as_secs_f64());
+        match outcome {
             Ok(ids) => {
                 self.metrics.published.inc_by(ids.len() as u64);
                 Ok(published(&ids, form.batch))

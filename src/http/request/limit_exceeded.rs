@@ -14,9 +14,12 @@ pub enum LimitExceeded {
 }
 
 impl LimitExceeded {
+    /// All limits, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Connections, Self::Address, Self::Rate];
+
     /// The label in the metric.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Address => "connections-per-address",

@@ -3,7 +3,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
+use prometheus_client::metrics::histogram::Histogram;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,21 +19,25 @@ const H2: &[u8] = b"h2";
 
 /// The TLS part of a listener.
 #[derive(Clone)]
-pub struct Tls(TlsAcceptor);
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    handshake_seconds: Histogram,
+}
 
 impl Tls {
-    /// TLS with whatever certificate is the current one at each handshake.
+    /// TLS with whatever certificate is the current one at each handshake. Each handshake adds its
+    /// time to the histogram.
     ///
     /// # Errors
     ///
     /// Only when the cryptography provider offers neither version, which ring does.
-    pub fn new(certificates: &Certificates) -> Result<Self, rustls::Error> {
+    pub fn new(certificates: &Certificates, handshake_seconds: Histogram) -> Result<Self, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(certificates.resolver()));
         config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), handshake_seconds })
     }
 
     /// Does the handshake, and returns whether HTTP/2 was agreed on. Has no deadline of its own;
@@ -41,7 +47,10 @@ impl Tls {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.0.accept(io).await?;
+        let began = Instant::now();
+        let accepted = self.acceptor.accept(io).await;
+        self.handshake_seconds.observe(began.elapsed().as_secs_f64());
+        let stream = accepted?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
         Ok((Box::new(stream), is_http2))
     }

@@ -3,6 +3,7 @@
 mod compose;
 mod image;
 mod kubernetes;
+mod monitoring;
 mod systemd;
 mod variables;
 

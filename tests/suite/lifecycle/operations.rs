@@ -82,7 +82,8 @@ async fn metrics_count_events_and_streams(bus: Bus) {
     eventually("the client is gone", DEADLINE, async || cluster.broker.status().await["connections"] == 0)
         .await;
 
-    let response = http::get(cluster.broker.admin(), "/metrics").await;
+    let accept = [("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
+    let response = http::request(cluster.broker.admin(), "GET", "/metrics", &accept, "").await;
     let content_type = response.header("content-type");
     assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"), "{content_type}");
     let metrics = read_metrics(response.text());
@@ -98,6 +99,9 @@ async fn metrics_count_events_and_streams(bus: Bus) {
         ("tidings_deliveries_total", 2.0),
         ("tidings_published_total", 1.0),
         ("tidings_publish_failures_total", 0.0),
+        ("tidings_publish_seconds_count", 1.0),
+        ("tidings_delivery_seconds_count", 1.0),
+        ("tidings_ready", 1.0),
     ] {
         assert_eq!(metrics.get(name), Some(&value), "{name} in {metrics:#?}");
     }
@@ -120,7 +124,7 @@ fn read_metrics(text: &str) -> BTreeMap<String, f64> {
         }
         let (name, value) = line.rsplit_once(' ').unwrap();
         assert!(families.iter().any(|family| name.starts_with(family)), "{line}");
-        assert!(name.starts_with("tidings_"), "{line}");
+        assert!(name.starts_with("tidings_") || name.starts_with("process_"), "{line}");
         let twice = samples.insert(name.to_owned(), value.parse().unwrap());
         assert_eq!(twice, None, "{name} stands twice");
     }

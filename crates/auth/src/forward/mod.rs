@@ -204,10 +204,12 @@ impl Inner {
         request: AppRequest,
         freshness: Freshness,
     ) -> RequestOutcome {
+        let began = Instant::now();
         let outcome = match tokio::time::timeout(self.timeout, self.request(&request, freshness)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(NoResponse::Timeout(self.timeout)),
         };
+        self.metrics.seconds.observe(began.elapsed().as_secs_f64());
         match &outcome {
             Ok(AppResponse { verdict: Verdict::Accepted(_), .. }) => {
                 self.metrics.count(ForwardOutcome::Allowed)

@@ -38,6 +38,11 @@ pub(super) struct Broadcast {
     pub(super) reading: bool,
     /// The head at which the current pass began; such a broadcast is in the queue of passes.
     pub(super) pass: Option<u64>,
+    /// The time of the oldest durable event in the buffer that no pass has begun with, in
+    /// milliseconds since 1970; `u64::MAX` without one.
+    unoffered: u64,
+    /// The same of the current pass.
+    offering: u64,
     /// No frame follows, and every client gets `tidings.reconnect` with this reason.
     pub(super) closed: Option<ReconnectReason>,
     pub(super) shard_waker: Arc<ShardWaker>,
@@ -80,6 +85,8 @@ impl Broadcast {
             behind: 0,
             reading: false,
             pass: None,
+            unoffered: u64::MAX,
+            offering: u64::MAX,
             closed: None,
             shard_waker,
             ring_reader,
@@ -101,6 +108,10 @@ impl Broadcast {
         let waker = self.shard_waker.waker();
         let outcome = self.ring_reader.poll_frames(&Context::from_waker(&waker), most, scratch);
         for frame in scratch.drain(..) {
+            let position = frame.position();
+            if frame.is_application() && position.live.is_none() {
+                self.unoffered = self.unoffered.min(position.entry.milliseconds);
+            }
             self.buffer.append(&frame);
         }
         match outcome {
@@ -110,6 +121,20 @@ impl Broadcast {
             Poll::Pending => {}
         }
         BroadcastRead::All
+    }
+
+    /// Begins a pass through all clients, with all frames in the buffer.
+    pub(super) fn begin_pass(&mut self) {
+        self.pass = Some(self.buffer.head());
+        self.offering = std::mem::replace(&mut self.unoffered, u64::MAX);
+        self.broadcast_clients.begin_pass();
+    }
+
+    /// Ends a pass. Returns the time of the oldest durable event that it has offered, in
+    /// milliseconds since 1970, if there was one.
+    pub(super) fn end_pass(&mut self) -> Option<u64> {
+        self.pass = None;
+        Some(std::mem::replace(&mut self.offering, u64::MAX)).filter(|&oldest| oldest < u64::MAX)
     }
 
     /// Reads up to a cursor in the ring. Returns whether the broadcast is there now.

@@ -14,6 +14,9 @@ pub(super) struct EngineCounts {
     /// The memory of all buffers now, in bytes, and the part that the metrics have.
     pub(super) unsent_bytes: usize,
     unsent_bytes_added: usize,
+    /// The clients now whose sockets take no more bytes, and the part that the metrics have.
+    pub(super) behind: usize,
+    behind_added: usize,
 }
 
 impl EngineCounts {
@@ -26,8 +29,12 @@ impl EngineCounts {
         if self.writes > 0 {
             metrics.socket_writes.inc_by(std::mem::take(&mut self.writes));
         }
+        let signed = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        if self.behind != self.behind_added {
+            metrics.streams_behind.inc_by(signed(self.behind) - signed(self.behind_added));
+            self.behind_added = self.behind;
+        }
         if self.unsent_bytes != self.unsent_bytes_added {
-            let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
             metrics.unsent_bytes.inc_by(signed(self.unsent_bytes) - signed(self.unsent_bytes_added));
             self.unsent_bytes_added = self.unsent_bytes;
         }

@@ -49,8 +49,7 @@ impl Shard {
         if let Some(broadcast) = self.broadcasts.get_mut(index as usize)
             && broadcast.pass.is_none()
         {
-            broadcast.pass = Some(broadcast.buffer.head());
-            broadcast.broadcast_clients.begin_pass();
+            broadcast.begin_pass();
             self.passes.push_back(index);
         }
     }
@@ -95,7 +94,9 @@ impl Shard {
     /// every client has everything, all frames can.
     fn end_pass(&mut self, index: u32, began_at: u64) {
         let Some(broadcast) = self.broadcasts.get_mut(index as usize) else { return };
-        broadcast.pass = None;
+        if let Some(oldest) = broadcast.end_pass() {
+            self.settings.streams.observe_delivery(oldest);
+        }
         broadcast.buffer.note_offered(began_at);
         if broadcast.buffer.head() > began_at {
             self.trim(index);

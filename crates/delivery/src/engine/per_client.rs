@@ -103,6 +103,7 @@ impl Shard {
             Sent::All if client.behind => {
                 client.behind = false;
                 broadcast.behind -= 1;
+                self.counts.behind -= 1;
                 // It may have been the last client for which bytes were kept.
                 if broadcast.behind == 0 {
                     self.begin_pass(index);
@@ -123,6 +124,7 @@ impl Shard {
         {
             client.behind = true;
             broadcast.behind += 1;
+            self.counts.behind += 1;
         }
         self.set_timer(number);
     }
@@ -303,6 +305,7 @@ impl Shard {
     fn leave(&mut self, broadcast_cursor: &BroadcastCursor, is_behind: bool) {
         let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else { return };
         broadcast.behind -= usize::from(is_behind);
+        self.counts.behind -= usize::from(is_behind);
         for (moved, place) in
             broadcast.broadcast_clients.remove(broadcast_cursor.index as usize).into_iter().flatten()
         {
