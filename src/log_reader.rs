@@ -12,6 +12,7 @@ use tidings_bus::Bus;
 use tidings_event::log::{LogError, LogPage};
 use tidings_hub::{Hub, LogRead};
 use tidings_metrics::Metrics;
+use tidings_schemas::SchemaCheck;
 
 /// How a log reader works.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 pub async fn run(
     hub: Arc<Hub>,
     bus: Arc<dyn Bus>,
+    schemas: Option<Arc<SchemaCheck>>,
     settings: LogReaderSettings,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -49,7 +51,7 @@ pub async fn run(
             () = stop.cancelled() => break,
         };
         let (bus, stop, permits) = (Arc::clone(&bus), stop.clone(), Arc::clone(&permits));
-        let seconds = metrics.log_read_seconds.clone();
+        let (schemas, seconds) = (schemas.clone(), metrics.log_read_seconds.clone());
         let pause = read.pause;
         let owed = Owed { hub: Arc::clone(&hub), read: Some(read) };
         readings.spawn(async move {
@@ -62,7 +64,7 @@ pub async fn run(
                         tokio::time::sleep(pause).await;
                         permits.acquire_owned().await
                     };
-                    owed.pay(&*bus, settings, &seconds).await;
+                    owed.pay(&*bus, schemas.as_deref(), settings, &seconds).await;
                 } => {}
                 () = stop.cancelled() => {}
             }
@@ -80,11 +82,21 @@ struct Owed {
 }
 
 impl Owed {
-    async fn pay(mut self, bus: &dyn Bus, settings: LogReaderSettings, seconds: &Histogram) {
+    async fn pay(
+        mut self,
+        bus: &dyn Bus,
+        schemas: Option<&SchemaCheck>,
+        settings: LogReaderSettings,
+        seconds: &Histogram,
+    ) {
         if let Some(read) = &self.read {
             let began = Instant::now();
             let page = fetch(bus, read, settings).await;
             seconds.observe(began.elapsed().as_secs_f64());
+            // A replay has no events that are new to the node.
+            if let (Some(schemas), Ok(page), true) = (schemas, &page, read.brings_new_events()) {
+                schemas.entries(&read.workspace, &page.entries);
+            }
             self.hub.answer(read, page);
             self.read = None;
         }

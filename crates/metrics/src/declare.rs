@@ -231,7 +231,12 @@ impl MetricConstructor<Histogram> for NewHistogram {
 impl CounterBy {
     /// Counts one of a value.
     pub(crate) fn inc(&self, value: &'static str) {
-        self.counters.get_or_create(&LabelValue { label: self.label, value }).inc();
+        self.inc_by(value, 1);
+    }
+
+    /// Counts several of a value.
+    pub(crate) fn inc_by(&self, value: &'static str, count: u64) {
+        self.counters.get_or_create(&LabelValue { label: self.label, value }).inc_by(count);
     }
 
     /// Creates the series of a value.

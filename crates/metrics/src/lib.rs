@@ -23,7 +23,7 @@ pub use authentication::{AuthenticationMethod, AuthenticationOutcome, Authentica
 pub use chain::chain;
 pub use counted::Counted;
 pub use forward::{ForwardMetrics, ForwardOutcome};
-pub use metrics::{EventKind, Metrics, markdown};
+pub use metrics::{EventKind, Metrics, SchemaResult, markdown};
 pub use series::Series;
 pub use text_format::TextFormat;
 pub use throttle::Throttle;

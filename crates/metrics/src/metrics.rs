@@ -17,6 +17,21 @@ use super::text_format::{self, TextFormat};
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// The outcome of the check of an event by its schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaResult {
+    /// The event matches.
+    Valid,
+    /// The event does not match, and is delivered.
+    Mismatch,
+    /// The type of the event has no schema, and the event is delivered.
+    NoSchema,
+    /// The node refused the event, which came over HTTP.
+    Refused,
+    /// Too many events came at once, so the event was not checked.
+    Unchecked,
+}
+
 /// Whether an event is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
@@ -249,6 +264,16 @@ metrics! {
         /// Publications over HTTP that the bus rejected or did not confirm.
         pub publish_failures: Counter { name: "publish_failures" }
 
+        /// Events that the node checked by their schemas.
+        schema_checks: CounterBy {
+            name: "schema_checks",
+            label: Some("result"),
+            values: &SchemaResult::VALUES,
+            more: "The result is `valid`; `mismatch` or `no-schema` for an event that is delivered \
+                   in spite of it; `refused` for HTTP with `enforce`; or `unchecked`, because too \
+                   many came at once. See [versions of events](guides/event-versions.md).",
+        }
+
         /// Log lines that the node could not write.
         pub log_lines_dropped: Counter {
             name: "log_lines_dropped",
@@ -350,6 +375,11 @@ impl Metrics {
         self.dropped.inc(reason);
     }
 
+    /// Counts events that were checked by their schemas.
+    pub fn count_schema_checks(&self, result: SchemaResult, events: u64) {
+        self.schema_checks.inc_by(result.as_str(), events);
+    }
+
     /// Counts a reset.
     pub fn count_reset(&self, reason: &'static str) {
         self.resets.inc(reason);
@@ -375,6 +405,12 @@ impl Metrics {
     #[must_use]
     pub fn dropped(&self, reason: &'static str) -> u64 {
         self.dropped.get(reason)
+    }
+
+    /// Returns the number of checks by schemas with a result.
+    #[must_use]
+    pub fn schema_checks(&self, result: SchemaResult) -> u64 {
+        self.schema_checks.get(result.as_str())
     }
 
     /// Returns the number of resets for a reason.
@@ -405,6 +441,27 @@ impl Metrics {
     /// Returns an error only if a metric cannot encode itself; none of these fails.
     pub fn encode_with(&self, other: &Registry, format: TextFormat) -> Result<String, fmt::Error> {
         text_format::encode(&[&self.registry, other], format)
+    }
+}
+
+impl SchemaResult {
+    /// The values of the label, in the order of declaration.
+    const VALUES: [&str; 5] = [
+        Self::Valid.as_str(),
+        Self::Mismatch.as_str(),
+        Self::NoSchema.as_str(),
+        Self::Refused.as_str(),
+        Self::Unchecked.as_str(),
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Mismatch => "mismatch",
+            Self::NoSchema => "no-schema",
+            Self::Refused => "refused",
+            Self::Unchecked => "unchecked",
+        }
     }
 }
 
