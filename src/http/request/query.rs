@@ -1,5 +1,8 @@
 //! The query of a stream request.
 
+use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+
 use super::last_event_id::QueryIds;
 use crate::http::response::problem::Problem;
 use tidings_hub::{Start, SubscriptionFilter, TypeFilter};
@@ -139,14 +142,19 @@ impl StreamQuery {
     }
 }
 
-/// A time as milliseconds since the Unix epoch: given so, or as RFC 3339.
+/// A time as milliseconds since the Unix epoch: given so, or as RFC 3339. Logs have no events from
+/// before 1970, so an earlier time is the epoch.
 fn milliseconds(text: &str) -> Option<u64> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok();
     }
     // A `+` of a time zone that was not escaped has become a space.
-    let time: jiff::Timestamp = text.replace(' ', "+").parse().ok()?;
-    u64::try_from(time.as_millisecond()).ok()
+    let text = text.replace(' ', "+");
+    let pieces = Pieces::parse(&text).ok()?;
+    let (time, offset) = (pieces.date().to_datetime(pieces.time()?), pieces.to_numeric_offset()?);
+    // The year 9999 ends a few hours after the last timestamp.
+    let time = offset.to_timestamp(time).unwrap_or(Timestamp::MAX);
+    Some(u64::try_from(time.as_millisecond()).unwrap_or(0))
 }
 
 #[cfg(test)]
