@@ -103,7 +103,13 @@ impl Server {
         let parts =
             PublicParts { bus: &bus, hub: &hub.hub, delivery: &delivery, access: &access, metrics: &metrics };
         let public = PublicListener::new(public, public_socket, parts).await?;
-        let node = Node::new(id, Arc::clone(&bus), metrics, settings::probe(config));
+        let node = Node::new(
+            id,
+            Arc::clone(&bus),
+            metrics,
+            settings::probe(config),
+            &settings::api(config, addresses),
+        );
         let node = Arc::new(node);
         let admin = admin::listener(admin, admin_socket, &node);
         let bus_handler = Arc::new(NodeHandler::new(Arc::clone(&hub.hub), access.inbox.clone()));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use serde_json::{Value, json};
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
-use warp::{Filter, Reply};
 
 use super::node::Node;
 use crate::http::Problem;
@@ -18,31 +18,31 @@ const ALLOW: &str = "GET, HEAD";
 /// The type of `/metrics`; Prometheus' older parser reads the text too.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Returns the routes of `/live`, `/ready`, `/status` and `/metrics`.
+/// The response of a path to a request.
+type Respond = fn(&Node) -> Response;
+
+/// All paths of the admin listener, below its root. A test compares them with `docs/openapi.json`.
+pub const ADMIN_PATHS: [&str; 5] = ["live", "ready", "status", "metrics", "openapi.json"];
+
+const RESPONSES: [Respond; ADMIN_PATHS.len()] = [
+    |_| text("alive\n".to_owned(), "text/plain; charset=utf-8"),
+    ready,
+    |node| json_response(StatusCode::OK, &node.status()),
+    metrics,
+    |node| text(node.openapi().to_owned(), "application/json"),
+];
+
+/// Returns the routes of [`ADMIN_PATHS`].
 pub fn routes(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
-    let page = |path: &'static str, respond: fn(&Node) -> Response| {
+    let hint = format!("there is nothing at this path: this listener has /{}", ADMIN_PATHS.join(", /"));
+    let nothing = warp::any().map(move || Problem::not_found(hint.clone()).into_response()).boxed();
+    ADMIN_PATHS.into_iter().zip(RESPONSES).rfold(nothing, |others, (path, respond)| {
         let node = Arc::clone(node);
         let got = warp::get().or(warp::head()).unify().map(move || respond(&node));
-        let other = warp::any().map(|| Problem::method_not_allowed(ALLOW).into_response());
-        warp::path(path).and(end()).and(got.or(other).unify()).boxed()
-    };
-    let nothing = warp::any().map(|| {
-        Problem::not_found(
-            "there is nothing at this path: this listener has /live, /ready, /status and /metrics",
-        )
-        .into_response()
-    });
-    page("live", |_| text("alive\n".to_owned(), "text/plain; charset=utf-8"))
-        .or(page("ready", ready))
-        .unify()
-        .or(page("status", |node| json_response(StatusCode::OK, &node.status())))
-        .unify()
-        .or(page("metrics", metrics))
-        .unify()
-        .or(nothing)
-        .unify()
-        .map(Reply::into_response)
-        .boxed()
+        let other_method = warp::any().map(|| Problem::method_not_allowed(ALLOW).into_response());
+        let page = warp::path(path).and(end()).and(got.or(other_method).unify());
+        page.or(others).unify().boxed()
+    })
 }
 
 fn ready(node: &Node) -> Response {
