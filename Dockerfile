@@ -13,6 +13,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends make
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY config config
+COPY docs/openapi.json docs/openapi.json
 COPY scripts/publish.lua scripts/publish.lua
 COPY crates crates
 COPY src src

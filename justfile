@@ -15,6 +15,10 @@ test *ARGS:
 test-client:
     scripts/test-client
 
+# Compare docs/openapi.json with the responses of a broker
+test-openapi:
+    scripts/test-openapi
+
 # Run the integration tests with the writer of the HTTP server
 test-body *ARGS:
     WRITER=body cargo test --test suite {{ARGS}}

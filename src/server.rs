@@ -116,7 +116,13 @@ impl Server {
             metrics: &metrics,
         };
         let public = PublicListener::new(public, public_socket, parts).await?;
-        let node = Node::new(id, Arc::clone(&bus), metrics, settings::probe(config));
+        let node = Node::new(
+            id,
+            Arc::clone(&bus),
+            metrics,
+            settings::probe(config),
+            &settings::api(config, addresses),
+        );
         let node = Arc::new(node);
         let admin = admin::listener(admin, admin_socket, &node);
         let NodeSchemas { check: schemas, .. } = schemas;

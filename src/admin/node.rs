@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::openapi::{self, ApiSettings};
 use super::ready;
 use tidings_bus::Bus;
 use tidings_event::NodeId;
@@ -21,15 +22,23 @@ pub struct Node {
     /// The longest time without a probe's return in which the node is ready.
     silence_max: Duration,
     draining: AtomicBool,
+    openapi: String,
 }
 
 impl Node {
     /// Creates the state of a node that starts now. `probe` is the interval at which the bus is
-    /// probed.
+    /// probed; `api` describes the public listener.
     #[must_use]
-    pub fn new(id: NodeId, bus: Arc<dyn Bus>, metrics: Arc<Metrics>, probe: Duration) -> Self {
+    pub fn new(
+        id: NodeId,
+        bus: Arc<dyn Bus>,
+        metrics: Arc<Metrics>,
+        probe: Duration,
+        api: &ApiSettings,
+    ) -> Self {
         let silence_max = probe * PROBES_MISSED_MAX;
-        Self { id, began: Instant::now(), bus, metrics, silence_max, draining: AtomicBool::new(false) }
+        let (draining, openapi) = (AtomicBool::new(false), openapi::document(api));
+        Self { id, began: Instant::now(), bus, metrics, silence_max, draining, openapi }
     }
 
     /// Marks the node as draining; it is not ready from now on.
@@ -41,6 +50,11 @@ impl Node {
     #[must_use]
     pub fn unready(&self) -> Vec<String> {
         ready::unready(&self.bus.state(), self.draining.load(Ordering::Relaxed), self.silence_max)
+    }
+
+    /// The document of `/openapi.json`.
+    pub(super) fn openapi(&self) -> &str {
+        &self.openapi
     }
 
     /// The counters of the node.

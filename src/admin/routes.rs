@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
-use warp::{Filter, Reply};
 
 use super::node::Node;
 use crate::http::Problem;
@@ -16,31 +17,34 @@ use tidings_metrics::TextFormat;
 
 const ALLOW: &str = "GET, HEAD";
 
-/// Returns the routes of `/live`, `/ready`, `/status` and `/metrics`.
+/// The response of a path to a request with these headers.
+type Respond = fn(Arc<Node>, &HeaderMap) -> BoxFuture<'static, Response>;
+
+/// All paths of the admin listener, below its root. A test compares them with `docs/openapi.json`.
+pub const ADMIN_PATHS: [&str; 5] = ["live", "ready", "status", "metrics", "openapi.json"];
+
+const RESPONSES: [Respond; ADMIN_PATHS.len()] = [
+    |_, _| at_once(text("alive\n".to_owned(), "text/plain; charset=utf-8")),
+    |node, _| at_once(ready(&node)),
+    |node, _| at_once(json_response(StatusCode::OK, &node.status())),
+    metrics,
+    |node, _| at_once(text(node.openapi().to_owned(), "application/json")),
+];
+
+/// Returns the routes of [`ADMIN_PATHS`].
 pub fn routes(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
-    let page = |path: &'static str, respond: fn(&Node) -> Response| {
+    let hint = format!("there is nothing at this path: this listener has /{}", ADMIN_PATHS.join(", /"));
+    let nothing = warp::any().map(move || Problem::not_found(hint.clone()).into_response()).boxed();
+    ADMIN_PATHS.into_iter().zip(RESPONSES).rfold(nothing, |others, (path, respond)| {
         let node = Arc::clone(node);
-        let got = warp::get().or(warp::head()).unify().map(move || respond(&node));
-        let other = warp::any().map(|| Problem::method_not_allowed(ALLOW).into_response());
-        warp::path(path).and(end()).and(got.or(other).unify()).boxed()
-    };
-    let nothing = warp::any().map(|| {
-        Problem::not_found(
-            "there is nothing at this path: this listener has /live, /ready, /status and /metrics",
-        )
-        .into_response()
-    });
-    page("live", |_| text("alive\n".to_owned(), "text/plain; charset=utf-8"))
-        .or(page("ready", ready))
-        .unify()
-        .or(page("status", |node| json_response(StatusCode::OK, &node.status())))
-        .unify()
-        .or(metrics(node))
-        .unify()
-        .or(nothing)
-        .unify()
-        .map(Reply::into_response)
-        .boxed()
+        let got = warp::get().or(warp::head()).unify();
+        let got = got
+            .and(warp::header::headers_cloned())
+            .then(move |headers: HeaderMap| respond(Arc::clone(&node), &headers));
+        let other_method = warp::any().map(|| Problem::method_not_allowed(ALLOW).into_response());
+        let page = warp::path(path).and(end()).and(got.or(other_method).unify());
+        page.or(others).unify().boxed()
+    })
 }
 
 fn ready(node: &Node) -> Response {
@@ -52,28 +56,23 @@ fn ready(node: &Node) -> Response {
     }
 }
 
-/// Returns the route of `/metrics`. A scrape reads files of the system, so it runs on a thread that
-/// may block.
-fn metrics(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
-    let node = Arc::clone(node);
-    let got = warp::get().or(warp::head()).unify().and(warp::header::headers_cloned()).then(
-        move |headers: HeaderMap| {
-            let (node, format) = (Arc::clone(&node), text_format(&headers));
-            async move {
-                match tokio::task::spawn_blocking(move || node.scrape(format)).await {
-                    Ok(Ok(metrics)) => text(metrics, format.content_type()),
-                    Ok(Err(_)) | Err(_) => Problem::new(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        "metrics",
-                        "a metric could not be written",
-                    )
-                    .into_response(),
-                }
+/// Returns a response that needs no wait.
+fn at_once(response: Response) -> BoxFuture<'static, Response> {
+    Box::pin(std::future::ready(response))
+}
+
+/// Returns all metrics. A scrape reads files of the system, so it runs on a thread that may block.
+fn metrics(node: Arc<Node>, headers: &HeaderMap) -> BoxFuture<'static, Response> {
+    let format = text_format(headers);
+    Box::pin(async move {
+        match tokio::task::spawn_blocking(move || node.scrape(format)).await {
+            Ok(Ok(metrics)) => text(metrics, format.content_type()),
+            Ok(Err(_)) | Err(_) => {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "a metric could not be written")
+                    .into_response()
             }
-        },
-    );
-    let other = warp::any().map(|| Problem::method_not_allowed(ALLOW).into_response());
-    warp::path("metrics").and(end()).and(got.or(other).unify()).boxed()
+        }
+    })
 }
 
 /// Returns the format that a request asks for. Prometheus and every client that accepts OpenMetrics

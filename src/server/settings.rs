@@ -4,12 +4,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Addresses;
 use super::access::{AccessSettings, MethodSettings};
 use super::bus::BusSettings;
 use super::listener::ListenerSettings;
 use super::public::PublicSettings;
 use super::schemas::SchemaSettings;
 use super::shutdown::DrainSettings;
+use crate::admin::ApiSettings;
 use crate::config::{AuthMethod, AuthMode, Config, ForwardedHeader, LiveConfig, SchemasMode, Writer};
 use crate::files;
 use crate::files::{FileBudget, TooFewFiles};
@@ -304,4 +306,19 @@ fn trusted_proxies(config: &Config) -> TrustedProxies {
         ForwardedHeader::Forwarded => ProxyHeader::Forwarded,
     };
     TrustedProxies::new(config.server.trusted_proxies.clone(), header)
+}
+
+/// The settings that `/openapi.json` shows, with the addresses at which the server listens.
+pub(super) fn api(config: &Config, addresses: Addresses) -> ApiSettings {
+    let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
+    ApiSettings {
+        origin: format!("{scheme}://{}", addresses.public),
+        base_path: config.server.base_path.clone(),
+        admin_origin: format!("http://{}", addresses.admin),
+        bounds: vec![
+            ("limits.event_bytes", config.limits.event_bytes),
+            ("limits.batch_bytes", config.limits.batch_bytes),
+            ("replay.newest_max", config.replay.newest_max),
+        ],
+    }
 }

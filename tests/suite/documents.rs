@@ -127,28 +127,35 @@ fn every_word_of_the_brokers_own_events_is_explained() {
     }
 }
 
-/// The kinds of problems in a source text: each is a literal right behind its status.
-fn problem_kinds(source: &str) -> impl Iterator<Item = &str> {
+/// The problems in a source text: each is a status and, right behind it, a literal.
+fn problems_in(source: &str) -> impl Iterator<Item = (String, String)> {
     source.split("StatusCode::").skip(1).filter_map(|rest| {
-        let (_, behind) = rest.split_once(',')?;
-        behind.trim_start().strip_prefix('"')?.split('"').next()
+        let (status, behind) = rest.split_once(',')?;
+        let kind = behind.trim_start().strip_prefix('"')?.split('"').next()?;
+        Some((status.to_owned(), kind.to_owned()))
     })
+}
+
+/// The types of problems in the source, each with the name of its status.
+pub(crate) fn problems() -> BTreeSet<(String, String)> {
+    let folders = ["src/http", "src/admin"].map(|folder| files(&root().join(folder), ".rs"));
+    let found: BTreeSet<_> =
+        folders.iter().flatten().flat_map(|path| problems_in(&text(path)).collect::<Vec<_>>()).collect();
+    let has = |kind: &str| found.iter().any(|(_, found)| found == kind);
+    assert!(has("unavailable") && has("bad-workspace"), "{found:?}");
+    found
 }
 
 #[test]
 fn every_problem_type_is_explained() {
-    let folders = ["src/http", "src/admin"].map(|folder| files(&root().join(folder), ".rs"));
-    let sources: Vec<String> = folders.iter().flatten().map(|path| text(path)).collect();
-    let kinds: BTreeSet<String> =
-        sources.iter().flat_map(|source| problem_kinds(source)).map(str::to_owned).collect();
-    assert!(kinds.contains("unavailable") && kinds.contains("bad-workspace"), "{kinds:?}");
+    let kinds: BTreeSet<String> = problems().into_iter().map(|(_, kind)| kind).collect();
     let mut explained = column(section(&read("docs/errors.md"), "## Problem types"), 0);
     explained.remove("type");
     assert_eq!(explained, kinds);
 }
 
-#[test]
-fn every_check_of_authentication_is_explained() {
+/// The checks of authentication in the source.
+pub(crate) fn checks() -> BTreeSet<String> {
     let source = read("crates/auth/src/denial.rs");
     let (_, words) = source.split_once("pub fn as_str(self)").unwrap();
     let (words, _) = words.split_once("\n    }\n").unwrap();
@@ -158,6 +165,12 @@ fn every_check_of_authentication_is_explained() {
         .map(str::to_owned)
         .collect();
     assert!(checks.contains(DenialReason::Expiry.as_str()), "{checks:?}");
+    checks
+}
+
+#[test]
+fn every_check_of_authentication_is_explained() {
+    let checks = checks();
     let document = read("docs/errors.md");
     let (_, table) = section(&document, "## Authentication").split_once("| `check` | usual cause |").unwrap();
     assert_eq!(column(table, 0), checks);

@@ -20,6 +20,7 @@ mod harness;
 mod hostile;
 mod lifecycle;
 mod names;
+mod openapi;
 mod outages;
 mod pages;
 mod parts;

@@ -192,6 +192,30 @@ fn published(ids: &Published, batch: bool) -> Response {
     response
 }
 
+/// A query parameter of a publication. A name is read only if it is in [`PublishParameter::ALL`],
+/// with which a test compares `docs/openapi.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishParameter {
+    /// Whether the body has several events.
+    Batch,
+    /// Whether each event is in an envelope.
+    Envelope,
+}
+
+impl PublishParameter {
+    /// All parameters.
+    pub const ALL: [Self; 2] = [Self::Batch, Self::Envelope];
+
+    /// Returns the name in a query.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Envelope => "envelope",
+        }
+    }
+}
+
 /// The form of a body.
 #[derive(Debug, Clone, Copy)]
 struct PublishForm {
@@ -206,10 +230,11 @@ impl PublishForm {
     fn of(query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut form = Self { batch: false, envelope: false };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let wish = match &*name {
-                "batch" => &mut form.batch,
-                "envelope" => &mut form.envelope,
-                _ => continue,
+            let known = PublishParameter::ALL.into_iter().find(|parameter| parameter.as_str() == name);
+            let wish = match known {
+                Some(PublishParameter::Batch) => &mut form.batch,
+                Some(PublishParameter::Envelope) => &mut form.envelope,
+                None => continue,
             };
             *wish = match &*value {
                 "1" | "true" => true,

@@ -18,14 +18,25 @@ use crate::http::request::request_context::RequestContext;
 use crate::http::response::cors::Origins;
 use crate::http::response::problem::Problem;
 
-/// The methods of an events path.
-const EVENTS_ALLOW: &str = "GET, HEAD, POST, OPTIONS";
+/// A public path. [`public`] serves these alone, and a test compares them with `docs/openapi.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicRoute {
+    /// The path below the base path. The segment `{workspace}` is any workspace id.
+    pub path: &'static str,
+    /// The methods, as `Allow` lists them.
+    pub allow: &'static str,
+}
 
-/// The methods of the paths of access and position.
-const QUERY_ALLOW: &str = "GET, HEAD, OPTIONS";
+/// All public paths.
+pub const ROUTES: [PublicRoute; 4] = [EVENTS, ACCESS, POSITION, TICKETS];
 
-/// The methods of the path of tickets.
-const TICKETS_ALLOW: &str = "POST, OPTIONS";
+const EVENTS: PublicRoute =
+    PublicRoute { path: "/workspaces/{workspace}/events", allow: "GET, HEAD, POST, OPTIONS" };
+const ACCESS: PublicRoute =
+    PublicRoute { path: "/workspaces/{workspace}/access", allow: "GET, HEAD, OPTIONS" };
+const POSITION: PublicRoute =
+    PublicRoute { path: "/workspaces/{workspace}/position", allow: "GET, HEAD, OPTIONS" };
+const TICKETS: PublicRoute = PublicRoute { path: "/tickets", allow: "POST, OPTIONS" };
 
 /// The handlers of the public paths.
 #[derive(Debug)]
@@ -49,31 +60,42 @@ pub fn public(handlers: PublicHandlers, base_path: &str) -> BoxedFilter<(Respons
         .split('/')
         .filter(|segment| !segment.is_empty())
         .fold(warp::any().boxed(), |path, segment| path.and(warp::path(segment.to_owned())).boxed());
-    let ticket_path = base.clone().and(warp::path("tickets")).and(path::end()).boxed();
-    let workspace_path = base.and(warp::path("workspaces")).and(warp::path::param::<String>()).boxed();
-    let below = |name: &'static str| workspace_path.clone().and(warp::path(name)).and(path::end()).boxed();
+    let at = |route: PublicRoute| below(&base, route);
     let access = Arc::clone(&stream);
-    let access = query(&below("access"), &origins, move |id, request_context| {
+    let access = query(&at(ACCESS), ACCESS, &origins, move |id, request_context| {
         let stream = Arc::clone(&access);
         async move { stream.access(&id, &request_context).await }
     });
-    let position = query(&below("position"), &origins, move |id, request_context| {
+    let position = query(&at(POSITION), POSITION, &origins, move |id, request_context| {
         let position = Arc::clone(&position);
         async move { position.position(&id, &request_context).await }
     });
-    let hint =
-        format!("there is nothing at this path: streams are at {base_path}/workspaces/{{workspace}}/events");
+    let hint = format!("there is nothing at this path: streams are at {base_path}{}", EVENTS.path);
     let nothing = warp::any().map(move || Problem::not_found(hint.clone()).into_response());
-    events(&below("events"), stream, publish, Arc::clone(&origins))
+    events(&at(EVENTS), stream, publish, Arc::clone(&origins))
         .or(access)
         .unify()
         .or(position)
         .unify()
-        .or(ticket_issue(&ticket_path, tickets, origins))
+        .or(ticket_issue(&at(TICKETS), tickets, origins))
         .unify()
         .or(nothing)
         .unify()
         .boxed()
+}
+
+/// The filter for a path below the base path. It extracts the workspace id, which is empty if the
+/// path has none.
+fn below(base: &BoxedFilter<()>, route: PublicRoute) -> BoxedFilter<(String,)> {
+    let segments = route.path.split('/').filter(|segment| !segment.is_empty());
+    let path = segments.fold(base.clone().map(String::new).boxed(), |path, segment| {
+        if segment.starts_with('{') {
+            path.and(warp::path::param::<String>()).map(|_, id| id).boxed()
+        } else {
+            path.and(warp::path(segment)).boxed()
+        }
+    });
+    path.and(path::end()).boxed()
 }
 
 /// All methods of the path of a workspace's events.
@@ -102,14 +124,15 @@ fn events(
             async move { respond(publish.publish(&id, &request_context, body).await) }
         },
     );
-    let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(EVENTS_ALLOW));
-    let other_method = path.clone().map(|_| Problem::method_not_allowed(EVENTS_ALLOW).into_response());
+    let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(EVENTS.allow));
+    let other_method = path.clone().map(|_| Problem::method_not_allowed(EVENTS.allow).into_response());
     subscribe.or(publish).unify().or(inspect).unify().or(preflight).unify().or(other_method).unify().boxed()
 }
 
 /// All methods of a path that is only read. The server removes the body of a response to `HEAD`.
 fn query<Answer>(
     path: &BoxedFilter<(String,)>,
+    route: PublicRoute,
     origins: &Arc<Origins>,
     answer: impl Fn(String, RequestContext) -> Answer + Clone + Send + Sync + 'static,
 ) -> BoxedFilter<(Response,)>
@@ -123,25 +146,25 @@ where
             async move { respond(answer.await) }
         },
     );
-    let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(QUERY_ALLOW));
-    let other_method = path.clone().map(|_| Problem::method_not_allowed(QUERY_ALLOW).into_response());
+    let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(route.allow));
+    let other_method = path.clone().map(move |_| Problem::method_not_allowed(route.allow).into_response());
     asked.or(preflight).unify().or(other_method).unify().boxed()
 }
 
 /// All methods of the path of tickets.
 fn ticket_issue(
-    path: &BoxedFilter<()>,
+    path: &BoxedFilter<(String,)>,
     tickets: Arc<TicketHandler>,
     origins: Arc<Origins>,
 ) -> BoxedFilter<(Response,)> {
     let issue = warp::post().and(path.clone()).and(request_context()).and(warp::body::stream()).then(
-        move |request_context: RequestContext, body| {
+        move |_: String, request_context: RequestContext, body| {
             let tickets = Arc::clone(&tickets);
             async move { respond(tickets.issue(&request_context, body).await) }
         },
     );
-    let preflight = warp::options().and(path.clone()).map(move || origins.preflight(TICKETS_ALLOW));
-    let other_method = path.clone().map(|| Problem::method_not_allowed(TICKETS_ALLOW).into_response());
+    let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(TICKETS.allow));
+    let other_method = path.clone().map(|_| Problem::method_not_allowed(TICKETS.allow).into_response());
     issue.or(preflight).unify().or(other_method).unify().boxed()
 }
 

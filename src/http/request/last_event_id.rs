@@ -10,6 +10,12 @@ use tidings_hub::Resume;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// The query parameters that hold an id, by priority in order of declaration.
+///
+/// The page's own; then event-source-polyfill and reconnecting-eventsource; clients of Mercure; and
+/// the header's name, whose case means nothing.
+pub const ID_PARAMETERS: [&str; 4] = ["last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"];
+
 /// The id in the header. An empty value counts as none.
 pub(crate) fn of_header(headers: &HeaderMap) -> Option<Resume> {
     let values = headers.get_all(LAST_EVENT_ID).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -20,36 +26,28 @@ pub(crate) fn of_header(headers: &HeaderMap) -> Option<Resume> {
 /// page's parameters, which may hold an older one.
 #[derive(Debug, Default)]
 pub(super) struct QueryIds {
-    /// The page's own.
-    page: String,
-    /// Those of libraries.
-    libraries: [String; 3],
+    /// Those of [`ID_PARAMETERS`], in the same order.
+    ids: [String; ID_PARAMETERS.len()],
 }
 
 impl QueryIds {
     /// Takes a parameter if it is one of those that hold an id, and returns whether it is. An empty
     /// value counts as none.
     pub(crate) fn take(&mut self, name: &str, value: &str) -> bool {
-        let place = match name {
-            "last_event_id" => &mut self.page,
-            // event-source-polyfill, reconnecting-eventsource
-            "lastEventId" => &mut self.libraries[0],
-            // Clients of Mercure
-            "lastEventID" => &mut self.libraries[1],
-            // The header's name, whose case means nothing
-            _ if name.eq_ignore_ascii_case("Last-Event-ID") => &mut self.libraries[2],
-            _ => return false,
-        };
+        let is_header = |known: &str| known == "Last-Event-ID" && known.eq_ignore_ascii_case(name);
+        let place = ID_PARAMETERS.iter().position(|&known| known == name || is_header(known));
+        let Some(id) = place.and_then(|place| self.ids.get_mut(place)) else { return false };
         if !value.is_empty() {
-            value.clone_into(place);
+            value.clone_into(id);
         }
         true
     }
 
     /// The id that counts. A library's is newer than the page's, which stays in the address.
     pub(super) fn resume(&self) -> Option<Resume> {
-        let libraries = self.libraries.iter().map(|id| id.as_str().into()).collect();
-        agreed(libraries).or_else(|| agreed(vec![self.page.as_str().into()]))
+        let [page, libraries @ ..] = &self.ids;
+        let libraries = libraries.iter().map(|id| id.as_str().into()).collect();
+        agreed(libraries).or_else(|| agreed(vec![page.as_str().into()]))
     }
 }
 

@@ -1,8 +1,52 @@
 //! The query of a stream request.
 
+use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+
 use super::last_event_id::QueryIds;
 use crate::http::response::problem::Problem;
 use tidings_hub::{Start, SubscriptionFilter, TypeFilter};
+
+/// A query parameter of a stream. A name is read only if it is in [`StreamParameter::ALL`], with
+/// which a test compares `docs/openapi.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamParameter {
+    /// The types of events, `A,B`.
+    Types,
+    /// Whether events have their type as a name.
+    Named,
+    /// The time from which on events are sent.
+    Since,
+    /// The number of events that are sent first.
+    Last,
+    /// The form of temporary trouble.
+    Errors,
+    /// The ticket that opens the stream.
+    Ticket,
+}
+
+impl StreamParameter {
+    /// All parameters but those with an [id](super::last_event_id::ID_PARAMETERS).
+    pub const ALL: [Self; 6] =
+        [Self::Types, Self::Named, Self::Since, Self::Last, Self::Errors, Self::Ticket];
+
+    /// Returns the name in a query.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Types => "types",
+            Self::Named => "named",
+            Self::Since => "since",
+            Self::Last => "last",
+            Self::Errors => "errors",
+            Self::Ticket => "ticket",
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|parameter| parameter.as_str() == name)
+    }
+}
 
 /// The query of a stream request. Unknown parameters are ignored: caches and proxies add some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,8 +77,9 @@ impl StreamQuery {
             if ids.take(&name, &value) {
                 continue;
             }
-            match &*name {
-                "types" => {
+            let Some(parameter) = StreamParameter::of(&name) else { continue };
+            match parameter {
+                StreamParameter::Types => {
                     let types =
                         TypeFilter::parse(&value).map_err(|error| Problem::bad_query(error.to_string()))?;
                     if parsed.filter.types.replace(types).is_some() {
@@ -43,14 +88,14 @@ impl StreamQuery {
                         ));
                     }
                 }
-                "named" => {
+                StreamParameter::Named => {
                     parsed.filter.named = match &*value {
                         "1" | "true" => true,
                         "0" | "false" => false,
                         _ => return Err(Problem::bad_query("`named` is 1 or 0")),
                     };
                 }
-                "since" => {
+                StreamParameter::Since => {
                     let milliseconds = milliseconds(&value).ok_or_else(|| {
                         Problem::bad_query(
                             "`since` is a time: milliseconds since 1970, or RFC 3339 such as 2026-11-22T10:00:00Z",
@@ -58,7 +103,7 @@ impl StreamQuery {
                     })?;
                     parsed.begin(Start::Since { milliseconds })?;
                 }
-                "last" => {
+                StreamParameter::Last => {
                     let count =
                         value.parse().ok().filter(|count| (1..=newest_max).contains(count)).ok_or_else(
                             || {
@@ -69,15 +114,14 @@ impl StreamQuery {
                         )?;
                     parsed.begin(Start::Newest { count })?;
                 }
-                "errors" => {
+                StreamParameter::Errors => {
                     parsed.errors_by_status = match &*value {
                         "http" => true,
                         "stream" => false,
                         _ => return Err(Problem::bad_query("`errors` is http or stream")),
                     };
                 }
-                "ticket" => parsed.ticket = Some(value.into_owned()),
-                _ => {}
+                StreamParameter::Ticket => parsed.ticket = Some(value.into_owned()),
             }
         }
         // A library that reconnects keeps the page's `since` or `last` and adds its position to
@@ -98,14 +142,19 @@ impl StreamQuery {
     }
 }
 
-/// A time as milliseconds since the Unix epoch: given so, or as RFC 3339.
+/// A time as milliseconds since the Unix epoch: given so, or as RFC 3339. Logs have no events from
+/// before 1970, so an earlier time is the epoch.
 fn milliseconds(text: &str) -> Option<u64> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok();
     }
     // A `+` of a time zone that was not escaped has become a space.
-    let time: jiff::Timestamp = text.replace(' ', "+").parse().ok()?;
-    u64::try_from(time.as_millisecond()).ok()
+    let text = text.replace(' ', "+");
+    let pieces = Pieces::parse(&text).ok()?;
+    let (time, offset) = (pieces.date().to_datetime(pieces.time()?), pieces.to_numeric_offset()?);
+    // The year 9999 ends a few hours after the last timestamp.
+    let time = offset.to_timestamp(time).unwrap_or(Timestamp::MAX);
+    Some(u64::try_from(time.as_millisecond()).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ async fn an_unknown_path_is_not_found() {
         }
     }
     // What is for operators is not on the public listener, and the other way round.
-    for target in ["/live", "/ready", "/status", "/metrics"] {
+    for target in ["/live", "/ready", "/status", "/metrics", "/openapi.json"] {
         check_problem(&http::get(broker.address(), target).await, 404, "not-found");
     }
     for target in ["/", "/api/workspaces/acme/events", "/live/x", "/live/", "/metrics/", "/metric"] {

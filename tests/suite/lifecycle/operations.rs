@@ -14,7 +14,7 @@ async fn the_probes_answer(bus: Bus) {
     cluster.broker.ready().await;
     let ready = http::get(cluster.broker.admin(), "/ready").await;
     assert_eq!(ready.json(), serde_json::json!({ "ready": true }));
-    for path in ["/live", "/ready", "/status", "/metrics"] {
+    for path in ["/live", "/ready", "/status", "/metrics", "/openapi.json"] {
         for method in ["GET", "HEAD"] {
             let response = http::request(cluster.broker.admin(), method, path, &[], "").await;
             assert_eq!(response.status, 200, "{method} {path}");

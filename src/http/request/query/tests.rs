@@ -38,6 +38,27 @@ fn a_time_is_read_in_both_forms() {
     assert_eq!(parse("last=100").unwrap().start, Some(Start::Newest { count: 100 }));
 }
 
+/// Every time of RFC 3339 is a time, also one that no event can have.
+#[test]
+fn since_accepts_times_outside_of_logs() {
+    let since = |query: &str| match parse(query).map(|parsed| parsed.start) {
+        Ok(Some(Start::Since { milliseconds })) => milliseconds,
+        other => panic!("{query}: {other:?}"),
+    };
+    for query in [
+        "since=0001-01-01T00:00:00Z",
+        "since=1960-01-01T00:00:00Z",
+        "since=1970-01-01T00:00:00%2B01:00",
+        "since=1970-01-01T00:00:00Z",
+    ] {
+        assert_eq!(since(query), 0, "{query}");
+    }
+    let last_year = since("since=9999-01-01T00:00:00Z");
+    for query in ["since=9999-12-31T23:59:59Z", "since=9999-12-31T23:59:60-23:59"] {
+        assert!(since(query) > last_year, "{query}");
+    }
+}
+
 #[test]
 fn a_position_wins_over_since_and_last() {
     for query in [
@@ -61,7 +82,9 @@ fn wrong_parameter_is_rejected() {
         "since=yesterday",
         "since=-5",
         "since=99999999999999999999",
-        "since=1960-01-01T00:00:00Z",
+        "since=2026-11-22",
+        "since=2026-11-22T10:00:00",
+        "since=2026-11-22T25:00:00Z",
         "last=0",
         "last=101",
         "last=x",
