@@ -1,6 +1,9 @@
 // Types of state and stream, as an application uses them. tsc checks this file, nothing runs it.
+import { QueryClient } from '@tanstack/react-query';
+
 import { connect, type DeniedError } from 'tidings';
 import { fetchPosition, live, type LiveStatus } from 'tidings/live';
+import { createInvalidator, useInvalidation } from 'tidings/query';
 import { TidingsProvider, useEvents, useLive, useStatus } from 'tidings/react';
 
 interface ChannelUpdated {
@@ -81,3 +84,11 @@ useLive({ workspace: 'acme', apply });
 useStatus('acme').status === 'away';
 // @ts-expect-error there is no such status
 useStatus('acme').status === 'open';
+
+createInvalidator<AppEvent>(new QueryClient(), {
+  CHANNEL_UPDATED: ({ channelId, name }) => [['channel', channelId, name satisfies string]],
+  CHANNEL_DELETED: [['channels']],
+}).onReset();
+// @ts-expect-error no event has this type
+useInvalidation<AppEvent>('acme', { CHANNEL_RENAMED: [['channels']] });
+useInvalidation<AppEvent>('acme', { CHANNEL_DELETED: [['channels']] }, { position: 'x' });

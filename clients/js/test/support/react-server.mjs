@@ -55,11 +55,11 @@ export class AppServer {
   /** The broker of the page that the server renders. */
   broker = '';
 
-  /** Starts the backend at an origin of its own. It ends with the test. */
-  static async start(test) {
+  /** Starts the backend of a page at an origin of its own. It ends with the test. */
+  static async start(test, pageScript = 'react-page.jsx') {
     const app = new AppServer();
     const [script, render] = await Promise.all([
-      bundle({ entryPoints: [entry('react-page.jsx')], format: 'esm' }),
+      bundle({ entryPoints: [entry(pageScript)], format: 'esm' }),
       renderer(test),
     ]);
     const server = createServer(async (request, response) => {
