@@ -22,7 +22,9 @@ EVENT = {"type": "CHANNEL_UPDATED", "id": "c1"}
 @pytest.fixture(scope="module", autouse=True)
 def _database() -> None:
     engine = "django.db.backends.sqlite3"
-    settings.configure(DATABASES={"default": {"ENGINE": engine, "NAME": ":memory:"}})
+    settings.configure(
+        SECRET_KEY="of a test", DATABASES={"default": {"ENGINE": engine, "NAME": ":memory:"}}
+    )
     django.setup()
 
 

@@ -308,7 +308,11 @@ def test_wrong_options_are_errors_of_the_first_line() -> None:
     for url in ("broker", "", "ftp://broker/api"):
         with pytest.raises(ValueError, match="no HTTP URL"):
             HttpPublisher(url)
-    with pytest.raises(TypeError, match="use AsyncRedisPublisher"):
+
+    async def confuse() -> None:
         RedisPublisher(redis.asyncio.Redis())
+
+    with pytest.raises(TypeError, match="use AsyncRedisPublisher"):
+        run(confuse())
     with pytest.raises(TypeError, match="use RedisPublisher"):
         AsyncRedisPublisher(redis.Redis())

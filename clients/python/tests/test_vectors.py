@@ -102,24 +102,30 @@ def _script(broker: Broker) -> Iterator[Publish]:
         yield lambda vector: _call(publisher, vector)
 
 
-def _in_loop(make: Callable[[], Any], close: Callable[[], Awaitable[Any]]) -> Iterator[Publish]:
+def _in_loop(make: Callable[[], Awaitable[tuple[Any, Any]]]) -> Iterator[Publish]:
     loop = asyncio.new_event_loop()
-    publisher = make()
+    publisher, close = loop.run_until_complete(make())
     yield lambda vector: loop.run_until_complete(_call(publisher, vector))
     loop.run_until_complete(close())
     loop.close()
 
 
 def _async_redis(broker: Broker) -> Iterator[Publish]:
-    client = redis.asyncio.Redis(port=broker.bus)
-    yield from _in_loop(lambda: AsyncRedisPublisher(client), client.aclose)
+    async def make() -> tuple[Any, Any]:
+        client = redis.asyncio.Redis(port=broker.bus)
+        return AsyncRedisPublisher(client), client.aclose
+
+    yield from _in_loop(make)
 
 
 def _async_http(broker: Broker) -> Iterator[Publish]:
-    async def close() -> None:
-        pass
+    async def make() -> tuple[Any, Any]:
+        async def close() -> None:
+            pass
 
-    yield from _in_loop(lambda: AsyncHttpPublisher(broker.url, token=token()), close)
+        return AsyncHttpPublisher(broker.url, token=token()), close
+
+    yield from _in_loop(make)
 
 
 @pytest.fixture(params=["embedded", "Redis"])
