@@ -18,7 +18,8 @@ test('packed package has its files alone and runs', (t) => {
   const sources = readdirSync(join(root, 'src'), { recursive: true }).filter((name) => /\.tsx?$/.test(name));
   const modules = sources.map((name) => name.replace(/\.tsx?$/, ''));
   const built = modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]);
-  const files = ['LICENSE', 'README.md', 'package.json', ...built];
+  const programs = readdirSync(join(root, 'bin')).map((name) => `bin/${name}`);
+  const files = ['LICENSE', 'README.md', 'package.json', ...programs, ...built];
   assert.deepEqual(pack.files.map((file) => file.path).sort(), files.sort());
 
   const target = join(directory, 'node_modules', 'tidings');
