@@ -15,9 +15,11 @@ test('packed package has its files alone and runs', (t) => {
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   const packing = ['pack', '--json', '--ignore-scripts', '--pack-destination', directory];
   const [pack] = Object.values(JSON.parse(execFileSync('npm', packing, { cwd: root })));
-  const modules = readdirSync(join(root, 'src')).map((name) => name.replace(/\.ts$/, ''));
+  const sources = readdirSync(join(root, 'src'), { recursive: true }).filter((name) => /\.tsx?$/.test(name));
+  const modules = sources.map((name) => name.replace(/\.tsx?$/, ''));
   const built = modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]);
-  const files = ['LICENSE', 'README.md', 'package.json', ...built];
+  const programs = readdirSync(join(root, 'bin')).map((name) => `bin/${name}`);
+  const files = ['LICENSE', 'README.md', 'package.json', ...programs, ...built];
   assert.deepEqual(pack.files.map((file) => file.path).sort(), files.sort());
 
   const target = join(directory, 'node_modules', 'tidings');
