@@ -55,7 +55,7 @@ test('lost response over HTTP publishes once', async (t) => {
   const log = ioredis(t, broker.embedded);
   proxy.lose(2);
   const url = `http://127.0.0.1:${proxy.port}/api`;
-  const id = await createPublisher({ url }).publish('acme', EVENT);
+  const id = await createPublisher({ url, timeoutMs: 40_000 }).publish('acme', EVENT);
   assert.match(id, /^\d+-\d+$/);
   assert.equal(proxy.lost, 2);
   assert.equal(await logLength(log), 1);
@@ -83,7 +83,7 @@ for (const [name, connect] of Object.entries({ ioredis, 'node-redis': nodeRedis 
     const redis = await startRedis(t);
     await createPublisher({ redis: ioredis(t, redis.port) }).publish('acme', EVENT);
     const proxy = await startLossyProxy(t, redis.port);
-    const publisher = createPublisher({ redis: await connect(t, proxy.port) });
+    const publisher = createPublisher({ redis: await connect(t, proxy.port), timeoutMs: 40_000 });
     proxy.lose(2);
     await publisher.publish('acme', EVENT);
     assert.equal(proxy.lost, 2);
@@ -92,7 +92,7 @@ for (const [name, connect] of Object.entries({ ioredis, 'node-redis': nodeRedis 
 
   test(`outage of Redis is temporary over ${name}`, async (t) => {
     const redis = await startRedis(t);
-    const publisher = createPublisher({ redis: await connect(t, redis.port), timeoutMs: 20_000 });
+    const publisher = createPublisher({ redis: await connect(t, redis.port), timeoutMs: 40_000 });
     const hasty = createPublisher({ redis: await connect(t, redis.port), timeoutMs: 300 });
     await publisher.publish('acme', EVENT);
     await redis.stop();
@@ -111,12 +111,12 @@ test('publication waits for a broker that restarts', async (t) => {
   const broker = await Broker.start(t);
   await broker.kill();
   const { url } = broker;
-  await refuses(createPublisher({ url, timeoutMs: 300 }).publish('acme', EVENT), {
+  await refuses(createPublisher({ url, retries: false }).publish('acme', EVENT), {
     isTemporary: true,
     reason: 'unavailable',
     message: /the broker is not reachable at http.*ECONNREFUSED/,
   });
-  const publication = createPublisher({ url, timeoutMs: 30_000 }).publish('acme', EVENT);
+  const publication = createPublisher({ url, timeoutMs: 40_000 }).publish('acme', EVENT);
   await broker.restart();
   assert.match(await publication, /^\d+-\d+$/);
 });
@@ -125,12 +125,12 @@ test('rate limit states its pause, and the publisher waits', async (t) => {
   const broker = await Broker.start(t, { 'limits.events_per_second': 1 });
   const { url } = broker;
   const once = createPublisher({ url, retries: false });
-  const publications = await Promise.allSettled(Array.from({ length: 5 }, () => once.publish('acme', EVENT)));
+  const publications = await Promise.allSettled(Array.from({ length: 20 }, () => once.publish('acme', EVENT)));
   const [refused] = publications.filter(({ status }) => status === 'rejected');
   await refuses(Promise.reject(refused.reason), { status: 429, isTemporary: true, reason: 'rate-limited' });
   assert.ok(refused.reason.retryAfterMs >= 1000, `${refused.reason.retryAfterMs}`);
 
-  const publisher = createPublisher({ url, timeoutMs: 30_000 });
+  const publisher = createPublisher({ url, timeoutMs: 40_000 });
   const ids = await Promise.all([1, 2, 3].map((n) => publisher.publish('acme', { type: 'NUMBER', n })));
   assert.equal(new Set(ids).size, 3);
 });
@@ -153,7 +153,7 @@ test('responses of others than the broker are named', async (t) => {
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   t.after(() => server.close());
   const url = `http://127.0.0.1:${server.address().port}/api`;
-  const publisher = createPublisher({ url, timeoutMs: 200 });
+  const publisher = createPublisher({ url, retries: false });
   const responses = [
     [(response) => response.writeHead(404).end('<html>'), { status: 404, isTemporary: false, message: /is `url` the address/ }],
     [(response) => response.writeHead(302, { Location: '/login' }).end(), { status: 302, isTemporary: false }],
@@ -178,7 +178,7 @@ test('rejection of Redis is final, a shortage of memory is not', async (t) => {
     message: /NOPERM/,
   });
   await admin.call('CONFIG', 'SET', 'maxmemory', '1');
-  const publisher = createPublisher({ redis: admin, timeoutMs: 200 });
+  const publisher = createPublisher({ redis: admin, retries: false });
   await refuses(publisher.publish('acme', EVENT), { reason: 'unavailable', isTemporary: true, message: /OOM/ });
   await admin.call('CONFIG', 'SET', 'maxmemory', '0');
   await admin.call('SET', 'workspace:acme', 'no stream');

@@ -90,7 +90,7 @@ test('stream is renewed before its end, and none of its events is lost', async (
 
 test('end of the session is the end of the stream, and the page is denied', async (t) => {
   const broker = await Broker.start(t, JWT);
-  const expiresAt = new Date(Date.now() + 8_000).toISOString();
+  const expiresAt = new Date(Date.now() + 12_000).toISOString();
   const app = await startApp(t, { url: broker.url, authorize: () => ({ user: 'ann', expiresAt }) });
   const records = page(t, broker, app);
   await records.reaches('live');

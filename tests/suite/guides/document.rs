@@ -65,7 +65,8 @@ impl Document {
     /// The block whose first line names this file behind a comment sign.
     pub(crate) fn file(&self, name: &str) -> &str {
         let names = |block: &Block| {
-            block.text.lines().next().is_some_and(|line| line.trim_start_matches(['/', '#', ' ']) == name)
+            let line = block.text.lines().next().unwrap_or_default();
+            line.trim_start_matches("<?php").trim_start_matches(['/', '#', ' ']) == name
         };
         let (index, block) =
             self.blocks.iter().enumerate().find(|(_, block)| names(block)).expect("a block of this name");

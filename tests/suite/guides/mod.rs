@@ -7,6 +7,7 @@ mod figures_and_edits;
 mod log_out;
 mod operations;
 mod publish;
+mod publish_languages;
 mod quickstart;
 mod readme;
 mod rotate_keys;

@@ -41,6 +41,7 @@ impl Terminal {
             ("port: 6380", format!("port: {port}")),
             ("new Redis(6380)", format!("new Redis({port})")),
             ("'127.0.0.1', 6380", format!("'127.0.0.1', {port}")),
+            ("127.0.0.1:6380", format!("127.0.0.1:{port}")),
         ];
         terminal
             .set("server.listen", &broker.address().to_string())
@@ -110,10 +111,22 @@ impl Terminal {
                 }
                 self.command("node")
             }
+            "go" => {
+                let mut command = self.go();
+                command.arg("run");
+                command
+            }
             other => self.command(other),
         };
         command.arg(file);
         RunningCommand::start(command).finished().await.success()
+    }
+
+    /// A command of Go, with the libraries that Debian packages.
+    pub(crate) fn go(&self) -> Command {
+        let mut command = self.command("go");
+        command.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
+        command
     }
 
     fn command(&self, program: &str) -> Command {
