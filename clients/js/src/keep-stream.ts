@@ -64,7 +64,7 @@ export function keepStream<E extends TypedEvent>(
   let successor: Stream | undefined;
   let held: Message[] = [];
   /** An EventSource sends no headers. */
-  let usesFetch = !!(auth || options.headers) || !globalThis.EventSource;
+  let usesFetch: unknown = auth || options.headers || !globalThis.EventSource;
   let isSuspended = false;
   let hasWarned = false;
   /** The time of the next attempt while there is no stream. */
@@ -78,7 +78,7 @@ export function keepStream<E extends TypedEvent>(
   let token: Credentials | undefined;
   let renewAt = Infinity;
   /** Whether the client has renewed after a 401, without a `connected` event since. */
-  let hasRenewed = false;
+  let hasRenewed: boolean | undefined;
 
   const noteVersion = watchVersion(options);
   const isDone = () => lifetime.signal.aborted;
@@ -95,7 +95,6 @@ export function keepStream<E extends TypedEvent>(
     if (isDone()) return;
     lifetime.abort();
     closeAll();
-    held = [];
     clearInterval(ticker);
     setStatus(last);
   }
@@ -144,7 +143,7 @@ export function keepStream<E extends TypedEvent>(
     if (usesFetch) query.set('errors', 'http');
     if (credentials?.ticket) query.set('ticket', credentials.ticket);
     if (credentials?.token) headers['Authorization'] = `Bearer ${credentials.token}`;
-    return (usesFetch ? openFetchStream : openEventSourceStream)(
+    return (options.transport ?? (usesFetch ? openFetchStream : openEventSourceStream))(
       stream,
       target,
       headers,
@@ -159,7 +158,7 @@ export function keepStream<E extends TypedEvent>(
     stream.abort();
     if (end.isUnauthorized) token = undefined;
     if (stream === successor) {
-      hasRenewed ||= !!end.isUnauthorized;
+      hasRenewed ||= end.isUnauthorized;
       return loseSuccessor(end);
     }
     current = undefined;
@@ -173,7 +172,7 @@ export function keepStream<E extends TypedEvent>(
       return finish('denied');
     }
     // An EventSource hides the reason. A request over fetch finds it, or opens the stream.
-    usesFetch ||= !!end.isHidden;
+    usesFetch ||= end.isHidden;
     if (isRenewal || end.isHidden || (isSilent && stream.isConnected)) current = attempt();
     else retryAt = Date.now() + retryPause(retryMs, failures++, end.retryAfterMs);
     setStatus('away');
@@ -284,7 +283,7 @@ export function keepStream<E extends TypedEvent>(
     }
     if (current.headAt && !current.hasBytes && silence >= FIRST_BYTE_MS && !hasWarned) {
       hasWarned = true;
-      warn('a proxy may buffer the stream, see docs/guides/behind-a-proxy.md');
+      warn('a proxy may buffer the stream: docs/guides/behind-a-proxy.md');
     }
     if (!current.isConnected) return;
     if (status === 'catching-up' && silence >= QUIET_MS) setStatus('live');

@@ -1,5 +1,6 @@
 import type { Auth } from './credentials.js';
 import type { DeniedError } from './denied.js';
+import type { Transport } from './stream.js';
 
 /** An event of the application: a JSON object with a `type`. */
 export interface TypedEvent {
@@ -65,6 +66,8 @@ export interface ConnectOptions<E extends TypedEvent = AnyEvent> {
   auth?: Auth;
   /** Further headers of each request. */
   headers?: Readonly<Record<string, string>>;
+  /** Opens the streams, instead of the EventSource or the `fetch` of the platform. */
+  transport?: Transport;
   /** Whether cookies go to a broker of another origin. */
   withCredentials?: boolean;
   /** The position to resume from, as an earlier connection had it. */

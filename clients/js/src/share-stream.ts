@@ -4,7 +4,7 @@ import { isHidden, keepStream, type KeptStream } from './keep-stream.js';
 import type { AnyEvent, ConnectOptions, Connection, Status, TypedEvent } from './options.js';
 import type { FollowerMessage, Item, LeaderMessage } from './tab-messages.js';
 
-/** A follower that has heard nothing for this long asks; the leader has the same time to respond. */
+/** A follower asks for a beat after this time without one. The leader has as long to respond. */
 const BEAT_MS = 1_000;
 /** The wait between a claim and the steal, in which a smaller claim of another tab wins. */
 const CLAIM_MS = 100;
@@ -33,12 +33,12 @@ export function endSharedStreams(user: string): void {
  * Takes part in one stream of all tabs.
  *
  * The tab that holds a Web Lock is the leader: it keeps the stream, and broadcasts each event with
- * its number. The others follow, and wait for the lock, which the browser releases when the leader's
- * tab ends. A leader that responds to nobody is frozen: a follower steals its lock. The new leader
- * has a higher term, and all tabs ignore lower ones.
+ * its number. The others follow, and wait for the lock. The browser releases it when the tab of the
+ * leader ends. A leader that does not respond is frozen, and a follower steals its lock. The new
+ * leader has a higher term, and all tabs ignore lower ones.
  *
- * Each tab has its own position. It follows the leader from the message with the same position. Until
- * such a message arrives, it keeps the leader's messages, and catches up by a stream of its own.
+ * Each tab has its own position. It follows the leader from the message with the same position.
+ * Until such a message arrives, it keeps the messages, and catches up by a stream of its own.
  */
 export function shareStream<E extends TypedEvent>(
   options: SharedOptions<E>,
@@ -64,12 +64,12 @@ export function shareStream<E extends TypedEvent>(
   let count = 0;
   /** The version of the broker's schemas. */
   let schemas: string | undefined;
-  /** The leader's messages since the position of this tab was last unknown to it. */
+  /** The leader's messages, until one of them has the position of this tab. */
   let waiting: LeaderMessage[] | undefined;
   /** The time from which this tab may catch up by a stream of its own. */
   let catchUpAt = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let heardAt = 0;
+  let messageAt = 0;
   /** Whether a tab waits for a beat. */
   let isAsked = false;
   let claim = 0;
@@ -165,7 +165,7 @@ export function shareStream<E extends TypedEvent>(
     isLeader = true;
     waiting = undefined;
     count = 0;
-    // Higher than that of a frozen leader that this tab has not heard.
+    // Higher than that of a frozen leader, also in a tab that has just joined.
     term = Math.max(term + 1, Date.now() + Math.random());
     if (!stream) {
       if (status !== 'connecting') setStatus('away');
@@ -246,7 +246,7 @@ export function shareStream<E extends TypedEvent>(
 
   /** Notes that the leader, or a tab that replaces it, does its work. */
   function watch(): void {
-    heardAt = Date.now();
+    messageAt = Date.now();
     claim = 0;
     isAsked = false;
     if (!isLeader) wait(ask, BEAT_MS);
@@ -254,7 +254,7 @@ export function shareStream<E extends TypedEvent>(
 
   /** Asks the leader for a beat. Only timers are delayed in a hidden page, messages are not. */
   function ask(): void {
-    send(Date.now() - heardAt > SLEEP_MS && !isHidden() ? 'wake' : 'ping');
+    send(Date.now() - messageAt > SLEEP_MS && !isHidden() ? 'wake' : 'ping');
     isAsked = true;
     wait(replaceLeader, BEAT_MS);
   }

@@ -6,7 +6,7 @@ export type Item =
   | { payload: string; id: string }
   | { reset: [reason: ResetReason, from: string | null, head: string] };
 
-/** The state of the leader after `item`. Without an item it is a beat, or a change of the status. */
+/** The state of the leader after `item`. Without one it is a beat, or a change of the status. */
 export interface LeaderMessage {
   /** Each new leader has a higher term than the one before. */
   term: number;

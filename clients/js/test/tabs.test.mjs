@@ -52,7 +52,7 @@ class Tabs {
     }
   }
 
-  /** Waits until every page of the tabs has the numbers from 1 to `count`, each once and in order. */
+  /** Waits until each page of the tabs has the numbers from 1 to `count`, once and in order. */
   async have(count, names = this.names) {
     for (const name of names) {
       await this.until(name, `pages().every((page) => page.seen.numbers.length >= ${count})`);

@@ -97,14 +97,14 @@ async function command(url, body) {
   return value;
 }
 
-// The page opens a connection with the options behind `#`, and keeps what it reports. With `frames`
-// it has that many frames instead, each of them such a page. It keeps its EventSources, and can lose
-// the messages of other tabs. A function of the test page returns tokens.
+// The page opens a connection with the options behind `#`, and keeps what it reports. With
+// `frames` it has that many frames instead, each of them such a page. It keeps its EventSources,
+// and can lose the messages of other tabs.
 const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <title>Events</title>
 <script type="module">
-  import { connect, connectShared, endShared } from '/tidings.js';
+  import { connect, connectShared, endShared, xhrTransport } from '/tidings.js';
 
   const options = JSON.parse(decodeURIComponent(location.hash.slice(1)));
   window.sources = [];
@@ -130,6 +130,15 @@ const PAGE = `<!doctype html>
   if (options.without) Object.defineProperty(navigator, options.without, { value: undefined });
   const getToken = options.token ? async () => options.token : async () => (await fetch('/token')).text();
 
+  // A worker reports to its page.
+  const startWorker = () => {
+    const seen = (window.seen = { numbers: [], statuses: [] });
+    window.connection = { get status() { return seen.statuses.at(-1); } };
+    const worker = new Worker('/worker.js', { type: 'module' });
+    worker.onmessage = ({ data: [name, value] }) => seen[name].push(value);
+    worker.postMessage(options);
+  };
+
   const start = () => {
     const seen = (window.seen = {
       numbers: [], resets: [], statuses: [], warnings: [], shown: [], versions: [],
@@ -137,6 +146,7 @@ const PAGE = `<!doctype html>
     addEventListener('pageshow', (event) => seen.shown.push(event.persisted));
     window.connection = (options.user ? connectShared : connect)({
       ...options,
+      ...(options.xhr && { transport: xhrTransport }),
       auth: (options.token || options.tokens) && getToken,
       ...(options.types
         ? { events: Object.fromEntries(options.types.map((type) => [type, ({ n }) => seen.numbers.push(n)])) }
@@ -154,12 +164,22 @@ const PAGE = `<!doctype html>
     frame.src = '/frame#' + encodeURIComponent(JSON.stringify(rest));
     document.body.append(frame);
   }
-  if (frames === undefined) start();
+  if (frames === undefined) (options.worker ? startWorker : start)();
   /** All pages with a connection: this one, or its frames. */
   window.pages = () => (frames === undefined ? [window] : [...document.querySelectorAll('iframe')].map((frame) => frame.contentWindow));
   window.leads = (page) => !!page.sources?.some((source) => source.readyState !== 2);
 </script>
 <body>
+`;
+
+const WORKER = `
+  import { connect } from '/tidings.js';
+
+  onmessage = ({ data }) => connect({
+    ...data,
+    onEvent: ({ n }) => postMessage(['numbers', n]),
+    onStatus: (status) => postMessage(['statuses', status]),
+  });
 `;
 
 /**
@@ -169,7 +189,7 @@ const PAGE = `<!doctype html>
 export async function servePage(test, { getToken } = {}) {
   const { outputFiles } = await build({
     stdin: {
-      contents: "export * from './dist/index.js'; export * from './dist/tabs.js';",
+      contents: "export * from './dist/index.js'; export * from './dist/tabs.js'; export * from './dist/react-native.js';",
       resolveDir: fileURLToPath(new URL('../..', import.meta.url)),
     },
     bundle: true,
@@ -180,9 +200,9 @@ export async function servePage(test, { getToken } = {}) {
   const server = createServer((request, response) => {
     if (request.url === '/hold') return void held.push(response);
     if (request.url === '/token') return void response.end(getToken());
-    const isScript = request.url === '/tidings.js';
-    response.writeHead(200, { 'content-type': isScript ? 'text/javascript' : 'text/html' });
-    response.end(isScript ? outputFiles[0].contents : PAGE);
+    const script = { '/tidings.js': outputFiles[0].contents, '/worker.js': WORKER }[request.url];
+    response.writeHead(200, { 'content-type': script ? 'text/javascript' : 'text/html' });
+    response.end(script ?? PAGE);
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   /** Ends the block of tabs. */
