@@ -146,10 +146,13 @@ export function shareStream<E extends TypedEvent>(
   function queue(steal = false): void {
     turn?.abort();
     const mine = (turn = new AbortController());
-    const hold = () => {
-      if (!mine.signal.aborted) lead();
-      return new Promise((release) => mine.signal.addEventListener('abort', release));
-    };
+    const hold = () =>
+      new Promise<unknown>((release) => {
+        // A steal cannot be aborted, so the turn may be over.
+        if (mine.signal.aborted) return release(0);
+        mine.signal.addEventListener('abort', release);
+        lead();
+      });
     navigator.locks
       .request(name, steal ? { steal } : { signal: mine.signal }, hold)
       .catch(({ name }) => {

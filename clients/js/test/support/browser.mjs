@@ -80,6 +80,18 @@ export class Browser {
     return (await response.json()).value;
   }
 
+  /** Closes all tabs, and goes to a new one. */
+  async closeTabs() {
+    const handles = await (await fetch(`${this.#session}/window/handles`)).json();
+    const name = await this.newTab();
+    for (const handle of handles.value) {
+      await this.goTo(handle).catch(() => undefined);
+      // A tab that has crashed may be gone.
+      if ((await this.tab()) === handle) await fetch(`${this.#session}/window`, { method: 'DELETE' });
+    }
+    await this.goTo(name);
+  }
+
   goTo(handle) {
     return command(`${this.#session}/window`, { handle });
   }
