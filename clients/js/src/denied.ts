@@ -27,8 +27,8 @@ export class DeniedError extends Error implements DenialDetails {
 }
 
 /** Whether a response has a content type, whatever its parameters. */
-export const hasType = ({ headers }: Response, type: string): boolean =>
-  !!headers.get('content-type')?.startsWith(type);
+export const hasType = ({ headers }: Response, type: string): boolean | undefined =>
+  headers.get('content-type')?.startsWith(type);
 
 /** What a response other than an event stream means. */
 export interface Refusal {

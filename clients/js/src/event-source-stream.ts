@@ -1,4 +1,4 @@
-import { noteBytes, noteHead, type OpenStream } from './stream.js';
+import { noteBytes, noteHead, type Transport } from './stream.js';
 
 /** The events of the broker that a client reads; `message` carries those of the application. */
 const TYPES = ['message', 'tidings.heartbeat', 'tidings.reset', 'tidings.reconnect'];
@@ -8,7 +8,7 @@ const TYPES = ['message', 'tidings.heartbeat', 'tidings.reset', 'tidings.reconne
  * so that pauses, positions and the status follow one rule for all platforms. It does not reveal
  * `retry:`.
  */
-export const openEventSourceStream: OpenStream = (
+export const openEventSourceStream: Transport = (
   stream,
   url,
   _headers,

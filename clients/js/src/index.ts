@@ -12,3 +12,4 @@ export type {
   Status,
   TypedEvent,
 } from './options.js';
+export type { Transport } from './stream.js';

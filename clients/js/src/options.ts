@@ -1,5 +1,6 @@
 import type { Auth } from './credentials.js';
 import type { DeniedError } from './denied.js';
+import type { Transport } from './stream.js';
 
 /** An event of the application: a JSON object with a `type`. */
 export interface TypedEvent {
@@ -65,10 +66,14 @@ export interface ConnectOptions<E extends TypedEvent = AnyEvent> {
   auth?: Auth;
   /** Further headers of each request. */
   headers?: Readonly<Record<string, string>>;
+  /** Opens the streams, instead of the EventSource or the `fetch` of the platform. */
+  transport?: Transport;
   /** Whether cookies go to a broker of another origin. */
   withCredentials?: boolean;
   /** The position to resume from, as an earlier connection had it. */
-  position?: string;
+  position?: string | undefined;
+  /** The version of the schemas that the application was built for. */
+  schemas?: string | undefined;
   /**
    * The heartbeat interval of the nodes (`sse.heartbeat_seconds`) in milliseconds, 15,000 by
    * default. `heartbeatMs` of the `connected` event has priority.
@@ -85,6 +90,11 @@ export interface ConnectOptions<E extends TypedEvent = AnyEvent> {
   onReset?(reason: ResetReason, from: string | null, head: string): void;
   /** Receives each change of the status; `error` is set for `denied`. */
   onStatus?(status: Status, error: DeniedError | undefined): void;
+  /**
+   * The broker has schemas of another version than `schemas`. Called once for each version, and
+   * never if the broker states none.
+   */
+  onOutdated?(version: string): void;
   /** Receives hints for developers; `console.warn` by default. */
   onWarning?(text: string): void;
 }

@@ -29,7 +29,7 @@ export type OnMessage = (type: string, data: string, lastEventId: string) => voi
  * milliseconds after which the broker wants clients to reconnect. An aborted stream calls neither
  * function.
  */
-export type OpenStream = (
+export type Transport = (
   stream: Stream,
   url: URL,
   headers: Record<string, string>,

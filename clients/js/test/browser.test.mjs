@@ -6,6 +6,7 @@ import { Broker } from './support/broker.mjs';
 import { Browser, servePage } from './support/browser.mjs';
 import { NumberedPublisher, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
+import { timedTest } from './support/timed.mjs';
 import { JWT, bearer, token } from './support/token.mjs';
 import { eventually } from './support/wait.mjs';
 
@@ -33,12 +34,13 @@ async function prepare(t, settings = {}) {
 for (const [transport, options, settings] of [
   ['EventSource', {}, {}],
   ['fetch', { token: token() }, JWT],
+  ['XMLHttpRequest', { token: token(), xhr: true }, JWT],
 ]) {
   test(`page over ${transport} survives a killed and a drained broker`, async (t) => {
     const { broker, value, reaches, has, open } = await prepare(t, settings);
     await open(options);
     await reaches('live');
-    assert.equal(await value('window.sources'), transport === 'fetch' ? 0 : 1);
+    assert.equal(await value('sources.length'), transport === 'EventSource' ? 1 : 0);
     const publisher = new NumberedPublisher(t, broker, { headers: bearer(token()) });
     for (const end of ['kill', 'terminate']) {
       await has((await value('seen.numbers.length')) + 20);
@@ -63,6 +65,30 @@ test('page learns the reason of a denial that an EventSource hides', async (t) =
   assert.equal(await value('connection.error.check'), 'credentials');
 });
 
+test('page over XMLHttpRequest learns the reason of a denial', async (t) => {
+  const { broker, reaches, value, open } = await prepare(t, JWT);
+  await open({ token: token(), xhr: true });
+  await reaches('live');
+  await broker.publishOnBus('tidings:control', JSON.stringify({ disconnect: { user: 'ann', for: 60 } }));
+  await reaches('denied');
+  assert.deepEqual(await value('seen.statuses'), ['live', 'away', 'denied: disconnected']);
+});
+
+test('worker survives a killed broker', async (t) => {
+  const { broker, value, reaches, has, open } = await prepare(t);
+  await open({ worker: true });
+  await reaches('live');
+  const publisher = new NumberedPublisher(t, broker);
+  await has(20);
+  await broker.kill();
+  await reaches('away');
+  await broker.restart();
+  await reaches('live');
+  const count = await publisher.stop();
+  await has(count);
+  assert.deepEqual(await value('seen.numbers'), numbersTo(count));
+});
+
 test('cached page gives its stream up and resumes', async (t) => {
   const { browser, broker, value, reaches, has, open } = await prepare(t);
   await open();
@@ -82,7 +108,7 @@ test('cached page gives its stream up and resumes', async (t) => {
   assert.deepEqual(await value('seen.resets'), []);
 });
 
-test('page whose network returns reconnects within 2 s', async (t) => {
+timedTest('page whose network returns reconnects within 2 s', async (t) => {
   const { browser, broker, value, reaches, has, open } = await prepare(t);
   const proxy = await TcpProxy.start(t, broker.port);
   // The watchdog alone would need 150 s.
@@ -100,7 +126,7 @@ test('page whose network returns reconnects within 2 s', async (t) => {
   assert.deepEqual(await value('seen.numbers'), [1]);
 });
 
-test('page that was frozen resumes within 2 s', async (t) => {
+timedTest('page that was frozen resumes within 2 s', async (t) => {
   const { browser, broker, reaches, value, open } = await prepare(t);
   const proxy = await TcpProxy.start(t, broker.port);
   await open({ url: proxy.url });

@@ -7,6 +7,8 @@ import {
   type ResetReason,
   type Status,
 } from 'tidings';
+import { xhrTransport } from 'tidings/react-native';
+import { connectShared, endShared } from 'tidings/tabs';
 
 interface ChannelUpdated {
   type: 'CHANNEL_UPDATED';
@@ -78,3 +80,15 @@ connect({ url: '/api' });
 connect({ url: '/api', workspace: 'acme', auth: async () => ({}) });
 
 new DeniedError('your session has ended', { reason: 'signed-out' }).reason satisfies string | undefined;
+
+connectShared<AppEvent>({
+  url: '/api',
+  workspace: 'acme',
+  user: 'ann',
+  schemas: '0123456789abcdef',
+  onOutdated: (version) => version satisfies string,
+  transport: xhrTransport,
+}) satisfies Connection;
+endShared('ann');
+// @ts-expect-error users never share, so the user is required
+connectShared({ url: '/api', workspace: 'acme' });
