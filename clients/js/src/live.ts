@@ -1,0 +1,252 @@
+/** State and stream without a gap: `live` joins a state of the app with the events after it. */
+import { call } from './application.js';
+import { connect } from './connect.js';
+import { DeniedError } from './denied.js';
+import type { AnyEvent, ConnectOptions, Connection, Status, TypedEvent } from './options.js';
+import { DEFAULT_RETRY_MS, retryPause } from './pauses.js';
+import { fetchPosition, type PositionOptions } from './position.js';
+import { receiverOf } from './receiver.js';
+
+export { fetchPosition, type PositionOptions };
+
+/** The most events that wait for a load. Beyond it a new load begins, which has them all. */
+const WAITING_MAX = 10_000;
+
+/**
+ * The state of a join: that of its connection, and two more.
+ *
+ * - `loading`: there is no state yet.
+ * - `reloading`: events may be missing in the state, and a load is under way.
+ */
+export type LiveStatus = Status | 'loading' | 'reloading';
+
+/** A state and its position, which the server took before it loaded the state. */
+export interface InitialState<State> {
+  state: State;
+  position: string;
+}
+
+/** The parameter of a load. */
+export interface LoadContext {
+  /** The place from which events follow. It is missing while no node can be reached. */
+  position: string | undefined;
+  /** Aborted when the result has no use any more. */
+  signal: AbortSignal;
+}
+
+/** How a state is loaded, and how an event changes it. */
+export interface StateOptions<State, E extends TypedEvent = AnyEvent> {
+  /**
+   * Loads the whole state. A rejection is temporary, unless it is a `DeniedError`. It must read no
+   * cache or replica that is behind an event.
+   */
+  load(context: LoadContext): State | Promise<State>;
+  /**
+   * Returns the state after an event, without a change of the given one. The state may have the
+   * event already.
+   */
+  apply(state: State, event: E, id: string): State;
+  /** Saves the first load. */
+  initial?: InitialState<State> | undefined;
+}
+
+export interface LiveOptions<State, E extends TypedEvent = AnyEvent>
+  extends
+    StateOptions<State, E>,
+    Omit<
+      ConnectOptions<E>,
+      'events' | 'onEvent' | 'onPayload' | 'onReset' | 'onStatus' | 'position'
+    > {
+  /** The broker sends events of these types alone. */
+  types?: readonly E['type'][] | undefined;
+  /** Receives each change of the state or the status. */
+  onChange?(snapshot: LiveSnapshot<State>): void;
+  /** Opens the connection. */
+  connect?(options: ConnectOptions<E>): Connection;
+  /** Returns a place from which `connect` can stream. */
+  fetchPosition?(options: PositionOptions): Promise<string>;
+}
+
+export interface LiveSnapshot<State> {
+  /** Undefined until the first load has ended. */
+  readonly state: State | undefined;
+  readonly status: LiveStatus;
+  /** The reason of `denied`. */
+  readonly error: DeniedError | undefined;
+}
+
+export interface Live<State> extends LiveSnapshot<State> {
+  /** Loads the state again. The old one remains until then. */
+  reload(): void;
+  /** Ends the connection and the load. No function of the application is called after that. */
+  close(): void;
+}
+
+/**
+ * Keeps a state of the application up to date: takes the position, loads the state, and applies the
+ * events from the position. On a reset it loads again.
+ *
+ * A failure of the position or the load is tried again after a pause. A final refusal ends it.
+ * Without a node the state is loaded once, and again when one is reached.
+ */
+export function live<State, E extends TypedEvent = AnyEvent>(
+  options: LiveOptions<State, E>,
+): Live<State> {
+  const {
+    load,
+    apply,
+    initial,
+    types,
+    onChange,
+    connect: open = connect,
+    fetchPosition: ask = fetchPosition,
+    ...rest
+  } = options;
+
+  let snapshot: LiveSnapshot<State> = {
+    state: initial?.state,
+    status: initial ? 'connecting' : 'loading',
+    error: undefined,
+  };
+  let hasState = !!initial;
+  let connection: Connection | undefined;
+  /** The load under way, or the pause before it. */
+  let loading: AbortController | undefined;
+  /** The events since the load began. */
+  let waiting: [event: E, id: string][] = [];
+  /** Whether the last request for a position has failed. */
+  let isAway = false;
+  let end: 'denied' | 'closed' | undefined;
+  let error: DeniedError | undefined;
+
+  /** Notes a state, or the status alone. */
+  function update(state = snapshot.state): void {
+    const loadStatus = hasState ? 'reloading' : 'loading';
+    const status =
+      end ?? (isAway ? 'away' : loading ? loadStatus : (connection?.status ?? 'connecting'));
+    if (state === snapshot.state && status === snapshot.status) return;
+    snapshot = { state, status, error };
+    call(() => onChange?.(snapshot));
+  }
+
+  function finish(last: 'denied' | 'closed', reason?: DeniedError): void {
+    if (end) return;
+    end = last;
+    error = reason;
+    loading?.abort();
+    waiting = [];
+    connection?.close();
+    update();
+  }
+
+  /** Handles a failure, which ends all if it is final. */
+  function fail(what: string, reason: unknown): void {
+    if (reason instanceof DeniedError) return finish('denied', reason);
+    call(() => (options.onWarning ?? console.warn)(`tidings: ${what} failed: ${reason}`));
+  }
+
+  /** Streams from a position. */
+  function start(position: string): void {
+    connection = open({
+      ...rest,
+      ...receiverOf(types, receive),
+      position,
+      onReset: () => void reload(),
+      onStatus,
+    });
+    onStatus(connection.status, connection.error);
+  }
+
+  function onStatus(status: Status, reason?: DeniedError): void {
+    if (status === 'denied' || status === 'closed') finish(status, reason);
+    else update();
+  }
+
+  function receive(event: E, id: string): void {
+    if (end) return;
+    if (loading) {
+      if (waiting.push([event, id]) > WAITING_MAX) void reload();
+      return;
+    }
+    try {
+      update(apply(snapshot.state as State, event, id));
+    } catch (reason) {
+      // Without this event the state is wrong. The pause bounds the loads of a repeated failure.
+      fail('apply', reason);
+      void reload(1);
+    }
+  }
+
+  /** Loads until it succeeds. A later call ends an earlier one, and drops its result. */
+  async function reload(failures = 0): Promise<void> {
+    if (end) return;
+    loading?.abort();
+    const { signal } = (loading = new AbortController());
+    update();
+    let retryAfterMs: number | undefined;
+    for (; ; failures += 1) {
+      if (failures) await pause(retryPause(DEFAULT_RETRY_MS, failures - 1, retryAfterMs), signal);
+      if (signal.aborted) return;
+      // A load that begins now has the events that have arrived.
+      waiting = [];
+      retryAfterMs = undefined;
+      let position = connection?.position;
+      try {
+        position ??= await ask({ ...rest, signal });
+        if (signal.aborted) return;
+        isAway = false;
+        if (!connection) start(position);
+      } catch (reason) {
+        if (signal.aborted) return;
+        fail('position', reason);
+        retryAfterMs = (reason as { retryAfterMs?: number } | undefined)?.retryAfterMs;
+        isAway = true;
+        update();
+        if (hasState) continue;
+      }
+      try {
+        if (signal.aborted) return;
+        const loaded = await load({ position, signal });
+        if (signal.aborted) return;
+        let state: State = loaded;
+        for (const [event, id] of waiting) state = apply(state, event, id);
+        hasState = true;
+        // Without a position nothing follows the state, so the next one is loaded again.
+        if (position) loading = undefined;
+        update(state);
+        if (position) return;
+      } catch (reason) {
+        if (signal.aborted) return;
+        fail('load', reason);
+      }
+    }
+  }
+
+  if (initial) start(initial.position);
+  else void reload();
+
+  return {
+    get state() {
+      return snapshot.state;
+    },
+    get status() {
+      return snapshot.status;
+    },
+    get error() {
+      return snapshot.error;
+    },
+    reload: () => void reload(),
+    close: () => finish('closed'),
+  };
+}
+
+/** Waits, at most until the signal. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
