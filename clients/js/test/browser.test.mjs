@@ -6,6 +6,7 @@ import { Broker } from './support/broker.mjs';
 import { Browser, servePage } from './support/browser.mjs';
 import { NumberedPublisher, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
+import { timedTest } from './support/timed.mjs';
 import { JWT, bearer, token } from './support/token.mjs';
 import { eventually } from './support/wait.mjs';
 
@@ -82,7 +83,7 @@ test('cached page gives its stream up and resumes', async (t) => {
   assert.deepEqual(await value('seen.resets'), []);
 });
 
-test('page whose network returns reconnects within 2 s', async (t) => {
+timedTest('page whose network returns reconnects within 2 s', async (t) => {
   const { browser, broker, value, reaches, has, open } = await prepare(t);
   const proxy = await TcpProxy.start(t, broker.port);
   // The watchdog alone would need 150 s.
@@ -100,7 +101,7 @@ test('page whose network returns reconnects within 2 s', async (t) => {
   assert.deepEqual(await value('seen.numbers'), [1]);
 });
 
-test('page that was frozen resumes within 2 s', async (t) => {
+timedTest('page that was frozen resumes within 2 s', async (t) => {
   const { browser, broker, reaches, value, open } = await prepare(t);
   const proxy = await TcpProxy.start(t, broker.port);
   await open({ url: proxy.url });

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { Broker } from './support/broker.mjs';
 import { NumberedPublisher, record, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
+import { timedTest } from './support/timed.mjs';
 import { JWT, bearer, token } from './support/token.mjs';
 import { eventually } from './support/wait.mjs';
 
@@ -20,16 +21,16 @@ function tokens(...lives) {
   return auth;
 }
 
-test('token is renewed before it ends while the stream remains live', async (t) => {
+timedTest('token is renewed before it ends while the stream remains live', async (t) => {
   const broker = await Broker.start(t, JWT);
   const proxy = await TcpProxy.start(t, broker.port);
   const auth = tokens(9, 9, MINUTES);
   const client = record(t, { url: proxy.url, auth });
   await client.reaches('live');
   const publisher = new NumberedPublisher(t, broker, { headers: bearer(token()), pauseMs: 2 });
-  await eventually('the token was renewed twice', () => auth.calls === 3);
+  await eventually('the token was renewed twice', () => auth.calls >= 3);
   await eventually('the stream was replaced twice', async () => {
-    return proxy.requests === 3 && (await broker.streams()) === 1;
+    return proxy.requests >= 3 && (await broker.streams()) === 1;
   });
   const count = await publisher.stop();
   await client.has(count);
@@ -38,7 +39,7 @@ test('token is renewed before it ends while the stream remains live', async (t) 
   assert.deepEqual(client.resets, []);
 });
 
-test('live events survive a renewal on the same node', async (t) => {
+timedTest('live events survive a renewal on the same node', async (t) => {
   const broker = await Broker.start(t, JWT);
   const proxy = await TcpProxy.start(t, broker.port);
   const auth = tokens(9, MINUTES);
@@ -63,7 +64,7 @@ test('user with room for one stream is renewed by closing first', async (t) => {
   const client = record(t, { url: broker.url, auth });
   await client.reaches('live');
   const publisher = new NumberedPublisher(t, broker, { headers: bearer(token({ user: 'bob' })) });
-  await eventually('the token was renewed', () => auth.calls === 2);
+  await eventually('the token was renewed', () => auth.calls >= 2);
   await client.reaches('away');
   await client.reaches('live');
   const count = await publisher.stop();
@@ -80,7 +81,7 @@ test('successor without a response makes the old stream close first', async (t) 
   await client.reaches('live');
   proxy.stallNext();
   const publisher = new NumberedPublisher(t, broker, { headers: bearer(token()) });
-  await eventually('the client resumes', () => proxy.requests === 3);
+  await eventually('the client resumes', () => proxy.requests >= 3);
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);
@@ -96,7 +97,7 @@ test('old stream that ends during a renewal costs no event', async (t) => {
   await client.reaches('live');
   const publisher = new NumberedPublisher(t, broker, { headers: bearer(token()) });
   proxy.stallNext();
-  await eventually('the successor has begun', () => proxy.requests === 2);
+  await eventually('the successor has begun', () => proxy.requests >= 2);
   proxy.cut();
   await eventually('the client resumes', () => proxy.requests >= 3);
   await client.reaches('live');
@@ -172,10 +173,11 @@ test('each stream has a ticket of its own', async (t) => {
   const client = record(t, { url: proxy.url, auth });
   await client.reaches('live');
   const publisher = new NumberedPublisher(t, broker, { headers: bearer(token()) });
-  await eventually('the ticket was renewed', () => calls === 2 && proxy.requests === 2);
+  await eventually('the ticket was renewed', () => calls >= 2 && proxy.requests >= 2);
   await client.has(client.events.length + 20);
+  const used = calls;
   proxy.cut();
-  await eventually('a third ticket was used', () => calls === 3);
+  await eventually('another ticket was used', () => calls > used);
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);
@@ -194,7 +196,7 @@ test('stream of an opaque token ends and resumes', async (t) => {
   const client = record(t, { url: broker.url, auth });
   await client.reaches('live');
   const publisher = new NumberedPublisher(t, broker, { headers: bearer(token()) });
-  await eventually('the token was renewed', () => calls === 2);
+  await eventually('the token was renewed', () => calls >= 2);
   await client.reaches('live');
   const count = await publisher.stop();
   await client.has(count);

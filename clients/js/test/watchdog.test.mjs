@@ -6,9 +6,10 @@ import { test } from 'node:test';
 import { Broker } from './support/broker.mjs';
 import { record, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
+import { timedTest } from './support/timed.mjs';
 import { eventually, sleep } from './support/wait.mjs';
 
-test('silent stream is replaced after 2.5 heartbeat intervals', async (t) => {
+timedTest('silent stream is replaced after 2.5 heartbeat intervals', async (t) => {
   const broker = await Broker.start(t);
   const proxy = await TcpProxy.start(t, broker.port);
   const client = record(t, { url: proxy.url });
@@ -27,7 +28,7 @@ test('silent stream is replaced after 2.5 heartbeat intervals', async (t) => {
   assert.deepEqual(client.resets, []);
 });
 
-test('idle stream with heartbeats is not replaced', async (t) => {
+timedTest('idle stream with heartbeats is not replaced', async (t) => {
   const broker = await Broker.start(t);
   const proxy = await TcpProxy.start(t, broker.port);
   const client = record(t, { url: proxy.url });
@@ -37,7 +38,7 @@ test('idle stream with heartbeats is not replaced', async (t) => {
   assert.deepEqual(client.statuses, ['live']);
 });
 
-test('interval of the connected event has priority', async (t) => {
+timedTest('interval of the connected event has priority', async (t) => {
   const broker = await Broker.start(t);
   const proxy = await TcpProxy.start(t, broker.port);
   // The interval of the node is a second. By its own one, the client would wait for 150 s.
@@ -71,7 +72,7 @@ test('buffering proxy is named once', async (t) => {
   assert.equal(client.warnings.length, 1);
 });
 
-test('process that was stopped resumes within 2 s', async (t) => {
+timedTest('process that was stopped resumes within 2 s', async (t) => {
   const broker = await Broker.start(t);
   const program = `
     import { connect } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};

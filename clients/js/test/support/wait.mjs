@@ -1,7 +1,7 @@
 // Waits for conditions, with a deadline.
 
 /** Longer than any wait on a busy machine; a test that reaches it has failed. */
-export const DEADLINE_MS = 30_000;
+export const DEADLINE_MS = 40_000;
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
