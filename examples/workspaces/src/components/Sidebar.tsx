@@ -1,0 +1,90 @@
+'use client';
+
+import Link from 'next/link';
+import { useParams } from 'next/navigation';
+import { useState, type FormEvent } from 'react';
+
+import { send } from '@/lib/send';
+
+import { SignOut } from './SignOut';
+import { useWorkspace } from './WorkspaceProvider';
+
+interface Props {
+  workspace: { id: string; name: string };
+  user: { name: string };
+}
+
+const STATUS_TEXTS: Record<string, string> = {
+  live: 'Up to date',
+  away: 'Reconnecting…',
+  denied: 'No access',
+};
+
+export function Sidebar({ workspace, user }: Props) {
+  const { channels, status, isOutdated } = useWorkspace();
+  const { channelId } = useParams<{ channelId?: string }>();
+  const list = [...(channels ?? [])].sort(
+    (a, b) => Number(b.isGeneral) - Number(a.isGeneral) || a.name.localeCompare(b.name),
+  );
+  return (
+    <aside className="sidebar">
+      <header>
+        <h1>{workspace.name}</h1>
+        <p className="status" data-status={status}>
+          {STATUS_TEXTS[status] ?? 'Connecting…'}
+        </p>
+      </header>
+      {isOutdated && (
+        <p role="alert" className="outdated">
+          A new version is here. <a href="">Please reload.</a>
+        </p>
+      )}
+      <nav aria-label="Channels">
+        <ul>
+          {list.map(({ id, name }) => (
+            <li key={id}>
+              <Link href={`/workspaces/${workspace.id}/${id}`} aria-current={id === channelId ? 'page' : undefined}>
+                {name}
+              </Link>
+            </li>
+          ))}
+        </ul>
+      </nav>
+      <NewChannel />
+      <footer>
+        <span className="avatar" aria-hidden="true">
+          {user.name[0]}
+        </span>
+        <span className="user">{user.name}</span>
+        <SignOut />
+      </footer>
+    </aside>
+  );
+}
+
+function NewChannel() {
+  const { id } = useWorkspace();
+  const [error, setError] = useState('');
+
+  async function submit(event: FormEvent<HTMLFormElement>) {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const failure = await send('POST', `/api/workspaces/${id}/channels`, { name: new FormData(form).get('name') });
+    setError(failure ?? '');
+    if (!failure) form.reset();
+  }
+
+  return (
+    <form className="new-channel" onSubmit={submit}>
+      <input name="name" aria-label="Name of a new channel" placeholder="New channel" maxLength={80} required />
+      <button type="submit" className="quiet">
+        Add
+      </button>
+      {error && (
+        <p role="alert" className="error">
+          {error}
+        </p>
+      )}
+    </form>
+  );
+}
