@@ -47,17 +47,29 @@ test('outages', async (t) => {
   });
 
   await t.test('laptop sleeps over a restart of the broker and wakes', async () => {
+    await ben.run(`
+      let last = Date.now();
+      window.longestPause = 0;
+      setInterval(() => {
+        longestPause = Math.max(longestPause, Date.now() - last);
+        last = Date.now();
+      }, 50);
+    `);
     await ben.devTools('Page.setWebLifecycleState', { state: 'frozen' });
+    const begin = Date.now();
     await ada.rename('design', 'during the sleep');
     await ada.hasChannel('during the sleep');
     await site.broker.kill();
     await ada.rename('releases', 'without a broker');
     await site.broker.restart();
     await Promise.all([ada.hasChannel('without a broker'), ada.isLive()]);
+    const slept = Date.now() - begin;
     await ben.devTools('Page.setWebLifecycleState', { state: 'active' });
     await ben.hasChannel('during the sleep');
     await ben.hasChannel('without a broker');
     await ben.isLive();
+    const pause = await ben.run('return longestPause');
+    assert.ok(pause >= slept - 500, `the page was asleep for ${pause} ms of ${slept} ms`);
     await ada.rename('design', 'after the sleep');
     await ben.hasChannel('after the sleep');
     assert.equal(await ben.run('return window.isSamePage'), true);
