@@ -92,14 +92,15 @@ export class Site {
       await site.app?.kill();
       rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     });
-    site.broker = await Broker.start(test, {
+    site.brokerSettings = {
       'auth.mode': 'forward',
       'auth.forward.url': `http://127.0.0.1:${port}/internal/tidings/{workspace}`,
       'cors.origins': origin,
       'server.trusted_proxies': '127.0.0.1',
       'embedded.sync': 'always',
       ...settings,
-    });
+    };
+    site.broker = await Broker.start(test, site.brokerSettings);
     site.redisUrl = settings['redis.url'] ?? `redis://127.0.0.1:${site.broker.embedded}`;
     site.app = new App(folder, port, {
       DATABASE_PATH: site.database,

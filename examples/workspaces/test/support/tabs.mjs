@@ -131,6 +131,11 @@ export class Tab {
     return this.run('return [...document.querySelectorAll("nav a")].map((link) => link.innerText)');
   }
 
+  /** The names of the cookies of the page, also of those that no script reads. */
+  async cookieNames() {
+    return (await this.#inTab((browser) => browser.webDriver('cookie'))).map(({ name }) => name);
+  }
+
   status() {
     return this.run('return document.querySelector(".status")?.dataset.status');
   }
