@@ -1,30 +1,18 @@
 /** State and stream without a gap: `live` joins a state of the app with the events after it. */
 import { call } from './application.js';
 import { connect } from './connect.js';
-import { DeniedError } from './denied.js';
+import { DeniedError, type Refusal } from './denied.js';
+import { firstSnapshot, type InitialState, type LiveSnapshot } from './live-snapshot.js';
 import type { AnyEvent, ConnectOptions, Connection, Status, TypedEvent } from './options.js';
 import { DEFAULT_RETRY_MS, retryPause } from './pauses.js';
 import { fetchPosition, type PositionOptions } from './position.js';
 import { receiverOf } from './receiver.js';
 
+export type { InitialState, LiveSnapshot, LiveStatus } from './live-snapshot.js';
 export { fetchPosition, type PositionOptions };
 
 /** The most events that wait for a load. Beyond it a new load begins, which has them all. */
 const WAITING_MAX = 10_000;
-
-/**
- * The state of a join: that of its connection, and two more.
- *
- * - `loading`: there is no state yet.
- * - `reloading`: events may be missing in the state, and a load is under way.
- */
-export type LiveStatus = Status | 'loading' | 'reloading';
-
-/** A state and its position, which the server took before it loaded the state. */
-export interface InitialState<State> {
-  state: State;
-  position: string;
-}
 
 /** The parameter of a load. */
 export interface LoadContext {
@@ -67,14 +55,6 @@ export interface LiveOptions<State, E extends TypedEvent = AnyEvent>
   fetchPosition?(options: PositionOptions): Promise<string>;
 }
 
-export interface LiveSnapshot<State> {
-  /** Undefined until the first load has ended. */
-  readonly state: State | undefined;
-  readonly status: LiveStatus;
-  /** The reason of `denied`. */
-  readonly error: DeniedError | undefined;
-}
-
 export interface Live<State> extends LiveSnapshot<State> {
   /** Loads the state again. The old one remains until then. */
   reload(): void;
@@ -103,15 +83,12 @@ export function live<State, E extends TypedEvent = AnyEvent>(
     ...rest
   } = options;
 
-  let snapshot: LiveSnapshot<State> = {
-    state: initial?.state,
-    status: initial ? 'connecting' : 'loading',
-    error: undefined,
-  };
+  let snapshot = firstSnapshot(initial);
   let hasState = !!initial;
   let connection: Connection | undefined;
   /** The load under way, or the pause before it. */
   let loading: AbortController | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   /** The events since the load began. */
   let waiting: [event: E, id: string][] = [];
   /** Whether the last request for a position has failed. */
@@ -129,12 +106,18 @@ export function live<State, E extends TypedEvent = AnyEvent>(
     call(() => onChange?.(snapshot));
   }
 
+  /** Ends the load under way, or the pause before it. */
+  function stop(): void {
+    loading?.abort();
+    clearTimeout(timer);
+    waiting = [];
+  }
+
   function finish(last: 'denied' | 'closed', reason?: DeniedError): void {
     if (end) return;
     end = last;
     error = reason;
-    loading?.abort();
-    waiting = [];
+    stop();
     connection?.close();
     update();
   }
@@ -180,13 +163,16 @@ export function live<State, E extends TypedEvent = AnyEvent>(
   /** Loads until it succeeds. A later call ends an earlier one, and drops its result. */
   async function reload(failures = 0): Promise<void> {
     if (end) return;
-    loading?.abort();
+    stop();
     const { signal } = (loading = new AbortController());
     update();
     let retryAfterMs: number | undefined;
     for (; ; failures += 1) {
-      if (failures) await pause(retryPause(DEFAULT_RETRY_MS, failures - 1, retryAfterMs), signal);
-      if (signal.aborted) return;
+      if (failures) {
+        const pauseMs = retryPause(DEFAULT_RETRY_MS, failures - 1, retryAfterMs);
+        // Its end calls nothing if another load begins before.
+        await new Promise((resolve) => (timer = setTimeout(resolve, pauseMs)));
+      }
       // A load that begins now has the events that have arrived.
       waiting = [];
       retryAfterMs = undefined;
@@ -199,7 +185,7 @@ export function live<State, E extends TypedEvent = AnyEvent>(
       } catch (reason) {
         if (signal.aborted) return;
         fail('position', reason);
-        retryAfterMs = (reason as { retryAfterMs?: number } | undefined)?.retryAfterMs;
+        retryAfterMs = (reason as { cause?: Refusal } | undefined)?.cause?.retryAfterMs;
         isAway = true;
         update();
         if (hasState) continue;
@@ -238,15 +224,4 @@ export function live<State, E extends TypedEvent = AnyEvent>(
     reload: () => void reload(),
     close: () => finish('closed'),
   };
-}
-
-/** Waits, at most until the signal. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }

@@ -23,11 +23,11 @@ export async function fetchPosition(options: PositionOptions): Promise<string> {
   const path = `workspaces/${encodeURIComponent(workspace)}/position`;
   const address = new URL(url.replace(/\/?$/, `/${path}`), globalThis.location?.href);
   const request = new AbortController();
-  const abort = () => request.abort(signal?.reason);
-  if (signal?.aborted) abort();
+  const abort = () => request.abort(signal?.reason ?? new Error('no response'));
+  const deadline = setTimeout(abort, RESPONSE_MS);
   signal?.addEventListener('abort', abort);
-  const deadline = setTimeout(() => request.abort(new Error('no response')), RESPONSE_MS);
   try {
+    signal?.throwIfAborted();
     for (let isSecond = false; ; isSecond = true) {
       const given = await auth?.();
       const { token, ticket } = typeof given === 'string' ? { token: given } : (given ?? {});
@@ -42,9 +42,10 @@ export async function fetchPosition(options: PositionOptions): Promise<string> {
         const { position } = await response.json();
         if (position) return position;
       }
-      const { denied, isUnauthorized, retryAfterMs } = await readRefusal(response);
-      if (isUnauthorized && auth && !isSecond) continue;
-      throw denied ?? Object.assign(new Error(`status ${response.status}`), { retryAfterMs });
+      const cause = await readRefusal(response);
+      if (!(cause.isUnauthorized && auth) || isSecond) {
+        throw cause.denied ?? new Error(`status ${response.status}`, { cause });
+      }
     }
   } finally {
     clearTimeout(deadline);

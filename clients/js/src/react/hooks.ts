@@ -1,0 +1,122 @@
+import { useEffect, useMemo, useSyncExternalStore } from 'react';
+
+import { live, type Live, type StateOptions } from '../live.js';
+import { firstSnapshot, type InitialState, type LiveSnapshot } from '../live-snapshot.js';
+import type { AnyEvent, ConnectOptions, EventHandlers, TypedEvent } from '../options.js';
+import { throughLatest, useLatest, type Latest } from './latest.js';
+import { useConnection } from './provider.js';
+import {
+  CONNECTING,
+  type MemberOptions,
+  type SharedConnection,
+  type StatusSnapshot,
+} from './shared-connection.js';
+
+export interface UseEventsOptions extends Pick<ConnectOptions, 'onReset'> {
+  /** The position of a state that the server has loaded. Its events follow. */
+  position?: string | undefined;
+}
+
+/**
+ * Passes the events of a workspace to a function, or to the function for their type. New functions
+ * apply to the next event.
+ */
+export function useEvents<E extends TypedEvent = AnyEvent>(
+  workspace: string,
+  handlers: EventHandlers<E> | ((event: E, id: string) => void),
+  options: UseEventsOptions = {},
+): void {
+  const shared = useConnection(workspace);
+  const latest = useLatest<MemberOptions>({
+    ...(options.position && { position: options.position }),
+    onEvent(event, id) {
+      const { type } = event;
+      const all = handlers as any;
+      if (typeof all === 'function') all(event, id);
+      // A type may have the name of a member that all objects have.
+      else if (Object.hasOwn(all, type)) all[type](event, id);
+    },
+    onReset: (...reset) => options.onReset?.(...reset),
+  });
+  useEffect(() => {
+    const connection = shared.join(throughLatest(latest));
+    return () => connection.close();
+  }, [shared]);
+}
+
+export interface UseLiveOptions<State, E extends TypedEvent = AnyEvent> extends StateOptions<
+  State,
+  E
+> {
+  workspace: string;
+}
+
+export interface UseLiveResult<State> extends LiveSnapshot<State> {
+  /** Loads the state again. The old one remains until then. */
+  reload(): void;
+}
+
+/**
+ * Keeps a state up to date by the events of a workspace: see `live` in `tidings/live`.
+ *
+ * New functions apply to the next load and the next event. A new workspace begins with its own
+ * `initial`, or without a state.
+ */
+export function useLive<State, E extends TypedEvent = AnyEvent>(
+  options: UseLiveOptions<State, E>,
+): UseLiveResult<State> {
+  const shared = useConnection(options.workspace);
+  const latest = useLatest(options);
+  const store = useMemo(() => liveStore(shared, options.initial, latest), [shared]);
+  const snapshot = useSyncExternalStore(store.subscribe, store.current, store.first);
+  return { ...snapshot, reload: store.reload };
+}
+
+/** Returns a `live` as a store for React. It begins with the subscription. */
+function liveStore<State, E extends TypedEvent>(
+  shared: SharedConnection,
+  initial: InitialState<State> | undefined,
+  latest: Latest<UseLiveOptions<State, E>>,
+) {
+  const first = firstSnapshot(initial);
+  let snapshot = first;
+  let joined: Live<State> | undefined;
+  let timer: ReturnType<typeof setTimeout>;
+
+  return {
+    first: () => first,
+    current: () => snapshot,
+    reload: () => joined?.reload(),
+    subscribe(listener: () => void) {
+      clearTimeout(timer);
+      if (!joined) {
+        snapshot = first;
+        joined = live<State, E>({
+          ...throughLatest(latest),
+          url: '',
+          initial,
+          connect: (member) => shared.join(member as unknown as MemberOptions),
+          fetchPosition: shared.position,
+          onWarning: shared.warn,
+          onChange(next) {
+            snapshot = next;
+            listener();
+          },
+        });
+      }
+      // StrictMode unsubscribes and subscribes in one turn.
+      return () => {
+        timer = setTimeout(() => {
+          joined?.close();
+          joined = undefined;
+        });
+      };
+    },
+  };
+}
+
+/** Returns the status of the connection that other hooks keep to a workspace. */
+export function useStatus(workspace: string): StatusSnapshot {
+  const { subscribe, current } = useConnection(workspace);
+  return useSyncExternalStore(subscribe, current, () => CONNECTING);
+}
