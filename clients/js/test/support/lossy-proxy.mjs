@@ -1,7 +1,7 @@
 // A proxy that passes publications on, and loses their replies.
 import { connect, createServer } from 'node:net';
 
-const PUBLICATION = /^POST |tidings_publish|EVALSHA/;
+const PUBLICATION = /^POST |EVALSHA/;
 
 /** Starts a proxy in front of a port. `lose(n)` loses the replies of the next n publications. */
 export async function startLossyProxy(test, target) {

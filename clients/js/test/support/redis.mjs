@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { freePort } from './broker.mjs';
 import { eventually } from './wait.mjs';
 
-/** Starts a Redis with a broker's access to it, and waits until it replies. It ends with the test. */
+/** Starts a Redis, and waits until it replies. It ends with the test. */
 export async function startRedis(test) {
   const port = await freePort();
   const directory = mkdtempSync(join(tmpdir(), 'tidings-redis-'));
