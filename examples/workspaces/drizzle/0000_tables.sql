@@ -2,7 +2,6 @@ CREATE TABLE `channels` (
 	`id` text PRIMARY KEY NOT NULL,
 	`workspace_id` text NOT NULL,
 	`name` text NOT NULL,
-	`is_general` integer DEFAULT false NOT NULL,
 	FOREIGN KEY (`workspace_id`) REFERENCES `workspaces`(`id`) ON UPDATE no action ON DELETE cascade
 );
 --> statement-breakpoint
@@ -36,5 +35,6 @@ CREATE TABLE `users` (
 CREATE UNIQUE INDEX `users_name_unique` ON `users` (`name`);--> statement-breakpoint
 CREATE TABLE `workspaces` (
 	`id` text PRIMARY KEY NOT NULL,
-	`name` text NOT NULL
+	`name` text NOT NULL,
+	`general_id` text NOT NULL
 );

@@ -3,23 +3,22 @@
 import { useRouter } from 'next/navigation';
 import { useEffect, useState, type FormEvent } from 'react';
 
-import { send } from '@/lib/send';
+import { send } from '@/lib/requests';
 
 import { useWorkspace } from './WorkspaceProvider';
 
 export function ChannelView({ channelId }: { channelId: string }) {
-  const { id, channels, status, denial } = useWorkspace();
+  const { id, generalId, channels, status, denial } = useWorkspace();
   const router = useRouter();
   const [error, setError] = useState('');
   const channel = channels?.find((one) => one.id === channelId);
-  const general = channels?.find((one) => one.isGeneral);
   const isGone = channels !== undefined && !channel;
   const path = `/api/workspaces/${id}/channels/${channelId}`;
 
   // Someone has deleted the channel: on to the general one.
   useEffect(() => {
-    if (isGone && general) router.replace(`/workspaces/${id}/${general.id}`);
-  }, [isGone, general?.id]);
+    if (isGone && channelId !== generalId) router.replace(`/workspaces/${id}/${generalId}`);
+  }, [isGone, channelId]);
 
   async function rename(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
@@ -53,7 +52,7 @@ export function ChannelView({ channelId }: { channelId: string }) {
           {error}
         </p>
       )}
-      {channel.isGeneral ? (
+      {channelId === generalId ? (
         <p className="hint">Every workspace keeps its general channel.</p>
       ) : (
         <button

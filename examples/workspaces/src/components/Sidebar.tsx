@@ -4,15 +4,10 @@ import Link from 'next/link';
 import { useParams } from 'next/navigation';
 import { useState, type FormEvent } from 'react';
 
-import { send } from '@/lib/send';
+import { send } from '@/lib/requests';
 
 import { SignOut } from './SignOut';
 import { useWorkspace } from './WorkspaceProvider';
-
-interface Props {
-  workspace: { id: string; name: string };
-  user: { name: string };
-}
 
 const STATUS_TEXTS: Record<string, string> = {
   live: 'Up to date',
@@ -20,16 +15,16 @@ const STATUS_TEXTS: Record<string, string> = {
   denied: 'No access',
 };
 
-export function Sidebar({ workspace, user }: Props) {
-  const { channels, status, isOutdated } = useWorkspace();
+export function Sidebar({ user }: { user: { name: string } }) {
+  const { id, name, generalId, channels, status, isOutdated } = useWorkspace();
   const { channelId } = useParams<{ channelId?: string }>();
   const list = [...(channels ?? [])].sort(
-    (a, b) => Number(b.isGeneral) - Number(a.isGeneral) || a.name.localeCompare(b.name),
+    (a, b) => Number(b.id === generalId) - Number(a.id === generalId) || a.name.localeCompare(b.name),
   );
   return (
     <aside className="sidebar">
       <header>
-        <h1>{workspace.name}</h1>
+        <h1>{name}</h1>
         <p className="status" data-status={status}>
           {STATUS_TEXTS[status] ?? 'Connecting…'}
         </p>
@@ -41,10 +36,13 @@ export function Sidebar({ workspace, user }: Props) {
       )}
       <nav aria-label="Channels">
         <ul>
-          {list.map(({ id, name }) => (
-            <li key={id}>
-              <Link href={`/workspaces/${workspace.id}/${id}`} aria-current={id === channelId ? 'page' : undefined}>
-                {name}
+          {list.map((channel) => (
+            <li key={channel.id}>
+              <Link
+                href={`/workspaces/${id}/${channel.id}`}
+                aria-current={channel.id === channelId ? 'page' : undefined}
+              >
+                {channel.name}
               </Link>
             </li>
           ))}

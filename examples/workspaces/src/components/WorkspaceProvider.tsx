@@ -1,13 +1,32 @@
 'use client';
 
 import { createContext, useContext, useState, type ReactNode } from 'react';
+import type { ConnectOptions } from 'tidings';
 import { TidingsProvider, useLive, type InitialState } from 'tidings/react';
+import { connectShared } from 'tidings/tabs';
 
-import type { AppEvent } from '@/events';
+import { schemas, type AppEvent } from '@/events';
 import type { Channel } from '@/lib/channels';
+import { getJson } from '@/lib/requests';
+
+interface Workspace {
+  id: string;
+  name: string;
+  generalId: string;
+}
+
+interface LiveWorkspace extends Workspace {
+  /** Undefined until the first load. */
+  channels: Channel[] | undefined;
+  status: string;
+  /** The reason for which the broker refuses the events. */
+  denial: string | undefined;
+  /** Whether the app has a newer version of this page. */
+  isOutdated: boolean;
+}
 
 interface Props {
-  workspaceId: string;
+  workspace: Workspace;
   userId: string;
   /** The address of the broker. */
   url: string;
@@ -15,65 +34,40 @@ interface Props {
   children: ReactNode;
 }
 
-interface Workspace {
-  id: string;
-  channels: Channel[] | undefined;
-  status: string;
-  /** The reason for which the broker refuses the events. */
-  denial: string | undefined;
-  /** Whether a newer version of this page exists. */
-  isOutdated: boolean;
-}
+const Context = createContext<LiveWorkspace | undefined>(undefined);
 
-const Context = createContext<Workspace | undefined>(undefined);
-
-export function useWorkspace(): Workspace {
+/** The workspace of the page, as it is now. */
+export function useWorkspace(): LiveWorkspace {
   const workspace = useContext(Context);
   if (!workspace) throw new Error('useWorkspace needs a <WorkspaceProvider> above it');
   return workspace;
 }
 
-export function WorkspaceProvider(props: Props) {
+/** Keeps the channels of a workspace up to date. */
+export function WorkspaceProvider({ url, userId, ...props }: Props) {
   const [isOutdated, setOutdated] = useState(false);
-  return (
-    <TidingsProvider
-      url={props.url}
-      withCredentials
-    >
-      <LiveWorkspace {...props} isOutdated={isOutdated} />
-    </TidingsProvider>
-  );
+  // #region live updates
+  const connect = (options: ConnectOptions) => connectShared({ ...options, user: userId });
+  const onOutdated = () => setOutdated(true);
+  const options = { url, withCredentials: true, connect, types: TYPES, schemas, onOutdated };
+  return <TidingsProvider {...options}><Channels {...props} isOutdated={isOutdated} /></TidingsProvider>;
+  // #endregion
 }
 
-function LiveWorkspace({ workspaceId, initial, children, isOutdated }: Props & { isOutdated: boolean }) {
-  const { state, status, error } = useLive<Channel[], AppEvent>({
-    workspace: workspaceId,
-    initial,
-    load: ({ signal }) => loadChannels(workspaceId, signal),
-    apply,
-  });
-  const workspace = { id: workspaceId, channels: state, status, denial: error?.message, isOutdated };
-  return <Context value={workspace}>{children}</Context>;
+function Channels({ workspace, initial, isOutdated, children }: Omit<Props, 'url' | 'userId'> & { isOutdated: boolean }) {
+  // #region live updates
+  const load = () => getJson<Channel[]>(`/api/workspaces/${workspace.id}/channels`);
+  const live = useLive<Channel[], AppEvent>({ workspace: workspace.id, initial, load, apply });
+  // #endregion
+  const value = { ...workspace, channels: live.state, status: live.status, denial: live.error?.message, isOutdated };
+  return <Context value={value}>{children}</Context>;
 }
 
-async function loadChannels(workspaceId: string, signal: AbortSignal): Promise<Channel[]> {
-  const response = await fetch(`/api/workspaces/${workspaceId}/channels`, { signal });
-  if (!response.ok) throw new Error(`status ${response.status}`);
-  return response.json();
-}
-
+// #region live updates
+const TYPES: AppEvent['type'][] = ['CHANNEL_CREATED', 'CHANNEL_UPDATED', 'CHANNEL_DELETED'];
 function apply(channels: Channel[], event: AppEvent): Channel[] {
-  const others = channels.filter((channel) => channel.id !== event.channelId);
-  switch (event.type) {
-    case 'CHANNEL_CREATED':
-      return [...others, { id: event.channelId, name: event.name, isGeneral: false }];
-    case 'CHANNEL_UPDATED':
-      return channels.map((channel) =>
-        channel.id === event.channelId ? { ...channel, name: event.name } : channel,
-      );
-    case 'CHANNEL_DELETED':
-      return others;
-    default:
-      return channels;
-  }
+  const others = channels.filter(({ id }) => id !== event.channelId);
+  if (event.type === 'CHANNEL_DELETED') return others;
+  return [...others, { id: event.channelId, name: event.name }];
 }
+// #endregion

@@ -19,6 +19,8 @@ export const sessions = sqliteTable('sessions', {
 export const workspaces = sqliteTable('workspaces', {
   id: id(),
   name: text().notNull(),
+  /** The channel that nobody deletes, and to which readers of a deleted one go. */
+  generalId: text().notNull(),
 });
 
 export const members = sqliteTable(
@@ -34,10 +36,9 @@ export const channels = sqliteTable('channels', {
   id: id(),
   workspaceId: text().notNull().references(() => workspaces.id, { onDelete: 'cascade' }),
   name: text().notNull(),
-  /** Every workspace has one general channel, which nobody deletes. */
-  isGeneral: integer({ mode: 'boolean' }).notNull().default(false),
 });
 
+// #region outbox
 /** The events that are committed and not published yet, in order. `key` names each publication. */
 export const outbox = sqliteTable('outbox', {
   id: integer().primaryKey({ autoIncrement: true }),
@@ -45,3 +46,4 @@ export const outbox = sqliteTable('outbox', {
   workspaceId: text().notNull(),
   event: text({ mode: 'json' }).$type<AppEvent>().notNull(),
 });
+// #endregion

@@ -10,20 +10,25 @@ export function seed(database: Database): void {
       if (tx.select().from(users).get()) return;
       const passwordHash = hashPassword('tidings');
       tx.insert(users).values(['ada', 'ben', 'eve'].map((id) => ({ id, name: id, passwordHash }))).run();
-      tx.insert(workspaces).values([{ id: 'acme', name: 'Acme' }, { id: 'evil', name: 'Evil Corp' }]).run();
+      tx.insert(workspaces)
+        .values([
+          { id: 'acme', name: 'Acme', generalId: 'general' },
+          { id: 'hooli', name: 'Hooli', generalId: 'lobby' },
+        ])
+        .run();
       tx.insert(members)
         .values([
           { workspaceId: 'acme', userId: 'ada' },
           { workspaceId: 'acme', userId: 'ben' },
-          { workspaceId: 'evil', userId: 'eve' },
+          { workspaceId: 'hooli', userId: 'eve' },
         ])
         .run();
       tx.insert(channels)
         .values([
-          { id: 'general', workspaceId: 'acme', name: 'general', isGeneral: true },
+          { id: 'general', workspaceId: 'acme', name: 'general' },
           { id: 'design', workspaceId: 'acme', name: 'design' },
           { id: 'releases', workspaceId: 'acme', name: 'releases' },
-          { id: 'lair', workspaceId: 'evil', name: 'general', isGeneral: true },
+          { id: 'lobby', workspaceId: 'hooli', name: 'general' },
         ])
         .run();
     },

@@ -5,7 +5,7 @@ import Credentials from 'next-auth/providers/credentials';
 import { database } from '@/db';
 import { members, sessions, users } from '@/db/schema';
 
-import { disconnect } from './live';
+import { bus } from './bus';
 import { isPassword } from './passwords';
 
 declare module 'next-auth' {
@@ -52,7 +52,9 @@ export const authOptions: NextAuthOptions = {
   events: {
     async signOut({ token }) {
       database().delete(sessions).where(eq(sessions.id, token.sessionId)).run();
-      await disconnect({ user: token.sub });
+      // #region live updates
+      bus.publish('tidings:control', JSON.stringify({ disconnect: { user: token.sub } })).catch(console.warn);
+      // #endregion
     },
   },
 };

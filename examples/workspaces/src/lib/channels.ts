@@ -6,12 +6,11 @@ import { channels } from '@/db/schema';
 export interface Channel {
   id: string;
   name: string;
-  isGeneral: boolean;
 }
 
 export function listChannels(workspaceId: string): Channel[] {
   return database()
-    .select({ id: channels.id, name: channels.name, isGeneral: channels.isGeneral })
+    .select({ id: channels.id, name: channels.name })
     .from(channels)
     .where(eq(channels.workspaceId, workspaceId))
     .all();

@@ -31,21 +31,19 @@ export default async function WorkspaceLayout({ children, params }: Props) {
       </Card>
     );
   }
+  // #region live updates
   const url = process.env.TIDINGS_INTERNAL_URL ?? 'http://127.0.0.1:8080/api';
   const headers = { cookie: (await cookies()).toString() };
   const signal = AbortSignal.timeout(1000);
   const position = await fetchPosition({ url, workspace: workspaceId, headers, signal }).catch(() => undefined);
   // The position is older than the state, so no event falls between them.
-  const state = listChannels(workspaceId);
+  const initial = position ? { state: listChannels(workspaceId), position } : undefined;
+  const live = { url: process.env.TIDINGS_URL ?? '/api', userId: user.id, initial };
+  // #endregion
   return (
-    <WorkspaceProvider
-      workspaceId={workspaceId}
-      userId={user.id}
-      url={process.env.TIDINGS_URL ?? '/api'}
-      initial={position ? { state, position } : undefined}
-    >
+    <WorkspaceProvider workspace={workspace} {...live}>
       <div className="workspace">
-        <Sidebar workspace={workspace} user={user} />
+        <Sidebar user={user} />
         {children}
       </div>
     </WorkspaceProvider>

@@ -1,12 +1,14 @@
+import { eq } from 'drizzle-orm';
 import { redirect } from 'next/navigation';
 
-import { listChannels } from '@/lib/channels';
+import { database } from '@/db';
+import { workspaces } from '@/db/schema';
 
 type Props = { params: Promise<{ workspaceId: string }> };
 
-/** The layout has checked the membership, or has rendered its own page instead of this one. */
+/** Leads to the general channel. The layout shows a user who is not a member its own page. */
 export default async function Workspace({ params }: Props) {
   const { workspaceId } = await params;
-  const general = listChannels(workspaceId).find((channel) => channel.isGeneral);
-  redirect(general ? `/workspaces/${workspaceId}/${general.id}` : '/');
+  const workspace = database().select().from(workspaces).where(eq(workspaces.id, workspaceId)).get();
+  redirect(workspace ? `/workspaces/${workspaceId}/${workspace.generalId}` : '/');
 }
