@@ -33,3 +33,13 @@ export function deliver<E extends TypedEvent>(
   const handler = events && Object.hasOwn(events, type) ? events[type] : onEvent;
   call(() => handler?.(event, id));
 }
+
+/** Returns a function that takes the version of the broker's schemas, and reports another one. */
+export function watchVersion<E extends TypedEvent>({ schemas, onOutdated }: ConnectOptions<E>) {
+  let last = schemas;
+  return (version?: string): void => {
+    if (!version || version === last) return;
+    last = version;
+    if (version !== schemas) call(() => onOutdated?.(version));
+  };
+}

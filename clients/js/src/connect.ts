@@ -1,3 +1,4 @@
+import { deliver } from './application.js';
 import { keepStream } from './keep-stream.js';
 import type { AnyEvent, ConnectOptions, Connection, TypedEvent } from './options.js';
 
@@ -8,11 +9,16 @@ import type { AnyEvent, ConnectOptions, Connection, TypedEvent } from './options
  * @throws TypeError if `url` is invalid.
  */
 export function connect<E extends TypedEvent = AnyEvent>(options: ConnectOptions<E>): Connection {
+  return keepStream(options, streamUrl(options), (payload, id) => deliver(options, payload, id));
+}
+
+/** Returns the address of the stream that has the events of the application. */
+export function streamUrl<E extends TypedEvent>(options: ConnectOptions<E>): URL {
   const { url, workspace, events, onEvent } = options;
   const path = `workspaces/${encodeURIComponent(workspace)}/events`;
   const address = new URL(url.replace(/\/?$/, `/${path}`), globalThis.location?.href);
   // Each event is a message, whatever `sse.named` says.
   address.searchParams.set('named', '0');
-  if (events && !onEvent) address.searchParams.set('types', Object.keys(events).join());
-  return keepStream(options, address);
+  if (events && !onEvent) address.searchParams.set('types', Object.keys(events).sort().join());
+  return address;
 }

@@ -1,4 +1,4 @@
-import { call, deliver, parseJson } from './application.js';
+import { call, parseJson, watchVersion } from './application.js';
 import { renewalTime, type Credentials } from './credentials.js';
 import { DeniedError } from './denied.js';
 import { openEventSourceStream } from './event-source-stream.js';
@@ -27,7 +27,15 @@ const SILENT_INTERVALS = 2.5;
 const WAKE_INTERVALS = 1.2;
 
 /** Whether the page is hidden, so that the browser delays its timers. */
-const isHidden = (): boolean => globalThis.document?.visibilityState === 'hidden';
+export const isHidden = (): boolean | undefined => globalThis.document?.hidden;
+
+/** A connection whose owner may do the work of its timers. */
+export interface KeptStream extends Connection {
+  /** Does what is due. A browser delays the timers of a hidden page. */
+  tick(): void;
+  /** Does what a page does when it is visible again: one missing heartbeat is enough. */
+  wake(): void;
+}
 
 type Message = [stream: Stream, type: string, data: string, lastEventId: string];
 
@@ -38,9 +46,13 @@ type Message = [stream: Stream, type: string, data: string, lastEventId: string]
  * position while `current` continues. Meanwhile the messages of `current` wait in `held`. If the
  * successor becomes live, its replay has them, and the client drops them. Otherwise the client
  * delivers them and resumes behind them. So the application sees what one reconnection shows, in
- * both cases.
+ * both cases. `deliver` receives the payloads with their ids.
  */
-export function keepStream<E extends TypedEvent>(options: ConnectOptions<E>, url: URL): Connection {
+export function keepStream<E extends TypedEvent>(
+  options: ConnectOptions<E>,
+  url: URL,
+  deliver: (payload: string, id: string) => void,
+): KeptStream {
   const { auth } = options;
   const lifetime = new AbortController();
 
@@ -68,6 +80,7 @@ export function keepStream<E extends TypedEvent>(options: ConnectOptions<E>, url
   /** Whether the client has renewed after a 401, without a `connected` event since. */
   let hasRenewed = false;
 
+  const noteVersion = watchVersion(options);
   const isDone = () => lifetime.signal.aborted;
   const warn = (text: string) =>
     call(() => (options.onWarning ?? console.warn)(`tidings: ${text}`));
@@ -214,31 +227,30 @@ export function keepStream<E extends TypedEvent>(options: ConnectOptions<E>, url
     const isMessage = type === 'message';
     const isFirst = isMessage && !stream.isConnected;
     const json = isMessage && !isFirst ? {} : parseJson(data);
-    if (isFirst) onConnected(stream, json);
+    if (isFirst) onConnected(stream, json.resumed);
     // A held stream has heartbeats before its `connected` event.
-    if (!stream.isConnected) return;
+    if (!stream.isConnected || isDone()) return;
     position = lastEventId || position;
-    if (isFirst && json.type === 'connected') return;
+    if (isFirst && json.type === 'connected') {
+      heartbeatMs = json.heartbeatMs ?? heartbeatMs;
+      return noteVersion(json.schemas);
+    }
     // While the subscription of the node is down, events may be missing.
     if (type === 'tidings.heartbeat') return setStatus(json.live ? 'live' : 'away');
     if (status === 'away') setStatus('catching-up');
-    if (isMessage) deliver(options, data, lastEventId);
+    if (isMessage) deliver(data, lastEventId);
     else call(() => options.onReset?.(json.reason, json.from, json.head));
   }
 
-  function onConnected(stream: Stream, json: { resumed?: boolean; heartbeatMs?: number }): void {
+  function onConnected(stream: Stream, isResumed: boolean): void {
     stream.isConnected = true;
     hasRenewed = false;
     failures = 0;
-    heartbeatMs = json.heartbeatMs ?? heartbeatMs;
-    if (stream === successor) {
-      current?.abort();
-      current = stream;
-      successor = undefined;
-      held = [];
-    } else {
-      setStatus(json.resumed ? 'catching-up' : 'live');
-    }
+    if (stream !== successor) return setStatus(isResumed ? 'catching-up' : 'live');
+    current?.abort();
+    current = stream;
+    successor = undefined;
+    held = [];
   }
 
   /** Delivers what `current` has sent since its successor was opened. */
@@ -250,7 +262,8 @@ export function keepStream<E extends TypedEvent>(options: ConnectOptions<E>, url
 
   // === Watchdog ===
 
-  function tick(): void {
+  /** Does what is due. A stream without a byte for `intervals` is dead. */
+  function tick(intervals = SILENT_INTERVALS): void {
     const now = Date.now();
     const sinceTick = now - lastTickAt;
     lastTickAt = now;
@@ -266,7 +279,7 @@ export function keepStream<E extends TypedEvent>(options: ConnectOptions<E>, url
       return;
     }
     const silence = now - current.byteAt;
-    if (silence > (current.headAt ? SILENT_INTERVALS * heartbeatMs : HEAD_MS)) {
+    if (silence > (current.headAt ? intervals * heartbeatMs : HEAD_MS)) {
       return lose(current, {}, true);
     }
     if (current.headAt && !current.hasBytes && silence >= FIRST_BYTE_MS && !hasWarned) {
@@ -287,15 +300,13 @@ export function keepStream<E extends TypedEvent>(options: ConnectOptions<E>, url
       closeAll();
       return setStatus('away');
     }
-    const now = Date.now();
-    const silence = now - (current?.byteAt ?? 0);
-    // An attempt that has just begun is the one that is wanted.
-    if (!current?.headAt && silence < TICK_MS) return;
-    const isSilent = silence > WAKE_INTERVALS * heartbeatMs || now - lastTickAt > SLEEP_MS;
-    if (type === 'online' || (!isHidden() && (isSuspended || isSilent))) {
-      failures = 0;
-      restart();
-    }
+    if (type === 'online' || !isHidden()) wake(type === 'online');
+  }
+
+  function wake(isForced?: boolean): void {
+    failures = retryAt = 0;
+    if (isForced || isSuspended) restart();
+    else tick(WAKE_INTERVALS);
   }
 
   // Node has none of them.
@@ -316,5 +327,7 @@ export function keepStream<E extends TypedEvent>(options: ConnectOptions<E>, url
       return error;
     },
     close: () => finish('closed'),
+    tick,
+    wake,
   };
 }

@@ -68,7 +68,9 @@ export interface ConnectOptions<E extends TypedEvent = AnyEvent> {
   /** Whether cookies go to a broker of another origin. */
   withCredentials?: boolean;
   /** The position to resume from, as an earlier connection had it. */
-  position?: string;
+  position?: string | undefined;
+  /** The version of the schemas that the application was built for. */
+  schemas?: string | undefined;
   /**
    * The heartbeat interval of the nodes (`sse.heartbeat_seconds`) in milliseconds, 15,000 by
    * default. `heartbeatMs` of the `connected` event has priority.
@@ -85,6 +87,11 @@ export interface ConnectOptions<E extends TypedEvent = AnyEvent> {
   onReset?(reason: ResetReason, from: string | null, head: string): void;
   /** Receives each change of the status; `error` is set for `denied`. */
   onStatus?(status: Status, error: DeniedError | undefined): void;
+  /**
+   * The broker has schemas of another version than `schemas`. Called once for each version, and
+   * never if the broker states none.
+   */
+  onOutdated?(version: string): void;
   /** Receives hints for developers; `console.warn` by default. */
   onWarning?(text: string): void;
 }

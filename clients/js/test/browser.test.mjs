@@ -39,7 +39,7 @@ for (const [transport, options, settings] of [
     const { broker, value, reaches, has, open } = await prepare(t, settings);
     await open(options);
     await reaches('live');
-    assert.equal(await value('window.sources'), transport === 'fetch' ? 0 : 1);
+    assert.equal(await value('sources.length'), transport === 'fetch' ? 0 : 1);
     const publisher = new NumberedPublisher(t, broker, { headers: bearer(token()) });
     for (const end of ['kill', 'terminate']) {
       await has((await value('seen.numbers.length')) + 20);

@@ -72,6 +72,23 @@ export class Browser {
     return this.webDriver('execute/sync', { script, args });
   }
 
+  /** Opens an empty tab and goes to it. Returns its name. */
+  async newTab() {
+    const { handle } = await command(`${this.#session}/window/new`, { type: 'tab' });
+    await this.goTo(handle);
+    return handle;
+  }
+
+  /** The name of the tab that commands go to. */
+  async tab() {
+    const response = await fetch(`${this.#session}/window`);
+    return (await response.json()).value;
+  }
+
+  goTo(handle) {
+    return command(`${this.#session}/window`, { handle });
+  }
+
   /** Calls a method of the DevTools protocol. */
   devTools(cmd, params = {}) {
     return this.webDriver('goog/cdp/execute', { cmd, params });
@@ -85,50 +102,98 @@ async function command(url, body) {
   return value;
 }
 
-// The page opens a connection with the options behind `#`, and keeps what it reports.
-// It counts its EventSources.
+// The page opens a connection with the options behind `#`, and keeps what it reports. With `frames`
+// it has that many frames instead, each of them such a page. It keeps its EventSources, and can lose
+// the messages of other tabs. A function of the test page returns tokens.
 const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <title>Events</title>
 <script type="module">
-  import { connect } from '/tidings.js';
+  import { connect, connectShared, endShared } from '/tidings.js';
 
-  window.sources = 0;
+  const options = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+  window.sources = [];
   window.EventSource = class extends EventSource {
     constructor(...parameters) {
       super(...parameters);
-      window.sources += 1;
+      window.sources.push(this);
     }
   };
-  const options = JSON.parse(decodeURIComponent(location.hash.slice(1)));
-  const seen = (window.seen = { numbers: [], resets: [], statuses: [], warnings: [], shown: [] });
-  addEventListener('pageshow', (event) => seen.shown.push(event.persisted));
-  window.connection = connect({
-    ...options,
-    auth: options.token && (async () => options.token),
-    onEvent: (event) => seen.numbers.push(event.n),
-    onReset: (reason) => seen.resets.push(reason),
-    onStatus: (status, error) => seen.statuses.push(error ? \`\${status}: \${error.reason}\` : status),
-    onWarning: (text) => seen.warnings.push(text),
-  });
+  window.losesMessages = false;
+  window.BroadcastChannel = class extends BroadcastChannel {
+    set onmessage(handle) {
+      super.onmessage = (event) => window.losesMessages || handle(event);
+    }
+  };
+  window.endShared = endShared;
+  /** Blocks this tab until the server responds, after the driver has the result of this call. */
+  window.block = () => setTimeout(() => {
+    const request = new XMLHttpRequest();
+    request.open('GET', '/hold', false);
+    request.send();
+  }, 300);
+  if (options.without) Object.defineProperty(navigator, options.without, { value: undefined });
+  const getToken = options.token ? async () => options.token : async () => (await fetch('/token')).text();
+
+  const start = () => {
+    const seen = (window.seen = {
+      numbers: [], resets: [], statuses: [], warnings: [], shown: [], versions: [],
+    });
+    addEventListener('pageshow', (event) => seen.shown.push(event.persisted));
+    window.connection = (options.user ? connectShared : connect)({
+      ...options,
+      auth: (options.token || options.tokens) && getToken,
+      ...(options.types
+        ? { events: Object.fromEntries(options.types.map((type) => [type, ({ n }) => seen.numbers.push(n)])) }
+        : { onEvent: (event) => seen.numbers.push(event.n) }),
+      onReset: (reason) => seen.resets.push(reason),
+      onStatus: (status, error) => seen.statuses.push(error ? \`\${status}: \${error.reason}\` : status),
+      onOutdated: (version) => seen.versions.push(version),
+      onWarning: (text) => seen.warnings.push(text),
+    });
+  };
+
+  const { frames, ...rest } = options;
+  for (let index = 0; index < (frames ?? 0); index += 1) {
+    const frame = document.createElement('iframe');
+    frame.src = '/frame#' + encodeURIComponent(JSON.stringify(rest));
+    document.body.append(frame);
+  }
+  if (frames === undefined) start();
+  /** All pages with a connection: this one, or its frames. */
+  window.pages = () => (frames === undefined ? [window] : [...document.querySelectorAll('iframe')].map((frame) => frame.contentWindow));
+  window.leads = (page) => !!page.sources?.some((source) => source.readyState !== 2);
 </script>
+<body>
 `;
 
-/** Serves the page and the bundled client at an origin of its own, until the test ends. */
-export async function servePage(test) {
+/**
+ * Serves the page and the bundled client at an origin of its own, until the test ends. `getToken`
+ * returns the tokens of pages with `tokens`.
+ */
+export async function servePage(test, { getToken } = {}) {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('../../dist/index.js', import.meta.url))],
+    stdin: {
+      contents: "export * from './dist/index.js'; export * from './dist/tabs.js';",
+      resolveDir: fileURLToPath(new URL('../..', import.meta.url)),
+    },
     bundle: true,
     format: 'esm',
     write: false,
   });
+  const held = [];
   const server = createServer((request, response) => {
+    if (request.url === '/hold') return void held.push(response);
+    if (request.url === '/token') return void response.end(getToken());
     const isScript = request.url === '/tidings.js';
     response.writeHead(200, { 'content-type': isScript ? 'text/javascript' : 'text/html' });
     response.end(isScript ? outputFiles[0].contents : PAGE);
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  /** Ends the block of tabs. */
+  const release = () => held.splice(0).forEach((response) => response.end());
   test.after(() => {
+    release();
     server.closeAllConnections();
     server.close();
   });
@@ -137,5 +202,5 @@ export async function servePage(test) {
     const all = { workspace: 'acme', heartbeatMs: 1000, ...options };
     return `${origin}/#${encodeURIComponent(JSON.stringify(all))}`;
   };
-  return { origin, address };
+  return { origin, address, release, held };
 }
