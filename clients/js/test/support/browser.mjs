@@ -58,9 +58,9 @@ export class Browser {
     return browser;
   }
 
-  /** Calls a command of WebDriver: a `POST` with a body, or a `GET` without one. */
-  webDriver(path, body) {
-    return command(`${this.#session}/${path}`, body);
+  /** Calls a command of WebDriver. */
+  webDriver(path, body, method = body ? 'POST' : 'GET') {
+    return command(`${this.#session}/${path}`, body, method);
   }
 
   open(url) {
@@ -95,8 +95,8 @@ export class Browser {
   }
 }
 
-async function command(url, body) {
-  const response = await fetch(url, body && { method: 'POST', body: JSON.stringify(body) });
+async function command(url, body, method = 'POST') {
+  const response = await fetch(url, { method, body: body && JSON.stringify(body) });
   const { value } = await response.json();
   if (!response.ok) throw new Error(`${value.error}: ${value.message}`);
   return value;

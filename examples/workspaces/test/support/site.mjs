@@ -1,15 +1,18 @@
 // The whole example: its broker, its app as a production server, and its database.
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { Broker, freePort } from '../../../../clients/js/test/support/broker.mjs';
+import { Broker, brokerProgram, freePort } from '../../../../clients/js/test/support/broker.mjs';
 import { eventually } from './wait.mjs';
 
 export { Broker, freePort };
+
+/** Whether the broker has the setting. */
+export const HAS_SCHEMAS = execFileSync(brokerProgram(), ['config'], { encoding: 'utf8' }).includes('schemas');
 
 /** The folder of the example, which `scripts/test-example` has built. */
 export const EXAMPLE = fileURLToPath(new URL('../..', import.meta.url));
@@ -88,6 +91,9 @@ export class Site {
     site.directory = directory;
     site.database = join(directory, 'workspaces.db');
     site.appPort = port;
+    // A copy, which a deploy can change.
+    site.schemas = join(directory, 'events');
+    cpSync(join(folder, 'events'), site.schemas, { recursive: true });
     test.after(async () => {
       await site.app?.kill();
       rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
@@ -98,6 +104,7 @@ export class Site {
       'cors.origins': origin,
       'server.trusted_proxies': '127.0.0.1',
       'embedded.sync': 'always',
+      ...(HAS_SCHEMAS && { 'schemas.path': site.schemas, 'schemas.mode': 'enforce' }),
       ...settings,
     };
     site.broker = await Broker.start(test, site.brokerSettings);
@@ -144,7 +151,7 @@ export class Site {
 }
 
 /** The session of a user, without a browser. */
-class Session {
+export class Session {
   #cookies = new Map();
 
   constructor(origin) {

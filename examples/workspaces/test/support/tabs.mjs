@@ -52,6 +52,10 @@ export class Tab {
     return this.#inTab((browser) => browser.open(url));
   }
 
+  close() {
+    return this.#inTab((browser) => browser.webDriver('window', null, 'DELETE'));
+  }
+
   /** Runs the body of a function in the page and returns its result. */
   run(script, ...args) {
     return this.#inTab((browser) => browser.run(script, ...args));
