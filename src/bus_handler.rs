@@ -1,4 +1,5 @@
-//! Passes events of the bus to the hub, and disconnects to the disconnect handler.
+//! Passes events of the bus to the hub, and disconnects to the disconnect handler. Beside that, the
+//! schemas check the events.
 
 use std::sync::Arc;
 
@@ -8,19 +9,21 @@ use tidings_auth::control::ControlInbox;
 use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::Hub;
+use tidings_schemas::SchemaCheck;
 
 /// Receives what the bus of a node reports.
 #[derive(Debug)]
 pub struct NodeHandler {
     hub: Arc<Hub>,
     control: ControlInbox,
+    schemas: Option<Arc<SchemaCheck>>,
 }
 
 impl NodeHandler {
-    /// Events go to the hub, control commands to the inbox.
+    /// Events go to the hub, control commands to the inbox. `schemas` check events beside that.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, control: ControlInbox) -> Self {
-        Self { hub, control }
+    pub fn new(hub: Arc<Hub>, control: ControlInbox, schemas: Option<Arc<SchemaCheck>>) -> Self {
+        Self { hub, control, schemas }
     }
 }
 
@@ -34,6 +37,9 @@ impl BusHandler for NodeHandler {
     }
 
     fn message(&self, workspace: &WorkspaceId, message: Bytes) {
+        if let Some(schemas) = &self.schemas {
+            schemas.message(workspace, &message);
+        }
         self.hub.message(workspace, message);
     }
 

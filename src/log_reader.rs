@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tidings_bus::Bus;
 use tidings_event::log::{LogError, LogPage};
 use tidings_hub::{Hub, LogRead};
+use tidings_schemas::SchemaCheck;
 
 /// How a log reader works.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,13 @@ pub struct LogReaderSettings {
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Reads until `stop`, then drops what is under way.
-pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, stop: CancellationToken) {
+pub async fn run(
+    hub: Arc<Hub>,
+    bus: Arc<dyn Bus>,
+    schemas: Option<Arc<SchemaCheck>>,
+    settings: LogReaderSettings,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(settings.concurrent));
     let readings = TaskTracker::new();
     loop {
@@ -41,6 +48,7 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
             () = stop.cancelled() => break,
         };
         let (bus, stop, permits) = (Arc::clone(&bus), stop.clone(), Arc::clone(&permits));
+        let schemas = schemas.clone();
         let pause = read.pause;
         let owed = Owed { hub: Arc::clone(&hub), read: Some(read) };
         readings.spawn(async move {
@@ -53,7 +61,7 @@ pub async fn run(hub: Arc<Hub>, bus: Arc<dyn Bus>, settings: LogReaderSettings, 
                         tokio::time::sleep(pause).await;
                         permits.acquire_owned().await
                     };
-                    owed.pay(&*bus, settings).await;
+                    owed.pay(&*bus, schemas.as_deref(), settings).await;
                 } => {}
                 () = stop.cancelled() => {}
             }
@@ -71,9 +79,13 @@ struct Owed {
 }
 
 impl Owed {
-    async fn pay(mut self, bus: &dyn Bus, settings: LogReaderSettings) {
+    async fn pay(mut self, bus: &dyn Bus, schemas: Option<&SchemaCheck>, settings: LogReaderSettings) {
         if let Some(read) = &self.read {
             let page = fetch(bus, read, settings).await;
+            // A replay has no events that are new to the node.
+            if let (Some(schemas), Ok(page), true) = (schemas, &page, read.brings_new_events()) {
+                schemas.entries(&read.workspace, &page.entries);
+            }
             self.hub.answer(read, page);
             self.read = None;
         }

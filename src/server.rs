@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`settings`] | the settings of each part, of the configuration |
 //! | [`bus`], [`hub`], [`delivery`], [`access`] | builders of the parts behind the listeners |
+//! | [`schemas`] | reads the schemas, and starts the checks by them |
 //! | [`public`], [`admin`], [`listener`] | builders of the two listeners |
 //! | [`tasks`] | the tasks of all parts, and the signals that stop them |
 //! | [`shutdown`] | the ways to stop, and the ways in which a server ended |
@@ -25,6 +26,7 @@ use tidings_auth::jwt::Verifier;
 use tidings_bus::Bus;
 use tidings_event::{DesiredSubscriptions, NodeId};
 use tidings_metrics::Metrics;
+use tidings_schemas::SchemaCheck;
 
 mod access;
 mod admin;
@@ -33,6 +35,7 @@ mod delivery;
 mod hub;
 mod listener;
 mod public;
+mod schemas;
 mod settings;
 mod shutdown;
 mod start_error;
@@ -43,6 +46,7 @@ use bus::NodeBus;
 use delivery::{Delivery, StopOnDrop};
 use hub::NodeHub;
 use public::{PublicListener, PublicParts};
+use schemas::NodeSchemas;
 use shutdown::{DRAIN_GRACE, DrainSettings};
 use tasks::{ServerTasks, StopSignals};
 
@@ -58,6 +62,7 @@ pub struct Server {
     hub: NodeHub,
     delivery: Delivery,
     access: Access,
+    schemas: Option<Arc<SchemaCheck>>,
     public: PublicListener,
     admin: Listener,
     addresses: Addresses,
@@ -88,27 +93,36 @@ impl Server {
         settings::warn_of_memory(config);
         let public = settings::public(config, &files);
         let admin = settings::admin(config, &files);
+        let metrics = Arc::new(Metrics::new());
+        let schemas = NodeSchemas::open(settings::schemas(config), &metrics).await?;
         let (public_socket, admin_socket) = (public.listener.bind()?, admin.bind()?);
         let id = NodeId::random();
-        let metrics = Arc::new(Metrics::new());
         let desired = Arc::new(DesiredSubscriptions::default());
         let NodeBus { bus, address: embedded } =
             NodeBus::open(settings::bus(config, &files), id, Arc::clone(&desired)).await?;
         let addresses =
             Addresses { public: address_of(&public_socket)?, admin: address_of(&admin_socket)?, embedded };
         let hub = NodeHub::new(id, settings::hub(config), settings::log_reader(config), desired, &metrics);
-        let streams = Arc::new(settings::streams(config, &metrics));
+        let streams = Arc::new(settings::streams(config, schemas.version, &metrics));
         let delivery = Delivery::new(Arc::clone(&streams), settings::engine(config, streams))?;
         let access = Access::new(&settings::access(config), id, &bus, &metrics)?;
-        let parts =
-            PublicParts { bus: &bus, hub: &hub.hub, delivery: &delivery, access: &access, metrics: &metrics };
+        let parts = PublicParts {
+            bus: &bus,
+            hub: &hub.hub,
+            delivery: &delivery,
+            access: &access,
+            schemas: &schemas,
+            metrics: &metrics,
+        };
         let public = PublicListener::new(public, public_socket, parts).await?;
         let node = Node::new(id, Arc::clone(&bus), metrics, settings::probe(config));
         let node = Arc::new(node);
         let admin = admin::listener(admin, admin_socket, &node);
-        let bus_handler = Arc::new(NodeHandler::new(Arc::clone(&hub.hub), access.inbox.clone()));
+        let NodeSchemas { check: schemas, .. } = schemas;
+        let bus_handler = NodeHandler::new(Arc::clone(&hub.hub), access.inbox.clone(), schemas.clone());
+        let bus_handler = Arc::new(bus_handler);
         let drain = settings::drain(config);
-        Ok(Self { node, bus, bus_handler, hub, delivery, access, public, admin, addresses, drain })
+        Ok(Self { node, bus, bus_handler, hub, delivery, access, schemas, public, admin, addresses, drain })
     }
 
     /// The certificate of the public listener, to have it read again; `None` without TLS.

@@ -5,6 +5,7 @@
 
 mod encoder;
 mod ring;
+mod schemas;
 mod turn;
 
 use tidings_event::{EntryId, Position};
@@ -20,5 +21,5 @@ fn payload(bytes: usize) -> String {
     format!("{head}{}\"}}", "x".repeat(bytes.saturating_sub(head.len() + 2)))
 }
 
-criterion::criterion_group!(benches, encoder::benches, ring::benches, turn::benches);
+criterion::criterion_group!(benches, encoder::benches, ring::benches, schemas::benches, turn::benches);
 criterion::criterion_main!(benches);

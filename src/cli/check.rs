@@ -24,6 +24,7 @@ use tidings_bus::redis::access::Finding;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::ForwardMetrics;
 use tidings_metrics::Metrics;
+use tidings_schemas::{SchemaProblem, SchemaSet};
 
 /// Bound on asking a running broker.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -56,6 +57,7 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
             findings.push(app(&config.auth.forward).await);
         }
         findings.extend(certificate(&config));
+        findings.extend(schemas(&config));
         if !config.redis.is_configured() {
             findings
                 .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
@@ -182,6 +184,25 @@ fn certificate(config: &Config) -> Option<Finding> {
         ),
         Err(_) => bad(format!("it ended on {time}"), "replace the files; a running broker takes new ones"),
     })
+}
+
+/// Whether each file of schemas can be used.
+fn schemas(config: &Config) -> Vec<Finding> {
+    let Some(path) = &config.schemas.path else { return Vec::new() };
+    match SchemaSet::read(path) {
+        Ok(set) => {
+            let found = format!("{} event types, version {}", set.types().len(), set.version());
+            vec![Finding::good("schemas", found)]
+        }
+        Err(error) => {
+            let bad = |problem: &SchemaProblem| Finding {
+                check: "schemas",
+                result: problem.to_string(),
+                fix: Some("correct the file; docs/guides/event-versions.md has the rules".to_owned()),
+            };
+            error.problems().iter().map(bad).collect()
+        }
+    }
 }
 
 fn report(findings: &[Finding]) -> Result<(), CommandFailure> {

@@ -10,6 +10,7 @@ mod generate;
 mod history;
 mod output;
 mod publish;
+mod schema;
 mod serve;
 mod show;
 mod tail;
@@ -77,6 +78,8 @@ enum CliCommand {
     Bench(Box<bench::BenchArgs>),
     /// Make tokens for development, and explain the access that a token gives
     Token(token::TokenArgs),
+    /// Check schemas of event types, and compare two versions of them
+    Schema(schema::SchemaArgs),
     /// Show each setting and its source; secrets are masked
     Config(show::ShowArgs),
     /// Print a script with which a shell completes commands and flags
@@ -90,12 +93,13 @@ enum CliCommand {
 const CONFIG_VARIABLE: &str = "TIDINGS_CONFIG";
 
 /// The global flags that change nothing of a command. They are left out of its help, and an error.
-const UNUSED_FLAGS: [(&str, &[&str]); 7] = [
+const UNUSED_FLAGS: [(&str, &[&str]); 8] = [
     ("publish", &["listen"]),
     ("tail", &["listen", "redis"]),
     ("history", &["listen"]),
     ("bench", &["listen"]),
     ("token", &["listen", "redis"]),
+    ("schema", &["config", "listen", "redis"]),
     ("completions", &["config", "listen", "redis"]),
     ("man", &["config", "listen", "redis"]),
 ];
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Check(args)) => check::run(&cli.options, args),
         Some(CliCommand::Bench(args)) => bench::run(&cli.options, args),
         Some(CliCommand::Token(args)) => token::run(&cli.options, args),
+        Some(CliCommand::Schema(args)) => schema::run(args),
         Some(CliCommand::Config(args)) => show::run(&cli.options, args),
         Some(CliCommand::Completions(args)) => generate::completions(args),
         Some(CliCommand::Man(args)) => generate::man(args),

@@ -1,6 +1,7 @@
 //! `tidings publish`.
 
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,12 +12,13 @@ use serde_json::json;
 
 use super::client::{Broker, json_body};
 use super::{CommandFailure, GlobalOptions, block_on, output};
-use crate::config::Config;
+use crate::config::{Config, SchemasMode};
 use tidings_bus::redis::RedisBus;
 use tidings_bus::{Bus as _, IdempotencyKey, Item, Publication};
 use tidings_event::DesiredSubscriptions;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Audience, NodeId};
+use tidings_schemas::SchemaSet;
 
 /// Arguments of `tidings publish`.
 #[derive(Debug, Args)]
@@ -37,6 +39,12 @@ pub(super) struct PublishArgs {
     /// Deliver the event to this user only; repeat the flag for several
     #[arg(long, value_name = "USER")]
     to: Vec<String>,
+    /// Refuse an event that does not match the schemas in this directory [schemas.path]
+    ///
+    /// Without it the event has to match the configured schemas if schemas.mode is enforce. A
+    /// broker at --url checks it by its own.
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<PathBuf>,
 }
 
 pub(super) fn run(options: &GlobalOptions, args: &PublishArgs) -> Result<(), CommandFailure> {
@@ -45,11 +53,17 @@ pub(super) fn run(options: &GlobalOptions, args: &PublishArgs) -> Result<(), Com
     let item = Item { payload: payload(args)?, to: audience(&args.to)? };
     let key = args.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = key.map_err(|error| CommandFailure::Usage(error.to_string()))?;
+    if let Some(directory) = &args.schemas {
+        check_event(directory, SchemasMode::Enforce, &item)?;
+    }
     block_on(async {
         let id = if let Some(url) = &args.url {
             over_http(&Broker::new(Some(url), options)?, &workspace, &item, key).await?
         } else {
             let config = options.load()?.config;
+            if let (None, Some(directory)) = (&args.schemas, &config.schemas.path) {
+                check_event(directory, config.schemas.mode, &item)?;
+            }
             if !config.redis.is_configured() {
                 over_http(&Broker::new(None, options)?, &workspace, &item, key).await?
             } else {
@@ -77,6 +91,23 @@ fn payload(args: &PublishArgs) -> Result<Bytes, CommandFailure> {
         return Err(CommandFailure::Usage("the payload is empty".to_owned()));
     }
     Ok(payload)
+}
+
+/// Whether the event matches the schemas. With `report` it is published in any case.
+fn check_event(directory: &Path, mode: SchemasMode, item: &Item) -> Result<(), CommandFailure> {
+    if mode == SchemasMode::Off {
+        return Ok(());
+    }
+    let schemas = SchemaSet::read(directory).map_err(|error| CommandFailure::Usage(error.to_string()))?;
+    let Err(mismatch) = schemas.check(&item.payload) else { return Ok(()) };
+    let directory = directory.display();
+    if mode == SchemasMode::Enforce {
+        return Err(CommandFailure::Failed(format!(
+            "nothing was published, because the event does not match the schemas in {directory}: {mismatch}"
+        )));
+    }
+    output::error(&format!("tidings: the event does not match the schemas in {directory}: {mismatch}"));
+    Ok(())
 }
 
 fn audience(users: &[String]) -> Result<Option<Arc<Audience>>, CommandFailure> {

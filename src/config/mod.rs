@@ -28,6 +28,7 @@ mod load;
 mod proxies;
 pub mod reference;
 mod rules;
+mod schemas;
 mod secret;
 mod show;
 mod source;
@@ -42,6 +43,7 @@ pub use delivery::{DeliveryConfig, Writer};
 pub use error::{ConfigError, ConfigProblem, FilePosition, Found};
 pub use load::{EffectiveValue, Loaded};
 pub use proxies::ForwardedHeader;
+pub use schemas::{SchemasConfig, SchemasMode};
 pub use source::{Source, Sources};
 pub use transport::{Http2Config, TlsConfig};
 pub use workspaces::{LiveConfig, WorkspacesConfig};
@@ -60,6 +62,7 @@ pub struct Config {
     pub ring: RingConfig,
     pub workspaces: WorkspacesConfig,
     pub retention: RetentionConfig,
+    pub schemas: SchemasConfig,
     pub replay: ReplayConfig,
     pub limits: LimitsConfig,
     pub auth: AuthConfig,

@@ -10,7 +10,7 @@ use super::error::ConfigProblem;
 use super::load::EffectiveValue;
 use super::rules;
 use super::source::Source;
-use super::{AuthMode, Config};
+use super::{AuthMode, Config, SchemasConfig, SchemasMode};
 use tidings_limits::bodies::LARGEST_BODIES_MIN;
 use tidings_settings::Seconds;
 
@@ -39,6 +39,7 @@ pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Config
     transport(&mut checks, config);
     redis(&mut checks, config);
     streams(&mut checks, config);
+    schemas(&mut checks, config);
     sizes(&mut checks, config);
     listeners(&mut checks, config);
     access(&mut checks, config);
@@ -116,6 +117,15 @@ fn redis(checks: &mut Checks<'_>, config: &Config) {
     checks.positive("redis.command_timeout_seconds", redis.command_timeout_seconds);
     checks.positive("redis.confirm_seconds", redis.confirm_seconds);
     checks.positive("redis.probe_seconds", redis.probe_seconds);
+}
+
+fn schemas(checks: &mut Checks<'_>, config: &Config) {
+    let SchemasConfig { path, mode } = &config.schemas;
+    checks.pair(
+        ["schemas.mode", "schemas.path"],
+        path.is_some() || *mode != SchemasMode::Enforce,
+        "without schemas every event would be refused: name the directory of schemas in schemas.path",
+    );
 }
 
 fn streams(checks: &mut Checks<'_>, config: &Config) {

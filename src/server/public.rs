@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::access::Access;
 use super::delivery::Delivery;
 use super::listener::ListenerSettings;
+use super::schemas::NodeSchemas;
 use super::start_error::StartError;
 use crate::http;
 use crate::http::{
@@ -57,6 +58,7 @@ pub(super) struct PublicParts<'a> {
     pub(super) hub: &'a Arc<Hub>,
     pub(super) delivery: &'a Delivery,
     pub(super) access: &'a Access,
+    pub(super) schemas: &'a NodeSchemas,
     pub(super) metrics: &'a Arc<Metrics>,
 }
 
@@ -141,6 +143,7 @@ fn handlers(
             event_bytes: settings.event_bytes,
             batch_bytes: settings.batch_bytes,
             publish_rate: Arc::clone(publish_rate),
+            schemas: parts.schemas.check.clone(),
             bus: Arc::clone(parts.bus),
             retry: streams.retry,
             metrics: Arc::clone(metrics),

@@ -8,8 +8,9 @@ use super::access::{AccessSettings, MethodSettings};
 use super::bus::BusSettings;
 use super::listener::ListenerSettings;
 use super::public::PublicSettings;
+use super::schemas::SchemaSettings;
 use super::shutdown::DrainSettings;
-use crate::config::{AuthMethod, AuthMode, Config, ForwardedHeader, LiveConfig, Writer};
+use crate::config::{AuthMethod, AuthMode, Config, ForwardedHeader, LiveConfig, SchemasMode, Writer};
 use crate::files;
 use crate::files::{FileBudget, TooFewFiles};
 use crate::http::{
@@ -23,9 +24,11 @@ use tidings_delivery::engine::{BroadcastBounds, EngineSettings};
 use tidings_delivery::{Drain, StreamSettings, WallClock};
 use tidings_embedded::ChannelNames;
 use tidings_embedded::settings::EmbeddedConfig;
+use tidings_event::SchemaVersion;
 use tidings_hub::{HubSettings, LiveEvents};
 use tidings_limits::StreamLimits;
 use tidings_metrics::Metrics;
+use tidings_schemas::SchemaMode;
 
 /// What the limit of open files leaves of the configured bounds, once it is raised as far as it may
 /// be.
@@ -96,8 +99,25 @@ pub(super) fn log_reader(config: &Config) -> LogReaderSettings {
     }
 }
 
+/// The schemas of event types, if there are some.
+pub(super) fn schemas(config: &Config) -> Option<SchemaSettings> {
+    Some(SchemaSettings {
+        path: config.schemas.path.clone()?,
+        mode: match config.schemas.mode {
+            SchemasMode::Off => None,
+            SchemasMode::Report => Some(SchemaMode::Report),
+            SchemasMode::Enforce => Some(SchemaMode::Enforce),
+        },
+        patience: config.server.body_timeout_seconds.duration(),
+    })
+}
+
 /// What all streams share.
-pub(super) fn streams(config: &Config, metrics: &Arc<Metrics>) -> StreamSettings {
+pub(super) fn streams(
+    config: &Config,
+    schemas: Option<SchemaVersion>,
+    metrics: &Arc<Metrics>,
+) -> StreamSettings {
     StreamSettings {
         heartbeat: config.sse.heartbeat_seconds.duration(),
         retry: Duration::from_millis(config.sse.retry_ms),
@@ -105,6 +125,7 @@ pub(super) fn streams(config: &Config, metrics: &Arc<Metrics>) -> StreamSettings
         age: Some(config.limits.connection_age_seconds.duration()).filter(|age| !age.is_zero()),
         drain: Drain::default(),
         clock: WallClock::default(),
+        schemas,
         metrics: Arc::clone(metrics),
     }
 }

@@ -9,6 +9,7 @@ use tidings_auth::forward;
 use tidings_auth::jwt::JwtSetupError;
 use tidings_bus::redis::ConnectError;
 use tidings_embedded as embedded;
+use tidings_schemas::SchemaError;
 
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,12 @@ pub enum StartError {
     /// The threads that write streams cannot wait for sockets.
     #[error("cannot prepare the threads that write streams: {0} (delivery.shards)")]
     Engine(#[source] io::Error),
+    /// The schemas of event types cannot be used.
+    #[error("{0}\n(schemas.path)")]
+    Schemas(#[from] SchemaError),
+    /// The threads that check events cannot be started.
+    #[error("cannot start the threads that check events: {0} (schemas.mode)")]
+    SchemaThreads(#[source] io::Error),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),

@@ -39,7 +39,7 @@ pub(super) struct ServerTasks {
 impl ServerTasks {
     /// Spawns the tasks of all parts.
     pub(super) fn spawn(server: Server, signals: &StopSignals) -> Self {
-        let Server { bus, bus_handler, hub, delivery, access, public, admin, .. } = server;
+        let Server { bus, bus_handler, hub, delivery, access, schemas, public, admin, .. } = server;
         let stop = || signals.rest.clone();
         let connections =
             tokio::spawn(public.listener.run(signals.accepting.clone(), signals.connections.clone()));
@@ -61,7 +61,7 @@ impl ServerTasks {
             rest.spawn(recheck.run(stop()));
         }
         rest.spawn(sweep(Arc::clone(&hub.hub), public.publish_rate, stop()));
-        rest.spawn(log_reader::run(hub.hub, bus, hub.log_reader, stop()));
+        rest.spawn(log_reader::run(hub.hub, bus, schemas, hub.log_reader, stop()));
         for shard in delivery.shards {
             rest.spawn_blocking(|| shard.run());
         }

@@ -26,6 +26,7 @@ mod parts;
 mod proxies;
 mod publish;
 mod replay;
+mod schemas;
 mod slow_clients;
 mod stream;
 mod transport;

@@ -119,7 +119,8 @@ impl StreamBody {
                 Poll::Pending => None,
             };
             let heartbeat_ms = millis(self.settings.heartbeat);
-            let moment = StreamMoment { now, ends: &self.ends, revoked, heartbeat_ms };
+            let schemas = self.settings.schemas;
+            let moment = StreamMoment { now, ends: &self.ends, revoked, heartbeat_ms, schemas };
             let (connection, settings) = (self.stream_stats.stream_guard.id(), &self.settings);
             let retry_ms = || settings.draw_retry_ms();
             let step = self.lifecycle.poll(moment, connection, retry_ms, &mut self.subscriber, context);

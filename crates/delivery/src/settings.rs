@@ -9,7 +9,7 @@ use super::drain::Drain;
 use super::until::{Until, WallClock};
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
-use tidings_event::spread;
+use tidings_event::{SchemaVersion, spread};
 use tidings_limits::{AddressPlace, StreamGuard};
 use tidings_metrics::Metrics;
 
@@ -45,6 +45,8 @@ pub struct StreamSettings {
     pub drain: Drain,
     /// The clock for the ends of tokens.
     pub clock: WallClock,
+    /// The version of the schemas of the node, for the `connected` event; `None` without schemas.
+    pub schemas: Option<SchemaVersion>,
     /// The metrics of the node.
     pub metrics: Arc<Metrics>,
 }
@@ -95,7 +97,17 @@ mod tests {
         let second = Duration::from_secs(1);
         let (drain, metrics) = (Drain::default(), Arc::new(Metrics::new()));
         let clock = WallClock::default();
-        StreamSettings { heartbeat: second, retry: second, confirm: second, age, drain, clock, metrics }
+        let schemas = None;
+        StreamSettings {
+            heartbeat: second,
+            retry: second,
+            confirm: second,
+            age,
+            drain,
+            clock,
+            schemas,
+            metrics,
+        }
     }
 
     #[test]

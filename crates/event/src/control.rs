@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::connection_id::ConnectionId;
 use super::frame::{put_data, put_field, put_id};
 use super::position::Position;
+use super::schema_version::SchemaVersion;
 use crate::workspace::WorkspaceId;
 
 /// The reason for which a node ends a stream with `tidings.reconnect`.
@@ -148,7 +149,7 @@ pub fn retry(retry_ms: u64) -> Bytes {
 /// Encodes the `connected` event. Without a position the client keeps the one that it has.
 ///
 /// A later event reaches the client, or the client gets a reset. `heartbeat_ms` is the interval
-/// of heartbeats, in milliseconds.
+/// of heartbeats, in milliseconds. A node without schemas has no version of them.
 #[must_use]
 pub fn connected(
     workspace: &WorkspaceId,
@@ -156,10 +157,12 @@ pub fn connected(
     resumed: bool,
     connection: ConnectionId,
     heartbeat_ms: u64,
+    schemas: Option<SchemaVersion>,
 ) -> Bytes {
+    let schemas = schemas.map(|version| format!(r#","schemas":"{version}""#)).unwrap_or_default();
     // The members have the order of the protocol's description; `json!` would sort them.
     let data = format!(
-        r#"{{"type":"connected","workspaceId":"{workspace}","resumed":{resumed},"connectionId":"{connection}","heartbeatMs":{heartbeat_ms}}}"#
+        r#"{{"type":"connected","workspaceId":"{workspace}","resumed":{resumed},"connectionId":"{connection}","heartbeatMs":{heartbeat_ms}{schemas}}}"#
     );
     encode(None, position, None, &data)
 }
@@ -224,12 +227,18 @@ mod tests {
         let connection = "abcdefgh.3".parse().unwrap();
         let connected_data = r#"data: {"type":"connected","workspaceId":"acme","resumed":false,"connectionId":"abcdefgh.3","heartbeatMs":15000}"#;
         assert_eq!(
-            text(&connected(&workspace, Some(&position), false, connection, 15_000)),
+            text(&connected(&workspace, Some(&position), false, connection, 15_000, None)),
             format!("id: 7-0\n{connected_data}\n\n")
         );
         assert_eq!(
-            text(&connected(&workspace, None, false, connection, 15_000)),
+            text(&connected(&workspace, None, false, connection, 15_000, None)),
             format!("{connected_data}\n\n")
+        );
+        let version = SchemaVersion::new([0x4f, 0xab, 0xdc, 0x9a, 0x58, 0x22, 0x46, 0x07]);
+        let with_schemas = connected_data.replace("15000}", r#"15000,"schemas":"4fabdc9a58224607"}"#);
+        assert_eq!(
+            text(&connected(&workspace, None, false, connection, 15_000, Some(version))),
+            format!("{with_schemas}\n\n")
         );
         assert_eq!(
             text(&heartbeat(Some(&position), true)),

@@ -205,8 +205,9 @@ pub(super) fn put_data(buffer: &mut BytesMut, text: &str) {
 }
 
 /// Returns the string member `type` of a JSON object, if it has at most [`EVENT_TYPE_BYTES_MAX`]
-/// bytes. Any other payload has none.
-fn event_type(payload: &str) -> Option<Box<str>> {
+/// bytes. Any other payload has none. The first of several such members counts.
+#[must_use]
+pub fn event_type(payload: &str) -> Option<Box<str>> {
     let mut json = serde_json::Deserializer::from_str(payload);
     let found = json.deserialize_map(TypeVisitor).ok()?;
     json.end().ok()?;

@@ -12,6 +12,7 @@
 //! | [`workspace`] | workspace ids |
 //! | [`identity`] | user and token ids, as data |
 //! | [`log`] | pages and spans of logs, and what a page proves |
+//! | [`SchemaVersion`] | the version of the schemas of a node |
 //! | [`BusHandler`], [`DesiredSubscriptions`] | the contract between bus and hub |
 //!
 //! Read first: [`Frame`], [`Position`], [`BusHandler`], [`log::LogPage`].
@@ -32,6 +33,7 @@ mod jitter;
 pub mod log;
 pub mod position;
 mod random_name;
+mod schema_version;
 pub mod workspace;
 
 pub use audience::{Audience, AudienceError};
@@ -43,3 +45,4 @@ pub use frame::Frame;
 pub use identity::{Identity, Keys, TokenId, TokenKey, UserId, UserKey};
 pub use jitter::spread;
 pub use position::{EntryId, LivePart, NodeId, Position};
+pub use schema_version::SchemaVersion;

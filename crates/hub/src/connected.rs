@@ -3,9 +3,9 @@
 use bytes::{Bytes, BytesMut};
 
 use super::subscriber::Joined;
-use tidings_event::ConnectionId;
 use tidings_event::control;
 use tidings_event::workspace::WorkspaceId;
+use tidings_event::{ConnectionId, SchemaVersion};
 
 /// The `connected` event, and a reset if the client needs one at once.
 pub(super) fn connected(
@@ -13,9 +13,11 @@ pub(super) fn connected(
     workspace: &WorkspaceId,
     connection: ConnectionId,
     heartbeat_ms: u64,
+    schemas: Option<SchemaVersion>,
 ) -> Bytes {
-    let connected =
-        |position, resumed| control::connected(workspace, position, resumed, connection, heartbeat_ms);
+    let connected = |position, resumed| {
+        control::connected(workspace, position, resumed, connection, heartbeat_ms, schemas)
+    };
     match joined {
         Joined::Fresh { position } => connected(Some(&position), false),
         Joined::Resumed { position } => connected(position.as_ref(), true),

@@ -17,9 +17,9 @@ use bytes::Bytes;
 
 use super::connected::connected;
 use super::subscriber::{Next, Subscriber};
-use tidings_event::ConnectionId;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
+use tidings_event::{ConnectionId, SchemaVersion};
 
 /// Milliseconds since a start that the writer chooses.
 pub type Tick = u64;
@@ -118,6 +118,8 @@ pub struct StreamMoment<'a> {
     pub revoked: Option<ReconnectReason>,
     /// The interval of heartbeats, in milliseconds, which the client learns.
     pub heartbeat_ms: u64,
+    /// The version of the schemas of the node, which the client learns.
+    pub schemas: Option<SchemaVersion>,
 }
 
 /// The next action of a writer.
@@ -183,7 +185,7 @@ impl StreamLifecycle {
         subscriber: &mut Subscriber,
         context: &Context<'_>,
     ) -> StreamStep {
-        let StreamMoment { now, ends, revoked, heartbeat_ms } = moment;
+        let StreamMoment { now, ends, revoked, heartbeat_ms, schemas } = moment;
         if self.stage == LifecycleStage::Opening {
             self.stage = LifecycleStage::Held;
             self.held_heartbeat_at = now.saturating_add(HELD_HEARTBEAT_MS);
@@ -195,7 +197,8 @@ impl StreamLifecycle {
         match subscriber.poll_next(context) {
             Poll::Ready(Next::Joined(joined)) => {
                 self.stage = LifecycleStage::Joined;
-                StreamStep::Write(connected(joined, subscriber.workspace(), connection, heartbeat_ms))
+                let workspace = subscriber.workspace();
+                StreamStep::Write(connected(joined, workspace, connection, heartbeat_ms, schemas))
             }
             Poll::Ready(Next::Event(bytes)) => StreamStep::Deliver(bytes),
             Poll::Ready(Next::Notice(bytes)) => StreamStep::Write(bytes),

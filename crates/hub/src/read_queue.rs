@@ -49,6 +49,15 @@ pub struct LogRead {
     pub(super) origin: ReadOrigin,
 }
 
+impl LogRead {
+    /// Whether the page can have events that the node does not know yet.
+    #[must_use]
+    pub fn brings_new_events(&self) -> bool {
+        let is_of_workspace = matches!(self.origin, ReadOrigin::Workspace(_));
+        is_of_workspace && matches!(self.span, Span::After { .. } | Span::Oldest)
+    }
+}
+
 /// The origin of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadOrigin {

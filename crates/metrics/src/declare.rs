@@ -186,7 +186,12 @@ impl Kind for CounterBy {
 impl CounterBy {
     /// Counts one of a value.
     pub(crate) fn inc(&self, value: &'static str) {
-        self.counters.get_or_create(&LabelValue { label: self.label, value }).inc();
+        self.inc_by(value, 1);
+    }
+
+    /// Counts several of a value.
+    pub(crate) fn inc_by(&self, value: &'static str, count: u64) {
+        self.counters.get_or_create(&LabelValue { label: self.label, value }).inc_by(count);
     }
 
     /// Returns the count of a value.

@@ -19,5 +19,5 @@ mod throttle;
 pub use chain::chain;
 pub use counted::Counted;
 pub use forward::{ForwardMetrics, ForwardOutcome};
-pub use metrics::{EventKind, Metrics, markdown};
+pub use metrics::{EventKind, Metrics, SchemaResult, markdown};
 pub use throttle::Throttle;

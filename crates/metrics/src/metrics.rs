@@ -9,6 +9,21 @@ use prometheus_client::registry::Unit;
 use super::declare::{CounterBy, metrics};
 use super::forward::{ForwardMetrics, ForwardOutcome};
 
+/// The outcome of the check of an event by its schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaResult {
+    /// The event matches.
+    Valid,
+    /// The event does not match, and is delivered.
+    Mismatch,
+    /// The type of the event has no schema, and the event is delivered.
+    NoSchema,
+    /// The node refused the event, which came over HTTP.
+    Refused,
+    /// Too many events came at once, so the event was not checked.
+    Unchecked,
+}
+
 /// Whether an event is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
@@ -139,6 +154,16 @@ metrics! {
         /// Publications over HTTP that the bus rejected or did not confirm.
         pub publish_failures: Counter { name: "publish_failures" }
 
+        /// Events that the node checked by their schemas.
+        schema_checks: CounterBy {
+            name: "schema_checks",
+            label: Some("result"),
+            values: &SchemaResult::VALUES,
+            more: "The result is `valid`; `mismatch` or `no-schema` for an event that is delivered \
+                   in spite of it; `refused` for HTTP with `enforce`; or `unchecked`, because too \
+                   many came at once. See [versions of events](guides/event-versions.md).",
+        }
+
         /// Log lines that the node could not write.
         pub log_lines_dropped: Counter {
             name: "log_lines_dropped",
@@ -220,6 +245,11 @@ impl Metrics {
         self.dropped.inc(reason);
     }
 
+    /// Counts events that were checked by their schemas.
+    pub fn count_schema_checks(&self, result: SchemaResult, events: u64) {
+        self.schema_checks.inc_by(result.as_str(), events);
+    }
+
     /// Counts a reset.
     pub fn count_reset(&self, reason: &'static str) {
         self.resets.inc(reason);
@@ -247,6 +277,12 @@ impl Metrics {
         self.dropped.get(reason)
     }
 
+    /// Returns the number of checks by schemas with a result.
+    #[must_use]
+    pub fn schema_checks(&self, result: SchemaResult) -> u64 {
+        self.schema_checks.get(result.as_str())
+    }
+
     /// Returns the number of resets for a reason.
     #[must_use]
     pub fn resets(&self, reason: &'static str) -> u64 {
@@ -268,6 +304,27 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+impl SchemaResult {
+    /// The values of the label, in the order of declaration.
+    const VALUES: [&str; 5] = [
+        Self::Valid.as_str(),
+        Self::Mismatch.as_str(),
+        Self::NoSchema.as_str(),
+        Self::Refused.as_str(),
+        Self::Unchecked.as_str(),
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Mismatch => "mismatch",
+            Self::NoSchema => "no-schema",
+            Self::Refused => "refused",
+            Self::Unchecked => "unchecked",
+        }
     }
 }
 

@@ -69,6 +69,7 @@ impl ShardHarness {
             confirm: NEVER,
             age: None,
             drain: Drain::default(),
+            schemas: None,
             clock: WallClock::default(),
             metrics,
         });

@@ -22,6 +22,7 @@ use tidings_auth::{Action, Authenticator};
 use tidings_bus::{Bus, EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::Metrics;
+use tidings_schemas::{CheckRefusal, SchemaCheck};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -40,6 +41,8 @@ pub struct PublishHandler {
     pub batch_bytes: usize,
     /// The rate limit on publications to a workspace.
     pub publish_rate: Arc<PublishRate>,
+    /// The schemas of event types; `None` if no event is checked.
+    pub schemas: Option<Arc<SchemaCheck>>,
     /// The bus that publishes events.
     pub bus: Arc<dyn Bus>,
     /// The time after which a publisher tries again, if the node or the bus cannot serve it now.
@@ -96,6 +99,7 @@ impl PublishHandler {
         let items = items(parts, form.envelope)?;
         check(&items, self.event_bytes)?;
         self.check_rate(&workspace, &items)?;
+        self.check_schemas(&workspace, &items).await?;
         let Some(publication) = Publication::several(items) else { return Err(empty()) };
         let publication = publication.with_idempotency_key(key);
         match self.bus.publish(&workspace, publication).await {
@@ -135,6 +139,22 @@ impl PublishHandler {
                 "the batch is more than the workspace ever takes at once (limits.events_per_second, \
                  limits.event_bytes_per_second): send several"
                     .to_owned(),
+            ),
+        })
+    }
+
+    /// Whether the events match their schemas.
+    async fn check_schemas(&self, workspace: &WorkspaceId, items: &[Item]) -> Result<(), Problem> {
+        let Some(schemas) = &self.schemas else { return Ok(()) };
+        let payloads = items.iter().map(|item| item.payload.clone()).collect();
+        schemas.publication(workspace, payloads).await.map_err(|refusal| match refusal {
+            CheckRefusal::Mismatch { index, mismatch } => {
+                let detail = format!("{} does not match the schemas: {mismatch}", which(index, items.len()));
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "schema-mismatch", detail)
+            }
+            CheckRefusal::Unchecked => Problem::unavailable(
+                "nothing was published, because too many events wait for their check by schemas: try again later",
+                self.retry,
             ),
         })
     }

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod document;
+mod event_versions;
 mod figures_and_edits;
 mod log_out;
 mod operations;

@@ -33,6 +33,7 @@ fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
         confirm: Duration::from_secs(60),
         age: None,
         drain: Drain::default(),
+        schemas: None,
         clock: clock.clone(),
         metrics: Arc::new(Metrics::new()),
     });

@@ -57,7 +57,8 @@ impl CatchingUp {
         let waker = self.shard_waker.waker();
         let context = Context::from_waker(&waker);
         let revoked = stream_stats.stream_guard.ending().map(Ending::reason);
-        let moment = StreamMoment { now, ends, revoked, heartbeat_ms: millis(settings.heartbeat) };
+        let heartbeat_ms = millis(settings.heartbeat);
+        let moment = StreamMoment { now, ends, revoked, heartbeat_ms, schemas: settings.schemas };
         let connection = stream_stats.stream_guard.id();
         while out.len() < FILL_BYTES {
             let retry_ms = || settings.draw_retry_ms();

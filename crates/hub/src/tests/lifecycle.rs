@@ -36,8 +36,13 @@ impl Stream {
     }
 
     fn poll(&mut self, now: Tick) -> StreamStep {
-        let moment =
-            StreamMoment { now, ends: &self.ends, revoked: self.revoked, heartbeat_ms: HEARTBEAT_AT };
+        let moment = StreamMoment {
+            now,
+            ends: &self.ends,
+            revoked: self.revoked,
+            heartbeat_ms: HEARTBEAT_AT,
+            schemas: None,
+        };
         let connection = ConnectionId { node: NodeId::random(), number: 1 };
         let context = Context::from_waker(Waker::noop());
         self.lifecycle.poll(moment, connection, || 2000, &mut self.subscriber, &context)

@@ -127,6 +127,7 @@ impl Scene {
             confirm: setting.confirm,
             age: None,
             drain: Drain::default(),
+            schemas: None,
             clock: setting.clock.clone(),
             metrics,
         });
