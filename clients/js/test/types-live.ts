@@ -57,6 +57,7 @@ live<Names, AppEvent>({ url: '/api', workspace: 'acme', load, apply, types: ['CH
 live({ url: '/api', workspace: 'acme', load, apply, initial: { state: {} } });
 
 TidingsProvider({ url: '/api', auth: async () => 'token', children: null });
+TidingsProvider({ url: '/api', auth: (workspace) => ({ ticket: workspace satisfies string }) });
 // @ts-expect-error a provider needs the address of the broker
 TidingsProvider({});
 

@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useSyncExternalStore } from 'react';
 
-import { live, type Live, type StateOptions } from '../live.js';
+import { joinState, type Join, type StateOptions } from '../join.js';
 import { firstSnapshot, type InitialState, type LiveSnapshot } from '../live-snapshot.js';
 import type { AnyEvent, ConnectOptions, EventHandlers, TypedEvent } from '../options.js';
 import { throughLatest, useLatest, type Latest } from './latest.js';
@@ -28,7 +28,7 @@ export function useEvents<E extends TypedEvent = AnyEvent>(
 ): void {
   const shared = useConnection(workspace);
   const latest = useLatest<MemberOptions>({
-    ...(options.position && { position: options.position }),
+    position: options.position!,
     onEvent(event, id) {
       const { type } = event;
       const all = handlers as any;
@@ -39,7 +39,7 @@ export function useEvents<E extends TypedEvent = AnyEvent>(
     onReset: (...reset) => options.onReset?.(...reset),
   });
   useEffect(() => {
-    const connection = shared.join(throughLatest(latest));
+    const connection = shared.join(throughLatest<MemberOptions>(latest));
     return () => connection.close();
   }, [shared]);
 }
@@ -72,38 +72,31 @@ export function useLive<State, E extends TypedEvent = AnyEvent>(
   return { ...snapshot, reload: store.reload };
 }
 
-/** Returns a `live` as a store for React. It begins with the subscription. */
+/** Returns a join as a store for React. It begins with the subscription. */
 function liveStore<State, E extends TypedEvent>(
   shared: SharedConnection,
   initial: InitialState<State> | undefined,
   latest: Latest<UseLiveOptions<State, E>>,
 ) {
   const first = firstSnapshot(initial);
-  let snapshot = first;
-  let joined: Live<State> | undefined;
+  let joined: Join<State> | undefined;
   let timer: ReturnType<typeof setTimeout>;
 
   return {
     first: () => first,
-    current: () => snapshot,
+    current: () => joined?.current() ?? first,
     reload: () => joined?.reload(),
     subscribe(listener: () => void) {
       clearTimeout(timer);
-      if (!joined) {
-        snapshot = first;
-        joined = live<State, E>({
-          ...throughLatest(latest),
-          url: '',
-          initial,
-          connect: (member) => shared.join(member as unknown as MemberOptions),
-          fetchPosition: shared.position,
-          onWarning: shared.warn,
-          onChange(next) {
-            snapshot = next;
-            listener();
-          },
-        });
-      }
+      joined ??= joinState<State, E>({
+        ...throughLatest<UseLiveOptions<State, E>>(latest),
+        url: '',
+        initial,
+        connect: (member) => shared.join(member as unknown as MemberOptions),
+        fetchPosition: shared.position,
+        onWarning: shared.warn,
+        onChange: listener,
+      });
       // StrictMode unsubscribes and subscribes in one turn.
       return () => {
         timer = setTimeout(() => {

@@ -1,6 +1,7 @@
 'use client';
 /** React: hooks that share one connection a workspace. */
-export type { InitialState, LiveSnapshot, LiveStatus, LoadContext } from '../live.js';
+export type { LoadContext } from '../join.js';
+export type { InitialState, LiveSnapshot, LiveStatus } from '../live-snapshot.js';
 export {
   useEvents,
   useLive,

@@ -13,12 +13,15 @@ export function useLatest<T>(value: T): Latest<T> {
   return latest;
 }
 
-/** Returns the newest options. Each function among them always calls the newest one. */
-export function throughLatest<T extends object>(latest: Latest<T>): T {
+/**
+ * Returns the newest options. Each function among them always calls the newest one, with further
+ * parameters behind its own.
+ */
+export function throughLatest<T extends object>(latest: Latest<object>, ...more: unknown[]): T {
   const entries = Object.entries(latest.current).map(([name, value]) => [
     name,
     typeof value === 'function'
-      ? (...all: unknown[]) => (latest as Latest<any>).current[name]?.(...all)
+      ? (...all: unknown[]) => (latest as Latest<any>).current[name]?.(...all, ...more)
       : value,
   ]);
   return Object.fromEntries(entries);

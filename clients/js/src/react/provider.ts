@@ -8,10 +8,13 @@ import {
 } from 'react';
 
 import { connect } from '../connect.js';
+import type { Auth } from '../credentials.js';
 import { throughLatest, useLatest } from './latest.js';
 import { shareConnection, type SharedConnection, type SharedOptions } from './shared-connection.js';
 
-export interface TidingsProviderProps extends Omit<SharedOptions, 'connect'> {
+export interface TidingsProviderProps extends Omit<SharedOptions, 'auth' | 'connect'> {
+  /** Returns a token or a ticket for a workspace, as the `auth` of `connect` does. */
+  auth?: ((workspace: string) => ReturnType<Auth>) | undefined;
   /** Opens each connection instead of the `connect` of `tidings`. */
   connect?: SharedOptions['connect'] | undefined;
   children?: ReactNode;
@@ -35,7 +38,7 @@ export function TidingsProvider({ children, ...options }: TidingsProviderProps):
     // A workspace may have the name of a member that all objects have.
     const shared: Record<string, SharedConnection> = Object.create(null);
     return (workspace: string) => {
-      return (shared[workspace] ??= shareConnection(workspace, () => throughLatest(latest)));
+      return (shared[workspace] ??= shareConnection(workspace, () => throughLatest(latest, workspace)));
     };
   }, [key]);
   return createElement(Context.Provider, { value: connections }, children);

@@ -89,7 +89,7 @@ export function shareConnection(workspace: string, shared: () => SharedOptions):
     const opened = connect({
       ...rest,
       ...receiverOf(types, each('onEvent')),
-      ...(position && { position }),
+      position: position!,
       workspace,
       onReset: each('onReset'),
       onStatus(status, error) {
