@@ -56,6 +56,18 @@ test('changes of channels', async (t) => {
       await tab.shows('general', '.channel h2');
       assert.deepEqual(await tab.channels(), ['general', 'plans', `round ${RENAMES - 1}`]);
     }
+  });
+
+  await t.test('every event matches its schema', async () => {
+    const metrics = await (await fetch(`${site.broker.admin}/metrics`)).text();
+    const checks = [...metrics.matchAll(/^tidings_schema_checks_total\{result="([a-z-]+)"\} (\d+)/gm)];
+    const counts = Object.fromEntries(checks.map(([, result, count]) => [result, Number(count)]));
+    // The first rename, the others, a new channel and a deleted one.
+    assert.equal(counts.valid, 1 + RENAMES + 2);
+    for (const fault of ['mismatch', 'no-schema', 'unchecked']) assert.ok(!counts[fault], `${fault}: ${counts[fault]}`);
+  });
+
+  await t.test('general channel stays', async () => {
     const session = await site.signIn('ada');
     const general = await session.fetch('/api/workspaces/acme/channels/general', { method: 'DELETE' });
     assert.equal(general.status, 404);

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 import { logOf } from './support/log.mjs';
 import { buildNextVersion } from './support/next-version.mjs';
-import { HAS_SCHEMAS, Site } from './support/site.mjs';
+import { Site } from './support/site.mjs';
 import { UserBrowser } from './support/tabs.mjs';
 import { eventually } from './support/wait.mjs';
 
@@ -44,7 +44,6 @@ test('tab of the old version and one of the new version in a browser', async (t)
   );
   assert.equal(await old.run('return window.isSamePage'), true);
 
-  if (!HAS_SCHEMAS) return;
   await old.shows('Please reload.', '.outdated');
   assert.equal(await renewed.text('.outdated'), '');
   await old.run('document.querySelector(".outdated a").click()');

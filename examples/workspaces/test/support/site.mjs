@@ -1,18 +1,15 @@
 // The whole example: its broker, its app as a production server, and its database.
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { Broker, brokerProgram, freePort } from '../../../../clients/js/test/support/broker.mjs';
+import { Broker, freePort } from '../../../../clients/js/test/support/broker.mjs';
 import { eventually } from './wait.mjs';
 
 export { Broker, freePort };
-
-/** Whether the broker has the setting. */
-export const HAS_SCHEMAS = execFileSync(brokerProgram(), ['config'], { encoding: 'utf8' }).includes('schemas');
 
 /** The folder of the example, which `scripts/test-example` has built. */
 export const EXAMPLE = fileURLToPath(new URL('../..', import.meta.url));
@@ -104,7 +101,8 @@ export class Site {
       'cors.origins': origin,
       'server.trusted_proxies': '127.0.0.1',
       'embedded.sync': 'always',
-      ...(HAS_SCHEMAS && { 'schemas.path': site.schemas, 'schemas.mode': 'enforce' }),
+      'schemas.path': site.schemas,
+      'schemas.mode': 'enforce',
       ...settings,
     };
     site.broker = await Broker.start(test, site.brokerSettings);
