@@ -15,6 +15,10 @@ test *ARGS:
 test-client:
     scripts/test-client
 
+# Build the example, and run its tests
+test-example:
+    scripts/test-example
+
 # Run the integration tests with the writer of the HTTP server
 test-body *ARGS:
     WRITER=body cargo test --test suite {{ARGS}}

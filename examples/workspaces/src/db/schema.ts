@@ -19,7 +19,7 @@ export const sessions = sqliteTable('sessions', {
 export const workspaces = sqliteTable('workspaces', {
   id: id(),
   name: text().notNull(),
-  /** The channel that nobody deletes, and to which readers of a deleted one go. */
+  /** The channel that always exists, and to which readers of a deleted one go. */
   generalId: text().notNull(),
 });
 

@@ -21,7 +21,7 @@ declare module 'next-auth/jwt' {
   }
 }
 
-/** The cookie has a signed-in user and a session. It counts for as long as the session has a row. */
+/** The cookie names a user and a session. It counts for as long as the session has a row. */
 export const authOptions: NextAuthOptions = {
   session: { strategy: 'jwt' },
   pages: { signIn: '/login' },
