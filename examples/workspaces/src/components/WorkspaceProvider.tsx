@@ -48,9 +48,8 @@ export function WorkspaceProvider({ url, userId, ...props }: Props) {
   const [isOutdated, setOutdated] = useState(false);
   // #region live updates
   const connect = (options: ConnectOptions) => connectShared({ ...options, user: userId });
-  const onOutdated = () => setOutdated(true);
-  const options = { url, withCredentials: true, connect, types: TYPES, schemas, onOutdated };
-  return <TidingsProvider {...options}><Channels {...props} isOutdated={isOutdated} /></TidingsProvider>;
+  const options = { url, connect, types: TYPES, schemas, onOutdated: () => setOutdated(true) };
+  return <TidingsProvider withCredentials {...options}><Channels {...props} isOutdated={isOutdated} /></TidingsProvider>;
   // #endregion
 }
 
