@@ -19,6 +19,10 @@ test-client:
 test-openapi:
     scripts/test-openapi
 
+# Build the example, and run its tests
+test-example:
+    scripts/test-example
+
 # Run the integration tests with the writer of the HTTP server
 test-body *ARGS:
     WRITER=body cargo test --test suite {{ARGS}}

@@ -15,7 +15,7 @@ export class Browser {
   #session;
 
   /** Starts a browser with one empty page. It ends with the test. */
-  static async start(test) {
+  static async start(test, { acceptInsecureCerts = false } = {}) {
     const browser = new Browser();
     const port = await freePort();
     const directory = mkdtempSync(join(tmpdir(), 'tidings-browser-'));
@@ -52,19 +52,24 @@ export class Browser {
       '--remote-debugging-pipe',
       `--user-data-dir=${join(directory, 'profile')}`,
     ];
-    const capabilities = { alwaysMatch: { 'goog:chromeOptions': { args } } };
+    const capabilities = { alwaysMatch: { acceptInsecureCerts, 'goog:chromeOptions': { args } } };
     const { sessionId } = await command(`${driverUrl}/session`, { capabilities });
     browser.#session = `${driverUrl}/session/${sessionId}`;
     return browser;
   }
 
+  /** Calls a command of WebDriver. */
+  webDriver(path, body, method = body ? 'POST' : 'GET') {
+    return command(`${this.#session}/${path}`, body, method);
+  }
+
   open(url) {
-    return command(`${this.#session}/url`, { url });
+    return this.webDriver('url', { url });
   }
 
   /** Runs the body of a function in the page and returns its result. */
-  run(script) {
-    return command(`${this.#session}/execute/sync`, { script, args: [] });
+  run(script, ...args) {
+    return this.webDriver('execute/sync', { script, args });
   }
 
   /** Opens an empty tab and goes to it. Returns its name. */
@@ -98,12 +103,12 @@ export class Browser {
 
   /** Calls a method of the DevTools protocol. */
   devTools(cmd, params = {}) {
-    return command(`${this.#session}/goog/cdp/execute`, { cmd, params });
+    return this.webDriver('goog/cdp/execute', { cmd, params });
   }
 }
 
-async function command(url, body) {
-  const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
+async function command(url, body, method = 'POST') {
+  const response = await fetch(url, { method, body: body && JSON.stringify(body) });
   const { value } = await response.json();
   if (!response.ok) throw new Error(`${value.error}: ${value.message}`);
   return value;
