@@ -171,8 +171,9 @@ export function shareStream<E extends TypedEvent>(
     // Higher than that of a frozen leader, also in a tab that has just joined.
     term = Math.max(term + 1, Date.now() + Math.random());
     if (!stream) {
-      if (status !== 'connecting') setStatus('away');
       openStream();
+      // The application may close the connection here.
+      if (status !== 'connecting') setStatus('away');
     }
     broadcast();
   }
