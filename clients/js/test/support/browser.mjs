@@ -116,7 +116,7 @@ async function command(url, body, method = 'POST') {
 
 // The page opens a connection with the options behind `#`, and keeps what it reports. With
 // `frames` it has that many frames instead, each of them such a page. It keeps its EventSources,
-// and can lose the messages of other tabs.
+// and can lose events of other tabs.
 const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <title>Events</title>
@@ -131,10 +131,15 @@ const PAGE = `<!doctype html>
       window.sources.push(this);
     }
   };
-  window.losesMessages = false;
+  /** How many events of other tabs get lost: the next ones, and those so far. */
+  window.losses = { next: 0, sofar: 0 };
   window.BroadcastChannel = class extends BroadcastChannel {
     set onmessage(handle) {
-      super.onmessage = (event) => window.losesMessages || handle(event);
+      super.onmessage = (event) => {
+        if (!event.data.item || losses.next === 0) return handle(event);
+        losses.next -= 1;
+        losses.sofar += 1;
+      };
     }
   };
   window.endShared = endShared;

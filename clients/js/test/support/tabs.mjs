@@ -7,6 +7,9 @@ import { Browser, servePage } from './browser.mjs';
 import { numbersTo } from './records.mjs';
 import { eventually } from './wait.mjs';
 
+/** Fifty pages need more time than one, on a busy machine. */
+export const TABS_DEADLINE_MS = 120_000;
+
 // One browser for all tests of a file. Each test has a server, so its pages have an own origin.
 const browser = Browser.start({ after });
 browser.catch(() => undefined);
@@ -43,7 +46,7 @@ export class Tabs {
   }
 
   until(name, expression) {
-    return eventually(expression, () => this.value(name, expression));
+    return eventually(expression, () => this.value(name, expression), TABS_DEADLINE_MS);
   }
 
   async reach(status, names = this.names) {
@@ -73,7 +76,7 @@ export class Tabs {
       for (const name of names) {
         if (await this.value(name, 'pages().some((page) => leads(page))')) return name;
       }
-    });
+    }, TABS_DEADLINE_MS);
   }
 
   others(name) {
