@@ -13,7 +13,12 @@
 --   ARGV[7]…  further payloads
 -- Answers the event's id; the ids in order where there are further payloads. For example:
 --   redis-cli --eval scripts/publish.lua workspace:acme , '{"type":"CHANNEL_UPDATED"}'
+--
+-- In a cluster, declare KEYS[2], and KEYS[3] with an idempotency key: {workspace:acme}/epoch and {workspace:acme}/once/<key>. While a slot
+-- moves, the server then sends TRYAGAIN until it has all of them.
 local log = KEYS[1]
+-- The command that announces events: SPUBLISH in a cluster, PUBLISH elsewhere. A node names it here, because it knows its server.
+local announce
 local count = tonumber(ARGV[2] or '') or 1000
 local seconds = tonumber(ARGV[3] or '') or 86400
 local key = ARGV[4] or ''
@@ -65,6 +70,18 @@ local function audiences(text)
   return found and each
 end
 
+-- Redis 7 can say what a user may do; servers before it have no SPUBLISH.
+local announce_too
+if not announce then
+  announce = 'PUBLISH'
+  if redis.acl_check_cmd and redis.acl_check_cmd('INFO', 'cluster') then
+    if string.find(redis.call('INFO', 'cluster'), 'cluster_enabled:1', 1, true) then announce = 'SPUBLISH' end
+  elseif redis.acl_check_cmd and redis.acl_check_cmd('SPUBLISH', log, '') then
+    -- A user who may not ask announces in both ways, as far as it may.
+    if redis.acl_check_cmd('PUBLISH', log, '') then announce_too = 'SPUBLISH' else announce = 'SPUBLISH' end
+  end
+end
+
 local to = audiences(ARGV[6] or '')
 if not to then
   return redis.error_reply('ERR tidings_publish: the audience is a JSON array of 1 to 1000 user ids; or, for each event, such an array or null, but not null for all')
@@ -111,6 +128,8 @@ end
 -- record publishes all the same; then nothing proves that a log holds what came after its beginning.
 local known = redis.pcall('GET', record)
 local keeps_record = type(known) ~= 'table'
+-- A record that is not declared may lie on another server while the slot moves.
+if announce == 'SPUBLISH' and newest and not known and not KEYS[2] then keeps_record = false end
 local epoch, first, last, earlier
 if keeps_record and known then
   epoch, first, last, earlier = string.match(known, '^(%w+) (%d+%-%d+) (%d+%-%d+) (%d+%-%d+)')
@@ -132,7 +151,9 @@ local function publish(payload, users)
     head = ' ' .. users
   end
   local id = redis.call('XADD', log, 'MAXLEN', '~', count, '*', unpack(fields))
-  redis.call('PUBLISH', log, 'tidings/1 ' .. id .. ' ' .. previous .. head .. '\n' .. payload)
+  local message = 'tidings/1 ' .. id .. ' ' .. previous .. head .. '\n' .. payload
+  redis.call(announce, log, message)
+  if announce_too then redis.call(announce_too, log, message) end
   previous = id
   ids[#ids + 1] = id
 end

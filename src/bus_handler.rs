@@ -51,6 +51,10 @@ impl BusHandler for NodeHandler {
         self.control.command(message);
     }
 
+    fn lost(&self, workspace: &WorkspaceId) {
+        self.hub.lost(workspace);
+    }
+
     fn interrupted(&self) {
         self.hub.interrupted();
     }

@@ -100,7 +100,7 @@ impl Server {
         let id = NodeId::random();
         let desired = Arc::new(DesiredSubscriptions::default());
         let NodeBus { bus, address: embedded } =
-            NodeBus::open(settings::bus(config, &files), id, Arc::clone(&desired)).await?;
+            NodeBus::open(settings::bus(config, &files), id, Arc::clone(&desired), &metrics).await?;
         let addresses =
             Addresses { public: address_of(&public_socket)?, admin: address_of(&admin_socket)?, embedded };
         let hub = NodeHub::new(id, settings::hub(config), settings::log_reader(config), desired, &metrics);

@@ -11,12 +11,13 @@ use serde_json::json;
 use super::client::reachable;
 use super::{CommandFailure, GlobalOptions, block_on, output};
 use crate::config::Config;
-use tidings_bus::Bus as _;
-use tidings_bus::redis::RedisBus;
+use tidings_bus::Bus;
+use tidings_bus::redis;
 use tidings_event::DesiredSubscriptions;
 use tidings_event::log::{LogEntry, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{EntryId, NodeId};
+use tidings_metrics::Metrics;
 use tidings_settings::{RedisUrl, SecretText};
 
 /// How many characters of a payload a line of the table shows.
@@ -60,7 +61,7 @@ pub(super) fn run(options: &GlobalOptions, args: &HistoryArgs) -> Result<(), Com
 
 /// The bus whose log is read: the configured Redis, or the embedded bus of the broker on this
 /// machine, which speaks the same protocol.
-fn bus(mut config: Config) -> Result<RedisBus, CommandFailure> {
+fn bus(mut config: Config) -> Result<Arc<dyn Bus>, CommandFailure> {
     if !config.redis.is_configured() {
         let address = config.embedded.listen.ok_or_else(|| {
             CommandFailure::Usage(
@@ -69,11 +70,12 @@ fn bus(mut config: Config) -> Result<RedisBus, CommandFailure> {
         })?;
         config.redis.url = RedisUrl::new(url(address, &config.embedded.password));
     }
-    RedisBus::new(
+    redis::open(
         &config.redis,
         &config.retention,
         NodeId::random(),
         Arc::new(DesiredSubscriptions::default()),
+        &Arc::new(Metrics::new()),
     )
     .map_err(|error| CommandFailure::Failed(error.to_string()))
 }

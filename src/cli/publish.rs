@@ -13,11 +13,12 @@ use serde_json::json;
 use super::client::{Broker, json_body};
 use super::{CommandFailure, GlobalOptions, block_on, output};
 use crate::config::{Config, SchemasMode};
-use tidings_bus::redis::RedisBus;
-use tidings_bus::{Bus as _, IdempotencyKey, Item, Publication};
+use tidings_bus::redis;
+use tidings_bus::{IdempotencyKey, Item, Publication};
 use tidings_event::DesiredSubscriptions;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Audience, NodeId};
+use tidings_metrics::Metrics;
 use tidings_schemas::SchemaSet;
 
 /// Arguments of `tidings publish`.
@@ -141,11 +142,12 @@ async fn over_redis(
         )));
     }
     let failed = |error: &dyn std::error::Error| CommandFailure::Failed(error.to_string());
-    let bus = RedisBus::new(
+    let bus = redis::open(
         &config.redis,
         &config.retention,
         NodeId::random(),
         Arc::new(DesiredSubscriptions::default()),
+        &Arc::new(Metrics::new()),
     )
     .map_err(|error| failed(&error))?;
     let publication = Publication::one(item).with_idempotency_key(key);

@@ -163,7 +163,8 @@ fn announce(config: &Config, addresses: Addresses, telemetry: &Telemetry) {
         (false, _) => {
             let shown = config.redis.url.to_string();
             let server = match shown.split_once("unix://") {
-                // The primary moves about, so no address can be named.
+                // The primary moves about, and a cluster has several, so no address can be named.
+                _ if !config.redis.cluster.nodes.is_empty() => None,
                 _ if !config.redis.sentinel.nodes.is_empty() => None,
                 Some((_, path)) => Some(format!("-s {path}")),
                 None => Some(format!("-u {shown}")),

@@ -11,6 +11,7 @@ type Show = fn(&str) -> String;
 const SECRETS: &[(&str, Show)] = &[
     ("redis.url", show_url),
     ("redis.sentinel.nodes", show_url),
+    ("redis.cluster.nodes", show_url),
     ("embedded.password", show_nothing),
     ("auth.forward.url", |url| tidings_auth::ForwardUrl::new(url).to_string()),
     ("auth.jwt.secret", show_nothing),

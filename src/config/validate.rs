@@ -91,7 +91,22 @@ fn redis(checks: &mut Checks<'_>, config: &Config) {
     let url = redis.url.is_empty() || redis.url.reveal().into_connection_info().is_ok();
     checks.value("redis.url", url, REDIS_URL);
     let is_address = |url: &tidings_settings::RedisUrl| url.reveal().into_connection_info().is_ok();
+    let is_node = |url: &tidings_settings::RedisUrl| {
+        let info = url.reveal().into_connection_info();
+        info.is_ok_and(|info| !matches!(info.addr(), redis::ConnectionAddr::Unix(_)))
+    };
     checks.value("redis.sentinel.nodes", redis.sentinel.nodes.iter().all(is_address), REDIS_URL);
+    checks.value("redis.cluster.nodes", redis.cluster.nodes.iter().all(is_node), CLUSTER_NODE);
+    checks.positive("redis.cluster.poll_seconds", redis.cluster.poll_seconds);
+    for other in ["redis.url", "redis.sentinel.nodes"] {
+        let is_set =
+            if other == "redis.url" { !redis.url.is_empty() } else { !redis.sentinel.nodes.is_empty() };
+        checks.pair(
+            ["redis.cluster.nodes", other],
+            redis.cluster.nodes.is_empty() || !is_set,
+            "redis.cluster.nodes is for a cluster, and excludes redis.url and redis.sentinel.nodes",
+        );
+    }
     checks.positive("redis.sentinel.poll_seconds", redis.sentinel.poll_seconds);
     checks.value("redis.channel_prefix", rules::is_channel_prefix(&redis.channel_prefix), CHANNEL_PREFIX);
     let control = &redis.control_channel;
@@ -300,6 +315,7 @@ const BASE_PATH: &str =
     "nothing, or segments of A-Z a-z 0-9 . _ ~ - that each begin with a slash, such as /api";
 const REDIS_URL: &str = "an address such as redis://user:password@host:6379, rediss://host or redis+unix:///run/redis.sock \
      (write / ? # @ : in a password as %2F %3F %23 %40 %3A)";
+const CLUSTER_NODE: &str = "addresses such as redis://user:password@host:6379 or rediss://host";
 const CHANNEL_PREFIX: &str = r"1 to 128 characters of printable ASCII without spaces and * ? [ ] \";
 const ORIGINS: &str = "\"*\", or origins as browsers send them: lower case, no path, no slash at the end, \
      no default port, such as \"https://app.example.com\" or \"https://*.example.com\"";

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::start_error::StartError;
 use tidings_bus::Bus;
-use tidings_bus::redis::RedisBus;
+use tidings_bus::redis;
 use tidings_bus::settings::{RedisConfig, RetentionConfig};
 use tidings_embedded as embedded;
 use tidings_embedded::settings::EmbeddedConfig;
 use tidings_embedded::{ChannelNames, EmbeddedBus};
 use tidings_event::{DesiredSubscriptions, NodeId};
+use tidings_metrics::Metrics;
 
 /// The settings of the configured bus.
 #[derive(Debug)]
@@ -56,11 +57,12 @@ impl NodeBus {
         settings: BusSettings<'_>,
         node: NodeId,
         desired_subscriptions: Arc<DesiredSubscriptions>,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
         match settings {
             BusSettings::Redis { redis, retention } => {
-                let bus = RedisBus::new(redis, retention, node, desired_subscriptions)?;
-                Ok(Self { bus: Arc::new(bus), address: None })
+                let bus = redis::open(redis, retention, node, desired_subscriptions, metrics)?;
+                Ok(Self { bus, address: None })
             }
             BusSettings::Embedded { config, retention, names, event_bytes } => {
                 let listener = match config.listen {

@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Item, Publication, Published};
-pub use state::{BusState, LinkState, StateCell};
+pub use state::{BusState, ClusterState, LinkState, ShardState, StateCell};
 pub use store::{Store, StoreError};
 
 use tidings_event::BusHandler;

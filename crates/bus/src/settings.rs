@@ -27,6 +27,7 @@ pub struct RedisConfig {
     pub reply_bytes: usize,
     pub tls: RedisTlsConfig,
     pub sentinel: SentinelConfig,
+    pub cluster: ClusterConfig,
 }
 
 /// `[redis.tls]`: the files for TLS to Redis and its Sentinels.
@@ -55,6 +56,14 @@ pub struct SentinelConfig {
     pub poll_seconds: Seconds,
 }
 
+/// `[redis.cluster]`: the nodes of a Redis Cluster.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct ClusterConfig {
+    pub nodes: Vec<RedisUrl>,
+    pub poll_seconds: Seconds,
+}
+
 /// `[retention]`: the retention of the logs to which this node publishes.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
@@ -73,20 +82,23 @@ impl RedisTlsConfig {
 }
 
 impl RedisConfig {
-    /// Returns whether a Redis is configured, by its URL or by its Sentinels.
+    /// Returns whether a Redis is configured: by its URL, its Sentinels or nodes of its cluster.
     #[must_use]
     pub fn is_configured(&self) -> bool {
-        !self.url.is_empty() || !self.sentinel.nodes.is_empty()
+        !self.url.is_empty() || !self.sentinel.nodes.is_empty() || !self.cluster.nodes.is_empty()
     }
 
     /// Describes the address of Redis for output, without passwords.
     #[must_use]
     pub fn describe(&self) -> String {
+        let list = |nodes: &[RedisUrl]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if !self.cluster.nodes.is_empty() {
+            return format!("the cluster of {}", list(&self.cluster.nodes));
+        }
         if self.sentinel.nodes.is_empty() {
             return self.url.to_string();
         }
-        let nodes: Vec<_> = self.sentinel.nodes.iter().map(ToString::to_string).collect();
-        format!("{} by the Sentinels {}", self.sentinel.primary, nodes.join(", "))
+        format!("{} by the Sentinels {}", self.sentinel.primary, list(&self.sentinel.nodes))
     }
 
     /// Returns the longest time until a lost link without a closed connection is found.

@@ -21,7 +21,7 @@ pub enum LinkState {
 /// A snapshot of the state of the bus.
 #[derive(Debug, Clone)]
 pub struct BusState {
-    /// `"embedded"` or `"redis"`.
+    /// `"embedded"`, `"redis"` or `"redis-cluster"`.
     pub kind: &'static str,
     /// The state of the link.
     pub link: LinkState,
@@ -48,6 +48,40 @@ pub struct BusState {
     pub server: Option<String>,
     /// The outcome of loading the publish function, for output; `None` before the first attempt.
     pub function: Option<String>,
+    /// The shards, for a cluster.
+    pub cluster: Option<ClusterState>,
+}
+
+/// The state of a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterState {
+    /// The time since a server last reported the topology; `None` before the first time.
+    pub topology_age: Option<Duration>,
+    /// The slots without a primary.
+    pub slots_uncovered: usize,
+    /// The slots that move to another primary.
+    pub slots_migrating: usize,
+    /// The primaries with slots.
+    pub shards: Vec<ShardState>,
+}
+
+/// The state of one primary and its link.
+#[derive(Debug, Clone)]
+pub struct ShardState {
+    /// The id of the primary in the cluster.
+    pub id: String,
+    /// Its address.
+    pub server: String,
+    /// The cluster reports it as failed.
+    pub is_failed: bool,
+    /// The state of the link for events.
+    pub link: LinkState,
+    /// The workspaces that belong to its slots.
+    pub wanted: usize,
+    /// The workspaces whose subscription is confirmed.
+    pub confirmed: usize,
+    /// The time since a probe last arrived.
+    pub last_received: Option<Duration>,
 }
 
 /// Holds the current state, of which [`BusState`] is a snapshot.
@@ -77,6 +111,7 @@ impl StateCell {
             control_refused: None,
             server: None,
             function: None,
+            cluster: None,
         };
         Self(Mutex::new(StateInner { state, received_at: None }))
     }

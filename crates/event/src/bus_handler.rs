@@ -30,6 +30,10 @@ pub trait BusHandler: Send + Sync + 'static {
     /// Receives a message of the control channel.
     fn control(&self, _message: Bytes) {}
 
+    /// Reports that the subscription to one workspace is lost, perhaps with messages. The bus
+    /// confirms or rejects the workspace again later, if it is still wanted.
+    fn lost(&self, workspace: &WorkspaceId);
+
     /// Reports that all subscriptions are lost, perhaps with messages. The bus confirms or rejects
     /// each workspace again later.
     fn interrupted(&self);

@@ -316,6 +316,12 @@ impl BusHandler for Hub {
         }
     }
 
+    fn lost(&self, workspace: &WorkspaceId) {
+        if let Some(cell) = self.cell(workspace) {
+            cell.interrupted();
+        }
+    }
+
     fn interrupted(&self) {
         for cell in self.cells() {
             cell.interrupted();

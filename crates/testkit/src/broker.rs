@@ -13,6 +13,7 @@ use super::executable::executable;
 use super::http::{self, Response};
 use super::ports::Port;
 use super::programs::{Program, Sink};
+use super::redis_cluster::RedisCluster;
 use super::redis_server::RedisServer;
 use super::sse::{Connect, SseClient};
 use super::wait::{DEADLINE, eventually, eventually_some};
@@ -66,6 +67,11 @@ impl BrokerOptions {
     /// A broker on a Redis server.
     pub fn redis(server: &RedisServer) -> Self {
         Self::embedded().set("redis.url", server.url())
+    }
+
+    /// A broker on a Redis Cluster.
+    pub fn cluster(cluster: &RedisCluster) -> Self {
+        Self::embedded().set("redis.cluster.nodes", cluster.urls())
     }
 
     /// Has the public and the admin listener on all addresses, as in a container, where `auth.mode`

@@ -3,7 +3,8 @@
 //! | part | contents |
 //! | --- | --- |
 //! | [`broker`], [`commands`] | the `tidings` program: brokers, and commands with their output |
-//! | [`redis_server`], [`sentinel`] | servers of Redis, a primary under Sentinels |
+//! | [`redis_server`] | servers of Redis |
+//! | [`sentinel`], [`redis_cluster`] | a primary under Sentinels, a cluster |
 //! | [`test_cluster`] | a broker on either bus |
 //! | [`sse`], [`http`], [`raw`], [`http2_frames`] | clients: streams, requests, bytes, frames |
 //! | [`browser`], [`app`], [`token`] | a browser, the app behind `auth.forward.url`, tokens |
@@ -41,6 +42,7 @@ pub mod ports;
 pub mod programs;
 pub mod proxies;
 pub mod raw;
+pub mod redis_cluster;
 pub mod redis_server;
 pub mod sentinel;
 pub mod shard_harness;
@@ -52,6 +54,7 @@ pub mod token;
 pub mod wait;
 
 pub use broker::{Broker, BrokerOptions};
+pub use redis_cluster::RedisCluster;
 pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};
 pub use tcp_proxy::{Flood, TcpProxy};

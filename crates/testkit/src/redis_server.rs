@@ -179,6 +179,12 @@ impl RedisServer {
         self.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await
     }
 
+    /// Whether the server runs and responds within a second.
+    pub async fn is_responsive(&self) -> bool {
+        let asked = self.try_command::<String>(&["PING"]);
+        matches!(tokio::time::timeout(std::time::Duration::from_secs(1), asked).await, Ok(Ok(_)))
+    }
+
     /// A section of `INFO`.
     pub async fn info(&self, section: &str) -> String {
         self.command(&["INFO", section]).await

@@ -117,7 +117,8 @@ impl ShardHarness {
         socket.set_nonblocking(true).unwrap();
         socket.set_nodelay(true).unwrap();
         let (subscriber, terms) = self.admit(workspace, view);
-        let recipient = Recipient { address, client: address.ip(), abort: CloseReason::default() };
+        let recipient =
+            Recipient { address, client: address.ip(), user: None, abort: CloseReason::default() };
         let pending_stream = PendingStream::new(subscriber, terms, &recipient);
         self.engine.open(Handoff {
             pending_stream,

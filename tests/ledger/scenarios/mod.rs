@@ -2,6 +2,7 @@
 
 mod brokers;
 mod clients;
+mod cluster;
 mod crowd;
 mod failover;
 mod false_announcements;

@@ -1,5 +1,6 @@
 //! The rights of a node's Redis user: `tidings check` tries them one after the other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, RedisError, RedisResult, Value};
@@ -9,8 +10,8 @@ use super::channel::{Channels, LogKeys};
 use super::connect::{ConnectError, Connector, LinkTarget, describe};
 use super::connection::RedisConnection;
 use super::identity::ServerIdentity;
-use super::publisher::PUBLISH_SCRIPT;
 use super::reader;
+use super::script::PUBLISH_SCRIPT;
 use super::session::is_forbidden_command;
 use super::store;
 use crate::settings::RedisConfig;
@@ -34,7 +35,7 @@ impl Finding {
         Self { check, result: result.into(), fix: None }
     }
 
-    fn bad(check: &'static str, result: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(super) fn bad(check: &'static str, result: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { check, result: result.into(), fix: Some(fix.into()) }
     }
 }
@@ -46,6 +47,9 @@ impl Finding {
 pub async fn examine(config: &RedisConfig) -> Vec<Finding> {
     match Connector::new(config) {
         Err(error) => vec![Finding::bad("redis.url", error.to_string(), "correct redis.url")],
+        Ok(connector) if !config.cluster.nodes.is_empty() => {
+            super::cluster::access::examine(Arc::new(connector), config).await
+        }
         Ok(connector) => examine_with(&connector, config).await,
     }
 }
@@ -110,11 +114,7 @@ async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Findin
     let second = Duration::from_secs(1);
     let marked = ask(&mut commands, &reader::mark_command(&keys, Duration::ZERO, second)).await;
     findings.push(finding("marking live events", marked, config));
-    findings.push(finding(
-        "sharing tickets and bans",
-        store::examine(&mut commands, &channels).await,
-        config,
-    ));
+    findings.push(finding("sharing tickets and bans", store::examine(&commands, &channels).await, config));
     findings
 }
 
@@ -135,7 +135,7 @@ async fn ask(connection: &mut RedisConnection, command: &Cmd) -> RedisResult<()>
     command.query_async::<Value>(connection).await.map(|_| ())
 }
 
-fn finding(check: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
+pub(super) fn finding(check: &'static str, outcome: RedisResult<()>, config: &RedisConfig) -> Finding {
     match outcome {
         Ok(()) => Finding::good(check, "allowed"),
         Err(error) if is_forbidden(&error) => Finding::bad(check, describe(&error), access_rule(config)),
@@ -179,13 +179,18 @@ fn is_forbidden(error: &RedisError) -> bool {
     is_forbidden_command(error) || error.detail().is_some_and(in_script)
 }
 
-/// Returns the access rule with all rights of a node. It has no command that Redis 6 does not know,
-/// because a server rejects such a rule as a whole.
-fn access_rule(config: &RedisConfig) -> String {
+/// Returns the access rule with all rights of a node. For one server it has no command that Redis 6
+/// does not know, because a server rejects such a rule as a whole.
+pub(super) fn access_rule(config: &RedisConfig) -> String {
     let (prefix, control) = (&config.channel_prefix, &config.control_channel);
+    let of_cluster = if config.cluster.nodes.is_empty() {
+        ""
+    } else {
+        " +ssubscribe +sunsubscribe +spublish '+cluster|nodes'; do so at each server of the cluster"
+    };
     format!(
         "as an administrator, ACL SETUSER <user> resetchannels '~{prefix}*' '~{{{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
          +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +time +del +zadd \
-         +zrevrange +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello"
+         +zrevrange +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello{of_cluster}"
     )
 }

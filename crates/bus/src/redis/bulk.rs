@@ -7,7 +7,7 @@ use redis::{Pipeline, RedisError, RedisResult, Script, Value};
 
 use super::connect::{ConnectError, Connector, LinkTarget, describe};
 use super::connection::RedisConnection;
-use super::publisher::PUBLISH_SCRIPT;
+use super::script::PUBLISH_SCRIPT;
 use crate::settings::{RedisConfig, RetentionConfig};
 use tidings_event::workspace::WorkspaceId;
 

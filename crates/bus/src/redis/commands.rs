@@ -14,6 +14,7 @@ use super::backoff::Backoff;
 use super::connect::{ConnectError, Connector, LinkTarget, describe, is_readonly, is_unauthenticated};
 use super::connection::RedisConnection;
 use super::identity::ServerIdentity;
+use super::runner::CommandRunner;
 use crate::settings::RedisConfig;
 
 /// Runs commands on a connection of their own.
@@ -62,6 +63,14 @@ enum CommandsState {
 
 /// `None` if the pin has changed meanwhile.
 type Attempt = Shared<BoxFuture<'static, Option<Result<CommandLink, ConnectError>>>>;
+
+/// The error of a command.
+#[derive(Debug)]
+pub(super) struct NotRun {
+    pub(super) error: RedisError,
+    /// The command was sent. An error of the link leaves open whether the server has run it.
+    pub(super) may_have_run: bool,
+}
 
 #[derive(Clone)]
 struct CommandLink {
@@ -120,16 +129,19 @@ impl Commands {
         }
     }
 
-    /// Runs one command. It succeeds or fails within the timeout, however many attempts the
-    /// connection takes.
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        self.run(self.0.timeout, async |mut connection| command.query_async(&mut connection).await).await
+    /// Runs one command within a time, in one attempt.
+    pub(super) async fn try_ask(&self, command: &Cmd, within: Duration) -> Result<Value, NotRun> {
+        self.try_run(within, async |mut connection| command.query_async(&mut connection).await).await
     }
 
-    /// Runs several commands in one round trip, within the same timeout. An error of one command is
-    /// one of the replies.
-    pub(super) async fn ask_all(&self, pipeline: &Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.run(self.0.timeout, async |mut connection| pipeline.query_async(&mut connection).await).await
+    /// Runs several commands in one round trip within a time, in one attempt. An error of one
+    /// command is one of the replies.
+    pub(super) async fn try_ask_all(
+        &self,
+        pipeline: &Pipeline,
+        within: Duration,
+    ) -> Result<Vec<RedisResult<Value>>, NotRun> {
+        self.try_run(within, async |mut connection| pipeline.query_async(&mut connection).await).await
     }
 
     /// Checks that the link responds within a time and that its server is a primary. Opens the link
@@ -152,19 +164,27 @@ impl Commands {
         }
     }
 
-    /// Runs commands over the link within a time, and gives the link up after errors of the link.
     async fn run<T>(
         &self,
         within: Duration,
         ask: impl AsyncFnOnce(RedisConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
-        let started = Instant::now();
-        let deadline = (started + within).into();
+        self.try_run(within, ask).await.map_err(|failed| failed.error)
+    }
+
+    /// Runs commands over the link within a time, and gives the link up after errors of the link.
+    async fn try_run<T>(
+        &self,
+        within: Duration,
+        ask: impl AsyncFnOnce(RedisConnection) -> RedisResult<T>,
+    ) -> Result<T, NotRun> {
+        let deadline = (Instant::now() + within).into();
+        let unsent = |error| NotRun { error, may_have_run: false };
         let link = match timeout_at(deadline, self.link()).await {
-            Ok(link) => link.map_err(|error| unreachable(&error))?,
+            Ok(link) => link.map_err(|error| unsent(unreachable(&error)))?,
             Err(_) => {
                 let failure = self.0.route.lock().failure.clone();
-                return Err(failure.map_or_else(timed_out, |error| unreachable(&error)));
+                return Err(unsent(failure.map_or_else(timed_out, |error| unreachable(&error))));
             }
         };
         let asked = Instant::now();
@@ -198,7 +218,7 @@ impl Commands {
                 route.give_up(link.number);
             }
         }
-        outcome
+        outcome.map_err(|error| NotRun { error, may_have_run: true })
     }
 
     async fn link(&self) -> Result<CommandLink, ConnectError> {
@@ -235,6 +255,16 @@ impl Commands {
             let made = connect(&connector, timeout, pin.as_deref()).await;
             Weak::upgrade(&inner)?.settle(pins, made)
         }
+    }
+}
+
+impl CommandRunner for Commands {
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        self.run(self.0.timeout, async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    async fn ask_all(&self, pipeline: &Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
+        self.run(self.0.timeout, async |mut connection| pipeline.query_async(&mut connection).await).await
     }
 }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisError,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion,
+    PushInfo, RedisError,
 };
 
 use super::bounded::{Bound, ServerFault};
+use super::cluster::ShardLink;
 use super::connection::{ConnectionOpenError, RedisConnection};
 use super::credentials::{CredentialsError, RedisCredentials};
 use super::early_error;
@@ -32,6 +33,9 @@ pub enum ConnectError {
     /// The address of a Sentinel is invalid.
     #[error("redis.sentinel.nodes has an item that is not an address such as redis://host:26379")]
     SentinelAddress,
+    /// The address of a node of a cluster is invalid.
+    #[error("redis.cluster.nodes has an item that is not an address such as redis://host:6379")]
+    ClusterAddress,
     /// A file with a password or certificate is not usable.
     #[error(transparent)]
     RedisCredentials(#[from] CredentialsError),
@@ -129,6 +133,10 @@ fn is_code(error: &RedisError, code: &str) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct LinkTarget {
     info: ConnectionInfo,
+    /// Further addresses of the same server.
+    others: Vec<ConnectionAddr>,
+    /// The server has to be a node of a cluster.
+    is_of_cluster: bool,
     /// The address of the primary, if Sentinels named it.
     pub(super) primary: Option<Primary>,
 }
@@ -136,6 +144,9 @@ pub(super) struct LinkTarget {
 impl LinkTarget {
     /// Checks that a server with this identity can be the bus.
     pub(super) fn check(&self, server: &ServerIdentity) -> Result<(), ConnectError> {
+        if self.is_of_cluster {
+            return server.unfit_for_cluster().map_or(Ok(()), |unfit| Err(unfit.into()));
+        }
         match (server.unfit(), &self.primary) {
             (None, _) => Ok(()),
             (Some(Unfit::Replica), Some(primary)) => Err(ConnectError::Demoted(primary.to_string())),
@@ -149,8 +160,11 @@ impl LinkTarget {
 pub(super) struct Connector {
     /// The settings that all connections share; with Sentinels, without the address.
     info: ConnectionInfo,
+    /// Further addresses of the server, for a node of a cluster.
+    others: Vec<ConnectionAddr>,
+    is_of_cluster: bool,
     credentials: RedisCredentials,
-    sentinels: Option<Sentinels>,
+    sentinels: Option<Arc<Sentinels>>,
     bound: Arc<Bound>,
     connect_timeout: Duration,
     ping_timeout: Duration,
@@ -159,7 +173,11 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
         // With Sentinels, the URL may give user, password and TLS; its host is not used.
-        let url = if config.url.is_empty() { "redis://primary" } else { config.url.reveal() };
+        let url = match config.cluster.nodes.first() {
+            Some(node) => node.reveal(),
+            None if config.url.is_empty() => "redis://primary",
+            None => config.url.reveal(),
+        };
         let info = url.into_connection_info().map_err(|_| ConnectError::Address)?;
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
             TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3),
@@ -177,12 +195,35 @@ impl Connector {
         let bound = Bound::new(config.reply_bytes);
         Ok(Self {
             info,
+            others: Vec::new(),
+            is_of_cluster: !config.cluster.nodes.is_empty(),
             credentials: RedisCredentials::of_server(config),
-            sentinels: Sentinels::new(config, &bound)?,
+            sentinels: Sentinels::new(config, &bound)?.map(Arc::new),
             bound,
             connect_timeout: config.connect_timeout_seconds.duration(),
             ping_timeout: config.ping_timeout_seconds.duration(),
         })
+    }
+
+    /// Returns a connector for another server of the cluster, with all its names and addresses.
+    pub(super) fn at(&self, hosts: &[String], port: u16) -> Self {
+        let address = |host: &String| Primary { host: host.clone(), port }.address_like(self.info.addr());
+        let mut addresses: Vec<_> = hosts.iter().map(address).collect();
+        let others = if addresses.is_empty() { Vec::new() } else { addresses.split_off(1) };
+        let info = match addresses.pop() {
+            Some(address) => self.info.clone().set_addr(address),
+            None => self.info.clone(),
+        };
+        Self {
+            info,
+            others,
+            is_of_cluster: self.is_of_cluster,
+            credentials: self.credentials.clone(),
+            sentinels: None,
+            bound: Arc::clone(&self.bound),
+            connect_timeout: self.connect_timeout,
+            ping_timeout: self.ping_timeout,
+        }
     }
 
     /// Returns the server to connect to.
@@ -195,7 +236,7 @@ impl Connector {
             Some(primary) => self.info.clone().set_addr(primary.address_like(self.info.addr())),
             None => self.info.clone(),
         };
-        Ok(LinkTarget { info, primary })
+        Ok(LinkTarget { info, others: self.others.clone(), is_of_cluster: self.is_of_cluster, primary })
     }
 
     /// Checks that a server is still the one to connect to; `Err` has the reason. Without a reply
@@ -218,7 +259,7 @@ impl Connector {
         push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<RedisConnection, ConnectError> {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.ping_timeout));
-        self.make(target, config, push).await
+        self.make(&target.info, config, self.connect_timeout, push).await
     }
 
     /// Opens a connection for commands. Each command gets its reply within `timeout` or fails.
@@ -228,23 +269,61 @@ impl Connector {
         timeout: Duration,
     ) -> Result<RedisConnection, ConnectError> {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(timeout));
-        self.make(target, config, drop).await
+        let within = self.connect_timeout / (1 + u32::try_from(target.others.len()).unwrap_or(0));
+        let mut outcome = self.make(&target.info, config.clone(), within, drop).await;
+        for other in &target.others {
+            if outcome.is_ok() {
+                break;
+            }
+            let info = target.info.clone().set_addr(other.clone());
+            outcome = self.make(&info, config.clone(), within, drop).await;
+        }
+        outcome
+    }
+
+    /// Opens a connection for sharded subscriptions.
+    pub(super) async fn shard_link(&self, target: &LinkTarget) -> Result<ShardLink, ConnectError> {
+        let within = self.connect_timeout / (1 + u32::try_from(target.others.len()).unwrap_or(0));
+        let mut outcome = self.open_shard_link(&target.info, within).await;
+        for other in &target.others {
+            if outcome.is_ok() {
+                break;
+            }
+            outcome = self.open_shard_link(&target.info.clone().set_addr(other.clone()), within).await;
+        }
+        outcome
+    }
+
+    async fn open_shard_link(
+        &self,
+        info: &ConnectionInfo,
+        within: Duration,
+    ) -> Result<ShardLink, ConnectError> {
+        let login = self.credentials.login(info).await?;
+        match ShardLink::open(&login, &self.bound, within).await {
+            Err(ConnectionOpenError::Redis(error)) if error.is_connection_dropped() => {
+                let sent = early_error::read(info.addr()).await;
+                Err(sent.map_or_else(|| error.into(), ConnectError::Server))
+            }
+            made => Ok(made?),
+        }
     }
 
     /// Opens a connection. If the server closes it at once, the error is the text that the server
     /// sends.
     async fn make(
         &self,
-        target: &LinkTarget,
+        info: &ConnectionInfo,
         config: AsyncConnectionConfig,
+        within: Duration,
         push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<RedisConnection, ConnectError> {
-        let login = self.credentials.login(&target.info).await?;
-        match RedisConnection::open(&login, config, &self.bound, self.connect_timeout, push).await {
+        let login = self.credentials.login(info).await?;
+        match RedisConnection::open(&login, config, &self.bound, within, push).await {
             Err(ConnectionOpenError::Redis(error))
                 if error.is_connection_dropped() && !error.is_connection_refusal() =>
             {
-                let sent = early_error::read(target.info.addr()).await;
+                let sent = early_error::read(info.addr()).await;
                 Err(sent.map_or_else(|| error.into(), ConnectError::Server))
             }
             made => Ok(made?),

@@ -7,8 +7,8 @@ use futures_util::future::select_ok;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, Pipeline, ProtocolVersion, PushInfo, RedisError, RedisFuture,
-    RedisResult, ToRedisArgs, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, FromRedisValue, Pipeline, ProtocolVersion, PushInfo,
+    RedisError, RedisFuture, RedisResult, ToRedisArgs, Value,
 };
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bounded::{Bound, Bounded, ServerConduct, ServerFault};
 use super::credentials::Login;
+use super::runner::CommandRunner;
 
 /// A connection that several tasks can use. It closes when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -99,6 +100,16 @@ impl RedisConnection {
     }
 }
 
+impl CommandRunner for RedisConnection {
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        command.query_async(&mut self.clone()).await
+    }
+
+    async fn ask_all(&self, pipeline: &Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
+        pipeline.query_async(&mut self.clone()).await
+    }
+}
+
 impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         self.commands.req_packed_command(cmd)
@@ -118,11 +129,13 @@ impl ConnectionLike for RedisConnection {
     }
 }
 
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A socket of any kind, with TLS or without.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-async fn connect(login: &Login) -> RedisResult<Box<dyn Socket>> {
+/// Opens a socket, and TLS on it. Cancellation safe.
+pub(super) async fn connect(login: &Login) -> RedisResult<Box<dyn Socket>> {
     let settings = login.info.tcp_settings();
     Ok(match login.info.addr() {
         ConnectionAddr::Tcp(host, port) => Box::new(connect_tcp(host, *port, settings).await?),

@@ -3,14 +3,14 @@
 
 use redis::{ErrorKind, Value};
 
-use super::commands::Commands;
 use super::connect::describe;
-use super::publisher::PUBLISH_SCRIPT;
+use super::runner::CommandRunner;
+use super::script::PublishScript;
 
 /// Loads the function and replaces an older one. Returns the text for `/status`.
-pub(super) async fn load(commands: &Commands) -> String {
+pub(super) async fn load(commands: &impl CommandRunner, script: PublishScript) -> String {
     let mut load = redis::cmd("FUNCTION");
-    load.arg("LOAD").arg("REPLACE").arg(library());
+    load.arg("LOAD").arg("REPLACE").arg(library(script));
     match commands.ask::<Value>(&load).await {
         Ok(_) => "loaded".to_owned(),
         Err(error) if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) => {
@@ -21,8 +21,9 @@ pub(super) async fn load(commands: &Commands) -> String {
 }
 
 /// Returns the text of the library: the script, with its arguments under the names that it uses.
-fn library() -> String {
+fn library(script: PublishScript) -> String {
+    let script = script.text();
     format!(
-        "#!lua name=tidings\nredis.register_function('tidings_publish', function(KEYS, ARGV)\n{PUBLISH_SCRIPT}\nend)\n"
+        "#!lua name=tidings\nredis.register_function('tidings_publish', function(KEYS, ARGV)\n{script}\nend)\n"
     )
 }

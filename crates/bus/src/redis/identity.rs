@@ -13,6 +13,8 @@ pub enum Unfit {
     Replica,
     /// A node of a Redis Cluster, which has a part of the keys.
     ClusterNode,
+    /// A server outside of a Redis Cluster.
+    NoClusterNode,
     /// A Sentinel, which watches servers and has no data.
     Sentinel,
     /// A server before Redis 6.2, or one without RESP3.
@@ -28,7 +30,8 @@ impl Unfit {
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Replica => "the server is a replica, which rejects events",
-            Self::ClusterNode => "the server is a node of a Redis Cluster, which Tidings does not support",
+            Self::ClusterNode => "the server is a node of a Redis Cluster",
+            Self::NoClusterNode => "the server is no node of a Redis Cluster",
             Self::Sentinel => "the server is a Sentinel",
             Self::Old => "the server is older than Redis 6.2",
         }
@@ -39,7 +42,8 @@ impl Unfit {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Replica => "name its primary in redis.url, or its Sentinels in redis.sentinel.nodes",
-            Self::ClusterNode => "name a server that runs without cluster-enabled in redis.url",
+            Self::ClusterNode => "name nodes of the cluster in redis.cluster.nodes, in place of redis.url",
+            Self::NoClusterNode => "name it in redis.url, or name nodes of a cluster in redis.cluster.nodes",
             Self::Old => "use Redis 6.2 or later, or Valkey",
             Self::Sentinel => {
                 "name it in redis.sentinel.nodes, and the primary that it watches in redis.sentinel.primary"
@@ -84,12 +88,17 @@ impl ServerIdentity {
     pub(super) async fn ask_role(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Self> {
         let mut hello = redis::cmd("HELLO");
         hello.arg(3);
-        let reply =
-            optional::<HashMap<String, Value>>(hello.query_async(connection).await)?.unwrap_or_default();
+        let reply = optional::<Value>(hello.query_async(connection).await)?;
+        Ok(reply.map(Self::of_hello).unwrap_or_default())
+    }
+
+    /// Returns the parts that are in a reply to `HELLO`.
+    pub(super) fn of_hello(reply: Value) -> Self {
+        let reply: HashMap<String, Value> = redis::from_redis_value(reply).unwrap_or_default();
         let text = |name| reply.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
         let server =
             text("server").zip(text("version")).map(|(server, version)| format!("{server} {version}"));
-        Ok(Self { server, mode: text("mode"), role: text("role"), ..Self::default() })
+        Self { server, mode: text("mode"), role: text("role"), ..Self::default() }
     }
 
     /// Returns the reason for which the server cannot be the bus. A server without this data counts
@@ -104,6 +113,23 @@ impl ServerIdentity {
             (_, Some("slave" | "replica")) => Some(Unfit::Replica),
             _ => None,
         }
+    }
+
+    /// Returns the reason for which the server cannot be a node of the cluster that is the bus. A
+    /// server without this data counts as suitable. A replica redirects commands.
+    pub(super) fn unfit_for_cluster(&self) -> Option<Unfit> {
+        match (self.unfit(), self.mode.as_deref()) {
+            (Some(Unfit::Old), _) => Some(Unfit::Old),
+            (_, Some("sentinel")) => Some(Unfit::Sentinel),
+            (_, Some("cluster") | None) => None,
+            (_, Some(_)) => Some(Unfit::NoClusterNode),
+        }
+    }
+
+    /// Returns whether the server is a replica. A replica of a cluster accepts sharded
+    /// subscriptions to the slots of its primary.
+    pub(super) fn is_replica(&self) -> bool {
+        matches!(self.role.as_deref(), Some("slave" | "replica"))
     }
 
     /// Returns the first two numbers of the version. Compatible servers report the version of

@@ -15,6 +15,8 @@
 //! | [`publisher`], [`reader`] | publishing, and reading logs |
 //! | [`store`] | tickets and bans |
 //! | [`function`] | the publish script as a function of the server |
+//! | [`cluster`] | the bus over a Redis Cluster |
+//! | [`runner`], [`script`] | the way to run commands, and the publish script |
 //! | [`bulk`] | publishing many events at a time, for `tidings bench` |
 //! | [`access`] | the rights of the Redis user, for `tidings check` |
 //!
@@ -29,6 +31,7 @@ mod backoff;
 mod bounded;
 pub mod bulk;
 mod channel;
+mod cluster;
 mod commands;
 mod connect;
 mod connection;
@@ -40,6 +43,8 @@ mod link_gate;
 mod probe;
 mod publisher;
 mod reader;
+mod runner;
+mod script;
 mod sentinel;
 mod session;
 mod store;
@@ -56,16 +61,19 @@ use super::{Bus, BusState, Publication, PublishError, Published, StateCell, Stor
 use crate::settings::{RedisConfig, RetentionConfig};
 pub use bounded::ServerFault;
 use channel::{Channels, LogKeys};
+pub use cluster::ClusterBus;
 use commands::Commands;
 pub use connect::ConnectError;
 use connect::Connector;
 pub use identity::Unfit;
 use publisher::Publisher;
 use reader::LogReader;
+use script::PublishScript;
 use tidings_event::NodeId;
 use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{BusHandler, DesiredSubscriptions};
+use tidings_metrics::Metrics;
 
 /// Implements [`Bus`] and [`Store`] with a Redis server.
 pub struct RedisBus {
@@ -77,6 +85,26 @@ pub struct RedisBus {
     desired_subscriptions: Arc<DesiredSubscriptions>,
     state: Arc<StateCell>,
     config: RedisConfig,
+}
+
+/// Opens the configured bus: one server, the primary of Sentinels, or a cluster. Does not connect.
+/// Must run within a tokio runtime.
+///
+/// # Errors
+///
+/// Returns a [`ConnectError`] if a configured address is invalid.
+pub fn open(
+    config: &RedisConfig,
+    retention: &RetentionConfig,
+    node: NodeId,
+    desired_subscriptions: Arc<DesiredSubscriptions>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Bus>, ConnectError> {
+    if config.cluster.nodes.is_empty() {
+        return Ok(Arc::new(RedisBus::new(config, retention, node, desired_subscriptions)?));
+    }
+    let metrics = Arc::clone(metrics);
+    Ok(Arc::new(ClusterBus::new(config, retention, node, desired_subscriptions, metrics)?))
 }
 
 impl RedisBus {
@@ -96,7 +124,7 @@ impl RedisBus {
         let channels = Channels::new(&config.channel_prefix, &config.control_channel, node);
         let commands = Commands::new(Arc::clone(&connector), config);
         let state = Arc::new(StateCell::new("redis"));
-        let publisher = Publisher::new(retention);
+        let publisher = Publisher::new(retention, PublishScript::OneServer);
         let reader = LogReader::new(retention);
         Ok(Self {
             connector,
@@ -184,23 +212,23 @@ impl Store for RedisBus {
         value: Bytes,
         lifetime: Duration,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { store::put_once(self, name, &value, lifetime).await })
+        Box::pin(async move { store::put_once(&self.commands, &self.channels, name, &value, lifetime).await })
     }
 
     fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        Box::pin(store::take(self, name))
+        Box::pin(store::take(&self.commands, &self.channels, name))
     }
 
     fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        Box::pin(store::read(self, name))
+        Box::pin(store::read(&self.commands, &self.channels, name))
     }
 
     fn put_ban(&self, command: Bytes, until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { store::put_ban(self, &command, until).await })
+        Box::pin(async move { store::put_ban(&self.commands, &self.channels, &command, until).await })
     }
 
     fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
-        Box::pin(store::list_bans(self))
+        Box::pin(store::list_bans(&self.commands, &self.channels))
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::RedisBus;
 use super::connect::{describe, is_temporary};
 use super::link_gate::LinkGate;
+use super::runner::CommandRunner as _;
 use super::session::Lost;
 
 /// The number of missing probes in a row after which the link is given up.

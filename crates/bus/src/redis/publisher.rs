@@ -5,18 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
 
 use super::channel::LogKeys;
-use super::commands::Commands;
 use super::connect::{describe, is_temporary};
+use super::runner::CommandRunner;
+use super::script::PublishScript;
 use super::session::is_forbidden_command;
 use crate::settings::RetentionConfig;
 use crate::{IdempotencyKey, Item, Publication, PublishError, Published};
 
-/// The script that adds events to the log and announces them in one step. `redis-cli --eval` runs
-/// it too.
-pub(super) const PUBLISH_SCRIPT: &str = include_str!("../../../../scripts/publish.lua");
-
 /// Runs the publish script.
 pub(super) struct Publisher {
+    text: String,
     script: Script,
     retention: RetentionConfig,
     /// The user may not access the metadata of the log. If the call declares no such keys, the
@@ -25,9 +23,11 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(retention: &RetentionConfig) -> Self {
+    pub(super) fn new(retention: &RetentionConfig, script: PublishScript) -> Self {
+        let text = script.text();
         Self {
-            script: Script::new(PUBLISH_SCRIPT),
+            script: Script::new(&text),
+            text,
             retention: retention.clone(),
             declares_log_only: AtomicBool::new(false),
         }
@@ -36,7 +36,7 @@ impl Publisher {
     /// Adds events to the log and announces each on the channel of the same name.
     pub(super) async fn publish(
         &self,
-        commands: &Commands,
+        commands: &impl CommandRunner,
         keys: &LogKeys,
         publication: &Publication,
     ) -> Result<Published, PublishError> {
@@ -60,14 +60,14 @@ impl Publisher {
 
     async fn run(
         &self,
-        commands: &Commands,
+        commands: &impl CommandRunner,
         keys: &LogKeys,
         publication: &Publication,
     ) -> RedisResult<Value> {
         match commands.ask(&self.call("EVALSHA", self.script.get_hash(), keys, publication)).await {
             // The server does not have the script, or no longer: send its text.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                commands.ask(&self.call("EVAL", PUBLISH_SCRIPT, keys, publication)).await
+                commands.ask(&self.call("EVAL", &self.text, keys, publication)).await
             }
             outcome => outcome,
         }

@@ -10,8 +10,8 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
 use super::bounded::ServerFault;
 use super::channel::LogKeys;
-use super::commands::Commands;
 use super::connect::{describe, is_temporary};
+use super::runner::CommandRunner;
 use crate::settings::RetentionConfig;
 use tidings_event::log::{
     AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span, proves, proves_since,
@@ -58,7 +58,7 @@ impl LogReader {
     /// Reads a part of a log.
     pub(super) async fn read(
         &self,
-        commands: &Commands,
+        commands: &impl CommandRunner,
         keys: &LogKeys,
         span: Span,
         count: usize,
@@ -72,7 +72,7 @@ impl LogReader {
 
     async fn read_page(
         &self,
-        commands: &Commands,
+        commands: &impl CommandRunner,
         keys: &LogKeys,
         span: Span,
         count: usize,
@@ -151,7 +151,7 @@ impl LogReader {
 
     /// Reads the head of a log. For an empty log, names the next epoch; removes the name if another
     /// program has begun the log.
-    async fn head(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
+    async fn head(&self, commands: &impl CommandRunner, keys: &LogKeys) -> Result<LogPage, LogError> {
         let ([page], mut metadata) = ask(commands, keys, [newest(&keys.log, 1)]).await?;
         let mut head = entries(page)?.first().map_or(EntryId::ZERO, |entry| entry.id);
         let is_empty = head == EntryId::ZERO;
@@ -171,14 +171,14 @@ impl LogReader {
         Ok(LogPage { head, more: false, ..proven(Vec::new(), 1, metadata) })
     }
 
-    async fn unproven(&self, commands: &Commands, keys: &LogKeys) -> Result<LogPage, LogError> {
+    async fn unproven(&self, commands: &impl CommandRunner, keys: &LogKeys) -> Result<LogPage, LogError> {
         Ok(LogPage { proven: false, ..self.head(commands, keys).await? })
     }
 
     /// Writes the mark of live events.
     pub(super) async fn mark_live(
         &self,
-        commands: &Commands,
+        commands: &impl CommandRunner,
         keys: &LogKeys,
         slack: Duration,
     ) -> Result<u64, LogError> {
@@ -254,7 +254,7 @@ enum LogCommand {
 /// Sends commands whose replies are lists, and reads the metadata of the log in the same round
 /// trip.
 async fn ask<const N: usize>(
-    commands: &Commands,
+    commands: &impl CommandRunner,
     keys: &LogKeys,
     reads: [Cmd; N],
 ) -> Result<([Vec<Value>; N], LogMetadata), LogError> {
@@ -262,7 +262,7 @@ async fn ask<const N: usize>(
 }
 
 async fn ask_each<const N: usize>(
-    commands: &Commands,
+    commands: &impl CommandRunner,
     keys: &LogKeys,
     reads: [LogCommand; N],
 ) -> Result<([Vec<Value>; N], LogMetadata), LogError> {

@@ -11,6 +11,7 @@ use super::connection::RedisConnection;
 use super::identity::ServerIdentity;
 use super::link_gate::LinkGate;
 use super::probe::Probes;
+use super::runner::CommandRunner as _;
 use tidings_event::SubscriptionChange;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::Throttle;

@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 
-use super::RedisBus;
 use super::channel::Channels;
 use super::connect::{describe, is_temporary};
-use super::connection::RedisConnection;
+use super::runner::CommandRunner;
 use crate::StoreError;
 
 /// Limits the stored bans, so that one command reads all of them within its timeout.
@@ -31,61 +30,82 @@ redis.call('PEXPIREAT', KEYS[1], last[2])";
 
 /// Stores a value that one node can take.
 pub(super) async fn put_once(
-    bus: &RedisBus,
+    commands: &impl CommandRunner,
+    channels: &Channels,
     name: &str,
     value: &[u8],
     lifetime: Duration,
 ) -> Result<(), StoreError> {
     let mut set = redis::cmd("SET");
     let milliseconds = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX).max(1);
-    set.arg(bus.channels.one_time(name)).arg(value).arg("NX").arg("PX").arg(milliseconds);
-    ask::<Option<()>>(bus, &set).await.map(|_| ())
+    set.arg(channels.one_time(name)).arg(value).arg("NX").arg("PX").arg(milliseconds);
+    ask::<Option<()>>(commands, &set).await.map(|_| ())
 }
 
 /// Returns and deletes a value.
-pub(super) async fn take(bus: &RedisBus, name: &str) -> Result<Option<Bytes>, StoreError> {
+pub(super) async fn take(
+    commands: &impl CommandRunner,
+    channels: &Channels,
+    name: &str,
+) -> Result<Option<Bytes>, StoreError> {
     let mut take = redis::cmd("EVAL");
-    take.arg(TAKE).arg(1).arg(bus.channels.one_time(name));
-    Ok(ask::<Option<Vec<u8>>>(bus, &take).await?.map(Bytes::from))
+    take.arg(TAKE).arg(1).arg(channels.one_time(name));
+    Ok(ask::<Option<Vec<u8>>>(commands, &take).await?.map(Bytes::from))
 }
 
 /// Returns a value without deleting it.
-pub(super) async fn read(bus: &RedisBus, name: &str) -> Result<Option<Bytes>, StoreError> {
+pub(super) async fn read(
+    commands: &impl CommandRunner,
+    channels: &Channels,
+    name: &str,
+) -> Result<Option<Bytes>, StoreError> {
     let mut get = redis::cmd("GET");
-    get.arg(bus.channels.one_time(name));
-    Ok(ask::<Option<Vec<u8>>>(bus, &get).await?.map(Bytes::from))
+    get.arg(channels.one_time(name));
+    Ok(ask::<Option<Vec<u8>>>(commands, &get).await?.map(Bytes::from))
 }
 
 /// Stores a control command with a ban until the ban's end.
-pub(super) async fn put_ban(bus: &RedisBus, command: &[u8], until: SystemTime) -> Result<(), StoreError> {
+pub(super) async fn put_ban(
+    commands: &impl CommandRunner,
+    channels: &Channels,
+    command: &[u8],
+    until: SystemTime,
+) -> Result<(), StoreError> {
     let mut put = redis::cmd("EVAL");
-    put.arg(PUT_BAN).arg(1).arg(bus.channels.bans()).arg(command);
+    put.arg(PUT_BAN).arg(1).arg(channels.bans()).arg(command);
     put.arg(milliseconds(until)).arg(milliseconds(SystemTime::now())).arg(BANS_MAX);
-    ask::<Value>(bus, &put).await.map(|_| ())
+    ask::<Value>(commands, &put).await.map(|_| ())
 }
 
 /// Returns the commands whose bans have not ended, each with the ban's end.
-pub(super) async fn list_bans(bus: &RedisBus) -> Result<Vec<(Bytes, SystemTime)>, StoreError> {
+pub(super) async fn list_bans(
+    commands: &impl CommandRunner,
+    channels: &Channels,
+) -> Result<Vec<(Bytes, SystemTime)>, StoreError> {
     let mut list = redis::cmd("ZRANGEBYSCORE");
-    list.arg(bus.channels.bans()).arg(milliseconds(SystemTime::now())).arg("+inf").arg("WITHSCORES");
-    let bans: Vec<(Vec<u8>, f64)> = ask(bus, &list).await?;
+    list.arg(channels.bans()).arg(milliseconds(SystemTime::now())).arg("+inf").arg("WITHSCORES");
+    let bans: Vec<(Vec<u8>, f64)> = ask(commands, &list).await?;
     // Other programs can write scores to Redis that are not times.
     let moment = |score: f64| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(score / 1000.0).ok()?);
     Ok(bans.into_iter().filter_map(|(command, score)| Some((Bytes::from(command), moment(score)?))).collect())
 }
 
 /// Tries the commands of this file on a key that expires within a second.
-pub(super) async fn examine(connection: &mut RedisConnection, channels: &Channels) -> RedisResult<()> {
+pub(super) async fn examine(commands: &impl CommandRunner, channels: &Channels) -> RedisResult<()> {
     let key = channels.one_time("check");
     let (now, soon) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(1));
-    redis::cmd("SET").arg(&key).arg("").arg("PX").arg(1000).query_async::<Value>(connection).await?;
-    redis::cmd("GET").arg(&key).query_async::<Value>(connection).await?;
-    redis::cmd("EVAL").arg(TAKE).arg(1).arg(&key).query_async::<Value>(connection).await?;
     let mut put = redis::cmd("EVAL");
     put.arg(PUT_BAN).arg(1).arg(&key).arg("").arg(milliseconds(soon)).arg(milliseconds(now)).arg(1);
-    put.query_async::<Value>(connection).await?;
-    let mut list = redis::cmd("ZRANGEBYSCORE");
-    list.arg(&key).arg(0).arg("+inf").query_async::<Value>(connection).await.map(|_| ())
+    for command in [
+        redis::cmd("SET").arg(&key).arg("").arg("PX").arg(1000),
+        redis::cmd("GET").arg(&key),
+        redis::cmd("EVAL").arg(TAKE).arg(1).arg(&key),
+        &mut put,
+        redis::cmd("ZRANGEBYSCORE").arg(&key).arg(0).arg("+inf"),
+    ] {
+        commands.ask::<Value>(command).await?;
+    }
+    Ok(())
 }
 
 fn milliseconds(moment: SystemTime) -> u64 {
@@ -93,8 +113,11 @@ fn milliseconds(moment: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn ask<T: redis::FromRedisValue>(bus: &RedisBus, command: &Cmd) -> Result<T, StoreError> {
-    bus.commands.ask(command).await.map_err(|error| store_error(&error))
+async fn ask<T: redis::FromRedisValue>(
+    commands: &impl CommandRunner,
+    command: &Cmd,
+) -> Result<T, StoreError> {
+    commands.ask(command).await.map_err(|error| store_error(&error))
 }
 
 fn store_error(error: &RedisError) -> StoreError {

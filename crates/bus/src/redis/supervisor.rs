@@ -10,6 +10,7 @@ use super::function;
 use super::identity::ServerIdentity;
 use super::link_gate::LinkGate;
 use super::probe::Probes;
+use super::script::PublishScript;
 use super::session::{Lost, SubscriptionSession};
 use crate::LinkState;
 use tidings_event::BusHandler;
@@ -56,7 +57,7 @@ pub(super) async fn run(bus: &RedisBus, bus_handler: Arc<dyn BusHandler>) {
 /// Loads the publish function and tries the right to marks, once for each link, because the link
 /// may lead to a new server. Never ends.
 async fn prepare_server(bus: &RedisBus) -> Lost {
-    bus.state.set_function(function::load(&bus.commands).await);
+    bus.state.set_function(function::load(&bus.commands, PublishScript::OneServer).await);
     bus.try_mark().await;
     std::future::pending().await
 }

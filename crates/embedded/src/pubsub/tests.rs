@@ -36,6 +36,8 @@ impl BusHandler for Recorder {
         self.note(format!("order {}", String::from_utf8_lossy(&message)));
     }
 
+    fn lost(&self, _workspace: &WorkspaceId) {}
+
     fn interrupted(&self) {
         self.note("interrupted".to_owned());
     }

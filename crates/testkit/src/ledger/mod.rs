@@ -11,10 +11,12 @@
 //! | `facts` | the knowledge of publishers, and the claims of a reset about it |
 //! | `verdict` | the judgement, pure |
 //! | `publisher` | publishes numbered events in every way there is |
+//! | `cluster_link` | the link of a publisher to the server of its workspace in a cluster |
 //! | `client` | an EventSource that goes to another broker each time it reconnects |
 //! | `setup` | brokers, publishers and clients on a Redis server or the embedded bus |
 
 mod client;
+mod cluster_link;
 mod facts;
 mod publisher;
 mod records;

@@ -11,6 +11,7 @@ use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKin
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::cluster_link;
 use super::records::{Attempt, Kind, Outcome, Tag};
 use crate::http::{self, Failure};
 
@@ -82,6 +83,8 @@ pub(super) struct Target {
     pub brokers: Vec<SocketAddr>,
     /// The URL of the server, which may change in a failover.
     pub redis: Arc<Mutex<String>>,
+    /// The URLs of the servers, if they are a cluster.
+    pub cluster: Option<Arc<Vec<String>>>,
 }
 
 /// A publisher.
@@ -223,7 +226,8 @@ impl FinalPublisher {
         });
         let outcome = outcome.await.unwrap_or(Outcome::Unknown);
         let ended = self.opened.elapsed();
-        if outcome == Outcome::Unknown {
+        // In a cluster another server may be the owner now.
+        if outcome == Outcome::Unknown || outcome == Outcome::Failed && self.target.cluster.is_some() {
             // A late reply on this connection must not count as the reply to another command.
             self.connection = None;
         }
@@ -254,7 +258,7 @@ impl FinalPublisher {
 
     async fn publish_live(&mut self, payload: &str) -> Outcome {
         let Some(mut connection) = self.connection().await else { return Outcome::Failed };
-        let mut publish = redis::cmd("PUBLISH");
+        let mut publish = redis::cmd(self.announce());
         let answer = publish.arg(self.log()).arg(payload).query_async(&mut connection).await;
         outcome(answer, Outcome::Heard)
     }
@@ -262,7 +266,10 @@ impl FinalPublisher {
     /// The connection to the server, made again if there is none; `None`: nothing was sent.
     async fn connection(&mut self) -> Option<MultiplexedConnection> {
         if self.connection.is_none() {
-            self.connection = self.connect().await;
+            self.connection = match &self.target.cluster {
+                Some(servers) => cluster_link::find(servers, &self.log()).await,
+                None => self.connect().await,
+            };
         }
         self.connection.clone()
     }
@@ -301,11 +308,9 @@ impl FinalPublisher {
 
     async fn connect(&self) -> Option<MultiplexedConnection> {
         let client = Client::open(self.target.redis.lock().as_str()).expect("the server's address");
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(TIMEOUT));
+        let (config, within) = connection_config();
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.ok()?.ok()
+        tokio::time::timeout(within, connecting).await.ok()?.ok()
     }
 
     async fn script(
@@ -314,9 +319,9 @@ impl FinalPublisher {
         payload: &str,
     ) -> Result<String, RedisError> {
         let hash = redis::Script::new(SCRIPT);
-        match self.call("EVALSHA", hash.get_hash(), payload).query_async(&mut connection).await {
+        match self.run_command(&mut connection, &self.call("EVALSHA", hash.get_hash(), payload)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.call("EVAL", SCRIPT, payload).query_async(&mut connection).await
+                self.run_command(&mut connection, &self.call("EVAL", SCRIPT, payload)).await
             }
             answer => answer,
         }
@@ -327,7 +332,24 @@ impl FinalPublisher {
         mut connection: MultiplexedConnection,
         payload: &str,
     ) -> Result<String, RedisError> {
-        self.call("FCALL", "tidings_publish", payload).query_async(&mut connection).await
+        self.run_command(&mut connection, &self.call("FCALL", "tidings_publish", payload)).await
+    }
+
+    /// Runs a command, in a cluster at the server that has the key.
+    async fn run_command(
+        &self,
+        connection: &mut MultiplexedConnection,
+        command: &redis::Cmd,
+    ) -> Result<String, RedisError> {
+        if self.target.cluster.is_none() {
+            return command.query_async(connection).await;
+        }
+        Ok(redis::from_redis_value(cluster_link::ask(connection, command).await?)?)
+    }
+
+    /// The command for messages that nodes receive.
+    fn announce(&self) -> &'static str {
+        if self.target.cluster.is_some() { "SPUBLISH" } else { "PUBLISH" }
     }
 
     async fn plain(
@@ -340,14 +362,18 @@ impl FinalPublisher {
         transaction.atomic();
         transaction.cmd("XADD").arg(&log).arg("MAXLEN").arg("~").arg(self.settings.retention);
         transaction.arg("*").arg("data").arg(payload);
-        transaction.cmd("PUBLISH").arg(&log).arg("").ignore();
+        transaction.cmd(self.announce()).arg(&log).arg("").ignore();
         let (id,): (String,) = transaction.query_async(&mut connection).await?;
         Ok(id)
     }
 
     fn call(&self, command: &str, script: &str, payload: &str) -> redis::Cmd {
         let mut call = redis::cmd(command);
-        call.arg(script).arg(1).arg(self.log()).arg(payload);
+        let log = self.log();
+        match self.target.cluster {
+            Some(_) => call.arg(script).arg(2).arg(&log).arg(format!("{{{log}}}/epoch")).arg(payload),
+            None => call.arg(script).arg(1).arg(log).arg(payload),
+        };
         call.arg(self.settings.retention).arg(self.settings.retention_seconds);
         call
     }
@@ -355,6 +381,14 @@ impl FinalPublisher {
     fn log(&self) -> String {
         format!("workspace:{}", self.workspace)
     }
+}
+
+/// The bounds of a connection, and that of connecting.
+pub(super) fn connection_config() -> (AsyncConnectionConfig, Duration) {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(TIMEOUT));
+    (config, CONNECT_TIMEOUT)
 }
 
 fn outcome<T>(answer: Result<T, RedisError>, acknowledged: impl FnOnce(T) -> Outcome) -> Outcome {

@@ -15,7 +15,7 @@ use super::client::{Habits, LedgerClient, Route};
 use super::publisher::{FinalPublisher, LiveShare, Publisher, Settings, Target, Way};
 use super::records::{EntryId, Kind, Moment, Records, Tag};
 use super::verdict::Verdict;
-use crate::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually};
+use crate::{Broker, BrokerOptions, DEADLINE, RedisCluster, RedisOptions, RedisServer, eventually};
 
 /// How long clients may take to have everything, after all is well again.
 const CATCH_UP: Duration = Duration::from_secs(40);
@@ -165,6 +165,15 @@ impl Setup {
         Self::begin(name, &setting, brokers, url).await
     }
 
+    /// The same on a cluster.
+    pub async fn open_cluster(name: &str, setting: Setting, cluster: &RedisCluster) -> Self {
+        let options = vec![BrokerOptions::cluster(cluster); setting.nodes];
+        let starting = options.into_iter().map(|options| Broker::start_ready(setting.of_brokers(options)));
+        let brokers = join_all(starting).await;
+        let urls = cluster.servers.iter().map(RedisServer::url).collect();
+        Self::begin_at(name, &setting, brokers, "", Some(Arc::new(urls))).await
+    }
+
     /// A setup of one broker on the bus of its own.
     pub async fn open_embedded(name: &str, setting: Setting) -> Self {
         let broker = Broker::start_ready(setting.of_brokers(BrokerOptions::embedded())).await;
@@ -173,9 +182,20 @@ impl Setup {
     }
 
     async fn begin(name: &str, setting: &Setting, brokers: Vec<Broker>, url: &str) -> Self {
+        Self::begin_at(name, setting, brokers, url, None).await
+    }
+
+    async fn begin_at(
+        name: &str,
+        setting: &Setting,
+        brokers: Vec<Broker>,
+        url: &str,
+        cluster: Option<Arc<Vec<String>>>,
+    ) -> Self {
         let target = Target {
             brokers: brokers.iter().map(Broker::address).collect(),
             redis: Arc::new(Mutex::new(url.to_owned())),
+            cluster,
         };
         let mut setup = Self {
             name: name.to_owned(),
@@ -298,16 +318,26 @@ impl Setup {
     /// Ends publishing, waits until all clients have the last event, and prints and judges what was
     /// written down. Fails the test unless the ledger is clean.
     pub async fn close(self) -> Verdict {
-        self.close_with(None).await
+        self.close_with(|_| None).await
     }
 
     /// The same where a server has lost entries that it had acknowledged: `redis` holds what there
     /// is now. Its logs must not have been trimmed. See [`Records::survivors`].
     pub async fn close_after_loss(self, redis: &RedisServer) -> Verdict {
-        self.close_with(Some(redis)).await
+        self.close_with(|_| Some(redis)).await
     }
 
-    async fn close_with(self, forgetful: Option<&RedisServer>) -> Verdict {
+    /// The same on a cluster that has lost entries. See [`Self::close_after_loss`].
+    pub async fn close_after_loss_of(self, cluster: &RedisCluster) -> Verdict {
+        let mut owners = BTreeMap::new();
+        for publisher in &self.publishers {
+            let slot = cluster.slot(&format!("workspace:{}", publisher.workspace())).await;
+            owners.insert(publisher.workspace().to_owned(), &cluster.servers[cluster.owner(slot).await]);
+        }
+        self.close_with(|workspace| owners.get(workspace).copied()).await
+    }
+
+    async fn close_with<'a>(self, forgetful: impl Fn(&str) -> Option<&'a RedisServer>) -> Verdict {
         let presses = join_all(self.publishers.into_iter().map(Publisher::stop)).await;
         for listener in &self.listeners {
             listener.come_back();
@@ -334,7 +364,7 @@ impl Setup {
         let unreached: Vec<_> = join_all(reaching).await.into_iter().flatten().collect();
         let mut books = Vec::new();
         for (workspace, presses) in &workspaces {
-            let survivors = match forgetful {
+            let survivors = match forgetful(workspace) {
                 Some(redis) => Some(survivors(redis, workspace).await),
                 None => None,
             };

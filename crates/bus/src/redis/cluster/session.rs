@@ -1,0 +1,342 @@
+//! The session of one primary: it opens the link for sharded subscriptions and, whenever the link
+//! is lost, opens it again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::Value;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::super::backoff::Backoff;
+use super::super::connect::{ConnectError, describe, is_temporary};
+use super::super::function;
+use super::super::identity::ServerIdentity;
+use super::super::script::PublishScript;
+use super::super::session::Lost;
+use super::link::{LinkEvent, ShardLink};
+use super::servers::ClusterServer;
+use super::shard::{ClusterShared, Shard, ShardLinkState};
+use super::slot::slot_of;
+use super::subscriptions::{Learned, ShardSubscriptions};
+use tidings_metrics::Throttle;
+
+/// How often the node reads the logs of slots that are on the move. Their events are announced at
+/// the server that gets the slot, where the node is not subscribed yet.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// The number of missing probes in a row after which the link is given up.
+const MISSING_MAX: u32 = 2;
+
+/// The names that are tried for a probe in one of the slots of the shard.
+const NAMES_MAX: u32 = 300_000;
+
+/// Keeps the subscriptions of a shard until `stop` is cancelled, then gives its workspaces back.
+pub(super) async fn run(shared: Arc<ClusterShared>, shard: Arc<Shard>, stop: CancellationToken) {
+    let mut subscriptions = ShardSubscriptions::new(Arc::clone(&shared), Arc::clone(&shard));
+    let mut backoff = Backoff::new(
+        shared.config.backoff_min_seconds.duration(),
+        shared.config.backoff_max_seconds.duration(),
+    );
+    let warnings = Throttle::default();
+    let mut address = shard.server.subscribe();
+    loop {
+        let server = Arc::clone(&address.borrow_and_update());
+        let error = tokio::select! {
+            error = session(&shared, &shard, &server, &mut subscriptions, &mut backoff) => error,
+            _ = address.changed() => "the server has another address".to_owned(),
+            () = stop.cancelled() => break,
+        };
+        subscriptions.end();
+        subscriptions.record();
+        // The slots may belong to another server now.
+        shared.refresher.request();
+        let was_open = {
+            let mut status = shard.status.lock();
+            status.received_at = None;
+            let before = std::mem::replace(&mut status.link, ShardLinkState::Down(error.clone()));
+            !matches!(before, ShardLinkState::Down(_))
+        };
+        if was_open {
+            shared.metrics.cluster_links_lost.inc();
+        }
+        let pause = backoff.pause();
+        if let Some(silenced) = warnings.pass() {
+            tracing::warn!(
+                server = %server,
+                error,
+                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                silenced,
+                "no link to a primary of the cluster: trying again; streams of its workspaces stay open and get a reset if events may be missing"
+            );
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = follow(&shard, &mut subscriptions) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    subscriptions.give_all_back();
+    subscriptions.record();
+}
+
+/// Applies changes while there is no link. Never ends.
+async fn follow(shard: &Shard, subscriptions: &mut ShardSubscriptions) {
+    loop {
+        subscriptions.apply(shard.changes.take().await, false);
+        subscriptions.record();
+    }
+}
+
+/// Opens a link and runs it until it is lost; returns the reason.
+async fn session(
+    shared: &ClusterShared,
+    shard: &Shard,
+    server: &ClusterServer,
+    subscriptions: &mut ShardSubscriptions,
+    backoff: &mut Backoff,
+) -> String {
+    let link = tokio::select! {
+        link = open(server) => link,
+        () = follow(shard, subscriptions) => return String::new(),
+    };
+    let mut link = match link {
+        Ok(link) => link,
+        Err(error) => return error.to_string(),
+    };
+    {
+        let mut status = shard.status.lock();
+        status.link = ShardLinkState::Subscribing;
+        status.server_name.clone_from(&link.server.server);
+    }
+    let probes = Probes::default();
+    subscriptions.begin();
+    let lost = tokio::select! {
+        lost = serve(shared, shard, &mut link, subscriptions, backoff, &probes) => lost,
+        lost = probes.run(shared, shard, server) => lost,
+        () = check_commands(shared, server) => return String::new(),
+        () = load_function(shard, server) => return String::new(),
+    };
+    link.fault().unwrap_or(lost.0)
+}
+
+async fn open(server: &ClusterServer) -> Result<ShardLink, ConnectError> {
+    let target = server.connector.find().await?;
+    let link = server.connector.shard_link(&target).await?;
+    target.check(&link.server)?;
+    check_role(&link.server).map_err(|lost| ConnectError::Server(lost.0))?;
+    Ok(link)
+}
+
+/// A replica passes messages on that it gets over the bus of the cluster, which loses some.
+fn check_role(server: &ServerIdentity) -> Result<(), Lost> {
+    if server.is_replica() { Err(Lost("the server is a replica now".to_owned())) } else { Ok(()) }
+}
+
+/// Sends commands and handles what the server sends, until the link is lost.
+async fn serve(
+    shared: &ClusterShared,
+    shard: &Shard,
+    link: &mut ShardLink,
+    subscriptions: &mut ShardSubscriptions,
+    backoff: &mut Backoff,
+    probes: &Probes,
+) -> Lost {
+    let silence_max = shared.config.ping_timeout_seconds.duration();
+    let ticks = |period| {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let (mut check, mut look) = (ticks(shared.config.ping_seconds.duration()), ticks(LOOK));
+    let mut topology = shared.refresher.subscribe();
+    topology.mark_changed();
+    let mut is_up = false;
+    loop {
+        let now = Instant::now();
+        let (commands, channels) = subscriptions.commands(now);
+        link.expect_confirmations(channels);
+        commands.iter().for_each(|command| link.send(command));
+        probes.set_channel(subscriptions.probe());
+        subscriptions.record();
+        if !is_up && subscriptions.is_complete() && probes.have_begun(shard) {
+            is_up = true;
+            let mut status = shard.status.lock();
+            status.link = ShardLinkState::Up;
+            backoff.reset();
+            tracing::info!(shard = %shard.id, workspaces = status.confirmed, "linked to a primary of the cluster");
+        }
+        let deadline = subscriptions.oldest().unwrap_or(now + silence_max) + silence_max;
+        tokio::select! {
+            event = link.next() => {
+                let learned = match event {
+                    Ok(LinkEvent::Push(kind, data)) => subscriptions.on_push(&kind, data),
+                    Ok(LinkEvent::Reply(reply)) => subscriptions.on_reply(reply),
+                    Err(error) => Err(Lost(describe(&error))),
+                };
+                match learned {
+                    Ok(Learned::Nothing) => {}
+                    Ok(Learned::Checked(reply)) => {
+                        if let Err(lost) = check_role(&ServerIdentity::of_hello(reply)) {
+                            return lost;
+                        }
+                        Probes::on_check(shard);
+                    }
+                    Ok(Learned::Probe(number)) => probes.on_received(number, shard),
+                    Ok(Learned::ProbeMoved) => topology.mark_changed(),
+                    Err(lost) => return lost,
+                }
+            }
+            changes = shard.changes.take() => subscriptions.apply(changes, true),
+            _ = check.tick() => subscriptions.check(),
+            _ = look.tick() => look_at_logs(shared, subscriptions),
+            _ = topology.changed() => {
+                topology.mark_unchanged();
+                if Probes::want_channel(subscriptions, shared, shard) {
+                    choose_probe(shared, shard, subscriptions);
+                }
+            }
+            () = sleep_until(deadline.into()), if subscriptions.oldest().is_some() => {
+                return Lost(format!("no reply within {:.1} s", silence_max.as_secs_f64()));
+            }
+        }
+    }
+}
+
+/// Has the hub read the logs of workspaces whose slots are on the move.
+fn look_at_logs(shared: &ClusterShared, subscriptions: &ShardSubscriptions) {
+    let Some(topology) = shared.refresher.topology() else { return };
+    if topology.migrating.is_empty() {
+        return;
+    }
+    for workspace in subscriptions.on_the_move(&topology.migrating) {
+        shared.handler.message(workspace, bytes::Bytes::new());
+    }
+}
+
+/// Chooses a channel for probes in a slot of the shard.
+fn choose_probe(shared: &ClusterShared, shard: &Shard, subscriptions: &mut ShardSubscriptions) {
+    let Some(topology) = shared.refresher.topology() else { return };
+    let start = fastrand::u32(..1_000_000);
+    let name = |number: u32| format!("{}/{}", shared.channels.probe(), start.wrapping_add(number));
+    let is_of_shard = |name: &String| {
+        let slot = slot_of(name.as_bytes());
+        topology.owner(slot) == Some(&shard.id) && !topology.migrating.contains(&slot)
+    };
+    if let Some(channel) = (0..NAMES_MAX).map(name).find(is_of_shard) {
+        subscriptions.set_probe(channel);
+    }
+}
+
+/// Checks with each ping that the link for commands responds. Never ends.
+async fn check_commands(shared: &ClusterShared, server: &ClusterServer) {
+    let mut tick = interval(shared.config.ping_seconds.duration());
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        server.commands.check(shared.config.ping_timeout_seconds.duration()).await;
+    }
+}
+
+/// Loads the publish function, once for each link. Never ends.
+async fn load_function(shard: &Shard, server: &ClusterServer) {
+    let outcome = function::load(&server.commands, PublishScript::Cluster).await;
+    shard.status.lock().function = Some(outcome);
+    std::future::pending().await
+}
+
+/// The probes of one link.
+struct Probes {
+    channel: watch::Sender<Option<String>>,
+    received: watch::Sender<u64>,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self { channel: watch::Sender::new(None), received: watch::Sender::new(0) }
+    }
+}
+
+impl Probes {
+    fn set_channel(&self, channel: Option<&str>) {
+        self.channel.send_if_modified(|current| {
+            let is_new = current.as_deref() != channel;
+            if is_new {
+                *current = channel.map(str::to_owned);
+            }
+            is_new
+        });
+    }
+
+    fn on_received(&self, number: u64, shard: &Shard) {
+        shard.status.lock().received_at = Some(Instant::now());
+        self.received.send_replace(number);
+    }
+
+    /// A user that may not use probes has the reply to a check.
+    fn on_check(shard: &Shard) {
+        let mut status = shard.status.lock();
+        if status.probe_refused.is_some() || status.subscription_refused.is_some() {
+            status.received_at = Some(Instant::now());
+        }
+    }
+
+    fn have_begun(&self, shard: &Shard) -> bool {
+        *self.received.borrow() > 0 || shard.status.lock().received_at.is_some()
+    }
+
+    /// Returns whether the shard has no channel for probes in its slots.
+    fn want_channel(subscriptions: &ShardSubscriptions, shared: &ClusterShared, shard: &Shard) -> bool {
+        let Some(topology) = shared.refresher.topology() else { return false };
+        match subscriptions.chosen_probe() {
+            None => true,
+            Some(channel) => topology.owner(slot_of(channel.as_bytes())) != Some(&shard.id),
+        }
+    }
+
+    /// Sends probes until they stay out.
+    async fn run(&self, shared: &ClusterShared, shard: &Shard, server: &ClusterServer) -> Lost {
+        let patience = shared.config.ping_timeout_seconds.duration();
+        let mut channel = self.channel.subscribe();
+        let (mut sent, mut missing) = (0_u64, 0);
+        loop {
+            let name = channel.borrow_and_update().clone();
+            let Some(name) = name else {
+                // The sender lives as long as this future.
+                let _ = channel.changed().await;
+                continue;
+            };
+            sent += 1;
+            let mut publish = redis::cmd("SPUBLISH");
+            publish.arg(&name).arg(sent);
+            match server.commands.try_ask(&publish, patience).await.map_err(|failed| failed.error) {
+                Ok(receivers) => {
+                    shard.status.lock().probe_refused = None;
+                    let arrived = async {
+                        let _ = self.received.subscribe().wait_for(|&received| received >= sent).await;
+                    };
+                    if timeout(patience, arrived).await.is_ok() {
+                        missing = 0;
+                    } else if channel.has_changed().unwrap_or(false) {
+                        continue;
+                    } else {
+                        missing += 1;
+                        if missing == MISSING_MAX || receivers == Value::Int(0) {
+                            return Lost(
+                                "messages of the shard do not arrive over its link for events".to_owned(),
+                            );
+                        }
+                    }
+                }
+                Err(error) if error.redirect_node().is_some() => shared.refresher.request(),
+                Err(error) if error.is_io_error() || is_temporary(&error) => {}
+                Err(error) => shard.status.lock().probe_refused = Some(describe(&error)),
+            }
+            tokio::select! {
+                () = sleep(shared.config.probe_seconds.duration()) => {}
+                _ = channel.changed() => {}
+            }
+        }
+    }
+}

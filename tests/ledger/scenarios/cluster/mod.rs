@@ -1,0 +1,51 @@
+//! Redis Cluster: slots move, servers fail, and links are lost.
+
+mod failovers;
+mod links;
+mod moves;
+mod random;
+
+use std::time::Duration;
+
+use tidings_testkit::RedisCluster;
+use tidings_testkit::ledger::{Setting, Setup, Way};
+
+/// Publishing has to go on within this time after a failover, on a busy machine.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// Four workspaces, which are on three primaries, with two clients each that hop between two
+/// brokers.
+fn setting() -> Setting {
+    Setting { workspaces: 4, clients: 2, ..Setting::default() }
+}
+
+/// A setting for a cluster that may lose acknowledged events in a failover.
+fn forgetful() -> Setting {
+    let mut setting = setting();
+    setting.publishers.ways = Way::NEVER_TWICE.to_vec();
+    setting
+}
+
+async fn open(name: &str, setting: Setting) -> (RedisCluster, Setup) {
+    let cluster = RedisCluster::start().await;
+    let setup = Setup::open_cluster(name, setting, &cluster).await;
+    (cluster, setup)
+}
+
+/// The slots of the workspaces.
+async fn slots(cluster: &RedisCluster, setup: &Setup) -> Vec<u16> {
+    let mut slots = Vec::new();
+    for publisher in &setup.publishers {
+        slots.push(cluster.slot(&format!("workspace:{}", publisher.workspace())).await);
+    }
+    slots
+}
+
+/// The number of links for events that the brokers have lost.
+async fn links_lost(setup: &Setup) -> f64 {
+    let mut lost = 0.0;
+    for broker in &setup.brokers {
+        lost += broker.metric("tidings_cluster_links_lost_total").await.unwrap_or(0.0);
+    }
+    lost
+}
