@@ -1,5 +1,6 @@
 //! Log lines. `docs/logging.md` says what is logged, at which level, and what never is.
 
+use std::ffi::OsStr;
 use std::io;
 use std::num::NonZeroU32;
 use std::panic::PanicHookInfo;
@@ -15,6 +16,7 @@ use crate::config::{LogConfig, LogFormat};
 use tidings_metrics::Throttle;
 
 mod flood;
+mod line_rate;
 mod writer;
 
 use flood::FloodFilter;
@@ -71,8 +73,10 @@ impl Telemetry {
             .with_target(false)
             .log_internal_errors(false);
         let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
+        let [no_color, term] = ["NO_COLOR", "TERM"].map(std::env::var_os);
+        let has_colours = has_colours(is_terminal, no_color.as_deref(), term.as_deref());
         match config.format {
-            LogFormat::Text => lines.with_ansi(is_terminal).finish().with(flood.clone()).try_init()?,
+            LogFormat::Text => lines.with_ansi(has_colours).finish().with(flood.clone()).try_init()?,
             LogFormat::Json => lines
                 .json()
                 .flatten_event(true)
@@ -124,6 +128,12 @@ impl Telemetry {
     }
 }
 
+/// Whether lines have colours: on a terminal that can show them, unless its user wants none
+/// (<https://no-color.org>).
+fn has_colours(is_terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty) && term.is_none_or(|term| term != "dumb")
+}
+
 fn report_dropped(lines: u64) {
     tracing::warn!(lines, "log lines were lost: standard error was full, or its reader too slow");
 }
@@ -138,4 +148,20 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
         backtrace = is_captured.then_some(tracing::field::debug(backtrace)),
         "a task panicked: this is a fault of the program, please report it with this line"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_need_a_terminal_that_wants_them() {
+        let has = |is_terminal, no_color: Option<&str>, term: Option<&str>| {
+            has_colours(is_terminal, no_color.map(OsStr::new), term.map(OsStr::new))
+        };
+        assert!(has(true, None, None) && has(true, Some(""), Some("xterm-256color")));
+        assert!(!has(false, None, Some("xterm")), "a file or a pipe");
+        assert!(!has(true, Some("1"), Some("xterm")) && !has(true, Some("0"), None));
+        assert!(!has(true, None, Some("dumb")));
+    }
 }

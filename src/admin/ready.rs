@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_bus::{BusState, LinkState};
+use tidings_bus::{BusState, LinkState, ShardState};
 
 /// Returns the reasons for which a node in this state is not ready.
 pub(super) fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> Vec<String> {
@@ -12,6 +12,9 @@ pub(super) fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> 
     }
     match &bus.link {
         LinkState::Down { error } => reasons.push(format!("no link to the bus: {error}")),
+        LinkState::Resubscribing if bus.cluster.is_some() => {
+            reasons.extend(bus.cluster.iter().flat_map(|cluster| &cluster.shards).filter_map(unready_shard));
+        }
         LinkState::Resubscribing => reasons.push("the node subscribes to its channels again".to_owned()),
         LinkState::Up => match bus.last_received {
             _ if bus.subscription_refused.is_some() => {}
@@ -26,6 +29,21 @@ pub(super) fn unready(bus: &BusState, draining: bool, silence_max: Duration) -> 
         reasons.push(format!("the bus refuses subscriptions: {reason}"));
     }
     reasons
+}
+
+/// Returns the reason for which a shard is not ready. A shard that the cluster reports as failed is
+/// no reason: all nodes lack it.
+fn unready_shard(shard: &ShardState) -> Option<String> {
+    if shard.is_failed {
+        return None;
+    }
+    match &shard.link {
+        LinkState::Up => None,
+        LinkState::Down { error } => Some(format!("no link to the primary at {}: {error}", shard.server)),
+        LinkState::Resubscribing => {
+            Some(format!("the node subscribes to the channels of {} again", shard.server))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +66,7 @@ mod tests {
             control_refused: None,
             server: None,
             function: None,
+            cluster: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::node::Node;
-use tidings_bus::LinkState;
+use tidings_bus::{ClusterState, LinkState};
 use tidings_event::control::{ReconnectReason, ResetReason};
 use tidings_metrics::EventKind;
 
@@ -43,6 +43,7 @@ impl Node {
                 "controlRefused": bus.control_refused,
                 "refusedWorkspaces": refused,
                 "refusedReason": refused_reason,
+                "cluster": bus.cluster.as_ref().map(cluster),
             },
             "certificateNotAfter": not_after(metrics.tls_not_after.get()),
             "connections": metrics.connections.get(),
@@ -62,6 +63,33 @@ impl Node {
             },
         })
     }
+}
+
+/// Returns the shards of a cluster.
+fn cluster(cluster: &ClusterState) -> Value {
+    let shards = cluster.shards.iter().map(|shard| {
+        let (link, error) = match &shard.link {
+            LinkState::Down { error } => ("down", Some(error)),
+            LinkState::Resubscribing => ("resubscribing", None),
+            LinkState::Up => ("up", None),
+        };
+        json!({
+            "id": shard.id,
+            "server": shard.server,
+            "failed": shard.is_failed,
+            "state": link,
+            "error": error,
+            "workspacesWanted": shard.wanted,
+            "workspacesConfirmed": shard.confirmed,
+            "lastReceivedSecondsAgo": shard.last_received.map(|age| age.as_secs_f64()),
+        })
+    });
+    json!({
+        "topologyAgeSeconds": cluster.topology_age.map(|age| age.as_secs_f64()),
+        "slotsWithoutPrimary": cluster.slots_uncovered,
+        "slotsMigrating": cluster.slots_migrating,
+        "shards": shards.collect::<Vec<_>>(),
+    })
 }
 
 /// Returns the count of each reason by the reason's name.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tracing::callsite::Identifier;
@@ -14,11 +14,14 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// The time over which lines of a kind are counted.
-const WINDOW: Duration = Duration::from_secs(1);
+use super::line_rate::{LeftOut, LineRate};
 
 /// The longest message that names a kind, in characters.
 const MESSAGE_CHARS_MAX: usize = 120;
+
+/// The fields by which lines that are left out are counted: the reason for which a stream ended, or
+/// a request was rejected.
+const REASON_FIELDS: [&str; 2] = ["why", "reason"];
 
 /// Lets a number of lines of each kind through in a second, and counts the others. A clone has the
 /// same counts.
@@ -35,9 +38,7 @@ struct FloodCounts {
 struct LineKind {
     /// The message of its first line.
     message: String,
-    since: Instant,
-    written: u32,
-    silenced: u64,
+    rate: LineRate,
 }
 
 impl FloodFilter {
@@ -48,19 +49,20 @@ impl FloodFilter {
 
     /// Writes one line for each kind of which lines were left out since the last call.
     pub(super) fn report(&self) {
-        for (message, silenced) in self.take_silenced() {
+        for (message, left_out) in self.take_left_out() {
             tracing::warn!(
                 kind = message,
-                silenced,
+                silenced = left_out.lines,
+                reasons = left_out.reasons(),
                 "lines of one kind were left out (log.lines_per_second)"
             );
         }
     }
 
-    fn take_silenced(&self) -> Vec<(String, u64)> {
+    fn take_left_out(&self) -> Vec<(String, LeftOut)> {
         let mut kinds = self.0.kinds.lock();
-        let silenced = kinds.values_mut().filter(|kind| kind.silenced > 0);
-        silenced.map(|kind| (kind.message.clone(), std::mem::take(&mut kind.silenced))).collect()
+        let taken = kinds.values_mut().map(|kind| (&kind.message, kind.rate.take_left_out()));
+        taken.filter_map(|(message, left_out)| Some((message.clone(), left_out?))).collect()
     }
 
     fn admits(&self, event: &Event<'_>, now: Instant) -> bool {
@@ -71,34 +73,26 @@ impl FloodFilter {
             return true;
         }
         let callsite = metadata.callsite();
-        if let Some(kind) = self.0.kinds.lock().get_mut(&callsite) {
-            return kind.admits(per_second, now);
+        let known = self.0.kinds.lock().get_mut(&callsite).map(|kind| kind.rate.admits(now));
+        let is_admitted = known.unwrap_or_else(|| {
+            // Formatted without the lock, as values format themselves.
+            let message = LineMessage::of(event);
+            let kind = LineKind { message, rate: LineRate::new(per_second, now) };
+            self.0.kinds.lock().entry(callsite.clone()).or_insert(kind).rate.admits(now)
+        });
+        if !is_admitted {
+            let reason = LineReason::of(event);
+            if let Some(kind) = self.0.kinds.lock().get_mut(&callsite) {
+                kind.rate.leave_out(reason.as_deref());
+            }
         }
-        // Formatted without the lock, as values format themselves.
-        let message = LineMessage::of(event);
-        let kind = LineKind { message, since: now, written: 0, silenced: 0 };
-        self.0.kinds.lock().entry(callsite).or_insert(kind).admits(per_second, now)
+        is_admitted
     }
 }
 
 impl<S: Subscriber> Layer<S> for FloodFilter {
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
         self.admits(event, Instant::now())
-    }
-}
-
-impl LineKind {
-    fn admits(&mut self, per_second: NonZeroU32, now: Instant) -> bool {
-        if now.saturating_duration_since(self.since) >= WINDOW {
-            self.since = now;
-            self.written = 0;
-        }
-        if self.written < per_second.get() {
-            self.written += 1;
-            return true;
-        }
-        self.silenced = self.silenced.saturating_add(1);
-        false
     }
 }
 
@@ -125,6 +119,27 @@ impl Visit for LineMessage {
     }
 }
 
+/// The reason among the fields of an event.
+struct LineReason(Option<String>);
+
+impl LineReason {
+    fn of(event: &Event<'_>) -> Option<String> {
+        let mut reason = Self(None);
+        event.record(&mut reason);
+        reason.0
+    }
+}
+
+impl Visit for LineReason {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if REASON_FIELDS.contains(&field.name()) {
+            self.0 = Some(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
 #[cfg(test)]
 mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -146,13 +161,18 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(written.clone()).with(filter.clone());
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..5 {
-                tracing::info!(number, "often");
+                tracing::info!(number, why = "a reason", "often");
             }
             tracing::info!("rarely");
         });
         assert_eq!(*written.0.lock(), ["often", "often", "rarely"]);
-        assert_eq!(filter.take_silenced(), [("often".to_owned(), 3)]);
-        assert!(filter.take_silenced().is_empty(), "each is counted once");
+        let left_out = filter.take_left_out();
+        assert_eq!(
+            left_out.iter().map(|(kind, left_out)| (&**kind, left_out.lines)).collect::<Vec<_>>(),
+            [("often", 3)]
+        );
+        assert_eq!(left_out[0].1.reasons().unwrap(), "a reason 3");
+        assert!(filter.take_left_out().is_empty(), "each is counted once");
     }
 
     #[test]
@@ -165,16 +185,5 @@ mod tests {
             }
         });
         assert_eq!(written.0.lock().len(), 1000);
-    }
-
-    #[test]
-    fn a_second_later_lines_pass_again() {
-        let start = Instant::now();
-        let mut kind = LineKind { message: String::new(), since: start, written: 0, silenced: 0 };
-        let one = NonZeroU32::MIN;
-        assert!(kind.admits(one, start));
-        assert!(!kind.admits(one, start + Duration::from_millis(999)));
-        assert!(kind.admits(one, start + Duration::from_millis(1000)));
-        assert_eq!(kind.silenced, 1);
     }
 }

@@ -38,7 +38,8 @@ impl Client {
     fn join(shard_harness: &ShardHarness, workspace: &WorkspaceId, view: SubscriptionFilter) -> Self {
         let (subscriber, terms) = shard_harness.admit(workspace, view);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let recipient = Recipient { address, client: address.ip(), abort: CloseReason::default() };
+        let recipient =
+            Recipient { address, client: address.ip(), user: None, abort: CloseReason::default() };
         let body = StreamBody::new(subscriber, terms, Arc::clone(&shard_harness.streams), recipient);
         Self { body, bell: Arc::default() }
     }

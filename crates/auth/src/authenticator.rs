@@ -223,7 +223,8 @@ impl Authenticator {
                 DenialKind::Final,
                 DenialReason::Disconnected,
                 "a backend has disconnected and banned this client: do not reconnect",
-            )),
+            )
+            .of_user(identity.user.clone())),
         }
     }
 
@@ -281,7 +282,8 @@ async fn authenticate_token(
     Err(Denial::forbidden(
         reason,
         format!("the token does not allow {access} this workspace: get another token"),
-    ))
+    )
+    .of_user(identity.user))
 }
 
 async fn authenticate_with_app(

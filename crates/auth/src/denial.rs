@@ -1,5 +1,7 @@
 //! Denials: the results of failed authentication, with texts for the client.
 
+use tidings_event::UserId;
+
 /// The check that failed. The response contains it, so that a developer knows the value to correct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DenialReason {
@@ -114,13 +116,15 @@ pub struct Denial {
     pub reason: DenialReason,
     /// The error and its fix, without secrets.
     pub detail: String,
+    /// The user, if a method knows it.
+    pub user: Option<UserId>,
 }
 
 impl Denial {
     /// Creates a denial.
     #[must_use]
     pub fn new(kind: DenialKind, reason: DenialReason, detail: impl Into<String>) -> Self {
-        Self { kind, reason, detail: detail.into() }
+        Self { kind, reason, detail: detail.into(), user: None }
     }
 
     /// Creates a denial for a client that is not authenticated.
@@ -133,6 +137,13 @@ impl Denial {
     #[must_use]
     pub fn forbidden(reason: DenialReason, detail: impl Into<String>) -> Self {
         Self::new(DenialKind::Forbidden, reason, detail)
+    }
+
+    /// Names the user of the request.
+    #[must_use]
+    pub fn of_user(mut self, user: Option<UserId>) -> Self {
+        self.user = user;
+        self
     }
 
     /// Creates a denial that may be temporary.

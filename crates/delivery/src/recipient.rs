@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+use tidings_event::UserId;
+
 /// The client of a stream.
 #[derive(Debug, Clone)]
 pub struct Recipient {
@@ -10,6 +12,8 @@ pub struct Recipient {
     pub address: SocketAddr,
     /// The client address, as trusted proxies report it.
     pub client: IpAddr,
+    /// The user, if authentication found one.
+    pub user: Option<UserId>,
     /// The reason for which the connection was aborted; set by the code that aborts it.
     pub abort: CloseReason,
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::recipient::Recipient;
+use tidings_event::UserId;
 use tidings_event::control::ReconnectReason;
 use tidings_limits::StreamGuard;
 
@@ -14,6 +15,8 @@ pub(super) struct StreamStats {
     address: Address,
     /// The client behind that address, if a proxy reports it.
     client: Option<Box<IpAddr>>,
+    /// The user, whose text the identity of the stream shares while it opens.
+    user: Option<UserId>,
     began: Instant,
     /// Events that the client got.
     pub(super) events: u64,
@@ -58,6 +61,7 @@ impl StreamStats {
             stream_guard,
             address,
             client,
+            user: to.user.clone(),
             began: Instant::now(),
             events: 0,
             bytes: 0,
@@ -89,6 +93,7 @@ impl StreamStats {
         tracing::info!(
             parent: None,
             %workspace,
+            user = self.user.as_ref().map(UserId::as_str),
             connection = %self.stream_guard.id(),
             client.address = %address,
             forwarded_for = %self.client.as_deref().copied().unwrap_or(address.ip()),

@@ -269,9 +269,38 @@ metrics! {
             name: "schema_checks",
             label: Some("result"),
             values: &SchemaResult::VALUES,
-            more: "The result is `valid`; `mismatch` or `no-schema` for an event that is delivered \
-                   in spite of it; `refused` for HTTP with `enforce`; or `unchecked`, because too \
-                   many came at once. See [versions of events](guides/event-versions.md).",
+            more: "The result is `valid`, `mismatch`, `no-schema`, `refused` or `unchecked`. A node \
+                   delivers all but `refused` ones, which come over HTTP with `enforce`. It does not \
+                   check events that come too fast. See \
+                   [versions of events](guides/event-versions.md).",
+        }
+
+        /// Primaries of the cluster with slots.
+        pub cluster_shards: Gauge {
+            name: "cluster_shards",
+            more: "It is 0 without `redis.cluster.nodes`, as are the other metrics of a cluster.",
+        }
+
+        /// Primaries of the cluster whose link for events is up.
+        pub cluster_shards_up: Gauge { name: "cluster_shards_up" }
+
+        /// Workspaces that the node wants from the cluster.
+        pub cluster_wanted: Gauge { name: "cluster_subscriptions_wanted" }
+
+        /// Workspaces whose subscription the cluster has confirmed.
+        pub cluster_confirmed: Gauge { name: "cluster_subscriptions_confirmed" }
+
+        /// Subscriptions that the node made again over a new link.
+        pub cluster_resubscriptions: Counter { name: "cluster_resubscriptions" }
+
+        /// Links for events of a primary that were lost.
+        pub cluster_links_lost: Counter { name: "cluster_links_lost" }
+
+        /// Seconds since a server of the cluster last reported the topology.
+        pub cluster_topology_age: Gauge {
+            name: "cluster_topology_age",
+            unit: Some(Unit::Seconds),
+            more: "More than 10 seconds make the node unready.",
         }
 
         /// Log lines that the node could not write.

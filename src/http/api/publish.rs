@@ -18,7 +18,7 @@ use crate::http::request::request_context::RequestContext;
 use crate::http::response::cors::Origins;
 use crate::http::response::denied;
 use crate::http::response::problem::Problem;
-use tidings_auth::{Action, Authenticator};
+use tidings_auth::{Action, Authenticator, Grant};
 use tidings_bus::{Bus, EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::Metrics;
@@ -72,7 +72,7 @@ impl PublishHandler {
         stream: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Result<Response, Problem> {
         if let Some(exceeded) = request_context.peer.exceeded {
-            return Err(Problem::unavailable(exceeded.to_string(), self.retry));
+            return Err(Problem::unavailable(exceeded.to_string(), self.retry).at_limit(exceeded.reason()));
         }
         request_context.check_sender(&self.origins)?;
         let workspace = path::workspace(id)?;
@@ -81,6 +81,19 @@ impl PublishHandler {
             .authenticate(Action::Publish, &workspace, &request_context.credentials(None))
             .await
             .map_err(|denial| denied::problem(&self.metrics, self.retry, &denial))?;
+        let user = grant.identity.user.clone();
+        let outcome = self.publish_as(grant, &workspace, request_context, stream).await;
+        outcome.map_err(|problem| problem.of_user(user.as_ref()))
+    }
+
+    /// Publishes for an authenticated publisher.
+    async fn publish_as<B: Buf>(
+        &self,
+        grant: Grant,
+        workspace: &WorkspaceId,
+        request_context: &RequestContext,
+        stream: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<Response, Problem> {
         let form = PublishForm::of(&request_context.query, &request_context.headers)?;
         let key = idempotency_key(&request_context.headers)?;
         let (bytes_max, name, setting) = self.bytes_max(form);
@@ -98,12 +111,12 @@ impl PublishHandler {
         let parts = if form.batch { lines(&body.bytes) } else { vec![body.bytes.clone()] };
         let items = items(parts, form.envelope)?;
         check(&items, self.event_bytes)?;
-        self.check_rate(&workspace, &items)?;
-        self.check_schemas(&workspace, &items).await?;
+        self.check_rate(workspace, &items)?;
+        self.check_schemas(workspace, &items).await?;
         let Some(publication) = Publication::several(items) else { return Err(empty()) };
         let publication = publication.with_idempotency_key(key);
         let began = Instant::now();
-        let outcome = self.bus.publish(&workspace, publication).await;
+        let outcome = self.bus.publish(workspace, publication).await;
         self.metrics.publish_seconds.observe(began.elapsed().as_secs_f64());
         match outcome {
             Ok(ids) => {

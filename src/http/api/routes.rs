@@ -17,6 +17,7 @@ use crate::http::request::peer::Peer;
 use crate::http::request::request_context::RequestContext;
 use crate::http::response::cors::Origins;
 use crate::http::response::problem::Problem;
+use crate::http::response::refusal::{LoggedRequest, RequestKind};
 
 /// A public path. [`public`] serves these alone, and a test compares them with `docs/openapi.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +63,15 @@ pub fn public(handlers: PublicHandlers, base_path: &str) -> BoxedFilter<(Respons
         .fold(warp::any().boxed(), |path, segment| path.and(warp::path(segment.to_owned())).boxed());
     let at = |route: PublicRoute| below(&base, route);
     let access = Arc::clone(&stream);
-    let access = query(&at(ACCESS), ACCESS, &origins, move |id, request_context| {
+    let access = query(&at(ACCESS), ACCESS, RequestKind::Access, &origins, move |id, request_context| {
         let stream = Arc::clone(&access);
         async move { stream.access(&id, &request_context).await }
     });
-    let position = query(&at(POSITION), POSITION, &origins, move |id, request_context| {
-        let position = Arc::clone(&position);
-        async move { position.position(&id, &request_context).await }
-    });
+    let position =
+        query(&at(POSITION), POSITION, RequestKind::Position, &origins, move |id, request_context| {
+            let position = Arc::clone(&position);
+            async move { position.position(&id, &request_context).await }
+        });
     let hint = format!("there is nothing at this path: streams are at {base_path}{}", EVENTS.path);
     let nothing = warp::any().map(move || Problem::not_found(hint.clone()).into_response());
     events(&at(EVENTS), stream, publish, Arc::clone(&origins))
@@ -109,19 +111,22 @@ fn events(
     let subscribe = warp::get().and(path.clone()).and(request_context()).then(
         move |id: String, request_context: RequestContext| {
             let stream = Arc::clone(&stream);
-            async move { respond(stream.open(&id, request_context).await) }
+            let request = logged(RequestKind::Stream, &id, &request_context);
+            async move { respond(&request, stream.open(&id, request_context).await) }
         },
     );
     let inspect = warp::head().and(path.clone()).and(request_context()).then(
         move |id: String, request_context: RequestContext| {
             let stream = Arc::clone(&inspecting);
-            async move { respond(stream.head(&id, request_context).await) }
+            let request = logged(RequestKind::Stream, &id, &request_context);
+            async move { respond(&request, stream.head(&id, request_context).await) }
         },
     );
     let publish = warp::post().and(path.clone()).and(request_context()).and(warp::body::stream()).then(
         move |id: String, request_context: RequestContext, body| {
             let publish = Arc::clone(&publish);
-            async move { respond(publish.publish(&id, &request_context, body).await) }
+            let request = logged(RequestKind::Publication, &id, &request_context);
+            async move { respond(&request, publish.publish(&id, &request_context, body).await) }
         },
     );
     let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(EVENTS.allow));
@@ -133,6 +138,7 @@ fn events(
 fn query<Answer>(
     path: &BoxedFilter<(String,)>,
     route: PublicRoute,
+    kind: RequestKind,
     origins: &Arc<Origins>,
     answer: impl Fn(String, RequestContext) -> Answer + Clone + Send + Sync + 'static,
 ) -> BoxedFilter<(Response,)>
@@ -142,8 +148,9 @@ where
     let origins = Arc::clone(origins);
     let asked = warp::get().or(warp::head()).unify().and(path.clone()).and(request_context()).then(
         move |id: String, request_context: RequestContext| {
+            let request = logged(kind, &id, &request_context);
             let answer = answer(id, request_context);
-            async move { respond(answer.await) }
+            async move { respond(&request, answer.await) }
         },
     );
     let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(route.allow));
@@ -160,7 +167,11 @@ fn ticket_issue(
     let issue = warp::post().and(path.clone()).and(request_context()).and(warp::body::stream()).then(
         move |_: String, request_context: RequestContext, body| {
             let tickets = Arc::clone(&tickets);
-            async move { respond(tickets.issue(&request_context, body).await) }
+            let mut request = logged(RequestKind::Ticket, "", &request_context);
+            async move {
+                let outcome = tickets.issue(&request_context, body, &mut request.workspace).await;
+                respond(&request, outcome)
+            }
         },
     );
     let preflight = warp::options().and(path.clone()).map(move |_| origins.preflight(TICKETS.allow));
@@ -182,6 +193,16 @@ fn request_context() -> BoxedFilter<(RequestContext,)> {
         .boxed()
 }
 
-fn respond(result: Result<Response, Problem>) -> Response {
-    result.unwrap_or_else(Problem::into_response)
+/// The names of a request in its log line.
+fn logged(kind: RequestKind, id: &str, request_context: &RequestContext) -> LoggedRequest {
+    let peer = &request_context.peer;
+    let workspace = path::workspace(id).ok();
+    LoggedRequest { kind, workspace, address: peer.address, client: peer.client.address }
+}
+
+/// The response to a request, whose rejection is logged.
+fn respond(request: &LoggedRequest, result: Result<Response, Problem>) -> Response {
+    let response = result.unwrap_or_else(Problem::into_response);
+    request.log(&response);
+    response
 }

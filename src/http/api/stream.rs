@@ -16,6 +16,7 @@ use crate::http::request::request_context::RequestContext;
 use crate::http::response::denied;
 use crate::http::response::event_stream;
 use crate::http::response::problem::Problem;
+use crate::http::response::refusal::Refusal;
 use tidings_auth::{Action, Authenticator, Grant};
 use tidings_delivery::engine::PendingStream;
 use tidings_delivery::{Recipient, StreamBody, StreamSettings, Terms};
@@ -56,7 +57,7 @@ impl StreamHandler {
     pub(super) async fn head(&self, id: &str, request_context: RequestContext) -> Result<Response, Problem> {
         let StreamRequest { workspace, query, by_status } = self.request(id, &request_context)?;
         if let Some(exceeded) = request_context.peer.exceeded {
-            return self.full(exceeded.to_string(), by_status);
+            return self.full(exceeded.reason(), exceeded.to_string(), None, by_status);
         }
         let credentials = request_context.credentials(query.ticket.as_deref());
         match self.authenticator.inspect(&workspace, &credentials).await {
@@ -88,7 +89,9 @@ impl StreamHandler {
         let workspace = path::workspace(id)?;
         let query = StreamQuery::parse(&request_context.query, self.named, self.newest_max)?;
         if let Some(exceeded) = request_context.peer.exceeded {
-            return Err(Problem::unavailable(exceeded.to_string(), self.streams.retry));
+            return Err(
+                Problem::unavailable(exceeded.to_string(), self.streams.retry).at_limit(exceeded.reason())
+            );
         }
         let credentials = request_context.credentials(query.ticket.as_deref());
         match self.authenticator.inspect(&workspace, &credentials).await {
@@ -125,7 +128,7 @@ impl StreamHandler {
                     // Connections are counted when they are accepted.
                     self.streams.metrics.count_refusal(exceeded.reason());
                 }
-                return self.full(exceeded.to_string(), by_status);
+                return self.full(exceeded.reason(), exceeded.to_string(), None, by_status);
             }
         };
         let credentials = request_context.credentials(query.ticket.as_deref());
@@ -138,8 +141,9 @@ impl StreamHandler {
             Ok(stream_guard) => stream_guard,
             Err(bound) => {
                 self.streams.metrics.count_refusal(bound.as_str());
+                let user = grant.identity.user.clone();
                 self.authenticator.release_ticket(grant).await;
-                return self.full(bound.to_string(), by_status);
+                return self.full(bound.as_str(), bound.to_string(), user, by_status);
             }
         };
         Span::current().record("connection", field::display(stream_guard.id()));
@@ -153,12 +157,14 @@ impl StreamHandler {
             Ok(subscriber) => subscriber.reading_for(ReaderId::of(&holder)),
             Err(error) => {
                 self.streams.metrics.count_refusal("workspaces");
+                let user = grant.identity.user.clone();
                 self.authenticator.release_ticket(grant).await;
-                return self.full(error.to_string(), by_status);
+                return self.full("workspaces", error.to_string(), user, by_status);
             }
         };
         if by_status {
-            self.confirmed(&subscriber).await?;
+            let confirmed = self.confirmed(&subscriber).await;
+            confirmed.map_err(|problem| problem.of_user(grant.identity.user.as_ref()))?;
         }
         Ok(self.begin(request_context, workspace, grant, stream_guard, place, subscriber))
     }
@@ -208,10 +214,23 @@ impl StreamHandler {
         let peer = request_context.peer;
         peer.connection.begin_streaming();
         let until = self.streams.draw_until(grant.identity.expires);
+        let recipient = Recipient {
+            address: peer.address,
+            client: peer.client.address,
+            user: grant.identity.user.clone(),
+            abort: peer.close_reason,
+        };
+        tracing::debug!(
+            parent: None,
+            %workspace,
+            user = recipient.user.as_ref().map(UserId::as_str),
+            connection = %stream_guard.id(),
+            client.address = %recipient.address,
+            forwarded_for = %recipient.client,
+            "stream opened"
+        );
         self.authenticator.watch(stream_guard.handle(), workspace, grant);
         let terms = Terms { stream_guard, place, until };
-        let recipient =
-            Recipient { address: peer.address, client: peer.client.address, abort: peer.close_reason };
         if peer.can_hand_off {
             peer.connection.hand_off(PendingStream::new(subscriber, terms, &recipient));
             return event_stream::head();
@@ -222,10 +241,20 @@ impl StreamHandler {
 
     /// The response to a new client at a limit: open streams continue, and the new client tries
     /// again later.
-    fn full(&self, detail: String, by_status: bool) -> Result<Response, Problem> {
+    fn full(
+        &self,
+        limit: &'static str,
+        detail: String,
+        user: Option<UserId>,
+        by_status: bool,
+    ) -> Result<Response, Problem> {
         if by_status {
-            return Err(Problem::unavailable(detail, self.streams.retry));
+            let problem = Problem::unavailable(detail, self.streams.retry);
+            return Err(problem.at_limit(limit).of_user(user.as_ref()));
         }
-        Ok(event_stream::reconnect(&self.streams, ReconnectReason::Overloaded))
+        let reason = ReconnectReason::Overloaded;
+        let mut response = event_stream::reconnect(&self.streams, reason);
+        response.extensions_mut().insert(Refusal { reason: reason.as_str(), check: Some(limit), user });
+        Ok(response)
     }
 }

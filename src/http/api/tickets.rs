@@ -20,6 +20,7 @@ use crate::http::response::problem::Problem;
 use tidings_auth::tickets::IssueError;
 use tidings_auth::{Action, Authenticator};
 use tidings_event::Keys;
+use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::Metrics;
 
 /// The most that a request for a ticket has to say, in bytes.
@@ -47,14 +48,16 @@ pub struct TicketHandler {
 }
 
 impl TicketHandler {
-    /// Issues a ticket to a client that may read the workspace.
+    /// Issues a ticket to a client that may read the workspace. Leaves the workspace in `named`, as
+    /// soon as it is known.
     pub(super) async fn issue<B: Buf>(
         &self,
         request_context: &RequestContext,
         stream: impl Stream<Item = Result<B, warp::Error>>,
+        named: &mut Option<WorkspaceId>,
     ) -> Result<Response, Problem> {
         let mut stream = std::pin::pin!(stream);
-        let outcome = self.grant(request_context, stream.as_mut()).await;
+        let outcome = self.grant(request_context, stream.as_mut(), named).await;
         body::unless_refused(outcome, stream, request_context).await
     }
 
@@ -62,9 +65,10 @@ impl TicketHandler {
         &self,
         request_context: &RequestContext,
         stream: impl Stream<Item = Result<B, warp::Error>>,
+        named: &mut Option<WorkspaceId>,
     ) -> Result<Response, Problem> {
         if let Some(exceeded) = request_context.peer.exceeded {
-            return Err(Problem::unavailable(exceeded.to_string(), self.retry));
+            return Err(Problem::unavailable(exceeded.to_string(), self.retry).at_limit(exceeded.reason()));
         }
         // A page elsewhere must not get a ticket with its visitor's cookie.
         request_context.check_sender(&self.origins)?;
@@ -75,6 +79,7 @@ impl TicketHandler {
         let wish: TicketRequest = serde_json::from_slice(&body.bytes)
             .map_err(|_| bad(r#"the body is JSON that names the workspace: {"workspace":"acme"}"#))?;
         let workspace = path::workspace(&wish.workspace)?;
+        *named = Some(workspace.clone());
         let grant = self
             .authenticator
             .authenticate(Action::Subscribe, &workspace, &request_context.credentials(None))
@@ -84,7 +89,9 @@ impl TicketHandler {
         let identity = self.authenticator.ticket_identity(&grant);
         let ticket = tickets.issue(&workspace, &identity, request_context.peer.client.address).await;
         let ticket = ticket.map_err(|error| match error {
-            IssueError::TooMany(wait) => Problem::rate_limited(format!("{error}: try again later"), wait),
+            IssueError::TooMany(wait) => Problem::rate_limited(format!("{error}: try again later"), wait)
+                .at_limit("tickets-per-user")
+                .of_user(identity.user.as_ref()),
             IssueError::Random | IssueError::Store(_) => {
                 tracing::debug!(%error, "a ticket was not issued");
                 Problem::unavailable("tickets cannot be kept at the moment: try again later", self.retry)

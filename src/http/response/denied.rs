@@ -8,6 +8,7 @@ use warp::reply::Response;
 
 use super::event_stream;
 use super::problem::Problem;
+use super::refusal::Refusal;
 use tidings_auth::{Denial, DenialKind, DenialReason};
 use tidings_delivery::StreamSettings;
 use tidings_event::control::ReconnectReason;
@@ -25,13 +26,14 @@ pub(crate) fn stream_response(
     match denial.kind {
         DenialKind::Passing if !by_status => {
             metrics.count_denial(denial.reason.as_str());
-            Ok(event_stream::reconnect(streams, ReconnectReason::Unverified))
+            let reason = ReconnectReason::Unverified;
+            Ok(refused(event_stream::reconnect(streams, reason), reason.as_str(), denial))
         }
         DenialKind::Final if !by_status => {
             metrics.count_denial(denial.reason.as_str());
             let mut response = Response::new("".into());
             *response.status_mut() = StatusCode::NO_CONTENT;
-            Ok(response)
+            Ok(refused(response, "disconnected", denial))
         }
         _ => Err(problem(metrics, streams.retry, denial)),
     }
@@ -49,7 +51,14 @@ pub(crate) fn problem(metrics: &Metrics, retry: Duration, denial: &Denial) -> Pr
         DenialKind::Final => Problem::new(StatusCode::FORBIDDEN, "disconnected", detail),
         DenialKind::Passing => Problem::unavailable(detail, retry),
     };
-    problem.with_check(denial.reason.as_str())
+    problem.with_check(denial.reason.as_str()).of_user(denial.user.as_ref())
+}
+
+/// Notes in a response that has no problem the denial for its log line.
+fn refused(mut response: Response, reason: &'static str, denial: &Denial) -> Response {
+    let check = Some(denial.reason.as_str());
+    response.extensions_mut().insert(Refusal { reason, check, user: denial.user.clone() });
+    response
 }
 
 /// RFC 6750 section 3: the challenge names an error only if the request had a token.

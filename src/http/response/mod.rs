@@ -13,3 +13,4 @@ pub(crate) mod cors;
 pub(crate) mod denied;
 pub(crate) mod event_stream;
 pub(crate) mod problem;
+pub(crate) mod refusal;

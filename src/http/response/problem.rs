@@ -7,6 +7,9 @@ use http::{HeaderName, StatusCode};
 use serde_json::json;
 use warp::reply::Response;
 
+use super::refusal::Refusal;
+use tidings_event::UserId;
+
 /// An error response.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -16,13 +19,25 @@ pub struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Which check was not passed, if it is about one (an extension member, RFC 9457 section 3.2).
     check: Option<&'static str>,
+    /// The limit that is reached, for the log.
+    limit: Option<&'static str>,
+    /// The user, for the log.
+    user: Option<UserId>,
 }
 
 impl Problem {
     /// Creates an error of a kind. The sentence says what is wrong and what to do.
     #[must_use]
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), headers: Vec::new(), check: None }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            headers: Vec::new(),
+            check: None,
+            limit: None,
+            user: None,
+        }
     }
 
     /// The path is none of ours.
@@ -65,6 +80,20 @@ impl Problem {
         self
     }
 
+    /// Names the limit that is reached, for the log alone.
+    #[must_use]
+    pub(crate) fn at_limit(mut self, limit: &'static str) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Names the user, for the log alone.
+    #[must_use]
+    pub(crate) fn of_user(mut self, user: Option<&UserId>) -> Self {
+        self.user = user.cloned();
+        self
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -90,6 +119,8 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.extend(self.headers);
+        let refusal = Refusal { reason: self.kind, check: self.check.or(self.limit), user: self.user };
+        response.extensions_mut().insert(refusal);
         response
     }
 }

@@ -23,6 +23,7 @@ use crate::http::request::limit_exceeded::LimitExceeded;
 use crate::http::request::peer::Peer;
 use crate::http::response::cors::Origins;
 use crate::http::response::problem::Problem;
+use crate::http::response::refusal::{LoggedRequest, RequestKind};
 use tidings_delivery::CloseReason;
 use tidings_limits::AddressCounts;
 
@@ -173,7 +174,12 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
             response
         };
         if let Err(problem) = checked {
-            return Box::pin(async move { Ok(finish(problem.into_response())) });
+            let Remote { address, .. } = self.remote;
+            let logged =
+                LoggedRequest { kind: RequestKind::Any, workspace: None, address, client: address.ip() };
+            let response = problem.into_response();
+            logged.log(&response);
+            return Box::pin(async move { Ok(finish(response)) });
         }
         let peer = self.peer(&request);
         request.extensions_mut().insert(peer);

@@ -13,7 +13,7 @@ fn lines(broker: &Broker) -> Vec<Value> {
     parsed.collect()
 }
 
-fn with_message(broker: &Broker, message: &str) -> Vec<Value> {
+pub(super) fn with_message(broker: &Broker, message: &str) -> Vec<Value> {
     lines(broker).into_iter().filter(|line| line["message"] == message).collect()
 }
 
@@ -109,14 +109,16 @@ async fn line_about_a_new_stream_has_its_workspace() {
 }
 
 #[tokio::test]
-async fn requests_without_a_stream_are_not_logged() {
+async fn served_requests_and_unknown_paths_are_not_logged() {
     let broker = Broker::start(BrokerOptions::embedded()).await;
     // A start writes the lines for the operator first, and this one at its end.
     broker.logged("/status\n").await;
     let before = broker.logged("embedded=\"127.0.0.1").await;
-    for target in ["/nowhere", "/api/workspaces/a%20b/events"] {
+    for target in ["/nowhere", "/api/workspaces/acme/access", "/api/workspaces/acme/position"] {
         http::get(broker.address(), target).await;
     }
+    http::request(broker.address(), "DELETE", "/api/tickets", &[], "").await;
+    broker.publish("acme", "an event").await;
     http::get(broker.admin(), "/status").await;
     assert_eq!(broker.log(), before);
 }

@@ -6,3 +6,4 @@ mod log_sinks;
 mod logs;
 mod open_files;
 mod operations;
+mod rejections;

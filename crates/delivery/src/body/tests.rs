@@ -38,7 +38,7 @@ fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
         metrics: Arc::new(Metrics::new()),
     });
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let recipient = Recipient { address, client: address.ip(), abort: CloseReason::default() };
+    let recipient = Recipient { address, client: address.ip(), user: None, abort: CloseReason::default() };
     let until = Until { expires: Some(expires), aged: None };
     StreamBody::new(subscriber, Terms { stream_guard, place: None, until }, settings, recipient)
 }

@@ -172,7 +172,8 @@ impl Scene {
         let stream = stream_guard.handle();
         let subscriber = self.hub.join(&id, start, options.filter).unwrap();
         let terms = Terms { stream_guard, place: None, until: options.until };
-        let recipient = Recipient { address, client: address.ip(), abort: CloseReason::default() };
+        let recipient =
+            Recipient { address, client: address.ip(), user: None, abort: CloseReason::default() };
         let pending_stream = PendingStream::new(subscriber, terms, &recipient);
         self.engine.open(Handoff {
             pending_stream,
