@@ -1,5 +1,6 @@
-// Properties of the join over random interleavings, against a model of the broker in simulated time.
-// No event is lost, and none is applied twice for one load. Otherwise a reset makes it load again.
+// Properties of the join over random interleavings, against a model of the broker in simulated
+// time. No event is lost, and none is applied twice for one load. Otherwise a reset makes it load
+// again.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-"""The blocks of docs/guides/publish.md that use the package."""
+"""The blocks of the guides that use the package."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def open_broker() -> Iterator[Broker]:
         yield broker
 
 
-def block(name: str, broker: Broker) -> str:
-    text = (ROOT / "docs" / "guides" / "publish.md").read_text(encoding="utf-8")
+def block(page: str, name: str, broker: Broker) -> str:
+    text = (ROOT / "docs" / "guides" / page).read_text(encoding="utf-8")
     found = re.search(rf"```python\n(# {re.escape(name)}\n.*?)```", text, re.DOTALL)
     assert found, name
     ported = found[1].replace("port=6380", f"port={broker.bus}")
@@ -71,7 +71,7 @@ def payloads(broker: Broker) -> list[bytes]:
 
 
 def test_block_of_the_package_publishes(open_broker: Broker, tmp_path: Path) -> None:
-    output = run(tmp_path, block("publish_events.py", open_broker))
+    output = run(tmp_path, block("publish.md", "publish_events.py", open_broker))
     assert re.fullmatch(r"\d+-\d+\n\d+-\d+\n", output)
     assert payloads(open_broker) == [
         b'{"type":"GREETING","text":"python package"}',
@@ -80,6 +80,7 @@ def test_block_of_the_package_publishes(open_broker: Broker, tmp_path: Path) -> 
 
 
 def test_block_for_django_publishes_after_the_commit(open_broker: Broker, tmp_path: Path) -> None:
-    (tmp_path / "on_commit.py").write_text(block("on_commit.py", open_broker), encoding="utf-8")
+    program = block("publish-after-a-commit.md", "on_commit.py", open_broker)
+    (tmp_path / "on_commit.py").write_text(program, encoding="utf-8")
     run(tmp_path, DJANGO)
     assert payloads(open_broker) == [b'{"type":"CHANNEL_UPDATED","id":"c1","name":"committed"}']

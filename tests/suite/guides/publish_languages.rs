@@ -2,6 +2,7 @@
 //! as the packages do.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::Document;
 use super::terminal::Terminal;
@@ -65,13 +66,22 @@ func TestVectors(t *testing.T) {
 }
 "#;
 
-/// The vectors with an event, and with the text of a key.
-fn vectors() -> Vec<Value> {
-    let file: Value = serde_json::from_str(&repository_file("clients/vectors/publish.json")).unwrap();
-    let lists = ["published", "repeated"].map(|name| file[name].as_array().unwrap().clone());
-    let lists = lists.into_iter().flatten();
+#[derive(serde::Deserialize)]
+struct Vectors {
+    published: Vec<Box<RawValue>>,
+    repeated: Vec<Box<RawValue>>,
+}
+
+/// The vectors with an event, and with the text of a key. Their text keeps the order of members,
+/// which [`Value`] does not.
+fn vectors() -> Vec<(Box<RawValue>, Value)> {
+    let file: Vectors = serde_json::from_str(&repository_file("clients/vectors/publish.json")).unwrap();
+    let parsed = file.published.into_iter().chain(file.repeated).map(|text| {
+        let value = serde_json::from_str::<Value>(text.get()).unwrap();
+        (text, value)
+    });
     let is_short = |vector: &Value| vector.get("event").is_some() && !vector["idempotencyKey"].is_object();
-    let found: Vec<_> = lists.filter(is_short).collect();
+    let found: Vec<_> = parsed.filter(|(_, vector)| is_short(vector)).collect();
     assert!(found.len() > 10, "{}", found.len());
     found
 }
@@ -83,7 +93,8 @@ async fn publishes_the_vectors(name: &str, driver: (&str, &str), greeting: &str)
     let mut client = broker.connect("demo").await;
     client.connected().await;
     let vectors = vectors();
-    terminal.write("vectors.json", &serde_json::to_string(&vectors).unwrap());
+    let texts: Vec<_> = vectors.iter().map(|(text, _)| text).collect();
+    terminal.write("vectors.json", &serde_json::to_string(&texts).unwrap());
     terminal.write(name, document.file(name));
     let (file, program) = driver;
     match file.rsplit_once('.').unwrap().1 {
@@ -100,7 +111,7 @@ async fn publishes_the_vectors(name: &str, driver: (&str, &str), greeting: &str)
     let first = client.application_event().await;
     assert!(first.data.contains(greeting), "{first:?}");
     // The client here has no user, and so it gets no private event.
-    for vector in vectors.iter().filter(|vector| vector.get("to").is_none()) {
+    for (_, vector) in vectors.iter().filter(|(_, vector)| vector.get("to").is_none()) {
         let event = client.application_event().await;
         assert_eq!(event.data, vector["payload"].as_str().unwrap(), "{}", vector["name"]);
     }
