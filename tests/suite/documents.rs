@@ -132,7 +132,8 @@ fn problems_in(source: &str) -> impl Iterator<Item = (String, String)> {
     source.split("StatusCode::").skip(1).filter_map(|rest| {
         let (status, behind) = rest.split_once(',')?;
         let kind = behind.trim_start().strip_prefix('"')?.split('"').next()?;
-        Some((status.to_owned(), kind.to_owned()))
+        let is_status = status.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        is_status.then(|| (status.to_owned(), kind.to_owned()))
     })
 }
 
@@ -246,7 +247,9 @@ fn every_direct_dependency_has_a_reason() {
     }
     let harness = read("crates/testkit/Cargo.toml");
     let named = |name: &str| -> BTreeSet<String> {
-        let names = manifests.iter().flat_map(|manifest| table(manifest, name));
+        let on_linux = format!("target.'cfg(target_os = \"linux\")'.{name}");
+        let tables = [name, &on_linux];
+        let names = manifests.iter().flat_map(|manifest| tables.map(|name| table(manifest, name)).concat());
         names.filter(|name| name != "tidings" && !name.starts_with("tidings-")).collect()
     };
     let program = named("dependencies");
@@ -342,7 +345,12 @@ fn contributing_lists_every_script_and_recipe() {
     let commands = column(section(&contributing, "## Build and test"), 0);
     let listed = |path: &str| commands.iter().any(|command| command.split(' ').any(|word| word == path));
     // These run as a part of other scripts.
-    let parts = ["scripts/install-packages", "scripts/install-test-clients", "scripts/publish.lua"];
+    let parts = [
+        "scripts/install-example",
+        "scripts/install-packages",
+        "scripts/install-test-clients",
+        "scripts/publish.lua",
+    ];
     let scripts = fs::read_dir(root().join("scripts")).unwrap().map(|entry| entry.unwrap().path());
     for path in scripts.filter(|path| path.is_file()) {
         let name = format!("scripts/{}", path.file_name().unwrap().to_string_lossy());

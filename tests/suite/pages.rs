@@ -18,11 +18,9 @@ const STREAM: &str = "/api/workspaces/demo/events";
 const SLOW: Duration = Duration::from_secs(60);
 
 /// The modules that guides show, and the guide of each.
-const MODULES: [(&str, &str); 10] = [
+const MODULES: [(&str, &str); 8] = [
     ("browser-and-react", "events.js"),
-    ("browser-and-react", "use-events.js"),
     ("browser-and-react", "state.js"),
-    ("browser-and-react", "workspaces.js"),
     ("browser-and-react", "fetched-events.js"),
     ("development-servers", "vite.config.js"),
     ("migrate", "before.js"),
@@ -255,33 +253,6 @@ async fn state_is_loaded_again_after_a_reset() {
     page.sees(r#"{"load":2,"name":"b"}"#, 1).await;
     let seen = page.value("return window.seen").await;
     assert!(!seen.as_array().unwrap().contains(&r#"{"load":2}"#.into()), "the event was left out: {seen}");
-}
-
-#[tokio::test]
-async fn react_hook_keeps_one_stream_with_the_newest_handler() {
-    let page = Page::prepare().await;
-    page.open("react").await;
-    page.has_streams(1).await;
-    for text in ["one", "two", "three"] {
-        page.broker.publish("demo", text).await;
-        page.sees(text, 1).await;
-    }
-    let list = page.value("return document.getElementById('list').textContent").await;
-    assert!(list.as_str().unwrap().ends_with("one two three"), "a handler was stale: {list}");
-    assert_eq!(page.streams().await, 1);
-    page.value("window.unmount()").await;
-    page.has_streams(0).await;
-}
-
-#[tokio::test]
-async fn tab_follows_several_workspaces() {
-    let page = Page::prepare().await;
-    page.begin("workspaces").await;
-    page.sees("connected", 2).await;
-    page.broker.publish("other", "a").await;
-    page.sees("other a", 1).await;
-    page.broker.publish("demo", "b").await;
-    page.sees("demo b", 1).await;
 }
 
 #[tokio::test]

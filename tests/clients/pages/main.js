@@ -1,6 +1,4 @@
 // Keeps what the modules of the documents receive. The hash is the name of one, and the URL of a stream.
-import { createElement, StrictMode, useState } from 'react';
-import { createRoot } from 'react-dom/client';
 import { listen as listenAfter } from './after.js';
 import { listen as listenBefore } from './before.js';
 import { openEvents } from './events.js';
@@ -8,8 +6,6 @@ import { fetchEvents } from './fetched-events.js';
 import { openNative } from './native.js';
 import { openPolyfill } from './polyfill.js';
 import { followState } from './state.js';
-import { useEvents } from './use-events.js';
-import { openWorkspaces } from './workspaces.js';
 
 window.seen = [];
 window.received = [];
@@ -31,16 +27,6 @@ const keep = (event) => see(event.data);
 const reset = () => see('reset');
 const show = (event) => see(JSON.stringify(event));
 
-// Each event renders anew, with a handler of its own, which adds to what it was rendered with.
-function List({ url }) {
-  const [texts, setTexts] = useState([]);
-  useEvents(url, (event) => {
-    setTexts([...texts, event.data]);
-    keep(event);
-  }, reset);
-  return createElement('p', { id: 'list' }, texts.join(' '));
-}
-
 async function load() {
   const state = { load: (window.loads += 1) };
   await window.held;
@@ -58,13 +44,7 @@ const modules = {
   native: (url) => openNative(url, 'a token', keep, reset),
   before: (url) => listenBefore(url, show),
   after: (url) => listenAfter(url, show, reset),
-  workspaces: () => openWorkspaces(['demo', 'other'], (name, { data }) => see(`${name} ${data}`), reset),
   state: (url) => followState(url, load, (state, { type, value }) => ({ ...state, [type]: value }), show),
-  react(url) {
-    const root = createRoot(document.body.appendChild(document.createElement('main')));
-    window.unmount = () => root.unmount();
-    root.render(createElement(StrictMode, null, createElement(List, { url })));
-  },
 };
 const [module, url] = decodeURIComponent(location.hash.slice(1)).split(' ');
 modules[module](url);

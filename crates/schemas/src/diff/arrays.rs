@@ -40,10 +40,8 @@ impl<'a> Proof<'a> {
                 }
             }
             "minItems" | "maxItems" => self.bound_rule(new, keyword, rule, place),
-            "uniqueItems" => {
-                if rule == &Value::Bool(true) && end.is_none_or(|end| end > 1) {
-                    self.same_rule(new, keyword, rule, place);
-                }
+            "uniqueItems" if rule == &Value::Bool(true) && end.is_none_or(|end| end > 1) => {
+                self.same_rule(new, keyword, rule, place);
             }
             "contains" => {
                 const SAME: [&str; 3] = ["contains", "minContains", "maxContains"];
@@ -51,7 +49,7 @@ impl<'a> Proof<'a> {
                     SAME.iter().all(|keyword| schema.get(*keyword) == rules.get(*keyword))
                 };
                 let is_plain = !rule.to_string().contains("ef\"");
-                if !(is_plain && new.schemas.iter().any(|schema| is_same(&schema))) {
+                if !(is_plain && new.schemas.iter().any(is_same)) {
                     self.obstacle(place, "NEW has another `contains`, `minContains` or `maxContains`");
                 }
             }

@@ -195,36 +195,28 @@ impl<'a> Proof<'a> {
                 "allOf" => self.all_of(new, rule, &place),
                 "anyOf" => self.any_of(new, rule, &place),
                 "oneOf" => self.one_of(new, rule, &place),
-                name @ ("minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum") => {
-                    if types.meets(TypeSet::NUMBER) {
-                        self.bound_rule(new, name, rule, &place);
-                    }
+                name @ ("minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum")
+                    if types.meets(TypeSet::NUMBER) =>
+                {
+                    self.bound_rule(new, name, rule, &place);
                 }
-                "multipleOf" => {
-                    if types.meets(TypeSet::NUMBER) {
-                        self.multiple_rule(new, rule, &place);
-                    }
+                "multipleOf" if types.meets(TypeSet::NUMBER) => {
+                    self.multiple_rule(new, rule, &place);
                 }
-                name @ ("minLength" | "maxLength") => {
-                    if types.meets(TypeSet::STRING) {
-                        self.bound_rule(new, name, rule, &place);
-                    }
+                name @ ("minLength" | "maxLength") if types.meets(TypeSet::STRING) => {
+                    self.bound_rule(new, name, rule, &place);
                 }
-                name @ ("pattern" | "contentEncoding" | "contentMediaType" | "contentSchema") => {
-                    if types.meets(TypeSet::STRING) {
-                        self.same_rule(new, name, rule, &place);
-                    }
+                name @ ("pattern" | "contentEncoding" | "contentMediaType" | "contentSchema")
+                    if types.meets(TypeSet::STRING) =>
+                {
+                    self.same_rule(new, name, rule, &place);
                 }
                 "format" => self.same_rule(new, keyword, rule, &place),
-                name if super::arrays::KEYWORDS.contains(&name) => {
-                    if types.meets(TypeSet::ARRAY) {
-                        self.array_rule(new, name, rules, rule, &place);
-                    }
+                name if super::arrays::KEYWORDS.contains(&name) && types.meets(TypeSet::ARRAY) => {
+                    self.array_rule(new, name, rules, rule, &place);
                 }
-                name if super::objects::KEYWORDS.contains(&name) => {
-                    if types.meets(TypeSet::OBJECT) {
-                        self.object_rule(new, name, rules, rule, &place);
-                    }
+                name if super::objects::KEYWORDS.contains(&name) && types.meets(TypeSet::OBJECT) => {
+                    self.object_rule(new, name, rules, rule, &place);
                 }
                 // Their meaning depends on `if` beside them.
                 "then" | "else" if rules.contains_key("if") => {}
@@ -265,7 +257,7 @@ impl<'a> Proof<'a> {
         let is_same = |schema: &&Map<String, Value>| {
             KEYWORDS.iter().all(|keyword| schema.get(*keyword) == rules.get(*keyword))
         };
-        if !(KEYWORDS.iter().all(is_plain) && new.schemas.iter().any(|schema| is_same(&schema))) {
+        if !(KEYWORDS.iter().all(is_plain) && new.schemas.iter().any(is_same)) {
             self.obstacle(place, "NEW has another `if`, `then` or `else`");
         }
     }
