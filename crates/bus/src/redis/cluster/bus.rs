@@ -19,7 +19,7 @@ use super::placement::Placement;
 use super::refresher::Refresher;
 use super::router::{Router, SlotCommands};
 use super::servers::Servers;
-use super::shard::{ClusterShared, Returned, Shard};
+use super::shard::{ClusterShard, ClusterShared, Returned};
 use super::status;
 use crate::settings::{RedisConfig, RetentionConfig};
 use crate::{Bus, BusState, Publication, PublishError, Published, StateCell, Store, StoreError};
@@ -39,7 +39,7 @@ pub struct ClusterBus {
     publisher: Publisher,
     reader: LogReader,
     desired: Arc<DesiredSubscriptions>,
-    shards: Mutex<Vec<Arc<Shard>>>,
+    shards: Mutex<Vec<Arc<ClusterShard>>>,
     state: StateCell,
     config: RedisConfig,
     metrics: Arc<Metrics>,

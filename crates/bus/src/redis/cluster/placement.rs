@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::session;
-use super::shard::{ClusterShared, Shard};
+use super::shard::{ClusterShard, ClusterShared};
 use super::slot::slot_of;
 use super::topology::Topology;
 use super::view::ServerId;
@@ -21,8 +21,8 @@ use tidings_event::{DesiredSubscriptions, SubscriptionChange};
 pub(super) struct Placement<'a> {
     shared: Arc<ClusterShared>,
     desired: &'a DesiredSubscriptions,
-    shards: &'a parking_lot::Mutex<Vec<Arc<Shard>>>,
-    sessions: HashMap<ServerId, Session>,
+    shards: &'a parking_lot::Mutex<Vec<Arc<ClusterShard>>>,
+    sessions: HashMap<ServerId, PlacedSession>,
     tasks: JoinSet<()>,
     places: HashMap<WorkspaceId, Place>,
     /// Workspaces without a session.
@@ -30,8 +30,8 @@ pub(super) struct Placement<'a> {
     topology: Option<Arc<Topology>>,
 }
 
-struct Session {
-    shard: Arc<Shard>,
+struct PlacedSession {
+    shard: Arc<ClusterShard>,
     stop: CancellationToken,
     /// The workspaces that the session has not given back.
     workspaces: usize,
@@ -48,7 +48,7 @@ impl<'a> Placement<'a> {
     pub(super) fn new(
         shared: Arc<ClusterShared>,
         desired: &'a DesiredSubscriptions,
-        shards: &'a parking_lot::Mutex<Vec<Arc<Shard>>>,
+        shards: &'a parking_lot::Mutex<Vec<Arc<ClusterShard>>>,
     ) -> Self {
         Self {
             shared,
@@ -204,10 +204,10 @@ impl<'a> Placement<'a> {
                 });
                 continue;
             }
-            let shard = Arc::new(Shard::new(owner.clone(), server));
+            let shard = Arc::new(ClusterShard::new(owner.clone(), server));
             let stop = CancellationToken::new();
             self.tasks.spawn(session::run(Arc::clone(&self.shared), Arc::clone(&shard), stop.clone()));
-            self.sessions.insert(owner.clone(), Session { shard, stop, workspaces: 0 });
+            self.sessions.insert(owner.clone(), PlacedSession { shard, stop, workspaces: 0 });
         }
         self.publish_shards();
     }

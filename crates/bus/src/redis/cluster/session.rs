@@ -17,7 +17,7 @@ use super::super::script::PublishScript;
 use super::super::session::Lost;
 use super::link::{LinkEvent, ShardLink};
 use super::servers::ClusterServer;
-use super::shard::{ClusterShared, Shard, ShardLinkState};
+use super::shard::{ClusterShard, ClusterShared, ShardLinkState};
 use super::slot::slot_of;
 use super::subscriptions::{Learned, ShardSubscriptions};
 use tidings_metrics::Throttle;
@@ -33,7 +33,7 @@ const MISSING_MAX: u32 = 2;
 const NAMES_MAX: u32 = 300_000;
 
 /// Keeps the subscriptions of a shard until `stop` is cancelled, then gives its workspaces back.
-pub(super) async fn run(shared: Arc<ClusterShared>, shard: Arc<Shard>, stop: CancellationToken) {
+pub(super) async fn run(shared: Arc<ClusterShared>, shard: Arc<ClusterShard>, stop: CancellationToken) {
     let mut subscriptions = ShardSubscriptions::new(Arc::clone(&shared), Arc::clone(&shard));
     let mut backoff = Backoff::new(
         shared.config.backoff_min_seconds.duration(),
@@ -82,7 +82,7 @@ pub(super) async fn run(shared: Arc<ClusterShared>, shard: Arc<Shard>, stop: Can
 }
 
 /// Applies changes while there is no link. Never ends.
-async fn follow(shard: &Shard, subscriptions: &mut ShardSubscriptions) {
+async fn follow(shard: &ClusterShard, subscriptions: &mut ShardSubscriptions) {
     loop {
         subscriptions.apply(shard.changes.take().await, false);
         subscriptions.record();
@@ -92,7 +92,7 @@ async fn follow(shard: &Shard, subscriptions: &mut ShardSubscriptions) {
 /// Opens a link and runs it until it is lost; returns the reason.
 async fn session(
     shared: &ClusterShared,
-    shard: &Shard,
+    shard: &ClusterShard,
     server: &ClusterServer,
     subscriptions: &mut ShardSubscriptions,
     backoff: &mut Backoff,
@@ -110,7 +110,7 @@ async fn session(
         status.link = ShardLinkState::Subscribing;
         status.server_name.clone_from(&link.server.server);
     }
-    let probes = Probes::default();
+    let probes = ShardProbes::default();
     subscriptions.begin();
     let lost = tokio::select! {
         lost = serve(shared, shard, &mut link, subscriptions, backoff, &probes) => lost,
@@ -137,11 +137,11 @@ fn check_role(server: &ServerIdentity) -> Result<(), Lost> {
 /// Sends commands and handles what the server sends, until the link is lost.
 async fn serve(
     shared: &ClusterShared,
-    shard: &Shard,
+    shard: &ClusterShard,
     link: &mut ShardLink,
     subscriptions: &mut ShardSubscriptions,
     backoff: &mut Backoff,
-    probes: &Probes,
+    probes: &ShardProbes,
 ) -> Lost {
     let silence_max = shared.config.ping_timeout_seconds.duration();
     let ticks = |period| {
@@ -181,7 +181,7 @@ async fn serve(
                         if let Err(lost) = check_role(&ServerIdentity::of_hello(reply)) {
                             return lost;
                         }
-                        Probes::on_check(shard);
+                        ShardProbes::on_check(shard);
                     }
                     Ok(Learned::Probe(number)) => probes.on_received(number, shard),
                     Ok(Learned::ProbeMoved) => topology.mark_changed(),
@@ -193,7 +193,7 @@ async fn serve(
             _ = look.tick() => look_at_logs(shared, subscriptions),
             _ = topology.changed() => {
                 topology.mark_unchanged();
-                if Probes::want_channel(subscriptions, shared, shard) {
+                if ShardProbes::want_channel(subscriptions, shared, shard) {
                     choose_probe(shared, shard, subscriptions);
                 }
             }
@@ -216,7 +216,7 @@ fn look_at_logs(shared: &ClusterShared, subscriptions: &ShardSubscriptions) {
 }
 
 /// Chooses a channel for probes in a slot of the shard.
-fn choose_probe(shared: &ClusterShared, shard: &Shard, subscriptions: &mut ShardSubscriptions) {
+fn choose_probe(shared: &ClusterShared, shard: &ClusterShard, subscriptions: &mut ShardSubscriptions) {
     let Some(topology) = shared.refresher.topology() else { return };
     let start = fastrand::u32(..1_000_000);
     let name = |number: u32| format!("{}/{}", shared.channels.probe(), start.wrapping_add(number));
@@ -240,25 +240,25 @@ async fn check_commands(shared: &ClusterShared, server: &ClusterServer) {
 }
 
 /// Loads the publish function, once for each link. Never ends.
-async fn load_function(shard: &Shard, server: &ClusterServer) {
+async fn load_function(shard: &ClusterShard, server: &ClusterServer) {
     let outcome = function::load(&server.commands, PublishScript::Cluster).await;
     shard.status.lock().function = Some(outcome);
     std::future::pending().await
 }
 
 /// The probes of one link.
-struct Probes {
+struct ShardProbes {
     channel: watch::Sender<Option<String>>,
     received: watch::Sender<u64>,
 }
 
-impl Default for Probes {
+impl Default for ShardProbes {
     fn default() -> Self {
         Self { channel: watch::Sender::new(None), received: watch::Sender::new(0) }
     }
 }
 
-impl Probes {
+impl ShardProbes {
     fn set_channel(&self, channel: Option<&str>) {
         self.channel.send_if_modified(|current| {
             let is_new = current.as_deref() != channel;
@@ -269,25 +269,29 @@ impl Probes {
         });
     }
 
-    fn on_received(&self, number: u64, shard: &Shard) {
+    fn on_received(&self, number: u64, shard: &ClusterShard) {
         shard.status.lock().received_at = Some(Instant::now());
         self.received.send_replace(number);
     }
 
     /// A user that may not use probes has the reply to a check.
-    fn on_check(shard: &Shard) {
+    fn on_check(shard: &ClusterShard) {
         let mut status = shard.status.lock();
         if status.probe_refused.is_some() || status.subscription_refused.is_some() {
             status.received_at = Some(Instant::now());
         }
     }
 
-    fn have_begun(&self, shard: &Shard) -> bool {
+    fn have_begun(&self, shard: &ClusterShard) -> bool {
         *self.received.borrow() > 0 || shard.status.lock().received_at.is_some()
     }
 
     /// Returns whether the shard has no channel for probes in its slots.
-    fn want_channel(subscriptions: &ShardSubscriptions, shared: &ClusterShared, shard: &Shard) -> bool {
+    fn want_channel(
+        subscriptions: &ShardSubscriptions,
+        shared: &ClusterShared,
+        shard: &ClusterShard,
+    ) -> bool {
         let Some(topology) = shared.refresher.topology() else { return false };
         match subscriptions.chosen_probe() {
             None => true,
@@ -296,7 +300,7 @@ impl Probes {
     }
 
     /// Sends probes until they stay out.
-    async fn run(&self, shared: &ClusterShared, shard: &Shard, server: &ClusterServer) -> Lost {
+    async fn run(&self, shared: &ClusterShared, shard: &ClusterShard, server: &ClusterServer) -> Lost {
         let patience = shared.config.ping_timeout_seconds.duration();
         let mut channel = self.channel.subscribe();
         let (mut sent, mut missing) = (0_u64, 0);

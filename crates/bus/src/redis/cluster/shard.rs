@@ -18,12 +18,12 @@ use tidings_event::{BusHandler, SubscriptionChange};
 use tidings_metrics::Metrics;
 
 /// One primary, and the part of the subscriptions that belongs to its slots.
-pub(super) struct Shard {
+pub(super) struct ClusterShard {
     pub(super) id: ServerId,
     /// The server, whose address may change.
     pub(super) server: watch::Sender<Arc<ClusterServer>>,
     /// Changes that the session has not taken. They are bounded by the workspaces of the node.
-    pub(super) changes: Changes,
+    pub(super) changes: ShardChanges,
     pub(super) status: Mutex<ShardStatus>,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct ClusterShared {
 
 /// Changes of the workspaces of one shard, at most one for each.
 #[derive(Default)]
-pub(super) struct Changes {
+pub(super) struct ShardChanges {
     open: Mutex<HashMap<WorkspaceId, SubscriptionChange>>,
     changed: Notify,
 }
@@ -80,7 +80,7 @@ pub(super) struct Returned {
     changed: Notify,
 }
 
-impl Shard {
+impl ClusterShard {
     pub(super) fn new(id: ServerId, server: Arc<ClusterServer>) -> Self {
         let status = ShardStatus {
             link: ShardLinkState::Down("not connected yet".to_owned()),
@@ -97,13 +97,13 @@ impl Shard {
         Self {
             id,
             server: watch::Sender::new(server),
-            changes: Changes::default(),
+            changes: ShardChanges::default(),
             status: Mutex::new(status),
         }
     }
 }
 
-impl Changes {
+impl ShardChanges {
     /// Adds a change in place of an earlier one.
     pub(super) fn push(&self, workspace: WorkspaceId, change: SubscriptionChange) {
         self.open.lock().insert(workspace, change);

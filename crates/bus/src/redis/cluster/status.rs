@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::refresher::Latest;
-use super::shard::{Shard, ShardLinkState, ShardStatus};
+use super::shard::{ClusterShard, ShardLinkState, ShardStatus};
 use super::topology::Topology;
 use crate::{BusState, ClusterState, LinkState, ShardState};
 use tidings_metrics::Metrics;
@@ -13,7 +13,7 @@ use tidings_metrics::Metrics;
 const TOPOLOGY_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// A shard's status, with what the topology says of its server.
-pub(super) struct Found {
+pub(super) struct FoundShard {
     id: String,
     server: String,
     is_failed: bool,
@@ -21,8 +21,8 @@ pub(super) struct Found {
 }
 
 /// Returns the shards and their states.
-pub(super) fn shards(shards: &[Arc<Shard>], topology: Option<&Topology>) -> Vec<Found> {
-    let found = |shard: &Arc<Shard>| Found {
+pub(super) fn shards(shards: &[Arc<ClusterShard>], topology: Option<&Topology>) -> Vec<FoundShard> {
+    let found = |shard: &Arc<ClusterShard>| FoundShard {
         id: shard.id.to_string(),
         server: shard.server.borrow().to_string(),
         is_failed: topology
@@ -35,7 +35,7 @@ pub(super) fn shards(shards: &[Arc<Shard>], topology: Option<&Topology>) -> Vec<
 
 /// Returns the state of all links together. A shard that the cluster itself reports as failed does
 /// not count as long as another one is up: all nodes lack it.
-pub(super) fn link(shards: &[Found], latest: &Latest) -> LinkState {
+pub(super) fn link(shards: &[FoundShard], latest: &Latest) -> LinkState {
     let Some(topology) = &latest.topology else {
         return LinkState::Down { error: "no server of the cluster reports its topology".to_owned() };
     };
@@ -48,7 +48,7 @@ pub(super) fn link(shards: &[Found], latest: &Latest) -> LinkState {
     if topology.owners().is_empty() {
         return LinkState::Down { error: "no server of the cluster has slots".to_owned() };
     }
-    let is_up = |found: &&Found| found.status.link == ShardLinkState::Up;
+    let is_up = |found: &&FoundShard| found.status.link == ShardLinkState::Up;
     if !shards.iter().any(|found| is_up(&found)) {
         let error = shards.iter().find_map(|found| match &found.status.link {
             ShardLinkState::Down(error) => Some(format!("{}: {error}", found.server)),
@@ -64,7 +64,7 @@ pub(super) fn link(shards: &[Found], latest: &Latest) -> LinkState {
 }
 
 /// Adds what the shards report.
-pub(super) fn compose(state: BusState, shards: Vec<Found>, latest: &Latest, now: Instant) -> BusState {
+pub(super) fn compose(state: BusState, shards: Vec<FoundShard>, latest: &Latest, now: Instant) -> BusState {
     let first =
         |of: fn(&ShardStatus) -> Option<&String>| shards.iter().find_map(|found| of(&found.status).cloned());
     let refused: usize =
@@ -94,8 +94,8 @@ pub(super) fn compose(state: BusState, shards: Vec<Found>, latest: &Latest, now:
     }
 }
 
-fn shard_state(found: Found, now: Instant) -> ShardState {
-    let Found { id, server, is_failed, status } = found;
+fn shard_state(found: FoundShard, now: Instant) -> ShardState {
+    let FoundShard { id, server, is_failed, status } = found;
     ShardState {
         id,
         server,
@@ -112,7 +112,7 @@ fn shard_state(found: Found, now: Instant) -> ShardState {
 }
 
 /// Records the gauges.
-pub(super) fn record(metrics: &Metrics, shards: &[Found], topology_age: Duration) {
+pub(super) fn record(metrics: &Metrics, shards: &[FoundShard], topology_age: Duration) {
     let count = |of: fn(&ShardStatus) -> usize| {
         i64::try_from(shards.iter().map(|found| of(&found.status)).sum::<usize>()).unwrap_or(i64::MAX)
     };

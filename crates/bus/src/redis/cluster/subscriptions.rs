@@ -14,7 +14,7 @@ use redis::{Cmd, PushKind, RedisError, RedisResult, Value};
 use super::super::channel::Owner;
 use super::super::connect::describe;
 use super::super::session::{Lost, is_forbidden_command};
-use super::shard::{ClusterShared, Shard};
+use super::shard::{ClusterShard, ClusterShared};
 use super::slot::slot_of;
 use tidings_event::SubscriptionChange;
 use tidings_event::workspace::WorkspaceId;
@@ -29,8 +29,8 @@ const UNDER_WAY_MAX: usize = 1_000;
 /// The subscriptions of one shard, and the commands under way.
 pub(super) struct ShardSubscriptions {
     shared: Arc<ClusterShared>,
-    shard: Arc<Shard>,
-    workspaces: HashMap<WorkspaceId, Subscription>,
+    shard: Arc<ClusterShard>,
+    workspaces: HashMap<WorkspaceId, ShardSubscription>,
     confirmed: usize,
     refused: usize,
     /// The counts have changed since they were recorded.
@@ -44,13 +44,13 @@ pub(super) struct ShardSubscriptions {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Subscription {
+struct ShardSubscription {
     slot: u16,
-    phase: Phase,
+    phase: SubscriptionPhase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum SubscriptionPhase {
     Wanted,
     Confirmed,
     Refused,
@@ -80,7 +80,7 @@ pub(super) enum Learned {
 }
 
 impl ShardSubscriptions {
-    pub(super) fn new(shared: Arc<ClusterShared>, shard: Arc<Shard>) -> Self {
+    pub(super) fn new(shared: Arc<ClusterShared>, shard: Arc<ClusterShard>) -> Self {
         Self {
             shared,
             shard,
@@ -110,7 +110,9 @@ impl ShardSubscriptions {
         self.probe = None;
         (self.confirmed, self.refused, self.is_unrecorded) = (0, 0, true);
         for (workspace, subscription) in &mut self.workspaces {
-            if std::mem::replace(&mut subscription.phase, Phase::Wanted) == Phase::Confirmed {
+            if std::mem::replace(&mut subscription.phase, SubscriptionPhase::Wanted)
+                == SubscriptionPhase::Confirmed
+            {
                 self.shared.handler.lost(workspace);
             }
         }
@@ -132,13 +134,16 @@ impl ShardSubscriptions {
             match change {
                 SubscriptionChange::Want => {
                     let channel = self.shared.channels.workspace(&workspace);
-                    let new = Subscription { slot: slot_of(channel.as_bytes()), phase: Phase::Wanted };
+                    let new = ShardSubscription {
+                        slot: slot_of(channel.as_bytes()),
+                        phase: SubscriptionPhase::Wanted,
+                    };
                     let subscription = self.workspaces.entry(workspace.clone()).or_insert(new);
                     match subscription.phase {
-                        Phase::Confirmed => self.shared.handler.confirmed(&workspace),
-                        Phase::Wanted | Phase::Refused => {
-                            self.refused -= usize::from(subscription.phase == Phase::Refused);
-                            subscription.phase = Phase::Wanted;
+                        SubscriptionPhase::Confirmed => self.shared.handler.confirmed(&workspace),
+                        SubscriptionPhase::Wanted | SubscriptionPhase::Refused => {
+                            self.refused -= usize::from(subscription.phase == SubscriptionPhase::Refused);
+                            subscription.phase = SubscriptionPhase::Wanted;
                             wanted.push(workspace);
                         }
                     }
@@ -164,8 +169,8 @@ impl ShardSubscriptions {
     fn give_back(&mut self, workspace: &WorkspaceId) -> bool {
         let phase = self.workspaces.remove(workspace).map(|subscription| subscription.phase);
         self.is_unrecorded = true;
-        self.refused -= usize::from(phase == Some(Phase::Refused));
-        let was_confirmed = phase == Some(Phase::Confirmed);
+        self.refused -= usize::from(phase == Some(SubscriptionPhase::Refused));
+        let was_confirmed = phase == Some(SubscriptionPhase::Confirmed);
         if was_confirmed {
             self.confirmed -= 1;
             self.shared.handler.lost(workspace);
@@ -277,8 +282,8 @@ impl ShardSubscriptions {
         &'a self,
         migrating: &'a std::collections::BTreeSet<u16>,
     ) -> impl Iterator<Item = &'a WorkspaceId> {
-        let moves = |subscription: &Subscription| {
-            subscription.phase == Phase::Confirmed && migrating.contains(&subscription.slot)
+        let moves = |subscription: &ShardSubscription| {
+            subscription.phase == SubscriptionPhase::Confirmed && migrating.contains(&subscription.slot)
         };
         self.workspaces
             .iter()
@@ -334,7 +339,9 @@ impl ShardSubscriptions {
     }
 
     fn is_confirmed(&self, workspace: &WorkspaceId) -> bool {
-        self.workspaces.get(workspace).is_some_and(|subscription| subscription.phase == Phase::Confirmed)
+        self.workspaces
+            .get(workspace)
+            .is_some_and(|subscription| subscription.phase == SubscriptionPhase::Confirmed)
     }
 
     fn on_confirmation(&mut self, owner: &Owner, channel: &[u8]) -> Result<(), Lost> {
@@ -348,7 +355,9 @@ impl ShardSubscriptions {
                 let is_done = missing.is_empty();
                 match self.workspaces.get_mut(workspace) {
                     Some(subscription) => {
-                        if std::mem::replace(&mut subscription.phase, Phase::Confirmed) != Phase::Confirmed {
+                        if std::mem::replace(&mut subscription.phase, SubscriptionPhase::Confirmed)
+                            != SubscriptionPhase::Confirmed
+                        {
                             self.confirmed += 1;
                         }
                         self.is_unrecorded = true;
@@ -441,7 +450,7 @@ impl ShardSubscriptions {
         for workspace in workspaces {
             let Some(subscription) = self.workspaces.get_mut(&workspace) else { continue };
             if is_forbidden {
-                subscription.phase = Phase::Refused;
+                subscription.phase = SubscriptionPhase::Refused;
                 (self.refused, self.is_unrecorded) = (self.refused + 1, true);
                 let reason = describe(error);
                 self.shared.handler.refused(&workspace, &reason);
