@@ -6,7 +6,7 @@
 //! | part | contents |
 //! | --- | --- |
 //! | [`set`] | all schemas of a directory, compiled, with their version |
-//! | [`file`] | one file: its type, and the rules that a schema has to keep |
+//! | [`mod@file`] | one file: its type, and the rules that a schema has to keep |
 //! | [`problem`] | the reasons for which a set cannot be used |
 //! | [`keywords`] | the places of a schema that hold other schemas |
 //! | [`mismatch`] | the reason for which an event does not match |

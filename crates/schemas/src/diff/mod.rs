@@ -8,7 +8,7 @@
 //! | [`objects`], [`arrays`], [`values`] | the rules of keywords, by the type that they apply to |
 //! | [`unions`] | `anyOf`, `oneOf`, and the cases of NEW |
 //! | [`lines`] | the places at which two schemas differ |
-//! | [`tolerant`] | OLD as a page reads it, which ignores members that it does not know |
+//! | [`mod@tolerant`] | OLD as a page reads it, which ignores members that it does not know |
 //!
 //! The proof is conservative. It follows each rule of OLD and looks for rules of NEW that imply it.
 //! A rule of OLD without such a proof makes the change incompatible, with the keyword.
