@@ -1,4 +1,4 @@
-//! The bus over a Redis Cluster, or that of Valkey.
+//! The bus over a Redis Cluster.
 //!
 //! | part | contents |
 //! | --- | --- |
