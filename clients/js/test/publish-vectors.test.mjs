@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import Redis from 'ioredis';
-import { createClient } from 'redis';
+import * as ioredis6 from 'ioredis';
+import * as ioredis5 from 'ioredis-5';
+import * as redis6 from 'redis';
+import * as redis4 from 'redis-4';
+import * as redis5 from 'redis-5';
 
 import { createPublisher, PublishError } from '../dist/server/index.js';
 import { Broker } from './support/broker.mjs';
@@ -14,18 +17,24 @@ import { eventually } from './support/wait.mjs';
 
 const vectors = readVectors();
 
-async function ioredis(t, port) {
+async function ioredis({ Redis }, t, port) {
   const client = new Redis(port);
   t.after(() => client.disconnect());
   return client;
 }
 
-async function nodeRedis(t, port) {
+async function nodeRedis({ createClient }, t, port) {
   const client = createClient({ url: `redis://127.0.0.1:${port}` });
   client.on('error', () => undefined);
   await client.connect();
-  t.after(() => client.destroy());
+  // `disconnect` is the older name.
+  t.after(() => (client.destroy ?? client.disconnect).call(client));
   return client;
+}
+
+/** A transport over a client of Redis, by a version of its package. */
+function over(connect, version) {
+  return async (t, broker) => createPublisher({ redis: await connect(version, t, broker.bus) });
 }
 
 /** A client of a server that has no functions, as Redis 6.2 is. */
@@ -37,9 +46,12 @@ function withoutFunctions(client) {
 
 const TRANSPORTS = {
   'HTTP': (t, broker) => createPublisher({ url: `${broker.url}/`, token: async () => token() }),
-  'ioredis': async (t, broker) => createPublisher({ redis: await ioredis(t, broker.bus) }),
-  'node-redis': async (t, broker) => createPublisher({ redis: await nodeRedis(t, broker.bus) }),
-  'script': async (t, broker) => createPublisher({ redis: withoutFunctions(await ioredis(t, broker.bus)) }),
+  'ioredis 6': over(ioredis, ioredis6),
+  'ioredis 5': over(ioredis, ioredis5),
+  'node-redis 6': over(nodeRedis, redis6),
+  'node-redis 5': over(nodeRedis, redis5),
+  'node-redis 4': over(nodeRedis, redis4),
+  'script': async (t, broker) => createPublisher({ redis: withoutFunctions(await ioredis(ioredis6, t, broker.bus)) }),
 };
 
 const BUSES = {

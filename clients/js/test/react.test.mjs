@@ -1,4 +1,4 @@
-// The hooks in pages of a real browser, with React 19 under StrictMode, against the real broker.
+// The hooks in pages of a real browser, under StrictMode, against the real broker.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 

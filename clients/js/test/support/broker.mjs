@@ -104,15 +104,6 @@ export class Broker {
     return this.#end('SIGTERM');
   }
 
-  /** Stops the program from running, as a debugger does, until `thaw`. */
-  freeze() {
-    this.#process.kill('SIGSTOP');
-  }
-
-  thaw() {
-    this.#process.kill('SIGCONT');
-  }
-
   async #end(signal) {
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;

@@ -1,5 +1,5 @@
 // The app of the tests: a page that shows the numbers of a workspace. The server renders it too.
-import { StrictMode, Suspense, use, useState, useTransition } from 'react';
+import { StrictMode, Suspense, useState, useTransition } from 'react';
 
 import { TidingsProvider, useEvents, useLive, useStatus } from 'tidings/react';
 
@@ -45,9 +45,9 @@ function Line({ workspace }) {
   return <p id="line">{useStatus(workspace).status}</p>;
 }
 
-/** Suspends until the promise of the test is resolved. */
+/** Suspends until the promise of the test is resolved, in the manner of React 18, which has no `use`. */
 function Held({ promise }) {
-  if (promise) use(promise);
+  if (promise) throw promise;
   return null;
 }
 

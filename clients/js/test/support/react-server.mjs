@@ -12,11 +12,15 @@ import { fetchPosition } from '../../dist/live.js';
 
 const entry = (name) => fileURLToPath(new URL(name, import.meta.url));
 
+/** The folder of another version of React, in place of the installed one. */
+const reactFolder = process.env.REACT_FOLDER;
+
 async function bundle(options) {
   const { outputFiles } = await build({
     bundle: true,
     write: false,
     jsx: 'automatic',
+    alias: reactFolder ? { 'react': join(reactFolder, 'react'), 'react-dom': join(reactFolder, 'react-dom') } : {},
     define: { 'process.env.NODE_ENV': '"development"' },
     ...options,
   });
