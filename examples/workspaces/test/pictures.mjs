@@ -46,7 +46,7 @@ try {
       <img src="data:image/png;base64,${data}" width="560" height="336"></figure>`,
   );
   const page = `<!doctype html><style>
-    body { display: flex; gap: 24px; margin: 0; padding: 20px; background: #e9ecf2; font: 600 13px system-ui }
+    body { display: flex; gap: 24px; margin: 0; padding: 20px; overflow: hidden; background: #e9ecf2; font: 600 13px system-ui }
     figure { margin: 0; overflow: hidden; border-radius: 10px; background: #fff; box-shadow: 0 4px 18px #0003 }
     figcaption { padding: 7px 12px; background: #ced4e0; color: #3c4354 }
     img { display: block }
@@ -54,7 +54,7 @@ try {
   await visitor.devTools('Page.navigate', { url: 'about:blank' });
   await visitor.run('document.open(); document.write(arguments[0]); document.close()', page);
   await visitor.until('the pictures are there', '[...document.images].every((image) => image.complete)');
-  save('workspaces', await shot(visitor, { width: 1184, height: 404, scale: 1.5 }));
+  save('workspaces', await shot(visitor, { width: 1184, height: 410, scale: 1.5 }));
 
   const wide = { width: 900, height: 560 };
   const narrow = { width: 360, height: 720 };
