@@ -80,15 +80,13 @@ function liveStore<State, E extends TypedEvent>(
 ) {
   const first = firstSnapshot(initial);
   let joined: Join<State> | undefined;
-  let timer: ReturnType<typeof setTimeout>;
 
   return {
     first: () => first,
     current: () => joined?.current() ?? first,
     reload: () => joined?.reload(),
     subscribe(listener: () => void) {
-      clearTimeout(timer);
-      joined ??= joinState<State, E>({
+      joined = joinState<State, E>({
         ...throughLatest<UseLiveOptions<State, E>>(latest),
         url: '',
         initial,
@@ -97,12 +95,9 @@ function liveStore<State, E extends TypedEvent>(
         onWarning: shared.warn,
         onChange: listener,
       });
-      // StrictMode unsubscribes and subscribes in one turn.
       return () => {
-        timer = setTimeout(() => {
-          joined?.close();
-          joined = undefined;
-        });
+        joined?.close();
+        joined = undefined;
       };
     },
   };
