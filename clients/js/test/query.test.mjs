@@ -90,13 +90,15 @@ test('query that takes longer than a window is not starved', async (t) => {
     return read;
   });
   await eventually('the query has data', () => query.data === 0);
-  const { onEvent } = createInvalidator(client, { COUNT: [['count']] }, { windowMs: 5 });
+  const quick = observe(t, client, ['quick'], () => published);
+  const { onEvent } = createInvalidator(client, { COUNT: [['count'], ['quick']] }, { windowMs: 5 });
   await eventually('the query has further states during the flood', async () => {
     published += 1;
     onEvent({ type: 'COUNT' });
     return seen.add(query.data).size > 3;
   });
   await eventually('the query has the last state', () => query.data === published);
+  assert.ok(quick.fetches > query.fetches, `${quick.fetches} quick, ${query.fetches} slow`);
 });
 
 test('event during the first fetch is not lost', async (t) => {
