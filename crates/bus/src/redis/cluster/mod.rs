@@ -26,6 +26,8 @@ mod link;
 mod placement;
 mod refresher;
 mod router;
+#[cfg(test)]
+mod scripted;
 mod servers;
 mod session;
 mod shard;

@@ -236,3 +236,6 @@ impl<'a> Placement<'a> {
         *self.shards.lock() = shards;
     }
 }
+
+#[cfg(test)]
+mod tests;

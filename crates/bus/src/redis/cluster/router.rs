@@ -208,41 +208,4 @@ fn is_of_cluster(error: &RedisError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server_error(line: &str) -> RedisError {
-        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-        let Value::ServerError(error) = value else { panic!("{line} is no error") };
-        error.into()
-    }
-
-    #[test]
-    fn errors_of_the_cluster_are_followed_or_tried_again() {
-        for (line, expected) in [
-            ("MOVED 7 10.0.0.1:7001", Reaction::Moved("10.0.0.1:7001")),
-            ("ASK 7 host:7001", Reaction::Ask("host:7001")),
-            ("MOVED 7", Reaction::Passing),
-            ("TRYAGAIN Multiple keys request during rehashing of slot", Reaction::Passing),
-            ("CLUSTERDOWN The cluster is down", Reaction::Passing),
-            ("LOADING Redis is loading", Reaction::Passing),
-            ("READONLY You can't write against a read only replica.", Reaction::Passing),
-            ("NOPERM no", Reaction::Final),
-            ("OOM no", Reaction::Final),
-        ] {
-            let failed = NotRun { error: server_error(line), may_have_run: true };
-            assert_eq!(reaction(&failed), expected, "{line}");
-        }
-    }
-
-    /// A publication that may be in the log must not be repeated.
-    #[test]
-    fn command_that_may_have_run_is_not_repeated() {
-        let lost = |may_have_run| NotRun {
-            error: RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe)),
-            may_have_run,
-        };
-        assert_eq!(reaction(&lost(true)), Reaction::Final);
-        assert_eq!(reaction(&lost(false)), Reaction::Passing);
-    }
-}
+mod tests;

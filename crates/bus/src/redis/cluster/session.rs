@@ -344,3 +344,6 @@ impl ShardProbes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

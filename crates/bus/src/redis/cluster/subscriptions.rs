@@ -475,3 +475,6 @@ impl ShardSubscriptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

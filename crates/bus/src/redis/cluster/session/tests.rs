@@ -1,0 +1,117 @@
+use std::collections::HashMap;
+
+use super::super::scripted::{RecordedCalls, ScriptedReply, ScriptedServer, settings, shared_with};
+use super::super::topology::ServerPlace;
+use super::super::view::ServerId;
+use super::*;
+
+/// Probes that never arrive are missing after this time.
+const SHORT: f64 = 0.01;
+/// Probes that arrive do so within this time, on a busy machine too.
+const LONG: f64 = 40.0;
+
+/// The probes of a link to a server that counts its subscribers as `receivers`.
+struct Fixture {
+    server: ScriptedServer,
+    shared: Arc<ClusterShared>,
+    shard: ClusterShard,
+    probes: ShardProbes,
+}
+
+impl Fixture {
+    /// `patience`: seconds for the arrival of a probe.
+    async fn start(receivers: u8, patience: f64) -> Self {
+        let server = ScriptedServer::start(move |_| ScriptedReply::Send(format!(":{receivers}\r\n"))).await;
+        let config = settings(server.port, patience);
+        let shared = shared_with(config, Arc::<RecordedCalls>::default());
+        let place = ServerPlace { hosts: vec!["127.0.0.1".to_owned()], port: server.port, is_failed: false };
+        let shard = ClusterShard::new(ServerId::from("one"), shared.servers.at(&place));
+        let probes = ShardProbes::default();
+        probes.set_channel(Some("probe"));
+        Self { server, shared, shard, probes }
+    }
+
+    async fn run(&self) -> Lost {
+        let server = Arc::clone(&self.shard.server.borrow());
+        let lost = self.probes.run(&self.shared, &self.shard, &server);
+        timeout(Duration::from_secs(40), lost).await.expect("the link is given up")
+    }
+
+    /// The probes that the server got.
+    fn sent(&self) -> usize {
+        self.server.received().iter().filter(|command| command.starts_with("SPUBLISH probe ")).count()
+    }
+}
+
+/// One may be late on a busy machine; the server sends the next one to the subscriber too.
+#[tokio::test]
+async fn link_that_does_not_deliver_probes_is_given_up() {
+    let fixture = Fixture::start(1, SHORT).await;
+    let lost = fixture.run().await;
+    assert!(lost.0.contains("do not arrive"), "{}", lost.0);
+    assert_eq!(fixture.sent(), usize::try_from(MISSING_MAX).unwrap());
+}
+
+/// The links lead to two servers.
+#[tokio::test]
+async fn probe_without_a_subscriber_gives_the_link_up_at_once() {
+    let fixture = Fixture::start(0, SHORT).await;
+    fixture.run().await;
+    assert_eq!(fixture.sent(), 1);
+}
+
+#[tokio::test]
+async fn link_that_delivers_probes_is_kept() {
+    let fixture = Fixture::start(1, LONG).await;
+    assert!(!fixture.probes.have_begun(&fixture.shard), "no probe has arrived yet");
+    let delivered = async {
+        for number in 1..=10 {
+            while fixture.sent() < number {
+                tokio::task::yield_now().await;
+            }
+            fixture.probes.on_received(number as u64, &fixture.shard);
+        }
+    };
+    tokio::select! {
+        lost = fixture.run() => panic!("{}", lost.0),
+        () = delivered => {}
+    }
+    assert!(fixture.probes.have_begun(&fixture.shard));
+    assert!(fixture.shard.status.lock().received_at.is_some());
+}
+
+/// A user that may not publish probes has the replies to checks.
+#[tokio::test]
+async fn refused_probes_keep_the_link() {
+    let mut fixture = Fixture::start(1, LONG).await;
+    fixture.server = ScriptedServer::start(|_| ScriptedReply::Send("-NOPERM no\r\n".to_owned())).await;
+    let place =
+        ServerPlace { hosts: vec!["127.0.0.1".to_owned()], port: fixture.server.port, is_failed: false };
+    fixture.shard.server.send_replace(fixture.shared.servers.at(&place));
+    let sent_five = async {
+        while fixture.sent() < 5 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        lost = fixture.run() => panic!("{}", lost.0),
+        () = sent_five => {}
+    }
+    ShardProbes::on_check(&fixture.shard);
+    assert!(fixture.probes.have_begun(&fixture.shard));
+}
+
+/// A demoted primary keeps its connections, and passes on only a part of the messages.
+#[test]
+fn link_to_a_replica_is_given_up() {
+    let identity = |role: &str| {
+        let hello = HashMap::from([("role", role), ("mode", "cluster")]);
+        let pairs = hello.into_iter().map(|(name, value)| {
+            (Value::SimpleString(name.to_owned()), Value::SimpleString(value.to_owned()))
+        });
+        ServerIdentity::of_hello(Value::Map(pairs.collect()))
+    };
+    assert!(check_role(&identity("replica")).is_err());
+    assert!(check_role(&identity("slave")).is_err());
+    assert!(check_role(&identity("master")).is_ok());
+}
