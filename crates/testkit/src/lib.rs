@@ -37,6 +37,7 @@ pub mod http;
 pub mod http2_frames;
 pub mod ledger;
 pub mod names;
+pub mod namespace;
 pub mod nginx_host;
 pub mod ports;
 pub mod programs;
@@ -54,7 +55,8 @@ pub mod token;
 pub mod wait;
 
 pub use broker::{Broker, BrokerOptions};
-pub use redis_cluster::RedisCluster;
+pub use namespace::Namespace;
+pub use redis_cluster::{ClusterNetwork, RedisCluster};
 pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};
 pub use tcp_proxy::{Flood, TcpProxy};

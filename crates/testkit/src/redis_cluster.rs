@@ -1,12 +1,16 @@
 //! A Redis Cluster: three primaries, each with a replica.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
+use super::namespace::Namespace;
 use super::ports::Port;
 use super::redis_server::{RedisOptions, RedisServer};
+use super::tcp_proxy::TcpProxy;
+use super::tls::Certificates;
 use super::wait::{DEADLINE, eventually, eventually_some};
 
 /// The number of hash slots.
@@ -22,12 +26,36 @@ const FAILOVER: Duration = Duration::from_secs(60);
 /// must not cause failovers by itself.
 const NODE_TIMEOUT_MS: u64 = 5_000;
 
+/// A cluster with TLS for clients, replicas, and among the servers.
+const TLS: [&str; 4] = [
+    "tls-cluster yes",
+    "tls-replication yes",
+    "cluster-announce-hostname localhost",
+    "cluster-preferred-endpoint-type hostname",
+];
+
+/// The way in which the servers of a cluster are reached.
+#[derive(Debug, Clone)]
+pub enum ClusterNetwork {
+    /// Each has a port of 127.0.0.1.
+    Loopback,
+    /// The same with TLS alone. The servers announce the name `localhost`.
+    Tls(Arc<Certificates>),
+    /// Each announces the port of a proxy, as servers behind a translation of addresses do.
+    Proxied,
+    /// The first server is in a namespace, whose link a test can interrupt.
+    FirstInside(Arc<Namespace>),
+}
+
 /// Servers of one cluster. Server `n + 3` is the replica of server `n` at the start.
 #[derive(Debug)]
 pub struct RedisCluster {
     pub servers: Vec<RedisServer>,
+    /// The proxies of [`ClusterNetwork::Proxied`], one for each server.
+    pub proxies: Vec<TcpProxy>,
     /// The ports on which the servers talk to each other.
     bus_ports: Vec<Port>,
+    network: ClusterNetwork,
 }
 
 impl RedisCluster {
@@ -43,7 +71,16 @@ impl RedisCluster {
 
     /// Starts a cluster with further lines and further users, as in [`RedisOptions::users`].
     pub async fn start_for(lines: &[&str], users: &[&str]) -> Self {
-        let mut cluster = Self { servers: Vec::new(), bus_ports: Vec::new() };
+        Self::start_on(ClusterNetwork::Loopback, lines, users).await
+    }
+
+    /// Starts a cluster on another network.
+    pub async fn start_in(network: ClusterNetwork) -> Self {
+        Self::start_on(network, &[], &[]).await
+    }
+
+    async fn start_on(network: ClusterNetwork, lines: &[&str], users: &[&str]) -> Self {
+        let mut cluster = Self { servers: Vec::new(), proxies: Vec::new(), bus_ports: Vec::new(), network };
         for _ in 0..2 * PRIMARIES {
             cluster.add_server(lines, users).await;
         }
@@ -81,17 +118,48 @@ impl RedisCluster {
             "cluster-replica-validity-factor 0".to_owned(),
             "repl-diskless-sync-delay 0".to_owned(),
         ];
+        let mut options = RedisOptions { append_only: true, ..RedisOptions::default() };
+        let mut proxy = None;
+        match &self.network {
+            ClusterNetwork::Loopback => {}
+            ClusterNetwork::Tls(certificates) => {
+                (options.tls, options.certificates) = (true, Some(Arc::clone(certificates)));
+                configuration.extend(TLS.map(str::to_owned));
+            }
+            ClusterNetwork::Proxied => {
+                // It leads to the server as soon as there is one.
+                let new = TcpProxy::start(0).await;
+                configuration.push(format!("cluster-announce-port {}", new.port()));
+                proxy = Some(new);
+            }
+            ClusterNetwork::FirstInside(namespace) => {
+                let is_first = self.servers.is_empty();
+                let host = if is_first { namespace.inside() } else { namespace.outside() };
+                options.host = Some(host);
+                options.namespace = is_first.then(|| Arc::clone(namespace));
+                configuration.push(format!("cluster-announce-ip {host}"));
+                configuration.push("protected-mode no".to_owned());
+            }
+        }
         configuration.extend(lines.iter().map(|line| (*line).to_owned()));
-        let users = users.iter().map(|user| (*user).to_owned()).collect();
-        let options = RedisOptions { append_only: true, configuration, users, ..RedisOptions::default() };
-        self.servers.push(RedisServer::start_with(options).await);
+        options.configuration = configuration;
+        options.users = users.iter().map(|user| (*user).to_owned()).collect();
+        let server = RedisServer::start_with(options).await;
+        self.proxies.extend(proxy.inspect(|proxy| proxy.point_to(server.port())));
+        self.servers.push(server);
         self.bus_ports.push(bus);
     }
 
     /// Has a server know the first one, and all others by it.
     async fn meet(&self, at: usize) {
-        let (first, bus) = (self.servers[0].port().to_string(), self.bus_ports[0].number().to_string());
-        self.servers[at].command::<String>(&["CLUSTER", "MEET", "127.0.0.1", &first, &bus]).await;
+        let first = &self.servers[0];
+        let port = match &self.network {
+            ClusterNetwork::Tls(_) => first.tls_port(),
+            _ => first.port(),
+        };
+        let (host, port) = (first.address().ip().to_string(), port.to_string());
+        let bus = self.bus_ports[0].number().to_string();
+        self.servers[at].command::<String>(&["CLUSTER", "MEET", &host, &port, &bus]).await;
     }
 
     /// Has a server replicate another one.
@@ -141,7 +209,12 @@ impl RedisCluster {
 
     /// The URLs of the first three servers, as in `redis.cluster.nodes`.
     pub fn urls(&self) -> String {
-        let urls: Vec<_> = self.servers[..PRIMARIES].iter().map(RedisServer::url).collect();
+        let url = |at: usize| match &self.network {
+            ClusterNetwork::Tls(_) => self.servers[at].tls_url().0,
+            ClusterNetwork::Proxied => self.proxies[at].url(""),
+            _ => self.servers[at].url(),
+        };
+        let urls: Vec<_> = (0..PRIMARIES).map(url).collect();
         urls.join(",")
     }
 
@@ -191,7 +264,7 @@ impl RedisCluster {
                 continue;
             }
             let mut migrate = redis::cmd("MIGRATE");
-            migrate.arg("127.0.0.1").arg(port).arg("").arg(0).arg(20_000);
+            migrate.arg(self.servers[to].address().ip().to_string()).arg(port).arg("").arg(0).arg(20_000);
             migrate.arg("AUTH2").arg("harness").arg("harness").arg("KEYS").arg(keys);
             let mut connection = self.servers[from].connection().await.expect("a connection");
             let _: Value = migrate.query_async(&mut connection).await.expect("move keys");

@@ -1,13 +1,17 @@
 //! A real Redis server.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, ToRedisArgs};
 
 use super::directory::Directory;
+use super::namespace::Namespace;
 use super::ports::Port;
 use super::programs::Program;
 use super::tls::Certificates;
@@ -30,6 +34,12 @@ pub struct RedisOptions {
     pub append_only: bool,
     /// Listen on TLS too, see [`RedisServer::tls_url`].
     pub tls: bool,
+    /// The certificates for TLS; new ones by default.
+    pub certificates: Option<Arc<Certificates>>,
+    /// The address to listen on; 127.0.0.1 by default.
+    pub host: Option<Ipv4Addr>,
+    /// The namespace to run in, which has `host`.
+    pub namespace: Option<Arc<Namespace>>,
     /// Lines for the server's configuration file.
     pub configuration: Vec<String>,
 }
@@ -41,7 +51,7 @@ pub struct RedisServer {
     program: Option<Program>,
     options: RedisOptions,
     port: Port,
-    tls: Option<(Port, Certificates)>,
+    tls: Option<(Port, Arc<Certificates>)>,
     directory: Directory,
 }
 
@@ -61,7 +71,8 @@ impl RedisServer {
     /// A server that has its place but does not run: what connects is refused until
     /// [`Self::restart`].
     pub fn prepare(options: RedisOptions) -> Self {
-        let tls = options.tls.then(|| (Port::claim(), Certificates::make()));
+        let certificates = || options.certificates.clone().unwrap_or_else(|| Arc::new(Certificates::make()));
+        let tls = options.tls.then(|| (Port::claim(), certificates()));
         Self { program: None, options, port: Port::claim(), tls, directory: Directory::new() }
     }
 
@@ -76,7 +87,10 @@ impl RedisServer {
         self.stop();
         let configuration = self.directory.write("redis.conf", self.configuration());
         let program = self.options.program.as_deref().unwrap_or(Path::new("redis-server"));
-        let mut command = Command::new(program);
+        let mut command = match &self.options.namespace {
+            Some(namespace) => namespace.command(program),
+            None => Command::new(program),
+        };
         command.arg(configuration).current_dir(self.directory.path());
         self.program = Some(Program::start("redis-server", command));
     }
@@ -109,22 +123,33 @@ impl RedisServer {
         self.port.number()
     }
 
+    /// The address of the TCP port.
+    pub fn address(&self) -> SocketAddr {
+        (self.host(), self.port()).into()
+    }
+
     /// The URL of the TCP port, with the default user's password.
     pub fn url(&self) -> String {
         match &self.options.password {
-            Some(password) => format!("redis://:{password}@{}", self.port.address()),
-            None => format!("redis://{}", self.port.address()),
+            Some(password) => format!("redis://:{password}@{}", self.address()),
+            None => format!("redis://{}", self.address()),
         }
     }
 
     /// The URL of the TCP port for one of the further users.
     pub fn url_as(&self, user: &str, password: &str) -> String {
-        format!("redis://{user}:{password}@{}", self.port.address())
+        format!("redis://{user}:{password}@{}", self.address())
     }
 
     /// The URL of the unix socket.
     pub fn socket_url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// The TLS port. Needs `options.tls`.
+    pub fn tls_port(&self) -> u16 {
+        let (port, _) = self.tls.as_ref().expect("a server with options.tls");
+        port.number()
     }
 
     /// The URL of the TLS port, and the certificates, whose authority a client has to trust. Needs
@@ -182,12 +207,26 @@ impl RedisServer {
     /// Whether the server runs and responds within a second.
     pub async fn is_responsive(&self) -> bool {
         let asked = self.try_command::<String>(&["PING"]);
-        matches!(tokio::time::timeout(std::time::Duration::from_secs(1), asked).await, Ok(Ok(_)))
+        matches!(tokio::time::timeout(Duration::from_secs(1), asked).await, Ok(Ok(_)))
     }
 
     /// A section of `INFO`.
     pub async fn info(&self, section: &str) -> String {
         self.command(&["INFO", section]).await
+    }
+
+    /// The CPU time that the server has taken so far.
+    pub async fn cpu_time(&self) -> Duration {
+        let info = self.info("cpu").await;
+        let seconds = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name)).expect("a line of INFO");
+            Duration::from_secs_f64(value.trim().parse().expect("seconds"))
+        };
+        seconds("used_cpu_user:") + seconds("used_cpu_sys:")
+    }
+
+    fn host(&self) -> Ipv4Addr {
+        self.options.host.unwrap_or(Ipv4Addr::LOCALHOST)
     }
 
     fn running(&self) -> &Program {
@@ -208,7 +247,7 @@ impl RedisServer {
         let users = self.directory.write("users.acl", users);
 
         let mut lines = vec![
-            "bind 127.0.0.1".to_owned(),
+            format!("bind {}", self.host()),
             format!("port {}", self.port.number()),
             format!("unixsocket {}", self.socket().display()),
             format!("aclfile {}", users.display()),

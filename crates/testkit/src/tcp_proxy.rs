@@ -77,6 +77,11 @@ impl TcpProxy {
         format!("redis://{user}{}", self.address)
     }
 
+    /// The port of the proxy.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Leads new connections to another port. Open ones stay where they are.
     pub fn point_to(&self, port: u16) {
         self.shared.lock().upstream = upstream(port);
@@ -234,12 +239,16 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
 }
 
 /// What a server sent, without the messages of channels. Small ones come whole.
-fn without_messages(mut bytes: &[u8]) -> Vec<u8> {
-    const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
+fn without_messages(bytes: &[u8]) -> Vec<u8> {
+    let kinds = [&b">3\r\n$7\r\nmessage\r\n"[..], b">3\r\n$8\r\nsmessage\r\n"];
+    kinds.into_iter().fold(bytes.to_vec(), |bytes, kind| without_pushes(&bytes, kind))
+}
+
+fn without_pushes(mut bytes: &[u8], kind: &[u8]) -> Vec<u8> {
     let mut kept = Vec::new();
-    while let Some(at) = bytes.windows(MESSAGE.len()).position(|part| part == MESSAGE) {
+    while let Some(at) = bytes.windows(kind.len()).position(|part| part == kind) {
         kept.extend_from_slice(&bytes[..at]);
-        bytes = &bytes[at + MESSAGE.len()..];
+        bytes = &bytes[at + kind.len()..];
         // The channel and the payload, each as its length, its text, and a line end.
         for _ in 0..4 {
             let line = bytes.windows(2).position(|end| end == b"\r\n").map_or(bytes.len(), |end| end + 2);

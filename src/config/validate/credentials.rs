@@ -17,6 +17,11 @@ pub(super) fn problems(checks: &mut Checks<'_>, redis: &RedisConfig) {
         "the password comes from one place: leave it out of redis.url, as in redis://user@host, or leave redis.password_file empty",
     );
     checks.pair(
+        ["redis.password_file", "redis.cluster.nodes"],
+        redis.password_file.is_none() || !redis.cluster.nodes.iter().any(has_password),
+        "the password comes from one place: leave it out of redis.cluster.nodes, or leave redis.password_file empty",
+    );
+    checks.pair(
         ["redis.sentinel.password_file", "redis.sentinel.nodes"],
         redis.sentinel.password_file.is_none() || !redis.sentinel.nodes.iter().any(has_password),
         "the password comes from one place: leave it out of redis.sentinel.nodes, or leave redis.sentinel.password_file empty",
@@ -27,13 +32,13 @@ pub(super) fn problems(checks: &mut Checks<'_>, redis: &RedisConfig) {
         tls.cert.is_some() == tls.key.is_some(),
         "redis.tls.cert and redis.tls.key go together: set both, or none",
     );
-    let mut urls = std::iter::once(&redis.url).chain(&redis.sentinel.nodes);
+    let mut urls = std::iter::once(&redis.url).chain(&redis.sentinel.nodes).chain(&redis.cluster.nodes);
     let is_tls = urls.any(|url| url.reveal().starts_with("rediss:"));
     for (key, file) in [("redis.tls.ca", &tls.ca), ("redis.tls.cert", &tls.cert)] {
         checks.pair(
             [key, "redis.url"],
             file.is_none() || is_tls,
-            "these files are for TLS: write rediss:// in redis.url, or leave them out",
+            "these files are for TLS: write rediss:// in the address of Redis, or leave them out",
         );
     }
 }
@@ -61,6 +66,11 @@ mod tests {
             &[("url", "rediss://host"), ("tls.ca", "/ca")],
             &[("url", "rediss://:s3cret@host"), ("tls.cert", "/cert"), ("tls.key", "/key")],
             &[
+                ("cluster.nodes", "rediss://user@a:1,rediss://b:1"),
+                ("tls.ca", "/ca"),
+                ("password_file", "/p"),
+            ],
+            &[
                 ("sentinel.nodes", "rediss://a:1,rediss://b:1"),
                 ("tls.ca", "/ca"),
                 ("sentinel.password_file", "/p"),
@@ -71,6 +81,10 @@ mod tests {
         for (settings, told) in [
             (
                 &[("url", "redis://:s3cret@host"), ("password_file", "/p")][..],
+                "the password comes from one place",
+            ),
+            (
+                &[("cluster.nodes", "redis://:s3cret@a:1"), ("password_file", "/p")],
                 "the password comes from one place",
             ),
             (
