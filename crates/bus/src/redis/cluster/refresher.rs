@@ -28,6 +28,13 @@ const LATER_VIEWS: Duration = Duration::from_millis(200);
 /// The shortest pause between two rounds, with jitter. Redirections come in crowds.
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 
+/// The interval while a primary does not respond: the cluster may choose its successor any moment.
+const POLL_WITHOUT_A_PRIMARY: Duration = Duration::from_millis(200);
+
+/// The time after which a primary that does not respond counts as lost for longer. Then the node
+/// asks at the configured interval again.
+const FAILOVER_MAX: Duration = Duration::from_secs(60);
+
 /// Limits the replicas that are asked if a primary does not respond.
 const REPLICAS_ASKED_MAX: usize = 4;
 
@@ -53,6 +60,22 @@ pub(super) struct Latest {
     /// `None` before the first one.
     pub(super) topology: Option<Arc<Topology>>,
     pub(super) at: Instant,
+    /// When the first of the latest rounds began in which a primary did not respond.
+    incomplete_since: Option<Instant>,
+}
+
+impl Latest {
+    fn none() -> Self {
+        Self { topology: None, at: Instant::now(), incomplete_since: None }
+    }
+
+    /// Returns the interval to the next round.
+    fn interval(&self, poll: Duration) -> Duration {
+        match self.incomplete_since {
+            Some(since) if since.elapsed() < FAILOVER_MAX => poll.min(POLL_WITHOUT_A_PRIMARY),
+            _ => poll,
+        }
+    }
 }
 
 /// All that wait for a round drive it.
@@ -74,7 +97,7 @@ impl Refresher {
             seeds: config.cluster.nodes.iter().map(seed).collect::<Result<_, _>>()?,
             poll: config.cluster.poll_seconds.duration(),
             ask_timeout: config.ping_timeout_seconds.duration(),
-            latest: watch::Sender::new(Latest { topology: None, at: Instant::now() }),
+            latest: watch::Sender::new(Latest::none()),
             requested: Notify::new(),
             round: Mutex::default(),
             warnings: Throttle::default(),
@@ -132,8 +155,9 @@ impl Refresher {
                     sleep(jittered(pause)).await;
                 }
             }
+            let interval = self.0.latest.borrow().interval(self.0.poll);
             tokio::select! {
-                () = sleep(self.0.poll.mul_f64(0.8 + fastrand::f64() / 5.0)) => {}
+                () = sleep(interval.mul_f64(0.8 + fastrand::f64() / 5.0)) => {}
                 () = self.0.requested.notified() => {}
             }
         }
@@ -150,11 +174,13 @@ async fn round(inner: Weak<RefresherInner>) -> Result<(), Arc<str>> {
     let stopped = || Arc::from("the node stops");
     let inner = inner.upgrade().ok_or_else(stopped)?;
     sleep(jittered(PAUSE_MIN)).await;
-    let known = inner.latest.borrow().topology.clone();
+    let (began, latest) = (Instant::now(), inner.latest.borrow().clone());
+    let known = latest.topology;
     let (places, others) = inner.places(known.as_deref());
     let deadline = Instant::now() + REPLY_TIMEOUT;
     let (mut views, mut errors) = inner.views(&places, deadline).await;
-    if views.len() < places.len() && !others.is_empty() {
+    let is_complete = views.len() == places.len();
+    if !is_complete && !others.is_empty() {
         let (more, other_errors) = inner.views(&others, Instant::now() + REPLY_TIMEOUT).await;
         views.extend(more);
         errors.extend(other_errors);
@@ -166,7 +192,8 @@ async fn round(inner: Weak<RefresherInner>) -> Result<(), Arc<str>> {
     inner.servers.retain(&topology);
     // An unchanged topology keeps its value, so that comparisons are cheap.
     let topology = known.filter(|known| **known == *topology).unwrap_or(topology);
-    inner.latest.send_replace(Latest { topology: Some(topology), at: Instant::now() });
+    let incomplete_since = (!is_complete).then(|| latest.incomplete_since.unwrap_or(began));
+    inner.latest.send_replace(Latest { topology: Some(topology), at: Instant::now(), incomplete_since });
     Ok(())
 }
 
@@ -221,5 +248,22 @@ impl RefresherInner {
         let text: String = redis::from_redis_value(value).map_err(|error| format!("{server}: {error}"))?;
         let host = server.hosts.first().map_or("", String::as_str);
         TopologyView::parse(&text, host).map_err(|error| format!("{server}: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_frequent_for_the_time_of_a_failover() {
+        let poll = Duration::from_secs(1);
+        assert_eq!(Latest::none().interval(poll), poll);
+        let since =
+            |age: Duration| Latest { incomplete_since: Instant::now().checked_sub(age), ..Latest::none() };
+        assert_eq!(since(Duration::ZERO).interval(poll), POLL_WITHOUT_A_PRIMARY);
+        assert_eq!(since(FAILOVER_MAX).interval(poll), poll);
+        let short = Duration::from_millis(100);
+        assert_eq!(since(Duration::ZERO).interval(short), short);
     }
 }

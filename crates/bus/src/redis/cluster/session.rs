@@ -35,10 +35,10 @@ const NAMES_MAX: u32 = 300_000;
 /// Keeps the subscriptions of a shard until `stop` is cancelled, then gives its workspaces back.
 pub(super) async fn run(shared: Arc<ClusterShared>, shard: Arc<ClusterShard>, stop: CancellationToken) {
     let mut subscriptions = ShardSubscriptions::new(Arc::clone(&shared), Arc::clone(&shard));
-    let mut backoff = Backoff::new(
-        shared.config.backoff_min_seconds.duration(),
-        shared.config.backoff_max_seconds.duration(),
-    );
+    let config = &shared.config;
+    // A server that restarts before the cluster replaces it has to be found as soon as a successor.
+    let pause_max = config.backoff_max_seconds.duration().min(config.cluster.poll_seconds.duration());
+    let mut backoff = Backoff::new(config.backoff_min_seconds.duration().min(pause_max), pause_max);
     let warnings = Throttle::default();
     let mut address = shard.server.subscribe();
     loop {
@@ -218,6 +218,10 @@ fn look_at_logs(shared: &ClusterShared, subscriptions: &ShardSubscriptions) {
 /// Chooses a channel for probes in a slot of the shard.
 fn choose_probe(shared: &ClusterShared, shard: &ClusterShard, subscriptions: &mut ShardSubscriptions) {
     let Some(topology) = shared.refresher.topology() else { return };
+    // A search without a result blocks the thread of the runtime.
+    if !topology.owners().contains(&shard.id) {
+        return;
+    }
     let start = fastrand::u32(..1_000_000);
     let name = |number: u32| format!("{}/{}", shared.channels.probe(), start.wrapping_add(number));
     let is_of_shard = |name: &String| {
