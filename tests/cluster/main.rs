@@ -1,6 +1,10 @@
 //! Tests of a broker on a Redis Cluster: the real program, and six real servers for each test.
 
+mod costs;
 mod moves;
+mod networks;
+mod recovery;
+mod returns;
 mod rights;
 
 use tidings_testkit as support;
@@ -153,4 +157,32 @@ async fn check_tries_each_primary() {
     let broker = Broker::start(BrokerOptions::embedded().set("redis.cluster.nodes", alone.url())).await;
     broker.logged("no node of a Redis Cluster").await;
     assert_eq!(http::get(broker.admin(), "/ready").await.status, 503);
+}
+
+/// The events of a measurement go to one server.
+#[tokio::test]
+async fn bench_names_the_way_to_publish_in_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    let broker = broker(&cluster).await;
+    let url = format!("http://{}/api", broker.address());
+    let arguments = [
+        "bench",
+        "--url",
+        &url,
+        "--connections",
+        "2",
+        "--workspaces",
+        "2",
+        "--rate",
+        "2",
+        "--duration",
+        "1s",
+    ];
+    let on_redis = [&arguments[..], &["--publish", "redis"]].concat();
+    let nodes = cluster.urls();
+    for (key, address) in [("redis.url", cluster.servers[0].url()), ("redis.cluster.nodes", nodes.clone())] {
+        let stderr = run_tidings(&on_redis, &[(key, &address)]).await.failure(1);
+        assert!(stderr.contains("--publish http"), "{stderr}");
+    }
+    run_tidings(&arguments, &[("redis.cluster.nodes", &nodes)]).await.success();
 }

@@ -197,7 +197,8 @@ metrics! {
             name: "events_dropped",
             label: Some("reason"),
             more: "The reason is `too-large`, `not-utf8`, `bad-envelope`, `bad-entry` or \
-                   `rate-limited`. Each is the fault of a publisher.",
+                   `rate-limited`. Each is the fault of a publisher. In a cluster, `bad-envelope` may \
+                   come from a primary that returns after its replacement.",
         }
 
         /// Events that the node wrote to streams.

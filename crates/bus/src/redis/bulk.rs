@@ -7,6 +7,7 @@ use redis::{Pipeline, RedisError, RedisResult, Script, Value};
 
 use super::connect::{ConnectError, Connector, LinkTarget, describe};
 use super::connection::RedisConnection;
+use super::identity::{ServerIdentity, Unfit};
 use super::script::PUBLISH_SCRIPT;
 use crate::settings::{RedisConfig, RetentionConfig};
 use tidings_event::workspace::WorkspaceId;
@@ -41,13 +42,16 @@ impl BulkPublisher {
     ///
     /// # Errors
     ///
-    /// Returns an error if the address is invalid, or if the server is unreachable or rejects the
-    /// login.
+    /// Returns an error if the address is invalid, or if the server is unreachable, rejects the
+    /// login, or is a node of a cluster.
     pub async fn connect(
         config: &RedisConfig,
         retention: &RetentionConfig,
         way: BulkWay,
     ) -> Result<Self, ConnectError> {
+        if !config.cluster.nodes.is_empty() {
+            return Err(ConnectError::NoMeasurement);
+        }
         let connector = Connector::new(config)?;
         let target = connector.find().await?;
         let mut publisher = Self {
@@ -61,6 +65,9 @@ impl BulkPublisher {
             way,
         };
         let mut connection = publisher.connection().await?;
+        if ServerIdentity::ask_role(&mut connection).await?.unfit() == Some(Unfit::ClusterNode) {
+            return Err(ConnectError::NoMeasurement);
+        }
         let prepared = publisher.prepare(&mut connection).await;
         prepared.map_err(|error| ConnectError::Server(describe(&error)))?;
         Ok(publisher)

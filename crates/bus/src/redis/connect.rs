@@ -45,6 +45,11 @@ pub enum ConnectError {
     /// The Sentinels name a server that is not a primary.
     #[error("the Sentinels name {0} as the primary, but it is a replica: wait for the end of the failover")]
     Demoted(String),
+    /// The events of a measurement would need the server of each slot.
+    #[error(
+        "the server is a node of a Redis Cluster, where a measurement cannot publish: use `--publish http`"
+    )]
+    NoMeasurement,
     /// The connection for commands reached another server than the one for events.
     #[error("the address leads to two servers: configure it so that all connections reach the primary")]
     OtherServer,
