@@ -15,7 +15,8 @@
 --   redis-cli --eval scripts/publish.lua workspace:acme , '{"type":"CHANNEL_UPDATED"}'
 --
 -- In a cluster, declare KEYS[2], and KEYS[3] with an idempotency key: {workspace:acme}/epoch and {workspace:acme}/once/<key>. While a slot
--- moves, the server then sends TRYAGAIN until it has all of them.
+-- moves, the server then sends TRYAGAIN until it has all of them. A key that is nowhere has to be reserved first, at the server that
+-- accepts it: SET {workspace:acme}/once/<key> '' NX EX 60
 local log = KEYS[1]
 -- The command that announces events: SPUBLISH in a cluster, PUBLISH elsewhere. A node names it here, because it knows its server.
 local announce
@@ -94,7 +95,8 @@ end
 
 if key ~= '' then
   local known = redis.call('GET', once)
-  if known then
+  -- An empty text is no id: it reserves the key while a slot of a cluster moves.
+  if known and known ~= '' then
     local ids = {}
     for id in string.gmatch(known, '%S+') do ids[#ids + 1] = id end
     return answer(ids)

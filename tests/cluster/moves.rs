@@ -69,10 +69,14 @@ async fn idempotency_key_gives_one_id_through_a_move() {
     assert_eq!(publish().await, None, "nothing is published while the keys are on both sides");
     cluster.move_keys(&[slot], 1, 2).await;
     assert_eq!(publish().await.as_ref(), Some(&first), "all keys are at the target");
+    let new = broker.try_publish(WORKSPACE, "a new key").await;
+    assert!(new.is_some(), "the target has the log, and accepts new keys");
+    assert_eq!(broker.try_publish(WORKSPACE, "a new key").await, new);
     cluster.end_move(&[slot], 1, 2).await;
     assert_eq!(publish().await.as_ref(), Some(&first));
+    assert_eq!(broker.try_publish(WORKSPACE, "a new key").await, new);
     let length: u64 = cluster.servers[2].command(&["XLEN", CHANNEL]).await;
-    assert_eq!(length, 1);
+    assert_eq!(length, 2);
 }
 
 /// A failover without a `sunsubscribe`: the replica that was a primary accepts the subscriptions.

@@ -1,6 +1,7 @@
 //! Publishing durable events with the publish script.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
 
@@ -11,6 +12,9 @@ use super::script::PublishScript;
 use super::session::is_forbidden_command;
 use crate::settings::RetentionConfig;
 use crate::{IdempotencyKey, Item, Publication, PublishError, Published};
+
+/// How long a reserved idempotency key waits for its publication.
+const RESERVED: Duration = Duration::from_secs(60);
 
 /// Runs the publish script.
 pub(super) struct Publisher {
@@ -90,6 +94,14 @@ impl Publisher {
         }
         call
     }
+}
+
+/// Returns the command that creates the key of a publication without an id. The script writes the
+/// id.
+pub(super) fn reserve_command(keys: &LogKeys, key: &IdempotencyKey) -> Cmd {
+    let mut reserve = redis::cmd("SET");
+    reserve.arg(keys.idempotency(key.as_str())).arg("").arg("NX").arg("EX").arg(RESERVED.as_secs());
+    reserve
 }
 
 /// Encodes the audiences for the script.

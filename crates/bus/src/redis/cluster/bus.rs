@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::channel::{Channels, LogKeys};
 use super::super::connect::{ConnectError, Connector};
-use super::super::publisher::Publisher;
+use super::super::publisher::{self, Publisher};
 use super::super::reader::LogReader;
 use super::super::script::PublishScript;
 use super::super::store;
@@ -167,7 +167,10 @@ impl Bus for ClusterBus {
         publication: Publication,
     ) -> BoxFuture<'a, Result<Published, PublishError>> {
         Box::pin(async move {
-            let (keys, commands) = self.of(workspace);
+            let (keys, mut commands) = self.of(workspace);
+            if let Some(key) = publication.idempotency_key() {
+                commands = commands.reserving(publisher::reserve_command(&keys, key));
+            }
             self.publisher.publish(&commands, &keys, &publication).await
         })
     }

@@ -34,6 +34,8 @@ pub(super) struct Router {
 pub(super) struct SlotCommands<'a> {
     router: &'a Router,
     slot: u16,
+    /// The command that creates a missing key of the others.
+    reserve: Option<Cmd>,
 }
 
 /// A server to run a command at.
@@ -63,7 +65,7 @@ impl Router {
 
     /// Returns the runner of commands with this key, and with other keys of its slot.
     pub(super) fn of(&self, key: &str) -> SlotCommands<'_> {
-        SlotCommands { router: self, slot: slot_of(key.as_bytes()) }
+        SlotCommands { router: self, slot: slot_of(key.as_bytes()), reserve: None }
     }
 
     /// Returns the owner of a slot.
@@ -88,8 +90,25 @@ impl Router {
 }
 
 impl SlotCommands<'_> {
+    /// Has the first `TRYAGAIN` run a command with one key.
+    ///
+    /// While a slot moves, a server rejects a command with several keys if one of them is nowhere.
+    /// A command with that key alone runs at the server that accepts new keys.
+    pub(super) fn reserving(self, reserve: Cmd) -> Self {
+        Self { reserve: Some(reserve), ..self }
+    }
+
     /// Runs a command until it succeeds, fails for good, or the time is over.
     async fn run(&self, command: &Cmd, deadline: Instant) -> RedisResult<Value> {
+        self.run_reserving(command, self.reserve.as_ref(), deadline).await
+    }
+
+    async fn run_reserving(
+        &self,
+        command: &Cmd,
+        mut reserve: Option<&Cmd>,
+        deadline: Instant,
+    ) -> RedisResult<Value> {
         let mut pauses = Backoff::new(PAUSES[0], PAUSES[1]);
         let mut redirected = None;
         let mut redirections = 0;
@@ -118,6 +137,12 @@ impl SlotCommands<'_> {
                             };
                             if !next.as_ref().is_some_and(|next| next.asking) {
                                 self.router.refresher.request();
+                            }
+                            if is_split(&failed.error)
+                                && let Some(reserve) = reserve.take()
+                                && Box::pin(self.run_reserving(reserve, None, deadline)).await.is_ok()
+                            {
+                                continue;
                             }
                             redirections += 1;
                             redirected = next.filter(|_| redirections % REDIRECTIONS_MAX != 0);
@@ -196,6 +221,11 @@ fn reaction(failed: &NotRun) -> Reaction<'_> {
         _ if is_of_cluster(error) || !failed.may_have_run => Reaction::Passing,
         _ => Reaction::Final,
     }
+}
+
+/// Returns whether the keys of a command are not all at one server.
+fn is_split(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
 }
 
 /// Returns whether a server rejects a command for the state of the cluster. It has not run then.

@@ -62,10 +62,6 @@ impl ScriptedServer {
     pub(super) fn received(&self) -> Vec<String> {
         self.received.lock().clone()
     }
-
-    pub(super) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
 }
 
 async fn serve(socket: TcpStream, script: Arc<Mutex<Box<Script>>>, received: Arc<Mutex<Vec<String>>>) {

@@ -102,6 +102,29 @@ fn passing(at: usize, error: &str) -> ScriptedReply {
     ScriptedReply::Send(if at < 2 { format!("-{error}\r\n") } else { bulk("value") })
 }
 
+/// A command with several keys, of which one is nowhere.
+#[tokio::test]
+async fn missing_key_is_reserved_once_where_new_keys_go() {
+    let servers = TwoServers::start(
+        |at, other| match at {
+            0 => {
+                ScriptedReply::Send("-TRYAGAIN Multiple keys request during rehashing of slot\r\n".to_owned())
+            }
+            1 => ScriptedReply::Send(format!("-ASK 7 {other}\r\n")),
+            at => passing(at - 2, "TRYAGAIN Multiple keys request during rehashing of slot"),
+        },
+        found,
+    )
+    .await;
+    let mut reserve = redis::cmd("SET");
+    reserve.arg("key").arg("");
+    let commands_of_slot = servers.router.of("key").reserving(reserve);
+    let value: String = commands_of_slot.ask(redis::cmd("GET").arg("key")).await.unwrap();
+    assert_eq!(value, "value");
+    assert_eq!(commands(&servers.second), ["ASKING", "SET key "]);
+    assert_eq!(commands(&servers.first), ["GET key", "SET key ", "GET key", "GET key", "GET key"]);
+}
+
 /// The server may have run it, and published an event.
 #[tokio::test]
 async fn sent_command_is_not_repeated_after_a_lost_link() {

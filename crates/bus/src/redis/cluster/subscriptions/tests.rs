@@ -24,7 +24,7 @@ impl Fixture {
         self.subscriptions.apply([(workspace(id), change)].into(), true);
     }
 
-    /// Sends what waits, and returns it as words with blanks between.
+    /// Sends the commands that wait, and returns their words with blanks between.
     fn send(&mut self) -> Vec<String> {
         let (commands, _) = self.subscriptions.commands(Instant::now());
         let words = |command: &Cmd| -> Vec<String> {
@@ -204,7 +204,7 @@ async fn commands_without_a_reply_are_bounded() {
     assert!(fixture.send().is_empty());
 }
 
-/// The source of a move does not hear what the target announces.
+/// A node that is subscribed at the source does not receive the announcements of the target.
 #[tokio::test]
 async fn confirmed_workspaces_of_migrating_slots_are_read() {
     let mut fixture = Fixture::new();
