@@ -3,6 +3,7 @@
 mod failovers;
 mod links;
 mod moves;
+mod partitions;
 mod random;
 
 use std::time::Duration;
@@ -12,6 +13,12 @@ use tidings_testkit::ledger::{Setting, Setup, Way};
 
 /// Publishing has to go on within this time after a failover, on a busy machine.
 const RECOVERY: Duration = Duration::from_secs(60);
+
+/// How long a slot is left on the move. `scripts/soak` sets the variable.
+fn migrating_time() -> Duration {
+    let seconds = std::env::var("TIDINGS_LEDGER_MIGRATING_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(10))
+}
 
 /// Four workspaces, which are on three primaries, with two clients each that hop between two
 /// brokers.

@@ -1,11 +1,9 @@
 //! Slots move from one primary to another.
 
-use std::time::Duration;
-
 use tidings_testkit::RedisCluster;
 use tidings_testkit::ledger::Way;
 
-use super::{RECOVERY, open, setting, slots};
+use super::{RECOVERY, migrating_time, open, setting, slots};
 
 /// A thousand slots, those of the workspaces among them, to another primary and back.
 #[tokio::test]
@@ -47,7 +45,7 @@ async fn slots_are_left_migrating() {
     }
     setup.more_within(50, RECOVERY).await;
     setup.delivered().await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(migrating_time()).await;
     setup.more_within(20, RECOVERY).await;
     setup.delivered().await;
     for &(slot, from, to) in &moving {
