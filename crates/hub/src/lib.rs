@@ -236,6 +236,16 @@ impl Hub {
         Ok(())
     }
 
+    /// Replaces the rates at which channels may carry events, of all workspaces. Their buckets are
+    /// full then.
+    pub fn set_rates(&self, rates: Rates) {
+        self.shared.set_rates(rates);
+        // A workspace that is not in the list yet was created with the new rates.
+        for cell in self.cells() {
+            cell.lock().sequencer.set_rates(rates);
+        }
+    }
+
     /// Wakes every subscriber, because a drain has begun.
     pub fn wake_all(&self) {
         for cell in self.cells() {

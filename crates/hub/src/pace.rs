@@ -84,10 +84,16 @@ pub(super) struct UnreportedLimit {
 impl Pace {
     /// Creates full buckets; `None` if no rate is limited.
     pub(super) fn new(rates: Rates, clock: &Clock) -> Option<Self> {
-        let bucket = |per_second| Bucket::new(per_second, clock.clone());
-        let (events, bytes) = (rates.events.map(bucket), rates.bytes.map(bucket));
-        let bounded = events.is_some() || bytes.is_some();
-        bounded.then(|| Self { clock: clock.clone(), events, bytes, last_reset: None, unreported: None })
+        let mut pace =
+            Self { clock: clock.clone(), events: None, bytes: None, last_reset: None, unreported: None };
+        pace.set_rates(rates);
+        (rates != Rates::default()).then_some(pace)
+    }
+
+    /// Replaces the buckets by full ones of other rates.
+    pub(super) fn set_rates(&mut self, rates: Rates) {
+        let bucket = |per_second| Bucket::new(per_second, self.clock.clone());
+        (self.events, self.bytes) = (rates.events.map(bucket), rates.bytes.map(bucket));
     }
 
     /// Whether an event of this size may be delivered now; if so, it takes tokens from the buckets.

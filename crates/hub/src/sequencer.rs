@@ -19,6 +19,7 @@ use super::replay::PageRequest;
 use super::ring::Ring;
 use super::shared::HubShared;
 use super::{LiveEvents, drops};
+use crate::rate::Rates;
 use tidings_event::control::ResetReason;
 use tidings_event::envelope;
 use tidings_event::envelope::Message;
@@ -145,7 +146,7 @@ impl Sequencer {
         let settings = &shared.settings;
         let budget = Arc::clone(&shared.budget);
         let ring = Ring::new(begin, settings.ring_events, settings.ring_bytes, budget);
-        let pace = Pace::new(settings.rates, &shared.clock);
+        let pace = Pace::new(shared.rates(), &shared.clock);
         let is_mixed = settings.live == LiveEvents::Always;
         Self {
             workspace,
@@ -195,6 +196,14 @@ impl Sequencer {
     /// whose log need not hold the entries read in an earlier one.
     pub(super) fn generation(&self) -> u64 {
         self.generations
+    }
+
+    /// Replaces the rate limit of the channel. Dropped events without a reset still get theirs.
+    pub(super) fn set_rates(&mut self, rates: Rates) {
+        match &mut self.pace {
+            Some(pace) => pace.set_rates(rates),
+            pace => *pace = Pace::new(rates, &self.shared.clock),
+        }
     }
 
     /// The state of the workspace for a page that is requested now.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::HubSettings;
 use super::budget::RingBudget;
@@ -34,6 +35,10 @@ pub(super) struct HubShared {
     pub(super) clock: Clock,
     /// The budget of all rings.
     pub(super) budget: Arc<RingBudget>,
+    /// The rates at which a workspace's channel may carry events.
+    rates: Mutex<Rates>,
+    /// Whether there ever was a limit on them: then a workspace may have dropped events.
+    had_rates: AtomicBool,
     /// A workspace has dropped events without a reset so far.
     has_unreported: AtomicBool,
     /// For log lines about events that are dropped.
@@ -61,6 +66,8 @@ impl HubShared {
             read_queue: ReadQueue::new(Arc::clone(&pages)),
             pages,
             marks: Marks::default(),
+            rates: Mutex::new(settings.rates),
+            had_rates: AtomicBool::new(settings.rates != Rates::default()),
             has_unreported: AtomicBool::new(false),
             lingering: Lingering::default(),
             drop_warnings: Throttle::default(),
@@ -86,6 +93,17 @@ impl HubShared {
         Position { live: Some(LivePart { node: self.node, number }), ..logged }
     }
 
+    /// The rates at which a workspace's channel may carry events.
+    pub(super) fn rates(&self) -> Rates {
+        *self.rates.lock()
+    }
+
+    /// Replaces the rates. Workspaces that exist keep theirs.
+    pub(super) fn set_rates(&self, rates: Rates) {
+        *self.rates.lock() = rates;
+        self.had_rates.fetch_or(rates != Rates::default(), Ordering::Relaxed);
+    }
+
     /// Notes that a workspace has dropped events whose reset has to wait.
     pub(super) fn note_unreported(&self) {
         self.has_unreported.store(true, Ordering::Relaxed);
@@ -93,7 +111,7 @@ impl HubShared {
 
     /// Whether a workspace may have dropped events without a reset. Clears the note.
     pub(super) fn take_unreported(&self) -> bool {
-        self.settings.rates != Rates::default() || self.has_unreported.swap(false, Ordering::Relaxed)
+        self.had_rates.load(Ordering::Relaxed) || self.has_unreported.swap(false, Ordering::Relaxed)
     }
 
     /// Returns a number that no other read or workspace of this node has.

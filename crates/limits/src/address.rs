@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -25,7 +26,8 @@ const TABLE_SHRINK_MIN: usize = 1024;
 /// Counts the connections or streams of each address against one limit.
 #[derive(Debug)]
 pub struct AddressCounts {
-    limit: Option<NonZeroU32>,
+    /// 0: no limit.
+    limit: AtomicU32,
     /// Has at most one key for each connection and stream.
     counts: Mutex<HashMap<AddressKey, u32>>,
 }
@@ -52,7 +54,12 @@ impl AddressCounts {
     /// Creates counts that allow `limit` for each address; `None` counts nothing.
     #[must_use]
     pub fn new(limit: Option<NonZeroU32>) -> Arc<Self> {
-        Arc::new(Self { limit, counts: Mutex::default() })
+        Arc::new(Self { limit: AtomicU32::new(number(limit)), counts: Mutex::default() })
+    }
+
+    /// Replaces the limit. What has a place keeps it, and what was not counted remains so.
+    pub fn set_limit(&self, limit: Option<NonZeroU32>) {
+        self.limit.store(number(limit), Ordering::Relaxed);
     }
 
     /// Counts one more for an address; returns `Ok(None)` without a limit.
@@ -61,7 +68,7 @@ impl AddressCounts {
     ///
     /// Returns [`AddressFull`] if the address has reached the limit.
     pub fn acquire(self: &Arc<Self>, address: IpAddr) -> Result<Option<AddressPlace>, AddressFull> {
-        let Some(limit) = self.limit else { return Ok(None) };
+        let Some(limit) = NonZeroU32::new(self.limit.load(Ordering::Relaxed)) else { return Ok(None) };
         let key = AddressKey::of(address);
         let mut counts = self.counts.lock();
         let count = counts.entry(key).or_insert(0);
@@ -77,6 +84,10 @@ impl AddressCounts {
     pub fn is_empty(&self) -> bool {
         self.counts.lock().is_empty()
     }
+}
+
+fn number(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(0, NonZeroU32::get)
 }
 
 impl Drop for AddressPlace {
@@ -106,5 +117,22 @@ mod tests {
         assert_eq!(key("2001:db8:1:2::3"), key("2001:db8:1:2:ffff::4"));
         assert_ne!(key("2001:db8:1:2::3"), key("2001:db8:1:3::3"));
         assert_eq!(size_of::<AddressPlace>(), 16);
+    }
+
+    #[test]
+    fn new_limit_holds_for_the_next_place() {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let limit = |number| NonZeroU32::new(number);
+        let counts = AddressCounts::new(None);
+        let uncounted = counts.acquire(address).unwrap();
+        assert!(uncounted.is_none());
+        counts.set_limit(limit(1));
+        let first = counts.acquire(address).unwrap();
+        assert_eq!(counts.acquire(address).unwrap_err(), AddressFull);
+        counts.set_limit(limit(2));
+        let second = counts.acquire(address).unwrap();
+        counts.set_limit(None);
+        drop((uncounted, first, second));
+        assert!(counts.is_empty());
     }
 }

@@ -68,12 +68,12 @@ pub struct Candidate {
 #[derive(Debug)]
 pub struct StreamRegistry {
     node: NodeId,
-    limits: StreamLimits,
     state: Mutex<RegistryState>,
 }
 
 #[derive(Debug, Default)]
 struct RegistryState {
+    limits: StreamLimits,
     streams: Slab<OpenStream>,
     numbers: u64,
     /// Counted even without a limit, so that all streams of a workspace share the text of its id.
@@ -110,7 +110,21 @@ impl StreamRegistry {
     /// Creates a registry without streams.
     #[must_use]
     pub fn new(node: NodeId, limits: StreamLimits) -> Self {
-        Self { node, limits, state: Mutex::default() }
+        Self { node, state: Mutex::new(RegistryState { limits, ..RegistryState::default() }) }
+    }
+
+    /// Replaces the limits. Open streams remain, also those beyond the new limits, and count.
+    pub fn set_limits(&self, limits: StreamLimits) {
+        let mut state = self.state.lock();
+        let RegistryState { limits: current, streams, by_user, .. } = &mut *state;
+        // Without a limit, users were not counted, or are no longer.
+        by_user.clear();
+        if limits.per_user > 0 {
+            for user in streams.iter().filter_map(|(_, stream)| stream.keys.user) {
+                *by_user.entry(user).or_default() += 1;
+            }
+        }
+        *current = limits;
     }
 
     /// Registers a stream until its guard is dropped.
@@ -120,8 +134,7 @@ impl StreamRegistry {
     /// Returns the [`StreamBound`] that the stream would exceed.
     pub fn register(self: &Arc<Self>, candidate: Candidate) -> Result<StreamGuard, StreamBound> {
         let mut state = self.state.lock();
-        let RegistryState { streams, numbers, by_workspace, by_user } = &mut *state;
-        let limits = &self.limits;
+        let RegistryState { limits, streams, numbers, by_workspace, by_user } = &mut *state;
         // The limit of connections does not cover this: one HTTP/2 connection carries many streams.
         if limits.per_node > 0 && streams.len() >= limits.per_node {
             return Err(StreamBound::Node);

@@ -27,6 +27,29 @@ fn wait(now: &AtomicU64, milliseconds: u64) {
 }
 
 #[test]
+fn new_rates_hold_for_open_workspaces_and_later_ones() {
+    let (fixture, now) = limited();
+    let mut subscriber = joined(&fixture);
+    for id in 1..=6 {
+        log(&fixture, id, &id.to_string());
+    }
+    assert_eq!(read_short(&mut subscriber), ["1", "2", "3", "4"]);
+    // Without a limit the reset for the dropped events is still due.
+    fixture.hub.set_rates(Rates::default());
+    for id in 7..=20 {
+        log(&fixture, id, &id.to_string());
+    }
+    assert_eq!(read_short(&mut subscriber)[0], "reset:rate-limited");
+    // A workspace without a limit gets one.
+    wait(&now, 5_000);
+    fixture.hub.set_rates(Rates::new(1, 0));
+    for id in 21..=25 {
+        log(&fixture, id, &id.to_string());
+    }
+    assert_eq!(read_short(&mut subscriber), ["21", "22"]);
+}
+
+#[test]
 fn reset_for_dropped_events_precedes_later_events() {
     let (fixture, now) = limited();
     let mut subscriber = joined(&fixture);

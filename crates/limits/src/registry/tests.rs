@@ -53,6 +53,22 @@ fn without_bounds_no_user_is_counted_and_no_stream_rejected() {
 }
 
 #[test]
+fn new_bounds_count_the_open_streams() {
+    let open = open(StreamLimits::default());
+    let register = |workspace, user| open.register(candidate(workspace, user));
+    let first = register("a", Some("ann")).unwrap();
+    let _second = register("b", Some("ann")).unwrap();
+    open.set_limits(StreamLimits { per_user: 2, ..StreamLimits::default() });
+    assert_eq!(register("c", Some("ann")).unwrap_err(), StreamBound::User);
+    drop(first);
+    let third = register("c", Some("ann")).unwrap();
+    open.set_limits(StreamLimits { per_workspace: 1, ..StreamLimits::default() });
+    assert_eq!(register("b", Some("ann")).unwrap_err(), StreamBound::Workspace);
+    drop(third);
+    assert!(open.state.lock().by_user.is_empty());
+}
+
+#[test]
 fn only_selected_streams_end_and_the_first_ending_counts() {
     let open = open(StreamLimits::default());
     let ann = open.register(candidate("a", Some("ann"))).unwrap();
