@@ -105,6 +105,12 @@ impl Engine {
         self.shards[shard].send(ShardMessage::Open(Box::new(handoff)));
     }
 
+    /// Pings each shard that has received the ping before. Returns the number of the others: they
+    /// have made no progress since then. So at most one ping is on its way to a shard.
+    pub fn ping(&self) -> usize {
+        self.shards.iter().filter(|shard| !shard.ping()).count()
+    }
+
     /// Begins the drain of the streams on all shards.
     pub fn drain(&self) {
         self.send_all(|| ShardMessage::Drain);

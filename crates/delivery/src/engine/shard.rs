@@ -272,6 +272,7 @@ impl Shard {
                 ShardMessage::Open(handoff) => self.open(*handoff),
                 ShardMessage::Look(number) => self.look(number),
                 ShardMessage::Read(broadcast) => self.read_later(broadcast),
+                ShardMessage::Ping => self.shard_sender.pinged(),
                 ShardMessage::Drain => self.drain(),
                 ShardMessage::Abandon => {
                     self.abandoned = true;

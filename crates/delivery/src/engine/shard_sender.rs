@@ -12,8 +12,8 @@ use super::handoff::Handoff;
 use tidings_limits::{Ending, OnClose};
 
 /// A message to a shard. Their number is bounded, since each connection and broadcast has two on
-/// their way at most. The listener bounds the connections, and messages of removed connections are
-/// received in the following turns.
+/// their way at most, and there is one ping. The listener bounds the connections, and messages of
+/// removed connections are received in the following turns.
 #[derive(Debug)]
 pub(super) enum ShardMessage {
     /// A connection is handed off.
@@ -22,6 +22,8 @@ pub(super) enum ShardMessage {
     Look(u32),
     /// A broadcast may have something to read.
     Read(u32),
+    /// The shard makes progress when it receives this.
+    Ping,
     /// Streams end from now on.
     Drain,
     /// Abort the remaining streams.
@@ -37,6 +39,8 @@ pub(super) struct ShardSender {
     waker: mio::Waker,
     /// Whether the shard is parked, or is about to be.
     asleep: AtomicBool,
+    /// Whether a ping is on its way.
+    is_pinged: AtomicBool,
 }
 
 impl ShardSender {
@@ -48,7 +52,15 @@ impl ShardSender {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<(Arc<Self>, Receiver<ShardMessage>)> {
         let (messages, receiver) = mpsc::channel();
         let waker = mio::Waker::new(registry, token)?;
-        Ok((Arc::new(Self { messages, waker, asleep: AtomicBool::new(false) }), receiver))
+        Ok((
+            Arc::new(Self {
+                messages,
+                waker,
+                asleep: AtomicBool::new(false),
+                is_pinged: AtomicBool::new(false),
+            }),
+            receiver,
+        ))
     }
 
     /// Sends a message. A shard that has ended does not receive it, and a connection in it is
@@ -59,6 +71,20 @@ impl ShardSender {
             // Waking fails only if the poll is gone.
             let _ = self.waker.wake();
         }
+    }
+
+    /// Sends a ping, unless the shard has not received the one before. Returns whether it did.
+    pub(super) fn ping(&self) -> bool {
+        let is_received = !self.is_pinged.swap(true, Ordering::SeqCst);
+        if is_received {
+            self.send(ShardMessage::Ping);
+        }
+        is_received
+    }
+
+    /// Notes that the ping was received.
+    pub(super) fn pinged(&self) {
+        self.is_pinged.store(false, Ordering::SeqCst);
     }
 
     /// Marks the shard as parked: later messages wake it. The shard checks for earlier messages

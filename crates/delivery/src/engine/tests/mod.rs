@@ -69,6 +69,16 @@ struct Scene {
     logged: HashMap<String, EntryId>,
 }
 
+#[test]
+fn ping_reports_a_shard_until_it_runs_again() {
+    let mut scene = Scene::new(&Setting::default());
+    assert_eq!(scene.engine.ping(), 0, "no ping came before");
+    assert_eq!(scene.engine.ping(), 1);
+    assert_eq!(scene.engine.ping(), 1, "no second ping is on its way");
+    scene.shard.step(&mut scene.events, Duration::ZERO).unwrap();
+    assert_eq!(scene.engine.ping(), 0);
+}
+
 /// The options of a new client.
 #[derive(Default)]
 struct ClientOptions {
