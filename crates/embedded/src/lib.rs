@@ -34,6 +34,6 @@ mod pubsub;
 pub mod settings;
 
 pub use bus::{ChannelNames, EmbeddedBus};
-pub use disk::database::OpenError;
-pub use listener::accept::{BindError, bind};
+pub use disk::database::{OpenError, examine_log};
+pub use listener::accept::{BindError, adopt, bind};
 pub use protocol::request;

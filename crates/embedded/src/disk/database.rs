@@ -69,6 +69,16 @@ pub enum OpenError {
     Thread(String),
 }
 
+/// Checks whether the embedded bus can keep its logs in a file. It reads a file that is there, and
+/// otherwise tries to create one in its directory. Leaves no new file. Blocks.
+///
+/// # Errors
+///
+/// The [`OpenError`] with which the bus would not start; [`OpenError::InUse`] if one runs.
+pub fn examine_log(path: &Path) -> Result<(), OpenError> {
+    Database::examine(path)
+}
+
 impl Database {
     /// Opens a file, or creates it, and checks all of it. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
@@ -90,6 +100,24 @@ impl Database {
             Ok(None) => Err(damaged(path, "it belongs to another program")),
             Err(error) => Err(open_error(path, error)),
         }
+    }
+
+    /// Checks whether a file can be opened, or created where there is none. Leaves no new file.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The [`OpenError`] with which the bus would not start.
+    fn examine(path: &Path) -> Result<(), OpenError> {
+        let io = |error: io::Error| OpenError::Io { path: path.to_owned(), reason: error.to_string() };
+        if path.try_exists().map_err(io)? {
+            return Self::open(path)?.close().map_err(|error| open_error(path, error));
+        }
+        // Another name, so that a bus that starts at this moment is not disturbed.
+        let mut trial = path.as_os_str().to_owned();
+        trial.push(format!(".{}.check", std::process::id()));
+        File::options().write(true).create_new(true).open(&trial).map_err(io)?;
+        std::fs::remove_file(&trial).map_err(io)
     }
 
     /// The form of the file, which a new one gets; `None` for a file of another program.

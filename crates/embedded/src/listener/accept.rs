@@ -53,6 +53,22 @@ pub async fn bind(address: SocketAddr, password: &SecretText) -> Result<TcpListe
     TcpListener::bind(address).await.map_err(|error| BindError::Io { address, error })
 }
 
+/// Listens on a socket that is open already.
+///
+/// # Errors
+///
+/// [`BindError`], when its address is not a loopback address and there is no password, or when it
+/// cannot be used.
+pub fn adopt(listener: std::net::TcpListener, password: &SecretText) -> Result<TcpListener, BindError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = listener.local_addr().map_err(|error| BindError::Io { address: unknown, error })?;
+    if password.is_empty() && !address.ip().to_canonical().is_loopback() {
+        return Err(BindError::OpenToOthers(address));
+    }
+    let adopted = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+    adopted.map_err(|error| BindError::Io { address, error })
+}
+
 /// Accepts clients and owns their tasks until `stop`; no task is left when it returns.
 pub(crate) async fn listen(listener: TcpListener, context: ClientContext, stop: CancellationToken) {
     let mut clients = JoinSet::new();
@@ -138,5 +154,9 @@ mod tests {
         let first = bind("127.0.0.1:0".parse().unwrap(), &none).await.unwrap();
         let taken = bind(first.local_addr().unwrap(), &none).await;
         assert!(matches!(taken, Err(BindError::Io { .. })));
+        let open = |address: &str| std::net::TcpListener::bind(address).unwrap();
+        assert!(matches!(adopt(open("0.0.0.0:0"), &none), Err(BindError::OpenToOthers(_))));
+        adopt(open("0.0.0.0:0"), &some).unwrap();
+        adopt(open("127.0.0.1:0"), &none).unwrap();
     }
 }
