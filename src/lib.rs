@@ -14,4 +14,5 @@ pub mod live_marks;
 pub mod log_reader;
 pub mod memory;
 pub mod server;
+pub mod service_manager;
 pub mod telemetry;

@@ -6,9 +6,12 @@
 //! | [`bus`], [`hub`], [`delivery`], [`access`] | builders of the parts behind the listeners |
 //! | [`schemas`] | reads the schemas, and starts the checks by them |
 //! | [`public`], [`admin`], [`listener`] | builders of the two listeners |
+//! | [`reload`] | the settings that SIGHUP replaces |
+//! | [`monitor`] | progress and load, for a supervisor |
 //! | [`metrics`] | all counters, with the series that exist from the start |
 //! | [`tasks`] | the tasks of all parts, and the signals that stop them |
 //! | [`shutdown`] | the ways to stop, and the ways in which a server ended |
+//! | [`trial`] | tries addresses without a server, for `tidings check` |
 //! | [`start_error`] | the reasons for which a server cannot start |
 
 use std::future::Future;
@@ -17,16 +20,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use tokio::net::TcpListener;
 
 use crate::admin::Node;
 use crate::bus_handler::NodeHandler;
 use crate::config::Config;
-use crate::http::{Certificates, Listener};
-use tidings_auth::jwt::Verifier;
+use crate::http::{ListenSocket, Listener};
+use crate::service_manager::PassedSockets;
+use crate::service_manager::sockets::PassedFor;
 use tidings_bus::Bus;
 use tidings_event::{DesiredSubscriptions, NodeId};
 use tidings_schemas::SchemaCheck;
+use tidings_settings::ListenAddress;
 
 mod access;
 mod admin;
@@ -35,12 +39,15 @@ mod delivery;
 mod hub;
 mod listener;
 mod metrics;
+mod monitor;
 mod public;
+mod reload;
 mod schemas;
 mod settings;
 mod shutdown;
 mod start_error;
 mod tasks;
+mod trial;
 
 use access::Access;
 use bus::NodeBus;
@@ -51,8 +58,11 @@ use schemas::NodeSchemas;
 use shutdown::{DRAIN_GRACE, DrainSettings};
 use tasks::{ServerTasks, StopSignals};
 
+pub use monitor::Monitor;
+pub use reload::ServerReload;
 pub use shutdown::{Ended, Shutdown};
 pub use start_error::StartError;
+pub use trial::{AddressTrial, try_addresses};
 
 /// A broker that is bound and not yet serving.
 #[derive(Debug)]
@@ -71,38 +81,68 @@ pub struct Server {
 }
 
 /// Where a server listens; ports that were configured as 0 are filled in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Addresses {
-    /// Streams and publishing.
-    pub public: SocketAddr,
-    /// Operations.
-    pub admin: SocketAddr,
+    /// Streams and publishing; at least one.
+    public: Vec<ListenAddress>,
+    /// Operations; at least one.
+    admin: Vec<ListenAddress>,
     /// The embedded bus, where it runs and listens.
     pub embedded: Option<SocketAddr>,
 }
 
+impl Addresses {
+    /// The first address of the public listener, for a URL.
+    #[must_use]
+    pub fn public(&self) -> &ListenAddress {
+        &self.public[0]
+    }
+
+    /// The first address of the admin listener, for a URL.
+    #[must_use]
+    pub fn admin(&self) -> &ListenAddress {
+        &self.admin[0]
+    }
+
+    /// All addresses of the public and of the admin listener, each as a text with commas.
+    #[must_use]
+    pub fn texts(&self) -> [String; 2] {
+        [&self.public, &self.admin].map(|list| {
+            let texts: Vec<_> = list.iter().map(ToString::to_string).collect();
+            texts.join(", ")
+        })
+    }
+}
+
 impl Server {
-    /// Binds all listeners and puts the parts together. Redis need not be there yet.
+    /// Binds all listeners for which `passed` has no sockets, and puts the parts together. Redis
+    /// need not be there yet.
     ///
     /// Cancellation safe: what was bound is closed.
     ///
     /// # Errors
     ///
     /// [`StartError`] says what is in the way.
-    pub async fn bind(config: &Config) -> Result<Self, StartError> {
+    pub async fn bind(config: &Config, mut passed: PassedSockets) -> Result<Self, StartError> {
         let files = settings::files(config)?;
         settings::warn_of_memory(config);
         let public = settings::public(config, &files);
         let admin = settings::admin(config, &files);
         let metrics = metrics::metrics(config, &files);
         let schemas = NodeSchemas::open(settings::schemas(config), &metrics).await?;
-        let (public_socket, admin_socket) = (public.listener.bind()?, admin.bind()?);
+        let public_sockets = public.listener.open(passed.take_for(PassedFor::Public)).await?;
+        let admin_sockets = admin.open(passed.take_for(PassedFor::Admin)).await?;
         let id = NodeId::random();
         let desired = Arc::new(DesiredSubscriptions::default());
-        let NodeBus { bus, address: embedded } =
-            NodeBus::open(settings::bus(config, &files), id, Arc::clone(&desired), &metrics).await?;
-        let addresses =
-            Addresses { public: address_of(&public_socket)?, admin: address_of(&admin_socket)?, embedded };
+        let NodeBus { bus, address: embedded } = {
+            let (bus, sockets) = (settings::bus(config, &files), passed.take_for(PassedFor::Bus));
+            NodeBus::open(bus, sockets, id, Arc::clone(&desired), &metrics).await?
+        };
+        let addresses = Addresses {
+            public: addresses_of(&public_sockets)?,
+            admin: addresses_of(&admin_sockets)?,
+            embedded,
+        };
         let hub = NodeHub::new(id, settings::hub(config), settings::log_reader(config), desired, &metrics);
         let streams = Arc::new(settings::streams(config, schemas.version, &metrics));
         let delivery = Delivery::new(Arc::clone(&streams), settings::engine(config, streams))?;
@@ -115,16 +155,16 @@ impl Server {
             schemas: &schemas,
             metrics: &metrics,
         };
-        let public = PublicListener::new(public, public_socket, parts).await?;
+        let public = PublicListener::new(public, public_sockets, parts).await?;
         let node = Node::new(
             id,
             Arc::clone(&bus),
             metrics,
             settings::probe(config),
-            &settings::api(config, addresses),
+            &settings::api(config, &addresses),
         );
         let node = Arc::new(node);
-        let admin = admin::listener(admin, admin_socket, &node);
+        let admin = admin::listener(admin, admin_sockets, &node);
         let NodeSchemas { check: schemas, .. } = schemas;
         let bus_handler = NodeHandler::new(Arc::clone(&hub.hub), access.inbox.clone(), schemas.clone());
         let bus_handler = Arc::new(bus_handler);
@@ -132,16 +172,20 @@ impl Server {
         Ok(Self { node, bus, bus_handler, hub, delivery, access, schemas, public, admin, addresses, drain })
     }
 
-    /// The certificate of the public listener, to have it read again; `None` without TLS.
+    /// Replaces settings of the server while it runs.
     #[must_use]
-    pub fn certificates(&self) -> Option<Arc<Certificates>> {
-        self.public.certificates.as_ref().map(|(certificates, _)| Arc::clone(certificates))
-    }
-
-    /// Checks tokens; to have its files of keys read again. `None` where tokens do not count.
-    #[must_use]
-    pub fn verifier(&self) -> Option<Arc<Verifier>> {
-        self.access.verifier.clone()
+    pub fn reload(&self) -> ServerReload {
+        let public = &self.public;
+        ServerReload {
+            certificates: public.certificates.as_ref().map(|(certificates, _)| Arc::clone(certificates)),
+            tokens: self.access.tokens.clone(),
+            cors: Arc::clone(&public.cors),
+            limits: Arc::clone(&public.limits),
+            publish_rate: Arc::clone(&public.publish_rate),
+            registry: Arc::clone(&self.access.registry),
+            hub: Arc::clone(&self.hub.hub),
+            metrics: Arc::clone(self.node.metrics()),
+        }
     }
 
     /// Counts log lines that could not be written, for `/metrics`.
@@ -152,8 +196,14 @@ impl Server {
 
     /// Where the server listens.
     #[must_use]
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Looks at the server while it runs.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.node.metrics(), self.delivery.engine.as_ref())
     }
 
     /// Serves until `shutdown`, then drains. It is not ready at once and accepts for a little
@@ -225,6 +275,6 @@ impl Server {
     }
 }
 
-fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(StartError::Address)
+fn addresses_of(sockets: &[ListenSocket]) -> Result<Vec<ListenAddress>, StartError> {
+    sockets.iter().map(|socket| socket.address().map_err(StartError::Address)).collect()
 }

@@ -1,9 +1,11 @@
 //! Log lines. `docs/logging.md` says what is logged, at which level, and what never is.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
 use std::panic::PanicHookInfo;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -34,6 +36,14 @@ const PANIC_TIMEOUT: Duration = Duration::from_millis(100);
 pub struct Telemetry {
     log: BackgroundWriter,
     output: BackgroundWriter,
+    flood: FloodFilter,
+    control: LogControl,
+}
+
+/// Replaces the settings of the log while the process writes it.
+#[derive(Clone)]
+pub struct LogControl {
+    set_filter: Arc<dyn Fn(EnvFilter) + Send + Sync>,
     flood: FloodFilter,
 }
 
@@ -75,24 +85,37 @@ impl Telemetry {
         let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
         let [no_color, term] = ["NO_COLOR", "TERM"].map(std::env::var_os);
         let has_colours = has_colours(is_terminal, no_color.as_deref(), term.as_deref());
-        match config.format {
-            LogFormat::Text => lines.with_ansi(has_colours).finish().with(flood.clone()).try_init()?,
-            LogFormat::Json => lines
-                .json()
-                .flatten_event(true)
-                // The list of spans has it already.
-                .with_current_span(false)
-                .finish()
-                .with(flood.clone())
-                .try_init()?,
-        }
+        let set_filter: Arc<dyn Fn(EnvFilter) + Send + Sync> = match config.format {
+            LogFormat::Text => {
+                let lines = lines.with_ansi(has_colours).with_filter_reloading();
+                let handle = lines.reload_handle();
+                lines.finish().with(flood.clone()).try_init()?;
+                // The log lives as long as the process, so this never fails.
+                Arc::new(move |filter| drop(handle.reload(filter)))
+            }
+            LogFormat::Json => {
+                // The list of spans has the current one already.
+                let lines = lines.json().flatten_event(true).with_current_span(false).with_filter_reloading();
+                let handle = lines.reload_handle();
+                lines.finish().with(flood.clone()).try_init()?;
+                // The log lives as long as the process, so this never fails.
+                Arc::new(move |filter| drop(handle.reload(filter)))
+            }
+        };
+        let control = LogControl { set_filter, flood: flood.clone() };
         // The hook of the standard library would wait for the reader.
         let panics = log.clone();
         std::panic::set_hook(Box::new(move |panic| {
             report_panic(panic);
             panics.flush(PANIC_TIMEOUT);
         }));
-        Ok(Self { log, output, flood })
+        Ok(Self { log, output, flood, control })
+    }
+
+    /// Replaces settings of the log.
+    #[must_use]
+    pub fn control(&self) -> LogControl {
+        self.control.clone()
     }
 
     /// Counts lines that could not be written in `counter`, those of the past included.
@@ -125,6 +148,26 @@ impl Telemetry {
         let began = Instant::now();
         self.log.flush(END_TIMEOUT);
         self.output.flush(END_TIMEOUT.saturating_sub(began.elapsed()));
+    }
+}
+
+impl LogControl {
+    /// Replaces the level and the bound on lines of one kind.
+    ///
+    /// # Errors
+    ///
+    /// If the level is not one. Then nothing is replaced.
+    pub fn set(&self, config: &LogConfig) -> Result<(), InstallError> {
+        let filter = EnvFilter::try_new(&config.level)?;
+        (self.set_filter)(filter);
+        self.flood.set_rate(NonZeroU32::new(config.lines_per_second));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogControl").finish_non_exhaustive()
     }
 }
 

@@ -5,26 +5,28 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use http::HeaderMap;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 
-use super::client::reachable;
 use super::{CommandFailure, FAILURE, GlobalOptions, block_on, output};
 use crate::config::{AuthMethod, Config};
 use crate::files;
-use crate::files::FileBudget;
+use crate::files::{FileBudget, TooFewFiles};
 use crate::http::PairFiles;
 use crate::memory::MemoryBudget;
+use crate::server::{AddressTrial, try_addresses};
 use tidings_auth::forward::ForwardAuth;
 use tidings_auth::jwt::Verifier;
 use tidings_auth::{Action, DenialKind};
 use tidings_auth::{ForwardConfig, JwtConfig};
 use tidings_bus::redis::access;
 use tidings_bus::redis::access::Finding;
+use tidings_embedded::OpenError;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::ForwardMetrics;
 use tidings_metrics::Metrics;
 use tidings_schemas::{SchemaProblem, SchemaSet};
+use tidings_settings::ListenAddress;
 
 /// Bound on asking a running broker.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,8 +50,13 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
         }
         let mut findings =
             vec![Finding::good("configuration", "every key is known and every value is valid")];
-        findings.push(open_files(&config));
+        let files = FileBudget::new(&config, files::raise_limit());
+        findings.push(open_files(&files));
         findings.push(memory(&config));
+        let mut warnings = Vec::new();
+        if let Ok(files) = &files {
+            addresses(&config, files, &mut findings, &mut warnings).await;
+        }
         if config.auth.mode.uses(AuthMethod::Jwt) {
             findings.push(tokens(&config.auth.jwt).await);
         }
@@ -61,25 +68,26 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
         if !config.redis.is_configured() {
             findings
                 .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
+            log_file(&config, &mut findings, &mut warnings);
         } else {
             findings.extend(access::examine(&config.redis).await);
         }
-        report(&findings)
+        report(&findings, &warnings)
     })
 }
 
 /// Whether the limit of open files allows the configured bounds. A broker raises the limit as this
 /// command does.
-fn open_files(config: &Config) -> Finding {
+fn open_files(budget: &Result<FileBudget, TooFewFiles>) -> Finding {
     const WHAT: &str = "open files";
-    let budget = match FileBudget::new(config, files::raise_limit()) {
+    let budget = match budget {
         Ok(budget) => budget,
         Err(error) => {
             let fix = "raise the limit where the broker is started".to_owned();
             return Finding { check: WHAT, result: error.to_string(), fix: Some(fix) };
         }
     };
-    let FileBudget { limit, wanted, connections, embedded_clients, .. } = budget;
+    let FileBudget { limit, wanted, connections, embedded_clients, .. } = *budget;
     let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("a limit of {limit}"));
     if !budget.is_cut() {
         return Finding::good(WHAT, format!("{limit}, and all configured bounds together need {wanted}"));
@@ -105,6 +113,62 @@ fn memory(config: &Config) -> Finding {
     let fix = "lower limits.ring_bytes, limits.connections, limits.replay_bytes, limits.unsent_bytes, limits.body_bytes or those of [embedded], or give \
                the broker more memory";
     Finding { check: WHAT, result: found, fix: Some(fix.to_owned()) }
+}
+
+/// Tries to listen at each address. The addresses of a running broker are no fault: the
+/// configuration may be checked for its restart.
+async fn addresses(
+    config: &Config,
+    files: &FileBudget,
+    findings: &mut Vec<Finding>,
+    warnings: &mut Vec<Finding>,
+) {
+    let trials = try_addresses(config, files).await;
+    let is_running = trials.iter().any(AddressTrial::is_in_use) && health(config).await.is_ok();
+    for trial in trials {
+        let AddressTrial { key: check, address, outcome } = &trial;
+        let Err(error) = outcome else {
+            findings.push(Finding::good(check, format!("{address} is free")));
+            continue;
+        };
+        let (list, fix) = match trial.is_in_use() {
+            true if is_running => (&mut *warnings, "stop that broker before you start another one here"),
+            true => (
+                &mut *findings,
+                "end the program that listens there, such as tidings.socket, or name another address",
+            ),
+            false => (
+                &mut *findings,
+                "name an address of this machine, a port from 1024 on, or a directory that exists",
+            ),
+        };
+        let result = match trial.is_in_use() && is_running {
+            true => format!("{address} is in use, and a broker is live at {}", config.admin.listen),
+            false => error.to_string(),
+        };
+        list.push(Finding { check, result, fix: Some(fix.to_owned()) });
+    }
+}
+
+/// Whether the embedded bus can keep its logs in their file.
+fn log_file(config: &Config, findings: &mut Vec<Finding>, warnings: &mut Vec<Finding>) {
+    const WHAT: &str = "embedded.path";
+    let Some(path) = &config.embedded.path else { return };
+    let (list, error, fix) = match tidings_embedded::examine_log(path) {
+        Ok(()) => {
+            let found = format!("{} can be read and written", path.display());
+            return findings.push(Finding::good(WHAT, found));
+        }
+        Err(error @ OpenError::InUse(_)) => {
+            (warnings, error, "stop the broker that has it open before you start another one")
+        }
+        Err(error) => (
+            findings,
+            error,
+            "name a file in a directory that the broker may write to, or move the file away",
+        ),
+    };
+    list.push(Finding { check: WHAT, result: error.to_string(), fix: Some(fix.to_owned()) });
 }
 
 /// Reads or fetches the keys that tokens are checked with.
@@ -205,9 +269,11 @@ fn schemas(config: &Config) -> Vec<Finding> {
     }
 }
 
-fn report(findings: &[Finding]) -> Result<(), CommandFailure> {
-    for finding in findings {
-        let mark = if finding.fix.is_none() { "ok  " } else { "FAIL" };
+/// Prints all findings; a warning is no failure.
+fn report(findings: &[Finding], warnings: &[Finding]) -> Result<(), CommandFailure> {
+    let of_findings =
+        findings.iter().map(|finding| (if finding.fix.is_none() { "ok  " } else { "FAIL" }, finding));
+    for (mark, finding) in of_findings.chain(warnings.iter().map(|warning| ("warn", warning))) {
         // The exit code reports the outcome, with or without a reader.
         let _ = output::line(&format!("{mark}  {}: {}", finding.check, finding.result));
         if let Some(fix) = &finding.fix {
@@ -227,14 +293,16 @@ const OTHER_ADDRESS: &str = "Where it runs, it has another admin.listen: give th
 
 /// Asks `/live` of the broker on this machine.
 async fn health(config: &Config) -> Result<(), CommandFailure> {
-    let address = reachable(config.admin.listen);
+    let address = config.admin.listen.reachable();
+    let request = format!("GET /live HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", address.authority());
     let asked = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET /live HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await?;
-        Ok::<bool, std::io::Error>(&answer == b"HTTP/1.1 200")
+        match &address {
+            ListenAddress::Socket(address) => is_live(TcpStream::connect(address).await?, &request).await,
+            ListenAddress::Host { name, port } => {
+                is_live(TcpStream::connect((name.as_str(), *port)).await?, &request).await
+            }
+            ListenAddress::Unix(path) => is_live(UnixStream::connect(path).await?, &request).await,
+        }
     };
     match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
         Ok(Ok(true)) => Ok(()),
@@ -249,4 +317,12 @@ async fn health(config: &Config) -> Result<(), CommandFailure> {
             HEALTH_TIMEOUT.as_secs()
         ))),
     }
+}
+
+/// Sends a request and returns whether the response has status 200.
+async fn is_live(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> std::io::Result<bool> {
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await?;
+    Ok(&answer == b"HTTP/1.1 200")
 }

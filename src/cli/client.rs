@@ -17,6 +17,7 @@ use super::{CommandFailure, GlobalOptions};
 use crate::config::Config;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::chain;
+use tidings_settings::ListenAddress;
 
 /// Bound on connecting and on the head of a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -41,7 +42,7 @@ impl Broker {
     pub(super) fn new(url: Option<&str>, options: &GlobalOptions) -> Result<Self, CommandFailure> {
         let base = match url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => base_url(&options.load()?.config),
+            None => base_url(&options.load()?.config)?,
         };
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -137,18 +138,13 @@ fn authorization() -> Result<Option<HeaderValue>, CommandFailure> {
     Ok(Some(header))
 }
 
-fn base_url(config: &Config) -> String {
+fn base_url(config: &Config) -> Result<String, CommandFailure> {
     let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
-    format!("{scheme}://{}{}", reachable(config.server.listen), config.server.base_path)
-}
-
-/// An address that clients on this machine can use for a listener on `address`.
-pub(super) fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-    let ip = match address.ip() {
-        std::net::IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        std::net::IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    (ip, address.port()).into()
+    let address = config.server.listen.reachable();
+    if let ListenAddress::Unix(_) = address {
+        return Err(CommandFailure::Usage(format!(
+            "server.listen is {address}, and this command needs a URL: give --url with that of the proxy in front"
+        )));
+    }
+    Ok(format!("{scheme}://{address}{}", config.server.base_path))
 }

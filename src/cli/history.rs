@@ -8,7 +8,6 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::client::reachable;
 use super::{CommandFailure, GlobalOptions, block_on, output};
 use crate::config::Config;
 use tidings_bus::Bus;
@@ -18,7 +17,7 @@ use tidings_event::log::{LogEntry, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{EntryId, NodeId};
 use tidings_metrics::Metrics;
-use tidings_settings::{RedisUrl, SecretText};
+use tidings_settings::{ListenAddress, RedisUrl, SecretText};
 
 /// How many characters of a payload a line of the table shows.
 const SHOWN_CHARACTERS: usize = 100;
@@ -81,7 +80,7 @@ fn bus(mut config: Config) -> Result<Arc<dyn Bus>, CommandFailure> {
 }
 
 fn url(address: SocketAddr, password: &SecretText) -> String {
-    let address = reachable(address);
+    let address = ListenAddress::from(address).reachable();
     if password.is_empty() {
         return format!("redis://{address}");
     }

@@ -10,6 +10,7 @@ mod generate;
 mod history;
 mod output;
 mod publish;
+mod reload;
 mod schema;
 mod serve;
 mod show;
@@ -51,7 +52,7 @@ struct GlobalOptions {
     /// Read settings from a TOML file, with any of the keys of config/default.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Listen for clients on this address [server.listen]
+    /// Listen for clients on this address, name or unix:/path [server.listen]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Use this Redis server: redis://…, rediss://… or redis+unix:///… [redis.url]
@@ -190,8 +191,8 @@ impl GlobalOptions {
         self.config.clone().or_else(|| named().map(PathBuf::from))
     }
 
-    /// The configuration in force, with the flags on top.
-    fn load(&self) -> Result<Loaded, ConfigError> {
+    /// The sources of the configuration, with the flags on top. Prints their warnings.
+    fn sources(&self) -> Sources {
         let flags = [("server.listen", &self.listen, "--listen"), ("redis.url", &self.redis, "--redis")];
         let given =
             flags.into_iter().filter_map(|(key, value, flag)| Some((key, value.clone()?, flag))).collect();
@@ -199,7 +200,12 @@ impl GlobalOptions {
         for warning in sources.warnings() {
             output::error(&format!("tidings: {warning}"));
         }
-        sources.load()
+        sources
+    }
+
+    /// The configuration in force.
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        self.sources().load()
     }
 }
 

@@ -6,58 +6,88 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::reload::Reloader;
 use super::{CommandFailure, GlobalOptions};
-use crate::config::{AuthMethod, AuthMode, Config, LogFormat};
-use crate::http::Certificates;
+use crate::config::{AuthMethod, AuthMode, Config, Loaded, LogFormat, Sources};
 use crate::server::{Addresses, Ended, Server, Shutdown};
+use crate::service_manager::PassedSockets;
+use crate::service_manager::notify::{Notifier, ProcessState, watchdog_timeout};
+use crate::service_manager::watchdog;
 use crate::telemetry::{InstallError, Telemetry};
-use tidings_auth::jwt::Verifier;
+use tidings_settings::ListenAddress;
 
 pub(super) fn run(options: &GlobalOptions) -> Result<(), CommandFailure> {
-    let config = options.load()?.config;
-    let telemetry = Telemetry::install(&config.log).map_err(|error| match error {
+    // Before there is another thread, since it changes the environment.
+    let passed = PassedSockets::take().map_err(|error| CommandFailure::Failed(error.to_string()))?;
+    let mut sources = options.sources();
+    sources.flags.extend(passed.settings());
+    let loaded = sources.load()?;
+    let telemetry = Telemetry::install(&loaded.config.log).map_err(|error| match error {
         InstallError::Level(_) => CommandFailure::Usage(error.to_string()),
         InstallError::Thread(_) | InstallError::Taken(_) => CommandFailure::Failed(error.to_string()),
     })?;
-    let outcome = start(&config, &telemetry);
+    let outcome = start(NodeStart { sources, loaded, passed }, &telemetry);
     // By the same way as the log: standard error may have no reader.
     let outcome = outcome.map_err(|failure| failure.report(|line| telemetry.print_error(line)));
     telemetry.finish();
     outcome.map_err(CommandFailure::Silent)
 }
 
+/// Everything that a node starts with.
+struct NodeStart {
+    sources: Sources,
+    loaded: Loaded,
+    passed: PassedSockets,
+}
+
 /// Serves on a runtime of its own, of which nothing is left at the end.
-fn start(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFailure> {
+fn start(start: NodeStart, telemetry: &Telemetry) -> Result<(), CommandFailure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CommandFailure::Failed(format!("cannot start: {error}")))?
         .block_on(async {
             tokio::select! {
-                outcome = serve(config, telemetry) => outcome,
+                outcome = serve(start, telemetry) => outcome,
                 never = telemetry.report_floods() => match never {},
             }
         })
 }
 
-async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFailure> {
+async fn serve(start: NodeStart, telemetry: &Telemetry) -> Result<(), CommandFailure> {
+    let NodeStart { sources, loaded, passed } = start;
     // Before anything is bound, so that no signal is lost.
     let unwatched = |error| CommandFailure::Failed(format!("cannot watch for signals: {error}"));
     let mut signals = Signals::new().map_err(unwatched)?;
     let hangups = signal(SignalKind::hangup()).map_err(unwatched)?;
-    let server = Server::bind(config).await.map_err(|error| CommandFailure::Failed(error.to_string()))?;
+    let notifier = Arc::new(Notifier::of_environment());
+    let server = Server::bind(&loaded.config, passed)
+        .await
+        .map_err(|error| CommandFailure::Failed(error.to_string()))?;
     telemetry.count_dropped_in(server.log_lines_dropped());
-    announce(config, server.addresses(), telemetry);
-    let _reloading =
-        AbortOnDropHandle::new(tokio::spawn(reload(hangups, server.certificates(), server.verifier())));
+    announce(&loaded.config, server.addresses(), telemetry);
+    let reloader = Reloader {
+        sources,
+        started: loaded,
+        server: server.reload(),
+        log: telemetry.control(),
+        notifier: Arc::clone(&notifier),
+    };
+    let _reloading = AbortOnDropHandle::new(tokio::spawn(reloader.run(hangups)));
+    let monitor = server.monitor();
     let (stop, stopped) = tokio::sync::oneshot::channel::<Shutdown>();
     let mut running = tokio::spawn(server.run(async {
         // The sender lives as long as this function; either way the server has to stop.
         stopped.await.unwrap_or(Shutdown::Drain)
     }));
+    notifier.send(Some(ProcessState::Ready), None).await;
+    // It looks at the server during the drain too.
+    let watching = watchdog::run(Arc::clone(&notifier), monitor, watchdog_timeout());
+    let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
     let ended = tokio::select! {
         ended = &mut running => ended,
         number = signals.next() => {
+            notifier.send(Some(ProcessState::Stopping), None).await;
             let _ = stop.send(if is_from_terminal(number) { Shutdown::AtOnce } else { Shutdown::Drain });
             tokio::select! {
                 ended = &mut running => ended,
@@ -79,24 +109,6 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), CommandFail
         Err(error) => return Err(CommandFailure::Failed(format!("the server ended unexpectedly: {error}"))),
     }
     Ok(())
-}
-
-/// Has the certificate and the files of keys read again at each SIGHUP, which ends no program that
-/// watches for it.
-async fn reload(
-    mut hangups: Signal,
-    certificates: Option<Arc<Certificates>>,
-    verifier: Option<Arc<Verifier>>,
-) {
-    while hangups.recv().await.is_some() {
-        if let Some(certificates) = &certificates {
-            certificates.reload();
-        }
-        let has_key_files = verifier.as_ref().is_some_and(|verifier| verifier.reload());
-        if certificates.is_none() && !has_key_files {
-            tracing::info!("SIGHUP: there is no certificate and no file of keys to read again");
-        }
-    }
 }
 
 /// Whether a signal is Ctrl-C on a terminal: then a person waits for the end. Supervisors send
@@ -135,12 +147,19 @@ impl Signals {
 }
 
 /// Says where everything is: lines to copy for people, one log line for machines.
-fn announce(config: &Config, addresses: Addresses, telemetry: &Telemetry) {
+fn announce(config: &Config, addresses: &Addresses, telemetry: &Telemetry) {
     let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
-    let stream = format!("{scheme}://{}{}/workspaces/demo/events", addresses.public, config.server.base_path);
+    let (public, admin) = (addresses.public(), addresses.admin());
+    let stream = format!(
+        "{}{scheme}://{}{}/workspaces/demo/events",
+        socket_option(public),
+        public.authority(),
+        config.server.base_path
+    );
+    let [listen, admin_listen] = addresses.texts();
     tracing::info!(
-        listen = %addresses.public,
-        admin = %addresses.admin,
+        listen,
+        admin = admin_listen,
         redis = config.redis.describe(),
         embedded = addresses.embedded.map(|address| address.to_string()),
         "listening"
@@ -191,7 +210,15 @@ fn announce(config: &Config, addresses: Addresses, telemetry: &Telemetry) {
     lines.push("Publish to it:".to_owned());
     lines.extend(redis_cli.map(|line| format!("  {line}")));
     lines.push(format!("  curl{token} {stream} -d '{payload}'"));
-    lines.push(format!("Operations: http://{}/status", addresses.admin));
+    lines.push(format!("Operations: {}http://{}/status", socket_option(admin), admin.authority()));
     lines.push(String::new());
     telemetry.print(&lines.join("\n"));
+}
+
+/// The option by which curl connects to a socket in the file system, in front of its URL.
+fn socket_option(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Unix(path) => format!("--unix-socket {} ", path.display()),
+        ListenAddress::Socket(_) | ListenAddress::Host { .. } => String::new(),
+    }
 }

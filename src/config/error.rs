@@ -2,11 +2,11 @@
 //! of [`secret`](super::secret).
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::load::EffectiveValue;
 use super::source::Source;
+use tidings_settings::ListenAddress;
 
 /// Why a configuration was refused: everything that is wrong with it. `Display` gives one line for
 /// each problem.
@@ -107,7 +107,7 @@ pub enum ConfigProblem {
         /// The source of `server.listen`.
         origin: Source,
         /// The address.
-        listen: SocketAddr,
+        listen: ListenAddress,
     },
     /// The defaults that are compiled in do not fit the program: a defect of the program.
     #[error("built-in defaults: {0}")]

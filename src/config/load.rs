@@ -1,6 +1,7 @@
 //! Loading: the layers are merged, read into [`Config`], and checked.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use config::{FileFormat, ValueKind};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use super::layers::{self, Setting};
 use super::reference::{DEFAULT_TOML, REFERENCE};
 use super::source::{Source, Sources};
 use super::{Config, key, secret, validate};
+use tidings_settings::MASK;
 
 /// A checked configuration, and where each of its values comes from.
 #[derive(Debug, Clone)]
@@ -30,6 +32,19 @@ pub struct EffectiveValue {
     pub value: Json,
     /// Where it comes from.
     pub source: Source,
+    /// The value itself, to compare it with another one.
+    #[serde(skip)]
+    pub(super) unmasked: UnmaskedValue,
+}
+
+/// A value that may be secret. It can be compared, and nothing shows it.
+#[derive(Clone, PartialEq)]
+pub(super) struct UnmaskedValue(Json);
+
+impl fmt::Debug for UnmaskedValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
 }
 
 impl Loaded {
@@ -85,6 +100,7 @@ impl Sources {
             .map(|key| EffectiveValue {
                 key,
                 value: secret::masked(key, at(&merged, key).unwrap_or(&Json::Null)),
+                unmasked: UnmaskedValue(at(&merged, key).cloned().unwrap_or(Json::Null)),
                 source: origins.remove(key).unwrap_or(Source::Default),
             })
             .collect();

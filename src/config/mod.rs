@@ -6,8 +6,6 @@
 //! returns a [`ConfigError`] with every problem. [`mod@reference`] reads the keys themselves out of
 //! `config/default.toml`.
 
-use std::net::SocketAddr;
-
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -15,7 +13,7 @@ use tidings_auth::{ForwardConfig, JwtConfig};
 use tidings_bus::settings::{RedisConfig, RetentionConfig};
 use tidings_embedded::settings::EmbeddedConfig;
 use tidings_hub::rate::Rates;
-use tidings_settings::{Seconds, seconds};
+use tidings_settings::{ListenAddress, Seconds, SocketMode};
 
 mod auth_mode;
 mod delivery;
@@ -27,6 +25,7 @@ mod layers;
 mod load;
 mod proxies;
 pub mod reference;
+mod reload;
 mod rules;
 mod schemas;
 mod secret;
@@ -43,6 +42,7 @@ pub use delivery::{DeliveryConfig, Writer};
 pub use error::{ConfigError, ConfigProblem, FilePosition, Found};
 pub use load::{EffectiveValue, Loaded};
 pub use proxies::ForwardedHeader;
+pub use reload::ConfigChanges;
 pub use schemas::{SchemasConfig, SchemasMode};
 pub use source::{Source, Sources};
 pub use transport::{Http2Config, TlsConfig};
@@ -74,8 +74,8 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct ServerConfig {
-    #[serde(deserialize_with = "seconds::address")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
+    pub unix_socket_mode: SocketMode,
     pub base_path: String,
     pub drain_delay_seconds: Seconds,
     pub drain_seconds: Seconds,
@@ -97,8 +97,7 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct AdminConfig {
-    #[serde(deserialize_with = "seconds::address")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     pub proxy_protocol: bool,
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use super::key;
+use super::reload::{self, ReloadClass};
 
 /// The defaults, compiled in.
 pub(super) const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -117,6 +118,10 @@ flag, the key, and the found and expected values. For an unknown key it has the 
 Tidings ignores variables that do not begin with `TIDINGS__`.
 
 Keys that end in `_seconds` take fractions (`0.5`), and at most 86400.
+
+On SIGHUP a node reads the file again, and replaces the settings that have `yes` in the column
+SIGHUP. Its log names changed settings that need a restart. Variables and flags are those of its
+start. [operations.md](operations.md#reloading) has more.
 ";
 
 /// The text of `docs/configuration.md`: a table for each section.
@@ -126,14 +131,17 @@ pub fn markdown() -> String {
     for section in &REFERENCE.sections {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "\n## `[{}]`\n", section.name);
-        text.push_str("| key | default | environment variable | meaning |\n| --- | --- | --- | --- |\n");
+        text.push_str(
+            "| key | default | environment variable | SIGHUP | meaning |\n| --- | --- | --- | --- | --- |\n",
+        );
         for entry in &section.entries {
             let _ = writeln!(
                 text,
-                "| `{}` | `{}` | `{}` | {} |",
+                "| `{}` | `{}` | `{}` | {} | {} |",
                 section.short(&entry.key),
                 entry.default,
                 key::variable(&entry.key),
+                if reload::class(&entry.key) == Some(ReloadClass::OnReload) { "`yes`" } else { "" },
                 escaped(&entry.meaning),
             );
         }

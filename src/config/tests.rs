@@ -102,7 +102,7 @@ fn later_layers_win() {
         flags: vec![("server.listen", "127.0.0.1:3".to_owned(), "--listen")],
     };
     let loaded = sources.load().unwrap();
-    assert_eq!(loaded.config.server.listen.port(), 3);
+    assert_eq!(loaded.config.server.listen.to_string(), "127.0.0.1:3");
     assert_eq!(loaded.config.server.base_path, "/environment");
     assert_eq!(loaded.config.ring.events, 7);
     assert_eq!(loaded.config.log.level, "warn");
@@ -184,10 +184,12 @@ fn unknown_keys_are_named_all_at_once() {
 #[test]
 fn wrong_type_names_key_source_and_expected_type() {
     const ADDRESS: &str = "expected an address and a port such as 127.0.0.1:8080";
+    const LISTEN: &str = "expected an address or a name and a port such as 127.0.0.1:8080 or localhost:8080, \
+         or unix: and an absolute path of at most 107 bytes";
     for (text, expected) in [
-        ("[server]\nlisten = \"localhost\"", format!("server.listen is \"localhost\": {ADDRESS}")),
-        ("[server]\nlisten = 8080", format!("server.listen is 8080: {ADDRESS}")),
-        ("[admin]\nlisten = \"\"", format!("admin.listen is \"\": {ADDRESS}")),
+        ("[server]\nlisten = \"localhost\"", format!("server.listen is \"localhost\": {LISTEN}")),
+        ("[server]\nlisten = 8080", format!("server.listen is 8080: {LISTEN}")),
+        ("[admin]\nlisten = \"\"", format!("admin.listen is \"\": {LISTEN}")),
         ("[embedded]\nlisten = \"6380\"", format!("embedded.listen is \"6380\": {ADDRESS}")),
         (
             "[embedded]\nsync = \"sometimes\"",
@@ -238,7 +240,7 @@ fn wrong_type_names_key_source_and_expected_type() {
     assert_eq!(
         sources.load().unwrap_err().to_string(),
         format!(
-            "--listen: server.listen is \"here\": {ADDRESS}\n\
+            "--listen: server.listen is \"here\": {LISTEN}\n\
              TIDINGS__SSE__RETRY_MS: sse.retry_ms is \"soon\": expected a whole number that is not negative"
         )
     );
@@ -457,6 +459,9 @@ fn reachable_address_needs_an_explicit_auth_mode() {
         ("127.9.9.9:8080", false),
         ("[::1]:8080", false),
         ("[::ffff:127.0.0.1]:8080", false),
+        ("localhost:8080", false),
+        ("node.example.com:8080", true),
+        ("unix:/run/tidings/http.sock", false),
     ] {
         let flags = vec![("server.listen", listen.to_owned(), "--listen")];
         let mut sources = Sources { flags, ..Sources::default() };

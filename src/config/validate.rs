@@ -1,7 +1,6 @@
 //! Checks of values whose types are right: what each key takes, and which values do not go
 //! together.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use redis::IntoConnectionInfo as _;
@@ -12,7 +11,7 @@ use super::rules;
 use super::source::Source;
 use super::{AuthMode, Config, SchemasConfig, SchemasMode};
 use tidings_limits::bodies::LARGEST_BODIES_MIN;
-use tidings_settings::Seconds;
+use tidings_settings::{ListenAddress, Seconds};
 
 mod credentials;
 mod jwt;
@@ -274,39 +273,29 @@ fn rates(checks: &mut Checks<'_>, config: &Config) {
 }
 
 fn listeners(checks: &mut Checks<'_>, config: &Config) {
-    let embedded = config.embedded.listen;
-    let (server, admin) = (config.server.listen, config.admin.listen);
-    checks.pair(["server.listen", "admin.listen"], !collide(server, admin), DIFFER);
+    let (server, admin) = (&config.server.listen, &config.admin.listen);
+    checks.pair(["server.listen", "admin.listen"], !server.collides(admin), DIFFER);
     // With a Redis configured the embedded bus does not listen.
-    if let Some(embedded) = embedded.filter(|_| !config.redis.is_configured()) {
+    let embedded = config.embedded.listen.filter(|_| !config.redis.is_configured());
+    if let Some(embedded) = embedded.map(ListenAddress::from) {
         let password = config.embedded.password.reveal().chars().count();
         checks.pair(
             ["embedded.listen", "embedded.password"],
-            is_loopback(embedded) || password >= PASSWORD_CHARACTERS_MIN,
+            embedded.is_local() || password >= PASSWORD_CHARACTERS_MIN,
             "others can reach this address: set embedded.password, to at least 16 characters, or listen on a loopback \
              address, such as 127.0.0.1:6380",
         );
-        checks.pair(["embedded.listen", "server.listen"], !collide(embedded, server), DIFFER);
-        checks.pair(["embedded.listen", "admin.listen"], !collide(embedded, admin), DIFFER);
+        checks.pair(["embedded.listen", "server.listen"], !embedded.collides(server), DIFFER);
+        checks.pair(["embedded.listen", "admin.listen"], !embedded.collides(admin), DIFFER);
     }
 }
 
 fn access(checks: &mut Checks<'_>, config: &Config) {
-    let listen = config.server.listen;
+    let listen = &config.server.listen;
     match config.auth.mode {
-        AuthMode::Unset if !is_loopback(listen) => checks.open_to_others(listen),
+        AuthMode::Unset if !listen.is_local() => checks.open_to_others(listen),
         AuthMode::Unset | AuthMode::None | AuthMode::Methods(_) => {}
     }
-}
-
-/// Whether only this machine can reach an address.
-fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
-}
-
-/// Whether two listeners ask for the same address. With port 0 the system gives each its own.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    one == other && one.port() != 0
 }
 
 const MIB: usize = 1024 * 1024;
@@ -359,9 +348,10 @@ impl<'a> Checks<'a> {
         });
     }
 
-    fn open_to_others(&mut self, listen: SocketAddr) {
+    fn open_to_others(&mut self, listen: &ListenAddress) {
         if let Some(value) = self.find("server.listen") {
-            self.problems.push(ConfigProblem::OpenToOthers { origin: value.source.clone(), listen });
+            self.problems
+                .push(ConfigProblem::OpenToOthers { origin: value.source.clone(), listen: listen.clone() });
         }
     }
 

@@ -9,7 +9,7 @@ use tidings_auth::authenticator::Method;
 use tidings_auth::control::{Bans, ControlInbox, DisconnectHandler};
 use tidings_auth::forward::ForwardAuth;
 use tidings_auth::jwt;
-use tidings_auth::jwt::{TokenSources, Verifier};
+use tidings_auth::jwt::{TokenMethod, TokenSources, Verifier};
 use tidings_auth::recheck::Recheck;
 use tidings_auth::tickets::Tickets;
 use tidings_auth::{Authenticator, ForwardConfig, JwtConfig};
@@ -64,7 +64,7 @@ pub(super) struct Access {
     /// Takes the control commands of the bus.
     pub(super) inbox: ControlInbox,
     /// Checks tokens; has to be run. `None` if tokens are no method.
-    pub(super) verifier: Option<Arc<Verifier>>,
+    pub(super) tokens: Option<Arc<TokenMethod>>,
     /// Asks the app about open streams; has to be run. `None` if it is never asked.
     pub(super) recheck: Option<Arc<Recheck>>,
 }
@@ -81,13 +81,14 @@ impl Access {
         bus: &Arc<dyn Bus>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
-        let (mut methods, mut verifier, mut recheck) = (Vec::new(), None, None);
+        let (mut methods, mut tokens, mut recheck) = (Vec::new(), None, None);
         for method in &settings.methods {
             methods.push(match method {
                 MethodSettings::Jwt { jwt, may_be_short } => {
-                    let new = Arc::new(token_verifier(jwt, *may_be_short, metrics)?);
-                    verifier = Some(Arc::clone(&new));
-                    Method::Jwt { sources: TokenSources::new(jwt), verifier: new }
+                    let verifier = token_verifier(jwt, *may_be_short, metrics)?;
+                    let method = Arc::new(TokenMethod::new(TokenSources::new(jwt), verifier));
+                    tokens = Some(Arc::clone(&method));
+                    Method::Jwt(method)
                 }
                 MethodSettings::Forward { forward, recheck: interval, requests_per_address } => {
                     let forward = match interval {
@@ -116,12 +117,17 @@ impl Access {
             recheck.clone(),
             metrics.authentication.clone(),
         ));
-        Ok(Self { authenticator, registry, disconnects, inbox, verifier, recheck })
+        Ok(Self { authenticator, registry, disconnects, inbox, tokens, recheck })
     }
 }
 
-/// The verifier of tokens. A short secret is an error, unless only this machine can connect.
-fn token_verifier(jwt: &JwtConfig, may_be_short: bool, metrics: &Metrics) -> Result<Verifier, StartError> {
+/// The verifier of tokens. Reads files of keys, and so blocks. A short secret is an error, unless
+/// only this machine can connect.
+pub(super) fn token_verifier(
+    jwt: &JwtConfig,
+    may_be_short: bool,
+    metrics: &Metrics,
+) -> Result<Verifier, StartError> {
     if let Some(short) = jwt::short_secret(jwt)? {
         if !may_be_short {
             return Err(short.into());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::start_error::StartError;
+use crate::http::PassedSocket;
 use tidings_bus::Bus;
 use tidings_bus::redis;
 use tidings_bus::settings::{RedisConfig, RetentionConfig};
@@ -46,7 +47,8 @@ pub(super) struct NodeBus {
 }
 
 impl NodeBus {
-    /// Opens the bus. Redis need not be there yet. The embedded bus listens, and reads its logs.
+    /// Opens the bus, with a passed socket for its listener if there is one. Redis need not be
+    /// there yet. The embedded bus listens, and reads its logs.
     ///
     /// Cancellation safe: what was bound is closed.
     ///
@@ -55,19 +57,24 @@ impl NodeBus {
     /// [`StartError`], if an address is not valid or in use, or the logs cannot be opened.
     pub(super) async fn open(
         settings: BusSettings<'_>,
+        passed: Vec<PassedSocket>,
         node: NodeId,
         desired_subscriptions: Arc<DesiredSubscriptions>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
         match settings {
             BusSettings::Redis { redis, retention } => {
+                if !passed.is_empty() {
+                    tracing::warn!("a Redis is configured: the passed socket of the embedded bus is closed");
+                }
                 let bus = redis::open(redis, retention, node, desired_subscriptions, metrics)?;
                 Ok(Self { bus, address: None })
             }
             BusSettings::Embedded { config, retention, names, event_bytes } => {
-                let listener = match config.listen {
-                    Some(address) => Some(embedded::bind(address, &config.password).await?),
-                    None => None,
+                let listener = match (one_tcp(passed)?, config.listen) {
+                    (Some(passed), _) => Some(embedded::adopt(passed, &config.password)?),
+                    (None, Some(address)) => Some(embedded::bind(address, &config.password).await?),
+                    (None, None) => None,
                 };
                 let address = listener.as_ref().map(|listener| listener.local_addr()).transpose();
                 let address = address.map_err(StartError::Address)?;
@@ -82,5 +89,15 @@ impl NodeBus {
                 Ok(Self { bus: Arc::new(bus.await?), address })
             }
         }
+    }
+}
+
+/// The passed socket of the embedded bus, which listens on one TCP socket.
+fn one_tcp(passed: Vec<PassedSocket>) -> Result<Option<std::net::TcpListener>, StartError> {
+    let mut passed = passed.into_iter();
+    match (passed.next(), passed.next()) {
+        (None, _) => Ok(None),
+        (Some(PassedSocket::Tcp(socket)), None) => Ok(Some(socket)),
+        (Some(_), _) => Err(StartError::BusSocket),
     }
 }

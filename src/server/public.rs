@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::access::Access;
@@ -13,8 +12,9 @@ use super::schemas::NodeSchemas;
 use super::start_error::StartError;
 use crate::http;
 use crate::http::{
-    BodyReceiver, Certificates, ConnectionSettings, Listener, Origins, PairFiles, PositionHandler,
-    PublicHandlers, PublishHandler, PublishRate, StreamHandler, TicketHandler, Tls,
+    BodyReceiver, Certificates, ConnectionLimits, ConnectionSettings, CorsRules, ListenSocket, Listener,
+    Origins, PairFiles, PositionHandler, PublicHandlers, PublishHandler, PublishRate, StreamHandler,
+    TicketHandler, Tls,
 };
 use tidings_bus::Bus;
 use tidings_hub::Hub;
@@ -69,23 +69,27 @@ pub(super) struct PublicListener {
     pub(super) listener: Listener,
     /// The rate limits on publications, of which idle ones have to be dropped.
     pub(super) publish_rate: Arc<PublishRate>,
+    /// The rules for pages on other hosts.
+    pub(super) cors: Arc<CorsRules>,
+    /// The limits on connections.
+    pub(super) limits: Arc<ConnectionLimits>,
     /// The certificate and the interval of its checks; has to be watched. `None` without TLS.
     pub(super) certificates: Option<(Arc<Certificates>, Duration)>,
 }
 
 impl PublicListener {
-    /// Builds the listener on a bound socket. Reads the certificate.
+    /// Builds the listener on open sockets. Reads the certificate.
     ///
     /// # Errors
     ///
     /// [`StartError::Certificate`], if there is no certificate to use; [`StartError::Tls`].
     pub(super) async fn new(
         settings: PublicSettings<'_>,
-        bound: TcpListener,
+        sockets: Vec<ListenSocket>,
         parts: PublicParts<'_>,
     ) -> Result<Self, StartError> {
         let publish_rate = Arc::new(PublishRate::new(settings.rates));
-        let origins = Arc::new(settings.origins.clone());
+        let origins = Arc::new(CorsRules::new(settings.origins.clone()));
         let handlers = handlers(&settings, &parts, &origins, &publish_rate);
         let routes = http::public(handlers, settings.base_path);
         let (mut certificates, mut tls) = (None, None);
@@ -94,21 +98,22 @@ impl PublicListener {
             tls = Some(Tls::new(&current, parts.metrics.tls_handshake_seconds.clone())?);
             certificates = Some((current, interval));
         }
-        let listener = settings.listener.listener(bound, routes, origins);
+        let (cors, limits) = (Arc::clone(&origins), Arc::clone(&settings.listener.connection_gate.limits));
+        let listener = settings.listener.listener(sockets, routes, origins);
         let listener = Listener {
             connection: ConnectionSettings { tls, ..listener.connection },
             engine: parts.delivery.engine.clone(),
             metrics: Some(Arc::clone(parts.metrics)),
             ..listener
         };
-        Ok(Self { listener, publish_rate, certificates })
+        Ok(Self { listener, publish_rate, cors, limits, certificates })
     }
 }
 
 fn handlers(
     settings: &PublicSettings<'_>,
     parts: &PublicParts<'_>,
-    origins: &Arc<Origins>,
+    origins: &Arc<CorsRules>,
     publish_rate: &Arc<PublishRate>,
 ) -> PublicHandlers {
     let authenticator = &parts.access.authenticator;

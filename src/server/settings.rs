@@ -16,8 +16,8 @@ use crate::config::{AuthMethod, AuthMode, Config, ForwardedHeader, LiveConfig, S
 use crate::files;
 use crate::files::{FileBudget, TooFewFiles};
 use crate::http::{
-    ConnectionGateSettings, ConnectionSettings, Hosts, Http2Settings, Origins, PairFiles, ProxyHeader,
-    SocketSettings, TrustedProxies,
+    ConnectionGateSettings, ConnectionLimits, ConnectionSettings, Hosts, Http2Settings, Origins, PairFiles,
+    ProxyHeader, SocketSettings, TrustedProxies,
 };
 use crate::log_reader::LogReaderSettings;
 use crate::memory::MemoryBudget;
@@ -152,7 +152,7 @@ pub(super) fn engine(config: &Config, streams: Arc<StreamSettings>) -> Option<(u
 /// The methods of authentication, and the bounds on open streams.
 pub(super) fn access(config: &Config) -> AccessSettings<'_> {
     let AuthMode::Methods(methods) = &config.auth.mode else { return access_by(config, Vec::new()) };
-    let is_local = config.server.listen.ip().to_canonical().is_loopback();
+    let is_local = is_local(config);
     let recheck = Some(config.auth.recheck_seconds.duration()).filter(|interval| !interval.is_zero());
     let method = |method: &AuthMethod| match method {
         AuthMethod::Jwt => MethodSettings::Jwt { jwt: &config.auth.jwt, may_be_short: is_local },
@@ -162,6 +162,11 @@ pub(super) fn access(config: &Config) -> AccessSettings<'_> {
         }
     };
     access_by(config, methods.iter().map(method).collect())
+}
+
+/// Whether only this machine can connect, so that a secret may be short.
+pub(super) fn is_local(config: &Config) -> bool {
+    config.server.listen.is_local()
 }
 
 fn access_by<'a>(config: &'a Config, methods: Vec<MethodSettings<'a>>) -> AccessSettings<'a> {
@@ -180,8 +185,21 @@ fn requests_per_address(config: &ForwardConfig) -> Option<NonZeroU32> {
     u32::try_from(share).ok().and_then(NonZeroU32::new)
 }
 
+/// The origins whose pages may read and publish, and the headers that these may set.
+pub(super) fn origins(config: &Config) -> Origins {
+    Origins::new(&config.cors.origins)
+        .with_headers(&config.cors.headers)
+        .with_headers(&config.auth.forward.headers)
+}
+
+/// Connections of an address at a time, and new ones in a second; `None`: any number.
+pub(super) fn connection_limits(config: &Config) -> (Option<NonZeroU32>, Option<NonZeroU32>) {
+    let limits = &config.limits;
+    (NonZeroU32::new(limits.connections_per_address), NonZeroU32::new(limits.connects_per_second))
+}
+
 /// The bounds on open streams.
-fn stream_limits(config: &Config) -> StreamLimits {
+pub(super) fn stream_limits(config: &Config) -> StreamLimits {
     let limits = &config.limits;
     StreamLimits {
         per_node: limits.connections,
@@ -197,11 +215,11 @@ pub(super) fn public<'a>(config: &'a Config, files: &FileBudget) -> PublicSettin
         AuthMode::Unset => Hosts::Local,
         AuthMode::None | AuthMode::Methods(_) => Hosts::Any,
     };
+    let (per_address, per_second) = connection_limits(config);
     let connection_gate = ConnectionGateSettings {
         connections: files.connections,
         overflow: files.surplus,
-        per_address: NonZeroU32::new(config.limits.connections_per_address),
-        per_second: NonZeroU32::new(config.limits.connects_per_second),
+        limits: Arc::new(ConnectionLimits::new(per_address, per_second)),
         oldest_gives_way: false,
     };
     let certificate = config.server.tls.files().map(|(certificate, key)| {
@@ -210,7 +228,7 @@ pub(super) fn public<'a>(config: &'a Config, files: &FileBudget) -> PublicSettin
     PublicSettings {
         listener: ListenerSettings {
             key: "server.listen",
-            address: config.server.listen,
+            address: config.server.listen.clone(),
             socket: socket(config),
             connection: connection(config, config.server.proxy_protocol),
             connection_gate,
@@ -220,9 +238,7 @@ pub(super) fn public<'a>(config: &'a Config, files: &FileBudget) -> PublicSettin
         },
         certificate,
         base_path: &config.server.base_path,
-        origins: Origins::new(&config.cors.origins)
-            .with_headers(&config.cors.headers)
-            .with_headers(&config.auth.forward.headers),
+        origins: origins(config),
         named: config.sse.named,
         newest_max: config.replay.newest_max,
         position_reads: (config.replay.concurrent, config.redis.command_timeout_seconds.duration()),
@@ -237,17 +253,16 @@ pub(super) fn public<'a>(config: &'a Config, files: &FileBudget) -> PublicSettin
 /// The admin listener. Idle connections keep no probe out, and one on a loopback address is this
 /// machine's alone.
 pub(super) fn admin(config: &Config, files: &FileBudget) -> ListenerSettings {
-    let is_local = config.admin.listen.ip().to_canonical().is_loopback();
+    let is_local = config.admin.listen.is_local();
     let connection_gate = ConnectionGateSettings {
         connections: files.admin,
         overflow: 0,
-        per_address: None,
-        per_second: None,
+        limits: Arc::new(ConnectionLimits::new(None, None)),
         oldest_gives_way: true,
     };
     ListenerSettings {
         key: "admin.listen",
-        address: config.admin.listen,
+        address: config.admin.listen.clone(),
         socket: socket(config),
         connection: connection(config, config.admin.proxy_protocol),
         connection_gate,
@@ -296,6 +311,7 @@ fn socket(config: &Config) -> SocketSettings {
         keepalive: config.server.keepalive_seconds.duration(),
         user_timeout: config.server.write_timeout_seconds.duration(),
         send_buffer: config.server.send_buffer_bytes,
+        unix_mode: config.server.unix_socket_mode.bits(),
     }
 }
 
@@ -309,12 +325,12 @@ fn trusted_proxies(config: &Config) -> TrustedProxies {
 }
 
 /// The settings that `/openapi.json` shows, with the addresses at which the server listens.
-pub(super) fn api(config: &Config, addresses: Addresses) -> ApiSettings {
+pub(super) fn api(config: &Config, addresses: &Addresses) -> ApiSettings {
     let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
     ApiSettings {
-        origin: format!("{scheme}://{}", addresses.public),
+        origin: format!("{scheme}://{}", addresses.public().authority()),
         base_path: config.server.base_path.clone(),
-        admin_origin: format!("http://{}", addresses.admin),
+        admin_origin: format!("http://{}", addresses.admin().authority()),
         bounds: vec![
             ("limits.event_bytes", config.limits.event_bytes),
             ("limits.batch_bytes", config.limits.batch_bytes),

@@ -1,7 +1,6 @@
 //! The reasons for which a server cannot start.
 
 use std::io;
-use std::net::SocketAddr;
 
 use crate::files::TooFewFiles;
 use crate::http::CertificateError;
@@ -10,6 +9,7 @@ use tidings_auth::jwt::JwtSetupError;
 use tidings_bus::redis::ConnectError;
 use tidings_embedded as embedded;
 use tidings_schemas::SchemaError;
+use tidings_settings::ListenAddress;
 
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum StartError {
         /// The configuration key of the address.
         key: &'static str,
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// What the system says.
         source: io::Error,
     },
@@ -33,6 +33,9 @@ pub enum StartError {
     /// The embedded bus cannot listen.
     #[error("{0} (embedded.listen)")]
     Embedded(#[from] embedded::BindError),
+    /// The embedded bus got passed sockets that it cannot listen on.
+    #[error("the embedded bus needs one passed TCP socket, and no others (FileDescriptorName=bus)")]
+    BusSocket,
     /// The logs of the embedded bus cannot be had.
     #[error("{0} (embedded.path)")]
     Log(#[from] embedded::OpenError),

@@ -54,8 +54,8 @@ impl ServerTasks {
         let bus_handler: Arc<dyn BusHandler> = bus_handler;
         rest.spawn(Arc::clone(&bus).run(bus_handler, stop()));
         rest.spawn(access.disconnects.run(stop()));
-        if let Some(verifier) = access.verifier {
-            rest.spawn(verifier.run(stop()));
+        if let Some(tokens) = access.tokens {
+            rest.spawn(tokens.run(stop()));
         }
         if let Some(recheck) = access.recheck {
             rest.spawn(recheck.run(stop()));

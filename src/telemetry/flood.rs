@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -30,7 +31,8 @@ pub(super) struct FloodFilter(Arc<FloodCounts>);
 
 #[derive(Debug)]
 struct FloodCounts {
-    per_second: Option<NonZeroU32>,
+    /// 0: any number.
+    per_second: AtomicU32,
     kinds: Mutex<HashMap<Identifier, LineKind>>,
 }
 
@@ -44,7 +46,18 @@ struct LineKind {
 impl FloodFilter {
     /// `per_second`: lines of each kind in a second; `None`: any number.
     pub(super) fn new(per_second: Option<NonZeroU32>) -> Self {
+        let per_second = AtomicU32::new(per_second.map_or(0, NonZeroU32::get));
         Self(Arc::new(FloodCounts { per_second, kinds: Mutex::default() }))
+    }
+
+    /// Replaces the number of lines, after a report of those that were left out.
+    pub(super) fn set_rate(&self, per_second: Option<NonZeroU32>) {
+        let per_second = per_second.map_or(0, NonZeroU32::get);
+        if self.0.per_second.swap(per_second, Ordering::Relaxed) != per_second {
+            self.report();
+            // Each kind gets the new number with its next line.
+            self.0.kinds.lock().clear();
+        }
     }
 
     /// Writes one line for each kind of which lines were left out since the last call.
@@ -66,7 +79,8 @@ impl FloodFilter {
     }
 
     fn admits(&self, event: &Event<'_>, now: Instant) -> bool {
-        let Some(per_second) = self.0.per_second else { return true };
+        let per_second = self.0.per_second.load(Ordering::Relaxed);
+        let Some(per_second) = NonZeroU32::new(per_second) else { return true };
         let metadata = event.metadata();
         // The report itself: one line for each kind a second.
         if metadata.target() == module_path!() {
@@ -173,6 +187,8 @@ mod tests {
         );
         assert_eq!(left_out[0].1.reasons().unwrap(), "a reason 3");
         assert!(filter.take_left_out().is_empty(), "each is counted once");
+        filter.set_rate(None);
+        assert!(filter.0.kinds.lock().is_empty() && filter.0.per_second.load(Ordering::Relaxed) == 0);
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod parts;
 mod proxies;
 mod publish;
 mod replay;
+mod running;
 mod schemas;
 mod slow_clients;
 mod stream;

@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::control::Bans;
 use super::forward::{AuthRequest, ForwardAuth};
-use super::jwt::{TokenSources, VerifiedToken, Verifier, bearer};
+use super::jwt::{CurrentTokens, TokenMethod, VerifiedToken, bearer};
 use super::recheck::{Recheck, Watched};
 use super::tickets::{Tickets, UsedTicket};
 use super::{Action, Denial, DenialKind, DenialReason};
@@ -53,12 +53,7 @@ pub struct Grant {
 #[derive(Debug)]
 pub enum Method {
     /// A token in the request.
-    Jwt {
-        /// The places in which a request may carry its token.
-        sources: TokenSources,
-        /// The verifier of the tokens.
-        verifier: Arc<Verifier>,
-    },
+    Jwt(Arc<TokenMethod>),
     /// A request to the app.
     Forward {
         /// The client of the app.
@@ -72,7 +67,7 @@ pub enum Method {
 impl Method {
     fn label(&self) -> AuthenticationMethod {
         match self {
-            Self::Jwt { .. } => AuthenticationMethod::Jwt,
+            Self::Jwt(_) => AuthenticationMethod::Jwt,
             Self::Forward { .. } => AuthenticationMethod::Forward,
         }
     }
@@ -174,8 +169,8 @@ impl Authenticator {
         for method in &self.methods {
             let began = Instant::now();
             let outcome = match method {
-                Method::Jwt { sources, verifier } => {
-                    authenticate_token(sources, verifier, action, workspace, credentials).await
+                Method::Jwt(tokens) => {
+                    authenticate_token(&tokens.current(), action, workspace, credentials).await
                 }
                 Method::Forward { forward, requests_per_address } => {
                     authenticate_with_app(forward, requests_per_address, action, workspace, credentials).await
@@ -259,12 +254,12 @@ impl Authenticator {
 type MethodOutcome = Result<(Identity, Option<AuthRequest>), Denial>;
 
 async fn authenticate_token(
-    sources: &TokenSources,
-    verifier: &Verifier,
+    tokens: &CurrentTokens,
     action: Action,
     workspace: &WorkspaceId,
     credentials: &Credentials<'_>,
 ) -> MethodOutcome {
+    let CurrentTokens { sources, verifier } = tokens;
     let token = bearer::find(credentials.headers, credentials.query, sources)?.ok_or_else(no_credentials)?;
     let VerifiedToken { mut identity, scope, accepted_until } = verifier.verify(token.reveal()).await?;
     if scope.permits(action, workspace) {

@@ -8,15 +8,19 @@
 //! This crate must never know which settings exist, nor read a configuration.
 
 mod fingerprint;
+mod listen_address;
 mod redis_url;
 pub mod seconds;
 mod secret_text;
+mod socket_mode;
 mod texts;
 
 pub use fingerprint::Fingerprint;
+pub use listen_address::{ListenAddress, NotAListenAddress};
 pub use redis_url::RedisUrl;
 pub use seconds::Seconds;
 pub use secret_text::SecretText;
+pub use socket_mode::SocketMode;
 pub use texts::Texts;
 
 /// Replaces a secret in output.

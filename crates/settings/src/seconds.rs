@@ -46,11 +46,6 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-/// Deserializes an address; the error says which form it expects.
-pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    optional_address(deserializer)?.ok_or_else(not_an_address)
-}
-
 /// Deserializes an address; an empty text is `None`.
 pub fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(deserializer).map_err(|_| not_an_address())?;

@@ -1,6 +1,7 @@
 //! The real `tidings` program.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub struct BrokerOptions {
     sink: Option<Sink>,
     files: Option<(u64, u64)>,
     input: Option<PathBuf>,
+    passed: Option<(String, Sink)>,
     program: Option<PathBuf>,
 }
 
@@ -60,6 +62,7 @@ impl BrokerOptions {
             sink: None,
             files: None,
             input: None,
+            passed: None,
             program: None,
         }
     }
@@ -120,6 +123,12 @@ impl BrokerOptions {
         self
     }
 
+    /// Passes a listening socket to the broker as a service manager does, by this name.
+    pub fn passing(mut self, name: &str, socket: impl Into<OwnedFd>) -> Self {
+        self.passed = Some((name.to_owned(), Sink::new(socket)));
+        self
+    }
+
     /// Has the broker write to a sink instead of its log.
     pub fn writing_to(mut self, sink: &Sink) -> Self {
         self.sink = Some(sink.clone());
@@ -173,6 +182,17 @@ impl Broker {
         let broker = Self::start_at(other.options.clone().on(host), Arc::clone(&other.ports)).await;
         broker.ready().await;
         broker
+    }
+
+    /// Starts a broker and waits until its log has a text, without a request to it. Returns
+    /// the log too.
+    pub async fn start_until(options: BrokerOptions, logged: &str) -> (Self, String) {
+        let ports = Ports { server: Port::claim(), admin: Port::claim(), embedded: Port::claim() };
+        let (ports, directory) = (Arc::new(ports), Directory::new());
+        let program = launch(&options, &ports, &directory);
+        let broker = Self { program, options, ports, directory };
+        let log = broker.logged(logged).await;
+        (broker, log)
     }
 
     async fn start_at(options: BrokerOptions, ports: Arc<Ports>) -> Self {
@@ -380,6 +400,12 @@ fn tidings_reading_from(file: &Path) -> Command {
     tidings_behind("sh", &["-c", &line])
 }
 
+/// The program with its standard input as the first passed socket (`sd_listen_fds(3)`).
+fn tidings_with_passed_socket() -> Command {
+    let line = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null";
+    tidings_behind("sh", &["-c", line])
+}
+
 /// The program behind one that takes its place, and its process id.
 fn tidings_behind(program: &str, arguments: &[&str]) -> Command {
     let tidings = tidings();
@@ -392,11 +418,13 @@ fn tidings_behind(program: &str, arguments: &[&str]) -> Command {
 }
 
 fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Program {
+    let passing = options.passed.is_some();
     let mut command = match (&options.program, options.ignored_signal, options.files, &options.input) {
         (Some(program), ..) => without_settings(program),
         (None, Some(signal), ..) => tidings_ignoring(signal),
         (None, None, Some((soft, hard)), _) => tidings_with_files(soft, hard),
         (None, None, None, Some(file)) => tidings_reading_from(file),
+        (None, None, None, None) if passing => tidings_with_passed_socket(),
         (None, None, None, None) => tidings(),
     };
     command.arg("serve").args(&options.arguments).current_dir(directory.path());
@@ -410,6 +438,10 @@ fn launch(options: &BrokerOptions, ports: &Ports, directory: &Directory) -> Prog
     }
     command.envs(options.settings.iter().map(|(key, value)| (variable(key), value)));
     command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+    if let Some((names, socket)) = &options.passed {
+        command.env("LISTEN_FDNAMES", names);
+        return Program::start_reading_from("tidings", command, socket);
+    }
     match &options.sink {
         Some(sink) => Program::start_writing_to("tidings", command, sink),
         None => Program::start("tidings", command),

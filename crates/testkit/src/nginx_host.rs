@@ -35,13 +35,22 @@ impl NginxHost {
 
     /// The same, with one more location.
     pub async fn start_with(broker: &Broker, location: &str) -> Self {
+        Self::launch(&format!("server {}", broker.address()), location).await
+    }
+
+    /// The same as [`Self::start`], with a broker at a socket in the file system.
+    pub async fn start_unix(path: &Path) -> Self {
+        Self::launch(&format!("server unix:{}", path.display()), "").await
+    }
+
+    async fn launch(server: &str, location: &str) -> Self {
         let (port, plain, app_port) = (Port::claim(), Port::claim(), Port::claim());
         let (directory, certificates) = (Directory::new(), Certificates::make());
         let mut text = repository_file("deploy/nginx-host.conf");
         for (from, to) in [
             ("listen 443 ssl", format!("listen {} ssl", port.address())),
             ("listen 80;", format!("listen {};", plain.address())),
-            ("server 127.0.0.1:8080", format!("server {}", broker.address())),
+            ("server 127.0.0.1:8080", server.to_owned()),
             ("http://127.0.0.1:3000", format!("http://{}", app_port.address())),
             ("/etc/ssl/certs/app.example.com.pem", certificates.certificate.display().to_string()),
             ("/etc/ssl/private/app.example.com.key", certificates.key.display().to_string()),

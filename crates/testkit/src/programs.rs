@@ -37,7 +37,8 @@ pub struct Program {
 pub struct Sink(Arc<OwnedFd>);
 
 impl Sink {
-    fn new(target: impl Into<OwnedFd>) -> Self {
+    /// Any open file.
+    pub fn new(target: impl Into<OwnedFd>) -> Self {
         Self(Arc::new(target.into()))
     }
 
@@ -69,21 +70,36 @@ impl Program {
         let directory = Directory::new();
         let log = directory.file("log");
         let file = Sink::new(File::create(&log).expect("create the log"));
-        Self::start_in(name, command, directory, log, &file)
+        Self::start_in(name, command, directory, log, &file, Stdio::null())
+    }
+
+    /// Starts a program with an open file as its standard input.
+    pub fn start_reading_from(name: &str, command: Command, input: &Sink) -> Self {
+        let directory = Directory::new();
+        let log = directory.file("log");
+        let file = Sink::new(File::create(&log).expect("create the log"));
+        Self::start_in(name, command, directory, log, &file, input.stdio())
     }
 
     /// Starts a program that writes to `sink`; its log stays empty.
     pub fn start_writing_to(name: &str, command: Command, sink: &Sink) -> Self {
         let directory = Directory::new();
         let log = directory.file("log");
-        Self::start_in(name, command, directory, log, sink)
+        Self::start_in(name, command, directory, log, sink, Stdio::null())
     }
 
-    fn start_in(name: &str, mut command: Command, directory: Directory, log: PathBuf, sink: &Sink) -> Self {
+    fn start_in(
+        name: &str,
+        mut command: Command,
+        directory: Directory,
+        log: PathBuf,
+        sink: &Sink,
+        input: Stdio,
+    ) -> Self {
         let child =
-            command.stdin(Stdio::null()).stdout(sink.stdio()).stderr(sink.stdio()).spawn().unwrap_or_else(
-                |error| panic!("start {name} ({}): {error}", command.get_program().display()),
-            );
+            command.stdin(input).stdout(sink.stdio()).stderr(sink.stdio()).spawn().unwrap_or_else(|error| {
+                panic!("start {name} ({}): {error}", command.get_program().display())
+            });
         Self { name: name.to_owned(), child, log, polite: false, _directory: directory }
     }
 

@@ -1,12 +1,14 @@
 //! HTTP connections on which a test writes what it likes, well formed or not.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::http::Response;
 use super::sse::{Framing, read_head};
@@ -20,6 +22,14 @@ impl RawConnection {
     /// Connects and says nothing.
     pub async fn open(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.expect("connect"))
+    }
+
+    /// Connects to a socket in the file system.
+    pub async fn open_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).await.expect("connect").into_std().expect("a socket");
+        // The type says TCP; reading and writing are the same.
+        let stream = std::net::TcpStream::from(OwnedFd::from(stream));
+        Self(TcpStream::from_std(stream).expect("a socket"))
     }
 
     /// The address of this side.

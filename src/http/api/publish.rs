@@ -15,7 +15,7 @@ use crate::http::request::addressed;
 use crate::http::request::body::{self, BodyReceiver};
 use crate::http::request::path;
 use crate::http::request::request_context::RequestContext;
-use crate::http::response::cors::Origins;
+use crate::http::response::cors::CorsRules;
 use crate::http::response::denied;
 use crate::http::response::problem::Problem;
 use tidings_auth::{Action, Authenticator, Grant};
@@ -32,7 +32,7 @@ pub struct PublishHandler {
     /// Authenticates publishers.
     pub authenticator: Arc<Authenticator>,
     /// The origins whose pages may publish.
-    pub origins: Arc<Origins>,
+    pub origins: Arc<CorsRules>,
     /// Receives the events.
     pub bodies: Arc<BodyReceiver>,
     /// Bytes of a payload.

@@ -1,8 +1,10 @@
 //! The rate limit on publications over HTTP, for each workspace.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
 
@@ -16,8 +18,8 @@ const BURST_SECONDS: NonZeroU32 = NonZeroU32::MIN;
 /// within the last second.
 #[derive(Debug)]
 pub struct PublishRate {
-    events: Option<Buckets>,
-    bytes: Option<Buckets>,
+    events: ArcSwapOption<Buckets>,
+    bytes: ArcSwapOption<Buckets>,
 }
 
 /// The reason for which a publication is rejected.
@@ -33,13 +35,22 @@ impl PublishRate {
     /// Creates full buckets; none without a limit.
     #[must_use]
     pub fn new(rates: Rates) -> Self {
-        Self { events: rates.events.map(Buckets::new), bytes: rates.bytes.map(Buckets::new) }
+        let rate = Self { events: ArcSwapOption::empty(), bytes: ArcSwapOption::empty() };
+        rate.set(rates);
+        rate
+    }
+
+    /// Replaces the rates, with full buckets.
+    pub fn set(&self, rates: Rates) {
+        let buckets = |rate: Option<NonZeroU32>| rate.map(Buckets::new).map(Arc::new);
+        self.events.store(buckets(rates.events));
+        self.bytes.store(buckets(rates.bytes));
     }
 
     /// Counts a publication, or returns the reason for its rejection. A publication with too many
     /// bytes still counts its events.
     pub(crate) fn check(&self, workspace: &WorkspaceId, events: usize, bytes: usize) -> Result<(), Exceeded> {
-        let check = |buckets: &Option<Buckets>, count| match buckets {
+        let check = |buckets: &ArcSwapOption<Buckets>, count| match &*buckets.load() {
             Some(buckets) => buckets.take(workspace, count),
             None => Ok(()),
         };
@@ -50,7 +61,7 @@ impl PublishRate {
     /// Drops the workspaces whose buckets are full again. A call every second bounds the memory to
     /// the workspaces of that time.
     pub fn forget_idle(&self) {
-        for buckets in self.events.iter().chain(&self.bytes) {
+        for buckets in [&self.events, &self.bytes].into_iter().filter_map(ArcSwapOption::load_full) {
             buckets.0.retain_recent();
             buckets.0.shrink_to_fit();
         }
@@ -99,7 +110,7 @@ mod tests {
         for number in 0..1000 {
             rate.check(&WorkspaceId::parse(&number.to_string()).unwrap(), 1, 1).unwrap();
         }
-        let connection_guards = || rate.events.as_ref().unwrap().0.len();
+        let connection_guards = || rate.events.load_full().unwrap().0.len();
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while connection_guards() > 0 {
             assert!(std::time::Instant::now() < deadline, "{} are kept", connection_guards());

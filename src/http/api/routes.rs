@@ -15,7 +15,7 @@ use super::tickets::TicketHandler;
 use crate::http::request::path;
 use crate::http::request::peer::Peer;
 use crate::http::request::request_context::RequestContext;
-use crate::http::response::cors::Origins;
+use crate::http::response::cors::CorsRules;
 use crate::http::response::problem::Problem;
 use crate::http::response::refusal::{LoggedRequest, RequestKind};
 
@@ -51,7 +51,7 @@ pub struct PublicHandlers {
     /// Issues tickets.
     pub tickets: Arc<TicketHandler>,
     /// The origins whose pages may read and publish, for their preflights.
-    pub origins: Arc<Origins>,
+    pub origins: Arc<CorsRules>,
 }
 
 /// The public routes under a base path such as `/api`.
@@ -105,7 +105,7 @@ fn events(
     path: &BoxedFilter<(String,)>,
     stream: Arc<StreamHandler>,
     publish: Arc<PublishHandler>,
-    origins: Arc<Origins>,
+    origins: Arc<CorsRules>,
 ) -> BoxedFilter<(Response,)> {
     let inspecting = Arc::clone(&stream);
     let subscribe = warp::get().and(path.clone()).and(request_context()).then(
@@ -139,7 +139,7 @@ fn query<Answer>(
     path: &BoxedFilter<(String,)>,
     route: PublicRoute,
     kind: RequestKind,
-    origins: &Arc<Origins>,
+    origins: &Arc<CorsRules>,
     answer: impl Fn(String, RequestContext) -> Answer + Clone + Send + Sync + 'static,
 ) -> BoxedFilter<(Response,)>
 where
@@ -162,7 +162,7 @@ where
 fn ticket_issue(
     path: &BoxedFilter<(String,)>,
     tickets: Arc<TicketHandler>,
-    origins: Arc<Origins>,
+    origins: Arc<CorsRules>,
 ) -> BoxedFilter<(Response,)> {
     let issue = warp::post().and(path.clone()).and(request_context()).and(warp::body::stream()).then(
         move |_: String, request_context: RequestContext, body| {

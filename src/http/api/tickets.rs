@@ -14,7 +14,7 @@ use warp::reply::Response;
 use crate::http::request::body::{self, BodyReceiver};
 use crate::http::request::path;
 use crate::http::request::request_context::RequestContext;
-use crate::http::response::cors::Origins;
+use crate::http::response::cors::CorsRules;
 use crate::http::response::denied;
 use crate::http::response::problem::Problem;
 use tidings_auth::tickets::IssueError;
@@ -38,7 +38,7 @@ pub struct TicketHandler {
     /// Authenticates clients, and has the tickets.
     pub authenticator: Arc<Authenticator>,
     /// The origins whose pages may get tickets.
-    pub origins: Arc<Origins>,
+    pub origins: Arc<CorsRules>,
     /// Receives the requests.
     pub bodies: Arc<BodyReceiver>,
     /// The time after which a client tries again, if the node cannot serve it now.

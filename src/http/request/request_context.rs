@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use super::forwarded::Scheme;
 use super::peer::Peer;
-use crate::http::response::cors::Origins;
+use crate::http::response::cors::CorsRules;
 use crate::http::response::problem::Problem;
 use tidings_auth::Credentials;
 
@@ -40,7 +40,7 @@ impl RequestContext {
     /// # Errors
     ///
     /// Returns 403.
-    pub(crate) fn check_sender(&self, origins: &Origins) -> Result<(), Problem> {
+    pub(crate) fn check_sender(&self, origins: &CorsRules) -> Result<(), Problem> {
         let client = &self.peer.client;
         origins.check_sender(&self.headers, client.scheme.map(Scheme::as_str), client.host.as_deref())
     }

@@ -1,7 +1,9 @@
 //! Which pages on other hosts may use the broker (Fetch standard, "CORS protocol").
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION,
@@ -90,7 +92,7 @@ impl Origins {
     /// Sets the headers that let the page at `origin` read a response. Cookies go only to listed
     /// origins, by name or as subdomains. "Every origin" together with credentials would let any
     /// page act as its visitor.
-    pub(crate) fn decorate(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
+    fn decorate(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
         if self.is_empty() {
             return;
         }
@@ -108,7 +110,7 @@ impl Origins {
     }
 
     /// The response to a preflight; the headers of [`decorate`](Self::decorate) are added to it.
-    pub(crate) fn preflight(&self, allow: &'static str) -> Response {
+    fn preflight(&self, allow: &'static str) -> Response {
         let mut response = Response::new("".into());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
@@ -128,7 +130,7 @@ impl Origins {
     /// response. "Every origin" admits pages that send their own credentials, and no page that
     /// uses those of the visitor's browser. `scheme` and `host` are those of the request, as far as
     /// they are known.
-    pub(crate) fn check_sender(
+    fn check_sender(
         &self,
         headers: &HeaderMap,
         scheme: Option<&str>,
@@ -151,6 +153,43 @@ impl Origins {
             "origin-not-allowed",
             "pages of this origin may not publish: add it to cors.origins, or publish from the backend",
         ))
+    }
+}
+
+/// The rules for pages on other hosts, which can be replaced while requests use them.
+#[derive(Debug, Default)]
+pub struct CorsRules(ArcSwap<Origins>);
+
+impl CorsRules {
+    /// Creates rules with these origins.
+    #[must_use]
+    pub fn new(origins: Origins) -> Self {
+        Self(ArcSwap::from_pointee(origins))
+    }
+
+    /// Replaces the origins for all later requests.
+    pub fn replace(&self, origins: Origins) {
+        self.0.store(Arc::new(origins));
+    }
+
+    /// As [`Origins::decorate`].
+    pub(crate) fn decorate(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
+        self.0.load().decorate(origin, response);
+    }
+
+    /// As [`Origins::preflight`].
+    pub(crate) fn preflight(&self, allow: &'static str) -> Response {
+        self.0.load().preflight(allow)
+    }
+
+    /// As [`Origins::check_sender`].
+    pub(crate) fn check_sender(
+        &self,
+        headers: &HeaderMap,
+        scheme: Option<&str>,
+        host: Option<&str>,
+    ) -> Result<(), Problem> {
+        self.0.load().check_sender(headers, scheme, host)
     }
 }
 

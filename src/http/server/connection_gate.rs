@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,30 +19,62 @@ use tidings_limits::{AddressCounts, AddressFull, AddressPlace};
 use tidings_metrics::Metrics;
 
 /// Bounds on the connections of a listener.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ConnectionGateSettings {
     /// Connections at a time.
     pub connections: usize,
     /// Overflow connections at a time, which get a response that asks them to return later.
     /// Without any, new connections wait in the listen queue.
     pub overflow: usize,
-    /// Connections of one client address at a time, or its streams behind a trusted proxy; `None`:
-    /// any number.
-    pub per_address: Option<NonZeroU32>,
-    /// New connections each second, of all clients; `None`: any number.
-    pub per_second: Option<NonZeroU32>,
+    /// The limits that can be replaced.
+    pub limits: Arc<ConnectionLimits>,
     /// Whether the oldest connection is closed for a new one at the limit. Otherwise the new one
     /// waits.
     pub oldest_gives_way: bool,
+}
+
+/// Limits on connections that can be replaced while the listener runs.
+pub struct ConnectionLimits {
+    addresses: Arc<AddressCounts>,
+    streams: Arc<AddressCounts>,
+    rate: ArcSwapOption<DefaultDirectRateLimiter>,
+}
+
+impl ConnectionLimits {
+    /// `per_address`: connections of one client address at a time, or its streams behind a trusted
+    /// proxy. `per_second`: new connections each second, of all clients. `None`: any number.
+    #[must_use]
+    pub fn new(per_address: Option<NonZeroU32>, per_second: Option<NonZeroU32>) -> Self {
+        Self {
+            addresses: AddressCounts::new(per_address),
+            streams: AddressCounts::new(per_address),
+            rate: ArcSwapOption::new(limiter(per_second)),
+        }
+    }
+
+    /// Replaces the limits, with a full bucket. Open connections remain.
+    pub fn set(&self, per_address: Option<NonZeroU32>, per_second: Option<NonZeroU32>) {
+        self.addresses.set_limit(per_address);
+        self.streams.set_limit(per_address);
+        self.rate.store(limiter(per_second));
+    }
+}
+
+impl fmt::Debug for ConnectionLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionLimits").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+fn limiter(per_second: Option<NonZeroU32>) -> Option<Arc<DefaultDirectRateLimiter>> {
+    per_second.map(|per_second| Arc::new(RateLimiter::direct(Quota::per_second(per_second))))
 }
 
 /// Counts connections against their bounds.
 pub(super) struct ConnectionGate {
     places: Arc<Semaphore>,
     overflow: Arc<Semaphore>,
-    addresses: Arc<AddressCounts>,
-    streams: Arc<AddressCounts>,
-    rate: Option<DefaultDirectRateLimiter>,
+    limits: Arc<ConnectionLimits>,
     proxies: Arc<TrustedProxies>,
     metrics: Option<Arc<Metrics>>,
 }
@@ -63,9 +96,7 @@ impl ConnectionGate {
         Self {
             places: Arc::new(Semaphore::new(settings.connections)),
             overflow: Arc::new(Semaphore::new(settings.overflow)),
-            addresses: AddressCounts::new(settings.per_address),
-            streams: AddressCounts::new(settings.per_address),
-            rate: settings.per_second.map(|per_second| RateLimiter::direct(Quota::per_second(per_second))),
+            limits: settings.limits,
             proxies,
             metrics,
         }
@@ -103,7 +134,7 @@ impl ConnectionGate {
             self.count(exceeded);
             return Some(connection_permit);
         }
-        match &self.rate {
+        match &*self.limits.rate.load() {
             Some(rate) if rate.check().is_err() => self.to_overflow(LimitExceeded::Rate),
             _ => Some(connection_permit),
         }
@@ -118,7 +149,7 @@ impl ConnectionGate {
         if connection_permit.exceeded.is_some() || self.proxies.trust(address) {
             return Some(connection_permit);
         }
-        match self.addresses.acquire(address) {
+        match self.limits.addresses.acquire(address) {
             Ok(place) => Some(ConnectionPermit { place, ..connection_permit }),
             Err(AddressFull) => {
                 drop(connection_permit);
@@ -129,7 +160,7 @@ impl ConnectionGate {
 
     /// The counts of streams by address, which are bounded as connections are.
     pub(crate) fn streams(&self) -> Arc<AddressCounts> {
-        Arc::clone(&self.streams)
+        Arc::clone(&self.limits.streams)
     }
 
     fn to_overflow(&self, exceeded: LimitExceeded) -> Option<ConnectionPermit> {

@@ -2,7 +2,7 @@
 //!
 //! | part | contents |
 //! | --- | --- |
-//! | [`listener`] | accepts connections and sets socket options |
+//! | [`listener`], [`listen_socket`] | accepts connections; sockets with their options |
 //! | [`connection_gate`], [`open_connections`] | limits on connections, and the oldest of them |
 //! | [`connection`], [`connection_state`] | one connection: its protocol, its requests, its state |
 //! | [`proxy_protocol`], [`tls`], [`certificate`], [`preface`] | the bytes before HTTP |
@@ -22,6 +22,7 @@ pub(crate) mod drive;
 pub(crate) mod handoff;
 pub(crate) mod http2;
 pub(crate) mod http2_stall;
+pub(crate) mod listen_socket;
 pub(crate) mod listener;
 pub(crate) mod open_connections;
 pub(crate) mod preface;

@@ -21,7 +21,7 @@ use crate::http::request::client_address::TrustedProxies;
 use crate::http::request::host::Hosts;
 use crate::http::request::limit_exceeded::LimitExceeded;
 use crate::http::request::peer::Peer;
-use crate::http::response::cors::Origins;
+use crate::http::response::cors::CorsRules;
 use crate::http::response::problem::Problem;
 use crate::http::response::refusal::{LoggedRequest, RequestKind};
 use tidings_delivery::CloseReason;
@@ -59,7 +59,7 @@ pub(crate) struct Remote {
 #[derive(Clone)]
 pub struct Service {
     routes: BoxedFilter<(Response,)>,
-    origins: Arc<Origins>,
+    origins: Arc<CorsRules>,
     hosts: Hosts,
     proxies: Arc<TrustedProxies>,
     header_bytes: usize,
@@ -70,7 +70,7 @@ impl Service {
     #[must_use]
     pub fn new(
         routes: BoxedFilter<(Response,)>,
-        origins: Arc<Origins>,
+        origins: Arc<CorsRules>,
         hosts: Hosts,
         proxies: Arc<TrustedProxies>,
         header_bytes: usize,

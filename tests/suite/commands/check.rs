@@ -205,3 +205,71 @@ async fn the_app_behind_the_forward_url_is_asked() {
     assert!(found.starts_with("app at auth.forward.url: no valid response"), "{found}");
     assert!(fix.contains("docs/guides/cookies-of-your-app.md"), "{fix}");
 }
+
+/// The line of a check, with its mark.
+fn line_of(finished: &Finished, mark: &str, check: &str) -> String {
+    let start = format!("{mark}  {check}: ");
+    let found = finished.stdout.lines().find_map(|line| line.strip_prefix(&start));
+    found.unwrap_or_else(|| panic!("no {start:?}: {finished:?}")).to_owned()
+}
+
+#[tokio::test]
+async fn address_has_to_be_free() {
+    let finished = run_tidings(&["check"], &[]).await;
+    assert_eq!(line_of(&finished, "ok  ", "server.listen"), "127.0.0.1:0 is free");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    let elsewhere = "192.0.2.1:8080";
+    for (key, address, reason) in [
+        ("server.listen", taken.as_str(), "in use"),
+        ("admin.listen", &taken, "in use"),
+        ("embedded.listen", &taken, "in use"),
+        ("admin.listen", elsewhere, "assign"),
+        ("server.listen", "unix:/nowhere/http.sock", "No such file"),
+    ] {
+        let finished = run_tidings(&["check"], &[(key, address)]).await;
+        let [(found, fix)] = &wrong(&finished)[..] else { panic!("{finished:?}") };
+        assert!(found.starts_with(key) && found.contains(address) && found.contains(reason), "{found}");
+        assert!(!fix.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn running_broker_has_its_addresses_and_file() {
+    let directory = Directory::new();
+    let log = directory.file("logs").display().to_string();
+    let cluster = TestCluster::start_with(Bus::Embedded, &[("embedded.path", &log)]).await;
+    let settings = settings_of(&cluster, None);
+    let mut settings: Vec<_> = settings.iter().map(|(key, value)| (*key, &**value)).collect();
+    let embedded = cluster.broker.embedded().to_string();
+    settings.extend([("embedded.path", &*log), ("embedded.listen", &embedded)]);
+    let finished = run_tidings(&["check"], &settings).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    for key in ["server.listen", "admin.listen", "embedded.listen"] {
+        assert!(line_of(&finished, "warn", key).contains("a broker is live at"), "{finished:?}");
+    }
+    assert!(line_of(&finished, "warn", "embedded.path").contains("in use"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn file_of_the_embedded_bus_is_tried() {
+    let directory = Directory::new();
+    let check =
+        async |path: &Path| run_tidings(&["check"], &[("embedded.path", path.to_str().unwrap())]).await;
+    let path = directory.file("logs");
+    line_of(&check(&path).await, "ok  ", "embedded.path");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+    let text = directory.write("text", "no log");
+    for bad in [directory.file("missing/logs"), text] {
+        let finished = check(&bad).await;
+        let [(found, fix)] = &wrong(&finished)[..] else { panic!("{finished:?}") };
+        assert!(found.starts_with("embedded.path: ") && found.contains(bad.to_str().unwrap()), "{found}");
+        assert!(fix.contains("directory"), "{fix}");
+    }
+    // A file of a bus that has ended.
+    let settings = [("embedded.path", path.to_str().unwrap())];
+    let mut cluster = TestCluster::start_with(Bus::Embedded, &settings).await;
+    cluster.broker.publish("acme", "1").await;
+    cluster.broker.terminate(DEADLINE).await;
+    line_of(&check(&path).await, "ok  ", "embedded.path");
+}

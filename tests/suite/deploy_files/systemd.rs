@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{repository_file, seconds_to_end, variables};
-use crate::support::{Broker, BrokerOptions, DEADLINE, eventually};
+use crate::support::{Broker, BrokerOptions, DEADLINE};
 
 /// The values of a setting in the unit's `[Service]` section.
 fn settings(name: &str) -> Vec<String> {
@@ -31,7 +31,7 @@ async fn its_command_starts_a_broker_that_its_signal_ends() {
     let mut broker = Broker::start_ready(options).await;
     assert_eq!(setting("ExecReload"), "/bin/kill -HUP $MAINPID");
     broker.signal(Signal::SIGHUP);
-    eventually("the reload is logged", DEADLINE, async || broker.log().contains("SIGHUP")).await;
+    broker.logged("the configuration was read again").await;
     assert_eq!(broker.terminate(DEADLINE).await, Some(0));
 }
 
@@ -42,5 +42,7 @@ fn unit_allows_the_needs_of_a_node() {
     let files = setting("LimitNOFILE").parse::<f64>().unwrap();
     assert!(files >= variables::value("limits.connections", &[]) + 1000.0);
     assert_eq!(setting("DynamicUser"), "yes");
+    assert_eq!((setting("Type"), setting("StateDirectory")), ("notify".to_owned(), "tidings".to_owned()));
+    assert!(setting("WatchdogSec").parse::<f64>().unwrap() >= 10.0, "time for a busy machine");
     assert_eq!(setting("ProtectSystem"), "strict");
 }

@@ -162,7 +162,7 @@ async fn changed_files_count_at_the_next_start() {
     let first = version(&broker).await;
     directory.write("CHANNEL_UPDATED.json", CHANNEL.replace("name", "title"));
     broker.signal(Signal::SIGHUP);
-    broker.logged("SIGHUP: there is no certificate").await;
+    broker.logged("the configuration was read again").await;
     assert_eq!(version(&broker).await, first);
     assert_eq!(post(&broker, "", GOOD).await.status, 200);
     broker.restart().await;

@@ -9,7 +9,7 @@
 //! | `material`, `configured` | reads the configured keys, and key files again when they change |
 //! | `source`, `fetch` | a key set at a URL: fetched, stored, fetched again |
 //! | `claims` | the claims of a token, and the rules for them |
-//! | [`verifier`] | combines these parts |
+//! | [`verifier`], `method` | combines these parts; replaces their settings |
 //! | [`explain`] | the checks step by step, for people |
 //! | [`mint`] | creates tokens for development |
 //!
@@ -27,6 +27,7 @@ mod form;
 mod key;
 mod key_set;
 mod material;
+mod method;
 pub mod mint;
 mod source;
 #[cfg(test)]
@@ -39,5 +40,7 @@ pub use bearer::TokenSources;
 pub use config::JwtConfig;
 pub use key::KeyError;
 pub use material::{JwtSetupError, short_secret};
+pub(crate) use method::CurrentTokens;
+pub use method::TokenMethod;
 pub use token::Token;
 pub use verifier::{VerifiedToken, Verifier};

@@ -6,13 +6,10 @@ fn connection_gate(settings: ConnectionGateSettings) -> ConnectionGate {
     ConnectionGate::new(settings, Arc::new(proxies), None)
 }
 
-const SETTINGS: ConnectionGateSettings = ConnectionGateSettings {
-    connections: 2,
-    overflow: 1,
-    per_address: None,
-    per_second: None,
-    oldest_gives_way: false,
-};
+fn settings(per_address: u32, per_second: u32) -> ConnectionGateSettings {
+    let limits = ConnectionLimits::new(NonZeroU32::new(per_address), NonZeroU32::new(per_second));
+    ConnectionGateSettings { connections: 2, overflow: 1, limits: Arc::new(limits), oldest_gives_way: false }
+}
 
 fn is_ready<T>(future: impl Future<Output = T>) -> Option<T> {
     futures_util::FutureExt::now_or_never(future)
@@ -26,7 +23,7 @@ async fn enter(connection_gate: &ConnectionGate, address: &str) -> Option<Connec
 /// Beyond the limit there are overflow connections; beyond those a client waits in the queue.
 #[tokio::test]
 async fn beyond_the_limit_connections_overflow_then_wait() {
-    let connection_gate = connection_gate(SETTINGS);
+    let connection_gate = connection_gate(settings(0, 0));
     let first = enter(&connection_gate, "192.0.2.1").await.unwrap();
     let _second = enter(&connection_gate, "192.0.2.1").await.unwrap();
     assert_eq!(first.exceeded(), None);
@@ -40,7 +37,7 @@ async fn beyond_the_limit_connections_overflow_then_wait() {
 
 #[tokio::test]
 async fn place_that_is_freed_while_waiting_is_used() {
-    let connection_gate = connection_gate(SETTINGS);
+    let connection_gate = connection_gate(settings(0, 0));
     let first = enter(&connection_gate, "192.0.2.1").await;
     let _second = enter(&connection_gate, "192.0.2.1").await;
     let waiting = connection_gate.acquire().await;
@@ -51,11 +48,7 @@ async fn place_that_is_freed_while_waiting_is_used() {
 
 #[tokio::test]
 async fn one_address_leaves_places_for_others() {
-    let connection_gate = connection_gate(ConnectionGateSettings {
-        connections: 10,
-        per_address: NonZeroU32::new(1),
-        ..SETTINGS
-    });
+    let connection_gate = connection_gate(ConnectionGateSettings { connections: 10, ..settings(1, 0) });
     let first = enter(&connection_gate, "2001:db8::1").await.unwrap();
     let second = enter(&connection_gate, "2001:db8::2").await.unwrap();
     assert_eq!((first.exceeded(), second.exceeded()), (None, Some(LimitExceeded::Address)));
@@ -66,20 +59,19 @@ async fn one_address_leaves_places_for_others() {
     drop((first, second));
     assert_eq!(enter(&connection_gate, "2001:db8::1").await.unwrap().exceeded(), None);
     drop(proxied);
-    assert!(connection_gate.addresses.is_empty(), "an address without connections is not kept");
+    assert!(connection_gate.limits.addresses.is_empty(), "an address without connections is not kept");
 }
 
 #[tokio::test]
 async fn connections_beyond_the_rate_overflow() {
-    let connection_gate = connection_gate(ConnectionGateSettings {
-        connections: 10,
-        per_second: NonZeroU32::new(2),
-        ..SETTINGS
-    });
+    let connection_gate = connection_gate(ConnectionGateSettings { connections: 10, ..settings(0, 2) });
     let mut held = Vec::new();
     for expected in [None, None, Some(LimitExceeded::Rate)] {
         let connection_permit = enter(&connection_gate, "192.0.2.1").await.unwrap();
         assert_eq!(connection_permit.exceeded(), expected);
         held.push(connection_permit);
     }
+    connection_gate.limits.set(None, None);
+    let connection_permit = enter(&connection_gate, "192.0.2.1").await.unwrap();
+    assert_eq!(connection_permit.exceeded(), None, "the limit was replaced");
 }

@@ -1,0 +1,168 @@
+//! SIGHUP: the settings that a running node replaces, and those that need a restart.
+
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::support::directory::Directory;
+use crate::support::token::{SECRET, bearer, token};
+use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, eventually, http};
+
+const TARGET: &str = "/api/workspaces/acme/events";
+const DONE: &str = "the configuration was read again";
+const FAILED: &str = "the configuration cannot be read again";
+
+/// A node with a file of settings.
+struct Configured {
+    broker: Broker,
+    file: PathBuf,
+    _directory: Directory,
+}
+
+impl Configured {
+    async fn start(settings: &str) -> Self {
+        let directory = Directory::new();
+        let file = directory.write("tidings.toml", settings);
+        let options = BrokerOptions::embedded().argument("--config").argument(file.to_str().unwrap());
+        Self { broker: Broker::start_ready(options).await, file, _directory: directory }
+    }
+
+    /// Replaces the settings and waits for a further line of the log. Returns the lines from there.
+    async fn reload(&self, settings: &str, expected: &str) -> String {
+        std::fs::write(&self.file, settings).unwrap();
+        let before = self.broker.log();
+        self.broker.signal(Signal::SIGHUP);
+        let new = || self.broker.log()[before.len()..].to_owned();
+        eventually(expected, DEADLINE, async || new().contains(expected)).await;
+        new()
+    }
+
+    async fn status(&self, method: &str, headers: &[(&str, &str)]) -> u16 {
+        let target = format!("{TARGET}?errors=http");
+        http::request(self.broker.address(), method, &target, headers, "1").await.status.as_u16()
+    }
+}
+
+#[tokio::test]
+async fn limits_on_streams_and_connections_are_replaced() {
+    let node = Configured::start("[limits]\nconnections_per_workspace = 1\n").await;
+    let mut first = node.broker.connect("acme").await;
+    first.connected().await;
+    assert_eq!(node.status("GET", &[]).await, 503);
+    let log = node.reload("[limits]\nconnections_per_workspace = 2\n", DONE).await;
+    assert!(log.contains("limits.connections_per_workspace"), "{log}");
+    let mut second = node.broker.connect("acme").await;
+    second.connected().await;
+
+    node.reload("[limits]\nconnections_per_address = 1\n", DONE).await;
+    // The open connections had no limit and do not count.
+    let mut third = node.broker.connect("acme").await;
+    third.connected().await;
+    assert_eq!(node.status("GET", &[]).await, 503);
+    assert!(first.end().is_none() && second.end().is_none(), "open streams remain");
+}
+
+#[tokio::test]
+async fn publish_rate_is_replaced() {
+    let node = Configured::start("[limits]\nevents_per_second = 1\n").await;
+    let mut last = 200;
+    eventually("the rate is exceeded", DEADLINE, async || {
+        last = node.status("POST", &[]).await;
+        last == 429
+    })
+    .await;
+    node.reload("", DONE).await;
+    for _ in 0..20 {
+        assert_eq!(node.status("POST", &[]).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn origins_and_log_level_are_replaced() {
+    let node = Configured::start("").await;
+    let origin = [("Origin", "https://app.example")];
+    assert_eq!(node.status("POST", &origin).await, 403);
+    let settings = "[cors]\norigins = [\"https://app.example\"]\n[log]\nlevel = \"debug\"\n";
+    let log = node.reload(settings, DONE).await;
+    assert!(log.contains("cors.origins, log.level"), "{log}");
+    assert_eq!(node.status("POST", &origin).await, 200);
+    node.broker.connect("acme").await.connected().await;
+    node.broker.logged("stream opened").await;
+
+    let log = node.reload("[log]\nlevel = \"error\"\n", DONE).await;
+    assert!(log.contains("cors.origins, log.level"), "the level before shows the line: {log}");
+    assert_eq!(node.status("POST", &origin).await, 403);
+    // The new level shows it now.
+    node.reload("", DONE).await;
+}
+
+#[tokio::test]
+async fn secret_of_tokens_is_replaced() {
+    let settings = |secret: &str, more: &str| {
+        format!("[auth]\nmode = \"jwt\"\n[auth.jwt]\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n{more}")
+    };
+    let node = Configured::start(&settings("another secret of thirty-two bytes, or more", "")).await;
+    let header = bearer(&token("ann", &["acme"], 60, &json!({})));
+    let with_token = Connect { headers: vec![("authorization".to_owned(), header)], ..Connect::default() };
+    assert_eq!(node.broker.connect_with("acme", with_token.clone()).await.status(), 401);
+    let log = node.reload(&settings(SECRET, ""), DONE).await;
+    assert!(log.contains("auth.jwt.secret") && !log.contains(SECRET), "{log}");
+    let mut stream = node.broker.connect_with("acme", with_token.clone()).await;
+    stream.connected().await;
+
+    // Further rules hold too, and the open stream remains.
+    node.reload(&settings(SECRET, "audience = [\"other\"]\nissuer = [\"https://id.example\"]\n"), DONE).await;
+    assert_eq!(node.broker.connect_with("acme", with_token).await.status(), 401);
+    assert!(stream.end().is_none());
+}
+
+#[tokio::test]
+async fn broken_configuration_changes_nothing() {
+    let secret = "[auth]\nmode = \"jwt\"\n[auth.jwt]\nalgorithm = \"HS256\"\nsecret_file = [\"FILE\"]\n";
+    let directory = Directory::new();
+    let file = directory.write("secret", SECRET).display().to_string();
+    let good = format!("{}\n[limits]\nconnections_per_workspace = 1\n", secret.replace("FILE", &file));
+    let node = Configured::start(&good).await;
+    for broken in [
+        "[limits]\nconnections_per_workspace = 2\nno_such_key = 1\n[ring]\nevents = 0\n".to_owned(),
+        "[limits]\nconnections_per_workspace = 2\n[ring]\nevents = 0\nbytes = 0\n".to_owned(),
+        "not TOML".to_owned(),
+        // Only a look at the file shows this one.
+        good.replace(&file, &format!("{file}-missing")).replace("workspace = 1", "workspace = 2"),
+    ] {
+        let log = node.reload(&broken, FAILED).await;
+        assert_eq!(log.lines().filter(|line| line.contains("ERROR")).count(), 1, "{log}");
+        assert!(!log.contains(DONE), "{log}");
+    }
+    std::fs::remove_file(&node.file).unwrap();
+    node.broker.signal(Signal::SIGHUP);
+    node.broker.logged("no such file").await;
+
+    let header = bearer(&token("ann", &["acme"], 60, &json!({})));
+    let headers = [("authorization", header.as_str())];
+    let connect = Connect {
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        ..Connect::default()
+    };
+    let mut first = node.broker.connect_with("acme", connect).await;
+    first.connected().await;
+    assert_eq!(node.status("GET", &headers).await, 503, "the limit is still 1");
+}
+
+#[tokio::test]
+async fn settings_that_need_a_restart_are_named_in_one_line() {
+    let node = Configured::start("").await;
+    let settings = "[sse]\nretry_ms = 700\n[limits]\nring_bytes = 2000000000\nconnections_per_user = 3\n\
+                    [embedded]\npassword = \"a very secret password\"\n";
+    for applied in ["applied=\"limits.connections_per_user\"", ""] {
+        let log = node.reload(settings, "changed settings need a restart").await;
+        let line = log.lines().find(|line| line.contains("need a restart")).unwrap();
+        assert!(line.contains("embedded.password, sse.retry_ms, limits.ring_bytes"), "{line}");
+        assert!(!line.contains("connections_per_user") && !log.contains("very secret"), "{log}");
+        let line = log.lines().find(|line| line.contains(DONE)).unwrap();
+        assert!(line.contains(applied) && (!applied.is_empty() || !line.contains("applied")), "{line}");
+    }
+    let log = node.reload("", DONE).await;
+    assert!(!log.contains("need a restart"), "{log}");
+}
