@@ -10,13 +10,15 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 # The allocator is written in C and built by its own Makefile.
 RUN apt-get update && apt-get install --yes --no-install-recommends make
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 COPY config config
 COPY docs/openapi.json docs/openapi.json
 COPY scripts/publish.lua scripts/publish.lua
 COPY crates crates
 COPY src src
+# `tidings --version` shows the commit: --build-arg TIDINGS_COMMIT=$(git rev-parse HEAD)
+ARG TIDINGS_COMMIT
 # The caches remain on the build machine, so a change of the sources does not build every dependency
 # again.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

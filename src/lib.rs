@@ -5,6 +5,7 @@
 //! this crate surround them.
 
 pub mod admin;
+pub mod build;
 pub mod bus_handler;
 pub mod cli;
 pub mod config;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::node::Node;
+use crate::build;
 use tidings_bus::{ClusterState, LinkState};
 use tidings_event::control::{ReconnectReason, ResetReason};
 use tidings_metrics::EventKind;
@@ -25,7 +26,8 @@ impl Node {
         let unready = self.unready();
         json!({
             "node": self.id.as_str(),
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": build::VERSION,
+            "commit": build::COMMIT,
             "uptimeSeconds": self.began.elapsed().as_secs(),
             "ready": unready.is_empty(),
             "notReadyBecause": unready,

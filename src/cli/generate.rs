@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -54,16 +55,21 @@ fn print(text: &[u8]) -> Result<(), CommandFailure> {
 }
 
 /// The command line without hidden flags, which the scripts for some shells would offer. Each
-/// command has the global flags that it uses.
+/// command has the global flags that it uses. Pages name the version and not the build, so that
+/// they are the same for each build of it.
 fn visible() -> Command {
-    let all = Cli::command();
+    let all = Cli::command().long_version(Resettable::Reset);
     let flags: Vec<_> = all.get_arguments().filter(|flag| flag.is_global_set()).cloned().collect();
     let all = flags.iter().fold(all, |all, flag| all.mut_arg(flag.get_id(), |flag| flag.global(false)));
     all.mut_subcommands(|command| {
         let unused = UNUSED_FLAGS.iter().find(|(name, _)| *name == command.get_name());
         let is_used = |flag: &str| unused.is_none_or(|(_, unused)| !unused.contains(&flag));
-        let used = flags.iter().filter(|flag| is_used(flag.get_id().as_str()));
-        command.args(used.cloned().collect::<Vec<_>>())
+        let used = flags.iter().filter(|flag| is_used(flag.get_id().as_str())).cloned();
+        // A command below it that uses none of them gets none.
+        let below = |path: &str| path.split_once(' ').is_some_and(|(name, _)| name == command.get_name());
+        let is_alone = UNUSED_FLAGS.iter().any(|(path, _)| below(path));
+        let used: Vec<_> = used.map(|flag| if is_alone { flag.global(false) } else { flag }).collect();
+        command.args(used)
     })
 }
 
@@ -81,6 +87,8 @@ mod tests {
         let mut page = Vec::new();
         Man::new(visible()).render(&mut page).unwrap();
         let mut texts = [Shell::Bash, Shell::Zsh, Shell::Fish].map(script).to_vec();
+        let is_of_one_build = |page: &[u8]| String::from_utf8_lossy(page).contains("commit:");
+        assert!(!is_of_one_build(&page), "pages of all builds of a version are the same");
         texts.push(page);
         for text in texts {
             let text = String::from_utf8(text).unwrap();
@@ -101,6 +109,8 @@ mod tests {
             (&["serve"][..], &["config", "listen", "redis"][..]),
             (&["tail"], &["config"]),
             (&["token", "new"], &["config"]),
+            (&["config"], &["config", "listen", "redis"]),
+            (&["config", "init"], &[]),
             (&["completions"], &[]),
             (&["man"], &[]),
         ] {

@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod client;
+mod config;
 mod generate;
 mod history;
 mod output;
@@ -13,7 +14,6 @@ mod publish;
 mod reload;
 mod schema;
 mod serve;
-mod show;
 mod tail;
 mod token;
 
@@ -21,8 +21,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::build;
 use crate::config::{ConfigError, Loaded, Sources};
 
 /// The command failed.
@@ -35,7 +36,7 @@ const USAGE: u8 = 2;
 /// Without a command it serves. Without a configured Redis it runs an embedded bus, so one command
 /// is enough to try it.
 #[derive(Debug, Parser)]
-#[command(name = "tidings", version, after_help = AFTER_HELP)]
+#[command(name = "tidings", version, long_version = build::TEXT, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     options: GlobalOptions,
@@ -81,8 +82,8 @@ enum CliCommand {
     Token(token::TokenArgs),
     /// Check schemas of event types, and compare two versions of them
     Schema(schema::SchemaArgs),
-    /// Show each setting and its source; secrets are masked
-    Config(show::ShowArgs),
+    /// Show each setting and its source, with secrets masked, or write a file of settings
+    Config(config::ConfigArgs),
     /// Print a script with which a shell completes commands and flags
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write the pages of all commands
@@ -93,25 +94,31 @@ enum CliCommand {
 /// a container reads the same.
 const CONFIG_VARIABLE: &str = "TIDINGS_CONFIG";
 
-/// The global flags that change nothing of a command. They are left out of its help, and an error.
-const UNUSED_FLAGS: [(&str, &[&str]); 8] = [
+/// The global flags that change nothing of a command, or of a command below it. They are left out
+/// of its help, and an error.
+const UNUSED_FLAGS: [(&str, &[&str]); 9] = [
     ("publish", &["listen"]),
     ("tail", &["listen", "redis"]),
     ("history", &["listen"]),
     ("bench", &["listen"]),
     ("token", &["listen", "redis"]),
     ("schema", &["config", "listen", "redis"]),
+    ("config init", &["config", "listen", "redis"]),
     ("completions", &["config", "listen", "redis"]),
     ("man", &["config", "listen", "redis"]),
 ];
 
 /// The command line, each command with the flags that it uses.
 fn command() -> clap::Command {
-    UNUSED_FLAGS.iter().fold(Cli::command(), |all, (name, flags)| {
+    UNUSED_FLAGS.iter().fold(Cli::command(), |all, (path, flags)| {
         let hidden = |flag: &'static str| {
             Arg::new(flag).long(flag).global(true).hide(true).value_name("VALUE").action(ArgAction::Set)
         };
-        all.mut_subcommand(name, |command| command.args(flags.iter().copied().map(hidden)))
+        let hide = |command: clap::Command| command.args(flags.iter().copied().map(hidden));
+        match path.split_once(' ') {
+            Some((name, below)) => all.mut_subcommand(name, |command| command.mut_subcommand(below, hide)),
+            None => all.mut_subcommand(path, hide),
+        }
     })
 }
 
@@ -119,16 +126,27 @@ fn command() -> clap::Command {
 fn parse() -> Cli {
     let mut command = command();
     let matches = command.get_matches_mut();
-    if let Some((name, of_command)) = matches.subcommand()
-        && let Some((_, unused)) = UNUSED_FLAGS.iter().find(|(command, _)| *command == name)
-        && let Some(flag) = unused.iter().find(|flag| of_command.contains_id(flag))
-    {
+    if let Some((path, flag)) = unused_flag(&matches) {
         let reason = format!(
-            "--{flag} changes nothing of `tidings {name}`: leave it out, or see `tidings {name} --help`"
+            "--{flag} changes nothing of `tidings {path}`: leave it out, or see `tidings {path} --help`"
         );
         command.error(ErrorKind::UnknownArgument, reason).exit();
     }
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// The command with a given flag that changes nothing of it, and that flag.
+fn unused_flag(matches: &ArgMatches) -> Option<(&'static str, &'static str)> {
+    let (name, of_command) = matches.subcommand()?;
+    let below = of_command.subcommand().map(|(below, matches)| (format!("{name} {below}"), matches));
+    UNUSED_FLAGS.iter().find_map(|(path, unused)| {
+        let given = match &below {
+            Some((both, matches)) if both == path => *matches,
+            _ if *path == name => of_command,
+            _ => return None,
+        };
+        unused.iter().find(|flag| given.contains_id(flag)).map(|flag| (*path, *flag))
+    })
 }
 
 /// What a command ends with when it fails.
@@ -161,7 +179,7 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Bench(args)) => bench::run(&cli.options, args),
         Some(CliCommand::Token(args)) => token::run(&cli.options, args),
         Some(CliCommand::Schema(args)) => schema::run(args),
-        Some(CliCommand::Config(args)) => show::run(&cli.options, args),
+        Some(CliCommand::Config(args)) => config::run(&cli.options, args),
         Some(CliCommand::Completions(args)) => generate::completions(args),
         Some(CliCommand::Man(args)) => generate::man(args),
     };

@@ -192,7 +192,7 @@ fn announce(config: &Config, addresses: &Addresses, telemetry: &Telemetry) {
             (format!("bus: {}", config.redis.describe()), redis_cli)
         }
     };
-    let version = env!("CARGO_PKG_VERSION");
+    let version = crate::build::VERSION;
     let mut lines = vec![format!("Tidings {version}, {bus}"), String::new()];
     let auth = &config.auth;
     let token = if auth.mode.uses(AuthMethod::Jwt) && auth.jwt.can_mint() {

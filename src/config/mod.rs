@@ -29,6 +29,7 @@ mod reload;
 mod rules;
 mod schemas;
 mod secret;
+pub mod settings_file;
 mod show;
 mod source;
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(super) struct ReferenceEntry {
 }
 
 impl Reference {
-    fn parse(toml: &str) -> Self {
+    pub(super) fn parse(toml: &str) -> Self {
         let mut sections: Vec<Section> = Vec::new();
         let mut meaning: Vec<&str> = Vec::new();
         for line in toml.lines().map(str::trim) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::build;
 use crate::config::Config;
 use crate::files::FileBudget;
 use crate::http::LimitExceeded;
@@ -16,6 +17,7 @@ const OTHER_REFUSALS: [&str; 2] = ["workspaces", "body-bytes"];
 /// Creates the metrics of a node with this configuration.
 pub(super) fn metrics(config: &Config, files: &FileBudget) -> Arc<Metrics> {
     let metrics = Metrics::new();
+    metrics.set_commit(build::COMMIT);
     let refusals: Vec<_> = LimitExceeded::ALL
         .map(LimitExceeded::reason)
         .into_iter()

@@ -63,10 +63,6 @@ pub(crate) struct CounterBy {
     counters: Family<LabelValue, Counter>,
 }
 
-/// A gauge that is always 1, with a value of one label.
-#[derive(Debug, Clone)]
-pub(crate) struct InfoBy(Family<LabelValue, Gauge>);
-
 /// Creates the histograms of a family, with the same buckets.
 #[derive(Debug, Clone)]
 pub(crate) struct NewHistogram(pub(crate) &'static [f64]);
@@ -190,23 +186,6 @@ impl Kind for CounterBy {
 
     fn registered(&self) -> Self::Registered {
         self.counters.clone()
-    }
-}
-
-impl Kind for InfoBy {
-    type Registered = Family<LabelValue, Gauge>;
-
-    fn create(declaration: &Declaration) -> Self {
-        let label = declaration.label.unwrap_or_default();
-        let gauges = Family::<LabelValue, Gauge>::default();
-        for value in declaration.values {
-            gauges.get_or_create(&LabelValue { label, value }).set(1);
-        }
-        Self(gauges)
-    }
-
-    fn registered(&self) -> Self::Registered {
-        self.0.clone()
     }
 }
 

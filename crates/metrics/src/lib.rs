@@ -10,6 +10,7 @@
 //! ours.
 
 mod authentication;
+mod build_info;
 mod chain;
 mod counted;
 mod declare;

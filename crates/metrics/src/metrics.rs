@@ -8,7 +8,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::authentication::AuthenticationTimes;
-use super::declare::{CounterBy, InfoBy, metrics};
+use super::build_info::BuildInfo;
+use super::declare::{CounterBy, metrics};
 use super::forward::{ForwardMetrics, ForwardOutcome};
 use super::series::Series;
 use super::text_format::{self, TextFormat};
@@ -72,7 +73,12 @@ metrics! {
         pub connections_max: Gauge { name: "connections_max", more: "This is `limits.connections`." }
 
         /// The build, always 1.
-        _build: InfoBy { name: "build_info", label: Some("version"), values: &[env!("CARGO_PKG_VERSION")] }
+        build: BuildInfo {
+            name: "build_info",
+            label: Some("version"),
+            values: &[env!("CARGO_PKG_VERSION")],
+            more: "The label `commit` has the commit, or `unknown`.",
+        }
 
         /// Whether the node is ready for clients, 1 or 0.
         pub ready: Gauge { name: "ready", more: "It is 1 while `/ready` returns 200." }
@@ -378,6 +384,11 @@ impl Metrics {
                 counter.create(value);
             }
         }
+    }
+
+    /// Sets the commit of the program in the metric of the build.
+    pub fn set_commit(&self, commit: &'static str) {
+        self.build.set(env!("CARGO_PKG_VERSION"), commit);
     }
 
     /// Returns the metrics of forward auth, as handles to those of the node.

@@ -61,7 +61,7 @@ pub(super) fn outcome(plan: &Plan, server: &Result<(Processes, Usage), Unknown>,
     let mut outcome = Outcome {
         run: plan.run.as_str().to_owned(),
         started: format!("{:.0}", plan.started),
-        tidings: env!("CARGO_PKG_VERSION").to_owned(),
+        tidings: crate::build::VERSION.to_owned(),
         machine: Machine::here(),
         command: plan.command.clone(),
         url: without_secrets(&plan.url),

@@ -47,6 +47,31 @@ async fn every_value_is_shown_with_its_source() {
 }
 
 #[tokio::test]
+async fn init_writes_a_file_with_the_defaults() {
+    let directory = Directory::new();
+    let path = directory.path().join("new.toml");
+    let path = path.display().to_string();
+    run_tidings(&["config", "init", &path], &[]).await.success();
+    let with_file = run_tidings(&["config", "--config", &path], &[]).await.success();
+    assert_eq!(with_file, run_tidings(&["config"], &[]).await.success(), "no key is set");
+
+    // One key, with the # in front of it removed.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let edited = text.replace("#retry_ms = 2000", "retry_ms = 2000");
+    assert_ne!(edited, text);
+    std::fs::write(&path, &edited).unwrap();
+    let shown = run_tidings(&["config", "--config", &path], &[]).await.success();
+    assert!(shown.lines().any(|line| line.starts_with("retry_ms = 2000 ") && line.ends_with(&path)));
+
+    let stderr = run_tidings(&["config", "init", &path], &[]).await.failure(1);
+    assert!(stderr.contains(&format!("{path} exists, and is unchanged")), "{stderr}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), edited);
+    assert_eq!(run_tidings(&["config", "init", "-"], &[]).await.success(), text);
+    let stderr = run_tidings(&["config", "init", "/nowhere/new.toml"], &[]).await.failure(1);
+    assert!(stderr.contains("cannot write /nowhere/new.toml"), "{stderr}");
+}
+
+#[tokio::test]
 async fn passwords_are_masked() {
     let url = "redis://someone:hidden@127.0.0.1:6379";
     for arguments in [&["config"][..], &["config", "--json"]] {

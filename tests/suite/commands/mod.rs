@@ -12,6 +12,7 @@ mod sinks;
 mod tail;
 mod token;
 mod usage;
+mod version;
 
 use crate::support::{Broker, TestCluster};
 

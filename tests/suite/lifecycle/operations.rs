@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::support::test_cluster::on_both_buses;
+use tidings::build::{COMMIT, VERSION};
+
 use crate::support::{Bus, DEADLINE, TestCluster, eventually, http};
 
 on_both_buses!(the_probes_answer, status_has_all_fields, metrics_count_events_and_streams);
@@ -42,7 +44,7 @@ async fn status_has_all_fields(bus: Bus) {
     assert_eq!(response.header("content-type"), "application/json");
     let status = response.json();
     assert_eq!(status["node"].as_str().unwrap().len(), 8);
-    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&status["version"], &status["commit"]), (&VERSION.into(), &COMMIT.into()));
     assert!(status["uptimeSeconds"].as_u64().unwrap() < 60);
     assert_eq!((&status["ready"], &status["notReadyBecause"]), (&true.into(), &serde_json::json!([])));
     let counts = ["connections", "subscribers", "workspaces"].map(|name| status[name].as_u64().unwrap());

@@ -1,8 +1,8 @@
-//! `tidings config`.
+//! `tidings config` without a command of its own: each setting and its source.
 
 use clap::Args;
 
-use super::{CommandFailure, GlobalOptions, output};
+use crate::cli::{CommandFailure, GlobalOptions, output};
 
 /// Arguments of `tidings config`.
 #[derive(Debug, Args)]
