@@ -15,6 +15,14 @@ test *ARGS:
 test-client:
     scripts/test-client
 
+# Build the packages of a release
+package *ARGS:
+    scripts/package {{ARGS}}
+
+# Install a Debian package, try it and purge it
+test-package *ARGS:
+    scripts/test-package {{ARGS}}
+
 # Compare docs/openapi.json with the responses of a broker
 test-openapi:
     scripts/test-openapi
