@@ -23,6 +23,10 @@ package *ARGS:
 test-package *ARGS:
     scripts/test-package {{ARGS}}
 
+# Render the manifests for Kubernetes, and validate them
+test-kubernetes:
+    scripts/test-kubernetes
+
 # Compare docs/openapi.json with the responses of a broker
 test-openapi:
     scripts/test-openapi

@@ -7,13 +7,28 @@ mod monitoring;
 mod systemd;
 mod variables;
 
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::Value;
 
-use crate::support::directory::repository_file;
+use crate::support::directory::{repository, repository_file};
+use crate::support::programs::run;
 
 /// The documents of a YAML file.
 pub(crate) fn documents(path: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(&repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The documents of an overlay in `deploy/kubernetes`, as kubectl renders them.
+pub(crate) fn rendered(overlay: &str) -> Vec<Value> {
+    let text = kustomize(&repository().join("deploy/kubernetes/overlays").join(overlay));
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{overlay}: {error}"))
+}
+
+/// What kubectl renders of a folder with a `kustomization.yaml`. It asks no cluster.
+pub(crate) fn kustomize(folder: &Path) -> String {
+    run(Command::new("kubectl").arg("kustomize").arg(folder))
 }
 
 /// A list of texts.

@@ -5,15 +5,19 @@ use config::FileFormat;
 use super::repository_file;
 use crate::support::broker::variable;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 16] = [
     "Dockerfile",
     "docker-compose.yml",
     "deploy/Caddyfile",
     "deploy/apache.conf",
     "deploy/envoy.yaml",
     "deploy/haproxy.cfg",
-    "deploy/kubernetes/deployment.yaml",
-    "deploy/kubernetes/sidecar.yaml",
+    "deploy/kubernetes/base/deployment.yaml",
+    "deploy/kubernetes/base/ingress.yaml",
+    "deploy/kubernetes/overlays/fleet-cluster/redis.yaml",
+    "deploy/kubernetes/overlays/fleet-redis/redis.yaml",
+    "deploy/kubernetes/overlays/fleet-sentinel/redis.yaml",
+    "deploy/kubernetes/overlays/sidecar/deployment.yaml",
     "deploy/nginx-host.conf",
     "deploy/nginx.conf",
     "deploy/tidings.service",

@@ -2,7 +2,7 @@
 
 use super::Document;
 use super::terminal::Terminal;
-use crate::support::directory::{repository, repository_file};
+use crate::support::directory::repository_file;
 use crate::support::{Broker, BrokerOptions, RedisServer};
 
 #[tokio::test]
@@ -18,19 +18,6 @@ async fn settings_for_two_gigabytes_come_to_the_stated_sum() {
     assert!(told.contains(sum), "{told}");
     let mebibytes: u64 = sum.split(' ').rev().nth(1).unwrap().parse().unwrap();
     assert!(mebibytes << 20 < 2_000_000_000, "{sum}");
-}
-
-#[tokio::test]
-async fn edit_for_kubernetes_makes_three_nodes() {
-    let document = Document::read("docs/guides/kubernetes.md");
-    let lines = document.block("Three nodes", "sh");
-    let (_, edit) = lines.split_once("\nsed ").unwrap();
-    let (edit, _) = edit.split_once(" | kubectl").unwrap();
-    let path = repository().join("deploy/kubernetes/deployment.yaml").display().to_string();
-    let edit = format!("sed {}", edit.replace("deploy/kubernetes/deployment.yaml", &path));
-    let manifest = Terminal::new().run(&edit).await;
-    assert!(manifest.contains("replicas: 3\n"), "{manifest}");
-    assert!(manifest.contains("image: registry.example.com/tidings:0.1.0\n"), "{manifest}");
 }
 
 #[tokio::test]

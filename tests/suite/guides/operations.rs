@@ -7,28 +7,36 @@ use serde_json::Value;
 
 use super::Document;
 use super::terminal::Terminal;
-use crate::deploy_files::documents;
-use crate::support::directory::{repository, repository_file};
+use crate::deploy_files::{kustomize, rendered};
+use crate::support::directory::{Directory, repository, repository_file};
 use crate::support::nginx_host::NginxHost;
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually};
 
-const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";
+/// The overlay that the guide starts with.
+const OVERLAY: &str = "fleet-redis";
 
 fn manifest(kind: &str) -> Value {
-    documents(MANIFEST).into_iter().find(|document| document["kind"] == kind).expect("a document")
+    rendered(OVERLAY).into_iter().find(|document| document["kind"] == kind).expect("a document")
 }
 
-/// The secrets that the deployment refers to, each as `name key`.
+/// The secrets that the deployment mounts, each as `name key`. A key is the name of a file that a
+/// setting names.
 fn secrets() -> Vec<String> {
-    let deployment = manifest("Deployment");
-    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().unwrap();
-    let variables = containers[0]["env"].as_array().unwrap().iter();
-    let of = |entry: &Value| {
-        let secret = &entry["valueFrom"]["secretKeyRef"];
-        let [name, key] = ["name", "key"].map(|field| secret[field].as_str().map(str::to_owned));
-        Some(format!("{} {}", name?, key?))
-    };
-    variables.filter_map(of).collect()
+    let pod = &manifest("Deployment")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let list = |value: &Value| value.as_array().unwrap().clone();
+    let mut secrets = Vec::new();
+    for volume in list(&pod["volumes"]) {
+        let mounts = list(&container["volumeMounts"]);
+        let mount = mounts.iter().find(|mount| mount["name"] == volume["name"]).unwrap();
+        let folder = format!("{}/", mount["mountPath"].as_str().unwrap());
+        for variable in list(&container["env"]) {
+            let key = variable["value"].as_str().and_then(|value| value.strip_prefix(&folder));
+            let name = volume["secret"]["secretName"].as_str().unwrap();
+            secrets.extend(key.map(|key| format!("{name} {key}")));
+        }
+    }
+    secrets
 }
 
 #[test]
@@ -43,7 +51,7 @@ fn commands_for_kubernetes_name_parts_of_the_manifest() {
         let line = format!("kubectl create secret generic {name} --from-literal={key}=");
         assert!(lines.contains(&line), "{line}");
     }
-    assert!(!secrets().is_empty());
+    assert_eq!(secrets().len(), 2);
     let rollout = format!("kubectl rollout status deployment/{}\n", name.as_str().unwrap());
     assert!(lines.contains(&rollout), "{rollout}");
 
@@ -58,13 +66,43 @@ fn commands_for_kubernetes_name_parts_of_the_manifest() {
         .to_owned();
     let page = repository_file("docs/guides/kubernetes.md");
     assert!(page.contains(&format!("memory limit {limit} with")), "the page states another limit");
+    document.block("An overlay of your own", "yaml");
+    document.every_block_ran(&[]);
+}
+
+/// The overlay of the guide refers to those of the repository.
+#[test]
+fn overlay_of_the_guide_makes_three_nodes_of_its_image() {
+    let document = Document::read("docs/guides/kubernetes.md");
+    let text = document.block("An overlay of your own", "yaml");
+    let directory = Directory::new();
+    let deploy = directory.path().join("tidings/deploy");
+    std::fs::create_dir_all(&deploy).unwrap();
+    let copy = std::process::Command::new("cp")
+        .arg("-r")
+        .args([repository().join("deploy/kubernetes"), deploy.join("kubernetes")])
+        .status();
+    assert!(copy.unwrap().success());
+    let own = directory.path().join("production");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("kustomization.yaml"), text).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&kustomize(&own)).unwrap();
+    let of = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
+    let deployment = &of("Deployment")["spec"];
+    assert_eq!(deployment["replicas"], 3);
+    let container = &deployment["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "registry.example.com/tidings:0.1.0");
+    let variables = container["env"].as_array().unwrap();
+    let proxies = variables.iter().find(|entry| entry["name"] == "TIDINGS__SERVER__TRUSTED_PROXIES");
+    assert_eq!(proxies.unwrap()["value"], "10.244.0.0/16");
+    assert_eq!(of("Ingress")["spec"]["rules"][0]["host"], "app.your-domain.org");
+    assert_eq!(of("Ingress")["spec"]["tls"][0]["hosts"][0], "app.your-domain.org");
 }
 
 /// The rules are tried as regular expressions, which is how ingress-nginx applies them.
 #[tokio::test]
 async fn ingress_leads_streams_and_tickets_to_the_service() {
-    let document = Document::read("docs/guides/kubernetes.md");
-    let ingress = serde_saphyr::from_str::<Value>(document.block("The ingress", "yaml")).unwrap();
+    let ingress = manifest("Ingress");
     let paths = ingress["spec"]["rules"][0]["http"]["paths"].as_array().unwrap();
     let backend = &paths[0]["backend"]["service"];
     let service = manifest("Service");
@@ -87,8 +125,6 @@ async fn ingress_leads_streams_and_tickets_to_the_service() {
         let found = terminal.finish(&format!("echo '{path}' | grep -qE \"$RULE\"")).await;
         assert_eq!(found.code == Some(0), is_ours, "{path}");
     }
-    document.block("Three nodes", "sh");
-    document.every_block_ran(&[]);
 }
 
 #[tokio::test]

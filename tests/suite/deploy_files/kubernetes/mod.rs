@@ -1,22 +1,41 @@
-//! The manifests in `deploy/kubernetes`.
+//! The overlays in `deploy/kubernetes`, as kubectl renders them, and nodes with their settings.
+
+mod rules;
+
+use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
-use super::{documents, repository_file, seconds_to_end, texts, variables};
+use super::{documents, rendered, repository_file, texts, variables};
 use tidings::config::Sources;
 use tidings::memory::MemoryBudget;
 
 use crate::support::app::App;
+use crate::support::directory::Directory;
+use crate::support::redis_server::RedisOptions;
 use crate::support::token::{SECRET, bearer, token};
 use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisServer, http};
 
+const PASSWORD: &str = "password-of-the-tests";
 const WORKSPACE: &str = "demo";
 const EVENTS: &str = "/api/workspaces/demo/events";
 const MIB: u64 = 1024 * 1024;
 
-/// The deployment of a manifest, and the broker's container in it.
-fn deployment(path: &str) -> (Value, Value) {
-    let deployment = documents(path).into_iter().find(|document| document["kind"] == "Deployment").unwrap();
+const OVERLAYS: [&str; 4] = ["fleet-redis", "fleet-sentinel", "fleet-cluster", "sidecar"];
+
+/// The folder that holds a folder for each secret.
+const SECRETS: &str = "/run/secrets/tidings/";
+
+/// The document of a kind in an overlay.
+fn document(overlay: &str, kind: &str) -> Value {
+    let of_kind = |document: &Value| document["kind"] == kind;
+    rendered(overlay).into_iter().find(of_kind).unwrap_or_else(|| panic!("{overlay}: a {kind}"))
+}
+
+/// The deployment of an overlay, and the node's container in it.
+fn deployment(overlay: &str) -> (Value, Value) {
+    let deployment = document(overlay, "Deployment");
     let pod = &deployment["spec"]["template"]["spec"];
     let containers =
         ["containers", "initContainers"].into_iter().filter_map(|list| pod[list].as_array()).flatten();
@@ -24,51 +43,68 @@ fn deployment(path: &str) -> (Value, Value) {
     (deployment, broker)
 }
 
-/// What the container finds in its environment; what it takes from a secret is left out.
+/// The environment of the container. Secrets are files, so each variable has a value.
 fn environment(container: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text: {value}")).to_owned();
     let variables = container["env"].as_array().unwrap().iter();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    variables
-        .filter(|entry| entry["valueFrom"].is_null())
-        .map(|e| (text(&e["name"]), text(&e["value"])))
-        .collect()
+    variables.map(|entry| (text(&entry["name"]), text(&entry["value"]))).collect()
 }
 
-/// A manifest's broker, in a fleet on this Redis or beside this app.
+/// A folder with the files of all secrets that the overlays refer to.
+fn secrets() -> Directory {
+    let directory = Directory::new();
+    for folder in ["jwt", "redis"] {
+        fs::create_dir(directory.path().join(folder)).unwrap();
+    }
+    for (name, value) in [("jwt/secret", SECRET), ("redis/password", PASSWORD), ("redis/sentinel", PASSWORD)]
+    {
+        directory.write(name, value);
+    }
+    directory
+}
+
+/// A value of the environment, with the secrets in this folder.
+fn with_secrets(value: &str, folder: &Path) -> String {
+    value.replace(SECRETS, &format!("{}/", folder.display()))
+}
+
+/// The node of an overlay, in a fleet on this Redis or beside this app.
 struct Manifest {
-    path: &'static str,
+    overlay: &'static str,
+    secrets: Directory,
     redis: Option<RedisServer>,
     app: App,
 }
 
 impl Manifest {
     async fn fleet() -> Self {
-        let redis = Some(RedisServer::start().await);
-        Self { path: "deploy/kubernetes/deployment.yaml", redis, app: App::start().await }
+        let options = RedisOptions { password: Some(PASSWORD.to_owned()), ..RedisOptions::default() };
+        let redis = RedisServer::start_with(options).await;
+        Self { overlay: "fleet-redis", secrets: secrets(), redis: Some(redis), app: App::start().await }
     }
 
     async fn sidecar() -> Self {
         let app = App::start().await;
         app.sign_in("s1", "editor", &[WORKSPACE]);
-        Self { path: "deploy/kubernetes/sidecar.yaml", redis: None, app }
+        Self { overlay: "sidecar", secrets: secrets(), redis: None, app }
     }
 
-    /// The options that the manifest sets, with secrets, addresses and the app's address of this
+    /// The options that the overlay sets, with secrets, addresses and the app's address of this
     /// test.
     fn options(&self) -> BrokerOptions {
-        let options = self.redis.as_ref().map_or_else(BrokerOptions::embedded, BrokerOptions::redis);
-        let (_, container) = deployment(self.path);
+        let (_, container) = deployment(self.overlay);
         assert_eq!(texts(&container["args"]), ["serve"], "what the harness runs");
-        let mut options = options.on_all_addresses();
+        let mut options = BrokerOptions::embedded().on_all_addresses();
         for (name, value) in environment(&container).iter().filter(|(name, _)| !name.ends_with("__LISTEN")) {
-            let value = if name.ends_with("FORWARD__URL") { &self.app.url() } else { value };
-            options = options.environment(name, value);
-        }
-        for entry in container["env"].as_array().unwrap() {
-            if entry["name"] == "TIDINGS__AUTH__JWT__SECRET" {
-                assert!(entry["valueFrom"]["secretKeyRef"].is_object(), "a secret comes from a Secret");
-                options = options.environment("TIDINGS__AUTH__JWT__SECRET", SECRET);
-            }
+            let value = match &self.redis {
+                _ if name.ends_with("FORWARD__URL") => self.app.url(),
+                Some(redis) if name.ends_with("REDIS__URL") => {
+                    assert_eq!(value, "redis://redis:6379");
+                    format!("redis://127.0.0.1:{}", redis.port())
+                }
+                _ => with_secrets(value, self.secrets.path()),
+            };
+            options = options.environment(name, &value);
         }
         options
     }
@@ -83,13 +119,15 @@ impl Manifest {
 
     /// Starts the broker and asks what its probes would ask.
     async fn runs_as_described(&self) {
-        let path = self.path;
-        let (deployment, container) = deployment(path);
+        let path = self.overlay;
+        let (_, container) = deployment(path);
         let broker = Broker::start_ready(self.options()).await;
+        // An application starts once the node beside it is ready. A fleet starts without Redis.
+        let started = if self.redis.is_some() { "/live" } else { "/ready" };
         for (probe, expected) in
-            [("startupProbe", "/ready"), ("livenessProbe", "/live"), ("readinessProbe", "/ready")]
+            [("startupProbe", started), ("livenessProbe", "/live"), ("readinessProbe", "/ready")]
         {
-            let Some(get) = container[probe]["httpGet"].as_object() else { continue };
+            let get = &container[probe]["httpGet"];
             assert_eq!(
                 (get["path"].as_str(), get["port"].as_str()),
                 (Some(expected), Some("admin")),
@@ -97,14 +135,6 @@ impl Manifest {
             );
             assert_eq!(http::get(broker.admin(), expected).await.status, 200);
         }
-        assert!(container["livenessProbe"].is_object() && container["readinessProbe"].is_object());
-
-        let pod = &deployment["spec"]["template"]["spec"];
-        let grace = pod["terminationGracePeriodSeconds"].as_f64().unwrap();
-        let seconds = seconds_to_end(&environment(&container));
-        assert!(seconds < grace, "{path}: streams would be cut instead of ended");
-        assert!(container["lifecycle"].is_null(), "the broker's own delay does for a preStop hook");
-
         let (name, value) = self.credentials();
         broker.connect_with(WORKSPACE, Connect::default().header(name, &value)).await.connected().await;
         for method in ["GET", "POST"] {
@@ -115,7 +145,7 @@ impl Manifest {
 
     /// The memory limit of the broker's container, in bytes.
     fn memory_limit(&self) -> u64 {
-        let (_, container) = deployment(self.path);
+        let (_, container) = deployment(self.overlay);
         let text = container["resources"]["limits"]["memory"].as_str().unwrap().to_owned();
         text.strip_suffix("Mi").and_then(|number| number.parse::<u64>().ok()).unwrap() * MIB
     }
@@ -131,33 +161,39 @@ async fn the_sidecar_runs_as_described() {
     Manifest::sidecar().await.runs_as_described().await;
 }
 
-/// The sum that the broker compares with its memory at the start, and the buffers of the sockets,
+/// The sum that the node compares with its memory at the start, and the buffers of the sockets,
 /// which count for the container too. The kernel doubles a send buffer.
 #[test]
 fn bounds_sum_up_to_less_than_the_memory_limit() {
-    for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {
-        let (_, container) = deployment(path);
-        let set = environment(&container);
+    let secrets = secrets();
+    for overlay in OVERLAYS {
+        let (_, container) = deployment(overlay);
+        let set: Vec<_> = environment(&container)
+            .into_iter()
+            .map(|(name, value)| (name, with_secrets(&value, secrets.path())))
+            .collect();
         let streams = variables::value("limits.connections", &set);
         let sockets =
             streams * 2.0 * variables::value("server.send_buffer_bytes", &set) / f64::from(1024 * 1024);
-        let secrets = [("TIDINGS__REDIS__URL", "redis://redis"), ("TIDINGS__AUTH__JWT__SECRET", SECRET)];
-        let from_secret = |name: &str| {
-            container["env"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|e| e["name"] == name && !e["valueFrom"].is_null())
+        let sources = Sources { environment: set, ..Sources::default() };
+        let config = sources.load().unwrap_or_else(|error| panic!("{overlay}: {error}")).config;
+        let bus = [
+            config.redis.is_configured(),
+            !config.redis.sentinel.nodes.is_empty(),
+            !config.redis.cluster.nodes.is_empty(),
+        ];
+        let expected = match overlay {
+            "fleet-redis" => [true, false, false],
+            "fleet-sentinel" => [true, true, false],
+            "fleet-cluster" => [true, false, true],
+            _ => [false; 3],
         };
-        let secrets = secrets.into_iter().filter(|(name, _)| from_secret(name));
-        let secrets = secrets.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let sources = Sources { environment: set.into_iter().chain(secrets).collect(), ..Sources::default() };
-        let config = sources.load().unwrap_or_else(|error| panic!("{path}: {error}")).config;
+        assert_eq!(bus, expected, "{overlay}");
         let (configured, _) = MemoryBudget::new(&config).mebibytes();
         let limit = container["resources"]["limits"]["memory"].as_str().unwrap();
         let limit: f64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
         let sum = sockets + f64::from(u32::try_from(configured).unwrap());
-        assert!(sum <= limit, "{path}: {sum} MiB of {limit} MiB");
+        assert!(sum <= limit, "{overlay}: {sum} MiB of {limit} MiB");
     }
 }
 
@@ -201,20 +237,19 @@ async fn a_broker_full_of_events_stays_below_the_memory_limit() {
             }
         }
         let held = broker.metric("tidings_ring_bytes").await.unwrap();
-        assert!(held > 40e6, "{}: {held} bytes in the rings fill nothing", manifest.path);
+        assert!(held > 40e6, "{}: {held} bytes in the rings fill nothing", manifest.overlay);
         let memory = broker.memory_bytes();
-        assert!(memory < limit, "{}: {memory} of {limit} bytes", manifest.path);
+        assert!(memory < limit, "{}: {memory} of {limit} bytes", manifest.overlay);
     }
 }
 
-/// The Dockerfile's comment, the compose file and the manifests name one image.
+/// The Dockerfile's comment, the compose file and the overlays name one image.
 #[test]
 fn every_file_names_the_same_image() {
     let image = concat!("tidings:", env!("CARGO_PKG_VERSION"));
-    for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {
-        assert_eq!(deployment(path).1["image"], image, "{path}");
+    for overlay in OVERLAYS {
+        assert_eq!(deployment(overlay).1["image"], image, "{overlay}");
     }
-    assert!(repository_file("deploy/kubernetes/deployment.yaml").contains(&format!("-t {image} .")));
     let dockerfile = repository_file("Dockerfile");
     assert!(dockerfile.contains(&format!("docker build -t {image} .")));
     assert!(dockerfile.contains(&format!("AUTH__MODE=none {image}\n")));
@@ -225,25 +260,29 @@ fn every_file_names_the_same_image() {
 
 #[test]
 fn ports_and_selectors_fit_together() {
-    for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {
-        let (deployment, container) = deployment(path);
+    for overlay in OVERLAYS {
+        let (deployment, container) = deployment(overlay);
         let spec = &deployment["spec"];
-        assert_eq!(spec["selector"]["matchLabels"], spec["template"]["metadata"]["labels"], "{path}");
-        let ports: Vec<_> =
-            container["ports"].as_array().unwrap().iter().map(|port| &port["containerPort"]).collect();
+        let labels = &spec["selector"]["matchLabels"];
+        assert_eq!(*labels, spec["template"]["metadata"]["labels"], "{overlay}");
+        let ports = container["ports"].as_array().unwrap();
         for variable in ["TIDINGS__SERVER__LISTEN", "TIDINGS__ADMIN__LISTEN"] {
             let environment = environment(&container);
             let (_, address) = environment.iter().find(|(name, _)| name == variable).unwrap();
             let port: u64 = address.rsplit(':').next().unwrap().parse().unwrap();
-            assert!(ports.iter().any(|&declared| *declared == port), "{path}: {variable}");
-            assert!(address.starts_with("0.0.0.0:"), "{path}: what asks comes from outside of the pod");
+            assert!(ports.iter().any(|declared| declared["containerPort"] == port), "{overlay}: {variable}");
+            assert!(address.starts_with("0.0.0.0:"), "{overlay}: what asks comes from outside of the pod");
         }
-        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{path}");
-    }
-    for path in ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"] {
-        let service = documents(path).into_iter().find(|part| part["kind"] == "Service").unwrap();
-        let (deployment, container) = deployment(path);
-        assert_eq!(service["spec"]["selector"], deployment["spec"]["selector"]["matchLabels"], "{path}");
-        assert_eq!(service["spec"]["ports"][0]["targetPort"], container["ports"][0]["name"], "{path}");
+        let service = document(overlay, "Service");
+        assert_eq!(service["spec"]["selector"], *labels, "{overlay}");
+        assert_eq!(service["spec"]["ports"][0]["targetPort"], ports[0]["name"], "{overlay}");
+        let budgets: Vec<_> =
+            rendered(overlay).into_iter().filter(|part| part["kind"] == "PodDisruptionBudget").collect();
+        // A budget of a single pod would block each drain of its machine.
+        assert_eq!(budgets.len(), usize::from(spec["replicas"] != 1), "{overlay}");
+        for budget in budgets {
+            assert_eq!(budget["spec"]["selector"]["matchLabels"], *labels, "{overlay}");
+            assert_eq!(budget["spec"]["maxUnavailable"], 1, "{overlay}");
+        }
     }
 }
