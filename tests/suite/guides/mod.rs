@@ -4,6 +4,7 @@ mod alerts;
 mod document;
 mod event_versions;
 mod figures_and_edits;
+mod limits;
 mod log_out;
 mod operations;
 mod publish;
