@@ -20,6 +20,9 @@ const WORKSPACES: usize = 300;
 const RATE: u32 = 3_000;
 const SECONDS: u32 = 4;
 
+/// The bound on the CPU time of a shard, as a part of that of one server.
+const SHARE_MAX: f64 = 0.45;
+
 /// The publishers that share the events.
 const PUBLISHERS: u32 = 30;
 
@@ -136,11 +139,12 @@ async fn busiest_shard_takes_its_share_of_the_cpu() {
              its events take {of_shards:.1?} µs, those of one server {:.1} µs",
             of(server, RATE * SECONDS),
         ));
-        if burst > 1 {
-            shares.push(share);
+        shares.push(share);
+        if burst > 1 && share < SHARE_MAX {
+            return;
         }
     }
-    assert!(shares.iter().any(|share| *share < 0.45), "{shares:?}");
+    panic!("the shares are {shares:?}");
 }
 
 /// A server passes PUBLISH on to all others, and SPUBLISH to its replica alone.

