@@ -130,6 +130,48 @@ fn change_of_an_event_is_compatible_or_names_its_rule() {
             &[],
         ),
         (
+            "a bound that includes its value",
+            member(json!({ "type": "number", "exclusiveMaximum": 5 })),
+            member(json!({ "type": "number", "maximum": 5 })),
+            &["/properties/a/exclusiveMaximum"],
+        ),
+        (
+            "multiples of a multiple",
+            member(json!({ "type": "integer", "multipleOf": 2 })),
+            member(json!({ "type": "integer", "multipleOf": 4 })),
+            &[],
+        ),
+        (
+            "multiples of a divisor",
+            member(json!({ "type": "integer", "multipleOf": 4 })),
+            member(json!({ "type": "integer", "multipleOf": 2 })),
+            &["/properties/a/multipleOf"],
+        ),
+        (
+            "as many required members as the least number",
+            member(json!({ "type": "object", "minProperties": 2 })),
+            member(json!({ "type": "object", "required": ["b", "c"] })),
+            &[],
+        ),
+        (
+            "fewer required members than the least number",
+            member(json!({ "type": "object", "minProperties": 2 })),
+            member(json!({ "type": "object", "required": ["b"] })),
+            &["/properties/a/minProperties"],
+        ),
+        (
+            "as many members as the greatest number",
+            member(json!({ "type": "object", "maxProperties": 1 })),
+            member(closed(json!({ "b": text() }), json!([]))),
+            &[],
+        ),
+        (
+            "more members than the greatest number",
+            member(json!({ "type": "object", "maxProperties": 1 })),
+            member(closed(json!({ "b": text(), "c": text() }), json!([]))),
+            &["/properties/a/maxProperties"],
+        ),
+        (
             "a longer text",
             member(json!({ "type": "string", "maxLength": 5 })),
             member(text()),
