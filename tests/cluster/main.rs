@@ -1,5 +1,7 @@
 //! Tests of a broker on a Redis Cluster: the real program, and six real servers for each test.
 
+#![expect(clippy::unwrap_used, reason = "a failed step ends the test, with a backtrace")]
+
 mod costs;
 mod moves;
 mod networks;
