@@ -177,6 +177,7 @@ impl Server {
     pub fn reload(&self) -> ServerReload {
         let public = &self.public;
         ServerReload {
+            bus: Arc::clone(&self.bus),
             certificates: public.certificates.as_ref().map(|(certificates, _)| Arc::clone(certificates)),
             tokens: self.access.tokens.clone(),
             cors: Arc::clone(&public.cors),

@@ -120,7 +120,7 @@ Tidings ignores variables that do not begin with `TIDINGS__`.
 Keys that end in `_seconds` take fractions (`0.5`), and at most 86400.
 
 On SIGHUP a node reads the file again, and replaces the settings that have `yes` in the column
-SIGHUP. Its log names changed settings that need a restart. Variables and flags are those of its
+SIGHUP, or a password in an address. Its log names changed settings that need a restart. Variables and flags are those of its
 start. [operations.md](operations.md#reloading) has more.
 ";
 
@@ -141,7 +141,11 @@ pub fn markdown() -> String {
                 section.short(&entry.key),
                 entry.default,
                 key::variable(&entry.key),
-                if reload::class(&entry.key) == Some(ReloadClass::OnReload) { "`yes`" } else { "" },
+                match reload::class(&entry.key) {
+                    Some(ReloadClass::OnReload) => "`yes`",
+                    Some(ReloadClass::PasswordOnReload) => "password",
+                    Some(ReloadClass::OnRestart) | None => "",
+                },
                 escaped(&entry.meaning),
             );
         }

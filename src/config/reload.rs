@@ -2,26 +2,48 @@
 //! need a restart.
 
 use super::Config;
-use super::load::Loaded;
+use super::load::{EffectiveValue, Loaded};
 
 /// The moment at which a changed setting takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReloadClass {
     /// At the next SIGHUP.
     OnReload,
+    /// A password in an address at the next SIGHUP, for new connections. Anything else of the
+    /// address at the next start.
+    PasswordOnReload,
     /// At the next start.
     OnRestart,
 }
 
-use ReloadClass::{OnReload, OnRestart};
+use ReloadClass::{OnReload, OnRestart, PasswordOnReload};
 
 /// The class of each key, or of all keys of a section: an entry that ends with a dot. A key has one
 /// entry.
 const CLASSES: &[(&str, ReloadClass)] = &[
     ("server.", OnRestart),
     ("http2.", OnRestart),
-    ("admin.", OnRestart),
-    ("redis.", OnRestart),
+    // Each by itself, so that a secret that comes later gets a class of its own.
+    ("admin.listen", OnRestart),
+    ("admin.proxy_protocol", OnRestart),
+    ("redis.url", PasswordOnReload),
+    // The node reads the file for each new connection.
+    ("redis.password_file", OnRestart),
+    ("redis.channel_prefix", OnRestart),
+    ("redis.control_channel", OnRestart),
+    ("redis.connect_timeout_seconds", OnRestart),
+    ("redis.ping_seconds", OnRestart),
+    ("redis.ping_timeout_seconds", OnRestart),
+    ("redis.backoff_min_seconds", OnRestart),
+    ("redis.backoff_max_seconds", OnRestart),
+    ("redis.command_timeout_seconds", OnRestart),
+    ("redis.confirm_seconds", OnRestart),
+    ("redis.probe_seconds", OnRestart),
+    ("redis.reply_bytes", OnRestart),
+    ("redis.tls.", OnRestart),
+    ("redis.sentinel.", OnRestart),
+    ("redis.cluster.nodes", PasswordOnReload),
+    ("redis.cluster.poll_seconds", OnRestart),
     ("embedded.", OnRestart),
     ("sse.", OnRestart),
     ("delivery.", OnRestart),
@@ -80,11 +102,24 @@ impl ConfigChanges {
     /// Compares a configuration with that of the start of the node, and the one in force.
     #[must_use]
     pub fn new(started: &Loaded, in_force: &Loaded, new: &Loaded) -> Self {
-        Self {
+        let mut changes = Self {
             config: replaced(&started.config, &new.config),
-            applied: differing(in_force, new, OnReload),
-            restart: differing(started, new, OnRestart),
+            applied: differing(in_force, new, |one, other, class| match class {
+                OnReload => true,
+                PasswordOnReload => one.value == other.value,
+                OnRestart => false,
+            }),
+            restart: differing(started, new, |one, other, class| match class {
+                OnReload => false,
+                PasswordOnReload => one.value != other.value,
+                OnRestart => true,
+            }),
+        };
+        if changes.applies("redis.") {
+            changes.config.redis.url = new.config.redis.url.clone();
+            changes.config.redis.cluster.nodes.clone_from(&new.config.redis.cluster.nodes);
         }
+        changes
     }
 
     /// Whether a key that begins so takes effect now.
@@ -94,11 +129,16 @@ impl ConfigChanges {
     }
 }
 
-/// The keys of a class whose values differ.
-fn differing(one: &Loaded, other: &Loaded, of: ReloadClass) -> Vec<&'static str> {
+/// The keys whose values differ, and for which `counts` is true. It gets both values; those to show
+/// are equal if passwords alone differ.
+fn differing(
+    one: &Loaded,
+    other: &Loaded,
+    counts: impl Fn(&EffectiveValue, &EffectiveValue, ReloadClass) -> bool,
+) -> Vec<&'static str> {
     // Both have all keys, in the order of the file.
-    let pairs = one.values.iter().zip(&other.values);
-    let differ = pairs.filter(|(one, other)| one.unmasked != other.unmasked && class(one.key) == Some(of));
+    let pairs = one.values.iter().zip(&other.values).filter(|(one, other)| one.unmasked != other.unmasked);
+    let differ = pairs.filter(|(one, other)| class(one.key).is_some_and(|class| counts(one, other, class)));
     differ.map(|(value, _)| value.key).collect()
 }
 

@@ -8,6 +8,7 @@ use super::start_error::StartError;
 use crate::config::ConfigChanges;
 use crate::http::{Certificates, ConnectionLimits, CorsRules, PublishRate};
 use tidings_auth::jwt::{TokenMethod, TokenSources};
+use tidings_bus::Bus;
 use tidings_hub::Hub;
 use tidings_limits::StreamRegistry;
 use tidings_metrics::Metrics;
@@ -15,6 +16,7 @@ use tidings_metrics::Metrics;
 /// The parts of a running server whose settings can be replaced.
 #[derive(Debug, Clone)]
 pub struct ServerReload {
+    pub(super) bus: Arc<dyn Bus>,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tokens: Option<Arc<TokenMethod>>,
     pub(super) cors: Arc<CorsRules>,
@@ -52,6 +54,9 @@ impl ServerReload {
         }
         if let Some(certificates) = &self.certificates {
             certificates.reload();
+        }
+        if changes.applies("redis.") {
+            self.bus.set_password(&config.redis);
         }
         if changes.applies("cors.") {
             self.cors.replace(settings::origins(config));

@@ -12,6 +12,9 @@ use tidings_settings::ListenAddress;
 /// The variable with the names of the sockets, with colons between them.
 const NAMES_VARIABLE: &str = "LISTEN_FDNAMES";
 
+/// The variable with the process that the sockets are for.
+const PROCESS_VARIABLE: &str = "LISTEN_PID";
+
 /// The variable with the number of the sockets. Messages name it as their source.
 const SOCKETS_VARIABLE: &str = "LISTEN_FDS";
 
@@ -79,6 +82,10 @@ impl PassedSockets {
     ///
     /// [`PassedSocketError`], if a socket has another name, or is of another kind.
     pub fn take() -> Result<Self, PassedSocketError> {
+        // `listenfd` also takes sockets without a process, for tools of developers.
+        if std::env::var_os(PROCESS_VARIABLE).is_none() {
+            return Ok(Self::default());
+        }
         let names = std::env::var(NAMES_VARIABLE).unwrap_or_default();
         let mut sockets = ListenFd::from_env();
         let mut names: VecDeque<&str> = names.split(':').collect();

@@ -39,6 +39,10 @@ pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()>;
 
+    /// Uses the passwords of a configuration for new connections. A bus without connections has
+    /// none.
+    fn set_password(&self, _config: &settings::RedisConfig) {}
+
     /// Publishes durable events: adds them to the log, then announces them. Returns their ids, in
     /// order.
     ///

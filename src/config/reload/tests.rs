@@ -58,7 +58,8 @@ fn class_of_a_key_decides_about_its_change() {
         let changes = ConfigChanges::new(&started, &started, &new);
         let (applied, restart) = match class(sample.0).unwrap() {
             OnReload => (vec![sample.0], vec![]),
-            OnRestart => (vec![], vec![sample.0]),
+            // The samples are other addresses.
+            PasswordOnReload | OnRestart => (vec![], vec![sample.0]),
         };
         assert_eq!((&changes.applied, &changes.restart), (&applied, &restart));
         assert_eq!(changes.applies(sample.0), !applied.is_empty());
@@ -80,6 +81,21 @@ fn changes_count_from_the_start_or_from_the_last_reload() {
     let changes = ConfigChanges::new(&started, &first, &started);
     assert_eq!((changes.applied, changes.restart), (vec!["log.level"], vec![]));
     assert_eq!(changes.config.log.level, "info");
+}
+
+#[test]
+fn only_the_password_of_an_address_is_replaced() {
+    let url = |url| load(&[("redis.url", url)]);
+    let started = url("redis://node:first@host:6379");
+    let new = url("redis://node:second@host:6379");
+    let changes = ConfigChanges::new(&started, &started, &new);
+    assert_eq!((&*changes.applied, &*changes.restart), (&["redis.url"][..], &[][..]));
+    assert!(changes.config.redis.url.reveal().contains("second"));
+    for other in ["redis://node:second@other:6379", "redis://other:second@host:6379", "redis://host:6379"] {
+        let changes = ConfigChanges::new(&started, &started, &url(other));
+        assert_eq!((&*changes.applied, &*changes.restart), (&[][..], &["redis.url"][..]), "{other}");
+        assert_eq!(changes.config.redis.url, started.config.redis.url);
+    }
 }
 
 #[test]

@@ -122,13 +122,17 @@ async fn bad_value_is_named_with_the_expected_one() {
         ("redis.url", "http://127.0.0.1", "redis.url is"),
         ("embedded.listen", "0.0.0.0:6380", "set embedded.password"),
         ("ring.bytes", "1000", "limits.event_bytes + 1024"),
-        ("admin.listen", "127.0.0.1:8080", "cannot share an address"),
     ] {
         for command in ["serve", "config", "check"] {
             let stderr = run_tidings(&[command], &[(key, value)]).await.failure(2);
             let variable = crate::support::broker::variable(key);
             assert!(stderr.contains(word) && stderr.contains(&variable), "{command} {key}: {stderr}");
         }
+    }
+    for command in ["serve", "config", "check"] {
+        let settings = [("server.listen", "127.0.0.1:8080"), ("admin.listen", "127.0.0.1:8080")];
+        let stderr = run_tidings(&[command], &settings).await.failure(2);
+        assert!(stderr.contains("cannot share an address"), "{command}: {stderr}");
     }
 }
 

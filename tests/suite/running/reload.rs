@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::directory::Directory;
 use crate::support::token::{SECRET, bearer, token};
-use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, eventually, http};
+use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisOptions, RedisServer, eventually, http};
 
 const TARGET: &str = "/api/workspaces/acme/events";
 const DONE: &str = "the configuration was read again";
@@ -114,6 +114,27 @@ async fn secret_of_tokens_is_replaced() {
     // Further rules hold too, and the open stream remains.
     node.reload(&settings(SECRET, "audience = [\"other\"]\nissuer = [\"https://id.example\"]\n"), DONE).await;
     assert_eq!(node.broker.connect_with("acme", with_token).await.status(), 401);
+    assert!(stream.end().is_none());
+}
+
+#[tokio::test]
+async fn password_in_the_redis_url_is_replaced() {
+    let users = vec!["node on >first-password ~* &* +@all".to_owned()];
+    let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
+    let settings =
+        |password: &str| format!("[redis]\nurl = \"redis://node:{password}@127.0.0.1:{}\"\n", server.port());
+    let node = Configured::start(&settings("first-password")).await;
+    let mut stream = node.broker.connect("acme").await;
+    stream.connected().await;
+    server.command::<String>(&["ACL", "SETUSER", "node", "resetpass", ">second-password"]).await;
+    let log = node.reload(&settings("second-password"), DONE).await;
+    assert!(log.contains("redis.url") && !log.contains("-password") && !log.contains("restart"), "{log}");
+    server.command::<u64>(&["CLIENT", "KILL", "USER", "node"]).await;
+    eventually("the links are made again", DEADLINE, async || {
+        node.status("POST", &[]).await == 200 && node.broker.is_ready().await
+    })
+    .await;
+    assert!(!node.broker.log().contains("WRONGPASS"), "{}", node.broker.log());
     assert!(stream.end().is_none());
 }
 

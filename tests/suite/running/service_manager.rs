@@ -120,7 +120,7 @@ async fn connection_between_two_processes_waits_for_the_next_one() {
     let request = head("POST", TARGET, &[("Content-Length", "1")]) + "1";
     let mut before = RawConnection::open(address).await;
     assert_eq!(before.exchange(&request).await.status, 200);
-    assert!(broker.log().contains(&format!("listen=\"{address}\"")), "{}", broker.log());
+    broker.logged(&format!("listen=\"{address}\"")).await;
 
     broker.kill();
     let mut between = RawConnection::open(address).await;
@@ -139,6 +139,16 @@ async fn passed_admin_socket_replaces_the_admin_address() {
     assert!(log.contains(&format!("admin=\"{address}\"")), "{log}");
     let live = crate::support::http::get(address, "/live").await;
     assert_eq!(live.status, 200);
+}
+
+#[tokio::test]
+async fn sockets_of_another_process_are_ignored() {
+    for variables in [&[("LISTEN_FDS", "1")][..], &[("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]] {
+        let options = variables
+            .iter()
+            .fold(BrokerOptions::embedded(), |options, (name, value)| options.environment(name, value));
+        Broker::start_ready(options).await;
+    }
 }
 
 #[tokio::test]

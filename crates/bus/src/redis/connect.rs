@@ -17,6 +17,7 @@ use super::early_error;
 use super::identity::{ServerIdentity, Unfit};
 use super::sentinel::{Primary, Sentinels};
 use crate::settings::RedisConfig;
+use tidings_settings::SecretText;
 
 /// The idle time after which TCP probes the server. Pings find a dead link sooner; this serves the
 /// connection for commands.
@@ -160,6 +161,17 @@ impl LinkTarget {
     }
 }
 
+/// Returns the configured address. With Sentinels, the URL may give user, password and TLS; its
+/// host is not used.
+fn address(config: &RedisConfig) -> Result<ConnectionInfo, ConnectError> {
+    let url = match config.cluster.nodes.first() {
+        Some(node) => node.reveal(),
+        None if config.url.is_empty() => "redis://primary",
+        None => config.url.reveal(),
+    };
+    url.into_connection_info().map_err(|_| ConnectError::Address)
+}
+
 /// Opens connections of the configured kind.
 #[derive(Debug)]
 pub(super) struct Connector {
@@ -177,13 +189,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
-        // With Sentinels, the URL may give user, password and TLS; its host is not used.
-        let url = match config.cluster.nodes.first() {
-            Some(node) => node.reveal(),
-            None if config.url.is_empty() => "redis://primary",
-            None => config.url.reveal(),
-        };
-        let info = url.into_connection_info().map_err(|_| ConnectError::Address)?;
+        let info = address(config)?;
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
             TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3),
         );
@@ -208,6 +214,15 @@ impl Connector {
             connect_timeout: config.connect_timeout_seconds.duration(),
             ping_timeout: config.ping_timeout_seconds.duration(),
         })
+    }
+
+    /// Replaces the password by that of a configuration, for new connections, also of the
+    /// connectors that [`at`](Self::at) returned. Open connections remain.
+    pub(super) fn set_password(&self, config: &RedisConfig) {
+        let Ok(info) = address(config) else { return };
+        if let Some(password) = info.redis_settings().password() {
+            self.credentials.set_password(SecretText::new(password));
+        }
     }
 
     /// Returns a connector for another server of the cluster, with all its names and addresses.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::{ConnectionAddr, ConnectionInfo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -15,7 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::connect::ConnectError;
 use crate::settings::{RedisConfig, RedisTlsConfig};
-use tidings_settings::MASK;
+use tidings_settings::{MASK, SecretText};
 
 /// Limits a file, in bytes: far more than any bundle of authorities.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -38,6 +39,8 @@ pub(super) struct RedisCredentials {
     /// With the key of the configuration that names the file.
     password: Option<(&'static str, PathBuf)>,
     tls: RedisTlsConfig,
+    /// The password that replaces that of the address; all clones share it.
+    replaced: Arc<Mutex<Option<SecretText>>>,
 }
 
 impl RedisCredentials {
@@ -52,16 +55,34 @@ impl RedisCredentials {
     }
 
     fn new(key: &'static str, password: Option<&PathBuf>, config: &RedisConfig) -> Self {
-        Self { password: password.map(|path| (key, path.clone())), tls: config.tls.clone() }
+        let password = password.map(|path| (key, path.clone()));
+        Self { password, tls: config.tls.clone(), replaced: Arc::default() }
+    }
+
+    /// Replaces the password of the address, for new connections. A password in a file has
+    /// priority.
+    pub(super) fn set_password(&self, password: SecretText) {
+        *self.replaced.lock() = Some(password);
+    }
+
+    /// Returns the address with the password that replaces its own, if there is one.
+    fn with_replaced_password(&self, info: &ConnectionInfo) -> ConnectionInfo {
+        match &*self.replaced.lock() {
+            Some(password) => {
+                let settings = info.redis_settings().clone().set_password(password.reveal());
+                info.clone().set_redis_settings(settings)
+            }
+            None => info.clone(),
+        }
     }
 
     /// Returns the login for a new connection, from the current contents of the files.
     pub(super) async fn login(&self, info: &ConnectionInfo) -> Result<Login, ConnectError> {
         let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         if self.password.is_none() && !is_tls {
-            return Ok(Login { info: info.clone(), tls: None });
+            return Ok(Login { info: self.with_replaced_password(info), tls: None });
         }
-        let (credentials, info) = (self.clone(), info.clone());
+        let (credentials, info) = (self.clone(), self.with_replaced_password(info));
         let read = tokio::task::spawn_blocking(move || credentials.read(info));
         let late = |_| {
             let reason =

@@ -156,6 +156,10 @@ impl RedisBus {
 }
 
 impl Bus for RedisBus {
+    fn set_password(&self, config: &RedisConfig) {
+        self.connector.set_password(config);
+    }
+
     fn run(
         self: Arc<Self>,
         bus_handler: Arc<dyn BusHandler>,

@@ -148,6 +148,10 @@ impl ClusterBus {
 }
 
 impl Bus for ClusterBus {
+    fn set_password(&self, config: &RedisConfig) {
+        self.servers.set_password(config);
+    }
+
     fn run(
         self: Arc<Self>,
         bus_handler: Arc<dyn BusHandler>,

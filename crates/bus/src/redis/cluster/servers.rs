@@ -32,6 +32,11 @@ impl Servers {
         Self { connector, config: config.clone(), known: Mutex::default() }
     }
 
+    /// Replaces the password of all servers, for new connections.
+    pub(super) fn set_password(&self, config: &RedisConfig) {
+        self.connector.set_password(config);
+    }
+
     /// Returns the server at a place of the topology.
     pub(super) fn at(&self, place: &ServerPlace) -> Arc<ClusterServer> {
         self.find(|server| server.port == place.port && server.hosts == place.hosts, &place.hosts, place.port)
