@@ -120,8 +120,8 @@ Tidings ignores variables that do not begin with `TIDINGS__`.
 Keys that end in `_seconds` take fractions (`0.5`), and at most 86400.
 
 On SIGHUP a node reads the file again, and replaces the settings that have `yes` in the column
-SIGHUP, or a password in an address. Its log names changed settings that need a restart. Variables and flags are those of its
-start. [operations.md](operations.md#reloading) has more.
+SIGHUP, or a password in an address. Its log names changed settings that need a restart. Variables
+and flags are those of its start. [operations.md](operations.md#reloading) has more.
 ";
 
 /// The text of `docs/configuration.md`: a table for each section.
