@@ -21,9 +21,14 @@ NAME = "tidings"
 PROGRAM = "/usr/bin/tidings"
 SETTINGS = pathlib.Path("/etc/tidings/tidings.toml")
 SECRETS = pathlib.Path("/etc/tidings/environment")
+# The folder of the state, and the link to it that systemd makes for a user without a name.
 STATE = pathlib.Path("/var/lib/private/tidings")
+STATE_LINK = pathlib.Path("/var/lib/tidings")
 UNITS = pathlib.Path("/usr/lib/systemd/system")
-LINK = pathlib.Path("/etc/systemd/system/multi-user.target.wants/tidings.service")
+LINKS = [
+    pathlib.Path("/etc/systemd/system/multi-user.target.wants/tidings.service"),
+    pathlib.Path("/etc/systemd/system/sockets.target.wants/tidings.socket"),
+]
 EVENTS = "/api/workspaces/demo/events"
 
 # Seconds: many times what a step takes.
@@ -91,10 +96,10 @@ def documents_and_completions_are_there(_package):
 def units_are_valid(_package):
     """systemd accepts each unit without a warning, and none is enabled by the installation."""
     units = sorted(path.name for path in UNITS.glob("tidings.*"))
-    assert "tidings.service" in units, units
+    assert units == ["tidings.service", "tidings.socket"], units
     for unit in units:
         assert output("systemd-analyze", "verify", str(UNITS / unit)) == "", unit
-    assert not LINK.exists()
+    assert not any(link.is_symlink() for link in LINKS)
 
 
 def settings_are_the_defaults(_package):
@@ -183,16 +188,18 @@ def second_installation_keeps_changed_settings(package):
 
 
 def removal_keeps_settings_alone(_package):
-    """A removal deletes the program, and disables its unit. It keeps settings and state."""
-    output("systemctl", "--quiet", "enable", "tidings.service")
-    assert LINK.is_symlink()
+    """A removal deletes the program, and disables its units. It keeps settings and state."""
+    output("systemctl", "--quiet", "enable", "tidings.service", "tidings.socket")
+    assert all(link.is_symlink() for link in LINKS)
     SECRETS.write_text("TIDINGS__LOG__FORMAT=json\n")
     STATE.mkdir(parents=True)
+    STATE_LINK.symlink_to("private/tidings")
     files = installed_files()
     output("dpkg", "--remove", NAME)
     kept = [path for path in files if os.path.lexists(path)]
     assert kept == [str(SETTINGS)], kept
-    assert not LINK.is_symlink() and SECRETS.exists() and STATE.exists()
+    assert not any(link.is_symlink() for link in LINKS)
+    assert SECRETS.exists() and STATE.exists()
 
 
 def purge_leaves_nothing(_package):

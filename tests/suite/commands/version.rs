@@ -96,7 +96,7 @@ fn variable_names_the_commit_of_a_build_without_git() {
 fn debug_build_does_not_depend_on_git() {
     let script = BuildScript::compile();
     let watched = |profile: &str| {
-        let output = script.output(&repository(), &[("PROFILE", profile)]);
+        let output = script.output(repository(), &[("PROFILE", profile)]);
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().filter(|line| line.starts_with("cargo::rerun-if-changed=")).count()
     };

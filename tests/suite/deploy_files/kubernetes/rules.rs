@@ -30,7 +30,7 @@ fn network_policy_names_all_peers_of_a_node() {
             container["ports"].as_array().unwrap().iter().map(|port| port["name"].clone()).collect();
         let [public, admin] = &names[..] else { panic!("{overlay}: {names:?}") };
         assert!(allowed("ingress-nginx").contains(public) && !allowed("ingress-nginx").contains(admin));
-        assert_eq!(allowed("monitoring"), [admin.clone()], "{overlay}");
+        assert_eq!(allowed("monitoring"), std::slice::from_ref(admin), "{overlay}");
 
         let Some(egress) = spec["egress"].as_array() else {
             assert_eq!((overlay, texts(&spec["policyTypes"])), ("sidecar", vec!["Ingress".to_owned()]));
