@@ -17,3 +17,4 @@ pub mod memory;
 pub mod server;
 pub mod service_manager;
 pub mod telemetry;
+pub mod warnings;

@@ -8,6 +8,7 @@
 //! | [`public`], [`admin`], [`listener`] | builders of the two listeners |
 //! | [`reload`] | the settings that SIGHUP replaces |
 //! | [`monitor`] | progress and load, for a supervisor |
+//! | [`reach`] | how clients and publishers reach the node |
 //! | [`metrics`] | all counters, with the series that exist from the start |
 //! | [`tasks`] | the tasks of all parts, and the signals that stop them |
 //! | [`shutdown`] | the ways to stop, and the ways in which a server ended |
@@ -22,11 +23,13 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 
 use crate::admin::Node;
+use crate::admin::console::{AdminToken, Console, ConsoleParts};
 use crate::bus_handler::NodeHandler;
 use crate::config::Config;
-use crate::http::{ListenSocket, Listener};
+use crate::http::ListenSocket;
 use crate::service_manager::PassedSockets;
 use crate::service_manager::sockets::PassedFor;
+use crate::telemetry::RecentLines;
 use tidings_bus::Bus;
 use tidings_event::{DesiredSubscriptions, NodeId};
 use tidings_schemas::SchemaCheck;
@@ -41,6 +44,7 @@ mod listener;
 mod metrics;
 mod monitor;
 mod public;
+mod reach;
 mod reload;
 mod schemas;
 mod settings;
@@ -50,6 +54,7 @@ mod tasks;
 mod trial;
 
 use access::Access;
+use admin::AdminListener;
 use bus::NodeBus;
 use delivery::{Delivery, StopOnDrop};
 use hub::NodeHub;
@@ -59,6 +64,7 @@ use shutdown::{DRAIN_GRACE, DrainSettings};
 use tasks::{ServerTasks, StopSignals};
 
 pub use monitor::Monitor;
+pub use reach::redis_cli;
 pub use reload::ServerReload;
 pub use shutdown::{Ended, Shutdown};
 pub use start_error::StartError;
@@ -75,7 +81,8 @@ pub struct Server {
     access: Access,
     schemas: Option<Arc<SchemaCheck>>,
     public: PublicListener,
-    admin: Listener,
+    admin: AdminListener,
+    token: Arc<AdminToken>,
     addresses: Addresses,
     drain: DrainSettings,
 }
@@ -116,16 +123,21 @@ impl Addresses {
 
 impl Server {
     /// Binds all listeners for which `passed` has no sockets, and puts the parts together. Redis
-    /// need not be there yet.
+    /// need not be there yet. The console shows the `lines` of the log.
     ///
     /// Cancellation safe: what was bound is closed.
     ///
     /// # Errors
     ///
     /// [`StartError`] says what is in the way.
-    pub async fn bind(config: &Config, mut passed: PassedSockets) -> Result<Self, StartError> {
+    pub async fn bind(
+        config: &Config,
+        mut passed: PassedSockets,
+        lines: RecentLines,
+    ) -> Result<Self, StartError> {
         let files = settings::files(config)?;
-        settings::warn_of_memory(config);
+        let memory = settings::memory(config);
+        let token = Arc::new(settings::admin_token(config)?);
         let public = settings::public(config, &files);
         let admin = settings::admin(config, &files);
         let metrics = metrics::metrics(config, &files);
@@ -164,12 +176,38 @@ impl Server {
             &settings::api(config, &addresses),
         );
         let node = Arc::new(node);
-        let admin = admin::listener(admin, admin_sockets, &node);
+        let parts = ConsoleParts {
+            node: Arc::clone(&node),
+            bus: Arc::clone(&bus),
+            hub: Arc::clone(&hub.hub),
+            registry: Arc::clone(&access.registry),
+            streams: Arc::clone(&delivery.streams),
+            engine: delivery.engine.clone(),
+            publish: Arc::clone(&public.publish),
+            bodies: Arc::clone(&public.bodies),
+            lines,
+            token: Arc::clone(&token),
+        };
+        let console = Console::new(settings::console(config, &addresses, files, &memory), parts);
+        let admin = AdminListener::new(admin, admin_sockets, &node, console);
         let NodeSchemas { check: schemas, .. } = schemas;
         let bus_handler = NodeHandler::new(Arc::clone(&hub.hub), access.inbox.clone(), schemas.clone());
         let bus_handler = Arc::new(bus_handler);
         let drain = settings::drain(config);
-        Ok(Self { node, bus, bus_handler, hub, delivery, access, schemas, public, admin, addresses, drain })
+        Ok(Self {
+            node,
+            bus,
+            bus_handler,
+            hub,
+            delivery,
+            access,
+            schemas,
+            public,
+            admin,
+            token,
+            addresses,
+            drain,
+        })
     }
 
     /// Replaces settings of the server while it runs.
@@ -185,8 +223,22 @@ impl Server {
             publish_rate: Arc::clone(&public.publish_rate),
             registry: Arc::clone(&self.access.registry),
             hub: Arc::clone(&self.hub.hub),
+            token: Arc::clone(&self.token),
             metrics: Arc::clone(self.node.metrics()),
         }
+    }
+
+    /// The URL of a link that opens the console once, within ten minutes. `None` if the console has
+    /// no URL, because it listens on a socket of the file system, or if the system has no random
+    /// numbers.
+    #[must_use]
+    pub fn console_link(&self) -> Option<String> {
+        let admin = self.addresses.admin();
+        if let ListenAddress::Unix(_) = admin {
+            return None;
+        }
+        let link = self.admin.console.link()?;
+        Some(format!("http://{}{link}", admin.authority()))
     }
 
     /// Counts log lines that could not be written, for `/metrics`.

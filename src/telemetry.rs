@@ -19,10 +19,13 @@ use tidings_metrics::Throttle;
 
 mod flood;
 mod line_rate;
+mod recent;
 mod writer;
 
 use flood::FloodFilter;
 use writer::BackgroundWriter;
+
+pub use recent::{RecentLine, RecentLines};
 
 /// How long the end of the process waits for a reader of what is still to be written.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ pub struct Telemetry {
     output: BackgroundWriter,
     flood: FloodFilter,
     control: LogControl,
+    recent: RecentLines,
 }
 
 /// Replaces the settings of the log while the process writes it.
@@ -74,6 +78,7 @@ impl Telemetry {
         // Without a line for what is dropped: it is for people at the first run, and no log.
         let output = BackgroundWriter::start("tidings-output", io::stdout(), |_| {})?;
         let flood = FloodFilter::new(NonZeroU32::new(config.lines_per_second));
+        let recent = RecentLines::default();
         let target = log.clone();
         // What the formatter reports of its own errors goes to standard error directly, and panics
         // where that is closed.
@@ -89,7 +94,7 @@ impl Telemetry {
             LogFormat::Text => {
                 let lines = lines.with_ansi(has_colours).with_filter_reloading();
                 let handle = lines.reload_handle();
-                lines.finish().with(flood.clone()).try_init()?;
+                lines.finish().with(recent.clone()).with(flood.clone()).try_init()?;
                 // The log lives as long as the process, so this never fails.
                 Arc::new(move |filter| drop(handle.reload(filter)))
             }
@@ -97,7 +102,7 @@ impl Telemetry {
                 // The list of spans has the current one already.
                 let lines = lines.json().flatten_event(true).with_current_span(false).with_filter_reloading();
                 let handle = lines.reload_handle();
-                lines.finish().with(flood.clone()).try_init()?;
+                lines.finish().with(recent.clone()).with(flood.clone()).try_init()?;
                 // The log lives as long as the process, so this never fails.
                 Arc::new(move |filter| drop(handle.reload(filter)))
             }
@@ -109,7 +114,7 @@ impl Telemetry {
             report_panic(panic);
             panics.flush(PANIC_TIMEOUT);
         }));
-        Ok(Self { log, output, flood, control })
+        Ok(Self { log, output, flood, control, recent })
     }
 
     /// Replaces settings of the log.
@@ -121,6 +126,12 @@ impl Telemetry {
     /// Counts lines that could not be written in `counter`, those of the past included.
     pub fn count_dropped_in(&self, counter: Counter) {
         self.log.count_dropped_in(counter);
+    }
+
+    /// The last warnings and errors, for the console.
+    #[must_use]
+    pub fn recent_lines(&self) -> RecentLines {
+        self.recent.clone()
     }
 
     /// Writes a line to standard output.

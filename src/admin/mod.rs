@@ -1,4 +1,5 @@
-//! The admin listener's paths: `/live`, `/ready`, `/status`, `/metrics` and `/openapi.json`.
+//! The admin listener's paths: the console at `/`, `/live`, `/ready`, `/status`, `/metrics` and
+//! `/openapi.json`.
 //!
 //! | part | contents |
 //! | --- | --- |
@@ -7,10 +8,12 @@
 //! | [`scrape`] | the text of `/metrics` |
 //! | [`ready`] | the reasons for which a node is not ready |
 //! | [`status`] | the document of `/status` |
+//! | [`console`] | the page at `/`, and its API |
 //! | [`openapi`] | the document of `/openapi.json` |
 //!
 //! Read first: [`Node`].
 
+pub mod console;
 mod node;
 mod openapi;
 mod ready;

@@ -10,6 +10,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::console::{self, Console};
 use super::node::Node;
 use crate::http::Problem;
 use crate::http::request::path::end;
@@ -31,11 +32,11 @@ const RESPONSES: [Respond; ADMIN_PATHS.len()] = [
     |node, _| at_once(text(node.openapi().to_owned(), "application/json")),
 ];
 
-/// Returns the routes of [`ADMIN_PATHS`].
-pub fn routes(node: &Arc<Node>) -> BoxedFilter<(Response,)> {
-    let hint = format!("there is nothing at this path: this listener has /{}", ADMIN_PATHS.join(", /"));
-    let nothing = warp::any().map(move || Problem::not_found(hint.clone()).into_response()).boxed();
-    ADMIN_PATHS.into_iter().zip(RESPONSES).rfold(nothing, |others, (path, respond)| {
+/// Returns the routes of [`ADMIN_PATHS`], and those of the console.
+pub fn routes(node: &Arc<Node>, console: &Arc<Console>) -> BoxedFilter<(Response,)> {
+    let hint = format!("there is nothing at this path: this listener has /, /{}", ADMIN_PATHS.join(", /"));
+    let console = console::routes(console, hint);
+    ADMIN_PATHS.into_iter().zip(RESPONSES).rfold(console, |others, (path, respond)| {
         let node = Arc::clone(node);
         let got = warp::get().or(warp::head()).unify();
         let got = got

@@ -95,7 +95,7 @@ fn cluster(cluster: &ClusterState) -> Value {
 }
 
 /// Returns the count of each reason by the reason's name.
-fn by<R: Copy>(reasons: &[R], name: fn(R) -> &'static str, count: impl Fn(R) -> u64) -> Value {
+pub(super) fn by<R: Copy>(reasons: &[R], name: fn(R) -> &'static str, count: impl Fn(R) -> u64) -> Value {
     reasons
         .iter()
         .map(|&reason| (name(reason).to_owned(), Value::from(count(reason))))
@@ -109,7 +109,7 @@ fn not_after(seconds: i64) -> Option<String> {
     rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-fn rfc3339(time: SystemTime) -> Option<String> {
+pub(super) fn rfc3339(time: SystemTime) -> Option<String> {
     jiff::Timestamp::try_from(time).ok().map(|time| time.to_string())
 }
 

@@ -11,10 +11,11 @@ use tokio::net::{TcpStream, UnixStream};
 use super::{CommandFailure, FAILURE, GlobalOptions, block_on, output};
 use crate::config::{AuthMethod, Config};
 use crate::files;
-use crate::files::{FileBudget, TooFewFiles};
+use crate::files::FileBudget;
 use crate::http::PairFiles;
 use crate::memory::MemoryBudget;
 use crate::server::{AddressTrial, try_addresses};
+use crate::warnings;
 use tidings_auth::forward::ForwardAuth;
 use tidings_auth::jwt::Verifier;
 use tidings_auth::{Action, DenialKind};
@@ -51,8 +52,8 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
         let mut findings =
             vec![Finding::good("configuration", "every key is known and every value is valid")];
         let files = FileBudget::new(&config, files::raise_limit());
-        findings.push(open_files(&files));
-        findings.push(memory(&config));
+        findings.push(warnings::open_files(&files));
+        findings.push(warnings::memory(&MemoryBudget::new(&config)));
         let mut warnings = Vec::new();
         if let Ok(files) = &files {
             addresses(&config, files, &mut findings, &mut warnings).await;
@@ -74,45 +75,6 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
         }
         report(&findings, &warnings)
     })
-}
-
-/// Whether the limit of open files allows the configured bounds. A broker raises the limit as this
-/// command does.
-fn open_files(budget: &Result<FileBudget, TooFewFiles>) -> Finding {
-    const WHAT: &str = "open files";
-    let budget = match budget {
-        Ok(budget) => budget,
-        Err(error) => {
-            let fix = "raise the limit where the broker is started".to_owned();
-            return Finding { check: WHAT, result: error.to_string(), fix: Some(fix) };
-        }
-    };
-    let FileBudget { limit, wanted, connections, embedded_clients, .. } = *budget;
-    let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("a limit of {limit}"));
-    if !budget.is_cut() {
-        return Finding::good(WHAT, format!("{limit}, and all configured bounds together need {wanted}"));
-    }
-    let found = format!("{limit} allows {connections} connections and {embedded_clients} Redis clients");
-    let fix = format!(
-        "raise the limit to {wanted} (`ulimit -n`, LimitNOFILE= of systemd, ulimits of a container), or lower \
-         limits.connections or embedded.clients"
-    );
-    Finding { check: WHAT, result: found, fix: Some(fix) }
-}
-
-/// Whether there is as much memory as all configured bounds come to.
-fn memory(config: &Config) -> Finding {
-    const WHAT: &str = "memory";
-    let budget = MemoryBudget::new(config);
-    let (configured, available) = budget.mebibytes();
-    let available = available.map_or_else(|| "not known".to_owned(), |available| format!("{available} MiB"));
-    let found = format!("{available}, and all configured bounds together are {configured} MiB");
-    if !budget.is_exceeded() {
-        return Finding::good(WHAT, found);
-    }
-    let fix = "lower limits.ring_bytes, limits.connections, limits.replay_bytes, limits.unsent_bytes, limits.body_bytes or those of [embedded], or give \
-               the broker more memory";
-    Finding { check: WHAT, result: found, fix: Some(fix.to_owned()) }
 }
 
 /// Tries to listen at each address. The addresses of a running broker are no fault: the

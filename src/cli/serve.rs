@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::reload::Reloader;
 use super::{CommandFailure, GlobalOptions};
 use crate::config::{AuthMethod, AuthMode, Config, Loaded, LogFormat, Sources};
-use crate::server::{Addresses, Ended, Server, Shutdown};
+use crate::server::{Addresses, Ended, Server, Shutdown, redis_cli};
 use crate::service_manager::PassedSockets;
 use crate::service_manager::notify::{Notifier, ProcessState, watchdog_timeout};
 use crate::service_manager::watchdog;
@@ -61,11 +61,12 @@ async fn serve(start: NodeStart, telemetry: &Telemetry) -> Result<(), CommandFai
     let mut signals = Signals::new().map_err(unwatched)?;
     let hangups = signal(SignalKind::hangup()).map_err(unwatched)?;
     let notifier = Arc::new(Notifier::of_environment());
-    let server = Server::bind(&loaded.config, passed)
+    let server = Server::bind(&loaded.config, passed, telemetry.recent_lines())
         .await
         .map_err(|error| CommandFailure::Failed(error.to_string()))?;
     telemetry.count_dropped_in(server.log_lines_dropped());
-    announce(&loaded.config, server.addresses(), telemetry);
+    let link = if is_first_run(&loaded.config) { server.console_link() } else { None };
+    announce(&loaded.config, server.addresses(), link.as_deref(), telemetry);
     let reloader = Reloader {
         sources,
         started: loaded,
@@ -146,8 +147,14 @@ impl Signals {
     }
 }
 
+/// Whether a person sees the start of a node that only this machine reaches: then the link to the
+/// console is printed.
+fn is_first_run(config: &Config) -> bool {
+    std::io::stdout().is_terminal() && config.admin.listen.is_local() && !config.redis.is_configured()
+}
+
 /// Says where everything is: lines to copy for people, one log line for machines.
-fn announce(config: &Config, addresses: &Addresses, telemetry: &Telemetry) {
+fn announce(config: &Config, addresses: &Addresses, link: Option<&str>, telemetry: &Telemetry) {
     let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
     let (public, admin) = (addresses.public(), addresses.admin());
     let stream = format!(
@@ -169,31 +176,21 @@ fn announce(config: &Config, addresses: &Addresses, telemetry: &Telemetry) {
     }
     let payload = r#"{"type":"CHANNEL_UPDATED","channel":{"id":"c1","name":"general"}}"#;
     let channel = format!("{}demo", config.redis.channel_prefix);
-    // The password itself is not shown; redis-cli takes it from there.
-    let login = if config.embedded.password.is_empty() { "" } else { "REDISCLI_AUTH=… " };
-    let (bus, redis_cli) = match (!config.redis.is_configured(), addresses.embedded) {
-        (true, Some(embedded)) => (
-            format!("embedded mode: no Redis configured, the bus runs in this process at {embedded}"),
-            Some(format!("{login}redis-cli -p {} PUBLISH {channel} '{payload}'", embedded.port())),
-        ),
-        (true, None) => {
-            ("embedded mode: no Redis configured, and no listener for Redis clients".to_owned(), None)
+    let bus = match (config.redis.is_configured(), addresses.embedded) {
+        (false, Some(embedded)) => {
+            format!("embedded mode: no Redis configured, the bus runs in this process at {embedded}")
         }
-        (false, _) => {
-            let shown = config.redis.url.to_string();
-            let server = match shown.split_once("unix://") {
-                // The primary moves about, and a cluster has several, so no address can be named.
-                _ if !config.redis.cluster.nodes.is_empty() => None,
-                _ if !config.redis.sentinel.nodes.is_empty() => None,
-                Some((_, path)) => Some(format!("-s {path}")),
-                None => Some(format!("-u {shown}")),
-            };
-            let redis_cli = server.map(|server| format!("redis-cli {server} PUBLISH {channel} '{payload}'"));
-            (format!("bus: {}", config.redis.describe()), redis_cli)
-        }
+        (false, None) => "embedded mode: no Redis configured, and no listener for Redis clients".to_owned(),
+        (true, _) => format!("bus: {}", config.redis.describe()),
     };
+    let redis_cli =
+        redis_cli(config, addresses).map(|reach| format!("{reach} PUBLISH {channel} '{payload}'"));
     let version = crate::build::VERSION;
-    let mut lines = vec![format!("Tidings {version}, {bus}"), String::new()];
+    let mut lines = Vec::new();
+    if let Some(link) = link {
+        lines.push(format!("Console (this link is good once, for ten minutes): {link}"));
+    }
+    lines.extend([format!("Tidings {version}, {bus}"), String::new()]);
     let auth = &config.auth;
     let token = if auth.mode.uses(AuthMethod::Jwt) && auth.jwt.can_mint() {
         lines.push("Make a token:".to_owned());

@@ -6,6 +6,8 @@
 //! returns a [`ConfigError`] with every problem. [`mod@reference`] reads the keys themselves out of
 //! `config/default.toml`.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -13,7 +15,7 @@ use tidings_auth::{ForwardConfig, JwtConfig};
 use tidings_bus::settings::{RedisConfig, RetentionConfig};
 use tidings_embedded::settings::EmbeddedConfig;
 use tidings_hub::rate::Rates;
-use tidings_settings::{ListenAddress, Seconds, SocketMode};
+use tidings_settings::{ListenAddress, Seconds, SecretText, SocketMode, seconds};
 
 mod auth_mode;
 mod delivery;
@@ -100,6 +102,13 @@ pub struct ServerConfig {
 pub struct AdminConfig {
     pub listen: ListenAddress,
     pub proxy_protocol: bool,
+    /// Empty: none.
+    pub token: SecretText,
+    /// `None` when the key is empty.
+    #[serde(deserialize_with = "seconds::optional_path")]
+    pub token_file: Option<PathBuf>,
+    pub hosts: Vec<String>,
+    pub payloads: bool,
 }
 
 /// `[sse]`: what every stream gets.

@@ -26,6 +26,10 @@ const CLASSES: &[(&str, ReloadClass)] = &[
     // Each by itself, so that a secret that comes later gets a class of its own.
     ("admin.listen", OnRestart),
     ("admin.proxy_protocol", OnRestart),
+    ("admin.token", OnReload),
+    ("admin.token_file", OnReload),
+    ("admin.hosts", OnRestart),
+    ("admin.payloads", OnRestart),
     ("redis.url", PasswordOnReload),
     // The node reads the file for each new connection.
     ("redis.password_file", OnRestart),
@@ -151,6 +155,8 @@ fn replaced(started: &Config, new: &Config) -> Config {
     config.limits.connections_per_user = new.limits.connections_per_user;
     config.limits.events_per_second = new.limits.events_per_second;
     config.limits.event_bytes_per_second = new.limits.event_bytes_per_second;
+    config.admin.token.clone_from(&new.admin.token);
+    config.admin.token_file.clone_from(&new.admin.token_file);
     config.auth.jwt = new.auth.jwt.clone();
     config.cors = new.cors.clone();
     config.log.level.clone_from(&new.log.level);

@@ -50,7 +50,8 @@ fn is_scheme(scheme: &str) -> bool {
         && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
 }
 
-fn is_host(host: &str) -> bool {
+/// A name in lower case, or an address; one of IPv6 is in brackets.
+pub(super) fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         // A browser writes the shortest form.
         return address.parse::<std::net::Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);

@@ -9,6 +9,7 @@ type Show = fn(&str) -> String;
 /// Every key whose value is secret, with the way to show it. A key that is added here is masked in
 /// errors, in `tidings config` and in every other place that shows values by key.
 const SECRETS: &[(&str, Show)] = &[
+    ("admin.token", show_nothing),
     ("redis.url", show_url),
     ("redis.sentinel.nodes", show_url),
     ("redis.cluster.nodes", show_url),
@@ -104,6 +105,7 @@ mod tests {
             ("redis.url", json!("redis://user:pa/s3c@host")),
             ("redis.sentinel.nodes", json!(["redis://a:1", "redis://:s3cret@b:2"])),
             ("embedded.password", json!("s3cret")),
+            ("admin.token", json!("s3cret")),
             ("auth.forward.url", json!("http://app/{workspace}?key=s3cret")),
             ("auth.jwt.secret", json!("s3cret")),
             ("auth.jwt.secret_previous", json!("s3cret")),

@@ -41,6 +41,7 @@ pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Config
     schemas(&mut checks, config);
     sizes(&mut checks, config);
     listeners(&mut checks, config);
+    console(&mut checks, config);
     access(&mut checks, config);
     super::forward::check(&mut checks, config);
     jwt::problems(&mut checks, config);
@@ -290,6 +291,21 @@ fn listeners(checks: &mut Checks<'_>, config: &Config) {
     }
 }
 
+fn console(checks: &mut Checks<'_>, config: &Config) {
+    let admin = &config.admin;
+    checks.value(
+        "admin.token",
+        admin.token.is_empty() || admin.token.reveal().chars().count() >= PASSWORD_CHARACTERS_MIN,
+        "nothing, or at least 16 characters",
+    );
+    checks.pair(
+        ["admin.token", "admin.token_file"],
+        admin.token.is_empty() || admin.token_file.is_none(),
+        "the token comes from one place: set admin.token or admin.token_file",
+    );
+    checks.value("admin.hosts", admin.hosts.iter().all(|host| rules::is_host(host)), HOSTS);
+}
+
 fn access(checks: &mut Checks<'_>, config: &Config) {
     let listen = &config.server.listen;
     match config.auth.mode {
@@ -311,6 +327,7 @@ const ORIGINS: &str = "\"*\", or origins as browsers send them: lower case, no p
 const LOG_LEVEL: &str =
     "error, warn, info, debug, trace or off, or directives without spaces such as info,tidings_bus=debug";
 const CONNECTIONS: &str = "1 to 10000000 connections";
+const HOSTS: &str = "names or addresses in lower case, without a port, such as \"console.internal\"";
 const DIFFER: &str = "two listeners cannot share an address";
 
 /// Collects problems, and finds for each the printable value and its source.

@@ -14,21 +14,25 @@ use tidings_metrics::{Metrics, Series};
 /// The refusals that no type names.
 const OTHER_REFUSALS: [&str; 2] = ["workspaces", "body-bytes"];
 
-/// Creates the metrics of a node with this configuration.
-pub(super) fn metrics(config: &Config, files: &FileBudget) -> Arc<Metrics> {
-    let metrics = Metrics::new();
-    metrics.set_commit(build::COMMIT);
-    let refusals: Vec<_> = LimitExceeded::ALL
+/// The reasons for which a node counts refusals.
+pub(super) fn refusals() -> Vec<&'static str> {
+    LimitExceeded::ALL
         .map(LimitExceeded::reason)
         .into_iter()
         .chain(StreamBound::ALL.map(StreamBound::as_str))
         .chain(OTHER_REFUSALS)
-        .collect();
+        .collect()
+}
+
+/// Creates the metrics of a node with this configuration.
+pub(super) fn metrics(config: &Config, files: &FileBudget) -> Arc<Metrics> {
+    let metrics = Metrics::new();
+    metrics.set_commit(build::COMMIT);
     metrics.create(&Series {
         resets: &ResetReason::ALL.map(ResetReason::as_str),
         dropped: &ResetReason::OF_DROPS.map(ResetReason::as_str),
         reconnects: &ReconnectReason::ALL.map(ReconnectReason::as_str),
-        refusals: &refusals,
+        refusals: &refusals(),
         denials: &DenialReason::ALL.map(DenialReason::as_str),
     });
     let signed = |number| i64::try_from(number).unwrap_or(i64::MAX);

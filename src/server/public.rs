@@ -73,6 +73,10 @@ pub(super) struct PublicListener {
     pub(super) cors: Arc<CorsRules>,
     /// The limits on connections.
     pub(super) limits: Arc<ConnectionLimits>,
+    /// Publishes events, for the console.
+    pub(super) publish: Arc<PublishHandler>,
+    /// Receives bodies, for the console.
+    pub(super) bodies: Arc<BodyReceiver>,
     /// The certificate and the interval of its checks; has to be watched. `None` without TLS.
     pub(super) certificates: Option<(Arc<Certificates>, Duration)>,
 }
@@ -91,6 +95,7 @@ impl PublicListener {
         let publish_rate = Arc::new(PublishRate::new(settings.rates));
         let origins = Arc::new(CorsRules::new(settings.origins.clone()));
         let handlers = handlers(&settings, &parts, &origins, &publish_rate);
+        let (publish, bodies) = (Arc::clone(&handlers.publish), Arc::clone(&handlers.publish.bodies));
         let routes = http::public(handlers, settings.base_path);
         let (mut certificates, mut tls) = (None, None);
         if let Some((files, interval)) = settings.certificate {
@@ -106,7 +111,7 @@ impl PublicListener {
             metrics: Some(Arc::clone(parts.metrics)),
             ..listener
         };
-        Ok(Self { listener, publish_rate, cors, limits, certificates })
+        Ok(Self { listener, publish_rate, cors, limits, publish, bodies, certificates })
     }
 }
 

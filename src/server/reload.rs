@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::access::token_verifier;
 use super::settings;
 use super::start_error::StartError;
+use crate::admin::console::AdminToken;
 use crate::config::ConfigChanges;
 use crate::http::{Certificates, ConnectionLimits, CorsRules, PublishRate};
 use tidings_auth::jwt::{TokenMethod, TokenSources};
@@ -24,6 +25,7 @@ pub struct ServerReload {
     pub(super) publish_rate: Arc<PublishRate>,
     pub(super) registry: Arc<StreamRegistry>,
     pub(super) hub: Arc<Hub>,
+    pub(super) token: Arc<AdminToken>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -33,11 +35,11 @@ impl ServerReload {
     ///
     /// # Errors
     ///
-    /// [`StartError`], if the keys for tokens cannot be used. Then nothing is replaced.
+    /// [`StartError`], if the keys for tokens or the admin token cannot be used. Then nothing is replaced.
     pub fn apply(&self, changes: &ConfigChanges) -> Result<(), StartError> {
         let config = &changes.config;
         let jwt = &config.auth.jwt;
-        // First, since it is the one step that can fail.
+        // First, since these steps can fail.
         let replacement = match &self.tokens {
             Some(tokens) if changes.applies("auth.jwt.") => {
                 let verifier = token_verifier(jwt, settings::is_local(config), &self.metrics)?;
@@ -45,6 +47,7 @@ impl ServerReload {
             }
             Some(_) | None => None,
         };
+        self.token.replace(&config.admin.token, config.admin.token_file.as_deref())?;
         match (replacement, &self.tokens) {
             (Some((tokens, verifier)), _) => tokens.replace(TokenSources::new(jwt), verifier),
             (None, Some(tokens)) => {

@@ -9,9 +9,11 @@ use super::access::{AccessSettings, MethodSettings};
 use super::bus::BusSettings;
 use super::listener::ListenerSettings;
 use super::public::PublicSettings;
+use super::reach::reach;
 use super::schemas::SchemaSettings;
 use super::shutdown::DrainSettings;
 use crate::admin::ApiSettings;
+use crate::admin::console::{AdminToken, AdminTokenError, ConsoleSettings};
 use crate::config::{AuthMethod, AuthMode, Config, ForwardedHeader, LiveConfig, SchemasMode, Writer};
 use crate::files;
 use crate::files::{FileBudget, TooFewFiles};
@@ -21,6 +23,7 @@ use crate::http::{
 };
 use crate::log_reader::LogReaderSettings;
 use crate::memory::MemoryBudget;
+use crate::warnings;
 use tidings_auth::ForwardConfig;
 use tidings_delivery::engine::{BroadcastBounds, EngineSettings};
 use tidings_delivery::{Drain, StreamSettings, WallClock};
@@ -31,6 +34,7 @@ use tidings_hub::{HubSettings, LiveEvents};
 use tidings_limits::StreamLimits;
 use tidings_metrics::Metrics;
 use tidings_schemas::SchemaMode;
+use tidings_settings::ListenAddress;
 
 /// What the limit of open files leaves of the configured bounds, once it is raised as far as it may
 /// be.
@@ -48,8 +52,8 @@ pub(super) fn files(config: &Config) -> Result<FileBudget, TooFewFiles> {
     Ok(budget)
 }
 
-/// Says so where the configured bounds on memory together are more than there is.
-pub(super) fn warn_of_memory(config: &Config) {
+/// The configured bounds on memory. Says so where they are more than there is.
+pub(super) fn memory(config: &Config) -> MemoryBudget {
     let budget = MemoryBudget::new(config);
     if budget.is_exceeded() {
         let (configured_mib, available_mib) = budget.mebibytes();
@@ -60,6 +64,7 @@ pub(super) fn warn_of_memory(config: &Config) {
              (docs/operations.md, Limits of the machine)"
         );
     }
+    budget
 }
 
 /// The configured bus, with as many clients as there are files for.
@@ -129,6 +134,7 @@ pub(super) fn streams(
         clock: WallClock::default(),
         schemas,
         metrics: Arc::clone(metrics),
+        bodies: Arc::default(),
     }
 }
 
@@ -266,9 +272,43 @@ pub(super) fn admin(config: &Config, files: &FileBudget) -> ListenerSettings {
         socket: socket(config),
         connection: connection(config, config.admin.proxy_protocol),
         connection_gate,
-        hosts: if is_local { Hosts::Local } else { Hosts::Any },
+        hosts: if is_local { Hosts::LocalAnd(config.admin.hosts.clone().into()) } else { Hosts::Any },
         proxies: trusted_proxies(config),
         header_bytes: config.server.header_bytes,
+    }
+}
+
+/// The token of the console. Reads a file, and so blocks.
+pub(super) fn admin_token(config: &Config) -> Result<AdminToken, AdminTokenError> {
+    AdminToken::open(&config.admin.token, config.admin.token_file.as_deref())
+}
+
+/// The console. It knows the address of its listener, besides loopback names and `admin.hosts`.
+pub(super) fn console(
+    config: &Config,
+    addresses: &Addresses,
+    files: FileBudget,
+    memory: &MemoryBudget,
+) -> ConsoleSettings {
+    let (own, port) = match addresses.admin() {
+        ListenAddress::Socket(address) => {
+            let ip = address.ip().to_canonical();
+            (Some(ip.to_string()).filter(|_| !ip.is_unspecified()), address.port())
+        }
+        ListenAddress::Host { name, port } => (Some(name.clone()), *port),
+        ListenAddress::Unix(_) => (None, 0),
+    };
+    let brackets = |host: &String| host.trim_matches(['[', ']']).to_owned();
+    ConsoleSettings {
+        hosts: Hosts::LocalAnd(config.admin.hosts.iter().map(brackets).chain(own).collect()),
+        payloads: config.admin.payloads,
+        port,
+        event_bytes: config.limits.event_bytes,
+        patience: config.redis.command_timeout_seconds.duration(),
+        reach: reach(config, addresses),
+        findings: vec![warnings::open_files(&Ok(files)), warnings::memory(memory)],
+        memory: (memory.configured, memory.available),
+        refusals: super::metrics::refusals(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::admin::console::AdminTokenError;
 use crate::files::TooFewFiles;
 use crate::http::CertificateError;
 use tidings_auth::forward;
@@ -42,6 +43,9 @@ pub enum StartError {
     /// The keys for tokens cannot be had.
     #[error("{0} (auth.jwt)")]
     Jwt(#[from] JwtSetupError),
+    /// The admin token cannot be had.
+    #[error("{0} (admin.token_file)")]
+    AdminToken(#[from] AdminTokenError),
     /// Asking the app cannot be prepared.
     #[error("{0} (auth.forward)")]
     Forward(#[from] forward::SetupError),

@@ -72,7 +72,8 @@ impl ServerTasks {
         for shard in delivery.shards {
             rest.spawn_blocking(|| shard.run());
         }
-        rest.spawn(admin.run(stop(), stop()));
+        rest.spawn(admin.listener.run(stop(), stop()));
+        rest.spawn(admin.console.run(stop()));
         if let Some((certificates, interval)) = public.certificates {
             rest.spawn(certificates.watch(interval, stop()));
         }

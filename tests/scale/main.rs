@@ -17,6 +17,7 @@
 mod backend;
 mod client;
 mod clients;
+mod console;
 mod drain;
 mod fairness;
 mod figures;

@@ -9,6 +9,7 @@ mod access;
 mod bad_input;
 mod browser;
 mod commands;
+mod console;
 mod deploy_files;
 mod documents;
 mod embedded_log;

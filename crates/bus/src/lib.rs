@@ -18,6 +18,7 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,7 @@ pub use state::{BusState, ClusterState, LinkState, ShardState, StateCell};
 pub use store::{Store, StoreError};
 
 use tidings_event::BusHandler;
-use tidings_event::log::{LogError, LogPage, Span};
+use tidings_event::log::{LogError, LogFigures, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 
 /// Delivers events, publishes events and reads logs.
@@ -67,6 +68,20 @@ pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
         span: Span,
         count: usize,
     ) -> BoxFuture<'a, Result<LogPage, LogError>>;
+
+    /// Returns the size of a workspace's log.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`LogError`], within a bounded time.
+    fn log_figures<'a>(&'a self, workspace: &'a WorkspaceId) -> BoxFuture<'a, Result<LogFigures, LogError>>;
+
+    /// Publishes a command on the control channel, for all nodes.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`PublishError`], within a bounded time.
+    fn send_control(&self, command: Bytes) -> BoxFuture<'_, Result<(), PublishError>>;
 
     /// Marks a workspace as mixed, for all nodes. Returns the resulting mark in milliseconds since
     /// the Unix epoch.

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use super::end_watch::{EndWatch, WatchedEnd};
 use super::recipient::{CloseReason, Recipient};
 use super::settings::{StreamSettings, Terms};
+use super::stream_report::BodyEntry;
 use super::stream_stats::StreamStats;
 use super::until::{Until, millis};
 use tidings_event::spread;
@@ -43,6 +44,7 @@ pub struct StreamBody {
     /// The ends by the wall clock, which move when the clock is set.
     until: Until,
     watch: Option<Arc<EndWatch>>,
+    listed: BodyEntry,
     settings: Arc<StreamSettings>,
     /// Tick 0.
     began: Instant,
@@ -67,6 +69,7 @@ impl StreamBody {
         let aged = terms.until.aged.map_or(NEVER, |at| millis(at.saturating_duration_since(began)));
         let close_signal = CloseSignal::of(&terms.stream_guard);
         let stream_stats = StreamStats::new(terms.stream_guard, &recipient);
+        let listed = settings.bodies.add(&stream_stats, &subscriber);
         Self {
             stream_stats,
             close_signal,
@@ -77,6 +80,7 @@ impl StreamBody {
             ends: StreamEnds::new(aged, NEVER),
             until: terms.until,
             watch: None,
+            listed,
             settings,
             began,
             timer: Box::pin(tokio::time::sleep_until(began.into())),
@@ -165,6 +169,7 @@ impl Stream for StreamBody {
             this.stream_stats.bytes += bytes.len() as u64;
             this.settings.metrics.delivered_bytes.inc_by(bytes.len() as u64);
         }
+        this.listed.note(&this.stream_stats, &this.subscriber, this.has_ended);
         Poll::Ready(bytes.map(Ok))
     }
 }

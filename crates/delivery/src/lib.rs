@@ -11,6 +11,7 @@
 //! | [`settings`] | settings of all streams, and the terms of one |
 //! | [`recipient`] | the addresses of a client, for its log line |
 //! | [`stream_stats`] | the counts and the log line of a stream |
+//! | [`stream_report`] | the state of open streams, for operators |
 //! | [`until`], [`end_watch`] | the end of a stream by time, also if its client does not read |
 //! | [`drain`] | the end of all streams, spread over time |
 //!
@@ -24,6 +25,7 @@ mod end_watch;
 pub mod engine;
 mod recipient;
 mod settings;
+mod stream_report;
 mod stream_stats;
 mod until;
 
@@ -32,4 +34,5 @@ pub use drain::Drain;
 pub use end_watch::EndWatch;
 pub use recipient::{CloseReason, Recipient};
 pub use settings::{StreamSettings, Terms};
+pub use stream_report::{BodyStreams, StreamList, StreamPhase, StreamReport, StreamWriter};
 pub use until::{Until, WallClock};

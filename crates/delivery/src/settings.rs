@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::drain::Drain;
+use super::stream_report::BodyStreams;
 use super::until::{Until, WallClock};
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
@@ -49,6 +50,8 @@ pub struct StreamSettings {
     pub schemas: Option<SchemaVersion>,
     /// The metrics of the node.
     pub metrics: Arc<Metrics>,
+    /// The streams that the HTTP server writes.
+    pub bodies: Arc<BodyStreams>,
 }
 
 impl StreamSettings {
@@ -115,6 +118,7 @@ mod tests {
             clock,
             schemas,
             metrics,
+            bodies: Arc::default(),
         }
     }
 

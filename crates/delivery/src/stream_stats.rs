@@ -75,6 +75,17 @@ impl StreamStats {
         self.began.elapsed()
     }
 
+    /// The other end of the connection, and the client behind it.
+    pub(super) fn addresses(&self) -> (SocketAddr, IpAddr) {
+        let address = SocketAddr::from(self.address);
+        (address, self.client.as_deref().copied().unwrap_or(address.ip()))
+    }
+
+    /// The user, if authentication found one.
+    pub(super) fn user(&self) -> Option<&UserId> {
+        self.user.as_ref()
+    }
+
     /// Notes that the stream ends with a `tidings.reconnect`.
     pub(super) fn ended(&mut self, reason: ReconnectReason) {
         self.ended = Some(reason);
@@ -88,7 +99,7 @@ impl StreamStats {
     fn write_log_line(&mut self, why: &'static str) {
         let Some(workspace) = self.stream_guard.workspace().filter(|_| !self.logged) else { return };
         self.logged = true;
-        let address = SocketAddr::from(self.address);
+        let (address, forwarded_for) = self.addresses();
         // Outside of any span: the engine has none, and the lines of both writers are the same.
         tracing::info!(
             parent: None,
@@ -96,7 +107,7 @@ impl StreamStats {
             user = self.user.as_ref().map(UserId::as_str),
             connection = %self.stream_guard.id(),
             client.address = %address,
-            forwarded_for = %self.client.as_deref().copied().unwrap_or(address.ip()),
+            %forwarded_for,
             seconds = self.began.elapsed().as_secs_f64(),
             events = self.events,
             bytes = self.bytes,

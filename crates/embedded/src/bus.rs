@@ -29,7 +29,7 @@ use tidings_bus::settings::RetentionConfig;
 use tidings_bus::{
     Bus, BusState, LinkState, Publication, PublishError, Published, StateCell, Store, StoreError,
 };
-use tidings_event::log::{LogError, LogPage, Span};
+use tidings_event::log::{LogError, LogFigures, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{BusHandler, DesiredSubscriptions, SubscriptionChange};
 
@@ -212,6 +212,24 @@ impl Bus for EmbeddedBus {
         count: usize,
     ) -> BoxFuture<'a, Result<LogPage, LogError>> {
         self.with_log(workspace, move |logs, key| logs.page(key, span, count))
+    }
+
+    fn log_figures<'a>(&'a self, workspace: &'a WorkspaceId) -> BoxFuture<'a, Result<LogFigures, LogError>> {
+        self.with_log(workspace, |logs, key| {
+            let Some(log) = logs.get(key) else {
+                return LogFigures { length: Some(0), ..LogFigures::default() };
+            };
+            LogFigures {
+                length: Some(log.len() as u64),
+                oldest: log.first().map(|entry| entry.id),
+                newest: log.newest().map(|entry| entry.id),
+            }
+        })
+    }
+
+    fn send_control(&self, command: Bytes) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.context.pubsub.publish_control(&command);
+        ready(Ok(())).boxed()
     }
 
     fn mark_live<'a>(

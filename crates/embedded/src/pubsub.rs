@@ -125,6 +125,11 @@ impl PubSub {
         self.deliver(channel, Some(message))
     }
 
+    /// Delivers a message to all subscribers of the control channel.
+    pub(crate) fn publish_control(&self, message: &Bytes) {
+        self.deliver(&Bytes::from(self.control.clone()), Some(message));
+    }
+
     /// The number of receivers of a message on a channel now.
     pub(crate) fn receivers(&self, channel: &Bytes) -> usize {
         self.deliver(channel, None)

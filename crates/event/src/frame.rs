@@ -122,6 +122,17 @@ impl Frame {
         }
     }
 
+    /// Returns the payload of a publisher's event, with each line end as LF; `None` for a reset.
+    #[must_use]
+    pub fn payload(&self) -> Option<String> {
+        if !self.is_application() {
+            return None;
+        }
+        let text = std::str::from_utf8(&self.plain).ok()?;
+        let lines: Vec<&str> = text.split('\n').filter_map(|line| line.strip_prefix("data: ")).collect();
+        Some(lines.join("\n"))
+    }
+
     /// Returns the bytes without an `event:` field from the payload.
     #[must_use]
     pub fn plain(&self) -> &Bytes {

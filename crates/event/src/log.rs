@@ -150,6 +150,17 @@ pub fn proves_since(record: Option<&EpochRecord>, milliseconds: u64, oldest: Opt
         && record.is_none_or(|record| record.earlier.milliseconds < milliseconds)
 }
 
+/// The size of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogFigures {
+    /// The number of entries; `None` if the bus does not permit to count them.
+    pub length: Option<u64>,
+    /// The oldest entry; `None` for an empty log.
+    pub oldest: Option<EntryId>,
+    /// The newest entry; `None` for an empty log.
+    pub newest: Option<EntryId>,
+}
+
 /// The reason for which a log was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {

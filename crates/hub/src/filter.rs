@@ -78,6 +78,11 @@ impl TypeFilter {
         Ok(Self(types.into_iter().map(Box::from).collect()))
     }
 
+    /// The types, in the order of the list.
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
+    }
+
     fn contains(&self, event_type: &str) -> bool {
         self.0.iter().any(|name| **name == *event_type)
     }

@@ -20,6 +20,7 @@
 //! | [`queue`] | messages that wait for a read |
 //! | [`marks`], [`look`] | marks of live events: those to write, and the second look at one |
 //! | [`drops`] | dropped events that subscribers do not know of yet |
+//! | [`survey`] | the figures of workspaces, for operators |
 //!
 //! Read first: [`Hub`], [`Subscriber`], [`Next`], `Sequencer`.
 //!
@@ -49,6 +50,7 @@ mod sequencer;
 mod shared;
 mod start;
 mod subscriber;
+mod survey;
 mod waiter_slot;
 mod workspace;
 
@@ -67,6 +69,7 @@ pub use read_queue::{LogRead, ReadQueue, ReaderId};
 pub use ring_reader::{RingRead, RingReader};
 pub use start::{Resume, Start};
 pub use subscriber::{Joined, Next, Subscriber};
+pub use survey::WorkspaceFigures;
 pub use waiter_slot::SubscriptionGuard;
 
 use crate::rate::Rates;

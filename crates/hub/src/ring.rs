@@ -32,6 +32,8 @@ pub(super) struct Ring {
     begins_in_log: bool,
     /// The position after the newest frame.
     head: Position,
+    /// The bytes of all frames so far, those that are dropped included.
+    pushed_bytes: u64,
     /// The memory of the frames, as a share of the budget of all rings.
     share: RingShare,
     events_max: usize,
@@ -65,6 +67,7 @@ impl Ring {
             before: Some(before),
             begins_in_log: false,
             head: before,
+            pushed_bytes: 0,
             share: RingShare::new(budget),
             events_max,
             bytes_max,
@@ -78,6 +81,7 @@ impl Ring {
     pub(super) fn push(&mut self, frame: Frame) {
         self.share.grow(cost(&frame));
         self.head = *frame.position();
+        self.pushed_bytes += frame.plain().len() as u64;
         self.frames.push_back(Arc::new(frame));
         self.trim();
     }
@@ -99,6 +103,22 @@ impl Ring {
         let is_too_large =
             self.share.bytes() > self.bytes_max.saturating_mul(bytes) || self.share.is_exceeded();
         self.frames.len() > self.events_max.saturating_mul(events) || (is_too_large && self.frames.len() > 1)
+    }
+
+    /// The bytes of all frames so far, those that are dropped included.
+    pub(super) fn pushed_bytes(&self) -> u64 {
+        self.pushed_bytes
+    }
+
+    /// The memory of the frames, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// The newest frames, at most `count`, in order.
+    pub(super) fn newest(&self, count: usize) -> Vec<Arc<Frame>> {
+        let skipped = self.frames.len().saturating_sub(count);
+        self.frames.iter().skip(skipped).cloned().collect()
     }
 
     /// Adds a follower, which reads for many clients from a cursor on. Returns its key.

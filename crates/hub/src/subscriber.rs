@@ -214,6 +214,18 @@ impl Subscriber {
         }
     }
 
+    /// The number of frames in the ring that the subscriber has not taken yet; `None` while it
+    /// reads the log.
+    #[must_use]
+    pub fn frames_behind(&self) -> Option<u64> {
+        match &self.stage {
+            SubscriberStage::Reading { cursor, .. } => {
+                Some(self.cell().lock().sequencer.ring().head().saturating_sub(*cursor))
+            }
+            SubscriberStage::Held(_) | SubscriberStage::Replaying(_) => None,
+        }
+    }
+
     /// Creates a reader of the ring that begins at this subscriber's cursor; `None` if it does not
     /// read the ring alone.
     #[must_use]

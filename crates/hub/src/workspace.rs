@@ -283,6 +283,11 @@ impl WorkspaceCell {
 }
 
 impl WorkspaceState {
+    /// The number of subscribers.
+    pub(super) fn subscriber_count(&self) -> usize {
+        self.subscriber_count
+    }
+
     /// Whether a subscriber may join.
     pub(super) fn is_open(&self) -> bool {
         self.subscription == Subscription::Confirmed && self.sequencer.is_followed()

@@ -448,6 +448,19 @@ impl Metrics {
         self.dropped.get(reason)
     }
 
+    /// Returns the number of connections, streams and bodies beyond the limit that `reason` names.
+    #[must_use]
+    pub fn refusals(&self, reason: &'static str) -> u64 {
+        self.refusals.get(reason)
+    }
+
+    /// Returns the number of requests that authentication rejected by the check that `reason`
+    /// names.
+    #[must_use]
+    pub fn denials(&self, reason: &'static str) -> u64 {
+        self.denials.get(reason)
+    }
+
     /// Returns the number of checks by schemas with a result.
     #[must_use]
     pub fn schema_checks(&self, result: SchemaResult) -> u64 {

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::directory::Directory;
+use super::http;
 use super::ports::Port;
 use super::programs::Program;
 use super::wait::{DEADLINE, eventually};
@@ -55,7 +56,11 @@ impl Browser {
             format!("--user-data-dir={}", profile.file("profile").display()),
         ]);
         let options = json!({ "args": arguments });
-        let capabilities = [("goog:chromeOptions".to_owned(), options)].into_iter().collect();
+        let capabilities = [
+            ("goog:chromeOptions".to_owned(), options),
+            ("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" })),
+        ];
+        let capabilities = capabilities.into_iter().collect();
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
             .connect(&format!("http://{}", port.address()))
@@ -73,6 +78,34 @@ impl Browser {
     /// Runs the body of a function in the page and returns its result.
     pub async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// Runs a command of the DevTools protocol, such as `Emulation.setEmulatedMedia`.
+    pub async fn command(&self, name: &str, parameters: Value) -> Value {
+        self.ask("goog/cdp/execute", json!({ "cmd": name, "params": parameters })).await
+    }
+
+    /// The entries of the page's console since the last call, with violations of its policy.
+    pub async fn console(&self) -> Vec<Value> {
+        let entries = self.ask("se/log", json!({ "type": "browser" })).await;
+        entries.as_array().expect("a list of entries").clone()
+    }
+
+    /// Presses the key that moves the focus.
+    pub async fn press_tab(&self) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let key = json!({ "type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 });
+            self.command("Input.dispatchKeyEvent", key).await;
+        }
+    }
+
+    /// Posts a command that the client has no method for.
+    async fn ask(&self, path: &str, body: Value) -> Value {
+        let target = format!("/session/{}/{path}", self.session);
+        let headers = [("content-type", "application/json")];
+        let response = http::request(self.port.address(), "POST", &target, &headers, body.to_string()).await;
+        assert!(response.status.is_success(), "{path}: {:?}", response.body);
+        response.json()["value"].clone()
     }
 }
 

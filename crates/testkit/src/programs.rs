@@ -58,6 +58,12 @@ impl Sink {
         (Self::new(writer), reader)
     }
 
+    /// A terminal, and the other end of it, where its output is read.
+    pub fn terminal() -> (Self, File) {
+        let pty = nix::pty::openpty(None, None).expect("a terminal");
+        (Self::new(pty.slave), File::from(pty.master))
+    }
+
     /// Returns a further handle, for a child process.
     pub fn stdio(&self) -> Stdio {
         self.0.try_clone().expect("a second handle of a sink").into()

@@ -72,6 +72,7 @@ impl ShardHarness {
             schemas: None,
             clock: WallClock::default(),
             metrics,
+            bodies: Arc::default(),
         });
         let settings = EngineSettings {
             streams: Arc::clone(&streams),

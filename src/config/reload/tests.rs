@@ -31,6 +31,8 @@ const SAMPLES: &[(&str, &str)] = &[
     ("limits.connections_per_user", "7"),
     ("limits.events_per_second", "7"),
     ("limits.event_bytes_per_second", "7000000"),
+    ("admin.token", "a token of sixteen characters"),
+    ("admin.token_file", "/a/file"),
     ("auth.jwt.key_reload_seconds", "7"),
     ("auth.jwt.audience", "other"),
     ("cors.origins", "https://app.example"),

@@ -20,6 +20,7 @@ use crate::http::response::denied;
 use crate::http::response::problem::Problem;
 use tidings_auth::{Action, Authenticator, Grant};
 use tidings_bus::{Bus, EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
+use tidings_event::EntryId;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::Metrics;
 use tidings_schemas::{CheckRefusal, SchemaCheck};
@@ -110,6 +111,27 @@ impl PublishHandler {
         let body = self.bodies.receive(request_context, keys, stream, bytes_max, too_large).await?;
         let parts = if form.batch { lines(&body.bytes) } else { vec![body.bytes.clone()] };
         let items = items(parts, form.envelope)?;
+        let ids = self.publish_items(workspace, items, key).await?;
+        Ok(published(&ids, form.batch))
+    }
+
+    /// Publishes one event for an operator, with the checks of any publication.
+    pub(crate) async fn publish_one(
+        &self,
+        workspace: &WorkspaceId,
+        payload: Bytes,
+    ) -> Result<Option<EntryId>, Problem> {
+        let ids = self.publish_items(workspace, vec![Item::from(payload)], None).await?;
+        Ok(ids.first().copied())
+    }
+
+    /// Checks events and publishes them.
+    async fn publish_items(
+        &self,
+        workspace: &WorkspaceId,
+        items: Vec<Item>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Published, Problem> {
         check(&items, self.event_bytes)?;
         self.check_rate(workspace, &items)?;
         self.check_schemas(workspace, &items).await?;
@@ -121,7 +143,7 @@ impl PublishHandler {
         match outcome {
             Ok(ids) => {
                 self.metrics.published.inc_by(ids.len() as u64);
-                Ok(published(&ids, form.batch))
+                Ok(ids)
             }
             Err(error) => {
                 self.metrics.publish_failures.inc();

@@ -180,7 +180,7 @@ fn ticket_issue(
 }
 
 /// The head of a request, with the peer that the server has added.
-fn request_context() -> BoxedFilter<(RequestContext,)> {
+pub(crate) fn request_context() -> BoxedFilter<(RequestContext,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::path::full()
         .and(query)

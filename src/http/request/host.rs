@@ -5,6 +5,7 @@
 //! `Host` header still has the name.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use http::header::HOST;
 use http::{Request, StatusCode, Version};
@@ -12,26 +13,45 @@ use http::{Request, StatusCode, Version};
 use crate::http::response::problem::Problem;
 
 /// The hosts that a listener accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hosts {
     /// Any host: the configuration has decided which clients may connect.
     Any,
     /// Names that only this machine gives itself: loopback addresses and `localhost`.
     Local,
+    /// The same, and these names and addresses.
+    LocalAnd(Arc<[String]>),
 }
 
 impl Hosts {
+    /// Whether these include the host of an authority, such as `localhost:8081`.
+    pub(crate) fn contain_authority(&self, authority: &str) -> bool {
+        name_of(authority).is_some_and(|host| self.contain(host))
+    }
+
+    fn contain(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Local => is_local(host),
+            Self::LocalAnd(others) => {
+                let name = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+                let name = name.strip_suffix('.').unwrap_or(name);
+                is_local(host) || others.iter().any(|other| other.eq_ignore_ascii_case(name))
+            }
+        }
+    }
+
     /// Refuses a request that does not name one host, and one that is meant for another machine.
     ///
     /// # Errors
     ///
     /// Returns 400 for a host that is missing, given twice or malformed, and 421 for one that is
     /// not the listener's.
-    pub(crate) fn check<B>(self, request: &Request<B>) -> Result<(), Problem> {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
         let host =
             host(request).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail))?;
         // Only a client of HTTP/1.0 names none, and browsers speak a later version.
-        if self == Self::Any || host.is_none_or(is_local) {
+        if host.is_none_or(|host| self.contain(host)) {
             return Ok(());
         }
         Err(Problem::new(

@@ -24,9 +24,21 @@ pub(crate) fn end() -> impl Filter<Extract = (), Error = Rejection> + Clone {
 ///
 /// Returns 400 for a segment that is not a workspace id.
 pub(crate) fn workspace(segment: &str) -> Result<WorkspaceId, Problem> {
-    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-workspace", detail);
     let decoded = percent_decode_str(segment)
         .decode_utf8()
-        .map_err(|_| bad("the workspace id in the path is not UTF-8".to_owned()))?;
-    WorkspaceId::parse(&decoded).map_err(|error| bad(error.to_string()))
+        .map_err(|_| bad("the workspace id in the path is not UTF-8"))?;
+    workspace_id(&decoded)
+}
+
+/// The workspace that a text names.
+///
+/// # Errors
+///
+/// Returns 400 for a text that is not a workspace id.
+pub(crate) fn workspace_id(text: &str) -> Result<WorkspaceId, Problem> {
+    WorkspaceId::parse(text).map_err(|error| bad(error.to_string()))
+}
+
+fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-workspace", detail)
 }

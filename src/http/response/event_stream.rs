@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http::header::{self, HeaderName, HeaderValue};
 use warp::Reply;
 use warp::reply::Response;
@@ -26,6 +27,13 @@ pub(crate) fn head() -> Response {
 /// A stream that the HTTP server writes.
 pub(crate) fn of(body: StreamBody) -> Response {
     as_stream(warp::reply::stream(body).into_response())
+}
+
+/// A stream of other frames.
+pub(crate) fn of_frames(
+    frames: impl Stream<Item = Result<Bytes, Infallible>> + Send + Sync + 'static,
+) -> Response {
+    as_stream(warp::reply::stream(frames).into_response())
 }
 
 /// A stream that consists of `tidings.reconnect`.

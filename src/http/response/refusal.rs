@@ -32,6 +32,8 @@ pub(crate) enum RequestKind {
     Publication,
     /// A request for a ticket.
     Ticket,
+    /// A request to the console.
+    Console,
     /// Any request, before the node looks at its path.
     Any,
 }
@@ -44,6 +46,7 @@ impl RequestKind {
             Self::Position => "position",
             Self::Publication => "publication",
             Self::Ticket => "ticket",
+            Self::Console => "console",
             Self::Any => "any",
         }
     }

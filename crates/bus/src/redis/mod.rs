@@ -70,7 +70,7 @@ use publisher::Publisher;
 use reader::LogReader;
 use script::PublishScript;
 use tidings_event::NodeId;
-use tidings_event::log::{LogError, LogPage, Span};
+use tidings_event::log::{LogError, LogFigures, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{BusHandler, DesiredSubscriptions};
 use tidings_metrics::Metrics;
@@ -192,6 +192,14 @@ impl Bus for RedisBus {
         Box::pin(
             async move { self.reader.read(&self.commands, &self.channels.log(workspace), span, count).await },
         )
+    }
+
+    fn log_figures<'a>(&'a self, workspace: &'a WorkspaceId) -> BoxFuture<'a, Result<LogFigures, LogError>> {
+        Box::pin(async move { self.reader.figures(&self.commands, &self.channels.log(workspace)).await })
+    }
+
+    fn send_control(&self, command: Bytes) -> BoxFuture<'_, Result<(), PublishError>> {
+        Box::pin(async move { publisher::send(&self.commands, self.channels.control(), &command).await })
     }
 
     fn mark_live<'a>(

@@ -104,6 +104,17 @@ pub(super) fn reserve_command(keys: &LogKeys, key: &IdempotencyKey) -> Cmd {
     reserve
 }
 
+/// Publishes a message that is in no log.
+pub(super) async fn send(
+    commands: &impl CommandRunner,
+    channel: &str,
+    message: &[u8],
+) -> Result<(), PublishError> {
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(channel).arg(message);
+    commands.ask::<Value>(&publish).await.map(drop).map_err(|error| publish_error(&error))
+}
+
 /// Encodes the audiences for the script.
 ///
 /// The text is empty if all events are for all users. It is the audience if all events share one,

@@ -1,7 +1,6 @@
 //! Reading logs with XRANGE and similar commands, and their metadata: the record of the epoch and
 //! the mark of live events.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +13,8 @@ use super::connect::{describe, is_temporary};
 use super::runner::CommandRunner;
 use crate::settings::RetentionConfig;
 use tidings_event::log::{
-    AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogPage, PAYLOAD_FIELD, Span, proves, proves_since,
+    AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogFigures, LogPage, PAYLOAD_FIELD, Span, proves,
+    proves_since,
 };
 use tidings_event::{EntryId, Epoch, EpochRecord};
 
@@ -175,6 +175,27 @@ impl LogReader {
         Ok(LogPage { proven: false, ..self.head(commands, keys).await? })
     }
 
+    /// Reads the size of a log.
+    pub(super) async fn figures(
+        &self,
+        commands: &impl CommandRunner,
+        keys: &LogKeys,
+    ) -> Result<LogFigures, LogError> {
+        let mut inspect = redis::cmd("XINFO");
+        inspect.arg("STREAM").arg(&keys.log);
+        let read = [
+            LogCommand::Needed(range(&keys.log, "-", "+", 1)),
+            LogCommand::Needed(newest(&keys.log, 1)),
+            LogCommand::Optional(inspect),
+        ];
+        let ([oldest, newest, inspected], _) = ask_each(commands, keys, read).await?;
+        let id = |page| Ok(entries(page)?.first().map(|entry| entry.id));
+        let (oldest, newest) = (id(oldest)?, id(newest)?);
+        // XINFO of a key that does not exist is an error.
+        let length = number(&inspected, "length").or_else(|| oldest.is_none().then_some(0));
+        Ok(LogFigures { length, oldest, newest })
+    }
+
     /// Writes the mark of live events.
     pub(super) async fn mark_live(
         &self,
@@ -236,11 +257,17 @@ fn newest(log: &str, count: usize) -> Cmd {
 /// Returns whether a log has lost no entry since its first. Servers before Redis 7 do not report
 /// it; then nothing is proven.
 fn has_lost_none(inspected: &[Value]) -> bool {
-    let pairs = inspected.as_chunks::<2>().0.iter();
-    let fields: HashMap<String, &Value> =
-        pairs.filter_map(|[name, value]| Some((String::from_redis_value_ref(name).ok()?, value))).collect();
-    let number = |name: &str| fields.get(name).and_then(|value| u64::from_redis_value_ref(value).ok());
+    let number = |name| number(inspected, name);
     matches!((number("length"), number("entries-added")), (Some(length), Some(added)) if length == added)
+}
+
+/// Returns a number in the reply to `XINFO STREAM`.
+fn number(inspected: &[Value], wanted: &str) -> Option<u64> {
+    let mut pairs = inspected.as_chunks::<2>().0.iter();
+    pairs.find_map(|[name, value]| {
+        let is_wanted = String::from_redis_value_ref(name).is_ok_and(|name| name == wanted);
+        is_wanted.then(|| u64::from_redis_value_ref(value).ok()).flatten()
+    })
 }
 
 /// One of several commands.

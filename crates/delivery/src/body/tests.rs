@@ -36,6 +36,7 @@ fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
         schemas: None,
         clock: clock.clone(),
         metrics: Arc::new(Metrics::new()),
+        bodies: Arc::default(),
     });
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let recipient = Recipient { address, client: address.ip(), user: None, abort: CloseReason::default() };

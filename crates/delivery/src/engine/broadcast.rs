@@ -9,10 +9,10 @@ use super::broadcast_buffer::BroadcastBuffer;
 use super::broadcast_clients::BroadcastClients;
 use super::chunk;
 use super::shard_sender::ShardWaker;
-use tidings_event::Frame;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Frame, Position};
 use tidings_hub::Tick;
 use tidings_hub::{RingRead, RingReader};
 
@@ -121,6 +121,11 @@ impl Broadcast {
             Poll::Pending => {}
         }
         BroadcastRead::All
+    }
+
+    /// The position after the last frame in the buffer.
+    pub(super) fn position(&self) -> Position {
+        *self.ring_reader.position()
     }
 
     /// Begins a pass through all clients, with all frames in the buffer.

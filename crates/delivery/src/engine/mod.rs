@@ -17,6 +17,7 @@
 //! | [`broadcast_buffer`] | the recent frames of a workspace as bytes on the wire |
 //! | [`broadcast_clients`] | the clients of a broadcast and the pass through them |
 //! | [`heartbeat_wheel`], [`timers`] | heartbeats and other deadlines |
+//! | [`listing`] | the streams of one workspace, for operators |
 //! | [`shard_sender`], [`handoff`] | the messages to a shard, and the handoff of a stream |
 //! | [`chunk`], [`counts`] | the framing of bodies, and counts for the metrics |
 
@@ -34,6 +35,7 @@ mod client;
 mod counts;
 mod handoff;
 mod heartbeat_wheel;
+mod listing;
 mod outgoing;
 mod per_broadcast;
 mod per_client;

@@ -33,6 +33,11 @@ impl Outgoing {
         self.next().is_empty()
     }
 
+    /// The number of bytes that are left.
+    pub(super) fn len(&self) -> usize {
+        self.first.len() + self.own.len() - self.sent
+    }
+
     /// Notes that so many bytes of [`next`](Self::next) were sent.
     pub(super) fn advance(&mut self, count: usize) {
         if !self.first.is_empty() {

@@ -273,6 +273,7 @@ impl Shard {
                 ShardMessage::Look(number) => self.look(number),
                 ShardMessage::Read(broadcast) => self.read_later(broadcast),
                 ShardMessage::Ping => self.shard_sender.pinged(),
+                ShardMessage::List(request) => self.list(*request),
                 ShardMessage::Drain => self.drain(),
                 ShardMessage::Abandon => {
                     self.abandoned = true;

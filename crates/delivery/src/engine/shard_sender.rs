@@ -9,6 +9,7 @@ use std::task::{Wake, Waker};
 use mio::{Registry, Token};
 
 use super::handoff::Handoff;
+use super::listing::ListRequest;
 use tidings_limits::{Ending, OnClose};
 
 /// A message to a shard. Their number is bounded, since each connection and broadcast has two on
@@ -24,6 +25,8 @@ pub(super) enum ShardMessage {
     Read(u32),
     /// The shard makes progress when it receives this.
     Ping,
+    /// An operator asks for the streams of a workspace; the console bounds how many do.
+    List(Box<ListRequest>),
     /// Streams end from now on.
     Drain,
     /// Abort the remaining streams.

@@ -23,7 +23,7 @@ use super::shard::{ClusterShard, ClusterShared, Returned};
 use super::status;
 use crate::settings::{RedisConfig, RetentionConfig};
 use crate::{Bus, BusState, Publication, PublishError, Published, StateCell, Store, StoreError};
-use tidings_event::log::{LogError, LogPage, Span};
+use tidings_event::log::{LogError, LogFigures, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{BusHandler, DesiredSubscriptions, NodeId};
 use tidings_metrics::Metrics;
@@ -189,6 +189,18 @@ impl Bus for ClusterBus {
             let (keys, commands) = self.of(workspace);
             self.reader.read(&commands, &keys, span, count).await
         })
+    }
+
+    fn log_figures<'a>(&'a self, workspace: &'a WorkspaceId) -> BoxFuture<'a, Result<LogFigures, LogError>> {
+        Box::pin(async move {
+            let (keys, commands) = self.of(workspace);
+            self.reader.figures(&commands, &keys).await
+        })
+    }
+
+    /// Any primary passes the command on to all others.
+    fn send_control(&self, command: Bytes) -> BoxFuture<'_, Result<(), PublishError>> {
+        Box::pin(async move { publisher::send(&self.of_bans(), self.channels.control(), &command).await })
     }
 
     fn mark_live<'a>(

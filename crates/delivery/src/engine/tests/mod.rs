@@ -140,6 +140,7 @@ impl Scene {
             schemas: None,
             clock: setting.clock.clone(),
             metrics,
+            bodies: Arc::default(),
         });
         let settings = EngineSettings {
             streams: Arc::clone(&streams),

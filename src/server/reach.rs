@@ -1,0 +1,36 @@
+//! How clients and publishers reach a node: for the lines that it prints, and for the console.
+
+use super::Addresses;
+use crate::admin::console::Reach;
+use crate::config::{AuthMode, Config};
+
+/// Returns the URLs and commands of a node; without secrets.
+pub(super) fn reach(config: &Config, addresses: &Addresses) -> Reach {
+    let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
+    Reach {
+        public: format!("{scheme}://{}{}", addresses.public().authority(), config.server.base_path),
+        redis_cli: redis_cli(config, addresses),
+        channel_prefix: config.redis.channel_prefix.clone(),
+        authenticated: matches!(config.auth.mode, AuthMode::Methods(_)),
+    }
+}
+
+/// Returns the command that reaches the bus, such as `redis-cli -p 6380`; `None` if it has
+/// several addresses, or none.
+#[must_use]
+pub fn redis_cli(config: &Config, addresses: &Addresses) -> Option<String> {
+    if !config.redis.is_configured() {
+        // The password itself is not shown; redis-cli takes it from there.
+        let login = if config.embedded.password.is_empty() { "" } else { "REDISCLI_AUTH=… " };
+        return addresses.embedded.map(|embedded| format!("{login}redis-cli -p {}", embedded.port()));
+    }
+    // The primary moves about, and a cluster has several, so no address can be named.
+    if !config.redis.cluster.nodes.is_empty() || !config.redis.sentinel.nodes.is_empty() {
+        return None;
+    }
+    let shown = config.redis.url.to_string();
+    Some(match shown.split_once("unix://") {
+        Some((_, path)) => format!("redis-cli -s {path}"),
+        None => format!("redis-cli -u {shown}"),
+    })
+}

@@ -1,0 +1,67 @@
+//! The link that a first start prints on a terminal.
+
+use std::io::Read as _;
+
+use crate::support::http;
+use crate::support::programs::Sink;
+use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer};
+
+use super::cookie;
+
+/// Starts a broker whose output goes to a terminal, and returns the first line with some text.
+async fn first_line_with(options: BrokerOptions, text: &'static str) -> (Broker, String) {
+    let (sink, mut terminal) = Sink::terminal();
+    let broker = Broker::start(options.writing_to(&sink)).await;
+    drop(sink);
+    let reading = tokio::task::spawn_blocking(move || {
+        let (mut seen, mut buffer) = (String::new(), [0; 4096]);
+        loop {
+            let count = terminal.read(&mut buffer).unwrap_or_default();
+            assert_ne!(count, 0, "{text:?} is not in {seen:?}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            if let Some((before, _)) = seen.split_once(text).filter(|(_, rest)| rest.contains('\n')) {
+                return (before.to_owned(), seen.clone());
+            }
+        }
+    });
+    let (before, seen) = tokio::time::timeout(DEADLINE, reading).await.expect("a line").unwrap();
+    let line = seen[before.rfind('\n').map_or(0, |end| end + 1)..].lines().next().unwrap().to_owned();
+    (broker, line)
+}
+
+#[tokio::test]
+async fn printed_link_opens_the_console_once() {
+    let (broker, line) = first_line_with(BrokerOptions::embedded(), "/enter?link=").await;
+    let (_, link) = line.split_once("http://").expect("a link");
+    let path = link.trim().strip_prefix(&broker.admin().to_string()).expect("the admin listener");
+    assert_eq!(http::request(broker.admin(), "HEAD", path, &[], "").await.status, 405, "it uses up nothing");
+    let wrong = format!("{path}x");
+    assert_eq!(http::get(broker.admin(), &wrong).await.status, 401);
+    let entered = http::get(broker.admin(), path).await;
+    assert_eq!((entered.status.as_u16(), entered.header("location")), (303, "/"));
+    let cookie = cookie(&entered);
+    let node = http::request(broker.admin(), "GET", "/api/console/node", &[("cookie", &cookie)], "").await;
+    assert_eq!(node.status, 200);
+    let again = http::get(broker.admin(), path).await;
+    assert_eq!((again.status.as_u16(), again.header("set-cookie")), (401, ""));
+    let page = http::request(broker.admin(), "GET", path, &[("accept", "text/html,*/*")], "").await;
+    assert_eq!((page.status.as_u16(), page.header("location")), (303, "/#/used"));
+}
+
+/// A file or pipe may be kept and read by others.
+#[tokio::test]
+async fn link_is_printed_on_no_other_output() {
+    let broker = Broker::start(BrokerOptions::embedded()).await;
+    let log = broker.logged("Operations: ").await;
+    assert!(!log.contains("/enter"), "{log}");
+}
+
+#[tokio::test]
+async fn link_is_for_the_embedded_bus_and_text_alone() {
+    let server = RedisServer::start().await;
+    let (_redis, line) = first_line_with(BrokerOptions::redis(&server), "Tidings ").await;
+    assert!(!line.contains("/enter"), "{line}");
+    let (_json, line) =
+        first_line_with(BrokerOptions::embedded().set("log.format", "json"), "listening").await;
+    assert!(!line.contains("/enter"), "{line}");
+}

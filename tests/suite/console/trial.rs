@@ -1,0 +1,50 @@
+//! "Try it": a stream and a publication by the console's API.
+
+use serde_json::json;
+
+use super::{TOKEN, ask, options, read};
+use crate::support::Broker;
+use crate::support::sse::{Connect, SseClient};
+
+#[tokio::test]
+async fn event_of_the_console_reaches_all_streams() {
+    let broker = Broker::start_ready(options()).await;
+    let mut client = broker.connect("demo").await;
+    client.connected().await;
+    let connect = Connect { base_path: "/api/console".to_owned(), ..Connect::default() };
+    let connect = connect.header("Authorization", &format!("Bearer {TOKEN}"));
+    let mut of_console = SseClient::connect(broker.admin(), "demo", connect).await;
+    of_console.connected().await;
+    let body = r#"{"workspace":"demo","type":"CREATED","data":{"n": 1.50}}"#;
+    let response = ask(&broker, "POST", "/api/console/publish", body).await;
+    assert_eq!(response.status, 200, "{:?}", response.body);
+    let answer = response.json();
+    assert_eq!(answer["payload"], r#"{"type":"CREATED","n": 1.50}"#);
+    for client in [&mut client, &mut of_console] {
+        let event = client.application_event().await;
+        assert_eq!((json!(event.data), json!(event.id)), (answer["payload"].clone(), answer["id"].clone()));
+    }
+    let found = read(&broker, "/api/console/workspaces/demo").await;
+    assert_eq!(found["streamCount"], 2, "the stream of the console is one of the node: {found}");
+}
+
+#[tokio::test]
+async fn publication_of_the_console_passes_the_limits_of_any_other() {
+    let broker = Broker::start_ready(options().set("limits.event_bytes", 100)).await;
+    let body = json!({ "workspace": "demo", "data": "x".repeat(200) }).to_string();
+    let response = ask(&broker, "POST", "/api/console/publish", &body).await;
+    assert_eq!(response.status, 413, "{:?}", response.body);
+    assert_eq!(read(&broker, "/api/console/workspaces/demo").await["log"]["length"], 0);
+}
+
+/// The lines for a terminal carry no secret of the configuration.
+#[tokio::test]
+async fn facts_of_the_node_name_its_addresses_without_secrets() {
+    let password = "a password of the embedded bus";
+    let broker = Broker::start_ready(options().set("embedded.password", password)).await;
+    let node = read(&broker, "/api/console/node").await;
+    assert_eq!(node["public"], format!("http://{}/api", broker.address()));
+    let redis_cli = node["redisCli"].as_str().unwrap();
+    assert_eq!(redis_cli, format!("REDISCLI_AUTH=… redis-cli -p {}", broker.embedded().port()));
+    assert!(!node.to_string().contains(password));
+}
