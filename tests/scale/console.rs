@@ -8,7 +8,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::clients::{Coming, ScaleClients};
 use super::figures::print;
-use super::support::{Broker, http};
+use super::patience::PATIENCE;
+use super::support::{Broker, eventually, http};
 use super::{ALONE, quiet};
 
 const WORKSPACES: usize = 10_000;
@@ -83,6 +84,14 @@ async fn console_with_10_000_workspaces_costs_little() {
     for number in 0..WORKSPACES {
         crowd.come(&format!("w{number}"), Coming::in_order(1), |_| {});
     }
+    // A moment after it is confirmed, a workspace is read once more.
+    let reads = async || broker.metric("tidings_log_read_seconds_count").await.expect("a metric");
+    let mut last = reads().await;
+    eventually("no log is read any more", PATIENCE, async || {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        std::mem::replace(&mut last, reads().await) == last
+    })
+    .await;
     let idle = percent(&broker, std::future::pending()).await;
     let open = percent(&broker, page(&broker)).await;
     print(&format!(

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use super::end_watch::{EndWatch, WatchedEnd};
 use super::recipient::{CloseReason, Recipient};
 use super::settings::{StreamSettings, Terms};
-use super::stream_report::BodyEntry;
+use super::stream_report::{BodyKey, BodyStream};
 use super::stream_stats::StreamStats;
 use super::until::{Until, millis};
 use tidings_event::spread;
@@ -34,7 +34,9 @@ const LONGEST_WAIT_MS: u64 = 100 * 365 * 86_400_000;
 /// `tidings.reconnect`, or is dropped when the client disconnects. Either way it writes the log
 /// line of the stream.
 pub struct StreamBody {
-    stream_stats: StreamStats,
+    stream: Arc<BodyStream>,
+    /// The place of the stream in the list of the settings.
+    key: BodyKey,
     close_signal: Arc<CloseSignal>,
     abort: CloseReason,
     _place: Option<AddressPlace>,
@@ -44,7 +46,6 @@ pub struct StreamBody {
     /// The ends by the wall clock, which move when the clock is set.
     until: Until,
     watch: Option<Arc<EndWatch>>,
-    listed: BodyEntry,
     settings: Arc<StreamSettings>,
     /// Tick 0.
     began: Instant,
@@ -69,9 +70,10 @@ impl StreamBody {
         let aged = terms.until.aged.map_or(NEVER, |at| millis(at.saturating_duration_since(began)));
         let close_signal = CloseSignal::of(&terms.stream_guard);
         let stream_stats = StreamStats::new(terms.stream_guard, &recipient);
-        let listed = settings.bodies.add(&stream_stats, &subscriber);
+        let (key, stream) = settings.bodies.add(stream_stats, &subscriber);
         Self {
-            stream_stats,
+            stream,
+            key,
             close_signal,
             abort: recipient.abort,
             _place: terms.place,
@@ -80,7 +82,6 @@ impl StreamBody {
             ends: StreamEnds::new(aged, NEVER),
             until: terms.until,
             watch: None,
-            listed,
             settings,
             began,
             timer: Box::pin(tokio::time::sleep_until(began.into())),
@@ -125,13 +126,13 @@ impl StreamBody {
             let heartbeat_ms = millis(self.settings.heartbeat);
             let schemas = self.settings.schemas;
             let moment = StreamMoment { now, ends: &self.ends, revoked, heartbeat_ms, schemas };
-            let (connection, settings) = (self.stream_stats.stream_guard.id(), &self.settings);
+            let (connection, settings) = (self.stream.stats().stream_guard.id(), &self.settings);
             let retry_ms = || settings.draw_retry_ms();
             let step = self.lifecycle.poll(moment, connection, retry_ms, &mut self.subscriber, context);
             let at = match step {
                 StreamStep::Write(bytes) => return Poll::Ready(Some(bytes)),
                 StreamStep::Deliver(bytes) => {
-                    self.stream_stats.events += 1;
+                    self.stream.stats().events += 1;
                     self.settings.metrics.deliveries.inc();
                     return Poll::Ready(Some(bytes));
                 }
@@ -142,7 +143,7 @@ impl StreamBody {
                 }
                 StreamStep::End(reason) => {
                     self.has_ended = true;
-                    self.stream_stats.ended(reason);
+                    self.stream.stats().ended(reason);
                     return Poll::Ready(Some(self.settings.last_frame(reason)));
                 }
                 StreamStep::Wait(at) => at,
@@ -166,10 +167,10 @@ impl Stream for StreamBody {
         let this = self.get_mut();
         let bytes = std::task::ready!(this.poll_bytes(context));
         if let Some(bytes) = &bytes {
-            this.stream_stats.bytes += bytes.len() as u64;
+            this.stream.stats().bytes += bytes.len() as u64;
             this.settings.metrics.delivered_bytes.inc_by(bytes.len() as u64);
         }
-        this.listed.note(&this.stream_stats, &this.subscriber, this.has_ended);
+        this.stream.note(&this.subscriber, this.has_ended);
         Poll::Ready(bytes.map(Ok))
     }
 }
@@ -181,8 +182,9 @@ impl Drop for StreamBody {
             watch.why()
         });
         if let Some(why) = overdue.or(self.abort.get().copied()) {
-            self.stream_stats.abort(why);
+            self.stream.stats().abort(why);
         }
+        self.settings.bodies.remove(self.key);
     }
 }
 

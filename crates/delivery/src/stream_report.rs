@@ -2,16 +2,17 @@
 //! stores nothing for it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
 use super::stream_stats::StreamStats;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{ConnectionId, Position, UserId};
-use tidings_hub::{Subscriber, SubscriptionFilter};
+use tidings_hub::{Subscriber, SubscriptionFilter, TypeFilter};
 
 /// The writer of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,113 +98,91 @@ pub(super) fn types_of(filter: &SubscriptionFilter) -> Option<Vec<String>> {
 
 /// The streams that the HTTP server writes. Each has an entry for as long as it exists.
 #[derive(Debug, Default)]
-pub struct BodyStreams(Mutex<Slab<Arc<BodyProgress>>>);
+pub struct BodyStreams(Mutex<Slab<Weak<BodyStream>>>);
 
-/// The place of a stream in the list; dropping it removes the stream.
+/// The place of a stream in the list.
+pub(super) type BodyKey = usize;
+
+/// The part of a stream of the HTTP server that others read.
 #[derive(Debug)]
-pub(super) struct BodyEntry {
-    list: Arc<BodyStreams>,
-    key: usize,
-    progress: Arc<BodyProgress>,
+pub(super) struct BodyStream {
+    stats: Mutex<StreamStats>,
+    /// The number of the next frame in the ring; [`READS_LOG`] or [`HAS_ENDED`] without one.
+    cursor: AtomicU64,
+    types: Option<TypeFilter>,
 }
 
-/// The state of one stream of the HTTP server.
-#[derive(Debug)]
-struct BodyProgress {
-    workspace: WorkspaceId,
-    connection: ConnectionId,
-    user: Option<UserId>,
-    address: SocketAddr,
-    client: IpAddr,
-    began: Instant,
-    types: Option<Vec<String>>,
-    now: Mutex<BodyMoment>,
-}
+/// The stream waits for its subscription, or reads the log.
+const READS_LOG: u64 = u64::MAX;
 
-/// The state that changes.
-#[derive(Debug, Clone, Copy, Default)]
-struct BodyMoment {
-    events: u64,
-    bytes: u64,
-    position: Option<Position>,
-    /// The number of the next frame in the ring, once the stream reads the ring.
-    cursor: Option<u64>,
-    has_ended: bool,
-}
+/// The stream has ended.
+const HAS_ENDED: u64 = u64::MAX - 1;
 
 impl BodyStreams {
     /// Adds a stream.
-    pub(super) fn add(self: &Arc<Self>, stats: &StreamStats, subscriber: &Subscriber) -> BodyEntry {
-        let (address, client) = stats.addresses();
-        let progress = Arc::new(BodyProgress {
-            workspace: subscriber.workspace().clone(),
-            connection: stats.stream_guard.id(),
-            user: stats.user().cloned(),
-            address,
-            client,
-            began: Instant::now(),
-            types: types_of(subscriber.filter()),
-            now: Mutex::default(),
-        });
-        let key = self.0.lock().insert(Arc::clone(&progress));
-        BodyEntry { list: Arc::clone(self), key, progress }
+    pub(super) fn add(&self, stats: StreamStats, subscriber: &Subscriber) -> (BodyKey, Arc<BodyStream>) {
+        let types = subscriber.filter().types.clone();
+        let stream = BodyStream { stats: Mutex::new(stats), cursor: AtomicU64::new(READS_LOG), types };
+        let stream = Arc::new(stream);
+        let key = self.0.lock().insert(Arc::downgrade(&stream));
+        (key, stream)
     }
 
-    /// Returns the streams of a workspace, at most `most` of them. `head` is the number of the next
-    /// frame of its ring.
+    /// Removes a stream.
+    pub(super) fn remove(&self, key: BodyKey) {
+        self.0.lock().try_remove(key);
+    }
+
+    /// Returns the streams of a workspace, at most `most` of them. The ring of the workspace has
+    /// its next frame at `head`, after the position `at`.
     #[must_use]
-    pub fn list(&self, workspace: &WorkspaceId, head: u64, most: usize) -> StreamList {
+    pub fn list(&self, workspace: &WorkspaceId, head: u64, at: Option<Position>, most: usize) -> StreamList {
         // Outside of the lock, because each stream takes it when it opens.
-        let all: Vec<_> = self.0.lock().iter().map(|(_, progress)| Arc::clone(progress)).collect();
+        let all: Vec<_> = self.0.lock().iter().map(|(_, stream)| Weak::clone(stream)).collect();
         let mut list = StreamList::default();
-        for progress in all.iter().filter(|progress| progress.workspace == *workspace) {
-            list.add(most, || Some(progress.report(head)));
+        for stream in all.iter().filter_map(Weak::upgrade) {
+            let stats = stream.stats.lock();
+            if stats.stream_guard.workspace().as_ref() == Some(workspace) {
+                list.add(most, || Some(stream.report(&stats, head, at)));
+            }
         }
         list
     }
 }
 
-impl BodyEntry {
-    /// Notes the state of the stream.
-    pub(super) fn note(&self, stats: &StreamStats, subscriber: &Subscriber, has_ended: bool) {
-        let moment = BodyMoment {
+impl BodyStream {
+    /// The statistics of the stream. The lock is held for a moment only.
+    pub(super) fn stats(&self) -> MutexGuard<'_, StreamStats> {
+        self.stats.lock()
+    }
+
+    /// Notes the place of the stream.
+    pub(super) fn note(&self, subscriber: &Subscriber, has_ended: bool) {
+        let cursor = if has_ended { HAS_ENDED } else { subscriber.ring_cursor().unwrap_or(READS_LOG) };
+        self.cursor.store(cursor, Ordering::Relaxed);
+    }
+
+    fn report(&self, stats: &StreamStats, head: u64, at: Option<Position>) -> StreamReport {
+        let (address, client) = stats.addresses();
+        let (phase, cursor) = match self.cursor.load(Ordering::Relaxed) {
+            HAS_ENDED => (StreamPhase::Ending, None),
+            READS_LOG => (StreamPhase::CatchingUp, None),
+            cursor => (StreamPhase::Following, Some(cursor)),
+        };
+        StreamReport {
+            connection: stats.stream_guard.id(),
+            user: stats.user().cloned(),
+            address,
+            client,
+            age: stats.age(),
+            position: at.filter(|_| cursor == Some(head)),
+            events_behind: cursor.map(|cursor| head.saturating_sub(cursor)),
+            bytes_behind: None,
             events: stats.events,
             bytes: stats.bytes,
-            position: subscriber.position().copied(),
-            cursor: subscriber.ring_cursor(),
-            has_ended,
-        };
-        *self.progress.now.lock() = moment;
-    }
-}
-
-impl Drop for BodyEntry {
-    fn drop(&mut self) {
-        self.list.0.lock().try_remove(self.key);
-    }
-}
-
-impl BodyProgress {
-    fn report(&self, head: u64) -> StreamReport {
-        let now = *self.now.lock();
-        StreamReport {
-            connection: self.connection,
-            user: self.user.clone(),
-            address: self.address,
-            client: self.client,
-            age: self.began.elapsed(),
-            position: now.position,
-            events_behind: now.cursor.map(|cursor| head.saturating_sub(cursor)),
-            bytes_behind: None,
-            events: now.events,
-            bytes: now.bytes,
             writer: StreamWriter::Body,
-            phase: match now.cursor {
-                _ if now.has_ended => StreamPhase::Ending,
-                Some(_) => StreamPhase::Following,
-                None => StreamPhase::CatchingUp,
-            },
-            types: self.types.clone(),
+            phase,
+            types: self.types.as_ref().map(|types| types.types().map(str::to_owned).collect()),
         }
     }
 }

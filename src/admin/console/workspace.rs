@@ -183,8 +183,9 @@ impl Console {
 
     /// Asks all writers for the streams of a workspace.
     async fn streams(&self, workspace: &WorkspaceId, patience: Duration) -> StreamList {
-        let head = self.parts.hub.figures(workspace).map_or(0, |figures| figures.events);
-        let mut all = self.parts.streams.bodies.list(workspace, head, STREAMS_MAX);
+        let figures = self.parts.hub.figures(workspace);
+        let (head, at) = figures.map_or((0, None), |figures| (figures.events, Some(figures.head)));
+        let mut all = self.parts.streams.bodies.list(workspace, head, at, STREAMS_MAX);
         if let Some(engine) = &self.parts.engine {
             let listed = tokio::time::timeout(patience, engine.list(workspace, STREAMS_MAX)).await;
             all.join(listed.unwrap_or_default(), STREAMS_MAX);
