@@ -8,8 +8,9 @@ use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer};
 
 use super::cookie;
 
-/// Starts a broker whose output goes to a terminal, and returns the first line with some text.
-async fn first_line_with(options: BrokerOptions, text: &'static str) -> (Broker, String) {
+/// Starts a broker whose output goes to a terminal, and returns the output up to some text and the
+/// end of its line.
+async fn output_with(options: BrokerOptions, text: &'static str) -> (Broker, String) {
     let (sink, mut terminal) = Sink::terminal();
     let broker = Broker::start(options.writing_to(&sink)).await;
     drop(sink);
@@ -19,19 +20,19 @@ async fn first_line_with(options: BrokerOptions, text: &'static str) -> (Broker,
             let count = terminal.read(&mut buffer).unwrap_or_default();
             assert_ne!(count, 0, "{text:?} is not in {seen:?}");
             seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
-            if let Some((before, _)) = seen.split_once(text).filter(|(_, rest)| rest.contains('\n')) {
-                return (before.to_owned(), seen.clone());
+            if seen.split_once(text).is_some_and(|(_, rest)| rest.contains('\n')) {
+                return seen;
             }
         }
     });
-    let (before, seen) = tokio::time::timeout(DEADLINE, reading).await.expect("a line").unwrap();
-    let line = seen[before.rfind('\n').map_or(0, |end| end + 1)..].lines().next().unwrap().to_owned();
-    (broker, line)
+    let seen = tokio::time::timeout(DEADLINE, reading).await.expect("the text").unwrap();
+    (broker, seen)
 }
 
 #[tokio::test]
 async fn printed_link_opens_the_console_once() {
-    let (broker, line) = first_line_with(BrokerOptions::embedded(), "/enter?link=").await;
+    let (broker, seen) = output_with(BrokerOptions::embedded(), "Operations: ").await;
+    let line = seen.lines().find(|line| line.contains("/enter?link=")).expect("a line with a link");
     let (_, link) = line.split_once("http://").expect("a link");
     let path = link.trim().strip_prefix(&broker.admin().to_string()).expect("the admin listener");
     assert_eq!(http::request(broker.admin(), "HEAD", path, &[], "").await.status, 405, "it uses up nothing");
@@ -59,9 +60,9 @@ async fn link_is_printed_on_no_other_output() {
 #[tokio::test]
 async fn link_is_for_the_embedded_bus_and_text_alone() {
     let server = RedisServer::start().await;
-    let (_redis, line) = first_line_with(BrokerOptions::redis(&server), "Tidings ").await;
-    assert!(!line.contains("/enter"), "{line}");
-    let (_json, line) =
-        first_line_with(BrokerOptions::embedded().set("log.format", "json"), "listening").await;
-    assert!(!line.contains("/enter"), "{line}");
+    let (_redis, seen) = output_with(BrokerOptions::redis(&server), "Operations: ").await;
+    assert!(!seen.contains("/enter"), "{seen}");
+    let json = BrokerOptions::embedded().set("log.format", "json");
+    let (_json, seen) = output_with(json, "listening").await;
+    assert!(!seen.contains("/enter"), "{seen}");
 }

@@ -19,6 +19,11 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** A text as nodes, with the parts in backticks as code. */
+export function prose(text) {
+  return text.split("`").map((part, index) => (index % 2 === 1 ? h("code", {}, part) : part));
+}
+
 /** Sets the text of an element, if it is another one. */
 export function setText(element, text) {
   const wanted = String(text);

@@ -1,6 +1,6 @@
 // The overview: figures of the node with plots, the bus, memory, warnings and reasons.
 
-import { facts, h, setText, table } from "./dom.js";
+import { facts, h, prose, setText, table } from "./dom.js";
 import { age, bytes, count, duration, rate, time } from "./format.js";
 import { plot } from "./plot.js";
 
@@ -8,7 +8,7 @@ const TILES = [
   { name: "Connections", series: "connections", format: count, now: (o) => o.connections, note: (o) => `of ${count(o.connectionsMax)}; ${count(o.streams)} streams in ${count(o.workspaces)} workspaces` },
   { name: "Deliveries per second", series: "deliveries", format: rate, now: (o) => o.deliveriesPerSecond, note: (o) => `${bytes(o.deliveredBytesPerSecond)}/s; ${count(o.deliveries)} since the start` },
   { name: "Events per second", series: "events", format: rate, now: (o) => o.eventsPerSecond, note: (o) => `${count(o.events)} since the start` },
-  { name: "Streams behind", series: "behind", format: count, now: (o) => o.streamsBehind, note: (o) => `${bytes(o.memory.at(-1).bytes)} wait for them` },
+  { name: "Streams behind", series: "behind", format: count, now: (o) => o.streamsBehind, note: (o) => `${bytes(o.memory.at(-1).bytes)} in buffers of unsent events` },
   { name: "Rejections per second", series: "rejections", format: rate, now: (o) => o.rejectionsPerSecond, note: () => "limits and authentication" },
   { name: "Resets per second", series: "resets", format: rate, now: (o) => o.resetsPerSecond, note: () => "events may be missing" },
 ];
@@ -79,14 +79,14 @@ function warningsPanel() {
     if (text === shown) return;
     shown = text;
     const entry = ({ check, result, fix }) =>
-      h("div", { class: "warning" }, h("p", {}, h("strong", {}, check), ` – ${result}`), h("p", {}, `To fix it: ${fix}.`));
-    now.replaceChildren(...(warnings.length > 0 ? warnings.map(entry) : [h("p", { class: "quiet" }, "None: everything that `tidings check` looks at on this machine is in order.")]));
+      h("div", { class: "warning" }, h("p", {}, h("strong", {}, check), " – ", prose(result)), h("p", {}, prose(`To fix it: ${fix}.`)));
+    now.replaceChildren(...(warnings.length > 0 ? warnings.map(entry) : [h("p", { class: "quiet" }, prose("None: everything that `tidings check` looks at on this machine is in order."))]));
     const line = ({ level, message, fields, atMs, count: times }) =>
       h(
         "li",
         {},
         h("p", { class: "line" }, h("span", { class: "quiet nowrap" }, time(atMs)), h("span", { class: level === "ERROR" ? "bad" : "badge" }, level.toLowerCase()), times > 1 ? h("span", { class: "badge" }, `${count(times)} times`) : null),
-        h("p", {}, message),
+        h("p", {}, prose(message)),
         fields ? h("p", { class: "mono quiet" }, fields) : null,
       );
     log.replaceChildren(...(lines.length > 0 ? lines.map(line) : [h("li", { class: "quiet" }, "No warning and no error since the start.")]));

@@ -10,7 +10,7 @@ const LOG = ["Length", "Oldest event", "Newest event", "Span"];
 const HERE = ["Streams", "Events", "In memory", "Subscription", "Head"];
 
 const BANS = [
-  ["", "no ban: they may come back at once"],
+  ["", "no ban"],
   ["60", "1 minute"],
   ["600", "10 minutes"],
   ["3600", "1 hour"],
@@ -38,7 +38,8 @@ function confirmDisconnect(text, selector, bans, done) {
       { class: "stack" },
       h("h2", { id: "question" }, "Disconnect?"),
       h("p", {}, text),
-      bans ? h("label", {}, "Ban", ban) : h("p", { class: "quiet" }, "The client may connect again at once."),
+      bans ? h("label", {}, "Ban", ban) : null,
+      h("p", { class: "quiet" }, "Without a ban, a client may connect again at once."),
       failure,
       h(
         "div",
@@ -75,7 +76,7 @@ function streamsPanel(workspace, done) {
   const element = h("section", { class: "panel" }, h("div", { class: "head" }, title, all), box, more);
   const rows = new Map();
   const row = ({ connection, user }) => {
-    const cells = Array.from({ length: 8 }, (_, index) => h("td", { class: [2, 3, 5].includes(index) ? "number nowrap" : index === 0 ? "name" : "nowrap" }));
+    const cells = Array.from({ length: 8 }, (_, index) => h("td", { class: index === 2 ? "number nowrap" : [3, 5].includes(index) ? "number" : index === 0 ? "name" : "nowrap" }));
     const end = h("button", {
       type: "button",
       class: "small",
