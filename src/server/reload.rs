@@ -35,7 +35,8 @@ impl ServerReload {
     ///
     /// # Errors
     ///
-    /// [`StartError`], if the keys for tokens or the admin token cannot be used. Then nothing is replaced.
+    /// [`StartError`], if the keys for tokens or the admin token cannot be used. Then nothing is
+    /// replaced.
     pub fn apply(&self, changes: &ConfigChanges) -> Result<(), StartError> {
         let config = &changes.config;
         let jwt = &config.auth.jwt;
