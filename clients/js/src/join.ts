@@ -42,8 +42,8 @@ export interface JoinOptions<State, E extends TypedEvent = AnyEvent>
     > {
   /** The broker sends events of these types alone. */
   types?: readonly E['type'][] | undefined;
-  /** Opens the connection. */
-  connect(options: ConnectOptions<E>): Connection;
+  /** Opens the connection. A method would accept a function that requires further options. */
+  connect: (options: ConnectOptions<E>) => Connection;
   /** Returns a place from which `connect` can stream. */
   fetchPosition(options: PositionOptions): Promise<string>;
   /** Receives each change of the state or the status. */

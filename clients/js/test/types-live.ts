@@ -5,6 +5,7 @@ import { connect, type DeniedError } from 'tidings';
 import { fetchPosition, live, type LiveStatus } from 'tidings/live';
 import { createInvalidator, useInvalidation } from 'tidings/query';
 import { TidingsProvider, useEvents, useLive, useStatus } from 'tidings/react';
+import { connectShared } from 'tidings/tabs';
 
 interface ChannelUpdated {
   type: 'CHANNEL_UPDATED';
@@ -59,8 +60,23 @@ live<Names, AppEvent>({ url: '/api', workspace: 'acme', load, apply, types: ['CH
 // @ts-expect-error a state from the server has a position
 live({ url: '/api', workspace: 'acme', load, apply, initial: { state: {} } });
 
+live<Names, AppEvent>({
+  url: '/api',
+  workspace: 'acme',
+  load,
+  apply,
+  connect: (options) => connectShared({ ...options, user: 'ann' }),
+});
+// @ts-expect-error users never share a stream, so the function has to name the user
+live({ url: '/api', workspace: 'acme', load, apply, connect: connectShared });
+// @ts-expect-error the same with events that have types
+live<Names, AppEvent>({ url: '/api', workspace: 'acme', load, apply, connect: connectShared });
+
 TidingsProvider({ url: '/api', auth: async () => 'token', children: null });
 TidingsProvider({ url: '/api', auth: (workspace) => ({ ticket: workspace satisfies string }) });
+TidingsProvider({ url: '/api', connect: (options) => connectShared({ ...options, user: 'ann' }) });
+// @ts-expect-error users never share a stream, so the provider's function has to name the user
+TidingsProvider({ url: '/api', connect: connectShared });
 // @ts-expect-error a provider needs the address of the broker
 TidingsProvider({});
 

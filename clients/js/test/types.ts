@@ -92,3 +92,5 @@ connectShared<AppEvent>({
 endShared('ann');
 // @ts-expect-error users never share, so the user is required
 connectShared({ url: '/api', workspace: 'acme' });
+// @ts-expect-error a page without a session has no user
+connectShared({ url: '/api', workspace: 'acme', user: undefined });

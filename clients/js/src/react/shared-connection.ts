@@ -11,8 +11,8 @@ export interface SharedOptions extends Omit<
 > {
   /** The broker sends events of these types alone. */
   types?: readonly string[] | undefined;
-  /** Opens each connection. */
-  connect(options: ConnectOptions): Connection;
+  /** Opens each connection. A method would accept a function that requires further options. */
+  connect: (options: ConnectOptions) => Connection;
 }
 
 /** The options of one hook. */
