@@ -2,6 +2,7 @@ import { call, deliver, watchVersion } from './application.js';
 import { DeniedError } from './denied.js';
 import { isHidden, keepStream, type KeptStream } from './keep-stream.js';
 import type { AnyEvent, ConnectOptions, Connection, Status, TypedEvent } from './options.js';
+import { isAtOrBefore } from './position-order.js';
 import type { FollowerMessage, Item, LeaderMessage } from './tab-messages.js';
 
 /** A follower asks for a beat after this time without one. The leader has as long to respond. */
@@ -22,11 +23,24 @@ export interface SharedOptions<E extends TypedEvent = AnyEvent> extends ConnectO
   user: string;
 }
 
+/** The functions that end the connections of this tab. */
+const logouts = new Set<(user: string) => void>();
+
+/** Opens a channel. Returns nothing if the page may not use any. */
+function openChannel(name: string): BroadcastChannel | undefined {
+  try {
+    return new BroadcastChannel(name);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Ends the connections of a user in all tabs. */
 export function endSharedStreams(user: string): void {
-  const channel = new BroadcastChannel(LOGOUT);
-  channel.postMessage(user);
-  channel.close();
+  const channel = openChannel(LOGOUT);
+  channel?.postMessage(user);
+  channel?.close();
+  logouts.forEach((end) => end(user));
 }
 
 /**
@@ -37,8 +51,10 @@ export function endSharedStreams(user: string): void {
  * leader ends. A leader that does not respond is frozen, and a follower steals its lock. The new
  * leader has a higher term, and all tabs ignore lower ones.
  *
- * Each tab has its own position. It follows the leader from the message with the same position.
- * Until such a message arrives, it keeps the messages, and catches up by a stream of its own.
+ * Each tab has its own position. It follows the leader from a message with the same position, or
+ * with one before it. Until there is one, it keeps the messages, and catches up by its own stream.
+ *
+ * A page that may not use locks leads without followers: it has a stream, and no channel.
  */
 export function shareStream<E extends TypedEvent>(
   options: SharedOptions<E>,
@@ -66,6 +82,8 @@ export function shareStream<E extends TypedEvent>(
   let schemas: string | undefined;
   /** The leader's messages, until one of them has the position of this tab. */
   let waiting: LeaderMessage[] | undefined;
+  /** The position up to which this tab ignores the events of the leader, since it has them. */
+  let passed: string | undefined;
   /** The time from which this tab may catch up by a stream of its own. */
   let catchUpAt = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -101,9 +119,11 @@ export function shareStream<E extends TypedEvent>(
         onReset: (...reset) => receive({ reset }),
         onStatus(next, reason) {
           if (stream !== opened) return;
-          if (isLeader) broadcast(undefined, next, reason);
+          // The position may already be that of an event which follows at once.
+          const isAhead = next === 'catching-up';
+          if (isLeader && !isAhead) broadcast(undefined, next, reason);
           setStatus(next, reason);
-          align();
+          if (!isAhead) align();
         },
         onOutdated(version) {
           schemas = version;
@@ -159,8 +179,15 @@ export function shareStream<E extends TypedEvent>(
         if (turn !== mine) return;
         // Another tab has stolen the lock. Any other error says that the page may not use locks.
         if (name === 'AbortError') resign();
-        else lead();
+        else leadAlone();
       });
+  }
+
+  /** Keeps a stream for this tab. Without a lock, two leaders would replace each other. */
+  function leadAlone(): void {
+    channel?.close();
+    channel = undefined;
+    lead();
   }
 
   function lead(): void {
@@ -205,24 +232,39 @@ export function shareStream<E extends TypedEvent>(
       waiting = [];
     }
     watch();
-    if (!waiting && message.count !== count + (message.item ? 1 : 0)) {
+    if (waiting || message.count !== count + (message.item ? 1 : 0)) catchUp(message);
+    else follow(message);
+  }
+
+  /** Keeps a message until this tab has caught up. */
+  function catchUp(message: LeaderMessage): void {
+    if (!waiting) {
       waiting = [];
       catchUpAt = 0;
     }
-    if (!waiting) return follow(message);
     waiting.push(message);
     if (waiting.length > WAITING_MAX) waiting.shift();
     align();
   }
 
-  /** Follows the leader if it has a message with the position of this tab. Otherwise catches up. */
+  /**
+   * Follows the leader if it has a message to follow from. Otherwise catches up.
+   *
+   * With a filter, the heartbeats of two streams may never have the same position. So a message
+   * before the position of this tab will do: the tab then ignores the events up to its position. A
+   * node has to prove that position, since one of a log that has ended is above all others.
+   */
   function align(): void {
     if (!waiting || signal.aborted) return;
     const own = currentPosition();
     // A tab without a position begins where the leader is.
-    const at = own === undefined ? waiting.length - 1 : waiting.findIndex((m) => m.position === own);
+    let at = own === undefined ? waiting.length - 1 : waiting.findIndex((m) => m.position === own);
+    if (at < 0 && stream?.status === 'live') {
+      waiting.forEach((m, index) => isAtOrBefore(m.position, own) && (at = index));
+    }
     const common = waiting[at];
     if (common) {
+      passed = common.position === own ? undefined : own;
       const later = waiting.slice(at + 1);
       waiting = undefined;
       closeStream();
@@ -233,10 +275,19 @@ export function shareStream<E extends TypedEvent>(
     }
   }
 
+  /** Takes a message of the leader, apart from an event that this tab has. */
   function follow(message: LeaderMessage): void {
-    const { denied, item } = message;
-    ({ count, position } = message);
-    if (item) show(item);
+    const { denied, item, position: place } = message;
+    const isReset = item && 'reset' in item;
+    const isBehind = isAtOrBefore(place, passed);
+    const isUnknown = passed && !isBehind && !isAtOrBefore(passed, place);
+    if (isUnknown && item && !isReset) return catchUp(message);
+    count = message.count;
+    if (!isBehind && (item || !isUnknown)) {
+      passed = undefined;
+      position = place;
+    }
+    if (item && (isReset || !isBehind)) show(item);
     noteVersion(message.schemas);
     setStatus(message.status, denied && new DeniedError(denied.message, denied));
   }
@@ -292,8 +343,9 @@ export function shareStream<E extends TypedEvent>(
   // === Page ===
 
   function join(): void {
-    if (channel) return;
-    channel = new BroadcastChannel(name);
+    if (channel || isLeader) return;
+    channel = openChannel(name);
+    if (!channel || !globalThis.navigator?.locks) return leadAlone();
     channel.onmessage = onMessage;
     waiting = [];
     catchUpAt = 0;
@@ -328,9 +380,14 @@ export function shareStream<E extends TypedEvent>(
     // `freeze` and `resume` do not bubble.
     globalThis.addEventListener?.(type, onPageEvent, { signal, capture: true });
   }
-  const logout = new BroadcastChannel(LOGOUT);
-  logout.onmessage = ({ data }) => data === options.user && setStatus('closed');
-  signal.addEventListener('abort', () => logout.close());
+  const end = (user: string) => user === options.user && setStatus('closed');
+  const logout = openChannel(LOGOUT);
+  if (logout) logout.onmessage = ({ data }) => end(data);
+  logouts.add(end);
+  signal.addEventListener('abort', () => {
+    logouts.delete(end);
+    logout?.close();
+  });
   join();
 
   return {

@@ -50,6 +50,21 @@ test('tab with a filter that joins during publications misses nothing', async (t
   await tabs.hasStreams(1);
 });
 
+test('tabs with a filter merge while other events arrive', async (t) => {
+  const tabs = await Tabs.prepare(t);
+  const { broker } = tabs;
+  const position = await broker.publish('acme', { type: 'NUMBER', n: 0 });
+  const others = new NumberedPublisher(t, broker, { type: 'OTHER', pauseMs: 0 });
+  for (let n = 1; n <= 5; n += 1) await broker.publish('acme', { type: 'NUMBER', n });
+  for (let tab = 0; tab < 5; tab += 1) await tabs.open({ types: ['NUMBER'], position });
+  await tabs.have(5);
+  await tabs.hasStreams(1);
+  await broker.publish('acme', { type: 'NUMBER', n: 6 });
+  await tabs.have(6);
+  await others.stop();
+  await tabs.hasStreams(1);
+});
+
 test('users never share, and a logout ends all tabs of one', async (t) => {
   const tabs = await Tabs.prepare(t);
   const ann = [await tabs.open(), await tabs.open()];
@@ -95,10 +110,14 @@ test('leader renews the token of all tabs', async (t) => {
 
 test('without Web Locks each tab has its own stream', async (t) => {
   const tabs = await Tabs.prepare(t);
+  const first = await tabs.open({ without: 'locks' });
   await tabs.open({ without: 'locks' });
-  await tabs.open({ without: 'locks' });
+  await tabs.open({ without: 'locks', user: 'bob' });
   await tabs.reach('live');
-  await tabs.hasStreams(2);
+  await tabs.hasStreams(3);
+  await tabs.run(first, "endShared('ann')");
+  await tabs.reach('closed', tabs.names.slice(0, 2));
+  await tabs.hasStreams(1);
 });
 
 test('only outdated tabs learn the version of the schemas', async (t) => {

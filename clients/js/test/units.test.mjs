@@ -4,6 +4,7 @@ import { test } from 'node:test';
 
 import { renewalTime } from '../dist/credentials.js';
 import { retryPause } from '../dist/pauses.js';
+import { isAtOrBefore } from '../dist/position-order.js';
 
 const NOW = 1_800_000_000_000;
 const jwt = (claims) => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
@@ -43,4 +44,19 @@ test('without a plausible end the node decides', () => {
     assert.equal(renewalTime({ token }, NOW), Infinity, token);
   }
   assert.equal(renewalTime({ ticket: 'x' }, NOW), Infinity);
+});
+
+test('positions in the log of one epoch have an order', () => {
+  const ascending = ['9-0', '10-0', '10-2', '10-10', '9007199254740993-0', '18446744073709551615-1'];
+  for (const [at, first] of ascending.entries()) {
+    for (const [otherAt, second] of ascending.entries()) {
+      assert.equal(isAtOrBefore(first, second), at <= otherAt, `${first} ${second}`);
+      assert.equal(isAtOrBefore(`${first}.ab`, `${second}.ab`), at <= otherAt);
+    }
+  }
+  for (const other of ['10-1.ab', '10-1~node.1', '10-1.cd', 'x', '', undefined]) {
+    assert.ok(!isAtOrBefore('10-0', other), other);
+    assert.ok(!isAtOrBefore(other, '10-2'), other);
+    if (other !== '10-1.ab') assert.ok(!isAtOrBefore('10-0.ab', other), other);
+  }
 });

@@ -42,11 +42,11 @@ export class NumberedPublisher {
   #done;
 
   /** Begins to publish. It stops with the test. */
-  constructor(test, broker, { headers = {}, pauseMs = 20 } = {}) {
+  constructor(test, broker, { headers = {}, pauseMs = 20, type = 'NUMBER' } = {}) {
     this.#done = (async () => {
       while (!this.#isStopped) {
         this.count += 1;
-        await broker.publish(WORKSPACE, { type: 'NUMBER', n: this.count }, headers);
+        await broker.publish(WORKSPACE, { type, n: this.count }, headers);
         await new Promise((done) => setTimeout(done, pauseMs));
       }
     })();
