@@ -53,6 +53,8 @@ export interface JoinOptions<State, E extends TypedEvent = AnyEvent>
 /** A state that follows its events. */
 export interface Join<State> {
   current(): LiveSnapshot<State>;
+  /** Returns what another join can begin with, if there is a state. */
+  saved(): InitialState<State> | undefined;
   reload(): void;
   close(): void;
 }
@@ -71,7 +73,8 @@ export function joinState<State, E extends TypedEvent>(options: JoinOptions<Stat
   } = options;
 
   let snapshot = firstSnapshot(initial);
-  let hasState = !!initial;
+  /** The state, and the place from which events follow. It is empty while events may be missing. */
+  let saved = initial;
   let connection: Connection | undefined;
   /** The load under way, or the pause before it. */
   let loading: AbortController | undefined;
@@ -83,9 +86,10 @@ export function joinState<State, E extends TypedEvent>(options: JoinOptions<Stat
   let end: 'denied' | 'closed' | undefined;
   let error: DeniedError | undefined;
 
-  /** Notes a state, or the status alone. */
-  function update(state = snapshot.state): void {
-    const loadStatus = hasState ? 'reloading' : 'loading';
+  /** Notes the state and the status. */
+  function update(): void {
+    const state = saved?.state;
+    const loadStatus = saved ? 'reloading' : 'loading';
     const status =
       end ?? (isAway ? 'away' : loading ? loadStatus : (connection?.status ?? 'connecting'));
     if (state === snapshot.state && status === snapshot.status) return;
@@ -132,6 +136,12 @@ export function joinState<State, E extends TypedEvent>(options: JoinOptions<Stat
     else update();
   }
 
+  /** Returns what is saved after an event. */
+  const after = ({ state, position }: InitialState<State>, event: E, id: string) => ({
+    state: apply(state, event, id),
+    position: id || position,
+  });
+
   function receive(event: E, id: string): void {
     if (end) return;
     if (loading) {
@@ -139,7 +149,8 @@ export function joinState<State, E extends TypedEvent>(options: JoinOptions<Stat
       return;
     }
     try {
-      update(apply(snapshot.state as State, event, id));
+      saved = after(saved!, event, id);
+      update();
     } catch (reason) {
       // Without this event the state is wrong. The pause bounds the loads of a repeated failure.
       fail('apply', reason);
@@ -152,6 +163,7 @@ export function joinState<State, E extends TypedEvent>(options: JoinOptions<Stat
     if (end) return;
     stop();
     const { signal } = (loading = new AbortController());
+    saved &&= { ...saved, position: '' };
     update();
     let retryAfterMs: number | undefined;
     for (; ; failures += 1) {
@@ -175,18 +187,18 @@ export function joinState<State, E extends TypedEvent>(options: JoinOptions<Stat
         retryAfterMs = (reason as { cause?: Refusal } | undefined)?.cause?.retryAfterMs;
         isAway = true;
         update();
-        if (hasState) continue;
+        if (saved) continue;
       }
       try {
         if (signal.aborted) return;
         const loaded = await load({ position, signal });
         if (signal.aborted) return;
-        let state: State = loaded;
-        for (const [event, id] of waiting) state = apply(state, event, id);
-        hasState = true;
+        let next: InitialState<State> = { state: loaded, position: position ?? '' };
+        for (const [event, id] of waiting) next = after(next, event, id);
+        saved = next;
         // Without a position nothing follows the state, so the next one is loaded again.
         if (position) loading = undefined;
-        update(state);
+        update();
         if (position) return;
       } catch (reason) {
         if (signal.aborted) return;
@@ -195,11 +207,12 @@ export function joinState<State, E extends TypedEvent>(options: JoinOptions<Stat
     }
   }
 
-  if (initial) start(initial.position);
+  if (initial?.position) start(initial.position);
   else void reload();
 
   return {
     current: () => snapshot,
+    saved: () => saved,
     reload: () => void reload(),
     close: () => finish('closed'),
   };

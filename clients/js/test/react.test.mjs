@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { fetchPosition } from '../dist/live.js';
 import { Broker } from './support/broker.mjs';
 import { Browser } from './support/browser.mjs';
 import { AppServer } from './support/react-server.mjs';
@@ -115,6 +116,45 @@ test('new headers of the provider reconnect', async (t) => {
   await hasStreams(1);
   // Headers need a stream over fetch.
   assert.equal(await value('window.sources'), 1);
+});
+
+test('new values of the provider keep the state', async (t) => {
+  const { app, browser, broker, value, shows, hasStreams, open, change } = await prepare(t);
+  await app.change(broker, 'acme', 1);
+  const position = await fetchPosition({ url: broker.url, workspace: 'acme' });
+  await open({ initial: { state: app.state('acme'), position } });
+  await shows('status', 'live');
+  await app.change(broker, 'acme', 2);
+  await shows('numbers', '1 2');
+  const shown = () => value('[...new Set(seen.shown.splice(0))]');
+  await shown();
+  // The state continues from its own position.
+  await change({ headers: { 'X-Requested-With': 'page' } });
+  await shows('status', 'live');
+  await hasStreams(1);
+  await app.change(broker, 'acme', 3);
+  await shows('numbers', '1 2 3');
+  assert.deepEqual(await shown(), ['1 2', '1 2 3']);
+  assert.equal(app.loads, 0);
+  assert.deepEqual(await value('seen.resets'), []);
+  // A load that has not ended is repeated.
+  app.held.state = new Promise((done) => (app.release = done));
+  await browser.run("document.getElementById('reload').click()");
+  await eventually('the load has begun', () => app.loads === 1);
+  await change({ headers: { 'X-Requested-With': 'other' } });
+  await eventually('the next load has begun', () => app.loads === 2);
+  await shows('status', 'reloading');
+  app.release();
+  await shows('status', 'live');
+  // No broker can be reached.
+  await change({ url: 'http://127.0.0.1:1/api' });
+  await shows('line', 'away');
+  assert.deepEqual(await shown(), ['1 2 3']);
+  await change({ url: broker.url });
+  await app.change(broker, 'acme', 4);
+  await shows('numbers', '1 2 3 4');
+  await shows('status', 'live');
+  assert.deepEqual(await shown(), ['1 2 3', '1 2 3 4']);
 });
 
 test('component that leaves while it connects leaves nothing', async (t) => {

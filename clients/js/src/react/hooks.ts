@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useSyncExternalStore } from 'react';
 
 import { joinState, type Join, type StateOptions } from '../join.js';
-import { firstSnapshot, type InitialState, type LiveSnapshot } from '../live-snapshot.js';
+import { firstSnapshot, type LiveSnapshot } from '../live-snapshot.js';
 import type { AnyEvent, ConnectOptions, EventHandlers, TypedEvent } from '../options.js';
 import { throughLatest, useLatest, type Latest } from './latest.js';
 import { useConnection } from './provider.js';
@@ -59,46 +59,45 @@ export interface UseLiveResult<State> extends LiveSnapshot<State> {
 /**
  * Keeps a state up to date by the events of a workspace: see `live` in `tidings/live`.
  *
- * New functions apply to the next load and the next event. A new workspace begins with its own
- * `initial`, or without a state.
+ * New functions apply to the next load and the next event. New values of the provider reconnect,
+ * and the state remains. A new workspace begins with its own `initial`, or without a state.
  */
 export function useLive<State, E extends TypedEvent = AnyEvent>(
   options: UseLiveOptions<State, E>,
 ): UseLiveResult<State> {
   const shared = useConnection(options.workspace);
   const latest = useLatest(options);
-  const store = useMemo(() => liveStore(shared, options.initial, latest), [shared]);
-  const snapshot = useSyncExternalStore(store.subscribe, store.current, store.first);
+  const store = useMemo(() => liveStore(latest, options), [options.workspace]);
+  const subscribe = useMemo(() => store.over(shared), [shared]);
+  const snapshot = useSyncExternalStore(subscribe, store.current, store.first);
   return { ...snapshot, reload: store.reload };
 }
 
-/** Returns a join as a store for React. It begins with the subscription. */
+/** Returns the state of a workspace as a store for React. */
 function liveStore<State, E extends TypedEvent>(
-  shared: SharedConnection,
-  initial: InitialState<State> | undefined,
   latest: Latest<UseLiveOptions<State, E>>,
+  { initial }: UseLiveOptions<State, E>,
 ) {
   const first = firstSnapshot(initial);
+  /** The last join, which may have ended. */
   let joined: Join<State> | undefined;
 
   return {
     first: () => first,
     current: () => joined?.current() ?? first,
     reload: () => joined?.reload(),
-    subscribe(listener: () => void) {
+    /** Subscribes over a connection. A join begins, with the state of the one before it. */
+    over: (shared: SharedConnection) => (listener: () => void) => {
       joined = joinState<State, E>({
         ...throughLatest<UseLiveOptions<State, E>>(latest),
         url: '',
-        initial,
+        initial: joined?.saved() ?? initial,
         connect: (member) => shared.join(member as unknown as MemberOptions),
         fetchPosition: shared.position,
         onWarning: shared.warn,
         onChange: listener,
       });
-      return () => {
-        joined?.close();
-        joined = undefined;
-      };
+      return joined.close;
     },
   };
 }

@@ -4,7 +4,7 @@ import { StrictMode, Suspense, useState, useTransition } from 'react';
 import { TidingsProvider, useEvents, useLive, useStatus } from 'tidings/react';
 
 /** What the page has seen, for the test. */
-export const seen = { loads: 0, renders: [], tagged: [], resets: [], warnings: [] };
+export const seen = { loads: 0, renders: [], shown: [], tagged: [], resets: [], warnings: [] };
 
 async function load(workspace, signal) {
   seen.loads += 1;
@@ -29,6 +29,7 @@ function Numbers({ workspace, initial, tag }) {
     onReset: (reason) => seen.resets.push(reason),
   });
   seen.renders.push({ workspace, of: state?.workspace ?? null, status });
+  seen.shown.push(state ? state.numbers.join(' ') : 'none');
   return (
     <main>
       <p id="numbers">{state ? state.numbers.join(' ') : 'none'}</p>
