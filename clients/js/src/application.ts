@@ -27,7 +27,7 @@ export function deliver<E extends TypedEvent>(
   id: string,
 ): void {
   const event = parseJson(payload);
-  const type: E['type'] | undefined = event?.type;
+  const type: E['type'] | undefined = event.type;
   if (typeof type !== 'string') return call(() => onPayload?.(payload, id));
   // A type may have the name of a member that all objects have.
   const handler = events && Object.hasOwn(events, type) ? events[type] : onEvent;

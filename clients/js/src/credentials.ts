@@ -21,10 +21,10 @@ export function renewalTime({ token, expiresAt }: Credentials, now: number): num
   return rest > REST_MIN_MS ? end - Math.min(MARGIN_MS, rest / 3) : Infinity;
 }
 
-/** Returns the `exp` of a JWT in milliseconds, or NaN. */
-function jwtEnd(token = ''): number {
+/** Returns the `exp` of a JWT in milliseconds, or NaN if there is none. */
+function jwtEnd(token?: string): number {
   try {
-    const claims = token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
+    const claims = token!.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
     return JSON.parse(atob(claims)).exp * 1000;
   } catch {
     return NaN;

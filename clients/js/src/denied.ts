@@ -26,16 +26,14 @@ export class DeniedError extends Error implements DenialDetails {
   }
 }
 
-/** Whether a response has a content type, whatever its parameters. */
-export const hasType = ({ headers }: Response, type: string): boolean | undefined =>
-  headers.get('content-type')?.startsWith(type);
-
 /** What a response other than an event stream means. */
 export interface Refusal {
   /** Set if the refusal is final: it is the broker's own, and a retry does not change it. */
   denied?: DeniedError;
   /** Whether the status is 401, from the broker or a proxy. */
   isUnauthorized?: boolean;
+  /** The status and the type of a response that is neither the broker's nor temporary. */
+  foreign?: string;
   /** The pause that the response asks for. */
   retryAfterMs?: number;
 }
@@ -49,14 +47,16 @@ export async function readRefusal(response: Response): Promise<Refusal> {
   const refusal: Refusal = {
     isUnauthorized: status === 401,
     // A date is NaN, which asks for nothing.
-    retryAfterMs: Number(headers.get('retry-after')) * 1000 || 0,
+    retryAfterMs: (headers.get('retry-after') as any) * 1000 || 0,
   };
-  if (!hasType(response, 'application/problem+json')) return refusal;
-  const { type, detail, check } = await response.json();
-  const [, reason] = /^urn:tidings:problem:(.+)/.exec(type) ?? [];
   // 408 and 429 ask for a later request, as every 5xx does.
-  if (reason && status < 500 && status !== 408 && status !== 429) {
-    refusal.denied = new DeniedError(detail, { reason, check, status });
+  if (/^5|408|429/.test(status as any)) return refusal;
+  const contentType = headers.get('content-type');
+  refusal.foreign = `${status} ${contentType}`;
+  if (contentType?.startsWith('application/problem+json')) {
+    const { type, detail, check } = await response.json();
+    const [, reason] = /^urn:tidings:problem:(.+)/.exec(type) ?? [];
+    if (reason) refusal.denied = new DeniedError(detail, { reason, check, status });
   }
   return refusal;
 }

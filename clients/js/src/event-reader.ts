@@ -3,11 +3,12 @@ import { createParser } from 'eventsource-parser';
 import type { OnMessage } from './stream.js';
 
 /** The longest event in characters. It bounds the memory that an event without an end takes. */
-const EVENT_CHARACTERS_MAX = 64 * 1024 * 1024;
+const EVENT_CHARACTERS_MAX = 2 ** 26;
 
 /**
  * Reads the text of a stream as section 9.2.6 of the HTML standard defines it. There is one
- * exception: the parser ignores an `id:` in a block without data. A node sends none.
+ * exception: the parser ignores an `id:` in a block without data, and reports nothing of it. A node
+ * sends none.
  *
  * Returns a function that takes the next text, which is empty only within a character. It returns
  * false after too long an event.

@@ -1,4 +1,4 @@
-import { noteBytes, noteHead, type Transport } from './stream.js';
+import { noteBytes, type Transport } from './stream.js';
 
 /** The events of the broker that a client reads; `message` carries those of the application. */
 const TYPES = ['message', 'tidings.heartbeat', 'tidings.reset', 'tidings.reconnect'];
@@ -19,7 +19,7 @@ export const openEventSourceStream: Transport = (
     const source = new EventSource(url, { withCredentials });
     // A closed EventSource dispatches nothing.
     stream.signal.addEventListener('abort', () => source.close());
-    source.onopen = () => noteHead(stream);
+    source.onopen = () => noteBytes(stream);
     // 2 is CLOSED.
     source.onerror = () => resolve({ isHidden: source.readyState === 2 });
     for (const type of TYPES) {

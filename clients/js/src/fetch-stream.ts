@@ -1,6 +1,6 @@
-import { hasType, readRefusal } from './denied.js';
+import { readRefusal } from './denied.js';
 import { createReader } from './event-reader.js';
-import { noteBytes, noteHead, type Transport } from './stream.js';
+import { noteBytes, type Transport } from './stream.js';
 
 /** Opens a stream over `fetch`. */
 export const openFetchStream: Transport = async (
@@ -14,18 +14,18 @@ export const openFetchStream: Transport = async (
   const { signal } = stream;
   const credentials = withCredentials ? 'include' : 'same-origin';
   const response = await fetch(url, { headers, signal, credentials });
-  if (response.status !== 200 || !hasType(response, 'text/event-stream')) {
+  const contentType = response.headers.get('content-type');
+  if (response.status !== 200 || !contentType?.startsWith('text/event-stream')) {
     return readRefusal(response);
   }
-  noteHead(stream);
   const read = createReader(signal, onMessage, onRetry);
   const reader = response.body!.getReader();
   // The decoder drops a byte order mark, and joins characters that two chunks share.
   const decoder = new TextDecoder();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return {};
+  let part;
+  do {
     noteBytes(stream);
-    if (!read(decoder.decode(value, { stream: true }))) return {};
-  }
+    part = await reader.read();
+  } while (!part.done && read(decoder.decode(part.value, { stream: true })));
+  return {};
 };

@@ -13,8 +13,8 @@ const TICK_MS = 500;
 const SLEEP_MS = 5_000;
 /** The longest wait for credentials, and for the head of a stream. */
 const HEAD_MS = 10_000;
-/** The longest wait for the first byte behind the head before the client warns. */
-const FIRST_BYTE_MS = 3_000;
+/** The longest wait for the first event behind the head before the client warns. */
+const FIRST_EVENT_MS = 3_000;
 /** A stream that has resumed and was quiet for this long has caught up. */
 const QUIET_MS = 500;
 /** The longest wait for the request of a successor: with the period of the watchdog it is 2 s. */
@@ -55,6 +55,7 @@ export function keepStream<E extends TypedEvent>(
 ): KeptStream {
   const { auth } = options;
   const lifetime = new AbortController();
+  const { signal } = lifetime;
 
   let status: Status = 'connecting';
   let position = options.position;
@@ -66,7 +67,7 @@ export function keepStream<E extends TypedEvent>(
   /** An EventSource sends no headers. */
   let usesFetch: unknown = auth || options.headers || !globalThis.EventSource;
   let isSuspended = false;
-  let hasWarned = false;
+  let warning: string | undefined;
   /** The time of the next attempt while there is no stream. */
   let retryAt = 0;
   let retryMs = DEFAULT_RETRY_MS;
@@ -74,6 +75,8 @@ export function keepStream<E extends TypedEvent>(
   let failures = 0;
   let heartbeatMs = options.heartbeatMs ?? DEFAULT_HEARTBEAT_MS;
   let lastTickAt = Date.now();
+  /** Whether the page was hidden then. */
+  let wasHidden = isHidden();
 
   let token: Credentials | undefined;
   let renewAt = Infinity;
@@ -81,9 +84,13 @@ export function keepStream<E extends TypedEvent>(
   let hasRenewed: boolean | undefined;
 
   const noteVersion = watchVersion(options);
-  const isDone = () => lifetime.signal.aborted;
-  const warn = (text: string) =>
+
+  /** Gives a hint, which an attempt after another would repeat. */
+  function warn(text: string): void {
+    if (text === warning) return;
+    warning = text;
     call(() => (options.onWarning ?? console.warn)(`tidings: ${text}`));
+  }
 
   function setStatus(next: Status): void {
     if (next === status) return;
@@ -92,7 +99,7 @@ export function keepStream<E extends TypedEvent>(
   }
 
   function finish(last: Status): void {
-    if (isDone()) return;
+    if (signal.aborted) return;
     lifetime.abort();
     closeAll();
     clearInterval(ticker);
@@ -112,45 +119,41 @@ export function keepStream<E extends TypedEvent>(
 
   /** Begins an attempt to have a stream. */
   function attempt(): Stream {
-    const stream: Stream = Object.assign(new AbortController(), { byteAt: Date.now() });
+    const stream = new AbortController() as Stream;
+    stream.byteAt = Date.now();
     void run(stream);
     return stream;
   }
 
-  /** Has credentials and a stream, and handles its end. */
+  /** Has credentials and a stream behind the position, and handles its end. */
   async function run(stream: Stream): Promise<void> {
     // A failure of the network and the end of a stream are the same: the client reconnects.
     let end: StreamEnd = {};
     try {
       const credentials = await getCredentials();
       if (stream.signal.aborted) return;
-      end = await open(stream, credentials);
+      stream.openedAt = stream.byteAt = Date.now();
+      const headers: Record<string, string> = { ...options.headers, Accept: 'text/event-stream' };
+      const target = new URL(url);
+      const query = target.searchParams;
+      if (position) query.set('last_event_id', position);
+      // The statuses of this form give the reason of a refusal.
+      if (usesFetch) query.set('errors', 'http');
+      if (credentials?.ticket) query.set('ticket', credentials.ticket);
+      if (credentials?.token) headers['Authorization'] = `Bearer ${credentials.token}`;
+      end = await (options.transport ?? (usesFetch ? openFetchStream : openEventSourceStream))(
+        stream,
+        target,
+        headers,
+        !!options.withCredentials,
+        (...message) => receive([stream, ...message]),
+        (ms) => (retryMs = ms),
+      );
     } catch (reason) {
       if (reason instanceof DeniedError) end = { denied: reason };
-      if (!stream.openedAt) warn(`auth failed: ${reason}`);
+      else if (!stream.openedAt) warn(`auth failed: ${reason}`);
     }
     if (!stream.signal.aborted) lose(stream, end);
-  }
-
-  /** Opens the stream of an attempt behind the position. Resolves or rejects at its end. */
-  function open(stream: Stream, credentials: Credentials | undefined): Promise<StreamEnd> {
-    stream.openedAt = stream.byteAt = Date.now();
-    const headers: Record<string, string> = { ...options.headers, Accept: 'text/event-stream' };
-    const target = new URL(url);
-    const query = target.searchParams;
-    if (position) query.set('last_event_id', position);
-    // The statuses of this form give the reason of a refusal.
-    if (usesFetch) query.set('errors', 'http');
-    if (credentials?.ticket) query.set('ticket', credentials.ticket);
-    if (credentials?.token) headers['Authorization'] = `Bearer ${credentials.token}`;
-    return (options.transport ?? (usesFetch ? openFetchStream : openEventSourceStream))(
-      stream,
-      target,
-      headers,
-      !!options.withCredentials,
-      (...message) => receive([stream, ...message]),
-      (ms) => (retryMs = ms),
-    );
   }
 
   /** Handles the end of a stream. `isSilent`: the watchdog has found that it is dead. */
@@ -159,17 +162,20 @@ export function keepStream<E extends TypedEvent>(
     if (end.isUnauthorized) token = undefined;
     if (stream === successor) {
       hasRenewed ||= end.isUnauthorized;
-      return loseSuccessor(end);
+      return loseSuccessor(end.denied);
     }
+    // A successor that waits for credentials makes way. The rest of the old ones may be enough.
+    if (successor && !successor.openedAt) loseSuccessor();
     current = undefined;
     // The successor takes over, or its deadline ends the wait.
     if (successor) return;
     const isRenewal = end.isUnauthorized && auth && !hasRenewed;
     if (isRenewal) {
       hasRenewed = true;
-    } else if (end.denied) {
-      error = end.denied;
+    } else if ((error = end.denied)) {
       return finish('denied');
+    } else if (end.foreign) {
+      warn(`no stream at ${url}: ${end.foreign}`);
     }
     // An EventSource hides the reason. A request over fetch finds it, or opens the stream.
     usesFetch ||= end.isHidden;
@@ -179,7 +185,7 @@ export function keepStream<E extends TypedEvent>(
   }
 
   /** Ends the wait for a successor. */
-  function loseSuccessor({ denied }: StreamEnd): void {
+  function loseSuccessor(denied?: DeniedError): void {
     const isAsking = !successor!.openedAt;
     successor!.abort();
     successor = undefined;
@@ -189,19 +195,22 @@ export function keepStream<E extends TypedEvent>(
     else restart();
   }
 
+  /** Closes all streams, and delivers what `current` has sent since its successor was opened. */
   function closeAll(): void {
+    const messages = held;
+    held = [];
+    messages.forEach(handle);
     current?.abort();
     successor?.abort();
     current = successor = undefined;
   }
 
-  /** Closes all streams and resumes from the position, without a pause. */
-  function restart(): void {
-    isSuspended = false;
-    deliverHeld();
-    if (isDone()) return;
+  /** Closes all streams. Resumes from the position without a pause, unless the page leaves. */
+  function restart(isLeaving = false): void {
+    isSuspended = isLeaving;
     closeAll();
-    current = attempt();
+    if (signal.aborted) return;
+    if (!isLeaving) current = attempt();
     if (status !== 'connecting') setStatus('away');
   }
 
@@ -209,6 +218,7 @@ export function keepStream<E extends TypedEvent>(
 
   function receive(message: Message): void {
     const [stream, type, data] = message;
+    stream.hasEvents = true;
     if (type === 'tidings.reconnect') {
       const json = parseJson(data);
       retryMs = json.retryMs ?? retryMs;
@@ -222,13 +232,25 @@ export function keepStream<E extends TypedEvent>(
   }
 
   function handle([stream, type, data, lastEventId]: Message): void {
-    if (isDone()) return;
+    if (signal.aborted) return;
     const isMessage = type === 'message';
     const isFirst = isMessage && !stream.isConnected;
     const json = isMessage && !isFirst ? {} : parseJson(data);
-    if (isFirst) onConnected(stream, json.resumed);
+    if (isFirst) {
+      stream.isConnected = true;
+      hasRenewed = false;
+      failures = 0;
+      if (stream === successor) {
+        current?.abort();
+        current = stream;
+        successor = undefined;
+        held = [];
+      } else {
+        setStatus(json.resumed ? 'catching-up' : 'live');
+      }
+    }
     // A held stream has heartbeats before its `connected` event.
-    if (!stream.isConnected || isDone()) return;
+    if (!stream.isConnected || signal.aborted) return;
     position = lastEventId || position;
     if (isFirst && json.type === 'connected') {
       heartbeatMs = json.heartbeatMs ?? heartbeatMs;
@@ -241,24 +263,6 @@ export function keepStream<E extends TypedEvent>(
     else call(() => options.onReset?.(json.reason, json.from, json.head));
   }
 
-  function onConnected(stream: Stream, isResumed: boolean): void {
-    stream.isConnected = true;
-    hasRenewed = false;
-    failures = 0;
-    if (stream !== successor) return setStatus(isResumed ? 'catching-up' : 'live');
-    current?.abort();
-    current = stream;
-    successor = undefined;
-    held = [];
-  }
-
-  /** Delivers what `current` has sent since its successor was opened. */
-  function deliverHeld(): void {
-    const messages = held;
-    held = [];
-    messages.forEach(handle);
-  }
-
   // === Watchdog ===
 
   /** Does what is due. A stream without a byte for `intervals` is dead. */
@@ -266,12 +270,14 @@ export function keepStream<E extends TypedEvent>(
     const now = Date.now();
     const sinceTick = now - lastTickAt;
     lastTickAt = now;
+    const hasDelays = wasHidden;
+    wasHidden = isHidden();
     if (isSuspended) return;
     // A browser delays the timers of a hidden page. A clock that was set back proves nothing.
-    if (sinceTick < 0 || (sinceTick > SLEEP_MS && !isHidden())) return restart();
+    if (sinceTick < 0 || (sinceTick > SLEEP_MS && !hasDelays)) return restart();
     if (successor) {
       const { openedAt, byteAt } = successor;
-      if (openedAt ? now - openedAt >= SUCCESSOR_MS : now - byteAt >= HEAD_MS) loseSuccessor({});
+      if (openedAt ? now - openedAt >= SUCCESSOR_MS : now - byteAt >= HEAD_MS) loseSuccessor();
     }
     if (!current) {
       if (!successor && now >= retryAt) current = attempt();
@@ -281,9 +287,9 @@ export function keepStream<E extends TypedEvent>(
     if (silence > (current.headAt ? intervals * heartbeatMs : HEAD_MS)) {
       return lose(current, {}, true);
     }
-    if (current.headAt && !current.hasBytes && silence >= FIRST_BYTE_MS && !hasWarned) {
-      hasWarned = true;
-      warn('a proxy may buffer the stream: docs/guides/behind-a-proxy.md');
+    // Comments and `retry:` may pass a proxy that waits for more.
+    if (!current.hasEvents && now - current.headAt! >= FIRST_EVENT_MS) {
+      warn('a proxy may buffer: docs/guides/behind-a-proxy.md');
     }
     if (!current.isConnected) return;
     if (status === 'catching-up' && silence >= QUIET_MS) setStatus('live');
@@ -292,14 +298,10 @@ export function keepStream<E extends TypedEvent>(
 
   /** Handles an event of the page, or of a worker. */
   function onPageEvent({ type }: Event): void {
-    if (type === 'pagehide') {
-      // A page in the back/forward cache would keep its connection.
-      deliverHeld();
-      isSuspended = true;
-      closeAll();
-      return setStatus('away');
-    }
-    if (type === 'online' || !isHidden()) wake(type === 'online');
+    // A page in the back/forward cache would keep its connection.
+    if (type === 'pagehide') restart(true);
+    else if (type === 'online' || !isHidden()) wake(type === 'online');
+    else tick();
   }
 
   function wake(isForced?: boolean): void {
@@ -310,7 +312,7 @@ export function keepStream<E extends TypedEvent>(
 
   // Node has none of them.
   for (const type of ['pagehide', 'pageshow', 'visibilitychange', 'online']) {
-    globalThis.addEventListener?.(type, onPageEvent, { signal: lifetime.signal });
+    globalThis.addEventListener?.(type, onPageEvent, { signal });
   }
   const ticker = setInterval(tick, TICK_MS);
   current = attempt();

@@ -28,10 +28,13 @@ export interface Live<State> extends LiveSnapshot<State> {
  *
  * A failure of the position or the load is tried again after a pause. A final refusal ends it.
  * Without a node the state is loaded once, and again when one is reached.
+ *
+ * @throws TypeError if `workspace` is empty.
  */
 export function live<State, E extends TypedEvent = AnyEvent>(
   options: LiveOptions<State, E>,
 ): Live<State> {
+  if (!options.workspace) throw new TypeError('no workspace');
   const { current, reload, close } = joinState({ connect, fetchPosition, ...options });
   return {
     get state() {

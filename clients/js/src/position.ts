@@ -1,5 +1,6 @@
 import { readRefusal } from './denied.js';
 import type { ConnectOptions } from './options.js';
+import { workspaceUrl } from './workspace-url.js';
 
 /** The longest wait for a response. */
 const RESPONSE_MS = 10_000;
@@ -19,15 +20,15 @@ export interface PositionOptions
  * @throws DeniedError if the broker refuses for good, and another error if it may be tried again.
  */
 export async function fetchPosition(options: PositionOptions): Promise<string> {
-  const { url, workspace, auth, headers, withCredentials, signal } = options;
-  const path = `workspaces/${encodeURIComponent(workspace)}/position`;
-  const address = new URL(url.replace(/\/?$/, `/${path}`), globalThis.location?.href);
+  const { auth, headers, withCredentials, signal } = options;
+  const address = workspaceUrl(options, 'position');
   const request = new AbortController();
   const abort = () => request.abort(signal?.reason ?? new Error('no response'));
   const deadline = setTimeout(abort, RESPONSE_MS);
   signal?.addEventListener('abort', abort);
   try {
-    signal?.throwIfAborted();
+    // A signal of React Native has neither `throwIfAborted` nor `reason`.
+    if (signal?.aborted) abort();
     for (let isSecond = false; ; isSecond = true) {
       const given = await auth?.();
       const { token, ticket } = typeof given === 'string' ? { token: given } : (given ?? {});

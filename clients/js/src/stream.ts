@@ -8,8 +8,8 @@ export interface Stream extends AbortController {
   headAt?: number;
   /** The time of the last byte, which begins with the time of the attempt. */
   byteAt: number;
-  /** Whether something has arrived behind the head. */
-  hasBytes?: boolean;
+  /** Whether an event has arrived, which may be a heartbeat. */
+  hasEvents?: boolean;
   /** Whether the `connected` event has arrived. */
   isConnected?: boolean;
 }
@@ -38,13 +38,8 @@ export type Transport = (
   onRetry: (ms: number) => void,
 ) => Promise<StreamEnd>;
 
-/** Notes the head of a stream. */
-export function noteHead(stream: Stream): void {
-  stream.headAt = stream.byteAt = Date.now();
-}
-
-/** Notes bytes behind the head. */
+/** Notes that the head or bytes of a stream have arrived. */
 export function noteBytes(stream: Stream): void {
   stream.byteAt = Date.now();
-  stream.hasBytes = true;
+  stream.headAt ??= stream.byteAt;
 }

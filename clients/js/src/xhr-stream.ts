@@ -1,6 +1,6 @@
 import { readRefusal } from './denied.js';
 import { createReader } from './event-reader.js';
-import { noteBytes, noteHead, type Transport } from './stream.js';
+import { noteBytes, type Transport } from './stream.js';
 
 /** A request keeps its whole response. The client resumes with a new one after this length. */
 const RESPONSE_CHARACTERS_MAX = 4 * 1024 * 1024;
@@ -34,10 +34,9 @@ export const xhrTransport: Transport = (
         if (readyState === DONE) resolve(readRefusal(toResponse(request, type)));
         return;
       }
-      if (!stream.headAt) noteHead(stream);
+      noteBytes(stream);
       const text = request.responseText.slice(length);
       length += text.length;
-      if (text) noteBytes(stream);
       const isReadable = !text || read(text);
       if (!isReadable || readyState === DONE || length > RESPONSE_CHARACTERS_MAX) {
         resolve({});

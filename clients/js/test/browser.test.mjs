@@ -4,11 +4,12 @@ import { test } from 'node:test';
 
 import { Broker } from './support/broker.mjs';
 import { Browser, servePage } from './support/browser.mjs';
+import { sendOnlyComments, startForeignServer } from './support/foreign-server.mjs';
 import { NumberedPublisher, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
 import { timedTest } from './support/timed.mjs';
 import { JWT, bearer, token } from './support/token.mjs';
-import { eventually } from './support/wait.mjs';
+import { eventually, sleep } from './support/wait.mjs';
 
 /** A page, and a broker that it may use. */
 async function prepare(t, settings = {}) {
@@ -141,6 +142,49 @@ timedTest('page that was frozen resumes within 2 s', async (t) => {
   await eventually('the event arrives', async () => (await value('seen.numbers.length')) === 1);
   assert.ok(Date.now() - activeAt < 2_000, `${Date.now() - activeAt} ms`);
   await reaches('live');
+});
+
+timedTest('page whose timers were delayed keeps a stream with heartbeats', async (t) => {
+  const { browser, broker, value, reaches, open } = await prepare(t, { 'sse.heartbeat_seconds': 3 });
+  const proxy = await TcpProxy.start(t, broker.port);
+  // A browser delays the timers of a page that is hidden for minutes, and events arrive.
+  const source = `
+    window.isAway = false;
+    Object.defineProperty(document, 'hidden', { get: () => isAway });
+    const start = window.setInterval.bind(window);
+    window.setInterval = (run, ms) => start(() => isAway || run(), ms);
+    window.show = (isShown) => {
+      isAway = !isShown;
+      document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
+    };
+  `;
+  await browser.devTools('Page.addScriptToEvaluateOnNewDocument', { source });
+  await open({ url: proxy.url });
+  await reaches('live');
+  await browser.run('show(false)');
+  await sleep(8_000);
+  await browser.run('show(true)');
+  await sleep(1_000);
+  assert.equal(proxy.requests, 1);
+  assert.deepEqual(await value('seen.statuses'), ['live']);
+  // Without heartbeats it reconnects at once.
+  await browser.run('show(false)');
+  proxy.stall();
+  await sleep(8_000);
+  await browser.run('show(true)');
+  const shownAt = Date.now();
+  await eventually('the stream is replaced', () => proxy.requests === 2);
+  assert.ok(Date.now() - shownAt < 2_000, `${Date.now() - shownAt} ms`);
+  await reaches('live');
+});
+
+test('page over EventSource names a proxy that passes comments alone', async (t) => {
+  const { value, open } = await prepare(t);
+  const url = await startForeignServer(t, sendOnlyComments);
+  await open({ url, heartbeatMs: 4_000 });
+  await eventually('the page warns', async () => (await value('seen.warnings.length')) === 1);
+  assert.match(await value('seen.warnings[0]'), /buffer/);
+  assert.equal(await value('sources.length'), 1);
 });
 
 test('nine pages in a row all become live', async (t) => {

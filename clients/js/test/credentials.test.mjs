@@ -202,3 +202,26 @@ test('stream of an opaque token ends and resumes', async (t) => {
   await client.has(count);
   assert.deepEqual(client.numbers(), numbersTo(count));
 });
+
+timedTest('stream that ends while a renewal waits for credentials is replaced at once', async (t) => {
+  const broker = await Broker.start(t, JWT);
+  const proxy = await TcpProxy.start(t, broker.port);
+  let calls = 0;
+  const auth = () => {
+    calls += 1;
+    return calls === 2 ? new Promise(() => undefined) : token({ seconds: calls === 1 ? 18 : MINUTES });
+  };
+  // The renewal begins after 12 s of the 18 s.
+  const client = record(t, { url: proxy.url, auth });
+  await client.reaches('live');
+  await eventually('the client asks for another token', () => calls === 2);
+  const endedAt = Date.now();
+  proxy.cut();
+  await client.reaches('away');
+  assert.ok(Date.now() - endedAt < 1_000, `away after ${Date.now() - endedAt} ms`);
+  // The pause is at most 2.5 s. The old token has not ended.
+  await client.reaches('catching-up');
+  assert.ok(Date.now() - endedAt < 5_000, `${Date.now() - endedAt} ms`);
+  await client.reaches('live');
+  await eventually('the client asks again', () => calls === 3);
+});

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 
+import { fetchPosition, live } from '../dist/live.js';
 import { Broker } from './support/broker.mjs';
 import { record, numbersTo } from './support/records.mjs';
 import { eventually } from './support/wait.mjs';
@@ -134,4 +135,23 @@ test('process ends after close', async (t) => {
 
 test('invalid url is an error of the caller', () => {
   assert.throws(() => record({ after() {} }, { url: '/api' }), TypeError);
+});
+
+test('missing workspace is an error of the caller', async () => {
+  const url = 'http://127.0.0.1:1/api';
+  for (const workspace of [undefined, '']) {
+    const expected = { name: 'TypeError', message: 'no workspace' };
+    assert.throws(() => record({ after() {} }, { url, workspace }), expected);
+    assert.throws(() => live({ url, workspace, load: () => 0, apply: () => 0 }), expected);
+    await assert.rejects(fetchPosition({ url, workspace }), expected);
+  }
+});
+
+test('connection without a handler follows the position alone', async (t) => {
+  const broker = await Broker.start(t);
+  const client = record(t, { url: broker.url, events: {}, onEvent: undefined });
+  await client.reaches('live');
+  const id = await broker.publish('acme', { type: 'NUMBER' });
+  await eventually('the position moves on', () => client.connection.position === id);
+  assert.deepEqual(client.statuses, ['live']);
 });

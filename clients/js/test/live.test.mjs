@@ -239,6 +239,34 @@ test('position ends with its signal', async (t) => {
   await assert.rejects(stalled, /left/);
 });
 
+test('platform without newer functions has a state and its events', async (t) => {
+  const missing = [
+    [AbortSignal.prototype, 'throwIfAborted'],
+    [AbortSignal, 'any'],
+    [AbortSignal, 'timeout'],
+    [Promise, 'withResolvers'],
+    [globalThis, 'structuredClone'],
+    [globalThis, 'atob'],
+  ];
+  for (const [owner, name] of missing) {
+    const property = Object.getOwnPropertyDescriptor(owner, name);
+    if (!property) continue;
+    delete owner[name];
+    t.after(() => Object.defineProperty(owner, name, property));
+  }
+  const broker = await Broker.start(t, JWT);
+  let numbers = 0;
+  const options = { url: broker.url, workspace: 'acme', auth: async () => token() };
+  const state = live({ ...options, load: () => numbers, apply: (count) => count + 1 });
+  t.after(() => state.close());
+  await eventually('it is live', () => state.status === 'live');
+  await broker.publish('acme', { type: 'NUMBER' }, bearer(token()));
+  await eventually('the event is applied', () => state.state === 1);
+  // The signals of React Native have no reason either.
+  const signal = Object.assign(new EventTarget(), { aborted: true });
+  await assert.rejects(fetchPosition({ ...options, signal }));
+});
+
 test('several hundred events among loads, ends and resets lose nothing', async (t) => {
   // A log of few events: a stream that resumes late gets a reset.
   const broker = await Broker.start(t, { 'retention.events': 20, 'ring.events': 20 });

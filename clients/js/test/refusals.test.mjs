@@ -4,8 +4,10 @@ import { test } from 'node:test';
 
 import { DeniedError } from '../dist/index.js';
 import { Broker } from './support/broker.mjs';
+import { startForeignServer } from './support/foreign-server.mjs';
 import { record } from './support/records.mjs';
 import { JWT, bearer, token } from './support/token.mjs';
+import { eventually } from './support/wait.mjs';
 
 async function isDenied(t, options, expected) {
   const client = record(t, options);
@@ -68,6 +70,7 @@ test('denial of the application ends a connection', async (t) => {
   const client = record(t, { url: broker.url, auth });
   await client.reaches('denied');
   assert.equal(client.connection.error.reason, 'signed-out');
+  assert.deepEqual(client.warnings, []);
 });
 
 test('other error of the application is temporary', async (t) => {
@@ -83,4 +86,32 @@ test('other error of the application is temporary', async (t) => {
   await client.reaches('live');
   assert.equal(calls, 3);
   assert.match(client.warnings[0], /auth failed: Error: the app is away/);
+});
+
+for (const status of [200, 403, 404]) {
+  test(`page with the status ${status} instead of a broker is named once`, async (t) => {
+    let requests = 0;
+    const url = await startForeignServer(t, (_, response) => {
+      requests += 1;
+      response.writeHead(status, { 'content-type': 'text/html' }).end('<!doctype html>');
+    });
+    const client = record(t, { url });
+    await eventually('the client tries again', () => requests === 2);
+    await client.reaches('away');
+    assert.equal(client.warnings.length, 1);
+    assert.ok(client.warnings[0].includes(`${url}/workspaces/acme/events`), client.warnings[0]);
+    assert.ok(client.warnings[0].includes(`${status} text/html`), client.warnings[0]);
+  });
+}
+
+test('temporary response of a proxy is no fault of the app', async (t) => {
+  let requests = 0;
+  const url = await startForeignServer(t, (_, response) => {
+    requests += 1;
+    const status = [502, 429, 408][requests - 1] ?? 503;
+    response.writeHead(status, { 'content-type': 'text/html' }).end('<!doctype html>');
+  });
+  const client = record(t, { url });
+  await eventually('the client tries again', () => requests === 3);
+  assert.deepEqual(client.warnings, []);
 });

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 
 import { Broker } from './support/broker.mjs';
+import { sendOnlyComments, startForeignServer } from './support/foreign-server.mjs';
 import { record, numbersTo } from './support/records.mjs';
 import { TcpProxy } from './support/tcp-proxy.mjs';
 import { timedTest } from './support/timed.mjs';
@@ -70,6 +71,13 @@ test('buffering proxy is named once', async (t) => {
   await eventually('the stream is replaced', () => proxy.requests > 1);
   await sleep(4_000);
   assert.equal(client.warnings.length, 1);
+});
+
+test('proxy that passes comments alone is named', async (t) => {
+  const url = await startForeignServer(t, sendOnlyComments);
+  const client = record(t, { url });
+  await eventually('the client warns', () => client.warnings.length === 1);
+  assert.match(client.warnings[0], /buffer.*docs\/guides\/behind-a-proxy\.md/);
 });
 
 timedTest('process that was stopped resumes within 2 s', async (t) => {
