@@ -18,7 +18,7 @@ const RUNS = Number(process.env.TIDINGS_RUNS ?? 100_000);
 const WEIGHTS = {
   change: 5, commit: 3, publish: 3, live: 2, receive: 5, receiveAll: 5, head: 3, respond: 5, fail: 1,
   read: 4, load: 5, failLoad: 1, disconnect: 3, connect: 7, trim: 2, endLog: 1, interrupt: 1, restore: 2,
-  restart: 1, timer: 5, take: 1, render: 1, open: 2, reload: 1, close: 0.2, denyRequest: 0.1, denyLoad: 0.1, deny: 0.1,
+  restart: 1, timer: 5, take: 1, render: 1, open: 2, handOver: 1, reload: 1, close: 0.2, denyRequest: 0.1, denyLoad: 0.1, deny: 0.1,
 };
 
 const KINDS = Object.entries(WEIGHTS).flatMap(([kind, weight]) => Array(weight * 10).fill(kind));
@@ -63,7 +63,7 @@ test('pages that share a connection lose no event and apply none twice', async (
 const BROKEN = [
   ['position is taken before the load', 'join.js', [
     [/if \(!connection\)\s+start\(position\);/, ''],
-    ['let state = loaded;', 'if (!connection) start(await ask({ ...rest, signal })); let state = loaded;'],
+    ['let next = {', 'if (!connection) start(await ask({ ...rest, signal })); let next = {'],
   ]],
   ['reset begins a load', 'join.js', [['onReset: () => void reload()', 'onReset: () => undefined']]],
   ['reset outdates the load under way', 'join.js', [
@@ -79,6 +79,7 @@ const BROKEN = [
   ['state without a position is loaded again', 'join.js', [
     [/if \(position\)\s+return;/, 'return;'],
   ]],
+  ['join saves the place behind its last event', 'join.js', [['position: id || position', 'position']]],
   ['closed join ends its load', 'join.js', [['loading?.abort();', '']]],
   ['late page is at the place of the connection', 'react/shared-connection.js', [
     ['place !== position', 'false'],

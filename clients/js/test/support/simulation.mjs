@@ -60,6 +60,13 @@ const STEPS = {
     if (rendered) rendered.numbers ??= new Set(numbers);
   },
   open: (world) => world.pages.length < PAGES_MAX && world.open(),
+  /** A page continues with a new connection, as after a new value of a provider. */
+  handOver(world, pick) {
+    const page = pick(world.pages);
+    if (page.isEnded) return;
+    page.live.close();
+    world.open(page.live.saved());
+  },
   reload: (world, pick) => pick(world.pages).live.reload(),
   close: (world, pick) => pick(world.pages).live.close(),
   denyRequest: (world, pick) => world.respond(pick(world.requests), true),
@@ -132,17 +139,19 @@ export class World {
     return (await json()).position;
   };
 
-  /** Opens a page that follows the state, the one that a server has rendered if there is one. */
-  open() {
+  /**
+   * Opens a page that follows the state: what another page has saved, or the one that a server has
+   * rendered if there is one.
+   */
+  open(initial) {
     const { connect, fetchPosition = this.fetchPosition } = this.joining;
     const load = { begunAt: (this.moment += 1) };
-    let initial;
-    if (this.rendered?.numbers) {
+    if (!initial && this.rendered?.numbers) {
       const { position, numbers } = this.rendered;
       initial = { state: { load, numbers, applied: [] }, position };
       this.rendered = undefined;
     }
-    const page = { resetAt: -1, isEnded: false, lastLoad: initial && load };
+    const page = { resetAt: -1, isEnded: false, lastLoad: initial?.state.load };
     page.snapshot = initial && { state: initial.state, status: 'connecting' };
     this.pages.push(page);
     const check = (condition, text) => {
