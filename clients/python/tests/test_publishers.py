@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -116,6 +117,85 @@ def test_outage_of_redis_is_temporary(redis_server: RedisServer) -> None:
     start.join()
     assert log_length(redis_server.port) == 1
     client.close()
+
+
+@pytest.mark.parametrize("retries", [True, False])
+@pytest.mark.parametrize("used", [True, False])
+def test_frozen_redis_ends_a_publication_in_time(
+    redis_server: RedisServer, retries: bool, used: bool
+) -> None:
+    client = redis.Redis(port=redis_server.port, socket_timeout=5)
+    publisher = RedisPublisher(client, timeout=2, retries=retries)
+    calls = (
+        lambda: publisher.publish("acme", EVENT),
+        lambda: publisher.publish_live("acme", EVENT),
+    )
+    if used:
+        publisher.publish("acme", EVENT)
+    with redis_server.frozen():
+        for call in calls:
+            began = time.monotonic()
+            refuses(call, "unavailable", temporary=True)
+            assert 1 < time.monotonic() - began < 3
+    # Redis runs what it has received: the event of the frozen time may be published as well.
+    publisher.publish("acme", EVENT)
+    assert log_length(redis_server.port) >= 1
+
+
+@pytest.mark.parametrize("retries", [True, False])
+def test_frozen_redis_ends_an_async_publication_in_time(
+    redis_server: RedisServer, retries: bool
+) -> None:
+    async def publish() -> None:
+        client = redis.asyncio.Redis(port=redis_server.port, socket_timeout=5)
+        publisher = AsyncRedisPublisher(client, timeout=2, retries=retries)
+        with redis_server.frozen():
+            for call in (publisher.publish, publisher.publish_live):
+                began = time.monotonic()
+                with pytest.raises(PublishError) as caught:
+                    await call("acme", EVENT)
+                assert caught.value.is_temporary
+                assert 1 < time.monotonic() - began < 3
+        await publisher.publish("acme", EVENT)
+        await client.aclose()
+
+    run(publish())
+
+
+def test_connection_that_the_server_has_closed_costs_no_attempt(redis_server: RedisServer) -> None:
+    client = redis.Redis(port=redis_server.port)
+    publisher = RedisPublisher(client, retries=False)
+    publisher.publish("acme", EVENT)
+    client.client_kill_filter(_type="normal", skipme=True)  # type: ignore[no-untyped-call, unused-ignore]
+    publisher.publish("acme", EVENT)
+    # A connection is used again: only the killed one and its successor have connected.
+    before: Any = client.info("stats")
+    for _ in range(3):
+        publisher.publish("acme", EVENT)
+    after: Any = client.info("stats")
+    assert after["total_connections_received"] == before["total_connections_received"]
+    assert log_length(redis_server.port) == 5
+
+
+def test_process_after_a_fork_has_a_connection_of_its_own(redis_server: RedisServer) -> None:
+    publisher = RedisPublisher(redis.Redis(port=redis_server.port))
+    publisher.publish("acme", EVENT)
+    admin = redis.Redis(port=redis_server.port)
+    before: Any = admin.info("stats")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            for _ in range(2):
+                publisher.publish("acme", EVENT)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    publisher.publish("acme", EVENT)
+    after: Any = admin.info("stats")
+    assert after["total_connections_received"] == before["total_connections_received"] + 1
+    assert log_length(redis_server.port) == 4
 
 
 def test_silent_redis_ends_an_async_publication(proxy: LossyProxy) -> None:
@@ -302,6 +382,17 @@ def test_event_that_cannot_become_json_is_refused() -> None:
     payload: Any = b"x"
     refuses(lambda: publisher.publish_payload("acme", payload), "bad-event", temporary=False)
     refuses(lambda: publisher.publish("acme", EVENT, to="ann"), "bad-envelope", temporary=False)
+
+
+def test_token_that_no_header_can_have_is_refused() -> None:
+    url = "http://127.0.0.1:1/api"
+    for bad in ("secret\n", "a\r\nb", "\u20ac", "\u00e9", "a b", ""):
+        for given in (bad, lambda: bad):  # noqa: B023
+            once = HttpPublisher(url, token=given)
+            error = refuses(lambda: once.publish("acme", EVENT), "bad-token", temporary=False)  # noqa: B023
+            assert "secret" not in str(error)
+            other = AsyncHttpPublisher(url, token=given)
+            refuses(lambda: run(other.publish("acme", EVENT)), "bad-token", temporary=False)  # noqa: B023
 
 
 def test_wrong_options_are_errors_of_the_first_line() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
@@ -114,16 +115,17 @@ class AsyncRedisPublisher(AsyncPublisher):
         """Publishes a live event; see `RedisPublisher.publish_live`."""
         check_workspace(workspace)
         command = self._commands.publish_live(workspace, payload_of(event))
-        return int(await self._run(command, self._preparation.timeout))
+        return int(await self._run(command, self._preparation.attempts().seconds()))
 
     async def _send(self, publication: Publication, seconds: float) -> list[str]:
         steps = self._commands.publish(publication)
+        end = time.monotonic() + seconds
         try:
             command = next(steps)
             while True:
                 try:
                     call = self._client.execute_command(*command)
-                    reply = await asyncio.wait_for(call, seconds)
+                    reply = await asyncio.wait_for(call, end - time.monotonic())
                 except asyncio.TimeoutError:
                     command = steps.throw(temporary_error("Redis has not replied in time"))
                 except Exception as error:

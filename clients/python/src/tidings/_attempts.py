@@ -8,6 +8,8 @@ import time
 from ._error import PublishError
 
 ATTEMPT_SECONDS = 5.0
+# A time of zero would mean none.
+SECONDS_MIN = 0.001
 PAUSE_SECONDS = 0.1
 PAUSE_MAX_SECONDS = 2.0
 
@@ -22,7 +24,7 @@ class Attempts:
 
     def seconds(self) -> float:
         """Returns the time for the next attempt."""
-        rest = max(self._end - time.monotonic(), 0.001)
+        rest = max(self._end - time.monotonic(), SECONDS_MIN)
         return min(rest, ATTEMPT_SECONDS) if self._retries else rest
 
     def pause_after(self, error: PublishError) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import urllib.error
 import urllib.request
 from typing import Any, Callable, Union
@@ -42,6 +43,8 @@ class HttpTransport:
             headers["Idempotency-Key"] = f'"{publication.idempotency_key}"'
         token = self._token() if callable(self._token) else self._token
         if token is not None:
+            if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+                raise PublishError("a token has only visible ASCII characters", "bad-token")
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(url, body, headers, method="POST")
         try:

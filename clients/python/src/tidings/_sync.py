@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ._attempts import Attempts
+from ._attempts import SECONDS_MIN, Attempts
+from ._connections import Connections
 from ._error import PublishError
 from ._http import HttpTransport, Token
 from ._publication import Event, Publication, audience_of, check_workspace, encode, payload_of
-from ._redis import RedisCommands, Retention, publish_error
+from ._redis import Command, RedisCommands, Retention, publish_error
 
 
 class RedisClient(Protocol):
@@ -154,7 +155,12 @@ class RedisPublisher(Publisher):
     channel_prefix: `redis.channel_prefix` of the nodes.
     event_bytes: `limits.event_bytes` of the nodes, which drop larger events.
     retention: how much the log keeps.
-    timeout, retries: as for `HttpPublisher`. The `socket_timeout` of the client bounds one attempt.
+    timeout, retries: as for `HttpPublisher`. A shorter `socket_timeout` of the client bounds one
+    attempt.
+
+    It has connections of its own, made with the settings of the client and without its retries. A
+    client that has no pool of connections, such as `RedisCluster`, sends the commands itself: its
+    own `socket_timeout` and retries decide how long that takes.
     """
 
     def __init__(
@@ -171,6 +177,9 @@ class RedisPublisher(Publisher):
         if inspect.iscoroutinefunction(client.execute_command):
             raise TypeError("this client is for asyncio: use AsyncRedisPublisher")
         self._client = client
+        pool = getattr(client, "connection_pool", None)
+        whole = self._preparation.attempts().seconds()
+        self._connections = None if pool is None else Connections(pool, whole)
         self._commands = RedisCommands(channel_prefix, event_bytes, retention or Retention())
 
     def publish_live(self, workspace: str, event: Event) -> int:
@@ -181,7 +190,7 @@ class RedisPublisher(Publisher):
         check_workspace(workspace)
         command = self._commands.publish_live(workspace, payload_of(event))
         try:
-            return int(self._client.execute_command(*command))
+            return int(self._execute(command, self._preparation.attempts().seconds()))
         except Exception as error:
             raise publish_error(error) from error
 
@@ -190,11 +199,12 @@ class RedisPublisher(Publisher):
 
     def _send(self, publication: Publication, seconds: float) -> list[str]:
         steps = self._commands.publish(publication)
+        end = time.monotonic() + seconds
         try:
             command = next(steps)
             while True:
                 try:
-                    reply = self._client.execute_command(*command)
+                    reply = self._execute(command, end - time.monotonic())
                 except Exception as error:
                     command = steps.throw(error)
                 else:
@@ -202,3 +212,8 @@ class RedisPublisher(Publisher):
         except StopIteration as end:
             ids: list[str] = end.value
             return ids
+
+    def _execute(self, command: Command, seconds: float) -> Any:
+        if self._connections is None:
+            return self._client.execute_command(*command)
+        return self._connections.execute(command, max(seconds, SECONDS_MIN))
