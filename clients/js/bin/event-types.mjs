@@ -66,22 +66,15 @@ function checkNames(schemas) {
   }
 }
 
-/**
- * Checks each `$ref`. The version of the schemas covers the files of the directory alone, so a
- * reference to any other file could change without a new version.
- */
+/** Checks each `$ref` by the rule of the broker, which reads no other file. */
 function checkReferences(schemas) {
-  const files = new Set(schemas.map(({ file }) => file));
   const visit = (file, node) => {
     if (typeof node !== 'object' || node === null) return;
     if (typeof node.$ref === 'string' && !node.$ref.startsWith('#')) {
-      const [target] = node.$ref.split('#');
-      if (!files.has(decodeURIComponent(target.replace(/^\.\//, '')))) {
-        throw new SchemaError(
-          `${file}: the reference ${JSON.stringify(node.$ref)} leads out of the directory. ` +
-            'A reference names a place in the same file or in another schema of the directory; nothing is fetched',
-        );
-      }
+      throw new SchemaError(
+        `${file}: the reference ${JSON.stringify(node.$ref)} leads out of the file. ` +
+          'A reference begins with "#"; nothing is fetched',
+      );
     }
     Object.values(node).forEach((child) => visit(file, child));
   };
@@ -101,7 +94,8 @@ export async function eventTypes(directory, compile) {
   checkNames(schemas);
   checkReferences(schemas);
   const version = versionOf(schemas);
-  // All schemas are one, so that a definition that two of them share has one name.
+  for (const [index, schema] of schemas.entries()) schema.title = titleOf(schema.name, version, index);
+  // All schemas are one, so that no two definitions have the same name.
   const root = { title: UNION, oneOf: schemas.map(({ file }) => ({ $ref: `./${encodeURIComponent(file)}` })) };
   const text = await compile(root, UNION, {
     additionalProperties: false,
@@ -110,14 +104,16 @@ export async function eventTypes(directory, compile) {
     unknownAny: true,
     $refOptions: { resolve: { http: false, file: fileResolver(directory, schemas) } },
   });
-  for (const { file, name } of schemas) {
-    if (!new RegExp(`^export (interface|type) ${name}\\b`, 'mu').test(text)) {
+  let types = text.trim();
+  for (const { file, name, title } of schemas) {
+    if (!declares(types, title) || (title !== name && declares(types, name))) {
       throw new SchemaError(`${file}: another definition has the name ${name}: rename it`);
     }
+    types = types.replaceAll(new RegExp(`\\b${title}\\b`, 'g'), name);
   }
   const source = `// Made by tidings-types from the schemas of the events. Change these instead.
 
-${text.trim()}
+${types}
 
 /** The version of the schemas, for the option \`schemas\` of \`connect\`. */
 export const schemas = '${version}';
@@ -125,12 +121,25 @@ export const schemas = '${version}';
   return { source, count: schemas.length, version };
 }
 
+/**
+ * Returns the title of an event's type in its schema. The compiler makes other names of some, such
+ * as `User2faEnabled`: these have a name that it keeps, and get their own in its output.
+ */
+function titleOf(name, version, index) {
+  return /^[A-Z][A-Za-z]*\d*$/.test(name) ? name : `T${version.toUpperCase()}E${index}`;
+}
+
+/** Returns whether a source text declares this type. */
+function declares(text, name) {
+  return new RegExp(`^export (interface|type|(const )?enum) ${name}(?![\\p{L}\\p{N}_$])`, 'mu').test(text);
+}
+
 /** Reads the schemas from memory. The name of an event's type replaces its title. */
 function fileResolver(directory, schemas) {
   const byPath = new Map(
-    schemas.map(({ file, schema, name }) => {
+    schemas.map(({ file, schema, title: own }) => {
       const { title, description = title, ...rest } = schema;
-      return [join(resolve(directory), file), JSON.stringify({ ...rest, description, title: name })];
+      return [join(resolve(directory), file), JSON.stringify({ ...rest, description, title: own })];
     }),
   );
   return {

@@ -5,13 +5,15 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import Redis from 'ioredis';
-import { createClient } from 'redis';
+import { createClient, createCluster } from 'redis';
+import { createCluster as createCluster4 } from 'redis-4';
+import { createCluster as createCluster5 } from 'redis-5';
 
 import { createPublisher, PublishError } from '../dist/server/index.js';
 import { PUBLISH_SCRIPT } from '../dist/server/publish-script.js';
 import { Broker, freePort } from './support/broker.mjs';
 import { startLossyProxy } from './support/lossy-proxy.mjs';
-import { startRedis } from './support/redis.mjs';
+import { startRedis, startRedisCluster } from './support/redis.mjs';
 import { JWT, token } from './support/token.mjs';
 import { eventually } from './support/wait.mjs';
 
@@ -220,6 +222,40 @@ test('prefix and retention are those of the publisher', async (t) => {
 
   const small = createPublisher({ redis: client, eventBytes: 20 });
   await refuses(small.publish('acme', { type: 'LONGER_THAN_THAT' }), { reason: 'event-too-large', isTemporary: false });
+});
+
+test('cluster gets each event on the server of its workspace', async (t) => {
+  const servers = await startRedisCluster(t);
+  const rootNodes = [{ socket: { host: '127.0.0.1', port: servers[0].port } }];
+  const nodeRedisCluster = async (create) => {
+    const cluster = create({ rootNodes });
+    cluster.on('error', () => undefined);
+    await cluster.connect();
+    t.after(() => cluster.disconnect());
+    return cluster;
+  };
+  const ofIoredis = new Redis.Cluster([{ host: '127.0.0.1', port: servers[0].port }]);
+  t.after(() => ofIoredis.disconnect());
+  const clients = {
+    'node-redis': await nodeRedisCluster(createCluster),
+    'node-redis 5': await nodeRedisCluster(createCluster5),
+    'node-redis 4': await nodeRedisCluster(createCluster4),
+    ioredis: ofIoredis,
+  };
+  const workspaces = Array.from({ length: 12 }, (_, n) => `team-${n}`);
+  for (const [name, redis] of Object.entries(clients)) {
+    const { publish, publishBatch, publishLive } = createPublisher({ redis });
+    const once = { idempotencyKey: name.replace(' ', '-') };
+    for (const workspace of workspaces) {
+      const id = await publish(workspace, EVENT);
+      assert.equal(await publish(workspace, EVENT, once), await publish(workspace, EVENT, once));
+      assert.equal((await publishBatch(workspace, [EVENT, EVENT])).length, 2);
+      assert.equal(await publishLive(workspace, EVENT), 0, `${name}, ${id}`);
+    }
+  }
+  for (const workspace of workspaces) assert.equal(await ofIoredis.xlen(`workspace:${workspace}`), 4 * 4);
+  const keys = servers.map(({ port }) => ioredis(t, port).dbsize());
+  assert.ok((await Promise.all(keys)).every((count) => count > 0), 'each server has a part');
 });
 
 test('live event is in no log and returns its receivers', async (t) => {

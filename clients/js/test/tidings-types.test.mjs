@@ -114,17 +114,44 @@ test('check fails for an outdated output alone', (t) => {
   assert.match(stderr, /src\/events\.ts is outdated: run npx tidings-types events src\/events\.ts/);
 });
 
-test('definition that two schemas share has one type', (t) => {
+test('definition of a schema has one type', (t) => {
   const channel = { type: 'object', properties: { id: { type: 'string' } }, required: ['id'] };
+  const reference = { $ref: '#/$defs/channel' };
   const source = generate(
-    app(t, {
-      A: { ...schemaOf('A', { channel: { $ref: '#/$defs/channel' } }), $defs: { channel } },
-      'A@2': schemaOf('A@2', { channel: { $ref: './A.json#/$defs/channel' } }),
-      'A@3': schemaOf('A@3', { channel: { $ref: 'A@2.json#/properties/channel' } }),
-    }),
+    app(t, { A: { ...schemaOf('A', { channel: reference, parent: reference }), $defs: { channel } } }),
   );
-  assert.equal(source.match(/channel: Channel;/g)?.length, 3, source);
+  assert.match(source, /^  channel: Channel;\n  parent: Channel;$/m);
   assert.equal(source.match(/interface Channel\b/g)?.length, 1, source);
+});
+
+test('each event type has its type', (t) => {
+  const names = {
+    USER_2FA_ENABLED: 'User2faEnabled',
+    '2FA': 'Event2fa',
+    PAID2x: 'PAID2x',
+    ÜBER_X: 'ÜberX',
+    'straße.neu': 'StraßeNeu',
+    ПРИВЕТ: 'Привет',
+    'CHANNEL_UPDATED@2': 'ChannelUpdated2',
+    'order.v2paid': 'OrderV2paid',
+  };
+  const types = Object.keys(names);
+  const directory = app(t, Object.fromEntries(types.map((type) => [type, schemaOf(type, { n: { type: 'number' } })])));
+  const source = generate(directory);
+  const page = `
+    import type { AppEvent, ${Object.values(names).join(', ')} } from './src/events.js';
+    type Of<T> = Extract<AppEvent, { type: T }>;
+    ${types.map((type, n) => `export const e${n}: Of<${JSON.stringify(type)}> = { type: ${JSON.stringify(type)}, n: 1 } satisfies ${names[type]};`).join('\n')}
+  `;
+  writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
+  assert.deepEqual(tsc(directory, page), { status: 0, stdout: '' }, source);
+  assert.equal(source.match(/^export (interface|type) /gm).length, types.length + 1, source);
+});
+
+test('name that a definition has already is refused', (t) => {
+  const user = { title: 'User2FaX', type: 'object', properties: { id: { type: 'string' } } };
+  const schema = { ...schemaOf('Z', { user: { $ref: '#/$defs/user' } }), $defs: { user } };
+  refuses(t, { Z: schema, User2FaX: schemaOf('User2FaX') }, /another definition has the name User2FaX: rename it/);
 });
 
 test('single schema and titles give one interface for each type', (t) => {
@@ -133,7 +160,7 @@ test('single schema and titles give one interface for each type', (t) => {
   assert.match(source, /^export interface OrderPaid {$/m);
 });
 
-test('reference out of the directory is refused', (t) => {
+test('reference out of the file is refused', (t) => {
   for (const reference of [
     'https://example.com/channel.json',
     'http://127.0.0.1:9/channel.json#/$defs/a',
@@ -143,8 +170,11 @@ test('reference out of the directory is refused', (t) => {
     '/etc/hostname',
     '../package.json',
     'B.json',
+    'A.json#/$defs/a',
+    './C.json#/$defs/channel',
+    '',
   ]) {
-    refuses(t, { A: schemaOf('A', { x: { items: { $ref: reference }, type: 'array' } }) }, /A\.json: .+ leads out of the directory/);
+    refuses(t, { C: schemaOf('C'), A: schemaOf('A', { x: { items: { $ref: reference }, type: 'array' } }) }, /A\.json: .+ leads out of the file/);
   }
 });
 

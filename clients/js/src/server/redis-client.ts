@@ -8,8 +8,14 @@ export interface NodeRedisClient {
   sendCommand(args: string[]): Promise<unknown>;
 }
 
+/** The part of a cluster client of `redis` that a publisher uses. */
+export interface NodeRedisCluster {
+  readonly masters: readonly unknown[];
+  sendCommand(firstKey: string, isReadonly: boolean, args: string[]): Promise<unknown>;
+}
+
 /** A connected client of Redis. */
-export type RedisClient = IoredisClient | NodeRedisClient;
+export type RedisClient = IoredisClient | NodeRedisClient | NodeRedisCluster;
 
 /** Sends one command, and returns its reply. */
 export type SendCommand = (command: string, ...args: string[]) => Promise<unknown>;
@@ -30,6 +36,10 @@ export function commandsOf(client: RedisClient): SendCommand {
     return (command, ...args) => (client as IoredisClient).call(command, ...args);
   }
   if (typeof (client as NodeRedisClient).sendCommand === 'function' && 'isOpen' in client) {
+    if ('masters' in client) {
+      // The channel leads to its server: a publication has it first, or behind a script and a count.
+      return (...args) => client.sendCommand(args[0] === 'PUBLISH' ? args[1]! : args[3]!, false, args);
+    }
     return (...args) => (client as NodeRedisClient).sendCommand(args);
   }
   throw new TypeError('`redis` is a client of ioredis, or of redis (node-redis) 4 or later');

@@ -1,5 +1,5 @@
 // A real Redis server.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,11 +8,11 @@ import { join } from 'node:path';
 import { freePort } from './broker.mjs';
 import { eventually } from './wait.mjs';
 
-/** Starts a Redis, and waits until it replies. It ends with the test. */
-export async function startRedis(test) {
+/** Starts a Redis, and waits until it replies. It ends with the test. `settings` are arguments. */
+export async function startRedis(test, settings = []) {
   const port = await freePort();
   const directory = mkdtempSync(join(tmpdir(), 'tidings-redis-'));
-  const options = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', directory, '--save', ''];
+  const options = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', directory, '--save', '', ...settings];
   const server = { port, process: undefined };
   server.start = async () => {
     server.process = spawn('redis-server', options, { stdio: 'ignore' });
@@ -32,6 +32,18 @@ export async function startRedis(test) {
   });
   await server.start();
   return server;
+}
+
+/** Starts a cluster of three servers, and waits until each knows the others. */
+export async function startRedisCluster(test) {
+  const servers = [];
+  while (servers.length < 3) servers.push(await startRedis(test, ['--cluster-enabled', 'yes', '--cluster-port', `${await freePort()}`]));
+  const hosts = servers.map(({ port }) => `127.0.0.1:${port}`);
+  const cli = (...args) => execFileSync('redis-cli', args, { encoding: 'utf8' });
+  cli('--cluster', 'create', ...hosts, '--cluster-yes');
+  const isReady = ({ port }) => cli('-p', `${port}`, 'CLUSTER', 'INFO').includes('cluster_state:ok');
+  await eventually('the cluster is ready', async () => servers.every(isReady));
+  return servers;
 }
 
 function replies(port) {
