@@ -38,8 +38,8 @@ test('changes of channels', async (t) => {
     times.sort((a, b) => a - b);
     const p95 = times[Math.ceil(0.95 * RENAMES) - 1];
     t.diagnostic(`${RENAMES} renames: median ${times[RENAMES / 2]} ms, p95 ${p95} ms, slowest ${times.at(-1)} ms`);
-    // Loose, for a busy machine. The line above has the measurement.
-    assert.ok(p95 < 3000, `p95 is ${p95} ms`);
+    // The bound is far above that, for a busy machine. The line above has the measurement.
+    assert.ok(p95 < 1000, `p95 is ${p95} ms`);
   });
 
   await t.test('new channel reaches a second user', async () => {

@@ -42,7 +42,8 @@ export interface TicketRouteOptions {
  * the page opens a stream of the broker itself. `ticketAuth` of `tidings/ticket` requests it.
  *
  * The stream ends with the session, or after `lifetimeSeconds`. The page has another ticket before,
- * so that the app decides again.
+ * so that the app decides again. A ticket of the last two seconds of a session opens a stream that
+ * ends up to `auth.jwt.leeway_seconds` of the broker later.
  */
 export function ticketRoute(options: TicketRouteOptions): (request: Request) => Promise<Response> {
   return async (request) => {

@@ -37,7 +37,7 @@ export function commandsOf(client: RedisClient): SendCommand {
   }
   if (typeof (client as NodeRedisClient).sendCommand === 'function' && 'isOpen' in client) {
     if ('masters' in client) {
-      // The channel leads to its server: a publication has it first, or behind a script and a count.
+      // The channel leads to its server. It is first, or follows a script and a count of keys.
       return (...args) => client.sendCommand(args[0] === 'PUBLISH' ? args[1]! : args[3]!, false, args);
     }
     return (...args) => (client as NodeRedisClient).sendCommand(args);
