@@ -2,7 +2,7 @@
 //!
 //! | part | contents |
 //! | --- | --- |
-//! | [`routes`] | the paths, and the checks before their handlers |
+//! | [`mod@routes`] | the paths, and the checks before their handlers |
 //! | [`assets`] | the files of the page |
 //! | [`gate`] | the hosts, senders and credentials that the console accepts |
 //! | [`sessions`], [`token`], [`digest`] | sessions, the link for the first one, the token |
@@ -13,7 +13,7 @@
 //! | [`trial`] | a stream and a publication from the page |
 //! | [`reply`] | responses |
 //!
-//! Read first: [`Console`], [`routes`].
+//! Read first: [`Console`], [`mod@routes`].
 //!
 //! The console only reads what the parts of the node have, or asks them. It has no state of a
 //! stream or an event of its own.
