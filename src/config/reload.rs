@@ -108,9 +108,12 @@ impl ConfigChanges {
     pub fn new(started: &Loaded, in_force: &Loaded, new: &Loaded) -> Self {
         let mut changes = Self {
             config: replaced(&started.config, &new.config),
-            applied: differing(in_force, new, |one, other, class| match class {
+            applied: differing(in_force, new, |_, new, class| match class {
                 OnReload => true,
-                PasswordOnReload => one.value == other.value,
+                // The node uses the address of its start.
+                PasswordOnReload => {
+                    started.values.iter().any(|value| (value.key, &value.value) == (new.key, &new.value))
+                }
                 OnRestart => false,
             }),
             restart: differing(started, new, |one, other, class| match class {

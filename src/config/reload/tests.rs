@@ -101,6 +101,19 @@ fn only_the_password_of_an_address_is_replaced() {
 }
 
 #[test]
+fn password_is_that_of_the_address_in_use() {
+    let url = |url| load(&[("redis.url", url)]);
+    let [started, elsewhere] = [url("redis://:first@host"), url("redis://:second@other")];
+    let corrected = url("redis://:second@host");
+    let changes = ConfigChanges::new(&started, &elsewhere, &corrected);
+    assert_eq!((&*changes.applied, &*changes.restart), (&["redis.url"][..], &[][..]));
+    assert!(changes.config.redis.url.reveal().contains("second"));
+    let changes = ConfigChanges::new(&started, &elsewhere, &url("redis://:third@other"));
+    assert_eq!((&*changes.applied, &*changes.restart), (&[][..], &["redis.url"][..]));
+    assert_eq!(changes.config.redis.url, started.config.redis.url);
+}
+
+#[test]
 fn secrets_are_compared_and_never_shown() {
     let [one, other] = ["first-secret", "other-secret"].map(|secret| load(&[("embedded.password", secret)]));
     let changes = ConfigChanges::new(&one, &one, &other);

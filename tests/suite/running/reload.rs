@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::directory::Directory;
+use crate::support::commands::run_tidings;
+use crate::support::directory::{Directory, repository, repository_file};
 use crate::support::token::{SECRET, bearer, token};
 use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisOptions, RedisServer, eventually, http};
 
@@ -115,6 +117,47 @@ async fn secret_of_tokens_is_replaced() {
     node.reload(&settings(SECRET, "audience = [\"other\"]\nissuer = [\"https://id.example\"]\n"), DONE).await;
     assert_eq!(node.broker.connect_with("acme", with_token).await.status(), 401);
     assert!(stream.end().is_none());
+}
+
+/// A provider of identities that is away cannot give the keys once more.
+#[tokio::test]
+async fn fetched_keys_stay_known_over_other_settings_of_tokens() {
+    let provider = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks", provider.local_addr().unwrap());
+    let pem = repository_file("tests/keys/ed25519.public.pem");
+    // The key is the last 32 bytes of its DER: 12 bytes precede them.
+    let x = pem.lines().nth(1).unwrap()[16..].trim_end_matches('=').replace('+', "-").replace('/', "_");
+    let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k1", "use": "sig" }] });
+    let provider = tokio::spawn(async move {
+        let body = keys.to_string();
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        loop {
+            let (mut stream, _) = provider.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(response.as_bytes()).await;
+        }
+    });
+    let settings = |leeway: u32| {
+        format!(
+            "[auth]\nmode = \"jwt\"\n[auth.jwt]\nalgorithm = \"EdDSA\"\njwks_url = \"{url}\"\nleeway_seconds = {leeway}\n"
+        )
+    };
+    let node = Configured::start(&settings(30)).await;
+    let private = repository().join("tests/keys/ed25519.pem").display().to_string();
+    let arguments = ["token", "new", "--workspace", "acme", "--key", &private, "--kid", "k1"];
+    let of_token = [("auth.mode", "jwt"), ("auth.jwt.algorithm", "EdDSA"), ("auth.jwt.jwks_url", &*url)];
+    let printed = run_tidings(&arguments, &of_token).await.success();
+    let header = bearer(printed.trim());
+    let headers = [("authorization", &*header)];
+    let access = async || {
+        http::request(node.broker.address(), "GET", "/api/workspaces/acme/access", &headers, "").await.status
+    };
+    eventually("the keys are known", DEADLINE, async || access().await == 204).await;
+    provider.abort();
+    assert!(provider.await.unwrap_err().is_cancelled());
+    let log = node.reload(&settings(31), DONE).await;
+    assert!(log.contains("auth.jwt.leeway_seconds"), "{log}");
+    assert_eq!(access().await, 204);
 }
 
 #[tokio::test]

@@ -34,8 +34,9 @@ impl TokenMethod {
     }
 
     /// Replaces the settings. Requests that are being verified keep the former ones; open streams
-    /// remain.
+    /// remain. Keys from unchanged URLs stay known until they are fetched again.
     pub fn replace(&self, sources: TokenSources, verifier: Verifier) {
+        verifier.adopt_keys(&self.current.load().verifier);
         self.current.store(Arc::new(CurrentTokens { sources, verifier: Arc::new(verifier) }));
         self.replaced.notify_one();
     }

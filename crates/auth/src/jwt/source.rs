@@ -111,6 +111,14 @@ impl KeySetSource {
         self.keys.load_full()
     }
 
+    /// Takes the keys of the source with the same URL, read for the same algorithms.
+    pub(super) fn adopt_keys(&self, known: &[Self]) {
+        let is_same = |other: &&Self| {
+            (&other.address, &other.settings.algorithms) == (&self.address, &self.settings.algorithms)
+        };
+        self.keys.store(known.iter().find(is_same).and_then(Self::keys));
+    }
+
     /// Fetches at once, then repeatedly, until `stop` is cancelled.
     pub(super) async fn run(&self, fetcher: &Fetcher, stop: &CancellationToken) {
         loop {

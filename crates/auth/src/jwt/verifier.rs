@@ -90,6 +90,17 @@ impl Verifier {
         }
     }
 
+    /// Takes the keys that another verifier has fetched from the same URLs.
+    pub(super) fn adopt_keys(&self, former: &Self) {
+        if let (VerifierKeys::Fetched(_, sources), VerifierKeys::Fetched(_, known)) =
+            (&self.keys, &former.keys)
+        {
+            for source in sources {
+                source.adopt_keys(known);
+            }
+        }
+    }
+
     /// Fetches all keys once, for a command that verifies one token without [`Verifier::run`].
     /// Takes as long as the slowest fetch. Failures show when a token needs a missing key.
     pub async fn fetch_once(&self) {

@@ -73,6 +73,28 @@ async fn socket_file_has_its_mode_and_ends_with_its_listener() {
 }
 
 #[tokio::test]
+async fn listener_that_accepts_nothing_holds_up_no_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("http.sock");
+    let address = SockAddr::unix(&path).unwrap();
+    let socket = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+    let full = socket();
+    full.bind(&address).unwrap();
+    full.listen(0).unwrap();
+    let mut waiting = vec![];
+    let error = loop {
+        let client = socket();
+        match client.connect(&address) {
+            Ok(()) => waiting.push(client),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the queue is full");
+    let error = ListenSocket::bind_unix(&path, &OPTIONS).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
 async fn stale_socket_is_replaced_and_any_other_file_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("http.sock");
