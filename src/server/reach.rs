@@ -30,7 +30,25 @@ pub fn redis_cli(config: &Config, addresses: &Addresses) -> Option<String> {
     }
     let shown = config.redis.url.to_string();
     Some(match shown.split_once("unix://") {
-        Some((_, path)) => format!("redis-cli -s {path}"),
-        None => format!("redis-cli -u {shown}"),
+        Some((_, path)) => format!("redis-cli -s {}", shell_word(path)),
+        None => format!("redis-cli -u {}", shell_word(&shown)),
     })
+}
+
+/// A text as one word of a POSIX shell.
+fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/:.-_@%+=,".contains(&byte);
+    if text.bytes().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_one_word_of_a_shell() {
+        assert_eq!(shell_word("redis://127.0.0.1:6379/0"), "redis://127.0.0.1:6379/0");
+        assert_eq!(shell_word("redis://:***@h"), "'redis://:***@h'");
+        assert_eq!(shell_word("/run/a b's;c"), r"'/run/a b'\''s;c'");
+    }
 }

@@ -304,6 +304,7 @@ pub(super) fn console(
         payloads: config.admin.payloads,
         port,
         event_bytes: config.limits.event_bytes,
+        page_events: config.replay.page_events,
         patience: config.redis.command_timeout_seconds.duration(),
         reach: reach(config, addresses),
         findings: vec![warnings::open_files(&Ok(files)), warnings::memory(memory)],

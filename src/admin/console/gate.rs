@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use http::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE,
 };
 use http::{Method, StatusCode};
 
@@ -31,8 +31,11 @@ impl Console {
     ///
     /// Returns 421.
     pub(super) fn check_host(&self, request: &RequestContext) -> Result<(), Problem> {
-        let host = request.peer.client.host.as_deref();
-        if host.is_some_and(|host| self.settings.hosts.contain_authority(host)) {
+        let is_known = |host: &str| self.settings.hosts.contain_authority(host);
+        // A page can set the header of a proxy, but not the host of its own request.
+        let own = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let client = request.peer.client.host.as_deref();
+        if own.is_none_or(is_known) && client.is_some_and(is_known) {
             return Ok(());
         }
         Err(Problem::new(

@@ -74,6 +74,8 @@ pub struct ConsoleSettings {
     pub port: u16,
     /// The most bytes of a payload.
     pub event_bytes: usize,
+    /// The most events of a log that fit into one reply of the bus.
+    pub page_events: usize,
     /// The bound on each wait for the bus or a writer.
     pub patience: Duration,
     /// How a client reaches the node, for the page.

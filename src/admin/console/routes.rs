@@ -176,7 +176,10 @@ impl Console {
                 let body = self.body(&request, body, self.settings.event_bytes + BODY_BYTES).await?;
                 self.publish(body).await
             }
-            ConsolePath::Disconnect => self.disconnect(self.body(&request, body, BODY_BYTES).await?).await,
+            ConsolePath::Disconnect => {
+                let body = self.body(&request, body, BODY_BYTES).await?;
+                self.disconnect(&request.peer, body).await
+            }
             ConsolePath::Asset(_) | ConsolePath::Enter | ConsolePath::Session => Err(self.unauthenticated()),
         }
     }
@@ -240,6 +243,8 @@ impl Console {
     ) -> Result<Response, Problem> {
         let random = |_| Problem::unavailable("the system has no random numbers", self.parts.streams.retry);
         let secret = self.sessions.begin(Instant::now()).map_err(random)?;
+        let client = request.peer.client.address;
+        tracing::info!(%client, "a session of the console begins");
         let mut response = redirect(to, status);
         if let Some(cookie) = self.set_cookie(Some(&secret), is_secure(request)) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -14,8 +14,8 @@ use super::Console;
 use super::gate::ConsoleCredential;
 use super::reply;
 use crate::http::Problem;
-use crate::http::request::path;
 use crate::http::request::request_context::RequestContext;
+use crate::http::request::{last_event_id, path};
 use crate::http::response::event_stream;
 use tidings_delivery::{Recipient, StreamBody, Terms};
 use tidings_event::Identity;
@@ -65,7 +65,8 @@ impl Console {
     }
 
     /// Opens a stream of a workspace, as for a client without a user: it gets no private events. It
-    /// ends with its session, at the next event or heartbeat.
+    /// ends with its session, at the next event or heartbeat. Bans and limits of an address do not
+    /// hold for it: it is the operator's.
     pub(super) fn open_stream(
         self: &Arc<Self>,
         workspace: &WorkspaceId,
@@ -86,9 +87,10 @@ impl Console {
             .registry
             .register(candidate)
             .map_err(|bound| Problem::unavailable(bound.to_string(), retry).at_limit(bound.as_str()))?;
+        let start = last_event_id::of_header(&request.headers).map_or(Start::Head, Start::After);
         let subscriber = parts
             .hub
-            .join(workspace, Start::Head, SubscriptionFilter::default())
+            .join(workspace, start, SubscriptionFilter::default())
             .map_err(|error| Problem::unavailable(error.to_string(), retry).at_limit("workspaces"))?;
         let peer = request.peer;
         peer.connection.begin_streaming();

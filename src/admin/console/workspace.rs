@@ -159,7 +159,7 @@ impl Console {
             "payloads": self.settings.payloads,
             "events": join(&entries, &frames, shown),
             "streamCount": streams.count,
-            "streams": streams.streams.iter().map(stream_document).collect::<Vec<_>>(),
+            "streams": streams.streams.iter().map(|stream| stream_document(stream, shown)).collect::<Vec<_>>(),
         })))
     }
 
@@ -172,7 +172,8 @@ impl Console {
         let bus = &self.parts.bus;
         let read = async {
             let figures = bus.log_figures(workspace).await?;
-            let page = bus.read_log(workspace, Span::Newest { count: EVENTS_MAX }, EVENTS_MAX).await?;
+            let count = EVENTS_MAX.min(self.settings.page_events);
+            let page = bus.read_log(workspace, Span::Newest { count }, count).await?;
             Ok::<_, tidings_event::log::LogError>((figures, page.entries))
         };
         match tokio::time::timeout(patience, read).await {
@@ -211,7 +212,7 @@ fn log_document(figures: LogFigures) -> Value {
     })
 }
 
-fn stream_document(stream: &StreamReport) -> Value {
+fn stream_document(stream: &StreamReport, shown: Shown) -> Value {
     json!({
         "connection": ConnectionId::to_string(&stream.connection),
         "user": stream.user.as_ref().map(UserId::as_str),
@@ -232,7 +233,7 @@ fn stream_document(stream: &StreamReport) -> Value {
             StreamPhase::Following => "following",
             StreamPhase::Ending => "ending",
         },
-        "types": stream.types,
+        "types": stream.types.as_ref().filter(|_| shown.payloads),
     })
 }
 

@@ -68,7 +68,15 @@ async fn an_unknown_path_is_not_found() {
     for target in ["/live", "/ready", "/status", "/metrics", "/openapi.json"] {
         check_problem(&http::get(broker.address(), target).await, 404, "not-found");
     }
-    for target in ["/", "/api/workspaces/acme/events", "/live/x", "/live/", "/metrics/", "/metric"] {
+    for target in [
+        "/console",
+        "/console/x.js",
+        "/api/workspaces/acme/events",
+        "/live/x",
+        "/live/",
+        "/metrics/",
+        "/metric",
+    ] {
         check_problem(&http::get(broker.admin(), target).await, 404, "not-found");
     }
 }

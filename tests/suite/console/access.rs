@@ -147,6 +147,24 @@ async fn only_configured_hosts_reach_the_console() {
     }
 }
 
+/// A page can set the header of a proxy, and so can a page whose own name leads here.
+#[tokio::test]
+async fn forwarded_host_makes_no_foreign_host_known() {
+    let options = options().set("server.trusted_proxies", "127.0.0.1").set("admin.hosts", "console.internal");
+    let broker = Broker::start(options).await;
+    let own = broker.admin().to_string();
+    for (host, forwarded, expected) in [
+        ("evil.example", "localhost", 421),
+        ("evil.example", "console.internal", 421),
+        (&own, "console.internal", 200),
+        (&own, "evil.example", 421),
+    ] {
+        let headers = [("host", host), ("x-forwarded-host", forwarded)];
+        let response = http::request(broker.admin(), "GET", "/", &headers, "").await;
+        assert_eq!(response.status, expected, "{host} {forwarded}");
+    }
+}
+
 /// An admin listener on all addresses takes any host for probes and metrics, and its console
 /// loopback names alone.
 #[tokio::test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{TOKEN, options, read};
 use crate::support::browser::Browser;
+use crate::support::http;
 use crate::support::sse::Connect;
 use crate::support::token::{JWT, bearer, token};
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually, eventually_some};
@@ -136,6 +137,47 @@ async fn page_disconnects_a_stream_after_a_confirmation() {
 }
 
 #[tokio::test]
+async fn page_bans_a_user_after_a_confirmation() {
+    let mut options = options();
+    for (key, value) in JWT {
+        options = options.set(key, value);
+    }
+    let (browser, broker) = signed_in(options).await;
+    let credentials = bearer(&token("ann", &["acme"], 600, &json!({})));
+    let mut client =
+        broker.connect_with("acme", Connect::default().header("Authorization", &credentials)).await;
+    client.connected().await;
+    show(&browser, "workspaces/acme", "Streams (1)").await;
+    let click = |text: &str| {
+        format!(
+            "[...document.querySelectorAll('button')].filter((button) => button.textContent === '{text}').at(-1).click()"
+        )
+    };
+    browser.run(&click("Ban user…")).await;
+    browser.run(&click("Ban")).await;
+    wait_for(&browser, "the ban is sent", "return document.querySelector('dialog') === null").await;
+    eventually("the user is refused", DEADLINE, async || {
+        let headers = [("authorization", credentials.as_str())];
+        http::request(broker.address(), "GET", "/api/workspaces/acme/access", &headers, "").await.status
+            == 403
+    })
+    .await;
+    is_clean(&browser).await;
+}
+
+/// Another page may lead here with any text after `#`.
+#[tokio::test]
+async fn address_of_the_page_makes_no_command_and_no_error() {
+    let (browser, _broker) = signed_in(options()).await;
+    show(&browser, "try/x;touch%20y;%23", "A workspace has 1 to 128 characters").await;
+    let shown =
+        "return [...document.querySelectorAll('.command')].filter((command) => command.offsetParent).length";
+    assert_eq!(browser.run(shown).await, 0);
+    show(&browser, "workspaces/%", "Workspaces").await;
+    is_clean(&browser).await;
+}
+
+#[tokio::test]
 async fn page_tries_a_stream_and_a_publication() {
     let (browser, broker) = signed_in(options()).await;
     show(&browser, "try/my-workspace", "curl -N").await;
@@ -166,7 +208,7 @@ async fn page_tries_a_stream_and_a_publication() {
         .await;
     let commands: Vec<String> = serde_json::from_value(commands).unwrap();
     let [watch, publish, live] = &commands[..] else { panic!("{commands:?}") };
-    assert_eq!(*watch, format!("curl -N http://{}/api/workspaces/my-workspace/events", broker.address()));
+    assert_eq!(*watch, format!("curl -N 'http://{}/api/workspaces/my-workspace/events'", broker.address()));
     // The printed commands do the same as the page.
     let mut client = broker.connect("my-workspace").await;
     client.connected().await;

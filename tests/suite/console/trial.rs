@@ -28,6 +28,18 @@ async fn event_of_the_console_reaches_all_streams() {
     assert_eq!(found["streamCount"], 2, "the stream of the console is one of the node: {found}");
 }
 
+/// The page reconnects as any `EventSource` does.
+#[tokio::test]
+async fn stream_of_the_console_resumes() {
+    let broker = Broker::start_ready(options()).await;
+    let first = broker.publish("demo", "1").await;
+    broker.publish("demo", "2").await;
+    let connect = Connect { base_path: "/api/console".to_owned(), ..Connect::default() };
+    let connect = connect.header("Authorization", &format!("Bearer {TOKEN}")).header("Last-Event-ID", &first);
+    let mut client = SseClient::connect(broker.admin(), "demo", connect).await;
+    assert_eq!(client.application_event().await.data, "2");
+}
+
 #[tokio::test]
 async fn publication_of_the_console_passes_the_limits_of_any_other() {
     let broker = Broker::start_ready(options().set("limits.event_bytes", 100)).await;

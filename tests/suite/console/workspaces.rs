@@ -231,6 +231,8 @@ async fn payloads_are_kept_out_by_a_setting() {
     let broker = Broker::start_ready(options().set("admin.payloads", "false")).await;
     let secret = "a payload that nobody sees here";
     broker.publish("acme", &format!(r#"{{"type":"SECRET_TYPE","text":"{secret}"}}"#)).await;
+    let mut client = broker.connect_with("acme", Connect::query("types=SECRET_TYPE")).await;
+    client.connected().await;
     for path in ["/api/console/workspaces/acme", "/api/console/workspaces/acme?private=true"] {
         let response = ask(&broker, "GET", path, "").await;
         assert!(!response.text().contains(secret) && !response.text().contains("SECRET_TYPE"), "{path}");

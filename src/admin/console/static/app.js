@@ -112,7 +112,7 @@ function showEntry(error, used = false) {
       await post("/session", { token: token.value });
       await begin();
     } catch (refused) {
-      failure.replaceChildren(problem(refused.status === 401 ? new Error("This is not the admin token.") : refused));
+      failure.replaceChildren(problem(refused));
     }
   };
   const why = used
@@ -136,11 +136,19 @@ function showEntry(error, used = false) {
   );
 }
 
+/** Decodes a part of the address; null if it is malformed. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
 function route() {
   const [view, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
   const found = VIEWS.find(({ path }) => path === view) ?? VIEWS[0];
-  const one = rest.length > 0 && found.showOne ? decodeURIComponent(rest.join("/")) : null;
-  return { found, one };
+  return { found, one: rest.length > 0 && found.showOne ? decoded(rest.join("/")) : null };
 }
 
 function render(focus) {
@@ -181,7 +189,12 @@ document.getElementById("views").append(
 );
 document.getElementById("skip").addEventListener("click", () => content.focus());
 leave.addEventListener("click", async () => {
-  await remove("/session").catch(() => null);
+  try {
+    await remove("/session");
+  } catch (error) {
+    // A session that has ended already needs no end.
+    if (error.status !== 401) return setStatus("bad", "You are still signed in: the node did not reply");
+  }
   showEntry(new Error("You have signed out."));
 });
 window.addEventListener("hashchange", () => (shared.node ? render(true) : begin()));

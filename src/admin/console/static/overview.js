@@ -80,7 +80,7 @@ function warningsPanel() {
     shown = text;
     const entry = ({ check, result, fix }) =>
       h("div", { class: "warning" }, h("p", {}, h("strong", {}, check), " – ", prose(result)), h("p", {}, prose(`To fix it: ${fix}.`)));
-    now.replaceChildren(...(warnings.length > 0 ? warnings.map(entry) : [h("p", { class: "quiet" }, prose("None: everything that `tidings check` looks at on this machine is in order."))]));
+    now.replaceChildren(...(warnings.length > 0 ? warnings.map(entry) : [h("p", { class: "quiet" }, prose("None. `tidings check` also tries the bus, keys, files and your app."))]));
     const line = ({ level, message, fields, atMs, count: times }) =>
       h(
         "li",

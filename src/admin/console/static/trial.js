@@ -15,6 +15,9 @@ export function payloadOf(type, data) {
   return text.startsWith("{") ? `{"type":${name},${text.slice(1)}` : `{"type":${name},"data":${text}}`;
 }
 
+/** The ids of workspaces. A page that links here may have chosen the text after `#`. */
+const WORKSPACE_ID = /^[A-Za-z0-9._~-]{1,128}$/;
+
 /** A text in quotes of a shell. */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
@@ -22,8 +25,10 @@ function command(name) {
   const text = h("pre", { tabindex: "0", "aria-label": name });
   const copy = h("button", { type: "button", class: "small", "aria-label": `Copy: ${name}` }, "Copy");
   copy.addEventListener("click", async () => {
-    await navigator.clipboard?.writeText(text.textContent);
-    setText(copy, "Copied");
+    // A page without TLS beyond loopback has no clipboard.
+    if (navigator.clipboard) await navigator.clipboard.writeText(text.textContent);
+    else getSelection().selectAllChildren(text);
+    setText(copy, navigator.clipboard ? "Copied" : "Selected");
     setTimeout(() => setText(copy, "Copy"), 2000);
   });
   return { box: h("div", {}, h("p", { class: "quiet" }, name), h("div", { class: "command" }, text, copy)), text };
@@ -44,13 +49,18 @@ export function showTrial(content, { shared, one }) {
   const publish = command("Publish a durable event");
   const live = command("Publish a live event");
 
+  const terminal = h("div", { class: "stack" }, watch.box, publish.box, node.redisCli ? live.box : null);
+  const noCommands = h("p", { class: "quiet" }, "A workspace has 1 to 128 characters of A-Z a-z 0-9 . _ ~ -");
   const show = () => {
-    const url = `${node.public}/workspaces/${encodeURIComponent(workspace.value)}/events`;
+    const isValid = WORKSPACE_ID.test(workspace.value);
+    terminal.hidden = !isValid;
+    noCommands.hidden = isValid;
+    const url = quoted(`${node.public}/workspaces/${workspace.value}/events`);
     const token = node.authenticated ? ' -H "Authorization: Bearer $TOKEN"' : "";
     const payload = quoted(payloadOf(type.value, data.value));
     setText(watch.text, `curl -N${token} ${url}`);
     setText(publish.text, `curl${token} ${url} -d ${payload}`);
-    setText(live.text, `${node.redisCli} PUBLISH ${node.channelPrefix}${workspace.value} ${payload}`);
+    setText(live.text, `${node.redisCli} PUBLISH ${quoted(node.channelPrefix + workspace.value)} ${payload}`);
   };
   for (const input of [workspace, type, data]) input.addEventListener("input", show);
 
@@ -133,7 +143,7 @@ export function showTrial(content, { shared, one }) {
       ),
       h("section", { class: "panel stack" }, h("div", { class: "head" }, h("h2", {}, "Received"), open), node.payloads ? state : h("p", {}, "Payloads are kept out of the console (admin.payloads), so it opens no stream."), lines),
     ),
-    h("section", { class: "panel stack" }, h("h2", {}, "The same in a terminal"), node.authenticated ? h("p", { class: "quiet" }, "$TOKEN is a token with the rights to read and to publish.") : null, watch.box, publish.box, node.redisCli ? live.box : null),
+    h("section", { class: "panel stack" }, h("h2", {}, "The same in a terminal"), node.authenticated ? h("p", { class: "quiet" }, "$TOKEN is a token with the rights to read and to publish.") : null, noCommands, terminal),
   );
   open.hidden = !node.payloads;
   show();

@@ -9,17 +9,18 @@ const INTERVAL = 2000;
 const LOG = ["Length", "Oldest event", "Newest event", "Span"];
 const HERE = ["Streams", "Events", "In memory", "Subscription", "Head"];
 
+const NO_BAN = ["", "no ban"];
 const BANS = [
-  ["", "no ban"],
   ["60", "1 minute"],
   ["600", "10 minutes"],
   ["3600", "1 hour"],
   ["86400", "1 day"],
 ];
 
-/** Asks before it disconnects. `selector` is the command without `for`; `bans` offers a ban. */
+/** Asks before it disconnects. `selector` is the command without `for`, `bans` the choices of a ban. */
 function confirmDisconnect(text, selector, bans, done) {
-  const ban = h("select", { name: "ban" }, BANS.map(([value, name]) => h("option", { value }, name)));
+  const isBan = bans.length > 0 && !bans.includes(NO_BAN);
+  const ban = h("select", { name: "ban" }, bans.map(([value, name]) => h("option", { value }, name)));
   const failure = h("div");
   const dialog = h("dialog", { "aria-labelledby": "question" });
   const go = async () => {
@@ -36,15 +37,15 @@ function confirmDisconnect(text, selector, bans, done) {
     h(
       "div",
       { class: "stack" },
-      h("h2", { id: "question" }, "Disconnect?"),
+      h("h2", { id: "question" }, isBan ? "Ban?" : "Disconnect?"),
       h("p", {}, text),
-      bans ? h("label", {}, "Ban", ban) : null,
-      h("p", { class: "quiet" }, "Without a ban, a client may connect again at once."),
+      bans.length > 0 ? h("label", {}, isBan ? "For" : "Ban", ban) : null,
+      isBan ? null : h("p", { class: "quiet" }, "Without a ban, a client may connect again at once."),
       failure,
       h(
         "div",
         { class: "row" },
-        h("button", { type: "button", class: "danger", onclick: go }, "Disconnect"),
+        h("button", { type: "button", class: "danger", onclick: go }, isBan ? "Ban" : "Disconnect"),
         h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Cancel"),
       ),
     ),
@@ -69,23 +70,23 @@ function streamsPanel(workspace, done) {
   const all = h("button", {
     type: "button",
     class: "danger small",
-    onclick: () => confirmDisconnect(`All streams of ${workspace}, on all nodes, end.`, { workspace }, true, done),
+    onclick: () => confirmDisconnect(`All streams of ${workspace}, on all nodes, end.`, { workspace }, [NO_BAN, ...BANS], done),
   }, "Disconnect all…");
   const title = h("h2", {}, "Streams");
   const more = h("p", { class: "quiet" });
   const element = h("section", { class: "panel" }, h("div", { class: "head" }, title, all), box, more);
   const rows = new Map();
   const row = ({ connection, user }) => {
-    const cells = Array.from({ length: 8 }, (_, index) => h("td", { class: index === 2 ? "number nowrap" : [3, 5].includes(index) ? "number" : index === 0 ? "name" : "nowrap" }));
+    const cells = Array.from({ length: 8 }, (_, index) => h("td", { class: index === 2 ? "number nowrap" : [3, 5].includes(index) ? "number" : [0, 7].includes(index) ? "name" : "nowrap" }));
     const end = h("button", {
       type: "button",
       class: "small",
-      onclick: () => confirmDisconnect(`The stream ${connection} ends.`, { connection }, false, done),
+      onclick: () => confirmDisconnect(`The stream ${connection} ends.`, { connection }, [], done),
     }, "Disconnect…");
     const ban = user === null ? null : h("button", {
       type: "button",
       class: "small danger",
-      onclick: () => confirmDisconnect(`All streams of the user ${user} in this workspace, on all nodes, end.`, { user, workspace }, true, done),
+      onclick: () => confirmDisconnect(`All streams of the user ${user} in this workspace, on all nodes, end, and new ones are refused.`, { user, workspace }, BANS, done),
     }, "Ban user…");
     return { element: h("tr", {}, cells, h("td", { class: "nowrap" }, end, " ", ban)), cells };
   };
@@ -94,7 +95,7 @@ function streamsPanel(workspace, done) {
     if (!eventsBehind) return "nothing";
     return bytesBehind === null ? `${count(eventsBehind)} events` : `${count(eventsBehind)} events, ${bytes(bytesBehind)}`;
   };
-  const update = ({ streams, streamCount }) => {
+  const update = ({ streams, streamCount, payloads }) => {
     setText(title, `Streams (${count(streamCount)})`);
     all.disabled = streamCount === 0;
     const shown = streams.map((stream) => {
@@ -111,7 +112,7 @@ function streamsPanel(workspace, done) {
         stream.position ?? "–",
         `${count(stream.events)} events, ${bytes(stream.bytes)}`,
         stream.writer,
-        stream.types === null ? "all" : stream.types.join(", "),
+        payloads ? (stream.types?.join(", ") ?? "all") : "hidden",
       ];
       texts.forEach((text, index) => setText(entry.cells[index], text));
       entry.cells[0].classList.toggle("quiet", stream.user === null);
