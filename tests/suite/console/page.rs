@@ -9,6 +9,13 @@ use crate::support::sse::Connect;
 use crate::support::token::{JWT, bearer, token};
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually, eventually_some};
 
+/// A script that clicks the last button with a text: those of a dialog come last.
+fn click(text: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('button')].filter((button) => button.textContent === '{text}').at(-1).click()"
+    )
+}
+
 /// Opens the console in a browser, and signs in by its form.
 async fn signed_in(options: BrokerOptions) -> (Browser, Broker) {
     let (browser, broker) = tokio::join!(Browser::start(), Broker::start_ready(options));
@@ -120,11 +127,6 @@ async fn page_disconnects_a_stream_after_a_confirmation() {
     let mut client = broker.connect("acme").await;
     client.connected().await;
     show(&browser, "workspaces/acme", "Streams (1)").await;
-    let click = |text: &str| {
-        format!(
-            "[...document.querySelectorAll('button')].filter((button) => button.textContent === '{text}').at(-1).click()"
-        )
-    };
     browser.run(&click("Disconnect…")).await;
     browser.run(&click("Cancel")).await;
     wait_for(&browser, "the question is gone", "return document.querySelector('dialog') === null").await;
@@ -148,11 +150,6 @@ async fn page_bans_a_user_after_a_confirmation() {
         broker.connect_with("acme", Connect::default().header("Authorization", &credentials)).await;
     client.connected().await;
     show(&browser, "workspaces/acme", "Streams (1)").await;
-    let click = |text: &str| {
-        format!(
-            "[...document.querySelectorAll('button')].filter((button) => button.textContent === '{text}').at(-1).click()"
-        )
-    };
     browser.run(&click("Ban user…")).await;
     browser.run(&click("Ban")).await;
     wait_for(&browser, "the ban is sent", "return document.querySelector('dialog') === null").await;
@@ -184,11 +181,6 @@ async fn page_tries_a_stream_and_a_publication() {
     let set = "const set = (name, value) => { const field = document.querySelector(`[name=${name}]`); field.value = value; \
                field.dispatchEvent(new Event('input')) }; set('type', 'IT\\'S'); set('data', '{\"n\": [1, 2]}')";
     browser.run(set).await;
-    let click = |text: &str| {
-        format!(
-            "[...document.querySelectorAll('button')].find((button) => button.textContent === '{text}').click()"
-        )
-    };
     browser.run(&click("Open a stream")).await;
     wait_for(
         &browser,
