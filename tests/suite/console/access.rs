@@ -150,7 +150,9 @@ async fn only_configured_hosts_reach_the_console() {
 /// A page can set the header of a proxy, and so can a page whose own name leads here.
 #[tokio::test]
 async fn forwarded_host_makes_no_foreign_host_known() {
-    let options = options().set("server.trusted_proxies", "127.0.0.1").set("admin.hosts", "console.internal");
+    // A listener beyond loopback takes any host for its probes.
+    let options = options().on_all_addresses().set("auth.mode", "none");
+    let options = options.set("server.trusted_proxies", "127.0.0.1").set("admin.hosts", "console.internal");
     let broker = Broker::start(options).await;
     let own = broker.admin().to_string();
     for (host, forwarded, expected) in [
